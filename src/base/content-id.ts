@@ -1,0 +1,32 @@
+// What names bytes: equal ids, equal bytes. In Tahoe it is the immutable cap and so a secret.
+import { createHash } from "node:crypto";
+import { inspect } from "node:util";
+
+/**
+ * The identity of immutable bytes, as its storage names them (a `URI:CHK:…` cap, or a file's device, inode, size and
+ * times). Prints as its key, because a cap is authority.
+ */
+export class ContentId {
+  readonly #raw: string;
+  /** 43 characters of base64url, a hash of the id: fit for logs, maps and database keys. */
+  readonly key: string;
+
+  constructor(raw: string) {
+    this.#raw = raw;
+    this.key = createHash("sha256").update(raw).digest("base64url");
+  }
+
+  /** The id as storage gave it. Only `storage/` may use it, and the state directory may keep it. */
+  reveal(): string {
+    return this.#raw;
+  }
+  toString(): string {
+    return `content:${this.key}`;
+  }
+  toJSON(): string {
+    return this.toString();
+  }
+  [inspect.custom](): string {
+    return this.toString();
+  }
+}

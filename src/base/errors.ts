@@ -1,0 +1,24 @@
+// The root of all errors that a caller can tell apart: by class and by `code`, never by message.
+
+/** An error with a stable code. Its message may reach a log or a reply, so it never holds a cap, token or key. */
+export abstract class RepoError extends Error {
+  abstract readonly code: string;
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** A named limit was passed. `limit` is the constant's name, `allowed` its value in the unit of that name. */
+export class LimitExceeded extends RepoError {
+  readonly code = "limit/exceeded";
+  readonly limit: string;
+  readonly allowed: number;
+  constructor(limit: string, allowed: number, what: string) {
+    super(`${what} is beyond ${limit} = ${allowed}`);
+    this.limit = limit;
+    this.allowed = allowed;
+  }
+}
+
+/** The message of anything thrown, for a log line. */
+export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));

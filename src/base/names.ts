@@ -1,0 +1,92 @@
+// The strings of the field (suites, components, paths, …), parsed once at the border into brands.
+import { RepoError } from "./errors.ts";
+
+declare const brand: unique symbol;
+type Brand<Kind extends string> = string & { readonly [brand]: Kind };
+
+/** A directory directly below `dists`, e.g. `sid`. */
+export type Suite = Brand<"Suite">;
+/** A directory directly below a suite, e.g. `main`. */
+export type Component = Brand<"Component">;
+/** A Debian architecture as in `binary-ARCH`, e.g. `amd64` or `all`. */
+export type Architecture = Brand<"Architecture">;
+/** The name under which a repository is mounted at `/NAME/`. */
+export type RepositoryName = Brand<"RepositoryName">;
+/** A path inside a tree: names joined by `/`, without a leading or trailing one; the root is "". */
+export type TreePath = Brand<"TreePath">;
+
+/** A name or path that is not of the form the field allows. */
+export class NameError extends RepoError {
+  readonly code = "name/malformed";
+}
+
+/** The longest name of one directory entry, in bytes (POSIX NAME_MAX). */
+export const maxNameBytes = 255;
+/** The longest path inside a tree, in bytes. */
+export const maxPathBytes = 2048;
+
+const word = /^[a-z0-9][a-z0-9.+~_-]*$/i;
+const architecture = /^[a-z0-9][a-z0-9-]*$/;
+const repositoryName = /^[a-z0-9][a-z0-9._-]{0,63}$/i;
+const reserved: ReadonlySet<string> = new Set(["metrics", "healthz", "readyz", "-"]);
+
+function parse<Kind extends string>(raw: string, what: string, allowed: RegExp): Brand<Kind> {
+  if (raw.length > maxNameBytes || !allowed.test(raw)) {
+    throw new NameError(`${JSON.stringify(raw.slice(0, 80))} is not a ${what}`);
+  }
+  return raw as Brand<Kind>;
+}
+
+/** @throws NameError */
+export const parseSuite = (raw: string): Suite => parse<"Suite">(raw, "suite name", word);
+/** @throws NameError */
+export const parseComponent = (raw: string): Component => parse<"Component">(raw, "component name", word);
+/** @throws NameError @see Debian Policy 11.1 */
+export const parseArchitecture = (raw: string): Architecture =>
+  parse<"Architecture">(raw, "architecture name", architecture);
+/** @throws NameError also for `metrics`, `healthz`, `readyz` and `-`, which are the server's own. */
+export function parseRepositoryName(raw: string): RepositoryName {
+  if (reserved.has(raw)) throw new NameError(`${raw} is the server's own and no repository's name`);
+  return parse<"RepositoryName">(raw, "repository name", repositoryName);
+}
+
+/** Whether this is a name that one entry of a directory may have: no `/`, control character, `.` or `..`. */
+export function isEntryName(raw: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  return raw !== "" && raw !== "." && raw !== ".." && !/[/\u0000-\u001f\u007f]/.test(raw) && byteLength(raw) <= maxNameBytes;
+}
+
+/** The root of a tree. */
+export const rootPath = "" as TreePath;
+
+/**
+ * @param raw names joined by single slashes, "" for the root
+ * @throws NameError for empty names, `.`, `..`, control characters and over-long paths
+ */
+export function parseTreePath(raw: string): TreePath {
+  if (raw === "") return rootPath;
+  if (byteLength(raw) > maxPathBytes || !raw.split("/").every(isEntryName)) {
+    throw new NameError(`${JSON.stringify(raw.slice(0, 80))} is not a path inside a tree`);
+  }
+  return raw as TreePath;
+}
+
+/** @throws NameError if `name` is not an entry's name */
+export function joinPath(directory: TreePath, name: string): TreePath {
+  return parseTreePath(directory === "" ? name : `${directory}/${name}`);
+}
+
+/** The names on the way from the root, [] for the root itself. */
+export const pathNames = (path: TreePath): readonly string[] => (path === "" ? [] : path.split("/"));
+
+/** The last name, "" for the root. */
+export const lastName = (path: TreePath): string => path.slice(path.lastIndexOf("/") + 1);
+
+/** The directory that holds this path; the root's is the root. */
+export const parentPath = (path: TreePath): TreePath => path.slice(0, Math.max(0, path.lastIndexOf("/"))) as TreePath;
+
+/** Whether `path` is `directory` itself or anything below it. */
+export const isWithin = (path: TreePath, directory: TreePath): boolean =>
+  directory === "" || path === directory || path.startsWith(`${directory}/`);
+
+const byteLength = (text: string): number => Buffer.byteLength(text, "utf8");

@@ -1,0 +1,20 @@
+// What can be served: some bytes of known size and identity, whatever holds them.
+import type { ByteRange } from "../storage/tree.ts";
+
+/** Bytes under one URL at one moment. */
+export interface Resource {
+  readonly sizeBytes: number;
+  /** A strong validator, without quotes: equal tags, equal bytes. */
+  readonly etag: string;
+  /** Seconds since the epoch. A property of the publication or of the content, never of this process. */
+  readonly lastModifiedSeconds: number;
+  readonly contentType: string;
+  /** Whether the URL names these bytes for ever, or may name others later. */
+  readonly caching: "immutable" | "revalidate";
+  /**
+   * Reads the bytes of a range that lies inside the resource: as one buffer where they are small or at hand, else as a
+   * stream with back-pressure. A stream that can't be completed truthfully throws before its last bytes.
+   * @throws StorageUnavailable, ContentGone
+   */
+  read(range: ByteRange, signal: AbortSignal): Promise<Uint8Array | AsyncIterable<Uint8Array>>;
+}

@@ -1,0 +1,73 @@
+// What a served repository offers to those who ask over HTTP: the port between publishing and http.
+import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
+import type { RejectCode } from "../catalog/inspection.ts";
+import type { Resource } from "./resource.ts";
+
+/** A file that is in no index, and why. */
+export interface RejectedFile {
+  readonly path: TreePath;
+  readonly code: RejectCode;
+  readonly reason: string;
+}
+
+/** A suite's current publication in short. */
+export interface PublicationSummary {
+  readonly suite: Suite;
+  /** Names the publication; grows with time. */
+  readonly id: string;
+  /** Release's Date, seconds since the epoch. */
+  readonly dateSeconds: number;
+}
+
+/** What looking again has brought, once it is servable. */
+export interface PingOutcome {
+  /** The publications of the suites below the path, now current. */
+  readonly publications: readonly PublicationSummary[];
+  /** Package files that are new or have new bytes. */
+  readonly added: readonly TreePath[];
+  readonly removed: readonly TreePath[];
+  /** Every file at or below the pinged path that is rejected now. */
+  readonly rejected: readonly RejectedFile[];
+}
+
+/** For the page and for readiness. */
+export interface RepositoryStatus {
+  readonly suites: readonly SuiteStatus[];
+  readonly rejected: readonly RejectedFile[];
+  /** Why this repository can't serve now, for people; undefined when it can. */
+  readonly notReady: string | undefined;
+  /** The last failure of looking at the tree, until one succeeds; undefined when all is well. */
+  readonly lastError: string | undefined;
+}
+
+export interface SuiteStatus extends PublicationSummary {
+  readonly components: readonly string[];
+  readonly architectures: readonly string[];
+  readonly binaryPackages: number;
+  readonly sourcePackages: number;
+}
+
+/** The key that signs a repository. */
+export interface PublicKey {
+  readonly armored: string;
+  /** 40 upper-case hex digits. */
+  readonly fingerprint: string;
+}
+
+/** A repository as HTTP sees it. */
+export interface ServedRepository {
+  readonly name: RepositoryName;
+  readonly key: PublicKey;
+  /**
+   * @param path below `/NAME/`, decoded once and normalised: `dists/…` or `pool/…`, without a leading slash
+   * @returns undefined if there is no such thing: then and only then the reply is 404
+   * @throws StorageUnavailable
+   */
+  find(path: string, signal: AbortSignal): Promise<Resource | undefined>;
+  /**
+   * Looks again at a directory or file and resolves when what changed is servable. Aborting stops the waiting, not the work.
+   * @throws StorageUnavailable if the tree could not be read
+   */
+  ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome>;
+  status(): RepositoryStatus;
+}
