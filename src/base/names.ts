@@ -52,8 +52,9 @@ export function parseRepositoryName(raw: string): RepositoryName {
 
 /** Whether this is a name that one entry of a directory may have: no `/`, control character, `.` or `..`. */
 export function isEntryName(raw: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-  return raw !== "" && raw !== "." && raw !== ".." && !/[/\u0000-\u001f\u007f]/.test(raw) && byteLength(raw) <= maxNameBytes;
+  return (
+    raw !== "" && raw !== "." && raw !== ".." && !/[/\u0000-\u001f\u007f]/.test(raw) && byteLength(raw) <= maxNameBytes
+  );
 }
 
 /** The root of a tree. */

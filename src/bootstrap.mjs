@@ -1,0 +1,122 @@
+// Gets a clean checkout ready (Node, dependencies, build), then hands over: `node src/bootstrap.mjs start|test|demo|build`.
+// Plain JavaScript without dependencies, because it runs before any of them is installed.
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const oldestNode = [20, 9];
+const firstProgressMs = 5_000;
+const progressEveryMs = 10_000;
+
+/** What each command runs once everything is ready; `build` runs nothing more. */
+const commands = {
+  start: (flags) => ["dist/cli.js", "start", ...flags],
+  demo: (flags) => ["dist/cli.js", "demo", ...flags],
+  test: (flags) => ["node_modules/vitest/vitest.mjs", "run", ...flags],
+  build: undefined,
+};
+
+class SetUpError extends Error {}
+
+function demandNode() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < oldestNode[0] || (major === oldestNode[0] && minor < oldestNode[1])) {
+    throw new SetUpError(`Node.js ${oldestNode.join(".")} or newer is needed; this is ${process.versions.node}`);
+  }
+}
+
+const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
+
+/** npm leaves beside the packages a lock file of what it has really installed: it must hold what ours demands. */
+function dependenciesAreInstalled() {
+  const installedLock = join(root, "node_modules/.package-lock.json");
+  if (!existsSync(installedLock)) return false;
+  const installed = readJson(installedLock).packages;
+  return Object.entries(readJson(join(root, "package-lock.json")).packages).every(
+    // An optional package may have no build for this machine.
+    ([path, wanted]) => path === "" || wanted.optional || installed[path]?.version === wanted.version,
+  );
+}
+
+/** Changes whenever a source file, or the way of building it, does. */
+function fingerprintOfSources() {
+  const hash = createHash("sha256");
+  const sources = readdirSync(join(root, "src"), { recursive: true }).map((name) => `src/${name}`);
+  for (const name of ["tsconfig.json", "tsconfig.build.json", "package-lock.json", ...sources.sort()]) {
+    if (/\.(ts|json)$/.test(name)) hash.update(`${name}\0`).update(readFileSync(join(root, name)));
+  }
+  return hash.digest("hex");
+}
+
+/** Runs a long step quietly, saying now and then that it still runs; shows what it printed only when it fails. */
+function step(title, command, args) {
+  const startedMs = Date.now();
+  const seconds = () => `${Math.round((Date.now() - startedMs) / 1000)} s`;
+  process.stderr.write(`${title} …\n`);
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    child.stdout.on("data", (chunk) => (output += chunk));
+    child.stderr.on("data", (chunk) => (output += chunk));
+    let timer = setTimeout(function tell() {
+      process.stderr.write(`  … ${seconds()}\n`);
+      timer = setTimeout(tell, progressEveryMs);
+    }, firstProgressMs);
+    child.once("error", (error) => {
+      clearTimeout(timer);
+      reject(new SetUpError(`${title}: cannot run ${command} (${error.code})`));
+    });
+    child.once("close", (code) => {
+      clearTimeout(timer);
+      if (code !== 0) return reject(new SetUpError(`${output}${title}: ${command} ended with ${code}`));
+      process.stderr.write(`  done in ${seconds()}\n`);
+      resolve();
+    });
+  });
+}
+
+async function installDependencies() {
+  if (dependenciesAreInstalled()) return;
+  const npm = process.env.npm_execpath;
+  const [command, ...args] = npm?.endsWith("js") ? [process.execPath, npm, "ci"] : ["npm", "ci"];
+  await step("installing the pinned dependencies (once)", command, args);
+}
+
+async function build() {
+  const stamp = join(root, "dist/.built-from");
+  const fingerprint = fingerprintOfSources();
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === fingerprint) return;
+  await step("building", process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]);
+  mkdirSync(join(root, "dist"), { recursive: true });
+  writeFileSync(stamp, fingerprint);
+}
+
+/** Runs the command with our terminal, passes signals on, and resolves to its exit code. */
+function handOver(args) {
+  const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit" });
+  for (const signal of ["SIGTERM", "SIGHUP", "SIGINT"]) {
+    // A terminal sends Ctrl-C to the child as well; twice would look like impatience.
+    process.on(signal, () => (signal === "SIGINT" && process.stdin.isTTY) || child.kill(signal));
+  }
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code, signal) => resolve(code ?? 128 + constants.signals[signal]));
+  });
+}
+
+const [command, ...flags] = process.argv.slice(2);
+try {
+  if (!Object.hasOwn(commands, command)) throw new SetUpError(`one of ${Object.keys(commands).join(", ")} is needed`);
+  demandNode();
+  if (command !== "build") await installDependencies();
+  await build();
+  process.exitCode = commands[command] === undefined ? 0 : await handOver(commands[command](flags));
+} catch (error) {
+  if (!(error instanceof SetUpError)) throw error;
+  process.stderr.write(`tahoe-apt: ${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,36 @@
+// Two projects: what needs only Node, then what needs a real grid, apt or a long set-up.
+import { defineConfig } from "vitest/config";
+
+const unitTimeoutMs = 60_000;
+const systemTimeoutMs = 240_000;
+
+export default defineConfig({
+  test: {
+    reporters: ["default", "./test/support/reporter.ts"],
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/system/**", "**/node_modules/**"],
+          globalSetup: ["test/support/build-setup.ts"],
+          testTimeout: unitTimeoutMs,
+          hookTimeout: unitTimeoutMs,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          name: "system",
+          include: ["test/system/**/*.test.ts"],
+          globalSetup: ["test/support/build-setup.ts", "test/support/grid-setup.ts"],
+          testTimeout: systemTimeoutMs,
+          hookTimeout: systemTimeoutMs,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});
