@@ -1,0 +1,28 @@
+// What publishing tells of itself while it works, for whoever counts: the port that metrics implement.
+import type { Suite } from "../base/names.ts";
+import type { RejectCode } from "../catalog/inspection.ts";
+
+/** Told of what happens to one repository. No call throws or waits. */
+export interface PublishingObserver {
+  /** A file's inspection was needed and came from its directory entry, the ledger, or a read of its bytes. */
+  inspected(source: "entry" | "ledger" | "read"): void;
+  /** A file came to be rejected: told once per file and change, not at every look. */
+  rejected(code: RejectCode): void;
+  /** A new publication became the current one. */
+  published(suite: Suite, durationSeconds: number): void;
+  /** The tree was looked at, and the current publication holds what is there: its age starts again from zero. */
+  confirmed(suite: Suite): void;
+  /** A look or a rebuild failed and the last publication stays; `code` as in RepoError, "unknown" for others. */
+  refreshFailed(code: string): void;
+  /** What a ping announced is servable, this long after the ping came in. */
+  pingLive(seconds: number): void;
+}
+
+export const silentPublishingObserver: PublishingObserver = {
+  inspected() {},
+  rejected() {},
+  published() {},
+  confirmed() {},
+  refreshFailed() {},
+  pingLive() {},
+};
