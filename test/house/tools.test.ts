@@ -1,0 +1,55 @@
+// The formatter, the compiler, the linter and the dead-code check have nothing to say.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { projectRoot } from "../support/project-files.ts";
+
+/** What a tool says when it is not content; "" when it is. */
+function complaintsOf(tool: string, args: readonly string[], input = ""): string {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join("node_modules", tool), ...args], {
+    cwd: projectRoot,
+    encoding: "utf8",
+    input,
+  });
+  return status === 0 ? "" : `${stdout}${stderr}` || `status ${status}`;
+}
+
+const biome = "@biomejs/biome/bin/biome";
+const tsc = "typescript/bin/tsc";
+const oxlint = "oxlint/bin/oxlint";
+const knip = "knip/bin/knip.js";
+
+test("every file is formatted and passes the formatter's own lint", () => {
+  expect(complaintsOf(biome, ["check", "--error-on-warnings", "."])).toBe("");
+});
+
+test("every file compiles under the strict compiler", () => {
+  expect(complaintsOf(tsc, ["--noEmit"])).toBe("");
+});
+
+test("every file passes the type-aware linter", () => {
+  expect(complaintsOf(oxlint, ["--type-aware", "--deny-warnings"])).toBe("");
+});
+
+test("no export, file or dependency is dead", () => {
+  expect(complaintsOf(knip, ["--no-progress", "--treat-config-hints-as-errors"])).toBe("");
+});
+
+test("the formatter does find a misplaced space", () => {
+  const complaints = complaintsOf(biome, ["check", "--stdin-file-path=src/sabotage.ts"], "export const  one = 1;\n");
+  expect(complaints).not.toBe("");
+});
+
+test("the linter does see types: a promise that nobody awaits is found", () => {
+  const directory = mkdtempSync(join(tmpdir(), "house-"));
+  try {
+    writeFileSync(join(directory, "tsconfig.json"), JSON.stringify({ extends: join(projectRoot, "tsconfig.json") }));
+    writeFileSync(join(directory, "sabotage.ts"), "export function forget(): void {\n  Promise.resolve(1);\n}\n");
+    const complaints = complaintsOf(oxlint, ["-c", ".oxlintrc.json", "--type-aware", join(directory, "sabotage.ts")]);
+    expect(complaints).toContain("no-floating-promises");
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
