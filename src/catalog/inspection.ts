@@ -54,7 +54,8 @@ export type RejectCode =
   | "mismatch"
   | "conflict"
   | "incomplete"
-  | "not-a-file";
+  | "not-a-file"
+  | "unreadable";
 
 export type Inspection = BinaryInspection | SourceInspection | PartInspection | Rejection;
 

@@ -1,0 +1,116 @@
+// Decides of one file whether it may stand in an index of its suite, and if not, why.
+import { joinPath, parentPath, parseArchitecture, type TreePath } from "../base/names.ts";
+import { digestAlgorithms } from "../debian/digests.ts";
+import type { CatalogFile } from "./catalog.ts";
+import type { BinaryFinding, SourceFinding } from "./finding.ts";
+import type { Rejection, RejectCode, SourcePart } from "./inspection.ts";
+import { type Item, identityOf, type SourceItemPart } from "./item.ts";
+import { type Place, placeOf } from "./layout.ts";
+
+/** An item with the key under which no second one may stand: its package, version and architecture in its component. */
+export interface Candidate {
+  readonly key: string;
+  readonly item: Item;
+}
+
+/**
+ * @param fileAt the catalog's files, for the parts of a source package
+ * @returns undefined for a file that no index asks for
+ */
+export function candidateOf(
+  file: CatalogFile,
+  fileAt: (path: TreePath) => CatalogFile | undefined,
+): Candidate | Rejection | undefined {
+  const { finding, path } = file;
+  const place = placeOf(parentPath(path));
+  if (finding === undefined || finding.kind === "part" || place === undefined) return undefined;
+  switch (finding.kind) {
+    case "rejected":
+      return finding;
+    case "binary":
+      return binaryCandidate(file, finding, place);
+    case "source":
+      return sourceCandidate(file, finding, place, fileAt);
+    default:
+      return finding satisfies never;
+  }
+}
+
+function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place): Candidate | Rejection {
+  if (place.kind === "source") return reject("wrong-place", "a binary package in a source directory");
+  if (finding.architecture !== "all" && finding.architecture !== place.architecture) {
+    return reject("wrong-place", `a package for ${finding.architecture} in binary-${place.architecture}`);
+  }
+  if (file.entry.kind === "other" || file.record === undefined) return reject("not-a-file", "not a file");
+  const { component } = place;
+  return {
+    key: [component, finding.package, finding.version, finding.architecture].join(" "),
+    item: {
+      kind: "binary",
+      path: file.path,
+      linkedAtMs: file.entry.linkedAtMs,
+      identity: identityOf(file.path, finding.sha256),
+      component,
+      architecture: parseArchitecture(finding.architecture),
+      entry: file.entry,
+      record: file.record,
+      sizeBytes: finding.sizeBytes,
+      sha256: finding.sha256,
+      builtAtSeconds: finding.builtAtSeconds,
+    },
+  };
+}
+
+function sourceCandidate(
+  file: CatalogFile,
+  finding: SourceFinding,
+  place: Place,
+  fileAt: (path: TreePath) => CatalogFile | undefined,
+): Candidate | Rejection {
+  if (place.kind === "binary") return reject("wrong-place", "a source package in a directory of binary packages");
+  if (file.entry.kind === "other" || file.record === undefined) return reject("not-a-file", "not a file");
+  const parts: SourceItemPart[] = [];
+  for (const wanted of finding.parts) {
+    const part = matchPart(wanted, fileAt(joinPath(parentPath(file.path), wanted.name)));
+    if ("code" in part) return part;
+    parts.push(part);
+  }
+  const { component } = place;
+  const { sha256 } = finding.digests;
+  return {
+    key: [component, finding.package, finding.version, "source"].join(" "),
+    item: {
+      kind: "source",
+      path: file.path,
+      linkedAtMs: file.entry.linkedAtMs,
+      identity: identityOf(file.path, sha256, ...parts.map((part) => part.digests.sha256)),
+      component,
+      entry: file.entry,
+      record: file.record,
+      sizeBytes: finding.sizeBytes,
+      sha256,
+      parts,
+    },
+  };
+}
+
+/** Holds one file against what the .dsc says of it. */
+function matchPart(wanted: SourcePart, found: CatalogFile | undefined): SourceItemPart | Rejection {
+  if (found === undefined) return reject("incomplete", `${wanted.name} is not there yet`);
+  const { finding, entry } = found;
+  if (finding?.kind === "rejected") return reject("incomplete", `${wanted.name}: ${finding.text}`);
+  if (finding?.kind !== "part" || entry.kind === "other") return reject("incomplete", `${wanted.name} can't be a part of it`);
+  if (finding.sizeBytes !== wanted.sizeBytes) {
+    return reject("mismatch", `${wanted.name} has ${finding.sizeBytes} bytes where the .dsc says ${wanted.sizeBytes}`);
+  }
+  for (const algorithm of digestAlgorithms) {
+    const said = wanted.digests[algorithm];
+    const seen = finding.digests[algorithm];
+    if (said !== undefined && seen !== undefined && said !== seen) {
+      return reject("mismatch", `${wanted.name} has another ${algorithm} than the .dsc says`);
+    }
+  }
+  return { path: found.path, entry, sizeBytes: finding.sizeBytes, digests: finding.digests };
+}
+
+const reject = (code: RejectCode, text: string): Rejection => ({ kind: "rejected", code, text });

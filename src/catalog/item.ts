@@ -1,0 +1,46 @@
+// One entry of an index: a package that a suite holds, placed and ordered.
+import { createHash } from "node:crypto";
+import type { Architecture, Component, TreePath } from "../base/names.ts";
+import type { Digests } from "../debian/digests.ts";
+import type { FileEntry } from "../storage/tree.ts";
+
+interface Placed {
+  readonly path: TreePath;
+  /** Orders the item: see indices/order.ts. In ms since the epoch. */
+  readonly linkedAtMs: number;
+  /** Lower-case hex SHA256 over path and content. */
+  readonly identity: string;
+  readonly component: Component;
+  readonly entry: FileEntry;
+  /** The ledger's name of the inspection that holds the stanza. */
+  readonly record: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+export interface BinaryItem extends Placed {
+  readonly kind: "binary";
+  /** The package's own: `all` is listed in every architecture's index. */
+  readonly architecture: Architecture;
+  readonly builtAtSeconds: number;
+}
+
+/** One file of a source package, found beside its .dsc. */
+export interface SourceItemPart {
+  readonly path: TreePath;
+  readonly entry: FileEntry;
+  readonly sizeBytes: number;
+  readonly digests: Digests;
+}
+
+export interface SourceItem extends Placed {
+  readonly kind: "source";
+  readonly parts: readonly SourceItemPart[];
+}
+
+export type Item = BinaryItem | SourceItem;
+
+/** The identity of a path with these contents. */
+export function identityOf(path: TreePath, ...sha256s: readonly string[]): string {
+  return createHash("sha256").update([path, ...sha256s].join("\0")).digest("hex");
+}

@@ -1,0 +1,56 @@
+// Inspections by content, on disk: what was read once is never read again.
+import type { Database } from "lmdb";
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import type { Inspection, RejectCode, Rejection } from "./inspection.ts";
+
+/** Names what a record means: a change of the inspection's rules or shape gets a new one, and old records are ignored. */
+const schema = "1";
+
+/** Rejections that another machine, limit or moment may not share: they are told, but not kept. */
+const passingRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compression", "unreadable"]);
+
+/** What the ledger keeps of a rejection: it holds only for the limits under which it was found. */
+interface KeptRejection {
+  readonly rejection: Rejection;
+  readonly limits: string;
+}
+type Kept = Exclude<Inspection, Rejection> | KeptRejection;
+
+/** Inspections by the key of a content id. Records never grow old: equal ids, equal bytes. */
+export class Ledger {
+  readonly #records: Database<Kept, string>;
+  readonly #limits: string;
+  readonly #algorithms: readonly DigestAlgorithm[];
+
+  /**
+   * @param records a database of its own
+   * @param limits a fingerprint of the inspection's limits
+   * @param algorithms the digests that a record must have to be of use
+   */
+  constructor(records: Database<Kept, string>, limits: string, algorithms: readonly DigestAlgorithm[]) {
+    this.#records = records;
+    this.#limits = limits;
+    this.#algorithms = algorithms;
+  }
+
+  /** @returns undefined if these bytes were never inspected, or not for all digests that are asked now */
+  get(contentKey: string): Inspection | undefined {
+    const kept = this.#records.get(`${schema}/${contentKey}`);
+    if (kept === undefined) return undefined;
+    if ("rejection" in kept) return kept.limits === this.#limits ? kept.rejection : undefined;
+    return this.#algorithms.every((algorithm) => kept.digests[algorithm] !== undefined) ? kept : undefined;
+  }
+
+  /** Resolves when the record can be read back. */
+  async put(contentKey: string, inspection: Inspection): Promise<void> {
+    if (inspection.kind !== "rejected") await this.#records.put(`${schema}/${contentKey}`, inspection);
+    else if (!passingRejections.has(inspection.code)) {
+      await this.#records.put(`${schema}/${contentKey}`, { rejection: inspection, limits: this.#limits });
+    }
+  }
+
+  /** Forgets what turned out to be untrue of these bytes. */
+  async forget(contentKey: string): Promise<void> {
+    await this.#records.remove(`${schema}/${contentKey}`);
+  }
+}

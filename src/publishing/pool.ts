@@ -1,0 +1,82 @@
+// The packages that publications name: from a digest and a file name to the bytes, also after these were unlinked.
+import type { Database } from "lmdb";
+import { ContentId } from "../base/content-id.ts";
+import { lastName, parseTreePath, type TreePath } from "../base/names.ts";
+import type { Item } from "../catalog/item.ts";
+import type { FileRef } from "../storage/tree.ts";
+
+/** One file that some publication names. */
+export interface PooledFile extends FileRef {
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  /** A property of the bytes, seconds since the epoch. */
+  readonly lastModifiedSeconds: number;
+}
+
+/** A pooled file on disk: here alone a content id is written out, into the private state directory. */
+export interface PoolRecord {
+  readonly path: string;
+  readonly content?: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  readonly lastModifiedSeconds: number;
+}
+
+/**
+ * What Last-Modified says of content that holds no time of its own (source packages), seconds since the epoch. It may
+ * be one constant, because a pool URL names its bytes by digest.
+ */
+export const timelessSeconds = Date.UTC(2009, 0, 1) / 1000;
+
+/** The directory of an item's files below the repository's root: named by its .deb's or .dsc's digest. */
+export const poolDirectory = (sha256: string): string => `pool/SHA256/${sha256}`;
+
+const poolPath = /^pool\/SHA256\/([0-9a-f]{64})\/([^/]+)$/;
+
+export class Pool {
+  readonly #files: Database<PoolRecord, string>;
+
+  /** @param files a database of the repository's own */
+  constructor(files: Database<PoolRecord, string>) {
+    this.#files = files;
+  }
+
+  /** @param path below the repository's root, e.g. `pool/SHA256/…/hello_1_amd64.deb` */
+  find(path: string): PooledFile | undefined {
+    const match = poolPath.exec(path);
+    const record = match === null ? undefined : this.#files.get(`${match[1]}/${match[2]}`);
+    if (record === undefined) return undefined;
+    const { content, ...rest } = record;
+    return {
+      ...rest,
+      path: parseTreePath(record.path),
+      content: content === undefined ? undefined : new ContentId(content),
+    };
+  }
+
+  /** Resolves when every file of these items can be found. */
+  async add(items: Iterable<Item>): Promise<void> {
+    let written: Promise<unknown> = Promise.resolve();
+    for (const item of items) for (const [key, record] of recordsOf(item)) written = this.#files.put(key, record);
+    // Writes are committed in their order, so the last one stands for all.
+    await written;
+  }
+}
+
+function* recordsOf(item: Item): Iterable<readonly [string, PoolRecord]> {
+  const keyOf = (path: TreePath) => `${item.sha256}/${lastName(path)}`;
+  const lastModifiedSeconds = item.kind === "binary" ? item.builtAtSeconds : timelessSeconds;
+  yield [keyOf(item.path), recordOf(item, item.sha256, lastModifiedSeconds)];
+  if (item.kind === "binary") return;
+  for (const part of item.parts) yield [keyOf(part.path), recordOf(part, part.digests.sha256, lastModifiedSeconds)];
+}
+
+function recordOf(
+  file: Pick<Item, "path" | "entry" | "sizeBytes">,
+  sha256: string,
+  lastModifiedSeconds: number,
+): PoolRecord {
+  const content = file.entry.content?.reveal();
+  const { path, sizeBytes } = file;
+  return { path, sizeBytes, sha256, lastModifiedSeconds, ...(content === undefined ? {} : { content }) };
+}
