@@ -1,0 +1,195 @@
+// What a configuration file may hold: the form, default and meaning of each key, and every mistake in words.
+import { readFileSync, statSync } from "node:fs";
+import { resolve } from "node:path";
+import { z } from "zod";
+import { messageOf } from "./base/errors.ts";
+import { parseRepositoryName, parseSuite, parseTreePath, rootPath } from "./base/names.ts";
+import { Secret } from "./base/secret.ts";
+import type { Configuration, LimitsConfiguration, RepositoryConfiguration } from "./configuration.ts";
+import { digestAlgorithms } from "./debian/digests.ts";
+
+const defaultListen = "127.0.0.1:8380";
+const defaultState = ".tahoe-apt/server";
+const defaultPollSeconds = 300;
+const defaultGracePeriodSeconds = 10;
+const defaultCacheBytes = 2 * 1024 ** 3;
+const maxSecretFileBytes = 64 * 1024;
+const shortestGoodTokenLength = 16;
+const othersMayRead = 0o077;
+const maxPort = 65_535;
+
+const directoryCap = /^URI:DIR2[A-Z0-9-]*:[a-zA-Z0-9:]+$/;
+const directoryWriteCap = /^URI:DIR2(-MDMF)?:/;
+
+/** Whether this has the form of a directory's cap, whatever it allows. */
+export const isDirectoryCap = (cap: Secret): boolean => directoryCap.test(cap.reveal());
+
+/** What the schema needs of its surroundings. */
+export interface Surroundings {
+  /** The directory that relative paths start from. */
+  readonly base: string;
+  /** Tells of what is allowed but unwise. */
+  readonly warn: (text: string) => void;
+  /** Secrets of the environment, meant for a repository that gives none of its own. */
+  readonly readCap: Secret | undefined;
+  readonly pingToken: Secret | undefined;
+}
+
+/** Why a file can't be used, in a few words. */
+export function reasonOf(error: unknown): string {
+  const reasons = new Map([
+    ["ENOENT", "no such file or directory"],
+    ["EACCES", "may not be read"],
+    ["EISDIR", "is a directory"],
+  ]);
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return reasons.get(code) ?? messageOf(error);
+}
+
+/** A string that `parse` takes; what it throws is the mistake. */
+const parsedBy = <Value>(parse: (raw: string) => Value) =>
+  z.string().transform((raw, context): Value => {
+    try {
+      return parse(raw);
+    } catch (error) {
+      context.issues.push({ code: "custom", input: raw, message: reasonOf(error) });
+      return z.NEVER;
+    }
+  });
+
+function demand(holds: boolean, otherwise: string): asserts holds {
+  if (!holds) throw new Error(otherwise);
+}
+
+function parseGateway(raw: string): string {
+  // The text is not repeated: what was pasted here by mistake may be a cap.
+  demand(URL.canParse(raw) && /^https?:$/.test(new URL(raw).protocol), "is no http:// or https:// URL");
+  demand(!/URI(:|%3A)/i.test(raw), "holds a cap; give the gateway alone, and the cap in a file");
+  return raw.replace(/\/+$/, "");
+}
+
+function parseListen(raw: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[(?<v6>[0-9a-f:.]+)\]|(?<name>[^:[\]]+)):(?<port>\d{1,5})$/i.exec(raw);
+  const host = match?.groups?.v6 ?? match?.groups?.name;
+  const port = Number(match?.groups?.port);
+  demand(host !== undefined && port <= maxPort, `${JSON.stringify(raw)} is not HOST:PORT`);
+  return { host, port };
+}
+
+function readSecret(path: string, warn: (text: string) => void): Secret {
+  try {
+    const { mode, size } = statSync(path);
+    demand(size <= maxSecretFileBytes, `is larger than ${maxSecretFileBytes} bytes`);
+    const text = readFileSync(path, "utf8").trim();
+    demand(text !== "", "is empty");
+    if ((mode & othersMayRead) !== 0) warn(`${path}: others may read this secret; chmod 600 it`);
+    return new Secret(text);
+  } catch (error) {
+    throw new Error(`${path}: ${reasonOf(error)}`);
+  }
+}
+
+const text = z.string().min(1);
+const positive = z.number().int().positive();
+
+const limits = z
+  .strictObject({
+    webapi_requests: positive.optional(),
+    webapi_seconds: positive.optional(),
+    pings_per_minute: positive.optional(),
+  })
+  .transform(
+    (raw): LimitsConfiguration => ({
+      webapiRequests: raw.webapi_requests,
+      webapiSeconds: raw.webapi_seconds,
+      pingsPerMinute: raw.pings_per_minute,
+    }),
+  );
+
+const suite = z.strictObject({ codename: text.optional(), version: text.optional(), description: text.optional() });
+
+/** The schema of the whole; files are read, and so checked, while parsing. */
+export function schemaFor({ base, warn, ...environment }: Surroundings) {
+  const path = text.transform((raw) => resolve(base, raw));
+  const folder = parsedBy((raw) => {
+    const directory = resolve(base, raw);
+    demand(statSync(directory, { throwIfNoEntry: false })?.isDirectory() ?? false, `${directory}: is no directory`);
+    return directory;
+  });
+  const secretFile = parsedBy((raw) => readSecret(resolve(base, raw), warn));
+  const capFile = secretFile.refine(isDirectoryCap, "what the file holds is no directory's cap (URI:DIR2-RO:…)");
+  const builder = z.strictObject({ name: text, token_file: secretFile, directory: parsedBy(parseTreePath) });
+
+  const repository = z
+    .strictObject({
+      name: parsedBy(parseRepositoryName),
+      webapi: z.preprocess((raw) => (typeof raw === "string" ? [raw] : raw), z.array(parsedBy(parseGateway)).min(1)),
+      readcap_file: capFile,
+      folder,
+      origin: text,
+      label: text,
+      description: text,
+      digests: z.array(z.enum(digestAlgorithms)),
+      signing_key_file: secretFile,
+      signing_passphrase_file: secretFile,
+      ping_token_file: secretFile,
+      suite: z.record(text, suite),
+      builder: z.array(builder),
+    })
+    .partial()
+    .required({ name: true })
+    .transform((raw): RepositoryConfiguration => {
+      const readCap = raw.readcap_file ?? environment.readCap;
+      const pingToken = raw.ping_token_file ?? environment.pingToken;
+      const builders = [
+        ...(pingToken ? [{ name: "all", token: pingToken, directory: rootPath }] : []),
+        ...(raw.builder ?? []).map(({ name, token_file: token, directory }) => ({ name, token, directory })),
+      ];
+      if (builders.some(({ token }) => token.reveal().length < shortestGoodTokenLength)) {
+        warn(`${raw.name}: a ping token with fewer than ${shortestGoodTokenLength} characters can be guessed`);
+      }
+      if (readCap && directoryWriteCap.test(readCap.reveal())) {
+        warn(`${raw.name}: this is a write cap; a read cap is enough, and less to lose`);
+      }
+      return {
+        name: raw.name,
+        tree:
+          raw.folder === undefined
+            ? { kind: "tahoe", gateways: raw.webapi ?? [], readCap: readCap ?? new Secret("") }
+            : { kind: "folder", directory: raw.folder },
+        origin: raw.origin ?? raw.name,
+        label: raw.label ?? raw.name,
+        description: raw.description,
+        suites: new Map(Object.entries(raw.suite ?? {}).map(([name, fields]) => [parseSuite(name), fields])),
+        digests: digestAlgorithms.filter(
+          (algorithm) => algorithm === "sha256" || (raw.digests ?? ["md5"]).includes(algorithm),
+        ),
+        signingKey: raw.signing_key_file && { armored: raw.signing_key_file, passphrase: raw.signing_passphrase_file },
+        builders,
+      };
+    });
+
+  return z
+    .strictObject({
+      listen: parsedBy(parseListen).prefault(defaultListen),
+      state: path.prefault(defaultState),
+      public_url: parsedBy(parseGateway).optional(),
+      poll_seconds: positive.default(defaultPollSeconds),
+      cache_bytes: positive.default(defaultCacheBytes),
+      grace_period_seconds: positive.default(defaultGracePeriodSeconds),
+      limits: limits.prefault({}),
+      repository: z.array(repository, "a [[repository]] is needed").min(1),
+    })
+    .transform(
+      (raw): Omit<Configuration, "warnings"> => ({
+        listen: raw.listen,
+        stateDirectory: raw.state,
+        publicUrl: raw.public_url,
+        pollSeconds: raw.poll_seconds,
+        cacheBytes: raw.cache_bytes,
+        gracePeriodSeconds: raw.grace_period_seconds,
+        limits: raw.limits,
+        repositories: raw.repository,
+      }),
+    );
+}

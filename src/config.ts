@@ -1,0 +1,138 @@
+// Flags, a TOML file and the environment become one configuration. Nothing else reads the environment.
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { parse as parseToml, TomlError } from "smol-toml";
+import { Secret } from "./base/secret.ts";
+import { isDirectoryCap, reasonOf, schemaFor } from "./config-schema.ts";
+import type { Configuration } from "./configuration.ts";
+import { ConfigurationError } from "./configuration.ts";
+
+/** The flags of `serve`. No secret is among them: every argument is visible in the process list. */
+export interface Flags {
+  readonly config?: string;
+  readonly name?: string;
+  readonly webapi?: readonly string[];
+  readonly readcapFile?: string;
+  readonly folder?: string;
+  readonly listen?: string;
+  readonly state?: string;
+  readonly pingTokenFile?: string;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+type Path = readonly PropertyKey[];
+
+interface Mistake {
+  readonly path: Path;
+  readonly message: string;
+}
+
+const defaultName = "debian";
+
+/**
+ * Reads and checks everything at once. Paths in a file are relative to that file, those of flags to `directory`.
+ * @throws ConfigurationError naming every mistake
+ */
+export function loadConfiguration(
+  flags: Flags,
+  environment: Environment = process.env,
+  directory: string = process.cwd(),
+): Configuration {
+  const { config, listen, state, ...ofRepository } = flags;
+  const file = config === undefined ? undefined : resolve(directory, config);
+  const stray = Object.entries(ofRepository).filter(([, value]) => value !== undefined);
+  if (file !== undefined && stray.length > 0) {
+    throw new ConfigurationError(stray.map(([key]) => `${flagName(key)}: has no meaning beside --config`));
+  }
+  const raw: Readonly<Record<string, unknown>> = {
+    ...(file === undefined ? { repository: [repositoryOf(ofRepository)] } : readToml(file)),
+    ...(listen !== undefined && { listen }),
+    ...(state !== undefined && { state: resolve(directory, state) }),
+  };
+  const readCap = file === undefined ? secretOf(environment.TAHOE_APT_READCAP) : undefined;
+  const pingToken = file === undefined ? secretOf(environment.TAHOE_APT_PING_TOKEN) : undefined;
+  if (readCap && !isDirectoryCap(readCap)) {
+    throw new ConfigurationError(["TAHOE_APT_READCAP: holds no directory's cap (URI:DIR2-RO:…)"]);
+  }
+  const warnings: string[] = [];
+  const schema = schemaFor({
+    base: file === undefined ? directory : dirname(file),
+    warn: (text) => warnings.push(text),
+    readCap,
+    pingToken,
+  });
+  const parsed = schema.safeParse(raw);
+  const mistakes = [...(parsed.error?.issues.flatMap(spreadKeys) ?? []), ...contradictions(raw, readCap !== undefined)];
+  if (!parsed.success || mistakes.length > 0) {
+    const place = file === undefined ? placeInFlags : placeInFile;
+    throw new ConfigurationError(mistakes.map(({ path, message }) => `${place(path)}: ${message}`));
+  }
+  return { ...parsed.data, warnings };
+}
+
+function readToml(path: string): Record<string, unknown> {
+  try {
+    return parseToml(readFileSync(path, "utf8"));
+  } catch (error) {
+    // Only the first line of the parser's message: the lines below it quote the file, which may hold a secret.
+    const why = error instanceof TomlError ? `line ${error.line}: ${error.message.split("\n")[0]}` : reasonOf(error);
+    throw new ConfigurationError([`--config ${path}: ${why}`]);
+  }
+}
+
+const repositoryOf = (flags: Omit<Flags, "config" | "listen" | "state">): object => ({
+  name: flags.name ?? defaultName,
+  ...(flags.webapi && { webapi: flags.webapi }),
+  ...(flags.readcapFile !== undefined && { readcap_file: flags.readcapFile }),
+  ...(flags.folder !== undefined && { folder: flags.folder }),
+  ...(flags.pingTokenFile !== undefined && { ping_token_file: flags.pingTokenFile }),
+});
+
+const secretOf = (raw: string | undefined): Secret | undefined => (raw?.trim() ? new Secret(raw.trim()) : undefined);
+
+/** What no single key can tell. Judged on the raw value, so that it is told together with the keys' own mistakes. */
+function contradictions(raw: Readonly<Record<string, unknown>>, readCapInEnvironment: boolean): readonly Mistake[] {
+  const repositories = Array.isArray(raw.repository) ? raw.repository : [];
+  const names = repositories.map((one: unknown) => (isRecord(one) ? String(one.name).toLowerCase() : undefined));
+  return repositories.filter(isRecord).flatMap((repository, index) => {
+    const has = (key: string): boolean => repository[key] !== undefined;
+    const at = (key: string, message: string): Mistake => ({ path: ["repository", index, key], message });
+    return [
+      ...(has("folder") && has("webapi")
+        ? [at("folder", "stands beside webapi; only one of them can be the tree")]
+        : []),
+      ...(!has("folder") && !has("webapi")
+        ? [at("webapi", "is missing, and so is a folder; one of them is needed")]
+        : []),
+      ...(has("webapi") && !has("readcap_file") && !readCapInEnvironment
+        ? [at("readcap_file", "is missing (without --config, TAHOE_APT_READCAP may hold the cap)")]
+        : []),
+      ...(has("signing_passphrase_file") && !has("signing_key_file")
+        ? [at("signing_passphrase_file", "has no signing_key_file to open")]
+        : []),
+      ...(names.indexOf(names[index]) < index ? [at("name", "is the name of another repository too")] : []),
+    ];
+  });
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
+
+/** Names each unknown key by its own place. */
+const spreadKeys = (
+  issue: Mistake & { readonly code: string; readonly keys?: readonly string[] },
+): readonly Mistake[] =>
+  issue.code === "unrecognized_keys" && issue.keys
+    ? issue.keys.map((key) => ({ path: [...issue.path, key], message: "is not a key that is known here" }))
+    : [issue];
+
+const placeInFile = (path: Path): string =>
+  path
+    .map((step) => (typeof step === "number" ? `[${step}]` : `.${String(step)}`))
+    .join("")
+    .replace(/^\./, "") || "the file";
+
+/** The one repository's keys are flags of the same name. */
+const placeInFlags = (path: Path): string => flagName(String(path[0] === "repository" ? path[2] : path[0]));
+
+const flagName = (key: string): string =>
+  `--${key.replaceAll("_", "-").replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;

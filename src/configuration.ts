@@ -1,0 +1,71 @@
+// The validated configuration: what composition builds from. How it is written down is config-schema.ts's matter.
+import { RepoError } from "./base/errors.ts";
+import type { RepositoryName, TreePath } from "./base/names.ts";
+import type { Secret } from "./base/secret.ts";
+import type { DigestAlgorithm } from "./debian/digests.ts";
+
+/** Where a repository's tree is. */
+export type TreeConfiguration =
+  | { readonly kind: "tahoe"; readonly gateways: readonly string[]; readonly readCap: Secret }
+  | { readonly kind: "folder"; readonly directory: string };
+
+/** Who may ask to look again, and below which directory. */
+export interface BuilderConfiguration {
+  readonly name: string;
+  readonly token: Secret;
+  readonly directory: TreePath;
+}
+
+/** What Release says of one suite beyond what its tree says. */
+export interface SuiteConfiguration {
+  readonly codename?: string | undefined;
+  readonly version?: string | undefined;
+  readonly description?: string | undefined;
+}
+
+export interface RepositoryConfiguration {
+  readonly name: RepositoryName;
+  readonly tree: TreeConfiguration;
+  readonly origin: string;
+  readonly label: string;
+  readonly description: string | undefined;
+  readonly suites: ReadonlyMap<string, SuiteConfiguration>;
+  /** What stanzas and Release carry. SHA256 is always among them. */
+  readonly digests: readonly DigestAlgorithm[];
+  /** An armoured secret key; undefined: one is made in the state directory. */
+  readonly signingKey: { readonly armored: Secret; readonly passphrase: Secret | undefined } | undefined;
+  /** Empty: a token for the whole tree is made in the state directory. */
+  readonly builders: readonly BuilderConfiguration[];
+}
+
+/** Bounds on what comes from outside; undefined: the stage's own default. */
+export interface LimitsConfiguration {
+  readonly webapiRequests: number | undefined;
+  readonly webapiSeconds: number | undefined;
+  readonly pingsPerMinute: number | undefined;
+}
+
+export interface Configuration {
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly stateDirectory: string;
+  /** The base of the URLs that are shown to people, without a trailing slash. Undefined: as each request says. */
+  readonly publicUrl: string | undefined;
+  readonly pollSeconds: number;
+  /** How much of the disk cached packages may take. */
+  readonly cacheBytes: number;
+  readonly gracePeriodSeconds: number;
+  readonly limits: LimitsConfiguration;
+  readonly repositories: readonly RepositoryConfiguration[];
+  /** What is allowed but unwise, each with its place. */
+  readonly warnings: readonly string[];
+}
+
+/** Everything that is wrong with a configuration, each mistake with its place. */
+export class ConfigurationError extends RepoError {
+  readonly code = "configuration/invalid";
+  readonly mistakes: readonly string[];
+  constructor(mistakes: readonly string[]) {
+    super(mistakes.join("\n"));
+    this.mistakes = mistakes;
+  }
+}

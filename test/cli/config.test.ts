@@ -1,0 +1,196 @@
+// A configuration is checked as a whole: every mistake has its place, and no secret is repeated.
+import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { expect, test } from "vitest";
+import { loadConfiguration } from "../../src/config.ts";
+import { ConfigurationError } from "../../src/configuration.ts";
+
+const readCap = "URI:DIR2-RO:aaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+const token = "a-token-that-is-long-enough";
+
+/** A directory with these files, all readable by their owner only. */
+function aDirectory(files: Readonly<Record<string, string>>): string {
+  const directory = mkdtempSync(join(tmpdir(), "config-"));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text, { mode: 0o600 });
+  return directory;
+}
+
+function mistakesOf(run: () => unknown): readonly string[] {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error.mistakes;
+    throw error;
+  }
+  return [];
+}
+
+const good = `
+listen = "[::1]:9000"
+state = "state"
+public_url = "https://apt.example.org/"
+[[repository]]
+name = "debian"
+webapi = ["http://127.0.0.1:3456/", "http://127.0.0.2:3456"]
+readcap_file = "readcap"
+label = "Ours"
+digests = ["sha512"]
+[repository.suite.sid]
+codename = "unstable"
+[[repository.builder]]
+name = "alice"
+token_file = "token"
+directory = "dists/sid/main/binary-amd64/alice"
+[[repository]]
+name = "local"
+folder = "."
+`;
+
+test("a file mounts several repositories, each with its own tree, identity and builders", () => {
+  const directory = aDirectory({ "c.toml": good, readcap: `${readCap}\n`, token });
+  const configuration = loadConfiguration({ config: "c.toml" }, {}, directory);
+  expect(configuration).toMatchObject({
+    listen: { host: "::1", port: 9000 },
+    stateDirectory: join(directory, "state"),
+    publicUrl: "https://apt.example.org",
+    warnings: [],
+    repositories: [
+      {
+        name: "debian",
+        tree: { kind: "tahoe", gateways: ["http://127.0.0.1:3456", "http://127.0.0.2:3456"] },
+        origin: "debian",
+        label: "Ours",
+        digests: ["sha256", "sha512"],
+        suites: new Map([["sid", { codename: "unstable" }]]),
+        builders: [{ name: "alice", directory: "dists/sid/main/binary-amd64/alice" }],
+      },
+      { name: "local", tree: { kind: "folder", directory }, digests: ["md5", "sha256"], builders: [] },
+    ],
+  });
+  const tree = configuration.repositories[0]!.tree;
+  expect(tree.kind === "tahoe" && tree.readCap.reveal()).toBe(readCap);
+  expect(configuration.repositories[0]!.builders[0]!.token.equals(token)).toBe(true);
+});
+
+test("a printed configuration shows no secret", () => {
+  const directory = aDirectory({ "c.toml": good, readcap: readCap, token });
+  const configuration = loadConfiguration({ config: "c.toml" }, {}, directory);
+  for (const printed of [JSON.stringify(configuration), inspect(configuration, { depth: 10 })]) {
+    expect(printed).not.toContain(readCap.slice(12, 40));
+    expect(printed).not.toContain(token);
+  }
+});
+
+test("every mistake is named at once, with its place", () => {
+  const directory = aDirectory({
+    empty: "\n",
+    "c.toml": `
+      listen = "nowhere"
+      colour = "blue"
+      poll_seconds = 0
+      [[repository]]
+      name = "debian"
+      folder = "missing"
+      [[repository]]
+      name = "metrics"
+      webapi = "ftp://127.0.0.1"
+      readcap_file = "missing"
+      [[repository]]
+      name = "Debian"
+      webapi = "http://127.0.0.1"
+      folder = "."
+      shade = "red"
+      [[repository.builder]]
+      name = "alice"
+      token_file = "empty"
+      directory = "../up"
+    `,
+  });
+  const mistakes = mistakesOf(() => loadConfiguration({ config: "c.toml" }, {}, directory));
+  const places = mistakes.map((mistake) => mistake.slice(0, mistake.indexOf(":")));
+  expect(places.sort()).toEqual([
+    "colour",
+    "listen",
+    "poll_seconds",
+    "repository[0].folder",
+    "repository[1].name",
+    "repository[1].readcap_file",
+    "repository[1].webapi[0]",
+    "repository[2].builder[0].directory",
+    "repository[2].builder[0].token_file",
+    "repository[2].folder",
+    "repository[2].name",
+    "repository[2].readcap_file",
+    "repository[2].shade",
+  ]);
+  expect(mistakes).toContain(`repository[1].readcap_file: ${join(directory, "missing")}: no such file or directory`);
+});
+
+test("a repository needs a tree, and a file needs a repository", () => {
+  const directory = aDirectory({ "none.toml": "", "treeless.toml": '[[repository]]\nname = "debian"\n' });
+  expect(mistakesOf(() => loadConfiguration({ config: "none.toml" }, {}, directory))).toHaveLength(1);
+  expect(mistakesOf(() => loadConfiguration({ config: "treeless.toml" }, {}, directory))).toEqual([
+    expect.stringMatching(/^repository\[0\]\.webapi: is missing/),
+  ]);
+  expect(mistakesOf(() => loadConfiguration({}, {}, directory))).toEqual([expect.stringMatching(/^--webapi: /)]);
+});
+
+test("flags make one repository, and the environment may hold its secrets", () => {
+  const directory = aDirectory({});
+  const configuration = loadConfiguration(
+    { webapi: ["http://127.0.0.1:3456"] },
+    { TAHOE_APT_READCAP: readCap, TAHOE_APT_PING_TOKEN: token },
+    directory,
+  );
+  expect(configuration.listen).toEqual({ host: "127.0.0.1", port: 8380 });
+  expect(configuration.repositories).toHaveLength(1);
+  expect(configuration.repositories[0]).toMatchObject({ name: "debian", builders: [{ directory: "" }] });
+});
+
+test("secrets of the environment are not given to the repositories of a file", () => {
+  const directory = aDirectory({ "c.toml": '[[repository]]\nname = "debian"\nwebapi = "http://127.0.0.1"\n' });
+  const mistakes = mistakesOf(() => loadConfiguration({ config: "c.toml" }, { TAHOE_APT_READCAP: readCap }, directory));
+  expect(mistakes).toEqual([expect.stringMatching(/^repository\[0\]\.readcap_file: /)]);
+});
+
+test("what is no cap is refused without being repeated, wherever it was put", () => {
+  const directory = aDirectory({ readcap: "hunter2" });
+  const webapi = ["http://127.0.0.1:3456"];
+  const mistakes = [
+    ...mistakesOf(() => loadConfiguration({ webapi, readcapFile: "readcap" }, {}, directory)),
+    ...mistakesOf(() => loadConfiguration({ webapi }, { TAHOE_APT_READCAP: "hunter2" }, directory)),
+    ...mistakesOf(() => loadConfiguration({ webapi: [`http://127.0.0.1:3456/uri/${readCap}`] }, {}, directory)),
+  ];
+  expect(mistakes.length).toBeGreaterThanOrEqual(3);
+  expect(mistakes.join("\n")).not.toContain("hunter2");
+  expect(mistakes.join("\n")).not.toContain(readCap);
+});
+
+test("a secret that others may read, a weak token and a write cap are warned of", () => {
+  const directory = aDirectory({ readcap: readCap.replace("-RO", ""), token: "short" });
+  chmodSync(join(directory, "token"), 0o644);
+  const flags = { webapi: ["http://127.0.0.1:3456"], readcapFile: "readcap", pingTokenFile: "token" };
+  const { warnings } = loadConfiguration(flags, {}, directory);
+  expect(warnings).toEqual([
+    expect.stringContaining("chmod 600"),
+    expect.stringContaining("guessed"),
+    expect.stringContaining("write cap"),
+  ]);
+});
+
+test("a file that is no TOML is refused with its line, and without quoting it", () => {
+  const directory = aDirectory({ "c.toml": 'listen = "x"\nhunter2 hunter2\n' });
+  const mistakes = mistakesOf(() => loadConfiguration({ config: "c.toml" }, {}, directory));
+  expect(mistakes).toEqual([expect.stringMatching(/c\.toml: line 2: /)]);
+  expect(mistakes.join()).not.toContain("hunter2");
+});
+
+test("beside a file, only the address and the state may be given as flags", () => {
+  const directory = aDirectory({ "c.toml": good, readcap: readCap, token });
+  const { listen } = loadConfiguration({ config: "c.toml", listen: "localhost:1" }, {}, directory);
+  expect(listen).toEqual({ host: "localhost", port: 1 });
+  const mistakes = mistakesOf(() => loadConfiguration({ config: "c.toml", name: "x", folder: "." }, {}, directory));
+  expect(mistakes).toHaveLength(2);
+});
