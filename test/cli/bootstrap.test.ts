@@ -1,0 +1,101 @@
+// The bootstrap installs, builds and hands over, each only when it must. It runs here in a project of stand-ins.
+import type { SpawnSyncReturns } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+import { projectRoot } from "../support/project-files.ts";
+
+const lock = (version: string): string =>
+  JSON.stringify({ packages: { "": { name: "x" }, "node_modules/one": { version } } });
+
+/** Counts its runs in `builds`, and makes the command line that the test asks for. */
+const compiler = `
+  const fs = require("node:fs");
+  fs.appendFileSync("builds", "x");
+  fs.mkdirSync("dist", { recursive: true });
+  fs.copyFileSync("src/cli.ts", "dist/cli.js");
+`;
+
+/** A checkout with a compiler of our own; `commandLine` is what dist/cli.js will be. */
+function aCheckout(commandLine: string): string {
+  const root = mkdtempSync(join(tmpdir(), "bootstrap-"));
+  const files: Record<string, string> = {
+    "package.json": '{ "type": "module" }',
+    "package-lock.json": lock("1.0.0"),
+    "node_modules/.package-lock.json": lock("1.0.0"),
+    "node_modules/typescript/package.json": "{}",
+    "node_modules/typescript/bin/tsc": compiler,
+    "npm.cjs": 'require("node:fs").writeFileSync("installed", process.argv.slice(2).join(" "));',
+    "tsconfig.json": "{}",
+    "tsconfig.build.json": "{}",
+    "src/cli.ts": commandLine,
+  };
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, name)), { recursive: true });
+    writeFileSync(join(root, name), text);
+  }
+  copyFileSync(join(projectRoot, "src/bootstrap.mjs"), join(root, "src/bootstrap.mjs"));
+  return root;
+}
+
+const environmentOf = (root: string): NodeJS.ProcessEnv => ({ ...process.env, npm_execpath: join(root, "npm.cjs") });
+
+const run = (root: string, ...args: readonly string[]): SpawnSyncReturns<string> =>
+  spawnSync(process.execPath, [join(root, "src/bootstrap.mjs"), ...args], {
+    encoding: "utf8",
+    env: environmentOf(root),
+  });
+
+const buildsOf = (root: string): number => readFileSync(join(root, "builds"), "utf8").length;
+
+test("the command gets its flags, and its exit code is ours", () => {
+  const root = aCheckout("console.log(process.argv.slice(2).join(' ')); process.exit(7);");
+  const { status, stdout } = run(root, "start", "--folder", "a b");
+  expect(stdout).toBe("start --folder a b\n");
+  expect(status).toBe(7);
+});
+
+test("it builds once, and again when a source has changed", () => {
+  const root = aCheckout("");
+  run(root, "demo");
+  run(root, "demo");
+  expect(buildsOf(root)).toBe(1);
+  writeFileSync(join(root, "src/more.ts"), "// more\n");
+  run(root, "demo");
+  expect(buildsOf(root)).toBe(2);
+});
+
+test("it installs what the lock file demands when that is not there, and nothing when it is", () => {
+  const root = aCheckout("");
+  run(root, "start");
+  expect(existsSync(join(root, "installed"))).toBe(false);
+  writeFileSync(join(root, "package-lock.json"), lock("1.0.1"));
+  run(root, "start");
+  expect(readFileSync(join(root, "installed"), "utf8")).toBe("ci");
+});
+
+test("a build that fails says what the compiler said, and nothing is started", () => {
+  const root = aCheckout("console.log('started')");
+  writeFileSync(join(root, "node_modules/typescript/bin/tsc"), "console.log('no such type'); process.exit(2);");
+  const { status, stdout, stderr } = run(root, "start");
+  expect(status).toBe(1);
+  expect(stderr).toContain("no such type");
+  expect(stdout).not.toContain("started");
+});
+
+test("SIGTERM reaches the command, which may end as it likes", async () => {
+  const root = aCheckout(
+    "process.on('SIGTERM', () => { console.log('bye'); process.exit(0); }); console.log('up'); setInterval(() => {}, 1000);",
+  );
+  const child = spawn(process.execPath, [join(root, "src/bootstrap.mjs"), "start"], { env: environmentOf(root) });
+  let output = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+    if (output === "up\n") child.kill("SIGTERM");
+  });
+  const [code] = (await once(child, "close")) as [number | null];
+  expect([output, code]).toEqual(["up\nbye\n", 0]);
+});
