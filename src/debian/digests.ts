@@ -1,8 +1,49 @@
 // The digests that indices and Release carry.
 
+import type { Hash } from "node:crypto";
+import { createHash } from "node:crypto";
+
 /** The algorithms in the order of their strength, weakest first. */
 export const digestAlgorithms = ["md5", "sha1", "sha256", "sha512"] as const;
 export type DigestAlgorithm = (typeof digestAlgorithms)[number];
 
 /** Lower-case hex by algorithm. SHA256 is always there: it names content. */
 export type Digests = { readonly sha256: string } & { readonly [Algorithm in DigestAlgorithm]?: string };
+
+/** Digests of bytes that come piece by piece. SHA256 is always among them. */
+export class RunningDigests {
+  readonly #hashes: ReadonlyArray<readonly [DigestAlgorithm, Hash]>;
+  readonly #sha256: Hash;
+  #sizeBytes = 0;
+
+  constructor(algorithms: readonly DigestAlgorithm[]) {
+    this.#sha256 = createHash("sha256");
+    this.#hashes = digestAlgorithms
+      .filter((algorithm) => algorithm !== "sha256" && algorithms.includes(algorithm))
+      .map((algorithm) => [algorithm, createHash(algorithm)]);
+  }
+
+  update(bytes: Uint8Array): void {
+    this.#sizeBytes += bytes.byteLength;
+    this.#sha256.update(bytes);
+    for (const [, hash] of this.#hashes) hash.update(bytes);
+  }
+
+  /** How many bytes went in, and their digests. Ends the run: a second call throws. */
+  finish(): { readonly sizeBytes: number; readonly digests: Digests } {
+    const others = this.#hashes.map(([algorithm, hash]) => [algorithm, hash.digest("hex")] as const);
+    const digests = { ...Object.fromEntries(others), sha256: this.#sha256.digest("hex") };
+    return { sizeBytes: this.#sizeBytes, digests };
+  }
+}
+
+/** Hands the content on and feeds `running` with what goes by. */
+export async function* digesting(
+  content: AsyncIterable<Uint8Array>,
+  running: RunningDigests,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of content) {
+    running.update(chunk);
+    yield chunk;
+  }
+}

@@ -1,0 +1,22 @@
+// How much of a package an inspection is willing to read and to hold.
+import type { DebLimits } from "../debian/deb.ts";
+import type { DscLimits } from "../debian/dsc.ts";
+
+/** Every limit of an inspection. Configurable. */
+export interface InspectLimits extends DebLimits, DscLimits {}
+
+const kibibyte = 2 ** 10;
+const mebibyte = 2 ** 20;
+
+/** Far above what Debian's own archive needs, far below what would hurt. */
+export const defaultInspectLimits: InspectLimits = {
+  maxArMembers: 16,
+  maxControlEntries: 1000,
+  maxDecompressedBytes: 64 * mebibyte,
+  maxDecoderBytes: 128 * mebibyte,
+  maxStanzaBytes: 2 * mebibyte,
+  maxFields: 500,
+  maxFieldNameBytes: kibibyte,
+  maxDscBytes: 4 * mebibyte,
+  maxSourceParts: 1000,
+};

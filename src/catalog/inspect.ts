@@ -1,0 +1,64 @@
+// Inspects one file: reads it once and tells what an index needs to know of it.
+
+import { readDeb } from "../debian/deb.ts";
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import { digesting, RunningDigests } from "../debian/digests.ts";
+import { readDsc } from "../debian/dsc.ts";
+import { Malformed } from "../debian/malformed.ts";
+import type { InspectLimits } from "./inspect-limits.ts";
+import type { Inspection, PackageKind } from "./inspection.ts";
+
+export interface InspectOptions {
+  readonly limits: InspectLimits;
+  /** The digests wanted; SHA256 is always made. */
+  readonly algorithms: readonly DigestAlgorithm[];
+}
+
+/** The kind that a file's name announces. No name announces a part: the .dsc beside it does. */
+export function packageKindOf(name: string): PackageKind | undefined {
+  if (/\.u?deb$/.test(name)) return "binary";
+  if (name.endsWith(".dsc")) return "source";
+  return undefined;
+}
+
+/**
+ * Reads the content to its end, once; after a flaw no further.
+ * @returns a rejection for a bad package: that is a result, not an error
+ * @throws what `content` throws, untouched
+ */
+export async function inspectContent(
+  kind: PackageKind,
+  content: AsyncIterable<Uint8Array>,
+  options: InspectOptions,
+): Promise<Inspection> {
+  try {
+    return await inspectAs(kind, content, options);
+  } catch (thrown) {
+    if (thrown instanceof Malformed) return { kind: "rejected", code: thrown.flaw, text: thrown.message };
+    throw thrown;
+  }
+}
+
+async function inspectAs(
+  kind: PackageKind,
+  content: AsyncIterable<Uint8Array>,
+  { limits, algorithms }: InspectOptions,
+): Promise<Inspection> {
+  switch (kind) {
+    case "binary":
+      return { kind, ...(await readDeb(content, limits, algorithms)) };
+    case "source": {
+      const { stanza, ...measured } = await readDsc(content, limits, algorithms);
+      return { kind, dsc: stanza, ...measured };
+    }
+    case "part": {
+      const running = new RunningDigests(algorithms);
+      for await (const _chunk of digesting(content, running)) {
+        // Its size and digests are all that counts.
+      }
+      return { kind, ...running.finish() };
+    }
+    default:
+      return kind satisfies never;
+  }
+}

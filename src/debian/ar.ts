@@ -1,0 +1,84 @@
+// The ar format, as far as a .deb uses it: a magic line, then members, each behind a header of 60 bytes.
+import { ByteReader } from "./byte-reader.ts";
+import { beyondLimit, Malformed, quoted } from "./malformed.ts";
+
+/** One member. Its content can be read once and only until the next member is asked for; unread bytes are skipped. */
+export interface ArMember {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** As its header says, in seconds since the epoch. */
+  readonly mtimeSeconds: number;
+  readonly content: AsyncIterable<Uint8Array>;
+}
+
+export interface ArLimits {
+  /** How many members an archive may have. */
+  readonly maxArMembers: number;
+}
+
+const magic = "!<arch>\n";
+const headerBytes = 60;
+const headerEnd = "`\n";
+
+/**
+ * Reads an archive in one pass, to its very end.
+ * @throws Malformed while iterating: `not-a-deb`, `truncated` or `limit`
+ * @see ar(5), deb(5)
+ */
+export async function* readAr(content: AsyncIterable<Uint8Array>, limits: ArLimits): AsyncGenerator<ArMember> {
+  const reader = new ByteReader(content);
+  try {
+    await expectMagic(reader);
+    for (let count = 1; ; count++) {
+      const at = reader.position;
+      const header = latin1(await reader.read(headerBytes));
+      if (header === "") return;
+      if (count > limits.maxArMembers)
+        throw beyondLimit("maxArMembers", limits.maxArMembers, "the number of ar members");
+      const member = parseHeader(header, at);
+      const body = { left: member.sizeBytes };
+      yield { ...member, content: takeBody(reader, body, member.name) };
+      for await (const _skipped of takeBody(reader, body, member.name)) {
+        // What the consumer did not want is still counted and must be there.
+      }
+      if (member.sizeBytes % 2 === 1 && (await reader.read(1)).byteLength === 0) throw endsInside(member.name);
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+async function expectMagic(reader: ByteReader): Promise<void> {
+  const start = latin1(await reader.read(magic.length));
+  if (start === magic) return;
+  if (magic.startsWith(start)) throw new Malformed("truncated", `it ends after ${start.length} bytes`);
+  throw new Malformed("not-a-deb", `it starts with ${quoted(start)}, not as an ar archive does`);
+}
+
+function parseHeader(header: string, at: number): { name: string; sizeBytes: number; mtimeSeconds: number } {
+  const refuse = (why: string) => new Malformed("not-a-deb", `the ar header at byte ${at} ${why}`);
+  if (header.length < headerBytes) throw new Malformed("truncated", `it ends inside the ar header at byte ${at}`);
+  if (!header.endsWith(headerEnd)) throw refuse("does not end as one does");
+  // GNU's ar ends a name with a slash. Other slashes belong to long-name tables, which a .deb never has.
+  const name = /^([A-Za-z0-9._+-]+)\/?$/.exec(header.slice(0, 16).trimEnd())?.[1];
+  const mtime = /^[0-9]+$/.exec(header.slice(16, 28).trimEnd())?.[0];
+  const size = /^[0-9]+$/.exec(header.slice(48, 58).trimEnd())?.[0];
+  if (name === undefined) throw refuse(`has the name ${quoted(header.slice(0, 16).trimEnd())}`);
+  if (mtime === undefined) throw refuse("has a time that is no number");
+  if (size === undefined) throw refuse("has a size that is no number");
+  return { name, sizeBytes: Number(size), mtimeSeconds: Number(mtime) };
+}
+
+async function* takeBody(reader: ByteReader, body: { left: number }, name: string): AsyncGenerator<Uint8Array> {
+  while (body.left > 0) {
+    const chunk = await reader.some(body.left);
+    if (chunk === undefined) throw endsInside(name);
+    body.left -= chunk.byteLength;
+    yield chunk;
+  }
+}
+
+const endsInside = (name: string) => new Malformed("truncated", `it ends inside its member ${name}`);
+
+const latin1 = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");

@@ -1,0 +1,48 @@
+// Exact runs of bytes out of a content that comes in chunks of any size.
+
+/** Pulls from a content, holding at most one of its chunks. */
+export class ByteReader {
+  readonly #source: AsyncIterator<Uint8Array>;
+  #chunk: Uint8Array = new Uint8Array(0);
+  #position = 0;
+
+  constructor(content: AsyncIterable<Uint8Array>) {
+    this.#source = content[Symbol.asyncIterator]();
+  }
+
+  /** How many bytes were taken so far. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Takes at least one byte and at most `most`; undefined at the end. */
+  async some(most: number): Promise<Uint8Array | undefined> {
+    while (this.#chunk.byteLength === 0) {
+      const step = await this.#source.next();
+      if (step.done === true) return undefined;
+      this.#chunk = step.value;
+    }
+    const taken = this.#chunk.subarray(0, most);
+    this.#chunk = this.#chunk.subarray(taken.byteLength);
+    this.#position += taken.byteLength;
+    return taken;
+  }
+
+  /** Takes `count` bytes into one buffer; fewer only where the content ends. The caller bounds `count`. */
+  async read(count: number): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    let left = count;
+    while (left > 0) {
+      const part = await this.some(left);
+      if (part === undefined) break;
+      parts.push(part);
+      left -= part.byteLength;
+    }
+    return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+  }
+
+  /** Closes the content, read to its end or not. */
+  async close(): Promise<void> {
+    await this.#source.return?.();
+  }
+}

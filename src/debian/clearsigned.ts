@@ -1,0 +1,36 @@
+// The text inside an OpenPGP clear-signature. The signature is not verified here.
+import { Malformed } from "./malformed.ts";
+
+const begin = "-----BEGIN PGP SIGNED MESSAGE-----";
+const signature = "-----BEGIN PGP SIGNATURE-----";
+const end = "-----END PGP SIGNATURE-----";
+
+/**
+ * @param text as it stands in the file
+ * @returns the signed text with its dashes unescaped; a text without armour as it is
+ * @throws Malformed `bad-dsc` where the armour is incomplete or text stands outside of it: that would be read by some
+ * programs and not by others
+ * @see RFC 4880 7.1
+ */
+export function stripClearSignature(text: string): string {
+  const lines = text.split("\n");
+  if (lines[0]?.trimEnd() !== begin) {
+    if (lines.some((line) => line.startsWith("-----BEGIN "))) throw flawed("text stands before its OpenPGP armour");
+    return text;
+  }
+  const isLine = (wanted: string) => (line: string) => line.trimEnd() === wanted;
+  const blank = lines.findIndex(isLine(""));
+  const headers = lines.slice(1, blank);
+  if (blank < 0 || !headers.every((line) => /^Hash: [A-Za-z0-9, -]+$/.test(line.trimEnd()))) {
+    throw flawed("its OpenPGP armour has other headers than Hash");
+  }
+  const bodyEnd = lines.findIndex(isLine(signature));
+  const armourEnd = lines.findIndex(isLine(end));
+  if (bodyEnd < blank || armourEnd < bodyEnd) throw flawed("its OpenPGP signature does not end");
+  if (lines.slice(armourEnd + 1).some((line) => line.trim() !== "")) throw flawed("text follows its OpenPGP signature");
+  const body = lines.slice(blank + 1, bodyEnd);
+  if (body.some((line) => /^-(?! )/.test(line))) throw flawed("a dash in its signed text is not escaped");
+  return body.map((line) => `${line.replace(/^- /, "")}\n`).join("");
+}
+
+const flawed = (why: string) => new Malformed("bad-dsc", why);

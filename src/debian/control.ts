@@ -1,0 +1,73 @@
+// What a stanza must say to be a binary package's or a source package's.
+import { NameError, parseArchitecture } from "../base/names.ts";
+import type { Flaw } from "./malformed.ts";
+import { Malformed, quoted } from "./malformed.ts";
+import type { Stanza } from "./stanza.ts";
+import { fieldOf } from "./stanza.ts";
+import { parseVersion, VersionError } from "./version.ts";
+
+/** Policy wants lower case and two characters at least; dpkg installs these, so they are listed. @see Debian Policy 5.6.1 */
+const packageName = /^[A-Za-z0-9][A-Za-z0-9+._-]*$/;
+
+/** The longest package name: Debian's file names hold it along with a version and an architecture. In bytes. */
+const maxPackageNameBytes = 200;
+
+const singleLine = ["Source", "Section", "Priority", "Multi-Arch", "Essential", "Installed-Size", "Format"] as const;
+
+/**
+ * Checks what the index and apt rely on in a .deb's control stanza.
+ * @throws Malformed `bad-control`
+ */
+export function checkBinaryControl(stanza: Stanza): void {
+  checkName(stanza, "Package", "bad-control");
+  checkVersion(stanza, "bad-control");
+  try {
+    parseArchitecture(required(stanza, "Architecture", "bad-control"));
+  } catch (thrown) {
+    throw thrown instanceof NameError ? new Malformed("bad-control", thrown.message, { cause: thrown }) : thrown;
+  }
+  checkSingleLines(stanza, "bad-control");
+}
+
+/**
+ * Checks what the index and apt rely on in a .dsc's stanza, other than its lists of files.
+ * @throws Malformed `bad-dsc`
+ */
+export function checkSourceControl(stanza: Stanza): void {
+  const format = required(stanza, "Format", "bad-dsc");
+  if (!/^[0-9]+(\.[0-9]+)?( \([a-z0-9]+\))?$/.test(format)) {
+    throw new Malformed("bad-dsc", `its Format is ${quoted(format)}`);
+  }
+  checkName(stanza, "Source", "bad-dsc");
+  checkVersion(stanza, "bad-dsc");
+  checkSingleLines(stanza, "bad-dsc");
+}
+
+function required(stanza: Stanza, field: string, flaw: Flaw): string {
+  const value = fieldOf(stanza, field);
+  if (value === undefined || value === "") throw new Malformed(flaw, `it has no ${field}`);
+  return value;
+}
+
+function checkName(stanza: Stanza, field: string, flaw: Flaw): void {
+  const name = required(stanza, field, flaw);
+  if (!packageName.test(name) || name.length > maxPackageNameBytes) {
+    throw new Malformed(flaw, `its ${field} is ${quoted(name)}, which is not a package name`);
+  }
+}
+
+function checkVersion(stanza: Stanza, flaw: Flaw): void {
+  const version = required(stanza, "Version", flaw);
+  // parseVersion forgives white space; here a second line would be some.
+  if (/\s/.test(version)) throw new Malformed(flaw, `its Version ${quoted(version)} has white space`);
+  try {
+    parseVersion(version);
+  } catch (thrown) {
+    throw thrown instanceof VersionError ? new Malformed(flaw, thrown.message, { cause: thrown }) : thrown;
+  }
+}
+
+function checkSingleLines(stanza: Stanza, flaw: Flaw): void {
+  const folded = singleLine.find((field) => fieldOf(stanza, field)?.includes("\n"));
+  if (folded !== undefined) throw new Malformed(flaw, `its ${folded} has more than one line`);
+}

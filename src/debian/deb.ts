@@ -1,0 +1,132 @@
+// A .deb in one streaming pass: its digests, its structure and its control stanza.
+
+import type { ArLimits, ArMember } from "./ar.ts";
+import { readAr } from "./ar.ts";
+import { ByteReader } from "./byte-reader.ts";
+import { checkBinaryControl } from "./control.ts";
+import type { StanzaLimits } from "./deb822.ts";
+import { Deb822Error, parseStanza } from "./deb822.ts";
+import type { Compression, DecompressionLimits } from "./decompress.ts";
+import { decompress } from "./decompress.ts";
+import type { DigestAlgorithm, Digests } from "./digests.ts";
+import { digesting, RunningDigests } from "./digests.ts";
+import { beyondLimit, Malformed, quoted } from "./malformed.ts";
+import type { Stanza } from "./stanza.ts";
+import { readTar } from "./tar.ts";
+
+export interface DebLimits extends ArLimits, StanzaLimits, DecompressionLimits {
+  /** How many entries the control archive may have. */
+  readonly maxControlEntries: number;
+}
+
+/** What one pass over a .deb tells. */
+export interface Deb {
+  readonly sizeBytes: number;
+  readonly digests: Digests;
+  readonly control: Stanza;
+  /** The time in the first member's header, in seconds since the epoch. */
+  readonly builtAtSeconds: number;
+}
+
+/** The format's version: a number on the first line. Only the first bytes of the member are looked at. */
+const maxFormatBytes = 16;
+
+const controlCompressions: ReadonlyMap<string, Compression> = new Map([
+  ["control.tar", "none"],
+  ["control.tar.gz", "gz"],
+  ["control.tar.xz", "xz"],
+  ["control.tar.zst", "zst"],
+]);
+const dataNames: ReadonlySet<string> = new Set(
+  ["", ".gz", ".xz", ".zst", ".bz2", ".lzma"].map((end) => `data.tar${end}`),
+);
+
+/**
+ * Reads a .deb to its end. The content of data.tar is digested and must be complete, but is not decompressed.
+ * @throws Malformed; what `content` throws passes by
+ * @see deb(5)
+ */
+export async function readDeb(
+  content: AsyncIterable<Uint8Array>,
+  limits: DebLimits,
+  algorithms: readonly DigestAlgorithm[],
+): Promise<Deb> {
+  const running = new RunningDigests(algorithms);
+  const found = await readMembers(readAr(digesting(content, running), limits), limits);
+  return { ...running.finish(), ...found };
+}
+
+/** The order is the format's: debian-binary, control.tar, data.tar, then whatever the future brings. @see deb(5) */
+async function readMembers(
+  members: AsyncIterable<ArMember>,
+  limits: DebLimits,
+): Promise<Pick<Deb, "control" | "builtAtSeconds">> {
+  let builtAtSeconds: number | undefined;
+  let control: Stanza | undefined;
+  let hasFiles = false;
+  for await (const member of members) {
+    if (builtAtSeconds === undefined) {
+      builtAtSeconds = await readFormat(member);
+    } else if (/^(debian-binary|control\.tar|data\.tar)/.test(member.name)) {
+      // Readers differ in which of two control members counts, so that nothing may come twice.
+      if (control === undefined) control = await readControl(member, limits);
+      else if (!hasFiles) hasFiles = isFileArchive(member);
+      else throw misplaced(member);
+    } else if (!hasFiles && !member.name.startsWith("_")) {
+      throw misplaced(member);
+    }
+  }
+  if (builtAtSeconds === undefined || control === undefined)
+    throw new Malformed("truncated", "it ends before its control.tar");
+  if (!hasFiles) throw new Malformed("truncated", "it ends before its data.tar");
+  return { control, builtAtSeconds };
+}
+
+async function readFormat(member: ArMember): Promise<number> {
+  if (member.name !== "debian-binary") throw misplaced(member);
+  const text = Buffer.from(await new ByteReader(member.content).read(maxFormatBytes)).toString("latin1");
+  if (!/^2\.[0-9]+\n/.test(text)) throw new Malformed("not-a-deb", `its format version is ${quoted(text)}, not 2.0`);
+  return member.mtimeSeconds;
+}
+
+async function readControl(member: ArMember, limits: DebLimits): Promise<Stanza> {
+  const compression = controlCompressions.get(member.name);
+  if (compression === undefined) throw misplaced(member);
+  let text: Uint8Array | undefined;
+  let count = 0;
+  for await (const entry of readTar(decompress(compression, member.content, limits))) {
+    if (++count > limits.maxControlEntries) {
+      throw beyondLimit("maxControlEntries", limits.maxControlEntries, "the number of entries in the control archive");
+    }
+    if (entry.name !== "control") continue;
+    if (text !== undefined) throw new Malformed("bad-control", "its control archive has two files named control");
+    if (entry.type !== "file") throw new Malformed("bad-control", `its control is a ${entry.type}, not a file`);
+    if (entry.sizeBytes > limits.maxStanzaBytes) {
+      throw beyondLimit("maxStanzaBytes", limits.maxStanzaBytes, "the size of its control");
+    }
+    text = await new ByteReader(entry.content).read(entry.sizeBytes);
+  }
+  if (text === undefined) throw new Malformed("bad-control", "its control archive has no file named control");
+  const stanza = parseControl(text, limits);
+  checkBinaryControl(stanza);
+  return stanza;
+}
+
+function parseControl(text: Uint8Array, limits: StanzaLimits): Stanza {
+  try {
+    return parseStanza(text, limits);
+  } catch (thrown) {
+    if (thrown instanceof Deb822Error)
+      throw new Malformed("bad-control", `control, ${thrown.message}`, { cause: thrown });
+    throw thrown;
+  }
+}
+
+function isFileArchive(member: ArMember): true {
+  if (!dataNames.has(member.name)) throw misplaced(member);
+  // Here the file list will be read from member.content; unread, readAr skips it and sees to its completeness.
+  return true;
+}
+
+const misplaced = (member: ArMember) =>
+  new Malformed("not-a-deb", `its member ${quoted(member.name)} does not belong where it stands`);

@@ -1,0 +1,124 @@
+// The text form of stanzas: read strictly, because what is read here is written into indices.
+import { isUtf8 } from "node:buffer";
+import { RepoError } from "../base/errors.ts";
+import { beyondLimit, quoted } from "./malformed.ts";
+import type { Stanza } from "./stanza.ts";
+
+export interface StanzaLimits {
+  /** How long a text of stanzas may be, in bytes. */
+  readonly maxStanzaBytes: number;
+  /** How many fields one stanza may have. */
+  readonly maxFields: number;
+  /** How long a field's name may be, in bytes. */
+  readonly maxFieldNameBytes: number;
+}
+
+/** A text that is no deb822. */
+export class Deb822Error extends RepoError {
+  readonly code = "debian/deb822";
+  /** Where, counted from 1. */
+  readonly line: number;
+  constructor(line: number, why: string) {
+    super(`line ${line}: ${why}`);
+    this.line = line;
+  }
+}
+
+const forbidden = /[\0-\x08\x0b-\x1f\x7f]/;
+const fieldLine = /^([!-9;-~]+)[ \t]*:(.*)$/s;
+
+/**
+ * Reads one stanza, with blank lines around it or not.
+ * @throws Deb822Error, also where there is no stanza or more than one; Malformed for a limit
+ */
+export function parseStanza(raw: Uint8Array, limits: StanzaLimits): Stanza {
+  const [first, second] = readStanzas(raw, limits);
+  if (first === undefined) throw new Deb822Error(1, "there is no field");
+  if (second !== undefined) throw new Deb822Error(second.line, "a second stanza begins where only one belongs");
+  return first.fields;
+}
+
+/**
+ * Reads all stanzas of a text, as dpkg does: a blank line (nothing else separates) ends a stanza, a line that begins with
+ * white space continues a field, and a field must not come twice. Stricter than dpkg, control characters (also CR) and
+ * field names beyond ASCII are errors, since other readers of an index may see more lines than we do. Text that is not
+ * UTF-8 is taken for Latin-1, as packages of before 2005 were written, so that what we write is always UTF-8.
+ * @throws Deb822Error; Malformed for a limit
+ * @see deb822(5)
+ */
+export function parseStanzas(raw: Uint8Array, limits: StanzaLimits): readonly Stanza[] {
+  return readStanzas(raw, limits).map(({ fields }) => fields);
+}
+
+interface Placed {
+  readonly line: number;
+  readonly fields: Array<readonly [name: string, value: string]>;
+}
+
+function readStanzas(raw: Uint8Array, limits: StanzaLimits): readonly Placed[] {
+  const lines = linesOf(raw, limits);
+  const stanzas: Placed[] = [];
+  let open: Placed | undefined;
+  let known = new Set<string>();
+  lines.forEach((text, index) => {
+    const line = index + 1;
+    if (text === "") {
+      open = undefined;
+      return;
+    }
+    if (forbidden.test(text)) throw new Deb822Error(line, `a control character is in ${quoted(text)}`);
+    if (/^[ \t]/.test(text)) {
+      continueField(open, text, line);
+      return;
+    }
+    if (open === undefined) {
+      open = { line, fields: [] };
+      stanzas.push(open);
+      known = new Set();
+    }
+    const [name, value] = parseField(text, line, limits);
+    if (known.has(name.toLowerCase())) throw new Deb822Error(line, `the field ${name} comes twice`);
+    known.add(name.toLowerCase());
+    if (known.size > limits.maxFields) throw beyondLimit("maxFields", limits.maxFields, "the number of fields");
+    open.fields.push([name, value]);
+  });
+  return stanzas;
+}
+
+function linesOf(raw: Uint8Array, limits: StanzaLimits): readonly string[] {
+  if (raw.byteLength > limits.maxStanzaBytes) {
+    throw beyondLimit("maxStanzaBytes", limits.maxStanzaBytes, "the size of the stanza");
+  }
+  const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
+  const lines = bytes.toString(isUtf8(bytes) ? "utf8" : "latin1").split("\n");
+  if (lines.pop() !== "") throw new Deb822Error(lines.length + 1, "the last line does not end");
+  return lines;
+}
+
+function parseField(text: string, line: number, limits: StanzaLimits): readonly [string, string] {
+  const [, name, value] = fieldLine.exec(text) ?? [];
+  if (name === undefined || value === undefined) {
+    throw new Deb822Error(line, `${quoted(text)} has no field name in ASCII with a colon behind it`);
+  }
+  if (/^[#-]/.test(name)) throw new Deb822Error(line, `${quoted(name)} is not a field name`);
+  if (name.length > limits.maxFieldNameBytes) {
+    throw beyondLimit("maxFieldNameBytes", limits.maxFieldNameBytes, "the length of a field name");
+  }
+  return [name, trim(value)];
+}
+
+function continueField(open: Placed | undefined, text: string, line: number): void {
+  const field = open?.fields.pop();
+  if (open === undefined || field === undefined) throw new Deb822Error(line, "it continues no field");
+  if (trim(text) === "") throw new Deb822Error(line, `a blank line is in the field ${field[0]}`);
+  open.fields.push([field[0], `${field[1]}\n${text}`]);
+}
+
+const trim = (text: string): string => text.replace(/^[ \t]+|[ \t]+$/g, "");
+
+/** A stanza as it stands in an index: every line ends with a line feed; no blank line follows. */
+export function formatStanza(stanza: Stanza): string {
+  return stanza
+    .map(([name, value]) => `${name}:${value === "" || value.startsWith("\n") ? "" : " "}${value}\n`)
+    .join("");
+}

@@ -1,0 +1,178 @@
+// Undoes the compressions that packages use. Truncated and corrupt input is always an error.
+import { spawn } from "node:child_process";
+import { Duplex } from "node:stream";
+import * as zlib from "node:zlib";
+import lzma from "lzma-native";
+import { ByteReader } from "./byte-reader.ts";
+import { beyondLimit, Malformed } from "./malformed.ts";
+import { through, watch } from "./through.ts";
+
+/** Named as the suffixes are. */
+export type Compression = "none" | "gz" | "xz" | "zst" | "bz2";
+
+export interface DecompressionLimits {
+  /** How much may come out, in bytes. */
+  readonly maxDecompressedBytes: number;
+  /** How much memory a decoder may take, in bytes: xz -9 and zstd --ultra need 65 and 128 MiB. */
+  readonly maxDecoderBytes: number;
+}
+
+/** xz is fed in slices of this many bytes, because its decoder puts out all of a slice at once: up to 7,000 times it. */
+const xzSliceBytes = 4096;
+const bytesPerMebibyte = 2 ** 20;
+
+/**
+ * @returns the plain bytes, with back-pressure, never more than the limit
+ * @throws Malformed while iterating: `bad-compression`, `unsupported-compression` or `limit`; what `content` throws passes by
+ */
+export async function* decompress(
+  compression: Compression,
+  content: AsyncIterable<Uint8Array>,
+  limits: DecompressionLimits,
+): AsyncGenerator<Uint8Array> {
+  let total = 0;
+  for await (const chunk of decoded(compression, content, limits)) {
+    total += chunk.byteLength;
+    if (total > limits.maxDecompressedBytes) throw tooMuch(limits);
+    yield chunk;
+  }
+}
+
+function decoded(
+  compression: Compression,
+  content: AsyncIterable<Uint8Array>,
+  limits: DecompressionLimits,
+): AsyncIterable<Uint8Array> {
+  switch (compression) {
+    case "none":
+      return content;
+    case "gz":
+      return gunzip(content, limits);
+    case "xz":
+      return through(sliced(content), xzDecoder(limits.maxDecoderBytes), xzError(limits.maxDecoderBytes));
+    case "zst":
+      return zstd(content, limits.maxDecoderBytes);
+    case "bz2":
+      // A process, because the decoders in JavaScript put out whole blocks without back-pressure.
+      return throughCommand(content, { command: "bzip2", args: ["-dc"], debianPackage: "bzip2" });
+    default:
+      return compression satisfies never;
+  }
+}
+
+/** A member up to this size, in bytes, is decompressed in one call: setting a stream up would take ten times as long. */
+const smallGzipBytes = 2 ** 16;
+
+async function* gunzip(content: AsyncIterable<Uint8Array>, limits: DecompressionLimits): AsyncGenerator<Uint8Array> {
+  const reader = new ByteReader(content);
+  try {
+    const start = await reader.read(smallGzipBytes);
+    if (start.byteLength < smallGzipBytes) yield gunzipWhole(start, limits);
+    else yield* through(startingWith(start, reader), zlib.createGunzip(), corrupt("gzip"));
+  } finally {
+    await reader.close();
+  }
+}
+
+function gunzipWhole(bytes: Uint8Array, limits: DecompressionLimits): Uint8Array {
+  try {
+    return zlib.gunzipSync(bytes, { maxOutputLength: limits.maxDecompressedBytes });
+  } catch (thrown) {
+    if (thrown instanceof RangeError) throw tooMuch(limits);
+    throw corrupt("gzip")(thrown);
+  }
+}
+
+async function* startingWith(start: Uint8Array, rest: ByteReader): AsyncGenerator<Uint8Array> {
+  let chunk: Uint8Array | undefined = start;
+  while (chunk !== undefined) {
+    yield chunk;
+    chunk = await rest.some(Number.POSITIVE_INFINITY);
+  }
+}
+
+const tooMuch = (limits: DecompressionLimits) =>
+  beyondLimit("maxDecompressedBytes", limits.maxDecompressedBytes, "what a member decompresses to");
+
+const corrupt = (format: string) => (thrown: unknown) =>
+  new Malformed("bad-compression", `its ${format} data are truncated or corrupt`, { cause: thrown });
+
+function xzDecoder(memlimit: number): Duplex {
+  return lzma.createStream("streamDecoder", { memlimit });
+}
+
+const xzError = (maxDecoderBytes: number) => (thrown: unknown) =>
+  thrown instanceof Error && thrown.name === "LZMA_MEMLIMIT_ERROR"
+    ? beyondLimit("maxDecoderBytes", maxDecoderBytes, "the memory to decompress a member")
+    : corrupt("xz")(thrown);
+
+async function* sliced(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of content) {
+    for (let at = 0; at < chunk.byteLength; at += xzSliceBytes) yield chunk.subarray(at, at + xzSliceBytes);
+  }
+}
+
+function zstd(content: AsyncIterable<Uint8Array>, maxDecoderBytes: number): AsyncIterable<Uint8Array> {
+  // Newer than the types that we build with: Node has zstd from 22.15 on.
+  const { createZstdDecompress } = zlib as { readonly createZstdDecompress?: (options: object) => Duplex };
+  if (createZstdDecompress !== undefined) {
+    const windowLogMax = Math.floor(Math.log2(maxDecoderBytes));
+    const params = { [zstdWindowLogMax]: Math.min(Math.max(windowLogMax, 10), 31) };
+    return through(content, createZstdDecompress({ params }), corrupt("zstd"));
+  }
+  const memory = `--memory=${Math.max(1, Math.floor(maxDecoderBytes / bytesPerMebibyte))}MB`;
+  return throughCommand(content, { command: "zstd", args: ["-dcq", memory], debianPackage: "zstd" });
+}
+
+/** ZSTD_d_windowLogMax, as zstd.h numbers it. */
+const zstdWindowLogMax = 100;
+
+interface Command {
+  readonly command: string;
+  readonly args: readonly string[];
+  /** What brings the command, for the message when it is missing. */
+  readonly debianPackage: string;
+}
+
+/** Nothing of ours, least of all a cap, is in the environment of a decoder that reads hostile bytes. */
+const commandEnvironment = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C" };
+
+async function* throughCommand(content: AsyncIterable<Uint8Array>, wanted: Command): AsyncGenerator<Uint8Array> {
+  const child = spawn(wanted.command, wanted.args, { stdio: ["pipe", "pipe", "ignore"], env: commandEnvironment });
+  const ended = new Promise<void>((resolve, reject) => {
+    child.on("error", (cause) =>
+      reject(
+        new Malformed(
+          "unsupported-compression",
+          `this server has no ${wanted.command} to read it with: install the Debian package ${wanted.debianPackage}`,
+          { cause },
+        ),
+      ),
+    );
+    child.on("close", (status) => (status === 0 ? resolve() : reject(corrupt(wanted.command)(undefined))));
+  });
+  // It is awaited below; until then its failure must not count as unhandled.
+  ended.catch(() => undefined);
+  const source = watch(content);
+  try {
+    // How the command ends says more than a pipe that broke.
+    yield* through(
+      source.content,
+      Duplex.from({ writable: child.stdin, readable: child.stdout }),
+      (thrown) => new PipeBroke(thrown),
+    );
+    await ended;
+  } catch (thrown) {
+    if (!(thrown instanceof PipeBroke)) throw thrown;
+    await ended;
+    throw corrupt(wanted.command)(thrown.cause);
+  } finally {
+    child.kill("SIGKILL");
+  }
+}
+
+class PipeBroke extends Error {
+  constructor(cause: unknown) {
+    super("a pipe to a decoder broke", { cause });
+  }
+}

@@ -1,0 +1,29 @@
+// What is wrong with a package file, told so that its maintainer can mend it.
+import { RepoError } from "../base/errors.ts";
+
+/** The kinds of flaw that a caller can tell apart. */
+export type Flaw =
+  | "not-a-deb"
+  | "truncated"
+  | "bad-control"
+  | "bad-dsc"
+  | "bad-compression"
+  | "unsupported-compression"
+  | "limit";
+
+/** The bytes are at fault, not their storage: reading them again would end the same way. */
+export class Malformed extends RepoError {
+  readonly code = "debian/malformed";
+  readonly flaw: Flaw;
+  constructor(flaw: Flaw, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.flaw = flaw;
+  }
+}
+
+/** A flaw of the kind `limit`; `limit` is the name that the configuration knows it by. */
+export const beyondLimit = (limit: string, allowed: number, what: string): Malformed =>
+  new Malformed("limit", `${what} is beyond ${limit} = ${allowed}`);
+
+/** Quotes untrusted text for a message: short, printable, on one line. */
+export const quoted = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
