@@ -22,3 +22,6 @@ export class LimitExceeded extends RepoError {
 
 /** The message of anything thrown, for a log line. */
 export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
+
+/** The stable code of anything thrown, "unknown" for what is no RepoError. */
+export const codeOf = (thrown: unknown): string => (thrown instanceof RepoError ? thrown.code : "unknown");

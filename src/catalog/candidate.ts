@@ -1,11 +1,14 @@
 // Decides of one file whether it may stand in an index of its suite, and if not, why.
-import { joinPath, parentPath, parseArchitecture, type TreePath } from "../base/names.ts";
+import type { TreePath } from "../base/names.ts";
+import { joinPath, parentPath, parseArchitecture } from "../base/names.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import type { CatalogFile } from "./catalog.ts";
 import type { BinaryFinding, SourceFinding } from "./finding.ts";
-import type { Rejection, RejectCode, SourcePart } from "./inspection.ts";
-import { type Item, identityOf, type SourceItemPart } from "./item.ts";
-import { type Place, placeOf } from "./layout.ts";
+import type { RejectCode, Rejection, SourcePart } from "./inspection.ts";
+import type { Item, SourceItemPart } from "./item.ts";
+import { identityOf } from "./item.ts";
+import type { Place } from "./layout.ts";
+import { placeOf } from "./layout.ts";
 
 /** An item with the key under which no second one may stand: its package, version and architecture in its component. */
 export interface Candidate {
@@ -99,7 +102,8 @@ function matchPart(wanted: SourcePart, found: CatalogFile | undefined): SourceIt
   if (found === undefined) return reject("incomplete", `${wanted.name} is not there yet`);
   const { finding, entry } = found;
   if (finding?.kind === "rejected") return reject("incomplete", `${wanted.name}: ${finding.text}`);
-  if (finding?.kind !== "part" || entry.kind === "other") return reject("incomplete", `${wanted.name} can't be a part of it`);
+  if (finding?.kind !== "part" || entry.kind === "other")
+    return reject("incomplete", `${wanted.name} can't be a part of it`);
   if (finding.sizeBytes !== wanted.sizeBytes) {
     return reject("mismatch", `${wanted.name} has ${finding.sizeBytes} bytes where the .dsc says ${wanted.sizeBytes}`);
   }

@@ -1,8 +1,10 @@
 // The tree as last seen, with what was found in each package file; updated from surveys, one at a time.
-import { isWithin, joinPath, lastName, parentPath, type TreePath } from "../base/names.ts";
+import type { TreePath } from "../base/names.ts";
+import { isWithin, joinPath, lastName, parentPath } from "../base/names.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
 import type { Examiner } from "./examiner.ts";
-import { type Finding, findingOf } from "./finding.ts";
+import type { Finding } from "./finding.ts";
+import { findingOf } from "./finding.ts";
 import { packageKindOf } from "./inspect.ts";
 import type { PackageKind } from "./inspection.ts";
 import type { Survey } from "./survey.ts";
@@ -30,6 +32,8 @@ export class Catalog {
   /** By the path of a source package's part: the .dsc files that name it. */
   readonly #wantedBy = new Map<TreePath, Set<TreePath>>();
 
+  readonly #doubted = new Set<TreePath>();
+
   constructor(examiner: Examiner) {
     this.#examiner = examiner;
   }
@@ -41,6 +45,19 @@ export class Catalog {
   /** All directories that may hold packages, also empty ones. */
   directories(): Iterable<TreePath> {
     return this.#directories.keys();
+  }
+
+  /** Whether a directory was seen. */
+  hasDirectory(path: TreePath): boolean {
+    return this.#directories.has(path);
+  }
+
+  /** Makes the next survey that sees this path inspect it anew: its bytes turned out not to be what was found in them. */
+  async doubt(path: TreePath): Promise<void> {
+    const record = this.file(path)?.record;
+    if (record === undefined) return;
+    this.#doubted.add(path);
+    await this.#examiner.forget(record);
   }
 
   /** Every file at or below a path. */
@@ -75,7 +92,7 @@ export class Catalog {
     const firstPass: Promise<void>[] = [];
     for (const [path, entry] of survey.files) {
       const known = this.file(path);
-      if (known !== undefined && isSettled(known, entry)) continue;
+      if (known !== undefined && !this.#doubted.has(path) && isSettled(known, entry)) continue;
       const kind = packageKindOf(lastName(path)) ?? (this.#wantedBy.has(path) ? "part" : undefined);
       firstPass.push(examine(path, entry, kind));
     }
@@ -120,6 +137,7 @@ export class Catalog {
     }
     for (const directory of survey.directories) this.#filesOf(directory);
     for (const { path, before, after } of changes) {
+      this.#doubted.delete(path);
       for (const part of partPaths(before)) this.#wantedBy.get(part)?.delete(path);
       for (const part of partPaths(after)) {
         const wanting = this.#wantedBy.get(part) ?? new Set();

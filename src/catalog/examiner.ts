@@ -1,7 +1,10 @@
 // Brings the inspection of a file, reading each content at most once: from the ledger, or by one pass over its bytes.
-import pLimit, { type LimitFunction } from "p-limit";
+
+import type { LimitFunction } from "p-limit";
+import pLimit from "p-limit";
 import type { TreePath } from "../base/names.ts";
-import { ContentGone, type FileEntry, StorageUnavailable, type Tree } from "../storage/tree.ts";
+import type { FileEntry, Tree } from "../storage/tree.ts";
+import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 import type { Ledger } from "./ledger.ts";
 
@@ -69,7 +72,13 @@ export class Examiner {
   }
 
   /** The inspection behind a record, read anew should the ledger have lost it. */
-  async recall(path: TreePath, entry: FileEntry, kind: PackageKind, record: string, signal: AbortSignal): Promise<Inspection> {
+  async recall(
+    path: TreePath,
+    entry: FileEntry,
+    kind: PackageKind,
+    record: string,
+    signal: AbortSignal,
+  ): Promise<Inspection> {
     return this.#ledger.get(record) ?? (await this.examine(path, entry, kind, signal)).inspection;
   }
 
@@ -88,7 +97,11 @@ export class Examiner {
     signal.throwIfAborted();
     let inspection: Inspection;
     try {
-      inspection = await this.#inspector.inspect(kind, this.#tree.open({ path, content: entry.content }, undefined, signal), signal);
+      inspection = await this.#inspector.inspect(
+        kind,
+        this.#tree.open({ path, content: entry.content }, undefined, signal),
+        signal,
+      );
     } catch (thrown) {
       if (signal.aborted || !(thrown instanceof StorageUnavailable || thrown instanceof ContentGone)) throw thrown;
       inspection = { kind: "rejected", code: "unreadable", text: thrown.message };

@@ -42,5 +42,7 @@ export type Item = BinaryItem | SourceItem;
 
 /** The identity of a path with these contents. */
 export function identityOf(path: TreePath, ...sha256s: readonly string[]): string {
-  return createHash("sha256").update([path, ...sha256s].join("\0")).digest("hex");
+  return createHash("sha256")
+    .update([path, ...sha256s].join("\0"))
+    .digest("hex");
 }

@@ -1,23 +1,18 @@
 // Where things are in a tree: `dists/SUITE/COMPONENT/{source,binary-ARCH}/…`.
-import {
-  type Architecture,
-  type Component,
-  NameError,
-  parseArchitecture,
-  parseComponent,
-  parseSuite,
-  parseTreePath,
-  pathNames,
-  type Suite,
-  type TreePath,
-} from "../base/names.ts";
+import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
+import { NameError, parseArchitecture, parseComponent, parseSuite, parseTreePath, pathNames } from "../base/names.ts";
 
 /** The directory that holds the suites. */
 export const distsPath: TreePath = parseTreePath("dists");
 
 /** A directory that feeds one index: what lies in it, at any depth, belongs to that index. */
 export type Place =
-  | { readonly kind: "binary"; readonly suite: Suite; readonly component: Component; readonly architecture: Architecture }
+  | {
+      readonly kind: "binary";
+      readonly suite: Suite;
+      readonly component: Component;
+      readonly architecture: Architecture;
+    }
   | { readonly kind: "source"; readonly suite: Suite; readonly component: Component };
 
 /** How many names below its place a file may be: a loop of directories must end. */

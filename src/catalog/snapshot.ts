@@ -1,6 +1,7 @@
 // The packages that a suite holds at one moment, without double versions, and what is left out of it.
 import type { TreePath } from "../base/names.ts";
-import { type Candidate, candidateOf } from "./candidate.ts";
+import type { Candidate } from "./candidate.ts";
+import { candidateOf } from "./candidate.ts";
 import type { CatalogFile, FileChange } from "./catalog.ts";
 import type { Rejection } from "./inspection.ts";
 import type { Item } from "./item.ts";

@@ -1,5 +1,6 @@
 // Looks at a part of the tree and tells what is there now: every directory once, each file by its listing alone.
-import { joinPath, parentPath, type TreePath } from "../base/names.ts";
+import type { TreePath } from "../base/names.ts";
+import { joinPath, parentPath } from "../base/names.ts";
 import type { Entry, FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { mayHoldPackages } from "./layout.ts";
 

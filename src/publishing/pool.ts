@@ -1,7 +1,8 @@
 // The packages that publications name: from a digest and a file name to the bytes, also after these were unlinked.
 import type { Database } from "lmdb";
 import { ContentId } from "../base/content-id.ts";
-import { lastName, parseTreePath, type TreePath } from "../base/names.ts";
+import type { TreePath } from "../base/names.ts";
+import { lastName, parseTreePath } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { FileRef } from "../storage/tree.ts";
 

@@ -1,6 +1,7 @@
 // Coalesces wishes to look again: one refresh runs, at most one waits, and every asker gets the answer of a run that
 // began after it asked.
-import { isWithin, type TreePath } from "../base/names.ts";
+import type { TreePath } from "../base/names.ts";
+import { isWithin } from "../base/names.ts";
 
 /** What one run brought. */
 interface Run<Result> {

@@ -1,0 +1,207 @@
+// The main thread's side of one inspecting worker: sends content under back-pressure, brings the inspection back.
+import { Worker } from "node:worker_threads";
+import { RepoError } from "../base/errors.ts";
+import type { InspectOptions } from "./inspect.ts";
+import type { FromWorker, ToWorker } from "./inspect-messages.ts";
+import type { Inspection, PackageKind } from "./inspection.ts";
+
+/** How many bytes of one file may be on their way to a worker. */
+const maxBytesUnderWay = 2 ** 20;
+
+/** A worker's heap, in MiB: beyond it the worker ends, not the server. */
+const maxHeapMebibytes = 256;
+
+/** The worker ended while it inspected several files, or for another reason than the file's. Trying again may help. */
+export class InspectorFailed extends RepoError {
+  readonly code = "catalog/inspector-failed";
+}
+
+/** What was read ahead of a content, and how to read on; `rest` is undefined where it was all. */
+export interface StartedContent {
+  readonly start: readonly Uint8Array[];
+  readonly rest: AsyncIterator<Uint8Array> | undefined;
+}
+
+interface Job {
+  readonly done: (inspection: Inspection) => void;
+  readonly failed: (reason: unknown) => void;
+  readonly taken: (sizeBytes: number) => void;
+}
+
+// Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), the worker comes from the build.
+const workerUrl = new URL(
+  import.meta.url.endsWith(".ts") ? "../../dist/catalog/inspect-worker.js" : "inspect-worker.js",
+  import.meta.url,
+);
+
+/** One worker. It starts with the first file and never again once it has ended. */
+export class InspectThread {
+  readonly #worker: Worker;
+  readonly #jobs = new Map<number, Job>();
+  readonly #onEnd: () => void;
+  #nextId = 0;
+
+  /** @param onEnd called once, when the worker is no more, before its files fail */
+  constructor(options: InspectOptions, onEnd: () => void) {
+    this.#onEnd = onEnd;
+    // An empty environment, because what reads hostile bytes needs no secret that stands there.
+    this.#worker = new Worker(workerUrl, {
+      workerData: options,
+      env: {},
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: maxHeapMebibytes },
+    });
+    this.#worker.on("message", (message: FromWorker) => this.#receive(message));
+    this.#worker.on("error", (cause: Error) => this.#end(cause));
+    this.#worker.on("exit", () => this.#end(new Error("the worker was stopped")));
+    this.#worker.unref();
+  }
+
+  /** How many files it inspects now. */
+  get busy(): number {
+    return this.#jobs.size;
+  }
+
+  /**
+   * @throws what reading the content throws, `signal.reason`, or InspectorFailed
+   */
+  async inspect(kind: PackageKind, content: StartedContent, signal: AbortSignal): Promise<Inspection> {
+    const id = this.#nextId++;
+    const { promise: answer, resolve, reject } = withResolvers<Inspection>();
+    const credit = new Credit(maxBytesUnderWay);
+    this.#jobs.set(id, { done: resolve, failed: reject, taken: (sizeBytes) => credit.give(sizeBytes) });
+    this.#worker.ref();
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    if (signal.aborted) abort();
+    try {
+      if (content.rest === undefined) this.#say({ type: "whole", id, kind, bytes: joined(content.start) });
+      else this.#send(id, kind, content.start, content.rest, credit).catch(reject);
+      return await answer;
+    } finally {
+      signal.removeEventListener("abort", abort);
+      // Also wakes the sending where it waits: without a job it stops.
+      this.#jobs.delete(id);
+      credit.give(maxBytesUnderWay);
+      this.#say({ type: "abandon", id });
+      if (this.#jobs.size === 0) this.#worker.unref();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  async #send(
+    id: number,
+    kind: PackageKind,
+    start: readonly Uint8Array[],
+    rest: AsyncIterator<Uint8Array>,
+    credit: Credit,
+  ): Promise<void> {
+    this.#say({ type: "open", id, kind });
+    for (const chunk of start) await this.#sendChunk(id, chunk, credit);
+    while (this.#jobs.has(id)) {
+      const step = await rest.next();
+      if (step.done === true) {
+        this.#say({ type: "end", id });
+        return;
+      }
+      await this.#sendChunk(id, step.value, credit);
+    }
+  }
+
+  async #sendChunk(id: number, chunk: Uint8Array, credit: Credit): Promise<void> {
+    await credit.take(chunk.byteLength);
+    if (this.#jobs.has(id)) this.#say({ type: "chunk", id, bytes: joined([chunk]) });
+  }
+
+  #say(message: ToWorker): void {
+    // The bytes move, since `joined` has made them our own.
+    const moved = "bytes" in message ? [message.bytes.buffer as ArrayBuffer] : [];
+    this.#worker.postMessage(message, moved);
+  }
+
+  #receive(message: FromWorker): void {
+    const job = this.#jobs.get(message.id);
+    switch (message.type) {
+      case "taken":
+        job?.taken(message.sizeBytes);
+        return;
+      case "done":
+        job?.done(message.inspection);
+        return;
+      case "failed":
+        job?.failed(new InspectorFailed(`an inspection failed: ${message.message}`));
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #end(cause: Error): void {
+    this.#onEnd();
+    const jobs = [...this.#jobs.values()];
+    this.#jobs.clear();
+    const outOfMemory = "code" in cause && cause.code === "ERR_WORKER_OUT_OF_MEMORY";
+    const alone = jobs.length === 1;
+    for (const job of jobs) {
+      if (outOfMemory && alone) {
+        job.done({
+          kind: "rejected",
+          code: "limit",
+          text: `inspecting it takes more than ${maxHeapMebibytes} MiB of memory`,
+        });
+      } else {
+        job.failed(new InspectorFailed(`an inspecting worker has ended: ${cause.message}`, { cause }));
+      }
+    }
+  }
+}
+
+/** Bytes that may still be sent. One chunk may always go, however large. */
+class Credit {
+  readonly #most: number;
+  #underWay = 0;
+  #wake = () => {};
+  constructor(most: number) {
+    this.#most = most;
+  }
+  async take(sizeBytes: number): Promise<void> {
+    while (this.#underWay > 0 && this.#underWay + sizeBytes > this.#most) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    this.#underWay += sizeBytes;
+  }
+  give(sizeBytes: number): void {
+    this.#underWay = Math.max(0, this.#underWay - sizeBytes);
+    this.#wake();
+  }
+}
+
+/** A copy in a buffer of its own: chunks may be views of a buffer that others share, and such must not be moved. */
+function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(chunks.reduce((total, chunk) => total + chunk.byteLength, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes;
+}
+
+function withResolvers<T>(): {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+} {
+  let resolve: (value: T) => void = () => {};
+  let reject: (reason: unknown) => void = () => {};
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}

@@ -1,0 +1,91 @@
+// The worker's side of inspecting: content comes in as messages, an inspection goes back.
+import { parentPort, workerData } from "node:worker_threads";
+import { messageOf } from "../base/errors.ts";
+import type { InspectOptions } from "./inspect.ts";
+import { inspectContent } from "./inspect.ts";
+import type { FromWorker, ToWorker } from "./inspect-messages.ts";
+import type { PackageKind } from "./inspection.ts";
+
+if (parentPort === null) throw new Error("this file runs as a worker thread only");
+const port = parentPort;
+const options = workerData as InspectOptions;
+const streams = new Map<number, Inbox>();
+
+port.on("message", (message: ToWorker) => {
+  switch (message.type) {
+    case "whole":
+      inspect(message.id, message.kind, once(message.bytes));
+      return;
+    case "open": {
+      const inbox = new Inbox(message.id);
+      streams.set(message.id, inbox);
+      inspect(message.id, message.kind, inbox);
+      return;
+    }
+    case "chunk":
+      streams.get(message.id)?.push(message.bytes);
+      return;
+    case "end":
+      streams.get(message.id)?.push(undefined);
+      return;
+    case "abandon":
+      streams.get(message.id)?.abandon();
+      return;
+    default:
+      message satisfies never;
+  }
+});
+
+function inspect(id: number, kind: PackageKind, content: AsyncIterable<Uint8Array>): void {
+  inspectContent(kind, content, options)
+    .then(
+      (inspection) => say({ type: "done", id, inspection }),
+      (thrown: unknown) => say({ type: "failed", id, message: messageOf(thrown) }),
+    )
+    .finally(() => streams.delete(id));
+}
+
+const say = (message: FromWorker): void => port.postMessage(message);
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+/** Chunks that arrive as messages, read as a content. The sender keeps the queue short: it waits for credit. */
+class Inbox implements AsyncIterable<Uint8Array> {
+  readonly #id: number;
+  readonly #queue: Array<Uint8Array | undefined> = [];
+  #abandoned = false;
+  #wake = () => {};
+
+  constructor(id: number) {
+    this.#id = id;
+  }
+
+  /** Undefined is the end. */
+  push(chunk: Uint8Array | undefined): void {
+    this.#queue.push(chunk);
+    this.#wake();
+  }
+
+  abandon(): void {
+    this.#abandoned = true;
+    this.#wake();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    for (;;) {
+      if (this.#abandoned) throw new Error("nobody waits for this inspection any more");
+      if (this.#queue.length === 0) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        continue;
+      }
+      const chunk = this.#queue.shift();
+      if (chunk === undefined) return;
+      say({ type: "taken", id: this.#id, sizeBytes: chunk.byteLength });
+      yield chunk;
+    }
+  }
+}

@@ -1,0 +1,81 @@
+// Inspects files in worker threads, so that serving goes on while packages are read.
+import { availableParallelism } from "node:os";
+import type { LimitFunction } from "p-limit";
+import pLimit from "p-limit";
+import type { InspectOptions } from "./inspect.ts";
+import type { StartedContent } from "./inspect-thread.ts";
+import { InspectorFailed, InspectThread } from "./inspect-thread.ts";
+import type { Inspection, PackageKind } from "./inspection.ts";
+
+/** A file up to this size, in bytes, is read first and goes to a worker as one message. */
+const smallFileBytes = 2 ** 20;
+
+/** How many files a worker inspects side by side, because most of that time it waits for storage. */
+const filesPerThread = 4;
+
+/** A pool of workers. They are started when they are needed and a crashed one is replaced. */
+export class Inspector {
+  readonly #options: InspectOptions;
+  readonly #threadCount: number;
+  readonly #threads = new Set<InspectThread>();
+  readonly #limit: LimitFunction;
+  #closed = false;
+
+  /** @param threadCount how many workers; as many as the machine runs in parallel if not given */
+  constructor(options: InspectOptions, threadCount: number = availableParallelism()) {
+    this.#options = options;
+    this.#threadCount = threadCount;
+    this.#limit = pLimit(threadCount * filesPerThread);
+  }
+
+  /**
+   * Inspects one file. The content is read here, in the caller's thread, and not before it is this file's turn.
+   * @returns a rejection for a bad package
+   * @throws what reading the content throws, untouched; `signal.reason`; InspectorFailed
+   */
+  async inspect(kind: PackageKind, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Inspection> {
+    return await this.#limit(async () => {
+      signal.throwIfAborted();
+      const source = content[Symbol.asyncIterator]();
+      try {
+        const started = await begin(source);
+        return await this.#idlest().inspect(kind, started, signal);
+      } finally {
+        // Not awaited: where a read hangs, the content ends as soon as that read does.
+        source.return?.().catch(() => undefined);
+      }
+    });
+  }
+
+  /** Ends the workers. Inspections under way fail. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#threads].map((thread) => thread.close()));
+  }
+
+  #idlest(): InspectThread {
+    const threads = [...this.#threads].sort((a, b) => a.busy - b.busy);
+    const [idlest] = threads;
+    if (idlest !== undefined && (idlest.busy === 0 || threads.length >= this.#threadCount)) return idlest;
+    if (this.#closed) throw new InspectorFailed("the inspector was closed");
+    const thread: InspectThread = new InspectThread(this.#options, () => {
+      this.#threads.delete(thread);
+      // From now on a worker has one file at a time, so that the next crash shows which file it was.
+      if (!this.#closed) this.#limit.concurrency = this.#threadCount;
+    });
+    this.#threads.add(thread);
+    return thread;
+  }
+}
+
+async function begin(source: AsyncIterator<Uint8Array>): Promise<StartedContent> {
+  const start: Uint8Array[] = [];
+  let total = 0;
+  while (total <= smallFileBytes) {
+    const step = await source.next();
+    if (step.done === true) return { start, rest: undefined };
+    start.push(step.value);
+    total += step.value.byteLength;
+  }
+  return { start, rest: source };
+}

@@ -1,0 +1,89 @@
+// Puts a repository together from its tree, its state and its signer.
+import type { RootDatabase } from "lmdb";
+import type { Log } from "../base/log.ts";
+import type { RepositoryName, Suite } from "../base/names.ts";
+import { Catalog } from "../catalog/catalog.ts";
+import type { ContentInspector } from "../catalog/examiner.ts";
+import { Examiner } from "../catalog/examiner.ts";
+import { Ledger } from "../catalog/ledger.ts";
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import type { Compressor } from "../indices/compress.ts";
+import type { Signer } from "../signing/signer.ts";
+import type { Tree } from "../storage/tree.ts";
+import type { PublishingObserver } from "./events.ts";
+import { IndexReader } from "./index-reader.ts";
+import type { PackageCache } from "./package-cache.ts";
+import { PackageShelf } from "./package-shelf.ts";
+import { Repository } from "./repository.ts";
+import { SegmentStore } from "./segment-store.ts";
+import { StanzaSource } from "./stanza-source.ts";
+import { PublicationStore } from "./store.ts";
+import type { SuiteIdentity } from "./suite-builder.ts";
+import { SuiteBuilder } from "./suite-builder.ts";
+
+/** What repositories of one server may share: all of it is keyed by content. */
+export interface SharedState {
+  /** The state directory's database. */
+  readonly root: RootDatabase;
+  readonly inspector: ContentInspector;
+  /** Names the inspector's limits, for the rejections that depend on them. */
+  readonly inspectionLimits: string;
+  readonly compressor: Compressor;
+  readonly cache: PackageCache;
+  readonly indexMemoryBytes?: number;
+  readonly log: Log;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+export interface RepositorySettings {
+  readonly name: RepositoryName;
+  readonly tree: Tree;
+  readonly signer: Signer;
+  readonly identityOf: (suite: Suite) => SuiteIdentity;
+  /** The digests of Packages and Sources; SHA256 must be among them. */
+  readonly algorithms: readonly DigestAlgorithm[];
+  readonly observer: PublishingObserver;
+  /** No publication gets a Date before this one, seconds since the epoch. */
+  readonly notBeforeSeconds?: number;
+  readonly concurrentReads?: number;
+}
+
+/** Opens a repository that serves its stored publications at once; `start` makes it look at its tree. */
+export function openRepository(shared: SharedState, settings: RepositorySettings): Repository {
+  const { root, inspector, log, now } = shared;
+  const { name, tree, signer, algorithms, observer } = settings;
+  const ledger = new Ledger(root.openDB({ name: "ledger" }), shared.inspectionLimits, algorithms);
+  const examiner = new Examiner({
+    tree,
+    ledger,
+    inspector,
+    observer,
+    ...(settings.concurrentReads === undefined ? {} : { concurrentReads: settings.concurrentReads }),
+  });
+  const catalog = new Catalog(examiner);
+  const store = new PublicationStore(root, name);
+  const segments = new SegmentStore(root);
+  const tools = {
+    stanzas: new StanzaSource(examiner, algorithms),
+    compressor: shared.compressor,
+    segments,
+    store,
+    signer,
+    now,
+    ...(settings.notBeforeSeconds === undefined ? {} : { notBeforeSeconds: settings.notBeforeSeconds }),
+  };
+  return new Repository({
+    name,
+    key: { armored: signer.publicKey, fingerprint: signer.fingerprint },
+    tree,
+    catalog,
+    store,
+    indexReader: new IndexReader(segments, shared.indexMemoryBytes),
+    packages: new PackageShelf({ pool: store.pool, tree, catalog, cache: shared.cache }),
+    builderOf: (suite) => new SuiteBuilder(suite, settings.identityOf(suite), tools),
+    observer,
+    log,
+    now,
+  });
+}

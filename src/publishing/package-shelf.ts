@@ -1,0 +1,61 @@
+// Packages as resources: what publications name and what stands in the tree, read through the verifying cache.
+import { lastName } from "../base/names.ts";
+import type { Catalog, CatalogFile } from "../catalog/catalog.ts";
+import type { ByteRange, Tree } from "../storage/tree.ts";
+import type { PackageCache } from "./package-cache.ts";
+import type { Pool, PooledFile } from "./pool.ts";
+import type { Resource } from "./resource.ts";
+
+export class PackageShelf {
+  readonly #pool: Pool;
+  readonly #tree: Tree;
+  readonly #catalog: Catalog;
+  readonly #cache: PackageCache;
+
+  constructor(parts: {
+    readonly pool: Pool;
+    readonly tree: Tree;
+    readonly catalog: Catalog;
+    readonly cache: PackageCache;
+  }) {
+    this.#pool = parts.pool;
+    this.#tree = parts.tree;
+    this.#catalog = parts.catalog;
+    this.#cache = parts.cache;
+  }
+
+  /** @param path `pool/SHA256/…/…` */
+  pooled(path: string): Resource | undefined {
+    const file = this.#pool.find(path);
+    return file && this.#resource(file, "immutable");
+  }
+
+  /** A package file under its own path, which may hold other bytes tomorrow. */
+  inTree({ path, entry, finding }: CatalogFile): Resource | undefined {
+    if (entry.kind === "other" || finding === undefined || finding.kind === "rejected") return undefined;
+    const sha256 = finding.kind === "binary" ? finding.sha256 : finding.digests.sha256;
+    const { sizeBytes } = finding;
+    const lastModifiedSeconds = Math.floor(entry.relinkedAtMs / 1000);
+    return this.#resource({ path, content: entry.content, sizeBytes, sha256, lastModifiedSeconds }, "revalidate");
+  }
+
+  #resource(file: PooledFile, caching: Resource["caching"]): Resource {
+    const { path, content, sha256, sizeBytes, lastModifiedSeconds } = file;
+    const source = (range: ByteRange, signal: AbortSignal) => this.#tree.open({ path, content }, range, signal);
+    const mismatched = () => void this.#catalog.doubt(path);
+    return {
+      sizeBytes,
+      etag: sha256,
+      lastModifiedSeconds,
+      contentType: contentTypeOf(lastName(path)),
+      caching,
+      read: (range, signal) => this.#cache.read({ sha256, sizeBytes, source, mismatched }, range, signal),
+    };
+  }
+}
+
+/** @see IANA's media types: vnd.debian.binary-package */
+function contentTypeOf(name: string): string {
+  if (/\.u?deb$/.test(name)) return "application/vnd.debian.binary-package";
+  return name.endsWith(".dsc") ? "text/plain; charset=utf-8" : "application/octet-stream";
+}

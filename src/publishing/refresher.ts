@@ -1,0 +1,126 @@
+// Looks at the tree again and brings the suites concerned up to date, each on its own: one that fails keeps its last
+// publication and does not hold up the others.
+import { codeOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { Suite, TreePath } from "../base/names.ts";
+import { isWithin, joinPath, parentPath } from "../base/names.ts";
+import type { Catalog } from "../catalog/catalog.ts";
+import { distsPath, suiteOf, suitePath } from "../catalog/layout.ts";
+import { survey } from "../catalog/survey.ts";
+import type { Tree } from "../storage/tree.ts";
+import type { PublishingObserver } from "./events.ts";
+import type { ServedSuite } from "./suite.ts";
+
+/** What one look at a part of a suite brought, or why it failed. */
+export interface SuiteOutcome {
+  readonly suite: Suite;
+  readonly added: readonly TreePath[];
+  readonly removed: readonly TreePath[];
+  /** What was thrown; then nothing of this suite has changed. */
+  readonly failure: unknown;
+}
+
+/** The suites that are known, by name. */
+export interface SuiteShelf {
+  get(suite: Suite): ServedSuite | undefined;
+  /** The suite, made known if it is new. */
+  open(suite: Suite): ServedSuite;
+  /** Takes a suite that is no more in the tree out of service. */
+  close(suite: Suite): Promise<void>;
+  names(): Iterable<Suite>;
+}
+
+export class Refresher {
+  readonly #tree: Tree;
+  readonly #catalog: Catalog;
+  readonly #suites: SuiteShelf;
+  readonly #observer: PublishingObserver;
+  readonly #log: Log;
+  readonly #now: () => number;
+
+  constructor(parts: {
+    readonly tree: Tree;
+    readonly catalog: Catalog;
+    readonly suites: SuiteShelf;
+    readonly observer: PublishingObserver;
+    readonly log: Log;
+    readonly now: () => number;
+  }) {
+    this.#tree = parts.tree;
+    this.#catalog = parts.catalog;
+    this.#suites = parts.suites;
+    this.#observer = parts.observer;
+    this.#log = parts.log;
+    this.#now = parts.now;
+  }
+
+  /**
+   * @param paths of which none lies within another
+   * @throws StorageUnavailable if not even the list of suites can be had
+   */
+  async refresh(paths: readonly TreePath[], signal: AbortSignal): Promise<SuiteOutcome[]> {
+    const bySuite = new Map<Suite, TreePath[]>();
+    const look = (suite: Suite, path: TreePath) => bySuite.set(suite, [...(bySuite.get(suite) ?? []), path]);
+    for (const path of paths) {
+      const suite = suiteOf(path);
+      if (suite !== undefined) look(suite, path);
+      else if (isWithin(distsPath, path))
+        for (const each of await this.#listSuites(signal)) look(each, suitePath(each));
+    }
+    const outcomes: SuiteOutcome[] = [];
+    for (const [suite, parts] of bySuite) outcomes.push(await this.#refreshSuite(suite, parts, signal));
+    return outcomes;
+  }
+
+  /** The suites in the tree and those that were there before. */
+  async #listSuites(signal: AbortSignal): Promise<Set<Suite>> {
+    const suites = new Set(this.#suites.names());
+    const dists = await this.#tree.look(distsPath, signal);
+    if (dists?.kind !== "directory") return suites;
+    for (const [name, entry] of dists.entries) {
+      const suite = entry.kind === "directory" ? suiteOf(joinPath(distsPath, name)) : undefined;
+      if (suite !== undefined) suites.add(suite);
+    }
+    return suites;
+  }
+
+  async #refreshSuite(name: Suite, paths: readonly TreePath[], signal: AbortSignal): Promise<SuiteOutcome> {
+    const begunMs = this.#now();
+    try {
+      const suite = this.#suites.open(name);
+      const changes = [];
+      for (const path of suite.surveyed ? paths.map((each) => this.#knownAbove(each)) : [suitePath(name)]) {
+        const seen = await survey(this.#tree, path, signal);
+        changes.push(...(await this.#catalog.update(seen, signal)));
+      }
+      const before = suite.current?.id;
+      const rejected = await suite.follow(this.#catalog, changes, signal);
+      for (const { code } of rejected) this.#observer.rejected(code);
+      if (suite.current === undefined) await this.#suites.close(name);
+      else if (suite.current.id === before) this.#observer.confirmed(name);
+      else this.#observer.published(name, (this.#now() - begunMs) / 1000);
+      const added = changes.filter(({ before: was, after }) => after?.finding !== undefined && after !== was);
+      const removed = changes.filter(({ before: was, after }) => was?.finding !== undefined && after === undefined);
+      return {
+        suite: name,
+        added: added.map(({ path }) => path).toSorted(),
+        removed: removed.map(({ path }) => path).toSorted(),
+        failure: undefined,
+      };
+    } catch (failure) {
+      if (!signal.aborted) {
+        const code = codeOf(failure);
+        this.#observer.refreshFailed(code);
+        this.#log.error({ suite: name, code, err: failure }, "the suite could not be brought up to date");
+      }
+      return { suite: name, added: [], removed: [], failure };
+    }
+  }
+
+  /** The nearest known directory: of a path whose parents are new too, these must be seen with it. */
+  #knownAbove(path: TreePath): TreePath {
+    let at = path;
+    while (suiteOf(parentPath(at)) !== undefined && !this.#catalog.hasDirectory(parentPath(at))) at = parentPath(at);
+    return at;
+  }
+}

@@ -1,0 +1,213 @@
+// A repository in service: keeps its suites up to date and finds what is asked of it.
+import { codeOf, messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
+import { isWithin, NameError, parseSuite, parseTreePath, rootPath } from "../base/names.ts";
+import type { Catalog } from "../catalog/catalog.ts";
+import type { Tree } from "../storage/tree.ts";
+import type { PublishingObserver } from "./events.ts";
+import type { IndexReader } from "./index-reader.ts";
+import type { PackageShelf } from "./package-shelf.ts";
+import { timelessSeconds } from "./pool.ts";
+import type { Manifest } from "./publication.ts";
+import { fileByHash, hashReference, publishedFile } from "./publication.ts";
+import { RefreshQueue } from "./refresh-queue.ts";
+import type { SuiteOutcome } from "./refresher.ts";
+import { Refresher } from "./refresher.ts";
+import type { Resource } from "./resource.ts";
+import type {
+  PingOutcome,
+  PublicationSummary,
+  PublicKey,
+  RepositoryStatus,
+  ServedRepository,
+  SuiteStatus,
+} from "./served.ts";
+import type { PublicationStore } from "./store.ts";
+import { ServedSuite } from "./suite.ts";
+import type { SuiteBuilder } from "./suite-builder.ts";
+
+export interface RepositoryParts {
+  readonly name: RepositoryName;
+  readonly key: PublicKey;
+  readonly tree: Tree;
+  readonly catalog: Catalog;
+  readonly store: PublicationStore;
+  readonly indexReader: IndexReader;
+  readonly packages: PackageShelf;
+  /** Makes the builder of one suite's publications. */
+  readonly builderOf: (suite: Suite) => SuiteBuilder;
+  readonly observer: PublishingObserver;
+  readonly log: Log;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** How often the whole tree is looked at again without being asked, by default. */
+export const defaultPollSeconds = 300;
+
+export class Repository implements ServedRepository {
+  readonly name: RepositoryName;
+  readonly key: PublicKey;
+  readonly #parts: RepositoryParts;
+  readonly #suites = new Map<Suite, ServedSuite>();
+  readonly #queue: RefreshQueue<readonly SuiteOutcome[]>;
+  readonly #stopping = new AbortController();
+  #poll: NodeJS.Timeout | undefined;
+  #lookedAt = false;
+  #lastError: string | undefined;
+
+  /** Serves at once what the store has; the tree is first looked at by `start`. */
+  constructor(parts: RepositoryParts) {
+    this.#parts = parts;
+    this.name = parts.name;
+    this.key = parts.key;
+    for (const manifest of parts.store.current()) this.#openSuite(manifest.suite, manifest);
+    const refresher = new Refresher({
+      ...parts,
+      suites: {
+        get: (suite) => this.#suites.get(suite),
+        open: (suite) => this.#suites.get(suite) ?? this.#openSuite(suite, undefined),
+        close: async (suite) => {
+          this.#suites.delete(suite);
+          await parts.store.withdraw(suite);
+        },
+        names: () => this.#suites.keys(),
+      },
+    });
+    this.#queue = new RefreshQueue((paths) => this.#refresh(refresher, paths));
+  }
+
+  /** Looks at the whole tree, now and every so often. Failures are logged and tried again. */
+  start(pollSeconds: number): void {
+    const look = async () => {
+      await this.#queue.request(rootPath).catch(() => undefined);
+      if (!this.#stopping.signal.aborted) this.#poll = setTimeout(look, pollSeconds * 1000);
+    };
+    void look();
+  }
+
+  /** Ends looking, abandoning what is under way; the last publication is on disk. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error("the server stops"));
+    clearTimeout(this.#poll);
+    await this.#queue.idle();
+  }
+
+  async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
+    const begunMs = this.#parts.now();
+    const outcomes = (await abortable(this.#queue.request(path), signal)).filter(
+      ({ suite }) => isWithin(parseTreePath(`dists/${suite}`), path) || isWithin(path, parseTreePath(`dists/${suite}`)),
+    );
+    for (const { failure } of outcomes) if (failure !== undefined) throw failure;
+    this.#parts.observer.pingLive((this.#parts.now() - begunMs) / 1000);
+    const suites = outcomes.map(({ suite }) => this.#suites.get(suite)).filter((suite) => suite !== undefined);
+    const within = (paths: readonly TreePath[]) => paths.filter((each) => isWithin(each, path));
+    return {
+      publications: suites.flatMap(({ current }) => (current === undefined ? [] : [summaryOf(current)])),
+      added: within(outcomes.flatMap(({ added }) => added)),
+      removed: within(outcomes.flatMap(({ removed }) => removed)),
+      rejected: suites.flatMap((suite) => suite.rejectedWithin(path)),
+    };
+  }
+
+  async find(path: string, signal: AbortSignal): Promise<Resource | undefined> {
+    signal.throwIfAborted();
+    if (path.startsWith("pool/")) return this.#parts.packages.pooled(path);
+    return this.#findPublished(path) ?? this.#findInTree(path);
+  }
+
+  status(): RepositoryStatus {
+    const suites = [...this.#suites.values()];
+    return {
+      suites: suites.flatMap(({ current }) => (current === undefined ? [] : [statusOf(current)])),
+      rejected: suites.flatMap((suite) => suite.rejectedWithin(rootPath)),
+      notReady:
+        this.#lookedAt || suites.some(({ current }) => current !== undefined)
+          ? undefined
+          : (this.#lastError ?? "the tree is being looked at for the first time"),
+      lastError: this.#lastError,
+    };
+  }
+
+  #openSuite(name: Suite, current: Manifest | undefined): ServedSuite {
+    const suite = new ServedSuite(name, this.#parts.builderOf(name), current);
+    this.#suites.set(name, suite);
+    return suite;
+  }
+
+  async #refresh(refresher: Refresher, paths: readonly TreePath[]): Promise<readonly SuiteOutcome[]> {
+    try {
+      const outcomes = await refresher.refresh(paths, this.#stopping.signal);
+      const failed = outcomes.find(({ failure }) => failure !== undefined);
+      this.#lastError = failed === undefined ? undefined : messageOf(failed.failure);
+      if (failed === undefined) this.#lookedAt = true;
+      return outcomes;
+    } catch (thrown) {
+      this.#lastError = messageOf(thrown);
+      if (!this.#stopping.signal.aborted) {
+        this.#parts.observer.refreshFailed(codeOf(thrown));
+        this.#parts.log.error({ repository: this.name, err: thrown }, "the tree could not be looked at");
+      }
+      throw thrown;
+    }
+  }
+
+  #findPublished(path: string): Resource | undefined {
+    const [, rawSuite, rest] = /^dists\/([^/]+)\/(.+)$/.exec(path) ?? [];
+    const suite = rawSuite === undefined ? undefined : suiteNamed(rawSuite);
+    const current = suite === undefined ? undefined : this.#suites.get(suite)?.current;
+    if (suite === undefined || rest === undefined) return undefined;
+    const reference = hashReference(rest);
+    if (reference !== undefined) {
+      const file = (current && fileByHash(current, reference)) ?? this.#parts.store.byHash(suite, reference);
+      return file && this.#parts.indexReader.resource(file, timelessSeconds, "immutable");
+    }
+    if (current === undefined) return undefined;
+    const file = publishedFile(current, rest);
+    return file && this.#parts.indexReader.resource(file, current.dateSeconds, "revalidate");
+  }
+
+  #findInTree(path: string): Resource | undefined {
+    let treePath: TreePath;
+    try {
+      treePath = parseTreePath(path);
+    } catch (thrown) {
+      if (thrown instanceof NameError) return undefined;
+      throw thrown;
+    }
+    const file = this.#parts.catalog.file(treePath);
+    return file && this.#parts.packages.inTree(file);
+  }
+}
+
+function suiteNamed(raw: string): Suite | undefined {
+  try {
+    return parseSuite(raw);
+  } catch (thrown) {
+    if (thrown instanceof NameError) return undefined;
+    throw thrown;
+  }
+}
+
+const summaryOf = ({ suite, id, dateSeconds }: Manifest): PublicationSummary => ({ suite, id, dateSeconds });
+
+function statusOf(manifest: Manifest): SuiteStatus {
+  const { components, architectures, binaryPackages, sourcePackages } = manifest;
+  return { ...summaryOf(manifest), components, architectures, binaryPackages, sourcePackages };
+}
+
+/** Rejects when the signal is aborted first; the work itself goes on. */
+async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let onAbort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,54 @@
+// Rendered and compressed segments on disk, by content: each is made once, whatever number of publications share it.
+import type { Database, RootDatabase } from "lmdb";
+import { RepoError } from "../base/errors.ts";
+import type { IndexForm, SegmentSizes } from "../indices/assemble.ts";
+import type { CompressedSegment } from "../indices/compress.ts";
+
+/** A segment that a publication names is not on disk: the state directory was tampered with. */
+export class SegmentMissing extends RepoError {
+  readonly code = "publishing/segment-missing";
+  constructor(id: string) {
+    super(`the state directory has lost segment ${id}`);
+  }
+}
+
+export class SegmentStore {
+  readonly #sizes: Database<SegmentSizes, string>;
+  readonly #bytes: Database<Buffer, string>;
+
+  constructor(root: RootDatabase) {
+    this.#sizes = root.openDB({ name: "segment-sizes" });
+    this.#bytes = root.openDB({ name: "segments", encoding: "binary" });
+  }
+
+  /** @returns undefined for a segment that was never made here */
+  sizesOf(id: string): SegmentSizes | undefined {
+    return this.#sizes.get(id);
+  }
+
+  /** @throws SegmentMissing */
+  read(id: string, form: IndexForm): Uint8Array {
+    const bytes = this.#bytes.get(`${id}/${form}`);
+    if (bytes === undefined) throw new SegmentMissing(id);
+    return bytes;
+  }
+
+  /** Resolves when the segment can be read back; its sizes appear only together with its bytes. */
+  async put(id: string, plain: Uint8Array, { gz, xz }: CompressedSegment): Promise<SegmentSizes> {
+    const sizes: SegmentSizes = {
+      id,
+      gzBytes: gz.length,
+      unpaddedBytes: xz.unpaddedBytes,
+      uncompressedBytes: xz.uncompressedBytes,
+    };
+    await this.#bytes.transaction(() => {
+      this.#bytes.put(`${id}/plain`, asBuffer(plain));
+      this.#bytes.put(`${id}/gz`, asBuffer(gz));
+      this.#bytes.put(`${id}/xz`, asBuffer(xz.bytes));
+      this.#sizes.put(id, sizes);
+    });
+    return sizes;
+  }
+}
+
+const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,0 +1,53 @@
+// Renders a segment of an index from the inspections of its items.
+import { createHash } from "node:crypto";
+import { lastName } from "../base/names.ts";
+import type { Examiner } from "../catalog/examiner.ts";
+import type { BinaryItem, Item, SourceItem } from "../catalog/item.ts";
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import { IndexError } from "../indices/fields.ts";
+import { renderPackage } from "../indices/packages.ts";
+import type { Segment } from "../indices/segments.ts";
+import { renderSource } from "../indices/sources.ts";
+import { poolDirectory } from "./pool.ts";
+
+/** Named in every segment's key: a change of what is rendered or how it is compressed gets a new one. */
+const renderingVersion = "1";
+
+export class StanzaSource {
+  readonly #examiner: Examiner;
+  readonly #algorithms: readonly DigestAlgorithm[];
+
+  constructor(examiner: Examiner, algorithms: readonly DigestAlgorithm[]) {
+    this.#examiner = examiner;
+    this.#algorithms = algorithms;
+  }
+
+  /** The name of what `render` would give: equal keys, equal bytes, on any machine. Lower-case hex. */
+  keyOf(segment: Segment<Item>): string {
+    return createHash("sha256").update([renderingVersion, this.#algorithms.join(), segment.id].join(" ")).digest("hex");
+  }
+
+  /** @throws StorageUnavailable if an inspection is lost and its file can't be read */
+  async render(segment: Segment<Item>, signal: AbortSignal): Promise<Uint8Array> {
+    const stanzas: string[] = [];
+    for (const item of segment.items) {
+      stanzas.push(item.kind === "binary" ? await this.#package(item, signal) : await this.#source(item, signal));
+    }
+    return Buffer.from(stanzas.join(""));
+  }
+
+  async #package(item: BinaryItem, signal: AbortSignal): Promise<string> {
+    const inspection = await this.#examiner.recall(item.path, item.entry, "binary", item.record, signal);
+    if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no binary package any more`);
+    return renderPackage(inspection, `${poolDirectory(item.sha256)}/${lastName(item.path)}`, this.#algorithms);
+  }
+
+  async #source(item: SourceItem, signal: AbortSignal): Promise<string> {
+    const inspection = await this.#examiner.recall(item.path, item.entry, "source", item.record, signal);
+    if (inspection.kind !== "source") throw new IndexError(`${item.path} is no source package any more`);
+    const { digests, sizeBytes } = inspection;
+    const parts = item.parts.map((part) => ({ ...part, name: lastName(part.path) }));
+    const files = [{ name: lastName(item.path), sizeBytes, digests }, ...parts];
+    return renderSource(inspection, poolDirectory(item.sha256), files, this.#algorithms);
+  }
+}

@@ -1,0 +1,14 @@
+// The state directory's database: everything that must survive a kill at any instant is in it.
+import type { RootDatabase } from "lmdb";
+import { open } from "lmdb";
+
+/** Databases that one environment may hold: three shared ones and five for each repository. */
+const maxDatabases = 512;
+
+/**
+ * Opens or makes the database in a directory that is the server's alone.
+ * @param path a directory
+ */
+export function openStateDatabase(path: string): RootDatabase {
+  return open({ path, maxDbs: maxDatabases, noSubdir: false });
+}
