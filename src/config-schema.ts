@@ -7,6 +7,7 @@ import { parseRepositoryName, parseSuite, parseTreePath, rootPath } from "./base
 import { Secret } from "./base/secret.ts";
 import type { Configuration, LimitsConfiguration, RepositoryConfiguration } from "./configuration.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
+import { parseReadCap, ReadCap } from "./storage/tahoe/caps.ts";
 
 const defaultListen = "127.0.0.1:8380";
 const defaultState = ".tahoe-apt/server";
@@ -18,12 +19,6 @@ const shortestGoodTokenLength = 16;
 const othersMayRead = 0o077;
 const maxPort = 65_535;
 
-const directoryCap = /^URI:DIR2[A-Z0-9-]*:[a-zA-Z0-9:]+$/;
-const directoryWriteCap = /^URI:DIR2(-MDMF)?:/;
-
-/** Whether this has the form of a directory's cap, whatever it allows. */
-export const isDirectoryCap = (cap: Secret): boolean => directoryCap.test(cap.reveal());
-
 /** What the schema needs of its surroundings. */
 export interface Surroundings {
   /** The directory that relative paths start from. */
@@ -31,7 +26,7 @@ export interface Surroundings {
   /** Tells of what is allowed but unwise. */
   readonly warn: (text: string) => void;
   /** Secrets of the environment, meant for a repository that gives none of its own. */
-  readonly readCap: Secret | undefined;
+  readonly readCap: ReadCap | undefined;
   readonly pingToken: Secret | undefined;
 }
 
@@ -117,7 +112,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
     return directory;
   });
   const secretFile = parsedBy((raw) => readSecret(resolve(base, raw), warn));
-  const capFile = secretFile.refine(isDirectoryCap, "what the file holds is no directory's cap (URI:DIR2-RO:…)");
+  const capFile = parsedBy((raw) => parseReadCap(readSecret(resolve(base, raw), warn).reveal()));
   const builder = z.strictObject({ name: text, token_file: secretFile, directory: parsedBy(parseTreePath) });
 
   const repository = z
@@ -148,14 +143,11 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       if (builders.some(({ token }) => token.reveal().length < shortestGoodTokenLength)) {
         warn(`${raw.name}: a ping token with fewer than ${shortestGoodTokenLength} characters can be guessed`);
       }
-      if (readCap && directoryWriteCap.test(readCap.reveal())) {
-        warn(`${raw.name}: this is a write cap; a read cap is enough, and less to lose`);
-      }
       return {
         name: raw.name,
         tree:
           raw.folder === undefined
-            ? { kind: "tahoe", gateways: raw.webapi ?? [], readCap: readCap ?? new Secret("") }
+            ? { kind: "tahoe", gateways: raw.webapi ?? [], readCap: readCap ?? new ReadCap("") }
             : { kind: "folder", directory: raw.folder },
         origin: raw.origin ?? raw.name,
         label: raw.label ?? raw.name,

@@ -3,9 +3,11 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { Secret } from "./base/secret.ts";
-import { isDirectoryCap, reasonOf, schemaFor } from "./config-schema.ts";
+import { reasonOf, schemaFor } from "./config-schema.ts";
 import type { Configuration } from "./configuration.ts";
 import { ConfigurationError } from "./configuration.ts";
+import type { ReadCap } from "./storage/tahoe/caps.ts";
+import { parseReadCap } from "./storage/tahoe/caps.ts";
 
 /** The flags of `serve`. No secret is among them: every argument is visible in the process list. */
 export interface Flags {
@@ -49,11 +51,8 @@ export function loadConfiguration(
     ...(listen !== undefined && { listen }),
     ...(state !== undefined && { state: resolve(directory, state) }),
   };
-  const readCap = file === undefined ? secretOf(environment.TAHOE_APT_READCAP) : undefined;
+  const readCap = file === undefined ? readCapOf(environment) : undefined;
   const pingToken = file === undefined ? secretOf(environment.TAHOE_APT_PING_TOKEN) : undefined;
-  if (readCap && !isDirectoryCap(readCap)) {
-    throw new ConfigurationError(["TAHOE_APT_READCAP: holds no directory's cap (URI:DIR2-RO:…)"]);
-  }
   const warnings: string[] = [];
   const schema = schemaFor({
     base: file === undefined ? directory : dirname(file),
@@ -87,6 +86,14 @@ const repositoryOf = (flags: Omit<Flags, "config" | "listen" | "state">): object
   ...(flags.folder !== undefined && { folder: flags.folder }),
   ...(flags.pingTokenFile !== undefined && { ping_token_file: flags.pingTokenFile }),
 });
+
+function readCapOf({ TAHOE_APT_READCAP: raw }: Environment): ReadCap | undefined {
+  try {
+    return raw?.trim() ? parseReadCap(raw) : undefined;
+  } catch (error) {
+    throw new ConfigurationError([`TAHOE_APT_READCAP: ${reasonOf(error)}`]);
+  }
+}
 
 const secretOf = (raw: string | undefined): Secret | undefined => (raw?.trim() ? new Secret(raw.trim()) : undefined);
 

@@ -3,10 +3,11 @@ import { RepoError } from "./base/errors.ts";
 import type { RepositoryName, TreePath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
+import type { ReadCap } from "./storage/tahoe/caps.ts";
 
 /** Where a repository's tree is. */
 export type TreeConfiguration =
-  | { readonly kind: "tahoe"; readonly gateways: readonly string[]; readonly readCap: Secret }
+  | { readonly kind: "tahoe"; readonly gateways: readonly string[]; readonly readCap: ReadCap }
   | { readonly kind: "folder"; readonly directory: string };
 
 /** Who may ask to look again, and below which directory. */

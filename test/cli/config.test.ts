@@ -168,15 +168,19 @@ test("what is no cap is refused without being repeated, wherever it was put", ()
   expect(mistakes.join("\n")).not.toContain(readCap);
 });
 
-test("a secret that others may read, a weak token and a write cap are warned of", () => {
-  const directory = aDirectory({ readcap: readCap.replace("-RO", ""), token: "short" });
+test("a secret that others may read and a weak token are warned of", () => {
+  const directory = aDirectory({ readcap: readCap, token: "short" });
   chmodSync(join(directory, "token"), 0o644);
   const flags = { webapi: ["http://127.0.0.1:3456"], readcapFile: "readcap", pingTokenFile: "token" };
   const { warnings } = loadConfiguration(flags, {}, directory);
-  expect(warnings).toEqual([
-    expect.stringContaining("chmod 600"),
-    expect.stringContaining("guessed"),
-    expect.stringContaining("write cap"),
+  expect(warnings).toEqual([expect.stringContaining("chmod 600"), expect.stringContaining("guessed")]);
+});
+
+test("a write cap is more authority than a server needs, and refused", () => {
+  const directory = aDirectory({ readcap: readCap.replace("-RO", "") });
+  const flags = { webapi: ["http://127.0.0.1:3456"], readcapFile: "readcap" };
+  expect(mistakesOf(() => loadConfiguration(flags, {}, directory))).toEqual([
+    expect.stringMatching(/^--readcap-file: this is a write cap/),
   ]);
 });
 
