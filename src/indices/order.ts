@@ -6,7 +6,7 @@ export interface Ordered {
   readonly path: TreePath;
   /** When the name was first linked, in ms since the epoch. */
   readonly linkedAtMs: number;
-  /** Lower-case hex SHA256 over path and content: decides, with nothing else, where segments end. */
+  /** Lower-case hex SHA256 over path and content: with the number of items since the last end, it decides where segments end. */
   readonly identity: string;
 }
 

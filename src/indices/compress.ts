@@ -1,0 +1,56 @@
+// Compresses segments off the main thread.
+import pLimit from "p-limit";
+import { Tinypool } from "tinypool";
+import type { XzBlock } from "./xz-stitch.ts";
+
+/** One segment in the forms that are concatenated. Equal plain bytes give equal bytes on every machine. */
+export interface CompressedSegment {
+  /** One whole gzip member, without time or name. */
+  readonly gz: Uint8Array;
+  readonly xz: XzBlock;
+}
+
+/** Compresses segments, several at once. */
+export interface Compressor {
+  /**
+   * @param plain one segment's stanzas, at least one byte; not transferred, so the caller may go on using it
+   * @throws signal.reason when aborted before its turn
+   */
+  compress(plain: Uint8Array, signal: AbortSignal): Promise<CompressedSegment>;
+  /** Ends the threads. Nothing may be under way. */
+  close(): Promise<void>;
+}
+
+/** How long an idle thread is kept, in milliseconds. */
+const idleThreadMs = 10_000;
+
+/** @param threads at most so many run; none before the first segment comes */
+export function createCompressor({ threads }: { readonly threads: number }): Compressor {
+  const pool = new Tinypool({
+    filename: workerUrl().href,
+    name: "compressSegment",
+    minThreads: 0,
+    maxThreads: threads,
+    idleTimeout: idleThreadMs,
+  });
+  const limit = pLimit(threads);
+  return {
+    compress(plain, signal) {
+      // Aborting empties the queue; a running thread is left alone, because ending it costs more than its result.
+      return limit(async () => {
+        signal.throwIfAborted();
+        return await pool.run(plain);
+      });
+    },
+    async close() {
+      await pool.destroy();
+    },
+  };
+}
+
+/** Node 20 runs no TypeScript: where this file runs from src/ (in tests), the thread comes from dist/. */
+function workerUrl(): URL {
+  return import.meta.url.endsWith(".ts")
+    ? new URL("../../dist/indices/compress-worker.js", import.meta.url)
+    : new URL("./compress-worker.js", import.meta.url);
+}

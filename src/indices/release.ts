@@ -1,0 +1,82 @@
+// Renders Release: who a suite is, and the size and digests of every index of a publication.
+import { httpDate } from "../base/clock.ts";
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import { digestAlgorithms } from "../debian/digests.ts";
+import { digestOf, IndexError, writeField } from "./fields.ts";
+
+/** One form of an index, as Release lists it. */
+export interface ReleaseFile {
+  /** Relative to the suite's directory, e.g. `main/binary-amd64/Packages.xz`. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly digests: { readonly [Algorithm in DigestAlgorithm]?: string };
+}
+
+/** What a Release says. A changed origin, label or codename is a hard error for every client that knew the old one. */
+export interface Release {
+  readonly origin: string;
+  readonly label: string;
+  readonly suite: string;
+  readonly codename: string;
+  readonly version?: string;
+  readonly description?: string;
+  /** Seconds since the epoch. */
+  readonly dateSeconds: number;
+  readonly validUntilSeconds?: number;
+  readonly architectures: readonly string[];
+  readonly components: readonly string[];
+  /** The algorithms of the lists: at least SHA256 or SHA512. */
+  readonly algorithms: readonly DigestAlgorithm[];
+  /** Every form that is served, and always the plain one: apt recognises an index by it. */
+  readonly files: readonly ReleaseFile[];
+}
+
+/** apt reads no Release beyond this. */
+export const maxReleaseBytes = 10_000_000;
+
+const sectionOf: Readonly<Record<DigestAlgorithm, string>> = {
+  md5: "MD5Sum",
+  sha1: "SHA1",
+  sha256: "SHA256",
+  sha512: "SHA512",
+};
+
+/** @throws IndexError for a value of several lines, an empty one, no strong digest, or more than apt would read */
+export function renderRelease(release: Release): string {
+  if (!release.algorithms.some((algorithm) => algorithm === "sha256" || algorithm === "sha512")) {
+    throw new IndexError("a Release needs SHA256 or SHA512");
+  }
+  const fields: readonly (readonly [string, string | undefined])[] = [
+    ["Origin", release.origin],
+    ["Label", release.label],
+    ["Suite", release.suite],
+    ["Version", release.version],
+    ["Codename", release.codename],
+    ["Date", httpDate(release.dateSeconds)],
+    ["Valid-Until", release.validUntilSeconds === undefined ? undefined : httpDate(release.validUntilSeconds)],
+    ["Acquire-By-Hash", "yes"],
+    // Arch:all packages stand in every binary-ARCH; without this line apt would fetch binary-all as well.
+    ["No-Support-for-Architecture-all", "Packages"],
+    ["Architectures", release.architectures.join(" ")],
+    ["Components", release.components.join(" ")],
+    ["Description", release.description],
+  ];
+  const files = release.files.toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  const sections = digestAlgorithms
+    .filter((algorithm) => release.algorithms.includes(algorithm))
+    .map((algorithm) => {
+      const lines = files.map(
+        (file) => ` ${digestOf(file.digests, algorithm, file.path)} ${file.sizeBytes} ${file.path}`,
+      );
+      return writeField(sectionOf[algorithm], ["", ...lines].join("\n"));
+    });
+  const text = fields.map(writeSingleLine).concat(sections).join("");
+  if (Buffer.byteLength(text) > maxReleaseBytes) throw new IndexError(`Release is beyond ${maxReleaseBytes} bytes`);
+  return text;
+}
+
+function writeSingleLine([name, value]: readonly [string, string | undefined]): string {
+  if (value === undefined) return "";
+  if (/[\n\r]/.test(value)) throw new IndexError(`Release's ${name} has a broken line`);
+  return writeField(name, value);
+}

@@ -1,0 +1,51 @@
+// One stanza of Sources: a source package's fields and the files that make it up.
+import type { SourceInspection } from "../catalog/inspection.ts";
+import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
+import { fieldOf } from "../debian/stanza.ts";
+import { digestOf, writeField } from "./fields.ts";
+
+/** One file of a source package as it was really found. */
+export interface ResolvedPart {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly digests: Digests;
+}
+
+const listField: Readonly<Record<DigestAlgorithm, string>> = {
+  md5: "Files",
+  sha1: "Checksums-Sha1",
+  sha256: "Checksums-Sha256",
+  sha512: "Checksums-Sha512",
+};
+
+/** Replaced or dropped, as apt-ftparchive does: a .dsc has no say in them. */
+const ownedByTheIndex: ReadonlySet<string> = new Set(
+  ["Source", "Package", "Directory", "Status", "Priority", ...Object.values(listField)].map((name) =>
+    name.toLowerCase(),
+  ),
+);
+
+/**
+ * Renders one source package: `Package` first, then the .dsc's fields in their own order, then `Directory` and one list
+ * of files per algorithm.
+ * @param directory relative to the repository's root, holding all parts under their names
+ * @param parts in the order of the lists: the .dsc itself first, as apt-ftparchive has it
+ * @returns the stanza and the empty line that ends it
+ * @throws IndexError
+ */
+export function renderSource(
+  inspection: SourceInspection,
+  directory: string,
+  parts: readonly ResolvedPart[],
+  algorithms: readonly DigestAlgorithm[],
+): string {
+  const list = (algorithm: DigestAlgorithm): string =>
+    parts.map((part) => `\n ${digestOf(part.digests, algorithm, part.name)} ${part.sizeBytes} ${part.name}`).join("");
+  const fields: readonly (readonly [string, string])[] = [
+    ["Package", fieldOf(inspection.dsc, "Source") ?? ""],
+    ...inspection.dsc.filter(([name]) => !ownedByTheIndex.has(name.toLowerCase())),
+    ["Directory", directory],
+    ...algorithms.map((algorithm) => [listField[algorithm], list(algorithm)] as const),
+  ];
+  return `${fields.map(([name, value]) => writeField(name, value)).join("")}\n`;
+}

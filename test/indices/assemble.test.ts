@@ -1,0 +1,105 @@
+// Assembling an index: true sizes and digests of what the parts hold, and no reading of what did not change.
+import { createHash } from "node:crypto";
+import { gunzipSync } from "node:zlib";
+import { afterAll, expect, test } from "vitest";
+import type { AssembledIndex, IndexForm, SegmentSizes } from "../../src/indices/assemble.ts";
+import { assemble } from "../../src/indices/assemble.ts";
+import type { CompressedSegment } from "../../src/indices/compress.ts";
+import { createCompressor } from "../../src/indices/compress.ts";
+import { runTool } from "../support/debs.ts";
+
+const compressor = createCompressor({ threads: 2 });
+afterAll(() => compressor.close());
+const signal = new AbortController().signal;
+
+/** Segments kept in memory, with the reads counted. */
+class Shelf {
+  readonly #segments = new Map<string, CompressedSegment & { readonly plain: Uint8Array }>();
+  readonly reads: string[] = [];
+
+  async put(text: string): Promise<SegmentSizes> {
+    const plain = Buffer.from(text);
+    const compressed = await compressor.compress(plain, signal);
+    const id = createHash("sha256").update(text).digest("hex");
+    this.#segments.set(id, { ...compressed, plain });
+    const { unpaddedBytes, uncompressedBytes } = compressed.xz;
+    return { id, gzBytes: compressed.gz.length, unpaddedBytes, uncompressedBytes };
+  }
+  bytesOf(id: string, form: IndexForm): Uint8Array {
+    const { plain, gz, xz } = this.#segments.get(id)!;
+    return { plain, gz, xz: xz.bytes }[form];
+  }
+  readonly read = (id: string, form: IndexForm): Uint8Array => {
+    this.reads.push(id);
+    return this.bytesOf(id, form);
+  };
+  fileOf(index: AssembledIndex, form: IndexForm): Buffer {
+    return Buffer.concat(
+      index.forms[form].parts.map((part) => (part.kind === "literal" ? part.bytes : this.bytesOf(part.id, form))),
+    );
+  }
+}
+
+const algorithms = ["md5", "sha256"] as const;
+
+function expectTrue(index: AssembledIndex, shelf: Shelf, text: string): void {
+  for (const form of ["plain", "gz", "xz"] as const) {
+    const file = shelf.fileOf(index, form);
+    expect(index.forms[form].sizeBytes).toBe(file.length);
+    expect(index.forms[form].digests).toEqual({
+      md5: createHash("md5").update(file).digest("hex"),
+      sha256: createHash("sha256").update(file).digest("hex"),
+    });
+  }
+  expect(shelf.fileOf(index, "plain").toString()).toBe(text);
+  expect(gunzipSync(shelf.fileOf(index, "gz")).toString()).toBe(text);
+  expect(runTool("xz", ["-dc"], shelf.fileOf(index, "xz"), "xz-utils").toString()).toBe(text);
+}
+
+test("the sizes and digests of every form are those of its parts' bytes", async () => {
+  const shelf = new Shelf();
+  const segments = [await shelf.put("one\n"), await shelf.put("two\n"), await shelf.put("three\n")];
+  expectTrue(await assemble(segments, shelf.read, algorithms, undefined, signal), shelf, "one\ntwo\nthree\n");
+});
+
+test("an index of nothing is valid in every form", async () => {
+  const shelf = new Shelf();
+  const empty = await assemble([], shelf.read, algorithms, undefined, signal);
+  expectTrue(empty, shelf, "");
+  expect(empty.forms.plain.sizeBytes).toBe(0);
+  runTool("gzip", ["-t"], shelf.fileOf(empty, "gz"));
+});
+
+test("only what follows the first difference is read again, and the digests are right", async () => {
+  const shelf = new Shelf();
+  const [a, b, c, d, e] = await Promise.all(["a\n", "b\n", "c\n", "d\n", "e\n"].map((text) => shelf.put(text)));
+  let index = await assemble([a!, b!, c!], shelf.read, algorithms, undefined, signal);
+  const steps: readonly (readonly [readonly SegmentSizes[], string, number])[] = [
+    [[a!, b!, c!, d!], "a\nb\nc\nd\n", 1],
+    [[a!, b!, c!, d!], "a\nb\nc\nd\n", 0],
+    [[a!, b!, c!], "a\nb\nc\n", 0],
+    [[a!, e!, c!], "a\ne\nc\n", 2],
+    [[], "", 0],
+    [[b!], "b\n", 1],
+  ];
+  for (const [segments, text, fresh] of steps) {
+    shelf.reads.length = 0;
+    index = await assemble(segments, shelf.read, algorithms, index, signal);
+    expect(shelf.reads).toHaveLength(3 * fresh);
+    expectTrue(index, shelf, text);
+  }
+});
+
+test("an earlier assembly with other algorithms is of no use and does no harm", async () => {
+  const shelf = new Shelf();
+  const segments = [await shelf.put("one\n")];
+  const before = await assemble(segments, shelf.read, ["sha512"], undefined, signal);
+  expectTrue(await assemble(segments, shelf.read, algorithms, before, signal), shelf, "one\n");
+});
+
+test("a stored segment of another size is noticed, not listed with a wrong digest", async () => {
+  const shelf = new Shelf();
+  const segment = await shelf.put("one\n");
+  const cutShort = (id: string, form: IndexForm): Uint8Array => shelf.read(id, form).subarray(1);
+  await expect(assemble([segment], cutShort, algorithms, undefined, signal)).rejects.toThrow("not as long");
+});

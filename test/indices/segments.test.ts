@@ -1,0 +1,124 @@
+// Segments: a function of the list alone, and cheap to keep.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Ordered } from "../../src/indices/order.ts";
+import { compareOrdered } from "../../src/indices/order.ts";
+import type { Cut, Segment } from "../../src/indices/segments.ts";
+import { SegmentedList } from "../../src/indices/segments.ts";
+import { anItem, anyItem } from "../support/ordered-items.ts";
+
+/** Fine enough that short lists have many segments of both kinds. */
+const fineCut: Cut = { small: { least: 1, oneIn: 2, most: 3 }, large: { least: 3, oneIn: 4, most: 9 } };
+
+const idsOf = (list: SegmentedList<Ordered>): readonly string[] => list.segments().map((segment) => segment.id);
+const itemsOf = (list: SegmentedList<Ordered>): readonly Ordered[] => list.segments().flatMap(({ items }) => items);
+const manyItems = (count: number): readonly Ordered[] =>
+  Array.from({ length: count }, (_, n) => anItem({ linkedAtMs: n, path: `pool/p${n}.deb` }));
+
+test("any history gives the same segments as building the list from nothing", () => {
+  const anyChange = fc.record({
+    added: fc.array(anyItem, { maxLength: 12 }),
+    removed: fc.array(fc.nat(), { maxLength: 6 }),
+  });
+  fc.assert(
+    fc.property(fc.array(anyItem, { maxLength: 120 }), fc.array(anyChange, { maxLength: 8 }), (first, changes) => {
+      let list = SegmentedList.build(first, fineCut);
+      const model = new Map<string, Ordered>();
+      const placeOf = (item: Ordered): string => `${item.linkedAtMs} ${item.path}`;
+      for (const item of first) model.set(placeOf(item), item);
+      for (const { added, removed } of changes) {
+        const present = [...model.values()];
+        const gone = present.length === 0 ? [] : removed.map((n) => present[n % present.length]!);
+        for (const item of gone) model.delete(placeOf(item));
+        for (const item of added) model.set(placeOf(item), item);
+        list = list.apply({ removed: gone, added });
+        expect(itemsOf(list)).toEqual([...model.values()].sort(compareOrdered));
+        expect(idsOf(list)).toEqual(idsOf(SegmentedList.build(model.values(), fineCut)));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("an unchanged segment stays the same object", () => {
+  fc.assert(
+    fc.property(fc.array(anyItem, { minLength: 5, maxLength: 120 }), anyItem, fc.nat(), (items, added, n) => {
+      const before = SegmentedList.build(items, fineCut);
+      const known = new Map<string, Segment<Ordered>>(
+        before.segments().map((segment) => [JSON.stringify(segment), segment]),
+      );
+      const after = before.apply({ removed: [items[n % items.length]!], added: [added] });
+      for (const segment of after.segments()) {
+        const same = known.get(JSON.stringify(segment));
+        if (same !== undefined) expect(segment).toBe(same);
+      }
+    }),
+  );
+});
+
+test("removing what is not there, or nothing at all, changes no segment", () => {
+  const list = SegmentedList.build(manyItems(2000));
+  expect(list.apply({ removed: [], added: [] })).toBe(list);
+  const same = list.apply({ removed: [anItem({ linkedAtMs: 7, path: "elsewhere.deb" })], added: [] });
+  expect(same.segments()).toEqual(list.segments());
+});
+
+test("a replaced content gives a changed segment though the place is the same", () => {
+  const list = SegmentedList.build(manyItems(2000));
+  const replaced = anItem({ linkedAtMs: 1000, path: "pool/p1000.deb", content: "other" });
+  const after = list.apply({ removed: [], added: [replaced] });
+  expect(itemsOf(after)).toHaveLength(2000);
+  expect(idsOf(after)).not.toEqual(idsOf(list));
+});
+
+test("an append, a replacement, a removal and an insertion each change hardly more than one segment of thousands of items", () => {
+  const list = SegmentedList.build(manyItems(20_000));
+  const known = new Set(idsOf(list));
+  const changedBy = (removed: readonly Ordered[], added: readonly Ordered[]): number =>
+    idsOf(list.apply({ removed, added })).filter((id) => !known.has(id)).length;
+  let most = 0;
+  let total = 0;
+  for (let n = 0; n < 400; n++) {
+    const place = (n * 7919) % 20_000;
+    const there = anItem({ linkedAtMs: place, path: `pool/p${place}.deb` });
+    const counts = [
+      changedBy([], [anItem({ linkedAtMs: 30_000, path: `pool/new${n}.deb` })]),
+      changedBy([there], [anItem({ linkedAtMs: place, path: `pool/p${place}.deb`, content: "new" })]),
+      changedBy([there], []),
+      changedBy([], [anItem({ linkedAtMs: place, path: `pool/z${n}.deb` })]),
+    ];
+    most = Math.max(most, ...counts);
+    total += counts.reduce((a, b) => a + b, 0);
+  }
+  expect(total / 1600).toBeLessThan(1.2);
+  expect(most).toBeLessThan(20);
+});
+
+test("large segments hold about 256 items, and none holds more than 1024", () => {
+  const sizes = SegmentedList.build(manyItems(60_000))
+    .segments()
+    .map((segment) => segment.items.length);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(1024);
+  expect(60_000 / sizes.length).toBeGreaterThan(200);
+  expect(60_000 / sizes.length).toBeLessThan(300);
+});
+
+test("a run of items that never say end is still cut", () => {
+  const endless = manyItems(5000).map((item) => ({
+    ...item,
+    identity: `${"0".repeat(7)}1${"0".repeat(7)}1`.padEnd(64, "0"),
+  }));
+  const sizes = SegmentedList.build(endless)
+    .segments()
+    .map((segment) => segment.items.length);
+  expect(Math.max(...sizes)).toBe(1024);
+});
+
+test("one change in 60,000 items takes about a millisecond", () => {
+  let list = SegmentedList.build(manyItems(60_000));
+  const started = performance.now();
+  for (let n = 0; n < 200; n++) {
+    list = list.apply({ removed: [], added: [anItem({ linkedAtMs: n * 300, path: `pool/new${n}.deb` })] });
+  }
+  expect((performance.now() - started) / 200).toBeLessThan(3);
+});
