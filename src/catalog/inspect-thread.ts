@@ -74,16 +74,19 @@ export class InspectThread {
     const abort = () => reject(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
     if (signal.aborted) abort();
+    let answered = false;
     try {
       if (content.rest === undefined) this.#say({ type: "whole", id, kind, bytes: joined(content.start) });
       else this.#send(id, kind, content.start, content.rest, credit).catch(reject);
-      return await answer;
+      const inspection = await answer;
+      answered = true;
+      return inspection;
     } finally {
       signal.removeEventListener("abort", abort);
       // Also wakes the sending where it waits: without a job it stops.
       this.#jobs.delete(id);
       credit.give(maxBytesUnderWay);
-      this.#say({ type: "abandon", id });
+      if (!answered) this.#say({ type: "abandon", id });
       if (this.#jobs.size === 0) this.#worker.unref();
     }
   }

@@ -54,10 +54,10 @@ export class Inspector {
   }
 
   #idlest(): InspectThread {
+    if (this.#closed) throw new InspectorFailed("the inspector was closed");
     const threads = [...this.#threads].sort((a, b) => a.busy - b.busy);
     const [idlest] = threads;
     if (idlest !== undefined && (idlest.busy === 0 || threads.length >= this.#threadCount)) return idlest;
-    if (this.#closed) throw new InspectorFailed("the inspector was closed");
     const thread: InspectThread = new InspectThread(this.#options, () => {
       this.#threads.delete(thread);
       // From now on a worker has one file at a time, so that the next crash shows which file it was.
