@@ -1,0 +1,72 @@
+// One request from its arrival to its end: what it asks for, whether somebody still waits for it, and how it went.
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Clock } from "../base/clock.ts";
+import { RequestRefused } from "./problems.ts";
+import type { RequestPath } from "./request-path.ts";
+import { parseRequestPath } from "./request-path.ts";
+
+/** What requests are counted by. */
+export type RequestClass = "index" | "by-hash" | "package" | "ping" | "page" | "other";
+
+/** Told of every request once its reply is complete, or was cut. */
+export interface RequestObserver {
+  answered(requestClass: RequestClass, status: number | "cut", durationSeconds: number): void;
+}
+
+export interface Asker {
+  /** Aborted when the client goes away, or when nothing could be sent in time. */
+  readonly signal: AbortSignal;
+  /** @throws RequestRefused */
+  path(): RequestPath;
+  /** Gives up when no reply has begun after so long. */
+  mustHearWithin(milliseconds: number): void;
+}
+
+const clientGone = new Error("the client went away");
+
+/** Begins to watch a request. */
+export function askerOf(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { clock, observer }: { readonly clock: Clock; readonly observer: RequestObserver },
+): Asker {
+  const startedMs = clock();
+  const asking = new AbortController();
+  let path: RequestPath | undefined;
+  let deadline: NodeJS.Timeout | undefined;
+  let ended = false;
+  const end = () => {
+    if (ended) return;
+    ended = true;
+    clearTimeout(deadline);
+    const complete = response.writableFinished;
+    if (!complete) asking.abort(clientGone);
+    observer.answered(classOf(path), complete ? response.statusCode : "cut", (clock() - startedMs) / 1000);
+  };
+  response.once("close", end);
+  // A pipelined request whose turn has not come hears of its connection's end only here.
+  request.once("aborted", end);
+  return {
+    signal: asking.signal,
+    path() {
+      path ??= parseRequestPath(request.url ?? "");
+      return path;
+    },
+    mustHearWithin(milliseconds) {
+      deadline = setTimeout(() => {
+        if (!response.headersSent)
+          asking.abort(new RequestRefused("server/slow-source", "the source gave nothing in time"));
+      }, milliseconds);
+    },
+  };
+}
+
+function classOf(path: RequestPath | undefined): RequestClass {
+  if (path === undefined) return "other";
+  const { mount, rest } = path;
+  if (mount === "-") return "ping";
+  if (mount === "metrics" || mount === "healthz" || mount === "readyz") return "other";
+  if (rest === "" || rest === "key.asc" || rest === `${mount}.sources`) return "page";
+  if (rest.includes("/by-hash/")) return "by-hash";
+  return rest.startsWith("dists/") || !/\.(deb|udeb|dsc|tar\.[a-z0-9]+|diff\.gz|asc)$/.test(rest) ? "index" : "package";
+}

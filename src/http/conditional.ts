@@ -1,0 +1,62 @@
+// Preconditions: whether a request wants the resource, already has it, or wanted another one.
+import type { IncomingHttpHeaders } from "node:http";
+import { httpDate } from "../base/clock.ts";
+import type { Resource } from "../publishing/resource.ts";
+
+type Validators = Pick<Resource, "etag" | "lastModifiedSeconds">;
+
+/**
+ * Evaluates a GET's or HEAD's preconditions in their order of precedence.
+ * @see RFC 9110 13.2.2
+ */
+export function precondition(
+  headers: IncomingHttpHeaders,
+  resource: Validators,
+): "proceed" | "not-modified" | "failed" {
+  const ifMatch = headers["if-match"];
+  const ifUnmodifiedSince = headers["if-unmodified-since"];
+  if (ifMatch !== undefined) {
+    if (!lists(ifMatch, resource.etag, "strong")) return "failed";
+  } else if (ifUnmodifiedSince !== undefined) {
+    const seconds = parseHttpDate(ifUnmodifiedSince);
+    if (seconds !== undefined && resource.lastModifiedSeconds > seconds) return "failed";
+  }
+  const ifNoneMatch = headers["if-none-match"];
+  if (ifNoneMatch !== undefined) return lists(ifNoneMatch, resource.etag, "weak") ? "not-modified" : "proceed";
+  const ifModifiedSince = headers["if-modified-since"];
+  return ifModifiedSince !== undefined && isDateOf(ifModifiedSince, resource) ? "not-modified" : "proceed";
+}
+
+/**
+ * Whether a Range may be honoured: always without If-Range, else if it names these very bytes.
+ * @see RFC 9110 13.1.5
+ */
+export function rangeMayApply(headers: IncomingHttpHeaders, resource: Validators): boolean {
+  const ifRange = headers["if-range"];
+  if (typeof ifRange !== "string") return true;
+  return ifRange === `"${resource.etag}"` || isDateOf(ifRange, resource);
+}
+
+// Equality, not "not newer": a rollback or a slow clock makes an older date for other bytes, and clients would stay stale.
+const isDateOf = (date: string, { lastModifiedSeconds }: Validators): boolean =>
+  date === httpDate(lastModifiedSeconds) || parseHttpDate(date) === lastModifiedSeconds;
+
+function lists(field: string, etag: string, comparison: "strong" | "weak"): boolean {
+  if (field.trim() === "*") return true;
+  for (const [, weak, tag] of field.matchAll(/(W\/)?"([^"]*)"/g)) {
+    if (tag === etag && (comparison === "weak" || weak === undefined)) return true;
+  }
+  return false;
+}
+
+const imfFixdate = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
+const rfc850Date = /^[A-Z][a-z]+day, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT$/;
+const asctimeDate = /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$/;
+
+/** Seconds since the epoch; undefined for what is no HTTP date. @see RFC 9110 5.6.7 */
+export function parseHttpDate(text: string): number | undefined {
+  const isAsctime = asctimeDate.test(text);
+  if (!isAsctime && !imfFixdate.test(text) && !rfc850Date.test(text)) return undefined;
+  const milliseconds = Date.parse(isAsctime ? `${text} GMT` : text);
+  return Number.isNaN(milliseconds) ? undefined : milliseconds / 1000;
+}

@@ -1,0 +1,94 @@
+// The pages for people: which repositories there are, and of each how to add it, what is in it, what was rejected and why.
+import { Eta } from "eta";
+import { httpDate } from "../base/clock.ts";
+import type { RepositoryName } from "../base/names.ts";
+import type { ServedRepository } from "../publishing/served.ts";
+import { withoutCaps } from "./problems.ts";
+
+/** More rejected files than these are counted, not shown. */
+export const maxRejectsShown = 200;
+
+const frame = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title><%= it.title %></title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-weight: 600; } h2 { margin-top: 2rem; font-size: 1.2rem; }
+pre { padding: .8rem 1rem; overflow-x: auto; background: color-mix(in srgb, currentcolor 8%, transparent); border-radius: .4rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid color-mix(in srgb, currentcolor 20%, transparent); vertical-align: top; }
+td.number, th.number { text-align: right; }
+td.path { overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: .9em; }
+.trouble { border-left: .3rem solid #c33; padding-left: .8rem; }
+</style>
+</head>
+<body>
+<%~ it.body %>
+</body>
+</html>
+`;
+
+const listPage = `<h1>APT repositories</h1>
+<% if (it.names.length === 0) { %><p>None is mounted.</p><% } else { %>
+<ul>
+<% for (const name of it.names) { %><li><a href="/<%= name %>/"><%= name %></a></li>
+<% } %></ul>
+<% } %>`;
+
+const repositoryPage = `<h1><%= it.name %></h1>
+<% if (it.trouble) { %><p class="trouble"><%= it.trouble %></p><% } %>
+<h2>Add it</h2>
+<pre>curl -fsS <%= it.uri %>/<%= it.name %>.sources | sudo tee /etc/apt/sources.list.d/<%= it.name %>.sources
+sudo apt update</pre>
+<p>The file <a href="<%= it.name %>.sources"><%= it.name %>.sources</a> holds the <a href="key.asc">key</a> that signs the
+repository; its fingerprint is</p>
+<pre><%= it.fingerprint %></pre>
+<h2>What is in it</h2>
+<% if (it.suites.length === 0) { %><p>Nothing is published yet.</p><% } else { %>
+<table>
+<tr><th>Suite</th><th>Components</th><th>Architectures</th><th class="number">Packages</th><th class="number">Sources</th><th>Date</th></tr>
+<% for (const suite of it.suites) { %><tr>
+<td><%= suite.suite %></td><td><%= suite.components.join(" ") %></td><td><%= suite.architectures.join(" ") %></td>
+<td class="number"><%= suite.binaryPackages %></td><td class="number"><%= suite.sourcePackages %></td><td><%= suite.date %></td>
+</tr>
+<% } %></table>
+<% } %>
+<h2>What was rejected, and why</h2>
+<% if (it.rejected.length === 0) { %><p>Nothing.</p><% } else { %>
+<table>
+<tr><th>File</th><th>Reason</th></tr>
+<% for (const file of it.rejected) { %><tr><td class="path"><%= file.path %></td><td><%= file.reason %> (<%= file.code %>)</td></tr>
+<% } %></table>
+<% if (it.moreRejected > 0) { %><p>And <%= it.moreRejected %> more.</p><% } %>
+<% } %>`;
+
+const eta = new Eta({ autoEscape: true, autoTrim: false });
+eta.loadTemplate("@frame", frame);
+eta.loadTemplate("@list", listPage);
+eta.loadTemplate("@repository", repositoryPage);
+
+const inFrame = (title: string, body: string): string => eta.render("@frame", { title, body });
+
+/** The front page, as HTML. */
+export const renderList = (names: Iterable<RepositoryName>): string =>
+  inFrame("APT repositories", eta.render("@list", { names: [...names] }));
+
+/** A repository's page, as HTML. @param uri where it is mounted, without a trailing slash */
+export function renderRepository(uri: string, repository: ServedRepository): string {
+  const { name, key } = repository;
+  const { suites, rejected, notReady, lastError } = repository.status();
+  const body = eta.render("@repository", {
+    uri,
+    name,
+    fingerprint: key.fingerprint.replace(/(.{4})(?=.)/g, "$1 "),
+    trouble: withoutCaps(notReady ?? lastError ?? ""),
+    suites: suites.map((suite) => ({ ...suite, date: httpDate(suite.dateSeconds) })),
+    rejected: rejected.slice(0, maxRejectsShown).map((file) => ({ ...file, reason: withoutCaps(file.reason) })),
+    moreRejected: rejected.length - maxRejectsShown,
+  });
+  return inFrame(`${name} – APT repository`, body);
+}

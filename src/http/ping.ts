@@ -1,0 +1,131 @@
+// POST /-/ping/NAME[/PATH]: a builder says that something changed, and may wait until it is servable.
+import type Koa from "koa";
+import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { TreePath } from "../base/names.ts";
+import { isWithin, NameError, parseTreePath } from "../base/names.ts";
+import type { Secret } from "../base/secret.ts";
+import type { PingOutcome, ServedRepository } from "../publishing/served.ts";
+import { RequestRefused, withoutCaps } from "./problems.ts";
+
+/** Lets its bearer ping a directory of one repository, and all below it. */
+export interface PingToken {
+  readonly token: Secret;
+  readonly scope: TreePath;
+}
+
+export interface PingLimits {
+  /** For each token. */
+  readonly pingsPerMinute: number;
+  /** Longer waits are cut to this. */
+  readonly maxWaitSeconds: number;
+}
+
+export const defaultPingLimits: PingLimits = { pingsPerMinute: 120, maxWaitSeconds: 300 };
+
+/** How much longer a waiting ping's connection may be silent than it waits. */
+const waitMarginMs = 10_000;
+
+/** Answers the pings of one repository. */
+export class PingDesk {
+  readonly #repository: ServedRepository;
+  readonly #tokens: readonly PingToken[];
+  readonly #limits: PingLimits;
+  readonly #log: Log;
+  readonly #rate: RateLimiterMemory;
+
+  constructor(repository: ServedRepository, tokens: readonly PingToken[], limits: PingLimits, log: Log) {
+    this.#repository = repository;
+    this.#tokens = tokens;
+    this.#limits = limits;
+    this.#log = log;
+    this.#rate = new RateLimiterMemory({ points: limits.pingsPerMinute, duration: 60 });
+  }
+
+  /** @param rawPath decoded and normalised; @throws RequestRefused, StorageUnavailable */
+  async answer(ctx: Koa.Context, rawPath: string, query: URLSearchParams, signal: AbortSignal): Promise<void> {
+    const granted = this.#granted(ctx.get("Authorization"));
+    const path = treePathOf(rawPath);
+    const token = granted.find(({ scope }) => isWithin(path, scope));
+    if (token === undefined) {
+      throw new RequestRefused("request/forbidden", "this token is for another directory");
+    }
+    const waitSeconds = this.#waitSecondsOf(query);
+    await this.#count(token);
+    if (waitSeconds === 0) {
+      this.#pingUnattended(path);
+      accept(ctx);
+      return;
+    }
+    ctx.req.setTimeout(waitSeconds * 1000 + waitMarginMs);
+    const patience = AbortSignal.timeout(waitSeconds * 1000);
+    try {
+      const outcome = await this.#repository.ping(path, AbortSignal.any([signal, patience]));
+      ctx.body = { status: "servable", ...plainly(outcome) };
+    } catch (thrown) {
+      if (!patience.aborted) throw thrown;
+      accept(ctx);
+    }
+  }
+
+  #pingUnattended(path: TreePath): void {
+    this.#repository.ping(path, new AbortController().signal).catch((thrown: unknown) => {
+      this.#log.warn(
+        { repository: this.#repository.name, path, error: withoutCaps(messageOf(thrown)) },
+        "a ping failed",
+      );
+    });
+  }
+
+  #granted(authorization: string): readonly PingToken[] {
+    const bearer = /^Bearer +([^ ]+) *$/i.exec(authorization)?.[1];
+    const granted = bearer === undefined ? [] : this.#tokens.filter(({ token }) => token.equals(bearer));
+    if (granted.length > 0) return granted;
+    const challenge = `Bearer realm="ping"${bearer === undefined ? "" : ', error="invalid_token"'}`;
+    const text = bearer === undefined ? "a ping needs a Bearer token" : "this token is not known here";
+    throw new RequestRefused("request/unauthorized", text, { "WWW-Authenticate": challenge });
+  }
+
+  #waitSecondsOf(query: URLSearchParams): number {
+    const raw = query.get("wait");
+    if (raw === null) return 0;
+    if (!/^\d{1,9}(\.\d{1,3})?$/.test(raw)) {
+      throw new RequestRefused("request/malformed", "wait is a number of seconds");
+    }
+    return Math.min(Number(raw), this.#limits.maxWaitSeconds);
+  }
+
+  async #count(token: PingToken): Promise<void> {
+    try {
+      await this.#rate.consume(this.#tokens.indexOf(token));
+    } catch (thrown) {
+      if (!(thrown instanceof RateLimiterRes)) throw thrown;
+      const seconds = Math.max(1, Math.ceil(thrown.msBeforeNext / 1000));
+      const text = `more than ${this.#limits.pingsPerMinute} pings a minute`;
+      throw new RequestRefused("request/rate", text, { "Retry-After": String(seconds) });
+    }
+  }
+}
+
+function accept(ctx: Koa.Context): void {
+  ctx.status = 202;
+  ctx.body = { status: "accepted" };
+}
+
+// Field by field: what a ping answers is an interface of its own, whatever else the outcome comes to hold.
+const plainly = ({ publications, added, removed, rejected }: PingOutcome) => ({
+  publications: publications.map(({ suite, id, dateSeconds }) => ({ suite, id, dateSeconds })),
+  added,
+  removed,
+  rejected: rejected.map(({ path, code, reason }) => ({ path, code, reason: withoutCaps(reason) })),
+});
+
+function treePathOf(raw: string): TreePath {
+  try {
+    return parseTreePath(raw);
+  } catch (thrown) {
+    if (!(thrown instanceof NameError)) throw thrown;
+    throw new RequestRefused("request/malformed", thrown.message);
+  }
+}

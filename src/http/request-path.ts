@@ -1,0 +1,63 @@
+// The request target as it came over the wire → names, decoded once and normalised inside the repository.
+import { RequestRefused } from "./problems.ts";
+
+/** The longest request target, in bytes as sent. */
+export const maxTargetBytes = 8 * 1024;
+
+/** A request target taken apart. */
+export interface RequestPath {
+  /** The first name: a repository, or one of the server's own. "" for the root. */
+  readonly mount: string;
+  /** The names below it, joined by `/`; "" for none. No empty name, `.` or `..` is left. */
+  readonly rest: string;
+  /** Whether the target ended with a slash. */
+  readonly trailingSlash: boolean;
+  /** Without the question mark. */
+  readonly query: string;
+}
+
+/**
+ * Decodes a target once, `+` staying `+`, and then resolves `.` and `..`: an encoded slash or dot is as good as a plain
+ * one, as apt's flat repositories send them raw and others encode them.
+ * @throws RequestRefused for a malformed escape, control characters, or a `..` that leaves the first name
+ * @see RFC 9112 3.2, RFC 3986 5.2.4
+ */
+export function parseRequestPath(target: string): RequestPath {
+  if (Buffer.byteLength(target) > maxTargetBytes) {
+    throw new RequestRefused("request/too-long", `a request's target has at most ${maxTargetBytes} bytes`);
+  }
+  // A proxy's absolute form: the authority is ours, whatever it says.
+  const origin = target.startsWith("/") ? target : target.replace(/^https?:\/\/[^/?]*/i, "");
+  const queryAt = origin.indexOf("?");
+  const path = decode(queryAt < 0 ? origin : origin.slice(0, queryAt));
+  const query = queryAt < 0 ? "" : origin.slice(queryAt + 1);
+  if (!path.startsWith("/")) throw malformed("the target is no path");
+  const names: string[] = [];
+  for (const name of path.split("/")) {
+    if (name === "" || name === ".") continue;
+    if (name !== "..") names.push(name);
+    else if (names.length > 1) names.pop();
+    else throw malformed("the path leaves the repository");
+  }
+  return {
+    mount: names[0] ?? "",
+    rest: names.slice(1).join("/"),
+    trailingSlash: /\/\.{0,2}$/.test(path),
+    query,
+  };
+}
+
+function decode(raw: string): string {
+  let decoded = raw;
+  if (raw.includes("%")) {
+    try {
+      decoded = decodeURIComponent(raw);
+    } catch {
+      throw malformed("a percent sign is not followed by the bytes of a UTF-8 character");
+    }
+  }
+  if (/[\u0000-\u001f\u007f]/.test(decoded)) throw malformed("the path holds a control character");
+  return decoded;
+}
+
+const malformed = (text: string): RequestRefused => new RequestRefused("request/malformed", text);

@@ -1,0 +1,87 @@
+// What a client sees, request by request, on the started server.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseTreePath } from "../../src/base/names.ts";
+import { ContentMismatch } from "../../src/publishing/verified-stream.ts";
+import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
+import { aRepository, aResource, aStatus } from "../support/served-repository.ts";
+import type { StartedApp } from "../support/started-app.ts";
+import { startApp } from "../support/started-app.ts";
+import { ask, playTranscript } from "../support/transcript.ts";
+
+const cap = "URI:DIR2-RO:secretsecret:morecap";
+const path = parseTreePath("pool/x.deb");
+const inRelease = aResource("0123456789");
+const failing = (thrown: Error) => aResource("xyz", { caching: "immutable", read: () => Promise.reject(thrown) });
+
+const debian = aRepository(
+  "debian",
+  {
+    "dists/sid/InRelease": inRelease,
+    "dists/sid/empty": aResource(""),
+    "pool/SHA256/ab/a+b~1.deb": aResource("package", { caching: "immutable" }),
+    "pool/SHA256/ab/1%3a2.deb": aResource("epoch", { caching: "immutable" }),
+    "pool/SHA256/unavailable.deb": failing(
+      new StorageUnavailable(path, `GET /uri/${cap} refused`, { transient: true }),
+    ),
+    "pool/SHA256/mismatch.deb": failing(new ContentMismatch("ab", "their digest differs")),
+    "pool/SHA256/gone.deb": failing(new ContentGone(path)),
+    "pool/SHA256/bug.deb": failing(new TypeError(`request to http://x/uri/${encodeURIComponent(cap)} failed`)),
+    "pool/SHA256/dead-stream.deb": aResource("xyz", {
+      read: async () =>
+        // biome-ignore lint/correctness/useYield: it never comes to that
+        (async function* () {
+          throw new StorageUnavailable(path, "refused", { transient: true });
+        })(),
+    }),
+  },
+  {
+    status: () =>
+      aStatus({
+        rejected: [{ path: parseTreePath("<img src=x>.deb"), code: "not-a-deb", reason: "it is <b>bad</b>" }],
+      }),
+  },
+);
+const fresh = aRepository("fresh", {}, { status: () => aStatus({ suites: [], notReady: `cannot read ${cap} yet` }) });
+
+let app: StartedApp;
+beforeAll(async () => {
+  app = await startApp([debian, fresh]);
+});
+afterAll(() => app.stop(0));
+
+describe("a repository", () => {
+  const variables = { etag: inRelease.etag, long: "x".repeat(9000) };
+  playTranscript(new URL("repository.http", import.meta.url), () => app.address, variables);
+});
+
+describe("pages", () => {
+  playTranscript(new URL("pages.http", import.meta.url), () => app.address);
+});
+
+test("no reply and no log line holds a cap", async () => {
+  const targets = ["pool/SHA256/unavailable.deb", "pool/SHA256/bug.deb", "", "fresh.sources"];
+  const replies = [
+    ...(await Promise.all(targets.map((target) => ask(app.address.port, "GET", `/debian/${target}`)))),
+    await ask(app.address.port, "GET", "/fresh/"),
+    await ask(app.address.port, "GET", "/readyz"),
+  ];
+  const texts = replies.map(({ headers, body }) => JSON.stringify(headers) + body.toString());
+  expect(texts.join("\n")).toContain("storage/unavailable");
+  expect(app.logged()).toContain("a request failed");
+  for (const text of [...texts, app.logged()]) expect(text).not.toMatch(/secretsecret|morecap/);
+});
+
+test("requests are counted by what they ask for", async () => {
+  app.answered.splice(0);
+  const targets = [
+    ["/debian/dists/sid/InRelease", "index"],
+    ["/debian/dists/sid/main/binary-amd64/by-hash/SHA256/00", "by-hash"],
+    ["/debian/pool/SHA256/ab/a+b~1.deb", "package"],
+    ["/debian/", "page"],
+    ["/-/ping/debian", "ping"],
+    ["/metrics", "other"],
+    ["/%zz", "other"],
+  ] as const;
+  for (const [target] of targets) await ask(app.address.port, "GET", target);
+  expect(app.answered.map(({ requestClass }) => requestClass)).toEqual(targets.map(([, requestClass]) => requestClass));
+});

@@ -1,0 +1,56 @@
+// The real server on a loopback port, with repositories of a test's choice.
+import { connect } from "node:net";
+import { systemClock } from "../../src/base/clock.ts";
+import type { Log } from "../../src/base/log.ts";
+import { silentLog } from "../../src/base/log.ts";
+import type { AppOptions } from "../../src/http/app.ts";
+import { createApp } from "../../src/http/app.ts";
+import type { RequestClass } from "../../src/http/asker.ts";
+import type { RunningServer } from "../../src/http/server.ts";
+import { startServer } from "../../src/http/server.ts";
+import type { ServedRepository } from "../../src/publishing/served.ts";
+
+export interface StartedApp extends RunningServer {
+  readonly base: string;
+  readonly answered: { requestClass: RequestClass; status: number | "cut" }[];
+  /** All that was logged, as one text. */
+  readonly logged: () => string;
+}
+
+export async function startApp(
+  repositories: readonly ServedRepository[],
+  options: Partial<AppOptions> = {},
+): Promise<StartedApp> {
+  const answered: StartedApp["answered"] = [];
+  const lines: string[] = [];
+  const write = (context: object, message: string) => void lines.push(JSON.stringify({ ...context, message }));
+  const log: Log = { ...silentLog, info: write, warn: write, error: write };
+  const app = createApp({
+    repositories: new Map(repositories.map((repository) => [repository.name, repository])),
+    tokens: new Map(),
+    metrics: { contentType: "text/plain; version=0.0.4; charset=utf-8", render: async () => "up 1\n" },
+    observer: { answered: (requestClass, status) => void answered.push({ requestClass, status }) },
+    clock: systemClock,
+    log,
+    ...options,
+  });
+  const server = await startServer(app, { host: "127.0.0.1", port: 0 });
+  const base = `http://127.0.0.1:${server.address.port}`;
+  return { ...server, base, answered, logged: () => lines.join("\n") };
+}
+
+/** Sends text as it stands and gives back all that came until the server closed, or nothing more came for a while. */
+export function rawExchange(port: number, text: string, silenceMs = 500): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    const socket = connect(port, "127.0.0.1", () => socket.write(text, "latin1"));
+    const done = () => {
+      socket.destroy();
+      resolve(Buffer.concat(chunks).toString("latin1"));
+    };
+    socket.setTimeout(silenceMs, done);
+    socket.on("data", (chunk) => chunks.push(chunk));
+    socket.on("end", done);
+    socket.on("error", (error) => (chunks.length > 0 ? done() : reject(error)));
+  });
+}
