@@ -1,0 +1,57 @@
+// A tree that is asked for only so much at once, and not for ever.
+import type { TreePath } from "../base/names.ts";
+import { Slots } from "./slots.ts";
+import type { ByteRange, FileRef, Node, Tree } from "./tree.ts";
+import { StorageUnavailable } from "./tree.ts";
+
+export interface TreeLimits {
+  readonly maxLooks: number;
+  /** Streams open at once. A stream keeps its slot until it ends, so whoever reads slowly should read from a cache. */
+  readonly maxOpens: number;
+  /** For one look, from when its turn has come. */
+  readonly lookTimeoutMs: number;
+}
+
+export const defaultTreeLimits: TreeLimits = { maxLooks: 8, maxOpens: 16, lookTimeoutMs: 180_000 };
+
+/** First come, first served; an aborted wait gives its place up. */
+export class LimitedTree implements Tree {
+  readonly #tree: Tree;
+  readonly #looks: Slots;
+  readonly #opens: Slots;
+  readonly #lookTimeoutMs: number;
+
+  constructor(tree: Tree, limits: TreeLimits = defaultTreeLimits) {
+    this.#tree = tree;
+    this.#looks = new Slots(limits.maxLooks);
+    this.#opens = new Slots(limits.maxOpens);
+    this.#lookTimeoutMs = limits.lookTimeoutMs;
+  }
+
+  async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
+    const giveBack = await this.#looks.take(signal);
+    const late = new AbortController();
+    const passOn = (): void => late.abort(signal.reason);
+    signal.addEventListener("abort", passOn, { once: true });
+    const timer = setTimeout(() => {
+      const why = `not listed within ${this.#lookTimeoutMs / 1000} s`;
+      late.abort(new StorageUnavailable(path, why, { transient: true }));
+    }, this.#lookTimeoutMs);
+    try {
+      return await this.#tree.look(path, late.signal);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", passOn);
+      giveBack();
+    }
+  }
+
+  async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const giveBack = await this.#opens.take(signal);
+    try {
+      yield* this.#tree.open(file, range, signal);
+    } finally {
+      giveBack();
+    }
+  }
+}

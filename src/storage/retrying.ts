@@ -1,0 +1,85 @@
+// A tree that tries again what may succeed later, and takes broken streams up where they broke.
+import type { TreePath } from "../base/names.ts";
+import { sleep } from "../base/sleep.ts";
+import type { ByteRange, FileRef, Node, Tree } from "./tree.ts";
+import { StorageUnavailable } from "./tree.ts";
+
+export interface RetryPolicy {
+  /** In all, the first included; a stream that moves on starts counting anew. */
+  readonly attempts: number;
+  /** Before the second attempt; doubled before each further one. */
+  readonly firstDelayMs: number;
+  readonly maxDelayMs: number;
+  /** From 0 to below 1: spreads the delays, so that clients of one gateway do not come back together. */
+  readonly random: () => number;
+}
+
+export const defaultRetryPolicy: RetryPolicy = {
+  attempts: 4,
+  firstDelayMs: 250,
+  maxDelayMs: 5_000,
+  random: Math.random,
+};
+
+/** Only what is transient is tried again. A stream is resumed only where its bytes have a content id: else they may have changed. */
+export class RetryingTree implements Tree {
+  readonly #tree: Tree;
+  readonly #policy: RetryPolicy;
+
+  constructor(tree: Tree, policy: RetryPolicy = defaultRetryPolicy) {
+    this.#tree = tree;
+    this.#policy = policy;
+  }
+
+  async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#tree.look(path, signal);
+      } catch (thrown) {
+        await this.#recover(thrown, attempt, signal);
+      }
+    }
+  }
+
+  async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const start = range?.start ?? 0;
+    let sent = 0;
+    for (let attempt = 1; ; attempt++) {
+      const rest = sent === 0 ? range : { ...range, start: start + sent };
+      const chunks = this.#tree.open(file, rest, signal)[Symbol.asyncIterator]();
+      try {
+        for (;;) {
+          // Not `for await`: what the consumer throws at the yield is not the storage's fault.
+          const step = await chunks.next().catch((thrown: unknown) => new Failure(thrown));
+          if (step instanceof Failure) {
+            if (sent > 0 && file.content === undefined) throw step.thrown;
+            await this.#recover(step.thrown, attempt, signal);
+            break;
+          }
+          if (step.done === true) return;
+          sent += step.value.length;
+          attempt = 0;
+          yield step.value;
+        }
+      } finally {
+        await chunks.return?.();
+      }
+    }
+  }
+
+  /** Waits for the next attempt's time. @throws what was thrown, if there is to be none */
+  async #recover(thrown: unknown, attempt: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { attempts, firstDelayMs, maxDelayMs, random } = this.#policy;
+    if (!(thrown instanceof StorageUnavailable) || !thrown.transient || attempt >= attempts) throw thrown;
+    const delayMs = Math.min(maxDelayMs, firstDelayMs * 2 ** Math.max(0, attempt - 1)) * (0.5 + random() / 2);
+    await sleep(delayMs, signal);
+  }
+}
+
+class Failure {
+  readonly thrown: unknown;
+  constructor(thrown: unknown) {
+    this.thrown = thrown;
+  }
+}

@@ -1,0 +1,162 @@
+// A Tahoe directory tree, read through a gateway's webapi.
+import { LimitExceeded } from "../../base/errors.ts";
+import type { TreePath } from "../../base/names.ts";
+import { parentPath, pathNames, rootPath } from "../../base/names.ts";
+import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
+import { ContentGone, StorageUnavailable } from "../tree.ts";
+import type { ReadCap } from "./caps.ts";
+import { immutableFileBytes } from "./caps.ts";
+import { ListingError, parseFileCap, parseListing } from "./listing.ts";
+import type { Webapi, WebapiReply } from "./webapi.ts";
+
+export interface ListingLimits {
+  /** Of one directory's JSON; about 700 bytes an entry. */
+  readonly maxListingBytes: number;
+  /** In one directory. */
+  readonly maxEntries: number;
+}
+
+export const defaultListingLimits: ListingLimits = { maxListingBytes: 256 * 1024 * 1024, maxEntries: 500_000 };
+
+/** @see Tahoe-LAFS, docs/frontends/webapi.rst */
+export class WebapiTree implements Tree {
+  readonly #webapi: Webapi;
+  readonly #cap: ReadCap;
+  readonly #limits: ListingLimits;
+
+  constructor(webapi: Webapi, cap: ReadCap, limits: ListingLimits = defaultListingLimits) {
+    this.#webapi = webapi;
+    this.#cap = cap;
+    this.#limits = limits;
+  }
+
+  async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
+    const text = await this.#describe(path, signal);
+    return text === undefined ? undefined : understood(path, () => parseListing(text, this.#limits.maxEntries));
+  }
+
+  async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const { path } = file;
+    const cap = file.content === undefined ? await this.#capAt(path, signal) : file.content.reveal();
+    const sizeBytes = immutableFileBytes(cap);
+    // An id of another storage, left in a state directory: these bytes are not here.
+    if (file.content !== undefined && sizeBytes === undefined) throw new ContentGone(path);
+    const start = range?.start ?? 0;
+    const end = Math.min(range?.end ?? Number.POSITIVE_INFINITY, sizeBytes ?? Number.POSITIVE_INFINITY);
+    // Tahoe answers a range that begins at the end with the whole file, so it is not even asked.
+    if (start >= end) return;
+    const whole = start === 0 && end === (sizeBytes ?? Number.POSITIVE_INFINITY);
+    const reply = await this.#webapi.request(
+      {
+        method: "GET",
+        names: [cap],
+        headers: whole ? {} : { Range: `bytes=${start}-${Number.isFinite(end) ? end - 1 : ""}` },
+        timeoutMs: this.#webapi.limits.firstByteTimeoutMs,
+        path,
+      },
+      signal,
+    );
+    yield* sliced(reply, path, { start, end, sizeBytes });
+  }
+
+  /** The JSON that describes what is at a path; undefined if nothing is there. */
+  async #describe(path: TreePath, signal: AbortSignal): Promise<string | undefined> {
+    const reply = await this.#webapi.request(
+      {
+        method: "GET",
+        names: [this.#cap.reveal(), ...pathNames(path)],
+        query: "t=json",
+        timeoutMs: this.#webapi.limits.listingTimeoutMs,
+        path,
+      },
+      signal,
+    );
+    if (reply.status === 200) return this.#collect(reply);
+    reply.close();
+    if (reply.status === 404 && path !== rootPath) return undefined;
+    // 400 is Tahoe's word for a name below a file. A proxy may mean something else by it, hence the second look.
+    if (reply.status === 400 && path !== rootPath) {
+      const parent = await this.look(parentPath(path), signal);
+      if (parent === undefined || parent.kind === "file") return undefined;
+    }
+    throw unexpected(reply, path);
+  }
+
+  async #collect(reply: WebapiReply): Promise<string> {
+    const { maxListingBytes } = this.#limits;
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const chunk of reply.body) {
+      bytes += chunk.length;
+      if (bytes > maxListingBytes) throw new LimitExceeded("maxListingBytes", maxListingBytes, "a directory's listing");
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString("utf8");
+  }
+
+  async #capAt(path: TreePath, signal: AbortSignal): Promise<string> {
+    const text = await this.#describe(path, signal);
+    const cap = text === undefined ? undefined : understood(path, () => parseFileCap(text));
+    if (cap === undefined) throw new ContentGone(path);
+    return cap;
+  }
+}
+
+/** The part of a file that is wanted, whether or not the gateway heeded the range. */
+interface Wanted {
+  readonly start: number;
+  /** Infinity: up to an end that only the reply will tell. */
+  readonly end: number;
+  /** Undefined for a mutable file. */
+  readonly sizeBytes: number | undefined;
+}
+
+async function* sliced(reply: WebapiReply, path: TreePath, wanted: Wanted): AsyncGenerator<Uint8Array> {
+  const { start } = wanted;
+  if (reply.status !== 200 && reply.status !== 206) {
+    reply.close();
+    if (reply.status === 416) return;
+    throw reply.status === 404 ? new ContentGone(path) : unexpected(reply, path);
+  }
+  const partial = reply.status === 206;
+  const [, first, last] = /^bytes (\d+)-(\d+)\//.exec(reply.header("content-range") ?? "") ?? [];
+  if (partial && Number(first) !== start) {
+    reply.close();
+    throw new StorageUnavailable(path, "the gateway sent another range than it was asked for", { transient: false });
+  }
+  // Where no cap tells the file's size, the gateway's word is all there is; without even that, the end is the end.
+  const lengthBytes = Number(reply.header("content-length") ?? Number.POSITIVE_INFINITY);
+  const fileEnd = wanted.sizeBytes ?? (partial ? Number(last) + 1 : lengthBytes);
+  const expected = Math.max(0, Math.min(wanted.end, fileEnd) - start);
+  let skip = partial ? 0 : start;
+  let sent = 0;
+  for await (const chunk of reply.body) {
+    const from = Math.min(skip, chunk.length);
+    skip -= from;
+    const piece = chunk.subarray(from, Math.min(chunk.length, from + expected - sent));
+    sent += piece.length;
+    if (piece.length > 0) yield piece;
+    // All is here, and the gateway would go on to the file's end. Else the body is read out, to keep its connection.
+    if (sent === expected && !partial && wanted.end < fileEnd) return;
+  }
+  if (sent < expected && Number.isFinite(expected)) {
+    throw new StorageUnavailable(path, `the file ended ${expected - sent} bytes short`, { transient: true });
+  }
+}
+
+function understood<T>(path: TreePath, parse: () => T): T {
+  try {
+    return parse();
+  } catch (thrown) {
+    if (!(thrown instanceof ListingError)) throw thrown;
+    throw new StorageUnavailable(path, "the gateway's answer is no listing", { transient: true });
+  }
+}
+
+function unexpected({ status }: WebapiReply, path: TreePath): StorageUnavailable {
+  if (status === 410) {
+    return new StorageUnavailable(path, "the grid does not have enough shares of it now", { transient: true });
+  }
+  const transient = status >= 500 || status === 408 || status === 429;
+  return new StorageUnavailable(path, `the gateway answered with status ${status}`, { transient });
+}

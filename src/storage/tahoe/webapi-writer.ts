@@ -1,0 +1,115 @@
+// Changes to a Tahoe tree through a gateway's webapi: what sets a tree up and what uploads into it.
+import { Readable } from "node:stream";
+import { ContentId } from "../../base/content-id.ts";
+import type { TreePath } from "../../base/names.ts";
+import { lastName, parentPath, pathNames, rootPath } from "../../base/names.ts";
+import { StorageUnavailable } from "../tree.ts";
+import type { ReadCap, WriteCap } from "./caps.ts";
+import { immutableFileBytes, parseReadCap, parseWriteCap } from "./caps.ts";
+import { parseDirectoryReadUri } from "./listing.ts";
+import type { Webapi, WebapiRequest } from "./webapi.ts";
+
+/** A link to be set: immutable bytes that the grid already holds, and what stands beside the link under the key `apt`. */
+export interface Link {
+  readonly content: ContentId;
+  readonly metadata: unknown;
+}
+
+/** The longest answer to a change, in bytes: a cap, or one directory's description. */
+const maxAnswerBytes = 64 * 1024 * 1024;
+
+/** All calls throw StorageUnavailable, also where a cap is not accepted. None is repeated by itself. */
+export class WebapiWriter {
+  readonly #webapi: Webapi;
+  constructor(webapi: Webapi) {
+    this.#webapi = webapi;
+  }
+
+  /** A new, empty directory that nothing links to yet. */
+  async createDirectory(signal: AbortSignal): Promise<WriteCap> {
+    return parseWriteCap(await this.#ask({ method: "POST", names: [], query: "t=mkdir", path: rootPath }, signal));
+  }
+
+  /** The directory at a path, made along with its parents where it is missing. */
+  async makeDirectory(root: WriteCap, path: TreePath, signal: AbortSignal): Promise<WriteCap> {
+    if (path === rootPath) return root;
+    return parseWriteCap(
+      await this.#ask({ method: "POST", names: [root.reveal(), ...pathNames(path)], query: "t=mkdir", path }, signal),
+    );
+  }
+
+  async readCapOf(directory: WriteCap, signal: AbortSignal): Promise<ReadCap> {
+    const names = [directory.reveal()];
+    return parseReadCap(
+      parseDirectoryReadUri(await this.#ask({ method: "GET", names, query: "t=json", path: rootPath }, signal)),
+    );
+  }
+
+  /** Uploads immutable bytes that nothing links to yet. */
+  async upload(body: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<ContentId> {
+    return contentId(await this.#ask({ method: "PUT", names: [], body: bodyOf(body), path: rootPath }, signal));
+  }
+
+  /** Uploads immutable bytes to a path; missing directories are made, and what was there is replaced. */
+  async put(
+    root: WriteCap,
+    path: TreePath,
+    body: Uint8Array | AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<ContentId> {
+    const names = [root.reveal(), ...pathNames(path)];
+    return contentId(await this.#ask({ method: "PUT", names, body: bodyOf(body), path }, signal));
+  }
+
+  /** Sets many links of one directory in one write; links of the same name are replaced. */
+  async link(directory: WriteCap, links: ReadonlyMap<string, Link>, signal: AbortSignal): Promise<void> {
+    const children = Object.fromEntries(
+      [...links].map(([name, { content, metadata }]) => [
+        name,
+        ["filenode", { ro_uri: content.reveal(), metadata: { apt: metadata } }],
+      ]),
+    );
+    const body = Buffer.from(JSON.stringify(children));
+    const names = [directory.reveal()];
+    await this.#ask({ method: "POST", names, query: "t=set_children&overwrite=true", body, path: rootPath }, signal);
+  }
+
+  /** Removes a link; no error if there was none. */
+  async unlink(root: WriteCap, path: TreePath, signal: AbortSignal): Promise<void> {
+    const names = [root.reveal(), ...pathNames(parentPath(path)), lastName(path)];
+    await this.#ask({ method: "DELETE", names, path }, signal, [200, 404]);
+  }
+
+  async #ask(
+    asked: Omit<WebapiRequest, "timeoutMs">,
+    signal: AbortSignal,
+    accepted: readonly number[] = [200, 201],
+  ): Promise<string> {
+    const reply = await this.#webapi.request({ ...asked, timeoutMs: this.#webapi.limits.writeTimeoutMs }, signal);
+    if (!accepted.includes(reply.status)) {
+      reply.close();
+      const why = `the gateway answered a change with status ${reply.status}`;
+      throw new StorageUnavailable(asked.path, why, { transient: reply.status >= 500 });
+    }
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const chunk of reply.body) {
+      bytes += chunk.length;
+      if (bytes > maxAnswerBytes)
+        throw new StorageUnavailable(asked.path, "the answer has no end", { transient: false });
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString("utf8");
+  }
+}
+
+const bodyOf = (body: Uint8Array | AsyncIterable<Uint8Array>): Buffer | Readable =>
+  body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : Readable.from(body);
+
+function contentId(answer: string): ContentId {
+  const cap = answer.trim();
+  if (immutableFileBytes(cap) === undefined) {
+    throw new StorageUnavailable(rootPath, "the gateway's answer to an upload is no cap", { transient: false });
+  }
+  return new ContentId(cap);
+}
