@@ -1,0 +1,110 @@
+// The files of the grid's one node: its ports, its storage server as its own client must know it, its aliases.
+import { promises as fs } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import type { Secret } from "../base/secret.ts";
+
+/** TCP ports on the loopback interface. */
+export interface Ports {
+  readonly web: number;
+  readonly storage: number;
+}
+
+/** What `tahoe create-node` needs so that nothing but loopback is used and one server is enough. */
+export const createArguments = (ports: Ports): readonly string[] => [
+  `--webport=${endpoint(ports.web)}`,
+  `--port=${endpoint(ports.storage)}`,
+  `--location=${location(ports.storage)}`,
+  "--nickname=tahoe-apt",
+  "--shares-needed=1",
+  "--shares-happy=1",
+  "--shares-total=1",
+];
+
+const endpoint = (port: number): string => `tcp:${port}:interface=127.0.0.1`;
+const location = (port: number): string => `tcp:127.0.0.1:${port}`;
+
+/** The ports in a node's configuration; undefined if there is none yet. */
+export async function readPorts(node: string): Promise<Ports | undefined> {
+  const text = await fs.readFile(join(node, "tahoe.cfg"), "utf8").catch(() => undefined);
+  const web = /^web\.port = tcp:(\d+):/m.exec(text ?? "")?.[1];
+  const storage = /^tub\.port = tcp:(\d+):/m.exec(text ?? "")?.[1];
+  return web === undefined || storage === undefined ? undefined : { web: Number(web), storage: Number(storage) };
+}
+
+export async function writePorts(node: string, ports: Ports): Promise<void> {
+  const file = join(node, "tahoe.cfg");
+  const text = (await fs.readFile(file, "utf8"))
+    .replace(/^web\.port = .*/m, `web.port = ${endpoint(ports.web)}`)
+    .replace(/^tub\.port = .*/m, `tub.port = ${endpoint(ports.storage)}`)
+    .replace(/^tub\.location = .*/m, `tub.location = ${location(ports.storage)}`);
+  await writeWhole(file, text);
+}
+
+/** Different ports that were free a moment ago. */
+export async function freePorts(): Promise<Ports> {
+  const [web, storage] = await Promise.all([listen(0), listen(0)]);
+  const ports = { web: web?.port ?? 0, storage: storage?.port ?? 0 };
+  await Promise.all([web?.close(), storage?.close()]);
+  return ports;
+}
+
+export async function areFree(ports: Ports): Promise<boolean> {
+  const servers = await Promise.all([listen(ports.web), listen(ports.storage)]);
+  await Promise.all(servers.map(async (server) => server?.close()));
+  return servers.every((server) => server !== undefined);
+}
+
+function listen(port: number): Promise<{ port: number; close: () => Promise<void> } | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(undefined));
+    server.listen({ port, host: "127.0.0.1" }, () => {
+      const address = server.address();
+      resolve({
+        port: typeof address === "object" && address !== null ? address.port : port,
+        close: () => new Promise((closed) => void server.close(() => closed())),
+      });
+    });
+  });
+}
+
+/**
+ * Tells the node of itself as its one storage server, so that the grid needs no introducer.
+ * @returns false if the node has never run and so has no storage server yet
+ * @see Tahoe-LAFS, docs/configuration.rst, "Static Server Definitions"
+ */
+export async function writeServers(node: string, ports: Ports): Promise<boolean> {
+  const [furl, key] = await Promise.all(
+    [join(node, "private", "storage.furl"), join(node, "node.pubkey")].map((file) =>
+      fs.readFile(file, "utf8").catch(() => ""),
+    ),
+  );
+  const [, tub, number] = /^pb:\/\/([a-z2-7]+)@[^/]*\/([a-z2-7]+)\s*$/.exec(furl ?? "") ?? [];
+  const server = /^pub-(v0-[a-z2-7]+)\s*$/.exec(key ?? "")?.[1];
+  if (tub === undefined || number === undefined || server === undefined) return false;
+  const text = [
+    "storage:",
+    `  ${server}:`,
+    "    ann:",
+    "      nickname: tahoe-apt",
+    `      anonymous-storage-FURL: pb://${tub}@${location(ports.storage)}/${number}`,
+    "",
+  ].join("\n");
+  await writeWhole(join(node, "private", "servers.yaml"), text);
+  return true;
+}
+
+/** Gives a directory the name with which the `tahoe` command finds it: `tahoe put FILE NAME:PATH`, and no cap in argv. */
+export async function writeAlias(node: string, name: string, cap: Secret): Promise<void> {
+  const file = join(node, "private", "aliases");
+  const others = (await fs.readFile(file, "utf8").catch(() => ""))
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith(`${name}:`));
+  await writeWhole(file, `${[...others, `${name}: ${cap.reveal()}`].join("\n")}\n`);
+}
+
+async function writeWhole(file: string, text: string): Promise<void> {
+  await fs.writeFile(`${file}.new`, text, { mode: 0o600 });
+  await fs.rename(`${file}.new`, file);
+}
