@@ -1,0 +1,283 @@
+import { gunzipSync } from "node:zlib";
+import { expect, test } from "vitest";
+import type { Tree } from "../../src/storage/tree.ts";
+import { StorageUnavailable } from "../../src/storage/tree.ts";
+import { aDeb, aDsc, runTool } from "../support/debs.ts";
+import { ServedFolder, sha256 } from "../support/served-folder.ts";
+
+const amd64 = "dists/sid/main/binary-amd64";
+const source = "dists/sid/main/source";
+
+async function packageNames(served: ServedFolder, index = `${amd64}/Packages`): Promise<string[]> {
+  return [...(await served.text(index)).matchAll(/^Package: (.*)\nVersion: (.*)$/gm)].map((m) => `${m[1]} ${m[2]}`);
+}
+
+test("a package that was put and pinged is in the index, and its bytes are behind its Filename", async () => {
+  const served = new ServedFolder();
+  const deb = await aDeb({ package: "hello", version: "1.0-1", architecture: "amd64" });
+  served.put(`${amd64}/builder/hello_1.0-1_amd64.deb`, deb);
+
+  const outcome = await served.ping(`${amd64}/builder`);
+
+  expect(outcome.added).toEqual([`${amd64}/builder/hello_1.0-1_amd64.deb`]);
+  expect(outcome.publications.map(({ suite }) => suite)).toEqual(["sid"]);
+  const packages = await served.text(`${amd64}/Packages`);
+  expect(packages).toContain(`Filename: pool/SHA256/${sha256(deb)}/hello_1.0-1_amd64.deb\n`);
+  expect(await served.bytes(`pool/SHA256/${sha256(deb)}/hello_1.0-1_amd64.deb`)).toEqual(deb);
+  expect(await served.bytes(`${amd64}/builder/hello_1.0-1_amd64.deb`)).toEqual(deb);
+  expect(await served.bytes(`pool/SHA256/${sha256(deb)}/other_1.0-1_amd64.deb`)).toBeUndefined();
+});
+
+test("all forms of an index hold the same text, and Release lists each with its size and hash", async () => {
+  const served = new ServedFolder();
+  for (let n = 0; n < 60; n++) {
+    served.put(`${amd64}/p${n}.deb`, await aDeb({ package: `p${n}`, architecture: "amd64" }), 1_700_000_000 + n);
+  }
+  await served.ping();
+  const release = await served.text("dists/sid/Release");
+  const plain = await served.text(`${amd64}/Packages`);
+  const gz = (await served.bytes(`${amd64}/Packages.gz`)) as Buffer;
+  const xz = (await served.bytes(`${amd64}/Packages.xz`)) as Buffer;
+  expect(gunzipSync(gz).toString()).toBe(plain);
+  expect(runTool("xz", ["-dc"], xz, "xz-utils").toString()).toBe(plain);
+  for (const [name, bytes] of [
+    ["Packages", Buffer.from(plain)],
+    ["Packages.gz", gz],
+    ["Packages.xz", xz],
+  ] as const) {
+    expect(release).toContain(` ${sha256(bytes)} ${bytes.length} main/binary-amd64/${name}\n`);
+    expect(await served.bytes(`${amd64}/by-hash/SHA256/${sha256(bytes)}`)).toEqual(bytes);
+  }
+});
+
+test("an index is still served by hash after the next publication", async () => {
+  const served = new ServedFolder();
+  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
+  await served.ping();
+  const before = await served.text(`${amd64}/Packages`);
+  served.put(`${amd64}/b.deb`, await aDeb({ package: "b", architecture: "amd64" }), 1_700_000_001);
+  await served.ping();
+  expect(await served.text(`${amd64}/Packages`)).not.toBe(before);
+  expect(await served.text(`${amd64}/by-hash/SHA256/${sha256(before)}`)).toBe(before);
+  expect(await served.bytes(`${amd64}/by-hash/SHA256/${"0".repeat(64)}`)).toBeUndefined();
+});
+
+test("a package for all architectures stands in each index, and one for another architecture is rejected", async () => {
+  const served = new ServedFolder();
+  served.put(`${amd64}/all.deb`, await aDeb({ package: "everywhere", architecture: "all" }));
+  served.put("dists/sid/main/binary-arm64/one.deb", await aDeb({ package: "one", architecture: "arm64" }));
+  served.put(`${amd64}/lost.deb`, await aDeb({ package: "lost", architecture: "arm64" }));
+  const { rejected } = await served.ping();
+  expect(await packageNames(served)).toEqual(["everywhere 1.0-1"]);
+  expect((await packageNames(served, "dists/sid/main/binary-arm64/Packages")).toSorted()).toEqual([
+    "everywhere 1.0-1",
+    "one 1.0-1",
+  ]);
+  expect(rejected).toEqual([
+    { path: `${amd64}/lost.deb`, code: "wrong-place", reason: "a package for arm64 in binary-amd64" },
+  ]);
+  expect(await served.text("dists/sid/Release")).toContain("\nArchitectures: amd64 arm64\n");
+});
+
+test("a broken package is reported and leaves the suite intact", async () => {
+  const served = new ServedFolder();
+  const good = await aDeb({ package: "good", architecture: "amd64" });
+  served.put(`${amd64}/good.deb`, good);
+  served.put(`${amd64}/cut.deb`, good.subarray(0, good.length - 40));
+  served.put(`${amd64}/text.deb`, "this is no package\n");
+  const { rejected } = await served.ping();
+  expect(await packageNames(served)).toEqual(["good 1.0-1"]);
+  expect(rejected.map(({ path, code }) => [path, code])).toEqual([
+    [`${amd64}/cut.deb`, "truncated"],
+    [`${amd64}/text.deb`, "not-a-deb"],
+  ]);
+  expect(served.repository.status().rejected).toHaveLength(2);
+});
+
+test("the newest link of the same package and version wins, and the conflict is shown until it is gone", async () => {
+  const served = new ServedFolder();
+  const older = await aDeb({ package: "twice", architecture: "amd64", files: { "./a": "1" } });
+  const newer = await aDeb({ package: "twice", architecture: "amd64", files: { "./a": "2" } });
+  served.put(`${amd64}/one/twice.deb`, older, 1_700_000_000);
+  served.put(`${amd64}/two/twice.deb`, newer, 1_700_000_100);
+  const outcome = await served.ping();
+  expect(outcome.rejected.map(({ path, code }) => [path, code])).toEqual([[`${amd64}/one/twice.deb`, "conflict"]]);
+  expect(await served.text(`${amd64}/Packages`)).toContain(sha256(newer));
+  served.remove(`${amd64}/two/twice.deb`);
+  expect((await served.ping()).rejected).toEqual([]);
+  expect(await served.text(`${amd64}/Packages`)).toContain(sha256(older));
+});
+
+test("the same bytes at two paths are one entry", async () => {
+  const served = new ServedFolder();
+  const deb = await aDeb({ package: "same", architecture: "amd64" });
+  served.put(`${amd64}/one/same.deb`, deb);
+  served.put(`${amd64}/two/same.deb`, deb, 1_700_000_050);
+  expect((await served.ping()).rejected).toEqual([]);
+  expect(await packageNames(served)).toEqual(["same 1.0-1"]);
+});
+
+test("a source package waits until all its files are there and right", async () => {
+  const served = new ServedFolder();
+  const { dsc, files } = aDsc({ source: "hello", version: "2.0-1" });
+  const [orig, debian] = [...files.keys()].filter((name) => name !== dsc) as [string, string];
+  served.put(`${source}/${dsc}`, files.get(dsc) as Buffer);
+  served.put(`${source}/${debian}`, files.get(debian) as Buffer);
+  expect((await served.ping()).rejected).toEqual([
+    { path: `${source}/${dsc}`, code: "incomplete", reason: `${orig} is not there yet` },
+  ]);
+  served.put(`${source}/${orig}`, "cut short");
+  expect((await served.ping(`${source}/${orig}`)).rejected).toEqual([]);
+  expect(served.repository.status().rejected.map(({ code }) => code)).toEqual(["mismatch"]);
+  served.put(`${source}/${orig}`, files.get(orig) as Buffer);
+  await served.ping(`${source}/${orig}`);
+  expect(served.repository.status().rejected).toEqual([]);
+  const stanza = await served.text(`${source}/Sources`);
+  const directory = `pool/SHA256/${sha256(files.get(dsc) as Buffer)}`;
+  expect(stanza).toContain(`\nDirectory: ${directory}\n`);
+  for (const [name, bytes] of files) {
+    expect(stanza).toContain(`\n ${sha256(bytes)} ${bytes.length} ${name}\n`);
+    expect(await served.bytes(`${directory}/${name}`)).toEqual(bytes);
+  }
+});
+
+test("a removal and a replacement are seen, and the replaced package's stanza is gone", async () => {
+  const served = new ServedFolder();
+  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", version: "1", architecture: "amd64" }));
+  served.put(`${amd64}/b.deb`, await aDeb({ package: "b", version: "1", architecture: "amd64" }));
+  await served.ping();
+  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", version: "2", architecture: "amd64" }), 1_700_000_100);
+  served.remove(`${amd64}/b.deb`);
+  const outcome = await served.ping(amd64);
+  expect(outcome).toMatchObject({ added: [`${amd64}/a.deb`], removed: [`${amd64}/b.deb`] });
+  expect(await packageNames(served)).toEqual(["a 2"]);
+});
+
+test("a look that finds nothing new makes no publication, also when the same file was put again", async () => {
+  const served = new ServedFolder();
+  const deb = await aDeb({ architecture: "amd64" });
+  served.put(`${amd64}/a.deb`, deb);
+  await served.ping();
+  const before = await served.text("dists/sid/Release");
+  await served.ping();
+  served.put(`${amd64}/copy/a.deb`, deb, 1_700_000_900);
+  await served.ping();
+  expect(await served.text("dists/sid/Release")).toBe(before);
+});
+
+test("Date follows the uploads, moves on for a removal, and ignores an uploader's wrong clock", async () => {
+  const nowSeconds = 1_750_000_000;
+  const served = new ServedFolder({ now: () => nowSeconds * 1000 });
+  const date = async () => Date.parse(/^Date: (.*)$/m.exec(await served.text("dists/sid/Release"))?.[1] ?? "") / 1000;
+  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }), 1_700_000_000);
+  await served.ping();
+  expect(await date()).toBe(1_700_000_000);
+  served.put(`${amd64}/b.deb`, await aDeb({ package: "b", architecture: "amd64" }), 1_700_000_050);
+  await served.ping();
+  expect(await date()).toBe(1_700_000_050);
+  served.remove(`${amd64}/b.deb`);
+  await served.ping();
+  expect(await date()).toBe(1_700_000_051);
+  served.put(`${amd64}/c.deb`, await aDeb({ package: "c", architecture: "amd64" }), nowSeconds + 86_400);
+  await served.ping();
+  expect(await date()).toBe(nowSeconds);
+});
+
+test("after a restart the last publication and its packages are served before the tree is looked at", async () => {
+  const served = new ServedFolder();
+  const deb = await aDeb({ architecture: "amd64" });
+  served.put(`${amd64}/a.deb`, deb);
+  await served.ping();
+  const before = await served.text("dists/sid/InRelease");
+  const index = await served.bytes(`${amd64}/Packages.xz`);
+  await served.restart();
+  expect(await served.text("dists/sid/InRelease")).toBe(before);
+  expect(await served.bytes(`${amd64}/Packages.xz`)).toEqual(index);
+  expect(await served.bytes(`pool/SHA256/${sha256(deb)}/a.deb`)).toEqual(deb);
+  expect(served.repository.status().notReady).toBeUndefined();
+});
+
+test("no file is read twice, not even after a restart, and a look at one file reads that one", async () => {
+  const sources: string[] = [];
+  const served = new ServedFolder({ observer: { inspected: (from) => sources.push(from) } });
+  for (const name of ["a", "b"])
+    served.put(`${amd64}/${name}.deb`, await aDeb({ package: name, architecture: "amd64" }));
+  await served.ping();
+  expect(sources).toEqual(["read", "read"]);
+  await served.restart();
+  const before = await served.text("dists/sid/Release");
+  await served.ping(`${amd64}/a.deb`);
+  expect(sources).toEqual(["read", "read", "ledger", "ledger"]);
+  served.put(`${amd64}/c.deb`, await aDeb({ package: "c", architecture: "amd64" }));
+  served.put(`${amd64}/d.deb`, await aDeb({ package: "d", architecture: "amd64" }));
+  expect(await served.text("dists/sid/Release")).toBe(before);
+  expect((await served.ping(`${amd64}/c.deb`)).added).toEqual([`${amd64}/c.deb`]);
+  expect(await packageNames(served)).toEqual(["a 1.0-1", "b 1.0-1", "c 1.0-1"]);
+});
+
+test("while the tree can't be listed the last publication stays, and the ping says why", async () => {
+  let broken = false;
+  const failing = (tree: Tree): Tree => ({
+    look: (path, signal) =>
+      broken
+        ? Promise.reject(new StorageUnavailable(path, "the grid is down", { transient: true }))
+        : tree.look(path, signal),
+    open: (file, range, signal) => tree.open(file, range, signal),
+  });
+  const served = new ServedFolder({ wrap: failing });
+  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
+  await served.ping();
+  const before = await served.text("dists/sid/InRelease");
+  broken = true;
+  await expect(served.ping()).rejects.toThrow(StorageUnavailable);
+  expect(await served.text("dists/sid/InRelease")).toBe(before);
+  expect(served.repository.status().lastError).toContain("the grid is down");
+  broken = false;
+  await served.ping();
+  expect(served.repository.status().lastError).toBeUndefined();
+});
+
+test("a file that can't be read is left out and tried again; a known package that was replaced by one stays", async () => {
+  let broken = false;
+  const failing = (tree: Tree): Tree => ({
+    look: (path, signal) => tree.look(path, signal),
+    open: (file, range, signal) => {
+      if (broken) throw new StorageUnavailable(file.path, "not enough shares", { transient: false });
+      return tree.open(file, range, signal);
+    },
+  });
+  const served = new ServedFolder({ wrap: failing });
+  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", version: "1", architecture: "amd64" }));
+  await served.ping();
+  broken = true;
+  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", version: "2", architecture: "amd64" }), 1_700_000_100);
+  served.put(`${amd64}/b.deb`, await aDeb({ package: "b", architecture: "amd64" }));
+  expect((await served.ping()).rejected.map(({ path, code }) => [path, code])).toContainEqual([
+    `${amd64}/b.deb`,
+    "unreadable",
+  ]);
+  expect(await packageNames(served)).toEqual(["a 1"]);
+  broken = false;
+  expect((await served.ping()).rejected).toEqual([]);
+  expect(await packageNames(served)).toEqual(["b 1.0-1", "a 2"]);
+});
+
+test("an empty suite is a repository already, and a suite that is gone is withdrawn", async () => {
+  const served = new ServedFolder();
+  served.makeDirectory(amd64);
+  await served.ping();
+  expect(await served.text(`${amd64}/Packages`)).toBe("");
+  expect(await served.text("dists/sid/Release")).toContain("\nComponents: main\n");
+  served.remove("dists/sid");
+  await served.ping();
+  expect(await served.bytes("dists/sid/InRelease")).toBeUndefined();
+});
+
+test("a new architecture's index holds the packages for all architectures that were there before", async () => {
+  const served = new ServedFolder();
+  served.put(`${amd64}/all.deb`, await aDeb({ package: "everywhere", architecture: "all" }));
+  await served.ping();
+  served.makeDirectory("dists/sid/main/binary-riscv64");
+  await served.ping("dists/sid/main/binary-riscv64");
+  expect(await packageNames(served, "dists/sid/main/binary-riscv64/Packages")).toEqual(["everywhere 1.0-1"]);
+});

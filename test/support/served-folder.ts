@@ -1,0 +1,143 @@
+// A repository over a real folder, put together in this thread: for tests of what publishing does with files.
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { onTestFinished } from "vitest";
+import { silentLog } from "../../src/base/log.ts";
+import type { TreePath } from "../../src/base/names.ts";
+import { parseRepositoryName, parseTreePath, rootPath } from "../../src/base/names.ts";
+import { inspectContent } from "../../src/catalog/inspect.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import { compressSegment } from "../../src/indices/compress-worker.ts";
+import type { PublishingObserver } from "../../src/publishing/events.ts";
+import { silentPublishingObserver } from "../../src/publishing/events.ts";
+import { openRepository } from "../../src/publishing/open-repository.ts";
+import { PackageCache } from "../../src/publishing/package-cache.ts";
+import type { Repository } from "../../src/publishing/repository.ts";
+import type { PingOutcome } from "../../src/publishing/served.ts";
+import { openStateDatabase } from "../../src/publishing/state-database.ts";
+import type { Signer } from "../../src/signing/signer.ts";
+import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
+import type { Tree } from "../../src/storage/tree.ts";
+import { silentCacheObserver } from "./silent.ts";
+
+const algorithms = ["md5", "sha256"] as const;
+const noSignal = new AbortController().signal;
+
+/** A fake: signs nothing, so that these tests need no key. What real keys do is tested in test/signing. */
+export const unsigned: Signer = {
+  publicKey: "no key",
+  fingerprint: "0".repeat(40),
+  sign: async (release) => ({ inRelease: release, releaseGpg: "no signature" }),
+};
+
+export interface ServedFolderOptions {
+  readonly observer?: Partial<PublishingObserver>;
+  /** Wraps the folder, to force faults. */
+  readonly wrap?: (tree: Tree) => Tree;
+  readonly now?: () => number;
+}
+
+/** A folder below the system's temporary directory, and a repository that serves it. Both go with the test. */
+export class ServedFolder {
+  readonly folder = mkdtempSync(join(tmpdir(), "tahoe-apt-folder-"));
+  readonly state = mkdtempSync(join(tmpdir(), "tahoe-apt-state-"));
+  readonly #options: ServedFolderOptions;
+  #close: () => Promise<void> = async () => {};
+  repository: Repository;
+
+  constructor(options: ServedFolderOptions = {}) {
+    this.#options = options;
+    this.repository = this.#open();
+    onTestFinished(async () => {
+      await this.#close();
+      rmSync(this.folder, { recursive: true });
+      rmSync(this.state, { recursive: true });
+    });
+  }
+
+  /** Writes a file whole, as an uploader would; `linkedAtSeconds` is its time of linking. */
+  put(path: string, bytes: Uint8Array | string, linkedAtSeconds = 1_700_000_000): void {
+    const target = join(this.folder, path);
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(`${target}.new`, bytes);
+    utimesSync(`${target}.new`, linkedAtSeconds, linkedAtSeconds);
+    renameSync(`${target}.new`, target);
+  }
+
+  makeDirectory(path: string): void {
+    mkdirSync(join(this.folder, path), { recursive: true });
+  }
+
+  remove(path: string): void {
+    rmSync(join(this.folder, path), { recursive: true });
+  }
+
+  /** Looks again and waits until what changed is servable. */
+  async ping(path = ""): Promise<PingOutcome> {
+    return await this.repository.ping(path === "" ? rootPath : parseTreePath(path), noSignal);
+  }
+
+  /** Stops and opens again over the same state, as after a restart. */
+  async restart(): Promise<void> {
+    await this.#close();
+    this.repository = this.#open();
+  }
+
+  async bytes(path: string): Promise<Buffer | undefined> {
+    const resource = await this.repository.find(path, noSignal);
+    if (resource === undefined) return undefined;
+    const body = await resource.read({ start: 0, end: resource.sizeBytes }, noSignal);
+    if (body instanceof Uint8Array) return Buffer.from(body);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of body) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
+  /** The text behind a path; throws where there is none. */
+  async text(path: string): Promise<string> {
+    const bytes = await this.bytes(path);
+    if (bytes === undefined) throw new Error(`${path} is not served`);
+    return bytes.toString();
+  }
+
+  #open(): Repository {
+    const root = openStateDatabase(join(this.state, "db"));
+    const folderTree = new FolderTree(this.folder, defaultFolderLimits);
+    const repository = openRepository(
+      {
+        root,
+        inspector: {
+          inspect: (kind, content) => inspectContent(kind, content, { limits: defaultInspectLimits, algorithms }),
+        },
+        inspectionLimits: "test",
+        compressor: { compress: (plain) => compressSegment(plain), close: async () => {} },
+        cache: PackageCache.open({
+          directory: join(this.state, "packages"),
+          observer: silentCacheObserver,
+          log: silentLog,
+        }),
+        log: silentLog,
+        now: this.#options.now ?? Date.now,
+      },
+      {
+        name: parseRepositoryName("debian"),
+        tree: this.#options.wrap?.(folderTree) ?? folderTree,
+        signer: unsigned,
+        identityOf: (suite) => ({ origin: "test", label: "test", codename: suite }),
+        algorithms,
+        observer: { ...silentPublishingObserver, ...this.#options.observer },
+      },
+    );
+    this.#close = async () => {
+      await repository.stop();
+      await root.close();
+    };
+    return repository;
+  }
+}
+
+export const sha256 = (bytes: Uint8Array | string): string => createHash("sha256").update(bytes).digest("hex");
+
+export const treePath = (path: string): TreePath => parseTreePath(path);
