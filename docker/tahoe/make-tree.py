@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Makes a repository's tree once and writes what each side needs to know into files of their own:
+
+readcap     reads the whole tree: for the server
+ping-token  allows to ping: for the server and the builders
+builder-cap writes the builder's directory and nothing else: for the builder
+writecap    writes the whole tree: for the operator's safe
+
+The person who owns the directory of these files owns them too; the server reads its two through its group.
+"""
+import json
+import os
+import pathlib
+import secrets
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+
+gateway = os.environ.get("TAHOE_GATEWAY", "http://tahoe:3456")
+builder_path = os.environ.get("BUILDER_PATH", "dists/unstable/main/binary-amd64/builder")
+server_group = int(os.environ.get("SERVER_GID", "65532"))
+target = pathlib.Path(os.environ.get("SECRETS_DIR", "/secrets"))
+
+
+def ask(method, path, query):
+    request = urllib.request.Request(f"{gateway}/uri{path}?{query}", method=method, data=b"" if method == "POST" else None)
+    try:
+        with urllib.request.urlopen(request, timeout=120) as reply:
+            return reply.read().decode()
+    except (urllib.error.URLError, OSError) as error:
+        # The URL holds a cap: tell the reason alone.
+        sys.exit(f"the gateway refused: {getattr(error, 'reason', error)}")
+
+
+def caps_of(cap, path=""):
+    node = json.loads(ask("GET", f"/{urllib.parse.quote(cap, safe='')}{path}", "t=json"))[1]
+    return node["ro_uri"], node["rw_uri"]
+
+
+def keep(name, value, group_reads):
+    owner = target.stat()
+    partial = target / f".{name}.partial"
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(value + "\n")
+        os.fchown(descriptor, owner.st_uid, server_group if group_reads else owner.st_gid)
+        os.fchmod(descriptor, 0o440 if group_reads else 0o400)
+    partial.rename(target / name)
+
+
+# The read cap is written last: where it is, all the others are.
+if (target / "readcap").exists():
+    print("the tree exists; its secrets are left as they are")
+    sys.exit(0)
+writecap = ask("POST", "", "t=mkdir").strip()
+directory = "/" + urllib.parse.quote(builder_path)
+ask("POST", f"/{urllib.parse.quote(writecap, safe='')}{directory}", "t=mkdir")
+keep("writecap", writecap, group_reads=False)
+keep("builder-cap", caps_of(writecap, directory)[1], group_reads=False)
+keep("ping-token", secrets.token_urlsafe(32), group_reads=True)
+keep("readcap", caps_of(writecap)[0], group_reads=True)
+print(f"made a tree with {builder_path}; readcap, ping-token, builder-cap and writecap are in docker/secrets/")

@@ -1,0 +1,141 @@
+// A minimal Debian trixie to run things in: made once, kept under `.tahoe-apt/`, never changed by what runs in it.
+import { execFile } from "node:child_process";
+import { createHash, randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { cp, mkdir, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { projectFiles, projectRoot } from "./project-files.ts";
+import { tool } from "./tools.ts";
+
+const run = promisify(execFile);
+
+/** What such a user's machine holds beyond Debian's essential packages. */
+const packages = ["ca-certificates", "nodejs", "npm", "python3-netifaces", "python3-venv"];
+/** What no test reads; it would be a seventh of the size. */
+const leftOut = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
+
+/** Where tests keep what is dear to make. Not in git. */
+export const testCache = join(projectRoot, ".tahoe-apt/test-cache");
+
+/** @throws an error that says so, unless the tests run as root, who alone may mount and enter another root */
+export function demandRoot(): void {
+  if (process.getuid?.() !== 0) throw new Error("this test enters another root directory and so must run as root");
+}
+
+/** Puts what a clean clone would hold, uncommitted changes included, into a new directory. */
+export async function cleanCheckout(target: string): Promise<void> {
+  for (const path of projectFiles()) await cp(join(projectRoot, path), join(target, path), { recursive: true });
+}
+
+/** The mirror that this machine's own apt takes Debian from. */
+async function debianMirror(): Promise<string> {
+  const format = "$(REPO_URI) $(COMPONENT) $(LABEL)";
+  const { stdout } = await run("apt-get", ["indextargets", "--format", format, "Created-By: Packages"]);
+  const mirror = /^(\S+) main Debian$/m.exec(stdout)?.[1];
+  if (mirror === undefined) throw new Error("apt knows no mirror of Debian here: apt-get update");
+  return mirror;
+}
+
+/**
+ * The root directory of a minimal trixie with Debian's Node.js, npm and Python. Takes about a minute the first time.
+ * Nobody may write into it.
+ */
+export async function trixieRootfs(): Promise<string> {
+  demandRoot();
+  const recipe = [
+    "--variant=minbase",
+    `--include=${packages.join(",")}`,
+    ...leftOut.map((paths) => `--dpkgopt=path-exclude=${paths}`),
+    "trixie",
+  ];
+  const key = createHash("sha256").update(recipe.join("\n")).digest("hex").slice(0, 12);
+  const rootfs = join(testCache, `trixie-${key}`);
+  await mkdir(testCache, { recursive: true });
+  // Test files run side by side: whoever comes first makes it, the others wait for the lock.
+  const script = `
+    rootfs=$1 mmdebstrap=$2; shift 2
+    [ -e "$rootfs" ] && exit
+    rm -rf "$rootfs.partial"
+    "$mmdebstrap" --quiet --format=directory "$@"
+    mv "$rootfs.partial" "$rootfs"`;
+  const target = [...recipe, `${rootfs}.partial`, await debianMirror()];
+  await run("flock", [
+    `${rootfs}.lock`,
+    "bash",
+    "-euc",
+    script,
+    "bash",
+    rootfs,
+    tool("mmdebstrap", "mmdebstrap"),
+    ...target,
+  ]);
+  return rootfs;
+}
+
+/** Files of this machine without which the registries cannot be reached from another root, and where they go there. */
+export async function networkFiles(): Promise<ReadonlyArray<readonly [here: string, there: string]>> {
+  const npmFile = async (key: string) => (await run("npm", ["config", "get", key], { cwd: "/" })).stdout.trim();
+  const files: ReadonlyArray<readonly [string, string]> = [
+    ["/etc/resolv.conf", "/etc/resolv.conf"],
+    ["/etc/hosts", "/etc/hosts"],
+    ["/etc/ssl/certs", "/etc/ssl/certs"],
+    ["/etc/pip.conf", "/etc/pip.conf"],
+    [join(homedir(), ".config/pip/pip.conf"), "/root/.config/pip/pip.conf"],
+    [await npmFile("userconfig"), "/root/.npmrc"],
+    [await npmFile("globalconfig"), "/etc/npmrc"],
+  ];
+  return files.filter(([here]) => existsSync(here));
+}
+
+const networkVariables =
+  /^(https?_proxy|no_proxy|npm_config_registry|pip_(index_url|cert)|node_extra_ca_certs|ssl_cert_file)$/i;
+
+// Mounts and processes live in namespaces of their own, and so end with the first process.
+const enterScript = `
+set -eu
+rootfs=$1 machine=$2 root=$2/root script=$3; shift 3
+mount -t overlay -o "lowerdir=$rootfs,upperdir=$machine/changes,workdir=$machine/scratch" overlay "$root"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+while [ "$1" != -- ]; do
+  if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$(dirname "$root$2")"; touch "$root$2"; fi
+  mount --bind "$1" "$root$2"
+  shift 2
+done
+shift
+exec chroot "$root" env -i HOME=/root LANG=C.UTF-8 TERM=dumb PATH=/usr/sbin:/usr/bin "$@" sh -c "$script"
+`;
+
+/** A throw-away machine: a minimal trixie with changes of its own, seeing no process but its own. */
+export interface Machine {
+  /** Files put here, before anything runs, appear in the machine's root directory. */
+  readonly changes: string;
+  /** The command line that runs a shell script there as process 1. Its end, or a SIGKILL, ends every process of the machine. */
+  enter(script: string): Promise<readonly [command: string, args: readonly string[]]>;
+  remove(): Promise<void>;
+}
+
+export async function trixieMachine(): Promise<Machine> {
+  const rootfs = await trixieRootfs();
+  const machine = join(testCache, `machine-${randomUUID()}`);
+  const changes = join(machine, "changes");
+  for (const directory of [changes, join(machine, "scratch"), join(machine, "root")]) {
+    await mkdir(directory, { recursive: true });
+  }
+  return {
+    changes,
+    async enter(script) {
+      const variables = Object.entries(process.env).filter(([name]) => networkVariables.test(name));
+      const settings = variables.map(([name, value]) => `${name}=${value}`);
+      const mounts = (await networkFiles()).flat();
+      const namespaces = ["--mount", "--pid", "--fork", "--kill-child"];
+      return [
+        "unshare",
+        [...namespaces, "bash", "-c", enterScript, "bash", rootfs, machine, script, ...mounts, "--", ...settings],
+      ];
+    },
+    remove: () => rm(machine, { recursive: true, force: true }),
+  };
+}
