@@ -5,7 +5,8 @@ import { z } from "zod";
 import { messageOf } from "./base/errors.ts";
 import { parseRepositoryName, parseSuite, parseTreePath, rootPath } from "./base/names.ts";
 import { Secret } from "./base/secret.ts";
-import type { Configuration, LimitsConfiguration, RepositoryConfiguration } from "./configuration.ts";
+import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
+import { defaultLimits } from "./configuration.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
 import { parseReadCap, ReadCap } from "./storage/tahoe/caps.ts";
 
@@ -87,19 +88,27 @@ function readSecret(path: string, warn: (text: string) => void): Secret {
 const text = z.string().min(1);
 const positive = z.number().int().positive();
 
+const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** Every limit of a stage by its name in the code, written as a key: `maxDscBytes` is `max_dsc_bytes`. */
+function limitsOf<Stage extends { readonly [Name in keyof Stage]: number }>(defaults: Stage) {
+  const entries = Object.entries<number>(defaults);
+  return z
+    .strictObject(Object.fromEntries(entries.map(([name, value]) => [snakeCase(name), positive.default(value)])))
+    .prefault({})
+    .transform((raw) => Object.fromEntries(entries.map(([name]) => [name, raw[snakeCase(name)]])) as unknown as Stage);
+}
+
 const limits = z
   .strictObject({
-    webapi_requests: positive.optional(),
-    webapi_seconds: positive.optional(),
-    pings_per_minute: positive.optional(),
+    tree: limitsOf(defaultLimits.tree),
+    webapi: limitsOf(defaultLimits.webapi),
+    listing: limitsOf(defaultLimits.listing),
+    folder: limitsOf(defaultLimits.folder),
+    inspection: limitsOf(defaultLimits.inspection),
+    http: limitsOf(defaultLimits.http),
   })
-  .transform(
-    (raw): LimitsConfiguration => ({
-      webapiRequests: raw.webapi_requests,
-      webapiSeconds: raw.webapi_seconds,
-      pingsPerMinute: raw.pings_per_minute,
-    }),
-  );
+  .prefault({});
 
 const suite = z.strictObject({ codename: text.optional(), version: text.optional(), description: text.optional() });
 
@@ -169,7 +178,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       poll_seconds: positive.default(defaultPollSeconds),
       cache_bytes: positive.default(defaultCacheBytes),
       grace_period_seconds: positive.default(defaultGracePeriodSeconds),
-      limits: limits.prefault({}),
+      limits,
       repository: z.array(repository, "a [[repository]] is needed").min(1),
     })
     .transform(

@@ -31,6 +31,9 @@ interface Mistake {
 
 const defaultName = "debian";
 
+/** Where programs are looked for, as in PATH. */
+export const searchPath = (environment: Environment = process.env): string => environment.PATH ?? "";
+
 /**
  * Reads and checks everything at once. Paths in a file are relative to that file, those of flags to `directory`.
  * @throws ConfigurationError naming every mistake

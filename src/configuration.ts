@@ -2,8 +2,14 @@
 import { RepoError } from "./base/errors.ts";
 import type { RepositoryName, TreePath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
+import { defaultInspectLimits } from "./catalog/inspect-limits.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
+import { defaultHttpLimits } from "./http/app.ts";
+import { defaultFolderLimits } from "./storage/folder/folder-tree.ts";
+import { defaultTreeLimits } from "./storage/limited.ts";
 import type { ReadCap } from "./storage/tahoe/caps.ts";
+import { defaultWebapiLimits } from "./storage/tahoe/webapi.ts";
+import { defaultListingLimits } from "./storage/tahoe/webapi-tree.ts";
 
 /** Where a repository's tree is. */
 export type TreeConfiguration =
@@ -39,12 +45,16 @@ export interface RepositoryConfiguration {
   readonly builders: readonly BuilderConfiguration[];
 }
 
-/** Bounds on what comes from outside; undefined: the stage's own default. */
-export interface LimitsConfiguration {
-  readonly webapiRequests: number | undefined;
-  readonly webapiSeconds: number | undefined;
-  readonly pingsPerMinute: number | undefined;
-}
+/** Bounds on what comes from outside, by the stage that holds them. */
+export const defaultLimits = {
+  tree: defaultTreeLimits,
+  webapi: defaultWebapiLimits,
+  listing: defaultListingLimits,
+  folder: defaultFolderLimits,
+  inspection: defaultInspectLimits,
+  http: defaultHttpLimits,
+} as const;
+export type Limits = typeof defaultLimits;
 
 export interface Configuration {
   readonly listen: { readonly host: string; readonly port: number };
@@ -55,7 +65,7 @@ export interface Configuration {
   /** How much of the disk cached packages may take. */
   readonly cacheBytes: number;
   readonly gracePeriodSeconds: number;
-  readonly limits: LimitsConfiguration;
+  readonly limits: Limits;
   readonly repositories: readonly RepositoryConfiguration[];
   /** What is allowed but unwise, each with its place. */
   readonly warnings: readonly string[];

@@ -1,0 +1,136 @@
+#!/usr/bin/env node
+// The command line: argv in, exit code out. 0 all is done, 1 it failed, 2 the arguments or the configuration are wrong.
+import { Command, CommanderError, Option } from "commander";
+import { pino } from "pino";
+import { messageOf } from "./base/errors.ts";
+import type { Flags } from "./config.ts";
+import { loadConfiguration } from "./config.ts";
+import { ConfigurationError } from "./configuration.ts";
+import { serve } from "./main.ts";
+
+const exitCodes = { failure: 1, usage: 2 } as const;
+
+const serveHelp = `
+The read cap is authority, so it is never an argument: it comes from --readcap-file or TAHOE_APT_READCAP.
+
+Examples:
+  tahoe-apt serve --webapi http://127.0.0.1:3456 --readcap-file debian.readcap
+  tahoe-apt serve --folder /srv/debian --name debian --listen 0.0.0.0:8380
+  tahoe-apt serve --config /etc/tahoe-apt.toml
+
+A configuration file (TOML) mounts several repositories; its paths are relative to the file:
+  listen = "127.0.0.1:8380"
+  state = "/var/lib/tahoe-apt"
+  public_url = "https://apt.example.org"      # as people reach it
+  poll_seconds = 300                          # the safety net below pings
+  cache_bytes = 2147483648                    # packages kept on disk
+  [[repository]]
+  name = "debian"                             # served at /debian/
+  webapi = ["http://127.0.0.1:3456"]          # several gateways stand in for each other
+  readcap_file = "debian.readcap"             # or, in place of both: folder = "/srv/debian"
+  origin = "Example"                          # also label, description
+  digests = ["md5", "sha256"]
+  signing_key_file = "signing.asc"            # also signing_passphrase_file; without them a key is made
+  [repository.suite.sid]
+  codename = "sid"                            # also version, description
+  [[repository.builder]]
+  name = "alice"
+  token_file = "alice.token"
+  directory = "dists/sid/main/binary-amd64/alice"
+
+Environment:
+  TAHOE_APT_READCAP      the tree's read cap, where neither --readcap-file nor --config is given
+  TAHOE_APT_PING_TOKEN   the token that pings must bear, likewise; without one, one is made in the state directory
+
+Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed, 2 wrong arguments or configuration.
+`;
+
+const mainHelp = `
+Examples:
+  tahoe-apt start                              a grid, a repository and a server on this machine, to try it all
+  tahoe-apt demo                               the whole story once, by itself
+  tahoe-apt serve --config /etc/tahoe-apt.toml
+
+tahoe-apt COMMAND --help tells more.
+`;
+
+/** A signal that is aborted when this process is told to stop. */
+function untilTold(): AbortSignal {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
+  }
+  return stop.signal;
+}
+
+/** Adds the flags that say what is served, and where. */
+const withServerFlags = (command: Command): Command =>
+  command
+    .option("--name <name>", "the repository's name: it is served at /NAME/ (default: debian)")
+    .option("--folder <directory>", "serve a local folder in place of a Tahoe tree")
+    .option("--listen <host:port>", "the address to listen on (default: 127.0.0.1:8380)")
+    .option("--state <directory>", "where caches, publications and made keys are kept");
+
+function program(): Command {
+  const commands = new Command("tahoe-apt")
+    .description("A virtual APT repository: answers APT on the fly from a Tahoe-LAFS directory tree.")
+    .addHelpText("after", mainHelp)
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(`tahoe-apt: ${text.replace(/^error: /, "")}`) });
+
+  withServerFlags(commands.command("serve"))
+    .description("Serve one repository, given by flags, or several, given by a file.")
+    .option("--config <file>", "read everything from a TOML file (see below)")
+    .addOption(
+      new Option("--webapi <url...>", "the Tahoe gateway that reads the tree; several stand in for each other"),
+    )
+    .option("--readcap-file <file>", "the file that holds the tree's read cap")
+    .option("--ping-token-file <file>", "the file that holds the token that pings must bear")
+    .addHelpText("after", serveHelp)
+    .action(async (flags: Flags) => {
+      const configuration = loadConfiguration(flags);
+      const log = pino();
+      for (const warning of configuration.warnings) log.warn({}, warning);
+      const server = await serve(configuration, { signal: untilTold(), log });
+      await server.closed;
+    });
+
+  withServerFlags(commands.command("start"))
+    .description("Bring up a one-machine grid with a repository in it, serve it, and say how to use it.")
+    .option("--show-caps", "print the caps too (they are authority; by default only their files are named)")
+    .addHelpText("after", "\nWith --folder, no grid is needed: the folder is served as it is.\n")
+    .action(async (flags: Flags & { readonly showCaps?: boolean }) => {
+      const { start } = await import("./start.ts");
+      await start(flags, { signal: untilTold(), say });
+    });
+
+  commands
+    .command("demo")
+    .description(
+      "Go once through the whole story: grid, tree, server, packages, upload, ping, apt. Cleans up after itself.",
+    )
+    .action(async () => {
+      const { demo } = await import("./demo.ts");
+      await demo({ signal: untilTold(), say });
+    });
+  return commands;
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Turns what was thrown into lines for people and an exit code; stack traces are for developers alone. */
+function explain(thrown: unknown): number {
+  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : exitCodes.usage;
+  const lines = thrown instanceof ConfigurationError ? thrown.mistakes : [messageOf(thrown)];
+  for (const line of lines) process.stderr.write(`tahoe-apt: ${line}\n`);
+  return thrown instanceof ConfigurationError ? exitCodes.usage : exitCodes.failure;
+}
+
+try {
+  await program().parseAsync();
+} catch (thrown) {
+  process.exitCode = explain(thrown);
+}

@@ -1,0 +1,207 @@
+// Composition: the one place that names backends and adapters, and puts a configuration into service.
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "./base/clock.ts";
+import { messageOf, RepoError } from "./base/errors.ts";
+import type { Log } from "./base/log.ts";
+import type { RepositoryName, Suite } from "./base/names.ts";
+import { rootPath } from "./base/names.ts";
+import { Secret } from "./base/secret.ts";
+import { Inspector } from "./catalog/inspector.ts";
+import type { Configuration, Limits, RepositoryConfiguration, TreeConfiguration } from "./configuration.ts";
+import { digestAlgorithms } from "./debian/digests.ts";
+import type { MetricsPage } from "./http/app.ts";
+import { createApp } from "./http/app.ts";
+import type { PingToken } from "./http/ping.ts";
+import { startServer } from "./http/server.ts";
+import { createCompressor } from "./indices/compress.ts";
+import { silentPublishingObserver } from "./publishing/events.ts";
+import type { SharedState } from "./publishing/open-repository.ts";
+import { openRepository } from "./publishing/open-repository.ts";
+import type { PackageCacheObserver } from "./publishing/package-cache.ts";
+import { PackageCache } from "./publishing/package-cache.ts";
+import type { Repository } from "./publishing/repository.ts";
+import { openStateDatabase } from "./publishing/state-database.ts";
+import type { SuiteIdentity } from "./publishing/suite-builder.ts";
+import { writeSecretFile } from "./secret-file.ts";
+import { createSigningKey, openpgpSigner } from "./signing/openpgp-signer.ts";
+import type { Signer } from "./signing/signer.ts";
+import { FolderTree } from "./storage/folder/folder-tree.ts";
+import { GatewaysTree } from "./storage/gateways.ts";
+import { LimitedTree } from "./storage/limited.ts";
+import { RetryingTree } from "./storage/retrying.ts";
+import { Webapi } from "./storage/tahoe/webapi.ts";
+import { WebapiTree } from "./storage/tahoe/webapi-tree.ts";
+import type { Tree } from "./storage/tree.ts";
+
+export interface Server {
+  /** Where people reach it, without a trailing slash. */
+  readonly url: string;
+  /** Resolves when it was told to stop and has stopped: what was under way is finished, what is kept is on disk. */
+  readonly closed: Promise<void>;
+}
+
+/** The address can't be listened on. */
+export class ListenFailed extends RepoError {
+  readonly code = "server/listen-failed";
+}
+
+interface Surroundings {
+  /** Aborting it stops the server, gracefully. */
+  readonly signal: AbortSignal;
+  readonly log: Log;
+}
+
+const madeTokenBytes = 24;
+
+// Until observe/ is there.
+const noMetrics: MetricsPage = { contentType: "text/plain; version=0.0.4", render: async () => "" };
+const silentCache: PackageCacheObserver = {
+  hit() {},
+  miss() {},
+  bypassed() {},
+  filled() {},
+  evicted() {},
+  mismatched() {},
+  holds() {},
+};
+
+/**
+ * Puts every repository of a configuration into service; what was published before is served at once.
+ * @throws ListenFailed, SigningError, and what keeps the state directory from being opened
+ */
+export async function serve(configuration: Configuration, { signal, log }: Surroundings): Promise<Server> {
+  const { limits, stateDirectory } = configuration;
+  await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+  const database = openStateDatabase(join(stateDirectory, "database"));
+  const inspector = new Inspector({ limits: limits.inspection, algorithms: everyDigestOf(configuration) });
+  const compressor = createCompressor({ threads: availableParallelism() });
+  const shared: SharedState = {
+    root: database,
+    inspector,
+    inspectionLimits: JSON.stringify(limits.inspection),
+    compressor,
+    cache: PackageCache.open({
+      directory: join(stateDirectory, "packages"),
+      maxBytes: configuration.cacheBytes,
+      observer: silentCache,
+      log,
+    }),
+    log,
+    now: systemClock,
+  };
+
+  const repositories = new Map<RepositoryName, Repository>();
+  const tokens = new Map<RepositoryName, readonly PingToken[]>();
+  for (const one of configuration.repositories) {
+    const directory = join(stateDirectory, "repositories", one.name);
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    tokens.set(one.name, await tokensOf(one, directory, log));
+    const repository = openRepository(shared, {
+      name: one.name,
+      tree: openTree(one.tree, limits),
+      signer: await openSigner(one, directory, log),
+      identityOf: (suite) => identityOf(one, suite),
+      algorithms: one.digests,
+      observer: silentPublishingObserver,
+    });
+    repositories.set(one.name, repository);
+  }
+
+  const { publicUrl } = configuration;
+  const app = createApp({
+    repositories,
+    tokens,
+    limits: limits.http,
+    publicUrl,
+    metrics: noMetrics,
+    observer: { answered() {} },
+    clock: systemClock,
+    log,
+  });
+  const running = await listen(app, configuration);
+  const url = publicUrl ?? urlOf(running.address);
+  for (const repository of repositories.values()) {
+    repository.start(configuration.pollSeconds);
+    log.info({ url: `${url}/${repository.name}/`, key: repository.key.fingerprint }, `serving ${repository.name}`);
+  }
+
+  const stop = async (): Promise<void> => {
+    log.info({}, "stopping");
+    await running.stop(configuration.gracePeriodSeconds * 1000);
+    await Promise.all([...repositories.values()].map((repository) => repository.stop()));
+    await Promise.all([inspector.close(), compressor.close()]);
+    await database.close();
+  };
+  const told = new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  return { url, closed: told.then(stop) };
+}
+
+/** Retries stand outside of the limits, so that one that waits for its next attempt holds no place. */
+function openTree(tree: TreeConfiguration, limits: Limits): Tree {
+  if (tree.kind === "folder") return new FolderTree(tree.directory, limits.folder);
+  const [first, ...others] = tree.gateways.map(
+    (gateway) => new WebapiTree(new Webapi(gateway, limits.webapi), tree.readCap, limits.listing),
+  );
+  if (first === undefined) throw new Error("a configuration without a gateway was let through");
+  return new RetryingTree(new LimitedTree(new GatewaysTree([first, ...others]), limits.tree));
+}
+
+/** A repository without builders gets one token for all of it, made once and kept in its directory. */
+async function tokensOf(one: RepositoryConfiguration, directory: string, log: Log): Promise<readonly PingToken[]> {
+  if (one.builders.length > 0) return one.builders.map(({ token, directory: scope }) => ({ token, scope }));
+  const file = join(directory, "ping-token");
+  const before = await readFile(file, "utf8").catch(() => "");
+  const token = new Secret(before.trim() || randomBytes(madeTokenBytes).toString("base64url"));
+  if (before === "") await writeSecretFile(file, token);
+  log.info({ file }, `the token that pings ${one.name} is in this file`);
+  return [{ token, scope: rootPath }];
+}
+
+/** Yours, or one that is made on the first start and kept: it is the one thing in the state that can't come back. */
+async function openSigner(one: RepositoryConfiguration, directory: string, log: Log): Promise<Signer> {
+  if (one.signingKey) {
+    return await openpgpSigner(one.signingKey.armored, { passphrase: one.signingKey.passphrase, now: systemClock });
+  }
+  const file = join(directory, "signing-key.asc");
+  const before = await readFile(file, "utf8").catch(() => "");
+  const key = before === "" ? await createSigningKey({ name: one.label, now: systemClock }) : new Secret(before);
+  if (before === "") {
+    await writeSecretFile(file, key);
+    log.info({ file }, `made a key that signs ${one.name}; keep a copy of it`);
+  }
+  return await openpgpSigner(key, { passphrase: undefined, now: systemClock });
+}
+
+function identityOf(one: RepositoryConfiguration, suite: Suite): SuiteIdentity {
+  const { codename = suite, version, description = one.description } = one.suites.get(suite) ?? {};
+  return {
+    origin: one.origin,
+    label: one.label,
+    codename,
+    ...(version !== undefined && { version }),
+    ...(description !== undefined && { description }),
+  };
+}
+
+const everyDigestOf = ({ repositories }: Configuration) =>
+  digestAlgorithms.filter((algorithm) => repositories.some(({ digests }) => digests.includes(algorithm)));
+
+async function listen(app: Parameters<typeof startServer>[0], { listen: address }: Configuration) {
+  try {
+    return await startServer(app, address);
+  } catch (thrown) {
+    throw new ListenFailed(`cannot listen on ${address.host}:${address.port}: ${messageOf(thrown)}`);
+  }
+}
+
+/** For this machine's own eyes: an address that means "all" is none that can be asked. */
+function urlOf({ host, port }: { readonly host: string; readonly port: number }): string {
+  if (host === "0.0.0.0" || host === "::") return `http://localhost:${port}`;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}

@@ -1,0 +1,174 @@
+// `npm start`: a repository on this machine that can be tried at once, and the lines to paste.
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join, resolve } from "node:path";
+import { pino } from "pino";
+import { messageOf, RepoError } from "./base/errors.ts";
+import { Secret } from "./base/secret.ts";
+import type { Flags } from "./config.ts";
+import { loadConfiguration, searchPath } from "./config.ts";
+import { InstallFailed } from "./grid/install.ts";
+import { ToolMissing } from "./grid/python.ts";
+import type { LocalTree } from "./local-tree.ts";
+import { localSuite, openLocalTree } from "./local-tree.ts";
+import type { Server } from "./main.ts";
+import { serve } from "./main.ts";
+import { writeSecretFile } from "./secret-file.ts";
+
+/** Where everything of a start is kept, below the directory that it is started in. */
+export const localDirectory = ".tahoe-apt";
+
+const preferredPort = 8380;
+const tokenBytes = 24;
+const progressEveryMs = 3_000;
+
+export interface StartFlags extends Flags {
+  readonly showCaps?: boolean;
+}
+
+interface Surroundings {
+  readonly signal: AbortSignal;
+  /** Prints a line for people. */
+  readonly say: (text: string) => void;
+}
+
+/** There is no Tahoe here and there can't be, but there is another way. */
+class NoGrid extends RepoError {
+  readonly code = "start/no-grid";
+}
+
+/** Resolves when it was told to stop and everything that it started has ended. */
+export async function start(flags: StartFlags, { signal, say }: Surroundings): Promise<void> {
+  const { showCaps = false, ...serverFlags } = flags;
+  const directory = resolve(localDirectory);
+  const { tokenFile, headerFile } = await makePingFiles(join(directory, "caps"));
+
+  const tree = flags.folder === undefined ? await openTree(directory, signal, say) : undefined;
+  let server: Server | undefined;
+  try {
+    const ours = {
+      listen: flags.listen ?? (await keptAddress(directory)),
+      state: flags.state ?? join(directory, "server"),
+    };
+    const ofTree = tree && { webapi: [tree.grid.webapiUrl], readcapFile: tree.capFiles.readCap };
+    const configuration = loadConfiguration({ ...serverFlags, ...ofTree, ...ours, pingTokenFile: tokenFile });
+    const log = pino(pino.destination({ dest: join(directory, "server.log"), mkdir: true, sync: false }));
+    server = await serve(configuration, { signal, log });
+    const name = configuration.repositories[0]?.name ?? "";
+    say(lines({ url: server.url, name, headerFile, log: join(directory, "server.log"), tree, folder: flags.folder }));
+    if (tree && showCaps)
+      for (const file of Object.values(tree.capFiles)) say(`${file}: ${await readFile(file, "utf8")}`);
+    void tree?.grid.ended.then(() => {
+      if (!signal.aborted) say("The Tahoe node has ended. What is published stays served; start again for the rest.");
+    });
+    await server.closed;
+  } finally {
+    await tree?.grid.stop();
+  }
+  say("Stopped.");
+}
+
+/** A token for pings, made once, and the header that bears it, for `curl -H @FILE`. */
+export async function makePingFiles(
+  directory: string,
+): Promise<{ readonly tokenFile: string; readonly headerFile: string }> {
+  const tokenFile = join(directory, "ping-token");
+  const headerFile = join(directory, "ping-header");
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const before = await readFile(tokenFile, "utf8").catch(() => "");
+  const token = new Secret(before.trim() || randomBytes(tokenBytes).toString("base64url"));
+  if (before === "") await writeSecretFile(tokenFile, token);
+  await writeSecretFile(headerFile, token, "Authorization: Bearer ");
+  return { tokenFile, headerFile };
+}
+
+async function openTree(directory: string, signal: AbortSignal, say: (text: string) => void): Promise<LocalTree> {
+  try {
+    return await openLocalTree({
+      tahoeDirectory: join(directory, "tahoe"),
+      gridDirectory: join(directory, "grid"),
+      capsDirectory: join(directory, "caps"),
+      searchPath: searchPath(),
+      progress: seldom(say),
+      signal,
+    });
+  } catch (thrown) {
+    if (!(thrown instanceof ToolMissing) && !(thrown instanceof InstallFailed)) throw thrown;
+    throw new NoGrid(`${messageOf(thrown)}\nWithout Tahoe, a folder can be served: npm start -- --folder DIR`);
+  }
+}
+
+/** Lets a step through only every so often: an installation tells a hundred. */
+export function seldom(say: (text: string) => void): (step: string) => void {
+  let lastMs = 0;
+  return (step) => {
+    if (Date.now() - lastMs < progressEveryMs) return;
+    lastMs = Date.now();
+    say(`  … ${step}`);
+  };
+}
+
+/** The same address at every start, so that pasted lines stay right: the usual one, or one that was free the first time. */
+async function keptAddress(directory: string): Promise<string> {
+  const file = join(directory, "listen");
+  const before = await readFile(file, "utf8").catch(() => undefined);
+  if (before !== undefined) return before.trim();
+  const address = `127.0.0.1:${(await freePort(preferredPort)) ?? (await freePort(0)) ?? 0}`;
+  await writeFile(file, `${address}\n`);
+  return address;
+}
+
+function freePort(port: number): Promise<number | undefined> {
+  return new Promise((settle) => {
+    const server = createServer().once("error", () => settle(undefined));
+    server.listen({ port, host: "127.0.0.1" }, () => {
+      const address = server.address();
+      server.close(() => settle(typeof address === "object" && address !== null ? address.port : undefined));
+    });
+  });
+}
+
+interface Shown {
+  readonly url: string;
+  readonly name: string;
+  readonly headerFile: string;
+  readonly log: string;
+  readonly tree: LocalTree | undefined;
+  readonly folder: string | undefined;
+}
+
+/** What to paste. No cap and no token is in it: the commands read them from files. */
+function lines({ url, name, headerFile, log, tree, folder }: Shown): string {
+  const base = `${url}/${name}`;
+  const architecture = tree?.architecture ?? "ARCH";
+  const suite = tree ? localSuite : "SUITE";
+  const directory = tree?.binaries.path ?? `dists/${suite}/main/binary-${architecture}`;
+  const put = tree
+    ? `${tree.tahoe.executable} -d ${tree.grid.nodeDirectory} put hello_1.0_${architecture}.deb ${tree.binaries.alias}:hello_1.0_${architecture}.deb`
+    : `cp hello_1.0_${architecture}.deb ${resolve(folder ?? ".", directory)}/`;
+  return `
+The page of the repository:
+  ${base}/
+
+An APT user, as root (the key is inside the .sources file):
+  curl -fsS -o /etc/apt/sources.list.d/${name}.sources ${base}/${name}.sources
+  apt-get update
+or in one line:
+  curl -fsS -o /etc/apt/keyrings/${name}.asc ${base}/key.asc
+  echo 'deb [signed-by=/etc/apt/keyrings/${name}.asc] ${base} ${suite} main' > /etc/apt/sources.list.d/${name}.list
+
+A builder uploads, then pings; the answer comes when the package is installable:
+  ${put}
+  curl -fsS -X POST -H @${headerFile} '${url}/-/ping/${name}/${directory}?wait=60'
+${
+  tree
+    ? `
+Source packages go to ${tree.sources.alias}: in the same way (${tree.sources.path}).
+The caps are in ${resolve(localDirectory, "caps")}, one in each file, for you alone: npm start -- --show-caps prints them.`
+    : ""
+}
+What happens is written to ${log}
+Ctrl-C ends it all; npm start goes on where it was.
+`;
+}
