@@ -142,9 +142,9 @@ function routes(options: AppOptions, limits: HttpLimits): Router<State> {
   for (const [name, repository] of repositories) {
     const desk = new PingDesk(repository, tokens.get(name) ?? [], limits, log);
     router.post([`/-/ping/${name}`, `/-/ping/${name}/{*path}`], async (ctx) => {
-      const { path, signal } = ctx.state.asker;
-      const { rest, query } = path();
-      await desk.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), signal);
+      const { asker } = ctx.state;
+      const { rest, query } = asker.path();
+      await desk.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), asker.signal);
     });
     const uriOf = (ctx: Koa.Context) => `${options.publicUrl ?? originOf(ctx)}/${name}`;
     router.get(`/${name}`, (ctx) => {

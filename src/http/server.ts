@@ -88,7 +88,7 @@ export async function startServer(app: ServableApp, options: ServerOptions): Pro
 }
 
 function refusalOf(code: string | undefined): RequestRefused {
-  switch (code) {
+  switch (code ?? "unknown") {
     case "HPE_HEADER_OVERFLOW":
       return new RequestRefused(
         "request/headers-too-large",

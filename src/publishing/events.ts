@@ -12,6 +12,8 @@ export interface PublishingObserver {
   published(suite: Suite, durationSeconds: number): void;
   /** The tree was looked at, and the current publication holds what is there: its age starts again from zero. */
   confirmed(suite: Suite): void;
+  /** A suite has gone from the tree and is served no more. */
+  withdrawn(suite: Suite): void;
   /** A look or a rebuild failed and the last publication stays; `code` as in RepoError, "unknown" for others. */
   refreshFailed(code: string): void;
   /** What a ping announced is servable, this long after the ping came in. */
@@ -23,6 +25,7 @@ export const silentPublishingObserver: PublishingObserver = {
   rejected() {},
   published() {},
   confirmed() {},
+  withdrawn() {},
   refreshFailed() {},
   pingLive() {},
 };

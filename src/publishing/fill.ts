@@ -36,7 +36,7 @@ export class Fill {
   #file: FileHandle | undefined;
   #writtenBytes = 0;
   #verified = false;
-  #failure: unknown;
+  #failure: Error | undefined;
   #ended = false;
   #readers = 0;
   #fastestReaderAt = 0;
@@ -104,7 +104,7 @@ export class Fill {
       await rename(this.#temporaryPath, finalPath).catch(unwritable);
       this.#end({ kind: "cached" });
     } catch (thrown) {
-      if (!this.#verified) this.#failure = thrown;
+      if (!this.#verified) this.#failure = thrown instanceof Error ? thrown : new Error(String(thrown));
       this.#end({ kind: "failed", error: thrown });
       await rm(this.#temporaryPath, { force: true }).catch(() => undefined);
     }
@@ -155,7 +155,7 @@ class Bell {
   readonly #waiting = new Set<() => void>();
 
   ring(): void {
-    for (const wake of [...this.#waiting]) wake();
+    for (const wake of this.#waiting) wake();
   }
 
   /** Resolves at the next ring, or when the signal is aborted. */

@@ -13,6 +13,10 @@ const path = parseTreePath("pool/x.deb");
 const inRelease = aResource("0123456789");
 const failing = (thrown: Error) => aResource("xyz", { caching: "immutable", read: () => Promise.reject(thrown) });
 
+async function* deadStream(): AsyncGenerator<Uint8Array> {
+  yield await Promise.reject(new StorageUnavailable(path, "refused", { transient: true }));
+}
+
 const debian = aRepository(
   "debian",
   {
@@ -26,13 +30,7 @@ const debian = aRepository(
     "pool/SHA256/mismatch.deb": failing(new ContentMismatch("ab", "their digest differs")),
     "pool/SHA256/gone.deb": failing(new ContentGone(path)),
     "pool/SHA256/bug.deb": failing(new TypeError(`request to http://x/uri/${encodeURIComponent(cap)} failed`)),
-    "pool/SHA256/dead-stream.deb": aResource("xyz", {
-      read: async () =>
-        // biome-ignore lint/correctness/useYield: it never comes to that
-        (async function* () {
-          throw new StorageUnavailable(path, "refused", { transient: true });
-        })(),
-    }),
+    "pool/SHA256/dead-stream.deb": aResource("xyz", { read: async () => deadStream() }),
   },
   {
     status: () =>

@@ -1,0 +1,27 @@
+// A signer whose signatures are measured.
+import type { Clock } from "../base/clock.ts";
+import type { SignedRelease, Signer } from "../signing/signer.ts";
+
+/** Told of each Release. */
+export interface SignerObserver {
+  signed(durationSeconds: number): void;
+  failed(): void;
+}
+
+export function measuredSigner(signer: Signer, observer: SignerObserver, clock: Clock): Signer {
+  return {
+    publicKey: signer.publicKey,
+    fingerprint: signer.fingerprint,
+    async sign(release: string, dateSeconds: number): Promise<SignedRelease> {
+      const startedMs = clock();
+      try {
+        const signed = await signer.sign(release, dateSeconds);
+        observer.signed(Math.max(0, clock() - startedMs) / 1000);
+        return signed;
+      } catch (thrown) {
+        observer.failed();
+        throw thrown;
+      }
+    },
+  };
+}

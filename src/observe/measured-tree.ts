@@ -1,0 +1,67 @@
+// A tree whose looks and reads are measured.
+import type { Clock } from "../base/clock.ts";
+import { RepoError } from "../base/errors.ts";
+import type { TreePath } from "../base/names.ts";
+import type { ByteRange, FileRef, Node, Tree } from "../storage/tree.ts";
+
+/** Told of each look and read. What its asker gave up is a read like another one, not a failure. */
+export interface TreeObserver {
+  looked(durationSeconds: number): void;
+  /** @param waitedSeconds for the storage alone, whatever the reader's pace */
+  read(waitedSeconds: number, bytes: number): void;
+  /** @param code as in RepoError, "unknown" for others */
+  failed(operation: "look" | "read", code: string): void;
+}
+
+export class MeasuredTree implements Tree {
+  readonly #tree: Tree;
+  readonly #observer: TreeObserver;
+  readonly #clock: Clock;
+
+  constructor(tree: Tree, observer: TreeObserver, clock: Clock) {
+    this.#tree = tree;
+    this.#observer = observer;
+    this.#clock = clock;
+  }
+
+  async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
+    const startedMs = this.#clock();
+    try {
+      const node = await this.#tree.look(path, signal);
+      this.#observer.looked(this.#secondsSince(startedMs));
+      return node;
+    } catch (thrown) {
+      this.#count("look", thrown, signal);
+      throw thrown;
+    }
+  }
+
+  async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    let waitedSeconds = 0;
+    let bytes = 0;
+    let askedMs = this.#clock();
+    try {
+      for await (const chunk of this.#tree.open(file, range, signal)) {
+        waitedSeconds += this.#secondsSince(askedMs);
+        bytes += chunk.length;
+        yield chunk;
+        askedMs = this.#clock();
+      }
+      waitedSeconds += this.#secondsSince(askedMs);
+    } catch (thrown) {
+      this.#count("read", thrown, signal);
+      throw thrown;
+    } finally {
+      this.#observer.read(waitedSeconds, bytes);
+    }
+  }
+
+  #count(operation: "look" | "read", thrown: unknown, signal: AbortSignal): void {
+    if (signal.aborted) return;
+    this.#observer.failed(operation, thrown instanceof RepoError ? thrown.code : "unknown");
+  }
+
+  #secondsSince(startedMs: number): number {
+    return Math.max(0, this.#clock() - startedMs) / 1000;
+  }
+}

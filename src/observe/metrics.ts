@@ -1,0 +1,185 @@
+// What Prometheus sees: every measure by name, in seconds and bytes, with no cap, token or file name in a label.
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Clock } from "../base/clock.ts";
+import type { RepositoryName, Suite } from "../base/names.ts";
+import type { PublishingObserver } from "../publishing/events.ts";
+import type { PackageCacheObserver } from "../publishing/package-cache.ts";
+import type { SignerObserver } from "./measured-signer.ts";
+import type { TreeObserver } from "./measured-tree.ts";
+
+const replySeconds = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 25, 60, 300];
+const workSeconds = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
+
+/** All measures, and the ears through which the stages tell them. */
+export interface Metrics {
+  readonly contentType: string;
+  /** The text for a scrape. */
+  render(): Promise<string>;
+  readonly requestObserver: {
+    answered(requestClass: string, status: number | "cut", durationSeconds: number): void;
+  };
+  readonly cacheObserver: PackageCacheObserver;
+  readonly signerObserver: SignerObserver;
+  treeObserverOf(repository: RepositoryName): TreeObserver;
+  observerOf(repository: RepositoryName): PublishingObserver;
+}
+
+/** Makes a registry of its own, so that several may live in one process. */
+export function createMetrics(clock: Clock): Metrics {
+  const registry = new Registry();
+  const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
+    new Counter({ name: `tahoe_apt_${name}`, help, labelNames, registers: [registry] });
+  const histogram = <Label extends string>(
+    name: string,
+    help: string,
+    buckets: number[],
+    labelNames: readonly Label[] = [],
+  ) => new Histogram({ name: `tahoe_apt_${name}`, help, buckets, labelNames, registers: [registry] });
+  const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
+    new Gauge({ name: `tahoe_apt_${name}`, help, labelNames, registers: [registry] });
+
+  const publishing = publishingMeasures({ counter, histogram, registry, clock });
+  const requests = counter("http_requests_total", "Requests by what they asked for and how they ended.", [
+    "class",
+    "status",
+  ]);
+  const replies = histogram("http_request_duration_seconds", "From a request to the end of its reply.", replySeconds, [
+    "class",
+  ]);
+  const signing = histogram("signing_duration_seconds", "Time to sign one Release, both ways.", workSeconds);
+  const signingErrors = counter("signing_errors_total", "Releases that could not be signed.");
+  const looks = histogram("tree_look_duration_seconds", "Time to list a directory or look at a file.", workSeconds, [
+    "repository",
+  ]);
+  const reads = histogram("tree_read_duration_seconds", "Time that one read waited for the storage.", workSeconds, [
+    "repository",
+  ]);
+  const readBytes = counter("tree_read_bytes_total", "Bytes read from the storage.", ["repository"]);
+  const treeErrors = counter("tree_errors_total", "Looks and reads that failed, by error code.", [
+    "repository",
+    "operation",
+    "code",
+  ]);
+
+  return {
+    contentType: registry.contentType,
+    render: () => registry.metrics(),
+    requestObserver: {
+      answered(requestClass, status, durationSeconds) {
+        requests.inc({ class: requestClass, status: status === "cut" ? status : `${Math.floor(status / 100)}xx` });
+        replies.observe({ class: requestClass }, durationSeconds);
+      },
+    },
+    cacheObserver: cacheObserver(counter, gauge),
+    signerObserver: {
+      signed: (seconds) => signing.observe(seconds),
+      failed: () => signingErrors.inc(),
+    },
+    treeObserverOf: (repository) => ({
+      looked: (seconds) => looks.observe({ repository }, seconds),
+      read(seconds, bytes) {
+        reads.observe({ repository }, seconds);
+        readBytes.inc({ repository }, bytes);
+      },
+      failed: (operation, code) => treeErrors.inc({ repository, operation, code }),
+    }),
+    observerOf: publishing,
+  };
+}
+
+type MakeCounter = <Label extends string>(name: string, help: string, labelNames?: readonly Label[]) => Counter<Label>;
+type MakeGauge = <Label extends string>(name: string, help: string, labelNames?: readonly Label[]) => Gauge<Label>;
+type MakeHistogram = <Label extends string>(
+  name: string,
+  help: string,
+  buckets: number[],
+  labelNames?: readonly Label[],
+) => Histogram<Label>;
+
+function cacheObserver(counter: MakeCounter, gauge: MakeGauge): PackageCacheObserver {
+  const hits = counter("cache_hits_total", "Reads of packages that the cache answered.");
+  const hitBytes = counter("cache_hit_bytes_total", "Bytes that the cache answered.");
+  const misses = counter("cache_misses_total", "Reads of packages that were not in the cache.");
+  const missBytes = counter("cache_miss_bytes_total", "Bytes of packages that were not in the cache.");
+  const bypasses = counter("cache_bypasses_total", "Packages streamed past the cache.", ["reason"]);
+  const filledBytes = counter("cache_filled_bytes_total", "Bytes that came into the cache.");
+  const evictedBytes = counter("cache_evicted_bytes_total", "Bytes that were dropped from the cache.");
+  const mismatches = counter("content_mismatches_total", "Packages whose bytes were not those of their inspection.");
+  const heldBytes = gauge("cache_bytes", "Bytes in the cache.");
+  const heldFiles = gauge("cache_files", "Packages in the cache.");
+  for (const reason of ["size", "disk"]) bypasses.inc({ reason }, 0);
+  return {
+    hit(bytes) {
+      hits.inc();
+      hitBytes.inc(bytes);
+    },
+    miss(bytes) {
+      misses.inc();
+      missBytes.inc(bytes);
+    },
+    bypassed: (reason) => bypasses.inc({ reason }),
+    filled: (bytes) => filledBytes.inc(bytes),
+    evicted: (bytes) => evictedBytes.inc(bytes),
+    mismatched: () => mismatches.inc(),
+    holds(bytes, files) {
+      heldBytes.set(bytes);
+      heldFiles.set(files);
+    },
+  };
+}
+
+function publishingMeasures({
+  counter,
+  histogram,
+  registry,
+  clock,
+}: {
+  readonly counter: MakeCounter;
+  readonly histogram: MakeHistogram;
+  readonly registry: Registry;
+  readonly clock: Clock;
+}): (repository: RepositoryName) => PublishingObserver {
+  const inspections = counter("inspections_total", "Inspections by where they came from.", ["repository", "source"]);
+  const rejects = counter("rejects_total", "Files that came to be rejected, by reason.", ["repository", "code"]);
+  const publications = histogram("publication_duration_seconds", "Time to build a suite's publication.", workSeconds, [
+    "repository",
+  ]);
+  const failures = counter("refresh_errors_total", "Looks or rebuilds that failed, by error code.", [
+    "repository",
+    "code",
+  ]);
+  const pings = histogram("ping_to_live_seconds", "From a ping to its change being servable.", workSeconds, [
+    "repository",
+  ]);
+  const currentAtMs = new Map<RepositoryName, Map<Suite, number>>();
+  new Gauge({
+    name: "tahoe_apt_publication_age_seconds",
+    help: "Time since the current publication was last known to hold what the tree holds.",
+    labelNames: ["repository", "suite"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [repository, suites] of currentAtMs) {
+        for (const [suite, atMs] of suites) this.set({ repository, suite }, Math.max(0, clock() - atMs) / 1000);
+      }
+    },
+  });
+
+  return (repository) => {
+    const suites = new Map<Suite, number>();
+    currentAtMs.set(repository, suites);
+    for (const source of ["entry", "ledger", "read"]) inspections.inc({ repository, source }, 0);
+    return {
+      inspected: (source) => inspections.inc({ repository, source }),
+      rejected: (code) => rejects.inc({ repository, code }),
+      published(suite, durationSeconds) {
+        publications.observe({ repository }, durationSeconds);
+        suites.set(suite, clock());
+      },
+      confirmed: (suite) => void suites.set(suite, clock()),
+      withdrawn: (suite) => void suites.delete(suite),
+      refreshFailed: (code) => failures.inc({ repository, code }),
+      pingLive: (seconds) => pings.observe({ repository }, seconds),
+    };
+  };
+}
