@@ -1,5 +1,6 @@
 // The thread that compresses segments: whole buffers in, whole buffers out.
 
+import { buffer } from "node:stream/consumers";
 import type { LzmaOptions } from "lzma-native";
 import lzma from "lzma-native";
 import { gzip } from "pako";
@@ -30,7 +31,7 @@ export async function compressSegment(plain: Uint8Array): Promise<CompressedSegm
   return { gz: gzip(plain, { level: gzipLevel }), xz: blockOfStream(await xzStream(plain)) };
 }
 
-async function xzStream(plain: Uint8Array): Promise<Uint8Array> {
+function xzStream(plain: Uint8Array): Promise<Uint8Array> {
   const fitting = 2 ** Math.ceil(Math.log2(Math.max(1, plain.length)));
   const dictSize = Math.min(maxDictionaryBytes, Math.max(minDictionaryBytes, fitting));
   // This is a thread of its own already. The check is lzma-native's default, CRC32.
@@ -40,7 +41,5 @@ async function xzStream(plain: Uint8Array): Promise<Uint8Array> {
   };
   const encoder = lzma.createStream("streamEncoder", options);
   encoder.end(plain);
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of encoder) chunks.push(chunk);
-  return Buffer.concat(chunks);
+  return buffer(encoder);
 }

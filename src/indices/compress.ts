@@ -39,7 +39,9 @@ export function createCompressor({ threads }: { readonly threads: number }): Com
       // Aborting empties the queue; a running thread is left alone, because ending it costs more than its result.
       return limit(async () => {
         signal.throwIfAborted();
-        return await pool.run(plain);
+        const compressed: unknown = await pool.run(plain);
+        // What compressSegment returns: a thread's messages have no type of their own.
+        return compressed as CompressedSegment;
       });
     },
     async close() {

@@ -1,0 +1,89 @@
+// The signing key as a file: read it, or make it when the repository is served for the first time.
+import { randomUUID } from "node:crypto";
+import { link, mkdir, open, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Clock } from "../base/clock.ts";
+import { messageOf, RepoError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { Secret } from "../base/secret.ts";
+import { createSigningKey } from "./openpgp-signer.ts";
+
+/** A key file that can't be read or written. */
+export class KeyFileError extends RepoError {
+  readonly code = "signing/key-file";
+}
+
+/** Far above any armoured key. */
+export const maxKeyFileBytes = 1024 * 1024;
+
+export interface KeyFileOptions {
+  readonly log: Log;
+}
+
+/**
+ * Reads an armoured private key. Others' permission to read it is worth a warning, not a refusal: it may be meant.
+ * @throws KeyFileError
+ */
+export async function readKeyFile(path: string, { log }: KeyFileOptions): Promise<Secret> {
+  const key = await readIfThere(path, log);
+  if (key === undefined) throw new KeyFileError(`there is no signing key at ${path}`);
+  return key;
+}
+
+/**
+ * Reads the key, or makes one that only the owner can read. Two that do so at once get the same key, and a crash leaves
+ * none or a whole one.
+ * @param options.name of the repository, as the new key will show it
+ * @throws KeyFileError
+ */
+export async function openKeyFile(
+  path: string,
+  { name, now, log }: KeyFileOptions & { readonly name: string; readonly now: Clock },
+): Promise<Secret> {
+  const known = await readIfThere(path, log);
+  if (known !== undefined) return known;
+  const made = await createSigningKey({ name, now });
+  await writeOnce(path, made);
+  log.info({ path }, "made a signing key: keep a copy of it, because clients trust this one alone");
+  return await readKeyFile(path, { log });
+}
+
+async function readIfThere(path: string, log: Log): Promise<Secret | undefined> {
+  try {
+    const file = await open(path, "r");
+    try {
+      const { size, mode } = await file.stat();
+      if (size > maxKeyFileBytes) throw new KeyFileError(`${path} is beyond maxKeyFileBytes = ${maxKeyFileBytes}`);
+      if ((mode & 0o077) !== 0) log.warn({ path }, "others may read the signing key: chmod 600");
+      return new Secret(await file.readFile("utf8"));
+    } finally {
+      await file.close();
+    }
+  } catch (thrown) {
+    if (isErrno(thrown, "ENOENT")) return undefined;
+    throw thrown instanceof KeyFileError ? thrown : new KeyFileError(`cannot read ${path}: ${messageOf(thrown)}`);
+  }
+}
+
+/** Writes aside and links into place: linking, unlike renaming, never replaces a key that came first. */
+async function writeOnce(path: string, key: Secret): Promise<void> {
+  const aside = `${path}.${randomUUID()}`;
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    const file = await open(aside, "wx", 0o600);
+    try {
+      await file.writeFile(key.reveal());
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await link(aside, path);
+  } catch (thrown) {
+    if (!isErrno(thrown, "EEXIST")) throw new KeyFileError(`cannot write ${path}: ${messageOf(thrown)}`);
+  } finally {
+    await rm(aside, { force: true });
+  }
+}
+
+const isErrno = (thrown: unknown, code: string): boolean =>
+  thrown instanceof Error && "code" in thrown && thrown.code === code;

@@ -1,0 +1,184 @@
+// Signatures as APT's own verifiers see them, and keys that they would refuse.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { KeyOptions } from "openpgp";
+import { generateKey, readKey } from "openpgp";
+import { afterAll, expect, test } from "vitest";
+import { Secret } from "../../src/base/secret.ts";
+import { openpgpSigner } from "../../src/signing/openpgp-signer.ts";
+import { runTool } from "../support/debs.ts";
+import { aSigner, aSigningKey, keyMadeAtSeconds } from "../support/signing-key.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "signing-"));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const release = "Origin: Tests\nSuite: sid\n- dash\nFrom here\nSHA256:\n 0123 0 main/binary-amd64/Packages\n";
+const dateSeconds = keyMadeAtSeconds + 1000;
+
+/** Writes files and hands on their paths. */
+function files(texts: { readonly [name: string]: string | Uint8Array }): { readonly [name: string]: string } {
+  return Object.fromEntries(
+    Object.entries(texts).map(([name, text]) => {
+      const path = join(directory, name);
+      writeFileSync(path, text);
+      return [name, path];
+    }),
+  );
+}
+
+async function binaryKey(armoredKey: string): Promise<Uint8Array> {
+  return (await readKey({ armoredKey })).write();
+}
+
+test("gpgv takes both signed forms and reads the very Release back", async () => {
+  const signer = await aSigner();
+  const signed = await signer.sign(release, dateSeconds);
+  const { keyring, inRelease, releaseGpg, text } = files({
+    keyring: await binaryKey(signer.publicKey),
+    inRelease: signed.inRelease,
+    releaseGpg: signed.releaseGpg,
+    text: release,
+  });
+  expect(runTool("gpgv", ["--keyring", keyring!, "--output", "-", inRelease!]).toString()).toBe(release);
+  runTool("gpgv", ["--keyring", keyring!, releaseGpg!, text!]);
+});
+
+test("sqv takes both signed forms", async () => {
+  const signer = await aSigner();
+  const signed = await signer.sign(release, dateSeconds);
+  const { keyring, releaseGpg, text } = files({
+    keyring: signer.publicKey,
+    releaseGpg: signed.releaseGpg,
+    text: release,
+  });
+  const said = runTool("sqv", ["--keyring", keyring!, releaseGpg!, text!]).toString();
+  expect(said.trim()).toBe(signer.fingerprint);
+});
+
+test("one changed byte of the text makes both signatures bad", async () => {
+  const signer = await aSigner();
+  const signed = await signer.sign(release, dateSeconds);
+  const { keyring, inRelease, releaseGpg, text } = files({
+    keyring: await binaryKey(signer.publicKey),
+    inRelease: signed.inRelease.replace("Suite: sid", "Suite: sie"),
+    releaseGpg: signed.releaseGpg,
+    text: release.replace("Suite: sid", "Suite: sie"),
+  });
+  expect(() => runTool("gpgv", ["--keyring", keyring!, inRelease!])).toThrow("BAD signature");
+  expect(() => runTool("gpgv", ["--keyring", keyring!, releaseGpg!, text!])).toThrow("BAD signature");
+  expect(() => runTool("sqv", ["--keyring", keyring!, releaseGpg!, text!])).toThrow();
+});
+
+test("another key's signature is not taken", async () => {
+  const signed = await (await aSigner()).sign(release, dateSeconds);
+  const other = await anyKey({ type: "ecc", curve: "ed25519Legacy" });
+  const { keyring, inRelease } = files({
+    keyring: await binaryKey((await openpgpSigner(other, options)).publicKey),
+    inRelease: signed.inRelease,
+  });
+  expect(() => runTool("gpgv", ["--keyring", keyring!, inRelease!])).toThrow("No public key");
+});
+
+test("the clear-signed form has nothing before or behind it", async () => {
+  const { inRelease, releaseGpg } = await (await aSigner()).sign(release, dateSeconds);
+  expect(inRelease).toMatch(/^-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nOrigin: Tests\n/);
+  expect(inRelease).toMatch(/\n-----END PGP SIGNATURE-----\n$/);
+  expect(releaseGpg).toMatch(/^-----BEGIN PGP SIGNATURE-----\n[^:]*\n-----END PGP SIGNATURE-----\n$/);
+  expect(inRelease + releaseGpg).not.toContain("\r");
+});
+
+test("equal text and date give equal bytes, another date others", async () => {
+  const signer = await aSigner();
+  const signed = await signer.sign(release, dateSeconds);
+  expect(await (await aSigner()).sign(release, dateSeconds)).toEqual(signed);
+  expect(await signer.sign(release, dateSeconds + 1)).not.toEqual(signed);
+});
+
+test("a Release older than the key is signed at the key's time, since earlier signatures would be bad", async () => {
+  const signer = await aSigner();
+  const signed = await signer.sign(release, keyMadeAtSeconds - 1_000_000);
+  expect(signed).toEqual(await signer.sign(release, keyMadeAtSeconds));
+  const { keyring, inRelease } = files({ keyring: await binaryKey(signer.publicKey), inRelease: signed.inRelease });
+  runTool("gpgv", ["--keyring", keyring!, inRelease!]);
+});
+
+const options = { passphrase: undefined, now: () => (keyMadeAtSeconds + 10) * 1000 };
+
+async function anyKey(changes: Partial<KeyOptions>): Promise<Secret> {
+  const userIDs = { name: "Any" };
+  const date = new Date(keyMadeAtSeconds * 1000);
+  const { privateKey } = await generateKey({ userIDs, subkeys: [], date, ...changes, format: "armored" });
+  return new Secret(privateKey);
+}
+
+test("an Ed25519 key of the old form signs, with a sub-key too", async () => {
+  const ed25519 = { type: "ecc", curve: "ed25519Legacy" } as const;
+  for (const subkeys of [[], [{ ...ed25519, sign: true }]]) {
+    const signer = await openpgpSigner(await anyKey({ ...ed25519, subkeys }), options);
+    const signed = await signer.sign(release, dateSeconds);
+    expect(await signer.sign(release, dateSeconds)).toEqual(signed);
+    const { keyring, inRelease } = files({ keyring: await binaryKey(signer.publicKey), inRelease: signed.inRelease });
+    runTool("gpgv", ["--keyring", keyring!, inRelease!]);
+  }
+});
+
+function gpgAt(home: string): (...args: readonly string[]) => Buffer {
+  return (...args) => runTool("gpg", ["--homedir", home, "--batch", "--quiet", ...args], "", "gnupg");
+}
+
+test("a key made by gpg signs", async () => {
+  const gpg = gpgAt(mkdtempSync(join(directory, "gnupg-")));
+  gpg("--passphrase", "", "--quick-generate-key", "By gpg", "rsa3072", "sign", "never");
+  const exported = new Secret(gpg("--export-secret-keys", "--armor").toString());
+  const signer = await openpgpSigner(exported, { passphrase: undefined, now: Date.now });
+  const signed = await signer.sign(release, Date.now() / 1000);
+  const { keyring, inRelease } = files({ keyring: gpg("--export"), inRelease: signed.inRelease });
+  expect(runTool("gpgv", ["--keyring", keyring!, "--output", "-", inRelease!]).toString()).toBe(release);
+});
+
+test("a key that vouches for itself with SHA-1 is refused, as sqv does", async () => {
+  const gpg = gpgAt(mkdtempSync(join(directory, "gnupg-")));
+  gpg("--cert-digest-algo", "SHA1", "--passphrase", "", "--quick-generate-key", "Old", "rsa3072", "sign", "never");
+  const exported = new Secret(gpg("--export-secret-keys", "--armor").toString());
+  await expect(openpgpSigner(exported, { passphrase: undefined, now: Date.now })).rejects.toThrow("SHA-1");
+});
+
+test("keys that APT would refuse are refused before anything is signed, with advice", async () => {
+  const refused: readonly (readonly [string, Promise<Secret>])[] = [
+    ["RSA with 2048 bits", anyKey({ type: "rsa", rsaBits: 2048 })],
+    ["algorithm is ed25519", anyKey({ type: "curve25519" })],
+    ["algorithm is ecdsa", anyKey({ type: "ecc", curve: "nistP256" })],
+    ["version 6", anyKey({ type: "curve25519", config: { v6Keys: true } })],
+    ["expired on 2023-11-14: extend it", anyKey({ type: "ecc", curve: "ed25519Legacy", keyExpirationTime: 5 })],
+    ["no armoured OpenPGP private key", Promise.resolve(new Secret("not a key"))],
+    ["no armoured OpenPGP private key", aSigner().then((signer) => new Secret(signer.publicKey))],
+  ];
+  for (const [why, key] of refused) {
+    await expect(openpgpSigner(await key, options), why).rejects.toThrow(why);
+  }
+});
+
+test("a passphrase opens the key that has it, and no other does", async () => {
+  const key = await anyKey({ type: "ecc", curve: "ed25519Legacy", passphrase: "correct horse" });
+  const open = (passphrase: Secret | undefined) => openpgpSigner(key, { ...options, passphrase });
+  await (await open(new Secret("correct horse"))).sign(release, dateSeconds);
+  await expect(open(new Secret("battery staple"))).rejects.toThrow("does not open");
+  await expect(open(undefined)).rejects.toThrow("has a passphrase");
+  await expect(open(new Secret("battery staple"))).rejects.not.toThrow("battery");
+});
+
+test("a key that expires while it is in use says so", async () => {
+  const key = await anyKey({ type: "ecc", curve: "ed25519Legacy", keyExpirationTime: 100 });
+  const signer = await openpgpSigner(key, options);
+  await signer.sign(release, keyMadeAtSeconds + 50);
+  await expect(signer.sign(release, keyMadeAtSeconds + 150)).rejects.toThrow("can't sign any more");
+});
+
+test("the private key is not in what a signer shows", async () => {
+  const signer = await aSigner();
+  expect(signer.fingerprint).toMatch(/^[0-9A-F]{40}$/);
+  expect(signer.publicKey).toMatch(/^-----BEGIN PGP PUBLIC KEY BLOCK-----/);
+  expect(JSON.stringify(signer)).not.toContain("PRIVATE");
+  expect(String(await aSigningKey())).not.toContain("PRIVATE");
+});
