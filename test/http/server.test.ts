@@ -1,0 +1,77 @@
+// The port: what is refused before it is a request, and how the server ends.
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { maxHeaderBytes } from "../../src/http/server.ts";
+import { aRepository, aResource } from "../support/served-repository.ts";
+import { rawExchange, startApp } from "../support/started-app.ts";
+import { ask } from "../support/transcript.ts";
+
+const slowly = (milliseconds: number) =>
+  aResource("late", {
+    read: async () => {
+      await sleep(milliseconds);
+      return Buffer.from("late");
+    },
+  });
+
+test.each([
+  ["what is not HTTP", "EHLO mail.example\r\n\r\n", 400, "request/malformed"],
+  ["a header without a colon", "GET / HTTP/1.1\r\nHost: x\r\nbroken\r\n\r\n", 400, "request/malformed"],
+  [
+    "headers beyond the limit",
+    `GET / HTTP/1.1\r\nHost: x\r\nX: ${"y".repeat(maxHeaderBytes)}\r\n\r\n`,
+    431,
+    "request/headers-too-large",
+  ],
+])("%s is refused with a text and the connection's end", async (_what, text, status, code) => {
+  const app = await startApp([]);
+  const reply = await rawExchange(app.address.port, text, 3000);
+  await app.stop(0);
+  expect(reply).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  expect(reply).toMatch(new RegExp(`\r\n\r\n${status} ${code}: .+\n$`));
+});
+
+test("what is not HTTP behind a pipelined request is not mixed into its reply", async () => {
+  const app = await startApp([aRepository("debian", { "dists/a": slowly(100) })]);
+  const text = "GET /debian/dists/a HTTP/1.1\r\nHost: x\r\n\r\nrubbish\r\n\r\n";
+  expect(await rawExchange(app.address.port, text, 1000)).not.toContain("400");
+  await app.stop(0);
+});
+
+test("to stop finishes what is under way, takes nothing new, and waits for no idle connection", async () => {
+  const app = await startApp([aRepository("debian", { "dists/a": slowly(300) })]);
+  const idle = connect(app.address.port, "127.0.0.1");
+  idle.on("error", () => {});
+  const asking = ask(app.address.port, "GET", "/debian/dists/a");
+  await sleep(100);
+  const begunMs = Date.now();
+  const stopping = app.stop(5000);
+  await sleep(20);
+  await expect(ask(app.address.port, "GET", "/healthz")).rejects.toThrow();
+  const { body, headers } = await asking;
+  expect(body.toString()).toBe("late");
+  expect(headers.connection).toBe("close");
+  await stopping;
+  expect(Date.now() - begunMs).toBeLessThan(1500);
+});
+
+test("what is not finished within the grace period is cut", async () => {
+  const app = await startApp([aRepository("debian", { "dists/a": slowly(20_000) })]);
+  const asking = expect(ask(app.address.port, "GET", "/debian/dists/a")).rejects.toThrow("hang up");
+  await sleep(100);
+  const begunMs = Date.now();
+  await app.stop(200);
+  await asking;
+  const tookMs = Date.now() - begunMs;
+  expect(tookMs).toBeGreaterThanOrEqual(190);
+  expect(tookMs).toBeLessThan(2000);
+});
+
+test("an address that is taken is an error, not a crash", async () => {
+  const app = await startApp([]);
+  const { startServer } = await import("../../src/http/server.ts");
+  const again = startServer({ callback: () => () => {} }, { host: "127.0.0.1", port: app.address.port });
+  await expect(again).rejects.toMatchObject({ code: "EADDRINUSE" });
+  await app.stop(0);
+});

@@ -1,0 +1,171 @@
+// Bodies on their way: back-pressure, clients that go away, sources that fail, and connections that are used well.
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, expect, test } from "vitest";
+import type { HttpLimits } from "../../src/http/app.ts";
+import type { Resource } from "../../src/publishing/resource.ts";
+import { aRepository, aResource } from "../support/served-repository.ts";
+import type { StartedApp } from "../support/started-app.ts";
+import { rawExchange, startApp } from "../support/started-app.ts";
+import { ask } from "../support/transcript.ts";
+
+const chunkBytes = 64 * 1024;
+const stops: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const stop of stops.splice(0)) await stop();
+});
+
+async function aServer(files: { [path: string]: Resource }, limits: Partial<HttpLimits> = {}): Promise<StartedApp> {
+  const app = await startApp([aRepository("debian", files)], { limits });
+  stops.push(() => app.stop(0));
+  return app;
+}
+
+/** A stream of so many chunks that tells how far it got and how it ended. */
+function aStream(chunks: number, options: { failAfter?: number; claimedBytes?: number; stallAfter?: number } = {}) {
+  const seen = { given: 0, closed: false, aborted: false };
+  async function* give(signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    signal.addEventListener("abort", () => {
+      seen.aborted = true;
+    });
+    try {
+      for (let chunk = 0; chunk < chunks; chunk += 1) {
+        if (chunk === options.failAfter) throw new Error("the grid went down");
+        if (chunk === options.stallAfter) await new Promise(() => {});
+        seen.given += 1;
+        yield Buffer.alloc(chunkBytes, chunk);
+      }
+    } finally {
+      seen.closed = true;
+    }
+  }
+  const sizeBytes = options.claimedBytes ?? chunks * chunkBytes;
+  const resource = aResource("", { sizeBytes, caching: "immutable", read: async (_range, signal) => give(signal) });
+  return { seen, resource };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 300 && !condition(); tries += 1) await sleep(10);
+  expect(condition()).toBe(true);
+}
+
+test("a stream arrives whole, with its length", async () => {
+  const { resource } = aStream(20);
+  const app = await aServer({ "pool/a.deb": resource });
+  const { headers, body } = await ask(app.address.port, "GET", "/debian/pool/a.deb");
+  expect(headers["content-length"]).toBe(String(20 * chunkBytes));
+  expect(headers["transfer-encoding"]).toBeUndefined();
+  expect(body.equals(Buffer.concat(Array.from({ length: 20 }, (_, at) => Buffer.alloc(chunkBytes, at))))).toBe(true);
+});
+
+test("HEAD of a stream reads nothing", async () => {
+  const { resource, seen } = aStream(20);
+  const app = await aServer({ "pool/a.deb": resource });
+  const { headers } = await ask(app.address.port, "HEAD", "/debian/pool/a.deb");
+  expect(headers["content-length"]).toBe(String(20 * chunkBytes));
+  expect(seen.given).toBe(0);
+});
+
+test("a client that reads nothing holds its source back, and ends it by going away", async () => {
+  const { resource, seen } = aStream(2000);
+  const app = await aServer({ "pool/a.deb": resource });
+  const socket = connect(app.address.port, "127.0.0.1");
+  socket.pause();
+  socket.write("GET /debian/pool/a.deb HTTP/1.1\r\nHost: x\r\n\r\n");
+  await sleep(500);
+  const givenBefore = seen.given;
+  expect(givenBefore).toBeGreaterThan(0);
+  // What the kernel's buffers on both ends of a loopback connection may hold, in chunks.
+  expect(givenBefore).toBeLessThan(400);
+  await sleep(200);
+  expect(seen.given).toBe(givenBefore);
+  socket.destroy();
+  await until(() => seen.aborted && seen.closed);
+  await until(() => app.answered.length === 1);
+  expect(app.answered).toEqual([{ requestClass: "package", status: "cut" }]);
+});
+
+test("a client that goes away also ends the pipelined request whose turn has not come", async () => {
+  const first = aStream(2000);
+  const second = aStream(2000);
+  const app = await aServer({ "pool/a.deb": first.resource, "pool/b.deb": second.resource });
+  const socket = connect(app.address.port, "127.0.0.1");
+  socket.pause();
+  socket.write("GET /debian/pool/a.deb HTTP/1.1\r\nHost: x\r\n\r\nGET /debian/pool/b.deb HTTP/1.1\r\nHost: x\r\n\r\n");
+  await until(() => first.seen.given > 0 && second.seen.given > 0);
+  await sleep(100);
+  expect(second.seen.given).toBeLessThan(5);
+  socket.destroy();
+  await until(() => first.seen.closed && second.seen.closed);
+});
+
+test.each([
+  ["fails on the way", { failAfter: 10 }],
+  ["ends short", { claimedBytes: 21 * chunkBytes }],
+  ["goes on too long", { claimedBytes: 20 * chunkBytes - 1 }],
+])("a stream that %s is cut, so that nobody takes it for whole", async (_what, options) => {
+  const { resource, seen } = aStream(20, options);
+  const app = await aServer({ "pool/a.deb": resource });
+  await expect(ask(app.address.port, "GET", "/debian/pool/a.deb")).rejects.toThrow(/aborted|hang up|Parse/);
+  expect(seen.closed).toBe(true);
+});
+
+test("a source without a first byte in time is 503, even if it heeds no signal", async () => {
+  const { resource } = aStream(20, { stallAfter: 0 });
+  const stuck = aResource("xyz", { read: () => new Promise(() => {}) });
+  const app = await aServer({ "pool/a.deb": resource, "pool/b.deb": stuck }, { firstByteTimeoutMs: 50 });
+  for (const name of ["a", "b"]) {
+    const { status, headers, body } = await ask(app.address.port, "GET", `/debian/pool/${name}.deb`);
+    expect([status, headers["retry-after"]]).toEqual([503, "5"]);
+    expect(body.toString()).toMatch(/^503 server\/slow-source: /);
+  }
+});
+
+test("a slow body is not cut for being slow once it has begun", async () => {
+  const resource = aResource("", {
+    sizeBytes: 4,
+    read: async () =>
+      (async function* () {
+        for (const letter of "slow") {
+          yield Buffer.from(letter);
+          await sleep(40);
+        }
+      })(),
+  });
+  const app = await aServer({ "pool/a.deb": resource }, { firstByteTimeoutMs: 50 });
+  expect((await ask(app.address.port, "GET", "/debian/pool/a.deb")).body.toString()).toBe("slow");
+});
+
+test("ten pipelined requests get ten replies in order, whichever is ready first", async () => {
+  const files = Object.fromEntries(
+    Array.from({ length: 10 }, (_, at) => {
+      const read = async () => {
+        await sleep(100 - at * 10);
+        return Buffer.from(`<${at}>`);
+      };
+      return [`dists/${at}`, aResource(`<${at}>`, { read })];
+    }),
+  );
+  const app = await aServer(files);
+  const asked = Array.from({ length: 10 }, (_, at) => `GET /debian/dists/${at} HTTP/1.1\r\nHost: x\r\n\r\n`);
+  const text = await rawExchange(app.address.port, asked.join(""));
+  expect(text.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(10);
+  expect(text.match(/<\d>/g)).toEqual(Array.from({ length: 10 }, (_, at) => `<${at}>`));
+});
+
+test("an error among pipelined requests leaves the others and the connection alone", async () => {
+  const app = await aServer({ "dists/a": aResource("AAA"), "dists/b": aResource("BBB") });
+  const asked = ["a", "nothing", "%zz", "b"].map((name) => `GET /debian/dists/${name} HTTP/1.1\r\nHost: x\r\n\r\n`);
+  const text = await rawExchange(app.address.port, asked.join(""));
+  expect(text.match(/HTTP\/1\.1 \d+/g)?.map((line) => line.slice(9))).toEqual(["200", "404", "400", "200"]);
+  expect(text).toContain("BBB");
+});
+
+test("HTTP/1.0 gets its reply and the connection's end", async () => {
+  const app = await aServer({ "dists/a": aResource("AAA") });
+  const text = await rawExchange(app.address.port, "GET /debian/dists/a HTTP/1.0\r\n\r\n");
+  expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+  expect(text).toContain("\r\nConnection: close\r\n");
+  expect(text.endsWith("\r\n\r\nAAA")).toBe(true);
+});
