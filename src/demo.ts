@@ -44,7 +44,7 @@ export async function demo({ signal, say }: Surroundings): Promise<void> {
   try {
     say("1. A Tahoe grid on this machine, and in it a tree with one builder's directory.");
     tree = await openLocalTree({
-      tahoeDirectory: resolve(localDirectory, "tahoe"),
+      tahoeDirectory: resolve(localDirectory, "venv"),
       gridDirectory: join(directory, "grid"),
       capsDirectory: join(directory, "caps"),
       searchPath: searchPath(),

@@ -22,6 +22,7 @@ export const localDirectory = ".tahoe-apt";
 const preferredPort = 8380;
 const tokenBytes = 24;
 const progressEveryMs = 3_000;
+const maxStepLength = 100;
 
 export interface StartFlags extends Flags {
   readonly showCaps?: boolean;
@@ -86,7 +87,7 @@ export async function makePingFiles(
 async function openTree(directory: string, signal: AbortSignal, say: (text: string) => void): Promise<LocalTree> {
   try {
     return await openLocalTree({
-      tahoeDirectory: join(directory, "tahoe"),
+      tahoeDirectory: join(directory, "venv"),
       gridDirectory: join(directory, "grid"),
       capsDirectory: join(directory, "caps"),
       searchPath: searchPath(),
@@ -105,7 +106,7 @@ export function seldom(say: (text: string) => void): (step: string) => void {
   return (step) => {
     if (Date.now() - lastMs < progressEveryMs) return;
     lastMs = Date.now();
-    say(`  … ${step}`);
+    say(`  … ${step.length > maxStepLength ? `${step.slice(0, maxStepLength)}…` : step}`);
   };
 }
 
