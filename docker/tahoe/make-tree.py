@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Makes a repository's tree once and writes what each side needs to know into files of their own:
+"""Makes a repository's tree once and writes what each side needs to know into files of their own.
 
-readcap     reads the whole tree: for the server
-ping-token  allows to ping: for the server and the builders
-builder-cap writes the builder's directory and nothing else: for the builder
-writecap    writes the whole tree: for the operator's safe
-
-The person who owns the directory of these files owns them too; the server reads its two through its group.
+For the server, which alone can read them:
+  readcap        reads the whole tree
+  ping-token     what pings must bear
+For the person who owns the directory of these files:
+  builder-cap    writes one builder's directory and nothing else
+  builder-token  what this builder's pings bear
+  writecap       writes the whole tree: for the safe
 """
 import json
 import os
@@ -19,7 +20,7 @@ import urllib.request
 
 gateway = os.environ.get("TAHOE_GATEWAY", "http://tahoe:3456")
 builder_path = os.environ.get("BUILDER_PATH", "dists/unstable/main/binary-amd64/builder")
-server_group = int(os.environ.get("SERVER_GID", "65532"))
+server_uid = int(os.environ.get("SERVER_UID", "65532"))
 target = pathlib.Path(os.environ.get("SECRETS_DIR", "/secrets"))
 
 
@@ -38,15 +39,13 @@ def caps_of(cap, path=""):
     return node["ro_uri"], node["rw_uri"]
 
 
-def keep(name, value, group_reads):
-    owner = target.stat()
+def keep(name, value, uid, gid):
     partial = target / f".{name}.partial"
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
     with os.fdopen(descriptor, "w") as file:
         file.write(value + "\n")
-        os.fchown(descriptor, owner.st_uid, server_group if group_reads else owner.st_gid)
-        os.fchmod(descriptor, 0o440 if group_reads else 0o400)
+        os.fchown(descriptor, uid, gid)
     partial.rename(target / name)
 
 
@@ -57,8 +56,11 @@ if (target / "readcap").exists():
 writecap = ask("POST", "", "t=mkdir").strip()
 directory = "/" + urllib.parse.quote(builder_path)
 ask("POST", f"/{urllib.parse.quote(writecap, safe='')}{directory}", "t=mkdir")
-keep("writecap", writecap, group_reads=False)
-keep("builder-cap", caps_of(writecap, directory)[1], group_reads=False)
-keep("ping-token", secrets.token_urlsafe(32), group_reads=True)
-keep("readcap", caps_of(writecap)[0], group_reads=True)
-print(f"made a tree with {builder_path}; readcap, ping-token, builder-cap and writecap are in docker/secrets/")
+token = secrets.token_urlsafe(32)
+person = target.stat().st_uid, target.stat().st_gid
+keep("writecap", writecap, *person)
+keep("builder-cap", caps_of(writecap, directory)[1], *person)
+keep("builder-token", token, *person)
+keep("ping-token", token, server_uid, server_uid)
+keep("readcap", caps_of(writecap)[0], server_uid, server_uid)
+print(f"made a tree with {builder_path}; its caps and tokens are in docker/secrets/")

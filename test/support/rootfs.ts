@@ -4,10 +4,9 @@ import { createHash, randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { cp, mkdir, rm } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { projectFiles, projectRoot } from "./project-files.ts";
-import { tool } from "./tools.ts";
 
 const run = promisify(execFile);
 
@@ -18,6 +17,12 @@ const leftOut = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 
 /** Where tests keep what is dear to make. Not in git. */
 export const testCache = join(projectRoot, ".tahoe-apt/test-cache");
+
+/** @throws an error that names the Debian package to install */
+export function demandTool(command: string, debianPackage: string): void {
+  const found = (process.env.PATH ?? "").split(delimiter).some((directory) => existsSync(join(directory, command)));
+  if (!found) throw new Error(`this test needs ${command}: apt-get install ${debianPackage}`);
+}
 
 /** @throws an error that says so, unless the tests run as root, who alone may mount and enter another root */
 export function demandRoot(): void {
@@ -44,6 +49,7 @@ async function debianMirror(): Promise<string> {
  */
 export async function trixieRootfs(): Promise<string> {
   demandRoot();
+  demandTool("mmdebstrap", "mmdebstrap");
   const recipe = [
     "--variant=minbase",
     `--include=${packages.join(",")}`,
@@ -55,22 +61,13 @@ export async function trixieRootfs(): Promise<string> {
   await mkdir(testCache, { recursive: true });
   // Test files run side by side: whoever comes first makes it, the others wait for the lock.
   const script = `
-    rootfs=$1 mmdebstrap=$2; shift 2
+    rootfs=$1; shift
     [ -e "$rootfs" ] && exit
     rm -rf "$rootfs.partial"
-    "$mmdebstrap" --quiet --format=directory "$@"
+    mmdebstrap --quiet --format=directory "$@"
     mv "$rootfs.partial" "$rootfs"`;
   const target = [...recipe, `${rootfs}.partial`, await debianMirror()];
-  await run("flock", [
-    `${rootfs}.lock`,
-    "bash",
-    "-euc",
-    script,
-    "bash",
-    rootfs,
-    tool("mmdebstrap", "mmdebstrap"),
-    ...target,
-  ]);
+  await run("flock", [`${rootfs}.lock`, "bash", "-euc", script, "bash", rootfs, ...target]);
   return rootfs;
 }
 

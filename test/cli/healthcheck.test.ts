@@ -1,0 +1,43 @@
+// The health check that container images run in place of curl.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { projectRoot } from "../support/project-files.ts";
+
+async function statusOfCheck(url: string): Promise<number> {
+  const check = spawn(process.execPath, [join(projectRoot, "dist/healthcheck.js"), url], { stdio: "ignore" });
+  const [status]: unknown[] = await once(check, "close");
+  return Number(status);
+}
+
+async function serverThatAnswers(status: number): Promise<string> {
+  const server = createServer((_request, reply) => void reply.writeHead(status).end("so it is\n"));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  onTestFinished(() => void server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/healthz`;
+}
+
+test("the health check ends with 0 when the server says that it is alive", async () => {
+  expect(await statusOfCheck(await serverThatAnswers(200))).toBe(0);
+});
+
+test("the health check ends with 1 when the server answers with an error", async () => {
+  expect(await statusOfCheck(await serverThatAnswers(503))).toBe(1);
+});
+
+test("the health check ends with 1 when nobody listens", async () => {
+  expect(await statusOfCheck("http://127.0.0.1:1/healthz")).toBe(1);
+});
+
+test("the health check ends with 1 when the server accepts but never answers", async () => {
+  const server = createServer(() => {});
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  expect(await statusOfCheck(`http://127.0.0.1:${(server.address() as AddressInfo).port}/healthz`)).toBe(1);
+});
