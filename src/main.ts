@@ -12,15 +12,15 @@ import { Secret } from "./base/secret.ts";
 import { Inspector } from "./catalog/inspector.ts";
 import type { Configuration, Limits, RepositoryConfiguration, TreeConfiguration } from "./configuration.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
-import type { MetricsPage } from "./http/app.ts";
 import { createApp } from "./http/app.ts";
 import type { PingToken } from "./http/ping.ts";
 import { startServer } from "./http/server.ts";
 import { createCompressor } from "./indices/compress.ts";
-import { silentPublishingObserver } from "./publishing/events.ts";
+import { measuredSigner } from "./observe/measured-signer.ts";
+import { MeasuredTree } from "./observe/measured-tree.ts";
+import { createMetrics } from "./observe/metrics.ts";
 import type { SharedState } from "./publishing/open-repository.ts";
 import { openRepository } from "./publishing/open-repository.ts";
-import type { PackageCacheObserver } from "./publishing/package-cache.ts";
 import { PackageCache } from "./publishing/package-cache.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
@@ -56,18 +56,6 @@ interface Surroundings {
 
 const madeTokenBytes = 24;
 
-// Until observe/ is there.
-const noMetrics: MetricsPage = { contentType: "text/plain; version=0.0.4", render: async () => "" };
-const silentCache: PackageCacheObserver = {
-  hit() {},
-  miss() {},
-  bypassed() {},
-  filled() {},
-  evicted() {},
-  mismatched() {},
-  holds() {},
-};
-
 /**
  * Puts every repository of a configuration into service; what was published before is served at once.
  * @throws ListenFailed, SigningError, and what keeps the state directory from being opened
@@ -75,6 +63,7 @@ const silentCache: PackageCacheObserver = {
 export async function serve(configuration: Configuration, { signal, log }: Surroundings): Promise<Server> {
   const { limits, stateDirectory } = configuration;
   await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+  const metrics = createMetrics(systemClock);
   const database = openStateDatabase(join(stateDirectory, "database"));
   const inspector = new Inspector({ limits: limits.inspection, algorithms: everyDigestOf(configuration) });
   const compressor = createCompressor({ threads: availableParallelism() });
@@ -86,7 +75,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     cache: PackageCache.open({
       directory: join(stateDirectory, "packages"),
       maxBytes: configuration.cacheBytes,
-      observer: silentCache,
+      observer: metrics.cacheObserver,
       log,
     }),
     log,
@@ -101,11 +90,11 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     tokens.set(one.name, await tokensOf(one, directory, log));
     const repository = openRepository(shared, {
       name: one.name,
-      tree: openTree(one.tree, limits),
-      signer: await openSigner(one, directory, log),
+      tree: openTree(one.tree, limits, (tree) => new MeasuredTree(tree, metrics.treeObserverOf(one.name), systemClock)),
+      signer: measuredSigner(await openSigner(one, directory, log), metrics.signerObserver, systemClock),
       identityOf: (suite) => identityOf(one, suite),
       algorithms: one.digests,
-      observer: silentPublishingObserver,
+      observer: metrics.observerOf(one.name),
     });
     repositories.set(one.name, repository);
   }
@@ -116,8 +105,8 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     tokens,
     limits: limits.http,
     publicUrl,
-    metrics: noMetrics,
-    observer: { answered() {} },
+    metrics,
+    observer: metrics.requestObserver,
     clock: systemClock,
     log,
   });
@@ -142,11 +131,14 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
   return { url, closed: told.then(stop) };
 }
 
-/** Retries stand outside of the limits, so that one that waits for its next attempt holds no place. */
-function openTree(tree: TreeConfiguration, limits: Limits): Tree {
-  if (tree.kind === "folder") return new FolderTree(tree.directory, limits.folder);
-  const [first, ...others] = tree.gateways.map(
-    (gateway) => new WebapiTree(new Webapi(gateway, limits.webapi), tree.readCap, limits.listing),
+/**
+ * Retries stand outside of the limits, so that one that waits for its next attempt holds no place; what is measured is
+ * the storage itself.
+ */
+function openTree(tree: TreeConfiguration, limits: Limits, measured: (tree: Tree) => Tree): Tree {
+  if (tree.kind === "folder") return measured(new FolderTree(tree.directory, limits.folder));
+  const [first, ...others] = tree.gateways.map((gateway) =>
+    measured(new WebapiTree(new Webapi(gateway, limits.webapi), tree.readCap, limits.listing)),
   );
   if (first === undefined) throw new Error("a configuration without a gateway was let through");
   return new RetryingTree(new LimitedTree(new GatewaysTree([first, ...others]), limits.tree));
