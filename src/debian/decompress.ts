@@ -5,7 +5,7 @@ import * as zlib from "node:zlib";
 import lzma from "lzma-native";
 import { ByteReader } from "./byte-reader.ts";
 import { beyondLimit, Malformed } from "./malformed.ts";
-import { through, watch } from "./through.ts";
+import { through } from "./through.ts";
 
 /** Named as the suffixes are. */
 export type Compression = "none" | "gz" | "xz" | "zst" | "bz2";
@@ -98,7 +98,7 @@ const corrupt = (format: string) => (thrown: unknown) =>
   new Malformed("bad-compression", `its ${format} data are truncated or corrupt`, { cause: thrown });
 
 function xzDecoder(memlimit: number): Duplex {
-  return lzma.createStream("streamDecoder", { memlimit });
+  return lzma.createStream("streamDecoder", { memlimit: Math.max(memlimit, bytesPerMebibyte) });
 }
 
 const xzError = (maxDecoderBytes: number) => (thrown: unknown) =>
@@ -153,11 +153,10 @@ async function* throughCommand(content: AsyncIterable<Uint8Array>, wanted: Comma
   });
   // It is awaited below; until then its failure must not count as unhandled.
   ended.catch(() => undefined);
-  const source = watch(content);
   try {
     // How the command ends says more than a pipe that broke.
     yield* through(
-      source.content,
+      content,
       Duplex.from({ writable: child.stdin, readable: child.stdout }),
       (thrown) => new PipeBroke(thrown),
     );

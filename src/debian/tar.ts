@@ -1,6 +1,5 @@
 // The entries of a tar archive, streamed.
-import { pipeline } from "node:stream/promises";
-import type { Header } from "tar-stream";
+import type { Extract, Header } from "tar-stream";
 import { extract } from "tar-stream";
 import { Malformed } from "./malformed.ts";
 import { watch } from "./through.ts";
@@ -22,19 +21,33 @@ export async function* readTar(content: AsyncIterable<Uint8Array>): AsyncGenerat
   const source = watch(content);
   const archive = extract();
   // What fails the feeding fails the reading below as well; there it is dealt with.
-  const fed = pipeline(source.content, archive).catch(() => undefined);
+  const fed = feed(source.content, archive).catch((thrown: unknown) => archive.destroy(thrown as Error));
   try {
     for await (const entry of archive) {
       const { name, type, size } = entry.header;
       yield { name: plainName(name), type, sizeBytes: size, content: bytesOf(entry) };
       entry.resume();
     }
+    await fed;
   } catch (thrown) {
     throw source.failure === undefined ? explain(thrown) : source.failure.thrown;
   } finally {
     archive.destroy();
+    source.close();
   }
-  await fed;
+}
+
+async function feed(content: AsyncIterable<Uint8Array>, archive: Extract): Promise<void> {
+  let wake = (): void => {};
+  archive.on("drain", () => wake()).on("close", () => wake());
+  for await (const chunk of content) {
+    if (archive.destroyed) return;
+    const drained = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    if (!archive.write(chunk)) await drained;
+  }
+  archive.end(undefined);
 }
 
 // The stream's own types do not say that it yields bytes.

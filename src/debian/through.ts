@@ -21,6 +21,7 @@ export async function* through(
     throw source.failure === undefined ? explain(thrown) : source.failure.thrown;
   } finally {
     stream.destroy();
+    source.close();
   }
 }
 
@@ -36,9 +37,11 @@ async function feed(content: AsyncIterable<Uint8Array>, stream: Writable): Promi
 
 /** A content that remembers whether it was the one to fail. */
 export interface Watched {
-  readonly content: AsyncGenerator<Uint8Array>;
+  readonly content: AsyncIterable<Uint8Array>;
   /** Set once reading the content itself has thrown. */
   readonly failure: { readonly thrown: unknown } | undefined;
+  /** Ends the content even while a writer sits on a chunk; after a read that is under way, if there is one. */
+  close(): void;
 }
 
 export function watch(content: AsyncIterable<Uint8Array>): Watched {
@@ -51,10 +54,14 @@ export function watch(content: AsyncIterable<Uint8Array>): Watched {
       throw thrown;
     }
   }
+  const passed = watched();
   return {
-    content: watched(),
+    content: passed,
     get failure() {
       return failure;
+    },
+    close() {
+      passed.return(undefined).catch(() => undefined);
     },
   };
 }

@@ -1,0 +1,171 @@
+// Inspection, in the caller's thread and in workers: equal results, bounded, and able to lose a worker.
+import { createHash } from "node:crypto";
+import { expect, onTestFinished, test } from "vitest";
+import { inspectContent, packageKindOf } from "../../src/catalog/inspect.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import { InspectorFailed } from "../../src/catalog/inspect-thread.ts";
+import { Inspector } from "../../src/catalog/inspector.ts";
+import { aDeb, aDsc, inChunks } from "../support/debs.ts";
+
+const options = { limits: defaultInspectLimits, algorithms: ["md5", "sha256"] } as const;
+const never = new AbortController().signal;
+
+function anInspector(threadCount = 2, limits = defaultInspectLimits): Inspector {
+  const inspector = new Inspector({ ...options, limits }, threadCount);
+  onTestFinished(() => inspector.close());
+  return inspector;
+}
+
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+const large = (): Promise<Buffer> =>
+  aDeb({ compression: "none", files: { "./large": Buffer.alloc(5_000_000, "large ") } });
+
+test.each([
+  ["hello_1.0_all.deb", "binary"],
+  ["hello_1.0_all.udeb", "binary"],
+  ["hello_1.0.dsc", "source"],
+  ["hello_1.0.orig.tar.gz", undefined],
+  ["deb", undefined],
+  ["hello.deb.asc", undefined],
+] as const)("%s announces the kind %s", (name, kind) => {
+  expect(packageKindOf(name)).toBe(kind);
+});
+
+test("a good package, a good .dsc and a part are inspected alike here and in a worker", async () => {
+  const inspector = anInspector();
+  const { dsc, files } = aDsc();
+  const cases = [
+    ["binary", await aDeb()],
+    ["binary", await aDeb({ compression: "xz" })],
+    ["binary", await aDeb({ compression: "zst" })],
+    ["binary", await large()],
+    ["source", files.get(dsc)!],
+    ["part", Buffer.from("any bytes")],
+  ] as const;
+  for (const [kind, bytes] of cases) {
+    const here = await inspectContent(kind, inChunks(bytes), options);
+    expect(here).toMatchObject({ kind, sizeBytes: bytes.length, digests: { sha256: sha256(bytes) } });
+    expect(await inspector.inspect(kind, inChunks(bytes, 60_000), never)).toEqual(here);
+  }
+});
+
+test("a bad package is a rejection that says what and where", async () => {
+  const inspector = anInspector();
+  const whole = await aDeb();
+  for (const bytes of [whole.subarray(0, -10), Buffer.from("a text"), Buffer.alloc(0)]) {
+    const here = await inspectContent("binary", inChunks(bytes), options);
+    expect(here).toMatchObject({ kind: "rejected" });
+    expect(await inspector.inspect("binary", inChunks(bytes), never)).toEqual(here);
+  }
+  expect(await inspectContent("binary", inChunks(whole.subarray(0, -10)), options)).toEqual({
+    kind: "rejected",
+    code: "truncated",
+    text: "it ends inside its member data.tar.gz",
+  });
+});
+
+test("the limits given hold in the workers", async () => {
+  const inspector = anInspector(1, { ...defaultInspectLimits, maxFields: 2 });
+  expect(await inspector.inspect("binary", inChunks(await aDeb()), never)).toMatchObject({
+    kind: "rejected",
+    code: "limit",
+  });
+});
+
+test("a view of a shared buffer is left as it was", async () => {
+  const whole = await aDeb();
+  const shared = Buffer.concat([Buffer.from("before"), whole, Buffer.from("after")]);
+  await anInspector().inspect("binary", inChunks(shared.subarray(6, -5)), never);
+  expect(shared.toString("latin1")).toContain("after");
+});
+
+test("what the content throws comes out untouched, early or late, and the pool goes on", async () => {
+  const inspector = anInspector(1);
+  const whole = await large();
+  const lost = new Error("the grid is away");
+  for (const before of [0, 1000, 3_000_000]) {
+    const content = (async function* () {
+      yield* inChunks(whole.subarray(0, before), 60_000);
+      throw lost;
+    })();
+    await expect(inspector.inspect("binary", content, never)).rejects.toBe(lost);
+  }
+  expect(await inspector.inspect("binary", inChunks(await aDeb()), never)).toMatchObject({ kind: "binary" });
+});
+
+test("a content is not read far ahead of a worker, and no further than its flaw", async () => {
+  let given = 0;
+  let closed = false;
+  const endless = (async function* () {
+    try {
+      yield Buffer.from("!<arch>\nnot an ar header");
+      for (;;) {
+        given += 60_000;
+        yield Buffer.alloc(60_000);
+      }
+    } finally {
+      closed = true;
+    }
+  })();
+  expect(await anInspector().inspect("binary", endless, never)).toMatchObject({ kind: "rejected", code: "not-a-deb" });
+  expect(given).toBeLessThan(4_000_000);
+  await expect.poll(() => closed).toBe(true);
+});
+
+test("an aborted inspection ends with the signal's reason, and its content is closed", async () => {
+  const inspector = anInspector(1);
+  const whole = await large();
+  const controller = new AbortController();
+  let closed = false;
+  const slow = (async function* () {
+    try {
+      yield* inChunks(whole.subarray(0, 2_000_000), 60_000);
+      controller.abort(new Error("nobody asks any more"));
+      yield* inChunks(whole.subarray(2_000_000), 60_000);
+    } finally {
+      closed = true;
+    }
+  })();
+  await expect(inspector.inspect("binary", slow, controller.signal)).rejects.toThrow("nobody asks any more");
+  await expect.poll(() => closed).toBe(true);
+  await expect(inspector.inspect("binary", inChunks(whole), controller.signal)).rejects.toThrow("nobody asks any more");
+  expect(await inspector.inspect("binary", inChunks(whole), never)).toMatchObject({ kind: "binary" });
+});
+
+test("closing ends what is under way with a typed error", async () => {
+  const inspector = new Inspector(options, 1);
+  const whole = await large();
+  const stuck = (async function* () {
+    yield* inChunks(whole.subarray(0, 3_000_000), 60_000);
+    await inspector.close();
+    yield* inChunks(whole.subarray(3_000_000), 60_000);
+  })();
+  await expect(inspector.inspect("binary", stuck, never)).rejects.toThrow(InspectorFailed);
+  await expect(inspector.inspect("binary", inChunks(whole), never)).rejects.toThrow(InspectorFailed);
+});
+
+test("a file that takes all of a worker's memory is a rejection, and the pool goes on", async () => {
+  const inspector = anInspector(1, {
+    ...defaultInspectLimits,
+    maxStanzaBytes: 2 ** 30,
+    maxFields: 2 ** 30,
+    maxDecompressedBytes: 2 ** 30,
+  });
+  const control = Buffer.from(Array.from({ length: 6_000_000 }, (_none, index) => `A${index}: ${index}\n`).join(""));
+  const bomb = await aDeb({ control });
+  expect(await inspector.inspect("binary", inChunks(bomb), never)).toMatchObject({ kind: "rejected", code: "limit" });
+  expect(await inspector.inspect("binary", inChunks(await aDeb()), never)).toMatchObject({ kind: "binary" });
+});
+
+test("many files at once are inspected at a rate that a large folder needs", async () => {
+  const inspector = anInspector(2);
+  const debs = await Promise.all(Array.from({ length: 50 }, (_none, index) => aDeb({ package: `many-${index}` })));
+  const count = 2000;
+  const started = performance.now();
+  const all = await Promise.all(
+    Array.from({ length: count }, (_none, index) => inspector.inspect("binary", inChunks(debs[index % 50]!), never)),
+  );
+  expect(all.every(({ kind }) => kind === "binary")).toBe(true);
+  // Ten times what it takes on an idle machine with two cores.
+  expect((performance.now() - started) / count).toBeLessThan(3);
+});

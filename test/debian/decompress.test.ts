@@ -1,0 +1,153 @@
+// Every compression comes apart whole or not at all, however the bytes arrive.
+import { gzipSync } from "node:zlib";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Compression } from "../../src/debian/decompress.ts";
+import { decompress } from "../../src/debian/decompress.ts";
+import { Malformed } from "../../src/debian/malformed.ts";
+import { compressed, inChunks, runTool } from "../support/debs.ts";
+
+const mebibyte = 2 ** 20;
+const limits = { maxDecompressedBytes: 4 * mebibyte, maxDecoderBytes: 64 * mebibyte };
+const formats = ["gz", "xz", "zst", "bz2"] as const;
+/** The formats that no process is needed for can be tried often. */
+const tries: { readonly [Format in Compression]: number } = { none: 200, gz: 200, xz: 200, zst: 15, bz2: 15 };
+
+async function collect(
+  compression: Compression,
+  content: AsyncIterable<Uint8Array>,
+  allowed = limits,
+): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of decompress(compression, content, allowed)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function flawOf(result: Promise<unknown>): Promise<string> {
+  try {
+    await result;
+  } catch (thrown) {
+    if (thrown instanceof Malformed) return thrown.flaw;
+    throw thrown;
+  }
+  return "none";
+}
+
+const text = Buffer.from(Array.from({ length: 300 }, (_none, index) => `line ${index * 7919}\n`).join(""));
+/** Does not compress, so that its compressed form is longer than what is decompressed in one call. */
+const noise = Buffer.from(Array.from({ length: 200_000 }, (_none, index) => ((index * 2_654_435_761) >>> 13) & 0xff));
+
+test.each(["none", ...formats] as const)("%s gives the plain bytes back, in any chunking", async (format) => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.uint8Array({ maxLength: 3000 }),
+      fc.integer({ min: 1, max: 500 }),
+      async (plain, chunkBytes) => {
+        expect(await collect(format, inChunks(await compressed(format, plain), chunkBytes))).toEqual(
+          Buffer.from(plain),
+        );
+      },
+    ),
+    { numRuns: tries[format] / 5 },
+  );
+});
+
+test.each(["none", ...formats] as const)("%s of a larger content streams through", async (format) => {
+  expect((await collect(format, inChunks(await compressed(format, noise), 10_007))).equals(noise)).toBe(true);
+});
+
+test.each(formats)("%s that ends early is an error at every byte", async (format) => {
+  const whole = await compressed(format, text);
+  const step = Math.ceil(whole.length / tries[format]);
+  for (let end = 0; end < whole.length; end += step) {
+    expect(await flawOf(collect(format, inChunks(whole.subarray(0, end), 100))), `${end} bytes`).toBe(
+      "bad-compression",
+    );
+  }
+  expect(await flawOf(collect(format, inChunks(whole.subarray(0, -1))))).toBe("bad-compression");
+});
+
+test.each(formats)("%s that ends early is an error also when it is long", async (format) => {
+  const whole = await compressed(format, noise);
+  expect(await flawOf(collect(format, inChunks(whole.subarray(0, -1), 10_007)))).toBe("bad-compression");
+});
+
+test.each(formats)("a flipped bit in %s is an error or changes nothing", async (format) => {
+  const whole = await compressed(format, text);
+  const bit = fc.integer({ min: 0, max: whole.length * 8 - 1 });
+  await fc.assert(
+    fc.asyncProperty(bit, async (at) => {
+      const flipped = Buffer.from(whole);
+      flipped[at >> 3]! ^= 1 << (at & 7);
+      const plain = await collect(format, inChunks(flipped)).catch((thrown: unknown) => thrown);
+      if (plain instanceof Malformed) expect(plain.flaw).toMatch(/^(bad-compression|limit)$/);
+      else expect(plain).toEqual(text);
+    }),
+    { numRuns: tries[format] },
+  );
+});
+
+test.each(formats)("two %s streams in a row are one content, in any chunking", async (format) => {
+  const two = Buffer.concat([await compressed(format, text), await compressed(format, text)]);
+  const step = Math.ceil(two.length / tries[format]);
+  for (let cut = 1; cut < two.length; cut += step) {
+    const content = (async function* () {
+      yield two.subarray(0, cut);
+      yield two.subarray(cut);
+    })();
+    expect((await collect(format, content)).equals(Buffer.concat([text, text])), `cut at ${cut}`).toBe(true);
+  }
+});
+
+test.each(["gz", "xz", "zst"] as const)("garbage behind %s is an error", async (format) => {
+  const whole = Buffer.concat([await compressed(format, text), Buffer.from("garbage!")]);
+  expect(await flawOf(collect(format, inChunks(whole)))).toBe("bad-compression");
+  expect(await flawOf(collect(format, inChunks(whole, 1)))).toBe("bad-compression");
+});
+
+test.each(formats)("%s is stopped at the limit, long before a bomb has gone off", async (format) => {
+  const bomb = await compressed(format, Buffer.alloc(64 * mebibyte));
+  const before = process.memoryUsage().rss;
+  expect(await flawOf(collect(format, inChunks(bomb)))).toBe("limit");
+  expect(process.memoryUsage().rss - before).toBeLessThan(150 * mebibyte);
+});
+
+test("a long gzip that passes the limit late is stopped as well", async () => {
+  const bomb = Buffer.concat([gzipSync(noise), gzipSync(Buffer.alloc(8 * mebibyte))]);
+  expect(await flawOf(collect("gz", inChunks(bomb, 1000)))).toBe("limit");
+});
+
+test("xz and zstd that want more memory than allowed are refused", async () => {
+  const little = { ...limits, maxDecoderBytes: mebibyte };
+  const strong = runTool("xz", ["-c9"], text, "xz-utils");
+  expect(await flawOf(collect("xz", inChunks(strong), little))).toBe("limit");
+  expect(await flawOf(collect("xz", inChunks(strong), { ...limits, maxDecoderBytes: 66 * mebibyte }))).toBe("none");
+  const wide = runTool("zstd", ["-qc", "--ultra", "-22", "--long=27"], Buffer.alloc(3 * mebibyte, "abcdefgh"));
+  expect(await flawOf(collect("zst", inChunks(wide), little))).toBe("bad-compression");
+});
+
+test.each(["none", ...formats] as const)("what the content of %s throws comes out untouched", async (format) => {
+  const whole = await compressed(format, noise);
+  const lost = new Error("the grid is away");
+  for (const before of [0, 10, 100_000]) {
+    const content = (async function* () {
+      yield* inChunks(whole.subarray(0, before), 1000);
+      throw lost;
+    })();
+    await expect(collect(format, content)).rejects.toBe(lost);
+  }
+});
+
+test.each(["none", ...formats] as const)("a reader of %s who leaves early closes the content", async (format) => {
+  const whole = await compressed(format, noise);
+  let closed = false;
+  const content = (async function* () {
+    try {
+      for (;;) yield* inChunks(whole, 1000);
+    } finally {
+      closed = true;
+    }
+  })();
+  for await (const _chunk of decompress(format, content, limits)) break;
+  await expect.poll(() => closed).toBe(true);
+});
