@@ -14,8 +14,7 @@ import type { PublishingObserver } from "./events.ts";
 import { IndexReader } from "./index-reader.ts";
 import type { PackageCache } from "./package-cache.ts";
 import { PackageShelf } from "./package-shelf.ts";
-import { Repository } from "./repository.ts";
-import { SegmentStore } from "./segment-store.ts";
+import { defaultKeepSeconds, Repository } from "./repository.ts";
 import { StanzaSource } from "./stanza-source.ts";
 import { PublicationStore } from "./store.ts";
 import type { SuiteIdentity } from "./suite-builder.ts";
@@ -47,6 +46,8 @@ export interface RepositorySettings {
   /** No publication gets a Date before this one, seconds since the epoch. */
   readonly notBeforeSeconds?: number;
   readonly concurrentReads?: number;
+  /** How long a publication stays readable after the next one took its place; `defaultKeepSeconds` by default. */
+  readonly keepSeconds?: number;
 }
 
 /** Opens a repository that serves its stored publications at once; `start` makes it look at its tree. */
@@ -63,11 +64,9 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
   });
   const catalog = new Catalog(examiner);
   const store = new PublicationStore(root, name);
-  const segments = new SegmentStore(root);
   const tools = {
     stanzas: new StanzaSource(examiner, algorithms),
     compressor: shared.compressor,
-    segments,
     store,
     signer,
     now,
@@ -79,11 +78,12 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     tree,
     catalog,
     store,
-    indexReader: new IndexReader(segments, shared.indexMemoryBytes),
+    indexReader: new IndexReader(store.segments, shared.indexMemoryBytes),
     packages: new PackageShelf({ pool: store.pool, tree, catalog, cache: shared.cache }),
     builderOf: (suite) => new SuiteBuilder(suite, settings.identityOf(suite), tools),
     observer,
     log,
     now,
+    keepSeconds: settings.keepSeconds ?? defaultKeepSeconds,
   });
 }

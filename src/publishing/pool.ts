@@ -30,7 +30,9 @@ export interface PoolRecord {
 export const timelessSeconds = Date.UTC(2009, 0, 1) / 1000;
 
 /** The directory of an item's files below the repository's root: named by its .deb's or .dsc's digest. */
-export const poolDirectory = (sha256: string): string => `pool/SHA256/${sha256}`;
+export const poolDirectory = (sha256: string): string => `${poolPrefix}${sha256}`;
+
+const poolPrefix = "pool/SHA256/";
 
 const poolPath = /^pool\/SHA256\/([0-9a-f]{64})\/([^/]+)$/;
 
@@ -61,6 +63,18 @@ export class Pool {
     for (const item of items) for (const [key, record] of recordsOf(item)) written = this.#files.put(key, record);
     // Writes are committed in their order, so the last one stands for all.
     await written;
+  }
+
+  /**
+   * Forgets every other file.
+   * @param paths below the repository's root
+   */
+  async keepOnly(paths: ReadonlySet<string>): Promise<void> {
+    let removed: Promise<unknown> = Promise.resolve();
+    for (const key of this.#files.getKeys()) {
+      if (!paths.has(`${poolPrefix}${key}`)) removed = this.#files.remove(key);
+    }
+    await removed;
   }
 }
 

@@ -1,5 +1,4 @@
 // Every byte that a suite serves at one moment, as a manifest of segments. Immutable.
-import type { Suite } from "../base/names.ts";
 import type { IndexDirectory } from "../catalog/layout.ts";
 import type { IndexForm, SegmentSizes } from "../indices/assemble.ts";
 import { indexForms } from "../indices/assemble.ts";
@@ -96,6 +95,3 @@ export function fileByHash(manifest: Manifest, reference: HashReference): Publis
   }
   return undefined;
 }
-
-/** The suite that a manifest is of, and where it is kept. */
-export const manifestKey = (suite: Suite, id: string): string => `${suite}/${id}`;

@@ -41,10 +41,16 @@ export interface RepositoryParts {
   readonly log: Log;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** How long what a publication names stays readable after the next one took its place. */
+  readonly keepSeconds: number;
 }
 
 /** How often the whole tree is looked at again without being asked, by default. */
 export const defaultPollSeconds = 300;
+/** How long what a publication names stays readable after the next one took its place, by default. */
+export const defaultKeepSeconds = 7 * 24 * 3600;
+/** How often old publications are dropped. */
+const sweepSeconds = 3600;
 
 export class Repository implements ServedRepository {
   readonly name: RepositoryName;
@@ -54,6 +60,7 @@ export class Repository implements ServedRepository {
   readonly #queue: RefreshQueue<readonly SuiteOutcome[]>;
   readonly #stopping = new AbortController();
   #poll: NodeJS.Timeout | undefined;
+  #sweepAtMs = 0;
   #lookedAt = false;
   #lastError: string | undefined;
 
@@ -70,7 +77,7 @@ export class Repository implements ServedRepository {
         open: (suite) => this.#suites.get(suite) ?? this.#openSuite(suite, undefined),
         close: async (suite) => {
           this.#suites.delete(suite);
-          await parts.store.withdraw(suite);
+          await parts.store.withdraw(suite, parts.now());
         },
         names: () => this.#suites.keys(),
       },
@@ -142,6 +149,7 @@ export class Repository implements ServedRepository {
       const failed = outcomes.find(({ failure }) => failure !== undefined);
       this.#lastError = failed === undefined ? undefined : messageOf(failed.failure);
       if (failed === undefined) this.#lookedAt = true;
+      await this.#sweep();
       return outcomes;
     } catch (thrown) {
       this.#lastError = messageOf(thrown);
@@ -151,6 +159,15 @@ export class Repository implements ServedRepository {
       }
       throw thrown;
     }
+  }
+
+  /** Between two refreshes, so that nothing is being built. */
+  async #sweep(): Promise<void> {
+    const { store, now, keepSeconds, log } = this.#parts;
+    if (now() < this.#sweepAtMs) return;
+    this.#sweepAtMs = now() + sweepSeconds * 1000;
+    const dropped = await store.sweep(now() - keepSeconds * 1000);
+    if (dropped > 0) log.info({ repository: this.name, dropped }, "dropped old publications");
   }
 
   #findPublished(path: string): Resource | undefined {

@@ -1,8 +1,11 @@
 // Rendered and compressed segments on disk, by content: each is made once, whatever number of publications share it.
+import { setImmediate } from "node:timers/promises";
 import type { Database, RootDatabase } from "lmdb";
 import { RepoError } from "../base/errors.ts";
+import type { RepositoryName } from "../base/names.ts";
 import type { IndexForm, SegmentSizes } from "../indices/assemble.ts";
 import type { CompressedSegment } from "../indices/compress.ts";
+import { referencesOf } from "../indices/references.ts";
 
 /** A segment that a publication names is not on disk: the state directory was tampered with. */
 export class SegmentMissing extends RepoError {
@@ -16,9 +19,9 @@ export class SegmentStore {
   readonly #sizes: Database<SegmentSizes, string>;
   readonly #bytes: Database<Buffer, string>;
 
-  constructor(root: RootDatabase) {
-    this.#sizes = root.openDB({ name: "segment-sizes" });
-    this.#bytes = root.openDB({ name: "segments", encoding: "binary" });
+  constructor(root: RootDatabase, repository: RepositoryName) {
+    this.#sizes = root.openDB({ name: `${repository}/segment-sizes` });
+    this.#bytes = root.openDB({ name: `${repository}/segments`, encoding: "binary" });
   }
 
   /** @returns undefined for a segment that was never made here */
@@ -49,6 +52,30 @@ export class SegmentStore {
     });
     return sizes;
   }
+
+  /** The files that these segments' stanzas point to, relative to the repository's root. */
+  async references(ids: Iterable<string>): Promise<Set<string>> {
+    const found = new Set<string>();
+    for (const id of ids) {
+      for (const path of referencesOf(Buffer.from(this.read(id, "plain")).toString())) found.add(path);
+      // Reading a large repository's stanzas takes a while, and requests must not wait for its end.
+      await setImmediate();
+    }
+    return found;
+  }
+
+  /** Drops every other segment. */
+  async keepOnly(ids: ReadonlySet<string>): Promise<void> {
+    for (const id of this.#sizes.getKeys()) {
+      if (ids.has(id)) continue;
+      await this.#bytes.transaction(() => {
+        this.#sizes.remove(id);
+        for (const form of segmentForms) this.#bytes.remove(`${id}/${form}`);
+      });
+    }
+  }
 }
+
+const segmentForms: readonly IndexForm[] = ["plain", "gz", "xz"];
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,11 +1,22 @@
-// Publications on disk: segments by content, manifests by suite and id, and one pointer per suite to the current one.
+// Publications on disk: manifests by suite and id, and one pointer per suite to the current one.
+import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import { parseSuite } from "../base/names.ts";
+import type { SegmentSizes } from "../indices/assemble.ts";
 import type { PoolRecord } from "./pool.ts";
 import { Pool } from "./pool.ts";
-import type { HashReference, Manifest, PublishedFile } from "./publication.ts";
-import { fileByHash, manifestKey } from "./publication.ts";
+import type { HashReference, Manifest, PublishedFile, PublishedIndex } from "./publication.ts";
+import { fileByHash } from "./publication.ts";
+import { SegmentStore } from "./segment-store.ts";
+
+/** A manifest whose lists of segments stand elsewhere, in runs that publications share. */
+type StoredManifest = Omit<Manifest, "indices"> & {
+  readonly indices: readonly (Omit<PublishedIndex, "segments"> & { readonly runs: readonly string[] })[];
+};
+
+/** How many segments a run lists: a change at the end of an index writes one new run. */
+const segmentsPerRun = 32;
 
 /**
  * The publications of one repository. A publication's pointer is set in the same transaction as its manifest and only
@@ -13,36 +24,47 @@ import { fileByHash, manifestKey } from "./publication.ts";
  */
 export class PublicationStore {
   readonly pool: Pool;
-  readonly #manifests: Database<Manifest, string>;
+  readonly segments: SegmentStore;
+  readonly #manifests: Database<StoredManifest, string>;
+  readonly #runs: Database<readonly SegmentSizes[], string>;
   readonly #current: Database<string, string>;
   readonly #dates: Database<number, string>;
+  readonly #supersededMs: Database<number, string>;
   readonly #hashes: Database<string, string>;
 
   /** @param root the state directory's database */
   constructor(root: RootDatabase, name: RepositoryName) {
     this.#manifests = root.openDB({ name: `${name}/publications` });
+    this.#runs = root.openDB({ name: `${name}/runs` });
     this.#current = root.openDB({ name: `${name}/current` });
     this.#dates = root.openDB({ name: `${name}/dates` });
+    this.#supersededMs = root.openDB({ name: `${name}/superseded` });
     this.#hashes = root.openDB({ name: `${name}/by-hash` });
+    this.segments = new SegmentStore(root, name);
     this.pool = new Pool(root.openDB<PoolRecord, string>({ name: `${name}/pool` }));
   }
 
   /** The current publication of every suite. */
   *current(): Iterable<Manifest> {
     for (const { key, value } of this.#current.getRange()) {
-      const manifest = this.#manifests.get(manifestKey(parseSuite(key), value));
+      const manifest = this.#read(manifestKey(parseSuite(key), value));
       if (manifest !== undefined) yield manifest;
     }
   }
 
-  /** Keeps a publication and makes it its suite's current one. Its segments and packages must be stored already. */
-  async publish(manifest: Manifest): Promise<void> {
-    const { suite, id } = manifest;
+  /**
+   * Keeps a publication and makes it its suite's current one. Its segments and packages must be stored already.
+   * @param nowMs when the one before it is superseded
+   */
+  async publish(manifest: Manifest, nowMs: number): Promise<void> {
+    const { suite, id, indices, ...rest } = manifest;
     await this.#manifests.transaction(() => {
-      this.#manifests.put(manifestKey(suite, id), manifest);
-      for (const { directory, forms } of manifest.indices) {
+      const listed = indices.map(({ segments, ...index }) => ({ ...index, runs: this.#putRuns(segments) }));
+      this.#manifests.put(manifestKey(suite, id), { suite, id, ...rest, indices: listed });
+      for (const { directory, forms } of indices) {
         for (const { sha256 } of Object.values(forms)) this.#hashes.put(hashKey(suite, { directory, sha256 }), id);
       }
+      this.#supersede(suite, nowMs);
       this.#dates.put(suite, manifest.dateSeconds);
       this.#current.put(suite, id);
     });
@@ -53,17 +75,87 @@ export class PublicationStore {
     return this.#dates.get(suite);
   }
 
-  /** Takes a suite out of service. What its publications named by hash stays readable. */
-  async withdraw(suite: Suite): Promise<void> {
-    await this.#current.remove(suite);
+  /** Takes a suite out of service. What its publications named by hash stays readable while they are kept. */
+  async withdraw(suite: Suite, nowMs: number): Promise<void> {
+    await this.#current.transaction(() => {
+      this.#supersede(suite, nowMs);
+      this.#current.remove(suite);
+    });
   }
 
   /** Finds an index by its hash in any publication that is kept. */
   byHash(suite: Suite, reference: HashReference): PublishedFile | undefined {
     const id = this.#hashes.get(hashKey(suite, reference));
-    const manifest = id === undefined ? undefined : this.#manifests.get(manifestKey(suite, id));
+    const manifest = id === undefined ? undefined : this.#read(manifestKey(suite, id));
     return manifest === undefined ? undefined : fileByHash(manifest, reference);
+  }
+
+  /**
+   * Drops the publications that were superseded before a moment, and after them every run, segment and pooled file that
+   * no kept one names. Must not run while a publication is built.
+   * @returns how many publications were dropped
+   */
+  async sweep(supersededBeforeMs: number): Promise<number> {
+    const old = [...this.#supersededMs.getRange()].filter(({ value }) => value < supersededBeforeMs);
+    for (const { key } of old) {
+      const manifest = this.#read(key);
+      for (const { directory, forms } of manifest?.indices ?? []) {
+        for (const { sha256 } of Object.values(forms)) {
+          const hash = hashKey(manifest?.suite ?? "", { directory, sha256 });
+          if (this.#hashes.get(hash) === manifest?.id) void this.#hashes.remove(hash);
+        }
+      }
+      void this.#manifests.remove(key);
+      await this.#supersededMs.remove(key);
+    }
+    if (old.length > 0) await this.#sweepUnnamed();
+    return old.length;
+  }
+
+  async #sweepUnnamed(): Promise<void> {
+    const runs = new Set<string>();
+    for (const { value } of this.#manifests.getRange())
+      for (const index of value.indices) for (const run of index.runs) runs.add(run);
+    const segments = new Set<string>();
+    for (const run of runs) for (const { id } of this.#runs.get(run) ?? []) segments.add(id);
+    const named = await this.segments.references(segments);
+    for (const run of this.#runs.getKeys()) if (!runs.has(run)) await this.#runs.remove(run);
+    await this.segments.keepOnly(segments);
+    await this.pool.keepOnly(named);
+  }
+
+  #supersede(suite: Suite, nowMs: number): void {
+    const before = this.#current.get(suite);
+    if (before !== undefined) this.#supersededMs.put(manifestKey(suite, before), nowMs);
+  }
+
+  #putRuns(segments: readonly SegmentSizes[]): string[] {
+    const runs: string[] = [];
+    for (let at = 0; at < segments.length; at += segmentsPerRun) {
+      const run = segments.slice(at, at + segmentsPerRun);
+      const key = createHash("sha256")
+        .update(run.map(({ id }) => id).join())
+        .digest("base64url");
+      if (!this.#runs.doesExist(key)) this.#runs.put(key, run);
+      runs.push(key);
+    }
+    return runs;
+  }
+
+  #read(key: string): Manifest | undefined {
+    const stored = this.#manifests.get(key);
+    if (stored === undefined) return undefined;
+    const { indices, ...rest } = stored;
+    return {
+      ...rest,
+      indices: indices.map(({ runs, ...index }) => ({
+        ...index,
+        segments: runs.flatMap((run) => this.#runs.get(run) ?? []),
+      })),
+    };
   }
 }
 
-const hashKey = (suite: Suite, { directory, sha256 }: HashReference): string => `${suite}/${directory}/${sha256}`;
+const manifestKey = (suite: Suite, id: string): string => `${suite}/${id}`;
+
+const hashKey = (suite: string, { directory, sha256 }: HashReference): string => `${suite}/${directory}/${sha256}`;

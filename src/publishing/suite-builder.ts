@@ -20,7 +20,6 @@ import type { Signer } from "../signing/signer.ts";
 import { nextDate, waitForDateMs } from "./dates.ts";
 import type { Manifest, PublishedIndex } from "./publication.ts";
 import { everyForm, indexPath, publicationId } from "./publication.ts";
-import type { SegmentStore } from "./segment-store.ts";
 import type { StanzaSource } from "./stanza-source.ts";
 import type { PublicationStore } from "./store.ts";
 import type { SuiteShape } from "./suite.ts";
@@ -38,7 +37,6 @@ export interface SuiteIdentity {
 export interface BuilderTools {
   readonly stanzas: StanzaSource;
   readonly compressor: Compressor;
-  readonly segments: SegmentStore;
   readonly store: PublicationStore;
   readonly signer: Signer;
   readonly now: () => number;
@@ -113,7 +111,7 @@ export class SuiteBuilder {
       const segments = await this.#make(list.segments(), signal);
       const assembled = await assemble(
         segments,
-        (id, form) => this.#tools.segments.read(id, form),
+        (id, form) => this.#tools.store.segments.read(id, form),
         releaseAlgorithms,
         known?.assembled,
         signal,
@@ -139,7 +137,8 @@ export class SuiteBuilder {
   }
 
   async #makeOne(segment: Segment<Item>, signal: AbortSignal): Promise<SegmentSizes> {
-    const { stanzas, compressor, segments: store } = this.#tools;
+    const { stanzas, compressor } = this.#tools;
+    const store = this.#tools.store.segments;
     const key = stanzas.keyOf(segment);
     const known = store.sizesOf(key);
     if (known !== undefined) return known;
@@ -180,7 +179,7 @@ export class SuiteBuilder {
       release,
       ...(await signer.sign(release, dateSeconds)),
     };
-    await store.publish(manifest);
+    await store.publish(manifest, now());
     return manifest;
   }
 

@@ -281,3 +281,39 @@ test("a new architecture's index holds the packages for all architectures that w
   await served.ping("dists/sid/main/binary-riscv64");
   expect(await packageNames(served, "dists/sid/main/binary-riscv64/Packages")).toEqual(["everywhere 1.0-1"]);
 });
+
+test("what a publication named stays readable for a week after the next one, then goes; what is still named stays", async () => {
+  let nowMs = 1_750_000_000_000;
+  const served = new ServedFolder({ now: () => nowMs });
+  const [stays, goes] = [
+    await aDeb({ package: "stays", architecture: "amd64" }),
+    await aDeb({ package: "goes", architecture: "amd64" }),
+  ];
+  const { dsc, files } = aDsc({ source: "stays" });
+  served.put(`${amd64}/stays.deb`, stays);
+  served.put(`${amd64}/goes.deb`, goes);
+  for (const [name, bytes] of files) served.put(`${source}/${name}`, bytes);
+  await served.ping();
+  const before = await served.text(`${amd64}/Packages`);
+  served.remove(`${amd64}/goes.deb`);
+  await served.ping();
+
+  const oldIndex = `${amd64}/by-hash/SHA256/${sha256(before)}`;
+  const oldPackage = async () =>
+    served.repository.find(`pool/SHA256/${sha256(goes)}/goes.deb`, new AbortController().signal);
+  nowMs += 6 * 24 * 3600 * 1000;
+  await served.ping();
+  expect(await served.text(oldIndex)).toBe(before);
+  expect(await oldPackage()).toBeDefined();
+
+  nowMs += 2 * 24 * 3600 * 1000;
+  await served.ping();
+  expect(await served.bytes(oldIndex)).toBeUndefined();
+  expect(await oldPackage()).toBeUndefined();
+  await served.restart();
+  expect(await packageNames(served)).toEqual(["stays 1.0-1"]);
+  expect(await served.bytes(`pool/SHA256/${sha256(stays)}/stays.deb`)).toEqual(stays);
+  for (const [name, bytes] of files) {
+    expect(await served.bytes(`pool/SHA256/${sha256(files.get(dsc) as Buffer)}/${name}`)).toEqual(bytes);
+  }
+});
