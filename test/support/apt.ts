@@ -1,0 +1,171 @@
+// Real apt with a root of its own: it sees one repository, and never touches the machine's own state.
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runTool } from "./debs.ts";
+
+/** Where packages come from. */
+export interface AptSource {
+  /** The repository's root. */
+  readonly url: string;
+  readonly suite: string;
+  readonly components?: readonly string[];
+  /** The armoured public key that the source is signed by. */
+  readonly publicKey: string;
+}
+
+export interface AptRootOptions {
+  /** A source, or the text of a whole deb822 .sources file. */
+  readonly source: AptSource | string;
+  readonly architecture?: string;
+  /** The text of /var/lib/dpkg/status: what counts as installed. */
+  readonly installed?: string;
+  /** Further options, e.g. `{ "Acquire::CompressionTypes::Order": "gz" }`. */
+  readonly options?: { readonly [name: string]: string };
+}
+
+/** What a command said and how it ended. */
+export interface AptRun {
+  readonly exitCode: number;
+  /** Standard output and standard error. */
+  readonly output: string;
+}
+
+/** Beyond this, apt counts as hung, in milliseconds. */
+const aptTimeoutMs = 120_000;
+
+/** apt, apt-get and apt-cache over a private root directory. `close` removes it. */
+export class AptRoot {
+  readonly directory: string;
+  readonly #configuration: string;
+
+  constructor({ source, architecture = "amd64", installed = "", options = {} }: AptRootOptions) {
+    runTool("apt-get", ["--version"], "", "apt");
+    this.directory = mkdtempSync(join(tmpdir(), "apt-root-"));
+    for (const path of [
+      "etc/sources.list.d",
+      "etc/parts",
+      "state/lists/partial",
+      "cache/archives/partial",
+      "log",
+      "got",
+    ]) {
+      mkdirSync(join(this.directory, path), { recursive: true });
+    }
+    writeFileSync(join(this.directory, "status"), installed);
+    writeFileSync(join(this.directory, "etc/sources.list.d/it.sources"), sourceText(source));
+    this.#configuration = join(this.directory, "apt.conf");
+    const settings = {
+      Dir: this.directory,
+      "Dir::State": "state",
+      "Dir::State::status": join(this.directory, "status"),
+      "Dir::Cache": "cache",
+      "Dir::Etc": "etc",
+      "Dir::Etc::parts": "parts",
+      "Dir::Log": "log",
+      "APT::Architecture": architecture,
+      "APT::Architectures": architecture,
+      "APT::Sandbox::User": "root",
+      "APT::Get::Assume-Yes": "true",
+      "Acquire::Languages": "none",
+      "Acquire::http::Proxy": "DIRECT",
+      ...options,
+    };
+    const lines = Object.entries(settings).map(([name, value]) => `${name} "${value}";\n`);
+    writeFileSync(this.#configuration, lines.join(""));
+  }
+
+  close(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** Runs one command of apt's in the directory `got`, whatever its exit code. */
+  run(command: "apt" | "apt-get" | "apt-cache", ...args: readonly string[]): Promise<AptRun> {
+    const env = { PATH: process.env.PATH, LC_ALL: "C.UTF-8", APT_CONFIG: this.#configuration };
+    return new Promise((resolve, reject) => {
+      const options = { env, cwd: join(this.directory, "got"), timeout: aptTimeoutMs, maxBuffer: 2 ** 26 };
+      execFile(command, args, options, (error, stdout, stderr) => {
+        if (error !== null && typeof error.code !== "number")
+          reject(new Error(`${command} did not run`, { cause: error }));
+        else resolve({ exitCode: Number(error?.code ?? 0), output: stdout + stderr });
+      });
+    });
+  }
+
+  /** @throws Error with all that apt said, also when it only warned */
+  async update(): Promise<string> {
+    return await this.#succeed("apt-get", "update", "--error-on=any");
+  }
+
+  /** @returns all that apt said, of an update that must fail @throws Error if it succeeds */
+  async failToUpdate(): Promise<string> {
+    const { exitCode, output } = await this.run("apt-get", "update", "--error-on=any");
+    if (exitCode === 0) throw new Error(`apt-get update should have failed:\n${output}`);
+    return output;
+  }
+
+  /** Fetches a package and gives its bytes. */
+  async download(name: string): Promise<Buffer> {
+    await this.#succeed("apt-get", "download", name);
+    const [packageName = ""] = name.split(/[=/:]/);
+    return this.#newest("got", (file) => file.startsWith(`${packageName}_`) && file.endsWith(".deb"));
+  }
+
+  /** `apt-get install --download-only`: the names of the files in apt's archive. */
+  async installDownloadOnly(...names: readonly string[]): Promise<readonly string[]> {
+    await this.#succeed("apt-get", "install", "--download-only", ...names);
+    return readdirSync(join(this.directory, "cache/archives")).filter((file) => file.endsWith(".deb"));
+  }
+
+  /** `apt-get source --download-only`: the fetched files by name. */
+  async source(name: string): Promise<ReadonlyMap<string, Buffer>> {
+    await this.#succeed("apt-get", "source", "--download-only", name);
+    const [sourceName = ""] = name.split(/[=/]/);
+    const files = readdirSync(join(this.directory, "got")).filter((file) => file.startsWith(`${sourceName}_`));
+    return new Map(files.map((file) => [file, readFileSync(join(this.directory, "got", file))]));
+  }
+
+  /** `apt-cache policy NAME`. */
+  async policy(name: string): Promise<string> {
+    return await this.#succeed("apt-cache", "policy", name);
+  }
+
+  /** The version that apt would install, undefined if none. */
+  async candidate(name: string): Promise<string | undefined> {
+    const version = /^ {2}Candidate: (.+)$/m.exec(await this.policy(name))?.[1];
+    return version === "(none)" ? undefined : version;
+  }
+
+  /** The names of all packages that apt knows, sorted. */
+  async packageNames(): Promise<readonly string[]> {
+    const names = (await this.#succeed("apt-cache", "pkgnames")).split("\n");
+    return names.filter((name) => name !== "").toSorted();
+  }
+
+  async #succeed(command: "apt-get" | "apt-cache", ...args: readonly string[]): Promise<string> {
+    const { exitCode, output } = await this.run(command, ...args);
+    if (exitCode !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${exitCode}:\n${output}`);
+    return output;
+  }
+
+  #newest(directory: string, wanted: (file: string) => boolean): Buffer {
+    const file = readdirSync(join(this.directory, directory)).filter(wanted).toSorted().at(-1);
+    if (file === undefined) throw new Error(`apt fetched nothing into ${directory}`);
+    return readFileSync(join(this.directory, directory, file));
+  }
+}
+
+function sourceText(source: AptSource | string): string {
+  if (typeof source === "string") return source;
+  const key = source.publicKey.trimEnd().split("\n");
+  return [
+    "Types: deb deb-src",
+    `URIs: ${source.url}`,
+    `Suites: ${source.suite}`,
+    `Components: ${(source.components ?? ["main"]).join(" ")}`,
+    "Signed-By:",
+    ...key.map((line) => ` ${line === "" ? "." : line}`),
+    "",
+  ].join("\n");
+}
