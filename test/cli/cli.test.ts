@@ -1,0 +1,126 @@
+// The command line as people meet it: what it serves, what it says when something is wrong, and how it ends.
+import { readFileSync } from "node:fs";
+import { mkdir, mkdtemp, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { CommandLine } from "../support/command-line.ts";
+
+const temporary = (): Promise<string> => mkdtemp(join(tmpdir(), "cli-"));
+
+async function aFolder(): Promise<string> {
+  const folder = await temporary();
+  await mkdir(join(folder, "dists/sid/main/binary-amd64"), { recursive: true });
+  return folder;
+}
+
+/** A server of a folder, on a port of its own; killed when the test is over. */
+async function aServer(state: string, ...flags: readonly string[]): Promise<{ server: CommandLine; url: string }> {
+  const folder = await aFolder();
+  const args = ["serve", "--folder", folder, "--listen", "127.0.0.1:0", "--state", state, ...flags];
+  const server = new CommandLine(args);
+  onTestFinished(() => void server.child.kill("SIGKILL"));
+  return { server, url: await server.says(/"url":"(http:[^"]+)\/debian\/"/) };
+}
+
+test("a folder is served by flags alone, and SIGTERM ends the server with 0", async () => {
+  const { server, url } = await aServer(await temporary());
+  const key = await (await fetch(`${url}/debian/key.asc`)).text();
+  expect(key).toMatch(/^-----BEGIN PGP PUBLIC KEY BLOCK-----/);
+  expect(await server.stop("SIGTERM")).toBe(0);
+});
+
+test("Ctrl-C ends it with 0 too", async () => {
+  const { server } = await aServer(await temporary());
+  expect(await server.stop("SIGINT")).toBe(0);
+});
+
+test("the key and the ping token are made once, kept for their owner alone, and never shown", async () => {
+  const state = await temporary();
+  const first = await aServer(state);
+  const keyBefore = await (await fetch(`${first.url}/debian/key.asc`)).text();
+  const tokenFile = await first.server.says(/"file":"([^"]*ping-token)"/);
+  const token = readFileSync(tokenFile, "utf8").trim();
+  expect(token.length).toBeGreaterThanOrEqual(32);
+  for (const file of [tokenFile, join(state, "repositories/debian/signing-key.asc")]) {
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+  }
+  const ping = (bearer: string): Promise<Response> =>
+    fetch(`${first.url}/-/ping/debian`, { method: "POST", headers: { Authorization: `Bearer ${bearer}` } });
+  expect((await ping(token)).status).toBe(202);
+  expect((await ping(`${token}x`)).status).toBe(401);
+  await first.server.stop();
+  const second = await aServer(state);
+  expect(await (await fetch(`${second.url}/debian/key.asc`)).text()).toBe(keyBefore);
+  expect(first.server.output + second.server.output).not.toContain(token);
+  expect(first.server.output + second.server.output).not.toContain("PRIVATE KEY");
+});
+
+test("a ping token can come from a file or from the environment", async () => {
+  const directory = await temporary();
+  await writeFile(join(directory, "token"), "one-from-a-file-of-mine\n", { mode: 0o600 });
+  const { url } = await aServer(join(directory, "state"), "--ping-token-file", join(directory, "token"));
+  const headers = { Authorization: "Bearer one-from-a-file-of-mine" };
+  expect((await fetch(`${url}/-/ping/debian`, { method: "POST", headers })).status).toBe(202);
+});
+
+test("metrics, health and readiness are there", async () => {
+  const { url } = await aServer(await temporary());
+  expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  await expect.poll(async () => (await fetch(`${url}/readyz`)).status, { timeout: 10_000 }).toBe(200);
+  expect(await (await fetch(`${url}/metrics`)).text()).toContain("# TYPE ");
+});
+
+test("every mistake of a configuration is one line with its place, and the exit code is 2", async () => {
+  const directory = await temporary();
+  await writeFile(join(directory, "c.toml"), '[[repository]]\nname = "-"\nfolder = "none"\ncolour = "red"\n');
+  const command = new CommandLine(["serve", "--config", join(directory, "c.toml")]);
+  expect(await command.ends()).toBe(2);
+  expect(command.output.trim().split("\n").sort()).toEqual([
+    expect.stringMatching(/^tahoe-apt: repository\[0\]\.colour: /),
+    expect.stringMatching(/^tahoe-apt: repository\[0\]\.folder: /),
+    expect.stringMatching(/^tahoe-apt: repository\[0\]\.name: /),
+  ]);
+});
+
+test.each([
+  [["serve", "--colour", "red"], /--colour/],
+  [["serve"], /--webapi: is missing/],
+  [["serve", "--readcap", "URI:DIR2-RO:x"], /unknown option/],
+  [["sevre"], /Did you mean serve/],
+])("%j is a mistake of usage: exit code 2, and no stack trace", async (args, says) => {
+  const command = new CommandLine(args, { env: { TAHOE_APT_READCAP: "" } });
+  expect(await command.ends()).toBe(2);
+  expect(command.output).toMatch(says);
+  expect(command.output).not.toMatch(/\n {4}at /);
+});
+
+test("an address that is in use is said in one line, and the exit code is 1", async () => {
+  const other = createServer().listen(0, "127.0.0.1");
+  onTestFinished(() => void other.close());
+  await expect.poll(() => other.listening).toBe(true);
+  const address = other.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const flags = ["--folder", await aFolder(), "--state", await temporary(), "--listen", `127.0.0.1:${port}`];
+  const command = new CommandLine(["serve", ...flags]);
+  expect(await command.ends()).toBe(1);
+  expect(command.output).toContain(`tahoe-apt: cannot listen on 127.0.0.1:${port}`);
+  expect(command.output).not.toMatch(/\n {4}at /);
+});
+
+test.each([
+  [["--help"], ["serve", "start", "demo", "Examples:"]],
+  [
+    ["serve", "--help"],
+    ["TAHOE_APT_READCAP", "TAHOE_APT_PING_TOKEN", "Exit codes:", "[[repository]]", "--listen"],
+  ],
+  [
+    ["start", "--help"],
+    ["--folder", "--show-caps"],
+  ],
+])("%j tells what one needs to know, and ends with 0", async (args, words) => {
+  const command = new CommandLine(args);
+  expect(await command.ends()).toBe(0);
+  for (const word of words) expect(command.output).toContain(word);
+});

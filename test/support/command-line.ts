@@ -1,0 +1,60 @@
+// The built command line as a child process: what it prints, until it ends or is told to.
+import type { ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { projectRoot } from "./project-files.ts";
+
+const pollMs = 50;
+const defaultPatienceMs = 20_000;
+
+export interface CommandOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** One run of `node dist/cli.js`. */
+export class CommandLine {
+  readonly child: ChildProcess;
+  /** What it printed so far, both streams together. */
+  output = "";
+  readonly #ended: Promise<number | null>;
+
+  constructor(args: readonly string[], { cwd = projectRoot, env = {} }: CommandOptions = {}) {
+    this.child = spawn(process.execPath, [join(projectRoot, "dist/cli.js"), ...args], {
+      cwd,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream?.on("data", (chunk: Buffer) => {
+        this.output += chunk.toString();
+      });
+    }
+    this.#ended = once(this.child, "close").then(([code]) => code as number | null);
+  }
+
+  /** What `pattern` captures first in the output, as soon as it is there. @throws when the command ends or takes too long */
+  async says(pattern: RegExp, patienceMs = defaultPatienceMs): Promise<string> {
+    const deadline = Date.now() + patienceMs;
+    for (;;) {
+      const match = pattern.exec(this.output);
+      if (match) return match[1] ?? match[0];
+      if (this.child.exitCode !== null || Date.now() > deadline) {
+        throw new Error(`the command did not say ${pattern}, but:\n${this.output}`);
+      }
+      await sleep(pollMs);
+    }
+  }
+
+  /** The exit code, once it has ended. */
+  ends(): Promise<number | null> {
+    return this.#ended;
+  }
+
+  stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
+    this.child.kill(signal);
+    return this.#ended;
+  }
+}
