@@ -1,0 +1,88 @@
+// The real server as a process of its own, as an operator runs it.
+import type { ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+import fetch from "node-fetch";
+
+const program = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
+const startTimeoutMs = 60_000;
+const pollMs = 20;
+
+export interface ServerOptions {
+  /** Arguments of `tahoe-apt serve` but for --listen. */
+  readonly flags: readonly string[];
+  readonly env?: { readonly [name: string]: string };
+  /** The port of an earlier run, to stand in for it. */
+  readonly port?: number;
+}
+
+/** A port of loopback that nobody listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+export class ServerUnderTest {
+  readonly url: string;
+  readonly port: number;
+  readonly #child: ChildProcess;
+  #output = "";
+
+  private constructor(child: ChildProcess, port: number) {
+    this.#child = child;
+    this.port = port;
+    this.url = `http://127.0.0.1:${port}`;
+    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => (this.#output += String(chunk)));
+  }
+
+  /** Resolves when it answers at all; `ready` tells when it can serve. */
+  static async start({ flags, env = {}, port }: ServerOptions): Promise<ServerUnderTest> {
+    const own = port ?? (await freePort());
+    const args = [program, "serve", ...flags, "--listen", `127.0.0.1:${own}`];
+    const child = spawn(process.execPath, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { PATH: process.env.PATH, ...env },
+    });
+    const server = new ServerUnderTest(child, own);
+    await server.#until("/healthz");
+    return server;
+  }
+
+  /** Resolves when every repository has something to serve. */
+  async ready(): Promise<void> {
+    await this.#until("/readyz");
+  }
+
+  /** All that it has logged. */
+  get output(): string {
+    return this.#output;
+  }
+
+  /** Ends it, and waits; gives its exit code or the signal's name. */
+  async end(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<number | string | null> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const exited = new Promise((resolve) => this.#child.once("exit", resolve));
+      this.#child.kill(signal);
+      await exited;
+    }
+    return this.#child.exitCode ?? this.#child.signalCode;
+  }
+
+  async #until(path: string): Promise<void> {
+    for (const begunMs = Date.now(); Date.now() - begunMs < startTimeoutMs; ) {
+      if (this.#child.exitCode !== null) break;
+      const status = await fetch(this.url + path).then(
+        (reply) => reply.status,
+        () => 0,
+      );
+      if (status === 200) return;
+      await new Promise((resolve) => setTimeout(resolve, pollMs));
+    }
+    throw new Error(`the server did not come to answer ${path}:\n${this.#output}`);
+  }
+}
