@@ -21,15 +21,15 @@ export interface Compressor {
   close(): Promise<void>;
 }
 
-/** How long an idle thread is kept, in milliseconds. */
+/** How long an idle thread beyond the first is kept, in milliseconds. */
 const idleThreadMs = 10_000;
 
-/** @param threads at most so many run; none before the first segment comes */
+/** @param threads at most so many run, and one always: starting it would cost a single upload more than its segment */
 export function createCompressor({ threads }: { readonly threads: number }): Compressor {
   const pool = new Tinypool({
     filename: workerUrl().href,
     name: "compressSegment",
-    minThreads: 0,
+    minThreads: 1,
     maxThreads: threads,
     idleTimeout: idleThreadMs,
   });

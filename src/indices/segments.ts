@@ -25,13 +25,14 @@ export interface Cut {
 }
 
 /**
- * About 16 and 256 items, which costs little in the middle and almost nothing at the end. Beginning to look for an end
- * only after `least` items keeps lengths close to their mean; and as lengths count from the last end, a change shifts
- * no other end than by chance the next few.
+ * About 16 and 256 items. Beginning to look for an end only after `least` items keeps lengths close to their mean, and
+ * as lengths count from the last end, a change moves no other end, but for a chance of the next one or two.
+ * Of 60,000 real stanzas (50 MB), twice as large segments would make the .xz 2 % smaller and a change in the middle twice
+ * as slow.
  */
-export const defaultCut: Cut = {
+const defaultCut: Cut = {
   small: { least: 8, oneIn: 8, most: 64 },
-  large: { least: 128, oneIn: 128, most: 1024 },
+  large: { least: 192, oneIn: 64, most: 512 },
 };
 
 /** Items to take out and to put in. An added item takes the place of one with the same time and path. */

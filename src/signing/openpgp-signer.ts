@@ -21,7 +21,7 @@ export class UnfitKey extends RepoError {
 }
 
 /** The shortest RSA key, in bits: gpgv still takes 2048 with a complaint, and newer apts no longer will. */
-export const minRsaBits = 3072;
+const minRsaBits = 3072;
 /** What we make ourselves: old verifiers know RSA alone, and this length lasts. */
 const newRsaBits = 4096;
 

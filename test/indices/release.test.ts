@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { parseStanza } from "../../src/debian/deb822.ts";
 import { fieldOf } from "../../src/debian/stanza.ts";
 import type { Release } from "../../src/indices/release.ts";
-import { renderRelease } from "../../src/indices/release.ts";
+import { maxReleaseBytes, renderRelease } from "../../src/indices/release.ts";
 
 const release: Release = {
   origin: "Example",
@@ -86,6 +86,6 @@ test("a Release that apt would refuse is not made", () => {
     sizeBytes: 0,
     digests: { sha256: "a".repeat(64) },
   }));
-  expect(renderRelease({ ...release, files }).length).toBeLessThan(10_000_000);
+  expect(renderRelease({ ...release, files }).length).toBeLessThan(maxReleaseBytes);
   expect(() => renderRelease({ ...release, files: [...files, ...files] })).toThrow("beyond");
 });

@@ -94,11 +94,11 @@ test("an append, a replacement, a removal and an insertion each change hardly mo
   expect(most).toBeLessThan(20);
 });
 
-test("large segments hold about 256 items, and none holds more than 1024", () => {
+test("large segments hold about 256 items, and none holds more than 512", () => {
   const sizes = SegmentedList.build(manyItems(60_000))
     .segments()
     .map((segment) => segment.items.length);
-  expect(Math.max(...sizes)).toBeLessThanOrEqual(1024);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(512);
   expect(60_000 / sizes.length).toBeGreaterThan(200);
   expect(60_000 / sizes.length).toBeLessThan(300);
 });
@@ -111,7 +111,7 @@ test("a run of items that never say end is still cut", () => {
   const sizes = SegmentedList.build(endless)
     .segments()
     .map((segment) => segment.items.length);
-  expect(Math.max(...sizes)).toBe(1024);
+  expect(Math.max(...sizes)).toBe(512);
 });
 
 test("one change in 60,000 items takes about a millisecond", () => {

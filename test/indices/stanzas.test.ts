@@ -57,8 +57,13 @@ function place(files: { readonly [path: string]: string | Uint8Array }): string 
   return root;
 }
 
+function runIn(directory: string, command: string, args: readonly string[], debianPackage: string): Buffer {
+  runTool(command, ["--version"], "", debianPackage);
+  return execFileSync(command, args, { cwd: directory, stdio: ["ignore", "pipe", "ignore"] });
+}
+
 const ftparchive = (kind: "packages" | "sources", root: string): readonly Stanza[] =>
-  stanzasOf(execFileSync("apt-ftparchive", [kind, "pool"], { cwd: root, stdio: ["ignore", "pipe", "ignore"] }));
+  stanzasOf(runIn(root, "apt-ftparchive", [kind, "pool"], "apt-utils"));
 
 async function expectAsFtparchive(root: string): Promise<void> {
   const wanted = ftparchive("packages", root);
@@ -197,7 +202,7 @@ test("a source package that dpkg-source made has the stanza that apt-ftparchive 
       "hello (1.0) sid; urgency=low\n\n  * x\n\n -- A <a@b.c>  Thu, 01 Jan 2026 00:00:00 +0000\n",
     "pool/hello-1.0/debian/source/format": "3.0 (native)\n",
   });
-  execFileSync("dpkg-source", ["--build", "hello-1.0"], { cwd: join(root, "pool"), stdio: "ignore" });
+  runIn(join(root, "pool"), "dpkg-source", ["--build", "hello-1.0"], "dpkg-dev");
   rmSync(join(root, "pool/hello-1.0"), { recursive: true });
   await expectSourcesAsFtparchive(root);
 });

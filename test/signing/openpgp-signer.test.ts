@@ -6,7 +6,7 @@ import type { KeyOptions } from "openpgp";
 import { generateKey, readKey } from "openpgp";
 import { afterAll, expect, test } from "vitest";
 import { Secret } from "../../src/base/secret.ts";
-import { openpgpSigner } from "../../src/signing/openpgp-signer.ts";
+import { openpgpSigner, UnfitKey } from "../../src/signing/openpgp-signer.ts";
 import { runTool } from "../support/debs.ts";
 import { aSigner, aSigningKey, keyMadeAtSeconds } from "../support/signing-key.ts";
 
@@ -155,7 +155,9 @@ test("keys that APT would refuse are refused before anything is signed, with adv
     ["no armoured OpenPGP private key", aSigner().then((signer) => new Secret(signer.publicKey))],
   ];
   for (const [why, key] of refused) {
-    await expect(openpgpSigner(await key, options), why).rejects.toThrow(why);
+    const refusal = openpgpSigner(await key, options);
+    await expect(refusal, why).rejects.toThrow(why);
+    await expect(refusal, why).rejects.toThrow(UnfitKey);
   }
 });
 
