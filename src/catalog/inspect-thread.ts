@@ -8,8 +8,8 @@ import type { Inspection, PackageKind } from "./inspection.ts";
 /** How many bytes of one file may be on their way to a worker. */
 const maxBytesUnderWay = 2 ** 20;
 
-/** A worker's heap, in MiB: beyond it the worker ends, not the server. */
-const maxHeapMebibytes = 256;
+/** A worker's heap if not configured, in MiB: beyond it the worker ends, not the server. */
+export const defaultMaxHeapMebibytes = 256;
 
 /** The worker ended while it inspected several files, or for another reason than the file's. Trying again may help. */
 export class InspectorFailed extends RepoError {
@@ -38,11 +38,13 @@ const workerUrl = new URL(
 export class InspectThread {
   readonly #worker: Worker;
   readonly #jobs = new Map<number, Job>();
+  readonly #maxHeapMebibytes: number;
   readonly #onEnd: () => void;
   #nextId = 0;
 
   /** @param onEnd called once, when the worker is no more, before its files fail */
-  constructor(options: InspectOptions, onEnd: () => void) {
+  constructor(options: InspectOptions, maxHeapMebibytes: number, onEnd: () => void) {
+    this.#maxHeapMebibytes = maxHeapMebibytes;
     this.#onEnd = onEnd;
     // An empty environment, because what reads hostile bytes needs no secret that stands there.
     this.#worker = new Worker(workerUrl, {
@@ -153,7 +155,7 @@ export class InspectThread {
         job.done({
           kind: "rejected",
           code: "limit",
-          text: `inspecting it takes more than ${maxHeapMebibytes} MiB of memory`,
+          text: `inspecting it takes more than ${this.#maxHeapMebibytes} MiB of memory`,
         });
       } else {
         job.failed(new InspectorFailed(`an inspecting worker has ended: ${cause.message}`, { cause }));

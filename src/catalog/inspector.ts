@@ -4,7 +4,7 @@ import type { LimitFunction } from "p-limit";
 import pLimit from "p-limit";
 import type { InspectOptions } from "./inspect.ts";
 import type { StartedContent } from "./inspect-thread.ts";
-import { InspectorFailed, InspectThread } from "./inspect-thread.ts";
+import { defaultMaxHeapMebibytes, InspectorFailed, InspectThread } from "./inspect-thread.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 
 /** A file up to this size, in bytes, is read first and goes to a worker as one message. */
@@ -17,12 +17,21 @@ const filesPerThread = 4;
 export class Inspector {
   readonly #options: InspectOptions;
   readonly #threadCount: number;
+  readonly #maxHeapMebibytes: number;
   readonly #threads = new Set<InspectThread>();
   readonly #limit: LimitFunction;
   #closed = false;
 
-  /** @param threadCount how many workers; as many as the machine runs in parallel if not given */
-  constructor(options: InspectOptions, threadCount: number = availableParallelism()) {
+  /**
+   * @param threadCount how many workers; as many as the machine runs in parallel if not given
+   * @param maxHeapMebibytes beyond it a worker ends, and with it the inspection that it makes
+   */
+  constructor(
+    options: InspectOptions,
+    threadCount = availableParallelism(),
+    maxHeapMebibytes = defaultMaxHeapMebibytes,
+  ) {
+    this.#maxHeapMebibytes = maxHeapMebibytes;
     this.#options = options;
     this.#threadCount = threadCount;
     this.#limit = pLimit(threadCount * filesPerThread);
@@ -58,7 +67,7 @@ export class Inspector {
     const threads = [...this.#threads].sort((a, b) => a.busy - b.busy);
     const [idlest] = threads;
     if (idlest !== undefined && (idlest.busy === 0 || threads.length >= this.#threadCount)) return idlest;
-    const thread: InspectThread = new InspectThread(this.#options, () => {
+    const thread: InspectThread = new InspectThread(this.#options, this.#maxHeapMebibytes, () => {
       this.#threads.delete(thread);
       // From now on a worker has one file at a time, so that the next crash shows which file it was.
       if (!this.#closed) this.#limit.concurrency = this.#threadCount;

@@ -1,7 +1,7 @@
 // Undoes the compressions that packages use. Truncated and corrupt input is always an error.
 import { spawn } from "node:child_process";
 import { Duplex } from "node:stream";
-import * as zlib from "node:zlib";
+import { createGunzip, gunzipSync } from "node:zlib";
 import lzma from "lzma-native";
 import { ByteReader } from "./byte-reader.ts";
 import { beyondLimit, Malformed } from "./malformed.ts";
@@ -50,10 +50,11 @@ function decoded(
       return gunzip(content, limits);
     case "xz":
       return through(sliced(content), xzDecoder(limits.maxDecoderBytes), xzError(limits.maxDecoderBytes));
+    // A process, because Node's own zstd (tried in 22.23) takes a truncated frame for a whole one.
     case "zst":
-      return zstd(content, limits.maxDecoderBytes);
+      return throughCommand(content, { command: "zstd", args: ["-dcq", memory(limits)], debianPackage: "zstd" });
+    // A process, because the decoders in JavaScript put out whole blocks without back-pressure.
     case "bz2":
-      // A process, because the decoders in JavaScript put out whole blocks without back-pressure.
       return throughCommand(content, { command: "bzip2", args: ["-dc"], debianPackage: "bzip2" });
     default:
       return compression satisfies never;
@@ -68,7 +69,7 @@ async function* gunzip(content: AsyncIterable<Uint8Array>, limits: Decompression
   try {
     const start = await reader.read(smallGzipBytes);
     if (start.byteLength < smallGzipBytes) yield gunzipWhole(start, limits);
-    else yield* through(startingWith(start, reader), zlib.createGunzip(), corrupt("gzip"));
+    else yield* through(startingWith(start, reader), createGunzip(), corrupt("gzip"));
   } finally {
     await reader.close();
   }
@@ -76,7 +77,7 @@ async function* gunzip(content: AsyncIterable<Uint8Array>, limits: Decompression
 
 function gunzipWhole(bytes: Uint8Array, limits: DecompressionLimits): Uint8Array {
   try {
-    return zlib.gunzipSync(bytes, { maxOutputLength: limits.maxDecompressedBytes });
+    return gunzipSync(bytes, { maxOutputLength: limits.maxDecompressedBytes });
   } catch (thrown) {
     if (thrown instanceof RangeError) throw tooMuch(limits);
     throw corrupt("gzip")(thrown);
@@ -112,20 +113,8 @@ async function* sliced(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
   }
 }
 
-function zstd(content: AsyncIterable<Uint8Array>, maxDecoderBytes: number): AsyncIterable<Uint8Array> {
-  // Newer than the types that we build with: Node has zstd from 22.15 on.
-  const { createZstdDecompress } = zlib as { readonly createZstdDecompress?: (options: object) => Duplex };
-  if (createZstdDecompress !== undefined) {
-    const windowLogMax = Math.floor(Math.log2(maxDecoderBytes));
-    const params = { [zstdWindowLogMax]: Math.min(Math.max(windowLogMax, 10), 31) };
-    return through(content, createZstdDecompress({ params }), corrupt("zstd"));
-  }
-  const memory = `--memory=${Math.max(1, Math.floor(maxDecoderBytes / bytesPerMebibyte))}MB`;
-  return throughCommand(content, { command: "zstd", args: ["-dcq", memory], debianPackage: "zstd" });
-}
-
-/** ZSTD_d_windowLogMax, as zstd.h numbers it. */
-const zstdWindowLogMax = 100;
+const memory = (limits: DecompressionLimits): string =>
+  `--memory=${Math.max(1, Math.floor(limits.maxDecoderBytes / bytesPerMebibyte))}MB`;
 
 interface Command {
   readonly command: string;
@@ -140,16 +129,13 @@ const commandEnvironment = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C" }
 async function* throughCommand(content: AsyncIterable<Uint8Array>, wanted: Command): AsyncGenerator<Uint8Array> {
   const child = spawn(wanted.command, wanted.args, { stdio: ["pipe", "pipe", "ignore"], env: commandEnvironment });
   const ended = new Promise<void>((resolve, reject) => {
-    child.on("error", (cause) =>
-      reject(
-        new Malformed(
-          "unsupported-compression",
-          `this server has no ${wanted.command} to read it with: install the Debian package ${wanted.debianPackage}`,
-          { cause },
-        ),
-      ),
-    );
-    child.on("close", (status) => (status === 0 ? resolve() : reject(corrupt(wanted.command)(undefined))));
+    // What the machine is short of (processes, memory) is no flaw of the package, and stays an error.
+    child.on("error", (cause) => reject("code" in cause && cause.code === "ENOENT" ? missing(wanted, cause) : cause));
+    child.on("close", (status, signal) => {
+      if (signal !== null) reject(new Error(`${wanted.command} was ended by ${signal}`));
+      else if (status === 0) resolve();
+      else reject(corrupt(wanted.command)(undefined));
+    });
   });
   // It is awaited below; until then its failure must not count as unhandled.
   ended.catch(() => undefined);
@@ -169,6 +155,13 @@ async function* throughCommand(content: AsyncIterable<Uint8Array>, wanted: Comma
     child.kill("SIGKILL");
   }
 }
+
+const missing = ({ command, debianPackage }: Command, cause: Error) =>
+  new Malformed(
+    "unsupported-compression",
+    `this server has no ${command} to read it with: install the Debian package ${debianPackage}`,
+    { cause },
+  );
 
 class PipeBroke extends Error {
   constructor(cause: unknown) {

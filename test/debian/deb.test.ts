@@ -169,7 +169,7 @@ test.each<[string, RegExp, Parameters<typeof aDeb>[0]]>([
   ],
   [
     "a control that is a link",
-    /^bad-control: .*two|^bad-control: .*symlink/,
+    /^bad-control: .*symlink/,
     { controlEntries: [{ name: "control", type: "symlink", linkname: "/etc/passwd" }] },
   ],
   ["two controls", /^bad-control: .*two/, { controlEntries: [{ name: ".//control", content: "Package: other\n" }] }],

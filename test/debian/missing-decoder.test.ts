@@ -1,0 +1,24 @@
+// A machine without a decoder says what to install, and keeps that apart from a broken package.
+import { expect, test, vi } from "vitest";
+import { inspectContent } from "../../src/catalog/inspect.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import { aDeb, inChunks } from "../support/debs.ts";
+
+vi.mock("node:child_process", async (importOriginal) => {
+  const real = await importOriginal<typeof import("node:child_process")>();
+  return {
+    ...real,
+    spawn: (...[command, ...more]: Parameters<typeof real.spawn>) => real.spawn(`/missing/${command}`, ...more),
+  };
+});
+
+test("without zstd a .zst package is a rejection that names the Debian package to install", async () => {
+  const deb = await aDeb({ compression: "zst" });
+  const options = { limits: defaultInspectLimits, algorithms: [] };
+  expect(await inspectContent("binary", inChunks(deb), options)).toEqual({
+    kind: "rejected",
+    code: "unsupported-compression",
+    text: "this server has no zstd to read it with: install the Debian package zstd",
+  });
+  expect(await inspectContent("binary", inChunks(await aDeb()), options)).toMatchObject({ kind: "binary" });
+});
