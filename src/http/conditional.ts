@@ -54,7 +54,7 @@ const rfc850Date = /^[A-Z][a-z]+day, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2}
 const asctimeDate = /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$/;
 
 /** Seconds since the epoch; undefined for what is no HTTP date. @see RFC 9110 5.6.7 */
-export function parseHttpDate(text: string): number | undefined {
+function parseHttpDate(text: string): number | undefined {
   const isAsctime = asctimeDate.test(text);
   if (!isAsctime && !imfFixdate.test(text) && !rfc850Date.test(text)) return undefined;
   const milliseconds = Date.parse(isAsctime ? `${text} GMT` : text);

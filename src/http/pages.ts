@@ -6,7 +6,7 @@ import type { ServedRepository } from "../publishing/served.ts";
 import { withoutCaps } from "./problems.ts";
 
 /** More rejected files than these are counted, not shown. */
-export const maxRejectsShown = 200;
+const maxRejectsShown = 200;
 
 const frame = `<!doctype html>
 <html lang="en">

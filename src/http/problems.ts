@@ -27,7 +27,7 @@ type KnownCode = keyof typeof statuses;
 type RefusalCode = Extract<KnownCode, `request/${string}` | `server/${string}`>;
 
 /** When a client should come back after a fault that may pass. @see RFC 9110 10.2.3 */
-export const retryAfterSeconds = 5;
+const retryAfterSeconds = 5;
 
 /** A request that gets no answer of its own kind. The message is for people and goes into the reply. */
 export class RequestRefused extends RepoError {

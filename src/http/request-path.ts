@@ -2,7 +2,7 @@
 import { RequestRefused } from "./problems.ts";
 
 /** The longest request target, in bytes as sent. */
-export const maxTargetBytes = 8 * 1024;
+const maxTargetBytes = 8 * 1024;
 
 /** A request target taken apart. */
 export interface RequestPath {

@@ -10,15 +10,15 @@ import { problemOf, RequestRefused } from "./problems.ts";
 /** Request line and header fields together. */
 export const maxHeaderBytes = 16 * 1024;
 /** From a request's first byte to the end of its header fields. */
-export const headersTimeoutMs = 15_000;
+const headersTimeoutMs = 15_000;
 /** From a request's first byte to its end. */
-export const requestTimeoutMs = 60_000;
+const requestTimeoutMs = 60_000;
 /** A client that takes nothing for so long is cut. */
-export const silentSocketTimeoutMs = 120_000;
+const silentSocketTimeoutMs = 120_000;
 /** Longer than proxies and load balancers commonly keep their own idle connections. */
-export const keepAliveTimeoutMs = 75_000;
+const keepAliveTimeoutMs = 75_000;
 /** More connections than these are refused. */
-export const defaultMaxConnections = 4096;
+const defaultMaxConnections = 4096;
 
 /** The longest time that a timer can be set to: the grace period is kept by `stop` itself. */
 const maxTimerMs = 2 ** 31 - 1;

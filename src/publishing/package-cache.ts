@@ -13,9 +13,9 @@ import type { PromisedContent } from "./verified-stream.ts";
 import { verifiedStream } from "./verified-stream.ts";
 
 /** What the cache may take up on disk by default. */
-export const defaultPackageCacheBytes = 2 * 1024 ** 3;
+const defaultPackageCacheBytes = 2 * 1024 ** 3;
 /** What the most wanted small packages may take up in memory by default. */
-export const defaultPackageMemoryBytes = 32 * 1024 ** 2;
+const defaultPackageMemoryBytes = 32 * 1024 ** 2;
 /** Packages up to this size are read as one buffer when they are in the cache. */
 export const wholeReadBytes = 4 * 1024 ** 2;
 
@@ -80,7 +80,7 @@ export class PackageCache {
     this.#files = new LRUCache({
       maxSize: Math.max(1, this.#maxBytes),
       sizeCalculation: (bytes) => Math.max(1, bytes),
-      dispose: (bytes, name, reason) => {
+      disposeAfter: (bytes, name, reason) => {
         if (reason !== "set") this.#drop(name, bytes);
       },
     });

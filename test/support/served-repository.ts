@@ -22,7 +22,7 @@ export function aResource(bytes: string | Uint8Array, changes: Partial<Resource>
 
 export const anOutcome: PingOutcome = { publications: [], added: [], removed: [], rejected: [] };
 
-export const armoredKey = `-----BEGIN PGP PUBLIC KEY BLOCK-----
+const armoredKey = `-----BEGIN PGP PUBLIC KEY BLOCK-----
 
 mDMEZ
 =abcd

@@ -1,0 +1,142 @@
+// Package caches, sources of packages that count what is asked of them, and readers.
+import { createHash } from "node:crypto";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { silentLog } from "../../src/base/log.ts";
+import type { PackageCacheObserver } from "../../src/publishing/package-cache.ts";
+import { PackageCache } from "../../src/publishing/package-cache.ts";
+import type { PromisedContent } from "../../src/publishing/verified-stream.ts";
+import type { ByteRange } from "../../src/storage/tree.ts";
+
+export const chunkBytes = 64 * 1024;
+const madeDirectories: string[] = [];
+process.on("exit", () => {
+  for (const directory of madeDirectories) rmSync(directory, { recursive: true, force: true });
+});
+export const never = () => new AbortController().signal;
+
+export function aDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "package-cache-"));
+  madeDirectories.push(directory);
+  return directory;
+}
+
+export function someBytes(size: number, seed = 1): Buffer {
+  const bytes = Buffer.alloc(size);
+  for (let at = 0, state = seed; at < size; at += 1) {
+    state = (state * 1103515245 + 12345) % 2147483648;
+    bytes[at] = state >> 16;
+  }
+  return bytes;
+}
+
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+/** A source in memory that counts what is asked of it. */
+export class Source {
+  opened = 0;
+  givenBytes = 0;
+  aborted = 0;
+  mismatches = 0;
+  readonly promised: PromisedContent;
+  constructor(bytes: Buffer, options: { given?: Buffer; failAt?: number; gate?: Promise<void> } = {}) {
+    const given = options.given ?? bytes;
+    this.promised = {
+      sha256: sha256(bytes),
+      sizeBytes: bytes.length,
+      mismatched: () => {
+        this.mismatches += 1;
+      },
+      source: (range, signal) => this.#stream(given, range, signal, options),
+    };
+  }
+  async *#stream(
+    given: Buffer,
+    range: ByteRange,
+    signal: AbortSignal,
+    options: { failAt?: number; gate?: Promise<void> },
+  ) {
+    this.opened += 1;
+    signal.addEventListener("abort", () => {
+      this.aborted += 1;
+    });
+    for (let at = range.start; at < given.length; at += chunkBytes) {
+      if (options.gate !== undefined) await Promise.race([options.gate, aborted(signal)]);
+      await sleep(0);
+      signal.throwIfAborted();
+      if (options.failAt !== undefined && at >= options.failAt) throw new Error("the grid is down");
+      const piece = given.subarray(at, at + chunkBytes);
+      this.givenBytes += piece.length;
+      yield piece;
+    }
+  }
+}
+
+const aborted = (signal: AbortSignal) => new Promise((resolve) => signal.addEventListener("abort", resolve));
+
+class Counts implements PackageCacheObserver {
+  hits = 0;
+  misses = 0;
+  bypasses: string[] = [];
+  heldBytes = 0;
+  mismatches = 0;
+  hit() {
+    this.hits += 1;
+  }
+  miss() {
+    this.misses += 1;
+  }
+  bypassed(reason: string) {
+    this.bypasses.push(reason);
+  }
+  filled() {}
+  evicted() {}
+  mismatched() {
+    this.mismatches += 1;
+  }
+  holds(bytes: number) {
+    this.heldBytes = bytes;
+  }
+}
+
+export function aCache(directory = aDirectory(), options: { maxBytes?: number; maxMemoryBytes?: number } = {}) {
+  const counts = new Counts();
+  const warnings: string[] = [];
+  const log = { ...silentLog, warn: (_context: object, message: string) => void warnings.push(message) };
+  return { counts, warnings, directory, cache: PackageCache.open({ directory, observer: counts, log, ...options }) };
+}
+
+export async function collect(body: Uint8Array | AsyncIterable<Uint8Array>): Promise<Buffer> {
+  if (body instanceof Uint8Array) return Buffer.from(body);
+  const pieces: Uint8Array[] = [];
+  for await (const piece of body) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
+
+export const readAll = async (cache: PackageCache, promised: PromisedContent, range: ByteRange = { start: 0 }) =>
+  collect(await cache.read(promised, range, never()));
+
+/** What arrived before the stream threw, and what it threw. */
+export async function readUntilFailure(body: Uint8Array | AsyncIterable<Uint8Array>) {
+  const pieces: Uint8Array[] = [];
+  try {
+    for await (const piece of body as AsyncIterable<Uint8Array>) pieces.push(piece);
+  } catch (error) {
+    return { error, bytes: Buffer.concat(pieces) };
+  }
+  throw new Error("the stream ended as if all were well");
+}
+
+export async function cached(directory: string, promised: PromisedContent): Promise<string> {
+  const path = join(directory, `${promised.sha256}-${promised.sizeBytes}`);
+  for (let tries = 0; tries < 500; tries += 1) {
+    if (readdirSync(directory).includes(`${promised.sha256}-${promised.sizeBytes}`)) {
+      await sleep(5);
+      return path;
+    }
+    await sleep(5);
+  }
+  throw new Error("the package did not come into the cache");
+}
