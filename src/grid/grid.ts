@@ -5,9 +5,9 @@ import { promises as fs } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import fetch from "node-fetch";
+import { sleep } from "../base/abort.ts";
 import { RepoError } from "../base/errors.ts";
 import type { Secret } from "../base/secret.ts";
-import { sleep } from "../base/sleep.ts";
 import type { Tahoe } from "./install.ts";
 import type { Ports } from "./node-directory.ts";
 import {

@@ -1,4 +1,5 @@
 // A tree that is asked for only so much at once, and not for ever.
+import { onAbort } from "../base/abort.ts";
 import type { TreePath } from "../base/names.ts";
 import { Slots } from "./slots.ts";
 import type { ByteRange, FileRef, Node, Tree } from "./tree.ts";
@@ -31,8 +32,7 @@ export class LimitedTree implements Tree {
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
     const giveBack = await this.#looks.take(signal);
     const late = new AbortController();
-    const passOn = (): void => late.abort(signal.reason);
-    signal.addEventListener("abort", passOn, { once: true });
+    const forget = onAbort(signal, () => late.abort(signal.reason));
     const timer = setTimeout(() => {
       const why = `not listed within ${this.#lookTimeoutMs / 1000} s`;
       late.abort(new StorageUnavailable(path, why, { transient: true }));
@@ -41,7 +41,7 @@ export class LimitedTree implements Tree {
       return await this.#tree.look(path, late.signal);
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener("abort", passOn);
+      forget();
       giveBack();
     }
   }

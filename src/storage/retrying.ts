@@ -1,6 +1,7 @@
 // A tree that tries again what may succeed later, and takes broken streams up where they broke.
+
+import { sleep } from "../base/abort.ts";
 import type { TreePath } from "../base/names.ts";
-import { sleep } from "../base/sleep.ts";
 import type { ByteRange, FileRef, Node, Tree } from "./tree.ts";
 import { StorageUnavailable } from "./tree.ts";
 

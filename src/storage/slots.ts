@@ -1,4 +1,5 @@
 // A fair bound on how much happens at once.
+import { onAbort } from "../base/abort.ts";
 
 /** So many slots; who asks first gets the next free one. */
 export class Slots {
@@ -27,17 +28,16 @@ export class Slots {
   #turn(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const go = (): void => {
-        signal.removeEventListener("abort", giveUp);
+        forget();
         resolve();
       };
-      const giveUp = (): void => {
+      this.#waiting.add(go);
+      const forget = onAbort(signal, () => {
         this.#waiting.delete(go);
         // What the signal gives is passed on as it is, like everywhere else.
         // oxlint-disable-next-line typescript/prefer-promise-reject-errors
         reject(signal.reason);
-      };
-      signal.addEventListener("abort", giveUp, { once: true });
-      this.#waiting.add(go);
+      });
     });
   }
 

@@ -32,7 +32,13 @@ export class WebapiTree implements Tree {
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
     const text = await this.#describe(path, signal);
-    return text === undefined ? undefined : understood(path, () => parseListing(text, this.#limits.maxEntries));
+    const node = text === undefined ? undefined : understood(path, () => parseListing(text, this.#limits.maxEntries));
+    if (path === rootPath && node?.kind !== "directory") {
+      throw new StorageUnavailable(path, "its cap is no directory's, as far as the gateway knows", {
+        transient: false,
+      });
+    }
+    return node;
   }
 
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {

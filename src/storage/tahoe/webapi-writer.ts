@@ -57,7 +57,9 @@ export class WebapiWriter {
     body: Uint8Array | AsyncIterable<Uint8Array>,
     signal: AbortSignal,
   ): Promise<ContentId> {
-    const names = [root.reveal(), ...pathNames(path)];
+    // Tahoe would make the directories by itself, but answers 404 where the last of them has the file's own name.
+    const directory = await this.makeDirectory(root, parentPath(path), signal);
+    const names = [directory.reveal(), lastName(path)];
     return contentId(await this.#ask({ method: "PUT", names, body: bodyOf(body), path }, signal));
   }
 
@@ -76,7 +78,7 @@ export class WebapiWriter {
 
   /** Removes a link; no error if there was none. */
   async unlink(root: WriteCap, path: TreePath, signal: AbortSignal): Promise<void> {
-    const names = [root.reveal(), ...pathNames(parentPath(path)), lastName(path)];
+    const names = [root.reveal(), ...pathNames(path)];
     await this.#ask({ method: "DELETE", names, path }, signal, [200, 404]);
   }
 

@@ -4,6 +4,7 @@ import https from "node:https";
 import type { Socket } from "node:net";
 import type { Duplex, Readable } from "node:stream";
 import fetch from "node-fetch";
+import { onAbort } from "../../base/abort.ts";
 import { RepoError } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { StorageUnavailable } from "../tree.ts";
@@ -88,10 +89,9 @@ export class Webapi {
   async request(asked: WebapiRequest, signal: AbortSignal): Promise<WebapiReply> {
     signal.throwIfAborted();
     const controller = new AbortController();
-    const abort = (): void => controller.abort();
-    signal.addEventListener("abort", abort, { once: true });
+    const forget = onAbort(signal, () => controller.abort());
     const close = (): void => {
-      signal.removeEventListener("abort", abort);
+      forget();
       controller.abort();
     };
     const waitFor = async <T>(promise: Promise<T>, timeoutMs: number): Promise<T> => {
@@ -139,7 +139,7 @@ export class Webapi {
         }
       } finally {
         // Wholly read, its connection serves the next request; otherwise it is cut, which stops the gateway's reading.
-        if (complete) signal.removeEventListener("abort", abort);
+        if (complete) forget();
         else close();
       }
     }

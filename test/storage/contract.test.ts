@@ -1,0 +1,16 @@
+// The folder and every decorator, held to the tree contract.
+import { GatewaysTree } from "../../src/storage/gateways.ts";
+import { defaultTreeLimits, LimitedTree } from "../../src/storage/limited.ts";
+import { defaultRetryPolicy, RetryingTree } from "../../src/storage/retrying.ts";
+import { folderSubject } from "../support/folder-subject.ts";
+import { treeContract } from "../support/tree-contract.ts";
+
+treeContract("a folder", () => folderSubject());
+treeContract("with retries", () => folderSubject((tree) => new RetryingTree(tree, defaultRetryPolicy)));
+treeContract("with limits", () =>
+  folderSubject((tree) => new LimitedTree(tree, { ...defaultTreeLimits, maxLooks: 2, maxOpens: 2 })),
+);
+treeContract("behind gateways", () => folderSubject((tree) => new GatewaysTree([tree, tree])));
+treeContract("with everything", () =>
+  folderSubject((tree) => new RetryingTree(new LimitedTree(new GatewaysTree([tree, tree])))),
+);

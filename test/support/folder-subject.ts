@@ -1,0 +1,37 @@
+// A folder in a temporary place as the subject of the tree contract.
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { FolderTree } from "../../src/storage/folder/folder-tree.ts";
+import type { Tree } from "../../src/storage/tree.ts";
+import type { TreeSubject } from "./tree-contract.ts";
+
+/** @param wrap puts decorators round the folder's tree */
+export async function folderSubject(wrap: (tree: Tree) => Tree = (tree) => tree): Promise<TreeSubject> {
+  const root = await mkdtemp(join(tmpdir(), "tahoe-apt-folder-"));
+  let drawn = 0;
+  const folder = new FolderTree(root);
+  const counted: Tree = {
+    look: (path, signal) => folder.look(path, signal),
+    async *open(file, range, signal) {
+      for await (const chunk of folder.open(file, range, signal)) {
+        drawn += chunk.length;
+        yield chunk;
+      }
+    },
+  };
+  return {
+    tree: wrap(counted),
+    async put(path, bytes) {
+      await mkdir(dirname(join(root, path)), { recursive: true });
+      await writeFile(join(root, path), bytes);
+    },
+    async makeDirectory(path) {
+      await mkdir(join(root, path), { recursive: true });
+    },
+    remove: (path) => rm(join(root, path), { recursive: true }),
+    keepsUnlinked: false,
+    bytesDrawn: () => drawn,
+    end: () => rm(root, { recursive: true, force: true }),
+  };
+}
