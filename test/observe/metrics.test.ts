@@ -14,6 +14,7 @@ import { ask } from "../support/transcript.ts";
 
 const name = parseRepositoryName("debian");
 const sid = parseSuite("sid");
+const promtool = "promtool";
 const cap = "URI:CHK:secretsecret";
 const ref = { path: parseTreePath("dists/secret-name.deb"), content: new ContentId(cap) };
 
@@ -147,7 +148,7 @@ test("promtool finds nothing to say about a real scrape in which everything has 
   expect(scrape).not.toContain("secret");
   for (const line of scrape.split("\n").filter((one) => one !== ""))
     expect(line).toMatch(/^(# (HELP|TYPE) )?tahoe_apt_/);
-  const { error, status, stdout, stderr } = spawnSync("promtool", ["check", "metrics"], { input: scrape });
+  const { error, status, stdout, stderr } = spawnSync(promtool, ["check", "metrics"], { input: scrape });
   if (error !== undefined) throw new Error("this test needs promtool: install Debian's package prometheus");
   expect([status, stdout.toString(), stderr.toString()]).toEqual([0, "", ""]);
 });
