@@ -1,0 +1,109 @@
+// Container images without a container daemon: built and run by buildah on a base image of our own.
+import type { ChildProcess } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, statfs } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { promisify } from "node:util";
+import { demandRoot, demandTool, networkFiles, testCache, trixieRootfs } from "./rootfs.ts";
+
+const run = promisify(execFile);
+const maxOutputBytes = 2 ** 24;
+const overlayFileSystem = 0x794c7630;
+const lastWordsLength = 4_000;
+
+/** How a command ended. */
+export interface Ended {
+  readonly status: number;
+  readonly output: string;
+}
+
+/** Images and containers in a directory of their own. */
+export interface ContainerStore {
+  /** @returns what buildah printed @throws if it fails */
+  buildah(...args: readonly string[]): Promise<string>;
+  /** Builds an image on the base image and tags it. @throws with the build's last words */
+  build(name: string, dockerfile: string, context: string): Promise<void>;
+  /** The command line that runs a command in a container. */
+  inContainer(container: string, options: readonly string[], command: readonly string[]): readonly string[];
+}
+
+export async function containerStore(): Promise<ContainerStore> {
+  demandRoot();
+  demandTool("buildah", "buildah");
+  demandTool("ip", "iproute2");
+  await mkdir(testCache, { recursive: true });
+  // Where the cache lies on an overlay itself (inside a container) there can't be another one on top of it.
+  const driver = (await statfs(testCache)).type === overlayFileSystem ? "vfs" : "overlay";
+  const places = ["--root", join(testCache, "containers"), "--runroot", join(testCache, "containers-run")];
+  const global = [...places, "--storage-driver", driver];
+  const buildah = async (...args: readonly string[]) =>
+    (await run("buildah", [...global, ...args], { maxBuffer: maxOutputBytes })).stdout.trim();
+
+  const rootfs = await trixieRootfs();
+  const base = `localhost/${basename(rootfs)}`;
+  const script = `
+    base=$1 rootfs=$2; shift 2
+    "$@" inspect --type image "$base" >/dev/null 2>&1 && exit
+    container=$("$@" from scratch)
+    cp --archive "$rootfs/." "$("$@" mount "$container")"
+    "$@" umount "$container"
+    "$@" commit --quiet --disable-compression --rm "$container" "$base"`;
+  await run("flock", [`${rootfs}.lock`, "bash", "-euc", script, "bash", base, rootfs, "buildah", ...global]);
+
+  return {
+    buildah,
+    async build(name, dockerfile, context) {
+      const volumes = (await networkFiles()).flatMap(([here, there]) => ["--volume", `${here}:${there}:ro`]);
+      // Only Docker's own format knows health checks.
+      const form = ["--layers", "--isolation", "chroot", "--format", "docker", "--build-arg", `BASE=${base}`];
+      try {
+        await buildah("bud", ...form, ...volumes, "--tag", name, "--file", dockerfile, context);
+      } catch (thrown) {
+        const words = thrown instanceof Error && "stdout" in thrown ? String(thrown.stdout) : "";
+        throw new Error(`the image ${name} can't be built:\n${words.slice(-lastWordsLength)}`, { cause: thrown });
+      }
+    },
+    inContainer: (container, options, command) => [
+      ...["buildah", ...global, "run", "--isolation", "chroot", ...options, container, "--", ...command],
+    ],
+  };
+}
+
+/** A network with nothing but its own loopback interface, and processes of its own: fixed ports collide with nobody's. */
+export interface PrivateNetwork {
+  /** Starts a command in it. */
+  start(command: readonly string[]): ChildProcess;
+  /** Runs a command in it to its end. */
+  run(command: readonly string[]): Promise<Ended>;
+  /** Ends every process in it. */
+  close(): Promise<void>;
+}
+
+export async function privateNetwork(): Promise<PrivateNetwork> {
+  const namespaces = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  const first = spawn("unshare", [...namespaces, "sh", "-c", "ip link set lo up && echo up && exec sleep infinity"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await new Promise((resolve, reject) => {
+    first.stdout.once("data", resolve);
+    first.once("close", () => reject(new Error("no namespaces can be made here")));
+  });
+  const inside = (await run("pgrep", ["--parent", String(first.pid)])).stdout.trim();
+  const enter = ["--target", inside, "--net", "--pid", "--mount", "--"];
+  return {
+    start: (command) => spawn("nsenter", [...enter, ...command], { stdio: ["ignore", "ignore", "inherit"] }),
+    run: (command) =>
+      new Promise((resolve) => {
+        execFile("nsenter", [...enter, ...command], { maxBuffer: maxOutputBytes }, (error, stdout, stderr) => {
+          resolve({ status: typeof error?.code === "number" ? error.code : error ? -1 : 0, output: stdout + stderr });
+        });
+      }),
+    close: () =>
+      new Promise((resolve) => {
+        if (first.exitCode !== null || !existsSync(`/proc/${first.pid}`)) return resolve();
+        first.once("close", () => resolve());
+        first.kill("SIGKILL");
+      }),
+  };
+}

@@ -1,0 +1,178 @@
+// The images are built and run for real: by buildah, on a minimal trixie, without a container daemon.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import type { ContainerStore, Ended, PrivateNetwork } from "../support/container.ts";
+import { containerStore, privateNetwork } from "../support/container.ts";
+import { aDeb } from "../support/debs.ts";
+import { cleanCheckout } from "../support/rootfs.ts";
+
+const setUpMs = 480_000;
+const startsWithinMs = 30_000;
+const image = "localhost/tahoe-apt-test";
+const gridImage = "localhost/tahoe-apt-test-grid";
+const gridStartsWithinMs = 60_000;
+const planted = "planted-secret-0f9d1c";
+
+interface ImageConfig {
+  readonly User: string;
+  readonly Entrypoint: readonly string[];
+  readonly Healthcheck: { readonly Test: readonly string[] };
+  readonly Env: readonly string[];
+  readonly Volumes: Readonly<Record<string, unknown>>;
+}
+
+let directory: string;
+let store: ContainerStore;
+let network: PrivateNetwork;
+let container: string;
+let gridContainer: string;
+let config: ImageConfig;
+let gridConfig: ImageConfig;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "tahoe-apt-image-"));
+  const context = join(directory, "context");
+  await cleanCheckout(context);
+  // What a busy checkout holds beside the sources.
+  for (const path of ["docker/secrets/readcap", ".tahoe-apt/caps/writecap", ".env", "node_modules/left.js"]) {
+    mkdirSync(join(context, path, ".."), { recursive: true });
+    writeFileSync(join(context, path), planted);
+  }
+  const packages = join(directory, "repository/dists/sid/main/binary-all");
+  mkdirSync(packages, { recursive: true });
+  writeFileSync(join(packages, "hello_1.0-1_all.deb"), await aDeb({ package: "hello" }));
+
+  store = await containerStore();
+  await Promise.all([
+    store.build(image, join(context, "docker/Dockerfile"), context),
+    store.build(gridImage, join(context, "docker/tahoe/Dockerfile"), join(context, "docker/tahoe")),
+  ]);
+  config = await configOf(image);
+  gridConfig = await configOf(gridImage);
+  container = await store.buildah("from", image);
+  gridContainer = await store.buildah("from", gridImage);
+  network = await privateNetwork();
+}, setUpMs);
+
+afterAll(async () => {
+  await network?.close();
+  for (const one of [container, gridContainer]) if (one !== undefined) await store.buildah("rm", one);
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function configOf(name: string): Promise<ImageConfig> {
+  const inspected = JSON.parse(await store.buildah("inspect", "--type", "image", name)) as {
+    readonly Docker: { readonly config: ImageConfig };
+  };
+  return inspected.Docker.config;
+}
+
+const inside = (...command: readonly string[]) => network.run(store.inContainer(container, [], command));
+
+/** Asks as a container daemon would, until the answer is that all is well; resolves to the last answer. */
+async function healthWithin(ms: number, check: () => Promise<Ended>): Promise<Ended> {
+  for (const deadlineMs = Date.now() + ms; ; ) {
+    const health = await check();
+    if (health.status === 0 || Date.now() > deadlineMs) return health;
+    await sleep(500);
+  }
+}
+
+const checkOf = ({ Healthcheck: { Test: check } }: ImageConfig): readonly string[] => check.slice(1);
+
+test("the image runs as a user who is not root, and who may write nothing but the state", async () => {
+  expect(config.User).toMatch(/^[1-9]\d*:[1-9]\d*$/);
+  expect((await inside("id", "--user")).output.trim()).toBe(config.User.split(":")[0]);
+  expect(Object.keys(config.Volumes)).toEqual(["/var/lib/tahoe-apt"]);
+  expect(await inside("touch", "/var/lib/tahoe-apt/it")).toMatchObject({ status: 0 });
+  expect((await inside("touch", "/opt/tahoe-apt/dist/cli.js")).status).not.toBe(0);
+});
+
+test("the health check fails while no server runs, and passes once it serves a folder", async () => {
+  expect(config.Healthcheck.Test[0]).toBe("CMD");
+  expect((await inside(...checkOf(config))).status).not.toBe(0);
+  const folder = ["--volume", `${join(directory, "repository")}:/repository:ro`];
+  network.start(store.inContainer(container, folder, [...config.Entrypoint, "--folder", "/repository"]));
+  expect(await healthWithin(startsWithinMs, () => inside(...checkOf(config)))).toMatchObject({ status: 0 });
+  const get = async (path: string) => (await network.run(["curl", "-sSf", `http://127.0.0.1:8380${path}`])).output;
+  expect(await get("/debian/dists/sid/InRelease")).toMatch(/^-----BEGIN PGP SIGNED MESSAGE-----\n/);
+  expect(await get("/debian/dists/sid/main/binary-all/Packages")).toMatch(/^Package: hello$/m);
+  expect(await get("/metrics")).toMatch(/^# TYPE /m);
+});
+
+test("the server's own process is not root's", async () => {
+  const { output } = await network.run(["ps", "-ww", "-eo", "uid=,args="]);
+  const servers = output.split("\n").filter((line) => /^\s*\d+ (\S*\/)?node \/opt\/tahoe-apt\/dist\/cli\.js serve/.test(line));
+  expect(servers.map((line) => line.trim().split(" ")[0])).toEqual([config.User.split(":")[0]]);
+});
+
+test("no layer and no setting of the image holds a secret, a development tool or a source", async () => {
+  expect(config.Env.join("\n")).not.toMatch(/token|cap|secret|passw/i);
+  const layers = join(directory, "layers");
+  await store.buildah("push", "--quiet", "--disable-compression", image, `dir:${layers}`);
+  const layersWith = (text: string) => {
+    // grep ends with 1 when it finds nothing.
+    const script = 'grep --recursive --files-with-matches --text --fixed-strings -e "$1" "$2" || [ $? = 1 ]';
+    return execFileSync("sh", ["-c", script, "sh", text, layers], { encoding: "utf8" }).split("\n").filter(Boolean);
+  };
+  expect(layersWith("opt/tahoe-apt/dist/healthcheck.js"), "the search sees what is there").not.toEqual([]);
+  expect(layersWith(planted)).toEqual([]);
+  expect((await inside("ls", "/opt/tahoe-apt")).output.split("\n").filter(Boolean).sort()).toEqual([
+    ...["dist", "node_modules", "package.json"],
+  ]);
+  expect((await inside("test", "-e", "/opt/tahoe-apt/node_modules/typescript")).status).not.toBe(0);
+});
+
+test("the image adds less than 120 MB to its base", async () => {
+  const { output } = await inside("du", "--summarize", "--block-size=1000000", "/opt/tahoe-apt");
+  expect(Number.parseInt(output, 10)).toBeGreaterThan(10);
+  expect(Number.parseInt(output, 10)).toBeLessThan(120);
+});
+
+test("the compose file's way works: a grid of one, its tree made once, served with the secrets from files", async () => {
+  const served = await store.buildah("from", image);
+  onTestFinished(async () => void (await store.buildah("rm", served)));
+  const own = await privateNetwork();
+  onTestFinished(() => own.close());
+  const gridEntry = store.inContainer(gridContainer, [], gridConfig.Entrypoint);
+  own.start(gridEntry);
+  const checkGrid = () => own.run(store.inContainer(gridContainer, [], checkOf(gridConfig)));
+  expect((await checkGrid()).status).not.toBe(0);
+  expect(await healthWithin(gridStartsWithinMs, checkGrid)).toMatchObject({ status: 0 });
+
+  const secrets = join(directory, "secrets");
+  mkdirSync(secrets);
+  const gateway = "http://127.0.0.1:3456";
+  const asRoot = ["--user", "0:0", "--volume", `${secrets}:/secrets`, "--env", `TAHOE_GATEWAY=${gateway}`];
+  const makeTree = () => own.run(store.inContainer(gridContainer, asRoot, ["make-tree.py"]));
+  expect(await makeTree()).toMatchObject({ status: 0 });
+  const readcap = readFileSync(join(secrets, "readcap"), "utf8");
+  expect(readcap).toMatch(/^URI:DIR2-RO:/);
+  expect(await makeTree()).toMatchObject({ status: 0 });
+  expect(readFileSync(join(secrets, "readcap"), "utf8"), "a second run leaves the tree alone").toBe(readcap);
+  for (const name of ["readcap", "ping-token", "builder-cap", "builder-token", "writecap"]) {
+    expect(statSync(join(secrets, name)).mode & 0o777, name).toBe(0o400);
+  }
+
+  const files = ["--readcap-file=/run/secrets/readcap", "--ping-token-file=/run/secrets/ping-token"];
+  const command = [...config.Entrypoint, "--name=debian", `--webapi=${gateway}`, ...files];
+  const runOptions = ["--volume", `${secrets}:/run/secrets:ro`];
+  own.start(store.inContainer(served, runOptions, command));
+  const checkServer = () => own.run(store.inContainer(served, [], checkOf(config)));
+  expect(await healthWithin(startsWithinMs, checkServer)).toMatchObject({ status: 0 });
+
+  const deb = join(directory, "repository/dists/sid/main/binary-all/hello_1.0-1_all.deb");
+  const script = `
+    curl -sSf -T "$1" "${gateway}/uri/$(sed s/:/%3A/g "$2/builder-cap")/hello_1.0-1_all.deb" >&2
+    curl -sSf -X POST -H "Authorization: Bearer $(cat "$2/builder-token")" \\
+      "http://127.0.0.1:8380/-/ping/debian/dists/unstable/main/binary-amd64/builder?wait=60"`;
+  const pinged = await own.run(["sh", "-euc", script, "sh", deb, secrets]);
+  expect(pinged.output).toContain("hello_1.0-1_all.deb");
+  expect(pinged.status).toBe(0);
+  const packages = "http://127.0.0.1:8380/debian/dists/unstable/main/binary-amd64/Packages";
+  expect((await own.run(["curl", "-sSf", packages])).output).toMatch(/^Package: hello$/m);
+});
