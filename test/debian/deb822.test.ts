@@ -87,7 +87,9 @@ test("a field name compares without case and keeps the case that it was written 
 });
 
 test.each([
-  ["a duplicate field", "A: 1\na: 2\n", 2],
+  ["a duplicate field", "A: 1\nA: 2\n", 2],
+  ["a duplicate field in lower case", "A: 1\na: 2\n", 2],
+  ["a duplicate field in upper case", "a: 1\nA: 2\n", 2],
   ["a continuation of nothing", " x\n", 1],
   ["a continuation after a blank line", "A: 1\n\n x\n", 3],
   ["a blank line with white space inside a field", "A: 1\n \n b\n", 2],

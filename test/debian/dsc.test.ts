@@ -116,6 +116,12 @@ test("lists that differ in a size are refused", async () => {
   expect(await flawOf(text().replace(/^( [0-9a-f]{64} )(\d+)/m, "$11$2"))).toMatch(/^bad-dsc: .*sizes/);
 });
 
+test("lists of which one names fewer files are refused", async () => {
+  const fewer = text().replace(/(Checksums-Sha256:\n [^\n]*\n) [^\n]*\n/, "$1");
+  expect(fewer).not.toBe(text());
+  expect(await flawOf(fewer)).toMatch(/^bad-dsc: .*other files/);
+});
+
 test("one list alone is enough", async () => {
   const { parts } = await read(text({ fields: { Files: undefined, "Checksums-Sha1": undefined } }));
   expect(Object.keys(parts[0]!.digests)).toEqual(["sha256"]);
