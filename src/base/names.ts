@@ -21,9 +21,9 @@ export class NameError extends RepoError {
 }
 
 /** The longest name of one directory entry, in bytes (POSIX NAME_MAX). */
-export const maxNameBytes = 255;
+const maxNameBytes = 255;
 /** The longest path inside a tree, in bytes. */
-export const maxPathBytes = 2048;
+const maxPathBytes = 2048;
 
 const word = /^[a-z0-9][a-z0-9.+~_-]*$/i;
 const architecture = /^[a-z0-9][a-z0-9-]*$/;

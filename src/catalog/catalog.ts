@@ -101,7 +101,7 @@ export class Catalog {
     // Only a .dsc tells which files beside it matter.
     const secondPass: Promise<void>[] = [];
     const asked = new Set<TreePath>();
-    for (const source of [...fresh.values()]) {
+    for (const source of fresh.values()) {
       for (const path of partPaths(source)) {
         const part = fresh.get(path) ?? this.file(path);
         if (part === undefined || part.finding !== undefined || asked.has(path)) continue;
@@ -132,7 +132,7 @@ export class Catalog {
   }
 
   #apply(survey: Survey, changes: readonly FileChange[]): void {
-    for (const directory of [...this.#directories.keys()]) {
+    for (const directory of this.#directories.keys()) {
       if (isWithin(directory, survey.path) && !survey.directories.has(directory)) this.#directories.delete(directory);
     }
     for (const directory of survey.directories) this.#filesOf(directory);

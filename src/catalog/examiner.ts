@@ -25,7 +25,7 @@ export interface Examined {
 }
 
 /** How many files are read at the same time to be inspected. */
-export const defaultConcurrentReads = 8;
+const defaultConcurrentReads = 8;
 
 export class Examiner {
   readonly #tree: Tree;

@@ -16,7 +16,7 @@ export type Place =
   | { readonly kind: "source"; readonly suite: Suite; readonly component: Component };
 
 /** How many names below its place a file may be: a loop of directories must end. */
-export const maxDepthBelowPlace = 16;
+const maxDepthBelowPlace = 16;
 
 const binaryPrefix = "binary-";
 const placeDepth = 4;

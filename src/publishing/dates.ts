@@ -1,7 +1,7 @@
 // Release's Date: it follows the uploads, only ever moves forward, and never runs ahead of the clock.
 
 /** How far Date may run ahead of the clock, so that a burst of changes need not wait; apt refuses 10 s and more. */
-export const maxDateAheadSeconds = 5;
+const maxDateAheadSeconds = 5;
 
 /**
  * The Date of the next publication: the newest link's time if that is between the last Date and now; for a skewed

@@ -9,9 +9,9 @@ import type { Resource } from "./resource.ts";
 import type { SegmentStore } from "./segment-store.ts";
 
 /** What whole indices may take up in memory by default. */
-export const defaultIndexMemoryBytes = 64 * 1024 ** 2;
+const defaultIndexMemoryBytes = 64 * 1024 ** 2;
 /** A larger index is streamed segment by segment. */
-export const maxWholeIndexBytes = 16 * 1024 ** 2;
+const maxWholeIndexBytes = 16 * 1024 ** 2;
 
 export class IndexReader {
   readonly #segments: SegmentStore;

@@ -1,6 +1,6 @@
 // Looks at the tree again and brings the suites concerned up to date, each on its own: one that fails keeps its last
 // publication and does not hold up the others.
-import { codeOf } from "../base/errors.ts";
+import { codeOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Suite, TreePath } from "../base/names.ts";
 import { isWithin, joinPath, parentPath } from "../base/names.ts";
@@ -17,7 +17,7 @@ export interface SuiteOutcome {
   readonly added: readonly TreePath[];
   readonly removed: readonly TreePath[];
   /** What was thrown; then nothing of this suite has changed. */
-  readonly failure: unknown;
+  readonly failure: Error | undefined;
 }
 
 /** The suites that are known, by name. */
@@ -107,7 +107,8 @@ export class Refresher {
         removed: removed.map(({ path }) => path).toSorted(),
         failure: undefined,
       };
-    } catch (failure) {
+    } catch (thrown) {
+      const failure = thrown instanceof Error ? thrown : new Error(messageOf(thrown));
       if (!signal.aborted) {
         const code = codeOf(failure);
         this.#observer.refreshFailed(code);

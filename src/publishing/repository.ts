@@ -1,4 +1,5 @@
 // A repository in service: keeps its suites up to date and finds what is asked of it.
+import { once } from "node:events";
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
@@ -78,6 +79,7 @@ export class Repository implements ServedRepository {
         close: async (suite) => {
           this.#suites.delete(suite);
           await parts.store.withdraw(suite, parts.now());
+          parts.observer.withdrawn(suite);
         },
         names: () => this.#suites.keys(),
       },
@@ -87,11 +89,13 @@ export class Repository implements ServedRepository {
 
   /** Looks at the whole tree, now and every so often. Failures are logged and tried again. */
   start(pollSeconds: number): void {
-    const look = async () => {
-      await this.#queue.request(rootPath).catch(() => undefined);
-      if (!this.#stopping.signal.aborted) this.#poll = setTimeout(look, pollSeconds * 1000);
-    };
-    void look();
+    void this.#queue
+      .request(rootPath)
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#stopping.signal.aborted) return;
+        this.#poll = setTimeout(() => this.start(pollSeconds), pollSeconds * 1000);
+      });
   }
 
   /** Ends looking, abandoning what is under way; the last publication is on disk. */
@@ -217,14 +221,13 @@ function statusOf(manifest: Manifest): SuiteStatus {
 /** Rejects when the signal is aborted first; the work itself goes on. */
 async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
-  let onAbort = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
+  const ended = new AbortController();
+  const aborted = once(signal, "abort", { signal: ended.signal }).then(() => signal.throwIfAborted());
   try {
-    return await Promise.race([work, aborted]);
+    await Promise.race([work, aborted]);
+    return await work;
   } finally {
-    signal.removeEventListener("abort", onAbort);
+    ended.abort();
+    aborted.catch(() => undefined);
   }
 }

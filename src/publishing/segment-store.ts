@@ -8,7 +8,7 @@ import type { CompressedSegment } from "../indices/compress.ts";
 import { referencesOf } from "../indices/references.ts";
 
 /** A segment that a publication names is not on disk: the state directory was tampered with. */
-export class SegmentMissing extends RepoError {
+class SegmentMissing extends RepoError {
   readonly code = "publishing/segment-missing";
   constructor(id: string) {
     super(`the state directory has lost segment ${id}`);
@@ -45,10 +45,10 @@ export class SegmentStore {
       uncompressedBytes: xz.uncompressedBytes,
     };
     await this.#bytes.transaction(() => {
-      this.#bytes.put(`${id}/plain`, asBuffer(plain));
-      this.#bytes.put(`${id}/gz`, asBuffer(gz));
-      this.#bytes.put(`${id}/xz`, asBuffer(xz.bytes));
-      this.#sizes.put(id, sizes);
+      this.#bytes.putSync(`${id}/plain`, asBuffer(plain));
+      this.#bytes.putSync(`${id}/gz`, asBuffer(gz));
+      this.#bytes.putSync(`${id}/xz`, asBuffer(xz.bytes));
+      this.#sizes.putSync(id, sizes);
     });
     return sizes;
   }
@@ -69,8 +69,8 @@ export class SegmentStore {
     for (const id of this.#sizes.getKeys()) {
       if (ids.has(id)) continue;
       await this.#bytes.transaction(() => {
-        this.#sizes.remove(id);
-        for (const form of segmentForms) this.#bytes.remove(`${id}/${form}`);
+        this.#sizes.removeSync(id);
+        for (const form of segmentForms) this.#bytes.removeSync(`${id}/${form}`);
       });
     }
   }

@@ -60,13 +60,13 @@ export class PublicationStore {
     const { suite, id, indices, ...rest } = manifest;
     await this.#manifests.transaction(() => {
       const listed = indices.map(({ segments, ...index }) => ({ ...index, runs: this.#putRuns(segments) }));
-      this.#manifests.put(manifestKey(suite, id), { suite, id, ...rest, indices: listed });
+      this.#manifests.putSync(manifestKey(suite, id), { suite, id, ...rest, indices: listed });
       for (const { directory, forms } of indices) {
-        for (const { sha256 } of Object.values(forms)) this.#hashes.put(hashKey(suite, { directory, sha256 }), id);
+        for (const { sha256 } of Object.values(forms)) this.#hashes.putSync(hashKey(suite, { directory, sha256 }), id);
       }
       this.#supersede(suite, nowMs);
-      this.#dates.put(suite, manifest.dateSeconds);
-      this.#current.put(suite, id);
+      this.#dates.putSync(suite, manifest.dateSeconds);
+      this.#current.putSync(suite, id);
     });
   }
 
@@ -79,7 +79,7 @@ export class PublicationStore {
   async withdraw(suite: Suite, nowMs: number): Promise<void> {
     await this.#current.transaction(() => {
       this.#supersede(suite, nowMs);
-      this.#current.remove(suite);
+      this.#current.removeSync(suite);
     });
   }
 
@@ -126,7 +126,7 @@ export class PublicationStore {
 
   #supersede(suite: Suite, nowMs: number): void {
     const before = this.#current.get(suite);
-    if (before !== undefined) this.#supersededMs.put(manifestKey(suite, before), nowMs);
+    if (before !== undefined) this.#supersededMs.putSync(manifestKey(suite, before), nowMs);
   }
 
   #putRuns(segments: readonly SegmentSizes[]): string[] {
@@ -136,7 +136,7 @@ export class PublicationStore {
       const key = createHash("sha256")
         .update(run.map(({ id }) => id).join())
         .digest("base64url");
-      if (!this.#runs.doesExist(key)) this.#runs.put(key, run);
+      if (!this.#runs.doesExist(key)) this.#runs.putSync(key, run);
       runs.push(key);
     }
     return runs;

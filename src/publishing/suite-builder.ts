@@ -3,10 +3,10 @@ import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import pLimit from "p-limit";
 import type { Architecture, Component, Suite } from "../base/names.ts";
-import { parseArchitecture, parseComponent } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { IndexDirectory } from "../catalog/layout.ts";
 import { binaryIndex, sourceIndex } from "../catalog/layout.ts";
+import type { SuiteShape } from "../catalog/shape.ts";
 import type { SnapshotChange } from "../catalog/snapshot.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { AssembledIndex, SegmentSizes } from "../indices/assemble.ts";
@@ -22,7 +22,6 @@ import type { Manifest, PublishedIndex } from "./publication.ts";
 import { everyForm, indexPath, publicationId } from "./publication.ts";
 import type { StanzaSource } from "./stanza-source.ts";
 import type { PublicationStore } from "./store.ts";
-import type { SuiteShape } from "./suite.ts";
 
 /** Who a suite says it is. Changed values are a hard error for every client that knew the old ones. */
 export interface SuiteIdentity {
@@ -46,6 +45,8 @@ export interface BuilderTools {
 
 /** What a publication is to hold. */
 export interface BuildOrder {
+  /** What entered and left since the last build that was ordered. */
+  readonly change: SnapshotChange;
   readonly items: () => Iterable<Item>;
   readonly newestLinkMs: number;
   readonly shape: SuiteShape;
@@ -71,9 +72,8 @@ export class SuiteBuilder {
   readonly #making = pLimit(concurrentSegments);
   /** What segments came to, while they are part of an index. */
   readonly #made = new WeakMap<Segment<Item>, SegmentSizes>();
-  #indices = new Map<IndexDirectory, IndexState>();
-  /** Items that entered or left since the indices were last built; undefined when these must be built from nothing. */
-  #pending: { removed: Item[]; added: Item[] } | undefined;
+  /** As they were built last; undefined when they must be built from nothing. */
+  #indices: ReadonlyMap<IndexDirectory, IndexState> | undefined;
 
   constructor(suite: Suite, identity: SuiteIdentity, tools: BuilderTools) {
     this.#suite = suite;
@@ -81,28 +81,22 @@ export class SuiteBuilder {
     this.#tools = tools;
   }
 
-  /** Takes note of a change, for the next build. */
-  note({ removed, added }: SnapshotChange): void {
-    this.#pending?.removed.push(...removed);
-    this.#pending?.added.push(...added);
-  }
-
   /**
    * Builds, stores and signs a publication of what the suite holds now, and makes it current.
    * @returns the current publication if it says the same already; undefined for a suite without any place for packages
    */
   async build(order: BuildOrder): Promise<Manifest | undefined> {
-    const { shape, signal } = order;
+    const { shape, change, signal } = order;
+    const before = this.#indices;
+    // Whatever is thrown below, the next build then starts from nothing, for this change is lost to it.
+    this.#indices = undefined;
     if (shape.components.length === 0) return undefined;
-    const change = this.#pending;
-    this.#pending = undefined;
-    const before = change === undefined ? new Map<IndexDirectory, IndexState>() : this.#indices;
     const indices = new Map<IndexDirectory, IndexState>();
     const published: PublishedIndex[] = [];
     for (const wanted of indicesOf(shape)) {
-      const known = before.get(wanted.directory);
+      const known = before?.get(wanted.directory);
       const list =
-        known === undefined || change === undefined
+        known === undefined
           ? SegmentedList.build(filter(order.items(), wanted.holds))
           : known.list.apply({
               removed: filter(change.removed, wanted.holds),
@@ -119,10 +113,8 @@ export class SuiteBuilder {
       indices.set(wanted.directory, { list, assembled });
       published.push(publishedIndex(wanted, segments, assembled));
     }
-    const manifest = await this.#publish(order, published, change?.added ?? order.items());
+    const manifest = await this.#publish(order, published, before === undefined ? order.items() : change.added);
     this.#indices = indices;
-    // From here on changes may be noted again; anything thrown above leaves the next build to start from nothing.
-    this.#pending = { removed: [], added: [] };
     return manifest;
   }
 
@@ -211,8 +203,8 @@ interface WantedIndex {
 /** The indices of a suite: each component's for each architecture, and its sources. */
 function indicesOf({ components, architectures, hasSource }: SuiteShape): WantedIndex[] {
   return components.flatMap((component) => [
-    ...architectures.map((architecture) => packagesOf(parseComponent(component), parseArchitecture(architecture))),
-    ...(hasSource ? [sourcesOf(parseComponent(component))] : []),
+    ...architectures.map((architecture) => packagesOf(component, architecture)),
+    ...(hasSource ? [sourcesOf(component)] : []),
   ]);
 }
 

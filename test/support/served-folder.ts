@@ -26,7 +26,7 @@ const algorithms = ["md5", "sha256"] as const;
 const noSignal = new AbortController().signal;
 
 /** A fake: signs nothing, so that these tests need no key. What real keys do is tested in test/signing. */
-export const unsigned: Signer = {
+const unsigned: Signer = {
   publicKey: "no key",
   fingerprint: "0".repeat(40),
   sign: async (release) => ({ inRelease: release, releaseGpg: "no signature" }),

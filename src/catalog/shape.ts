@@ -1,0 +1,31 @@
+// Which indices a suite has, read off its directories.
+import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
+import { isWithin, pathNames } from "../base/names.ts";
+import type { Place } from "./layout.ts";
+import { placeOf, suitePath } from "./layout.ts";
+
+/** The indices that a suite's directories ask for. */
+export interface SuiteShape {
+  readonly components: readonly Component[];
+  /** Without `all`, unless it is the only one. */
+  readonly architectures: readonly Architecture[];
+  readonly hasSource: boolean;
+}
+
+/** Reads a suite's shape off the directories that stand directly below its components. */
+export function shapeOf(directories: Iterable<TreePath>, suite: Suite): SuiteShape {
+  const places: Place[] = [];
+  const placeDepth = pathNames(suitePath(suite)).length + 2;
+  for (const directory of directories) {
+    if (!isWithin(directory, suitePath(suite)) || pathNames(directory).length !== placeDepth) continue;
+    const place = placeOf(directory);
+    if (place !== undefined) places.push(place);
+  }
+  const architectures = new Set(places.flatMap((place) => (place.kind === "binary" ? [place.architecture] : [])));
+  const real = [...architectures].filter((architecture) => architecture !== "all");
+  return {
+    components: [...new Set(places.map((place) => place.component))].toSorted(),
+    architectures: (real.length > 0 ? real : [...architectures]).toSorted(),
+    hasSource: places.some((place) => place.kind === "source"),
+  };
+}
