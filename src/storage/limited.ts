@@ -38,6 +38,7 @@ export class LimitedTree implements Tree {
       late.abort(new StorageUnavailable(path, why, { transient: true }));
     }, this.#lookTimeoutMs);
     try {
+      signal.throwIfAborted();
       return await this.#tree.look(path, late.signal);
     } finally {
       clearTimeout(timer);

@@ -86,7 +86,7 @@ export class FolderTree implements Tree {
       const entry = entryOf(root, pinned);
       if (entry.kind !== "directory") return entry;
       const linked = pinned.realPath !== join(root, path);
-      if (linked && (await this.#reachedByLink(root, parentPath(path)))) return secondLink;
+      if (linked && (await this.#isSecondLink(root, path))) return secondLink;
       return await this.#list(root, path, pinned, linked, signal);
     } finally {
       await pinned.handle.close();
@@ -143,10 +143,10 @@ export class FolderTree implements Tree {
     return pinned === undefined ? undefined : { kind: "other", reason: "a symbolic link to nothing" };
   }
 
-  async #reachedByLink(root: string, path: TreePath): Promise<boolean> {
-    const pinned = await pin(join(root, path));
-    await pinned?.handle.close();
-    return pinned !== undefined && pinned.realPath !== join(root, path);
+  async #isSecondLink(root: string, path: TreePath): Promise<boolean> {
+    if (path === rootPath || !(await fs.lstat(join(root, path))).isSymbolicLink()) return false;
+    const parent = join(root, parentPath(path));
+    return (await fs.realpath(parent)) !== parent;
   }
 
   async #openRegular(root: string, { path, content }: FileRef): Promise<fs.FileHandle | undefined> {
@@ -166,7 +166,8 @@ export class FolderTree implements Tree {
   /** Without its root a tree is not empty but unavailable: else a lost mount would unpublish everything. */
   async #realRoot(): Promise<string> {
     try {
-      return await fs.realpath(this.#root);
+      // The dot makes a file in the folder's place an error, too.
+      return await fs.realpath(`${this.#root}/.`);
     } catch (thrown) {
       throw new StorageUnavailable(rootPath, `the folder is not there (${codeOf(thrown)})`, { transient: true });
     }

@@ -1,0 +1,207 @@
+// The folder backend among links, pipes and files that change: nothing outside is shown, nothing odd is opened.
+import { execFileSync } from "node:child_process";
+import { chmod, mkdir, mkdtemp, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { LimitExceeded } from "../../src/base/errors.ts";
+import { parseTreePath, rootPath } from "../../src/base/names.ts";
+import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
+import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
+import { collect } from "../support/tree-contract.ts";
+
+const { signal } = new AbortController();
+const path = parseTreePath;
+let base: string;
+let root: string;
+let tree: FolderTree;
+
+beforeEach(async () => {
+  base = await mkdtemp(join(tmpdir(), "tahoe-apt-hostile-"));
+  root = join(base, "root");
+  await mkdir(join(root, "sub"), { recursive: true });
+  await mkdir(join(base, "outside"));
+  await writeFile(join(base, "outside/secret"), "not for you");
+  await writeFile(join(root, "sub/file"), "inside");
+  tree = new FolderTree(root);
+});
+afterEach(() => rm(base, { recursive: true, force: true }));
+
+const look = (at: string): ReturnType<FolderTree["look"]> => tree.look(path(at), signal);
+const read = async (at: string): Promise<string> =>
+  (await collect(tree.open({ path: path(at), content: undefined }, undefined, signal))).toString();
+async function kinds(at: string): Promise<Record<string, string>> {
+  const node = await look(at);
+  if (node?.kind !== "directory") throw new Error(`${at} is no directory`);
+  return Object.fromEntries([...node.entries].map(([name, entry]) => [name, entry.kind]));
+}
+
+test("a link that stays in the tree is what it points to, a link that leaves it is never opened", async () => {
+  await symlink("sub/file", join(root, "inner"));
+  await symlink(join(root, "sub/file"), join(root, "absolute"));
+  await symlink("sub", join(root, "directory"));
+  await symlink("../outside/secret", join(root, "outer"));
+  await symlink(join(base, "outside"), join(root, "outer-directory"));
+  await symlink("nowhere", join(root, "dangling"));
+  await symlink("loop", join(root, "loop"));
+  expect(await kinds("")).toEqual({
+    sub: "directory",
+    inner: "file",
+    absolute: "file",
+    directory: "directory",
+    outer: "other",
+    "outer-directory": "other",
+    dangling: "other",
+    loop: "other",
+  });
+  expect(await read("inner")).toBe("inside");
+  expect(await read("directory/file")).toBe("inside");
+  for (const name of ["outer", "outer-directory", "dangling", "loop"]) expect((await look(name))?.kind).toBe("other");
+  for (const at of ["outer", "outer-directory/secret", "dangling", "loop"]) {
+    await expect(read(at)).rejects.toBeInstanceOf(ContentGone);
+  }
+  expect((await look("outer-directory/secret"))?.kind).toBe("other");
+});
+
+test("a sibling folder whose name begins like the root's is outside", async () => {
+  await mkdir(join(base, "root-of-others"));
+  await writeFile(join(base, "root-of-others/file"), "theirs");
+  await symlink("../root-of-others/file", join(root, "near"));
+  expect((await look("near"))?.kind).toBe("other");
+});
+
+test("links in circles end: at most one link to a directory is followed on a path", async () => {
+  await symlink("..", join(root, "sub/up"));
+  await mkdir(join(root, "twin"));
+  await symlink("../sub", join(root, "twin/to-sub"));
+  await symlink("../twin", join(root, "sub/to-twin"));
+  let directories = 0;
+  const walk = async (at: string): Promise<void> => {
+    if (++directories > 100) throw new Error("the walk does not end");
+    for (const [name, kind] of Object.entries(await kinds(at))) {
+      const below = at === "" ? name : `${at}/${name}`;
+      expect((await look(below))?.kind).toBe(kind);
+      if (kind === "directory") await walk(below);
+    }
+  };
+  await walk("");
+  expect(directories).toBeGreaterThan(4);
+});
+
+test("a directory that is replaced by a link to elsewhere does not lead out, even for a content id from there", async () => {
+  const outside = new FolderTree(join(base, "outside"));
+  const stolen = await outside.look(path("secret"), signal);
+  if (stolen?.kind !== "file") throw new Error("no file");
+  await rename(join(root, "sub"), join(root, "old"));
+  await symlink(join(base, "outside"), join(root, "sub"));
+  await writeFile(join(base, "outside/file"), "also theirs");
+  const chunks = tree.open({ path: path("sub/secret"), content: stolen.content }, undefined, signal);
+  await expect(collect(chunks)).rejects.toBeInstanceOf(ContentGone);
+  await expect(read("sub/file")).rejects.toBeInstanceOf(ContentGone);
+});
+
+test("pipes, sockets and devices are neither listed as files nor opened, so nothing hangs", async () => {
+  execFileSync("mkfifo", [join(root, "pipe")]);
+  const server = createServer().listen(join(root, "socket"));
+  await symlink("/dev/zero", join(root, "zero"));
+  await symlink("pipe", join(root, "to-pipe"));
+  expect(await kinds("")).toEqual({
+    sub: "directory",
+    pipe: "other",
+    socket: "other",
+    zero: "other",
+    "to-pipe": "other",
+  });
+  for (const at of ["pipe", "socket", "zero", "to-pipe"]) {
+    expect((await look(at))?.kind).toBe("other");
+    await expect(read(at)).rejects.toBeInstanceOf(ContentGone);
+  }
+  server.close();
+});
+
+test("bytes of equal size and time are still told apart", async () => {
+  const file = join(root, "sub/file");
+  const time = new Date("2020-01-02T03:04:05Z");
+  await utimes(file, time, time);
+  const before = await look("sub/file");
+  await writeFile(file, "INSIDE");
+  await utimes(file, time, time);
+  const after = await look("sub/file");
+  if (before?.kind !== "file" || after?.kind !== "file") throw new Error("no file");
+  expect(after).toMatchObject({
+    sizeBytes: before.sizeBytes,
+    linkedAtMs: time.getTime(),
+    relinkedAtMs: time.getTime(),
+  });
+  expect(after.content?.key).not.toBe(before.content?.key);
+  await expect(
+    collect(tree.open({ path: path("sub/file"), content: before.content }, undefined, signal)),
+  ).rejects.toBeInstanceOf(ContentGone);
+});
+
+test("a file that is written to while it is read is told as gone before its end", async () => {
+  const file = join(root, "long");
+  await writeFile(file, Buffer.alloc(1_000_000));
+  const node = await look("long");
+  const content = node?.kind === "file" ? node.content : undefined;
+  const overwritten = async (): Promise<void> => {
+    let first = true;
+    for await (const _chunk of tree.open({ path: path("long"), content }, undefined, signal)) {
+      if (first) await writeFile(file, Buffer.alloc(1_000_000, 1));
+      first = false;
+    }
+  };
+  await expect(overwritten()).rejects.toBeInstanceOf(ContentGone);
+});
+
+test("a root that is missing is unavailable, not empty: else a lost mount would unpublish everything", async () => {
+  await rm(root, { recursive: true });
+  await expect(look("")).rejects.toBeInstanceOf(StorageUnavailable);
+  await expect(look("sub")).rejects.toBeInstanceOf(StorageUnavailable);
+  await expect(read("sub/file")).rejects.toBeInstanceOf(StorageUnavailable);
+  await writeFile(root, "a file in its place");
+  await expect(look("")).rejects.toBeInstanceOf(StorageUnavailable);
+});
+
+test("a root that is itself a link is followed", async () => {
+  await symlink(root, join(base, "alias"));
+  const through = new FolderTree(join(base, "alias"));
+  expect((await through.look(rootPath, signal))?.kind).toBe("directory");
+  expect((await through.look(path("sub/file"), signal))?.kind).toBe("file");
+});
+
+test("a directory with too many entries is refused", async () => {
+  for (const name of ["a", "b", "c"]) await writeFile(join(root, "sub", name), "");
+  const small = new FolderTree(root, { ...defaultFolderLimits, maxEntries: 3 });
+  await expect(small.look(path("sub"), signal)).rejects.toBeInstanceOf(LimitExceeded);
+});
+
+test("what permissions hide is unavailable for good, and what is beside it is still seen", async () => {
+  // Root sees everything, so the look is made by somebody else.
+  await chmod(base, 0o755);
+  await mkdir(join(root, "closed"), { mode: 0o700 });
+  const program = `
+    import { FolderTree } from ${JSON.stringify(new URL("../../dist/storage/folder/folder-tree.js", import.meta.url))};
+    const tree = new FolderTree(process.argv[1]);
+    const { signal } = new AbortController();
+    const seen = [];
+    for (const path of ["", "sub", "closed", "closed/x"]) {
+      seen.push(await tree.look(path, signal).then((node) => node?.kind ?? "nothing", (error) => [error.code, error.transient]));
+    }
+    console.log(JSON.stringify(seen));`;
+  const output = execFileSync(process.execPath, ["--input-type=module", "-e", program, root], {
+    encoding: "utf8",
+    ...(process.getuid?.() === 0 && { uid: 65_534, gid: 65_534 }),
+  });
+  expect(JSON.parse(output)).toEqual([
+    "directory",
+    "directory",
+    ...(process.getuid?.() === 0
+      ? [
+          ["storage/unavailable", false],
+          ["storage/unavailable", false],
+        ]
+      : ["directory", "nothing"]),
+  ]);
+});

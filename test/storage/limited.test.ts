@@ -1,0 +1,140 @@
+// Limits: how much at once, in which order, and for how long.
+
+import { setTimeout as wait } from "node:timers/promises";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { parseTreePath, rootPath } from "../../src/base/names.ts";
+import { LimitedTree } from "../../src/storage/limited.ts";
+import { Slots } from "../../src/storage/slots.ts";
+import type { Tree } from "../../src/storage/tree.ts";
+
+const { signal } = new AbortController();
+const limits = { maxLooks: 2, maxOpens: 2, lookTimeoutMs: 60_000 };
+
+/** A tree whose looks and streams last until told, and that counts them. */
+function held(): { tree: Tree; running: () => number; most: () => number; started: string[]; release: () => void } {
+  let running = 0;
+  let most = 0;
+  const started: string[] = [];
+  let release = (): void => {};
+  const gate = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const enter = async (path: string, abort: AbortSignal): Promise<void> => {
+    abort.throwIfAborted();
+    started.push(path);
+    most = Math.max(most, ++running);
+    try {
+      await Promise.race([
+        gate,
+        new Promise((_, reject) => abort.addEventListener("abort", () => reject(abort.reason as Error))),
+      ]);
+    } finally {
+      running--;
+    }
+  };
+  const tree: Tree = {
+    async look(path, abort) {
+      await enter(path, abort);
+      return undefined;
+    },
+    async *open({ path }, _range, abort) {
+      await enter(path, abort);
+      yield Buffer.from(path);
+    },
+  };
+  return { tree, running: () => running, most: () => most, started, release };
+}
+
+test("never more than so many looks and opens run at once, and they run in the order of asking", async () => {
+  const { tree, most, started, release } = held();
+  const limited = new LimitedTree(tree, limits);
+  const names = ["a", "b", "c", "d", "e"];
+  const looks = names.map((name) => limited.look(parseTreePath(name), signal));
+  await wait(20);
+  expect(started).toEqual(["a", "b"]);
+  release();
+  await Promise.all(looks);
+  expect(started).toEqual(names);
+  expect(most()).toBe(2);
+});
+
+test("a stream keeps its slot until it ends or is left", async () => {
+  const { tree, started, release } = held();
+  release();
+  const limited = new LimitedTree(tree, { ...limits, maxOpens: 1 });
+  const stream = (name: string): AsyncIterator<Uint8Array> =>
+    limited.open({ path: parseTreePath(name), content: undefined }, undefined, signal)[Symbol.asyncIterator]();
+  const first = stream("first");
+  await first.next();
+  const second = stream("second").next();
+  await wait(20);
+  expect(started).toEqual(["first"]);
+  await first.return?.();
+  await second;
+  expect(started).toEqual(["first", "second"]);
+});
+
+test("who gives up while waiting frees the place, and the others go on", async () => {
+  const { tree, started, release } = held();
+  const limited = new LimitedTree(tree, { ...limits, maxLooks: 1 });
+  const first = limited.look(parseTreePath("first"), signal);
+  const controller = new AbortController();
+  const second = limited.look(parseTreePath("second"), controller.signal);
+  const third = limited.look(parseTreePath("third"), signal);
+  controller.abort(new Error("gave up"));
+  await expect(second).rejects.toThrow("gave up");
+  release();
+  await Promise.all([first, third]);
+  expect(started).toEqual(["first", "third"]);
+});
+
+test("a look that takes too long is unavailable for now, and gives its slot back; waiting for a turn does not count", async () => {
+  const { tree, running } = held();
+  const limited = new LimitedTree(tree, { ...limits, maxLooks: 1, lookTimeoutMs: 60 });
+  const looks = ["a", "b", "c"].map((name) => limited.look(parseTreePath(name), signal));
+  for (const look of looks) await expect(look).rejects.toMatchObject({ code: "storage/unavailable", transient: true });
+  expect(running()).toBe(0);
+});
+
+test("an abort in the very moment of the turn is heeded", async () => {
+  const { tree, running } = held();
+  const controller = new AbortController();
+  const look = new LimitedTree(tree, limits).look(rootPath, controller.signal);
+  controller.abort(new Error("gone"));
+  await expect(look).rejects.toThrow("gone");
+  expect(running()).toBe(0);
+});
+
+test("slots are never lost or made, whatever the order of takings, givings and givings-up", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 4 }),
+      fc.array(fc.constantFrom("take", "give", "abort"), { maxLength: 60 }),
+      async (count, steps) => {
+        const slots = new Slots(count);
+        const waiting: AbortController[] = [];
+        const given: Array<() => void> = [];
+        for (const step of steps) {
+          if (step === "take") {
+            const controller = new AbortController();
+            waiting.push(controller);
+            slots.take(controller.signal).then(
+              (giveBack) => {
+                waiting.splice(waiting.indexOf(controller), 1);
+                given.push(giveBack);
+              },
+              () => waiting.splice(waiting.indexOf(controller), 1),
+            );
+          } else if (step === "give") given.shift()?.();
+          else waiting.at(-1)?.abort();
+          await wait(0);
+          expect(given.length).toBeLessThanOrEqual(count);
+          if (waiting.length > 0) expect(given.length).toBe(count);
+        }
+        for (const giveBack of given.splice(0)) giveBack();
+      },
+    ),
+    { numRuns: 50 },
+  );
+});

@@ -1,0 +1,327 @@
+// The webapi backend against a gateway that fails in every way: what is told, what is not, and that nothing hangs.
+
+import { setTimeout as wait } from "node:timers/promises";
+import { inspect } from "node:util";
+import { afterEach, expect, test } from "vitest";
+import { ContentId } from "../../src/base/content-id.ts";
+import { LimitExceeded } from "../../src/base/errors.ts";
+import { parseTreePath, rootPath } from "../../src/base/names.ts";
+import { GatewaysTree } from "../../src/storage/gateways.ts";
+import { RetryingTree } from "../../src/storage/retrying.ts";
+import { parseReadCap } from "../../src/storage/tahoe/caps.ts";
+import { defaultWebapiLimits, Webapi } from "../../src/storage/tahoe/webapi.ts";
+import { WebapiTree } from "../../src/storage/tahoe/webapi-tree.ts";
+import { StorageUnavailable } from "../../src/storage/tree.ts";
+import type { Answer, FakeGateway } from "../support/fake-gateway.ts";
+import { fakeGateway } from "../support/fake-gateway.ts";
+import { collect } from "../support/tree-contract.ts";
+
+const secret = "secretsecretsecretsecret22";
+const cap = parseReadCap(`URI:DIR2-RO:${secret}:${"a".repeat(52)}`);
+const fileOf = (sizeBytes: number): { path: typeof rootPath; content: ContentId } => ({
+  path: parseTreePath("pool/x.deb"),
+  content: new ContentId(`URI:CHK:${secret}:${"a".repeat(52)}:1:1:${sizeBytes}`),
+});
+const { signal } = new AbortController();
+const quick = { ...defaultWebapiLimits, firstByteTimeoutMs: 150, listingTimeoutMs: 150, stallTimeoutMs: 150 };
+const retries = { attempts: 3, firstDelayMs: 1, maxDelayMs: 5, random: () => 0.5 };
+
+const ending: FakeGateway[] = [];
+afterEach(async () => {
+  for (const gateway of ending.splice(0)) await gateway.end();
+});
+async function against(answer: Answer): Promise<{ gateway: FakeGateway; tree: WebapiTree }> {
+  const gateway = await fakeGateway(answer);
+  ending.push(gateway);
+  return { gateway, tree: new WebapiTree(new Webapi(gateway.url, quick), cap) };
+}
+
+async function failure(promise: Promise<unknown>): Promise<StorageUnavailable> {
+  const thrown = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(thrown instanceof StorageUnavailable)) throw new Error(`not unavailable: ${inspect(thrown)}`);
+  expect(inspect(thrown, { depth: 9, showHidden: true })).not.toContain(secret);
+  expect(thrown.cause).toBeUndefined();
+  return thrown;
+}
+
+const faults: ReadonlyArray<readonly [what: string, transient: boolean, answer: Answer]> = [
+  ["answers 500", true, (_, response) => response.writeHead(500).end(`no ${secret}`)],
+  ["answers 503", true, (_, response) => response.writeHead(503).end()],
+  ["has not enough shares", true, (_, response) => response.writeHead(410).end("{}")],
+  ["is asked too often", true, (_, response) => response.writeHead(429).end()],
+  ["forbids", false, (_, response) => response.writeHead(403).end()],
+  ["redirects", false, (request, response) => response.writeHead(302, { Location: `/elsewhere${request.url}` }).end()],
+  ["never answers", true, () => {}],
+  ["hangs up", true, (request) => request.socket.destroy()],
+  ["speaks no HTTP", true, (request) => request.socket.end("gibberish\r\n\r\n")],
+];
+
+test.each(faults)(
+  "a gateway that %s is unavailable (transient: %s), and no cap is told",
+  async (_what, transient, answer) => {
+    const { tree } = await against(answer);
+    expect((await failure(tree.look(rootPath, signal))).transient).toBe(transient);
+    expect((await failure(tree.look(parseTreePath("dists/sid"), signal))).transient).toBe(transient);
+    expect((await failure(collect(tree.open(fileOf(1000), undefined, signal)))).transient).toBe(transient);
+  },
+);
+
+test("a gateway that is not there is unavailable", async () => {
+  const { tree, gateway } = await against(() => {});
+  await gateway.end();
+  expect((await failure(tree.look(rootPath, signal))).transient).toBe(true);
+});
+
+test("a root that is not found is unavailable: else a wrong gateway would unpublish everything", async () => {
+  const { tree } = await against((_, response) => response.writeHead(404).end());
+  await failure(tree.look(rootPath, signal));
+  expect(await tree.look(parseTreePath("dists"), signal)).toBeUndefined();
+});
+
+test("a 400 that is not about a name below a file is no proof of absence", async () => {
+  const { tree } = await against((request, response) => {
+    if (request.url?.includes("/dists/") === true) response.writeHead(400).end();
+    else response.writeHead(200).end('["dirnode", {"children": {}}]');
+  });
+  await failure(tree.look(parseTreePath("dists/sid"), signal));
+});
+
+const nonsense = [
+  "",
+  "<html>",
+  "[]",
+  "{}",
+  '["dirnode"]',
+  '["dirnode", {"children": []}]',
+  `["dirnode", {"children": {"a": "${secret}"}}]`,
+  `["dirnode", {"children": {"a": ["filenode", {"ro_uri": "${secret}"`,
+];
+test.each(nonsense)("an answer that is no listing is not believed: %s", async (text) => {
+  const { tree } = await against((_, response) => response.end(text));
+  expect((await failure(tree.look(rootPath, signal))).transient).toBe(true);
+});
+
+test("a listing beyond its limits, in bytes or entries, is refused while it comes", async () => {
+  const children = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`n${index}`, ["unknown", {}]]));
+  const gateway = await fakeGateway((_, response) => response.end(JSON.stringify(["dirnode", { children }])));
+  ending.push(gateway);
+  const limited = (maxListingBytes: number, maxEntries: number): Promise<unknown> =>
+    new WebapiTree(new Webapi(gateway.url), cap, { maxListingBytes, maxEntries }).look(rootPath, signal);
+  await expect(limited(1000, 1000)).rejects.toBeInstanceOf(LimitExceeded);
+  await expect(limited(100_000, 99)).rejects.toBeInstanceOf(LimitExceeded);
+  expect(await limited(100_000, 100)).toMatchObject({ kind: "directory" });
+});
+
+test("names that no entry may have are left out of a listing", async () => {
+  const children = Object.fromEntries(
+    ["..", ".", "", "a/b", "new\nline", "nul\u0000", "good"].map((name) => [name, ["unknown", {}]]),
+  );
+  const { tree } = await against((_, response) => response.end(JSON.stringify(["dirnode", { children }])));
+  const node = await tree.look(rootPath, signal);
+  expect(node?.kind === "directory" && [...node.entries.keys()]).toEqual(["good"]);
+});
+
+test("times that are missing, old-fashioned or absurd do no harm", async () => {
+  const file = (metadata: unknown): unknown => ["filenode", { ro_uri: "URI:LIT:oruw46i", mutable: false, metadata }];
+  const children = {
+    none: file(undefined),
+    old: file({ ctime: 5.25, mtime: 7.5 }),
+    absurd: file({ tahoe: { linkcrtime: -1, linkmotime: 1e300 }, apt: null }),
+    odd: file({ tahoe: { linkcrtime: "soon", linkmotime: 12.3456 }, apt: { a: 1 } }),
+  };
+  const { tree } = await against((_, response) => response.end(JSON.stringify(["dirnode", { children }])));
+  const node = await tree.look(rootPath, signal);
+  const times = [...(node?.kind === "directory" ? node.entries.values() : [])].map((entry) =>
+    entry.kind === "file" ? [entry.linkedAtMs, entry.relinkedAtMs] : entry.kind,
+  );
+  expect(times).toEqual([
+    [0, 0],
+    [5250, 7500],
+    [0, 0],
+    [0, 12_346],
+  ]);
+});
+
+test.each([
+  ["with a length", { "Content-Length": "1000" }],
+  ["in chunks", {}],
+])("a body %s that ends short is an error, and all before is delivered", async (_, headers) => {
+  const { tree } = await against((_request, response) => {
+    response.writeHead(200, headers);
+    response.write(Buffer.alloc(600, 1));
+    setTimeout(() => response.socket?.end(), 20);
+  });
+  let bytes = 0;
+  const read = async (): Promise<void> => {
+    for await (const chunk of tree.open(fileOf(1000), undefined, signal)) bytes += chunk.length;
+  };
+  expect((await failure(read())).transient).toBe(true);
+  expect(bytes).toBe(600);
+});
+
+test("a body that ends properly but shorter than its cap says is an error", async () => {
+  const { tree } = await against((_, response) => response.end(Buffer.alloc(600, 1)));
+  await failure(collect(tree.open(fileOf(1000), undefined, signal)));
+});
+
+test("a body that stalls is given up, but a consumer may take its time", async () => {
+  const { tree } = await against((_, response, count) => {
+    response.writeHead(200);
+    response.write(Buffer.alloc(600, 1));
+    if (count > 0) response.end(Buffer.alloc(400, 1));
+  });
+  expect((await failure(collect(tree.open(fileOf(1000), undefined, signal)))).message).toContain("0.15 s");
+  let bytes = 0;
+  for await (const chunk of tree.open(fileOf(1000), undefined, signal)) {
+    bytes += chunk.length;
+    await wait(2 * quick.stallTimeoutMs);
+  }
+  expect(bytes).toBe(1000);
+});
+
+test("a gateway that heeds no range gives the right bytes all the same, one that sends another range is refused", async () => {
+  const content = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
+  const { tree } = await against((_, response) => response.end(content));
+  expect(await collect(tree.open(fileOf(256), { start: 10, end: 20 }, signal))).toEqual(content.subarray(10, 20));
+  expect(await collect(tree.open(fileOf(256), { start: 250 }, signal))).toEqual(content.subarray(250));
+  const { tree: other } = await against((_, response) =>
+    response.writeHead(206, { "Content-Range": "bytes 0-9/256" }).end(content.subarray(0, 10)),
+  );
+  await failure(collect(other.open(fileOf(256), { start: 10, end: 20 }, signal)));
+});
+
+/** Sends the wanted part of `content`, and breaks off after `perRequest` bytes. */
+const breaking = (content: Buffer, perRequest: number): Answer => {
+  return (request, response) => {
+    const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "bytes=0-")?.[1]);
+    response.writeHead(start === 0 ? 200 : 206, {
+      "Content-Length": content.length - start,
+      ...(start > 0 && { "Content-Range": `bytes ${start}-${content.length - 1}/${content.length}` }),
+    });
+    response.write(content.subarray(start, start + perRequest));
+    if (start + perRequest >= content.length) response.end();
+    else setTimeout(() => response.socket?.end(), 20);
+  };
+};
+
+test("with retries, a stream that keeps breaking is taken up where it broke, on the next gateway", async () => {
+  const content = Buffer.from(Array.from({ length: 3000 }, (_, index) => index % 251));
+  const first = await against(breaking(content, 400));
+  const second = await against(breaking(content, 700));
+  const tree = new RetryingTree(new GatewaysTree([first.tree, second.tree]), retries);
+  expect((await collect(tree.open(fileOf(3000), { start: 100 }, signal))).equals(content.subarray(100))).toBe(true);
+  const ranges = [...first.gateway.requests, ...second.gateway.requests].map((line) => line.split(" ")[2] ?? "");
+  expect(ranges.toSorted()).toEqual([
+    "bytes=100-2999",
+    "bytes=1200-2999",
+    "bytes=1600-2999",
+    "bytes=2300-2999",
+    "bytes=2700-2999",
+    "bytes=500-2999",
+  ]);
+});
+
+test("without a content id, a broken stream is not taken up: the bytes may be others by now", async () => {
+  const { tree } = await against((request, response) => {
+    if (request.url?.includes("t=json") === true) {
+      response.end('["filenode", {"mutable": true, "ro_uri": "URI:SSK-RO:x"}]');
+    } else breaking(Buffer.alloc(1000), 400)(request, response, 0);
+  });
+  await failure(
+    collect(new RetryingTree(tree, retries).open({ ...fileOf(1000), content: undefined }, undefined, signal)),
+  );
+});
+
+test("with retries, what is transient is tried so many times and what is lasting once", async () => {
+  const busy = await against((_, response) => response.writeHead(503).end());
+  await failure(new RetryingTree(busy.tree, retries).look(rootPath, signal));
+  await failure(collect(new RetryingTree(busy.tree, retries).open(fileOf(10), undefined, signal)));
+  expect(busy.gateway.requests).toHaveLength(2 * retries.attempts);
+  const forbidding = await against((_, response) => response.writeHead(403).end());
+  await failure(new RetryingTree(forbidding.tree, retries).look(rootPath, signal));
+  expect(forbidding.gateway.requests).toHaveLength(1);
+  const recovering = await against((_, response, count) =>
+    count === 0 ? response.writeHead(503).end() : response.end('["dirnode", {"children": {}}]'),
+  );
+  expect(await new RetryingTree(recovering.tree, retries).look(rootPath, signal)).toMatchObject({ kind: "directory" });
+});
+
+test("an abort ends the waiting between two attempts", async () => {
+  const { tree } = await against((_, response) => response.writeHead(503).end());
+  const controller = new AbortController();
+  const slow = new RetryingTree(tree, { ...retries, firstDelayMs: 60_000, maxDelayMs: 60_000 });
+  setTimeout(() => controller.abort(new Error("gone")), 50);
+  await expect(slow.look(rootPath, controller.signal)).rejects.toThrow("gone");
+});
+
+test("behind gateways, the healthy one is asked first from then on", async () => {
+  const sick = await against((_, response) => response.writeHead(500).end());
+  const well = await against((_, response) => response.end('["dirnode", {"children": {}}]'));
+  const tree = new GatewaysTree([sick.tree, well.tree]);
+  for (let round = 0; round < 5; round++) await tree.look(rootPath, signal);
+  expect(sick.gateway.requests).toHaveLength(1);
+  expect(well.gateway.requests).toHaveLength(5);
+  await well.gateway.end();
+  await failure(tree.look(rootPath, signal));
+  expect(sick.gateway.requests).toHaveLength(2);
+});
+
+test("connections are kept and few: finished exchanges share them, those left early are cut", async () => {
+  const gateway = await fakeGateway((_, response) => response.end(Buffer.alloc(1000)));
+  ending.push(gateway);
+  const tree = new WebapiTree(new Webapi(gateway.url, { ...quick, maxSockets: 3 }), cap);
+  for (let round = 0; round < 5; round++) await collect(tree.open(fileOf(1000), undefined, signal));
+  expect(await gateway.connections()).toBe(1);
+  await Promise.all(Array.from({ length: 30 }, () => collect(tree.open(fileOf(1000), undefined, signal))));
+  expect(await gateway.connections()).toBeLessThanOrEqual(3);
+});
+
+test("a slow consumer slows the gateway down, and leaving early stops it", async () => {
+  const sizeBytes = 256 * 1024 * 1024;
+  const { tree, gateway } = await against((_, response) => {
+    response.writeHead(200, { "Content-Length": sizeBytes });
+    const block = Buffer.alloc(1024 * 1024);
+    const push = (): void => {
+      while (!response.destroyed && response.write(block));
+    };
+    response.on("drain", push);
+    push();
+  });
+  for await (const _chunk of tree.open(fileOf(sizeBytes), undefined, signal)) {
+    await wait(300);
+    // The kernel's own socket buffers on loopback are some megabytes.
+    expect(gateway.bytesSent()).toBeLessThan(32 * 1024 * 1024);
+    break;
+  }
+  await expect.poll(() => gateway.connections()).toBe(0);
+});
+
+test("a user and password in the gateway's URL are sent as such and told to nobody", async () => {
+  let authorization: string | undefined;
+  const gateway = await fakeGateway((request, response) => {
+    authorization = request.headers.authorization;
+    response.writeHead(401).end();
+  });
+  ending.push(gateway);
+  const url = gateway.url.replace("http://", "http://ann:s%40cret@");
+  const thrown = await failure(new WebapiTree(new Webapi(url), cap).look(rootPath, signal));
+  expect(authorization).toBe(`Basic ${Buffer.from("ann:s@cret").toString("base64")}`);
+  expect(thrown.message).not.toContain("cret@");
+});
+
+test.each(["", "127.0.0.1:3456", "file:///x", `http://127.0.0.1:3456/uri/URI:DIR2-RO:${secret}`, "http://h/?q=1"])(
+  "%s is no gateway's URL, and the error does not repeat it",
+  (url) => {
+    let thrown: unknown;
+    try {
+      new Webapi(url);
+    } catch (caught) {
+      thrown = caught;
+    }
+    expect(thrown).toMatchObject({ code: "storage/bad-webapi-url" });
+    expect(inspect(thrown)).not.toContain(secret);
+  },
+);
