@@ -1,0 +1,127 @@
+// Finding Python and installing Tahoe where something is missing: what is said, and what an interruption leaves behind.
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Tahoe } from "../../src/grid/install.ts";
+import { installTahoe } from "../../src/grid/install.ts";
+import type { Python } from "../../src/grid/python.ts";
+import { findPython } from "../../src/grid/python.ts";
+
+const { signal } = new AbortController();
+let base: string;
+beforeEach(async () => {
+  base = await mkdtemp(join(tmpdir(), "tahoe-apt-install-"));
+});
+afterEach(() => rm(base, { recursive: true, force: true }));
+
+async function program(path: string, script: string): Promise<string> {
+  await mkdir(join(path, ".."), { recursive: true });
+  await writeFile(path, `#!/bin/sh\n${script}\n`);
+  await chmod(path, 0o755);
+  return path;
+}
+
+/** Answers the probe as Python would. */
+const pretending = (name: string, answer: string): Promise<string> => program(join(base, name), `echo '${answer}'`);
+
+test("a Python that is too old, broken or not there is passed over for the next one", async () => {
+  const old = await pretending("old", "3.8.18 True True /usr/bin/old");
+  const broken = await program(join(base, "broken"), "exit 127");
+  const good = await pretending("good", "3.13.5 True False /usr/bin/a python");
+  expect(await findPython(signal, [join(base, "absent"), old, broken, good])).toEqual({
+    executable: "/usr/bin/a python",
+    version: "3.13.5",
+    hasNetifaces: false,
+  });
+});
+
+test("without any Python, and with one that lacks venv, the package to install is named", async () => {
+  await expect(findPython(signal, [join(base, "absent")])).rejects.toMatchObject({
+    code: "grid/tool-missing",
+    debianPackage: "python3-venv",
+  });
+  const bare = await pretending("bare", "3.13.5 False False /usr/bin/python3");
+  await expect(findPython(signal, [bare])).rejects.toThrow("apt-get install python3-venv");
+});
+
+/** A Python whose venv module makes a directory with a pip of our choice; `calls` records what was asked. */
+async function fakePython(pip: string, hasNetifaces: boolean): Promise<Python> {
+  const script = `
+echo "$*" >> ${base}/calls
+for target; do :; done
+mkdir -p "$target/bin"
+printf '#!/bin/sh\\necho "$*" >> ${base}/calls\\n${pip}\\n' > "$target/bin/python"
+chmod +x "$target/bin/python"`;
+  return { executable: await program(join(base, "python"), script), version: "3.13.5", hasNetifaces };
+}
+
+const install = (python: Python, searchPath = "", progress: (step: string) => void = () => {}): Promise<Tahoe> =>
+  installTahoe({ directory: join(base, "state/venv"), progress, signal, python, searchPath });
+const calls = async (): Promise<string[]> => (await readFile(join(base, "calls"), "utf8")).trim().split("\n");
+
+test("an installation is made once, pinned and constrained, and then found again", async () => {
+  const python = await fakePython("echo Collecting something", false);
+  const steps: string[] = [];
+  const tahoe = await install(python, "", (step) => steps.push(step));
+  expect(tahoe.executable).toBe(join(base, "state/venv/bin/tahoe"));
+  expect(await calls()).toEqual([
+    expect.stringMatching(/^-m venv \S+\/venv$/),
+    expect.stringMatching(/^-m pip install .*-c \S+\/constraints.txt tahoe-lafs==1\.20\.0/),
+  ]);
+  expect(steps).toContain("Collecting something");
+  await install(python);
+  expect(await calls()).toHaveLength(2);
+  await install({ ...python, version: "3.14.1" });
+  expect(await calls()).toHaveLength(4);
+});
+
+test("an installation that broke off is made anew, and a dead process's lock does not hinder it", async () => {
+  const failing = await fakePython("echo it broke; exit 1", false);
+  await expect(install(failing, await compilerPath())).rejects.toMatchObject({ code: "grid/install-failed" });
+  await expect(install(failing, await compilerPath())).rejects.toThrow("it broke");
+  await writeFile(join(base, "state/venv.lock"), "999999999");
+  await install(await fakePython("true", false));
+  expect((await calls()).length).toBe(6);
+});
+
+test("where a part can't be built, the package that has it ready is named", async () => {
+  await expect(install(await fakePython("exit 1", false))).rejects.toMatchObject({
+    code: "grid/tool-missing",
+    debianPackage: "python3-netifaces",
+  });
+});
+
+test("the system's netifaces is used where there is no compiler, and only there", async () => {
+  const python = await fakePython("true", true);
+  await install(python);
+  expect((await calls())[0]).toContain("--system-site-packages");
+  await rm(join(base, "state"), { recursive: true });
+  await install(python, await compilerPath());
+  expect((await calls())[2]).not.toContain("--system-site-packages");
+});
+
+test("two installations at once: one works, the other waits and finds it done", async () => {
+  const python = await fakePython("sleep 1", false);
+  const steps: string[] = [];
+  const both = [install(python, "", (step) => steps.push(step)), install(python, "", (step) => steps.push(step))];
+  await Promise.all(both);
+  expect(await calls()).toHaveLength(2);
+  expect(steps.join("\n")).toContain(`Waiting for another installation (process ${process.pid})`);
+});
+
+test("an installation that is called off ends with the signal's reason and leaves no lock", async () => {
+  const python = await fakePython("sleep 30", false);
+  const controller = new AbortController();
+  const reason = new Error("called off");
+  const options = { directory: join(base, "state/venv"), progress: () => {}, python, searchPath: "" };
+  const installing = installTahoe({ ...options, signal: controller.signal });
+  setTimeout(() => controller.abort(reason), 300);
+  await expect(installing).rejects.toBe(reason);
+  await expect(readFile(join(base, "state/venv.lock"))).rejects.toThrow("ENOENT");
+});
+
+async function compilerPath(): Promise<string> {
+  await program(join(base, "compiler/cc"), "true");
+  return join(base, "compiler");
+}
