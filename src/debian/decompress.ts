@@ -98,8 +98,10 @@ const tooMuch = (limits: DecompressionLimits) =>
 const corrupt = (format: string) => (thrown: unknown) =>
   new Malformed("bad-compression", `its ${format} data are truncated or corrupt`, { cause: thrown });
 
-function xzDecoder(memlimit: number): Duplex {
-  return lzma.createStream("streamDecoder", { memlimit: Math.max(memlimit, bytesPerMebibyte) });
+function xzDecoder(maxDecoderBytes: number): Duplex {
+  // Synchronous, because we run in a worker already: it costs less, and a worker that is ended leaves no decoder behind.
+  const options = { memlimit: Math.max(maxDecoderBytes, bytesPerMebibyte), synchronous: true };
+  return lzma.createStream("streamDecoder", options);
 }
 
 const xzError = (maxDecoderBytes: number) => (thrown: unknown) =>
