@@ -101,7 +101,7 @@ export async function tarOf(entries: readonly TarPart[]): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-export const suffix = (compression: Compression): string => (compression === "none" ? "" : `.${compression}`);
+const suffix = (compression: Compression): string => (compression === "none" ? "" : `.${compression}`);
 
 /** zstd and bzip2 run as processes: Debian packages zstd and bzip2. */
 export async function compressed(compression: Compression, plain: Uint8Array): Promise<Buffer> {
