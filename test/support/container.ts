@@ -64,9 +64,10 @@ export async function containerStore(): Promise<ContainerStore> {
         throw new Error(`the image ${name} can't be built:\n${words.slice(-lastWordsLength)}`, { cause: thrown });
       }
     },
-    inContainer: (container, options, command) => [
-      ...["buildah", ...global, "run", "--isolation", "chroot", ...options, container, "--", ...command],
-    ],
+    inContainer(container, options, command) {
+      const isolated = ["run", "--isolation", "chroot", ...options];
+      return ["buildah", ...global, ...isolated, container, "--", ...command];
+    },
   };
 }
 

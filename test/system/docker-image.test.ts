@@ -106,7 +106,9 @@ test("the health check fails while no server runs, and passes once it serves a f
 
 test("the server's own process is not root's", async () => {
   const { output } = await network.run(["ps", "-ww", "-eo", "uid=,args="]);
-  const servers = output.split("\n").filter((line) => /^\s*\d+ (\S*\/)?node \/opt\/tahoe-apt\/dist\/cli\.js serve/.test(line));
+  const servers = output
+    .split("\n")
+    .filter((line) => /^\s*\d+ (\S*\/)?node \/opt\/tahoe-apt\/dist\/cli\.js serve/.test(line));
   expect(servers.map((line) => line.trim().split(" ")[0])).toEqual([config.User.split(":")[0]]);
 });
 
@@ -121,9 +123,9 @@ test("no layer and no setting of the image holds a secret, a development tool or
   };
   expect(layersWith("opt/tahoe-apt/dist/healthcheck.js"), "the search sees what is there").not.toEqual([]);
   expect(layersWith(planted)).toEqual([]);
-  expect((await inside("ls", "/opt/tahoe-apt")).output.split("\n").filter(Boolean).sort()).toEqual([
-    ...["dist", "node_modules", "package.json"],
-  ]);
+  expect((await inside("ls", "/opt/tahoe-apt")).output.split("\n").filter(Boolean).sort().join(" ")).toBe(
+    "dist node_modules package.json",
+  );
   expect((await inside("test", "-e", "/opt/tahoe-apt/node_modules/typescript")).status).not.toBe(0);
 });
 

@@ -1,0 +1,107 @@
+// On a minimal Debian trixie, with no compiler, a clean clone comes up with `npm start` and goes down with Ctrl-C.
+import type { ChildProcessWithoutNullStreams } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import type { Machine } from "../support/rootfs.ts";
+import { cleanCheckout, trixieMachine } from "../support/rootfs.ts";
+
+const setUpMs = 480_000;
+const checkout = "/srv/tahoe-apt";
+const ctrlC = "\u0003";
+
+let machine: Machine;
+
+beforeAll(async () => {
+  machine = await trixieMachine();
+  await cleanCheckout(join(machine.changes, checkout));
+}, setUpMs);
+
+afterAll(async () => {
+  await machine?.remove();
+});
+
+/** A running script, with all that it has printed so far. */
+class Running {
+  readonly child: ChildProcessWithoutNullStreams;
+  printed = "";
+  #printedMore = () => {};
+
+  constructor([command, args]: readonly [string, readonly string[]]) {
+    this.child = spawn(command, args);
+    for (const output of [this.child.stdout, this.child.stderr]) {
+      output.on("data", (chunk: Buffer) => {
+        this.printed += chunk.toString("utf8");
+        this.#printedMore();
+      });
+    }
+    this.child.once("close", () => this.#printedMore());
+    onTestFinished(() => void this.child.kill("SIGKILL"));
+  }
+
+  /** @throws if the script ends before it prints this */
+  async until(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const found = pattern.exec(this.printed);
+      if (found) return found;
+      if (this.child.exitCode !== null) throw new Error(`ended before ${pattern}:\n${this.printed}`);
+      await new Promise<void>((resolve) => {
+        this.#printedMore = resolve;
+      });
+    }
+  }
+
+  async end(): Promise<void> {
+    if (this.child.exitCode === null) await once(this.child, "close");
+  }
+}
+
+/** For process 1: prints the command line of every other process. No pipe, whose ends would be listed too. */
+const listProcesses = `
+  for each in /proc/[0-9]*; do
+    [ $each = /proc/1 ] || { tr '\\0' ' ' <$each/cmdline; echo; }
+  done`;
+
+test("npm start brings up grid and page on a minimal trixie, and Ctrl-C ends every process", {
+  timeout: setUpMs,
+}, async () => {
+  // A terminal of its own, so that Ctrl-C reaches all that a terminal's Ctrl-C reaches.
+  const start = `script --quiet --return --command "npm start" /dev/null`;
+  // The sleeper, which nobody ends, shows that what is left behind would be seen.
+  const script = `cd ${checkout}; sleep 12345 & ${start}; echo "left behind:"; ${listProcesses}; echo "end of list"`;
+  const running = new Running(await machine.enter(script));
+  const [, url] = await running.until(/(http:\/\/127\.0\.0\.1:\d+\/debian)\/[\s\S]*sources\.list\.d/);
+  const page = await fetch(`${url}/`);
+  expect(page.status).toBe(200);
+  expect(await page.text()).toContain("debian");
+
+  running.child.stdin.write(ctrlC);
+  const [, left] = await running.until(/left behind:\s*([\s\S]*)end of list/);
+  expect(left?.trim()).toBe("sleep 12345");
+  expect(running.printed).toContain("Stopped.");
+  expect(running.printed, "caps are not printed without being asked for").not.toMatch(/URI:/);
+  await running.end();
+  await expect(fetch(`${url}/`)).rejects.toThrow();
+});
+
+// After the first test, which leaves dependencies and build behind.
+test.each([
+  ["Python", "/usr/bin/python3", "python3-venv"],
+  ["Python's venv", "/usr/lib/python3.13/ensurepip", "python3-venv"],
+  ["netifaces or a compiler", "/usr/lib/python3/dist-packages/netifaces*.so", "python3-netifaces"],
+])(
+  "without %s, npm start names what to install and another way",
+  { timeout: setUpMs },
+  async (_what, hidden, named) => {
+    const script = `
+    cd ${checkout} && rm -rf .tahoe-apt && mkdir /hidden && mv ${hidden} /hidden/
+    npm start; echo "ended with $?"
+    mv /hidden/* $(dirname "${hidden}")/ && rmdir /hidden`;
+    const running = new Running(await machine.enter(script));
+    await running.end();
+    expect(running.printed).toContain("ended with 1");
+    expect(running.printed).toContain(named);
+    expect(running.printed).toContain("--folder");
+  },
+);
