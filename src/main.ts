@@ -44,7 +44,7 @@ export interface Server {
 }
 
 /** The address can't be listened on. */
-export class ListenFailed extends RepoError {
+class ListenFailed extends RepoError {
   readonly code = "server/listen-failed";
 }
 

@@ -6,8 +6,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { CommandLine } from "../support/command-line.ts";
+import { aSigningKey } from "../support/signing-key.ts";
 
 const temporary = (): Promise<string> => mkdtemp(join(tmpdir(), "cli-"));
+
+/** A state directory that has its signing key: to make one takes seconds. */
+async function aState(): Promise<string> {
+  const state = await temporary();
+  await mkdir(join(state, "repositories/debian"), { recursive: true });
+  await writeFile(join(state, "repositories/debian/signing-key.asc"), (await aSigningKey()).reveal(), { mode: 0o600 });
+  return state;
+}
 
 async function aFolder(): Promise<string> {
   const folder = await temporary();
@@ -25,14 +34,14 @@ async function aServer(state: string, ...flags: readonly string[]): Promise<{ se
 }
 
 test("a folder is served by flags alone, and SIGTERM ends the server with 0", async () => {
-  const { server, url } = await aServer(await temporary());
+  const { server, url } = await aServer(await aState());
   const key = await (await fetch(`${url}/debian/key.asc`)).text();
   expect(key).toMatch(/^-----BEGIN PGP PUBLIC KEY BLOCK-----/);
   expect(await server.stop("SIGTERM")).toBe(0);
 });
 
 test("Ctrl-C ends it with 0 too", async () => {
-  const { server } = await aServer(await temporary());
+  const { server } = await aServer(await aState());
   expect(await server.stop("SIGINT")).toBe(0);
 });
 
@@ -60,13 +69,13 @@ test("the key and the ping token are made once, kept for their owner alone, and 
 test("a ping token can come from a file or from the environment", async () => {
   const directory = await temporary();
   await writeFile(join(directory, "token"), "one-from-a-file-of-mine\n", { mode: 0o600 });
-  const { url } = await aServer(join(directory, "state"), "--ping-token-file", join(directory, "token"));
+  const { url } = await aServer(await aState(), "--ping-token-file", join(directory, "token"));
   const headers = { Authorization: "Bearer one-from-a-file-of-mine" };
   expect((await fetch(`${url}/-/ping/debian`, { method: "POST", headers })).status).toBe(202);
 });
 
 test("metrics, health and readiness are there", async () => {
-  const { url } = await aServer(await temporary());
+  const { url } = await aServer(await aState());
   expect((await fetch(`${url}/healthz`)).status).toBe(200);
   await expect.poll(async () => (await fetch(`${url}/readyz`)).status, { timeout: 10_000 }).toBe(200);
   expect(await (await fetch(`${url}/metrics`)).text()).toContain("# TYPE ");
@@ -102,7 +111,7 @@ test("an address that is in use is said in one line, and the exit code is 1", as
   await expect.poll(() => other.listening).toBe(true);
   const address = other.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
-  const flags = ["--folder", await aFolder(), "--state", await temporary(), "--listen", `127.0.0.1:${port}`];
+  const flags = ["--folder", await aFolder(), "--state", await aState(), "--listen", `127.0.0.1:${port}`];
   const command = new CommandLine(["serve", ...flags]);
   expect(await command.ends()).toBe(1);
   expect(command.output).toContain(`tahoe-apt: cannot listen on 127.0.0.1:${port}`);

@@ -1,0 +1,162 @@
+// What `npm start` brings up, what it prints and README.md says, and what is left when it ends: all with the real tools.
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { loadConfiguration } from "../../src/config.ts";
+import { AptRoot } from "../support/apt.ts";
+import { CommandLine } from "../support/command-line.ts";
+import { aDeb } from "../support/debs.ts";
+import { projectRoot, readProjectFile } from "../support/project-files.ts";
+
+const setUpPatienceMs = 240_000;
+const readmeAddress = "http://127.0.0.1:8380";
+
+const checkout = mkdtempSync(join(tmpdir(), "start-"));
+const local = (...names: readonly string[]): string => join(checkout, ".tahoe-apt", ...names);
+const readme = readProjectFile("README.md");
+
+let started: CommandLine;
+let url = "";
+
+/** The block of README.md that is fenced as this. */
+function blockOf(fence: string): string {
+  const block = new RegExp(`^\`\`\`${fence}\\n([\\s\\S]*?)^\`\`\``, "m").exec(readme)?.[1];
+  if (block === undefined) throw new Error(`README.md has no block ${fence}`);
+  return block;
+}
+
+/** Runs shell lines in the checkout, against this run's server; they must succeed. */
+async function shell(text: string, env: Readonly<Record<string, string>> = {}): Promise<string> {
+  const script = `set -eu\n${text.replaceAll(readmeAddress, url)}`;
+  const options = { cwd: checkout, env: { ...process.env, ...env } };
+  return (await promisify(execFile)("bash", ["-c", script], options)).stdout;
+}
+
+async function start(...flags: readonly string[]): Promise<void> {
+  started = new CommandLine(["start", ...flags], { cwd: checkout });
+  url = await started.says(/^ {2}(http:\S+)\/debian\/$/m, setUpPatienceMs);
+  await started.says(/Ctrl-C ends it all/);
+}
+
+/** The command lines of all processes that have something to do with this checkout. */
+function processes(): readonly string[] {
+  return readdirSync("/proc").flatMap((pid) => {
+    if (!/^\d+$/.test(pid)) return [];
+    try {
+      const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").join(" ");
+      return words.includes(checkout) ? [words] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+const capsOf = (): readonly string[] =>
+  readdirSync(local("caps")).map((name) => readFileSync(local("caps", name), "utf8").trim().replace(/^.* /, ""));
+
+beforeAll(async () => {
+  writeFileSync(
+    join(checkout, "hello_1.0_amd64.deb"),
+    await aDeb({ package: "hello", version: "1.0", architecture: "amd64" }),
+  );
+  await start();
+}, setUpPatienceMs);
+
+afterAll(async () => {
+  await started.stop("SIGINT");
+  rmSync(checkout, { recursive: true, force: true });
+});
+
+test("caps and the token are in files for their owner alone, and nothing of them is printed or in a process list", () => {
+  expect(capsOf().length).toBeGreaterThanOrEqual(6);
+  for (const name of readdirSync(local("caps"))) expect(statSync(local("caps", name)).mode & 0o777, name).toBe(0o600);
+  const log = readFileSync(local("server.log"), "utf8");
+  for (const cap of capsOf()) {
+    expect(started.output).not.toContain(cap);
+    expect(log).not.toContain(cap);
+    expect(processes().join("\n")).not.toContain(cap);
+  }
+});
+
+test("the lines that are printed for a builder are those of README.md", () => {
+  const plain = (text: string): string => text.replaceAll(`${checkout}/`, "").replaceAll(url, readmeAddress);
+  const unbroken = blockOf("sh builder").replaceAll("\\\n ", "").replaceAll(/ +/g, " ");
+  for (const line of unbroken.trim().split("\n")) expect(plain(started.output)).toContain(line);
+});
+
+test("the lines for a builder upload a package and make it servable, with the builder's own write cap alone", async () => {
+  const answer = await shell(blockOf("sh builder"));
+  expect(answer).toContain('"added":["dists/sid/main/binary-amd64/builder/hello_1.0_amd64.deb"]');
+  const aliases = readFileSync(local("grid/node/private/aliases"), "utf8");
+  expect(aliases).not.toContain(readFileSync(local("caps/root.writecap"), "utf8").trim());
+});
+
+test("the lines for an APT user install it", async () => {
+  const root = new AptRoot({ source: "", options: { "APT::Get::Download-Only": "true" } });
+  try {
+    const lines = blockOf("sh apt-user").replace(
+      "/etc/apt/sources.list.d/debian.sources",
+      `${root.directory}/etc/sources.list.d/it.sources`,
+    );
+    expect(lines).toContain(root.directory);
+    await shell(lines, { APT_CONFIG: join(root.directory, "apt.conf") });
+    expect(readdirSync(join(root.directory, "cache/archives"))).toContain("hello_1.0_amd64.deb");
+  } finally {
+    root.close();
+  }
+});
+
+test("Ctrl-C ends every process, and the next start goes on at the same address with the same data", async () => {
+  const [urlBefore, capsBefore] = [url, capsOf()];
+  const release = await (await fetch(`${url}/debian/dists/sid/InRelease`)).text();
+  expect(processes()).not.toEqual([]);
+  expect(await started.stop("SIGINT")).toBe(0);
+  expect(processes()).toEqual([]);
+  await start();
+  expect(url).toBe(urlBefore);
+  expect(capsOf()).toEqual(capsBefore);
+  expect(await (await fetch(`${url}/debian/dists/sid/InRelease`)).text()).toBe(release);
+  expect(await shell(".tahoe-apt/venv/bin/tahoe -d .tahoe-apt/grid/node ls builder:")).toContain("hello_1.0_amd64.deb");
+});
+
+test("caps are printed when they are asked for", async () => {
+  expect(await started.stop("SIGINT")).toBe(0);
+  await start("--show-caps");
+  await started.says(new RegExp(`root.readcap: ${readFileSync(local("caps/root.readcap"), "utf8").trim()}`));
+});
+
+test("the demo tells the whole story, ends with 0 and leaves nothing behind", async () => {
+  const temporary = join(checkout, "tmp");
+  mkdirSync(temporary);
+  const demo = new CommandLine(["demo"], { cwd: checkout, env: { TMPDIR: temporary } });
+  expect(await demo.ends(), demo.output).toBe(0);
+  expect(demo.output).toContain("the candidate of tahoe-demo-hello is 1.1");
+  expect(readdirSync(temporary)).toEqual([]);
+  expect(processes().filter((words) => words.includes(temporary))).toEqual([]);
+});
+
+test("without Python, it says what to install and what else can be done", async () => {
+  const elsewhere = mkdtempSync(join(tmpdir(), "start-"));
+  // In a mount namespace of its own, Debian's Python is no program any more, and PATH leads to no other.
+  const script = 'mount --bind /dev/null /usr/bin/python3; PATH=/nowhere exec "$0" "$@"';
+  const namespace = ["--map-root-user", "--mount", "bash", "-c", script];
+  const command = [process.execPath, join(projectRoot, "dist/cli.js"), "start"];
+  const outcome = promisify(execFile)("unshare", [...namespace, ...command], { cwd: elsewhere, timeout: 30_000 });
+  const stderr = expect.stringMatching(/python3-venv[\s\S]*npm start -- --folder DIR/) as string;
+  await expect(outcome).rejects.toMatchObject({ code: 1, stderr });
+});
+
+test("the configuration of README.md is one", () => {
+  const directory = mkdtempSync(join(tmpdir(), "start-"));
+  const files = {
+    "c.toml": blockOf("toml"),
+    "debian.readcap": readFileSync(local("caps/root.readcap"), "utf8"),
+    "alice.token": "a-token-that-is-long-enough",
+  };
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text, { mode: 0o600 });
+  const { repositories, warnings } = loadConfiguration({ config: "c.toml" }, {}, directory);
+  expect([repositories.length, warnings]).toEqual([1, []]);
+});
