@@ -79,7 +79,7 @@ export class WebapiTree implements Tree {
     );
     if (reply.status === 200) return this.#collect(reply);
     reply.close();
-    if (reply.status === 404 && path !== rootPath) return undefined;
+    if (reply.status === 404) return undefined;
     // 400 is Tahoe's word for a name below a file. A proxy may mean something else by it, hence the second look.
     if (reply.status === 400 && path !== rootPath) {
       const parent = await this.look(parentPath(path), signal);

