@@ -45,7 +45,7 @@ export interface Grid {
 }
 
 /** The node did not come up. Its last words are in the message; Tahoe keeps caps out of them. */
-export class GridFailed extends RepoError {
+class GridFailed extends RepoError {
   readonly code = "grid/failed";
 }
 

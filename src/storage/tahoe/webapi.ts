@@ -37,7 +37,7 @@ export const defaultWebapiLimits: WebapiLimits = {
 const idleSocketMs = 30_000;
 
 /** Not the URL of a gateway. Does not repeat it, since a cap may have been pasted into it. */
-export class WebapiUrlError extends RepoError {
+class WebapiUrlError extends RepoError {
   readonly code = "storage/bad-webapi-url";
 }
 
