@@ -1,4 +1,6 @@
 // The tree as last seen, with what was found in each package file; updated from surveys, one at a time.
+
+import { forEachAtMost } from "../base/bounded.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, joinPath, lastName, parentPath } from "../base/names.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
@@ -25,6 +27,9 @@ export interface FileChange {
   readonly before: CatalogFile | undefined;
   readonly after: CatalogFile | undefined;
 }
+
+/** How many examinations are under way at once, those that only ask the ledger among them. */
+const concurrentExaminations = 64;
 
 export class Catalog {
   readonly #examiner: Examiner;
@@ -89,27 +94,21 @@ export class Catalog {
       const after = await this.#examine(path, entry, kind, signal);
       if (after !== this.file(path)) fresh.set(path, after);
     };
-    const firstPass: Promise<void>[] = [];
-    for (const [path, entry] of survey.files) {
+    await forEachAtMost(survey.files, concurrentExaminations, async ([path, entry]) => {
       const known = this.file(path);
-      if (known !== undefined && !this.#doubted.has(path) && isSettled(known, entry)) continue;
-      const kind = packageKindOf(lastName(path)) ?? (this.#wantedBy.has(path) ? "part" : undefined);
-      firstPass.push(examine(path, entry, kind));
-    }
-    await Promise.all(firstPass);
+      if (known !== undefined && !this.#doubted.has(path) && isSettled(known, entry)) return;
+      await examine(path, entry, packageKindOf(lastName(path)) ?? (this.#wantedBy.has(path) ? "part" : undefined));
+    });
 
     // Only a .dsc tells which files beside it matter.
-    const secondPass: Promise<void>[] = [];
-    const asked = new Set<TreePath>();
+    const wanted = new Map<TreePath, FileEntry | OtherEntry>();
     for (const source of fresh.values()) {
       for (const path of partPaths(source)) {
         const part = fresh.get(path) ?? this.file(path);
-        if (part === undefined || part.finding !== undefined || asked.has(path)) continue;
-        asked.add(path);
-        secondPass.push(examine(path, part.entry, "part"));
+        if (part !== undefined && part.finding === undefined) wanted.set(path, part.entry);
       }
     }
-    await Promise.all(secondPass);
+    await forEachAtMost(wanted, concurrentExaminations, ([path, entry]) => examine(path, entry, "part"));
     return fresh;
   }
 

@@ -36,6 +36,9 @@ const poolPrefix = "pool/SHA256/";
 
 const poolPath = /^pool\/SHA256\/([0-9a-f]{64})\/([^/]+)$/;
 
+/** How many items may wait to be written: a bound on memory. */
+const itemsPerWrite = 1024;
+
 export class Pool {
   readonly #files: Database<PoolRecord, string>;
 
@@ -60,7 +63,12 @@ export class Pool {
   /** Resolves when every file of these items can be found. */
   async add(items: Iterable<Item>): Promise<void> {
     let written: Promise<unknown> = Promise.resolve();
-    for (const item of items) for (const [key, record] of recordsOf(item)) written = this.#files.put(key, record);
+    let unwritten = 0;
+    for (const item of items) {
+      for (const [key, record] of recordsOf(item)) written = this.#files.put(key, record);
+      unwritten += 1;
+      if (unwritten % itemsPerWrite === 0) await written;
+    }
     // Writes are committed in their order, so the last one stands for all.
     await written;
   }

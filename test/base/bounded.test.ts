@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { forEachAtMost } from "../../src/base/bounded.ts";
+
+const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+test("every item is worked on once, and never more than the limit at a time", async () => {
+  let underWay = 0;
+  let most = 0;
+  const seen: number[] = [];
+  await forEachAtMost(Array.from({ length: 100 }).keys(), 7, async (item) => {
+    most = Math.max(most, ++underWay);
+    await tick();
+    seen.push(item);
+    underWay -= 1;
+  });
+  expect(most).toBe(7);
+  expect(seen.toSorted((a, b) => a - b)).toEqual([...Array.from({ length: 100 }).keys()]);
+});
+
+test("after a failure no more is started, what was started ends, and the failure is thrown", async () => {
+  const started: number[] = [];
+  let ended = 0;
+  const work = forEachAtMost([0, 1, 2, 3, 4, 5], 2, async (item) => {
+    started.push(item);
+    await tick();
+    ended += 1;
+    if (item === 1) throw new Error("the second failed");
+  });
+  await expect(work).rejects.toThrow("the second failed");
+  expect(started).toEqual([0, 1, 2]);
+  expect(ended).toBe(3);
+});
+
+test("no items is no work", async () => {
+  await forEachAtMost([], 3, () => Promise.reject(new Error("never")));
+});
