@@ -46,8 +46,6 @@ export interface RepositoryParts {
   readonly keepSeconds: number;
 }
 
-/** How often the whole tree is looked at again without being asked, by default. */
-export const defaultPollSeconds = 300;
 /** How long what a publication names stays readable after the next one took its place, by default. */
 export const defaultKeepSeconds = 7 * 24 * 3600;
 /** How often old publications are dropped. */

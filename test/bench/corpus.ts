@@ -4,15 +4,22 @@ import { join } from "node:path";
 import { aDeb } from "../support/debs.ts";
 
 const sections = ["utils", "libs", "devel", "python", "net", "admin", "doc", "science"];
-const words = "fast small library tool network archive parser index server client daemon common data runtime headers".split(" ");
+const words =
+  "fast small library tool network archive parser index server client daemon common data runtime headers".split(" ");
 const firstLinkSeconds = 1_600_000_000;
 
 /** A package whose fields vary as those of an archive do: names, dependencies and descriptions of different lengths. */
 export async function syntheticDeb(number: number, version = "1.0-1"): Promise<{ name: string; bytes: Buffer }> {
   const pick = (salt: number) => words[(number * 7919 + salt * 104_729) % words.length] ?? "";
   const name = `${pick(1)}-${pick(2)}${number}`;
-  const depends = Array.from({ length: 2 + (number % 9) }, (_, n) => `lib${pick(n + 3)}${(number * 31 + n) % 500} (>= ${n}.${number % 90})`);
-  const prose = Array.from({ length: 4 + (number % 7) }, (_, line) => ` ${Array.from({ length: 9 }, (_, n) => pick(line * 9 + n)).join(" ")}`);
+  const depends = Array.from(
+    { length: 2 + (number % 9) },
+    (_, n) => `lib${pick(n + 3)}${(number * 31 + n) % 500} (>= ${n}.${number % 90})`,
+  );
+  const prose = Array.from(
+    { length: 4 + (number % 7) },
+    (_, line) => ` ${Array.from({ length: 9 }, (_, n) => pick(line * 9 + n)).join(" ")}`,
+  );
   const fields = {
     Source: `${pick(1)}-src${number >> 2}`,
     Section: sections[number % sections.length] ?? "misc",
@@ -24,7 +31,10 @@ export async function syntheticDeb(number: number, version = "1.0-1"): Promise<{
     Description: `${pick(5)} ${pick(6)} for ${pick(7)}\n${prose.join("\n")}`,
   };
   const files = Object.fromEntries(
-    Array.from({ length: 5 + (number % 12) }, (_, n) => [`./usr/share/${name}/${pick(n)}-${n}.txt`, `${number} ${n}\n`]),
+    Array.from({ length: 5 + (number % 12) }, (_, n) => [
+      `./usr/share/${name}/${pick(n)}-${n}.txt`,
+      `${number} ${n}\n`,
+    ]),
   );
   const bytes = await aDeb({ package: name, version, architecture: number % 5 === 0 ? "all" : "amd64", fields, files });
   return { name: `${name}_${version}_${number % 5 === 0 ? "all" : "amd64"}.deb`, bytes };

@@ -1,3 +1,4 @@
+// How wishes to look again are coalesced.
 import { expect, test } from "vitest";
 import type { TreePath } from "../../src/base/names.ts";
 import { RefreshQueue } from "../../src/publishing/refresh-queue.ts";

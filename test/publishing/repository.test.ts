@@ -1,16 +1,11 @@
+// What a repository serves of the files in its tree.
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import type { Tree } from "../../src/storage/tree.ts";
-import { StorageUnavailable } from "../../src/storage/tree.ts";
 import { aDeb, aDsc, runTool } from "../support/debs.ts";
-import { ServedFolder, sha256 } from "../support/served-folder.ts";
+import { packageNames, ServedFolder, sha256 } from "../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const source = "dists/sid/main/source";
-
-async function packageNames(served: ServedFolder, index = `${amd64}/Packages`): Promise<string[]> {
-  return [...(await served.text(index)).matchAll(/^Package: (.*)\nVersion: (.*)$/gm)].map((m) => `${m[1]} ${m[2]}`);
-}
 
 test("a package that was put and pinged is in the index, and its bytes are behind its Filename", async () => {
   const served = new ServedFolder();
@@ -48,18 +43,6 @@ test("all forms of an index hold the same text, and Release lists each with its 
     expect(release).toContain(` ${sha256(bytes)} ${bytes.length} main/binary-amd64/${name}\n`);
     expect(await served.bytes(`${amd64}/by-hash/SHA256/${sha256(bytes)}`)).toEqual(bytes);
   }
-});
-
-test("an index is still served by hash after the next publication", async () => {
-  const served = new ServedFolder();
-  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
-  await served.ping();
-  const before = await served.text(`${amd64}/Packages`);
-  served.put(`${amd64}/b.deb`, await aDeb({ package: "b", architecture: "amd64" }), 1_700_000_001);
-  await served.ping();
-  expect(await served.text(`${amd64}/Packages`)).not.toBe(before);
-  expect(await served.text(`${amd64}/by-hash/SHA256/${sha256(before)}`)).toBe(before);
-  expect(await served.bytes(`${amd64}/by-hash/SHA256/${"0".repeat(64)}`)).toBeUndefined();
 });
 
 test("a package for all architectures stands in each index, and one for another architecture is rejected", async () => {
@@ -153,115 +136,6 @@ test("a removal and a replacement are seen, and the replaced package's stanza is
   expect(await packageNames(served)).toEqual(["a 2"]);
 });
 
-test("a look that finds nothing new makes no publication, also when the same file was put again", async () => {
-  const served = new ServedFolder();
-  const deb = await aDeb({ architecture: "amd64" });
-  served.put(`${amd64}/a.deb`, deb);
-  await served.ping();
-  const before = await served.text("dists/sid/Release");
-  await served.ping();
-  served.put(`${amd64}/copy/a.deb`, deb, 1_700_000_900);
-  await served.ping();
-  expect(await served.text("dists/sid/Release")).toBe(before);
-});
-
-test("Date follows the uploads, moves on for a removal, and ignores an uploader's wrong clock", async () => {
-  const nowSeconds = 1_750_000_000;
-  const served = new ServedFolder({ now: () => nowSeconds * 1000 });
-  const date = async () => Date.parse(/^Date: (.*)$/m.exec(await served.text("dists/sid/Release"))?.[1] ?? "") / 1000;
-  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }), 1_700_000_000);
-  await served.ping();
-  expect(await date()).toBe(1_700_000_000);
-  served.put(`${amd64}/b.deb`, await aDeb({ package: "b", architecture: "amd64" }), 1_700_000_050);
-  await served.ping();
-  expect(await date()).toBe(1_700_000_050);
-  served.remove(`${amd64}/b.deb`);
-  await served.ping();
-  expect(await date()).toBe(1_700_000_051);
-  served.put(`${amd64}/c.deb`, await aDeb({ package: "c", architecture: "amd64" }), nowSeconds + 86_400);
-  await served.ping();
-  expect(await date()).toBe(nowSeconds);
-});
-
-test("after a restart the last publication and its packages are served before the tree is looked at", async () => {
-  const served = new ServedFolder();
-  const deb = await aDeb({ architecture: "amd64" });
-  served.put(`${amd64}/a.deb`, deb);
-  await served.ping();
-  const before = await served.text("dists/sid/InRelease");
-  const index = await served.bytes(`${amd64}/Packages.xz`);
-  await served.restart();
-  expect(await served.text("dists/sid/InRelease")).toBe(before);
-  expect(await served.bytes(`${amd64}/Packages.xz`)).toEqual(index);
-  expect(await served.bytes(`pool/SHA256/${sha256(deb)}/a.deb`)).toEqual(deb);
-  expect(served.repository.status().notReady).toBeUndefined();
-});
-
-test("no file is read twice, not even after a restart, and a look at one file reads that one", async () => {
-  const sources: string[] = [];
-  const served = new ServedFolder({ observer: { inspected: (from) => sources.push(from) } });
-  for (const name of ["a", "b"])
-    served.put(`${amd64}/${name}.deb`, await aDeb({ package: name, architecture: "amd64" }));
-  await served.ping();
-  expect(sources).toEqual(["read", "read"]);
-  await served.restart();
-  const before = await served.text("dists/sid/Release");
-  await served.ping(`${amd64}/a.deb`);
-  expect(sources).toEqual(["read", "read", "ledger", "ledger"]);
-  served.put(`${amd64}/c.deb`, await aDeb({ package: "c", architecture: "amd64" }));
-  served.put(`${amd64}/d.deb`, await aDeb({ package: "d", architecture: "amd64" }));
-  expect(await served.text("dists/sid/Release")).toBe(before);
-  expect((await served.ping(`${amd64}/c.deb`)).added).toEqual([`${amd64}/c.deb`]);
-  expect(await packageNames(served)).toEqual(["a 1.0-1", "b 1.0-1", "c 1.0-1"]);
-});
-
-test("while the tree can't be listed the last publication stays, and the ping says why", async () => {
-  let broken = false;
-  const failing = (tree: Tree): Tree => ({
-    look: (path, signal) =>
-      broken
-        ? Promise.reject(new StorageUnavailable(path, "the grid is down", { transient: true }))
-        : tree.look(path, signal),
-    open: (file, range, signal) => tree.open(file, range, signal),
-  });
-  const served = new ServedFolder({ wrap: failing });
-  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
-  await served.ping();
-  const before = await served.text("dists/sid/InRelease");
-  broken = true;
-  await expect(served.ping()).rejects.toThrow(StorageUnavailable);
-  expect(await served.text("dists/sid/InRelease")).toBe(before);
-  expect(served.repository.status().lastError).toContain("the grid is down");
-  broken = false;
-  await served.ping();
-  expect(served.repository.status().lastError).toBeUndefined();
-});
-
-test("a file that can't be read is left out and tried again; a known package that was replaced by one stays", async () => {
-  let broken = false;
-  const failing = (tree: Tree): Tree => ({
-    look: (path, signal) => tree.look(path, signal),
-    open: (file, range, signal) => {
-      if (broken) throw new StorageUnavailable(file.path, "not enough shares", { transient: false });
-      return tree.open(file, range, signal);
-    },
-  });
-  const served = new ServedFolder({ wrap: failing });
-  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", version: "1", architecture: "amd64" }));
-  await served.ping();
-  broken = true;
-  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", version: "2", architecture: "amd64" }), 1_700_000_100);
-  served.put(`${amd64}/b.deb`, await aDeb({ package: "b", architecture: "amd64" }));
-  expect((await served.ping()).rejected.map(({ path, code }) => [path, code])).toContainEqual([
-    `${amd64}/b.deb`,
-    "unreadable",
-  ]);
-  expect(await packageNames(served)).toEqual(["a 1"]);
-  broken = false;
-  expect((await served.ping()).rejected).toEqual([]);
-  expect(await packageNames(served)).toEqual(["b 1.0-1", "a 2"]);
-});
-
 test("an empty suite is a repository already, and a suite that is gone is withdrawn", async () => {
   const served = new ServedFolder();
   served.makeDirectory(amd64);
@@ -280,40 +154,4 @@ test("a new architecture's index holds the packages for all architectures that w
   served.makeDirectory("dists/sid/main/binary-riscv64");
   await served.ping("dists/sid/main/binary-riscv64");
   expect(await packageNames(served, "dists/sid/main/binary-riscv64/Packages")).toEqual(["everywhere 1.0-1"]);
-});
-
-test("what a publication named stays readable for a week after the next one, then goes; what is still named stays", async () => {
-  let nowMs = 1_750_000_000_000;
-  const served = new ServedFolder({ now: () => nowMs });
-  const [stays, goes] = [
-    await aDeb({ package: "stays", architecture: "amd64" }),
-    await aDeb({ package: "goes", architecture: "amd64" }),
-  ];
-  const { dsc, files } = aDsc({ source: "stays" });
-  served.put(`${amd64}/stays.deb`, stays);
-  served.put(`${amd64}/goes.deb`, goes);
-  for (const [name, bytes] of files) served.put(`${source}/${name}`, bytes);
-  await served.ping();
-  const before = await served.text(`${amd64}/Packages`);
-  served.remove(`${amd64}/goes.deb`);
-  await served.ping();
-
-  const oldIndex = `${amd64}/by-hash/SHA256/${sha256(before)}`;
-  const oldPackage = async () =>
-    served.repository.find(`pool/SHA256/${sha256(goes)}/goes.deb`, new AbortController().signal);
-  nowMs += 6 * 24 * 3600 * 1000;
-  await served.ping();
-  expect(await served.text(oldIndex)).toBe(before);
-  expect(await oldPackage()).toBeDefined();
-
-  nowMs += 2 * 24 * 3600 * 1000;
-  await served.ping();
-  expect(await served.bytes(oldIndex)).toBeUndefined();
-  expect(await oldPackage()).toBeUndefined();
-  await served.restart();
-  expect(await packageNames(served)).toEqual(["stays 1.0-1"]);
-  expect(await served.bytes(`pool/SHA256/${sha256(stays)}/stays.deb`)).toEqual(stays);
-  for (const [name, bytes] of files) {
-    expect(await served.bytes(`pool/SHA256/${sha256(files.get(dsc) as Buffer)}/${name}`)).toEqual(bytes);
-  }
 });

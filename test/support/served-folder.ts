@@ -141,3 +141,11 @@ export class ServedFolder {
 export const sha256 = (bytes: Uint8Array | string): string => createHash("sha256").update(bytes).digest("hex");
 
 export const treePath = (path: string): TreePath => parseTreePath(path);
+
+/** The packages and versions in an index, in its order. */
+export async function packageNames(
+  served: ServedFolder,
+  index = "dists/sid/main/binary-amd64/Packages",
+): Promise<string[]> {
+  return [...(await served.text(index)).matchAll(/^Package: (.*)\nVersion: (.*)$/gm)].map((m) => `${m[1]} ${m[2]}`);
+}
