@@ -2,50 +2,15 @@
 
 import { setTimeout as wait } from "node:timers/promises";
 import { inspect } from "node:util";
-import { afterEach, expect, test } from "vitest";
-import { ContentId } from "../../src/base/content-id.ts";
+import { expect, test } from "vitest";
 import { LimitExceeded } from "../../src/base/errors.ts";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
-import { GatewaysTree } from "../../src/storage/gateways.ts";
-import { RetryingTree } from "../../src/storage/retrying.ts";
-import { parseReadCap } from "../../src/storage/tahoe/caps.ts";
-import { defaultWebapiLimits, Webapi } from "../../src/storage/tahoe/webapi.ts";
+import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiTree } from "../../src/storage/tahoe/webapi-tree.ts";
-import { StorageUnavailable } from "../../src/storage/tree.ts";
-import type { Answer, FakeGateway } from "../support/fake-gateway.ts";
+import type { Answer } from "../support/fake-gateway.ts";
 import { fakeGateway } from "../support/fake-gateway.ts";
+import { against, cap, ending, failure, fileOf, quick, secret, signal } from "../support/gateway-subject.ts";
 import { collect } from "../support/tree-contract.ts";
-
-const secret = "secretsecretsecretsecret22";
-const cap = parseReadCap(`URI:DIR2-RO:${secret}:${"a".repeat(52)}`);
-const fileOf = (sizeBytes: number): { path: typeof rootPath; content: ContentId } => ({
-  path: parseTreePath("pool/x.deb"),
-  content: new ContentId(`URI:CHK:${secret}:${"a".repeat(52)}:1:1:${sizeBytes}`),
-});
-const { signal } = new AbortController();
-const quick = { ...defaultWebapiLimits, firstByteTimeoutMs: 150, listingTimeoutMs: 150, stallTimeoutMs: 150 };
-const retries = { attempts: 3, firstDelayMs: 1, maxDelayMs: 5, random: () => 0.5 };
-
-const ending: FakeGateway[] = [];
-afterEach(async () => {
-  for (const gateway of ending.splice(0)) await gateway.end();
-});
-async function against(answer: Answer): Promise<{ gateway: FakeGateway; tree: WebapiTree }> {
-  const gateway = await fakeGateway(answer);
-  ending.push(gateway);
-  return { gateway, tree: new WebapiTree(new Webapi(gateway.url, quick), cap) };
-}
-
-async function failure(promise: Promise<unknown>): Promise<StorageUnavailable> {
-  const thrown = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!(thrown instanceof StorageUnavailable)) throw new Error(`not unavailable: ${inspect(thrown)}`);
-  expect(inspect(thrown, { depth: 9, showHidden: true })).not.toContain(secret);
-  expect(thrown.cause).toBeUndefined();
-  return thrown;
-}
 
 const faults: ReadonlyArray<readonly [what: string, transient: boolean, answer: Answer]> = [
   ["answers 500", true, (_, response) => response.writeHead(500).end(`no ${secret}`)],
@@ -191,82 +156,6 @@ test("a gateway that heeds no range gives the right bytes all the same, one that
     response.writeHead(206, { "Content-Range": "bytes 0-9/256" }).end(content.subarray(0, 10)),
   );
   await failure(collect(other.open(fileOf(256), { start: 10, end: 20 }, signal)));
-});
-
-/** Sends the wanted part of `content`, and breaks off after `perRequest` bytes. */
-const breaking = (content: Buffer, perRequest: number): Answer => {
-  return (request, response) => {
-    const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "bytes=0-")?.[1]);
-    response.writeHead(start === 0 ? 200 : 206, {
-      "Content-Length": content.length - start,
-      ...(start > 0 && { "Content-Range": `bytes ${start}-${content.length - 1}/${content.length}` }),
-    });
-    response.write(content.subarray(start, start + perRequest));
-    if (start + perRequest >= content.length) response.end();
-    else setTimeout(() => response.socket?.end(), 20);
-  };
-};
-
-test("with retries, a stream that keeps breaking is taken up where it broke, on the next gateway", async () => {
-  const content = Buffer.from(Array.from({ length: 3000 }, (_, index) => index % 251));
-  const first = await against(breaking(content, 400));
-  const second = await against(breaking(content, 700));
-  const tree = new RetryingTree(new GatewaysTree([first.tree, second.tree]), retries);
-  expect((await collect(tree.open(fileOf(3000), { start: 100 }, signal))).equals(content.subarray(100))).toBe(true);
-  const ranges = [...first.gateway.requests, ...second.gateway.requests].map((line) => line.split(" ")[2] ?? "");
-  expect(ranges.toSorted()).toEqual([
-    "bytes=100-2999",
-    "bytes=1200-2999",
-    "bytes=1600-2999",
-    "bytes=2300-2999",
-    "bytes=2700-2999",
-    "bytes=500-2999",
-  ]);
-});
-
-test("without a content id, a broken stream is not taken up: the bytes may be others by now", async () => {
-  const { tree } = await against((request, response) => {
-    if (request.url?.includes("t=json") === true) {
-      response.end('["filenode", {"mutable": true, "ro_uri": "URI:SSK-RO:x"}]');
-    } else breaking(Buffer.alloc(1000), 400)(request, response, 0);
-  });
-  await failure(
-    collect(new RetryingTree(tree, retries).open({ ...fileOf(1000), content: undefined }, undefined, signal)),
-  );
-});
-
-test("with retries, what is transient is tried so many times and what is lasting once", async () => {
-  const busy = await against((_, response) => response.writeHead(503).end());
-  await failure(new RetryingTree(busy.tree, retries).look(rootPath, signal));
-  await failure(collect(new RetryingTree(busy.tree, retries).open(fileOf(10), undefined, signal)));
-  expect(busy.gateway.requests).toHaveLength(2 * retries.attempts);
-  const forbidding = await against((_, response) => response.writeHead(403).end());
-  await failure(new RetryingTree(forbidding.tree, retries).look(rootPath, signal));
-  expect(forbidding.gateway.requests).toHaveLength(1);
-  const recovering = await against((_, response, count) =>
-    count === 0 ? response.writeHead(503).end() : response.end('["dirnode", {"children": {}}]'),
-  );
-  expect(await new RetryingTree(recovering.tree, retries).look(rootPath, signal)).toMatchObject({ kind: "directory" });
-});
-
-test("an abort ends the waiting between two attempts", async () => {
-  const { tree } = await against((_, response) => response.writeHead(503).end());
-  const controller = new AbortController();
-  const slow = new RetryingTree(tree, { ...retries, firstDelayMs: 60_000, maxDelayMs: 60_000 });
-  setTimeout(() => controller.abort(new Error("gone")), 50);
-  await expect(slow.look(rootPath, controller.signal)).rejects.toThrow("gone");
-});
-
-test("behind gateways, the healthy one is asked first from then on", async () => {
-  const sick = await against((_, response) => response.writeHead(500).end());
-  const well = await against((_, response) => response.end('["dirnode", {"children": {}}]'));
-  const tree = new GatewaysTree([sick.tree, well.tree]);
-  for (let round = 0; round < 5; round++) await tree.look(rootPath, signal);
-  expect(sick.gateway.requests).toHaveLength(1);
-  expect(well.gateway.requests).toHaveLength(5);
-  await well.gateway.end();
-  await failure(tree.look(rootPath, signal));
-  expect(sick.gateway.requests).toHaveLength(2);
 });
 
 test("connections are kept and few: finished exchanges share them, those left early are cut", async () => {

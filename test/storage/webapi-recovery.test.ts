@@ -1,0 +1,86 @@
+// The webapi backend behind retries and gateways: what is tried again, where, and when not.
+import { expect, test } from "vitest";
+import { rootPath } from "../../src/base/names.ts";
+import { GatewaysTree } from "../../src/storage/gateways.ts";
+import { RetryingTree } from "../../src/storage/retrying.ts";
+import type { Answer } from "../support/fake-gateway.ts";
+import { against, failure, fileOf, signal } from "../support/gateway-subject.ts";
+import { collect } from "../support/tree-contract.ts";
+
+const retries = { attempts: 3, firstDelayMs: 1, maxDelayMs: 5, random: () => 0.5 };
+
+/** Sends the wanted part of `content`, and breaks off after `perRequest` bytes. */
+const breaking = (content: Buffer, perRequest: number): Answer => {
+  return (request, response) => {
+    const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "bytes=0-")?.[1]);
+    response.writeHead(start === 0 ? 200 : 206, {
+      "Content-Length": content.length - start,
+      ...(start > 0 && { "Content-Range": `bytes ${start}-${content.length - 1}/${content.length}` }),
+    });
+    response.write(content.subarray(start, start + perRequest));
+    if (start + perRequest >= content.length) response.end();
+    else setTimeout(() => response.socket?.end(), 20);
+  };
+};
+
+test("with retries, a stream that keeps breaking is taken up where it broke, on the next gateway", async () => {
+  const content = Buffer.from(Array.from({ length: 3000 }, (_, index) => index % 251));
+  const first = await against(breaking(content, 400));
+  const second = await against(breaking(content, 700));
+  const tree = new RetryingTree(new GatewaysTree([first.tree, second.tree]), retries);
+  expect((await collect(tree.open(fileOf(3000), { start: 100 }, signal))).equals(content.subarray(100))).toBe(true);
+  const ranges = [...first.gateway.requests, ...second.gateway.requests].map((line) => line.split(" ")[2] ?? "");
+  expect(ranges.toSorted()).toEqual([
+    "bytes=100-2999",
+    "bytes=1200-2999",
+    "bytes=1600-2999",
+    "bytes=2300-2999",
+    "bytes=2700-2999",
+    "bytes=500-2999",
+  ]);
+});
+
+test("without a content id, a broken stream is not taken up: the bytes may be others by now", async () => {
+  const { tree } = await against((request, response) => {
+    if (request.url?.includes("t=json") === true) {
+      response.end('["filenode", {"mutable": true, "ro_uri": "URI:SSK-RO:x"}]');
+    } else breaking(Buffer.alloc(1000), 400)(request, response, 0);
+  });
+  await failure(
+    collect(new RetryingTree(tree, retries).open({ ...fileOf(1000), content: undefined }, undefined, signal)),
+  );
+});
+
+test("with retries, what is transient is tried so many times and what is lasting once", async () => {
+  const busy = await against((_, response) => response.writeHead(503).end());
+  await failure(new RetryingTree(busy.tree, retries).look(rootPath, signal));
+  await failure(collect(new RetryingTree(busy.tree, retries).open(fileOf(10), undefined, signal)));
+  expect(busy.gateway.requests).toHaveLength(2 * retries.attempts);
+  const forbidding = await against((_, response) => response.writeHead(403).end());
+  await failure(new RetryingTree(forbidding.tree, retries).look(rootPath, signal));
+  expect(forbidding.gateway.requests).toHaveLength(1);
+  const recovering = await against((_, response, count) =>
+    count === 0 ? response.writeHead(503).end() : response.end('["dirnode", {"children": {}}]'),
+  );
+  expect(await new RetryingTree(recovering.tree, retries).look(rootPath, signal)).toMatchObject({ kind: "directory" });
+});
+
+test("an abort ends the waiting between two attempts", async () => {
+  const { tree } = await against((_, response) => response.writeHead(503).end());
+  const controller = new AbortController();
+  const slow = new RetryingTree(tree, { ...retries, firstDelayMs: 60_000, maxDelayMs: 60_000 });
+  setTimeout(() => controller.abort(new Error("gone")), 50);
+  await expect(slow.look(rootPath, controller.signal)).rejects.toThrow("gone");
+});
+
+test("behind gateways, the healthy one is asked first from then on", async () => {
+  const sick = await against((_, response) => response.writeHead(500).end());
+  const well = await against((_, response) => response.end('["dirnode", {"children": {}}]'));
+  const tree = new GatewaysTree([sick.tree, well.tree]);
+  for (let round = 0; round < 5; round++) await tree.look(rootPath, signal);
+  expect(sick.gateway.requests).toHaveLength(1);
+  expect(well.gateway.requests).toHaveLength(5);
+  await well.gateway.end();
+  await failure(tree.look(rootPath, signal));
+  expect(sick.gateway.requests).toHaveLength(2);
+});
