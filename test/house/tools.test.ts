@@ -1,6 +1,6 @@
 // The formatter, the compiler, the linter and the dead-code check have nothing to say.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -52,4 +52,17 @@ test("the linter does see types: a promise that nobody awaits is found", () => {
   } finally {
     rmSync(directory, { recursive: true });
   }
+});
+
+test("the lock file names every optional package, those of other machines too: npm 11 installs from no other", () => {
+  const { packages } = JSON.parse(readFileSync(join(projectRoot, "package-lock.json"), "utf8")) as {
+    readonly packages: { readonly [path: string]: { readonly optionalDependencies?: object } };
+  };
+  const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter(
+      (name) =>
+        packages[`node_modules/${name}`] === undefined && packages[`${path}/node_modules/${name}`] === undefined,
+    ),
+  );
+  expect(missing).toEqual([]);
 });
