@@ -100,5 +100,10 @@ export class Snapshot {
 
 const comparePaths = (a: Item, b: Item): number => (a.path < b.path ? -1 : 1);
 
-/** Whether both make the same stanza at the same place of the index. */
-const isSameEntry = (a: Item, b: Item): boolean => a.identity === b.identity && a.linkedAtMs === b.linkedAtMs;
+/** Whether both make the same stanza at the same place of the index, out of files that are found in the same way. */
+const isSameEntry = (a: Item, b: Item): boolean =>
+  a.identity === b.identity && a.linkedAtMs === b.linkedAtMs && contentKeys(a).join() === contentKeys(b).join();
+
+/** Equal bytes may have come to stand under another id: a package must then be read by the new one. */
+const contentKeys = (item: Item): readonly (string | undefined)[] =>
+  [item, ...(item.kind === "source" ? item.parts : [])].map(({ entry }) => entry.content?.key);

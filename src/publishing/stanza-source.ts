@@ -37,13 +37,13 @@ export class StanzaSource {
   }
 
   async #package(item: BinaryItem, signal: AbortSignal): Promise<string> {
-    const inspection = await this.#examiner.recall(item.path, item.entry, "binary", item.record, signal);
+    const inspection = await this.#examiner.recall(item, item.record, signal);
     if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no binary package any more`);
     return renderPackage(inspection, `${poolDirectory(item.sha256)}/${lastName(item.path)}`, this.#algorithms);
   }
 
   async #source(item: SourceItem, signal: AbortSignal): Promise<string> {
-    const inspection = await this.#examiner.recall(item.path, item.entry, "source", item.record, signal);
+    const inspection = await this.#examiner.recall(item, item.record, signal);
     if (inspection.kind !== "source") throw new IndexError(`${item.path} is no source package any more`);
     const { digests, sizeBytes } = inspection;
     const parts = item.parts.map((part) => ({ ...part, name: lastName(part.path) }));
