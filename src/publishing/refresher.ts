@@ -16,7 +16,7 @@ export interface SuiteOutcome {
   readonly suite: Suite;
   readonly added: readonly TreePath[];
   readonly removed: readonly TreePath[];
-  /** What was thrown; then nothing of this suite has changed. */
+  /** What was thrown; then this suite is served as before, and what was seen is published with its next look. */
   readonly failure: Error | undefined;
 }
 
@@ -88,13 +88,12 @@ export class Refresher {
     const begunMs = this.#now();
     try {
       const suite = this.#suites.open(name);
-      const changes = [];
       for (const path of suite.surveyed ? paths.map((each) => this.#knownAbove(each)) : [suitePath(name)]) {
         const seen = await survey(this.#tree, path, signal);
-        changes.push(...(await this.#catalog.update(seen, signal)));
+        suite.note(await this.#catalog.update(seen, signal));
       }
       const before = suite.current?.id;
-      const rejected = await suite.follow(this.#catalog, changes, signal);
+      const { changes, rejected } = await suite.follow(this.#catalog, signal);
       for (const { code } of rejected) this.#observer.rejected(code);
       if (suite.current === undefined) await this.#suites.close(name);
       else if (suite.current.id === before) this.#observer.confirmed(name);

@@ -22,9 +22,14 @@ export class StanzaSource {
     this.#algorithms = algorithms;
   }
 
-  /** The name of what `render` would give: equal keys, equal bytes, on any machine. Lower-case hex. */
+  /**
+   * The name of what `render` would give: equal keys, equal bytes, on any machine, and equal bytes, equal keys. So it
+   * speaks of no directory: a stanza does not tell in which one its package lies. Lower-case hex.
+   */
   keyOf(segment: Segment<Item>): string {
-    return createHash("sha256").update([renderingVersion, this.#algorithms.join(), segment.id].join(" ")).digest("hex");
+    const key = createHash("sha256").update(`${renderingVersion} ${this.#algorithms.join()}\n`);
+    for (const item of segment.items) key.update(`${contentsOf(item).join("/")}\n`);
+    return key.digest("hex");
   }
 
   /** @throws StorageUnavailable if an inspection is lost and its file can't be read */
@@ -50,4 +55,10 @@ export class StanzaSource {
     const files = [{ name: lastName(item.path), sizeBytes, digests }, ...parts];
     return renderSource(inspection, poolDirectory(item.sha256), files, this.#algorithms);
   }
+}
+
+/** The names and digests that a stanza shows; with the content that they stand for, all that it depends on. */
+function contentsOf(item: Item): readonly string[] {
+  const parts = item.kind === "binary" ? [] : item.parts;
+  return [lastName(item.path), item.sha256, ...parts.flatMap(({ path, digests }) => [lastName(path), digests.sha256])];
 }

@@ -10,12 +10,21 @@ import type { Manifest } from "./publication.ts";
 import type { RejectedFile } from "./served.ts";
 import type { SuiteBuilder } from "./suite-builder.ts";
 
+/** What one success of following brought. */
+interface Followed {
+  readonly changes: readonly FileChange[];
+  /** Files that came to be rejected. */
+  readonly rejected: readonly RejectedFile[];
+}
+
 export class ServedSuite {
   readonly name: Suite;
   readonly #builder: SuiteBuilder;
   readonly #snapshot = new Snapshot();
   #current: Manifest | undefined;
   #surveyed = false;
+  /** Not yet published. The catalog tells of each change once, so none may be lost to a look that fails. */
+  #noted: readonly FileChange[] = [];
 
   constructor(name: Suite, builder: SuiteBuilder, current: Manifest | undefined) {
     this.name = name;
@@ -32,12 +41,18 @@ export class ServedSuite {
     return this.#surveyed;
   }
 
-  /** Brings snapshot and publication up to date. Throws where the publication can't be built; then the last one stays. */
-  async follow(
-    catalog: Catalog,
-    changes: readonly FileChange[],
-    signal: AbortSignal,
-  ): Promise<readonly RejectedFile[]> {
+  /** Takes in what the catalog has seen, in its order, for the next `follow`. */
+  note(changes: readonly FileChange[]): void {
+    this.#noted = [...this.#noted, ...changes];
+  }
+
+  /**
+   * Brings snapshot and publication up to date. Throws where the publication can't be built; then the last one stays.
+   * @returns all that is new since it last succeeded
+   */
+  async follow(catalog: Catalog, signal: AbortSignal): Promise<Followed> {
+    // After a failure the snapshot gets some of them again, which changes nothing.
+    const changes = this.#noted;
     const rejectedBefore = new Map(this.#snapshot.rejections());
     const change = this.#snapshot.apply(changes, (path) => catalog.file(path));
     this.#surveyed = true;
@@ -50,12 +65,14 @@ export class ServedSuite {
       current: this.#current,
       signal,
     });
-    return [...this.#snapshot.rejections()]
+    this.#noted = [];
+    const rejected = [...this.#snapshot.rejections()]
       .filter(([path, { code, text }]) => {
         const before = rejectedBefore.get(path);
         return before?.code !== code || before.text !== text;
       })
       .map(rejectedFile);
+    return { changes, rejected };
   }
 
   items(): Iterable<Item> {
