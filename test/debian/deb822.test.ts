@@ -124,3 +124,12 @@ test.each([
   expect(() => parse(text)).toThrow(Malformed);
   expect(() => parse(text)).toThrow(limit);
 });
+
+test("a line full of blanks takes no longer than one full of letters", () => {
+  const generous = { ...limits, maxStanzaBytes: 4_000_000 };
+  const blanks = " \t".repeat(500_000);
+  const begunMs = performance.now();
+  const stanza = parseStanza(Buffer.from(`A: a${blanks}b${blanks}\n c${blanks}d\n`), generous);
+  expect(performance.now() - begunMs).toBeLessThan(2_000);
+  expect(fieldOf(stanza, "A")).toBe(`a${blanks}b\n c${blanks}d`);
+});
