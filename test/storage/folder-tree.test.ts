@@ -1,6 +1,6 @@
 // The folder backend among links, pipes and files that change: nothing outside is shown, nothing odd is opened.
 import { execFileSync } from "node:child_process";
-import { chmod, mkdir, mkdtemp, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, link, mkdir, mkdtemp, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { LimitExceeded } from "../../src/base/errors.ts";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
 import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
+import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
 import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
 import { collect } from "../support/tree-contract.ts";
 
@@ -120,13 +121,14 @@ test("pipes, sockets and devices are neither listed as files nor opened, so noth
   server.close();
 });
 
-test("bytes of equal size and time are still told apart", async () => {
+test("a file that takes another's place is told apart though size and time are equal", async () => {
   const file = join(root, "sub/file");
   const time = new Date("2020-01-02T03:04:05Z");
   await utimes(file, time, time);
   const before = await look("sub/file");
-  await writeFile(file, "INSIDE");
-  await utimes(file, time, time);
+  await writeFile(`${file}.new`, "INSIDE");
+  await utimes(`${file}.new`, time, time);
+  await rename(`${file}.new`, file);
   const after = await look("sub/file");
   if (before?.kind !== "file" || after?.kind !== "file") throw new Error("no file");
   expect(after).toMatchObject({
@@ -138,6 +140,40 @@ test("bytes of equal size and time are still told apart", async () => {
   await expect(
     collect(tree.open({ path: path("sub/file"), content: before.content }, undefined, signal)),
   ).rejects.toBeInstanceOf(ContentGone);
+});
+
+test("a hard link made elsewhere, and another mode, leave a file what it was", async () => {
+  const before = await look("sub/file");
+  await link(join(root, "sub/file"), join(root, "backup"));
+  await chmod(join(root, "sub/file"), 0o600);
+  expect(await look("sub/file")).toEqual(before);
+});
+
+test("with a place to keep links, what was opened once is readable after it was replaced and after it was removed", async () => {
+  const keeping = new KeptFiles(join(root, "../kept"));
+  const kept = new FolderTree(root, undefined, keeping);
+  const before = await look("sub/file");
+  if (before?.kind !== "file" || before.content === undefined) throw new Error("no file");
+  const file = { path: path("sub/file"), content: before.content };
+  expect((await collect(kept.open(file, undefined, signal))).toString()).toBe("inside");
+  await writeFile(join(root, "new"), "other!");
+  await rename(join(root, "new"), join(root, "sub/file"));
+  expect((await collect(kept.open(file, undefined, signal))).toString()).toBe("inside");
+  await rm(join(root, "sub"), { recursive: true });
+  const again = new FolderTree(root, undefined, new KeptFiles(join(root, "../kept")));
+  expect((await collect(again.open(file, { start: 2 }, signal))).toString()).toBe("side");
+  await keeping.keepOnly(new Set());
+  await expect(collect(kept.open(file, undefined, signal))).rejects.toBeInstanceOf(ContentGone);
+});
+
+test("what was kept is not given for what it was once it was written to", async () => {
+  const kept = new FolderTree(root, undefined, new KeptFiles(join(root, "../kept")));
+  const before = await look("sub/file");
+  if (before?.kind !== "file" || before.content === undefined) throw new Error("no file");
+  const file = { path: path("sub/file"), content: before.content };
+  await collect(kept.open(file, undefined, signal));
+  await writeFile(join(root, "sub/file"), "changed in place");
+  await expect(collect(kept.open(file, undefined, signal))).rejects.toBeInstanceOf(ContentGone);
 });
 
 test("a file that is written to while it is read is told as gone before its end", async () => {

@@ -1,7 +1,7 @@
 // A tree in a local folder. Every decision is made about a pinned inode, so that no link can be swapped in between.
 
 import type { BigIntStats } from "node:fs";
-import { constants, promises as fs, lstat } from "node:fs";
+import { constants, promises as fs } from "node:fs";
 import { join } from "node:path";
 import { ContentId } from "../../base/content-id.ts";
 import { LimitExceeded } from "../../base/errors.ts";
@@ -9,6 +9,8 @@ import type { TreePath } from "../../base/names.ts";
 import { isEntryName, joinPath, parentPath, rootPath } from "../../base/names.ts";
 import type { ByteRange, Directory, Entry, FileEntry, FileRef, Node, OtherEntry, Tree } from "../tree.ts";
 import { ContentGone, StorageUnavailable } from "../tree.ts";
+import * as descriptors from "./descriptors.ts";
+import type { KeptFiles } from "./kept-files.ts";
 
 export interface FolderLimits {
   /** In one directory. */
@@ -26,7 +28,7 @@ const O_PATH = 0o10_000_000;
 
 /** An inode held fast, where it truly lies, and what it is. */
 interface Pinned {
-  readonly handle: fs.FileHandle;
+  readonly descriptor: number;
   /** Leads to the inode itself whatever its name has become. @see proc(5) */
   readonly magicLink: string;
   readonly realPath: string;
@@ -40,10 +42,13 @@ interface Pinned {
 export class FolderTree implements Tree {
   readonly #root: string;
   readonly #limits: FolderLimits;
+  readonly #kept: KeptFiles | undefined;
 
-  constructor(root: string, limits: FolderLimits = defaultFolderLimits) {
+  /** @param kept holds what was once opened by its content, so that it can be opened again after it was unlinked */
+  constructor(root: string, limits: FolderLimits = defaultFolderLimits, kept?: KeptFiles) {
     this.#root = root;
     this.#limits = limits;
+    this.#kept = kept;
   }
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
@@ -54,28 +59,27 @@ export class FolderTree implements Tree {
 
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     signal.throwIfAborted();
-    const { path } = file;
+    const { path, content } = file;
     const root = await this.#realRoot();
-    const handle = await explained(path, signal, () => this.#openRegular(root, file));
-    if (handle === undefined) throw new ContentGone(path);
+    const descriptor = await explained(path, signal, () => this.#openRegular(root, file));
+    if (descriptor === undefined) throw new ContentGone(path);
     try {
-      let position = range?.start ?? 0;
-      const end = range?.end ?? Number.POSITIVE_INFINITY;
-      while (position < end) {
+      const { size } = await descriptors.statOf(descriptor);
+      const end = Math.min(range?.end ?? Number.POSITIVE_INFINITY, Number(size));
+      for (let position = range?.start ?? 0; position < end; ) {
         signal.throwIfAborted();
         const buffer = Buffer.allocUnsafe(Math.min(this.#limits.chunkBytes, end - position));
-        const read = await explained(path, signal, () => handle.read(buffer, 0, buffer.length, position));
-        const bytesRead = read?.bytesRead ?? 0;
+        const bytesRead = (await explained(path, signal, () => descriptors.read(descriptor, buffer, position))) ?? 0;
         if (bytesRead === 0) break;
         position += bytesRead;
         yield buffer.subarray(0, bytesRead);
       }
       // Written to while it was read: the bytes were neither the old ones nor the new.
-      if (file.content !== undefined && identityOf(await handle.stat({ bigint: true })) !== file.content.reveal()) {
+      if (content !== undefined && identityOf(await descriptors.statOf(descriptor)) !== content.reveal()) {
         throw new ContentGone(path);
       }
     } finally {
-      await handle.close();
+      await descriptors.close(descriptor);
     }
   }
 
@@ -89,7 +93,7 @@ export class FolderTree implements Tree {
       if (linked && (await this.#isSecondLink(root, path))) return secondLink;
       return await this.#list(root, path, pinned, linked, signal);
     } finally {
-      await pinned.handle.close();
+      await descriptors.close(pinned.descriptor);
     }
   }
 
@@ -132,14 +136,14 @@ export class FolderTree implements Tree {
       const entry = entryOf(root, pinned);
       return entry.kind === "directory" && linkedAlready ? secondLink : entry;
     } finally {
-      await pinned.handle.close();
+      await descriptors.close(pinned.descriptor);
     }
   }
 
   /** Of a path that leads nowhere: whether nothing is there, or a link to nothing. */
   async #dangling(root: string, path: TreePath): Promise<OtherEntry | undefined> {
     const pinned = await pin(join(root, path), constants.O_NOFOLLOW);
-    await pinned?.handle.close();
+    if (pinned !== undefined) await descriptors.close(pinned.descriptor);
     return pinned === undefined ? undefined : { kind: "other", reason: "a symbolic link to nothing" };
   }
 
@@ -149,18 +153,24 @@ export class FolderTree implements Tree {
     return (await fs.realpath(parent)) !== parent;
   }
 
-  async #openRegular(root: string, { path, content }: FileRef): Promise<fs.FileHandle | undefined> {
+  /** By path if it still is what was listed there, else from what was kept. */
+  async #openRegular(root: string, { path, content }: FileRef): Promise<number | undefined> {
     const pinned = await pin(join(root, path));
-    if (pinned === undefined) return undefined;
+    if (pinned === undefined) return await this.#openKept(content);
     try {
       const entry = entryOf(root, pinned);
-      if (entry.kind !== "file") return undefined;
-      if (content !== undefined && entry.content?.reveal() !== content.reveal()) return undefined;
+      const wanted = content === undefined || (entry.kind === "file" && entry.content?.reveal() === content.reveal());
+      if (entry.kind !== "file" || !wanted) return await this.#openKept(content);
+      if (content !== undefined) await this.#kept?.keep(content, pinned.realPath, isContent(content));
       // Through the magic link, this opens the very inode that was judged.
-      return await fs.open(pinned.magicLink, constants.O_RDONLY | constants.O_NONBLOCK);
+      return await descriptors.open(pinned.magicLink, constants.O_RDONLY | constants.O_NONBLOCK);
     } finally {
-      await pinned.handle.close();
+      await descriptors.close(pinned.descriptor);
     }
+  }
+
+  async #openKept(content: ContentId | undefined): Promise<number | undefined> {
+    return content && (await this.#kept?.open(content, isContent(content)));
   }
 
   /** Without its root a tree is not empty but unavailable: else a lost mount would unpublish everything. */
@@ -179,14 +189,14 @@ const secondLink: OtherEntry = { kind: "other", reason: "a symbolic link to a di
 
 /** Undefined if nothing is there; also for a link that leads nowhere, unless O_NOFOLLOW is given. */
 async function pin(path: string, flags = 0): Promise<Pinned | undefined> {
-  const handle = await ifThere(() => fs.open(path, O_PATH | flags));
-  if (handle === undefined) return undefined;
+  const descriptor = await ifThere(() => descriptors.open(path, O_PATH | flags));
+  if (descriptor === undefined) return undefined;
   try {
-    const magicLink = `/proc/self/fd/${handle.fd}`;
-    const [realPath, stat] = await Promise.all([fs.readlink(magicLink), handle.stat({ bigint: true })]);
-    return { handle, magicLink, realPath, stat };
+    const magicLink = `/proc/self/fd/${descriptor}`;
+    const [realPath, stat] = await Promise.all([descriptors.linkTarget(magicLink), descriptors.statOf(descriptor)]);
+    return { descriptor, magicLink, realPath, stat };
   } catch (thrown) {
-    await handle.close();
+    await descriptors.close(descriptor);
     throw new StorageUnavailable(rootPath, `/proc can't be read (${codeOf(thrown)})`, { transient: false });
   }
 }
@@ -199,15 +209,10 @@ function entryOf(root: string, { realPath, stat }: Pinned): Entry {
   return stat.isFile() ? fileEntry(stat) : notAFile;
 }
 
-function entryAt(path: string): Promise<Entry | undefined> {
-  return new Promise((resolve, reject) => {
-    // The callback form: over 60,000 entries the promised one costs twice the time.
-    lstat(path, { bigint: true }, (error, stat) => {
-      if (error === null) resolve(stat.isFile() ? fileEntry(stat) : notAFile);
-      else if (absent.has(error.code ?? "")) resolve(undefined);
-      else reject(error);
-    });
-  });
+async function entryAt(path: string): Promise<Entry | undefined> {
+  const stat = await ifThere(() => descriptors.statAt(path));
+  if (stat === undefined) return undefined;
+  return stat.isFile() ? fileEntry(stat) : notAFile;
 }
 
 function fileEntry(stat: BigIntStats): FileEntry {
@@ -222,9 +227,17 @@ function fileEntry(stat: BigIntStats): FileEntry {
   };
 }
 
-/** Names a file's bytes: no write leaves all of these as they were. */
+/**
+ * Names a file's bytes: a write changes its mtime, and another file in its place is another inode or was born later.
+ * ctime is not in it, because a hard link changes that. Who sets mtime back is found out when the bytes are streamed.
+ */
 const identityOf = (stat: BigIntStats): string =>
-  `file:${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
+  `file:${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.birthtimeNs}`;
+
+const isContent =
+  (content: ContentId) =>
+  (stat: BigIntStats): boolean =>
+    identityOf(stat) === content.reveal();
 
 const absent: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"]);
 const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM"]);

@@ -1,0 +1,61 @@
+// Hard links to what was read of a folder, so that its bytes outlive their names there, as they do in Tahoe.
+import type { BigIntStats } from "node:fs";
+import { constants, promises as fs, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { ContentId } from "../../base/content-id.ts";
+import * as descriptors from "./descriptors.ts";
+
+/**
+ * A directory of hard links by the key of their content. Where the file system or its rules allow none (another file
+ * system, somebody else's file), nothing is kept, and what is unlinked is gone.
+ */
+export class KeptFiles {
+  readonly #directory: string;
+  /** What is known to be linked already. */
+  readonly #keys = new Set<string>();
+
+  /** @param directory the server's own, made if it is not there; on the folder's file system */
+  constructor(directory: string) {
+    this.#directory = directory;
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  }
+
+  /**
+   * @param path where the file truly lies, without links
+   * @param isIt tells the wanted file from one that has taken its place meanwhile
+   */
+  async keep(content: ContentId, path: string, isIt: (stat: BigIntStats) => boolean): Promise<void> {
+    if (this.#keys.has(content.key)) return;
+    const target = this.#pathOf(content.key);
+    const linked = await fs.link(path, target).then(
+      () => true,
+      (thrown: NodeJS.ErrnoException) => thrown.code === "EEXIST",
+    );
+    if (!linked) return;
+    if (isIt(await descriptors.statAt(target))) this.#keys.add(content.key);
+    else await fs.rm(target, { force: true });
+  }
+
+  /** @returns undefined if these bytes were not kept or are no more what they were */
+  async open(content: ContentId, isIt: (stat: BigIntStats) => boolean): Promise<number | undefined> {
+    const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
+    const descriptor = await descriptors.open(this.#pathOf(content.key), flags).catch(() => undefined);
+    if (descriptor === undefined) return undefined;
+    if (isIt(await descriptors.statOf(descriptor))) return descriptor;
+    await descriptors.close(descriptor);
+    return undefined;
+  }
+
+  /** Drops every other link. */
+  async keepOnly(keys: ReadonlySet<string>): Promise<void> {
+    for await (const { name } of await fs.opendir(this.#directory)) {
+      if (keys.has(name)) continue;
+      this.#keys.delete(name);
+      await fs.rm(join(this.#directory, name), { force: true });
+    }
+  }
+
+  #pathOf(key: string): string {
+    return join(this.#directory, key);
+  }
+}
