@@ -18,7 +18,7 @@ export const fileOf = (sizeBytes: number): { path: typeof rootPath; content: Con
   content: new ContentId(`URI:CHK:${secret}:${"a".repeat(52)}:1:1:${sizeBytes}`),
 });
 export const { signal } = new AbortController();
-export const quick = { ...defaultWebapiLimits, firstByteTimeoutMs: 150, listingTimeoutMs: 150, stallTimeoutMs: 150 };
+export const quick = { ...defaultWebapiLimits, firstByteTimeoutMs: 600, listingTimeoutMs: 600, stallTimeoutMs: 600 };
 
 export const ending: FakeGateway[] = [];
 afterEach(async () => {

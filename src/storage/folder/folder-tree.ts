@@ -10,7 +10,7 @@ import { isEntryName, joinPath, parentPath, rootPath } from "../../base/names.ts
 import type { ByteRange, Directory, Entry, FileEntry, FileRef, Node, OtherEntry, Tree } from "../tree.ts";
 import { ContentGone, StorageUnavailable } from "../tree.ts";
 import * as descriptors from "./descriptors.ts";
-import type { KeptFiles } from "./kept-files.ts";
+import type { KeptFiles, Opened } from "./kept-files.ts";
 
 export interface FolderLimits {
   /** In one directory. */
@@ -43,6 +43,7 @@ export class FolderTree implements Tree {
   readonly #root: string;
   readonly #limits: FolderLimits;
   readonly #kept: KeptFiles | undefined;
+  #lastRoot: string | undefined;
 
   /** @param kept holds what was once opened by its content, so that it can be opened again after it was unlinked */
   constructor(root: string, limits: FolderLimits = defaultFolderLimits, kept?: KeptFiles) {
@@ -60,12 +61,13 @@ export class FolderTree implements Tree {
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     signal.throwIfAborted();
     const { path, content } = file;
-    const root = await this.#realRoot();
-    const descriptor = await explained(path, signal, () => this.#openRegular(root, file));
-    if (descriptor === undefined) throw new ContentGone(path);
+    // Where the root was when it was last looked at: should it be elsewhere now, what is opened lies outside and is gone.
+    const root = this.#lastRoot ?? (await this.#realRoot());
+    const opened = await explained(path, signal, () => this.#openRegular(root, file));
+    if (opened === undefined) throw new ContentGone(path);
+    const { descriptor, sizeBytes } = opened;
     try {
-      const { size } = await descriptors.statOf(descriptor);
-      const end = Math.min(range?.end ?? Number.POSITIVE_INFINITY, Number(size));
+      const end = Math.min(range?.end ?? Number.POSITIVE_INFINITY, sizeBytes);
       for (let position = range?.start ?? 0; position < end; ) {
         signal.throwIfAborted();
         const buffer = Buffer.allocUnsafe(Math.min(this.#limits.chunkBytes, end - position));
@@ -154,7 +156,7 @@ export class FolderTree implements Tree {
   }
 
   /** By path if it still is what was listed there, else from what was kept. */
-  async #openRegular(root: string, { path, content }: FileRef): Promise<number | undefined> {
+  async #openRegular(root: string, { path, content }: FileRef): Promise<Opened | undefined> {
     const pinned = await pin(join(root, path));
     if (pinned === undefined) return await this.#openKept(content);
     try {
@@ -163,13 +165,14 @@ export class FolderTree implements Tree {
       if (entry.kind !== "file" || !wanted) return await this.#openKept(content);
       if (content !== undefined) await this.#kept?.keep(content, pinned.realPath, isContent(content));
       // Through the magic link, this opens the very inode that was judged.
-      return await descriptors.open(pinned.magicLink, constants.O_RDONLY | constants.O_NONBLOCK);
+      const descriptor = await descriptors.open(pinned.magicLink, constants.O_RDONLY | constants.O_NONBLOCK);
+      return { descriptor, sizeBytes: Number(pinned.stat.size) };
     } finally {
       await descriptors.close(pinned.descriptor);
     }
   }
 
-  async #openKept(content: ContentId | undefined): Promise<number | undefined> {
+  async #openKept(content: ContentId | undefined): Promise<Opened | undefined> {
     return content && (await this.#kept?.open(content, isContent(content)));
   }
 
@@ -177,7 +180,8 @@ export class FolderTree implements Tree {
   async #realRoot(): Promise<string> {
     try {
       // The dot makes a file in the folder's place an error, too.
-      return await fs.realpath(`${this.#root}/.`);
+      this.#lastRoot = await fs.realpath(`${this.#root}/.`);
+      return this.#lastRoot;
     } catch (thrown) {
       throw new StorageUnavailable(rootPath, `the folder is not there (${codeOf(thrown)})`, { transient: true });
     }

@@ -5,6 +5,12 @@ import { join } from "node:path";
 import type { ContentId } from "../../base/content-id.ts";
 import * as descriptors from "./descriptors.ts";
 
+/** A file that is open for reading; who has it closes the descriptor. */
+export interface Opened {
+  readonly descriptor: number;
+  readonly sizeBytes: number;
+}
+
 /**
  * A directory of hard links by the key of their content. Where the file system or its rules allow none (another file
  * system, somebody else's file), nothing is kept, and what is unlinked is gone.
@@ -37,11 +43,12 @@ export class KeptFiles {
   }
 
   /** @returns undefined if these bytes were not kept or are no more what they were */
-  async open(content: ContentId, isIt: (stat: BigIntStats) => boolean): Promise<number | undefined> {
+  async open(content: ContentId, isIt: (stat: BigIntStats) => boolean): Promise<Opened | undefined> {
     const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
     const descriptor = await descriptors.open(this.#pathOf(content.key), flags).catch(() => undefined);
     if (descriptor === undefined) return undefined;
-    if (isIt(await descriptors.statOf(descriptor))) return descriptor;
+    const stat = await descriptors.statOf(descriptor);
+    if (isIt(stat)) return { descriptor, sizeBytes: Number(stat.size) };
     await descriptors.close(descriptor);
     return undefined;
   }

@@ -1,7 +1,7 @@
 // A Tahoe directory tree, read through a gateway's webapi.
 import { LimitExceeded } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
-import { parentPath, pathNames, rootPath } from "../../base/names.ts";
+import { lastName, parentPath, pathNames, rootPath } from "../../base/names.ts";
 import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
 import { ContentGone, StorageUnavailable } from "../tree.ts";
 import type { ReadCap } from "./caps.ts";
@@ -79,12 +79,16 @@ export class WebapiTree implements Tree {
     );
     if (reply.status === 200) return this.#collect(reply);
     reply.close();
-    if (reply.status === 404) return undefined;
-    // 400 is Tahoe's word for a name below a file. A proxy may mean something else by it, hence the second look.
-    if (reply.status === 400 && path !== rootPath) {
-      const parent = await this.look(parentPath(path), signal);
-      if (parent === undefined || parent.kind === "file") return undefined;
+    const { status } = reply;
+    if (path === rootPath || (status !== 404 && status !== 400)) {
+      if (status === 404) return undefined;
+      throw unexpected(reply, path);
     }
+    // 400 is Tahoe's word for a name below a file. A proxy's 404 or 400 means something else, and Tahoe says 404 of all
+    // that is below a broken cap. A suite would be withdrawn on that word: hence the second look.
+    const parent = await this.look(parentPath(path), signal);
+    if (parent === undefined || parent.kind === "file") return undefined;
+    if (status === 404 && !(parent.kind === "directory" && parent.entries.has(lastName(path)))) return undefined;
     throw unexpected(reply, path);
   }
 
@@ -163,6 +167,7 @@ function unexpected({ status }: WebapiReply, path: TreePath): StorageUnavailable
   if (status === 410) {
     return new StorageUnavailable(path, "the grid does not have enough shares of it now", { transient: true });
   }
-  const transient = status >= 500 || status === 408 || status === 429;
+  // A 404 that comes here is contradicted by the directory above it.
+  const transient = status >= 500 || status === 404 || status === 408 || status === 429;
   return new StorageUnavailable(path, `the gateway answered with status ${status}`, { transient });
 }
