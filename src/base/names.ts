@@ -50,12 +50,17 @@ export function parseRepositoryName(raw: string): RepositoryName {
   return parse<"RepositoryName">(raw, "repository name", repositoryName);
 }
 
-/** Whether this is a name that one entry of a directory may have: no `/`, control character, `.` or `..`. */
+/** Whether this is a name that one entry of a directory may have: no `/`, control character, half a character, `.` or `..`. */
 export function isEntryName(raw: string): boolean {
-  return (
-    raw !== "" && raw !== "." && raw !== ".." && !/[/\u0000-\u001f\u007f]/.test(raw) && byteLength(raw) <= maxNameBytes
-  );
+  return raw !== "" && raw !== "." && raw !== ".." && !forbiddenInNames.test(raw) && byteLength(raw) <= maxNameBytes;
 }
+
+/** A lone surrogate has no form in UTF-8, and so none in a URL. */
+const forbiddenInNames = /[/\u0000-\u001f\u007f]|\p{Surrogate}/u;
+
+/** Whether any entry's name fits behind the path of this directory. */
+export const hasRoomForNames = (directory: TreePath): boolean =>
+  byteLength(directory) + 1 + maxNameBytes <= maxPathBytes;
 
 /** The root of a tree. */
 export const rootPath = "" as TreePath;

@@ -1,6 +1,14 @@
 // Where things are in a tree: `dists/SUITE/COMPONENT/{source,binary-ARCH}/…`.
 import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
-import { NameError, parseArchitecture, parseComponent, parseSuite, parseTreePath, pathNames } from "../base/names.ts";
+import {
+  hasRoomForNames,
+  NameError,
+  parseArchitecture,
+  parseComponent,
+  parseSuite,
+  parseTreePath,
+  pathNames,
+} from "../base/names.ts";
 
 /** The directory that holds the suites. */
 export const distsPath: TreePath = parseTreePath("dists");
@@ -50,10 +58,15 @@ export const suitePath = (suite: Suite): TreePath => parseTreePath(`dists/${suit
 
 /** Whether packages may lie in or below this directory, so that it is worth a listing. */
 export function mayHoldPackages(directory: TreePath): boolean {
+  if (!hasRoomForNames(directory)) return false;
   const names = pathNames(directory);
   if (names.length >= placeDepth) return placeOf(directory) !== undefined;
   return names.length === 0 || (names[0] === "dists" && (names.length === 1 || suiteOf(directory) !== undefined));
 }
+
+/** Whether this directory lies directly in a place: what is at or below it is one builder's, as a rule. */
+export const isDirectlyInPlace = (directory: TreePath): boolean =>
+  pathNames(directory).length === placeDepth + 1 && placeOf(directory) !== undefined;
 
 /** The directory of an index below its suite, e.g. `main/binary-amd64` or `main/source`. */
 export type IndexDirectory = `${string}/source` | `${string}/binary-${string}`;

@@ -6,8 +6,10 @@ import type { Suite, TreePath } from "../base/names.ts";
 import { isWithin, joinPath, parentPath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { distsPath, suiteOf, suitePath } from "../catalog/layout.ts";
+import type { Survey } from "../catalog/survey.ts";
 import { survey } from "../catalog/survey.ts";
 import type { Tree } from "../storage/tree.ts";
+import { StorageUnavailable } from "../storage/tree.ts";
 import type { PublishingObserver } from "./events.ts";
 import type { ServedSuite } from "./suite.ts";
 
@@ -30,6 +32,12 @@ export interface SuiteShelf {
   names(): Iterable<Suite>;
 }
 
+/**
+ * How long after the start a publication of an earlier run stays when one directory can't be listed: after that, its
+ * builder's packages are left out, and no other builder waits for them.
+ */
+const unlistedPatienceMs = 15 * 60 * 1000;
+
 export class Refresher {
   readonly #tree: Tree;
   readonly #catalog: Catalog;
@@ -37,6 +45,7 @@ export class Refresher {
   readonly #observer: PublishingObserver;
   readonly #log: Log;
   readonly #now: () => number;
+  readonly #startedMs: number;
 
   constructor(parts: {
     readonly tree: Tree;
@@ -52,6 +61,7 @@ export class Refresher {
     this.#observer = parts.observer;
     this.#log = parts.log;
     this.#now = parts.now;
+    this.#startedMs = parts.now();
   }
 
   /**
@@ -90,14 +100,15 @@ export class Refresher {
       const suite = this.#suites.open(name);
       for (const path of suite.surveyed ? paths.map((each) => this.#knownAbove(each)) : [suitePath(name)]) {
         const seen = await survey(this.#tree, path, signal);
-        suite.note(await this.#catalog.update(seen, signal));
+        this.#tellUnlisted(suite, seen);
+        suite.note(await this.#catalog.update(this.#withKnown(seen), signal));
       }
       const before = suite.current?.id;
       const { changes, rejected } = await suite.follow(this.#catalog, signal);
       for (const { code } of rejected) this.#observer.rejected(code);
       if (suite.current === undefined) await this.#suites.close(name);
-      else if (suite.current.id === before) this.#observer.confirmed(name);
-      else this.#observer.published(name, (this.#now() - begunMs) / 1000);
+      else if (suite.current.id === before && suite.seenWhole) this.#observer.confirmed(name);
+      else if (suite.current.id !== before) this.#observer.published(name, (this.#now() - begunMs) / 1000);
       const added = changes.filter(({ before: was, after }) => after?.finding !== undefined && after !== was);
       const removed = changes.filter(({ before: was, after }) => was?.finding !== undefined && after === undefined);
       return {
@@ -115,6 +126,30 @@ export class Refresher {
       }
       return { suite: name, added: [], removed: [], failure };
     }
+  }
+
+  /** @throws StorageUnavailable while a publication of an earlier run is not yet to be replaced by one with less in it */
+  #tellUnlisted(suite: ServedSuite, { path, unlisted }: Survey): void {
+    for (const rejected of suite.noteUnlisted(path, unlisted)) {
+      this.#observer.rejected(rejected.code);
+      this.#log.warn({ suite: suite.name, ...rejected }, "a directory could not be listed");
+    }
+    const [lost] = unlisted;
+    if (lost === undefined || suite.surveyed || suite.current === undefined) return;
+    if (this.#now() - this.#startedMs < unlistedPatienceMs) {
+      throw new StorageUnavailable(lost[0], lost[1].text, { transient: true });
+    }
+  }
+
+  /** What was seen, and of directories that could not be listed, what was seen last. */
+  #withKnown(seen: Survey): Survey {
+    const directories = new Set(seen.directories);
+    const files = new Map(seen.files);
+    for (const lost of seen.unlisted.keys()) {
+      for (const directory of this.#catalog.directories()) if (isWithin(directory, lost)) directories.add(directory);
+      for (const { path, entry } of this.#catalog.filesWithin(lost)) files.set(path, entry);
+    }
+    return { ...seen, directories, files };
   }
 
   /** The nearest known directory: of a path whose parents are new too, these must be seen with it. */

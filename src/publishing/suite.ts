@@ -25,6 +25,8 @@ export class ServedSuite {
   #surveyed = false;
   /** Not yet published. The catalog tells of each change once, so none may be lost to a look that fails. */
   #noted: readonly FileChange[] = [];
+  /** Directories that could not be listed when they were last looked at. */
+  #unlisted: ReadonlyMap<TreePath, Rejection> = new Map();
 
   constructor(name: Suite, builder: SuiteBuilder, current: Manifest | undefined) {
     this.name = name;
@@ -44,6 +46,21 @@ export class ServedSuite {
   /** Takes in what the catalog has seen, in its order, for the next `follow`. */
   note(changes: readonly FileChange[]): void {
     this.#noted = [...this.#noted, ...changes];
+  }
+
+  /** Whether every directory could be listed when it was last looked at. */
+  get seenWhole(): boolean {
+    return this.#unlisted.size === 0;
+  }
+
+  /**
+   * Takes in which directories at or below a path could not be listed.
+   * @returns those that could be before, or for another reason could not
+   */
+  noteUnlisted(path: TreePath, unlisted: ReadonlyMap<TreePath, Rejection>): RejectedFile[] {
+    const before = this.#unlisted;
+    this.#unlisted = new Map([...[...before].filter(([directory]) => !isWithin(directory, path)), ...unlisted]);
+    return newRejections(before, unlisted);
   }
 
   /**
@@ -66,13 +83,7 @@ export class ServedSuite {
       signal,
     });
     this.#noted = [];
-    const rejected = [...this.#snapshot.rejections()]
-      .filter(([path, { code, text }]) => {
-        const before = rejectedBefore.get(path);
-        return before?.code !== code || before.text !== text;
-      })
-      .map(rejectedFile);
-    return { changes, rejected };
+    return { changes, rejected: newRejections(rejectedBefore, this.#snapshot.rejections()) };
   }
 
   items(): Iterable<Item> {
@@ -81,11 +92,22 @@ export class ServedSuite {
 
   /** What is rejected at or below a path, sorted by path. */
   rejectedWithin(path: TreePath): RejectedFile[] {
-    return [...this.#snapshot.rejections()]
+    return [...this.#snapshot.rejections(), ...this.#unlisted]
       .filter(([rejected]) => isWithin(rejected, path))
       .map(rejectedFile)
       .toSorted((a, b) => (a.path < b.path ? -1 : 1));
   }
+}
+
+function newRejections(
+  before: ReadonlyMap<TreePath, Rejection>,
+  now: Iterable<readonly [TreePath, Rejection]>,
+): RejectedFile[] {
+  const isNew = ([path, { code, text }]: readonly [TreePath, Rejection]): boolean => {
+    const known = before.get(path);
+    return known?.code !== code || known.text !== text;
+  };
+  return [...now].filter(isNew).map(rejectedFile);
 }
 
 const rejectedFile = ([path, { code, text }]: readonly [TreePath, Rejection]): RejectedFile => ({

@@ -1,0 +1,113 @@
+// Directories that can't be listed, or not to their end: they harm their own builder and nobody else.
+import { expect, test } from "vitest";
+import type { TreePath } from "../../src/base/names.ts";
+import type { Directory, Node, Tree } from "../../src/storage/tree.ts";
+import { StorageUnavailable } from "../../src/storage/tree.ts";
+import { aDeb } from "../support/debs.ts";
+import { packageNames, ServedFolder } from "../support/served-folder.ts";
+
+const place = "dists/sid/main/binary-amd64";
+const alice = `${place}/alice`;
+const mallory = `${place}/mallory`;
+const minuteMs = 60_000;
+
+/** A folder in which some looks go wrong; `answer` gives a node, throws, or leaves the answer to the folder. */
+const wrapped =
+  (answer: (path: TreePath) => Node | undefined) =>
+  (tree: Tree): Tree => ({
+    look: async (path, signal) => answer(path) ?? (await tree.look(path, signal)),
+    open: (file, range, signal) => tree.open(file, range, signal),
+  });
+
+const unavailable = (path: TreePath) => new StorageUnavailable(path, "it has no shares", { transient: true });
+
+test("a builder's directory that can't be listed is shown as rejected, and the others' packages are published", async () => {
+  const wrap = wrapped((path) => {
+    if (path === mallory) throw unavailable(path);
+    return undefined;
+  });
+  const served = new ServedFolder({ wrap });
+  served.put(`${alice}/hello.deb`, await aDeb({ package: "hello" }));
+  served.makeDirectory(mallory);
+  const { rejected } = await served.ping();
+  expect(rejected).toEqual([{ path: mallory, code: "unreadable", reason: expect.stringContaining("no shares") }]);
+  expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
+  await expect(served.ping(mallory)).rejects.toThrow(StorageUnavailable);
+});
+
+test("what was published of a directory stays while it can't be listed, and others go on", async () => {
+  let broken = false;
+  const confirmed: string[] = [];
+  const served = new ServedFolder({
+    observer: { confirmed: (suite) => void confirmed.push(suite) },
+    wrap: wrapped((path) => {
+      if (broken && path.startsWith(mallory)) throw unavailable(path);
+      return undefined;
+    }),
+  });
+  served.put(`${alice}/hello.deb`, await aDeb({ package: "hello" }));
+  served.put(`${mallory}/deep/old.deb`, await aDeb({ package: "old" }), 1_700_000_001);
+  await served.ping();
+  broken = true;
+  await served.ping();
+  expect(confirmed).toEqual([]);
+  served.put(`${alice}/more.deb`, await aDeb({ package: "more" }), 1_700_000_002);
+  await served.ping();
+  expect(await packageNames(served)).toEqual(["hello 1.0-1", "old 1.0-1", "more 1.0-1"]);
+  broken = false;
+  served.remove(`${mallory}/deep`);
+  expect((await served.ping()).rejected).toEqual([]);
+  expect(await packageNames(served)).toEqual(["hello 1.0-1", "more 1.0-1"]);
+});
+
+test("after a restart the last publication waits for a directory that can't be listed, but not for ever", async () => {
+  let broken = false;
+  let nowMs = Date.now();
+  const served = new ServedFolder({
+    now: () => nowMs,
+    wrap: wrapped((path) => {
+      if (broken && path === mallory) throw unavailable(path);
+      return undefined;
+    }),
+  });
+  served.put(`${alice}/hello.deb`, await aDeb({ package: "hello" }));
+  served.put(`${mallory}/old.deb`, await aDeb({ package: "old" }), 1_700_000_001);
+  await served.ping();
+  broken = true;
+  await served.restart();
+  await expect(served.ping()).rejects.toThrow(mallory);
+  expect(await packageNames(served)).toEqual(["hello 1.0-1", "old 1.0-1"]);
+  nowMs += 20 * minuteMs;
+  await served.ping();
+  expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
+});
+
+test("directories that link one another without end are left, and the others' packages are published", async () => {
+  const loop: Directory = {
+    kind: "directory",
+    entries: new Map(["a", "b", "c", "d"].map((name) => [name, { kind: "directory" }])),
+  };
+  let looks = 0;
+  const wrap = wrapped((path) => {
+    if (!path.startsWith(mallory)) return undefined;
+    looks += 1;
+    return loop;
+  });
+  const served = new ServedFolder({ wrap });
+  served.put(`${alice}/hello.deb`, await aDeb({ package: "hello" }));
+  served.makeDirectory(mallory);
+  const { rejected } = await served.ping();
+  expect(rejected).toMatchObject([{ path: mallory, code: "limit" }]);
+  expect(looks).toBeLessThan(50_000);
+  expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
+});
+
+test("directories whose names together are longer than a path may be are passed over", async () => {
+  const served = new ServedFolder();
+  served.put(`${alice}/hello.deb`, await aDeb({ package: "hello" }));
+  const long = "d".repeat(240);
+  served.put(`${mallory}/${Array(9).fill(long).join("/")}/deep.deb`, await aDeb({ package: "deep" }));
+  served.put(`${mallory}/${long}/there.deb`, await aDeb({ package: "there" }));
+  expect((await served.ping()).rejected).toEqual([]);
+  expect(await packageNames(served)).toEqual(["hello 1.0-1", "there 1.0-1"]);
+});
