@@ -43,7 +43,20 @@ test("a gateway that is not there is unavailable", async () => {
 test("a root that is not found is unavailable: else a wrong gateway would unpublish everything", async () => {
   const { tree } = await against((_, response) => response.writeHead(404).end());
   await failure(tree.look(rootPath, signal));
+  await failure(tree.look(parseTreePath("dists"), signal));
+  await failure(tree.look(parseTreePath("dists/sid"), signal));
+});
+
+test("a 404 is believed if the directory above does not list the name, and else asked again", async () => {
+  let listed = '"dists": ["dirnode", {}]';
+  const { tree } = await against((request, response) => {
+    if (request.url?.includes("/dists") === true) response.writeHead(404).end("<h1>not found</h1>");
+    else response.writeHead(200).end(`["dirnode", {"children": {${listed}}}]`);
+  });
+  expect((await failure(tree.look(parseTreePath("dists"), signal))).transient).toBe(true);
+  listed = "";
   expect(await tree.look(parseTreePath("dists"), signal)).toBeUndefined();
+  expect(await tree.look(parseTreePath("dists/sid/main"), signal)).toBeUndefined();
 });
 
 test("a 400 that is not about a name below a file is no proof of absence", async () => {
@@ -138,7 +151,7 @@ test("a body that stalls is given up, but a consumer may take its time", async (
     response.write(Buffer.alloc(600, 1));
     if (count > 0) response.end(Buffer.alloc(400, 1));
   });
-  expect((await failure(collect(tree.open(fileOf(1000), undefined, signal)))).message).toContain("0.15 s");
+  expect((await failure(collect(tree.open(fileOf(1000), undefined, signal)))).message).toContain(`${quick.stallTimeoutMs / 1000} s`);
   let bytes = 0;
   for await (const chunk of tree.open(fileOf(1000), undefined, signal)) {
     bytes += chunk.length;
