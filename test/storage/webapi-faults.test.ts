@@ -47,6 +47,11 @@ test("a root that is not found is unavailable: else a wrong gateway would unpubl
   await failure(tree.look(parseTreePath("dists/sid"), signal));
 });
 
+test("an immutable file is never gone: a gateway that does not find it is unavailable", async () => {
+  const { tree } = await against((_, response) => response.writeHead(404).end("<h1>not found</h1>"));
+  expect((await failure(collect(tree.open(fileOf(1000), undefined, signal)))).transient).toBe(true);
+});
+
 test("a 404 is believed if the directory above does not list the name, and else asked again", async () => {
   let listed = '"dists": ["dirnode", {}]';
   const { tree } = await against((request, response) => {

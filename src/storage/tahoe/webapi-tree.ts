@@ -126,7 +126,9 @@ async function* sliced(reply: WebapiReply, path: TreePath, wanted: Wanted): Asyn
   if (reply.status !== 200 && reply.status !== 206) {
     reply.close();
     if (reply.status === 416) return;
-    throw reply.status === 404 ? new ContentGone(path) : unexpected(reply, path);
+    // An immutable cap names its bytes for ever: a 404 for one is not Tahoe's word.
+    const gone = reply.status === 404 && wanted.sizeBytes === undefined;
+    throw gone ? new ContentGone(path) : unexpected(reply, path);
   }
   const partial = reply.status === 206;
   const [, first, last] = /^bytes (\d+)-(\d+)\//.exec(reply.header("content-range") ?? "") ?? [];
@@ -167,7 +169,7 @@ function unexpected({ status }: WebapiReply, path: TreePath): StorageUnavailable
   if (status === 410) {
     return new StorageUnavailable(path, "the grid does not have enough shares of it now", { transient: true });
   }
-  // A 404 that comes here is contradicted by the directory above it.
+  // A 404 that comes here can't be true.
   const transient = status >= 500 || status === 404 || status === 408 || status === 429;
   return new StorageUnavailable(path, `the gateway answered with status ${status}`, { transient });
 }
