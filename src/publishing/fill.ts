@@ -6,8 +6,13 @@ import type { ByteRange } from "../storage/tree.ts";
 import type { PromisedContent } from "./verified-stream.ts";
 import { ContentCheck, heldBackFrom } from "./verified-stream.ts";
 
-/** How far a fill may run ahead of its fastest reader. More than `heldBackBytes`, or it could never end. */
+/** How far a fill runs ahead of its fastest reader while it has patience. More than `heldBackBytes`, or it could never end. */
 export const fillWindowBytes = 8 * 1024 * 1024;
+/**
+ * How long a fill lets its readers hold it up, from the first time that they do. It holds one of the few streams that the
+ * storage gives at once, inspections among them: readers that take a byte now and then must not keep it.
+ */
+const readersPatienceMs = 10_000;
 /** The largest piece in which a file is read for a reply. */
 export const fileReadBytes = 256 * 1024;
 
@@ -30,6 +35,7 @@ export class Fill {
   readonly #promised: PromisedContent;
   readonly #temporaryPath: string;
   readonly #settled: (outcome: FillOutcome) => void;
+  readonly #patienceMs: number;
   readonly #abandoned = new AbortController();
   readonly #grown = new Bell();
   readonly #consumed = new Bell();
@@ -46,7 +52,9 @@ export class Fill {
     promised: PromisedContent,
     paths: { readonly temporary: string; readonly final: string },
     settled: (outcome: FillOutcome) => void,
+    patienceMs = readersPatienceMs,
   ) {
+    this.#patienceMs = patienceMs;
     this.#promised = promised;
     this.#temporaryPath = paths.temporary;
     this.#settled = settled;
@@ -115,13 +123,16 @@ export class Fill {
   async #pour(file: FileHandle): Promise<void> {
     const { signal } = this.#abandoned;
     const check = new ContentCheck(this.#promised);
+    let patience: AbortSignal | undefined;
     for await (const chunk of this.#promised.source({ start: 0 }, signal)) {
       check.add(chunk);
       await writeWhole(file, chunk, this.#writtenBytes).catch(unwritable);
       this.#writtenBytes += chunk.length;
       this.#grown.ring();
-      while (this.#writtenBytes - this.#fastestReaderAt > fillWindowBytes && !signal.aborted) {
-        await this.#consumed.next(signal);
+      while (this.#writtenBytes - this.#fastestReaderAt > fillWindowBytes) {
+        patience ??= AbortSignal.any([signal, AbortSignal.timeout(this.#patienceMs)]);
+        if (patience.aborted) break;
+        await this.#consumed.next(patience);
       }
       signal.throwIfAborted();
     }
