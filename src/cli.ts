@@ -23,6 +23,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   state = "/var/lib/tahoe-apt"
   public_url = "https://apt.example.org"      # as people reach it
   poll_seconds = 300                          # the safety net below pings
+  scrub_seconds = 60                          # between two uploaders' words that are checked; 0: only when fetched
   cache_bytes = 2147483648                    # packages kept on disk
   [[repository]]
   name = "debian"                             # served at /debian/
@@ -31,6 +32,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   origin = "Example"                          # also label, description
   digests = ["md5", "sha256"]
   signing_key_file = "signing.asc"            # also signing_passphrase_file; without them a key is made
+  dates_after = "Sun, 22 Nov 2026 13:45:00 UTC"   # after a loss of state: the last Date that clients have seen
   [repository.suite.sid]
   codename = "sid"                            # also version, description
   [[repository.builder]]

@@ -8,6 +8,7 @@ import { Secret } from "./base/secret.ts";
 import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
 import { defaultLimits } from "./configuration.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
+import { defaultScrubSeconds } from "./publishing/audit.ts";
 import { parseReadCap, ReadCap } from "./storage/tahoe/caps.ts";
 
 const defaultListen = "127.0.0.1:8380";
@@ -176,6 +177,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       state: path.prefault(defaultState),
       public_url: parsedBy(parseGateway).optional(),
       poll_seconds: positive.default(defaultPollSeconds),
+      scrub_seconds: z.number().int().nonnegative().default(defaultScrubSeconds),
       cache_bytes: positive.default(defaultCacheBytes),
       grace_period_seconds: positive.default(defaultGracePeriodSeconds),
       limits,
@@ -187,6 +189,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         stateDirectory: raw.state,
         publicUrl: raw.public_url,
         pollSeconds: raw.poll_seconds,
+        scrubSeconds: raw.scrub_seconds,
         cacheBytes: raw.cache_bytes,
         gracePeriodSeconds: raw.grace_period_seconds,
         limits: raw.limits,

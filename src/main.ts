@@ -70,7 +70,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
   const shared: SharedState = {
     root: database,
     inspector,
-    inspectionLimits: JSON.stringify(limits.inspection),
+    inspectionLimits: limits.inspection,
     compressor,
     cache: PackageCache.open({
       directory: join(stateDirectory, "packages"),
@@ -95,6 +95,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
       identityOf: (suite) => identityOf(one, suite),
       algorithms: one.digests,
       observer: metrics.observerOf(one.name),
+      scrubSeconds: configuration.scrubSeconds,
     });
     repositories.set(one.name, repository);
   }

@@ -52,13 +52,14 @@ function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place
       kind: "binary",
       path: file.path,
       linkedAtMs: file.entry.linkedAtMs,
-      identity: identityOf(file.path, finding.sha256),
+      identity: identityOf(file.path, finding.sha256, finding.stanzaKey),
       component,
       architecture: parseArchitecture(finding.architecture),
       entry: file.entry,
       record: file.record,
       sizeBytes: finding.sizeBytes,
       sha256: finding.sha256,
+      stanzaKey: finding.stanzaKey,
       builtAtSeconds: finding.builtAtSeconds,
     },
   };
@@ -79,6 +80,7 @@ function sourceCandidate(
     parts.push(part);
   }
   const { component } = place;
+  const { stanzaKey } = finding;
   const { sha256 } = finding.digests;
   return {
     key: [component, finding.package, finding.version, "source"].join(" "),
@@ -86,12 +88,13 @@ function sourceCandidate(
       kind: "source",
       path: file.path,
       linkedAtMs: file.entry.linkedAtMs,
-      identity: identityOf(file.path, sha256, ...parts.map((part) => part.digests.sha256)),
+      identity: identityOf(file.path, sha256, stanzaKey, ...parts.flatMap(({ digests }) => Object.values(digests))),
       component,
       entry: file.entry,
       record: file.record,
       sizeBytes: finding.sizeBytes,
       sha256,
+      stanzaKey,
       parts,
     },
   };

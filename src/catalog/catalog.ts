@@ -1,22 +1,30 @@
 // The tree as last seen, with what was found in each package file; updated from surveys, one at a time.
 
+import { setImmediate } from "node:timers/promises";
 import { forEachAtMost } from "../base/bounded.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, joinPath, lastName, parentPath } from "../base/names.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
+import { metadataKey } from "./entry-metadata.ts";
 import type { Examiner } from "./examiner.ts";
 import type { Finding } from "./finding.ts";
 import { findingOf } from "./finding.ts";
 import { packageKindOf } from "./inspect.ts";
 import type { PackageKind } from "./inspection.ts";
+import { suiteOf } from "./layout.ts";
 import type { Survey } from "./survey.ts";
 
 /** A file and what is known of it. */
 export interface CatalogFile {
   readonly path: TreePath;
+  /** Without its metadata once that was read, because it is as long as a stanza. */
   readonly entry: FileEntry | OtherEntry;
   /** The ledger's name of the inspection; undefined if there was none. */
   readonly record: string | undefined;
+  /** Whether the inspection is its uploader's word alone. */
+  readonly claimed: boolean;
+  /** Names what its uploader said of it; undefined if nothing sensible. */
+  readonly said: string | undefined;
   /** Undefined for a file that no index asks for. */
   readonly finding: Finding | undefined;
 }
@@ -38,6 +46,8 @@ export class Catalog {
   readonly #wantedBy = new Map<TreePath, Set<TreePath>>();
 
   readonly #doubted = new Set<TreePath>();
+  /** Files that rest on their uploaders' word and were not held against their bytes. */
+  readonly #claimed = new Set<TreePath>();
 
   constructor(examiner: Examiner) {
     this.#examiner = examiner;
@@ -59,10 +69,24 @@ export class Catalog {
 
   /** Makes the next survey that sees this path inspect it anew: its bytes turned out not to be what was found in them. */
   async doubt(path: TreePath): Promise<void> {
-    const record = this.file(path)?.record;
-    if (record === undefined) return;
+    const file = this.file(path);
+    if (file?.record === undefined || file.entry.kind === "other") return;
     this.#doubted.add(path);
-    await this.#examiner.forget(record);
+    await this.#examiner.doubt(file.entry);
+  }
+
+  /** Every file of which only its uploader's word is known. */
+  *claims(): Iterable<CatalogFile> {
+    for (const path of this.#claimed) {
+      const file = this.file(path);
+      if (file !== undefined) yield file;
+    }
+  }
+
+  /** Settles a claim. One that was belied is examined anew by the next survey that sees it. */
+  settleClaim(path: TreePath, verdict: "confirmed" | "belied"): void {
+    if (!this.#claimed.delete(path)) return;
+    if (verdict === "belied") this.#doubted.add(path);
   }
 
   /** Every file at or below a path. */
@@ -90,44 +114,93 @@ export class Catalog {
 
   async #inspectNew(survey: Survey, signal: AbortSignal): Promise<Map<TreePath, CatalogFile>> {
     const fresh = new Map<TreePath, CatalogFile>();
-    const examine = async (path: TreePath, entry: FileEntry | OtherEntry, kind: PackageKind | undefined) => {
-      const after = await this.#examine(path, entry, kind, signal);
+    const examine = async (path: TreePath, asked: Asked) => {
+      const after = await this.#examine(path, asked, signal);
       if (after !== this.file(path)) fresh.set(path, after);
     };
     await forEachAtMost(survey.files, concurrentExaminations, async ([path, entry]) => {
       const known = this.file(path);
-      if (known !== undefined && !this.#doubted.has(path) && isSettled(known, entry)) return;
-      await examine(path, entry, packageKindOf(lastName(path)) ?? (this.#wantedBy.has(path) ? "part" : undefined));
+      const said = await this.#wordsOf(entry);
+      if (known !== undefined && !this.#doubted.has(path) && isSettled(known, entry, said)) return;
+      const kind = packageKindOf(lastName(path)) ?? (this.#wantedBy.has(path) ? "part" : undefined);
+      await examine(path, { entry, kind, said });
     });
 
     // Only a .dsc tells which files beside it matter.
-    const wanted = new Map<TreePath, FileEntry | OtherEntry>();
+    const wanted = new Map<TreePath, Asked>();
     for (const source of fresh.values()) {
       for (const path of partPaths(source)) {
         const part = fresh.get(path) ?? this.file(path);
-        if (part !== undefined && part.finding === undefined) wanted.set(path, part.entry);
+        if (part === undefined || part.finding !== undefined) continue;
+        wanted.set(path, { entry: part.entry, kind: "part", said: part.said });
       }
     }
-    await forEachAtMost(wanted, concurrentExaminations, ([path, entry]) => examine(path, entry, "part"));
+    await forEachAtMost(wanted, concurrentExaminations, ([path, asked]) => examine(path, asked));
+
+    await this.#examiner.written();
+    await forEachAtMost([...this.#contested(survey, fresh)], concurrentExaminations, async (file) => {
+      const { path, entry, said, record } = file;
+      // Changes are told to the suite that was surveyed: files of others wait for a survey of their own.
+      if (suiteOf(path) !== suiteOf(survey.path)) await this.doubt(path);
+      else await examine(path, { entry, kind: kindOf(file), said, claimRecord: record });
+    });
     return fresh;
   }
 
-  async #examine(
-    path: TreePath,
-    entry: FileEntry | OtherEntry,
-    kind: PackageKind | undefined,
-    signal: AbortSignal,
-  ): Promise<CatalogFile> {
+  /** Names what an entry's metadata says. */
+  async #wordsOf(entry: FileEntry | OtherEntry): Promise<string | undefined> {
+    if (entry.kind === "other" || entry.metadata === undefined) return undefined;
+    // Reading words is all work and no waiting: requests must have their turn in between.
+    await setImmediate();
+    const metadata = this.#examiner.metadataOf(entry);
+    return metadata && metadataKey(metadata);
+  }
+
+  async #examine(path: TreePath, asked: Asked, signal: AbortSignal): Promise<CatalogFile> {
+    const { entry, kind, said, claimRecord } = asked;
     const known = this.file(path);
-    if (kind === undefined) return { path, entry, record: undefined, finding: undefined };
+    const unexamined = { path, entry: this.#withoutText(entry), record: undefined, claimed: false, said };
+    if (kind === undefined) return { ...unexamined, finding: undefined };
     if (entry.kind === "other") {
-      return { path, entry, record: undefined, finding: { kind: "rejected", code: "not-a-file", text: entry.reason } };
+      return { ...unexamined, finding: { kind: "rejected", code: "not-a-file", text: entry.reason } };
     }
-    const { record, inspection } = await this.#examiner.examine(path, entry, kind, signal);
+    const { record, inspection, claimed } = await this.#examiner.examine({ path, entry, kind }, signal, claimRecord);
     const finding = findingOf(inspection);
     const unreadable = finding.kind === "rejected" && finding.code === "unreadable";
     if (unreadable && known?.finding !== undefined && known.finding.kind !== "rejected") return known;
-    return { path, entry, record, finding };
+    return { path, entry: { ...entry, metadata: undefined }, record, claimed, said, finding };
+  }
+
+  /** Of a file that no index asks for yet: should it come to be a part, what was said of it is short, and needed. */
+  #withoutText(entry: FileEntry | OtherEntry): FileEntry | OtherEntry {
+    if (entry.kind === "other" || entry.metadata === undefined) return entry;
+    const metadata = this.#examiner.metadataOf(entry);
+    const isShort = metadata?.control === undefined && metadata?.dsc === undefined;
+    return { ...entry, metadata: isShort ? metadata : undefined };
+  }
+
+  /**
+   * The claims to a digest that other bytes have too, or claim: only one can be true, and until it is known which,
+   * requests for the true one could be sent to the other.
+   */
+  *#contested(survey: Survey, fresh: ReadonlyMap<TreePath, CatalogFile>): Iterable<CatalogFile> {
+    const byDigest = new Map<string, CatalogFile[]>();
+    for (const file of fresh.values()) {
+      const sha256 = digestOf(file);
+      if (sha256 !== undefined) byDigest.set(sha256, [...(byDigest.get(sha256) ?? []), file]);
+    }
+    const anyClaim = this.#claimed.size > 0 || [...fresh.values()].some(({ claimed }) => claimed);
+    if (byDigest.size === 0 || !anyClaim) return;
+    for (const files of this.#directories.values()) {
+      for (const file of files.values()) {
+        if (fresh.has(file.path) || (isWithin(file.path, survey.path) && !survey.files.has(file.path))) continue;
+        byDigest.get(digestOf(file) ?? "")?.push(file);
+      }
+    }
+    for (const files of byDigest.values()) {
+      const contents = new Set(files.map(({ entry }) => (entry.kind === "file" ? entry.content?.key : undefined)));
+      if (contents.size > 1) yield* files.filter(({ claimed }) => claimed);
+    }
   }
 
   #apply(survey: Survey, changes: readonly FileChange[]): void {
@@ -137,6 +210,8 @@ export class Catalog {
     for (const directory of survey.directories) this.#filesOf(directory);
     for (const { path, before, after } of changes) {
       this.#doubted.delete(path);
+      if (after?.claimed) this.#claimed.add(path);
+      else this.#claimed.delete(path);
       for (const part of partPaths(before)) this.#wantedBy.get(part)?.delete(path);
       for (const part of partPaths(after)) {
         const wanting = this.#wantedBy.get(part) ?? new Set();
@@ -169,8 +244,17 @@ export class Catalog {
   }
 }
 
-/** Whether nothing has to be looked at again: the same bytes under the same link, read before. */
-function isSettled(known: CatalogFile, entry: FileEntry | OtherEntry): boolean {
+/** What is asked of a file. */
+interface Asked {
+  readonly entry: FileEntry | OtherEntry;
+  readonly kind: PackageKind | undefined;
+  readonly said: string | undefined;
+  /** The record of a claim that the bytes are to prove. */
+  readonly claimRecord?: string | undefined;
+}
+
+/** Whether nothing has to be looked at again: the same bytes under the same link, read before, and the same words. */
+function isSettled(known: CatalogFile, entry: FileEntry | OtherEntry, said: string | undefined): boolean {
   if (known.finding?.kind === "rejected" && known.finding.code === "unreadable") return false;
   if (known.entry.kind === "other" || entry.kind === "other") {
     return known.entry.kind === entry.kind;
@@ -179,8 +263,19 @@ function isSettled(known: CatalogFile, entry: FileEntry | OtherEntry): boolean {
     known.entry.content?.key === entry.content?.key &&
     known.entry.sizeBytes === entry.sizeBytes &&
     known.entry.linkedAtMs === entry.linkedAtMs &&
-    known.entry.relinkedAtMs === entry.relinkedAtMs
+    known.entry.relinkedAtMs === entry.relinkedAtMs &&
+    known.said === said
   );
+}
+
+/** What an index took the file for; undefined where none did. */
+export function kindOf({ finding }: CatalogFile): PackageKind | undefined {
+  return finding === undefined || finding.kind === "rejected" ? undefined : finding.kind;
+}
+
+function digestOf({ finding }: CatalogFile): string | undefined {
+  if (finding?.kind === "binary") return finding.sha256;
+  return finding?.kind === "source" ? finding.digests.sha256 : undefined;
 }
 
 /** Where the parts of a source package must lie: beside its .dsc. */

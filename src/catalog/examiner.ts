@@ -1,27 +1,56 @@
-// Brings the inspection of a file, reading each content at most once: from the ledger, or by one pass over its bytes.
+// Brings the inspection of a file, reading each content at most once: from the ledger, from what its entry says, or by
+// one pass over its bytes.
 
 import type { LimitFunction } from "p-limit";
 import pLimit from "p-limit";
+import type { ContentId } from "../base/content-id.ts";
 import type { TreePath } from "../base/names.ts";
+import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
+import { digestAlgorithms } from "../debian/digests.ts";
 import type { FileEntry, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
+import { difference } from "./difference.ts";
+import type { EntryMetadata, SoundInspection } from "./entry-metadata.ts";
+import { inspectionOf, metadataKey, parseEntryMetadata } from "./entry-metadata.ts";
+import type { InspectLimits } from "./inspect-limits.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 import type { Ledger } from "./ledger.ts";
+import { passingRejections } from "./ledger.ts";
 
 /** Runs one inspection over a stream of bytes; a bad package is a rejection, a failing stream throws. */
 export interface ContentInspector {
   inspect(kind: PackageKind, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Inspection>;
 }
 
-/** Told of each inspection that was needed, by where it came from. */
+/** Told of each inspection that was needed, by where it came from, and of what became of entries' metadata. */
 export interface ExaminerObserver {
   inspected(source: "entry" | "ledger" | "read"): void;
+  /** It can't be read as an inspection of this file, or the bytes tell something else. */
+  metadataRefused(reason: "malformed" | "lie"): void;
 }
 
 /** An inspection and the name under which the ledger has it. */
 export interface Examined {
   readonly record: string;
   readonly inspection: Inspection;
+  /** Whether it rests on the uploader's word alone. */
+  readonly claimed: boolean;
+}
+
+/** A file and what its name, or the .dsc beside it, takes it for. */
+export interface ExaminedFile {
+  readonly path: TreePath;
+  readonly entry: FileEntry;
+  readonly kind: PackageKind;
+}
+
+/** An uploader's word that passed for an inspection. */
+interface Claim {
+  /** The ledger's name for it. */
+  readonly record: string;
+  readonly inspection: SoundInspection;
+  /** Whether the ledger has it already. */
+  readonly isKept: boolean;
 }
 
 /** How many files are read at the same time to be inspected. */
@@ -32,83 +61,207 @@ export class Examiner {
   readonly #ledger: Ledger;
   readonly #inspector: ContentInspector;
   readonly #observer: ExaminerObserver;
+  readonly #algorithms: readonly DigestAlgorithm[];
+  readonly #limits: InspectLimits;
   readonly #reading: LimitFunction;
-  readonly #underWay = new Map<string, Promise<Examined>>();
+  /** The ledger writes in order, so that the last claim stands for all. */
+  #written: Promise<void> = Promise.resolve();
+  readonly #underWay = new Map<string, Promise<Inspection>>();
 
   constructor(parts: {
     readonly tree: Tree;
     readonly ledger: Ledger;
     readonly inspector: ContentInspector;
     readonly observer: ExaminerObserver;
+    /** The digests that inspections are to tell, no more and no less. */
+    readonly algorithms: readonly DigestAlgorithm[];
+    readonly limits: InspectLimits;
     readonly concurrentReads?: number;
   }) {
     this.#tree = parts.tree;
     this.#ledger = parts.ledger;
     this.#inspector = parts.inspector;
     this.#observer = parts.observer;
+    this.#algorithms = parts.algorithms;
+    this.#limits = parts.limits;
     this.#reading = pLimit(parts.concurrentReads ?? defaultConcurrentReads);
+  }
+
+  /** What an entry's metadata says; of a mutable file nothing, since it may have been said of other bytes. */
+  metadataOf({ content, metadata }: FileEntry): EntryMetadata | undefined {
+    return content === undefined ? undefined : parseEntryMetadata(metadata, this.#limits);
   }
 
   /**
    * Inspects a file as what its name announces. A file that can't be read now is a rejection too ("unreadable"), which
-   * no ledger keeps: one lost file must not hold up a suite.
+   * no ledger keeps: one lost file must not hold up a suite. Metadata that the bytes are known to belie is a rejection.
+   * @param claimRecord the record of a claim, if the bytes are to prove it
    */
-  async examine(path: TreePath, entry: FileEntry, kind: PackageKind, signal: AbortSignal): Promise<Examined> {
-    if (entry.content === undefined) return this.#reading(() => this.#read(path, entry, kind, undefined, signal));
-    const record = `${kind}/${entry.content.key}`;
-    const known = this.#ledger.get(record);
+  async examine(file: ExaminedFile, signal: AbortSignal, claimRecord?: string): Promise<Examined> {
+    const { content } = file.entry;
+    if (content === undefined) return await this.#readMutable(file, signal);
+    const claim = claimRecord === undefined ? this.#claimOf(file) : this.#keptClaim(claimRecord);
+    const record = recordOf(file.kind, content);
+    const doubted = this.#ledger.isDoubted(content.key);
+    const known = doubted ? undefined : this.#ledger.get(record);
     if (known !== undefined) {
       this.#observer.inspected("ledger");
-      return { record, inspection: known };
+      return { record, inspection: this.#judged(known, claim?.inspection), claimed: false };
     }
-    // Equal content at two paths is read once.
+    if (claim === undefined || claimRecord !== undefined || doubted) {
+      const found = await this.#readOnce(file, record, signal);
+      return { record, inspection: this.#judged(found, claim?.inspection), claimed: false };
+    }
+    this.#observer.inspected(claim.isKept ? "ledger" : "entry");
+    if (!claim.isKept) this.#keepClaim(claim);
+    return { record: claim.record, inspection: this.#wanted(claim.inspection), claimed: true };
+  }
+
+  /** Resolves when every claim that was examined can be recalled. */
+  async written(): Promise<void> {
+    await this.#written;
+  }
+
+  /** The inspection behind a record, read anew should the ledger have lost it. */
+  async recall(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Inspection> {
+    return this.#ledger.get(record) ?? (await this.examine(file, signal)).inspection;
+  }
+
+  /**
+   * Holds a claim against the bytes. What these say is kept, so that the next examination has it.
+   * @param copy the whole file from elsewhere, if there is one; else and in doubt the tree is read
+   * @returns "unknown" where the bytes can't be judged here or the claim is gone
+   * @throws what reading throws
+   */
+  async audit(
+    file: ExaminedFile,
+    claimRecord: string,
+    copy: AsyncIterable<Uint8Array> | undefined,
+    signal: AbortSignal,
+  ): Promise<"confirmed" | "belied" | "unknown"> {
+    const { path, entry, kind } = file;
+    const claimed = this.#keptClaim(claimRecord)?.inspection;
+    if (entry.content === undefined || claimed === undefined) return "unknown";
+    const record = recordOf(kind, entry.content);
+    const known = this.#ledger.isDoubted(entry.content.key) ? undefined : this.#ledger.get(record);
+    const nearby =
+      known === undefined && copy !== undefined ? await this.#inspector.inspect(kind, copy, signal) : known;
+    // A copy may be damaged itself: what speaks against the uploader must come from the tree.
+    const isSame =
+      nearby !== undefined && nearby.kind !== "rejected" && nearby.digests.sha256 === claimed.digests.sha256;
+    const found =
+      known !== undefined || (nearby !== undefined && isSame)
+        ? (nearby as Inspection)
+        : await this.#inspector.inspect(
+            kind,
+            this.#tree.open({ path, content: entry.content }, undefined, signal),
+            signal,
+          );
+    if (known === undefined) await this.#keep(entry, record, found);
+    if (isPassing(found)) return "unknown";
+    return difference(claimed, found) === undefined ? "confirmed" : "belied";
+  }
+
+  /** Makes the next examination of this content read the bytes again, and believe nothing else. */
+  async doubt({ content }: FileEntry): Promise<void> {
+    if (content !== undefined) await this.#ledger.doubt(content.key);
+  }
+
+  #claimOf({ entry, kind }: ExaminedFile): Claim | undefined {
+    const { content, sizeBytes } = entry;
+    if (content === undefined || entry.metadata === undefined) return undefined;
+    const metadata = this.metadataOf(entry);
+    if (metadata !== undefined) {
+      const record = `claim/${recordOf(kind, content)}/${metadataKey(metadata)}`;
+      const kept = this.#keptClaim(record);
+      if (kept !== undefined) return kept;
+      const inspection = inspectionOf(metadata, kind, {
+        sizeBytes,
+        algorithms: this.#algorithms,
+        limits: this.#limits,
+      });
+      if (inspection !== undefined) return { record, inspection, isKept: false };
+    }
+    this.#observer.metadataRefused("malformed");
+    return undefined;
+  }
+
+  #keptClaim(record: string): Claim | undefined {
+    const inspection = this.#ledger.get(record);
+    return inspection === undefined || inspection.kind === "rejected"
+      ? undefined
+      : { record, inspection, isKept: true };
+  }
+
+  #judged(found: Inspection, claimed: SoundInspection | undefined): Inspection {
+    const differing = claimed === undefined || isPassing(found) ? undefined : difference(claimed, found);
+    if (differing === undefined) return this.#wanted(found);
+    this.#observer.metadataRefused("lie");
+    if (found.kind === "rejected") return found;
+    return { kind: "rejected", code: "mismatch", text: `its entry's metadata and its bytes differ: ${differing}` };
+  }
+
+  /** No more digests than are asked for: what an inspection tells must not depend on where it came from. */
+  #wanted(inspection: Inspection): Inspection {
+    if (inspection.kind === "rejected") return inspection;
+    const digests: { -readonly [Algorithm in keyof Digests]: Digests[Algorithm] } = {
+      sha256: inspection.digests.sha256,
+    };
+    for (const algorithm of digestAlgorithms) {
+      const digest = inspection.digests[algorithm];
+      if (digest !== undefined && this.#algorithms.includes(algorithm)) digests[algorithm] = digest;
+    }
+    return { ...inspection, digests };
+  }
+
+  /** Equal content at two paths is read once. */
+  #readOnce(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Inspection> {
     const underWay = this.#underWay.get(record);
     if (underWay !== undefined) return underWay;
-    const reading = this.#reading(() => this.#read(path, entry, kind, record, signal)).finally(() =>
-      this.#underWay.delete(record),
-    );
+    const reading = this.#reading(async () => {
+      const inspection = await this.#read(file, signal);
+      await this.#keep(file.entry, record, inspection);
+      return inspection;
+    }).finally(() => this.#underWay.delete(record));
     this.#underWay.set(record, reading);
     return reading;
   }
 
-  /** The inspection behind a record, read anew should the ledger have lost it. */
-  async recall(
-    path: TreePath,
-    entry: FileEntry,
-    kind: PackageKind,
-    record: string,
-    signal: AbortSignal,
-  ): Promise<Inspection> {
-    return this.#ledger.get(record) ?? (await this.examine(path, entry, kind, signal)).inspection;
+  #keepClaim({ record, inspection }: Claim): void {
+    this.#written = this.#ledger.put(record, inspection);
+    this.#written.catch(() => undefined);
   }
 
-  /** Makes the next examination of this record read the bytes again. */
-  forget(record: string): Promise<void> {
-    return this.#ledger.forget(record);
+  async #keep({ content }: FileEntry, record: string, inspection: Inspection): Promise<void> {
+    if (isPassing(inspection)) return;
+    await this.#ledger.put(record, inspection);
+    if (content !== undefined && this.#ledger.isDoubted(content.key)) await this.#ledger.trust(content.key);
   }
 
-  async #read(
-    path: TreePath,
-    entry: FileEntry,
-    kind: PackageKind,
-    record: string | undefined,
-    signal: AbortSignal,
-  ): Promise<Examined> {
+  async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<Examined> {
+    return await this.#reading(async () => {
+      const inspection = await this.#read(file, signal);
+      const record = `${file.kind}/mutable/${inspection.kind === "rejected" ? file.path : inspection.digests.sha256}`;
+      await this.#ledger.put(record, inspection);
+      return { record, inspection: this.#wanted(inspection), claimed: false };
+    });
+  }
+
+  async #read({ path, entry, kind }: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
     signal.throwIfAborted();
-    let inspection: Inspection;
+    this.#observer.inspected("read");
     try {
-      inspection = await this.#inspector.inspect(
-        kind,
-        this.#tree.open({ path, content: entry.content }, undefined, signal),
-        signal,
-      );
+      const content = this.#tree.open({ path, content: entry.content }, undefined, signal);
+      return await this.#inspector.inspect(kind, content, signal);
     } catch (thrown) {
       if (signal.aborted || !(thrown instanceof StorageUnavailable || thrown instanceof ContentGone)) throw thrown;
-      inspection = { kind: "rejected", code: "unreadable", text: thrown.message };
+      return { kind: "rejected", code: "unreadable", text: thrown.message };
     }
-    this.#observer.inspected("read");
-    const name = record ?? `${kind}/mutable/${inspection.kind === "rejected" ? path : inspection.digests.sha256}`;
-    await this.#ledger.put(name, inspection);
-    return { record: name, inspection };
   }
 }
+
+const recordOf = (kind: PackageKind, content: ContentId): string => `${kind}/${content.key}`;
+
+/** What can't be judged here and now, and so belies nobody. */
+const isPassing = (inspection: Inspection): boolean =>
+  inspection.kind === "rejected" && passingRejections.has(inspection.code);

@@ -1,5 +1,8 @@
 // What the catalog keeps in memory of an inspection: enough to place and order a file, not its stanza.
+import { createHash } from "node:crypto";
 import type { Digests } from "../debian/digests.ts";
+import { digestAlgorithms } from "../debian/digests.ts";
+import type { Stanza } from "../debian/stanza.ts";
 import { fieldOf } from "../debian/stanza.ts";
 import type { Inspection, Rejection, SourcePart } from "./inspection.ts";
 
@@ -10,6 +13,7 @@ export interface BinaryFinding {
   readonly architecture: string;
   readonly sizeBytes: number;
   readonly sha256: string;
+  readonly stanzaKey: string;
   readonly builtAtSeconds: number;
 }
 
@@ -19,6 +23,7 @@ export interface SourceFinding {
   readonly version: string;
   readonly sizeBytes: number;
   readonly digests: Digests;
+  readonly stanzaKey: string;
   readonly parts: readonly SourcePart[];
 }
 
@@ -41,6 +46,7 @@ export function findingOf(inspection: Inspection): Finding {
         architecture: fieldOf(inspection.control, "Architecture") ?? "",
         sizeBytes: inspection.sizeBytes,
         sha256: inspection.digests.sha256,
+        stanzaKey: stanzaKeyOf(inspection.control, inspection.digests),
         builtAtSeconds: inspection.builtAtSeconds,
       };
     case "source":
@@ -50,6 +56,7 @@ export function findingOf(inspection: Inspection): Finding {
         version: fieldOf(inspection.dsc, "Version") ?? "",
         sizeBytes: inspection.sizeBytes,
         digests: inspection.digests,
+        stanzaKey: stanzaKeyOf(inspection.dsc, inspection.digests),
         parts: inspection.parts,
       };
     case "part":
@@ -59,4 +66,10 @@ export function findingOf(inspection: Inspection): Finding {
     default:
       return inspection satisfies never;
   }
+}
+
+/** Names what an index tells of a file: equal bytes may have been described in different words. */
+function stanzaKeyOf(stanza: Stanza, digests: Digests): string {
+  const told = [stanza, ...digestAlgorithms.map((algorithm) => digests[algorithm])];
+  return createHash("sha256").update(JSON.stringify(told)).digest("base64url");
 }

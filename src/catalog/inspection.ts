@@ -13,6 +13,8 @@ export interface BinaryInspection extends Measured {
   readonly control: Stanza;
   /** The time in the first member's ar header, in seconds since the epoch: a property of the bytes. */
   readonly builtAtSeconds: number;
+  /** Where its uploader has put the list of its files. A cap is authority: never to be shown. Nothing reads it yet. */
+  readonly contents?: string;
 }
 
 /** One file that a .dsc names. */

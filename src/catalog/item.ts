@@ -8,7 +8,7 @@ interface Placed {
   readonly path: TreePath;
   /** Orders the item: see indices/order.ts. In ms since the epoch. */
   readonly linkedAtMs: number;
-  /** Lower-case hex SHA256 over path and content. */
+  /** Lower-case hex SHA256 over path, content and what the index tells of it. */
   readonly identity: string;
   readonly component: Component;
   readonly entry: FileEntry;
@@ -16,6 +16,8 @@ interface Placed {
   readonly record: string;
   readonly sizeBytes: number;
   readonly sha256: string;
+  /** Names what the index tells of the file: the same bytes may have been described in other words. */
+  readonly stanzaKey: string;
 }
 
 export interface BinaryItem extends Placed {
@@ -40,9 +42,9 @@ export interface SourceItem extends Placed {
 
 export type Item = BinaryItem | SourceItem;
 
-/** The identity of a path with these contents. */
-export function identityOf(path: TreePath, ...sha256s: readonly string[]): string {
+/** The identity of a path under which lies what these digests name. */
+export function identityOf(path: TreePath, ...digests: readonly string[]): string {
   return createHash("sha256")
-    .update([path, ...sha256s].join("\0"))
+    .update([path, ...digests].join("\0"))
     .digest("hex");
 }

@@ -7,14 +7,18 @@ import type { Inspection, RejectCode, Rejection } from "./inspection.ts";
 const schema = "1";
 
 /** Rejections that another machine, limit or moment may not share: they are told, but not kept. */
-const passingRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compression", "unreadable"]);
+export const passingRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compression", "unreadable"]);
 
 /** What the ledger keeps of a rejection: it holds only for the limits under which it was found. */
 interface KeptRejection {
   readonly rejection: Rejection;
   readonly limits: string;
 }
-type Kept = Exclude<Inspection, Rejection> | KeptRejection;
+/** Stands for a content of which something untrue was said. */
+interface Doubt {
+  readonly doubted: true;
+}
+type Kept = Exclude<Inspection, Rejection> | KeptRejection | Doubt;
 
 /** Inspections by the key of a content id. Records never grow old: equal ids, equal bytes. */
 export class Ledger {
@@ -36,7 +40,7 @@ export class Ledger {
   /** @returns undefined if these bytes were never inspected, or not for all digests that are asked now */
   get(contentKey: string): Inspection | undefined {
     const kept = this.#records.get(`${schema}/${contentKey}`);
-    if (kept === undefined) return undefined;
+    if (kept === undefined || "doubted" in kept) return undefined;
     if ("rejection" in kept) return kept.limits === this.#limits ? kept.rejection : undefined;
     return this.#algorithms.every((algorithm) => kept.digests[algorithm] !== undefined) ? kept : undefined;
   }
@@ -49,8 +53,17 @@ export class Ledger {
     }
   }
 
-  /** Forgets what turned out to be untrue of these bytes. */
-  async forget(contentKey: string): Promise<void> {
-    await this.#records.remove(`${schema}/${contentKey}`);
+  /** Remembers that something untrue is known of this content, so that its bytes must be asked. */
+  async doubt(contentKey: string): Promise<void> {
+    await this.#records.put(`${schema}/doubt/${contentKey}`, { doubted: true });
+  }
+
+  /** Takes a doubt back: the bytes were asked. */
+  async trust(contentKey: string): Promise<void> {
+    await this.#records.remove(`${schema}/doubt/${contentKey}`);
+  }
+
+  isDoubted(contentKey: string): boolean {
+    return this.#records.doesExist(`${schema}/doubt/${contentKey}`);
   }
 }

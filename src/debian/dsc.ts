@@ -61,12 +61,20 @@ export async function readDsc(
     if (total > limits.maxDscBytes) throw beyondLimit("maxDscBytes", limits.maxDscBytes, "the size of the .dsc");
     chunks.push(chunk);
   }
-  const stanza = parseDsc(Buffer.concat(chunks), limits);
-  checkSourceControl(stanza);
-  return { ...running.finish(), stanza, parts: readParts(stanza, limits) };
+  return { ...running.finish(), ...parseDsc(Buffer.concat(chunks), limits) };
 }
 
-function parseDsc(raw: Buffer, limits: StanzaLimits): Stanza {
+/**
+ * Reads the whole text of a .dsc, armoured or not.
+ * @throws Malformed
+ */
+export function parseDsc(raw: Buffer, limits: DscLimits): Pick<Dsc, "stanza" | "parts"> {
+  const stanza = parseText(raw, limits);
+  checkSourceControl(stanza);
+  return { stanza, parts: readParts(stanza, limits) };
+}
+
+function parseText(raw: Buffer, limits: StanzaLimits): Stanza {
   // Latin-1 maps bytes to characters and back, so that the armour goes before the encoding is looked at.
   const text = stripClearSignature(raw.toString("latin1"));
   try {

@@ -140,6 +140,14 @@ function publishingMeasures({
   readonly clock: Clock;
 }): (repository: RepositoryName) => PublishingObserver {
   const inspections = counter("inspections_total", "Inspections by where they came from.", ["repository", "source"]);
+  const refusals = counter("entry_metadata_refused_total", "Entries whose metadata was not believed, by reason.", [
+    "repository",
+    "reason",
+  ]);
+  const audits = counter("audits_total", "Inspections from entry metadata held against the bytes, by verdict.", [
+    "repository",
+    "verdict",
+  ]);
   const rejects = counter("rejects_total", "Files that came to be rejected, by reason.", ["repository", "code"]);
   const publications = histogram("publication_duration_seconds", "Time to build a suite's publication.", workSeconds, [
     "repository",
@@ -169,8 +177,12 @@ function publishingMeasures({
     const suites = new Map<Suite, number>();
     currentAtMs.set(repository, suites);
     for (const source of ["entry", "ledger", "read"]) inspections.inc({ repository, source }, 0);
+    for (const reason of ["malformed", "lie"]) refusals.inc({ repository, reason }, 0);
+    for (const verdict of ["confirmed", "belied", "unknown"]) audits.inc({ repository, verdict }, 0);
     return {
       inspected: (source) => inspections.inc({ repository, source }),
+      metadataRefused: (reason) => refusals.inc({ repository, reason }),
+      audited: (verdict) => audits.inc({ repository, verdict }),
       rejected: (code) => rejects.inc({ repository, code }),
       published(suite, durationSeconds) {
         publications.observe({ repository }, durationSeconds);

@@ -2,10 +2,17 @@
 import type { Suite } from "../base/names.ts";
 import type { RejectCode } from "../catalog/inspection.ts";
 
+/** "unknown": the bytes could not be read or judged, and will be asked again. */
+export type AuditVerdict = "confirmed" | "belied" | "unknown";
+
 /** Told of what happens to one repository. No call throws or waits. */
 export interface PublishingObserver {
   /** A file's inspection was needed and came from its directory entry, the ledger, or a read of its bytes. */
   inspected(source: "entry" | "ledger" | "read"): void;
+  /** What an entry's metadata says was not believed: it can't be read so, or the bytes tell something else. */
+  metadataRefused(reason: "malformed" | "lie"): void;
+  /** An uploader's word was held against the bytes. */
+  audited(verdict: AuditVerdict): void;
   /** A file came to be rejected: told once per file and change, not at every look. */
   rejected(code: RejectCode): void;
   /** A new publication became the current one. */
@@ -22,6 +29,8 @@ export interface PublishingObserver {
 
 export const silentPublishingObserver: PublishingObserver = {
   inspected() {},
+  metadataRefused() {},
+  audited() {},
   rejected() {},
   published() {},
   confirmed() {},

@@ -5,11 +5,13 @@ import type { RepositoryName, Suite } from "../base/names.ts";
 import { Catalog } from "../catalog/catalog.ts";
 import type { ContentInspector } from "../catalog/examiner.ts";
 import { Examiner } from "../catalog/examiner.ts";
+import type { InspectLimits } from "../catalog/inspect-limits.ts";
 import { Ledger } from "../catalog/ledger.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Compressor } from "../indices/compress.ts";
 import type { Signer } from "../signing/signer.ts";
 import type { Tree } from "../storage/tree.ts";
+import { Audit, defaultScrubSeconds } from "./audit.ts";
 import type { PublishingObserver } from "./events.ts";
 import { IndexReader } from "./index-reader.ts";
 import type { PackageCache } from "./package-cache.ts";
@@ -25,8 +27,8 @@ export interface SharedState {
   /** The state directory's database. */
   readonly root: RootDatabase;
   readonly inspector: ContentInspector;
-  /** Names the inspector's limits, for the rejections that depend on them. */
-  readonly inspectionLimits: string;
+  /** The inspector's limits: some rejections depend on them, and entries' metadata is held against them too. */
+  readonly inspectionLimits: InspectLimits;
   readonly compressor: Compressor;
   readonly cache: PackageCache;
   readonly indexMemoryBytes?: number;
@@ -48,18 +50,22 @@ export interface RepositorySettings {
   readonly concurrentReads?: number;
   /** How long a publication stays readable after the next one took its place; `defaultKeepSeconds` by default. */
   readonly keepSeconds?: number;
+  /** How often one claim is held against its bytes without being asked; 0: never; `defaultScrubSeconds` by default. */
+  readonly scrubSeconds?: number;
 }
 
 /** Opens a repository that serves its stored publications at once; `start` makes it look at its tree. */
 export function openRepository(shared: SharedState, settings: RepositorySettings): Repository {
   const { root, inspector, log, now } = shared;
   const { name, tree, signer, algorithms, observer } = settings;
-  const ledger = new Ledger(root.openDB({ name: "ledger" }), shared.inspectionLimits, algorithms);
+  const ledger = new Ledger(root.openDB({ name: "ledger" }), JSON.stringify(shared.inspectionLimits), algorithms);
   const examiner = new Examiner({
     tree,
     ledger,
     inspector,
     observer,
+    algorithms,
+    limits: shared.inspectionLimits,
     ...(settings.concurrentReads === undefined ? {} : { concurrentReads: settings.concurrentReads }),
   });
   const catalog = new Catalog(examiner);
@@ -72,18 +78,22 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     now,
     ...(settings.notBeforeSeconds === undefined ? {} : { notBeforeSeconds: settings.notBeforeSeconds }),
   };
-  return new Repository({
+  const audit = new Audit({ catalog, examiner, observer, log, lookAgain: (path) => repository.lookAgain(path) });
+  const repository = new Repository({
     name,
     key: { armored: signer.publicKey, fingerprint: signer.fingerprint },
     tree,
     catalog,
     store,
     indexReader: new IndexReader(store.segments, shared.indexMemoryBytes),
-    packages: new PackageShelf({ pool: store.pool, tree, catalog, cache: shared.cache }),
+    packages: new PackageShelf({ pool: store.pool, tree, audit, cache: shared.cache }),
+    audit,
     builderOf: (suite) => new SuiteBuilder(suite, settings.identityOf(suite), tools),
     observer,
     log,
     now,
     keepSeconds: settings.keepSeconds ?? defaultKeepSeconds,
+    scrubSeconds: settings.scrubSeconds ?? defaultScrubSeconds,
   });
+  return repository;
 }

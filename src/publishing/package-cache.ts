@@ -156,6 +156,12 @@ export class PackageCache {
     if (position < range.end) yield* verifiedStream(promised, { start: position, end: range.end }, signal);
   }
 
+  /** Ends short where the file was dropped meanwhile. */
+  async *#readBack(name: string, sizeBytes: number): AsyncGenerator<Uint8Array, void, undefined> {
+    const file = await this.#openCached(name);
+    if (file !== undefined) yield* readFrom(file, { start: 0, end: sizeBytes }, new AbortController().signal);
+  }
+
   async #openCached(name: string): Promise<FileHandle | undefined> {
     if (this.#files.get(name) === undefined) return undefined;
     return open(this.#pathOf(name), "r").catch(() => {
@@ -178,12 +184,12 @@ export class PackageCache {
     const final = this.#pathOf(name);
     this.#fillsStarted += 1;
     const paths = { final, temporary: `${final}.${this.#fillsStarted}${temporarySuffix}` };
-    const fill = new Fill(promised, paths, (outcome) => this.#settle(name, sizeBytes, outcome));
+    const fill = new Fill(promised, paths, (outcome) => this.#settle(name, promised, outcome));
     this.#fills.set(name, fill);
     return fill;
   }
 
-  #settle(name: string, sizeBytes: number, outcome: FillOutcome): void {
+  #settle(name: string, { sizeBytes, cached }: PromisedContent, outcome: FillOutcome): void {
     this.#fills.delete(name);
     this.#fillingBytes -= sizeBytes;
     if (outcome.kind === "cached") {
@@ -191,6 +197,7 @@ export class PackageCache {
       this.#files.set(name, sizeBytes);
       this.#observer.filled(sizeBytes);
       this.#tellHoldings();
+      cached?.(() => this.#readBack(name, sizeBytes));
     } else if (outcome.error instanceof CacheUnwritable) {
       this.#refuse(outcome.error);
       // A full disk: what was used least makes room, so that the next package may fit.

@@ -1,7 +1,8 @@
 // Packages as resources: what publications name and what stands in the tree, read through the verifying cache.
 import { lastName } from "../base/names.ts";
-import type { Catalog, CatalogFile } from "../catalog/catalog.ts";
+import type { CatalogFile } from "../catalog/catalog.ts";
 import type { ByteRange, Tree } from "../storage/tree.ts";
+import type { Audit } from "./audit.ts";
 import type { PackageCache } from "./package-cache.ts";
 import type { Pool, PooledFile } from "./pool.ts";
 import type { Resource } from "./resource.ts";
@@ -9,18 +10,18 @@ import type { Resource } from "./resource.ts";
 export class PackageShelf {
   readonly #pool: Pool;
   readonly #tree: Tree;
-  readonly #catalog: Catalog;
+  readonly #audit: Audit;
   readonly #cache: PackageCache;
 
   constructor(parts: {
     readonly pool: Pool;
     readonly tree: Tree;
-    readonly catalog: Catalog;
+    readonly audit: Audit;
     readonly cache: PackageCache;
   }) {
     this.#pool = parts.pool;
     this.#tree = parts.tree;
-    this.#catalog = parts.catalog;
+    this.#audit = parts.audit;
     this.#cache = parts.cache;
   }
 
@@ -42,14 +43,18 @@ export class PackageShelf {
   #resource(file: PooledFile, caching: Resource["caching"]): Resource {
     const { path, content, sha256, sizeBytes, lastModifiedSeconds } = file;
     const source = (range: ByteRange, signal: AbortSignal) => this.#tree.open({ path, content }, range, signal);
-    const mismatched = () => void this.#catalog.doubt(path);
+    const mismatched = () => void this.#audit.mismatched(path);
+    const cached = (bytes: () => AsyncIterable<Uint8Array>) => {
+      if (content !== undefined) void this.#audit.cameBy(content.key, bytes);
+    };
+    const promised = { sha256, sizeBytes, source, mismatched, cached };
     return {
       sizeBytes,
       etag: sha256,
       lastModifiedSeconds,
       contentType: contentTypeOf(lastName(path)),
       caching,
-      read: (range, signal) => this.#cache.read({ sha256, sizeBytes, source, mismatched }, range, signal),
+      read: (range, signal) => this.#cache.read(promised, range, signal),
     };
   }
 }

@@ -6,6 +6,7 @@ import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import { isWithin, NameError, parseSuite, parseTreePath, rootPath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Tree } from "../storage/tree.ts";
+import type { Audit } from "./audit.ts";
 import type { PublishingObserver } from "./events.ts";
 import type { IndexReader } from "./index-reader.ts";
 import type { PackageShelf } from "./package-shelf.ts";
@@ -36,6 +37,7 @@ export interface RepositoryParts {
   readonly store: PublicationStore;
   readonly indexReader: IndexReader;
   readonly packages: PackageShelf;
+  readonly audit: Audit;
   /** Makes the builder of one suite's publications. */
   readonly builderOf: (suite: Suite) => SuiteBuilder;
   readonly observer: PublishingObserver;
@@ -44,6 +46,8 @@ export interface RepositoryParts {
   readonly now: () => number;
   /** How long what a publication names stays readable after the next one took its place. */
   readonly keepSeconds: number;
+  /** How often one uploader's word is held against the bytes; 0: only when these come by. */
+  readonly scrubSeconds: number;
 }
 
 /** How long what a publication names stays readable after the next one took its place, by default. */
@@ -54,6 +58,7 @@ const sweepSeconds = 3600;
 export class Repository implements ServedRepository {
   readonly name: RepositoryName;
   readonly key: PublicKey;
+  readonly audit: Audit;
   readonly #parts: RepositoryParts;
   readonly #suites = new Map<Suite, ServedSuite>();
   readonly #queue: RefreshQueue<readonly SuiteOutcome[]>;
@@ -68,6 +73,7 @@ export class Repository implements ServedRepository {
     this.#parts = parts;
     this.name = parts.name;
     this.key = parts.key;
+    this.audit = parts.audit;
     for (const manifest of parts.store.current()) this.#openSuite(manifest.suite, manifest);
     const refresher = new Refresher({
       ...parts,
@@ -87,20 +93,21 @@ export class Repository implements ServedRepository {
 
   /** Looks at the whole tree, now and every so often. Failures are logged and tried again. */
   start(pollSeconds: number): void {
-    void this.#queue
-      .request(rootPath)
-      .catch(() => undefined)
-      .then(() => {
-        if (this.#stopping.signal.aborted) return;
-        this.#poll = setTimeout(() => this.start(pollSeconds), pollSeconds * 1000);
-      });
+    this.audit.start(this.#parts.scrubSeconds);
+    this.#lookEvery(pollSeconds);
   }
 
   /** Ends looking, abandoning what is under way; the last publication is on disk. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
     clearTimeout(this.#poll);
+    await this.audit.stop();
     await this.#queue.idle();
+  }
+
+  /** Looks at one path soon, without anybody waiting for it. */
+  lookAgain(path: TreePath): void {
+    if (!this.#stopping.signal.aborted) this.#queue.request(path).catch(() => undefined);
   }
 
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
@@ -137,6 +144,16 @@ export class Repository implements ServedRepository {
           : (this.#lastError ?? "the tree is being looked at for the first time"),
       lastError: this.#lastError,
     };
+  }
+
+  #lookEvery(pollSeconds: number): void {
+    void this.#queue
+      .request(rootPath)
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#stopping.signal.aborted) return;
+        this.#poll = setTimeout(() => this.#lookEvery(pollSeconds), pollSeconds * 1000);
+      });
   }
 
   #openSuite(name: Suite, current: Manifest | undefined): ServedSuite {

@@ -57,8 +57,9 @@ export class StanzaSource {
   }
 }
 
-/** The names and digests that a stanza shows; with the content that they stand for, all that it depends on. */
+/** The names and digests that a stanza shows; with the words that they stand for, all that it depends on. */
 function contentsOf(item: Item): readonly string[] {
   const parts = item.kind === "binary" ? [] : item.parts;
-  return [lastName(item.path), item.sha256, ...parts.flatMap(({ path, digests }) => [lastName(path), digests.sha256])];
+  const shown = parts.flatMap(({ path, digests }) => [lastName(path), ...Object.values(digests)]);
+  return [lastName(item.path), item.sha256, item.stanzaKey, ...shown];
 }

@@ -12,6 +12,8 @@ export interface PromisedContent {
   readonly source: (range: ByteRange, signal: AbortSignal) => AsyncIterable<Uint8Array>;
   /** Called when the source gave other bytes than these, so that the file is inspected anew. */
   readonly mismatched?: () => void;
+  /** Called when the bytes were verified and are in the cache, with a way to have them from there. */
+  readonly cached?: (bytes: () => AsyncIterable<Uint8Array>) => void;
 }
 
 /** The bytes are not the promised ones. */

@@ -111,7 +111,7 @@ export class ServedFolder {
         inspector: {
           inspect: (kind, content) => inspectContent(kind, content, { limits: defaultInspectLimits, algorithms }),
         },
-        inspectionLimits: "test",
+        inspectionLimits: defaultInspectLimits,
         compressor: { compress: (plain) => compressSegment(plain), close: async () => {} },
         cache: PackageCache.open({
           directory: join(this.state, "packages"),

@@ -1,0 +1,118 @@
+// Holds what uploaders say of their packages against the bytes: when these come by, and slowly, one by one, otherwise.
+import type { LimitFunction } from "p-limit";
+import pLimit from "p-limit";
+import { codeOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { TreePath } from "../base/names.ts";
+import type { Catalog, CatalogFile } from "../catalog/catalog.ts";
+import { kindOf } from "../catalog/catalog.ts";
+import type { Examiner } from "../catalog/examiner.ts";
+import type { AuditVerdict, PublishingObserver } from "./events.ts";
+
+/** How often one claim is held against its bytes without being asked, by default. */
+export const defaultScrubSeconds = 60;
+
+export interface AuditParts {
+  readonly catalog: Catalog;
+  readonly examiner: Examiner;
+  readonly observer: PublishingObserver;
+  readonly log: Log;
+  /** Asks for a new look at a file that is not what was said of it. */
+  readonly lookAgain: (path: TreePath) => void;
+}
+
+/**
+ * What was audited needs no list of its own: its bytes are inspected, and so the ledger has it, and after a restart it
+ * is no claim any more.
+ */
+export class Audit {
+  readonly #parts: AuditParts;
+  readonly #oneByOne: LimitFunction = pLimit(1);
+  readonly #stopping = new AbortController();
+  /** What could not be judged in this round. */
+  readonly #passed = new Set<string>();
+  #scrub: NodeJS.Timeout | undefined;
+
+  constructor(parts: AuditParts) {
+    this.#parts = parts;
+  }
+
+  /** @param scrubSeconds between two claims; 0: claims are audited only when their bytes come by */
+  start(scrubSeconds: number): void {
+    if (scrubSeconds === 0 || this.#stopping.signal.aborted) return;
+    this.#scrub = setTimeout(() => {
+      void this.scrubOne().finally(() => this.start(scrubSeconds));
+    }, scrubSeconds * 1000);
+  }
+
+  /** Abandons what is under way. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error("the server stops"));
+    clearTimeout(this.#scrub);
+    await this.#oneByOne(async () => {});
+  }
+
+  /** Audits the claim that was linked last. */
+  async scrubOne(): Promise<void> {
+    const newest = this.#newestClaim();
+    if (newest === undefined) this.#passed.clear();
+    else await this.#audit(newest, undefined);
+  }
+
+  /** Audits every claim about bytes that have just been read. @param bytes all of them, if they can still be had */
+  async cameBy(contentKey: string, bytes: () => AsyncIterable<Uint8Array>): Promise<void> {
+    for (const file of this.#parts.catalog.claims()) {
+      if (file.entry.kind === "file" && file.entry.content?.key === contentKey) await this.#audit(file, bytes());
+    }
+  }
+
+  /** The bytes behind a path are not those that were promised. */
+  async mismatched(path: TreePath): Promise<void> {
+    await this.#parts.catalog.doubt(path);
+    this.#parts.lookAgain(path);
+  }
+
+  #newestClaim(): CatalogFile | undefined {
+    let newest: CatalogFile | undefined;
+    let newestMs = -1;
+    for (const file of this.#parts.catalog.claims()) {
+      if (file.entry.kind === "other" || this.#passed.has(file.record ?? "")) continue;
+      if (file.entry.relinkedAtMs <= newestMs) continue;
+      newest = file;
+      newestMs = file.entry.relinkedAtMs;
+    }
+    return newest;
+  }
+
+  #audit(file: CatalogFile, bytes: AsyncIterable<Uint8Array> | undefined): Promise<void> {
+    return this.#oneByOne(async () => {
+      const verdict = await this.#verdictOn(file, bytes);
+      if (verdict === undefined) return;
+      const { catalog, observer, log, lookAgain } = this.#parts;
+      observer.audited(verdict);
+      if (verdict === "unknown") {
+        this.#passed.add(file.record ?? "");
+        return;
+      }
+      catalog.settleClaim(file.path, verdict);
+      if (verdict === "confirmed") return;
+      log.warn({ path: file.path }, "a package is not what its entry's metadata says");
+      lookAgain(file.path);
+    });
+  }
+
+  async #verdictOn(file: CatalogFile, bytes: AsyncIterable<Uint8Array> | undefined): Promise<AuditVerdict | undefined> {
+    const { path, entry, record } = file;
+    const kind = kindOf(file);
+    if (entry.kind === "other" || record === undefined || kind === undefined) return undefined;
+    const { signal } = this.#stopping;
+    if (signal.aborted) return undefined;
+    try {
+      return await this.#parts.examiner.audit({ path, entry, kind }, record, bytes, signal);
+    } catch (thrown) {
+      if (signal.aborted) return undefined;
+      this.#parts.log.warn({ path, code: codeOf(thrown) }, "a package could not be audited");
+      return "unknown";
+    }
+  }
+}
