@@ -163,9 +163,14 @@ function routes(options: AppOptions, limits: HttpLimits): Router<State> {
       ctx.body = repository.key.armored;
     });
     router.get(`/${name}/${name}.sources`, (ctx) => {
+      const status = repository.status();
+      // A file without a stanza would be taken in silence, and apt would find nothing wrong with it.
+      if (status.suites.length === 0) {
+        throw new RequestRefused("server/not-ready", status.notReady ?? "nothing is published yet");
+      }
       ctx.type = "text/plain; charset=utf-8";
       ctx.set("Cache-Control", "no-cache");
-      ctx.body = renderDeb822Source(uriOf(ctx), repository.key, repository.status());
+      ctx.body = renderDeb822Source(uriOf(ctx), repository.key, status);
     });
   }
   return router;

@@ -5,6 +5,7 @@ import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import { isWithin, NameError, parseSuite, parseTreePath, rootPath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
+import { distsPath } from "../catalog/layout.ts";
 import type { Tree } from "../storage/tree.ts";
 import type { Audit } from "./audit.ts";
 import type { PublishingObserver } from "./events.ts";
@@ -25,6 +26,7 @@ import type {
   ServedRepository,
   SuiteStatus,
 } from "./served.ts";
+import { NotSeenYet } from "./served.ts";
 import type { PublicationStore } from "./store.ts";
 import { ServedSuite } from "./suite.ts";
 import type { SuiteBuilder } from "./suite-builder.ts";
@@ -60,6 +62,7 @@ export class Repository implements ServedRepository {
   readonly key: PublicKey;
   readonly audit: Audit;
   readonly #parts: RepositoryParts;
+const firstLook = "the tree is being looked at for the first time";
   readonly #suites = new Map<Suite, ServedSuite>();
   readonly #queue: RefreshQueue<readonly SuiteOutcome[]>;
   readonly #stopping = new AbortController();
@@ -129,8 +132,11 @@ export class Repository implements ServedRepository {
 
   async find(path: string, signal: AbortSignal): Promise<Resource | undefined> {
     signal.throwIfAborted();
-    if (path.startsWith("pool/")) return this.#parts.packages.pooled(path);
-    return this.#findPublished(path) ?? this.#findInTree(path);
+    const found = path.startsWith("pool/")
+      ? this.#parts.packages.pooled(path)
+      : (this.#findPublished(path) ?? this.#findInTree(path));
+    if (found === undefined && !this.#knowsAll(path)) throw new NotSeenYet(path, this.#lastError ?? firstLook);
+    return found;
   }
 
   status(): RepositoryStatus {
@@ -141,7 +147,7 @@ export class Repository implements ServedRepository {
       notReady:
         this.#lookedAt || suites.some(({ current }) => current !== undefined)
           ? undefined
-          : (this.#lastError ?? "the tree is being looked at for the first time"),
+          : (this.#lastError ?? firstLook),
       lastError: this.#lastError,
     };
   }
@@ -164,10 +170,17 @@ export class Repository implements ServedRepository {
 
   async #refresh(refresher: Refresher, paths: readonly TreePath[]): Promise<readonly SuiteOutcome[]> {
     try {
+  /** Whether what is not found here is not there. Before the first whole look only what lies in a seen suite is known. */
+  #knowsAll(path: string): boolean {
+    if (this.#lookedAt || !/^(dists|pool)\//.test(path)) return true;
+    const suite = suiteNamed(path.split("/")[1] ?? "");
+    return path.startsWith("dists/") && suite !== undefined && this.#suites.get(suite)?.surveyed === true;
+  }
+
       const outcomes = await refresher.refresh(paths, this.#stopping.signal);
       const failed = outcomes.find(({ failure }) => failure !== undefined);
       this.#lastError = failed === undefined ? undefined : messageOf(failed.failure);
-      if (failed === undefined) this.#lookedAt = true;
+      if (failed === undefined && paths.some((path) => isWithin(distsPath, path))) this.#lookedAt = true;
       await this.#sweep();
       return outcomes;
     } catch (thrown) {

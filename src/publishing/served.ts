@@ -1,7 +1,16 @@
 // What a served repository offers to those who ask over HTTP: the port between publishing and http.
+import { RepoError } from "../base/errors.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import type { RejectCode } from "../catalog/inspection.ts";
 import type { Resource } from "./resource.ts";
+
+/** Nothing of this name is known, and the tree has not been seen well enough to say that there is none. */
+export class NotSeenYet extends RepoError {
+  readonly code = "publishing/not-seen-yet";
+  constructor(path: string, why: string) {
+    super(`whether there is ${path} is not known yet: ${why}`);
+  }
+}
 
 /** A file that is in no index, and why. */
 export interface RejectedFile {
@@ -61,7 +70,7 @@ export interface ServedRepository {
   /**
    * @param path below `/NAME/`, decoded once and normalised: `dists/…` or `pool/…`, without a leading slash
    * @returns undefined if there is no such thing: then and only then the reply is 404
-   * @throws StorageUnavailable
+   * @throws StorageUnavailable, NotSeenYet
    */
   find(path: string, signal: AbortSignal): Promise<Resource | undefined>;
   /**
