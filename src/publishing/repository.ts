@@ -54,6 +54,7 @@ export interface RepositoryParts {
 
 /** How long what a publication names stays readable after the next one took its place, by default. */
 export const defaultKeepSeconds = 7 * 24 * 3600;
+const firstLook = "the tree is being looked at for the first time";
 /** How often old publications are dropped. */
 const sweepSeconds = 3600;
 
@@ -62,7 +63,6 @@ export class Repository implements ServedRepository {
   readonly key: PublicKey;
   readonly audit: Audit;
   readonly #parts: RepositoryParts;
-const firstLook = "the tree is being looked at for the first time";
   readonly #suites = new Map<Suite, ServedSuite>();
   readonly #queue: RefreshQueue<readonly SuiteOutcome[]>;
   readonly #stopping = new AbortController();
@@ -162,6 +162,13 @@ const firstLook = "the tree is being looked at for the first time";
       });
   }
 
+  /** Whether what is not found here is not there. Before the first whole look only what lies in a seen suite is known. */
+  #knowsAll(path: string): boolean {
+    if (this.#lookedAt || !/^(dists|pool)\//.test(path)) return true;
+    const suite = suiteNamed(path.split("/")[1] ?? "");
+    return path.startsWith("dists/") && suite !== undefined && this.#suites.get(suite)?.surveyed === true;
+  }
+
   #openSuite(name: Suite, current: Manifest | undefined): ServedSuite {
     const suite = new ServedSuite(name, this.#parts.builderOf(name), current);
     this.#suites.set(name, suite);
@@ -170,13 +177,6 @@ const firstLook = "the tree is being looked at for the first time";
 
   async #refresh(refresher: Refresher, paths: readonly TreePath[]): Promise<readonly SuiteOutcome[]> {
     try {
-  /** Whether what is not found here is not there. Before the first whole look only what lies in a seen suite is known. */
-  #knowsAll(path: string): boolean {
-    if (this.#lookedAt || !/^(dists|pool)\//.test(path)) return true;
-    const suite = suiteNamed(path.split("/")[1] ?? "");
-    return path.startsWith("dists/") && suite !== undefined && this.#suites.get(suite)?.surveyed === true;
-  }
-
       const outcomes = await refresher.refresh(paths, this.#stopping.signal);
       const failed = outcomes.find(({ failure }) => failure !== undefined);
       this.#lastError = failed === undefined ? undefined : messageOf(failed.failure);
@@ -195,11 +195,13 @@ const firstLook = "the tree is being looked at for the first time";
 
   /** Between two refreshes, so that nothing is being built. */
   async #sweep(): Promise<void> {
-    const { store, now, keepSeconds, log } = this.#parts;
+    const { store, now, keepSeconds, keptFiles, log } = this.#parts;
     if (now() < this.#sweepAtMs) return;
     this.#sweepAtMs = now() + sweepSeconds * 1000;
     const dropped = await store.sweep(now() - keepSeconds * 1000);
-    if (dropped > 0) log.info({ repository: this.name, dropped }, "dropped old publications");
+    if (dropped === 0) return;
+    await keptFiles?.keepOnly(store.pool.contentKeys());
+    log.info({ repository: this.name, dropped }, "dropped old publications");
   }
 
   #findPublished(path: string): Resource | undefined {
