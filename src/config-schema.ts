@@ -73,6 +73,13 @@ function parseListen(raw: string): { readonly host: string; readonly port: numbe
   return { host, port };
 }
 
+/** A Date as it stands in a Release file. @returns seconds since the epoch */
+function parseDate(raw: string): number {
+  const milliseconds = Date.parse(raw);
+  demand(!Number.isNaN(milliseconds), `${JSON.stringify(raw)} is no date like "Sun, 22 Nov 2026 13:45:00 UTC"`);
+  return Math.floor(milliseconds / 1000);
+}
+
 function readSecret(path: string, warn: (text: string) => void): Secret {
   try {
     const { mode, size } = statSync(path);
@@ -135,10 +142,11 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       label: text,
       description: text,
       digests: z.array(z.enum(digestAlgorithms)),
+      dates_after: parsedBy(parseDate),
       signing_key_file: secretFile,
       signing_passphrase_file: secretFile,
       ping_token_file: secretFile,
-      suite: z.record(text, suite),
+      suite: z.record(parsedBy(parseSuite), suite),
       builder: z.array(builder),
     })
     .partial()
@@ -162,10 +170,11 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         origin: raw.origin ?? raw.name,
         label: raw.label ?? raw.name,
         description: raw.description,
-        suites: new Map(Object.entries(raw.suite ?? {}).map(([name, fields]) => [parseSuite(name), fields])),
+        suites: new Map(Object.entries(raw.suite ?? {})),
         digests: digestAlgorithms.filter(
           (algorithm) => algorithm === "sha256" || (raw.digests ?? ["md5"]).includes(algorithm),
         ),
+        datesAfterSeconds: raw.dates_after,
         signingKey: raw.signing_key_file && { armored: raw.signing_key_file, passphrase: raw.signing_passphrase_file },
         builders,
       };

@@ -39,6 +39,8 @@ export interface RepositoryConfiguration {
   readonly suites: ReadonlyMap<string, SuiteConfiguration>;
   /** What stanzas and Release carry. SHA256 is always among them. */
   readonly digests: readonly DigestAlgorithm[];
+  /** The last Date that clients know of, where the state directory was lost; seconds since the epoch. */
+  readonly datesAfterSeconds: number | undefined;
   /** An armoured secret key; undefined: one is made in the state directory. */
   readonly signingKey: { readonly armored: Secret; readonly passphrase: Secret | undefined } | undefined;
   /** Empty: a token for the whole tree is made in the state directory. */

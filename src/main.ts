@@ -95,6 +95,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
       identityOf: (suite) => identityOf(one, suite),
       algorithms: one.digests,
       observer: metrics.observerOf(one.name),
+      ...(one.datesAfterSeconds !== undefined && { datesAfterSeconds: one.datesAfterSeconds }),
       scrubSeconds: configuration.scrubSeconds,
     });
     repositories.set(one.name, repository);

@@ -18,6 +18,8 @@ const statuses = {
   "request/not-implemented": 501,
   "server/not-ready": 503,
   "server/slow-source": 503,
+  "publishing/not-seen-yet": 503,
+  "publishing/clock-behind": 503,
   "storage/gone": 404,
   "storage/unavailable": 503,
   "content/mismatch": 503,

@@ -45,8 +45,8 @@ export interface RepositorySettings {
   /** The digests of Packages and Sources; SHA256 must be among them. */
   readonly algorithms: readonly DigestAlgorithm[];
   readonly observer: PublishingObserver;
-  /** No publication gets a Date before this one, seconds since the epoch. */
-  readonly notBeforeSeconds?: number;
+  /** Every publication gets a Date after this one, seconds since the epoch. */
+  readonly datesAfterSeconds?: number;
   readonly concurrentReads?: number;
   /** How long a publication stays readable after the next one took its place; `defaultKeepSeconds` by default. */
   readonly keepSeconds?: number;
@@ -76,7 +76,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     store,
     signer,
     now,
-    ...(settings.notBeforeSeconds === undefined ? {} : { notBeforeSeconds: settings.notBeforeSeconds }),
+    ...(settings.datesAfterSeconds === undefined ? {} : { datesAfterSeconds: settings.datesAfterSeconds }),
   };
   const audit = new Audit({ catalog, examiner, observer, log, lookAgain: (path) => repository.lookAgain(path) });
   const repository = new Repository({

@@ -39,8 +39,8 @@ export interface BuilderTools {
   readonly store: PublicationStore;
   readonly signer: Signer;
   readonly now: () => number;
-  /** No publication gets a Date before this one, seconds since the epoch: for a state directory that was lost. */
-  readonly notBeforeSeconds?: number;
+  /** Every publication gets a Date after this one, seconds since the epoch: for a state directory that was lost. */
+  readonly datesAfterSeconds?: number;
 }
 
 /** What a publication is to hold. */
@@ -145,14 +145,14 @@ export class SuiteBuilder {
     indices: readonly PublishedIndex[],
     added: Iterable<Item>,
   ): Promise<Manifest> {
-    const { signer, store, now, notBeforeSeconds } = this.#tools;
+    const { signer, store, now, datesAfterSeconds } = this.#tools;
     const undated = this.#release(indices, shape, 0);
     const state = createHash("sha256")
       .update(`${signer.fingerprint}\n${renderRelease(undated)}`)
       .digest("hex");
     await store.pool.add(added);
-    if (current?.state === state) return current;
-    const last = current?.dateSeconds ?? store.lastDate(this.#suite) ?? notBeforeSeconds;
+    const last = latest(current?.dateSeconds ?? store.lastDate(this.#suite), datesAfterSeconds);
+    if (current?.state === state && current.dateSeconds === last) return current;
     const dateSeconds = nextDate(newestLinkMs, last, now());
     await sleep(waitForDateMs(dateSeconds, now()), undefined, { signal });
     const release = renderRelease({ ...undated, dateSeconds });
@@ -193,6 +193,9 @@ export class SuiteBuilder {
     };
   }
 }
+
+const latest = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);
 
 interface WantedIndex {
   readonly directory: IndexDirectory;

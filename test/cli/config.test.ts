@@ -37,6 +37,7 @@ webapi = ["http://127.0.0.1:3456/", "http://127.0.0.2:3456"]
 readcap_file = "readcap"
 label = "Ours"
 digests = ["sha512"]
+dates_after = "Sun, 22 Nov 2026 13:45:00 UTC"
 [repository.suite.sid]
 codename = "unstable"
 [[repository.builder]]
@@ -63,6 +64,7 @@ test("a file mounts several repositories, each with its own tree, identity and b
         origin: "debian",
         label: "Ours",
         digests: ["sha256", "sha512"],
+        datesAfterSeconds: Date.UTC(2026, 10, 22, 13, 45) / 1000,
         suites: new Map([["sid", { codename: "unstable" }]]),
         builders: [{ name: "alice", directory: "dists/sid/main/binary-amd64/alice" }],
       },
@@ -102,6 +104,9 @@ test("every mistake is named at once, with its place", () => {
       webapi = "http://127.0.0.1"
       folder = "."
       shade = "red"
+      dates_after = "yesterday"
+      [repository.suite."no suite"]
+      codename = "x"
       [[repository.builder]]
       name = "alice"
       token_file = "empty"
@@ -120,10 +125,12 @@ test("every mistake is named at once, with its place", () => {
     "repository[1].webapi[0]",
     "repository[2].builder[0].directory",
     "repository[2].builder[0].token_file",
+    "repository[2].dates_after",
     "repository[2].folder",
     "repository[2].name",
     "repository[2].readcap_file",
     "repository[2].shade",
+    "repository[2].suite.no suite",
   ]);
   expect(mistakes).toContain(`repository[1].readcap_file: ${join(directory, "missing")}: no such file or directory`);
 });

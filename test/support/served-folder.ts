@@ -37,13 +37,14 @@ export interface ServedFolderOptions {
   /** Wraps the folder, to force faults. */
   readonly wrap?: (tree: Tree) => Tree;
   readonly now?: () => number;
+  readonly datesAfterSeconds?: number;
 }
 
 /** A folder below the system's temporary directory, and a repository that serves it. Both go with the test. */
 export class ServedFolder {
   readonly folder = mkdtempSync(join(tmpdir(), "tahoe-apt-folder-"));
   readonly state = mkdtempSync(join(tmpdir(), "tahoe-apt-state-"));
-  readonly #options: ServedFolderOptions;
+  #options: ServedFolderOptions;
   #close: () => Promise<void> = async () => {};
   repository: Repository;
 
@@ -80,8 +81,9 @@ export class ServedFolder {
   }
 
   /** Stops and opens again over the same state, as after a restart. */
-  async restart(): Promise<void> {
+  async restart(options: ServedFolderOptions = this.#options): Promise<void> {
     await this.#close();
+    this.#options = options;
     this.repository = this.#open();
   }
 
@@ -128,6 +130,7 @@ export class ServedFolder {
         identityOf: (suite) => ({ origin: "test", label: "test", codename: suite }),
         algorithms,
         observer: { ...silentPublishingObserver, ...this.#options.observer },
+        ...(this.#options.datesAfterSeconds !== undefined && { datesAfterSeconds: this.#options.datesAfterSeconds }),
       },
     );
     this.#close = async () => {
