@@ -18,7 +18,7 @@ export interface Asker {
   readonly signal: AbortSignal;
   /** @throws RequestRefused */
   path(): RequestPath;
-  /** Gives up when no reply has begun after so long. */
+  /** Gives up when no reply has begun so long after its turn on the connection has come. */
   mustHearWithin(milliseconds: number): void;
 }
 
@@ -53,10 +53,15 @@ export function askerOf(
       return path;
     },
     mustHearWithin(milliseconds) {
-      deadline = setTimeout(() => {
-        if (!response.headersSent)
-          asking.abort(new RequestRefused("server/slow-source", "the source gave nothing in time"));
-      }, milliseconds);
+      const begin = () => {
+        if (ended) return;
+        deadline = setTimeout(() => {
+          if (!response.headersSent)
+            asking.abort(new RequestRefused("server/slow-source", "the source gave nothing in time"));
+        }, milliseconds);
+      };
+      if (response.socket === null) response.once("socket", begin);
+      else begin();
     },
   };
 }

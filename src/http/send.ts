@@ -10,6 +10,9 @@ import { pickRange } from "./ranges.ts";
 /** apt gives up after 30 s without a byte, and tries again after a proper error: so ours comes before that. */
 export const defaultFirstByteTimeoutMs = 25_000;
 
+/** A larger body is not read before the replies ahead of it on its connection are out: it would wait in memory. */
+const maxBytesAhead = 256 * 1024;
+
 const cacheControl = {
   immutable: "public, max-age=31536000, immutable",
   revalidate: "no-cache",
@@ -57,6 +60,7 @@ export async function sendResource(
     response.writeHead(status, fields).end();
     return;
   }
+  if (end - start > maxBytesAhead && response.socket === null) await once(response, "socket", { signal });
   const body = await unlessAborted(resource.read({ start, end }, signal), signal);
   if (!(body instanceof Uint8Array)) return sendStream(body, end - start, response, signal, { status, fields });
   if (body.length !== end - start) throw new Error(`read ${body.length} bytes of ${end - start}`);

@@ -20,6 +20,9 @@ const keepAliveTimeoutMs = 75_000;
 /** More connections than these are refused. */
 const defaultMaxConnections = 4096;
 
+/** Requests of one connection that are worked on at once, the others wait; apt sends ten before it reads a reply. */
+const maxPipelined = 16;
+
 /** The longest time that a timer can be set to: the grace period is kept by `stop` itself. */
 const maxTimerMs = 2 ** 31 - 1;
 
@@ -41,15 +44,31 @@ export interface ServableApp {
   callback(): RequestListener;
 }
 
+/** What is under way on one connection. */
+interface Exchanges {
+  underWay: number;
+  /** In the order of their requests. */
+  readonly waiting: (() => void)[];
+}
+
 /** @throws the system's error where the address can't be listened on */
 export async function startServer(app: ServableApp, options: ServerOptions): Promise<RunningServer> {
-  const underWay = new WeakMap<Duplex, number>();
+  const exchanges = new WeakMap<Duplex, Exchanges>();
   const answer = app.callback();
   const listener = (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request;
-    underWay.set(socket, (underWay.get(socket) ?? 0) + 1);
-    response.once("finish", () => underWay.set(socket, (underWay.get(socket) ?? 1) - 1));
-    answer(request, response);
+    const own = exchanges.get(socket) ?? { underWay: 0, waiting: [] };
+    exchanges.set(socket, own);
+    const begin = () => {
+      own.underWay += 1;
+      response.once("finish", () => {
+        own.underWay -= 1;
+        own.waiting.shift()?.();
+      });
+      answer(request, response);
+    };
+    if (own.underWay < maxPipelined) begin();
+    else own.waiting.push(begin);
   };
   const server = createServer(
     {
@@ -64,7 +83,8 @@ export async function startServer(app: ServableApp, options: ServerOptions): Pro
   server.setTimeout(silentSocketTimeoutMs);
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Duplex) => {
     // A reply under way must not get this one mixed into its bytes.
-    if (socket.writable && (underWay.get(socket) ?? 0) === 0) socket.end(rawReply(problemOf(refusalOf(error.code))));
+    if (socket.writable && (exchanges.get(socket)?.underWay ?? 0) === 0)
+      socket.end(rawReply(problemOf(refusalOf(error.code))));
     else socket.destroy();
   });
   const terminator = createHttpTerminator({ server, gracefulTerminationTimeout: maxTimerMs });

@@ -1,0 +1,73 @@
+// Many requests on one connection: answered in their order, and a client that reads no reply takes little memory.
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { aRepository, aResource } from "../support/served-repository.ts";
+import { rawExchange, startApp } from "../support/started-app.ts";
+
+const requests = 100;
+const largeBytes = 1024 * 1024;
+
+/** A repository of one file that tells how often it was read. */
+function aFile(sizeBytes: number, delayMs = 0) {
+  const bytes = Buffer.alloc(sizeBytes, "x");
+  const seen = { reads: 0 };
+  const resource = aResource(bytes, {
+    read: async ({ start, end }) => {
+      seen.reads += 1;
+      await sleep(delayMs);
+      return Buffer.from(bytes.subarray(start, end));
+    },
+  });
+  return { seen, repository: aRepository("debian", { "pool/a.deb": resource }) };
+}
+
+const asked = "GET /debian/pool/a.deb HTTP/1.1\r\nHost: x\r\n\r\n".repeat(requests);
+
+/** Sends the requests, reads nothing, and goes away. */
+async function askWithoutReading(port: number): Promise<void> {
+  const socket = connect(port, "127.0.0.1");
+  socket.on("error", () => {});
+  socket.pause();
+  socket.write(asked);
+  await sleep(700);
+  socket.destroy();
+}
+
+test("of a connection whose client reads nothing, one large body at a time is in memory", async () => {
+  const { seen, repository } = aFile(32 * largeBytes);
+  const app = await startApp([repository]);
+  await askWithoutReading(app.address.port);
+  expect(seen.reads).toBe(1);
+  for (let tries = 0; tries < 300 && app.answered.length < 16; tries += 1) await sleep(10);
+  expect(app.answered.filter(({ status }) => status === "cut").length).toBeGreaterThanOrEqual(15);
+  expect(seen.reads).toBe(1);
+  expect(app.logged()).toBe("");
+  await app.stop(0);
+});
+
+test("of a connection whose client waits for slow replies, a few requests at a time are worked on", async () => {
+  const { seen, repository } = aFile(10, 5_000);
+  const app = await startApp([repository]);
+  await askWithoutReading(app.address.port);
+  expect(seen.reads).toBeGreaterThanOrEqual(10);
+  expect(seen.reads).toBeLessThanOrEqual(16);
+  await app.stop(0);
+});
+
+test.each([10, largeBytes])("all pipelined requests are answered, with %i bytes each", async (sizeBytes) => {
+  const { seen, repository } = aFile(sizeBytes, 1);
+  const app = await startApp([repository]);
+  const got = await rawExchange(app.address.port, asked, 3_000);
+  expect(seen.reads).toBe(requests);
+  expect(got.split("HTTP/1.1 200 OK").length - 1).toBe(requests);
+  await app.stop(0);
+});
+
+test("a reply that waits for its turn longer than a source may take is no failure", async () => {
+  const { repository } = aFile(largeBytes, 150);
+  const app = await startApp([repository], { limits: { firstByteTimeoutMs: 400 } });
+  const got = await rawExchange(app.address.port, asked.slice(0, asked.length / 10), 3_000);
+  expect(got.split("HTTP/1.1 200 OK").length - 1).toBe(10);
+  await app.stop(0);
+});
