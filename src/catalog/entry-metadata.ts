@@ -12,7 +12,7 @@ import type { Inspection, PackageKind, Rejection } from "./inspection.ts";
 /** An inspection that came to its end well. */
 export type SoundInspection = Exclude<Inspection, Rejection>;
 
-/** What stands under the key `apt` of a directory entry. entry-metadata.md tells what each key means. */
+/** What stands under the key `apt` of a directory entry. entry-metadata.md tells what each key means and how far it is believed. */
 export type EntryMetadata = {
   readonly version: 1;
   readonly sizeBytes: number;
