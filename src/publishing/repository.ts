@@ -195,13 +195,11 @@ export class Repository implements ServedRepository {
 
   /** Between two refreshes, so that nothing is being built. */
   async #sweep(): Promise<void> {
-    const { store, now, keepSeconds, keptFiles, log } = this.#parts;
+    const { store, now, keepSeconds, log } = this.#parts;
     if (now() < this.#sweepAtMs) return;
     this.#sweepAtMs = now() + sweepSeconds * 1000;
     const dropped = await store.sweep(now() - keepSeconds * 1000);
-    if (dropped === 0) return;
-    await keptFiles?.keepOnly(store.pool.contentKeys());
-    log.info({ repository: this.name, dropped }, "dropped old publications");
+    if (dropped > 0) log.info({ repository: this.name, dropped }, "dropped old publications");
   }
 
   #findPublished(path: string): Resource | undefined {
