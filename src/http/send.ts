@@ -61,6 +61,8 @@ export async function sendResource(
     return;
   }
   if (end - start > maxBytesAhead && response.socket === null) await once(response, "socket", { signal });
+  // A connection that is closed passes the turn on as well.
+  if (response.socket?.destroyed === true) return;
   const body = await unlessAborted(resource.read({ start, end }, signal), signal);
   if (!(body instanceof Uint8Array)) return sendStream(body, end - start, response, signal, { status, fields });
   if (body.length !== end - start) throw new Error(`read ${body.length} bytes of ${end - start}`);

@@ -60,6 +60,8 @@ export async function startServer(app: ServableApp, options: ServerOptions): Pro
     const own = exchanges.get(socket) ?? { underWay: 0, waiting: [] };
     exchanges.set(socket, own);
     const begin = () => {
+      // Nobody hears a reply on a closed connection, nor would anything end its wait for a turn.
+      if (socket.destroyed) return;
       own.underWay += 1;
       response.once("finish", () => {
         own.underWay -= 1;
