@@ -36,6 +36,8 @@ export interface ServedFolderOptions {
   readonly observer?: Partial<PublishingObserver>;
   /** Wraps the folder, to force faults. */
   readonly wrap?: (tree: Tree) => Tree;
+  /** By default one that signs nothing. */
+  readonly signer?: Signer;
   readonly now?: () => number;
   readonly datesAfterSeconds?: number;
 }
@@ -126,7 +128,7 @@ export class ServedFolder {
       {
         name: parseRepositoryName("debian"),
         tree: this.#options.wrap?.(folderTree) ?? folderTree,
-        signer: unsigned,
+        signer: this.#options.signer ?? unsigned,
         identityOf: (suite) => ({ origin: "test", label: "test", codename: suite }),
         algorithms,
         observer: { ...silentPublishingObserver, ...this.#options.observer },
