@@ -28,6 +28,7 @@ import type { SuiteIdentity } from "./publishing/suite-builder.ts";
 import { writeSecretFile } from "./secret-file.ts";
 import { createSigningKey, openpgpSigner } from "./signing/openpgp-signer.ts";
 import type { Signer } from "./signing/signer.ts";
+import { claimState } from "./state-lock.ts";
 import { FolderTree } from "./storage/folder/folder-tree.ts";
 import { GatewaysTree } from "./storage/gateways.ts";
 import { LimitedTree } from "./storage/limited.ts";
@@ -58,11 +59,12 @@ const madeTokenBytes = 24;
 
 /**
  * Puts every repository of a configuration into service; what was published before is served at once.
- * @throws ListenFailed, SigningError, and what keeps the state directory from being opened
+ * @throws StateInUse, ListenFailed, SigningError, and what keeps the state directory from being opened
  */
 export async function serve(configuration: Configuration, { signal, log }: Surroundings): Promise<Server> {
   const { limits, stateDirectory } = configuration;
   await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+  const giveStateBack = await claimState(stateDirectory, log);
   const metrics = createMetrics(systemClock);
   const database = openStateDatabase(join(stateDirectory, "database"));
   const inspector = new Inspector({ limits: limits.inspection, algorithms: everyDigestOf(configuration) });
@@ -125,6 +127,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     await Promise.all([...repositories.values()].map((repository) => repository.stop()));
     await Promise.all([inspector.close(), compressor.close()]);
     await database.close();
+    await giveStateBack();
   };
   const told = new Promise<void>((resolve) => {
     if (signal.aborted) resolve();

@@ -118,6 +118,21 @@ test("an address that is in use is said in one line, and the exit code is 1", as
   expect(command.output).not.toMatch(/\n {4}at /);
 });
 
+test("a second server is refused a state directory that is in use, and given one whose server was killed", async () => {
+  const flags = ["--folder", await aFolder(), "--state", await aState(), "--listen", "127.0.0.1:0"];
+  const first = new CommandLine(["serve", ...flags]);
+  await first.says(/serving debian/);
+  const second = new CommandLine(["serve", ...flags]);
+  expect(await second.ends()).toBe(1);
+  expect(second.output).toContain("tahoe-apt: another server works in the state directory");
+  first.child.kill("SIGKILL");
+  await first.ends();
+  const third = new CommandLine(["serve", ...flags]);
+  await third.says(/serving debian/);
+  third.child.kill("SIGTERM");
+  expect(await third.ends()).toBe(0);
+});
+
 test.each([
   [["--help"], ["serve", "start", "demo", "Examples:"]],
   [
