@@ -1,4 +1,4 @@
-// Gets a clean checkout ready (Node, dependencies, build), then hands over: `node src/bootstrap.mjs start|test|demo|build`.
+// Gets a clean checkout ready (Node, dependencies, build), then hands over: `node src/bootstrap.mjs start|test|…`.
 // Plain JavaScript without dependencies, because it runs before any of them is installed.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -17,6 +17,7 @@ const commands = {
   start: (flags) => ["dist/cli.js", "start", ...flags],
   demo: (flags) => ["dist/cli.js", "demo", ...flags],
   test: (flags) => ["node_modules/vitest/vitest.mjs", "run", ...flags],
+  bench: (flags) => [".tahoe-apt/bench-build/test/bench/main.js", ...flags],
   build: undefined,
 };
 
@@ -86,11 +87,13 @@ async function installDependencies() {
   await step("installing the pinned dependencies (once)", command, args);
 }
 
+const compile = (title, config) => step(title, process.execPath, ["node_modules/typescript/bin/tsc", "-p", config]);
+
 async function build() {
   const stamp = join(root, "dist/.built-from");
   const fingerprint = fingerprintOfSources();
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === fingerprint) return;
-  await step("building", process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]);
+  await compile("building", "tsconfig.build.json");
   mkdirSync(join(root, "dist"), { recursive: true });
   writeFileSync(stamp, fingerprint);
 }
@@ -114,6 +117,7 @@ try {
   demandNode();
   if (command !== "build") await installDependencies();
   await build();
+  if (command === "bench") await compile("building the benchmark", "tsconfig.bench.json");
   process.exitCode = commands[command] === undefined ? 0 : await handOver(commands[command](flags));
 } catch (error) {
   if (!(error instanceof SetUpError)) throw error;

@@ -1,0 +1,156 @@
+// The real server as a process of its own, started, pinged, asked and stopped as an operator would.
+import type { ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { gunzipSync } from "node:zlib";
+import lzma from "lzma-native";
+import type { Answer } from "./http.ts";
+import { ask } from "./http.ts";
+import { MemoryWatch } from "./memory-watch.ts";
+
+/** Where the tree is: the lines of the configuration that say so. */
+export interface BenchServerOptions {
+  /** Holds its configuration and, in `state`, its state. */
+  readonly directory: string;
+  /** TOML, below `[[repository]]`. */
+  readonly tree: string;
+  readonly signingKeyFile: string;
+  readonly program: string;
+  readonly signal: AbortSignal;
+}
+
+const pollMs = 3;
+const startTimeoutMs = 3 * 60_000;
+const pingToken = "a-token-that-only-this-benchmark-knows";
+// Not longer: a timer of Node holds at most 24 days.
+const never = 20 * 24 * 3600;
+/** Each publication has a second of its own; a ping sooner than this would measure the wait for it. */
+const betweenPublicationsMs = 1_100;
+
+export class BenchServer {
+  readonly url: string;
+  readonly memory: MemoryWatch;
+  readonly #options: BenchServerOptions;
+  #child: ChildProcess | undefined;
+  #output = "";
+  #nextPingMs = 0;
+
+  /** Writes its configuration; `start` starts it. */
+  static async prepare(options: BenchServerOptions): Promise<BenchServer> {
+    mkdirSync(options.directory, { recursive: true, mode: 0o700 });
+    const port = await freePort();
+    writeFileSync(join(options.directory, "token"), pingToken, { mode: 0o600 });
+    writeFileSync(
+      join(options.directory, "bench.toml"),
+      `listen = "127.0.0.1:${port}"
+state = "state"
+poll_seconds = ${never}
+[limits.http]
+pings_per_minute = 1000000
+[[repository]]
+name = "debian"
+signing_key_file = ${JSON.stringify(options.signingKeyFile)}
+ping_token_file = "token"
+${options.tree}
+`,
+    );
+    return new BenchServer(options, `http://127.0.0.1:${port}`);
+  }
+
+  private constructor(options: BenchServerOptions, url: string) {
+    this.#options = options;
+    this.url = url;
+    this.memory = new MemoryWatch(() => this.#child?.pid);
+  }
+
+  /** @returns seconds from the spawning to the first 200 on InRelease */
+  async start(): Promise<number> {
+    const { directory, program, signal } = this.#options;
+    signal.throwIfAborted();
+    const begunMs = performance.now();
+    const child = spawn(process.execPath, [program, "serve", "--config", join(directory, "bench.toml")], {
+      cwd: directory,
+      env: { PATH: process.env.PATH },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.#child = child;
+    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => (this.#output += String(chunk)));
+    while (!(await this.#hasInRelease())) {
+      if (child.exitCode !== null || performance.now() - begunMs > startTimeoutMs) {
+        throw new Error(`the server did not come to serve: ${this.#output.slice(-2000)}`);
+      }
+      await sleep(pollMs, undefined, { signal });
+    }
+    return (performance.now() - begunMs) / 1000;
+  }
+
+  /** @param path below the repository, e.g. `dists/sid/InRelease` */
+  get(path: string): Promise<Answer> {
+    return ask("GET", `${this.url}/debian/${path}`, { signal: this.#options.signal });
+  }
+
+  /** Pings and waits until the change is servable. @returns seconds until the answer; throws unless that is 200 */
+  async ping(path: string): Promise<number> {
+    const { signal } = this.#options;
+    await sleep(Math.max(0, this.#nextPingMs - performance.now()), undefined, { signal });
+    const encoded = path.split("/").map(encodeURIComponent).join("/");
+    const headers = { Authorization: `Bearer ${pingToken}` };
+    const begunMs = performance.now();
+    const { status, body } = await ask("POST", `${this.url}/-/ping/debian/${encoded}?wait=300`, { headers, signal });
+    const seconds = (performance.now() - begunMs) / 1000;
+    this.#nextPingMs = performance.now() + betweenPublicationsMs;
+    if (status !== 200) throw new Error(`a ping was answered with ${status}: ${body.toString()}`);
+    return seconds;
+  }
+
+  /** The text of Packages as a client gets it in both compressed forms by hash. Throws where these differ or are wrong. */
+  async packages(index = "main/binary-amd64/Packages"): Promise<string> {
+    const release = (await this.get("dists/sid/InRelease")).body.toString();
+    const texts: Buffer[] = [];
+    for (const form of [".gz", ".xz"]) {
+      const sha256 = new RegExp(`^ ([0-9a-f]{64}) +\\d+ ${index}${form.replace(".", "\\.")}$`, "m").exec(release)?.[1];
+      const { status, body } = await this.get(`dists/sid/${index.replace(/[^/]*$/, "")}by-hash/SHA256/${sha256}`);
+      if (status !== 200 || createHash("sha256").update(body).digest("hex") !== sha256) {
+        throw new Error(`${index}${form} is not what InRelease says`);
+      }
+      texts.push(form === ".gz" ? gunzipSync(body) : await unxz(body));
+    }
+    if (texts[0] === undefined || texts[1] === undefined || !texts[0].equals(texts[1])) {
+      throw new Error(`${index}.gz and .xz hold different text`);
+    }
+    return texts[0].toString();
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill("SIGTERM");
+    await exited;
+  }
+
+  async #hasInRelease(): Promise<boolean> {
+    return this.get("dists/sid/InRelease").then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+  }
+}
+
+const unxz = (bytes: Buffer): Promise<Buffer> => new Promise((resolve) => lzma.decompress(bytes, {}, resolve));
+
+/** A port of loopback that nobody listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}

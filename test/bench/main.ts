@@ -1,0 +1,90 @@
+// `npm run bench`: runs the measures that are named, or all, and writes the table to RESULTS.md.
+import { writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { surroundingsOf } from "./machine.ts";
+import { append } from "./measures/append.ts";
+import { firstIndex } from "./measures/first-index.ts";
+import type { Measure } from "./measures/measure.ts";
+import { memory } from "./measures/memory.ts";
+import { replace } from "./measures/replace.ts";
+import { restart } from "./measures/restart.ts";
+import { sizes } from "./measures/sizes.ts";
+import { renderResults, renderTable } from "./results.ts";
+import type { Row } from "./rows.ts";
+import { tools } from "./tools.ts";
+import type { Scale } from "./workshop.ts";
+import { Workshop } from "./workshop.ts";
+
+const measures: readonly Measure[] = [firstIndex, append, replace, sizes, restart, memory];
+
+const fullScale: Scale = {
+  small: 1000,
+  middle: 10_000,
+  large: 60_000,
+  grid: 200,
+  listed: 2000,
+  rounds: 7,
+  slowRounds: 3,
+  loadSeconds: 3,
+};
+/** For a look at a change: a minute, and no figure to compare with. */
+const quickScale: Scale = { ...fullScale, middle: 2000, large: 5000, grid: 50, listed: 200, rounds: 3, loadSeconds: 1 };
+const runTimeoutMs = 60 * 60_000;
+
+const usage = `usage: npm run bench -- [--corpora DIR] [--out FILE] [--quick] [MEASURE…]
+measures: ${measures.map(({ name }) => name).join(", ")}`;
+
+async function main(projectRoot: string): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { corpora: { type: "string" }, out: { type: "string" }, quick: { type: "boolean" } },
+  });
+  const unknown = positionals.filter((name) => !measures.some((measure) => measure.name === name));
+  if (unknown.length > 0) throw new Error(`no measure: ${unknown.join(", ")}\n${usage}`);
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.on(signal, () => stop.abort(new Error(signal)));
+  const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(runTimeoutMs)]);
+  const begunMs = performance.now();
+  const command = ["npm run bench --", ...(values.quick ? ["--quick"] : []), ...positionals].join(" ");
+  const surroundings = await surroundingsOf(Object.values(tools), command, projectRoot, signal);
+  const workshop = new Workshop({
+    scale: values.quick ? quickScale : fullScale,
+    corpora: resolve(values.corpora ?? join(projectRoot, ".tahoe-apt/bench-corpora")),
+    projectRoot,
+    tahoeDirectory: join(projectRoot, ".tahoe-apt/venv"),
+    withPeers: true,
+    progress: (text) => process.stderr.write(`  ${text}\n`),
+    signal,
+  });
+  const rows: Row[] = [];
+  try {
+    for (const measure of measures) {
+      if (positionals.length > 0 && !positionals.includes(measure.name)) continue;
+      process.stderr.write(`${measure.name}\n`);
+      const found = await measure.measure(workshop);
+      process.stdout.write(`${renderTable(found).slice(2).join("\n")}\n`);
+      rows.push(...found);
+    }
+  } finally {
+    await workshop.close();
+  }
+  const tookSeconds = (performance.now() - begunMs) / 1000;
+  const results = renderResults({ surroundings, rows, notes: [...workshop.notes, ...standingNotes], tookSeconds });
+  const out = resolve(values.out ?? join(projectRoot, "test/bench/RESULTS.md"));
+  if (values.out !== undefined || positionals.length === 0) writeFileSync(out, results);
+  else process.stdout.write(results);
+}
+
+const standingNotes = [
+  "Contents is not made yet, so nothing is said of it.",
+  "Ours signs and writes plain, gz and xz each time; the others are unsigned, and write what stands in brackets.",
+];
+
+try {
+  await main(resolve(import.meta.dirname, "../../../.."));
+} catch (thrown) {
+  process.stderr.write(`${thrown instanceof Error ? thrown.message : String(thrown)}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,60 @@
+// The first index of a folder: the whole server, from its start on an empty state, against the scanners.
+import { join } from "node:path";
+import { run } from "../commands.ts";
+import { digestOptions } from "../peers/apt-ftparchive.ts";
+import type { Row } from "../rows.ts";
+import { tools } from "../tools.ts";
+import type { Workshop } from "../workshop.ts";
+import { folderTree } from "../workshop.ts";
+import type { Measure } from "./measure.ts";
+
+export const firstIndex: Measure = {
+  name: "first-index",
+  async measure(workshop) {
+    const { small, middle, large } = workshop.scale;
+    const { seconds, theirs } = await indexed(workshop, middle);
+    const { firstIndexSeconds } = await workshop.served(large);
+    return [
+      {
+        measure: `first index of ${middle}`,
+        unit: "seconds",
+        ours: seconds,
+        ...(theirs.length > 0 && { against: { name: "apt-ftparchive packages, empty cache", samples: theirs } }),
+        goal: { kind: "at-most-times", factor: 1 },
+      },
+      ...(await dpkgScanpackages(workshop, small)),
+      { measure: `first index of ${large}`, unit: "seconds", ours: [firstIndexSeconds] },
+    ];
+  },
+};
+
+async function indexed(workshop: Workshop, count: number) {
+  const { signal, scale, options } = workshop;
+  const packages = await workshop.packages(count);
+  const seconds: number[] = [];
+  const theirs: number[] = [];
+  for (let round = 0; round < scale.slowRounds; round++) {
+    options.progress(`first index of ${count}, round ${round + 1} of ${scale.slowRounds}`);
+    const server = await workshop.server("first-index", folderTree(packages));
+    seconds.push(await server.start());
+    if (round === 0) await server.packages();
+    await server.stop();
+    if (!workshop.has(tools.aptFtparchive)) continue;
+    const args = ["-q", ...digestOptions, "--db", workshop.path("empty.db"), "packages", packages];
+    theirs.push((await run("apt-ftparchive", args, { signal })).seconds);
+  }
+  return { seconds, theirs };
+}
+
+/** It starts a process for each package, so it is only tried with few. */
+async function dpkgScanpackages(workshop: Workshop, count: number): Promise<Row[]> {
+  if (!workshop.has(tools.dpkgScanpackages)) return [];
+  const packages = await workshop.packages(count);
+  const server = await workshop.server("first-index-small", folderTree(packages));
+  const ours = [await server.start()];
+  await server.stop();
+  workshop.options.progress(`dpkg-scanpackages over ${count}`);
+  const theirs = await run("dpkg-scanpackages", ["-m", "."], { cwd: join(packages), signal: workshop.signal });
+  const against = { name: "dpkg-scanpackages -m", samples: [theirs.seconds] };
+  return [{ measure: `first index of ${count}`, unit: "seconds", ours, against }];
+}
