@@ -23,6 +23,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   state = "/var/lib/tahoe-apt"
   public_url = "https://apt.example.org"      # as people reach it
   poll_seconds = 300                          # the safety net below pings
+  keep_seconds = 604800                       # how long old indices and what they name stay readable
   scrub_seconds = 60                          # between two uploaders' words that are checked; 0: only when fetched
   cache_bytes = 2147483648                    # packages kept on disk
   [[repository]]

@@ -14,6 +14,7 @@ import { parseReadCap, ReadCap } from "./storage/tahoe/caps.ts";
 const defaultListen = "127.0.0.1:8380";
 const defaultState = ".tahoe-apt/server";
 const defaultPollSeconds = 300;
+const defaultKeepSeconds = 7 * 24 * 3600;
 const defaultGracePeriodSeconds = 10;
 const defaultCacheBytes = 2 * 1024 ** 3;
 const maxSecretFileBytes = 64 * 1024;
@@ -186,6 +187,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       state: path.prefault(defaultState),
       public_url: parsedBy(parseGateway).optional(),
       poll_seconds: positive.default(defaultPollSeconds),
+      keep_seconds: positive.default(defaultKeepSeconds),
       scrub_seconds: z.number().int().nonnegative().default(defaultScrubSeconds),
       cache_bytes: positive.default(defaultCacheBytes),
       grace_period_seconds: positive.default(defaultGracePeriodSeconds),
@@ -198,6 +200,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         stateDirectory: raw.state,
         publicUrl: raw.public_url,
         pollSeconds: raw.poll_seconds,
+        keepSeconds: raw.keep_seconds,
         scrubSeconds: raw.scrub_seconds,
         cacheBytes: raw.cache_bytes,
         gracePeriodSeconds: raw.grace_period_seconds,

@@ -64,6 +64,8 @@ export interface Configuration {
   /** The base of the URLs that are shown to people, without a trailing slash. Undefined: as each request says. */
   readonly publicUrl: string | undefined;
   readonly pollSeconds: number;
+  /** How long what a publication names stays readable after the next one took its place. */
+  readonly keepSeconds: number;
   /** How often one package that is known by its entry's metadata alone is held against its bytes; 0: never. */
   readonly scrubSeconds: number;
   /** How much of the disk cached packages may take. */

@@ -15,6 +15,8 @@ export interface PublishingObserver {
   audited(verdict: AuditVerdict): void;
   /** A file came to be rejected: told once per file and change, not at every look. */
   rejected(code: RejectCode): void;
+  /** A publication of an earlier run is served again; what the tree holds is not known yet. */
+  restored(suite: Suite): void;
   /** A new publication became the current one. */
   published(suite: Suite, durationSeconds: number): void;
   /** The tree was looked at, and the current publication holds what is there: its age starts again from zero. */
@@ -32,6 +34,7 @@ export const silentPublishingObserver: PublishingObserver = {
   metadataRefused() {},
   audited() {},
   rejected() {},
+  restored() {},
   published() {},
   confirmed() {},
   withdrawn() {},

@@ -16,7 +16,8 @@ import type { PublishingObserver } from "./events.ts";
 import { IndexReader } from "./index-reader.ts";
 import type { PackageCache } from "./package-cache.ts";
 import { PackageShelf } from "./package-shelf.ts";
-import { defaultKeepSeconds, Repository } from "./repository.ts";
+import type { KeptContents } from "./repository.ts";
+import { Repository } from "./repository.ts";
 import { StanzaSource } from "./stanza-source.ts";
 import { PublicationStore } from "./store.ts";
 import type { SuiteIdentity } from "./suite-builder.ts";
@@ -48,10 +49,12 @@ export interface RepositorySettings {
   /** Every publication gets a Date after this one, seconds since the epoch. */
   readonly datesAfterSeconds?: number;
   readonly concurrentReads?: number;
-  /** How long a publication stays readable after the next one took its place; `defaultKeepSeconds` by default. */
-  readonly keepSeconds?: number;
+  /** How long a publication stays readable after the next one took its place. */
+  readonly keepSeconds: number;
   /** How often one claim is held against its bytes without being asked; 0: never; `defaultScrubSeconds` by default. */
   readonly scrubSeconds?: number;
+  /** Where the bytes of unlinked files are kept; not needed where the storage keeps them by itself, as Tahoe does. */
+  readonly keptFiles?: KeptContents | undefined;
 }
 
 /** Opens a repository that serves its stored publications at once; `start` makes it look at its tree. */
@@ -92,7 +95,8 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     observer,
     log,
     now,
-    keepSeconds: settings.keepSeconds ?? defaultKeepSeconds,
+    keepSeconds: settings.keepSeconds,
+    keptFiles: settings.keptFiles,
     scrubSeconds: settings.scrubSeconds ?? defaultScrubSeconds,
   });
   return repository;

@@ -73,6 +73,15 @@ export class Pool {
     await written;
   }
 
+  /** The keys of all contents that are named by their id. */
+  contentKeys(): Set<string> {
+    const keys = new Set<string>();
+    for (const { value } of this.#files.getRange()) {
+      if (value.content !== undefined) keys.add(new ContentId(value.content).key);
+    }
+    return keys;
+  }
+
   /**
    * Forgets every other file.
    * @param paths below the repository's root

@@ -31,6 +31,12 @@ import type { PublicationStore } from "./store.ts";
 import { ServedSuite } from "./suite.ts";
 import type { SuiteBuilder } from "./suite-builder.ts";
 
+/** Contents that are kept readable though they may be unlinked. */
+export interface KeptContents {
+  /** Lets go of every other content. */
+  keepOnly(contentKeys: ReadonlySet<string>): Promise<void>;
+}
+
 export interface RepositoryParts {
   readonly name: RepositoryName;
   readonly key: PublicKey;
@@ -48,13 +54,15 @@ export interface RepositoryParts {
   readonly now: () => number;
   /** How long what a publication names stays readable after the next one took its place. */
   readonly keepSeconds: number;
+  /** Where the bytes of unlinked files are kept, if the storage does not keep them by itself. */
+  readonly keptFiles: KeptContents | undefined;
   /** How often one uploader's word is held against the bytes; 0: only when these come by. */
   readonly scrubSeconds: number;
 }
 
-/** How long what a publication names stays readable after the next one took its place, by default. */
-export const defaultKeepSeconds = 7 * 24 * 3600;
 const firstLook = "the tree is being looked at for the first time";
+/** From a failed look at the whole tree to the next one; doubled each time, up to the time between polls. */
+const retrySeconds = 10;
 /** How often old publications are dropped. */
 const sweepSeconds = 3600;
 
@@ -77,7 +85,10 @@ export class Repository implements ServedRepository {
     this.name = parts.name;
     this.key = parts.key;
     this.audit = parts.audit;
-    for (const manifest of parts.store.current()) this.#openSuite(manifest.suite, manifest);
+    for (const manifest of parts.store.current()) {
+      this.#openSuite(manifest.suite, manifest);
+      parts.observer.restored(manifest.suite);
+    }
     const refresher = new Refresher({
       ...parts,
       suites: {
@@ -152,13 +163,18 @@ export class Repository implements ServedRepository {
     };
   }
 
-  #lookEvery(pollSeconds: number): void {
+  /** @param failures how many looks have failed in a row: a grid that is back soon is seen soon */
+  #lookEvery(pollSeconds: number, failures = 0): void {
     void this.#queue
       .request(rootPath)
-      .catch(() => undefined)
-      .then(() => {
+      .then(
+        (outcomes) => outcomes.every(({ failure }) => failure === undefined),
+        () => false,
+      )
+      .then((well) => {
         if (this.#stopping.signal.aborted) return;
-        this.#poll = setTimeout(() => this.#lookEvery(pollSeconds), pollSeconds * 1000);
+        const seconds = well ? pollSeconds : Math.min(pollSeconds, retrySeconds * 2 ** failures);
+        this.#poll = setTimeout(() => this.#lookEvery(pollSeconds, well ? 0 : failures + 1), seconds * 1000);
       });
   }
 
@@ -179,6 +195,9 @@ export class Repository implements ServedRepository {
     try {
       const outcomes = await refresher.refresh(paths, this.#stopping.signal);
       const failed = outcomes.find(({ failure }) => failure !== undefined);
+      if (failed === undefined && this.#lastError !== undefined) {
+        this.#parts.log.info({ repository: this.name, after: this.#lastError }, "the tree can be read again");
+      }
       this.#lastError = failed === undefined ? undefined : messageOf(failed.failure);
       if (failed === undefined && paths.some((path) => isWithin(distsPath, path))) this.#lookedAt = true;
       await this.#sweep();
@@ -195,11 +214,13 @@ export class Repository implements ServedRepository {
 
   /** Between two refreshes, so that nothing is being built. */
   async #sweep(): Promise<void> {
-    const { store, now, keepSeconds, log } = this.#parts;
+    const { store, now, keepSeconds, keptFiles, log } = this.#parts;
     if (now() < this.#sweepAtMs) return;
     this.#sweepAtMs = now() + sweepSeconds * 1000;
     const dropped = await store.sweep(now() - keepSeconds * 1000);
-    if (dropped > 0) log.info({ repository: this.name, dropped }, "dropped old publications");
+    if (dropped === 0) return;
+    await keptFiles?.keepOnly(store.pool.contentKeys());
+    log.info({ repository: this.name, dropped }, "dropped old publications");
   }
 
   #findPublished(path: string): Resource | undefined {

@@ -19,6 +19,7 @@ import type { PingOutcome } from "../../src/publishing/served.ts";
 import { openStateDatabase } from "../../src/publishing/state-database.ts";
 import type { Signer } from "../../src/signing/signer.ts";
 import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
+import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
 import type { Tree } from "../../src/storage/tree.ts";
 import { silentCacheObserver } from "./silent.ts";
 
@@ -108,7 +109,8 @@ export class ServedFolder {
 
   #open(): Repository {
     const root = openStateDatabase(join(this.state, "db"));
-    const folderTree = new FolderTree(this.folder, defaultFolderLimits);
+    const keptFiles = new KeptFiles(join(this.state, "kept"));
+    const folderTree = new FolderTree(this.folder, defaultFolderLimits, keptFiles);
     const repository = openRepository(
       {
         root,
@@ -131,6 +133,8 @@ export class ServedFolder {
         signer: this.#options.signer ?? unsigned,
         identityOf: (suite) => ({ origin: "test", label: "test", codename: suite }),
         algorithms,
+        keptFiles,
+        keepSeconds: 7 * 24 * 3600,
         observer: { ...silentPublishingObserver, ...this.#options.observer },
         ...(this.#options.datesAfterSeconds !== undefined && { datesAfterSeconds: this.#options.datesAfterSeconds }),
       },

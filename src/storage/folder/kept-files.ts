@@ -17,8 +17,6 @@ export interface Opened {
  */
 export class KeptFiles {
   readonly #directory: string;
-  /** What is known to be linked already. */
-  readonly #keys = new Set<string>();
 
   /** @param directory the server's own, made if it is not there; on the folder's file system */
   constructor(directory: string) {
@@ -31,15 +29,12 @@ export class KeptFiles {
    * @param isIt tells the wanted file from one that has taken its place meanwhile
    */
   async keep(content: ContentId, path: string, isIt: (stat: BigIntStats) => boolean): Promise<void> {
-    if (this.#keys.has(content.key)) return;
     const target = this.#pathOf(content.key);
     const linked = await fs.link(path, target).then(
       () => true,
-      (thrown: NodeJS.ErrnoException) => thrown.code === "EEXIST",
+      () => false,
     );
-    if (!linked) return;
-    if (isIt(await descriptors.statAt(target))) this.#keys.add(content.key);
-    else await fs.rm(target, { force: true });
+    if (linked && !isIt(await descriptors.statAt(target))) await fs.rm(target, { force: true });
   }
 
   /** @returns undefined if these bytes were not kept or are no more what they were */
@@ -57,7 +52,6 @@ export class KeptFiles {
   async keepOnly(keys: ReadonlySet<string>): Promise<void> {
     for await (const { name } of await fs.opendir(this.#directory)) {
       if (keys.has(name)) continue;
-      this.#keys.delete(name);
       await fs.rm(join(this.#directory, name), { force: true });
     }
   }
