@@ -30,6 +30,7 @@ import { createSigningKey, openpgpSigner } from "./signing/openpgp-signer.ts";
 import type { Signer } from "./signing/signer.ts";
 import { claimState } from "./state-lock.ts";
 import { FolderTree } from "./storage/folder/folder-tree.ts";
+import { KeptFiles } from "./storage/folder/kept-files.ts";
 import { GatewaysTree } from "./storage/gateways.ts";
 import { LimitedTree } from "./storage/limited.ts";
 import { RetryingTree } from "./storage/retrying.ts";
@@ -90,14 +91,18 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     const directory = join(stateDirectory, "repositories", one.name);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     tokens.set(one.name, await tokensOf(one, directory, log));
+    const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, "kept")) : undefined;
+    const measured = (tree: Tree) => new MeasuredTree(tree, metrics.treeObserverOf(one.name), systemClock);
     const repository = openRepository(shared, {
       name: one.name,
-      tree: openTree(one.tree, limits, (tree) => new MeasuredTree(tree, metrics.treeObserverOf(one.name), systemClock)),
+      tree: openTree(one.tree, limits, keptFiles, measured),
+      keptFiles,
       signer: measuredSigner(await openSigner(one, directory, log), metrics.signerObserver, systemClock),
       identityOf: (suite) => identityOf(one, suite),
       algorithms: one.digests,
       observer: metrics.observerOf(one.name),
       ...(one.datesAfterSeconds !== undefined && { datesAfterSeconds: one.datesAfterSeconds }),
+      keepSeconds: configuration.keepSeconds,
       scrubSeconds: configuration.scrubSeconds,
     });
     repositories.set(one.name, repository);
@@ -140,8 +145,13 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
  * Retries stand outside of the limits, so that one that waits for its next attempt holds no place; what is measured is
  * the storage itself.
  */
-function openTree(tree: TreeConfiguration, limits: Limits, measured: (tree: Tree) => Tree): Tree {
-  if (tree.kind === "folder") return measured(new FolderTree(tree.directory, limits.folder));
+function openTree(
+  tree: TreeConfiguration,
+  limits: Limits,
+  keptFiles: KeptFiles | undefined,
+  measured: (tree: Tree) => Tree,
+): Tree {
+  if (tree.kind === "folder") return measured(new FolderTree(tree.directory, limits.folder, keptFiles));
   const [first, ...others] = tree.gateways.map((gateway) =>
     measured(new WebapiTree(new Webapi(gateway, limits.webapi), tree.readCap, limits.listing)),
   );
