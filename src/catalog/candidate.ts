@@ -1,7 +1,8 @@
 // Decides of one file whether it may stand in an index of its suite, and if not, why.
 import type { TreePath } from "../base/names.ts";
-import { joinPath, parentPath, parseArchitecture } from "../base/names.ts";
+import { joinPath, lastName, parentPath, parseArchitecture } from "../base/names.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
+import { quoted } from "../debian/malformed.ts";
 import type { CatalogFile } from "./catalog.ts";
 import type { BinaryFinding, SourceFinding } from "./finding.ts";
 import type { RejectCode, Rejection, SourcePart } from "./inspection.ts";
@@ -40,6 +41,8 @@ export function candidateOf(
 }
 
 function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place): Candidate | Rejection {
+  // A plain blank is part of Filename's value; what else is white, some programs take for the line's end.
+  if (/[^\S ]/.test(lastName(file.path))) return reject("bad-name", "its name has white space other than blanks");
   if (place.kind === "source") return reject("wrong-place", "a binary package in a source directory");
   if (finding.architecture !== "all" && finding.architecture !== place.architecture) {
     return reject("wrong-place", `a package for ${finding.architecture} in binary-${place.architecture}`);
@@ -72,6 +75,8 @@ function sourceCandidate(
   fileAt: (path: TreePath) => CatalogFile | undefined,
 ): Candidate | Rejection {
   if (place.kind === "binary") return reject("wrong-place", "a source package in a directory of binary packages");
+  const white = [lastName(file.path), ...finding.parts.map(({ name }) => name)].find((name) => /\s/.test(name));
+  if (white !== undefined) return reject("bad-name", `white space in ${quoted(white)} would end it in a list of files`);
   if (file.entry.kind === "other" || file.record === undefined) return reject("not-a-file", "not a file");
   const parts: SourceItemPart[] = [];
   for (const wanted of finding.parts) {

@@ -1,5 +1,6 @@
 // What an uploader may say of a file beside its link, under the key `apt`: made from an inspection, believed as one.
 import { createHash } from "node:crypto";
+import { maxArTimeSeconds } from "../debian/ar.ts";
 import { checkBinaryControl } from "../debian/control.ts";
 import { Deb822Error, formatStanza, parseStanza } from "../debian/deb822.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
@@ -37,9 +38,6 @@ const digestDigits: Readonly<Record<DigestAlgorithm, number>> = { md5: 32, sha1:
 /** The longest pointer to a list of files, in characters: a cap is below 200. */
 const maxContentsLength = 512;
 
-/** Ar headers have 12 digits for a time. */
-const maxBuiltAtSeconds = 999_999_999_999;
-
 /** What an uploader writes beside the link of a file that was inspected so. */
 export function entryMetadataOf(inspection: SoundInspection): EntryMetadata {
   const measured = { version: 1, sizeBytes: inspection.sizeBytes, ...inspection.digests } as const;
@@ -75,7 +73,7 @@ export function parseEntryMetadata(metadata: unknown, limits: InspectLimits): En
     parsed[algorithm] = rest[algorithm];
   }
   if (builtAtSeconds !== undefined) {
-    if (!isCount(builtAtSeconds, maxBuiltAtSeconds)) return undefined;
+    if (!isCount(builtAtSeconds, maxArTimeSeconds)) return undefined;
     parsed.builtAtSeconds = builtAtSeconds;
   }
   if (control !== undefined) {

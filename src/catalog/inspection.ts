@@ -56,6 +56,7 @@ export type RejectCode =
   | "mismatch"
   | "conflict"
   | "incomplete"
+  | "bad-name"
   | "not-a-file"
   | "unreadable";
 

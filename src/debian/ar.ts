@@ -18,6 +18,8 @@ export interface ArLimits {
 
 const magic = "!<arch>\n";
 const headerBytes = 60;
+/** The end of the year 9999: no HTTP date has five digits for a year, and a package's Last-Modified is made from this. */
+export const maxArTimeSeconds = 253_402_300_799;
 const headerEnd = "`\n";
 
 /**
@@ -65,6 +67,7 @@ function parseHeader(header: string, at: number): { name: string; sizeBytes: num
   const size = /^[0-9]+$/.exec(header.slice(48, 58).trimEnd())?.[0];
   if (name === undefined) throw refuse(`has the name ${quoted(header.slice(0, 16).trimEnd())}`);
   if (mtime === undefined) throw refuse("has a time that is no number");
+  if (Number(mtime) > maxArTimeSeconds) throw refuse("has a time beyond the year 9999");
   if (size === undefined) throw refuse("has a size that is no number");
   return { name, sizeBytes: Number(size), mtimeSeconds: Number(mtime) };
 }

@@ -1,0 +1,39 @@
+// Names of files that an index can't carry so that every program reads the same.
+import { expect, test } from "vitest";
+import { aDeb, aDsc } from "../support/debs.ts";
+import { packageNames, ServedFolder } from "../support/served-folder.ts";
+
+const amd64 = "dists/sid/main/binary-amd64";
+const source = "dists/sid/main/source";
+
+test("a package whose name has a line separator in it is rejected, and one with a blank is served", async () => {
+  const served = new ServedFolder();
+  const blank = await aDeb({ package: "blank" });
+  served.put(`${amd64}/with a blank.deb`, blank);
+  served.put(`${amd64}/with\u2028a separator.deb`, await aDeb({ package: "separator" }));
+  const { rejected } = await served.ping();
+  expect(rejected).toMatchObject([{ path: `${amd64}/with\u2028a separator.deb`, code: "bad-name" }]);
+  expect(await packageNames(served)).toEqual(["blank 1.0-1"]);
+  const [, path = ""] = /^Filename: (.+)$/m.exec(await served.text(`${amd64}/Packages`)) ?? [];
+  expect((await served.bytes(path))?.equals(blank)).toBe(true);
+});
+
+test("a source package with white space in a file's name is rejected, and others keep their lists", async () => {
+  const served = new ServedFolder();
+  const good = aDsc({ source: "good" });
+  for (const [name, bytes] of good.files) served.put(`${source}/good/${name}`, bytes);
+  const blank = aDsc({ source: "blank" });
+  for (const [name, bytes] of blank.files) {
+    served.put(`${source}/bad/${name.endsWith(".dsc") ? "a blank.dsc" : name}`, bytes);
+  }
+  const wide = aDsc({ source: "wide", parts: { "wide\u00a0part.tar.xz": "a part" } });
+  for (const [name, bytes] of wide.files) served.put(`${source}/bad/${name}`, bytes);
+  const { rejected } = await served.ping();
+  expect(rejected.map(({ path, code }) => [path, code])).toEqual([
+    [`${source}/bad/a blank.dsc`, "bad-name"],
+    [`${source}/bad/wide_1.0-1.dsc`, "bad-name"],
+  ]);
+  expect([...(await served.text(`${source}/Sources`)).matchAll(/^Package: (.*)$/gm)].map(([, name]) => name)).toEqual([
+    "good",
+  ]);
+});
