@@ -253,7 +253,7 @@ async function live(history: readonly Step[]): Promise<void> {
 const aDebOf = (name: string): Deb => ({ package: name, version: "1", architecture: "amd64", files: { "./it": "x" } });
 const told = { restart: false, look: "paths", atOnce: false } as const;
 
-/** What is rare in random histories and is to be seen in every run: changes at and between the ends of segments. */
+/** What is rare in random histories and is to be seen in every run: changes at the ends of segments, and double files. */
 const atTheEdges: readonly Step[] = [
   { ...told, changes: [{ kind: "remove", which: -5 }] },
   { ...told, changes: [{ kind: "overwrite", which: -4, deb: aDebOf("other"), at: undefined }] },
@@ -266,6 +266,13 @@ const atTheEdges: readonly Step[] = [
       deb: aDebOf(`at-${linkedAt}`),
       at: linkedAt,
     })),
+  },
+  {
+    ...told,
+    changes: [
+      { kind: "copy", which: -3, directory: `${amd64}/one` },
+      { kind: "relink", which: -3, at: firstLinkSeconds + 20_000 },
+    ],
   },
 ];
 
