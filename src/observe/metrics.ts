@@ -162,7 +162,7 @@ function publishingMeasures({
   const currentAtMs = new Map<RepositoryName, Map<Suite, number>>();
   new Gauge({
     name: "tahoe_apt_publication_age_seconds",
-    help: "Time since the current publication was last known to hold what the tree holds.",
+    help: "Time since the current publication was last known to hold what the tree holds, or since the start.",
     labelNames: ["repository", "suite"],
     registers: [registry],
     collect() {
@@ -188,6 +188,8 @@ function publishingMeasures({
         publications.observe({ repository }, durationSeconds);
         suites.set(suite, clock());
       },
+      // Without an age from the start on, no alert could tell that a server started while its grid was down.
+      restored: (suite) => void suites.set(suite, clock()),
       confirmed: (suite) => void suites.set(suite, clock()),
       withdrawn: (suite) => void suites.delete(suite),
       refreshFailed: (code) => failures.inc({ repository, code }),

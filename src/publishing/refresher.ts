@@ -108,9 +108,14 @@ export class Refresher {
       for (const { code } of rejected) this.#observer.rejected(code);
       if (suite.current === undefined) await this.#suites.close(name);
       else if (suite.current.id === before && suite.seenWhole) this.#observer.confirmed(name);
-      else if (suite.current.id !== before) this.#observer.published(name, (this.#now() - begunMs) / 1000);
       const added = changes.filter(({ before: was, after }) => after?.finding !== undefined && after !== was);
       const removed = changes.filter(({ before: was, after }) => was?.finding !== undefined && after === undefined);
+      if (suite.current !== undefined && suite.current.id !== before) {
+        const seconds = (this.#now() - begunMs) / 1000;
+        this.#observer.published(name, seconds);
+        const counts = { added: added.length, removed: removed.length, rejected: rejected.length };
+        this.#log.info({ suite: name, publication: suite.current.id, ...counts, seconds }, "published");
+      }
       return {
         suite: name,
         added: added.map(({ path }) => path).toSorted(),

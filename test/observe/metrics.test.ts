@@ -35,12 +35,15 @@ async function drain(body: AsyncIterable<Uint8Array>): Promise<void> {
   for await (const _chunk of body);
 }
 
-test("a publication's age grows until it is confirmed or replaced", async () => {
+test("a publication's age grows from the start on until it is confirmed or replaced", async () => {
   const { clock, pass } = aClock();
   const metrics = createMetrics(clock);
   const observer = metrics.observerOf(name);
   const age = async () =>
     seriesValue(await metrics.render(), 'tahoe_apt_publication_age_seconds{repository="debian",suite="sid"}');
+  observer.restored(sid);
+  pass(30);
+  expect(await age()).toBe(30);
   observer.published(sid, 0.2);
   pass(60);
   expect(await age()).toBe(60);

@@ -1,5 +1,5 @@
 // What a repository says while it can't know.
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { NotSeenYet } from "../../src/publishing/served.ts";
 import type { Tree } from "../../src/storage/tree.ts";
 import { StorageUnavailable } from "../../src/storage/tree.ts";
@@ -33,4 +33,39 @@ test("nothing is called absent before the tree was seen: for APT that would be f
   await served.ping();
   expect(await served.bytes("dists/stable/InRelease")).toBeUndefined();
   expect(await served.bytes(poolFile)).toBeUndefined();
+});
+
+test("a tree that can't be read is looked at again soon, later and later, not only with the next poll", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  let looks = 0;
+  const served = new ServedFolder({
+    wrap: (tree) => ({
+      look: async (path) => {
+        looks += 1;
+        throw new StorageUnavailable(path, "the grid is down", { transient: true });
+      },
+      open: (file, range, signal) => tree.open(file, range, signal),
+    }),
+  });
+  served.repository.start(300);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(looks).toBe(1);
+  for (const seconds of [10, 20, 40, 80, 160, 300, 300]) {
+    const before = looks;
+    await vi.advanceTimersByTimeAsync(seconds * 1000 - 1);
+    expect(looks).toBe(before);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(looks).toBe(before + 1);
+  }
+});
+
+test("the age of what an earlier run published is told from the start on", async () => {
+  const restored: string[] = [];
+  const served = new ServedFolder({ observer: { restored: (suite) => void restored.push(suite) } });
+  served.makeDirectory(amd64);
+  await served.ping();
+  expect(restored).toEqual([]);
+  await served.restart();
+  expect(restored).toEqual(["sid"]);
 });

@@ -20,6 +20,7 @@ test("a package that was put and pinged is in the index, and its bytes are behin
   expect(packages).toContain(`Filename: pool/SHA256/${sha256(deb)}/hello_1.0-1_amd64.deb\n`);
   expect(await served.bytes(`pool/SHA256/${sha256(deb)}/hello_1.0-1_amd64.deb`)).toEqual(deb);
   expect(await served.bytes(`${amd64}/builder/hello_1.0-1_amd64.deb`)).toEqual(deb);
+  await served.ping();
   expect(await served.bytes(`pool/SHA256/${sha256(deb)}/other_1.0-1_amd64.deb`)).toBeUndefined();
 });
 
