@@ -279,10 +279,12 @@ const atTheEdges: readonly Step[] = [
 test("after any history, indices grown step by step are byte for byte those of a build from nothing", {
   timeout: timeoutMs,
 }, async () => {
+  // Not fast-check's own limit, which would leave a history and its server running.
+  const enoughAtMs = performance.now() + budgetMs;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 6, size: "max" }), async (history) => {
-      await live(history);
+      if (performance.now() < enoughAtMs) await live(history);
     }),
-    { numRuns: histories, interruptAfterTimeLimit: budgetMs, examples: [[atTheEdges]] },
+    { numRuns: histories, examples: [[atTheEdges]] },
   );
 });
