@@ -137,7 +137,7 @@ export class Catalog {
     }
     await forEachAtMost(wanted, concurrentExaminations, ([path, asked]) => examine(path, asked));
 
-    await this.#examiner.written();
+    await this.#examiner.claims.written();
     await forEachAtMost([...this.#contested(survey, fresh)], concurrentExaminations, async (file) => {
       const { path, entry, said, record } = file;
       // Changes are told to the suite that was surveyed: files of others wait for a survey of their own.
@@ -152,7 +152,7 @@ export class Catalog {
     if (entry.kind === "other" || entry.metadata === undefined) return undefined;
     // Reading words is all work and no waiting: requests must have their turn in between.
     await setImmediate();
-    const metadata = this.#examiner.metadataOf(entry);
+    const metadata = this.#examiner.claims.metadataOf(entry);
     return metadata && metadataKey(metadata);
   }
 
@@ -174,7 +174,7 @@ export class Catalog {
   /** Of a file that no index asks for yet: should it come to be a part, what was said of it is short, and needed. */
   #withoutText(entry: FileEntry | OtherEntry): FileEntry | OtherEntry {
     if (entry.kind === "other" || entry.metadata === undefined) return entry;
-    const metadata = this.#examiner.metadataOf(entry);
+    const metadata = this.#examiner.claims.metadataOf(entry);
     const isShort = metadata?.control === undefined && metadata?.dsc === undefined;
     return { ...entry, metadata: isShort ? metadata : undefined };
   }

@@ -9,9 +9,9 @@ import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import type { FileEntry, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
+import { Claims } from "./claims.ts";
 import { difference } from "./difference.ts";
-import type { EntryMetadata, SoundInspection } from "./entry-metadata.ts";
-import { inspectionOf, metadataKey, parseEntryMetadata } from "./entry-metadata.ts";
+import type { SoundInspection } from "./entry-metadata.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 import type { Ledger } from "./ledger.ts";
@@ -44,28 +44,17 @@ export interface ExaminedFile {
   readonly kind: PackageKind;
 }
 
-/** An uploader's word that passed for an inspection. */
-interface Claim {
-  /** The ledger's name for it. */
-  readonly record: string;
-  readonly inspection: SoundInspection;
-  /** Whether the ledger has it already. */
-  readonly isKept: boolean;
-}
-
 /** How many files are read at the same time to be inspected. */
 const defaultConcurrentReads = 8;
 
 export class Examiner {
+  readonly claims: Claims;
   readonly #tree: Tree;
   readonly #ledger: Ledger;
   readonly #inspector: ContentInspector;
   readonly #observer: ExaminerObserver;
   readonly #algorithms: readonly DigestAlgorithm[];
-  readonly #limits: InspectLimits;
   readonly #reading: LimitFunction;
-  /** The ledger writes in order, so that the last claim stands for all. */
-  #written: Promise<void> = Promise.resolve();
   readonly #underWay = new Map<string, Promise<Inspection>>();
 
   constructor(parts: {
@@ -83,13 +72,9 @@ export class Examiner {
     this.#inspector = parts.inspector;
     this.#observer = parts.observer;
     this.#algorithms = parts.algorithms;
-    this.#limits = parts.limits;
+    const malformed = () => parts.observer.metadataRefused("malformed");
+    this.claims = new Claims({ ...parts, malformed });
     this.#reading = pLimit(parts.concurrentReads ?? defaultConcurrentReads);
-  }
-
-  /** What an entry's metadata says; of a mutable file nothing, since it may have been said of other bytes. */
-  metadataOf({ content, metadata }: FileEntry): EntryMetadata | undefined {
-    return content === undefined ? undefined : parseEntryMetadata(metadata, this.#limits);
   }
 
   /**
@@ -100,7 +85,7 @@ export class Examiner {
   async examine(file: ExaminedFile, signal: AbortSignal, claimRecord?: string): Promise<Examined> {
     const { content } = file.entry;
     if (content === undefined) return await this.#readMutable(file, signal);
-    const claim = claimRecord === undefined ? this.#claimOf(file) : this.#keptClaim(claimRecord);
+    const claim = claimRecord === undefined ? this.claims.of(file.entry, file.kind) : this.claims.kept(claimRecord);
     const record = recordOf(file.kind, content);
     const doubted = this.#ledger.isDoubted(content.key);
     const known = doubted ? undefined : this.#ledger.get(record);
@@ -113,13 +98,8 @@ export class Examiner {
       return { record, inspection: this.#judged(found, claim?.inspection), claimed: false };
     }
     this.#observer.inspected(claim.isKept ? "ledger" : "entry");
-    if (!claim.isKept) this.#keepClaim(claim);
+    if (!claim.isKept) this.claims.keep(claim);
     return { record: claim.record, inspection: this.#wanted(claim.inspection), claimed: true };
-  }
-
-  /** Resolves when every claim that was examined can be recalled. */
-  async written(): Promise<void> {
-    await this.#written;
   }
 
   /** The inspection behind a record, read anew should the ledger have lost it. */
@@ -139,24 +119,12 @@ export class Examiner {
     copy: AsyncIterable<Uint8Array> | undefined,
     signal: AbortSignal,
   ): Promise<"confirmed" | "belied" | "unknown"> {
-    const { path, entry, kind } = file;
-    const claimed = this.#keptClaim(claimRecord)?.inspection;
+    const { entry, kind } = file;
+    const claimed = this.claims.kept(claimRecord)?.inspection;
     if (entry.content === undefined || claimed === undefined) return "unknown";
     const record = recordOf(kind, entry.content);
     const known = this.#ledger.isDoubted(entry.content.key) ? undefined : this.#ledger.get(record);
-    const nearby =
-      known === undefined && copy !== undefined ? await this.#inspector.inspect(kind, copy, signal) : known;
-    // A copy may be damaged itself: what speaks against the uploader must come from the tree.
-    const isSame =
-      nearby !== undefined && nearby.kind !== "rejected" && nearby.digests.sha256 === claimed.digests.sha256;
-    const found =
-      known !== undefined || (nearby !== undefined && isSame)
-        ? (nearby as Inspection)
-        : await this.#inspector.inspect(
-            kind,
-            this.#tree.open({ path, content: entry.content }, undefined, signal),
-            signal,
-          );
+    const found = known ?? (await this.#inspectCopy(kind, copy, claimed, signal)) ?? (await this.#open(file, signal));
     if (known === undefined) await this.#keep(entry, record, found);
     if (isPassing(found)) return "unknown";
     return difference(claimed, found) === undefined ? "confirmed" : "belied";
@@ -165,32 +133,6 @@ export class Examiner {
   /** Makes the next examination of this content read the bytes again, and believe nothing else. */
   async doubt({ content }: FileEntry): Promise<void> {
     if (content !== undefined) await this.#ledger.doubt(content.key);
-  }
-
-  #claimOf({ entry, kind }: ExaminedFile): Claim | undefined {
-    const { content, sizeBytes } = entry;
-    if (content === undefined || entry.metadata === undefined) return undefined;
-    const metadata = this.metadataOf(entry);
-    if (metadata !== undefined) {
-      const record = `claim/${recordOf(kind, content)}/${metadataKey(metadata)}`;
-      const kept = this.#keptClaim(record);
-      if (kept !== undefined) return kept;
-      const inspection = inspectionOf(metadata, kind, {
-        sizeBytes,
-        algorithms: this.#algorithms,
-        limits: this.#limits,
-      });
-      if (inspection !== undefined) return { record, inspection, isKept: false };
-    }
-    this.#observer.metadataRefused("malformed");
-    return undefined;
-  }
-
-  #keptClaim(record: string): Claim | undefined {
-    const inspection = this.#ledger.get(record);
-    return inspection === undefined || inspection.kind === "rejected"
-      ? undefined
-      : { record, inspection, isKept: true };
   }
 
   #judged(found: Inspection, claimed: SoundInspection | undefined): Inspection {
@@ -227,11 +169,6 @@ export class Examiner {
     return reading;
   }
 
-  #keepClaim({ record, inspection }: Claim): void {
-    this.#written = this.#ledger.put(record, inspection);
-    this.#written.catch(() => undefined);
-  }
-
   async #keep({ content }: FileEntry, record: string, inspection: Inspection): Promise<void> {
     if (isPassing(inspection)) return;
     await this.#ledger.put(record, inspection);
@@ -247,16 +184,32 @@ export class Examiner {
     });
   }
 
-  async #read({ path, entry, kind }: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
+  /** A copy may be damaged itself: what speaks against an uploader must come from the tree. */
+  async #inspectCopy(
+    kind: PackageKind,
+    copy: AsyncIterable<Uint8Array> | undefined,
+    claimed: SoundInspection,
+    signal: AbortSignal,
+  ): Promise<Inspection | undefined> {
+    if (copy === undefined) return undefined;
+    const found = await this.#inspector.inspect(kind, copy, signal);
+    return found.kind !== "rejected" && found.digests.sha256 === claimed.digests.sha256 ? found : undefined;
+  }
+
+  async #read(file: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
     signal.throwIfAborted();
     this.#observer.inspected("read");
     try {
-      const content = this.#tree.open({ path, content: entry.content }, undefined, signal);
-      return await this.#inspector.inspect(kind, content, signal);
+      return await this.#open(file, signal);
     } catch (thrown) {
       if (signal.aborted || !(thrown instanceof StorageUnavailable || thrown instanceof ContentGone)) throw thrown;
       return { kind: "rejected", code: "unreadable", text: thrown.message };
     }
+  }
+
+  async #open({ path, entry, kind }: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
+    const content = this.#tree.open({ path, content: entry.content }, undefined, signal);
+    return await this.#inspector.inspect(kind, content, signal);
   }
 }
 
