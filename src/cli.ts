@@ -3,6 +3,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { pino } from "pino";
 import { messageOf } from "./base/errors.ts";
+import type { Log } from "./base/log.ts";
 import type { Flags } from "./config.ts";
 import { loadConfiguration } from "./config.ts";
 import { ConfigurationError } from "./configuration.ts";
@@ -66,6 +67,14 @@ function untilTold(): AbortSignal {
   return stop.signal;
 }
 
+/**
+ * A full disk fails a commit of lmdb's, and with it promises that lmdb alone holds: they would end the process. Who
+ * waits for a write is told by its own promise; what is published stays served.
+ */
+function outliveFailedWrites(log: Log): void {
+  process.on("unhandledRejection", (reason) => log.error({ err: reason }, "a failure that nobody waited for"));
+}
+
 /** Adds the flags that say what is served, and where. */
 const withServerFlags = (command: Command): Command =>
   command
@@ -94,6 +103,7 @@ function program(): Command {
     .action(async (flags: Flags) => {
       const configuration = loadConfiguration(flags);
       const log = pino();
+      outliveFailedWrites(log);
       for (const warning of configuration.warnings) log.warn({}, warning);
       const server = await serve(configuration, { signal: untilTold(), log });
       await server.closed;

@@ -196,7 +196,7 @@ export class Repository implements ServedRepository {
       const outcomes = await refresher.refresh(paths, this.#stopping.signal);
       const failed = outcomes.find(({ failure }) => failure !== undefined);
       if (failed === undefined && this.#lastError !== undefined) {
-        this.#parts.log.info({ repository: this.name, after: this.#lastError }, "the tree can be read again");
+        this.#parts.log.info({ repository: this.name, after: this.#lastError }, "up to date again");
       }
       this.#lastError = failed === undefined ? undefined : messageOf(failed.failure);
       if (failed === undefined && paths.some((path) => isWithin(distsPath, path))) this.#lookedAt = true;
