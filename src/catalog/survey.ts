@@ -3,7 +3,7 @@ import { onAbort } from "../base/abort.ts";
 import { LimitExceeded } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { joinPath, parentPath } from "../base/names.ts";
-import type { Entry, FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
+import type { FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
 import type { Rejection } from "./inspection.ts";
 import { isDirectlyInPlace, mayHoldPackages, placeOf } from "./layout.ts";
@@ -45,12 +45,13 @@ export async function survey(
   const unlisted = new Map<TreePath, Rejection>();
   const seen = new Seen(placeOf(parentPath(path)) === undefined ? unlimited : limits);
 
-  async function apart(directory: TreePath): Promise<void> {
+  async function apart(directory: TreePath, identity: string | undefined): Promise<void> {
     const own = new Seen(limits);
+    if (identity !== undefined) own.isNew(identity);
     const ended = new AbortController();
     const forget = onAbort(signal, () => ended.abort(signal.reason));
     try {
-      await look(directory, own, ended.signal);
+      await walk(directory, own, ended.signal);
       seen.take(own);
     } catch (thrown) {
       signal.throwIfAborted();
@@ -62,30 +63,38 @@ export async function survey(
     }
   }
 
-  async function look(at: TreePath, into: Seen, lookSignal: AbortSignal): Promise<void> {
-    const node = await tree.look(at, lookSignal);
-    if (node === undefined) return;
-    if (node.kind !== "directory") into.addFile(at, node);
-    else if (mayHoldPackages(at)) await visit(at, node.entries, into, lookSignal);
-  }
-
-  async function visit(
-    directory: TreePath,
-    entries: ReadonlyMap<string, Entry>,
-    into: Seen,
-    lookSignal: AbortSignal,
-  ): Promise<void> {
-    into.addDirectory(directory);
-    const below: TreePath[] = [];
-    for (const [name, entry] of entries) {
-      const child = joinPath(directory, name);
-      if (entry.kind !== "directory") into.addFile(child, entry);
-      else if (mayHoldPackages(child)) below.push(child);
+  /** Level by level, so that of a directory linked at several places always the same one counts. */
+  async function walk(from: TreePath, into: Seen, walkSignal: AbortSignal): Promise<void> {
+    for (let level: readonly TreePath[] = [from]; level.length > 0; ) {
+      const below: Below[] = [];
+      await Promise.all(level.map(async (at) => void below.push(...(await look(at, into, walkSignal)))));
+      below.sort((a, b) => (a.path < b.path ? -1 : 1));
+      const places = below.filter((child) => isDirectlyInPlace(child.path));
+      await Promise.all(places.map((child) => apart(child.path, child.identity)));
+      level = below
+        .filter((child) => !places.includes(child))
+        .filter(({ path: at, identity }) => placeOf(parentPath(at)) === undefined || into.isNew(identity))
+        .map((child) => child.path);
     }
-    await Promise.all(below.map((child) => (isDirectlyInPlace(child) ? apart(child) : look(child, into, lookSignal))));
   }
 
-  if (mayHoldPackages(parentPath(path))) await look(path, seen, signal);
+  /** @returns the directories in it */
+  async function look(at: TreePath, into: Seen, lookSignal: AbortSignal): Promise<readonly Below[]> {
+    const node = await tree.look(at, lookSignal);
+    if (node === undefined) return [];
+    if (node.kind !== "directory") into.addFile(at, node);
+    if (node.kind !== "directory" || !mayHoldPackages(at)) return [];
+    into.addDirectory(at);
+    const below: Below[] = [];
+    for (const [name, entry] of node.entries) {
+      const child = joinPath(at, name);
+      if (entry.kind !== "directory") into.addFile(child, entry);
+      else if (mayHoldPackages(child)) below.push({ path: child, identity: entry.identity });
+    }
+    return below;
+  }
+
+  if (mayHoldPackages(parentPath(path))) await walk(path, seen, signal);
   return { path, directories: seen.directories, files: seen.files, unlisted };
 }
 
@@ -95,11 +104,17 @@ const unlimited: SurveyLimits = {
   maxFilesBelow: Number.POSITIVE_INFINITY,
 };
 
+interface Below {
+  readonly path: TreePath;
+  readonly identity: string | undefined;
+}
+
 /** What one part of a survey has seen, within its limits. */
 class Seen {
   readonly directories = new Set<TreePath>();
   readonly files = new Map<TreePath, FileEntry | OtherEntry>();
   readonly #limits: SurveyLimits;
+  readonly #identities = new Set<string>();
 
   constructor(limits: SurveyLimits) {
     this.#limits = limits;
@@ -117,6 +132,13 @@ class Seen {
     this.files.set(path, entry);
     if (this.files.size <= maxFilesBelow) return;
     throw new LimitExceeded("maxFilesBelow", maxFilesBelow, "the number of files here");
+  }
+
+  /** Whether this directory was not yet asked about; one without identity always is. */
+  isNew(identity: string | undefined): boolean {
+    if (identity === undefined) return true;
+    const before = this.#identities.size;
+    return this.#identities.add(identity).size > before;
   }
 
   take(part: Seen): void {

@@ -20,6 +20,8 @@ export interface FileEntry {
 
 export interface DirectoryEntry {
   readonly kind: "directory";
+  /** Equal for one directory that is linked at several places; undefined where no directory is. A hash, no authority. */
+  readonly identity?: string;
 }
 
 /** What is there but is neither, and is never opened: an unknown cap, a link that leaves the folder, a pipe. */

@@ -102,6 +102,25 @@ test("directories that link one another without end are left, and the others' pa
   expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
 });
 
+test("a directory that is linked at several places, also in itself, is looked at once", async () => {
+  const looks: string[] = [];
+  const links = (...names: string[]): Directory => ({
+    kind: "directory",
+    entries: new Map(names.map((name) => [name, { kind: "directory", identity: name === "twin" ? "a" : name }])),
+  });
+  const wrap = wrapped((path) => {
+    if (path === place) return links("alice", "mallory");
+    if (!path.startsWith(mallory)) return undefined;
+    looks.push(path);
+    return links("mallory", "a", "b", "twin");
+  });
+  const served = new ServedFolder({ wrap });
+  served.put(`${alice}/hello.deb`, await aDeb({ package: "hello" }));
+  expect((await served.ping()).rejected).toEqual([]);
+  expect(looks).toEqual([mallory, `${mallory}/a`, `${mallory}/b`]);
+  expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
+});
+
 test("directories whose names together are longer than a path may be are passed over", async () => {
   const served = new ServedFolder();
   served.put(`${alice}/hello.deb`, await aDeb({ package: "hello" }));

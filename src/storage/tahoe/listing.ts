@@ -58,7 +58,9 @@ function recordOf(value: unknown): Facts {
 
 function childOf(value: unknown): Entry {
   const [kind, facts] = nodeOf(value);
-  return kind === "dirnode" ? { kind: "directory" } : entryOf(kind, facts);
+  if (kind !== "dirnode") return entryOf(kind, facts);
+  const uri = facts.verify_uri ?? facts.ro_uri;
+  return typeof uri === "string" ? { kind: "directory", identity: new ContentId(uri).key } : { kind: "directory" };
 }
 
 function entryOf(kind: string, facts: Facts): FileEntry | OtherEntry {
