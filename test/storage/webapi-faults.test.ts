@@ -156,7 +156,9 @@ test("a body that stalls is given up, but a consumer may take its time", async (
     response.write(Buffer.alloc(600, 1));
     if (count > 0) response.end(Buffer.alloc(400, 1));
   });
-  expect((await failure(collect(tree.open(fileOf(1000), undefined, signal)))).message).toContain(`${quick.stallTimeoutMs / 1000} s`);
+  expect((await failure(collect(tree.open(fileOf(1000), undefined, signal)))).message).toContain(
+    `${quick.stallTimeoutMs / 1000} s`,
+  );
   let bytes = 0;
   for await (const chunk of tree.open(fileOf(1000), undefined, signal)) {
     bytes += chunk.length;
