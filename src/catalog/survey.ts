@@ -23,13 +23,13 @@ export interface Survey {
 }
 
 /** How much may lie at or below one directory of those that stand directly in a place. */
-export interface SurveyLimits {
+interface SurveyLimits {
   /** Directories that link one another make paths without number: two links in each of 16 make 65,536. */
   readonly maxDirectoriesBelow: number;
   readonly maxFilesBelow: number;
 }
 
-export const defaultSurveyLimits: SurveyLimits = { maxDirectoriesBelow: 10_000, maxFilesBelow: 500_000 };
+const defaultSurveyLimits: SurveyLimits = { maxDirectoriesBelow: 10_000, maxFilesBelow: 500_000 };
 
 /**
  * Surveys a directory with all below it, or one file.
