@@ -126,6 +126,12 @@ ${options.tree}
     return texts[0].toString();
   }
 
+  /** The lines of one metric. */
+  async metric(name: string): Promise<string> {
+    const { body } = await ask("GET", `${this.url}/metrics`, { signal: this.#options.signal });
+    return (body.toString().match(new RegExp(`^${name}.*$`, "gm")) ?? []).join("\n");
+  }
+
   async stop(): Promise<void> {
     const child = this.#child;
     this.#child = undefined;

@@ -46,8 +46,8 @@ export async function run(
   return { seconds, stdout };
 }
 
-// Debian keeps servers where users do not look.
-const searchPath = (): string => [process.env.PATH ?? "", "/usr/sbin", "/sbin"].join(delimiter);
+/** As in PATH. Debian keeps servers where users do not look. */
+export const searchPath = (): string => [process.env.PATH ?? "", "/usr/sbin", "/sbin"].join(delimiter);
 
 /** Whether a program is installed. */
 export function isInstalled(program: string): boolean {

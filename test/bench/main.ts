@@ -5,9 +5,12 @@ import { parseArgs } from "node:util";
 import { surroundingsOf } from "./machine.ts";
 import { append } from "./measures/append.ts";
 import { firstIndex } from "./measures/first-index.ts";
+import { grid } from "./measures/grid.ts";
 import type { Measure } from "./measures/measure.ts";
 import { memory } from "./measures/memory.ts";
+import { metadata } from "./measures/metadata.ts";
 import { replace } from "./measures/replace.ts";
+import { requests } from "./measures/requests.ts";
 import { restart } from "./measures/restart.ts";
 import { sizes } from "./measures/sizes.ts";
 import { renderResults, renderTable } from "./results.ts";
@@ -16,7 +19,7 @@ import { tools } from "./tools.ts";
 import type { Scale } from "./workshop.ts";
 import { Workshop } from "./workshop.ts";
 
-const measures: readonly Measure[] = [firstIndex, append, replace, sizes, restart, memory];
+const measures: readonly Measure[] = [firstIndex, append, replace, sizes, requests, restart, memory, grid, metadata];
 
 const fullScale: Scale = {
   small: 1000,
@@ -63,9 +66,16 @@ async function main(projectRoot: string): Promise<void> {
     for (const measure of measures) {
       if (positionals.length > 0 && !positionals.includes(measure.name)) continue;
       process.stderr.write(`${measure.name}\n`);
-      const found = await measure.measure(workshop);
-      process.stdout.write(`${renderTable(found).slice(2).join("\n")}\n`);
-      rows.push(...found);
+      try {
+        const found = await measure.measure(workshop);
+        process.stdout.write(`${renderTable(found).slice(2).join("\n")}\n`);
+        rows.push(...found);
+      } catch (thrown) {
+        if (signal.aborted) throw thrown;
+        // What was measured before is worth its table all the same.
+        process.exitCode = 1;
+        workshop.notes.add(`**${measure.name} failed**: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+      }
     }
   } finally {
     await workshop.close();

@@ -7,6 +7,7 @@ import { createSigningKey } from "../../src/signing/openpgp-signer.ts";
 import { BenchServer } from "./bench-server.ts";
 import { isInstalled, run } from "./commands.ts";
 import { binaryDirectory, folderCorpus, placeDeb, syntheticDeb } from "./corpus.ts";
+import { BenchGrid } from "./grid-bench.ts";
 import type { Peer, PeerRepository } from "./peers/peer.ts";
 import type { Tool } from "./tools.ts";
 
@@ -62,6 +63,7 @@ export class Workshop {
   readonly #folders = new Map<number, Promise<string>>();
   readonly #served = new Map<number, Promise<Served>>();
   readonly #closers: (() => Promise<void>)[] = [];
+  #grid: Promise<BenchGrid> | undefined;
   #newNumber = firstNewNumber;
   #directories = 0;
 
@@ -99,6 +101,12 @@ export class Workshop {
     const starting = this.#served.get(count) ?? this.#serve(count);
     this.#served.set(count, starting);
     return await starting;
+  }
+
+  /** A real grid, running. */
+  async grid(): Promise<BenchGrid> {
+    this.#grid ??= BenchGrid.open(this);
+    return await this.#grid;
   }
 
   /** A server of ours that has not started yet, stopped at the end of the run. */

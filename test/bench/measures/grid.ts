@@ -1,0 +1,90 @@
+// One package uploaded into a real grid: from the ping to its indices, against the raw calls and against the old cycle.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseTreePath } from "../../../src/base/names.ts";
+import type { BenchServer } from "../bench-server.ts";
+import { run } from "../commands.ts";
+import { binaryDirectory } from "../corpus.ts";
+import type { BenchGrid, GridTree } from "../grid-bench.ts";
+import type { Goal, Row } from "../rows.ts";
+import { tools } from "../tools.ts";
+import type { Workshop } from "../workshop.ts";
+import { repeat } from "./append.ts";
+import type { Measure } from "./measure.ts";
+
+const directory = `${binaryDirectory}/builder`;
+const floorGoal: Goal = { kind: "at-most-times", factor: 1.5 };
+const cycleGoal: Goal = { kind: "times-faster", factor: 100 };
+
+export const grid: Measure = {
+  name: "grid",
+  async measure(workshop) {
+    const count = workshop.scale.grid;
+    const bench = await workshop.grid();
+    const tree = await bench.emptyTree();
+    workshop.options.progress(`uploading ${count} packages to the grid`);
+    const numbers = Array.from({ length: count }, (_, number) => number);
+    await bench.fill(tree, parseTreePath(directory), numbers, false);
+    const server = await workshop.server("grid-server", tree.configuration);
+    await server.start();
+    const listed = await bench.readCapAt(tree, directory);
+    const [byFile, byDirectory, raw]: [number[], number[], number[]] = [[], [], []];
+    await repeat(workshop, async (isCounted) => {
+      const file = await add(workshop, bench, tree, server, "file");
+      const floor = await bench.rawCalls(listed, (await workshop.newDeb()).bytes);
+      const all = await add(workshop, bench, tree, server, "directory");
+      if (!isCounted) return;
+      byFile.push(file);
+      byDirectory.push(all);
+      raw.push(floor);
+    });
+    const floor = { name: "raw webapi: list the directory, read the file", samples: raw };
+    const named = (what: string) => `append to ${count} on a grid, ping names the ${what}`;
+    return [
+      { measure: named("file"), unit: "seconds", ours: byFile, against: floor, goal: floorGoal },
+      { measure: named("directory"), unit: "seconds", ours: byDirectory, against: floor, goal: floorGoal },
+      ...(await oldCycle(workshop, bench, tree, named("file"), byFile)),
+    ];
+  },
+};
+
+async function add(
+  workshop: Workshop,
+  bench: BenchGrid,
+  { root }: GridTree,
+  server: BenchServer,
+  named: "file" | "directory",
+): Promise<number> {
+  const { name, bytes } = await workshop.newDeb();
+  const path = `${directory}/${name}`;
+  await bench.writer.put(root, parseTreePath(path), bytes, workshop.signal);
+  const seconds = await server.ping(named === "file" ? path : directory);
+  if (!(await server.packages()).includes(`/${name}\n`)) throw new Error(`${name} was not published`);
+  return seconds;
+}
+
+/** Everything down, the indices by apt-ftparchive, everything up. */
+async function oldCycle(
+  workshop: Workshop,
+  { grid: node, tahoe, writer }: BenchGrid,
+  tree: GridTree,
+  measure: string,
+  ours: readonly number[],
+): Promise<Row[]> {
+  if (!workshop.has(tools.aptFtparchive)) return [];
+  workshop.options.progress("tahoe cp -r down, apt-ftparchive, tahoe cp -r up");
+  const { signal } = workshop;
+  const local = workshop.path("cycle");
+  mkdirSync(local);
+  await node.addAlias("bench-down", tree.root);
+  await node.addAlias("bench-up", await writer.createDirectory(signal));
+  const copy = (from: string, to: string) =>
+    run(tahoe.executable, ["-d", node.nodeDirectory, "cp", "-r", from, to], { signal });
+  const down = await copy("bench-down:dists", `${local}/`);
+  const scanned = await run("apt-ftparchive", ["packages", "dists"], { cwd: local, signal });
+  writeFileSync(join(local, binaryDirectory, "Packages"), scanned.stdout);
+  const up = await copy(join(local, "dists"), "bench-up:");
+  const samples = [down.seconds + scanned.seconds + up.seconds];
+  const against = { name: "tahoe cp -r, apt-ftparchive, tahoe cp -r", samples };
+  return [{ measure, unit: "seconds", ours, against, goal: cycleGoal }];
+}

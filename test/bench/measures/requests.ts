@@ -1,0 +1,105 @@
+// Requests a second: ours, nginx over the same bytes as files, and nginx with its cache in front of ours, in turns.
+import { createHash, randomBytes } from "node:crypto";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { aDeb } from "../../support/debs.ts";
+import { binaryDirectory, placeDeb } from "../corpus.ts";
+import { ask } from "../http.ts";
+import { nginxInFront, nginxOverFiles } from "../nginx.ts";
+import type { Row } from "../rows.ts";
+import { tools } from "../tools.ts";
+import type { Served, Workshop } from "../workshop.ts";
+import { requestsPerSecond } from "../wrk.ts";
+import type { Measure } from "./measure.ts";
+
+interface Kind {
+  readonly what: string;
+  /** Below the server's root. */
+  readonly path: string;
+  readonly isConditional: boolean;
+  /** How much of plain nginx' rate is asked of ours. */
+  readonly share: number;
+}
+
+const shareInFront = 0.9;
+const packageBytes = 1_000_000;
+
+export const requests: Measure = {
+  name: "requests",
+  async measure(workshop) {
+    if (!workshop.has(tools.wrk) || !workshop.has(tools.nginx)) return [];
+    const served = await workshop.served(workshop.scale.large);
+    const kinds = await kindsOf(served);
+    const files = workshop.path("www");
+    for (const { path } of kinds) await copyTo(files, path, served, workshop);
+    const servers = {
+      ours: served.server.url,
+      nginx: await nginxOverFiles(workshop, files),
+      front: await nginxInFront(workshop, served.server.url),
+    };
+    const rows: Row[] = [];
+    for (const kind of kinds) rows.push(...(await loaded(workshop, kind, servers)));
+    return rows;
+  },
+};
+
+async function kindsOf({ server, packages }: Served): Promise<readonly Kind[]> {
+  const files = { "./usr/share/large/noise": randomBytes(packageBytes) };
+  const bytes = await aDeb({ package: "large", version: "1.0-1", architecture: "amd64", files, compression: "none" });
+  placeDeb(packages, "large_1.0-1_amd64.deb", bytes);
+  await server.ping(`${binaryDirectory}/large_1.0-1_amd64.deb`);
+  const packageSha256 = createHash("sha256").update(bytes).digest("hex");
+  const release = (await server.get("dists/sid/InRelease")).body.toString();
+  const gzSha256 = /^ ([0-9a-f]{64}) +\d+ main\/binary-amd64\/Packages\.gz$/m.exec(release)?.[1];
+  const inRelease = "debian/dists/sid/InRelease";
+  const byHash = `debian/dists/sid/main/binary-amd64/by-hash/SHA256/${gzSha256}`;
+  const pooled = `debian/pool/SHA256/${packageSha256}/large_1.0-1_amd64.deb`;
+  return [
+    { what: "InRelease", path: inRelease, isConditional: false, share: 0.25 },
+    { what: "InRelease, not modified (304)", path: inRelease, isConditional: true, share: 0.25 },
+    { what: "Packages.gz by hash", path: byHash, isConditional: false, share: 0.5 },
+    { what: "a package of 1 MB from the cache", path: pooled, isConditional: false, share: 0.5 },
+  ];
+}
+
+async function copyTo(files: string, path: string, { server }: Served, { signal }: Workshop): Promise<void> {
+  const { status, body } = await ask("GET", `${server.url}/${path}`, { signal });
+  if (status !== 200) throw new Error(`${path} is answered with ${status}`);
+  mkdirSync(dirname(join(files, path)), { recursive: true });
+  writeFileSync(join(files, path), body);
+}
+
+async function loaded(
+  { signal, scale, options }: Workshop,
+  { what, path, isConditional, share }: Kind,
+  servers: Readonly<Record<"ours" | "nginx" | "front", string>>,
+): Promise<Row[]> {
+  const rates = { ours: [] as number[], nginx: [] as number[], front: [] as number[] };
+  let bytes = 0;
+  for (let round = 0; round < scale.slowRounds; round++) {
+    for (const name of ["ours", "nginx", "front"] as const) {
+      options.progress(`${what}: ${name}, round ${round + 1} of ${scale.slowRounds}`);
+      const url = `${servers[name]}/${path}`;
+      // Also brings it into every cache.
+      const first = await ask("GET", url, { signal });
+      bytes = first.body.length;
+      const modified = first.headers["last-modified"] ?? "";
+      const headers = isConditional ? { "If-Modified-Since": modified } : undefined;
+      const { status } = await ask("GET", url, { signal, ...(headers && { headers }) });
+      if (status !== (isConditional ? 304 : 200)) throw new Error(`${name} answers ${what} with ${status}`);
+      rates[name].push(await requestsPerSecond({ url, headers: headers ?? {}, seconds: scale.loadSeconds }, signal));
+    }
+  }
+  const against = { name: "nginx over files", samples: rates.nginx };
+  const measure = `requests/s, ${what}${isConditional ? "" : ` (${Math.round(bytes / 1000)} kB)`}`;
+  return [
+    { measure, unit: "requests/s", ours: rates.ours, against, goal: { kind: "at-least-times", factor: share } },
+    {
+      measure: `${measure}, nginx in front`,
+      unit: "requests/s",
+      ours: rates.front,
+      against,
+      goal: { kind: "at-least-times", factor: shareInFront },
+    },
+  ];
+}

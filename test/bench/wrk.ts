@@ -1,0 +1,23 @@
+// Load from wrk: 64 connections that ask for one URL as fast as it is answered.
+import { run } from "./commands.ts";
+
+export interface Load {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly seconds: number;
+}
+
+/** @returns requests a second; throws if a single one went wrong */
+export async function requestsPerSecond({ url, headers, seconds }: Load, signal: AbortSignal): Promise<number> {
+  const fields = Object.entries(headers).flatMap(([name, value]) => ["-H", `${name}: ${value}`]);
+  const args = ["-t1", "-c64", `-d${seconds}s`, "--timeout", "20s", ...fields, url];
+  return rateOf((await run("wrk", args, { signal })).stdout.toString());
+}
+
+/** Reads what wrk prints. */
+export function rateOf(report: string): number {
+  const rate = /^Requests\/sec:\s+([\d.]+)$/m.exec(report)?.[1];
+  const wrong = /Socket errors: .*|Non-2xx or 3xx responses: .*/.exec(report)?.[0];
+  if (rate === undefined || wrong !== undefined) throw new Error(`wrk says: ${wrong ?? report}`);
+  return Number(rate);
+}
