@@ -11,6 +11,9 @@ const maxBytesUnderWay = 2 ** 20;
 /** A worker's heap if not configured, in MiB: beyond it the worker ends, not the server. */
 export const defaultMaxHeapMebibytes = 256;
 
+/** The part of a worker's heap that fills with what lives short, in MiB: Node's default is made for whole programs. */
+const youngHeapMebibytes = 8;
+
 /** The worker ended while it inspected several files, or for another reason than the file's. Trying again may help. */
 export class InspectorFailed extends RepoError {
   readonly code = "catalog/inspector-failed";
@@ -51,12 +54,17 @@ export class InspectThread {
       workerData: options,
       env: {},
       execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: maxHeapMebibytes },
+      resourceLimits: { maxOldGenerationSizeMb: maxHeapMebibytes, maxYoungGenerationSizeMb: youngHeapMebibytes },
     });
     this.#worker.on("message", (message: FromWorker) => this.#receive(message));
     this.#worker.on("error", (cause: Error) => this.#end(cause));
     this.#worker.on("exit", () => this.#end(new Error("the worker was stopped")));
     this.#worker.unref();
+  }
+
+  /** How many files it was ever given. */
+  get inspected(): number {
+    return this.#nextId;
   }
 
   /** How many files it inspects now. */

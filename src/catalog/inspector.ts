@@ -13,11 +13,15 @@ const smallFileBytes = 2 ** 20;
 /** How many files a worker inspects side by side, because most of that time it waits for storage. */
 const filesPerThread = 4;
 
-/** A pool of workers. They are started when they are needed and a crashed one is replaced. */
+/** How long a worker without work is kept, in ms: most of the time a server inspects nothing. */
+const defaultIdleThreadMs = 10_000;
+
+/** A pool of workers. They are started when they are needed, end when they are not, and a crashed one is replaced. */
 export class Inspector {
   readonly #options: InspectOptions;
   readonly #threadCount: number;
   readonly #maxHeapMebibytes: number;
+  readonly #idleThreadMs: number;
   readonly #threads = new Set<InspectThread>();
   readonly #limit: LimitFunction;
   #closed = false;
@@ -25,12 +29,15 @@ export class Inspector {
   /**
    * @param threadCount how many workers; as many as the machine runs in parallel if not given
    * @param maxHeapMebibytes beyond it a worker ends, and with it the inspection that it makes
+   * @param idleThreadMs a worker without work ends after so long
    */
   constructor(
     options: InspectOptions,
     threadCount = availableParallelism(),
     maxHeapMebibytes = defaultMaxHeapMebibytes,
+    idleThreadMs = defaultIdleThreadMs,
   ) {
+    this.#idleThreadMs = idleThreadMs;
     this.#maxHeapMebibytes = maxHeapMebibytes;
     this.#options = options;
     this.#threadCount = threadCount;
@@ -48,7 +55,8 @@ export class Inspector {
       const source = content[Symbol.asyncIterator]();
       try {
         const started = await begin(source);
-        return await this.#idlest().inspect(kind, started, signal);
+        const thread = this.#idlest();
+        return await thread.inspect(kind, started, signal).finally(() => this.#endIfIdle(thread));
       } finally {
         // Not awaited: where a read hangs, the content ends as soon as that read does.
         source.return?.().catch(() => undefined);
@@ -62,13 +70,23 @@ export class Inspector {
     await Promise.all([...this.#threads].map((thread) => thread.close()));
   }
 
+  #endIfIdle(thread: InspectThread): void {
+    if (thread.busy > 0) return;
+    const { inspected } = thread;
+    setTimeout(() => {
+      if (thread.busy > 0 || thread.inspected !== inspected) return;
+      this.#threads.delete(thread);
+      void thread.close();
+    }, this.#idleThreadMs).unref();
+  }
+
   #idlest(): InspectThread {
     if (this.#closed) throw new InspectorFailed("the inspector was closed");
     const threads = [...this.#threads].sort((a, b) => a.busy - b.busy);
     const [idlest] = threads;
     if (idlest !== undefined && (idlest.busy === 0 || threads.length >= this.#threadCount)) return idlest;
     const thread: InspectThread = new InspectThread(this.#options, this.#maxHeapMebibytes, () => {
-      this.#threads.delete(thread);
+      if (!this.#threads.delete(thread)) return;
       // From now on a worker has one file at a time, so that the next crash shows which file it was.
       if (!this.#closed) this.#limit.concurrency = this.#threadCount;
     });

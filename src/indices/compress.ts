@@ -24,6 +24,9 @@ export interface Compressor {
 /** How long an idle thread beyond the first is kept, in milliseconds. */
 const idleThreadMs = 10_000;
 
+/** The part of a thread's heap that fills with what lives short, in MiB: Node's default is made for whole programs. */
+const youngHeapMebibytes = 8;
+
 /** @param threads at most so many run, and one always: starting it would cost a single upload more than its segment */
 export function createCompressor({ threads }: { readonly threads: number }): Compressor {
   const pool = new Tinypool({
@@ -32,6 +35,7 @@ export function createCompressor({ threads }: { readonly threads: number }): Com
     minThreads: 1,
     maxThreads: threads,
     idleTimeout: idleThreadMs,
+    resourceLimits: { maxYoungGenerationSizeMb: youngHeapMebibytes },
   });
   const limit = pLimit(threads);
   return {

@@ -21,7 +21,7 @@ export function nextDate(newestLinkMs: number, lastSeconds: number | undefined, 
 const longestWaitMs = 30_000;
 
 /** The next Date lies far ahead of the clock: clients would refuse it, and an older one they would ignore. */
-export class ClockBehind extends RepoError {
+class ClockBehind extends RepoError {
   readonly code = "publishing/clock-behind";
   constructor(dateSeconds: number, nowMs: number) {
     super(

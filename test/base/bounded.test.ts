@@ -1,3 +1,4 @@
+// Bounded work: never more at a time, all of it in the end.
 import { expect, test } from "vitest";
 import { forEachAtMost } from "../../src/base/bounded.ts";
 

@@ -1,5 +1,7 @@
 // Inspection, in the caller's thread and in workers: equal results, bounded, and able to lose a worker.
+
 import { createHash } from "node:crypto";
+import { readdirSync } from "node:fs";
 import { expect, onTestFinished, test } from "vitest";
 import { inspectContent, packageKindOf } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
@@ -174,4 +176,18 @@ test("of many files at once no more are open than the workers take", async () =>
   expect(mostOpen).toBeGreaterThan(1);
   expect(mostOpen).toBeLessThanOrEqual(8);
   expect(open).toBe(0);
+});
+
+test("a worker without work ends, and the next file gets a new one", async () => {
+  const threads = () => readdirSync("/proc/self/task").length;
+  const pool = new Inspector(options, 1, undefined, 50);
+  try {
+    const before = threads();
+    for (let round = 0; round < 2; round++) {
+      expect(await pool.inspect("part", inChunks(Buffer.from("part")), never)).toMatchObject({ kind: "part" });
+      await expect.poll(threads, { timeout: 5_000 }).toBeLessThanOrEqual(before);
+    }
+  } finally {
+    await pool.close();
+  }
 });
