@@ -9,7 +9,6 @@ export interface SuiteShape {
   readonly components: readonly Component[];
   /** Without `all`, unless it is the only one. */
   readonly architectures: readonly Architecture[];
-  readonly hasSource: boolean;
 }
 
 /** Reads a suite's shape off the directories that stand directly below its components. */
@@ -26,6 +25,5 @@ export function shapeOf(directories: Iterable<TreePath>, suite: Suite): SuiteSha
   return {
     components: [...new Set(places.map((place) => place.component))].toSorted(),
     architectures: (real.length > 0 ? real : [...architectures]).toSorted(),
-    hasSource: places.some((place) => place.kind === "source"),
   };
 }

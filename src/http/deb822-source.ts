@@ -21,7 +21,7 @@ function renderStanza(uri: string, key: PublicKey, suites: readonly SuiteStatus[
   const architectures = suites.slice(0, 1).flatMap(architecturesOf);
   const isFlat = components.length === 0;
   const fields = [
-    `Types: deb${suites.some((suite) => suite.sourcePackages > 0) ? " deb-src" : ""}`,
+    "Types: deb deb-src",
     `URIs: ${uri}`,
     `Suites: ${isFlat ? "./" : suites.map(({ suite }) => suite).join(" ")}`,
     ...(isFlat ? [] : [`Components: ${components.join(" ")}`]),

@@ -5,15 +5,14 @@ import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import { isWithin, NameError, parseSuite, parseTreePath, rootPath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
-import { distsPath } from "../catalog/layout.ts";
+import { distsPath, suitePath } from "../catalog/layout.ts";
 import type { Tree } from "../storage/tree.ts";
 import type { Audit } from "./audit.ts";
 import type { PublishingObserver } from "./events.ts";
+import { Finder } from "./finder.ts";
 import type { IndexReader } from "./index-reader.ts";
 import type { PackageShelf } from "./package-shelf.ts";
-import { timelessSeconds } from "./pool.ts";
 import type { Manifest } from "./publication.ts";
-import { fileByHash, hashReference, publishedFile } from "./publication.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
 import type { SuiteOutcome } from "./refresher.ts";
 import { Refresher } from "./refresher.ts";
@@ -72,12 +71,14 @@ export class Repository implements ServedRepository {
   readonly audit: Audit;
   readonly #parts: RepositoryParts;
   readonly #suites = new Map<Suite, ServedSuite>();
+  readonly #finder: Finder;
   readonly #queue: RefreshQueue<readonly SuiteOutcome[]>;
   readonly #stopping = new AbortController();
   #poll: NodeJS.Timeout | undefined;
   #sweepAtMs = 0;
   #lookedAt = false;
-  #lastError: string | undefined;
+  /** The last failure of each suite, and under the root's path of the list of suites, until one succeeds. */
+  readonly #errors = new Map<TreePath, string>();
 
   /** Serves at once what the store has; the tree is first looked at by `start`. */
   constructor(parts: RepositoryParts) {
@@ -89,6 +90,7 @@ export class Repository implements ServedRepository {
       this.#openSuite(manifest.suite, manifest);
       parts.observer.restored(manifest.suite);
     }
+    this.#finder = new Finder({ ...parts, currentOf: (suite) => this.#suites.get(suite)?.current });
     const refresher = new Refresher({
       ...parts,
       suites: {
@@ -137,15 +139,13 @@ export class Repository implements ServedRepository {
       publications: suites.flatMap(({ current }) => (current === undefined ? [] : [summaryOf(current)])),
       added: within(outcomes.flatMap(({ added }) => added)),
       removed: within(outcomes.flatMap(({ removed }) => removed)),
-      rejected: suites.flatMap((suite) => suite.rejectedWithin(path)),
+      rejected: suites.flatMap((suite) => suite.rejected().filter((file) => isWithin(file.path, path))),
     };
   }
 
   async find(path: string, signal: AbortSignal): Promise<Resource | undefined> {
     signal.throwIfAborted();
-    const found = path.startsWith("pool/")
-      ? this.#parts.packages.pooled(path)
-      : (this.#findPublished(path) ?? this.#findInTree(path));
+    const found = this.#finder.find(path);
     if (found === undefined && !this.#knowsAll(path)) throw new NotSeenYet(path, this.#lastError ?? firstLook);
     return found;
   }
@@ -154,7 +154,7 @@ export class Repository implements ServedRepository {
     const suites = [...this.#suites.values()];
     return {
       suites: suites.flatMap(({ current }) => (current === undefined ? [] : [statusOf(current)])),
-      rejected: suites.flatMap((suite) => suite.rejectedWithin(rootPath)),
+      rejected: suites.flatMap((suite) => suite.rejected()),
       notReady:
         this.#lookedAt || suites.some(({ current }) => current !== undefined)
           ? undefined
@@ -194,22 +194,32 @@ export class Repository implements ServedRepository {
   async #refresh(refresher: Refresher, paths: readonly TreePath[]): Promise<readonly SuiteOutcome[]> {
     try {
       const outcomes = await refresher.refresh(paths, this.#stopping.signal);
-      const failed = outcomes.find(({ failure }) => failure !== undefined);
-      if (failed === undefined && this.#lastError !== undefined) {
-        this.#parts.log.info({ repository: this.name, after: this.#lastError }, "up to date again");
-      }
-      this.#lastError = failed === undefined ? undefined : messageOf(failed.failure);
-      if (failed === undefined && paths.some((path) => isWithin(distsPath, path))) this.#lookedAt = true;
+      const whole = paths.some((path) => isWithin(distsPath, path));
+      for (const { suite, failure } of outcomes) this.#noteError(suitePath(suite), failure);
+      if (whole) this.#noteError(rootPath, undefined);
+      if (whole && this.#errors.size === 0) this.#lookedAt = true;
       await this.#sweep();
       return outcomes;
     } catch (thrown) {
-      this.#lastError = messageOf(thrown);
+      this.#noteError(rootPath, thrown);
       if (!this.#stopping.signal.aborted) {
         this.#parts.observer.refreshFailed(codeOf(thrown));
         this.#parts.log.error({ repository: this.name, err: thrown }, "the tree could not be looked at");
       }
       throw thrown;
     }
+  }
+
+  get #lastError(): string | undefined {
+    return [...this.#errors.values()].at(-1);
+  }
+
+  #noteError(path: TreePath, thrown: unknown): void {
+    const before = this.#errors.get(path);
+    this.#errors.delete(path);
+    if (thrown !== undefined) this.#errors.set(path, messageOf(thrown));
+    else if (before !== undefined)
+      this.#parts.log.info({ repository: this.name, path, after: before }, "up to date again");
   }
 
   /** Between two refreshes, so that nothing is being built. */
@@ -221,33 +231,6 @@ export class Repository implements ServedRepository {
     if (dropped === 0) return;
     await keptFiles?.keepOnly(store.pool.contentKeys());
     log.info({ repository: this.name, dropped }, "dropped old publications");
-  }
-
-  #findPublished(path: string): Resource | undefined {
-    const [, rawSuite, rest] = /^dists\/([^/]+)\/(.+)$/.exec(path) ?? [];
-    const suite = rawSuite === undefined ? undefined : suiteNamed(rawSuite);
-    const current = suite === undefined ? undefined : this.#suites.get(suite)?.current;
-    if (suite === undefined || rest === undefined) return undefined;
-    const reference = hashReference(rest);
-    if (reference !== undefined) {
-      const file = (current && fileByHash(current, reference)) ?? this.#parts.store.byHash(suite, reference);
-      return file && this.#parts.indexReader.resource(file, timelessSeconds, "immutable");
-    }
-    if (current === undefined) return undefined;
-    const file = publishedFile(current, rest);
-    return file && this.#parts.indexReader.resource(file, current.dateSeconds, "revalidate");
-  }
-
-  #findInTree(path: string): Resource | undefined {
-    let treePath: TreePath;
-    try {
-      treePath = parseTreePath(path);
-    } catch (thrown) {
-      if (thrown instanceof NameError) return undefined;
-      throw thrown;
-    }
-    const file = this.#parts.catalog.file(treePath);
-    return file && this.#parts.packages.inTree(file);
   }
 }
 

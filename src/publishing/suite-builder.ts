@@ -86,14 +86,16 @@ export class SuiteBuilder {
    * @returns the current publication if it says the same already; undefined for a suite without any place for packages
    */
   async build(order: BuildOrder): Promise<Manifest | undefined> {
-    const { shape, change, signal } = order;
+    const { shape, change, current, signal } = order;
     const before = this.#indices;
+    const wantedIndices = indicesOf(shape);
+    if (current !== undefined && before !== undefined && isSettled(before, wantedIndices, change)) return current;
     // Whatever is thrown below, the next build then starts from nothing, for this change is lost to it.
     this.#indices = undefined;
     if (shape.components.length === 0) return undefined;
     const indices = new Map<IndexDirectory, IndexState>();
     const published: PublishedIndex[] = [];
-    for (const wanted of indicesOf(shape)) {
+    for (const wanted of wantedIndices) {
       const known = before?.get(wanted.directory);
       const list =
         known === undefined
@@ -197,17 +199,30 @@ export class SuiteBuilder {
 const latest = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);
 
+/** Whether a build would bring what it brought last time. */
+function isSettled(
+  before: ReadonlyMap<IndexDirectory, IndexState>,
+  wanted: readonly WantedIndex[],
+  { removed, added }: SnapshotChange,
+): boolean {
+  const isSame = before.size === wanted.length && wanted.every(({ directory }) => before.has(directory));
+  return isSame && removed.length === 0 && added.length === 0;
+}
+
 interface WantedIndex {
   readonly directory: IndexDirectory;
   readonly name: PublishedIndex["name"];
   readonly holds: (item: Item) => boolean;
 }
 
-/** The indices of a suite: each component's for each architecture, and its sources. */
-function indicesOf({ components, architectures, hasSource }: SuiteShape): WantedIndex[] {
+/**
+ * The indices of a suite: each component's for each architecture, and its sources, also where there are none yet: who
+ * asks for them today need not change anything when the first ones come.
+ */
+function indicesOf({ components, architectures }: SuiteShape): WantedIndex[] {
   return components.flatMap((component) => [
     ...architectures.map((architecture) => packagesOf(component, architecture)),
-    ...(hasSource ? [sourcesOf(component)] : []),
+    sourcesOf(component),
   ]);
 }
 

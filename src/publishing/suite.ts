@@ -27,6 +27,8 @@ export class ServedSuite {
   #noted: readonly FileChange[] = [];
   /** Directories that could not be listed when they were last looked at. */
   #unlisted: ReadonlyMap<TreePath, Rejection> = new Map();
+  /** Sorted when it is first asked for, because a page may be asked for often. */
+  #rejected: readonly RejectedFile[] | undefined;
 
   constructor(name: Suite, builder: SuiteBuilder, current: Manifest | undefined) {
     this.name = name;
@@ -59,6 +61,7 @@ export class ServedSuite {
    */
   noteUnlisted(path: TreePath, unlisted: ReadonlyMap<TreePath, Rejection>): RejectedFile[] {
     const before = this.#unlisted;
+    this.#rejected = undefined;
     this.#unlisted = new Map([...[...before].filter(([directory]) => !isWithin(directory, path)), ...unlisted]);
     return newRejections(before, unlisted);
   }
@@ -70,6 +73,7 @@ export class ServedSuite {
   async follow(catalog: Catalog, signal: AbortSignal): Promise<Followed> {
     // After a failure the snapshot gets some of them again, which changes nothing.
     const changes = this.#noted;
+    this.#rejected = undefined;
     const rejectedBefore = new Map(this.#snapshot.rejections());
     const change = this.#snapshot.apply(changes, (path) => catalog.file(path));
     this.#surveyed = true;
@@ -90,12 +94,12 @@ export class ServedSuite {
     return this.#snapshot.items();
   }
 
-  /** What is rejected at or below a path, sorted by path. */
-  rejectedWithin(path: TreePath): RejectedFile[] {
-    return [...this.#snapshot.rejections(), ...this.#unlisted]
-      .filter(([rejected]) => isWithin(rejected, path))
+  /** What is rejected, sorted by path. */
+  rejected(): readonly RejectedFile[] {
+    this.#rejected ??= [...this.#snapshot.rejections(), ...this.#unlisted]
       .map(rejectedFile)
       .toSorted((a, b) => (a.path < b.path ? -1 : 1));
+    return this.#rejected;
   }
 }
 

@@ -1,0 +1,85 @@
+// What is behind a path of a repository: a file of a publication, a package that one names, or a file of the tree.
+import type { Suite, TreePath } from "../base/names.ts";
+import { NameError, parseSuite, parseTreePath } from "../base/names.ts";
+import type { Catalog } from "../catalog/catalog.ts";
+import type { IndexReader } from "./index-reader.ts";
+import type { PackageShelf } from "./package-shelf.ts";
+import { timelessSeconds } from "./pool.ts";
+import type { Manifest } from "./publication.ts";
+import { fileByHash, hashReference, publishedFile } from "./publication.ts";
+import type { Resource } from "./resource.ts";
+import type { PublicationStore } from "./store.ts";
+
+export interface FinderParts {
+  readonly catalog: Catalog;
+  readonly store: PublicationStore;
+  readonly indexReader: IndexReader;
+  readonly packages: PackageShelf;
+  /** The current publication of a suite. */
+  readonly currentOf: (suite: Suite) => Manifest | undefined;
+}
+
+export class Finder {
+  readonly #parts: FinderParts;
+  /** What was found in publications, by the path below the suite: most requests are for the same few files. */
+  readonly #found = new WeakMap<Manifest, Map<string, Resource>>();
+
+  constructor(parts: FinderParts) {
+    this.#parts = parts;
+  }
+
+  /** @param path below the repository's root, without a leading slash */
+  find(path: string): Resource | undefined {
+    if (path.startsWith("pool/")) return this.#parts.packages.pooled(path);
+    return this.#published(path) ?? this.#inTree(path);
+  }
+
+  #published(path: string): Resource | undefined {
+    const [, rawSuite, rest] = /^dists\/([^/]+)\/(.+)$/.exec(path) ?? [];
+    const suite = rawSuite === undefined ? undefined : parsed(parseSuite, rawSuite);
+    if (suite === undefined || rest === undefined) return undefined;
+    const current = this.#parts.currentOf(suite);
+    const known = current === undefined ? undefined : this.#foundIn(current).get(rest);
+    if (known !== undefined) return known;
+    const { indexReader, store } = this.#parts;
+    const reference = hashReference(rest);
+    if (reference !== undefined) {
+      const file = current && fileByHash(current, reference);
+      if (file !== undefined)
+        return this.#keep(current, rest, indexReader.resource(file, timelessSeconds, "immutable"));
+      const older = store.byHash(suite, reference);
+      return older && indexReader.resource(older, timelessSeconds, "immutable");
+    }
+    const file = current && publishedFile(current, rest);
+    return file && this.#keep(current, rest, indexReader.resource(file, current.dateSeconds, "revalidate"));
+  }
+
+  #inTree(path: string): Resource | undefined {
+    const treePath: TreePath | undefined = parsed(parseTreePath, path);
+    const file = treePath === undefined ? undefined : this.#parts.catalog.file(treePath);
+    return file && this.#parts.packages.inTree(file);
+  }
+
+  #keep(manifest: Manifest | undefined, path: string, resource: Resource): Resource {
+    if (manifest !== undefined) this.#foundIn(manifest).set(path, resource);
+    return resource;
+  }
+
+  #foundIn(manifest: Manifest): Map<string, Resource> {
+    const known = this.#found.get(manifest);
+    if (known !== undefined) return known;
+    const found = new Map<string, Resource>();
+    this.#found.set(manifest, found);
+    return found;
+  }
+}
+
+/** Undefined for a name that nothing can have. */
+function parsed<T>(parse: (raw: string) => T, raw: string): T | undefined {
+  try {
+    return parse(raw);
+  } catch (thrown) {
+    if (thrown instanceof NameError) return undefined;
+    throw thrown;
+  }
+}
