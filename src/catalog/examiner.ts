@@ -54,6 +54,7 @@ export class Examiner {
   readonly #inspector: ContentInspector;
   readonly #observer: ExaminerObserver;
   readonly #algorithms: readonly DigestAlgorithm[];
+  readonly #maxFileBytes: number;
   readonly #reading: LimitFunction;
   readonly #underWay = new Map<string, Promise<Inspection>>();
 
@@ -72,6 +73,7 @@ export class Examiner {
     this.#inspector = parts.inspector;
     this.#observer = parts.observer;
     this.#algorithms = parts.algorithms;
+    this.#maxFileBytes = parts.limits.maxFileBytes;
     const malformed = () => parts.observer.metadataRefused("malformed");
     this.claims = new Claims({ ...parts, malformed });
     this.#reading = pLimit(parts.concurrentReads ?? defaultConcurrentReads);
@@ -198,6 +200,11 @@ export class Examiner {
 
   async #read(file: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
     signal.throwIfAborted();
+    // Where its size is known before, not even its begin is read.
+    if ((file.entry.sizeBytes ?? 0) > this.#maxFileBytes) {
+      const text = `its ${file.entry.sizeBytes} bytes are beyond maxFileBytes = ${this.#maxFileBytes}`;
+      return { kind: "rejected", code: "limit", text };
+    }
     this.#observer.inspected("read");
     try {
       return await this.#open(file, signal);

@@ -3,13 +3,18 @@ import type { DebLimits } from "../debian/deb.ts";
 import type { DscLimits } from "../debian/dsc.ts";
 
 /** Every limit of an inspection. Configurable. */
-export interface InspectLimits extends DebLimits, DscLimits {}
+export interface InspectLimits extends DebLimits, DscLimits {
+  /** Of a whole file: while one is read, others wait. */
+  readonly maxFileBytes: number;
+}
 
 const kibibyte = 2 ** 10;
 const mebibyte = 2 ** 20;
+const gibibyte = 2 ** 30;
 
 /** Far above what Debian's own archive needs, far below what would hurt. */
 export const defaultInspectLimits: InspectLimits = {
+  maxFileBytes: 8 * gibibyte,
   maxArMembers: 16,
   maxControlEntries: 1000,
   maxDecompressedBytes: 64 * mebibyte,

@@ -4,7 +4,7 @@ import { readDeb } from "../debian/deb.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import { digesting, RunningDigests } from "../debian/digests.ts";
 import { readDsc } from "../debian/dsc.ts";
-import { Malformed } from "../debian/malformed.ts";
+import { beyondLimit, Malformed } from "../debian/malformed.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 
@@ -32,10 +32,19 @@ export async function inspectContent(
   options: InspectOptions,
 ): Promise<Inspection> {
   try {
-    return await inspectAs(kind, content, options);
+    return await inspectAs(kind, atMost(content, options.limits.maxFileBytes), options);
   } catch (thrown) {
     if (thrown instanceof Malformed) return { kind: "rejected", code: thrown.flaw, text: thrown.message };
     throw thrown;
+  }
+}
+
+async function* atMost(content: AsyncIterable<Uint8Array>, maxFileBytes: number): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const chunk of content) {
+    bytes += chunk.byteLength;
+    if (bytes > maxFileBytes) throw beyondLimit("maxFileBytes", maxFileBytes, "the size of the file");
+    yield chunk;
   }
 }
 

@@ -2,7 +2,7 @@
 import type { RootDatabase } from "lmdb";
 import { open } from "lmdb";
 
-/** Databases that one environment may hold: three shared ones and five for each repository. */
+/** Databases that one environment may hold: the ledger, and nine for each repository. */
 const maxDatabases = 512;
 
 /**

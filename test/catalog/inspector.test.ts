@@ -74,6 +74,22 @@ test("the limits given hold in the workers", async () => {
   });
 });
 
+test("a file beyond the limit is rejected as soon as that is seen, wherever its size was not known before", async () => {
+  const limits = { ...defaultInspectLimits, maxFileBytes: 100_000 };
+  let given = 0;
+  async function* endless() {
+    for (;;) {
+      given += 10_000;
+      yield Buffer.alloc(10_000);
+    }
+  }
+  expect(await inspectContent("part", endless(), { ...options, limits })).toMatchObject({
+    kind: "rejected",
+    code: "limit",
+  });
+  expect(given).toBeLessThanOrEqual(120_000);
+});
+
 test("a view of a shared buffer is left as it was", async () => {
   const whole = await aDeb();
   const shared = Buffer.concat([Buffer.from("before"), whole, Buffer.from("after")]);
