@@ -1,5 +1,6 @@
 // Inspections by content, on disk: what was read once is never read again.
 import type { Database } from "lmdb";
+import { written } from "../base/state.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Inspection, RejectCode, Rejection } from "./inspection.ts";
 
@@ -47,10 +48,9 @@ export class Ledger {
 
   /** Resolves when the record can be read back. */
   async put(contentKey: string, inspection: Inspection): Promise<void> {
-    if (inspection.kind !== "rejected") await this.#records.put(`${schema}/${contentKey}`, inspection);
-    else if (!passingRejections.has(inspection.code)) {
-      await this.#records.put(`${schema}/${contentKey}`, { rejection: inspection, limits: this.#limits });
-    }
+    if (inspection.kind === "rejected" && passingRejections.has(inspection.code)) return;
+    const kept = inspection.kind === "rejected" ? { rejection: inspection, limits: this.#limits } : inspection;
+    await written(() => this.#records.put(`${schema}/${contentKey}`, kept));
   }
 
   /** Remembers that something untrue is known of this content, so that its bytes must be asked. */

@@ -3,6 +3,7 @@ import type { Database } from "lmdb";
 import { ContentId } from "../base/content-id.ts";
 import type { TreePath } from "../base/names.ts";
 import { lastName, parseTreePath } from "../base/names.ts";
+import { written } from "../base/state.ts";
 import type { Item } from "../catalog/item.ts";
 import type { FileRef } from "../storage/tree.ts";
 
@@ -62,6 +63,10 @@ export class Pool {
 
   /** Resolves when every file of these items can be found. */
   async add(items: Iterable<Item>): Promise<void> {
+    await written(() => this.#put(items));
+  }
+
+  async #put(items: Iterable<Item>): Promise<void> {
     let written: Promise<unknown> = Promise.resolve();
     let unwritten = 0;
     for (const item of items) {

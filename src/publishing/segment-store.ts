@@ -3,6 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import type { Database, RootDatabase } from "lmdb";
 import { RepoError } from "../base/errors.ts";
 import type { RepositoryName } from "../base/names.ts";
+import { written } from "../base/state.ts";
 import type { IndexForm, SegmentSizes } from "../indices/assemble.ts";
 import type { CompressedSegment } from "../indices/compress.ts";
 import { referencesOf } from "../indices/references.ts";
@@ -44,12 +45,14 @@ export class SegmentStore {
       unpaddedBytes: xz.unpaddedBytes,
       uncompressedBytes: xz.uncompressedBytes,
     };
-    await this.#bytes.transaction(() => {
-      this.#bytes.putSync(`${id}/plain`, asBuffer(plain));
-      this.#bytes.putSync(`${id}/gz`, asBuffer(gz));
-      this.#bytes.putSync(`${id}/xz`, asBuffer(xz.bytes));
-      this.#sizes.putSync(id, sizes);
-    });
+    await written(() =>
+      this.#bytes.transaction(() => {
+        this.#bytes.putSync(`${id}/plain`, asBuffer(plain));
+        this.#bytes.putSync(`${id}/gz`, asBuffer(gz));
+        this.#bytes.putSync(`${id}/xz`, asBuffer(xz.bytes));
+        this.#sizes.putSync(id, sizes);
+      }),
+    );
     return sizes;
   }
 

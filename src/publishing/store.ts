@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import { parseSuite } from "../base/names.ts";
+import { written } from "../base/state.ts";
 import type { SegmentSizes } from "../indices/assemble.ts";
 import type { PoolRecord } from "./pool.ts";
 import { Pool } from "./pool.ts";
@@ -58,7 +59,7 @@ export class PublicationStore {
    */
   async publish(manifest: Manifest, nowMs: number): Promise<void> {
     const { suite, id, indices, ...rest } = manifest;
-    await this.#manifests.transaction(() => {
+    const put = (): void => {
       const listed = indices.map(({ segments, ...index }) => ({ ...index, runs: this.#putRuns(segments) }));
       this.#manifests.putSync(manifestKey(suite, id), { suite, id, ...rest, indices: listed });
       for (const { directory, forms } of indices) {
@@ -67,7 +68,8 @@ export class PublicationStore {
       this.#supersede(suite, nowMs);
       this.#dates.putSync(suite, manifest.dateSeconds);
       this.#current.putSync(suite, id);
-    });
+    };
+    await written(() => this.#manifests.transaction(put));
   }
 
   /** The last Date that this suite ever had here, seconds since the epoch, also when it is out of service. */
