@@ -71,7 +71,10 @@ async function configOf(name: string): Promise<ImageConfig> {
   return inspected.Docker.config;
 }
 
-const inside = (...command: readonly string[]) => network.run(store.inContainer(container, [], command));
+/** Buildah now and then loses the output of a command that ends at once: this one lingers for a moment. */
+const lingering = ["sh", "-c", '"$@"; status=$?; sleep 0.3; exit $status', "sh"];
+const inside = (...command: readonly string[]) =>
+  network.run(store.inContainer(container, [], [...lingering, ...command]));
 
 /** Asks as a container daemon would, until the answer is that all is well; resolves to the last answer. */
 async function healthWithin(ms: number, check: () => Promise<Ended>): Promise<Ended> {
