@@ -27,8 +27,6 @@ export interface ClaimsParts {
 
 export class Claims {
   readonly #parts: ClaimsParts;
-  /** The ledger writes in order, so that the last claim stands for all. */
-  #written: Promise<void> = Promise.resolve();
 
   constructor(parts: ClaimsParts) {
     this.#parts = parts;
@@ -60,16 +58,5 @@ export class Claims {
     const inspection = this.#parts.ledger.get(record);
     if (inspection === undefined || inspection.kind === "rejected") return undefined;
     return { record, inspection, isKept: true };
-  }
-
-  /** Begins to write; `written` tells when it can be read back. */
-  keep({ record, inspection }: Claim): void {
-    this.#written = this.#parts.ledger.put(record, inspection);
-    this.#written.catch(() => undefined);
-  }
-
-  /** Resolves when every claim can be read back. */
-  async written(): Promise<void> {
-    await this.#written;
   }
 }

@@ -45,7 +45,7 @@ export interface ExaminedFile {
 }
 
 /** How many files are read at the same time to be inspected. */
-const defaultConcurrentReads = 8;
+const defaultConcurrentReads = 16;
 
 export class Examiner {
   readonly claims: Claims;
@@ -100,7 +100,7 @@ export class Examiner {
       return { record, inspection: this.#judged(found, claim?.inspection), claimed: false };
     }
     this.#observer.inspected(claim.isKept ? "ledger" : "entry");
-    if (!claim.isKept) this.claims.keep(claim);
+    if (!claim.isKept) await this.#ledger.put(claim.record, claim.inspection);
     return { record: claim.record, inspection: this.#wanted(claim.inspection), claimed: true };
   }
 
@@ -128,8 +128,14 @@ export class Examiner {
     const known = this.#ledger.isDoubted(entry.content.key) ? undefined : this.#ledger.get(record);
     const found = known ?? (await this.#inspectCopy(kind, copy, claimed, signal)) ?? (await this.#open(file, signal));
     if (known === undefined) await this.#keep(entry, record, found);
+    await this.written();
     if (isPassing(found)) return "unknown";
     return difference(claimed, found) === undefined ? "confirmed" : "belied";
+  }
+
+  /** Resolves when all that was examined can be recalled. */
+  async written(): Promise<void> {
+    await this.#ledger.written();
   }
 
   /** Makes the next examination of this content read the bytes again, and believe nothing else. */

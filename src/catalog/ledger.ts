@@ -21,8 +21,13 @@ interface Doubt {
 }
 type Kept = Exclude<Inspection, Rejection> | KeptRejection | Doubt;
 
+/** How many inspections may wait to be written: a bound on memory. */
+const maxUnwritten = 1024;
+
 /** Inspections by the key of a content id. Records never grow old: equal ids, equal bytes. */
 export class Ledger {
+  #begun: Promise<void> = Promise.resolve();
+  #unwritten = 0;
   readonly #records: Database<Kept, string>;
   readonly #limits: string;
   readonly #algorithms: readonly DigestAlgorithm[];
@@ -46,11 +51,23 @@ export class Ledger {
     return this.#algorithms.every((algorithm) => kept.digests[algorithm] !== undefined) ? kept : undefined;
   }
 
-  /** Resolves when the record can be read back. */
+  /** Begins to keep an inspection; resolves when the next may come. `written` tells when it can be read back. */
   async put(contentKey: string, inspection: Inspection): Promise<void> {
     if (inspection.kind === "rejected" && passingRejections.has(inspection.code)) return;
     const kept = inspection.kind === "rejected" ? { rejection: inspection, limits: this.#limits } : inspection;
-    await written(() => this.#records.put(`${schema}/${contentKey}`, kept));
+    this.#begun = written(() => this.#records.put(`${schema}/${contentKey}`, kept)).then(() => undefined);
+    this.#begun.catch(() => undefined);
+    this.#unwritten = (this.#unwritten + 1) % maxUnwritten;
+    if (this.#unwritten === 0) await this.#begun;
+  }
+
+  /**
+   * Resolves when all that was put can be read back. Waiting for each by itself would wait for the disk each time.
+   * @throws StateUnwritable
+   */
+  async written(): Promise<void> {
+    // Writes are committed in their order, so that the last one stands for all.
+    await this.#begun;
   }
 
   /** Remembers that something untrue is known of this content, so that its bytes must be asked. */
