@@ -45,7 +45,7 @@ export interface ExaminedFile {
 }
 
 /** How many files are read at the same time to be inspected. */
-const defaultConcurrentReads = 16;
+const defaultConcurrentReads = 8;
 
 export class Examiner {
   readonly claims: Claims;

@@ -11,7 +11,7 @@ import type { Inspection, PackageKind } from "./inspection.ts";
 const smallFileBytes = 2 ** 20;
 
 /** How many files a worker inspects side by side, because most of that time it waits for storage. */
-const filesPerThread = 8;
+const filesPerThread = 4;
 
 /** How long a worker without work is kept, in ms: most of the time a server inspects nothing. */
 const defaultIdleThreadMs = 10_000;
