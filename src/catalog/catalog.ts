@@ -137,14 +137,12 @@ export class Catalog {
     }
     await forEachAtMost(wanted, concurrentExaminations, ([path, asked]) => examine(path, asked));
 
-    await this.#examiner.written();
     await forEachAtMost([...this.#contested(survey, fresh)], concurrentExaminations, async (file) => {
       const { path, entry, said, record } = file;
       // Changes are told to the suite that was surveyed: files of others wait for a survey of their own.
       if (suiteOf(path) !== suiteOf(survey.path)) await this.doubt(path);
       else await examine(path, { entry, kind: kindOf(file), said, claimRecord: record });
     });
-    await this.#examiner.written();
     return fresh;
   }
 

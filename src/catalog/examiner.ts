@@ -128,14 +128,8 @@ export class Examiner {
     const known = this.#ledger.isDoubted(entry.content.key) ? undefined : this.#ledger.get(record);
     const found = known ?? (await this.#inspectCopy(kind, copy, claimed, signal)) ?? (await this.#open(file, signal));
     if (known === undefined) await this.#keep(entry, record, found);
-    await this.written();
     if (isPassing(found)) return "unknown";
     return difference(claimed, found) === undefined ? "confirmed" : "belied";
-  }
-
-  /** Resolves when all that was examined can be recalled. */
-  async written(): Promise<void> {
-    await this.#ledger.written();
   }
 
   /** Makes the next examination of this content read the bytes again, and believe nothing else. */

@@ -1,6 +1,5 @@
 // Inspections by content, on disk: what was read once is never read again.
 import type { Database } from "lmdb";
-import { written } from "../base/state.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Inspection, RejectCode, Rejection } from "./inspection.ts";
 
@@ -26,8 +25,8 @@ const maxUnwritten = 1024;
 
 /** Inspections by the key of a content id. Records never grow old: equal ids, equal bytes. */
 export class Ledger {
-  #begun: Promise<void> = Promise.resolve();
-  #unwritten = 0;
+  /** What is on its way to the disk. */
+  readonly #unwritten = new Map<string, Kept>();
   readonly #records: Database<Kept, string>;
   readonly #limits: string;
   readonly #algorithms: readonly DigestAlgorithm[];
@@ -45,29 +44,27 @@ export class Ledger {
 
   /** @returns undefined if these bytes were never inspected, or not for all digests that are asked now */
   get(contentKey: string): Inspection | undefined {
-    const kept = this.#records.get(`${schema}/${contentKey}`);
+    const key = `${schema}/${contentKey}`;
+    const kept = this.#unwritten.get(key) ?? this.#records.get(key);
     if (kept === undefined || "doubted" in kept) return undefined;
     if ("rejection" in kept) return kept.limits === this.#limits ? kept.rejection : undefined;
     return this.#algorithms.every((algorithm) => kept.digests[algorithm] !== undefined) ? kept : undefined;
   }
 
-  /** Begins to keep an inspection; resolves when the next may come. `written` tells when it can be read back. */
+  /**
+   * Keeps an inspection: `get` has it from now on, and the disk soon. Resolves when the next may come; waiting for each
+   * to be written would wait for the disk each time. One that is lost to a kill or a full disk is made again.
+   */
   async put(contentKey: string, inspection: Inspection): Promise<void> {
     if (inspection.kind === "rejected" && passingRejections.has(inspection.code)) return;
     const kept = inspection.kind === "rejected" ? { rejection: inspection, limits: this.#limits } : inspection;
-    this.#begun = written(() => this.#records.put(`${schema}/${contentKey}`, kept)).then(() => undefined);
-    this.#begun.catch(() => undefined);
-    this.#unwritten = (this.#unwritten + 1) % maxUnwritten;
-    if (this.#unwritten === 0) await this.#begun;
-  }
-
-  /**
-   * Resolves when all that was put can be read back. Waiting for each by itself would wait for the disk each time.
-   * @throws StateUnwritable
-   */
-  async written(): Promise<void> {
-    // Writes are committed in their order, so that the last one stands for all.
-    await this.#begun;
+    const key = `${schema}/${contentKey}`;
+    this.#unwritten.set(key, kept);
+    const writing = this.#records.put(key, kept).then(
+      () => this.#unwritten.delete(key),
+      () => this.#unwritten.delete(key),
+    );
+    if (this.#unwritten.size >= maxUnwritten) await writing;
   }
 
   /** Remembers that something untrue is known of this content, so that its bytes must be asked. */

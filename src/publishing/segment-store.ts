@@ -16,9 +16,20 @@ class SegmentMissing extends RepoError {
   }
 }
 
+interface UnwrittenSegment {
+  readonly sizes: SegmentSizes;
+  readonly bytes: Readonly<Record<IndexForm, Buffer>>;
+  readonly writing: Promise<unknown>;
+}
+
+/** How many segments may be on their way to the disk: a bound on memory. */
+const maxUnwritten = 32;
+
 export class SegmentStore {
   readonly #sizes: Database<SegmentSizes, string>;
   readonly #bytes: Database<Buffer, string>;
+  /** What is on its way to the disk. */
+  readonly #unwritten = new Map<string, UnwrittenSegment>();
 
   constructor(root: RootDatabase, repository: RepositoryName) {
     this.#sizes = root.openDB({ name: `${repository}/segment-sizes` });
@@ -27,17 +38,19 @@ export class SegmentStore {
 
   /** @returns undefined for a segment that was never made here */
   sizesOf(id: string): SegmentSizes | undefined {
-    return this.#sizes.get(id);
+    return this.#unwritten.get(id)?.sizes ?? this.#sizes.get(id);
   }
 
   /** @throws SegmentMissing */
   read(id: string, form: IndexForm): Uint8Array {
-    const bytes = this.#bytes.get(`${id}/${form}`);
+    const bytes = this.#unwritten.get(id)?.bytes[form] ?? this.#bytes.get(`${id}/${form}`);
     if (bytes === undefined) throw new SegmentMissing(id);
     return bytes;
   }
 
-  /** Resolves when the segment can be read back; its sizes appear only together with its bytes. */
+  /**
+   * Keeps a segment: it can be read from now on, and is on disk when `written` resolves. Resolves when the next may come.
+   */
   async put(id: string, plain: Uint8Array, { gz, xz }: CompressedSegment): Promise<SegmentSizes> {
     const sizes: SegmentSizes = {
       id,
@@ -45,15 +58,31 @@ export class SegmentStore {
       unpaddedBytes: xz.unpaddedBytes,
       uncompressedBytes: xz.uncompressedBytes,
     };
-    await written(() =>
+    const bytes = { plain: asBuffer(plain), gz: asBuffer(gz), xz: asBuffer(xz.bytes) };
+    const writing = written(() =>
       this.#bytes.transaction(() => {
-        this.#bytes.putSync(`${id}/plain`, asBuffer(plain));
-        this.#bytes.putSync(`${id}/gz`, asBuffer(gz));
-        this.#bytes.putSync(`${id}/xz`, asBuffer(xz.bytes));
+        for (const form of segmentForms) this.#bytes.putSync(`${id}/${form}`, bytes[form]);
         this.#sizes.putSync(id, sizes);
       }),
     );
+    this.#unwritten.set(id, { sizes, bytes, writing });
+    writing.then(
+      () => this.#unwritten.delete(id),
+      () => undefined,
+    );
+    if (this.#unwritten.size >= maxUnwritten) await this.written();
     return sizes;
+  }
+
+  /**
+   * Resolves when every segment that was put is on disk.
+   * @throws StateUnwritable; then what could not be written is forgotten
+   */
+  async written(): Promise<void> {
+    const waiting = [...this.#unwritten];
+    const results = await Promise.allSettled(waiting.map(([, { writing }]) => writing));
+    for (const [id] of waiting) this.#unwritten.delete(id);
+    for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 
   /** The files that these segments' stanzas point to, relative to the repository's root. */

@@ -152,9 +152,14 @@ export class SuiteBuilder {
     const state = createHash("sha256")
       .update(`${signer.fingerprint}\n${renderRelease(undated)}`)
       .digest("hex");
-    await store.pool.add(added);
+    // What a publication names is on its way to the disk while this signs.
+    const stored = Promise.all([store.pool.add(added), store.segments.written()]);
+    stored.catch(() => undefined);
     const last = latest(current?.dateSeconds ?? store.lastDate(this.#suite), datesAfterSeconds);
-    if (current?.state === state && current.dateSeconds === last) return current;
+    if (current?.state === state && current.dateSeconds === last) {
+      await stored;
+      return current;
+    }
     const dateSeconds = nextDate(newestLinkMs, last, now());
     await sleep(waitForDateMs(dateSeconds, now()), undefined, { signal });
     const release = renderRelease({ ...undated, dateSeconds });
@@ -173,6 +178,7 @@ export class SuiteBuilder {
       release,
       ...(await signer.sign(release, dateSeconds)),
     };
+    await stored;
     await store.publish(manifest, now());
     return manifest;
   }
