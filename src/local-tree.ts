@@ -1,6 +1,6 @@
 // A tree of one's own, in a Tahoe grid on this machine: made on the first run and found again on all others.
 import { execFile } from "node:child_process";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { TreePath } from "./base/names.ts";
@@ -9,7 +9,7 @@ import type { Grid } from "./grid/grid.ts";
 import { startGrid } from "./grid/grid.ts";
 import type { Tahoe } from "./grid/install.ts";
 import { installTahoe } from "./grid/install.ts";
-import { writeSecretFile } from "./secret-file.ts";
+import { openSecretFile, writeSecretFile } from "./secret-file.ts";
 import type { WriteCap } from "./storage/tahoe/caps.ts";
 import { parseWriteCap } from "./storage/tahoe/caps.ts";
 import { Webapi } from "./storage/tahoe/webapi.ts";
@@ -87,9 +87,7 @@ export async function openLocalTree(options: LocalTreeOptions): Promise<LocalTre
 
 /** The write cap in a file; where there is none yet, it is made and kept there. */
 async function kept(file: string, make: () => Promise<WriteCap>, grid?: Grid, alias?: string): Promise<WriteCap> {
-  const text = await readFile(file, "utf8").catch(() => undefined);
-  const cap = text === undefined ? await make() : parseWriteCap(text);
-  if (text === undefined) await writeSecretFile(file, cap);
+  const cap = parseWriteCap((await openSecretFile(file, make)).reveal());
   if (grid !== undefined && alias !== undefined) await grid.addAlias(alias, cap);
   return cap;
 }

@@ -1,6 +1,5 @@
 // Composition: the one place that names backends and adapters, and puts a configuration into service.
-import { randomBytes } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "./base/clock.ts";
@@ -8,7 +7,6 @@ import { messageOf, RepoError } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
 import type { RepositoryName, Suite } from "./base/names.ts";
 import { rootPath } from "./base/names.ts";
-import { Secret } from "./base/secret.ts";
 import { Inspector } from "./catalog/inspector.ts";
 import type { Configuration, Limits, RepositoryConfiguration, TreeConfiguration } from "./configuration.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
@@ -25,8 +23,9 @@ import { PackageCache } from "./publishing/package-cache.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
 import type { SuiteIdentity } from "./publishing/suite-builder.ts";
-import { writeSecretFile } from "./secret-file.ts";
-import { createSigningKey, openpgpSigner } from "./signing/openpgp-signer.ts";
+import { makeToken, openSecretFile } from "./secret-file.ts";
+import { openKeyFile } from "./signing/key-file.ts";
+import { openpgpSigner } from "./signing/openpgp-signer.ts";
 import type { Signer } from "./signing/signer.ts";
 import { claimState } from "./state-lock.ts";
 import { FolderTree } from "./storage/folder/folder-tree.ts";
@@ -56,11 +55,9 @@ interface Surroundings {
   readonly log: Log;
 }
 
-const madeTokenBytes = 24;
-
 /**
  * Puts every repository of a configuration into service; what was published before is served at once.
- * @throws StateInUse, ListenFailed, SigningError, and what keeps the state directory from being opened
+ * @throws StateInUse, ListenFailed, SecretFileError, KeyFileError, UnfitKey, and what keeps the state directory from being opened
  */
 export async function serve(configuration: Configuration, { signal, log }: Surroundings): Promise<Server> {
   const { limits, stateDirectory } = configuration;
@@ -163,26 +160,18 @@ function openTree(
 async function tokensOf(one: RepositoryConfiguration, directory: string, log: Log): Promise<readonly PingToken[]> {
   if (one.builders.length > 0) return one.builders.map(({ token, directory: scope }) => ({ token, scope }));
   const file = join(directory, "ping-token");
-  const before = await readFile(file, "utf8").catch(() => "");
-  const token = new Secret(before.trim() || randomBytes(madeTokenBytes).toString("base64url"));
-  if (before === "") await writeSecretFile(file, token);
+  const token = await openSecretFile(file, makeToken);
   log.info({ file }, `the token that pings ${one.name} is in this file`);
   return [{ token, scope: rootPath }];
 }
 
 /** Yours, or one that is made on the first start and kept: it is the one thing in the state that can't come back. */
 async function openSigner(one: RepositoryConfiguration, directory: string, log: Log): Promise<Signer> {
-  if (one.signingKey) {
-    return await openpgpSigner(one.signingKey.armored, { passphrase: one.signingKey.passphrase, now: systemClock });
-  }
-  const file = join(directory, "signing-key.asc");
-  const before = await readFile(file, "utf8").catch(() => "");
-  const key = before === "" ? await createSigningKey({ name: one.label, now: systemClock }) : new Secret(before);
-  if (before === "") {
-    await writeSecretFile(file, key);
-    log.info({ file }, `made a key that signs ${one.name}; keep a copy of it`);
-  }
-  return await openpgpSigner(key, { passphrase: undefined, now: systemClock });
+  const now = systemClock;
+  if (one.signingKey)
+    return await openpgpSigner(one.signingKey.armored, { passphrase: one.signingKey.passphrase, now });
+  const key = await openKeyFile(join(directory, "signing-key.asc"), { name: one.label, now, log });
+  return await openpgpSigner(key, { passphrase: undefined, now });
 }
 
 function identityOf(one: RepositoryConfiguration, suite: Suite): SuiteIdentity {

@@ -1,6 +1,36 @@
-// Secrets in files of their own.
-import { chmod, rename, writeFile } from "node:fs/promises";
-import type { Secret } from "./base/secret.ts";
+// Secrets in files of their own: made once, never replaced by mistake.
+import { randomBytes } from "node:crypto";
+import { chmod, readFile, rename, writeFile } from "node:fs/promises";
+import { messageOf, RepoError } from "./base/errors.ts";
+import { Secret } from "./base/secret.ts";
+
+/** A file that should hold a secret and can't be read or is empty. */
+class SecretFileError extends RepoError {
+  readonly code = "state/secret-file";
+}
+
+/**
+ * The secret in a file; where there is no such file, it is made and kept there.
+ * @throws SecretFileError for a file that can't be used: to put another secret there would lock out who knows the old one
+ */
+export async function openSecretFile(file: string, make: () => Promise<Secret>): Promise<Secret> {
+  const text = await readFile(file, "utf8").catch((thrown: unknown) => {
+    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return undefined;
+    throw new SecretFileError(`cannot read ${file}: ${messageOf(thrown)}`);
+  });
+  if (text === undefined) {
+    const secret = await make();
+    await writeSecretFile(file, secret);
+    return secret;
+  }
+  if (text.trim() === "") throw new SecretFileError(`${file} is empty: put its secret back, or remove it`);
+  return new Secret(text.trim());
+}
+
+const tokenBytes = 24;
+
+/** A token for pings that nobody can guess. */
+export const makeToken = async (): Promise<Secret> => new Secret(randomBytes(tokenBytes).toString("base64url"));
 
 /**
  * Written whole or not at all, and at no moment readable by others.

@@ -1,11 +1,9 @@
 // `npm start`: a repository on this machine that can be tried at once, and the lines to paste.
-import { randomBytes } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { pino } from "pino";
 import { messageOf, RepoError } from "./base/errors.ts";
-import { Secret } from "./base/secret.ts";
 import type { Flags } from "./config.ts";
 import { loadConfiguration, searchPath } from "./config.ts";
 import { InstallFailed } from "./grid/install.ts";
@@ -14,13 +12,12 @@ import type { LocalTree } from "./local-tree.ts";
 import { localSuite, openLocalTree } from "./local-tree.ts";
 import type { Server } from "./main.ts";
 import { serve } from "./main.ts";
-import { writeSecretFile } from "./secret-file.ts";
+import { makeToken, openSecretFile, writeSecretFile } from "./secret-file.ts";
 
 /** Where everything of a start is kept, below the directory that it is started in. */
 export const localDirectory = ".tahoe-apt";
 
 const preferredPort = 8380;
-const tokenBytes = 24;
 const progressEveryMs = 3_000;
 const maxStepLength = 100;
 
@@ -77,9 +74,7 @@ export async function makePingFiles(
   const tokenFile = join(directory, "ping-token");
   const headerFile = join(directory, "ping-header");
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const before = await readFile(tokenFile, "utf8").catch(() => "");
-  const token = new Secret(before.trim() || randomBytes(tokenBytes).toString("base64url"));
-  if (before === "") await writeSecretFile(tokenFile, token);
+  const token = await openSecretFile(tokenFile, makeToken);
   await writeSecretFile(headerFile, token, "Authorization: Bearer ");
   return { tokenFile, headerFile };
 }

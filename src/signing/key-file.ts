@@ -8,7 +8,7 @@ import type { Log } from "../base/log.ts";
 import { Secret } from "../base/secret.ts";
 import { createSigningKey } from "./openpgp-signer.ts";
 
-/** A key file that can't be read or written. */
+/** A key file that can't be read or written, or is empty. */
 export class KeyFileError extends RepoError {
   readonly code = "signing/key-file";
 }
@@ -53,6 +53,7 @@ async function readIfThere(path: string, log: Log): Promise<Secret | undefined> 
     const file = await open(path, "r");
     try {
       const { size, mode } = await file.stat();
+      if (size === 0) throw new KeyFileError(`${path} is empty: put the key back, or remove it to have a new one made`);
       if (size > maxKeyFileBytes) throw new KeyFileError(`${path} is beyond maxKeyFileBytes = ${maxKeyFileBytes}`);
       if ((mode & 0o077) !== 0) log.warn({ path }, "others may read the signing key: chmod 600");
       return new Secret(await file.readFile("utf8"));

@@ -1,0 +1,41 @@
+// Secrets that are made once: a file that is there is never replaced, because others rely on what stands in it.
+import { mkdir, mkdtemp, readFile, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { Secret } from "../../src/base/secret.ts";
+import { openSecretFile } from "../../src/secret-file.ts";
+import { CommandLine } from "../support/command-line.ts";
+
+const aFile = async (): Promise<string> => join(await mkdtemp(join(tmpdir(), "secret-file-")), "token");
+const made = async (): Promise<Secret> => new Secret("made just now");
+
+test("a secret is made where there is none, kept for its owner alone, and found again", async () => {
+  const file = await aFile();
+  expect((await openSecretFile(file, made)).reveal()).toBe("made just now");
+  expect((await stat(file)).mode & 0o777).toBe(0o600);
+  expect((await openSecretFile(file, async () => new Secret("another"))).reveal()).toBe("made just now");
+});
+
+test.each([
+  ["is empty", (file: string) => writeFile(file, " \n")],
+  ["can't be read", (file: string) => mkdir(file)],
+])("a file that %s is named, and nothing takes its place", async (_, spoil) => {
+  const file = await aFile();
+  await spoil(file);
+  const before = await stat(file);
+  await expect(openSecretFile(file, made)).rejects.toThrow(file);
+  expect((await stat(file)).ino).toBe(before.ino);
+});
+
+test("a server does not replace a signing key that it can't use, and says which one", async () => {
+  const state = await mkdtemp(join(tmpdir(), "secret-file-"));
+  const key = join(state, "repositories/debian/signing-key.asc");
+  await mkdir(join(state, "repositories/debian"), { recursive: true });
+  await writeFile(key, "", { mode: 0o600 });
+  const command = new CommandLine(["serve", "--folder", state, "--state", state, "--listen", "127.0.0.1:0"]);
+  onTestFinished(() => void command.child.kill("SIGKILL"));
+  expect(await command.ends()).toBe(1);
+  expect(command.output).toMatch(/tahoe-apt: .*signing-key\.asc/);
+  expect(await readFile(key, "utf8")).toBe("");
+});
