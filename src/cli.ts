@@ -27,6 +27,9 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   keep_seconds = 604800                       # how long old indices and what they name stay readable
   scrub_seconds = 60                          # between two uploaders' words that are checked; 0: only when fetched
   cache_bytes = 2147483648                    # packages kept on disk
+  grace_period_seconds = 10                   # for requests that are under way at SIGTERM
+  [limits.inspection]                         # also limits.tree, webapi, listing, folder, http
+  max_file_bytes = 8589934592
   [[repository]]
   name = "debian"                             # served at /debian/
   webapi = ["http://127.0.0.1:3456"]          # several gateways stand in for each other

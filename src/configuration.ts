@@ -37,7 +37,7 @@ export interface RepositoryConfiguration {
   readonly label: string;
   readonly description: string | undefined;
   readonly suites: ReadonlyMap<string, SuiteConfiguration>;
-  /** What stanzas and Release carry. SHA256 is always among them. */
+  /** What the stanzas of Packages and Sources carry, SHA256 always among them. Release lists SHA256 alone. */
   readonly digests: readonly DigestAlgorithm[];
   /** The last Date that clients know of, where the state directory was lost; seconds since the epoch. */
   readonly datesAfterSeconds: number | undefined;
@@ -66,7 +66,7 @@ export interface Configuration {
   readonly pollSeconds: number;
   /** How long what a publication names stays readable after the next one took its place. */
   readonly keepSeconds: number;
-  /** How often one package that is known by its entry's metadata alone is held against its bytes; 0: never. */
+  /** How often one package that is known by its entry's metadata alone is held against its bytes; 0: only when it is fetched. */
   readonly scrubSeconds: number;
   /** How much of the disk cached packages may take. */
   readonly cacheBytes: number;

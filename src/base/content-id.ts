@@ -4,7 +4,7 @@ import { inspect } from "node:util";
 
 /**
  * The identity of immutable bytes, as its storage names them (a `URI:CHK:…` cap, or a file's device, inode, size and
- * times). Prints as its key, because a cap is authority.
+ * times of writing and birth). Prints as its key, because a cap is authority.
  */
 export class ContentId {
   readonly #raw: string;

@@ -51,7 +51,7 @@ export interface RepositorySettings {
   readonly concurrentReads?: number;
   /** How long a publication stays readable after the next one took its place. */
   readonly keepSeconds: number;
-  /** How often one claim is held against its bytes without being asked; 0: never; `defaultScrubSeconds` by default. */
+  /** How often one claim is held against its bytes without being asked; 0: only when it is fetched; `defaultScrubSeconds` by default. */
   readonly scrubSeconds?: number;
   /** Where the bytes of unlinked files are kept; not needed where the storage keeps them by itself, as Tahoe does. */
   readonly keptFiles?: KeptContents | undefined;
