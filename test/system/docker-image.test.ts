@@ -45,6 +45,7 @@ beforeAll(async () => {
   const packages = join(directory, "repository/dists/sid/main/binary-all");
   mkdirSync(packages, { recursive: true });
   writeFileSync(join(packages, "hello_1.0-1_all.deb"), await aDeb({ package: "hello" }));
+  writeFileSync(join(packages, "hello-zst_1.0-1_all.deb"), await aDeb({ package: "hello-zst", compression: "zst" }));
 
   store = await containerStore();
   await Promise.all([
@@ -103,7 +104,8 @@ test("the health check fails while no server runs, and passes once it serves a f
   expect(await healthWithin(startsWithinMs, () => inside(...checkOf(config)))).toMatchObject({ status: 0 });
   const get = async (path: string) => (await network.run(["curl", "-sSf", `http://127.0.0.1:8380${path}`])).output;
   expect(await get("/debian/dists/sid/InRelease")).toMatch(/^-----BEGIN PGP SIGNED MESSAGE-----\n/);
-  expect(await get("/debian/dists/sid/main/binary-all/Packages")).toMatch(/^Package: hello$/m);
+  const packages = await get("/debian/dists/sid/main/binary-all/Packages");
+  expect(packages.match(/^Package: .*$/gm)).toEqual(["Package: hello", "Package: hello-zst"]);
   expect(await get("/metrics")).toMatch(/^# TYPE /m);
 });
 
