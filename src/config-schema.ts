@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { z } from "zod";
-import { messageOf } from "./base/errors.ts";
+import { messageOf, systemCodeOf } from "./base/errors.ts";
 import { parseRepositoryName, parseSuite, parseTreePath, rootPath } from "./base/names.ts";
 import { Secret } from "./base/secret.ts";
 import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
@@ -40,8 +40,7 @@ export function reasonOf(error: unknown): string {
     ["EACCES", "may not be read"],
     ["EISDIR", "is a directory"],
   ]);
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return reasons.get(code) ?? messageOf(error);
+  return reasons.get(systemCodeOf(error) ?? "") ?? messageOf(error);
 }
 
 /** A string that `parse` takes; what it throws is the mistake. */

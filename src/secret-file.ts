@@ -1,7 +1,7 @@
 // Secrets in files of their own: made once, never replaced by mistake.
 import { randomBytes } from "node:crypto";
 import { chmod, readFile, rename, writeFile } from "node:fs/promises";
-import { messageOf, RepoError } from "./base/errors.ts";
+import { messageOf, RepoError, systemCodeOf } from "./base/errors.ts";
 import { Secret } from "./base/secret.ts";
 
 /** A file that should hold a secret and can't be read or is empty. */
@@ -15,7 +15,7 @@ class SecretFileError extends RepoError {
  */
 export async function openSecretFile(file: string, make: () => Promise<Secret>): Promise<Secret> {
   const text = await readFile(file, "utf8").catch((thrown: unknown) => {
-    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return undefined;
+    if (systemCodeOf(thrown) === "ENOENT") return undefined;
     throw new SecretFileError(`cannot read ${file}: ${messageOf(thrown)}`);
   });
   if (text === undefined) {

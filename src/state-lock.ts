@@ -2,7 +2,7 @@
 import { open, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
-import { messageOf, RepoError } from "./base/errors.ts";
+import { messageOf, RepoError, systemCodeOf } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
 
 const socketName = "in-use";
@@ -37,7 +37,7 @@ export async function claimState(directory: string, log: Log): Promise<() => Pro
     try {
       await listen();
     } catch (thrown) {
-      if (!isTaken(thrown)) throw thrown;
+      if (systemCodeOf(thrown) !== "EADDRINUSE") throw thrown;
       if (await answers(path)) throw new StateInUse(`another server works in the state directory ${directory}`);
       await rm(path, { force: true });
       await listen();
@@ -54,9 +54,6 @@ export async function claimState(directory: string, log: Log): Promise<() => Pro
     return async () => {};
   }
 }
-
-const isTaken = (thrown: unknown): boolean =>
-  thrown instanceof Error && "code" in thrown && thrown.code === "EADDRINUSE";
 
 /** Whether somebody listens on a socket: nobody does on one that was left by a killed server. */
 function answers(path: string): Promise<boolean> {

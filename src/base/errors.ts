@@ -23,5 +23,11 @@ export class LimitExceeded extends RepoError {
 /** The message of anything thrown, for a log line. */
 export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
 
+/** The system's code for what went wrong, e.g. ENOENT; undefined for what the system did not throw. */
+export function systemCodeOf(thrown: unknown): string | undefined {
+  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
+  return typeof code === "string" && /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? code : undefined;
+}
+
 /** The stable code of anything thrown, "unknown" for what is no RepoError. */
 export const codeOf = (thrown: unknown): string => (thrown instanceof RepoError ? thrown.code : "unknown");

@@ -1,7 +1,7 @@
 // One cold package on its way into the cache: a temporary file that grows while any number of readers follow it.
 import type { FileHandle } from "node:fs/promises";
 import { open, rename, rm } from "node:fs/promises";
-import { RepoError } from "../base/errors.ts";
+import { RepoError, systemCodeOf } from "../base/errors.ts";
 import type { ByteRange } from "../storage/tree.ts";
 import type { PromisedContent } from "./verified-stream.ts";
 import { ContentCheck, heldBackFrom } from "./verified-stream.ts";
@@ -22,7 +22,7 @@ export class CacheUnwritable extends RepoError {
   /** The system's error code, e.g. ENOSPC. */
   readonly reason: string;
   constructor(cause: unknown) {
-    const reason = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
+    const reason = systemCodeOf(cause) ?? "unknown";
     super(`the package cache can't be written: ${reason}`);
     this.reason = reason;
   }

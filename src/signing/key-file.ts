@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { link, mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock } from "../base/clock.ts";
-import { messageOf, RepoError } from "../base/errors.ts";
+import { messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { Secret } from "../base/secret.ts";
 import { createSigningKey } from "./openpgp-signer.ts";
@@ -61,7 +61,7 @@ async function readIfThere(path: string, log: Log): Promise<Secret | undefined> 
       await file.close();
     }
   } catch (thrown) {
-    if (isErrno(thrown, "ENOENT")) return undefined;
+    if (systemCodeOf(thrown) === "ENOENT") return undefined;
     throw thrown instanceof KeyFileError ? thrown : new KeyFileError(`cannot read ${path}: ${messageOf(thrown)}`);
   }
 }
@@ -80,11 +80,8 @@ async function writeOnce(path: string, key: Secret): Promise<void> {
     }
     await link(aside, path);
   } catch (thrown) {
-    if (!isErrno(thrown, "EEXIST")) throw new KeyFileError(`cannot write ${path}: ${messageOf(thrown)}`);
+    if (systemCodeOf(thrown) !== "EEXIST") throw new KeyFileError(`cannot write ${path}: ${messageOf(thrown)}`);
   } finally {
     await rm(aside, { force: true });
   }
 }
-
-const isErrno = (thrown: unknown, code: string): boolean =>
-  thrown instanceof Error && "code" in thrown && thrown.code === code;

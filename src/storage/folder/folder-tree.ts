@@ -4,7 +4,7 @@ import type { BigIntStats } from "node:fs";
 import { constants, promises as fs } from "node:fs";
 import { join } from "node:path";
 import { ContentId } from "../../base/content-id.ts";
-import { LimitExceeded } from "../../base/errors.ts";
+import { LimitExceeded, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { isEntryName, joinPath, parentPath, rootPath } from "../../base/names.ts";
 import type { ByteRange, Directory, Entry, FileEntry, FileRef, Node, OtherEntry, Tree } from "../tree.ts";
@@ -246,8 +246,7 @@ const isContent =
 const absent: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"]);
 const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM"]);
 
-const codeOf = (thrown: unknown): string =>
-  thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" ? thrown.code : "unknown";
+const codeOf = (thrown: unknown): string => systemCodeOf(thrown) ?? "unknown";
 
 async function ifThere<T>(action: () => Promise<T>): Promise<T | undefined> {
   try {

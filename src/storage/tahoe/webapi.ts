@@ -5,7 +5,7 @@ import type { Socket } from "node:net";
 import type { Duplex, Readable } from "node:stream";
 import fetch from "node-fetch";
 import { onAbort } from "../../base/abort.ts";
-import { RepoError } from "../../base/errors.ts";
+import { RepoError, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { StorageUnavailable } from "../tree.ts";
 
@@ -106,7 +106,9 @@ export class Webapi {
         close();
         signal.throwIfAborted();
         // node-fetch's errors hold the whole URL and so the cap: never passed on, not even as a cause.
-        const why = late ? `no answer within ${timeoutMs / 1000} s` : `the connection failed (${systemCode(thrown)})`;
+        const why = late
+          ? `no answer within ${timeoutMs / 1000} s`
+          : `the connection failed (${systemCodeOf(thrown) ?? "broken off"})`;
         throw new StorageUnavailable(asked.path, why, { transient: true });
       } finally {
         clearTimeout(timer);
@@ -161,9 +163,4 @@ function boundedAgent(secure: boolean, limits: WebapiLimits): http.Agent {
 
 class ConnectTimeout extends Error {
   readonly code = "ETIMEDOUT";
-}
-
-function systemCode(thrown: unknown): string {
-  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
-  return typeof code === "string" && /^[A-Z0-9_]{1,40}$/.test(code) ? code : "broken off";
 }
