@@ -5,7 +5,7 @@ import { promises as fs } from "node:fs";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import { sleep } from "../base/abort.ts";
-import { RepoError } from "../base/errors.ts";
+import { RepoError, systemCodeOf } from "../base/errors.ts";
 import type { Python } from "./python.ts";
 import { findPython, ToolMissing } from "./python.ts";
 import { constraints, requirements } from "./requirements.ts";
@@ -121,7 +121,12 @@ async function lock(file: string, progress: (step: string) => void, signal: Abor
     try {
       await fs.writeFile(file, String(process.pid), { flag: "wx" });
       return () => fs.rm(file, { force: true });
-    } catch {
+    } catch (thrown) {
+      if (systemCodeOf(thrown) !== "EEXIST") {
+        // A full disk may have taken the name and refused the number.
+        await fs.rm(file, { force: true });
+        throw thrown;
+      }
       const holder = Number(await read(file));
       if (holder > 0 && isAlive(holder)) {
         if (!told) progress(`Waiting for another installation (process ${holder})`);

@@ -121,6 +121,11 @@ test("an installation that is called off ends with the signal's reason and leave
   await expect(readFile(join(base, "state/venv.lock"))).rejects.toThrow("ENOENT");
 });
 
+test("where no file can be made, the installation says so instead of trying for ever", async () => {
+  const options = { progress: () => {}, python: await fakePython("true", false), searchPath: "", signal };
+  await expect(installTahoe({ ...options, directory: "/proc/venv" })).rejects.toMatchObject({ code: "ENOENT" });
+});
+
 async function compilerPath(): Promise<string> {
   await program(join(base, "compiler/cc"), "true");
   return join(base, "compiler");
