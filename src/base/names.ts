@@ -95,4 +95,14 @@ export const parentPath = (path: TreePath): TreePath => path.slice(0, Math.max(0
 export const isWithin = (path: TreePath, directory: TreePath): boolean =>
   directory === "" || path === directory || path.startsWith(`${directory}/`);
 
+/** What a name or path is parsed into; undefined for one that nothing can have. */
+export function nameOrUndefined<T>(parse: () => T): T | undefined {
+  try {
+    return parse();
+  } catch (thrown) {
+    if (thrown instanceof NameError) return undefined;
+    throw thrown;
+  }
+}
+
 const byteLength = (text: string): number => Buffer.byteLength(text, "utf8");

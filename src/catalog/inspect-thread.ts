@@ -1,5 +1,6 @@
 // The main thread's side of one inspecting worker: sends content under back-pressure, brings the inspection back.
 import { Worker } from "node:worker_threads";
+import { onAbort } from "../base/abort.ts";
 import { RepoError } from "../base/errors.ts";
 import type { InspectOptions } from "./inspect.ts";
 import type { FromWorker, ToWorker } from "./inspect-messages.ts";
@@ -81,9 +82,7 @@ export class InspectThread {
     const credit = new Credit(maxBytesUnderWay);
     this.#jobs.set(id, { done: resolve, failed: reject, taken: (sizeBytes) => credit.give(sizeBytes) });
     this.#worker.ref();
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    if (signal.aborted) abort();
+    const forget = onAbort(signal, () => reject(signal.reason));
     let answered = false;
     try {
       if (content.rest === undefined) this.#say({ type: "whole", id, kind, bytes: joined(content.start) });
@@ -92,7 +91,7 @@ export class InspectThread {
       answered = true;
       return inspection;
     } finally {
-      signal.removeEventListener("abort", abort);
+      forget();
       // Also wakes the sending where it waits: without a job it stops.
       this.#jobs.delete(id);
       credit.give(maxBytesUnderWay);

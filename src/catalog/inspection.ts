@@ -1,5 +1,6 @@
 // What an index needs to know of one file, or why it takes nothing from it.
 import type { Digests } from "../debian/digests.ts";
+import type { Flaw } from "../debian/malformed.ts";
 import type { Stanza } from "../debian/stanza.ts";
 
 interface Measured {
@@ -45,13 +46,7 @@ export interface Rejection {
 }
 
 export type RejectCode =
-  | "not-a-deb"
-  | "truncated"
-  | "bad-control"
-  | "bad-dsc"
-  | "bad-compression"
-  | "unsupported-compression"
-  | "limit"
+  | Flaw
   | "wrong-place"
   | "mismatch"
   | "conflict"

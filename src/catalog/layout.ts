@@ -2,7 +2,7 @@
 import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
 import {
   hasRoomForNames,
-  NameError,
+  nameOrUndefined,
   parseArchitecture,
   parseComponent,
   parseSuite,
@@ -37,7 +37,7 @@ export function placeOf(path: TreePath): Place | undefined {
   const [dists, rawSuite, rawComponent, leaf, ...below] = pathNames(path);
   if (dists !== "dists" || rawSuite === undefined || rawComponent === undefined || leaf === undefined) return undefined;
   if (below.length > maxDepthBelowPlace) return undefined;
-  return orUndefined(() => {
+  return nameOrUndefined(() => {
     const suite = parseSuite(rawSuite);
     const component = parseComponent(rawComponent);
     if (leaf === "source") return { kind: "source", suite, component };
@@ -50,7 +50,7 @@ export function placeOf(path: TreePath): Place | undefined {
 export function suiteOf(path: TreePath): Suite | undefined {
   const [dists, rawSuite] = pathNames(path);
   if (dists !== "dists" || rawSuite === undefined) return undefined;
-  return orUndefined(() => parseSuite(rawSuite));
+  return nameOrUndefined(() => parseSuite(rawSuite));
 }
 
 /** The directory of a suite. */
@@ -74,12 +74,3 @@ export type IndexDirectory = `${string}/source` | `${string}/binary-${string}`;
 export const binaryIndex = (component: Component, architecture: Architecture): IndexDirectory =>
   `${component}/binary-${architecture}`;
 export const sourceIndex = (component: Component): IndexDirectory => `${component}/source`;
-
-function orUndefined<T>(parse: () => T): T | undefined {
-  try {
-    return parse();
-  } catch (thrown) {
-    if (thrown instanceof NameError) return undefined;
-    throw thrown;
-  }
-}

@@ -1,6 +1,6 @@
 // What is behind a path of a repository: a file of a publication, a package that one names, or a file of the tree.
-import type { Suite, TreePath } from "../base/names.ts";
-import { NameError, parseSuite, parseTreePath } from "../base/names.ts";
+import type { Suite } from "../base/names.ts";
+import { nameOrUndefined, parseSuite, parseTreePath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { IndexReader } from "./index-reader.ts";
 import type { PackageShelf } from "./package-shelf.ts";
@@ -36,7 +36,7 @@ export class Finder {
 
   #published(path: string): Resource | undefined {
     const [, rawSuite, rest] = /^dists\/([^/]+)\/(.+)$/.exec(path) ?? [];
-    const suite = rawSuite === undefined ? undefined : parsed(parseSuite, rawSuite);
+    const suite = rawSuite === undefined ? undefined : nameOrUndefined(() => parseSuite(rawSuite));
     if (suite === undefined || rest === undefined) return undefined;
     const current = this.#parts.currentOf(suite);
     const known = current === undefined ? undefined : this.#foundIn(current).get(rest);
@@ -55,7 +55,7 @@ export class Finder {
   }
 
   #inTree(path: string): Resource | undefined {
-    const treePath: TreePath | undefined = parsed(parseTreePath, path);
+    const treePath = nameOrUndefined(() => parseTreePath(path));
     const file = treePath === undefined ? undefined : this.#parts.catalog.file(treePath);
     return file && this.#parts.packages.inTree(file);
   }
@@ -71,15 +71,5 @@ export class Finder {
     const found = new Map<string, Resource>();
     this.#found.set(manifest, found);
     return found;
-  }
-}
-
-/** Undefined for a name that nothing can have. */
-function parsed<T>(parse: (raw: string) => T, raw: string): T | undefined {
-  try {
-    return parse(raw);
-  } catch (thrown) {
-    if (thrown instanceof NameError) return undefined;
-    throw thrown;
   }
 }

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
-import { isWithin, NameError, parseSuite, parseTreePath, rootPath } from "../base/names.ts";
+import { isWithin, nameOrUndefined, parseSuite, parseTreePath, rootPath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { distsPath, suitePath } from "../catalog/layout.ts";
 import type { Tree } from "../storage/tree.ts";
@@ -181,7 +181,7 @@ export class Repository implements ServedRepository {
   /** Whether what is not found here is not there. Before the first whole look only what lies in a seen suite is known. */
   #knowsAll(path: string): boolean {
     if (this.#lookedAt || !/^(dists|pool)\//.test(path)) return true;
-    const suite = suiteNamed(path.split("/")[1] ?? "");
+    const suite = nameOrUndefined(() => parseSuite(path.split("/")[1] ?? ""));
     return path.startsWith("dists/") && suite !== undefined && this.#suites.get(suite)?.surveyed === true;
   }
 
@@ -231,15 +231,6 @@ export class Repository implements ServedRepository {
     if (dropped === 0) return;
     await keptFiles?.keepOnly(store.pool.contentKeys());
     log.info({ repository: this.name, dropped }, "dropped old publications");
-  }
-}
-
-function suiteNamed(raw: string): Suite | undefined {
-  try {
-    return parseSuite(raw);
-  } catch (thrown) {
-    if (thrown instanceof NameError) return undefined;
-    throw thrown;
   }
 }
 

@@ -1,7 +1,7 @@
 // Builds a suite's publications: indices from segments, Release over them, signatures, all stored before they are served.
 import { createHash } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import pLimit from "p-limit";
+import { sleep } from "../base/abort.ts";
 import type { Architecture, Component, Suite } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { IndexDirectory } from "../catalog/layout.ts";
@@ -161,7 +161,7 @@ export class SuiteBuilder {
       return current;
     }
     const dateSeconds = nextDate(newestLinkMs, last, now());
-    await sleep(waitForDateMs(dateSeconds, now()), undefined, { signal });
+    await sleep(waitForDateMs(dateSeconds, now()), signal);
     const release = renderRelease({ ...undated, dateSeconds });
     const counts = { binary: 0, source: 0 };
     for (const item of items()) counts[item.kind] += 1;

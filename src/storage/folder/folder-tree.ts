@@ -3,6 +3,7 @@
 import type { BigIntStats } from "node:fs";
 import { constants, promises as fs } from "node:fs";
 import { join } from "node:path";
+import { forEachAtMost } from "../../base/bounded.ts";
 import { ContentId } from "../../base/content-id.ts";
 import { LimitExceeded, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
@@ -110,19 +111,13 @@ export class FolderTree implements Tree {
     const { maxEntries, parallelStats } = this.#limits;
     if (found.length > maxEntries) throw new LimitExceeded("maxEntries", maxEntries, "a directory's number of entries");
     const kinds: (Entry | undefined)[] = [];
-    let next = 0;
-    const work = async (): Promise<void> => {
-      for (let index = next++; index < found.length; index = next++) {
-        signal.throwIfAborted();
-        const entry = found[index];
-        if (entry === undefined) return;
-        if (entry.isDirectory()) kinds[index] = { kind: "directory" };
-        else if (entry.isSymbolicLink()) kinds[index] = await this.#followed(root, joinPath(path, entry.name), linked);
-        else if (entry.isFile()) kinds[index] = await entryAt(`${magicLink}/${entry.name}`);
-        else kinds[index] = notAFile;
-      }
-    };
-    await Promise.all(Array.from({ length: parallelStats }, work));
+    await forEachAtMost(found.entries(), parallelStats, async ([index, entry]) => {
+      signal.throwIfAborted();
+      if (entry.isDirectory()) kinds[index] = { kind: "directory" };
+      else if (entry.isSymbolicLink()) kinds[index] = await this.#followed(root, joinPath(path, entry.name), linked);
+      else if (entry.isFile()) kinds[index] = await entryAt(`${magicLink}/${entry.name}`);
+      else kinds[index] = notAFile;
+    });
     const entries = new Map<string, Entry>();
     for (const [index, { name }] of found.entries()) {
       const entry = kinds[index];
