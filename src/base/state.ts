@@ -2,7 +2,7 @@
 import { messageOf, RepoError } from "./errors.ts";
 
 /** The state directory takes no writes now: its disk is full or read-only. What is in it stays readable. */
-export class StateUnwritable extends RepoError {
+class StateUnwritable extends RepoError {
   readonly code = "state/unwritable";
 }
 

@@ -8,6 +8,7 @@ import fetch from "node-fetch";
 import { sleep } from "../base/abort.ts";
 import { RepoError } from "../base/errors.ts";
 import type { Secret } from "../base/secret.ts";
+import { exitStatus } from "./exit-status.ts";
 import type { Tahoe } from "./install.ts";
 import type { Ports } from "./node-directory.ts";
 import {
@@ -117,13 +118,7 @@ async function configure(
     stdio: "ignore",
     signal,
   });
-  const status = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  }).catch((thrown: unknown) => {
-    signal.throwIfAborted();
-    throw thrown;
-  });
+  const status = await exitStatus(child, signal);
   if (status !== 0) throw new GridFailed(`tahoe create-node ended with status ${status}`);
   await fs.rename(unfinished, nodeDirectory);
   return ports;

@@ -6,6 +6,7 @@ import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import { sleep } from "../base/abort.ts";
 import { RepoError, systemCodeOf } from "../base/errors.ts";
+import { exitStatus } from "./exit-status.ts";
 import type { Python } from "./python.ts";
 import { findPython, ToolMissing } from "./python.ts";
 import { constraints, requirements } from "./requirements.ts";
@@ -105,13 +106,7 @@ async function run(program: string, args: readonly string[], { progress, signal 
       if (line.trim() !== "") progress(line.trim());
     });
   }
-  const status = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  }).catch((thrown: unknown) => {
-    signal.throwIfAborted();
-    throw thrown;
-  });
+  const status = await exitStatus(child, signal);
   if (status !== 0) throw new InstallFailed(`${args.slice(0, 3).join(" ")} failed:\n${last.join("\n")}`);
 }
 
