@@ -55,6 +55,9 @@ interface Surroundings {
   readonly log: Log;
 }
 
+/** Worker threads of each kind: one takes some 40 MB, and two keep up with what the main thread can bring them. */
+const maxThreads = 2;
+
 /**
  * Puts every repository of a configuration into service; what was published before is served at once.
  * @throws StateInUse, ListenFailed, SecretFileError, KeyFileError, UnfitKey, and what keeps the state directory from being opened
@@ -64,9 +67,10 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
   await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
   const giveStateBack = await claimState(stateDirectory, log);
   const metrics = createMetrics(systemClock);
+  const threads = Math.min(maxThreads, availableParallelism());
   const database = openStateDatabase(join(stateDirectory, "database"));
-  const inspector = new Inspector({ limits: limits.inspection, algorithms: everyDigestOf(configuration) });
-  const compressor = createCompressor({ threads: availableParallelism() });
+  const inspector = new Inspector({ limits: limits.inspection, algorithms: everyDigestOf(configuration) }, threads);
+  const compressor = createCompressor({ threads });
   const shared: SharedState = {
     root: database,
     inspector,

@@ -14,7 +14,7 @@ const smallFileBytes = 2 ** 20;
 const filesPerThread = 4;
 
 /** How long a worker without work is kept, in ms: most of the time a server inspects nothing. */
-const defaultIdleThreadMs = 10_000;
+const defaultIdleThreadMs = 2_000;
 
 /** A pool of workers. They are started when they are needed, end when they are not, and a crashed one is replaced. */
 export class Inspector {

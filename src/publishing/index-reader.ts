@@ -9,7 +9,7 @@ import type { Resource } from "./resource.ts";
 import type { SegmentStore } from "./segment-store.ts";
 
 /** What whole indices may take up in memory by default. */
-const defaultIndexMemoryBytes = 64 * 1024 ** 2;
+const defaultIndexMemoryBytes = 32 * 1024 ** 2;
 /** A larger index is streamed segment by segment. */
 const maxWholeIndexBytes = 16 * 1024 ** 2;
 
