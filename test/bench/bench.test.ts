@@ -13,7 +13,6 @@ import { renderResults, renderTable } from "./results.ts";
 import type { Row } from "./rows.ts";
 import { digits, figure, isReached, median, ratioOf } from "./rows.ts";
 import { Workshop } from "./workshop.ts";
-import { rateOf } from "./wrk.ts";
 
 /** It starts several servers, and waits a second after each of its publications. */
 const tinyRunTimeoutMs = 120_000;
