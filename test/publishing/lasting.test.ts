@@ -164,3 +164,28 @@ test("what a publication named stays readable for a week after the next one, the
     expect(await served.bytes(`pool/SHA256/${sha256(files.get(dsc) as Buffer)}/${name}`)).toEqual(bytes);
   }
 });
+
+test("a ping lists what it names and what is below, and nothing else of the tree", async () => {
+  const looked: string[] = [];
+  const watched = (tree: Tree): Tree => ({
+    look: (path, signal) => {
+      looked.push(path);
+      return tree.look(path, signal);
+    },
+    open: (file, range, signal) => tree.open(file, range, signal),
+  });
+  const served = new ServedFolder({ wrap: watched });
+  for (const builder of ["alice", "bob", "bob/deeper"]) {
+    served.put(`${amd64}/${builder}/a.deb`, await aDeb({ package: builder.replace("/", "-"), architecture: "amd64" }));
+  }
+  served.put("dists/other/main/binary-amd64/a.deb", await aDeb({ package: "other", architecture: "amd64" }));
+  await served.ping();
+  const lookedBy = async (path: string) => {
+    looked.length = 0;
+    await served.ping(path);
+    return looked.toSorted();
+  };
+  expect(await lookedBy(`${amd64}/alice`)).toEqual([`${amd64}/alice`]);
+  expect(await lookedBy(`${amd64}/bob`)).toEqual([`${amd64}/bob`, `${amd64}/bob/deeper`]);
+  expect(await lookedBy(`${amd64}/bob/a.deb`)).toEqual([`${amd64}/bob/a.deb`]);
+});
