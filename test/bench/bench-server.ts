@@ -108,7 +108,7 @@ ${options.tree}
     return seconds;
   }
 
-  /** The text of Packages as a client gets it in both compressed forms by hash. Throws where these differ or are wrong. */
+  /** The text of Packages, got by hash in both compressed forms. Throws where these differ or are wrong. */
   async packages(index = "main/binary-amd64/Packages"): Promise<string> {
     const release = (await this.get("dists/sid/InRelease")).body.toString();
     const texts: Buffer[] = [];

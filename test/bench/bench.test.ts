@@ -13,6 +13,7 @@ import { renderResults, renderTable } from "./results.ts";
 import type { Row } from "./rows.ts";
 import { digits, figure, isReached, median, ratioOf } from "./rows.ts";
 import { Workshop } from "./workshop.ts";
+import { rateOf } from "./wrk.ts";
 
 /** It starts several servers, and waits a second after each of its publications. */
 const tinyRunTimeoutMs = 120_000;
@@ -68,7 +69,8 @@ test("the table has as many cells in every line, and shows a missed goal", () =>
   const missed = aRow({ goal: { kind: "at-most-times", factor: 0.01 } });
   const lines = renderTable([aRow(), missed, { measure: "m", unit: "bytes", ours: [1] }]);
   expect(new Set(lines.map((line) => line.split(" | ").length))).toEqual(new Set([7]));
-  expect(lines[2]).toContain("| 50.0 ms (40.0 ms – 300 ms) | other | 550 ms (500 ms – 600 ms) | 11.0× faster | ≥ 10×");
+  expect(lines[2]).toContain("| 50.0 ms (40.0 ms – 300 ms) | other | 550 ms (500 ms – 600 ms) |");
+  expect(lines[2]).toContain("| 11.0× faster | ≥ 10× faster |");
   expect(lines[2]).toContain("| yes |");
   expect(lines[3]).toContain("| **no** |");
 });
@@ -93,6 +95,14 @@ test("the results name the machine, the commit and how many goals were reached",
   expect(text).toContain("at commit abc1234, 2026-11-22 14:00, in 61 s: 1 of 2 goals reached.");
   expect(text).toContain("A CPU, 2 cores, 25.0 GB of memory, Linux 6.1");
   expect(text).toContain("- a note\n");
+});
+
+test("a rate is read from what wrk prints, and a run with a single failure has none", () => {
+  const report = "  10 requests in 1.00s, 1.00MB read\nRequests/sec:  12345.67\nTransfer/sec:  1.00MB\n";
+  expect(rateOf(report)).toBe(12_345.67);
+  expect(() => rateOf(`  Non-2xx or 3xx responses: 1\n${report}`)).toThrow("Non-2xx");
+  expect(() => rateOf(`  Socket errors: connect 0, read 1, write 0, timeout 0\n${report}`)).toThrow("read 1");
+  expect(() => rateOf("unable to connect")).toThrow();
 });
 
 test(

@@ -101,7 +101,7 @@ export class BenchGrid {
     return (performance.now() - begunMs) / 1000;
   }
 
-  /** Lists one directory and reads one file that nobody has read yet: what no server can do without. @returns seconds */
+  /** Lists one directory and reads a file that nobody has read yet: no server can do without. @returns seconds */
   async rawCalls(directory: ReadCap, bytes: Uint8Array): Promise<number> {
     const { signal } = this.#workshop;
     const content = await this.writer.upload(bytes, signal);

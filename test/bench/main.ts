@@ -29,7 +29,7 @@ const fullScale: Scale = {
   listed: 2000,
   rounds: 7,
   slowRounds: 3,
-  loadSeconds: 3,
+  loadSeconds: 2,
 };
 /** For a look at a change: a minute, and no figure to compare with. */
 const quickScale: Scale = { ...fullScale, middle: 2000, large: 5000, grid: 50, listed: 200, rounds: 3, loadSeconds: 1 };

@@ -15,10 +15,11 @@ export function renderResults({ surroundings, rows, notes, tookSeconds }: Result
   const { cpu, cores, memoryBytes, kernel, loadBefore, commit, command, at, versions } = surroundings;
   const counted = rows.filter((row) => isReached(row) !== undefined);
   const reached = counted.filter(isReached).length;
+  const seconds = Math.round(tookSeconds);
   return `${[
     "# What `npm run bench` measured",
     "",
-    `\`${command}\` at commit ${commit}, ${at}, in ${Math.round(tookSeconds)} s: ${reached} of ${counted.length} goals reached.`,
+    `\`${command}\` at commit ${commit}, ${at}, in ${seconds} s: ${reached} of ${counted.length} goals reached.`,
     "Figures are medians, with the smallest and the largest sample behind them.",
     "",
     `- Machine: ${cpu}, ${cores} cores, ${figure(memoryBytes, "bytes")} of memory, Linux ${kernel}`,

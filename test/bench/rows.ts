@@ -34,7 +34,7 @@ export function median(samples: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
-/** How many times faster we are, for that kind of goal; else our figure divided by the other. Undefined without another. */
+/** How many times faster we are, for that kind of goal; else our figure divided by the other. */
 export function ratioOf({ ours, against, goal }: Row): number | undefined {
   if (against === undefined) return undefined;
   const ratio = median(ours) / median(against.samples);

@@ -22,6 +22,8 @@ interface Kind {
 }
 
 const shareInFront = 0.9;
+/** Loads are short and many, since they vary more than anything else here. */
+const loadRounds = 5;
 const packageBytes = 1_000_000;
 
 export const requests: Measure = {
@@ -76,9 +78,9 @@ async function loaded(
 ): Promise<Row[]> {
   const rates = { ours: [] as number[], nginx: [] as number[], front: [] as number[] };
   let bytes = 0;
-  for (let round = 0; round < scale.slowRounds; round++) {
+  for (let round = 0; round < loadRounds; round++) {
     for (const name of ["ours", "nginx", "front"] as const) {
-      options.progress(`${what}: ${name}, round ${round + 1} of ${scale.slowRounds}`);
+      options.progress(`${what}: ${name}, round ${round + 1} of ${loadRounds}`);
       const url = `${servers[name]}/${path}`;
       // Also brings it into every cache.
       const first = await ask("GET", url, { signal });

@@ -1,4 +1,4 @@
-// A copy of a prepared repository for one run: linked where files are replaced whole, copied where they are written into.
+// A prepared repository, copied for one run: linked where files are replaced whole, else copied in truth.
 import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../commands.ts";
