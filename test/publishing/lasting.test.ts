@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Tree } from "../../src/storage/tree.ts";
 import { StorageUnavailable } from "../../src/storage/tree.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
-import { packageNames, ServedFolder, sha256 } from "../support/served-folder.ts";
+import { packageNames, ServedFolder, sha256, unlistedWhile } from "../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const source = "dists/sid/main/source";
@@ -84,14 +84,7 @@ test("no file is read twice, not even after a restart, and a look at one file re
 
 test("while the tree can't be listed the last publication stays, and the ping says why", async () => {
   let broken = false;
-  const failing = (tree: Tree): Tree => ({
-    look: (path, signal) =>
-      broken
-        ? Promise.reject(new StorageUnavailable(path, "the grid is down", { transient: true }))
-        : tree.look(path, signal),
-    open: (file, range, signal) => tree.open(file, range, signal),
-  });
-  const served = new ServedFolder({ wrap: failing });
+  const served = new ServedFolder({ wrap: unlistedWhile(() => broken) });
   served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
   await served.ping();
   const before = await served.text("dists/sid/InRelease");

@@ -1,23 +1,15 @@
 // What a repository says while it can't know.
 import { expect, onTestFinished, test, vi } from "vitest";
 import { NotSeenYet } from "../../src/publishing/served.ts";
-import type { Tree } from "../../src/storage/tree.ts";
 import { StorageUnavailable } from "../../src/storage/tree.ts";
-import { ServedFolder } from "../support/served-folder.ts";
+import { ServedFolder, unlistedWhile } from "../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const poolFile = `pool/SHA256/${"0".repeat(64)}/a_1_amd64.deb`;
 
 test("nothing is called absent before the tree was seen: for APT that would be final", async () => {
   let broken = true;
-  const failing = (tree: Tree): Tree => ({
-    look: (path, signal) =>
-      broken
-        ? Promise.reject(new StorageUnavailable(path, "the grid is down", { transient: true }))
-        : tree.look(path, signal),
-    open: (file, range, signal) => tree.open(file, range, signal),
-  });
-  const served = new ServedFolder({ wrap: failing });
+  const served = new ServedFolder({ wrap: unlistedWhile(() => broken) });
   served.makeDirectory(amd64);
   await expect(served.bytes("dists/sid/InRelease")).rejects.toThrow(NotSeenYet);
   await expect(served.ping()).rejects.toThrow(StorageUnavailable);

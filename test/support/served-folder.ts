@@ -21,6 +21,7 @@ import type { Signer } from "../../src/signing/signer.ts";
 import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
 import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
 import type { Tree } from "../../src/storage/tree.ts";
+import { StorageUnavailable } from "../../src/storage/tree.ts";
 import { silentCacheObserver } from "./silent.ts";
 
 const algorithms = ["md5", "sha256"] as const;
@@ -158,3 +159,14 @@ export async function packageNames(
 ): Promise<string[]> {
   return [...(await served.text(index)).matchAll(/^Package: (.*)\nVersion: (.*)$/gm)].map((m) => `${m[1]} ${m[2]}`);
 }
+
+/** A fake around a real tree: while it is down nothing can be listed, as when a grid is gone. */
+export const unlistedWhile =
+  (isDown: () => boolean) =>
+  (tree: Tree): Tree => ({
+    look: (path, signal) =>
+      isDown()
+        ? Promise.reject(new StorageUnavailable(path, "the grid is down", { transient: true }))
+        : tree.look(path, signal),
+    open: (file, range, signal) => tree.open(file, range, signal),
+  });
