@@ -16,7 +16,7 @@ const filesPerThread = 4;
 /** How long a worker without work is kept, in ms: most of the time a server inspects nothing. */
 const defaultIdleThreadMs = 2_000;
 
-/** A pool of workers. They are started when they are needed, end when they are not, and a crashed one is replaced. */
+/** A pool of workers: started when they are needed, ended but for one when they are not, replaced when they crash. */
 export class Inspector {
   readonly #options: InspectOptions;
   readonly #threadCount: number;
@@ -70,11 +70,12 @@ export class Inspector {
     await Promise.all([...this.#threads].map((thread) => thread.close()));
   }
 
+  /** One stays: starting it takes longer than all the rest that a ping has to wait for. */
   #endIfIdle(thread: InspectThread): void {
     if (thread.busy > 0) return;
     const { inspected } = thread;
     setTimeout(() => {
-      if (thread.busy > 0 || thread.inspected !== inspected) return;
+      if (this.#threads.size <= 1 || thread.busy > 0 || thread.inspected !== inspected) return;
       this.#threads.delete(thread);
       void thread.close();
     }, this.#idleThreadMs).unref();
