@@ -86,7 +86,7 @@ test("the results name the machine, the commit and how many goals were reached",
       commit: "abc1234",
       command: "npm run bench",
       at: "2026-11-22 14:00",
-      versions: ["Node.js 20"],
+      versions: Array.from({ length: 30 }, (_, number) => `tool ${number}`),
     },
     rows: [aRow(), aRow({ goal: { kind: "times-faster", factor: 50 } })],
     notes: ["a note"],
@@ -95,6 +95,8 @@ test("the results name the machine, the commit and how many goals were reached",
   expect(text).toContain("at commit abc1234, 2026-11-22 14:00, in 61 s: 1 of 2 goals reached.");
   expect(text).toContain("A CPU, 2 cores, 25.0 GB of memory, Linux 6.1");
   expect(text).toContain("- a note\n");
+  expect(text.split("\n").filter((line) => line.length > 120 && !line.startsWith("|"))).toEqual([]);
+  expect(text).toMatch(/- Versions: tool 0, [^\n]*\n {2}tool /);
 });
 
 test("a rate is read from what wrk prints, and a run with a single failure has none", () => {

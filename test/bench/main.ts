@@ -50,7 +50,7 @@ async function main(projectRoot: string): Promise<void> {
     process.on(signal, () => stop.abort(new Error(signal)));
   const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(runTimeoutMs)]);
   const begunMs = performance.now();
-  const command = ["npm run bench --", ...(values.quick ? ["--quick"] : []), ...positionals].join(" ");
+  const command = ["npm run bench", ...(values.quick ? ["-- --quick"] : []), ...positionals].join(" ");
   const surroundings = await surroundingsOf(Object.values(tools), command, projectRoot, signal);
   const workshop = new Workshop({
     scale: values.quick ? quickScale : fullScale,

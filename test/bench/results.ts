@@ -11,6 +11,8 @@ export interface Results {
   readonly tookSeconds: number;
 }
 
+const maxColumns = 120;
+
 export function renderResults({ surroundings, rows, notes, tookSeconds }: Results): string {
   const { cpu, cores, memoryBytes, kernel, loadBefore, commit, command, at, versions } = surroundings;
   const counted = rows.filter((row) => isReached(row) !== undefined);
@@ -24,12 +26,23 @@ export function renderResults({ surroundings, rows, notes, tookSeconds }: Result
     "",
     `- Machine: ${cpu}, ${cores} cores, ${figure(memoryBytes, "bytes")} of memory, Linux ${kernel}`,
     `- Load before the start (1, 5 and 15 minutes): ${loadBefore.map(digits).join(", ")}`,
-    `- Versions: ${versions.join(", ")}`,
+    ...wrapped(`- Versions: ${versions.join(", ")}`),
     "",
     ...renderTable(rows),
     "",
-    ...notes.map((note) => `- ${note}`),
+    ...notes.flatMap((note) => wrapped(`- ${note}`)),
   ].join("\n")}\n`;
+}
+
+/** A list's item in lines of a document's width. */
+function wrapped(item: string): string[] {
+  const lines: string[] = [];
+  for (const word of item.split(/\s+/)) {
+    const longer = `${lines.at(-1) ?? ""} ${word}`;
+    if (lines.length > 0 && longer.length <= maxColumns) lines[lines.length - 1] = longer;
+    else lines.push(lines.length === 0 ? word : `  ${word}`);
+  }
+  return lines;
 }
 
 /** The lines of the table. */

@@ -13,19 +13,19 @@ export const aptly: Peer = {
   name: "aptly repo add + publish update (plain .gz)",
   tool: tools.aptly,
   async open({ directory, packages, count, kept, signal }) {
-    const within = (root: string) => {
-      const config = `${root}.conf`;
+    // The configuration is outside of the root, which may be kept.
+    const within = (root: string, config: string) => {
       writeFileSync(config, JSON.stringify({ rootDir: root, architectures: ["amd64", "all"], skipLegacyPool: true }));
       return (...args: readonly string[]) => run("aptly", [`-config=${config}`, ...args], { signal });
     };
     const filled = await prepared(join(kept, `aptly-${count}`), async (base) => {
       mkdirSync(base, { recursive: true });
-      const command = within(base);
+      const command = within(base, `${directory}-kept.conf`);
       await command("repo", "create", "-distribution=sid", "-component=main", "bench");
       await command("repo", "add", "bench", packages);
     });
     await copyForRun(filled, directory, ["db"], signal);
-    const command = within(directory);
+    const command = within(directory, `${directory}.conf`);
     await command("publish", "repo", ...lean, "-architectures=amd64", "bench");
     return {
       async add(deb) {
