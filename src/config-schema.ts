@@ -95,6 +95,8 @@ function readSecret(path: string, warn: (text: string) => void): Secret {
 
 const text = z.string().min(1);
 const positive = z.number().int().positive();
+/** Some 24 days: Node's timers count milliseconds in 31 bits, and a longer one fires at once, again and again. */
+const maxTimerSeconds = Math.floor((2 ** 31 - 1) / 1000);
 
 const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
@@ -185,11 +187,11 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       listen: parsedBy(parseListen).prefault(defaultListen),
       state: path.prefault(defaultState),
       public_url: parsedBy(parseGateway).optional(),
-      poll_seconds: positive.default(defaultPollSeconds),
+      poll_seconds: positive.max(maxTimerSeconds).default(defaultPollSeconds),
       keep_seconds: positive.default(defaultKeepSeconds),
-      scrub_seconds: z.number().int().nonnegative().default(defaultScrubSeconds),
+      scrub_seconds: z.number().int().nonnegative().max(maxTimerSeconds).default(defaultScrubSeconds),
       cache_bytes: positive.default(defaultCacheBytes),
-      grace_period_seconds: positive.default(defaultGracePeriodSeconds),
+      grace_period_seconds: positive.max(maxTimerSeconds).default(defaultGracePeriodSeconds),
       limits,
       repository: z.array(repository, "a [[repository]] is needed").min(1),
     })

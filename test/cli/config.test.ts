@@ -205,3 +205,11 @@ test("beside a file, only the address and the state may be given as flags", () =
   const mistakes = mistakesOf(() => loadConfiguration({ config: "c.toml", name: "x", folder: "." }, {}, directory));
   expect(mistakes).toHaveLength(2);
 });
+
+test("times that a timer can't count are mistakes, named with their place", () => {
+  const directory = aDirectory({
+    "c.toml": "poll_seconds = 2147484\nscrub_seconds = 2147484\ngrace_period_seconds = 2147484\n",
+  });
+  const mistakes = mistakesOf(() => loadConfiguration({ config: "c.toml" }, {}, directory)).join("\n");
+  for (const key of ["poll_seconds", "scrub_seconds", "grace_period_seconds"]) expect(mistakes).toContain(`${key}: `);
+});
