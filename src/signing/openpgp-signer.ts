@@ -81,12 +81,15 @@ export async function openpgpSigner(
         // The line feed before the signature belongs to the armour, not to the text.
         const text = await createCleartextMessage({ text: release.replace(/\n$/, "") });
         const message = await createMessage({ binary: Buffer.from(release) });
-        const inRelease = await sign({ ...options, message: text });
+        // Side by side: the library signs with RSA in threads, and a ping waits for both.
+        const clear: Promise<string> = sign({ ...options, message: text });
+        const detached: Promise<unknown> = sign({ ...options, message, detached: true });
+        const [inRelease, releaseGpg] = await Promise.all([clear, detached]);
         return {
           // The text is signed with the line ends of the mail of old; Release has others, and so has what clients store.
           inRelease: inRelease.replaceAll("\r\n", "\n"),
           // A string by the default format, which the library's stream types hide from the compiler.
-          releaseGpg: String(await sign({ ...options, message, detached: true })),
+          releaseGpg: String(releaseGpg),
         };
       } catch (thrown) {
         throw new UnfitKey(`the signing key can't sign any more: ${messageOf(thrown)}; ${advice}`);
