@@ -35,6 +35,12 @@ export function parseDirectoryReadUri(text: string): string {
   return facts.ro_uri;
 }
 
+/** The write cap that `?t=json` tells of a directory; undefined where it is no directory or may not be changed. @throws ListingError */
+export function parseDirectoryWriteUri(text: string): string | undefined {
+  const [kind, facts] = nodeOf(parseJson(text));
+  return kind === "dirnode" && typeof facts.rw_uri === "string" ? facts.rw_uri : undefined;
+}
+
 type Facts = Readonly<Record<string, unknown>>;
 
 function parseJson(text: string): unknown {

@@ -1,13 +1,13 @@
 // A Tahoe directory tree, read through a gateway's webapi.
-import { LimitExceeded } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { lastName, parentPath, pathNames, rootPath } from "../../base/names.ts";
 import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
 import { ContentGone, StorageUnavailable } from "../tree.ts";
-import type { ReadCap } from "./caps.ts";
+import type { ReadCap, WriteCap } from "./caps.ts";
 import { immutableFileBytes } from "./caps.ts";
 import { ListingError, parseFileCap, parseListing } from "./listing.ts";
 import type { Webapi, WebapiReply } from "./webapi.ts";
+import { textOf } from "./webapi.ts";
 
 export interface ListingLimits {
   /** Of one directory's JSON; about 700 bytes an entry. */
@@ -21,10 +21,10 @@ export const defaultListingLimits: ListingLimits = { maxListingBytes: 256 * 1024
 /** @see Tahoe-LAFS, docs/frontends/webapi.rst */
 export class WebapiTree implements Tree {
   readonly #webapi: Webapi;
-  readonly #cap: ReadCap;
+  readonly #cap: ReadCap | WriteCap;
   readonly #limits: ListingLimits;
 
-  constructor(webapi: Webapi, cap: ReadCap, limits: ListingLimits = defaultListingLimits) {
+  constructor(webapi: Webapi, cap: ReadCap | WriteCap, limits: ListingLimits = defaultListingLimits) {
     this.#webapi = webapi;
     this.#cap = cap;
     this.#limits = limits;
@@ -77,7 +77,8 @@ export class WebapiTree implements Tree {
       },
       signal,
     );
-    if (reply.status === 200) return this.#collect(reply);
+    const { maxListingBytes: bytes } = this.#limits;
+    if (reply.status === 200) return textOf(reply, { name: "maxListingBytes", bytes, what: "a directory's listing" });
     reply.close();
     const { status } = reply;
     if (path === rootPath || (status !== 404 && status !== 400)) {
@@ -90,18 +91,6 @@ export class WebapiTree implements Tree {
     if (parent === undefined || parent.kind === "file") return undefined;
     if (status === 404 && !(parent.kind === "directory" && parent.entries.has(lastName(path)))) return undefined;
     throw unexpected(reply, path);
-  }
-
-  async #collect(reply: WebapiReply): Promise<string> {
-    const { maxListingBytes } = this.#limits;
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
-    for await (const chunk of reply.body) {
-      bytes += chunk.length;
-      if (bytes > maxListingBytes) throw new LimitExceeded("maxListingBytes", maxListingBytes, "a directory's listing");
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks).toString("utf8");
   }
 
   async #capAt(path: TreePath, signal: AbortSignal): Promise<string> {

@@ -6,7 +6,7 @@ import { lastName, parentPath, pathNames, rootPath } from "../../base/names.ts";
 import { StorageUnavailable } from "../tree.ts";
 import type { ReadCap, WriteCap } from "./caps.ts";
 import { immutableFileBytes, parseReadCap, parseWriteCap } from "./caps.ts";
-import { parseDirectoryReadUri } from "./listing.ts";
+import { parseDirectoryReadUri, parseDirectoryWriteUri } from "./listing.ts";
 import type { Webapi, WebapiRequest } from "./webapi.ts";
 
 /** A link to be set: immutable bytes that the grid already holds, and what stands beside the link under the key `apt`. */
@@ -36,6 +36,16 @@ export class WebapiWriter {
     return parseWriteCap(
       await this.#ask({ method: "POST", names: [root.reveal(), ...pathNames(path)], query: "t=mkdir", path }, signal),
     );
+  }
+
+  /** The directory at a path; undefined if there is none, or none that may be changed. */
+  async directoryAt(root: WriteCap, path: TreePath, signal: AbortSignal): Promise<WriteCap | undefined> {
+    if (path === rootPath) return root;
+    const asked = { method: "GET", names: [root.reveal(), ...pathNames(path)], query: "t=json", path } as const;
+    const { status, text } = await this.#exchange(asked, signal, [200, 400, 404]);
+    // 400 is Tahoe's word for a name below a file.
+    const uri = status === 200 ? parseDirectoryWriteUri(text) : undefined;
+    return uri === undefined ? undefined : parseWriteCap(uri);
   }
 
   async readCapOf(directory: WriteCap, signal: AbortSignal): Promise<ReadCap> {
@@ -76,17 +86,28 @@ export class WebapiWriter {
     await this.#ask({ method: "POST", names, query: "t=set_children&overwrite=true", body, path: rootPath }, signal);
   }
 
+  /** Links a directory, in place of what has the name. */
+  async linkDirectory(parent: WriteCap, name: string, directory: WriteCap, signal: AbortSignal): Promise<void> {
+    const body = Buffer.from(directory.reveal());
+    const names = [parent.reveal(), name];
+    await this.#ask({ method: "PUT", names, query: "t=uri&replace=true", body, path: rootPath }, signal);
+  }
+
   /** Removes a link; no error if there was none. */
   async unlink(root: WriteCap, path: TreePath, signal: AbortSignal): Promise<void> {
     const names = [root.reveal(), ...pathNames(path)];
-    await this.#ask({ method: "DELETE", names, path }, signal, [200, 404]);
+    await this.#exchange({ method: "DELETE", names, path }, signal, [200, 404]);
   }
 
-  async #ask(
+  async #ask(asked: Omit<WebapiRequest, "timeoutMs">, signal: AbortSignal): Promise<string> {
+    return (await this.#exchange(asked, signal, [200, 201])).text;
+  }
+
+  async #exchange(
     asked: Omit<WebapiRequest, "timeoutMs">,
     signal: AbortSignal,
-    accepted: readonly number[] = [200, 201],
-  ): Promise<string> {
+    accepted: readonly number[],
+  ): Promise<{ readonly status: number; readonly text: string }> {
     const reply = await this.#webapi.request({ ...asked, timeoutMs: this.#webapi.limits.writeTimeoutMs }, signal);
     if (!accepted.includes(reply.status)) {
       reply.close();
@@ -101,7 +122,7 @@ export class WebapiWriter {
         throw new StorageUnavailable(asked.path, "the answer has no end", { transient: false });
       chunks.push(chunk);
     }
-    return Buffer.concat(chunks).toString("utf8");
+    return { status: reply.status, text: Buffer.concat(chunks).toString("utf8") };
   }
 }
 

@@ -5,7 +5,7 @@ import type { Socket } from "node:net";
 import type { Duplex, Readable } from "node:stream";
 import fetch from "node-fetch";
 import { onAbort } from "../../base/abort.ts";
-import { RepoError, systemCodeOf } from "../../base/errors.ts";
+import { LimitExceeded, RepoError, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { StorageUnavailable } from "../tree.ts";
 
@@ -60,6 +60,21 @@ export interface WebapiReply {
   readonly body: AsyncIterable<Uint8Array>;
   /** Ends an exchange whose body is not wanted. */
   close(): void;
+}
+
+/** A reply's whole body, within a named limit. @throws LimitExceeded, StorageUnavailable */
+export async function textOf(
+  reply: WebapiReply,
+  limit: { readonly name: string; readonly bytes: number; readonly what: string },
+): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of reply.body) {
+    bytes += chunk.length;
+    if (bytes > limit.bytes) throw new LimitExceeded(limit.name, limit.bytes, limit.what);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
 }
 
 /** A Tahoe gateway. */

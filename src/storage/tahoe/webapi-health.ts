@@ -1,0 +1,88 @@
+// The health of a Tahoe tree's objects, as a gateway's webapi checks it.
+import type { TreePath } from "../../base/names.ts";
+import { pathNames } from "../../base/names.ts";
+import type { CheckOptions, Health, HealthCheck } from "../health.ts";
+import type { FileRef } from "../tree.ts";
+import { ContentGone, StorageUnavailable } from "../tree.ts";
+import type { ReadCap, WriteCap } from "./caps.ts";
+import { immutableFileBytes } from "./caps.ts";
+import type { Webapi } from "./webapi.ts";
+import { textOf } from "./webapi.ts";
+
+/** The longest answer, in bytes: it names every server and share. */
+const maxCheckAnswerBytes = 16 * 1024 * 1024;
+
+/** @see Tahoe-LAFS, docs/frontends/webapi.rst, "Debugging and Testing Features": t=check */
+export class WebapiHealth implements HealthCheck {
+  readonly #webapi: Webapi;
+  readonly #cap: ReadCap | WriteCap;
+
+  constructor(webapi: Webapi, cap: ReadCap | WriteCap) {
+    this.#webapi = webapi;
+    this.#cap = cap;
+  }
+
+  async check(object: FileRef, { verify, repair }: CheckOptions, signal: AbortSignal): Promise<Health> {
+    const found = healthOf(await this.#ask(object, `verify=${verify}`, signal), object.path);
+    if (!repair || found.state !== "unhealthy") return found;
+    // A failed repair leaves the object as it was, which the second check tells.
+    await this.#ask(object, `verify=${verify}&repair=true`, signal).catch((thrown: unknown) => {
+      if (!(thrown instanceof StorageUnavailable)) throw thrown;
+      signal.throwIfAborted();
+    });
+    const after = healthOf(await this.#ask(object, `verify=${verify}`, signal), object.path);
+    return { ...after, repaired: after.state === "healthy" };
+  }
+
+  async #ask({ path, content }: FileRef, how: string, signal: AbortSignal): Promise<string> {
+    const cap = content?.reveal();
+    if (cap !== undefined && immutableFileBytes(cap) === undefined) throw new ContentGone(path);
+    const reply = await this.#webapi.request(
+      {
+        method: "POST",
+        names: cap === undefined ? [this.#cap.reveal(), ...pathNames(path)] : [cap],
+        query: `t=check&output=JSON&add-lease=true&${how}`,
+        timeoutMs: this.#webapi.limits.writeTimeoutMs,
+        path,
+      },
+      signal,
+    );
+    if (reply.status === 200) {
+      return textOf(reply, { name: "maxCheckAnswerBytes", bytes: maxCheckAnswerBytes, what: "a check's answer" });
+    }
+    reply.close();
+    if (reply.status === 404 && cap === undefined) throw new ContentGone(path);
+    const why = `the gateway answered a check with status ${reply.status}`;
+    throw new StorageUnavailable(path, why, { transient: reply.status >= 500 });
+  }
+}
+
+type Facts = Readonly<Record<string, unknown>>;
+
+/** @throws StorageUnavailable that holds nothing of the answer */
+function healthOf(text: string, path: TreePath): Health {
+  const { "storage-index": storageIndex, results: told } = recordOf(parsed(text));
+  const { healthy, recoverable, ...counts } = recordOf(told);
+  if (typeof storageIndex !== "string" || typeof healthy !== "boolean") {
+    throw new StorageUnavailable(path, "the gateway's answer to a check is none", { transient: false });
+  }
+  const count = (name: string): number => Number(counts[`count-shares-${name}`]);
+  return {
+    state: healthy ? "healthy" : recoverable === true ? "unhealthy" : "lost",
+    storageIndex,
+    shares:
+      storageIndex === "" ? undefined : { good: count("good"), needed: count("needed"), expected: count("expected") },
+    repaired: false,
+  };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const recordOf = (value: unknown): Facts =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Facts) : {};

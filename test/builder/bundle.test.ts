@@ -1,0 +1,81 @@
+// Bundles: written and read back, every mistake named, and nothing of their secrets told.
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { expect, onTestFinished, test } from "vitest";
+import { parseTreePath, rootPath } from "../../src/base/names.ts";
+import { Secret } from "../../src/base/secret.ts";
+import type { Bundle } from "../../src/builder/bundle.ts";
+import { BundleError, formatBundle, parseBundle, readBundle } from "../../src/builder/bundle.ts";
+import { parseWriteCap } from "../../src/storage/tahoe/caps.ts";
+
+const cap = `URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`;
+const token = "a-token-that-nobody-guesses";
+
+const aBundle: Bundle = {
+  name: "alice",
+  gateways: ["http://127.0.0.1:3456"],
+  directories: [
+    { path: parseTreePath("dists/sid/main/source/alice"), cap: parseWriteCap(cap) },
+    { path: parseTreePath("dists/sid/main/binary-amd64/alice"), cap: parseWriteCap(cap) },
+  ],
+  ping: { url: "https://apt.example.org/-/ping/debian", token: new Secret(token) },
+};
+
+const plainly = ({ directories, ping, ...rest }: Bundle) => ({
+  ...rest,
+  directories: directories.map((one) => [one.path, one.cap.reveal()]),
+  ping: ping && [ping.url, ping.token.reveal()],
+});
+
+test.each([
+  ["a builder's", aBundle],
+  ["a tree's owner's", { ...aBundle, directories: [{ path: rootPath, cap: parseWriteCap(cap) }], ping: undefined }],
+])("%s bundle reads back as it was written", (_whose, bundle) => {
+  expect(plainly(parseBundle(formatBundle(bundle).reveal()))).toEqual(plainly(bundle));
+});
+
+test("every mistake is named by its place, and no cap or token is told", () => {
+  const text = formatBundle(aBundle).reveal();
+  const broken = [
+    text.replace(cap, `${cap}x`).replace("http://127.0.0.1:3456", `http://127.0.0.1:3456/uri/${cap}`),
+    text.replace(/^ping_url.*\n/m, ""),
+    text.replace('name = "alice"', `name = "${cap}`),
+    text.replace("source/alice", "../alice"),
+    text.replace("dists/sid/main/source/alice", "dists/sid/main"),
+    `${text}writecap_ = "${cap}"\n`,
+  ];
+  const told = broken.map((each) => {
+    try {
+      return plainly(parseBundle(each));
+    } catch (thrown) {
+      expect(thrown).toBeInstanceOf(BundleError);
+      for (const secret of [cap, token]) expect(inspect(thrown, { depth: 9 })).not.toContain(secret);
+      return (thrown as Error).message;
+    }
+  });
+  expect(told).toEqual([
+    expect.stringMatching(/^webapi\.0: .*directory\.0\.writecap: .*write cap/),
+    "the bundle: ping_url and ping_token belong together",
+    "it is no TOML from line 2 on",
+    expect.stringMatching(/^directory\.0\.path: /),
+    "the bundle: one directory lies within another",
+    expect.stringMatching(/^directory\.1: .*writecap_/),
+  ]);
+});
+
+test("a bundle's file that others may read is complained of, and one that is not there is an error", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "bundle-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const file = join(directory, "alice.bundle");
+  const complaints: string[] = [];
+  const complain = (text: string) => void complaints.push(text);
+  writeFileSync(file, formatBundle(aBundle).reveal(), { mode: 0o600 });
+  expect((await readBundle(file, complain)).name).toBe("alice");
+  expect(complaints).toEqual([]);
+  chmodSync(file, 0o644);
+  await readBundle(file, complain);
+  expect(complaints).toEqual([expect.stringContaining("chmod 600")]);
+  await expect(readBundle(join(directory, "none"), complain)).rejects.toBeInstanceOf(BundleError);
+});
