@@ -5,7 +5,7 @@ import { digestAlgorithms } from "../debian/digests.ts";
 import { quoted } from "../debian/malformed.ts";
 import type { CatalogFile } from "./catalog.ts";
 import type { BinaryFinding, SourceFinding } from "./finding.ts";
-import type { RejectCode, Rejection, SourcePart } from "./inspection.ts";
+import type { Pending, RejectCode, Rejection, SourcePart } from "./inspection.ts";
 import type { Item, SourceItemPart } from "./item.ts";
 import { identityOf } from "./item.ts";
 import type { Place } from "./layout.ts";
@@ -24,7 +24,7 @@ export interface Candidate {
 export function candidateOf(
   file: CatalogFile,
   fileAt: (path: TreePath) => CatalogFile | undefined,
-): Candidate | Rejection | undefined {
+): Candidate | Pending | Rejection | undefined {
   const { finding, path } = file;
   const place = placeOf(parentPath(path));
   if (finding === undefined || finding.kind === "part" || place === undefined) return undefined;
@@ -49,8 +49,10 @@ function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place
   }
   if (file.entry.kind === "other" || file.record === undefined) return reject("not-a-file", "not a file");
   const { component } = place;
+  const forInstaller = file.path.endsWith(".udeb");
+  if (place.forInstaller && !forInstaller) return reject("wrong-place", "only .udeb files are for debian-installer");
   return {
-    key: [component, finding.package, finding.version, finding.architecture].join(" "),
+    key: [component, finding.package, finding.version, finding.architecture, ...(forInstaller ? ["udeb"] : [])].join(" "),
     item: {
       kind: "binary",
       path: file.path,
@@ -64,6 +66,7 @@ function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place
       sha256: finding.sha256,
       stanzaKey: finding.stanzaKey,
       builtAtSeconds: finding.builtAtSeconds,
+      forInstaller,
     },
   };
 }
@@ -73,17 +76,21 @@ function sourceCandidate(
   finding: SourceFinding,
   place: Place,
   fileAt: (path: TreePath) => CatalogFile | undefined,
-): Candidate | Rejection {
+): Candidate | Pending | Rejection {
   if (place.kind === "binary") return reject("wrong-place", "a source package in a directory of binary packages");
   const white = [lastName(file.path), ...finding.parts.map(({ name }) => name)].find((name) => /\s/.test(name));
   if (white !== undefined) return reject("bad-name", `white space in ${quoted(white)} would end it in a list of files`);
   if (file.entry.kind === "other" || file.record === undefined) return reject("not-a-file", "not a file");
   const parts: SourceItemPart[] = [];
+  const missing: string[] = [];
   for (const wanted of finding.parts) {
-    const part = matchPart(wanted, fileAt(joinPath(parentPath(file.path), wanted.name)));
-    if ("code" in part) return part;
-    parts.push(part);
+    const found = fileAt(joinPath(parentPath(file.path), wanted.name));
+    const part = found === undefined ? undefined : matchPart(wanted, found);
+    if (part === undefined) missing.push(wanted.name);
+    else if ("code" in part) return part;
+    else parts.push(part);
   }
+  if (missing.length > 0) return { kind: "pending", missing };
   const { component } = place;
   const { stanzaKey } = finding;
   const { sha256 } = finding.digests;
@@ -106,8 +113,7 @@ function sourceCandidate(
 }
 
 /** Holds one file against what the .dsc says of it. */
-function matchPart(wanted: SourcePart, found: CatalogFile | undefined): SourceItemPart | Rejection {
-  if (found === undefined) return reject("incomplete", `${wanted.name} is not there yet`);
+function matchPart(wanted: SourcePart, found: CatalogFile): SourceItemPart | Rejection {
   const { finding, entry } = found;
   if (finding?.kind === "rejected") return reject("incomplete", `${wanted.name}: ${finding.text}`);
   if (finding?.kind !== "part" || entry.kind === "other")

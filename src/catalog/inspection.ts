@@ -45,6 +45,13 @@ export interface Rejection {
   readonly text: string;
 }
 
+/** A source package of whose files some are not there yet: nothing is wrong with it, and it enters the index when it is whole. */
+export interface Pending {
+  readonly kind: "pending";
+  /** The names of the files that are not there, in the order of the .dsc. */
+  readonly missing: readonly string[];
+}
+
 export type RejectCode =
   | Flaw
   | "wrong-place"

@@ -3,7 +3,7 @@ import type { TreePath } from "../base/names.ts";
 import type { Candidate } from "./candidate.ts";
 import { candidateOf } from "./candidate.ts";
 import type { CatalogFile, FileChange } from "./catalog.ts";
-import type { Rejection } from "./inspection.ts";
+import type { Pending, Rejection } from "./inspection.ts";
 import type { Item } from "./item.ts";
 
 /** What a change of files did to the packages of a suite. */
@@ -18,6 +18,7 @@ export class Snapshot {
   readonly #byKey = new Map<string, Candidate[]>();
   readonly #chosen = new Map<string, Item>();
   readonly #rejected = new Map<TreePath, Rejection>();
+  readonly #pending = new Map<TreePath, Pending>();
   readonly #conflicts = new Map<string, ReadonlyMap<TreePath, Rejection>>();
   #newestLinkMs = 0;
 
@@ -37,6 +38,11 @@ export class Snapshot {
     for (const conflicts of this.#conflicts.values()) yield* conflicts;
   }
 
+  /** Every source package that waits for files. */
+  pending(): Iterable<readonly [TreePath, Pending]> {
+    return this.#pending;
+  }
+
   /** @param fileAt the catalog's files after the change */
   apply(changes: readonly FileChange[], fileAt: (path: TreePath) => CatalogFile | undefined): SnapshotChange {
     const touched = new Set<string>();
@@ -45,6 +51,7 @@ export class Snapshot {
       const decided = after === undefined ? undefined : candidateOf(after, fileAt);
       if (decided === undefined) continue;
       if ("code" in decided) this.#rejected.set(path, decided);
+      else if ("missing" in decided) this.#pending.set(path, decided);
       else this.#add(decided, touched);
     }
     const removed: Item[] = [];
@@ -61,6 +68,7 @@ export class Snapshot {
 
   #drop(path: TreePath, touched: Set<string>): void {
     this.#rejected.delete(path);
+    this.#pending.delete(path);
     const known = this.#candidates.get(path);
     if (known === undefined) return;
     this.#candidates.delete(path);

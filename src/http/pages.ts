@@ -5,8 +5,10 @@ import type { RepositoryName } from "../base/names.ts";
 import type { ServedRepository } from "../publishing/served.ts";
 import { withoutCaps } from "./problems.ts";
 
-/** More rejected files than these are counted, not shown. */
-const maxRejectsShown = 200;
+/** More rejected or waiting files than these are counted, not shown. */
+const maxFilesShown = 200;
+/** Of the files that one source package waits for, these are named. */
+const maxMissingShown = 10;
 
 const frame = `<!doctype html>
 <html lang="en">
@@ -57,6 +59,13 @@ repository; its fingerprint is</p>
 </tr>
 <% } %></table>
 <% } %>
+<% if (it.pending.length > 0) { %><h2>What waits for files</h2>
+<table>
+<tr><th>Source package</th><th>Not there yet</th></tr>
+<% for (const source of it.pending) { %><tr><td class="path"><%= source.path %></td><td class="path"><%= source.missing.join(" ") %><% if (source.moreMissing > 0) { %> and <%= source.moreMissing %> more<% } %></td></tr>
+<% } %></table>
+<% if (it.morePending > 0) { %><p>And <%= it.morePending %> more.</p><% } %>
+<% } %>
 <h2>What was rejected, and why</h2>
 <% if (it.rejected.length === 0) { %><p>Nothing.</p><% } else { %>
 <table>
@@ -80,15 +89,21 @@ export const renderList = (names: Iterable<RepositoryName>): string =>
 /** A repository's page, as HTML. @param uri where it is mounted, without a trailing slash */
 export function renderRepository(uri: string, repository: ServedRepository): string {
   const { name, key } = repository;
-  const { suites, rejected, notReady, lastError } = repository.status();
+  const { suites, rejected, pending, notReady, lastError } = repository.status();
   const body = eta.render("@repository", {
     uri,
     name,
     fingerprint: key.fingerprint.replace(/(.{4})(?=.)/g, "$1 "),
     trouble: withoutCaps(notReady ?? lastError ?? ""),
     suites: suites.map((suite) => ({ ...suite, date: httpDate(suite.dateSeconds) })),
-    rejected: rejected.slice(0, maxRejectsShown).map((file) => ({ ...file, reason: withoutCaps(file.reason) })),
-    moreRejected: rejected.length - maxRejectsShown,
+    pending: pending.slice(0, maxFilesShown).map(({ path, missing }) => ({
+      path,
+      missing: missing.slice(0, maxMissingShown),
+      moreMissing: missing.length - maxMissingShown,
+    })),
+    morePending: pending.length - maxFilesShown,
+    rejected: rejected.slice(0, maxFilesShown).map((file) => ({ ...file, reason: withoutCaps(file.reason) })),
+    moreRejected: rejected.length - maxFilesShown,
   });
   return inFrame(`${name} – APT repository`, body);
 }

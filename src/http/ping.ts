@@ -114,11 +114,12 @@ function accept(ctx: Koa.Context): void {
 }
 
 // Field by field: what a ping answers is an interface of its own, whatever else the outcome comes to hold.
-const plainly = ({ publications, added, removed, rejected }: PingOutcome) => ({
+const plainly = ({ publications, added, removed, rejected, pending }: PingOutcome) => ({
   publications: publications.map(({ suite, id, dateSeconds }) => ({ suite, id, dateSeconds })),
   added,
   removed,
   rejected: rejected.map(({ path, code, reason }) => ({ path, code, reason: withoutCaps(reason) })),
+  pending: pending.map(({ path, missing }) => ({ path, missing })),
 });
 
 function treePathOf(raw: string): TreePath {

@@ -38,7 +38,7 @@ export function createMetrics(clock: Clock): Metrics {
   const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
     new Gauge({ name: `tahoe_apt_${name}`, help, labelNames, registers: [registry] });
 
-  const publishing = publishingMeasures({ counter, histogram, registry, clock });
+  const publishing = publishingMeasures({ counter, gauge, histogram, registry, clock });
   const requests = counter("http_requests_total", "Requests by what they asked for and how they ended.", [
     "class",
     "status",
@@ -130,11 +130,13 @@ function cacheObserver(counter: MakeCounter, gauge: MakeGauge): PackageCacheObse
 
 function publishingMeasures({
   counter,
+  gauge,
   histogram,
   registry,
   clock,
 }: {
   readonly counter: MakeCounter;
+  readonly gauge: MakeGauge;
   readonly histogram: MakeHistogram;
   readonly registry: Registry;
   readonly clock: Clock;
@@ -149,6 +151,10 @@ function publishingMeasures({
     "verdict",
   ]);
   const rejects = counter("rejects_total", "Files that came to be rejected, by reason.", ["repository", "code"]);
+  const pendingSources = gauge("pending_sources", "Source packages that wait for files of their own to come.", [
+    "repository",
+    "suite",
+  ]);
   const publications = histogram("publication_duration_seconds", "Time to build a suite's publication.", workSeconds, [
     "repository",
   ]);
@@ -183,6 +189,7 @@ function publishingMeasures({
       inspected: (source) => inspections.inc({ repository, source }),
       metadataRefused: (reason) => refusals.inc({ repository, reason }),
       audited: (verdict) => audits.inc({ repository, verdict }),
+      pending: (suite, sources) => pendingSources.set({ repository, suite }, sources),
       rejected: (code) => rejects.inc({ repository, code }),
       published(suite, durationSeconds) {
         publications.observe({ repository }, durationSeconds);
@@ -191,7 +198,10 @@ function publishingMeasures({
       // Without an age from the start on, no alert could tell that a server started while its grid was down.
       restored: (suite) => void suites.set(suite, clock()),
       confirmed: (suite) => void suites.set(suite, clock()),
-      withdrawn: (suite) => void suites.delete(suite),
+      withdrawn(suite) {
+        suites.delete(suite);
+        pendingSources.remove({ repository, suite });
+      },
       refreshFailed: (code) => failures.inc({ repository, code }),
       pingLive: (seconds) => pings.observe({ repository }, seconds),
     };

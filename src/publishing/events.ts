@@ -15,6 +15,8 @@ export interface PublishingObserver {
   audited(verdict: AuditVerdict): void;
   /** A file came to be rejected: told once per file and change, not at every look. */
   rejected(code: RejectCode): void;
+  /** So many of a suite's source packages wait for files now. */
+  pending(suite: Suite, sources: number): void;
   /** A publication of an earlier run is served again; what the tree holds is not known yet. */
   restored(suite: Suite): void;
   /** A new publication became the current one. */
@@ -34,6 +36,7 @@ export const silentPublishingObserver: PublishingObserver = {
   metadataRefused() {},
   audited() {},
   rejected() {},
+  pending() {},
   restored() {},
   published() {},
   confirmed() {},

@@ -106,6 +106,7 @@ export class Refresher {
       const before = suite.current?.id;
       const { changes, rejected } = await suite.follow(this.#catalog, signal);
       for (const { code } of rejected) this.#observer.rejected(code);
+      this.#observer.pending(name, suite.pending().length);
       if (suite.current === undefined) await this.#suites.close(name);
       else if (suite.current.id === before && suite.seenWhole) this.#observer.confirmed(name);
       const added = changes.filter(({ before: was, after }) => after?.finding !== undefined && after !== was);

@@ -140,6 +140,7 @@ export class Repository implements ServedRepository {
       added: within(outcomes.flatMap(({ added }) => added)),
       removed: within(outcomes.flatMap(({ removed }) => removed)),
       rejected: suites.flatMap((suite) => suite.rejected().filter((file) => isWithin(file.path, path))),
+      pending: suites.flatMap((suite) => suite.pending().filter((file) => isWithin(file.path, path))),
     };
   }
 
@@ -155,6 +156,7 @@ export class Repository implements ServedRepository {
     return {
       suites: suites.flatMap(({ current }) => (current === undefined ? [] : [statusOf(current)])),
       rejected: suites.flatMap((suite) => suite.rejected()),
+      pending: suites.flatMap((suite) => suite.pending()),
       notReady:
         this.#lookedAt || suites.some(({ current }) => current !== undefined)
           ? undefined

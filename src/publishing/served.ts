@@ -19,6 +19,14 @@ export interface RejectedFile {
   readonly reason: string;
 }
 
+/** A source package that waits for files of its own to come. */
+export interface PendingSource {
+  /** Of its .dsc. */
+  readonly path: TreePath;
+  /** Names of the files that are not beside it yet. */
+  readonly missing: readonly string[];
+}
+
 /** A suite's current publication in short. */
 export interface PublicationSummary {
   readonly suite: Suite;
@@ -37,12 +45,15 @@ export interface PingOutcome {
   readonly removed: readonly TreePath[];
   /** Every file at or below the pinged path that is rejected now. */
   readonly rejected: readonly RejectedFile[];
+  /** Every source package at or below the pinged path that waits for files. */
+  readonly pending: readonly PendingSource[];
 }
 
 /** For the page and for readiness. */
 export interface RepositoryStatus {
   readonly suites: readonly SuiteStatus[];
   readonly rejected: readonly RejectedFile[];
+  readonly pending: readonly PendingSource[];
   /** Why this repository can't serve now, for people; undefined when it can. */
   readonly notReady: string | undefined;
   /** The last failure of looking at the tree, until one succeeds; undefined when all is well. */

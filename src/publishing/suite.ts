@@ -7,7 +7,7 @@ import type { Item } from "../catalog/item.ts";
 import { shapeOf } from "../catalog/shape.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
 import type { Manifest } from "./publication.ts";
-import type { RejectedFile } from "./served.ts";
+import type { PendingSource, RejectedFile } from "./served.ts";
 import type { SuiteBuilder } from "./suite-builder.ts";
 
 /** What one success of following brought. */
@@ -92,6 +92,13 @@ export class ServedSuite {
 
   items(): Iterable<Item> {
     return this.#snapshot.items();
+  }
+
+  /** The source packages that wait for files, sorted by path. */
+  pending(): readonly PendingSource[] {
+    return [...this.#snapshot.pending()]
+      .map(([path, { missing }]) => ({ path, missing }))
+      .toSorted((a, b) => (a.path < b.path ? -1 : 1));
   }
 
   /** What is rejected, sorted by path. */

@@ -66,6 +66,7 @@ test("who waits is told what is servable now", async () => {
     added: [parseTreePath(`${alice}/a.deb`)],
     removed: [],
     rejected: [{ path: parseTreePath(`${alice}/b.deb`), code: "not-a-deb", reason: "no ar archive" }],
+    pending: [{ path: parseTreePath(`${alice}/c.dsc`), missing: ["c.tar.xz"] }],
   };
   const app = await aServer(async () => outcome);
   const reply = await post(app, `/-/ping/debian/${alice}?wait=5`, alicesToken);

@@ -36,6 +36,7 @@ const debian = aRepository(
     status: () =>
       aStatus({
         rejected: [{ path: parseTreePath("<img src=x>.deb"), code: "not-a-deb", reason: "it is <b>bad</b>" }],
+        pending: [{ path: parseTreePath("late.dsc"), missing: Array.from({ length: 12 }, (_, n) => `<${n}>.tar.xz`) }],
       }),
   },
 );

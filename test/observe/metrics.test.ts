@@ -123,6 +123,7 @@ test("promtool finds nothing to say about a real scrape in which everything has 
   const observer = metrics.observerOf(name);
   observer.inspected("read");
   observer.rejected("not-a-deb");
+  observer.pending(sid, 2);
   observer.published(sid, 0.2);
   observer.refreshFailed("storage/unavailable");
   observer.pingLive(0.3);
@@ -148,6 +149,7 @@ test("promtool finds nothing to say about a real scrape in which everything has 
   expect(headers["content-type"]).toMatch(/^text\/plain; version=0\.0\.4/);
   expect(seriesValue(scrape, 'tahoe_apt_http_requests_total{class="package",status="2xx"}')).toBe(1);
   expect(seriesValue(scrape, 'tahoe_apt_http_requests_total{class="ping",status="4xx"}')).toBe(1);
+  expect(seriesValue(scrape, 'tahoe_apt_pending_sources{repository="debian",suite="sid"}')).toBe(2);
   expect(scrape).not.toContain("secret");
   for (const line of scrape.split("\n").filter((one) => one !== ""))
     expect(line).toMatch(/^(# (HELP|TYPE) )?tahoe_apt_/);

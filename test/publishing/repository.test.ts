@@ -1,11 +1,10 @@
 // What a repository serves of the files in its tree.
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { aDeb, aDsc, runTool } from "../support/debs.ts";
+import { aDeb, runTool } from "../support/debs.ts";
 import { packageNames, ServedFolder, sha256 } from "../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
-const source = "dists/sid/main/source";
 
 test("a package that was put and pinged is in the index, and its bytes are behind its Filename", async () => {
   const served = new ServedFolder();
@@ -99,30 +98,6 @@ test("the same bytes at two paths are one entry", async () => {
   served.put(`${amd64}/two/same.deb`, deb, 1_700_000_050);
   expect((await served.ping()).rejected).toEqual([]);
   expect(await packageNames(served)).toEqual(["same 1.0-1"]);
-});
-
-test("a source package waits until all its files are there and right", async () => {
-  const served = new ServedFolder();
-  const { dsc, files } = aDsc({ source: "hello", version: "2.0-1" });
-  const [orig, debian] = [...files.keys()].filter((name) => name !== dsc) as [string, string];
-  served.put(`${source}/${dsc}`, files.get(dsc) as Buffer);
-  served.put(`${source}/${debian}`, files.get(debian) as Buffer);
-  expect((await served.ping()).rejected).toEqual([
-    { path: `${source}/${dsc}`, code: "incomplete", reason: `${orig} is not there yet` },
-  ]);
-  served.put(`${source}/${orig}`, "cut short");
-  expect((await served.ping(`${source}/${orig}`)).rejected).toEqual([]);
-  expect(served.repository.status().rejected.map(({ code }) => code)).toEqual(["mismatch"]);
-  served.put(`${source}/${orig}`, files.get(orig) as Buffer);
-  await served.ping(`${source}/${orig}`);
-  expect(served.repository.status().rejected).toEqual([]);
-  const stanza = await served.text(`${source}/Sources`);
-  const directory = `pool/SHA256/${sha256(files.get(dsc) as Buffer)}`;
-  expect(stanza).toContain(`\nDirectory: ${directory}\n`);
-  for (const [name, bytes] of files) {
-    expect(stanza).toContain(`\n ${sha256(bytes)} ${bytes.length} ${name}\n`);
-    expect(await served.bytes(`${directory}/${name}`)).toEqual(bytes);
-  }
 });
 
 test("a removal and a replacement are seen, and the replaced package's stanza is gone", async () => {

@@ -20,7 +20,7 @@ export function aResource(bytes: string | Uint8Array, changes: Partial<Resource>
   };
 }
 
-export const anOutcome: PingOutcome = { publications: [], added: [], removed: [], rejected: [] };
+export const anOutcome: PingOutcome = { publications: [], added: [], removed: [], rejected: [], pending: [] };
 
 const armoredKey = `-----BEGIN PGP PUBLIC KEY BLOCK-----
 
@@ -39,7 +39,7 @@ export function aStatus(changes: Partial<RepositoryStatus> = {}): RepositoryStat
     binaryPackages: 7,
     sourcePackages: 1,
   };
-  return { suites: [suite], rejected: [], notReady: undefined, lastError: undefined, ...changes };
+  return { suites: [suite], rejected: [], pending: [], notReady: undefined, lastError: undefined, ...changes };
 }
 
 /** @param files by path below the mount */
