@@ -8,7 +8,7 @@ import type { Log } from "./base/log.ts";
 import type { RepositoryName, Suite } from "./base/names.ts";
 import { rootPath } from "./base/names.ts";
 import { Inspector } from "./catalog/inspector.ts";
-import type { Configuration, Limits, RepositoryConfiguration, TreeConfiguration } from "./configuration.ts";
+import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
 import { createApp } from "./http/app.ts";
 import type { PingToken } from "./http/ping.ts";
@@ -17,24 +17,19 @@ import { createCompressor } from "./indices/compress.ts";
 import { measuredSigner } from "./observe/measured-signer.ts";
 import { MeasuredTree } from "./observe/measured-tree.ts";
 import { createMetrics } from "./observe/metrics.ts";
+import { openTree } from "./open-tree.ts";
 import type { SharedState } from "./publishing/open-repository.ts";
 import { openRepository } from "./publishing/open-repository.ts";
 import { PackageCache } from "./publishing/package-cache.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
-import type { SuiteIdentity } from "./publishing/suite-builder.ts";
+import type { SuiteIdentity } from "./publishing/suite-release.ts";
 import { makeToken, openSecretFile } from "./secret-file.ts";
 import { openKeyFile } from "./signing/key-file.ts";
 import { openpgpSigner } from "./signing/openpgp-signer.ts";
 import type { Signer } from "./signing/signer.ts";
 import { claimState } from "./state-lock.ts";
-import { FolderTree } from "./storage/folder/folder-tree.ts";
 import { KeptFiles } from "./storage/folder/kept-files.ts";
-import { GatewaysTree } from "./storage/gateways.ts";
-import { LimitedTree } from "./storage/limited.ts";
-import { RetryingTree } from "./storage/retrying.ts";
-import { Webapi } from "./storage/tahoe/webapi.ts";
-import { WebapiTree } from "./storage/tahoe/webapi-tree.ts";
 import type { Tree } from "./storage/tree.ts";
 
 export interface Server {
@@ -140,24 +135,6 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
   return { url, closed: told.then(stop) };
-}
-
-/**
- * Retries stand outside of the limits, so that one that waits for its next attempt holds no place; what is measured is
- * the storage itself.
- */
-function openTree(
-  tree: TreeConfiguration,
-  limits: Limits,
-  keptFiles: KeptFiles | undefined,
-  measured: (tree: Tree) => Tree,
-): Tree {
-  if (tree.kind === "folder") return measured(new FolderTree(tree.directory, limits.folder, keptFiles));
-  const [first, ...others] = tree.gateways.map((gateway) =>
-    measured(new WebapiTree(new Webapi(gateway, limits.webapi), tree.readCap, limits.listing)),
-  );
-  if (first === undefined) throw new Error("a configuration without a gateway was let through");
-  return new RetryingTree(new LimitedTree(new GatewaysTree([first, ...others]), limits.tree));
 }
 
 /** A repository without builders gets one token for all of it, made once and kept in its directory. */

@@ -1,50 +1,39 @@
 // One tree behind several gateways: the next is asked where one fails, and the one that answers is remembered.
 import type { TreePath } from "../base/names.ts";
+import type { CheckOptions, Health, HealthCheck } from "./health.ts";
 import type { ByteRange, FileRef, Node, Tree } from "./tree.ts";
 import { StorageUnavailable } from "./tree.ts";
 
 /** A stream that breaks after its first bytes fails; opened again (as `RetryingTree` does), it comes from the next gateway. */
 export class GatewaysTree implements Tree {
-  readonly #gateways: readonly Tree[];
-  #healthy = 0;
+  readonly #gateways: Turns<Tree>;
 
   /** @param gateways at least one; all must hold the same tree */
   constructor(gateways: readonly [Tree, ...Tree[]]) {
-    this.#gateways = gateways;
+    this.#gateways = new Turns(gateways);
   }
 
-  async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
-    const failures = new Failures();
-    for (const [index, gateway] of this.#inTurn()) {
-      try {
-        const node = await gateway.look(path, signal);
-        this.#healthy = index;
-        return node;
-      } catch (thrown) {
-        signal.throwIfAborted();
-        failures.add(thrown);
-      }
-    }
-    throw failures.worthTelling;
+  look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
+    return this.#gateways.firstAnswer((gateway) => gateway.look(path, signal), signal);
   }
 
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const failures = new Failures();
-    for (const [index, gateway] of this.#inTurn()) {
+    for (const [index, gateway] of this.#gateways.inTurn()) {
       const chunks = gateway.open(file, range, signal)[Symbol.asyncIterator]();
       let begun = false;
       try {
         for (;;) {
           const step = await chunks.next();
           if (step.done === true) return;
-          if (!begun) this.#healthy = index;
+          if (!begun) this.#gateways.begin(index);
           begun = true;
           yield step.value;
         }
       } catch (thrown) {
         signal.throwIfAborted();
         if (begun) {
-          if (thrown instanceof StorageUnavailable) this.#healthy = (index + 1) % this.#gateways.length;
+          if (thrown instanceof StorageUnavailable) this.#gateways.begin(index + 1);
           throw thrown;
         }
         failures.add(thrown);
@@ -54,11 +43,53 @@ export class GatewaysTree implements Tree {
     }
     throw failures.worthTelling;
   }
+}
 
-  /** All gateways, the one that answered last first. */
-  #inTurn(): readonly (readonly [index: number, gateway: Tree])[] {
+/** Objects are checked by whichever gateway answers. */
+export class GatewaysHealth implements HealthCheck {
+  readonly #gateways: Turns<HealthCheck>;
+
+  /** @param gateways at least one; all must reach the same grid */
+  constructor(gateways: readonly [HealthCheck, ...HealthCheck[]]) {
+    this.#gateways = new Turns(gateways);
+  }
+
+  check(object: FileRef, options: CheckOptions, signal: AbortSignal): Promise<Health> {
+    return this.#gateways.firstAnswer((gateway) => gateway.check(object, options, signal), signal);
+  }
+}
+
+/** Gateways of which the one that answered last is asked first. */
+class Turns<Gateway> {
+  readonly #gateways: readonly Gateway[];
+  #first = 0;
+
+  constructor(gateways: readonly Gateway[]) {
+    this.#gateways = gateways;
+  }
+
+  inTurn(): readonly (readonly [index: number, gateway: Gateway])[] {
     const numbered = [...this.#gateways.entries()];
-    return [...numbered.slice(this.#healthy), ...numbered.slice(0, this.#healthy)];
+    return [...numbered.slice(this.#first), ...numbered.slice(0, this.#first)];
+  }
+
+  begin(index: number): void {
+    this.#first = index % this.#gateways.length;
+  }
+
+  async firstAnswer<T>(ask: (gateway: Gateway) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const failures = new Failures();
+    for (const [index, gateway] of this.inTurn()) {
+      try {
+        const answer = await ask(gateway);
+        this.begin(index);
+        return answer;
+      } catch (thrown) {
+        signal.throwIfAborted();
+        failures.add(thrown);
+      }
+    }
+    throw failures.worthTelling;
   }
 }
 

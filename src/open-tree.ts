@@ -1,0 +1,50 @@
+// Puts a tree together from its backend and what wraps it: the one place that knows in which order.
+import type { Limits, TreeConfiguration } from "./configuration.ts";
+import { FolderTree } from "./storage/folder/folder-tree.ts";
+import type { KeptFiles } from "./storage/folder/kept-files.ts";
+import { GatewaysHealth, GatewaysTree } from "./storage/gateways.ts";
+import type { HealthCheck } from "./storage/health.ts";
+import { LimitedTree } from "./storage/limited.ts";
+import { RetryingTree } from "./storage/retrying.ts";
+import type { ReadCap, WriteCap } from "./storage/tahoe/caps.ts";
+import { Webapi } from "./storage/tahoe/webapi.ts";
+import { WebapiHealth } from "./storage/tahoe/webapi-health.ts";
+import { WebapiTree } from "./storage/tahoe/webapi-tree.ts";
+import type { Tree } from "./storage/tree.ts";
+
+/** A directory of a grid and the gateways to it, which stand in for each other; at least one. */
+export interface GridTree {
+  readonly gateways: readonly string[];
+  readonly cap: ReadCap | WriteCap;
+}
+
+/** @param measured wraps each backend: what is measured is the storage itself */
+export function openTree(
+  tree: TreeConfiguration,
+  limits: Limits,
+  keptFiles: KeptFiles | undefined,
+  measured: (tree: Tree) => Tree,
+): Tree {
+  if (tree.kind === "folder") return measured(new FolderTree(tree.directory, limits.folder, keptFiles));
+  return openGridTree({ gateways: tree.gateways, cap: tree.readCap }, limits, measured);
+}
+
+/** Retries stand outside of the limits, so that one that waits for its next attempt holds no place. */
+export function openGridTree(
+  { gateways, cap }: GridTree,
+  limits: Limits,
+  measured: (tree: Tree) => Tree = (tree) => tree,
+): Tree {
+  const trees = each(gateways, (url) => measured(new WebapiTree(new Webapi(url, limits.webapi), cap, limits.listing)));
+  return new RetryingTree(new LimitedTree(new GatewaysTree(trees), limits.tree));
+}
+
+/** What checks the objects of a directory and all below it. */
+export const openHealthCheck = ({ gateways, cap }: GridTree, limits: Limits): HealthCheck =>
+  new GatewaysHealth(each(gateways, (url) => new WebapiHealth(new Webapi(url, limits.webapi), cap)));
+
+function each<T>(gateways: readonly string[], open: (url: string) => T): readonly [T, ...T[]] {
+  const [first, ...others] = gateways.map(open);
+  if (first === undefined) throw new Error("a configuration without a gateway was let through");
+  return [first, ...others];
+}
