@@ -1,0 +1,111 @@
+// Ed scripts between indices: apt's own rred makes the new index of the old one, and what did not change is not read.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, expect, test } from "vitest";
+import type { RecordEnd } from "../../src/indices/ed-script.ts";
+import { countLines, edScript } from "../../src/indices/ed-script.ts";
+import { runTool } from "../support/debs.ts";
+
+const rred = "/usr/lib/apt/methods/rred";
+const directory = mkdtempSync(join(tmpdir(), "ed-script-"));
+afterAll(() => rmSync(directory, { recursive: true }));
+const signal = new AbortController().signal;
+const manyBytes = 1_000_000;
+
+/** An index in segments, each given as its text, which is its id too. */
+type Segments = readonly string[];
+
+async function scriptOf(
+  from: Segments,
+  to: Segments,
+  { recordEnd = "\n\n" as RecordEnd, maxBytes = manyBytes, read = (_id: string): void => {} } = {},
+): Promise<Buffer | undefined> {
+  const listed = (segments: Segments) => segments.map((id) => ({ id, uncompressedBytes: Buffer.byteLength(id) }));
+  const lines = {
+    read: (id: string) => {
+      read(id);
+      return Buffer.from(id);
+    },
+    countLines,
+  };
+  const script = await edScript(listed(from), listed(to), lines, { recordEnd, maxBytes, signal });
+  return script && Buffer.from(script);
+}
+
+function patched(old: string, script: Uint8Array): string {
+  writeFileSync(join(directory, "script"), script);
+  return runTool(rred, ["-f", join(directory, "script")], old, "apt").toString();
+}
+
+const stanza = (name: string, version = "1"): string => `Package: ${name}\nVersion: ${version}\nText: ä\n\n`;
+
+test("a stanza that was put in, taken out or changed is named by its lines, the last first", async () => {
+  const from = [stanza("a") + stanza("b"), stanza("c"), stanza("d")];
+  const to = [stanza("new") + stanza("a") + stanza("b", "2"), stanza("c"), stanza("e")];
+  const script = await scriptOf(from, to);
+  expect(script?.toString()).toBe(`13,16c\n${stanza("e")}.\n5,8c\n${stanza("b", "2")}.\n0a\n${stanza("new")}.\n`);
+  expect(patched(from.join(""), script!)).toBe(to.join(""));
+});
+
+test("segments that both indices hold are counted, but never read", async () => {
+  const many = Array.from({ length: 50 }, (_, n) => stanza(`p${n}`) + stanza(`q${n}`));
+  const read: string[] = [];
+  const from = [...many, stanza("x")];
+  const to = [...many.slice(0, 20), ...many.slice(21), stanza("x") + stanza("y")];
+  const script = await scriptOf(from, to, { read: (id) => void read.push(id) });
+  expect(new Set(read)).toEqual(new Set([many[20], stanza("x"), stanza("x") + stanza("y")]));
+  expect(script?.toString()).toBe(`404a\n${stanza("y")}.\n161,168d\n`);
+  expect(patched(from.join(""), script!)).toBe(to.join(""));
+});
+
+test("the same stanzas in other segments need no command", async () => {
+  const names = Array.from({ length: 20 }, (_, n) => stanza(`p${n}`));
+  const pairs = names.flatMap((name, n) => (n % 2 === 0 ? [name + names[n + 1]!] : []));
+  expect((await scriptOf(names, pairs))?.toString()).toBe("");
+  expect((await scriptOf([], []))?.toString()).toBe("");
+});
+
+test("lines are records by themselves where they are said to be", async () => {
+  const script = await scriptOf(["a\nb\nc\n"], ["a\nc\nd\n"], { recordEnd: "\n" });
+  expect(script?.toString()).toBe("3a\nd\n.\n2d\n");
+});
+
+test("there is no script where it would be too long, or a line would end its text", async () => {
+  const text = stanza("a");
+  const exactly = `0a\n${text}.\n`.length;
+  const bytes = Buffer.byteLength(`0a\n${text}.\n`);
+  expect(exactly).toBe(bytes - 1);
+  expect(await scriptOf([], [text], { maxBytes: bytes - 1 })).toBeUndefined();
+  expect((await scriptOf([], [text], { maxBytes: bytes }))?.length).toBe(bytes);
+  for (const dot of [".\n\n", "a\n.\n\n"]) expect(await scriptOf([], [dot])).toBeUndefined();
+  expect((await scriptOf([], [" .\n.x\n\n"]))?.toString()).toBe("0a\n .\n.x\n\n.\n");
+});
+
+const anyIndex = (recordEnd: RecordEnd): fc.Arbitrary<Segments> =>
+  fc.array(
+    fc
+      .array(
+        fc.nat(12).map((n) => (recordEnd === "\n" ? `line ${n}\n` : stanza(`p${n}`, n % 3 === 0 ? "1" : "1\nMore: é"))),
+        { minLength: 1, maxLength: 4 },
+      )
+      .map((records) => records.join("")),
+    { maxLength: 6 },
+  );
+
+test("whatever two indices hold, also records that repeat or move, rred makes the new one of the old one", async () => {
+  const pair = fc
+    .constantFrom<RecordEnd>("\n", "\n\n")
+    .chain((recordEnd) =>
+      fc.record({ recordEnd: fc.constant(recordEnd), from: anyIndex(recordEnd), to: anyIndex(recordEnd) }),
+    );
+  await fc.assert(
+    fc.asyncProperty(pair, async ({ recordEnd, from, to }) => {
+      const script = await scriptOf(from, to, { recordEnd });
+      if (script!.length === 0) expect(to.join("")).toBe(from.join(""));
+      else expect(patched(from.join(""), script!)).toBe(to.join(""));
+    }),
+    { numRuns: 100 },
+  );
+});
