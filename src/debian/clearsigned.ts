@@ -1,5 +1,8 @@
 // The text inside an OpenPGP clear-signature. The signature is not verified here.
+import type { StanzaLimits } from "./deb822.ts";
+import { Deb822Error, parseStanza } from "./deb822.ts";
 import { Malformed } from "./malformed.ts";
+import type { Stanza } from "./stanza.ts";
 
 const begin = "-----BEGIN PGP SIGNED MESSAGE-----";
 const signature = "-----BEGIN PGP SIGNATURE-----";
@@ -12,7 +15,7 @@ const end = "-----END PGP SIGNATURE-----";
  * programs and not by others
  * @see RFC 4880 7.1
  */
-export function stripClearSignature(text: string): string {
+function stripClearSignature(text: string): string {
   const lines = text.split("\n");
   if (lines[0]?.trimEnd() !== begin) {
     if (lines.some((line) => line.startsWith("-----BEGIN "))) throw flawed("text stands before its OpenPGP armour");
@@ -31,6 +34,18 @@ export function stripClearSignature(text: string): string {
   const body = lines.slice(blank + 1, bodyEnd);
   if (body.some((line) => /^-(?! )/.test(line))) throw flawed("a dash in its signed text is not escaped");
   return body.map((line) => `${line.replace(/^- /, "")}\n`).join("");
+}
+
+/** The one stanza of a text that may be clear-signed. @throws Malformed */
+export function parseSignedStanza(raw: Buffer, limits: StanzaLimits): Stanza {
+  // Latin-1 maps bytes to characters and back, so that the armour goes before the encoding is looked at.
+  const text = stripClearSignature(raw.toString("latin1"));
+  try {
+    return parseStanza(Buffer.from(text, "latin1"), limits);
+  } catch (thrown) {
+    if (thrown instanceof Deb822Error) throw new Malformed("bad-dsc", thrown.message, { cause: thrown });
+    throw thrown;
+  }
 }
 
 const flawed = (why: string) => new Malformed("bad-dsc", why);
