@@ -7,6 +7,7 @@ import type { Log } from "./base/log.ts";
 import type { Flags } from "./config.ts";
 import { loadConfiguration } from "./config.ts";
 import { ConfigurationError } from "./configuration.ts";
+import { addDeepCheck } from "./deep-check.ts";
 import { serve } from "./main.ts";
 
 const exitCodes = { failure: 1, usage: 2 } as const;
@@ -120,6 +121,8 @@ function program(): Command {
       const { start } = await import("./start.ts");
       await start(flags, { signal: untilTold(), say });
     });
+
+  addDeepCheck(commands, untilTold);
 
   commands
     .command("demo")
