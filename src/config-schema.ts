@@ -9,6 +9,7 @@ import type { Configuration, RepositoryConfiguration } from "./configuration.ts"
 import { defaultLimits } from "./configuration.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
 import { defaultScrubSeconds } from "./publishing/audit.ts";
+import { maxSigningKeys } from "./signing/signer.ts";
 import { parseReadCap, ReadCap } from "./storage/tahoe/caps.ts";
 
 const defaultListen = "127.0.0.1:8380";
@@ -93,6 +94,10 @@ function readSecret(path: string, warn: (text: string) => void): Secret {
   }
 }
 
+/** A list, or its only member. */
+const oneOrMore = <Member extends z.ZodType>(member: Member, max = Number.POSITIVE_INFINITY) =>
+  z.preprocess((raw) => (typeof raw === "string" ? [raw] : raw), z.array(member).min(1).max(max));
+
 const text = z.string().min(1);
 const positive = z.number().int().positive();
 /** Some 24 days: Node's timers count milliseconds in 31 bits, and a longer one fires at once, again and again. */
@@ -131,13 +136,17 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
     return directory;
   });
   const secretFile = parsedBy((raw) => readSecret(resolve(base, raw), warn));
+  const keyFile = parsedBy((raw) => ({
+    file: resolve(base, raw),
+    armored: readSecret(resolve(base, raw), warn),
+  }));
   const capFile = parsedBy((raw) => parseReadCap(readSecret(resolve(base, raw), warn).reveal()));
   const builder = z.strictObject({ name: text, token_file: secretFile, directory: parsedBy(parseTreePath) });
 
   const repository = z
     .strictObject({
       name: parsedBy(parseRepositoryName),
-      webapi: z.preprocess((raw) => (typeof raw === "string" ? [raw] : raw), z.array(parsedBy(parseGateway)).min(1)),
+      webapi: oneOrMore(parsedBy(parseGateway)),
       readcap_file: capFile,
       folder,
       origin: text,
@@ -145,8 +154,8 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       description: text,
       digests: z.array(z.enum(digestAlgorithms)),
       dates_after: parsedBy(parseDate),
-      signing_key_file: secretFile,
-      signing_passphrase_file: secretFile,
+      signing_key_file: oneOrMore(keyFile, maxSigningKeys),
+      signing_passphrase_file: oneOrMore(secretFile, maxSigningKeys),
       ping_token_file: secretFile,
       suite: z.record(parsedBy(parseSuite), suite),
       builder: z.array(builder),
@@ -177,7 +186,8 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
           (algorithm) => algorithm === "sha256" || (raw.digests ?? ["md5"]).includes(algorithm),
         ),
         datesAfterSeconds: raw.dates_after,
-        signingKey: raw.signing_key_file && { armored: raw.signing_key_file, passphrase: raw.signing_passphrase_file },
+        signingKeys: raw.signing_key_file ?? [],
+        signingPassphrases: raw.signing_passphrase_file ?? [],
         builders,
       };
     });

@@ -41,8 +41,10 @@ export interface RepositoryConfiguration {
   readonly digests: readonly DigestAlgorithm[];
   /** The last Date that clients know of, where the state directory was lost; seconds since the epoch. */
   readonly datesAfterSeconds: number | undefined;
-  /** An armoured secret key; undefined: one is made in the state directory. */
-  readonly signingKey: { readonly armored: Secret; readonly passphrase: Secret | undefined } | undefined;
+  /** Armoured secret keys, each of which signs; none: one is made in the state directory. */
+  readonly signingKeys: readonly { readonly file: string; readonly armored: Secret }[];
+  /** Those that the keys are locked with, in any order. */
+  readonly signingPassphrases: readonly Secret[];
   /** Empty: a token for the whole tree is made in the state directory. */
   readonly builders: readonly BuilderConfiguration[];
 }

@@ -119,7 +119,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
   const url = publicUrl ?? urlOf(running.address);
   for (const repository of repositories.values()) {
     repository.start(configuration.pollSeconds);
-    log.info({ url: `${url}/${repository.name}/`, key: repository.key.fingerprint }, `serving ${repository.name}`);
+    log.info({ url: `${url}/${repository.name}/`, keys: repository.key.fingerprints }, `serving ${repository.name}`);
   }
 
   const stop = async (): Promise<void> => {
@@ -149,10 +149,10 @@ async function tokensOf(one: RepositoryConfiguration, directory: string, log: Lo
 /** Yours, or one that is made on the first start and kept: it is the one thing in the state that can't come back. */
 async function openSigner(one: RepositoryConfiguration, directory: string, log: Log): Promise<Signer> {
   const now = systemClock;
-  if (one.signingKey)
-    return await openpgpSigner(one.signingKey.armored, { passphrase: one.signingKey.passphrase, now });
-  const key = await openKeyFile(join(directory, "signing-key.asc"), { name: one.label, now, log });
-  return await openpgpSigner(key, { passphrase: undefined, now });
+  if (one.signingKeys.length > 0)
+    return await openpgpSigner(one.signingKeys, { passphrases: one.signingPassphrases, now });
+  const file = join(directory, "signing-key.asc");
+  return await openpgpSigner([{ file, armored: await openKeyFile(file, { name: one.label, now, log }) }], { now });
 }
 
 function identityOf(one: RepositoryConfiguration, suite: Suite): SuiteIdentity {

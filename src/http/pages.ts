@@ -47,8 +47,8 @@ const repositoryPage = `<h1><%= it.name %></h1>
 <pre>curl -fsS <%= it.uri %>/<%= it.name %>.sources | sudo tee /etc/apt/sources.list.d/<%= it.name %>.sources
 sudo apt update</pre>
 <p>The file <a href="<%= it.name %>.sources"><%= it.name %>.sources</a> holds the <a href="key.asc">key</a> that signs the
-repository; its fingerprint is</p>
-<pre><%= it.fingerprint %></pre>
+repository, and its fingerprint is</p>
+<pre><%= it.fingerprints.join("\\n") %></pre>
 <h2>What is in it</h2>
 <% if (it.suites.length === 0) { %><p>Nothing is published yet.</p><% } else { %>
 <table>
@@ -93,7 +93,7 @@ export function renderRepository(uri: string, repository: ServedRepository): str
   const body = eta.render("@repository", {
     uri,
     name,
-    fingerprint: key.fingerprint.replace(/(.{4})(?=.)/g, "$1 "),
+    fingerprints: key.fingerprints.map((fingerprint) => fingerprint.replace(/(.{4})(?=.)/g, "$1 ")),
     trouble: withoutCaps(notReady ?? lastError ?? ""),
     suites: suites.map((suite) => ({ ...suite, date: httpDate(suite.dateSeconds) })),
     pending: pending.slice(0, maxFilesShown).map(({ path, missing }) => ({

@@ -10,8 +10,7 @@ export interface SignerObserver {
 
 export function measuredSigner(signer: Signer, observer: SignerObserver, clock: Clock): Signer {
   return {
-    publicKey: signer.publicKey,
-    fingerprint: signer.fingerprint,
+    ...signer,
     async sign(release: string, dateSeconds: number): Promise<SignedRelease> {
       const startedMs = clock();
       try {

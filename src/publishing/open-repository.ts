@@ -84,7 +84,11 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
   const audit = new Audit({ catalog, examiner, observer, log, lookAgain: (path) => repository.lookAgain(path) });
   const repository = new Repository({
     name,
-    key: { armored: signer.publicKey, fingerprint: signer.fingerprint },
+    key: {
+      armored: signer.publicKey,
+      binary: signer.publicKeyBytes,
+      fingerprints: signer.keys.map(({ fingerprint }) => fingerprint),
+    },
     tree,
     catalog,
     store,

@@ -67,11 +67,14 @@ export interface SuiteStatus extends PublicationSummary {
   readonly sourcePackages: number;
 }
 
-/** The key that signs a repository. */
+/** The keys that sign a repository, public as they are: more than one while one takes another's place. */
 export interface PublicKey {
+  /** All of them in one block. */
   readonly armored: string;
-  /** 40 upper-case hex digits. */
-  readonly fingerprint: string;
+  /** The same without the armour. */
+  readonly binary: Uint8Array;
+  /** 40 upper-case hex digits each. */
+  readonly fingerprints: readonly string[];
 }
 
 /** A repository as HTTP sees it. */

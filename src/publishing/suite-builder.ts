@@ -150,7 +150,7 @@ export class SuiteBuilder {
     const { signer, store, now, datesAfterSeconds } = this.#tools;
     const undated = this.#release(indices, shape, 0);
     const state = createHash("sha256")
-      .update(`${signer.fingerprint}\n${renderRelease(undated)}`)
+      .update(`${signer.keys.map((key) => key.signingFingerprint).join(" ")}\n${renderRelease(undated)}`)
       .digest("hex");
     // What a publication names is on its way to the disk while this signs.
     const stored = Promise.all([store.pool.add(added), store.segments.written()]);

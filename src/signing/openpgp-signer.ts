@@ -1,27 +1,13 @@
-// Signs with an OpenPGP key held in memory, after making sure that APT would accept what it signs.
-import type { KeyID, PartialConfig, PrivateKey } from "openpgp";
-import {
-  createCleartextMessage,
-  createMessage,
-  decryptKey,
-  enums,
-  generateKey,
-  readPrivateKey,
-  Subkey,
-  sign,
-} from "openpgp";
+// Signs with OpenPGP keys held in memory: each Release carries a signature of every key that has not expired.
+import type { PartialConfig } from "openpgp";
+import { armor, createCleartextMessage, createMessage, enums, generateKey, PacketList, sign } from "openpgp";
 import type { Clock } from "../base/clock.ts";
-import { messageOf, RepoError } from "../base/errors.ts";
+import { messageOf } from "../base/errors.ts";
 import { Secret } from "../base/secret.ts";
+import type { KeyFile, OpenedKey } from "./openpgp-key.ts";
+import { openKey, UnfitKey } from "./openpgp-key.ts";
 import type { Signer } from "./signer.ts";
 
-/** A key that can't sign, or whose signatures APT would not accept. The message says what to do. */
-export class UnfitKey extends RepoError {
-  readonly code = "signing/unfit-key";
-}
-
-/** The shortest RSA key, in bits: gpgv still takes 2048 with a complaint, and newer apts no longer will. */
-const minRsaBits = 3072;
 /** What we make ourselves: old verifiers know RSA alone, and this length lasts. */
 const newRsaBits = 4096;
 
@@ -33,8 +19,6 @@ const signingConfig: PartialConfig = {
   showVersion: false,
   showComment: false,
 };
-
-const advice = "make an RSA-4096 key (gpg --quick-generate-key NAME rsa4096 sign never), or let one be made here";
 
 /**
  * Makes a private key for signing only, RSA-4096, that never expires.
@@ -55,26 +39,37 @@ export async function createSigningKey({ name, now }: { readonly name: string; r
 }
 
 /**
- * Signs with the newest key in it that can sign, the primary one or a sub-key. Signatures are deterministic.
- * @param armored a private key, ASCII-armoured (`gpg --export-secret-keys --armor`)
- * @param passphrase undefined for a key without one
- * @throws UnfitKey
+ * Opens keys to sign with, all at once: gpgv and sqv are content with one signature that they can verify. Signatures
+ * are deterministic.
+ * @param files at least one
+ * @param passphrases of the keys that are locked, in any order
+ * @throws UnfitKey if one of them is unfit, or all have expired
  */
 export async function openpgpSigner(
-  armored: Secret,
-  { passphrase, now }: { readonly passphrase: Secret | undefined; readonly now: Clock },
+  files: readonly KeyFile[],
+  { passphrases = [], now }: { readonly passphrases?: readonly Secret[]; readonly now: Clock },
 ): Promise<Signer> {
-  const key = await unlocked(await readKey(armored), passphrase);
-  const signing = await fitSigningKey(key, new Date(now()));
+  const keys = await Promise.all(files.map((file) => openKey(file, { passphrases, now })));
+  fitKeys(keys, now());
+  const certificates = new PacketList();
+  for (const { key } of keys) certificates.push(...key.toPublic().toPacketList());
+  const publicKeyBytes = certificates.write();
   return {
-    publicKey: key.toPublic().armor(),
-    fingerprint: key.getFingerprint().toUpperCase(),
+    publicKey: armor(enums.armor.publicKey, publicKeyBytes, undefined, undefined, undefined, true),
+    publicKeyBytes,
+    keys: keys.map(({ fingerprint, signingFingerprint, expiresAtSeconds, changedAtSeconds }) => ({
+      fingerprint,
+      signingFingerprint,
+      expiresAtSeconds,
+      changedAtSeconds,
+    })),
     async sign(release, dateSeconds) {
+      const fit = fitKeys(keys, dateSeconds * 1000);
       const options = {
-        signingKeys: key,
-        signingKeyIDs: signing.id,
+        signingKeys: fit.map(({ key }) => key),
+        signingKeyIDs: fit.map(({ id }) => id),
         // A signature from before its key is none: packages may well be older than the key.
-        date: new Date(Math.max(dateSeconds * 1000, signing.sinceMs)),
+        date: new Date(Math.max(dateSeconds * 1000, ...fit.map(({ sinceMs }) => sinceMs))),
         config: signingConfig,
       };
       try {
@@ -92,72 +87,20 @@ export async function openpgpSigner(
           releaseGpg: String(releaseGpg),
         };
       } catch (thrown) {
-        throw new UnfitKey(`the signing key can't sign any more: ${messageOf(thrown)}; ${advice}`);
+        throw new UnfitKey(`${namesOf(fit)}: can't sign any more: ${messageOf(thrown)}`);
       }
     },
   };
 }
 
-interface SigningKey {
-  readonly id: KeyID;
-  /** Since when the key and what binds it to its owner are valid, in ms since the epoch. */
-  readonly sinceMs: number;
+/** Those that have not expired. @throws UnfitKey if there are none */
+function fitKeys(keys: readonly OpenedKey[], dateMs: number): readonly OpenedKey[] {
+  const fit = keys.filter(({ expiresAtSeconds = Number.POSITIVE_INFINITY }) => expiresAtSeconds * 1000 > dateMs);
+  if (fit.length > 0) return fit;
+  const last = Math.max(...keys.map(({ expiresAtSeconds = 0 }) => expiresAtSeconds));
+  const when = new Date(last * 1000).toISOString().slice(0, 10);
+  const what = "extend the key (gpg --quick-set-expire) and export it again";
+  throw new UnfitKey(`${namesOf(keys)}: can't sign any more, expired on ${when}: ${what}`);
 }
 
-async function readKey(armored: Secret): Promise<PrivateKey> {
-  try {
-    return await readPrivateKey({ armoredKey: armored.reveal() });
-  } catch (thrown) {
-    throw new UnfitKey(`this is no armoured OpenPGP private key of version 4: ${messageOf(thrown)}; ${advice}`);
-  }
-}
-
-async function unlocked(key: PrivateKey, passphrase: Secret | undefined): Promise<PrivateKey> {
-  if (key.isDecrypted()) return key;
-  if (passphrase === undefined) throw new UnfitKey("the signing key has a passphrase: give the file that holds it");
-  try {
-    return await decryptKey({ privateKey: key, passphrase: passphrase.reveal() });
-  } catch {
-    // The library's message is of no more use, and it has seen the passphrase.
-    throw new UnfitKey("the passphrase does not open the signing key");
-  }
-}
-
-/** The key that will sign: the newest signing sub-key, or the primary key. */
-async function fitSigningKey(key: PrivateKey, date: Date): Promise<SigningKey> {
-  if (key.keyPacket.version !== 4) {
-    throw new UnfitKey(`the signing key has version ${key.keyPacket.version}, and APT knows 4 alone; ${advice}`);
-  }
-  const expiry = await key.getExpirationTime();
-  if (expiry instanceof Date && expiry <= date) {
-    const when = expiry.toISOString().slice(0, 10);
-    throw new UnfitKey(`the signing key expired on ${when}: extend it (gpg --quick-set-expire) and export it again`);
-  }
-  checkAlgorithm(key);
-  const signing = await key.getSigningKey(undefined, date).catch((thrown: unknown) => {
-    throw new UnfitKey(`no part of this key can sign now: ${messageOf(thrown)}; ${advice}`);
-  });
-  const bindings = [(await key.getPrimaryUser(date)).selfCertification];
-  if (signing instanceof Subkey) {
-    checkAlgorithm(signing);
-    const binding = await signing.verify(date);
-    bindings.push(binding, ...(binding.embeddedSignature === null ? [] : [binding.embeddedSignature]));
-  }
-  if (bindings.some(({ hashAlgorithm }) => hashAlgorithm === enums.hash.sha1)) {
-    throw new UnfitKey("the key's own signatures use SHA-1: renew them (gpg --quick-set-expire) and export it again");
-  }
-  const created = [key.getCreationTime(), signing.getCreationTime(), ...bindings.map((binding) => binding.created)];
-  return { id: signing.getKeyID(), sinceMs: Math.max(...created.map((time) => time?.getTime() ?? 0)) };
-}
-
-/** RSA and EdDSA sign deterministically; the rest doesn't, or gpgv or sqv don't know it (Ed25519 as algorithm 27). */
-function checkAlgorithm(key: PrivateKey | Subkey): void {
-  const { algorithm, bits = 0, curve } = key.getAlgorithmInfo();
-  const isRsa = algorithm === "rsaEncryptSign" || algorithm === "rsaSign";
-  if (isRsa && bits < minRsaBits) {
-    throw new UnfitKey(`the signing key is RSA with ${bits} bits, and APT wants ${minRsaBits}; ${advice}`);
-  }
-  if (!isRsa && !(algorithm === "eddsaLegacy" && curve === "ed25519Legacy")) {
-    throw new UnfitKey(`the signing key's algorithm is ${algorithm}, which APT's verifiers don't all take; ${advice}`);
-  }
-}
+const namesOf = (keys: readonly OpenedKey[]): string => keys.map(({ file }) => file).join(", ");

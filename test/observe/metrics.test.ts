@@ -93,13 +93,16 @@ test("a tree's looks, reads and failures are told from one another, and the read
   expect([errors("look"), errors("read")]).toEqual([1, 1]);
 });
 
+const aKey = { fingerprint: "AB", signingFingerprint: "CD", expiresAtSeconds: 5_000, changedAtSeconds: 1_000 };
+
 test("a signer is measured and otherwise the same", async () => {
   const { clock, pass } = aClock();
   const metrics = createMetrics(clock);
   const signer = measuredSigner(
     {
       publicKey: "key",
-      fingerprint: "AB",
+      publicKeyBytes: Buffer.from("key"),
+      keys: [aKey],
       async sign(release) {
         pass(0.004);
         if (release === "bad") throw new Error("no");
@@ -109,7 +112,7 @@ test("a signer is measured and otherwise the same", async () => {
     metrics.signerObserver,
     clock,
   );
-  expect(signer).toMatchObject({ publicKey: "key", fingerprint: "AB" });
+  expect(signer).toMatchObject({ publicKey: "key", keys: [aKey] });
   expect(await signer.sign("Release", 1)).toEqual({ inRelease: "signed Release", releaseGpg: "gpg" });
   await expect(signer.sign("bad", 1)).rejects.toThrow("no");
   const scrape = await metrics.render();

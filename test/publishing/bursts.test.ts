@@ -14,7 +14,8 @@ function countingSigner() {
   let reached = (): void => {};
   const signer: Signer & { signed: number } = {
     publicKey: "no key",
-    fingerprint: "0".repeat(40),
+    publicKeyBytes: Buffer.from("no key"),
+    keys: [],
     signed: 0,
     sign: async (release) => {
       signer.signed += 1;

@@ -25,7 +25,7 @@ test("the first start makes a key, and every later one finds it, also when two s
   expect(readFileSync(path, "utf8")).toBe(one.reveal());
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(readdirSync(join(directory, "new"))).toEqual(["signing.asc"]);
-  await openpgpSigner(one, { passphrase: undefined, now: Date.now });
+  await openpgpSigner([{ file: path, armored: one }], { now: Date.now });
 });
 
 test("a key that others may read is used, with a warning", async () => {

@@ -6,7 +6,9 @@ import type { KeyOptions } from "openpgp";
 import { generateKey, readKey } from "openpgp";
 import { afterAll, expect, test } from "vitest";
 import { Secret } from "../../src/base/secret.ts";
-import { openpgpSigner, UnfitKey } from "../../src/signing/openpgp-signer.ts";
+import { UnfitKey } from "../../src/signing/openpgp-key.ts";
+import { openpgpSigner } from "../../src/signing/openpgp-signer.ts";
+import type { Signer } from "../../src/signing/signer.ts";
 import { runTool } from "../support/debs.ts";
 import { aSigner, aSigningKey, keyMadeAtSeconds } from "../support/signing-key.ts";
 
@@ -53,7 +55,7 @@ test("sqv takes both signed forms", async () => {
     text: release,
   });
   const said = runTool("sqv", ["--keyring", keyring!, releaseGpg!, text!]).toString();
-  expect(said.trim()).toBe(signer.fingerprint);
+  expect(said.trim()).toBe(signer.keys[0]?.fingerprint);
 });
 
 test("one changed byte of the text makes both signatures bad", async () => {
@@ -74,7 +76,7 @@ test("another key's signature is not taken", async () => {
   const signed = await (await aSigner()).sign(release, dateSeconds);
   const other = await anyKey({ type: "ecc", curve: "ed25519Legacy" });
   const { keyring, inRelease } = files({
-    keyring: await binaryKey((await openpgpSigner(other, options)).publicKey),
+    keyring: await binaryKey((await signerOf(other)).publicKey),
     inRelease: signed.inRelease,
   });
   expect(() => runTool("gpgv", ["--keyring", keyring!, inRelease!])).toThrow("No public key");
@@ -103,7 +105,13 @@ test("a Release older than the key is signed at the key's time, since earlier si
   runTool("gpgv", ["--keyring", keyring!, inRelease!]);
 });
 
-const options = { passphrase: undefined, now: () => (keyMadeAtSeconds + 10) * 1000 };
+const options = { now: () => (keyMadeAtSeconds + 10) * 1000 };
+
+const signerOf = (...keys: readonly Secret[]): Promise<Signer> =>
+  openpgpSigner(
+    keys.map((armored, index) => ({ file: `key-${index}.asc`, armored })),
+    options,
+  );
 
 async function anyKey(changes: Partial<KeyOptions>): Promise<Secret> {
   const userIDs = { name: "Any" };
@@ -115,7 +123,7 @@ async function anyKey(changes: Partial<KeyOptions>): Promise<Secret> {
 test("an Ed25519 key of the old form signs, with a sub-key too", async () => {
   const ed25519 = { type: "ecc", curve: "ed25519Legacy" } as const;
   for (const subkeys of [[], [{ ...ed25519, sign: true }]]) {
-    const signer = await openpgpSigner(await anyKey({ ...ed25519, subkeys }), options);
+    const signer = await signerOf(await anyKey({ ...ed25519, subkeys }));
     const signed = await signer.sign(release, dateSeconds);
     expect(await signer.sign(release, dateSeconds)).toEqual(signed);
     const { keyring, inRelease } = files({ keyring: await binaryKey(signer.publicKey), inRelease: signed.inRelease });
@@ -131,7 +139,7 @@ test("a key made by gpg signs", async () => {
   const gpg = gpgAt(mkdtempSync(join(directory, "gnupg-")));
   gpg("--passphrase", "", "--quick-generate-key", "By gpg", "rsa3072", "sign", "never");
   const exported = new Secret(gpg("--export-secret-keys", "--armor").toString());
-  const signer = await openpgpSigner(exported, { passphrase: undefined, now: Date.now });
+  const signer = await openpgpSigner([{ file: "gpg.asc", armored: exported }], { now: Date.now });
   const signed = await signer.sign(release, Date.now() / 1000);
   const { keyring, inRelease } = files({ keyring: gpg("--export"), inRelease: signed.inRelease });
   expect(runTool("gpgv", ["--keyring", keyring!, "--output", "-", inRelease!]).toString()).toBe(release);
@@ -141,7 +149,7 @@ test("a key that vouches for itself with SHA-1 is refused, as sqv does", async (
   const gpg = gpgAt(mkdtempSync(join(directory, "gnupg-")));
   gpg("--cert-digest-algo", "SHA1", "--passphrase", "", "--quick-generate-key", "Old", "rsa3072", "sign", "never");
   const exported = new Secret(gpg("--export-secret-keys", "--armor").toString());
-  await expect(openpgpSigner(exported, { passphrase: undefined, now: Date.now })).rejects.toThrow("SHA-1");
+  await expect(openpgpSigner([{ file: "gpg.asc", armored: exported }], { now: Date.now })).rejects.toThrow("SHA-1");
 });
 
 test("keys that APT would refuse are refused before anything is signed, with advice", async () => {
@@ -150,36 +158,42 @@ test("keys that APT would refuse are refused before anything is signed, with adv
     ["algorithm is ed25519", anyKey({ type: "curve25519" })],
     ["algorithm is ecdsa", anyKey({ type: "ecc", curve: "nistP256" })],
     ["version 6", anyKey({ type: "curve25519", config: { v6Keys: true } })],
-    ["expired on 2023-11-14: extend it", anyKey({ type: "ecc", curve: "ed25519Legacy", keyExpirationTime: 5 })],
+    ["expired on 2023-11-14: extend the key", anyKey({ type: "ecc", curve: "ed25519Legacy", keyExpirationTime: 5 })],
     ["no armoured OpenPGP private key", Promise.resolve(new Secret("not a key"))],
     ["no armoured OpenPGP private key", aSigner().then((signer) => new Secret(signer.publicKey))],
   ];
   for (const [why, key] of refused) {
-    const refusal = openpgpSigner(await key, options);
+    const refusal = signerOf(await key);
     await expect(refusal, why).rejects.toThrow(why);
     await expect(refusal, why).rejects.toThrow(UnfitKey);
+    await expect(refusal, why).rejects.toThrow("key-0.asc: ");
   }
 });
 
 test("a passphrase opens the key that has it, and no other does", async () => {
   const key = await anyKey({ type: "ecc", curve: "ed25519Legacy", passphrase: "correct horse" });
-  const open = (passphrase: Secret | undefined) => openpgpSigner(key, { ...options, passphrase });
-  await (await open(new Secret("correct horse"))).sign(release, dateSeconds);
-  await expect(open(new Secret("battery staple"))).rejects.toThrow("does not open");
-  await expect(open(undefined)).rejects.toThrow("has a passphrase");
-  await expect(open(new Secret("battery staple"))).rejects.not.toThrow("battery");
+  const open = (...words: readonly string[]) =>
+    openpgpSigner([{ file: "locked.asc", armored: key }], {
+      ...options,
+      passphrases: words.map((word) => new Secret(word)),
+    });
+  await (await open("correct horse")).sign(release, dateSeconds);
+  await (await open("battery staple", "correct horse")).sign(release, dateSeconds);
+  await expect(open("battery staple")).rejects.toThrow("locked.asc: the passphrase does not open");
+  await expect(open()).rejects.toThrow("locked.asc: the signing key has a passphrase");
+  await expect(open("battery staple")).rejects.not.toThrow("battery");
 });
 
 test("a key that expires while it is in use says so", async () => {
   const key = await anyKey({ type: "ecc", curve: "ed25519Legacy", keyExpirationTime: 100 });
-  const signer = await openpgpSigner(key, options);
+  const signer = await signerOf(key);
   await signer.sign(release, keyMadeAtSeconds + 50);
   await expect(signer.sign(release, keyMadeAtSeconds + 150)).rejects.toThrow("can't sign any more");
 });
 
 test("the private key is not in what a signer shows", async () => {
   const signer = await aSigner();
-  expect(signer.fingerprint).toMatch(/^[0-9A-F]{40}$/);
+  expect(signer.keys[0]?.fingerprint).toMatch(/^[0-9A-F]{40}$/);
   expect(signer.publicKey).toMatch(/^-----BEGIN PGP PUBLIC KEY BLOCK-----/);
   expect(JSON.stringify(signer)).not.toContain("PRIVATE");
   expect(String(await aSigningKey())).not.toContain("PRIVATE");

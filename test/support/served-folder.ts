@@ -30,7 +30,8 @@ const noSignal = new AbortController().signal;
 /** A fake: signs nothing, so that these tests need no key. What real keys do is tested in test/signing. */
 const unsigned: Signer = {
   publicKey: "no key",
-  fingerprint: "0".repeat(40),
+  publicKeyBytes: Buffer.from("no key"),
+  keys: [],
   sign: async (release) => ({ inRelease: release, releaseGpg: "no signature" }),
 };
 

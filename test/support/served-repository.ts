@@ -50,7 +50,11 @@ export function aRepository(
 ): ServedRepository {
   return {
     name: parseRepositoryName(name),
-    key: { armored: armoredKey, fingerprint: "0123456789ABCDEF0123456789ABCDEF01234567" },
+    key: {
+      armored: armoredKey,
+      binary: Buffer.from("the key"),
+      fingerprints: ["0123456789ABCDEF0123456789ABCDEF01234567"],
+    },
     find: async (path) => (Object.hasOwn(files, path) ? files[path] : undefined),
     ping: async () => anOutcome,
     status: () => aStatus(),

@@ -16,5 +16,5 @@ export function aSigningKey(): Promise<Secret> {
 
 /** A signer with that key. */
 export async function aSigner(): Promise<Signer> {
-  return await openpgpSigner(await aSigningKey(), { passphrase: undefined, now: Date.now });
+  return await openpgpSigner([{ file: "tests.asc", armored: await aSigningKey() }], { now: Date.now });
 }

@@ -1,0 +1,139 @@
+// More than one key, keys with sub-keys, and keys that end: what those see who trust only one of them.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { generateKey } from "openpgp";
+import { afterAll, expect, test } from "vitest";
+import { Secret } from "../../src/base/secret.ts";
+import { openpgpSigner } from "../../src/signing/openpgp-signer.ts";
+import type { Signer } from "../../src/signing/signer.ts";
+import { runTool } from "../support/debs.ts";
+import { aSigningKey, keyMadeAtSeconds } from "../support/signing-key.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "several-keys-"));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const release = "Origin: Tests\nSuite: sid\n";
+const dateSeconds = keyMadeAtSeconds + 1000;
+
+async function aKey(keyExpirationTime?: number): Promise<Secret> {
+  const { privateKey } = await generateKey({
+    type: "ecc",
+    curve: "ed25519Legacy",
+    userIDs: { name: "Another" },
+    subkeys: [],
+    date: new Date(keyMadeAtSeconds * 1000),
+    format: "armored",
+    ...(keyExpirationTime !== undefined && { keyExpirationTime }),
+  });
+  return new Secret(privateKey);
+}
+
+const signerOf = (keys: readonly Secret[], nowSeconds = dateSeconds, passphrases: readonly Secret[] = []) =>
+  openpgpSigner(
+    keys.map((armored, index) => ({ file: `key-${index}.asc`, armored })),
+    { now: () => nowSeconds * 1000, passphrases },
+  );
+
+function write(name: string, content: string | Uint8Array): string {
+  const path = join(directory, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+/** Both forms, held against a keyring by both of APT's verifiers. @returns gpgv's status lines */
+async function verify(signer: Signer, trusted: Signer): Promise<string> {
+  const signed = await signer.sign(release, dateSeconds);
+  const [keyring, armored] = [write("ring.gpg", trusted.publicKeyBytes), write("ring.asc", trusted.publicKey)];
+  const [inRelease, gpg, text] = [
+    write("InRelease", signed.inRelease),
+    write("Release.gpg", signed.releaseGpg),
+    write("Release", release),
+  ];
+  // gpgv itself ends with 2 where one key is missing; apt reads its status lines, and one good one is enough.
+  const status = ["--status-fd", "1", "--keyring", keyring];
+  const gpgv = (...args: readonly string[]) =>
+    runTool("bash", ["-c", 'gpgv "$@" || [ $? -eq 2 ]', "gpgv", ...status, ...args]).toString();
+  const clear = gpgv(inRelease);
+  expect(gpgv(gpg, text).match(/GOODSIG \S+/g)).toEqual(clear.match(/GOODSIG \S+/g));
+  for (const ring of [keyring, armored]) runTool("sqv", ["--keyring", ring, gpg, text]);
+  return clear;
+}
+
+const goodSignatures = (status: string): number => status.match(/ GOODSIG /g)?.length ?? 0;
+
+test("who trusts either of two keys can verify, and who trusts both finds two good signatures", async () => {
+  const [old, young] = [await aSigningKey(), await aKey()];
+  const both = await signerOf([old, young]);
+  expect(goodSignatures(await verify(both, await signerOf([old])))).toBe(1);
+  expect(goodSignatures(await verify(both, await signerOf([young])))).toBe(1);
+  expect(goodSignatures(await verify(both, both))).toBe(2);
+  await expect(verify(both, await signerOf([await aKey()]))).rejects.toThrow();
+});
+
+test("two keys sign deterministically", async () => {
+  const keys = [await aSigningKey(), await aKey()];
+  const signed = await (await signerOf(keys)).sign(release, dateSeconds);
+  expect(await (await signerOf(keys)).sign(release, dateSeconds)).toEqual(signed);
+});
+
+test("both keys are in one block of armour, in their order, and one key's armour is its own", async () => {
+  const [one, two] = [await aSigningKey(), await aKey()];
+  const [first, second, both] = [await signerOf([one]), await signerOf([two]), await signerOf([one, two])];
+  expect(both.publicKey.match(/BEGIN PGP/g)).toHaveLength(1);
+  expect(both.keys.map((key) => key.fingerprint)).toEqual([first, second].map((each) => each.keys[0]?.fingerprint));
+  expect(Buffer.compare(both.publicKeyBytes, Buffer.concat([first.publicKeyBytes, second.publicKeyBytes]))).toBe(0);
+  expect(both.publicKey).not.toContain("\r");
+  const listed = runTool("gpg", ["--homedir", directory, "--show-keys", "--with-colons"], both.publicKey, "gnupg");
+  expect(listed.toString().match(/^pub:/gm)).toHaveLength(2);
+});
+
+test("a key that has expired leaves the signing to the others, at the start and while it goes on", async () => {
+  const ends = keyMadeAtSeconds + 500;
+  const [lasting, ending] = [await aSigningKey(), await aKey(500)];
+  for (const nowSeconds of [ends - 100, ends + 100]) {
+    const signer = await signerOf([ending, lasting], nowSeconds);
+    expect(signer.keys.map((key) => key.expiresAtSeconds)).toEqual([ends, undefined]);
+    const before = await signer.sign(release, ends - 100);
+    const after = await signer.sign(release, ends + 100);
+    expect(after.releaseGpg.length).toBeLessThan(before.releaseGpg.length);
+    expect(after).toEqual(await (await signerOf([lasting])).sign(release, ends + 100));
+  }
+  await expect(signerOf([ending], ends + 100)).rejects.toThrow("key-0.asc: can't sign any more, expired on 2023-11-14");
+});
+
+test("of several keys, the one that is unfit is named", async () => {
+  await expect(signerOf([await aSigningKey(), new Secret("no key")])).rejects.toThrow("key-1.asc: this is no armoured");
+});
+
+/** A key of gpg's making whose sub-key signs, exported without its primary key; the sub-key ends in 30 days. */
+function withPrimaryElsewhere(passphrase: string): Secret {
+  const home = mkdtempSync(join(directory, "gnupg-"));
+  const unlock = ["--pinentry-mode", "loopback", "--passphrase", passphrase];
+  const gpg = (...args: readonly string[]) =>
+    runTool("gpg", ["--homedir", home, "--batch", "--quiet", ...unlock, ...args], "", "gnupg").toString();
+  gpg("--quick-generate-key", "By gpg", "rsa3072", "cert", "never");
+  const fingerprint = /^fpr:+([0-9A-F]{40})/m.exec(gpg("--list-keys", "--with-colons"))?.[1] ?? "";
+  gpg("--quick-add-key", fingerprint, "rsa3072", "sign", "30d");
+  return new Secret(gpg("--armor", "--export-secret-subkeys"));
+}
+
+test.each(["", "correct horse"])(
+  "a sub-key signs while its primary key is kept elsewhere (passphrase: %j)",
+  async (word) => {
+    const exported = withPrimaryElsewhere(word);
+    const nowSeconds = Date.now() / 1000;
+    const signer = await signerOf([exported], nowSeconds, [new Secret(word)]);
+    const [key] = signer.keys;
+    expect(key?.signingFingerprint).not.toBe(key?.fingerprint);
+    expect((key?.expiresAtSeconds ?? 0) - nowSeconds).toBeGreaterThan(29 * 86_400);
+    expect((key?.expiresAtSeconds ?? 0) - nowSeconds).toBeLessThan(31 * 86_400);
+    const signed = await signer.sign(release, Math.floor(nowSeconds));
+    const status = runTool("gpgv", [
+      ...["--status-fd", "1", "--keyring", write("sub.gpg", signer.publicKeyBytes)],
+      write("sub.InRelease", signed.inRelease),
+    ]).toString();
+    expect(status).toMatch(new RegExp(`VALIDSIG ${key?.signingFingerprint} .* ${key?.fingerprint}`));
+    if (word !== "") await expect(signerOf([exported], nowSeconds)).rejects.toThrow("has a passphrase");
+  },
+);
