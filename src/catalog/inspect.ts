@@ -12,6 +12,8 @@ export interface InspectOptions {
   readonly limits: InspectLimits;
   /** The digests wanted; SHA256 is always made. */
   readonly algorithms: readonly DigestAlgorithm[];
+  /** Whether the files of binary packages are listed, which takes decompressing all of each. */
+  readonly fileLists?: boolean;
 }
 
 /** The kind that a file's name announces. No name announces a part: the .dsc beside it does. */
@@ -51,11 +53,12 @@ async function* atMost(content: AsyncIterable<Uint8Array>, maxFileBytes: number)
 async function inspectAs(
   kind: PackageKind,
   content: AsyncIterable<Uint8Array>,
-  { limits, algorithms }: InspectOptions,
+  options: InspectOptions,
 ): Promise<Inspection> {
+  const { limits, algorithms } = options;
   switch (kind) {
     case "binary":
-      return { kind, ...(await readDeb(content, limits, algorithms)) };
+      return { kind, ...(await readDeb(content, options)) };
     case "source": {
       const { stanza, ...measured } = await readDsc(content, limits, algorithms);
       return { kind, dsc: stanza, ...measured };

@@ -14,8 +14,10 @@ export interface BinaryInspection extends Measured {
   readonly control: Stanza;
   /** The time in the first member's ar header, in seconds since the epoch: a property of the bytes. */
   readonly builtAtSeconds: number;
-  /** Where its uploader has put the list of its files. A cap is authority: never to be shown. Nothing reads it yet. */
+  /** Where its uploader has put the list of its files. A cap is authority: never to be shown. */
   readonly contents?: string;
+  /** The list of its files in its compact form, as it comes out of the bytes: the ledger keeps it apart. */
+  readonly fileList?: Uint8Array;
 }
 
 /** One file that a .dsc names. */

@@ -1,4 +1,4 @@
-// A .deb in one streaming pass: its digests, its structure and its control stanza.
+// A .deb in one streaming pass: its digests, its structure, its control stanza and the list of its files.
 
 import type { ArLimits, ArMember } from "./ar.ts";
 import { readAr } from "./ar.ts";
@@ -10,13 +10,27 @@ import type { Compression, DecompressionLimits } from "./decompress.ts";
 import { decompress } from "./decompress.ts";
 import type { DigestAlgorithm, Digests } from "./digests.ts";
 import { digesting, RunningDigests } from "./digests.ts";
+import type { FileListLimits } from "./file-list.ts";
+import { FileListWriter } from "./file-list.ts";
 import { beyondLimit, Malformed, quoted } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
+import type { TarKind } from "./tar.ts";
 import { readTar } from "./tar.ts";
 
-export interface DebLimits extends ArLimits, StanzaLimits, DecompressionLimits {
+export interface DebLimits extends ArLimits, StanzaLimits, DecompressionLimits, FileListLimits {
   /** How many entries the control archive may have. */
   readonly maxControlEntries: number;
+  /** How much may come out of data.tar when it is decompressed, in bytes. */
+  readonly maxDataBytes: number;
+}
+
+/** What to read of a .deb. */
+export interface DebReading {
+  readonly limits: DebLimits;
+  /** The digests wanted; SHA256 is always made. */
+  readonly algorithms: readonly DigestAlgorithm[];
+  /** Whether to decompress data.tar and list its files; else it must be complete, and that is all. */
+  readonly fileLists?: boolean;
 }
 
 /** What one pass over a .deb tells. */
@@ -26,6 +40,8 @@ export interface Deb {
   readonly control: Stanza;
   /** The time in the first member's header, in seconds since the epoch. */
   readonly builtAtSeconds: number;
+  /** What data.tar unpacks but for directories, in its compact form, if it was asked for. */
+  readonly fileList?: Uint8Array;
 }
 
 /** The format's version: a number on the first line. Only the first bytes of the member are looked at. */
@@ -37,32 +53,34 @@ const controlCompressions: ReadonlyMap<string, Compression> = new Map([
   ["control.tar.xz", "xz"],
   ["control.tar.zst", "zst"],
 ]);
-const dataNames: ReadonlySet<string> = new Set(
-  ["", ".gz", ".xz", ".zst", ".bz2", ".lzma"].map((end) => `data.tar${end}`),
-);
+const dataCompressions: ReadonlyMap<string, Compression> = new Map([
+  ["data.tar", "none"],
+  ["data.tar.gz", "gz"],
+  ["data.tar.xz", "xz"],
+  ["data.tar.zst", "zst"],
+  ["data.tar.bz2", "bz2"],
+  ["data.tar.lzma", "lzma"],
+]);
 
 /**
- * Reads a .deb to its end. The content of data.tar is digested and must be complete, but is not decompressed.
+ * Reads a .deb to its end.
  * @throws Malformed; what `content` throws passes by
  * @see deb(5)
  */
-export async function readDeb(
-  content: AsyncIterable<Uint8Array>,
-  limits: DebLimits,
-  algorithms: readonly DigestAlgorithm[],
-): Promise<Deb> {
-  const running = new RunningDigests(algorithms);
-  const found = await readMembers(readAr(digesting(content, running), limits), limits);
+export async function readDeb(content: AsyncIterable<Uint8Array>, reading: DebReading): Promise<Deb> {
+  const running = new RunningDigests(reading.algorithms);
+  const found = await readMembers(readAr(digesting(content, running), reading.limits), reading);
   return { ...running.finish(), ...found };
 }
 
 /** The order is the format's: debian-binary, control.tar, data.tar, then whatever the future brings. @see deb(5) */
 async function readMembers(
   members: AsyncIterable<ArMember>,
-  limits: DebLimits,
-): Promise<Pick<Deb, "control" | "builtAtSeconds">> {
+  { limits, fileLists = false }: DebReading,
+): Promise<Pick<Deb, "control" | "builtAtSeconds" | "fileList">> {
   let builtAtSeconds: number | undefined;
   let control: Stanza | undefined;
+  let fileList: Uint8Array | undefined;
   let hasFiles = false;
   for await (const member of members) {
     if (builtAtSeconds === undefined) {
@@ -70,8 +88,13 @@ async function readMembers(
     } else if (/^(debian-binary|control\.tar|data\.tar)/.test(member.name)) {
       // Readers differ in which of two control members counts, so that nothing may come twice.
       if (control === undefined) control = await readControl(member, limits);
-      else if (!hasFiles) hasFiles = isFileArchive(member);
-      else throw misplaced(member);
+      else if (hasFiles) throw misplaced(member);
+      else {
+        hasFiles = true;
+        const compression = compressionOf(member, dataCompressions);
+        // Unread, readAr skips it and sees to its completeness.
+        if (fileLists) fileList = await readFileList(member, compression, limits);
+      }
     } else if (!hasFiles && !member.name.startsWith("_")) {
       throw misplaced(member);
     }
@@ -79,7 +102,7 @@ async function readMembers(
   if (builtAtSeconds === undefined || control === undefined)
     throw new Malformed("truncated", "it ends before its control.tar");
   if (!hasFiles) throw new Malformed("truncated", "it ends before its data.tar");
-  return { control, builtAtSeconds };
+  return { control, builtAtSeconds, ...(fileList === undefined ? {} : { fileList }) };
 }
 
 async function readFormat(member: ArMember): Promise<number> {
@@ -90,11 +113,10 @@ async function readFormat(member: ArMember): Promise<number> {
 }
 
 async function readControl(member: ArMember, limits: DebLimits): Promise<Stanza> {
-  const compression = controlCompressions.get(member.name);
-  if (compression === undefined) throw misplaced(member);
+  const compression = compressionOf(member, controlCompressions);
   let text: Uint8Array | undefined;
   let count = 0;
-  for await (const entry of readTar(decompress(compression, member.content, limits))) {
+  for await (const entry of readTar(decompress(compression, member.content, limits), controlArchive)) {
     if (++count > limits.maxControlEntries) {
       throw beyondLimit("maxControlEntries", limits.maxControlEntries, "the number of entries in the control archive");
     }
@@ -122,10 +144,24 @@ function parseControl(text: Uint8Array, limits: StanzaLimits): Stanza {
   }
 }
 
-function isFileArchive(member: ArMember): true {
-  if (!dataNames.has(member.name)) throw misplaced(member);
-  // Here the file list will be read from member.content; unread, readAr skips it and sees to its completeness.
-  return true;
+const controlArchive: TarKind = { what: "control archive", flaw: "bad-control" };
+const dataArchive: TarKind = { what: "data archive", flaw: "bad-data" };
+
+async function readFileList(member: ArMember, compression: Compression, limits: DebLimits): Promise<Uint8Array> {
+  const list = new FileListWriter(limits);
+  const plain = decompress(compression, member.content, { ...limits, maxDecompressedBytes: limits.maxDataBytes });
+  for await (const { name, type, flag } of readTar(plain, dataArchive)) {
+    // dpkg refuses these, PAX headers among them, when the package is unpacked.
+    if (type === "other") throw new Malformed("bad-data", `its data archive has an entry of the type ${quoted(flag)}`);
+    if (type !== "directory") list.add(name);
+  }
+  return list.encode();
+}
+
+function compressionOf(member: ArMember, known: ReadonlyMap<string, Compression>): Compression {
+  const compression = known.get(member.name);
+  if (compression === undefined) throw misplaced(member);
+  return compression;
 }
 
 const misplaced = (member: ArMember) =>

@@ -1,4 +1,5 @@
 // Undoes the compressions that packages use. Truncated and corrupt input is always an error.
+import { constants } from "node:buffer";
 import { spawn } from "node:child_process";
 import { Duplex } from "node:stream";
 import { createGunzip, gunzipSync } from "node:zlib";
@@ -8,7 +9,7 @@ import { beyondLimit, Malformed } from "./malformed.ts";
 import { through } from "./through.ts";
 
 /** Named as the suffixes are. */
-export type Compression = "none" | "gz" | "xz" | "zst" | "bz2";
+export type Compression = "none" | "gz" | "xz" | "zst" | "bz2" | "lzma";
 
 export interface DecompressionLimits {
   /** How much may come out, in bytes. */
@@ -49,7 +50,9 @@ function decoded(
     case "gz":
       return gunzip(content, limits);
     case "xz":
-      return through(sliced(content), xzDecoder(limits.maxDecoderBytes), xzError(limits.maxDecoderBytes));
+      return xz(content, "streamDecoder", limits);
+    case "lzma":
+      return xz(content, "aloneDecoder", limits);
     // A process, because Node's own zstd (tried in 22.23) takes a truncated frame for a whole one.
     case "zst":
       return throughCommand(content, { command: "zstd", args: ["-dcq", memory(limits)], debianPackage: "zstd" });
@@ -77,7 +80,7 @@ async function* gunzip(content: AsyncIterable<Uint8Array>, limits: Decompression
 
 function gunzipWhole(bytes: Uint8Array, limits: DecompressionLimits): Uint8Array {
   try {
-    return gunzipSync(bytes, { maxOutputLength: limits.maxDecompressedBytes });
+    return gunzipSync(bytes, { maxOutputLength: Math.min(limits.maxDecompressedBytes, constants.MAX_LENGTH) });
   } catch (thrown) {
     if (thrown instanceof RangeError) throw tooMuch(limits);
     throw corrupt("gzip")(thrown);
@@ -98,10 +101,14 @@ const tooMuch = (limits: DecompressionLimits) =>
 const corrupt = (format: string) => (thrown: unknown) =>
   new Malformed("bad-compression", `its ${format} data are truncated or corrupt`, { cause: thrown });
 
-function xzDecoder(maxDecoderBytes: number): Duplex {
+function xz(
+  content: AsyncIterable<Uint8Array>,
+  decoder: "streamDecoder" | "aloneDecoder",
+  { maxDecoderBytes }: DecompressionLimits,
+): AsyncIterable<Uint8Array> {
   // Synchronous, because we run in a worker already: it costs less, and a worker that is ended leaves no decoder behind.
   const options = { memlimit: Math.max(maxDecoderBytes, bytesPerMebibyte), synchronous: true };
-  return lzma.createStream("streamDecoder", options);
+  return through(sliced(content), lzma.createStream(decoder, options), xzError(maxDecoderBytes));
 }
 
 const xzError = (maxDecoderBytes: number) => (thrown: unknown) =>

@@ -6,6 +6,7 @@ export type Flaw =
   | "not-a-deb"
   | "truncated"
   | "bad-control"
+  | "bad-data"
   | "bad-dsc"
   | "bad-compression"
   | "unsupported-compression"

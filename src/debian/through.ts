@@ -36,7 +36,7 @@ async function feed(content: AsyncIterable<Uint8Array>, stream: Writable): Promi
 }
 
 /** A content that remembers whether it was the one to fail. */
-export interface Watched {
+interface Watched {
   readonly content: AsyncIterable<Uint8Array>;
   /** Set once reading the content itself has thrown. */
   readonly failure: { readonly thrown: unknown } | undefined;
@@ -44,7 +44,7 @@ export interface Watched {
   close(): void;
 }
 
-export function watch(content: AsyncIterable<Uint8Array>): Watched {
+function watch(content: AsyncIterable<Uint8Array>): Watched {
   let failure: { readonly thrown: unknown } | undefined;
   async function* watched(): AsyncGenerator<Uint8Array> {
     try {

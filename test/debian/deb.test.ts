@@ -16,7 +16,7 @@ import type { ArPart } from "../support/debs.ts";
 import { aDeb, arOf, inChunks, runTool, tarOf } from "../support/debs.ts";
 
 const read = (bytes: Uint8Array, limits: DebLimits = defaultInspectLimits, chunkBytes?: number): Promise<Deb> =>
-  readDeb(inChunks(bytes, chunkBytes), limits, ["md5"]);
+  readDeb(inChunks(bytes, chunkBytes), { limits, algorithms: ["md5"], fileLists: true });
 
 async function flawOf(bytes: Uint8Array, limits?: DebLimits): Promise<string> {
   try {
@@ -35,7 +35,7 @@ test.each(["gz", "xz", "zst", "none"] as const)(
   async (compression) => {
     const deb = await aDeb({ compression, version: "1:2~rc1", builtAtSeconds: 1_234_567_890 });
     for (const chunkBytes of [1, 59, deb.length]) {
-      const { control, ...rest } = await read(deb, defaultInspectLimits, chunkBytes);
+      const { control, fileList: _apart, ...rest } = await read(deb, defaultInspectLimits, chunkBytes);
       expect(fieldOf(control, "Version")).toBe("1:2~rc1");
       expect(rest).toEqual({
         sizeBytes: deb.length,
@@ -264,7 +264,9 @@ test("what the storage throws comes out untouched, wherever it happens", async (
       yield deb.subarray(0, end);
       throw lost;
     })();
-    await expect(readDeb(content, defaultInspectLimits, [])).rejects.toBe(lost);
+    await expect(readDeb(content, { limits: defaultInspectLimits, algorithms: [], fileLists: true })).rejects.toBe(
+      lost,
+    );
   }
 });
 
@@ -281,7 +283,9 @@ test("after a flaw the content is closed and read no further", async () => {
       closed = true;
     }
   })();
-  await expect(readDeb(content, defaultInspectLimits, [])).rejects.toThrow(Malformed);
+  await expect(readDeb(content, { limits: defaultInspectLimits, algorithms: [], fileLists: true })).rejects.toThrow(
+    Malformed,
+  );
   expect(read).toBe(1);
   expect(closed).toBe(true);
 });

@@ -103,7 +103,7 @@ export async function tarOf(entries: readonly TarPart[]): Promise<Buffer> {
 
 const suffix = (compression: Compression): string => (compression === "none" ? "" : `.${compression}`);
 
-/** zstd and bzip2 run as processes: Debian packages zstd and bzip2. */
+/** zstd, bzip2 and lzma run as processes: Debian packages zstd, bzip2 and xz-utils. */
 export async function compressed(compression: Compression, plain: Uint8Array): Promise<Buffer> {
   switch (compression) {
     case "none":
@@ -116,6 +116,8 @@ export async function compressed(compression: Compression, plain: Uint8Array): P
       return runTool("zstd", ["-qc"], plain);
     case "bz2":
       return runTool("bzip2", ["-c"], plain);
+    case "lzma":
+      return runTool("lzma", ["-c"], plain, "xz-utils");
     default:
       return compression satisfies never;
   }

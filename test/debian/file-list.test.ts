@@ -1,0 +1,169 @@
+// The files of a package are listed as it is read; what dpkg could not unpack is told, and nothing slips into a list.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gunzipSync, gzipSync } from "node:zlib";
+import fc from "fast-check";
+import { expect, onTestFinished, test } from "vitest";
+import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import type { DebLimits } from "../../src/debian/deb.ts";
+import { readDeb } from "../../src/debian/deb.ts";
+import { decodeFileList, FileListWriter } from "../../src/debian/file-list.ts";
+import { Malformed } from "../../src/debian/malformed.ts";
+import type { ArPart, TarPart } from "../support/debs.ts";
+import { aDeb, inChunks, runTool, tarOf } from "../support/debs.ts";
+
+const limits = defaultInspectLimits;
+
+async function listOf(deb: Uint8Array, allowed: DebLimits = limits, chunkBytes?: number): Promise<readonly string[]> {
+  const reading = { limits: allowed, algorithms: [], fileLists: true };
+  const { fileList } = await readDeb(inChunks(deb, chunkBytes), reading);
+  return decodeFileList(fileList ?? Buffer.of(), allowed);
+}
+
+async function flawOf(reading: Promise<unknown>): Promise<string> {
+  try {
+    await reading;
+  } catch (thrown) {
+    if (thrown instanceof Malformed) return `${thrown.flaw}: ${thrown.message}`;
+    throw thrown;
+  }
+  return "none";
+}
+
+/** A .deb whose data.tar holds these bytes. */
+const withData = (content: Uint8Array): Promise<Buffer> =>
+  aDeb({ members: ([format, control]: readonly ArPart[]) => [format!, control!, { name: "data.tar", content }] });
+
+const withEntries = async (entries: readonly TarPart[]): Promise<Buffer> => withData(await tarOf(entries));
+
+test.each(["gz", "xz", "zst", "bz2", "lzma", "none"] as const)(
+  "the files of a package with its data in %s are listed, in any chunking",
+  async (dataCompression) => {
+    const files = { "./usr/bin/b": "b".repeat(100_000), "./usr/bin/a": "a", "./etc/empty": "" };
+    const deb = await aDeb({ compression: "gz", dataCompression, files });
+    for (const chunkBytes of [1, 511, deb.length]) {
+      expect(await listOf(deb, limits, chunkBytes)).toEqual(["etc/empty", "usr/bin/a", "usr/bin/b"]);
+    }
+  },
+);
+
+test("what dpkg-deb packs is listed as apt-ftparchive lists it: links, pipes, long names and odd bytes, no directories", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "file-list-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const root = join(folder, "root");
+  const long = `usr/share/${"d".repeat(120)}/${"e".repeat(130)}`;
+  for (const path of ["DEBIAN", "usr/bin", "empty/directory", "sp ace", long]) {
+    mkdirSync(join(root, path), { recursive: true });
+  }
+  writeFileSync(join(root, "DEBIAN/control"), "Package: it\nVersion: 1\nArchitecture: all\nDescription: x\n");
+  writeFileSync(join(root, "usr/bin/it"), "#!/bin/sh\n");
+  execFileSync("ln", [join(root, "usr/bin/it"), join(root, "usr/bin/hard")]);
+  symlinkSync("it", join(root, "usr/bin/soft"));
+  symlinkSync("x".repeat(300), join(root, "usr/bin/far"));
+  execFileSync("mkfifo", [join(root, "usr/bin/pipe")]);
+  writeFileSync(join(root, "sp ace/a b"), "");
+  writeFileSync(join(root, long, "f".repeat(200)), "");
+  writeFileSync(Buffer.from(`${root}/usr/bin/caf\xe9`, "latin1"), "");
+  writeFileSync(join(root, "usr/bin/Zoë"), "");
+  mkdirSync(join(folder, "pool"));
+  const file = join(folder, "pool/it.deb");
+  runTool("dpkg-deb", ["--root-owner-group", "--build", root, file], "", "dpkg");
+  const wanted = runTool("apt-ftparchive", ["contents", join(folder, "pool")], "", "apt-utils").toString("latin1");
+  const paths = [...wanted.matchAll(/^(.*\S)\s+it$/gm)].map(([, path = ""]) => path);
+  expect(paths.length).toBe(9);
+  expect(await listOf(readFileSync(file))).toEqual(paths.toSorted());
+});
+
+test("a package without files has an empty list", async () => {
+  expect(await listOf(await aDeb({ files: {} }))).toEqual([]);
+});
+
+test("a file that is packed twice is listed once, and a name that would break its line not at all", async () => {
+  const names = ["./b", "b", ".//b", "/abs", "./forged usr/bin/x\nevil", "./cr\rcr", "./a"];
+  expect(await listOf(await withEntries(names.map((name) => ({ name }))))).toEqual(["a", "abs", "b"]);
+});
+
+test("data that dpkg could not unpack is a flaw of the package, unless nobody asks for its files", async () => {
+  const tar = await tarOf([{ name: "./usr/bin/x", content: "x".repeat(2000) }]);
+  const pax = await tarOf([{ name: "./é/x", content: "x" }]);
+  const bent = Buffer.from(tar);
+  bent[0]! ^= 1;
+  for (const [data, flaw] of [
+    [tar.subarray(0, 300), /^bad-data: .*ends inside the header/],
+    [tar.subarray(0, 1000), /^bad-data: .*ends inside "\.\/usr\/bin\/x"/],
+    [bent, /^bad-data: .*checksum/],
+    [Buffer.from("text ".repeat(500)), /^bad-data: .*checksum/],
+    [pax, /^bad-data: .*type "x"/],
+  ] as const) {
+    const deb = await withData(data);
+    expect(await flawOf(listOf(deb))).toMatch(flaw);
+    expect(await flawOf(readDeb(inChunks(deb), { limits, algorithms: [] }))).toBe("none");
+  }
+  const cut = await aDeb({
+    members: ([a, b, c]) => [a!, b!, { ...c!, content: Buffer.from(c!.content).subarray(0, -9) }],
+  });
+  expect(await flawOf(listOf(cut))).toMatch(/^bad-compression/);
+});
+
+test("the limits on lists and data hold", async () => {
+  const deb = await aDeb({ files: { "./a": "x".repeat(5000), "./b": "" } });
+  for (const [limit, allowed] of [
+    ["maxFileListEntries", 1],
+    ["maxFileListBytes", 3],
+    ["maxDataBytes", 4000],
+  ] as const) {
+    const message = await flawOf(listOf(deb, { ...limits, [limit]: allowed }));
+    expect(message).toContain(limit === "maxDataBytes" ? "maxDecompressedBytes = 4000" : `${limit} = ${allowed}`);
+  }
+});
+
+const aList = fc.uniqueArray(fc.stringMatching(/^[!-.0-~][ -.0-~/]{0,20}[!-.0-~]$/), { maxLength: 50 });
+
+test("a list comes back sorted out of its compact form, which does not tell in which order it was written", () => {
+  fc.assert(
+    fc.property(aList, (paths) => {
+      const [forth, back] = [new FileListWriter(limits), new FileListWriter(limits)];
+      for (const path of paths) forth.add(path);
+      for (const path of paths.toReversed()) back.add(path);
+      expect(decodeFileList(forth.encode(), limits)).toEqual(paths.toSorted());
+      expect(back.encode()).toEqual(forth.encode());
+    }),
+  );
+});
+
+test.each([
+  ["no gzip file", Buffer.from("usr/bin/x\n")],
+  ["a gzip file that ends early", gzipSync("usr/bin/x\n").subarray(0, -3)],
+  ["a last line without an end", gzipSync("usr/bin/x")],
+  ["lines in another order", gzipSync("b\na\n")],
+  ["a line twice", gzipSync("a\na\n")],
+  ["an empty line", gzipSync("\na\n")],
+  ["an absolute path", gzipSync("/a\n")],
+  ["a directory", gzipSync("a/\n")],
+  ["a carriage return", gzipSync("a\rb\n")],
+])("a list that is %s is refused", (_what, bytes) => {
+  expect(() => decodeFileList(bytes, limits)).toThrow(Malformed);
+});
+
+test("a list beyond the limits is refused, before it is unpacked", () => {
+  const bomb = gzipSync(Buffer.alloc(50_000_000, "a"));
+  expect(() => decodeFileList(bomb, { ...limits, maxFileListBytes: 1_000_000 })).toThrow("maxFileListBytes = 1000000");
+  expect(() => decodeFileList(gzipSync("a\nb\n"), { ...limits, maxFileListEntries: 1 })).toThrow("maxFileListEntries");
+});
+
+test("bytes that are made up are a list or a flaw", () => {
+  const valid = gzipSync("a\nb\n");
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: valid.length * 8 - 1 }), (at) => {
+      const flipped = Buffer.from(valid);
+      flipped[at >> 3]! ^= 1 << (at & 7);
+      try {
+        expect(decodeFileList(flipped, limits)).toEqual(gunzipSync(flipped).toString("latin1").trimEnd().split("\n"));
+      } catch (thrown) {
+        expect(thrown).toBeInstanceOf(Malformed);
+      }
+    }),
+  );
+});
