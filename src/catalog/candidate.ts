@@ -52,7 +52,9 @@ function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place
   const forInstaller = file.path.endsWith(".udeb");
   if (place.forInstaller && !forInstaller) return reject("wrong-place", "only .udeb files are for debian-installer");
   return {
-    key: [component, finding.package, finding.version, finding.architecture, ...(forInstaller ? ["udeb"] : [])].join(" "),
+    key: [component, finding.package, finding.version, finding.architecture, ...(forInstaller ? ["udeb"] : [])].join(
+      " ",
+    ),
     item: {
       kind: "binary",
       path: file.path,

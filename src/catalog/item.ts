@@ -25,6 +25,8 @@ export interface BinaryItem extends Placed {
   /** The package's own: `all` is listed in every architecture's index. */
   readonly architecture: Architecture;
   readonly builtAtSeconds: number;
+  /** A .udeb: it stands in debian-installer's index, and in no other. */
+  readonly forInstaller: boolean;
 }
 
 /** One file of a source package, found beside its .dsc. */

@@ -20,6 +20,8 @@ export type Place =
       readonly suite: Suite;
       readonly component: Component;
       readonly architecture: Architecture;
+      /** Below debian-installer: for .udeb files alone. */
+      readonly forInstaller: boolean;
     }
   | { readonly kind: "source"; readonly suite: Suite; readonly component: Component };
 
@@ -27,24 +29,37 @@ export type Place =
 const maxDepthBelowPlace = 16;
 
 const binaryPrefix = "binary-";
+/** Where a component keeps what debian-installer asks for, in a tree as in an index. */
+const installer = "debian-installer";
 const placeDepth = 4;
 
 /**
- * Tells which index a path at or below `dists/SUITE/COMPONENT/{source,binary-ARCH}` feeds.
+ * Tells which index a path at or below `dists/SUITE/COMPONENT/{source,binary-ARCH,debian-installer/binary-ARCH}` feeds.
  * @returns undefined for every other path, for malformed names and beyond `maxDepthBelowPlace`
  */
 export function placeOf(path: TreePath): Place | undefined {
-  const [dists, rawSuite, rawComponent, leaf, ...below] = pathNames(path);
-  if (dists !== "dists" || rawSuite === undefined || rawComponent === undefined || leaf === undefined) return undefined;
-  if (below.length > maxDepthBelowPlace) return undefined;
+  const [dists, rawSuite, rawComponent, ...inComponent] = pathNames(path);
+  if (dists !== "dists" || rawSuite === undefined || rawComponent === undefined) return undefined;
+  const forInstaller = inComponent[0] === installer;
+  const [leaf, ...below] = inComponent.slice(forInstaller ? 1 : 0);
+  if (leaf === undefined || below.length > maxDepthBelowPlace) return undefined;
   return nameOrUndefined(() => {
     const suite = parseSuite(rawSuite);
     const component = parseComponent(rawComponent);
-    if (leaf === "source") return { kind: "source", suite, component };
+    if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
     if (!leaf.startsWith(binaryPrefix)) return undefined;
-    return { kind: "binary", suite, component, architecture: parseArchitecture(leaf.slice(binaryPrefix.length)) };
+    const architecture = parseArchitecture(leaf.slice(binaryPrefix.length));
+    return { kind: "binary", suite, component, architecture, forInstaller };
   });
 }
+
+/** How many names lead to the place that a path lies in. */
+const depthOfPlace = (path: TreePath): number =>
+  pathNames(path)[placeDepth - 1] === installer ? placeDepth + 1 : placeDepth;
+
+/** Whether this directory is itself the one that feeds an index. */
+export const isPlace = (directory: TreePath): boolean =>
+  pathNames(directory).length === depthOfPlace(directory) && placeOf(directory) !== undefined;
 
 /** The suite that a path lies in or is; undefined above the suites and elsewhere. */
 export function suiteOf(path: TreePath): Suite | undefined {
@@ -60,13 +75,13 @@ export const suitePath = (suite: Suite): TreePath => parseTreePath(`dists/${suit
 export function mayHoldPackages(directory: TreePath): boolean {
   if (!hasRoomForNames(directory)) return false;
   const names = pathNames(directory);
-  if (names.length >= placeDepth) return placeOf(directory) !== undefined;
+  if (names.length >= depthOfPlace(directory)) return placeOf(directory) !== undefined;
   return names.length === 0 || (names[0] === "dists" && (names.length === 1 || suiteOf(directory) !== undefined));
 }
 
 /** Whether this directory lies directly in a place: what is at or below it is one builder's, as a rule. */
 export const isDirectlyInPlace = (directory: TreePath): boolean =>
-  pathNames(directory).length === placeDepth + 1 && placeOf(directory) !== undefined;
+  pathNames(directory).length === depthOfPlace(directory) + 1 && placeOf(directory) !== undefined;
 
 /** The directory of an index below its suite, e.g. `main/binary-amd64` or `main/source`. */
 export type IndexDirectory = `${string}/source` | `${string}/binary-${string}`;
@@ -74,3 +89,5 @@ export type IndexDirectory = `${string}/source` | `${string}/binary-${string}`;
 export const binaryIndex = (component: Component, architecture: Architecture): IndexDirectory =>
   `${component}/binary-${architecture}`;
 export const sourceIndex = (component: Component): IndexDirectory => `${component}/source`;
+export const installerIndex = (component: Component, architecture: Architecture): IndexDirectory =>
+  `${component}/${installer}/binary-${architecture}`;

@@ -1,8 +1,8 @@
 // Which indices a suite has, read off its directories.
 import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
-import { isWithin, pathNames } from "../base/names.ts";
+import { isWithin } from "../base/names.ts";
 import type { Place } from "./layout.ts";
-import { placeOf, suitePath } from "./layout.ts";
+import { isPlace, placeOf, suitePath } from "./layout.ts";
 
 /** The indices that a suite's directories ask for. */
 export interface SuiteShape {
@@ -11,12 +11,11 @@ export interface SuiteShape {
   readonly architectures: readonly Architecture[];
 }
 
-/** Reads a suite's shape off the directories that stand directly below its components. */
+/** Reads a suite's shape off the directories that feed indices. */
 export function shapeOf(directories: Iterable<TreePath>, suite: Suite): SuiteShape {
   const places: Place[] = [];
-  const placeDepth = pathNames(suitePath(suite)).length + 2;
   for (const directory of directories) {
-    if (!isWithin(directory, suitePath(suite)) || pathNames(directory).length !== placeDepth) continue;
+    if (!isWithin(directory, suitePath(suite)) || !isPlace(directory)) continue;
     const place = placeOf(directory);
     if (place !== undefined) places.push(place);
   }

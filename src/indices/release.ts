@@ -20,6 +20,15 @@ export interface Release {
   readonly codename: string;
   readonly version?: string;
   readonly description?: string;
+  /** Clients install from here only what they are told to, or with the second one, what they have from here already. */
+  readonly notAutomatic?: boolean;
+  readonly butAutomaticUpgrades?: boolean;
+  /** Where changelogs are, with `@CHANGEPATH@` in it. */
+  readonly changelogs?: string;
+  /** Where earlier publications are, with `@SNAPSHOTID@` in it. */
+  readonly snapshots?: string;
+  /** Fingerprints of the keys that clients shall accept from now on, in upper-case hex; an exact one ends in `!`. */
+  readonly signedBy?: readonly string[];
   /** Seconds since the epoch. */
   readonly dateSeconds: number;
   readonly validUntilSeconds?: number;
@@ -52,14 +61,21 @@ export function renderRelease(release: Release): string {
     ["Suite", release.suite],
     ["Version", release.version],
     ["Codename", release.codename],
+    ["Changelogs", release.changelogs],
+    ["Snapshots", release.snapshots],
     ["Date", httpDate(release.dateSeconds)],
     ["Valid-Until", release.validUntilSeconds === undefined ? undefined : httpDate(release.validUntilSeconds)],
+    ["NotAutomatic", yes(release.notAutomatic)],
+    ["ButAutomaticUpgrades", yes(release.butAutomaticUpgrades)],
     ["Acquire-By-Hash", "yes"],
-    // Arch:all packages stand in every binary-ARCH; without this line apt would fetch binary-all as well.
-    ["No-Support-for-Architecture-all", "Packages"],
+    // Arch:all packages stand in every binary-ARCH; without this line apt would fetch binary-all as well. Where
+    // binary-all is all that there is, with this line it would fetch nothing.
+    ["No-Support-for-Architecture-all", release.architectures.includes("all") ? undefined : "Packages"],
     ["Architectures", release.architectures.join(" ")],
     ["Components", release.components.join(" ")],
     ["Description", release.description],
+    // Clients heed it only beside a date until which it is valid.
+    ["Signed-By", release.validUntilSeconds === undefined ? undefined : release.signedBy?.join(", ")],
   ];
   const files = release.files.toSorted((a, b) => (a.path < b.path ? -1 : 1));
   const sections = digestAlgorithms
@@ -73,6 +89,27 @@ export function renderRelease(release: Release): string {
   const text = fields.map(writeSingleLine).concat(sections).join("");
   if (Buffer.byteLength(text) > maxReleaseBytes) throw new IndexError(`Release is beyond ${maxReleaseBytes} bytes`);
   return text;
+}
+
+const yes = (isSo: boolean | undefined): "yes" | undefined => (isSo === true ? "yes" : undefined);
+
+/** The Release of one directory of indices: which part of which suite it is. It has no date, and changes with these alone. */
+export function renderDirectoryRelease(
+  { suite, origin, label, version, notAutomatic, butAutomaticUpgrades }: Release,
+  { component, architecture }: { readonly component: string; readonly architecture: string },
+): string {
+  const fields: readonly (readonly [string, string | undefined])[] = [
+    ["Archive", suite],
+    ["Origin", origin],
+    ["Label", label],
+    ["Version", version],
+    ["NotAutomatic", yes(notAutomatic)],
+    ["ButAutomaticUpgrades", yes(butAutomaticUpgrades)],
+    ["Acquire-By-Hash", "yes"],
+    ["Component", component],
+    ["Architecture", architecture],
+  ];
+  return fields.map(writeSingleLine).join("");
 }
 
 function writeSingleLine([name, value]: readonly [string, string | undefined]): string {

@@ -4,6 +4,7 @@ import { LRUCache } from "lru-cache";
 import type { Part } from "../indices/assemble.ts";
 import { partsOf } from "../indices/assemble.ts";
 import type { ByteRange } from "../storage/tree.ts";
+import type { BlobStore } from "./blob-store.ts";
 import type { PublishedFile } from "./publication.ts";
 import type { Resource } from "./resource.ts";
 import type { SegmentStore } from "./segment-store.ts";
@@ -15,10 +16,15 @@ const maxWholeIndexBytes = 16 * 1024 ** 2;
 
 export class IndexReader {
   readonly #segments: SegmentStore;
+  readonly #blobs: BlobStore;
   readonly #whole: LRUCache<string, Uint8Array>;
 
-  constructor(segments: SegmentStore, maxMemoryBytes: number = defaultIndexMemoryBytes) {
+  constructor(
+    { segments, blobs }: { readonly segments: SegmentStore; readonly blobs: BlobStore },
+    maxMemoryBytes: number = defaultIndexMemoryBytes,
+  ) {
     this.#segments = segments;
+    this.#blobs = blobs;
     this.#whole = new LRUCache({
       maxSize: Math.max(1, maxMemoryBytes),
       sizeCalculation: (bytes) => Math.max(1, bytes.length),
@@ -28,6 +34,12 @@ export class IndexReader {
   /** @param lastModifiedSeconds the publication's Date */
   resource(file: PublishedFile, lastModifiedSeconds: number, caching: Resource["caching"]): Resource {
     if (file.kind === "text") return textResource(file.text, lastModifiedSeconds, caching);
+    if (file.kind === "blob") {
+      const { path, sizeBytes, sha256 } = file.blob;
+      const form = path.endsWith(".gz") ? "gz" : "plain";
+      const read = async ({ start, end = sizeBytes }: ByteRange) => this.#blobs.read(sha256).subarray(start, end);
+      return { sizeBytes, etag: sha256, lastModifiedSeconds, contentType: contentTypes[form], caching, read };
+    }
     const { index, form } = file;
     const { sizeBytes, sha256 } = index.forms[form];
     const partsOfForm = () => partsOf(index.segments, form);

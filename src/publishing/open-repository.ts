@@ -20,8 +20,8 @@ import type { KeptContents } from "./repository.ts";
 import { Repository } from "./repository.ts";
 import { StanzaSource } from "./stanza-source.ts";
 import { PublicationStore } from "./store.ts";
-import type { SuiteIdentity } from "./suite-builder.ts";
 import { SuiteBuilder } from "./suite-builder.ts";
+import type { SuiteIdentity } from "./suite-release.ts";
 
 /** What repositories of one server may share: all of it is keyed by content. */
 export interface SharedState {
@@ -45,6 +45,8 @@ export interface RepositorySettings {
   readonly identityOf: (suite: Suite) => SuiteIdentity;
   /** The digests of Packages and Sources; SHA256 must be among them. */
   readonly algorithms: readonly DigestAlgorithm[];
+  /** What Release lists; SHA256 alone by default, as in Debian's archive. */
+  readonly releaseAlgorithms?: readonly DigestAlgorithm[];
   readonly observer: PublishingObserver;
   /** Every publication gets a Date after this one, seconds since the epoch. */
   readonly datesAfterSeconds?: number;
@@ -78,6 +80,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     compressor: shared.compressor,
     store,
     signer,
+    releaseAlgorithms: settings.releaseAlgorithms ?? (["sha256"] as const),
     now,
     ...(settings.datesAfterSeconds === undefined ? {} : { datesAfterSeconds: settings.datesAfterSeconds }),
   };
@@ -92,7 +95,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     tree,
     catalog,
     store,
-    indexReader: new IndexReader(store.segments, shared.indexMemoryBytes),
+    indexReader: new IndexReader(store, shared.indexMemoryBytes),
     packages: new PackageShelf({ pool: store.pool, tree, audit, cache: shared.cache }),
     audit,
     builderOf: (suite) => new SuiteBuilder(suite, settings.identityOf(suite), tools),

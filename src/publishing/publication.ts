@@ -1,22 +1,45 @@
-// Every byte that a suite serves at one moment, as a manifest of segments. Immutable.
-import type { IndexDirectory } from "../catalog/layout.ts";
-import type { IndexForm, SegmentSizes } from "../indices/assemble.ts";
+// Every byte that a suite serves at one moment, as a manifest of segments and small files. Immutable.
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import { digestAlgorithms } from "../debian/digests.ts";
+import type { AssembledIndex, IndexForm, SegmentSizes } from "../indices/assemble.ts";
 import { indexForms } from "../indices/assemble.ts";
 import type { PublicationSummary } from "./served.ts";
 
-/** One form of one index, as Release lists it. */
-export interface PublishedForm {
+/** Bytes as Release lists them. */
+export interface Listed {
   readonly sizeBytes: number;
   /** Lower-case hex. */
   readonly sha256: string;
+  /** By the other algorithms that Release lists. */
+  readonly others?: { readonly [Algorithm in DigestAlgorithm]?: string };
+}
+
+/** Marks what is made in the background, after the publication that it is about; see late.ts. */
+export interface Lateness {
+  /** The maker's name: what it makes next takes this one's place. */
+  readonly maker: string;
+  /** It is of use only beside these bytes; undefined: it may stay beside newer ones. */
+  readonly of?: { readonly path: string; readonly sha256: string };
 }
 
 /** One index: the segments that make it up, in order, and what they come to. */
 export interface PublishedIndex {
-  readonly directory: IndexDirectory;
-  readonly name: "Packages" | "Sources";
+  /** Below the suite, e.g. `main/binary-amd64`; empty for the suite's own directory. */
+  readonly directory: string;
+  /** The plain form's file name, e.g. `Packages` or `Contents-amd64`. */
+  readonly name: string;
   readonly segments: readonly SegmentSizes[];
-  readonly forms: Readonly<Record<IndexForm, PublishedForm>>;
+  readonly forms: Readonly<Record<IndexForm, Listed>>;
+  readonly late?: Lateness;
+}
+
+/** A small file that is kept whole, by its SHA256. */
+export interface PublishedBlob extends Listed {
+  /** Below the suite. */
+  readonly path: string;
+  /** Whether Release lists it, and it can be had by hash. */
+  readonly listed: boolean;
+  readonly late?: Lateness;
 }
 
 /** A publication as it is kept on disk. */
@@ -28,6 +51,9 @@ export interface Manifest extends PublicationSummary {
   readonly binaryPackages: number;
   readonly sourcePackages: number;
   readonly indices: readonly PublishedIndex[];
+  readonly blobs: readonly PublishedBlob[];
+  /** Seconds since the epoch; undefined where Release gives none. */
+  readonly validUntilSeconds?: number;
   readonly release: string;
   readonly inRelease: string;
   readonly releaseGpg: string;
@@ -36,7 +62,8 @@ export interface Manifest extends PublicationSummary {
 /** What is behind a path of a publication. */
 export type PublishedFile =
   | { readonly kind: "text"; readonly text: string }
-  | { readonly kind: "index"; readonly index: PublishedIndex; readonly form: IndexForm };
+  | { readonly kind: "index"; readonly index: PublishedIndex; readonly form: IndexForm }
+  | { readonly kind: "blob"; readonly blob: PublishedBlob };
 
 /** The forms of every index. */
 export const everyForm: readonly IndexForm[] = ["plain", "gz", "xz"];
@@ -48,7 +75,26 @@ export function publicationId(dateSeconds: number): string {
 
 /** Where an index stands below its suite, e.g. `main/binary-amd64/Packages.xz`. */
 export const indexPath = (index: Pick<PublishedIndex, "directory" | "name">, form: IndexForm): string =>
-  `${index.directory}/${index.name}${indexForms[form]}`;
+  `${index.directory === "" ? "" : `${index.directory}/`}${index.name}${indexForms[form]}`;
+
+/** What an assembled index comes to, without its bytes. */
+export function publishedIndex(
+  index: Pick<PublishedIndex, "directory" | "name" | "segments" | "late">,
+  { forms }: AssembledIndex,
+): PublishedIndex {
+  const inForm = (form: IndexForm): Listed => listed(forms[form].sizeBytes, forms[form].digests);
+  return { ...index, forms: { plain: inForm("plain"), gz: inForm("gz"), xz: inForm("xz") } };
+}
+
+/** @param digests by the algorithms that Release lists, SHA256 among them */
+export function listed(sizeBytes: number, digests: Listed["others"] & object): Listed {
+  const { sha256 = "", ...others } = digests;
+  return { sizeBytes, sha256, ...(Object.keys(others).length > 0 && { others }) };
+}
+
+/** Whether an index holds stanzas that name packages, so that these must be kept as long as it is. */
+export const namesPackages = ({ name }: Pick<PublishedIndex, "name">): boolean =>
+  name === "Packages" || name === "Sources";
 
 /**
  * Finds a file by its name.
@@ -64,34 +110,70 @@ export function publishedFile(manifest: Manifest, path: string): PublishedFile |
       return { kind: "text", text: manifest.releaseGpg };
     default:
       for (const index of manifest.indices) {
-        if (!path.startsWith(`${index.directory}/`)) continue;
+        if (index.directory !== "" && !path.startsWith(`${index.directory}/`)) continue;
         const form = everyForm.find((candidate) => path === indexPath(index, candidate));
         if (form !== undefined) return { kind: "index", index, form };
       }
-      return undefined;
+      return blobWhere(manifest, (blob) => blob.path === path);
   }
+}
+
+function blobWhere(manifest: Manifest, isIt: (blob: PublishedBlob) => boolean): PublishedFile | undefined {
+  const blob = manifest.blobs.find(isIt);
+  return blob && { kind: "blob", blob };
 }
 
 /** A reference by hash, e.g. `main/binary-amd64/by-hash/SHA256/…`. */
 export interface HashReference {
   readonly directory: string;
-  readonly sha256: string;
+  readonly algorithm: DigestAlgorithm;
+  /** Lower-case hex. */
+  readonly digest: string;
 }
 
-const byHash = /^(.+)\/by-hash\/SHA256\/([0-9a-f]{64})$/;
+const byHash = /^(?:(.+)\/)?by-hash\/(MD5Sum|SHA1|SHA256|SHA512)\/([0-9a-f]+)$/;
+const algorithmOf: ReadonlyMap<string, DigestAlgorithm> = new Map([
+  ["MD5Sum", "md5"],
+  ["SHA1", "sha1"],
+  ["SHA256", "sha256"],
+  ["SHA512", "sha512"],
+]);
 
 /** @returns undefined for a path that is no reference by hash */
 export function hashReference(path: string): HashReference | undefined {
-  const [, directory, sha256] = byHash.exec(path) ?? [];
-  return directory === undefined || sha256 === undefined ? undefined : { directory, sha256 };
+  const [, directory = "", name = "", digest] = byHash.exec(path) ?? [];
+  const algorithm = algorithmOf.get(name);
+  return algorithm === undefined || digest === undefined ? undefined : { directory, algorithm, digest };
 }
 
-/** Finds the index whose form has this hash. */
+/** Finds the file that has this hash. */
 export function fileByHash(manifest: Manifest, reference: HashReference): PublishedFile | undefined {
+  const { directory, algorithm, digest } = reference;
+  const isIt = (file: Listed) => digestOf(file, algorithm) === digest;
   for (const index of manifest.indices) {
-    if (index.directory !== reference.directory) continue;
-    const form = everyForm.find((candidate) => index.forms[candidate].sha256 === reference.sha256);
+    if (index.directory !== directory) continue;
+    const form = everyForm.find((candidate) => isIt(index.forms[candidate]));
     if (form !== undefined) return { kind: "index", index, form };
   }
-  return undefined;
+  return blobWhere(manifest, (blob) => blob.listed && directoryOf(blob.path) === directory && isIt(blob));
 }
+
+/** Every reference by which something of a publication can be had. */
+export function* hashReferences({ indices, blobs }: Pick<Manifest, "indices" | "blobs">): Iterable<HashReference> {
+  for (const { directory, forms } of indices) {
+    for (const file of Object.values(forms)) yield* referencesTo(directory, file);
+  }
+  for (const blob of blobs) if (blob.listed) yield* referencesTo(directoryOf(blob.path), blob);
+}
+
+function* referencesTo(directory: string, file: Listed): Iterable<HashReference> {
+  for (const algorithm of digestAlgorithms) {
+    const digest = digestOf(file, algorithm);
+    if (digest !== undefined) yield { directory, algorithm, digest };
+  }
+}
+
+const digestOf = ({ sha256, others }: Listed, algorithm: DigestAlgorithm): string | undefined =>
+  algorithm === "sha256" ? sha256 : others?.[algorithm];
+
+const directoryOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf("/")));

@@ -11,7 +11,8 @@ interface Run<Result> {
 
 export class RefreshQueue<Result> {
   readonly #refresh: (paths: readonly TreePath[]) => Promise<Result>;
-  #current: Promise<unknown> | undefined;
+  /** Resolves when all that was asked for so far is done. */
+  #tail: Promise<unknown> = Promise.resolve();
   #waiting: Run<Result> | undefined;
 
   /** @param refresh looks again at all these paths, of which none lies within another; never called twice at once */
@@ -21,35 +22,37 @@ export class RefreshQueue<Result> {
 
   /** Resolves with the result of the run that covered this path, and rejects with that run's error. */
   request(path: TreePath): Promise<Result> {
+    // Until it runs, whoever asks meanwhile joins it.
     if (this.#waiting !== undefined) {
       this.#waiting.paths.push(path);
       return this.#waiting.done;
     }
     const paths = [path];
-    const before = this.#current ?? Promise.resolve();
-    const done = before.then(() => {
+    const done = this.alone(() => {
       this.#waiting = undefined;
-      const run = this.#refresh(withoutNested(paths));
-      this.#current = settled(run);
-      return run;
+      return this.#refresh(withoutNested(paths));
     });
-    // Until it runs, whoever asks meanwhile joins it; a run that nobody waits for must not end the server.
     this.#waiting = { paths, done };
-    this.#current = settled(done);
+    return done;
+  }
+
+  /** Runs something else in its turn, while nothing is refreshed. */
+  alone<T>(task: () => Promise<T>): Promise<T> {
+    const done = this.#tail.then(task);
+    // A run that nobody waits for must not end the server.
+    this.#tail = done.catch(() => undefined);
     return done;
   }
 
   /** Resolves when nothing runs or waits. */
   async idle(): Promise<void> {
-    while (this.#current !== undefined) {
-      const current = this.#current;
-      await current;
-      if (current === this.#current) this.#current = undefined;
+    let seen: Promise<unknown> | undefined;
+    while (seen !== this.#tail) {
+      seen = this.#tail;
+      await seen;
     }
   }
 }
-
-const settled = (promise: Promise<unknown>): Promise<unknown> => promise.catch(() => undefined);
 
 function withoutNested(paths: readonly TreePath[]): TreePath[] {
   const unique = [...new Set(paths)];

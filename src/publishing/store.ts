@@ -5,15 +5,18 @@ import type { RepositoryName, Suite } from "../base/names.ts";
 import { parseSuite } from "../base/names.ts";
 import { written } from "../base/state.ts";
 import type { SegmentSizes } from "../indices/assemble.ts";
+import { BlobStore } from "./blob-store.ts";
 import type { PoolRecord } from "./pool.ts";
 import { Pool } from "./pool.ts";
 import type { HashReference, Manifest, PublishedFile, PublishedIndex } from "./publication.ts";
-import { fileByHash } from "./publication.ts";
+import { fileByHash, hashReferences, namesPackages } from "./publication.ts";
 import { SegmentStore } from "./segment-store.ts";
 
 /** A manifest whose lists of segments stand elsewhere, in runs that publications share. */
-type StoredManifest = Omit<Manifest, "indices"> & {
+type StoredManifest = Omit<Manifest, "indices" | "blobs"> & {
   readonly indices: readonly (Omit<PublishedIndex, "segments"> & { readonly runs: readonly string[] })[];
+  /** Undefined in manifests from before there were any. */
+  readonly blobs?: Manifest["blobs"];
 };
 
 /** How many segments a run lists: a change at the end of an index writes one new run. */
@@ -26,6 +29,7 @@ const segmentsPerRun = 32;
 export class PublicationStore {
   readonly pool: Pool;
   readonly segments: SegmentStore;
+  readonly blobs: BlobStore;
   readonly #manifests: Database<StoredManifest, string>;
   readonly #runs: Database<readonly SegmentSizes[], string>;
   readonly #current: Database<string, string>;
@@ -42,6 +46,7 @@ export class PublicationStore {
     this.#supersededMs = root.openDB({ name: `${name}/superseded` });
     this.#hashes = root.openDB({ name: `${name}/by-hash` });
     this.segments = new SegmentStore(root, name);
+    this.blobs = new BlobStore(root, name);
     this.pool = new Pool(root.openDB<PoolRecord, string>({ name: `${name}/pool` }));
   }
 
@@ -62,9 +67,7 @@ export class PublicationStore {
     const put = (): void => {
       const listed = indices.map(({ segments, ...index }) => ({ ...index, runs: this.#putRuns(segments) }));
       this.#manifests.putSync(manifestKey(suite, id), { suite, id, ...rest, indices: listed });
-      for (const { directory, forms } of indices) {
-        for (const { sha256 } of Object.values(forms)) this.#hashes.putSync(hashKey(suite, { directory, sha256 }), id);
-      }
+      for (const reference of hashReferences(manifest)) this.#hashes.putSync(hashKey(suite, reference), id);
       this.#supersede(suite, nowMs);
       this.#dates.putSync(suite, manifest.dateSeconds);
       this.#current.putSync(suite, id);
@@ -101,11 +104,9 @@ export class PublicationStore {
     const old = [...this.#supersededMs.getRange()].filter(({ value }) => value < supersededBeforeMs);
     for (const { key } of old) {
       const manifest = this.#read(key);
-      for (const { directory, forms } of manifest?.indices ?? []) {
-        for (const { sha256 } of Object.values(forms)) {
-          const hash = hashKey(manifest?.suite ?? "", { directory, sha256 });
-          if (this.#hashes.get(hash) === manifest?.id) void this.#hashes.remove(hash);
-        }
+      for (const reference of manifest === undefined ? [] : hashReferences(manifest)) {
+        const hash = hashKey(manifest?.suite ?? "", reference);
+        if (this.#hashes.get(hash) === manifest?.id) void this.#hashes.remove(hash);
       }
       void this.#manifests.remove(key);
       await this.#supersededMs.remove(key);
@@ -116,13 +117,22 @@ export class PublicationStore {
 
   async #sweepUnnamed(): Promise<void> {
     const runs = new Set<string>();
-    for (const { value } of this.#manifests.getRange())
-      for (const index of value.indices) for (const run of index.runs) runs.add(run);
-    const segments = new Set<string>();
-    for (const run of runs) for (const { id } of this.#runs.get(run) ?? []) segments.add(id);
-    const named = await this.segments.references(segments);
+    const stanzaRuns = new Set<string>();
+    const blobs = new Set<string>();
+    for (const { value } of this.#manifests.getRange()) {
+      for (const { sha256 } of value.blobs ?? []) blobs.add(sha256);
+      for (const index of value.indices) {
+        for (const run of index.runs) runs.add(run);
+        if (namesPackages(index)) for (const run of index.runs) stanzaRuns.add(run);
+      }
+    }
+    const segmentsOf = (keys: ReadonlySet<string>): Set<string> =>
+      new Set([...keys].flatMap((run) => (this.#runs.get(run) ?? []).map(({ id }) => id)));
+    const named = await this.segments.references(segmentsOf(stanzaRuns));
+    const segments = segmentsOf(runs);
     for (const run of this.#runs.getKeys()) if (!runs.has(run)) await this.#runs.remove(run);
     await this.segments.keepOnly(segments);
+    await this.blobs.keepOnly(blobs);
     await this.pool.keepOnly(named);
   }
 
@@ -147,9 +157,10 @@ export class PublicationStore {
   #read(key: string): Manifest | undefined {
     const stored = this.#manifests.get(key);
     if (stored === undefined) return undefined;
-    const { indices, ...rest } = stored;
+    const { indices, blobs = [], ...rest } = stored;
     return {
       ...rest,
+      blobs,
       indices: indices.map(({ runs, ...index }) => ({
         ...index,
         segments: runs.flatMap((run) => this.#runs.get(run) ?? []),
@@ -160,4 +171,4 @@ export class PublicationStore {
 
 const manifestKey = (suite: Suite, id: string): string => `${suite}/${id}`;
 
-const hashKey = (suite: string, { directory, sha256 }: HashReference): string => `${suite}/${directory}/${sha256}`;
+const hashKey = (suite: string, { directory, digest }: HashReference): string => `${suite}/${directory}/${digest}`;

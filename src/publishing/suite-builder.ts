@@ -2,35 +2,31 @@
 import { createHash } from "node:crypto";
 import pLimit from "p-limit";
 import { sleep } from "../base/abort.ts";
-import type { Architecture, Component, Suite } from "../base/names.ts";
+import type { Suite } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { IndexDirectory } from "../catalog/layout.ts";
-import { binaryIndex, sourceIndex } from "../catalog/layout.ts";
 import type { SuiteShape } from "../catalog/shape.ts";
 import type { SnapshotChange } from "../catalog/snapshot.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { AssembledIndex, SegmentSizes } from "../indices/assemble.ts";
 import { assemble } from "../indices/assemble.ts";
 import type { Compressor } from "../indices/compress.ts";
-import type { Release, ReleaseFile } from "../indices/release.ts";
-import { renderRelease } from "../indices/release.ts";
+import { renderDirectoryRelease, renderRelease } from "../indices/release.ts";
 import type { Segment } from "../indices/segments.ts";
 import { SegmentedList } from "../indices/segments.ts";
 import type { Signer } from "../signing/signer.ts";
 import { nextDate, waitForDateMs } from "./dates.ts";
-import type { Manifest, PublishedIndex } from "./publication.ts";
-import { everyForm, indexPath, publicationId } from "./publication.ts";
+import type { LateFiles } from "./late.ts";
+import { stillOfUse } from "./late.ts";
+import type { Manifest, PublishedBlob, PublishedIndex } from "./publication.ts";
+import { publicationId, publishedIndex } from "./publication.ts";
 import type { StanzaSource } from "./stanza-source.ts";
 import type { PublicationStore } from "./store.ts";
-
-/** Who a suite says it is. Changed values are a hard error for every client that knew the old ones. */
-export interface SuiteIdentity {
-  readonly origin: string;
-  readonly label: string;
-  readonly codename: string;
-  readonly version?: string;
-  readonly description?: string;
-}
+import type { Composition, SuiteIdentity } from "./suite-release.ts";
+import { undatedRelease } from "./suite-release.ts";
+import { Tally } from "./tally.ts";
+import type { WantedIndex } from "./wanted-indices.ts";
+import { indicesOf } from "./wanted-indices.ts";
 
 /** What the builders of all suites work with. */
 export interface BuilderTools {
@@ -38,6 +34,8 @@ export interface BuilderTools {
   readonly compressor: Compressor;
   readonly store: PublicationStore;
   readonly signer: Signer;
+  /** Release lists these, and by-hash is served for each: SHA256 or SHA512 among them. */
+  readonly releaseAlgorithms: readonly DigestAlgorithm[];
   readonly now: () => number;
   /** Every publication gets a Date after this one, seconds since the epoch: for a state directory that was lost. */
   readonly datesAfterSeconds?: number;
@@ -60,8 +58,6 @@ interface IndexState {
   readonly assembled: AssembledIndex | undefined;
 }
 
-/** Release lists these; by-hash is served for the last, which is the strongest. */
-const releaseAlgorithms: readonly DigestAlgorithm[] = ["sha256"];
 /** How many segments are rendered at once: a bound on memory while a large index is built from nothing. */
 const concurrentSegments = 4;
 
@@ -74,6 +70,7 @@ export class SuiteBuilder {
   readonly #made = new WeakMap<Segment<Item>, SegmentSizes>();
   /** As they were built last; undefined when they must be built from nothing. */
   #indices: ReadonlyMap<IndexDirectory, IndexState> | undefined;
+  #tally: Tally | undefined;
 
   constructor(suite: Suite, identity: SuiteIdentity, tools: BuilderTools) {
     this.#suite = suite;
@@ -88,10 +85,14 @@ export class SuiteBuilder {
   async build(order: BuildOrder): Promise<Manifest | undefined> {
     const { shape, change, current, signal } = order;
     const before = this.#indices;
-    const wantedIndices = indicesOf(shape);
+    const tally = before === undefined ? undefined : this.#tally;
+    tally?.apply(change);
+    const counts = tally ?? new Tally(order.items());
+    const wantedIndices = indicesOf(shape, counts.withInstaller());
     if (current !== undefined && before !== undefined && isSettled(before, wantedIndices, change)) return current;
     // Whatever is thrown below, the next build then starts from nothing, for this change is lost to it.
     this.#indices = undefined;
+    this.#tally = counts;
     if (shape.components.length === 0) return undefined;
     const indices = new Map<IndexDirectory, IndexState>();
     const published: PublishedIndex[] = [];
@@ -108,16 +109,58 @@ export class SuiteBuilder {
       const assembled = await assemble(
         segments,
         (id, form) => this.#tools.store.segments.read(id, form),
-        releaseAlgorithms,
+        this.#tools.releaseAlgorithms,
         known?.assembled,
         signal,
       );
       indices.set(wanted.directory, { list, assembled });
-      published.push(publishedIndex(wanted, segments, assembled));
+      published.push(publishedIndex({ directory: wanted.directory, name: wanted.name, segments }, assembled));
     }
-    const manifest = await this.#publish(order, published, before === undefined ? order.items() : change.added);
+    const late = stillOfUse(current ?? nothingLate, published);
+    const manifest = await this.#publish(
+      {
+        components: shape.components,
+        architectures: shape.architectures,
+        indices: [...published, ...late.indices],
+        blobs: [...(await this.#directoryReleases(wantedIndices, shape)), ...late.blobs],
+        binaryPackages: counts.binary,
+        sourcePackages: counts.source,
+      },
+      { ...order, added: before === undefined ? order.items() : change.added },
+    );
     this.#indices = indices;
     return manifest;
+  }
+
+  /**
+   * Publishes the same packages again: with what was made for them in the background, or with a later Valid-Until.
+   */
+  async amend(
+    current: Manifest,
+    { late, signal }: { readonly late?: readonly [maker: string, LateFiles]; readonly signal: AbortSignal },
+  ): Promise<Manifest> {
+    const punctual = {
+      indices: current.indices.filter((index) => index.late === undefined),
+      blobs: current.blobs.filter((blob) => blob.late === undefined),
+    };
+    const kept = stillOfUse(current, punctual.indices, late?.[0]);
+    const indices = [...punctual.indices, ...kept.indices];
+    const fresh = late === undefined ? nothingLate : stillOfUse(late[1], indices);
+    return await this.#publish(
+      {
+        ...current,
+        indices: [...indices, ...fresh.indices],
+        blobs: [...punctual.blobs, ...kept.blobs, ...fresh.blobs],
+      },
+      { current, newestLinkMs: late === undefined ? 0 : 1, added: [], signal },
+    );
+  }
+
+  /** Whether a publication should be renewed because half of its validity has passed. */
+  isDue({ validUntilSeconds }: Manifest): boolean {
+    const { validForSeconds } = this.#identity;
+    if (validUntilSeconds === undefined || validForSeconds === undefined) return validUntilSeconds !== validForSeconds;
+    return this.#tools.now() / 1000 > validUntilSeconds - validForSeconds / 2;
   }
 
   async #make(segments: readonly Segment<Item>[], signal: AbortSignal): Promise<SegmentSizes[]> {
@@ -143,38 +186,49 @@ export class SuiteBuilder {
   }
 
   async #publish(
-    { current, newestLinkMs, shape, items, signal }: BuildOrder,
-    indices: readonly PublishedIndex[],
-    added: Iterable<Item>,
+    content: Content,
+    {
+      current,
+      newestLinkMs,
+      added,
+      signal,
+    }: Pick<BuildOrder, "current" | "newestLinkMs" | "signal"> & {
+      readonly added: Iterable<Item>;
+    },
   ): Promise<Manifest> {
-    const { signer, store, now, datesAfterSeconds } = this.#tools;
-    const undated = this.#release(indices, shape, 0);
+    const { signer, store, now, datesAfterSeconds, releaseAlgorithms } = this.#tools;
+    const { validForSeconds } = this.#identity;
+    const undated = undatedRelease(this.#suite, this.#identity, content, releaseAlgorithms);
     const state = createHash("sha256")
-      .update(`${signer.keys.map((key) => key.signingFingerprint).join(" ")}\n${renderRelease(undated)}`)
+      .update(`${signer.keys.map((key) => key.signingFingerprint).join(" ")}\n${validForSeconds}\n${renderRelease(undated)}`)
       .digest("hex");
     // What a publication names is on its way to the disk while this signs.
     const stored = Promise.all([store.pool.add(added), store.segments.written()]);
     stored.catch(() => undefined);
     const last = latest(current?.dateSeconds ?? store.lastDate(this.#suite), datesAfterSeconds);
-    if (current?.state === state && current.dateSeconds === last) {
+    if (current?.state === state && current.dateSeconds === last && !this.isDue(current)) {
       await stored;
       return current;
     }
     const dateSeconds = nextDate(newestLinkMs, last, now());
-    await sleep(waitForDateMs(dateSeconds, now()), signal);
-    const release = renderRelease({ ...undated, dateSeconds });
-    const counts = { binary: 0, source: 0 };
-    for (const item of items()) counts[item.kind] += 1;
+    const validity = validForSeconds && { validUntilSeconds: Math.floor(now() / 1000) + validForSeconds };
+    const waitMs = waitForDateMs(dateSeconds, now());
+    // A timer of nothing takes a millisecond.
+    if (waitMs > 0) await sleep(waitMs, signal);
+    const release = renderRelease({ ...undated, dateSeconds, ...validity });
+    const { components, architectures, indices, blobs, binaryPackages, sourcePackages } = content;
     const manifest: Manifest = {
       suite: this.#suite,
       id: publicationId(dateSeconds),
       dateSeconds,
+      ...validity,
       state,
-      components: shape.components,
-      architectures: shape.architectures,
-      binaryPackages: counts.binary,
-      sourcePackages: counts.source,
+      components,
+      architectures,
+      binaryPackages,
+      sourcePackages,
       indices,
+      blobs,
       release,
       ...(await signer.sign(release, dateSeconds)),
     };
@@ -183,24 +237,35 @@ export class SuiteBuilder {
     return manifest;
   }
 
-  #release(indices: readonly PublishedIndex[], shape: SuiteShape, dateSeconds: number): Release {
-    const { components, architectures } = shape;
-    return {
-      ...this.#identity,
-      suite: this.#suite,
-      dateSeconds,
-      components,
-      architectures,
-      algorithms: releaseAlgorithms,
-      files: indices.flatMap((index) =>
-        everyForm.map((form): ReleaseFile => {
-          const { sizeBytes, sha256 } = index.forms[form];
-          return { path: indexPath(index, form), sizeBytes, digests: { sha256 } };
-        }),
-      ),
-    };
+  /** Each directory of indices has a small Release of its own. */
+  async #directoryReleases(
+    wanted: readonly WantedIndex[],
+    { components, architectures }: SuiteShape,
+  ): Promise<PublishedBlob[]> {
+    const { store, releaseAlgorithms } = this.#tools;
+    const release = undatedRelease(
+      this.#suite,
+      this.#identity,
+      { components, architectures, indices: [], blobs: [] },
+      releaseAlgorithms,
+    );
+    return await Promise.all(
+      wanted.map(async ({ directory, component, architecture }) => {
+        const text = renderDirectoryRelease(release, { component, architecture });
+        return {
+          path: `${directory}/Release`,
+          listed: true,
+          ...(await store.blobs.put(Buffer.from(text), releaseAlgorithms)),
+        };
+      }),
+    );
   }
 }
+
+/** What a publication holds, whatever its date. */
+type Content = Composition & Pick<Manifest, "binaryPackages" | "sourcePackages">;
+
+const nothingLate: LateFiles = { indices: [], blobs: [] };
 
 const latest = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);
@@ -215,51 +280,6 @@ function isSettled(
   return isSame && removed.length === 0 && added.length === 0;
 }
 
-interface WantedIndex {
-  readonly directory: IndexDirectory;
-  readonly name: PublishedIndex["name"];
-  readonly holds: (item: Item) => boolean;
-}
-
-/**
- * The indices of a suite: each component's for each architecture, and its sources, also where there are none yet: who
- * asks for them today need not change anything when the first ones come.
- */
-function indicesOf({ components, architectures }: SuiteShape): WantedIndex[] {
-  return components.flatMap((component) => [
-    ...architectures.map((architecture) => packagesOf(component, architecture)),
-    sourcesOf(component),
-  ]);
-}
-
-/** Packages for any architecture stand in every index: some clients never ask for binary-all. */
-const packagesOf = (component: Component, architecture: Architecture): WantedIndex => ({
-  directory: binaryIndex(component, architecture),
-  name: "Packages",
-  holds: (item) =>
-    item.kind === "binary" &&
-    item.component === component &&
-    (item.architecture === architecture || item.architecture === "all"),
-});
-
-const sourcesOf = (component: Component): WantedIndex => ({
-  directory: sourceIndex(component),
-  name: "Sources",
-  holds: (item) => item.kind === "source" && item.component === component,
-});
-
 function* filter(items: Iterable<Item>, holds: (item: Item) => boolean): Iterable<Item> {
   for (const item of items) if (holds(item)) yield item;
-}
-
-function publishedIndex(
-  { directory, name }: WantedIndex,
-  segments: readonly SegmentSizes[],
-  { forms }: AssembledIndex,
-): PublishedIndex {
-  const listed = (form: keyof typeof forms) => ({
-    sizeBytes: forms[form].sizeBytes,
-    sha256: forms[form].digests.sha256 ?? "",
-  });
-  return { directory, name, segments, forms: { plain: listed("plain"), gz: listed("gz"), xz: listed("xz") } };
 }

@@ -1,0 +1,52 @@
+// Small files of publications on disk, whole and by content: each is kept once, whatever number of publications share it.
+import type { Database, RootDatabase } from "lmdb";
+import { RepoError } from "../base/errors.ts";
+import type { RepositoryName } from "../base/names.ts";
+import { written } from "../base/state.ts";
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import { RunningDigests } from "../debian/digests.ts";
+import type { Listed } from "./publication.ts";
+import { listed } from "./publication.ts";
+
+/** A file that a publication names is not on disk: the state directory was tampered with. */
+class BlobMissing extends RepoError {
+  readonly code = "publishing/blob-missing";
+  constructor(sha256: string) {
+    super(`the state directory has lost the file ${sha256}`);
+  }
+}
+
+export class BlobStore {
+  readonly #bytes: Database<Buffer, string>;
+
+  constructor(root: RootDatabase, repository: RepositoryName) {
+    this.#bytes = root.openDB({ name: `${repository}/blobs`, encoding: "binary" });
+  }
+
+  /**
+   * Keeps some bytes; resolves when they are on disk.
+   * @param algorithms those that Release lists
+   */
+  async put(bytes: Uint8Array, algorithms: readonly DigestAlgorithm[]): Promise<Listed> {
+    const running = new RunningDigests(algorithms);
+    running.update(bytes);
+    const { sizeBytes, digests } = running.finish();
+    const { sha256 } = digests;
+    if (!this.#bytes.doesExist(sha256)) await written(() => this.#bytes.put(sha256, Buffer.from(bytes)));
+    return listed(sizeBytes, digests);
+  }
+
+  /** @throws BlobMissing */
+  read(sha256: string): Uint8Array {
+    const bytes = this.#bytes.get(sha256);
+    if (bytes === undefined) throw new BlobMissing(sha256);
+    return bytes;
+  }
+
+  /** Drops every other file. */
+  async keepOnly(named: ReadonlySet<string>): Promise<void> {
+    let removed: Promise<unknown> = Promise.resolve();
+    for (const sha256 of this.#bytes.getKeys()) if (!named.has(sha256)) removed = this.#bytes.remove(sha256);
+    await removed;
+  }
+}

@@ -1,0 +1,47 @@
+// The port of what is made in the background and published with a later publication: Contents and pdiffs.
+import type { Suite } from "../base/names.ts";
+import type { Item } from "../catalog/item.ts";
+import type { Manifest, PublishedBlob, PublishedIndex } from "./publication.ts";
+
+/** What one maker has made for one suite; each part is marked as late, with the maker's name. */
+export interface LateFiles {
+  readonly indices: readonly PublishedIndex[];
+  readonly blobs: readonly PublishedBlob[];
+}
+
+/** What is to be made. */
+export interface LateOrder {
+  readonly suite: Suite;
+  /** The publication to work for: current when the order was given, perhaps no longer when the work is done. */
+  readonly current: Manifest;
+  /** What that publication holds, in no particular order. */
+  readonly items: readonly Item[];
+  readonly signal: AbortSignal;
+}
+
+/** Never called twice at once for one repository, and while it works nothing is swept from the store. */
+export interface LateMaker {
+  /** Names it in metrics, logs and manifests. */
+  readonly name: string;
+  /** @returns all that this maker has for the suite now, also what has not changed */
+  make(order: LateOrder): Promise<LateFiles>;
+}
+
+/**
+ * What stays of late files beside these indices: all that is not bound to the bytes of another one, or is to one here.
+ * @param replaced the maker whose files are left out, because newer ones take their place
+ */
+export function stillOfUse(
+  { indices, blobs }: LateFiles,
+  beside: readonly PublishedIndex[],
+  replaced?: string,
+): LateFiles {
+  const plain = new Map(beside.map((index) => [pathOf(index), index.forms.plain.sha256]));
+  const isOfUse = ({ late }: PublishedIndex | PublishedBlob): boolean =>
+    late !== undefined &&
+    late.maker !== replaced &&
+    (late.of === undefined || plain.get(late.of.path) === late.of.sha256);
+  return { indices: indices.filter(isOfUse), blobs: blobs.filter(isOfUse) };
+}
+
+const pathOf = ({ directory, name }: PublishedIndex): string => (directory === "" ? name : `${directory}/${name}`);

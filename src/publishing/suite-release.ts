@@ -1,0 +1,53 @@
+// What a suite says of itself: its identity, and the Release over what it publishes.
+import type { Suite } from "../base/names.ts";
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import type { Release, ReleaseFile } from "../indices/release.ts";
+import type { Listed, Manifest } from "./publication.ts";
+import { everyForm, indexPath } from "./publication.ts";
+
+/** Who a suite says it is. Changed values are a hard error for every client that knew the old ones. */
+export interface SuiteIdentity
+  extends Pick<
+    Release,
+    | "origin"
+    | "label"
+    | "codename"
+    | "version"
+    | "description"
+    | "notAutomatic"
+    | "butAutomaticUpgrades"
+    | "changelogs"
+    | "snapshots"
+  > {
+  /** How long clients may believe a Release; it is renewed in time. Undefined: for ever. */
+  readonly validForSeconds?: number;
+}
+
+/** What a Release is about. */
+export type Composition = Pick<Manifest, "components" | "architectures" | "indices" | "blobs">;
+
+/** A suite's Release, but for its dates. */
+export function undatedRelease(
+  suite: Suite,
+  { validForSeconds: _, ...identity }: SuiteIdentity,
+  { components, architectures, indices, blobs }: Composition,
+  algorithms: readonly DigestAlgorithm[],
+): Release {
+  const file = (path: string, { sizeBytes, sha256, others }: Listed): ReleaseFile => ({
+    path,
+    sizeBytes,
+    digests: { ...others, sha256 },
+  });
+  return {
+    ...identity,
+    suite,
+    dateSeconds: 0,
+    components,
+    architectures,
+    algorithms,
+    files: [
+      ...indices.flatMap((index) => everyForm.map((form) => file(indexPath(index, form), index.forms[form]))),
+      ...blobs.flatMap((blob) => (blob.listed ? [file(blob.path, blob)] : [])),
+    ],
+  };
+}
