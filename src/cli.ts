@@ -27,6 +27,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   poll_seconds = 300                          # the safety net below pings
   keep_seconds = 604800                       # how long old indices and what they name stay readable
   scrub_seconds = 60                          # between two uploaders' words that are checked; 0: only when fetched
+  check_seconds = 604800                      # between two checks of all objects, which renew leases; 0: never
   cache_bytes = 2147483648                    # packages kept on disk
   grace_period_seconds = 10                   # for requests that are under way at SIGTERM
   [limits.inspection]                         # also limits.tree, webapi, listing, folder, http

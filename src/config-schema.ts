@@ -11,6 +11,7 @@ import { digestAlgorithms } from "./debian/digests.ts";
 import { defaultScrubSeconds } from "./publishing/audit.ts";
 import { maxSigningKeys } from "./signing/signer.ts";
 import { parseReadCap, ReadCap } from "./storage/tahoe/caps.ts";
+import { defaultCheckSeconds } from "./upkeep.ts";
 
 const defaultListen = "127.0.0.1:8380";
 const defaultState = ".tahoe-apt/server";
@@ -200,6 +201,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       poll_seconds: positive.max(maxTimerSeconds).default(defaultPollSeconds),
       keep_seconds: positive.default(defaultKeepSeconds),
       scrub_seconds: z.number().int().nonnegative().max(maxTimerSeconds).default(defaultScrubSeconds),
+      check_seconds: z.number().int().nonnegative().max(maxTimerSeconds).default(defaultCheckSeconds),
       cache_bytes: positive.default(defaultCacheBytes),
       grace_period_seconds: positive.max(maxTimerSeconds).default(defaultGracePeriodSeconds),
       limits,
@@ -213,6 +215,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         pollSeconds: raw.poll_seconds,
         keepSeconds: raw.keep_seconds,
         scrubSeconds: raw.scrub_seconds,
+        checkSeconds: raw.check_seconds,
         cacheBytes: raw.cache_bytes,
         gracePeriodSeconds: raw.grace_period_seconds,
         limits: raw.limits,

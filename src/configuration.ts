@@ -70,6 +70,8 @@ export interface Configuration {
   readonly keepSeconds: number;
   /** How often one package that is known by its entry's metadata alone is held against its bytes; 0: only when it is fetched. */
   readonly scrubSeconds: number;
+  /** How often all objects of a tree in a grid are checked and their leases renewed; 0: never. */
+  readonly checkSeconds: number;
   /** How much of the disk cached packages may take. */
   readonly cacheBytes: number;
   readonly gracePeriodSeconds: number;

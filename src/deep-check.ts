@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { TreePath } from "./base/names.ts";
 import { pathNames, rootPath } from "./base/names.ts";
 import { readBundle } from "./builder/bundle.ts";
-import type { CheckedObject, DeepCheckCounts } from "./catalog/deep-check.ts";
+import type { CheckedObject } from "./catalog/deep-check.ts";
 import { deepCheck } from "./catalog/deep-check.ts";
 import type { Flags } from "./config.ts";
 import { loadConfiguration } from "./config.ts";
@@ -12,6 +12,7 @@ import type { Limits } from "./configuration.ts";
 import { ConfigurationError, defaultLimits } from "./configuration.ts";
 import type { GridTree } from "./open-tree.ts";
 import { openGridTree, openHealthCheck } from "./open-tree.ts";
+import type { HealthCounts } from "./storage/health.ts";
 
 const exitCodes = { healthy: 0, unchecked: 1, unhealthy: 3, lost: 4 } as const;
 
@@ -112,7 +113,7 @@ async function subjectsOf({ bundle: file, config, webapi, readcapFile }: DeepChe
   return directories.map(({ path, cap }) => ({ name, at: path, tree: { gateways, cap }, limits: defaultLimits }));
 }
 
-function exitCodeOf({ lost, unhealthy, unchecked }: DeepCheckCounts): number {
+function exitCodeOf({ lost, unhealthy, unchecked }: HealthCounts): number {
   if (lost > 0) return exitCodes.lost;
   if (unhealthy > 0) return exitCodes.unhealthy;
   return unchecked > 0 ? exitCodes.unchecked : exitCodes.healthy;
@@ -126,7 +127,7 @@ function lineOf(path: string, { health, kind }: CheckedObject): string {
   return `${state}: ${what}: ${good} of ${expected} shares, ${needed} needed; storage index ${health.storageIndex}`;
 }
 
-const summaryOf = (name: string, counts: DeepCheckCounts): string =>
+const summaryOf = (name: string, counts: HealthCounts): string =>
   `${name}: ${counts.healthy} healthy (${counts.repaired} of them repaired now), ${counts.unhealthy} unhealthy, ` +
   `${counts.lost} lost, ${counts.unchecked} unchecked; the leases of ${counts.renewed} renewed`;
 

@@ -17,13 +17,13 @@ import { createCompressor } from "./indices/compress.ts";
 import { measuredSigner } from "./observe/measured-signer.ts";
 import { MeasuredTree } from "./observe/measured-tree.ts";
 import { createMetrics } from "./observe/metrics.ts";
-import { openTree } from "./open-tree.ts";
+import { openHealthCheck, openTree } from "./open-tree.ts";
 import type { SharedState } from "./publishing/open-repository.ts";
 import { openRepository } from "./publishing/open-repository.ts";
 import { PackageCache } from "./publishing/package-cache.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
-import type { SuiteIdentity } from "./publishing/suite-release.ts";
+import type { SuiteIdentity } from "./publishing/suite-builder.ts";
 import { makeToken, openSecretFile } from "./secret-file.ts";
 import { openKeyFile } from "./signing/key-file.ts";
 import { openpgpSigner } from "./signing/openpgp-signer.ts";
@@ -31,6 +31,7 @@ import type { Signer } from "./signing/signer.ts";
 import { claimState } from "./state-lock.ts";
 import { KeptFiles } from "./storage/folder/kept-files.ts";
 import type { Tree } from "./storage/tree.ts";
+import { Upkeep } from "./upkeep.ts";
 
 export interface Server {
   /** Where people reach it, without a trailing slash. */
@@ -82,6 +83,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
   };
 
   const repositories = new Map<RepositoryName, Repository>();
+  const upkeeps: Upkeep[] = [];
   const tokens = new Map<RepositoryName, readonly PingToken[]>();
   for (const one of configuration.repositories) {
     const directory = join(stateDirectory, "repositories", one.name);
@@ -89,9 +91,10 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     tokens.set(one.name, await tokensOf(one, directory, log));
     const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, "kept")) : undefined;
     const measured = (tree: Tree) => new MeasuredTree(tree, metrics.treeObserverOf(one.name), systemClock);
+    const tree = openTree(one.tree, limits, keptFiles, measured);
     const repository = openRepository(shared, {
       name: one.name,
-      tree: openTree(one.tree, limits, keptFiles, measured),
+      tree,
       keptFiles,
       signer: measuredSigner(await openSigner(one, directory, log), metrics.signerObserver, systemClock),
       identityOf: (suite) => identityOf(one, suite),
@@ -102,6 +105,19 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
       scrubSeconds: configuration.scrubSeconds,
     });
     repositories.set(one.name, repository);
+    const { checkSeconds } = configuration;
+    if (one.tree.kind === "folder" || checkSeconds === 0) continue;
+    upkeeps.push(
+      new Upkeep({
+        tree,
+        health: openHealthCheck({ gateways: one.tree.gateways, cap: one.tree.readCap }, limits),
+        checkSeconds,
+        file: join(directory, "deep-check.json"),
+        observer: metrics.healthObserverOf(one.name),
+        log,
+        now: systemClock,
+      }),
+    );
   }
 
   const { publicUrl } = configuration;
@@ -122,10 +138,12 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     log.info({ url: `${url}/${repository.name}/`, keys: repository.key.fingerprints }, `serving ${repository.name}`);
   }
 
+  for (const upkeep of upkeeps) await upkeep.start();
+
   const stop = async (): Promise<void> => {
     log.info({}, "stopping");
     await running.stop(configuration.gracePeriodSeconds * 1000);
-    await Promise.all([...repositories.values()].map((repository) => repository.stop()));
+    await Promise.all([...repositories.values(), ...upkeeps].map((part) => part.stop()));
     await Promise.all([inspector.close(), compressor.close()]);
     await database.close();
     await giveStateBack();

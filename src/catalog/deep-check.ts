@@ -4,7 +4,7 @@ import { forEachAtMost } from "../base/bounded.ts";
 import { LimitExceeded, messageOf, RepoError } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { hasRoomForNames, joinPath, rootPath } from "../base/names.ts";
-import type { CheckOptions, Health, HealthCheck } from "../storage/health.ts";
+import type { CheckOptions, Health, HealthCheck, HealthCounts } from "../storage/health.ts";
 import type { Directory, Entry, FileRef, Tree } from "../storage/tree.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
 
@@ -13,18 +13,6 @@ export interface CheckedObject {
   readonly path: TreePath;
   readonly kind: "directory" | "file";
   readonly health: Health | { readonly state: "unchecked"; readonly why: string };
-}
-
-/** How many objects are in each state, and what was done for them. */
-export interface DeepCheckCounts {
-  readonly healthy: number;
-  readonly unhealthy: number;
-  readonly lost: number;
-  readonly unchecked: number;
-  /** Mended, and counted as healthy. */
-  readonly repaired: number;
-  /** Objects whose leases were renewed: all that are stored and were checked. */
-  readonly renewed: number;
 }
 
 export interface DeepCheckParts {
@@ -49,7 +37,7 @@ const maxDirectories = 100_000;
  * at several places is checked once.
  * @throws StorageUnavailable if the root can't be listed or checks go on failing; LimitExceeded; what `tell` throws
  */
-export async function deepCheck(parts: DeepCheckParts, signal: AbortSignal): Promise<DeepCheckCounts> {
+export async function deepCheck(parts: DeepCheckParts, signal: AbortSignal): Promise<HealthCounts> {
   const { tree, concurrency } = parts;
   const checker = new Checker(parts, signal);
   const waiting: TreePath[] = [rootPath];

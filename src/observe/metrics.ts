@@ -4,6 +4,8 @@ import type { Clock } from "../base/clock.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import type { PublishingObserver } from "../publishing/events.ts";
 import type { PackageCacheObserver } from "../publishing/package-cache.ts";
+import type { HealthObserver } from "./health-metrics.ts";
+import { healthMeasures } from "./health-metrics.ts";
 import type { SignerObserver } from "./measured-signer.ts";
 import type { TreeObserver } from "./measured-tree.ts";
 
@@ -21,6 +23,7 @@ export interface Metrics {
   readonly cacheObserver: PackageCacheObserver;
   readonly signerObserver: SignerObserver;
   treeObserverOf(repository: RepositoryName): TreeObserver;
+  healthObserverOf(repository: RepositoryName): HealthObserver;
   observerOf(repository: RepositoryName): PublishingObserver;
 }
 
@@ -83,6 +86,7 @@ export function createMetrics(clock: Clock): Metrics {
       },
       failed: (operation, code) => treeErrors.inc({ repository, operation, code }),
     }),
+    healthObserverOf: healthMeasures({ counter, gauge }),
     observerOf: publishing,
   };
 }

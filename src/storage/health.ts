@@ -13,6 +13,19 @@ export interface Health {
   readonly repaired: boolean;
 }
 
+/** How many objects are in each state, and what was done for them. */
+export interface HealthCounts {
+  readonly healthy: number;
+  readonly unhealthy: number;
+  readonly lost: number;
+  /** Nobody could tell. */
+  readonly unchecked: number;
+  /** Mended, and counted as healthy. */
+  readonly repaired: number;
+  /** Objects whose leases were renewed: all that are stored and can be read. */
+  readonly renewed: number;
+}
+
 export interface CheckOptions {
   /** Reads every share whole: slow, and finds also those whose bytes have changed. */
   readonly verify: boolean;

@@ -1,0 +1,53 @@
+// What Prometheus sees of deep-checks: how many objects are how healthy, and when that was last seen.
+import type { Counter, Gauge } from "prom-client";
+import type { RepositoryName } from "../base/names.ts";
+import type { Health, HealthCounts } from "../storage/health.ts";
+
+/** Told of each object that is checked, and of each round over a tree. */
+export interface HealthObserver {
+  checked(state: Health["state"] | "unchecked"): void;
+  /** @param endedAtSeconds since the epoch; may be long ago, where a server has just started */
+  ended(counts: HealthCounts, endedAtSeconds: number): void;
+  failed(): void;
+}
+
+/** Makers of measures in one registry. */
+interface Makers {
+  counter<Label extends string>(name: string, help: string, labelNames?: readonly Label[]): Counter<Label>;
+  gauge<Label extends string>(name: string, help: string, labelNames?: readonly Label[]): Gauge<Label>;
+}
+
+export function healthMeasures({ counter, gauge }: Makers): (repository: RepositoryName) => HealthObserver {
+  const checked = counter("objects_checked_total", "Objects of the grid that were checked, by what was found.", [
+    "repository",
+    "state",
+  ]);
+  const renewed = counter("leases_renewed_total", "Objects whose leases were renewed.", ["repository"]);
+  const failures = counter("deep_check_errors_total", "Rounds over all objects that did not come to their end.", [
+    "repository",
+  ]);
+  const objects = gauge("objects", "Objects of the tree by how healthy the last whole round found them.", [
+    "repository",
+    "state",
+  ]);
+  const endedAt = gauge("deep_check_timestamp_seconds", "When the last whole round over all objects ended.", [
+    "repository",
+  ]);
+  return (repository) => {
+    failures.inc({ repository }, 0);
+    renewed.inc({ repository }, 0);
+    return {
+      checked(state) {
+        checked.inc({ repository, state });
+        if (state === "healthy" || state === "unhealthy") renewed.inc({ repository });
+      },
+      ended(counts, endedAtSeconds) {
+        for (const state of ["healthy", "unhealthy", "lost", "unchecked"] as const) {
+          objects.set({ repository, state }, counts[state]);
+        }
+        endedAt.set({ repository }, endedAtSeconds);
+      },
+      failed: () => failures.inc({ repository }),
+    };
+  };
+}
