@@ -23,8 +23,9 @@ import { openRepository } from "./publishing/open-repository.ts";
 import { PackageCache } from "./publishing/package-cache.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
-import type { SuiteIdentity } from "./publishing/suite-builder.ts";
+import type { SuiteIdentity } from "./publishing/suite-release.ts";
 import { makeToken, openSecretFile } from "./secret-file.ts";
+import { watchExpiry } from "./signing/expiry.ts";
 import { openKeyFile } from "./signing/key-file.ts";
 import { openpgpSigner } from "./signing/openpgp-signer.ts";
 import type { Signer } from "./signing/signer.ts";
@@ -91,12 +92,15 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     tokens.set(one.name, await tokensOf(one, directory, log));
     const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, "kept")) : undefined;
     const measured = (tree: Tree) => new MeasuredTree(tree, metrics.treeObserverOf(one.name), systemClock);
+    const signer = await openSigner(one, directory, log);
+    watchExpiry(signer.keys, { repository: one.name, log, now: systemClock, signal });
+    metrics.watchKeys(one.name, signer.keys);
     const tree = openTree(one.tree, limits, keptFiles, measured);
     const repository = openRepository(shared, {
       name: one.name,
       tree,
       keptFiles,
-      signer: measuredSigner(await openSigner(one, directory, log), metrics.signerObserver, systemClock),
+      signer: measuredSigner(signer, metrics.signerObserver, systemClock),
       identityOf: (suite) => identityOf(one, suite),
       algorithms: one.digests,
       observer: metrics.observerOf(one.name),

@@ -4,6 +4,8 @@ import type { Clock } from "../base/clock.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import type { PublishingObserver } from "../publishing/events.ts";
 import type { PackageCacheObserver } from "../publishing/package-cache.ts";
+import type { SigningKey } from "../signing/signer.ts";
+import { keyMeasures } from "./key-metrics.ts";
 import type { HealthObserver } from "./health-metrics.ts";
 import { healthMeasures } from "./health-metrics.ts";
 import type { SignerObserver } from "./measured-signer.ts";
@@ -22,6 +24,8 @@ export interface Metrics {
   };
   readonly cacheObserver: PackageCacheObserver;
   readonly signerObserver: SignerObserver;
+  /** Shows how long a repository's keys last. */
+  watchKeys(repository: RepositoryName, keys: readonly SigningKey[]): void;
   treeObserverOf(repository: RepositoryName): TreeObserver;
   healthObserverOf(repository: RepositoryName): HealthObserver;
   observerOf(repository: RepositoryName): PublishingObserver;
@@ -78,6 +82,7 @@ export function createMetrics(clock: Clock): Metrics {
       signed: (seconds) => signing.observe(seconds),
       failed: () => signingErrors.inc(),
     },
+    watchKeys: keyMeasures(registry, clock),
     treeObserverOf: (repository) => ({
       looked: (seconds) => looks.observe({ repository }, seconds),
       read(seconds, bytes) {
@@ -169,6 +174,11 @@ function publishingMeasures({
   const pings = histogram("ping_to_live_seconds", "From a ping to its change being servable.", workSeconds, [
     "repository",
   ]);
+  const lateLag = gauge("late_lag_seconds", "From a publication to what is made in the background for it, last time.", [
+    "repository",
+    "suite",
+    "maker",
+  ]);
   const currentAtMs = new Map<RepositoryName, Map<Suite, number>>();
   new Gauge({
     name: "tahoe_apt_publication_age_seconds",
@@ -206,6 +216,7 @@ function publishingMeasures({
         suites.delete(suite);
         pendingSources.remove({ repository, suite });
       },
+      lateMade: (suite, maker, seconds) => lateLag.set({ repository, suite, maker }, seconds),
       refreshFailed: (code) => failures.inc({ repository, code }),
       pingLive: (seconds) => pings.observe({ repository }, seconds),
     };

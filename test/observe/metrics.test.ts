@@ -95,6 +95,19 @@ test("a tree's looks, reads and failures are told from one another, and the read
 
 const aKey = { fingerprint: "AB", signingFingerprint: "CD", expiresAtSeconds: 5_000, changedAtSeconds: 1_000 };
 
+test("how long each key lasts can be alerted on, also for one that never ends", async () => {
+  const { clock, pass } = aClock();
+  const metrics = createMetrics(clock);
+  metrics.watchKeys(name, [aKey, { ...aKey, fingerprint: "EF", expiresAtSeconds: undefined }]);
+  const left = async (fingerprint: string) => {
+    const series = `tahoe_apt_signing_key_expires_in_seconds{repository="debian",fingerprint="${fingerprint}"}`;
+    return (await metrics.render()).split(`${series} `)[1]?.split("\n")[0];
+  };
+  expect([await left("AB"), await left("EF")]).toEqual(["4000", "+Inf"]);
+  pass(5000);
+  expect([await left("AB"), await left("EF")]).toEqual(["-1000", "+Inf"]);
+});
+
 test("a signer is measured and otherwise the same", async () => {
   const { clock, pass } = aClock();
   const metrics = createMetrics(clock);

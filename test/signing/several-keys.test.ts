@@ -130,7 +130,10 @@ test.each(["", "correct horse"])(
     expect((key?.expiresAtSeconds ?? 0) - nowSeconds).toBeLessThan(31 * 86_400);
     const signed = await signer.sign(release, Math.floor(nowSeconds));
     const status = runTool("gpgv", [
-      ...["--status-fd", "1", "--keyring", write("sub.gpg", signer.publicKeyBytes)],
+      "--status-fd",
+      "1",
+      "--keyring",
+      write("sub.gpg", signer.publicKeyBytes),
       write("sub.InRelease", signed.inRelease),
     ]).toString();
     expect(status).toMatch(new RegExp(`VALIDSIG ${key?.signingFingerprint} .* ${key?.fingerprint}`));

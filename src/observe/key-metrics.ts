@@ -1,0 +1,28 @@
+// What Prometheus sees of signing keys: how long each lasts.
+import type { Registry } from "prom-client";
+import { Gauge } from "prom-client";
+import type { Clock } from "../base/clock.ts";
+import type { RepositoryName } from "../base/names.ts";
+import type { SigningKey } from "../signing/signer.ts";
+
+/** Told once of the keys of each repository. */
+export function keyMeasures(
+  registry: Registry,
+  clock: Clock,
+): (repository: RepositoryName, keys: readonly SigningKey[]) => void {
+  const ends = new Map<RepositoryName, readonly SigningKey[]>();
+  new Gauge({
+    name: "tahoe_apt_signing_key_expires_in_seconds",
+    help: "Time until a signing key expires, negative once it has; +Inf for one that never does.",
+    labelNames: ["repository", "fingerprint"],
+    registers: [registry],
+    collect() {
+      for (const [repository, keys] of ends) {
+        for (const { fingerprint, expiresAtSeconds = Number.POSITIVE_INFINITY } of keys) {
+          this.set({ repository, fingerprint }, expiresAtSeconds - clock() / 1000);
+        }
+      }
+    },
+  });
+  return (repository, keys) => void ends.set(repository, keys);
+}
