@@ -13,8 +13,8 @@ export interface HealthObserver {
 
 /** Makers of measures in one registry. */
 interface Makers {
-  counter<Label extends string>(name: string, help: string, labelNames?: readonly Label[]): Counter<Label>;
-  gauge<Label extends string>(name: string, help: string, labelNames?: readonly Label[]): Gauge<Label>;
+  readonly counter: <Label extends string>(name: string, help: string, labels?: readonly Label[]) => Counter<Label>;
+  readonly gauge: <Label extends string>(name: string, help: string, labels?: readonly Label[]) => Gauge<Label>;
 }
 
 export function healthMeasures({ counter, gauge }: Makers): (repository: RepositoryName) => HealthObserver {
