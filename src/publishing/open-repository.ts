@@ -13,10 +13,11 @@ import type { Signer } from "../signing/signer.ts";
 import type { Tree } from "../storage/tree.ts";
 import { Audit, defaultScrubSeconds } from "./audit.ts";
 import type { PublishingObserver } from "./events.ts";
+import type { KeptContents } from "./housekeeping.ts";
 import { IndexReader } from "./index-reader.ts";
+import type { LateMaker } from "./late.ts";
 import type { PackageCache } from "./package-cache.ts";
 import { PackageShelf } from "./package-shelf.ts";
-import type { KeptContents } from "./repository.ts";
 import { Repository } from "./repository.ts";
 import { StanzaSource } from "./stanza-source.ts";
 import { PublicationStore } from "./store.ts";
@@ -85,6 +86,8 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     ...(settings.datesAfterSeconds === undefined ? {} : { datesAfterSeconds: settings.datesAfterSeconds }),
   };
   const audit = new Audit({ catalog, examiner, observer, log, lookAgain: (path) => repository.lookAgain(path) });
+  // Contents and pdiffs, in this order: the second may be about the first.
+  const lateMakers: readonly LateMaker[] = [];
   const repository = new Repository({
     name,
     key: {
@@ -99,6 +102,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     packages: new PackageShelf({ pool: store.pool, tree, audit, cache: shared.cache }),
     audit,
     builderOf: (suite) => new SuiteBuilder(suite, settings.identityOf(suite), tools),
+    lateMakers,
     observer,
     log,
     now,

@@ -10,7 +10,10 @@ import type { Tree } from "../storage/tree.ts";
 import type { Audit } from "./audit.ts";
 import type { PublishingObserver } from "./events.ts";
 import { Finder } from "./finder.ts";
+import type { KeptContents } from "./housekeeping.ts";
+import { Housekeeping } from "./housekeeping.ts";
 import type { IndexReader } from "./index-reader.ts";
+import type { LateMaker } from "./late.ts";
 import type { PackageShelf } from "./package-shelf.ts";
 import type { Manifest } from "./publication.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
@@ -30,12 +33,6 @@ import type { PublicationStore } from "./store.ts";
 import { ServedSuite } from "./suite.ts";
 import type { SuiteBuilder } from "./suite-builder.ts";
 
-/** Contents that are kept readable though they may be unlinked. */
-export interface KeptContents {
-  /** Lets go of every other content. */
-  keepOnly(contentKeys: ReadonlySet<string>): Promise<void>;
-}
-
 export interface RepositoryParts {
   readonly name: RepositoryName;
   readonly key: PublicKey;
@@ -47,6 +44,8 @@ export interface RepositoryParts {
   readonly audit: Audit;
   /** Makes the builder of one suite's publications. */
   readonly builderOf: (suite: Suite) => SuiteBuilder;
+  /** What is made in the background, in this order. */
+  readonly lateMakers: readonly LateMaker[];
   readonly observer: PublishingObserver;
   readonly log: Log;
   /** Milliseconds since the epoch. */
@@ -62,8 +61,6 @@ export interface RepositoryParts {
 const firstLook = "the tree is being looked at for the first time";
 /** From a failed look at the whole tree to the next one; doubled each time, up to the time between polls. */
 const retrySeconds = 10;
-/** How often old publications are dropped. */
-const sweepSeconds = 3600;
 
 export class Repository implements ServedRepository {
   readonly name: RepositoryName;
@@ -73,9 +70,9 @@ export class Repository implements ServedRepository {
   readonly #suites = new Map<Suite, ServedSuite>();
   readonly #finder: Finder;
   readonly #queue: RefreshQueue<readonly SuiteOutcome[]>;
+  readonly #housekeeping: Housekeeping;
   readonly #stopping = new AbortController();
   #poll: NodeJS.Timeout | undefined;
-  #sweepAtMs = 0;
   #lookedAt = false;
   /** The last failure of each suite, and under the root's path of the list of suites, until one succeeds. */
   readonly #errors = new Map<TreePath, string>();
@@ -105,11 +102,17 @@ export class Repository implements ServedRepository {
       },
     });
     this.#queue = new RefreshQueue((paths) => this.#refresh(refresher, paths));
+    this.#housekeeping = new Housekeeping({
+      ...parts,
+      suites: this.#suites,
+      alone: (task) => this.#queue.alone(task),
+    });
   }
 
   /** Looks at the whole tree, now and every so often. Failures are logged and tried again. */
   start(pollSeconds: number): void {
     this.audit.start(this.#parts.scrubSeconds);
+    this.#housekeeping.start();
     this.#lookEvery(pollSeconds);
   }
 
@@ -117,7 +120,7 @@ export class Repository implements ServedRepository {
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
     clearTimeout(this.#poll);
-    await this.audit.stop();
+    await Promise.all([this.audit.stop(), this.#housekeeping.stop()]);
     await this.#queue.idle();
   }
 
@@ -200,7 +203,7 @@ export class Repository implements ServedRepository {
       for (const { suite, failure } of outcomes) this.#noteError(suitePath(suite), failure);
       if (whole) this.#noteError(rootPath, undefined);
       if (whole && this.#errors.size === 0) this.#lookedAt = true;
-      await this.#sweep();
+      await this.#housekeeping.afterRefresh(outcomes.map(({ suite }) => suite));
       return outcomes;
     } catch (thrown) {
       this.#noteError(rootPath, thrown);
@@ -222,17 +225,6 @@ export class Repository implements ServedRepository {
     if (thrown !== undefined) this.#errors.set(path, messageOf(thrown));
     else if (before !== undefined)
       this.#parts.log.info({ repository: this.name, path, after: before }, "up to date again");
-  }
-
-  /** Between two refreshes, so that nothing is being built. */
-  async #sweep(): Promise<void> {
-    const { store, now, keepSeconds, keptFiles, log } = this.#parts;
-    if (now() < this.#sweepAtMs) return;
-    this.#sweepAtMs = now() + sweepSeconds * 1000;
-    const dropped = await store.sweep(now() - keepSeconds * 1000);
-    if (dropped === 0) return;
-    await keptFiles?.keepOnly(store.pool.contentKeys());
-    log.info({ repository: this.name, dropped }, "dropped old publications");
   }
 }
 

@@ -200,7 +200,9 @@ export class SuiteBuilder {
     const { validForSeconds } = this.#identity;
     const undated = undatedRelease(this.#suite, this.#identity, content, releaseAlgorithms);
     const state = createHash("sha256")
-      .update(`${signer.keys.map((key) => key.signingFingerprint).join(" ")}\n${validForSeconds}\n${renderRelease(undated)}`)
+      .update(
+        `${signer.keys.map((key) => key.signingFingerprint).join(" ")}\n${validForSeconds}\n${renderRelease(undated)}`,
+      )
       .digest("hex");
     // What a publication names is on its way to the disk while this signs.
     const stored = Promise.all([store.pool.add(added), store.segments.written()]);

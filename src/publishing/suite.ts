@@ -6,6 +6,7 @@ import type { Rejection } from "../catalog/inspection.ts";
 import type { Item } from "../catalog/item.ts";
 import { shapeOf } from "../catalog/shape.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
+import type { LateFiles } from "./late.ts";
 import type { Manifest } from "./publication.ts";
 import type { PendingSource, RejectedFile } from "./served.ts";
 import type { SuiteBuilder } from "./suite-builder.ts";
@@ -88,6 +89,19 @@ export class ServedSuite {
     });
     this.#noted = [];
     return { changes, rejected: newRejections(rejectedBefore, this.#snapshot.rejections()) };
+  }
+
+  /** Publishes the same packages again, with what was made for them in the background. */
+  async amend(order: {
+    readonly late?: readonly [maker: string, LateFiles];
+    readonly signal: AbortSignal;
+  }): Promise<void> {
+    if (this.#current !== undefined) this.#current = await this.#builder.amend(this.#current, order);
+  }
+
+  /** Publishes the same again before clients would believe it no more. */
+  async renew(signal: AbortSignal): Promise<void> {
+    if (this.#current !== undefined && this.#builder.isDue(this.#current)) await this.amend({ signal });
   }
 
   items(): Iterable<Item> {

@@ -1,0 +1,109 @@
+// What a repository does beside its refreshes: late files, renewals of what would expire, and dropping what is old.
+import type { Log } from "../base/log.ts";
+import type { RepositoryName, Suite } from "../base/names.ts";
+import type { PublishingObserver } from "./events.ts";
+import type { LateFiles, LateMaker } from "./late.ts";
+import { LateWork } from "./late-work.ts";
+import type { PublicationStore } from "./store.ts";
+import type { ServedSuite } from "./suite.ts";
+
+/** Contents that are kept readable though they may be unlinked. */
+export interface KeptContents {
+  /** Lets go of every other content. */
+  keepOnly(contentKeys: ReadonlySet<string>): Promise<void>;
+}
+
+export interface HousekeepingParts {
+  readonly name: RepositoryName;
+  readonly store: PublicationStore;
+  readonly suites: ReadonlyMap<Suite, ServedSuite>;
+  /** Runs a task while no refresh runs. */
+  readonly alone: (task: () => Promise<void>) => Promise<void>;
+  readonly lateMakers: readonly LateMaker[];
+  readonly observer: PublishingObserver;
+  readonly log: Log;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** How long what a publication names stays readable after the next one took its place. */
+  readonly keepSeconds: number;
+  /** Where the bytes of unlinked files are kept, if the storage does not keep them by itself. */
+  readonly keptFiles: KeptContents | undefined;
+}
+
+/** How often old publications are dropped. */
+const sweepSeconds = 3600;
+/** How often it is seen whether a publication has to be renewed. */
+const renewalSeconds = 60;
+
+export class Housekeeping {
+  readonly #parts: HousekeepingParts;
+  readonly #late: LateWork;
+  /** The publication that late files were last made for, or with. */
+  readonly #workedFor = new Map<Suite, string>();
+  readonly #stopping = new AbortController();
+  #renewals: NodeJS.Timeout | undefined;
+  #sweepAtMs = 0;
+
+  constructor(parts: HousekeepingParts) {
+    this.#parts = parts;
+    this.#late = new LateWork({
+      ...parts,
+      makers: parts.lateMakers,
+      orderFor: (suite) => {
+        const served = parts.suites.get(suite);
+        const current = served?.current;
+        return served === undefined || current === undefined
+          ? undefined
+          : { suite, current, items: [...served.items()] };
+      },
+      publish: (suite, made) => parts.alone(() => this.#amend(suite, made)),
+    });
+  }
+
+  start(): void {
+    this.#renewals = setInterval(() => void this.#parts.alone(() => this.#renew()), renewalSeconds * 1000);
+  }
+
+  /** Abandons what is under way. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error("the server stops"));
+    clearInterval(this.#renewals);
+    await this.#late.stop();
+  }
+
+  /** To be called at the end of each refresh, before the next one begins. */
+  async afterRefresh(suites: Iterable<Suite>): Promise<void> {
+    for (const name of suites) {
+      const suite = this.#parts.suites.get(name);
+      if (suite?.current === undefined || !suite.surveyed || suite.current.id === this.#workedFor.get(name)) continue;
+      this.#late.request(name);
+    }
+    if (this.#parts.now() < this.#sweepAtMs) return;
+    if (await this.#late.unlessBusy(() => this.#sweep())) this.#sweepAtMs = this.#parts.now() + sweepSeconds * 1000;
+  }
+
+  async #amend(name: Suite, late: readonly [maker: string, LateFiles]): Promise<void> {
+    const suite = this.#parts.suites.get(name);
+    await suite?.amend({ late, signal: this.#stopping.signal });
+    if (suite?.current !== undefined) this.#workedFor.set(name, suite.current.id);
+  }
+
+  async #renew(): Promise<void> {
+    const { suites, log } = this.#parts;
+    for (const [name, suite] of suites) {
+      try {
+        await suite.renew(this.#stopping.signal);
+      } catch (thrown) {
+        if (!this.#stopping.signal.aborted) log.error({ suite: name, err: thrown }, "could not be renewed");
+      }
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    const { name, store, now, keepSeconds, keptFiles, log } = this.#parts;
+    const dropped = await store.sweep(now() - keepSeconds * 1000);
+    if (dropped === 0) return;
+    await keptFiles?.keepOnly(store.pool.contentKeys());
+    log.info({ repository: name, dropped }, "dropped old publications");
+  }
+}

@@ -1,0 +1,106 @@
+// Makes late files in the background: for one suite at a time, some moments after its packages were published, and
+// never in the way of a ping.
+import pLimit from "p-limit";
+import { sleep } from "../base/abort.ts";
+import { codeOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { Suite } from "../base/names.ts";
+import type { PublishingObserver } from "./events.ts";
+import type { LateFiles, LateMaker, LateOrder } from "./late.ts";
+
+/** How often late files are made and tried. */
+export interface LateTimes {
+  /** From the last of a burst of publications to the work for it. */
+  readonly settleMs: number;
+  /** From a failure to the next try. */
+  readonly retryMs: number;
+}
+
+export const defaultLateTimes: LateTimes = { settleMs: 3000, retryMs: 60_000 };
+
+export interface LateWorkParts {
+  readonly makers: readonly LateMaker[];
+  /** What to work for; undefined for a suite that is not to be served any more. */
+  readonly orderFor: (suite: Suite) => Omit<LateOrder, "signal"> | undefined;
+  /** Publishes what one maker has made. */
+  readonly publish: (suite: Suite, made: readonly [maker: string, LateFiles]) => Promise<void>;
+  readonly observer: PublishingObserver;
+  readonly log: Log;
+  readonly now: () => number;
+  readonly times?: LateTimes;
+}
+
+export class LateWork {
+  readonly #parts: LateWorkParts;
+  readonly #times: LateTimes;
+  readonly #inTurn = pLimit(1);
+  /** Suites whose work has not begun, with the time of the first publication that it is for, ms since the epoch. */
+  readonly #wanted = new Map<Suite, number>();
+  readonly #stopping = new AbortController();
+
+  constructor(parts: LateWorkParts) {
+    this.#parts = parts;
+    this.#times = parts.times ?? defaultLateTimes;
+  }
+
+  /** Sees to it that what is late of this suite is made soon. Work that is asked for before it begins is done once. */
+  request(suite: Suite): void {
+    if (this.#parts.makers.length === 0 || this.#wanted.has(suite)) return;
+    const sinceMs = this.#parts.now();
+    this.#wanted.set(suite, sinceMs);
+    void this.#soon(suite, sinceMs, this.#times.settleMs);
+  }
+
+  /**
+   * Runs a task that must not meet any of this work.
+   * @returns false, with nothing done, while there is work under way
+   */
+  async unlessBusy(task: () => Promise<void>): Promise<boolean> {
+    if (this.#inTurn.activeCount + this.#inTurn.pendingCount > 0) return false;
+    await this.#inTurn(task);
+    return true;
+  }
+
+  /** Abandons what is under way. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error("the server stops"));
+    await this.#inTurn(async () => undefined);
+  }
+
+  async #soon(suite: Suite, sinceMs: number, waitMs: number): Promise<void> {
+    const { signal } = this.#stopping;
+    try {
+      await sleep(waitMs, signal);
+      await this.#inTurn(async () => {
+        this.#wanted.delete(suite);
+        signal.throwIfAborted();
+        await this.#makeAll(suite, sinceMs, signal);
+      });
+    } catch (thrown) {
+      this.#wanted.delete(suite);
+      if (signal.aborted) return;
+      this.#parts.observer.refreshFailed(codeOf(thrown));
+      this.#parts.log.error({ suite, err: thrown }, "what is made in the background could not be made");
+      if (this.#wanted.has(suite)) return;
+      this.#wanted.set(suite, sinceMs);
+      void this.#soon(suite, sinceMs, this.#times.retryMs);
+    }
+  }
+
+  /** What one maker fails at does not keep the others from their work. */
+  async #makeAll(suite: Suite, sinceMs: number, signal: AbortSignal): Promise<void> {
+    const failures: unknown[] = [];
+    for (const maker of this.#parts.makers) {
+      await this.#make(maker, suite, sinceMs, signal).catch((thrown: unknown) => failures.push(thrown));
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  async #make(maker: LateMaker, suite: Suite, sinceMs: number, signal: AbortSignal): Promise<void> {
+    const order = this.#parts.orderFor(suite);
+    if (order === undefined) return;
+    const files = await maker.make({ ...order, signal });
+    await this.#parts.publish(suite, [maker.name, files]);
+    this.#parts.observer.lateMade(suite, maker.name, (this.#parts.now() - sinceMs) / 1000);
+  }
+}
