@@ -19,7 +19,7 @@ export function precondition(
     if (!lists(ifMatch, resource.etag, "strong")) return "failed";
   } else if (ifUnmodifiedSince !== undefined) {
     const seconds = parseHttpDate(ifUnmodifiedSince);
-    if (seconds !== undefined && resource.lastModifiedSeconds > seconds) return "failed";
+    if (seconds !== undefined && (resource.lastModifiedSeconds ?? 0) > seconds) return "failed";
   }
   const ifNoneMatch = headers["if-none-match"];
   if (ifNoneMatch !== undefined) return lists(ifNoneMatch, resource.etag, "weak") ? "not-modified" : "proceed";
@@ -39,7 +39,8 @@ export function rangeMayApply(headers: IncomingHttpHeaders, resource: Validators
 
 // Equality, not "not newer": a rollback or a slow clock makes an older date for other bytes, and clients would stay stale.
 const isDateOf = (date: string, { lastModifiedSeconds }: Validators): boolean =>
-  date === httpDate(lastModifiedSeconds) || parseHttpDate(date) === lastModifiedSeconds;
+  lastModifiedSeconds !== undefined &&
+  (date === httpDate(lastModifiedSeconds) || parseHttpDate(date) === lastModifiedSeconds);
 
 function lists(field: string, etag: string, comparison: "strong" | "weak"): boolean {
   if (field.trim() === "*") return true;

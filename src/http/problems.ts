@@ -20,6 +20,7 @@ const statuses = {
   "server/slow-source": 503,
   "publishing/not-seen-yet": 503,
   "publishing/clock-behind": 503,
+  "limit/exceeded": 503,
   "state/unwritable": 503,
   "storage/gone": 404,
   "storage/unavailable": 503,

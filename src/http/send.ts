@@ -29,15 +29,9 @@ export async function sendResource(
   signal: AbortSignal,
 ): Promise<void> {
   const { headers, method } = request;
-  const { sizeBytes } = resource;
-  const fields = [
-    "ETag",
-    `"${resource.etag}"`,
-    "Last-Modified",
-    httpDate(resource.lastModifiedSeconds),
-    "Cache-Control",
-    cacheControl[resource.caching],
-  ];
+  const { sizeBytes, lastModifiedSeconds } = resource;
+  const fields = ["ETag", `"${resource.etag}"`, "Cache-Control", cacheControl[resource.caching]];
+  if (lastModifiedSeconds !== undefined) fields.push("Last-Modified", httpDate(lastModifiedSeconds));
   const verdict = precondition(headers, resource);
   if (verdict === "failed") throw new RequestRefused("request/precondition", "the resource is another one by now");
   if (verdict === "not-modified") {

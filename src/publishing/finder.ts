@@ -9,15 +9,21 @@ import type { Manifest } from "./publication.ts";
 import { fileByHash, hashReference, publishedFile } from "./publication.ts";
 import type { Resource } from "./resource.ts";
 import type { PublicationStore } from "./store.ts";
+import type { TreeFiles } from "./tree-files.ts";
 
 export interface FinderParts {
   readonly catalog: Catalog;
   readonly store: PublicationStore;
   readonly indexReader: IndexReader;
   readonly packages: PackageShelf;
+  readonly treeFiles: TreeFiles;
   /** The current publication of a suite. */
   readonly currentOf: (suite: Suite) => Manifest | undefined;
 }
+
+/** The names of what is made here: one that is not there now is nowhere, whatever the tree has under its name. */
+const generated =
+  /^pool\/SHA256\/|^dists\/[^/]+\/(.+\/)?(InRelease|Release|Release\.gpg|by-hash\/.*|(Packages|Sources|Contents-[^/.]+)(\.diff\/.*|\.[a-z0-9]+)?)$/;
 
 export class Finder {
   readonly #parts: FinderParts;
@@ -28,10 +34,15 @@ export class Finder {
     this.#parts = parts;
   }
 
-  /** @param path below the repository's root, without a leading slash */
+  /** What is known without asking the storage. @param path below the repository's root, without a leading slash */
   find(path: string): Resource | undefined {
-    if (path.startsWith("pool/")) return this.#parts.packages.pooled(path);
-    return this.#published(path) ?? this.#inTree(path);
+    return this.#parts.packages.pooled(path) ?? this.#published(path) ?? this.#inTree(path);
+  }
+
+  /** Another file of the tree, but for what would be taken for one of ours. @throws StorageUnavailable, LimitExceeded */
+  async findOther(path: string, signal: AbortSignal): Promise<Resource | undefined> {
+    const treePath = generated.test(path) ? undefined : nameOrUndefined(() => parseTreePath(path));
+    return treePath === undefined ? undefined : await this.#parts.treeFiles.find(treePath, signal);
   }
 
   #published(path: string): Resource | undefined {

@@ -99,6 +99,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     catalog,
     store,
     indexReader: new IndexReader(store, shared.indexMemoryBytes),
+    cache: shared.cache,
     packages: new PackageShelf({ pool: store.pool, tree, audit, cache: shared.cache }),
     audit,
     builderOf: (suite) => new SuiteBuilder(suite, settings.identityOf(suite), tools),

@@ -6,6 +6,7 @@ import type { Audit } from "./audit.ts";
 import type { PackageCache } from "./package-cache.ts";
 import type { Pool, PooledFile } from "./pool.ts";
 import type { Resource } from "./resource.ts";
+import { contentTypeOf } from "./resource.ts";
 
 export class PackageShelf {
   readonly #pool: Pool;
@@ -57,10 +58,4 @@ export class PackageShelf {
       read: (range, signal) => this.#cache.read(promised, range, signal),
     };
   }
-}
-
-/** @see IANA's media types: vnd.debian.binary-package */
-function contentTypeOf(name: string): string {
-  if (/\.u?deb$/.test(name)) return "application/vnd.debian.binary-package";
-  return name.endsWith(".dsc") ? "text/plain; charset=utf-8" : "application/octet-stream";
 }

@@ -14,6 +14,7 @@ import type { KeptContents } from "./housekeeping.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import type { IndexReader } from "./index-reader.ts";
 import type { LateMaker } from "./late.ts";
+import type { PackageCache } from "./package-cache.ts";
 import type { PackageShelf } from "./package-shelf.ts";
 import type { Manifest } from "./publication.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
@@ -32,6 +33,7 @@ import { NotSeenYet } from "./served.ts";
 import type { PublicationStore } from "./store.ts";
 import { ServedSuite } from "./suite.ts";
 import type { SuiteBuilder } from "./suite-builder.ts";
+import { TreeFiles } from "./tree-files.ts";
 
 export interface RepositoryParts {
   readonly name: RepositoryName;
@@ -41,6 +43,7 @@ export interface RepositoryParts {
   readonly store: PublicationStore;
   readonly indexReader: IndexReader;
   readonly packages: PackageShelf;
+  readonly cache: PackageCache;
   readonly audit: Audit;
   /** Makes the builder of one suite's publications. */
   readonly builderOf: (suite: Suite) => SuiteBuilder;
@@ -69,6 +72,7 @@ export class Repository implements ServedRepository {
   readonly #parts: RepositoryParts;
   readonly #suites = new Map<Suite, ServedSuite>();
   readonly #finder: Finder;
+  readonly #treeFiles: TreeFiles;
   readonly #queue: RefreshQueue<readonly SuiteOutcome[]>;
   readonly #housekeeping: Housekeeping;
   readonly #stopping = new AbortController();
@@ -87,7 +91,13 @@ export class Repository implements ServedRepository {
       this.#openSuite(manifest.suite, manifest);
       parts.observer.restored(manifest.suite);
     }
-    this.#finder = new Finder({ ...parts, currentOf: (suite) => this.#suites.get(suite)?.current });
+    const isUnlisted = (path: TreePath) => [...this.#suites.values()].some((suite) => suite.isUnlisted(path));
+    this.#treeFiles = new TreeFiles({ ...parts, isUnlisted });
+    this.#finder = new Finder({
+      ...parts,
+      treeFiles: this.#treeFiles,
+      currentOf: (suite) => this.#suites.get(suite)?.current,
+    });
     const refresher = new Refresher({
       ...parts,
       suites: {
@@ -131,6 +141,7 @@ export class Repository implements ServedRepository {
 
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
     const begunMs = this.#parts.now();
+    this.#treeFiles.forget();
     const outcomes = (await abortable(this.#queue.request(path), signal)).filter(
       ({ suite }) => isWithin(parseTreePath(`dists/${suite}`), path) || isWithin(path, parseTreePath(`dists/${suite}`)),
     );
@@ -150,8 +161,9 @@ export class Repository implements ServedRepository {
   async find(path: string, signal: AbortSignal): Promise<Resource | undefined> {
     signal.throwIfAborted();
     const found = this.#finder.find(path);
-    if (found === undefined && !this.#knowsAll(path)) throw new NotSeenYet(path, this.#lastError ?? firstLook);
-    return found;
+    if (found !== undefined) return found;
+    if (!this.#knowsAll(path)) throw new NotSeenYet(path, this.#lastError ?? firstLook);
+    return await abortable(this.#finder.findOther(path, signal), signal);
   }
 
   status(): RepositoryStatus {

@@ -6,8 +6,11 @@ export interface Resource {
   readonly sizeBytes: number;
   /** A strong validator, without quotes: equal tags, equal bytes. */
   readonly etag: string;
-  /** Seconds since the epoch. A property of the publication or of the content, never of this process. */
-  readonly lastModifiedSeconds: number;
+  /**
+   * Seconds since the epoch. A property of the publication or of the content, never of this process; undefined where
+   * nothing tells when these bytes came to be.
+   */
+  readonly lastModifiedSeconds: number | undefined;
   readonly contentType: string;
   /** Whether the URL names these bytes for ever, or may name others later. */
   readonly caching: "immutable" | "revalidate";
@@ -17,4 +20,15 @@ export interface Resource {
    * @throws StorageUnavailable, ContentGone
    */
   read(range: ByteRange, signal: AbortSignal): Promise<Uint8Array | AsyncIterable<Uint8Array>>;
+}
+
+/**
+ * What a file's name says of its content. A stranger's HTML is no page of ours, so that no browser runs what is in it.
+ * @see IANA's media types: vnd.debian.binary-package
+ */
+export function contentTypeOf(name: string): string {
+  if (/\.u?deb$/.test(name)) return "application/vnd.debian.binary-package";
+  return /\.(dsc|changes|buildinfo|asc|txt|md)$|^(README|InRelease|Release|Packages|Sources)$/.test(name)
+    ? "text/plain; charset=utf-8"
+    : "application/octet-stream";
 }

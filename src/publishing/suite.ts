@@ -51,6 +51,11 @@ export class ServedSuite {
     this.#noted = [...this.#noted, ...changes];
   }
 
+  /** Whether a path lies in a directory that could not be listed when it was last looked at. */
+  isUnlisted(path: TreePath): boolean {
+    return [...this.#unlisted.keys()].some((directory) => isWithin(path, directory));
+  }
+
   /** Whether every directory could be listed when it was last looked at. */
   get seenWhole(): boolean {
     return this.#unlisted.size === 0;

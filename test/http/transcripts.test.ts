@@ -22,6 +22,7 @@ const debian = aRepository(
   {
     "dists/sid/InRelease": inRelease,
     "dists/sid/empty": aResource(""),
+    "keys.txt": aResource("mutable", { lastModifiedSeconds: undefined }),
     "pool/SHA256/ab/a+b~1.deb": aResource("package", { caching: "immutable" }),
     "pool/SHA256/ab/1%3a2.deb": aResource("epoch", { caching: "immutable" }),
     "pool/SHA256/unavailable.deb": failing(

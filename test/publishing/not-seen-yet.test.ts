@@ -15,7 +15,7 @@ test("nothing is called absent before the tree was seen: for APT that would be f
   await expect(served.ping()).rejects.toThrow(StorageUnavailable);
   await expect(served.bytes("dists/sid/InRelease")).rejects.toThrow("the grid is down");
   await expect(served.bytes(poolFile)).rejects.toThrow(NotSeenYet);
-  expect(await served.bytes("favicon.ico")).toBeUndefined();
+  await expect(served.bytes("favicon.ico")).rejects.toThrow(StorageUnavailable);
 
   broken = false;
   await served.ping(amd64);

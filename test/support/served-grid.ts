@@ -1,0 +1,143 @@
+// A tree in the real grid, the real server before it, and a builder who writes into it and pings.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fetch from "node-fetch";
+import type { TreePath } from "../../src/base/names.ts";
+import { parseTreePath, pathNames } from "../../src/base/names.ts";
+import type { WriteCap } from "../../src/storage/tahoe/caps.ts";
+import { Webapi } from "../../src/storage/tahoe/webapi.ts";
+import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
+import type { AptRootOptions } from "./apt.ts";
+import { AptRoot } from "./apt.ts";
+import { ServerUnderTest } from "./server.ts";
+
+const { signal } = new AbortController();
+const token = "the-token-of-a-builder-of-tests";
+/** Uploads side by side: the grid takes no more. */
+const concurrentUploads = 6;
+
+export interface PingAnswer {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  readonly rejected: readonly { readonly path: string; readonly code: string; readonly reason: string }[];
+  readonly pending: readonly { readonly path: string; readonly missing: readonly string[] }[];
+}
+
+export class ServedGrid {
+  /** Holds whatever a test wants to put beside; goes with `end`. */
+  readonly work: string;
+  readonly server: ServerUnderTest;
+  /** The repository's root. */
+  readonly url: string;
+  readonly publicKey: string;
+  readonly #webapiUrl: string;
+  readonly #writer: WebapiWriter;
+  readonly #root: WriteCap;
+  readonly #directories = new Map<TreePath, WriteCap>();
+
+  private constructor(parts: {
+    readonly work: string;
+    readonly server: ServerUnderTest;
+    readonly publicKey: string;
+    readonly webapiUrl: string;
+    readonly writer: WebapiWriter;
+    readonly root: WriteCap;
+  }) {
+    this.work = parts.work;
+    this.server = parts.server;
+    this.url = `${parts.server.url}/debian`;
+    this.publicKey = parts.publicKey;
+    this.#webapiUrl = parts.webapiUrl;
+    this.#writer = parts.writer;
+    this.#root = parts.root;
+  }
+
+  /**
+   * @param webapiUrl the grid's, as the set-up of the system tests provides it
+   * @param settings further lines of the repository's table in the configuration
+   */
+  static async start(webapiUrl: string, settings = ""): Promise<ServedGrid> {
+    const work = mkdtempSync(join(tmpdir(), "tahoe-apt-served-grid-"));
+    const writer = new WebapiWriter(new Webapi(webapiUrl));
+    const root = await writer.createDirectory(signal);
+    const secret = (name: string, text: string): string => {
+      writeFileSync(join(work, name), text, { mode: 0o600 });
+      return JSON.stringify(join(work, name));
+    };
+    const lines = [
+      "[[repository]]",
+      'name = "debian"',
+      `webapi = ${JSON.stringify(webapiUrl)}`,
+      `readcap_file = ${secret("readcap", (await writer.readCapOf(root, signal)).reveal())}`,
+      `ping_token_file = ${secret("token", token)}`,
+      settings,
+      "[limits.http]",
+      "pings_per_minute = 1000",
+    ];
+    writeFileSync(join(work, "tahoe-apt.toml"), `${lines.join("\n")}\n`);
+    const flags = ["--config", join(work, "tahoe-apt.toml"), "--state", join(work, "state")];
+    const server = await ServerUnderTest.start({ flags });
+    await server.ready();
+    const publicKey = await (await fetch(`${server.url}/debian/key.asc`)).text();
+    return new ServedGrid({ work, server, publicKey, webapiUrl, writer, root });
+  }
+
+  async end(): Promise<void> {
+    await this.server.end();
+    rmSync(this.work, { recursive: true, force: true });
+  }
+
+  /** Uploads immutable files and links them in one write of their directory. */
+  async put(directory: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
+    const waiting = [...files];
+    const links = new Map<
+      string,
+      { readonly content: Awaited<ReturnType<WebapiWriter["upload"]>>; metadata: object }
+    >();
+    const upload = async (): Promise<void> => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        links.set(next[0], { content: await this.#writer.upload(next[1], signal), metadata: {} });
+      }
+    };
+    await Promise.all(Array.from({ length: concurrentUploads }, upload));
+    await this.#writer.link(await this.#directory(directory), links, signal);
+  }
+
+  /** Writes a mutable file in place, or makes one. */
+  async putMutable(path: string, bytes: string): Promise<void> {
+    const names = [this.#root.reveal(), ...pathNames(parseTreePath(path))].map(encodeURIComponent);
+    const url = `${this.#webapiUrl}/uri/${names.join("/")}?format=SDMF`;
+    const { status } = await fetch(url, { method: "PUT", body: bytes });
+    if (status !== 200 && status !== 201) throw new Error(`the grid answers ${status} to a mutable file`);
+  }
+
+  async remove(path: string): Promise<void> {
+    await this.#writer.unlink(this.#root, parseTreePath(path), signal);
+  }
+
+  /** Waits until what changed is servable. @throws Error with the answer, where it is no success */
+  async ping(path = ""): Promise<PingAnswer> {
+    const reply = await fetch(`${this.server.url}/-/ping/debian/${path}?wait=120`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${token}` },
+    });
+    const text = await reply.text();
+    if (reply.status !== 200) throw new Error(`the ping is answered ${reply.status}: ${text}`);
+    return JSON.parse(text) as PingAnswer;
+  }
+
+  /** A private apt that has this repository's suite for its only source. */
+  apt(suite = "sid", options: Omit<AptRootOptions, "source"> = {}): AptRoot {
+    return new AptRoot({ source: { url: this.url, suite, publicKey: this.publicKey }, ...options });
+  }
+
+  async #directory(path: string): Promise<WriteCap> {
+    const parsed = parseTreePath(path);
+    const known = this.#directories.get(parsed);
+    if (known !== undefined) return known;
+    const made = await this.#writer.makeDirectory(this.#root, parsed, signal);
+    this.#directories.set(parsed, made);
+    return made;
+  }
+}
