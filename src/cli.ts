@@ -9,6 +9,7 @@ import { loadConfiguration } from "./config.ts";
 import { ConfigurationError } from "./configuration.ts";
 import { addDeepCheck } from "./deep-check.ts";
 import { serve } from "./main.ts";
+import { addPut } from "./put.ts";
 
 const exitCodes = { failure: 1, usage: 2 } as const;
 
@@ -123,6 +124,7 @@ function program(): Command {
       await start(flags, { signal: untilTold(), say });
     });
 
+  addPut(commands, untilTold);
   addDeepCheck(commands, untilTold);
 
   commands

@@ -3,11 +3,13 @@ import { Readable } from "node:stream";
 import { ContentId } from "../../base/content-id.ts";
 import type { TreePath } from "../../base/names.ts";
 import { lastName, parentPath, pathNames, rootPath } from "../../base/names.ts";
+import type { Entry } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
 import type { ReadCap, WriteCap } from "./caps.ts";
 import { immutableFileBytes, parseReadCap, parseWriteCap } from "./caps.ts";
-import { parseDirectoryReadUri, parseDirectoryWriteUri } from "./listing.ts";
+import { parseDirectoryReadUri, parseDirectoryWriteUri, parseListing } from "./listing.ts";
 import type { Webapi, WebapiRequest } from "./webapi.ts";
+import { defaultListingLimits } from "./webapi-tree.ts";
 
 /** A link to be set: immutable bytes that the grid already holds, and what stands beside the link under the key `apt`. */
 export interface Link {
@@ -46,6 +48,17 @@ export class WebapiWriter {
     // 400 is Tahoe's word for a name below a file.
     const uri = status === 200 ? parseDirectoryWriteUri(text) : undefined;
     return uri === undefined ? undefined : parseWriteCap(uri);
+  }
+
+  /** The entries of a directory, which its holder is about to change. */
+  async list(directory: WriteCap, signal: AbortSignal): Promise<ReadonlyMap<string, Entry>> {
+    const names = [directory.reveal()];
+    const text = await this.#ask({ method: "GET", names, query: "t=json", path: rootPath }, signal);
+    const node = parseListing(text, defaultListingLimits.maxEntries);
+    if (node.kind === "directory") return node.entries;
+    throw new StorageUnavailable(rootPath, "its cap is no directory's, as far as the gateway knows", {
+      transient: false,
+    });
   }
 
   async readCapOf(directory: WriteCap, signal: AbortSignal): Promise<ReadCap> {

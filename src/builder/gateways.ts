@@ -1,0 +1,40 @@
+// Changes through the gateways of a bundle: one stands in for another, and what collided or broke off is tried again.
+import { sleep } from "../base/abort.ts";
+import type { RetryPolicy } from "../storage/retrying.ts";
+import { defaultRetryPolicy } from "../storage/retrying.ts";
+import { Webapi } from "../storage/tahoe/webapi.ts";
+import { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
+import { StorageUnavailable } from "../storage/tree.ts";
+
+export class Gateways {
+  readonly #writers: readonly WebapiWriter[];
+  readonly #policy: RetryPolicy;
+
+  /** @param urls at least one */
+  constructor(urls: readonly string[], policy: RetryPolicy = defaultRetryPolicy) {
+    this.#writers = urls.map((url) => new WebapiWriter(new Webapi(url)));
+    this.#policy = policy;
+  }
+
+  /**
+   * @param change may be called several times, each time from its start. A lost race for a directory (Tahoe's
+   * UncoordinatedWriteError) is one of the failures after which it is: so it reads anew what it changes
+   * @throws what `change` throws that is not transient, or in its last attempt
+   */
+  async change<T>(change: (writer: WebapiWriter) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const { attempts, firstDelayMs, maxDelayMs, random } = this.#policy;
+    for (let attempt = 0; ; attempt++) {
+      const writer = this.#writers[attempt % this.#writers.length];
+      if (writer === undefined) throw new Error("a bundle without a gateway was let through");
+      try {
+        return await change(writer);
+      } catch (thrown) {
+        signal.throwIfAborted();
+        const isLast = attempt + 1 >= attempts * this.#writers.length;
+        if (!(thrown instanceof StorageUnavailable) || !thrown.transient || isLast) throw thrown;
+        const round = Math.floor(attempt / this.#writers.length);
+        await sleep(Math.min(maxDelayMs, firstDelayMs * 2 ** round) * (0.5 + random() / 2), signal);
+      }
+    }
+  }
+}

@@ -1,0 +1,116 @@
+// `tahoe-apt put`: an upload as its builder sees it, in lines for people or one JSON object for machines.
+import { SingleBar } from "cli-progress";
+import type { Command } from "commander";
+import { systemClock } from "./base/clock.ts";
+import { readBundle } from "./builder/bundle.ts";
+import type { PutObserver, PutOutcome, PutPackage } from "./builder/put.ts";
+import { put } from "./builder/put.ts";
+import { ConfigurationError } from "./configuration.ts";
+
+const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
+  live: 0,
+  linked: 4,
+  refused: 3,
+  rejected: 3,
+};
+const defaultPatienceSeconds = 300;
+const mebibyte = 2 ** 20;
+
+const help = `
+FILE is a .deb, .udeb, .dsc, .changes or .buildinfo; of the last three, all that they list and APT can use is uploaded.
+Every file is checked as the server will check it before anything is changed. All files of a directory are linked in
+one write, so that an upload appears whole or not at all; after an interruption, the same command finishes it.
+Signatures of .dsc and .changes files are not verified: whoever has the bundle is trusted.
+
+Examples:
+  tahoe-apt put --bundle alice.bundle hello_1.0-1_amd64.deb
+  tahoe-apt put --bundle alice.bundle --suite sid ../hello_1.0-1_amd64.changes
+  tahoe-apt put --bundle alice.bundle --json *.deb | jq -r '.packages[].state'
+
+Exit codes: 0 APT sees it all (or the bundle has no ping and it is linked), 1 failed, 2 wrong arguments or bundle,
+3 something speaks against the files (nothing was changed) or the server rejected them (they are linked),
+4 linked, and not yet live when --timeout had passed: the server will find it.
+`;
+
+interface PutFlags {
+  readonly bundle: string;
+  readonly suite?: string;
+  readonly component?: string;
+  readonly replace?: boolean;
+  readonly timeout: string;
+  readonly json?: boolean;
+}
+
+/** @param untilTold a signal that is aborted when this process is told to stop */
+export function addPut(commands: Command, untilTold: () => AbortSignal): void {
+  commands
+    .command("put")
+    .description("Upload packages with a builder's bundle, and wait until APT sees them.")
+    .argument("<file...>", "packages, or files that list them")
+    .requiredOption("--bundle <file>", "the builder's caps, gateways and ping token, as init made it")
+    .option("--suite <name>", "where the bundle has several (default: what a .changes says)")
+    .option("--component <name>", "likewise (default: what the package's Section says)")
+    .option("--replace", "let a file take the place of one with the same name and other bytes")
+    .option("--timeout <seconds>", "how long to wait until all is live", String(defaultPatienceSeconds))
+    .option("--json", "print the outcome as one JSON object")
+    .addHelpText("after", help)
+    .action(async (files: readonly string[], flags: PutFlags) => {
+      const { json = false, replace = false, timeout, suite, component } = flags;
+      if (!/^\d{1,6}$/.test(timeout)) throw new ConfigurationError(["--timeout: is a number of seconds"]);
+      const bundle = await readBundle(flags.bundle, tell);
+      const options = { suite, component, mayReplace: replace, patienceMs: Number(timeout) * 1000 };
+      const observer = json ? silent : onScreen();
+      const outcome = await put(bundle, files, options, { observer, clock: systemClock, signal: untilTold() });
+      process.stdout.write(json ? `${JSON.stringify(outcome)}\n` : linesOf(outcome, bundle.ping !== undefined));
+      process.exitCode = outcome.status === "linked" && bundle.ping === undefined ? 0 : exitCodes[outcome.status];
+    });
+}
+
+function tell(text: string): void {
+  process.stderr.write(`tahoe-apt: ${text}\n`);
+}
+
+const silent: PutObserver = { began() {}, ended() {}, uploaded() {}, note() {} };
+
+const doing = { check: "checked", upload: "uploaded", link: "linked", ping: "pinged" } as const;
+
+/** Lines on standard error, and on a terminal a bar while bytes go up. */
+function onScreen(): PutObserver {
+  const bar = new SingleBar({
+    format: "uploading {bar} {value}/{total} MiB, {eta_formatted} left",
+    noTTYOutput: false,
+    stream: process.stderr,
+    clearOnComplete: true,
+  });
+  let doneBytes = 0;
+  return {
+    began() {},
+    uploaded(bytes, totalBytes) {
+      if (doneBytes === 0 && bytes > 0) bar.start(mebibytes(totalBytes), 0);
+      doneBytes += bytes;
+      bar.update(mebibytes(doneBytes));
+    },
+    ended(step, seconds) {
+      if (step === "upload") bar.stop();
+      tell(`${doing[step]} in ${seconds.toFixed(2)} s`);
+    },
+    note: tell,
+  };
+}
+
+const mebibytes = (bytes: number): number => Number((bytes / mebibyte).toFixed(1));
+
+function linesOf({ status, packages, problems }: PutOutcome, pinged: boolean): string {
+  const lines = [
+    ...problems.map(({ file, reason }) => `refused: ${file}: ${reason}`),
+    ...packages.map(lineOf),
+    ...(status === "refused" ? ["nothing was changed"] : []),
+    ...(status === "linked" && !pinged ? ["the bundle has no ping: the server finds it by its next poll"] : []),
+  ];
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+function lineOf({ state, name, version, architecture, suite, component, reason }: PutPackage): string {
+  const why = reason === undefined ? "" : `: ${reason}`;
+  return `${state}: ${name} ${version} ${architecture} in ${suite} ${component}${why}`;
+}

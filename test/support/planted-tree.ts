@@ -1,0 +1,115 @@
+// A tree on the real grid with a builder's bundle and a server over it, as `put` and its kin need them.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fetch from "node-fetch";
+import { parseTreePath } from "../../src/base/names.ts";
+import { Secret } from "../../src/base/secret.ts";
+import type { Bundle } from "../../src/builder/bundle.ts";
+import { formatBundle } from "../../src/builder/bundle.ts";
+import type { WriteCap } from "../../src/storage/tahoe/caps.ts";
+import { Webapi } from "../../src/storage/tahoe/webapi.ts";
+import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
+import { AptRoot } from "./apt.ts";
+import type { CommandOptions } from "./command-line.ts";
+import { CommandLine } from "./command-line.ts";
+import { ServerUnderTest } from "./server.ts";
+
+const { signal } = new AbortController();
+const token = "a-token-for-this-test-alone";
+
+/** The places of a builder `alice` below `dists`. */
+const usualPlaces = ["sid/main/binary-amd64", "sid/main/binary-all", "sid/main/source"];
+
+/** What a command printed as JSON, and how it ended. */
+export interface Ran {
+  readonly exitCode: number | null;
+  readonly output: string;
+}
+
+export class PlantedTree {
+  readonly work: string;
+  readonly writer: WebapiWriter;
+  readonly root: WriteCap;
+  readonly bundle: Bundle;
+  /** The bundle's file. */
+  readonly file: string;
+  readonly server: ServerUnderTest;
+
+  private constructor(parts: Pick<PlantedTree, "work" | "writer" | "root" | "bundle" | "server">) {
+    this.work = parts.work;
+    this.writer = parts.writer;
+    this.root = parts.root;
+    this.bundle = parts.bundle;
+    this.server = parts.server;
+    this.file = this.writeBundle("alice.bundle", parts.bundle);
+  }
+
+  static async plant(webapiUrl: string, places: readonly string[] = usualPlaces): Promise<PlantedTree> {
+    const work = mkdtempSync(join(tmpdir(), "tahoe-apt-planted-"));
+    const writer = new WebapiWriter(new Webapi(webapiUrl));
+    const root = await writer.createDirectory(signal);
+    const directories = [];
+    for (const place of places) {
+      const path = parseTreePath(`dists/${place}/alice`);
+      directories.push({ path, cap: await writer.makeDirectory(root, path, signal) });
+    }
+    writeFileSync(join(work, "readcap"), (await writer.readCapOf(root, signal)).reveal(), { mode: 0o600 });
+    const server = await ServerUnderTest.start({
+      flags: ["--webapi", webapiUrl, "--readcap-file", join(work, "readcap"), "--state", join(work, "state")],
+      env: { TAHOE_APT_PING_TOKEN: token },
+    });
+    await server.ready();
+    const ping = { url: `${server.url}/-/ping/debian`, token: new Secret(token) };
+    return new PlantedTree({
+      work,
+      writer,
+      root,
+      server,
+      bundle: { name: "alice", gateways: [webapiUrl], directories, ping },
+    });
+  }
+
+  /** Puts it into a private file. */
+  writeBundle(name: string, bundle: Bundle): string {
+    const file = join(this.work, name);
+    writeFileSync(file, formatBundle(bundle).reveal(), { mode: 0o600 });
+    return file;
+  }
+
+  /** Writes files side by side into a new directory. @returns their paths */
+  write(files: ReadonlyMap<string, Uint8Array | string>): readonly string[] {
+    const directory = mkdtempSync(join(this.work, "files-"));
+    return [...files].map(([name, bytes]) => {
+      writeFileSync(join(directory, name), bytes);
+      return join(directory, name);
+    });
+  }
+
+  /** `tahoe-apt put`, to its end. */
+  async put(paths: readonly string[], flags: readonly string[] = [], options: CommandOptions = {}): Promise<Ran> {
+    const command = new CommandLine(["put", "--bundle", this.file, ...flags, ...paths], options);
+    return { exitCode: await command.ends(), output: command.output };
+  }
+
+  /** The names in one of the builder's directories, sorted. */
+  async names(place: string): Promise<readonly string[]> {
+    return [...(await this.entries(place)).keys()].toSorted();
+  }
+
+  async entries(place: string): ReturnType<WebapiWriter["list"]> {
+    const directory = this.bundle.directories.find(({ path }) => path === `dists/${place}/alice`);
+    if (directory === undefined) throw new Error(`the builder has nothing in ${place}`);
+    return await this.writer.list(directory.cap, signal);
+  }
+
+  async apt(suite = "sid"): Promise<AptRoot> {
+    const publicKey = await (await fetch(`${this.server.url}/debian/key.asc`)).text();
+    return new AptRoot({ source: { url: `${this.server.url}/debian`, suite, publicKey } });
+  }
+
+  async close(): Promise<void> {
+    await this.server.end();
+    rmSync(this.work, { recursive: true, force: true });
+  }
+}
