@@ -9,8 +9,8 @@ import type { RepositoryName } from "../base/names.ts";
 import type { ServedRepository } from "../publishing/served.ts";
 import type { Asker, RequestObserver } from "./asker.ts";
 import { askerOf } from "./asker.ts";
-import { renderDeb822Source } from "./deb822-source.ts";
-import { renderList, renderRepository } from "./pages.ts";
+import { addGettingStarted, isOwnPage } from "./getting-started.ts";
+import { renderList } from "./pages.ts";
 import type { PingLimits, PingToken } from "./ping.ts";
 import { defaultPingLimits, PingDesk } from "./ping.ts";
 import { problemOf, RequestRefused, sendProblem, withoutCaps } from "./problems.ts";
@@ -99,9 +99,6 @@ export function createApp(options: AppOptions): Koa<State> {
   return app;
 }
 
-const isOwnPage = (mount: string, rest: string): boolean =>
-  rest === "" || rest === "key.asc" || rest === `${mount}.sources`;
-
 const encodePath = (mount: string, rest: string, trailingSlash: boolean): string => {
   const names = rest === "" ? [mount] : [mount, ...rest.split("/")];
   return `/${names.map(encodeURIComponent).join("/")}${trailingSlash && mount !== "" ? "/" : ""}`;
@@ -146,32 +143,8 @@ function routes(options: AppOptions, limits: HttpLimits): Router<State> {
       const { rest, query } = asker.path();
       await desk.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), asker.signal);
     });
-    const uriOf = (ctx: Koa.Context) => `${options.publicUrl ?? originOf(ctx)}/${name}`;
-    router.get(`/${name}`, (ctx) => {
-      ctx.status = 301;
-      ctx.set("Location", `${name}/`);
-      ctx.body = `the repository is at ${name}/\n`;
-    });
-    router.get(`/${name}/`, (ctx) => {
-      ctx.type = "html";
-      ctx.set("Cache-Control", "no-cache");
-      ctx.body = renderRepository(uriOf(ctx), repository);
-    });
-    router.get(`/${name}/key.asc`, (ctx) => {
-      ctx.set("Content-Type", "application/pgp-keys");
-      ctx.set("Cache-Control", "no-cache");
-      ctx.body = repository.key.armored;
-    });
-    router.get(`/${name}/${name}.sources`, (ctx) => {
-      const status = repository.status();
-      // A file without a stanza would be taken in silence, and apt would find nothing wrong with it.
-      if (status.suites.length === 0) {
-        throw new RequestRefused("server/not-ready", status.notReady ?? "nothing is published yet");
-      }
-      ctx.type = "text/plain; charset=utf-8";
-      ctx.set("Cache-Control", "no-cache");
-      ctx.body = renderDeb822Source(uriOf(ctx), repository.key, status);
-    });
+    const uriOf = (ctx: Koa.Context): string => `${options.publicUrl ?? originOf(ctx)}/${name}`;
+    addGettingStarted(router, repository, uriOf);
   }
   return router;
 }

@@ -1,6 +1,7 @@
 // One request from its arrival to its end: what it asks for, whether somebody still waits for it, and how it went.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
+import { isOwnPage } from "./getting-started.ts";
 import { RequestRefused } from "./problems.ts";
 import type { RequestPath } from "./request-path.ts";
 import { parseRequestPath } from "./request-path.ts";
@@ -71,7 +72,7 @@ function classOf(path: RequestPath | undefined): RequestClass {
   const { mount, rest } = path;
   if (mount === "-") return "ping";
   if (mount === "metrics" || mount === "healthz" || mount === "readyz") return "other";
-  if (rest === "" || rest === "key.asc" || rest === `${mount}.sources`) return "page";
+  if (isOwnPage(mount, rest)) return "page";
   if (rest.includes("/by-hash/")) return "by-hash";
   return rest.startsWith("dists/") || !/\.(deb|udeb|dsc|tar\.[a-z0-9]+|diff\.gz|asc)$/.test(rest) ? "index" : "package";
 }

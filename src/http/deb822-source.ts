@@ -10,7 +10,7 @@ import type { PublicKey, RepositoryStatus, SuiteStatus } from "../publishing/ser
 export function renderDeb822Source(uri: string, key: PublicKey, status: RepositoryStatus): string {
   const groups = new Map<string, SuiteStatus[]>();
   for (const suite of status.suites) {
-    const likeness = JSON.stringify([suite.components, architecturesOf(suite)]);
+    const likeness = JSON.stringify([suite.components, realArchitectures(suite)]);
     groups.set(likeness, [...(groups.get(likeness) ?? []), suite]);
   }
   return [...groups.values()].map((suites) => renderStanza(uri, key, suites)).join("\n");
@@ -18,7 +18,7 @@ export function renderDeb822Source(uri: string, key: PublicKey, status: Reposito
 
 function renderStanza(uri: string, key: PublicKey, suites: readonly SuiteStatus[]): string {
   const [{ components } = { components: [] }] = suites;
-  const architectures = suites.slice(0, 1).flatMap(architecturesOf);
+  const architectures = suites.slice(0, 1).flatMap(realArchitectures);
   const isFlat = components.length === 0;
   const fields = [
     "Types: deb deb-src",
@@ -36,5 +36,6 @@ function renderStanza(uri: string, key: PublicKey, suites: readonly SuiteStatus[
   return `${fields.join("\n")}\n`;
 }
 
-const architecturesOf = ({ architectures }: SuiteStatus): readonly string[] =>
+/** Those that a machine can have. */
+export const realArchitectures = ({ architectures }: SuiteStatus): readonly string[] =>
   architectures.filter((architecture) => architecture !== "all" && architecture !== "source");

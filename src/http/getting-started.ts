@@ -1,0 +1,51 @@
+// What people fetch before apt does: a repository's page, its keys, and files that tell apt and extrepo where it is.
+import type Router from "@koa/router";
+import type Koa from "koa";
+import type { RepositoryStatus, ServedRepository } from "../publishing/served.ts";
+import { renderDeb822Source } from "./deb822-source.ts";
+import { renderExtrepo } from "./extrepo.ts";
+import { renderRepository } from "./pages.ts";
+import { RequestRefused } from "./problems.ts";
+
+/** The public keys, which are no secret and come before all else. */
+export const isKey = (rest: string): boolean => rest === "key.asc" || rest === "key.gpg";
+
+/** Whether a path below a mount is one of those that are answered here. */
+export const isOwnPage = (mount: string, rest: string): boolean =>
+  rest === "" || isKey(rest) || rest === `${mount}.sources` || rest === `${mount}.yaml`;
+
+/** @param uriOf where the repository is mounted, as the asker should see it; without a trailing slash */
+export function addGettingStarted<State>(
+  router: Router<State>,
+  repository: ServedRepository,
+  uriOf: (ctx: Koa.Context) => string,
+): void {
+  const { name, key } = repository;
+  const page = (path: string, type: string, body: (ctx: Koa.Context) => string | Buffer) =>
+    router.get(`/${name}/${path}`, (ctx) => {
+      ctx.body = body(ctx);
+      ctx.set("Content-Type", type);
+      ctx.set("Cache-Control", "no-cache");
+    });
+  router.get(`/${name}`, (ctx) => {
+    ctx.status = 301;
+    ctx.set("Location", `${name}/`);
+    ctx.body = `the repository is at ${name}/\n`;
+  });
+  page("", "text/html; charset=utf-8", (ctx) => renderRepository(uriOf(ctx), repository));
+  page("key.asc", "application/pgp-keys", () => key.armored);
+  page("key.gpg", "application/octet-stream", () => Buffer.from(key.binary));
+  page(`${name}.sources`, "text/plain; charset=utf-8", (ctx) =>
+    renderDeb822Source(uriOf(ctx), key, publishedStatus(repository)),
+  );
+  page(`${name}.yaml`, "text/plain; charset=utf-8", (ctx) =>
+    renderExtrepo(name, uriOf(ctx), key, publishedStatus(repository)),
+  );
+}
+
+/** @throws RequestRefused while there is no suite: a file without one would be taken in silence, and lead nowhere */
+function publishedStatus(repository: ServedRepository): RepositoryStatus {
+  const status = repository.status();
+  if (status.suites.length > 0) return status;
+  throw new RequestRefused("server/not-ready", status.notReady ?? "nothing is published yet");
+}
