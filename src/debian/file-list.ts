@@ -15,6 +15,9 @@ export interface FileListLimits {
  */
 export type FilePaths = readonly string[];
 
+/** Breaks its line, or would be read without its last blanks. */
+const unfitForLines = /[\n\r\0]|[ \t]$/;
+
 /** Gathers the paths of one package, in any order. One that would break its line is left out. */
 export class FileListWriter {
   readonly #limits: FileListLimits;
@@ -27,7 +30,7 @@ export class FileListWriter {
 
   /** @throws Malformed `limit` */
   add(path: string): void {
-    if (path === "" || /[\n\r\0]/.test(path)) return;
+    if (path === "" || unfitForLines.test(path)) return;
     const { maxFileListBytes, maxFileListEntries } = this.#limits;
     this.#sizeBytes += path.length + 1;
     if (this.#sizeBytes > maxFileListBytes) {
@@ -60,7 +63,7 @@ export function decodeFileList(encoded: Uint8Array, limits: FileListLimits): Fil
     throw beyondLimit("maxFileListEntries", limits.maxFileListEntries, "the number of files in a list");
   }
   const isWrong = (path: string, index: number) =>
-    path <= (paths[index - 1] ?? "") || path.startsWith("/") || path.endsWith("/") || /[\r\0]/.test(path);
+    path <= (paths[index - 1] ?? "") || path.startsWith("/") || path.endsWith("/") || unfitForLines.test(path);
   if (paths.some(isWrong)) throw new Malformed("bad-data", "a list of files has lines that are no paths in order");
   return paths;
 }

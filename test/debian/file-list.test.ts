@@ -81,7 +81,7 @@ test("a package without files has an empty list", async () => {
 });
 
 test("a file that is packed twice is listed once, and a name that would break its line not at all", async () => {
-  const names = ["./b", "b", ".//b", "/abs", "./forged usr/bin/x\nevil", "./cr\rcr", "./a"];
+  const names = ["./b", "b", ".//b", "/abs", "./forged usr/bin/x\nevil", "./cr\rcr", "./blank ", "./tab\t", "./a"];
   expect(await listOf(await withEntries(names.map((name) => ({ name }))))).toEqual(["a", "abs", "b"]);
 });
 
@@ -143,6 +143,7 @@ test.each([
   ["an absolute path", gzipSync("/a\n")],
   ["a directory", gzipSync("a/\n")],
   ["a carriage return", gzipSync("a\rb\n")],
+  ["a blank at the end of a path", gzipSync("a \n")],
 ])("a list that is %s is refused", (_what, bytes) => {
   expect(() => decodeFileList(bytes, limits)).toThrow(Malformed);
 });

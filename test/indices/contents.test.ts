@@ -1,0 +1,161 @@
+// Contents as dak writes it, and segments that come out alike whatever changes led to them.
+import { execFileSync } from "node:child_process";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { ContentsCut, ContentsEntry, ContentsSegment } from "../../src/indices/contents.ts";
+import { ContentsCutter, entriesOf, entryOf, locationOf, pathOf, recut } from "../../src/indices/contents.ts";
+import { mergeRuns } from "../../src/indices/sorted-runs.ts";
+
+const cut: ContentsCut = { leastBytes: 300, oneIn: 4, mostBytes: 2000 };
+const nothing = Buffer.of();
+
+function cutOf(entries: Iterable<ContentsEntry>): readonly ContentsSegment[] {
+  const cutter = new ContentsCutter(cut);
+  for (const entry of [...entries].sort()) cutter.add(entry);
+  const { ended, rest } = cutter.finish();
+  return rest === undefined ? ended : [...ended, rest];
+}
+
+const text = (segments: readonly ContentsSegment[]): string =>
+  Buffer.concat(segments.map(({ plain }) => plain)).toString("latin1");
+
+/** Cuts again what changes touch, segment by segment, as publishing does. */
+function applied(
+  segments: readonly ContentsSegment[],
+  removed: readonly ContentsEntry[],
+  added: readonly ContentsEntry[],
+): readonly ContentsSegment[] {
+  const indexOf = (entry: ContentsEntry) =>
+    Math.max(
+      0,
+      segments.findLastIndex(({ first }) => first <= pathOf(entry)),
+    );
+  const touched = new Set([...removed, ...added].map(indexOf));
+  if (touched.size === 0) return segments;
+  const result: ContentsSegment[] = [];
+  let open: ContentsSegment | undefined;
+  const olds = segments.length === 0 ? [{ first: "", plain: nothing }] : segments;
+  for (const [index, old] of olds.entries()) {
+    if (open === undefined && !touched.has(index)) {
+      result.push(old);
+      continue;
+    }
+    const isHere = (entry: ContentsEntry) => indexOf(entry) === index;
+    const edits = { removed: removed.filter(isHere), added: added.filter(isHere) };
+    const { ended, rest } = recut(open?.plain ?? nothing, old.plain, edits, cut);
+    result.push(...ended);
+    open = rest;
+  }
+  return open === undefined ? result : [...result, open];
+}
+
+test("a line has the path, padded as dak pads it, and all packages that bring it, in the order of bytes", () => {
+  const entries = [
+    entryOf("usr/bin/x", "utils/b"),
+    entryOf("usr/bin/x", "admin/z"),
+    entryOf("usr/bin/x", "utils/b"),
+    entryOf("usr/bin/a b", "utils/b"),
+    entryOf(`usr/share/${"x".repeat(60)}`, "doc"),
+  ];
+  expect(text(cutOf(entries))).toBe(
+    `usr/bin/a b                                             utils/b
+usr/bin/x                                               admin/z,utils/b
+usr/share/${"x".repeat(60)} doc
+`,
+  );
+});
+
+test("a section that would not be one word in a line is left out", () => {
+  expect(locationOf("x", "contrib/utils")).toBe("contrib/utils/x");
+  for (const section of [undefined, "", "a b", "a,b", "é", "-", "x".repeat(101)]) {
+    expect(locationOf("x", section)).toBe("x");
+  }
+});
+
+const path = fc
+  .stringMatching(/^(usr|etc|Zed)\/[a-e\u00a0\u00e9 ]{0,6}[a-e\u00a0\u00e9]$/)
+  .map((plain) => Buffer.from(plain).toString("latin1"));
+const entry = fc
+  .tuple(path, fc.constantFrom("utils/a", "utils/b", "c", "libs/d"))
+  .map(([at, location]) => entryOf(at, location));
+const entries = fc.uniqueArray(entry, { maxLength: 150 });
+
+test("what was written is read back, whatever bytes the paths have", () => {
+  fc.assert(
+    fc.property(entries, (some) => {
+      expect(entriesOf(Buffer.concat(cutOf(some).map(({ plain }) => plain)))).toEqual([...some].sort());
+    }),
+  );
+});
+
+test("lines stand in the order of LC_ALL=C sort", () => {
+  fc.assert(
+    fc.property(entries, (some) => {
+      const lines = text(cutOf(some));
+      const paths = lines.replace(/ +\S+$/gm, "");
+      const sorted = execFileSync("sort", { input: Buffer.from(paths, "latin1"), env: { LC_ALL: "C" } });
+      expect(paths).toBe(sorted.toString("latin1"));
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test("any history of changes gives the segments of a build from nothing", () => {
+  const change = fc.record({ removed: fc.array(fc.nat(), { maxLength: 20 }), added: entries });
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 6 }), (changes) => {
+      const held = new Set<ContentsEntry>();
+      let segments: readonly ContentsSegment[] = [];
+      for (const { removed: chosen, added } of changes) {
+        const all = [...held];
+        const removed = all.length === 0 ? [] : chosen.map((number) => all[number % all.length]!);
+        for (const gone of removed) held.delete(gone);
+        for (const fresh of added) held.add(fresh);
+        segments = applied(segments, removed, added);
+        expect(segments).toEqual(cutOf(held));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("a file that comes or goes changes few of many segments", () => {
+  const many = Array.from({ length: 2000 }, (_none, n) => entryOf(`usr/share/doc/${n * 7919}/copyright`, `misc/p${n}`));
+  const segments = cutOf(many);
+  expect(segments.length).toBeGreaterThan(50);
+  for (const at of [0, 1000, 1999]) {
+    const without = applied(segments, [many[at]!], []);
+    expect(without).toEqual(cutOf(many.filter((one) => one !== many[at])));
+    expect(without.filter((segment) => !segments.includes(segment)).length).toBeLessThanOrEqual(5);
+    expect(applied(without, [], [many[at]!])).toEqual(segments);
+  }
+});
+
+test("no segment is longer than its most bytes and one line", () => {
+  const many = Array.from({ length: 3000 }, (_none, n) => entryOf(`f${n}`, "x"));
+  const never = { leastBytes: 100, oneIn: 2 ** 31, mostBytes: 1000 };
+  const cutter = new ContentsCutter(never);
+  for (const one of many.sort()) cutter.add(one);
+  for (const { plain } of cutter.finish().ended) expect(plain.length).toBeLessThan(1100);
+});
+
+test("runs are merged in order, however their chunks are cut", async () => {
+  const line = fc.stringMatching(/^[\u0001-\u0009a-c]{1,4}$/);
+  const run = fc.tuple(fc.array(line, { maxLength: 60 }), fc.integer({ min: 1, max: 10 }));
+  await fc.assert(
+    fc.asyncProperty(fc.array(run, { maxLength: 6 }), async (runs) => {
+      async function* chunks(lines: readonly string[], size: number): AsyncGenerator<string> {
+        const sorted = [...lines].sort();
+        for (let at = 0; at < sorted.length; at += size) {
+          yield sorted
+            .slice(at, at + size)
+            .map((one) => `${one}\n`)
+            .join("");
+        }
+      }
+      const merged: string[] = [];
+      for await (const batch of mergeRuns(runs.map(([lines, size]) => chunks(lines, size)))) merged.push(...batch);
+      expect(merged).toEqual(runs.flatMap(([lines]) => lines).sort());
+    }),
+  );
+});
