@@ -10,6 +10,8 @@ export interface BinaryFinding {
   readonly kind: "binary";
   readonly package: string;
   readonly version: string;
+  /** The source package as `sourceNameOf` has it; undefined where it has the package's own name and version. */
+  readonly source?: string;
   readonly architecture: string;
   readonly sizeBytes: number;
   readonly sha256: string;
@@ -41,8 +43,7 @@ export function findingOf(inspection: Inspection): Finding {
     case "binary":
       return {
         kind: "binary",
-        package: fieldOf(inspection.control, "Package") ?? "",
-        version: fieldOf(inspection.control, "Version") ?? "",
+        ...namesOf(inspection.control),
         architecture: fieldOf(inspection.control, "Architecture") ?? "",
         sizeBytes: inspection.sizeBytes,
         sha256: inspection.digests.sha256,
@@ -67,6 +68,21 @@ export function findingOf(inspection: Inspection): Finding {
       return inspection satisfies never;
   }
 }
+
+function namesOf(control: Stanza): Pick<BinaryFinding, "package" | "version" | "source"> {
+  const name = fieldOf(control, "Package") ?? "";
+  const version = fieldOf(control, "Version") ?? "";
+  const [, source = name, sourceVersion = version] =
+    /^([^\s()]+)(?:\s*\(([^\s()]+)\))?$/.exec(fieldOf(control, "Source")?.trim() ?? "") ?? [];
+  const isOwn = source === name && sourceVersion === version;
+  return { package: name, version, ...(isOwn ? {} : { source: sourceName(source, sourceVersion) }) };
+}
+
+/** A source package as files and changelogs are named after it: `apt_2.6.1`, without the version's epoch. */
+export const sourceNameOf = ({ package: name, version, source }: BinaryFinding): string =>
+  source ?? sourceName(name, version);
+
+const sourceName = (name: string, version: string): string => `${name}_${version.replace(/^\d+:/, "")}`;
 
 /** Names what an index tells of a file: equal bytes may have been described in different words. */
 function stanzaKeyOf(stanza: Stanza, digests: Digests): string {

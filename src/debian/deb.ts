@@ -14,7 +14,7 @@ import type { FileListLimits } from "./file-list.ts";
 import { FileListWriter } from "./file-list.ts";
 import { beyondLimit, Malformed, quoted } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
-import type { TarKind } from "./tar.ts";
+import type { TarEntry, TarKind } from "./tar.ts";
 import { readTar } from "./tar.ts";
 
 export interface DebLimits extends ArLimits, StanzaLimits, DecompressionLimits, FileListLimits {
@@ -149,14 +149,25 @@ const dataArchive: TarKind = { what: "data archive", flaw: "bad-data" };
 
 async function readFileList(member: ArMember, compression: Compression, limits: DebLimits): Promise<Uint8Array> {
   const list = new FileListWriter(limits);
-  const plain = decompress(compression, member.content, { ...limits, maxDecompressedBytes: limits.maxDataBytes });
-  for await (const { name, type, flag } of readTar(plain, dataArchive)) {
+  for await (const { name, type, flag } of readData(member, compression, limits)) {
     // dpkg refuses these, PAX headers among them, when the package is unpacked.
     if (type === "other") throw new Malformed("bad-data", `its data archive has an entry of the type ${quoted(flag)}`);
     if (type !== "directory") list.add(name);
   }
   return list.encode();
 }
+
+/** The entries of data.tar; undefined for every other member. */
+export function dataMember(member: ArMember, limits: DebLimits): AsyncIterable<TarEntry> | undefined {
+  const compression = dataCompressions.get(member.name);
+  return compression === undefined ? undefined : readData(member, compression, limits);
+}
+
+const readData = (member: ArMember, compression: Compression, limits: DebLimits): AsyncIterable<TarEntry> =>
+  readTar(
+    decompress(compression, member.content, { ...limits, maxDecompressedBytes: limits.maxDataBytes }),
+    dataArchive,
+  );
 
 function compressionOf(member: ArMember, known: ReadonlyMap<string, Compression>): Compression {
   const compression = known.get(member.name);

@@ -19,6 +19,7 @@ const statuses = {
   "server/not-ready": 503,
   "server/slow-source": 503,
   "publishing/not-seen-yet": 503,
+  "publishing/busy": 503,
   "publishing/clock-behind": 503,
   "limit/exceeded": 503,
   "state/unwritable": 503,

@@ -5,9 +5,9 @@ import type { RepositoryName, Suite } from "../base/names.ts";
 import type { PublishingObserver } from "../publishing/events.ts";
 import type { PackageCacheObserver } from "../publishing/package-cache.ts";
 import type { SigningKey } from "../signing/signer.ts";
-import { keyMeasures } from "./key-metrics.ts";
 import type { HealthObserver } from "./health-metrics.ts";
 import { healthMeasures } from "./health-metrics.ts";
+import { keyMeasures } from "./key-metrics.ts";
 import type { SignerObserver } from "./measured-signer.ts";
 import type { TreeObserver } from "./measured-tree.ts";
 

@@ -2,6 +2,7 @@
 import type { Suite } from "../base/names.ts";
 import { nameOrUndefined, parseSuite, parseTreePath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
+import type { Changelogs } from "./changelogs.ts";
 import type { IndexReader } from "./index-reader.ts";
 import type { PackageShelf } from "./package-shelf.ts";
 import { timelessSeconds } from "./pool.ts";
@@ -16,6 +17,7 @@ export interface FinderParts {
   readonly store: PublicationStore;
   readonly indexReader: IndexReader;
   readonly packages: PackageShelf;
+  readonly changelogs: Changelogs;
   readonly treeFiles: TreeFiles;
   /** The current publication of a suite. */
   readonly currentOf: (suite: Suite) => Manifest | undefined;
@@ -39,8 +41,13 @@ export class Finder {
     return this.#parts.packages.pooled(path) ?? this.#published(path) ?? this.#inTree(path);
   }
 
-  /** Another file of the tree, but for what would be taken for one of ours. @throws StorageUnavailable, LimitExceeded */
+  /**
+   * A changelog, or another file of the tree, but for what would be taken for one of ours.
+   * @throws StorageUnavailable, LimitExceeded, TooManyChangelogs
+   */
   async findOther(path: string, signal: AbortSignal): Promise<Resource | undefined> {
+    const changelog = path.startsWith("changelogs/") ? await this.#parts.changelogs.find(path) : undefined;
+    if (changelog !== undefined) return changelog;
     const treePath = generated.test(path) ? undefined : nameOrUndefined(() => parseTreePath(path));
     return treePath === undefined ? undefined : await this.#parts.treeFiles.find(treePath, signal);
   }

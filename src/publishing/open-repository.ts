@@ -100,6 +100,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     store,
     indexReader: new IndexReader(store, shared.indexMemoryBytes),
     cache: shared.cache,
+    inspectionLimits: shared.inspectionLimits,
     packages: new PackageShelf({ pool: store.pool, tree, audit, cache: shared.cache }),
     audit,
     builderOf: (suite) => new SuiteBuilder(suite, settings.identityOf(suite), tools),

@@ -5,9 +5,12 @@ import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import { isWithin, nameOrUndefined, parseSuite, parseTreePath, rootPath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
+import type { Item } from "../catalog/item.ts";
 import { distsPath, suitePath } from "../catalog/layout.ts";
+import type { DebLimits } from "../debian/deb.ts";
 import type { Tree } from "../storage/tree.ts";
 import type { Audit } from "./audit.ts";
+import { Changelogs } from "./changelogs.ts";
 import type { PublishingObserver } from "./events.ts";
 import { Finder } from "./finder.ts";
 import type { KeptContents } from "./housekeeping.ts";
@@ -44,6 +47,7 @@ export interface RepositoryParts {
   readonly indexReader: IndexReader;
   readonly packages: PackageShelf;
   readonly cache: PackageCache;
+  readonly inspectionLimits: DebLimits;
   readonly audit: Audit;
   /** Makes the builder of one suite's publications. */
   readonly builderOf: (suite: Suite) => SuiteBuilder;
@@ -96,6 +100,7 @@ export class Repository implements ServedRepository {
     this.#finder = new Finder({
       ...parts,
       treeFiles: this.#treeFiles,
+      changelogs: new Changelogs({ ...parts, published: () => this.#published() }, this.#stopping.signal),
       currentOf: (suite) => this.#suites.get(suite)?.current,
     });
     const refresher = new Refresher({
@@ -197,9 +202,18 @@ export class Repository implements ServedRepository {
 
   /** Whether what is not found here is not there. Before the first whole look only what lies in a seen suite is known. */
   #knowsAll(path: string): boolean {
-    if (this.#lookedAt || !/^(dists|pool)\//.test(path)) return true;
+    if (this.#lookedAt || !/^(dists|pool|changelogs)\//.test(path)) return true;
     const suite = nameOrUndefined(() => parseSuite(path.split("/")[1] ?? ""));
     return path.startsWith("dists/") && suite !== undefined && this.#suites.get(suite)?.surveyed === true;
+  }
+
+  #published(): { readonly state: string; readonly items: Iterable<Item> } {
+    const suites = [...this.#suites.values()];
+    const state = suites.map(({ name, current }) => `${name} ${current?.id}`).join();
+    const items = function* () {
+      for (const suite of suites) yield* suite.items();
+    };
+    return { state, items: items() };
   }
 
   #openSuite(name: Suite, current: Manifest | undefined): ServedSuite {

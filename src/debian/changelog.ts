@@ -1,0 +1,55 @@
+// The Debian changelog that a binary package carries.
+import { readAr } from "./ar.ts";
+import { ByteReader } from "./byte-reader.ts";
+import type { DebLimits } from "./deb.ts";
+import { dataMember } from "./deb.ts";
+import { decompress } from "./decompress.ts";
+import type { TarEntry } from "./tar.ts";
+
+export interface ChangelogLimits extends DebLimits {
+  /** How long a changelog may be, decompressed, in bytes. */
+  readonly maxChangelogBytes: number;
+}
+
+/**
+ * Reads a .deb to its end, for who gives it may count on that.
+ * @param packageName its files are below the directory of documentation of this name
+ * @returns undefined where there is none, be it that the directory is a link to another package's
+ * @throws Malformed; what `content` throws passes by
+ * @see Debian Policy 12.7
+ */
+export async function readChangelog(
+  content: AsyncIterable<Uint8Array>,
+  packageName: string,
+  limits: ChangelogLimits,
+): Promise<Uint8Array | undefined> {
+  let found: Uint8Array | undefined;
+  for await (const member of readAr(content, limits)) {
+    const data = dataMember(member, limits);
+    if (data === undefined) continue;
+    const directory = `usr/share/doc/${packageName}/`;
+    for await (const entry of data) {
+      const name = entry.name.startsWith(directory) ? entry.name.slice(directory.length) : "";
+      // A native package has but the second; of the others' it is that of their author.
+      const isDebian = /^changelog\.Debian(\.gz)?$/.test(name);
+      if (entry.type !== "file" || !(isDebian || (found === undefined && /^changelog(\.gz)?$/.test(name)))) continue;
+      const text = await textOf(entry, limits);
+      if (isDebianChangelog(text)) found = text;
+      if (isDebian) break;
+    }
+  }
+  return found;
+}
+
+/** Beyond the limit it is cut, which in so long a text is far in the past. */
+async function textOf({ name, content }: TarEntry, { maxChangelogBytes, ...limits }: ChangelogLimits) {
+  const plain = decompress(name.endsWith(".gz") ? "gz" : "none", content, {
+    ...limits,
+    maxDecompressedBytes: limits.maxDataBytes,
+  });
+  return await new ByteReader(plain).read(maxChangelogBytes);
+}
+
+/** @see deb-changelog(5) */
+const isDebianChangelog = (text: Uint8Array): boolean =>
+  /^\s*[a-z0-9][a-z0-9+.-]* \([^()\s]+\)/i.test(Buffer.from(text.subarray(0, 1024)).toString("latin1"));

@@ -1,0 +1,158 @@
+// The changelogs of published packages, read out of the packages themselves when somebody asks.
+import { createHash } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import pLimit from "p-limit";
+import { RepoError } from "../base/errors.ts";
+import type { TreePath } from "../base/names.ts";
+import type { Catalog, CatalogFile } from "../catalog/catalog.ts";
+import type { BinaryFinding } from "../catalog/finding.ts";
+import { sourceNameOf } from "../catalog/finding.ts";
+import type { Item } from "../catalog/item.ts";
+import { readChangelog } from "../debian/changelog.ts";
+import type { DebLimits } from "../debian/deb.ts";
+import { Malformed } from "../debian/malformed.ts";
+import type { PackageShelf } from "./package-shelf.ts";
+import type { Resource } from "./resource.ts";
+
+/** A longer one is cut. Debian's longest has some 3 MB. */
+const maxChangelogBytes = 16 * 1024 ** 2;
+/** What the changelogs that were asked for last may take up in memory. */
+const maxRememberedBytes = 32 * 1024 ** 2;
+/** So many of a source's packages are read in search of it: in some the directory is a link to another package's. */
+const maxPackagesTried = 4;
+/** More than these may not wait for their turn: each turn reads a whole package. */
+const maxWaiting = 32;
+/** How long it is remembered which packages come from which source after somebody asked. */
+const indexKeptMs = 60_000;
+
+/** So many changelogs are asked for that this one would come too late. */
+class TooManyChangelogs extends RepoError {
+  readonly code = "publishing/busy";
+  constructor() {
+    super("too many changelogs are being read");
+  }
+}
+
+export interface ChangelogParts {
+  readonly catalog: Catalog;
+  readonly packages: PackageShelf;
+  readonly inspectionLimits: DebLimits;
+  /** All published packages, by a name that changes whenever they do. */
+  readonly published: () => { readonly state: string; readonly items: Iterable<Item> };
+}
+
+/** Some packages of one source, those first that are most likely to have its changelog, and cheap. */
+type Carriers = readonly TreePath[];
+
+interface Changelog {
+  /** Empty where no package has one. */
+  readonly text: Uint8Array;
+  readonly lastModifiedSeconds: number;
+}
+
+export class Changelogs {
+  readonly #parts: ChangelogParts;
+  readonly #indices = new LRUCache<string, ReadonlyMap<string, Carriers>>({
+    max: 1,
+    ttl: indexKeptMs,
+    ttlAutopurge: true,
+  });
+  readonly #reading = pLimit(1);
+  readonly #read: LRUCache<string, Changelog, readonly CatalogFile[]>;
+  readonly #stopping: AbortSignal;
+
+  /** @param stopping ends what is under way */
+  constructor(parts: ChangelogParts, stopping: AbortSignal) {
+    this.#parts = parts;
+    this.#stopping = stopping;
+    this.#read = new LRUCache<string, Changelog, readonly CatalogFile[]>({
+      maxSize: maxRememberedBytes,
+      sizeCalculation: ({ text }) => text.length + 1,
+      fetchMethod: (_key, _old, { context }) => this.#reading(() => this.#readFirst(context)),
+    });
+  }
+
+  /**
+   * @param path below the repository's root: `changelogs/COMPONENT/PREFIX/SOURCE/SOURCE_VERSION_changelog`, and without
+   * the component for a suite that has none
+   * @see apt's acquire-item.cc, pkgAcqChangelog
+   */
+  async find(path: string): Promise<Resource | undefined> {
+    const [, component = "", prefix, directory, name, source] =
+      /^changelogs\/(?:(.+)\/)?([^/]+)\/([^/]+)\/(([^/_]+)_[^/]+)_changelog$/.exec(path) ?? [];
+    if (name === undefined || source !== directory || prefix !== prefixOf(source ?? "")) return undefined;
+    const files = (this.#index().get(`${component}/${name}`) ?? [])
+      .map((at) => this.#parts.catalog.file(at))
+      .filter((file) => file !== undefined);
+    if (files.length === 0) return undefined;
+    const key = files.map(({ record }) => record).join();
+    if (this.#reading.pendingCount >= maxWaiting && !this.#read.has(key)) throw new TooManyChangelogs();
+    const changelog = await this.#read.fetch(key, { context: files });
+    return changelog === undefined || changelog.text.length === 0 ? undefined : resourceOf(changelog);
+  }
+
+  #index(): ReadonlyMap<string, Carriers> {
+    const { state, items } = this.#parts.published();
+    const known = this.#indices.get(state);
+    if (known !== undefined) return known;
+    const index = new Map<string, readonly (readonly [TreePath, BinaryFinding])[]>();
+    for (const { component, path } of items) {
+      const finding = this.#parts.catalog.file(path)?.finding;
+      if (finding?.kind !== "binary") continue;
+      const key = `${component}/${sourceNameOf(finding)}`;
+      const carriers = [...(index.get(key) ?? []), [path, finding] as const].toSorted(likeliestFirst);
+      index.set(key, carriers.slice(0, maxPackagesTried));
+    }
+    const paths = new Map([...index].map(([key, carriers]) => [key, carriers.map(([path]) => path)]));
+    this.#indices.set(state, paths);
+    return paths;
+  }
+
+  async #readFirst(files: readonly CatalogFile[]): Promise<Changelog> {
+    for (const file of files) {
+      const resource = this.#parts.packages.inTree(file);
+      if (resource === undefined || file.finding?.kind !== "binary") continue;
+      const { package: name, builtAtSeconds } = file.finding;
+      const text = await this.#readOne(resource, name);
+      if (text !== undefined) return { text, lastModifiedSeconds: builtAtSeconds };
+    }
+    return { text: Buffer.of(), lastModifiedSeconds: 0 };
+  }
+
+  async #readOne(resource: Resource, packageName: string): Promise<Uint8Array | undefined> {
+    const bytes = await resource.read({ start: 0, end: resource.sizeBytes }, this.#stopping);
+    try {
+      const limits = { ...this.#parts.inspectionLimits, maxChangelogBytes };
+      return await readChangelog(bytes instanceof Uint8Array ? once(bytes) : bytes, packageName, limits);
+    } catch (thrown) {
+      if (thrown instanceof Malformed) return undefined;
+      throw thrown;
+    }
+  }
+}
+
+/** A package of its source's own name comes first, then small ones. */
+function likeliestFirst(
+  [a, findingA]: readonly [TreePath, BinaryFinding],
+  [b, findingB]: readonly [TreePath, BinaryFinding],
+): number {
+  const isOwn = (finding: BinaryFinding): number => (sourceNameOf(finding).startsWith(`${finding.package}_`) ? 0 : 1);
+  return isOwn(findingA) - isOwn(findingB) || findingA.sizeBytes - findingB.sizeBytes || (a < b ? -1 : 1);
+}
+
+const prefixOf = (source: string): string => source.slice(0, source.startsWith("lib") ? 4 : 1);
+
+function resourceOf({ text, lastModifiedSeconds }: Changelog): Resource {
+  return {
+    sizeBytes: text.length,
+    etag: createHash("sha256").update(text).digest("hex"),
+    lastModifiedSeconds,
+    contentType: "text/plain; charset=utf-8",
+    caching: "revalidate",
+    read: async ({ start, end }) => text.subarray(start, end),
+  };
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
