@@ -9,11 +9,13 @@ import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import type { FileEntry, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
+import type { Claim } from "./claims.ts";
 import { Claims } from "./claims.ts";
 import { difference } from "./difference.ts";
 import type { SoundInspection } from "./entry-metadata.ts";
+import type { FileLists } from "./file-lists.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
-import type { Inspection, PackageKind } from "./inspection.ts";
+import type { Inspection, PackageKind, Rejection } from "./inspection.ts";
 import type { Ledger } from "./ledger.ts";
 import { passingRejections } from "./ledger.ts";
 
@@ -51,6 +53,7 @@ export class Examiner {
   readonly claims: Claims;
   readonly #tree: Tree;
   readonly #ledger: Ledger;
+  readonly #fileLists: FileLists | undefined;
   readonly #inspector: ContentInspector;
   readonly #observer: ExaminerObserver;
   readonly #algorithms: readonly DigestAlgorithm[];
@@ -61,6 +64,8 @@ export class Examiner {
   constructor(parts: {
     readonly tree: Tree;
     readonly ledger: Ledger;
+    /** Undefined where nobody asks for packages' files. */
+    readonly fileLists?: FileLists | undefined;
     readonly inspector: ContentInspector;
     readonly observer: ExaminerObserver;
     /** The digests that inspections are to tell, no more and no less. */
@@ -70,6 +75,7 @@ export class Examiner {
   }) {
     this.#tree = parts.tree;
     this.#ledger = parts.ledger;
+    this.#fileLists = parts.fileLists;
     this.#inspector = parts.inspector;
     this.#observer = parts.observer;
     this.#algorithms = parts.algorithms;
@@ -93,11 +99,11 @@ export class Examiner {
     const known = doubted ? undefined : this.#ledger.get(record);
     if (known !== undefined) {
       this.#observer.inspected("ledger");
-      return { record, inspection: this.#judged(known, claim?.inspection), claimed: false };
+      return { record, inspection: await this.#judged(record, known, claim), claimed: false };
     }
     if (claim === undefined || claimRecord !== undefined || doubted) {
       const found = await this.#readOnce(file, record, signal);
-      return { record, inspection: this.#judged(found, claim?.inspection), claimed: false };
+      return { record, inspection: await this.#judged(record, found, claim), claimed: false };
     }
     this.#observer.inspected(claim.isKept ? "ledger" : "entry");
     if (!claim.isKept) await this.#ledger.put(claim.record, claim.inspection);
@@ -107,6 +113,33 @@ export class Examiner {
   /** The inspection behind a record, read anew should the ledger have lost it. */
   async recall(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Inspection> {
     return this.#ledger.get(record) ?? (await this.examine(file, signal)).inspection;
+  }
+
+  /**
+   * The list of a package's files, in its compact form: what is known, what the uploader has put in place of it, or
+   * what the bytes tell, read for it if need be.
+   * @param record the ledger's name of the package's inspection
+   * @returns undefined where the bytes are not those of that inspection any more
+   * @throws what reading throws
+   */
+  async fileList(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Uint8Array | Rejection | undefined> {
+    const { content } = file.entry;
+    const ofBytes = content === undefined ? record : recordOf(file.kind, content);
+    const known = this.#fileLists?.get(record) ?? this.#fileLists?.get(ofBytes);
+    if (known !== undefined) return known;
+    const claim = record === ofBytes ? undefined : this.claims.kept(record);
+    const said = claim && (await this.#fileLists?.claimed(claim, file.path, signal));
+    if (said !== undefined) return said;
+    this.#observer.inspected("read");
+    const found = await this.#open(file, signal);
+    if (content !== undefined) await this.#keep(file.entry, ofBytes, found);
+    else if (found.kind === "binary") await this.#keepAs(`${file.kind}/mutable/${found.digests.sha256}`, found);
+    return found.kind === "rejected" ? found : this.#fileLists?.get(ofBytes);
+  }
+
+  /** The list under this name can't be read: the next who asks gets what the bytes tell. */
+  async refuseFileList(record: string): Promise<void> {
+    await this.#fileLists?.refuse(record);
   }
 
   /**
@@ -122,14 +155,17 @@ export class Examiner {
     signal: AbortSignal,
   ): Promise<"confirmed" | "belied" | "unknown"> {
     const { entry, kind } = file;
-    const claimed = this.claims.kept(claimRecord)?.inspection;
-    if (entry.content === undefined || claimed === undefined) return "unknown";
+    const claim = this.claims.kept(claimRecord);
+    if (entry.content === undefined || claim === undefined) return "unknown";
+    const claimed = claim.inspection;
     const record = recordOf(kind, entry.content);
-    const known = this.#ledger.isDoubted(entry.content.key) ? undefined : this.#ledger.get(record);
+    const said = await this.#fileLists?.claimed(claim, file.path, signal);
+    const isKnown = !this.#ledger.isDoubted(entry.content.key) && (said === undefined || this.#fileLists?.get(record));
+    const known = isKnown ? this.#ledger.get(record) : undefined;
     const found = known ?? (await this.#inspectCopy(kind, copy, claimed, signal)) ?? (await this.#open(file, signal));
     if (known === undefined) await this.#keep(entry, record, found);
     if (isPassing(found)) return "unknown";
-    return difference(claimed, found) === undefined ? "confirmed" : "belied";
+    return (await this.#differing(record, found, claim)) === undefined ? "confirmed" : "belied";
   }
 
   /** Makes the next examination of this content read the bytes again, and believe nothing else. */
@@ -137,16 +173,26 @@ export class Examiner {
     if (content !== undefined) await this.#ledger.doubt(content.key);
   }
 
-  #judged(found: Inspection, claimed: SoundInspection | undefined): Inspection {
-    const differing = claimed === undefined || isPassing(found) ? undefined : difference(claimed, found);
+  async #judged(record: string, found: Inspection, claim: Claim | undefined): Promise<Inspection> {
+    const differing = claim === undefined || isPassing(found) ? undefined : await this.#differing(record, found, claim);
     if (differing === undefined) return this.#wanted(found);
     this.#observer.metadataRefused("lie");
     if (found.kind === "rejected") return found;
     return { kind: "rejected", code: "mismatch", text: `its entry's metadata and its bytes differ: ${differing}` };
   }
 
+  /** In what the bytes' inspection and a claim differ, in words. A list that nobody has fetched belies nobody. */
+  async #differing(record: string, found: Inspection, claim: Claim): Promise<string | undefined> {
+    const differing = difference(claim.inspection, found);
+    if (differing !== undefined || this.#fileLists === undefined) return differing;
+    const [said, seen] = [this.#fileLists.get(claim.record), this.#fileLists.get(record)];
+    if (said === undefined || seen === undefined || claim.record === record) return undefined;
+    return (await this.#fileLists.differ(said, seen)) ? "list of files" : undefined;
+  }
+
   /** No more digests than are asked for: what an inspection tells must not depend on where it came from. */
-  #wanted(inspection: Inspection): Inspection {
+  #wanted(found: Inspection): Inspection {
+    const inspection = withoutList(found);
     if (inspection.kind === "rejected") return inspection;
     const digests: { -readonly [Algorithm in keyof Digests]: Digests[Algorithm] } = {
       sha256: inspection.digests.sha256,
@@ -173,15 +219,22 @@ export class Examiner {
 
   async #keep({ content }: FileEntry, record: string, inspection: Inspection): Promise<void> {
     if (isPassing(inspection)) return;
-    await this.#ledger.put(record, inspection);
+    await this.#keepAs(record, inspection);
     if (content !== undefined && this.#ledger.isDoubted(content.key)) await this.#ledger.trust(content.key);
+  }
+
+  async #keepAs(record: string, inspection: Inspection): Promise<void> {
+    if (inspection.kind === "binary" && inspection.fileList !== undefined) {
+      await this.#fileLists?.put(record, inspection.fileList);
+    }
+    await this.#ledger.put(record, withoutList(inspection));
   }
 
   async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<Examined> {
     return await this.#reading(async () => {
       const inspection = await this.#read(file, signal);
       const record = `${file.kind}/mutable/${inspection.kind === "rejected" ? file.path : inspection.digests.sha256}`;
-      await this.#ledger.put(record, inspection);
+      await this.#keepAs(record, inspection);
       return { record, inspection: this.#wanted(inspection), claimed: false };
     });
   }
@@ -221,6 +274,13 @@ export class Examiner {
 }
 
 const recordOf = (kind: PackageKind, content: ContentId): string => `${kind}/${content.key}`;
+
+/** Lists are kept apart: whoever holds an inspection must not hold its list too. */
+function withoutList(inspection: Inspection): Inspection {
+  if (inspection.kind !== "binary") return inspection;
+  const { fileList: _apart, ...rest } = inspection;
+  return rest;
+}
 
 /** What can't be judged here and now, and so belies nobody. */
 const isPassing = (inspection: Inspection): boolean =>

@@ -2,6 +2,7 @@
 import type { Database } from "lmdb";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Inspection, RejectCode, Rejection } from "./inspection.ts";
+import { WriteBehind } from "./write-behind.ts";
 
 /** Names what a record means: a change of the inspection's rules or shape gets a new one, and old records are ignored. */
 const schema = "1";
@@ -20,13 +21,9 @@ interface Doubt {
 }
 type Kept = Exclude<Inspection, Rejection> | KeptRejection | Doubt;
 
-/** How many inspections may wait to be written: a bound on memory. */
-const maxUnwritten = 1024;
-
 /** Inspections by the key of a content id. Records never grow old: equal ids, equal bytes. */
 export class Ledger {
-  /** What is on its way to the disk. */
-  readonly #unwritten = new Map<string, Kept>();
+  readonly #kept: WriteBehind<Kept>;
   readonly #records: Database<Kept, string>;
   readonly #limits: string;
   readonly #algorithms: readonly DigestAlgorithm[];
@@ -38,33 +35,27 @@ export class Ledger {
    */
   constructor(records: Database<Kept, string>, limits: string, algorithms: readonly DigestAlgorithm[]) {
     this.#records = records;
+    this.#kept = new WriteBehind(records);
     this.#limits = limits;
     this.#algorithms = algorithms;
   }
 
   /** @returns undefined if these bytes were never inspected, or not for all digests that are asked now */
   get(contentKey: string): Inspection | undefined {
-    const key = `${schema}/${contentKey}`;
-    const kept = this.#unwritten.get(key) ?? this.#records.get(key);
+    const kept = this.#kept.get(`${schema}/${contentKey}`);
     if (kept === undefined || "doubted" in kept) return undefined;
     if ("rejection" in kept) return kept.limits === this.#limits ? kept.rejection : undefined;
     return this.#algorithms.every((algorithm) => kept.digests[algorithm] !== undefined) ? kept : undefined;
   }
 
   /**
-   * Keeps an inspection: `get` has it from now on, and the disk soon. Resolves when the next may come; waiting for each
-   * to be written would wait for the disk each time. One that is lost to a kill or a full disk is made again.
+   * Keeps an inspection: `get` has it from now on, and the disk soon. Resolves when the next may come. One that is lost
+   * to a kill or a full disk is made again.
    */
   async put(contentKey: string, inspection: Inspection): Promise<void> {
     if (inspection.kind === "rejected" && passingRejections.has(inspection.code)) return;
     const kept = inspection.kind === "rejected" ? { rejection: inspection, limits: this.#limits } : inspection;
-    const key = `${schema}/${contentKey}`;
-    this.#unwritten.set(key, kept);
-    const writing = this.#records.put(key, kept).then(
-      () => this.#unwritten.delete(key),
-      () => this.#unwritten.delete(key),
-    );
-    if (this.#unwritten.size >= maxUnwritten) await writing;
+    await this.#kept.put(`${schema}/${contentKey}`, kept);
   }
 
   /** Remembers that something untrue is known of this content, so that its bytes must be asked. */

@@ -1,0 +1,95 @@
+// The lists of packages' files on disk, apart from their inspections because only Contents asks for them, and what
+// uploaders have put in place of them.
+import { promisify } from "node:util";
+import { gunzip } from "node:zlib";
+import type { Database } from "lmdb";
+import { ContentId } from "../base/content-id.ts";
+import type { TreePath } from "../base/names.ts";
+import type { FileListLimits } from "../debian/file-list.ts";
+import type { Tree } from "../storage/tree.ts";
+import { ContentGone } from "../storage/tree.ts";
+import type { Claim } from "./claims.ts";
+import { WriteBehind } from "./write-behind.ts";
+
+/** Names what a list means: another form of it gets a new one, and old ones are ignored. */
+const schema = "1";
+
+/** Stands for a list that is not to be believed. */
+const refused = new Uint8Array(0);
+
+export interface FileListsParts {
+  /** A database of its own, of bytes as they are. */
+  readonly lists: Database<Uint8Array, string>;
+  readonly tree: Tree;
+  readonly limits: FileListLimits;
+  /** Told of each pointer that leads to no list. */
+  readonly malformed: () => void;
+}
+
+/** Lists in their compact form by the ledger's names of the inspections that they belong to. */
+export class FileLists {
+  readonly #lists: WriteBehind<Uint8Array>;
+  readonly #parts: FileListsParts;
+
+  constructor(parts: FileListsParts) {
+    this.#parts = parts;
+    this.#lists = new WriteBehind(parts.lists);
+  }
+
+  /** @returns undefined where none is known, or the known one was refused */
+  get(record: string): Uint8Array | undefined {
+    const list = this.#lists.get(`${schema}/${record}`);
+    return list === undefined || list.byteLength === 0 ? undefined : list;
+  }
+
+  async put(record: string, list: Uint8Array): Promise<void> {
+    await this.#lists.put(`${schema}/${record}`, list);
+  }
+
+  /** Makes sure that the list that an uploader has put under this name is never asked for again. */
+  async refuse(record: string): Promise<void> {
+    this.#parts.malformed();
+    await this.put(record, refused);
+  }
+
+  /**
+   * The list that a claim points to, as it was found: nothing has looked into it.
+   * @returns undefined where it points to none, or to what was refused
+   * @throws StorageUnavailable
+   */
+  async claimed({ record, inspection }: Claim, path: TreePath, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const pointer = inspection.kind === "binary" ? inspection.contents : undefined;
+    if (pointer === undefined) return undefined;
+    const known = this.#lists.get(`${schema}/${record}`);
+    if (known !== undefined) return known.byteLength === 0 ? undefined : known;
+    const list = await this.#fetch(pointer, path, signal);
+    if (list === undefined) await this.refuse(record);
+    else await this.put(record, list);
+    return list;
+  }
+
+  /** Whether two lists name other files; also where one of them is no list. */
+  async differ(one: Uint8Array, other: Uint8Array): Promise<boolean> {
+    const options = { maxOutputLength: this.#parts.limits.maxFileListBytes };
+    const plain = (list: Uint8Array) => promisify(gunzip)(list, options).catch(() => undefined);
+    const [left, right] = [await plain(one), await plain(other)];
+    return left === undefined || right === undefined || !left.equals(right);
+  }
+
+  async #fetch(pointer: string, path: TreePath, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const chunks: Uint8Array[] = [];
+    let sizeBytes = 0;
+    try {
+      // What is no immutable file's name is nothing to any tree.
+      for await (const chunk of this.#parts.tree.open({ path, content: new ContentId(pointer) }, undefined, signal)) {
+        chunks.push(chunk);
+        sizeBytes += chunk.byteLength;
+        if (sizeBytes > this.#parts.limits.maxFileListBytes) return undefined;
+      }
+    } catch (thrown) {
+      if (thrown instanceof ContentGone) return undefined;
+      throw thrown;
+    }
+    return sizeBytes === 0 ? undefined : Buffer.concat(chunks);
+  }
+}

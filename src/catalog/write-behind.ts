@@ -1,0 +1,31 @@
+// Values that can be read from the moment they are put, and are on disk soon after.
+import type { Database } from "lmdb";
+
+/** How many values may wait to be written: a bound on memory. */
+const maxUnwritten = 1024;
+
+/** For what can be made again: a value is lost to a kill or a full disk that comes before it is written. */
+export class WriteBehind<Value> {
+  readonly #written: Database<Value, string>;
+  /** What is on its way to the disk. */
+  readonly #unwritten = new Map<string, Value>();
+
+  /** @param written a database of its own */
+  constructor(written: Database<Value, string>) {
+    this.#written = written;
+  }
+
+  get(key: string): Value | undefined {
+    return this.#unwritten.get(key) ?? this.#written.get(key);
+  }
+
+  /** Resolves when the next may come: waiting for each to be written would wait for the disk each time. */
+  async put(key: string, value: Value): Promise<void> {
+    this.#unwritten.set(key, value);
+    const forget = () => {
+      if (this.#unwritten.get(key) === value) this.#unwritten.delete(key);
+    };
+    const writing = this.#written.put(key, value).then(forget, forget);
+    if (this.#unwritten.size >= maxUnwritten) await writing;
+  }
+}
