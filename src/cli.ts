@@ -9,6 +9,7 @@ import { loadConfiguration } from "./config.ts";
 import { ConfigurationError } from "./configuration.ts";
 import { addDeepCheck } from "./deep-check.ts";
 import { serve } from "./main.ts";
+import { addOwnerCommands } from "./owner.ts";
 import { addPut } from "./put.ts";
 
 const exitCodes = { failure: 1, usage: 2 } as const;
@@ -25,6 +26,8 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   listen = "127.0.0.1:8380"
   state = "/var/lib/tahoe-apt"
   public_url = "https://apt.example.org"      # as people reach it
+  behind_proxy = true                         # the last address in X-Forwarded-For is the client's
+  metrics_token_file = "metrics.token"        # what asks for /metrics must bear it
   poll_seconds = 300                          # the safety net below pings
   keep_seconds = 604800                       # how long old indices and what they name stay readable
   scrub_seconds = 60                          # between two uploaders' words that are checked; 0: only when fetched
@@ -38,15 +41,19 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   webapi = ["http://127.0.0.1:3456"]          # several gateways stand in for each other
   readcap_file = "debian.readcap"             # or, in place of both: folder = "/srv/debian"
   origin = "Example"                          # also label, description
-  digests = ["md5", "sha256"]
-  signing_key_file = "signing.asc"            # also signing_passphrase_file; without them a key is made
+  digests = ["md5", "sha256"]                 # of packages; also release_digests, of indices
+  signing_key_file = ["old.asc", "new.asc"]   # each signs; also signing_passphrase_file; without them a key is made
   dates_after = "Sun, 22 Nov 2026 13:45:00 UTC"   # after a loss of state: the last Date that clients have seen
   [repository.suite.sid]
-  codename = "sid"                            # also version, description
+  codename = "sid"                            # also version, description, not_automatic, but_automatic_upgrades
+  valid_for_seconds = 604800                  # clients refuse a Release that is older; renewed in time by itself
   [[repository.builder]]
   name = "alice"
   token_file = "alice.token"
   directory = "dists/sid/main/binary-amd64/alice"
+  [[repository.reader]]                       # with any, the repository is private: names and passwords over Basic
+  name = "bob"
+  password_file = "bob.password"
 
 Environment:
   TAHOE_APT_READCAP      the tree's read cap, where neither --readcap-file nor --config is given
@@ -105,6 +112,10 @@ function program(): Command {
     )
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
     .option("--ping-token-file <file>", "the file that holds the token that pings must bear")
+    .option(
+      "--accept-identity-change",
+      "publish although clients know another Origin, Label, Codename or pin of a suite",
+    )
     .addHelpText("after", serveHelp)
     .action(async (flags: Flags) => {
       const configuration = loadConfiguration(flags);
@@ -124,6 +135,7 @@ function program(): Command {
       await start(flags, { signal: untilTold(), say });
     });
 
+  addOwnerCommands(commands, { untilTold, say });
   addPut(commands, untilTold);
   addDeepCheck(commands, untilTold);
 

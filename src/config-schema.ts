@@ -1,12 +1,13 @@
 // What a configuration file may hold: the form, default and meaning of each key, and every mistake in words.
-import { readFileSync, statSync } from "node:fs";
-import { resolve } from "node:path";
+import { statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { messageOf, systemCodeOf } from "./base/errors.ts";
 import { parseRepositoryName, parseSuite, parseTreePath, rootPath } from "./base/names.ts";
-import { Secret } from "./base/secret.ts";
-import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
+import type { Secret } from "./base/secret.ts";
+import { demand, parseDate, parsedBy, parseGateway, parseListen, readSecret, readToml } from "./config-values.ts";
+import type { Configuration, RepositoryConfiguration, SuiteConfiguration } from "./configuration.ts";
 import { defaultLimits } from "./configuration.ts";
+import type { DigestAlgorithm } from "./debian/digests.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
 import { defaultScrubSeconds } from "./publishing/audit.ts";
 import { maxSigningKeys } from "./signing/signer.ts";
@@ -19,10 +20,9 @@ const defaultPollSeconds = 300;
 const defaultKeepSeconds = 7 * 24 * 3600;
 const defaultGracePeriodSeconds = 10;
 const defaultCacheBytes = 2 * 1024 ** 3;
-const maxSecretFileBytes = 64 * 1024;
 const shortestGoodTokenLength = 16;
-const othersMayRead = 0o077;
-const maxPort = 65_535;
+/** Clients look once a day or so, and a publication is renewed when half of its time has passed. */
+const minValiditySeconds = 3600;
 
 /** What the schema needs of its surroundings. */
 export interface Surroundings {
@@ -33,66 +33,6 @@ export interface Surroundings {
   /** Secrets of the environment, meant for a repository that gives none of its own. */
   readonly readCap: ReadCap | undefined;
   readonly pingToken: Secret | undefined;
-}
-
-/** Why a file can't be used, in a few words. */
-export function reasonOf(error: unknown): string {
-  const reasons = new Map([
-    ["ENOENT", "no such file or directory"],
-    ["EACCES", "may not be read"],
-    ["EISDIR", "is a directory"],
-  ]);
-  return reasons.get(systemCodeOf(error) ?? "") ?? messageOf(error);
-}
-
-/** A string that `parse` takes; what it throws is the mistake. */
-const parsedBy = <Value>(parse: (raw: string) => Value) =>
-  z.string().transform((raw, context): Value => {
-    try {
-      return parse(raw);
-    } catch (error) {
-      context.issues.push({ code: "custom", input: raw, message: reasonOf(error) });
-      return z.NEVER;
-    }
-  });
-
-function demand(holds: boolean, otherwise: string): asserts holds {
-  if (!holds) throw new Error(otherwise);
-}
-
-function parseGateway(raw: string): string {
-  // The text is not repeated: what was pasted here by mistake may be a cap.
-  demand(URL.canParse(raw) && /^https?:$/.test(new URL(raw).protocol), "is no http:// or https:// URL");
-  demand(!/URI(:|%3A)/i.test(raw), "holds a cap; give the gateway alone, and the cap in a file");
-  return raw.replace(/\/+$/, "");
-}
-
-function parseListen(raw: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[(?<v6>[0-9a-f:.]+)\]|(?<name>[^:[\]]+)):(?<port>\d{1,5})$/i.exec(raw);
-  const host = match?.groups?.v6 ?? match?.groups?.name;
-  const port = Number(match?.groups?.port);
-  demand(host !== undefined && port <= maxPort, `${JSON.stringify(raw)} is not HOST:PORT`);
-  return { host, port };
-}
-
-/** A Date as it stands in a Release file. @returns seconds since the epoch */
-function parseDate(raw: string): number {
-  const milliseconds = Date.parse(raw);
-  demand(!Number.isNaN(milliseconds), `${JSON.stringify(raw)} is no date like "Sun, 22 Nov 2026 13:45:00 UTC"`);
-  return Math.floor(milliseconds / 1000);
-}
-
-function readSecret(path: string, warn: (text: string) => void): Secret {
-  try {
-    const { mode, size } = statSync(path);
-    demand(size <= maxSecretFileBytes, `is larger than ${maxSecretFileBytes} bytes`);
-    const text = readFileSync(path, "utf8").trim();
-    demand(text !== "", "is empty");
-    if ((mode & othersMayRead) !== 0) warn(`${path}: others may read this secret; chmod 600 it`);
-    return new Secret(text);
-  } catch (error) {
-    throw new Error(`${path}: ${reasonOf(error)}`);
-  }
 }
 
 /** A list, or its only member. */
@@ -126,7 +66,34 @@ const limits = z
   })
   .prefault({});
 
-const suite = z.strictObject({ codename: text.optional(), version: text.optional(), description: text.optional() });
+const suite = z
+  .strictObject({
+    codename: text,
+    version: text,
+    description: text,
+    not_automatic: z.boolean(),
+    but_automatic_upgrades: z.boolean(),
+    valid_for_seconds: z.number().int().min(minValiditySeconds),
+  })
+  .partial()
+  .refine((raw) => raw.but_automatic_upgrades !== true || raw.not_automatic === true, {
+    path: ["but_automatic_upgrades"],
+    message: "means nothing without not_automatic = true",
+  })
+  .transform(
+    ({ codename, version, description, ...raw }): SuiteConfiguration => ({
+      codename,
+      version,
+      description,
+      notAutomatic: raw.not_automatic,
+      butAutomaticUpgrades: raw.but_automatic_upgrades,
+      validForSeconds: raw.valid_for_seconds,
+    }),
+  );
+
+/** SHA256 and what else was asked for, in the order of strength. */
+const withSha256 = (asked: readonly DigestAlgorithm[]): readonly DigestAlgorithm[] =>
+  digestAlgorithms.filter((algorithm) => algorithm === "sha256" || asked.includes(algorithm));
 
 /** The schema of the whole; files are read, and so checked, while parsing. */
 export function schemaFor({ base, warn, ...environment }: Surroundings) {
@@ -141,8 +108,24 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
     file: resolve(base, raw),
     armored: readSecret(resolve(base, raw), warn),
   }));
+  // A colon ends the name in what a client sends.
+  const readerName = text.regex(/^[^:\p{Cc}]+$/u, "holds a colon or a control character");
+  const reader = z.strictObject({ name: readerName, password_file: secretFile });
   const capFile = parsedBy((raw) => parseReadCap(readSecret(resolve(base, raw), warn).reveal()));
-  const builder = z.strictObject({ name: text, token_file: secretFile, directory: parsedBy(parseTreePath) });
+  const builderIn = (directory: string) =>
+    z.strictObject({
+      name: text,
+      token_file: parsedBy((raw) => readSecret(resolve(directory, raw), warn)),
+      directory: parsedBy(parseTreePath),
+    });
+  const buildersFile = parsedBy((raw) => {
+    const file = resolve(base, raw);
+    const schema = z.strictObject({ builder: z.array(builderIn(dirname(file))).default([]) });
+    const parsed = schema.safeParse(readToml(file));
+    const mistakes = parsed.error?.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) ?? [];
+    demand(parsed.success, `${file}: ${mistakes.join("; ")}`);
+    return parsed.data.builder;
+  });
 
   const repository = z
     .strictObject({
@@ -154,12 +137,15 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       label: text,
       description: text,
       digests: z.array(z.enum(digestAlgorithms)),
+      release_digests: z.array(z.enum(digestAlgorithms)),
       dates_after: parsedBy(parseDate),
       signing_key_file: oneOrMore(keyFile, maxSigningKeys),
       signing_passphrase_file: oneOrMore(secretFile, maxSigningKeys),
       ping_token_file: secretFile,
+      reader: z.array(reader),
       suite: z.record(parsedBy(parseSuite), suite),
-      builder: z.array(builder),
+      builder: z.array(builderIn(base)),
+      builders_file: buildersFile,
     })
     .partial()
     .required({ name: true })
@@ -168,10 +154,18 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       const pingToken = raw.ping_token_file ?? environment.pingToken;
       const builders = [
         ...(pingToken ? [{ name: "all", token: pingToken, directory: rootPath }] : []),
-        ...(raw.builder ?? []).map(({ name, token_file: token, directory }) => ({ name, token, directory })),
+        ...[...(raw.builder ?? []), ...(raw.builders_file ?? [])].map(({ name, token_file: token, directory }) => ({
+          name,
+          token,
+          directory,
+        })),
       ];
       if (builders.some(({ token }) => token.reveal().length < shortestGoodTokenLength)) {
         warn(`${raw.name}: a ping token with fewer than ${shortestGoodTokenLength} characters can be guessed`);
+      }
+      const readers = (raw.reader ?? []).map(({ name, password_file: password }) => ({ name, password }));
+      if (readers.some(({ password }) => password.reveal().length < shortestGoodTokenLength)) {
+        warn(`${raw.name}: a reader's password with fewer than ${shortestGoodTokenLength} characters can be guessed`);
       }
       return {
         name: raw.name,
@@ -183,13 +177,13 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         label: raw.label ?? raw.name,
         description: raw.description,
         suites: new Map(Object.entries(raw.suite ?? {})),
-        digests: digestAlgorithms.filter(
-          (algorithm) => algorithm === "sha256" || (raw.digests ?? ["md5"]).includes(algorithm),
-        ),
+        digests: withSha256(raw.digests ?? ["md5"]),
+        releaseDigests: withSha256(raw.release_digests ?? []),
         datesAfterSeconds: raw.dates_after,
         signingKeys: raw.signing_key_file ?? [],
         signingPassphrases: raw.signing_passphrase_file ?? [],
         builders,
+        readers,
       };
     });
 
@@ -198,6 +192,8 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       listen: parsedBy(parseListen).prefault(defaultListen),
       state: path.prefault(defaultState),
       public_url: parsedBy(parseGateway).optional(),
+      behind_proxy: z.boolean().default(false),
+      metrics_token_file: secretFile.optional(),
       poll_seconds: positive.max(maxTimerSeconds).default(defaultPollSeconds),
       keep_seconds: positive.default(defaultKeepSeconds),
       scrub_seconds: z.number().int().nonnegative().max(maxTimerSeconds).default(defaultScrubSeconds),
@@ -208,10 +204,12 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       repository: z.array(repository, "a [[repository]] is needed").min(1),
     })
     .transform(
-      (raw): Omit<Configuration, "warnings"> => ({
+      (raw): Omit<Configuration, "warnings" | "acceptIdentityChange"> => ({
         listen: raw.listen,
         stateDirectory: raw.state,
         publicUrl: raw.public_url,
+        behindProxy: raw.behind_proxy,
+        metricsToken: raw.metrics_token_file,
         pollSeconds: raw.poll_seconds,
         keepSeconds: raw.keep_seconds,
         scrubSeconds: raw.scrub_seconds,

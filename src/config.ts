@@ -1,9 +1,9 @@
 // Flags, a TOML file and the environment become one configuration. Nothing else reads the environment.
-import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { parse as parseToml, TomlError } from "smol-toml";
+import { messageOf } from "./base/errors.ts";
 import { Secret } from "./base/secret.ts";
-import { reasonOf, schemaFor } from "./config-schema.ts";
+import { schemaFor } from "./config-schema.ts";
+import { readToml, reasonOf } from "./config-values.ts";
 import type { Configuration } from "./configuration.ts";
 import { ConfigurationError } from "./configuration.ts";
 import type { ReadCap } from "./storage/tahoe/caps.ts";
@@ -19,6 +19,7 @@ export interface Flags {
   readonly listen?: string;
   readonly state?: string;
   readonly pingTokenFile?: string;
+  readonly acceptIdentityChange?: boolean;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -43,14 +44,14 @@ export function loadConfiguration(
   environment: Environment = process.env,
   directory: string = process.cwd(),
 ): Configuration {
-  const { config, listen, state, ...ofRepository } = flags;
+  const { config, listen, state, acceptIdentityChange = false, ...ofRepository } = flags;
   const file = config === undefined ? undefined : resolve(directory, config);
   const stray = Object.entries(ofRepository).filter(([, value]) => value !== undefined);
   if (file !== undefined && stray.length > 0) {
     throw new ConfigurationError(stray.map(([key]) => `${flagName(key)}: has no meaning beside --config`));
   }
   const raw: Readonly<Record<string, unknown>> = {
-    ...(file === undefined ? { repository: [repositoryOf(ofRepository)] } : readToml(file)),
+    ...(file === undefined ? { repository: [repositoryOf(ofRepository)] } : readFileOf(file)),
     ...(listen !== undefined && { listen }),
     ...(state !== undefined && { state: resolve(directory, state) }),
   };
@@ -69,20 +70,18 @@ export function loadConfiguration(
     const place = file === undefined ? placeInFlags : placeInFile;
     throw new ConfigurationError(mistakes.map(({ path, message }) => `${place(path)}: ${message}`));
   }
-  return { ...parsed.data, warnings };
+  return { ...parsed.data, acceptIdentityChange, warnings };
 }
 
-function readToml(path: string): Record<string, unknown> {
+function readFileOf(path: string): Record<string, unknown> {
   try {
-    return parseToml(readFileSync(path, "utf8"));
+    return readToml(path);
   } catch (error) {
-    // Only the first line of the parser's message: the lines below it quote the file, which may hold a secret.
-    const why = error instanceof TomlError ? `line ${error.line}: ${error.message.split("\n")[0]}` : reasonOf(error);
-    throw new ConfigurationError([`--config ${path}: ${why}`]);
+    throw new ConfigurationError([`--config ${path}: ${messageOf(error)}`]);
   }
 }
 
-const repositoryOf = (flags: Omit<Flags, "config" | "listen" | "state">): object => ({
+const repositoryOf = (flags: Omit<Flags, "config" | "listen" | "state" | "acceptIdentityChange">): object => ({
   name: flags.name ?? defaultName,
   ...(flags.webapi && { webapi: flags.webapi }),
   ...(flags.readcapFile !== undefined && { readcap_file: flags.readcapFile }),

@@ -28,6 +28,10 @@ export interface SuiteConfiguration {
   readonly codename?: string | undefined;
   readonly version?: string | undefined;
   readonly description?: string | undefined;
+  readonly notAutomatic?: boolean | undefined;
+  readonly butAutomaticUpgrades?: boolean | undefined;
+  /** How long clients may believe a Release; undefined: for ever. */
+  readonly validForSeconds?: number | undefined;
 }
 
 export interface RepositoryConfiguration {
@@ -37,8 +41,10 @@ export interface RepositoryConfiguration {
   readonly label: string;
   readonly description: string | undefined;
   readonly suites: ReadonlyMap<string, SuiteConfiguration>;
-  /** What the stanzas of Packages and Sources carry, SHA256 always among them. Release lists SHA256 alone. */
+  /** What the stanzas of Packages and Sources carry, SHA256 always among them. */
   readonly digests: readonly DigestAlgorithm[];
+  /** What Release lists, SHA256 always among them. */
+  readonly releaseDigests: readonly DigestAlgorithm[];
   /** The last Date that clients know of, where the state directory was lost; seconds since the epoch. */
   readonly datesAfterSeconds: number | undefined;
   /** Armoured secret keys, each of which signs; none: one is made in the state directory. */
@@ -47,6 +53,8 @@ export interface RepositoryConfiguration {
   readonly signingPassphrases: readonly Secret[];
   /** Empty: a token for the whole tree is made in the state directory. */
   readonly builders: readonly BuilderConfiguration[];
+  /** Who may read; none: everybody. */
+  readonly readers: readonly { readonly name: string; readonly password: Secret }[];
 }
 
 /** Bounds on what comes from outside, by the stage that holds them. */
@@ -65,6 +73,12 @@ export interface Configuration {
   readonly stateDirectory: string;
   /** The base of the URLs that are shown to people, without a trailing slash. Undefined: as each request says. */
   readonly publicUrl: string | undefined;
+  /** Whether the last address in X-Forwarded-For is the client's. */
+  readonly behindProxy: boolean;
+  /** What asks for metrics must bear it; undefined: everybody may. */
+  readonly metricsToken: Secret | undefined;
+  /** Whether this start may tell clients another identity of a suite than they know. */
+  readonly acceptIdentityChange: boolean;
   readonly pollSeconds: number;
   /** How long what a publication names stays readable after the next one took its place. */
   readonly keepSeconds: number;

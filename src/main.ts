@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { systemClock } from "./base/clock.ts";
 import { messageOf, RepoError } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
-import type { RepositoryName, Suite } from "./base/names.ts";
+import type { RepositoryName } from "./base/names.ts";
 import { rootPath } from "./base/names.ts";
 import { Inspector } from "./catalog/inspector.ts";
 import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
@@ -23,7 +23,6 @@ import { openRepository } from "./publishing/open-repository.ts";
 import { PackageCache } from "./publishing/package-cache.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
-import type { SuiteIdentity } from "./publishing/suite-release.ts";
 import { makeToken, openSecretFile } from "./secret-file.ts";
 import { watchExpiry } from "./signing/expiry.ts";
 import { openKeyFile } from "./signing/key-file.ts";
@@ -32,6 +31,7 @@ import type { Signer } from "./signing/signer.ts";
 import { claimState } from "./state-lock.ts";
 import { KeptFiles } from "./storage/folder/kept-files.ts";
 import type { Tree } from "./storage/tree.ts";
+import { identityOf } from "./suite-identity.ts";
 import { Upkeep } from "./upkeep.ts";
 
 export interface Server {
@@ -103,6 +103,8 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
       signer: measuredSigner(signer, metrics.signerObserver, systemClock),
       identityOf: (suite) => identityOf(one, suite),
       algorithms: one.digests,
+      releaseAlgorithms: one.releaseDigests,
+      acceptIdentityChange: configuration.acceptIdentityChange,
       observer: metrics.observerOf(one.name),
       ...(one.datesAfterSeconds !== undefined && { datesAfterSeconds: one.datesAfterSeconds }),
       keepSeconds: configuration.keepSeconds,
@@ -124,10 +126,13 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     );
   }
 
-  const { publicUrl } = configuration;
+  const { publicUrl, behindProxy, metricsToken } = configuration;
   const app = createApp({
     repositories,
     tokens,
+    readers: new Map(configuration.repositories.map(({ name, readers }) => [name, readers])),
+    metricsToken,
+    behindProxy,
     limits: limits.http,
     publicUrl,
     metrics,
@@ -175,17 +180,6 @@ async function openSigner(one: RepositoryConfiguration, directory: string, log: 
     return await openpgpSigner(one.signingKeys, { passphrases: one.signingPassphrases, now });
   const file = join(directory, "signing-key.asc");
   return await openpgpSigner([{ file, armored: await openKeyFile(file, { name: one.label, now, log }) }], { now });
-}
-
-function identityOf(one: RepositoryConfiguration, suite: Suite): SuiteIdentity {
-  const { codename = suite, version, description = one.description } = one.suites.get(suite) ?? {};
-  return {
-    origin: one.origin,
-    label: one.label,
-    codename,
-    ...(version !== undefined && { version }),
-    ...(description !== undefined && { description }),
-  };
 }
 
 const everyDigestOf = ({ repositories }: Configuration) =>

@@ -14,6 +14,7 @@ import type { Tree } from "../storage/tree.ts";
 import { Audit, defaultScrubSeconds } from "./audit.ts";
 import type { PublishingObserver } from "./events.ts";
 import type { KeptContents } from "./housekeeping.ts";
+import { identityChanges, refuseIdentityChanges } from "./identity-pins.ts";
 import { IndexReader } from "./index-reader.ts";
 import type { LateMaker } from "./late.ts";
 import type { PackageCache } from "./package-cache.ts";
@@ -23,6 +24,7 @@ import { StanzaSource } from "./stanza-source.ts";
 import { PublicationStore } from "./store.ts";
 import { SuiteBuilder } from "./suite-builder.ts";
 import type { SuiteIdentity } from "./suite-release.ts";
+import { identityIn } from "./suite-release.ts";
 
 /** What repositories of one server may share: all of it is keyed by content. */
 export interface SharedState {
@@ -44,8 +46,12 @@ export interface RepositorySettings {
   readonly tree: Tree;
   readonly signer: Signer;
   readonly identityOf: (suite: Suite) => SuiteIdentity;
+  /** Whether a suite's long descriptions stand in Translation-en, and not in Packages; by default none's do. */
+  readonly isTranslated?: (suite: Suite) => boolean;
   /** The digests of Packages and Sources; SHA256 must be among them. */
   readonly algorithms: readonly DigestAlgorithm[];
+  /** Whether clients may be told another identity of a suite than they know; no by default. */
+  readonly acceptIdentityChange?: boolean;
   /** What Release lists; SHA256 alone by default, as in Debian's archive. */
   readonly releaseAlgorithms?: readonly DigestAlgorithm[];
   readonly observer: PublishingObserver;
@@ -60,7 +66,10 @@ export interface RepositorySettings {
   readonly keptFiles?: KeptContents | undefined;
 }
 
-/** Opens a repository that serves its stored publications at once; `start` makes it look at its tree. */
+/**
+ * Opens a repository that serves its stored publications at once; `start` makes it look at its tree.
+ * @throws IdentityChanged
+ */
 export function openRepository(shared: SharedState, settings: RepositorySettings): Repository {
   const { root, inspector, log, now } = shared;
   const { name, tree, signer, algorithms, observer } = settings;
@@ -76,6 +85,12 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
   });
   const catalog = new Catalog(examiner);
   const store = new PublicationStore(root, name);
+  if (settings.acceptIdentityChange !== true) {
+    const changes = [...store.identities()].flatMap(([suite, known]) =>
+      identityChanges(suite, known, identityIn(suite, settings.identityOf(suite))),
+    );
+    refuseIdentityChanges(changes);
+  }
   const tools = {
     stanzas: new StanzaSource(examiner, algorithms),
     compressor: shared.compressor,
@@ -103,7 +118,11 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     inspectionLimits: shared.inspectionLimits,
     packages: new PackageShelf({ pool: store.pool, tree, audit, cache: shared.cache }),
     audit,
-    builderOf: (suite) => new SuiteBuilder(suite, settings.identityOf(suite), tools),
+    builderOf: (suite) =>
+      new SuiteBuilder(suite, settings.identityOf(suite), {
+        ...tools,
+        translated: settings.isTranslated?.(suite) ?? false,
+      }),
     lateMakers,
     observer,
     log,

@@ -6,6 +6,7 @@ import { parseSuite } from "../base/names.ts";
 import { written } from "../base/state.ts";
 import type { SegmentSizes } from "../indices/assemble.ts";
 import { BlobStore } from "./blob-store.ts";
+import { identityOfRelease } from "./identity-pins.ts";
 import type { PoolRecord } from "./pool.ts";
 import { Pool } from "./pool.ts";
 import type { HashReference, Manifest, PublishedFile, PublishedIndex } from "./publication.ts";
@@ -34,6 +35,7 @@ export class PublicationStore {
   readonly #runs: Database<readonly SegmentSizes[], string>;
   readonly #current: Database<string, string>;
   readonly #dates: Database<number, string>;
+  readonly #identities: Database<readonly (readonly [string, string])[], string>;
   readonly #supersededMs: Database<number, string>;
   readonly #hashes: Database<string, string>;
 
@@ -43,6 +45,7 @@ export class PublicationStore {
     this.#runs = root.openDB({ name: `${name}/runs` });
     this.#current = root.openDB({ name: `${name}/current` });
     this.#dates = root.openDB({ name: `${name}/dates` });
+    this.#identities = root.openDB({ name: `${name}/identities` });
     this.#supersededMs = root.openDB({ name: `${name}/superseded` });
     this.#hashes = root.openDB({ name: `${name}/by-hash` });
     this.segments = new SegmentStore(root, name);
@@ -70,6 +73,7 @@ export class PublicationStore {
       for (const reference of hashReferences(manifest)) this.#hashes.putSync(hashKey(suite, reference), id);
       this.#supersede(suite, nowMs);
       this.#dates.putSync(suite, manifest.dateSeconds);
+      this.#identities.putSync(suite, [...identityOfRelease(manifest.release)]);
       this.#current.putSync(suite, id);
     };
     await written(() => this.#manifests.transaction(put));
@@ -78,6 +82,11 @@ export class PublicationStore {
   /** The last Date that this suite ever had here, seconds since the epoch, also when it is out of service. */
   lastDate(suite: Suite): number | undefined {
     return this.#dates.get(suite);
+  }
+
+  /** Who each suite said it is when it was last published, also of those that are out of service. */
+  *identities(): Iterable<readonly [Suite, ReadonlyMap<string, string>]> {
+    for (const { key, value } of this.#identities.getRange()) yield [parseSuite(key), new Map(value)];
   }
 
   /** Takes a suite out of service. What its publications named by hash stays readable while they are kept. */

@@ -2,8 +2,12 @@
 import type { Suite } from "../base/names.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Release, ReleaseFile } from "../indices/release.ts";
-import type { Listed, Manifest } from "./publication.ts";
+import { renderDirectoryRelease, renderRelease } from "../indices/release.ts";
+import type { BlobStore } from "./blob-store.ts";
+import { identityOfRelease } from "./identity-pins.ts";
+import type { Listed, Manifest, PublishedBlob } from "./publication.ts";
 import { everyForm, indexPath } from "./publication.ts";
+import type { WantedIndex } from "./wanted-indices.ts";
 
 /** Who a suite says it is. Changed values are a hard error for every client that knew the old ones. */
 export interface SuiteIdentity
@@ -50,4 +54,28 @@ export function undatedRelease(
       ...blobs.flatMap((blob) => (blob.listed ? [file(blob.path, blob)] : [])),
     ],
   };
+}
+
+/** A suite's identity as a Release would tell it. */
+export const identityIn = (suite: Suite, identity: SuiteIdentity): ReadonlyMap<string, string> =>
+  identityOfRelease(
+    renderRelease(
+      undatedRelease(suite, identity, { components: [], architectures: [], indices: [], blobs: [] }, ["sha256"]),
+    ),
+  );
+
+/** Each directory of indices has a small Release of its own. */
+export async function directoryReleases(
+  release: Release,
+  wanted: readonly WantedIndex[],
+  blobs: BlobStore,
+): Promise<PublishedBlob[]> {
+  return await Promise.all(
+    wanted.flatMap(({ directory, component, architecture }) => {
+      if (architecture === undefined) return [];
+      const text = renderDirectoryRelease(release, { component, architecture });
+      const stored = blobs.put(Buffer.from(text), release.algorithms);
+      return stored.then((file) => ({ path: `${directory}/Release`, listed: true, ...file }));
+    }),
+  );
 }

@@ -9,6 +9,7 @@ import type { TreePath } from "../../src/base/names.ts";
 import { parseRepositoryName, parseTreePath, rootPath } from "../../src/base/names.ts";
 import { inspectContent } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import type { DigestAlgorithm } from "../../src/debian/digests.ts";
 import { compressSegment } from "../../src/indices/compress-worker.ts";
 import type { PublishingObserver } from "../../src/publishing/events.ts";
 import { silentPublishingObserver } from "../../src/publishing/events.ts";
@@ -17,6 +18,7 @@ import { PackageCache } from "../../src/publishing/package-cache.ts";
 import type { Repository } from "../../src/publishing/repository.ts";
 import type { PingOutcome } from "../../src/publishing/served.ts";
 import { openStateDatabase } from "../../src/publishing/state-database.ts";
+import type { SuiteIdentity } from "../../src/publishing/suite-release.ts";
 import type { Signer } from "../../src/signing/signer.ts";
 import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
 import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
@@ -43,6 +45,12 @@ export interface ServedFolderOptions {
   readonly signer?: Signer;
   readonly now?: () => number;
   readonly datesAfterSeconds?: number;
+  /** What suites say of themselves beyond the usual. */
+  readonly identity?: Partial<SuiteIdentity>;
+  readonly releaseAlgorithms?: readonly DigestAlgorithm[];
+  /** Whether long descriptions stand in Translation-en. */
+  readonly translated?: boolean;
+  readonly acceptIdentityChange?: boolean;
 }
 
 /** A folder below the system's temporary directory, and a repository that serves it. Both go with the test. */
@@ -133,7 +141,10 @@ export class ServedFolder {
         name: parseRepositoryName("debian"),
         tree: this.#options.wrap?.(folderTree) ?? folderTree,
         signer: this.#options.signer ?? unsigned,
-        identityOf: (suite) => ({ origin: "test", label: "test", codename: suite }),
+        identityOf: (suite) => ({ origin: "test", label: "test", codename: suite, ...this.#options.identity }),
+        isTranslated: () => this.#options.translated ?? false,
+        ...(this.#options.releaseAlgorithms && { releaseAlgorithms: this.#options.releaseAlgorithms }),
+        acceptIdentityChange: this.#options.acceptIdentityChange ?? false,
         algorithms,
         keptFiles,
         keepSeconds: 7 * 24 * 3600,

@@ -1,0 +1,86 @@
+// The single values of a configuration: what a text or a file must be, and in words what is wrong with it.
+import { readFileSync, statSync } from "node:fs";
+import { parse as parseToml, TomlError } from "smol-toml";
+import { z } from "zod";
+import { messageOf, systemCodeOf } from "./base/errors.ts";
+import { Secret } from "./base/secret.ts";
+
+const maxSecretFileBytes = 64 * 1024;
+const othersMayRead = 0o077;
+const maxPort = 65_535;
+
+/** Why a file can't be used, in a few words. */
+export function reasonOf(error: unknown): string {
+  const reasons = new Map([
+    ["ENOENT", "no such file or directory"],
+    ["EACCES", "may not be read"],
+    ["EISDIR", "is a directory"],
+  ]);
+  return reasons.get(systemCodeOf(error) ?? "") ?? messageOf(error);
+}
+
+/** @throws Error that quotes nothing of the file, since that may hold a secret */
+export function readToml(path: string): Record<string, unknown> {
+  try {
+    return parseToml(readFileSync(path, "utf8"));
+  } catch (error) {
+    // The first line of the parser's message alone: the lines below it are the file's.
+    throw new Error(
+      error instanceof TomlError ? `line ${error.line}: ${error.message.split("\n")[0]}` : reasonOf(error),
+    );
+  }
+}
+
+/** A string that `parse` takes; what it throws is the mistake. */
+export const parsedBy = <Value>(parse: (raw: string) => Value) =>
+  z.string().transform((raw, context): Value => {
+    try {
+      return parse(raw);
+    } catch (error) {
+      context.issues.push({ code: "custom", input: raw, message: reasonOf(error) });
+      return z.NEVER;
+    }
+  });
+
+/** @throws Error with what to say otherwise */
+export function demand(holds: boolean, otherwise: string): asserts holds {
+  if (!holds) throw new Error(otherwise);
+}
+
+/** The webapi of a gateway, without a trailing slash. */
+export function parseGateway(raw: string): string {
+  // The text is not repeated: what was pasted here by mistake may be a cap.
+  demand(URL.canParse(raw) && /^https?:$/.test(new URL(raw).protocol), "is no http:// or https:// URL");
+  demand(!/URI(:|%3A)/i.test(raw), "holds a cap; give the gateway alone, and the cap in a file");
+  return raw.replace(/\/+$/, "");
+}
+
+/** `HOST:PORT`, or `[V6]:PORT`. */
+export function parseListen(raw: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[(?<v6>[0-9a-f:.]+)\]|(?<name>[^:[\]]+)):(?<port>\d{1,5})$/i.exec(raw);
+  const host = match?.groups?.v6 ?? match?.groups?.name;
+  const port = Number(match?.groups?.port);
+  demand(host !== undefined && port <= maxPort, `${JSON.stringify(raw)} is not HOST:PORT`);
+  return { host, port };
+}
+
+/** A Date as it stands in a Release file. @returns seconds since the epoch */
+export function parseDate(raw: string): number {
+  const milliseconds = Date.parse(raw);
+  demand(!Number.isNaN(milliseconds), `${JSON.stringify(raw)} is no date like "Sun, 22 Nov 2026 13:45:00 UTC"`);
+  return Math.floor(milliseconds / 1000);
+}
+
+/** The one secret of a file. @param warn is told that others may read it */
+export function readSecret(path: string, warn: (text: string) => void): Secret {
+  try {
+    const { mode, size } = statSync(path);
+    demand(size <= maxSecretFileBytes, `is larger than ${maxSecretFileBytes} bytes`);
+    const text = readFileSync(path, "utf8").trim();
+    demand(text !== "", "is empty");
+    if ((mode & othersMayRead) !== 0) warn(`${path}: others may read this secret; chmod 600 it`);
+    return new Secret(text);
+  } catch (error) {
+    throw new Error(`${path}: ${reasonOf(error)}`);
+  }
+}

@@ -1,0 +1,118 @@
+// What a suite's Release says: identity that is pinned, dates that are renewed, digests that are chosen, and its parts.
+import { createHash } from "node:crypto";
+import { expect, test, vi } from "vitest";
+import { aDeb } from "../support/debs.ts";
+import { ServedFolder, unlistedWhile } from "../support/served-folder.ts";
+
+const amd64 = "dists/sid/main/binary-amd64";
+const release = "dists/sid/Release";
+const field = (text: string, name: string): string | undefined => new RegExp(`^${name}: (.*)$`, "m").exec(text)?.[1];
+
+test("a start with another identity is refused and says what it would do to users; one that accepts it goes on", async () => {
+  const served = new ServedFolder({ identity: { origin: "Example" } });
+  served.makeDirectory(amd64);
+  await served.ping();
+  const changed = { identity: { origin: "Other", notAutomatic: true } };
+  const refusal = /Origin was "Example" and would be "Other".*NotAutomatic was absent.*allow-releaseinfo-change/;
+  await expect(served.restart(changed)).rejects.toThrow(refusal);
+  await served.restart({ identity: { origin: "Example", version: "2", description: "may change" } });
+  await served.restart({ ...changed, acceptIdentityChange: true });
+  await served.ping();
+  expect(field(await served.text(release), "Origin")).toBe("Other");
+  await served.restart(changed);
+});
+
+test("Valid-Until is renewed in time although nothing changes and the tree can't be read", async () => {
+  let nowMs = Date.UTC(2026, 10, 22, 12);
+  const day = 24 * 3600;
+  const options = { now: () => nowMs, identity: { validForSeconds: 7 * day } };
+  const served = new ServedFolder(options);
+  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
+  await served.ping();
+  const until = async () => Date.parse(field(await served.text(release), "Valid-Until") ?? "") / 1000;
+  expect(await until()).toBe(nowMs / 1000 + 7 * day);
+  const packages = await served.text(`${amd64}/Packages`);
+
+  vi.useFakeTimers({ toFake: ["setInterval"] });
+  try {
+    await served.restart({ ...options, wrap: unlistedWhile(() => true) });
+    served.repository.start(day);
+    nowMs += 3 * day * 1000;
+    vi.advanceTimersByTime(60_000);
+    expect(await until()).toBe(nowMs / 1000 + 4 * day);
+    nowMs += day * 1000;
+    vi.advanceTimersByTime(60_000);
+    await vi.waitFor(async () => expect(await until()).toBe(nowMs / 1000 + 7 * day));
+  } finally {
+    vi.useRealTimers();
+  }
+  expect(await served.text(`${amd64}/Packages`)).toBe(packages);
+  expect(Date.parse(field(await served.text(release), "Date") ?? "")).toBe(nowMs);
+});
+
+test("the digests of Release are chosen, and everything can be had by each of them", async () => {
+  const served = new ServedFolder({ releaseAlgorithms: ["md5", "sha256", "sha512"] });
+  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
+  await served.ping();
+  const text = await served.text(release);
+  for (const [name, algorithm] of [
+    ["MD5Sum", "md5"],
+    ["SHA256", "sha256"],
+    ["SHA512", "sha512"],
+  ] as const) {
+    for (const path of ["main/binary-amd64/Packages.xz", "main/binary-amd64/Release", "main/source/Sources"]) {
+      const bytes = await served.bytes(`dists/sid/${path}`);
+      const digest = createHash(algorithm)
+        .update(bytes ?? "")
+        .digest("hex");
+      expect(text).toContain(`\n ${digest} ${bytes?.length} ${path}\n`);
+      const directory = path.slice(0, path.lastIndexOf("/"));
+      expect(await served.bytes(`dists/sid/${directory}/by-hash/${name}/${digest}`)).toEqual(bytes);
+    }
+  }
+  expect(text).not.toContain("\nSHA1:");
+});
+
+test("each directory of indices has a Release of its own, which says which part of the suite it is", async () => {
+  const served = new ServedFolder({ identity: { notAutomatic: true, butAutomaticUpgrades: true } });
+  served.makeDirectory(amd64);
+  await served.ping();
+  expect(await served.text(`${amd64}/Release`)).toBe(
+    "Archive: sid\nOrigin: test\nLabel: test\nNotAutomatic: yes\nButAutomaticUpgrades: yes\n" +
+      "Acquire-By-Hash: yes\nComponent: main\nArchitecture: amd64\n",
+  );
+  expect(await served.text("dists/sid/main/source/Release")).toContain("Architecture: source\n");
+  expect(await served.text(release)).toContain("\nNotAutomatic: yes\nButAutomaticUpgrades: yes\n");
+});
+
+test("packages for debian-installer stand in an index of their own, wherever they lie, and in no other", async () => {
+  const served = new ServedFolder();
+  served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
+  served.put(`${amd64}/b.udeb`, await aDeb({ package: "b", architecture: "amd64" }));
+  served.put("dists/sid/main/debian-installer/binary-amd64/c.udeb", await aDeb({ package: "c", architecture: "all" }));
+  served.put("dists/sid/main/debian-installer/binary-amd64/d.deb", await aDeb({ package: "d", architecture: "amd64" }));
+  served.makeDirectory("dists/sid/main/binary-arm64");
+  const { rejected } = await served.ping();
+  const names = async (directory: string) =>
+    [...(await served.text(`dists/sid/main/${directory}/Packages`)).matchAll(/^Package: (.*)$/gm)].map(
+      ([, name]) => name,
+    );
+  expect(await names("binary-amd64")).toEqual(["a"]);
+  expect((await names("debian-installer/binary-amd64")).toSorted()).toEqual(["b", "c"]);
+  expect(await names("debian-installer/binary-arm64")).toEqual(["c"]);
+  expect(rejected.map(({ path, code }) => [path.slice(-6), code])).toEqual([["/d.deb", "wrong-place"]]);
+  expect(field(await served.text(release), "Architectures")).toBe("amd64 arm64");
+  served.remove(`${amd64}/b.udeb`);
+  served.remove("dists/sid/main/debian-installer");
+  await served.ping();
+  expect(await served.text(release)).not.toContain("debian-installer");
+});
+
+test("where there are packages for any architecture alone, apt is told to ask for them", async () => {
+  const served = new ServedFolder();
+  served.put("dists/sid/main/binary-all/a.deb", await aDeb({ package: "a", architecture: "all" }));
+  await served.ping();
+  const text = await served.text(release);
+  expect(field(text, "Architectures")).toBe("all");
+  expect(text).not.toContain("No-Support-for-Architecture-all");
+});
