@@ -1,0 +1,150 @@
+// The files of a tree's owner: the master bundle, the read cap, each builder's bundle and token, the server's configuration.
+import { existsSync } from "node:fs";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { stringify as formatToml } from "smol-toml";
+import { RepoError } from "./base/errors.ts";
+import type { RepositoryName } from "./base/names.ts";
+import { rootPath } from "./base/names.ts";
+import type { Bundle, BundleDirectory, PingAddress } from "./builder/bundle.ts";
+import { formatBundle, readBundle } from "./builder/bundle.ts";
+import { makeToken, openSecretFile, writeSecretFile } from "./secret-file.ts";
+import type { ReadCap, WriteCap } from "./storage/tahoe/caps.ts";
+
+/** There is no tree's master bundle where one is needed. */
+class NotATree extends RepoError {
+  readonly code = "owner/no-tree";
+}
+
+/** What a new tree is told of itself. */
+export interface TreeSettings {
+  readonly name: RepositoryName;
+  readonly gateways: readonly string[];
+  /** `HOST:PORT` for the server. */
+  readonly listen: string;
+  /** As builders and people reach the server, without a trailing slash. */
+  readonly publicUrl: string | undefined;
+}
+
+/** All names of files are relative to the directory, so that it can be moved as a whole. */
+export class OwnerFiles {
+  readonly #directory: string;
+  readonly #complain: (text: string) => void;
+
+  constructor(directory: string, complain: (text: string) => void) {
+    this.#directory = directory;
+    this.#complain = complain;
+  }
+
+  at(...names: readonly string[]): string {
+    return join(this.#directory, ...names);
+  }
+
+  /** Every file that holds a secret, sorted. */
+  async secrets(): Promise<readonly string[]> {
+    const names = (await readdir(this.at("builders"))).toSorted().map((name) => join("builders", name));
+    return ["master.bundle", "master.token", "tree.readcap", ...names].map((name) => this.at(name));
+  }
+
+  /** The bundle of the whole tree. @throws NotATree, BundleError */
+  async master(): Promise<Bundle & { readonly root: WriteCap }> {
+    if (!existsSync(this.at("master.bundle"))) {
+      throw new NotATree(`${this.#directory} holds no master.bundle: it is no directory that tahoe-apt init made`);
+    }
+    const bundle = await readBundle(this.at("master.bundle"), this.#complain);
+    const root = bundle.directories.find(({ path }) => path === rootPath);
+    if (root === undefined) throw new NotATree(`${this.at("master.bundle")} holds no write cap of a tree's root`);
+    return { ...bundle, root: root.cap };
+  }
+
+  /** The master bundle that is there, or one of a root that is made now. */
+  async openMaster(settings: TreeSettings, makeRoot: () => Promise<WriteCap>): ReturnType<OwnerFiles["master"]> {
+    await mkdir(this.at("builders"), { recursive: true, mode: 0o700 });
+    await openSecretFile(this.at("master.bundle"), async () => {
+      const token = await openSecretFile(this.at("master.token"), makeToken);
+      const { name, gateways, listen, publicUrl } = settings;
+      const ping = { url: `${publicUrl ?? `http://${listen}`}/-/ping/${name}`, token };
+      return formatBundle({ name: "master", gateways, ping, directories: [{ path: rootPath, cap: await makeRoot() }] });
+    });
+    return await this.master();
+  }
+
+  /** @returns whether the configuration is new: one that is there is its owner's to change */
+  async writeServerFiles(settings: TreeSettings, readCap: ReadCap): Promise<boolean> {
+    await writeSecretFile(this.at("tree.readcap"), readCap);
+    if (!existsSync(this.at("builders.toml"))) await this.#writeBuilders();
+    if (existsSync(this.at("tahoe-apt.toml"))) return false;
+    const { name, gateways, listen, publicUrl } = settings;
+    const values = {
+      listen,
+      state: "state",
+      ...(publicUrl !== undefined && { public_url: publicUrl }),
+      repository: [
+        {
+          name,
+          webapi: gateways,
+          readcap_file: "tree.readcap",
+          ping_token_file: "master.token",
+          builders_file: "builders.toml",
+        },
+      ],
+    };
+    await writeFile(this.at("tahoe-apt.toml"), formatToml(values), { mode: 0o600 });
+    return true;
+  }
+
+  builderFile(name: string): string {
+    return this.at("builders", `${name}.bundle`);
+  }
+
+  /** Every builder that has a bundle here, by name. */
+  async builders(): Promise<ReadonlyMap<string, Bundle>> {
+    const names = (await readdir(this.at("builders"))).filter((name) => name.endsWith(".bundle")).toSorted();
+    const bundles = new Map<string, Bundle>();
+    for (const name of names) {
+      bundles.set(name.replace(/\.bundle$/, ""), await readBundle(this.at("builders", name), this.#complain));
+    }
+    return bundles;
+  }
+
+  /** Makes a builder known to the server, or its bundle larger. */
+  async writeBuilder(name: string, { gateways, ping }: Bundle, directories: readonly BundleDirectory[]): Promise<void> {
+    const token = await openSecretFile(this.at("builders", `${name}.token`), makeToken);
+    const before = (await this.builders()).get(name)?.directories ?? [];
+    const kept = before.filter(({ path }) => !directories.some((one) => one.path === path));
+    const own: PingAddress | undefined = ping && { url: ping.url, token };
+    const bundle = { name, gateways, ping: own, directories: [...kept, ...directories] };
+    await writeSecretFile(this.builderFile(name), formatBundle(bundle));
+    await this.#writeBuilders();
+  }
+
+  /**
+   * Takes a builder out of those that are known, for good: what follows may be interrupted and begun again.
+   * @returns its bundle, until `removeBuilder`; undefined if there is no such builder
+   */
+  async forgetBuilder(name: string): Promise<Bundle | undefined> {
+    const forgotten = this.at("builders", `${name}.revoked`);
+    if (existsSync(this.builderFile(name))) await rename(this.builderFile(name), forgotten);
+    await this.#writeBuilders();
+    return existsSync(forgotten) ? await readBundle(forgotten, this.#complain) : undefined;
+  }
+
+  async removeBuilder(name: string): Promise<void> {
+    for (const end of ["token", "revoked"]) await rm(this.at("builders", `${name}.${end}`), { force: true });
+  }
+
+  /** The contents of a secret's file. */
+  async reveal(file: string): Promise<string> {
+    return await readFile(file, "utf8");
+  }
+
+  async #writeBuilders(): Promise<void> {
+    const builder = [...(await this.builders())].flatMap(([name, { directories }]) =>
+      directories.map(({ path }) => ({ name, token_file: `builders/${name}.token`, directory: path })),
+    );
+    const text = `# The builders that may ping. Written by tahoe-apt: changes by hand are lost.\n${formatToml({ builder })}`;
+    const unfinished = this.at("builders.toml.unfinished");
+    await writeFile(unfinished, text);
+    await rename(unfinished, this.at("builders.toml"));
+  }
+}

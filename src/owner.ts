@@ -1,0 +1,272 @@
+// What a tree's owner runs: `tahoe-apt init`, `builder add`, `builder revoke` and `suite add`.
+import { mkdir } from "node:fs/promises";
+import { relative, resolve } from "node:path";
+import type { Command } from "commander";
+import { Option } from "commander";
+import { messageOf } from "./base/errors.ts";
+import type { TreePath } from "./base/names.ts";
+import { joinPath, nameOrUndefined, parseRepositoryName } from "./base/names.ts";
+import type { Bundle } from "./builder/bundle.ts";
+import { Gateways } from "./builder/gateways.ts";
+import { pingUntilLive } from "./builder/ping.ts";
+import { OwnedTree, parseBuilderName, placesOf } from "./builder/plant.ts";
+import { placeOf } from "./catalog/layout.ts";
+import { ConfigurationError } from "./configuration.ts";
+import { OwnerFiles } from "./owner-files.ts";
+
+const defaultListen = "127.0.0.1:8380";
+const patienceMs = 60_000;
+
+const initHelp = `
+DIRECTORY comes to hold, each in a file of mode 0600: master.bundle with the write cap of the tree (keep a copy where
+nobody else reads), tree.readcap for the server, and builders/NAME.bundle for each builder's machine. Beside them stands
+a configuration, ready for: tahoe-apt serve --config DIRECTORY/tahoe-apt.toml
+An init that was interrupted is finished by the same command; what is there is never made anew.
+
+Examples:
+  tahoe-apt init debian --webapi http://127.0.0.1:3456 --suite sid --architecture amd64 arm64 --builder alice
+  tahoe-apt builder add bob --dir debian --suite sid --component main --architecture amd64
+  tahoe-apt builder revoke alice --dir debian
+  tahoe-apt suite add trixie --dir debian
+`;
+
+interface PartFlags {
+  readonly component?: readonly string[];
+  readonly architecture?: readonly string[];
+}
+
+interface InitFlags extends PartFlags {
+  readonly webapi: readonly string[];
+  readonly name: string;
+  readonly suite: readonly string[];
+  readonly builder: readonly string[];
+  readonly listen: string;
+  readonly publicUrl?: string;
+  readonly showCaps?: boolean;
+}
+
+interface BuilderFlags extends PartFlags {
+  readonly dir: string;
+  readonly suite?: readonly string[];
+  /** False where --no-source is given. */
+  readonly source: boolean;
+}
+
+interface Surroundings {
+  /** A signal that is aborted when this process is told to stop. */
+  readonly untilTold: () => AbortSignal;
+  readonly say: (text: string) => void;
+}
+
+export function addOwnerCommands(commands: Command, { untilTold, say }: Surroundings): void {
+  const complain = (text: string): void => void process.stderr.write(`tahoe-apt: ${text}\n`);
+  const withParts = (command: Command): Command =>
+    command
+      .option("--component <name...>", "its components (default: main, or those that there are)")
+      .option("--architecture <name...>", "its architectures (default: amd64, or those that there are)");
+  const dirOption = () => new Option("--dir <directory>", "the directory that init made").default(".");
+
+  withParts(commands.command("init"))
+    .description("Make a tree in the grid, with its builders' bundles and a configuration for the server.")
+    .argument("<directory>", "where the tree's files are to be")
+    .requiredOption("--webapi <url...>", "the Tahoe gateway; several stand in for each other")
+    .option("--name <name>", "the repository's name: it is served at /NAME/", "debian")
+    .option("--suite <name...>", "its suites", ["sid"])
+    .option("--builder <name...>", "its builders, each with a directory in every place", [])
+    .option("--listen <host:port>", "the server's address", defaultListen)
+    .option("--public-url <url>", "the server's address as builders and people reach it")
+    .option("--show-caps", "print the secrets too (by default only their files are named)")
+    .addHelpText("after", initHelp)
+    .action(async (directory: string, flags: InitFlags) => {
+      await init(resolve(directory), flags, {
+        files: new OwnerFiles(resolve(directory), complain),
+        signal: untilTold(),
+        say,
+      });
+    });
+
+  const builder = commands.command("builder").description("Let a builder in, or out.");
+  withParts(builder.command("add"))
+    .description("Make a builder's directories and its bundle, or add directories to them.")
+    .argument("<name>", "the builder")
+    .addOption(dirOption())
+    .option("--suite <name...>", "only in these suites (default: all)")
+    .option("--no-source", "no directory for source packages")
+    .action(async (raw: string, flags: BuilderFlags) => {
+      const owner = await Owner.of(flags.dir, complain, untilTold(), say);
+      await owner.addBuilder(named(raw), flags);
+    });
+  builder
+    .command("revoke")
+    .description("Make a builder's caps and token worthless. Its packages stay, unless told otherwise.")
+    .argument("<name>", "the builder")
+    .addOption(dirOption())
+    .option("--drop", "remove its packages from the tree too")
+    .action(async (raw: string, { dir, drop = false }: { readonly dir: string; readonly drop?: boolean }) => {
+      const owner = await Owner.of(dir, complain, untilTold(), say);
+      await owner.revokeBuilder(named(raw), drop);
+    });
+
+  withParts(commands.command("suite").description("Change the suites of a tree.").command("add"))
+    .description("Make a suite, with the components and architectures of the others.")
+    .argument("<name>", "the suite")
+    .addOption(dirOption())
+    .action(async (suite: string, flags: PartFlags & { readonly dir: string }) => {
+      const owner = await Owner.of(flags.dir, complain, untilTold(), say);
+      await owner.addSuite(suite, flags);
+    });
+}
+
+function named(raw: string): string {
+  const name = nameOrUndefined(() => parseBuilderName(raw));
+  if (name === undefined) throw new ConfigurationError([`${JSON.stringify(raw.slice(0, 80))} is not a builder's name`]);
+  return name;
+}
+
+async function init(
+  directory: string,
+  flags: InitFlags,
+  {
+    files,
+    signal,
+    say,
+  }: { readonly files: OwnerFiles; readonly signal: AbortSignal; readonly say: (text: string) => void },
+): Promise<void> {
+  const { component: components = ["main"], architecture: architectures = ["amd64"], showCaps = false } = flags;
+  const places = flags.suite.flatMap((suite) => placesOf({ suite, components, architectures }));
+  const builders = flags.builder.map(named);
+  const gateways = new Gateways(flags.webapi);
+  const settings = {
+    name: parseRepositoryName(flags.name),
+    gateways: flags.webapi,
+    listen: flags.listen,
+    publicUrl: flags.publicUrl?.replace(/\/+$/, ""),
+  };
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const master = await files.openMaster(settings, () =>
+    gateways.change((writer) => writer.createDirectory(signal), signal),
+  );
+  const tree = new OwnedTree(gateways, master.root, signal);
+  await tree.make(places);
+  const isNew = await files.writeServerFiles(
+    settings,
+    await gateways.change((writer) => writer.readCapOf(master.root, signal), signal),
+  );
+  for (const name of builders) {
+    await files.writeBuilder(name, master, await tree.make(places.map((place) => joinPath(place, name))));
+  }
+
+  const at = (...names: readonly string[]): string => relative(process.cwd(), files.at(...names)) || ".";
+  say(
+    `The tree has ${places.length} places. Its read cap is in ${at("tree.readcap")}, its write cap in ${at("master.bundle")}.`,
+  );
+  for (const name of builders)
+    say(`${name} uploads with: tahoe-apt put --bundle ${relative(process.cwd(), files.builderFile(name))} FILE…`);
+  say(`The server${isNew ? "" : ", as it was configured before"}: tahoe-apt serve --config ${at("tahoe-apt.toml")}`);
+  if (showCaps) for (const file of await files.secrets()) say(`\n${file}:\n${(await files.reveal(file)).trimEnd()}`);
+}
+
+/** The owner of a tree that init made. */
+class Owner {
+  readonly #files: OwnerFiles;
+  readonly #master: Bundle;
+  readonly #tree: OwnedTree;
+  readonly #signal: AbortSignal;
+  readonly #say: (text: string) => void;
+
+  private constructor(
+    files: OwnerFiles,
+    master: Bundle,
+    tree: OwnedTree,
+    signal: AbortSignal,
+    say: (text: string) => void,
+  ) {
+    this.#files = files;
+    this.#master = master;
+    this.#tree = tree;
+    this.#signal = signal;
+    this.#say = say;
+  }
+
+  static async of(
+    directory: string,
+    complain: (text: string) => void,
+    signal: AbortSignal,
+    say: (text: string) => void,
+  ): Promise<Owner> {
+    const files = new OwnerFiles(resolve(directory), complain);
+    const master = await files.master();
+    const tree = new OwnedTree(new Gateways(master.gateways), master.root, signal);
+    return new Owner(files, master, tree, signal, say);
+  }
+
+  async addBuilder(name: string, { suite, component, architecture, source }: BuilderFlags): Promise<void> {
+    const wanted = (asked: readonly string[] | undefined, has: string): boolean => asked?.includes(has) ?? true;
+    const places = (await this.#tree.places()).filter((path) => {
+      const place = placeOf(path);
+      if (place === undefined || !wanted(suite, place.suite) || !wanted(component, place.component)) return false;
+      return place.kind === "source"
+        ? source
+        : place.architecture === "all" || wanted(architecture, place.architecture);
+    });
+    if (places.length === 0)
+      throw new ConfigurationError(["the tree has no such place: tahoe-apt suite add makes some"]);
+    await this.#files.writeBuilder(
+      name,
+      this.#master,
+      await this.#tree.make(places.map((place) => joinPath(place, name))),
+    );
+    this.#say(`${name} has ${places.length} directories; the bundle is ${this.#files.builderFile(name)}`);
+    this.#say("Restart the server, so that it knows the builder's token.");
+  }
+
+  /** The token goes first: what follows may be interrupted and run again. */
+  async revokeBuilder(name: string, drop: boolean): Promise<void> {
+    const bundle = await this.#files.forgetBuilder(name);
+    if (bundle === undefined) throw new ConfigurationError([`there is no builder ${name}`]);
+    const directories = bundle.directories.map(({ path }) => path);
+    for (const path of directories) {
+      if (drop) await this.#tree.drop(path);
+      else
+        for (const lost of await this.#tree.replace(path))
+          this.#say(`not kept, since its bytes can be changed: ${lost}`);
+    }
+    await this.#files.removeBuilder(name);
+    this.#say(`${name} can change nothing any more; its packages are ${drop ? "gone" : "kept"}.`);
+    this.#say("Restart the server, so that it forgets the builder's token.");
+    for (const path of directories) await this.#ping(path);
+  }
+
+  async addSuite(suite: string, { component, architecture }: PartFlags): Promise<void> {
+    const known = (await this.#tree.places()).flatMap((path) => placeOf(path) ?? []);
+    const places = placesOf({
+      suite,
+      components:
+        component ??
+        unlessNone(
+          known.map((place) => place.component),
+          "main",
+        ),
+      architectures:
+        architecture ??
+        unlessNone(
+          known.flatMap((place) => (place.kind === "binary" ? place.architecture : [])),
+          "amd64",
+        ),
+    });
+    await this.#tree.make(places);
+    this.#say(`${suite} has ${places.length} places. To let a builder in: tahoe-apt builder add NAME --suite ${suite}`);
+  }
+
+  /** The server may be down: then it sees the change when it is up. */
+  async #ping(path: TreePath): Promise<void> {
+    if (this.#master.ping === undefined) return;
+    const answer = await pingUntilLive(this.#master.ping, path, patienceMs, this.#signal).catch(messageOf);
+    if (answer === undefined || typeof answer === "string")
+      this.#say(`the server does not know of it yet: ${answer ?? "no answer"}`);
+  }
+}
+
+function unlessNone(found: readonly string[], usual: string): readonly string[] {
+  return found.length > 0 ? [...new Set(found)] : [usual];
+}
