@@ -68,6 +68,7 @@ function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place
       sha256: finding.sha256,
       stanzaKey: finding.stanzaKey,
       builtAtSeconds: finding.builtAtSeconds,
+      descriptionKey: finding.descriptionKey,
       forInstaller,
     },
   };

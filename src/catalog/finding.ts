@@ -1,5 +1,6 @@
 // What the catalog keeps in memory of an inspection: enough to place and order a file, not its stanza.
 import { createHash } from "node:crypto";
+import { descriptionOf } from "../debian/description.ts";
 import type { Digests } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import type { Stanza } from "../debian/stanza.ts";
@@ -16,6 +17,8 @@ export interface BinaryFinding {
   readonly sizeBytes: number;
   readonly sha256: string;
   readonly stanzaKey: string;
+  /** Names the package and its description; undefined where it has none. */
+  readonly descriptionKey: string | undefined;
   readonly builtAtSeconds: number;
 }
 
@@ -48,6 +51,7 @@ export function findingOf(inspection: Inspection): Finding {
         sizeBytes: inspection.sizeBytes,
         sha256: inspection.digests.sha256,
         stanzaKey: stanzaKeyOf(inspection.control, inspection.digests),
+        descriptionKey: descriptionKeyOf(inspection.control),
         builtAtSeconds: inspection.builtAtSeconds,
       };
     case "source":
@@ -88,4 +92,10 @@ const sourceName = (name: string, version: string): string => `${name}_${version
 function stanzaKeyOf(stanza: Stanza, digests: Digests): string {
   const told = [stanza, ...digestAlgorithms.map((algorithm) => digests[algorithm])];
   return createHash("sha256").update(JSON.stringify(told)).digest("base64url");
+}
+
+function descriptionKeyOf(control: Stanza): string | undefined {
+  const description = descriptionOf(control);
+  const told = [fieldOf(control, "Package"), description?.md5];
+  return description && createHash("md5").update(JSON.stringify(told)).digest("base64url");
 }

@@ -25,6 +25,8 @@ export interface BinaryItem extends Placed {
   /** The package's own: `all` is listed in every architecture's index. */
   readonly architecture: Architecture;
   readonly builtAtSeconds: number;
+  /** Equal in packages of one name and description, whatever their version; undefined where it has none. */
+  readonly descriptionKey: string | undefined;
   /** A .udeb: it stands in debian-installer's index, and in no other. */
   readonly forInstaller: boolean;
 }

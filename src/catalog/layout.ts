@@ -84,10 +84,11 @@ export const isDirectlyInPlace = (directory: TreePath): boolean =>
   pathNames(directory).length === depthOfPlace(directory) + 1 && placeOf(directory) !== undefined;
 
 /** The directory of an index below its suite, e.g. `main/binary-amd64` or `main/source`. */
-export type IndexDirectory = `${string}/source` | `${string}/binary-${string}`;
+export type IndexDirectory = `${string}/source` | `${string}/binary-${string}` | `${string}/i18n`;
 
 export const binaryIndex = (component: Component, architecture: Architecture): IndexDirectory =>
   `${component}/binary-${architecture}`;
 export const sourceIndex = (component: Component): IndexDirectory => `${component}/source`;
+export const translationIndex = (component: Component): IndexDirectory => `${component}/i18n`;
 export const installerIndex = (component: Component, architecture: Architecture): IndexDirectory =>
   `${component}/${installer}/binary-${architecture}`;

@@ -8,10 +8,14 @@ import { IndexError } from "../indices/fields.ts";
 import { renderPackage } from "../indices/packages.ts";
 import type { Segment } from "../indices/segments.ts";
 import { renderSource } from "../indices/sources.ts";
+import { renderTranslation, withShortDescription } from "../indices/translations.ts";
 import { poolDirectory } from "./pool.ts";
 
 /** Named in every segment's key: a change of what is rendered or how it is compressed gets a new one. */
 const renderingVersion = "1";
+
+/** What an index tells of an item: all, all but the long description, or its description alone. */
+export type StanzaStyle = "full" | "short" | "description";
 
 export class StanzaSource {
   readonly #examiner: Examiner;
@@ -26,25 +30,29 @@ export class StanzaSource {
    * The name of what `render` would give: equal keys, equal bytes, on any machine, and equal bytes, equal keys. So it
    * speaks of no directory: a stanza does not tell in which one its package lies. Lower-case hex.
    */
-  keyOf(segment: Segment<Item>): string {
-    const key = createHash("sha256").update(`${renderingVersion} ${this.#algorithms.join()}\n`);
+  keyOf(segment: Segment<Item>, style: StanzaStyle): string {
+    const key = createHash("sha256").update(`${renderingVersion} ${style} ${this.#algorithms.join()}\n`);
     for (const item of segment.items) key.update(`${contentsOf(item).join("/")}\n`);
     return key.digest("hex");
   }
 
   /** @throws StorageUnavailable if an inspection is lost and its file can't be read */
-  async render(segment: Segment<Item>, signal: AbortSignal): Promise<Uint8Array> {
+  async render(segment: Segment<Item>, style: StanzaStyle, signal: AbortSignal): Promise<Uint8Array> {
     const stanzas: string[] = [];
     for (const item of segment.items) {
-      stanzas.push(item.kind === "binary" ? await this.#package(item, signal) : await this.#source(item, signal));
+      const isBinary = item.kind === "binary";
+      stanzas.push(isBinary ? await this.#package(item, style, signal) : await this.#source(item, signal));
     }
     return Buffer.from(stanzas.join(""));
   }
 
-  async #package(item: BinaryItem, signal: AbortSignal): Promise<string> {
+  async #package(item: BinaryItem, style: StanzaStyle, signal: AbortSignal): Promise<string> {
     const inspection = await this.#examiner.recall(item, item.record, signal);
     if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no binary package any more`);
-    return renderPackage(inspection, `${poolDirectory(item.sha256)}/${lastName(item.path)}`, this.#algorithms);
+    if (style === "description") return renderTranslation(inspection.control);
+    const control = style === "short" ? withShortDescription(inspection.control) : inspection.control;
+    const filename = `${poolDirectory(item.sha256)}/${lastName(item.path)}`;
+    return renderPackage({ ...inspection, control }, filename, this.#algorithms);
   }
 
   async #source(item: SourceItem, signal: AbortSignal): Promise<string> {

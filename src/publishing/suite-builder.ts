@@ -11,19 +11,20 @@ import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { AssembledIndex, SegmentSizes } from "../indices/assemble.ts";
 import { assemble } from "../indices/assemble.ts";
 import type { Compressor } from "../indices/compress.ts";
-import { renderDirectoryRelease, renderRelease } from "../indices/release.ts";
+import { renderRelease } from "../indices/release.ts";
 import type { Segment } from "../indices/segments.ts";
 import { SegmentedList } from "../indices/segments.ts";
 import type { Signer } from "../signing/signer.ts";
 import { nextDate, waitForDateMs } from "./dates.ts";
+import { Descriptions } from "./descriptions.ts";
 import type { LateFiles } from "./late.ts";
 import { stillOfUse } from "./late.ts";
-import type { Manifest, PublishedBlob, PublishedIndex } from "./publication.ts";
+import type { Manifest, PublishedIndex } from "./publication.ts";
 import { publicationId, publishedIndex } from "./publication.ts";
-import type { StanzaSource } from "./stanza-source.ts";
+import type { StanzaSource, StanzaStyle } from "./stanza-source.ts";
 import type { PublicationStore } from "./store.ts";
 import type { Composition, SuiteIdentity } from "./suite-release.ts";
-import { undatedRelease } from "./suite-release.ts";
+import { directoryReleases, undatedRelease } from "./suite-release.ts";
 import { Tally } from "./tally.ts";
 import type { WantedIndex } from "./wanted-indices.ts";
 import { indicesOf } from "./wanted-indices.ts";
@@ -36,6 +37,8 @@ export interface BuilderTools {
   readonly signer: Signer;
   /** Release lists these, and by-hash is served for each: SHA256 or SHA512 among them. */
   readonly releaseAlgorithms: readonly DigestAlgorithm[];
+  /** Whether long descriptions stand in Translation-en, and not in Packages. */
+  readonly translated: boolean;
   readonly now: () => number;
   /** Every publication gets a Date after this one, seconds since the epoch: for a state directory that was lost. */
   readonly datesAfterSeconds?: number;
@@ -71,6 +74,7 @@ export class SuiteBuilder {
   /** As they were built last; undefined when they must be built from nothing. */
   #indices: ReadonlyMap<IndexDirectory, IndexState> | undefined;
   #tally: Tally | undefined;
+  #descriptions = new Descriptions();
 
   constructor(suite: Suite, identity: SuiteIdentity, tools: BuilderTools) {
     this.#suite = suite;
@@ -84,28 +88,34 @@ export class SuiteBuilder {
    */
   async build(order: BuildOrder): Promise<Manifest | undefined> {
     const { shape, change, current, signal } = order;
+    const { translated } = this.#tools;
     const before = this.#indices;
     const tally = before === undefined ? undefined : this.#tally;
     tally?.apply(change);
     const counts = tally ?? new Tally(order.items());
-    const wantedIndices = indicesOf(shape, counts.withInstaller());
+    const wantedIndices = indicesOf(shape, counts.withInstaller(), translated);
     if (current !== undefined && before !== undefined && isSettled(before, wantedIndices, change)) return current;
     // Whatever is thrown below, the next build then starts from nothing, for this change is lost to it.
     this.#indices = undefined;
     this.#tally = counts;
     if (shape.components.length === 0) return undefined;
+    if (before === undefined) this.#descriptions = new Descriptions();
+    const descriptions = this.#descriptions;
+    const whole = () => ({ removed: [], added: [...order.items()] });
+    const described = translated ? descriptions.apply(before === undefined ? whole() : change) : change;
     const indices = new Map<IndexDirectory, IndexState>();
     const published: PublishedIndex[] = [];
     for (const wanted of wantedIndices) {
       const known = before?.get(wanted.directory);
+      const from = wanted.stanzas === "description" ? { items: () => descriptions.items(), change: described } : order;
       const list =
         known === undefined
-          ? SegmentedList.build(filter(order.items(), wanted.holds))
+          ? SegmentedList.build(filter(from.items(), wanted.holds))
           : known.list.apply({
-              removed: filter(change.removed, wanted.holds),
-              added: filter(change.added, wanted.holds),
+              removed: filter(from.change.removed, wanted.holds),
+              added: filter(from.change.added, wanted.holds),
             });
-      const segments = await this.#make(list.segments(), signal);
+      const segments = await this.#make(list.segments(), wanted.stanzas, signal);
       const assembled = await assemble(
         segments,
         (id, form) => this.#tools.store.segments.read(id, form),
@@ -117,12 +127,15 @@ export class SuiteBuilder {
       published.push(publishedIndex({ directory: wanted.directory, name: wanted.name, segments }, assembled));
     }
     const late = stillOfUse(current ?? nothingLate, published);
+    const { store, releaseAlgorithms } = this.#tools;
+    const bare = { components: shape.components, architectures: shape.architectures, indices: [], blobs: [] };
+    const about = undatedRelease(this.#suite, this.#identity, bare, releaseAlgorithms);
     const manifest = await this.#publish(
       {
         components: shape.components,
         architectures: shape.architectures,
         indices: [...published, ...late.indices],
-        blobs: [...(await this.#directoryReleases(wantedIndices, shape)), ...late.blobs],
+        blobs: [...(await directoryReleases(about, wantedIndices, store.blobs)), ...late.blobs],
         binaryPackages: counts.binary,
         sourcePackages: counts.source,
       },
@@ -163,24 +176,24 @@ export class SuiteBuilder {
     return this.#tools.now() / 1000 > validUntilSeconds - validForSeconds / 2;
   }
 
-  async #make(segments: readonly Segment<Item>[], signal: AbortSignal): Promise<SegmentSizes[]> {
+  async #make(segments: readonly Segment<Item>[], style: StanzaStyle, signal: AbortSignal): Promise<SegmentSizes[]> {
     return await Promise.all(
       segments.map(async (segment) => {
-        const sizes = this.#made.get(segment) ?? (await this.#makeOne(segment, signal));
+        const sizes = this.#made.get(segment) ?? (await this.#makeOne(segment, style, signal));
         this.#made.set(segment, sizes);
         return sizes;
       }),
     );
   }
 
-  async #makeOne(segment: Segment<Item>, signal: AbortSignal): Promise<SegmentSizes> {
+  async #makeOne(segment: Segment<Item>, style: StanzaStyle, signal: AbortSignal): Promise<SegmentSizes> {
     const { stanzas, compressor } = this.#tools;
     const store = this.#tools.store.segments;
-    const key = stanzas.keyOf(segment);
+    const key = stanzas.keyOf(segment, style);
     const known = store.sizesOf(key);
     if (known !== undefined) return known;
     return await this.#making(async () => {
-      const plain = await stanzas.render(segment, signal);
+      const plain = await stanzas.render(segment, style, signal);
       return await store.put(key, plain, await compressor.compress(plain, signal));
     });
   }
@@ -237,30 +250,6 @@ export class SuiteBuilder {
     await stored;
     await store.publish(manifest, now());
     return manifest;
-  }
-
-  /** Each directory of indices has a small Release of its own. */
-  async #directoryReleases(
-    wanted: readonly WantedIndex[],
-    { components, architectures }: SuiteShape,
-  ): Promise<PublishedBlob[]> {
-    const { store, releaseAlgorithms } = this.#tools;
-    const release = undatedRelease(
-      this.#suite,
-      this.#identity,
-      { components, architectures, indices: [], blobs: [] },
-      releaseAlgorithms,
-    );
-    return await Promise.all(
-      wanted.map(async ({ directory, component, architecture }) => {
-        const text = renderDirectoryRelease(release, { component, architecture });
-        return {
-          path: `${directory}/Release`,
-          listed: true,
-          ...(await store.blobs.put(Buffer.from(text), releaseAlgorithms)),
-        };
-      }),
-    );
   }
 }
 

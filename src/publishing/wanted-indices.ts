@@ -1,17 +1,19 @@
 // Which indices a suite has, and which items stand in each.
 import type { Architecture, Component } from "../base/names.ts";
-import type { Item } from "../catalog/item.ts";
+import type { BinaryItem, Item } from "../catalog/item.ts";
 import type { IndexDirectory } from "../catalog/layout.ts";
-import { binaryIndex, installerIndex, sourceIndex } from "../catalog/layout.ts";
+import { binaryIndex, installerIndex, sourceIndex, translationIndex } from "../catalog/layout.ts";
 import type { SuiteShape } from "../catalog/shape.ts";
+import type { StanzaStyle } from "./stanza-source.ts";
 
 /** One index that a suite ought to have. */
 export interface WantedIndex {
   readonly directory: IndexDirectory;
-  readonly name: "Packages" | "Sources";
+  readonly name: "Packages" | "Sources" | "Translation-en";
+  readonly stanzas: StanzaStyle;
   readonly component: Component;
-  /** As the directory's own Release says it. */
-  readonly architecture: Architecture | "source";
+  /** As the directory's own Release says it; undefined: there is none. */
+  readonly architecture: Architecture | "source" | undefined;
   readonly holds: (item: Item) => boolean;
 }
 
@@ -19,37 +21,61 @@ export interface WantedIndex {
  * The indices of a suite: each component's for each architecture, and its sources, also where there are none yet: who
  * asks for them today need not change anything when the first ones come.
  * @param withInstaller the components that hold packages for debian-installer; no client asks for these of the others
+ * @param translated whether descriptions stand in an index of their own; debian-installer knows no such
  */
 export function indicesOf(
   { components, architectures }: SuiteShape,
   withInstaller: ReadonlySet<Component>,
+  translated: boolean,
 ): WantedIndex[] {
   return components.flatMap((component) => [
-    ...architectures.map((architecture) => packagesOf(component, architecture, false)),
+    ...architectures.map((architecture) => packagesOf(component, architecture, translated ? "short" : "full")),
     ...(withInstaller.has(component)
-      ? architectures.map((architecture) => packagesOf(component, architecture, true))
+      ? architectures.map((architecture) => installerPackagesOf(component, architecture))
       : []),
     sourcesOf(component),
+    ...(translated ? [translationsOf(component)] : []),
   ]);
 }
 
 /** Packages for any architecture stand in every index: some clients never ask for binary-all. */
-const packagesOf = (component: Component, architecture: Architecture, forInstaller: boolean): WantedIndex => ({
-  directory: (forInstaller ? installerIndex : binaryIndex)(component, architecture),
+const packagesOf = (component: Component, architecture: Architecture, stanzas: StanzaStyle): WantedIndex => ({
+  directory: binaryIndex(component, architecture),
   name: "Packages",
+  stanzas,
   component,
   architecture,
-  holds: (item) =>
-    item.kind === "binary" &&
-    item.component === component &&
-    item.forInstaller === forInstaller &&
-    (item.architecture === architecture || item.architecture === "all"),
+  holds: (item) => isFor(item, component, architecture) && !item.forInstaller,
 });
+
+const installerPackagesOf = (component: Component, architecture: Architecture): WantedIndex => ({
+  directory: installerIndex(component, architecture),
+  name: "Packages",
+  stanzas: "full",
+  component,
+  architecture,
+  holds: (item) => isFor(item, component, architecture) && item.forInstaller,
+});
+
+const isFor = (item: Item, component: Component, architecture: Architecture): item is BinaryItem =>
+  item.kind === "binary" &&
+  item.component === component &&
+  (item.architecture === architecture || item.architecture === "all");
 
 const sourcesOf = (component: Component): WantedIndex => ({
   directory: sourceIndex(component),
   name: "Sources",
+  stanzas: "full",
   component,
   architecture: "source",
   holds: (item) => item.kind === "source" && item.component === component,
+});
+
+const translationsOf = (component: Component): WantedIndex => ({
+  directory: translationIndex(component),
+  name: "Translation-en",
+  stanzas: "description",
+  component,
+  architecture: undefined,
+  holds: (item) => item.component === component,
 });
