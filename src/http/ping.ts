@@ -7,6 +7,7 @@ import type { TreePath } from "../base/names.ts";
 import { isWithin, NameError, parseTreePath } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
 import type { PingOutcome, ServedRepository } from "../publishing/served.ts";
+import { bearerOf } from "./credentials.ts";
 import { RequestRefused, withoutCaps } from "./problems.ts";
 
 /** Lets its bearer ping a directory of one repository, and all below it. */
@@ -79,7 +80,7 @@ export class PingDesk {
   }
 
   #granted(authorization: string): readonly PingToken[] {
-    const bearer = /^Bearer +([^ ]+) *$/i.exec(authorization)?.[1];
+    const bearer = bearerOf(authorization);
     const granted = bearer === undefined ? [] : this.#tokens.filter(({ token }) => token.equals(bearer));
     if (granted.length > 0) return granted;
     const challenge = `Bearer realm="ping"${bearer === undefined ? "" : ', error="invalid_token"'}`;

@@ -13,10 +13,14 @@ export const defaultFirstByteTimeoutMs = 25_000;
 /** A larger body is not read before the replies ahead of it on its connection are out: it would wait in memory. */
 const maxBytesAhead = 256 * 1024;
 
+const aYearUnchanged = "max-age=31536000, immutable";
 const cacheControl = {
-  immutable: "public, max-age=31536000, immutable",
-  revalidate: "no-cache",
-} as const satisfies { readonly [Caching in Resource["caching"]]: string };
+  public: { immutable: `public, ${aYearUnchanged}`, revalidate: "no-cache" },
+  private: { immutable: `private, ${aYearUnchanged}`, revalidate: "private, no-cache" },
+} as const satisfies Record<string, Readonly<Record<Resource["caching"], string>>>;
+
+/** Who may keep a copy: a private reply is for the client alone, and no cache shares it. */
+export type Audience = keyof typeof cacheControl;
 
 /**
  * Answers a GET or HEAD. Before the first byte every failure is thrown; after it the connection is cut.
@@ -27,10 +31,11 @@ export async function sendResource(
   request: IncomingMessage,
   response: ServerResponse,
   signal: AbortSignal,
+  audience: Audience = "public",
 ): Promise<void> {
   const { headers, method } = request;
   const { sizeBytes, lastModifiedSeconds } = resource;
-  const fields = ["ETag", `"${resource.etag}"`, "Cache-Control", cacheControl[resource.caching]];
+  const fields = ["ETag", `"${resource.etag}"`, "Cache-Control", cacheControl[audience][resource.caching]];
   if (lastModifiedSeconds !== undefined) fields.push("Last-Modified", httpDate(lastModifiedSeconds));
   const verdict = precondition(headers, resource);
   if (verdict === "failed") throw new RequestRefused("request/precondition", "the resource is another one by now");

@@ -1,0 +1,116 @@
+// Private repositories: lets their readers in by name and password, and bounds how fast anybody can guess.
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { RateLimiterMemory } from "rate-limiter-flexible";
+import type { Log } from "../base/log.ts";
+import type { RepositoryName } from "../base/names.ts";
+import type { Secret } from "../base/secret.ts";
+import { basicOf } from "./credentials.ts";
+import { RequestRefused } from "./problems.ts";
+
+/** May read a private repository. */
+export interface Reader {
+  /** Without a colon. @see RFC 7617 2 */
+  readonly name: string;
+  readonly password: Secret;
+}
+
+export interface ReaderLimits {
+  /** Of each address; those of one IPv6 network of 64 bits count as one. */
+  readonly failedLoginsPerMinute: number;
+}
+
+export const defaultReaderLimits: ReaderLimits = { failedLoginsPerMinute: 20 };
+
+/** Before all that is below a private repository's mount, but for its keys. */
+export class ReaderDesk {
+  readonly #digests: ReadonlyMap<string, readonly Buffer[]>;
+  readonly #failures: RateLimiterMemory;
+  readonly #limits: ReaderLimits;
+  readonly #behindProxy: boolean;
+  readonly #log: Log;
+
+  /** @param behindProxy whether the last address of X-Forwarded-For is the client's */
+  constructor(
+    readers: ReadonlyMap<RepositoryName, readonly Reader[]>,
+    limits: ReaderLimits,
+    { behindProxy, log }: { readonly behindProxy: boolean; readonly log: Log },
+  ) {
+    const isPrivate = [...readers].filter(([, some]) => some.length > 0);
+    this.#digests = new Map(
+      isPrivate.map(([repository, some]) => [
+        repository,
+        some.map(({ name, password }) => sha256(`${name}:${password.reveal()}`)),
+      ]),
+    );
+    this.#limits = limits;
+    this.#failures = new RateLimiterMemory({ points: limits.failedLoginsPerMinute, duration: 60 });
+    this.#behindProxy = behindProxy;
+    this.#log = log;
+  }
+
+  isPrivate(repository: string): boolean {
+    return this.#digests.has(repository);
+  }
+
+  /**
+   * Passes by who may read the repository. Beyond the limit nobody at that address is heard for the rest of the minute,
+   * since a right password that got through would tell the guesser so.
+   * @throws RequestRefused
+   */
+  async admit(repository: string, request: IncomingMessage): Promise<void> {
+    const digests = this.#digests.get(repository);
+    if (digests === undefined) return;
+    const credentials = basicOf(request.headers.authorization);
+    if (credentials === undefined) throw challenge(repository, "this repository is for readers with a password");
+    const address = this.#addressOf(request);
+    const before = await this.#failures.get(address);
+    if ((before?.consumedPoints ?? 0) >= this.#limits.failedLoginsPerMinute) {
+      const seconds = Math.max(1, Math.ceil((before?.msBeforeNext ?? 0) / 1000));
+      throw new RequestRefused("request/rate", "too many wrong passwords from this address", {
+        "Retry-After": String(seconds),
+      });
+    }
+    if (isOneOf(digests, sha256(credentials))) return;
+    const { consumedPoints } = await this.#failures.penalty(address);
+    if (consumedPoints === this.#limits.failedLoginsPerMinute) {
+      this.#log.warn({ repository, address }, "too many wrong passwords: this address is not heard for a minute");
+    }
+    throw challenge(repository, "this name and password are not known here");
+  }
+
+  #addressOf({ headers, socket }: IncomingMessage): string {
+    const forwarded = headers["x-forwarded-for"];
+    const last = this.#behindProxy
+      ? String(forwarded ?? "")
+          .split(",")
+          .at(-1)
+          ?.trim()
+      : undefined;
+    return networkOf(last || (socket.remoteAddress ?? ""));
+  }
+}
+
+/** Looks at all of them, so that the time tells nothing. */
+function isOneOf(known: readonly Buffer[], candidate: Buffer): boolean {
+  let found = false;
+  for (const one of known) found = timingSafeEqual(one, candidate) || found;
+  return found;
+}
+
+/** An IPv4 address as it stands; of an IPv6 address the first 64 bits, since who has one has all of them. */
+function networkOf(address: string): string {
+  const [, v4] = /^(?:::ffff:)?(\d+(?:\.\d+){3})$/i.exec(address) ?? [];
+  if (v4 !== undefined) return v4;
+  const [head = "", tail] = address.toLowerCase().split("::", 2);
+  const groups = head.split(":");
+  if (tail !== undefined) groups.push("0", "0", "0", "0");
+  return groups.slice(0, 4).join(":");
+}
+
+const challenge = (repository: string, text: string): RequestRefused =>
+  new RequestRefused("request/unauthorized", text, {
+    "WWW-Authenticate": `Basic realm="${repository}", charset="UTF-8"`,
+  });
+
+const sha256 = (text: string): Buffer => createHash("sha256").update(text).digest();

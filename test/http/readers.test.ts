@@ -1,0 +1,137 @@
+// Private repositories: who may read them, what outsiders see of them, and how fast they can guess.
+import { afterEach, expect, test } from "vitest";
+import { Secret } from "../../src/base/secret.ts";
+import type { AppOptions } from "../../src/http/app.ts";
+import { aRepository, aResource } from "../support/served-repository.ts";
+import type { StartedApp } from "../support/started-app.ts";
+import { startApp } from "../support/started-app.ts";
+import { ask } from "../support/transcript.ts";
+
+const password = "correct horse: battery";
+const files = {
+  "dists/sid/InRelease": aResource("signed"),
+  "pool/SHA256/ab/x.deb": aResource("package", { caching: "immutable" }),
+};
+const stops: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const stop of stops.splice(0)) await stop();
+});
+
+/** A server with an open and a private repository, which bob and eve may read. */
+async function aServer(options: Partial<AppOptions> = {}): Promise<StartedApp> {
+  const ours = aRepository("ours", files);
+  const readers = [
+    { name: "eve", password: new Secret("another password") },
+    { name: "bob", password: new Secret(password) },
+  ];
+  const app = await startApp([aRepository("open", files), ours], {
+    readers: new Map([[ours.name, readers]]),
+    ...options,
+  });
+  stops.push(() => app.stop(0));
+  return app;
+}
+
+const basic = (credentials: string) => ({ Authorization: `Basic ${Buffer.from(credentials).toString("base64")}` });
+const bob = basic(`bob:${password}`);
+const get = (app: StartedApp, target: string, headers: { readonly [name: string]: string } = {}) =>
+  ask(app.address.port, "GET", target, headers);
+
+const everything = ["", "ours.sources", "ours.yaml", "dists/sid/InRelease", "pool/SHA256/ab/x.deb", "nothing"];
+
+test.each(everything)("/ours/%s is for readers alone", async (path) => {
+  const app = await aServer();
+  const outside = await get(app, `/ours/${path}`);
+  expect(outside.status).toBe(401);
+  expect(outside.headers["www-authenticate"]).toBe('Basic realm="ours", charset="UTF-8"');
+  expect(outside.headers["cache-control"]).toBe("no-store");
+  for (const wrong of ["bob:", "bob:correct horse", `eve:${password}`, `bob${password}`, "bob"]) {
+    expect((await get(app, `/ours/${path}`, basic(wrong))).status, wrong).toBe(401);
+  }
+  for (const other of ["Bearer x", "Basic", "Basic §", bob.Authorization.replace("Basic", "Digest")]) {
+    expect((await get(app, `/ours/${path}`, { Authorization: other })).status, other).toBe(401);
+  }
+  const inside = await get(app, `/ours/${path}`, bob);
+  expect(inside.status).toBe(path === "nothing" ? 404 : 200);
+  expect((await get(app, `/open/${path.replace("ours.", "open.")}`)).status).toBe(inside.status);
+});
+
+test("no way of writing a path leads around the desk, and no method does", async () => {
+  const app = await aServer();
+  for (const target of [
+    "//ours/dists/sid/InRelease",
+    "/%6furs/dists/sid/InRelease",
+    "/ours/./dists/../dists/sid/InRelease",
+  ]) {
+    expect((await get(app, target)).status, target).toBe(401);
+    expect((await get(app, target, bob)).status, target).toBe(200);
+  }
+  expect((await get(app, "/open/../ours/dists/sid/InRelease")).status).toBe(400);
+  for (const method of ["HEAD", "POST"]) {
+    expect((await ask(app.address.port, method, "/ours/dists/sid/InRelease")).status).toBe(401);
+  }
+});
+
+test("the public keys are public, and the front page does not tell of the repository", async () => {
+  const app = await aServer();
+  expect((await get(app, "/ours/key.asc")).status).toBe(200);
+  expect((await get(app, "/ours/key.gpg")).status).toBe(200);
+  const page = (await get(app, "/")).body.toString();
+  expect(page).toContain("/open/");
+  expect(page).not.toContain("ours");
+});
+
+test("no cache shares what readers get", async () => {
+  const app = await aServer();
+  const cacheControl = async (path: string, headers = {}) => (await get(app, path, headers)).headers["cache-control"];
+  expect(await cacheControl("/ours/pool/SHA256/ab/x.deb", bob)).toBe("private, max-age=31536000, immutable");
+  expect(await cacheControl("/ours/dists/sid/InRelease", bob)).toBe("private, no-cache");
+  expect(await cacheControl("/ours/", bob)).toBe("private, no-cache");
+  expect(await cacheControl("/open/pool/SHA256/ab/x.deb", bob)).toBe("public, max-age=31536000, immutable");
+});
+
+test("after too many wrong passwords nobody at that address is heard, not even with the right one", async () => {
+  const app = await aServer({ limits: { failedLoginsPerMinute: 3 }, behindProxy: true });
+  const from = (address: string, headers = bob) =>
+    get(app, "/ours/dists/sid/InRelease", { ...headers, "X-Forwarded-For": `10.0.0.1, ${address}` });
+  for (let count = 0; count < 3; count++) expect((await from("192.0.2.1", basic("bob:guess"))).status).toBe(401);
+  const refused = await from("192.0.2.1");
+  expect(refused.status).toBe(429);
+  expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
+  expect(Number(refused.headers["retry-after"])).toBeLessThanOrEqual(60);
+  expect((await from("192.0.2.2")).status).toBe(200);
+  expect(app.logged()).toContain("192.0.2.1");
+  expect(app.logged()).not.toMatch(/guess|horse/);
+  // One IPv6 network is one guesser.
+  for (const host of ["::1", "0:0:1::7", "ffff:1:2:3"]) {
+    expect((await from(`2001:db8:1:2:${host.replace(/^::/, ":")}`, basic("bob:guess"))).status).toBe(401);
+  }
+  expect((await from("2001:db8:1:2::99")).status).toBe(429);
+  expect((await from("2001:db8:1:3::99")).status).toBe(200);
+});
+
+test("a request without a password is no guess, and right ones are none either", async () => {
+  const app = await aServer({ limits: { failedLoginsPerMinute: 2 } });
+  for (let count = 0; count < 5; count++) {
+    expect((await get(app, "/ours/dists/sid/InRelease")).status).toBe(401);
+    expect((await get(app, "/ours/dists/sid/InRelease", bob)).status).toBe(200);
+  }
+});
+
+test("who is behind no proxy can't choose an address", async () => {
+  const app = await aServer({ limits: { failedLoginsPerMinute: 2 } });
+  const statuses: number[] = [];
+  for (const address of ["192.0.2.1", "192.0.2.2", "192.0.2.3"]) {
+    const headers = { ...basic("bob:guess"), "X-Forwarded-For": address };
+    statuses.push((await get(app, "/ours/dists/sid/InRelease", headers)).status);
+  }
+  expect(statuses).toEqual([401, 401, 429]);
+});
+
+test("metrics may have a token of their own, which a reader's password is not", async () => {
+  const app = await aServer({ metricsToken: new Secret("a-token-for-metrics") });
+  const refused = await get(app, "/metrics", bob);
+  expect([refused.status, refused.headers["www-authenticate"]]).toEqual([401, 'Bearer realm="metrics"']);
+  expect((await get(app, "/metrics", { Authorization: "Bearer a-token-for-metrics" })).status).toBe(200);
+});
