@@ -11,6 +11,9 @@ interface Placed {
   /** Lower-case hex SHA256 over path, content and what the index tells of it. */
   readonly identity: string;
   readonly component: Component;
+  readonly package: string;
+  /** As Debian orders versions: see debian/version.ts. */
+  readonly version: string;
   readonly entry: FileEntry;
   /** The ledger's name of the inspection that holds the stanza. */
   readonly record: string;
