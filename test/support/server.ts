@@ -18,7 +18,7 @@ export interface ServerOptions {
 }
 
 /** A port of loopback that nobody listens on. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
