@@ -131,9 +131,9 @@ async function serve(
 ): Promise<void> {
   if (method !== "GET" && method !== "HEAD") throw methodNotAllowed(method, "GET, HEAD");
   const { rest, trailingSlash } = asker.path();
-  const resource = trailingSlash ? undefined : await repository.find(rest, asker.signal);
+  const resource = trailingSlash ? undefined : await repository.find(rest, asker);
   if (resource === undefined) throw new RequestRefused("request/not-found", `${repository.name} has no ${rest}`);
-  await sendResource(resource, req, res, asker.signal, audience);
+  await sendResource(resource, req, res, asker, audience);
 }
 
 function routes(options: AppOptions, limits: HttpLimits, readers: ReaderDesk): Router<State> {

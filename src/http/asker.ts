@@ -15,11 +15,11 @@ export interface RequestObserver {
 }
 
 export interface Asker {
-  /** Aborted when the client goes away, or when nothing could be sent in time. */
+  /** Aborted when the client goes away, or when nothing could be sent in time. Made when it is first asked for. */
   readonly signal: AbortSignal;
   /** @throws RequestRefused */
   path(): RequestPath;
-  /** Gives up when no reply has begun so long after its turn on the connection has come. */
+  /** Gives up when no reply has begun so long after its turn on the connection has come and the signal was asked for. */
   mustHearWithin(milliseconds: number): void;
 }
 
@@ -32,37 +32,46 @@ export function askerOf(
   { clock, observer }: { readonly clock: Clock; readonly observer: RequestObserver },
 ): Asker {
   const startedMs = clock();
-  const asking = new AbortController();
+  // Few replies have to be waited for, and making this costs more than all the rest of watching.
+  let asking: AbortController | undefined;
   let path: RequestPath | undefined;
   let deadline: NodeJS.Timeout | undefined;
+  let patienceMs: number | undefined;
   let ended = false;
   const end = () => {
     if (ended) return;
     ended = true;
     clearTimeout(deadline);
     const complete = response.writableFinished;
-    if (!complete) asking.abort(clientGone);
+    if (!complete) asking?.abort(clientGone);
     observer.answered(classOf(path), complete ? response.statusCode : "cut", (clock() - startedMs) / 1000);
   };
   response.once("close", end);
   // A pipelined request whose turn has not come hears of its connection's end only here.
   request.once("aborted", end);
+  const watch = (controller: AbortController) => {
+    if (patienceMs === undefined || ended) return;
+    deadline = setTimeout(() => {
+      if (!response.headersSent)
+        controller.abort(new RequestRefused("server/slow-source", "the source gave nothing in time"));
+    }, patienceMs);
+  };
   return {
-    signal: asking.signal,
+    get signal() {
+      if (asking !== undefined) return asking.signal;
+      const controller = new AbortController();
+      asking = controller;
+      if (ended && !response.writableFinished) controller.abort(clientGone);
+      if (response.socket === null) response.once("socket", () => watch(controller));
+      else watch(controller);
+      return controller.signal;
+    },
     path() {
       path ??= parseRequestPath(request.url ?? "");
       return path;
     },
     mustHearWithin(milliseconds) {
-      const begin = () => {
-        if (ended) return;
-        deadline = setTimeout(() => {
-          if (!response.headersSent)
-            asking.abort(new RequestRefused("server/slow-source", "the source gave nothing in time"));
-        }, milliseconds);
-      };
-      if (response.socket === null) response.once("socket", begin);
-      else begin();
+      patienceMs = milliseconds;
     },
   };
 }

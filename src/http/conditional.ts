@@ -1,9 +1,11 @@
 // Preconditions: whether a request wants the resource, already has it, or wanted another one.
 import type { IncomingHttpHeaders } from "node:http";
-import { httpDate } from "../base/clock.ts";
 import type { Resource } from "../publishing/resource.ts";
 
-type Validators = Pick<Resource, "etag" | "lastModifiedSeconds">;
+type Validators = Pick<Resource, "etag" | "lastModifiedSeconds"> & {
+  /** The same as it stands in replies. */
+  readonly lastModified: string | undefined;
+};
 
 /**
  * Evaluates a GET's or HEAD's preconditions in their order of precedence.
@@ -38,9 +40,8 @@ export function rangeMayApply(headers: IncomingHttpHeaders, resource: Validators
 }
 
 // Equality, not "not newer": a rollback or a slow clock makes an older date for other bytes, and clients would stay stale.
-const isDateOf = (date: string, { lastModifiedSeconds }: Validators): boolean =>
-  lastModifiedSeconds !== undefined &&
-  (date === httpDate(lastModifiedSeconds) || parseHttpDate(date) === lastModifiedSeconds);
+const isDateOf = (date: string, { lastModified, lastModifiedSeconds }: Validators): boolean =>
+  lastModifiedSeconds !== undefined && (date === lastModified || parseHttpDate(date) === lastModifiedSeconds);
 
 function lists(field: string, etag: string, comparison: "strong" | "weak"): boolean {
   if (field.trim() === "*") return true;

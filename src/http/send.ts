@@ -3,6 +3,7 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { httpDate } from "../base/clock.ts";
 import type { Resource } from "../publishing/resource.ts";
+import type { Asker } from "./asker.ts";
 import { precondition, rangeMayApply } from "./conditional.ts";
 import { RequestRefused } from "./problems.ts";
 import { pickRange } from "./ranges.ts";
@@ -24,34 +25,32 @@ export type Audience = keyof typeof cacheControl;
 
 /**
  * Answers a GET or HEAD. Before the first byte every failure is thrown; after it the connection is cut.
- * @param signal aborted when the client goes away or the first byte takes too long
+ * @param asker whose signal is aborted when the client goes away or the first byte takes too long
  */
 export async function sendResource(
   resource: Resource,
   request: IncomingMessage,
   response: ServerResponse,
-  signal: AbortSignal,
+  asker: Pick<Asker, "signal">,
   audience: Audience = "public",
 ): Promise<void> {
   const { headers, method } = request;
-  const { sizeBytes, lastModifiedSeconds } = resource;
-  const fields = ["ETag", `"${resource.etag}"`, "Cache-Control", cacheControl[audience][resource.caching]];
-  if (lastModifiedSeconds !== undefined) fields.push("Last-Modified", httpDate(lastModifiedSeconds));
-  const verdict = precondition(headers, resource);
+  const { sizeBytes } = resource;
+  const head = headOf(resource, audience);
+  const verdict = precondition(headers, head);
   if (verdict === "failed") throw new RequestRefused("request/precondition", "the resource is another one by now");
   if (verdict === "not-modified") {
-    response.writeHead(304, fields).end();
+    response.writeHead(304, head.validators).end();
     return;
   }
-  const wantsRange = method === "GET" && headers.range !== undefined && rangeMayApply(headers, resource);
+  const wantsRange = method === "GET" && headers.range !== undefined && rangeMayApply(headers, head);
   const part = wantsRange ? pickRange(headers.range, sizeBytes) : "whole";
   if (part === "unsatisfiable") {
     const text = `there are ${sizeBytes} bytes, and none of the range`;
     throw new RequestRefused("request/range", text, { "Content-Range": `bytes */${sizeBytes}` });
   }
   const { start, end } = part === "whole" ? { start: 0, end: sizeBytes } : part;
-  fields.push("Content-Type", resource.contentType, "Content-Length", String(end - start));
-  fields.push("Accept-Ranges", "bytes", "X-Content-Type-Options", "nosniff");
+  const fields = part === "whole" ? head.whole : [...head.validators, ...bodyFields(resource, end - start)];
   if (part !== "whole") fields.push("Content-Range", `bytes ${start}-${end - 1}/${sizeBytes}`);
   const status = part === "whole" ? 200 : 206;
 
@@ -59,6 +58,11 @@ export async function sendResource(
     response.writeHead(status, fields).end();
     return;
   }
+  if (resource.bytes !== undefined) {
+    response.writeHead(status, fields).end(resource.bytes.subarray(start, end));
+    return;
+  }
+  const { signal } = asker;
   if (end - start > maxBytesAhead && response.socket === null) await once(response, "socket", { signal });
   // A connection that is closed passes the turn on as well.
   if (response.socket?.destroyed === true) return;
@@ -68,12 +72,46 @@ export async function sendResource(
   response.writeHead(status, fields).end(body);
 }
 
+/** Names and values in turn. */
+type Fields = string[];
+
+/** What replies about a resource say of it. */
+interface Head extends Pick<Resource, "etag" | "lastModifiedSeconds"> {
+  readonly lastModified: string | undefined;
+  /** The fields of a 304. */
+  readonly validators: Fields;
+  /** The fields of a reply with all of it. */
+  readonly whole: Fields;
+}
+
+/** The same few resources are asked for again and again. */
+const heads = { public: new WeakMap<Resource, Head>(), private: new WeakMap<Resource, Head>() };
+
+function headOf(resource: Resource, audience: Audience): Head {
+  const known = heads[audience].get(resource);
+  if (known !== undefined) return known;
+  const { etag, lastModifiedSeconds, caching, sizeBytes } = resource;
+  const lastModified = lastModifiedSeconds === undefined ? undefined : httpDate(lastModifiedSeconds);
+  const validators = ["ETag", `"${etag}"`, "Cache-Control", cacheControl[audience][caching]];
+  if (lastModified !== undefined) validators.push("Last-Modified", lastModified);
+  const whole = [...validators, ...bodyFields(resource, sizeBytes)];
+  const head = { etag, lastModifiedSeconds, lastModified, validators, whole };
+  heads[audience].set(resource, head);
+  return head;
+}
+
+function bodyFields({ contentType }: Resource, lengthBytes: number): Fields {
+  const length = String(lengthBytes);
+  const lasting = ["Accept-Ranges", "bytes", "X-Content-Type-Options", "nosniff"];
+  return ["Content-Type", contentType, "Content-Length", length, ...lasting];
+}
+
 async function sendStream(
   body: AsyncIterable<Uint8Array>,
   expectedBytes: number,
   response: ServerResponse,
   signal: AbortSignal,
-  head: { readonly status: number; readonly fields: string[] },
+  head: { readonly status: number; readonly fields: Fields },
 ): Promise<void> {
   const pieces = body[Symbol.asyncIterator]();
   let sentBytes = 0;

@@ -102,6 +102,7 @@ function textResource(text: string, lastModifiedSeconds: number, caching: Resour
     lastModifiedSeconds,
     contentType: "text/plain; charset=utf-8",
     caching,
+    bytes,
     read: async ({ start, end }) => bytes.subarray(start, end),
   };
 }

@@ -163,11 +163,12 @@ export class Repository implements ServedRepository {
     };
   }
 
-  async find(path: string, signal: AbortSignal): Promise<Resource | undefined> {
-    signal.throwIfAborted();
+  async find(path: string, asker: { readonly signal: AbortSignal }): Promise<Resource | undefined> {
     const found = this.#finder.find(path);
     if (found !== undefined) return found;
     if (!this.#knowsAll(path)) throw new NotSeenYet(path, this.#lastError ?? firstLook);
+    const { signal } = asker;
+    signal.throwIfAborted();
     return await abortable(this.#finder.findOther(path, signal), signal);
   }
 

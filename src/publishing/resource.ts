@@ -14,6 +14,8 @@ export interface Resource {
   readonly contentType: string;
   /** Whether the URL names these bytes for ever, or may name others later. */
   readonly caching: "immutable" | "revalidate";
+  /** All of it where it lies in memory: then there is nothing to read and to wait for. */
+  readonly bytes?: Uint8Array;
   /**
    * Reads the bytes of a range that lies inside the resource: as one buffer where they are small or at hand, else as a
    * stream with back-pressure. A stream that can't be completed truthfully throws before its last bytes.

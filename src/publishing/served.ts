@@ -83,10 +83,11 @@ export interface ServedRepository {
   readonly key: PublicKey;
   /**
    * @param path below `/NAME/`, decoded once and normalised: `dists/…` or `pool/…`, without a leading slash
+   * @param asker whose signal is looked at only where something has to be waited for: it costs more than a small reply
    * @returns undefined if there is no such thing: then and only then the reply is 404
    * @throws StorageUnavailable, NotSeenYet
    */
-  find(path: string, signal: AbortSignal): Promise<Resource | undefined>;
+  find(path: string, asker: { readonly signal: AbortSignal }): Promise<Resource | undefined>;
   /**
    * Looks again at a directory or file and resolves when what changed is servable. Aborting stops the waiting, not the work.
    * @throws StorageUnavailable if the tree could not be read

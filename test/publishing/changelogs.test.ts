@@ -53,7 +53,7 @@ test.each<readonly [string, DebRecipe & { readonly package: string }, string, st
   await served.ping();
   expect(await served.text(`changelogs/${path}_changelog`)).toBe(text);
   const { signal } = new AbortController();
-  const resource = await served.repository.find(`changelogs/${path}_changelog`, signal);
+  const resource = await served.repository.find(`changelogs/${path}_changelog`, { signal });
   expect(resource).toMatchObject({ caching: "revalidate", contentType: "text/plain; charset=utf-8" });
   const [component, , source = "", name] = path.split("/");
   for (const wrong of [

@@ -139,8 +139,7 @@ test("what a publication named stays readable for a week after the next one, the
   await served.ping();
 
   const oldIndex = `${amd64}/by-hash/SHA256/${sha256(before)}`;
-  const oldPackage = async () =>
-    served.repository.find(`pool/SHA256/${sha256(goes)}/goes.deb`, new AbortController().signal);
+  const oldPackage = async () => served.repository.find(`pool/SHA256/${sha256(goes)}/goes.deb`, new AbortController());
   nowMs += 6 * 24 * 3600 * 1000;
   await served.ping();
   expect(await served.text(oldIndex)).toBe(before);

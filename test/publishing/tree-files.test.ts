@@ -47,13 +47,15 @@ test("files that no index names are served from every place of the tree, with th
   await served.ping();
   for (const [n, path] of files.entries()) {
     expect(await served.text(path)).toBe(`the bytes of ${path}\n`);
-    const resource = await served.repository.find(path, signal);
+    const resource = await served.repository.find(path, { signal });
     expect(resource).toMatchObject({ caching: "revalidate", lastModifiedSeconds: 1_700_000_000 + n });
     expect((await collect((await resource?.read({ start: 4, end: 9 }, signal)) ?? Buffer.of())).toString()).toBe(
       "bytes",
     );
   }
-  expect((await served.repository.find("project/keys/archive-key.asc", signal))?.contentType).toMatch(/^text\/plain/);
+  expect((await served.repository.find("project/keys/archive-key.asc", { signal }))?.contentType).toMatch(
+    /^text\/plain/,
+  );
 });
 
 test("what is made here is never taken from the tree, nor is a directory or what is below a file", async () => {
@@ -81,11 +83,11 @@ test("changed bytes have another tag, after a ping at once", async () => {
   const served = await aServedFolder();
   served.put("keys/key.asc", "old");
   await served.ping();
-  const before = await served.repository.find("keys/key.asc", signal);
+  const before = await served.repository.find("keys/key.asc", { signal });
   served.put("keys/key.asc", "new", 1_700_000_100);
   served.put("keys/other.asc", "other");
   await served.ping();
-  const after = await served.repository.find("keys/key.asc", signal);
+  const after = await served.repository.find("keys/key.asc", { signal });
   expect(after?.etag).not.toBe(before?.etag);
   expect(await served.text("keys/key.asc")).toBe("new");
   expect(await served.text("keys/other.asc")).toBe("other");
@@ -95,7 +97,7 @@ test("a file that was replaced since it was listed is an error that passes, and 
   const served = await aServedFolder();
   served.put("keys/key.asc", "old");
   await served.ping();
-  const before = await served.repository.find("keys/key.asc", signal);
+  const before = await served.repository.find("keys/key.asc", { signal });
   rmSync(join(served.folder, "keys/key.asc"));
   served.put("keys/key.asc", "another", 1_700_000_100);
   const reading = async () => collect((await before?.read({ start: 0, end: 3 }, signal)) ?? Buffer.of());

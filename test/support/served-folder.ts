@@ -101,7 +101,7 @@ export class ServedFolder {
   }
 
   async bytes(path: string): Promise<Buffer | undefined> {
-    const resource = await this.repository.find(path, noSignal);
+    const resource = await this.repository.find(path, { signal: noSignal });
     if (resource === undefined) return undefined;
     const body = await resource.read({ start: 0, end: resource.sizeBytes }, noSignal);
     if (body instanceof Uint8Array) return Buffer.from(body);
