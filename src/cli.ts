@@ -51,6 +51,9 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   name = "alice"
   token_file = "alice.token"
   directory = "dists/sid/main/binary-amd64/alice"
+  [repository.suite.sid.view]                 # hides packages from the indices, and deletes none
+  newest = 3                                  # versions of each package and architecture; also max_age_seconds
+  hide = ["*-dbgsym"]                         # patterns of names; also show
   [[repository.reader]]                       # with any, the repository is private: names and passwords over Basic
   name = "bob"
   password_file = "bob.password"

@@ -4,7 +4,8 @@ import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { parseRepositoryName, parseSuite, parseTreePath, rootPath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
-import { demand, parseDate, parsedBy, parseGateway, parseListen, readSecret, readToml } from "./config-values.ts";
+import type { ViewRules } from "./catalog/view.ts";
+import { demand, parseDate, parsedBy, parseFlat, parseGateway, parseListen, readSecret, readToml } from "./config-values.ts";
 import type { Configuration, RepositoryConfiguration, SuiteConfiguration } from "./configuration.ts";
 import { defaultLimits } from "./configuration.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
@@ -66,6 +67,11 @@ const limits = z
   })
   .prefault({});
 
+const view = z
+  .strictObject({ show: z.array(text).min(1), hide: z.array(text), max_age_seconds: positive, newest: positive })
+  .partial()
+  .transform(({ max_age_seconds: maxAgeSeconds, ...raw }): ViewRules => ({ ...raw, maxAgeSeconds }));
+
 const suite = z
   .strictObject({
     codename: text,
@@ -74,6 +80,8 @@ const suite = z
     not_automatic: z.boolean(),
     but_automatic_upgrades: z.boolean(),
     valid_for_seconds: z.number().int().min(minValiditySeconds),
+    translations: z.boolean(),
+    view,
   })
   .partial()
   .refine((raw) => raw.but_automatic_upgrades !== true || raw.not_automatic === true, {
@@ -81,10 +89,12 @@ const suite = z
     message: "means nothing without not_automatic = true",
   })
   .transform(
-    ({ codename, version, description, ...raw }): SuiteConfiguration => ({
+    ({ codename, version, description, translations, view, ...raw }): SuiteConfiguration => ({
       codename,
       version,
       description,
+      translations,
+      view,
       notAutomatic: raw.not_automatic,
       butAutomaticUpgrades: raw.but_automatic_upgrades,
       validForSeconds: raw.valid_for_seconds,

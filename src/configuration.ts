@@ -3,6 +3,7 @@ import { RepoError } from "./base/errors.ts";
 import type { RepositoryName, TreePath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
 import { defaultInspectLimits } from "./catalog/inspect-limits.ts";
+import type { ViewRules } from "./catalog/view.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
 import { defaultHttpLimits } from "./http/app.ts";
 import { defaultFolderLimits } from "./storage/folder/folder-tree.ts";
@@ -32,6 +33,10 @@ export interface SuiteConfiguration {
   readonly butAutomaticUpgrades?: boolean | undefined;
   /** How long clients may believe a Release; undefined: for ever. */
   readonly validForSeconds?: number | undefined;
+  /** Undefined: as the repository says. */
+  readonly translations?: boolean | undefined;
+  /** What hides some of its packages from its indices. */
+  readonly view?: ViewRules | undefined;
 }
 
 export interface RepositoryConfiguration {

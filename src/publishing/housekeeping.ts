@@ -1,6 +1,7 @@
 // What a repository does beside its refreshes: late files, renewals of what would expire, and dropping what is old.
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
+import type { Catalog } from "../catalog/catalog.ts";
 import type { PublishingObserver } from "./events.ts";
 import type { LateFiles, LateMaker } from "./late.ts";
 import { LateWork } from "./late-work.ts";
@@ -16,6 +17,7 @@ export interface KeptContents {
 export interface HousekeepingParts {
   readonly name: RepositoryName;
   readonly store: PublicationStore;
+  readonly catalog: Catalog;
   readonly suites: ReadonlyMap<Suite, ServedSuite>;
   /** Runs a task while no refresh runs. */
   readonly alone: (task: () => Promise<void>) => Promise<void>;
@@ -32,7 +34,7 @@ export interface HousekeepingParts {
 
 /** How often old publications are dropped. */
 const sweepSeconds = 3600;
-/** How often it is seen whether a publication has to be renewed. */
+/** How often it is seen whether a publication has to be renewed, or packages have grown too old to be shown. */
 const renewalSeconds = 60;
 
 export class Housekeeping {
@@ -89,9 +91,13 @@ export class Housekeeping {
   }
 
   async #renew(): Promise<void> {
-    const { suites, log } = this.#parts;
+    const { suites, catalog, log } = this.#parts;
     for (const [name, suite] of suites) {
       try {
+        if (suite.isAging) {
+          await suite.follow(catalog, this.#stopping.signal);
+          this.#late.request(name);
+        }
         await suite.renew(this.#stopping.signal);
       } catch (thrown) {
         if (!this.#stopping.signal.aborted) log.error({ suite: name, err: thrown }, "could not be renewed");

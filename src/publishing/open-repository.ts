@@ -7,6 +7,7 @@ import type { ContentInspector } from "../catalog/examiner.ts";
 import { Examiner } from "../catalog/examiner.ts";
 import type { InspectLimits } from "../catalog/inspect-limits.ts";
 import { Ledger } from "../catalog/ledger.ts";
+import type { ViewRules } from "../catalog/view.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Compressor } from "../indices/compress.ts";
 import type { Signer } from "../signing/signer.ts";
@@ -48,6 +49,8 @@ export interface RepositorySettings {
   readonly identityOf: (suite: Suite) => SuiteIdentity;
   /** Whether a suite's long descriptions stand in Translation-en, and not in Packages; by default none's do. */
   readonly isTranslated?: (suite: Suite) => boolean;
+  /** Rules that hide some of a suite's packages from its indices; by default none's are hidden. */
+  readonly viewOf?: (suite: Suite) => ViewRules | undefined;
   /** The digests of Packages and Sources; SHA256 must be among them. */
   readonly algorithms: readonly DigestAlgorithm[];
   /** Whether clients may be told another identity of a suite than they know; no by default. */
@@ -123,6 +126,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
         ...tools,
         translated: settings.isTranslated?.(suite) ?? false,
       }),
+    viewOf: settings.viewOf ?? (() => undefined),
     lateMakers,
     observer,
     log,

@@ -7,6 +7,8 @@ import { isWithin, nameOrUndefined, parseSuite, parseTreePath, rootPath } from "
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Item } from "../catalog/item.ts";
 import { distsPath, suitePath } from "../catalog/layout.ts";
+import type { ViewRules } from "../catalog/view.ts";
+import { View } from "../catalog/view.ts";
 import type { DebLimits } from "../debian/deb.ts";
 import type { Tree } from "../storage/tree.ts";
 import type { Audit } from "./audit.ts";
@@ -51,6 +53,8 @@ export interface RepositoryParts {
   readonly audit: Audit;
   /** Makes the builder of one suite's publications. */
   readonly builderOf: (suite: Suite) => SuiteBuilder;
+  /** The rules that hide some of a suite's packages; undefined: there are none. */
+  readonly viewOf: (suite: Suite) => ViewRules | undefined;
   /** What is made in the background, in this order. */
   readonly lateMakers: readonly LateMaker[];
   readonly observer: PublishingObserver;
@@ -218,7 +222,10 @@ export class Repository implements ServedRepository {
   }
 
   #openSuite(name: Suite, current: Manifest | undefined): ServedSuite {
-    const suite = new ServedSuite(name, this.#parts.builderOf(name), current);
+    const { builderOf, viewOf, now } = this.#parts;
+    const rules = viewOf(name);
+    const view = rules && new View(rules);
+    const suite = new ServedSuite(name, { builder: builderOf(name), view, current, now });
     this.#suites.set(name, suite);
     return suite;
   }

@@ -6,6 +6,8 @@ import type { Rejection } from "../catalog/inspection.ts";
 import type { Item } from "../catalog/item.ts";
 import { shapeOf } from "../catalog/shape.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
+import type { View, ViewDifference, ViewRules } from "../catalog/view.ts";
+import { viewDifference } from "../catalog/view.ts";
 import type { LateFiles } from "./late.ts";
 import type { Manifest } from "./publication.ts";
 import type { PendingSource, RejectedFile } from "./served.ts";
@@ -18,9 +20,21 @@ interface Followed {
   readonly rejected: readonly RejectedFile[];
 }
 
+export interface SuiteParts {
+  readonly builder: SuiteBuilder;
+  /** Hides some of the suite's packages; undefined: none. */
+  readonly view: View | undefined;
+  /** What is served until the tree was looked at. */
+  readonly current: Manifest | undefined;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
 export class ServedSuite {
   readonly name: Suite;
   readonly #builder: SuiteBuilder;
+  readonly #view: View | undefined;
+  readonly #now: () => number;
   readonly #snapshot = new Snapshot();
   #current: Manifest | undefined;
   #surveyed = false;
@@ -31,9 +45,11 @@ export class ServedSuite {
   /** Sorted when it is first asked for, because a page may be asked for often. */
   #rejected: readonly RejectedFile[] | undefined;
 
-  constructor(name: Suite, builder: SuiteBuilder, current: Manifest | undefined) {
+  constructor(name: Suite, { builder, view, current, now }: SuiteParts) {
     this.name = name;
     this.#builder = builder;
+    this.#view = view;
+    this.#now = now;
     this.#current = current;
   }
 
@@ -81,12 +97,13 @@ export class ServedSuite {
     const changes = this.#noted;
     this.#rejected = undefined;
     const rejectedBefore = new Map(this.#snapshot.rejections());
-    const change = this.#snapshot.apply(changes, (path) => catalog.file(path));
+    const held = this.#snapshot.apply(changes, (path) => catalog.file(path));
+    const change = this.#view?.apply(held, this.#now()) ?? held;
     this.#surveyed = true;
     const shape = shapeOf(catalog.directories(), this.name);
     this.#current = await this.#builder.build({
       change,
-      items: () => this.#snapshot.items(),
+      items: () => this.items(),
       newestLinkMs: this.#snapshot.newestLinkMs,
       shape,
       current: this.#current,
@@ -109,8 +126,19 @@ export class ServedSuite {
     if (this.#current !== undefined && this.#builder.isDue(this.#current)) await this.amend({ signal });
   }
 
+  /** What the indices show. */
   items(): Iterable<Item> {
-    return this.#snapshot.items();
+    return this.#view?.items() ?? this.#snapshot.items();
+  }
+
+  /** Whether time alone has something to hide, which the next `follow` does. */
+  get isAging(): boolean {
+    return this.#surveyed && this.#view?.isDue(this.#now()) === true;
+  }
+
+  /** What other rules would hide and show. @param rules undefined: none */
+  preview(rules: ViewRules | undefined): ViewDifference {
+    return viewDifference(this.#snapshot.items(), this.items(), rules, this.#now());
   }
 
   /** The source packages that wait for files, sorted by path. */

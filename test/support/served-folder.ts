@@ -9,6 +9,7 @@ import type { TreePath } from "../../src/base/names.ts";
 import { parseRepositoryName, parseTreePath, rootPath } from "../../src/base/names.ts";
 import { inspectContent } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import type { ViewRules } from "../../src/catalog/view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
 import { compressSegment } from "../../src/indices/compress-worker.ts";
 import type { PublishingObserver } from "../../src/publishing/events.ts";
@@ -50,6 +51,8 @@ export interface ServedFolderOptions {
   readonly releaseAlgorithms?: readonly DigestAlgorithm[];
   /** Whether long descriptions stand in Translation-en. */
   readonly translated?: boolean;
+  /** Hides some packages of every suite. */
+  readonly view?: ViewRules;
   readonly acceptIdentityChange?: boolean;
 }
 
@@ -142,6 +145,7 @@ export class ServedFolder {
         tree: this.#options.wrap?.(folderTree) ?? folderTree,
         signer: this.#options.signer ?? unsigned,
         identityOf: (suite) => ({ origin: "test", label: "test", codename: suite, ...this.#options.identity }),
+        viewOf: () => this.#options.view,
         isTranslated: () => this.#options.translated ?? false,
         ...(this.#options.releaseAlgorithms && { releaseAlgorithms: this.#options.releaseAlgorithms }),
         acceptIdentityChange: this.#options.acceptIdentityChange ?? false,

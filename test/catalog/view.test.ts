@@ -1,0 +1,169 @@
+// What a view shows, after any history, is what its rules say of all that is there; and it tells of each change.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { parseArchitecture, parseComponent, parseTreePath } from "../../src/base/names.ts";
+import type { Item } from "../../src/catalog/item.ts";
+import { identityOf } from "../../src/catalog/item.ts";
+import type { ViewRules } from "../../src/catalog/view.ts";
+import { View, viewDifference } from "../../src/catalog/view.ts";
+import { compareVersions } from "../../src/debian/version.ts";
+
+const component = parseComponent("main");
+
+interface Recipe {
+  readonly package?: string;
+  readonly version?: string;
+  readonly architecture?: string;
+  readonly linkedAtMs?: number;
+}
+
+/** An item made anew each time, as a snapshot makes them. */
+function anItem({ package: name = "hello", version = "1", architecture = "amd64", linkedAtMs = 0 }: Recipe): Item {
+  const path = parseTreePath(`${name}_${version}_${architecture}`);
+  const shared = {
+    path,
+    linkedAtMs,
+    identity: identityOf(path),
+    component,
+    package: name,
+    version,
+    entry: {
+      kind: "file",
+      sizeBytes: 1,
+      linkedAtMs,
+      relinkedAtMs: linkedAtMs,
+      content: undefined,
+      metadata: undefined,
+    },
+    record: path,
+    sizeBytes: 1,
+    sha256: "",
+    stanzaKey: "",
+  } as const;
+  if (architecture === "source") return { ...shared, kind: "source", parts: [] };
+  return {
+    ...shared,
+    kind: "binary",
+    architecture: parseArchitecture(architecture),
+    builtAtSeconds: 0,
+    descriptionKey: undefined,
+    forInstaller: false,
+  };
+}
+
+const namesOf = (items: Iterable<Item>): string[] => [...items].map(({ path }) => String(path)).toSorted();
+
+function shownBy(rules: ViewRules, recipes: readonly Recipe[], nowMs = 0): string[] {
+  const view = new View(rules);
+  view.apply({ removed: [], added: recipes.map(anItem) }, nowMs);
+  return namesOf(view.items());
+}
+
+test("the newest versions are those by Debian's order, of each architecture and of sources by themselves", () => {
+  const versions = ["1.9", "1.10", "1.10~rc1", "1:0.1"];
+  const recipes = ["amd64", "all", "source"].flatMap((architecture) =>
+    versions.map((version) => ({ version, architecture })),
+  );
+  expect(shownBy({ newest: 2 }, recipes)).toEqual(
+    ["1.10", "1:0.1"].flatMap((version) => ["all", "amd64", "source"].map((each) => `hello_${version}_${each}`)),
+  );
+});
+
+test("patterns choose by whole names: a dot or a plus sign stands for itself", () => {
+  const recipes = ["libc++", "libc++-dbgsym", "libc6", "g.a", "gxa"].map((name) => ({ package: name }));
+  const shown = (rules: ViewRules) => shownBy(rules, recipes).map((name) => name.split("_")[0]);
+  expect(shown({ show: ["libc++*"] })).toEqual(["libc++-dbgsym", "libc++"]);
+  expect(shown({ show: ["libc++*"], hide: ["*-dbgsym"] })).toEqual(["libc++"]);
+  expect(shown({ hide: ["g.a", "libc?"] })).toEqual(["gxa", "libc++-dbgsym", "libc++"]);
+});
+
+test("what is hidden by its age takes no place among the newest", () => {
+  const recipes = [
+    { version: "3", linkedAtMs: 0 },
+    { version: "2", linkedAtMs: 5000 },
+    { version: "1", linkedAtMs: 6000 },
+  ];
+  const rules = { newest: 1, maxAgeSeconds: 10 };
+  expect(shownBy(rules, recipes, 9999)).toEqual(["hello_3_amd64"]);
+  expect(shownBy(rules, recipes, 10_000)).toEqual(["hello_2_amd64"]);
+  expect(shownBy(rules, recipes, 15_000)).toEqual(["hello_1_amd64"]);
+  expect(shownBy(rules, recipes, 16_000)).toEqual([]);
+});
+
+test("the difference to other rules names what they would hide and show", () => {
+  const all = ["1", "2", "3"].map((version) => anItem({ version }));
+  const visible = all.slice(1);
+  const versions = (packages: readonly { readonly version: string }[]) => packages.map(({ version }) => version);
+  const narrow = viewDifference(all, visible, { newest: 1 }, 0);
+  expect([versions(narrow.hides), versions(narrow.shows), narrow.stays]).toEqual([["2"], [], 1]);
+  const none = viewDifference(all, visible, undefined, 0);
+  expect([versions(none.hides), versions(none.shows), none.stays]).toEqual([[], ["1"], 2]);
+});
+
+const recipe = fc.record({
+  package: fc.constantFrom("a", "ab", "b"),
+  version: fc.constantFrom("1", "1.0", "2", "10", "1~1"),
+  architecture: fc.constantFrom("amd64", "all", "source"),
+  linkedAtMs: fc.nat(40).map((seconds) => seconds * 1000),
+});
+const rules: fc.Arbitrary<ViewRules> = fc.record({
+  newest: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
+  maxAgeSeconds: fc.option(fc.integer({ min: 1, max: 20 }), { nil: undefined }),
+  show: fc.option(fc.constant(["a*"]), { nil: undefined }),
+  hide: fc.option(fc.constant(["?b"]), { nil: undefined }),
+});
+
+/** The rules in the plainest words, of all that is there. */
+function expected(all: readonly Item[], { newest = 99, maxAgeSeconds = 1e9, show, hide }: ViewRules, nowMs: number) {
+  const candidates = all.filter(
+    (item) =>
+      (show === undefined || item.package.startsWith("a")) &&
+      (hide === undefined || item.package !== "ab") &&
+      item.linkedAtMs + maxAgeSeconds * 1000 > nowMs,
+  );
+  const groupOf = (item: Item) => `${item.package} ${item.kind === "binary" ? item.architecture : "source"}`;
+  return namesOf(
+    candidates.filter((item) => {
+      const isAhead = (other: Item) => {
+        const order = compareVersions(other.version, item.version);
+        return groupOf(other) === groupOf(item) && (order > 0 || (order === 0 && other.path < item.path));
+      };
+      return candidates.filter(isAhead).length < newest;
+    }),
+  );
+}
+
+test("after any history, a view shows what its rules say, and what it told of its changes adds up to that", () => {
+  const step = fc.record({
+    put: fc.array(recipe, { maxLength: 4 }),
+    drop: fc.array(recipe, { maxLength: 2 }),
+    waitMs: fc.nat(5000),
+  });
+  fc.assert(
+    fc.property(rules, fc.array(step, { maxLength: 12 }), (wanted, history) => {
+      const view = new View(wanted);
+      const there = new Map<string, Item>();
+      const told = new Map<string, Item>();
+      let nowMs = 0;
+      for (const { put, drop, waitMs } of history) {
+        nowMs += waitMs;
+        const before = new Map(there);
+        for (const item of drop.map(anItem)) there.delete(item.path);
+        for (const item of put.map(anItem)) there.set(item.path, item);
+        const removed = [...before.values()].filter((item) => there.get(item.path) !== item);
+        const added = [...there.values()].filter((item) => before.get(item.path) !== item);
+        // A snapshot may know an item by a copy of the one that it told of.
+        const change = view.apply({ removed: removed.map((item) => ({ ...item })), added }, nowMs);
+        for (const item of change.removed) expect(told.delete(item.path)).toBe(true);
+        for (const item of change.added) {
+          expect(told.has(item.path)).toBe(false);
+          told.set(item.path, item);
+        }
+        expect(namesOf(view.items())).toEqual(expected([...there.values()], wanted, nowMs));
+        expect(new Set(view.items())).toEqual(new Set(told.values()));
+        expect(view.isDue(nowMs)).toBe(false);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
