@@ -43,6 +43,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   origin = "Example"                          # also label, description
   digests = ["md5", "sha256"]                 # of packages; also release_digests, of indices
   signing_key_file = ["old.asc", "new.asc"]   # each signs; also signing_passphrase_file; without them a key is made
+  archive_keyring = "main"                    # where a package NAME-archive-keyring with the public keys stands
   dates_after = "Sun, 22 Nov 2026 13:45:00 UTC"   # after a loss of state: the last Date that clients have seen
   [repository.suite.sid]
   codename = "sid"                            # also version, description, not_automatic, but_automatic_upgrades
@@ -115,6 +116,7 @@ function program(): Command {
     )
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
     .option("--ping-token-file <file>", "the file that holds the token that pings must bear")
+    .option("--archive-keyring <component>", "the component that holds a package with the repository's keys")
     .option(
       "--accept-identity-change",
       "publish although clients know another Origin, Label, Codename or pin of a suite",

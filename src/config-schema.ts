@@ -2,7 +2,7 @@
 import { statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { parseRepositoryName, parseSuite, parseTreePath, rootPath } from "./base/names.ts";
+import { parseComponent, parseRepositoryName, parseSuite, parseTreePath, rootPath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
 import type { ViewRules } from "./catalog/view.ts";
 import { demand, parseDate, parsedBy, parseFlat, parseGateway, parseListen, readSecret, readToml } from "./config-values.ts";
@@ -151,6 +151,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       dates_after: parsedBy(parseDate),
       signing_key_file: oneOrMore(keyFile, maxSigningKeys),
       signing_passphrase_file: oneOrMore(secretFile, maxSigningKeys),
+      archive_keyring: parsedBy(parseComponent),
       ping_token_file: secretFile,
       reader: z.array(reader),
       suite: z.record(parsedBy(parseSuite), suite),
@@ -190,6 +191,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         digests: withSha256(raw.digests ?? ["md5"]),
         releaseDigests: withSha256(raw.release_digests ?? []),
         datesAfterSeconds: raw.dates_after,
+        archiveKeyring: raw.archive_keyring,
         signingKeys: raw.signing_key_file ?? [],
         signingPassphrases: raw.signing_passphrase_file ?? [],
         builders,

@@ -19,6 +19,7 @@ export interface Flags {
   readonly listen?: string;
   readonly state?: string;
   readonly pingTokenFile?: string;
+  readonly archiveKeyring?: string;
   readonly acceptIdentityChange?: boolean;
 }
 
@@ -87,6 +88,7 @@ const repositoryOf = (flags: Omit<Flags, "config" | "listen" | "state" | "accept
   ...(flags.readcapFile !== undefined && { readcap_file: flags.readcapFile }),
   ...(flags.folder !== undefined && { folder: flags.folder }),
   ...(flags.pingTokenFile !== undefined && { ping_token_file: flags.pingTokenFile }),
+  ...(flags.archiveKeyring !== undefined && { archive_keyring: flags.archiveKeyring }),
 });
 
 function readCapOf({ TAHOE_APT_READCAP: raw }: Environment): ReadCap | undefined {

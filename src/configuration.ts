@@ -1,6 +1,6 @@
 // The validated configuration: what composition builds from. How it is written down is config-schema.ts's matter.
 import { RepoError } from "./base/errors.ts";
-import type { RepositoryName, TreePath } from "./base/names.ts";
+import type { Component, RepositoryName, TreePath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
 import { defaultInspectLimits } from "./catalog/inspect-limits.ts";
 import type { ViewRules } from "./catalog/view.ts";
@@ -54,6 +54,8 @@ export interface RepositoryConfiguration {
   readonly datesAfterSeconds: number | undefined;
   /** Armoured secret keys, each of which signs; none: one is made in the state directory. */
   readonly signingKeys: readonly { readonly file: string; readonly armored: Secret }[];
+  /** The component that holds a package with the public keys, in every suite that has it; undefined: there is none. */
+  readonly archiveKeyring: Component | undefined;
   /** Those that the keys are locked with, in any order. */
   readonly signingPassphrases: readonly Secret[];
   /** Empty: a token for the whole tree is made in the state directory. */

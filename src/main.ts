@@ -17,6 +17,7 @@ import { createCompressor } from "./indices/compress.ts";
 import { measuredSigner } from "./observe/measured-signer.ts";
 import { MeasuredTree } from "./observe/measured-tree.ts";
 import { createMetrics } from "./observe/metrics.ts";
+import { withArchiveKeyring } from "./keyring-tree.ts";
 import { openHealthCheck, openTree } from "./open-tree.ts";
 import type { SharedState } from "./publishing/open-repository.ts";
 import { openRepository } from "./publishing/open-repository.ts";
@@ -95,7 +96,8 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     const signer = await openSigner(one, directory, log);
     watchExpiry(signer.keys, { repository: one.name, log, now: systemClock, signal });
     metrics.watchKeys(one.name, signer.keys);
-    const tree = openTree(one.tree, limits, keptFiles, measured);
+    const whole = openTree(one.tree, limits, keptFiles, measured);
+    const tree = withArchiveKeyring(whole, one, { signer, publicUrl: configuration.publicUrl });
     const repository = openRepository(shared, {
       name: one.name,
       tree,

@@ -50,7 +50,13 @@ export async function start(flags: StartFlags, { signal, say }: Surroundings): P
       state: flags.state ?? join(directory, "server"),
     };
     const ofTree = tree && { webapi: [tree.grid.webapiUrl], readcapFile: tree.capFiles.readCap };
-    const configuration = loadConfiguration({ ...serverFlags, ...ofTree, ...ours, pingTokenFile: tokenFile });
+    const configuration = loadConfiguration({
+      ...serverFlags,
+      ...ofTree,
+      ...ours,
+      pingTokenFile: tokenFile,
+      archiveKeyring: "main",
+    });
     const log = pino(pino.destination({ dest: join(directory, "server.log"), mkdir: true, sync: false }));
     server = await serve(configuration, { signal, log });
     const name = configuration.repositories[0]?.name ?? "";

@@ -1,6 +1,7 @@
 // The folder and every decorator, held to the tree contract.
 import { GatewaysTree } from "../../src/storage/gateways.ts";
 import { defaultTreeLimits, LimitedTree } from "../../src/storage/limited.ts";
+import { OverlayTree } from "../../src/storage/overlay.ts";
 import { defaultRetryPolicy, RetryingTree } from "../../src/storage/retrying.ts";
 import { folderSubject } from "../support/folder-subject.ts";
 import { treeContract } from "../support/tree-contract.ts";
@@ -11,6 +12,10 @@ treeContract("with limits", () =>
   folderSubject((tree) => new LimitedTree(tree, { ...defaultTreeLimits, maxLooks: 2, maxOpens: 2 })),
 );
 treeContract("behind gateways", () => folderSubject((tree) => new GatewaysTree([tree, tree])));
+const overlay = { name: "ours", bytes: Buffer.from("ours"), linkedAtMs: 0, directory: "made" };
+treeContract("with a file of ours elsewhere", () =>
+  folderSubject((tree) => new OverlayTree(tree, { ...overlay, isAbove: (path) => path === "elsewhere" })),
+);
 treeContract("with everything", () =>
   folderSubject((tree) => new RetryingTree(new LimitedTree(new GatewaysTree([tree, tree])))),
 );

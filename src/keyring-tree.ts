@@ -1,0 +1,17 @@
+// Shows a repository's archive-keyring package in its tree, where the configuration wants one.
+import type { RepositoryConfiguration } from "./configuration.ts";
+import { archiveKeyring } from "./publishing/archive-keyring.ts";
+import type { Signer } from "./signing/signer.ts";
+import { OverlayTree } from "./storage/overlay.ts";
+import type { Tree } from "./storage/tree.ts";
+
+export function withArchiveKeyring(
+  tree: Tree,
+  { name, label, archiveKeyring: component, suites }: RepositoryConfiguration,
+  { signer, publicUrl }: { readonly signer: Signer; readonly publicUrl: string | undefined },
+): Tree {
+  if (component === undefined) return tree;
+  const uri = publicUrl && `${publicUrl}/${name}`;
+  const order = { repository: name, label, signer, component, uri, suites: [...suites.keys()] };
+  return new OverlayTree(tree, archiveKeyring(order));
+}

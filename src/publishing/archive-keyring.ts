@@ -1,0 +1,183 @@
+// The package NAME-archive-keyring: brings a repository's keys to its users, and new ones before the old ones go.
+import { httpDate } from "../base/clock.ts";
+import type { Component, RepositoryName, TreePath } from "../base/names.ts";
+import { nameOrUndefined, parseComponent, pathNames } from "../base/names.ts";
+import { suiteOf } from "../catalog/layout.ts";
+import type { PackedFile } from "../debian/write-deb.ts";
+import { gzipped, writeDeb } from "../debian/write-deb.ts";
+import type { Signer } from "../signing/signer.ts";
+import { maxSigningKeys } from "../signing/signer.ts";
+import type { Overlay } from "../storage/overlay.ts";
+
+export interface KeyringOrder {
+  readonly repository: RepositoryName;
+  readonly label: string;
+  readonly signer: Pick<Signer, "keys" | "publicKeyBytes">;
+  /** Of every suite that has it, this component holds the package. */
+  readonly component: Component;
+  /** Where clients reach the repository, without a trailing slash; undefined where nobody knows: then no source is in it. */
+  readonly uri: string | undefined;
+  /** What the source in it names; none: no source is in it. */
+  readonly suites: readonly string[];
+}
+
+/** Repositories that are called after a distribution: its own keyring must stay on the machine, beside ours. */
+const distributions: ReadonlySet<string> = new Set(
+  "debian debian-ports devuan elbe fasttrack kali linuxmint mobian neurodebian parrot pureos raspbian ubuntu".split(
+    " ",
+  ),
+);
+
+/** @see Debian Policy 5.6.7 */
+export function keyringPackageName(repository: RepositoryName): string {
+  const name = repository.toLowerCase().replaceAll("_", "-");
+  return `${name}${distributions.has(name) ? "-tahoe" : ""}-archive-keyring`;
+}
+
+/** The package as a file of the tree: `binary-all` of the component, in every suite that has packages there. */
+export function archiveKeyring(order: KeyringOrder): Overlay {
+  const { component, signer } = order;
+  const atSeconds = Math.max(...signer.keys.map(({ changedAtSeconds }) => changedAtSeconds));
+  const version = versionOf(atSeconds, signer.keys.length);
+  return {
+    name: `${keyringPackageName(order.repository)}_${version}_all.deb`,
+    bytes: keyringDeb(order, version, atSeconds),
+    linkedAtMs: atSeconds * 1000,
+    directory: "binary-all",
+    isAbove: (path: TreePath, { entries }) =>
+      isComponent(path, component) && [...entries.keys()].some((name) => name.startsWith("binary-")),
+  };
+}
+
+function isComponent(path: TreePath, component: Component): boolean {
+  const names = pathNames(path);
+  return (
+    names.length === 3 &&
+    suiteOf(path) !== undefined &&
+    nameOrUndefined(() => parseComponent(names[2] ?? "")) === component
+  );
+}
+
+/**
+ * A new or renewed key brings a later time, and of the same time fewer keys are the higher version: so both the coming
+ * and the going of a key is an upgrade.
+ */
+function versionOf(atSeconds: number, keys: number): string {
+  const stamp = new Date(atSeconds * 1000).toISOString().replace(/\D/g, "");
+  return `${stamp.slice(0, 8)}.${stamp.slice(8, 14)}.${maxSigningKeys - keys}`;
+}
+
+function keyringDeb(order: KeyringOrder, version: string, atSeconds: number): Buffer {
+  const { repository, signer, uri } = order;
+  const name = keyringPackageName(repository);
+  const label = order.label.replace(/[^\p{L}\p{N}._-]+/gu, " ").trim() || repository;
+  const maintainer = `${label} <postmaster@${uri === undefined ? "localhost" : new URL(uri).hostname}>`;
+  const fingerprints = signer.keys.map(({ fingerprint }) => fingerprint);
+  const keyring = `usr/share/keyrings/${name}.pgp`;
+  const documents = `usr/share/doc/${name}`;
+  const source = sourceOf(order, keyring);
+  const files: PackedFile[] = [
+    {
+      path: `${documents}/changelog.gz`,
+      content: gzipped(changelog({ name, version, maintainer, atSeconds, fingerprints })),
+    },
+    { path: `${documents}/copyright`, content: copyright(label) },
+    // The name that such a file had before; older sources may lead there.
+    { path: `usr/share/keyrings/${name}.gpg`, content: { linkTo: `${name}.pgp` } },
+    { path: keyring, content: signer.publicKeyBytes },
+    ...(source === undefined ? [] : [{ path: `usr/share/${name}/${repository}.sources`, content: source }]),
+  ];
+  const paths = `sources=/etc/apt/sources.list.d/${repository}.sources\nkeyring=/${keyring}\n`;
+  return writeDeb({
+    control: [
+      ["Package", name],
+      ["Version", version],
+      ["Architecture", "all"],
+      ["Maintainer", maintainer],
+      ["Section", "misc"],
+      ["Priority", "optional"],
+      ["Multi-Arch", "foreign"],
+      ["Description", `OpenPGP keys of the APT repository ${repository}\n${description(repository)}`],
+    ],
+    scripts: {
+      postinst: `#!/bin/sh\nset -e\n${paths}ours=/usr/share/${name}/${repository}.sources\n${postinst(repository)}`,
+      postrm: `#!/bin/sh\nset -e\n${paths}${postrm}`,
+    },
+    files,
+    atSeconds,
+  });
+}
+
+const description = (
+  repository: string,
+): string => ` The packages of ${repository} are signed with these keys. When one takes another's
+ place, an upgrade of this package brings it in time.`;
+
+/** @see sources.list(5) */
+function sourceOf({ uri, suites, component }: KeyringOrder, keyring: string): string | undefined {
+  if (uri === undefined || suites.length === 0) return undefined;
+  return `Types: deb deb-src
+URIs: ${uri}
+Suites: ${suites.join(" ")}
+Components: ${component}
+Signed-By: /${keyring}
+`;
+}
+
+/** @see Debian Policy 4.4 */
+function changelog(entry: {
+  readonly name: string;
+  readonly version: string;
+  readonly maintainer: string;
+  readonly atSeconds: number;
+  readonly fingerprints: readonly string[];
+}): string {
+  return `${entry.name} (${entry.version}) unstable; urgency=medium
+
+  * The keys are
+${entry.fingerprints.map((fingerprint) => `    ${fingerprint}`).join("\n")}
+
+ -- ${entry.maintainer}  ${httpDate(entry.atSeconds).replace("GMT", "+0000")}
+`;
+}
+
+/** @see Debian Policy 12.5 */
+const copyright = (label: string): string => `Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: ${label}
+
+Files: *
+Copyright: none
+License: public-domain
+ Keys are facts, and what surrounds them here may be used by anybody in any way.
+`;
+
+/**
+ * A file that was fetched with the keys inside comes to name the keyring instead, and keeps whatever else its owner
+ * wrote into it. It is no conffile, or dpkg would ask about it.
+ * @see Debian Policy 10.7.3
+ */
+const postinst = (repository: string): string => `
+if [ "$1" = configure ]; then
+    if [ ! -e "$sources" ]; then
+        # On the first installation alone: who took it away later meant it.
+        if [ -z "$2" ] && [ -e "$ours" ]; then
+            cp "$ours" "$sources"
+            chmod 644 "$sources"
+        fi
+    elif grep -q 'BEGIN PGP PUBLIC KEY BLOCK' "$sources" && grep -q '^URIs:.*/${repository.replaceAll(".", "\\.")}/*$' "$sources"; then
+        awk -v keyring="$keyring" '
+            /^Signed-By:[ \\t]*$/ { print "Signed-By: " keyring; inside = 1; next }
+            inside && /^[ \\t]/ { next }
+            { inside = 0; print }
+        ' "$sources" >"$sources.dpkg-new"
+        chmod 644 "$sources.dpkg-new"
+        mv "$sources.dpkg-new" "$sources"
+    fi
+fi
+`;
+
+const postrm = `
+if [ "$1" = purge ] && grep -qs "^Signed-By: $keyring\\$" "$sources"; then
+    rm -f "$sources"
+fi
+`;

@@ -1,0 +1,81 @@
+// A tree in which a file of our own making stands beside those that are truly there.
+import { ContentId } from "../base/content-id.ts";
+import type { TreePath } from "../base/names.ts";
+import { lastName, parentPath } from "../base/names.ts";
+import type { ByteRange, Directory, Entry, FileEntry, FileRef, Node, Tree } from "./tree.ts";
+
+/** The file, and where it is shown. */
+export interface Overlay {
+  readonly name: string;
+  /** A few kilobytes: they are kept in its content id. */
+  readonly bytes: Uint8Array;
+  readonly linkedAtMs: number;
+  /** The directory that it is in, made where there is none. */
+  readonly directory: string;
+  /** Whether that directory belongs into this one. */
+  isAbove(path: TreePath, listing: Directory): boolean;
+}
+
+/** Such a content id holds the bytes themselves, so that they can be opened for as long as anything names them. */
+const literal = "overlay:";
+
+export class OverlayTree implements Tree {
+  readonly #tree: Tree;
+  readonly #overlay: Overlay;
+  readonly #entry: FileEntry;
+
+  constructor(tree: Tree, overlay: Overlay) {
+    const { bytes, linkedAtMs } = overlay;
+    this.#tree = tree;
+    this.#overlay = overlay;
+    this.#entry = {
+      kind: "file",
+      sizeBytes: bytes.length,
+      content: new ContentId(`${literal}${Buffer.from(bytes).toString("base64")}`),
+      linkedAtMs,
+      relinkedAtMs: linkedAtMs,
+      metadata: undefined,
+    };
+  }
+
+  async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
+    const node = await this.#tree.look(path, signal);
+    if (node?.kind === "directory" && this.#overlay.isAbove(path, node)) return this.#withDirectory(node);
+    const [here, above] = [lastName(path), parentPath(path)];
+    if (here === this.#overlay.directory && (await this.#isShownBelow(above, signal))) return this.#withFile(node);
+    if (here !== this.#overlay.name || lastName(above) !== this.#overlay.directory) return node;
+    return (await this.#isShownBelow(parentPath(above), signal)) ? this.#entry : node;
+  }
+
+  async #isShownBelow(path: TreePath, signal: AbortSignal): Promise<boolean> {
+    const above = await this.#tree.look(path, signal);
+    return above?.kind === "directory" && this.#overlay.isAbove(path, above);
+  }
+
+  #withDirectory(node: Directory): Directory {
+    const there = node.entries.get(this.#overlay.directory);
+    // What has taken its place, a file or a broken link, is the operator's.
+    return there === undefined ? withEntry(node, this.#overlay.directory, { kind: "directory" }) : node;
+  }
+
+  #withFile(node: Node | undefined): Node {
+    if (node !== undefined && node.kind !== "directory") return node;
+    return withEntry(node ?? { kind: "directory", entries: new Map() }, this.#overlay.name, this.#entry);
+  }
+
+  async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const raw = file.content?.reveal();
+    if (raw?.startsWith(literal) !== true) {
+      yield* this.#tree.open(file, range, signal);
+      return;
+    }
+    signal.throwIfAborted();
+    const bytes = Buffer.from(raw.slice(literal.length), "base64").subarray(range?.start, range?.end);
+    if (bytes.length > 0) yield bytes;
+  }
+}
+
+const withEntry = (node: Directory, name: string, entry: Entry): Directory => ({
+  ...node,
+  entries: new Map([...node.entries, [name, entry]]),
+});
