@@ -7,7 +7,9 @@ import type { Log } from "./base/log.ts";
 import type { Flags } from "./config.ts";
 import { loadConfiguration } from "./config.ts";
 import { ConfigurationError } from "./configuration.ts";
+import { addCuration } from "./curation.ts";
 import { addDeepCheck } from "./deep-check.ts";
+import { addList } from "./list.ts";
 import { serve } from "./main.ts";
 import { addOwnerCommands } from "./owner.ts";
 import { addPut } from "./put.ts";
@@ -42,19 +44,21 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   readcap_file = "debian.readcap"             # or, in place of both: folder = "/srv/debian"
   origin = "Example"                          # also label, description
   digests = ["md5", "sha256"]                 # of packages; also release_digests, of indices
+  flat = ["extras"]                           # where packages lie without dists; the root is one if it has none
   signing_key_file = ["old.asc", "new.asc"]   # each signs; also signing_passphrase_file; without them a key is made
   archive_keyring = "main"                    # where a package NAME-archive-keyring with the public keys stands
   dates_after = "Sun, 22 Nov 2026 13:45:00 UTC"   # after a loss of state: the last Date that clients have seen
   [repository.suite.sid]
   codename = "sid"                            # also version, description, not_automatic, but_automatic_upgrades
+  translations = true                         # long descriptions in an index of their own; also for a repository
   valid_for_seconds = 604800                  # clients refuse a Release that is older; renewed in time by itself
+  [repository.suite.sid.view]                 # hides packages from the indices, and deletes none
+  newest = 3                                  # versions of each package and architecture; also max_age_seconds
+  hide = ["*-dbgsym"]                         # patterns of names; also show
   [[repository.builder]]
   name = "alice"
   token_file = "alice.token"
   directory = "dists/sid/main/binary-amd64/alice"
-  [repository.suite.sid.view]                 # hides packages from the indices, and deletes none
-  newest = 3                                  # versions of each package and architecture; also max_age_seconds
-  hide = ["*-dbgsym"]                         # patterns of names; also show
   [[repository.reader]]                       # with any, the repository is private: names and passwords over Basic
   name = "bob"
   password_file = "bob.password"
@@ -142,6 +146,8 @@ function program(): Command {
 
   addOwnerCommands(commands, { untilTold, say });
   addPut(commands, untilTold);
+  addList(commands, untilTold);
+  addCuration(commands, untilTold);
   addDeepCheck(commands, untilTold);
 
   commands

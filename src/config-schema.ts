@@ -5,7 +5,16 @@ import { z } from "zod";
 import { parseComponent, parseRepositoryName, parseSuite, parseTreePath, rootPath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
 import type { ViewRules } from "./catalog/view.ts";
-import { demand, parseDate, parsedBy, parseFlat, parseGateway, parseListen, readSecret, readToml } from "./config-values.ts";
+import {
+  demand,
+  parseDate,
+  parsedBy,
+  parseFlat,
+  parseGateway,
+  parseListen,
+  readSecret,
+  readToml,
+} from "./config-values.ts";
 import type { Configuration, RepositoryConfiguration, SuiteConfiguration } from "./configuration.ts";
 import { defaultLimits } from "./configuration.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
@@ -146,6 +155,8 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       origin: text,
       label: text,
       description: text,
+      translations: z.boolean(),
+      flat: z.array(parsedBy(parseFlat)),
       digests: z.array(z.enum(digestAlgorithms)),
       release_digests: z.array(z.enum(digestAlgorithms)),
       dates_after: parsedBy(parseDate),
@@ -187,6 +198,8 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         origin: raw.origin ?? raw.name,
         label: raw.label ?? raw.name,
         description: raw.description,
+        flat: [...new Set([...(raw.flat ?? []), rootPath])],
+        translations: raw.translations ?? false,
         suites: new Map(Object.entries(raw.suite ?? {})),
         digests: withSha256(raw.digests ?? ["md5"]),
         releaseDigests: withSha256(raw.release_digests ?? []),

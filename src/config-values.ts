@@ -3,7 +3,10 @@ import { readFileSync, statSync } from "node:fs";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
 import { messageOf, systemCodeOf } from "./base/errors.ts";
+import type { TreePath } from "./base/names.ts";
+import { parseTreePath, rootPath } from "./base/names.ts";
 import { Secret } from "./base/secret.ts";
+import { isDists } from "./catalog/layout.ts";
 
 const maxSecretFileBytes = 64 * 1024;
 const othersMayRead = 0o077;
@@ -83,4 +86,11 @@ export function readSecret(path: string, warn: (text: string) => void): Secret {
   } catch (error) {
     throw new Error(`${path}: ${reasonOf(error)}`);
   }
+}
+
+/** The directory of a flat repository; "." is the root. */
+export function parseFlat(raw: string): TreePath {
+  const path = raw === "." ? rootPath : parseTreePath(raw.replace(/^\.\//, "").replace(/\/$/, ""));
+  demand(!isDists(path), "lies in dists, where suites are");
+  return path;
 }

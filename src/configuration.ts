@@ -45,7 +45,11 @@ export interface RepositoryConfiguration {
   readonly origin: string;
   readonly label: string;
   readonly description: string | undefined;
+  /** Where there are packages without `dists`; the tree's root always may be such a place. */
+  readonly flat: readonly TreePath[];
   readonly suites: ReadonlyMap<string, SuiteConfiguration>;
+  /** Whether long descriptions stand in Translation-en, and not in Packages. */
+  readonly translations: boolean;
   /** What the stanzas of Packages and Sources carry, SHA256 always among them. */
   readonly digests: readonly DigestAlgorithm[];
   /** What Release lists, SHA256 always among them. */

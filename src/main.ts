@@ -1,12 +1,14 @@
 // Composition: the one place that names backends and adapters, and puts a configuration into service.
+import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "./base/clock.ts";
 import { messageOf, RepoError } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
-import type { RepositoryName } from "./base/names.ts";
+import type { RepositoryName, Suite } from "./base/names.ts";
 import { rootPath } from "./base/names.ts";
+import { FlatTree } from "./catalog/flat-tree.ts";
 import { Inspector } from "./catalog/inspector.ts";
 import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
@@ -14,16 +16,16 @@ import { createApp } from "./http/app.ts";
 import type { PingToken } from "./http/ping.ts";
 import { startServer } from "./http/server.ts";
 import { createCompressor } from "./indices/compress.ts";
+import { withArchiveKeyring } from "./keyring-tree.ts";
 import { measuredSigner } from "./observe/measured-signer.ts";
 import { MeasuredTree } from "./observe/measured-tree.ts";
 import { createMetrics } from "./observe/metrics.ts";
-import { withArchiveKeyring } from "./keyring-tree.ts";
 import { openHealthCheck, openTree } from "./open-tree.ts";
 import type { SharedState } from "./publishing/open-repository.ts";
 import { openRepository } from "./publishing/open-repository.ts";
 import { PackageCache } from "./publishing/package-cache.ts";
-import type { Repository } from "./publishing/repository.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
+import { flatName, WithFlats } from "./publishing/with-flats.ts";
 import { makeToken, openSecretFile } from "./secret-file.ts";
 import { watchExpiry } from "./signing/expiry.ts";
 import { openKeyFile } from "./signing/key-file.ts";
@@ -84,34 +86,33 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     now: systemClock,
   };
 
-  const repositories = new Map<RepositoryName, Repository>();
+  const repositories = new Map<RepositoryName, WithFlats>();
   const upkeeps: Upkeep[] = [];
   const tokens = new Map<RepositoryName, readonly PingToken[]>();
   for (const one of configuration.repositories) {
     const directory = join(stateDirectory, "repositories", one.name);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     tokens.set(one.name, await tokensOf(one, directory, log));
-    const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, "kept")) : undefined;
     const measured = (tree: Tree) => new MeasuredTree(tree, metrics.treeObserverOf(one.name), systemClock);
-    const signer = await openSigner(one, directory, log);
+    const signer = measuredSigner(await openSigner(one, directory, log), metrics.signerObserver, systemClock);
     watchExpiry(signer.keys, { repository: one.name, log, now: systemClock, signal });
     metrics.watchKeys(one.name, signer.keys);
-    const whole = openTree(one.tree, limits, keptFiles, measured);
-    const tree = withArchiveKeyring(whole, one, { signer, publicUrl: configuration.publicUrl });
-    const repository = openRepository(shared, {
-      name: one.name,
-      tree,
-      keptFiles,
-      signer: measuredSigner(signer, metrics.signerObserver, systemClock),
-      identityOf: (suite) => identityOf(one, suite),
-      algorithms: one.digests,
-      releaseAlgorithms: one.releaseDigests,
-      acceptIdentityChange: configuration.acceptIdentityChange,
-      observer: metrics.observerOf(one.name),
-      ...(one.datesAfterSeconds !== undefined && { datesAfterSeconds: one.datesAfterSeconds }),
-      keepSeconds: configuration.keepSeconds,
-      scrubSeconds: configuration.scrubSeconds,
-    });
+    const open = (name: RepositoryName, kept: string, shown: (tree: Tree) => Tree) => {
+      const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, kept)) : undefined;
+      const tree = shown(openTree(one.tree, limits, keptFiles, measured));
+      const settings = settingsOf(one, configuration);
+      const observer = metrics.observerOf(name);
+      return { tree, repository: openRepository(shared, { ...settings, name, tree, keptFiles, signer, observer }) };
+    };
+    const { tree, repository: main } = open(one.name, "kept", (whole) =>
+      withArchiveKeyring(whole, one, { signer, publicUrl: configuration.publicUrl }),
+    );
+    const flats = one.flat.map((at) => ({
+      at,
+      repository: open(flatName(one.name, at), join("kept-flat", hashed(at)), (whole) => new FlatTree(whole, at))
+        .repository,
+    }));
+    const repository = new WithFlats(main, flats);
     repositories.set(one.name, repository);
     const { checkSeconds } = configuration;
     if (one.tree.kind === "folder" || checkSeconds === 0) continue;
@@ -183,6 +184,20 @@ async function openSigner(one: RepositoryConfiguration, directory: string, log: 
   const file = join(directory, "signing-key.asc");
   return await openpgpSigner([{ file, armored: await openKeyFile(file, { name: one.label, now, log }) }], { now });
 }
+
+const settingsOf = (one: RepositoryConfiguration, configuration: Configuration) => ({
+  identityOf: (suite: Suite) => identityOf(one, suite),
+  viewOf: (suite: Suite) => one.suites.get(suite)?.view,
+  isTranslated: (suite: Suite) => one.suites.get(suite)?.translations ?? one.translations,
+  algorithms: one.digests,
+  releaseAlgorithms: one.releaseDigests,
+  acceptIdentityChange: configuration.acceptIdentityChange,
+  ...(one.datesAfterSeconds !== undefined && { datesAfterSeconds: one.datesAfterSeconds }),
+  keepSeconds: configuration.keepSeconds,
+  scrubSeconds: configuration.scrubSeconds,
+});
+
+const hashed = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 const everyDigestOf = ({ repositories }: Configuration) =>
   digestAlgorithms.filter((algorithm) => repositories.some(({ digests }) => digests.includes(algorithm)));

@@ -37,8 +37,12 @@ function parse<Kind extends string>(raw: string, what: string, allowed: RegExp):
   return raw as Brand<Kind>;
 }
 
+/** Stands for the one suite of a flat repository; no client sees it. */
+export const flatSuite = "~flat" as Suite;
+
 /** @throws NameError */
-export const parseSuite = (raw: string): Suite => parse<"Suite">(raw, "suite name", word);
+export const parseSuite = (raw: string): Suite =>
+  raw === flatSuite ? flatSuite : parse<"Suite">(raw, "suite name", word);
 /** @throws NameError */
 export const parseComponent = (raw: string): Component => parse<"Component">(raw, "component name", word);
 /** @throws NameError @see Debian Policy 11.1 */

@@ -1,6 +1,6 @@
 // Decides of one file whether it may stand in an index of its suite, and if not, why.
 import type { TreePath } from "../base/names.ts";
-import { joinPath, lastName, parentPath, parseArchitecture } from "../base/names.ts";
+import { flatSuite, joinPath, lastName, parentPath, parseArchitecture } from "../base/names.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { quoted } from "../debian/malformed.ts";
 import type { CatalogFile } from "./catalog.ts";
@@ -44,7 +44,8 @@ function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place
   // A plain blank is part of Filename's value; what else is white, some programs take for the line's end.
   if (/[^\S ]/.test(lastName(file.path))) return reject("bad-name", "its name has white space other than blanks");
   if (place.kind === "source") return reject("wrong-place", "a binary package in a source directory");
-  if (finding.architecture !== "all" && finding.architecture !== place.architecture) {
+  const fits = [place.architecture, "all"].includes(finding.architecture) || place.suite === flatSuite;
+  if (!fits) {
     return reject("wrong-place", `a package for ${finding.architecture} in binary-${place.architecture}`);
   }
   if (file.entry.kind === "other" || file.record === undefined) return reject("not-a-file", "not a file");

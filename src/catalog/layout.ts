@@ -1,6 +1,7 @@
 // Where things are in a tree: `dists/SUITE/COMPONENT/{source,binary-ARCH}/…`.
 import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
 import {
+  flatSuite,
   hasRoomForNames,
   nameOrUndefined,
   parseArchitecture,
@@ -12,6 +13,8 @@ import {
 
 /** The directory that holds the suites. */
 export const distsPath: TreePath = parseTreePath("dists");
+/** Whether a path is or lies in the directory that holds the suites. */
+export const isDists = (path: TreePath): boolean => pathNames(path)[0] === "dists";
 
 /** A directory that feeds one index: what lies in it, at any depth, belongs to that index. */
 export type Place =
@@ -71,6 +74,12 @@ export function suiteOf(path: TreePath): Suite | undefined {
 /** The directory of a suite. */
 export const suitePath = (suite: Suite): TreePath => parseTreePath(`dists/${suite}`);
 
+/** Where a flat repository's one suite stands, and in it its packages, which may be for any architecture. */
+export const flatPath = suitePath(flatSuite);
+export const flatComponent = "main";
+export const flatBinaries = parseTreePath(`${flatPath}/${flatComponent}/binary-any`);
+export const flatSources = parseTreePath(`${flatPath}/${flatComponent}/source`);
+
 /** Whether packages may lie in or below this directory, so that it is worth a listing. */
 export function mayHoldPackages(directory: TreePath): boolean {
   if (!hasRoomForNames(directory)) return false;
@@ -83,8 +92,8 @@ export function mayHoldPackages(directory: TreePath): boolean {
 export const isDirectlyInPlace = (directory: TreePath): boolean =>
   pathNames(directory).length === depthOfPlace(directory) + 1 && placeOf(directory) !== undefined;
 
-/** The directory of an index below its suite, e.g. `main/binary-amd64` or `main/source`. */
-export type IndexDirectory = `${string}/source` | `${string}/binary-${string}` | `${string}/i18n`;
+/** The directory of an index below its suite, e.g. `main/binary-amd64` or `main/source`; empty in a flat repository. */
+export type IndexDirectory = "" | `${string}/source` | `${string}/binary-${string}` | `${string}/i18n`;
 
 export const binaryIndex = (component: Component, architecture: Architecture): IndexDirectory =>
   `${component}/binary-${architecture}`;

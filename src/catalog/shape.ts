@@ -1,6 +1,6 @@
 // Which indices a suite has, read off its directories.
 import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
-import { isWithin } from "../base/names.ts";
+import { flatSuite, isWithin } from "../base/names.ts";
 import type { Place } from "./layout.ts";
 import { isPlace, placeOf, suitePath } from "./layout.ts";
 
@@ -9,6 +9,8 @@ export interface SuiteShape {
   readonly components: readonly Component[];
   /** Without `all`, unless it is the only one. */
   readonly architectures: readonly Architecture[];
+  /** One index of packages for any architecture and one of sources, in the suite's own directory. */
+  readonly flat: boolean;
 }
 
 /** Reads a suite's shape off the directories that feed indices. */
@@ -22,6 +24,7 @@ export function shapeOf(directories: Iterable<TreePath>, suite: Suite): SuiteSha
   const architectures = new Set(places.flatMap((place) => (place.kind === "binary" ? [place.architecture] : [])));
   const real = [...architectures].filter((architecture) => architecture !== "all");
   return {
+    flat: suite === flatSuite,
     components: [...new Set(places.map((place) => place.component))].toSorted(),
     architectures: (real.length > 0 ? real : [...architectures]).toSorted(),
   };

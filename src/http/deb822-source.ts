@@ -10,7 +10,7 @@ import type { PublicKey, RepositoryStatus, SuiteStatus } from "../publishing/ser
 export function renderDeb822Source(uri: string, key: PublicKey, status: RepositoryStatus): string {
   const groups = new Map<string, SuiteStatus[]>();
   for (const suite of status.suites) {
-    const likeness = JSON.stringify([suite.components, realArchitectures(suite)]);
+    const likeness = JSON.stringify([suite.at, suite.components, realArchitectures(suite)]);
     groups.set(likeness, [...(groups.get(likeness) ?? []), suite]);
   }
   return [...groups.values()].map((suites) => renderStanza(uri, key, suites)).join("\n");
@@ -20,9 +20,10 @@ function renderStanza(uri: string, key: PublicKey, suites: readonly SuiteStatus[
   const [{ components } = { components: [] }] = suites;
   const architectures = suites.slice(0, 1).flatMap(realArchitectures);
   const isFlat = components.length === 0;
+  const [{ at = "" } = {}] = suites;
   const fields = [
     "Types: deb deb-src",
-    `URIs: ${uri}`,
+    `URIs: ${at === "" ? uri : `${uri}/${encodeURI(at)}`}`,
     `Suites: ${isFlat ? "./" : suites.map(({ suite }) => suite).join(" ")}`,
     ...(isFlat ? [] : [`Components: ${components.join(" ")}`]),
     // Named, so that a machine with a foreign architecture does not ask for indices that are not there.

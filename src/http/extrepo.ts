@@ -12,8 +12,12 @@ const areas: ReadonlySet<string> = new Set(["contrib", "non-free"]);
  * @see extrepo(1p)
  */
 export function renderExtrepo(name: RepositoryName, uri: string, key: PublicKey, status: RepositoryStatus): string {
+  // Its collection knows one place for each entry: flat repositories count where there is nothing else.
+  const belowDists = status.suites.filter(({ at }) => at === undefined);
+  const suites = belowDists.length > 0 ? belowDists : status.suites.slice(0, 1);
+  const [{ at = "" } = {}] = suites;
   const union = (of: (suite: RepositoryStatus["suites"][number]) => readonly string[]): readonly string[] =>
-    [...new Set(status.suites.flatMap(of))].toSorted();
+    [...new Set(suites.flatMap(of))].toSorted();
   const components = union((suite) => suite.components);
   const architectures = union(realArchitectures);
   const isFlat = components.length === 0;
@@ -23,7 +27,7 @@ export function renderExtrepo(name: RepositoryName, uri: string, key: PublicKey,
     `description: ${JSON.stringify(`The APT repository ${name}`)}`,
     "source:",
     "  Types: deb deb-src",
-    `  URIs: ${JSON.stringify(uri)}`,
+    `  URIs: ${JSON.stringify(at === "" ? uri : `${uri}/${encodeURI(at)}`)}`,
     `  Suites: ${isFlat ? "./" : "<SUITE>"}`,
     ...(isFlat ? [] : ["  Components: <COMPONENTS>"]),
     ...(architectures.length === 0 ? [] : [`  Architectures: ${JSON.stringify(architectures.join(" "))}`]),
@@ -31,7 +35,7 @@ export function renderExtrepo(name: RepositoryName, uri: string, key: PublicKey,
       ? ["policy: main"]
       : [
           "suites:",
-          ...status.suites.map(({ suite }) => `- ${JSON.stringify(suite)}`),
+          ...suites.map(({ suite }) => `- ${JSON.stringify(suite)}`),
           "components:",
           ...components.map((component) => `- ${JSON.stringify(component)}`),
           "policies:",

@@ -54,7 +54,7 @@ repository, and its fingerprint is</p>
 <table>
 <tr><th>Suite</th><th>Components</th><th>Architectures</th><th class="number">Packages</th><th class="number">Sources</th><th>Date</th></tr>
 <% for (const suite of it.suites) { %><tr>
-<td><%= suite.suite %></td><td><%= suite.components.join(" ") %></td><td><%= suite.architectures.join(" ") %></td>
+<td><%= suite.at === undefined ? suite.suite : "./" + suite.at %></td><td><%= suite.components.join(" ") %></td><td><%= suite.architectures.join(" ") %></td>
 <td class="number"><%= suite.binaryPackages %></td><td class="number"><%= suite.sourcePackages %></td><td><%= suite.date %></td>
 </tr>
 <% } %></table>

@@ -16,8 +16,9 @@ export interface ReleaseFile {
 export interface Release {
   readonly origin: string;
   readonly label: string;
-  readonly suite: string;
-  readonly codename: string;
+  /** Undefined in a flat repository, which goes by its place alone. */
+  readonly suite: string | undefined;
+  readonly codename: string | undefined;
   readonly version?: string;
   readonly description?: string;
   /** Clients install from here only what they are told to, or with the second one, what they have from here already. */
@@ -71,8 +72,8 @@ export function renderRelease(release: Release): string {
     // Arch:all packages stand in every binary-ARCH; without this line apt would fetch binary-all as well. Where
     // binary-all is all that there is, with this line it would fetch nothing.
     ["No-Support-for-Architecture-all", release.architectures.includes("all") ? undefined : "Packages"],
-    ["Architectures", release.architectures.join(" ")],
-    ["Components", release.components.join(" ")],
+    ["Architectures", release.architectures.join(" ") || undefined],
+    ["Components", release.components.join(" ") || undefined],
     ["Description", release.description],
     // Clients heed it only beside a date until which it is valid.
     ["Signed-By", release.validUntilSeconds === undefined ? undefined : release.signedBy?.join(", ")],

@@ -2,8 +2,8 @@
 import type { RootDatabase } from "lmdb";
 import { open } from "lmdb";
 
-/** Databases that one environment may hold: the ledger, and nine for each repository. */
-const maxDatabases = 512;
+/** Databases that one environment may hold: the ledger, and some ten for each repository and each flat one. */
+const maxDatabases = 4096;
 
 /**
  * Opens or makes the database in a directory that is the server's alone.

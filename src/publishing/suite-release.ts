@@ -1,5 +1,6 @@
 // What a suite says of itself: its identity, and the Release over what it publishes.
 import type { Suite } from "../base/names.ts";
+import { flatSuite } from "../base/names.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Release, ReleaseFile } from "../indices/release.ts";
 import { renderDirectoryRelease, renderRelease } from "../indices/release.ts";
@@ -44,7 +45,7 @@ export function undatedRelease(
   });
   return {
     ...identity,
-    suite,
+    ...(suite === flatSuite ? { suite: undefined, codename: undefined } : { suite }),
     dateSeconds: 0,
     components,
     architectures,

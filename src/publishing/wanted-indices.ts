@@ -24,10 +24,11 @@ export interface WantedIndex {
  * @param translated whether descriptions stand in an index of their own; debian-installer knows no such
  */
 export function indicesOf(
-  { components, architectures }: SuiteShape,
+  { components, architectures, flat }: SuiteShape,
   withInstaller: ReadonlySet<Component>,
   translated: boolean,
 ): WantedIndex[] {
+  if (flat) return components.flatMap(flatIndices);
   return components.flatMap((component) => [
     ...architectures.map((architecture) => packagesOf(component, architecture, translated ? "short" : "full")),
     ...(withInstaller.has(component)
@@ -37,6 +38,17 @@ export function indicesOf(
     ...(translated ? [translationsOf(component)] : []),
   ]);
 }
+
+/** Of a flat repository, each in the suite's own directory, where apt alone looks. */
+const flatIndices = (component: Component): WantedIndex[] =>
+  (["binary", "source"] as const).map((kind) => ({
+    directory: "",
+    name: kind === "binary" ? "Packages" : "Sources",
+    stanzas: "full",
+    component,
+    architecture: undefined,
+    holds: (item) => item.kind === kind,
+  }));
 
 /** Packages for any architecture stand in every index: some clients never ask for binary-all. */
 const packagesOf = (component: Component, architecture: Architecture, stanzas: StanzaStyle): WantedIndex => ({

@@ -1,0 +1,124 @@
+// A repository together with the flat ones in the same tree: each is asked for what lies at its directory.
+import type { RepositoryName, TreePath } from "../base/names.ts";
+import { flatPathsOf, realPathOf } from "../catalog/flat-tree.ts";
+import { flatPath } from "../catalog/layout.ts";
+import type { Repository } from "./repository.ts";
+import type { Resource } from "./resource.ts";
+import type { KeptPublication, PingOutcome, PublicKey, RepositoryStatus, ServedRepository } from "./served.ts";
+import { NotSeenYet } from "./served.ts";
+
+/** One flat repository, over a FlatTree. */
+export interface FlatRepository {
+  readonly at: TreePath;
+  readonly repository: Repository;
+}
+
+/** What a client asks a flat repository for; all else in its directory is a file of the tree. */
+const ofFlat = /^(InRelease|Release|Release\.gpg|by-hash\/.+|(Packages|Sources)(\.gz|\.xz|\.diff\/.+)?)$/;
+
+/** What a flat repository is called in metrics and in the state: no repository of its own can have this name. */
+export const flatName = (name: RepositoryName, at: TreePath): RepositoryName =>
+  `${name}/${at || "."}` as RepositoryName;
+
+export class WithFlats implements ServedRepository {
+  readonly name: RepositoryName;
+  readonly key: PublicKey;
+  readonly #main: Repository;
+  readonly #flats: readonly FlatRepository[];
+
+  constructor(main: Repository, flats: readonly FlatRepository[]) {
+    this.name = main.name;
+    this.key = main.key;
+    this.#main = main;
+    // The innermost first: what lies at its directory is its own.
+    this.#flats = flats.toSorted((a, b) => b.at.length - a.at.length);
+  }
+
+  start(pollSeconds: number): void {
+    for (const repository of this.#all()) repository.start(pollSeconds);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#all()].map((repository) => repository.stop()));
+  }
+
+  async find(path: string, asker: { readonly signal: AbortSignal }): Promise<Resource | undefined> {
+    let unknown: NotSeenYet | undefined;
+    for (const { at, repository } of this.#flats) {
+      const prefix = at === "" ? "" : `${at}/`;
+      if (!path.startsWith(prefix)) continue;
+      const rest = path.slice(prefix.length);
+      if (!ofFlat.test(rest) && !rest.startsWith("pool/SHA256/")) continue;
+      try {
+        const found = await repository.find(rest.startsWith("pool/") ? rest : `${flatPath}/${rest}`, asker);
+        if (found !== undefined) return found;
+      } catch (thrown) {
+        if (!(thrown instanceof NotSeenYet)) throw thrown;
+        unknown = thrown;
+      }
+    }
+    const found = await this.#main.find(path, asker);
+    if (found === undefined && unknown !== undefined) throw unknown;
+    return found;
+  }
+
+  async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
+    const asked = this.#flats.flatMap(({ at, repository }) =>
+      flatPathsOf(path, at).map(async (flat) => inTree(await repository.ping(flat, signal), at)),
+    );
+    const outcomes = await Promise.all([this.#main.ping(path, signal), ...asked]);
+    const publications = new Map(
+      outcomes.flatMap((each) => each.publications).map((one) => [`${one.suite} ${one.at ?? ""}`, one]),
+    );
+    return {
+      publications: [...publications.values()],
+      added: outcomes.flatMap(({ added }) => added),
+      removed: outcomes.flatMap(({ removed }) => removed),
+      rejected: outcomes.flatMap(({ rejected }) => rejected),
+      pending: outcomes.flatMap(({ pending }) => pending),
+    };
+  }
+
+  status(): RepositoryStatus {
+    const main = this.#main.status();
+    const flats = this.#flats.map(({ at, repository }) => {
+      const { suites, rejected, pending, lastError, notReady } = repository.status();
+      return {
+        suites: suites.map((suite) => ({ ...suite, at })),
+        ...filesInTree({ rejected, pending }, at),
+        lastError,
+        notReady,
+      };
+    });
+    const suites = [...main.suites, ...flats.flatMap((flat) => flat.suites)];
+    return {
+      suites,
+      rejected: [...main.rejected, ...flats.flatMap(({ rejected }) => rejected)],
+      pending: [...main.pending, ...flats.flatMap(({ pending }) => pending)],
+      notReady: main.notReady ?? (suites.length > 0 ? undefined : flats.find(({ notReady }) => notReady)?.notReady),
+      lastError: main.lastError ?? flats.find(({ lastError }) => lastError !== undefined)?.lastError,
+    };
+  }
+
+  /** Those of suites below `dists`. */
+  snapshots(): Iterable<KeptPublication> {
+    return this.#main.snapshots();
+  }
+
+  *#all(): Iterable<Repository> {
+    yield this.#main;
+    for (const { repository } of this.#flats) yield repository;
+  }
+}
+
+const inTree = ({ publications, added, removed, ...files }: PingOutcome, at: TreePath): PingOutcome => ({
+  publications: publications.map((publication) => ({ ...publication, at })),
+  added: added.map((path) => realPathOf(path, at)),
+  removed: removed.map((path) => realPathOf(path, at)),
+  ...filesInTree(files, at),
+});
+
+const filesInTree = ({ rejected, pending }: Pick<PingOutcome, "rejected" | "pending">, at: TreePath) => ({
+  rejected: rejected.map((file) => ({ ...file, path: realPathOf(file.path, at) })),
+  pending: pending.map((source) => ({ ...source, path: realPathOf(source.path, at) })),
+});
