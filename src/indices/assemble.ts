@@ -16,6 +16,8 @@ export interface SegmentSizes extends XzBlockSizes {
   /** Names the segment's bytes: equal ids, equal bytes in every form. */
   readonly id: string;
   readonly gzBytes: number;
+  /** How many line feeds it holds. */
+  readonly lines: number;
 }
 
 /** Reads one segment's bytes in one form, from wherever they are kept. */

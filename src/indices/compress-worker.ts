@@ -28,7 +28,15 @@ const maxDictionaryBytes = 8 * 1024 * 1024;
 
 /** Compresses one segment. Equal bytes give equal results on every machine: neither library uses the machine's own. */
 export async function compressSegment(plain: Uint8Array): Promise<CompressedSegment> {
-  return { gz: gzip(plain, { level: gzipLevel }), xz: blockOfStream(await xzStream(plain)) };
+  return { gz: gzip(plain, { level: gzipLevel }), xz: blockOfStream(await xzStream(plain)), lines: countLines(plain) };
+}
+
+const lineFeed = 0x0a;
+
+function countLines(plain: Uint8Array): number {
+  let lines = 0;
+  for (let at = plain.indexOf(lineFeed); at !== -1; at = plain.indexOf(lineFeed, at + 1)) lines += 1;
+  return lines;
 }
 
 function xzStream(plain: Uint8Array): Promise<Uint8Array> {

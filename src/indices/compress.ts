@@ -8,6 +8,8 @@ export interface CompressedSegment {
   /** One whole gzip member, without time or name. */
   readonly gz: Uint8Array;
   readonly xz: XzBlock;
+  /** How many line feeds the plain bytes hold: so a pdiff knows where what follows begins, without reading them. */
+  readonly lines: number;
 }
 
 /** Compresses segments, several at once. */

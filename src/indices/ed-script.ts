@@ -1,55 +1,52 @@
 // What turns one index into another, as the ed script of a pdiff: only segments that differ are looked into.
 import { setImmediate } from "node:timers/promises";
 
-/** One segment of an index: equal ids, equal bytes. */
+/** One segment of an index, which ends with a line feed: equal ids, equal bytes. */
 export interface ScriptSegment {
   readonly id: string;
   readonly uncompressedBytes: number;
 }
 
-/** What is known of segments' plain bytes, each of which ends with a line feed. */
-export interface SegmentLines {
-  read(segmentId: string): Uint8Array;
-  /** How many lines a segment has; asked for segments that both indices hold, and they are not read for it. */
-  countLines(segmentId: string): number;
-}
-
 /** What ends a record, the unit that is kept or replaced: in Packages and Sources a stanza, in Contents a line. */
 export type RecordEnd = "\n\n" | "\n";
+
+export interface ScriptOptions {
+  /** Gives a segment's plain bytes; not asked for those that both indices hold. */
+  readonly read: (segmentId: string) => Uint8Array;
+  readonly recordEnd: RecordEnd;
+  /** How long the script may become. */
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+}
 
 /** Neighbouring segments that differ are compared in memory: beyond so many bytes, old and new, a script is no gain. */
 const maxComparedBytes = 16 * 1024 ** 2;
 
 /**
  * The commands a, c and d, from the last line to the first, as `diff --ed` writes them and apt's rred takes them.
- * @param maxBytes how long the script may become
  * @returns the script, empty for equal indices; undefined where it is too long, or where ed could not take a line
  * @throws signal.reason when aborted
  */
 export async function edScript(
   from: readonly ScriptSegment[],
-  to: readonly ScriptSegment[],
-  lines: SegmentLines,
-  {
-    recordEnd,
-    maxBytes,
-    signal,
-  }: { readonly recordEnd: RecordEnd; readonly maxBytes: number; readonly signal: AbortSignal },
+  to: readonly (ScriptSegment & { readonly lines: number })[],
+  { read, recordEnd, maxBytes, signal }: ScriptOptions,
 ): Promise<Uint8Array | undefined> {
   const commands: string[] = [];
   let bytes = 0;
   let line = 0;
   const idsOf = (segments: readonly ScriptSegment[]) => segments.map(({ id }) => id);
+  const linesOf = new Map(to.map(({ id, lines }) => [id, lines]));
   for (const run of runsOf(idsOf(from), idsOf(to))) {
     if (run.kind === "same") {
-      for (const id of run.items) line += lines.countLines(id);
+      for (const id of run.items) line += linesOf.get(id) ?? 0;
       continue;
     }
     const [before, after] = [from.slice(...run.from), to.slice(...run.to)];
     if (sizeOf(before) + sizeOf(after) > maxComparedBytes) return undefined;
     // Latin-1 keeps every byte, whatever the text is encoded in.
     const recordsOf = (segments: readonly ScriptSegment[]) =>
-      split(segments.map(({ id }) => Buffer.from(lines.read(id)).toString("latin1")).join(""), recordEnd);
+      split(segments.map(({ id }) => Buffer.from(read(id)).toString("latin1")).join(""), recordEnd);
     const [old, fresh] = [recordsOf(before), recordsOf(after)];
     for (const part of runsOf(old, fresh)) {
       if (part.kind === "same") {
@@ -80,7 +77,7 @@ function commandOf(line: number, removed: number, added: string): string | undef
 }
 
 /** How many lines a text has, each ending with a line feed. */
-export function countLines(text: string): number {
+function countLines(text: string): number {
   let count = 0;
   for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) count += 1;
   return count;

@@ -39,14 +39,12 @@ export function renderPatchIndex(current: Digested, patches: readonly Patch[]): 
   ].join("");
 }
 
-/** An index as one publication had it. */
-export interface PublishedState {
+/** A plain index as one publication had it. */
+export interface PublishedState extends Digested {
   /** The publication's id. */
   readonly publication: string;
   /** Its Date, in seconds since the epoch. */
   readonly dateSeconds: number;
-  /** Of the plain index. */
-  readonly sha256: string;
 }
 
 /** That many of the newest states always get a patch: who updates often has one of them. */

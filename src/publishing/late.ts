@@ -41,7 +41,10 @@ export function stillOfUse(
     late !== undefined &&
     late.maker !== replaced &&
     (late.of === undefined || plain.get(late.of.path) === late.of.sha256);
-  return { indices: indices.filter(isOfUse), blobs: blobs.filter(isOfUse) };
+  const kept = indices.filter(isOfUse);
+  // A small file may be about an index that is late itself.
+  for (const index of kept) plain.set(pathOf(index), index.forms.plain.sha256);
+  return { indices: kept, blobs: blobs.filter(isOfUse) };
 }
 
 const pathOf = ({ directory, name }: PublishedIndex): string => (directory === "" ? name : `${directory}/${name}`);

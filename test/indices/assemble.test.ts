@@ -23,7 +23,7 @@ class Shelf {
     const id = createHash("sha256").update(text).digest("hex");
     this.#segments.set(id, { ...compressed, plain });
     const { unpaddedBytes, uncompressedBytes } = compressed.xz;
-    return { id, gzBytes: compressed.gz.length, unpaddedBytes, uncompressedBytes };
+    return { id, gzBytes: compressed.gz.length, unpaddedBytes, uncompressedBytes, lines: compressed.lines };
   }
   bytesOf(id: string, form: IndexForm): Uint8Array {
     const { plain, gz, xz } = this.#segments.get(id)!;

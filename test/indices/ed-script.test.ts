@@ -5,7 +5,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
 import type { RecordEnd } from "../../src/indices/ed-script.ts";
-import { countLines, edScript } from "../../src/indices/ed-script.ts";
+import { edScript } from "../../src/indices/ed-script.ts";
 import { runTool } from "../support/debs.ts";
 
 const rred = "/usr/lib/apt/methods/rred";
@@ -22,15 +22,18 @@ async function scriptOf(
   to: Segments,
   { recordEnd = "\n\n" as RecordEnd, maxBytes = manyBytes, read = (_id: string): void => {} } = {},
 ): Promise<Buffer | undefined> {
-  const listed = (segments: Segments) => segments.map((id) => ({ id, uncompressedBytes: Buffer.byteLength(id) }));
-  const lines = {
+  const listed = (segments: Segments) =>
+    segments.map((id) => ({ id, uncompressedBytes: Buffer.byteLength(id), lines: id.split("\n").length - 1 }));
+  const options = {
     read: (id: string) => {
       read(id);
       return Buffer.from(id);
     },
-    countLines,
+    recordEnd,
+    maxBytes,
+    signal,
   };
-  const script = await edScript(listed(from), listed(to), lines, { recordEnd, maxBytes, signal });
+  const script = await edScript(listed(from), listed(to), options);
   return script && Buffer.from(script);
 }
 

@@ -35,7 +35,12 @@ test("a patch's name can't forge a line or leave its directory", () => {
 
 /** States from the present backwards; each is `[name, its Date]`. */
 const statesOf = (...states: readonly (readonly [string, number])[]): PublishedState[] =>
-  states.map(([sha256, dateSeconds]) => ({ publication: `${sha256}@${dateSeconds}`, dateSeconds, sha256 }));
+  states.map(([sha256, dateSeconds]) => ({
+    publication: `${sha256}@${dateSeconds}`,
+    dateSeconds,
+    sha256,
+    sizeBytes: 1,
+  }));
 const chosen = (states: readonly PublishedState[]) => statesToPatch(states).map(({ publication }) => publication);
 
 test("publications that left an index alone count as one state, and no state comes twice", () => {

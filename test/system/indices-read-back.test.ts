@@ -47,9 +47,9 @@ async function publish(path: string, stanzas: readonly string[]): Promise<readon
   const segments: SegmentSizes[] = [];
   for (let at = 0; at < stanzas.length; at += stanzasPerSegment) {
     const plain = Buffer.from(stanzas.slice(at, at + stanzasPerSegment).join(""));
-    const { gz, xz } = await compressor.compress(plain, signal);
+    const { gz, xz, lines } = await compressor.compress(plain, signal);
     stored.set(`segment ${at}`, { plain, gz, xz: xz.bytes });
-    segments.push({ ...xz, id: `segment ${at}`, gzBytes: gz.length });
+    segments.push({ ...xz, id: `segment ${at}`, gzBytes: gz.length, lines });
   }
   const read = (id: string, form: IndexForm): Uint8Array => stored.get(id)![form];
   const index: AssembledIndex = await assemble(segments, read, ["sha256"], undefined, signal);
