@@ -67,10 +67,10 @@ test("what several versions, architectures and names say alike stands once for e
   await putDeb(served, { name: "world" });
   await putDeb(served, { name: "mute", description: "" });
   await served.ping();
-  expect((await descriptions(served)).toSorted()).toEqual([
-    ["hello", "it\n is long"],
-    ["hello", "it\n is other"],
-    ["world", "it\n is long"],
+  expect((await descriptions(served)).map((told) => told.join(": ")).toSorted()).toEqual([
+    "hello: it\n is long",
+    "hello: it\n is other",
+    "world: it\n is long",
   ]);
 });
 

@@ -27,13 +27,13 @@ async function suiteFiles(read: (path: string) => Promise<Buffer | undefined>): 
 export const servedFiles = (served: ServedFolder): Promise<SuiteFiles> =>
   suiteFiles((path) => served.bytes(`dists/sid/${path}`));
 
-/** The files of the suite `sid` that builds from nothing make of these folders. */
+/** The files of the suite `sid` that builds from nothing make of these folders, with descriptions in Translation-en. */
 export async function freshBuilds(folders: readonly string[]): Promise<readonly SuiteFiles[]> {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-fresh-"));
   const key = join(work, "key.asc");
   writeFileSync(key, (await aSigningKey()).reveal(), { mode: 0o600 });
   const repositories = folders.map((folder, n) => {
-    const values = { name: `r${n}`, folder, origin: "test", label: "test", signing_key_file: key };
+    const values = { name: `r${n}`, folder, origin: "test", label: "test", signing_key_file: key, translations: true };
     const lines = Object.entries(values).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
     return `[[repository]]\n${lines.join("")}`;
   });
