@@ -88,6 +88,26 @@ export class WebapiWriter {
 
   /** Sets many links of one directory in one write; links of the same name are replaced. */
   async link(directory: WriteCap, links: ReadonlyMap<string, Link>, signal: AbortSignal): Promise<void> {
+    await this.#setChildren(directory, links, "true", signal, [200]);
+  }
+
+  /**
+   * Sets many links of one directory in one write, or none where one of the names is there already.
+   * @throws StorageUnavailable, transient, where one is: who lists the directory anew may do better
+   */
+  async linkNew(directory: WriteCap, links: ReadonlyMap<string, Link>, signal: AbortSignal): Promise<void> {
+    const status = await this.#setChildren(directory, links, "false", signal, [200, 409]);
+    if (status === 409)
+      throw new StorageUnavailable(rootPath, "a name came to be taken meanwhile", { transient: true });
+  }
+
+  async #setChildren(
+    directory: WriteCap,
+    links: ReadonlyMap<string, Link>,
+    replace: "true" | "false",
+    signal: AbortSignal,
+    accepted: readonly number[],
+  ): Promise<number> {
     const children = Object.fromEntries(
       [...links].map(([name, { content, metadata }]) => [
         name,
@@ -95,8 +115,9 @@ export class WebapiWriter {
       ]),
     );
     const body = Buffer.from(JSON.stringify(children));
-    const names = [directory.reveal()];
-    await this.#ask({ method: "POST", names, query: "t=set_children&overwrite=true", body, path: rootPath }, signal);
+    const asked = { method: "POST", names: [directory.reveal()], body, path: rootPath } as const;
+    const { status } = await this.#exchange({ ...asked, query: `t=set_children&replace=${replace}` }, signal, accepted);
+    return status;
   }
 
   /** Links a directory, in place of what has the name. */

@@ -1,0 +1,169 @@
+// Carries a plan out: directory by directory, each change with its line in the directory's own log, and then the pings.
+import type { Clock } from "../base/clock.ts";
+import { RepoError } from "../base/errors.ts";
+import type { TreePath } from "../base/names.ts";
+import { isWithin, joinPath, lastName, parentPath, parseTreePath } from "../base/names.ts";
+import type { WriteCap } from "../storage/tahoe/caps.ts";
+import type { Link, WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
+import type { Directory, Entry, Tree } from "../storage/tree.ts";
+import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
+import { nextAudit } from "./audit-log.ts";
+import type { Bundle } from "./bundle.ts";
+import type { Curation, DirectoryPlan } from "./curation.ts";
+import type { Gateways } from "./gateways.ts";
+import { pingUntilLive } from "./ping.ts";
+
+/** Another one has put something else here since the plan was made: a new plan will tell of it. */
+class Overtaken extends RepoError {
+  readonly code = "builder/overtaken";
+}
+
+/** The bundle has no cap for this directory. */
+class OutsideBundle extends RepoError {
+  readonly code = "builder/outside-bundle";
+}
+
+export interface CuratedDirectory {
+  readonly path: TreePath;
+  /** Names; none where all was as it should be. */
+  readonly linked: readonly string[];
+  readonly unlinked: readonly string[];
+  /** Whether the server has said that APT sees it; undefined where the bundle has no ping. */
+  live: boolean | undefined;
+}
+
+export interface CurateParts {
+  readonly bundle: Bundle;
+  readonly gateways: Gateways;
+  /** What the bundle's caps open, each at its place. */
+  readonly tree: Tree;
+  readonly mayReplace: boolean;
+  /** How long to wait until all is live, in ms. */
+  readonly patienceMs: number;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** The paths of a plan that the bundle can't change. */
+export const outside = ({ directories }: Bundle, plan: Curation): readonly TreePath[] =>
+  plan.directories
+    .map(({ directory }) => directory)
+    .filter((path) => !directories.some((each) => isWithin(path, each.path)));
+
+/**
+ * Safe to be interrupted and called again with a new plan: what is done is found done. Links of a directory appear
+ * together, with the line that tells of them; files go one by one, after the line was written.
+ * @throws StorageUnavailable, Overtaken, OutsideBundle, PingRefused; signal.reason
+ */
+export async function curate(plan: Curation, parts: CurateParts): Promise<readonly CuratedDirectory[]> {
+  const done: CuratedDirectory[] = [];
+  for (const each of plan.directories) done.push(await new DirectoryChange(each, parts).run());
+  const { bundle, clock, signal } = parts;
+  if (bundle.ping === undefined) return done;
+  const deadlineMs = clock() + parts.patienceMs;
+  for (const each of done) {
+    const answer = await pingUntilLive(bundle.ping, each.path, Math.max(0, deadlineMs - clock()), signal);
+    each.live = answer !== undefined;
+  }
+  return done;
+}
+
+class DirectoryChange {
+  readonly #plan: DirectoryPlan;
+  readonly #parts: CurateParts;
+
+  constructor(plan: DirectoryPlan, parts: CurateParts) {
+    this.#plan = plan;
+    this.#parts = parts;
+  }
+
+  async run(): Promise<CuratedDirectory> {
+    const { gateways, signal } = this.#parts;
+    const linked: string[] = [];
+    const unlinked = new Set<string>();
+    let superseded: readonly string[] = [];
+    const sources = await this.#sources();
+    await gateways.change(async (writer) => {
+      const cap = await this.#capOf(writer);
+      const entries = await writer.list(cap, signal);
+      const links = this.#missing(sources, entries);
+      const going = [...this.#plan.unlinks].flatMap(([name, key]) => (isStill(entries.get(name), key) ? [name] : []));
+      if (links.size > 0 || going.some((name) => !unlinked.has(name))) {
+        superseded = await this.#link(writer, cap, entries, links, going);
+        linked.push(...links.keys());
+        for (const name of going) unlinked.add(name);
+      }
+      for (const name of [...going, ...superseded]) await writer.unlink(cap, parseTreePath(name), signal);
+    }, signal);
+    return { path: this.#plan.directory, linked, unlinked: [...unlinked], live: undefined };
+  }
+
+  /** What is to be linked, as its own directory tells of it now. */
+  async #sources(): Promise<ReadonlyMap<string, Link>> {
+    const { tree, signal } = this.#parts;
+    const listings = new Map<TreePath, Directory>();
+    const links = new Map<string, Link>();
+    for (const [name, { from, contentKey }] of this.#plan.links) {
+      const directory = parentPath(from);
+      const listing = listings.get(directory) ?? (await tree.look(directory, signal));
+      if (listing?.kind !== "directory") throw new ContentGone(from);
+      listings.set(directory, listing);
+      const entry = listing.entries.get(lastName(from));
+      if (entry?.kind !== "file" || entry.content?.key !== contentKey) throw new ContentGone(from);
+      links.set(name, { content: entry.content, metadata: entry.metadata });
+    }
+    return links;
+  }
+
+  /** @throws Overtaken where other bytes have one of the names and may not be replaced */
+  #missing(sources: ReadonlyMap<string, Link>, entries: ReadonlyMap<string, Entry>): ReadonlyMap<string, Link> {
+    const missing = new Map<string, Link>();
+    for (const [name, link] of sources) {
+      const there = entries.get(name);
+      if (there?.kind === "file" && there.content?.key === link.content.key) continue;
+      if (there !== undefined && !this.#parts.mayReplace) {
+        throw new Overtaken(`${joinPath(this.#plan.directory, name)} has come to be there with other bytes`);
+      }
+      missing.set(name, link);
+    }
+    return missing;
+  }
+
+  /** One write, but for what takes another's place. @returns the names that the new log makes superfluous */
+  async #link(
+    writer: WebapiWriter,
+    cap: WriteCap,
+    entries: ReadonlyMap<string, Entry>,
+    links: ReadonlyMap<string, Link>,
+    going: readonly string[],
+  ): Promise<readonly string[]> {
+    const { tree, bundle, clock, signal } = this.#parts;
+    const { directory, events } = this.#plan;
+    const changed = new Set([...links.keys(), ...going]);
+    const due = events.filter(({ path }) => changed.has(lastName(path)));
+    const log = await nextAudit({ tree, directory, entries }, due, bundle.name, { clock, signal });
+    const content = await writer.upload(Buffer.from(log.text), signal);
+    const fresh = new Map([...links].filter(([name]) => !entries.has(name)));
+    await writer.linkNew(cap, new Map([...fresh, [log.name, { content, metadata: undefined }]]), signal);
+    const replacing = new Map([...links].filter(([name]) => entries.has(name)));
+    if (replacing.size > 0) await writer.link(cap, replacing, signal);
+    return log.superseded;
+  }
+
+  /** The directory's own cap; where it is missing, it is made. */
+  async #capOf(writer: WebapiWriter): Promise<WriteCap> {
+    const { bundle, signal } = this.#parts;
+    const { directory, links } = this.#plan;
+    const owned = bundle.directories.find(({ path }) => isWithin(directory, path));
+    if (owned === undefined) throw new OutsideBundle(`${directory} is in none of this bundle's directories`);
+    const relative = parseTreePath(directory.slice(owned.path === "" ? 0 : owned.path.length + 1));
+    const cap = await writer.directoryAt(owned.cap, relative, signal);
+    if (cap !== undefined) return cap;
+    if (links.size === 0) throw new StorageUnavailable(directory, "it can't be changed", { transient: false });
+    return await writer.makeDirectory(owned.cap, relative, signal);
+  }
+}
+
+/** Whether this is what was to go. What was uploaded under its name since then stays. */
+const isStill = (entry: Entry | undefined, contentKey: string | undefined): boolean =>
+  entry?.kind === "file" && entry.content?.key === contentKey;

@@ -1,0 +1,194 @@
+// Plans of changes to a tree: what is to be linked and unlinked in which directory, and what that does to each index.
+import type { Component, Suite, TreePath } from "../base/names.ts";
+import { joinPath, lastName, parentPath, parseTreePath, pathNames } from "../base/names.ts";
+import type { CatalogFile } from "../catalog/catalog.ts";
+import { compareVersions } from "../debian/version.ts";
+import type { AuditEvent } from "./audit-log.ts";
+import { eventOf } from "./audit-log.ts";
+import type { IndexChange } from "./forecast.ts";
+import { forecast } from "./forecast.ts";
+import { placeAndBelow } from "./selection.ts";
+import type { Stock, StockPackage } from "./stock.ts";
+
+/** What is to be done in one directory. */
+export interface DirectoryPlan {
+  readonly directory: TreePath;
+  /** By the name that each file is to have here. */
+  readonly links: ReadonlyMap<string, LinkPlan>;
+  /** The content of each name that goes, in the order in which they do: what names others before these. */
+  readonly unlinks: ReadonlyMap<string, string | undefined>;
+  /** A line for each package; only those of whose files there is something to do are written. */
+  readonly events: readonly AuditEvent[];
+}
+
+/** A content that is to be linked, by its key, and where it is linked now. */
+interface LinkPlan {
+  readonly from: TreePath;
+  readonly contentKey: string;
+}
+
+export interface Curation {
+  readonly directories: readonly DirectoryPlan[];
+  readonly changes: readonly IndexChange[];
+  /** What speaks against it; then nothing is to be done. */
+  readonly problems: readonly string[];
+}
+
+/** Where packages are promoted to; what is undefined stays as it is where each package comes from. */
+export interface Destination {
+  readonly suite: Suite;
+  readonly component: Component | undefined;
+  /** The names of the directories below the place. */
+  readonly builder: readonly string[] | undefined;
+}
+
+export interface PromoteOptions {
+  /** Whether a package may take the place of a file of the same name with other bytes. */
+  readonly mayReplace: boolean;
+  readonly nowMs: number;
+}
+
+/** Links packages at a second place, with all files of a source package and what stands beside each link. */
+export function planPromotion(
+  stock: Stock,
+  packages: readonly StockPackage[],
+  to: Destination,
+  { mayReplace, nowMs }: PromoteOptions,
+): Curation {
+  const problems: string[] = [];
+  const plans = new Map<TreePath, Promotion>();
+  const files = new Map(stock.files);
+  const directories = new Set(stock.directories);
+  for (const one of packages) {
+    const directory = destinationOf(one, to);
+    const plan: Promotion = plans.get(directory) ?? { links: new Map(), events: [], architecture: one.architecture };
+    plans.set(directory, plan);
+    for (const from of one.files) {
+      const path = joinPath(directory, lastName(from));
+      const [source, there] = [stock.files.get(from), files.get(path)];
+      if (path === from) continue;
+      const contentKey = contentOf(source);
+      if (source === undefined || contentKey === undefined) {
+        problems.push(`${from} is a mutable file: its bytes may become others`);
+        continue;
+      }
+      if (there !== undefined && contentOf(there) !== contentKey && !mayReplace) {
+        problems.push(`${path} is there already with other bytes: --replace puts this one in its place`);
+      }
+      plan.links.set(lastName(from), { from, contentKey });
+      files.set(path, linkedNow(source, path, there, nowMs));
+    }
+    if (directory !== parentPath(one.path)) {
+      plan.events.push(eventOf("promote", one, joinPath(directory, lastName(one.path)), one.path));
+    }
+    for (let at = directory; at !== "" && !directories.has(at); at = parentPath(at)) directories.add(at);
+  }
+  return {
+    // Sources first, then what any architecture may depend on: nothing that dangles is seen.
+    directories: [...plans]
+      .toSorted(([, one], [, two]) => rank(one.architecture) - rank(two.architecture))
+      .map(([directory, { links, events }]) => ({ directory, links, events, unlinks: new Map() })),
+    changes: forecast(stock, { files, directories }),
+    problems,
+  };
+}
+
+/** What comes into one directory, with the architecture of the first package. */
+interface Promotion {
+  readonly links: Map<string, LinkPlan>;
+  readonly events: AuditEvent[];
+  readonly architecture: string;
+}
+
+const rank = (architecture: string): number => (architecture === "source" ? 0 : architecture === "all" ? 1 : 2);
+
+function destinationOf({ path }: StockPackage, { suite, component, builder }: Destination): TreePath {
+  const { place, below } = placeAndBelow(path);
+  const [dists, , ownComponent, ...leaf] = pathNames(place);
+  return parseTreePath([dists, suite, component ?? ownComponent, ...leaf, ...(builder ?? below)].join("/"));
+}
+
+const contentOf = (file: CatalogFile | undefined): string | undefined =>
+  file?.entry.kind === "file" ? file.entry.content?.key : undefined;
+
+/** A file as it is found after it was linked here: where it was already, nothing is written. */
+function linkedNow(source: CatalogFile, path: TreePath, there: CatalogFile | undefined, nowMs: number): CatalogFile {
+  if (there !== undefined && contentOf(there) === contentOf(source)) return { ...there, finding: source.finding };
+  if (source.entry.kind === "other") return { ...source, path };
+  const linkedAtMs = there?.entry.kind === "file" ? there.entry.linkedAtMs : nowMs;
+  return { ...source, path, entry: { ...source.entry, linkedAtMs, relinkedAtMs: nowMs } };
+}
+
+/** Unlinks packages, with those files of a source package that no other one in its directory names. */
+export function planRemoval(stock: Stock, packages: readonly StockPackage[], action: "remove" | "prune"): Curation {
+  const going = new Set(packages.map(({ path }) => path));
+  const needed = new Set(
+    [...stock.packages.values()].filter(({ path }) => !going.has(path)).flatMap((one) => one.files),
+  );
+  const files = new Map(stock.files);
+  const plans = new Map<TreePath, { unlinks: Map<string, string | undefined>; events: AuditEvent[] }>();
+  for (const one of packages) {
+    const directory = parentPath(one.path);
+    const plan = plans.get(directory) ?? { unlinks: new Map<string, string | undefined>(), events: [] };
+    plans.set(directory, plan);
+    // The .dsc before its parts: a reader never finds one that lacks them.
+    for (const path of one.files.toReversed()) {
+      if (path !== one.path && needed.has(path)) continue;
+      plan.unlinks.set(lastName(path), contentOf(stock.files.get(path)));
+      files.delete(path);
+    }
+    plan.events.push(eventOf(action, one, one.path));
+  }
+  return {
+    directories: [...plans].map(([directory, { unlinks, events }]) => ({
+      directory,
+      links: new Map(),
+      unlinks,
+      events,
+    })),
+    changes: forecast(stock, { files, directories: stock.directories }),
+    problems: [],
+  };
+}
+
+/** What a retention lets go. */
+export interface Retention {
+  /** How many versions of each package stay at least, the newest by Debian's order; 1 or more. */
+  readonly keep: number;
+  /** Only what was linked before this goes, in ms since the epoch. */
+  readonly linkedBeforeMs: number;
+}
+
+/**
+ * The packages beyond a retention, counted by suite, component, name and architecture. A source package stays as long
+ * as anything that was built from it does.
+ */
+export function expired(
+  packages: readonly StockPackage[],
+  all: Iterable<StockPackage>,
+  { keep, linkedBeforeMs }: Retention,
+): readonly StockPackage[] {
+  const groups = new Map<string, StockPackage[]>();
+  for (const one of packages) {
+    const key = [one.place.suite, one.place.component, one.name, one.architecture, isForInstaller(one)].join(" ");
+    groups.set(key, [...(groups.get(key) ?? []), one]);
+  }
+  const going = new Set<StockPackage>();
+  for (const group of groups.values()) {
+    const versions = [...new Set(group.map(({ version }) => version))].toSorted((one, two) =>
+      compareVersions(two, one),
+    );
+    const newest = new Set(versions.slice(0, keep));
+    for (const one of group) {
+      if (!newest.has(one.version) && one.linkedAtMs < linkedBeforeMs) going.add(one);
+    }
+  }
+  const needed = new Set<string>();
+  for (const one of all) if (one.architecture !== "source" && !going.has(one)) needed.add(sourceKeyOf(one));
+  return [...going].filter((one) => one.architecture !== "source" || !needed.has(sourceKeyOf(one)));
+}
+
+const isForInstaller = ({ path }: StockPackage): boolean => path.endsWith(".udeb");
+
+const sourceKeyOf = ({ place, source }: StockPackage): string =>
+  [place.suite, place.component, source.name, source.version].join(" ");

@@ -1,0 +1,87 @@
+// What a change of files does to each index, told before it is made.
+import type { Architecture, TreePath } from "../base/names.ts";
+import type { CatalogFile } from "../catalog/catalog.ts";
+import type { Item } from "../catalog/item.ts";
+import { binaryIndex, installerIndex, sourceIndex } from "../catalog/layout.ts";
+import { shapeOf } from "../catalog/shape.ts";
+import { snapshotsOf } from "./stock.ts";
+
+/** A stanza of an index, in short. */
+export interface IndexEntry {
+  readonly package: string;
+  readonly version: string;
+  /** `source` in an index of sources. */
+  readonly architecture: string;
+  readonly component: string;
+  readonly path: TreePath;
+}
+
+export interface IndexChange {
+  readonly suite: string;
+  /** Below the suite, e.g. `main/binary-amd64`. */
+  readonly index: string;
+  /** The same package and version in both lists: with other bytes. */
+  readonly added: readonly IndexEntry[];
+  readonly removed: readonly IndexEntry[];
+}
+
+interface Shelf {
+  readonly files: ReadonlyMap<TreePath, CatalogFile>;
+  readonly directories: ReadonlySet<TreePath>;
+}
+
+/** Sorted by suite, index, package and version; an index that stays as it is has no place in it. */
+export function forecast(before: Shelf, after: Shelf): readonly IndexChange[] {
+  const [old, young] = [indicesOf(before), indicesOf(after)];
+  return [...new Set([...old.keys(), ...young.keys()])].toSorted().flatMap((key): IndexChange[] => {
+    const [left = none, right = none] = [old.get(key), young.get(key)];
+    const removed = [...left].filter(([identity]) => !right.has(identity)).map(([, entry]) => entry);
+    const added = [...right].filter(([identity]) => !left.has(identity)).map(([, entry]) => entry);
+    if (removed.length + added.length === 0) return [];
+    const [suite = "", ...index] = key.split("/");
+    return [{ suite, index: index.join("/"), added: added.toSorted(inOrder), removed: removed.toSorted(inOrder) }];
+  });
+}
+
+type Entries = ReadonlyMap<string, IndexEntry>;
+const none: Entries = new Map();
+
+/** The entries of each index by what makes them the same to APT. */
+function indicesOf({ files, directories }: Shelf): ReadonlyMap<string, Entries> {
+  const indices = new Map<string, Map<string, IndexEntry>>();
+  for (const [suite, snapshot] of snapshotsOf(files)) {
+    const { architectures } = shapeOf(directories, suite);
+    for (const item of snapshot.items()) {
+      const entry = entryOf(item, files.get(item.path));
+      const identity = [entry.package, entry.version, entry.architecture, item.sha256].join(" ");
+      for (const index of indicesWith(item, architectures)) {
+        const entries = indices.get(`${suite}/${index}`) ?? new Map<string, IndexEntry>();
+        indices.set(`${suite}/${index}`, entries.set(identity, entry));
+      }
+    }
+  }
+  return indices;
+}
+
+/** A package for any architecture stands in the index of each. */
+function indicesWith(item: Item, architectures: readonly Architecture[]): readonly string[] {
+  if (item.kind === "source") return [sourceIndex(item.component)];
+  const index = item.forInstaller ? installerIndex : binaryIndex;
+  const own = item.architecture === "all" ? architectures : [item.architecture];
+  return own.map((architecture) => index(item.component, architecture));
+}
+
+function entryOf(item: Item, file: CatalogFile | undefined): IndexEntry {
+  const finding = file?.finding;
+  const known = finding?.kind === "binary" || finding?.kind === "source" ? finding : undefined;
+  return {
+    package: known?.package ?? "",
+    version: known?.version ?? "",
+    architecture: item.kind === "source" ? "source" : item.architecture,
+    component: item.component,
+    path: item.path,
+  };
+}
+
+const inOrder = (one: IndexEntry, two: IndexEntry): number =>
+  one.package < two.package ? -1 : one.package > two.package ? 1 : one.path < two.path ? -1 : 1;

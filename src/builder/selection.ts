@@ -1,0 +1,101 @@
+// Which packages of a stock are meant: by name, version, source or path, with wildcards, and by where they are.
+import { RepoError } from "../base/errors.ts";
+import type { TreePath } from "../base/names.ts";
+import { parentPath, pathNames } from "../base/names.ts";
+import { isPlace } from "../catalog/layout.ts";
+import type { StockPackage } from "./stock.ts";
+
+/** Narrows packages down; what is undefined allows all. */
+export interface Where {
+  readonly suite?: string | undefined;
+  readonly component?: string | undefined;
+  /** `source` for source packages. */
+  readonly architecture?: string | undefined;
+  /** The directories between a place and its files, joined by `/`; "" for what lies directly in the place. */
+  readonly builder?: string | undefined;
+}
+
+/** What a person meant by one word. */
+export interface Pattern {
+  readonly raw: string;
+  readonly matches: (one: StockPackage) => boolean;
+}
+
+class PatternError extends RepoError {
+  readonly code = "builder/bad-pattern";
+}
+
+/**
+ * `NAME`, `NAME=VERSION`, `src:NAME`, `src:NAME=VERSION` (a source package and all that was built from it), or a path
+ * of the tree, told by its slash. `*` stands for any characters and `?` for one.
+ * @throws PatternError
+ */
+export function parsePattern(raw: string): Pattern {
+  if (raw.includes("/")) {
+    const path = wildcards(raw);
+    return { raw, matches: (one) => path(one.path) };
+  }
+  const [, ofSource, rawName, rawVersion] = /^(src:)?([^=]+)(?:=(.+))?$/.exec(raw) ?? [];
+  if (rawName === undefined)
+    throw new PatternError(`${JSON.stringify(raw.slice(0, 80))} is no NAME, NAME=VERSION or path`);
+  const name = wildcards(rawName);
+  const version = wildcards(rawVersion ?? "*");
+  return {
+    raw,
+    matches: (one) => {
+      const meant = ofSource === undefined ? one : one.source;
+      return name(meant.name) && version(meant.version);
+    },
+  };
+}
+
+/** Goes back to the last star alone, so that no pattern takes long. */
+function wildcards(pattern: string): (text: string) => boolean {
+  return (text) => {
+    let [at, in_, star, mark] = [0, 0, -1, 0];
+    while (in_ < text.length) {
+      if (pattern[at] === "*") {
+        star = at++;
+        mark = in_;
+      } else if (at < pattern.length && (pattern[at] === "?" || pattern[at] === text[in_])) {
+        at++;
+        in_++;
+      } else if (star >= 0) {
+        at = star + 1;
+        in_ = ++mark;
+      } else return false;
+    }
+    while (pattern[at] === "*") at++;
+    return at === pattern.length;
+  };
+}
+
+/** The directory that feeds an index and the names below it, of a file's path. */
+export function placeAndBelow(path: TreePath): { readonly place: TreePath; readonly below: readonly string[] } {
+  let place = parentPath(path);
+  while (place !== "" && !isPlace(place)) place = parentPath(place);
+  return { place, below: pathNames(parentPath(path)).slice(pathNames(place).length) };
+}
+
+export interface Selected {
+  /** Sorted by path. */
+  readonly packages: readonly StockPackage[];
+  /** Patterns that nothing matched. */
+  readonly unmatched: readonly string[];
+}
+
+/** @param patterns none: everything that is where it should be */
+export function select(packages: Iterable<StockPackage>, patterns: readonly Pattern[], where: Where): Selected {
+  const there = [...packages].filter((one) => isThere(one, where));
+  const meant = there.filter((one) => patterns.length === 0 || patterns.some(({ matches }) => matches(one)));
+  return {
+    packages: meant.toSorted((one, two) => (one.path < two.path ? -1 : 1)),
+    unmatched: patterns.filter(({ matches }) => !meant.some(matches)).map(({ raw }) => raw),
+  };
+}
+
+const isThere = ({ place, architecture, path }: StockPackage, where: Where): boolean =>
+  (where.suite ?? place.suite) === place.suite &&
+  (where.component ?? place.component) === place.component &&
+  (where.architecture ?? architecture) === architecture &&
+  (where.builder === undefined || where.builder === placeAndBelow(path).below.join("/"));

@@ -1,0 +1,205 @@
+// What a tree holds, as the server would judge it: each package with its files, and what no index takes.
+import { forEachAtMost } from "../base/bounded.ts";
+import type { Suite, TreePath } from "../base/names.ts";
+import { joinPath, lastName, parentPath } from "../base/names.ts";
+import { candidateOf } from "../catalog/candidate.ts";
+import type { CatalogFile, FileChange } from "../catalog/catalog.ts";
+import { inspectionOf, parseEntryMetadata } from "../catalog/entry-metadata.ts";
+import { findingOf } from "../catalog/finding.ts";
+import { inspectContent, packageKindOf } from "../catalog/inspect.ts";
+import { defaultInspectLimits as limits } from "../catalog/inspect-limits.ts";
+import type { Inspection, PackageKind, Rejection } from "../catalog/inspection.ts";
+import type { Place } from "../catalog/layout.ts";
+import { placeOf, suiteOf } from "../catalog/layout.ts";
+import { Snapshot } from "../catalog/snapshot.ts";
+import { survey } from "../catalog/survey.ts";
+import { fieldOf } from "../debian/stanza.ts";
+import type { FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
+import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
+
+/** A package file that an index takes, or would take if it were not for another one of the same name and version. */
+export interface StockPackage {
+  readonly path: TreePath;
+  readonly place: Place;
+  readonly name: string;
+  readonly version: string;
+  /** `source` for a source package. */
+  readonly architecture: string;
+  /** The source package that it was built from, or is. */
+  readonly source: { readonly name: string; readonly version: string };
+  /** Itself, and of a source package the files that it names: these first. */
+  readonly files: readonly TreePath[];
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  /** When the link was last set, in ms since the epoch. */
+  readonly linkedAtMs: number;
+}
+
+export interface Stock {
+  readonly directories: ReadonlySet<TreePath>;
+  readonly files: ReadonlyMap<TreePath, CatalogFile>;
+  /** By path. */
+  readonly packages: ReadonlyMap<TreePath, StockPackage>;
+  /** Why a file is in no index though its name announces a package; sorted by path. */
+  readonly rejections: readonly (readonly [TreePath, Rejection])[];
+}
+
+/** Files without a claim beside their link are read, so many at once. */
+const concurrentReads = 8;
+
+/**
+ * Takes stock of some directories. Files are judged by what their entries' metadata says, and read where it says
+ * nothing that can be believed.
+ * @param paths none within another; where nothing is, there is no stock
+ * @throws StorageUnavailable, LimitExceeded
+ */
+export async function takeStock(tree: Tree, paths: readonly TreePath[], signal: AbortSignal): Promise<Stock> {
+  const seen = new Map<TreePath, FileEntry | OtherEntry>();
+  const directories = new Set<TreePath>();
+  for (const path of paths) {
+    const part = await survey(tree, path, signal);
+    const [unlisted] = part.unlisted;
+    if (unlisted !== undefined) throw new StorageUnavailable(unlisted[0], unlisted[1].text, { transient: true });
+    for (const [at, entry] of part.files) seen.set(at, entry);
+    for (const directory of part.directories) directories.add(directory);
+  }
+  const reader = new Reader(tree, signal);
+  const files = new Map<TreePath, CatalogFile>();
+  const sources = new Map<TreePath, StockPackage["source"]>();
+  const wanted = new Set<TreePath>();
+  await forEachAtMost(seen, concurrentReads, async ([at, entry]) => {
+    const kind = packageKindOf(lastName(at));
+    const inspection = kind && (await reader.inspect(at, entry, kind));
+    files.set(at, fileOf(at, entry, inspection));
+    if (inspection?.kind === "source") {
+      for (const { name } of inspection.parts) wanted.add(joinPath(parentPath(at), name));
+    }
+    const source = inspection && sourceOf(inspection);
+    if (source !== undefined) sources.set(at, source);
+  });
+  await forEachAtMost(wanted, concurrentReads, async (at) => {
+    const part = files.get(at);
+    if (part === undefined || part.finding !== undefined) return;
+    files.set(at, fileOf(at, part.entry, await reader.inspect(at, seen.get(at) ?? part.entry, "part")));
+  });
+  return judged(directories, files, sources);
+}
+
+function judged(
+  directories: ReadonlySet<TreePath>,
+  files: ReadonlyMap<TreePath, CatalogFile>,
+  sources: ReadonlyMap<TreePath, StockPackage["source"]>,
+): Stock {
+  const packages = new Map<TreePath, StockPackage>();
+  for (const file of files.values()) {
+    const source = sources.get(file.path);
+    const known = source === undefined ? undefined : packageOf(file, source, (path) => files.get(path));
+    if (known !== undefined) packages.set(file.path, known);
+  }
+  const rejections = [...snapshotsOf(files).values()].flatMap((snapshot) => [
+    ...snapshot.rejections(),
+    ...[...snapshot.pending()].map(([path, { missing }]): [TreePath, Rejection] => [
+      path,
+      { kind: "rejected", code: "incomplete", text: `${missing.join(", ")} is missing beside it` },
+    ]),
+  ]);
+  return { directories, files, packages, rejections: rejections.toSorted(([one], [two]) => (one < two ? -1 : 1)) };
+}
+
+/** Each suite's packages, as the server would find them among these files. */
+export function snapshotsOf(files: ReadonlyMap<TreePath, CatalogFile>): ReadonlyMap<Suite, Snapshot> {
+  const changes = new Map<Suite, FileChange[]>();
+  for (const [path, after] of files) {
+    const suite = suiteOf(path);
+    if (suite === undefined) continue;
+    const ofSuite = changes.get(suite) ?? [];
+    changes.set(suite, ofSuite);
+    ofSuite.push({ path, before: undefined, after });
+  }
+  const snapshots = new Map<Suite, Snapshot>();
+  for (const [suite, ofSuite] of changes) {
+    const snapshot = new Snapshot();
+    snapshot.apply(ofSuite, (path) => files.get(path));
+    snapshots.set(suite, snapshot);
+  }
+  return snapshots;
+}
+
+function packageOf(
+  file: CatalogFile,
+  source: StockPackage["source"],
+  fileAt: (path: TreePath) => CatalogFile | undefined,
+): StockPackage | undefined {
+  const { path, finding, entry } = file;
+  const place = placeOf(parentPath(path));
+  const judgement = candidateOf(file, fileAt);
+  if (place === undefined || judgement === undefined || !("item" in judgement) || entry.kind !== "file")
+    return undefined;
+  if (finding?.kind !== "binary" && finding?.kind !== "source") return undefined;
+  const { item } = judgement;
+  return {
+    path,
+    place,
+    name: finding.package,
+    version: finding.version,
+    architecture: finding.kind === "binary" ? finding.architecture : "source",
+    source,
+    files: [...(item.kind === "source" ? item.parts.map((part) => part.path) : []), path],
+    sizeBytes: item.sizeBytes,
+    sha256: item.sha256,
+    linkedAtMs: entry.relinkedAtMs,
+  };
+}
+
+/** A file as a catalog has it. Its metadata is dropped: it is as long as a stanza. */
+function fileOf(path: TreePath, entry: FileEntry | OtherEntry, inspection: Inspection | undefined): CatalogFile {
+  return {
+    path,
+    entry: entry.kind === "file" ? { ...entry, metadata: undefined } : entry,
+    record: inspection && "",
+    claimed: false,
+    said: undefined,
+    finding: inspection && findingOf(inspection),
+  };
+}
+
+/** @see Debian Policy 5.6.1: `Source: NAME (VERSION)`, where they are not the package's own */
+function sourceOf(inspection: Inspection): StockPackage["source"] | undefined {
+  if (inspection.kind === "source") {
+    return { name: fieldOf(inspection.dsc, "Source") ?? "", version: fieldOf(inspection.dsc, "Version") ?? "" };
+  }
+  if (inspection.kind !== "binary") return undefined;
+  const { control } = inspection;
+  const [, name, version] = /^(\S+)(?:\s+\((\S+)\))?$/.exec(fieldOf(control, "Source") ?? "") ?? [];
+  return {
+    name: name ?? fieldOf(control, "Package") ?? "",
+    version: version ?? fieldOf(control, "Version") ?? "",
+  };
+}
+
+/** Brings inspections as the server does: what an entry says of its file is believed where it can be. */
+class Reader {
+  readonly #tree: Tree;
+  readonly #signal: AbortSignal;
+
+  constructor(tree: Tree, signal: AbortSignal) {
+    this.#tree = tree;
+    this.#signal = signal;
+  }
+
+  async inspect(path: TreePath, entry: FileEntry | OtherEntry, kind: PackageKind): Promise<Inspection> {
+    if (entry.kind === "other") return { kind: "rejected", code: "not-a-file", text: entry.reason };
+    const { content, sizeBytes } = entry;
+    const said = content === undefined ? undefined : parseEntryMetadata(entry.metadata, limits);
+    const claim = said && inspectionOf(said, kind, { sizeBytes, algorithms: [], limits });
+    if (claim !== undefined) return claim;
+    try {
+      const bytes = this.#tree.open({ path, content }, undefined, this.#signal);
+      return await inspectContent(kind, bytes, { limits, algorithms: [], fileLists: false });
+    } catch (thrown) {
+      this.#signal.throwIfAborted();
+      if (!(thrown instanceof StorageUnavailable) && !(thrown instanceof ContentGone)) throw thrown;
+      return { kind: "rejected", code: "unreadable", text: thrown.message };
+    }
+  }
+}

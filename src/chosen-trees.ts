@@ -1,0 +1,54 @@
+// Which trees a command is about: those of a server's configuration, the one of a read cap, or what a bundle opens.
+import type { Command } from "commander";
+import type { TreePath } from "./base/names.ts";
+import { rootPath } from "./base/names.ts";
+import { readBundle } from "./builder/bundle.ts";
+import type { Flags } from "./config.ts";
+import { loadConfiguration } from "./config.ts";
+import type { Limits } from "./configuration.ts";
+import { ConfigurationError, defaultLimits } from "./configuration.ts";
+import type { GridTree } from "./open-tree.ts";
+import { complain } from "./terminal.ts";
+
+export interface TreeFlags extends Pick<Flags, "config" | "webapi" | "readcapFile"> {
+  readonly bundle?: string;
+}
+
+/** A directory of a grid, with all below it. */
+export interface ChosenTree {
+  /** The repository's name, or the bundle's. */
+  readonly name: string;
+  /** Where it stands in the whole tree. */
+  readonly at: TreePath;
+  readonly tree: GridTree;
+  readonly limits: Limits;
+}
+
+export const withTreeFlags = (command: Command): Command =>
+  command
+    .option("--config <file>", "the trees of a server's configuration")
+    .option("--webapi <url...>", "the Tahoe gateway; several stand in for each other")
+    .option("--readcap-file <file>", "the file that holds the tree's read cap")
+    .option("--bundle <file>", "what a bundle's write caps open, in place of a read cap");
+
+/** Folders among the repositories are left out: no grid holds them. @throws ConfigurationError, BundleError */
+export async function chosenTrees(flags: TreeFlags): Promise<readonly ChosenTree[]> {
+  const { bundle: file, config, webapi, readcapFile } = flags;
+  if (file === undefined) {
+    const { repositories, limits } = loadConfiguration({
+      ...(config !== undefined && { config }),
+      ...(webapi !== undefined && { webapi }),
+      ...(readcapFile !== undefined && { readcapFile }),
+    });
+    return repositories.flatMap(({ name, tree }) =>
+      tree.kind === "folder"
+        ? []
+        : [{ name, at: rootPath, tree: { gateways: tree.gateways, cap: tree.readCap }, limits }],
+    );
+  }
+  if ([config, webapi, readcapFile].some((flag) => flag !== undefined)) {
+    throw new ConfigurationError(["--bundle: holds all that is needed; nothing else goes with it"]);
+  }
+  const { name, gateways, directories } = await readBundle(file, complain);
+  return directories.map(({ path, cap }) => ({ name, at: path, tree: { gateways, cap }, limits: defaultLimits }));
+}

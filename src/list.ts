@@ -1,0 +1,83 @@
+// `tahoe-apt list`: the packages in a tree, and the files that no index takes.
+import type { Command } from "commander";
+import { parseSuite, rootPath } from "./base/names.ts";
+import type { Where } from "./builder/selection.ts";
+import { parsePattern, select } from "./builder/selection.ts";
+import type { Stock, StockPackage } from "./builder/stock.ts";
+import { takeStock } from "./builder/stock.ts";
+import { suitePath } from "./catalog/layout.ts";
+import type { TreeFlags } from "./chosen-trees.ts";
+import { chosenTrees, withTreeFlags } from "./chosen-trees.ts";
+import { openGridTree } from "./open-tree.ts";
+import { argument, patternHelp, withWhereFlags } from "./run-curation.ts";
+import { MountedTree } from "./storage/mounted.ts";
+import { print, printable } from "./terminal.ts";
+
+const help = `${patternHelp}
+A line is a package file: name, version, architecture, suite, component, path. Files that no index takes stand below,
+with the reason. What uploaders left beside their links is believed; files of which nothing is told are read.
+
+Examples:
+  tahoe-apt list --webapi http://127.0.0.1:3456 --readcap-file debian.readcap --suite sid
+  tahoe-apt list --bundle alice.bundle 'src:hello'
+  tahoe-apt list --config /etc/tahoe-apt.toml --json | jq -r 'select(.architecture == "source") | .package'
+
+Exit codes: 0 listed, 1 failed, 2 wrong arguments or configuration.
+`;
+
+interface ListFlags extends TreeFlags, Where {
+  readonly json?: boolean;
+}
+
+/** @param untilTold a signal that is aborted when this process is told to stop */
+export function addList(commands: Command, untilTold: () => AbortSignal): void {
+  withWhereFlags(withTreeFlags(commands.command("list")))
+    .description("List the packages in a tree.")
+    .argument("[pattern...]", "which packages (default: all)")
+    .option("--suite <name>", "only of this suite")
+    .option("--json", "print a line of JSON for each package and each rejected file")
+    .addHelpText("after", help)
+    .action(async (raw: readonly string[], flags: ListFlags) => {
+      const { suite } = flags;
+      const patterns = raw.map((each) => argument("PATTERN", () => parsePattern(each)));
+      const path = suite === undefined ? rootPath : argument("--suite", () => suitePath(parseSuite(suite)));
+      const signal = untilTold();
+      for (const [name, tree] of mountedTrees(await chosenTrees(flags))) {
+        const stock = await takeStock(tree, [path], signal);
+        const { packages } = select(stock.packages.values(), patterns, flags);
+        await tell(name, packages, patterns.length === 0 ? stock.rejections : [], flags.json ?? false);
+      }
+    });
+}
+
+/** A bundle's directories are parts of one tree. */
+function mountedTrees(chosen: Awaited<ReturnType<typeof chosenTrees>>): ReadonlyMap<string, MountedTree> {
+  const names = new Set(chosen.map(({ name }) => name));
+  return new Map(
+    [...names].map((name) => {
+      const mounts = chosen
+        .filter((one) => one.name === name)
+        .map(({ at, tree, limits }) => ({ at, tree: openGridTree(tree, limits) }));
+      return [name, new MountedTree(mounts)];
+    }),
+  );
+}
+
+async function tell(
+  tree: string,
+  packages: readonly StockPackage[],
+  rejections: Stock["rejections"],
+  json: boolean,
+): Promise<void> {
+  for (const { place, name, version, architecture, path, sizeBytes, sha256 } of packages) {
+    const { suite, component } = place;
+    if (json) {
+      const told = { tree, package: name, version, architecture, suite, component, path, sizeBytes, sha256 };
+      await print(JSON.stringify(told));
+    } else await print(`${name} ${version} ${architecture} ${suite} ${component} ${printable(path)}`);
+  }
+  for (const [path, { code, text }] of rejections) {
+    if (json) await print(JSON.stringify({ tree, rejected: path, code, reason: text }));
+    else await print(`rejected: ${printable(path)}: ${printable(text)}`);
+  }
+}

@@ -1,0 +1,154 @@
+// One change of a tree by command: take stock, select, plan, show or do it, and say what became of it.
+import type { Command } from "commander";
+import { systemClock } from "./base/clock.ts";
+import { messageOf, RepoError } from "./base/errors.ts";
+import { parseSuite, rootPath } from "./base/names.ts";
+import type { Bundle } from "./builder/bundle.ts";
+import { readBundle } from "./builder/bundle.ts";
+import type { CuratedDirectory } from "./builder/curate.ts";
+import { curate, outside } from "./builder/curate.ts";
+import type { Curation } from "./builder/curation.ts";
+import type { IndexChange } from "./builder/forecast.ts";
+import { Gateways } from "./builder/gateways.ts";
+import type { Where } from "./builder/selection.ts";
+import { parsePattern, select } from "./builder/selection.ts";
+import type { Stock, StockPackage } from "./builder/stock.ts";
+import { takeStock } from "./builder/stock.ts";
+import { suitePath } from "./catalog/layout.ts";
+import { ConfigurationError, defaultLimits } from "./configuration.ts";
+import { openGridTree } from "./open-tree.ts";
+import { MountedTree } from "./storage/mounted.ts";
+import type { Tree } from "./storage/tree.ts";
+import { complain, print, printable } from "./terminal.ts";
+
+/** `nothing`: all was as it should be. `linked`: done, and the server has not said in time that APT sees it. */
+type Status = "done" | "nothing" | "planned" | "refused" | "linked";
+const exitCodes: { readonly [Each in Status]: number } = { done: 0, nothing: 0, planned: 0, refused: 3, linked: 4 };
+
+const defaultPatienceSeconds = 300;
+
+export interface ChangeFlags extends Where {
+  readonly bundle: string;
+  readonly dryRun?: boolean;
+  readonly timeout: string;
+  readonly json?: boolean;
+}
+
+/** What a command asks for beyond its flags. */
+interface Asked extends ChangeFlags {
+  /** Of this suite stock is taken too. */
+  readonly alsoSuite?: string;
+  readonly mayReplace?: boolean;
+  /** Whether it is a mistake if a pattern matches nothing; else it may have been done before. */
+  readonly mustMatch?: boolean;
+}
+
+interface Outcome {
+  readonly status: Status;
+  readonly problems: readonly string[];
+  /** What becomes of each index, or became. */
+  readonly changes: readonly IndexChange[];
+  readonly directories: readonly CuratedDirectory[];
+  readonly unmatched: readonly string[];
+}
+
+export const withWhereFlags = (command: Command): Command =>
+  command
+    .option("--component <name>", "only of this component")
+    .option("--architecture <name>", "only packages of this architecture; `source` for source packages")
+    .option("--builder <directory>", "only what is in this directory below the place; '' for none");
+
+export const withChangeFlags = (command: Command): Command =>
+  withWhereFlags(command)
+    .requiredOption("--bundle <file>", "the write caps, gateways and ping token, as init made them")
+    .option("--dry-run", "change nothing, and show what would become of each index")
+    .option("--timeout <seconds>", "how long to wait until all is live", String(defaultPatienceSeconds))
+    .option("--json", "print the outcome as one JSON object");
+
+export const patternHelp = `
+PATTERN is NAME, NAME=VERSION, src:NAME (a source package and all that was built from it), src:NAME=VERSION, or a path
+of the tree, which has a slash. * stands for any characters and ? for one: quote them from the shell.
+`;
+
+/** @throws ConfigurationError that names the flag, for an argument that can't be parsed */
+export function argument<T>(flag: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (thrown) {
+    if (!(thrown instanceof RepoError)) throw thrown;
+    throw new ConfigurationError([`${flag}: ${messageOf(thrown)}`]);
+  }
+}
+
+/** Sets the process's exit code. @throws what stands in the way */
+export async function runCuration(
+  asked: Asked,
+  rawPatterns: readonly string[],
+  signal: AbortSignal,
+  planOf: (stock: Stock, packages: readonly StockPackage[]) => Curation,
+): Promise<void> {
+  const { suite, alsoSuite, timeout, mustMatch = false, mayReplace = false, json = false } = asked;
+  if (!/^\d{1,6}$/.test(timeout)) throw new ConfigurationError(["--timeout: is a number of seconds"]);
+  const patterns = rawPatterns.map((raw) => argument("PATTERN", () => parsePattern(raw)));
+  const suites = suite === undefined ? [] : [suite, ...(alsoSuite === undefined ? [] : [alsoSuite])];
+  const paths = [...new Set(suites)].map((each) => argument("--suite", () => suitePath(parseSuite(each))));
+  const bundle = await readBundle(asked.bundle, complain);
+  const tree = treeOf(bundle);
+  const stock = await takeStock(tree, paths.length === 0 ? [rootPath] : paths, signal);
+  const { packages, unmatched } = select(stock.packages.values(), patterns, asked);
+  const plan = planOf(stock, packages);
+  const problems = [
+    ...(mustMatch ? unmatched.map((raw) => `nothing matches ${raw}`) : []),
+    ...plan.problems,
+    ...outside(bundle, plan).map((path) => `${path} is in none of this bundle's directories`),
+  ];
+  const outcome = { problems, changes: plan.changes, directories: [], unmatched };
+  if (problems.length > 0) await tell({ ...outcome, status: "refused" }, json);
+  else if (asked.dryRun === true) await tell({ ...outcome, status: "planned" }, json);
+  else {
+    const gateways = new Gateways(bundle.gateways);
+    const patienceMs = Number(timeout) * 1000;
+    const parts = { bundle, gateways, tree, mayReplace, patienceMs, clock: systemClock, signal };
+    const directories = await curate(plan, parts);
+    await tell({ ...outcome, directories, status: statusOf(directories) }, json);
+  }
+}
+
+/** What a bundle's caps open, each at its place. */
+const treeOf = ({ gateways, directories }: Bundle): Tree =>
+  new MountedTree(
+    directories.map(({ path, cap }) => ({ at: path, tree: openGridTree({ gateways, cap }, defaultLimits) })),
+  );
+
+function statusOf(directories: readonly CuratedDirectory[]): Status {
+  if (directories.some(({ live }) => live === false)) return "linked";
+  return directories.every(({ linked, unlinked }) => linked.length + unlinked.length === 0) ? "nothing" : "done";
+}
+
+async function tell(outcome: Outcome, json: boolean): Promise<void> {
+  const { status, problems, changes, unmatched, directories } = outcome;
+  process.exitCode = exitCodes[status];
+  if (json) return await print(JSON.stringify(outcome));
+  for (const problem of problems) await print(`refused: ${printable(problem)}`);
+  if (status !== "refused") for (const raw of unmatched) await print(`nothing matches ${printable(raw)}`);
+  for (const { suite, index, added, removed } of changes) {
+    await print(`${suite} ${index}:`);
+    for (const one of removed) await print(`  - ${one.package} ${one.version} ${one.architecture}`);
+    for (const one of added) await print(`  + ${one.package} ${one.version} ${one.architecture}`);
+  }
+  for (const { path, live } of directories) {
+    if (live === false) await print(`not live yet: ${printable(path)}`);
+  }
+  if (directories.some(({ live }) => live === undefined)) {
+    await print("the bundle has no ping: the server finds it by its next poll");
+  }
+  await print(
+    {
+      done: "done",
+      nothing: "nothing to do",
+      planned: "nothing was changed",
+      refused: "nothing was changed",
+      linked: "",
+    }[status],
+  );
+}
