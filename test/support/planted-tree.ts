@@ -7,12 +7,15 @@ import { parseTreePath } from "../../src/base/names.ts";
 import { Secret } from "../../src/base/secret.ts";
 import type { Bundle } from "../../src/builder/bundle.ts";
 import { formatBundle } from "../../src/builder/bundle.ts";
+import type { PutOutcome } from "../../src/builder/put.ts";
 import type { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { AptRoot } from "./apt.ts";
 import type { CommandOptions } from "./command-line.ts";
 import { CommandLine } from "./command-line.ts";
+import type { DebRecipe } from "./debs.ts";
+import { aDeb } from "./debs.ts";
 import { ServerUnderTest } from "./server.ts";
 
 const { signal } = new AbortController();
@@ -21,10 +24,19 @@ const token = "a-token-for-this-test-alone";
 /** The places of a builder `alice` below `dists`. */
 const usualPlaces = ["sid/main/binary-amd64", "sid/main/binary-all", "sid/main/source"];
 
-/** What a command printed as JSON, and how it ended. */
+/** What a command printed, and how it ended. */
 export interface Ran {
   readonly exitCode: number | null;
   readonly output: string;
+}
+
+/** A package under its usual name. */
+export async function namedDeb(
+  recipe: DebRecipe & { readonly package: string },
+): Promise<readonly [name: string, bytes: Buffer]> {
+  const { version = "1.0-1", architecture = "amd64" } = recipe;
+  const name = `${recipe.package}_${version.replace(/^\d+:/, "")}_${architecture}.deb`;
+  return [name, await aDeb({ ...recipe, version, architecture })];
 }
 
 export class PlantedTree {
@@ -92,9 +104,29 @@ export class PlantedTree {
     return { exitCode: await command.ends(), output: command.output };
   }
 
+  /** `tahoe-apt put --json`: what it tells of the upload. */
+  async putJson(
+    paths: readonly string[],
+    ...flags: readonly string[]
+  ): Promise<PutOutcome & { readonly exitCode: number | null }> {
+    const { exitCode, output } = await this.put(paths, ["--json", ...flags]);
+    try {
+      return { ...(JSON.parse(output) as PutOutcome), exitCode };
+    } catch {
+      throw new Error(`put said:\n${output}`);
+    }
+  }
+
   /** The names in one of the builder's directories, sorted. */
   async names(place: string): Promise<readonly string[]> {
     return [...(await this.entries(place)).keys()].toSorted();
+  }
+
+  /** The names in each of the builder's directories: to see that nothing changed. */
+  async allNames(): Promise<readonly (readonly string[])[]> {
+    return await Promise.all(
+      this.bundle.directories.map(async ({ cap }) => [...(await this.writer.list(cap, signal)).keys()].toSorted()),
+    );
   }
 
   async entries(place: string): ReturnType<WebapiWriter["list"]> {

@@ -1,10 +1,16 @@
-// `tahoe-apt put` against a real grid, a real server and a real apt: what is uploaded is installable, or nothing changes.
+// `tahoe-apt put` against a real grid, a real server and a real apt: what is uploaded is installable when it ends.
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
-import type { PutOutcome } from "../../src/builder/put.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import { decodeFileList } from "../../src/debian/file-list.ts";
 import type { AptRoot } from "../support/apt.ts";
-import type { DebRecipe } from "../support/debs.ts";
-import { aDeb, aDsc } from "../support/debs.ts";
-import { PlantedTree } from "../support/planted-tree.ts";
+import { aDeb, aDsc, runTool } from "../support/debs.ts";
+import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
+import { projectRoot } from "../support/project-files.ts";
 
 const amd64 = "sid/main/binary-amd64";
 const all = "sid/main/binary-all";
@@ -15,24 +21,6 @@ beforeAll(async () => {
   tree = await PlantedTree.plant(inject("webapiUrl"));
 });
 afterAll(() => tree?.close());
-
-const file = async (recipe: DebRecipe & { readonly package: string }): Promise<readonly [string, Buffer]> => {
-  const { version = "1.0-1", architecture = "amd64" } = recipe;
-  const name = `${recipe.package}_${version.replace(/^\d+:/, "")}_${architecture}.deb`;
-  return [name, await aDeb({ ...recipe, version, architecture })];
-};
-
-async function putJson(
-  paths: readonly string[],
-  ...flags: readonly string[]
-): Promise<PutOutcome & { exitCode: number | null }> {
-  const { exitCode, output } = await tree.put(paths, ["--json", ...flags]);
-  try {
-    return { ...(JSON.parse(output) as PutOutcome), exitCode };
-  } catch {
-    throw new Error(`put said:\n${output}`);
-  }
-}
 
 async function updated(): Promise<AptRoot> {
   const machine = await tree.apt();
@@ -45,11 +33,13 @@ test("binaries, an arch:all package and a source go each to its place, and apt h
   const { dsc, files: sources } = aDsc({ source: "hello", version: "1:1.0-1" });
   const files = new Map([
     ...sources,
-    await file({ package: "hello", version: "1:1.0-1" }),
-    await file({ package: "hello-data", architecture: "all" }),
+    await namedDeb({ package: "hello", version: "1:1.0-1" }),
+    await namedDeb({ package: "hello-data", architecture: "all" }),
   ]);
   const paths = tree.write(files);
-  const { exitCode, status, packages, seconds } = await putJson(paths.filter((path) => /\.deb$|\.dsc$/.test(path)));
+  const { exitCode, status, packages, seconds } = await tree.putJson(
+    paths.filter((path) => /\.deb$|\.dsc$/.test(path)),
+  );
   expect([exitCode, status]).toEqual([0, "live"]);
   expect(
     packages.map((each) => [each.name, each.version, each.architecture, each.suite, each.component, each.state]),
@@ -69,4 +59,114 @@ test("binaries, an arch:all package and a source go each to its place, and apt h
   expect(await machine.download("hello")).toEqual(files.get("hello_1.0-1_amd64.deb"));
   expect(await machine.download("hello-data")).toEqual(files.get("hello-data_1.0-1_all.deb"));
   expect((await machine.source("hello")).get(dsc)).toEqual(files.get(dsc));
+});
+
+/** A source tree that builds without debhelper, built by dpkg-buildpackage; the directory with what came out. */
+function built(name: string, distribution: string): string {
+  const work = mkdtempSync(join(tree.work, "build-"));
+  const root = join(work, name);
+  mkdirSync(join(root, "debian/source"), { recursive: true });
+  const rules = [
+    "#!/usr/bin/make -f",
+    "build binary-indep:",
+    "clean:\n\trm -rf debian/it debian/files",
+    "binary: binary-arch\nbinary-arch:",
+    "\tmkdir -p debian/it/DEBIAN debian/it/usr/share/it",
+    `\techo it > debian/it/usr/share/it/${name}`,
+    `\tdpkg-gencontrol -p${name} -Pdebian/it`,
+    "\tdpkg-deb --root-owner-group --build debian/it ..",
+  ];
+  const files = {
+    "source/format": "3.0 (native)\n",
+    control: `Source: ${name}\nSection: misc\nPriority: optional\nMaintainer: A <a@example.org>\nStandards-Version: 4.7.0\n\nPackage: ${name}\nArchitecture: any\nDescription: it\n`,
+    changelog: `${name} (1.0) ${distribution}; urgency=low\n\n  * It.\n\n -- A <a@example.org>  Sun, 22 Nov 2026 12:00:00 +0000\n`,
+    rules: `${rules.join("\n")}\n`,
+  };
+  for (const [path, text] of Object.entries(files)) writeFileSync(join(root, "debian", path), text, { mode: 0o755 });
+  runTool("dpkg-buildpackage", ["--version"], "", "dpkg-dev");
+  const flags = ["-us", "-uc", "-d", "--host-arch=amd64"];
+  execFileSync("dpkg-buildpackage", flags, {
+    cwd: root,
+    stdio: "pipe",
+    env: { ...process.env, DEB_BUILD_OPTIONS: "noautodbgsym" },
+  });
+  return work;
+}
+
+test("a .changes uploads what dpkg-buildpackage has built, source and binaries, and its .buildinfo stays behind", async () => {
+  const work = built("from-changes", "sid");
+  const { exitCode, output } = await tree.put([join(work, "from-changes_1.0_amd64.changes")]);
+  expect([exitCode, output]).toEqual([
+    0,
+    expect.stringContaining("from-changes_1.0_amd64.buildinfo is checked, and not uploaded"),
+  ]);
+  expect(output).toMatch(/^live: from-changes 1\.0 source in sid main\nlive: from-changes 1\.0 amd64 in sid main$/m);
+  for (const step of ["checked", "uploaded", "linked", "pinged"])
+    expect(output).toMatch(new RegExp(`${step} in \\d+\\.\\d\\d s`));
+  const machine = await updated();
+  expect([...(await machine.source("from-changes")).keys()].toSorted()).toEqual([
+    "from-changes_1.0.dsc",
+    "from-changes_1.0.tar.xz",
+  ]);
+  expect(await machine.download("from-changes")).toEqual(readFileSync(join(work, "from-changes_1.0_amd64.deb")));
+});
+
+test("a .buildinfo uploads what it lists, unless a byte of that is another", async () => {
+  const work = built("from-buildinfo", "sid");
+  const before = await tree.allNames();
+  const deb = join(work, "from-buildinfo_1.0_amd64.deb");
+  const good = readFileSync(deb);
+  writeFileSync(deb, await aDeb({ package: "from-buildinfo", version: "1.0", architecture: "amd64" }));
+  const refused = await tree.putJson([join(work, "from-buildinfo_1.0_amd64.buildinfo")]);
+  expect([refused.exitCode, refused.status, refused.problems]).toEqual([
+    3,
+    "refused",
+    [{ file: deb, reason: "has another size than the file that lists it says" }],
+  ]);
+  expect(await tree.allNames()).toEqual(before);
+  writeFileSync(deb, good);
+  expect(await tree.putJson([join(work, "from-buildinfo_1.0_amd64.buildinfo")])).toMatchObject({
+    exitCode: 0,
+    status: "live",
+  });
+});
+
+test("the server reads no byte of what put has uploaded, and finds the list of its files", async () => {
+  const [name, bytes] = await namedDeb({
+    package: "unread",
+    files: { "./usr/bin/unread": "it", "./etc/unread.conf": "it" },
+  });
+  const reads = async () => {
+    const text = await (await fetch(`${tree.server.url}/metrics`)).text();
+    return text.split("\n").filter((line) => /^tahoe_apt_inspections_total\{.*source="read"/.test(line));
+  };
+  const before = await reads();
+  expect(await tree.putJson(tree.write(new Map([[name, bytes]])))).toMatchObject({ status: "live" });
+  expect(await reads()).toEqual(before);
+  expect((await (await fetch(`${tree.server.url}/metrics`)).text()).includes('source="entry"')).toBe(true);
+  const entry = (await tree.entries(amd64)).get(name);
+  const { contents } = (entry?.kind === "file" ? entry.metadata : {}) as { readonly contents: string };
+  const list = await (await fetch(`${inject("webapiUrl")}/uri/${encodeURIComponent(contents)}`)).arrayBuffer();
+  expect(decodeFileList(Buffer.from(list), defaultInspectLimits)).toEqual(["etc/unread.conf", "usr/bin/unread"]);
+});
+
+test("a part of a source that is there from an earlier upload need not be here again", async () => {
+  const orig = { "twice_1.0.orig.tar.gz": "the original" };
+  const first = aDsc({ source: "twice", version: "1.0-1", parts: { ...orig, "twice_1.0-1.debian.tar.xz": "one" } });
+  await tree.put(tree.write(first.files).filter((path) => path.endsWith(".dsc")));
+  const second = aDsc({ source: "twice", version: "1.0-2", parts: { ...orig, "twice_1.0-2.debian.tar.xz": "two" } });
+  const files = new Map([...second.files].filter(([name]) => !(name in orig)));
+  expect(await tree.putJson(tree.write(files).filter((path) => path.endsWith(".dsc")))).toMatchObject({
+    status: "live",
+  });
+  expect([...(await (await updated()).source("twice")).keys()]).toContain("twice_1.0.orig.tar.gz");
+});
+
+test("a terminal shows a bar while bytes go up, and a pipe does not", async () => {
+  const paths = async (n: number) =>
+    tree.write(new Map([await namedDeb({ package: `bar${n}`, files: { "./it": randomBytes(4_000_000) } })]));
+  expect((await tree.put(await paths(0))).output).not.toContain("uploading");
+  const words = [process.execPath, join(projectRoot, "dist/cli.js"), "put", "--bundle", tree.file, ...(await paths(1))];
+  const seen = runTool("script", ["-qec", words.join(" "), "/dev/null"], "", "bsdutils").toString();
+  expect(seen).toMatch(/uploading .*MiB/);
 });

@@ -1,0 +1,126 @@
+// What `tahoe-apt put` refuses before it changes anything, and how it ends when something else is amiss.
+import { readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import fetch from "node-fetch";
+import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
+import { Secret } from "../../src/base/secret.ts";
+import { aDeb, aDsc } from "../support/debs.ts";
+import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
+import { ServerUnderTest } from "../support/server.ts";
+
+const amd64 = "sid/main/binary-amd64";
+let tree: PlantedTree;
+
+beforeAll(async () => {
+  tree = await PlantedTree.plant(inject("webapiUrl"));
+});
+afterAll(() => tree?.close());
+
+test("one bad file among good ones stops it all before anything is changed, and every problem is named", async () => {
+  const before = await tree.allNames();
+  const { dsc, files: sources } = aDsc({ source: "half", version: "1.0-1" });
+  const [tarball = ""] = [...sources.keys()].filter((name) => name.endsWith(".debian.tar.xz"));
+  const whole = await aDeb({ package: "cut" });
+  const files = new Map<string, Uint8Array | string>([
+    ...[...sources].filter(([name]) => name !== tarball),
+    await namedDeb({ package: "good" }),
+    await namedDeb({ package: "stranger", architecture: "riscv64" }),
+    ["cut_1.0-1_all.deb", whole.subarray(0, whole.length - 20)],
+    ["text_1.0-1_all.deb", "this is no package\n"],
+    ["notes.txt", "of no use"],
+  ]);
+  const paths = [...tree.write(files), "/nowhere/absent_1_all.deb"].filter((path) => !path.endsWith(".tar.gz"));
+  const { exitCode, status, problems } = await tree.putJson(paths);
+  expect([exitCode, status]).toEqual([3, "refused"]);
+  expect(problems.map((problem) => [basename(problem.file), problem.reason]).toSorted()).toEqual([
+    ["absent_1_all.deb", "is not there"],
+    ["cut_1.0-1_all.deb", expect.stringContaining("ends")],
+    [dsc, `${tarball} is neither beside it nor in dists/sid/main/source/alice`],
+    ["notes.txt", "is no package, and no .dsc that is uploaded names it"],
+    ["stranger_1.0-1_riscv64.deb", expect.stringContaining("a package for riscv64 has no place")],
+    ["text_1.0-1_all.deb", expect.stringContaining("ar archive")],
+  ]);
+  expect(await tree.allNames()).toEqual(before);
+});
+
+test("other bytes under a name that is taken are refused, whether its entry tells of them or not, unless told to replace", async () => {
+  const [name, bytes] = await namedDeb({ package: "taken" });
+  const [, others] = await namedDeb({ package: "taken", fields: { Description: "another one" } });
+  await tree.put(tree.write(new Map([[name, bytes]])));
+  const other = tree.write(new Map([[name, others]]));
+  const refused = await tree.putJson(other);
+  expect(refused.problems).toEqual([
+    { file: other[0], reason: expect.stringContaining("is there already with other bytes") },
+  ]);
+  // The plain way leaves no word about the bytes.
+  const cap = tree.bundle.directories.find(({ path }) => path.includes(amd64))!.cap.reveal();
+  const sameLength = Buffer.from(others);
+  sameLength.write("another 1", sameLength.length - 20);
+  await fetch(`${inject("webapiUrl")}/uri/${encodeURIComponent(cap)}/${name}`, { method: "PUT", body: sameLength });
+  expect((await tree.putJson(other)).status).toBe("refused");
+  expect(await tree.putJson(other, "--replace")).toMatchObject({ exitCode: 0, status: "live" });
+  const machine = await tree.apt();
+  onTestFinished(() => machine.close());
+  await machine.update();
+  expect(await machine.download("taken")).toEqual(others);
+});
+
+test("what the server rejects though it was linked is told, with exit code 3", async () => {
+  const config = join(tree.work, "strict.toml");
+  writeFileSync(join(tree.work, "strict.token"), "a-token-for-the-strict-one", { mode: 0o600 });
+  writeFileSync(
+    config,
+    `state = "strict"\n[limits.inspection]\nmax_stanza_bytes = 300\n[[repository]]\nname = "debian"\n` +
+      `webapi = "${inject("webapiUrl")}"\nreadcap_file = "readcap"\nping_token_file = "strict.token"\n`,
+  );
+  const strict = await ServerUnderTest.start({ flags: ["--config", config] });
+  onTestFinished(() => void strict.end());
+  await strict.ready();
+  const ping = { url: `${strict.url}/-/ping/debian`, token: new Secret("a-token-for-the-strict-one") };
+  const bundle = tree.writeBundle("strict.bundle", { ...tree.bundle, ping });
+  const long = await namedDeb({ package: "long", fields: { "X-Long": "x".repeat(400) } });
+  const { exitCode, status, packages } = await tree.putJson(tree.write(new Map([long])), "--bundle", bundle);
+  expect([exitCode, status]).toEqual([3, "rejected"]);
+  expect(packages).toMatchObject([
+    { name: "long", state: "rejected", reason: expect.stringContaining("maxStanzaBytes") },
+  ]);
+});
+
+test("while the server is away the upload is linked, exit code 4; without a ping it is linked, exit code 0; a wrong token is 1", async () => {
+  const away = { url: "http://127.0.0.1:9/-/ping/debian", token: new Secret("x") };
+  const wrong = { ...tree.bundle.ping!, token: new Secret("a-token-that-nobody-knows") };
+  const cases = [away, undefined, wrong].map((ping, n) => tree.writeBundle(`${n}.bundle`, { ...tree.bundle, ping }));
+  const [absent, silent, forbidden] = await Promise.all(
+    cases.map(
+      async (bundle, n) =>
+        await tree.put(tree.write(new Map([await namedDeb({ package: `later${n}` })])), [
+          "--bundle",
+          bundle,
+          "--timeout",
+          "1",
+        ]),
+    ),
+  );
+  expect([absent!.exitCode, absent!.output]).toEqual([
+    4,
+    expect.stringContaining("linked: later0 1.0-1 amd64 in sid main: the server did not say"),
+  ]);
+  expect([silent!.exitCode, silent!.output]).toEqual([
+    0,
+    expect.stringContaining("the server finds it by its next poll"),
+  ]);
+  expect([forbidden!.exitCode, forbidden!.output]).toEqual([1, expect.stringContaining("answered with 401")]);
+  expect(await tree.names(amd64)).toEqual(expect.arrayContaining(["later0_1.0-1_amd64.deb", "later1_1.0-1_amd64.deb"]));
+});
+
+test("no cap and no token is in its output or its arguments, and a wrong bundle is exit code 1 without a word of it", async () => {
+  const secrets = [tree.bundle.ping!.token, ...tree.bundle.directories.map(({ cap }) => cap)].map((each) =>
+    each.reveal(),
+  );
+  const { output } = await tree.put(tree.write(new Map([await namedDeb({ package: "quiet" })])), ["--json"]);
+  for (const secret of secrets) expect(output).not.toContain(secret);
+  writeFileSync(join(tree.work, "broken.bundle"), `${readFileSync(tree.file, "utf8")}\n${secrets[0]}`, { mode: 0o600 });
+  const broken = await tree.put(["x.deb"], ["--bundle", join(tree.work, "broken.bundle")]);
+  expect(broken.exitCode).toBe(1);
+  for (const secret of secrets) expect(broken.output).not.toContain(secret);
+});
