@@ -34,13 +34,13 @@ export async function cleanCheckout(target: string): Promise<void> {
   for (const path of projectFiles()) await cp(join(projectRoot, path), join(target, path), { recursive: true });
 }
 
-/** The mirror that this machine's own apt takes Debian from. */
-async function debianMirror(): Promise<string> {
-  const format = "$(REPO_URI) $(COMPONENT) $(LABEL)";
+/** The mirror that this machine's own apt takes Debian from, and the suite that the machine is made of. */
+export async function debianMirror(): Promise<{ readonly url: string; readonly suite: string }> {
+  const format = "$(REPO_URI) $(CODENAME) $(COMPONENT) $(LABEL)";
   const { stdout } = await run("apt-get", ["indextargets", "--format", format, "Created-By: Packages"]);
-  const mirror = /^(\S+) main Debian$/m.exec(stdout)?.[1];
-  if (mirror === undefined) throw new Error("apt knows no mirror of Debian here: apt-get update");
-  return mirror;
+  const [, url, suite] = /^(\S+) (\S+) main Debian$/m.exec(stdout) ?? [];
+  if (url === undefined || suite === undefined) throw new Error("apt knows no mirror of Debian here: apt-get update");
+  return { url, suite };
 }
 
 /**
@@ -66,7 +66,7 @@ export async function trixieRootfs(): Promise<string> {
     rm -rf "$rootfs.partial"
     mmdebstrap --quiet --format=directory "$@"
     mv "$rootfs.partial" "$rootfs"`;
-  const target = [...recipe, `${rootfs}.partial`, await debianMirror()];
+  const target = [...recipe, `${rootfs}.partial`, (await debianMirror()).url];
   await run("flock", [`${rootfs}.lock`, "bash", "-euc", script, "bash", rootfs, ...target]);
   return rootfs;
 }

@@ -1,0 +1,326 @@
+// Real packages of every shape that Debian's archive offers, in our indices and in those of Debian's own tools: the same
+// set, the same fields, the same values; whatever differs is in a table with its reason, and the table is printed.
+import { execFileSync } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import fetch from "node-fetch";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseStanzas } from "../../src/debian/deb822.ts";
+import type { Stanza } from "../../src/debian/stanza.ts";
+import { fieldOf } from "../../src/debian/stanza.ts";
+import { archiveApt, archiveIndex, archiveMissing } from "../support/debian-archive.ts";
+import { runTool } from "../support/debs.ts";
+import { ServerUnderTest } from "../support/server.ts";
+
+const wantedBinaries = 150;
+const wantedSources = 10;
+/** Of each shape of source packages so many are asked for: not every mirror has all files of all. */
+const candidatesPerShape = 16;
+/** Larger packages would tell no more. */
+const maxPackageBytes = 300_000;
+const main = "dists/sid/main";
+
+const missing = await archiveMissing();
+if (missing !== undefined) process.stderr.write(`differential tests are skipped: ${missing}\n`);
+
+const work = mkdtempSync(join(tmpdir(), "tahoe-apt-differential-"));
+const tree = join(work, "tree");
+let server: ServerUnderTest;
+
+/** The value of a field of a stanza's text. */
+const inStanza = (stanza: string, name: string): string => new RegExp(`^${name}: *(.*)$`, "m").exec(stanza)?.[1] ?? "";
+
+/** Shapes of binary packages, each with how many of it are wanted. */
+const shapes: readonly (readonly [number, (stanza: string) => boolean])[] = [
+  [8, (stanza) => inStanza(stanza, "Package").includes("+")],
+  [8, (stanza) => inStanza(stanza, "Package").includes(".")],
+  [8, (stanza) => inStanza(stanza, "Version").includes("~")],
+  [8, (stanza) => inStanza(stanza, "Version").includes("+")],
+  [8, (stanza) => inStanza(stanza, "Version").includes(":")],
+  [6, (stanza) => !inStanza(stanza, "Version").includes("-")],
+  [25, (stanza) => inStanza(stanza, "Architecture") === "all"],
+  [8, (stanza) => inStanza(stanza, "Multi-Arch") === "same"],
+  [8, (stanza) => inStanza(stanza, "Multi-Arch") === "foreign"],
+  [3, (stanza) => inStanza(stanza, "Multi-Arch") === "allowed"],
+  [6, (stanza) => inStanza(stanza, "Essential") === "yes"],
+  [4, (stanza) => / \(/.test(inStanza(stanza, "Source"))],
+  [4, (stanza) => /[^\u0000-\u007f]/.test(stanza)],
+  [20, () => true],
+];
+
+/** The smallest of each shape, and two of every field that there is. */
+function chosen(stanzas: readonly string[]): readonly string[] {
+  const small = stanzas
+    .filter((stanza) => Number(inStanza(stanza, "Size")) < maxPackageBytes)
+    .toSorted((a, b) => Number(inStanza(a, "Size")) - Number(inStanza(b, "Size")));
+  const picked = new Set<string>();
+  for (const [count, isIt] of shapes) for (const stanza of small.filter(isIt).slice(0, count)) picked.add(stanza);
+  const seen = new Map<string, number>();
+  for (const stanza of small) {
+    for (const [, name = ""] of stanza.matchAll(/^([^\s:]+):/gm)) {
+      const count = (seen.get(name) ?? 0) + 1;
+      seen.set(name, count);
+      if (count <= 2) picked.add(stanza);
+    }
+  }
+  return [...picked];
+}
+
+const sourceShapes: readonly ((stanza: string) => boolean)[] = [
+  (stanza) => inStanza(stanza, "Format") === "1.0" && /\.diff\.gz$/m.test(stanza),
+  (stanza) => inStanza(stanza, "Format") === "3.0 (native)",
+  (stanza) => /\.orig\.tar\.\w+\.asc$/m.test(stanza),
+  (stanza) => /\.orig-[\w-]+\.tar/m.test(stanza),
+  (stanza) => inStanza(stanza, "Testsuite") !== "",
+  (stanza) => /^ .* profile=/m.test(stanza),
+  (stanza) => inStanza(stanza, "Build-Conflicts") !== "",
+  (stanza) => inStanza(stanza, "Version").includes(":"),
+  (stanza) => inStanza(stanza, "Uploaders") !== "" && inStanza(stanza, "Dgit") !== "",
+  (stanza) => inStanza(stanza, "Build-Depends-Arch") !== "",
+  (stanza) => /[^\u0000-\u007f]/.test(stanza),
+  () => true,
+];
+
+const filesOf = (stanza: string): readonly string[] =>
+  [...(/^Files:((?:\n .*)+)/m.exec(stanza)?.[1] ?? "").matchAll(/^ \S+ \d+ (\S+)$/gm)].map(([, name = ""]) => name);
+
+const sourceBytes = (stanza: string): number =>
+  [...(/^Files:((?:\n .*)+)/m.exec(stanza)?.[1] ?? "").matchAll(/^ \S+ (\d+) /gm)].reduce(
+    (sum, [, n]) => sum + Number(n),
+    0,
+  );
+
+function chosenSources(stanzas: readonly string[]): readonly string[] {
+  const small = stanzas
+    .filter((stanza) => inStanza(stanza, "Extra-Source-Only") !== "yes")
+    .map((stanza) => [sourceBytes(stanza), stanza] as const)
+    .toSorted(([a], [b]) => a - b)
+    .map(([, stanza]) => stanza);
+  return [...new Set(sourceShapes.flatMap((isIt) => small.filter(isIt).slice(0, candidatesPerShape)))];
+}
+
+/** Fetches binaries and sources into the tree, each to where it belongs. */
+async function fetchPackages(): Promise<void> {
+  const components = ["main", "main/debian-installer"];
+  const root = await archiveApt(components, ["amd64", "arm64"]);
+  try {
+    const own = archiveIndex(root, "main_binary-amd64_Packages").filter((stanza) => !isUdeb(stanza));
+    const foreign = archiveIndex(root, "main_binary-arm64_Packages").filter(
+      (stanza) => inStanza(stanza, "Architecture") === "arm64",
+    );
+    const udebs = archiveIndex(root, "debian-installer_binary-amd64_Packages");
+    const some = (stanzas: readonly string[], count: number) =>
+      chosen(stanzas).filter((_, at, all) => at % Math.ceil(all.length / count) === 0);
+    const inQuestion = (stanza: string): string => `${inStanza(stanza, "Package")}=${inStanza(stanza, "Version")}`;
+    const named = (stanzas: readonly string[]): readonly string[] =>
+      stanzas.map((stanza) => {
+        const architecture = inStanza(stanza, "Architecture").replace("all", "amd64");
+        return `${inStanza(stanza, "Package")}:${architecture}=${inStanza(stanza, "Version")}`;
+      });
+    // Not every mirror has them all.
+    await root.run("apt-get", "download", ...named([...chosen(own), ...some(foreign, 30), ...some(udebs, 30)]));
+    const sources = chosenSources(archiveIndex(root, "main_source_Sources"));
+    await root.run("apt-get", "source", "--download-only", ...sources.map(inQuestion));
+    const got = join(root.directory, "got");
+    const arrived = new Set(readdirSync(got));
+    const lacking = sources.flatMap((stanza) =>
+      filesOf(stanza).every((name) => arrived.has(name)) ? [] : filesOf(stanza),
+    );
+    for (const name of arrived) if (!lacking.includes(name)) place(join(got, name), name);
+  } finally {
+    root.close();
+  }
+}
+
+const isUdeb = (stanza: string): boolean => inStanza(stanza, "Filename").endsWith(".udeb");
+
+function place(from: string, name: string): void {
+  const to = join(tree, directoryOf(name), name);
+  mkdirSync(dirname(to), { recursive: true });
+  copyFileSync(from, to);
+}
+
+function directoryOf(name: string): string {
+  const architecture = /_([a-z0-9]+)\.u?deb$/.exec(name)?.[1];
+  if (architecture === undefined) return `${main}/source`;
+  const index = `binary-${architecture === "all" ? "amd64" : architecture}`;
+  return name.endsWith(".udeb") ? `${main}/debian-installer/${index}` : `${main}/${index}/${name[0]}`;
+}
+
+/** Packages the same files anew in every form that dpkg-deb makes: the archive has but two. */
+function repack(): void {
+  const debs = readdirSync(join(tree, main, "binary-amd64"), { recursive: true, encoding: "utf8" }).filter((name) =>
+    name.endsWith(".deb"),
+  );
+  for (const [n, form] of ["gzip", "xz", "zstd", "none", "gzip", "zstd"].entries()) {
+    const deb = join(tree, main, "binary-amd64", debs[n * 7] ?? "");
+    const unpacked = join(work, `unpacked-${n}`);
+    runTool("dpkg-deb", ["--raw-extract", deb, unpacked], "", "dpkg");
+    rmSync(deb);
+    runTool("dpkg-deb", ["--root-owner-group", `-Z${form}`, "--build", unpacked, deb], "", "dpkg");
+  }
+}
+
+/** How many packages have each pair of forms of control.tar and data.tar. */
+function formsIn(): ReadonlyMap<string, number> {
+  const forms = new Map<string, number>();
+  for (const name of readdirSync(join(tree, main), { recursive: true, encoding: "utf8" })) {
+    if (!/\.u?deb$/.test(name)) continue;
+    const members = runTool("ar", ["t", join(tree, main, name)], "", "binutils")
+      .toString()
+      .split("\n");
+    const form = members.filter((member) => member.includes(".tar")).join(" ");
+    forms.set(form, (forms.get(form) ?? 0) + 1);
+  }
+  return forms;
+}
+
+const limits = { maxStanzaBytes: 2 ** 26, maxFields: 500, maxFieldNameBytes: 1000 };
+const read = (text: Uint8Array | string): readonly Stanza[] => parseStanzas(Buffer.from(text as string), limits);
+
+async function served(path: string): Promise<readonly Stanza[]> {
+  const reply = await fetch(`${server.url}/debian/${main}/${path}`);
+  if (reply.status !== 200) throw new Error(`${path} is answered ${reply.status}`);
+  return read(Buffer.from(await reply.arrayBuffer()));
+}
+
+const tool = (command: string, args: readonly string[], debianPackage: string): readonly Stanza[] => {
+  runTool(command, ["--version"], "", debianPackage);
+  return read(execFileSync(command, args, { cwd: tree, maxBuffer: 2 ** 28, stdio: ["ignore", "pipe", "ignore"] }));
+};
+
+/** A difference that is meant, of a field in one tool's output. Undefined: not there. */
+interface Explained {
+  readonly tool: string;
+  readonly field: string;
+  readonly isIt: (ours: string | undefined, theirs: string | undefined) => boolean;
+  readonly why: string;
+}
+
+const onlyTheirs = (ours: string | undefined, theirs: string | undefined): boolean =>
+  ours === undefined && theirs !== undefined;
+const lastName = (path: string | undefined): string | undefined => path?.split("/").at(-1);
+
+const explained: readonly Explained[] = [
+  {
+    tool: "",
+    field: "filename",
+    isIt: (ours, theirs) =>
+      /^pool\/SHA256\/[0-9a-f]{64}\/[^/]+$/.test(ours ?? "") && lastName(ours) === lastName(theirs),
+    why: "packages are addressed by their content",
+  },
+  {
+    tool: "",
+    field: "directory",
+    isIt: (ours) => /^pool\/SHA256\/[0-9a-f]{64}$/.test(ours ?? ""),
+    why: "sources are addressed by their .dsc's content",
+  },
+  ...["sha1", "sha512", "checksums-sha1", "checksums-sha512"].map((field) => ({
+    tool: "",
+    field,
+    isIt: onlyTheirs,
+    why: "the configured digests are MD5 and SHA256, as in Debian's archive",
+  })),
+];
+
+/** How often each explained difference was met. */
+const met = new Map<string, number>();
+
+/** Holds ours against theirs, stanza by stanza. @returns every difference that nothing explains */
+function unexplained(
+  toolName: string,
+  ours: readonly Stanza[],
+  theirs: readonly Stanza[],
+  keyOf: (stanza: Stanza) => string,
+): readonly string[] {
+  const byKey = new Map(ours.map((stanza) => [keyOf(stanza), stanza]));
+  const differences: string[] = [];
+  const theirKeys = new Set(theirs.map(keyOf));
+  for (const key of byKey.keys()) if (!theirKeys.has(key)) differences.push(`${key}: only ours`);
+  for (const stanza of theirs) {
+    const key = keyOf(stanza);
+    const own = byKey.get(key);
+    if (own === undefined) {
+      differences.push(`${key}: only ${toolName}'s`);
+      continue;
+    }
+    const names = new Set([...own, ...stanza].map(([name]) => name.toLowerCase()));
+    for (const field of names) {
+      const [said, seen] = [fieldOf(own, field), fieldOf(stanza, field)];
+      if (said === seen) continue;
+      const reason = explained.find(
+        (one) => [toolName, ""].includes(one.tool) && one.field === field && one.isIt(said, seen),
+      );
+      if (reason === undefined)
+        differences.push(`${key}: ${field} is ${JSON.stringify(said)}, and of ${toolName} ${JSON.stringify(seen)}`);
+      else {
+        const row = `${toolName.padEnd(18)} ${field.padEnd(18)} ${reason.why}`;
+        met.set(row, (met.get(row) ?? 0) + 1);
+      }
+    }
+  }
+  return differences;
+}
+
+const packageKey = (stanza: Stanza): string =>
+  ["Package", "Version", "Architecture"].map((name) => fieldOf(stanza, name)).join(" ");
+
+describe.skipIf(missing !== undefined)("packages of Debian's archive", () => {
+  beforeAll(async () => {
+    await fetchPackages();
+    repack();
+    server = await ServerUnderTest.start({ flags: ["--folder", tree, "--state", join(work, "state")] });
+    await server.ready();
+  });
+  afterAll(async () => {
+    await server?.end();
+    rmSync(work, { recursive: true, force: true });
+    const rows = [...met].map(([row, count]) => `${String(count).padStart(6)}  ${row}`);
+    process.stderr.write(["differences, each with its reason:", ...rows, ""].join("\n"));
+  });
+
+  const indices = [
+    ["binary-amd64", ".deb"],
+    ["binary-arm64", ".deb"],
+    ["debian-installer/binary-amd64", ".udeb"],
+  ] as const;
+
+  test("none is rejected, and there are enough of every form", async () => {
+    const page = await (await fetch(`${server.url}/debian/`)).text();
+    expect(page).toMatch(/What was rejected, and why<\/h2>\s*<p>Nothing\.<\/p>/);
+    const stanzas = (await Promise.all(indices.map(([index]) => served(`${index}/Packages`)))).flat();
+    const keys = new Set(stanzas.map((stanza) => `${packageKey(stanza)} ${fieldOf(stanza, "SHA256")}`));
+    expect(keys.size).toBeGreaterThanOrEqual(wantedBinaries);
+    const forms = formsIn();
+    process.stderr.write(
+      `${keys.size} packages: ${[...forms].map(([form, count]) => `${count} of ${form}`).join(", ")}\n`,
+    );
+    for (const end of ["gz", "xz", "zst"]) expect([...forms.keys()].join()).toContain(`data.tar.${end}`);
+    expect((await served("source/Sources")).length).toBeGreaterThanOrEqual(wantedSources);
+  });
+
+  test.each(indices)("%s has what apt-ftparchive and dpkg-scanpackages give", async (index, end) => {
+    const ours = await served(`${index}/Packages`);
+    expect(ours.length).toBeGreaterThan(0);
+    const place = `${main}/${index}`;
+    // What is for all architectures lies in one place, and is listed in each.
+    const inPlace =
+      index === "binary-arm64" ? ours.filter((stanza) => fieldOf(stanza, "Architecture") !== "all") : ours;
+    const ftparchive = tool("apt-ftparchive", ["packages", place], "apt-utils");
+    expect(unexplained("apt-ftparchive", inPlace, ftparchive, packageKey)).toEqual([]);
+    const scanned = tool("dpkg-scanpackages", ["--multiversion", "--type", end.slice(1), place], "dpkg-dev");
+    expect(unexplained("dpkg-scanpackages", inPlace, scanned, packageKey)).toEqual([]);
+  });
+
+  test("Sources has what apt-ftparchive and dpkg-scansources give", async () => {
+    const ours = await served("source/Sources");
+    const keyOf = (stanza: Stanza): string => `${fieldOf(stanza, "Package")} ${fieldOf(stanza, "Version")}`;
+    expect(
+      unexplained("apt-ftparchive", ours, tool("apt-ftparchive", ["sources", `${main}/source`], "apt-utils"), keyOf),
+    ).toEqual([]);
+    expect(
+      unexplained("dpkg-scansources", ours, tool("dpkg-scansources", [`${main}/source`], "dpkg-dev"), keyOf),
+    ).toEqual([]);
+  });
+});
