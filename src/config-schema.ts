@@ -189,6 +189,9 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       if (readers.some(({ password }) => password.reveal().length < shortestGoodTokenLength)) {
         warn(`${raw.name}: a reader's password with fewer than ${shortestGoodTokenLength} characters can be guessed`);
       }
+      if (readers.some(({ password }) => /\s/.test(password.reveal()))) {
+        warn(`${raw.name}: apt's auth.conf has no way to write a reader's password with a blank in it`);
+      }
       return {
         name: raw.name,
         tree:

@@ -9,9 +9,10 @@ import { ConfigurationError } from "../../src/configuration.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "config-access-"));
 for (const name of ["old.asc", "new.asc", "words", "bob.password", "metrics.token"]) {
-  writeFileSync(join(directory, name), `the secret of ${name}\n`, { mode: 0o600 });
+  writeFileSync(join(directory, name), `the-secret-of-${name}\n`, { mode: 0o600 });
 }
 writeFileSync(join(directory, "short"), "short\n", { mode: 0o600 });
+writeFileSync(join(directory, "blank"), "correct horse battery\n", { mode: 0o600 });
 
 /** @param keys of the repository @param above keys of the file */
 function load(keys: string, above = ""): Configuration {
@@ -38,7 +39,7 @@ test("one key may sign, or several, each known by its file", () => {
   expect(files('signing_key_file = "old.asc"')).toEqual([join(directory, "old.asc")]);
   const both = 'signing_key_file = ["old.asc", "new.asc"]\nsigning_passphrase_file = ["words"]';
   expect(files(both)).toEqual([join(directory, "old.asc"), join(directory, "new.asc")]);
-  expect(ofFirst(load(both)).signingPassphrases.map((secret) => secret.reveal())).toEqual(["the secret of words"]);
+  expect(ofFirst(load(both)).signingPassphrases.map((secret) => secret.reveal())).toEqual(["the-secret-of-words"]);
 });
 
 test("a missing key has its place", () => {
@@ -50,14 +51,20 @@ test("a missing key has its place", () => {
   expect(mistakesOf(`signing_key_file = ${ten}`)).toHaveLength(1);
 });
 
-test("a repository with readers is theirs, and a password that can be guessed is warned of", () => {
+test("a repository with readers is theirs, and a password that can be guessed or not be written is warned of", () => {
   expect(ofFirst(load("")).readers).toEqual([]);
   const configuration = load('[[repository.reader]]\nname = "bob"\npassword_file = "bob.password"');
   expect(configuration.warnings).toEqual([]);
   const [bob] = ofFirst(configuration).readers;
-  expect([bob?.name, bob?.password.reveal()]).toEqual(["bob", "the secret of bob.password"]);
-  expect(JSON.stringify(configuration)).not.toContain("the secret");
-  expect(load('[[repository.reader]]\nname = "bob"\npassword_file = "short"').warnings).toHaveLength(1);
+  expect([bob?.name, bob?.password.reveal()]).toEqual(["bob", "the-secret-of-bob.password"]);
+  expect(JSON.stringify(configuration)).not.toContain("the-secret");
+  for (const [file, why] of [
+    ["short", "guessed"],
+    ["blank", "auth.conf"],
+  ]) {
+    const { warnings } = load(`[[repository.reader]]\nname = "bob"\npassword_file = "${file}"`);
+    expect(warnings).toEqual([expect.stringContaining(why ?? "")]);
+  }
 });
 
 test("a reader's name has no colon, which would end it in what a client sends", () => {
@@ -68,5 +75,5 @@ test("a reader's name has no colon, which would end it in what a client sends", 
 test("metrics are for everybody and no proxy is believed, unless the file says otherwise", () => {
   expect(load("")).toMatchObject({ behindProxy: false, metricsToken: undefined });
   const { behindProxy, metricsToken } = load("", 'behind_proxy = true\nmetrics_token_file = "metrics.token"');
-  expect([behindProxy, metricsToken?.reveal()]).toEqual([true, "the secret of metrics.token"]);
+  expect([behindProxy, metricsToken?.reveal()]).toEqual([true, "the-secret-of-metrics.token"]);
 });
