@@ -48,6 +48,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   signing_key_file = ["old.asc", "new.asc"]   # each signs; also signing_passphrase_file; without them a key is made
   archive_keyring = "main"                    # where a package NAME-archive-keyring with the public keys stands
   dates_after = "Sun, 22 Nov 2026 13:45:00 UTC"   # after a loss of state: the last Date that clients have seen
+  builders_file = "builders.toml"             # [[builder]] tables as below, in a file that tahoe-apt writes
   [repository.suite.sid]
   codename = "sid"                            # also version, description, not_automatic, but_automatic_upgrades
   translations = true                         # long descriptions in an index of their own; also for a repository
@@ -75,6 +76,8 @@ Examples:
   tahoe-apt start                              a grid, a repository and a server on this machine, to try it all
   tahoe-apt demo                               the whole story once, by itself
   tahoe-apt serve --config /etc/tahoe-apt.toml
+  tahoe-apt init debian --webapi http://127.0.0.1:3456 --suite sid --builder alice
+  tahoe-apt put --bundle alice.bundle hello_1.0-1_amd64.changes
 
 tahoe-apt COMMAND --help tells more.
 `;
