@@ -80,10 +80,14 @@ export const flatComponent = "main";
 export const flatBinaries = parseTreePath(`${flatPath}/${flatComponent}/binary-any`);
 export const flatSources = parseTreePath(`${flatPath}/${flatComponent}/source`);
 
+/** Whether a directory of this name is made for indices: no package is looked for in it. */
+const isOfIndices = (name: string): boolean => name === "by-hash" || name.endsWith(".diff");
+
 /** Whether packages may lie in or below this directory, so that it is worth a listing. */
 export function mayHoldPackages(directory: TreePath): boolean {
   if (!hasRoomForNames(directory)) return false;
   const names = pathNames(directory);
+  if (names.some(isOfIndices)) return false;
   if (names.length >= depthOfPlace(directory)) return placeOf(directory) !== undefined;
   return names.length === 0 || (names[0] === "dists" && (names.length === 1 || suiteOf(directory) !== undefined));
 }

@@ -4,6 +4,7 @@ import type { RepositoryName, Suite } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { PublishingObserver } from "./events.ts";
 import type { LateFiles, LateMaker } from "./late.ts";
+import type { LateTimes } from "./late-work.ts";
 import { LateWork } from "./late-work.ts";
 import type { PublicationStore } from "./store.ts";
 import type { ServedSuite } from "./suite.ts";
@@ -22,6 +23,7 @@ export interface HousekeepingParts {
   /** Runs a task while no refresh runs. */
   readonly alone: (task: () => Promise<void>) => Promise<void>;
   readonly lateMakers: readonly LateMaker[];
+  readonly lateTimes: LateTimes;
   readonly observer: PublishingObserver;
   readonly log: Log;
   /** Milliseconds since the epoch. */
@@ -51,10 +53,11 @@ export class Housekeeping {
     this.#late = new LateWork({
       ...parts,
       makers: parts.lateMakers,
+      times: parts.lateTimes,
       orderFor: (suite) => {
         const served = parts.suites.get(suite);
         const current = served?.current;
-        return served === undefined || current === undefined
+        return served === undefined || current === undefined || served.isRolledBack
           ? undefined
           : { suite, current, items: [...served.items()] };
       },
@@ -63,7 +66,14 @@ export class Housekeeping {
   }
 
   start(): void {
-    this.#renewals = setInterval(() => void this.#parts.alone(() => this.#renew()), renewalSeconds * 1000);
+    const renew = () => void this.#parts.alone(() => this.#renew());
+    renew();
+    this.#renewals = setInterval(renew, renewalSeconds * 1000);
+  }
+
+  /** Resolves when all late work was tried. @returns the suites that lack some of it */
+  async lateSettled(): Promise<ReadonlySet<Suite>> {
+    return await this.#late.settled();
   }
 
   /** Abandons what is under way. */
@@ -86,6 +96,8 @@ export class Housekeeping {
 
   async #amend(name: Suite, late: readonly [maker: string, LateFiles]): Promise<void> {
     const suite = this.#parts.suites.get(name);
+    // It was made for what the tree holds.
+    if (suite?.isRolledBack) return;
     await suite?.amend({ late, signal: this.#stopping.signal });
     if (suite?.current !== undefined) this.#workedFor.set(name, suite.current.id);
   }

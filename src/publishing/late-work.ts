@@ -18,6 +18,9 @@ export interface LateTimes {
 
 export const defaultLateTimes: LateTimes = { settleMs: 3000, retryMs: 60_000 };
 
+/** How often those who wait look whether there is something left to do. */
+const pollMs = 20;
+
 export interface LateWorkParts {
   readonly makers: readonly LateMaker[];
   /** What to work for; undefined for a suite that is not to be served any more. */
@@ -27,20 +30,20 @@ export interface LateWorkParts {
   readonly observer: PublishingObserver;
   readonly log: Log;
   readonly now: () => number;
-  readonly times?: LateTimes;
+  readonly times: LateTimes;
 }
 
 export class LateWork {
   readonly #parts: LateWorkParts;
-  readonly #times: LateTimes;
   readonly #inTurn = pLimit(1);
   /** Suites whose work has not begun, with the time of the first publication that it is for, ms since the epoch. */
   readonly #wanted = new Map<Suite, number>();
+  /** Those of the wanted whose work failed last time. */
+  readonly #failed = new Set<Suite>();
   readonly #stopping = new AbortController();
 
   constructor(parts: LateWorkParts) {
     this.#parts = parts;
-    this.#times = parts.times ?? defaultLateTimes;
   }
 
   /** Sees to it that what is late of this suite is made soon. Work that is asked for before it begins is done once. */
@@ -48,7 +51,14 @@ export class LateWork {
     if (this.#parts.makers.length === 0 || this.#wanted.has(suite)) return;
     const sinceMs = this.#parts.now();
     this.#wanted.set(suite, sinceMs);
-    void this.#soon(suite, sinceMs, this.#times.settleMs);
+    void this.#soon(suite, sinceMs, this.#parts.times.settleMs);
+  }
+
+  /** Resolves when everything was tried. @returns the suites whose work failed and is to be tried again later */
+  async settled(): Promise<ReadonlySet<Suite>> {
+    while (this.#wanted.size > this.#failed.size) await sleep(pollMs, this.#stopping.signal);
+    await this.#inTurn(async () => undefined);
+    return new Set(this.#failed);
   }
 
   /**
@@ -72,18 +82,19 @@ export class LateWork {
     try {
       await sleep(waitMs, signal);
       await this.#inTurn(async () => {
-        this.#wanted.delete(suite);
         signal.throwIfAborted();
+        this.#wanted.delete(suite);
+        this.#failed.delete(suite);
         await this.#makeAll(suite, sinceMs, signal);
       });
     } catch (thrown) {
-      this.#wanted.delete(suite);
       if (signal.aborted) return;
       this.#parts.observer.refreshFailed(codeOf(thrown));
       this.#parts.log.error({ suite, err: thrown }, "what is made in the background could not be made");
       if (this.#wanted.has(suite)) return;
       this.#wanted.set(suite, sinceMs);
-      void this.#soon(suite, sinceMs, this.#times.retryMs);
+      this.#failed.add(suite);
+      void this.#soon(suite, sinceMs, this.#parts.times.retryMs);
     }
   }
 

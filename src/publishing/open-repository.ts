@@ -1,26 +1,37 @@
 // Puts a repository together from its tree, its state and its signer.
+import { createHash } from "node:crypto";
+import { join } from "node:path";
 import type { RootDatabase } from "lmdb";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import { Catalog } from "../catalog/catalog.ts";
 import type { ContentInspector } from "../catalog/examiner.ts";
 import { Examiner } from "../catalog/examiner.ts";
+import { FileLists } from "../catalog/file-lists.ts";
 import type { InspectLimits } from "../catalog/inspect-limits.ts";
 import { Ledger } from "../catalog/ledger.ts";
 import type { ViewRules } from "../catalog/view.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Compressor } from "../indices/compress.ts";
+import type { ContentsCut } from "../indices/contents.ts";
 import type { Signer } from "../signing/signer.ts";
 import type { Tree } from "../storage/tree.ts";
 import { Audit, defaultScrubSeconds } from "./audit.ts";
+import { ContentsMaker } from "./contents-maker.ts";
+import { ContentsState } from "./contents-state.ts";
+import type { ContentsTasks } from "./contents-thread.ts";
 import type { PublishingObserver } from "./events.ts";
 import type { KeptContents } from "./housekeeping.ts";
 import { identityChanges, refuseIdentityChanges } from "./identity-pins.ts";
 import { IndexReader } from "./index-reader.ts";
 import type { LateMaker } from "./late.ts";
+import type { LateTimes } from "./late-work.ts";
+import { defaultLateTimes } from "./late-work.ts";
 import type { PackageCache } from "./package-cache.ts";
 import { PackageShelf } from "./package-shelf.ts";
+import { PdiffMaker } from "./pdiff-maker.ts";
 import { Repository } from "./repository.ts";
+import type { Placement } from "./stanza-source.ts";
 import { StanzaSource } from "./stanza-source.ts";
 import { PublicationStore } from "./store.ts";
 import { SuiteBuilder } from "./suite-builder.ts";
@@ -35,6 +46,8 @@ export interface SharedState {
   /** The inspector's limits: some rejections depend on them, and entries' metadata is held against them too. */
   readonly inspectionLimits: InspectLimits;
   readonly compressor: Compressor;
+  /** What Contents are made with, and a directory for what is too much for memory; undefined where none are made. */
+  readonly contents?: { readonly tasks: ContentsTasks; readonly directory: string; readonly cut?: ContentsCut };
   readonly cache: PackageCache;
   readonly indexMemoryBytes?: number;
   readonly log: Log;
@@ -49,8 +62,18 @@ export interface RepositorySettings {
   readonly identityOf: (suite: Suite) => SuiteIdentity;
   /** Whether a suite's long descriptions stand in Translation-en, and not in Packages; by default none's do. */
   readonly isTranslated?: (suite: Suite) => boolean;
+  /** Whether a suite has pdiffs; by default none has. */
+  readonly isPatched?: (suite: Suite) => boolean;
+  /** An index with an .xz that is smaller has none; 64 KiB by default. */
+  readonly minPatchedBytes?: number;
   /** Rules that hide some of a suite's packages from its indices; by default none's are hidden. */
   readonly viewOf?: (suite: Suite) => ViewRules | undefined;
+  /** Whether Contents are made; no by default. The inspector must list files then. */
+  readonly contents?: boolean;
+  /** How soon what is late is made. */
+  readonly lateTimes?: LateTimes;
+  /** Where the indices say that packages are; in the pool by default. */
+  readonly placement?: Placement;
   /** The digests of Packages and Sources; SHA256 must be among them. */
   readonly algorithms: readonly DigestAlgorithm[];
   /** Whether clients may be told another identity of a suite than they know; no by default. */
@@ -77,9 +100,19 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
   const { root, inspector, log, now } = shared;
   const { name, tree, signer, algorithms, observer } = settings;
   const ledger = new Ledger(root.openDB({ name: "ledger" }), JSON.stringify(shared.inspectionLimits), algorithms);
+  const fileLists =
+    settings.contents === true
+      ? new FileLists({
+          lists: root.openDB({ name: "file-lists", encoding: "binary" }),
+          tree,
+          limits: shared.inspectionLimits,
+          malformed: () => observer.metadataRefused("malformed"),
+        })
+      : undefined;
   const examiner = new Examiner({
     tree,
     ledger,
+    fileLists,
     inspector,
     observer,
     algorithms,
@@ -95,7 +128,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     refuseIdentityChanges(changes);
   }
   const tools = {
-    stanzas: new StanzaSource(examiner, algorithms),
+    stanzas: new StanzaSource(examiner, algorithms, settings.placement ?? "pool"),
     compressor: shared.compressor,
     store,
     signer,
@@ -105,7 +138,31 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
   };
   const audit = new Audit({ catalog, examiner, observer, log, lookAgain: (path) => repository.lookAgain(path) });
   // Contents and pdiffs, in this order: the second may be about the first.
-  const lateMakers: readonly LateMaker[] = [];
+  const lateMakers: LateMaker[] = [];
+  if (fileLists !== undefined && shared.contents !== undefined) {
+    lateMakers.push(
+      new ContentsMaker({
+        examiner,
+        state: new ContentsState(root, name),
+        segments: store.segments,
+        compressor: shared.compressor,
+        ...shared.contents,
+        directory: join(shared.contents.directory, createHash("sha256").update(name).digest("hex")),
+        limits: shared.inspectionLimits,
+        releaseAlgorithms: tools.releaseAlgorithms,
+        mismatched: (path) => audit.mismatched(path),
+        log,
+      }),
+    );
+  }
+  lateMakers.push(
+    new PdiffMaker({
+      store,
+      algorithms: tools.releaseAlgorithms,
+      isPatched: settings.isPatched ?? (() => false),
+      ...(settings.minPatchedBytes !== undefined && { minIndexBytes: settings.minPatchedBytes }),
+    }),
+  );
   const repository = new Repository({
     name,
     key: {
@@ -128,6 +185,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
       }),
     viewOf: settings.viewOf ?? (() => undefined),
     lateMakers,
+    lateTimes: settings.lateTimes ?? defaultLateTimes,
     observer,
     log,
     now,

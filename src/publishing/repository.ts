@@ -1,5 +1,5 @@
 // A repository in service: keeps its suites up to date and finds what is asked of it.
-import { once } from "node:events";
+import { abortable } from "../base/abort.ts";
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
@@ -19,25 +19,21 @@ import type { KeptContents } from "./housekeeping.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import type { IndexReader } from "./index-reader.ts";
 import type { LateMaker } from "./late.ts";
+import type { LateTimes } from "./late-work.ts";
 import type { PackageCache } from "./package-cache.ts";
 import type { PackageShelf } from "./package-shelf.ts";
 import type { Manifest } from "./publication.ts";
+import { statusOf, summaryOf } from "./publication.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
 import type { SuiteOutcome } from "./refresher.ts";
 import { Refresher } from "./refresher.ts";
 import type { Resource } from "./resource.ts";
-import type {
-  PingOutcome,
-  PublicationSummary,
-  PublicKey,
-  RepositoryStatus,
-  ServedRepository,
-  SuiteStatus,
-} from "./served.ts";
+import type { KeptPublication, PingOutcome, PublicKey, RepositoryStatus, ServedRepository } from "./served.ts";
 import { NotSeenYet } from "./served.ts";
 import type { PublicationStore } from "./store.ts";
 import { ServedSuite } from "./suite.ts";
 import type { SuiteBuilder } from "./suite-builder.ts";
+import { TimeTravel } from "./time-travel.ts";
 import { TreeFiles } from "./tree-files.ts";
 
 export interface RepositoryParts {
@@ -57,6 +53,7 @@ export interface RepositoryParts {
   readonly viewOf: (suite: Suite) => ViewRules | undefined;
   /** What is made in the background, in this order. */
   readonly lateMakers: readonly LateMaker[];
+  readonly lateTimes: LateTimes;
   readonly observer: PublishingObserver;
   readonly log: Log;
   /** Milliseconds since the epoch. */
@@ -77,6 +74,7 @@ export class Repository implements ServedRepository {
   readonly name: RepositoryName;
   readonly key: PublicKey;
   readonly audit: Audit;
+  readonly timeTravel: TimeTravel;
   readonly #parts: RepositoryParts;
   readonly #suites = new Map<Suite, ServedSuite>();
   readonly #finder: Finder;
@@ -125,6 +123,17 @@ export class Repository implements ServedRepository {
       ...parts,
       suites: this.#suites,
       alone: (task) => this.#queue.alone(task),
+    });
+    this.timeTravel = new TimeTravel(parts.store, {
+      alone: (task) => this.#queue.alone(task),
+      rollBack: async (past) => {
+        const suite = this.#suites.get(past.suite) ?? this.#openSuite(past.suite, undefined);
+        await suite.rollBack(past, this.#stopping.signal);
+      },
+      resume: async (suite) => {
+        this.#suites.get(suite)?.resume();
+        await this.ping(suitePath(suite), this.#stopping.signal);
+      },
     });
   }
 
@@ -176,6 +185,20 @@ export class Repository implements ServedRepository {
     return await abortable(this.#finder.findOther(path, signal), signal);
   }
 
+  /** The current publications. */
+  *publications(): Iterable<Manifest> {
+    for (const { current } of this.#suites.values()) if (current !== undefined) yield current;
+  }
+
+  /** Resolves when all that is made in the background was tried. @returns the suites that lack some of it */
+  async lateSettled(): Promise<ReadonlySet<Suite>> {
+    return await this.#housekeeping.lateSettled();
+  }
+
+  snapshots(): Iterable<KeptPublication> {
+    return this.timeTravel.snapshots();
+  }
+
   status(): RepositoryStatus {
     const suites = [...this.#suites.values()];
     return {
@@ -222,10 +245,12 @@ export class Repository implements ServedRepository {
   }
 
   #openSuite(name: Suite, current: Manifest | undefined): ServedSuite {
-    const { builderOf, viewOf, now } = this.#parts;
+    const { builderOf, viewOf, store, now } = this.#parts;
     const rules = viewOf(name);
     const view = rules && new View(rules);
-    const suite = new ServedSuite(name, { builder: builderOf(name), view, current, now });
+    const pastId = store.pins.rolledBackTo(name);
+    const past = pastId === undefined ? undefined : store.get(name, pastId);
+    const suite = new ServedSuite(name, { builder: builderOf(name), view, current, past, now });
     this.#suites.set(name, suite);
     return suite;
   }
@@ -259,26 +284,5 @@ export class Repository implements ServedRepository {
     if (thrown !== undefined) this.#errors.set(path, messageOf(thrown));
     else if (before !== undefined)
       this.#parts.log.info({ repository: this.name, path, after: before }, "up to date again");
-  }
-}
-
-const summaryOf = ({ suite, id, dateSeconds }: Manifest): PublicationSummary => ({ suite, id, dateSeconds });
-
-function statusOf(manifest: Manifest): SuiteStatus {
-  const { components, architectures, binaryPackages, sourcePackages } = manifest;
-  return { ...summaryOf(manifest), components, architectures, binaryPackages, sourcePackages };
-}
-
-/** Rejects when the signal is aborted first; the work itself goes on. */
-async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const ended = new AbortController();
-  const aborted = once(signal, "abort", { signal: ended.signal }).then(() => signal.throwIfAborted());
-  try {
-    await Promise.race([work, aborted]);
-    return await work;
-  } finally {
-    ended.abort();
-    aborted.catch(() => undefined);
   }
 }

@@ -1,6 +1,6 @@
 // Renders a segment of an index from the inspections of its items.
 import { createHash } from "node:crypto";
-import { lastName } from "../base/names.ts";
+import { lastName, parentPath } from "../base/names.ts";
 import type { Examiner } from "../catalog/examiner.ts";
 import type { BinaryItem, Item, SourceItem } from "../catalog/item.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
@@ -17,22 +17,33 @@ const renderingVersion = "1";
 /** What an index tells of an item: all, all but the long description, or its description alone. */
 export type StanzaStyle = "full" | "short" | "description";
 
+/**
+ * Where stanzas say that packages are: under their own hash, as a server has them, or where the tree has them, for a
+ * repository that is made of files alone.
+ */
+export type Placement = "pool" | "tree";
+
 export class StanzaSource {
   readonly #examiner: Examiner;
   readonly #algorithms: readonly DigestAlgorithm[];
+  readonly #placement: Placement;
 
-  constructor(examiner: Examiner, algorithms: readonly DigestAlgorithm[]) {
+  constructor(examiner: Examiner, algorithms: readonly DigestAlgorithm[], placement: Placement) {
     this.#examiner = examiner;
     this.#algorithms = algorithms;
+    this.#placement = placement;
   }
 
   /**
    * The name of what `render` would give: equal keys, equal bytes, on any machine, and equal bytes, equal keys. So it
-   * speaks of no directory: a stanza does not tell in which one its package lies. Lower-case hex.
+   * speaks of a directory only where a stanza tells in which one its package lies. Lower-case hex.
    */
   keyOf(segment: Segment<Item>, style: StanzaStyle): string {
     const key = createHash("sha256").update(`${renderingVersion} ${style} ${this.#algorithms.join()}\n`);
-    for (const item of segment.items) key.update(`${contentsOf(item).join("/")}\n`);
+    const inTree = this.#placement === "tree";
+    for (const item of segment.items) {
+      key.update(`${contentsOf(item).join("/")}${inTree ? `\0${parentPath(item.path)}` : ""}\n`);
+    }
     return key.digest("hex");
   }
 
@@ -51,7 +62,7 @@ export class StanzaSource {
     if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no binary package any more`);
     if (style === "description") return renderTranslation(inspection.control);
     const control = style === "short" ? withShortDescription(inspection.control) : inspection.control;
-    const filename = `${poolDirectory(item.sha256)}/${lastName(item.path)}`;
+    const filename = `${this.#directoryOf(item)}/${lastName(item.path)}`;
     return renderPackage({ ...inspection, control }, filename, this.#algorithms);
   }
 
@@ -61,7 +72,11 @@ export class StanzaSource {
     const { digests, sizeBytes } = inspection;
     const parts = item.parts.map((part) => ({ ...part, name: lastName(part.path) }));
     const files = [{ name: lastName(item.path), sizeBytes, digests }, ...parts];
-    return renderSource(inspection, poolDirectory(item.sha256), files, this.#algorithms);
+    return renderSource(inspection, this.#directoryOf(item), files, this.#algorithms);
+  }
+
+  #directoryOf(item: Item): string {
+    return this.#placement === "tree" ? parentPath(item.path) : poolDirectory(item.sha256);
   }
 }
 

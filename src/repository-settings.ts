@@ -1,0 +1,49 @@
+// What a configuration means for one repository, and the keys that sign it.
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { systemClock } from "./base/clock.ts";
+import type { Log } from "./base/log.ts";
+import type { RepositoryName, Suite } from "./base/names.ts";
+import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
+import type { RepositorySettings } from "./publishing/open-repository.ts";
+import { openKeyFile } from "./signing/key-file.ts";
+import { openpgpSigner } from "./signing/openpgp-signer.ts";
+import type { Signer } from "./signing/signer.ts";
+import { identityOf } from "./suite-identity.ts";
+
+/** Where a state directory keeps what is one repository's own, made where it is missing. */
+export async function repositoryDirectory(stateDirectory: string, name: RepositoryName): Promise<string> {
+  const directory = join(stateDirectory, "repositories", name);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  return directory;
+}
+
+/**
+ * Yours, or one that is made on the first start and kept: it is the one thing in the state that can't come back.
+ * @param directory the repository's own
+ * @throws KeyFileError, UnfitKey
+ */
+export async function openSigner(one: RepositoryConfiguration, directory: string, log: Log): Promise<Signer> {
+  const now = systemClock;
+  if (one.signingKeys.length > 0)
+    return await openpgpSigner(one.signingKeys, { passphrases: one.signingPassphrases, now });
+  const file = join(directory, "signing-key.asc");
+  return await openpgpSigner([{ file, armored: await openKeyFile(file, { name: one.label, now, log }) }], { now });
+}
+
+/** All that does not depend on who asks. */
+export const settingsOf = (
+  one: RepositoryConfiguration,
+  configuration: Configuration,
+): Omit<RepositorySettings, "name" | "tree" | "signer" | "observer"> => ({
+  identityOf: (suite: Suite) => identityOf(one, suite),
+  viewOf: (suite: Suite) => one.suites.get(suite)?.view,
+  isTranslated: (suite: Suite) => one.suites.get(suite)?.translations ?? one.translations,
+  isPatched: (suite: Suite) => one.suites.get(suite)?.pdiffs ?? one.pdiffs,
+  algorithms: one.digests,
+  releaseAlgorithms: one.releaseDigests,
+  acceptIdentityChange: configuration.acceptIdentityChange,
+  ...(one.datesAfterSeconds !== undefined && { datesAfterSeconds: one.datesAfterSeconds }),
+  keepSeconds: configuration.keepSeconds,
+  scrubSeconds: configuration.scrubSeconds,
+});

@@ -1,0 +1,62 @@
+// What repositories are made and kept with: a state directory that is ours alone, its database, its threads, its cache.
+import { mkdir } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "./base/clock.ts";
+import type { Log } from "./base/log.ts";
+import { Inspector } from "./catalog/inspector.ts";
+import type { Configuration } from "./configuration.ts";
+import { digestAlgorithms } from "./debian/digests.ts";
+import { createCompressor } from "./indices/compress.ts";
+import type { SharedState } from "./publishing/open-repository.ts";
+import type { PackageCacheObserver } from "./publishing/package-cache.ts";
+import { PackageCache } from "./publishing/package-cache.ts";
+import { openStateDatabase } from "./publishing/state-database.ts";
+import { claimState } from "./state-lock.ts";
+
+export interface Workshop {
+  readonly shared: SharedState;
+  /** Ends the threads and gives the directory back; the repositories must be stopped before. */
+  close(): Promise<void>;
+}
+
+/** Worker threads of each kind: one takes some 40 MB, and two keep up with what the main thread can bring them. */
+const maxThreads = 2;
+
+/** @throws StateInUse, and what keeps the state directory from being opened */
+export async function openWorkshop(
+  configuration: Configuration,
+  { log, cacheObserver }: { readonly log: Log; readonly cacheObserver: PackageCacheObserver },
+): Promise<Workshop> {
+  const { limits, stateDirectory } = configuration;
+  await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+  const giveStateBack = await claimState(stateDirectory, log);
+  const threads = Math.min(maxThreads, availableParallelism());
+  const database = openStateDatabase(join(stateDirectory, "database"));
+  const inspector = new Inspector({ limits: limits.inspection, algorithms: everyDigestOf(configuration) }, threads);
+  const compressor = createCompressor({ threads });
+  return {
+    shared: {
+      root: database,
+      inspector,
+      inspectionLimits: limits.inspection,
+      compressor,
+      cache: PackageCache.open({
+        directory: join(stateDirectory, "packages"),
+        maxBytes: configuration.cacheBytes,
+        observer: cacheObserver,
+        log,
+      }),
+      log,
+      now: systemClock,
+    },
+    async close() {
+      await Promise.all([inspector.close(), compressor.close()]);
+      await database.close();
+      await giveStateBack();
+    },
+  };
+}
+
+const everyDigestOf = ({ repositories }: Configuration) =>
+  digestAlgorithms.filter((algorithm) => repositories.some(({ digests }) => digests.includes(algorithm)));
