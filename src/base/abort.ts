@@ -1,5 +1,5 @@
 // Heeding an abort signal without leaving traces on it.
-import { setMaxListeners } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import { setTimeout as timer } from "node:timers/promises";
 
 /**
@@ -22,4 +22,18 @@ export async function sleep(delayMs: number, signal: AbortSignal): Promise<void>
   setMaxListeners(0, signal);
   await timer(delayMs, undefined, { signal }).catch(() => {});
   signal.throwIfAborted();
+}
+
+/** Rejects when the signal is aborted first; the work itself goes on. */
+export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const ended = new AbortController();
+  const aborted = once(signal, "abort", { signal: ended.signal }).then(() => signal.throwIfAborted());
+  try {
+    await Promise.race([work, aborted]);
+    return await work;
+  } finally {
+    ended.abort();
+    aborted.catch(() => undefined);
+  }
 }

@@ -1,4 +1,5 @@
 // What is behind a path of a repository: a file of a publication, a package that one names, or a file of the tree.
+import { LRUCache } from "lru-cache";
 import type { Suite } from "../base/names.ts";
 import { nameOrUndefined, parseSuite, parseTreePath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
@@ -25,12 +26,18 @@ export interface FinderParts {
 
 /** The names of what is made here: one that is not there now is nowhere, whatever the tree has under its name. */
 const generated =
-  /^pool\/SHA256\/|^dists\/[^/]+\/(.+\/)?(InRelease|Release|Release\.gpg|by-hash\/.*|(Packages|Sources|Contents-[^/.]+)(\.diff\/.*|\.[a-z0-9]+)?)$/;
+  /^pool\/SHA256\/|^snapshots\/|^dists\/[^/]+\/(.+\/)?(InRelease|Release|Release\.gpg|by-hash\/.*|(Packages|Sources|Contents-[^/.]+)(\.diff\/.*|\.[a-z0-9]+)?)$/;
+
+/** A large one takes some megabytes. */
+const maxPastInMemory = 8;
 
 export class Finder {
   readonly #parts: FinderParts;
   /** What was found in publications, by the path below the suite: most requests are for the same few files. */
   readonly #found = new WeakMap<Manifest, Map<string, Resource>>();
+
+  /** Publications of the past that were asked for lately. */
+  readonly #past = new LRUCache<string, Manifest>({ max: maxPastInMemory });
 
   constructor(parts: FinderParts) {
     this.#parts = parts;
@@ -38,7 +45,7 @@ export class Finder {
 
   /** What is known without asking the storage. @param path below the repository's root, without a leading slash */
   find(path: string): Resource | undefined {
-    return this.#parts.packages.pooled(path) ?? this.#published(path) ?? this.#inTree(path);
+    return this.#parts.packages.pooled(path) ?? this.#published(path) ?? this.#inSnapshot(path) ?? this.#inTree(path);
   }
 
   /**
@@ -53,34 +60,57 @@ export class Finder {
   }
 
   #published(path: string): Resource | undefined {
-    const [, rawSuite, rest] = /^dists\/([^/]+)\/(.+)$/.exec(path) ?? [];
-    const suite = rawSuite === undefined ? undefined : nameOrUndefined(() => parseSuite(rawSuite));
+    const { suite, rest } = inSuite(path) ?? {};
     if (suite === undefined || rest === undefined) return undefined;
     const current = this.#parts.currentOf(suite);
-    const known = current === undefined ? undefined : this.#foundIn(current).get(rest);
-    if (known !== undefined) return known;
+    const found = current && this.#inPublication(current, rest);
+    if (found !== undefined) return found;
     const { indexReader, store } = this.#parts;
     const reference = hashReference(rest);
-    if (reference !== undefined) {
-      const file = current && fileByHash(current, reference);
-      if (file !== undefined)
-        return this.#keep(current, rest, indexReader.resource(file, timelessSeconds, "immutable"));
-      const older = store.byHash(suite, reference);
-      return older && indexReader.resource(older, timelessSeconds, "immutable");
-    }
-    const file = current && publishedFile(current, rest);
-    return file && this.#keep(current, rest, indexReader.resource(file, current.dateSeconds, "revalidate"));
+    const older = reference && store.byHash(suite, reference);
+    return older && indexReader.resource(older, timelessSeconds, "immutable");
+  }
+
+  /** A suite as it was: all that its publication of that time names, and nothing that is not kept any more. */
+  #inSnapshot(path: string): Resource | undefined {
+    const [, when, file] = /^snapshots\/([^/]+)\/(.+)$/.exec(path) ?? [];
+    if (when === undefined || file === undefined) return undefined;
+    const { packages, store } = this.#parts;
+    const { suite, rest } = inSuite(file) ?? {};
+    if (suite === undefined || rest === undefined) return packages.pooled(file);
+    const id = store.idAt(suite, when);
+    const past = id === undefined ? undefined : this.#pastOf(suite, id);
+    return past && this.#inPublication(past, rest);
+  }
+
+  #pastOf(suite: Suite, id: string): Manifest | undefined {
+    const key = `${suite}/${id}`;
+    const past = this.#past.get(key) ?? this.#parts.store.get(suite, id);
+    if (past !== undefined) this.#past.set(key, past);
+    return past;
+  }
+
+  /** @param path below the suite */
+  #inPublication(manifest: Manifest, path: string): Resource | undefined {
+    const found = this.#foundIn(manifest);
+    const known = found.get(path);
+    if (known !== undefined) return known;
+    const { indexReader } = this.#parts;
+    const reference = hashReference(path);
+    const file = reference === undefined ? publishedFile(manifest, path) : fileByHash(manifest, reference);
+    if (file === undefined) return undefined;
+    const resource =
+      reference === undefined
+        ? indexReader.resource(file, manifest.dateSeconds, "revalidate")
+        : indexReader.resource(file, timelessSeconds, "immutable");
+    found.set(path, resource);
+    return resource;
   }
 
   #inTree(path: string): Resource | undefined {
     const treePath = nameOrUndefined(() => parseTreePath(path));
     const file = treePath === undefined ? undefined : this.#parts.catalog.file(treePath);
     return file && this.#parts.packages.inTree(file);
-  }
-
-  #keep(manifest: Manifest | undefined, path: string, resource: Resource): Resource {
-    if (manifest !== undefined) this.#foundIn(manifest).set(path, resource);
-    return resource;
   }
 
   #foundIn(manifest: Manifest): Map<string, Resource> {
@@ -90,4 +120,12 @@ export class Finder {
     this.#found.set(manifest, found);
     return found;
   }
+}
+
+/** Takes the path of a suite's file apart; undefined for any other. */
+function inSuite(path: string): { readonly suite: Suite; readonly rest: string } | undefined {
+  const [, rawSuite, rest] = /^dists\/([^/]+)\/(.+)$/.exec(path) ?? [];
+  if (rawSuite === undefined || rest === undefined) return undefined;
+  const suite = nameOrUndefined(() => parseSuite(rawSuite));
+  return suite && { suite, rest };
 }

@@ -3,7 +3,7 @@ import type { DigestAlgorithm } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import type { AssembledIndex, IndexForm, SegmentSizes } from "../indices/assemble.ts";
 import { indexForms } from "../indices/assemble.ts";
-import type { PublicationSummary } from "./served.ts";
+import type { PublicationSummary, SuiteStatus } from "./served.ts";
 
 /** Bytes as Release lists them. */
 export interface Listed {
@@ -37,7 +37,7 @@ export interface PublishedIndex {
 export interface PublishedBlob extends Listed {
   /** Below the suite. */
   readonly path: string;
-  /** Whether Release lists it, and it can be had by hash. */
+  /** Whether Release lists it. */
   readonly listed: boolean;
   readonly late?: Lateness;
 }
@@ -71,6 +71,20 @@ export const everyForm: readonly IndexForm[] = ["plain", "gz", "xz"];
 /** Names a publication by its Date, e.g. `20261122T134500Z`: sortable, and unique because Date only moves forward. */
 export function publicationId(dateSeconds: number): string {
   return `${new Date(dateSeconds * 1000).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
+}
+
+/** A publication in short. */
+export const summaryOf = ({ suite, id, dateSeconds, rolledBackTo }: Manifest): PublicationSummary => ({
+  suite,
+  id,
+  dateSeconds,
+  ...(rolledBackTo !== undefined && { rolledBackTo }),
+});
+
+/** The same, with what it holds. */
+export function statusOf(manifest: Manifest): SuiteStatus {
+  const { components, architectures, binaryPackages, sourcePackages } = manifest;
+  return { ...summaryOf(manifest), components, architectures, binaryPackages, sourcePackages };
 }
 
 /** Where an index stands below its suite, e.g. `main/binary-amd64/Packages.xz`. */
@@ -139,8 +153,16 @@ const algorithmOf: ReadonlyMap<string, DigestAlgorithm> = new Map([
   ["SHA512", "sha512"],
 ]);
 
+/** A patch's own name is its hash, because clients ask for it by no other, and late. */
+const patch = /^(.+\.diff)\/([0-9a-f]{64})\.gz$/;
+
+/** Where the patch of an index that has these bytes is to be had, e.g. `main/binary-amd64/Packages.diff/….gz`. */
+export const patchPath = (indexPath: string, sha256: string): string => `${indexPath}.diff/${sha256}.gz`;
+
 /** @returns undefined for a path that is no reference by hash */
 export function hashReference(path: string): HashReference | undefined {
+  const [, diff, sha256] = patch.exec(path) ?? [];
+  if (diff !== undefined && sha256 !== undefined) return { directory: diff, algorithm: "sha256", digest: sha256 };
   const [, directory = "", name = "", digest] = byHash.exec(path) ?? [];
   const algorithm = algorithmOf.get(name);
   return algorithm === undefined || digest === undefined ? undefined : { directory, algorithm, digest };
@@ -155,7 +177,7 @@ export function fileByHash(manifest: Manifest, reference: HashReference): Publis
     const form = everyForm.find((candidate) => isIt(index.forms[candidate]));
     if (form !== undefined) return { kind: "index", index, form };
   }
-  return blobWhere(manifest, (blob) => blob.listed && directoryOf(blob.path) === directory && isIt(blob));
+  return blobWhere(manifest, (blob) => directoryOf(blob.path) === directory && isIt(blob));
 }
 
 /** Every reference by which something of a publication can be had. */
@@ -163,7 +185,7 @@ export function* hashReferences({ indices, blobs }: Pick<Manifest, "indices" | "
   for (const { directory, forms } of indices) {
     for (const file of Object.values(forms)) yield* referencesTo(directory, file);
   }
-  for (const blob of blobs) if (blob.listed) yield* referencesTo(directoryOf(blob.path), blob);
+  for (const blob of blobs) yield* referencesTo(directoryOf(blob.path), blob);
 }
 
 function* referencesTo(directory: string, file: Listed): Iterable<HashReference> {

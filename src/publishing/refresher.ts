@@ -108,7 +108,7 @@ export class Refresher {
       for (const { code } of rejected) this.#observer.rejected(code);
       this.#observer.pending(name, suite.pending().length);
       if (suite.current === undefined) await this.#suites.close(name);
-      else if (suite.current.id === before && suite.seenWhole) this.#observer.confirmed(name);
+      else if (suite.current.id === before && suite.seenWhole && !suite.isRolledBack) this.#observer.confirmed(name);
       const added = changes.filter(({ before: was, after }) => after?.finding !== undefined && after !== was);
       const removed = changes.filter(({ before: was, after }) => was?.finding !== undefined && after === undefined);
       if (suite.current !== undefined && suite.current.id !== before) {

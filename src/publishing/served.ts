@@ -30,10 +30,23 @@ export interface PendingSource {
 /** A suite's current publication in short. */
 export interface PublicationSummary {
   readonly suite: Suite;
+  /** Where a flat repository is in the tree; undefined for a suite below `dists`. */
+  readonly at?: TreePath;
   /** Names the publication; grows with time. */
   readonly id: string;
   /** Release's Date, seconds since the epoch. */
   readonly dateSeconds: number;
+  /** The publication whose content this one has, whatever the tree holds; undefined for what the tree held. */
+  readonly rolledBackTo?: string;
+}
+
+/** A publication that is kept: its suite as it was then is at `snapshots/ID/`. */
+export interface KeptPublication {
+  readonly suite: Suite;
+  readonly id: string;
+  readonly isCurrent: boolean;
+  /** The names under which it is kept for ever, and is at `snapshots/NAME/` too. */
+  readonly pins: readonly string[];
 }
 
 /** What looking again has brought, once it is servable. */
@@ -94,4 +107,6 @@ export interface ServedRepository {
    */
   ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome>;
   status(): RepositoryStatus;
+  /** Those of one suite side by side, the newest first. */
+  snapshots(): Iterable<KeptPublication>;
 }

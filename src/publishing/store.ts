@@ -7,10 +7,11 @@ import { written } from "../base/state.ts";
 import type { SegmentSizes } from "../indices/assemble.ts";
 import { BlobStore } from "./blob-store.ts";
 import { identityOfRelease } from "./identity-pins.ts";
+import { isMoment, isPinName, Pins } from "./pins.ts";
 import type { PoolRecord } from "./pool.ts";
 import { Pool } from "./pool.ts";
 import type { HashReference, Manifest, PublishedFile, PublishedIndex } from "./publication.ts";
-import { fileByHash, hashReferences, namesPackages } from "./publication.ts";
+import { fileByHash, hashReferences, indexPath, namesPackages, publicationId } from "./publication.ts";
 import { SegmentStore } from "./segment-store.ts";
 
 /** A manifest whose lists of segments stand elsewhere, in runs that publications share. */
@@ -19,6 +20,14 @@ type StoredManifest = Omit<Manifest, "indices" | "blobs"> & {
   /** Undefined in manifests from before there were any. */
   readonly blobs?: Manifest["blobs"];
 };
+
+/** What a kept publication was about, without its bytes. */
+export interface PastPublication {
+  readonly id: string;
+  /** Seconds since the epoch. */
+  readonly dateSeconds: number;
+  readonly indices: readonly Omit<PublishedIndex, "segments">[];
+}
 
 /** How many segments a run lists: a change at the end of an index writes one new run. */
 const segmentsPerRun = 32;
@@ -31,12 +40,14 @@ export class PublicationStore {
   readonly pool: Pool;
   readonly segments: SegmentStore;
   readonly blobs: BlobStore;
+  readonly pins: Pins;
   readonly #manifests: Database<StoredManifest, string>;
   readonly #runs: Database<readonly SegmentSizes[], string>;
   readonly #current: Database<string, string>;
   readonly #dates: Database<number, string>;
   readonly #identities: Database<readonly (readonly [string, string])[], string>;
   readonly #supersededMs: Database<number, string>;
+  readonly #successors: Database<string, string>;
   readonly #hashes: Database<string, string>;
 
   /** @param root the state directory's database */
@@ -47,16 +58,23 @@ export class PublicationStore {
     this.#dates = root.openDB({ name: `${name}/dates` });
     this.#identities = root.openDB({ name: `${name}/identities` });
     this.#supersededMs = root.openDB({ name: `${name}/superseded` });
+    this.#successors = root.openDB({ name: `${name}/successors` });
     this.#hashes = root.openDB({ name: `${name}/by-hash` });
     this.segments = new SegmentStore(root, name);
     this.blobs = new BlobStore(root, name);
+    this.pins = new Pins(root, name);
     this.pool = new Pool(root.openDB<PoolRecord, string>({ name: `${name}/pool` }));
+  }
+
+  /** The id of every suite's current publication. */
+  *currentIds(): Iterable<readonly [Suite, string]> {
+    for (const { key, value } of this.#current.getRange()) yield [parseSuite(key), value];
   }
 
   /** The current publication of every suite. */
   *current(): Iterable<Manifest> {
-    for (const { key, value } of this.#current.getRange()) {
-      const manifest = this.#read(manifestKey(parseSuite(key), value));
+    for (const [suite, id] of this.currentIds()) {
+      const manifest = this.get(suite, id);
       if (manifest !== undefined) yield manifest;
     }
   }
@@ -71,7 +89,7 @@ export class PublicationStore {
       const listed = indices.map(({ segments, ...index }) => ({ ...index, runs: this.#putRuns(segments) }));
       this.#manifests.putSync(manifestKey(suite, id), { suite, id, ...rest, indices: listed });
       for (const reference of hashReferences(manifest)) this.#hashes.putSync(hashKey(suite, reference), id);
-      this.#supersede(suite, nowMs);
+      this.#supersede(suite, nowMs, id);
       this.#dates.putSync(suite, manifest.dateSeconds);
       this.#identities.putSync(suite, [...identityOfRelease(manifest.release)]);
       this.#current.putSync(suite, id);
@@ -92,9 +110,53 @@ export class PublicationStore {
   /** Takes a suite out of service. What its publications named by hash stays readable while they are kept. */
   async withdraw(suite: Suite, nowMs: number): Promise<void> {
     await this.#current.transaction(() => {
-      this.#supersede(suite, nowMs);
+      this.#supersede(suite, nowMs, publicationId(Math.floor(nowMs / 1000)));
       this.#current.removeSync(suite);
     });
+  }
+
+  /** A suite's publications that are kept, the newest first, the current one among them; without their segments. */
+  *history(suite: Suite): Iterable<PastPublication> {
+    // Ids begin with a digit, and Date, which they are made of, only moves forward.
+    for (const { value } of this.#manifests.getRange({ start: `${suite}/:`, end: `${suite}/`, reverse: true })) {
+      yield { id: value.id, dateSeconds: value.dateSeconds, indices: value.indices };
+    }
+  }
+
+  /** The segments of one index of a kept publication; undefined if there is none such. */
+  segmentsOf(suite: Suite, id: string, path: string): readonly SegmentSizes[] | undefined {
+    const index = this.#manifests
+      .get(manifestKey(suite, id))
+      ?.indices.find((each) => indexPath(each, "plain") === path);
+    return index && this.#segmentsIn(index.runs);
+  }
+
+  /** The ids of all publications that are kept, those of a suite side by side and the newest first. */
+  *ids(): Iterable<readonly [Suite, string]> {
+    for (const key of this.#manifests.getKeys({ reverse: true })) {
+      const [suite = "", id = ""] = key.split("/");
+      yield [parseSuite(suite), id];
+    }
+  }
+
+  /**
+   * The id of a kept publication by the name of a pin, or by a moment: then it is the newest of that Date or before.
+   * @returns undefined also for a moment whose own publication is kept no more
+   */
+  idAt(suite: Suite, when: string): string | undefined {
+    if (!isMoment(when)) return isPinName(when) ? this.pins.idOf(suite, when) : undefined;
+    const range = { start: manifestKey(suite, when), end: manifestKey(suite, ""), reverse: true, limit: 1 };
+    const [key] = this.#manifests.getKeys(range);
+    const id = key?.slice(manifestKey(suite, "").length);
+    if (key === undefined || id === when) return id;
+    // What came after a pinned one may be gone.
+    const successor = this.#successors.get(key);
+    return successor !== undefined && successor <= when ? undefined : id;
+  }
+
+  /** A kept publication. */
+  get(suite: Suite, id: string): Manifest | undefined {
+    return this.#read(manifestKey(suite, id));
   }
 
   /** Finds an index by its hash in any publication that is kept. */
@@ -105,12 +167,15 @@ export class PublicationStore {
   }
 
   /**
-   * Drops the publications that were superseded before a moment, and after them every run, segment and pooled file that
-   * no kept one names. Must not run while a publication is built.
+   * Drops the publications that were superseded before a moment and that nobody holds fast, and after them every run,
+   * segment and pooled file that no kept one names. Must not run while a publication is built.
    * @returns how many publications were dropped
    */
   async sweep(supersededBeforeMs: number): Promise<number> {
-    const old = [...this.#supersededMs.getRange()].filter(({ value }) => value < supersededBeforeMs);
+    const held = this.#held();
+    const old = [...this.#supersededMs.getRange()].filter(
+      ({ key, value }) => value < supersededBeforeMs && !held.has(key),
+    );
     for (const { key } of old) {
       const manifest = this.#read(key);
       for (const reference of manifest === undefined ? [] : hashReferences(manifest)) {
@@ -118,10 +183,30 @@ export class PublicationStore {
         if (this.#hashes.get(hash) === manifest?.id) void this.#hashes.remove(hash);
       }
       void this.#manifests.remove(key);
+      void this.#successors.remove(key);
       await this.#supersededMs.remove(key);
     }
-    if (old.length > 0) await this.#sweepUnnamed();
+    if (old.length > 0) {
+      await this.#nameByHash(held);
+      await this.#sweepUnnamed();
+    }
     return old.length;
+  }
+
+  /** The keys of all that is not to be dropped, however old. */
+  #held(): ReadonlySet<string> {
+    const pinned = [...this.pins.all()].map(({ suite, id }) => manifestKey(suite, id));
+    return new Set([...pinned, ...[...this.pins.rolledBack()].map(([suite, id]) => manifestKey(suite, id))]);
+  }
+
+  /** What newer publications were the last to name by hash, these may name too. */
+  async #nameByHash(keys: Iterable<string>): Promise<void> {
+    for (const manifest of [...keys].map((key) => this.#read(key))) {
+      for (const reference of manifest === undefined ? [] : hashReferences(manifest)) {
+        const key = hashKey(manifest?.suite ?? "", reference);
+        if (!this.#hashes.doesExist(key)) await this.#hashes.put(key, manifest?.id ?? "");
+      }
+    }
   }
 
   async #sweepUnnamed(): Promise<void> {
@@ -145,9 +230,12 @@ export class PublicationStore {
     await this.pool.keepOnly(named);
   }
 
-  #supersede(suite: Suite, nowMs: number): void {
+  /** @param successor the id of what comes after it, or that of the moment from which on there is nothing */
+  #supersede(suite: Suite, nowMs: number, successor: string): void {
     const before = this.#current.get(suite);
-    if (before !== undefined) this.#supersededMs.putSync(manifestKey(suite, before), nowMs);
+    if (before === undefined) return;
+    this.#supersededMs.putSync(manifestKey(suite, before), nowMs);
+    this.#successors.putSync(manifestKey(suite, before), successor);
   }
 
   #putRuns(segments: readonly SegmentSizes[]): string[] {
@@ -163,6 +251,10 @@ export class PublicationStore {
     return runs;
   }
 
+  #segmentsIn(runs: readonly string[]): SegmentSizes[] {
+    return runs.flatMap((run) => this.#runs.get(run) ?? []);
+  }
+
   #read(key: string): Manifest | undefined {
     const stored = this.#manifests.get(key);
     if (stored === undefined) return undefined;
@@ -172,7 +264,7 @@ export class PublicationStore {
       blobs,
       indices: indices.map(({ runs, ...index }) => ({
         ...index,
-        segments: runs.flatMap((run) => this.#runs.get(run) ?? []),
+        segments: this.#segmentsIn(runs),
       })),
     };
   }

@@ -4,7 +4,6 @@ import pLimit from "p-limit";
 import { sleep } from "../base/abort.ts";
 import type { Suite } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
-import type { IndexDirectory } from "../catalog/layout.ts";
 import type { SuiteShape } from "../catalog/shape.ts";
 import type { SnapshotChange } from "../catalog/snapshot.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
@@ -71,8 +70,8 @@ export class SuiteBuilder {
   readonly #making = pLimit(concurrentSegments);
   /** What segments came to, while they are part of an index. */
   readonly #made = new WeakMap<Segment<Item>, SegmentSizes>();
-  /** As they were built last; undefined when they must be built from nothing. */
-  #indices: ReadonlyMap<IndexDirectory, IndexState> | undefined;
+  /** As they were built last, by directory and name; undefined when they must be built from nothing. */
+  #indices: ReadonlyMap<string, IndexState> | undefined;
   #tally: Tally | undefined;
   #descriptions = new Descriptions();
 
@@ -103,10 +102,10 @@ export class SuiteBuilder {
     const descriptions = this.#descriptions;
     const whole = () => ({ removed: [], added: [...order.items()] });
     const described = translated ? descriptions.apply(before === undefined ? whole() : change) : change;
-    const indices = new Map<IndexDirectory, IndexState>();
+    const indices = new Map<string, IndexState>();
     const published: PublishedIndex[] = [];
     for (const wanted of wantedIndices) {
-      const known = before?.get(wanted.directory);
+      const known = before?.get(keyOf(wanted));
       const from = wanted.stanzas === "description" ? { items: () => descriptions.items(), change: described } : order;
       const list =
         known === undefined
@@ -123,17 +122,19 @@ export class SuiteBuilder {
         known?.assembled,
         signal,
       );
-      indices.set(wanted.directory, { list, assembled });
+      indices.set(keyOf(wanted), { list, assembled });
       published.push(publishedIndex({ directory: wanted.directory, name: wanted.name, segments }, assembled));
     }
     const late = stillOfUse(current ?? nothingLate, published);
     const { store, releaseAlgorithms } = this.#tools;
-    const bare = { components: shape.components, architectures: shape.architectures, indices: [], blobs: [] };
+    // A flat repository has neither.
+    const { components, architectures } = shape.flat ? { components: [], architectures: [] } : shape;
+    const bare = { components, architectures, indices: [], blobs: [] };
     const about = undatedRelease(this.#suite, this.#identity, bare, releaseAlgorithms);
     const manifest = await this.#publish(
       {
-        components: shape.components,
-        architectures: shape.architectures,
+        components,
+        architectures,
         indices: [...published, ...late.indices],
         blobs: [...(await directoryReleases(about, wantedIndices, store.blobs)), ...late.blobs],
         binaryPackages: counts.binary,
@@ -167,6 +168,17 @@ export class SuiteBuilder {
       },
       { current, newestLinkMs: late === undefined ? 0 : 1, added: [], signal },
     );
+  }
+
+  /** Publishes once more what a past publication held. What is built after it is built from nothing. */
+  async rollBack(past: Manifest, current: Manifest | undefined, signal: AbortSignal): Promise<Manifest> {
+    this.forget();
+    return await this.#publish({ ...past, rolledBackTo: past.id }, { current, newestLinkMs: 0, added: [], signal });
+  }
+
+  /** Makes the next build start from nothing: there was a change that it has not seen. */
+  forget(): void {
+    this.#indices = undefined;
   }
 
   /** Whether a publication should be renewed because half of its validity has passed. */
@@ -221,7 +233,9 @@ export class SuiteBuilder {
     const stored = Promise.all([store.pool.add(added), store.segments.written()]);
     stored.catch(() => undefined);
     const last = latest(current?.dateSeconds ?? store.lastDate(this.#suite), datesAfterSeconds);
-    if (current?.state === state && current.dateSeconds === last && !this.isDue(current)) {
+    const { components, architectures, indices, blobs, binaryPackages, sourcePackages, rolledBackTo } = content;
+    const isSame = current?.state === state && current.rolledBackTo === rolledBackTo;
+    if (isSame && current.dateSeconds === last && !this.isDue(current)) {
       await stored;
       return current;
     }
@@ -231,12 +245,12 @@ export class SuiteBuilder {
     // A timer of nothing takes a millisecond.
     if (waitMs > 0) await sleep(waitMs, signal);
     const release = renderRelease({ ...undated, dateSeconds, ...validity });
-    const { components, architectures, indices, blobs, binaryPackages, sourcePackages } = content;
     const manifest: Manifest = {
       suite: this.#suite,
       id: publicationId(dateSeconds),
       dateSeconds,
       ...validity,
+      ...(rolledBackTo !== undefined && { rolledBackTo }),
       state,
       components,
       architectures,
@@ -254,7 +268,7 @@ export class SuiteBuilder {
 }
 
 /** What a publication holds, whatever its date. */
-type Content = Composition & Pick<Manifest, "binaryPackages" | "sourcePackages">;
+type Content = Composition & Pick<Manifest, "binaryPackages" | "sourcePackages" | "rolledBackTo">;
 
 const nothingLate: LateFiles = { indices: [], blobs: [] };
 
@@ -263,13 +277,15 @@ const latest = (a: number | undefined, b: number | undefined): number | undefine
 
 /** Whether a build would bring what it brought last time. */
 function isSettled(
-  before: ReadonlyMap<IndexDirectory, IndexState>,
+  before: ReadonlyMap<string, IndexState>,
   wanted: readonly WantedIndex[],
   { removed, added }: SnapshotChange,
 ): boolean {
-  const isSame = before.size === wanted.length && wanted.every(({ directory }) => before.has(directory));
+  const isSame = before.size === wanted.length && wanted.every((index) => before.has(keyOf(index)));
   return isSame && removed.length === 0 && added.length === 0;
 }
+
+const keyOf = ({ directory, name }: WantedIndex): string => `${directory}/${name}`;
 
 function* filter(items: Iterable<Item>, holds: (item: Item) => boolean): Iterable<Item> {
   for (const item of items) if (holds(item)) yield item;

@@ -26,6 +26,8 @@ export interface SuiteParts {
   readonly view: View | undefined;
   /** What is served until the tree was looked at. */
   readonly current: Manifest | undefined;
+  /** The publication whose content is to be served in place of what the tree holds. */
+  readonly past: Manifest | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -37,6 +39,7 @@ export class ServedSuite {
   readonly #now: () => number;
   readonly #snapshot = new Snapshot();
   #current: Manifest | undefined;
+  #past: Manifest | undefined;
   #surveyed = false;
   /** Not yet published. The catalog tells of each change once, so none may be lost to a look that fails. */
   #noted: readonly FileChange[] = [];
@@ -45,12 +48,13 @@ export class ServedSuite {
   /** Sorted when it is first asked for, because a page may be asked for often. */
   #rejected: readonly RejectedFile[] | undefined;
 
-  constructor(name: Suite, { builder, view, current, now }: SuiteParts) {
+  constructor(name: Suite, { builder, view, current, past, now }: SuiteParts) {
     this.name = name;
     this.#builder = builder;
     this.#view = view;
     this.#now = now;
     this.#current = current;
+    this.#past = past;
   }
 
   get current(): Manifest | undefined {
@@ -89,7 +93,7 @@ export class ServedSuite {
   }
 
   /**
-   * Brings snapshot and publication up to date. Throws where the publication can't be built; then the last one stays.
+   * Brings snapshot and publication up to date; this stays as it is while the suite is rolled back. Throws where the publication can't be built; then the last one stays.
    * @returns all that is new since it last succeeded
    */
   async follow(catalog: Catalog, signal: AbortSignal): Promise<Followed> {
@@ -100,15 +104,17 @@ export class ServedSuite {
     const held = this.#snapshot.apply(changes, (path) => catalog.file(path));
     const change = this.#view?.apply(held, this.#now()) ?? held;
     this.#surveyed = true;
-    const shape = shapeOf(catalog.directories(), this.name);
-    this.#current = await this.#builder.build({
-      change,
-      items: () => this.items(),
-      newestLinkMs: this.#snapshot.newestLinkMs,
-      shape,
-      current: this.#current,
-      signal,
-    });
+    if (this.#past !== undefined) this.#builder.forget();
+    else {
+      this.#current = await this.#builder.build({
+        change,
+        items: () => this.items(),
+        newestLinkMs: this.#snapshot.newestLinkMs,
+        shape: shapeOf(catalog.directories(), this.name),
+        current: this.#current,
+        signal,
+      });
+    }
     this.#noted = [];
     return { changes, rejected: newRejections(rejectedBefore, this.#snapshot.rejections()) };
   }
@@ -121,9 +127,26 @@ export class ServedSuite {
     if (this.#current !== undefined) this.#current = await this.#builder.amend(this.#current, order);
   }
 
-  /** Publishes the same again before clients would believe it no more. */
+  /** Publishes the same again before clients would believe it no more; and what it is rolled back to, if that is not yet. */
   async renew(signal: AbortSignal): Promise<void> {
-    if (this.#current !== undefined && this.#builder.isDue(this.#current)) await this.amend({ signal });
+    if (this.#past !== undefined && this.#current?.rolledBackTo !== this.#past.id)
+      this.#current = await this.#builder.rollBack(this.#past, this.#current, signal);
+    else if (this.#current !== undefined && this.#builder.isDue(this.#current)) await this.amend({ signal });
+  }
+
+  /** Serves what a publication held, whatever the tree holds, until it is told to resume. */
+  async rollBack(past: Manifest, signal: AbortSignal): Promise<void> {
+    this.#past = past;
+    await this.renew(signal);
+  }
+
+  /** The next `follow` publishes what the tree holds. */
+  resume(): void {
+    this.#past = undefined;
+  }
+
+  get isRolledBack(): boolean {
+    return this.#past !== undefined;
   }
 
   /** What the indices show. */

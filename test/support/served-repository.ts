@@ -58,6 +58,7 @@ export function aRepository(
     find: async (path) => (Object.hasOwn(files, path) ? files[path] : undefined),
     ping: async () => anOutcome,
     status: () => aStatus(),
+    snapshots: () => [],
     ...changes,
   };
 }
