@@ -124,9 +124,9 @@ export class Examiner {
    */
   async fileList(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Uint8Array | Rejection | undefined> {
     const { content } = file.entry;
-    const ofBytes = content === undefined ? record : recordOf(file.kind, content);
-    const known = this.#fileLists?.get(record) ?? this.#fileLists?.get(ofBytes);
+    const known = this.keptFileList(record);
     if (known !== undefined) return known;
+    const ofBytes = bytesRecordOf(record);
     const claim = record === ofBytes ? undefined : this.claims.kept(record);
     const said = claim && (await this.#fileLists?.claimed(claim, file.path, signal));
     if (said !== undefined) return said;
@@ -137,9 +137,15 @@ export class Examiner {
     return found.kind === "rejected" ? found : this.#fileLists?.get(ofBytes);
   }
 
+  /** The list of a package's files if it is known here already. @param record as for `fileList` */
+  keptFileList(record: string): Uint8Array | undefined {
+    return this.#fileLists?.get(record) ?? this.#fileLists?.get(bytesRecordOf(record));
+  }
+
   /** The list under this name can't be read: the next who asks gets what the bytes tell. */
   async refuseFileList(record: string): Promise<void> {
-    await this.#fileLists?.refuse(record);
+    const isOwn = this.#fileLists?.get(record) !== undefined;
+    await this.#fileLists?.refuse(isOwn ? record : bytesRecordOf(record));
   }
 
   /**
@@ -274,6 +280,9 @@ export class Examiner {
 }
 
 const recordOf = (kind: PackageKind, content: ContentId): string => `${kind}/${content.key}`;
+
+/** Under which name the bytes' own inspection is, of what a claim is about. */
+const bytesRecordOf = (record: string): string => /^claim\/([^/]+\/[^/]+)\//.exec(record)?.[1] ?? record;
 
 /** Lists are kept apart: whoever holds an inspection must not hold its list too. */
 function withoutList(inspection: Inspection): Inspection {

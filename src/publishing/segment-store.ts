@@ -1,5 +1,6 @@
 // Rendered and compressed segments on disk, by content: each is made once, whatever number of publications share it.
 import { setImmediate } from "node:timers/promises";
+import { gunzipSync } from "node:zlib";
 import type { Database, RootDatabase } from "lmdb";
 import { RepoError } from "../base/errors.ts";
 import type { RepositoryName } from "../base/names.ts";
@@ -18,7 +19,7 @@ class SegmentMissing extends RepoError {
 
 interface UnwrittenSegment {
   readonly sizes: SegmentSizes;
-  readonly bytes: Readonly<Record<IndexForm, Buffer>>;
+  readonly bytes: Readonly<Partial<Record<IndexForm, Buffer>>>;
   readonly writing: Promise<unknown>;
 }
 
@@ -44,24 +45,32 @@ export class SegmentStore {
   /** @throws SegmentMissing */
   read(id: string, form: IndexForm): Uint8Array {
     const bytes = this.#unwritten.get(id)?.bytes[form] ?? this.#bytes.get(`${id}/${form}`);
-    if (bytes === undefined) throw new SegmentMissing(id);
-    return bytes;
+    if (bytes !== undefined) return bytes;
+    if (form === "plain") return gunzipSync(this.read(id, "gz"));
+    throw new SegmentMissing(id);
   }
 
   /**
    * Keeps a segment: it can be read from now on, and is on disk when `written` resolves. Resolves when the next may come.
+   * @param kept "compressed" for what is long and hardly ever read plain: then it is decompressed
    */
-  async put(id: string, plain: Uint8Array, { gz, xz }: CompressedSegment): Promise<SegmentSizes> {
+  async put(
+    id: string,
+    plain: Uint8Array,
+    { gz, xz, lines }: CompressedSegment,
+    kept: "plain" | "compressed" = "plain",
+  ): Promise<SegmentSizes> {
     const sizes: SegmentSizes = {
       id,
       gzBytes: gz.length,
       unpaddedBytes: xz.unpaddedBytes,
       uncompressedBytes: xz.uncompressedBytes,
+      lines,
     };
-    const bytes = { plain: asBuffer(plain), gz: asBuffer(gz), xz: asBuffer(xz.bytes) };
+    const bytes = { ...(kept === "plain" && { plain: asBuffer(plain) }), gz: asBuffer(gz), xz: asBuffer(xz.bytes) };
     const writing = written(() =>
       this.#bytes.transaction(() => {
-        for (const form of segmentForms) this.#bytes.putSync(`${id}/${form}`, bytes[form]);
+        for (const [form, each] of Object.entries(bytes)) this.#bytes.putSync(`${id}/${form}`, each);
         this.#sizes.putSync(id, sizes);
       }),
     );

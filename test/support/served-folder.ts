@@ -12,6 +12,8 @@ import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
 import type { ViewRules } from "../../src/catalog/view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
 import { compressSegment } from "../../src/indices/compress-worker.ts";
+import { mergeFiles, planEdits, recutSegment, sortLists } from "../../src/publishing/contents-tasks.ts";
+import type { ContentsTasks } from "../../src/publishing/contents-thread.ts";
 import type { PublishingObserver } from "../../src/publishing/events.ts";
 import { silentPublishingObserver } from "../../src/publishing/events.ts";
 import { openRepository } from "../../src/publishing/open-repository.ts";
@@ -51,10 +53,23 @@ export interface ServedFolderOptions {
   readonly releaseAlgorithms?: readonly DigestAlgorithm[];
   /** Whether long descriptions stand in Translation-en. */
   readonly translated?: boolean;
+  /** Whether there are pdiffs: of every index, and at once. */
+  readonly patched?: boolean;
   /** Hides some packages of every suite. */
   readonly view?: ViewRules;
   readonly acceptIdentityChange?: boolean;
+  /** Makes Contents, at once after each publication, in segments of a few lines. */
+  readonly contents?: boolean;
 }
+
+/** In this thread; what the thread of their own does is the same. */
+const contentsTasks: ContentsTasks = {
+  sortLists,
+  mergeFiles,
+  planEdits: async (task) => planEdits(task),
+  recutSegment: async (task) => recutSegment(task),
+};
+const shortSegments = { leastBytes: 200, oneIn: 4, mostBytes: 2000 };
 
 /** A folder below the system's temporary directory, and a repository that serves it. Both go with the test. */
 export class ServedFolder {
@@ -83,12 +98,17 @@ export class ServedFolder {
     renameSync(`${target}.new`, target);
   }
 
+  /** Resolves when all that is late has been made for the last publication. */
+  async lateMade(): Promise<void> {
+    await this.repository.lateSettled();
+  }
+
   makeDirectory(path: string): void {
     mkdirSync(join(this.folder, path), { recursive: true });
   }
 
-  remove(path: string): void {
-    rmSync(join(this.folder, path), { recursive: true });
+  remove(path: string, { force = false } = {}): void {
+    rmSync(join(this.folder, path), { recursive: true, force });
   }
 
   /** Looks again and waits until what changed is servable. */
@@ -121,6 +141,7 @@ export class ServedFolder {
   }
 
   #open(): Repository {
+    const { contents = false } = this.#options;
     const root = openStateDatabase(join(this.state, "db"));
     const keptFiles = new KeptFiles(join(this.state, "kept"));
     const folderTree = new FolderTree(this.folder, defaultFolderLimits, keptFiles);
@@ -128,9 +149,11 @@ export class ServedFolder {
       {
         root,
         inspector: {
-          inspect: (kind, content) => inspectContent(kind, content, { limits: defaultInspectLimits, algorithms }),
+          inspect: (kind, content) =>
+            inspectContent(kind, content, { limits: defaultInspectLimits, algorithms, fileLists: contents }),
         },
         inspectionLimits: defaultInspectLimits,
+        contents: { tasks: contentsTasks, directory: join(this.state, "contents"), cut: shortSegments },
         compressor: { compress: (plain) => compressSegment(plain), close: async () => {} },
         cache: PackageCache.open({
           directory: join(this.state, "packages"),
@@ -146,10 +169,14 @@ export class ServedFolder {
         signer: this.#options.signer ?? unsigned,
         identityOf: (suite) => ({ origin: "test", label: "test", codename: suite, ...this.#options.identity }),
         viewOf: () => this.#options.view,
+        isPatched: () => this.#options.patched ?? false,
+        minPatchedBytes: 0,
         isTranslated: () => this.#options.translated ?? false,
         ...(this.#options.releaseAlgorithms && { releaseAlgorithms: this.#options.releaseAlgorithms }),
         acceptIdentityChange: this.#options.acceptIdentityChange ?? false,
         algorithms,
+        contents,
+        ...((contents || this.#options.patched) && { lateTimes: { settleMs: 0, retryMs: 100 } }),
         keptFiles,
         keepSeconds: 7 * 24 * 3600,
         observer: { ...silentPublishingObserver, ...this.#options.observer },
@@ -174,6 +201,12 @@ export async function packageNames(
   index = "dists/sid/main/binary-amd64/Packages",
 ): Promise<string[]> {
   return [...(await served.text(index)).matchAll(/^Package: (.*)\nVersion: (.*)$/gm)].map((m) => `${m[1]} ${m[2]}`);
+}
+
+/** The text of Contents, once they are made for what is published now. @param path below the suite `sid` */
+export async function servedContents(served: ServedFolder, path: string): Promise<string> {
+  await served.lateMade();
+  return await served.text(`dists/sid/${path}`);
 }
 
 /** A fake around a real tree: while it is down nothing can be listed, as when a grid is gone. */

@@ -1,0 +1,114 @@
+// Builds one suite's Contents: an index from nothing by merging sorted runs, or out of the last one, segment by segment.
+import type { FileHandle } from "node:fs/promises";
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import type { FileListLimits } from "../debian/file-list.ts";
+import type { Compressor } from "../indices/compress.ts";
+import type { ContentsCut } from "../indices/contents.ts";
+import type { KeptSegment } from "./contents-state.ts";
+import type { ListedPackages, NamedSegment, PlacedSegment } from "./contents-tasks.ts";
+import type { ContentsTasks } from "./contents-thread.ts";
+import type { SegmentStore } from "./segment-store.ts";
+
+export interface ContentsBuilderParts {
+  readonly tasks: ContentsTasks;
+  readonly compressor: Compressor;
+  readonly segments: SegmentStore;
+  readonly limits: FileListLimits;
+  /** For what is too much for memory; a directory of its own. */
+  readonly directory: string;
+  readonly cut?: ContentsCut | undefined;
+}
+
+const nothing = new Uint8Array(0);
+
+export class ContentsBuilder {
+  readonly #parts: ContentsBuilderParts;
+  readonly #signal: AbortSignal;
+  #files = 0;
+
+  constructor(parts: ContentsBuilderParts, signal: AbortSignal) {
+    this.#parts = parts;
+    this.#signal = signal;
+  }
+
+  /** Sorts a part of the packages into runs. @returns the runs' files, and which packages have a list that is none */
+  async sort(packages: ListedPackages): ReturnType<ContentsTasks["sortLists"]> {
+    return await this.#parts.tasks.sortLists({ packages, limits: this.#parts.limits, into: this.#newFile() });
+  }
+
+  /** An index out of all of its runs. */
+  async fromRuns(files: readonly string[]): Promise<readonly KeptSegment[]> {
+    const into = this.#newFile();
+    const placed = await this.#parts.tasks.mergeFiles({ files, into, cut: this.#parts.cut });
+    const merged = await open(into, "r");
+    try {
+      const segments: KeptSegment[] = [];
+      for (const each of placed) {
+        segments.push(await this.#stored(each, () => readPlaced(merged, each)));
+      }
+      return segments;
+    } finally {
+      await merged.close();
+    }
+  }
+
+  /**
+   * An index out of the last one.
+   * @param before at least one segment
+   * @param removed what is taken out, unless an added package brings it too
+   * @returns undefined, and which added packages have a list that is none, if there are such
+   */
+  async fromLast(
+    before: readonly KeptSegment[],
+    removed: ListedPackages,
+    added: ListedPackages,
+  ): Promise<{ readonly segments: readonly KeptSegment[] } | { readonly malformed: readonly number[] }> {
+    const { tasks, limits, segments: store, cut } = this.#parts;
+    const firsts = before.map(({ first }) => first);
+    const { edits, malformed } = await tasks.planEdits({ firsts, removed, added, limits });
+    if (malformed.length > 0) return { malformed };
+    const editsOf = new Map(edits.map((each) => [each.segment, each]));
+    const segments: KeptSegment[] = [];
+    let rest: NamedSegment | undefined;
+    for (const [index, old] of before.entries()) {
+      const here = editsOf.get(index);
+      if (here === undefined && rest === undefined) {
+        segments.push(old);
+        continue;
+      }
+      this.#signal.throwIfAborted();
+      const task = { open: rest?.plain ?? nothing, old: store.read(old.id, "gz"), edits: here, cut };
+      const cutAgain = await tasks.recutSegment(task);
+      for (const each of cutAgain.ended) segments.push(await this.#stored(each, async () => each.plain));
+      rest = cutAgain.rest;
+    }
+    const last = rest;
+    if (last !== undefined) segments.push(await this.#stored(last, async () => last.plain));
+    return { segments };
+  }
+
+  /** One after the other, so that a ping always finds a thread to compress its own. */
+  async #stored(
+    { id, first }: Pick<NamedSegment, "id" | "first">,
+    plain: () => Promise<Uint8Array>,
+  ): Promise<KeptSegment> {
+    const { segments, compressor } = this.#parts;
+    const known = segments.sizesOf(id);
+    if (known !== undefined) return { ...known, first };
+    const bytes = await plain();
+    const sizes = await segments.put(id, bytes, await compressor.compress(bytes, this.#signal), "compressed");
+    return { ...sizes, first };
+  }
+
+  #newFile(): string {
+    this.#signal.throwIfAborted();
+    return join(this.#parts.directory, `${this.#files++}`);
+  }
+}
+
+async function readPlaced(file: FileHandle, { atBytes, sizeBytes }: PlacedSegment): Promise<Uint8Array> {
+  const plain = new Uint8Array(sizeBytes);
+  await file.read(plain, 0, sizeBytes, atBytes);
+  return plain;
+}

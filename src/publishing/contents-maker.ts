@@ -1,0 +1,158 @@
+// Makes Contents in the background: from nothing the first time, then out of the last ones and what has changed.
+import { mkdir, rm } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
+import { forEachAtMost } from "../base/bounded.ts";
+import type { Suite } from "../base/names.ts";
+import type { Item } from "../catalog/item.ts";
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import { assemble } from "../indices/assemble.ts";
+import type { ContentsListsParts } from "./contents-lists.ts";
+import { ContentsLists } from "./contents-lists.ts";
+import type { ContentsMakingParts, WantedPackage } from "./contents-making.ts";
+import { ContentsMaking, ListRefused } from "./contents-making.ts";
+import type { ContentsMember, KeptContents } from "./contents-state.ts";
+import type { LateFiles, LateMaker, LateOrder } from "./late.ts";
+import type { PublishedIndex } from "./publication.ts";
+import { publishedIndex } from "./publication.ts";
+import type { WantedContents } from "./wanted-contents.ts";
+import { contentsOf, groupOf, keyOf } from "./wanted-contents.ts";
+
+export interface ContentsMakerParts extends ContentsMakingParts, ContentsListsParts {
+  readonly examiner: ContentsMakingParts["examiner"] & ContentsListsParts["examiner"];
+  /** Release lists these. */
+  readonly releaseAlgorithms: readonly DigestAlgorithm[];
+}
+
+/** How many lists are fetched or read at once: pings need the storage, too. */
+const concurrentLists = 2;
+/** The event loop gets its turn after so many packages. */
+const packagesBetweenTurns = 200;
+
+export class ContentsMaker implements LateMaker {
+  readonly name = "contents";
+  readonly #parts: ContentsMakerParts;
+  readonly #lists: ContentsLists;
+
+  constructor(parts: ContentsMakerParts) {
+    this.#parts = parts;
+    this.#lists = new ContentsLists(parts);
+  }
+
+  async make(order: LateOrder): Promise<LateFiles> {
+    const { directory } = this.#parts;
+    await rm(directory, { recursive: true, force: true });
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    try {
+      for (;;) {
+        try {
+          return { indices: (await this.#make(order)).map(withoutFirsts), blobs: [] };
+        } catch (thrown) {
+          if (!(thrown instanceof ListRefused)) throw thrown;
+        }
+      }
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  }
+
+  async #make({ suite, current, items, signal }: LateOrder): Promise<readonly KeptContents[]> {
+    const { state } = this.#parts;
+    const known = this.#usable(state.indices(suite));
+    const wanted = await wantedOf(items);
+    const removed = new Map<string, ContentsMember>();
+    for await (const [key, member] of state.members(suite)) if (!wanted.has(key)) removed.set(key, member);
+    const added = await this.#added(suite, wanted, signal);
+    const asked = contentsOf(current, new Set([...wanted.values()].map(({ group }) => group)));
+    const making = new ContentsMaking(this.#parts, this.#lists, { suite, wanted, removed, added, signal });
+    const indices: KeptContents[] = [];
+    for (const one of asked) indices.push(await this.#index(one, known, making, indices, signal));
+    await this.#parts.segments.written();
+    const isSame = known.length === indices.length && indices.every((one) => known.includes(one));
+    if (!isSame || removed.size > 0 || added.size > 0) {
+      await state.save(suite, { removed: removed.keys(), added, indices });
+    }
+    return indices;
+  }
+
+  /** The indices whose segments are all here still, with the digests that are asked for now. */
+  #usable(indices: readonly KeptContents[]): readonly KeptContents[] {
+    const { segments: store, releaseAlgorithms } = this.#parts;
+    const hasDigests = ({ forms: { plain } }: KeptContents) =>
+      releaseAlgorithms.every((algorithm) => algorithm === "sha256" || plain.others?.[algorithm] !== undefined);
+    return indices.filter(
+      (index) => hasDigests(index) && index.segments.every(({ id }) => store.sizesOf(id) !== undefined),
+    );
+  }
+
+  /** The packages that are new, once their lists are at hand. */
+  async #added(
+    suite: Suite,
+    wanted: ReadonlyMap<string, WantedPackage>,
+    signal: AbortSignal,
+  ): Promise<Map<string, ContentsMember>> {
+    const added = new Map<string, ContentsMember>();
+    let untilTurn = packagesBetweenTurns;
+    let failure: { readonly thrown: unknown } | undefined;
+    await forEachAtMost(wanted, concurrentLists, async ([key, { item, group }]) => {
+      if (--untilTurn <= 0) {
+        untilTurn = packagesBetweenTurns;
+        await setImmediate(undefined, { signal });
+      }
+      if (this.#parts.state.member(suite, key) !== undefined) return;
+      try {
+        if ((await this.#lists.listOf(item, signal)) === undefined) return;
+        const location = await this.#lists.locationOf(item, signal);
+        if (location !== undefined) added.set(key, { group, location, record: item.record });
+      } catch (thrown) {
+        signal.throwIfAborted();
+        // The others' lists are brought all the same, so that the next try has them.
+        failure ??= { thrown };
+      }
+    });
+    if (failure !== undefined) throw failure.thrown;
+    return added;
+  }
+
+  async #index(
+    asked: WantedContents,
+    known: readonly KeptContents[],
+    making: ContentsMaking,
+    made: readonly KeptContents[],
+    signal: AbortSignal,
+  ): Promise<KeptContents> {
+    const { segments: store, releaseAlgorithms } = this.#parts;
+    const { directory, name } = asked;
+    const before = known.find((one) => one.directory === directory && one.name === name);
+    const segments = await making.segmentsOf(asked, before);
+    const same = (one: KeptContents): boolean =>
+      one.segments.length === segments.length && one.segments.every(({ id }, at) => id === segments[at]?.id);
+    if (before !== undefined && same(before)) return before;
+    const twin = made.find(same);
+    if (twin !== undefined) return { ...twin, directory, name };
+    const assembled = await assemble(
+      segments,
+      (id, form) => store.read(id, form),
+      releaseAlgorithms,
+      undefined,
+      signal,
+    );
+    return { ...publishedIndex({ directory, name, segments, late: { maker: this.name } }, assembled), segments };
+  }
+}
+
+/** The binary packages by what they bring into Contents; some are of many thousands. */
+async function wantedOf(items: readonly Item[]): Promise<Map<string, WantedPackage>> {
+  const wanted = new Map<string, WantedPackage>();
+  let untilTurn = packagesBetweenTurns;
+  for (const item of items) {
+    if (item.kind === "binary") wanted.set(keyOf(item), { item, group: groupOf(item) });
+    if (--untilTurn > 0) continue;
+    untilTurn = packagesBetweenTurns;
+    await setImmediate();
+  }
+  return wanted;
+}
+
+function withoutFirsts({ segments, ...index }: KeptContents): PublishedIndex {
+  return { ...index, segments: segments.map(({ first: _first, ...sizes }) => sizes) };
+}

@@ -1,0 +1,155 @@
+// One making of a suite's Contents: brings together what stands in an index, or what has changed in it.
+import type { Suite } from "../base/names.ts";
+import type { Examiner } from "../catalog/examiner.ts";
+import type { BinaryItem } from "../catalog/item.ts";
+import type { ContentsBuilderParts } from "./contents-builder.ts";
+import { ContentsBuilder } from "./contents-builder.ts";
+import type { ContentsLists } from "./contents-lists.ts";
+import { ListPack } from "./contents-lists.ts";
+import type { ContentsMember, ContentsState, KeptContents, KeptSegment } from "./contents-state.ts";
+import type { WantedContents } from "./wanted-contents.ts";
+
+export interface ContentsMakingParts extends ContentsBuilderParts {
+  readonly state: ContentsState;
+  readonly examiner: Pick<Examiner, "keptFileList" | "refuseFileList">;
+}
+
+/** A package that Contents ought to hold. */
+export interface WantedPackage {
+  readonly item: BinaryItem;
+  readonly group: string;
+}
+
+/** What to make: packages by their keys. */
+export interface ContentsOrder {
+  readonly suite: Suite;
+  readonly wanted: ReadonlyMap<string, WantedPackage>;
+  readonly removed: ReadonlyMap<string, ContentsMember>;
+  /** Without those that have no list. */
+  readonly added: ReadonlyMap<string, ContentsMember>;
+  readonly signal: AbortSignal;
+}
+
+/** A package's list turned out to be none: it is refused now, and the next try gets along without it. */
+export class ListRefused extends Error {}
+
+/** Beyond so many changed packages an index is made from nothing: what they touch would be most of it. */
+const maxChangedPackages = 500;
+/** What goes to the sorting thread at once, in bytes of lists in their compact form. */
+const maxPackBytes = 1024 * 1024;
+
+export class ContentsMaking {
+  readonly #parts: ContentsMakingParts;
+  readonly #lists: ContentsLists;
+  readonly #order: ContentsOrder;
+  readonly #builder: ContentsBuilder;
+  /** By group, the files of its sorted runs. */
+  readonly #runs = new Map<string, readonly string[]>();
+  #staying: ReadonlyMap<string, readonly ContentsMember[]> | undefined;
+
+  constructor(parts: ContentsMakingParts, lists: ContentsLists, order: ContentsOrder) {
+    this.#parts = parts;
+    this.#lists = lists;
+    this.#order = order;
+    this.#builder = new ContentsBuilder(parts, order.signal);
+  }
+
+  /**
+   * @param before the same index as it was made last
+   * @throws ListRefused
+   */
+  async segmentsOf({ groups }: WantedContents, before: KeptContents | undefined): Promise<readonly KeptSegment[]> {
+    const isIn = ({ group }: ContentsMember): boolean => groups.has(group);
+    const removed = [...this.#order.removed.values()].filter(isIn);
+    const added = [...this.#order.added.values()].filter(isIn);
+    if (before !== undefined) {
+      if (removed.length + added.length === 0) return before.segments;
+      const segments = await this.#fromLast(before, removed, added, groups);
+      if (segments !== undefined) return segments;
+    }
+    const files: string[] = [];
+    for (const group of groups) files.push(...(await this.#runsOf(group)));
+    return await this.#builder.fromRuns(files);
+  }
+
+  /** @returns undefined where it must be, or had better be, made from nothing */
+  async #fromLast(
+    before: KeptContents,
+    removed: readonly ContentsMember[],
+    added: readonly ContentsMember[],
+    groups: ReadonlySet<string>,
+  ): Promise<readonly KeptSegment[] | undefined> {
+    if (before.segments.length === 0 || removed.length + added.length > maxChangedPackages) return undefined;
+    // Another version, or the same name elsewhere, may bring the same line: then it stays.
+    const staying = await this.#stayingMembers();
+    const locations = new Set(removed.map(({ location }) => location));
+    const others = [...locations].flatMap((location) => staying.get(location) ?? []);
+    const brought = [...added, ...others.filter(({ group }) => groups.has(group))];
+    const [out, into] = [this.#packed(removed), this.#packed(brought)];
+    if (out === undefined || into === undefined) return undefined;
+    const outcome = await this.#builder.fromLast(before.segments, out.packed(), into.packed());
+    if ("segments" in outcome) return outcome.segments;
+    return await this.#refuse(outcome.malformed.map((index) => brought[index]));
+  }
+
+  /** @returns undefined where a list has been lost */
+  #packed(members: readonly ContentsMember[]): ListPack | undefined {
+    const pack = new ListPack();
+    for (const { location, record } of members) {
+      const list = this.#parts.examiner.keptFileList(record);
+      if (list === undefined) return undefined;
+      pack.add(location, list);
+    }
+    return pack;
+  }
+
+  /** Of what was in the last Contents and stays, all that is called as something that goes. */
+  async #stayingMembers(): Promise<ReadonlyMap<string, readonly ContentsMember[]>> {
+    if (this.#staying !== undefined) return this.#staying;
+    const { suite, wanted, removed } = this.#order;
+    const staying = new Map<string, ContentsMember[]>();
+    for (const { location } of removed.values()) staying.set(location, []);
+    if (staying.size > 0) {
+      for await (const [key, member] of this.#parts.state.members(suite)) {
+        if (wanted.has(key)) staying.get(member.location)?.push(member);
+      }
+    }
+    this.#staying = staying;
+    return staying;
+  }
+
+  /** Sorts all packages of a group, once for all indices that they stand in. */
+  async #runsOf(group: string): Promise<readonly string[]> {
+    const known = this.#runs.get(group);
+    if (known !== undefined) return known;
+    const { suite, wanted, added, signal } = this.#order;
+    const files: string[] = [];
+    let pack = new ListPack();
+    let members: ContentsMember[] = [];
+    const sort = async (): Promise<void> => {
+      const sorted = await this.#builder.sort(pack.packed());
+      if (sorted.malformed.length > 0) await this.#refuse(sorted.malformed.map((index) => members[index]));
+      files.push(...sorted.files);
+      pack = new ListPack();
+      members = [];
+    };
+    for (const [key, one] of wanted) {
+      if (one.group !== group) continue;
+      const member = added.get(key) ?? this.#parts.state.member(suite, key);
+      if (member === undefined) continue;
+      const list = this.#parts.examiner.keptFileList(member.record) ?? (await this.#lists.listOf(one.item, signal));
+      if (list === undefined) continue;
+      pack.add(member.location, list);
+      members.push(member);
+      if (pack.sizeBytes >= maxPackBytes) await sort();
+    }
+    if (members.length > 0) await sort();
+    this.#runs.set(group, files);
+    return files;
+  }
+
+  async #refuse(members: readonly (ContentsMember | undefined)[]): Promise<never> {
+    for (const member of members) if (member !== undefined) await this.#parts.examiner.refuseFileList(member.record);
+    throw new ListRefused("a package's list of files was none");
+  }
+}

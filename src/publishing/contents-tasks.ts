@@ -1,0 +1,220 @@
+// What making Contents costs most: sorting, merging and cutting lines, as tasks that run in a thread of their own.
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { open, writeFile } from "node:fs/promises";
+import { gunzipSync } from "node:zlib";
+import type { FileListLimits } from "../debian/file-list.ts";
+import { decodeFileList } from "../debian/file-list.ts";
+import { Malformed } from "../debian/malformed.ts";
+import type { ContentsCut, ContentsEntry, ContentsSegment } from "../indices/contents.ts";
+import { ContentsCutter, entryOf, recut } from "../indices/contents.ts";
+import { mergeRuns } from "../indices/sorted-runs.ts";
+
+/** Packages with the lists of their files, packed for the way into a thread. */
+export interface ListedPackages {
+  /** What Contents calls each. */
+  readonly locations: readonly string[];
+  /** The length of each list in its compact form, in bytes. */
+  readonly lengths: readonly number[];
+  /** The lists, one behind the other. */
+  readonly lists: Uint8Array;
+}
+
+/** A segment with the name of its bytes: equal ids, equal bytes. */
+export interface NamedSegment extends ContentsSegment {
+  readonly id: string;
+}
+
+/** Where a segment stands in a file. */
+export interface PlacedSegment extends Omit<NamedSegment, "plain"> {
+  readonly atBytes: number;
+  readonly sizeBytes: number;
+}
+
+/** Named in every segment's id: a change of what is rendered gets a new one. */
+const renderingVersion = "contents 1";
+
+/** How many bytes of lines are sorted in memory at once. */
+const maxRunBytes = 16 * 1024 * 1024;
+/** How much of each run is in memory while runs are merged, in bytes. */
+const runChunkBytes = 256 * 1024;
+
+export interface SortTask {
+  readonly packages: ListedPackages;
+  readonly limits: FileListLimits;
+  /** Files of runs get this path and a number. */
+  readonly into: string;
+}
+
+/** @returns the files of the sorted runs, and which packages have a list that is none */
+export async function sortLists({
+  packages,
+  limits,
+  into,
+}: SortTask): Promise<{ readonly files: readonly string[]; readonly malformed: readonly number[] }> {
+  const files: string[] = [];
+  const malformed: number[] = [];
+  let entries: ContentsEntry[] = [];
+  let sizeBytes = 0;
+  const write = async (): Promise<void> => {
+    const file = `${into}-${files.length}`;
+    files.push(file);
+    await writeFile(file, textOf(entries.sort()));
+    entries = [];
+    sizeBytes = 0;
+  };
+  for (const { index, location, paths } of unpacked(packages, limits)) {
+    if (paths === undefined) malformed.push(index);
+    for (const path of paths ?? []) {
+      entries.push(entryOf(path, location));
+      sizeBytes += path.length + location.length;
+    }
+    if (sizeBytes > maxRunBytes) await write();
+  }
+  if (entries.length > 0) await write();
+  return { files, malformed };
+}
+
+export interface MergeTask {
+  readonly files: readonly string[];
+  /** The file for the segments' bytes. */
+  readonly into: string;
+  readonly cut?: ContentsCut | undefined;
+}
+
+/** Merges runs into segments, with a small part of each in memory. */
+export async function mergeFiles({ files, into, cut }: MergeTask): Promise<readonly PlacedSegment[]> {
+  const placed: PlacedSegment[] = [];
+  let atBytes = 0;
+  const output = await open(into, "w", 0o600);
+  const write = async (segments: readonly ContentsSegment[]): Promise<void> => {
+    for (const segment of segments) {
+      const { id, first, plain } = named(segment);
+      await output.appendFile(plain);
+      placed.push({ id, first, atBytes, sizeBytes: plain.length });
+      atBytes += plain.length;
+    }
+  };
+  try {
+    const cutter = new ContentsCutter(cut);
+    for await (const batch of mergeRuns(files.map(readRun))) {
+      for (const entry of batch) cutter.add(entry);
+      await write(cutter.take());
+    }
+    const { ended, rest } = cutter.finish();
+    await write(rest === undefined ? ended : [...ended, rest]);
+  } finally {
+    await output.close();
+  }
+  return placed;
+}
+
+export interface PlanTask {
+  /** The first path of each segment of an index; at least one. */
+  readonly firsts: readonly string[];
+  readonly removed: ListedPackages;
+  readonly added: ListedPackages;
+  readonly limits: FileListLimits;
+}
+
+/** What to change in one segment, as entries with a line feed behind each. */
+export interface SegmentEdits {
+  readonly segment: number;
+  readonly removed: Uint8Array;
+  readonly added: Uint8Array;
+}
+
+/** Sorts changes by the segments that they touch. @returns these in order, and which added packages have no list */
+export function planEdits({ firsts, removed, added, limits }: PlanTask): {
+  readonly edits: readonly SegmentEdits[];
+  readonly malformed: readonly number[];
+} {
+  const malformed: number[] = [];
+  const touched = new Map<number, { readonly removed: ContentsEntry[]; readonly added: ContentsEntry[] }>();
+  const note = (kind: "removed" | "added", packages: ListedPackages): void => {
+    for (const { index, location, paths } of unpacked(packages, limits)) {
+      if (paths === undefined && kind === "added") malformed.push(index);
+      for (const path of paths ?? []) {
+        const segment = segmentOf(path, firsts);
+        const edits = touched.get(segment) ?? { removed: [], added: [] };
+        edits[kind].push(entryOf(path, location));
+        touched.set(segment, edits);
+      }
+    }
+  };
+  note("removed", removed);
+  note("added", added);
+  const edits = [...touched]
+    .sort(([a], [b]) => a - b)
+    .map(([segment, entries]) => ({ segment, removed: textOf(entries.removed), added: textOf(entries.added) }));
+  return { edits, malformed };
+}
+
+export interface RecutTask {
+  readonly open: Uint8Array;
+  /** The segment as a gzip member. */
+  readonly old: Uint8Array;
+  /** Undefined where only what comes before it has changed. */
+  readonly edits: SegmentEdits | undefined;
+  readonly cut?: ContentsCut | undefined;
+}
+
+/** As in indices/contents.ts. */
+export function recutSegment({ open: before, old, edits, cut }: RecutTask): {
+  readonly ended: readonly NamedSegment[];
+  readonly rest: NamedSegment | undefined;
+} {
+  const entries = { removed: linesOf(edits?.removed), added: linesOf(edits?.added) };
+  const { ended, rest } = recut(before, gunzipSync(old), entries, cut);
+  return { ended: ended.map(named), rest: rest && named(rest) };
+}
+
+function named({ first, plain }: ContentsSegment): NamedSegment {
+  return { first, plain, id: createHash("sha256").update(`${renderingVersion}\n`).update(plain).digest("hex") };
+}
+
+/** @returns paths undefined for a list that is none */
+function* unpacked({ locations, lengths, lists }: ListedPackages, limits: FileListLimits) {
+  let at = 0;
+  for (const [index, location] of locations.entries()) {
+    const list = lists.subarray(at, at + (lengths[index] ?? 0));
+    at += list.length;
+    yield { index, location, paths: pathsOf(list, limits) };
+  }
+}
+
+function pathsOf(list: Uint8Array, limits: FileListLimits): readonly string[] | undefined {
+  try {
+    return decodeFileList(list, limits);
+  } catch (thrown) {
+    if (thrown instanceof Malformed) return undefined;
+    throw thrown;
+  }
+}
+
+/** The last segment that begins at or before a path; before all of them, the first. */
+function segmentOf(path: string, firsts: readonly string[]): number {
+  let [from, to] = [0, firsts.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if ((firsts[middle] ?? "") <= path) from = middle + 1;
+    else to = middle;
+  }
+  return Math.max(0, from - 1);
+}
+
+async function* readRun(file: string): AsyncGenerator<string> {
+  let partial = "";
+  for await (const chunk of createReadStream(file, { encoding: "latin1", highWaterMark: runChunkBytes })) {
+    const text = partial + String(chunk);
+    const end = text.lastIndexOf("\n") + 1;
+    partial = text.slice(end);
+    if (end > 0) yield text.slice(0, end);
+  }
+}
+
+const textOf = (entries: readonly ContentsEntry[]): Uint8Array =>
+  Buffer.from(entries.map((entry) => `${entry}\n`).join(""), "latin1");
+
+const linesOf = (text: Uint8Array = Buffer.of()): readonly string[] =>
+  Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString("latin1").split("\n").slice(0, -1);

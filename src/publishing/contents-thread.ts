@@ -1,0 +1,53 @@
+// The thread in which Contents are sorted, merged and cut: started when there is work, ended when there is none.
+import { Tinypool } from "tinypool";
+import type {
+  MergeTask,
+  mergeFiles,
+  PlanTask,
+  planEdits,
+  RecutTask,
+  recutSegment,
+  SortTask,
+  sortLists,
+} from "./contents-tasks.ts";
+
+/** The tasks of contents-tasks.ts, wherever they run. */
+export interface ContentsTasks {
+  sortLists(task: SortTask): ReturnType<typeof sortLists>;
+  mergeFiles(task: MergeTask): ReturnType<typeof mergeFiles>;
+  planEdits(task: PlanTask): Promise<ReturnType<typeof planEdits>>;
+  recutSegment(task: RecutTask): Promise<ReturnType<typeof recutSegment>>;
+}
+
+/** How long the idle thread is kept, in milliseconds. */
+const idleThreadMs = 2_000;
+/** The thread's heap, in MiB: some times the lines that it sorts at once. */
+const maxHeapMebibytes = 256;
+
+/** @returns the tasks, in one thread for all repositories; `close` ends it when nothing is under way */
+export function createContentsThread(): ContentsTasks & { close(): Promise<void> } {
+  const pool = new Tinypool({
+    filename: taskUrl().href,
+    minThreads: 0,
+    maxThreads: 1,
+    idleTimeout: idleThreadMs,
+    resourceLimits: { maxOldGenerationSizeMb: maxHeapMebibytes },
+  });
+  const run = async <Result>(name: keyof ContentsTasks, task: object): Promise<Result> =>
+    // What the function of this name returns: a thread's messages have no type of their own.
+    (await pool.run(task, { name })) as Result;
+  return {
+    sortLists: (task) => run("sortLists", task),
+    mergeFiles: (task) => run("mergeFiles", task),
+    planEdits: (task) => run("planEdits", task),
+    recutSegment: (task) => run("recutSegment", task),
+    close: () => pool.destroy(),
+  };
+}
+
+/** Node 20 runs no TypeScript: where this file runs from src/ (in tests), the thread comes from dist/. */
+function taskUrl(): URL {
+  return import.meta.url.endsWith(".ts")
+    ? new URL("../../dist/publishing/contents-tasks.js", import.meta.url)
+    : new URL("./contents-tasks.js", import.meta.url);
+}

@@ -1,0 +1,57 @@
+// Which Contents a suite has, and which packages stand in each.
+import { createHash } from "node:crypto";
+import type { BinaryItem } from "../catalog/item.ts";
+import type { Manifest } from "./publication.ts";
+
+/** One index that a suite ought to have. */
+export interface WantedContents {
+  /** Below the suite; empty for the suite's own directory. */
+  readonly directory: string;
+  readonly name: string;
+  /** The groups of packages that stand in it. */
+  readonly groups: ReadonlySet<string>;
+}
+
+/** Names the packages that always stand in the same indices. */
+export const groupOf = ({ forInstaller, component, architecture }: BinaryItem): string =>
+  `${forInstaller ? "udeb" : "deb"}/${component}/${architecture}`;
+
+/** Names what a package brings into Contents: equal keys, equal lines. Short, because there is one for each package. */
+export function keyOf(item: BinaryItem): string {
+  const told = [groupOf(item), item.stanzaKey, item.record];
+  return createHash("sha256").update(told.join("\n")).digest("base64url").slice(0, 22);
+}
+
+/**
+ * For each component and architecture one, `all` merged in; one apart for debian-installer where there are packages for
+ * it; and for clients that know of no components one with those of all, in the suite's own directory.
+ * @param groups all that have a package
+ */
+export function contentsOf(
+  { components, architectures }: Pick<Manifest, "components" | "architectures">,
+  groups: ReadonlySet<string>,
+): WantedContents[] {
+  return architectures.flatMap((architecture) => {
+    const name = `Contents-${architecture}`;
+    const ofComponents = components.flatMap((component): WantedContents[] => {
+      const [packages, forInstaller] = [
+        groupsOf("deb", component, architecture),
+        groupsOf("udeb", component, architecture),
+      ];
+      return [
+        { directory: component, name, groups: new Set(packages) },
+        ...(forInstaller.some((group) => groups.has(group))
+          ? [{ directory: component, name: `Contents-udeb-${architecture}`, groups: new Set(forInstaller) }]
+          : []),
+      ];
+    });
+    const all = components.flatMap((component) => groupsOf("deb", component, architecture));
+    return [...ofComponents, { directory: "", name, groups: new Set(all) }];
+  });
+}
+
+/** Also those that have lost their last package: its files must go. */
+const groupsOf = (kind: "deb" | "udeb", component: string, architecture: string): readonly string[] => [
+  `${kind}/${component}/${architecture}`,
+  `${kind}/${component}/all`,
+];
