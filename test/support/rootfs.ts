@@ -1,4 +1,4 @@
-// A minimal Debian trixie to run things in: made once, kept under `.tahoe-apt/`, never changed by what runs in it.
+// Minimal Debians to run things in: each made once, kept under `.tahoe-apt/`, never changed by what runs in it.
 import { execFile } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -10,8 +10,13 @@ import { projectFiles, projectRoot } from "./project-files.ts";
 
 const run = promisify(execFile);
 
-/** What such a user's machine holds beyond Debian's essential packages. */
-const packages = ["ca-certificates", "nodejs", "npm", "python3-netifaces", "python3-venv"];
+/** Beyond Debian's essential packages: what a machine holds that this project is started on. */
+const packages = {
+  bookworm: [],
+  trixie: ["ca-certificates", "nodejs", "npm", "python3-netifaces", "python3-venv"],
+} as const satisfies { readonly [suite: string]: readonly string[] };
+
+type DebianSuite = keyof typeof packages;
 /** What no test reads; it would be a seventh of the size. */
 const leftOut = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 
@@ -43,21 +48,21 @@ export async function debianMirror(): Promise<{ readonly url: string; readonly s
   return { url, suite };
 }
 
-/**
- * The root directory of a minimal trixie with Debian's Node.js, npm and Python. Takes about a minute the first time.
- * Nobody may write into it.
- */
-export async function trixieRootfs(): Promise<string> {
+/** The root directory of a minimal trixie with Debian's Node.js, npm and Python. Nobody may write into it. */
+export const trixieRootfs = (): Promise<string> => rootfsOf("trixie");
+
+/** Takes about a minute the first time. */
+async function rootfsOf(suite: DebianSuite): Promise<string> {
   demandRoot();
   demandTool("mmdebstrap", "mmdebstrap");
   const recipe = [
     "--variant=minbase",
-    `--include=${packages.join(",")}`,
+    ...(packages[suite].length === 0 ? [] : [`--include=${packages[suite].join(",")}`]),
     ...leftOut.map((paths) => `--dpkgopt=path-exclude=${paths}`),
-    "trixie",
+    suite,
   ];
   const key = createHash("sha256").update(recipe.join("\n")).digest("hex").slice(0, 12);
-  const rootfs = join(testCache, `trixie-${key}`);
+  const rootfs = join(testCache, `${suite}-${key}`);
   await mkdir(testCache, { recursive: true });
   // Test files run side by side: whoever comes first makes it, the others wait for the lock.
   const script = `
@@ -105,7 +110,7 @@ shift
 exec chroot "$root" env -i HOME=/root LANG=C.UTF-8 TERM=dumb PATH=/usr/sbin:/usr/bin "$@" sh -c "$script"
 `;
 
-/** A throw-away machine: a minimal trixie with changes of its own, seeing no process but its own. */
+/** A throw-away machine: a minimal Debian with changes of its own, seeing no process but its own. */
 export interface Machine {
   /** Files put here, before anything runs, appear in the machine's root directory. */
   readonly changes: string;
@@ -114,8 +119,10 @@ export interface Machine {
   remove(): Promise<void>;
 }
 
-export async function trixieMachine(): Promise<Machine> {
-  const rootfs = await trixieRootfs();
+export const trixieMachine = (): Promise<Machine> => debianMachine("trixie");
+
+export async function debianMachine(suite: DebianSuite): Promise<Machine> {
+  const rootfs = await rootfsOf(suite);
   const machine = join(testCache, `machine-${randomUUID()}`);
   const changes = join(machine, "changes");
   for (const directory of [changes, join(machine, "scratch"), join(machine, "root")]) {
