@@ -74,7 +74,7 @@ export function addCuration(commands: Command, untilTold: () => AbortSignal): vo
     .action(async (raw: readonly string[], flags: PromoteFlags) => {
       const { from, newSuite = false, replace = false } = flags;
       const to = destinationOf(flags);
-      const asked = { ...flags, suite: from, alsoSuite: to.suite, mayReplace: replace, mustMatch: true };
+      const asked = { ...flags, suite: from, alsoSuite: to.suite, mayReplace: replace, onlySound: true };
       await runCuration(asked, raw, untilTold(), (stock, packages) => {
         const plan = planPromotion(stock, packages, to, { mayReplace: replace, nowMs: systemClock() });
         const known = newSuite || [...stock.directories].some((path) => pathNames(path)[1] === to.suite);

@@ -44,7 +44,8 @@ export function addList(commands: Command, untilTold: () => AbortSignal): void {
       const signal = untilTold();
       for (const [name, tree] of mountedTrees(await chosenTrees(flags))) {
         const stock = await takeStock(tree, [path], signal);
-        const { packages } = select(stock.packages.values(), patterns, flags);
+        const sound = [...stock.packages.values()].filter(({ isSound }) => isSound);
+        const { packages } = select(sound, patterns, flags);
         await tell(name, packages, patterns.length === 0 ? stock.rejections : [], flags.json ?? false);
       }
     });

@@ -39,8 +39,8 @@ interface Asked extends ChangeFlags {
   /** Of this suite stock is taken too. */
   readonly alsoSuite?: string;
   readonly mayReplace?: boolean;
-  /** Whether it is a mistake if a pattern matches nothing; else it may have been done before. */
-  readonly mustMatch?: boolean;
+  /** Whether only what an index takes is meant, and a pattern that matches nothing is a mistake. */
+  readonly onlySound?: boolean;
 }
 
 interface Outcome {
@@ -87,7 +87,7 @@ export async function runCuration(
   signal: AbortSignal,
   planOf: (stock: Stock, packages: readonly StockPackage[]) => Curation,
 ): Promise<void> {
-  const { suite, alsoSuite, timeout, mustMatch = false, mayReplace = false, json = false } = asked;
+  const { suite, alsoSuite, timeout, onlySound = false, mayReplace = false, json = false } = asked;
   if (!/^\d{1,6}$/.test(timeout)) throw new ConfigurationError(["--timeout: is a number of seconds"]);
   const patterns = rawPatterns.map((raw) => argument("PATTERN", () => parsePattern(raw)));
   const suites = suite === undefined ? [] : [suite, ...(alsoSuite === undefined ? [] : [alsoSuite])];
@@ -95,10 +95,11 @@ export async function runCuration(
   const bundle = await readBundle(asked.bundle, complain);
   const tree = treeOf(bundle);
   const stock = await takeStock(tree, paths.length === 0 ? [rootPath] : paths, signal);
-  const { packages, unmatched } = select(stock.packages.values(), patterns, asked);
+  const meant = [...stock.packages.values()].filter(({ isSound }) => isSound || !onlySound);
+  const { packages, unmatched } = select(meant, patterns, asked);
   const plan = planOf(stock, packages);
   const problems = [
-    ...(mustMatch ? unmatched.map((raw) => `nothing matches ${raw}`) : []),
+    ...(onlySound ? unmatched.map((raw) => `nothing matches ${raw}`) : []),
     ...plan.problems,
     ...outside(bundle, plan).map((path) => `${path} is in none of this bundle's directories`),
   ];

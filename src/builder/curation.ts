@@ -15,7 +15,7 @@ export interface DirectoryPlan {
   readonly directory: TreePath;
   /** By the name that each file is to have here. */
   readonly links: ReadonlyMap<string, LinkPlan>;
-  /** The content of each name that goes, in the order in which they do: what names others before these. */
+  /** The content of each name that goes, in the order in which they do: what names others after these. */
   readonly unlinks: ReadonlyMap<string, string | undefined>;
   /** A line for each package; only those of whose files there is something to do are written. */
   readonly events: readonly AuditEvent[];
@@ -131,8 +131,8 @@ export function planRemoval(stock: Stock, packages: readonly StockPackage[], act
     const directory = parentPath(one.path);
     const plan = plans.get(directory) ?? { unlinks: new Map<string, string | undefined>(), events: [] };
     plans.set(directory, plan);
-    // The .dsc before its parts: a reader never finds one that lacks them.
-    for (const path of one.files.toReversed()) {
+    // The .dsc goes last: as long as it is there, the next attempt knows what belongs to it.
+    for (const path of one.files) {
       if (path !== one.path && needed.has(path)) continue;
       plan.unlinks.set(lastName(path), contentOf(stock.files.get(path)));
       files.delete(path);

@@ -17,17 +17,20 @@ import { fieldOf } from "../debian/stanza.ts";
 import type { FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
 
-/** A package file that an index takes, or would take if it were not for another one of the same name and version. */
+/** A file whose name announces a package. */
 export interface StockPackage {
   readonly path: TreePath;
   readonly place: Place;
+  /** Whether an index takes it, or would if it were not for another one of the same name and version. */
+  readonly isSound: boolean;
+  /** "", as is what follows, where the file could not be understood. */
   readonly name: string;
   readonly version: string;
   /** `source` for a source package. */
   readonly architecture: string;
   /** The source package that it was built from, or is. */
   readonly source: { readonly name: string; readonly version: string };
-  /** Itself, and of a source package the files that it names: these first. */
+  /** Itself, and of a source package the files that it names and that are there: these first. */
   readonly files: readonly TreePath[];
   readonly sizeBytes: number;
   readonly sha256: string;
@@ -92,8 +95,7 @@ function judged(
 ): Stock {
   const packages = new Map<TreePath, StockPackage>();
   for (const file of files.values()) {
-    const source = sources.get(file.path);
-    const known = source === undefined ? undefined : packageOf(file, source, (path) => files.get(path));
+    const known = packageOf(file, sources.get(file.path), files);
     if (known !== undefined) packages.set(file.path, known);
   }
   const rejections = [...snapshotsOf(files).values()].flatMap((snapshot) => [
@@ -125,30 +127,40 @@ export function snapshotsOf(files: ReadonlyMap<TreePath, CatalogFile>): Readonly
   return snapshots;
 }
 
+const unknown = { name: "", version: "" };
+
 function packageOf(
   file: CatalogFile,
-  source: StockPackage["source"],
-  fileAt: (path: TreePath) => CatalogFile | undefined,
+  source: StockPackage["source"] | undefined,
+  files: ReadonlyMap<TreePath, CatalogFile>,
 ): StockPackage | undefined {
   const { path, finding, entry } = file;
   const place = placeOf(parentPath(path));
-  const judgement = candidateOf(file, fileAt);
-  if (place === undefined || judgement === undefined || !("item" in judgement) || entry.kind !== "file")
-    return undefined;
-  if (finding?.kind !== "binary" && finding?.kind !== "source") return undefined;
-  const { item } = judgement;
-  return {
+  if (place === undefined || finding === undefined || finding.kind === "part") return undefined;
+  const judgement = candidateOf(file, (at) => files.get(at));
+  const common = {
     path,
     place,
-    name: finding.package,
-    version: finding.version,
-    architecture: finding.kind === "binary" ? finding.architecture : "source",
-    source,
-    files: [...(item.kind === "source" ? item.parts.map((part) => part.path) : []), path],
-    sizeBytes: item.sizeBytes,
-    sha256: item.sha256,
-    linkedAtMs: entry.relinkedAtMs,
+    isSound: judgement !== undefined && "item" in judgement,
+    source: source ?? unknown,
+    linkedAtMs: entry.kind === "file" ? entry.relinkedAtMs : 0,
   };
+  switch (finding.kind) {
+    case "rejected":
+      return { ...common, ...unknown, architecture: "", files: [path], sizeBytes: 0, sha256: "" };
+    case "binary": {
+      const { package: name, version, architecture, sizeBytes, sha256 } = finding;
+      return { ...common, name, version, architecture, files: [path], sizeBytes, sha256 };
+    }
+    case "source": {
+      const { package: name, version, sizeBytes, digests, parts } = finding;
+      const named = parts.map((part) => joinPath(parentPath(path), part.name)).filter((at) => files.has(at));
+      const { sha256 } = digests;
+      return { ...common, name, version, architecture: "source", files: [...named, path], sizeBytes, sha256 };
+    }
+    default:
+      return finding satisfies never;
+  }
 }
 
 /** A file as a catalog has it. Its metadata is dropped: it is as long as a stanza. */

@@ -1,0 +1,194 @@
+// `tahoe-apt promote` and `remove` killed at any change, failed by their gateway, or beside others: nothing is torn or lost.
+import fetch from "node-fetch";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { parseTreePath, rootPath } from "../../src/base/names.ts";
+import type { Link } from "../../src/storage/tahoe/webapi-writer.ts";
+import type { Entry } from "../../src/storage/tree.ts";
+import { CommandLine } from "../support/command-line.ts";
+import { aDeb, aDsc } from "../support/debs.ts";
+import type { InterruptingGateway } from "../support/interrupting-gateway.ts";
+import { interruptingGateway } from "../support/interrupting-gateway.ts";
+import { PlantedTree } from "../support/planted-tree.ts";
+import { secondGateway } from "../support/second-gateway.ts";
+
+const { signal } = new AbortController();
+const { dsc, files: sources } = aDsc({ source: "hello", version: "1.0-1" });
+const deb = "hello_1.0-1_amd64.deb";
+let tree: PlantedTree;
+let gateway: InterruptingGateway;
+/** The master's bundle, with the gateway that interrupts and without a ping. */
+let bundle: string;
+let serial = 0;
+
+function masterBundle(name: string, url: string): string {
+  const directories = [{ path: rootPath, cap: tree.root }];
+  return tree.writeBundle(`${name}.bundle`, { name, gateways: [url], directories, ping: undefined });
+}
+
+beforeAll(async () => {
+  tree = await PlantedTree.plant(inject("webapiUrl"), ["sid/main/binary-amd64", "sid/main/source"]);
+  gateway = await interruptingGateway(inject("webapiUrl"));
+  bundle = masterBundle("master", gateway.url);
+  const all = new Map([...sources, [deb, await aDeb({ package: "hello", architecture: "amd64" })]]);
+  const paths = tree.write(all).filter((path) => path.endsWith(".deb") || path.endsWith(".dsc"));
+  expect((await tree.put(paths)).exitCode).toBe(0);
+});
+
+afterAll(async () => {
+  await gateway?.end();
+  await tree?.close();
+});
+
+const promotion = (suite: string) => [
+  "promote",
+  "--bundle",
+  bundle,
+  "--from",
+  "sid",
+  "--to",
+  suite,
+  "--new-suite",
+  "src:hello",
+];
+const removal = (suite: string) => ["remove", "--bundle", bundle, "--suite", suite, "src:hello"];
+
+async function entries(path: string): Promise<ReadonlyMap<string, Entry>> {
+  const cap = await tree.writer.directoryAt(tree.root, parseTreePath(path), signal);
+  return cap === undefined ? new Map<string, Entry>() : await tree.writer.list(cap, signal);
+}
+
+const isLog = (name: string): boolean => name.startsWith("audit.");
+const packagesIn = async (path: string) => [...(await entries(path)).keys()].filter((name) => !isLog(name)).toSorted();
+
+/** All lines of all of a directory's logs, as `action package architecture`. */
+async function linesOf(path: string): Promise<readonly string[]> {
+  const lines: string[] = [];
+  for (const [name, entry] of await entries(path)) {
+    if (!isLog(name) || entry.kind !== "file") continue;
+    const reply = await fetch(`${inject("webapiUrl")}/uri/${encodeURIComponent(entry.content?.reveal() ?? "")}`);
+    const told = (await reply.text())
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, string>);
+    lines.push(...told.map(({ action, package: name_, architecture }) => `${action} ${name_} ${architecture}`));
+  }
+  return lines.toSorted();
+}
+
+type When = "before" | "after";
+
+/** Requests by number, between which something has changed on the grid, when nothing disturbs the command. */
+async function momentsOf(args: readonly string[]): Promise<readonly (readonly [number: number, when: When])[]> {
+  gateway.at(-1, "before", () => undefined);
+  const command = new CommandLine(args);
+  expect(await command.ends(), command.output).toBe(0);
+  const changes = gateway.requests.flatMap((request, number) => (request.startsWith("GET") ? [] : [number]));
+  return [[changes[0] ?? 0, "before"], ...changes.map((number) => [number, "after"] as const)];
+}
+
+/** Runs a command that is killed at one request, and then runs it whole. */
+async function killedThenWhole(args: readonly string[], number: number, when: When, between: () => Promise<void>) {
+  const command = new CommandLine(args);
+  gateway.at(number, when, () => {
+    command.child.kill("SIGKILL");
+    return 500;
+  });
+  await command.ends();
+  await between();
+  gateway.at(-1, "before", () => undefined);
+  const again = new CommandLine(args);
+  expect(await again.ends(), again.output).toBe(0);
+}
+
+const binaryAt = (suite: string) => `dists/${suite}/main/binary-amd64/alice`;
+const sourceAt = (suite: string) => `dists/${suite}/main/source/alice`;
+
+/** A suite that holds what sid holds. */
+async function aSuite(): Promise<string> {
+  const suite = `r${serial++}`;
+  for (const [from, to] of [
+    [binaryAt("sid"), binaryAt(suite)],
+    [sourceAt("sid"), sourceAt(suite)],
+  ] as const) {
+    const cap = await tree.writer.makeDirectory(tree.root, parseTreePath(to), signal);
+    const links = [...(await entries(from))].flatMap(([name, entry]): [string, Link][] =>
+      entry.kind === "file" && entry.content !== undefined ? [[name, { content: entry.content, metadata: {} }]] : [],
+    );
+    await tree.writer.link(cap, new Map(links), signal);
+  }
+  return suite;
+}
+
+test("killed at any change, promote leaves whole directories with their lines, and ends well the next time", async () => {
+  const moments = await momentsOf(promotion("whole"));
+  // For each of two directories: it is made, its log is uploaded, and all its links are one write.
+  expect(moments).toHaveLength(1 + 6);
+  for (const [number, when] of moments) {
+    const suite = `p${serial++}`;
+    await killedThenWhole(promotion(suite), number, when, async () => {
+      const seen = await packagesIn(sourceAt(suite));
+      if (seen.length > 0) expect(seen).toEqual([...sources.keys()].toSorted());
+      expect(await linesOf(sourceAt(suite))).toEqual(seen.length > 0 ? ["promote hello source"] : []);
+    });
+    expect(await packagesIn(sourceAt(suite))).toEqual([...sources.keys()].toSorted());
+    expect(await packagesIn(binaryAt(suite))).toEqual([deb]);
+    expect(await linesOf(sourceAt(suite))).toEqual(["promote hello source"]);
+    expect(await linesOf(binaryAt(suite))).toEqual(["promote hello amd64"]);
+  }
+});
+
+test("killed at any change, remove has written down what goes, and ends well the next time", async () => {
+  for (const [number, when] of await momentsOf(removal(await aSuite()))) {
+    const suite = await aSuite();
+    await killedThenWhole(removal(suite), number, when, async () => {
+      const seen = await packagesIn(sourceAt(suite));
+      if (seen.length < sources.size) expect(await linesOf(sourceAt(suite))).toContain("remove hello source");
+      if (seen.length > 0) expect(seen).toContain(dsc);
+    });
+    expect(await packagesIn(binaryAt(suite))).toEqual([]);
+    expect(await packagesIn(sourceAt(suite))).toEqual([]);
+    expect(await linesOf(sourceAt(suite))).toContain("remove hello source");
+    expect(await linesOf(binaryAt(suite))).toContain("remove hello amd64");
+  }
+});
+
+test("a write that was done, but failed for all that its gateway says, is not done twice", async () => {
+  const [, , , [number] = [0]] = await momentsOf(promotion(`f${serial++}`));
+  const suite = `f${serial++}`;
+  gateway.at(number, "after", () => 502);
+  const command = new CommandLine(promotion(suite));
+  expect(await command.ends(), command.output).toBe(0);
+  expect(gateway.requests[number]).toContain("set_children");
+  expect(await packagesIn(sourceAt(suite))).toEqual([...sources.keys()].toSorted());
+  expect(await linesOf(sourceAt(suite))).toEqual(["promote hello source"]);
+});
+
+test("two who change one directory at once through two gateways lose neither a link nor a line", async () => {
+  const other = await secondGateway(inject("tahoe"), inject("nodeDirectory"));
+  try {
+    const curators = [masterBundle("first", inject("webapiUrl")), masterBundle("second", other.url)];
+    const names = Array.from({ length: 8 }, (_, n) => `p${n}`);
+    for (const name of names) {
+      const path = parseTreePath(`dists/sid/main/binary-amd64/alice/${name}_1_amd64.deb`);
+      await tree.writer.put(
+        tree.root,
+        path,
+        await aDeb({ package: name, version: "1", architecture: "amd64" }),
+        signal,
+      );
+    }
+    await tree.writer.makeDirectory(tree.root, parseTreePath(binaryAt("busy")), signal);
+    const run = async (name: string, index: number) => {
+      const args = ["promote", "--bundle", curators[index % 2] ?? "", "--from", "sid", "--to", "busy", name];
+      const command = new CommandLine(args);
+      expect(await command.ends(), command.output).toBe(0);
+    };
+    for (let at = 0; at < names.length; at += 2) {
+      await Promise.all(names.slice(at, at + 2).map((name, index) => run(name, index)));
+    }
+    expect(await packagesIn(binaryAt("busy"))).toEqual(names.map((name) => `${name}_1_amd64.deb`));
+    expect(await linesOf(binaryAt("busy"))).toEqual(names.map((name) => `promote ${name} amd64`));
+  } finally {
+    await other.stop();
+  }
+});
