@@ -36,7 +36,7 @@ export const settingsOf = (
   one: RepositoryConfiguration,
   configuration: Configuration,
 ): Omit<RepositorySettings, "name" | "tree" | "signer" | "observer"> => ({
-  identityOf: (suite: Suite) => identityOf(one, suite),
+  identityOf: (suite: Suite) => identityOf(one, suite, configuration.publicUrl),
   viewOf: (suite: Suite) => one.suites.get(suite)?.view,
   isTranslated: (suite: Suite) => one.suites.get(suite)?.translations ?? one.translations,
   isPatched: (suite: Suite) => one.suites.get(suite)?.pdiffs ?? one.pdiffs,

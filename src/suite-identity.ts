@@ -1,15 +1,20 @@
 // What a configuration says of who a suite is.
 import type { Suite } from "./base/names.ts";
+import { flatSuite } from "./base/names.ts";
 import type { RepositoryConfiguration } from "./configuration.ts";
 import type { SuiteIdentity } from "./publishing/suite-release.ts";
 
-export function identityOf(one: RepositoryConfiguration, suite: Suite): SuiteIdentity {
+/** @param publicUrl where clients reach the server, without a trailing slash; undefined: they are not told of its past */
+export function identityOf(one: RepositoryConfiguration, suite: Suite, publicUrl: string | undefined): SuiteIdentity {
   const configured = one.suites.get(suite) ?? {};
   const { version, notAutomatic, butAutomaticUpgrades, validForSeconds } = configured;
   const description = configured.description ?? one.description;
   return {
     origin: one.origin,
     label: one.label,
+    // Flat repositories have no such address.
+    ...(publicUrl !== undefined &&
+      suite !== flatSuite && { snapshots: `${publicUrl}/${one.name}/snapshots/@SNAPSHOTID@/` }),
     codename: configured.codename ?? suite,
     ...(version !== undefined && { version }),
     ...(description !== undefined && { description }),

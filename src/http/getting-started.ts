@@ -6,13 +6,14 @@ import { renderDeb822Source } from "./deb822-source.ts";
 import { renderExtrepo } from "./extrepo.ts";
 import { renderRepository } from "./pages.ts";
 import { RequestRefused } from "./problems.ts";
+import { addSnapshotsPage, isSnapshotsPage } from "./snapshots-page.ts";
 
 /** The public keys, which are no secret and come before all else. */
 export const isKey = (rest: string): boolean => rest === "key.asc" || rest === "key.gpg";
 
 /** Whether a path below a mount is one of those that are answered here. */
 export const isOwnPage = (mount: string, rest: string): boolean =>
-  rest === "" || isKey(rest) || rest === `${mount}.sources` || rest === `${mount}.yaml`;
+  rest === "" || isKey(rest) || isSnapshotsPage(rest) || rest === `${mount}.sources` || rest === `${mount}.yaml`;
 
 /** @param uriOf where the repository is mounted, as the asker should see it; without a trailing slash */
 export function addGettingStarted<State>(
@@ -32,6 +33,7 @@ export function addGettingStarted<State>(
     ctx.set("Location", `${name}/`);
     ctx.body = `the repository is at ${name}/\n`;
   });
+  addSnapshotsPage(router, repository);
   page("", "text/html; charset=utf-8", (ctx) => renderRepository(uriOf(ctx), repository));
   page("key.asc", "application/pgp-keys", () => key.armored);
   page("key.gpg", "application/octet-stream", () => Buffer.from(key.binary));

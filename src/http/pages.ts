@@ -55,9 +55,11 @@ repository, and its fingerprint is</p>
 <tr><th>Suite</th><th>Components</th><th>Architectures</th><th class="number">Packages</th><th class="number">Sources</th><th>Date</th></tr>
 <% for (const suite of it.suites) { %><tr>
 <td><%= suite.at === undefined ? suite.suite : "./" + suite.at %></td><td><%= suite.components.join(" ") %></td><td><%= suite.architectures.join(" ") %></td>
-<td class="number"><%= suite.binaryPackages %></td><td class="number"><%= suite.sourcePackages %></td><td><%= suite.date %></td>
+<td class="number"><%= suite.binaryPackages %></td><td class="number"><%= suite.sourcePackages %></td>
+<td><%= suite.date %><% if (suite.rolledBackTo) { %>, rolled back to <%= suite.rolledBackTo %><% } %></td>
 </tr>
 <% } %></table>
+<p>Earlier states are kept: <a href="snapshots/">the past of <%= it.name %></a>.</p>
 <% } %>
 <% if (it.pending.length > 0) { %><h2>What waits for files</h2>
 <table>
@@ -80,7 +82,8 @@ eta.loadTemplate("@frame", frame);
 eta.loadTemplate("@list", listPage);
 eta.loadTemplate("@repository", repositoryPage);
 
-const inFrame = (title: string, body: string): string => eta.render("@frame", { title, body });
+/** A page's body with all that goes around it. @param title not yet escaped */
+export const inFrame = (title: string, body: string): string => eta.render("@frame", { title, body });
 
 /** The front page, as HTML. */
 export const renderList = (names: Iterable<RepositoryName>): string =>

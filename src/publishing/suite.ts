@@ -93,7 +93,8 @@ export class ServedSuite {
   }
 
   /**
-   * Brings snapshot and publication up to date; this stays as it is while the suite is rolled back. Throws where the publication can't be built; then the last one stays.
+   * Brings the snapshot up to date, and the publication unless the suite is rolled back. Throws where that can't be
+   * built; then the last one stays.
    * @returns all that is new since it last succeeded
    */
   async follow(catalog: Catalog, signal: AbortSignal): Promise<Followed> {
@@ -127,7 +128,7 @@ export class ServedSuite {
     if (this.#current !== undefined) this.#current = await this.#builder.amend(this.#current, order);
   }
 
-  /** Publishes the same again before clients would believe it no more; and what it is rolled back to, if that is not yet. */
+  /** Publishes the same again before clients would believe it no more, or what it is to be rolled back to. */
   async renew(signal: AbortSignal): Promise<void> {
     if (this.#past !== undefined && this.#current?.rolledBackTo !== this.#past.id)
       this.#current = await this.#builder.rollBack(this.#past, this.#current, signal);

@@ -1,6 +1,7 @@
 // What a client sees, request by request, on the started server.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parseTreePath } from "../../src/base/names.ts";
+import type { Suite } from "../../src/base/names.ts";
+import { parseSuite, parseTreePath } from "../../src/base/names.ts";
 import { ContentMismatch } from "../../src/publishing/verified-stream.ts";
 import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
 import { aRepository, aResource, aStatus } from "../support/served-repository.ts";
@@ -37,10 +38,21 @@ const debian = aRepository(
     status: () =>
       aStatus({
         rejected: [{ path: parseTreePath("<img src=x>.deb"), code: "not-a-deb", reason: "it is <b>bad</b>" }],
+        suites: aStatus().suites.map((suite) => ({ ...suite, rolledBackTo: "19941105T000000Z" })),
         pending: [{ path: parseTreePath("late.dsc"), missing: Array.from({ length: 12 }, (_, n) => `<${n}>.tar.xz`) }],
       }),
+    *snapshots() {
+      yield { ...kept(sid, "19941106T084937Z"), isCurrent: true };
+      yield kept(sid, "19941105T000000Z", "release-1", "good");
+      for (let n = 99; n > 0; n--)
+        yield kept(sid, `1994110${Math.floor(n / 60)}T00${String(n % 60).padStart(2, "0")}00Z`);
+      yield kept(sid, "19930101T000000Z", "first");
+      yield kept(old, "19930101T000000Z");
+    },
   },
 );
+const [sid, old] = [parseSuite("sid"), parseSuite("old")];
+const kept = (suite: Suite, id: string, ...pins: readonly string[]) => ({ suite, id, isCurrent: false, pins });
 const fresh = aRepository("fresh", {}, { status: () => aStatus({ suites: [], notReady: `cannot read ${cap} yet` }) });
 
 let app: StartedApp;
