@@ -90,6 +90,7 @@ const suite = z
     but_automatic_upgrades: z.boolean(),
     valid_for_seconds: z.number().int().min(minValiditySeconds),
     translations: z.boolean(),
+    pdiffs: z.boolean(),
     view,
   })
   .partial()
@@ -98,11 +99,12 @@ const suite = z
     message: "means nothing without not_automatic = true",
   })
   .transform(
-    ({ codename, version, description, translations, view, ...raw }): SuiteConfiguration => ({
+    ({ codename, version, description, translations, pdiffs, view, ...raw }): SuiteConfiguration => ({
       codename,
       version,
       description,
       translations,
+      pdiffs,
       view,
       notAutomatic: raw.not_automatic,
       butAutomaticUpgrades: raw.but_automatic_upgrades,
@@ -156,6 +158,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       label: text,
       description: text,
       translations: z.boolean(),
+      pdiffs: z.boolean(),
       flat: z.array(parsedBy(parseFlat)),
       digests: z.array(z.enum(digestAlgorithms)),
       release_digests: z.array(z.enum(digestAlgorithms)),
@@ -203,6 +206,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         description: raw.description,
         flat: [...new Set([...(raw.flat ?? []), rootPath])],
         translations: raw.translations ?? false,
+        pdiffs: raw.pdiffs ?? true,
         suites: new Map(Object.entries(raw.suite ?? {})),
         digests: withSha256(raw.digests ?? ["md5"]),
         releaseDigests: withSha256(raw.release_digests ?? []),

@@ -35,6 +35,7 @@ export interface SuiteConfiguration {
   readonly validForSeconds?: number | undefined;
   /** Undefined: as the repository says. */
   readonly translations?: boolean | undefined;
+  readonly pdiffs?: boolean | undefined;
   /** What hides some of its packages from its indices. */
   readonly view?: ViewRules | undefined;
 }
@@ -50,6 +51,8 @@ export interface RepositoryConfiguration {
   readonly suites: ReadonlyMap<string, SuiteConfiguration>;
   /** Whether long descriptions stand in Translation-en, and not in Packages. */
   readonly translations: boolean;
+  /** Whether patches lead from indices of earlier publications to the present ones. */
+  readonly pdiffs: boolean;
   /** What the stanzas of Packages and Sources carry, SHA256 always among them. */
   readonly digests: readonly DigestAlgorithm[];
   /** What Release lists, SHA256 always among them. */

@@ -1,10 +1,11 @@
 // What turns one index into another, as the ed script of a pdiff: only segments that differ are looked into.
 import { setImmediate } from "node:timers/promises";
+import type { Run } from "./common-runs.ts";
+import { runsOf } from "./common-runs.ts";
 
-/** One segment of an index, which ends with a line feed: equal ids, equal bytes. */
+/** One segment of an index, which ends with a record's end: equal ids, equal bytes. */
 export interface ScriptSegment {
   readonly id: string;
-  readonly uncompressedBytes: number;
 }
 
 /** What ends a record, the unit that is kept or replaced: in Packages and Sources a stanza, in Contents a line. */
@@ -19,11 +20,12 @@ export interface ScriptOptions {
   readonly signal: AbortSignal;
 }
 
-/** Neighbouring segments that differ are compared in memory: beyond so many bytes, old and new, a script is no gain. */
-const maxComparedBytes = 16 * 1024 ** 2;
+/** So much of each index is compared in memory at once, in bytes: some 25 ms of work. */
+const windowBytes = 2 * 1024 ** 2;
 
 /**
- * The commands a, c and d, from the last line to the first, as `diff --ed` writes them and apt's rred takes them.
+ * The commands a, c and d, from the last line to the first, as `diff --ed` writes them and apt's rred takes them. Where
+ * more than some megabytes were taken out of one place, it may be longer than it need be.
  * @returns the script, empty for equal indices; undefined where it is too long, or where ed could not take a line
  * @throws signal.reason when aborted
  */
@@ -32,48 +34,66 @@ export async function edScript(
   to: readonly (ScriptSegment & { readonly lines: number })[],
   { read, recordEnd, maxBytes, signal }: ScriptOptions,
 ): Promise<Uint8Array | undefined> {
-  const commands: string[] = [];
-  let bytes = 0;
-  let line = 0;
+  const script = new Script();
   const idsOf = (segments: readonly ScriptSegment[]) => segments.map(({ id }) => id);
-  const linesOf = new Map(to.map(({ id, lines }) => [id, lines]));
   for (const run of runsOf(idsOf(from), idsOf(to))) {
     if (run.kind === "same") {
-      for (const id of run.items) line += linesOf.get(id) ?? 0;
+      for (const { lines } of to.slice(...run.to)) script.keep(lines);
       continue;
     }
-    const [before, after] = [from.slice(...run.from), to.slice(...run.to)];
-    if (sizeOf(before) + sizeOf(after) > maxComparedBytes) return undefined;
-    // Latin-1 keeps every byte, whatever the text is encoded in.
-    const recordsOf = (segments: readonly ScriptSegment[]) =>
-      split(segments.map(({ id }) => Buffer.from(read(id)).toString("latin1")).join(""), recordEnd);
-    const [old, fresh] = [recordsOf(before), recordsOf(after)];
-    for (const part of runsOf(old, fresh)) {
-      if (part.kind === "same") {
-        line += countLines(part.items.join(""));
-        continue;
+    for (const parts of compare(from.slice(...run.from), to.slice(...run.to), { read, recordEnd })) {
+      for (const part of parts) {
+        if (part.kind === "same") script.keep(countLines(part.text));
+        else script.replace(countLines(part.removed), part.added);
       }
-      const removed = countLines(old.slice(...part.from).join(""));
-      const command = commandOf(line, removed, fresh.slice(...part.to).join(""));
-      if (command === undefined) return undefined;
-      commands.push(command);
-      bytes += command.length;
-      line += removed;
-      if (bytes > maxBytes) return undefined;
+      if (script.bytes > maxBytes) return undefined;
+      // A large change takes a while, and requests must not wait for its end.
+      await setImmediate(undefined, { signal });
     }
-    // A large change takes a while, and requests must not wait for its end.
-    await setImmediate(undefined, { signal });
   }
-  return Buffer.from(commands.toReversed().join(""), "latin1");
+  const written = script.finish();
+  return written === undefined || written.length > maxBytes ? undefined : written;
 }
 
-/** @param line how many lines stand before the change */
-function commandOf(line: number, removed: number, added: string): string | undefined {
-  // Such a line would end the text of its command.
-  if (added.startsWith(".\n") || added.includes("\n.\n")) return undefined;
-  const range = removed > 1 ? `${line + 1},${line + removed}` : `${line + 1}`;
-  if (added === "") return `${range}d\n`;
-  return removed === 0 ? `${line}a\n${added}.\n` : `${range}c\n${added}.\n`;
+/** A script as it is written, from the first line of the old index to its last. */
+class Script {
+  readonly #commands: string[] = [];
+  /** How many lines of the old index have been passed. */
+  #line = 0;
+  /** The change that the next one, where nothing is kept between them, belongs to. */
+  #change: { readonly line: number; readonly removed: number; readonly added: string } | undefined;
+  #isWritable = true;
+  bytes = 0;
+
+  keep(lines: number): void {
+    this.#write();
+    this.#line += lines;
+  }
+
+  replace(removedLines: number, added: string): void {
+    const { line, removed, added: before } = this.#change ?? { line: this.#line, removed: 0, added: "" };
+    this.#change = { line, removed: removed + removedLines, added: before + added };
+    this.#line += removedLines;
+    this.bytes += added.length;
+  }
+
+  finish(): Uint8Array | undefined {
+    this.#write();
+    return this.#isWritable ? Buffer.from(this.#commands.toReversed().join(""), "latin1") : undefined;
+  }
+
+  #write(): void {
+    if (this.#change === undefined) return;
+    const { line, removed, added } = this.#change;
+    this.#change = undefined;
+    // Such a line would end the text of its command.
+    if (added.startsWith(".\n") || added.includes("\n.\n")) this.#isWritable = false;
+    const range = removed > 1 ? `${line + 1},${line + removed}` : `${line + 1}`;
+    const text = added === "" ? "" : `${added}.\n`;
+    const command = added === "" ? `${range}d\n` : removed === 0 ? `${line}a\n` : `${range}c\n`;
+    this.#commands.push(command + text);
+    this.bytes += command.length;
+  }
 }
 
 /** How many lines a text has, each ending with a line feed. */
@@ -83,8 +103,91 @@ function countLines(text: string): number {
   return count;
 }
 
-const sizeOf = (segments: readonly ScriptSegment[]): number =>
-  segments.reduce((sum, { uncompressedBytes }) => sum + uncompressedBytes, 0);
+/** Some text of the old index: kept, or replaced. */
+type Part =
+  | { readonly kind: "same"; readonly text: string }
+  | { readonly kind: "different"; readonly removed: string; readonly added: string };
+
+/** The records of some segments, read as they are asked for. */
+class Records {
+  readonly #segments: Iterator<ScriptSegment>;
+  readonly #read: ScriptOptions["read"];
+  readonly #end: RecordEnd;
+  #ended = false;
+  /** What was read and not yet dropped. */
+  items: readonly string[] = [];
+
+  constructor(segments: readonly ScriptSegment[], { read, recordEnd }: Pick<ScriptOptions, "read" | "recordEnd">) {
+    this.#segments = segments.values();
+    this.#read = read;
+    this.#end = recordEnd;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Reads on until there is a window's worth of items, or no more. */
+  fill(): void {
+    const more: string[] = [];
+    let bytes = lengthOf(this.items);
+    while (bytes < windowBytes && !this.#ended) {
+      const next = this.#segments.next();
+      if (next.done === true) this.#ended = true;
+      else {
+        // Latin-1 keeps every byte, whatever the text is encoded in.
+        const text = Buffer.from(this.#read(next.value.id)).toString("latin1");
+        more.push(...split(text, this.#end));
+        bytes += text.length;
+      }
+    }
+    this.items = [...this.items, ...more];
+  }
+}
+
+/**
+ * Compares a window of each after the other: what follows the last record that both windows hold is looked at again, with
+ * what comes then.
+ */
+function* compare(
+  from: readonly ScriptSegment[],
+  to: readonly ScriptSegment[],
+  options: Pick<ScriptOptions, "read" | "recordEnd">,
+): Iterable<readonly Part[]> {
+  const [old, fresh] = [new Records(from, options), new Records(to, options)];
+  const partOf = ({ kind, from: removed, to: added }: Run): Part => {
+    const text = old.items.slice(...removed).join("");
+    return kind === "same" ? { kind, text } : { kind, removed: text, added: fresh.items.slice(...added).join("") };
+  };
+  for (;;) {
+    old.fill();
+    fresh.fill();
+    const runs = [...runsOf(old.items, fresh.items)];
+    if (old.ended && fresh.ended) return yield runs.map(partOf);
+    const certain = runs.slice(0, runs.findLastIndex(({ kind }) => kind === "same") + 1);
+    let {
+      from: [, i],
+      to: [, j],
+    } = certain.at(-1) ?? nothing;
+    if (lengthOf(old.items.slice(0, i)) + lengthOf(fresh.items.slice(0, j)) < windowBytes / 2) {
+      // Hardly anything in common: there is no better guess than that the windows have nothing to do with each other.
+      const rest = {
+        kind: "different",
+        from: [i, old.ended ? i : old.items.length],
+        to: [j, fresh.ended ? j : fresh.items.length],
+      } as const;
+      [i, j] = [rest.from[1], rest.to[1]];
+      certain.push(rest);
+    }
+    yield certain.map(partOf);
+    old.items = old.items.slice(i);
+    fresh.items = fresh.items.slice(j);
+  }
+}
+
+const nothing = { from: [0, 0], to: [0, 0] } as const;
+
+const lengthOf = (records: readonly string[]): number => records.reduce((sum, { length }) => sum + length, 0);
 
 function split(text: string, end: RecordEnd): string[] {
   const records: string[] = [];
@@ -96,77 +199,4 @@ function split(text: string, end: RecordEnd): string[] {
     start = next;
   }
   return records;
-}
-
-type Range = readonly [start: number, end: number];
-
-/** Items that both lists have, or what stands between such items in the one and in the other. */
-type Run =
-  | { readonly kind: "same"; readonly items: readonly string[] }
-  | { readonly kind: "different"; readonly from: Range; readonly to: Range };
-
-/** In the order of the lists, from their first items to their last. */
-function* runsOf(from: readonly string[], to: readonly string[]): Iterable<Run> {
-  let [i, j] = [0, 0];
-  for (const [nextI, nextJ] of [...commonOf(from, to), [from.length, to.length] as const]) {
-    if (nextI > i || nextJ > j) yield { kind: "different", from: [i, nextI], to: [j, nextJ] };
-    if (nextI < from.length) yield { kind: "same", items: from.slice(nextI, nextI + 1) };
-    [i, j] = [nextI + 1, nextJ + 1];
-  }
-}
-
-type Pair = readonly [inFrom: number, inTo: number];
-
-/**
- * Pairs of equal items, ascending in both lists: what both begin and end with, and in between the longest ascending run
- * of items that each list has once. As good as all are such: no two stanzas of an index are equal.
- */
-function commonOf(from: readonly string[], to: readonly string[]): readonly Pair[] {
-  const shorter = Math.min(from.length, to.length);
-  let head = 0;
-  while (head < shorter && from[head] === to[head]) head += 1;
-  let tail = 0;
-  while (tail < shorter - head && from.at(-1 - tail) === to.at(-1 - tail)) tail += 1;
-  const places = placesOf(to, head, to.length - tail);
-  const candidates = [...placesOf(from, head, from.length - tail)].flatMap(([item, i]): readonly Pair[] => {
-    const j = places.get(item);
-    return i === undefined || j === undefined ? [] : [[i, j]];
-  });
-  return [
-    ...Array.from({ length: head }, (_, n) => [n, n] as const),
-    ...longestAscending(candidates),
-    ...Array.from({ length: tail }, (_, n) => [from.length - tail + n, to.length - tail + n] as const),
-  ];
-}
-
-/** Where each item stands; undefined for one that stands more than once. In the order of the list. */
-function placesOf(items: readonly string[], start: number, end: number): ReadonlyMap<string, number | undefined> {
-  const places = new Map<string, number | undefined>();
-  for (let at = start; at < end; at++) {
-    const item = items[at] ?? "";
-    places.set(item, places.has(item) ? undefined : at);
-  }
-  return places;
-}
-
-/** @param pairs ascending in the first list */
-function longestAscending(pairs: readonly Pair[]): readonly Pair[] {
-  interface Link {
-    readonly pair: Pair;
-    readonly before: Link | undefined;
-  }
-  /** The ends of the best runs of each length: the one whose end stands foremost in the second list. */
-  const ends: Link[] = [];
-  for (const pair of pairs) {
-    let [low, high] = [0, ends.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((ends[middle]?.pair[1] ?? 0) < pair[1]) low = middle + 1;
-      else high = middle;
-    }
-    ends[low] = { pair, before: ends[low - 1] };
-  }
-  const run: Pair[] = [];
-  for (let link = ends.at(-1); link !== undefined; link = link.before) run.push(link.pair);
-  return run.toReversed();
 }

@@ -86,6 +86,21 @@ test("there is no script where it would be too long, or a line would end its tex
   expect((await scriptOf([], [" .\n.x\n\n"]))?.toString()).toBe("0a\n .\n.x\n\n.\n");
 });
 
+test("indices of many megabytes that differ in every segment are compared piece by piece, and no worse for it", async () => {
+  const filling = "It fills a window.\n ".repeat(70);
+  const large = (name: string): string => `Package: ${name}\nDescription: ${filling}.\n\n`;
+  const groups = Array.from({ length: 60 }, (_, n) => Array.from({ length: 50 }, (_, k) => large(`p${n}-${k}`)));
+  const from = groups.map((group) => group.join(""));
+  const appended = Array.from({ length: 2500 }, (_, n) => large(`q${n}`)).join("");
+  const to = [...groups.map((group, n) => group.filter((_, k) => k !== n % 50).join("")), appended];
+  const script = await scriptOf(from, to, { maxBytes: 10_000_000 });
+  expect(patched(from.join(""), script!)).toBe(to.join(""));
+  expect(script!.length).toBeLessThan(appended.length + 60 * 20);
+  const shorter = [...from.slice(0, 3), ...from.slice(57)].map((text, n) => `${text}${stanza(`r${n}`)}`);
+  const cut = await scriptOf(from, shorter, { maxBytes: 10_000_000 });
+  expect(patched(from.join(""), cut!)).toBe(shorter.join(""));
+});
+
 const anyIndex = (recordEnd: RecordEnd): fc.Arbitrary<Segments> =>
   fc.array(
     fc

@@ -156,7 +156,8 @@ export class AptRoot {
   }
 }
 
-function sourceText(source: AptSource | string): string {
+/** A deb822 .sources file. */
+export function sourceText(source: AptSource | string): string {
   if (typeof source === "string") return source;
   const key = source.publicKey.trimEnd().split("\n");
   return [

@@ -1,0 +1,132 @@
+// Makes pdiffs in the background: what leads from an index of an earlier publication to the present one.
+import { createHash } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+import type { Suite } from "../base/names.ts";
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import { edScript } from "../indices/ed-script.ts";
+import type { Digested, Patch, PublishedState } from "../indices/pdiff.ts";
+import { renderPatchIndex, statesToPatch } from "../indices/pdiff.ts";
+import type { LateFiles, LateMaker, LateOrder } from "./late.ts";
+import type { Manifest, PublishedBlob, PublishedIndex } from "./publication.ts";
+import { indexPath, patchPath } from "./publication.ts";
+import type { PublicationStore } from "./store.ts";
+
+export interface PdiffParts {
+  readonly store: PublicationStore;
+  /** Those that Release lists. */
+  readonly algorithms: readonly DigestAlgorithm[];
+  /** Whether a suite is to have pdiffs. */
+  readonly isPatched: (suite: Suite) => boolean;
+  /** `defaultMinIndexBytes` by default. */
+  readonly minIndexBytes?: number;
+}
+
+/** An index whose .xz is smaller gets no patches: to ask for one costs a client more than to fetch it whole. */
+const defaultMinIndexBytes = 64 * 1024;
+/** What one patch adds to the file that lists them. */
+const bytesPerListing = 400;
+/** A long history is read in pieces of so many publications, and requests are answered in between. */
+const publicationsBetweenTurns = 50;
+
+/** Beyond, older states of an index get no patch: where all of it has changed, this is some seconds of work. */
+const maxComparedBytes = 256 * 1024 ** 2;
+/** A longer patch takes more memory than it is worth to its clients. */
+const maxScriptBytes = 8 * 1024 ** 2;
+
+const name = "pdiffs";
+const compress = promisify(gzip);
+
+export class PdiffMaker implements LateMaker {
+  readonly name = name;
+  readonly #parts: PdiffParts;
+
+  constructor(parts: PdiffParts) {
+    this.#parts = parts;
+  }
+
+  async make({ suite, current, signal }: LateOrder): Promise<LateFiles> {
+    const { isPatched, minIndexBytes = defaultMinIndexBytes } = this.#parts;
+    const large = isPatched(suite) ? current.indices.filter(({ forms }) => forms.xz.sizeBytes >= minIndexBytes) : [];
+    const states =
+      large.length === 0 ? new Map<string, PublishedState[]>() : await this.#statesOf(suite, current, signal);
+    const blobs: PublishedBlob[] = [];
+    for (const index of large) {
+      const of = { path: indexPath(index, "plain"), sha256: index.forms.plain.sha256 };
+      const made = current.blobs.filter(({ late }) => late?.maker === name && late.of?.path === of.path);
+      // Another maker's publication may have come in between, with the same packages.
+      if (made.some(({ late }) => late?.of?.sha256 === of.sha256)) blobs.push(...made);
+      else blobs.push(...(await this.#patch(suite, index, states.get(of.path) ?? [], signal)));
+    }
+    return { indices: [], blobs };
+  }
+
+  /** By the path of an index, what this publication and earlier ones have there, the newest first. */
+  async #statesOf(
+    suite: Suite,
+    current: Manifest,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, readonly PublishedState[]>> {
+    const states = new Map<string, PublishedState[]>();
+    let read = 0;
+    for (const { id, dateSeconds, indices } of this.#parts.store.history(suite)) {
+      for (const index of dateSeconds > current.dateSeconds ? [] : indices) {
+        const path = indexPath(index, "plain");
+        const known = states.get(path) ?? [];
+        states.set(path, known);
+        known.push({ publication: id, dateSeconds, ...index.forms.plain });
+      }
+      read += 1;
+      if (read % publicationsBetweenTurns === 0) await setImmediate(undefined, { signal });
+    }
+    return states;
+  }
+  /** The patches of one index and the file that lists them; nothing if there is no earlier state to start from. */
+  async #patch(
+    suite: Suite,
+    index: PublishedIndex,
+    states: readonly PublishedState[],
+    signal: AbortSignal,
+  ): Promise<readonly PublishedBlob[]> {
+    const { store, algorithms } = this.#parts;
+    const path = indexPath(index, "plain");
+    const { plain, xz } = index.forms;
+    const late = { maker: name, of: { path, sha256: plain.sha256 } };
+    let comparedBytes = 0;
+    const read = (id: string): Uint8Array => {
+      const bytes = store.segments.read(id, "plain");
+      comparedBytes += bytes.length;
+      return bytes;
+    };
+    const recordEnd = index.name.startsWith("Contents-") ? "\n" : "\n\n";
+    const maxBytes = Math.min(maxScriptBytes, plain.sizeBytes);
+    const patches: Patch[] = [];
+    const blobs: PublishedBlob[] = [];
+    // apt adds up this patch and all that follow, and takes none if it would rather fetch the index.
+    let budgetBytes = xz.sizeBytes;
+    for (const from of statesToPatch(states)) {
+      if (comparedBytes > maxComparedBytes) break;
+      const segments = store.segmentsOf(suite, from.publication, path) ?? [];
+      const script = await edScript(segments, index.segments, { read, recordEnd, maxBytes, signal });
+      if (script === undefined || script.length === 0) continue;
+      const gz = await compress(script);
+      budgetBytes -= gz.length + bytesPerListing;
+      if (budgetBytes < 0) break;
+      const file = await store.blobs.put(gz, algorithms);
+      blobs.push({ path: patchPath(path, file.sha256), listed: false, ...file, late });
+      patches.push({ name: file.sha256, from, plain: digested(script), gz: file });
+    }
+    if (patches.length === 0) return [];
+    const listing = Buffer.from(renderPatchIndex(plain, patches.toReversed()));
+    return [
+      { path: `${path}.diff/Index`, listed: true, ...(await store.blobs.put(listing, algorithms)), late },
+      ...blobs,
+    ];
+  }
+}
+
+const digested = (bytes: Uint8Array): Digested => ({
+  sizeBytes: bytes.length,
+  sha256: createHash("sha256").update(bytes).digest("hex"),
+});

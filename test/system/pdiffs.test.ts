@@ -1,0 +1,166 @@
+// Real apt takes pdiffs: the list of patches and one patch in place of the index, and then knows what the index says.
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { AptRoot, sourceText } from "../support/apt.ts";
+import { aDeb, aDsc } from "../support/debs.ts";
+import type { Machine } from "../support/rootfs.ts";
+import { trixieMachine } from "../support/rootfs.ts";
+import { ServerUnderTest } from "../support/server.ts";
+
+const setUpMs = 480_000;
+const packagesAtFirst = 120;
+const token = "let-me-in-please";
+const work = mkdtempSync(join(tmpdir(), "pdiffs-"));
+const component = "tree/dists/sid/main";
+let server: ServerUnderTest;
+let publicKey = "";
+let machine: Machine;
+
+/** Text that hardly compresses, so that the index is worth a patch. */
+const noise = (name: string): string =>
+  Array.from({ length: 20 }, (_, n) => createHash("sha256").update(`${name}${n}`).digest("base64")).join("\n ");
+
+function put(path: string, bytes: Uint8Array): void {
+  mkdirSync(dirname(join(work, path)), { recursive: true });
+  writeFileSync(join(work, path), bytes);
+}
+async function putPackage(name: string): Promise<void> {
+  const fields = { Description: `it\n ${noise(name)}` };
+  put(`${component}/binary-amd64/${name}.deb`, await aDeb({ package: name, architecture: "amd64", fields }));
+}
+function putSource(name: string): void {
+  const { files } = aDsc({ source: name, fields: { "X-Noise": `it\n ${noise(name)}` } });
+  for (const [file, bytes] of files) put(`${component}/source/${file}`, bytes);
+}
+
+async function release(): Promise<string> {
+  return await (await fetch(`${server.url}/debian/dists/sid/Release`)).text();
+}
+
+/** Makes packages and sources live, and waits for their patches. */
+async function publish(...names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    await putPackage(name);
+    putSource(name);
+  }
+  const reply = await fetch(`${server.url}/-/ping/debian?wait=60`, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${token}` },
+  });
+  expect(reply.status).toBe(200);
+  while (!(await release()).includes("Sources.diff/Index")) await new Promise((resolve) => setTimeout(resolve, 100));
+}
+
+beforeAll(async () => {
+  for (let n = 0; n < packagesAtFirst; n++) {
+    await putPackage(`p${n}`);
+    putSource(`p${n}`);
+  }
+  writeFileSync(join(work, "token"), token, { mode: 0o600 });
+  const configuration = `
+    [[repository]]
+    name = "debian"
+    folder = ${JSON.stringify(join(work, "tree"))}
+    ping_token_file = ${JSON.stringify(join(work, "token"))}
+    pdiffs = true\n`;
+  writeFileSync(join(work, "tahoe-apt.toml"), configuration);
+  server = await ServerUnderTest.start({
+    flags: ["--config", join(work, "tahoe-apt.toml"), "--state", join(work, "state")],
+  });
+  await server.ready();
+  publicKey = await (await fetch(`${server.url}/debian/key.asc`)).text();
+  machine = await trixieMachine();
+}, setUpMs);
+
+afterAll(async () => {
+  await machine?.remove();
+  await server?.end();
+  rmSync(work, { recursive: true });
+});
+
+/** The paths below the suite that apt has asked for, in its own account of it. */
+const requestsIn = (said: string): readonly string[] =>
+  [...said.matchAll(/GET \/debian\/dists\/sid\/(\S+) HTTP/g)].map(([, path = ""]) => path);
+
+const debug = { "Debug::Acquire::http": "true", "Debug::pkgAcquire::Diffs": "true" };
+const listOf = (directory: string) => new RegExp(`^main/${directory}\\.diff/(by-hash/SHA256/[0-9a-f]{64}|Index)$`);
+const patchOf = (directory: string) => new RegExp(`^main/${directory}\\.diff/[0-9a-f]{64}\\.gz$`);
+const wholeIndex = /(Packages|Sources)(\.xz|\.gz)?$|(binary-amd64|source)\/by-hash/;
+
+function expectOnePatchEach(requests: readonly string[]): void {
+  for (const index of ["binary-amd64/Packages", "source/Sources"]) {
+    expect(requests.filter((path) => listOf(index).test(path))).toHaveLength(1);
+    expect(requests.filter((path) => patchOf(index).test(path))).toHaveLength(1);
+  }
+  expect(requests.filter((path) => wholeIndex.test(path))).toEqual([]);
+}
+
+test("apt comes up to date by one patch of Packages and one of Sources, from any earlier publication", async () => {
+  const root = new AptRoot({ source: { url: `${server.url}/debian`, suite: "sid", publicKey }, options: debug });
+  const late = new AptRoot({ source: { url: `${server.url}/debian`, suite: "sid", publicKey }, options: debug });
+  try {
+    expect(requestsIn(await root.update()).filter((path) => wholeIndex.test(path))).toHaveLength(2);
+    await late.update();
+    await publish("one");
+    expectOnePatchEach(requestsIn(await root.update()));
+    expect(await root.candidate("one")).toBe("1.0-1");
+    expect(await root.packageNames()).toHaveLength(packagesAtFirst + 1);
+    await publish("two");
+    for (const each of [root, late]) {
+      expectOnePatchEach(requestsIn(await each.update()));
+      expect(await each.packageNames()).toHaveLength(packagesAtFirst + 2);
+    }
+    expect([...(await root.source("two")).keys()]).toContain("two_1.0-1.dsc");
+  } finally {
+    root.close();
+    late.close();
+  }
+});
+
+test("apt that wants no pdiffs fetches the indices whole", async () => {
+  const source = { url: `${server.url}/debian`, suite: "sid", publicKey };
+  const root = new AptRoot({ source, options: { ...debug, "Acquire::PDiffs": "false" } });
+  try {
+    await root.update();
+    await publish("three");
+    const requests = requestsIn(await root.update());
+    expect(requests.filter((path) => wholeIndex.test(path))).toHaveLength(2);
+    expect(requests.filter((path) => path.includes(".diff/"))).toEqual([]);
+  } finally {
+    root.close();
+  }
+});
+
+test(
+  "trixie's apt comes up to date by one patch too",
+  async () => {
+    const sources = join(machine.changes, "etc/apt/sources.list.d/it.sources");
+    mkdirSync(dirname(sources), { recursive: true });
+    writeFileSync(sources, sourceText({ url: `${server.url}/debian`, suite: "sid", publicKey }));
+    const aptConf = join(machine.changes, "etc/apt/apt.conf.d/99it");
+    mkdirSync(dirname(aptConf), { recursive: true });
+    const options = { ...debug, "Acquire::http::Proxy": "DIRECT", "Dir::Etc::sourcelist": "/dev/null" };
+    writeFileSync(
+      aptConf,
+      Object.entries(options)
+        .map(([key, value]) => `${key} "${value}";\n`)
+        .join(""),
+    );
+    const run = async (script: string): Promise<string> => {
+      const [command, args] = await machine.enter(script);
+      const { stdout, stderr } = await promisify(execFile)(command, args, { maxBuffer: 2 ** 26 });
+      return stdout + stderr;
+    };
+    expect(await run("apt-get --version")).toMatch(/^apt 3/);
+    expect(requestsIn(await run("apt-get update")).filter((path) => wholeIndex.test(path))).toHaveLength(2);
+    await publish("four");
+    expectOnePatchEach(requestsIn(await run("apt-get update")));
+    expect(await run("apt-cache policy four")).toContain("Candidate: 1.0-1");
+  },
+  setUpMs,
+);
