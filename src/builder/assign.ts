@@ -136,8 +136,17 @@ export function objections(
     }
     const there = entries.get(name);
     if (there === undefined || mayReplace || !isOther(there, inspection, limits)) return [];
-    return [{ file, reason: `${path} is there already with other bytes: --replace puts this one in its place` }];
+    return [otherBytes(directory, { path: file, name })];
   });
+}
+
+/** The problem of a name that is taken. */
+export function otherBytes({ path }: BundleDirectory, file: Pick<LocalFile, "path" | "name">): Problem {
+  const taken = joinPath(path, file.name);
+  return {
+    file: file.path,
+    reason: `${taken} is there already with other bytes: --replace puts this one in its place`,
+  };
 }
 
 /** Whether an entry is surely not the file that was inspected. */

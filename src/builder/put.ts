@@ -1,24 +1,17 @@
 // An upload from local files to what APT sees: gathered, checked, uploaded, linked in one write per directory, pinged.
-import { createReadStream } from "node:fs";
-import { forEachAtMost } from "../base/bounded.ts";
 import type { Clock } from "../base/clock.ts";
-import type { ContentId } from "../base/content-id.ts";
-import { RepoError } from "../base/errors.ts";
 import { joinPath } from "../base/names.ts";
-import type { EntryMetadata } from "../catalog/entry-metadata.ts";
-import { entryMetadataOf, metadataKey, parseEntryMetadata } from "../catalog/entry-metadata.ts";
 import { defaultInspectLimits } from "../catalog/inspect-limits.ts";
-import { RunningDigests } from "../debian/digests.ts";
 import { fieldOf } from "../debian/stanza.ts";
-import type { Link, WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
-import type { Entry } from "../storage/tree.ts";
+import type { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import type { Choice, Parcel } from "./assign.ts";
 import { assign, objections } from "./assign.ts";
 import type { Bundle, PingAddress } from "./bundle.ts";
 import { Gateways } from "./gateways.ts";
-import type { LocalFile, Problem } from "./gather.ts";
+import type { Problem } from "./gather.ts";
 import { gather } from "./gather.ts";
 import { pingUntilLive } from "./ping.ts";
+import { differing, Uploader } from "./upload.ts";
 
 export interface PutOptions extends Choice {
   /** Whether a file may take the place of one of the same name with other bytes. */
@@ -62,13 +55,6 @@ export interface PutOutcome {
   readonly seconds: { readonly [Name in Step]?: number };
 }
 
-/** A file was written to between its check and its upload. */
-class FileChanged extends RepoError {
-  readonly code = "builder/file-changed";
-}
-
-const concurrentUploads = 4;
-
 /**
  * Safe to be interrupted and called again: uploads of the same bytes are the same objects, links that stand are left as
  * they are, and until the one write of its links a directory is not touched.
@@ -87,6 +73,7 @@ export async function put(
 class Put {
   readonly #bundle: Bundle;
   readonly #gateways: Gateways;
+  readonly #uploader: Uploader;
   readonly #options: PutOptions;
   readonly #observer: PutObserver;
   readonly #clock: Clock;
@@ -104,6 +91,7 @@ class Put {
   ) {
     this.#bundle = bundle;
     this.#gateways = new Gateways(bundle.gateways);
+    this.#uploader = new Uploader(this.#gateways, (...counts) => observer.uploaded(...counts), signal);
     this.#options = options;
     this.#observer = observer;
     this.#clock = clock;
@@ -114,11 +102,11 @@ class Put {
     const { parcels, problems } = await this.#timed("check", () => this.#check(paths));
     const outcome = { problems, seconds: this.#seconds };
     if (problems.length > 0) return { ...outcome, status: "refused", packages: [] };
-    const links = await this.#timed("upload", () => this.#upload(parcels));
-    const late = parcels.flatMap((parcel) => this.#differing(parcel, links));
+    const links = await this.#timed("upload", () => this.#uploader.upload(parcels));
+    const late = this.#options.mayReplace ? [] : parcels.flatMap((parcel) => differing(parcel, links));
     if (late.length > 0) return { ...outcome, problems: late, status: "refused", packages: [] };
     await this.#timed("link", async () => {
-      for (const parcel of parcels) await this.#link(parcel, links);
+      for (const parcel of parcels) await this.#uploader.link(parcel, links);
     });
     const { ping } = this.#bundle;
     if (ping === undefined)
@@ -155,78 +143,6 @@ class Put {
     return { parcels, problems: [...gathered.problems, ...problems, ...objected] };
   }
 
-  /** What is not in its directory yet; each with the link that it is to have. */
-  async #upload(parcels: readonly Parcel[]): Promise<ReadonlyMap<LocalFile, Link>> {
-    const missing = parcels.flatMap(({ files, entries }) =>
-      files.filter((file) => !stands(entries.get(file.name), file)),
-    );
-    const totalBytes = missing.reduce((total, { inspection }) => total + inspection.sizeBytes, 0);
-    const links = new Map<LocalFile, Link>();
-    await forEachAtMost(missing, concurrentUploads, async (file) => {
-      const { inspection } = file;
-      const list = inspection.kind === "binary" ? inspection.fileList : undefined;
-      const contents =
-        list && (await this.#gateways.change((writer) => writer.upload(list, this.#signal), this.#signal));
-      const content = await this.#uploadFile(file, totalBytes);
-      const metadata = entryMetadataOf(inspection);
-      links.set(file, { content, metadata: contents ? { ...metadata, contents: contents.reveal() } : metadata });
-    });
-    return links;
-  }
-
-  async #uploadFile({ path, inspection }: LocalFile, totalBytes: number): Promise<ContentId> {
-    let counted = 0;
-    const observer = this.#observer;
-    return await this.#gateways.change(async (writer) => {
-      observer.uploaded(-counted, totalBytes);
-      counted = 0;
-      const running = new RunningDigests([]);
-      async function* content(): AsyncGenerator<Uint8Array> {
-        for await (const chunk of createReadStream(path) as AsyncIterable<Uint8Array>) {
-          running.update(chunk);
-          yield chunk;
-          counted += chunk.byteLength;
-          observer.uploaded(chunk.byteLength, totalBytes);
-        }
-      }
-      const uploaded = await writer.upload(content(), this.#signal);
-      if (running.finish().digests.sha256 !== inspection.digests.sha256) {
-        throw new FileChanged(`${path} was written to while it was uploaded`);
-      }
-      return uploaded;
-    }, this.#signal);
-  }
-
-  /** What stood under a name without a word on its bytes, and turned out to hold others. */
-  #differing({ files, entries, directory }: Parcel, links: ReadonlyMap<LocalFile, Link>): readonly Problem[] {
-    if (this.#options.mayReplace) return [];
-    return files.flatMap((file) => {
-      const [entry, link] = [entries.get(file.name), links.get(file)];
-      if (entry?.kind !== "file" || link === undefined || entry.content?.key === link.content.key) return [];
-      const said = parseEntryMetadata(entry.metadata, defaultInspectLimits);
-      if (said?.sha256 === file.inspection.digests.sha256) return [];
-      return [
-        {
-          file: file.path,
-          reason: `${joinPath(directory.path, file.name)} is there already with other bytes: --replace puts this one in its place`,
-        },
-      ];
-    });
-  }
-
-  /** All of a directory's links in one write, and none where all stand. */
-  async #link({ directory, files }: Parcel, links: ReadonlyMap<LocalFile, Link>): Promise<void> {
-    await this.#gateways.change(async (writer) => {
-      const entries = await writer.list(directory.cap, this.#signal);
-      const missing = new Map<string, Link>();
-      for (const file of files) {
-        const link = links.get(file);
-        if (link !== undefined && !stands(entries.get(file.name), file)) missing.set(file.name, link);
-      }
-      if (missing.size > 0) await writer.link(directory.cap, missing, this.#signal);
-    }, this.#signal);
-  }
-
   async #ping(ping: PingAddress, parcels: readonly Parcel[]): Promise<readonly PutPackage[]> {
     const deadlineMs = this.#clock() + this.#options.patienceMs;
     const seen: PutPackage[] = [];
@@ -243,18 +159,6 @@ class Put {
     }
     return seen;
   }
-}
-
-/** Whether an entry is this file, with all that is to be said of it: but for the pointer to the list of its files. */
-function stands(entry: Entry | undefined, { inspection }: LocalFile): boolean {
-  if (entry?.kind !== "file" || entry.content === undefined) return false;
-  const said = parseEntryMetadata(entry.metadata, defaultInspectLimits);
-  return said !== undefined && wordsOf(said) === wordsOf(entryMetadataOf(inspection));
-}
-
-function wordsOf(metadata: EntryMetadata): string {
-  const { contents: _, ...rest } = metadata;
-  return metadataKey(rest);
 }
 
 function packagesOf({ directory, place, files }: Parcel): readonly PutPackage[] {

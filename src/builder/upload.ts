@@ -1,0 +1,115 @@
+// The bytes of an upload, and the one write in which a directory comes to hold them.
+import { createReadStream } from "node:fs";
+import { forEachAtMost } from "../base/bounded.ts";
+import type { ContentId } from "../base/content-id.ts";
+import { RepoError } from "../base/errors.ts";
+import type { EntryMetadata } from "../catalog/entry-metadata.ts";
+import { entryMetadataOf, metadataKey, parseEntryMetadata } from "../catalog/entry-metadata.ts";
+import { defaultInspectLimits } from "../catalog/inspect-limits.ts";
+import { RunningDigests } from "../debian/digests.ts";
+import type { Link } from "../storage/tahoe/webapi-writer.ts";
+import type { Entry } from "../storage/tree.ts";
+import type { Parcel } from "./assign.ts";
+import { otherBytes } from "./assign.ts";
+import type { Gateways } from "./gateways.ts";
+import type { LocalFile, Problem } from "./gather.ts";
+
+/** A file was written to between its check and its upload. */
+class FileChanged extends RepoError {
+  readonly code = "builder/file-changed";
+}
+
+/** The link that a file is to have, for each that does not stand in its directory yet. */
+export type Links = ReadonlyMap<LocalFile, Link>;
+
+const concurrentUploads = 4;
+
+export class Uploader {
+  readonly #gateways: Gateways;
+  readonly #signal: AbortSignal;
+  /** Told of so many bytes more, of so many in all; of fewer than none where an upload begins again. */
+  readonly #uploaded: (bytes: number, totalBytes: number) => void;
+
+  constructor(gateways: Gateways, uploaded: (bytes: number, totalBytes: number) => void, signal: AbortSignal) {
+    this.#gateways = gateways;
+    this.#uploaded = uploaded;
+    this.#signal = signal;
+  }
+
+  /** Uploads what is not in its directory yet. @throws StorageUnavailable, FileChanged */
+  async upload(parcels: readonly Parcel[]): Promise<Links> {
+    const missing = parcels.flatMap(({ files, entries }) =>
+      files.filter((file) => !stands(entries.get(file.name), file)),
+    );
+    const totalBytes = missing.reduce((total, { inspection }) => total + inspection.sizeBytes, 0);
+    const links = new Map<LocalFile, Link>();
+    await forEachAtMost(missing, concurrentUploads, async (file) => {
+      const { inspection } = file;
+      const list = inspection.kind === "binary" ? inspection.fileList : undefined;
+      const contents =
+        list && (await this.#gateways.change((writer) => writer.upload(list, this.#signal), this.#signal));
+      const content = await this.#uploadFile(file, totalBytes);
+      const metadata = entryMetadataOf(inspection);
+      links.set(file, { content, metadata: contents ? { ...metadata, contents: contents.reveal() } : metadata });
+    });
+    return links;
+  }
+
+  async #uploadFile({ path, inspection }: LocalFile, totalBytes: number): Promise<ContentId> {
+    let counted = 0;
+    const told = this.#uploaded;
+    return await this.#gateways.change(async (writer) => {
+      told(-counted, totalBytes);
+      counted = 0;
+      const running = new RunningDigests([]);
+      async function* content(): AsyncGenerator<Uint8Array> {
+        for await (const chunk of createReadStream(path) as AsyncIterable<Uint8Array>) {
+          running.update(chunk);
+          yield chunk;
+          counted += chunk.byteLength;
+          told(chunk.byteLength, totalBytes);
+        }
+      }
+      const uploaded = await writer.upload(content(), this.#signal);
+      if (running.finish().digests.sha256 !== inspection.digests.sha256) {
+        throw new FileChanged(`${path} was written to while it was uploaded`);
+      }
+      return uploaded;
+    }, this.#signal);
+  }
+
+  /** All of a directory's links in one write, and none where all stand. */
+  async link({ directory, files }: Parcel, links: Links): Promise<void> {
+    await this.#gateways.change(async (writer) => {
+      const entries = await writer.list(directory.cap, this.#signal);
+      const missing = new Map<string, Link>();
+      for (const file of files) {
+        const link = links.get(file);
+        if (link !== undefined && !stands(entries.get(file.name), file)) missing.set(file.name, link);
+      }
+      if (missing.size > 0) await writer.link(directory.cap, missing, this.#signal);
+    }, this.#signal);
+  }
+}
+
+/** What stood under a name without a word on its bytes, and turned out to hold others than were uploaded for it. */
+export function differing({ files, entries, directory }: Parcel, links: Links): readonly Problem[] {
+  return files.flatMap((file) => {
+    const [entry, link] = [entries.get(file.name), links.get(file)];
+    if (entry?.kind !== "file" || link === undefined || entry.content?.key === link.content.key) return [];
+    const said = parseEntryMetadata(entry.metadata, defaultInspectLimits);
+    return said?.sha256 === file.inspection.digests.sha256 ? [] : [otherBytes(directory, file)];
+  });
+}
+
+/** Whether an entry is this file, with all that is to be said of it: but for the pointer to the list of its files. */
+function stands(entry: Entry | undefined, { inspection }: LocalFile): boolean {
+  if (entry?.kind !== "file" || entry.content === undefined) return false;
+  const said = parseEntryMetadata(entry.metadata, defaultInspectLimits);
+  return said !== undefined && wordsOf(said) === wordsOf(entryMetadataOf(inspection));
+}
+
+function wordsOf(metadata: EntryMetadata): string {
+  const { contents: _, ...rest } = metadata;
+  return metadataKey(rest);
+}
