@@ -13,6 +13,9 @@ import { addList } from "./list.ts";
 import { serve } from "./main.ts";
 import { addOwnerCommands } from "./owner.ts";
 import { addPut } from "./put.ts";
+import { addSnapshot } from "./snapshot.ts";
+import { addVerify } from "./verify.ts";
+import { addView } from "./view.ts";
 
 const exitCodes = { failure: 1, usage: 2 } as const;
 
@@ -152,6 +155,9 @@ function program(): Command {
   addList(commands, untilTold);
   addCuration(commands, untilTold);
   addDeepCheck(commands, untilTold);
+  addSnapshot(commands);
+  addView(commands);
+  addVerify(commands, untilTold);
 
   commands
     .command("demo")

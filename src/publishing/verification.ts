@@ -1,0 +1,176 @@
+// Whether a public server tells the truth about a tree: signatures, indices and packages, held against what the tree gives.
+import pLimit from "p-limit";
+import type { Suite } from "../base/names.ts";
+import { namedFiles } from "./named-files.ts";
+import { stanzaDifferences } from "./stanza-difference.ts";
+
+/** One thing that is not as it should be. */
+export interface Finding {
+  /**
+   * `signature`; `absent`: a file that is listed or must be there is not; `bytes`: a file is not what its index says;
+   * `missing`, `surplus`, `changed`: entries of an index against the tree's.
+   */
+  readonly code: "signature" | "absent" | "bytes" | "missing" | "surplus" | "changed";
+  /** Below the repository's root. */
+  readonly path: string;
+  /** For people. */
+  readonly text: string;
+}
+
+/** The server that is checked; nothing that it says is believed. Paths are below the repository's root. */
+export interface Site {
+  /** @returns undefined where there is no such file @throws for what can't be asked, or is longer */
+  read(path: string, maxBytes: number): Promise<Buffer | undefined>;
+  /** Reads a file to its end and keeps nothing. @param maxBytes it is not read further */
+  measure(path: string, maxBytes: number): Promise<Measured | undefined>;
+}
+
+interface Measured {
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+export interface VerificationOrder {
+  readonly suite: Suite;
+  readonly site: Site;
+  /** What the tree gives: a file of the suite as it should be, as text; undefined: there is none. */
+  readonly expected: (path: string) => Promise<string | undefined>;
+  /** The paths of the plain indices that the tree gives, below the suite. */
+  readonly indices: readonly string[];
+  /** What is wrong with the signatures of InRelease, or of Release by Release.gpg; nothing if all is well. */
+  readonly signatures: (signed: SignedFiles) => Promise<readonly string[]>;
+  /** How many packages are read and held against their index, evenly spread over it. */
+  readonly maxPackages: number;
+  readonly signal: AbortSignal;
+  readonly progress?: (text: string) => void;
+}
+
+export interface SignedFiles {
+  readonly inRelease: string;
+  readonly release: string;
+  readonly releaseGpg: string;
+}
+
+export interface Verification {
+  readonly findings: readonly Finding[];
+  readonly indices: number;
+  readonly packages: number;
+}
+
+/** apt reads no Release beyond this. */
+const maxReleaseBytes = 10_000_000;
+/** The longest index that is compared. */
+const maxIndexBytes = 1024 ** 3;
+const maxPackageBytes = 64 * 1024 ** 3;
+/** How many files are asked for at once. */
+const concurrentRequests = 4;
+/** How often it is begun again because the server published meanwhile. */
+const maxAttempts = 3;
+/** How many differences of one index are told one by one. */
+const maxToldOfIndex = 100;
+
+/** @throws what the site throws */
+export async function verifySuite(order: VerificationOrder): Promise<Verification> {
+  for (let attempt = 1; ; attempt++) {
+    const before = await order.site.read(`dists/${order.suite}/InRelease`, maxReleaseBytes);
+    const verification = await verifyOnce(order);
+    const after = await order.site.read(`dists/${order.suite}/InRelease`, maxReleaseBytes);
+    const isSame = before === undefined ? after === undefined : after !== undefined && before.equals(after);
+    if (verification.findings.length === 0 || isSame || attempt >= maxAttempts) return verification;
+    order.progress?.(`${order.suite} was published anew meanwhile; once more`);
+  }
+}
+
+async function verifyOnce(order: VerificationOrder): Promise<Verification> {
+  const { suite, site, signal } = order;
+  const findings: Finding[] = [];
+  const find = (code: Finding["code"], path: string, text: string) => void findings.push({ code, path, text });
+  const base = `dists/${suite}`;
+  const texts = await Promise.all(
+    ["InRelease", "Release", "Release.gpg"].map(async (name) => {
+      const bytes = await site.read(`${base}/${name}`, maxReleaseBytes);
+      if (bytes === undefined) find("absent", `${base}/${name}`, "is not there");
+      return bytes?.toString();
+    }),
+  );
+  const [inRelease, release, releaseGpg] = texts;
+  if (inRelease === undefined || release === undefined || releaseGpg === undefined)
+    return { findings, indices: 0, packages: 0 };
+  for (const complaint of await order.signatures({ inRelease, release, releaseGpg })) {
+    find("signature", `${base}/InRelease`, complaint);
+  }
+
+  const limit = pLimit(concurrentRequests);
+  const files = listedFiles(release);
+  for (const path of order.indices) {
+    if (!files.some((file) => file.path === path)) find("absent", `${base}/${path}`, "Release does not list it");
+  }
+  await Promise.all(
+    files.flatMap(({ path, ...listed }) => {
+      const directory = path.includes("/") ? `${path.slice(0, path.lastIndexOf("/"))}/` : "";
+      return [path, `${directory}by-hash/SHA256/${listed.sha256}`].map((each) =>
+        limit(async () => {
+          signal.throwIfAborted();
+          const complaint = complaintOf(listed, await site.measure(`${base}/${each}`, listed.sizeBytes + 1));
+          if (complaint !== undefined) find(complaint.code, `${base}/${each}`, complaint.text);
+        }),
+      );
+    }),
+  );
+
+  let packages = 0;
+  const plain = files.filter(({ path }) => /(^|\/)(Packages|Sources|Translation-en)$/.test(path));
+  for (const { path } of plain) {
+    signal.throwIfAborted();
+    const actual = (await site.read(`${base}/${path}`, maxIndexBytes))?.toString() ?? "";
+    const expected = (await order.expected(path)) ?? "";
+    order.progress?.(`${base}/${path}`);
+    let told = 0;
+    for (const { kind, entry, fields } of expected === actual ? [] : stanzaDifferences(expected, actual)) {
+      if (++told <= maxToldOfIndex) find(kind, `${base}/${path}`, inWords(kind, entry, fields));
+    }
+    if (told > maxToldOfIndex) find("changed", `${base}/${path}`, `and ${told - maxToldOfIndex} more entries differ`);
+    const named = [...namedFiles(actual)];
+    const step = Math.max(1, named.length / Math.max(0, order.maxPackages - packages));
+    const chosen = order.maxPackages <= packages ? [] : named.filter((_, at) => at % step < 1);
+    packages += chosen.length;
+    await Promise.all(
+      chosen.map(({ path: file, ...listed }) =>
+        limit(async () => {
+          signal.throwIfAborted();
+          const complaint = complaintOf(
+            listed,
+            await site.measure(file, Math.min(maxPackageBytes, listed.sizeBytes + 1)),
+          );
+          if (complaint !== undefined) find(complaint.code, file, `${complaint.text}, says ${base}/${path}`);
+        }),
+      ),
+    );
+  }
+  return { findings, indices: files.length, packages };
+}
+
+function complaintOf(listed: Measured, found: Measured | undefined): Pick<Finding, "code" | "text"> | undefined {
+  if (found === undefined) return { code: "absent", text: "is not there" };
+  if (found.sizeBytes !== listed.sizeBytes)
+    return { code: "bytes", text: `does not have the ${listed.sizeBytes} bytes that it ought to have` };
+  if (found.sha256 !== listed.sha256)
+    return { code: "bytes", text: `its SHA256 is ${found.sha256}, not ${listed.sha256}` };
+  return undefined;
+}
+
+function inWords(kind: "missing" | "surplus" | "changed", entry: string, fields: readonly string[]): string {
+  if (kind === "missing") return `${entry}: the tree has it, the server does not tell of it`;
+  if (kind === "surplus") return `${entry}: the server tells of it, the tree does not have it`;
+  return `${entry}: other values of ${fields.join(", ")}`;
+}
+
+/** What a Release lists under SHA256. */
+function listedFiles(release: string): readonly (Measured & { readonly path: string })[] {
+  const section = /^SHA256:\n((?: .*\n?)*)/m.exec(release)?.[1] ?? "";
+  return [...section.matchAll(/^ ([0-9a-f]{64}) +(\d+) (\S+)$/gm)].map(([, sha256 = "", size, path = ""]) => ({
+    path,
+    sizeBytes: Number(size),
+    sha256,
+  }));
+}

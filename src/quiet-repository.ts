@@ -1,0 +1,71 @@
+// A repository that serves nobody: opened by a command, looked at, and closed again.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "./base/clock.ts";
+import type { Log } from "./base/log.ts";
+import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
+import { createMetrics } from "./observe/metrics.ts";
+import { openTree } from "./open-tree.ts";
+import type { RepositorySettings } from "./publishing/open-repository.ts";
+import { openRepository } from "./publishing/open-repository.ts";
+import type { Repository } from "./publishing/repository.ts";
+import { settingsOf } from "./repository-settings.ts";
+import type { Signer } from "./signing/signer.ts";
+import { KeptFiles } from "./storage/folder/kept-files.ts";
+import type { Tree } from "./storage/tree.ts";
+import { openWorkshop } from "./workshop.ts";
+
+export interface QuietOrder {
+  /** Its state directory is claimed as a server's would be. */
+  readonly configuration: Configuration;
+  readonly one: RepositoryConfiguration;
+  readonly signer: Signer;
+  /** What is shown of the tree; all by default. */
+  readonly shown?: (tree: Tree) => Tree;
+  readonly settings?: Partial<RepositorySettings>;
+  readonly log: Log;
+}
+
+/** Nothing is waited for that would gather a burst: there is one look. */
+const atOnce = { settleMs: 0, retryMs: 60_000 };
+
+/** @throws StateInUse, IdentityChanged, and what `use` throws */
+export async function withQuietRepository<T>(
+  { configuration, one, signer, shown = (tree) => tree, settings = {}, log }: QuietOrder,
+  use: (repository: Repository) => Promise<T>,
+): Promise<T> {
+  const metrics = createMetrics(systemClock);
+  const workshop = await openWorkshop(configuration, { log, cacheObserver: metrics.cacheObserver });
+  try {
+    const keptFiles =
+      one.tree.kind === "folder" ? new KeptFiles(join(configuration.stateDirectory, "kept", one.name)) : undefined;
+    const repository = openRepository(workshop.shared, {
+      ...settingsOf(one, configuration),
+      name: one.name,
+      tree: shown(openTree(one.tree, configuration.limits, keptFiles, (tree) => tree)),
+      keptFiles,
+      signer,
+      observer: metrics.observerOf(one.name),
+      lateTimes: atOnce,
+      ...settings,
+    });
+    try {
+      return await use(repository);
+    } finally {
+      await repository.stop();
+    }
+  } finally {
+    await workshop.close();
+  }
+}
+
+/** Gives a directory that is gone afterwards. */
+export async function inTemporaryDirectory<T>(use: (directory: string) => Promise<T>): Promise<T> {
+  const directory = await mkdtemp(join(tmpdir(), "tahoe-apt-"));
+  try {
+    return await use(directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,231 @@
+// `tahoe-apt verify`: whether a public server tells the truth about a tree, for anyone who has its read cap.
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { text } from "node:stream/consumers";
+import type { Command } from "commander";
+import type { Key } from "openpgp";
+import { systemClock } from "./base/clock.ts";
+import { RepoError } from "./base/errors.ts";
+import { silentLog } from "./base/log.ts";
+import type { Suite } from "./base/names.ts";
+import { joinPath, parseSuite, rootPath } from "./base/names.ts";
+import { distsPath, suiteOf } from "./catalog/layout.ts";
+import type { Flags } from "./config.ts";
+import { loadConfiguration } from "./config.ts";
+import { reasonOf } from "./config-values.ts";
+import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
+import { ConfigurationError } from "./configuration.ts";
+import { digestAlgorithms } from "./debian/digests.ts";
+import { HttpSite } from "./http-site.ts";
+import { packagesDigestField } from "./indices/fields.ts";
+import { openTree } from "./open-tree.ts";
+import type { RepositorySettings } from "./publishing/open-repository.ts";
+import { indexPath } from "./publishing/publication.ts";
+import type { Repository } from "./publishing/repository.ts";
+import type { SignedFiles, Site, Verification } from "./publishing/verification.ts";
+import { verifySuite } from "./publishing/verification.ts";
+import { inTemporaryDirectory, withQuietRepository } from "./quiet-repository.ts";
+import { unsigned } from "./signing/unsigned.ts";
+import { fingerprintOf, readPublicKeys, verifyDetached, verifyInRelease } from "./signing/verify.ts";
+import { withoutMetadata } from "./storage/without-metadata.ts";
+import { complain, print, printable } from "./terminal.ts";
+
+/** There is nothing in the tree that the server could be held against. */
+class NothingToVerify extends RepoError {
+  readonly code = "verify/nothing";
+}
+
+const exitCodes = { differs: 3 } as const;
+/** apt reads no Release beyond this. */
+const maxReleaseBytes = 10_000_000;
+const maxIndexBytes = 1024 ** 3;
+const maxKeyBytes = 1024 ** 2;
+
+const help = `
+URL is the repository's root, e.g. https://apt.example.org/debian. Nothing that the server says is believed, and no
+token is needed: signatures are checked, every listed file is fetched by its name and by its hash, the indices are made
+anew from the tree and held against the server's entry by entry, and the packages' bytes against their digests. What
+uploaders left beside their links is not believed either: the tree's packages are read. A suite's view and a package
+with the repository's keys are the server's own, and show as differences.
+
+Examples:
+  tahoe-apt verify --webapi http://127.0.0.1:3456 --readcap-file debian.readcap https://apt.example.org/debian
+  tahoe-apt verify --config /etc/tahoe-apt.toml --key debian.asc --packages 50 --json http://localhost:8380/debian
+
+Exit codes: 0 the server tells the truth, 1 it could not be found out, 2 wrong arguments, 3 something differs.
+`;
+
+interface VerifyFlags extends Pick<Flags, "config" | "webapi" | "readcapFile" | "folder"> {
+  readonly suite?: readonly string[];
+  readonly key?: string;
+  readonly packages: string;
+  readonly state?: string;
+  readonly json?: boolean;
+}
+
+/** @param untilTold a signal that is aborted when this process is told to stop */
+export function addVerify(commands: Command, untilTold: () => AbortSignal): void {
+  commands
+    .command("verify")
+    .description("Check that a public server tells the truth about a tree.")
+    .argument("<url>", "the repository's root on the server")
+    .option("--config <file>", "a server's configuration: the tree of its repository that has the URL's last name")
+    .option("--webapi <url...>", "the Tahoe gateway; several stand in for each other")
+    .option("--readcap-file <file>", "the file that holds the tree's read cap")
+    .option("--folder <directory>", "a local folder in place of a Tahoe tree")
+    .option("--suite <name...>", "only these suites (default: all of the tree's)")
+    .option("--key <file>", "the armoured public key that must have signed (default: the server's own key.asc)")
+    .option("--packages <count>", "how many packages are fetched for each suite: a number, all or none", "all")
+    .option("--state <directory>", "where what was read of the tree is kept for the next time (default: nowhere)")
+    .option("--json", "print a line of JSON for each suite")
+    .addHelpText("after", help)
+    .action(async (url: string, flags: VerifyFlags) => {
+      process.exitCode = await verify(url.replace(/\/+$/, ""), flags, untilTold());
+    });
+}
+
+async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Promise<number> {
+  const maxPackages = packagesOf(flags.packages);
+  const suites = flags.suite?.map((raw) => parseSuite(raw));
+  const site = new HttpSite(url, signal);
+  const keys = await keysOf(flags.key, site);
+  const { config, webapi, readcapFile, folder } = flags;
+  const configuration = loadConfiguration({
+    ...(config !== undefined && { config }),
+    ...(webapi !== undefined && { webapi }),
+    ...(readcapFile !== undefined && { readcapFile }),
+    ...(folder !== undefined && { folder }),
+  });
+  const named = decodeURIComponent(url.slice(url.lastIndexOf("/") + 1));
+  const one = configuration.repositories.find(({ name }) => name === named) ?? configuration.repositories[0];
+  if (one === undefined) throw new ConfigurationError(["--config: has no repository"]);
+  const chosen = suites ?? (await suitesIn(one, configuration, signal));
+  const check = async (stateDirectory: string): Promise<number> => {
+    const inState: Configuration = { ...configuration, stateDirectory, acceptIdentityChange: true };
+    const settings = await settingsLike(site, chosen, one);
+    const order = { configuration: inState, one, signer: unsigned, shown: withoutMetadata, settings, log: silentLog };
+    return await withQuietRepository(order, async (repository) => {
+      await repository.ping(rootPath, signal);
+      let differs = false;
+      for (const suite of chosen) {
+        const verification = await verifySuite({
+          suite,
+          site,
+          ...given(suite, repository, signal),
+          signatures: (signed) => complaintsOf(signed, keys),
+          maxPackages,
+          signal,
+        });
+        await tell(suite, verification, flags.json ?? false);
+        differs ||= verification.findings.length > 0;
+      }
+      return differs ? exitCodes.differs : 0;
+    });
+  };
+  return flags.state === undefined ? await inTemporaryDirectory(check) : await check(resolve(flags.state));
+}
+
+function packagesOf(raw: string): number {
+  if (raw === "all") return Number.POSITIVE_INFINITY;
+  if (raw === "none") return 0;
+  if (!/^\d{1,9}$/.test(raw)) throw new ConfigurationError(["--packages: is neither a number nor all or none"]);
+  return Number(raw);
+}
+
+async function keysOf(file: string | undefined, site: Site): Promise<readonly Key[]> {
+  if (file !== undefined) {
+    try {
+      return await readPublicKeys(await readFile(file, "utf8"));
+    } catch (thrown) {
+      throw new ConfigurationError([`--key ${file}: ${reasonOf(thrown)}`]);
+    }
+  }
+  const served = await site.read("key.asc", maxKeyBytes);
+  if (served === undefined) throw new ConfigurationError(["--key: is needed; the server has no key.asc"]);
+  const keys = await readPublicKeys(served.toString());
+  complain(`trusting the server's own key, ${keys.map(fingerprintOf).join(", ")}; --key names one that you know`);
+  return keys;
+}
+
+async function suitesIn(
+  one: RepositoryConfiguration,
+  { limits }: Configuration,
+  signal: AbortSignal,
+): Promise<readonly Suite[]> {
+  const dists = await openTree(one.tree, limits, undefined, (tree) => tree).look(distsPath, signal);
+  const names = dists?.kind === "directory" ? [...dists.entries] : [];
+  const suites = names.flatMap(([name, { kind }]) =>
+    kind === "directory" ? (suiteOf(joinPath(distsPath, name)) ?? []) : [],
+  );
+  if (suites.length === 0) throw new NothingToVerify("the tree has no suite to hold the server against");
+  return suites.toSorted();
+}
+
+/** How the server renders its indices is its own choice, and no lie: ours are made alike. */
+async function settingsLike(
+  site: Site,
+  suites: readonly Suite[],
+  one: RepositoryConfiguration,
+): Promise<Partial<RepositorySettings>> {
+  const translated = new Set<Suite>();
+  let stanza: string | undefined;
+  for (const suite of suites) {
+    const release = (await site.read(`dists/${suite}/Release`, maxReleaseBytes))?.toString() ?? "";
+    if (/ \S+\/i18n\/Translation-en$/m.test(release)) translated.add(suite);
+    for (const [, path] of release.matchAll(/ (\S+\/Packages)$/gm)) {
+      stanza ??= /^(?:.+\n)+/.exec((await site.read(`dists/${suite}/${path}`, maxIndexBytes))?.toString() ?? "")?.[0];
+    }
+  }
+  const has = (field: string) => stanza?.includes(`\n${field}: `) ?? false;
+  return {
+    placement: stanza === undefined || stanza.includes("\nFilename: pool/SHA256/") ? "pool" : "tree",
+    isTranslated: (suite) => translated.has(suite),
+    algorithms:
+      stanza === undefined
+        ? one.digests
+        : digestAlgorithms.filter((algorithm) => algorithm === "sha256" || has(packagesDigestField[algorithm])),
+  };
+}
+
+/** What the tree gives for a suite. */
+function given(suite: Suite, repository: Repository, signal: AbortSignal) {
+  const publication = [...repository.publications()].find((one) => one.suite === suite);
+  const indices = (publication?.indices ?? []).filter(({ late }) => late === undefined);
+  return {
+    indices: indices.map((index) => indexPath(index, "plain")),
+    expected: async (path: string): Promise<string | undefined> => {
+      const resource = await repository.find(`dists/${suite}/${path}`, { signal });
+      if (resource === undefined) return undefined;
+      const body = await resource.read({ start: 0 }, signal);
+      return body instanceof Uint8Array ? Buffer.from(body).toString() : await text(body);
+    },
+  };
+}
+
+async function complaintsOf(signed: SignedFiles, keys: readonly Key[]): Promise<readonly string[]> {
+  const now = new Date(systemClock());
+  const inRelease = await verifyInRelease(signed.inRelease, keys, now);
+  const detached = await verifyDetached(signed.release, signed.releaseGpg, keys, now);
+  const complaints: string[] = [];
+  for (const [name, { goodFingerprints, complaints: own }] of [
+    ["InRelease", inRelease],
+    ["Release.gpg", detached],
+  ] as const) {
+    if (goodFingerprints.length === 0)
+      complaints.push(`${name} has no good signature: ${own.join("; ") || "by none of the keys"}`);
+  }
+  if (inRelease.text !== undefined && inRelease.text !== signed.release) {
+    complaints.push("InRelease and Release say different things");
+  }
+  return complaints;
+}
+
+async function tell(suite: Suite, { findings, indices, packages }: Verification, json: boolean): Promise<void> {
+  if (json) {
+    await print(JSON.stringify({ suite, indices, packages, findings }));
+    return;
+  }
+  for (const { path, text: what } of findings) await print(`${printable(path)}: ${printable(what)}`);
+  const verdict = findings.length === 0 ? "tells the truth" : `${findings.length} differences`;
+  await print(`${suite}: ${verdict}; ${indices} indices and ${packages} packages were held against the tree`);
+}

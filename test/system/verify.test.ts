@@ -1,0 +1,118 @@
+// `tahoe-apt verify` against a real server over a tree on the real grid, and against servers that lie.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import fetch from "node-fetch";
+import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
+import type { Verification } from "../../src/publishing/verification.ts";
+import { CommandLine } from "../support/command-line.ts";
+import { aDeb, aDsc } from "../support/debs.ts";
+import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
+import { ServerUnderTest } from "../support/server.ts";
+import { SpoilingProxy } from "../support/spoiling-proxy.ts";
+
+let tree: PlantedTree;
+let proxy: SpoilingProxy;
+
+beforeAll(async () => {
+  tree = await PlantedTree.plant(inject("webapiUrl"));
+  const files = new Map([
+    await namedDeb({ package: "hello", version: "1:2.0+b~1" }),
+    await namedDeb({ package: "other", architecture: "all" }),
+    ...aDsc({ source: "greet" }).files,
+  ]);
+  const { exitCode, output } = await tree.put(tree.write(files));
+  if (exitCode !== 0) throw new Error(output);
+  proxy = await SpoilingProxy.start(tree.server.url);
+});
+
+afterAll(async () => {
+  await proxy?.close();
+  await tree?.close();
+});
+
+const ofTheTree = () => ["--webapi", inject("webapiUrl"), "--readcap-file", join(tree.work, "readcap")];
+
+async function verify(url: string, ...flags: readonly string[]) {
+  const command = new CommandLine(["verify", "--json", ...flags, url]);
+  const exitCode = await command.ends();
+  const found = command.output.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line)] : []));
+  return { exitCode, output: command.output, suites: found as readonly (Verification & { readonly suite: string })[] };
+}
+
+const codes = (suites: readonly Verification[]) => [
+  ...new Set(suites.flatMap(({ findings }) => findings.map(({ code }) => code))),
+];
+
+test("a server that tells the truth is found to, with nothing but the read cap", async () => {
+  const { exitCode, output, suites } = await verify(`${tree.server.url}/debian`, ...ofTheTree());
+  expect(suites, output).toMatchObject([{ suite: "sid", packages: 5, findings: [] }]);
+  expect(suites[0]?.indices).toBeGreaterThan(5);
+  expect(exitCode).toBe(0);
+  expect(output).toMatch(/trusting the server's own key, [0-9A-F]{40}/);
+  expect(output).not.toContain("URI:");
+});
+
+test.each([
+  ["an index", /Packages\.xz$/, "bytes"],
+  ["a package", /hello_.*\.deb$/, "bytes"],
+  ["a signed file", /\/InRelease$/, "signature"],
+])("one changed bit in %s is found and named", async (_, paths, code) => {
+  const url = `http://${proxy.host}/debian`;
+  const { exitCode, output, suites } = await proxy.whileSpoiling(paths, () => verify(url, ...ofTheTree()));
+  expect(exitCode, output).toBe(3);
+  expect(codes(suites)).toEqual([code]);
+  if (code === "bytes")
+    for (const { path } of suites.flatMap(({ findings }) => findings)) expect(path).toMatch(/xz$|SHA256|deb$/);
+});
+
+test("a server that hides, adds and changes packages is found to, entry by entry, though all its digests are right", async () => {
+  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-verify-"));
+  const put = (root: string, path: string, bytes: Uint8Array): void => {
+    mkdirSync(dirname(join(work, root, path)), { recursive: true });
+    writeFileSync(join(work, root, path), bytes);
+  };
+  const place = "dists/sid/main/binary-amd64";
+  for (const root of ["true", "false"])
+    put(root, `${place}/same.deb`, await aDeb({ package: "same", architecture: "amd64" }));
+  put("true", `${place}/hidden.deb`, await aDeb({ package: "hidden", architecture: "amd64" }));
+  put("true", `${place}/changed.deb`, await aDeb({ package: "changed", architecture: "amd64" }));
+  put(
+    "false",
+    `${place}/changed.deb`,
+    await aDeb({ package: "changed", architecture: "amd64", files: { "./evil": "x" } }),
+  );
+  put("false", `${place}/added.deb`, await aDeb({ package: "added", architecture: "amd64" }));
+  const server = await ServerUnderTest.start({
+    flags: ["--folder", join(work, "false"), "--state", join(work, "state")],
+  });
+  onTestFinished(async () => {
+    await server.end();
+    rmSync(work, { recursive: true });
+  });
+  await server.ready();
+
+  const url = `${server.url}/debian`;
+  const { exitCode, output, suites } = await verify(url, "--folder", join(work, "true"));
+  expect(exitCode, output).toBe(3);
+  const told = suites.flatMap(({ findings }) => findings).map(({ code, text }) => `${code} ${text}`);
+  expect(told.toSorted()).toEqual([
+    expect.stringMatching(/^changed changed .*: other values of .*sha256/),
+    expect.stringMatching(/^missing hidden .*: the tree has it/),
+    expect.stringMatching(/^surplus added .*: .* the tree does not have it$/),
+  ]);
+
+  const truth = join(work, "key.asc");
+  writeFileSync(truth, await (await fetch(`${tree.server.url}/debian/key.asc`)).text());
+  const other = await verify(url, "--folder", join(work, "false"), "--key", truth);
+  expect(codes(other.suites), other.output).toEqual(["signature"]);
+  const well = await verify(url, "--folder", join(work, "false"), "--packages", "none");
+  expect([well.exitCode, well.suites[0]?.packages], well.output).toEqual([0, 0]);
+});
+
+test("what can't be asked is no difference but a failure, and says what", async () => {
+  const { exitCode, output } = await verify("http://127.0.0.1:1/debian", ...ofTheTree());
+  expect(exitCode).toBe(1);
+  expect(output).toContain("http://127.0.0.1:1/debian/key.asc");
+  expect(output).not.toContain("URI:");
+});
