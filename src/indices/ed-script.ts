@@ -163,7 +163,10 @@ function* compare(
     old.fill();
     fresh.fill();
     const runs = [...runsOf(old.items, fresh.items)];
-    if (old.ended && fresh.ended) return yield runs.map(partOf);
+    if (old.ended && fresh.ended) {
+      yield runs.map(partOf);
+      return;
+    }
     const certain = runs.slice(0, runs.findLastIndex(({ kind }) => kind === "same") + 1);
     let {
       from: [, i],

@@ -36,6 +36,11 @@ export interface HousekeepingParts {
 
 /** How often old publications are dropped. */
 const sweepSeconds = 3600;
+/**
+ * How long patches stay readable after the next publication: as long as an update takes. Each publication has others, and
+ * all of a week's would take up more than its indices.
+ */
+const keepPatchesSeconds = 3600;
 /** How often it is seen whether a publication has to be renewed, or packages have grown too old to be shown. */
 const renewalSeconds = 60;
 
@@ -119,7 +124,8 @@ export class Housekeeping {
 
   async #sweep(): Promise<void> {
     const { name, store, now, keepSeconds, keptFiles, log } = this.#parts;
-    const dropped = await store.sweep(now() - keepSeconds * 1000);
+    const keptSinceMs = now() - keepSeconds * 1000;
+    const dropped = await store.sweep(keptSinceMs, Math.max(keptSinceMs, now() - keepPatchesSeconds * 1000));
     if (dropped === 0) return;
     await keptFiles?.keepOnly(store.pool.contentKeys());
     log.info({ repository: name, dropped }, "dropped old publications");

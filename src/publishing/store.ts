@@ -169,9 +169,10 @@ export class PublicationStore {
   /**
    * Drops the publications that were superseded before a moment and that nobody holds fast, and after them every run,
    * segment and pooled file that no kept one names. Must not run while a publication is built.
+   * @param patchesBeforeMs what was superseded before has its patches no more: a client that is so late fetches the index
    * @returns how many publications were dropped
    */
-  async sweep(supersededBeforeMs: number): Promise<number> {
+  async sweep(supersededBeforeMs: number, patchesBeforeMs: number): Promise<number> {
     const held = this.#held();
     const old = [...this.#supersededMs.getRange()].filter(
       ({ key, value }) => value < supersededBeforeMs && !held.has(key),
@@ -190,6 +191,7 @@ export class PublicationStore {
       await this.#nameByHash(held);
       await this.#sweepUnnamed();
     }
+    await this.#sweepBlobs(patchesBeforeMs);
     return old.length;
   }
 
@@ -212,9 +214,7 @@ export class PublicationStore {
   async #sweepUnnamed(): Promise<void> {
     const runs = new Set<string>();
     const stanzaRuns = new Set<string>();
-    const blobs = new Set<string>();
     for (const { value } of this.#manifests.getRange()) {
-      for (const { sha256 } of value.blobs ?? []) blobs.add(sha256);
       for (const index of value.indices) {
         for (const run of index.runs) runs.add(run);
         if (namesPackages(index)) for (const run of index.runs) stanzaRuns.add(run);
@@ -226,8 +226,26 @@ export class PublicationStore {
     const segments = segmentsOf(runs);
     for (const run of this.#runs.getKeys()) if (!runs.has(run)) await this.#runs.remove(run);
     await this.segments.keepOnly(segments);
-    await this.blobs.keepOnly(blobs);
     await this.pool.keepOnly(named);
+  }
+
+  async #sweepBlobs(patchesBeforeMs: number): Promise<void> {
+    const named = new Set<string>();
+    for (const { key, value } of this.#manifests.getRange()) {
+      const { suite, id, blobs = [] } = value;
+      const isOld = (this.#supersededMs.get(key) ?? patchesBeforeMs) < patchesBeforeMs;
+      const kept = isOld ? blobs.filter(({ listed }) => listed) : blobs;
+      if (kept.length < blobs.length) {
+        const dropped = blobs.filter((blob) => !kept.includes(blob));
+        for (const reference of hashReferences({ indices: [], blobs: dropped })) {
+          const hash = hashKey(suite, reference);
+          if (this.#hashes.get(hash) === id) void this.#hashes.remove(hash);
+        }
+        await this.#manifests.put(key, { ...value, blobs: kept });
+      }
+      for (const { sha256 } of kept) named.add(sha256);
+    }
+    await this.blobs.keepOnly(named);
   }
 
   /** @param successor the id of what comes after it, or that of the moment from which on there is nothing */

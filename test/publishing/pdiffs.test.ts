@@ -23,12 +23,15 @@ function patched(old: Uint8Array, script: Uint8Array): Buffer {
 }
 
 /** A folder with pdiffs, and what tells when those for the latest publication have been made. */
-function patchedFolder(): { readonly served: ServedFolder; readonly made: () => Promise<void> } {
+function patchedFolder(now: () => number = Date.now): {
+  readonly served: ServedFolder;
+  readonly made: () => Promise<void>;
+} {
   let [rounds, seen] = [0, 0];
   const lateMade = (_suite: unknown, maker: string): void => {
     if (maker === "pdiffs") rounds += 1;
   };
-  const served = new ServedFolder({ patched: true, observer: { lateMade } });
+  const served = new ServedFolder({ patched: true, observer: { lateMade }, now });
   const made = async (): Promise<void> => {
     while (rounds === seen) await new Promise((resolve) => setTimeout(resolve, 10));
     seen = rounds;
@@ -72,19 +75,20 @@ async function listOf(served: ServedFolder, index = packages) {
   };
 }
 
-/** Every patch that is listed makes the present index of the old one that it is for. @returns how many there are */
+/** Every patch that is listed can be had, and makes the present index of the old one. @returns how many there are */
 async function expectTrue(served: ServedFolder, olds: readonly Buffer[], index = packages): Promise<number> {
   const present = (await served.bytes(index))!;
   const { current, precedence, history, patches, downloads } = await listOf(served, index);
   expect(precedence).toBe("merged");
   expect(current).toBe(`${sha256(present)} ${present.length}`);
   for (const [n, from] of history.entries()) {
-    const old = olds.find((bytes) => sha256(bytes) === from.sha256)!;
-    expect(from.sizeBytes).toBe(old.length);
+    const old = olds.find((bytes) => sha256(bytes) === from.sha256);
     const gz = (await served.bytes(`${index}.diff/${from.name}.gz`))!;
     expect(downloads[n]).toEqual({ sha256: sha256(gz), sizeBytes: gz.length, name: `${from.name}.gz` });
     const script = gunzipSync(gz);
     expect(patches[n]).toEqual({ sha256: sha256(script), sizeBytes: script.length, name: from.name });
+    if (old === undefined) continue;
+    expect(from.sizeBytes).toBe(old.length);
     expect(patched(old, script)).toEqual(present);
   }
   const release = await served.text("dists/sid/Release");
@@ -154,6 +158,27 @@ test("the patches for old states are left out where all together would be longer
   expect(history.map((old) => old.sha256)).toEqual(olds.slice(1, 3).map(sha256));
   const indexBytes = (await served.bytes(`${packages}.xz`))!.length;
   expect(downloads.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)).toBeLessThan(indexBytes);
+});
+
+test("an hour after their publication patches are gone, and those of the present one stay", async () => {
+  let nowMs = Date.now();
+  const { served, made } = patchedFolder(() => nowMs);
+  for (let n = 0; n < 40; n++) await put(served, `p${n}`);
+  await served.ping();
+  await made();
+  const patchesNow: string[] = [];
+  for (const name of ["one", "two"]) {
+    await served.ping(await put(served, name));
+    await made();
+    patchesNow.push(`${packages}.diff/${(await listOf(served)).history[0]!.name}.gz`);
+  }
+  const [old = "", present = ""] = patchesNow;
+  expect(await served.bytes(old)).toBeDefined();
+  nowMs += 2 * 3600 * 1000;
+  await served.ping();
+  expect(await served.bytes(old)).toBeUndefined();
+  expect(await served.bytes(present)).toBeDefined();
+  expect(await expectTrue(served, [])).toBe(2);
 });
 
 test("Sources have patches too", async () => {
