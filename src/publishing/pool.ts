@@ -50,8 +50,9 @@ export class Pool {
 
   /** @param path below the repository's root, e.g. `pool/SHA256/…/hello_1_amd64.deb` */
   find(path: string): PooledFile | undefined {
-    const match = poolPath.exec(path);
-    const record = match === null ? undefined : this.#files.get(`${match[1]}/${match[2]}`);
+    const [, sha256, name] = poolPath.exec(path) ?? [];
+    if (sha256 === undefined || name === undefined) return undefined;
+    const record = this.#files.get(`${sha256}/${name}`) ?? this.#underEscapedName(sha256, name);
     if (record === undefined) return undefined;
     const { content, ...rest } = record;
     return {
@@ -59,6 +60,19 @@ export class Pool {
       path: parseTreePath(record.path),
       content: content === undefined ? undefined : new ContentId(content),
     };
+  }
+
+  /**
+   * Some clients (debootstrap among them) ask for a Filename as it stands: then `1%3a2.deb`, as apt calls what it
+   * fetches, comes here as `1:2.deb`.
+   */
+  #underEscapedName(sha256: string, name: string): PoolRecord | undefined {
+    // "0" is the character after "/".
+    for (const { key, value } of this.#files.getRange({ start: `${sha256}/`, end: `${sha256}0` })) {
+      const escaped = key.slice(sha256.length + 1);
+      if (escaped.includes("%") && unescaped(escaped) === name) return value;
+    }
+    return undefined;
   }
 
   /** Resolves when every file of these items can be found. */
@@ -97,6 +111,14 @@ export class Pool {
       if (!paths.has(`${poolPrefix}${key}`)) removed = this.#files.remove(key);
     }
     await removed;
+  }
+}
+
+function unescaped(name: string): string | undefined {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,7 +1,7 @@
 // Names of files that an index can't carry so that every program reads the same.
 import { expect, test } from "vitest";
 import { aDeb, aDsc } from "../support/debs.ts";
-import { packageNames, ServedFolder } from "../support/served-folder.ts";
+import { packageNames, ServedFolder, sha256 } from "../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const source = "dists/sid/main/source";
@@ -36,4 +36,17 @@ test("a source package with white space in a file's name is rejected, and others
   expect([...(await served.text(`${source}/Sources`)).matchAll(/^Package: (.*)$/gm)].map(([, name]) => name)).toEqual([
     "good",
   ]);
+});
+
+test("a package whose name has an escape in it is found by that name, and by what it means", async () => {
+  const served = new ServedFolder();
+  const deb = await aDeb({ package: "it", version: "1:2", architecture: "amd64" });
+  served.put(`${amd64}/it_1%3a2_amd64.deb`, deb);
+  served.put(`${amd64}/odd_%zz.deb`, await aDeb({ package: "odd", architecture: "amd64" }));
+  await served.ping();
+  const directory = `pool/SHA256/${sha256(deb)}`;
+  expect(await served.text(`${amd64}/Packages`)).toContain(`\nFilename: ${directory}/it_1%3a2_amd64.deb\n`);
+  expect(await served.bytes(`${directory}/it_1%3a2_amd64.deb`)).toEqual(deb);
+  expect(await served.bytes(`${directory}/it_1:2_amd64.deb`)).toEqual(deb);
+  expect(await served.bytes(`${directory}/it_1:3_amd64.deb`)).toBeUndefined();
 });
