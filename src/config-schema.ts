@@ -91,6 +91,7 @@ const suite = z
     valid_for_seconds: z.number().int().min(minValiditySeconds),
     translations: z.boolean(),
     pdiffs: z.boolean(),
+    contents: z.boolean(),
     view,
   })
   .partial()
@@ -99,12 +100,13 @@ const suite = z
     message: "means nothing without not_automatic = true",
   })
   .transform(
-    ({ codename, version, description, translations, pdiffs, view, ...raw }): SuiteConfiguration => ({
+    ({ codename, version, description, translations, pdiffs, contents, view, ...raw }): SuiteConfiguration => ({
       codename,
       version,
       description,
       translations,
       pdiffs,
+      contents,
       view,
       notAutomatic: raw.not_automatic,
       butAutomaticUpgrades: raw.but_automatic_upgrades,
@@ -159,6 +161,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       description: text,
       translations: z.boolean(),
       pdiffs: z.boolean(),
+      contents: z.boolean(),
       flat: z.array(parsedBy(parseFlat)),
       digests: z.array(z.enum(digestAlgorithms)),
       release_digests: z.array(z.enum(digestAlgorithms)),
@@ -207,6 +210,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         flat: [...new Set([...(raw.flat ?? []), rootPath])],
         translations: raw.translations ?? false,
         pdiffs: raw.pdiffs ?? true,
+        contents: raw.contents ?? true,
         suites: new Map(Object.entries(raw.suite ?? {})),
         digests: withSha256(raw.digests ?? ["md5"]),
         releaseDigests: withSha256(raw.release_digests ?? []),

@@ -36,6 +36,7 @@ export interface SuiteConfiguration {
   /** Undefined: as the repository says. */
   readonly translations?: boolean | undefined;
   readonly pdiffs?: boolean | undefined;
+  readonly contents?: boolean | undefined;
   /** What hides some of its packages from its indices. */
   readonly view?: ViewRules | undefined;
 }
@@ -53,6 +54,8 @@ export interface RepositoryConfiguration {
   readonly translations: boolean;
   /** Whether patches lead from indices of earlier publications to the present ones. */
   readonly pdiffs: boolean;
+  /** Whether there are Contents: which package brings which file. */
+  readonly contents: boolean;
   /** What the stanzas of Packages and Sources carry, SHA256 always among them. */
   readonly digests: readonly DigestAlgorithm[];
   /** What Release lists, SHA256 always among them. */

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { systemClock } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
 import type { RepositoryName, Suite } from "./base/names.ts";
+import { flatSuite } from "./base/names.ts";
 import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
 import type { RepositorySettings } from "./publishing/open-repository.ts";
 import { openKeyFile } from "./signing/key-file.ts";
@@ -39,6 +40,7 @@ export const settingsOf = (
   identityOf: (suite: Suite) => identityOf(one, suite, configuration.publicUrl),
   viewOf: (suite: Suite) => one.suites.get(suite)?.view,
   isTranslated: (suite: Suite) => one.suites.get(suite)?.translations ?? one.translations,
+  hasContents: (suite: Suite) => hasContents(one, suite),
   isPatched: (suite: Suite) => one.suites.get(suite)?.pdiffs ?? one.pdiffs,
   algorithms: one.digests,
   releaseAlgorithms: one.releaseDigests,
@@ -47,3 +49,11 @@ export const settingsOf = (
   keepSeconds: configuration.keepSeconds,
   scrubSeconds: configuration.scrubSeconds,
 });
+
+/** Packages of a flat repository are for any architecture, and so nobody would ask for what is in them. */
+const hasContents = (one: RepositoryConfiguration, suite: Suite): boolean =>
+  suite !== flatSuite && (one.suites.get(suite)?.contents ?? one.contents);
+
+/** Whether some suite may have Contents, so that the files of packages are listed. */
+export const anyContents = ({ repositories }: Configuration): boolean =>
+  repositories.some(({ contents, suites }) => contents || [...suites.values()].some((suite) => suite.contents));

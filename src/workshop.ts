@@ -8,10 +8,13 @@ import { Inspector } from "./catalog/inspector.ts";
 import type { Configuration } from "./configuration.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
 import { createCompressor } from "./indices/compress.ts";
+import { createContentsThread } from "./publishing/contents-thread.ts";
 import type { SharedState } from "./publishing/open-repository.ts";
 import type { PackageCacheObserver } from "./publishing/package-cache.ts";
 import { PackageCache } from "./publishing/package-cache.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
+import { anyContents } from "./repository-settings.ts";
+import type { Answer } from "./state-lock.ts";
 import { claimState } from "./state-lock.ts";
 
 export interface Workshop {
@@ -26,14 +29,31 @@ const maxThreads = 2;
 /** @throws StateInUse, and what keeps the state directory from being opened */
 export async function openWorkshop(
   configuration: Configuration,
-  { log, cacheObserver }: { readonly log: Log; readonly cacheObserver: PackageCacheObserver },
+  {
+    log,
+    cacheObserver,
+    answer,
+  }: {
+    readonly log: Log;
+    readonly cacheObserver: PackageCacheObserver;
+    /** To those who may write to the state directory, and ask who works there. */
+    readonly answer?: Answer;
+  },
 ): Promise<Workshop> {
   const { limits, stateDirectory } = configuration;
   await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
-  const giveStateBack = await claimState(stateDirectory, log);
+  const giveStateBack = await claimState(stateDirectory, log, answer);
   const threads = Math.min(maxThreads, availableParallelism());
   const database = openStateDatabase(join(stateDirectory, "database"));
-  const inspector = new Inspector({ limits: limits.inspection, algorithms: everyDigestOf(configuration) }, threads);
+  const inspector = new Inspector(
+    {
+      limits: limits.inspection,
+      algorithms: everyDigestOf(configuration),
+      fileLists: anyContents(configuration),
+    },
+    threads,
+  );
+  const contentsThread = createContentsThread();
   const compressor = createCompressor({ threads });
   return {
     shared: {
@@ -41,6 +61,7 @@ export async function openWorkshop(
       inspector,
       inspectionLimits: limits.inspection,
       compressor,
+      contents: { tasks: contentsThread, directory: join(stateDirectory, "contents") },
       cache: PackageCache.open({
         directory: join(stateDirectory, "packages"),
         maxBytes: configuration.cacheBytes,
@@ -51,7 +72,7 @@ export async function openWorkshop(
       now: systemClock,
     },
     async close() {
-      await Promise.all([inspector.close(), compressor.close()]);
+      await Promise.all([inspector.close(), compressor.close(), contentsThread.close()]);
       await database.close();
       await giveStateBack();
     },

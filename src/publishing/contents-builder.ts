@@ -34,13 +34,14 @@ export class ContentsBuilder {
 
   /** Sorts a part of the packages into runs. @returns the runs' files, and which packages have a list that is none */
   async sort(packages: ListedPackages): ReturnType<ContentsTasks["sortLists"]> {
-    return await this.#parts.tasks.sortLists({ packages, limits: this.#parts.limits, into: this.#newFile() });
+    const { tasks, limits } = this.#parts;
+    return await tasks.sortLists({ packages, limits, into: this.#newFile() }, this.#signal);
   }
 
   /** An index out of all of its runs. */
   async fromRuns(files: readonly string[]): Promise<readonly KeptSegment[]> {
     const into = this.#newFile();
-    const placed = await this.#parts.tasks.mergeFiles({ files, into, cut: this.#parts.cut });
+    const placed = await this.#parts.tasks.mergeFiles({ files, into, cut: this.#parts.cut }, this.#signal);
     const merged = await open(into, "r");
     try {
       const segments: KeptSegment[] = [];
@@ -66,7 +67,7 @@ export class ContentsBuilder {
   ): Promise<{ readonly segments: readonly KeptSegment[] } | { readonly malformed: readonly number[] }> {
     const { tasks, limits, segments: store, cut } = this.#parts;
     const firsts = before.map(({ first }) => first);
-    const { edits, malformed } = await tasks.planEdits({ firsts, removed, added, limits });
+    const { edits, malformed } = await tasks.planEdits({ firsts, removed, added, limits }, this.#signal);
     if (malformed.length > 0) return { malformed };
     const editsOf = new Map(edits.map((each) => [each.segment, each]));
     const segments: KeptSegment[] = [];
@@ -79,7 +80,7 @@ export class ContentsBuilder {
       }
       this.#signal.throwIfAborted();
       const task = { open: rest?.plain ?? nothing, old: store.read(old.id, "gz"), edits: here, cut };
-      const cutAgain = await tasks.recutSegment(task);
+      const cutAgain = await tasks.recutSegment(task, this.#signal);
       for (const each of cutAgain.ended) segments.push(await this.#stored(each, async () => each.plain));
       rest = cutAgain.rest;
     }

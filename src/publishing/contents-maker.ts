@@ -18,6 +18,7 @@ import type { WantedContents } from "./wanted-contents.ts";
 import { contentsOf, groupOf, keyOf } from "./wanted-contents.ts";
 
 export interface ContentsMakerParts extends ContentsMakingParts, ContentsListsParts {
+  readonly hasContents: (suite: Suite) => boolean;
   readonly examiner: ContentsMakingParts["examiner"] & ContentsListsParts["examiner"];
   /** Release lists these. */
   readonly releaseAlgorithms: readonly DigestAlgorithm[];
@@ -39,7 +40,8 @@ export class ContentsMaker implements LateMaker {
   }
 
   async make(order: LateOrder): Promise<LateFiles> {
-    const { directory } = this.#parts;
+    const { directory, hasContents } = this.#parts;
+    if (!hasContents(order.suite)) return { indices: [], blobs: [] };
     await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { recursive: true, mode: 0o700 });
     try {

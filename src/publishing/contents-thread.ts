@@ -13,10 +13,10 @@ import type {
 
 /** The tasks of contents-tasks.ts, wherever they run. */
 export interface ContentsTasks {
-  sortLists(task: SortTask): ReturnType<typeof sortLists>;
-  mergeFiles(task: MergeTask): ReturnType<typeof mergeFiles>;
-  planEdits(task: PlanTask): Promise<ReturnType<typeof planEdits>>;
-  recutSegment(task: RecutTask): Promise<ReturnType<typeof recutSegment>>;
+  sortLists(task: SortTask, signal: AbortSignal): ReturnType<typeof sortLists>;
+  mergeFiles(task: MergeTask, signal: AbortSignal): ReturnType<typeof mergeFiles>;
+  planEdits(task: PlanTask, signal: AbortSignal): Promise<ReturnType<typeof planEdits>>;
+  recutSegment(task: RecutTask, signal: AbortSignal): Promise<ReturnType<typeof recutSegment>>;
 }
 
 /** How long the idle thread is kept, in milliseconds. */
@@ -33,14 +33,15 @@ export function createContentsThread(): ContentsTasks & { close(): Promise<void>
     idleTimeout: idleThreadMs,
     resourceLimits: { maxOldGenerationSizeMb: maxHeapMebibytes },
   });
-  const run = async <Result>(name: keyof ContentsTasks, task: object): Promise<Result> =>
+  // Aborting ends the thread: a task may take minutes, and the next one gets a new thread.
+  const run = async <Result>(name: keyof ContentsTasks, task: object, signal: AbortSignal): Promise<Result> =>
     // What the function of this name returns: a thread's messages have no type of their own.
-    (await pool.run(task, { name })) as Result;
+    (await pool.run(task, { name, signal })) as Result;
   return {
-    sortLists: (task) => run("sortLists", task),
-    mergeFiles: (task) => run("mergeFiles", task),
-    planEdits: (task) => run("planEdits", task),
-    recutSegment: (task) => run("recutSegment", task),
+    sortLists: (task, signal) => run("sortLists", task, signal),
+    mergeFiles: (task, signal) => run("mergeFiles", task, signal),
+    planEdits: (task, signal) => run("planEdits", task, signal),
+    recutSegment: (task, signal) => run("recutSegment", task, signal),
     close: () => pool.destroy(),
   };
 }

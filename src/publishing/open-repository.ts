@@ -68,8 +68,8 @@ export interface RepositorySettings {
   readonly minPatchedBytes?: number;
   /** Rules that hide some of a suite's packages from its indices; by default none's are hidden. */
   readonly viewOf?: (suite: Suite) => ViewRules | undefined;
-  /** Whether Contents are made; no by default. The inspector must list files then. */
-  readonly contents?: boolean;
+  /** Whether a suite has Contents; by default none has. The inspector should list files then. */
+  readonly hasContents?: (suite: Suite) => boolean;
   /** How soon what is late is made. */
   readonly lateTimes?: LateTimes;
   /** Where the indices say that packages are; in the pool by default. */
@@ -101,14 +101,13 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
   const { name, tree, signer, algorithms, observer } = settings;
   const ledger = new Ledger(root.openDB({ name: "ledger" }), JSON.stringify(shared.inspectionLimits), algorithms);
   const fileLists =
-    settings.contents === true
-      ? new FileLists({
-          lists: root.openDB({ name: "file-lists", encoding: "binary" }),
-          tree,
-          limits: shared.inspectionLimits,
-          malformed: () => observer.metadataRefused("malformed"),
-        })
-      : undefined;
+    shared.contents &&
+    new FileLists({
+      lists: root.openDB({ name: "file-lists", encoding: "binary" }),
+      tree,
+      limits: shared.inspectionLimits,
+      malformed: () => observer.metadataRefused("malformed"),
+    });
   const examiner = new Examiner({
     tree,
     ledger,
@@ -139,9 +138,10 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
   const audit = new Audit({ catalog, examiner, observer, log, lookAgain: (path) => repository.lookAgain(path) });
   // Contents and pdiffs, in this order: the second may be about the first.
   const lateMakers: LateMaker[] = [];
-  if (fileLists !== undefined && shared.contents !== undefined) {
+  if (shared.contents !== undefined) {
     lateMakers.push(
       new ContentsMaker({
+        hasContents: settings.hasContents ?? (() => false),
         examiner,
         state: new ContentsState(root, name),
         segments: store.segments,

@@ -33,7 +33,8 @@ export async function freshBuilds(folders: readonly string[]): Promise<readonly 
   const key = join(work, "key.asc");
   writeFileSync(key, (await aSigningKey()).reveal(), { mode: 0o600 });
   const repositories = folders.map((folder, n) => {
-    const values = { name: `r${n}`, folder, origin: "test", label: "test", signing_key_file: key, translations: true };
+    const of = { name: `r${n}`, folder, origin: "test", label: "test", signing_key_file: key };
+    const values = { ...of, translations: true, contents: false, pdiffs: false };
     const lines = Object.entries(values).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
     return `[[repository]]\n${lines.join("")}`;
   });

@@ -175,7 +175,7 @@ export class ServedFolder {
         ...(this.#options.releaseAlgorithms && { releaseAlgorithms: this.#options.releaseAlgorithms }),
         acceptIdentityChange: this.#options.acceptIdentityChange ?? false,
         algorithms,
-        contents,
+        hasContents: () => contents,
         ...((contents || this.#options.patched) && { lateTimes: { settleMs: 0, retryMs: 100 } }),
         keptFiles,
         keepSeconds: 7 * 24 * 3600,
