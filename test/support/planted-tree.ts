@@ -16,6 +16,7 @@ import type { CommandOptions } from "./command-line.ts";
 import { CommandLine } from "./command-line.ts";
 import type { DebRecipe } from "./debs.ts";
 import { aDeb } from "./debs.ts";
+import { projectRoot } from "./project-files.ts";
 import { ServerUnderTest } from "./server.ts";
 
 const { signal } = new AbortController();
@@ -37,6 +38,14 @@ export async function namedDeb(
   const { version = "1.0-1", architecture = "amd64" } = recipe;
   const name = `${recipe.package}_${version.replace(/^\d+:/, "")}_${architecture}.deb`;
   return [name, await aDeb({ ...recipe, version, architecture })];
+}
+
+/** Makes `tahoe-apt` a command, as an installation has it. @returns the directory for PATH */
+export function installedCommand(work: string): string {
+  const bin = mkdtempSync(join(work, "bin-"));
+  const program = join(projectRoot, "dist/cli.js");
+  writeFileSync(join(bin, "tahoe-apt"), `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`, { mode: 0o755 });
+  return bin;
 }
 
 export class PlantedTree {

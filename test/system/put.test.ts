@@ -1,7 +1,6 @@
 // `tahoe-apt put` against a real grid, a real server and a real apt: what is uploaded is installable when it ends.
-import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
@@ -11,6 +10,7 @@ import type { AptRoot } from "../support/apt.ts";
 import { aDeb, aDsc, runTool } from "../support/debs.ts";
 import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
 import { projectRoot } from "../support/project-files.ts";
+import { buildSourceTree, writeSourceTree } from "../support/source-tree.ts";
 
 const amd64 = "sid/main/binary-amd64";
 const all = "sid/main/binary-all";
@@ -61,35 +61,11 @@ test("binaries, an arch:all package and a source go each to its place, and apt h
   expect((await machine.source("hello")).get(dsc)).toEqual(files.get(dsc));
 });
 
-/** A source tree that builds without debhelper, built by dpkg-buildpackage; the directory with what came out. */
+/** What dpkg-buildpackage makes of a source: the directory of it all. */
 function built(name: string, distribution: string): string {
   const work = mkdtempSync(join(tree.work, "build-"));
-  const root = join(work, name);
-  mkdirSync(join(root, "debian/source"), { recursive: true });
-  const rules = [
-    "#!/usr/bin/make -f",
-    "build binary-indep:",
-    "clean:\n\trm -rf debian/it debian/files",
-    "binary: binary-arch\nbinary-arch:",
-    "\tmkdir -p debian/it/DEBIAN debian/it/usr/share/it",
-    `\techo it > debian/it/usr/share/it/${name}`,
-    `\tdpkg-gencontrol -p${name} -Pdebian/it`,
-    "\tdpkg-deb --root-owner-group --build debian/it ..",
-  ];
-  const files = {
-    "source/format": "3.0 (native)\n",
-    control: `Source: ${name}\nSection: misc\nPriority: optional\nMaintainer: A <a@example.org>\nStandards-Version: 4.7.0\n\nPackage: ${name}\nArchitecture: any\nDescription: it\n`,
-    changelog: `${name} (1.0) ${distribution}; urgency=low\n\n  * It.\n\n -- A <a@example.org>  Sun, 22 Nov 2026 12:00:00 +0000\n`,
-    rules: `${rules.join("\n")}\n`,
-  };
-  for (const [path, text] of Object.entries(files)) writeFileSync(join(root, "debian", path), text, { mode: 0o755 });
-  runTool("dpkg-buildpackage", ["--version"], "", "dpkg-dev");
-  const flags = ["-us", "-uc", "-d", "--host-arch=amd64"];
-  execFileSync("dpkg-buildpackage", flags, {
-    cwd: root,
-    stdio: "pipe",
-    env: { ...process.env, DEB_BUILD_OPTIONS: "noautodbgsym" },
-  });
+  writeSourceTree(join(work, name), { name, version: "1.0", distribution });
+  buildSourceTree(join(work, name));
   return work;
 }
 

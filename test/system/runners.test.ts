@@ -1,0 +1,50 @@
+// The lines that README.md has for build machines, run as they stand there.
+import { execFile } from "node:child_process";
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { installedCommand, PlantedTree } from "../support/planted-tree.ts";
+import { readProjectFile } from "../support/project-files.ts";
+import { writeSourceTree } from "../support/source-tree.ts";
+
+let tree: PlantedTree;
+let bin: string;
+beforeAll(async () => {
+  tree = await PlantedTree.plant(inject("webapiUrl"));
+  bin = installedCommand(tree.work);
+});
+afterAll(() => tree?.close());
+
+/** The shell lines of a block of README.md. */
+function linesOf(fence: string): string {
+  const block = new RegExp(`^\`\`\`${fence}\\n([\\s\\S]*?)^\`\`\``, "m").exec(readProjectFile("README.md"))?.[1] ?? "";
+  switch (fence) {
+    case "sh runner":
+      return `dpkg-buildpackage --no-sign\n${block}`;
+    case "yaml github":
+      return [...block.matchAll(/^- run: (?:\|\n((?: {4}.*\n)+)|(.*\n))/gm)]
+        .map(([, many, one]) => many ?? one)
+        .join("");
+    default:
+      return [...block.matchAll(/^ {4}- (.*\n)/gm)].map(([, line]) => line).join("");
+  }
+}
+
+test.each(["sh runner", "yaml github", "yaml gitlab"])("the lines for %s build a package and put it", async (fence) => {
+  const home = mkdtempSync(join(tree.work, "home-"));
+  const name = fence.replace(" ", "-");
+  const source = join(home, "build", name);
+  mkdirSync(source, { recursive: true });
+  writeSourceTree(source, { name, version: "1.0", distribution: "sid" });
+  copyFileSync(tree.file, join(home, "alice.bundle"));
+  // As GitLab leaves it.
+  chmodSync(join(home, "alice.bundle"), 0o666);
+  const bundle = fence === "yaml gitlab" ? join(home, "alice.bundle") : readFileSync(tree.file, "utf8");
+  const env = { ...process.env, HOME: home, RUNNER_TEMP: home, BUNDLE: bundle, PATH: `${bin}:${process.env.PATH}` };
+  const script = linesOf(fence);
+  expect(script).toMatch(/^dpkg-buildpackage[\s\S]*\btahoe-apt put /);
+  const { stdout } = await promisify(execFile)("bash", ["-eo", "pipefail", "-c", script], { cwd: source, env });
+  expect(stdout).toContain(`live: ${name} 1.0 source in sid main`);
+  expect(stdout).toContain(`live: ${name} 1.0 amd64 in sid main`);
+});
