@@ -54,6 +54,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   builders_file = "builders.toml"             # [[builder]] tables as below, in a file that tahoe-apt writes
   [repository.suite.sid]
   codename = "sid"                            # also version, description, not_automatic, but_automatic_upgrades
+  contents = false                            # no index of packages' files; also for a repository
   translations = true                         # long descriptions in an index of their own; also for a repository
   valid_for_seconds = 604800                  # clients refuse a Release that is older; renewed in time by itself
   [repository.suite.sid.view]                 # hides packages from the indices, and deletes none
