@@ -172,7 +172,7 @@ function routes(options: AppOptions, limits: HttpLimits, readers: ReaderDesk): R
       await desk.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), asker.signal);
     });
     const uriOf = (ctx: Koa.Context): string => `${options.publicUrl ?? originOf(ctx)}/${name}`;
-    addGettingStarted(router, repository, uriOf);
+    addGettingStarted(router, repository, { uriOf, isPrivate: readers.isPrivate(name) });
   }
   return router;
 }

@@ -15,11 +15,11 @@ export const isKey = (rest: string): boolean => rest === "key.asc" || rest === "
 export const isOwnPage = (mount: string, rest: string): boolean =>
   rest === "" || isKey(rest) || isSnapshotsPage(rest) || rest === `${mount}.sources` || rest === `${mount}.yaml`;
 
-/** @param uriOf where the repository is mounted, as the asker should see it; without a trailing slash */
+/** @param options.uriOf where the repository is mounted, as the asker should see it; without a trailing slash */
 export function addGettingStarted<State>(
   router: Router<State>,
   repository: ServedRepository,
-  uriOf: (ctx: Koa.Context) => string,
+  { uriOf, isPrivate }: { readonly uriOf: (ctx: Koa.Context) => string; readonly isPrivate: boolean },
 ): void {
   const { name, key } = repository;
   const page = (path: string, type: string, body: (ctx: Koa.Context) => string | Buffer) =>
@@ -34,7 +34,7 @@ export function addGettingStarted<State>(
     ctx.body = `the repository is at ${name}/\n`;
   });
   addSnapshotsPage(router, repository);
-  page("", "text/html; charset=utf-8", (ctx) => renderRepository(uriOf(ctx), repository));
+  page("", "text/html; charset=utf-8", (ctx) => renderRepository(uriOf(ctx), repository, isPrivate));
   page("key.asc", "application/pgp-keys", () => key.armored);
   page("key.gpg", "application/octet-stream", () => Buffer.from(key.binary));
   page(`${name}.sources`, "text/plain; charset=utf-8", (ctx) =>

@@ -44,9 +44,12 @@ const listPage = `<h1>APT repositories</h1>
 const repositoryPage = `<h1><%= it.name %></h1>
 <% if (it.trouble) { %><p class="trouble"><%= it.trouble %></p><% } %>
 <h2>Add it</h2>
-<pre>curl -fsS <%= it.uri %>/<%= it.name %>.sources | sudo tee /etc/apt/sources.list.d/<%= it.name %>.sources
+<pre>curl -fsS <% if (it.isPrivate) { %>-u READER <% } %><%= it.uri %>/<%= it.name %>.sources | sudo tee /etc/apt/sources.list.d/<%= it.name %>.sources
 sudo apt update</pre>
-<p>The file <a href="<%= it.name %>.sources"><%= it.name %>.sources</a> holds the <a href="key.asc">key</a> that signs the
+<% if (it.isPrivate) { %><p>This repository is for its readers. apt takes their names and passwords from a file in
+<code>/etc/apt/auth.conf.d</code>, whose name ends in <code>.conf</code>:</p>
+<pre>machine <%= it.uri %> login READER password PASSWORD</pre>
+<% } %><p>The file <a href="<%= it.name %>.sources"><%= it.name %>.sources</a> holds the <a href="key.asc">key</a> that signs the
 repository, and its fingerprint is</p>
 <pre><%= it.fingerprints.join("\\n") %></pre>
 <h2>What is in it</h2>
@@ -89,13 +92,18 @@ export const inFrame = (title: string, body: string): string => eta.render("@fra
 export const renderList = (names: Iterable<RepositoryName>): string =>
   inFrame("APT repositories", eta.render("@list", { names: [...names] }));
 
-/** A repository's page, as HTML. @param uri where it is mounted, without a trailing slash */
-export function renderRepository(uri: string, repository: ServedRepository): string {
+/**
+ * A repository's page, as HTML.
+ * @param uri where it is mounted, without a trailing slash
+ * @param isPrivate whether it is for readers alone
+ */
+export function renderRepository(uri: string, repository: ServedRepository, isPrivate: boolean): string {
   const { name, key } = repository;
   const { suites, rejected, pending, notReady, lastError } = repository.status();
   const body = eta.render("@repository", {
     uri,
     name,
+    isPrivate,
     fingerprints: key.fingerprints.map((fingerprint) => fingerprint.replace(/(.{4})(?=.)/g, "$1 ")),
     trouble: withoutCaps(notReady ?? lastError ?? ""),
     suites: suites.map((suite) => ({ ...suite, date: httpDate(suite.dateSeconds) })),

@@ -82,6 +82,14 @@ test("the public keys are public, and the front page does not tell of the reposi
   expect(page).not.toContain("ours");
 });
 
+test("the page tells a reader how apt comes to know the password", async () => {
+  const app = await aServer();
+  const page = (await get(app, "/ours/", bob)).body.toString();
+  expect(page).toContain("curl -fsS -u READER http://");
+  expect(page).toMatch(/machine http:\/\/127\.0\.0\.1:\d+\/ours login READER password PASSWORD/);
+  expect((await get(app, "/open/")).body.toString()).not.toMatch(/READER|auth\.conf/);
+});
+
 test("no cache shares what readers get", async () => {
   const app = await aServer();
   const cacheControl = async (path: string, headers = {}) => (await get(app, path, headers)).headers["cache-control"];

@@ -67,6 +67,15 @@ test("the other repository of the same server asks for no password", async () =>
   await root.update();
 });
 
+test("the bare keys are a keyring for a source that names its file", async () => {
+  const keyring = join(directory, "open.gpg");
+  writeFileSync(keyring, Buffer.from(await (await fetch(`${server.url}/open/key.gpg`)).arrayBuffer()));
+  const source = `Types: deb\nURIs: ${server.url}/open\nSuites: sid\nComponents: main\nSigned-By: ${keyring}\n`;
+  const root = new AptRoot({ source });
+  onTestFinished(() => root.close());
+  await root.update();
+});
+
 test("a wrong password is told as one, and soon guessing is refused", async () => {
   const root = await aRoot({ password: "a-wrong-guess" });
   expect(await root.failToUpdate()).toMatch(/401 +Unauthorized/);
