@@ -1,0 +1,174 @@
+// Where the lists behind Contents come from: uploaders' own objects, hostile ones too, and bytes that were read before.
+import { gzipSync } from "node:zlib";
+import { expect, test } from "vitest";
+import { rootPath } from "../../src/base/names.ts";
+import { entryMetadataOf } from "../../src/catalog/entry-metadata.ts";
+import { inspectContent } from "../../src/catalog/inspect.ts";
+import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
+import type { Directory, Node, Tree } from "../../src/storage/tree.ts";
+import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
+import { aDeb, inChunks, tarOf } from "../support/debs.ts";
+import { ServedFolder, servedContents } from "../support/served-folder.ts";
+
+const amd64 = "dists/sid/main/binary-amd64";
+const index = "main/Contents-amd64";
+
+/** The paths in the index, sorted. */
+const pathsIn = (text: string): readonly string[] => [...text.matchAll(/^(\S+) +\S+$/gm)].map(([, path = ""]) => path);
+
+const hello = (name: string): Promise<Buffer> =>
+  aDeb({ package: name, architecture: "amd64", files: { [`./usr/bin/${name}`]: name } });
+
+/** A folder whose packages have metadata, whose lists are objects behind caps. */
+function withLists() {
+  const said = new Map<string, unknown>();
+  const objects = new Map<string, Uint8Array | "lost">();
+  const opened: string[] = [];
+  const events: string[] = [];
+  const told = (path: string, entry: Node): Node =>
+    entry.kind === "file" && said.has(path) ? { ...entry, metadata: structuredClone(said.get(path)) } : entry;
+  const wrap = (tree: Tree): Tree => ({
+    async look(path, signal) {
+      const node = await tree.look(path, signal);
+      if (node?.kind !== "directory") return node && told(path, node);
+      const entries = [...node.entries].map(([name, entry]) => {
+        const at = path === rootPath ? name : `${path}/${name}`;
+        return [name, entry.kind === "file" ? told(at, entry) : entry] as const;
+      });
+      return { kind: "directory", entries: new Map(entries) } as Directory;
+    },
+    async *open(file, range, signal) {
+      const cap = file.content?.reveal() ?? "";
+      const object = objects.get(cap);
+      opened.push(cap.startsWith("URI:") ? cap : file.path);
+      if (object === "lost") throw new StorageUnavailable(file.path, "lost", { transient: true });
+      if (object !== undefined) yield object;
+      else if (cap.startsWith("URI:")) throw new ContentGone(file.path);
+      else yield* tree.open(file, range, signal);
+    },
+  });
+  const served = new ServedFolder({
+    contents: true,
+    wrap,
+    observer: {
+      metadataRefused: (reason) => void events.push(`refused: ${reason}`),
+      audited: (verdict) => void events.push(`audited: ${verdict}`),
+    },
+  });
+  /** Places a package with its metadata and, if there is one, the pointer to a list. */
+  const place = async (name: string, contents?: string): Promise<void> => {
+    const bytes = await hello(name);
+    served.put(`${amd64}/${name}.deb`, bytes);
+    const inspection = await inspectContent("binary", inChunks(bytes), { limits, algorithms: ["md5"] });
+    if (inspection.kind !== "binary") throw new Error("no package");
+    said.set(`${amd64}/${name}.deb`, { ...entryMetadataOf(inspection), ...(contents && { contents }) });
+  };
+  return { served, objects, opened, events, place };
+}
+
+test("a list that an uploader has put beside a package spares the reading of that package", async () => {
+  const { served, objects, opened, events, place } = withLists();
+  const bytes = await inspectContent("binary", inChunks(await hello("a")), { limits, algorithms: [], fileLists: true });
+  objects.set("URI:a", (bytes.kind === "binary" && bytes.fileList) || Buffer.of());
+  await place("a", "URI:a");
+  await served.ping();
+  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a"]);
+  expect(opened).toEqual(["URI:a"]);
+
+  await served.repository.audit.scrubOne();
+  expect(events).toEqual(["audited: confirmed"]);
+  await served.restart();
+  await served.ping();
+  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a"]);
+  expect(opened).toEqual(["URI:a", `${amd64}/a.deb`]);
+});
+
+test("a package whose uploader tells no list is read for it in the background, once", async () => {
+  const { served, opened, place } = withLists();
+  await place("a");
+  await served.ping();
+  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a"]);
+  await place("b");
+  await served.ping();
+  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a", "usr/bin/b"]);
+  expect(opened).toEqual([`${amd64}/a.deb`, `${amd64}/b.deb`]);
+});
+
+test.each<[string, Uint8Array | undefined]>([
+  ["text", Buffer.from("usr/bin/evil\n")],
+  ["empty", Buffer.of()],
+  ["unsorted", gzipSync("usr/b\nusr/a\n")],
+  ["absolute", gzipSync("/etc/passwd\n")],
+  ["a bomb", gzipSync(Buffer.alloc(limits.maxFileListBytes + 1, "a"))],
+  ["no object at all", undefined],
+])("in place of a list that is %s the bytes tell, and it is not asked for again", async (_what, object) => {
+  const { served, objects, opened, events, place } = withLists();
+  if (object !== undefined) objects.set("URI:bad", object);
+  await place("a", "URI:bad");
+  await place("b");
+  await served.ping();
+  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a", "usr/bin/b"]);
+  expect(events).toEqual(["refused: malformed"]);
+  expect(opened.toSorted()).toEqual(["URI:bad", `${amd64}/a.deb`, `${amd64}/b.deb`]);
+  await served.restart();
+  served.remove(`${amd64}/b.deb`);
+  await served.ping();
+  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a"]);
+  expect(opened.filter((each) => each === "URI:bad")).toHaveLength(1);
+});
+
+test("a list that tells of other files than the bytes do is a lie, found by the audit, and the package goes", async () => {
+  const { served, objects, events, place } = withLists();
+  objects.set("URI:lie", gzipSync("usr/bin/sudo\n"));
+  await place("a", "URI:lie");
+  await place("honest");
+  await served.ping();
+  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/honest", "usr/bin/sudo"]);
+  for (let count = 0; count < 2; count++) await served.repository.audit.scrubOne();
+  expect(events.filter((event) => event === "audited: belied")).toHaveLength(1);
+  const { rejected } = await served.ping();
+  expect(rejected).toMatchObject([{ path: `${amd64}/a.deb`, code: "mismatch" }]);
+  expect(rejected[0]?.reason).toContain("list of files");
+  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/honest"]);
+});
+
+test("a list that can't be read holds up the others for a while only", async () => {
+  const { served, objects, opened, place } = withLists();
+  objects.set("URI:lost", "lost");
+  await place("a", "URI:lost");
+  await place("b");
+  await served.ping();
+  await expect.poll(() => served.bytes(`dists/sid/${index}`), { timeout: 10_000 }).toBeDefined();
+  expect(pathsIn(await served.text(`dists/sid/${index}`))).toEqual(["usr/bin/b"]);
+  expect(opened.filter((each) => each === "URI:lost")).toHaveLength(3);
+  objects.delete("URI:lost");
+  await served.restart();
+  await served.ping();
+  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a", "usr/bin/b"]);
+});
+
+test("a repository that had no Contents gets them without waiting, and what dpkg can't unpack goes; off, they go", async () => {
+  const served = new ServedFolder({});
+  served.put(`${amd64}/a.deb`, await hello("a"));
+  const pax = await tarOf([{ name: "./é", content: "x" }]);
+  const members = ([format, control]: readonly { name: string; content: Uint8Array | string }[]) => [
+    format!,
+    control!,
+    { name: "data.tar", content: pax },
+  ];
+  served.put(`${amd64}/pax.deb`, await aDeb({ package: "pax", architecture: "amd64", members }));
+  await served.ping();
+  expect(await served.text(`${amd64}/Packages`)).toContain("Package: pax");
+
+  await served.restart({ contents: true });
+  expect((await served.ping()).rejected).toEqual([]);
+  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a"]);
+  await expect.poll(() => served.text(`${amd64}/Packages`)).not.toContain("Package: pax");
+  expect((await served.ping()).rejected).toMatchObject([{ path: `${amd64}/pax.deb`, code: "bad-data" }]);
+
+  await served.restart({});
+  await served.ping();
+  await served.lateMade();
+  expect(await served.bytes(`dists/sid/${index}`)).toBeUndefined();
+  expect(await served.text("dists/sid/Release")).not.toContain("Contents");
+});
