@@ -14,6 +14,7 @@ import { serve } from "./main.ts";
 import { addOwnerCommands } from "./owner.ts";
 import { addPut } from "./put.ts";
 import { addSnapshot } from "./snapshot.ts";
+import { addExport } from "./export.ts";
 import { addVerify } from "./verify.ts";
 import { addView } from "./view.ts";
 
@@ -49,12 +50,14 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   digests = ["md5", "sha256"]                 # of packages; also release_digests, of indices
   flat = ["extras"]                           # where packages lie without dists; the root is one if it has none
   signing_key_file = ["old.asc", "new.asc"]   # each signs; also signing_passphrase_file; without them a key is made
+  export_directory = "/srv/www/debian"        # a site of plain files, brought up to date after each publication
   archive_keyring = "main"                    # where a package NAME-archive-keyring with the public keys stands
   dates_after = "Sun, 22 Nov 2026 13:45:00 UTC"   # after a loss of state: the last Date that clients have seen
   builders_file = "builders.toml"             # [[builder]] tables as below, in a file that tahoe-apt writes
   [repository.suite.sid]
   codename = "sid"                            # also version, description, not_automatic, but_automatic_upgrades
   contents = false                            # no index of packages' files; also for a repository
+  pdiffs = false                              # no patches between an index and its earlier states; likewise
   translations = true                         # long descriptions in an index of their own; also for a repository
   valid_for_seconds = 604800                  # clients refuse a Release that is older; renewed in time by itself
   [repository.suite.sid.view]                 # hides packages from the indices, and deletes none
@@ -159,6 +162,7 @@ function program(): Command {
   addSnapshot(commands);
   addView(commands);
   addVerify(commands, untilTold);
+  addExport(commands, untilTold);
 
   commands
     .command("demo")

@@ -76,6 +76,24 @@ test("a file mounts several repositories, each with its own tree, identity and b
   expect(configuration.repositories[0]!.builders[0]!.token.equals(token)).toBe(true);
 });
 
+test("a suite's word on pdiffs and translations goes before its repository's", () => {
+  const file = `
+[[repository]]
+name = "local"
+folder = "."
+translations = true
+pdiffs = false
+[repository.suite.sid]
+translations = false
+[repository.suite.stable]
+pdiffs = true
+`;
+  const [one] = loadConfiguration({ config: "c.toml" }, {}, aDirectory({ "c.toml": file })).repositories;
+  expect([one!.translations, one!.pdiffs]).toEqual([true, false]);
+  expect(one!.suites.get("sid")).toMatchObject({ translations: false, pdiffs: undefined });
+  expect(one!.suites.get("stable")).toMatchObject({ translations: undefined, pdiffs: true });
+});
+
 test("a printed configuration shows no secret", () => {
   const directory = aDirectory({ "c.toml": good, readcap: readCap, token });
   const configuration = loadConfiguration({ config: "c.toml" }, {}, directory);

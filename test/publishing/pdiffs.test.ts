@@ -23,7 +23,7 @@ function patched(old: Uint8Array, script: Uint8Array): Buffer {
 }
 
 /** A folder with pdiffs, and what tells when those for the latest publication have been made. */
-function patchedFolder(now: () => number = Date.now): {
+function patchedFolder({ now = Date.now, contents = false } = {}): {
   readonly served: ServedFolder;
   readonly made: () => Promise<void>;
 } {
@@ -31,7 +31,7 @@ function patchedFolder(now: () => number = Date.now): {
   const lateMade = (_suite: unknown, maker: string): void => {
     if (maker === "pdiffs") rounds += 1;
   };
-  const served = new ServedFolder({ patched: true, observer: { lateMade }, now });
+  const served = new ServedFolder({ patched: true, observer: { lateMade }, now, contents });
   const made = async (): Promise<void> => {
     while (rounds === seen) await new Promise((resolve) => setTimeout(resolve, 10));
     seen = rounds;
@@ -162,7 +162,7 @@ test("the patches for old states are left out where all together would be longer
 
 test("an hour after their publication patches are gone, and those of the present one stay", async () => {
   let nowMs = Date.now();
-  const { served, made } = patchedFolder(() => nowMs);
+  const { served, made } = patchedFolder({ now: () => nowMs });
   for (let n = 0; n < 40; n++) await put(served, `p${n}`);
   await served.ping();
   await made();
@@ -195,6 +195,34 @@ test("Sources have patches too", async () => {
   await served.ping();
   await made();
   expect(await expectTrue(served, [old], `${main}/source/Sources`)).toBe(1);
+});
+
+test("Contents have patches, line by line, which stay while packages come that change nothing of them", async () => {
+  const { served, made } = patchedFolder({ contents: true });
+  const contents = `${main}/Contents-amd64`;
+  const withFiles = async (name: string): Promise<string> => {
+    const files = Object.fromEntries(
+      noise(name)
+        .match(/[A-Za-z0-9]{9}/g)!
+        .map((file) => [`./usr/share/${file}`, ""]),
+    );
+    served.put(`${main}/binary-amd64/${name}.deb`, await aDeb({ package: name, architecture: "amd64", files }));
+    return `${main}/binary-amd64/${name}.deb`;
+  };
+  for (let n = 0; n < 40; n++) await withFiles(`p${n}`);
+  await served.ping();
+  await made();
+  const old = (await served.bytes(contents))!;
+  await served.ping(await withFiles("new"));
+  await made();
+  expect(await expectTrue(served, [old], contents)).toBe(1);
+  const { patches } = await listOf(served, contents);
+  expect(patches[0]!.sizeBytes).toBeLessThan(old.length / 10);
+  served.put(`${main}/binary-amd64/empty.deb`, await aDeb({ package: "empty", architecture: "amd64", files: {} }));
+  await served.ping();
+  expect(await expectTrue(served, [old], contents)).toBe(1);
+  await made();
+  expect(await expectTrue(served, [old], contents)).toBe(1);
 });
 
 test("a suite that wants no pdiffs has none", async () => {
