@@ -9,12 +9,12 @@ import { loadConfiguration } from "./config.ts";
 import { ConfigurationError } from "./configuration.ts";
 import { addCuration } from "./curation.ts";
 import { addDeepCheck } from "./deep-check.ts";
+import { addExport } from "./export.ts";
 import { addList } from "./list.ts";
 import { serve } from "./main.ts";
 import { addOwnerCommands } from "./owner.ts";
 import { addPut } from "./put.ts";
 import { addSnapshot } from "./snapshot.ts";
-import { addExport } from "./export.ts";
 import { addVerify } from "./verify.ts";
 import { addView } from "./view.ts";
 

@@ -16,11 +16,15 @@ import { measuredSigner } from "./observe/measured-signer.ts";
 import { MeasuredTree } from "./observe/measured-tree.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { openHealthCheck, openTree } from "./open-tree.ts";
+import { answerFor } from "./operator.ts";
+import type { PublishingObserver } from "./publishing/events.ts";
 import { openRepository } from "./publishing/open-repository.ts";
+import type { Repository } from "./publishing/repository.ts";
 import { flatName, WithFlats } from "./publishing/with-flats.ts";
 import { openSigner, repositoryDirectory, settingsOf } from "./repository-settings.ts";
 import { makeToken, openSecretFile } from "./secret-file.ts";
 import { watchExpiry } from "./signing/expiry.ts";
+import { SiteKeeper } from "./site-keeper.ts";
 import { KeptFiles } from "./storage/folder/kept-files.ts";
 import type { Tree } from "./storage/tree.ts";
 import { Upkeep } from "./upkeep.ts";
@@ -51,10 +55,16 @@ interface Surroundings {
 export async function serve(configuration: Configuration, { signal, log }: Surroundings): Promise<Server> {
   const { limits, stateDirectory } = configuration;
   const metrics = createMetrics(systemClock);
-  const workshop = await openWorkshop(configuration, { log, cacheObserver: metrics.cacheObserver });
+  const operated: Repository[] = [];
+  const workshop = await openWorkshop(configuration, {
+    log,
+    cacheObserver: metrics.cacheObserver,
+    answer: answerFor(() => operated, log),
+  });
 
   const repositories = new Map<RepositoryName, WithFlats>();
   const upkeeps: Upkeep[] = [];
+  const followers: SiteKeeper[] = [];
   const tokens = new Map<RepositoryName, readonly PingToken[]>();
   for (const one of configuration.repositories) {
     const directory = await repositoryDirectory(stateDirectory, one.name);
@@ -63,11 +73,12 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     const signer = measuredSigner(await openSigner(one, directory, log), metrics.signerObserver, systemClock);
     watchExpiry(signer.keys, { repository: one.name, log, now: systemClock, signal });
     metrics.watchKeys(one.name, signer.keys);
+    let keeper: SiteKeeper | undefined;
     const open = (name: RepositoryName, kept: string, shown: (tree: Tree) => Tree) => {
       const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, kept)) : undefined;
       const tree = shown(openTree(one.tree, limits, keptFiles, measured));
       const settings = settingsOf(one, configuration);
-      const observer = metrics.observerOf(name);
+      const observer = withFollower(metrics.observerOf(name), () => name === one.name && keeper?.request());
       return {
         tree,
         repository: openRepository(workshop.shared, { ...settings, name, tree, keptFiles, signer, observer }),
@@ -83,6 +94,19 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     }));
     const repository = new WithFlats(main, flats);
     repositories.set(one.name, repository);
+    operated.push(main);
+    if (one.exportDirectory !== undefined) {
+      keeper = new SiteKeeper({
+        repository: main,
+        directory: one.exportDirectory,
+        keepSeconds: configuration.keepSeconds,
+        observer: metrics.exportObserverOf(one.name),
+        log,
+        now: systemClock,
+      });
+      keeper.request();
+      followers.push(keeper);
+    }
     const { checkSeconds } = configuration;
     if (one.tree.kind === "folder" || checkSeconds === 0) continue;
     upkeeps.push(
@@ -124,7 +148,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
   const stop = async (): Promise<void> => {
     log.info({}, "stopping");
     await running.stop(configuration.gracePeriodSeconds * 1000);
-    await Promise.all([...repositories.values(), ...upkeeps].map((part) => part.stop()));
+    await Promise.all([...repositories.values(), ...upkeeps, ...followers].map((part) => part.stop()));
     await workshop.close();
   };
   const told = new Promise<void>((resolve) => {
@@ -142,6 +166,19 @@ async function tokensOf(one: RepositoryConfiguration, directory: string, log: Lo
   log.info({ file }, `the token that pings ${one.name} is in this file`);
   return [{ token, scope: rootPath }];
 }
+
+/** Calls after each publication, be it of packages or of what was made for them in the background. */
+const withFollower = (observer: PublishingObserver, follow: () => void): PublishingObserver => ({
+  ...observer,
+  published(suite, seconds) {
+    observer.published(suite, seconds);
+    follow();
+  },
+  lateMade(suite, maker, seconds) {
+    observer.lateMade(suite, maker, seconds);
+    follow();
+  },
+});
 
 const hashed = (text: string): string => createHash("sha256").update(text).digest("hex");
 

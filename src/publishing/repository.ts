@@ -28,6 +28,7 @@ import { RefreshQueue } from "./refresh-queue.ts";
 import type { SuiteOutcome } from "./refresher.ts";
 import { Refresher } from "./refresher.ts";
 import type { Resource } from "./resource.ts";
+import type { SegmentStore } from "./segment-store.ts";
 import type { KeptPublication, PingOutcome, PublicKey, RepositoryStatus, ServedRepository } from "./served.ts";
 import { NotSeenYet } from "./served.ts";
 import type { PublicationStore } from "./store.ts";
@@ -185,6 +186,15 @@ export class Repository implements ServedRepository {
     return await abortable(this.#finder.findOther(path, signal), signal);
   }
 
+  /** A publication that is still kept. */
+  publication(suite: Suite, id: string): Manifest | undefined {
+    return this.#parts.store.get(suite, id);
+  }
+
+  get segments(): SegmentStore {
+    return this.#parts.store.segments;
+  }
+
   /** The current publications. */
   *publications(): Iterable<Manifest> {
     for (const { current } of this.#suites.values()) if (current !== undefined) yield current;
@@ -193,6 +203,11 @@ export class Repository implements ServedRepository {
   /** Resolves when all that is made in the background was tried. @returns the suites that lack some of it */
   async lateSettled(): Promise<ReadonlySet<Suite>> {
     return await this.#housekeeping.lateSettled();
+  }
+
+  /** The suites that are known. */
+  suites(): Iterable<ServedSuite> {
+    return this.#suites.values();
   }
 
   snapshots(): Iterable<KeptPublication> {

@@ -1,0 +1,178 @@
+// What an operator asks of a server over its state directory's socket, and what it answers; where none runs, the state
+// itself is asked.
+import { join } from "node:path";
+import { z } from "zod";
+import { messageOf, RepoError } from "./base/errors.ts";
+import type { Log } from "./base/log.ts";
+import { silentLog } from "./base/log.ts";
+import type { RepositoryName, Suite } from "./base/names.ts";
+import { parseRepositoryName, parseSuite } from "./base/names.ts";
+import type { Repository } from "./publishing/repository.ts";
+import { openStateDatabase } from "./publishing/state-database.ts";
+import { PublicationStore } from "./publishing/store.ts";
+import { TimeTravel } from "./publishing/time-travel.ts";
+import type { Answer } from "./state-lock.ts";
+import { askServer, claimState } from "./state-lock.ts";
+import { complain } from "./terminal.ts";
+
+/** What was asked can't be done, and why. */
+class OperationRefused extends RepoError {
+  readonly code = "operator/refused";
+}
+
+const about = { repository: z.string().optional(), suite: z.string().optional() };
+const rules = z.object({
+  show: z.array(z.string()).readonly().optional(),
+  hide: z.array(z.string()).readonly().optional(),
+  maxAgeSeconds: z.number().optional(),
+  newest: z.number().optional(),
+});
+
+const question = z.discriminatedUnion("ask", [
+  z.object({ ask: z.literal("snapshots"), ...about }),
+  z.object({ ask: z.literal("pin"), when: z.string(), name: z.string(), ...about }),
+  z.object({ ask: z.literal("unpin"), name: z.string(), ...about }),
+  z.object({ ask: z.literal("rollback"), when: z.string(), ...about }),
+  z.object({ ask: z.literal("resume"), ...about }),
+  z.object({ ask: z.literal("view"), views: z.record(z.string(), rules), ...about }),
+]);
+export type Question = z.infer<typeof question>;
+
+const viewed = z.array(
+  z.object({ component: z.string(), package: z.string(), version: z.string(), architecture: z.string() }),
+);
+const answers = {
+  snapshots: z.object({
+    snapshots: z.array(
+      z.object({ suite: z.string(), id: z.string(), isCurrent: z.boolean(), pins: z.array(z.string()) }),
+    ),
+    rolledBack: z.array(z.object({ suite: z.string(), id: z.string() })),
+  }),
+  pin: z.object({ suite: z.string(), id: z.string() }),
+  unpin: z.object({ suite: z.string(), id: z.string() }),
+  rollback: z.object({ suite: z.string(), id: z.string(), isLive: z.boolean() }),
+  resume: z.object({ suite: z.string(), isLive: z.boolean() }),
+  view: z.array(z.object({ suite: z.string(), hides: viewed, shows: viewed, stays: z.number() })),
+};
+type Answered<Ask extends Question["ask"]> = z.infer<(typeof answers)[Ask]>;
+
+/** A repository as an operator works on it. */
+interface Operated {
+  readonly timeTravel: TimeTravel;
+  /** Undefined where no server runs. */
+  readonly live: Repository | undefined;
+}
+
+/** Answers for the repositories of a running server. */
+export function answerFor(repositories: () => Iterable<Repository>, log: Log): Answer {
+  return async (text) => {
+    try {
+      const asked = question.parse(JSON.parse(text));
+      const operated = [...repositories()].map((live) => [live.name, { timeTravel: live.timeTravel, live }] as const);
+      const answer = await operate(asked, new Map(operated));
+      if (asked.ask !== "snapshots" && asked.ask !== "view") log.info({ asked, answer }, "an operator's wish was done");
+      return JSON.stringify({ answer });
+    } catch (thrown) {
+      return JSON.stringify({ refused: messageOf(thrown) });
+    }
+  };
+}
+
+/**
+ * Asks the server that works in a state directory, or, where none does, the state.
+ * @param names of the repositories in the state, where they are known
+ * @throws OperationRefused
+ */
+export async function ask<Asked extends Question>(
+  stateDirectory: string,
+  asked: Asked,
+  names: readonly RepositoryName[],
+): Promise<Answered<Asked["ask"]>> {
+  const text = await askServer(stateDirectory, JSON.stringify(asked));
+  const answer = text === undefined ? await askState(stateDirectory, asked, names) : answerIn(text);
+  return answers[asked.ask].parse(answer) as Answered<Asked["ask"]>;
+}
+
+function answerIn(text: string): unknown {
+  const told = z.object({ answer: z.unknown().optional(), refused: z.string().optional() }).parse(JSON.parse(text || "{}"));
+  if (told.refused !== undefined) throw new OperationRefused(told.refused);
+  if (told.answer === undefined)
+    throw new OperationRefused("the process that works in the state directory is no server");
+  return told.answer;
+}
+
+async function askState(directory: string, asked: Question, names: readonly RepositoryName[]): Promise<unknown> {
+  const giveBack = await claimState(directory, { ...silentLog, warn: (_, text) => complain(text) });
+  try {
+    const root = openStateDatabase(join(directory, "database"));
+    try {
+      const wanted = asked.repository === undefined ? names : [parseRepositoryName(asked.repository)];
+      const operated = wanted.map((name) => {
+        const timeTravel = new TimeTravel(new PublicationStore(root, name));
+        return [name, { timeTravel, live: undefined }] as const;
+      });
+      return await operate(asked, new Map(operated));
+    } finally {
+      await root.close();
+    }
+  } finally {
+    await giveBack();
+  }
+}
+
+async function operate(asked: Question, repositories: ReadonlyMap<string, Operated>): Promise<unknown> {
+  const { timeTravel, live } = only("repository", asked.repository, repositories);
+  const isLive = live !== undefined;
+  const suiteOf = (): Suite => {
+    const suites = new Map([...timeTravel.snapshots()].map(({ suite }) => [suite, suite]));
+    for (const [suite] of timeTravel.rolledBack()) suites.set(suite, suite);
+    return asked.suite === undefined ? only("suite", undefined, suites) : parseSuite(asked.suite);
+  };
+  switch (asked.ask) {
+    case "snapshots": {
+      const isAsked = ({ suite }: { readonly suite: Suite }) => asked.suite === undefined || asked.suite === suite;
+      const rolledBack = [...timeTravel.rolledBack()].map(([suite, id]) => ({ suite, id }));
+      return { snapshots: [...timeTravel.snapshots()].filter(isAsked), rolledBack: rolledBack.filter(isAsked) };
+    }
+    case "pin": {
+      const suite = suiteOf();
+      return { suite, id: await timeTravel.pin(suite, asked.when, asked.name) };
+    }
+    case "unpin": {
+      const suite = suiteOf();
+      return { suite, id: await timeTravel.unpin(suite, asked.name) };
+    }
+    case "rollback": {
+      const suite = suiteOf();
+      return { suite, id: await timeTravel.rollBack(suite, asked.when), isLive };
+    }
+    case "resume": {
+      const suite = suiteOf();
+      await timeTravel.resume(suite);
+      return { suite, isLive };
+    }
+    case "view": {
+      if (live === undefined) throw new OperationRefused("no server runs, and it alone knows what the tree holds");
+      const views = new Map(Object.entries(asked.views));
+      const suites = [...live.suites()].filter(({ name }) => asked.suite === undefined || asked.suite === name);
+      const unseen = suites.find(({ surveyed }) => !surveyed);
+      if (unseen !== undefined) throw new OperationRefused(`the server has not yet seen what ${unseen.name} holds`);
+      return suites.map((suite) => ({ suite: suite.name, ...suite.preview(views.get(suite.name)) }));
+    }
+    default:
+      return asked satisfies never;
+  }
+}
+
+/** The one that is named, or the only one that there is. */
+function only<T>(what: string, name: string | undefined, all: ReadonlyMap<string, T>): T {
+  const [first, ...others] = all.values();
+  const found = name === undefined ? (others.length === 0 ? first : undefined) : all.get(name);
+  if (found !== undefined) return found;
+  const known = [...all.keys()].join(", ") || "none";
+  throw new OperationRefused(
+    name === undefined && others.length > 0
+      ? `--${what}: one of ${known} is needed`
+      : `no such ${what}; there is ${known}`,
+  );
+}

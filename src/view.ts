@@ -1,0 +1,71 @@
+// `tahoe-apt view`: what the views of a configuration would hide and show, before a server is started with them.
+import type { Command } from "commander";
+import { loadConfiguration } from "./config.ts";
+import { ask } from "./operator.ts";
+import { print } from "./terminal.ts";
+
+const help = `
+The running server knows what its tree holds; it is asked what the views in the file would hide of what it shows now,
+and what they would show again. Nothing is changed: a server takes its views from the file when it starts.
+
+Examples:
+  tahoe-apt view --dry-run --config /etc/tahoe-apt.toml
+  tahoe-apt view --dry-run --config new.toml --suite sid --json | jq -r '.hides[].package'
+
+With --json, each suite is a line {"repository", "suite", "hides", "shows", "stays"}.
+
+Exit codes: 0 told, 1 failed (no server runs), 2 wrong arguments or configuration.
+`;
+
+interface ViewFlags {
+  readonly config: string;
+  readonly repository?: string;
+  readonly suite?: string;
+  readonly json?: boolean;
+}
+
+export function addView(commands: Command): void {
+  commands
+    .command("view")
+    .description("Show what the views of a configuration would hide and show.")
+    .requiredOption("--config <file>", "the configuration, perhaps not yet in use")
+    .requiredOption("--dry-run", "change nothing; there is no other way to run it")
+    .option("--repository <name>", "only of this repository")
+    .option("--suite <name>", "only of this suite")
+    .option("--json", "print a line of JSON for each suite")
+    .addHelpText("after", help)
+    .action(async ({ config, repository, suite, json }: ViewFlags) => {
+      const { stateDirectory, repositories } = loadConfiguration({ config });
+      for (const { name, suites } of repositories) {
+        if (repository !== undefined && repository !== name) continue;
+        const views = Object.fromEntries([...suites].flatMap(([each, { view }]) => (view ? [[each, view]] : [])));
+        const told = await ask(stateDirectory, { ask: "view", views, repository: name, suite }, []);
+        for (const difference of told) {
+          if (json) await print(JSON.stringify({ repository: name, ...difference }));
+          else await tell(name, difference);
+        }
+      }
+    });
+}
+
+interface Difference {
+  readonly suite: string;
+  readonly hides: readonly Shown[];
+  readonly shows: readonly Shown[];
+  readonly stays: number;
+}
+
+interface Shown {
+  readonly component: string;
+  readonly package: string;
+  readonly version: string;
+  readonly architecture: string;
+}
+
+async function tell(repository: string, { suite, hides, shows, stays }: Difference): Promise<void> {
+  const line = (verb: string, one: Shown) =>
+    `${verb} ${suite} ${one.component} ${one.package} ${one.version} ${one.architecture}`;
+  for (const one of hides) await print(line("hide", one));
+  for (const one of shows) await print(line("show", one));
+  await print(`${repository} ${suite}: ${hides.length} to hide, ${shows.length} to show, ${stays} stay as they are`);
+}

@@ -1,0 +1,198 @@
+// What an operator does by command on a running server: views before they are in use, pins, and rolling back at night.
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { beforeEach, expect, onTestFinished, test } from "vitest";
+import { CommandLine } from "../support/command-line.ts";
+import { aDeb } from "../support/debs.ts";
+import { aSigningKey } from "../support/signing-key.ts";
+
+const amd64 = "dists/sid/main/binary-amd64";
+const longAgoSeconds = 1_700_000_000;
+
+let work: string;
+let config: string;
+let url: string;
+let server: CommandLine;
+
+beforeEach(async () => {
+  work = await mkdtemp(join(tmpdir(), "operator-"));
+  config = join(work, "it.toml");
+  onTestFinished(() => rm(work, { recursive: true, force: true }));
+  await mkdir(join(work, "tree"));
+  await writeFile(join(work, "key.asc"), (await aSigningKey()).reveal(), { mode: 0o600 });
+  await writeFile(join(work, "token"), "a-token-for-this-test\n", { mode: 0o600 });
+  await configure("");
+});
+
+const configure = (view: string) =>
+  writeFile(
+    config,
+    `listen = "127.0.0.1:0"
+state = "state"
+[[repository]]
+name = "debian"
+folder = "tree"
+signing_key_file = "key.asc"
+ping_token_file = "token"
+${view}`,
+  );
+
+async function start(): Promise<void> {
+  server = new CommandLine(["serve", "--config", config]);
+  onTestFinished(() => void server.child.kill("SIGKILL"));
+  url = await server.says(/"url":"(http:[^"]+\/debian)\/"/);
+  await ping();
+}
+
+async function put(path: string, version: string, atSeconds: number): Promise<void> {
+  const target = join(work, "tree", path);
+  await mkdir(dirname(target), { recursive: true });
+  await writeFile(`${target}.new`, await aDeb({ version, architecture: "amd64" }));
+  await utimes(`${target}.new`, atSeconds, atSeconds);
+  await rename(`${target}.new`, target);
+}
+
+async function ping(): Promise<void> {
+  const headers = { authorization: "Bearer a-token-for-this-test" };
+  const reply = await fetch(url.replace(/\/debian$/, "/-/ping/debian?wait=30"), { method: "POST", headers });
+  expect(reply.status).toBe(200);
+}
+
+async function text(path: string): Promise<string> {
+  const reply = await fetch(`${url}/${path}`);
+  expect(reply.status, path).toBe(200);
+  return await reply.text();
+}
+
+const versions = async (at = ""): Promise<string[]> =>
+  [...(await text(`${at}${amd64}/Packages`)).matchAll(/^Version: (.*)$/gm)].map((match) => match[1] ?? "");
+
+/** Runs a command to its end. @returns what it said, which ends with its exit code where that is not 0 */
+async function run(...args: readonly string[]): Promise<string> {
+  const command = new CommandLine([...args, "--config", config]);
+  const code = await command.ends();
+  return code === 0 ? command.output : `${command.output}ended with ${code}`;
+}
+
+interface Listed {
+  readonly snapshots: readonly { readonly id: string; readonly isCurrent: boolean; readonly pins: readonly string[] }[];
+}
+
+const listed = async (): Promise<Listed["snapshots"]> =>
+  (JSON.parse(await run("snapshot", "list", "--json")) as Listed).snapshots;
+
+test("at night: list, roll back to what was good, look by day, resume", async () => {
+  await put(`${amd64}/1.deb`, "1", longAgoSeconds);
+  await start();
+  await put(`${amd64}/2.deb`, "2-bad", longAgoSeconds + 60);
+  await ping();
+  expect(await versions()).toEqual(["1", "2-bad"]);
+  const good = (await listed()).at(-1);
+  expect(await run("snapshot", "list")).toMatch(new RegExp(`^sid \\w+ \\(current\\)\n(sid \\w+\n)*sid ${good?.id}\n$`));
+
+  expect(await run("snapshot", "rollback", good?.id ?? "")).toContain(`sid serves what ${good?.id} held`);
+  expect(await versions()).toEqual(["1"]);
+  await put(`${amd64}/3.deb`, "3", longAgoSeconds + 120);
+  await ping();
+  expect(await versions()).toEqual(["1"]);
+  expect(await run("snapshot", "list")).toContain(`sid is rolled back to ${good?.id}`);
+  expect(await text("")).toContain(`rolled back to ${good?.id}`);
+  expect(server.output).toContain("an operator's wish was done");
+
+  expect(await run("snapshot", "resume", "--suite", "sid")).toContain("sid serves what the tree holds");
+  expect(await versions()).toEqual(["1", "2-bad", "3"]);
+  expect(await run("snapshot", "resume")).toContain("sid is not rolled back\nended with 1");
+});
+
+test("a pin is an address of its own, is made while the server runs or not, and goes by its name", async () => {
+  await put(`${amd64}/1.deb`, "1", longAgoSeconds);
+  await start();
+  const only = (await listed()).at(-1);
+  expect(await run("snapshot", "pin", only?.id ?? "", "release-1")).toContain(`sid: ${only?.id} is kept as release-1`);
+  expect(await versions("snapshots/release-1/")).toEqual(["1"]);
+  await server.stop();
+  expect(await run("snapshot", "pin", "release-1", "release-1.0")).toContain(`${only?.id} is kept as release-1.0`);
+  expect(await run("snapshot", "unpin", "release-1")).toContain("is no longer kept as release-1");
+  expect((await listed()).at(-1)).toMatchObject({ id: only?.id, pins: ["release-1.0"] });
+  expect(await run("snapshot", "rollback", "20010101T000000Z")).toMatch(
+    /no publication of sid is kept .*\nended with 1/,
+  );
+});
+
+test("a suite that is rolled back while no server runs is so before the next one has looked at its tree", async () => {
+  await put(`${amd64}/1.deb`, "1", longAgoSeconds);
+  await start();
+  await put(`${amd64}/2.deb`, "2-bad", longAgoSeconds + 60);
+  await ping();
+  const good = (await listed()).at(-1);
+  await server.stop();
+  expect(await run("snapshot", "rollback", good?.id ?? "")).toContain("no server runs now");
+  await start();
+  expect(await versions()).toEqual(["1"]);
+});
+
+test("what a view would hide and show is told before it is in use, and it is so when it is", async () => {
+  for (const [n, version] of ["1", "2", "10"].entries())
+    await put(`${amd64}/${version}.deb`, version, longAgoSeconds + n);
+  const view = "[repository.suite.sid.view]\nnewest = ";
+  await configure(`${view}1`);
+  await start();
+  expect(await versions()).toEqual(["10"]);
+  await configure(`${view}2`);
+  expect(await run("view", "--dry-run")).toBe(
+    "show sid main hello 2 amd64\ndebian sid: 0 to hide, 1 to show, 1 stay as they are\n",
+  );
+  await configure('[repository.suite.sid.view]\nhide = ["h?llo"]');
+  expect(JSON.parse(await run("view", "--dry-run", "--suite", "sid", "--json"))).toEqual({
+    repository: "debian",
+    suite: "sid",
+    hides: [{ component: "main", package: "hello", version: "10", architecture: "amd64" }],
+    shows: [],
+    stays: 0,
+  });
+  expect(await versions()).toEqual(["10"]);
+  await server.stop();
+  expect(await run("view", "--dry-run")).toContain("no server runs");
+  await start();
+  expect(await versions()).toEqual([]);
+});
+
+test.each([
+  ["newest = 0", "view.newest"],
+  ["newest = 1.5", "view.newest"],
+  ["hide = 'x'", "view.hide"],
+  ["older = 1", "view.older"],
+])("a view with %s is refused with its place", async (view, place) => {
+  await configure(`[repository.suite.sid.view]\n${view}`);
+  const said = await run("view", "--dry-run");
+  expect(said).toContain(`repository[0].suite.sid.${place}: `);
+  expect(said).toContain("ended with 2");
+});
+
+test("the socket is its owner's alone, and neither nonsense nor silence on it holds anything up", async () => {
+  await put(`${amd64}/1.deb`, "1", longAgoSeconds);
+  await start();
+  const socket = join(work, "state/in-use");
+  expect((await stat(socket)).mode & 0o777).toBe(0o600);
+  const told = (question: string) =>
+    new Promise<string>((resolve) => {
+      let answer = "";
+      const asking = createConnection({ path: socket, allowHalfOpen: true });
+      asking.on("data", (chunk) => (answer += String(chunk)));
+      asking.on("error", () => undefined);
+      asking.on("close", () => resolve(answer));
+      asking.end(question);
+    });
+  expect(JSON.parse(await told("x"))).toHaveProperty("refused");
+  expect(JSON.parse(await told('{"ask":"rollback"}'))).toHaveProperty("refused");
+  expect(await told("x".repeat(100_000))).toBe("");
+  expect(await told("")).toBe("");
+  const silent = createConnection({ path: socket });
+  silent.on("error", () => undefined);
+  await new Promise((resolve) => silent.once("connect", resolve));
+  expect(await server.stop()).toBe(0);
+  expect(existsSync(socket)).toBe(false);
+});
