@@ -1,17 +1,21 @@
 // Checks every object of a tree, one directory after the other: its listing is all that memory holds of it.
 import { LRUCache } from "lru-cache";
 import { forEachAtMost } from "../base/bounded.ts";
+import { ContentId } from "../base/content-id.ts";
 import { LimitExceeded, messageOf, RepoError } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { hasRoomForNames, joinPath, rootPath } from "../base/names.ts";
 import type { CheckOptions, Health, HealthCheck, HealthCounts } from "../storage/health.ts";
 import type { Directory, Entry, FileRef, Tree } from "../storage/tree.ts";
-import { StorageUnavailable } from "../storage/tree.ts";
+import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
+import { parseEntryMetadata } from "./entry-metadata.ts";
+import { defaultInspectLimits } from "./inspect-limits.ts";
 
 /** One object and how it is; `unchecked`: nobody could tell, for the reason in `why`. */
 export interface CheckedObject {
   readonly path: TreePath;
-  readonly kind: "directory" | "file";
+  /** `file list`: what an uploader has put beside a link for the Contents indices; no directory holds it. */
+  readonly kind: "directory" | "file" | "file list";
   readonly health: Health | { readonly state: "unchecked"; readonly why: string };
 }
 
@@ -80,10 +84,16 @@ class Checker {
     if (!hasRoomForNames(directory)) return await this.#tellUnchecked(directory, "file", "its path is too long");
     const path = joinPath(directory, name);
     if (entry.kind === "other") return await this.#tellUnchecked(path, "file", entry.reason);
-    const key = entry.content?.key;
+    await this.#checkOnce("file", { path, content: entry.content });
+    const list = parseEntryMetadata(entry.metadata, defaultInspectLimits)?.contents;
+    if (list !== undefined) await this.#checkOnce("file list", { path, content: new ContentId(list) });
+  }
+
+  async #checkOnce(kind: CheckedObject["kind"], object: FileRef): Promise<void> {
+    const key = object.content?.key;
     if (key !== undefined && this.#seen.has(key)) return;
     if (key !== undefined) this.#seen.set(key, true);
-    await this.check("file", { path, content: entry.content });
+    await this.check(kind, object);
   }
 
   async check(kind: CheckedObject["kind"], object: FileRef): Promise<CheckedObject["health"]["state"]> {
@@ -117,6 +127,8 @@ class Checker {
   async #failed(thrown: unknown, path: TreePath, kind: CheckedObject["kind"]): Promise<void> {
     this.#signal.throwIfAborted();
     if (!(thrown instanceof RepoError)) throw thrown;
+    // Uploaders can write anything there; what names no object is none that could be lost.
+    if (thrown instanceof ContentGone && kind === "file list") return;
     if (thrown instanceof StorageUnavailable && ++this.#failuresInRow >= maxFailuresInRow) throw thrown;
     await this.#tellUnchecked(path, kind, messageOf(thrown));
   }

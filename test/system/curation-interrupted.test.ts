@@ -1,4 +1,6 @@
 // `tahoe-apt promote` and `remove` killed at any change, failed by their gateway, or beside others: nothing is torn or lost.
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
@@ -9,6 +11,7 @@ import { aDeb, aDsc } from "../support/debs.ts";
 import type { InterruptingGateway } from "../support/interrupting-gateway.ts";
 import { interruptingGateway } from "../support/interrupting-gateway.ts";
 import { PlantedTree } from "../support/planted-tree.ts";
+import { projectRoot } from "../support/project-files.ts";
 import { secondGateway } from "../support/second-gateway.ts";
 
 const { signal } = new AbortController();
@@ -163,20 +166,42 @@ test("a write that was done, but failed for all that its gateway says, is not do
   expect(await linesOf(sourceAt(suite))).toEqual(["promote hello source"]);
 });
 
+/** Packages in sid that a test alone promotes. */
+async function packagesOfOurOwn(count: number): Promise<readonly string[]> {
+  const names = Array.from({ length: count }, () => `own${serial++}`);
+  for (const name of names) {
+    const path = parseTreePath(`${binaryAt("sid")}/${name}_1_amd64.deb`);
+    await tree.writer.put(tree.root, path, await aDeb({ package: name, version: "1", architecture: "amd64" }), signal);
+  }
+  return names;
+}
+
+test("who is overtaken between looking and writing loses neither a link nor a line, and takes none away", async () => {
+  const other = masterBundle("other", inject("webapiUrl"));
+  const names = await packagesOfOurOwn(4);
+  const [first = "", second = "", slow = "", quick = ""] = names;
+  const args = (by: string, name: string) => ["promote", "--bundle", by, "--from", "sid", "--to", "race", name];
+  await momentsOf([...args(bundle, first), "--new-suite"]);
+  await momentsOf(args(bundle, second));
+  const write = gateway.requests.findIndex((request) => request.includes("set_children"));
+
+  const command = new CommandLine(args(bundle, slow));
+  // This process waits, and with it the first one's write, until the second one has done all of its own.
+  gateway.at(write, "before", () => {
+    execFileSync(process.execPath, [join(projectRoot, "dist/cli.js"), ...args(other, quick)]);
+    return undefined;
+  });
+  expect(await command.ends(), command.output).toBe(0);
+  expect(gateway.requests.filter((request) => request.includes("set_children"))).toHaveLength(2);
+  expect(await packagesIn(binaryAt("race"))).toEqual(names.map((name) => `${name}_1_amd64.deb`).toSorted());
+  expect(await linesOf(binaryAt("race"))).toEqual(names.map((name) => `promote ${name} amd64`).toSorted());
+});
+
 test("two who change one directory at once through two gateways lose neither a link nor a line", async () => {
   const other = await secondGateway(inject("tahoe"), inject("nodeDirectory"));
   try {
     const curators = [masterBundle("first", inject("webapiUrl")), masterBundle("second", other.url)];
-    const names = Array.from({ length: 8 }, (_, n) => `p${n}`);
-    for (const name of names) {
-      const path = parseTreePath(`dists/sid/main/binary-amd64/alice/${name}_1_amd64.deb`);
-      await tree.writer.put(
-        tree.root,
-        path,
-        await aDeb({ package: name, version: "1", architecture: "amd64" }),
-        signal,
-      );
-    }
+    const names = await packagesOfOurOwn(4);
     await tree.writer.makeDirectory(tree.root, parseTreePath(binaryAt("busy")), signal);
     const run = async (name: string, index: number) => {
       const args = ["promote", "--bundle", curators[index % 2] ?? "", "--from", "sid", "--to", "busy", name];
@@ -186,8 +211,8 @@ test("two who change one directory at once through two gateways lose neither a l
     for (let at = 0; at < names.length; at += 2) {
       await Promise.all(names.slice(at, at + 2).map((name, index) => run(name, index)));
     }
-    expect(await packagesIn(binaryAt("busy"))).toEqual(names.map((name) => `${name}_1_amd64.deb`));
-    expect(await linesOf(binaryAt("busy"))).toEqual(names.map((name) => `promote ${name} amd64`));
+    expect(await packagesIn(binaryAt("busy"))).toEqual(names.map((name) => `${name}_1_amd64.deb`).toSorted());
+    expect(await linesOf(binaryAt("busy"))).toEqual(names.map((name) => `promote ${name} amd64`).toSorted());
   } finally {
     await other.stop();
   }

@@ -60,6 +60,7 @@ afterAll(async () => {
 
 interface Line {
   readonly path: string;
+  readonly kind: string;
   readonly state: string;
   readonly storageIndex?: string;
   readonly shares?: { readonly good: number };
@@ -154,6 +155,27 @@ test("a file without shares is lost: 4, and all else is checked and renewed", as
   expect(stateOf(lines, path)).toBe("lost");
   expect(stateOf(lines, `${directory}/well.deb`)).toBe("healthy");
   expect(lines.at(-1)?.summary).toMatchObject({ lost: 1, renewed: 8 });
+});
+
+test("the list of a package's files, which no directory holds, is checked and kept as well", async () => {
+  const [content, list] = [Buffer.alloc(4_000, "d"), Buffer.alloc(4_000, "l")];
+  const contents = await writer.upload(list, signal);
+  const said = { version: 1, sizeBytes: 4_000, sha256: "00".repeat(32) };
+  const links = new Map([
+    [
+      "listed.deb",
+      { content: await writer.upload(content, signal), metadata: { ...said, contents: contents.reveal() } },
+    ],
+    [
+      "odd.deb",
+      { content: await writer.upload(Buffer.alloc(3_000), signal), metadata: { ...said, contents: "nonsense" } },
+    ],
+  ]);
+  await writer.link(await writer.makeDirectory(root, directory, signal), links, signal);
+  const { lines } = await check("--json");
+  const told = lines.filter(({ path }) => path === `${directory}/listed.deb`);
+  expect(told.map(({ kind, state }) => `${kind} ${state}`)).toEqual(["file healthy", "file list healthy"]);
+  expect(lines.at(-1)?.summary).toMatchObject({ unchecked: 0 });
 });
 
 test("a directory without shares is lost and hides what is below it, and nothing beside it", async () => {

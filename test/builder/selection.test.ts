@@ -1,0 +1,141 @@
+// Which packages a pattern means, and which of them a retention lets go.
+import { expect, test } from "vitest";
+import { parseArchitecture, parseComponent, parseSuite, parseTreePath } from "../../src/base/names.ts";
+import { expired, planRemoval } from "../../src/builder/curation.ts";
+import { parsePattern, placeAndBelow, select } from "../../src/builder/selection.ts";
+import type { StockPackage } from "../../src/builder/stock.ts";
+
+interface Recipe {
+  readonly name?: string;
+  readonly version?: string;
+  readonly architecture?: string;
+  readonly source?: string;
+  readonly linkedAtMs?: number;
+  readonly files?: readonly string[];
+}
+
+const suite = parseSuite("sid");
+const component = parseComponent("main");
+
+function aPackage(recipe: Recipe = {}): StockPackage {
+  const { name = "hello", version = "1.0-1", architecture = "amd64", linkedAtMs = 0 } = recipe;
+  const isSource = architecture === "source";
+  const directory = `dists/sid/main/${isSource ? "source" : "binary-amd64"}/alice`;
+  const path = parseTreePath(`${directory}/${name}_${version}${isSource ? ".dsc" : `_${architecture}.deb`}`);
+  const binary = {
+    kind: "binary",
+    suite,
+    component,
+    architecture: parseArchitecture("amd64"),
+    forInstaller: false,
+  } as const;
+  return {
+    path,
+    place: isSource ? { kind: "source", suite, component } : binary,
+    isSound: true,
+    name,
+    version,
+    architecture,
+    source: { name: recipe.source ?? name, version },
+    files: [...(recipe.files ?? []).map((each) => parseTreePath(`${directory}/${each}`)), path],
+    sizeBytes: 1,
+    sha256: "00",
+    linkedAtMs,
+  };
+}
+
+const versionsOf = (packages: readonly StockPackage[]) =>
+  packages.map(({ version, architecture }) => `${version} ${architecture}`).toSorted();
+
+test.each([
+  ["hello", "hello 1.0-1", true],
+  ["hello", "hello-data 1.0-1", false],
+  ["hell?", "hello 1.0-1", true],
+  ["*ell*o*", "hello 1.0-1", true],
+  ["*ell*a*", "hello 1.0-1", false],
+  ["hello=1.*", "hello 1.0-1", true],
+  ["hello=1.0", "hello 1.0-1", false],
+  ["libstdc++6=1:2~rc1", "libstdc++6 1:2~rc1", true],
+  ["h.llo", "hello 1.0-1", false],
+  ["", "hello 1.0-1", false],
+])("%j means %s: %s", (pattern, what, isMeant) => {
+  const [name = "", version = ""] = what.split(" ");
+  if (pattern === "") expect(() => parsePattern(pattern)).toThrow("NAME");
+  else expect(parsePattern(pattern).matches(aPackage({ name, version }))).toBe(isMeant);
+});
+
+test("src: means a source package and what was built from it, and a slash a path", () => {
+  const packages = [
+    aPackage({ name: "hello", architecture: "source" }),
+    aPackage({ name: "hello-data", source: "hello" }),
+    aPackage({ name: "other" }),
+  ];
+  const meant = (pattern: string) => select(packages, [parsePattern(pattern)], {}).packages.map(({ name }) => name);
+  expect(meant("src:hello")).toEqual(["hello-data", "hello"]);
+  expect(meant("dists/*/other_*")).toEqual(["other"]);
+  expect(select(packages, [parsePattern("src:none")], {}).unmatched).toEqual(["src:none"]);
+});
+
+test("a pattern full of stars takes no longer than others", () => {
+  const name = "a".repeat(200);
+  const begunMs = Date.now();
+  expect(parsePattern(`${"*a".repeat(100)}b`).matches(aPackage({ name }))).toBe(false);
+  expect(Date.now() - begunMs).toBeLessThan(500);
+});
+
+test("a path's place and what is below it, also for debian-installer", () => {
+  expect(placeAndBelow(parseTreePath("dists/sid/main/binary-amd64/alice/deep/x.deb"))).toEqual({
+    place: "dists/sid/main/binary-amd64",
+    below: ["alice", "deep"],
+  });
+  expect(placeAndBelow(parseTreePath("dists/sid/main/debian-installer/binary-amd64/x.udeb")).place).toBe(
+    "dists/sid/main/debian-installer/binary-amd64",
+  );
+});
+
+test("what stays is the newest by Debian's order, and each version with all of its files", () => {
+  const packages = ["1.0-1", "1.9-1", "1.10-1", "1.10~rc1-1", "1:0.1-1"].map((version) => aPackage({ version }));
+  const gone = expired(packages, packages, { keep: 2, linkedBeforeMs: 1 });
+  expect(versionsOf(gone)).toEqual(["1.0-1 amd64", "1.10~rc1-1 amd64", "1.9-1 amd64"]);
+});
+
+test("what was linked lately stays, however old its version", () => {
+  const packages = [
+    aPackage({ version: "1", linkedAtMs: 500 }),
+    aPackage({ version: "2" }),
+    aPackage({ version: "3" }),
+  ];
+  expect(versionsOf(expired(packages, packages, { keep: 1, linkedBeforeMs: 100 }))).toEqual(["2 amd64"]);
+});
+
+test("a source stays with what was built from it, and architectures are counted apart", () => {
+  const packages = [
+    ...["1", "2", "3"].map((version) => aPackage({ version, architecture: "source" })),
+    ...["1", "3"].map((version) => aPackage({ version })),
+    aPackage({ version: "2", name: "hello-doc", architecture: "all", source: "hello" }),
+  ];
+  expect(versionsOf(expired(packages, packages, { keep: 1, linkedBeforeMs: 1 }))).toEqual(["1 amd64", "1 source"]);
+});
+
+test("a file that two source packages name goes with the last of them", () => {
+  const one = aPackage({
+    version: "1-1",
+    architecture: "source",
+    files: ["hello_1.orig.tar.gz", "hello_1-1.debian.tar.xz"],
+  });
+  const two = aPackage({
+    version: "1-2",
+    architecture: "source",
+    files: ["hello_1.orig.tar.gz", "hello_1-2.debian.tar.xz"],
+  });
+  const stock = {
+    directories: new Set<never>(),
+    files: new Map(),
+    packages: new Map([one, two].map((each) => [each.path, each])),
+    rejections: [],
+  };
+  const namesOf = (...going: readonly StockPackage[]) =>
+    planRemoval(stock, going, "remove").directories.flatMap(({ unlinks }) => [...unlinks.keys()]);
+  expect(namesOf(one)).toEqual(["hello_1-1.debian.tar.xz", "hello_1-1.dsc"]);
+  expect(namesOf(one, two)).toHaveLength(5);
+});
