@@ -1,6 +1,8 @@
 // The folder and every decorator, held to the tree contract.
+import { rootPath } from "../../src/base/names.ts";
 import { GatewaysTree } from "../../src/storage/gateways.ts";
 import { defaultTreeLimits, LimitedTree } from "../../src/storage/limited.ts";
+import { MountedTree } from "../../src/storage/mounted.ts";
 import { OverlayTree } from "../../src/storage/overlay.ts";
 import { defaultRetryPolicy, RetryingTree } from "../../src/storage/retrying.ts";
 import { folderSubject } from "../support/folder-subject.ts";
@@ -16,6 +18,7 @@ const overlay = { name: "ours", bytes: Buffer.from("ours"), linkedAtMs: 0, direc
 treeContract("with a file of ours elsewhere", () =>
   folderSubject((tree) => new OverlayTree(tree, { ...overlay, isAbove: (path) => path === "elsewhere" })),
 );
+treeContract("mounted", () => folderSubject((tree) => new MountedTree([{ at: rootPath, tree }])));
 treeContract("with everything", () =>
   folderSubject((tree) => new RetryingTree(new LimitedTree(new GatewaysTree([tree, tree])))),
 );
