@@ -32,6 +32,12 @@ export interface OpenedKey extends SigningKey {
 /** The shortest RSA key, in bits: gpgv still takes 2048 with a complaint, and newer apts no longer will. */
 const minRsaBits = 3072;
 
+/** sqv refuses them since February 2026, also in what a key says of itself. */
+const weakHashes: ReadonlyMap<number, string> = new Map([
+  [enums.hash.sha1, "SHA-1"],
+  [enums.hash.sha224, "SHA-224"],
+]);
+
 const advice = "make an RSA-4096 key (gpg --quick-generate-key NAME rsa4096 sign never), or let one be made here";
 
 /**
@@ -93,8 +99,11 @@ async function fitKey(key: PrivateKey, nowMs: number): Promise<Omit<OpenedKey, "
     bindings.push(binding, ...(binding.embeddedSignature === null ? [] : [binding.embeddedSignature]));
     signingEnds = Math.min(ends, millisecondsOf(await signing.getExpirationTime(date)));
   }
-  if (bindings.some(({ hashAlgorithm }) => hashAlgorithm === enums.hash.sha1)) {
-    throw new UnfitKey("the key's own signatures use SHA-1: renew them (gpg --quick-set-expire) and export it again");
+  for (const { hashAlgorithm } of bindings) {
+    const weak = hashAlgorithm === null ? undefined : weakHashes.get(hashAlgorithm);
+    if (weak === undefined) continue;
+    const renew = "renew them (gpg --cert-digest-algo SHA512 --quick-set-expire) and export it again";
+    throw new UnfitKey(`the key's own signatures use ${weak}: ${renew}`);
   }
   const created = [key.getCreationTime(), signing.getCreationTime(), ...bindings.map((binding) => binding.created)];
   const ofItself = key.toPublic().toPacketList().filterByTag(enums.packet.signature) as { created?: Date | null }[];
