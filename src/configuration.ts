@@ -47,6 +47,8 @@ export interface RepositoryConfiguration {
   readonly origin: string;
   readonly label: string;
   readonly description: string | undefined;
+  /** A site of plain files that follows each publication; undefined: there is none. */
+  readonly exportDirectory: string | undefined;
   /** Where there are packages without `dists`; the tree's root always may be such a place. */
   readonly flat: readonly TreePath[];
   readonly suites: ReadonlyMap<string, SuiteConfiguration>;

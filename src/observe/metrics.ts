@@ -27,6 +27,7 @@ export interface Metrics {
   /** Shows how long a repository's keys last. */
   watchKeys(repository: RepositoryName, keys: readonly SigningKey[]): void;
   treeObserverOf(repository: RepositoryName): TreeObserver;
+  exportObserverOf(repository: RepositoryName): { exported(seconds: number): void; exportFailed(): void };
   healthObserverOf(repository: RepositoryName): HealthObserver;
   observerOf(repository: RepositoryName): PublishingObserver;
 }
@@ -68,6 +69,11 @@ export function createMetrics(clock: Clock): Metrics {
     "code",
   ]);
 
+  const exports = histogram("export_duration_seconds", "Time to bring a site of plain files up to date.", workSeconds, [
+    "repository",
+  ]);
+  const exportErrors = counter("export_errors_total", "Exports that failed; the site stays as it was.", ["repository"]);
+
   return {
     contentType: registry.contentType,
     render: () => registry.metrics(),
@@ -90,6 +96,10 @@ export function createMetrics(clock: Clock): Metrics {
         readBytes.inc({ repository }, bytes);
       },
       failed: (operation, code) => treeErrors.inc({ repository, operation, code }),
+    }),
+    exportObserverOf: (repository) => ({
+      exported: (seconds) => exports.observe({ repository }, seconds),
+      exportFailed: () => exportErrors.inc({ repository }),
     }),
     healthObserverOf: healthMeasures({ counter, gauge }),
     observerOf: publishing,

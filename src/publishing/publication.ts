@@ -188,7 +188,8 @@ export function* hashReferences({ indices, blobs }: Pick<Manifest, "indices" | "
   for (const blob of blobs) yield* referencesTo(directoryOf(blob.path), blob);
 }
 
-function* referencesTo(directory: string, file: Listed): Iterable<HashReference> {
+/** The references by which one file can be had. */
+export function* referencesTo(directory: string, file: Listed): Iterable<HashReference> {
   for (const algorithm of digestAlgorithms) {
     const digest = digestOf(file, algorithm);
     if (digest !== undefined) yield { directory, algorithm, digest };

@@ -1,0 +1,255 @@
+// Writes publications as a site of plain files that any web server can serve, each suite switched at once.
+import { createWriteStream, promises as fs } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import pLimit from "p-limit";
+import { RepoError, systemCodeOf } from "../base/errors.ts";
+import type { Suite } from "../base/names.ts";
+import { digesting, RunningDigests } from "../debian/digests.ts";
+import type { NamedFile } from "./named-files.ts";
+import type { Manifest } from "./publication.ts";
+import type { Resource } from "./resource.ts";
+import type { SegmentStore } from "./segment-store.ts";
+import { newlyNamed, siteFiles, unnamed } from "./site-files.ts";
+import { Superseded } from "./superseded.ts";
+
+/** What a site is written from. */
+export interface SiteSource {
+  /** The current publications. */
+  publications(): Iterable<Manifest>;
+  /** An earlier one, if it is still kept. */
+  publication(suite: Suite, id: string): Manifest | undefined;
+  readonly segments: Pick<SegmentStore, "read">;
+  find(path: string, asker: { readonly signal: AbortSignal }): Promise<Resource | undefined>;
+}
+
+export interface ExportOptions {
+  /** The site's root, which is ours alone but for what is beside `dists`, `pool` and `.generations`. */
+  readonly directory: string;
+  /** How long what is named no more stays, in seconds. */
+  readonly keepSeconds: number;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly signal: AbortSignal;
+}
+
+/** What one export did. */
+export interface ExportOutcome {
+  /** The suites that were switched. */
+  readonly switched: readonly Suite[];
+  readonly packagesWritten: number;
+}
+
+/** What ought to be exported can't be had. */
+class ExportIncomplete extends RepoError {
+  readonly code = "publishing/export-incomplete";
+}
+
+/** How many packages are written at once. */
+const concurrentWrites = 4;
+const generations = ".generations";
+
+/**
+ * Brings a site up to date with the current publications: packages first, then each suite's files in a directory of their
+ * own, to which its name is switched in one step. Killed at any instant, the site is whole, and the next export goes on.
+ * @throws ExportIncomplete, and what reading and writing throws
+ */
+export async function exportSite(source: SiteSource, options: ExportOptions): Promise<ExportOutcome> {
+  const { directory, now, keepSeconds } = options;
+  await fs.mkdir(join(directory, "dists"), { recursive: true });
+  for (const entry of await fs.readdir(join(directory, "dists"), { withFileTypes: true })) {
+    if (!entry.isSymbolicLink())
+      throw new ExportIncomplete(`${directory}/dists/${entry.name} was made by somebody else`);
+  }
+  const publications = [...source.publications()];
+  const superseded = await Superseded.open(join(directory, generations, "superseded.json"));
+  const expiredMs = now() - keepSeconds * 1000;
+  const switched: Suite[] = [];
+  let packagesWritten = 0;
+  for (const manifest of publications) {
+    const { suite, id } = manifest;
+    const before = await currentId(directory, suite);
+    if (before === id) continue;
+    const earlier = before === undefined ? undefined : source.publication(suite, before);
+    const fresh = newlyNamed(manifest, earlier, source.segments);
+    packagesWritten += await writePackages(fresh, superseded, source, options);
+    await writeGeneration(manifest, before, superseded, source, options);
+    const name = join(directory, "dists", suite);
+    await replaceLink(name, relative(dirname(name), generation(directory, suite, id)));
+    switched.push(suite);
+    const dropped = new Set<string>();
+    if (earlier !== undefined)
+      for await (const { path } of newlyNamed(earlier, manifest, source.segments)) dropped.add(path);
+    for (const path of await unnamed(dropped, publications, source.segments)) superseded.note(path, now());
+    await superseded.save();
+    await removeOthers(join(directory, generations, suite), id);
+  }
+  await withdraw(directory, new Set(publications.map(({ suite }) => suite)));
+  for (const path of await unnamed(superseded.since(expiredMs, "pool/"), publications, source.segments)) {
+    await fs.rm(join(directory, path), { force: true });
+    superseded.forget(path);
+  }
+  await superseded.save();
+  return { switched, packagesWritten };
+}
+
+const generation = (directory: string, suite: string, id: string): string => join(directory, generations, suite, id);
+
+/** The publication that a suite's name stands for now. */
+async function currentId(directory: string, suite: Suite): Promise<string | undefined> {
+  try {
+    return (await fs.readlink(join(directory, "dists", suite))).split("/").at(-1);
+  } catch (thrown) {
+    if (systemCodeOf(thrown) === "ENOENT") return undefined;
+    throw thrown;
+  }
+}
+
+async function writePackages(
+  files: AsyncIterable<NamedFile>,
+  superseded: Superseded,
+  source: SiteSource,
+  { directory, signal }: ExportOptions,
+): Promise<number> {
+  const limit = pLimit(concurrentWrites);
+  const waiting = new Set<Promise<void>>();
+  let written = 0;
+  for await (const { path, sizeBytes, sha256 } of files) {
+    superseded.forget(path);
+    const target = join(directory, path);
+    if ((await sizeOf(target)) === sizeBytes) continue;
+    const write = limit(async () => {
+      const resource = await source.find(path, { signal });
+      if (resource === undefined) throw new ExportIncomplete(`${path} is named and can't be had`);
+      await writeFile(target, resource, sha256, signal);
+      written += 1;
+    });
+    waiting.add(write);
+    write.then(
+      () => waiting.delete(write),
+      () => undefined,
+    );
+    if (waiting.size >= 2 * concurrentWrites) await Promise.race(waiting);
+  }
+  await Promise.all(waiting);
+  return written;
+}
+
+/** What was there before is linked, not written; so are the names by hash. */
+async function writeGeneration(
+  manifest: Manifest,
+  before: string | undefined,
+  superseded: Superseded,
+  source: SiteSource,
+  { directory, signal, now, keepSeconds }: ExportOptions,
+): Promise<void> {
+  const { suite, id } = manifest;
+  const base = `dists/${suite}`;
+  const old = before === undefined ? undefined : generation(directory, suite, before);
+  const target = generation(directory, suite, id);
+  const draft = `${target}.new`;
+  await fs.rm(draft, { recursive: true, force: true });
+  const named = new Set<string>();
+  for (const { path, sha256, byHash } of siteFiles(manifest)) {
+    const [known] = byHash;
+    const isKnown = old !== undefined && known !== undefined && (await link(join(old, known), join(draft, path)));
+    if (!isKnown) {
+      const resource = await source.find(`${base}/${path}`, { signal });
+      if (resource === undefined) throw new ExportIncomplete(`${base}/${path} can't be had`);
+      await writeFile(join(draft, path), resource, sha256, signal);
+    }
+    for (const name of byHash) {
+      named.add(name);
+      superseded.forget(`${base}/${name}`);
+      await link(join(draft, path), join(draft, name));
+    }
+  }
+  // What clients of the last publications ask for stays for a while.
+  for (const name of old === undefined ? [] : await filesByHash(old)) {
+    if (named.has(name)) continue;
+    if (superseded.note(`${base}/${name}`, now()) < now() - keepSeconds * 1000) superseded.forget(`${base}/${name}`);
+    else await link(join(old ?? "", name), join(draft, name));
+  }
+  await fs.rm(target, { recursive: true, force: true });
+  await fs.rename(draft, target);
+}
+
+/** Writes a file whole and checked, or not at all. @param sha256 undefined: as it comes */
+async function writeFile(
+  target: string,
+  resource: Resource,
+  sha256: string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  await fs.mkdir(dirname(target), { recursive: true });
+  const body = await resource.read({ start: 0, end: resource.sizeBytes }, signal);
+  const running = new RunningDigests([]);
+  const draft = `${target}.${process.pid}.new`;
+  try {
+    const chunks = body instanceof Uint8Array ? Readable.from([body]) : Readable.from(body, { objectMode: false });
+    await pipeline(
+      chunks,
+      (pieces: AsyncIterable<Uint8Array>) => digesting(pieces, running),
+      createWriteStream(draft),
+      {
+        signal,
+      },
+    );
+    const found = running.finish().digests.sha256;
+    if (sha256 !== undefined && found !== sha256) throw new ExportIncomplete(`${target} was not what its index says`);
+    await fs.rename(draft, target);
+  } finally {
+    await fs.rm(draft, { force: true });
+  }
+}
+
+/** @returns whether there was something to link */
+async function link(from: string, to: string): Promise<boolean> {
+  await fs.mkdir(dirname(to), { recursive: true });
+  try {
+    await fs.link(from, to);
+    return true;
+  } catch (thrown) {
+    if (systemCodeOf(thrown) === "EEXIST") return true;
+    if (systemCodeOf(thrown) === "ENOENT") return false;
+    throw thrown;
+  }
+}
+
+async function replaceLink(path: string, target: string): Promise<void> {
+  await fs.rm(`${path}.new`, { force: true });
+  await fs.symlink(target, `${path}.new`);
+  await fs.rename(`${path}.new`, path);
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  return await fs.stat(path).then(
+    ({ size }) => size,
+    () => undefined,
+  );
+}
+
+/** The paths below a generation that name files by their hash. */
+async function filesByHash(directory: string): Promise<readonly string[]> {
+  const all = await fs.readdir(directory, { recursive: true, withFileTypes: true }).catch(() => []);
+  return all
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(directory, join(entry.parentPath, entry.name)))
+    .filter((path) => /(^|\/)by-hash\//.test(path));
+}
+
+async function removeOthers(directory: string, name: string): Promise<void> {
+  for (const other of await fs.readdir(directory)) {
+    if (other !== name) await fs.rm(join(directory, other), { recursive: true, force: true });
+  }
+}
+
+/** Suites that are no more in service are no more in the site. */
+async function withdraw(directory: string, present: ReadonlySet<string>): Promise<void> {
+  for (const name of await fs.readdir(join(directory, "dists"))) {
+    if (present.has(name)) continue;
+    await fs.rm(join(directory, "dists", name), { force: true });
+    await fs.rm(join(directory, generations, name), { recursive: true, force: true });
+  }
+}

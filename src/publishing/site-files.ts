@@ -1,0 +1,70 @@
+// What of a publication a site of plain files holds: every path below its suite, and the packages that are new in it.
+import { setImmediate } from "node:timers/promises";
+import type { NamedFile } from "./named-files.ts";
+import { namedFiles } from "./named-files.ts";
+import type { Listed, Manifest } from "./publication.ts";
+import { everyForm, indexPath, namesPackages, referencesTo } from "./publication.ts";
+import type { SegmentStore } from "./segment-store.ts";
+
+/** A file of a publication, with all the names below its suite that mean it. */
+export interface SiteFile {
+  readonly path: string;
+  /** Lower-case hex; undefined for the signed files, which Release does not list. */
+  readonly sha256: string | undefined;
+  readonly byHash: readonly string[];
+}
+
+const signed = ["Release", "Release.gpg", "InRelease"];
+
+/** Every file; the signed ones come last. */
+export function* siteFiles({ indices, blobs }: Manifest): Iterable<SiteFile> {
+  for (const index of indices) {
+    for (const form of everyForm) yield siteFile(indexPath(index, form), index.forms[form], true);
+  }
+  for (const blob of blobs) yield siteFile(blob.path, blob, blob.listed);
+  for (const path of signed) yield { path, sha256: undefined, byHash: [] };
+}
+
+function siteFile(path: string, listed: Listed, hasHashes: boolean): SiteFile {
+  const directory = path.slice(0, path.lastIndexOf("/") + 1);
+  const references = hasHashes ? [...referencesTo(directory, listed)] : [];
+  const byHash = references.map(
+    ({ algorithm, digest }) => `${directory}by-hash/${hashDirectories[algorithm]}/${digest}`,
+  );
+  return { path, sha256: listed.sha256, byHash };
+}
+
+const hashDirectories = { md5: "MD5Sum", sha1: "SHA1", sha256: "SHA256", sha512: "SHA512" } as const;
+
+/** The segments that name packages. */
+const stanzaSegments = (manifest: Manifest | undefined): ReadonlySet<string> =>
+  new Set((manifest?.indices ?? []).filter(namesPackages).flatMap(({ segments }) => segments.map(({ id }) => id)));
+
+/** The files that a publication names in segments that an earlier one does not have: the work is that of the change. */
+export async function* newlyNamed(
+  manifest: Manifest,
+  earlier: Manifest | undefined,
+  segments: Pick<SegmentStore, "read">,
+): AsyncIterable<NamedFile> {
+  const known = stanzaSegments(earlier);
+  for (const id of stanzaSegments(manifest)) {
+    if (known.has(id)) continue;
+    yield* namedFiles(Buffer.from(segments.read(id, "plain")).toString());
+    // Reading many stanzas takes a while, and a server has requests to answer.
+    await setImmediate();
+  }
+}
+
+/** Of some files, those that none of these publications names. */
+export async function unnamed(
+  paths: ReadonlySet<string>,
+  manifests: Iterable<Manifest>,
+  segments: Pick<SegmentStore, "read">,
+): Promise<ReadonlySet<string>> {
+  const left = new Set(paths);
+  for (const manifest of manifests) {
+    if (left.size === 0) break;
+    for await (const { path } of newlyNamed(manifest, undefined, segments)) left.delete(path);
+  }
+  return left;
+}

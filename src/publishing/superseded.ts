@@ -1,0 +1,54 @@
+// Which files of a site are named no more, and since when, so that they go only after a while.
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { systemCodeOf } from "../base/errors.ts";
+
+/** A file beside the site that remembers. A lost one costs space for a while. */
+export class Superseded {
+  readonly #file: string;
+  /** In ms since the epoch, by path below the site's root. */
+  readonly #sinceMs: Map<string, number>;
+
+  private constructor(file: string, sinceMs: Map<string, number>) {
+    this.#file = file;
+    this.#sinceMs = sinceMs;
+  }
+
+  static async open(file: string): Promise<Superseded> {
+    try {
+      const known: unknown = JSON.parse(await readFile(file, "utf8"));
+      const entries = Object.entries(known ?? {}).flatMap(([path, ms]) =>
+        typeof ms === "number" ? [[path, ms] as const] : [],
+      );
+      return new Superseded(file, new Map(entries));
+    } catch (thrown) {
+      if (thrown instanceof SyntaxError || systemCodeOf(thrown) === "ENOENT") return new Superseded(file, new Map());
+      throw thrown;
+    }
+  }
+
+  /** Tells since when a path is named no more; the first telling counts. @returns ms since the epoch */
+  note(path: string, nowMs: number): number {
+    const sinceMs = this.#sinceMs.get(path) ?? nowMs;
+    this.#sinceMs.set(path, sinceMs);
+    return sinceMs;
+  }
+
+  /** It is named again, or gone. */
+  forget(path: string): void {
+    this.#sinceMs.delete(path);
+  }
+
+  /** The paths at or below a directory that have been named no more since before a moment. */
+  since(beforeMs: number, prefix: string): ReadonlySet<string> {
+    return new Set(
+      [...this.#sinceMs].flatMap(([path, ms]) => (ms < beforeMs && path.startsWith(prefix) ? [path] : [])),
+    );
+  }
+
+  async save(): Promise<void> {
+    await mkdir(dirname(this.#file), { recursive: true });
+    await writeFile(`${this.#file}.new`, JSON.stringify(Object.fromEntries(this.#sinceMs)));
+    await rename(`${this.#file}.new`, this.#file);
+  }
+}

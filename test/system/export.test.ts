@@ -1,0 +1,235 @@
+// A repository as a site of plain files, served by a web server that knows nothing of it, and read by real clients.
+import { execFile, spawn } from "node:child_process";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import fetch from "node-fetch";
+import { expect, onTestFinished, test } from "vitest";
+import { AptRoot } from "../support/apt.ts";
+import { CommandLine } from "../support/command-line.ts";
+import { aDeb, aDsc } from "../support/debs.ts";
+import { freePort, ServerUnderTest } from "../support/server.ts";
+
+const run = promisify(execFile);
+const place = "dists/sid/main/binary-amd64";
+const long = 180_000;
+
+class Site {
+  readonly work = mkdtempSync(join(tmpdir(), "tahoe-apt-export-"));
+  readonly directory = join(this.work, "www/debian");
+  readonly flags = ["--folder", join(this.work, "tree"), "--state", join(this.work, "state")];
+
+  constructor() {
+    onTestFinished(() => rmSync(this.work, { recursive: true }));
+  }
+
+  put(path: string, bytes: Uint8Array): void {
+    const target = join(this.work, "tree", path);
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(`${target}.new`, bytes);
+    renameSync(`${target}.new`, target);
+  }
+
+  remove(path: string): void {
+    rmSync(join(this.work, "tree", path));
+  }
+
+  async export(): Promise<string> {
+    const command = new CommandLine(["export", ...this.flags, this.directory]);
+    const exitCode = await command.ends();
+    if (exitCode !== 0) throw new Error(`export ended with ${exitCode}:\n${command.output}`);
+    return command.output;
+  }
+
+  /** A web server of Python's over a directory beside the site or the site itself. @returns its URL */
+  async serve(directory = this.directory): Promise<string> {
+    const port = await freePort();
+    const args = ["-m", "http.server", "--bind", "127.0.0.1", "--directory", directory, String(port)];
+    const child = spawn("python3", args, { stdio: "ignore" });
+    onTestFinished(() => void child.kill());
+    const url = `http://127.0.0.1:${port}`;
+    await expect
+      .poll(
+        () =>
+          fetch(url).then(
+            ({ status }) => status,
+            () => 0,
+          ),
+        { timeout: 20_000 },
+      )
+      .toBe(200);
+    return url;
+  }
+
+  async apt(url: string, options: Readonly<Record<string, string>> = {}): Promise<AptRoot> {
+    const publicKey = readFileSync(join(this.directory, "key.asc"), "utf8");
+    const apt = new AptRoot({ source: { url, suite: "sid", publicKey }, options });
+    onTestFinished(() => apt.close());
+    const { exitCode, output } = await apt.run("apt-get", "update");
+    expect(output).not.toMatch(/^[WE]:/m);
+    expect(exitCode).toBe(0);
+    return apt;
+  }
+
+  /** The directory that the suite's name stands for. */
+  get generation(): string {
+    return readlinkSync(join(this.directory, "dists/sid"));
+  }
+}
+
+async function planted(): Promise<Site> {
+  const site = new Site();
+  site.put(`${place}/hello.deb`, await aDeb({ package: "hello", version: "1:2.0+b~1", architecture: "amd64" }));
+  site.put(`${place}/other.deb`, await aDeb({ package: "other", architecture: "all" }));
+  for (const [name, bytes] of aDsc({ source: "greet" }).files) site.put(`dists/sid/main/source/${name}`, bytes);
+  return site;
+}
+
+test("apt, debmirror and a copy by rsync find a whole repository in the files", { timeout: long }, async () => {
+  const site = await planted();
+  expect(await site.export()).toContain("sid: written anew, with 5 packages");
+  const url = await site.serve();
+  const apt = await site.apt(url, { "Acquire::By-Hash": "force" });
+  expect(await apt.download("hello")).toEqual(readFileSync(join(site.work, "tree", place, "hello.deb")));
+  expect((await apt.source("greet")).size).toBe(3);
+
+  const keyring = join(site.work, "keyring.gpg");
+  const home = mkdtempSync(join(site.work, "gpg-"));
+  await run("gpg", ["--homedir", home, "--batch", "--output", keyring, "--dearmor", join(site.directory, "key.asc")]);
+  const mirror = join(site.work, "mirror");
+  const host = new URL(url).host;
+  const args = [
+    mirror,
+    "--keyring",
+    keyring,
+    "--method=http",
+    "--host",
+    host,
+    "--root=/",
+    "--dist=sid",
+    "--section=main",
+  ];
+  await run(
+    "debmirror",
+    [...args, "--arch=amd64", "--no-check-gpg=false", "--diff=none", "--rsync-extra=none"].filter(
+      (arg) => !arg.startsWith("--no-check"),
+    ),
+  );
+  expect(readdirSync(join(mirror, "pool/SHA256")).length).toBeGreaterThan(2);
+
+  const copy = join(site.work, "copy");
+  cpSync(site.directory, copy, { recursive: true, verbatimSymlinks: true });
+  await site.apt(await site.serve(copy));
+});
+
+test("only what changed is written, an old index still finds its packages, and what is gone goes after a while", {
+  timeout: long,
+}, async () => {
+  const site = await planted();
+  await site.export();
+  const before = site.generation;
+  expect(await site.export()).toContain("up to date");
+  expect(site.generation).toBe(before);
+
+  const url = await site.serve();
+  const late = await site.apt(url);
+  const sources = join(site.directory, "dists/sid/main/source/Sources.xz");
+  const inode = statSync(sources).ino;
+  const old = readFileSync(join(site.work, "tree", place, "hello.deb"));
+  site.put(`${place}/hello.deb`, await aDeb({ package: "hello", version: "3", architecture: "amd64" }));
+  await sleep(1100);
+  expect(await site.export()).toContain("with 1 packages");
+  expect(site.generation).not.toBe(before);
+  expect(statSync(sources).ino).toBe(inode);
+  expect(existsSync(join(site.directory, "dists", before))).toBe(false);
+  expect(await late.download("hello")).toEqual(old);
+  expect((await (await site.apt(url)).run("apt-cache", "policy", "hello")).output).toContain("Candidate: 3");
+
+  const held = () =>
+    readdirSync(join(site.directory, "pool/SHA256"), { recursive: true }).filter((path) =>
+      String(path).endsWith(".deb"),
+    );
+  expect(held()).toHaveLength(3);
+  const config = join(site.work, "conf");
+  writeFileSync(config, 'state = "state"\nkeep_seconds = 1\n[[repository]]\nname = "debian"\nfolder = "tree"\n');
+  site.remove(`${place}/other.deb`);
+  await sleep(1100);
+  for (const expected of [3, 1]) {
+    const command = new CommandLine(["export", "--config", config, site.directory]);
+    expect(await command.ends(), command.output).toBe(0);
+    if (expected === 1) expect(held()).toHaveLength(1);
+    await sleep(1100);
+  }
+});
+
+test("killed at any moment, the site is whole, and the next export finishes it", { timeout: long }, async () => {
+  const site = await planted();
+  await site.export();
+  const url = await site.serve();
+  for (const afterMs of [300, 600, 900, 1200, 1500]) {
+    site.put(`${place}/more-${afterMs}.deb`, await aDeb({ package: `more-${afterMs}`, architecture: "amd64" }));
+    const command = new CommandLine(["export", ...site.flags, site.directory]);
+    await sleep(afterMs);
+    await command.stop("SIGKILL");
+    const apt = await site.apt(url);
+    await apt.download("hello");
+  }
+  await site.export();
+  const apt = await site.apt(url);
+  await apt.download("more-1500");
+  expect(readdirSync(join(site.directory, ".generations/sid"))).toHaveLength(1);
+});
+
+test("a server keeps the site up to date by itself, and a command may export beside it", {
+  timeout: long,
+}, async () => {
+  const site = await planted();
+  const config = join(site.work, "conf");
+  writeFileSync(
+    config,
+    `state = "state"\npoll_seconds = 1\n[[repository]]\nname = "debian"\nfolder = "tree"\nexport_directory = "www/debian"\n`,
+  );
+  const server = await ServerUnderTest.start({ flags: ["--config", config] });
+  onTestFinished(async () => void (await server.end()));
+  await server.ready();
+  const inRelease = () => readFileSync(join(site.directory, "dists/sid/InRelease"), "utf8");
+  const served = async () => await (await fetch(`${server.url}/debian/dists/sid/InRelease`)).text();
+  await expect
+    .poll(async () => existsSync(join(site.directory, "dists/sid")) && inRelease() === (await served()), {
+      timeout: 30_000,
+    })
+    .toBe(true);
+  site.put(`${place}/later.deb`, await aDeb({ package: "later", architecture: "amd64" }));
+  const packages = () => readFileSync(join(site.directory, place, "Packages"), "utf8");
+  await expect.poll(packages, { timeout: 30_000 }).toContain("Package: later\n");
+  const elsewhere = join(site.work, "elsewhere");
+  const command = new CommandLine(["export", "--config", config, elsewhere]);
+  expect(await command.ends(), command.output).toBe(0);
+  expect(readFileSync(join(elsewhere, "key.asc"), "utf8")).toBe(readFileSync(join(site.directory, "key.asc"), "utf8"));
+  expect(readFileSync(join(elsewhere, place, "Packages"), "utf8")).toBe(packages());
+  expect(await (await fetch(`${server.url}/metrics`)).text()).toMatch(
+    /export_duration_seconds_count\{repository="debian"\} [1-9]/,
+  );
+});
+
+test("a directory with a dists of somebody else is left alone, and the command says so", async () => {
+  const site = await planted();
+  mkdirSync(join(site.directory, "dists/precious"), { recursive: true });
+  const command = new CommandLine(["export", ...site.flags, site.directory]);
+  expect(await command.ends()).toBe(1);
+  expect(command.output).toContain("dists/precious was made by somebody else");
+});
