@@ -10,6 +10,8 @@ import { secondGateway } from "../support/second-gateway.ts";
 
 const binaries = "sid/main/binary-amd64";
 const sources = "sid/main/source";
+/** A test that runs the command some forty times. */
+const manyRunsMs = 900_000;
 let tree: PlantedTree;
 let gateway: InterruptingGateway;
 /** The same bundle, but its gateway is the one that interrupts. */
@@ -67,32 +69,36 @@ async function requestsOfOne(): Promise<readonly string[]> {
   return [...gateway.requests];
 }
 
-test("killed at any request, before or after the gateway has done it, put leaves whole directories and ends well the next time", async () => {
-  const requests = await requestsOfOne();
-  expect(requests.filter((each) => each.includes("set_children"))).toHaveLength(2);
-  for (const when of ["before", "after"] as const) {
-    for (const [number, request] of requests.entries()) {
-      const upload = await anUpload();
-      const command = new CommandLine(["put", "--bundle", bundle, ...upload.paths]);
-      gateway.at(number, when, () => {
-        command.child.kill("SIGKILL");
-        return 500;
-      });
-      await command.ends();
-      expect(command.child.signalCode, `${when} ${number} ${request}: ${command.output}`).toBe("SIGKILL");
-      // All of a directory's files or none; and no binary before its source.
-      const [inSources, inBinaries] = [await there(sources, upload.sources), await there(binaries, upload.binaries)];
-      expect([0, upload.sources.length], `${when} ${request}`).toContain(inSources.length);
-      if (inBinaries.length > 0) expect(inSources).toEqual(upload.sources);
+test(
+  "killed at any request, before or after the gateway has done it, put leaves whole directories and ends well the next time",
+  async () => {
+    const requests = await requestsOfOne();
+    expect(requests.filter((each) => each.includes("set_children"))).toHaveLength(2);
+    for (const when of ["before", "after"] as const) {
+      for (const [number, request] of requests.entries()) {
+        const upload = await anUpload();
+        const command = new CommandLine(["put", "--bundle", bundle, ...upload.paths]);
+        gateway.at(number, when, () => {
+          command.child.kill("SIGKILL");
+          return 500;
+        });
+        await command.ends();
+        expect(command.child.signalCode, `${when} ${number} ${request}: ${command.output}`).toBe("SIGKILL");
+        // All of a directory's files or none; and no binary before its source.
+        const [inSources, inBinaries] = [await there(sources, upload.sources), await there(binaries, upload.binaries)];
+        expect([0, upload.sources.length], `${when} ${request}`).toContain(inSources.length);
+        if (inBinaries.length > 0) expect(inSources).toEqual(upload.sources);
 
-      const again = await tree.put(upload.paths);
-      expect(again.exitCode, again.output).toBe(0);
-      await isWhole(upload);
+        const again = await tree.put(upload.paths);
+        expect(again.exitCode, again.output).toBe(0);
+        await isWhole(upload);
+      }
     }
-  }
-  const names = [...(await tree.names(sources)), ...(await tree.names(binaries))];
-  expect(names).toHaveLength(serial * 4);
-});
+    const names = [...(await tree.names(sources)), ...(await tree.names(binaries))];
+    expect(names).toHaveLength(serial * 4);
+  },
+  manyRunsMs,
+);
 
 test("a run that was complete but for its answer changes nothing when it is run again", async () => {
   const upload = await anUpload();
@@ -106,18 +112,22 @@ test("a run that was complete but for its answer changes nothing when it is run 
   expect(await linked()).toEqual(before);
 });
 
-test("a gateway that fails at any one request, before or after it has done it, is asked again", async () => {
-  const requests = await requestsOfOne();
-  for (const when of ["before", "after"] as const) {
-    for (const number of requests.keys()) {
-      const upload = await anUpload();
-      gateway.at(number, when, () => 500);
-      const { exitCode, output } = await tree.put(upload.paths, ["--bundle", bundle]);
-      expect(exitCode, output).toBe(0);
-      await isWhole(upload);
+test(
+  "a gateway that fails at any one request, before or after it has done it, is asked again",
+  async () => {
+    const requests = await requestsOfOne();
+    for (const when of ["before", "after"] as const) {
+      for (const number of requests.keys()) {
+        const upload = await anUpload();
+        gateway.at(number, when, () => 500);
+        const { exitCode, output } = await tree.put(upload.paths, ["--bundle", bundle]);
+        expect(exitCode, output).toBe(0);
+        await isWhole(upload);
+      }
     }
-  }
-});
+  },
+  manyRunsMs,
+);
 
 test("when the gateway is away, put ends with 1, names no cap, and nothing was changed", async () => {
   const upload = await anUpload();
@@ -136,17 +146,21 @@ test("of two gateways, the one that is up is used", async () => {
   await isWhole(upload);
 });
 
-test("uploads into one directory at the same moment, through two gateways, all end well, and none is lost", async () => {
-  const other = await secondGateway(inject("tahoe"), inject("nodeDirectory"));
-  try {
-    const through = tree.writeBundle("other.bundle", { ...tree.bundle, gateways: [other.url] });
-    const uploads = await Promise.all(Array.from({ length: 6 }, anUpload));
-    const runs = await Promise.all(
-      uploads.map(({ paths }, index) => tree.put(paths, index % 2 === 0 ? [] : ["--bundle", through])),
-    );
-    for (const { exitCode, output } of runs) expect(exitCode, output).toBe(0);
-    for (const upload of uploads) await isWhole(upload);
-  } finally {
-    await other.stop();
-  }
-});
+test(
+  "uploads into one directory at the same moment, through two gateways, all end well, and none is lost",
+  async () => {
+    const other = await secondGateway(inject("tahoe"), inject("nodeDirectory"));
+    try {
+      const through = tree.writeBundle("other.bundle", { ...tree.bundle, gateways: [other.url] });
+      const uploads = await Promise.all(Array.from({ length: 6 }, anUpload));
+      const runs = await Promise.all(
+        uploads.map(({ paths }, index) => tree.put(paths, index % 2 === 0 ? [] : ["--bundle", through])),
+      );
+      for (const { exitCode, output } of runs) expect(exitCode, output).toBe(0);
+      for (const upload of uploads) await isWhole(upload);
+    } finally {
+      await other.stop();
+    }
+  },
+  manyRunsMs,
+);

@@ -1,0 +1,130 @@
+// `tahoe-apt init` and `builder revoke` killed at any moment: the same command, run again, finishes them.
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
+import { parseRepositoryName, parseTreePath } from "../../src/base/names.ts";
+import { formatBundle, parseBundle } from "../../src/builder/bundle.ts";
+import { Gateways } from "../../src/builder/gateways.ts";
+import { OwnedTree } from "../../src/builder/plant.ts";
+import { loadConfiguration } from "../../src/config.ts";
+import { OwnerFiles } from "../../src/owner-files.ts";
+import type { WriteCap } from "../../src/storage/tahoe/caps.ts";
+import { Webapi } from "../../src/storage/tahoe/webapi.ts";
+import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
+import { CommandLine } from "../support/command-line.ts";
+import type { InterruptingGateway } from "../support/interrupting-gateway.ts";
+import { interruptingGateway } from "../support/interrupting-gateway.ts";
+import { namedDeb } from "../support/planted-tree.ts";
+
+const { signal } = new AbortController();
+const writer = new WebapiWriter(new Webapi(inject("webapiUrl")));
+const path = parseTreePath("dists/sid/main/binary-amd64/alice");
+/** A test that runs the command some forty times. */
+const manyRunsMs = 900_000;
+let gateway: InterruptingGateway;
+
+beforeAll(async () => {
+  gateway = await interruptingGateway(inject("webapiUrl"));
+});
+afterAll(() => gateway?.end());
+
+function aDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-owner-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+const initIn = (directory: string) => ["init", directory, "--webapi", gateway.url, "--builder", "alice"];
+
+/** Runs a command that is killed when a request was done and before its answer is told. @returns whether it came so far */
+async function killed(args: readonly string[], number: number): Promise<boolean> {
+  const command = new CommandLine(args);
+  gateway.at(number, "after", () => {
+    command.child.kill("SIGKILL");
+    return 500;
+  });
+  await command.ends();
+  return command.child.signalCode === "SIGKILL";
+}
+
+async function succeed(args: readonly string[]): Promise<void> {
+  gateway.at(-1, "before", () => undefined);
+  const command = new CommandLine(args);
+  expect(await command.ends(), command.output).toBe(0);
+}
+
+/** A tree with one builder in one place, and no server to ping, made without a process of its own. */
+async function plantedIn(directory: string): Promise<{ readonly root: WriteCap; readonly own: WriteCap }> {
+  const files = new OwnerFiles(directory, () => {});
+  const settings = {
+    name: parseRepositoryName("debian"),
+    gateways: [gateway.url],
+    listen: "127.0.0.1:1",
+    publicUrl: undefined,
+  };
+  const master = await files.openMaster(settings, () => writer.createDirectory(signal));
+  const silent = { ...master, ping: undefined };
+  writeFileSync(join(directory, "master.bundle"), formatBundle(silent).reveal(), { mode: 0o600 });
+  const [own] = await new OwnedTree(new Gateways(master.gateways), master.root, signal).make([path]);
+  await files.writeBuilder("alice", silent, [own!]);
+  return { root: master.root, own: own!.cap };
+}
+
+const bundleIn = (directory: string, name: string) => parseBundle(readFileSync(join(directory, name), "utf8"));
+
+test(
+  "an init that is killed at any request is finished by the next one, and none of its secrets is made twice",
+  async () => {
+    for (let number = 0; ; number++) {
+      const directory = aDirectory();
+      const cameSoFar = await killed(initIn(directory), number);
+      const master = () =>
+        readdirSync(directory).includes("master.bundle") && readFileSync(join(directory, "master.bundle"), "utf8");
+      const before = master();
+      await succeed(initIn(directory));
+      if (before !== false) expect(master()).toBe(before);
+      const { repositories, warnings } = loadConfiguration({ config: join(directory, "tahoe-apt.toml") }, {});
+      expect([repositories.length, repositories[0]?.builders.length, warnings]).toEqual([1, 4, []]);
+      const [root] = bundleIn(directory, "master.bundle").directories;
+      for (const own of bundleIn(directory, "builders/alice.bundle").directories) {
+        expect((await writer.directoryAt(root!.cap, own.path, signal))?.reveal()).toBe(own.cap.reveal());
+      }
+      if (!cameSoFar) {
+        expect(number).toBeGreaterThan(6);
+        return;
+      }
+    }
+  },
+  manyRunsMs,
+);
+
+test(
+  "a revocation that is killed at any request is finished by the next one, and no package is lost on the way",
+  async () => {
+    const [name, bytes] = await namedDeb({ package: "kept" });
+    for (let number = 0; ; number++) {
+      const directory = aDirectory();
+      const { root, own } = await plantedIn(directory);
+      await writer.link(own, new Map([[name, { content: await writer.upload(bytes, signal), metadata: {} }]]), signal);
+
+      const revoke = ["builder", "revoke", "alice", "--dir", directory];
+      const cameSoFar = await killed(revoke, number);
+      const there = async () => {
+        const cap = await writer.directoryAt(root, path, signal);
+        return { cap: cap?.reveal(), names: cap === undefined ? [] : [...(await writer.list(cap, signal)).keys()] };
+      };
+      expect((await there()).names).toEqual([name]);
+      if (!cameSoFar) {
+        expect(number).toBeGreaterThan(4);
+        return;
+      }
+      expect(readFileSync(join(directory, "builders.toml"), "utf8")).not.toContain("alice");
+      await succeed(revoke);
+      expect((await there()).names).toEqual([name]);
+      expect((await there()).cap).not.toBe(own.reveal());
+      expect(readdirSync(join(directory, "builders"))).toEqual([]);
+    }
+  },
+  manyRunsMs,
+);
