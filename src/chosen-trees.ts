@@ -40,11 +40,13 @@ export async function chosenTrees(flags: TreeFlags): Promise<readonly ChosenTree
       ...(webapi !== undefined && { webapi }),
       ...(readcapFile !== undefined && { readcapFile }),
     });
-    return repositories.flatMap(({ name, tree }) =>
+    const inGrids = repositories.flatMap(({ name, tree }) =>
       tree.kind === "folder"
         ? []
         : [{ name, at: rootPath, tree: { gateways: tree.gateways, cap: tree.readCap }, limits }],
     );
+    if (inGrids.length === 0) throw new ConfigurationError(["--config: no repository in it is in a grid"]);
+    return inGrids;
   }
   if ([config, webapi, readcapFile].some((flag) => flag !== undefined)) {
     throw new ConfigurationError(["--bundle: holds all that is needed; nothing else goes with it"]);

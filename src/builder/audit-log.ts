@@ -38,9 +38,6 @@ const fullAuditBytes = 256 * 1024;
 const maxNumber = 999_999_999;
 const auditName = /^audit\.([1-9]\d{0,8})\.jsonl$/;
 
-/** Whether this is a name of ours. */
-export const isAuditName = (name: string): boolean => auditName.test(name);
-
 /**
  * The log with lines more. It is a numbered file that holds all of its predecessor's lines; the number is what makes
  * sure that of two writers none loses the other's.

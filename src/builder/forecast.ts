@@ -52,7 +52,7 @@ function indicesOf({ files, directories }: Shelf): ReadonlyMap<string, Entries> 
   for (const [suite, snapshot] of snapshotsOf(files)) {
     const { architectures } = shapeOf(directories, suite);
     for (const item of snapshot.items()) {
-      const entry = entryOf(item, files.get(item.path));
+      const entry = entryOf(item);
       const identity = [entry.package, entry.version, entry.architecture, item.sha256].join(" ");
       for (const index of indicesWith(item, architectures)) {
         const entries = indices.get(`${suite}/${index}`) ?? new Map<string, IndexEntry>();
@@ -71,17 +71,13 @@ function indicesWith(item: Item, architectures: readonly Architecture[]): readon
   return own.map((architecture) => index(item.component, architecture));
 }
 
-function entryOf(item: Item, file: CatalogFile | undefined): IndexEntry {
-  const finding = file?.finding;
-  const known = finding?.kind === "binary" || finding?.kind === "source" ? finding : undefined;
-  return {
-    package: known?.package ?? "",
-    version: known?.version ?? "",
-    architecture: item.kind === "source" ? "source" : item.architecture,
-    component: item.component,
-    path: item.path,
-  };
-}
+const entryOf = (item: Item): IndexEntry => ({
+  package: item.package,
+  version: item.version,
+  architecture: item.kind === "source" ? "source" : item.architecture,
+  component: item.component,
+  path: item.path,
+});
 
 const inOrder = (one: IndexEntry, two: IndexEntry): number =>
   one.package < two.package ? -1 : one.package > two.package ? 1 : one.path < two.path ? -1 : 1;

@@ -230,6 +230,16 @@ test("removed packages are gone for apt, and removing them again is no mistake",
   expect(again).toMatchObject({ exitCode: 0, status: "nothing", unmatched: ["src:hello"] });
 });
 
+test("a file that is no package is listed with the reason, never promoted, and removed by its path", async () => {
+  const path = parseTreePath("dists/sid/main/binary-amd64/bob/text_1_amd64.deb");
+  await tree.writer.put(tree.root, path, Buffer.from("this is no package, and longer than a cap would hold\n"), signal);
+  expect((await run("list", "--suite", "sid")).output).toContain(`rejected: ${path}: `);
+  const asked = ["--from", "sid", "--to", "stable", path];
+  expect((await json("promote", ...asked)).problems).toEqual([`nothing matches ${path}`]);
+  expect((await json("remove", path)).status).toBe("done");
+  expect(await names("dists/sid/main/binary-amd64/bob")).not.toContain("text_1_amd64.deb");
+});
+
 test("a builder curates within its own directories, and nowhere else", async () => {
   const own = new CommandLine(["promote", "--bundle", tree.file, "--from", "sid", "--to", "testing", "other"]);
   expect(await own.ends()).toBe(3);
