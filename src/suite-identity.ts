@@ -4,7 +4,10 @@ import { flatSuite } from "./base/names.ts";
 import type { RepositoryConfiguration } from "./configuration.ts";
 import type { SuiteIdentity } from "./publishing/suite-release.ts";
 
-/** @param publicUrl where clients reach the server, without a trailing slash; undefined: they are not told of its past */
+/**
+ * @param publicUrl where clients reach the server, without a trailing slash; undefined: they are not told where its past
+ * and its changelogs are
+ */
 export function identityOf(one: RepositoryConfiguration, suite: Suite, publicUrl: string | undefined): SuiteIdentity {
   const configured = one.suites.get(suite) ?? {};
   const { version, notAutomatic, butAutomaticUpgrades, validForSeconds } = configured;
@@ -14,7 +17,10 @@ export function identityOf(one: RepositoryConfiguration, suite: Suite, publicUrl
     label: one.label,
     // Flat repositories have no such address.
     ...(publicUrl !== undefined &&
-      suite !== flatSuite && { snapshots: `${publicUrl}/${one.name}/snapshots/@SNAPSHOTID@/` }),
+      suite !== flatSuite && {
+        changelogs: `${publicUrl}/${one.name}/changelogs/@CHANGEPATH@_changelog`,
+        snapshots: `${publicUrl}/${one.name}/snapshots/@SNAPSHOTID@/`,
+      }),
     codename: configured.codename ?? suite,
     ...(version !== undefined && { version }),
     ...(description !== undefined && { description }),

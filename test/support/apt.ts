@@ -25,6 +25,9 @@ export interface AptRootOptions {
   readonly options?: { readonly [name: string]: string };
 }
 
+/** What heeds APT_CONFIG. */
+export type AptCommand = "apt" | "apt-get" | "apt-cache" | "aptitude" | "/usr/bin/python3";
+
 /** What a command said and how it ended. */
 export interface AptRun {
   readonly exitCode: number;
@@ -81,7 +84,7 @@ export class AptRoot {
   }
 
   /** Runs one command of apt's in the directory `got`, whatever its exit code. */
-  run(command: "apt" | "apt-get" | "apt-cache", ...args: readonly string[]): Promise<AptRun> {
+  run(command: AptCommand, ...args: readonly string[]): Promise<AptRun> {
     const env = { PATH: process.env.PATH, LC_ALL: "C.UTF-8", APT_CONFIG: this.#configuration };
     return new Promise((resolve, reject) => {
       const options = { env, cwd: join(this.directory, "got"), timeout: aptTimeoutMs, maxBuffer: 2 ** 26 };
