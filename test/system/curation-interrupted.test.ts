@@ -197,6 +197,27 @@ test("who is overtaken between looking and writing loses neither a link nor a li
   expect(await linesOf(binaryAt("race"))).toEqual(names.map((name) => `promote ${name} amd64`).toSorted());
 });
 
+test("what another one has put under the name meanwhile is not replaced", async () => {
+  const [first = "", second = "", third = ""] = await packagesOfOurOwn(3);
+  const args = (name: string) => ["promote", "--bundle", bundle, "--from", "sid", "--to", "held", name];
+  await momentsOf([...args(first), "--new-suite"]);
+  await momentsOf(args(second));
+  const write = gateway.requests.findIndex((request) => request.includes("set_children"));
+  const file = `${third}_1_amd64.deb`;
+  const theirs = await tree.writer.upload(Buffer.alloc(5_000, "t"), signal);
+  const target = await tree.writer.directoryAt(tree.root, parseTreePath(binaryAt("held")), signal);
+  const command = new CommandLine(args(third));
+  gateway.at(write, "before", () => {
+    const put = 'await fetch(process.env.URL, { method: "PUT", body: "t".repeat(5000) });';
+    const url = `${inject("webapiUrl")}/uri/${encodeURIComponent(target?.reveal() ?? "")}/${file}`;
+    execFileSync(process.execPath, ["--input-type=module", "-e", put], { env: { URL: url } });
+    return undefined;
+  });
+  expect(await command.ends()).toBe(1);
+  expect(command.output).toContain(`${file} has come to be there with other bytes`);
+  expect((await entries(binaryAt("held"))).get(file)).toMatchObject({ content: { key: theirs.key } });
+});
+
 test("two who change one directory at once through two gateways lose neither a link nor a line", async () => {
   const other = await secondGateway(inject("tahoe"), inject("nodeDirectory"));
   try {
