@@ -115,6 +115,9 @@ test("a package put into a builder's directory and pinged is installable, byte f
   expect(status).toBe(200);
   expect(body).toMatchObject({ added: [`${builderPath}/hello_1.0-1_amd64.deb`], removed: [], rejected: [] });
 
+  // These come some seconds later, with a publication of their own.
+  const contents = async () => (await fetch(`${server.url}/debian/dists/sid/main/Contents-amd64`)).text();
+  await expect.poll(contents, { timeout: 60_000 }).toMatch(/ hello$/m);
   const machine = apt();
   await machine.update();
   expect(await machine.candidate("hello")).toBe("1.0-1");
