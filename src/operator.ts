@@ -94,7 +94,9 @@ export async function ask<Asked extends Question>(
 }
 
 function answerIn(text: string): unknown {
-  const told = z.object({ answer: z.unknown().optional(), refused: z.string().optional() }).parse(JSON.parse(text || "{}"));
+  const told = z
+    .object({ answer: z.unknown().optional(), refused: z.string().optional() })
+    .parse(JSON.parse(text || "{}"));
   if (told.refused !== undefined) throw new OperationRefused(told.refused);
   if (told.answer === undefined)
     throw new OperationRefused("the process that works in the state directory is no server");

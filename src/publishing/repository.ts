@@ -7,8 +7,6 @@ import { isWithin, nameOrUndefined, parseSuite, parseTreePath, rootPath } from "
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Item } from "../catalog/item.ts";
 import { distsPath, suitePath } from "../catalog/layout.ts";
-import type { ViewRules } from "../catalog/view.ts";
-import { View } from "../catalog/view.ts";
 import type { DebLimits } from "../debian/deb.ts";
 import type { Tree } from "../storage/tree.ts";
 import type { Audit } from "./audit.ts";
@@ -31,34 +29,26 @@ import type { Resource } from "./resource.ts";
 import type { SegmentStore } from "./segment-store.ts";
 import type { KeptPublication, PingOutcome, PublicKey, RepositoryStatus, ServedRepository } from "./served.ts";
 import { NotSeenYet } from "./served.ts";
-import type { PublicationStore } from "./store.ts";
+import type { SuiteParts } from "./suite.ts";
 import { ServedSuite } from "./suite.ts";
-import type { SuiteBuilder } from "./suite-builder.ts";
 import { TimeTravel } from "./time-travel.ts";
 import { TreeFiles } from "./tree-files.ts";
 
-export interface RepositoryParts {
+export interface RepositoryParts extends SuiteParts {
   readonly name: RepositoryName;
   readonly key: PublicKey;
   readonly tree: Tree;
   readonly catalog: Catalog;
-  readonly store: PublicationStore;
   readonly indexReader: IndexReader;
   readonly packages: PackageShelf;
   readonly cache: PackageCache;
   readonly inspectionLimits: DebLimits;
   readonly audit: Audit;
-  /** Makes the builder of one suite's publications. */
-  readonly builderOf: (suite: Suite) => SuiteBuilder;
-  /** The rules that hide some of a suite's packages; undefined: there are none. */
-  readonly viewOf: (suite: Suite) => ViewRules | undefined;
   /** What is made in the background, in this order. */
   readonly lateMakers: readonly LateMaker[];
   readonly lateTimes: LateTimes;
   readonly observer: PublishingObserver;
   readonly log: Log;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
   /** How long what a publication names stays readable after the next one took its place. */
   readonly keepSeconds: number;
   /** Where the bytes of unlinked files are kept, if the storage does not keep them by itself. */
@@ -260,12 +250,7 @@ export class Repository implements ServedRepository {
   }
 
   #openSuite(name: Suite, current: Manifest | undefined): ServedSuite {
-    const { builderOf, viewOf, store, now } = this.#parts;
-    const rules = viewOf(name);
-    const view = rules && new View(rules);
-    const pastId = store.pins.rolledBackTo(name);
-    const past = pastId === undefined ? undefined : store.get(name, pastId);
-    const suite = new ServedSuite(name, { builder: builderOf(name), view, current, past, now });
+    const suite = new ServedSuite(name, current, this.#parts);
     this.#suites.set(name, suite);
     return suite;
   }

@@ -6,11 +6,12 @@ import type { Rejection } from "../catalog/inspection.ts";
 import type { Item } from "../catalog/item.ts";
 import { shapeOf } from "../catalog/shape.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
-import type { View, ViewDifference, ViewRules } from "../catalog/view.ts";
-import { viewDifference } from "../catalog/view.ts";
+import type { ViewDifference, ViewRules } from "../catalog/view.ts";
+import { View, viewDifference } from "../catalog/view.ts";
 import type { LateFiles } from "./late.ts";
 import type { Manifest } from "./publication.ts";
 import type { PendingSource, RejectedFile } from "./served.ts";
+import type { PublicationStore } from "./store.ts";
 import type { SuiteBuilder } from "./suite-builder.ts";
 
 /** What one success of following brought. */
@@ -21,13 +22,11 @@ interface Followed {
 }
 
 export interface SuiteParts {
-  readonly builder: SuiteBuilder;
-  /** Hides some of the suite's packages; undefined: none. */
-  readonly view: View | undefined;
-  /** What is served until the tree was looked at. */
-  readonly current: Manifest | undefined;
-  /** The publication whose content is to be served in place of what the tree holds. */
-  readonly past: Manifest | undefined;
+  readonly store: PublicationStore;
+  /** Makes the builder of one suite's publications. */
+  readonly builderOf: (suite: Suite) => SuiteBuilder;
+  /** The rules that hide some of a suite's packages; undefined: there are none. */
+  readonly viewOf: (suite: Suite) => ViewRules | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -48,13 +47,16 @@ export class ServedSuite {
   /** Sorted when it is first asked for, because a page may be asked for often. */
   #rejected: readonly RejectedFile[] | undefined;
 
-  constructor(name: Suite, { builder, view, current, past, now }: SuiteParts) {
+  /** @param current what is served until the tree was looked at */
+  constructor(name: Suite, current: Manifest | undefined, { store, builderOf, viewOf, now }: SuiteParts) {
+    const rules = viewOf(name);
+    const pastId = store.pins.rolledBackTo(name);
     this.name = name;
-    this.#builder = builder;
-    this.#view = view;
+    this.#builder = builderOf(name);
+    this.#view = rules && new View(rules);
     this.#now = now;
     this.#current = current;
-    this.#past = past;
+    this.#past = pastId === undefined ? undefined : store.get(name, pastId);
   }
 
   get current(): Manifest | undefined {
