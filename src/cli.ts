@@ -9,9 +9,9 @@ import { loadConfiguration } from "./config.ts";
 import { ConfigurationError } from "./configuration.ts";
 import { addCuration } from "./curation.ts";
 import { addDeepCheck } from "./deep-check.ts";
-import { addExport } from "./export.ts";
 import { addList } from "./list.ts";
 import { serve } from "./main.ts";
+import { addOutputs } from "./output-commands.ts";
 import { addOwnerCommands } from "./owner.ts";
 import { addPut } from "./put.ts";
 import { addSnapshot } from "./snapshot.ts";
@@ -51,6 +51,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   flat = ["extras"]                           # where packages lie without dists; the root is one if it has none
   signing_key_file = ["old.asc", "new.asc"]   # each signs; also signing_passphrase_file; without them a key is made
   export_directory = "/srv/www/debian"        # a site of plain files, brought up to date after each publication
+  publish_bundle_file = "indices.bundle"      # the indices go into the tree too, for APT by way of any gateway
   archive_keyring = "main"                    # where a package NAME-archive-keyring with the public keys stands
   dates_after = "Sun, 22 Nov 2026 13:45:00 UTC"   # after a loss of state: the last Date that clients have seen
   builders_file = "builders.toml"             # [[builder]] tables as below, in a file that tahoe-apt writes
@@ -162,7 +163,7 @@ function program(): Command {
   addSnapshot(commands);
   addView(commands);
   addVerify(commands, untilTold);
-  addExport(commands, untilTold);
+  addOutputs(commands, untilTold);
 
   commands
     .command("demo")

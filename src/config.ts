@@ -121,6 +121,9 @@ function contradictions(raw: Readonly<Record<string, unknown>>, readCapInEnviron
       ...(has("signing_passphrase_file") && !has("signing_key_file")
         ? [at("signing_passphrase_file", "has no signing_key_file to open")]
         : []),
+      ...(has("publish_bundle_file") && has("folder")
+        ? [at("publish_bundle_file", "opens a Tahoe tree, and folder is none; export_directory makes files of it")]
+        : []),
       ...(names.indexOf(names[index]) < index ? [at("name", "is the name of another repository too")] : []),
     ];
   });

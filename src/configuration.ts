@@ -47,6 +47,8 @@ export interface RepositoryConfiguration {
   readonly origin: string;
   readonly label: string;
   readonly description: string | undefined;
+  /** What opens the directories of the tree where indices go after each publication; undefined: they go nowhere. */
+  readonly publishBundleFile: string | undefined;
   /** A site of plain files that follows each publication; undefined: there is none. */
   readonly exportDirectory: string | undefined;
   /** Where there are packages without `dists`; the tree's root always may be such a place. */

@@ -6,8 +6,10 @@ import { messageOf, RepoError } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
 import type { RepositoryName } from "./base/names.ts";
 import { rootPath } from "./base/names.ts";
+import { readBundle } from "./builder/bundle.ts";
 import { FlatTree } from "./catalog/flat-tree.ts";
 import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
+import { Follower } from "./follower.ts";
 import { createApp } from "./http/app.ts";
 import type { PingToken } from "./http/ping.ts";
 import { startServer } from "./http/server.ts";
@@ -17,14 +19,15 @@ import { MeasuredTree } from "./observe/measured-tree.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { openHealthCheck, openTree } from "./open-tree.ts";
 import { answerFor } from "./operator.ts";
+import { exportTo, publishedName, publishTo, uploadsIn, writableTree } from "./outputs.ts";
 import type { PublishingObserver } from "./publishing/events.ts";
+import type { RepositorySettings } from "./publishing/open-repository.ts";
 import { openRepository } from "./publishing/open-repository.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { flatName, WithFlats } from "./publishing/with-flats.ts";
 import { openSigner, repositoryDirectory, settingsOf } from "./repository-settings.ts";
 import { makeToken, openSecretFile } from "./secret-file.ts";
 import { watchExpiry } from "./signing/expiry.ts";
-import { SiteKeeper } from "./site-keeper.ts";
 import { KeptFiles } from "./storage/folder/kept-files.ts";
 import type { Tree } from "./storage/tree.ts";
 import { Upkeep } from "./upkeep.ts";
@@ -64,7 +67,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
 
   const repositories = new Map<RepositoryName, WithFlats>();
   const upkeeps: Upkeep[] = [];
-  const followers: SiteKeeper[] = [];
+  const followers: { stop(): Promise<void> }[] = [];
   const tokens = new Map<RepositoryName, readonly PingToken[]>();
   for (const one of configuration.repositories) {
     const directory = await repositoryDirectory(stateDirectory, one.name);
@@ -73,15 +76,22 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     const signer = measuredSigner(await openSigner(one, directory, log), metrics.signerObserver, systemClock);
     watchExpiry(signer.keys, { repository: one.name, log, now: systemClock, signal });
     metrics.watchKeys(one.name, signer.keys);
-    let keeper: SiteKeeper | undefined;
-    const open = (name: RepositoryName, kept: string, shown: (tree: Tree) => Tree) => {
+    const following: Follower[] = [];
+    const open = (
+      name: RepositoryName,
+      kept: string,
+      shown: (tree: Tree) => Tree,
+      own: Partial<RepositorySettings> = {},
+    ) => {
       const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, kept)) : undefined;
       const tree = shown(openTree(one.tree, limits, keptFiles, measured));
       const settings = settingsOf(one, configuration);
-      const observer = withFollower(metrics.observerOf(name), () => name === one.name && keeper?.request());
+      const observer = withFollower(metrics.observerOf(name), () => {
+        if (name === one.name) for (const follower of following) follower.request();
+      });
       return {
         tree,
-        repository: openRepository(workshop.shared, { ...settings, name, tree, keptFiles, signer, observer }),
+        repository: openRepository(workshop.shared, { ...settings, ...own, name, tree, keptFiles, signer, observer }),
       };
     };
     const { tree, repository: main } = open(one.name, "kept", (whole) =>
@@ -95,18 +105,26 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     const repository = new WithFlats(main, flats);
     repositories.set(one.name, repository);
     operated.push(main);
-    if (one.exportDirectory !== undefined) {
-      keeper = new SiteKeeper({
-        repository: main,
-        directory: one.exportDirectory,
-        keepSeconds: configuration.keepSeconds,
-        observer: metrics.exportObserverOf(one.name),
-        log,
-        now: systemClock,
-      });
-      keeper.request();
-      followers.push(keeper);
+    const follow = (done: string, work: (signal: AbortSignal) => Promise<object | undefined>) => {
+      const observer = metrics.outputObserverOf(one.name, done);
+      following.push(new Follower({ repository: one.name, done, work, observer, log, now: systemClock }));
+    };
+    const { exportDirectory, publishBundleFile } = one;
+    if (exportDirectory !== undefined) {
+      const { keepSeconds } = configuration;
+      follow("exported", (stopped) =>
+        exportTo(main, { directory: exportDirectory, keepSeconds, now: systemClock, signal: stopped }),
+      );
     }
+    if (publishBundleFile !== undefined) {
+      const bundle = await readBundle(publishBundleFile, (complaint) => log.warn({}, complaint));
+      const parts = { tree: writableTree(bundle), uploads: uploadsIn(workshop.shared.root, one.name) };
+      const { repository: published } = open(publishedName(one.name), "kept", (whole) => whole, { placement: "tree" });
+      follow("published into the tree", (stopped) => publishTo(published, parts, stopped));
+      followers.push(published);
+    }
+    for (const follower of following) follower.request();
+    followers.push(...following);
     const { checkSeconds } = configuration;
     if (one.tree.kind === "folder" || checkSeconds === 0) continue;
     upkeeps.push(

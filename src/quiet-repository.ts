@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { RootDatabase } from "lmdb";
 import { systemClock } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
 import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
@@ -33,7 +34,7 @@ const atOnce = { settleMs: 0, retryMs: 60_000 };
 /** @throws StateInUse, IdentityChanged, and what `use` throws */
 export async function withQuietRepository<T>(
   { configuration, one, signer, shown = (tree) => tree, settings = {}, log }: QuietOrder,
-  use: (repository: Repository) => Promise<T>,
+  use: (repository: Repository, root: RootDatabase) => Promise<T>,
 ): Promise<T> {
   const metrics = createMetrics(systemClock);
   const workshop = await openWorkshop(configuration, { log, cacheObserver: metrics.cacheObserver });
@@ -51,7 +52,7 @@ export async function withQuietRepository<T>(
       ...settings,
     });
     try {
-      return await use(repository);
+      return await use(repository, workshop.shared.root);
     } finally {
       await repository.stop();
     }

@@ -27,7 +27,8 @@ export interface Metrics {
   /** Shows how long a repository's keys last. */
   watchKeys(repository: RepositoryName, keys: readonly SigningKey[]): void;
   treeObserverOf(repository: RepositoryName): TreeObserver;
-  exportObserverOf(repository: RepositoryName): { exported(seconds: number): void; exportFailed(): void };
+  /** @param output what is made of the publications, e.g. `exported` */
+  outputObserverOf(repository: RepositoryName, output: string): { done(seconds: number): void; failed(): void };
   healthObserverOf(repository: RepositoryName): HealthObserver;
   observerOf(repository: RepositoryName): PublishingObserver;
 }
@@ -69,10 +70,16 @@ export function createMetrics(clock: Clock): Metrics {
     "code",
   ]);
 
-  const exports = histogram("export_duration_seconds", "Time to bring a site of plain files up to date.", workSeconds, [
+  const outputs = histogram(
+    "output_duration_seconds",
+    "Time to bring files up to date with a publication.",
+    workSeconds,
+    ["repository", "output"],
+  );
+  const outputErrors = counter("output_errors_total", "Files that could not be brought up to date; they stay whole.", [
     "repository",
+    "output",
   ]);
-  const exportErrors = counter("export_errors_total", "Exports that failed; the site stays as it was.", ["repository"]);
 
   return {
     contentType: registry.contentType,
@@ -97,10 +104,13 @@ export function createMetrics(clock: Clock): Metrics {
       },
       failed: (operation, code) => treeErrors.inc({ repository, operation, code }),
     }),
-    exportObserverOf: (repository) => ({
-      exported: (seconds) => exports.observe({ repository }, seconds),
-      exportFailed: () => exportErrors.inc({ repository }),
-    }),
+    outputObserverOf(repository, output) {
+      outputErrors.inc({ repository, output }, 0);
+      return {
+        done: (seconds) => outputs.observe({ repository, output }, seconds),
+        failed: () => outputErrors.inc({ repository, output }),
+      };
+    },
     healthObserverOf: healthMeasures({ counter, gauge }),
     observerOf: publishing,
   };

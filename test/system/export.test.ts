@@ -101,7 +101,7 @@ async function planted(): Promise<Site> {
 
 test("apt, debmirror and a copy by rsync find a whole repository in the files", { timeout: long }, async () => {
   const site = await planted();
-  expect(await site.export()).toContain("sid: written anew, with 5 packages");
+  expect(await site.export()).toContain("packagesWritten 5");
   const url = await site.serve();
   const apt = await site.apt(url, { "Acquire::By-Hash": "force" });
   expect(await apt.download("hello")).toEqual(readFileSync(join(site.work, "tree", place, "hello.deb")));
@@ -152,7 +152,7 @@ test("only what changed is written, an old index still finds its packages, and w
   const old = readFileSync(join(site.work, "tree", place, "hello.deb"));
   site.put(`${place}/hello.deb`, await aDeb({ package: "hello", version: "3", architecture: "amd64" }));
   await sleep(1100);
-  expect(await site.export()).toContain("with 1 packages");
+  expect(await site.export()).toContain("packagesWritten 1");
   expect(site.generation).not.toBe(before);
   expect(statSync(sources).ino).toBe(inode);
   expect(existsSync(join(site.directory, "dists", before))).toBe(false);
@@ -222,7 +222,7 @@ test("a server keeps the site up to date by itself, and a command may export bes
   expect(readFileSync(join(elsewhere, "key.asc"), "utf8")).toBe(readFileSync(join(site.directory, "key.asc"), "utf8"));
   expect(readFileSync(join(elsewhere, place, "Packages"), "utf8")).toBe(packages());
   expect(await (await fetch(`${server.url}/metrics`)).text()).toMatch(
-    /export_duration_seconds_count\{repository="debian"\} [1-9]/,
+    /output_duration_seconds_count\{repository="debian",output="exported"\} [1-9]/,
   );
 });
 

@@ -1,0 +1,118 @@
+// What is made of a repository's publications besides serving them: a site of plain files, and files in the tree itself.
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { RootDatabase } from "lmdb";
+import type { Clock } from "./base/clock.ts";
+import { ContentId } from "./base/content-id.ts";
+import { RepoError } from "./base/errors.ts";
+import type { RepositoryName, TreePath } from "./base/names.ts";
+import { isWithin, parseTreePath, pathNames, rootPath } from "./base/names.ts";
+import type { Bundle } from "./builder/bundle.ts";
+import { Gateways } from "./builder/gateways.ts";
+import type { Repository } from "./publishing/repository.ts";
+import { exportSite } from "./publishing/site-export.ts";
+import type { Uploads, WritableTree } from "./publishing/tree-publish.ts";
+import { publishIntoTree } from "./publishing/tree-publish.ts";
+import type { WriteCap } from "./storage/tahoe/caps.ts";
+import type { WebapiWriter } from "./storage/tahoe/webapi-writer.ts";
+
+/** The bundle does not open a directory that an index has to go to. */
+class NoWriteCap extends RepoError {
+  readonly code = "publishing/no-write-cap";
+}
+
+/** What a repository that is published into its tree is called in the state: none of its own can have this name. */
+export const publishedName = (name: RepositoryName): RepositoryName => `${name}/published` as RepositoryName;
+
+/** Brings a site up to date. @returns what was changed; undefined if nothing was */
+export async function exportTo(
+  repository: Repository,
+  options: {
+    readonly directory: string;
+    readonly keepSeconds: number;
+    readonly now: Clock;
+    readonly signal: AbortSignal;
+  },
+): Promise<object | undefined> {
+  const outcome = await exportSite(repository, options);
+  await writeFile(join(options.directory, "key.asc"), repository.key.armored);
+  return outcome.switched.length === 0 ? undefined : outcome;
+}
+
+/**
+ * Looks at the tree and links what it finds into it: the packages' indices at once, and what takes longer when it is made.
+ * @param repository one whose stanzas point to the tree's own paths
+ * @returns what was changed; undefined if nothing was
+ * @throws NoWriteCap, StorageUnavailable
+ */
+export async function publishTo(
+  repository: Repository,
+  { tree, uploads }: { readonly tree: WritableTree; readonly uploads: Uploads },
+  signal: AbortSignal,
+): Promise<object | undefined> {
+  const find = (path: string, asker: { readonly signal: AbortSignal }) => repository.find(path, asker);
+  const sum = { uploaded: 0, linked: 0, unlinked: 0 };
+  const done = new Set<string>();
+  const publishAll = async (): Promise<void> => {
+    for (const manifest of repository.publications()) {
+      if (done.has(`${manifest.suite} ${manifest.id}`)) continue;
+      const outcome = await publishIntoTree(manifest, { tree, uploads, find }, signal);
+      done.add(`${manifest.suite} ${manifest.id}`);
+      sum.uploaded += outcome.uploaded;
+      sum.linked += outcome.linked;
+      sum.unlinked += outcome.unlinked;
+    }
+  };
+  await repository.ping(rootPath, signal);
+  await publishAll();
+  await repository.lateSettled();
+  await publishAll();
+  return sum.linked + sum.unlinked === 0 ? undefined : sum;
+}
+
+/** The caps of what was uploaded, in the private state directory. */
+export function uploadsIn(root: RootDatabase, name: RepositoryName): Uploads {
+  const caps = root.openDB<string, string>({ name: `${name}/uploads` });
+  return {
+    get(sha256) {
+      const cap = caps.get(sha256);
+      return cap === undefined ? undefined : new ContentId(cap);
+    },
+    async put(sha256, content) {
+      await caps.put(sha256, content.reveal());
+    },
+  };
+}
+
+/** What a bundle opens of a tree. */
+export function writableTree({ gateways: urls, directories, name }: Bundle): WritableTree {
+  const gateways = new Gateways(urls);
+  const caps = new Map<TreePath, WriteCap>();
+  const capOf = async (path: TreePath, writer: WebapiWriter, signal: AbortSignal): Promise<WriteCap> => {
+    const known = caps.get(path);
+    if (known !== undefined) return known;
+    const above = directories.find((directory) => isWithin(path, directory.path));
+    if (above === undefined)
+      throw new NoWriteCap(`the bundle of ${name} has no write cap for ${path}, where an index goes`);
+    const below = parseTreePath(pathNames(path).slice(pathNames(above.path).length).join("/"));
+    const cap = await writer.makeDirectory(above.cap, below, signal);
+    caps.set(path, cap);
+    return cap;
+  };
+  return {
+    list: (path, signal) =>
+      gateways.change(async (writer) => await writer.list(await capOf(path, writer, signal), signal), signal),
+    upload: (body, signal) => gateways.change((writer) => writer.upload(body, signal), signal),
+    link: (path, contents, signal) =>
+      gateways.change(async (writer) => {
+        const links = new Map([...contents].map(([child, content]) => [child, { content, metadata: undefined }]));
+        await writer.link(await capOf(path, writer, signal), links, signal);
+      }, signal),
+    unlink: (path, signal) =>
+      gateways.change(async (writer) => {
+        const names = pathNames(path);
+        const directory = await capOf(parseTreePath(names.slice(0, -1).join("/")), writer, signal);
+        await writer.unlink(directory, parseTreePath(names.at(-1) ?? ""), signal);
+      }, signal),
+  };
+}

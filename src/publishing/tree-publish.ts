@@ -1,0 +1,136 @@
+// Puts a publication's files into the tree itself, so that any gateway serves them to who has the read cap.
+import { createHash } from "node:crypto";
+import pLimit from "p-limit";
+import type { ContentId } from "../base/content-id.ts";
+import { RepoError } from "../base/errors.ts";
+import type { Suite, TreePath } from "../base/names.ts";
+import { joinPath, lastName, parentPath, parseTreePath } from "../base/names.ts";
+import { suitePath } from "../catalog/layout.ts";
+import type { Entry } from "../storage/tree.ts";
+import type { Manifest } from "./publication.ts";
+import type { Resource } from "./resource.ts";
+import type { SiteFile } from "./site-files.ts";
+import { siteFiles } from "./site-files.ts";
+
+/** The directories of a tree that may be changed. All calls are tried again where that helps. */
+export interface WritableTree {
+  /** What is in a directory, which is made where it is missing. */
+  list(directory: TreePath, signal: AbortSignal): Promise<ReadonlyMap<string, Entry>>;
+  /** Uploads immutable bytes; equal bytes give equal content. */
+  upload(body: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<ContentId>;
+  /** Sets links of one directory in one write. */
+  link(directory: TreePath, links: ReadonlyMap<string, ContentId>, signal: AbortSignal): Promise<void>;
+  unlink(path: TreePath, signal: AbortSignal): Promise<void>;
+}
+
+/** Which bytes the grid holds already, by their SHA256: what was uploaded once is never uploaded again. */
+export interface Uploads {
+  get(sha256: string): ContentId | undefined;
+  put(sha256: string, content: ContentId): Promise<void>;
+}
+
+export interface TreePublishParts {
+  readonly tree: WritableTree;
+  readonly uploads: Uploads;
+  /** Finds a file of the repository; what it does not find by hash belongs to no kept publication. */
+  readonly find: (path: string, asker: { readonly signal: AbortSignal }) => Promise<Resource | undefined>;
+}
+
+/** What was changed in the tree. */
+export interface TreePublishOutcome {
+  readonly suite: Suite;
+  readonly uploaded: number;
+  readonly linked: number;
+  readonly unlinked: number;
+}
+
+/** What ought to be published can't be had. */
+class PublishIncomplete extends RepoError {
+  readonly code = "publishing/publish-incomplete";
+}
+
+/** How many files are uploaded at once. */
+const concurrentUploads = 4;
+/** Files up to this size are read whole to know their hash. */
+const maxSignedBytes = 32 * 1024 * 1024;
+
+/**
+ * Links a publication so that a reader at any instant finds one whole repository: first by hash, which old and new names
+ * live beside each other; then by their plain names; the signed files last and in one write; then what is named no more
+ * is unlinked. Killed at any point and begun again, it finishes.
+ * @throws PublishIncomplete, StorageUnavailable
+ */
+export async function publishIntoTree(
+  manifest: Manifest,
+  { tree, uploads, find }: TreePublishParts,
+  signal: AbortSignal,
+): Promise<TreePublishOutcome> {
+  const { suite } = manifest;
+  const base = suitePath(suite);
+  const limit = pLimit(concurrentUploads);
+  let uploaded = 0;
+  let linked = 0;
+
+  const contentOf = async ({ path, sha256 }: SiteFile): Promise<ContentId> => {
+    const resource = await find(`${base}/${path}`, { signal });
+    if (resource === undefined) throw new PublishIncomplete(`${base}/${path} can't be had`);
+    const body = await resource.read({ start: 0, end: resource.sizeBytes }, signal);
+    const name = sha256 ?? hashOf(body);
+    const known = uploads.get(name);
+    if (known !== undefined) return known;
+    const content = await tree.upload(body, signal);
+    uploaded += 1;
+    await uploads.put(name, content);
+    return content;
+  };
+  const files = await Promise.all(
+    [...siteFiles(manifest)].map(async (file) => {
+      const known = file.sha256 === undefined ? undefined : uploads.get(file.sha256);
+      return { ...file, content: known ?? (await limit(() => contentOf(file))) };
+    }),
+  );
+
+  const byDirectory = new Map<TreePath, Map<string, ContentId>>();
+  const want = (path: string, content: ContentId): void => {
+    const whole = parseTreePath(`${base}/${path}`);
+    const links = byDirectory.get(parentPath(whole)) ?? new Map<string, ContentId>();
+    byDirectory.set(parentPath(whole), links.set(lastName(whole), content));
+  };
+  const set = async (directory: TreePath): Promise<void> => {
+    const present = await tree.list(directory, signal);
+    const links = new Map(
+      [...(byDirectory.get(directory) ?? [])].filter(([name, content]) => !isLinked(present.get(name), content)),
+    );
+    byDirectory.delete(directory);
+    if (links.size > 0) await tree.link(directory, links, signal);
+    linked += links.size;
+  };
+
+  for (const { byHash, content } of files) for (const path of byHash) want(path, content);
+  const hashDirectories = [...byDirectory.keys()];
+  for (const directory of hashDirectories) await set(directory);
+  for (const { path, sha256, content } of files) if (sha256 !== undefined) want(path, content);
+  for (const directory of [...byDirectory.keys()]) await set(directory);
+  for (const { path, sha256, content } of files) if (sha256 === undefined) want(path, content);
+  await set(base);
+
+  let unlinked = 0;
+  for (const directory of hashDirectories) {
+    for (const name of (await tree.list(directory, signal)).keys()) {
+      if ((await find(`${directory}/${name}`, { signal })) !== undefined) continue;
+      await tree.unlink(joinPath(directory, name), signal);
+      unlinked += 1;
+    }
+  }
+  return { suite, uploaded, linked, unlinked };
+}
+
+const isLinked = (entry: Entry | undefined, content: ContentId): boolean =>
+  entry?.kind === "file" && entry.content?.key === content.key;
+
+/** Of a signed file, which comes as one piece. */
+function hashOf(body: Uint8Array | AsyncIterable<Uint8Array>): string {
+  if (!(body instanceof Uint8Array) || body.length > maxSignedBytes)
+    throw new PublishIncomplete("a signed file is too large");
+  return createHash("sha256").update(body).digest("hex");
+}
