@@ -1,0 +1,259 @@
+// The races that break other servers: clients of every kind update and fetch in a loop while packages come, go and
+// change twice a second. By hash nobody ever sees a mixture; by plain names nobody does within one snapshot.
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import fetch from "node-fetch";
+import { expect, inject, onTestFinished, test } from "vitest";
+import { AptRoot } from "../support/apt.ts";
+import { aDeb, runTool } from "../support/debs.ts";
+import { demandTool } from "../support/rootfs.ts";
+import { ServedGrid } from "../support/served-grid.ts";
+import { freePort, ServerUnderTest } from "../support/server.ts";
+
+const raceMs = 60_000;
+const changeEveryMs = 500;
+/** Fewer would be no race: what a loaded machine manages of two a second. */
+const fewestChanges = 60;
+const dateEveryMs = 100;
+/** apt refuses a Date that is further ahead than this. */
+const maxAheadMs = 10_000;
+const raceTimeoutMs = 300_000;
+const packagesAtFirst = 25;
+const place = "dists/sid/main/binary-amd64/builder";
+const token = "the-token-of-a-race";
+
+/** A repository under change. */
+interface Racetrack {
+  readonly url: string;
+  readonly publicKey: string;
+  put(directory: string, files: ReadonlyMap<string, Uint8Array>): Promise<void>;
+  remove(path: string): Promise<void>;
+  ping(path: string): Promise<unknown>;
+  end(): Promise<void>;
+}
+
+/** A folder, whose files are replaced by renaming, and the real server before it. */
+async function aFolder(): Promise<Racetrack> {
+  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-race-"));
+  const folder = join(work, "tree");
+  mkdirSync(join(folder, place), { recursive: true });
+  writeFileSync(join(work, "token"), token, { mode: 0o600 });
+  const port = await freePort();
+  const lines = [
+    `public_url = "http://127.0.0.1:${port}"`,
+    "[[repository]]",
+    'name = "debian"',
+    `folder = ${JSON.stringify(folder)}`,
+    `ping_token_file = ${JSON.stringify(join(work, "token"))}`,
+    "[limits.http]",
+    "pings_per_minute = 1000",
+  ];
+  writeFileSync(join(work, "tahoe-apt.toml"), `${lines.join("\n")}\n`);
+  const flags = ["--config", join(work, "tahoe-apt.toml"), "--state", join(work, "state")];
+  const server = await ServerUnderTest.start({ flags, port });
+  await server.ready();
+  const url = `${server.url}/debian`;
+  return {
+    url,
+    publicKey: await (await fetch(`${url}/key.asc`)).text(),
+    async put(directory, files) {
+      for (const [name, bytes] of files) {
+        const target = join(folder, directory, name);
+        mkdirSync(dirname(target), { recursive: true });
+        writeFileSync(join(work, "new"), bytes);
+        renameSync(join(work, "new"), target);
+      }
+    },
+    remove: async (path) => rmSync(join(folder, path)),
+    async ping(path) {
+      const headers = { authorization: `Bearer ${token}` };
+      const { status } = await fetch(`${server.url}/-/ping/debian/${path}?wait=60`, { method: "POST", headers });
+      if (status !== 200) throw new Error(`a ping is answered ${status}`);
+    },
+    async end() {
+      await server.end();
+      rmSync(work, { recursive: true, force: true });
+    },
+  };
+}
+
+/** One race: what runs in it, for how long, and all that went wrong. */
+class Race {
+  readonly track: Racetrack;
+  readonly failures: string[] = [];
+  readonly rounds = new Map<string, number>();
+  readonly #untilMs = Date.now() + raceMs;
+
+  constructor(track: Racetrack) {
+    this.track = track;
+  }
+
+  /** Repeats until the time is over, or something went wrong. */
+  async lap(name: string, once: () => Promise<void>, everyMs = 0): Promise<void> {
+    while (Date.now() < this.#untilMs && this.failures.length === 0) {
+      const nextMs = Date.now() + everyMs;
+      try {
+        await once();
+        this.rounds.set(name, (this.rounds.get(name) ?? 0) + 1);
+      } catch (thrown) {
+        this.failures.push(`${name}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+      }
+      await sleep(Math.max(0, nextMs - Date.now()));
+    }
+  }
+
+  async get(path: string): Promise<Buffer> {
+    const reply = await fetch(`${this.track.url}/${path}`);
+    const bytes = Buffer.from(await reply.arrayBuffer());
+    if (reply.status !== 200) throw new Error(`${path} is answered ${reply.status}: ${bytes.toString()}`);
+    return bytes;
+  }
+
+  /** @throws Error where the bytes are not these */
+  async getPromised(path: string, sha256: string, sizeBytes: number): Promise<Buffer> {
+    const bytes = await this.get(path);
+    if (bytes.length !== sizeBytes) throw new Error(`size mismatch: ${path}`);
+    if (createHash("sha256").update(bytes).digest("hex") !== sha256) throw new Error(`hash mismatch: ${path}`);
+    return bytes;
+  }
+}
+
+/** Adds a package, replaces one by other bytes of the same version, removes one: in turn, and never the last. */
+function churn(race: Race): () => Promise<void> {
+  const names: string[] = Array.from({ length: packagesAtFirst }, (_, n) => `first-${n}`);
+  let count = 0;
+  return async () => {
+    count += 1;
+    const { track } = race;
+    const any = names[count % names.length] ?? "";
+    if (count % 3 === 0) {
+      await track.remove(`${place}/${any}.deb`);
+      names.splice(names.indexOf(any), 1);
+    } else {
+      const name = count % 3 === 1 ? `new-${count}` : any;
+      if (!names.includes(name)) names.push(name);
+      const files = { "./usr/share/doc/it/README": `change ${count}` };
+      await track.put(place, new Map([[`${name}.deb`, await aDeb({ package: name, architecture: "amd64", files })]]));
+    }
+    track.ping(place).catch((thrown: unknown) => race.failures.push(String(thrown)));
+  };
+}
+
+/** Release's Date as clients see it: never back, never more than apt allows ahead. */
+function watchDate(race: Race): () => Promise<void> {
+  let lastMs = 0;
+  return async () => {
+    const text = (await race.get("dists/sid/InRelease")).toString();
+    const dateMs = Date.parse(/^Date: (.+)$/m.exec(text)?.[1] ?? "");
+    if (!(dateMs >= lastMs)) throw new Error(`Date went back from ${lastMs} to ${dateMs}`);
+    if (dateMs - Date.now() > maxAheadMs) throw new Error(`Date is ${dateMs - Date.now()} ms ahead`);
+    lastMs = dateMs;
+  };
+}
+
+/** Every index by its hash, and packages that an index of the last minute named. */
+function fetchByHash(race: Race): () => Promise<void> {
+  const named = new Map<string, { readonly sha256: string; readonly sizeBytes: number; readonly atMs: number }>();
+  return async () => {
+    const release = (await race.get("dists/sid/InRelease")).toString();
+    for (const [, sha256 = "", size, path = ""] of release.matchAll(/^ ([0-9a-f]{64}) (\d+) (\S+)$/gm)) {
+      const directory = path.slice(0, path.lastIndexOf("/") + 1);
+      const bytes = await race.getPromised(`dists/sid/${directory}by-hash/SHA256/${sha256}`, sha256, Number(size));
+      if (!path.endsWith("/Packages")) continue;
+      for (const stanza of bytes.toString().split("\n\n")) {
+        const [, filename] = /^Filename: (.+)$/m.exec(stanza) ?? [];
+        const [, packageSha256 = ""] = /^SHA256: (.+)$/m.exec(stanza) ?? [];
+        const sizeBytes = Number(/^Size: (.+)$/m.exec(stanza)?.[1]);
+        if (filename !== undefined) named.set(filename, { sha256: packageSha256, sizeBytes, atMs: Date.now() });
+      }
+    }
+    const fresh = [...named].filter(([, { atMs }]) => Date.now() - atMs < 60_000);
+    // The oldest of them are those that are gone most likely.
+    for (const [path, { sha256, sizeBytes }] of fresh.slice(0, 20)) await race.getPromised(path, sha256, sizeBytes);
+  };
+}
+
+/** Real apt on one machine for all the time; each time it fetches a package that its index names. */
+function runApt(race: Race): () => Promise<void> {
+  const root = new AptRoot({ source: { url: race.track.url, suite: "sid", publicKey: race.track.publicKey } });
+  onTestFinished(() => root.close());
+  let count = 0;
+  return async () => {
+    await root.update();
+    const names = await root.packageNames();
+    count += 1;
+    await root.download(names[(count * 7) % names.length] ?? "");
+  };
+}
+
+function runAptitude(race: Race): () => Promise<void> {
+  demandTool("aptitude", "aptitude");
+  const root = new AptRoot({ source: { url: race.track.url, suite: "sid", publicKey: race.track.publicKey } });
+  onTestFinished(() => root.close());
+  return async () => {
+    const { exitCode, output } = await root.run("aptitude", "update");
+    if (exitCode !== 0 || /^[WE]:|mismatch/im.test(output)) throw new Error(output);
+  };
+}
+
+/** It asks for plain names, request by request: a publication is held for it under its snapshot's address. */
+function runDebmirror(race: Race): () => Promise<void> {
+  demandTool("debmirror", "debmirror");
+  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-debmirror-"));
+  onTestFinished(() => rmSync(work, { recursive: true, force: true }));
+  const keyring = join(work, "keyring.gpg");
+  writeFileSync(keyring, runTool("gpg", ["--batch", "--homedir", work, "--dearmor"], race.track.publicKey, "gnupg"));
+  return async () => {
+    const list = JSON.parse((await race.get("snapshots/index.json")).toString()) as unknown;
+    const id = /"id":"([^"]+)"/.exec(JSON.stringify(list))?.[1];
+    const { host } = new URL(race.track.url);
+    const options = [
+      ...`--method=http --host=${host} --root=debian/snapshots/${id} --dist=sid --section=main --arch=amd64`.split(" "),
+      ...`--nosource --rsync-extra=none --diff=none --checksums --keyring=${keyring}`.split(" "),
+    ];
+    const env = { PATH: process.env.PATH, HOME: work, GNUPGHOME: work, LC_ALL: "C.UTF-8" };
+    await new Promise<void>((resolve, reject) => {
+      execFile("debmirror", [...options, join(work, "mirror")], { env }, (error, stdout, stderr) => {
+        if (error === null) resolve();
+        else reject(new Error(`debmirror: ${stdout}${stderr}`));
+      });
+    });
+  };
+}
+
+test.each<readonly [string, () => Promise<Racetrack>]>([
+  ["a folder", aFolder],
+  ["the grid", () => ServedGrid.start(inject("webapiUrl"))],
+])(
+  "while packages of %s come, go and change, no client sees a mixture",
+  { timeout: raceTimeoutMs },
+  async (_what, start) => {
+    const track = await start();
+    onTestFinished(() => track.end());
+    const first = Array.from({ length: packagesAtFirst }, async (_, n) => {
+      const name = `first-${n}`;
+      return [`${name}.deb`, await aDeb({ package: name, architecture: "amd64" })] as const;
+    });
+    await track.put(place, new Map(await Promise.all(first)));
+    await track.ping("");
+    const race = new Race(track);
+    await Promise.all([
+      race.lap("change", churn(race), changeEveryMs),
+      race.lap("Date", watchDate(race), dateEveryMs),
+      race.lap("by hash", fetchByHash(race)),
+      race.lap("apt", runApt(race)),
+      race.lap("aptitude", runAptitude(race)),
+      race.lap("debmirror", runDebmirror(race)),
+    ]);
+    expect(race.failures).toEqual([]);
+    process.stderr.write(`rounds: ${[...race.rounds].map(([name, rounds]) => `${rounds} ${name}`).join(", ")}\n`);
+    expect(race.rounds.get("change")).toBeGreaterThan(fewestChanges);
+    for (const name of ["Date", "by hash", "apt", "aptitude", "debmirror"]) {
+      expect([name, (race.rounds.get(name) ?? 0) > 3]).toEqual([name, true]);
+    }
+  },
+);
