@@ -17,7 +17,7 @@ export type PingAnswer = z.infer<typeof answer>;
 
 const answer = z.object({
   status: z.literal("servable"),
-  publications: z.array(z.object({ suite: z.string(), id: z.string() })),
+  publications: z.array(z.object({ suite: z.string(), id: z.string(), rolledBackTo: z.string().optional() })),
   added: z.array(z.string()),
   removed: z.array(z.string()),
   rejected: z.array(z.object({ path: z.string(), code: z.string(), reason: z.string() })),

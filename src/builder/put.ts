@@ -156,7 +156,9 @@ class Put {
         else if (answer !== undefined) seen.push({ ...each, state: "live" });
         else seen.push({ ...each, reason: "the server did not say in time that it is live" });
       }
+        const past = answer?.publications.find(({ suite }) => suite === each.suite)?.rolledBackTo;
     }
+        else if (past !== undefined) seen.push({ ...each, reason: `${each.suite} is rolled back to ${past} for now` });
     return seen;
   }
 }

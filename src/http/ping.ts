@@ -116,7 +116,12 @@ function accept(ctx: Koa.Context): void {
 
 // Field by field: what a ping answers is an interface of its own, whatever else the outcome comes to hold.
 const plainly = ({ publications, added, removed, rejected, pending }: PingOutcome) => ({
-  publications: publications.map(({ suite, id, dateSeconds }) => ({ suite, id, dateSeconds })),
+  publications: publications.map(({ suite, id, dateSeconds, rolledBackTo }) => ({
+    suite,
+    id,
+    dateSeconds,
+    rolledBackTo,
+  })),
   added,
   removed,
   rejected: rejected.map(({ path, code, reason }) => ({ path, code, reason: withoutCaps(reason) })),

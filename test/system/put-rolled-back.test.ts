@@ -1,0 +1,33 @@
+// A builder who uploads into a suite that is rolled back is told so, and not that APT sees the upload.
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { CommandLine } from "../support/command-line.ts";
+import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
+
+let tree: PlantedTree;
+beforeAll(async () => {
+  tree = await PlantedTree.plant(inject("webapiUrl"));
+});
+afterAll(() => tree?.close());
+
+async function operate(...args: readonly string[]): Promise<string> {
+  const command = new CommandLine(["snapshot", ...args, "--state", join(tree.work, "state")]);
+  expect(await command.ends(), command.output).toBe(0);
+  return command.output;
+}
+
+const put = async (version: string) =>
+  await tree.putJson(tree.write(new Map([await namedDeb({ package: "hello", version })])));
+
+test("put says that the suite is rolled back, and after resuming the same put says that it is live", async () => {
+  expect(await put("1")).toMatchObject({ exitCode: 0, status: "live" });
+  const [, good = ""] = /^sid (\S+) \(current\)$/m.exec(await operate("list")) ?? [];
+  await operate("rollback", good);
+  expect(await put("2")).toMatchObject({
+    exitCode: 4,
+    status: "linked",
+    packages: [{ state: "linked", reason: `sid is rolled back to ${good} for now` }],
+  });
+  await operate("resume");
+  expect(await put("2")).toMatchObject({ exitCode: 0, status: "live" });
+});
