@@ -95,13 +95,17 @@ async function planted(): Promise<Site> {
   const site = new Site();
   site.put(`${place}/hello.deb`, await aDeb({ package: "hello", version: "1:2.0+b~1", architecture: "amd64" }));
   site.put(`${place}/other.deb`, await aDeb({ package: "other", architecture: "all" }));
+  // What debootstrap takes into a minimal system: apt, and all that is required.
+  site.put(`${place}/apt.deb`, await aDeb({ package: "apt", architecture: "amd64" }));
+  const fields = { Priority: "required" };
+  site.put(`${place}/base.deb`, await aDeb({ package: "base", architecture: "amd64", fields }));
   for (const [name, bytes] of aDsc({ source: "greet" }).files) site.put(`dists/sid/main/source/${name}`, bytes);
   return site;
 }
 
-test("apt, debmirror and a copy by rsync find a whole repository in the files", { timeout: long }, async () => {
+test("apt, debmirror, debootstrap and a copy find a whole repository in the files", { timeout: long }, async () => {
   const site = await planted();
-  expect(await site.export()).toContain("packagesWritten 5");
+  expect(await site.export()).toContain("packagesWritten 7");
   const url = await site.serve();
   const apt = await site.apt(url, { "Acquire::By-Hash": "force" });
   expect(await apt.download("hello")).toEqual(readFileSync(join(site.work, "tree", place, "hello.deb")));
@@ -112,24 +116,14 @@ test("apt, debmirror and a copy by rsync find a whole repository in the files", 
   await run("gpg", ["--homedir", home, "--batch", "--output", keyring, "--dearmor", join(site.directory, "key.asc")]);
   const mirror = join(site.work, "mirror");
   const host = new URL(url).host;
-  const args = [
-    mirror,
-    "--keyring",
-    keyring,
-    "--method=http",
-    "--host",
-    host,
-    "--root=/",
-    "--dist=sid",
-    "--section=main",
-  ];
-  await run(
-    "debmirror",
-    [...args, "--arch=amd64", "--no-check-gpg=false", "--diff=none", "--rsync-extra=none"].filter(
-      (arg) => !arg.startsWith("--no-check"),
-    ),
-  );
-  expect(readdirSync(join(mirror, "pool/SHA256")).length).toBeGreaterThan(2);
+  const ofMirror = `--method=http --host=${host} --root=/ --dist=sid --section=main --arch=amd64 --source --checksums`;
+  await run("debmirror", [...ofMirror.split(" "), "--rsync-extra=none", "--diff=none", `--keyring=${keyring}`, mirror]);
+  expect(readdirSync(join(mirror, "pool/SHA256"))).toHaveLength(5);
+
+  const system = join(site.work, "system");
+  const minimal = "--download-only --variant=minbase --arch=amd64 --force-check-gpg".split(" ");
+  await run("debootstrap", [...minimal, `--keyring=${keyring}`, "sid", system, url]);
+  expect(readdirSync(join(system, "var/cache/apt/archives")).filter((name) => name.endsWith(".deb"))).toHaveLength(2);
 
   const copy = join(site.work, "copy");
   cpSync(site.directory, copy, { recursive: true, verbatimSymlinks: true });
@@ -163,15 +157,15 @@ test("only what changed is written, an old index still finds its packages, and w
     readdirSync(join(site.directory, "pool/SHA256"), { recursive: true }).filter((path) =>
       String(path).endsWith(".deb"),
     );
-  expect(held()).toHaveLength(3);
+  expect(held()).toHaveLength(5);
   const config = join(site.work, "conf");
   writeFileSync(config, 'state = "state"\nkeep_seconds = 1\n[[repository]]\nname = "debian"\nfolder = "tree"\n');
   site.remove(`${place}/other.deb`);
   await sleep(1100);
-  for (const expected of [3, 1]) {
+  for (const expected of [5, 3]) {
     const command = new CommandLine(["export", "--config", config, site.directory]);
     expect(await command.ends(), command.output).toBe(0);
-    if (expected === 1) expect(held()).toHaveLength(1);
+    if (expected === 3) expect(held()).toHaveLength(3);
     await sleep(1100);
   }
 });
