@@ -86,6 +86,7 @@ Examples:
   tahoe-apt serve --config /etc/tahoe-apt.toml
   tahoe-apt init debian --webapi http://127.0.0.1:3456 --suite sid --builder alice
   tahoe-apt put --bundle alice.bundle hello_1.0-1_amd64.changes
+  tahoe-apt snapshot rollback 20261122T134500Z --config /etc/tahoe-apt.toml
 
 tahoe-apt COMMAND --help tells more.
 `;
