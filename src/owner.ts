@@ -15,7 +15,8 @@ import { ConfigurationError } from "./configuration.ts";
 import { OwnerFiles } from "./owner-files.ts";
 
 const defaultListen = "127.0.0.1:8380";
-const patienceMs = 60_000;
+/** How long the server may take to answer an owner; it finds out by itself in any case. */
+const patienceMs = 15_000;
 
 const initHelp = `
 DIRECTORY comes to hold, each in a file of mode 0600: master.bundle with the write cap of the tree (keep a copy where
@@ -234,7 +235,7 @@ class Owner {
     await this.#files.removeBuilder(name);
     this.#say(`${name} can change nothing any more; its packages are ${drop ? "gone" : "kept"}.`);
     this.#say("Restart the server, so that it forgets the builder's token.");
-    for (const path of directories) await this.#ping(path);
+    await this.#ping(directories);
   }
 
   async addSuite(suite: string, { component, architecture }: PartFlags): Promise<void> {
@@ -259,11 +260,15 @@ class Owner {
   }
 
   /** The server may be down: then it sees the change when it is up. */
-  async #ping(path: TreePath): Promise<void> {
-    if (this.#master.ping === undefined) return;
-    const answer = await pingUntilLive(this.#master.ping, path, patienceMs, this.#signal).catch(messageOf);
-    if (answer === undefined || typeof answer === "string")
-      this.#say(`the server does not know of it yet: ${answer ?? "no answer"}`);
+  async #ping(paths: readonly TreePath[]): Promise<void> {
+    const { ping } = this.#master;
+    if (ping === undefined) return;
+    for (const path of paths) {
+      const answer = await pingUntilLive(ping, path, patienceMs, this.#signal).catch(messageOf);
+      if (answer !== undefined && typeof answer !== "string") continue;
+      this.#say(`The server does not know of it yet: ${answer ?? "it did not answer"}.`);
+      return;
+    }
   }
 }
 

@@ -4,7 +4,7 @@ import { joinPath, lastName, nameOrUndefined, parentPath, rootPath } from "../ba
 import { candidateOf } from "../catalog/candidate.ts";
 import type { CatalogFile } from "../catalog/catalog.ts";
 import type { SoundInspection } from "../catalog/entry-metadata.ts";
-import { parseEntryMetadata } from "../catalog/entry-metadata.ts";
+import { inspectionOf, parseEntryMetadata } from "../catalog/entry-metadata.ts";
 import { findingOf } from "../catalog/finding.ts";
 import type { InspectLimits } from "../catalog/inspect-limits.ts";
 import type { Place } from "../catalog/layout.ts";
@@ -161,9 +161,7 @@ function isOther(entry: Entry, { sizeBytes, digests }: SoundInspection, limits: 
 function claimOf(entry: Entry | undefined, limits: InspectLimits): SoundInspection | undefined {
   if (entry?.kind !== "file" || entry.content === undefined) return undefined;
   const said = parseEntryMetadata(entry.metadata, limits);
-  if (said === undefined) return undefined;
-  const { version, sizeBytes, control, dsc, contents, builtAtSeconds, ...digests } = said;
-  return control === undefined && dsc === undefined ? { kind: "part", sizeBytes, digests } : undefined;
+  return said && inspectionOf(said, "part", { sizeBytes: entry.sizeBytes, algorithms: [], limits });
 }
 
 /** A file as the server's catalog will have it. */

@@ -72,7 +72,7 @@ class Gathering implements Gathered {
     await this.#inspectAll(packages, (name) => packageKindOf(name) ?? "part");
 
     const parts = new Set<string>();
-    for (const { path, inspection } of [...this.files.values()]) {
+    for (const { path, inspection } of this.files.values()) {
       if (inspection.kind !== "source") continue;
       for (const part of inspection.parts) {
         const at = rest.find((each) => basename(each) === part.name) ?? join(dirname(path), part.name);

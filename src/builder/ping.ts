@@ -8,7 +8,7 @@ import { pathNames } from "../base/names.ts";
 import type { PingAddress } from "./bundle.ts";
 
 /** The server will not have this ping, now or ever: a wrong token, another directory. */
-export class PingRefused extends RepoError {
+class PingRefused extends RepoError {
   readonly code = "builder/ping-refused";
 }
 

@@ -140,7 +140,11 @@ class Put {
       }),
     );
     const objected = parcels.flatMap((parcel) => objections(parcel, this.#options.mayReplace, defaultInspectLimits));
-    return { parcels, problems: [...gathered.problems, ...problems, ...objected] };
+    const all = [...gathered.problems, ...problems, ...objected];
+    const [first = ""] = paths;
+    if (parcels.length === 0 && all.length === 0)
+      all.push({ file: first, reason: "lists nothing that APT has a use for" });
+    return { parcels, problems: all };
   }
 
   async #ping(ping: PingAddress, parcels: readonly Parcel[]): Promise<readonly PutPackage[]> {
@@ -152,13 +156,13 @@ class Put {
       const rejected = new Map(answer?.rejected.map(({ path, reason }) => [path, reason]));
       for (const each of packagesOf(parcel)) {
         const reason = rejected.get(each.path);
+        const past = answer?.publications.find(({ suite }) => suite === each.suite)?.rolledBackTo;
         if (reason !== undefined) seen.push({ ...each, state: "rejected", reason });
+        else if (past !== undefined) seen.push({ ...each, reason: `${each.suite} is rolled back to ${past} for now` });
         else if (answer !== undefined) seen.push({ ...each, state: "live" });
         else seen.push({ ...each, reason: "the server did not say in time that it is live" });
       }
-        const past = answer?.publications.find(({ suite }) => suite === each.suite)?.rolledBackTo;
     }
-        else if (past !== undefined) seen.push({ ...each, reason: `${each.suite} is rolled back to ${past} for now` });
     return seen;
   }
 }

@@ -6,6 +6,7 @@ import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
 import type { Bundle } from "../../src/builder/bundle.ts";
 import { parseBundle } from "../../src/builder/bundle.ts";
+import { loadConfiguration } from "../../src/config.ts";
 import { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
@@ -13,6 +14,7 @@ import { AptRoot } from "../support/apt.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import type { Ran } from "../support/planted-tree.ts";
+import { readProjectFile } from "../support/project-files.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 import { rawExchange } from "../support/started-app.ts";
 
@@ -37,10 +39,10 @@ async function succeed(...args: readonly string[]): Promise<string> {
   return output;
 }
 
-const initArguments = () => [
-  ...["init", directory, "--webapi", gateway, "--listen", `127.0.0.1:${port}`, "--architecture", "amd64", "arm64"],
-  ...["--builder", "alice", "bob"],
-];
+const initArguments = (): readonly string[] =>
+  `init ${directory} --webapi ${gateway} --listen 127.0.0.1:${port} --architecture amd64 arm64 --builder alice bob`.split(
+    " ",
+  );
 
 const bundleOf = (name: string): Bundle => parseBundle(readFileSync(at("builders", `${name}.bundle`), "utf8"));
 
@@ -201,6 +203,20 @@ test("a new suite is served, and takes packages of a builder that was let in the
   expect([ambiguous.exitCode, ambiguous.output]).toEqual([3, expect.stringContaining("choose by --suite")]);
   await succeed("put", "--bundle", at("builders/bob.bundle"), "--suite", "trixie", file);
   expect(await knownPackages("trixie")).toEqual(["newer"]);
+});
+
+test("the lines of README.md for a tree of one's own do what they say", async () => {
+  const elsewhere = mkdtempSync(join(work, "readme-"));
+  const block = /^```sh owner\n([\s\S]*?)^```/m.exec(readProjectFile("README.md"))?.[1] ?? "";
+  const lines = block.split("\n").filter((line) => line !== "" && !line.includes("serve"));
+  expect(lines).toHaveLength(4);
+  for (const line of lines) {
+    const [args = ""] = line.replace("npx tahoe-apt ", "").replace("http://127.0.0.1:3456", gateway).split(/ +#/);
+    const command = new CommandLine(args.split(" "), { cwd: elsewhere });
+    expect(await command.ends(), command.output).toBe(0);
+  }
+  expect(readdirSync(join(elsewhere, "debian/builders"))).toEqual(["bob.bundle", "bob.token"]);
+  loadConfiguration({ config: join(elsewhere, "debian/tahoe-apt.toml") }, {});
 });
 
 test("a revoked builder can change nothing any more, and its packages stay", async () => {

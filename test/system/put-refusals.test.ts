@@ -1,4 +1,5 @@
 // What `tahoe-apt put` refuses before it changes anything, and how it ends when something else is amiss.
+import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import fetch from "node-fetch";
@@ -32,15 +33,31 @@ test("one bad file among good ones stops it all before anything is changed, and 
   const paths = [...tree.write(files), "/nowhere/absent_1_all.deb"].filter((path) => !path.endsWith(".tar.gz"));
   const { exitCode, status, problems } = await tree.putJson(paths);
   expect([exitCode, status]).toEqual([3, "refused"]);
-  expect(problems.map((problem) => [basename(problem.file), problem.reason]).toSorted()).toEqual([
-    ["absent_1_all.deb", "is not there"],
-    ["cut_1.0-1_all.deb", expect.stringContaining("ends")],
-    [dsc, `${tarball} is neither beside it nor in dists/sid/main/source/alice`],
-    ["notes.txt", "is no package, and no .dsc that is uploaded names it"],
-    ["stranger_1.0-1_riscv64.deb", expect.stringContaining("a package for riscv64 has no place")],
-    ["text_1.0-1_all.deb", expect.stringContaining("ar archive")],
-  ]);
+  expect(Object.fromEntries(problems.map(({ file, reason }) => [basename(file), reason]))).toEqual({
+    "absent_1_all.deb": "is not there",
+    "cut_1.0-1_all.deb": expect.stringContaining("ends"),
+    [dsc]: `${tarball} is neither beside it nor in dists/sid/main/source/alice`,
+    "notes.txt": "is no package, and no .dsc that is uploaded names it",
+    "stranger_1.0-1_riscv64.deb": expect.stringContaining("a package for riscv64 has no place"),
+    "text_1.0-1_all.deb": expect.stringContaining("ar archive"),
+  });
   expect(await tree.allNames()).toEqual(before);
+});
+
+test("an upload of nothing is refused", async () => {
+  const [, changes = ""] = tree.write(
+    new Map([
+      ["notes.txt", "four"],
+      [
+        "it.changes",
+        `Format: 1.8\nFiles:\n ${createHash("md5").update("four").digest("hex")} 4 misc extra notes.txt\n`,
+      ],
+    ]),
+  );
+  expect(await tree.putJson([changes])).toMatchObject({
+    exitCode: 3,
+    problems: [{ file: changes, reason: "lists nothing that APT has a use for" }],
+  });
 });
 
 test("other bytes under a name that is taken are refused, whether its entry tells of them or not, unless told to replace", async () => {
