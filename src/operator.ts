@@ -13,7 +13,6 @@ import { PublicationStore } from "./publishing/store.ts";
 import { TimeTravel } from "./publishing/time-travel.ts";
 import type { Answer } from "./state-lock.ts";
 import { askServer, claimState } from "./state-lock.ts";
-import { complain } from "./terminal.ts";
 
 /** What was asked can't be done, and why. */
 class OperationRefused extends RepoError {
@@ -104,7 +103,10 @@ function answerIn(text: string): unknown {
 }
 
 async function askState(directory: string, asked: Question, names: readonly RepositoryName[]): Promise<unknown> {
-  const giveBack = await claimState(directory, { ...silentLog, warn: (_, text) => complain(text) });
+  const refuse = (_: object, text: string): never => {
+    throw new OperationRefused(text);
+  };
+  const giveBack = await claimState(directory, { ...silentLog, warn: refuse });
   try {
     const root = openStateDatabase(join(directory, "database"));
     try {
