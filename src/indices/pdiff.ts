@@ -1,10 +1,12 @@
 // Which older states of an index get a patch to the present one, and the file that tells clients of these patches.
 import { IndexError } from "./fields.ts";
 
-/** Bytes by their size and lower-case hex SHA256. */
+/** Bytes by their size and digests, in lower-case hex. */
 export interface Digested {
   readonly sizeBytes: number;
   readonly sha256: string;
+  /** For debmirror, which looks at no other digest. */
+  readonly sha1?: string;
 }
 
 /** A patch that leads from an older state of an index to the present one at once. */
@@ -20,24 +22,33 @@ export interface Patch {
 /**
  * Renders `Packages.diff/Index` and its like. The fields are those that apt reads; `merged` tells it that one patch is
  * enough, where it would otherwise apply all that follow as well.
+ * @param current its SHA1 makes the list name those of all else too
  * @param patches the one for the oldest state first: apt looks no further ahead than from the state that it has
  * @throws IndexError for a name that would end its line
  */
 export function renderPatchIndex(current: Digested, patches: readonly Patch[]): string {
-  const list = (digestedOf: (patch: Patch) => Digested, suffix: string): string =>
-    patches
-      .map((patch) => ` ${digestedOf(patch).sha256} ${digestedOf(patch).sizeBytes} ${patch.name}${suffix}\n`)
-      .join("");
   const broken = patches.find(({ name }) => /[\s/]/.test(name) || name === "");
   if (broken !== undefined) throw new IndexError(`${JSON.stringify(broken.name)} is no name of a patch`);
-  return [
-    `SHA256-Current: ${current.sha256} ${current.sizeBytes}\n`,
-    `SHA256-History:\n${list(({ from }) => from, "")}`,
-    `SHA256-Patches:\n${list(({ plain }) => plain, "")}`,
-    `SHA256-Download:\n${list(({ gz }) => gz, ".gz")}`,
-    "X-Patch-Precedence: merged\n",
-  ].join("");
+  const sections = ([field, digest]: (typeof listedDigests)[number]): string => {
+    const list = (digestedOf: (patch: Patch) => Digested, suffix: string): string =>
+      patches
+        .map((patch) => ` ${digestedOf(patch)[digest]} ${digestedOf(patch).sizeBytes} ${patch.name}${suffix}\n`)
+        .join("");
+    return [
+      `${field}-Current: ${current[digest]} ${current.sizeBytes}\n`,
+      `${field}-History:\n${list(({ from }) => from, "")}`,
+      `${field}-Patches:\n${list(({ plain }) => plain, "")}`,
+      `${field}-Download:\n${list(({ gz }) => gz, ".gz")}`,
+    ].join("");
+  };
+  const known = listedDigests.filter(([, digest]) => current[digest] !== undefined);
+  return `${known.map(sections).join("")}X-Patch-Precedence: merged\n`;
 }
+
+const listedDigests = [
+  ["SHA1", "sha1"],
+  ["SHA256", "sha256"],
+] as const;
 
 /** A plain index as one publication had it. */
 export interface PublishedState extends Digested {

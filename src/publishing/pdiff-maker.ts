@@ -3,14 +3,17 @@ import { createHash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
+import { LRUCache } from "lru-cache";
 import type { Suite } from "../base/names.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
+import type { AssembledIndex, SegmentReader, SegmentSizes } from "../indices/assemble.ts";
+import { assemble } from "../indices/assemble.ts";
 import { edScript } from "../indices/ed-script.ts";
 import type { Digested, Patch, PublishedState } from "../indices/pdiff.ts";
 import { renderPatchIndex, statesToPatch } from "../indices/pdiff.ts";
 import type { LateFiles, LateMaker, LateOrder } from "./late.ts";
 import type { Manifest, PublishedBlob, PublishedIndex } from "./publication.ts";
-import { indexPath, patchPath } from "./publication.ts";
+import { indexPath, namesPackages, patchPath } from "./publication.ts";
 import type { PublicationStore } from "./store.ts";
 
 export interface PdiffParts {
@@ -26,7 +29,7 @@ export interface PdiffParts {
 /** An index whose .xz is smaller gets no patches: to ask for one costs a client more than to fetch it whole. */
 const defaultMinIndexBytes = 64 * 1024;
 /** What one patch adds to the file that lists them. */
-const bytesPerListing = 400;
+const bytesPerListing = 800;
 /** A long history is read in pieces of so many publications, and requests are answered in between. */
 const publicationsBetweenTurns = 50;
 
@@ -35,12 +38,19 @@ const maxComparedBytes = 256 * 1024 ** 2;
 /** A longer patch takes more memory than it is worth to its clients. */
 const maxScriptBytes = 8 * 1024 ** 2;
 
+/** Their SHA1 is remembered. */
+const maxRememberedStates = 1000;
+
 const name = "pdiffs";
 const compress = promisify(gzip);
 
 export class PdiffMaker implements LateMaker {
   readonly name = name;
   readonly #parts: PdiffParts;
+  /** Each index as it was hashed last. */
+  readonly #assembled = new Map<string, AssembledIndex>();
+  /** Of plain indices, by their SHA256. */
+  readonly #sha1Of = new LRUCache<string, string>({ max: maxRememberedStates });
 
   constructor(parts: PdiffParts) {
     this.#parts = parts;
@@ -101,6 +111,7 @@ export class PdiffMaker implements LateMaker {
     };
     const recordEnd = index.name.startsWith("Contents-") ? "\n" : "\n\n";
     const maxBytes = Math.min(maxScriptBytes, plain.sizeBytes);
+    const withSha1 = await this.#sha1s(suite, index, signal);
     const patches: Patch[] = [];
     const blobs: PublishedBlob[] = [];
     // apt adds up this patch and all that follow, and takes none if it would rather fetch the index.
@@ -115,18 +126,38 @@ export class PdiffMaker implements LateMaker {
       if (budgetBytes < 0) break;
       const file = await store.blobs.put(gz, algorithms);
       blobs.push({ path: patchPath(path, file.sha256), listed: false, ...file, late });
-      patches.push({ name: file.sha256, from, plain: digested(script), gz: file });
+      const past = { ...from, ...(await withSha1(segments, from)) };
+      patches.push({ name: file.sha256, from: past, plain: digested(script), gz: digested(gz) });
     }
     if (patches.length === 0) return [];
-    const listing = Buffer.from(renderPatchIndex(plain, patches.toReversed()));
+    const present = { ...plain, ...(await withSha1(index.segments, plain)) };
+    const listing = Buffer.from(renderPatchIndex(present, patches.toReversed()));
     return [
       { path: `${path}.diff/Index`, listed: true, ...(await store.blobs.put(listing, algorithms)), late },
       ...blobs,
     ];
+  }
+
+  /** Gives the SHA1 of the states of an index, hashing no more of each than what differs from the present one. */
+  async #sha1s(suite: Suite, index: PublishedIndex, signal: AbortSignal) {
+    // debmirror alone asks for SHA1, and it knows no pdiffs of Contents.
+    if (!namesPackages(index)) return async () => ({});
+    const read: SegmentReader = (id, form) => this.#parts.store.segments.read(id, form);
+    const key = `${suite}/${indexPath(index, "plain")}`;
+    const present = await assemble(index.segments, read, ["sha1"], this.#assembled.get(key), signal);
+    this.#assembled.set(key, present);
+    return async (segments: readonly SegmentSizes[], { sha256 }: Digested): Promise<Pick<Digested, "sha1">> => {
+      const known = this.#sha1Of.get(sha256);
+      if (known !== undefined) return { sha1: known };
+      const { sha1 = "" } = (await assemble(segments, read, ["sha1"], present, signal)).forms.plain.digests;
+      this.#sha1Of.set(sha256, sha1);
+      return { sha1 };
+    };
   }
 }
 
 const digested = (bytes: Uint8Array): Digested => ({
   sizeBytes: bytes.length,
   sha256: createHash("sha256").update(bytes).digest("hex"),
+  sha1: createHash("sha1").update(bytes).digest("hex"),
 });

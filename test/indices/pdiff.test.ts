@@ -27,6 +27,19 @@ X-Patch-Precedence: merged
   );
 });
 
+test("where the SHA1 of the index is known, all is listed by SHA1 too", () => {
+  const withSha1 = (patch: ReturnType<typeof aPatch>) => ({
+    ...patch,
+    from: { ...patch.from, sha1: "f" },
+    plain: { ...patch.plain, sha1: "p" },
+    gz: { ...patch.gz, sha1: "g" },
+  });
+  const text = renderPatchIndex({ sha256: "now", sha1: "n", sizeBytes: 5 }, [withSha1(aPatch("a", 1))]);
+  expect(text).toContain(
+    "SHA1-Current: n 5\nSHA1-History:\n f 1 a\nSHA1-Patches:\n p 11 a\nSHA1-Download:\n g 21 a.gz\nSHA256-Current: now 5\n",
+  );
+});
+
 test("a patch's name can't forge a line or leave its directory", () => {
   for (const name of ["", "a b", "a\nb", "../a"]) {
     expect(() => renderPatchIndex({ sha256: "", sizeBytes: 0 }, [aPatch(name, 1)])).toThrow("no name of a patch");

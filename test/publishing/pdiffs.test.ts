@@ -52,6 +52,8 @@ async function put(served: ServedFolder, name: string, version = "1"): Promise<s
   return path;
 }
 
+const sha1 = (bytes: Uint8Array): string => createHash("sha1").update(bytes).digest("hex");
+
 interface Listed {
   readonly sha256: string;
   readonly sizeBytes: number;
@@ -81,6 +83,8 @@ async function expectTrue(served: ServedFolder, olds: readonly Buffer[], index =
   const { current, precedence, history, patches, downloads } = await listOf(served, index);
   expect(precedence).toBe("merged");
   expect(current).toBe(`${sha256(present)} ${present.length}`);
+  const list = await served.text(`${index}.diff/Index`);
+  if (!index.includes("Contents")) expect(list).toContain(`SHA1-Current: ${sha1(present)} ${present.length}\n`);
   for (const [n, from] of history.entries()) {
     const old = olds.find((bytes) => sha256(bytes) === from.sha256);
     const gz = (await served.bytes(`${index}.diff/${from.name}.gz`))!;
@@ -89,6 +93,9 @@ async function expectTrue(served: ServedFolder, olds: readonly Buffer[], index =
     expect(patches[n]).toEqual({ sha256: sha256(script), sizeBytes: script.length, name: from.name });
     if (old === undefined) continue;
     expect(from.sizeBytes).toBe(old.length);
+    // debmirror looks at no other digest than SHA1.
+    const sha1s = [old, script].map((bytes) => ` ${sha1(bytes)} ${bytes.length} ${from.name}\n`);
+    if (!index.includes("Contents")) for (const line of sha1s) expect(list).toContain(line);
     expect(patched(old, script)).toEqual(present);
   }
   const release = await served.text("dists/sid/Release");
