@@ -9,6 +9,7 @@ import { loadConfiguration } from "./config.ts";
 import { ConfigurationError } from "./configuration.ts";
 import { addCuration } from "./curation.ts";
 import { addDeepCheck } from "./deep-check.ts";
+import { keepHeapLean } from "./lean-heap.ts";
 import { addList } from "./list.ts";
 import { serve } from "./main.ts";
 import { addOutputs } from "./output-commands.ts";
@@ -139,6 +140,7 @@ function program(): Command {
     )
     .addHelpText("after", serveHelp)
     .action(async (flags: Flags) => {
+      keepHeapLean();
       const configuration = loadConfiguration(flags);
       const log = pino();
       outliveFailedWrites(log);
@@ -152,6 +154,7 @@ function program(): Command {
     .option("--show-caps", "print the caps too (they are authority; by default only their files are named)")
     .addHelpText("after", "\nWith --folder, no grid is needed: the folder is served as it is.\n")
     .action(async (flags: Flags & { readonly showCaps?: boolean }) => {
+      keepHeapLean();
       const { start } = await import("./start.ts");
       await start(flags, { signal: untilTold(), say });
     });
