@@ -21,14 +21,28 @@ interface StreamEncoderOptions extends LzmaOptions {
  */
 const textOptions = { mode: 2, mf: 0x14, niceLen: 64, lc: 4, lp: 0, pb: 0 } as const;
 
+/**
+ * For sorted paths: fast mode, hash chains, 128. Of real Contents it makes 4 to 14 % less in half the time, because what
+ * repeats there is long and lies near.
+ */
+const pathOptions = { mode: 1, mf: 0x04, niceLen: 128, lc: 4, lp: 0, pb: 0 } as const;
+
 /** xz knows no smaller dictionary. One as large as the segment would do, and a needlessly large one costs time to clear. */
 const minDictionaryBytes = 4096;
 /** More is never used: the largest matches of `xz -6` reach as far. */
 const maxDictionaryBytes = 8 * 1024 * 1024;
 
-/** Compresses one segment. Equal bytes give equal results on every machine: neither library uses the machine's own. */
-export async function compressSegment(plain: Uint8Array): Promise<CompressedSegment> {
-  return { gz: gzip(plain, { level: gzipLevel }), xz: blockOfStream(await xzStream(plain)), lines: countLines(plain) };
+/** Compresses stanzas. Equal bytes give equal results on every machine: neither library uses the machine's own. */
+export const compressSegment = (plain: Uint8Array): Promise<CompressedSegment> => compressed(plain, textOptions);
+
+/** Compresses lines of Contents, in the same way. */
+export const compressPaths = (plain: Uint8Array): Promise<CompressedSegment> => compressed(plain, pathOptions);
+
+type EncoderOptions = typeof textOptions | typeof pathOptions;
+
+async function compressed(plain: Uint8Array, options: EncoderOptions): Promise<CompressedSegment> {
+  const xz = blockOfStream(await xzStream(plain, options));
+  return { gz: gzip(plain, { level: gzipLevel }), xz, lines: countLines(plain) };
 }
 
 const lineFeed = 0x0a;
@@ -39,13 +53,13 @@ function countLines(plain: Uint8Array): number {
   return lines;
 }
 
-function xzStream(plain: Uint8Array): Promise<Uint8Array> {
+function xzStream(plain: Uint8Array, encoderOptions: EncoderOptions): Promise<Uint8Array> {
   const fitting = 2 ** Math.ceil(Math.log2(Math.max(1, plain.length)));
   const dictSize = Math.min(maxDictionaryBytes, Math.max(minDictionaryBytes, fitting));
   // This is a thread of its own already. The check is lzma-native's default, CRC32.
   const options: StreamEncoderOptions = {
     synchronous: true,
-    filters: [{ id: "LZMA_FILTER_LZMA2", options: { ...textOptions, dictSize } }],
+    filters: [{ id: "LZMA_FILTER_LZMA2", options: { ...encoderOptions, dictSize } }],
   };
   const encoder = lzma.createStream("streamEncoder", options);
   encoder.end(plain);

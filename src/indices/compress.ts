@@ -12,13 +12,16 @@ export interface CompressedSegment {
   readonly lines: number;
 }
 
+/** What a segment is made of: stanzas, or lines that begin as the one before does. */
+export type Texture = "stanzas" | "paths";
+
 /** Compresses segments, several at once. */
 export interface Compressor {
   /**
-   * @param plain one segment's stanzas, at least one byte; not transferred, so the caller may go on using it
+   * @param plain one segment, at least one byte; not transferred, so the caller may go on using it
    * @throws signal.reason when aborted before its turn
    */
-  compress(plain: Uint8Array, signal: AbortSignal): Promise<CompressedSegment>;
+  compress(plain: Uint8Array, signal: AbortSignal, texture?: Texture): Promise<CompressedSegment>;
   /** Ends the threads. Nothing may be under way. */
   close(): Promise<void>;
 }
@@ -33,7 +36,6 @@ const youngHeapMebibytes = 8;
 export function createCompressor({ threads }: { readonly threads: number }): Compressor {
   const pool = new Tinypool({
     filename: workerUrl().href,
-    name: "compressSegment",
     minThreads: 1,
     maxThreads: threads,
     idleTimeout: idleThreadMs,
@@ -41,12 +43,12 @@ export function createCompressor({ threads }: { readonly threads: number }): Com
   });
   const limit = pLimit(threads);
   return {
-    compress(plain, signal) {
+    compress(plain, signal, texture = "stanzas") {
       // Aborting empties the queue; a running thread is left alone, because ending it costs more than its result.
       return limit(async () => {
         signal.throwIfAborted();
-        const compressed: unknown = await pool.run(plain);
-        // What compressSegment returns: a thread's messages have no type of their own.
+        const compressed: unknown = await pool.run(plain, { name: taskOf[texture] });
+        // What these return: a thread's messages have no type of their own.
         return compressed as CompressedSegment;
       });
     },
@@ -55,6 +57,8 @@ export function createCompressor({ threads }: { readonly threads: number }): Com
     },
   };
 }
+
+const taskOf: Readonly<Record<Texture, string>> = { stanzas: "compressSegment", paths: "compressPaths" };
 
 /** Node 20 runs no TypeScript: where this file runs from src/ (in tests), the thread comes from dist/. */
 function workerUrl(): URL {

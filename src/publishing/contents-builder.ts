@@ -98,7 +98,8 @@ export class ContentsBuilder {
     const known = segments.sizesOf(id);
     if (known !== undefined) return { ...known, first };
     const bytes = await plain();
-    const sizes = await segments.put(id, bytes, await compressor.compress(bytes, this.#signal), "compressed");
+    const compressed = await compressor.compress(bytes, this.#signal, "paths");
+    const sizes = await segments.put(id, bytes, compressed, "compressed");
     return { ...sizes, first };
   }
 

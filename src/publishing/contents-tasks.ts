@@ -31,7 +31,7 @@ export interface PlacedSegment extends Omit<NamedSegment, "plain"> {
   readonly sizeBytes: number;
 }
 
-/** Named in every segment's id: a change of what is rendered gets a new one. */
+/** Named in every segment's id: a change of what is rendered or how it is compressed gets a new one. */
 const renderingVersion = "contents 1";
 
 /** How many bytes of lines are sorted in memory at once. */

@@ -16,7 +16,7 @@ export interface LateTimes {
   readonly retryMs: number;
 }
 
-export const defaultLateTimes: LateTimes = { settleMs: 3000, retryMs: 60_000 };
+export const defaultLateTimes: LateTimes = { settleMs: 1000, retryMs: 60_000 };
 
 /** How often those who wait look whether there is something left to do. */
 const pollMs = 20;

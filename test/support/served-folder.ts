@@ -11,7 +11,7 @@ import { inspectContent } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
 import type { ViewRules } from "../../src/catalog/view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
-import { compressSegment } from "../../src/indices/compress-worker.ts";
+import { compressPaths, compressSegment } from "../../src/indices/compress-worker.ts";
 import { mergeFiles, planEdits, recutSegment, sortLists } from "../../src/publishing/contents-tasks.ts";
 import type { ContentsTasks } from "../../src/publishing/contents-thread.ts";
 import type { PublishingObserver } from "../../src/publishing/events.ts";
@@ -154,7 +154,10 @@ export class ServedFolder {
         },
         inspectionLimits: defaultInspectLimits,
         contents: { tasks: contentsTasks, directory: join(this.state, "contents"), cut: shortSegments },
-        compressor: { compress: (plain) => compressSegment(plain), close: async () => {} },
+        compressor: {
+          compress: (plain, _signal, texture) => (texture === "paths" ? compressPaths : compressSegment)(plain),
+          close: async () => {},
+        },
         cache: PackageCache.open({
           directory: join(this.state, "packages"),
           observer: silentCacheObserver,
