@@ -25,6 +25,8 @@ export interface BenchServerOptions {
 }
 
 const pollMs = 3;
+/** What is made in the background is looked for so often, in milliseconds. */
+const latePollMs = 50;
 const startTimeoutMs = 3 * 60_000;
 const pingToken = "a-token-that-only-this-benchmark-knows";
 // Not longer: a timer of Node holds at most 24 days.
@@ -124,6 +126,15 @@ ${options.tree}
       throw new Error(`${index}.gz and .xz hold different text`);
     }
     return texts[0].toString();
+  }
+
+  /** Resolves when InRelease lists a file, e.g. `main/Contents-amd64.xz`. */
+  async releaseLists(path: string): Promise<void> {
+    const begunMs = performance.now();
+    while (!(await this.get("dists/sid/InRelease")).body.toString().includes(` ${path}\n`)) {
+      if (performance.now() - begunMs > startTimeoutMs) throw new Error(`${path} did not come`);
+      await sleep(latePollMs, undefined, { signal: this.#options.signal });
+    }
   }
 
   /** The lines of one metric. */

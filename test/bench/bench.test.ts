@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { projectRoot } from "../support/project-files.ts";
 import { append } from "./measures/append.ts";
+import { contents } from "./measures/contents.ts";
 import { firstIndex } from "./measures/first-index.ts";
 import { memory } from "./measures/memory.ts";
 import { replace } from "./measures/replace.ts";
@@ -123,7 +124,7 @@ test(
     });
     const rows: Row[] = [];
     try {
-      for (const measure of [firstIndex, append, replace, restart, memory])
+      for (const measure of [firstIndex, contents, append, replace, restart, memory])
         rows.push(...(await measure.measure(workshop)));
     } finally {
       await workshop.close();

@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { surroundingsOf } from "./machine.ts";
 import { append } from "./measures/append.ts";
+import { contents } from "./measures/contents.ts";
 import { firstIndex } from "./measures/first-index.ts";
 import { grid } from "./measures/grid.ts";
 import type { Measure } from "./measures/measure.ts";
@@ -19,7 +20,18 @@ import { tools } from "./tools.ts";
 import type { Scale } from "./workshop.ts";
 import { Workshop } from "./workshop.ts";
 
-const measures: readonly Measure[] = [firstIndex, append, replace, sizes, requests, restart, memory, grid, metadata];
+const measures: readonly Measure[] = [
+  firstIndex,
+  contents,
+  append,
+  replace,
+  sizes,
+  requests,
+  restart,
+  memory,
+  grid,
+  metadata,
+];
 
 const fullScale: Scale = {
   small: 1000,
@@ -88,7 +100,6 @@ async function main(projectRoot: string): Promise<void> {
 }
 
 const standingNotes = [
-  "Contents is not made yet, so nothing is said of it.",
   "Ours signs and writes plain, gz and xz each time; the others are unsigned, and write what stands in brackets.",
 ];
 

@@ -35,7 +35,7 @@ async function indexed(workshop: Workshop, count: number) {
   const theirs: number[] = [];
   for (let round = 0; round < scale.slowRounds; round++) {
     options.progress(`first index of ${count}, round ${round + 1} of ${scale.slowRounds}`);
-    const server = await workshop.server("first-index", folderTree(packages));
+    const server = await workshop.server("first-index", `${folderTree(packages)}\ncontents = false`);
     seconds.push(await server.start());
     if (round === 0) await server.packages();
     await server.stop();
