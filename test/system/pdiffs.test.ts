@@ -7,9 +7,9 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { AptRoot, sourceText } from "../support/apt.ts";
-import { aDeb, aDsc } from "../support/debs.ts";
+import { aDeb, aDsc, runTool } from "../support/debs.ts";
 import type { Machine } from "../support/rootfs.ts";
-import { trixieMachine } from "../support/rootfs.ts";
+import { demandTool, trixieMachine } from "../support/rootfs.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
 const setUpMs = 480_000;
@@ -134,6 +134,25 @@ test("apt that wants no pdiffs fetches the indices whole", async () => {
   } finally {
     root.close();
   }
+});
+
+test("debmirror, which knows SHA1 alone, patches the indices that it has", async () => {
+  for (const tool of ["debmirror", "patch", "ed"]) demandTool(tool, tool);
+  const keyring = join(work, "keyring");
+  runTool("gpg", ["--dearmor", "--output", keyring], publicKey, "gnupg");
+  const host = new URL(server.url).host;
+  const args = `--method=http --host=${host} --root=debian --dist=sid --section=main --arch=amd64 --source --i18n
+    --rsync-extra=none --diff=use --verbose --keyring=${keyring} ${join(work, "mirror")}`;
+  const mirror = async (): Promise<string> => {
+    const { stdout, stderr } = await promisify(execFile)("debmirror", args.split(/\s+/), { maxBuffer: 2 ** 26 });
+    return stdout + stderr;
+  };
+  await mirror();
+  await publish("mirrored");
+  const said = await mirror();
+  expect(said).toMatch(/binary-amd64\/Packages patched with .*\.gz/);
+  expect(said).toMatch(/source\/Sources patched with .*\.gz/);
+  expect(said).not.toMatch(/^Errors:/m);
 });
 
 test(
