@@ -31,12 +31,14 @@ export interface LocalTree {
   readonly architecture: string;
   readonly binaries: BuilderDirectory;
   readonly sources: BuilderDirectory;
-  /** Files of mode 0600, one cap in each. */
+  /** Files of mode 0600, one cap in each, but for the bundle. */
   readonly capFiles: {
     readonly root: string;
     readonly readCap: string;
     readonly binaries: string;
     readonly sources: string;
+    /** Where a bundle of both is to be; who knows the server writes it. */
+    readonly bundle: string;
   };
 }
 
@@ -71,6 +73,7 @@ export async function openLocalTree(options: LocalTreeOptions): Promise<LocalTre
       readCap: join(capsDirectory, "root.readcap"),
       binaries: join(capsDirectory, "builder.writecap"),
       sources: join(capsDirectory, "builder-source.writecap"),
+      bundle: join(capsDirectory, "builder.bundle"),
     };
     await mkdir(capsDirectory, { recursive: true, mode: 0o700 });
     const writer = new WebapiWriter(new Webapi(grid.webapiUrl));

@@ -4,6 +4,8 @@ import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { pino } from "pino";
 import { messageOf, RepoError } from "./base/errors.ts";
+import { Secret } from "./base/secret.ts";
+import { formatBundle } from "./builder/bundle.ts";
 import type { Flags } from "./config.ts";
 import { loadConfiguration, searchPath } from "./config.ts";
 import { InstallFailed } from "./grid/install.ts";
@@ -13,6 +15,7 @@ import { localSuite, openLocalTree } from "./local-tree.ts";
 import type { Server } from "./main.ts";
 import { serve } from "./main.ts";
 import { makeToken, openSecretFile, writeSecretFile } from "./secret-file.ts";
+import { parseWriteCap } from "./storage/tahoe/caps.ts";
 
 /** Where everything of a start is kept, below the directory that it is started in. */
 export const localDirectory = ".tahoe-apt";
@@ -60,6 +63,7 @@ export async function start(flags: StartFlags, { signal, say }: Surroundings): P
     const log = pino(pino.destination({ dest: join(directory, "server.log"), mkdir: true, sync: false }));
     server = await serve(configuration, { signal, log });
     const name = configuration.repositories[0]?.name ?? "";
+    if (tree) await writeBundle(tree, `${server.url}/-/ping/${name}`, tokenFile);
     say(lines({ url: server.url, name, headerFile, log: join(directory, "server.log"), tree, folder: flags.folder }));
     if (tree && showCaps)
       for (const file of Object.values(tree.capFiles)) say(`${file}: ${await readFile(file, "utf8")}`);
@@ -71,6 +75,22 @@ export async function start(flags: StartFlags, { signal, say }: Surroundings): P
     await tree?.grid.stop();
   }
   say("Stopped.");
+}
+
+/** What the builder of the tree needs for `put`. */
+async function writeBundle(
+  { grid, binaries, sources, capFiles }: LocalTree,
+  url: string,
+  tokenFile: string,
+): Promise<void> {
+  const secretIn = async (file: string): Promise<string> => (await readFile(file, "utf8")).trim();
+  const directories = [
+    { path: binaries.path, cap: parseWriteCap(await secretIn(capFiles.binaries)) },
+    { path: sources.path, cap: parseWriteCap(await secretIn(capFiles.sources)) },
+  ];
+  const ping = { url, token: new Secret(await secretIn(tokenFile)) };
+  const bundle = formatBundle({ name: "builder", gateways: [grid.webapiUrl], directories, ping });
+  await writeSecretFile(capFiles.bundle, bundle);
 }
 
 /** A token for pings, made once, and the header that bears it, for `curl -H @FILE`. */
@@ -166,6 +186,9 @@ A builder uploads, then pings; the answer comes when the package is installable:
 ${
   tree
     ? `
+Or all in one, with checks, sources and .changes files too, by the builder's bundle:
+  npx tahoe-apt put --bundle ${tree.capFiles.bundle} hello_1.0_${architecture}.deb
+
 Source packages go to ${tree.sources.alias}: in the same way (${tree.sources.path}).
 The caps are in ${resolve(localDirectory, "caps")}, one in each file, for you alone: npm start -- --show-caps prints them.`
     : ""

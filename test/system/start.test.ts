@@ -94,6 +94,15 @@ test("the lines for a builder upload a package and make it servable, with the bu
   expect(aliases).not.toContain(readFileSync(local("caps/root.writecap"), "utf8").trim());
 });
 
+test("the line for put is printed, and finds that all is in its place", async () => {
+  const line = blockOf("sh put").trim();
+  expect(started.output.replaceAll(`${checkout}/`, "")).toContain(line);
+  const told = await shell(
+    line.replace("npx tahoe-apt", `'${process.execPath}' '${join(projectRoot, "dist/cli.js")}'`),
+  );
+  expect(told).toBe("live: hello 1.0 amd64 in sid main\n");
+});
+
 test("the lines for an APT user install it", async () => {
   const root = new AptRoot({ source: "", options: { "APT::Get::Download-Only": "true" } });
   try {
