@@ -1,6 +1,6 @@
 // A public server that is to be verified, over HTTP. Nothing that it says is believed, and no answer is without end.
 import fetch from "node-fetch";
-import { RepoError } from "./base/errors.ts";
+import { messageOf, RepoError } from "./base/errors.ts";
 import { RunningDigests } from "./debian/digests.ts";
 import type { Site } from "./publishing/verification.ts";
 
@@ -46,21 +46,21 @@ export class HttpSite implements Site {
       if (!reply.ok) throw new SiteUnavailable(`${url} answers with status ${reply.status}`);
       const running = new RunningDigests([]);
       let sizeBytes = 0;
-      for await (const chunk of reply.body ?? []) {
-        const bytes = Buffer.from(chunk);
+      for await (const piece of reply.body ?? []) {
+        const chunk = Buffer.from(piece as Uint8Array);
         clearTimeout(timer);
         timer = setTimeout(() => silent.abort(new Error("the answer stopped")), silenceMs);
-        sizeBytes += bytes.length;
+        sizeBytes += chunk.length;
         if (sizeBytes > maxBytes) break;
-        running.update(bytes);
-        take(bytes);
+        running.update(chunk);
+        take(chunk);
       }
       return { sizeBytes, sha256: running.finish().digests.sha256 };
     } catch (thrown) {
       this.#signal.throwIfAborted();
       if (thrown instanceof SiteUnavailable) throw thrown;
-      const why = silent.signal.aborted ? silent.signal.reason : thrown;
-      throw new SiteUnavailable(`${url}: ${why instanceof Error ? why.message : String(why)}`);
+      const why: unknown = silent.signal.aborted ? silent.signal.reason : thrown;
+      throw new SiteUnavailable(`${url}: ${messageOf(why)}`);
     } finally {
       clearTimeout(timer);
       silent.abort();

@@ -3,7 +3,7 @@ import { RepoError } from "../base/errors.ts";
 import type { Suite } from "../base/names.ts";
 
 /** A start would tell clients another identity than they know: all of them would refuse it until their users accept it. */
-export class IdentityChanged extends RepoError {
+class IdentityChanged extends RepoError {
   readonly code = "publishing/identity-changed";
 }
 

@@ -34,7 +34,7 @@ export type Composition = Pick<Manifest, "components" | "architectures" | "indic
 /** A suite's Release, but for its dates. */
 export function undatedRelease(
   suite: Suite,
-  { validForSeconds: _, ...identity }: SuiteIdentity,
+  identity: SuiteIdentity,
   { components, architectures, indices, blobs }: Composition,
   algorithms: readonly DigestAlgorithm[],
 ): Release {

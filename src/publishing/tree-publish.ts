@@ -110,7 +110,7 @@ export async function publishIntoTree(
   const hashDirectories = [...byDirectory.keys()];
   for (const directory of hashDirectories) await set(directory);
   for (const { path, sha256, content } of files) if (sha256 !== undefined) want(path, content);
-  for (const directory of [...byDirectory.keys()]) await set(directory);
+  for (const directory of Array.from(byDirectory.keys())) await set(directory);
   for (const { path, sha256, content } of files) if (sha256 === undefined) want(path, content);
   await set(base);
 

@@ -42,8 +42,14 @@ async function bundleOf(name: string, ...paths: readonly string[]): Promise<stri
 }
 
 const flags = (bundle = indices) => [
-  ...["--webapi", inject("webapiUrl"), "--readcap-file", join(tree.work, "readcap")],
-  ...["--state", join(tree.work, "state"), "--bundle", bundle],
+  "--webapi",
+  inject("webapiUrl"),
+  "--readcap-file",
+  join(tree.work, "readcap"),
+  "--state",
+  join(tree.work, "state"),
+  "--bundle",
+  bundle,
 ];
 
 async function publish(bundle?: string): Promise<string> {

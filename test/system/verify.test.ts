@@ -36,8 +36,9 @@ const ofTheTree = () => ["--webapi", inject("webapiUrl"), "--readcap-file", join
 async function verify(url: string, ...flags: readonly string[]) {
   const command = new CommandLine(["verify", "--json", ...flags, url]);
   const exitCode = await command.ends();
-  const found = command.output.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line)] : []));
-  return { exitCode, output: command.output, suites: found as readonly (Verification & { readonly suite: string })[] };
+  const lines = command.output.split("\n").filter((line) => line.startsWith("{"));
+  const suites = lines.map((line) => JSON.parse(line) as Verification & { readonly suite: string });
+  return { exitCode, output: command.output, suites };
 }
 
 const codes = (suites: readonly Verification[]) => [
