@@ -92,6 +92,7 @@ const suite = z
     translations: z.boolean(),
     pdiffs: z.boolean(),
     contents: z.boolean(),
+    indices: z.enum(["made", "as-found"]),
     view,
   })
   .partial()
@@ -100,13 +101,24 @@ const suite = z
     message: "means nothing without not_automatic = true",
   })
   .transform(
-    ({ codename, version, description, translations, pdiffs, contents, view, ...raw }): SuiteConfiguration => ({
+    ({
       codename,
       version,
       description,
       translations,
       pdiffs,
       contents,
+      indices,
+      view,
+      ...raw
+    }): SuiteConfiguration => ({
+      codename,
+      version,
+      description,
+      translations,
+      pdiffs,
+      contents,
+      indices,
       view,
       notAutomatic: raw.not_automatic,
       butAutomaticUpgrades: raw.but_automatic_upgrades,

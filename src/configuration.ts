@@ -37,6 +37,8 @@ export interface SuiteConfiguration {
   readonly translations?: boolean | undefined;
   readonly pdiffs?: boolean | undefined;
   readonly contents?: boolean | undefined;
+  /** "as-found": those that stand in the tree are served untouched; by default they are made. */
+  readonly indices?: "made" | "as-found" | undefined;
   /** What hides some of its packages from its indices. */
   readonly view?: ViewRules | undefined;
 }

@@ -38,6 +38,7 @@ export const settingsOf = (
   configuration: Configuration,
 ): Omit<RepositorySettings, "name" | "tree" | "signer" | "observer"> => ({
   identityOf: (suite: Suite) => identityOf(one, suite, configuration.publicUrl),
+  isAsFound: (suite: Suite) => one.suites.get(suite)?.indices === "as-found",
   viewOf: (suite: Suite) => one.suites.get(suite)?.view,
   isTranslated: (suite: Suite) => one.suites.get(suite)?.translations ?? one.translations,
   hasContents: (suite: Suite) => hasContents(one, suite),

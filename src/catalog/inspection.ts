@@ -60,6 +60,7 @@ export type RejectCode =
   | "mismatch"
   | "conflict"
   | "incomplete"
+  | "absent"
   | "bad-name"
   | "not-a-file"
   | "unreadable";

@@ -20,6 +20,8 @@ export interface FinderParts {
   readonly packages: PackageShelf;
   readonly changelogs: Changelogs;
   readonly treeFiles: TreeFiles;
+  /** Whether a suite's indices are the tree's own. */
+  readonly isAsFound: (suite: Suite) => boolean;
   /** The current publication of a suite. */
   readonly currentOf: (suite: Suite) => Manifest | undefined;
 }
@@ -55,13 +57,15 @@ export class Finder {
   async findOther(path: string, signal: AbortSignal): Promise<Resource | undefined> {
     const changelog = path.startsWith("changelogs/") ? await this.#parts.changelogs.find(path) : undefined;
     if (changelog !== undefined) return changelog;
-    const treePath = generated.test(path) ? undefined : nameOrUndefined(() => parseTreePath(path));
+    const { suite } = inSuite(path) ?? {};
+    const isOurs = generated.test(path) && (suite === undefined || !this.#parts.isAsFound(suite));
+    const treePath = isOurs ? undefined : nameOrUndefined(() => parseTreePath(path));
     return treePath === undefined ? undefined : await this.#parts.treeFiles.find(treePath, signal);
   }
 
   #published(path: string): Resource | undefined {
     const { suite, rest } = inSuite(path) ?? {};
-    if (suite === undefined || rest === undefined) return undefined;
+    if (suite === undefined || rest === undefined || this.#parts.isAsFound(suite)) return undefined;
     const current = this.#parts.currentOf(suite);
     const found = current && this.#inPublication(current, rest);
     if (found !== undefined) return found;

@@ -62,6 +62,8 @@ export interface RepositorySettings {
   readonly identityOf: (suite: Suite) => SuiteIdentity;
   /** Whether a suite's long descriptions stand in Translation-en, and not in Packages; by default none's do. */
   readonly isTranslated?: (suite: Suite) => boolean;
+  /** Whether a suite's indices are the tree's own, served as they are; by default none's are. */
+  readonly isAsFound?: (suite: Suite) => boolean;
   /** Whether a suite has pdiffs; by default none has. */
   readonly isPatched?: (suite: Suite) => boolean;
   /** An index with an .xz that is smaller has none; 64 KiB by default. */
@@ -176,6 +178,8 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     indexReader: new IndexReader(store, shared.indexMemoryBytes),
     cache: shared.cache,
     inspectionLimits: shared.inspectionLimits,
+    examiner,
+    isAsFound: settings.isAsFound ?? (() => false),
     packages: new PackageShelf({ pool: store.pool, tree, audit, cache: shared.cache }),
     audit,
     builderOf: (suite) =>

@@ -10,6 +10,7 @@ import type { Survey } from "../catalog/survey.ts";
 import { survey } from "../catalog/survey.ts";
 import type { Tree } from "../storage/tree.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
+import type { AsFoundSuites } from "./as-found.ts";
 import type { PublishingObserver } from "./events.ts";
 import type { ServedSuite } from "./suite.ts";
 
@@ -42,6 +43,7 @@ export class Refresher {
   readonly #tree: Tree;
   readonly #catalog: Catalog;
   readonly #suites: SuiteShelf;
+  readonly #asFound: AsFoundSuites;
   readonly #observer: PublishingObserver;
   readonly #log: Log;
   readonly #now: () => number;
@@ -51,6 +53,7 @@ export class Refresher {
     readonly tree: Tree;
     readonly catalog: Catalog;
     readonly suites: SuiteShelf;
+    readonly asFound: AsFoundSuites;
     readonly observer: PublishingObserver;
     readonly log: Log;
     readonly now: () => number;
@@ -58,6 +61,7 @@ export class Refresher {
     this.#tree = parts.tree;
     this.#catalog = parts.catalog;
     this.#suites = parts.suites;
+    this.#asFound = parts.asFound;
     this.#observer = parts.observer;
     this.#log = parts.log;
     this.#now = parts.now;
@@ -70,7 +74,10 @@ export class Refresher {
    */
   async refresh(paths: readonly TreePath[], signal: AbortSignal): Promise<SuiteOutcome[]> {
     const bySuite = new Map<Suite, TreePath[]>();
-    const look = (suite: Suite, path: TreePath) => bySuite.set(suite, [...(bySuite.get(suite) ?? []), path]);
+    const look = (suite: Suite, path: TreePath) => {
+      if (this.#asFound.holds(suite)) this.#asFound.check(suite);
+      else bySuite.set(suite, [...(bySuite.get(suite) ?? []), path]);
+    };
     for (const path of paths) {
       const suite = suiteOf(path);
       if (suite !== undefined) look(suite, path);

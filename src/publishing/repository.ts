@@ -5,10 +5,12 @@ import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import { isWithin, nameOrUndefined, parseSuite, parseTreePath, rootPath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
+import type { Examiner } from "../catalog/examiner.ts";
 import type { Item } from "../catalog/item.ts";
 import { distsPath, suitePath } from "../catalog/layout.ts";
 import type { DebLimits } from "../debian/deb.ts";
 import type { Tree } from "../storage/tree.ts";
+import { AsFoundSuites } from "./as-found.ts";
 import type { Audit } from "./audit.ts";
 import { Changelogs } from "./changelogs.ts";
 import type { PublishingObserver } from "./events.ts";
@@ -43,6 +45,9 @@ export interface RepositoryParts extends SuiteParts {
   readonly packages: PackageShelf;
   readonly cache: PackageCache;
   readonly inspectionLimits: DebLimits;
+  readonly examiner: Examiner;
+  /** Whether a suite's indices are the tree's own, served as they are. */
+  readonly isAsFound: (suite: Suite) => boolean;
   readonly audit: Audit;
   /** What is made in the background, in this order. */
   readonly lateMakers: readonly LateMaker[];
@@ -70,6 +75,7 @@ export class Repository implements ServedRepository {
   readonly #suites = new Map<Suite, ServedSuite>();
   readonly #finder: Finder;
   readonly #treeFiles: TreeFiles;
+  readonly #asFound: AsFoundSuites;
   readonly #queue: RefreshQueue<readonly SuiteOutcome[]>;
   readonly #housekeeping: Housekeeping;
   readonly #stopping = new AbortController();
@@ -85,11 +91,13 @@ export class Repository implements ServedRepository {
     this.key = parts.key;
     this.audit = parts.audit;
     for (const manifest of parts.store.current()) {
+      if (parts.isAsFound(manifest.suite)) continue;
       this.#openSuite(manifest.suite, manifest);
       parts.observer.restored(manifest.suite);
     }
     const isUnlisted = (path: TreePath) => [...this.#suites.values()].some((suite) => suite.isUnlisted(path));
     this.#treeFiles = new TreeFiles({ ...parts, isUnlisted });
+    this.#asFound = new AsFoundSuites({ ...parts, treeFiles: this.#treeFiles }, this.#stopping.signal);
     this.#finder = new Finder({
       ...parts,
       treeFiles: this.#treeFiles,
@@ -98,6 +106,7 @@ export class Repository implements ServedRepository {
     });
     const refresher = new Refresher({
       ...parts,
+      asFound: this.#asFound,
       suites: {
         get: (suite) => this.#suites.get(suite),
         open: (suite) => this.#suites.get(suite) ?? this.#openSuite(suite, undefined),
@@ -139,7 +148,7 @@ export class Repository implements ServedRepository {
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
     clearTimeout(this.#poll);
-    await Promise.all([this.audit.stop(), this.#housekeeping.stop()]);
+    await Promise.all([this.audit.stop(), this.#housekeeping.stop(), this.#asFound.idle()]);
     await this.#queue.idle();
   }
 
@@ -208,7 +217,7 @@ export class Repository implements ServedRepository {
     const suites = [...this.#suites.values()];
     return {
       suites: suites.flatMap(({ current }) => (current === undefined ? [] : [statusOf(current)])),
-      rejected: suites.flatMap((suite) => suite.rejected()),
+      rejected: [...suites.flatMap((suite) => suite.rejected()), ...this.#asFound.problems()],
       pending: suites.flatMap((suite) => suite.pending()),
       notReady:
         this.#lookedAt || suites.some(({ current }) => current !== undefined)
@@ -237,7 +246,8 @@ export class Repository implements ServedRepository {
   #knowsAll(path: string): boolean {
     if (this.#lookedAt || !/^(dists|pool|changelogs)\//.test(path)) return true;
     const suite = nameOrUndefined(() => parseSuite(path.split("/")[1] ?? ""));
-    return path.startsWith("dists/") && suite !== undefined && this.#suites.get(suite)?.surveyed === true;
+    if (!path.startsWith("dists/") || suite === undefined) return false;
+    return this.#suites.get(suite)?.surveyed === true || this.#asFound.holds(suite);
   }
 
   #published(): { readonly state: string; readonly items: Iterable<Item> } {
