@@ -17,7 +17,7 @@ export interface ContentsCut {
  * Some 500 kB. Of real Contents (148 MB) segments twice as long would make the .xz a tenth smaller, and what a package
  * touches, which is as much as its files lie apart, twice as slow to make.
  */
-export const defaultContentsCut: ContentsCut = { leastBytes: 256 * 1024, oneIn: 4096, mostBytes: 2 * 1024 * 1024 };
+const defaultContentsCut: ContentsCut = { leastBytes: 256 * 1024, oneIn: 4096, mostBytes: 2 * 1024 * 1024 };
 
 /** A run of lines that is compressed by itself. Its bytes depend on what stands in it and in no way on what changed. */
 export interface ContentsSegment {
@@ -48,7 +48,10 @@ export function entriesOf(lines: Uint8Array): ContentsEntry[] {
     .slice(0, -1)
     .flatMap((line) => {
       const blank = line.lastIndexOf(" ");
-      const path = line.slice(0, blank).replace(/ +$/, "");
+      // Character by character: an expression would look for the end from each blank of a path that is full of them.
+      let end = blank;
+      while (line[end - 1] === " ") end--;
+      const path = line.slice(0, end);
       return line
         .slice(blank + 1)
         .split(",")

@@ -16,7 +16,8 @@ import type { ArPart } from "../support/debs.ts";
 import { aDeb, arOf, inChunks, runTool, tarOf } from "../support/debs.ts";
 
 const read = (bytes: Uint8Array, limits: DebLimits = defaultInspectLimits, chunkBytes?: number): Promise<Deb> =>
-  readDeb(inChunks(bytes, chunkBytes), { limits, algorithms: ["md5"], fileLists: true });
+  readDeb(inChunks(bytes, chunkBytes), { ...reading, limits });
+const reading = { limits: defaultInspectLimits, algorithms: ["md5"], fileLists: true } as const;
 
 async function flawOf(bytes: Uint8Array, limits?: DebLimits): Promise<string> {
   try {
@@ -264,9 +265,7 @@ test("what the storage throws comes out untouched, wherever it happens", async (
       yield deb.subarray(0, end);
       throw lost;
     })();
-    await expect(readDeb(content, { limits: defaultInspectLimits, algorithms: [], fileLists: true })).rejects.toBe(
-      lost,
-    );
+    await expect(readDeb(content, reading)).rejects.toBe(lost);
   }
 });
 
@@ -283,9 +282,7 @@ test("after a flaw the content is closed and read no further", async () => {
       closed = true;
     }
   })();
-  await expect(readDeb(content, { limits: defaultInspectLimits, algorithms: [], fileLists: true })).rejects.toThrow(
-    Malformed,
-  );
+  await expect(readDeb(content, reading)).rejects.toThrow(Malformed);
   expect(read).toBe(1);
   expect(closed).toBe(true);
 });
