@@ -1,8 +1,8 @@
 // The lines of Contents, cut into segments by their paths alone: which packages bring which files.
 
 /**
- * One file of one package: its path, a NUL, and the package as Contents names it. Strings hold one character per byte,
- * so that comparing them orders bytes, by path and then by package.
+ * One file of one package: its path, the package's name and its section, NULs in between. Strings hold one character per
+ * byte, so that comparing them orders bytes: by path, then by name, as dak does.
  */
 export type ContentsEntry = string;
 
@@ -37,7 +37,11 @@ const plainSection = /^[A-Za-z0-9][A-Za-z0-9.+_/-]{0,99}$/;
 export const locationOf = (packageName: string, section: string | undefined): string =>
   section !== undefined && plainSection.test(section) ? `${section}/${packageName}` : packageName;
 
-export const entryOf = (path: string, location: string): ContentsEntry => `${path}${separator}${location}`;
+/** @param location as of `locationOf` */
+export function entryOf(path: string, location: string): ContentsEntry {
+  const at = location.lastIndexOf("/") + 1;
+  return `${path}${separator}${location.slice(at)}${separator}${location.slice(0, at)}`;
+}
 
 export const pathOf = (entry: ContentsEntry): string => entry.slice(0, entry.indexOf(separator));
 
@@ -74,9 +78,8 @@ export class ContentsCutter {
   }
 
   add(entry: ContentsEntry): void {
-    const at = entry.indexOf(separator);
-    const path = entry.slice(0, at);
-    const location = entry.slice(at + 1);
+    const [path = "", name = "", section = ""] = entry.split(separator);
+    const location = `${section}${name}`;
     if (path !== this.#path) {
       this.#endLine();
       this.#path = path;
@@ -103,7 +106,7 @@ export class ContentsCutter {
   #endLine(): void {
     const path = this.#path;
     if (path === undefined) return;
-    const line = `${path.padEnd(pathColumns)} ${this.#locations.join(",")}\n`;
+    const line = `${padded(path)} ${this.#locations.join(",")}\n`;
     this.#path = undefined;
     if (this.#lines.length === 0) this.#first = path;
     this.#lines.push(line);
@@ -148,6 +151,12 @@ export function recut(open: Uint8Array, old: Uint8Array, edits: ContentsEdits, c
   const cutter = new ContentsCutter(cut);
   for (const entry of [...entries].sort()) cutter.add(entry);
   return cutter.finish();
+}
+
+/** In UTF-8 a character's further bytes take no column. */
+function padded(path: string): string {
+  const furtherBytes = path.match(/[\x80-\xbf]/g)?.length ?? 0;
+  return path.padEnd(pathColumns + furtherBytes);
 }
 
 /** FNV-1a, 32 bits. */

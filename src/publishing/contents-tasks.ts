@@ -35,7 +35,7 @@ export interface PlacedSegment extends Omit<NamedSegment, "plain"> {
 const renderingVersion = "contents 1";
 
 /** How many bytes of lines are sorted in memory at once. */
-const maxRunBytes = 16 * 1024 * 1024;
+const maxRunBytes = 8 * 1024 * 1024;
 /** How much of each run is in memory while runs are merged, in bytes. */
 const runChunkBytes = 256 * 1024;
 

@@ -18,11 +18,14 @@ const withFiles = (name: string, paths: readonly string[], more: DebRecipe = {})
     fields: { Section: "utils", ...more.fields },
   });
 
+const nameOf = (location: string): string => location.slice(location.lastIndexOf("/") + 1);
+const byName = (a: string, b: string): number => (nameOf(a) < nameOf(b) ? -1 : nameOf(a) > nameOf(b) ? 1 : 0);
+
 /** What Contents ought to be, from pairs of path and package. */
 function linesOf(pairs: readonly (readonly [path: string, location: string])[]): string {
   const byPath = new Map<string, Set<string>>();
   for (const [path, location] of pairs) byPath.set(path, (byPath.get(path) ?? new Set()).add(location));
-  const lines = [...byPath].map(([path, locations]) => `${path.padEnd(55)} ${[...locations].sort().join(",")}\n`);
+  const lines = [...byPath].map(([path, locations]) => `${path.padEnd(55)} ${[...locations].sort(byName).join(",")}\n`);
   return lines.sort((a, b) => (a.split(/ +\S+\n$/)[0]! < b.split(/ +\S+\n$/)[0]! ? -1 : 1)).join("");
 }
 
@@ -55,7 +58,7 @@ test("packages are served at once, and Contents with a later publication, listed
     "main/Contents-arm64": linesOf([["etc/c", "utils/c"], ...b]),
     "contrib/Contents-amd64": linesOf([["etc/a", "d"]]),
     "contrib/Contents-arm64": "",
-    "Contents-amd64": main.replace("utils/a,utils/b", "d,utils/a,utils/b"),
+    "Contents-amd64": main.replace("utils/a,utils/b", "utils/a,utils/b,d"),
     "Contents-arm64": linesOf([["etc/c", "utils/c"], ...b]),
   };
   const named = [...release.matchAll(/^ ([0-9a-f]{64}) (\d+) (.*Contents.*)$/gm)];
