@@ -15,10 +15,13 @@ export interface FileListLimits {
  */
 export type FilePaths = readonly string[];
 
-/** Breaks its line, or would be read without its last blanks. */
-const unfitForLines = /[\n\r\0]|[ \t]$/;
+/** The longest path that can be unpacked, in bytes. @see Linux' PATH_MAX */
+const maxPathBytes = 4096;
 
-/** Gathers the paths of one package, in any order. One that would break its line is left out. */
+/** Whether a path can't be unpacked, breaks its line, or would be read without its last blanks. */
+const isUnfit = (path: string): boolean => path.length > maxPathBytes || /[\n\r\0]|[ \t]$/.test(path);
+
+/** Gathers the paths of one package, in any order. One that would break its line, or is too long, is left out. */
 export class FileListWriter {
   readonly #limits: FileListLimits;
   readonly #paths: string[] = [];
@@ -30,7 +33,7 @@ export class FileListWriter {
 
   /** @throws Malformed `limit` */
   add(path: string): void {
-    if (path === "" || unfitForLines.test(path)) return;
+    if (path === "" || isUnfit(path)) return;
     const { maxFileListBytes, maxFileListEntries } = this.#limits;
     this.#sizeBytes += path.length + 1;
     if (this.#sizeBytes > maxFileListBytes) {
@@ -63,7 +66,7 @@ export function decodeFileList(encoded: Uint8Array, limits: FileListLimits): Fil
     throw beyondLimit("maxFileListEntries", limits.maxFileListEntries, "the number of files in a list");
   }
   const isWrong = (path: string, index: number) =>
-    path <= (paths[index - 1] ?? "") || path.startsWith("/") || path.endsWith("/") || unfitForLines.test(path);
+    path <= (paths[index - 1] ?? "") || path.startsWith("/") || path.endsWith("/") || isUnfit(path);
   if (paths.some(isWrong)) throw new Malformed("bad-data", "a list of files has lines that are no paths in order");
   return paths;
 }

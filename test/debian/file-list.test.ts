@@ -80,6 +80,12 @@ test("a package without files has an empty list", async () => {
   expect(await listOf(await aDeb({ files: {} }))).toEqual([]);
 });
 
+test("a name that is longer than a path can be is left out, so that no client meets endless lines", () => {
+  const list = new FileListWriter(limits);
+  for (const length of [4096, 4097]) list.add("a".repeat(length));
+  expect(decodeFileList(list.encode(), limits)).toEqual(["a".repeat(4096)]);
+});
+
 test("a file that is packed twice is listed once, and a name that would break its line not at all", async () => {
   const names = ["./b", "b", ".//b", "/abs", "./forged usr/bin/x\nevil", "./cr\rcr", "./blank ", "./tab\t", "./a"];
   expect(await listOf(await withEntries(names.map((name) => ({ name }))))).toEqual(["a", "abs", "b"]);
@@ -144,6 +150,7 @@ test.each([
   ["a directory", gzipSync("a/\n")],
   ["a carriage return", gzipSync("a\rb\n")],
   ["a blank at the end of a path", gzipSync("a \n")],
+  ["a path longer than any that can be unpacked", gzipSync(`${"a".repeat(4097)}\n`)],
 ])("a list that is %s is refused", (_what, bytes) => {
   expect(() => decodeFileList(bytes, limits)).toThrow(Malformed);
 });
