@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { pino } from "pino";
 import { messageOf, RepoError } from "./base/errors.ts";
+import type { RepositoryName } from "./base/names.ts";
 import { Secret } from "./base/secret.ts";
 import { formatBundle } from "./builder/bundle.ts";
 import type { Flags } from "./config.ts";
@@ -14,6 +15,7 @@ import type { LocalTree } from "./local-tree.ts";
 import { localSuite, openLocalTree } from "./local-tree.ts";
 import type { Server } from "./main.ts";
 import { serve } from "./main.ts";
+import { nameOnMachines } from "./publishing/archive-keyring.ts";
 import { makeToken, openSecretFile, writeSecretFile } from "./secret-file.ts";
 import { parseWriteCap } from "./storage/tahoe/caps.ts";
 
@@ -62,9 +64,10 @@ export async function start(flags: StartFlags, { signal, say }: Surroundings): P
     });
     const log = pino(pino.destination({ dest: join(directory, "server.log"), mkdir: true, sync: false }));
     server = await serve(configuration, { signal, log });
-    const name = configuration.repositories[0]?.name ?? "";
-    if (tree) await writeBundle(tree, `${server.url}/-/ping/${name}`, tokenFile);
-    say(lines({ url: server.url, name, headerFile, log: join(directory, "server.log"), tree, folder: flags.folder }));
+    for (const { name } of configuration.repositories) {
+      if (tree) await writeBundle(tree, `${server.url}/-/ping/${name}`, tokenFile);
+      say(lines({ url: server.url, name, headerFile, log: join(directory, "server.log"), tree, folder: flags.folder }));
+    }
     if (tree && showCaps)
       for (const file of Object.values(tree.capFiles)) say(`${file}: ${await readFile(file, "utf8")}`);
     void tree?.grid.ended.then(() => {
@@ -153,7 +156,7 @@ function freePort(port: number): Promise<number | undefined> {
 
 interface Shown {
   readonly url: string;
-  readonly name: string;
+  readonly name: RepositoryName;
   readonly headerFile: string;
   readonly log: string;
   readonly tree: LocalTree | undefined;
@@ -163,6 +166,7 @@ interface Shown {
 /** What to paste. No cap and no token is in it: the commands read them from files. */
 function lines({ url, name, headerFile, log, tree, folder }: Shown): string {
   const base = `${url}/${name}`;
+  const onMachines = nameOnMachines(name);
   const architecture = tree?.architecture ?? "ARCH";
   const suite = tree ? localSuite : "SUITE";
   const directory = tree?.binaries.path ?? `dists/${suite}/main/binary-${architecture}`;
@@ -174,11 +178,11 @@ The page of the repository:
   ${base}/
 
 An APT user, as root (the key is inside the .sources file):
-  curl -fsS -o /etc/apt/sources.list.d/${name}.sources ${base}/${name}.sources
+  curl -fsS -o /etc/apt/sources.list.d/${onMachines}.sources ${base}/${name}.sources
   apt-get update
-or in one line:
-  curl -fsS -o /etc/apt/keyrings/${name}.asc ${base}/key.asc
-  echo 'deb [signed-by=/etc/apt/keyrings/${name}.asc] ${base} ${suite} main' > /etc/apt/sources.list.d/${name}.list
+or in the older one-line form:
+  curl -fsS -o /etc/apt/keyrings/${onMachines}.asc ${base}/key.asc
+  echo 'deb [signed-by=/etc/apt/keyrings/${onMachines}.asc] ${base} ${suite} main' > /etc/apt/sources.list.d/${onMachines}.list
 
 A builder uploads, then pings; the answer comes when the package is installable:
   ${put}

@@ -2,6 +2,7 @@
 import { Eta } from "eta";
 import { httpDate } from "../base/clock.ts";
 import type { RepositoryName } from "../base/names.ts";
+import { nameOnMachines } from "../publishing/archive-keyring.ts";
 import type { ServedRepository } from "../publishing/served.ts";
 import { withoutCaps } from "./problems.ts";
 
@@ -44,7 +45,7 @@ const listPage = `<h1>APT repositories</h1>
 const repositoryPage = `<h1><%= it.name %></h1>
 <% if (it.trouble) { %><p class="trouble"><%= it.trouble %></p><% } %>
 <h2>Add it</h2>
-<pre>curl -fsS <% if (it.isPrivate) { %>-u READER <% } %><%= it.uri %>/<%= it.name %>.sources | sudo tee /etc/apt/sources.list.d/<%= it.name %>.sources
+<pre>curl -fsS <% if (it.isPrivate) { %>-u READER <% } %><%= it.uri %>/<%= it.name %>.sources | sudo tee /etc/apt/sources.list.d/<%= it.nameOnMachines %>.sources
 sudo apt update</pre>
 <% if (it.isPrivate) { %><p>This repository is for its readers. apt takes their names and passwords from a file in
 <code>/etc/apt/auth.conf.d</code>, whose name ends in <code>.conf</code>:</p>
@@ -103,6 +104,7 @@ export function renderRepository(uri: string, repository: ServedRepository, isPr
   const body = eta.render("@repository", {
     uri,
     name,
+    nameOnMachines: nameOnMachines(name),
     isPrivate,
     fingerprints: key.fingerprints.map((fingerprint) => fingerprint.replace(/(.{4})(?=.)/g, "$1 ")),
     trouble: withoutCaps(notReady ?? lastError ?? ""),

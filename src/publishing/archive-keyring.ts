@@ -21,18 +21,20 @@ export interface KeyringOrder {
   readonly suites: readonly string[];
 }
 
-/** Repositories that are called after a distribution: its own keyring must stay on the machine, beside ours. */
+/** A repository that is called after one of these leaves the distribution's own files on its users' machines alone. */
 const distributions: ReadonlySet<string> = new Set(
   "debian debian-ports devuan elbe fasttrack kali linuxmint mobian neurodebian parrot pureos raspbian ubuntu".split(
     " ",
   ),
 );
 
+/** What a repository is called on the machines of its users: there, `debian.sources` is Debian's. */
+export const nameOnMachines = (repository: RepositoryName): string =>
+  distributions.has(repository.toLowerCase().replaceAll("_", "-")) ? `${repository}-tahoe` : repository;
+
 /** @see Debian Policy 5.6.7 */
-export function keyringPackageName(repository: RepositoryName): string {
-  const name = repository.toLowerCase().replaceAll("_", "-");
-  return `${name}${distributions.has(name) ? "-tahoe" : ""}-archive-keyring`;
-}
+export const keyringPackageName = (repository: RepositoryName): string =>
+  `${nameOnMachines(repository).toLowerCase().replaceAll("_", "-")}-archive-keyring`;
 
 /** The package as a file of the tree: `binary-all` of the component, in every suite that has packages there. */
 export function archiveKeyring(order: KeyringOrder): Overlay {
@@ -87,7 +89,7 @@ function keyringDeb(order: KeyringOrder, version: string, atSeconds: number): Bu
     { path: keyring, content: signer.publicKeyBytes },
     ...(source === undefined ? [] : [{ path: `usr/share/${name}/${repository}.sources`, content: source }]),
   ];
-  const paths = `sources=/etc/apt/sources.list.d/${repository}.sources\nkeyring=/${keyring}\n`;
+  const paths = `sources=/etc/apt/sources.list.d/${nameOnMachines(repository)}.sources\nkeyring=/${keyring}\n`;
   return writeDeb({
     control: [
       ["Package", name],

@@ -6,7 +6,7 @@ import { gunzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
 import { parseComponent, parseRepositoryName } from "../../src/base/names.ts";
 import type { KeyringOrder } from "../../src/publishing/archive-keyring.ts";
-import { archiveKeyring, keyringPackageName } from "../../src/publishing/archive-keyring.ts";
+import { archiveKeyring, keyringPackageName, nameOnMachines } from "../../src/publishing/archive-keyring.ts";
 import type { SigningKey } from "../../src/signing/signer.ts";
 import { OverlayTree } from "../../src/storage/overlay.ts";
 import { aDeb, runTool } from "../support/debs.ts";
@@ -99,13 +99,22 @@ test("the coming of a key and the going of one are upgrades", () => {
   }
 });
 
-test("a distribution's own keyring is not replaced", () => {
+test("a distribution's own keyring and sources are not replaced", () => {
   const nameOf = (raw: string) => keyringPackageName(parseRepositoryName(raw));
   expect(["debian", "Ubuntu", "my_repo"].map(nameOf)).toEqual([
     "debian-tahoe-archive-keyring",
     "ubuntu-tahoe-archive-keyring",
     "my-repo-archive-keyring",
   ]);
+  expect(["debian", "Ubuntu", "my_repo"].map((raw) => nameOnMachines(parseRepositoryName(raw)))).toEqual([
+    "debian-tahoe",
+    "Ubuntu-tahoe",
+    "my_repo",
+  ]);
+  const { root } = unpacked(anOrder({ repository: parseRepositoryName("debian") }));
+  expect(readFileSync(join(root, "DEBIAN/postinst"), "utf8")).toContain(
+    "sources=/etc/apt/sources.list.d/debian-tahoe.sources\n",
+  );
 });
 
 const keyring = /^example-archive-keyring /;

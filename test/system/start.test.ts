@@ -107,7 +107,7 @@ test("the lines for an APT user install it", async () => {
   const root = new AptRoot({ source: "", options: { "APT::Get::Download-Only": "true" } });
   try {
     const lines = blockOf("sh apt-user").replace(
-      "/etc/apt/sources.list.d/debian.sources",
+      "/etc/apt/sources.list.d/debian-tahoe.sources",
       `${root.directory}/etc/sources.list.d/it.sources`,
     );
     expect(lines).toContain(root.directory);
