@@ -91,6 +91,17 @@ ${options.tree}
     return (performance.now() - begunMs) / 1000;
   }
 
+  /** Where builders tell it of uploads, and the token that they bear. */
+  get pingAddress(): { readonly url: string; readonly token: string } {
+    return { url: `${this.url}/-/ping/debian`, token: pingToken };
+  }
+
+  /** Waits until a publication would not have to wait for a second of its own. */
+  async settled(): Promise<void> {
+    await sleep(Math.max(0, this.#nextPingMs - performance.now()), undefined, { signal: this.#options.signal });
+    this.#nextPingMs = performance.now() + betweenPublicationsMs;
+  }
+
   /** @param path below the repository, e.g. `dists/sid/InRelease` */
   get(path: string): Promise<Answer> {
     return ask("GET", `${this.url}/debian/${path}`, { signal: this.#options.signal });

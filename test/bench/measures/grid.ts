@@ -2,6 +2,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseTreePath } from "../../../src/base/names.ts";
+import { Secret } from "../../../src/base/secret.ts";
+import { formatBundle } from "../../../src/builder/bundle.ts";
+import { writeSecretFile } from "../../../src/secret-file.ts";
 import type { BenchServer } from "../bench-server.ts";
 import { run } from "../commands.ts";
 import { binaryDirectory } from "../corpus.ts";
@@ -28,14 +31,17 @@ export const grid: Measure = {
     const server = await workshop.server("grid-server", tree.configuration);
     await server.start();
     const listed = await bench.readCapAt(tree, directory);
-    const [byFile, byDirectory, raw]: [number[], number[], number[]] = [[], [], []];
+    const [byFile, byDirectory, byPut, raw]: [number[], number[], number[], number[]] = [[], [], [], []];
+    const put = await putCommand(workshop, bench, tree, server);
     await repeat(workshop, async (isCounted) => {
       const file = await add(workshop, bench, tree, server, "file");
       const floor = await bench.rawCalls(listed, (await workshop.newDeb()).bytes);
       const all = await add(workshop, bench, tree, server, "directory");
+      const whole = await put();
       if (!isCounted) return;
       byFile.push(file);
       byDirectory.push(all);
+      byPut.push(whole);
       raw.push(floor);
     });
     const floor = { name: "raw webapi: list the directory, read the file", samples: raw };
@@ -43,7 +49,14 @@ export const grid: Measure = {
     return [
       { measure: named("file"), unit: "seconds", ours: byFile, against: floor, goal: floorGoal },
       { measure: named("directory"), unit: "seconds", ours: byDirectory, against: floor, goal: floorGoal },
-      ...(await oldCycle(workshop, bench, tree, named("file"), byFile)),
+      ...(await oldCycle(workshop, bench, tree, [
+        { measure: named("file"), unit: "seconds", ours: byFile, goal: cycleGoal },
+        {
+          measure: `tahoe-apt put beside ${count} on a grid: the whole command, to installable`,
+          unit: "seconds",
+          ours: byPut,
+        },
+      ])),
     ];
   },
 };
@@ -63,13 +76,47 @@ async function add(
   return seconds;
 }
 
+/** The command as a builder runs it, from its start to its end; it ends when APT sees the package. @returns seconds */
+async function putCommand(
+  workshop: Workshop,
+  { grid: node, writer }: BenchGrid,
+  { root }: GridTree,
+  server: BenchServer,
+): Promise<() => Promise<number>> {
+  const { signal } = workshop;
+  const path = parseTreePath(directory);
+  const { url, token } = server.pingAddress;
+  const bundle = workshop.path("builder.bundle");
+  const text = formatBundle({
+    name: "builder",
+    gateways: [node.webapiUrl],
+    directories: [{ path, cap: await writer.makeDirectory(root, path, signal) }],
+    ping: { url, token: new Secret(token) },
+  });
+  await writeSecretFile(bundle, text);
+  return async () => {
+    const { name, bytes } = await workshop.newDeb();
+    const file = workshop.path(name);
+    writeFileSync(file, bytes);
+    await server.settled();
+    const { seconds } = await run(
+      process.execPath,
+      [join(workshop.options.projectRoot, "dist/cli.js"), "put", "--bundle", bundle, file],
+      {
+        signal,
+      },
+    );
+    if (!(await server.packages()).includes(`/${name}\n`)) throw new Error(`${name} was not published`);
+    return seconds;
+  };
+}
+
 /** Everything down, the indices by apt-ftparchive, everything up. */
 async function oldCycle(
   workshop: Workshop,
   { grid: node, tahoe, writer }: BenchGrid,
   tree: GridTree,
-  measure: string,
-  ours: readonly number[],
+  rows: readonly Omit<Row, "against">[],
 ): Promise<Row[]> {
   if (!workshop.has(tools.aptFtparchive)) return [];
   workshop.options.progress("tahoe cp -r down, apt-ftparchive, tahoe cp -r up");
@@ -86,5 +133,5 @@ async function oldCycle(
   const up = await copy(join(local, "dists"), "bench-up:");
   const samples = [down.seconds + scanned.seconds + up.seconds];
   const against = { name: "tahoe cp -r, apt-ftparchive, tahoe cp -r", samples };
-  return [{ measure, unit: "seconds", ours, against, goal: cycleGoal }];
+  return rows.map((row) => ({ ...row, against }));
 }
