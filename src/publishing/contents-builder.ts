@@ -58,16 +58,19 @@ export class ContentsBuilder {
    * An index out of the last one.
    * @param before at least one segment
    * @param removed what is taken out, unless an added package brings it too
-   * @returns undefined, and which added packages have a list that is none, if there are such
+   * @returns undefined where the changes are too much for memory; which added packages have a list that is none, if there
+   * are such
    */
   async fromLast(
     before: readonly KeptSegment[],
     removed: ListedPackages,
     added: ListedPackages,
-  ): Promise<{ readonly segments: readonly KeptSegment[] } | { readonly malformed: readonly number[] }> {
+  ): Promise<{ readonly segments: readonly KeptSegment[] } | { readonly malformed: readonly number[] } | undefined> {
     const { tasks, limits, segments: store, cut } = this.#parts;
     const firsts = before.map(({ first }) => first);
-    const { edits, malformed } = await tasks.planEdits({ firsts, removed, added, limits }, this.#signal);
+    const plan = await tasks.planEdits({ firsts, removed, added, limits }, this.#signal);
+    if (plan === undefined) return undefined;
+    const { edits, malformed } = plan;
     if (malformed.length > 0) return { malformed };
     const editsOf = new Map(edits.map((each) => [each.segment, each]));
     const segments: KeptSegment[] = [];

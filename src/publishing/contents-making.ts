@@ -88,7 +88,7 @@ export class ContentsMaking {
     const [out, into] = [this.#packed(removed), this.#packed(brought)];
     if (out === undefined || into === undefined) return undefined;
     const outcome = await this.#builder.fromLast(before.segments, out.packed(), into.packed());
-    if ("segments" in outcome) return outcome.segments;
+    if (outcome === undefined || "segments" in outcome) return outcome?.segments;
     return await this.#refuse(outcome.malformed.map((index) => brought[index]));
   }
 

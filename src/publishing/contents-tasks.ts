@@ -36,8 +36,12 @@ const renderingVersion = "contents 1";
 
 /** How many bytes of lines are sorted in memory at once. */
 const maxRunBytes = 8 * 1024 * 1024;
-/** How much of each run is in memory while runs are merged, in bytes. */
-const runChunkBytes = 256 * 1024;
+/** How many bytes of changed lines are in memory at once, each taken for so many bytes longer than it is. */
+const maxPlanBytes = 32 * 1024 * 1024;
+const entryOverheadBytes = 64;
+/** How much of all runs is in memory while they are merged, and of each at most and at least, in bytes. */
+const maxChunkBytes = { ofAll: 32 * 1024 * 1024, ofEach: 256 * 1024 };
+const minChunkBytes = 16 * 1024;
 
 export interface SortTask {
   readonly packages: ListedPackages;
@@ -97,7 +101,9 @@ export async function mergeFiles({ files, into, cut }: MergeTask): Promise<reado
   };
   try {
     const cutter = new ContentsCutter(cut);
-    for await (const batch of mergeRuns(files.map(readRun))) {
+    const fairBytes = Math.floor(maxChunkBytes.ofAll / Math.max(1, files.length));
+    const chunkBytes = Math.max(minChunkBytes, Math.min(maxChunkBytes.ofEach, fairBytes));
+    for await (const batch of mergeRuns(files.map((file) => readRun(file, chunkBytes)))) {
       for (const entry of batch) cutter.add(entry);
       await write(cutter.take());
     }
@@ -124,26 +130,34 @@ export interface SegmentEdits {
   readonly added: Uint8Array;
 }
 
-/** Sorts changes by the segments that they touch. @returns these in order, and which added packages have no list */
-export function planEdits({ firsts, removed, added, limits }: PlanTask): {
-  readonly edits: readonly SegmentEdits[];
-  readonly malformed: readonly number[];
-} {
+/**
+ * Sorts changes by the segments that they touch.
+ * @returns these in order, and which added packages have no list; undefined where the changes are too much for memory
+ */
+export function planEdits({ firsts, removed, added, limits }: PlanTask):
+  | {
+      readonly edits: readonly SegmentEdits[];
+      readonly malformed: readonly number[];
+    }
+  | undefined {
   const malformed: number[] = [];
+  let sizeBytes = 0;
   const touched = new Map<number, { readonly removed: ContentsEntry[]; readonly added: ContentsEntry[] }>();
-  const note = (kind: "removed" | "added", packages: ListedPackages): void => {
+  const note = (kind: "removed" | "added", packages: ListedPackages): boolean => {
     for (const { index, location, paths } of unpacked(packages, limits)) {
       if (paths === undefined && kind === "added") malformed.push(index);
       for (const path of paths ?? []) {
+        sizeBytes += path.length + location.length + entryOverheadBytes;
         const segment = segmentOf(path, firsts);
         const edits = touched.get(segment) ?? { removed: [], added: [] };
         edits[kind].push(entryOf(path, location));
         touched.set(segment, edits);
+        if (sizeBytes > maxPlanBytes) return false;
       }
     }
+    return true;
   };
-  note("removed", removed);
-  note("added", added);
+  if (!(note("removed", removed) && note("added", added))) return undefined;
   const edits = [...touched]
     .sort(([a], [b]) => a - b)
     .map(([segment, entries]) => ({ segment, removed: textOf(entries.removed), added: textOf(entries.added) }));
@@ -203,9 +217,9 @@ function segmentOf(path: string, firsts: readonly string[]): number {
   return Math.max(0, from - 1);
 }
 
-async function* readRun(file: string): AsyncGenerator<string> {
+async function* readRun(file: string, chunkBytes: number): AsyncGenerator<string> {
   let partial = "";
-  for await (const chunk of createReadStream(file, { encoding: "latin1", highWaterMark: runChunkBytes })) {
+  for await (const chunk of createReadStream(file, { encoding: "latin1", highWaterMark: chunkBytes })) {
     const text = partial + String(chunk);
     const end = text.lastIndexOf("\n") + 1;
     partial = text.slice(end);

@@ -1,0 +1,56 @@
+// The thread that makes Contents outlives packages with the longest lists that are allowed, however many there are.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { expect, onTestFinished, test } from "vitest";
+import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
+import type { ListedPackages } from "../../src/publishing/contents-tasks.ts";
+import type { ContentsTasks } from "../../src/publishing/contents-thread.ts";
+import { createContentsThread } from "../../src/publishing/contents-thread.ts";
+
+const noSignal = new AbortController().signal;
+const none: ListedPackages = { locations: [], lengths: [], lists: Buffer.of() };
+
+function aThread(): ContentsTasks {
+  const thread = createContentsThread();
+  onTestFinished(() => thread.close());
+  return thread;
+}
+
+/** As many packages, each with as many files. */
+function packagesOf(count: number, files: number, pathBytes: number): ListedPackages {
+  const paths = Array.from({ length: files }, (_none, at) => `${String(at).padStart(7, "0")}`.padEnd(pathBytes, "x"));
+  const list = gzipSync(`${paths.join("\n")}\n`);
+  const each = Array.from({ length: count }, (_none, at) => at);
+  return {
+    locations: each.map((at) => `utils/p${at}`),
+    lengths: each.map(() => list.length),
+    lists: Buffer.concat(each.map(() => list)),
+  };
+}
+
+test.each([
+  [6, limits.maxFileListEntries, 60],
+  [16, 8000, 4096],
+])(
+  "%i packages of %i files with names of %i bytes are too much to change at once, and nothing breaks",
+  async (...of) => {
+    const thread = aThread();
+    const task = { firsts: ["a"], removed: none, added: packagesOf(...of), limits };
+    expect(await thread.planEdits(task, noSignal)).toBeUndefined();
+    expect(await thread.planEdits({ ...task, removed: task.added, added: none }, noSignal)).toBeUndefined();
+    const few = await thread.planEdits({ ...task, added: packagesOf(2, 5000, 60) }, noSignal);
+    expect(few?.edits).toHaveLength(1);
+  },
+);
+
+test("runs are merged within the thread's memory, however many there are", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-runs-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const lines = Array.from({ length: 2000 }, (_none, at) => `usr/${String(at).padStart(100, "0")}\0utils/p\n`).join("");
+  const files = Array.from({ length: 1000 }, (_none, at) => join(directory, `run-${at}`));
+  for (const file of files) writeFileSync(file, lines);
+  const [placed] = await aThread().mergeFiles({ files, into: join(directory, "merged") }, noSignal);
+  expect(placed?.first).toBe(`usr/${"0".repeat(100)}`);
+});
