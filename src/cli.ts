@@ -4,6 +4,7 @@ import { Command, CommanderError, Option } from "commander";
 import { pino } from "pino";
 import { messageOf } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
+import { BundleError } from "./builder/bundle.ts";
 import type { Flags } from "./config.ts";
 import { loadConfiguration } from "./config.ts";
 import { ConfigurationError } from "./configuration.ts";
@@ -191,7 +192,7 @@ function explain(thrown: unknown): number {
   if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : exitCodes.usage;
   const lines = thrown instanceof ConfigurationError ? thrown.mistakes : [messageOf(thrown)];
   for (const line of lines) process.stderr.write(`tahoe-apt: ${line}\n`);
-  return thrown instanceof ConfigurationError ? exitCodes.usage : exitCodes.failure;
+  return thrown instanceof ConfigurationError || thrown instanceof BundleError ? exitCodes.usage : exitCodes.failure;
 }
 
 try {

@@ -138,6 +138,6 @@ test("no cap and no token is in its output or its arguments, and a wrong bundle 
   for (const secret of secrets) expect(output).not.toContain(secret);
   writeFileSync(join(tree.work, "broken.bundle"), `${readFileSync(tree.file, "utf8")}\n${secrets[0]}`, { mode: 0o600 });
   const broken = await tree.put(["x.deb"], ["--bundle", join(tree.work, "broken.bundle")]);
-  expect(broken.exitCode).toBe(1);
+  expect(broken.exitCode).toBe(2);
   for (const secret of secrets) expect(broken.output).not.toContain(secret);
 });
