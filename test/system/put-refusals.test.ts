@@ -130,7 +130,7 @@ test("while the server is away the upload is linked, exit code 4; without a ping
   expect(await tree.names(amd64)).toEqual(expect.arrayContaining(["later0_1.0-1_amd64.deb", "later1_1.0-1_amd64.deb"]));
 });
 
-test("no cap and no token is in its output or its arguments, and a wrong bundle is exit code 1 without a word of it", async () => {
+test("no cap and no token is in its output or its arguments, and a wrong bundle is exit code 2 without a word of it", async () => {
   const secrets = [tree.bundle.ping!.token, ...tree.bundle.directories.map(({ cap }) => cap)].map((each) =>
     each.reveal(),
   );
