@@ -15,6 +15,7 @@ import { fetchRealPackages } from "../support/real-packages.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
 const fetchTimeoutMs = 600_000;
+const lateTimeoutMs = 60_000;
 const wantedBinaries = 150;
 const wantedSources = 10;
 const main = "dists/sid/main";
@@ -201,4 +202,30 @@ describe.skipIf(missing !== undefined)("packages of Debian's archive", () => {
       unexplained("dpkg-scansources", ours, tool("dpkg-scansources", [`${main}/source`], "dpkg-dev"), keyOf),
     ).toEqual([]);
   });
+
+  // apt-ftparchive knows no Contents of packages for debian-installer.
+  test("Contents has the paths and packages that apt-ftparchive finds", async () => {
+    const url = `${server.url}/debian/${main}/Contents-amd64`;
+    await expect.poll(() => fetch(url).then(({ status }) => status), { timeout: lateTimeoutMs }).toBe(200);
+    const theirs = runTool(
+      "apt-ftparchive",
+      ["contents", join(tree, main, "binary-amd64")],
+      "",
+      "apt-utils",
+    ).toString();
+    const ours = locations(await (await fetch(url)).text());
+    expect(ours.size).toBeGreaterThan(1000);
+    expect(ours).toEqual(locations(theirs));
+  });
 });
+
+/** The packages that hold each path, sorted and without their sections, which apt-ftparchive takes from overrides alone. */
+function locations(contents: string): ReadonlyMap<string, string> {
+  const lines = contents.matchAll(/^(.*\S)\s+(\S+)$/gm);
+  return new Map(
+    [...lines].map(([, path = "", packages = ""]) => [
+      path,
+      [...new Set(packages.split(",").map(lastName))].toSorted().join(),
+    ]),
+  );
+}
