@@ -113,26 +113,27 @@ async function writePackages(
   { directory, signal }: ExportOptions,
 ): Promise<number> {
   const limit = pLimit(concurrentWrites);
-  const waiting = new Set<Promise<void>>();
+  const waiting = new Map<string, Promise<void>>();
   let written = 0;
   for await (const { path, sizeBytes, sha256 } of files) {
     superseded.forget(path);
     const target = join(directory, path);
-    if ((await sizeOf(target)) === sizeBytes) continue;
+    // Several indices name it: two writers at once would take its draft from each other.
+    if ((await sizeOf(target)) === sizeBytes || waiting.has(path)) continue;
     const write = limit(async () => {
       const resource = await source.find(path, { signal });
       if (resource === undefined) throw new ExportIncomplete(`${path} is named and can't be had`);
       await writeFile(target, resource, sha256, signal);
       written += 1;
     });
-    waiting.add(write);
+    waiting.set(path, write);
     write.then(
-      () => waiting.delete(write),
+      () => waiting.delete(path),
       () => undefined,
     );
-    if (waiting.size >= 2 * concurrentWrites) await Promise.race(waiting);
+    if (waiting.size >= 2 * concurrentWrites) await Promise.race(waiting.values());
   }
-  await Promise.all(waiting);
+  await Promise.all(waiting.values());
   return written;
 }
 

@@ -130,6 +130,19 @@ test("apt, debmirror, debootstrap and a copy find a whole repository in the file
   await site.apt(await site.serve(copy));
 });
 
+test("a package that several indices name is written once", async () => {
+  const site = new Site();
+  for (const architecture of ["amd64", "arm64", "armhf"]) {
+    site.put(`dists/sid/main/binary-${architecture}/own.deb`, await aDeb({ package: "own", architecture }));
+  }
+  for (let count = 0; count < 8; count += 1) {
+    const bytes = await aDeb({ package: `shared-${count}`, architecture: "all" });
+    site.put(`dists/sid/main/binary-all/${count}.deb`, bytes);
+    site.put(`dists/trixie/main/binary-all/${count}.deb`, bytes);
+  }
+  expect(await site.export()).toContain("packagesWritten 11");
+});
+
 test("only what changed is written, an old index still finds its packages, and what is gone goes after a while", {
   timeout: long,
 }, async () => {
