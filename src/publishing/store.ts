@@ -109,10 +109,13 @@ export class PublicationStore {
 
   /** Takes a suite out of service. What its publications named by hash stays readable while they are kept. */
   async withdraw(suite: Suite, nowMs: number): Promise<void> {
-    await this.#current.transaction(() => {
-      this.#supersede(suite, nowMs, publicationId(Math.floor(nowMs / 1000)));
-      this.#current.removeSync(suite);
-    });
+    if (!this.#current.doesExist(suite)) return;
+    await written(() =>
+      this.#current.transaction(() => {
+        this.#supersede(suite, nowMs, publicationId(Math.floor(nowMs / 1000)));
+        this.#current.removeSync(suite);
+      }),
+    );
   }
 
   /** A suite's publications that are kept, the newest first, the current one among them; without their segments. */
