@@ -20,8 +20,12 @@ import { readTar } from "./tar.ts";
 export interface DebLimits extends ArLimits, StanzaLimits, DecompressionLimits, FileListLimits {
   /** How many entries the control archive may have. */
   readonly maxControlEntries: number;
+  /** How many entries data.tar may have, directories among them; a name longer than 100 bytes counts as one more. */
+  readonly maxDataEntries: number;
   /** How much may come out of data.tar when it is decompressed, in bytes. */
   readonly maxDataBytes: number;
+  /** How many times as long as it is data.tar may become, once it is longer than `anyRatioBytes`. */
+  readonly maxDataRatio: number;
 }
 
 /** What to read of a .deb. */
@@ -43,6 +47,9 @@ export interface Deb {
   /** What data.tar unpacks but for directories, in its compact form, if it was asked for. */
   readonly fileList?: Uint8Array;
 }
+
+/** So many bytes may come out of however few, since that takes some seconds at most. */
+const anyRatioBytes = 2 ** 30;
 
 /** The format's version: a number on the first line. Only the first bytes of the member are looked at. */
 const maxFormatBytes = 16;
@@ -115,11 +122,7 @@ async function readFormat(member: ArMember): Promise<number> {
 async function readControl(member: ArMember, limits: DebLimits): Promise<Stanza> {
   const compression = compressionOf(member, controlCompressions);
   let text: Uint8Array | undefined;
-  let count = 0;
-  for await (const entry of readTar(decompress(compression, member.content, limits), controlArchive)) {
-    if (++count > limits.maxControlEntries) {
-      throw beyondLimit("maxControlEntries", limits.maxControlEntries, "the number of entries in the control archive");
-    }
+  for await (const entry of readTar(decompress(compression, member.content, limits), controlArchive(limits))) {
     if (entry.name !== "control") continue;
     if (text !== undefined) throw new Malformed("bad-control", "its control archive has two files named control");
     if (entry.type !== "file") throw new Malformed("bad-control", `its control is a ${entry.type}, not a file`);
@@ -144,8 +147,16 @@ function parseControl(text: Uint8Array, limits: StanzaLimits): Stanza {
   }
 }
 
-const controlArchive: TarKind = { what: "control archive", flaw: "bad-control" };
-const dataArchive: TarKind = { what: "data archive", flaw: "bad-data" };
+const controlArchive = ({ maxControlEntries: count }: DebLimits): TarKind => ({
+  what: "control archive",
+  flaw: "bad-control",
+  maxHeaders: { limit: "maxControlEntries", count },
+});
+const dataArchive = ({ maxDataEntries: count }: DebLimits): TarKind => ({
+  what: "data archive",
+  flaw: "bad-data",
+  maxHeaders: { limit: "maxDataEntries", count },
+});
 
 async function readFileList(member: ArMember, compression: Compression, limits: DebLimits): Promise<Uint8Array> {
   const list = new FileListWriter(limits);
@@ -163,11 +174,11 @@ export function dataMember(member: ArMember, limits: DebLimits): AsyncIterable<T
   return compression === undefined ? undefined : readData(member, compression, limits);
 }
 
-const readData = (member: ArMember, compression: Compression, limits: DebLimits): AsyncIterable<TarEntry> =>
-  readTar(
-    decompress(compression, member.content, { ...limits, maxDecompressedBytes: limits.maxDataBytes }),
-    dataArchive,
-  );
+function readData(member: ArMember, compression: Compression, limits: DebLimits): AsyncIterable<TarEntry> {
+  const byRatio = Math.max(anyRatioBytes, member.sizeBytes * limits.maxDataRatio);
+  const maxDecompressedBytes = Math.min(limits.maxDataBytes, byRatio);
+  return readTar(decompress(compression, member.content, { ...limits, maxDecompressedBytes }), dataArchive(limits));
+}
 
 function compressionOf(member: ArMember, known: ReadonlyMap<string, Compression>): Compression {
   const compression = known.get(member.name);

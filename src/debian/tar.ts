@@ -17,10 +17,12 @@ export interface TarEntry {
   readonly content: AsyncIterable<Uint8Array>;
 }
 
-/** An archive's name, for messages, and the flaw that it is not to be whole. */
+/** An archive's name, for messages, the flaw that it is not to be whole, and how much it may have. */
 export interface TarKind {
   readonly what: string;
   readonly flaw: Flaw;
+  /** How many headers, directories' and those of long names among them, and what that limit is called. */
+  readonly maxHeaders: { readonly limit: string; readonly count: number };
 }
 
 const blockBytes = 512;
@@ -51,12 +53,14 @@ export async function* readTar(content: AsyncIterable<Uint8Array>, kind: TarKind
   const refuse = (why: string) => new Malformed(kind.flaw, `its ${kind.what} is not a whole tar archive: ${why}`);
   try {
     let named: string | undefined;
-    for (;;) {
+    for (let headers = 1; ; headers++) {
       const at = reader.position;
       const block = await reader.read(blockBytes);
       if (block.byteLength === 0) return;
       if (block.byteLength < blockBytes) throw refuse(`it ends inside the header at byte ${at}`);
       if (block[0] === 0 && block.every((byte) => byte === 0)) break;
+      const { limit, count } = kind.maxHeaders;
+      if (headers > count) throw beyondLimit(limit, count, `the number of entries in the ${kind.what}`);
       const header = parseHeader(block);
       if (typeof header === "string") throw refuse(`the header at byte ${at} ${header}`);
       const body = { left: header.sizeBytes };

@@ -12,7 +12,7 @@ import { readDeb } from "../../src/debian/deb.ts";
 import { decodeFileList, FileListWriter } from "../../src/debian/file-list.ts";
 import { Malformed } from "../../src/debian/malformed.ts";
 import type { ArPart, TarPart } from "../support/debs.ts";
-import { aDeb, inChunks, runTool, tarOf } from "../support/debs.ts";
+import { aDeb, compressed, inChunks, runTool, tarOf } from "../support/debs.ts";
 
 const limits = defaultInspectLimits;
 
@@ -116,6 +116,7 @@ test("data that dpkg could not unpack is a flaw of the package, unless nobody as
 test("the limits on lists and data hold", async () => {
   const deb = await aDeb({ files: { "./a": "x".repeat(5000), "./b": "" } });
   for (const [limit, allowed] of [
+    ["maxDataEntries", 1],
     ["maxFileListEntries", 1],
     ["maxFileListBytes", 3],
     ["maxDataBytes", 4000],
@@ -123,6 +124,38 @@ test("the limits on lists and data hold", async () => {
     const message = await flawOf(listOf(deb, { ...limits, [limit]: allowed }));
     expect(message).toContain(limit === "maxDataBytes" ? "maxDecompressedBytes = 4000" : `${limit} = ${allowed}`);
   }
+});
+
+test("directories count as entries, and so do long names, since reading them takes as long", async () => {
+  const directories = await withEntries(["a/", "b/", "c/"].map((name) => ({ name, type: "directory" })));
+  expect(await listOf(directories, { ...limits, maxDataEntries: 3 })).toEqual([]);
+  expect(await flawOf(listOf(directories, { ...limits, maxDataEntries: 2 }))).toMatch(/^limit: .*maxDataEntries = 2/);
+  const longName = await tarOf([{ name: "././@LongLink", content: "usr/x\0" }]);
+  longName[156] = "L".charCodeAt(0);
+  longName.write("       \0", 148);
+  const sum = longName.subarray(0, 512).reduce((total, byte) => total + byte, 0x20);
+  longName.write(sum.toString(8).padStart(6, "0"), 148);
+  const many = await withData(Buffer.concat(Array.from({ length: 5 }, () => longName.subarray(0, 1024))));
+  expect(await flawOf(listOf(many))).toBe("none");
+  expect(await flawOf(listOf(many, { ...limits, maxDataEntries: 4 }))).toMatch(/^limit: .*maxDataEntries = 4/);
+});
+
+test("a small package that would become gigabytes is refused after the first, so that the others' turn comes", async () => {
+  const zeros = await compressed("xz", Buffer.alloc(2 ** 24));
+  const header = (await tarOf([{ name: "./usr/zeros", content: "x" }])).subarray(0, 512);
+  header.write("20000000000\0", 124);
+  header.write("        ", 148);
+  header.write(
+    header
+      .reduce((total, byte) => total + byte, 0)
+      .toString(8)
+      .padStart(6, "0"),
+    148,
+  );
+  const bytes = Buffer.concat([await compressed("xz", header), ...Array.from({ length: 80 }, () => zeros)]);
+  const bomb = await aDeb({ members: ([a, b]) => [a!, b!, { name: "data.tar.xz", content: bytes }] });
+  expect(bomb.length).toBeLessThan(1_000_000);
+  expect(await flawOf(listOf(bomb))).toMatch(/^limit: .*maxDecompressedBytes = 1073741824/);
 });
 
 const aList = fc.uniqueArray(fc.stringMatching(/^[!-.0-~][ -.0-~/]{0,20}[!-.0-~]$/), { maxLength: 50 });
