@@ -11,6 +11,9 @@ export interface ChangelogLimits extends DebLimits {
   readonly maxChangelogBytes: number;
 }
 
+/** How many files of such a name are looked into: two may be there, and each may be long. */
+const maxTexts = 4;
+
 /**
  * Reads a .deb to its end, for who gives it may count on that.
  * @param packageName its files are below the directory of documentation of this name
@@ -24,6 +27,7 @@ export async function readChangelog(
   limits: ChangelogLimits,
 ): Promise<Uint8Array | undefined> {
   let found: Uint8Array | undefined;
+  let texts = 0;
   for await (const member of readAr(content, limits)) {
     const data = dataMember(member, limits);
     if (data === undefined) continue;
@@ -33,6 +37,7 @@ export async function readChangelog(
       // A native package has but the second; of the others' it is that of their author.
       const isDebian = /^changelog\.Debian(\.gz)?$/.test(name);
       if (entry.type !== "file" || !(isDebian || (found === undefined && /^changelog(\.gz)?$/.test(name)))) continue;
+      if (++texts > maxTexts) break;
       const text = await textOf(entry, limits);
       if (isDebianChangelog(text)) found = text;
       if (isDebian) break;

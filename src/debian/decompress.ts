@@ -2,6 +2,7 @@
 import { constants } from "node:buffer";
 import { spawn } from "node:child_process";
 import { Duplex } from "node:stream";
+import { isMainThread } from "node:worker_threads";
 import { createGunzip, gunzipSync } from "node:zlib";
 import lzma from "lzma-native";
 import { ByteReader } from "./byte-reader.ts";
@@ -18,8 +19,11 @@ export interface DecompressionLimits {
   readonly maxDecoderBytes: number;
 }
 
-/** xz is fed in slices of this many bytes, because its decoder puts out all of a slice at once: up to 7,000 times it. */
-const xzSliceBytes = 4096;
+/**
+ * xz is fed in slices of this many bytes, because its decoder puts out all of a slice at once: up to 7,000 times it. In
+ * the main thread requests wait that long.
+ */
+const xzSliceBytes = isMainThread ? 1024 : 4096;
 const bytesPerMebibyte = 2 ** 20;
 
 /**
@@ -106,8 +110,9 @@ function xz(
   decoder: "streamDecoder" | "aloneDecoder",
   { maxDecoderBytes }: DecompressionLimits,
 ): AsyncIterable<Uint8Array> {
-  // Synchronous, because we run in a worker already: it costs less, and a worker that is ended leaves no decoder behind.
-  const options = { memlimit: Math.max(maxDecoderBytes, bytesPerMebibyte), synchronous: true };
+  // Synchronous in a worker: it costs less, and a worker that is ended leaves no decoder behind. The main thread has
+  // requests to answer meanwhile.
+  const options = { memlimit: Math.max(maxDecoderBytes, bytesPerMebibyte), synchronous: !isMainThread };
   return through(sliced(content), lzma.createStream(decoder, options), xzError(maxDecoderBytes));
 }
 

@@ -1,7 +1,7 @@
 // Every compression comes apart whole or not at all, however the bytes arrive.
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import type { Compression } from "../../src/debian/decompress.ts";
 import { decompress } from "../../src/debian/decompress.ts";
 import { Malformed } from "../../src/debian/malformed.ts";
@@ -153,4 +153,14 @@ test.each(["none", ...formats] as const)("a reader of %s who leaves early closes
   })();
   for await (const _chunk of decompress(format, content, limits)) break;
   await expect.poll(() => closed).toBe(true);
+});
+
+test("in a server's own thread requests are answered all the while that xz is decompressed", async () => {
+  const bomb = await compressed("xz", Buffer.alloc(2 ** 27));
+  let turns = 0;
+  const counting = setInterval(() => turns++, 1);
+  onTestFinished(() => clearInterval(counting));
+  for await (const _chunk of decompress("xz", inChunks(bomb), { ...limits, maxDecompressedBytes: 2 ** 27 }));
+  // Of 4 KiB at a time, in this thread, there would be five.
+  expect(turns).toBeGreaterThan(20);
 });
