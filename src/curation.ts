@@ -4,6 +4,7 @@ import { systemClock } from "./base/clock.ts";
 import { parseComponent, parseSuite, parseTreePath, pathNames } from "./base/names.ts";
 import type { Destination } from "./builder/curation.ts";
 import { expired, planPromotion, planRemoval } from "./builder/curation.ts";
+import { hasSuite } from "./builder/stock.ts";
 import { ConfigurationError } from "./configuration.ts";
 import type { ChangeFlags } from "./run-curation.ts";
 import { argument, patternHelp, runCuration, withChangeFlags } from "./run-curation.ts";
@@ -77,7 +78,7 @@ export function addCuration(commands: Command, untilTold: () => AbortSignal): vo
       const asked = { ...flags, suite: from, alsoSuite: to.suite, mayReplace: replace, onlySound: true };
       await runCuration(asked, raw, untilTold(), (stock, packages) => {
         const plan = planPromotion(stock, packages, to, { mayReplace: replace, nowMs: systemClock() });
-        const known = newSuite || [...stock.directories].some((path) => pathNames(path)[1] === to.suite);
+        const known = newSuite || hasSuite(stock, to.suite);
         const problem = `there is no suite ${to.suite}: --new-suite makes it`;
         return known || packages.length === 0 ? plan : { ...plan, problems: [...plan.problems, problem] };
       });

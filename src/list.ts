@@ -4,10 +4,11 @@ import { parseSuite, rootPath } from "./base/names.ts";
 import type { Where } from "./builder/selection.ts";
 import { parsePattern, select } from "./builder/selection.ts";
 import type { Stock, StockPackage } from "./builder/stock.ts";
-import { takeStock } from "./builder/stock.ts";
+import { hasSuite, takeStock } from "./builder/stock.ts";
 import { suitePath } from "./catalog/layout.ts";
 import type { TreeFlags } from "./chosen-trees.ts";
 import { chosenTrees, withTreeFlags } from "./chosen-trees.ts";
+import { ConfigurationError } from "./configuration.ts";
 import { openGridTree } from "./open-tree.ts";
 import { argument, patternHelp, withWhereFlags } from "./run-curation.ts";
 import { MountedTree } from "./storage/mounted.ts";
@@ -42,12 +43,15 @@ export function addList(commands: Command, untilTold: () => AbortSignal): void {
       const patterns = raw.map((each) => argument("PATTERN", () => parsePattern(each)));
       const path = suite === undefined ? rootPath : argument("--suite", () => suitePath(parseSuite(suite)));
       const signal = untilTold();
+      let isThere = suite === undefined;
       for (const [name, tree] of mountedTrees(await chosenTrees(flags))) {
         const stock = await takeStock(tree, [path], signal);
+        isThere ||= suite !== undefined && hasSuite(stock, suite);
         const sound = [...stock.packages.values()].filter(({ isSound }) => isSound);
         const { packages } = select(sound, patterns, flags);
         await tell(name, packages, patterns.length === 0 ? stock.rejections : [], flags.json ?? false);
       }
+      if (!isThere) throw new ConfigurationError([`--suite: there is no suite ${suite}`]);
     });
 }
 

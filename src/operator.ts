@@ -1,12 +1,13 @@
 // What an operator asks of a server over its state directory's socket, and what it answers; where none runs, the state
 // itself is asked.
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { messageOf, RepoError } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
 import { silentLog } from "./base/log.ts";
 import type { RepositoryName, Suite } from "./base/names.ts";
-import { parseRepositoryName, parseSuite } from "./base/names.ts";
+import { parseRepositoryName } from "./base/names.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
 import { PublicationStore } from "./publishing/store.ts";
@@ -87,10 +88,13 @@ export async function ask<Asked extends Question>(
   asked: Asked,
   names: readonly RepositoryName[],
 ): Promise<Answered<Asked["ask"]>> {
+  if (!existsSync(databaseIn(stateDirectory))) throw new OperationRefused(`${stateDirectory} holds no server's state`);
   const text = await askServer(stateDirectory, JSON.stringify(asked));
   const answer = text === undefined ? await askState(stateDirectory, asked, names) : answerIn(text);
   return answers[asked.ask].parse(answer) as Answered<Asked["ask"]>;
 }
+
+const databaseIn = (stateDirectory: string): string => join(stateDirectory, "database");
 
 function answerIn(text: string): unknown {
   const told = z
@@ -108,9 +112,10 @@ async function askState(directory: string, asked: Question, names: readonly Repo
   };
   const giveBack = await claimState(directory, { ...silentLog, warn: refuse });
   try {
-    const root = openStateDatabase(join(directory, "database"));
+    const root = openStateDatabase(databaseIn(directory));
     try {
       const wanted = asked.repository === undefined ? names : [parseRepositoryName(asked.repository)];
+      if (wanted.length === 0) throw new OperationRefused("--repository: is needed, since no server runs");
       const operated = wanted.map((name) => {
         const timeTravel = new TimeTravel(new PublicationStore(root, name));
         return [name, { timeTravel, live: undefined }] as const;
@@ -130,10 +135,11 @@ async function operate(asked: Question, repositories: ReadonlyMap<string, Operat
   const suiteOf = (): Suite => {
     const suites = new Map([...timeTravel.snapshots()].map(({ suite }) => [suite, suite]));
     for (const [suite] of timeTravel.rolledBack()) suites.set(suite, suite);
-    return asked.suite === undefined ? only("suite", undefined, suites) : parseSuite(asked.suite);
+    return only("suite", asked.suite, suites);
   };
   switch (asked.ask) {
     case "snapshots": {
+      if (asked.suite !== undefined) suiteOf();
       const isAsked = ({ suite }: { readonly suite: Suite }) => asked.suite === undefined || asked.suite === suite;
       const rolledBack = [...timeTravel.rolledBack()].map(([suite, id]) => ({ suite, id }));
       return { snapshots: [...timeTravel.snapshots()].filter(isAsked), rolledBack: rolledBack.filter(isAsked) };

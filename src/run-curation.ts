@@ -13,7 +13,7 @@ import { Gateways } from "./builder/gateways.ts";
 import type { Where } from "./builder/selection.ts";
 import { parsePattern, select } from "./builder/selection.ts";
 import type { Stock, StockPackage } from "./builder/stock.ts";
-import { takeStock } from "./builder/stock.ts";
+import { hasSuite, takeStock } from "./builder/stock.ts";
 import { suitePath } from "./catalog/layout.ts";
 import { ConfigurationError, defaultLimits } from "./configuration.ts";
 import { openGridTree } from "./open-tree.ts";
@@ -99,6 +99,7 @@ export async function runCuration(
   const { packages, unmatched } = select(meant, patterns, asked);
   const plan = planOf(stock, packages);
   const problems = [
+    ...(suite === undefined || hasSuite(stock, suite) ? [] : [`there is no suite ${suite}`]),
     ...(onlySound ? unmatched.map((raw) => `nothing matches ${raw}`) : []),
     ...plan.problems,
     ...outside(bundle, plan).map((path) => `${path} is in none of this bundle's directories`),

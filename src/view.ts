@@ -1,6 +1,7 @@
 // `tahoe-apt view`: what the views of a configuration would hide and show, before a server is started with them.
 import type { Command } from "commander";
 import { loadConfiguration } from "./config.ts";
+import { ConfigurationError } from "./configuration.ts";
 import { ask } from "./operator.ts";
 import { print } from "./terminal.ts";
 
@@ -36,15 +37,19 @@ export function addView(commands: Command): void {
     .addHelpText("after", help)
     .action(async ({ config, repository, suite, json }: ViewFlags) => {
       const { stateDirectory, repositories } = loadConfiguration({ config });
-      for (const { name, suites } of repositories) {
-        if (repository !== undefined && repository !== name) continue;
+      const named = repositories.filter(({ name }) => repository === undefined || repository === name);
+      if (named.length === 0) throw new ConfigurationError([`--repository: ${config} has none called ${repository}`]);
+      let isThere = suite === undefined;
+      for (const { name, suites } of named) {
         const views = Object.fromEntries([...suites].flatMap(([each, { view }]) => (view ? [[each, view]] : [])));
         const told = await ask(stateDirectory, { ask: "view", views, repository: name, suite }, []);
+        isThere ||= told.length > 0;
         for (const difference of told) {
           if (json) await print(JSON.stringify({ repository: name, ...difference }));
           else await tell(name, difference);
         }
       }
+      if (!isThere) throw new ConfigurationError([`--suite: there is no suite ${suite}`]);
     });
 }
 

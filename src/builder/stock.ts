@@ -1,7 +1,7 @@
 // What a tree holds, as the server would judge it: each package with its files, and what no index takes.
 import { forEachAtMost } from "../base/bounded.ts";
 import type { Suite, TreePath } from "../base/names.ts";
-import { joinPath, lastName, parentPath } from "../base/names.ts";
+import { joinPath, lastName, parentPath, pathNames } from "../base/names.ts";
 import { candidateOf } from "../catalog/candidate.ts";
 import type { CatalogFile, FileChange } from "../catalog/catalog.ts";
 import { inspectionOf, parseEntryMetadata } from "../catalog/entry-metadata.ts";
@@ -46,6 +46,10 @@ export interface Stock {
   /** Why a file is in no index though its name announces a package; sorted by path. */
   readonly rejections: readonly (readonly [TreePath, Rejection])[];
 }
+
+/** Whether the directories that stock was taken of have a suite. */
+export const hasSuite = ({ directories }: Stock, suite: string): boolean =>
+  [...directories].some((path) => pathNames(path)[1] === suite);
 
 /** Files without a claim beside their link are read, so many at once. */
 const concurrentReads = 8;

@@ -196,3 +196,16 @@ test("the socket is its owner's alone, and neither nonsense nor silence on it ho
   expect(await server.stop()).toBe(0);
   expect(existsSync(socket)).toBe(false);
 });
+
+test("a mistyped suite, repository or directory is an error, and nothing is made there", async () => {
+  await put(`${amd64}/1.deb`, "1", longAgoSeconds);
+  await start();
+  expect(await run("snapshot", "list", "--suite", "sdi")).toMatch(/no such suite; there is sid\nended with 1$/);
+  expect(await run("view", "--dry-run", "--suite", "sdi")).toMatch(/no suite sdi\nended with 2$/);
+  expect(await run("view", "--dry-run", "--repository", "dbian")).toMatch(/none called dbian\nended with 2$/);
+  expect(await run("snapshot", "list", "--state", join(work, "tree"))).toMatch(
+    /holds no server's state\nended with 1$/,
+  );
+  expect(await run("snapshot", "list", "--state", join(work, "nowhere"))).toContain("holds no server's state");
+  expect(existsSync(join(work, "tree/database"))).toBe(false);
+});
