@@ -55,7 +55,10 @@ export async function pingUntilLive(
     );
     if (reply?.status === 200) return understood(reply.text);
     if (reply !== undefined && reply.status !== 202 && reply.status !== 429 && reply.status < 500) {
-      throw new PingRefused(`the ping was answered with ${reply.status}: ${reply.text.slice(0, 200).trim()}`);
+      const hint = reply.status === 401 ? " (a server knows a new builder's token once it is restarted)" : "";
+      throw new PingRefused(
+        `the tree is changed, but the ping was answered with ${reply.status}: ${reply.text.slice(0, 200).trim()}${hint}`,
+      );
     }
     if (Date.now() + delayMs >= deadlineMs) return undefined;
     // After 202 the server has waited itself.
