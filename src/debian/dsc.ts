@@ -44,7 +44,14 @@ export async function readDsc(
   return { ...running.finish(), ...parseDsc(Buffer.concat(chunks), limits) };
 }
 
-const form: ListForm = { wordsBeforeNameInFiles: 0, mayList: (name) => !name.endsWith(".dsc") };
+/**
+ * Archives, diffs, bundles and their signatures. A web server that is given plain files would run, obey or show other
+ * names, e.g. `.htaccess` and `index.html`.
+ * @see dpkg-source(1), SOURCE PACKAGE FORMATS
+ */
+const partName = /^[^.].*\.(tar(\.[a-z0-9]+)?|diff\.gz|git|gitshallow)(\.(asc|sig))?$/;
+
+const form: ListForm = { wordsBeforeNameInFiles: 0, mayList: (name) => partName.test(name) };
 
 /**
  * Reads the whole text of a .dsc, armoured or not.

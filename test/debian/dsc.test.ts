@@ -105,8 +105,11 @@ test.each<[string, RegExp, DscRecipe["fields"]]>([
   ["a path among its files", /part/, { Files: `\n ${md5} 5 ../a` }],
   ["the directory itself among its files", /part/, { Files: `\n ${md5} 5 ..` }],
   ["a .dsc among its files", /part/, { Files: `\n ${md5} 5 other.dsc` }],
-  ["a file that comes twice", /twice/, { Files: `\n ${md5} 5 a\n ${md5} 5 a` }],
-  ["lists that name other files", /other lists/, { Files: `\n ${md5} 5 a\n ${md5} 5 b` }],
+  ["settings of a web server among its files", /part/, { Files: `\n ${md5} 5 .htaccess` }],
+  ["a hidden archive among its files", /part/, { Files: `\n ${md5} 5 .x.tar.gz` }],
+  ["a page among its files", /part/, { Files: `\n ${md5} 5 index.html` }],
+  ["a file that comes twice", /twice/, { Files: `\n ${md5} 5 a.tar\n ${md5} 5 a.tar` }],
+  ["lists that name other files", /other lists/, { Files: `\n ${md5} 5 a.tar\n ${md5} 5 b.tar` }],
 ])("a .dsc with %s is refused", async (_what, why, fields = {}) => {
   expect(await flawOf(text({ fields }))).toMatch(/^bad-dsc: /);
   expect(await flawOf(text({ fields }))).toMatch(why);
@@ -136,6 +139,14 @@ test.each([
     new RegExp(`^limit: .*${limit} = ${allowed}`),
   );
 });
+
+test.each(["x_1.orig.tar.xz", "x_1.orig-a.tar.bz2.asc", "x_1-1.diff.gz", "x_1.tar", "x_1.git", "x_1.gitshallow"])(
+  "%s may be a part of a source package",
+  async (name) => {
+    const lists = { Files: `\n ${md5} 5 ${name}`, "Checksums-Sha1": undefined, "Checksums-Sha256": undefined };
+    expect((await read(text({ fields: lists }))).parts).toMatchObject([{ name, sizeBytes: 5 }]);
+  },
+);
 
 test("a signed .dsc that ends early is refused at every byte but the last line feed", async () => {
   const whole = signed(text());
