@@ -64,16 +64,19 @@ export class ReaderDesk {
     const credentials = basicOf(request.headers.authorization);
     if (credentials === undefined) throw challenge(repository, "this repository is for readers with a password");
     const address = this.#addressOf(request);
-    const before = await this.#failures.get(address);
-    if ((before?.consumedPoints ?? 0) >= this.#limits.failedLoginsPerMinute) {
-      const seconds = Math.max(1, Math.ceil((before?.msBeforeNext ?? 0) / 1000));
+    const isKnown = isOneOf(digests, sha256(credentials));
+    // Counted before anything is awaited, or of many requests that come at once all would be heard.
+    const failures = await (isKnown ? this.#failures.get(address) : this.#failures.penalty(address));
+    const consumedPoints = failures?.consumedPoints ?? 0;
+    const { failedLoginsPerMinute } = this.#limits;
+    if (consumedPoints > failedLoginsPerMinute || (isKnown && consumedPoints === failedLoginsPerMinute)) {
+      const seconds = Math.max(1, Math.ceil((failures?.msBeforeNext ?? 0) / 1000));
       throw new RequestRefused("request/rate", "too many wrong passwords from this address", {
         "Retry-After": String(seconds),
       });
     }
-    if (isOneOf(digests, sha256(credentials))) return;
-    const { consumedPoints } = await this.#failures.penalty(address);
-    if (consumedPoints === this.#limits.failedLoginsPerMinute) {
+    if (isKnown) return;
+    if (consumedPoints === failedLoginsPerMinute) {
       this.#log.warn({ repository, address }, "too many wrong passwords: this address is not heard for a minute");
     }
     throw challenge(repository, "this name and password are not known here");

@@ -4,7 +4,7 @@ import { Secret } from "../../src/base/secret.ts";
 import type { AppOptions } from "../../src/http/app.ts";
 import { aRepository, aResource } from "../support/served-repository.ts";
 import type { StartedApp } from "../support/started-app.ts";
-import { startApp } from "../support/started-app.ts";
+import { rawExchange, startApp } from "../support/started-app.ts";
 import { ask } from "../support/transcript.ts";
 
 const password = "correct horse: battery";
@@ -117,6 +117,16 @@ test("after too many wrong passwords nobody at that address is heard, not even w
   }
   expect((await from("2001:db8:1:2::99")).status).toBe(429);
   expect((await from("2001:db8:1:3::99")).status).toBe(200);
+});
+
+test("guesses that come all at once are counted one by one", async () => {
+  const app = await aServer({ limits: { failedLoginsPerMinute: 3 } });
+  const guess = (credentials: string) =>
+    `GET /ours/dists/sid/InRelease HTTP/1.1\r\nHost: a\r\nAuthorization: ${basic(credentials).Authorization}\r\n\r\n`;
+  const guesses = Array.from({ length: 20 }, (_none, at) => guess(`bob:${at}`)).join("");
+  const answers = await rawExchange(app.address.port, guesses + guess(`bob:${password}`));
+  const statuses = [...answers.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status);
+  expect(statuses).toEqual([...Array.from({ length: 3 }, () => "401"), ...Array.from({ length: 18 }, () => "429")]);
 });
 
 test("a request without a password is no guess, and right ones are none either", async () => {
