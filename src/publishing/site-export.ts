@@ -1,6 +1,7 @@
 // Writes publications as a site of plain files that any web server can serve, each suite switched at once.
+import { createHash } from "node:crypto";
 import { createWriteStream, promises as fs } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import pLimit from "p-limit";
@@ -186,7 +187,9 @@ async function writeFile(
   await fs.mkdir(dirname(target), { recursive: true });
   const body = await resource.read({ start: 0, end: resource.sizeBytes }, signal);
   const running = new RunningDigests([]);
-  const draft = `${target}.${process.pid}.new`;
+  // Of its own length: an uploader's name may be as long as a name can be.
+  const hash = createHash("sha256").update(basename(target)).digest("hex").slice(0, 16);
+  const draft = join(dirname(target), `.${hash}.${process.pid}.new`);
   try {
     const chunks = body instanceof Uint8Array ? Readable.from([body]) : Readable.from(body, { objectMode: false });
     await pipeline(

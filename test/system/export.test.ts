@@ -130,6 +130,21 @@ test("apt, debmirror, debootstrap and a copy find a whole repository in the file
   await site.apt(await site.serve(copy));
 });
 
+test("a package whose name is as long as a name can be holds up nobody", async () => {
+  const site = new Site();
+  const name = `${"x".repeat(251)}.deb`;
+  site.put(`${place}/hello.deb`, await aDeb({ package: "hello", architecture: "amd64" }));
+  const bytes = await aDeb({ package: "other", architecture: "amd64" });
+  site.put(`${place}/short.deb`, bytes);
+  renameSync(join(site.work, "tree", place, "short.deb"), join(site.work, "tree", place, name));
+  expect(await site.export()).toContain("packagesWritten 2");
+  const files = readdirSync(join(site.directory, "pool"), { recursive: true, withFileTypes: true });
+  expect(files.filter((file) => file.isFile()).map((file) => file.name)).toEqual(
+    expect.arrayContaining(["hello.deb", name]),
+  );
+  expect(readdirSync(join(site.directory, "pool"), { recursive: true }).join()).not.toContain(".new");
+});
+
 test("a package that several indices name is written once", async () => {
   const site = new Site();
   for (const architecture of ["amd64", "arm64", "armhf"]) {
