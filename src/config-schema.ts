@@ -2,6 +2,7 @@
 import { statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
+import { messageOf } from "./base/errors.ts";
 import { parseComponent, parseRepositoryName, parseSuite, parseTreePath, rootPath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
 import type { ViewRules } from "./catalog/view.ts";
@@ -126,6 +127,15 @@ const suite = z
     }),
   );
 
+/** @throws Error that names the file */
+function readNamed(file: string): Record<string, unknown> {
+  try {
+    return readToml(file);
+  } catch (error) {
+    throw new Error(`${file}: ${messageOf(error)}`);
+  }
+}
+
 /** SHA256 and what else was asked for, in the order of strength. */
 const withSha256 = (asked: readonly DigestAlgorithm[]): readonly DigestAlgorithm[] =>
   digestAlgorithms.filter((algorithm) => algorithm === "sha256" || asked.includes(algorithm));
@@ -156,7 +166,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
   const buildersFile = parsedBy((raw) => {
     const file = resolve(base, raw);
     const schema = z.strictObject({ builder: z.array(builderIn(dirname(file))).default([]) });
-    const parsed = schema.safeParse(readToml(file));
+    const parsed = schema.safeParse(readNamed(file));
     const mistakes = parsed.error?.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) ?? [];
     demand(parsed.success, `${file}: ${mistakes.join("; ")}`);
     return parsed.data.builder;

@@ -117,6 +117,7 @@ test("every mistake is named at once, with its place", () => {
       name = "metrics"
       webapi = "ftp://127.0.0.1"
       readcap_file = "missing"
+      builders_file = "gone"
       [[repository]]
       name = "Debian"
       webapi = "http://127.0.0.1"
@@ -138,6 +139,7 @@ test("every mistake is named at once, with its place", () => {
     "listen",
     "poll_seconds",
     "repository[0].folder",
+    "repository[1].builders_file",
     "repository[1].name",
     "repository[1].readcap_file",
     "repository[1].webapi[0]",
@@ -151,6 +153,7 @@ test("every mistake is named at once, with its place", () => {
     "repository[2].suite.no suite",
   ]);
   expect(mistakes).toContain(`repository[1].readcap_file: ${join(directory, "missing")}: no such file or directory`);
+  expect(mistakes).toContain(`repository[1].builders_file: ${join(directory, "gone")}: no such file or directory`);
 });
 
 test("a repository needs a tree, and a file needs a repository", () => {
