@@ -225,7 +225,7 @@ function locations(contents: string): ReadonlyMap<string, string> {
   return new Map(
     [...lines].map(([, path = "", packages = ""]) => [
       path,
-      [...new Set(packages.split(",").map(lastName))].toSorted().join(),
+      [...new Set(packages.split(",").map((name) => lastName(name) ?? ""))].toSorted().join(),
     ]),
   );
 }

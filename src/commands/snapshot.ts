@@ -1,10 +1,10 @@
 // `tahoe-apt snapshot`: a repository's kept publications: list and pin them, roll a suite back to one, and resume.
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import type { RepositoryName } from "./base/names.ts";
-import { loadConfiguration } from "./config.ts";
-import { ConfigurationError } from "./configuration.ts";
-import { ask } from "./operator.ts";
+import type { RepositoryName } from "../base/names.ts";
+import { loadConfiguration } from "../config.ts";
+import { ConfigurationError } from "../configuration.ts";
+import { ask } from "../operator.ts";
 import { print } from "./terminal.ts";
 
 const help = `

@@ -1,8 +1,8 @@
 // A public server that is to be verified, over HTTP. Nothing that it says is believed, and no answer is without end.
 import fetch from "node-fetch";
-import { messageOf, RepoError } from "./base/errors.ts";
-import { RunningDigests } from "./debian/digests.ts";
-import type { Site } from "./publishing/verification.ts";
+import { messageOf, RepoError } from "../base/errors.ts";
+import { RunningDigests } from "../debian/digests.ts";
+import type { Site } from "../publishing/verification.ts";
 
 /** The server can't be asked, or gives no sensible answer. */
 class SiteUnavailable extends RepoError {

@@ -1,11 +1,11 @@
 // `tahoe-apt put`: an upload as its builder sees it, in lines for people or one JSON object for machines.
 import { SingleBar } from "cli-progress";
 import type { Command } from "commander";
-import { systemClock } from "./base/clock.ts";
-import { readBundle } from "./builder/bundle.ts";
-import type { PutObserver, PutOutcome, PutPackage } from "./builder/put.ts";
-import { put } from "./builder/put.ts";
-import { ConfigurationError } from "./configuration.ts";
+import { systemClock } from "../base/clock.ts";
+import { readBundle } from "../builder/bundle.ts";
+import type { PutObserver, PutOutcome, PutPackage } from "../builder/put.ts";
+import { put } from "../builder/put.ts";
+import { ConfigurationError } from "../configuration.ts";
 
 const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
   live: 0,

@@ -1,24 +1,24 @@
 // One change of a tree by command: take stock, select, plan, show or do it, and say what became of it.
 import type { Command } from "commander";
-import { systemClock } from "./base/clock.ts";
-import { messageOf, RepoError } from "./base/errors.ts";
-import { parseSuite, rootPath } from "./base/names.ts";
-import type { Bundle } from "./builder/bundle.ts";
-import { readBundle } from "./builder/bundle.ts";
-import type { CuratedDirectory } from "./builder/curate.ts";
-import { curate, outside } from "./builder/curate.ts";
-import type { Curation } from "./builder/curation.ts";
-import type { IndexChange } from "./builder/forecast.ts";
-import { Gateways } from "./builder/gateways.ts";
-import type { Where } from "./builder/selection.ts";
-import { parsePattern, select } from "./builder/selection.ts";
-import type { Stock, StockPackage } from "./builder/stock.ts";
-import { hasSuite, takeStock } from "./builder/stock.ts";
-import { suitePath } from "./catalog/layout.ts";
-import { ConfigurationError, defaultLimits } from "./configuration.ts";
-import { openGridTree } from "./open-tree.ts";
-import { MountedTree } from "./storage/mounted.ts";
-import type { Tree } from "./storage/tree.ts";
+import { systemClock } from "../base/clock.ts";
+import { messageOf, RepoError } from "../base/errors.ts";
+import { parseSuite, rootPath } from "../base/names.ts";
+import type { Bundle } from "../builder/bundle.ts";
+import { readBundle } from "../builder/bundle.ts";
+import type { CuratedDirectory } from "../builder/curate.ts";
+import { curate, outside } from "../builder/curate.ts";
+import type { Curation } from "../builder/curation.ts";
+import type { IndexChange } from "../builder/forecast.ts";
+import { Gateways } from "../builder/gateways.ts";
+import type { Where } from "../builder/selection.ts";
+import { parsePattern, select } from "../builder/selection.ts";
+import type { Stock, StockPackage } from "../builder/stock.ts";
+import { hasSuite, takeStock } from "../builder/stock.ts";
+import { suitePath } from "../catalog/layout.ts";
+import { ConfigurationError, defaultLimits } from "../configuration.ts";
+import { openGridTree } from "../open-tree.ts";
+import { MountedTree } from "../storage/mounted.ts";
+import type { Tree } from "../storage/tree.ts";
 import { complain, print, printable } from "./terminal.ts";
 
 /** `nothing`: all was as it should be. `linked`: done, and the server has not said in time that APT sees it. */

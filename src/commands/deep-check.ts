@@ -1,12 +1,12 @@
 // `tahoe-apt deep-check`: how well the grid holds every object of a tree, with leases renewed and, if asked for, repairs.
 import type { Command } from "commander";
-import { pathNames } from "./base/names.ts";
-import type { CheckedObject } from "./catalog/deep-check.ts";
-import { deepCheck } from "./catalog/deep-check.ts";
+import { pathNames } from "../base/names.ts";
+import type { CheckedObject } from "../catalog/deep-check.ts";
+import { deepCheck } from "../catalog/deep-check.ts";
+import { openGridTree, openHealthCheck } from "../open-tree.ts";
+import type { HealthCounts } from "../storage/health.ts";
 import type { ChosenTree, TreeFlags } from "./chosen-trees.ts";
 import { chosenTrees, withTreeFlags } from "./chosen-trees.ts";
-import { openGridTree, openHealthCheck } from "./open-tree.ts";
-import type { HealthCounts } from "./storage/health.ts";
 import { print, printable } from "./terminal.ts";
 
 const exitCodes = { healthy: 0, unchecked: 1, unhealthy: 3, lost: 4 } as const;

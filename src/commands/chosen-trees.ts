@@ -1,13 +1,13 @@
 // Which trees a command is about: those of a server's configuration, the one of a read cap, or what a bundle opens.
 import type { Command } from "commander";
-import type { TreePath } from "./base/names.ts";
-import { rootPath } from "./base/names.ts";
-import { readBundle } from "./builder/bundle.ts";
-import type { Flags } from "./config.ts";
-import { loadConfiguration } from "./config.ts";
-import type { Limits } from "./configuration.ts";
-import { ConfigurationError, defaultLimits } from "./configuration.ts";
-import type { GridTree } from "./open-tree.ts";
+import type { TreePath } from "../base/names.ts";
+import { rootPath } from "../base/names.ts";
+import { readBundle } from "../builder/bundle.ts";
+import type { Flags } from "../config.ts";
+import { loadConfiguration } from "../config.ts";
+import type { Limits } from "../configuration.ts";
+import { ConfigurationError, defaultLimits } from "../configuration.ts";
+import type { GridTree } from "../open-tree.ts";
 import { complain } from "./terminal.ts";
 
 export interface TreeFlags extends Pick<Flags, "config" | "webapi" | "readcapFile"> {

@@ -3,13 +3,13 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify as formatToml } from "smol-toml";
-import { RepoError } from "./base/errors.ts";
-import type { RepositoryName } from "./base/names.ts";
-import { rootPath } from "./base/names.ts";
-import type { Bundle, BundleDirectory, PingAddress } from "./builder/bundle.ts";
-import { formatBundle, readBundle } from "./builder/bundle.ts";
-import { makeToken, openSecretFile, writeSecretFile } from "./secret-file.ts";
-import type { ReadCap, WriteCap } from "./storage/tahoe/caps.ts";
+import { RepoError } from "../base/errors.ts";
+import type { RepositoryName } from "../base/names.ts";
+import { rootPath } from "../base/names.ts";
+import type { Bundle, BundleDirectory, PingAddress } from "../builder/bundle.ts";
+import { formatBundle, readBundle } from "../builder/bundle.ts";
+import { makeToken, openSecretFile, writeSecretFile } from "../secret-file.ts";
+import type { ReadCap, WriteCap } from "../storage/tahoe/caps.ts";
 
 /** There is no tree's master bundle where one is needed. */
 class NotATree extends RepoError {

@@ -1,11 +1,11 @@
 // `tahoe-apt promote`, `remove` and `prune`: changes of a tree that copy no byte.
 import type { Command } from "commander";
-import { systemClock } from "./base/clock.ts";
-import { parseComponent, parseSuite, parseTreePath, pathNames } from "./base/names.ts";
-import type { Destination } from "./builder/curation.ts";
-import { expired, planPromotion, planRemoval } from "./builder/curation.ts";
-import { hasSuite } from "./builder/stock.ts";
-import { ConfigurationError } from "./configuration.ts";
+import { systemClock } from "../base/clock.ts";
+import { parseComponent, parseSuite, parseTreePath, pathNames } from "../base/names.ts";
+import type { Destination } from "../builder/curation.ts";
+import { expired, planPromotion, planRemoval } from "../builder/curation.ts";
+import { hasSuite } from "../builder/stock.ts";
+import { ConfigurationError } from "../configuration.ts";
 import type { ChangeFlags } from "./run-curation.ts";
 import { argument, patternHelp, runCuration, withChangeFlags } from "./run-curation.ts";
 

@@ -1,17 +1,17 @@
 // `tahoe-apt list`: the packages in a tree, and the files that no index takes.
 import type { Command } from "commander";
-import { parseSuite, rootPath } from "./base/names.ts";
-import type { Where } from "./builder/selection.ts";
-import { parsePattern, select } from "./builder/selection.ts";
-import type { Stock, StockPackage } from "./builder/stock.ts";
-import { hasSuite, takeStock } from "./builder/stock.ts";
-import { suitePath } from "./catalog/layout.ts";
+import { parseSuite, rootPath } from "../base/names.ts";
+import type { Where } from "../builder/selection.ts";
+import { parsePattern, select } from "../builder/selection.ts";
+import type { Stock, StockPackage } from "../builder/stock.ts";
+import { hasSuite, takeStock } from "../builder/stock.ts";
+import { suitePath } from "../catalog/layout.ts";
+import { ConfigurationError } from "../configuration.ts";
+import { openGridTree } from "../open-tree.ts";
+import { MountedTree } from "../storage/mounted.ts";
 import type { TreeFlags } from "./chosen-trees.ts";
 import { chosenTrees, withTreeFlags } from "./chosen-trees.ts";
-import { ConfigurationError } from "./configuration.ts";
-import { openGridTree } from "./open-tree.ts";
 import { argument, patternHelp, withWhereFlags } from "./run-curation.ts";
-import { MountedTree } from "./storage/mounted.ts";
 import { print, printable } from "./terminal.ts";
 
 const help = `${patternHelp}

@@ -1,8 +1,8 @@
 // `tahoe-apt view`: what the views of a configuration would hide and show, before a server is started with them.
 import type { Command } from "commander";
-import { loadConfiguration } from "./config.ts";
-import { ConfigurationError } from "./configuration.ts";
-import { ask } from "./operator.ts";
+import { loadConfiguration } from "../config.ts";
+import { ConfigurationError } from "../configuration.ts";
+import { ask } from "../operator.ts";
 import { print } from "./terminal.ts";
 
 const help = `
