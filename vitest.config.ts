@@ -27,7 +27,8 @@ export default defineConfig({
           globalSetup: ["test/support/build-setup.ts", "test/support/grid-setup.ts"],
           testTimeout: systemTimeoutMs,
           hookTimeout: systemTimeoutMs,
-          maxWorkers: 2,
+          // More than there are cores, as a rule: these wait for other programs most of the time.
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
       },
