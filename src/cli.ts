@@ -64,6 +64,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   translations = true                         # long descriptions in an index of their own; also for a repository
   indices = "as-found"                        # not made: those that stand in the tree are served untouched
   valid_for_seconds = 604800                  # clients refuse a Release that is older; renewed in time by itself
+  signed_by = true                            # and from then on accept no keys but those that sign now
   [repository.suite.sid.view]                 # hides packages from the indices, and deletes none
   newest = 3                                  # versions of each package and architecture; also max_age_seconds
   hide = ["*-dbgsym"]                         # patterns of names; also show

@@ -90,6 +90,7 @@ const suite = z
     not_automatic: z.boolean(),
     but_automatic_upgrades: z.boolean(),
     valid_for_seconds: z.number().int().min(minValiditySeconds),
+    signed_by: z.boolean(),
     translations: z.boolean(),
     pdiffs: z.boolean(),
     contents: z.boolean(),
@@ -100,6 +101,10 @@ const suite = z
   .refine((raw) => raw.but_automatic_upgrades !== true || raw.not_automatic === true, {
     path: ["but_automatic_upgrades"],
     message: "means nothing without not_automatic = true",
+  })
+  .refine((raw) => raw.signed_by !== true || raw.valid_for_seconds !== undefined, {
+    path: ["signed_by"],
+    message: "is heeded by no client without valid_for_seconds",
   })
   .transform(
     ({
@@ -124,6 +129,7 @@ const suite = z
       notAutomatic: raw.not_automatic,
       butAutomaticUpgrades: raw.but_automatic_upgrades,
       validForSeconds: raw.valid_for_seconds,
+      namesKeys: raw.signed_by,
     }),
   );
 

@@ -31,6 +31,8 @@ export interface SuiteConfiguration {
   readonly description?: string | undefined;
   readonly notAutomatic?: boolean | undefined;
   readonly butAutomaticUpgrades?: boolean | undefined;
+  /** Whether Release names the keys that clients shall accept. */
+  readonly namesKeys?: boolean | undefined;
   /** How long clients may believe a Release; undefined: for ever. */
   readonly validForSeconds?: number | undefined;
   /** Undefined: as the repository says. */

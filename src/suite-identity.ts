@@ -10,7 +10,7 @@ import type { SuiteIdentity } from "./publishing/suite-release.ts";
  */
 export function identityOf(one: RepositoryConfiguration, suite: Suite, publicUrl: string | undefined): SuiteIdentity {
   const configured = one.suites.get(suite) ?? {};
-  const { version, notAutomatic, butAutomaticUpgrades, validForSeconds } = configured;
+  const { version, notAutomatic, butAutomaticUpgrades, validForSeconds, namesKeys } = configured;
   const description = configured.description ?? one.description;
   return {
     origin: one.origin,
@@ -27,5 +27,6 @@ export function identityOf(one: RepositoryConfiguration, suite: Suite, publicUrl
     ...(notAutomatic !== undefined && { notAutomatic }),
     ...(butAutomaticUpgrades !== undefined && { butAutomaticUpgrades }),
     ...(validForSeconds !== undefined && { validForSeconds }),
+    ...(namesKeys !== undefined && { namesKeys }),
   };
 }

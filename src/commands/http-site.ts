@@ -42,6 +42,8 @@ export class HttpSite implements Site {
     let timer = setTimeout(() => silent.abort(new Error("no answer in time")), silenceMs);
     try {
       const reply = await fetch(url, { signal: AbortSignal.any([this.#signal, silent.signal]) });
+      if (url.startsWith("https:") && !reply.url.startsWith("https:"))
+        throw new SiteUnavailable(`${url} leads to a place without TLS`);
       if (reply.status === 404) return undefined;
       if (!reply.ok) throw new SiteUnavailable(`${url} answers with status ${reply.status}`);
       const running = new RunningDigests([]);

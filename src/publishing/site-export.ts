@@ -222,9 +222,11 @@ async function link(from: string, to: string): Promise<boolean> {
 }
 
 async function replaceLink(path: string, target: string): Promise<void> {
-  await fs.rm(`${path}.new`, { force: true });
-  await fs.symlink(target, `${path}.new`);
-  await fs.rename(`${path}.new`, path);
+  // No suite's name begins with a dot.
+  const draft = join(dirname(path), `.${basename(path)}`);
+  await fs.rm(draft, { force: true });
+  await fs.symlink(target, draft);
+  await fs.rename(draft, path);
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

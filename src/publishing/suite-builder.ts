@@ -223,7 +223,8 @@ export class SuiteBuilder {
   ): Promise<Manifest> {
     const { signer, store, now, datesAfterSeconds, releaseAlgorithms } = this.#tools;
     const { validForSeconds } = this.#identity;
-    const undated = undatedRelease(this.#suite, this.#identity, content, releaseAlgorithms);
+    const keys = this.#identity.namesKeys === true && { signedBy: signer.keys.map(({ fingerprint }) => fingerprint) };
+    const undated = { ...undatedRelease(this.#suite, this.#identity, content, releaseAlgorithms), ...keys };
     const state = createHash("sha256")
       .update(
         `${signer.keys.map((key) => key.signingFingerprint).join(" ")}\n${validForSeconds}\n${renderRelease(undated)}`,

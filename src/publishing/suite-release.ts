@@ -24,6 +24,8 @@ export interface SuiteIdentity
     | "changelogs"
     | "snapshots"
   > {
+  /** Whether clients shall accept no keys but those that sign now; they heed it only beside a Valid-Until. */
+  readonly namesKeys?: boolean;
   /** How long clients may believe a Release; it is renewed in time. Undefined: for ever. */
   readonly validForSeconds?: number;
 }

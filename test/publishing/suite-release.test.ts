@@ -1,6 +1,7 @@
 // What a suite's Release says: identity that is pinned, dates that are renewed, digests that are chosen, and its parts.
 import { createHash } from "node:crypto";
 import { expect, test, vi } from "vitest";
+import { unsigned } from "../../src/signing/unsigned.ts";
 import { aDeb } from "../support/debs.ts";
 import { ServedFolder, unlistedWhile } from "../support/served-folder.ts";
 
@@ -115,4 +116,17 @@ test("where there are packages for any architecture alone, apt is told to ask fo
   const text = await served.text(release);
   expect(field(text, "Architectures")).toBe("all");
   expect(text).not.toContain("No-Support-for-Architecture-all");
+});
+
+test("where a suite is to name its keys, Release says beside Valid-Until which ones clients shall accept", async () => {
+  const fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567";
+  const key = { fingerprint, signingFingerprint: fingerprint, expiresAtSeconds: undefined, changedAtSeconds: 0 };
+  const signer = { ...unsigned, keys: [key, { ...key, fingerprint: "F".repeat(40) }] };
+  const served = new ServedFolder({ signer, identity: { namesKeys: true, validForSeconds: 86_400 } });
+  served.makeDirectory(amd64);
+  await served.ping();
+  expect(field(await served.text(release), "Signed-By")).toBe(`${fingerprint}, ${"F".repeat(40)}`);
+  await served.restart({ signer, identity: { namesKeys: true } });
+  await served.ping();
+  expect(await served.text(release)).not.toContain("Signed-By");
 });
