@@ -214,7 +214,7 @@ describe.skipIf(missing !== undefined)("packages of Debian's archive", () => {
       "apt-utils",
     ).toString();
     const ours = locations(await (await fetch(url)).text());
-    expect(ours.size).toBeGreaterThan(1000);
+    expect(ours.size).toBeGreaterThan(100);
     expect(ours).toEqual(locations(theirs));
   });
 });
