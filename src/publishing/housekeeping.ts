@@ -1,4 +1,5 @@
 // What a repository does beside its refreshes: late files, renewals of what would expire, and dropping what is old.
+import { sleep } from "../base/abort.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
@@ -44,6 +45,9 @@ const keepPatchesSeconds = 3600;
 /** How often it is seen whether a publication has to be renewed, or packages have grown too old to be shown. */
 const renewalSeconds = 60;
 
+/** Where the clock was set back, waiting for it is of no use. */
+const longestDateWaitMs = 10_000;
+
 export class Housekeeping {
   readonly #parts: HousekeepingParts;
   readonly #late: LateWork;
@@ -66,7 +70,10 @@ export class Housekeeping {
           ? undefined
           : { suite, current, items: [...served.items()] };
       },
-      publish: (suite, made) => parts.alone(() => this.#amend(suite, made)),
+      publish: async (suite, made) => {
+        await this.#untilDateIsPast(suite);
+        await parts.alone(() => this.#amend(suite, made));
+      },
     });
   }
 
@@ -97,6 +104,13 @@ export class Housekeeping {
     }
     if (this.#parts.now() < this.#sweepAtMs) return;
     if (await this.#late.unlessBusy(() => this.#sweep())) this.#sweepAtMs = this.#parts.now() + sweepSeconds * 1000;
+  }
+
+  /** What is late leaves the seconds by which Date may run ahead of the clock to those who wait for a ping. */
+  async #untilDateIsPast(name: Suite): Promise<void> {
+    const { suites, now } = this.#parts;
+    const aheadMs = ((suites.get(name)?.current?.dateSeconds ?? 0) + 1) * 1000 - now();
+    if (aheadMs > 0) await sleep(Math.min(aheadMs, longestDateWaitMs), this.#stopping.signal);
   }
 
   async #amend(name: Suite, late: readonly [maker: string, LateFiles]): Promise<void> {

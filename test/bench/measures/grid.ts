@@ -106,7 +106,9 @@ async function putCommand(
         signal,
       },
     );
-    if (!(await server.packages()).includes(`/${name}\n`)) throw new Error(`${name} was not published`);
+    // Under which name it lies is for the command to say.
+    if (!(await server.packages()).includes(`Package: ${name.split("_")[0]}\n`))
+      throw new Error(`${name} was not published`);
     return seconds;
   };
 }
