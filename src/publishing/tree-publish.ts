@@ -96,7 +96,8 @@ export async function publishIntoTree(
     const links = byDirectory.get(parentPath(whole)) ?? new Map<string, ContentId>();
     byDirectory.set(parentPath(whole), links.set(lastName(whole), content));
   };
-  const set = async (directory: TreePath): Promise<void> => {
+  /** @returns the names that were there before */
+  const set = async (directory: TreePath): Promise<readonly string[]> => {
     const present = await tree.list(directory, signal);
     const links = new Map(
       [...(byDirectory.get(directory) ?? [])].filter(([name, content]) => !isLinked(present.get(name), content)),
@@ -104,19 +105,20 @@ export async function publishIntoTree(
     byDirectory.delete(directory);
     if (links.size > 0) await tree.link(directory, links, signal);
     linked += links.size;
+    return [...present.keys()];
   };
 
   for (const { byHash, content } of files) for (const path of byHash) want(path, content);
-  const hashDirectories = [...byDirectory.keys()];
-  for (const directory of hashDirectories) await set(directory);
+  const before = new Map<TreePath, readonly string[]>();
+  for (const directory of Array.from(byDirectory.keys())) before.set(directory, await set(directory));
   for (const { path, sha256, content } of files) if (sha256 !== undefined) want(path, content);
   for (const directory of Array.from(byDirectory.keys())) await set(directory);
   for (const { path, sha256, content } of files) if (sha256 === undefined) want(path, content);
   await set(base);
 
   let unlinked = 0;
-  for (const directory of hashDirectories) {
-    for (const name of (await tree.list(directory, signal)).keys()) {
+  for (const [directory, names] of before) {
+    for (const name of names) {
       if ((await find(`${directory}/${name}`, { signal })) !== undefined) continue;
       await tree.unlink(joinPath(directory, name), signal);
       unlinked += 1;
