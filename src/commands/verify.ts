@@ -17,12 +17,13 @@ import type { Configuration, RepositoryConfiguration } from "../configuration.ts
 import { ConfigurationError } from "../configuration.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { packagesDigestField } from "../indices/fields.ts";
+import { maxReleaseBytes } from "../indices/release.ts";
 import { openTree } from "../open-tree.ts";
 import type { RepositorySettings } from "../publishing/open-repository.ts";
 import { indexPath } from "../publishing/publication.ts";
 import type { Repository } from "../publishing/repository.ts";
 import type { SignedFiles, Site, Verification } from "../publishing/verification.ts";
-import { verifySuite } from "../publishing/verification.ts";
+import { maxIndexBytes, verifySuite } from "../publishing/verification.ts";
 import { inTemporaryDirectory, withQuietRepository } from "../quiet-repository.ts";
 import { unsigned } from "../signing/unsigned.ts";
 import { fingerprintOf, readPublicKeys, verifyDetached, verifyInRelease } from "../signing/verify.ts";
@@ -36,9 +37,6 @@ class NothingToVerify extends RepoError {
 }
 
 const exitCodes = { differs: 3 } as const;
-/** apt reads no Release beyond this. */
-const maxReleaseBytes = 10_000_000;
-const maxIndexBytes = 1024 ** 3;
 const maxKeyBytes = 1024 ** 2;
 /** A burst of publications runs some seconds ahead of the clock; apt allows for so much. */
 const allowedAheadMs = 10_000;

@@ -44,7 +44,8 @@ export interface Release {
 /** apt reads no Release beyond this. */
 export const maxReleaseBytes = 10_000_000;
 
-const sectionOf: Readonly<Record<DigestAlgorithm, string>> = {
+/** What Release, and by-hash directories, call the algorithms. */
+export const releaseDigestName: Readonly<Record<DigestAlgorithm, string>> = {
   md5: "MD5Sum",
   sha1: "SHA1",
   sha256: "SHA256",
@@ -85,7 +86,7 @@ export function renderRelease(release: Release): string {
       const lines = files.map(
         (file) => ` ${digestOf(file.digests, algorithm, file.path)} ${file.sizeBytes} ${file.path}`,
       );
-      return writeField(sectionOf[algorithm], ["", ...lines].join("\n"));
+      return writeField(releaseDigestName[algorithm], ["", ...lines].join("\n"));
     });
   const text = fields.map(writeSingleLine).concat(sections).join("");
   if (Buffer.byteLength(text) > maxReleaseBytes) throw new IndexError(`Release is beyond ${maxReleaseBytes} bytes`);

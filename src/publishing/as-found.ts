@@ -13,6 +13,7 @@ import { decompress } from "../debian/decompress.ts";
 import { RunningDigests } from "../debian/digests.ts";
 import { Malformed } from "../debian/malformed.ts";
 import { fieldOf } from "../debian/stanza.ts";
+import { maxReleaseBytes } from "../indices/release.ts";
 import type { FileEntry } from "../storage/tree.ts";
 import type { PublishingObserver } from "./events.ts";
 import type { NamedFile } from "./named-files.ts";
@@ -28,8 +29,6 @@ export interface AsFoundParts {
   readonly log: Log;
 }
 
-/** apt reads no Release beyond this. */
-const maxReleaseBytes = 10_000_000;
 const releaseLimits = { maxStanzaBytes: maxReleaseBytes, maxFields: 100, maxFieldNameBytes: 200 };
 const indexLimits = { maxDecompressedBytes: 2 ** 31, maxDecoderBytes: 2 ** 27 };
 /** The longest stanza of an index; beyond it nothing is searched for its end. */

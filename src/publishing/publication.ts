@@ -3,6 +3,7 @@ import type { DigestAlgorithm } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import type { AssembledIndex, IndexForm, SegmentSizes } from "../indices/assemble.ts";
 import { indexForms } from "../indices/assemble.ts";
+import { releaseDigestName } from "../indices/release.ts";
 import type { PublicationSummary, SuiteStatus } from "./served.ts";
 
 /** Bytes as Release lists them. */
@@ -146,12 +147,13 @@ export interface HashReference {
 }
 
 const byHash = /^(?:(.+)\/)?by-hash\/(MD5Sum|SHA1|SHA256|SHA512)\/([0-9a-f]+)$/;
-const algorithmOf: ReadonlyMap<string, DigestAlgorithm> = new Map([
-  ["MD5Sum", "md5"],
-  ["SHA1", "sha1"],
-  ["SHA256", "sha256"],
-  ["SHA512", "sha512"],
-]);
+const algorithmOf: ReadonlyMap<string, DigestAlgorithm> = new Map(
+  digestAlgorithms.map((algorithm) => [releaseDigestName[algorithm], algorithm]),
+);
+
+/** Where a reference is to be had, below the suite. */
+export const hashPath = ({ directory, algorithm, digest }: HashReference): string =>
+  `${directory === "" ? "" : `${directory}/`}by-hash/${releaseDigestName[algorithm]}/${digest}`;
 
 /** A patch's own name is its hash, because clients ask for it by no other, and late. */
 const patch = /^(.+\.diff)\/([0-9a-f]{64})\.gz$/;
@@ -199,4 +201,5 @@ export function* referencesTo(directory: string, file: Listed): Iterable<HashRef
 const digestOf = ({ sha256, others }: Listed, algorithm: DigestAlgorithm): string | undefined =>
   algorithm === "sha256" ? sha256 : others?.[algorithm];
 
-const directoryOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf("/")));
+/** The directory of a path below the suite; empty for the suite's own. */
+export const directoryOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf("/")));

@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import type { NamedFile } from "./named-files.ts";
 import { namedFiles } from "./named-files.ts";
 import type { Listed, Manifest } from "./publication.ts";
-import { everyForm, indexPath, namesPackages, referencesTo } from "./publication.ts";
+import { directoryOf, everyForm, hashPath, indexPath, namesPackages, referencesTo } from "./publication.ts";
 import type { SegmentStore } from "./segment-store.ts";
 
 /** A file of a publication, with all the names below its suite that mean it. */
@@ -26,15 +26,9 @@ export function* siteFiles({ indices, blobs }: Manifest): Iterable<SiteFile> {
 }
 
 function siteFile(path: string, listed: Listed, hasHashes: boolean): SiteFile {
-  const directory = path.slice(0, path.lastIndexOf("/") + 1);
-  const references = hasHashes ? [...referencesTo(directory, listed)] : [];
-  const byHash = references.map(
-    ({ algorithm, digest }) => `${directory}by-hash/${hashDirectories[algorithm]}/${digest}`,
-  );
-  return { path, sha256: listed.sha256, byHash };
+  const references = hasHashes ? [...referencesTo(directoryOf(path), listed)] : [];
+  return { path, sha256: listed.sha256, byHash: references.map(hashPath) };
 }
-
-const hashDirectories = { md5: "MD5Sum", sha1: "SHA1", sha256: "SHA256", sha512: "SHA512" } as const;
 
 /** The segments that name packages. */
 const stanzaSegments = (manifest: Manifest | undefined): ReadonlySet<string> =>

@@ -1,7 +1,9 @@
 // Whether a public server tells the truth about a tree: signatures, indices and packages, held against what the tree gives.
 import pLimit from "p-limit";
 import type { Suite } from "../base/names.ts";
+import { maxReleaseBytes } from "../indices/release.ts";
 import { namedFiles } from "./named-files.ts";
+import { directoryOf, hashPath } from "./publication.ts";
 import { stanzaDifferences } from "./stanza-difference.ts";
 
 /** One thing that is not as it should be. */
@@ -57,10 +59,8 @@ export interface Verification {
   readonly packages: number;
 }
 
-/** apt reads no Release beyond this. */
-const maxReleaseBytes = 10_000_000;
 /** The longest index that is compared. */
-const maxIndexBytes = 1024 ** 3;
+export const maxIndexBytes = 1024 ** 3;
 const maxPackageBytes = 64 * 1024 ** 3;
 /** How many files are asked for at once. */
 const concurrentRequests = 4;
@@ -107,8 +107,8 @@ async function verifyOnce(order: VerificationOrder): Promise<Verification> {
   }
   await Promise.all(
     files.flatMap(({ path, ...listed }) => {
-      const directory = path.includes("/") ? `${path.slice(0, path.lastIndexOf("/"))}/` : "";
-      return [path, `${directory}by-hash/SHA256/${listed.sha256}`].map((each) =>
+      const reference = { directory: directoryOf(path), algorithm: "sha256", digest: listed.sha256 } as const;
+      return [path, hashPath(reference)].map((each) =>
         limit(async () => {
           signal.throwIfAborted();
           const complaint = complaintOf(listed, await site.measure(`${base}/${each}`, listed.sizeBytes + 1));
