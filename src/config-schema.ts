@@ -107,12 +107,29 @@ const suite = z
     message: "is heeded by no client without valid_for_seconds",
   })
   .transform(
-    ({ not_automatic, but_automatic_upgrades, valid_for_seconds, signed_by, ...same }): SuiteConfiguration => ({
-      ...same,
-      notAutomatic: not_automatic,
-      butAutomaticUpgrades: but_automatic_upgrades,
-      validForSeconds: valid_for_seconds,
-      namesKeys: signed_by,
+    ({
+      codename,
+      version,
+      description,
+      translations,
+      pdiffs,
+      contents,
+      indices,
+      view,
+      ...raw
+    }): SuiteConfiguration => ({
+      codename,
+      version,
+      description,
+      translations,
+      pdiffs,
+      contents,
+      indices,
+      view,
+      notAutomatic: raw.not_automatic,
+      butAutomaticUpgrades: raw.but_automatic_upgrades,
+      validForSeconds: raw.valid_for_seconds,
+      namesKeys: raw.signed_by,
     }),
   );
 
