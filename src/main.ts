@@ -154,14 +154,13 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     clock: systemClock,
     log,
   });
+  for (const upkeep of upkeeps) await upkeep.start();
   const running = await listen(app, configuration);
   const url = publicUrl ?? urlOf(running.address);
   for (const repository of repositories.values()) {
     repository.start(configuration.pollSeconds);
     log.info({ url: `${url}/${repository.name}/`, keys: repository.key.fingerprints }, `serving ${repository.name}`);
   }
-
-  for (const upkeep of upkeeps) await upkeep.start();
 
   const stop = async (): Promise<void> => {
     log.info({}, "stopping");
