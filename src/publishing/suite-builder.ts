@@ -225,10 +225,10 @@ export class SuiteBuilder {
     const { validForSeconds } = this.#identity;
     const keys = this.#identity.namesKeys === true && { signedBy: signer.keys.map(({ fingerprint }) => fingerprint) };
     const undated = { ...undatedRelease(this.#suite, this.#identity, content, releaseAlgorithms), ...keys };
+    // As if it had no other end than how long it is valid: what stands in it only beside a Valid-Until counts too.
+    const timeless = renderRelease({ ...undated, ...(validForSeconds && { validUntilSeconds: validForSeconds }) });
     const state = createHash("sha256")
-      .update(
-        `${signer.keys.map((key) => key.signingFingerprint).join(" ")}\n${validForSeconds}\n${renderRelease(undated)}`,
-      )
+      .update(`${signer.keys.map((key) => key.signingFingerprint).join(" ")}\n${timeless}`)
       .digest("hex");
     // What a publication names is on its way to the disk while this signs.
     const stored = Promise.all([store.pool.add(added), store.segments.written()]);

@@ -122,11 +122,20 @@ test("where a suite is to name its keys, Release says beside Valid-Until which o
   const fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567";
   const key = { fingerprint, signingFingerprint: fingerprint, expiresAtSeconds: undefined, changedAtSeconds: 0 };
   const signer = { ...unsigned, keys: [key, { ...key, fingerprint: "F".repeat(40) }] };
-  const served = new ServedFolder({ signer, identity: { namesKeys: true, validForSeconds: 86_400 } });
+  const unnamed = { signer, identity: { validForSeconds: 86_400 } };
+  const named = { signer, identity: { ...unnamed.identity, namesKeys: true } };
+  const served = new ServedFolder(unnamed);
   served.makeDirectory(amd64);
   await served.ping();
+  expect(await served.text(release)).not.toContain("Signed-By");
+  // Nothing else has changed, and still it is told at the next look.
+  await served.restart(named);
+  await served.ping();
   expect(field(await served.text(release), "Signed-By")).toBe(`${fingerprint}, ${"F".repeat(40)}`);
-  await served.restart({ signer, identity: { namesKeys: true } });
+  await served.restart(unnamed);
   await served.ping();
   expect(await served.text(release)).not.toContain("Signed-By");
+  await served.restart({ signer, identity: { namesKeys: true } });
+  await served.ping();
+  expect(await served.text(release)).not.toMatch(/^(Signed-By|Valid-Until)/m);
 });
