@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { codeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Suite, TreePath } from "../base/names.ts";
-import { joinPath, lastName, nameOrUndefined, parentPath, parseTreePath } from "../base/names.ts";
+import { joinPath, lastName, nameOrUndefined, parseTreePath } from "../base/names.ts";
 import type { Examiner } from "../catalog/examiner.ts";
 import { packageKindOf } from "../catalog/inspect.ts";
 import { suitePath } from "../catalog/layout.ts";
@@ -13,11 +13,11 @@ import { decompress } from "../debian/decompress.ts";
 import { RunningDigests } from "../debian/digests.ts";
 import { Malformed } from "../debian/malformed.ts";
 import { fieldOf } from "../debian/stanza.ts";
+import type { NamedFile } from "../indices/named-files.ts";
+import { listedFiles, namedFiles } from "../indices/named-files.ts";
 import { maxReleaseBytes } from "../indices/release.ts";
 import type { FileEntry } from "../storage/tree.ts";
 import type { PublishingObserver } from "./events.ts";
-import type { NamedFile } from "./named-files.ts";
-import { namedFiles } from "./named-files.ts";
 import type { RejectedFile } from "./served.ts";
 import type { TreeFiles } from "./tree-files.ts";
 
@@ -128,8 +128,9 @@ class Check {
     const release = await this.#release();
     if (release === undefined) return this.#problems;
     const read = new Set<string>();
-    for (const file of listedIn(release)) {
-      const path = parseTreePath(`${this.#suite}/${file.path}`);
+    for (const file of listedFiles(release)) {
+      const path = nameOrUndefined(() => parseTreePath(`${this.#suite}/${file.path}`));
+      if (path === undefined) continue;
       const [, index = "", form = ""] = /^(.*\/(?:Packages|Sources))(\.[a-z0-9]+)?$/.exec(`/${file.path}`) ?? [];
       const compression = compressions.get(form);
       const isIndex = index !== "" && compression !== undefined;
@@ -239,14 +240,6 @@ class Check {
 
   #tell(path: TreePath, code: RejectedFile["code"], reason: string): void {
     if (this.#problems.length < maxProblems) this.#problems.push({ path, code, reason });
-  }
-}
-
-/** @param list the value of Release's SHA256 */
-function* listedIn(list: string): Iterable<NamedFile> {
-  for (const [, sha256 = "", size, path = ""] of list.matchAll(/^ *([0-9a-f]{64}) +(\d+) +(\S+)$/gm)) {
-    if (nameOrUndefined(() => parentPath(parseTreePath(path))) === undefined) continue;
-    yield { path, sizeBytes: Number(size), sha256 };
   }
 }
 

@@ -7,7 +7,7 @@ import type { RepositoryName } from "../base/names.ts";
 import { written } from "../base/state.ts";
 import type { IndexForm, SegmentSizes } from "../indices/assemble.ts";
 import type { CompressedSegment } from "../indices/compress.ts";
-import { referencesOf } from "../indices/references.ts";
+import { namedFiles } from "../indices/named-files.ts";
 
 /** A segment that a publication names is not on disk: the state directory was tampered with. */
 class SegmentMissing extends RepoError {
@@ -98,7 +98,7 @@ export class SegmentStore {
   async references(ids: Iterable<string>): Promise<Set<string>> {
     const found = new Set<string>();
     for (const id of ids) {
-      for (const path of referencesOf(Buffer.from(this.read(id, "plain")).toString())) found.add(path);
+      for (const { path } of namedFiles(Buffer.from(this.read(id, "plain")).toString())) found.add(path);
       // Reading a large repository's stanzas takes a while, and requests must not wait for its end.
       await setImmediate();
     }

@@ -8,7 +8,7 @@ import pLimit from "p-limit";
 import { RepoError, systemCodeOf } from "../base/errors.ts";
 import type { Suite } from "../base/names.ts";
 import { digesting, RunningDigests } from "../debian/digests.ts";
-import type { NamedFile } from "./named-files.ts";
+import type { NamedFile } from "../indices/named-files.ts";
 import type { Manifest } from "./publication.ts";
 import type { Resource } from "./resource.ts";
 import type { SegmentStore } from "./segment-store.ts";

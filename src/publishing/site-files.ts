@@ -1,7 +1,7 @@
 // What of a publication a site of plain files holds: every path below its suite, and the packages that are new in it.
 import { setImmediate } from "node:timers/promises";
-import type { NamedFile } from "./named-files.ts";
-import { namedFiles } from "./named-files.ts";
+import type { NamedFile } from "../indices/named-files.ts";
+import { namedFiles } from "../indices/named-files.ts";
 import type { Listed, Manifest } from "./publication.ts";
 import { directoryOf, everyForm, hashPath, indexPath, namesPackages, referencesTo } from "./publication.ts";
 import type { SegmentStore } from "./segment-store.ts";

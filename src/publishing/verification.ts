@@ -1,8 +1,8 @@
 // Whether a public server tells the truth about a tree: signatures, indices and packages, held against what the tree gives.
 import pLimit from "p-limit";
 import type { Suite } from "../base/names.ts";
+import { listedFiles, namedFiles } from "../indices/named-files.ts";
 import { maxReleaseBytes } from "../indices/release.ts";
-import { namedFiles } from "./named-files.ts";
 import { directoryOf, hashPath } from "./publication.ts";
 import { stanzaDifferences } from "./stanza-difference.ts";
 
@@ -101,7 +101,7 @@ async function verifyOnce(order: VerificationOrder): Promise<Verification> {
   }
 
   const limit = pLimit(concurrentRequests);
-  const files = listedFiles(release);
+  const files = listedIn(release);
   for (const path of order.indices) {
     if (!files.some((file) => file.path === path)) find("absent", `${base}/${path}`, "Release does not list it");
   }
@@ -166,11 +166,4 @@ function inWords(kind: "missing" | "surplus" | "changed", entry: string, fields:
 }
 
 /** What a Release lists under SHA256. */
-function listedFiles(release: string): readonly (Measured & { readonly path: string })[] {
-  const section = /^SHA256:\n((?: .*\n?)*)/m.exec(release)?.[1] ?? "";
-  return [...section.matchAll(/^ ([0-9a-f]{64}) +(\d+) (\S+)$/gm)].map(([, sha256 = "", size, path = ""]) => ({
-    path,
-    sizeBytes: Number(size),
-    sha256,
-  }));
-}
+const listedIn = (release: string) => [...listedFiles(/^SHA256:\n((?: .*\n?)*)/m.exec(release)?.[1] ?? "")];

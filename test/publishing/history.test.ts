@@ -5,8 +5,8 @@ import { basename, dirname, join, relative } from "node:path";
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import { identityOf } from "../../src/catalog/item.ts";
+import { namedFiles } from "../../src/indices/named-files.ts";
 import type { Ordered } from "../../src/indices/order.ts";
-import { referencesOf } from "../../src/indices/references.ts";
 import { SegmentedList } from "../../src/indices/segments.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
 import type { SuiteFiles } from "../support/fresh-builds.ts";
@@ -201,7 +201,7 @@ async function tell(served: ServedFolder, { look, atOnce }: Step, changed: reado
 async function expectChangedCanBeHad(served: ServedFolder, indices: SuiteFiles, changed: readonly string[]) {
   const names = new Set(changed.map((path) => basename(path)));
   for (const index of Object.keys(indices).filter((path) => /(Packages|Sources)$/.test(path))) {
-    for (const path of referencesOf(await served.text(`dists/sid/${index}`))) {
+    for (const { path } of namedFiles(await served.text(`dists/sid/${index}`))) {
       if (!names.has(basename(path))) continue;
       const bytes = (await served.bytes(path)) ?? "";
       if (/\.(deb|dsc)$/.test(path)) expect(path).toContain(sha256(bytes));
