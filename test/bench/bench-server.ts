@@ -4,11 +4,11 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import lzma from "lzma-native";
+import { freePort } from "../support/server.ts";
 import type { Answer } from "./http.ts";
 import { ask } from "./http.ts";
 import { MemoryWatch } from "./memory-watch.ts";
@@ -172,13 +172,3 @@ ${options.tree}
 }
 
 const unxz = (bytes: Buffer): Promise<Buffer> => new Promise((resolve) => lzma.decompress(bytes, {}, resolve));
-
-/** A port of loopback that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { freePort } from "./bench-server.ts";
+import { freePort } from "../support/server.ts";
 import { searchPath } from "./commands.ts";
 import { ask } from "./http.ts";
 import type { Workshop } from "./workshop.ts";

@@ -1,15 +1,15 @@
 // Metadata beside the links in place of reading: believed, held against the bytes, and no harm to others where it lies.
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import { rootPath } from "../../src/base/names.ts";
 import { entryMetadataOf } from "../../src/catalog/entry-metadata.ts";
 import { inspectContent } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
 import type { PackageKind } from "../../src/catalog/inspection.ts";
-import type { Directory, FileRef, Node, Tree } from "../../src/storage/tree.ts";
+import type { FileRef, Tree } from "../../src/storage/tree.ts";
 import { StorageUnavailable } from "../../src/storage/tree.ts";
 import { aDeb, aDsc, inChunks } from "../support/debs.ts";
 import { ServedFolder } from "../support/served-folder.ts";
+import { lookTold } from "../support/told-tree.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const source = "dists/sid/main/source";
@@ -28,18 +28,8 @@ function withMetadata() {
   const opened: string[] = [];
   const lost = new Set<string>();
   const events: string[] = [];
-  const told = (path: string, entry: Node): Node =>
-    entry.kind === "file" && said.has(path) ? { ...entry, metadata: structuredClone(said.get(path)) } : entry;
   const wrap = (tree: Tree): Tree => ({
-    async look(path, signal) {
-      const node = await tree.look(path, signal);
-      if (node?.kind !== "directory") return node && told(path, node);
-      const entries = [...node.entries].map(([name, entry]) => {
-        const at = path === rootPath ? name : `${path}/${name}`;
-        return [name, entry.kind === "file" ? told(at, entry) : entry] as const;
-      });
-      return { kind: "directory", entries: new Map(entries) } as Directory;
-    },
+    look: lookTold(tree, said),
     open(file: FileRef, range, signal) {
       opened.push(file.path);
       if (lost.has(file.path)) throw new StorageUnavailable(file.path, "lost", { transient: false });

@@ -1,14 +1,14 @@
 // Where the lists behind Contents come from: uploaders' own objects, hostile ones too, and bytes that were read before.
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { rootPath } from "../../src/base/names.ts";
 import { entryMetadataOf } from "../../src/catalog/entry-metadata.ts";
 import { inspectContent } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
-import type { Directory, Node, Tree } from "../../src/storage/tree.ts";
+import type { Tree } from "../../src/storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
 import { aDeb, inChunks, tarOf } from "../support/debs.ts";
 import { ServedFolder, servedContents } from "../support/served-folder.ts";
+import { lookTold } from "../support/told-tree.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const index = "main/Contents-amd64";
@@ -25,18 +25,8 @@ function withLists() {
   const objects = new Map<string, Uint8Array | "lost">();
   const opened: string[] = [];
   const events: string[] = [];
-  const told = (path: string, entry: Node): Node =>
-    entry.kind === "file" && said.has(path) ? { ...entry, metadata: structuredClone(said.get(path)) } : entry;
   const wrap = (tree: Tree): Tree => ({
-    async look(path, signal) {
-      const node = await tree.look(path, signal);
-      if (node?.kind !== "directory") return node && told(path, node);
-      const entries = [...node.entries].map(([name, entry]) => {
-        const at = path === rootPath ? name : `${path}/${name}`;
-        return [name, entry.kind === "file" ? told(at, entry) : entry] as const;
-      });
-      return { kind: "directory", entries: new Map(entries) } as Directory;
-    },
+    look: lookTold(tree, said),
     async *open(file, range, signal) {
       const cap = file.content?.reveal() ?? "";
       const object = objects.get(cap);

@@ -10,7 +10,7 @@ import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import type { AptRootOptions } from "./apt.ts";
 import { AptRoot } from "./apt.ts";
-import { freePort, ServerUnderTest } from "./server.ts";
+import { ServerUnderTest } from "./server.ts";
 
 const { signal } = new AbortController();
 const token = "the-token-of-a-builder-of-tests";
@@ -65,22 +65,12 @@ export class ServedGrid {
       writeFileSync(join(work, name), text, { mode: 0o600 });
       return JSON.stringify(join(work, name));
     };
-    const port = await freePort();
-    const lines = [
-      `public_url = "http://127.0.0.1:${port}"`,
-      "[[repository]]",
-      'name = "debian"',
+    const server = await ServerUnderTest.withRepository(work, [
       `webapi = ${JSON.stringify(webapiUrl)}`,
       `readcap_file = ${secret("readcap", (await writer.readCapOf(root, signal)).reveal())}`,
       `ping_token_file = ${secret("token", token)}`,
       settings,
-      "[limits.http]",
-      "pings_per_minute = 1000",
-    ];
-    writeFileSync(join(work, "tahoe-apt.toml"), `${lines.join("\n")}\n`);
-    const flags = ["--config", join(work, "tahoe-apt.toml"), "--state", join(work, "state")];
-    const server = await ServerUnderTest.start({ flags, port });
-    await server.ready();
+    ]);
     const publicKey = await (await fetch(`${server.url}/debian/key.asc`)).text();
     return new ServedGrid({ work, server, publicKey, webapiUrl, writer, root });
   }

@@ -1,13 +1,20 @@
 // The real server as a process of its own, as an operator runs it.
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fetch from "node-fetch";
 
 const program = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 const startTimeoutMs = 60_000;
 const pollMs = 20;
+/** Linux gives those from 32,768 on to whoever asks for any. */
+const portsBelowTheSystems = [10_000, 32_000] as const;
+const maxPortAttempts = 20;
 
 export interface ServerOptions {
   /** Arguments of `tahoe-apt serve` but for --listen. */
@@ -17,14 +24,19 @@ export interface ServerOptions {
   readonly port?: number;
 }
 
-/** A port of loopback that nobody listens on. */
+/** A port of loopback that nobody listens on, and that the system gives to no connection and no other listener. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+  for (let attempt = 1; ; attempt++) {
+    const port = randomInt(...portsBelowTheSystems);
+    const server = createServer();
+    try {
+      await once(server.listen(port, "127.0.0.1"), "listening");
+      await once(server.close(), "close");
+      return port;
+    } catch (thrown) {
+      if (attempt === maxPortAttempts) throw thrown;
+    }
+  }
 }
 
 export class ServerUnderTest {
@@ -50,6 +62,28 @@ export class ServerUnderTest {
     });
     const server = new ServerUnderTest(child, own);
     await server.#until("/healthz");
+    return server;
+  }
+
+  /**
+   * Serves one repository, `debian`, that is pinged as often as anybody likes. Resolves when it is ready.
+   * @param work gets the configuration and the state
+   * @param settings lines of the repository's table
+   */
+  static async withRepository(work: string, settings: readonly string[]): Promise<ServerUnderTest> {
+    const port = await freePort();
+    const lines = [
+      `public_url = "http://127.0.0.1:${port}"`,
+      "[[repository]]",
+      'name = "debian"',
+      ...settings,
+      "[limits.http]",
+      "pings_per_minute = 1000",
+    ];
+    writeFileSync(join(work, "tahoe-apt.toml"), `${lines.join("\n")}\n`);
+    const flags = ["--config", join(work, "tahoe-apt.toml"), "--state", join(work, "state")];
+    const server = await ServerUnderTest.start({ flags, port });
+    await server.ready();
     return server;
   }
 

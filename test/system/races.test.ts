@@ -12,7 +12,7 @@ import { AptRoot } from "../support/apt.ts";
 import { aDeb, runTool } from "../support/debs.ts";
 import { demandTool } from "../support/rootfs.ts";
 import { ServedGrid } from "../support/served-grid.ts";
-import { freePort, ServerUnderTest } from "../support/server.ts";
+import { ServerUnderTest } from "../support/server.ts";
 
 const raceMs = 60_000;
 const changeEveryMs = 500;
@@ -42,20 +42,10 @@ async function aFolder(): Promise<Racetrack> {
   const folder = join(work, "tree");
   mkdirSync(join(folder, place), { recursive: true });
   writeFileSync(join(work, "token"), token, { mode: 0o600 });
-  const port = await freePort();
-  const lines = [
-    `public_url = "http://127.0.0.1:${port}"`,
-    "[[repository]]",
-    'name = "debian"',
+  const server = await ServerUnderTest.withRepository(work, [
     `folder = ${JSON.stringify(folder)}`,
     `ping_token_file = ${JSON.stringify(join(work, "token"))}`,
-    "[limits.http]",
-    "pings_per_minute = 1000",
-  ];
-  writeFileSync(join(work, "tahoe-apt.toml"), `${lines.join("\n")}\n`);
-  const flags = ["--config", join(work, "tahoe-apt.toml"), "--state", join(work, "state")];
-  const server = await ServerUnderTest.start({ flags, port });
-  await server.ready();
+  ]);
   const url = `${server.url}/debian`;
   return {
     url,
