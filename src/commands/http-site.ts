@@ -1,5 +1,6 @@
 // A public server that is to be verified, over HTTP. Nothing that it says is believed, and no answer is without end.
 import fetch from "node-fetch";
+import type { Clock } from "../base/clock.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
 import { RunningDigests } from "../debian/digests.ts";
 import type { Site } from "../publishing/verification.ts";
@@ -11,25 +12,33 @@ class SiteUnavailable extends RepoError {
 
 /** From the request to the head of the answer, and from one piece of it to the next. */
 const silenceMs = 60_000;
+/** An answer gets the time for its bytes at this rate, and once the longest silence besides. */
+const minBytesPerSecond = 4096;
 
 type Read = Awaited<ReturnType<Site["measure"]>> & object;
 
 export class HttpSite implements Site {
   readonly #url: string;
   readonly #signal: AbortSignal;
+  readonly #clock: Clock;
 
   /** @param url of the repository's root, without a trailing slash */
-  constructor(url: string, signal: AbortSignal) {
+  constructor(url: string, signal: AbortSignal, clock: Clock) {
     this.#url = url;
     this.#signal = signal;
+    this.#clock = clock;
   }
 
   async read(path: string, maxBytes: number): Promise<Buffer | undefined> {
-    const chunks: Uint8Array[] = [];
-    const read = await this.#get(path, maxBytes, (chunk) => chunks.push(chunk));
-    if (read !== undefined && read.sizeBytes > maxBytes)
+    const bytes = await this.start(path, maxBytes + 1);
+    if (bytes !== undefined && bytes.length > maxBytes)
       throw new SiteUnavailable(`${this.#url}/${path} is longer than ${maxBytes} bytes`);
-    return read && Buffer.concat(chunks);
+    return bytes;
+  }
+
+  async start(path: string, maxBytes: number): Promise<Buffer | undefined> {
+    const chunks: Uint8Array[] = [];
+    return (await this.#get(path, maxBytes, (chunk) => chunks.push(chunk))) && Buffer.concat(chunks);
   }
 
   async measure(path: string, maxBytes: number): Promise<Read | undefined> {
@@ -39,6 +48,7 @@ export class HttpSite implements Site {
   async #get(path: string, maxBytes: number, take: (chunk: Uint8Array) => void): Promise<Read | undefined> {
     const url = `${this.#url}/${path.split("/").map(encodeURIComponent).join("/")}`;
     const silent = new AbortController();
+    const begunMs = this.#clock();
     let timer = setTimeout(() => silent.abort(new Error("no answer in time")), silenceMs);
     try {
       const reply = await fetch(url, { signal: AbortSignal.any([this.#signal, silent.signal]) });
@@ -49,13 +59,15 @@ export class HttpSite implements Site {
       const running = new RunningDigests([]);
       let sizeBytes = 0;
       for await (const piece of reply.body ?? []) {
-        const chunk = Buffer.from(piece as Uint8Array);
+        const chunk = Buffer.from(piece as Uint8Array).subarray(0, maxBytes - sizeBytes);
+        sizeBytes += chunk.length;
         clearTimeout(timer);
         timer = setTimeout(() => silent.abort(new Error("the answer stopped")), silenceMs);
-        sizeBytes += chunk.length;
-        if (sizeBytes > maxBytes) break;
+        if (this.#clock() - begunMs > silenceMs + (sizeBytes * 1000) / minBytesPerSecond)
+          throw new SiteUnavailable(`${url} comes slower than ${minBytesPerSecond} bytes a second`);
         running.update(chunk);
         take(chunk);
+        if (sizeBytes === maxBytes) break;
       }
       return { sizeBytes, sha256: running.finish().digests.sha256 };
     } catch (thrown) {

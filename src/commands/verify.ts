@@ -23,7 +23,7 @@ import type { RepositorySettings } from "../publishing/open-repository.ts";
 import { indexPath } from "../publishing/publication.ts";
 import type { Repository } from "../publishing/repository.ts";
 import type { SignedFiles, Site, Verification } from "../publishing/verification.ts";
-import { maxIndexBytes, verifySuite } from "../publishing/verification.ts";
+import { verifySuite } from "../publishing/verification.ts";
 import { inTemporaryDirectory, withQuietRepository } from "../quiet-repository.ts";
 import { unsigned } from "../signing/unsigned.ts";
 import { fingerprintOf, readPublicKeys, verifyDetached, verifyInRelease } from "../signing/verify.ts";
@@ -38,6 +38,8 @@ class NothingToVerify extends RepoError {
 
 const exitCodes = { differs: 3 } as const;
 const maxKeyBytes = 1024 ** 2;
+/** As much of an index shows one whole stanza of it. */
+const maxStanzaBytes = 1024 ** 2;
 /** A burst of publications runs some seconds ahead of the clock; apt allows for so much. */
 const allowedAheadMs = 10_000;
 
@@ -87,7 +89,7 @@ export function addVerify(commands: Command, untilTold: () => AbortSignal): void
 async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Promise<number> {
   const maxPackages = packagesOf(flags.packages);
   const suites = flags.suite?.map((raw) => parseSuite(raw));
-  const site = new HttpSite(url, signal);
+  const site = new HttpSite(url, signal, systemClock);
   const keys = await keysOf(flags.key, site);
   const { config, webapi, readcapFile, folder } = flags;
   const configuration = loadConfiguration({
@@ -173,7 +175,7 @@ async function settingsLike(
     const release = (await site.read(`dists/${suite}/Release`, maxReleaseBytes))?.toString() ?? "";
     if (/ \S+\/i18n\/Translation-en$/m.test(release)) translated.add(suite);
     for (const [, path] of release.matchAll(/ (\S+\/Packages)$/gm)) {
-      stanza ??= /^(?:.+\n)+/.exec((await site.read(`dists/${suite}/${path}`, maxIndexBytes))?.toString() ?? "")?.[0];
+      stanza ??= /^(?:.+\n)+/.exec((await site.start(`dists/${suite}/${path}`, maxStanzaBytes))?.toString() ?? "")?.[0];
     }
   }
   const has = (field: string) => stanza?.includes(`\n${field}: `) ?? false;

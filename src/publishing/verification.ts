@@ -1,4 +1,5 @@
 // Whether a public server tells the truth about a tree: signatures, indices and packages, held against what the tree gives.
+import { createHash } from "node:crypto";
 import pLimit from "p-limit";
 import type { Suite } from "../base/names.ts";
 import { listedFiles, namedFiles } from "../indices/named-files.ts";
@@ -23,6 +24,8 @@ export interface Finding {
 export interface Site {
   /** @returns undefined where there is no such file @throws for what can't be asked, or is longer */
   read(path: string, maxBytes: number): Promise<Buffer | undefined>;
+  /** Reads a file and keeps its first bytes, no more than asked for. */
+  start(path: string, maxBytes: number): Promise<Buffer | undefined>;
   /** Reads a file to its end and keeps nothing. @param maxBytes it is not read further */
   measure(path: string, maxBytes: number): Promise<Measured | undefined>;
 }
@@ -60,7 +63,7 @@ export interface Verification {
 }
 
 /** The longest index that is compared. */
-export const maxIndexBytes = 1024 ** 3;
+const maxIndexBytes = 1024 ** 3;
 const maxPackageBytes = 64 * 1024 ** 3;
 /** How many files are asked for at once. */
 const concurrentRequests = 4;
@@ -108,7 +111,8 @@ async function verifyOnce(order: VerificationOrder): Promise<Verification> {
   await Promise.all(
     files.flatMap(({ path, ...listed }) => {
       const reference = { directory: directoryOf(path), algorithm: "sha256", digest: listed.sha256 } as const;
-      return [path, hashPath(reference)].map((each) =>
+      const paths = isPlain(path) ? [hashPath(reference)] : [path, hashPath(reference)];
+      return paths.map((each) =>
         limit(async () => {
           signal.throwIfAborted();
           const complaint = complaintOf(listed, await site.measure(`${base}/${each}`, listed.sizeBytes + 1));
@@ -119,10 +123,17 @@ async function verifyOnce(order: VerificationOrder): Promise<Verification> {
   );
 
   let packages = 0;
-  const plain = files.filter(({ path }) => /(^|\/)(Packages|Sources|Translation-en)$/.test(path));
-  for (const { path } of plain) {
+  for (const { path, ...listed } of files) {
+    if (!isPlain(path)) continue;
     signal.throwIfAborted();
-    const actual = (await site.read(`${base}/${path}`, maxIndexBytes))?.toString() ?? "";
+    if (listed.sizeBytes > maxIndexBytes) {
+      find("bytes", `${base}/${path}`, `is longer than the ${maxIndexBytes} bytes that are compared`);
+      continue;
+    }
+    const bytes = await site.start(`${base}/${path}`, listed.sizeBytes + 1);
+    const complaint = complaintOf(listed, bytes && { sizeBytes: bytes.length, sha256: digestOf(bytes) });
+    if (complaint !== undefined) find(complaint.code, `${base}/${path}`, complaint.text);
+    const actual = bytes?.toString() ?? "";
     const expected = (await order.expected(path)) ?? "";
     order.progress?.(`${base}/${path}`);
     let told = 0;
@@ -149,6 +160,11 @@ async function verifyOnce(order: VerificationOrder): Promise<Verification> {
   }
   return { findings, indices: files.length, packages };
 }
+
+/** Those are read once, to be both measured and compared; of all others just the digest counts. */
+const isPlain = (path: string): boolean => /(^|\/)(Packages|Sources|Translation-en)$/.test(path);
+
+const digestOf = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 
 function complaintOf(listed: Measured, found: Measured | undefined): Pick<Finding, "code" | "text"> | undefined {
   if (found === undefined) return { code: "absent", text: "is not there" };

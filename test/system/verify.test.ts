@@ -54,17 +54,27 @@ test("a server that tells the truth is found to, with nothing but the read cap",
   expect(output).not.toContain("URI:");
 });
 
+test("every index is asked for once by its name and once by its hash", async () => {
+  const before = proxy.asked.length;
+  const { exitCode, output } = await verify(`http://${proxy.host}/debian`, ...ofTheTree());
+  expect(exitCode, output).toBe(0);
+  const asked = proxy.asked.slice(before).filter((path) => /\/source\/(by-hash\/SHA256\/|Sources)/.test(path));
+  expect(asked.filter((path) => path.endsWith("/Sources"))).toHaveLength(1);
+  expect(asked.toSorted()).toEqual([...new Set(asked)].toSorted());
+});
+
 test.each([
-  ["an index", /Packages\.xz$/, "bytes"],
-  ["a package", /hello_.*\.deb$/, "bytes"],
-  ["a signed file", /\/InRelease$/, "signature"],
-])("one changed bit in %s is found and named", async (_, paths, code) => {
+  ["an index", /Packages\.xz$/, ["bytes"]],
+  ["an index that is compared", /Sources$/, ["bytes", "changed"]],
+  ["a package", /hello_.*\.deb$/, ["bytes"]],
+  ["a signed file", /\/InRelease$/, ["signature"]],
+])("one changed bit in %s is found and named", async (_, paths, expected) => {
   const url = `http://${proxy.host}/debian`;
   const { exitCode, output, suites } = await proxy.whileSpoiling(paths, () => verify(url, ...ofTheTree()));
   expect(exitCode, output).toBe(3);
-  expect(codes(suites)).toEqual([code]);
-  if (code === "bytes")
-    for (const { path } of suites.flatMap(({ findings }) => findings)) expect(path).toMatch(/xz$|SHA256|deb$/);
+  expect(codes(suites)).toEqual(expected);
+  for (const { path, code } of suites.flatMap(({ findings }) => findings))
+    if (code === "bytes") expect(path).toMatch(/xz$|SHA256|deb$|Sources$/);
 });
 
 test("a server that hides, adds and changes packages is found to, entry by entry, though all its digests are right", async () => {
