@@ -36,8 +36,8 @@ export interface FileChange {
   readonly after: CatalogFile | undefined;
 }
 
-/** How many examinations are under way at once, those that only ask the ledger among them. */
-const concurrentExaminations = 64;
+/** How many examinations are under way at once, those that only ask the ledger among them: some batches of local files. */
+const concurrentExaminations = 160;
 
 export class Catalog {
   readonly #examiner: Examiner;

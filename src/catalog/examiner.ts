@@ -7,6 +7,8 @@ import type { ContentId } from "../base/content-id.ts";
 import type { TreePath } from "../base/names.ts";
 import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
+import type { LocalFile } from "../storage/local-file.ts";
+import { maxLocalBytes } from "../storage/local-file.ts";
 import type { FileEntry, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
 import type { Claim } from "./claims.ts";
@@ -17,11 +19,13 @@ import type { FileLists } from "./file-lists.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
 import type { Inspection, PackageKind, Rejection } from "./inspection.ts";
 import type { Ledger } from "./ledger.ts";
-import { passingRejections } from "./ledger.ts";
+import { isPassing } from "./ledger.ts";
 
 /** Runs one inspection over a stream of bytes; a bad package is a rejection, a failing stream throws. */
 export interface ContentInspector {
   inspect(kind: PackageKind, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Inspection>;
+  /** Reads a small file of this machine by itself; undefined where that can't be: then `inspect` says why. */
+  inspectLocal?(kind: PackageKind, file: LocalFile, signal: AbortSignal): Promise<Inspection | undefined>;
 }
 
 /** Told of each inspection that was needed, by where it came from, and of what became of entries' metadata. */
@@ -46,7 +50,7 @@ export interface ExaminedFile {
   readonly kind: PackageKind;
 }
 
-/** How many files are read at the same time to be inspected. */
+/** How many files are streamed at the same time to be inspected. */
 const defaultConcurrentReads = 8;
 
 export class Examiner {
@@ -214,11 +218,11 @@ export class Examiner {
   #readOnce(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Inspection> {
     const underWay = this.#underWay.get(record);
     if (underWay !== undefined) return underWay;
-    const reading = this.#reading(async () => {
+    const reading = (async () => {
       const inspection = await this.#read(file, signal);
       await this.#keep(file.entry, record, inspection);
       return inspection;
-    }).finally(() => this.#underWay.delete(record));
+    })().finally(() => this.#underWay.delete(record));
     this.#underWay.set(record, reading);
     return reading;
   }
@@ -237,12 +241,10 @@ export class Examiner {
   }
 
   async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<Examined> {
-    return await this.#reading(async () => {
-      const inspection = await this.#read(file, signal);
-      const record = `${file.kind}/mutable/${inspection.kind === "rejected" ? file.path : inspection.digests.sha256}`;
-      await this.#keepAs(record, inspection);
-      return { record, inspection: this.#wanted(inspection), claimed: false };
-    });
+    const inspection = await this.#read(file, signal);
+    const record = `${file.kind}/mutable/${inspection.kind === "rejected" ? file.path : inspection.digests.sha256}`;
+    await this.#keepAs(record, inspection);
+    return { record, inspection: this.#wanted(inspection), claimed: false };
   }
 
   /** A copy may be damaged itself: what speaks against an uploader must come from the tree. */
@@ -274,8 +276,12 @@ export class Examiner {
   }
 
   async #open({ path, entry, kind }: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
-    const content = this.#tree.open({ path, content: entry.content }, undefined, signal);
-    return await this.#inspector.inspect(kind, content, signal);
+    const file = { path, content: entry.content };
+    const isSmall = (entry.sizeBytes ?? Number.POSITIVE_INFINITY) <= maxLocalBytes;
+    const local = isSmall ? this.#tree.local?.(file) : undefined;
+    const inspection = local && (await this.#inspector.inspectLocal?.(kind, local, signal));
+    if (inspection !== undefined) return inspection;
+    return await this.#reading(() => this.#inspector.inspect(kind, this.#tree.open(file, undefined, signal), signal));
   }
 }
 
@@ -290,7 +296,3 @@ function withoutList(inspection: Inspection): Inspection {
   const { fileList: _apart, ...rest } = inspection;
   return rest;
 }
-
-/** What can't be judged here and now, and so belies nobody. */
-const isPassing = (inspection: Inspection): boolean =>
-  inspection.kind === "rejected" && passingRejections.has(inspection.code);

@@ -1,6 +1,7 @@
 // A directory of packages without `dists`, shown as a tree of one suite: a flat repository.
 import type { TreePath } from "../base/names.ts";
 import { flatSuite, isWithin, joinPath, parentPath, parseTreePath, pathNames, rootPath } from "../base/names.ts";
+import type { LocalFile } from "../storage/local-file.ts";
 import type { ByteRange, Directory, Entry, FileRef, Node, Tree } from "../storage/tree.ts";
 import { distsPath, flatBinaries, flatComponent, flatSources, isDists, suitePath } from "./layout.ts";
 
@@ -41,6 +42,10 @@ export class FlatTree implements Tree {
 
   open({ path, content }: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncIterable<Uint8Array> {
     return this.#inner.open({ path: this.#realPath(path) ?? path, content }, range, signal);
+  }
+
+  local({ path, content }: FileRef): LocalFile | undefined {
+    return this.#inner.local?.({ path: this.#realPath(path) ?? path, content });
   }
 
   async #lookAbove(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {

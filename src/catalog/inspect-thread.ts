@@ -3,7 +3,7 @@ import { Worker } from "node:worker_threads";
 import { onAbort } from "../base/abort.ts";
 import { RepoError } from "../base/errors.ts";
 import type { InspectOptions } from "./inspect.ts";
-import type { FromWorker, ToWorker } from "./inspect-messages.ts";
+import type { FromWorker, PlacedFile, ReadFile, ToWorker } from "./inspect-messages.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 
 /** How many bytes of one file may be on their way to a worker. */
@@ -27,9 +27,11 @@ export interface StartedContent {
 }
 
 interface Job {
-  readonly done: (inspection: Inspection) => void;
+  /** Of one file, or of each of a batch. */
+  readonly done: (files: readonly ReadFile[]) => void;
   readonly failed: (reason: unknown) => void;
   readonly taken: (sizeBytes: number) => void;
+  readonly fileCount: number;
 }
 
 // Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), the worker comes from the build.
@@ -80,7 +82,12 @@ export class InspectThread {
     const id = this.#nextId++;
     const { promise: answer, resolve, reject } = withResolvers<Inspection>();
     const credit = new Credit(maxBytesUnderWay);
-    this.#jobs.set(id, { done: resolve, failed: reject, taken: (sizeBytes) => credit.give(sizeBytes) });
+    this.#jobs.set(id, {
+      done: ([file]) => file?.inspection && resolve(file.inspection),
+      failed: reject,
+      taken: (sizeBytes) => credit.give(sizeBytes),
+      fileCount: 1,
+    });
     this.#worker.ref();
     const forget = onAbort(signal, () => reject(signal.reason));
     let answered = false;
@@ -96,6 +103,25 @@ export class InspectThread {
       this.#jobs.delete(id);
       credit.give(maxBytesUnderWay);
       if (!answered) this.#say({ type: "abandon", id });
+      if (this.#jobs.size === 0) this.#worker.unref();
+    }
+  }
+
+  /**
+   * Has files read and inspected there.
+   * @returns what became of each, in the same order
+   * @throws InspectorFailed
+   */
+  async inspectFiles(files: readonly PlacedFile[]): Promise<readonly ReadFile[]> {
+    const id = this.#nextId++;
+    const { promise: answer, resolve, reject } = withResolvers<readonly ReadFile[]>();
+    this.#jobs.set(id, { done: resolve, failed: reject, taken: () => {}, fileCount: files.length });
+    this.#worker.ref();
+    try {
+      this.#say({ type: "files", id, files });
+      return await answer;
+    } finally {
+      this.#jobs.delete(id);
       if (this.#jobs.size === 0) this.#worker.unref();
     }
   }
@@ -141,7 +167,10 @@ export class InspectThread {
         job?.taken(message.sizeBytes);
         return;
       case "done":
-        job?.done(message.inspection);
+        job?.done([notTimed(message.inspection)]);
+        return;
+      case "read":
+        job?.done(message.files);
         return;
       case "failed":
         job?.failed(new InspectorFailed(`an inspection failed: ${message.message}`));
@@ -156,20 +185,19 @@ export class InspectThread {
     const jobs = [...this.#jobs.values()];
     this.#jobs.clear();
     const outOfMemory = "code" in cause && cause.code === "ERR_WORKER_OUT_OF_MEMORY";
-    const alone = jobs.length === 1;
+    const alone = jobs.length === 1 && jobs[0]?.fileCount === 1;
     for (const job of jobs) {
       if (outOfMemory && alone) {
-        job.done({
-          kind: "rejected",
-          code: "limit",
-          text: `inspecting it takes more than ${this.#maxHeapMebibytes} MiB of memory`,
-        });
+        const text = `inspecting it takes more than ${this.#maxHeapMebibytes} MiB of memory`;
+        job.done([notTimed({ kind: "rejected", code: "limit", text })]);
       } else {
         job.failed(new InspectorFailed(`an inspecting worker has ended: ${cause.message}`, { cause }));
       }
     }
   }
 }
+
+const notTimed = (inspection: Inspection): ReadFile => ({ inspection, seconds: 0, bytes: 0 });
 
 /** Bytes that may still be sent. One chunk may always go, however large. */
 class Credit {
@@ -204,7 +232,7 @@ function joined(chunks: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-function withResolvers<T>(): {
+export function withResolvers<T>(): {
   readonly promise: Promise<T>;
   readonly resolve: (value: T) => void;
   readonly reject: (reason: unknown) => void;

@@ -1,9 +1,11 @@
 // The worker's side of inspecting: content comes in as messages, an inspection goes back.
 import { parentPort, workerData } from "node:worker_threads";
+import { forEachAtMost } from "../base/bounded.ts";
 import { messageOf } from "../base/errors.ts";
+import { readLocal } from "../storage/local-file.ts";
 import type { InspectOptions } from "./inspect.ts";
 import { inspectContent } from "./inspect.ts";
-import type { FromWorker, ToWorker } from "./inspect-messages.ts";
+import type { FromWorker, PlacedFile, ReadFile, ToWorker } from "./inspect-messages.ts";
 import type { PackageKind } from "./inspection.ts";
 
 if (parentPort === null) throw new Error("this file runs as a worker thread only");
@@ -11,10 +13,19 @@ const port = parentPort;
 const options = workerData as InspectOptions;
 const streams = new Map<number, Inbox>();
 
+/** How many files of a batch are inspected side by side: some wait for a decoder in a process of its own. */
+const filesAtOnce = 4;
+
 port.on("message", (message: ToWorker) => {
   switch (message.type) {
     case "whole":
       inspect(message.id, message.kind, once(message.bytes));
+      return;
+    case "files":
+      readAll(message.files).then(
+        (files) => say({ type: "read", id: message.id, files }),
+        (thrown: unknown) => say({ type: "failed", id: message.id, message: messageOf(thrown) }),
+      );
       return;
     case "open": {
       const inbox = new Inbox(message.id);
@@ -43,6 +54,18 @@ function inspect(id: number, kind: PackageKind, content: AsyncIterable<Uint8Arra
       (thrown: unknown) => say({ type: "failed", id, message: messageOf(thrown) }),
     )
     .finally(() => streams.delete(id));
+}
+
+async function readAll(asked: readonly PlacedFile[]): Promise<readonly ReadFile[]> {
+  const files: ReadFile[] = [];
+  await forEachAtMost(asked.entries(), filesAtOnce, async ([index, { kind, place }]) => {
+    const begunMs = performance.now();
+    const bytes = readLocal(place);
+    const seconds = (performance.now() - begunMs) / 1000;
+    const inspection = bytes && (await inspectContent(kind, once(bytes), options));
+    files[index] = { inspection, seconds, bytes: bytes?.byteLength ?? 0 };
+  });
+  return files;
 }
 
 const say = (message: FromWorker): void => port.postMessage(message);

@@ -2,9 +2,11 @@
 import { availableParallelism } from "node:os";
 import type { LimitFunction } from "p-limit";
 import pLimit from "p-limit";
+import { onAbort } from "../base/abort.ts";
+import type { LocalFile } from "../storage/local-file.ts";
 import type { InspectOptions } from "./inspect.ts";
 import type { StartedContent } from "./inspect-thread.ts";
-import { defaultMaxHeapMebibytes, InspectorFailed, InspectThread } from "./inspect-thread.ts";
+import { defaultMaxHeapMebibytes, InspectorFailed, InspectThread, withResolvers } from "./inspect-thread.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 
 /** A file up to this size, in bytes, is read first and goes to a worker as one message. */
@@ -13,8 +15,21 @@ const smallFileBytes = 2 ** 20;
 /** How many files a worker inspects side by side, because most of that time it waits for storage. */
 const filesPerThread = 4;
 
+/** How many files that a worker is to read by itself go to it as one message: each message costs as much as a file. */
+const filesPerBatch = 32;
+
+/** So that the next is there when one is done. */
+const batchesPerThread = 2;
+
 /** How long a worker without work is kept, in ms: most of the time a server inspects nothing. */
 const defaultIdleThreadMs = 2_000;
+
+interface AskedFile {
+  readonly kind: PackageKind;
+  readonly file: LocalFile;
+  readonly done: (inspection: Inspection | undefined) => void;
+  readonly failed: (reason: unknown) => void;
+}
 
 /** A pool of workers: started when they are needed, ended but for one when they are not, replaced when they crash. */
 export class Inspector {
@@ -24,6 +39,10 @@ export class Inspector {
   readonly #idleThreadMs: number;
   readonly #threads = new Set<InspectThread>();
   readonly #limit: LimitFunction;
+  /** Files that wait for a batch. */
+  readonly #asked: AskedFile[] = [];
+  #batches = 0;
+  #filesPerBatch = filesPerBatch;
   #closed = false;
 
   /**
@@ -64,10 +83,50 @@ export class Inspector {
     });
   }
 
+  /**
+   * Inspects a small file that the worker reads by itself, together with others that are asked for at the same time.
+   * @returns undefined where it can't be read so: `inspect` what the tree opens
+   * @throws `signal.reason`, InspectorFailed
+   */
+  async inspectLocal(kind: PackageKind, file: LocalFile, signal: AbortSignal): Promise<Inspection | undefined> {
+    const { promise, resolve, reject } = withResolvers<Inspection | undefined>();
+    const forget = onAbort(signal, () => reject(signal.reason));
+    this.#asked.push({ kind, file, done: resolve, failed: reject });
+    if (this.#batches < this.#threadCount * batchesPerThread) this.#beginBatch();
+    return await promise.finally(forget);
+  }
+
   /** Ends the workers. Inspections under way fail. */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#threads].map((thread) => thread.close()));
+  }
+
+  #beginBatch(): void {
+    this.#batches += 1;
+    void this.#limit(() => this.#inspectBatch()).finally(() => {
+      this.#batches -= 1;
+      if (this.#asked.length > 0) this.#beginBatch();
+    });
+  }
+
+  async #inspectBatch(): Promise<void> {
+    const batch = this.#asked.splice(0, this.#filesPerBatch);
+    if (batch.length === 0) return;
+    try {
+      const thread = this.#idlest();
+      const placed = batch.map(({ kind, file }) => ({ kind, place: file.place }));
+      const read = await thread.inspectFiles(placed).finally(() => this.#endIfIdle(thread));
+      for (const [index, { file, done }] of batch.entries()) {
+        const { inspection, seconds, bytes } = read[index] ?? {};
+        if (inspection !== undefined) file.onRead?.(seconds ?? 0, bytes ?? 0);
+        done(inspection);
+      }
+    } catch (thrown) {
+      // One of them has ended the worker: alone, each is on its own.
+      if (batch.length > 1 && !this.#closed) this.#asked.unshift(...batch);
+      else for (const { failed } of batch) failed(thrown);
+    }
   }
 
   /** One stays: starting it takes longer than all the rest that a ping has to wait for. */
@@ -89,7 +148,9 @@ export class Inspector {
     const thread: InspectThread = new InspectThread(this.#options, this.#maxHeapMebibytes, () => {
       if (!this.#threads.delete(thread)) return;
       // From now on a worker has one file at a time, so that the next crash shows which file it was.
-      if (!this.#closed) this.#limit.concurrency = this.#threadCount;
+      if (this.#closed) return;
+      this.#limit.concurrency = this.#threadCount;
+      this.#filesPerBatch = 1;
     });
     this.#threads.add(thread);
     return thread;

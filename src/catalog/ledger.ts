@@ -7,8 +7,11 @@ import { WriteBehind } from "./write-behind.ts";
 /** Names what a record means: a change of the inspection's rules or shape gets a new one, and old records are ignored. */
 const schema = "1";
 
-/** Rejections that another machine, limit or moment may not share: they are told, but not kept. */
-export const passingRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compression", "unreadable"]);
+/** Rejections that another machine, limit or moment may not share: they are told, but not kept, and belie nobody. */
+const passingRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compression", "unreadable"]);
+
+export const isPassing = (inspection: Inspection): boolean =>
+  inspection.kind === "rejected" && passingRejections.has(inspection.code);
 
 /** What the ledger keeps of a rejection: it holds only for the limits under which it was found. */
 interface KeptRejection {
@@ -53,7 +56,7 @@ export class Ledger {
    * to a kill or a full disk is made again.
    */
   async put(contentKey: string, inspection: Inspection): Promise<void> {
-    if (inspection.kind === "rejected" && passingRejections.has(inspection.code)) return;
+    if (isPassing(inspection)) return;
     const kept = inspection.kind === "rejected" ? { rejection: inspection, limits: this.#limits } : inspection;
     await this.#kept.put(`${schema}/${contentKey}`, kept);
   }

@@ -2,6 +2,7 @@
 import type { Clock } from "../base/clock.ts";
 import { RepoError } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
+import type { LocalFile } from "../storage/local-file.ts";
 import type { ByteRange, FileRef, Node, Tree } from "../storage/tree.ts";
 
 /** Told of each look and read. What its asker gave up is a read like another one, not a failure. */
@@ -54,6 +55,11 @@ export class MeasuredTree implements Tree {
     } finally {
       this.#observer.read(waitedSeconds, bytes);
     }
+  }
+
+  local(file: FileRef): LocalFile | undefined {
+    const local = this.#tree.local?.(file);
+    return local && { ...local, onRead: (seconds, bytes) => this.#observer.read(seconds, bytes) };
   }
 
   #count(operation: "look" | "read", thrown: unknown, signal: AbortSignal): void {

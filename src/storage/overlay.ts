@@ -2,6 +2,7 @@
 import { ContentId } from "../base/content-id.ts";
 import type { TreePath } from "../base/names.ts";
 import { lastName, parentPath } from "../base/names.ts";
+import type { LocalFile } from "./local-file.ts";
 import type { ByteRange, Directory, Entry, FileEntry, FileRef, Node, Tree } from "./tree.ts";
 
 /** The file, and where it is shown. */
@@ -61,6 +62,10 @@ export class OverlayTree implements Tree {
   #withFile(node: Node | undefined): Node {
     if (node !== undefined && node.kind !== "directory") return node;
     return withEntry(node ?? { kind: "directory", entries: new Map() }, this.#overlay.name, this.#entry);
+  }
+
+  local(file: FileRef): LocalFile | undefined {
+    return file.content?.reveal().startsWith(literal) === true ? undefined : this.#tree.local?.(file);
   }
 
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {

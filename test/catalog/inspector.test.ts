@@ -1,13 +1,17 @@
 // Inspection, in the caller's thread and in workers: equal results, bounded, and able to lose a worker.
 
 import { createHash } from "node:crypto";
-import { readdirSync } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Worker } from "node:worker_threads";
 import { expect, onTestFinished, test } from "vitest";
 import { inspectContent, packageKindOf } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
 import { InspectorFailed } from "../../src/catalog/inspect-thread.ts";
 import { Inspector } from "../../src/catalog/inspector.ts";
+import type { LocalFile } from "../../src/storage/local-file.ts";
+import { identityOf } from "../../src/storage/local-file.ts";
 import { aDeb, aDsc, inChunks } from "../support/debs.ts";
 
 const options = { limits: defaultInspectLimits, algorithms: ["md5", "sha256"] } as const;
@@ -163,12 +167,74 @@ test("closing ends what is under way with a typed error", async () => {
   await expect(inspector.inspect("binary", inChunks(whole), never)).rejects.toThrow(InspectorFailed);
 });
 
+/** Small, but its control stanza is not. */
+const aBomb = (): Promise<Buffer> =>
+  aDeb({ control: Buffer.from(Array.from({ length: 300_000 }, (_none, index) => `A${index}: \n`).join("")) });
+
 test("a file that takes all of a worker's memory is a rejection, and the pool goes on", async () => {
   const inspector = anInspector(1, { ...defaultInspectLimits, maxStanzaBytes: 2 ** 30, maxFields: 2 ** 30 }, 24);
-  const control = Buffer.from(Array.from({ length: 500_000 }, (_none, index) => `A${index}: ${index}\n`).join(""));
-  const bomb = await aDeb({ control });
-  expect(await inspector.inspect("binary", inChunks(bomb), never)).toMatchObject({ kind: "rejected", code: "limit" });
+  expect(await inspector.inspect("binary", inChunks(await aBomb()), never)).toMatchObject({
+    kind: "rejected",
+    code: "limit",
+  });
   expect(await inspector.inspect("binary", inChunks(await aDeb()), never)).toMatchObject({ kind: "binary" });
+});
+
+/** Writes files as a folder would tell of them. */
+function placed(files: Readonly<Record<string, Uint8Array>>): Record<string, LocalFile> {
+  const root = mkdtempSync(join(tmpdir(), "tahoe-apt-placed-"));
+  onTestFinished(() => rmSync(root, { recursive: true }));
+  return Object.fromEntries(
+    Object.entries(files).map(([name, bytes]) => {
+      const path = join(root, name);
+      writeFileSync(path, bytes);
+      const identity = identityOf(statSync(path, { bigint: true }));
+      return [name, { place: { root, path, identity, keptAs: undefined } }];
+    }),
+  );
+}
+
+test("files that the workers read by themselves are inspected like others, each for itself", async () => {
+  const inspector = anInspector();
+  const debs = await Promise.all(Array.from({ length: 100 }, (_none, index) => aDeb({ package: `local-${index}` })));
+  const files = Object.values(placed({ ...Object.fromEntries(debs.entries()), broken: debs[0]!.subarray(0, -10) }));
+  const found = await Promise.all(files.map((file) => inspector.inspectLocal("binary", file, never)));
+  const wanted = await Promise.all(debs.map((deb) => inspectContent("binary", inChunks(deb), options)));
+  expect(found).toEqual([...wanted, expect.objectContaining({ kind: "rejected", code: "truncated" })]);
+});
+
+test("what a worker can't read by itself is left to the tree, and what it reads is told", async () => {
+  const inspector = anInspector(1);
+  const { good, changed } = placed({ good: await aDeb(), changed: Buffer.from("first") });
+  writeFileSync(changed!.place.path, "another");
+  const told: number[] = [];
+  const asked = [good!, changed!].map((file) => ({
+    ...file,
+    onRead: (_seconds: number, bytes: number) => told.push(bytes),
+  }));
+  const found = await Promise.all(asked.map((file) => inspector.inspectLocal("binary", file, never)));
+  expect(found).toEqual([expect.objectContaining({ kind: "binary" }), undefined]);
+  expect(told).toEqual([(await aDeb()).length]);
+  const aborted = AbortSignal.abort(new Error("nobody asks any more"));
+  await expect(inspector.inspectLocal("binary", good!, aborted)).rejects.toThrow("nobody asks any more");
+});
+
+test("of a batch of files, only the one that takes all of a worker's memory is rejected", async () => {
+  const inspector = anInspector(1, { ...defaultInspectLimits, maxStanzaBytes: 2 ** 30, maxFields: 2 ** 30 }, 24);
+  const files = placed({ good: await aDeb(), bomb: await aBomb(), better: await aDeb() });
+  const found = await Promise.all(Object.values(files).map((file) => inspector.inspectLocal("binary", file, never)));
+  expect(found.map((inspection) => inspection?.kind)).toEqual(["binary", "rejected", "binary"]);
+  expect(found[1]).toMatchObject({ code: "limit", text: expect.stringContaining("24 MiB of memory") });
+});
+
+test("files under way in the workers fail with a typed error when the inspector is closed", async () => {
+  const inspector = new Inspector(options, 1);
+  const files = Object.values(placed({ one: await aDeb(), two: await aDeb() }));
+  const failing = files.map((file) => inspector.inspectLocal("binary", file, never));
+  const settled = Promise.allSettled(failing);
+  await Promise.resolve();
+  await inspector.close();
+  for (const result of await settled) expect(result).toMatchObject({ reason: expect.any(InspectorFailed) });
 });
 
 test("of many files at once no more are open than the workers take", async () => {
@@ -196,21 +262,19 @@ test("of many files at once no more are open than the workers take", async () =>
 });
 
 test("workers without work end but for one, and the next files get new ones", async () => {
-  const threads = () => readdirSync("/proc/self/task").length;
+  const alive = new Set<Worker>();
+  const watch = (worker: Worker) => void alive.add(worker.on("exit", () => alive.delete(worker)));
+  process.on("worker", watch);
   const pool = new Inspector(options, 3, undefined, 50);
-  const inspectMany = () =>
-    Promise.all(Array.from({ length: 12 }, () => pool.inspect("part", inChunks(Buffer.from("part")), never)));
   try {
-    // Node's own threads come with the first asynchronous calls of the file system; they stay.
-    await Promise.all(Array.from({ length: 16 }, () => readdir("/")));
-    await pool.inspect("part", inChunks(Buffer.from("part")), never);
-    const withOne = threads();
     for (let round = 0; round < 2; round++) {
-      expect(await inspectMany()).toHaveLength(12);
-      expect(threads()).toBeGreaterThan(withOne);
-      await expect.poll(threads, { timeout: 5_000 }).toBe(withOne);
+      const parts = Array.from({ length: 12 }, () => pool.inspect("part", inChunks(Buffer.from("part")), never));
+      await expect.poll(() => alive.size, { interval: 1, timeout: 5_000 }).toBe(3);
+      expect(await Promise.all(parts)).toHaveLength(12);
+      await expect.poll(() => alive.size, { timeout: 5_000 }).toBe(1);
     }
   } finally {
+    process.off("worker", watch);
     await pool.close();
   }
 });

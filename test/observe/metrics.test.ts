@@ -93,6 +93,19 @@ test("a tree's looks, reads and failures are told from one another, and the read
   expect([errors("look"), errors("read")]).toEqual([1, 1]);
 });
 
+test("what a thread reads by itself is measured as a read too", async () => {
+  const { clock } = aClock();
+  const metrics = createMetrics(clock);
+  const place = { root: "/tree", path: "/tree/file", identity: "file:1", keptAs: undefined };
+  const tree: Tree = { look: async () => undefined, async *open() {}, local: () => ({ place }) };
+  const local = new MeasuredTree(tree, metrics.treeObserverOf(name), clock).local(ref);
+  expect(local?.place).toEqual(place);
+  local?.onRead?.(3, 300);
+  const scrape = await metrics.render();
+  expect(seriesValue(scrape, 'tahoe_apt_tree_read_duration_seconds_sum{repository="debian"}')).toBeCloseTo(3);
+  expect(seriesValue(scrape, 'tahoe_apt_tree_read_bytes_total{repository="debian"}')).toBe(300);
+});
+
 const aKey = { fingerprint: "AB", signingFingerprint: "CD", expiresAtSeconds: 5_000, changedAtSeconds: 1_000 };
 
 test("how long each key lasts can be alerted on, also for one that never ends", async () => {

@@ -1,11 +1,13 @@
 // The folder and every decorator, held to the tree contract.
 import { rootPath } from "../../src/base/names.ts";
+import { MeasuredTree } from "../../src/observe/measured-tree.ts";
 import { GatewaysTree } from "../../src/storage/gateways.ts";
 import { defaultTreeLimits, LimitedTree } from "../../src/storage/limited.ts";
 import { MountedTree } from "../../src/storage/mounted.ts";
 import { OverlayTree } from "../../src/storage/overlay.ts";
 import { defaultRetryPolicy, RetryingTree } from "../../src/storage/retrying.ts";
 import { folderSubject } from "../support/folder-subject.ts";
+import { silentTreeObserver } from "../support/silent.ts";
 import { treeContract } from "../support/tree-contract.ts";
 
 treeContract("a folder", () => folderSubject());
@@ -19,6 +21,7 @@ treeContract("with a file of ours elsewhere", () =>
   folderSubject((tree) => new OverlayTree(tree, { ...overlay, isAbove: (path) => path === "elsewhere" })),
 );
 treeContract("mounted", () => folderSubject((tree) => new MountedTree([{ at: rootPath, tree }])));
+treeContract("measured", () => folderSubject((tree) => new MeasuredTree(tree, silentTreeObserver, Date.now)));
 treeContract("with everything", () =>
   folderSubject((tree) => new RetryingTree(new LimitedTree(new GatewaysTree([tree, tree])))),
 );

@@ -13,6 +13,7 @@ export async function folderSubject(wrap: (tree: Tree) => Tree = (tree) => tree)
   const folder = new FolderTree(root);
   const counted: Tree = {
     look: (path, signal) => folder.look(path, signal),
+    local: (file) => folder.local(file),
     async *open(file, range, signal) {
       for await (const chunk of folder.open(file, range, signal)) {
         drawn += chunk.length;

@@ -9,6 +9,7 @@ import type { TreePath } from "../../src/base/names.ts";
 import { parseRepositoryName, parseTreePath, rootPath } from "../../src/base/names.ts";
 import { inspectContent } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import type { PackageKind } from "../../src/catalog/inspection.ts";
 import type { ViewRules } from "../../src/catalog/view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
 import { compressPaths, compressSegment } from "../../src/indices/compress-worker.ts";
@@ -25,8 +26,10 @@ import type { SuiteIdentity } from "../../src/publishing/suite-release.ts";
 import type { Signer } from "../../src/signing/signer.ts";
 import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
 import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
+import { readLocal } from "../../src/storage/local-file.ts";
 import type { Tree } from "../../src/storage/tree.ts";
 import { StorageUnavailable } from "../../src/storage/tree.ts";
+import { inChunks } from "./debs.ts";
 import { silentCacheObserver } from "./silent.ts";
 
 const algorithms = ["md5", "sha256"] as const;
@@ -145,12 +148,17 @@ export class ServedFolder {
     const root = openStateDatabase(join(this.state, "db"));
     const keptFiles = new KeptFiles(join(this.state, "kept"));
     const folderTree = new FolderTree(this.folder, defaultFolderLimits, keptFiles);
+    const inspect = (kind: PackageKind, content: AsyncIterable<Uint8Array>) =>
+      inspectContent(kind, content, { limits: defaultInspectLimits, algorithms, fileLists: contents });
     const repository = openRepository(
       {
         root,
         inspector: {
-          inspect: (kind, content) =>
-            inspectContent(kind, content, { limits: defaultInspectLimits, algorithms, fileLists: contents }),
+          inspect,
+          inspectLocal: async (kind, { place }) => {
+            const bytes = readLocal(place);
+            return bytes && (await inspect(kind, inChunks(bytes, bytes.length)));
+          },
         },
         inspectionLimits: defaultInspectLimits,
         contents: { tasks: contentsTasks, directory: join(this.state, "contents"), cut: shortSegments },

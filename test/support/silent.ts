@@ -1,4 +1,5 @@
 // Observers that nobody listens to.
+import type { TreeObserver } from "../../src/observe/measured-tree.ts";
 import type { PackageCacheObserver } from "../../src/publishing/package-cache.ts";
 
 export const silentCacheObserver: PackageCacheObserver = {
@@ -10,3 +11,5 @@ export const silentCacheObserver: PackageCacheObserver = {
   mismatched() {},
   holds() {},
 };
+
+export const silentTreeObserver: TreeObserver = { looked() {}, read() {}, failed() {} };

@@ -4,6 +4,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ContentId } from "../../src/base/content-id.ts";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
+import { readLocal } from "../../src/storage/local-file.ts";
 import type { ByteRange, Directory, FileEntry, Tree } from "../../src/storage/tree.ts";
 import { ContentGone } from "../../src/storage/tree.ts";
 
@@ -108,6 +109,13 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
     expect((await collect(await open("a/tiny"))).toString()).toBe("tiny");
     expect(await collect(await open("a/empty"))).toHaveLength(0);
     expectSame(await collect(await open("big")), big);
+  });
+
+  test(`${name}: a small file that a thread may read by itself has the same bytes there`, async () => {
+    for (const at of ["a/b/c/deep", "a/empty", "top.txt"]) {
+      const local = subject.tree.local?.({ path: path(at), content: (await fileAt(at)).content });
+      if (local !== undefined) expectSame(await collect(await open(at)), readLocal(local.place) ?? Buffer.from("none"));
+    }
   });
 
   test(`${name}: a range gives just its bytes, up to the file's end and no further`, async () => {

@@ -8,6 +8,8 @@ import { ContentId } from "../../base/content-id.ts";
 import { LimitExceeded, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { isEntryName, joinPath, parentPath, rootPath } from "../../base/names.ts";
+import type { LocalFile } from "../local-file.ts";
+import { identityOf, isBelow, O_PATH } from "../local-file.ts";
 import type { ByteRange, Directory, Entry, FileEntry, FileRef, Node, OtherEntry, Tree } from "../tree.ts";
 import { ContentGone, StorageUnavailable } from "../tree.ts";
 import * as descriptors from "./descriptors.ts";
@@ -23,9 +25,6 @@ export interface FolderLimits {
 }
 
 export const defaultFolderLimits: FolderLimits = { maxEntries: 500_000, parallelStats: 64, chunkBytes: 64 * 1024 };
-
-/** open(2)'s O_PATH, which Node does not name: refers to an inode without opening what it is. */
-const O_PATH = 0o10_000_000;
 
 /** An inode held fast, where it truly lies, and what it is. */
 interface Pinned {
@@ -84,6 +83,13 @@ export class FolderTree implements Tree {
     } finally {
       await descriptors.close(descriptor);
     }
+  }
+
+  local({ path, content }: FileRef): LocalFile | undefined {
+    const root = this.#lastRoot;
+    if (root === undefined || content === undefined) return undefined;
+    const identity = content.reveal();
+    return { place: { root, path: join(root, path), identity, keptAs: this.#kept?.pathOf(content) } };
   }
 
   async #look(root: string, path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
@@ -201,7 +207,7 @@ async function pin(path: string, flags = 0): Promise<Pinned | undefined> {
 }
 
 function entryOf(root: string, { realPath, stat }: Pinned): Entry {
-  if (realPath !== root && !realPath.startsWith(root === "/" ? root : `${root}/`)) {
+  if (!isBelow(realPath, root)) {
     return { kind: "other", reason: "a symbolic link that leaves the tree" };
   }
   if (stat.isDirectory()) return { kind: "directory" };
@@ -225,13 +231,6 @@ function fileEntry(stat: BigIntStats): FileEntry {
     metadata: undefined,
   };
 }
-
-/**
- * Names a file's bytes: a write changes its mtime, and another file in its place is another inode or was born later.
- * ctime is not in it, because a hard link changes that. Who sets mtime back is found out when the bytes are streamed.
- */
-const identityOf = (stat: BigIntStats): string =>
-  `file:${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.birthtimeNs}`;
 
 const isContent =
   (content: ContentId) =>

@@ -29,7 +29,7 @@ export class KeptFiles {
    * @param isIt tells the wanted file from one that has taken its place meanwhile
    */
   async keep(content: ContentId, path: string, isIt: (stat: BigIntStats) => boolean): Promise<void> {
-    const target = this.#pathOf(content.key);
+    const target = this.pathOf(content);
     const linked = await fs.link(path, target).then(
       () => true,
       () => false,
@@ -40,7 +40,7 @@ export class KeptFiles {
   /** @returns undefined if these bytes were not kept or are no more what they were */
   async open(content: ContentId, isIt: (stat: BigIntStats) => boolean): Promise<Opened | undefined> {
     const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
-    const descriptor = await descriptors.open(this.#pathOf(content.key), flags).catch(() => undefined);
+    const descriptor = await descriptors.open(this.pathOf(content), flags).catch(() => undefined);
     if (descriptor === undefined) return undefined;
     const stat = await descriptors.statOf(descriptor);
     if (isIt(stat)) return { descriptor, sizeBytes: Number(stat.size) };
@@ -56,7 +56,8 @@ export class KeptFiles {
     }
   }
 
-  #pathOf(key: string): string {
+  /** Where its link is or would be. */
+  pathOf({ key }: ContentId): string {
     return join(this.#directory, key);
   }
 }

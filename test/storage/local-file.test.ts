@@ -1,0 +1,114 @@
+// Files that a thread reads by itself: nothing but the very inode that was listed, and nothing outside of the tree.
+import { execFileSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { parseTreePath } from "../../src/base/names.ts";
+import { FolderTree } from "../../src/storage/folder/folder-tree.ts";
+import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
+import type { LocalPlace } from "../../src/storage/local-file.ts";
+import { identityOf, maxLocalBytes, readLocal } from "../../src/storage/local-file.ts";
+import { collect } from "../support/tree-contract.ts";
+
+const { signal } = new AbortController();
+let base: string;
+let root: string;
+
+beforeEach(() => {
+  base = mkdtempSync(join(tmpdir(), "tahoe-apt-local-"));
+  root = join(base, "root");
+  mkdirSync(join(root, "sub"), { recursive: true });
+  mkdirSync(join(base, "outside"));
+  writeFileSync(join(base, "outside/file"), "outside");
+  writeFileSync(join(root, "sub/file"), "inside");
+});
+afterEach(() => rmSync(base, { recursive: true, force: true }));
+
+/** As the folder tells of it after a look. */
+async function placeOf(at: string, tree = new FolderTree(root)): Promise<LocalPlace> {
+  const path = parseTreePath(at);
+  const node = await tree.look(path, signal);
+  const local = tree.local({ path, content: node?.kind === "file" ? node.content : undefined });
+  if (local === undefined) throw new Error(`${at} is not told as a file of this machine`);
+  return local.place;
+}
+
+const text = (place: LocalPlace): string | undefined => {
+  const bytes = readLocal(place);
+  return bytes && Buffer.from(bytes).toString();
+};
+const openDescriptors = (): number => readdirSync("/proc/self/fd").length;
+
+test("a file is read as it was listed, also through a link that stays in the tree", async () => {
+  symlinkSync("sub", join(root, "linked"));
+  expect(text(await placeOf("sub/file"))).toBe("inside");
+  expect(text(await placeOf("linked/file"))).toBe("inside");
+});
+
+test("a directory that is replaced by a link to elsewhere does not lead out, even for a file that lies there", async () => {
+  const place = await placeOf("sub/file");
+  renameSync(join(root, "sub"), join(root, "old"));
+  symlinkSync(join(base, "outside"), join(root, "sub"));
+  expect(text(place)).toBeUndefined();
+  const stolen = identityOf(statSync(join(base, "outside/file"), { bigint: true }));
+  expect(text({ ...place, identity: stolen })).toBeUndefined();
+  expect(text({ ...place, identity: stolen, root: base })).toBe("outside");
+});
+
+test("another file of equal size and time in its place is not read for it, nor one that was written over", async () => {
+  const file = join(root, "sub/file");
+  const time = new Date("2020-01-02T03:04:05Z");
+  utimesSync(file, time, time);
+  const place = await placeOf("sub/file");
+  writeFileSync(`${file}.new`, "INSIDE");
+  utimesSync(`${file}.new`, time, time);
+  renameSync(`${file}.new`, file);
+  expect(text(place)).toBeUndefined();
+  const second = await placeOf("sub/file");
+  writeFileSync(file, "longer than before");
+  expect(text(second)).toBeUndefined();
+});
+
+test("a pipe in a file's place is not opened, so nothing hangs", async () => {
+  const place = await placeOf("sub/file");
+  rmSync(join(root, "sub/file"));
+  execFileSync("mkfifo", [join(root, "sub/file")]);
+  expect(text(place)).toBeUndefined();
+  expect(text({ ...place, identity: identityOf(statSync(place.path, { bigint: true })) })).toBeUndefined();
+});
+
+test("a file beyond the limit and one that is gone are left to the tree, and no descriptor stays open", async () => {
+  writeFileSync(join(root, "most"), Buffer.alloc(maxLocalBytes));
+  writeFileSync(join(root, "more"), Buffer.alloc(maxLocalBytes + 1));
+  const before = openDescriptors();
+  expect(readLocal(await placeOf("most"))).toHaveLength(maxLocalBytes);
+  expect(readLocal(await placeOf("more"))).toBeUndefined();
+  const place = await placeOf("sub/file");
+  rmSync(join(root, "sub"), { recursive: true });
+  for (let time = 0; time < 20; time++) expect(text(place)).toBeUndefined();
+  expect(openDescriptors()).toBe(before);
+});
+
+test("what was read so is kept, and can be opened when its name is gone", async () => {
+  const tree = new FolderTree(root, undefined, new KeptFiles(join(base, "kept")));
+  const path = parseTreePath("sub/file");
+  const node = await tree.look(path, signal);
+  const content = node?.kind === "file" ? node.content : undefined;
+  const place = await placeOf("sub/file", tree);
+  expect(existsSync(place.keptAs ?? "")).toBe(false);
+  expect(text(place)).toBe("inside");
+  rmSync(join(root, "sub"), { recursive: true });
+  expect((await collect(tree.open({ path, content }, undefined, signal))).toString()).toBe("inside");
+});
