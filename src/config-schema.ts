@@ -1,21 +1,12 @@
 // What a configuration file may hold: the form, default and meaning of each key, and every mistake in words.
 import { statSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import { z } from "zod";
-import { messageOf } from "./base/errors.ts";
-import { parseComponent, parseRepositoryName, parseSuite, parseTreePath, rootPath } from "./base/names.ts";
+import { parseComponent, parseRepositoryName, parseSuite, rootPath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
+import { builderIn, buildersIn } from "./builders-file.ts";
 import type { ViewRules } from "./catalog/view.ts";
-import {
-  demand,
-  parseDate,
-  parsedBy,
-  parseFlat,
-  parseGateway,
-  parseListen,
-  readSecret,
-  readToml,
-} from "./config-values.ts";
+import { demand, parseDate, parsedBy, parseFlat, parseGateway, parseListen, readSecret } from "./config-values.ts";
 import type { Configuration, RepositoryConfiguration, SuiteConfiguration } from "./configuration.ts";
 import { defaultLimits } from "./configuration.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
@@ -133,15 +124,6 @@ const suite = z
     }),
   );
 
-/** @throws Error that names the file */
-function readNamed(file: string): Record<string, unknown> {
-  try {
-    return readToml(file);
-  } catch (error) {
-    throw new Error(`${file}: ${messageOf(error)}`);
-  }
-}
-
 /** SHA256 and what else was asked for, in the order of strength. */
 const withSha256 = (asked: readonly DigestAlgorithm[]): readonly DigestAlgorithm[] =>
   digestAlgorithms.filter((algorithm) => algorithm === "sha256" || asked.includes(algorithm));
@@ -163,20 +145,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
   const readerName = text.regex(/^[^:\p{Cc}]+$/u, "holds a colon or a control character");
   const reader = z.strictObject({ name: readerName, password_file: secretFile });
   const capFile = parsedBy((raw) => parseReadCap(readSecret(resolve(base, raw), warn).reveal()));
-  const builderIn = (directory: string) =>
-    z.strictObject({
-      name: text,
-      token_file: parsedBy((raw) => readSecret(resolve(directory, raw), warn)),
-      directory: parsedBy(parseTreePath),
-    });
-  const buildersFile = parsedBy((raw) => {
-    const file = resolve(base, raw);
-    const schema = z.strictObject({ builder: z.array(builderIn(dirname(file))).default([]) });
-    const parsed = schema.safeParse(readNamed(file));
-    const mistakes = parsed.error?.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) ?? [];
-    demand(parsed.success, `${file}: ${mistakes.join("; ")}`);
-    return parsed.data.builder;
-  });
+  const buildersFile = parsedBy((raw) => buildersIn(resolve(base, raw), warn));
 
   const repository = z
     .strictObject({
@@ -202,7 +171,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       ping_token_file: secretFile,
       reader: z.array(reader),
       suite: z.record(parsedBy(parseSuite), suite),
-      builder: z.array(builderIn(base)),
+      builder: z.array(builderIn(base, warn)),
       builders_file: buildersFile,
     })
     .partial()
@@ -210,15 +179,15 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
     .transform((raw): RepositoryConfiguration => {
       const readCap = raw.readcap_file ?? environment.readCap;
       const pingToken = raw.ping_token_file ?? environment.pingToken;
-      const builders = [
+      const named = [
         ...(pingToken ? [{ name: "all", token: pingToken, directory: rootPath }] : []),
-        ...[...(raw.builder ?? []), ...(raw.builders_file ?? [])].map(({ name, token_file: token, directory }) => ({
-          name,
-          token,
-          directory,
-        })),
+        ...(raw.builder ?? []),
       ];
-      if (builders.some(({ token }) => token.reveal().length < shortestGoodTokenLength)) {
+      const builders: RepositoryConfiguration["builders"] = (complain) => [
+        ...named,
+        ...(raw.builders_file?.(complain) ?? []),
+      ];
+      if (builders(warn).some(({ token }) => token.reveal().length < shortestGoodTokenLength)) {
         warn(`${raw.name}: a ping token with fewer than ${shortestGoodTokenLength} characters can be guessed`);
       }
       const readers = (raw.reader ?? []).map(({ name, password_file: password }) => ({ name, password }));

@@ -76,8 +76,11 @@ export interface RepositoryConfiguration {
   readonly archiveKeyring: Component | undefined;
   /** Those that the keys are locked with, in any order. */
   readonly signingPassphrases: readonly Secret[];
-  /** Empty: a token for the whole tree is made in the state directory. */
-  readonly builders: readonly BuilderConfiguration[];
+  /**
+   * Those that are known now; none at the start: a token for the whole tree is made in the state directory.
+   * @param complain is told what is wrong with a file of theirs that was changed
+   */
+  readonly builders: (complain: (text: string) => void) => readonly BuilderConfiguration[];
   /** Who may read; none: everybody. */
   readonly readers: readonly { readonly name: string; readonly password: Secret }[];
 }

@@ -68,7 +68,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
   const repositories = new Map<RepositoryName, WithFlats>();
   const upkeeps: Upkeep[] = [];
   const followers: { stop(): Promise<void> }[] = [];
-  const tokens = new Map<RepositoryName, readonly PingToken[]>();
+  const tokens = new Map<RepositoryName, () => readonly PingToken[]>();
   for (const one of configuration.repositories) {
     const directory = await repositoryDirectory(stateDirectory, one.name);
     tokens.set(one.name, await tokensOf(one, directory, log));
@@ -176,12 +176,19 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
 }
 
 /** A repository without builders gets one token for all of it, made once and kept in its directory. */
-async function tokensOf(one: RepositoryConfiguration, directory: string, log: Log): Promise<readonly PingToken[]> {
-  if (one.builders.length > 0) return one.builders.map(({ token, directory: scope }) => ({ token, scope }));
+async function tokensOf(
+  one: RepositoryConfiguration,
+  directory: string,
+  log: Log,
+): Promise<() => readonly PingToken[]> {
+  const builders = () => one.builders((complaint) => log.warn({ repository: one.name }, complaint));
   const file = join(directory, "ping-token");
-  const token = await openSecretFile(file, makeToken);
-  log.info({ file }, `the token that pings ${one.name} is in this file`);
-  return [{ token, scope: rootPath }];
+  const own = builders().length > 0 ? [] : [{ token: await openSecretFile(file, makeToken), scope: rootPath }];
+  if (own.length > 0) log.info({ file }, `the token that pings ${one.name} is in this file`);
+  return () => {
+    const known = builders();
+    return known.length > 0 ? known.map(({ token, directory: scope }) => ({ token, scope })) : own;
+  };
 }
 
 /** Calls after each publication, be it of packages or of what was made for them in the background. */

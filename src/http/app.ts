@@ -40,7 +40,7 @@ export const defaultHttpLimits: HttpLimits = {
 export interface AppOptions {
   readonly repositories: ReadonlyMap<RepositoryName, ServedRepository>;
   /** A repository that is not here can't be pinged. */
-  readonly tokens: ReadonlyMap<RepositoryName, readonly PingToken[]>;
+  readonly tokens: ReadonlyMap<RepositoryName, () => readonly PingToken[]>;
   /** A repository that has readers here is for them alone. */
   readonly readers?: ReadonlyMap<RepositoryName, readonly Reader[]>;
   /** What asks for metrics must bear it, if there is one. */
@@ -165,7 +165,7 @@ function routes(options: AppOptions, limits: HttpLimits, readers: ReaderDesk): R
   });
 
   for (const [name, repository] of repositories) {
-    const desk = new PingDesk(repository, tokens.get(name) ?? [], limits, log);
+    const desk = new PingDesk(repository, tokens.get(name) ?? (() => []), limits, log);
     router.post([`/-/ping/${name}`, `/-/ping/${name}/{*path}`], async (ctx) => {
       const { asker } = ctx.state;
       const { rest, query } = asker.path();

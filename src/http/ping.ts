@@ -31,12 +31,13 @@ const waitMarginMs = 10_000;
 /** Answers the pings of one repository. */
 export class PingDesk {
   readonly #repository: ServedRepository;
-  readonly #tokens: readonly PingToken[];
+  readonly #tokens: () => readonly PingToken[];
   readonly #limits: PingLimits;
   readonly #log: Log;
   readonly #rate: RateLimiterMemory;
 
-  constructor(repository: ServedRepository, tokens: readonly PingToken[], limits: PingLimits, log: Log) {
+  /** @param tokens those that are known at the moment; asked for at each ping */
+  constructor(repository: ServedRepository, tokens: () => readonly PingToken[], limits: PingLimits, log: Log) {
     this.#repository = repository;
     this.#tokens = tokens;
     this.#limits = limits;
@@ -81,7 +82,7 @@ export class PingDesk {
 
   #granted(authorization: string): readonly PingToken[] {
     const bearer = bearerOf(authorization);
-    const granted = bearer === undefined ? [] : this.#tokens.filter(({ token }) => token.equals(bearer));
+    const granted = bearer === undefined ? [] : this.#tokens().filter(({ token }) => token.equals(bearer));
     if (granted.length > 0) return granted;
     const challenge = `Bearer realm="ping"${bearer === undefined ? "" : ', error="invalid_token"'}`;
     const text = bearer === undefined ? "a ping needs a Bearer token" : "this token is not known here";
@@ -97,9 +98,9 @@ export class PingDesk {
     return Math.min(Number(raw), this.#limits.maxWaitSeconds);
   }
 
-  async #count(token: PingToken): Promise<void> {
+  async #count({ token, scope }: PingToken): Promise<void> {
     try {
-      await this.#rate.consume(this.#tokens.indexOf(token));
+      await this.#rate.consume(`${token.toString()} ${scope}`);
     } catch (thrown) {
       if (!(thrown instanceof RateLimiterRes)) throw thrown;
       const seconds = Math.max(1, Math.ceil(thrown.msBeforeNext / 1000));

@@ -26,7 +26,7 @@ async function aServer(ping: ServedRepository["ping"], limits: Partial<HttpLimit
     { token: new Secret(alicesToken), scope: alice },
     { token: new Secret(operatorsToken), scope: rootPath },
   ];
-  const app = await startApp([debian], { tokens: new Map([[debian.name, tokens]]), limits });
+  const app = await startApp([debian], { tokens: new Map([[debian.name, () => tokens]]), limits });
   stops.push(() => app.stop(0));
   return app;
 }

@@ -52,12 +52,6 @@ function capOf({ directories }: Bundle, path: string): WriteCap {
   return found.cap;
 }
 
-async function restart(): Promise<void> {
-  await server?.end();
-  server = await ServerUnderTest.start({ flags: ["--config", at("tahoe-apt.toml")], port });
-  await server.ready();
-}
-
 async function put(name: string, who: string, ...flags: readonly string[]): Promise<void> {
   const file = join(work, `${name}_1.0-1_amd64.deb`);
   writeFileSync(file, await aDeb({ package: name, architecture: "amd64" }));
@@ -88,7 +82,8 @@ let said: string;
 beforeAll(async () => {
   port = await freePort();
   said = await succeed(...initArguments());
-  await restart();
+  server = await ServerUnderTest.start({ flags: ["--config", at("tahoe-apt.toml")], port });
+  await server.ready();
 });
 
 afterAll(async () => {
@@ -196,7 +191,6 @@ test("put refuses a package that has no place among the bundle's directories, an
 test("a new suite is served, and takes packages of a builder that was let in there", async () => {
   await succeed("suite", "add", "trixie", "--dir", directory);
   await succeed("builder", "add", "bob", "--dir", directory, "--suite", "trixie");
-  await restart();
   const file = join(work, "newer_1.0-1_arm64.deb");
   writeFileSync(file, await aDeb({ package: "newer", architecture: "all" }));
   const ambiguous = await run("put", "--bundle", at("builders/bob.bundle"), file);
@@ -242,7 +236,6 @@ test("a revoked builder can change nothing any more, and its packages stay", asy
   const output = await succeed("builder", "revoke", "alice", "--dir", directory);
   expect(output).toContain("not kept, since its bytes can be changed: dists/sid/main/binary-amd64/alice/mutable.deb");
   expect(readdirSync(at("builders")).filter((name) => name.startsWith("alice"))).toEqual([]);
-  await restart();
   const evil = await aDeb({ package: "evil", architecture: "amd64" });
   for (const each of [cap, below])
     await writer.link(

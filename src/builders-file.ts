@@ -1,0 +1,63 @@
+// The builders that stand in a file of their own: read anew when it has changed, so that whoever comes or goes needs no
+// restart of the server.
+import { statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { z } from "zod";
+import { messageOf } from "./base/errors.ts";
+import { parseTreePath } from "./base/names.ts";
+import { demand, parsedBy, readSecret, readToml } from "./config-values.ts";
+import type { BuilderConfiguration, RepositoryConfiguration } from "./configuration.ts";
+
+/** @param directory that the names of token files are relative to @param warn is told of files that others may read */
+export const builderIn = (directory: string, warn: (text: string) => void) =>
+  z
+    .strictObject({
+      name: z.string().min(1),
+      token_file: parsedBy((raw) => readSecret(resolve(directory, raw), warn)),
+      directory: parsedBy(parseTreePath),
+    })
+    .transform(
+      ({ name, token_file: token, directory: path }): BuilderConfiguration => ({ name, token, directory: path }),
+    );
+
+/**
+ * @returns what gives those of the file as it is now, and as it was while it can't be read
+ * @throws Error that names the file, and what is wrong with it
+ */
+export function buildersIn(file: string, warn: (text: string) => void): RepositoryConfiguration["builders"] {
+  let version = versionOf(file);
+  let builders = read(file, warn);
+  return (complain) => {
+    const present = versionOf(file);
+    if (present === version) return builders;
+    version = present;
+    try {
+      builders = read(file, complain);
+    } catch (thrown) {
+      complain(`${messageOf(thrown)}; the builders stay as they were`);
+    }
+    return builders;
+  };
+}
+
+/** Whoever writes the file gives it another time, or puts another file in its place. */
+function versionOf(file: string): string {
+  const stat = statSync(file, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? "absent" : [stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join(" ");
+}
+
+function read(file: string, warn: (text: string) => void): readonly BuilderConfiguration[] {
+  const schema = z.strictObject({ builder: z.array(builderIn(dirname(file), warn)).default([]) });
+  const parsed = schema.safeParse(named(file));
+  const mistakes = parsed.error?.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) ?? [];
+  demand(parsed.success, `${file}: ${mistakes.join("; ")}`);
+  return parsed.data.builder;
+}
+
+function named(file: string): unknown {
+  try {
+    return readToml(file);
+  } catch (thrown) {
+    throw new Error(`${file}: ${messageOf(thrown)}`);
+  }
+}

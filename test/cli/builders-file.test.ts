@@ -1,0 +1,62 @@
+// The builders in a file of their own come and go while a server runs; a file that says nothing sensible changes nobody.
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { loadConfiguration } from "../../src/config.ts";
+
+const place = "dists/sid/main/binary-amd64";
+
+/** A configuration whose only repository has alice in its table, and a file of builders that can be written anew. */
+function aConfiguration() {
+  const directory = mkdtempSync(join(tmpdir(), "builders-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const write = (name: string, text: string) => {
+    writeFileSync(join(directory, "unfinished"), text, { mode: 0o600 });
+    renameSync(join(directory, "unfinished"), join(directory, name));
+  };
+  const table = (name: string) =>
+    `[[builder]]\nname = "${name}"\ntoken_file = "${name}.token"\ndirectory = "${place}/${name}"\n`;
+  const know = (...names: readonly string[]) => {
+    for (const name of names) write(`${name}.token`, `the-token-of-${name}\n`);
+    write("builders.toml", names.map(table).join("\n"));
+  };
+  know("bob");
+  write("alice.token", "the-token-of-alice");
+  const own = table("alice").replace("[[builder]]", "[[repository.builder]]");
+  write("c.toml", `[[repository]]\nname = "local"\nfolder = "."\nbuilders_file = "builders.toml"\n${own}`);
+  const [repository] = loadConfiguration({ config: "c.toml" }, {}, directory).repositories;
+  const complaints: string[] = [];
+  const builders = () => repository!.builders((complaint) => complaints.push(complaint));
+  return { directory, write, know, table, complaints, builders, names: () => builders().map(({ name }) => name) };
+}
+
+test("a builder that came is known at once, with its token, and one that went is not", () => {
+  const { know, names, builders, complaints } = aConfiguration();
+  expect(names()).toEqual(["alice", "bob"]);
+  know("bob", "carol");
+  expect(names()).toEqual(["alice", "bob", "carol"]);
+  expect(builders()[2]!.token.equals("the-token-of-carol")).toBe(true);
+  know("carol");
+  expect(names()).toEqual(["alice", "carol"]);
+  know();
+  expect(names()).toEqual(["alice"]);
+  expect(complaints).toEqual([]);
+});
+
+test("while the file can't be read the builders stay, and it is told once what is wrong", () => {
+  const { directory, write, know, table, names, complaints } = aConfiguration();
+  const stays = (complaint: string) => {
+    expect(names()).toEqual(["alice", "bob"]);
+    expect(names()).toEqual(["alice", "bob"]);
+    expect(complaints.splice(0)).toEqual([`${directory}/builders.toml: ${complaint}; the builders stay as they were`]);
+  };
+  write("builders.toml", "[[builder]\n");
+  stays("line 1: Invalid TOML document: expected end of table array declaration");
+  write("builders.toml", table("dave"));
+  stays(`builder.0.token_file: ${directory}/dave.token: no such file or directory`);
+  rmSync(join(directory, "builders.toml"));
+  stays("no such file or directory");
+  know("carol");
+  expect(names()).toEqual(["alice", "carol"]);
+});
