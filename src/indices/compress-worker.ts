@@ -16,16 +16,22 @@ interface StreamEncoderOptions extends LzmaOptions {
 }
 
 /**
- * Preset 6 (normal mode, binary trees, 64), but made for text: four bits of literal context and no position bits give
- * half a per cent for nothing.
+ * Preset 6 (normal mode, binary trees), but made for text: four bits of literal context and no position bits give half a
+ * per cent for nothing, and matches that are long enough with 32 bytes in place of 64 cost 0.8 % for a quarter of the time.
  */
-const textOptions = { mode: 2, mf: 0x14, niceLen: 64, lc: 4, lp: 0, pb: 0 } as const;
+const textOptions = { mode: 2, mf: 0x14, niceLen: 32, lc: 4, lp: 0, pb: 0 } as const;
 
 /**
- * For sorted paths: fast mode, hash chains, 128. Of real Contents it makes 4 to 14 % less in half the time, because what
+ * Fast mode, hash chains, 128. Of the sorted paths of real Contents it makes 4 to 14 % less in half the time, because what
  * repeats there is long and lies near.
  */
-const pathOptions = { mode: 1, mf: 0x04, niceLen: 128, lc: 4, lp: 0, pb: 0 } as const;
+const fastOptions = { mode: 1, mf: 0x04, niceLen: 128, lc: 4, lp: 0, pb: 0 } as const;
+
+/**
+ * Shorter stanzas than this, in bytes, are compressed fast too, in less than half the time and to some 7 % more. They stand
+ * at the end of an index alone, until a segment several times as long takes their place, and pings wait for them.
+ */
+const fewStanzasBytes = 64 * 1024;
 
 /** xz knows no smaller dictionary. One as large as the segment would do, and a needlessly large one costs time to clear. */
 const minDictionaryBytes = 4096;
@@ -33,12 +39,13 @@ const minDictionaryBytes = 4096;
 const maxDictionaryBytes = 8 * 1024 * 1024;
 
 /** Compresses stanzas. Equal bytes give equal results on every machine: neither library uses the machine's own. */
-export const compressSegment = (plain: Uint8Array): Promise<CompressedSegment> => compressed(plain, textOptions);
+export const compressSegment = (plain: Uint8Array): Promise<CompressedSegment> =>
+  compressed(plain, plain.length < fewStanzasBytes ? fastOptions : textOptions);
 
 /** Compresses lines of Contents, in the same way. */
-export const compressPaths = (plain: Uint8Array): Promise<CompressedSegment> => compressed(plain, pathOptions);
+export const compressPaths = (plain: Uint8Array): Promise<CompressedSegment> => compressed(plain, fastOptions);
 
-type EncoderOptions = typeof textOptions | typeof pathOptions;
+type EncoderOptions = typeof textOptions | typeof fastOptions;
 
 async function compressed(plain: Uint8Array, options: EncoderOptions): Promise<CompressedSegment> {
   const xz = blockOfStream(await xzStream(plain, options));

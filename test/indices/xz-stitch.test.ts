@@ -89,12 +89,18 @@ test("a gzip member names no time, no file and no system of its own", async () =
 });
 
 test("what is compressed is fixed to the byte, on every machine", async () => {
-  const { gz, xz: block } = await compressor.compress(Buffer.from("Package: hello\n".repeat(50)), signal);
-  expect(Buffer.from(gz).toString("hex")).toMatchInlineSnapshot(
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+  const lines = (count: number) => Buffer.from("Package: hello\n".repeat(count));
+  const few = await compressor.compress(lines(50), signal);
+  const many = await compressor.compress(lines(5000), signal);
+  expect(hex(few.gz)).toMatchInlineSnapshot(
     `"1f8b08000000000000030b484cce4e4c4fb552c848cdc9c9e70a18e58e72872f1700c0486e18ee020000"`,
   );
-  expect(Buffer.from(block.bytes).toString("hex")).toMatchInlineSnapshot(
-    `"0200210100000000372797d6e002ed0019040028190b942ddf4cc9b1f946ce6b74585c71bbb8c33b22e3000000000000c0486e18"`,
+  expect(hex(few.xz.bytes)).toMatchInlineSnapshot(
+    `"0200210100000000372797d6e002ed0019040028190b942ddf4cc9b1f946ce69e8faf835cbffd80d8781e40000000000c0486e18"`,
+  );
+  expect(hex(many.xz.bytes)).toMatchInlineSnapshot(
+    `"020021010a00000053c72ab9e124f7004e040028190b942ddf4cc9b1f946ce6b74585c71bbb8c33e2c8ee935d13bd77c00e0c8c7a0533875f65266d7f153fcaf3b1b864b9451aa2003f46ff4e4324a1f470aceca581de0e4a9569f3d475dcf00000000002d2e9808"`,
   );
 });
 
