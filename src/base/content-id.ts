@@ -8,12 +8,22 @@ import { inspect } from "node:util";
  */
 export class ContentId {
   readonly #raw: string;
-  /** 43 characters of base64url, a hash of the id: fit for logs, maps and database keys. */
-  readonly key: string;
+  #key: string | undefined;
 
   constructor(raw: string) {
     this.#raw = raw;
-    this.key = createHash("sha256").update(raw).digest("base64url");
+  }
+
+  /** 43 characters of base64url, a hash of the id: fit for logs, maps and database keys. */
+  get key(): string {
+    // Most ids are of files that are listed once more and only compared.
+    this.#key ??= createHash("sha256").update(this.#raw).digest("base64url");
+    return this.#key;
+  }
+
+  /** Whether both name the same bytes. */
+  equals(other: ContentId | undefined): boolean {
+    return other !== undefined && this.#raw === other.#raw;
   }
 
   /** The id as storage gave it. Only `storage/` may use it, and the state directory may keep it. */

@@ -24,6 +24,8 @@ export class NameError extends RepoError {
 const maxNameBytes = 255;
 /** The longest path inside a tree, in bytes. */
 const maxPathBytes = 2048;
+/** How many bytes of UTF-8 a unit of a string can become. */
+const maxUtf8BytesPerUnit = 3;
 
 const word = /^[a-z0-9][a-z0-9.+~_-]*$/i;
 const architecture = /^[a-z0-9][a-z0-9-]*$/;
@@ -83,7 +85,10 @@ export function parseTreePath(raw: string): TreePath {
 
 /** @throws NameError if `name` is not an entry's name */
 export function joinPath(directory: TreePath, name: string): TreePath {
-  return parseTreePath(directory === "" ? name : `${directory}/${name}`);
+  const path = directory === "" ? name : `${directory}/${name}`;
+  // The directory is a path already: over the files of a large one, looking at its names again takes a while.
+  const isShort = path.length * maxUtf8BytesPerUnit <= maxPathBytes;
+  return isShort && isEntryName(name) ? (path as TreePath) : parseTreePath(path);
 }
 
 /** The names on the way from the root, [] for the root itself. */

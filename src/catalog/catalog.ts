@@ -118,10 +118,9 @@ export class Catalog {
       const after = await this.#examine(path, asked, signal);
       if (after !== this.file(path)) fresh.set(path, after);
     };
-    await forEachAtMost(survey.files, concurrentExaminations, async ([path, entry]) => {
-      const known = this.file(path);
+    await forEachAtMost(this.#perhapsNew(survey), concurrentExaminations, async ([path, entry]) => {
       const said = await this.#wordsOf(entry);
-      if (known !== undefined && !this.#doubted.has(path) && isSettled(known, entry, said)) return;
+      if (this.#isSettled(path, entry, said)) return;
       const kind = packageKindOf(lastName(path)) ?? (this.#wantedBy.has(path) ? "part" : undefined);
       await examine(path, { entry, kind, said });
     });
@@ -144,6 +143,21 @@ export class Catalog {
       else await examine(path, { entry, kind: kindOf(file), said, claimRecord: record });
     });
     return fresh;
+  }
+
+  /** What its listing does not show to be settled: of a large directory that is next to nothing. */
+  *#perhapsNew({ files }: Survey): Iterable<readonly [TreePath, FileEntry | OtherEntry]> {
+    for (const file of files) {
+      const [path, entry] = file;
+      const hasWords = entry.kind === "file" && entry.metadata !== undefined;
+      if (hasWords || !this.#isSettled(path, entry, undefined)) yield file;
+    }
+  }
+
+  /** @param said names what its metadata says */
+  #isSettled(path: TreePath, entry: FileEntry | OtherEntry, said: string | undefined): boolean {
+    const known = this.file(path);
+    return known !== undefined && !this.#doubted.has(path) && isSettled(known, entry, said);
   }
 
   /** Names what an entry's metadata says. */
@@ -259,7 +273,7 @@ function isSettled(known: CatalogFile, entry: FileEntry | OtherEntry, said: stri
     return known.entry.kind === entry.kind;
   }
   return (
-    known.entry.content?.key === entry.content?.key &&
+    (known.entry.content?.equals(entry.content) ?? entry.content === undefined) &&
     known.entry.sizeBytes === entry.sizeBytes &&
     known.entry.linkedAtMs === entry.linkedAtMs &&
     known.entry.relinkedAtMs === entry.relinkedAtMs &&

@@ -156,6 +156,7 @@ export class Refresher {
 
   /** What was seen, and of directories that could not be listed, what was seen last. */
   #withKnown(seen: Survey): Survey {
+    if (seen.unlisted.size === 0) return seen;
     const directories = new Set(seen.directories);
     const files = new Map(seen.files);
     for (const lost of seen.unlisted.keys()) {

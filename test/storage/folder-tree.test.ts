@@ -9,6 +9,7 @@ import { LimitExceeded } from "../../src/base/errors.ts";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
 import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
 import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
+import { statsInThread, statsOf } from "../../src/storage/folder/stats.ts";
 import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
 import { collect } from "../support/tree-contract.ts";
 
@@ -213,16 +214,57 @@ test("a directory with too many entries is refused", async () => {
   await expect(small.look(path("sub"), signal)).rejects.toBeInstanceOf(LimitExceeded);
 });
 
+/** Enough that a thread looks at them. */
+const many = 2_100;
+
+test("a directory of very many entries is told as one of few is, but for what is gone by then", async () => {
+  const directory = join(root, "many");
+  await mkdir(join(directory, "below"), { recursive: true });
+  await symlink("../sub/file", join(directory, "link"));
+  const names = Array.from({ length: many }, (_none, index) => `file-${index}`);
+  await Promise.all(names.map((name) => writeFile(join(directory, name), name)));
+  const node = await look("many");
+  if (node?.kind !== "directory") throw new Error("no directory");
+  expect([...node.entries.keys()].toSorted()).toEqual(["below", "link", ...names].toSorted());
+  for (const name of ["link", "file-0", "file-999", "file-1000", `file-${many - 1}`]) {
+    expect(node.entries.get(name)).toEqual(await look(`many/${name}`));
+  }
+  const asked = { directory, names: [...names, "gone", "below"] };
+  const byThread = await statsInThread(asked, signal);
+  expect(byThread).toEqual(
+    await statsOf({ ...asked, names: names.slice(0, 10) }, signal).then((some) => [...some, ...byThread.slice(10)]),
+  );
+  expect(byThread.slice(-2)).toEqual([undefined, expect.objectContaining({ isFile: false })]);
+});
+
+test("a look at very many files ends at once when nobody waits for it any more", async () => {
+  await Promise.all(Array.from({ length: many }, (_none, index) => writeFile(join(root, "sub", `${index}`), "")));
+  const controller = new AbortController();
+  const looking = tree.look(path("sub"), controller.signal);
+  const reason = new Error("nobody waits");
+  setTimeout(() => controller.abort(reason), 5);
+  await expect(looking).rejects.toBe(reason);
+});
+
 test("what permissions hide is unavailable for good, and what is beside it is still seen", async () => {
   // Root sees everything, so the look is made by somebody else.
   await chmod(base, 0o755);
   await mkdir(join(root, "closed"), { mode: 0o700 });
+  for (const [name, count] of [
+    ["few", 1],
+    ["many", many],
+  ] as const) {
+    await mkdir(join(root, name));
+    await Promise.all(Array.from({ length: count }, (_none, index) => writeFile(join(root, name, `${index}`), "")));
+    // Whoever is no owner sees the names, and not what they stand for.
+    await chmod(join(root, name), 0o744);
+  }
   const program = `
     import { FolderTree } from ${JSON.stringify(new URL("../../dist/storage/folder/folder-tree.js", import.meta.url))};
     const tree = new FolderTree(process.argv[1]);
     const { signal } = new AbortController();
     const seen = [];
-    for (const path of ["", "sub", "closed", "closed/x"]) {
+    for (const path of ["", "sub", "few", "many", "closed", "closed/x"]) {
       seen.push(await tree.look(path, signal).then((node) => node?.kind ?? "nothing", (error) => [error.code, error.transient]));
     }
     console.log(JSON.stringify(seen));`;
@@ -234,10 +276,7 @@ test("what permissions hide is unavailable for good, and what is beside it is st
     "directory",
     "directory",
     ...(process.getuid?.() === 0
-      ? [
-          ["storage/unavailable", false],
-          ["storage/unavailable", false],
-        ]
-      : ["directory", "nothing"]),
+      ? Array.from({ length: 4 }, () => ["storage/unavailable", false])
+      : ["directory", "directory", "directory", "nothing"]),
   ]);
 });

@@ -10,21 +10,23 @@ import type { TreePath } from "../../base/names.ts";
 import { isEntryName, joinPath, parentPath, rootPath } from "../../base/names.ts";
 import type { LocalFile } from "../local-file.ts";
 import { identityOf, isBelow, O_PATH } from "../local-file.ts";
-import type { ByteRange, Directory, Entry, FileEntry, FileRef, Node, OtherEntry, Tree } from "../tree.ts";
+import type { ByteRange, Directory, Entry, FileRef, Node, OtherEntry, Tree } from "../tree.ts";
 import { ContentGone, StorageUnavailable } from "../tree.ts";
 import * as descriptors from "./descriptors.ts";
 import type { KeptFiles, Opened } from "./kept-files.ts";
+import type { FileStat } from "./stats.ts";
+import { fileStat, isAbsence, statsOf } from "./stats.ts";
 
 export interface FolderLimits {
   /** In one directory. */
   readonly maxEntries: number;
-  /** How many entries are looked at together: Node's own pool has four threads. */
-  readonly parallelStats: number;
+  /** How many links are followed together: Node's own pool has four threads. */
+  readonly parallelLinks: number;
   /** Of one read. */
   readonly chunkBytes: number;
 }
 
-export const defaultFolderLimits: FolderLimits = { maxEntries: 500_000, parallelStats: 64, chunkBytes: 64 * 1024 };
+export const defaultFolderLimits: FolderLimits = { maxEntries: 500_000, parallelLinks: 64, chunkBytes: 64 * 1024 };
 
 /** An inode held fast, where it truly lies, and what it is. */
 interface Pinned {
@@ -114,21 +116,20 @@ export class FolderTree implements Tree {
     signal: AbortSignal,
   ): Promise<Directory> {
     const found = (await fs.readdir(magicLink, { withFileTypes: true })).filter(({ name }) => isEntryName(name));
-    const { maxEntries, parallelStats } = this.#limits;
+    const { maxEntries, parallelLinks } = this.#limits;
     if (found.length > maxEntries) throw new LimitExceeded("maxEntries", maxEntries, "a directory's number of entries");
-    const kinds: (Entry | undefined)[] = [];
-    await forEachAtMost(found.entries(), parallelStats, async ([index, entry]) => {
-      signal.throwIfAborted();
-      if (entry.isDirectory()) kinds[index] = { kind: "directory" };
-      else if (entry.isSymbolicLink()) kinds[index] = await this.#followed(root, joinPath(path, entry.name), linked);
-      else if (entry.isFile()) kinds[index] = await entryAt(`${magicLink}/${entry.name}`);
-      else kinds[index] = notAFile;
-    });
     const entries = new Map<string, Entry>();
-    for (const [index, { name }] of found.entries()) {
-      const entry = kinds[index];
-      if (entry !== undefined) entries.set(name, entry);
-    }
+    for (const entry of found) entries.set(entry.name, entry.isDirectory() ? { kind: "directory" } : notAFile);
+    const put = (name: string, entry: Entry | undefined) =>
+      entry === undefined ? entries.delete(name) : entries.set(name, entry);
+    const names = found.filter((entry) => entry.isFile()).map(({ name }) => name);
+    const stats = await statsOf({ directory: magicLink, names }, signal);
+    for (const [index, stat] of stats.entries()) put(names[index] ?? "", stat && fileEntry(stat));
+    const links = found.filter((entry) => entry.isSymbolicLink());
+    await forEachAtMost(links, parallelLinks, async ({ name }) => {
+      signal.throwIfAborted();
+      put(name, await this.#followed(root, joinPath(path, name), linked));
+    });
     return { kind: "directory", entries };
   }
 
@@ -211,21 +212,15 @@ function entryOf(root: string, { realPath, stat }: Pinned): Entry {
     return { kind: "other", reason: "a symbolic link that leaves the tree" };
   }
   if (stat.isDirectory()) return { kind: "directory" };
-  return stat.isFile() ? fileEntry(stat) : notAFile;
+  return fileEntry(fileStat(stat));
 }
 
-async function entryAt(path: string): Promise<Entry | undefined> {
-  const stat = await ifThere(() => descriptors.statAt(path));
-  if (stat === undefined) return undefined;
-  return stat.isFile() ? fileEntry(stat) : notAFile;
-}
-
-function fileEntry(stat: BigIntStats): FileEntry {
-  const modifiedMs = Math.max(0, Number(stat.mtimeMs));
+function fileEntry({ isFile, sizeBytes, modifiedMs, identity }: FileStat): Entry {
+  if (!isFile) return notAFile;
   return {
     kind: "file",
-    sizeBytes: Number(stat.size),
-    content: new ContentId(identityOf(stat)),
+    sizeBytes,
+    content: new ContentId(identity),
     linkedAtMs: modifiedMs,
     relinkedAtMs: modifiedMs,
     metadata: undefined,
@@ -237,7 +232,6 @@ const isContent =
   (stat: BigIntStats): boolean =>
     identityOf(stat) === content.reveal();
 
-const absent: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"]);
 const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM"]);
 
 const codeOf = (thrown: unknown): string => systemCodeOf(thrown) ?? "unknown";
@@ -246,7 +240,7 @@ async function ifThere<T>(action: () => Promise<T>): Promise<T | undefined> {
   try {
     return await action();
   } catch (thrown) {
-    if (absent.has(codeOf(thrown))) return undefined;
+    if (isAbsence(thrown)) return undefined;
     throw thrown;
   }
 }

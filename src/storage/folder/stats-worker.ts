@@ -1,0 +1,24 @@
+// The thread that looks at the many files of one directory: stats go back part by part, so that none takes long to take in.
+import { lstatSync } from "node:fs";
+import { parentPort, workerData } from "node:worker_threads";
+import type { FileStat, NamedFiles, StatsPart } from "./stats.ts";
+import { fileStat, isAbsence } from "./stats.ts";
+
+/** How many stats go back together. */
+const partLength = 1000;
+
+const { directory, names } = workerData as NamedFiles;
+
+function statAt(name: string): FileStat | undefined {
+  try {
+    return fileStat(lstatSync(`${directory}/${name}`, { bigint: true }));
+  } catch (thrown) {
+    if (isAbsence(thrown)) return undefined;
+    throw thrown;
+  }
+}
+
+for (let at = 0; at < names.length; at += partLength) {
+  const part: StatsPart = names.slice(at, at + partLength).map(statAt);
+  parentPort?.postMessage(part);
+}

@@ -1,0 +1,93 @@
+// What the names in a directory stand for: of a few by calls that do not block, of many by a thread whose calls do.
+
+import type { BigIntStats } from "node:fs";
+import { Worker } from "node:worker_threads";
+import { abortable } from "../../base/abort.ts";
+import { forEachAtMost } from "../../base/bounded.ts";
+import { systemCodeOf } from "../../base/errors.ts";
+import { identityOf } from "../local-file.ts";
+import * as descriptors from "./descriptors.ts";
+
+/** What a listing tells of a file; plain, for threads to send each other. */
+export interface FileStat {
+  readonly isFile: boolean;
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+  /** As `identityOf` has it. */
+  readonly identity: string;
+}
+
+/** Whose stats are wanted. */
+export interface NamedFiles {
+  readonly directory: string;
+  readonly names: readonly string[];
+}
+
+/** What the thread says: the next stats, in the order of the names; undefined for what is not there any more. */
+export type StatsPart = readonly (FileStat | undefined)[];
+
+/** From so many names on a thread is started: that takes as long as some thousand calls, and less of the main thread. */
+const manyNames = 2_000;
+
+/** How many are asked for together: Node's own pool has four threads. */
+const parallelStats = 64;
+
+const absent: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"]);
+
+/** Whether a system call failed because nothing is there. */
+export const isAbsence = (thrown: unknown): boolean => absent.has(systemCodeOf(thrown) ?? "");
+
+export const fileStat = (stat: BigIntStats): FileStat => ({
+  isFile: stat.isFile(),
+  sizeBytes: Number(stat.size),
+  modifiedMs: Math.max(0, Number(stat.mtimeMs)),
+  identity: identityOf(stat),
+});
+
+/**
+ * @returns the stats in the order of the names, of links themselves; undefined for what is not there any more
+ * @throws the system's errors; signal.reason
+ */
+export async function statsOf(files: NamedFiles, signal: AbortSignal): Promise<StatsPart> {
+  return files.names.length < manyNames ? await someStats(files, signal) : await statsInThread(files, signal);
+}
+
+async function someStats({ directory, names }: NamedFiles, signal: AbortSignal): Promise<StatsPart> {
+  const stats: (FileStat | undefined)[] = names.map(() => undefined);
+  await forEachAtMost(names.entries(), parallelStats, async ([index, name]) => {
+    signal.throwIfAborted();
+    try {
+      stats[index] = fileStat(await descriptors.statAt(`${directory}/${name}`));
+    } catch (thrown) {
+      if (!isAbsence(thrown)) throw thrown;
+    }
+  });
+  return stats;
+}
+
+// Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), the worker comes from the build.
+const workerUrl = new URL(
+  import.meta.url.endsWith(".ts") ? "../../../dist/storage/folder/stats-worker.js" : "stats-worker.js",
+  import.meta.url,
+);
+
+/** As `statsOf`, by a thread that lives as long as this takes: a storage that hangs holds nothing else up. */
+export async function statsInThread(files: NamedFiles, signal: AbortSignal): Promise<StatsPart> {
+  const worker = new Worker(workerUrl, { workerData: files, env: {}, execArgv: [] });
+  const stats: (FileStat | undefined)[] = [];
+  const ended = new Promise<void>((resolve, reject) => {
+    worker.on("message", (part: StatsPart) => {
+      stats.push(...part);
+      if (stats.length === files.names.length) resolve();
+    });
+    worker.on("error", reject);
+    worker.on("exit", () => reject(new Error("the thread that looks at files was stopped")));
+  });
+  try {
+    await abortable(ended, signal);
+    return stats;
+  } finally {
+    // Not awaited: where a call hangs, the thread ends as soon as that does.
+    void worker.terminate();
+  }
+}
