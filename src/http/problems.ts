@@ -45,6 +45,10 @@ export class RequestRefused extends RepoError {
   }
 }
 
+/** @param allow the methods that are answered, as the Allow field lists them */
+export const methodNotAllowed = (method: string, allow: string): RequestRefused =>
+  new RequestRefused("request/method", `${method} is not for this; allowed: ${allow}`, { Allow: allow });
+
 /** What a failed request is answered with. */
 export interface Problem {
   readonly status: number;
