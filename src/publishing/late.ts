@@ -2,6 +2,7 @@
 import type { Suite } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { Manifest, PublishedBlob, PublishedIndex } from "./publication.ts";
+import type { PastPublication } from "./store.ts";
 
 /** What one maker has made for one suite; each part is marked as late, with the maker's name. */
 export interface LateFiles {
@@ -45,6 +46,34 @@ export function stillOfUse(
   // A small file may be about an index that is late itself.
   for (const index of kept) plain.set(pathOf(index), index.forms.plain.sha256);
   return { indices: kept, blobs: blobs.filter(isOfUse) };
+}
+
+/** What of a publication is not late. */
+export const punctualOf = ({ indices, blobs }: LateFiles): LateFiles => ({
+  indices: indices.filter(({ late }) => late === undefined),
+  blobs: blobs.filter(({ late }) => late === undefined),
+});
+
+/** A publication's files, but with what is late of another one, as far as that is of use here. */
+export function withLateOf(publication: LateFiles, other: LateFiles): LateFiles {
+  const { indices, blobs } = punctualOf(publication);
+  const late = stillOfUse(other, indices);
+  return { indices: [...indices, ...late.indices], blobs: [...blobs, ...late.blobs] };
+}
+
+/**
+ * The publication that has the most of what is late for the same packages.
+ * @param history of the same suite, the newest first
+ * @returns its id
+ */
+export function newestLike(past: Manifest, history: Iterable<PastPublication>): string {
+  const packagesOf = ({ indices }: Pick<PastPublication, "indices">) =>
+    JSON.stringify(
+      indices.flatMap(({ late, directory, name, forms }) => (late ? [] : [[directory, name, forms.plain.sha256]])),
+    );
+  const packages = packagesOf(past);
+  for (const publication of history) if (packagesOf(publication) === packages) return publication.id;
+  return past.id;
 }
 
 const pathOf = ({ directory, name }: PublishedIndex): string => (directory === "" ? name : `${directory}/${name}`);

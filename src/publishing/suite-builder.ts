@@ -17,7 +17,7 @@ import type { Signer } from "../signing/signer.ts";
 import { nextDate, waitForDateMs } from "./dates.ts";
 import { Descriptions } from "./descriptions.ts";
 import type { LateFiles } from "./late.ts";
-import { stillOfUse } from "./late.ts";
+import { newestLike, punctualOf, stillOfUse, withLateOf } from "./late.ts";
 import type { Manifest, PublishedIndex } from "./publication.ts";
 import { publicationId, publishedIndex } from "./publication.ts";
 import type { StanzaSource, StanzaStyle } from "./stanza-source.ts";
@@ -153,10 +153,7 @@ export class SuiteBuilder {
     current: Manifest,
     { late, signal }: { readonly late?: readonly [maker: string, LateFiles]; readonly signal: AbortSignal },
   ): Promise<Manifest> {
-    const punctual = {
-      indices: current.indices.filter((index) => index.late === undefined),
-      blobs: current.blobs.filter((blob) => blob.late === undefined),
-    };
+    const punctual = punctualOf(current);
     const kept = stillOfUse(current, punctual.indices, late?.[0]);
     const indices = [...punctual.indices, ...kept.indices];
     const fresh = late === undefined ? nothingLate : stillOfUse(late[1], indices);
@@ -170,10 +167,16 @@ export class SuiteBuilder {
     );
   }
 
-  /** Publishes once more what a past publication held. What is built after it is built from nothing. */
+  /**
+   * Publishes once more what a past publication held, with what was made in the background for the same packages later.
+   * What is built after it is built from nothing.
+   */
   async rollBack(past: Manifest, current: Manifest | undefined, signal: AbortSignal): Promise<Manifest> {
     this.forget();
-    return await this.#publish({ ...past, rolledBackTo: past.id }, { current, newestLinkMs: 0, added: [], signal });
+    const { store } = this.#tools;
+    const like = store.get(this.#suite, newestLike(past, store.history(this.#suite))) ?? past;
+    const content = { ...past, ...withLateOf(past, like), rolledBackTo: past.id };
+    return await this.#publish(content, { current, newestLinkMs: 0, added: [], signal });
   }
 
   /** Makes the next build start from nothing: there was a change that it has not seen. */
