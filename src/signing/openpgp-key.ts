@@ -1,11 +1,9 @@
 // Opens a private OpenPGP key and makes sure that APT's verifiers take what it signs, now and while it lasts.
-import type { PrivateKey } from "openpgp";
+import type { KeyID, PrivateKey } from "openpgp";
 import { decryptKey, enums, readPrivateKey, Subkey } from "openpgp";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
 import type { Secret } from "../base/secret.ts";
-import type { SigningPart } from "./signature.ts";
-import { signingPart } from "./signature.ts";
 import type { SigningKey } from "./signer.ts";
 
 /** A key that can't sign, or whose signatures APT would not accept. The message names its file and says what to do. */
@@ -25,7 +23,8 @@ export interface KeyFile {
 export interface OpenedKey extends SigningKey {
   readonly file: string;
   readonly key: PrivateKey;
-  readonly part: SigningPart;
+  /** Of the part that signs. */
+  readonly id: KeyID;
   /** Since when the key and what binds it to its owner are valid, in ms since the epoch. */
   readonly sinceMs: number;
 }
@@ -110,7 +109,7 @@ async function fitKey(key: PrivateKey, nowMs: number): Promise<Omit<OpenedKey, "
   const ofItself = key.toPublic().toPacketList().filterByTag(enums.packet.signature) as { created?: Date | null }[];
   return {
     key,
-    part: signingPart(signing),
+    id: signing.getKeyID(),
     sinceMs: newestMs(created),
     fingerprint: key.getFingerprint().toUpperCase(),
     signingFingerprint: signing.getFingerprint().toUpperCase(),

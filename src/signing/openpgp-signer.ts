@@ -1,18 +1,17 @@
 // Signs with OpenPGP keys held in memory: each Release carries a signature of every key that has not expired.
 import type { PartialConfig } from "openpgp";
-import { armor, enums, generateKey, PacketList } from "openpgp";
+import { armor, createCleartextMessage, createMessage, enums, generateKey, PacketList, sign } from "openpgp";
 import type { Clock } from "../base/clock.ts";
+import { messageOf } from "../base/errors.ts";
 import { Secret } from "../base/secret.ts";
 import type { KeyFile, OpenedKey } from "./openpgp-key.ts";
 import { openKey, UnfitKey } from "./openpgp-key.ts";
-import type { SignatureKind } from "./signature.ts";
-import { signature } from "./signature.ts";
 import type { Signer } from "./signer.ts";
 
 /** What we make ourselves: old verifiers know RSA alone, and this length lasts. */
 const newRsaBits = 4096;
 
-/** Given with the call, so that nobody else's OpenPGP in this process changes. */
+/** Given with each call, so that nobody else's OpenPGP in this process changes. */
 const signingConfig: PartialConfig = {
   // Otherwise a random notation goes into each signature, and equal Releases differ.
   nonDeterministicSignaturesViaNotation: false,
@@ -56,7 +55,7 @@ export async function openpgpSigner(
   for (const { key } of keys) certificates.push(...key.toPublic().toPacketList());
   const publicKeyBytes = certificates.write();
   return {
-    publicKey: armored(enums.armor.publicKey, publicKeyBytes),
+    publicKey: armor(enums.armor.publicKey, publicKeyBytes, undefined, undefined, undefined, true),
     publicKeyBytes,
     keys: keys.map(({ fingerprint, signingFingerprint, expiresAtSeconds, changedAtSeconds }) => ({
       fingerprint,
@@ -66,27 +65,33 @@ export async function openpgpSigner(
     })),
     async sign(release, dateSeconds) {
       const fit = fitKeys(keys, dateSeconds * 1000);
-      // A signature from before its key is none: packages may well be older than the key.
-      const madeAtSeconds = Math.max(dateSeconds, ...fit.map(({ sinceMs }) => Math.floor(sinceMs / 1000)));
-      // The line feed before the signature belongs to the armour, not to the text.
-      const text = release.replace(/\n$/, "");
-      const by = async (kind: SignatureKind, signed: string): Promise<Uint8Array> =>
-        Buffer.concat(await Promise.all(fit.map(({ part }) => signature(kind, signed, madeAtSeconds, part))));
-      // Side by side, in Node's own threads: a ping waits for both.
-      const [clear, detached] = await Promise.all([
-        by(enums.signature.text, text),
-        by(enums.signature.binary, release),
-      ]);
-      return {
-        inRelease: armored(enums.armor.signed, { text, hash: "SHA512", data: clear }),
-        releaseGpg: armored(enums.armor.signature, detached),
+      const options = {
+        signingKeys: fit.map(({ key }) => key),
+        signingKeyIDs: fit.map(({ id }) => id),
+        // A signature from before its key is none: packages may well be older than the key.
+        date: new Date(Math.max(dateSeconds * 1000, ...fit.map(({ sinceMs }) => sinceMs))),
+        config: signingConfig,
       };
+      try {
+        // The line feed before the signature belongs to the armour, not to the text.
+        const text = await createCleartextMessage({ text: release.replace(/\n$/, "") });
+        const message = await createMessage({ binary: Buffer.from(release) });
+        // Side by side: the library signs with RSA in threads, and a ping waits for both.
+        const clear: Promise<string> = sign({ ...options, message: text });
+        const detached: Promise<unknown> = sign({ ...options, message, detached: true });
+        const [inRelease, releaseGpg] = await Promise.all([clear, detached]);
+        return {
+          // The text is signed with the line ends of the mail of old; Release has others, and so has what clients store.
+          inRelease: inRelease.replaceAll("\r\n", "\n"),
+          // A string by the default format, which the library's stream types hide from the compiler.
+          releaseGpg: String(releaseGpg),
+        };
+      } catch (thrown) {
+        throw new UnfitKey(`${namesOf(fit)}: can't sign any more: ${messageOf(thrown)}`);
+      }
     },
   };
 }
-
-/** With a checksum: without one, some versions of gpg misread what ends with the end of a line. */
-const armored = (kind: enums.armor, body: object): string => armor(kind, body, undefined, undefined, undefined, true);
 
 /** Those that have not expired. @throws UnfitKey if there are none */
 function fitKeys(keys: readonly OpenedKey[], dateMs: number): readonly OpenedKey[] {
