@@ -71,7 +71,7 @@ export class Housekeeping {
           : { suite, current, items: [...served.items()] };
       },
       publish: async (suite, made) => {
-        await this.#untilDateIsPast(suite);
+        if (!this.#isNothing(suite, made)) await this.#untilDateIsPast(suite);
         await parts.alone(() => this.#amend(suite, made));
       },
     });
@@ -104,6 +104,13 @@ export class Housekeeping {
     }
     if (this.#parts.now() < this.#sweepAtMs) return;
     if (await this.#late.unlessBusy(() => this.#sweep())) this.#sweepAtMs = this.#parts.now() + sweepSeconds * 1000;
+  }
+
+  /** Whether the maker has nothing for this suite, as before. */
+  #isNothing(name: Suite, [maker, { indices, blobs }]: readonly [string, LateFiles]): boolean {
+    const current = this.#parts.suites.get(name)?.current;
+    const before = [...(current?.indices ?? []), ...(current?.blobs ?? [])];
+    return indices.length + blobs.length === 0 && before.every(({ late }) => late?.maker !== maker);
   }
 
   /** What is late leaves the seconds by which Date may run ahead of the clock to those who wait for a ping. */

@@ -10,7 +10,7 @@ import type { LateFiles, LateMaker, LateOrder } from "./late.ts";
 
 /** How often late files are made and tried. */
 export interface LateTimes {
-  /** From the last of a burst of publications to the work for it. */
+  /** From a publication to the work for it and all that follow meanwhile; a suite's first does not wait for others. */
   readonly settleMs: number;
   /** From a failure to the next try. */
   readonly retryMs: number;
@@ -38,6 +38,8 @@ export class LateWork {
   readonly #inTurn = pLimit(1);
   /** Suites whose work has not begun, with the time of the first publication that it is for, ms since the epoch. */
   readonly #wanted = new Map<Suite, number>();
+  /** Suites that were ever asked for. */
+  readonly #begun = new Set<Suite>();
   /** Those of the wanted whose work failed last time. */
   readonly #failed = new Set<Suite>();
   readonly #stopping = new AbortController();
@@ -51,7 +53,8 @@ export class LateWork {
     if (this.#parts.makers.length === 0 || this.#wanted.has(suite)) return;
     const sinceMs = this.#parts.now();
     this.#wanted.set(suite, sinceMs);
-    void this.#soon(suite, sinceMs, this.#parts.times.settleMs);
+    void this.#soon(suite, sinceMs, this.#begun.has(suite) ? this.#parts.times.settleMs : 0);
+    this.#begun.add(suite);
   }
 
   /** Resolves when everything was tried. @returns the suites whose work failed and is to be tried again later */

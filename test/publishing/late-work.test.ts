@@ -1,0 +1,30 @@
+// When what is late is made: at once where nothing was made yet, else for a burst of publications together.
+import { expect, onTestFinished, test } from "vitest";
+import { silentLog } from "../../src/base/log.ts";
+import { parseSuite } from "../../src/base/names.ts";
+import { silentPublishingObserver } from "../../src/publishing/events.ts";
+import { LateWork } from "../../src/publishing/late-work.ts";
+import type { Manifest } from "../../src/publishing/publication.ts";
+
+test("a suite's first late files are made at once, and all later ones some moments after a publication", async () => {
+  const sid = parseSuite("sid");
+  const made: string[] = [];
+  const work = new LateWork({
+    makers: [{ name: "all", make: async ({ suite }) => (made.push(suite), { indices: [], blobs: [] }) }],
+    orderFor: () => ({ current: {} as Manifest, items: [], suite: sid }),
+    publish: async () => undefined,
+    observer: silentPublishingObserver,
+    log: silentLog,
+    now: Date.now,
+    times: { settleMs: 400, retryMs: 60_000 },
+  });
+  onTestFinished(() => work.stop());
+  const begunMs = performance.now();
+  work.request(sid);
+  await work.settled();
+  expect(performance.now() - begunMs).toBeLessThan(300);
+  for (let publication = 0; publication < 3; publication++) work.request(sid);
+  await work.settled();
+  expect(performance.now() - begunMs).toBeGreaterThan(390);
+  expect(made).toEqual(["sid", "sid"]);
+});
