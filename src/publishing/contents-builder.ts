@@ -2,8 +2,9 @@
 import type { FileHandle } from "node:fs/promises";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
+import { forEachAtMost } from "../base/bounded.ts";
 import type { FileListLimits } from "../debian/file-list.ts";
-import type { Compressor } from "../indices/compress.ts";
+import type { CompressedSegment, Compressor } from "../indices/compress.ts";
 import type { ContentsCut } from "../indices/contents.ts";
 import type { KeptSegment } from "./contents-state.ts";
 import type { ListedPackages, NamedSegment, PlacedSegment } from "./contents-tasks.ts";
@@ -19,6 +20,8 @@ export interface ContentsBuilderParts {
   readonly directory: string;
   readonly cut?: ContentsCut | undefined;
 }
+
+type Compress = (plain: Uint8Array) => Promise<CompressedSegment>;
 
 const nothing = new Uint8Array(0);
 
@@ -40,14 +43,20 @@ export class ContentsBuilder {
 
   /** An index out of all of its runs. */
   async fromRuns(files: readonly string[]): Promise<readonly KeptSegment[]> {
+    const { tasks, cut } = this.#parts;
     const into = this.#newFile();
-    const placed = await this.#parts.tasks.mergeFiles({ files, into, cut: this.#parts.cut }, this.#signal);
+    const placed = await tasks.mergeFiles({ files, into, cut }, this.#signal);
     const merged = await open(into, "r");
+    // The thread that has merged compresses as well, and so leaves all but one of the others to pings.
+    const ways: readonly Compress[] = [this.#compress, (plain) => tasks.compressLines(plain, this.#signal)];
     try {
       const segments: KeptSegment[] = [];
-      for (const each of placed) {
-        segments.push(await this.#stored(each, () => readPlaced(merged, each)));
-      }
+      const waiting = placed.entries();
+      await forEachAtMost(ways, ways.length, async (compress) => {
+        for (const [at, each] of waiting) {
+          segments[at] = await this.#stored(each, () => readPlaced(merged, each), compress);
+        }
+      });
       return segments;
     } finally {
       await merged.close();
@@ -73,38 +82,48 @@ export class ContentsBuilder {
     const { edits, malformed } = plan;
     if (malformed.length > 0) return { malformed };
     const editsOf = new Map(edits.map((each) => [each.segment, each]));
-    const segments: KeptSegment[] = [];
+    const segments: Promise<KeptSegment>[] = [];
+    let storing: Promise<unknown> = Promise.resolve();
+    /** One is compressed while the next is cut. */
+    const keep = async (segment: NamedSegment): Promise<void> => {
+      await storing;
+      const stored = this.#stored(segment, async () => segment.plain, this.#compress);
+      stored.catch(() => undefined);
+      storing = stored;
+      segments.push(stored);
+    };
     let rest: NamedSegment | undefined;
     for (const [index, old] of before.entries()) {
       const here = editsOf.get(index);
       if (here === undefined && rest === undefined) {
-        segments.push(old);
+        segments.push(Promise.resolve(old));
         continue;
       }
       this.#signal.throwIfAborted();
       const task = { open: rest?.plain ?? nothing, old: store.read(old.id, "gz"), edits: here, cut };
       const cutAgain = await tasks.recutSegment(task, this.#signal);
-      for (const each of cutAgain.ended) segments.push(await this.#stored(each, async () => each.plain));
+      for (const each of cutAgain.ended) await keep(each);
       rest = cutAgain.rest;
     }
-    const last = rest;
-    if (last !== undefined) segments.push(await this.#stored(last, async () => last.plain));
-    return { segments };
+    if (rest !== undefined) await keep(rest);
+    return { segments: await Promise.all(segments) };
   }
 
-  /** One after the other, so that a ping always finds a thread to compress its own. */
   async #stored(
     { id, first }: Pick<NamedSegment, "id" | "first">,
     plain: () => Promise<Uint8Array>,
+    compress: Compress,
   ): Promise<KeptSegment> {
-    const { segments, compressor } = this.#parts;
+    const { segments } = this.#parts;
     const known = segments.sizesOf(id);
     if (known !== undefined) return { ...known, first };
     const bytes = await plain();
-    const compressed = await compressor.compress(bytes, this.#signal, "paths");
-    const sizes = await segments.put(id, bytes, compressed, "compressed");
+    const sizes = await segments.put(id, bytes, await compress(bytes), "compressed");
     return { ...sizes, first };
   }
+
+  /** To be called for one segment after the other, so that a ping always finds a thread to compress its own. */
+  readonly #compress: Compress = (plain) => this.#parts.compressor.compress(plain, this.#signal, "paths");
 
   #newFile(): string {
     this.#signal.throwIfAborted();

@@ -5,6 +5,7 @@ import { forEachAtMost } from "../base/bounded.ts";
 import type { Suite } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
+import type { AssembledIndex } from "../indices/assemble.ts";
 import { assemble } from "../indices/assemble.ts";
 import type { ContentsListsParts } from "./contents-lists.ts";
 import { ContentsLists } from "./contents-lists.ts";
@@ -33,6 +34,8 @@ export class ContentsMaker implements LateMaker {
   readonly name = "contents";
   readonly #parts: ContentsMakerParts;
   readonly #lists: ContentsLists;
+  /** By suite and path, the indices as they were put together last: what the next ones begin with is not read again. */
+  readonly #assembled = new Map<string, AssembledIndex>();
 
   constructor(parts: ContentsMakerParts) {
     this.#parts = parts;
@@ -61,13 +64,14 @@ export class ContentsMaker implements LateMaker {
     const { state } = this.#parts;
     const known = this.#usable(state.indices(suite));
     const wanted = await wantedOf(items);
+    const missing = new Map(wanted);
     const removed = new Map<string, ContentsMember>();
-    for await (const [key, member] of state.members(suite)) if (!wanted.has(key)) removed.set(key, member);
-    const added = await this.#added(suite, wanted, signal);
+    for await (const [key, member] of state.members(suite)) if (!missing.delete(key)) removed.set(key, member);
+    const added = await this.#added(missing, signal);
     const asked = contentsOf(current, new Set([...wanted.values()].map(({ group }) => group)));
     const making = new ContentsMaking(this.#parts, this.#lists, { suite, wanted, removed, added, signal });
     const indices: KeptContents[] = [];
-    for (const one of asked) indices.push(await this.#index(one, known, making, indices, signal));
+    for (const one of asked) indices.push(await this.#index(suite, one, known, making, indices, signal));
     await this.#parts.segments.written();
     const isSame = known.length === indices.length && indices.every((one) => known.includes(one));
     if (!isSame || removed.size > 0 || added.size > 0) {
@@ -86,21 +90,16 @@ export class ContentsMaker implements LateMaker {
     );
   }
 
-  /** The packages that are new, once their lists are at hand. */
-  async #added(
-    suite: Suite,
-    wanted: ReadonlyMap<string, WantedPackage>,
-    signal: AbortSignal,
-  ): Promise<Map<string, ContentsMember>> {
+  /** What stands for new packages, once their lists are at hand. */
+  async #added(missing: ReadonlyMap<string, WantedPackage>, signal: AbortSignal): Promise<Map<string, ContentsMember>> {
     const added = new Map<string, ContentsMember>();
     let untilTurn = packagesBetweenTurns;
     let failure: { readonly thrown: unknown } | undefined;
-    await forEachAtMost(wanted, concurrentLists, async ([key, { item, group }]) => {
+    await forEachAtMost(missing, concurrentLists, async ([key, { item, group }]) => {
       if (--untilTurn <= 0) {
         untilTurn = packagesBetweenTurns;
         await setImmediate(undefined, { signal });
       }
-      if (this.#parts.state.member(suite, key) !== undefined) return;
       try {
         if ((await this.#lists.listOf(item, signal)) === undefined) return;
         const location = await this.#lists.locationOf(item, signal);
@@ -116,6 +115,7 @@ export class ContentsMaker implements LateMaker {
   }
 
   async #index(
+    suite: Suite,
     asked: WantedContents,
     known: readonly KeptContents[],
     making: ContentsMaking,
@@ -131,13 +131,15 @@ export class ContentsMaker implements LateMaker {
     if (before !== undefined && same(before)) return before;
     const twin = made.find(same);
     if (twin !== undefined) return { ...twin, directory, name };
+    const path = `${suite}/${directory}/${name}`;
     const assembled = await assemble(
       segments,
       (id, form) => store.read(id, form),
       releaseAlgorithms,
-      undefined,
+      this.#assembled.get(path),
       signal,
     );
+    this.#assembled.set(path, assembled);
     return { ...publishedIndex({ directory, name, segments, late: { maker: this.name } }, assembled), segments };
   }
 }

@@ -7,6 +7,7 @@ import { ContentsBuilder } from "./contents-builder.ts";
 import type { ContentsLists } from "./contents-lists.ts";
 import { ListPack } from "./contents-lists.ts";
 import type { ContentsMember, ContentsState, KeptContents, KeptSegment } from "./contents-state.ts";
+import type { ListedPackages } from "./contents-tasks.ts";
 import type { WantedContents } from "./wanted-contents.ts";
 
 export interface ContentsMakingParts extends ContentsBuilderParts {
@@ -35,8 +36,9 @@ export class ListRefused extends Error {}
 
 /** Beyond so many changed packages an index is made from nothing: what they touch would be most of it. */
 const maxChangedPackages = 500;
-/** What goes to the sorting thread at once, in bytes of lists in their compact form. */
+/** What goes to the sorting thread at once: in bytes of lists in their compact form, and in packages. */
 const maxPackBytes = 1024 * 1024;
+const maxPackPackages = 2000;
 
 export class ContentsMaking {
   readonly #parts: ContentsMakingParts;
@@ -45,6 +47,8 @@ export class ContentsMaking {
   readonly #builder: ContentsBuilder;
   /** By group, the files of its sorted runs. */
   readonly #runs = new Map<string, readonly string[]>();
+  /** By groups: one component's index is often the suite's as well. */
+  readonly #segments = new Map<string, readonly KeptSegment[]>();
   #staying: ReadonlyMap<string, readonly ContentsMember[]> | undefined;
 
   constructor(parts: ContentsMakingParts, lists: ContentsLists, order: ContentsOrder) {
@@ -59,6 +63,13 @@ export class ContentsMaking {
    * @throws ListRefused
    */
   async segmentsOf({ groups }: WantedContents, before: KeptContents | undefined): Promise<readonly KeptSegment[]> {
+    const name = [...groups].toSorted().join();
+    const segments = this.#segments.get(name) ?? (await this.#made(groups, before));
+    this.#segments.set(name, segments);
+    return segments;
+  }
+
+  async #made(groups: ReadonlySet<string>, before: KeptContents | undefined): Promise<readonly KeptSegment[]> {
     const isIn = ({ group }: ContentsMember): boolean => groups.has(group);
     const removed = [...this.#order.removed.values()].filter(isIn);
     const added = [...this.#order.added.values()].filter(isIn);
@@ -122,30 +133,48 @@ export class ContentsMaking {
   async #runsOf(group: string): Promise<readonly string[]> {
     const known = this.#runs.get(group);
     if (known !== undefined) return known;
-    const { suite, wanted, added, signal } = this.#order;
+    const { wanted, signal } = this.#order;
     const files: string[] = [];
     let pack = new ListPack();
     let members: ContentsMember[] = [];
-    const sort = async (): Promise<void> => {
-      const sorted = await this.#builder.sort(pack.packed());
-      if (sorted.malformed.length > 0) await this.#refuse(sorted.malformed.map((index) => members[index]));
+    let sorting: Promise<void> = Promise.resolve();
+    const sort = async (packed: ListedPackages, packedMembers: readonly ContentsMember[]): Promise<void> => {
+      const sorted = await this.#builder.sort(packed);
+      if (sorted.malformed.length > 0) await this.#refuse(sorted.malformed.map((index) => packedMembers[index]));
       files.push(...sorted.files);
+    };
+    /** One pack is gathered while the one before is sorted. */
+    const sendPack = async (): Promise<void> => {
+      await sorting;
+      sorting = sort(pack.packed(), members);
+      sorting.catch(() => undefined);
       pack = new ListPack();
       members = [];
     };
-    for (const [key, one] of wanted) {
-      if (one.group !== group) continue;
-      const member = added.get(key) ?? this.#parts.state.member(suite, key);
-      if (member === undefined) continue;
-      const list = this.#parts.examiner.keptFileList(member.record) ?? (await this.#lists.listOf(one.item, signal));
-      if (list === undefined) continue;
-      pack.add(member.location, list);
-      members.push(member);
-      if (pack.sizeBytes >= maxPackBytes) await sort();
+    try {
+      for await (const [key, member] of this.#membersOf(group)) {
+        const item = wanted.get(key)?.item;
+        if (item === undefined) continue;
+        const list = this.#parts.examiner.keptFileList(member.record) ?? (await this.#lists.listOf(item, signal));
+        if (list === undefined) continue;
+        pack.add(member.location, list);
+        members.push(member);
+        if (pack.sizeBytes >= maxPackBytes || members.length >= maxPackPackages) await sendPack();
+      }
+      if (members.length > 0) await sendPack();
+    } finally {
+      // Nobody takes the directory away from under it.
+      await sorting.catch(() => undefined);
     }
-    if (members.length > 0) await sort();
+    await sorting;
     this.#runs.set(group, files);
     return files;
+  }
+
+  async *#membersOf(group: string): AsyncGenerator<readonly [key: string, ContentsMember]> {
+    const { suite, added } = this.#order;
+    for (const [key, member] of added) if (member.group === group) yield [key, member];
+    for await (const [key, member] of this.#parts.state.members(suite)) if (member.group === group) yield [key, member];
   }
 
   async #refuse(members: readonly (ContentsMember | undefined)[]): Promise<never> {

@@ -34,16 +34,17 @@ export interface ContentsChange {
   readonly indices: readonly KeptContents[];
 }
 
-/** The event loop gets its turn after so many members. */
-const membersBetweenTurns = 500;
+/** A member with its key, as it stands in a bucket. */
+type KeyedMember = readonly [key: string, group: string, location: string, record: string];
 
 export class ContentsState {
-  readonly #members: Database<ContentsMember, string>;
+  /** Members by the first letter of their keys: as good as all are read each time, and few of them change. */
+  readonly #buckets: Database<readonly KeyedMember[], string>;
   readonly #indices: Database<readonly KeptContents[], string>;
 
   constructor(root: RootDatabase, name: RepositoryName) {
-    this.#members = root.openDB({ name: `${name}/contents-members` });
-    this.#indices = root.openDB({ name: `${name}/contents` });
+    this.#buckets = root.openDB({ name: `${name}/contents-buckets` });
+    this.#indices = root.openDB({ name: `${name}/contents-indices` });
   }
 
   /** The indices that were made last; none if there never were. */
@@ -51,44 +52,38 @@ export class ContentsState {
     return this.#indices.get(suite) ?? [];
   }
 
-  /** @returns undefined for a package that the indices do not hold */
-  member(suite: Suite, key: string): ContentsMember | undefined {
-    return this.#members.get(memberKey(suite, key));
-  }
-
   /** Every package that the indices hold, by its key. */
   async *members(suite: Suite): AsyncGenerator<readonly [key: string, ContentsMember]> {
-    const start = memberKey(suite, "");
-    let untilTurn = membersBetweenTurns;
-    for (const { key, value } of this.#members.getRange({ start, end: `${start}\uffff`, snapshot: false })) {
-      yield [key.slice(start.length), value];
-      if (--untilTurn > 0) continue;
-      untilTurn = membersBetweenTurns;
+    const start = bucketName(suite, "");
+    for (const { value } of this.#buckets.getRange({ start, end: `${start}\uffff`, snapshot: false })) {
+      for (const [key, group, location, record] of value) yield [key, { group, location, record }];
+      // One bucket of a large repository takes some milliseconds, and requests must not wait for all of them.
       await setImmediate();
     }
   }
 
-  /**
-   * Keeps what was made. Where that is cut short, there are no indices, and the next ones are made from nothing: one
-   * transaction over many members would hold up requests.
-   */
+  /** Keeps what was made. Where that is cut short, there are no indices, and the next ones are made from nothing. */
   async save(suite: Suite, { removed, added, indices }: ContentsChange): Promise<void> {
+    const changes = new Map<string, Map<string, KeyedMember | undefined>>();
+    const note = (key: string, member: KeyedMember | undefined): void => {
+      const name = bucketName(suite, key);
+      const inBucket = changes.get(name) ?? new Map<string, KeyedMember | undefined>();
+      changes.set(name, inBucket.set(key, member));
+    };
+    for (const key of removed) note(key, undefined);
+    for (const [key, { group, location, record }] of added) note(key, [key, group, location, record]);
     await written(async () => {
-      await this.#indices.remove(suite);
-      let untilTurn = membersBetweenTurns;
-      for (const change of this.#changes(suite, removed, added)) {
-        if (--untilTurn > 0) continue;
-        untilTurn = membersBetweenTurns;
-        await change;
+      const writing: Promise<unknown>[] = [this.#indices.remove(suite)];
+      for (const [name, inBucket] of changes) {
+        const kept = (this.#buckets.get(name) ?? []).filter(([key]) => !inBucket.has(key));
+        const bucket = [...kept, ...[...inBucket.values()].filter((member) => member !== undefined)];
+        writing.push(bucket.length === 0 ? this.#buckets.remove(name) : this.#buckets.put(name, bucket));
+        // One transaction over them all would hold up requests.
+        await setImmediate();
       }
-      await this.#indices.put(suite, indices);
+      await Promise.all([...writing, this.#indices.put(suite, indices)]);
     });
-  }
-
-  *#changes(suite: Suite, removed: ContentsChange["removed"], added: ContentsChange["added"]) {
-    for (const key of removed) yield this.#members.remove(memberKey(suite, key));
-    for (const [key, member] of added) yield this.#members.put(memberKey(suite, key), member);
   }
 }
 
-const memberKey = (suite: Suite, key: string): string => `${suite}/${key}`;
+const bucketName = (suite: Suite, key: string): string => `${suite}/${key.slice(0, 1)}`;

@@ -6,6 +6,7 @@ import { gunzipSync } from "node:zlib";
 import type { FileListLimits } from "../debian/file-list.ts";
 import { decodeFileList } from "../debian/file-list.ts";
 import { Malformed } from "../debian/malformed.ts";
+import type { CompressedSegment } from "../indices/compress.ts";
 import type { ContentsCut, ContentsEntry, ContentsSegment } from "../indices/contents.ts";
 import { ContentsCutter, entryOf, recut } from "../indices/contents.ts";
 import { mergeRuns } from "../indices/sorted-runs.ts";
@@ -181,6 +182,13 @@ export function recutSegment({ open: before, old, edits, cut }: RecutTask): {
   const entries = { removed: linesOf(edits?.removed), added: linesOf(edits?.added) };
   const { ended, rest } = recut(before, gunzipSync(old), entries, cut);
   return { ended: ended.map(named), rest: rest && named(rest) };
+}
+
+/** @param plain a segment @throws what loading the compressing library throws */
+export async function compressLines(plain: Uint8Array): Promise<CompressedSegment> {
+  // Most threads live for a small change, and never come here: loading it would take longer than their work.
+  const { compressPaths } = await import("../indices/compress-worker.ts");
+  return await compressPaths(plain);
 }
 
 function named({ first, plain }: ContentsSegment): NamedSegment {
