@@ -12,8 +12,8 @@ import type { Workshop } from "./workshop.ts";
 const startTimeoutMs = 10_000;
 const pollMs = 20;
 
-/** One worker that serves a directory. @returns its URL */
-export async function nginxOverFiles(workshop: Workshop, root: string): Promise<string> {
+/** One worker that serves a directory. @param more lines for its configuration @returns its URL */
+export async function nginxOverFiles(workshop: Workshop, root: string, more = ""): Promise<string> {
   const address = `127.0.0.1:${await freePort()}`;
   return await start(
     workshop,
@@ -25,6 +25,7 @@ http {
   sendfile on;
   tcp_nopush on;
   keepalive_requests 1000000;
+  ${more}
   server { listen ${address}; root ${root}; }
 }
 `,
