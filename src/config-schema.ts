@@ -190,6 +190,9 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       if (builders(warn).some(({ token }) => token.reveal().length < shortestGoodTokenLength)) {
         warn(`${raw.name}: a ping token with fewer than ${shortestGoodTokenLength} characters can be guessed`);
       }
+      if (raw.flat !== undefined && (raw.export_directory ?? raw.publish_bundle_file) !== undefined) {
+        warn(`${raw.name}: flat repositories are neither exported nor published into the tree`);
+      }
       const readers = (raw.reader ?? []).map(({ name, password_file: password }) => ({ name, password }));
       if (readers.some(({ password }) => password.reveal().length < shortestGoodTokenLength)) {
         warn(`${raw.name}: a reader's password with fewer than ${shortestGoodTokenLength} characters can be guessed`);

@@ -4,13 +4,17 @@ import type { Command } from "commander";
 import type { RootDatabase } from "lmdb";
 import { pino } from "pino";
 import { systemClock } from "../base/clock.ts";
+import type { TreePath } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
 import { readBundle } from "../builder/bundle.ts";
+import { FlatTree } from "../catalog/flat-tree.ts";
+import { flatPath } from "../catalog/layout.ts";
 import type { Flags } from "../config.ts";
 import { loadConfiguration } from "../config.ts";
 import type { Configuration, RepositoryConfiguration } from "../configuration.ts";
 import { ConfigurationError } from "../configuration.ts";
 import { withArchiveKeyring } from "../keyring-tree.ts";
+import { openTree } from "../open-tree.ts";
 import { exportTo, publishTo, uploadsIn, writableTree } from "../outputs.ts";
 import type { Repository } from "../publishing/repository.ts";
 import type { Placement } from "../publishing/stanza-source.ts";
@@ -68,11 +72,16 @@ export function addOutputs(commands: Command, untilTold: () => AbortSignal): voi
     .addHelpText("after", exportHelp)
     .action(async (raw: string, flags: OutputFlags) => {
       const [directory, signal] = [resolve(raw), untilTold()];
-      await make("export", flags, "pool", async (repository, { configuration: { keepSeconds } }) => {
-        await repository.ping(rootPath, signal);
-        await repository.lateSettled();
-        return await exportTo(repository, { directory, keepSeconds, now: systemClock, signal });
-      });
+      await make(
+        "export",
+        flags,
+        { placement: "pool", signal },
+        async (repository, { configuration: { keepSeconds } }) => {
+          await repository.ping(rootPath, signal);
+          await repository.lateSettled();
+          return await exportTo(repository, { directory, keepSeconds, now: systemClock, signal });
+        },
+      );
     });
   withOutputFlags(commands.command("publish"))
     .description("Write a repository's indices into its own Tahoe tree.")
@@ -81,7 +90,7 @@ export function addOutputs(commands: Command, untilTold: () => AbortSignal): voi
     .action(async (flags: OutputFlags & { readonly bundle: string }) => {
       const signal = untilTold();
       const tree = writableTree(await readBundle(flags.bundle, complain));
-      await make("publish", flags, "tree", async (repository, { one, root }) => {
+      await make("publish", flags, { placement: "tree", signal }, async (repository, { one, root }) => {
         return await publishTo(repository, { tree, uploads: uploadsIn(root, one.name) }, signal);
       });
     });
@@ -97,7 +106,7 @@ interface Making {
 async function make(
   command: "export" | "publish",
   flags: OutputFlags,
-  placement: Placement,
+  { placement, signal }: { readonly placement: Placement; readonly signal: AbortSignal },
   work: (repository: Repository, making: Making) => Promise<object | undefined>,
 ): Promise<void> {
   const { config, name, webapi, readcapFile, folder, state } = flags;
@@ -116,6 +125,8 @@ async function make(
     throw new ConfigurationError([`--name: must be one of ${repositories.map((each) => each.name).join(", ")}`]);
   }
   for (const warning of configuration.warnings) complain(warning);
+  for (const at of await flatsIn(one, configuration, signal))
+    complain(`left out: ${printable(`./${at}`)} is a flat repository, which a server serves and nothing else does`);
   const log = pino({ level: "warn" }, pino.destination(2));
   // The key is the server's, which may be running; what is made here has a state of its own.
   const signer = await openSigner(one, await repositoryDirectory(stateDirectory, one.name), log);
@@ -135,4 +146,17 @@ async function make(
     for (const { path, reason } of repository.status().rejected)
       complain(`left out: ${printable(path)}: ${printable(reason)}`);
   });
+}
+
+/** Where the tree has flat repositories. */
+async function flatsIn(
+  { tree: place, flat }: RepositoryConfiguration,
+  { limits }: Configuration,
+  signal: AbortSignal,
+): Promise<readonly TreePath[]> {
+  const tree = openTree(place, limits, undefined, (each) => each);
+  const looks = flat.map(async (at) =>
+    (await new FlatTree(tree, at).look(flatPath, signal)) === undefined ? [] : [at],
+  );
+  return (await Promise.all(looks)).flat();
 }

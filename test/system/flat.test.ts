@@ -1,10 +1,11 @@
 // Flat repositories, read by real apt: directories of packages without dists, at the root and deep in a tree.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import fetch from "node-fetch";
 import { expect, onTestFinished, test } from "vitest";
 import { AptRoot } from "../support/apt.ts";
+import { CommandLine } from "../support/command-line.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
@@ -14,7 +15,7 @@ interface Served {
   readonly restart: () => Promise<void>;
 }
 
-async function serve(files: ReadonlyMap<string, Uint8Array>, config = ""): Promise<Served> {
+async function serve(files: ReadonlyMap<string, Uint8Array>, config = "", global = ""): Promise<Served> {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-flat-"));
   const put = (path: string, bytes: Uint8Array): void => {
     mkdirSync(dirname(join(work, "tree", path)), { recursive: true });
@@ -23,7 +24,7 @@ async function serve(files: ReadonlyMap<string, Uint8Array>, config = ""): Promi
   for (const [path, bytes] of files) put(path, bytes);
   writeFileSync(
     join(work, "conf"),
-    `state = "state"\npoll_seconds = 1\n[[repository]]\nname = "it"\nfolder = "tree"\n${config}`,
+    `state = "state"\npoll_seconds = 1\n${global}[[repository]]\nname = "it"\nfolder = "tree"\n${config}`,
   );
   const start = async (port?: number) => {
     const server = await ServerUnderTest.start({ flags: ["--config", join(work, "conf")], ...(port && { port }) });
@@ -77,6 +78,36 @@ test("a tree of packages without dists is a flat repository: apt installs and fe
   await restart();
   expect(await textOf(`${url}/Release`)).toBe(release);
   expect(release).not.toMatch(/^(Suite|Codename|Components|Architectures):/m);
+});
+
+test("a flat repository promises no changelogs, no snapshots and no Contents, which it does not have", async () => {
+  const hello = await aDeb({ package: "hello", architecture: "amd64" });
+  const { url } = await serve(new Map([["hello.deb", hello]]), "", 'public_url = "http://127.0.0.1:1"\n');
+  await expect.poll(() => textOf(`${url}/Release`)).toContain("Packages.xz\n");
+  expect(await textOf(`${url}/Release`)).not.toMatch(/^(Changelogs|Snapshots):|Contents-/m);
+});
+
+test("export leaves flat repositories out, says so, and brings all else", async () => {
+  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-flat-"));
+  onTestFinished(() => rmSync(work, { recursive: true }));
+  const put = async (path: string, name: string): Promise<void> => {
+    mkdirSync(dirname(join(work, "tree", path)), { recursive: true });
+    writeFileSync(join(work, "tree", path), await aDeb({ package: name, architecture: "amd64" }));
+  };
+  await put("b.deb", "b");
+  const exported = async (...flags: readonly string[]): Promise<string> => {
+    const command = new CommandLine(["export", ...flags, "site"], { cwd: work });
+    expect(await command.ends(), command.output).toBe(0);
+    return command.output;
+  };
+  expect(await exported("--folder", "tree")).toContain("left out: ./ is a flat repository");
+
+  await put("extras/c.deb", "c");
+  await put("dists/sid/main/binary-amd64/a.deb", "a");
+  writeFileSync(join(work, "conf"), '[[repository]]\nname = "it"\nfolder = "tree"\nflat = ["extras"]\n');
+  const output = await exported("--config", "conf");
+  expect(output.match(/left out: .* is a flat repository/g)).toEqual(["left out: ./extras is a flat repository"]);
+  expect(readFileSync(join(work, "site/dists/sid/main/binary-amd64/Packages"), "utf8")).toContain("Package: a\n");
 });
 
 test("a directory beside dists is flat where the configuration says so, and both are served", async () => {
