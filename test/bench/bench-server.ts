@@ -26,7 +26,7 @@ export interface BenchServerOptions {
 
 const pollMs = 3;
 /** What is made in the background is looked for so often, in milliseconds. */
-const latePollMs = 50;
+const latePollMs = 20;
 const startTimeoutMs = 3 * 60_000;
 const pingToken = "a-token-that-only-this-benchmark-knows";
 // Not longer: a timer of Node holds at most 24 days.
@@ -139,10 +139,17 @@ ${options.tree}
     return texts[0].toString();
   }
 
-  /** Resolves when InRelease lists a file, e.g. `main/Contents-amd64.xz`. */
-  async releaseLists(path: string): Promise<void> {
+  /**
+   * Resolves when InRelease lists a file, e.g. `main/Contents-amd64.xz`.
+   * @param before it is to have another digest than this
+   * @returns its digest
+   */
+  async releaseLists(path: string, before?: string): Promise<string> {
     const begunMs = performance.now();
-    while (!(await this.get("dists/sid/InRelease")).body.toString().includes(` ${path}\n`)) {
+    const line = new RegExp(`^ ([0-9a-f]{64}) +\\d+ ${path.replaceAll(".", "\\.")}$`, "m");
+    for (;;) {
+      const sha256 = line.exec((await this.get("dists/sid/InRelease")).body.toString())?.[1];
+      if (sha256 !== undefined && sha256 !== before) return sha256;
       if (performance.now() - begunMs > startTimeoutMs) throw new Error(`${path} did not come`);
       await sleep(latePollMs, undefined, { signal: this.#options.signal });
     }

@@ -1,4 +1,5 @@
-// What the other tools take for a repository with Contents, from nothing to the last file. All unsigned, in their favour.
+// What the other tools take for a repository with Contents, from nothing to the last file, and then for one package more.
+// All unsigned, in their favour.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
@@ -13,10 +14,17 @@ import type { PeerSurroundings } from "./peer.ts";
 export interface FirstContents {
   readonly name: string;
   readonly tool: Tool;
-  /** @returns the seconds that it took, and the text of Contents */
-  make(
-    surroundings: Pick<PeerSurroundings, "directory" | "packages" | "signal">,
-  ): Promise<{ readonly seconds: number; readonly contents: string }>;
+  make(surroundings: Pick<PeerSurroundings, "directory" | "packages" | "signal">): Promise<RepositoryWithContents>;
+}
+
+/** A repository that one of the others has made. */
+export interface RepositoryWithContents {
+  /** How long that took. */
+  readonly seconds: number;
+  /** The text of Contents as it stands now. */
+  contents(): string;
+  /** Makes it anew with one package more, which lies among the others by now. @returns seconds */
+  add(deb: string): Promise<number>;
 }
 
 const aptFtparchive: FirstContents = {
@@ -35,8 +43,9 @@ Default { Packages::Compress ". gzip xz"; Contents::Compress ". gzip xz"; };
 BinDirectory "${binaryDirectory}" { Packages "${index}"; Contents "${contents}"; BinCacheDB "packages.db"; };
 `,
     );
-    const { seconds } = await run("apt-ftparchive", ["-q", ...digestOptions, "generate", config], { signal });
-    return { seconds, contents: readFileSync(contents, "utf8") };
+    const generate = async () =>
+      (await run("apt-ftparchive", ["-q", ...digestOptions, "generate", config], { signal })).seconds;
+    return { seconds: await generate(), contents: () => readFileSync(contents, "utf8"), add: generate };
   },
 };
 
@@ -57,7 +66,12 @@ const reprepro: FirstContents = {
       seconds += (await run("reprepro", [...options, "includedeb", "sid", ...batch], { signal })).seconds;
     });
     seconds += (await run("reprepro", ["-b", directory, "export", "sid"], { signal })).seconds;
-    return { seconds, contents: readFileSync(join(directory, "dists/sid/main/Contents-amd64"), "utf8") };
+    return {
+      seconds,
+      contents: () => readFileSync(join(directory, "dists/sid/main/Contents-amd64"), "utf8"),
+      add: async (deb) =>
+        (await run("reprepro", ["-b", directory, "--silent", "includedeb", "sid", deb], { signal })).seconds,
+    };
   },
 };
 
@@ -68,16 +82,22 @@ const aptly: FirstContents = {
     const config = join(directory, "aptly.conf");
     const settings = { rootDir: join(directory, "root"), architectures: ["amd64", "all"], skipLegacyPool: true };
     writeFileSync(config, JSON.stringify(settings));
-    let seconds = 0;
-    for (const args of [
-      ["repo", "create", "-distribution=sid", "-component=main", "bench"],
-      ["repo", "add", "bench", packages],
-      ["publish", "repo", "-skip-signing", "-skip-bz2", "-batch", "-architectures=amd64", "bench"],
-    ]) {
-      seconds += (await run("aptly", [`-config=${config}`, ...args], { signal })).seconds;
-    }
-    const index = join(directory, "root/public/dists/sid/main/Contents-amd64.gz");
-    return { seconds, contents: gunzipSync(readFileSync(index)).toString() };
+    const aptly = async (...commands: readonly (readonly string[])[]): Promise<number> => {
+      let seconds = 0;
+      for (const args of commands) seconds += (await run("aptly", [`-config=${config}`, ...args], { signal })).seconds;
+      return seconds;
+    };
+    const lean = ["-skip-signing", "-skip-bz2", "-batch"];
+    return {
+      seconds: await aptly(
+        ["repo", "create", "-distribution=sid", "-component=main", "bench"],
+        ["repo", "add", "bench", packages],
+        ["publish", "repo", ...lean, "-architectures=amd64", "bench"],
+      ),
+      contents: () =>
+        gunzipSync(readFileSync(join(directory, "root/public/dists/sid/main/Contents-amd64.gz"))).toString(),
+      add: (deb) => aptly(["repo", "add", "bench", deb], ["publish", "update", ...lean, "sid"]),
+    };
   },
 };
 
