@@ -26,6 +26,8 @@ export async function sleep(delayMs: number, signal: AbortSignal): Promise<void>
 
 /** Rejects when the signal is aborted first; the work itself goes on. */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  // Where nobody waits for it any more, what it fails at is nobody's concern.
+  work.catch(() => undefined);
   signal.throwIfAborted();
   const ended = new AbortController();
   const aborted = once(signal, "abort", { signal: ended.signal }).then(() => signal.throwIfAborted());

@@ -237,12 +237,15 @@ test("a directory of very many entries is told as one of few is, but for what is
   expect(byThread.slice(-2)).toEqual([undefined, expect.objectContaining({ isFile: false })]);
 });
 
-test("a look at very many files ends at once when nobody waits for it any more", async () => {
+test.each([
+  ["before it begins", 0],
+  ["in its midst", 5],
+])("a look at very many files ends at once when nobody waits for it any more, %s", async (_when, afterMs) => {
   await Promise.all(Array.from({ length: many }, (_none, index) => writeFile(join(root, "sub", `${index}`), "")));
   const controller = new AbortController();
   const looking = tree.look(path("sub"), controller.signal);
   const reason = new Error("nobody waits");
-  setTimeout(() => controller.abort(reason), 5);
+  setTimeout(() => controller.abort(reason), afterMs);
   await expect(looking).rejects.toBe(reason);
 });
 

@@ -40,7 +40,7 @@ export async function startApp(
 }
 
 /** Sends text as it stands and gives back all that came until the server closed, or nothing more came for a while. */
-export function rawExchange(port: number, text: string, silenceMs = 500): Promise<string> {
+export function rawExchange(port: number, text: string, silenceMs = 3000): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     const socket = connect(port, "127.0.0.1", () => socket.write(text, "latin1"));

@@ -73,6 +73,7 @@ const workerUrl = new URL(
 
 /** As `statsOf`, by a thread that lives as long as this takes: a storage that hangs holds nothing else up. */
 export async function statsInThread(files: NamedFiles, signal: AbortSignal): Promise<StatsPart> {
+  signal.throwIfAborted();
   const worker = new Worker(workerUrl, { workerData: files, env: {}, execArgv: [] });
   const stats: (FileStat | undefined)[] = [];
   const ended = new Promise<void>((resolve, reject) => {
