@@ -181,4 +181,20 @@ test("a file goes with the last version of a package that has it, not before", a
   expect(await paths()).toEqual(["etc/both"]);
   served.remove("dists/sid/main/binary-all/3.deb");
   expect(await paths()).toEqual([]);
+  served.put(`${amd64}/1.deb`, await withFiles("a", ["etc/both", "etc/one"], { version: "1" }));
+  expect(await paths()).toEqual(["etc/both", "etc/one"]);
+});
+
+test("of many packages each goes with its files, whatever came after it", async () => {
+  const served = new ServedFolder({ contents: true, now: hurrying() });
+  const count = 100;
+  for (let n = 0; n < count; n++) served.put(`${amd64}/p${n}.deb`, await withFiles(`p${n}`, [`etc/${n}`]));
+  await served.ping();
+  await served.lateMade();
+  served.put(`${amd64}/last.deb`, await withFiles("last", ["etc/last"]));
+  await served.ping();
+  expect((await servedContents(served, "main/Contents-amd64")).split("\n")).toHaveLength(count + 2);
+  for (let n = 0; n < count; n++) served.remove(`${amd64}/p${n}.deb`);
+  await served.ping();
+  expect(await servedContents(served, "main/Contents-amd64")).toBe(linesOf([["etc/last", "utils/last"]]));
 });
