@@ -1,0 +1,32 @@
+// Every key of the configuration is explained where operators look for it.
+import { execFileSync } from "node:child_process";
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { schemaFor } from "../../src/config-schema.ts";
+import { projectRoot } from "../support/project-files.ts";
+
+/** The names of all properties in a JSON schema, but for the numbers below `limits`, which have their names in the code. */
+function keysIn(schema: unknown, keys = new Set<string>()): ReadonlySet<string> {
+  if (typeof schema !== "object" || schema === null) return keys;
+  for (const [name, value] of Object.entries(schema)) {
+    if (name === "properties")
+      for (const [key, property] of Object.entries(value as object)) {
+        keys.add(key);
+        if (key !== "limits") keysIn(property, keys);
+      }
+    else keysIn(value, keys);
+  }
+  return keys;
+}
+
+test("the help of serve explains every key of the configuration", () => {
+  const schema = schemaFor({ base: "/", warn: () => {}, readCap: undefined, pingToken: undefined });
+  const keys = keysIn(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }));
+  expect(keys.size).toBeGreaterThan(50);
+  const help = execFileSync(process.execPath, ["dist/cli.js", "serve", "--help"], {
+    cwd: projectRoot,
+    encoding: "utf8",
+  });
+  const words = new Set(help.match(/[a-z_]+/g));
+  expect([...keys].filter((key) => !words.has(key))).toEqual([]);
+});
