@@ -111,10 +111,12 @@ function routerOf(options: RoutesOptions, readers: ReaderDesk): Router<State> {
     ctx.body = "alive\n";
   });
   router.get("/readyz", (ctx) => {
-    const reasons = [...repositories.values()].flatMap((repository) => {
-      const { notReady } = repository.status();
-      return notReady === undefined ? [] : [`${repository.name}: ${notReady}`];
-    });
+    const waiting = [...repositories.values()].filter((repository) => repository.status().notReady !== undefined);
+    // Whoever asks is a stranger: of a private repository not even the name is told.
+    const open = waiting.filter(({ name }) => !readers.isPrivate(name));
+    const reasons = open.map((repository) => `${repository.name}: ${repository.status().notReady}`);
+    const hidden = waiting.length - open.length;
+    if (hidden > 0) reasons.push(`${hidden} private ${hidden === 1 ? "repository" : "repositories"}`);
     if (reasons.length > 0) throw new RequestRefused("server/not-ready", reasons.join("; "));
     ctx.body = "ready\n";
   });

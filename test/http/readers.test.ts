@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from "vitest";
 import { Secret } from "../../src/base/secret.ts";
 import type { AppOptions } from "../../src/http/app.ts";
-import { aRepository, aResource } from "../support/served-repository.ts";
+import { aRepository, aResource, aStatus } from "../support/served-repository.ts";
 import type { StartedApp } from "../support/started-app.ts";
 import { rawExchange, startApp } from "../support/started-app.ts";
 import { ask } from "../support/transcript.ts";
@@ -127,6 +127,21 @@ test("guesses that come all at once are counted one by one", async () => {
   const answers = await rawExchange(app.address.port, guesses + guess(`bob:${password}`));
   const statuses = [...answers.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status);
   expect(statuses).toEqual([...Array.from({ length: 3 }, () => "401"), ...Array.from({ length: 18 }, () => "429")]);
+});
+
+test("readiness tells strangers how many private repositories are not ready, and not which", async () => {
+  const status = () => aStatus({ notReady: "cannot read dists/secret-project yet" });
+  const ours = aRepository("ours", files, { status });
+  const reader = { name: "bob", password: new Secret(password) };
+  const app = await startApp([aRepository("open", files, { status }), ours], {
+    readers: new Map([[ours.name, [reader]]]),
+  });
+  stops.push(() => app.stop(0));
+  const { status: code, body } = await get(app, "/readyz");
+  expect(code).toBe(503);
+  expect(body.toString()).toBe(
+    "503 server/not-ready: open: cannot read dists/secret-project yet; 1 private repository\n",
+  );
 });
 
 test("a request without a password is no guess, and right ones are none either", async () => {
