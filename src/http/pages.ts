@@ -4,7 +4,7 @@ import { httpDate } from "../base/clock.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { nameOnMachines } from "../publishing/archive-keyring.ts";
 import type { ServedRepository } from "../publishing/served.ts";
-import { withoutCaps } from "./problems.ts";
+import { forStrangers, withoutCaps } from "./problems.ts";
 
 /** More rejected or waiting files than these are counted, not shown. */
 const maxFilesShown = 200;
@@ -107,7 +107,7 @@ export function renderRepository(uri: string, repository: ServedRepository, isPr
     nameOnMachines: nameOnMachines(name),
     isPrivate,
     fingerprints: key.fingerprints.map((fingerprint) => fingerprint.replace(/(.{4})(?=.)/g, "$1 ")),
-    trouble: withoutCaps(notReady ?? lastError ?? ""),
+    trouble: forStrangers(notReady ?? lastError ?? ""),
     suites: suites.map((suite) => ({ ...suite, date: httpDate(suite.dateSeconds) })),
     pending: pending.slice(0, maxFilesShown).map(({ path, missing }) => ({
       path,

@@ -62,7 +62,7 @@ export function problemOf(thrown: unknown): Problem {
   const known = thrown instanceof RepoError && isKnown(thrown.code);
   const code = known ? thrown.code : "server/internal";
   const status = known && isKnown(thrown.code) ? statuses[thrown.code] : 500;
-  const text = known ? withoutCaps(messageOf(thrown)) : "this should not have happened; the log says more";
+  const text = known ? forStrangers(messageOf(thrown)) : "this should not have happened; the log says more";
   return {
     status,
     code,
@@ -95,5 +95,9 @@ export function sendProblem(response: ServerResponse, problem: Problem): void {
 
 /** A second net below the rule that no message holds a cap: blanks whatever looks like one. */
 export const withoutCaps = (text: string): string => text.replace(/(URI|pb)(:|%3A)[^\s"'<>)\]}]+/gi, "$1:…");
+
+/** As much of a message as may be shown to anybody: where our gateways are is not theirs to know. */
+export const forStrangers = (text: string): string =>
+  withoutCaps(text).replace(/\bhttps?:\/\/[^\s"'<>()[\]{};]+/gi, "the gateway");
 
 const isKnown = (code: string): code is KnownCode => Object.hasOwn(statuses, code);

@@ -10,6 +10,7 @@ import { startApp } from "../support/started-app.ts";
 import { ask, playTranscript } from "../support/transcript.ts";
 
 const cap = "URI:DIR2-RO:secretsecret:morecap";
+const gateway = "http://10.1.2.3:3456";
 const path = parseTreePath("pool/x.deb");
 const inRelease = aResource("0123456789");
 const failing = (thrown: Error) => aResource("xyz", { caching: "immutable", read: () => Promise.reject(thrown) });
@@ -53,7 +54,11 @@ const debian = aRepository(
 );
 const [sid, old] = [parseSuite("sid"), parseSuite("old")];
 const kept = (suite: Suite, id: string, ...pins: readonly string[]) => ({ suite, id, isCurrent: false, pins });
-const fresh = aRepository("fresh", {}, { status: () => aStatus({ suites: [], notReady: `cannot read ${cap} yet` }) });
+const fresh = aRepository(
+  "fresh",
+  {},
+  { status: () => aStatus({ suites: [], notReady: `cannot read ${cap} from ${gateway} yet` }) },
+);
 
 let app: StartedApp;
 beforeAll(async () => {

@@ -221,6 +221,16 @@ test("a user and password in the gateway's URL are sent as such and told to nobo
   expect(thrown.message).not.toContain("cret@");
 });
 
+test("a gateway that can't be reached is named", async () => {
+  const gateway = await fakeGateway((_request, response) => void response.destroy());
+  ending.push(gateway);
+  const { origin, host } = new URL(gateway.url);
+  const thrown = await failure(
+    new WebapiTree(new Webapi(`http://ann:s3cret@${host}/behind`), cap).look(rootPath, signal),
+  );
+  expect(thrown.message).toBe(`cannot read the tree's root: the connection to ${origin} failed (ECONNRESET)`);
+});
+
 test.each(["", "127.0.0.1:3456", "file:///x", `http://127.0.0.1:3456/uri/URI:DIR2-RO:${secret}`, "http://h/?q=1"])(
   "%s is no gateway's URL, and the error does not repeat it",
   (url) => {

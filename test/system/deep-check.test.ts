@@ -207,5 +207,5 @@ test("without a tree it is the arguments that are wrong: 2; without a gateway it
   await grid.stop();
   const down = await check();
   expect(down.code).toBe(1);
-  expect(down.output).toContain("the connection failed");
+  expect(down.output).toMatch(/the connection to http:\/\/127\.0\.0\.1:\d+ failed/);
 });

@@ -81,6 +81,8 @@ export async function textOf(
 export class Webapi {
   readonly limits: WebapiLimits;
   readonly #base: string;
+  /** For messages: without a user, a password or a path. */
+  readonly #origin: string;
   readonly #authorization: Readonly<Record<string, string>>;
   readonly #agent: http.Agent;
 
@@ -95,6 +97,7 @@ export class Webapi {
     }
     const user = `${decodeURIComponent(parsed.username)}:${decodeURIComponent(parsed.password)}`;
     this.#authorization = user === ":" ? {} : { Authorization: `Basic ${Buffer.from(user).toString("base64")}` };
+    this.#origin = parsed.origin;
     this.#base = `${parsed.protocol}//${parsed.host}${parsed.pathname.replace(/\/+$/, "")}/uri`;
     this.limits = limits;
     this.#agent = boundedAgent(parsed.protocol === "https:", limits);
@@ -122,8 +125,8 @@ export class Webapi {
         signal.throwIfAborted();
         // node-fetch's errors hold the whole URL and so the cap: never passed on, not even as a cause.
         const why = late
-          ? `no answer within ${timeoutMs / 1000} s`
-          : `the connection failed (${systemCodeOf(thrown) ?? "broken off"})`;
+          ? `${this.#origin} gave no answer within ${timeoutMs / 1000} s`
+          : `the connection to ${this.#origin} failed (${systemCodeOf(thrown) ?? "broken off"})`;
         throw new StorageUnavailable(asked.path, why, { transient: true });
       } finally {
         clearTimeout(timer);
