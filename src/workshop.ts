@@ -1,5 +1,4 @@
 // What repositories are made and kept with: a state directory that is ours alone, its database, its threads, its cache.
-import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "./base/clock.ts";
@@ -14,6 +13,7 @@ import type { PackageCacheObserver } from "./publishing/package-cache.ts";
 import { PackageCache } from "./publishing/package-cache.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
 import { anyContents } from "./repository-settings.ts";
+import { makeStateDirectory } from "./state-directory.ts";
 import type { Answer } from "./state-lock.ts";
 import { claimState } from "./state-lock.ts";
 
@@ -41,7 +41,7 @@ export async function openWorkshop(
   },
 ): Promise<Workshop> {
   const { limits, stateDirectory } = configuration;
-  await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+  await makeStateDirectory(stateDirectory);
   const giveStateBack = await claimState(stateDirectory, log, answer);
   const threads = Math.min(maxThreads, availableParallelism());
   const database = openStateDatabase(join(stateDirectory, "database"));

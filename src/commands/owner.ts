@@ -13,6 +13,7 @@ import { OwnedTree, parseBuilderName, placesOf } from "../builder/plant.ts";
 import { placeOf } from "../catalog/layout.ts";
 import { ConfigurationError } from "../configuration.ts";
 import { OwnerFiles } from "./owner-files.ts";
+import { argument } from "./run-curation.ts";
 
 const defaultListen = "127.0.0.1:8380";
 /** How long the server may take to answer an owner; it finds out by itself in any case. */
@@ -134,7 +135,9 @@ async function init(
   }: { readonly files: OwnerFiles; readonly signal: AbortSignal; readonly say: (text: string) => void },
 ): Promise<void> {
   const { component: components = ["main"], architecture: architectures = ["amd64"], showCaps = false } = flags;
-  const places = flags.suite.flatMap((suite) => placesOf({ suite, components, architectures }));
+  const places = argument("--suite, --component or --architecture", () =>
+    flags.suite.flatMap((suite) => placesOf({ suite, components, architectures })),
+  );
   const builders = flags.builder.map(named);
   const gateways = new Gateways(flags.webapi);
   const settings = {
@@ -240,21 +243,16 @@ class Owner {
 
   async addSuite(suite: string, { component, architecture }: PartFlags): Promise<void> {
     const known = (await this.#tree.places()).flatMap((path) => placeOf(path) ?? []);
-    const places = placesOf({
-      suite,
-      components:
-        component ??
-        unlessNone(
-          known.map((place) => place.component),
-          "main",
-        ),
-      architectures:
-        architecture ??
-        unlessNone(
-          known.flatMap((place) => (place.kind === "binary" ? place.architecture : [])),
-          "amd64",
-        ),
-    });
+    const hasComponents = unlessNone(
+      known.map((place) => place.component),
+      "main",
+    );
+    const hasArchitectures = unlessNone(
+      known.flatMap((place) => (place.kind === "binary" ? place.architecture : [])),
+      "amd64",
+    );
+    const parts = { suite, components: component ?? hasComponents, architectures: architecture ?? hasArchitectures };
+    const places = argument("NAME, --component or --architecture", () => placesOf(parts));
     await this.#tree.make(places);
     this.#say(`${suite} has ${places.length} places. To let a builder in: tahoe-apt builder add NAME --suite ${suite}`);
   }

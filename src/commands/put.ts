@@ -2,9 +2,12 @@
 import { SingleBar } from "cli-progress";
 import type { Command } from "commander";
 import { systemClock } from "../base/clock.ts";
+import type { Bundle } from "../builder/bundle.ts";
 import { readBundle } from "../builder/bundle.ts";
 import type { PutObserver, PutOutcome, PutPackage } from "../builder/put.ts";
 import { put } from "../builder/put.ts";
+import type { Place } from "../catalog/layout.ts";
+import { placeOf } from "../catalog/layout.ts";
 import { ConfigurationError } from "../configuration.ts";
 
 const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
@@ -58,12 +61,22 @@ export function addPut(commands: Command, untilTold: () => AbortSignal): void {
       const { json = false, replace = false, timeout, suite, component } = flags;
       if (!/^\d{1,6}$/.test(timeout)) throw new ConfigurationError(["--timeout: is a number of seconds"]);
       const bundle = await readBundle(flags.bundle, tell);
+      check("--suite", suite, bundle, (place) => place.suite);
+      check("--component", component, bundle, (place) => place.component);
       const options = { suite, component, mayReplace: replace, patienceMs: Number(timeout) * 1000 };
       const observer = json ? silent : onScreen();
       const outcome = await put(bundle, files, options, { observer, clock: systemClock, signal: untilTold() });
       process.stdout.write(json ? `${JSON.stringify(outcome)}\n` : linesOf(outcome, bundle.ping !== undefined));
       process.exitCode = outcome.status === "linked" && bundle.ping === undefined ? 0 : exitCodes[outcome.status];
     });
+}
+
+/** @throws ConfigurationError for a part of the tree that none of the bundle's directories is in */
+function check(flag: string, asked: string | undefined, bundle: Bundle, partOf: (place: Place) => string): void {
+  const known = new Set(bundle.directories.flatMap(({ path }) => placeOf(path) ?? []).map(partOf));
+  if (asked === undefined || known.has(asked)) return;
+  const has = `it has ${[...known].toSorted().join(", ") || "none"}`;
+  throw new ConfigurationError([`${flag}: the bundle has no ${JSON.stringify(asked.slice(0, 80))}; ${has}`]);
 }
 
 function tell(text: string): void {

@@ -29,6 +29,7 @@ import { unsigned } from "../signing/unsigned.ts";
 import { fingerprintOf, readPublicKeys, verifyDetached, verifyInRelease } from "../signing/verify.ts";
 import { withoutMetadata } from "../storage/without-metadata.ts";
 import { HttpSite } from "./http-site.ts";
+import { argument } from "./run-curation.ts";
 import { complain, print, printable } from "./terminal.ts";
 
 /** There is nothing in the tree that the server could be held against. */
@@ -72,10 +73,10 @@ export function addVerify(commands: Command, untilTold: () => AbortSignal): void
     .description("Check that a public server tells the truth about a tree.")
     .argument("<url>", "the repository's root on the server")
     .option("--config <file>", "a server's configuration: the tree of its repository that has the URL's last name")
-    .option("--webapi <url...>", "the Tahoe gateway; several stand in for each other")
+    .option("--webapi <url>", "the Tahoe gateway; may be repeated, and several stand in for each other", another)
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
     .option("--folder <directory>", "a local folder in place of a Tahoe tree")
-    .option("--suite <name...>", "only these suites (default: all of the tree's)")
+    .option("--suite <name>", "only this suite; may be repeated (default: all of the tree's)", another)
     .option("--key <file>", "the armoured public key that must have signed (default: the server's own key.asc)")
     .option("--packages <count>", "how many packages are fetched for each suite: a number, all or none", "all")
     .option("--state <directory>", "where what was read of the tree is kept for the next time (default: nowhere)")
@@ -86,9 +87,12 @@ export function addVerify(commands: Command, untilTold: () => AbortSignal): void
     });
 }
 
+/** Not variadic: the URL behind it would be taken for one more. */
+const another = (raw: string, before: readonly string[] = []): readonly string[] => [...before, raw];
+
 async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Promise<number> {
   const maxPackages = packagesOf(flags.packages);
-  const suites = flags.suite?.map((raw) => parseSuite(raw));
+  const suites = flags.suite?.map((raw) => argument("--suite", () => parseSuite(raw)));
   const site = new HttpSite(url, signal, systemClock);
   const keys = await keysOf(flags.key, site);
   const { config, webapi, readcapFile, folder } = flags;

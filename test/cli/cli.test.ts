@@ -148,3 +148,20 @@ test.each([
   expect(await command.ends()).toBe(0);
   for (const word of words) expect(command.output).toContain(word);
 });
+
+test.each([
+  { state: "/proc/x", why: "ENOENT" },
+  { state: "/proc/version/x", why: "a file is in the way" },
+])("a state directory that can't be made, $state, is named, and ends the server with 2", async ({ state, why }) => {
+  const server = new CommandLine(["serve", "--folder", await aFolder(), "--listen", "127.0.0.1:0", "--state", state]);
+  onTestFinished(() => void server.child.kill("SIGKILL"));
+  expect(await server.ends()).toBe(2);
+  expect(server.output).toContain(`tahoe-apt: the state directory ${state} can't be made: ${why}`);
+});
+
+test("verify takes --suite again and again, and never the URL for one more", async () => {
+  const suites = ["--suite", "sid", "--suite", "a b"];
+  const verify = new CommandLine(["verify", "--folder", await aFolder(), ...suites, "http://127.0.0.1:1/debian"]);
+  expect(await verify.ends()).toBe(2);
+  expect(verify.output).toContain('--suite: "a b" is not a suite name');
+});

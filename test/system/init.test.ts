@@ -195,6 +195,13 @@ test("a new suite is served, and takes packages of a builder that was let in the
   writeFileSync(file, await aDeb({ package: "newer", architecture: "all" }));
   const ambiguous = await run("put", "--bundle", at("builders/bob.bundle"), file);
   expect([ambiguous.exitCode, ambiguous.output]).toEqual([3, expect.stringContaining("choose by --suite")]);
+  const unknown = await run("put", "--bundle", at("builders/bob.bundle"), "--suite", "nope", file);
+  expect([unknown.exitCode, unknown.output]).toEqual([2, expect.stringContaining('no "nope"; it has sid, trixie')]);
+  const misnamed = await run("suite", "add", "a b", "--dir", directory);
+  expect([misnamed.exitCode, misnamed.output]).toEqual([
+    2,
+    expect.stringContaining("dists/a b/main/source has a name"),
+  ]);
   await succeed("put", "--bundle", at("builders/bob.bundle"), "--suite", "trixie", file);
   expect(await knownPackages("trixie")).toEqual(["newer"]);
 });
