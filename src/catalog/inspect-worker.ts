@@ -62,7 +62,8 @@ async function readAll(asked: readonly PlacedFile[]): Promise<readonly ReadFile[
     const begunMs = performance.now();
     const bytes = readLocal(place);
     const seconds = (performance.now() - begunMs) / 1000;
-    const inspection = bytes && (await inspectContent(kind, once(bytes), options));
+    // What fails for another reason than the file's is told where its stream is inspected, and holds no other file up.
+    const inspection = bytes && (await inspectContent(kind, once(bytes), options).catch(() => undefined));
     files[index] = { inspection, seconds, bytes: bytes?.byteLength ?? 0 };
   });
   return files;

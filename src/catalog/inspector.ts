@@ -123,8 +123,8 @@ export class Inspector {
         done(inspection);
       }
     } catch (thrown) {
-      // One of them has ended the worker: alone, each is on its own.
-      if (batch.length > 1 && !this.#closed) this.#asked.unshift(...batch);
+      // The worker has ended, and one of them may be why: from now on each goes alone.
+      if (batch.length > this.#filesPerBatch && !this.#closed) this.#asked.unshift(...batch);
       else for (const { failed } of batch) failed(thrown);
     }
   }
