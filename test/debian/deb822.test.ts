@@ -130,6 +130,7 @@ test("a line full of blanks takes no longer than one full of letters", () => {
   const blanks = " \t".repeat(500_000);
   const begunMs = performance.now();
   const stanza = parseStanza(Buffer.from(`A: a${blanks}b${blanks}\n c${blanks}d\n`), generous);
-  expect(performance.now() - begunMs).toBeLessThan(2_000);
+  // By the square of its length it would take many minutes.
+  expect(performance.now() - begunMs).toBeLessThan(20_000);
   expect(fieldOf(stanza, "A")).toBe(`a${blanks}b\n c${blanks}d`);
 });
