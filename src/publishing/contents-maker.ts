@@ -14,7 +14,7 @@ import { ContentsMaking, ListRefused } from "./contents-making.ts";
 import type { ContentsMember, KeptContents } from "./contents-state.ts";
 import type { LateFiles, LateMaker, LateOrder } from "./late.ts";
 import type { PublishedIndex } from "./publication.ts";
-import { publishedIndex } from "./publication.ts";
+import { publishedIndex, segmentIdsOf } from "./publication.ts";
 import type { WantedContents } from "./wanted-contents.ts";
 import { contentsOf, groupOf, keyOf } from "./wanted-contents.ts";
 
@@ -72,7 +72,7 @@ export class ContentsMaker implements LateMaker {
     const making = new ContentsMaking(this.#parts, this.#lists, { suite, wanted, removed, added, signal });
     const indices: KeptContents[] = [];
     for (const one of asked) indices.push(await this.#index(suite, one, known, making, indices, signal));
-    await this.#parts.segments.written();
+    await this.#parts.segments.written(segmentIdsOf(indices));
     const isSame = known.length === indices.length && indices.every((one) => known.includes(one));
     if (!isSame || removed.size > 0 || added.size > 0) {
       await state.save(suite, { removed: removed.keys(), added, indices });

@@ -101,6 +101,10 @@ export function publishedIndex(
   return { ...index, forms: { plain: inForm("plain"), gz: inForm("gz"), xz: inForm("xz") } };
 }
 
+/** The ids of all segments that these indices are made of. */
+export const segmentIdsOf = (indices: readonly Pick<PublishedIndex, "segments">[]): readonly string[] =>
+  indices.flatMap(({ segments }) => segments.map(({ id }) => id));
+
 /** @param digests by the algorithms that Release lists, SHA256 among them */
 export function listed(sizeBytes: number, digests: Listed["others"] & object): Listed {
   const { sha256 = "", ...others } = digests;

@@ -68,30 +68,39 @@ export class SegmentStore {
       lines,
     };
     const bytes = { ...(kept === "plain" && { plain: asBuffer(plain) }), gz: asBuffer(gz), xz: asBuffer(xz.bytes) };
-    const writing = written(() =>
-      this.#bytes.transaction(() => {
-        for (const [form, each] of Object.entries(bytes)) this.#bytes.putSync(`${id}/${form}`, each);
-        this.#sizes.putSync(id, sizes);
-      }),
-    );
+    const writing = this.#bytes.transaction(() => {
+      for (const [form, each] of Object.entries(bytes)) this.#bytes.putSync(`${id}/${form}`, each);
+      this.#sizes.putSync(id, sizes);
+    });
     this.#unwritten.set(id, { sizes, bytes, writing });
     writing.then(
       () => this.#unwritten.delete(id),
       () => undefined,
     );
-    if (this.#unwritten.size >= maxUnwritten) await this.written();
+    // Should writing fail, who has put it hears of it from `written`.
+    if (this.#unwritten.size >= maxUnwritten) await this.#tried([...this.#unwritten.keys()]);
     return sizes;
   }
 
   /**
-   * Resolves when every segment that was put is on disk.
+   * Resolves when these segments are on disk.
    * @throws StateUnwritable; then what could not be written is forgotten
    */
-  async written(): Promise<void> {
-    const waiting = [...this.#unwritten];
-    const results = await Promise.allSettled(waiting.map(([, { writing }]) => writing));
-    for (const [id] of waiting) this.#unwritten.delete(id);
-    for (const result of results) if (result.status === "rejected") throw result.reason;
+  async written(ids: Iterable<string>): Promise<void> {
+    const waited = [...ids];
+    await written(async () => {
+      for (const result of await this.#tried(waited)) if (result.status === "rejected") throw result.reason;
+      // Others may have waited for them, too, and forgotten them.
+      const lost = waited.find((id) => !this.#sizes.doesExist(id));
+      if (lost !== undefined) throw new SegmentMissing(lost);
+    });
+  }
+
+  /** Resolves when nothing of these is on its way any more. */
+  async #tried(ids: readonly string[]): Promise<readonly PromiseSettledResult<unknown>[]> {
+    const results = await Promise.allSettled(ids.flatMap((id) => this.#unwritten.get(id)?.writing ?? []));
+    for (const id of ids) this.#unwritten.delete(id);
+    return results;
   }
 
   /** The files that these segments' stanzas point to, relative to the repository's root. */

@@ -19,7 +19,7 @@ import { Descriptions } from "./descriptions.ts";
 import type { LateFiles } from "./late.ts";
 import { newestLike, punctualOf, stillOfUse, withLateOf } from "./late.ts";
 import type { Manifest, PublishedIndex } from "./publication.ts";
-import { publicationId, publishedIndex } from "./publication.ts";
+import { publicationId, publishedIndex, segmentIdsOf } from "./publication.ts";
 import type { StanzaSource, StanzaStyle } from "./stanza-source.ts";
 import type { PublicationStore } from "./store.ts";
 import type { Composition, SuiteIdentity } from "./suite-release.ts";
@@ -234,7 +234,9 @@ export class SuiteBuilder {
       .update(`${signer.keys.map((key) => key.signingFingerprint).join(" ")}\n${timeless}`)
       .digest("hex");
     // What a publication names is on its way to the disk while this signs.
-    const stored = Promise.all([store.pool.add(added), store.segments.written()]);
+    const before = new Set(segmentIdsOf(current?.indices ?? []));
+    const fresh = segmentIdsOf(content.indices).filter((id) => !before.has(id));
+    const stored = Promise.all([store.pool.add(added), store.segments.written(fresh)]);
     stored.catch(() => undefined);
     const last = latest(current?.dateSeconds ?? store.lastDate(this.#suite), datesAfterSeconds);
     const { components, architectures, indices, blobs, binaryPackages, sourcePackages, rolledBackTo } = content;

@@ -32,6 +32,8 @@ test("a database that can't grow fails the ping alone: the server serves on what
   await expect.poll(() => output, { timeout: 30_000 }).toContain('"msg":"published"');
   const url = /"url":"([^"]+)"/.exec(output)?.[1] ?? "";
   const inRelease = async () => (await fetch(`${url}dists/sid/InRelease`)).text();
+  // What is made in the background for the first packages is a publication of its own.
+  await expect.poll(inRelease, { timeout: 30_000 }).toContain("/Contents-");
   const before = await inRelease();
 
   for (let n = 0; n < 20; n++) {

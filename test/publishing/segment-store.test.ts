@@ -1,0 +1,67 @@
+// Segments on their way to the disk: whoever waits for one hears of it if the disk has not taken it.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { RootDatabase } from "lmdb";
+import { expect, onTestFinished, test } from "vitest";
+import { parseRepositoryName } from "../../src/base/names.ts";
+import { SegmentStore } from "../../src/publishing/segment-store.ts";
+import { openStateDatabase } from "../../src/publishing/state-database.ts";
+
+const plain = Buffer.from("Package: hello\n");
+const compressed = { gz: plain, xz: { bytes: plain, unpaddedBytes: 15, uncompressedBytes: 15 }, lines: 1 };
+
+/** A store over a real database, whose transactions fail as those on a full disk while `full()` says so. */
+function aStore(full: () => boolean): SegmentStore {
+  const directory = mkdtempSync(join(tmpdir(), "segment-store-"));
+  const root = openStateDatabase(join(directory, "database"));
+  onTestFinished(async () => {
+    await root.close();
+    rmSync(directory, { recursive: true });
+  });
+  // No full disk can be had for a moment and as often as a test wants it.
+  const fake = Object.create(root, {
+    openDB: {
+      value: (options: { readonly name: string }) => {
+        const database = root.openDB(options);
+        const transaction = database.transaction.bind(database);
+        return Object.assign(database, {
+          transaction: (action: () => void) =>
+            full() ? Promise.reject(new Error("Commit failed")) : transaction(action),
+        });
+      },
+    },
+  }) as RootDatabase;
+  return new SegmentStore(fake, parseRepositoryName("debian"));
+}
+
+test("everybody who waits for a segment that could not be written hears of it, also after another", async () => {
+  let isFull = true;
+  const store = aStore(() => isFull);
+  await store.put("one", plain, compressed);
+  await expect(store.written(["one"])).rejects.toMatchObject({ code: "state/unwritable" });
+  await expect(store.written(["one"])).rejects.toMatchObject({ code: "state/unwritable" });
+  expect(store.sizesOf("one")).toBeUndefined();
+  isFull = false;
+  await store.put("one", plain, compressed);
+  await store.written(["one"]);
+  expect(Buffer.from(store.read("one", "plain"))).toEqual(plain);
+});
+
+test("who waits for a segment of its own does not hear of what others could not write", async () => {
+  let isFull = true;
+  const store = aStore(() => isFull);
+  await store.put("others", plain, compressed);
+  isFull = false;
+  await store.put("own", plain, compressed);
+  await store.written(["own"]);
+  await expect(store.written(["others"])).rejects.toMatchObject({ code: "state/unwritable" });
+});
+
+test("a burst of segments that can't be written is not held in memory, and none passes for written", async () => {
+  const store = aStore(() => true);
+  const ids = Array.from({ length: 100 }, (_, index) => `segment ${index}`);
+  for (const id of ids) await store.put(id, plain, compressed);
+  expect(ids.filter((id) => store.sizesOf(id) !== undefined).length).toBeLessThan(40);
+  for (const id of ids) await expect(store.written([id])).rejects.toMatchObject({ code: "state/unwritable" });
+});
