@@ -4,7 +4,7 @@ import { httpDate } from "../base/clock.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { nameOnMachines } from "../publishing/archive-keyring.ts";
 import type { ServedRepository } from "../publishing/served.ts";
-import { forStrangers, withoutCaps } from "./problems.ts";
+import { forStrangers } from "./problems.ts";
 
 /** More rejected or waiting files than these are counted, not shown. */
 const maxFilesShown = 200;
@@ -115,7 +115,7 @@ export function renderRepository(uri: string, repository: ServedRepository, isPr
       moreMissing: missing.length - maxMissingShown,
     })),
     morePending: pending.length - maxFilesShown,
-    rejected: rejected.slice(0, maxFilesShown).map((file) => ({ ...file, reason: withoutCaps(file.reason) })),
+    rejected: rejected.slice(0, maxFilesShown).map((file) => ({ ...file, reason: forStrangers(file.reason) })),
     moreRejected: rejected.length - maxFilesShown,
   });
   return inFrame(`${name} – APT repository`, body);

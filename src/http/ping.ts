@@ -8,7 +8,7 @@ import { isWithin, NameError, parseTreePath } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
 import type { PingOutcome, ServedRepository } from "../publishing/served.ts";
 import { bearerOf } from "./credentials.ts";
-import { RequestRefused, withoutCaps } from "./problems.ts";
+import { forStrangers, RequestRefused, withoutCaps } from "./problems.ts";
 
 /** Lets its bearer ping a directory of one repository, and all below it. */
 export interface PingToken {
@@ -125,7 +125,7 @@ const plainly = ({ publications, added, removed, rejected, pending }: PingOutcom
   })),
   added,
   removed,
-  rejected: rejected.map(({ path, code, reason }) => ({ path, code, reason: withoutCaps(reason) })),
+  rejected: rejected.map(({ path, code, reason }) => ({ path, code, reason: forStrangers(reason) })),
   pending: pending.map(({ path, missing }) => ({ path, missing })),
 });
 

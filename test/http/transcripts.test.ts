@@ -57,7 +57,14 @@ const kept = (suite: Suite, id: string, ...pins: readonly string[]) => ({ suite,
 const fresh = aRepository(
   "fresh",
   {},
-  { status: () => aStatus({ suites: [], notReady: `cannot read ${cap} from ${gateway} yet` }) },
+  {
+    status: () =>
+      aStatus({
+        suites: [],
+        notReady: `cannot read ${cap} from ${gateway} yet`,
+        rejected: [{ path: parseTreePath("a.deb"), code: "unreadable", reason: `${gateway} gave no answer` }],
+      }),
+  },
 );
 
 let app: StartedApp;
