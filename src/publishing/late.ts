@@ -62,18 +62,23 @@ export function withLateOf(publication: LateFiles, other: LateFiles): LateFiles 
 }
 
 /**
- * The publication that has the most of what is late for the same packages.
+ * The last of the publications that came one after the other with the packages of a past one: what was late for it is
+ * in that, unless other packages came before it was made.
  * @param history of the same suite, the newest first
  * @returns its id
  */
-export function newestLike(past: Manifest, history: Iterable<PastPublication>): string {
+export function lastLike(past: Manifest, history: Iterable<PastPublication>): string {
   const packagesOf = ({ indices }: Pick<PastPublication, "indices">) =>
     JSON.stringify(
       indices.flatMap(({ late, directory, name, forms }) => (late ? [] : [[directory, name, forms.plain.sha256]])),
     );
   const packages = packagesOf(past);
-  for (const publication of history) if (packagesOf(publication) === packages) return publication.id;
-  return past.id;
+  let last: string | undefined;
+  for (const publication of history) {
+    last = packagesOf(publication) === packages ? (last ?? publication.id) : undefined;
+    if (publication.id === past.id) break;
+  }
+  return last ?? past.id;
 }
 
 const pathOf = ({ directory, name }: PublishedIndex): string => (directory === "" ? name : `${directory}/${name}`);

@@ -17,7 +17,7 @@ import type { Signer } from "../signing/signer.ts";
 import { nextDate, waitForDateMs } from "./dates.ts";
 import { Descriptions } from "./descriptions.ts";
 import type { LateFiles } from "./late.ts";
-import { newestLike, punctualOf, stillOfUse, withLateOf } from "./late.ts";
+import { lastLike, punctualOf, stillOfUse, withLateOf } from "./late.ts";
 import type { Manifest, PublishedIndex } from "./publication.ts";
 import { publicationId, publishedIndex, segmentIdsOf } from "./publication.ts";
 import type { StanzaSource, StanzaStyle } from "./stanza-source.ts";
@@ -174,7 +174,7 @@ export class SuiteBuilder {
   async rollBack(past: Manifest, current: Manifest | undefined, signal: AbortSignal): Promise<Manifest> {
     this.forget();
     const { store } = this.#tools;
-    const like = store.get(this.#suite, newestLike(past, store.history(this.#suite))) ?? past;
+    const like = store.get(this.#suite, lastLike(past, store.history(this.#suite))) ?? past;
     const content = { ...past, ...withLateOf(past, like), rolledBackTo: past.id };
     return await this.#publish(content, { current, newestLinkMs: 0, added: [], signal });
   }

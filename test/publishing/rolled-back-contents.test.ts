@@ -1,6 +1,8 @@
 // Contents of a suite that is rolled back: those of the packages that it serves, whenever they were made.
 import { expect, test } from "vitest";
 import { parseSuite } from "../../src/base/names.ts";
+import { lastLike } from "../../src/publishing/late.ts";
+import type { Manifest } from "../../src/publishing/publication.ts";
 import { aDeb } from "../support/debs.ts";
 import { packageNames, ServedFolder, servedContents } from "../support/served-folder.ts";
 
@@ -51,4 +53,15 @@ test.each([
   await isServed();
   await served.repository.timeTravel.resume(sid);
   expect(await files(served)).toEqual(["a", "b", "c"]);
+});
+
+test("what is late is taken from before other packages came, though the same ones are served again now", () => {
+  const publication = (id: string, packages: string) =>
+    ({
+      id,
+      indices: [{ directory: "main/binary-amd64", name: "Packages", forms: { plain: { sha256: packages } } }],
+    }) as unknown as Manifest;
+  const history = [publication("4", "a"), publication("3", "a b"), publication("2", "a"), publication("1", "a")];
+  const lastLikeNth = (id: string) => lastLike(history.find((one) => one.id === id)!, history);
+  expect(["1", "2", "3", "4"].map(lastLikeNth)).toEqual(["2", "2", "3", "4"]);
 });
