@@ -1,6 +1,7 @@
 // Whether a public server tells the truth about a tree: signatures, indices and packages, held against what the tree gives.
 import { createHash } from "node:crypto";
 import pLimit from "p-limit";
+import { LimitExceeded } from "../base/errors.ts";
 import type { Suite } from "../base/names.ts";
 import { listedFiles, namedFiles } from "../indices/named-files.ts";
 import { maxReleaseBytes } from "../indices/release.ts";
@@ -62,8 +63,8 @@ export interface Verification {
   readonly packages: number;
 }
 
-/** The longest index that is compared. */
-const maxIndexBytes = 1024 ** 3;
+/** The longest index that is compared: V8 has no longer strings. */
+const maxIndexBytes = 2 ** 29 - 1024;
 const maxPackageBytes = 64 * 1024 ** 3;
 /** How many files are asked for at once. */
 const concurrentRequests = 4;
@@ -126,10 +127,7 @@ async function verifyOnce(order: VerificationOrder): Promise<Verification> {
   for (const { path, ...listed } of files) {
     if (!isPlain(path)) continue;
     signal.throwIfAborted();
-    if (listed.sizeBytes > maxIndexBytes) {
-      find("bytes", `${base}/${path}`, `is longer than the ${maxIndexBytes} bytes that are compared`);
-      continue;
-    }
+    if (listed.sizeBytes > maxIndexBytes) throw new LimitExceeded("maxIndexBytes", maxIndexBytes, `${base}/${path}`);
     const bytes = await site.start(`${base}/${path}`, listed.sizeBytes + 1);
     const complaint = complaintOf(listed, bytes && { sizeBytes: bytes.length, sha256: digestOf(bytes) });
     if (complaint !== undefined) find(complaint.code, `${base}/${path}`, complaint.text);
