@@ -175,7 +175,10 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
   return { url, closed: told.then(stop) };
 }
 
-/** A repository without builders gets one token for all of it, made once and kept in its directory. */
+/**
+ * A repository that starts without builders gets one token for all of it, made once and kept in its directory. It opens
+ * nothing while there are builders.
+ */
 async function tokensOf(
   one: RepositoryConfiguration,
   directory: string,

@@ -55,7 +55,7 @@ export async function pingUntilLive(
     );
     if (reply?.status === 200) return understood(reply.text);
     if (reply !== undefined && reply.status !== 202 && reply.status !== 429 && reply.status < 500) {
-      const hint = reply.status === 401 ? " (a server knows a new builder's token once it is restarted)" : "";
+      const hint = reply.status === 401 ? " (the server's builders_file does not name this builder's token)" : "";
       throw new PingRefused(
         `the tree is changed, but the ping was answered with ${reply.status}: ${reply.text.slice(0, 200).trim()}${hint}`,
       );

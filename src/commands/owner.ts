@@ -221,7 +221,6 @@ class Owner {
       await this.#tree.make(places.map((place) => joinPath(place, name))),
     );
     this.#say(`${name} has ${places.length} directories; the bundle is ${this.#files.builderFile(name)}`);
-    this.#say("Restart the server, so that it knows the builder's token.");
   }
 
   /** The token goes first: what follows may be interrupted and run again. */
@@ -237,7 +236,6 @@ class Owner {
     }
     await this.#files.removeBuilder(name);
     this.#say(`${name} can change nothing any more; its packages are ${drop ? "gone" : "kept"}.`);
-    this.#say("Restart the server, so that it forgets the builder's token.");
     await this.#ping(directories);
   }
 

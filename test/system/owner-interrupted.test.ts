@@ -84,8 +84,10 @@ test(
       const before = master();
       await succeed(initIn(directory));
       if (before !== false) expect(master()).toBe(before);
-      const { repositories, warnings } = loadConfiguration({ config: join(directory, "tahoe-apt.toml") }, {});
-      expect([repositories.length, repositories[0]?.builders.length, warnings]).toEqual([1, 4, []]);
+      const { repositories, warnings: told } = loadConfiguration({ config: join(directory, "tahoe-apt.toml") }, {});
+      const warnings = [...told];
+      const builders = repositories[0]?.builders((complaint) => warnings.push(complaint));
+      expect([repositories.length, builders?.length, warnings]).toEqual([1, 4, []]);
       const [root] = bundleIn(directory, "master.bundle").directories;
       for (const own of bundleIn(directory, "builders/alice.bundle").directories) {
         expect((await writer.directoryAt(root!.cap, own.path, signal))?.reveal()).toBe(own.cap.reveal());
