@@ -92,7 +92,7 @@ export class SegmentStore {
       for (const result of await this.#tried(waited)) if (result.status === "rejected") throw result.reason;
       // Others may have waited for them, too, and forgotten them.
       const lost = waited.find((id) => !this.#sizes.doesExist(id));
-      if (lost !== undefined) throw new SegmentMissing(lost);
+      if (lost !== undefined) throw new Error(`segment ${lost} was not taken`);
     });
   }
 
