@@ -47,7 +47,7 @@ export class FolderTree implements Tree {
   readonly #kept: KeptFiles | undefined;
   #lastRoot: string | undefined;
 
-  /** @param kept holds what was once opened by its content, so that it can be opened again after it was unlinked */
+  /** @param kept holds what was once read by its content, so that it can be opened again after it was unlinked */
   constructor(root: string, limits: FolderLimits = defaultFolderLimits, kept?: KeptFiles) {
     this.#root = root;
     this.#limits = limits;
