@@ -1,4 +1,4 @@
-// The application: who may read, the short way of what APT asks for, routes for all else, and an answer to every failure.
+// The application: who may read, the short way of what APT asks for, routes for all else, an answer to every failure.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";

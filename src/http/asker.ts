@@ -67,7 +67,7 @@ export class Asker {
     return this.#path;
   }
 
-  /** Gives up when no reply has begun so long after its turn on the connection has come and the signal was asked for. */
+  /** Gives up when no reply has begun so long after its turn on the connection came and the signal was asked for. */
   mustHearWithin(milliseconds: number): void {
     this.#patienceMs = milliseconds;
   }

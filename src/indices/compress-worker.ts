@@ -16,24 +16,27 @@ interface StreamEncoderOptions extends LzmaOptions {
 }
 
 /**
- * Preset 6 (normal mode, binary trees), but made for text: four bits of literal context and no position bits give half a
- * per cent for nothing, and matches that are long enough with 32 bytes in place of 64 cost 0.8 % for a quarter of the time.
+ * Preset 6 (normal mode, binary trees), but made for text: four bits of literal context and no position bits give half
+ * a per cent for nothing, and matches that are long enough with 32 bytes in place of 64 make 0.8 % more in a quarter
+ * less time.
  */
 const textOptions = { mode: 2, mf: 0x14, niceLen: 32, lc: 4, lp: 0, pb: 0 } as const;
 
 /**
- * Fast mode, hash chains, 128. Of the sorted paths of real Contents it makes 4 to 14 % less in half the time, because what
- * repeats there is long and lies near.
+ * Fast mode, hash chains, 128. Of the sorted paths of real Contents it makes 4 to 14 % less in half the time, because
+ * what repeats there is long and lies near.
  */
 const fastOptions = { mode: 1, mf: 0x04, niceLen: 128, lc: 4, lp: 0, pb: 0 } as const;
 
 /**
- * Shorter stanzas than this, in bytes, are compressed fast too, in less than half the time and to some 7 % more. They stand
- * at the end of an index alone, until a segment several times as long takes their place, and pings wait for them.
+ * Shorter stanzas than this, in bytes, are compressed fast too, in less than half the time and to some 7 % more. They
+ * stand at the end of an index alone, until a segment several times as long takes their place, and pings wait for them.
  */
 const fewStanzasBytes = 64 * 1024;
 
-/** xz knows no smaller dictionary. One as large as the segment would do, and a needlessly large one costs time to clear. */
+/**
+ * xz knows no smaller dictionary. One as large as the segment would do, and a needlessly large one costs time to clear.
+ */
 const minDictionaryBytes = 4096;
 /** More is never used: the largest matches of `xz -6` reach as far. */
 const maxDictionaryBytes = 8 * 1024 * 1024;

@@ -1,4 +1,4 @@
-// What making Contents costs most: sorting, merging and cutting lines, as tasks that run in a thread of their own.
+// What making Contents costs most: sorting, merging, cutting and compressing lines, as tasks for a thread of their own.
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, writeFile } from "node:fs/promises";

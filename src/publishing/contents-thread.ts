@@ -1,4 +1,4 @@
-// The thread in which Contents are sorted, merged and cut: started when there is work, ended when there is none.
+// The thread in which Contents are sorted, merged, cut and compressed: started when there is work, ended with it.
 import { Tinypool } from "tinypool";
 import type {
   compressLines,

@@ -49,7 +49,8 @@ export const isBelow = (realPath: string, root: string): boolean =>
 
 /**
  * Reads a file whole, by calls that block: for a thread of which nobody asks anything else.
- * @returns undefined where it is not, or was not to its end, the small file that it should be: for the reason ask the tree
+ * @returns undefined where it is not, or was not to its end, the small file that it should be: ask the tree for the
+ *   reason
  */
 export function readLocal({ root, path, identity, keptAs }: LocalPlace): Uint8Array | undefined {
   const opened: number[] = [];

@@ -1,4 +1,4 @@
-// The thread that looks at the many files of one directory: stats go back part by part, so that none takes long to take in.
+// The thread that looks at the many files of one directory: stats go back in parts, so that none takes long to take in.
 import { lstatSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import type { FileStat, NamedFiles, StatsPart } from "./stats.ts";

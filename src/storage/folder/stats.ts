@@ -26,7 +26,7 @@ export interface NamedFiles {
 /** What the thread says: the next stats, in the order of the names; undefined for what is not there any more. */
 export type StatsPart = readonly (FileStat | undefined)[];
 
-/** From so many names on a thread is started: that takes as long as some thousand calls, and less of the main thread. */
+/** From so many names on, a thread is started: it takes as long as some thousand calls, and less of the main thread. */
 const manyNames = 2_000;
 
 /** How many are asked for together: Node's own pool has four threads. */
