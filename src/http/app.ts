@@ -1,5 +1,5 @@
 // The application: who may read, the short way of what APT asks for, routes for all else, an answer to every failure.
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { RepositoryName } from "../base/names.ts";
@@ -16,7 +16,6 @@ import { defaultReaderLimits, ReaderDesk } from "./reader-desk.ts";
 import type { RoutesOptions } from "./routes.ts";
 import { createRoutes } from "./routes.ts";
 import { defaultFirstByteTimeoutMs, sendResource } from "./send.ts";
-import type { ServableApp } from "./server.ts";
 
 export interface HttpLimits extends PingLimits, ReaderLimits {
   readonly firstByteTimeoutMs: number;
@@ -39,7 +38,7 @@ export interface AppOptions extends Omit<RoutesOptions, "pingLimits"> {
 }
 
 /** Makes the application; `startServer` brings it to a port. */
-export function createApp(options: AppOptions): ServableApp {
+export function createApp(options: AppOptions): RequestListener {
   const limits = { ...defaultHttpLimits, ...options.limits };
   const { log, behindProxy = false } = options;
   const desk = new ReaderDesk(options.readers ?? new Map(), limits, { behindProxy, log });
@@ -75,7 +74,7 @@ export function createApp(options: AppOptions): ServableApp {
     sendProblem(response, problem);
   };
 
-  return { callback: () => answer };
+  return (request, response) => void answer(request, response);
 }
 
 async function resourceOf(

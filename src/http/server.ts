@@ -39,11 +39,6 @@ export interface RunningServer {
   stop(graceMs: number): Promise<void>;
 }
 
-/** What both Koa and plain listeners are. */
-export interface ServableApp {
-  callback(): RequestListener;
-}
-
 /** What is under way on one connection. */
 interface Exchanges {
   underWay: number;
@@ -52,9 +47,8 @@ interface Exchanges {
 }
 
 /** @throws the system's error where the address can't be listened on */
-export async function startServer(app: ServableApp, options: ServerOptions): Promise<RunningServer> {
+export async function startServer(answer: RequestListener, options: ServerOptions): Promise<RunningServer> {
   const exchanges = new WeakMap<Duplex, Exchanges>();
-  const answer = app.callback();
   const listener = (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request;
     const own = exchanges.get(socket) ?? { underWay: 0, waiting: [] };

@@ -82,7 +82,7 @@ test("what is not finished within the grace period is cut", async () => {
 test("an address that is taken is an error, not a crash", async () => {
   const app = await startApp([]);
   const { startServer } = await import("../../src/http/server.ts");
-  const again = startServer({ callback: () => () => {} }, { host: "127.0.0.1", port: app.address.port });
+  const again = startServer(() => {}, { host: "127.0.0.1", port: app.address.port });
   await expect(again).rejects.toMatchObject({ code: "EADDRINUSE" });
   await app.stop(0);
 });
