@@ -2,6 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { onAbort } from "../base/abort.ts";
 import { RepoError } from "../base/errors.ts";
+import { withResolvers } from "../base/with-resolvers.ts";
 import type { InspectOptions } from "./inspect.ts";
 import type { FromWorker, PlacedFile, ReadFile, ToWorker } from "./inspect-messages.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
@@ -230,18 +231,4 @@ function joined(chunks: readonly Uint8Array[]): Uint8Array {
     at += chunk.byteLength;
   }
   return bytes;
-}
-
-export function withResolvers<T>(): {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: (reason: unknown) => void;
-} {
-  let resolve: (value: T) => void = () => {};
-  let reject: (reason: unknown) => void = () => {};
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  return { promise, resolve, reject };
 }

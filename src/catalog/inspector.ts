@@ -3,10 +3,11 @@ import { availableParallelism } from "node:os";
 import type { LimitFunction } from "p-limit";
 import pLimit from "p-limit";
 import { onAbort } from "../base/abort.ts";
+import { withResolvers } from "../base/with-resolvers.ts";
 import type { LocalFile } from "../storage/local-file.ts";
 import type { InspectOptions } from "./inspect.ts";
 import type { StartedContent } from "./inspect-thread.ts";
-import { defaultMaxHeapMebibytes, InspectorFailed, InspectThread, withResolvers } from "./inspect-thread.ts";
+import { defaultMaxHeapMebibytes, InspectorFailed, InspectThread } from "./inspect-thread.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 
 /** A file up to this size, in bytes, is read first and goes to a worker as one message. */
