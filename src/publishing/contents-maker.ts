@@ -14,7 +14,7 @@ import { ContentsMaking, ListRefused } from "./contents-making.ts";
 import type { ContentsMember, KeptContents } from "./contents-state.ts";
 import type { LateFiles, LateMaker, LateOrder } from "./late.ts";
 import type { PublishedIndex } from "./publication.ts";
-import { publishedIndex, segmentIdsOf } from "./publication.ts";
+import { indexPath, publishedIndex, segmentIdsOf } from "./publication.ts";
 import type { WantedContents } from "./wanted-contents.ts";
 import { contentsOf, groupOf, keyOf } from "./wanted-contents.ts";
 
@@ -131,7 +131,7 @@ export class ContentsMaker implements LateMaker {
     if (before !== undefined && same(before)) return before;
     const twin = made.find(same);
     if (twin !== undefined) return { ...twin, directory, name };
-    const path = `${suite}/${directory}/${name}`;
+    const path = `${suite}/${indexPath(asked, "plain")}`;
     const assembled = await assemble(
       segments,
       (id, form) => store.read(id, form),

@@ -2,6 +2,7 @@
 import type { Suite } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { Manifest, PublishedBlob, PublishedIndex } from "./publication.ts";
+import { indexPath } from "./publication.ts";
 import type { PastPublication } from "./store.ts";
 
 /** What one maker has made for one suite; each part is marked as late, with the maker's name. */
@@ -37,14 +38,14 @@ export function stillOfUse(
   beside: readonly PublishedIndex[],
   replaced?: string,
 ): LateFiles {
-  const plain = new Map(beside.map((index) => [pathOf(index), index.forms.plain.sha256]));
+  const plain = new Map(beside.map((index) => [indexPath(index, "plain"), index.forms.plain.sha256]));
   const isOfUse = ({ late }: PublishedIndex | PublishedBlob): boolean =>
     late !== undefined &&
     late.maker !== replaced &&
     (late.of === undefined || plain.get(late.of.path) === late.of.sha256);
   const kept = indices.filter(isOfUse);
   // A small file may be about an index that is late itself.
-  for (const index of kept) plain.set(pathOf(index), index.forms.plain.sha256);
+  for (const index of kept) plain.set(indexPath(index, "plain"), index.forms.plain.sha256);
   return { indices: kept, blobs: blobs.filter(isOfUse) };
 }
 
@@ -80,5 +81,3 @@ export function lastLike(past: Manifest, history: Iterable<PastPublication>): st
   }
   return last ?? past.id;
 }
-
-const pathOf = ({ directory, name }: PublishedIndex): string => (directory === "" ? name : `${directory}/${name}`);
