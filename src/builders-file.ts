@@ -48,13 +48,13 @@ function versionOf(file: string): string {
 
 function read(file: string, warn: (text: string) => void): readonly BuilderConfiguration[] {
   const schema = z.strictObject({ builder: z.array(builderIn(dirname(file), warn)).default([]) });
-  const parsed = schema.safeParse(named(file));
+  const parsed = schema.safeParse(tomlOf(file));
   const mistakes = parsed.error?.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) ?? [];
   demand(parsed.success, `${file}: ${mistakes.join("; ")}`);
   return parsed.data.builder;
 }
 
-function named(file: string): unknown {
+function tomlOf(file: string): unknown {
   try {
     return readToml(file);
   } catch (thrown) {

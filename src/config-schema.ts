@@ -179,12 +179,12 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
     .transform((raw): RepositoryConfiguration => {
       const readCap = raw.readcap_file ?? environment.readCap;
       const pingToken = raw.ping_token_file ?? environment.pingToken;
-      const named = [
+      const own = [
         ...(pingToken ? [{ name: "all", token: pingToken, directory: rootPath }] : []),
         ...(raw.builder ?? []),
       ];
       const builders: RepositoryConfiguration["builders"] = (complain) => [
-        ...named,
+        ...own,
         ...(raw.builders_file?.(complain) ?? []),
       ];
       if (builders(warn).some(({ token }) => token.reveal().length < shortestGoodTokenLength)) {

@@ -30,13 +30,13 @@ export class HttpSite implements Site {
   }
 
   async read(path: string, maxBytes: number): Promise<Buffer | undefined> {
-    const bytes = await this.start(path, maxBytes + 1);
+    const bytes = await this.readStart(path, maxBytes + 1);
     if (bytes !== undefined && bytes.length > maxBytes)
       throw new SiteUnavailable(`${this.#url}/${path} is longer than ${maxBytes} bytes`);
     return bytes;
   }
 
-  async start(path: string, maxBytes: number): Promise<Buffer | undefined> {
+  async readStart(path: string, maxBytes: number): Promise<Buffer | undefined> {
     const chunks: Uint8Array[] = [];
     return (await this.#get(path, maxBytes, (chunk) => chunks.push(chunk))) && Buffer.concat(chunks);
   }

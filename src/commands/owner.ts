@@ -241,15 +241,19 @@ class Owner {
 
   async addSuite(suite: string, { component, architecture }: PartFlags): Promise<void> {
     const known = (await this.#tree.places()).flatMap((path) => placeOf(path) ?? []);
-    const hasComponents = unlessNone(
+    const knownComponents = unlessNone(
       known.map((place) => place.component),
       "main",
     );
-    const hasArchitectures = unlessNone(
+    const knownArchitectures = unlessNone(
       known.flatMap((place) => (place.kind === "binary" ? place.architecture : [])),
       "amd64",
     );
-    const parts = { suite, components: component ?? hasComponents, architectures: architecture ?? hasArchitectures };
+    const parts = {
+      suite,
+      components: component ?? knownComponents,
+      architectures: architecture ?? knownArchitectures,
+    };
     const places = argument("NAME, --component or --architecture", () => placesOf(parts));
     await this.#tree.make(places);
     this.#say(`${suite} has ${places.length} places. To let a builder in: tahoe-apt builder add NAME --suite ${suite}`);

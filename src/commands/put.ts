@@ -61,8 +61,8 @@ export function addPut(commands: Command, untilTold: () => AbortSignal): void {
       const { json = false, replace = false, timeout, suite, component } = flags;
       if (!/^\d{1,6}$/.test(timeout)) throw new ConfigurationError(["--timeout: is a number of seconds"]);
       const bundle = await readBundle(flags.bundle, tell);
-      check("--suite", suite, bundle, (place) => place.suite);
-      check("--component", component, bundle, (place) => place.component);
+      demandPart("--suite", suite, bundle, (place) => place.suite);
+      demandPart("--component", component, bundle, (place) => place.component);
       const options = { suite, component, mayReplace: replace, patienceMs: Number(timeout) * 1000 };
       const observer = json ? silent : onScreen();
       const outcome = await put(bundle, files, options, { observer, clock: systemClock, signal: untilTold() });
@@ -72,7 +72,7 @@ export function addPut(commands: Command, untilTold: () => AbortSignal): void {
 }
 
 /** @throws ConfigurationError for a part of the tree that none of the bundle's directories is in */
-function check(flag: string, asked: string | undefined, bundle: Bundle, partOf: (place: Place) => string): void {
+function demandPart(flag: string, asked: string | undefined, bundle: Bundle, partOf: (place: Place) => string): void {
   const known = new Set(bundle.directories.flatMap(({ path }) => placeOf(path) ?? []).map(partOf));
   if (asked === undefined || known.has(asked)) return;
   const has = `it has ${[...known].toSorted().join(", ") || "none"}`;

@@ -179,7 +179,9 @@ async function settingsLike(
     const release = (await site.read(`dists/${suite}/Release`, maxReleaseBytes))?.toString() ?? "";
     if (/ \S+\/i18n\/Translation-en$/m.test(release)) translated.add(suite);
     for (const [, path] of release.matchAll(/ (\S+\/Packages)$/gm)) {
-      stanza ??= /^(?:.+\n)+/.exec((await site.start(`dists/${suite}/${path}`, maxStanzaBytes))?.toString() ?? "")?.[0];
+      stanza ??= /^(?:.+\n)+/.exec(
+        (await site.readStart(`dists/${suite}/${path}`, maxStanzaBytes))?.toString() ?? "",
+      )?.[0];
     }
   }
   const has = (field: string) => stanza?.includes(`\n${field}: `) ?? false;

@@ -56,8 +56,8 @@ export class Asker {
     this.#asking = controller;
     const response = this.#response;
     if (this.#ended && !response.writableFinished) controller.abort(clientGone);
-    if (response.socket === null) response.once("socket", () => this.#watch(controller));
-    else this.#watch(controller);
+    if (response.socket === null) response.once("socket", () => this.#setDeadline(controller));
+    else this.#setDeadline(controller);
     return controller.signal;
   }
 
@@ -72,7 +72,7 @@ export class Asker {
     this.#patienceMs = milliseconds;
   }
 
-  #watch(controller: AbortController): void {
+  #setDeadline(controller: AbortController): void {
     if (this.#patienceMs === undefined || this.#ended) return;
     this.#deadline = setTimeout(() => {
       if (!this.#response.headersSent)

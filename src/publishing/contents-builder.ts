@@ -48,7 +48,7 @@ export class ContentsBuilder {
     const placed = await tasks.mergeFiles({ files, into, cut }, this.#signal);
     const merged = await open(into, "r");
     // The thread that has merged compresses as well, and so leaves all but one of the others to pings.
-    const ways: readonly Compress[] = [this.#compress, (plain) => tasks.compressLines(plain, this.#signal)];
+    const ways: readonly Compress[] = [this.#compress, (plain) => tasks.compressPaths(plain, this.#signal)];
     try {
       const segments: KeptSegment[] = [];
       const waiting = placed.entries();

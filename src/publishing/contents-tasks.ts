@@ -185,10 +185,10 @@ export function recutSegment({ open: before, old, edits, cut }: RecutTask): {
 }
 
 /** @param plain a segment @throws what loading the compressing library throws */
-export async function compressLines(plain: Uint8Array): Promise<CompressedSegment> {
+export async function compressPaths(plain: Uint8Array): Promise<CompressedSegment> {
   // Most threads live for a small change, and never come here: loading it would take longer than their work.
-  const { compressPaths } = await import("../indices/compress-worker.ts");
-  return await compressPaths(plain);
+  const worker = await import("../indices/compress-worker.ts");
+  return await worker.compressPaths(plain);
 }
 
 function named({ first, plain }: ContentsSegment): NamedSegment {

@@ -1,7 +1,7 @@
 // The thread in which Contents are sorted, merged, cut and compressed: started when there is work, ended with it.
 import { Tinypool } from "tinypool";
 import type {
-  compressLines,
+  compressPaths,
   MergeTask,
   mergeFiles,
   PlanTask,
@@ -18,7 +18,7 @@ export interface ContentsTasks {
   mergeFiles(task: MergeTask, signal: AbortSignal): ReturnType<typeof mergeFiles>;
   planEdits(task: PlanTask, signal: AbortSignal): Promise<ReturnType<typeof planEdits>>;
   recutSegment(task: RecutTask, signal: AbortSignal): Promise<ReturnType<typeof recutSegment>>;
-  compressLines(plain: Uint8Array, signal: AbortSignal): ReturnType<typeof compressLines>;
+  compressPaths(plain: Uint8Array, signal: AbortSignal): ReturnType<typeof compressPaths>;
 }
 
 /** How long the idle thread is kept, in milliseconds. */
@@ -44,7 +44,7 @@ export function createContentsThread(): ContentsTasks & { close(): Promise<void>
     mergeFiles: (task, signal) => run("mergeFiles", task, signal),
     planEdits: (task, signal) => run("planEdits", task, signal),
     recutSegment: (task, signal) => run("recutSegment", task, signal),
-    compressLines: (plain, signal) => run("compressLines", plain, signal),
+    compressPaths: (plain, signal) => run("compressPaths", plain, signal),
     close: () => pool.destroy(),
   };
 }

@@ -71,7 +71,7 @@ export class Housekeeping {
           : { suite, current, items: [...served.items()] };
       },
       publish: async (suite, made) => {
-        if (!this.#isNothing(suite, made)) await this.#untilDateIsPast(suite);
+        if (!this.#bringsNothing(suite, made)) await this.#untilDateIsPast(suite);
         await parts.alone(() => this.#amend(suite, made));
       },
     });
@@ -107,7 +107,7 @@ export class Housekeeping {
   }
 
   /** Whether the maker has nothing for this suite, as before. */
-  #isNothing(name: Suite, [maker, { indices, blobs }]: readonly [string, LateFiles]): boolean {
+  #bringsNothing(name: Suite, [maker, { indices, blobs }]: readonly [string, LateFiles]): boolean {
     const current = this.#parts.suites.get(name)?.current;
     const before = [...(current?.indices ?? []), ...(current?.blobs ?? [])];
     return indices.length + blobs.length === 0 && before.every(({ late }) => late?.maker !== maker);

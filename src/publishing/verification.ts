@@ -25,8 +25,8 @@ export interface Finding {
 export interface Site {
   /** @returns undefined where there is no such file @throws for what can't be asked, or is longer */
   read(path: string, maxBytes: number): Promise<Buffer | undefined>;
-  /** Reads a file and keeps its first bytes, no more than asked for. */
-  start(path: string, maxBytes: number): Promise<Buffer | undefined>;
+  /** Reads a file's first bytes, no more than asked for. */
+  readStart(path: string, maxBytes: number): Promise<Buffer | undefined>;
   /** Reads a file to its end and keeps nothing. @param maxBytes it is not read further */
   measure(path: string, maxBytes: number): Promise<Measured | undefined>;
 }
@@ -128,7 +128,7 @@ async function verifyOnce(order: VerificationOrder): Promise<Verification> {
     if (!isPlain(path)) continue;
     signal.throwIfAborted();
     if (listed.sizeBytes > maxIndexBytes) throw new LimitExceeded("maxIndexBytes", maxIndexBytes, `${base}/${path}`);
-    const bytes = await site.start(`${base}/${path}`, listed.sizeBytes + 1);
+    const bytes = await site.readStart(`${base}/${path}`, listed.sizeBytes + 1);
     const complaint = complaintOf(listed, bytes && { sizeBytes: bytes.length, sha256: digestOf(bytes) });
     if (complaint !== undefined) find(complaint.code, `${base}/${path}`, complaint.text);
     const actual = bytes?.toString() ?? "";

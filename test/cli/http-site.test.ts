@@ -46,7 +46,7 @@ test("an answer that takes long for its size, but comes, is read to its end", as
 test("an answer without end is cut where enough is known, and what ought to be short is an error", async () => {
   const url = await dripping("0123456789");
   const site = new HttpSite(url, signal, () => 0);
-  expect((await site.start("index", 25))?.toString()).toBe("0123456789012345678901234");
+  expect((await site.readStart("index", 25))?.toString()).toBe("0123456789012345678901234");
   expect((await site.measure("index", 25))?.sizeBytes).toBe(25);
   await expect(site.read("index", 25)).rejects.toThrow(`${url}/index is longer than 25 bytes`);
 });

@@ -12,8 +12,8 @@ import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
 import type { PackageKind } from "../../src/catalog/inspection.ts";
 import type { ViewRules } from "../../src/catalog/view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
-import { compressPaths, compressSegment } from "../../src/indices/compress-worker.ts";
-import { compressLines, mergeFiles, planEdits, recutSegment, sortLists } from "../../src/publishing/contents-tasks.ts";
+import { compressSegment } from "../../src/indices/compress-worker.ts";
+import { compressPaths, mergeFiles, planEdits, recutSegment, sortLists } from "../../src/publishing/contents-tasks.ts";
 import type { ContentsTasks } from "../../src/publishing/contents-thread.ts";
 import type { PublishingObserver } from "../../src/publishing/events.ts";
 import { silentPublishingObserver } from "../../src/publishing/events.ts";
@@ -71,7 +71,7 @@ const contentsTasks: ContentsTasks = {
   mergeFiles,
   planEdits: async (task) => planEdits(task),
   recutSegment: async (task) => recutSegment(task),
-  compressLines,
+  compressPaths,
 };
 const shortSegments = { leastBytes: 200, oneIn: 4, mostBytes: 2000 };
 

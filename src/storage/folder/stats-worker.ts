@@ -1,7 +1,7 @@
 // The thread that looks at the many files of one directory: stats go back in parts, so that none takes long to take in.
 import { lstatSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import type { FileStat, NamedFiles, StatsPart } from "./stats.ts";
+import type { FileStat, NamedFiles, Stats } from "./stats.ts";
 import { fileStat, isAbsence } from "./stats.ts";
 
 /** How many stats go back together. */
@@ -19,6 +19,6 @@ function statAt(name: string): FileStat | undefined {
 }
 
 for (let at = 0; at < names.length; at += partLength) {
-  const part: StatsPart = names.slice(at, at + partLength).map(statAt);
+  const part: Stats = names.slice(at, at + partLength).map(statAt);
   parentPort?.postMessage(part);
 }

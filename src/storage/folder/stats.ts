@@ -23,8 +23,8 @@ export interface NamedFiles {
   readonly names: readonly string[];
 }
 
-/** What the thread says: the next stats, in the order of the names; undefined for what is not there any more. */
-export type StatsPart = readonly (FileStat | undefined)[];
+/** In the order of the names; undefined for what is not there any more. */
+export type Stats = readonly (FileStat | undefined)[];
 
 /** From so many names on, a thread is started: it takes as long as some thousand calls, and less of the main thread. */
 const manyNames = 2_000;
@@ -48,11 +48,11 @@ export const fileStat = (stat: BigIntStats): FileStat => ({
  * @returns the stats in the order of the names, of links themselves; undefined for what is not there any more
  * @throws the system's errors; signal.reason
  */
-export async function statsOf(files: NamedFiles, signal: AbortSignal): Promise<StatsPart> {
+export async function statsOf(files: NamedFiles, signal: AbortSignal): Promise<Stats> {
   return files.names.length < manyNames ? await someStats(files, signal) : await statsInThread(files, signal);
 }
 
-async function someStats({ directory, names }: NamedFiles, signal: AbortSignal): Promise<StatsPart> {
+async function someStats({ directory, names }: NamedFiles, signal: AbortSignal): Promise<Stats> {
   const stats: (FileStat | undefined)[] = names.map(() => undefined);
   await forEachAtMost(names.entries(), parallelStats, async ([index, name]) => {
     signal.throwIfAborted();
@@ -72,12 +72,12 @@ const workerUrl = new URL(
 );
 
 /** As `statsOf`, by a thread that lives as long as this takes: a storage that hangs holds nothing else up. */
-export async function statsInThread(files: NamedFiles, signal: AbortSignal): Promise<StatsPart> {
+export async function statsInThread(files: NamedFiles, signal: AbortSignal): Promise<Stats> {
   signal.throwIfAborted();
   const worker = new Worker(workerUrl, { workerData: files, env: {}, execArgv: [] });
   const stats: (FileStat | undefined)[] = [];
   const ended = new Promise<void>((resolve, reject) => {
-    worker.on("message", (part: StatsPart) => {
+    worker.on("message", (part: Stats) => {
       stats.push(...part);
       if (stats.length === files.names.length) resolve();
     });
