@@ -160,7 +160,7 @@ test.each([
 });
 
 test("verify takes --suite again and again, and never the URL for one more", async () => {
-  const suites = ["--suite", "sid", "--suite", "a b"];
+  const suites = ["--suite", "a b", "--suite", "sid"];
   const verify = new CommandLine(["verify", "--folder", await aFolder(), ...suites, "http://127.0.0.1:1/debian"]);
   expect(await verify.ends()).toBe(2);
   expect(verify.output).toContain('--suite: "a b" is not a suite name');

@@ -38,9 +38,9 @@ test("an answer that comes in drops is given up, with its URL, though it never f
 });
 
 test("an answer that takes long for its size, but comes, is read to its end", async () => {
-  const url = await dripping("x".repeat(1000), 50);
-  const read = await new HttpSite(url, signal, clockOf(200)).measure("slow", 2 ** 20);
-  expect(read?.sizeBytes).toBe(50_000);
+  const url = await dripping("x".repeat(100_000), 50);
+  const read = await new HttpSite(url, signal, clockOf(2_000)).measure("slow", 2 ** 23);
+  expect(read?.sizeBytes).toBe(5_000_000);
 });
 
 test("an answer without end is cut where enough is known, and what ought to be short is an error", async () => {

@@ -1,4 +1,4 @@
-// Every key of the configuration is explained where operators look for it.
+// Every key of the configuration is named where operators look for it.
 import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { z } from "zod";
@@ -19,7 +19,7 @@ function keysIn(schema: unknown, keys = new Set<string>()): ReadonlySet<string> 
   return keys;
 }
 
-test("the help of serve explains every key of the configuration", () => {
+test("the help of serve names every key of the configuration", () => {
   const schema = schemaFor({ base: "/", warn: () => {}, readCap: undefined, pingToken: undefined });
   const keys = keysIn(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }));
   expect(keys.size).toBeGreaterThan(50);

@@ -10,7 +10,7 @@ import { folderSubject } from "../support/folder-subject.ts";
 import { silentTreeObserver } from "../support/silent.ts";
 import { treeContract } from "../support/tree-contract.ts";
 
-treeContract("a folder", () => folderSubject());
+treeContract("a folder", () => folderSubject((tree) => tree, true));
 treeContract("with retries", () => folderSubject((tree) => new RetryingTree(tree, defaultRetryPolicy)));
 treeContract("with limits", () =>
   folderSubject((tree) => new LimitedTree(tree, { ...defaultTreeLimits, maxLooks: 2, maxOpens: 2 })),
@@ -18,10 +18,10 @@ treeContract("with limits", () =>
 treeContract("behind gateways", () => folderSubject((tree) => new GatewaysTree([tree, tree])));
 const overlay = { name: "ours", bytes: Buffer.from("ours"), linkedAtMs: 0, directory: "made" };
 treeContract("with a file of ours elsewhere", () =>
-  folderSubject((tree) => new OverlayTree(tree, { ...overlay, isAbove: (path) => path === "elsewhere" })),
+  folderSubject((tree) => new OverlayTree(tree, { ...overlay, isAbove: (path) => path === "elsewhere" }), true),
 );
 treeContract("mounted", () => folderSubject((tree) => new MountedTree([{ at: rootPath, tree }])));
-treeContract("measured", () => folderSubject((tree) => new MeasuredTree(tree, silentTreeObserver, Date.now)));
+treeContract("measured", () => folderSubject((tree) => new MeasuredTree(tree, silentTreeObserver, Date.now), true));
 treeContract("with everything", () =>
   folderSubject((tree) => new RetryingTree(new LimitedTree(new GatewaysTree([tree, tree])))),
 );

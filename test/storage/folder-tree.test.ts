@@ -240,7 +240,7 @@ test("a directory of very many entries is told as one of few is, but for what is
 test.each([
   ["before it begins", 0],
   ["in its midst", 5],
-])("a look at very many files ends at once when nobody waits for it any more, %s", async (_when, afterMs) => {
+])("a look at very many files ends with the reason when nobody waits for it any more, %s", async (_when, afterMs) => {
   await Promise.all(Array.from({ length: many }, (_none, index) => writeFile(join(root, "sub", `${index}`), "")));
   const controller = new AbortController();
   const looking = tree.look(path("sub"), controller.signal);

@@ -6,8 +6,14 @@ import { FolderTree } from "../../src/storage/folder/folder-tree.ts";
 import type { Tree } from "../../src/storage/tree.ts";
 import type { TreeSubject } from "./tree-contract.ts";
 
-/** @param wrap puts decorators round the folder's tree */
-export async function folderSubject(wrap: (tree: Tree) => Tree = (tree) => tree): Promise<TreeSubject> {
+/**
+ * @param wrap puts decorators round the folder's tree
+ * @param readsLocally whether these let threads read by themselves
+ */
+export async function folderSubject(
+  wrap: (tree: Tree) => Tree = (tree) => tree,
+  readsLocally = false,
+): Promise<TreeSubject> {
   const root = await mkdtemp(join(tmpdir(), "tahoe-apt-folder-"));
   let drawn = 0;
   const folder = new FolderTree(root);
@@ -32,6 +38,7 @@ export async function folderSubject(wrap: (tree: Tree) => Tree = (tree) => tree)
     },
     remove: (path) => rm(join(root, path), { recursive: true }),
     keepsUnlinked: false,
+    readsLocally,
     bytesDrawn: () => drawn,
     end: () => rm(root, { recursive: true, force: true }),
   };

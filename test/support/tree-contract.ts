@@ -17,6 +17,8 @@ export interface TreeSubject {
   remove(path: string): Promise<void>;
   /** Whether bytes can be opened by their content id after their name is gone. */
   readonly keepsUnlinked: boolean;
+  /** Whether a thread may read small files by itself. */
+  readonly readsLocally?: boolean;
   /** How many bytes the tree has drawn from what is below it, where that can be known. */
   bytesDrawn?(): number;
   end(): Promise<void>;
@@ -114,6 +116,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
   test(`${name}: a small file that a thread may read by itself has the same bytes there`, async () => {
     for (const at of ["a/b/c/deep", "a/empty", "top.txt"]) {
       const local = subject.tree.local?.({ path: path(at), content: (await fileAt(at)).content });
+      expect(local !== undefined, at).toBe(subject.readsLocally ?? false);
       if (local !== undefined) expectSame(await collect(await open(at)), readLocal(local.place) ?? Buffer.from("none"));
     }
   });
