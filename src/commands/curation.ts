@@ -6,8 +6,9 @@ import type { Destination } from "../builder/curation.ts";
 import { expired, planPromotion, planRemoval } from "../builder/curation.ts";
 import { hasSuite } from "../builder/stock.ts";
 import { ConfigurationError } from "../configuration.ts";
+import { argument } from "./arguments.ts";
 import type { ChangeFlags } from "./run-curation.ts";
-import { argument, patternHelp, runCuration, withChangeFlags } from "./run-curation.ts";
+import { patternHelp, runCuration, withChangeFlags } from "./run-curation.ts";
 
 const daySeconds = 24 * 3600;
 

@@ -9,9 +9,10 @@ import { suitePath } from "../catalog/layout.ts";
 import { ConfigurationError } from "../configuration.ts";
 import { openGridTree } from "../open-tree.ts";
 import { MountedTree } from "../storage/mounted.ts";
+import { argument } from "./arguments.ts";
 import type { TreeFlags } from "./chosen-trees.ts";
 import { chosenTrees, withTreeFlags } from "./chosen-trees.ts";
-import { argument, patternHelp, withWhereFlags } from "./run-curation.ts";
+import { patternHelp, withWhereFlags } from "./run-curation.ts";
 import { print, printable } from "./terminal.ts";
 
 const help = `${patternHelp}

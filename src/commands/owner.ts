@@ -12,8 +12,8 @@ import { pingUntilLive } from "../builder/ping.ts";
 import { OwnedTree, parseBuilderName, placesOf } from "../builder/plant.ts";
 import { placeOf } from "../catalog/layout.ts";
 import { ConfigurationError } from "../configuration.ts";
+import { argument } from "./arguments.ts";
 import { OwnerFiles } from "./owner-files.ts";
-import { argument } from "./run-curation.ts";
 
 const defaultListen = "127.0.0.1:8380";
 /** How long the server may take to answer an owner; it finds out by itself in any case. */

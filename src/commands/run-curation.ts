@@ -1,7 +1,6 @@
 // One change of a tree by command: take stock, select, plan, show or do it, and say what became of it.
 import type { Command } from "commander";
 import { systemClock } from "../base/clock.ts";
-import { messageOf, RepoError } from "../base/errors.ts";
 import { parseSuite, rootPath } from "../base/names.ts";
 import type { Bundle } from "../builder/bundle.ts";
 import { readBundle } from "../builder/bundle.ts";
@@ -19,6 +18,7 @@ import { ConfigurationError, defaultLimits } from "../configuration.ts";
 import { openGridTree } from "../open-tree.ts";
 import { MountedTree } from "../storage/mounted.ts";
 import type { Tree } from "../storage/tree.ts";
+import { argument } from "./arguments.ts";
 import { complain, print, printable } from "./terminal.ts";
 
 /** `nothing`: all was as it should be. `linked`: done, and the server has not said in time that APT sees it. */
@@ -69,16 +69,6 @@ export const patternHelp = `
 PATTERN is NAME, NAME=VERSION, src:NAME (a source package and all that was built from it), src:NAME=VERSION, or a path
 of the tree, which has a slash. * stands for any characters and ? for one: quote them from the shell.
 `;
-
-/** @throws ConfigurationError that names the flag, for an argument that can't be parsed */
-export function argument<T>(flag: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch (thrown) {
-    if (!(thrown instanceof RepoError)) throw thrown;
-    throw new ConfigurationError([`${flag}: ${messageOf(thrown)}`]);
-  }
-}
 
 /** Sets the process's exit code. @throws what stands in the way */
 export async function runCuration(

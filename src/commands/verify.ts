@@ -28,8 +28,8 @@ import { inTemporaryDirectory, withQuietRepository } from "../quiet-repository.t
 import { unsigned } from "../signing/unsigned.ts";
 import { fingerprintOf, readPublicKeys, verifyDetached, verifyInRelease } from "../signing/verify.ts";
 import { withoutMetadata } from "../storage/without-metadata.ts";
+import { another, argument } from "./arguments.ts";
 import { HttpSite } from "./http-site.ts";
-import { argument } from "./run-curation.ts";
 import { complain, print, printable } from "./terminal.ts";
 
 /** There is nothing in the tree that the server could be held against. */
@@ -86,9 +86,6 @@ export function addVerify(commands: Command, untilTold: () => AbortSignal): void
       process.exitCode = await verify(url.replace(/\/+$/, ""), flags, untilTold());
     });
 }
-
-/** Not variadic: the URL behind it would be taken for one more. */
-const another = (raw: string, before: readonly string[] = []): readonly string[] => [...before, raw];
 
 async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Promise<number> {
   const maxPackages = packagesOf(flags.packages);
