@@ -8,6 +8,7 @@ import { loadConfiguration } from "../config.ts";
 import type { Limits } from "../configuration.ts";
 import { ConfigurationError, defaultLimits } from "../configuration.ts";
 import type { GridTree } from "../open-tree.ts";
+import { another } from "./arguments.ts";
 import { complain } from "./terminal.ts";
 
 export interface TreeFlags extends Pick<Flags, "config" | "webapi" | "readcapFile"> {
@@ -27,7 +28,7 @@ export interface ChosenTree {
 export const withTreeFlags = (command: Command): Command =>
   command
     .option("--config <file>", "the trees of a server's configuration")
-    .option("--webapi <url...>", "the Tahoe gateway; several stand in for each other")
+    .option("--webapi <url>", "the Tahoe gateway; may be repeated, and several stand in for each other", another)
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
     .option("--bundle <file>", "what a bundle's write caps open, in place of a read cap");
 

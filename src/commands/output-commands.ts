@@ -21,6 +21,7 @@ import type { Placement } from "../publishing/stanza-source.ts";
 import { withQuietRepository } from "../quiet-repository.ts";
 import { openSigner, repositoryDirectory } from "../repository-settings.ts";
 import type { Tree } from "../storage/tree.ts";
+import { another } from "./arguments.ts";
 import { complain, print, printable } from "./terminal.ts";
 
 const exportHelp = `
@@ -59,7 +60,7 @@ const withOutputFlags = (command: Command): Command =>
   command
     .option("--config <file>", "a server's configuration")
     .option("--name <name>", "which of its repositories, where there are several")
-    .option("--webapi <url...>", "the Tahoe gateway; several stand in for each other")
+    .option("--webapi <url>", "the Tahoe gateway; may be repeated, and several stand in for each other", another)
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
     .option("--state <directory>", "where keys and what was read are kept, as for serve");
 

@@ -12,7 +12,7 @@ import { pingUntilLive } from "../builder/ping.ts";
 import { OwnedTree, parseBuilderName, placesOf } from "../builder/plant.ts";
 import { placeOf } from "../catalog/layout.ts";
 import { ConfigurationError } from "../configuration.ts";
-import { argument } from "./arguments.ts";
+import { another, argument } from "./arguments.ts";
 import { OwnerFiles } from "./owner-files.ts";
 
 const defaultListen = "127.0.0.1:8380";
@@ -71,7 +71,11 @@ export function addOwnerCommands(commands: Command, { untilTold, say }: Surround
   withParts(commands.command("init"))
     .description("Make a tree in the grid, with its builders' bundles and a configuration for the server.")
     .argument("<directory>", "where the tree's files are to be")
-    .requiredOption("--webapi <url...>", "the Tahoe gateway; several stand in for each other")
+    .requiredOption(
+      "--webapi <url>",
+      "the Tahoe gateway; may be repeated, and several stand in for each other",
+      another,
+    )
     .option("--name <name>", "the repository's name: it is served at /NAME/", "debian")
     .option("--suite <name...>", "its suites", ["sid"])
     .option("--builder <name...>", "its builders, each with a directory in every place", [])

@@ -165,3 +165,14 @@ test("verify takes --suite again and again, and never the URL for one more", asy
   expect(await verify.ends()).toBe(2);
   expect(verify.output).toContain('--suite: "a b" is not a suite name');
 });
+
+test.each([
+  ["init", "directory", ["--suite", "a b"], "--suite, --component or --architecture: "],
+  ["export", "directory", [], "--readcap-file: is missing"],
+  ["list", "=", [], "PATTERN: "],
+])("%s takes --webapi again and again, and never what is behind it for one more", async (name, behind, flags, says) => {
+  const gateways = ["--webapi", "http://127.0.0.1:1", "--webapi", "http://127.0.0.1:2"];
+  const command = new CommandLine([name, ...gateways, behind, ...flags], { env: { TAHOE_APT_READCAP: "" } });
+  expect(await command.ends()).toBe(2);
+  expect(command.output).toContain(`tahoe-apt: ${says}`);
+});
