@@ -35,7 +35,7 @@ export class ContentsMaker implements LateMaker {
   readonly #parts: ContentsMakerParts;
   readonly #lists: ContentsLists;
   /** By suite and path, the indices as they were put together last: what the next ones begin with is not read again. */
-  readonly #assembled = new Map<string, AssembledIndex>();
+  readonly #assembled = new Map<Suite, Map<string, AssembledIndex>>();
 
   constructor(parts: ContentsMakerParts) {
     this.#parts = parts;
@@ -71,12 +71,16 @@ export class ContentsMaker implements LateMaker {
     const asked = contentsOf(current, new Set([...wanted.values()].map(({ group }) => group)));
     const making = new ContentsMaking(this.#parts, this.#lists, { suite, wanted, removed, added, signal });
     const indices: KeptContents[] = [];
-    for (const one of asked) indices.push(await this.#index(suite, one, known, making, indices, signal));
+    const lastOnes = this.#assembled.get(suite) ?? new Map<string, AssembledIndex>();
+    this.#assembled.set(suite, lastOnes);
+    for (const one of asked) indices.push(await this.#index(lastOnes, one, known, making, indices, signal));
     await this.#parts.segments.written(segmentIdsOf(indices));
     const isSame = known.length === indices.length && indices.every((one) => known.includes(one));
     if (!isSame || removed.size > 0 || added.size > 0) {
       await state.save(suite, { removed: removed.keys(), added, indices });
     }
+    const paths = new Set(indices.map((index) => indexPath(index, "plain")));
+    for (const path of lastOnes.keys()) if (!paths.has(path)) lastOnes.delete(path);
     return indices;
   }
 
@@ -115,7 +119,7 @@ export class ContentsMaker implements LateMaker {
   }
 
   async #index(
-    suite: Suite,
+    lastOnes: Map<string, AssembledIndex>,
     asked: WantedContents,
     known: readonly KeptContents[],
     making: ContentsMaking,
@@ -131,15 +135,15 @@ export class ContentsMaker implements LateMaker {
     if (before !== undefined && same(before)) return before;
     const twin = made.find(same);
     if (twin !== undefined) return { ...twin, directory, name };
-    const path = `${suite}/${indexPath(asked, "plain")}`;
+    const path = indexPath(asked, "plain");
     const assembled = await assemble(
       segments,
       (id, form) => store.read(id, form),
       releaseAlgorithms,
-      this.#assembled.get(path),
+      lastOnes.get(path),
       signal,
     );
-    this.#assembled.set(path, assembled);
+    lastOnes.set(path, assembled);
     return { ...publishedIndex({ directory, name, segments, late: { maker: this.name } }, assembled), segments };
   }
 }
