@@ -36,9 +36,7 @@ export interface FileChange {
   readonly after: CatalogFile | undefined;
 }
 
-/**
- * How many examinations are under way at once, those that only ask the ledger among them: some batches of local files.
- */
+/** How many examinations are under way at once, also those that only ask the ledger: some batches of local files. */
 const concurrentExaminations = 160;
 
 export class Catalog {
