@@ -76,6 +76,8 @@ export class Upkeep {
     this.#timer = setTimeout(() => {
       this.#round = this.#runRound().then((nextInSeconds) => this.#plan(nextInSeconds));
     }, delaySeconds * 1000);
+    // A server that could not begin to listen must end.
+    this.#timer.unref();
   }
 
   /** @returns when the next one is due, in seconds from now */
