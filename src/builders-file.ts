@@ -22,19 +22,25 @@ export const builderIn = (directory: string, warn: (text: string) => void) =>
 
 /**
  * @returns what gives those of the file as it is now, and as it was while it can't be read
+ * (that a token's file alone has changed is not noticed)
  * @throws Error that names the file, and what is wrong with it
  */
 export function buildersIn(file: string, warn: (text: string) => void): RepositoryConfiguration["builders"] {
   let version = versionOf(file);
   let builders = read(file, warn);
+  let complaint: string | undefined;
   return (complain) => {
     const present = versionOf(file);
     if (present === version) return builders;
-    version = present;
     try {
       builders = read(file, complain);
+      version = present;
+      complaint = undefined;
     } catch (thrown) {
-      complain(`${messageOf(thrown)}; the builders stay as they were`);
+      // Tried again each time, because what is wrong may be a token's file that comes later; told once.
+      const text = `${messageOf(thrown)}; the builders stay as they were`;
+      if (text !== complaint) complain(text);
+      complaint = text;
     }
     return builders;
   };
@@ -42,8 +48,12 @@ export function buildersIn(file: string, warn: (text: string) => void): Reposito
 
 /** Whoever writes the file gives it another time, or puts another file in its place. */
 function versionOf(file: string): string {
-  const stat = statSync(file, { bigint: true, throwIfNoEntry: false });
-  return stat === undefined ? "absent" : [stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join(" ");
+  try {
+    const { ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true });
+    return [ino, size, mtimeNs, ctimeNs].join(" ");
+  } catch (thrown) {
+    return messageOf(thrown);
+  }
 }
 
 function read(file: string, warn: (text: string) => void): readonly BuilderConfiguration[] {

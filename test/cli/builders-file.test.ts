@@ -1,5 +1,5 @@
 // The builders in a file of their own come and go while a server runs; a file that says nothing sensible changes nobody.
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -55,6 +55,13 @@ test("while the file can't be read the builders stay, and it is told once what i
   stays("line 1: Invalid TOML document: expected end of table array declaration");
   write("builders.toml", table("dave"));
   stays(`builder.0.token_file: ${directory}/dave.token: no such file or directory`);
+  write("dave.token", "the-token-of-dave");
+  expect(names()).toEqual(["alice", "dave"]);
+  know("bob");
+  expect(names()).toEqual(["alice", "bob"]);
+  rmSync(join(directory, "builders.toml"));
+  symlinkSync("builders.toml", join(directory, "builders.toml"));
+  stays(`ELOOP: too many symbolic links encountered, open '${directory}/builders.toml'`);
   rmSync(join(directory, "builders.toml"));
   stays("no such file or directory");
   know("carol");
