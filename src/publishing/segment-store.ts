@@ -21,6 +21,8 @@ interface UnwrittenSegment {
   readonly sizes: SegmentSizes;
   readonly bytes: Readonly<Partial<Record<IndexForm, Buffer>>>;
   readonly writing: Promise<unknown>;
+  /** Then it can be read until its maker has heard of it. */
+  hasFailed: boolean;
 }
 
 /** How many segments may be on their way to the disk: a bound on memory. */
@@ -39,7 +41,8 @@ export class SegmentStore {
 
   /** @returns undefined for a segment that was never made here */
   sizesOf(id: string): SegmentSizes | undefined {
-    return this.#unwritten.get(id)?.sizes ?? this.#sizes.get(id);
+    const unwritten = this.#unwritten.get(id);
+    return unwritten?.hasFailed === false ? unwritten.sizes : this.#sizes.get(id);
   }
 
   /** @throws SegmentMissing */
@@ -72,13 +75,19 @@ export class SegmentStore {
       for (const [form, each] of Object.entries(bytes)) this.#bytes.putSync(`${id}/${form}`, each);
       this.#sizes.putSync(id, sizes);
     });
-    this.#unwritten.set(id, { sizes, bytes, writing });
+    const unwritten: UnwrittenSegment = { sizes, bytes, writing, hasFailed: false };
+    this.#unwritten.set(id, unwritten);
     writing.then(
-      () => this.#unwritten.delete(id),
-      () => undefined,
+      () => this.#unwritten.get(id) === unwritten && this.#unwritten.delete(id),
+      () => {
+        unwritten.hasFailed = true;
+      },
     );
-    // Should writing fail, who has put it hears of it from `written`.
-    if (this.#unwritten.size >= maxUnwritten) await this.#tried([...this.#unwritten.keys()]);
+    if (this.#unwritten.size >= maxUnwritten) {
+      await this.written([id]);
+      // The disk takes writes again, and who made these has given up or hears of it from `written`.
+      for (const [other, { hasFailed }] of this.#unwritten) if (hasFailed) this.#unwritten.delete(other);
+    }
     return sizes;
   }
 
@@ -89,18 +98,13 @@ export class SegmentStore {
   async written(ids: Iterable<string>): Promise<void> {
     const waited = [...ids];
     await written(async () => {
-      for (const result of await this.#tried(waited)) if (result.status === "rejected") throw result.reason;
+      const results = await Promise.allSettled(waited.flatMap((id) => this.#unwritten.get(id)?.writing ?? []));
+      for (const id of waited) this.#unwritten.delete(id);
+      for (const result of results) if (result.status === "rejected") throw result.reason;
       // Others may have waited for them, too, and forgotten them.
       const lost = waited.find((id) => !this.#sizes.doesExist(id));
       if (lost !== undefined) throw new Error(`segment ${lost} was not taken`);
     });
-  }
-
-  /** Resolves when nothing of these is on its way any more. */
-  async #tried(ids: readonly string[]): Promise<readonly PromiseSettledResult<unknown>[]> {
-    const results = await Promise.allSettled(ids.flatMap((id) => this.#unwritten.get(id)?.writing ?? []));
-    for (const id of ids) this.#unwritten.delete(id);
-    return results;
   }
 
   /** The files that these segments' stanzas point to, relative to the repository's root. */
