@@ -73,7 +73,9 @@ export class ContentsState {
     for (const key of removed) note(key, undefined);
     for (const [key, { group, location, record }] of added) note(key, [key, group, location, record]);
     await written(async () => {
-      const writing: Promise<unknown>[] = [this.#indices.remove(suite)];
+      // One after the other, each on disk before the next is begun: there are indices only where all buckets fit them.
+      await this.#indices.remove(suite);
+      const writing: Promise<unknown>[] = [];
       for (const [name, inBucket] of changes) {
         const kept = (this.#buckets.get(name) ?? []).filter(([key]) => !inBucket.has(key));
         const bucket = [...kept, ...[...inBucket.values()].filter((member) => member !== undefined)];
@@ -81,7 +83,8 @@ export class ContentsState {
         // One transaction over them all would hold up requests.
         await setImmediate();
       }
-      await Promise.all([...writing, this.#indices.put(suite, indices)]);
+      await Promise.all(writing);
+      await this.#indices.put(suite, indices);
     });
   }
 }
