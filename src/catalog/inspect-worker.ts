@@ -15,6 +15,8 @@ const streams = new Map<number, Inbox>();
 
 /** How many files of a batch are inspected side by side: some wait for a decoder in a process of its own. */
 const filesAtOnce = 4;
+/** Once a batch holds so many bytes of file lists, the rest of it is left to streams, of which fewer are open at a time. */
+const maxListBytes = 4 * 2 ** 20;
 
 port.on("message", (message: ToWorker) => {
   switch (message.type) {
@@ -58,12 +60,14 @@ function inspect(id: number, kind: PackageKind, content: AsyncIterable<Uint8Arra
 
 async function readAll(asked: readonly PlacedFile[]): Promise<readonly ReadFile[]> {
   const files: ReadFile[] = [];
+  let listBytes = 0;
   await forEachAtMost(asked.entries(), filesAtOnce, async ([index, { kind, place }]) => {
     const begunMs = performance.now();
-    const bytes = readLocal(place);
+    const bytes = listBytes > maxListBytes ? undefined : readLocal(place);
     const seconds = (performance.now() - begunMs) / 1000;
     // What fails for another reason than the file's is told where its stream is inspected, and holds no other file up.
     const inspection = bytes && (await inspectContent(kind, once(bytes), options).catch(() => undefined));
+    if (inspection?.kind === "binary") listBytes += inspection.fileList?.byteLength ?? 0;
     files[index] = { inspection, seconds, bytes: bytes?.byteLength ?? 0 };
   });
   return files;
