@@ -98,6 +98,6 @@ export const withoutCaps = (text: string): string => text.replace(/(URI|pb)(:|%3
 
 /** As much of a message as may be shown to anybody: where our gateways are is not theirs to know. */
 export const forStrangers = (text: string): string =>
-  withoutCaps(text).replace(/\bhttps?:\/\/[^\s"'<>()[\]{};]+/gi, "the gateway");
+  withoutCaps(text).replace(/\bhttps?:\/\/(?:\[[^\]\s]*\])?[^\s"'<>()[\]{};]*/gi, "the gateway");
 
 const isKnown = (code: string): code is KnownCode => Object.hasOwn(statuses, code);

@@ -62,7 +62,13 @@ const fresh = aRepository(
       aStatus({
         suites: [],
         notReady: `cannot read ${cap} from ${gateway} yet`,
-        rejected: [{ path: parseTreePath("a.deb"), code: "unreadable", reason: `${gateway} gave no answer` }],
+        rejected: [
+          {
+            path: parseTreePath("a.deb"),
+            code: "unreadable",
+            reason: `${gateway} and http://[fd00::1]:3456 gave no answer`,
+          },
+        ],
       }),
   },
 );
