@@ -128,7 +128,7 @@ test("while the server is away the upload is linked, exit code 4; without a ping
   ]);
   expect([forbidden!.exitCode, forbidden!.output]).toEqual([
     1,
-    expect.stringMatching(/tree is changed, .* answered with 401: .*restarted/),
+    expect.stringMatching(/tree is changed, .* answered with 401: .*builders_file/),
   ]);
   expect(await tree.names(amd64)).toEqual(expect.arrayContaining(["later0_1.0-1_amd64.deb", "later1_1.0-1_amd64.deb"]));
 });
