@@ -3,7 +3,15 @@ import { setImmediate } from "node:timers/promises";
 import type { NamedFile } from "../indices/named-files.ts";
 import { namedFiles } from "../indices/named-files.ts";
 import type { Listed, Manifest } from "./publication.ts";
-import { directoryOf, everyForm, hashPath, indexPath, namesPackages, referencesTo } from "./publication.ts";
+import {
+  directoryOf,
+  everyForm,
+  hashPath,
+  indexPath,
+  namesPackages,
+  referencesTo,
+  segmentIdsOf,
+} from "./publication.ts";
 import type { SegmentStore } from "./segment-store.ts";
 
 /** A file of a publication, with all the names below its suite that mean it. */
@@ -32,7 +40,7 @@ function siteFile(path: string, listed: Listed, hasHashes: boolean): SiteFile {
 
 /** The segments that name packages. */
 const stanzaSegments = (manifest: Manifest | undefined): ReadonlySet<string> =>
-  new Set((manifest?.indices ?? []).filter(namesPackages).flatMap(({ segments }) => segments.map(({ id }) => id)));
+  new Set(segmentIdsOf((manifest?.indices ?? []).filter(namesPackages)));
 
 /** The files that a publication names in segments that an earlier one does not have: the work is that of the change. */
 export async function* newlyNamed(
