@@ -1,4 +1,5 @@
 // Carries a plan out: directory by directory, each change with its line in the directory's own log, and then the pings.
+import { sleep } from "../base/abort.ts";
 import type { Clock } from "../base/clock.ts";
 import { RepoError } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
@@ -11,6 +12,7 @@ import { nextAudit } from "./audit-log.ts";
 import type { Bundle } from "./bundle.ts";
 import type { Curation, DirectoryPlan } from "./curation.ts";
 import type { Gateways } from "./gateways.ts";
+import { untilFirstLinksLastMs } from "./gateways.ts";
 import { pingUntilLive } from "./ping.ts";
 
 /** Another one has put something else here since the plan was made: a new plan will tell of it. */
@@ -71,6 +73,9 @@ export async function curate(plan: Curation, parts: CurateParts): Promise<readon
 class DirectoryChange {
   readonly #plan: DirectoryPlan;
   readonly #parts: CurateParts;
+  readonly #linked = new Set<string>();
+  readonly #unlinked = new Set<string>();
+  #superseded: readonly string[] = [];
 
   constructor(plan: DirectoryPlan, parts: CurateParts) {
     this.#plan = plan;
@@ -79,23 +84,29 @@ class DirectoryChange {
 
   async run(): Promise<CuratedDirectory> {
     const { gateways, signal } = this.#parts;
-    const linked: string[] = [];
-    const unlinked = new Set<string>();
-    let superseded: readonly string[] = [];
     const sources = await this.#sources();
-    await gateways.change(async (writer) => {
-      const cap = await this.#capOf(writer);
-      const entries = await writer.list(cap, signal);
-      const links = this.#missing(sources, entries);
-      const going = [...this.#plan.unlinks].flatMap(([name, key]) => (isStill(entries.get(name), key) ? [name] : []));
-      if (links.size > 0 || going.some((name) => !unlinked.has(name))) {
-        superseded = await this.#link(writer, cap, entries, links, going);
-        linked.push(...links.keys());
-        for (const name of going) unlinked.add(name);
-      }
-      for (const name of [...going, ...superseded]) await writer.unlink(cap, parseTreePath(name), signal);
-    }, signal);
-    return { path: this.#plan.directory, linked, unlinked: [...unlinked], live: undefined };
+    const carryOut = () => gateways.change((writer) => this.#carryOut(writer, sources), signal);
+    if (await carryOut()) {
+      await sleep(untilFirstLinksLastMs, signal);
+      await carryOut();
+    }
+    return { path: this.#plan.directory, linked: [...this.#linked], unlinked: [...this.#unlinked], live: undefined };
+  }
+
+  /** Does what is not done. @returns whether it set the first links of a directory */
+  async #carryOut(writer: WebapiWriter, sources: ReadonlyMap<string, Link>): Promise<boolean> {
+    const { signal } = this.#parts;
+    const cap = await this.#capOf(writer);
+    const entries = await writer.list(cap, signal);
+    const links = this.#missing(sources, entries);
+    const going = [...this.#plan.unlinks].flatMap(([name, key]) => (isStill(entries.get(name), key) ? [name] : []));
+    if (links.size > 0 || going.some((name) => !this.#unlinked.has(name))) {
+      this.#superseded = await this.#link(writer, cap, entries, links, going);
+      for (const name of links.keys()) this.#linked.add(name);
+      for (const name of going) this.#unlinked.add(name);
+    }
+    for (const name of [...going, ...this.#superseded]) await writer.unlink(cap, parseTreePath(name), signal);
+    return entries.size === 0;
   }
 
   /** What is to be linked, as its own directory tells of it now. */

@@ -1,4 +1,5 @@
 // An upload from local files to what APT sees: gathered, checked, uploaded, linked in one write per directory, pinged.
+import { sleep } from "../base/abort.ts";
 import type { Clock } from "../base/clock.ts";
 import { joinPath } from "../base/names.ts";
 import { defaultInspectLimits } from "../catalog/inspect-limits.ts";
@@ -7,7 +8,7 @@ import type { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import type { Choice, Parcel } from "./assign.ts";
 import { assign, objections } from "./assign.ts";
 import type { Bundle, PingAddress } from "./bundle.ts";
-import { Gateways } from "./gateways.ts";
+import { Gateways, untilFirstLinksLastMs } from "./gateways.ts";
 import type { Problem } from "./gather.ts";
 import { gather } from "./gather.ts";
 import { pingUntilLive } from "./ping.ts";
@@ -106,7 +107,11 @@ class Put {
     const late = this.#options.mayReplace ? [] : parcels.flatMap((parcel) => differing(parcel, links));
     if (late.length > 0) return { ...outcome, problems: late, status: "refused", packages: [] };
     await this.#timed("link", async () => {
-      for (const parcel of parcels) await this.#uploader.link(parcel, links);
+      const first: Parcel[] = [];
+      for (const parcel of parcels) if (await this.#uploader.link(parcel, links)) first.push(parcel);
+      if (first.length === 0) return;
+      await sleep(untilFirstLinksLastMs, this.#signal);
+      for (const parcel of first) await this.#uploader.link(parcel, links);
     });
     const { ping } = this.#bundle;
     if (ping === undefined)

@@ -78,9 +78,12 @@ export class Uploader {
     }, this.#signal);
   }
 
-  /** All of a directory's links in one write, and none where all stand. */
-  async link({ directory, files }: Parcel, links: Links): Promise<void> {
-    await this.#gateways.change(async (writer) => {
+  /**
+   * All of a directory's links in one write, and none where all stand.
+   * @returns whether they are the first of their directory, for which `untilFirstLinksLastMs` says more
+   */
+  async link({ directory, files }: Parcel, links: Links): Promise<boolean> {
+    return await this.#gateways.change(async (writer) => {
       const entries = await writer.list(directory.cap, this.#signal);
       const missing = new Map<string, Link>();
       for (const file of files) {
@@ -88,6 +91,7 @@ export class Uploader {
         if (link !== undefined && !stands(entries.get(file.name), file)) missing.set(file.name, link);
       }
       if (missing.size > 0) await writer.link(directory.cap, missing, this.#signal);
+      return entries.size === 0;
     }, this.#signal);
   }
 }

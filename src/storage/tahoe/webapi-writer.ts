@@ -146,7 +146,8 @@ export class WebapiWriter {
     if (!accepted.includes(reply.status)) {
       reply.close();
       const why = `the gateway answered a change with status ${reply.status}`;
-      throw new StorageUnavailable(asked.path, why, { transient: reply.status >= 500 });
+      // 410 is also what a gateway says of a directory that it reads in pieces while another one writes it.
+      throw new StorageUnavailable(asked.path, why, { transient: reply.status >= 500 || reply.status === 410 });
     }
     const chunks: Uint8Array[] = [];
     let bytes = 0;
