@@ -110,6 +110,9 @@ class Put {
       const first: Parcel[] = [];
       for (const parcel of parcels) if (await this.#uploader.link(parcel, links)) first.push(parcel);
       if (first.length === 0) return;
+      for (const { directory } of first) {
+        this.#observer.note(`${directory.path} was empty: waiting to see that no other upload overwrites this one`);
+      }
       await sleep(untilFirstLinksLastMs, this.#signal);
       for (const parcel of first) await this.#uploader.link(parcel, links);
     });
