@@ -16,6 +16,12 @@ export class MemoryWatch {
     this.#timer.unref();
   }
 
+  /** Begins anew. */
+  forget(): void {
+    this.anonymousBytes = 0;
+    this.residentBytes = 0;
+  }
+
   stop(): void {
     clearInterval(this.#timer);
   }

@@ -1,22 +1,49 @@
-// The most memory that the server over the large corpus ever took: indexing it first, updating and serving it since.
+// The most memory that the server over the large corpus takes: in all of this run, and once it knows the packages.
+import { tools } from "../tools.ts";
+import type { Served, Workshop } from "../workshop.ts";
+import { requestsPerSecond } from "../wrk.ts";
 import { addOne } from "./append.ts";
 import type { Measure } from "./measure.ts";
 
-const limitBytes = 300_000_000;
+const goal = { kind: "below", value: 300_000_000 } as const;
 
 export const memory: Measure = {
   name: "memory",
   async measure(workshop) {
     const { large } = workshop.scale;
     const served = await workshop.served(large);
-    await addOne(workshop, served, "file");
-    await addOne(workshop, served, "directory");
-    await served.server.get("dists/sid/main/binary-amd64/Packages");
-    const { anonymousBytes, residentBytes } = served.server.memory;
+    await used(workshop, served);
+    const [whole, wholeResident] = peaks(served);
+    await served.server.stop();
+    served.server.memory.forget();
+    await served.server.start();
+    await used(workshop, served);
+    const [known, knownResident] = peaks(served);
     const measure = `peak memory, first index, updates and requests of ${large}`;
+    const knownMeasure = `peak memory, updates and requests of ${large} after a restart`;
     return [
-      { measure, unit: "bytes", ours: [anonymousBytes], goal: { kind: "below", value: limitBytes } },
-      { measure: `${measure}, with mapped files`, unit: "bytes", ours: [residentBytes] },
+      { measure, unit: "bytes", ours: [whole], goal },
+      { measure: `${measure}, with mapped files`, unit: "bytes", ours: [wholeResident] },
+      { measure: knownMeasure, unit: "bytes", ours: [known], goal },
+      { measure: `${knownMeasure}, with mapped files`, unit: "bytes", ours: [knownResident] },
     ];
   },
 };
+
+const peaks = ({ server }: Served): readonly [anonymous: number, resident: number] => [
+  server.memory.anonymousBytes,
+  server.memory.residentBytes,
+];
+
+/** One package more in either way, and the largest indices for many clients at once. */
+async function used(workshop: Workshop, served: Served): Promise<void> {
+  await addOne(workshop, served, "file");
+  await addOne(workshop, served, "directory");
+  for (const name of ["Packages", "Packages.gz"]) {
+    const path = `dists/sid/main/binary-amd64/${name}`;
+    await served.server.get(path);
+    if (!workshop.has(tools.wrk)) continue;
+    const load = { url: `${served.server.url}/debian/${path}`, headers: {}, seconds: workshop.scale.loadSeconds };
+    await requestsPerSecond(load, workshop.signal);
+  }
+}
