@@ -28,6 +28,23 @@ export class ByteReader {
     return taken;
   }
 
+  /** Takes `count` bytes without waiting, where the chunk at hand has them all; else none, and undefined. */
+  atHand(count: number): Uint8Array | undefined {
+    if (this.#chunk.byteLength < count) return undefined;
+    const taken = this.#chunk.subarray(0, count);
+    this.#chunk = this.#chunk.subarray(count);
+    this.#position += count;
+    return taken;
+  }
+
+  /** Passes over at most so many bytes of the chunk at hand. @returns how many */
+  skipAtHand(most: number): number {
+    const skipped = Math.min(most, this.#chunk.byteLength);
+    if (skipped > 0) this.#chunk = this.#chunk.subarray(skipped);
+    this.#position += skipped;
+    return skipped;
+  }
+
   /** Takes `count` bytes into one buffer; fewer only where the content ends. The caller bounds `count`. */
   async read(count: number): Promise<Uint8Array> {
     const parts: Uint8Array[] = [];

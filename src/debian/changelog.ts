@@ -29,14 +29,14 @@ export async function readChangelog(
   let found: Uint8Array | undefined;
   let texts = 0;
   for await (const member of readAr(content, limits)) {
-    const data = dataMember(member, limits);
-    if (data === undefined) continue;
     const directory = `usr/share/doc/${packageName}/`;
+    const data = dataMember(member, limits, ({ name, type }) => type === "file" && name.startsWith(directory));
+    if (data === undefined) continue;
     for await (const entry of data) {
-      const name = entry.name.startsWith(directory) ? entry.name.slice(directory.length) : "";
+      const name = entry.name.slice(directory.length);
       // A native package has but the second; of the others' it is that of their author.
       const isDebian = /^changelog\.Debian(\.gz)?$/.test(name);
-      if (entry.type !== "file" || !(isDebian || (found === undefined && /^changelog(\.gz)?$/.test(name)))) continue;
+      if (!(isDebian || (found === undefined && /^changelog(\.gz)?$/.test(name)))) continue;
       if (++texts > maxTexts) break;
       const text = await textOf(entry, limits);
       if (isDebianChangelog(text)) found = text;

@@ -14,7 +14,7 @@ import type { FileListLimits } from "./file-list.ts";
 import { FileListWriter } from "./file-list.ts";
 import { beyondLimit, Malformed, quoted } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
-import type { TarEntry, TarKind } from "./tar.ts";
+import type { TarEntry, TarHeader, TarKind } from "./tar.ts";
 import { readTar } from "./tar.ts";
 
 export interface DebLimits extends ArLimits, StanzaLimits, DecompressionLimits, FileListLimits {
@@ -122,8 +122,8 @@ async function readFormat(member: ArMember): Promise<number> {
 async function readControl(member: ArMember, limits: DebLimits): Promise<Stanza> {
   const compression = compressionOf(member, controlCompressions);
   let text: Uint8Array | undefined;
-  for await (const entry of readTar(decompress(compression, member.content, limits), controlArchive(limits))) {
-    if (entry.name !== "control") continue;
+  const archive = decompress(compression, member.content, limits);
+  for await (const entry of readTar(archive, controlArchive(limits), ({ name }) => name === "control")) {
     if (text !== undefined) throw new Malformed("bad-control", "its control archive has two files named control");
     if (entry.type !== "file") throw new Malformed("bad-control", `its control is a ${entry.type}, not a file`);
     if (entry.sizeBytes > limits.maxStanzaBytes) {
@@ -160,24 +160,36 @@ const dataArchive = ({ maxDataEntries: count }: DebLimits): TarKind => ({
 
 async function readFileList(member: ArMember, compression: Compression, limits: DebLimits): Promise<Uint8Array> {
   const list = new FileListWriter(limits);
-  for await (const { name, type, flag } of readData(member, compression, limits)) {
+  const note = ({ name, type, flag }: TarHeader): false => {
     // dpkg refuses these, PAX headers among them, when the package is unpacked.
     if (type === "other") throw new Malformed("bad-data", `its data archive has an entry of the type ${quoted(flag)}`);
     if (type !== "directory") list.add(name);
-  }
+    return false;
+  };
+  for await (const _none of readData(member, compression, limits, note));
   return list.encode();
 }
 
-/** The entries of data.tar; undefined for every other member. */
-export function dataMember(member: ArMember, limits: DebLimits): AsyncIterable<TarEntry> | undefined {
+/** The entries of data.tar that are wanted; undefined for every other member. */
+export function dataMember(
+  member: ArMember,
+  limits: DebLimits,
+  isWanted: (header: TarHeader) => boolean,
+): AsyncIterable<TarEntry> | undefined {
   const compression = dataCompressions.get(member.name);
-  return compression === undefined ? undefined : readData(member, compression, limits);
+  return compression === undefined ? undefined : readData(member, compression, limits, isWanted);
 }
 
-function readData(member: ArMember, compression: Compression, limits: DebLimits): AsyncIterable<TarEntry> {
+function readData(
+  member: ArMember,
+  compression: Compression,
+  limits: DebLimits,
+  isWanted: (header: TarHeader) => boolean,
+): AsyncIterable<TarEntry> {
   const byRatio = Math.max(anyRatioBytes, member.sizeBytes * limits.maxDataRatio);
   const maxDecompressedBytes = Math.min(limits.maxDataBytes, byRatio);
-  return readTar(decompress(compression, member.content, { ...limits, maxDecompressedBytes }), dataArchive(limits));
+  const archive = decompress(compression, member.content, { ...limits, maxDecompressedBytes });
+  return readTar(archive, dataArchive(limits), isWanted);
 }
 
 function compressionOf(member: ArMember, known: ReadonlyMap<string, Compression>): Compression {

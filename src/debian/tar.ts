@@ -6,14 +6,18 @@ import { beyondLimit, Malformed, quoted } from "./malformed.ts";
 /** By the type flag of its header; "other" is what dpkg does not unpack (sparse files, PAX headers, …). */
 export type TarType = "file" | "link" | "symlink" | "device" | "directory" | "fifo" | "other";
 
-/** One entry. Its content can be read once and only until the next entry is asked for; unread bytes are skipped. */
-export interface TarEntry {
+/** What stands before an entry's content. */
+export interface TarHeader {
   /** One character per byte. As written, except that `./`, double and last slashes are gone: `control` for `./control`. */
   readonly name: string;
   readonly type: TarType;
   /** The flag itself: one character. */
   readonly flag: string;
   readonly sizeBytes: number;
+}
+
+/** One entry. Its content can be read once and only until the next entry is asked for; unread bytes are skipped. */
+export interface TarEntry extends TarHeader {
   readonly content: AsyncIterable<Uint8Array>;
 }
 
@@ -45,17 +49,23 @@ const longLink = "K";
 
 /**
  * Reads an archive in one pass, and its content to its very end.
- * @throws Malformed while iterating, with the kind's flaw or `limit`; what `content` throws passes by
+ * @param isWanted shown every entry in turn; the others' content is passed over without further ado
+ * @throws Malformed while iterating, with the kind's flaw or `limit`; what `content` and `isWanted` throw passes by
  * @see tar(5)
  */
-export async function* readTar(content: AsyncIterable<Uint8Array>, kind: TarKind): AsyncGenerator<TarEntry> {
+export async function* readTar(
+  content: AsyncIterable<Uint8Array>,
+  kind: TarKind,
+  isWanted: (header: TarHeader) => boolean,
+): AsyncGenerator<TarEntry> {
   const reader = new ByteReader(content);
   const refuse = (why: string) => new Malformed(kind.flaw, `its ${kind.what} is not a whole tar archive: ${why}`);
   try {
     let named: string | undefined;
     for (let headers = 1; ; headers++) {
       const at = reader.position;
-      const block = await reader.read(blockBytes);
+      // Most are at hand, and waiting for them costs more than all the rest.
+      const block = reader.atHand(blockBytes) ?? (await reader.read(blockBytes));
       if (block.byteLength === 0) return;
       if (block.byteLength < blockBytes) throw refuse(`it ends inside the header at byte ${at}`);
       if (block[0] === 0 && block.every((byte) => byte === 0)) break;
@@ -63,22 +73,23 @@ export async function* readTar(content: AsyncIterable<Uint8Array>, kind: TarKind
       if (headers > count) throw beyondLimit(limit, count, `the number of entries in the ${kind.what}`);
       const header = parseHeader(block);
       if (typeof header === "string") throw refuse(`the header at byte ${at} ${header}`);
+      const written = named ?? header.name;
+      const ending = () => refuse(`it ends inside ${quoted(written)}`);
       const body = { left: header.sizeBytes };
-      const ending = () => refuse(`it ends inside ${quoted(named ?? header.name)}`);
       if (header.flag === longName || header.flag === longLink) {
         const text = await readName(reader, header.sizeBytes);
         if (text === undefined) throw ending();
         if (header.flag === longName) named = text;
         body.left = 0;
       } else {
-        const name = named ?? header.name;
         named = undefined;
-        const type = header.type === "file" && name.endsWith("/") ? "directory" : header.type;
-        yield { ...header, type, name: plainName(name), content: takeBody(reader, body, ending) };
-        await skip(reader, body, ending);
+        const type = header.type === "file" && written.endsWith("/") ? "directory" : header.type;
+        const plain = { name: plainName(written), type, flag: header.flag, sizeBytes: header.sizeBytes };
+        if (isWanted(plain)) yield { ...plain, content: takeBody(reader, body, ending) };
       }
-      const padding = { left: -header.sizeBytes & (blockBytes - 1) };
-      await skip(reader, padding, ending);
+      body.left += -header.sizeBytes & (blockBytes - 1);
+      body.left -= reader.skipAtHand(body.left);
+      if (body.left > 0) await skip(reader, body, ending);
     }
     // Whatever follows the end counts for nothing, but what it is compressed in must be whole.
     while ((await reader.some(Number.POSITIVE_INFINITY)) !== undefined);
@@ -87,22 +98,19 @@ export async function* readTar(content: AsyncIterable<Uint8Array>, kind: TarKind
   }
 }
 
-interface Header {
-  readonly name: string;
-  readonly type: TarType;
-  readonly flag: string;
-  readonly sizeBytes: number;
-}
+/** The header at hand, so that its words can be read wherever it lies in its chunk. */
+const bytes = Buffer.from(new ArrayBuffer(blockBytes));
+const words = new Int32Array(bytes.buffer);
 
 /** @returns what is wrong with it, in words, where it is no header */
-function parseHeader(block: Uint8Array): Header | string {
-  const text = latin1(block);
-  if (Number.parseInt(text.slice(148, 156).trim(), 8) !== checksumOf(block)) return "has another checksum";
-  const sizeBytes = sizeOf(block.subarray(124, 136), text.slice(124, 136));
+function parseHeader(block: Uint8Array): TarHeader | string {
+  bytes.set(block);
+  if (octal(148, 156) !== checksum()) return "has another checksum";
+  const sizeBytes = bytes[124] === 0x80 ? largeSize(bytes.subarray(125, 136)) : octal(124, 136);
   if (sizeBytes === undefined) return "has a size that is no number";
-  const flag = text.slice(156, 157);
-  const prefix = text.slice(257, 263) === "ustar\0" ? untilNul(text.slice(345, 500)) : "";
-  const name = untilNul(text.slice(0, 100));
+  const flag = String.fromCharCode(bytes[156] ?? 0);
+  const prefix = bytes[262] === 0 && bytes.toString("latin1", 257, 262) === "ustar" ? untilNul(345, 500) : "";
+  const name = untilNul(0, 100);
   const type = types.get(flag) ?? "other";
   // What is no content has none, whatever its size says: a link's is that of the file that it links.
   const hasContent = type === "file" || type === "other";
@@ -110,27 +118,53 @@ function parseHeader(block: Uint8Array): Header | string {
 }
 
 /** The sum of all bytes, those of the checksum itself counted as blanks. */
-function checksumOf(block: Uint8Array): number {
-  let sum = 8 * 0x20;
-  for (let at = 0; at < blockBytes; at++) if (at < 148 || at >= 156) sum += block[at] ?? 0;
+function checksum(): number {
+  // Two sums side by side, of the even and of the odd bytes: neither comes to 2^16.
+  let [even, odd] = [0, 0];
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] ?? 0;
+    even += word & 0x00ff00ff;
+    odd += (word >>> 8) & 0x00ff00ff;
+  }
+  let sum = (even & 0xffff) + (even >>> 16) + (odd & 0xffff) + (odd >>> 16);
+  for (let at = 148; at < 156; at++) sum += 0x20 - (bytes[at] ?? 0);
   return sum;
 }
 
-/** Octal digits, or, as GNU tar writes large sizes, a number of 95 bits behind a first bit that is set. */
-function sizeOf(field: Uint8Array, text: string): number | undefined {
-  if (field[0] === 0x80) {
-    const size = Number(field.subarray(1).reduce((sum, byte) => sum * 256n + BigInt(byte), 0n));
-    return Number.isSafeInteger(size) ? size : undefined;
-  }
-  const digits = /^ *([0-7]*)[ \0]*$/.exec(text)?.[1];
-  return digits === undefined ? undefined : Number.parseInt(digits || "0", 8);
+/** Octal digits between blanks, with NULs at the end as well. @returns undefined for anything else */
+function octal(start: number, end: number): number | undefined {
+  let at = start;
+  while (at < end && bytes[at] === 0x20) at++;
+  let number = 0;
+  for (let digit = octalDigit(at); at < end && digit !== undefined; digit = octalDigit(++at))
+    number = number * 8 + digit;
+  while (at < end && (bytes[at] === 0x20 || bytes[at] === 0)) at++;
+  return at === end ? number : undefined;
+}
+
+function octalDigit(at: number): number | undefined {
+  const digit = (bytes[at] ?? 0) - 0x30;
+  return digit >= 0 && digit < 8 ? digit : undefined;
+}
+
+/** As GNU tar writes large sizes, a number of 88 bits behind a byte that says so. */
+function largeSize(field: Uint8Array): number | undefined {
+  const size = Number(field.reduce((sum, byte) => sum * 256n + BigInt(byte), 0n));
+  return Number.isSafeInteger(size) ? size : undefined;
+}
+
+function untilNul(start: number, end: number): string {
+  const nul = bytes.indexOf(0, start);
+  return bytes.toString("latin1", start, nul === -1 || nul > end ? end : nul);
 }
 
 /** @returns undefined where the archive ends before */
 async function readName(reader: ByteReader, sizeBytes: number): Promise<string | undefined> {
   if (sizeBytes > maxLongNameBytes) throw beyondLimit("maxLongNameBytes", maxLongNameBytes, "the name of a file in it");
   const bytes = await reader.read(sizeBytes);
-  return bytes.byteLength < sizeBytes ? undefined : untilNul(latin1(bytes));
+  if (bytes.byteLength < sizeBytes) return undefined;
+  const [text = ""] = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1").split("\0", 1);
+  return text;
 }
 
 async function* takeBody(
@@ -154,18 +188,15 @@ async function skip(reader: ByteReader, body: { left: number }, ending: () => Ma
   }
 }
 
-const plainName = (name: string): string =>
-  /^\.\/[^/.][^/]*$/.test(name)
-    ? name.slice(2)
-    : name
-        .split("/")
-        .filter((part) => part !== "" && part !== ".")
-        .join("/");
+function plainName(written: string): string {
+  const name = written.startsWith("./") ? written.slice(2) : written;
+  const end = name.endsWith("/") ? name.length - 1 : name.length;
+  const plain = name.slice(0, end);
+  return /(?:^|\/)\.?(?:\/|$)/.test(plain) ? withoutDots(plain) : plain;
+}
 
-const untilNul = (text: string): string => {
-  const end = text.indexOf("\0");
-  return end === -1 ? text : text.slice(0, end);
-};
-
-const latin1 = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+const withoutDots = (name: string): string =>
+  name
+    .split("/")
+    .filter((part) => part !== "" && part !== ".")
+    .join("/");
