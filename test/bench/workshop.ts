@@ -6,7 +6,8 @@ import { writeSecretFile } from "../../src/secret-file.ts";
 import { createSigningKey } from "../../src/signing/openpgp-signer.ts";
 import { BenchServer } from "./bench-server.ts";
 import { isInstalled, run } from "./commands.ts";
-import { binaryDirectory, folderCorpus, placeDeb, syntheticDeb } from "./corpus.ts";
+import type { Corpus } from "./corpus.ts";
+import { binaryDirectory, folderCorpus, placeDeb, plainCorpus } from "./corpus.ts";
 import { BenchGrid } from "./grid-bench.ts";
 import type { Peer, PeerRepository } from "./peers/peer.ts";
 import type { Tool } from "./tools.ts";
@@ -60,7 +61,7 @@ export class Workshop {
   /** For this run alone, on the file system of the corpora. */
   readonly scratch: string;
   readonly notes = new Set<string>();
-  readonly #folders = new Map<number, Promise<string>>();
+  readonly #folders = new Map<string, Promise<string>>();
   readonly #served = new Map<number, Promise<Served>>();
   readonly #closers: (() => Promise<void>)[] = [];
   #grid: Promise<BenchGrid> | undefined;
@@ -90,9 +91,10 @@ export class Workshop {
   }
 
   /** A copy of a corpus that this run may change. @returns the directory of its packages */
-  async packages(count: number): Promise<string> {
-    const copying = this.#folders.get(count) ?? this.#copy(count);
-    this.#folders.set(count, copying);
+  async packages(count: number, corpus = plainCorpus): Promise<string> {
+    const name = `${corpus.name}-${count}`;
+    const copying = this.#folders.get(name) ?? this.#copy(count, corpus);
+    this.#folders.set(name, copying);
     return await copying;
   }
 
@@ -134,10 +136,12 @@ export class Workshop {
   }
 
   /** A package that no corpus has, as a file outside of all trees. */
-  async newDeb(): Promise<{ readonly name: string; readonly bytes: Buffer; readonly file: string }> {
+  async newDeb(
+    corpus = plainCorpus,
+  ): Promise<{ readonly name: string; readonly bytes: Buffer; readonly file: string }> {
     const number = this.#newNumber;
     this.#newNumber += number % 5 === 4 ? 2 : 1;
-    const deb = await syntheticDeb(number);
+    const deb = await corpus.deb(number);
     const directory = join(this.scratch, "incoming");
     mkdirSync(directory, { recursive: true });
     placeDeb(directory, deb.name, deb.bytes);
@@ -153,11 +157,11 @@ export class Workshop {
     rmSync(this.scratch, { recursive: true, force: true });
   }
 
-  async #copy(count: number): Promise<string> {
+  async #copy(count: number, corpus: Corpus): Promise<string> {
     this.options.progress(`preparing ${count} packages`);
-    const corpus = await folderCorpus(this.options.corpora, count);
+    const original = await folderCorpus(this.options.corpora, count, corpus);
     const folder = this.path(`folder-${count}`);
-    await run("cp", ["-a", corpus, folder], { signal: this.signal });
+    await run("cp", ["-a", original, folder], { signal: this.signal });
     return join(folder, binaryDirectory);
   }
 

@@ -3,6 +3,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { BenchServer } from "../bench-server.ts";
 import { binaryDirectory, placeDeb } from "../corpus.ts";
+import { lifelike } from "../lifelike-deb.ts";
 import type { RepositoryWithContents } from "../peers/first-contents.ts";
 import { firstContents } from "../peers/first-contents.ts";
 import type { Row } from "../rows.ts";
@@ -23,7 +24,7 @@ export const contents: Measure = {
   name: "contents",
   async measure(workshop) {
     const { middle, slowRounds } = workshop.scale;
-    const packages = await workshop.packages(middle);
+    const packages = await workshop.packages(middle, lifelike);
     const peers = firstContents.filter(({ tool }) => workshop.has(tool));
     const theirs = new Map(peers.map((peer) => [peer, noSamples()]));
     const ours = noSamples();
@@ -42,7 +43,7 @@ export const contents: Measure = {
         samples.first.push(repository.seconds);
         made.set(samples, repository);
       }
-      const { name, bytes } = await workshop.newDeb();
+      const { name, bytes } = await workshop.newDeb(lifelike);
       const deb = join(packages, name);
       placeDeb(packages, name, bytes);
       ours.more.push(await addedToOurs(server, basename(deb)));
