@@ -21,6 +21,11 @@ export class ContentId {
     return this.#key;
   }
 
+  /** The same id without the key that it remembers: for who holds many for long, and asks for few keys. */
+  withoutKey(): ContentId {
+    return this.#key === undefined ? this : new ContentId(this.#raw);
+  }
+
   /** Whether both name the same bytes. */
   equals(other: ContentId | undefined): boolean {
     return other !== undefined && this.#raw === other.#raw;

@@ -85,7 +85,8 @@ export function parseTreePath(raw: string): TreePath {
 
 /** @throws NameError if `name` is not an entry's name */
 export function joinPath(directory: TreePath, name: string): TreePath {
-  const path = directory === "" ? name : `${directory}/${name}`;
+  // A template would hold on to its parts beside the whole.
+  const path = directory === "" ? name : [directory, name].join("/");
   // The directory is a path already: over the files of a large one, looking at its names again takes a while.
   const isShort = path.length * maxUtf8BytesPerUnit <= maxPathBytes;
   return isShort && isEntryName(name) ? (path as TreePath) : parseTreePath(path);

@@ -1,5 +1,4 @@
 // The tree as last seen, with what was found in each package file; updated from surveys, one at a time.
-
 import { setImmediate } from "node:timers/promises";
 import { forEachAtMost } from "../base/bounded.ts";
 import type { TreePath } from "../base/names.ts";
@@ -41,7 +40,7 @@ const concurrentExaminations = 160;
 
 export class Catalog {
   readonly #examiner: Examiner;
-  readonly #directories = new Map<TreePath, Map<string, CatalogFile>>();
+  readonly #directories = new Map<TreePath, Map<TreePath, CatalogFile>>();
   /** By the path of a source package's part: the .dsc files that name it. */
   readonly #wantedBy = new Map<TreePath, Set<TreePath>>();
 
@@ -54,7 +53,7 @@ export class Catalog {
   }
 
   file(path: TreePath): CatalogFile | undefined {
-    return this.#directories.get(parentPath(path))?.get(lastName(path));
+    return this.#directories.get(parentPath(path))?.get(path);
   }
 
   /** All directories that may hold packages, also empty ones. */
@@ -181,7 +180,8 @@ export class Catalog {
     const finding = findingOf(inspection);
     const unreadable = finding.kind === "rejected" && finding.code === "unreadable";
     if (unreadable && known?.finding !== undefined && known.finding.kind !== "rejected") return known;
-    return { path, entry: { ...entry, metadata: undefined }, record, claimed, said, finding };
+    const lean = { ...entry, content: entry.content?.withoutKey(), metadata: undefined };
+    return { path, entry: lean, record, claimed, said, finding };
   }
 
   /** Of a file that no index asks for yet: should it come to be a part, what was said of it is short, and needed. */
@@ -210,7 +210,7 @@ export class Catalog {
         byDigest.get(digestOf(file) ?? "")?.push(file);
       }
     }
-    for (const files of byDigest.values()) {
+    for (const files of [...byDigest.values()].filter(({ length }) => length > 1)) {
       const contents = new Set(files.map(({ entry }) => (entry.kind === "file" ? entry.content?.key : undefined)));
       if (contents.size > 1) yield* files.filter(({ claimed }) => claimed);
     }
@@ -230,15 +230,15 @@ export class Catalog {
         const wanting = this.#wantedBy.get(part) ?? new Set();
         this.#wantedBy.set(part, wanting.add(path));
       }
-      if (after === undefined) this.#directories.get(parentPath(path))?.delete(lastName(path));
-      else this.#filesOf(parentPath(path)).set(lastName(path), after);
+      if (after === undefined) this.#directories.get(parentPath(path))?.delete(path);
+      else this.#filesOf(parentPath(path)).set(path, after);
     }
   }
 
-  #filesOf(directory: TreePath): Map<string, CatalogFile> {
+  #filesOf(directory: TreePath): Map<TreePath, CatalogFile> {
     const known = this.#directories.get(directory);
     if (known !== undefined) return known;
-    const files = new Map<string, CatalogFile>();
+    const files = new Map<TreePath, CatalogFile>();
     this.#directories.set(directory, files);
     return files;
   }

@@ -43,7 +43,7 @@ export class Claims {
     if (content === undefined || entry.metadata === undefined) return undefined;
     const metadata = this.metadataOf(entry);
     if (metadata !== undefined) {
-      const record = `claim/${kind}/${content.key}/${metadataKey(metadata)}`;
+      const record = ["claim", kind, content.key, metadataKey(metadata)].join("/");
       const kept = this.kept(record);
       if (kept !== undefined) return kept;
       const inspection = inspectionOf(metadata, kind, { sizeBytes, ...this.#parts });

@@ -285,7 +285,7 @@ export class Examiner {
   }
 }
 
-const recordOf = (kind: PackageKind, content: ContentId): string => `${kind}/${content.key}`;
+const recordOf = (kind: PackageKind, { key }: ContentId): string => [kind, key].join("/");
 
 /** Under which name the bytes' own inspection is, of what a claim is about. */
 const bytesRecordOf = (record: string): string => /^claim\/([^/]+\/[^/]+)\//.exec(record)?.[1] ?? record;

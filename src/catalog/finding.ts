@@ -1,18 +1,19 @@
 // What the catalog keeps in memory of an inspection: enough to place and order a file, not its stanza.
 import { createHash } from "node:crypto";
+import { shared } from "../base/shared-text.ts";
 import { descriptionOf } from "../debian/description.ts";
 import type { Digests } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import type { Stanza } from "../debian/stanza.ts";
 import { fieldOf } from "../debian/stanza.ts";
-import type { Inspection, Rejection, SourcePart } from "./inspection.ts";
+import type { BinaryInspection, Inspection, Rejection, SourcePart } from "./inspection.ts";
 
 export interface BinaryFinding {
   readonly kind: "binary";
   readonly package: string;
   readonly version: string;
   /** The source package as `sourceNameOf` has it; undefined where it has the package's own name and version. */
-  readonly source?: string;
+  readonly source: string | undefined;
   readonly architecture: string;
   readonly sizeBytes: number;
   readonly sha256: string;
@@ -44,21 +45,12 @@ export type Finding = BinaryFinding | SourceFinding | PartFinding | Rejection;
 export function findingOf(inspection: Inspection): Finding {
   switch (inspection.kind) {
     case "binary":
-      return {
-        kind: "binary",
-        ...namesOf(inspection.control),
-        architecture: fieldOf(inspection.control, "Architecture") ?? "",
-        sizeBytes: inspection.sizeBytes,
-        sha256: inspection.digests.sha256,
-        stanzaKey: stanzaKeyOf(inspection.control, inspection.digests),
-        descriptionKey: descriptionKeyOf(inspection.control),
-        builtAtSeconds: inspection.builtAtSeconds,
-      };
+      return binaryFinding(inspection);
     case "source":
       return {
         kind: "source",
         package: fieldOf(inspection.dsc, "Source") ?? "",
-        version: fieldOf(inspection.dsc, "Version") ?? "",
+        version: shared(fieldOf(inspection.dsc, "Version") ?? ""),
         sizeBytes: inspection.sizeBytes,
         digests: inspection.digests,
         stanzaKey: stanzaKeyOf(inspection.dsc, inspection.digests),
@@ -73,20 +65,36 @@ export function findingOf(inspection: Inspection): Finding {
   }
 }
 
-function namesOf(control: Stanza): Pick<BinaryFinding, "package" | "version" | "source"> {
+/** An object literal of all fields at once: there are as many of these as packages, and one that grows is larger. */
+function binaryFinding({ control, sizeBytes, digests, builtAtSeconds }: BinaryInspection): BinaryFinding {
   const name = fieldOf(control, "Package") ?? "";
-  const version = fieldOf(control, "Version") ?? "";
+  const version = shared(fieldOf(control, "Version") ?? "");
+  return {
+    kind: "binary",
+    package: name,
+    version,
+    source: foreignSource(name, version, fieldOf(control, "Source")),
+    architecture: shared(fieldOf(control, "Architecture") ?? ""),
+    sizeBytes,
+    sha256: digests.sha256,
+    stanzaKey: stanzaKeyOf(control, digests),
+    descriptionKey: descriptionKeyOf(control),
+    builtAtSeconds,
+  };
+}
+
+function foreignSource(name: string, version: string, told: string | undefined): string | undefined {
   const [, source = name, sourceVersion = version] =
-    /^([^\s()]+)(?:\s*\(([^\s()]+)\))?$/.exec(fieldOf(control, "Source")?.trim() ?? "") ?? [];
+    /^([^\s()]+)(?:\s*\(([^\s()]+)\))?$/.exec(told?.trim() ?? "") ?? [];
   const isOwn = source === name && sourceVersion === version;
-  return { package: name, version, ...(isOwn ? {} : { source: sourceName(source, sourceVersion) }) };
+  return isOwn ? undefined : shared(sourceName(source, sourceVersion));
 }
 
 /** A source package as files and changelogs are named after it: `apt_2.6.1`, without the version's epoch. */
 export const sourceNameOf = ({ package: name, version, source }: BinaryFinding): string =>
   source ?? sourceName(name, version);
 
-const sourceName = (name: string, version: string): string => `${name}_${version.replace(/^\d+:/, "")}`;
+const sourceName = (name: string, version: string): string => [name, version.replace(/^\d+:/, "")].join("_");
 
 /** Names what an index tells of a file: equal bytes may have been described in different words. */
 function stanzaKeyOf(stanza: Stanza, digests: Digests): string {

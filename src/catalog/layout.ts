@@ -10,6 +10,7 @@ import {
   parseTreePath,
   pathNames,
 } from "../base/names.ts";
+import { shared } from "../base/shared-text.ts";
 
 /** The directory that holds the suites. */
 export const distsPath: TreePath = parseTreePath("dists");
@@ -48,7 +49,7 @@ export function placeOf(path: TreePath): Place | undefined {
   if (leaf === undefined || below.length > maxDepthBelowPlace) return undefined;
   return nameOrUndefined(() => {
     const suite = parseSuite(rawSuite);
-    const component = parseComponent(rawComponent);
+    const component = parseComponent(shared(rawComponent));
     if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
     if (!leaf.startsWith(binaryPrefix)) return undefined;
     const architecture = parseArchitecture(leaf.slice(binaryPrefix.length));
