@@ -128,8 +128,8 @@ export function objections(
     if (path === undefined || seen === undefined)
       return [{ file, reason: "its name is none that a directory can hold" }];
     const judged = candidateOf(seen, fileAt);
-    if (judged !== undefined && "text" in judged) return [{ file, reason: judged.text }];
-    if (judged !== undefined && "missing" in judged) {
+    if (judged?.kind === "rejected") return [{ file, reason: judged.text }];
+    if (judged?.kind === "pending") {
       return [
         { file, reason: `${judged.missing.join(", ")} is neither beside it nor in ${parentPath(path) || rootPath}` },
       ];

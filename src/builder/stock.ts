@@ -145,7 +145,7 @@ function packageOf(
   const common = {
     path,
     place,
-    isSound: judgement !== undefined && "item" in judgement,
+    isSound: judgement?.kind === "binary" || judgement?.kind === "source",
     source: source ?? unknown,
     linkedAtMs: entry.kind === "file" ? entry.relinkedAtMs : 0,
   };

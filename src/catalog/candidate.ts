@@ -1,21 +1,15 @@
 // Decides of one file whether it may stand in an index of its suite, and if not, why.
 import type { TreePath } from "../base/names.ts";
-import { flatSuite, joinPath, lastName, parentPath, parseArchitecture } from "../base/names.ts";
+import { flatSuite, joinPath, lastName, parentPath } from "../base/names.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { quoted } from "../debian/malformed.ts";
 import type { CatalogFile } from "./catalog.ts";
 import type { BinaryFinding, SourceFinding } from "./finding.ts";
+import { FoundBinary, FoundSource, isExamined } from "./found-item.ts";
 import type { Pending, RejectCode, Rejection, SourcePart } from "./inspection.ts";
-import type { Item, SourceItemPart } from "./item.ts";
-import { identityOf } from "./item.ts";
+import type { BinaryItem, Item, SourceItem, SourceItemPart } from "./item.ts";
 import type { Place } from "./layout.ts";
 import { placeOf } from "./layout.ts";
-
-/** An item with the key under which no second one may stand: its package, version and architecture in its component. */
-export interface Candidate {
-  readonly key: string;
-  readonly item: Item;
-}
 
 /**
  * @param fileAt the catalog's files, for the parts of a source package
@@ -24,7 +18,7 @@ export interface Candidate {
 export function candidateOf(
   file: CatalogFile,
   fileAt: (path: TreePath) => CatalogFile | undefined,
-): Candidate | Pending | Rejection | undefined {
+): Item | Pending | Rejection | undefined {
   const { finding, path } = file;
   const place = placeOf(parentPath(path));
   if (finding === undefined || finding.kind === "part" || place === undefined) return undefined;
@@ -40,7 +34,7 @@ export function candidateOf(
   }
 }
 
-function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place): Candidate | Rejection {
+function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place): BinaryItem | Rejection {
   // A plain blank is part of Filename's value; what else is white, some programs take for the line's end.
   if (/[^\S ]/.test(lastName(file.path))) return reject("bad-name", "its name has white space other than blanks");
   if (place.kind === "source") return reject("wrong-place", "a binary package in a source directory");
@@ -48,33 +42,10 @@ function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place
   if (!fits) {
     return reject("wrong-place", `a package for ${finding.architecture} in binary-${place.architecture}`);
   }
-  if (file.entry.kind === "other" || file.record === undefined) return reject("not-a-file", "not a file");
-  const { component } = place;
-  const forInstaller = file.path.endsWith(".udeb");
-  if (place.forInstaller && !forInstaller) return reject("wrong-place", "only .udeb files are for debian-installer");
-  return {
-    key: [component, finding.package, finding.version, finding.architecture, ...(forInstaller ? ["udeb"] : [])].join(
-      " ",
-    ),
-    item: {
-      kind: "binary",
-      path: file.path,
-      linkedAtMs: file.entry.linkedAtMs,
-      identity: identityOf(file.path, finding.sha256, finding.stanzaKey),
-      component,
-      package: finding.package,
-      version: finding.version,
-      architecture: parseArchitecture(finding.architecture),
-      entry: file.entry,
-      record: file.record,
-      sizeBytes: finding.sizeBytes,
-      sha256: finding.sha256,
-      stanzaKey: finding.stanzaKey,
-      builtAtSeconds: finding.builtAtSeconds,
-      descriptionKey: finding.descriptionKey,
-      forInstaller,
-    },
-  };
+  if (!isExamined(file, finding)) return reject("not-a-file", "not a file");
+  const item = new FoundBinary(file, place.component);
+  const isLost = place.forInstaller && !item.forInstaller;
+  return isLost ? reject("wrong-place", "only .udeb files are for debian-installer") : item;
 }
 
 function sourceCandidate(
@@ -82,11 +53,11 @@ function sourceCandidate(
   finding: SourceFinding,
   place: Place,
   fileAt: (path: TreePath) => CatalogFile | undefined,
-): Candidate | Pending | Rejection {
+): SourceItem | Pending | Rejection {
   if (place.kind === "binary") return reject("wrong-place", "a source package in a directory of binary packages");
   const white = [lastName(file.path), ...finding.parts.map(({ name }) => name)].find((name) => /\s/.test(name));
   if (white !== undefined) return reject("bad-name", `white space in ${quoted(white)} would end it in a list of files`);
-  if (file.entry.kind === "other" || file.record === undefined) return reject("not-a-file", "not a file");
+  if (!isExamined(file, finding)) return reject("not-a-file", "not a file");
   const parts: SourceItemPart[] = [];
   const missing: string[] = [];
   for (const wanted of finding.parts) {
@@ -97,27 +68,7 @@ function sourceCandidate(
     else parts.push(part);
   }
   if (missing.length > 0) return { kind: "pending", missing };
-  const { component } = place;
-  const { stanzaKey } = finding;
-  const { sha256 } = finding.digests;
-  return {
-    key: [component, finding.package, finding.version, "source"].join(" "),
-    item: {
-      kind: "source",
-      path: file.path,
-      linkedAtMs: file.entry.linkedAtMs,
-      identity: identityOf(file.path, sha256, stanzaKey, ...parts.flatMap(({ digests }) => Object.values(digests))),
-      component,
-      package: finding.package,
-      version: finding.version,
-      entry: file.entry,
-      record: file.record,
-      sizeBytes: finding.sizeBytes,
-      sha256,
-      stanzaKey,
-      parts,
-    },
-  };
+  return new FoundSource(file, place.component, parts);
 }
 
 /** Holds one file against what the .dsc says of it. */

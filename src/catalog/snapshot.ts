@@ -1,10 +1,10 @@
 // The packages that a suite holds at one moment, without double versions, and what is left out of it.
 import type { TreePath } from "../base/names.ts";
-import type { Candidate } from "./candidate.ts";
 import { candidateOf } from "./candidate.ts";
 import type { CatalogFile, FileChange } from "./catalog.ts";
 import type { Pending, Rejection } from "./inspection.ts";
 import type { Item } from "./item.ts";
+import { uniqueKeyOf } from "./item.ts";
 
 /** What a change of files did to the packages of a suite. */
 export interface SnapshotChange {
@@ -14,9 +14,10 @@ export interface SnapshotChange {
 
 /** A suite's packages, kept up to date change by change: the work is proportional to the change. */
 export class Snapshot {
-  readonly #candidates = new Map<TreePath, Candidate>();
-  readonly #byKey = new Map<string, Candidate[]>();
+  readonly #candidates = new Map<TreePath, Item>();
   readonly #chosen = new Map<string, Item>();
+  /** By key: all candidates, where there is another beside the chosen one. */
+  readonly #rivals = new Map<string, readonly Item[]>();
   readonly #rejected = new Map<TreePath, Rejection>();
   readonly #pending = new Map<TreePath, Pending>();
   readonly #conflicts = new Map<string, ReadonlyMap<TreePath, Rejection>>();
@@ -45,20 +46,27 @@ export class Snapshot {
 
   /** @param fileAt the catalog's files after the change */
   apply(changes: readonly FileChange[], fileAt: (path: TreePath) => CatalogFile | undefined): SnapshotChange {
-    const touched = new Set<string>();
+    const contenders = new Map<string, readonly Item[]>();
+    const contend = (key: string, change: (items: readonly Item[]) => readonly Item[]) =>
+      contenders.set(key, change(contenders.get(key) ?? this.#contenders(key)));
     for (const { path, after } of changes) {
-      this.#drop(path, touched);
+      const known = this.#forget(path);
+      if (known !== undefined) contend(uniqueKeyOf(known), (items) => items.filter((item) => item !== known));
       const decided = after === undefined ? undefined : candidateOf(after, fileAt);
       if (decided === undefined) continue;
-      if ("code" in decided) this.#rejected.set(path, decided);
-      else if ("missing" in decided) this.#pending.set(path, decided);
-      else this.#add(decided, touched);
+      if (decided.kind === "rejected") this.#rejected.set(path, decided);
+      else if (decided.kind === "pending") this.#pending.set(path, decided);
+      else {
+        this.#candidates.set(path, decided);
+        this.#newestLinkMs = Math.max(this.#newestLinkMs, decided.entry.relinkedAtMs);
+        contend(uniqueKeyOf(decided), (items) => items.concat(decided));
+      }
     }
     const removed: Item[] = [];
     const added: Item[] = [];
-    for (const key of touched) {
+    for (const [key, items] of contenders) {
       const before = this.#chosen.get(key);
-      const after = this.#choose(key);
+      const after = this.#choose(key, items);
       if (before !== undefined && after !== undefined && isSameEntry(before, after)) continue;
       if (before !== undefined) removed.push(before);
       if (after !== undefined) added.push(after);
@@ -66,28 +74,24 @@ export class Snapshot {
     return { removed, added };
   }
 
-  #drop(path: TreePath, touched: Set<string>): void {
+  /** @returns the candidate that stood at this path */
+  #forget(path: TreePath): Item | undefined {
     this.#rejected.delete(path);
     this.#pending.delete(path);
     const known = this.#candidates.get(path);
-    if (known === undefined) return;
     this.#candidates.delete(path);
-    const others = (this.#byKey.get(known.key) ?? []).filter((candidate) => candidate !== known);
-    if (others.length > 0) this.#byKey.set(known.key, others);
-    else this.#byKey.delete(known.key);
-    touched.add(known.key);
+    return known;
   }
 
-  #add(candidate: Candidate, touched: Set<string>): void {
-    this.#candidates.set(candidate.item.path, candidate);
-    this.#byKey.set(candidate.key, [...(this.#byKey.get(candidate.key) ?? []), candidate]);
-    this.#newestLinkMs = Math.max(this.#newestLinkMs, candidate.item.entry.relinkedAtMs);
-    touched.add(candidate.key);
+  #contenders(key: string): readonly Item[] {
+    const only = this.#chosen.get(key);
+    return this.#rivals.get(key) ?? (only === undefined ? [] : [only]);
   }
 
   /** One item per key: the newest link's bytes; of several paths with these bytes, the one linked first. */
-  #choose(key: string): Item | undefined {
-    const items = (this.#byKey.get(key) ?? []).map((candidate) => candidate.item);
+  #choose(key: string, items: readonly Item[]): Item | undefined {
+    if (items.length > 1) this.#rivals.set(key, items);
+    else this.#rivals.delete(key);
     const newest = items.toSorted((a, b) => b.entry.relinkedAtMs - a.entry.relinkedAtMs || comparePaths(a, b))[0];
     this.#conflicts.delete(key);
     if (newest === undefined) {

@@ -1,6 +1,7 @@
 // Holds what uploaders say of their packages against the bytes: when these come by, and slowly, one by one, otherwise.
 import type { LimitFunction } from "p-limit";
 import pLimit from "p-limit";
+import type { ContentId } from "../base/content-id.ts";
 import { codeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
@@ -60,9 +61,9 @@ export class Audit {
   }
 
   /** Audits every claim about bytes that have just been read. @param bytes all of them, if they can still be had */
-  async cameBy(contentKey: string, bytes: () => AsyncIterable<Uint8Array>): Promise<void> {
+  async cameBy(content: ContentId, bytes: () => AsyncIterable<Uint8Array>): Promise<void> {
     for (const file of this.#parts.catalog.claims()) {
-      if (file.entry.kind === "file" && file.entry.content?.key === contentKey) await this.#audit(file, bytes());
+      if (file.entry.kind === "file" && content.equals(file.entry.content)) await this.#audit(file, bytes());
     }
   }
 

@@ -46,7 +46,7 @@ export class PackageShelf {
     const source = (range: ByteRange, signal: AbortSignal) => this.#tree.open({ path, content }, range, signal);
     const mismatched = () => void this.#audit.mismatched(path);
     const cached = (bytes: () => AsyncIterable<Uint8Array>) => {
-      if (content !== undefined) void this.#audit.cameBy(content.key, bytes);
+      if (content !== undefined) void this.#audit.cameBy(content, bytes);
     };
     const promised = { sha256, sizeBytes, source, mismatched, cached };
     return {
