@@ -1,13 +1,12 @@
 // What the other tools take for a repository with Contents, from nothing to the last file, and then for one package more.
 // All unsigned, in their favour.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { run } from "../commands.ts";
-import { binaryDirectory } from "../corpus.ts";
 import type { Tool } from "../tools.ts";
 import { tools } from "../tools.ts";
-import { digestOptions } from "./apt-ftparchive.ts";
+import { generated } from "./apt-ftparchive.ts";
 import { inBatches } from "./copy.ts";
 import type { PeerSurroundings } from "./peer.ts";
 
@@ -30,21 +29,9 @@ export interface RepositoryWithContents {
 const aptFtparchive: FirstContents = {
   name: "apt-ftparchive generate (plain .gz .xz), empty cache",
   tool: tools.aptFtparchive,
-  async make({ directory, packages, signal }) {
-    const index = join(directory, binaryDirectory, "Packages");
-    const contents = join(directory, "dists/sid/main/Contents-amd64");
-    mkdirSync(dirname(index), { recursive: true });
-    const config = join(directory, "generate.conf");
-    const archive = packages.slice(0, -binaryDirectory.length);
-    writeFileSync(
-      config,
-      `Dir { ArchiveDir "${archive}"; CacheDir "${directory}"; };
-Default { Packages::Compress ". gzip xz"; Contents::Compress ". gzip xz"; };
-BinDirectory "${binaryDirectory}" { Packages "${index}"; Contents "${contents}"; BinCacheDB "packages.db"; };
-`,
-    );
-    const generate = async () =>
-      (await run("apt-ftparchive", ["-q", ...digestOptions, "generate", config], { signal })).seconds;
+  async make(surroundings) {
+    const contents = join(surroundings.directory, "dists/sid/main/Contents-amd64");
+    const { generate } = generated(surroundings, contents);
     return { seconds: await generate(), contents: () => readFileSync(contents, "utf8"), add: generate };
   },
 };
