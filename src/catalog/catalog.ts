@@ -2,14 +2,14 @@
 import { setImmediate } from "node:timers/promises";
 import { forEachAtMost } from "../base/bounded.ts";
 import type { TreePath } from "../base/names.ts";
-import { isWithin, joinPath, lastName, parentPath } from "../base/names.ts";
+import { isWithin, lastName, parentPath } from "../base/names.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
-import { metadataKey } from "./entry-metadata.ts";
-import type { Examiner } from "./examiner.ts";
+import type { Examined, Examiner } from "./examiner.ts";
 import type { Finding } from "./finding.ts";
 import { findingOf } from "./finding.ts";
 import { packageKindOf } from "./inspect.ts";
 import type { PackageKind } from "./inspection.ts";
+import { digestOf, isSettled, partPaths } from "./known-file.ts";
 import { suiteOf } from "./layout.ts";
 import type { Survey } from "./survey.ts";
 
@@ -47,6 +47,8 @@ export class Catalog {
   readonly #doubted = new Set<TreePath>();
   /** Files that rest on their uploaders' word and were not held against their bytes. */
   readonly #claimed = new Set<TreePath>();
+  /** What entries say that a survey under way has seen. */
+  readonly #expected = new WeakMap<FileEntry | OtherEntry, CatalogFile>();
 
   constructor(examiner: Examiner) {
     this.#examiner = examiner;
@@ -96,6 +98,22 @@ export class Catalog {
   }
 
   /**
+   * Reads what entries say of their files, for the `update` that follows, while other directories are on their way.
+   * Reads no bytes.
+   */
+  async expect(files: Iterable<readonly [TreePath, FileEntry | OtherEntry]>, signal: AbortSignal): Promise<void> {
+    for (const [path, entry] of files) {
+      const kind = packageKindOf(lastName(path));
+      if (entry.kind === "other" || entry.metadata === undefined || kind === undefined) continue;
+      signal.throwIfAborted();
+      const said = await this.#wordsOf(entry);
+      if (this.#isSettled(path, entry, said)) continue;
+      const examined = await this.#examiner.examineWords({ path, entry, kind });
+      if (examined !== undefined) this.#expected.set(entry, this.#fileOf(path, entry, said, examined));
+    }
+  }
+
+  /**
    * Takes in what a survey saw, inspecting what is new. All or nothing: when it throws, nothing has changed.
    * A known package whose new bytes can't be read stays as it was, and is tried again with the next survey.
    * @returns every change, in no particular order
@@ -114,7 +132,8 @@ export class Catalog {
   async #inspectNew(survey: Survey, signal: AbortSignal): Promise<Map<TreePath, CatalogFile>> {
     const fresh = new Map<TreePath, CatalogFile>();
     const examine = async (path: TreePath, asked: Asked) => {
-      const after = await this.#examine(path, asked, signal);
+      const expected = this.#doubted.has(path) ? undefined : this.#expected.get(asked.entry);
+      const after = expected ?? (await this.#examine(path, asked, signal));
       if (after !== this.file(path)) fresh.set(path, after);
     };
     await forEachAtMost(this.#perhapsNew(survey), concurrentExaminations, async ([path, entry]) => {
@@ -163,20 +182,24 @@ export class Catalog {
   async #wordsOf(entry: FileEntry | OtherEntry): Promise<string | undefined> {
     if (entry.kind === "other" || entry.metadata === undefined) return undefined;
     // Reading words is all work and no waiting: requests must have their turn in between.
-    await setImmediate();
-    const metadata = this.#examiner.claims.metadataOf(entry);
-    return metadata && metadataKey(metadata);
+    if (!this.#examiner.claims.hasRead(entry)) await setImmediate();
+    return this.#examiner.claims.wordsOf(entry)?.key;
   }
 
   async #examine(path: TreePath, asked: Asked, signal: AbortSignal): Promise<CatalogFile> {
     const { entry, kind, said, claimRecord } = asked;
-    const known = this.file(path);
-    const unexamined = { path, entry: this.#withoutText(entry), record: undefined, claimed: false, said };
-    if (kind === undefined) return { ...unexamined, finding: undefined };
-    if (entry.kind === "other") {
-      return { ...unexamined, finding: { kind: "rejected", code: "not-a-file", text: entry.reason } };
+    if (kind !== undefined && entry.kind === "file") {
+      const examined = await this.#examiner.examine({ path, entry, kind }, signal, claimRecord);
+      return this.#fileOf(path, entry, said, examined);
     }
-    const { record, inspection, claimed } = await this.#examiner.examine({ path, entry, kind }, signal, claimRecord);
+    const unexamined = { path, entry: this.#withoutText(entry), record: undefined, claimed: false, said };
+    if (kind === undefined || entry.kind === "file") return { ...unexamined, finding: undefined };
+    return { ...unexamined, finding: { kind: "rejected", code: "not-a-file", text: entry.reason } };
+  }
+
+  #fileOf(path: TreePath, entry: FileEntry, said: string | undefined, examined: Examined): CatalogFile {
+    const { record, inspection, claimed } = examined;
+    const known = this.file(path);
     const finding = findingOf(inspection);
     const unreadable = finding.kind === "rejected" && finding.code === "unreadable";
     if (unreadable && known?.finding !== undefined && known.finding.kind !== "rejected") return known;
@@ -187,7 +210,7 @@ export class Catalog {
   /** Of a file that no index asks for yet: should it come to be a part, what was said of it is short, and needed. */
   #withoutText(entry: FileEntry | OtherEntry): FileEntry | OtherEntry {
     if (entry.kind === "other" || entry.metadata === undefined) return entry;
-    const metadata = this.#examiner.claims.metadataOf(entry);
+    const metadata = this.#examiner.claims.wordsOf(entry)?.metadata;
     const isShort = metadata?.control === undefined && metadata?.dsc === undefined;
     return { ...entry, metadata: isShort ? metadata : undefined };
   }
@@ -266,34 +289,7 @@ interface Asked {
   readonly claimRecord?: string | undefined;
 }
 
-/** Whether nothing has to be looked at again: the same bytes under the same link, read before, and the same words. */
-function isSettled(known: CatalogFile, entry: FileEntry | OtherEntry, said: string | undefined): boolean {
-  if (known.finding?.kind === "rejected" && known.finding.code === "unreadable") return false;
-  if (known.entry.kind === "other" || entry.kind === "other") {
-    return known.entry.kind === entry.kind;
-  }
-  return (
-    (known.entry.content?.equals(entry.content) ?? entry.content === undefined) &&
-    known.entry.sizeBytes === entry.sizeBytes &&
-    known.entry.linkedAtMs === entry.linkedAtMs &&
-    known.entry.relinkedAtMs === entry.relinkedAtMs &&
-    known.said === said
-  );
-}
-
 /** What an index took the file for; undefined where none did. */
 export function kindOf({ finding }: CatalogFile): PackageKind | undefined {
   return finding === undefined || finding.kind === "rejected" ? undefined : finding.kind;
-}
-
-function digestOf({ finding }: CatalogFile): string | undefined {
-  if (finding?.kind === "binary") return finding.sha256;
-  return finding?.kind === "source" ? finding.digests.sha256 : undefined;
-}
-
-/** Where the parts of a source package must lie: beside its .dsc. */
-function partPaths(file: CatalogFile | undefined): readonly TreePath[] {
-  if (file?.finding?.kind !== "source") return [];
-  const directory = parentPath(file.path);
-  return file.finding.parts.map((part) => joinPath(directory, part.name));
 }

@@ -6,6 +6,7 @@ import { inspectionOf, metadataKey, parseEntryMetadata } from "./entry-metadata.
 import type { InspectLimits } from "./inspect-limits.ts";
 import type { PackageKind } from "./inspection.ts";
 import type { Ledger } from "./ledger.ts";
+import { claimRecordOf } from "./records.ts";
 
 /** An uploader's word that passed for an inspection. */
 export interface Claim {
@@ -25,30 +26,51 @@ export interface ClaimsParts {
   readonly malformed: () => void;
 }
 
+/** An entry's metadata as far as it has the form of any. */
+interface Words {
+  readonly metadata: EntryMetadata;
+  /** Names what it says. */
+  readonly key: string;
+}
+
 export class Claims {
   readonly #parts: ClaimsParts;
+  /** Every entry is asked for its words several times; undefined where it has none. */
+  readonly #words = new WeakMap<FileEntry, Words | undefined>();
+  /** Entries that `malformed` was told of. */
+  readonly #refused = new WeakSet<FileEntry>();
 
   constructor(parts: ClaimsParts) {
     this.#parts = parts;
   }
 
+  /** Whether an entry's words were read already, or there are none to read. */
+  hasRead(entry: FileEntry): boolean {
+    return entry.content === undefined || entry.metadata === undefined || this.#words.has(entry);
+  }
+
   /** What an entry's metadata says; of a mutable file nothing, since it may have been said of other bytes. */
-  metadataOf({ content, metadata }: FileEntry): EntryMetadata | undefined {
-    return content === undefined ? undefined : parseEntryMetadata(metadata, this.#parts.limits);
+  wordsOf(entry: FileEntry): Words | undefined {
+    if (!this.hasRead(entry)) {
+      const parsed = parseEntryMetadata(entry.metadata, this.#parts.limits);
+      this.#words.set(entry, parsed && { metadata: parsed, key: metadataKey(parsed) });
+    }
+    return this.#words.get(entry);
   }
 
   /** @returns undefined where nothing was said, or nothing that can be believed */
   of(entry: FileEntry, kind: PackageKind): Claim | undefined {
     const { content, sizeBytes } = entry;
-    if (content === undefined || entry.metadata === undefined) return undefined;
-    const metadata = this.metadataOf(entry);
-    if (metadata !== undefined) {
-      const record = ["claim", kind, content.key, metadataKey(metadata)].join("/");
+    if (content === undefined || entry.metadata === undefined || this.#refused.has(entry)) return undefined;
+    const words = this.wordsOf(entry);
+    if (words !== undefined) {
+      const record = claimRecordOf(kind, content, words.key);
       const kept = this.kept(record);
       if (kept !== undefined) return kept;
-      const inspection = inspectionOf(metadata, kind, { sizeBytes, ...this.#parts });
+      const inspection = inspectionOf(words.metadata, kind, { sizeBytes, ...this.#parts });
       if (inspection !== undefined) return { record, inspection, isKept: false };
     }
+    this.#refused.add(entry);
     this.#parts.malformed();
     return undefined;
   }

@@ -3,7 +3,6 @@
 
 import type { LimitFunction } from "p-limit";
 import pLimit from "p-limit";
-import type { ContentId } from "../base/content-id.ts";
 import type { TreePath } from "../base/names.ts";
 import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
@@ -16,10 +15,12 @@ import { Claims } from "./claims.ts";
 import { difference } from "./difference.ts";
 import type { SoundInspection } from "./entry-metadata.ts";
 import type { FileLists } from "./file-lists.ts";
+import { withoutList } from "./file-lists.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
 import type { Inspection, PackageKind, Rejection } from "./inspection.ts";
 import type { Ledger } from "./ledger.ts";
 import { isPassing } from "./ledger.ts";
+import { bytesRecordOf, recordOf } from "./records.ts";
 
 /** Runs one inspection over a stream of bytes; a bad package is a rejection, a failing stream throws. */
 export interface ContentInspector {
@@ -105,13 +106,17 @@ export class Examiner {
       this.#observer.inspected("ledger");
       return { record, inspection: await this.#judged(record, known, claim), claimed: false };
     }
-    if (claim === undefined || claimRecord !== undefined || doubted) {
-      const found = await this.#readOnce(file, record, signal);
-      return { record, inspection: await this.#judged(record, found, claim), claimed: false };
-    }
-    this.#observer.inspected(claim.isKept ? "ledger" : "entry");
-    if (!claim.isKept) await this.#ledger.put(claim.record, claim.inspection);
-    return { record: claim.record, inspection: this.#wanted(claim.inspection), claimed: true };
+    if (claim !== undefined && claimRecord === undefined && !doubted) return await this.#believed(claim);
+    const found = await this.#readOnce(file, record, signal);
+    return { record, inspection: await this.#judged(record, found, claim), claimed: false };
+  }
+
+  /** What `examine` gives where an entry's metadata is all that is known of its file; else undefined. */
+  async examineWords({ entry, kind }: ExaminedFile): Promise<Examined | undefined> {
+    const { content } = entry;
+    const claim = this.claims.of(entry, kind);
+    if (claim === undefined || content === undefined || this.#ledger.isDoubted(content.key)) return undefined;
+    return this.#ledger.get(recordOf(kind, content)) === undefined ? await this.#believed(claim) : undefined;
   }
 
   /** The inspection behind a record, read anew should the ledger have lost it. */
@@ -200,6 +205,12 @@ export class Examiner {
     return (await this.#fileLists.differ(said, seen)) ? "list of files" : undefined;
   }
 
+  async #believed(claim: Claim): Promise<Examined> {
+    this.#observer.inspected(claim.isKept ? "ledger" : "entry");
+    if (!claim.isKept) await this.#ledger.put(claim.record, claim.inspection);
+    return { record: claim.record, inspection: this.#wanted(claim.inspection), claimed: true };
+  }
+
   /** No more digests than are asked for: what an inspection tells must not depend on where it came from. */
   #wanted(found: Inspection): Inspection {
     const inspection = withoutList(found);
@@ -283,16 +294,4 @@ export class Examiner {
     if (inspection !== undefined) return inspection;
     return await this.#reading(() => this.#inspector.inspect(kind, this.#tree.open(file, undefined, signal), signal));
   }
-}
-
-const recordOf = (kind: PackageKind, { key }: ContentId): string => [kind, key].join("/");
-
-/** Under which name the bytes' own inspection is, of what a claim is about. */
-const bytesRecordOf = (record: string): string => /^claim\/([^/]+\/[^/]+)\//.exec(record)?.[1] ?? record;
-
-/** Lists are kept apart: whoever holds an inspection must not hold its list too. */
-function withoutList(inspection: Inspection): Inspection {
-  if (inspection.kind !== "binary") return inspection;
-  const { fileList: _apart, ...rest } = inspection;
-  return rest;
 }

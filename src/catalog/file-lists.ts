@@ -9,6 +9,7 @@ import type { FileListLimits } from "../debian/file-list.ts";
 import type { Tree } from "../storage/tree.ts";
 import { ContentGone } from "../storage/tree.ts";
 import type { Claim } from "./claims.ts";
+import type { Inspection } from "./inspection.ts";
 import { WriteBehind } from "./write-behind.ts";
 
 /** Names what a list means: another form of it gets a new one, and old ones are ignored. */
@@ -92,4 +93,11 @@ export class FileLists {
     }
     return sizeBytes === 0 ? undefined : Buffer.concat(chunks);
   }
+}
+
+/** Lists are kept apart: whoever holds an inspection must not hold its list too. */
+export function withoutList(inspection: Inspection): Inspection {
+  if (inspection.kind !== "binary") return inspection;
+  const { fileList: _apart, ...rest } = inspection;
+  return rest;
 }

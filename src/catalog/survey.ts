@@ -31,19 +31,24 @@ interface SurveyLimits {
 
 const defaultSurveyLimits: SurveyLimits = { maxDirectoriesBelow: 10_000, maxFilesBelow: 500_000 };
 
+/** Told of the files of each directory as soon as it is listed, one directory after the other. */
+export type SeenFiles = (files: readonly (readonly [TreePath, FileEntry | OtherEntry])[]) => Promise<void>;
+
 /**
  * Surveys a directory with all below it, or one file.
  * @param path what to look at; if nothing is there, the survey is empty
- * @throws StorageUnavailable, LimitExceeded: of the path itself and what is not in `unlisted`
+ * @param seen works while other directories are on their way; the survey ends after it
+ * @throws StorageUnavailable, LimitExceeded: of the path itself and what is not in `unlisted`; what `seen` throws
  */
 export async function survey(
   tree: Tree,
   path: TreePath,
   signal: AbortSignal,
+  seen: SeenFiles = () => Promise.resolve(),
   limits: SurveyLimits = defaultSurveyLimits,
 ): Promise<Survey> {
   const unlisted = new Map<TreePath, Rejection>();
-  const seen = new Seen(placeOf(parentPath(path)) === undefined ? unlimited : limits);
+  const all = new Seen(placeOf(parentPath(path)) === undefined ? unlimited : limits);
 
   async function apart(directory: TreePath, identity: string | undefined): Promise<void> {
     const own = new Seen(limits);
@@ -52,7 +57,7 @@ export async function survey(
     const forget = onAbort(signal, () => ended.abort(signal.reason));
     try {
       await walk(directory, own, ended.signal);
-      seen.take(own);
+      all.take(own);
     } catch (thrown) {
       signal.throwIfAborted();
       unlisted.set(directory, rejectionOf(thrown));
@@ -61,6 +66,13 @@ export async function survey(
       // After a failure nothing else of this directory counts.
       ended.abort();
     }
+  }
+
+  let telling = Promise.resolve();
+  function tell(files: Parameters<SeenFiles>[0]): void {
+    telling = telling.then(() => seen(files));
+    // Who waits hears of a failure at the end, if the survey comes to it.
+    telling.catch(() => undefined);
   }
 
   /** Level by level, so that of a directory linked at several places always the same one counts. */
@@ -82,20 +94,28 @@ export async function survey(
   async function look(at: TreePath, into: Seen, lookSignal: AbortSignal): Promise<readonly Below[]> {
     const node = await tree.look(at, lookSignal);
     if (node === undefined) return [];
-    if (node.kind !== "directory") into.addFile(at, node);
+    if (node.kind !== "directory") {
+      into.addFile(at, node);
+      tell([[at, node]]);
+    }
     if (node.kind !== "directory" || !mayHoldPackages(at)) return [];
     into.addDirectory(at);
     const below: Below[] = [];
+    const files: [TreePath, FileEntry | OtherEntry][] = [];
     for (const [name, entry] of node.entries) {
       const child = joinPath(at, name);
-      if (entry.kind !== "directory") into.addFile(child, entry);
-      else if (mayHoldPackages(child)) below.push({ path: child, identity: entry.identity });
+      if (entry.kind !== "directory") {
+        into.addFile(child, entry);
+        files.push([child, entry]);
+      } else if (mayHoldPackages(child)) below.push({ path: child, identity: entry.identity });
     }
+    tell(files);
     return below;
   }
 
-  if (mayHoldPackages(parentPath(path))) await walk(path, seen, signal);
-  return { path, directories: seen.directories, files: seen.files, unlisted };
+  if (mayHoldPackages(parentPath(path))) await walk(path, all, signal);
+  await telling;
+  return { path, directories: all.directories, files: all.files, unlisted };
 }
 
 /** Above the builders' directories it is the operator who makes them; what is below counts for itself. */

@@ -10,5 +10,8 @@ export type Stanza = ReadonlyArray<readonly [name: string, value: string]>;
 /** The value of a field, names compared without case; undefined if absent. */
 export function fieldOf(stanza: Stanza, name: string): string | undefined {
   const wanted = name.toLowerCase();
-  return stanza.find(([field]) => field.toLowerCase() === wanted)?.[1];
+  for (const [field, value] of stanza) {
+    if (field.length === wanted.length && (field === name || field.toLowerCase() === wanted)) return value;
+  }
+  return undefined;
 }

@@ -106,7 +106,7 @@ export class Refresher {
     try {
       const suite = this.#suites.open(name);
       for (const path of suite.surveyed ? paths.map((each) => this.#knownAbove(each)) : [suitePath(name)]) {
-        const seen = await survey(this.#tree, path, signal);
+        const seen = await survey(this.#tree, path, signal, (files) => this.#catalog.expect(files, signal));
         this.#tellUnlisted(suite, seen);
         suite.note(await this.#catalog.update(this.#withKnown(seen), signal));
       }

@@ -1,0 +1,86 @@
+// What entries say is read while other directories are still on their way, and believed no more than if it came later.
+import { expect, test, vi } from "vitest";
+import { withResolvers } from "../../src/base/with-resolvers.ts";
+import { entryMetadataOf } from "../../src/catalog/entry-metadata.ts";
+import { inspectContent } from "../../src/catalog/inspect.ts";
+import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
+import type { Tree } from "../../src/storage/tree.ts";
+import { aDeb, inChunks } from "../support/debs.ts";
+import { ServedFolder } from "../support/served-folder.ts";
+import { lookTold } from "../support/told-tree.ts";
+
+const amd64 = "dists/sid/main/binary-amd64";
+
+/** What an honest uploader writes beside a link. */
+async function metadataOf(bytes: Uint8Array): Promise<{ readonly control: string }> {
+  const inspection = await inspectContent("binary", inChunks(bytes), { limits, algorithms: ["md5", "sha256"] });
+  if (inspection.kind !== "binary") throw new Error("no package");
+  return { control: "", ...entryMetadataOf(inspection) };
+}
+
+/** A folder whose listings have metadata, of which the directory `late` is held back when it is told to be. */
+function withLateDirectory() {
+  const said = new Map<string, unknown>();
+  const events: string[] = [];
+  let held: Promise<void> | undefined;
+  const wrap = (tree: Tree): Tree => {
+    const told = lookTold(tree, said);
+    return {
+      async look(path, signal) {
+        if (path === `${amd64}/late`) await held;
+        return await told(path, signal);
+      },
+      open: (file, range, signal) => tree.open(file, range, signal),
+    };
+  };
+  const observer = { inspected: (from: string) => void events.push(from) };
+  const served = new ServedFolder({ wrap, observer });
+  const put = async (path: string, name: string) => {
+    const bytes = await aDeb({ package: name, architecture: "amd64" });
+    served.put(`${amd64}/${path}`, bytes);
+    const truth = await metadataOf(bytes);
+    said.set(`${amd64}/${path}`, truth);
+    return truth;
+  };
+  /** @returns what lets the directory go */
+  const hold = () => {
+    const { promise, resolve } = withResolvers<void>();
+    held = promise;
+    return () => resolve();
+  };
+  const index = async () => (await served.bytes(`${amd64}/Packages`))?.toString() ?? "";
+  return { served, said, events, put, hold, index };
+}
+
+test("entries are read while another directory is on its way, and each once", async () => {
+  const { served, events, put, hold, index } = withLateDirectory();
+  for (const name of ["a", "b", "c"]) await put(`early/${name}.deb`, name);
+  await put("late/d.deb", "d");
+  const letGo = hold();
+  const pinged = served.ping();
+  await vi.waitFor(() => expect(events).toEqual(["entry", "entry", "entry"]));
+  letGo();
+  await pinged;
+  expect(events).toEqual(["entry", "entry", "entry", "entry"]);
+  expect((await index()).match(/^Package: /gm)).toHaveLength(4);
+});
+
+test("words that were read before their file came into doubt are not believed after it", async () => {
+  const { served, said, events, put, hold, index } = withLateDirectory();
+  const truth = await put("early/liar.deb", "liar");
+  await put("late/other.deb", "other");
+  const lie = (field: string) =>
+    said.set(`${amd64}/early/liar.deb`, { ...truth, control: `${truth.control}${field}\n` });
+  lie("Depends: evil");
+  await served.ping();
+  expect(await index()).toContain("evil");
+
+  lie("Depends: worse");
+  const letGo = hold();
+  const pinged = served.ping();
+  await vi.waitFor(() => expect(events.filter((event) => event === "entry")).toHaveLength(3));
+  await served.repository.audit.scrubOne();
+  letGo();
+  await pinged;
+  expect(await index()).not.toMatch(/evil|worse/);
+});
