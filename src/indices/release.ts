@@ -117,5 +117,6 @@ export function renderDirectoryRelease(
 function writeSingleLine([name, value]: readonly [string, string | undefined]): string {
   if (value === undefined) return "";
   if (/[\n\r]/.test(value)) throw new IndexError(`Release's ${name} has a broken line`);
-  return writeField(name, value);
+  // Clear-signed lines have no white space at their ends (RFC 4880 7.1), and the same signature is for this text.
+  return writeField(name, value.trimEnd());
 }

@@ -1,6 +1,6 @@
 // Signs with OpenPGP keys held in memory: each Release carries a signature of every key that has not expired.
 import type { PartialConfig } from "openpgp";
-import { armor, createCleartextMessage, createMessage, enums, generateKey, PacketList, sign } from "openpgp";
+import { armor, createCleartextMessage, enums, generateKey, PacketList, sign } from "openpgp";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { Secret } from "../base/secret.ts";
@@ -10,6 +10,9 @@ import type { Signer } from "./signer.ts";
 
 /** What we make ourselves: old verifiers know RSA alone, and this length lasts. */
 const newRsaBits = 4096;
+
+/** @see RFC 4880 6.2 */
+const signatureBegin = "-----BEGIN PGP SIGNATURE-----";
 
 /** Given with each call, so that nobody else's OpenPGP in this process changes. */
 const signingConfig: PartialConfig = {
@@ -73,19 +76,13 @@ export async function openpgpSigner(
         config: signingConfig,
       };
       try {
-        // The line feed before the signature belongs to the armour, not to the text.
-        const text = await createCleartextMessage({ text: release.replace(/\n$/, "") });
-        const message = await createMessage({ binary: Buffer.from(release) });
-        // Side by side: the library signs with RSA in threads, and a ping waits for both.
-        const clear: Promise<string> = sign({ ...options, message: text });
-        const detached: Promise<unknown> = sign({ ...options, message, detached: true });
-        const [inRelease, releaseGpg] = await Promise.all([clear, detached]);
-        return {
-          // The text is signed with the line ends of the mail of old; Release has others, and so has what clients store.
-          inRelease: inRelease.replaceAll("\r\n", "\n"),
-          // A string by the default format, which the library's stream types hide from the compiler.
-          releaseGpg: String(releaseGpg),
-        };
+        // With its last line end the text is Release itself, to the byte, so one signature is enough for both, and a
+        // ping waits for one.
+        const message = await createCleartextMessage({ text: release });
+        const signed = await sign({ ...options, message });
+        // The text is signed with the line ends of the mail of old; Release has others, and so has what clients store.
+        const inRelease = signed.replaceAll("\r\n", "\n");
+        return { inRelease, releaseGpg: inRelease.slice(inRelease.lastIndexOf(signatureBegin)) };
       } catch (thrown) {
         throw new UnfitKey(`${namesOf(fit)}: can't sign any more: ${messageOf(thrown)}`);
       }

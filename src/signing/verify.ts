@@ -24,8 +24,9 @@ export async function verifyInRelease(inRelease: string, keys: readonly Key[], n
   try {
     const message = await readCleartextMessage({ cleartextMessage: inRelease });
     const { signatures } = await verify({ message, verificationKeys: [...keys], date: now });
-    // The line feed before the signature belongs to the armour.
-    return { ...(await judged(signatures, keys)), text: `${message.getText().replaceAll("\r\n", "\n")}\n` };
+    // The line feed before the signature belongs to the armour: it is the text's last one where that has none itself.
+    const text = message.getText().replaceAll("\r\n", "\n").replace(/\n?$/, "\n");
+    return { ...(await judged(signatures, keys)), text };
   } catch (thrown) {
     return { goodFingerprints: [], complaints: [messageOf(thrown)], text: undefined };
   }

@@ -49,6 +49,11 @@ test("the line Acquire-By-Hash: yes stands as it is", () => {
   expect(renderRelease(release)).toMatch(/^Acquire-By-Hash: yes$/m);
 });
 
+// RFC 4880 7.1: a signature over clear-signed text does not count it, but one over the bare text may.
+test("no line ends in white space", () => {
+  expect(renderRelease({ ...release, description: "A test \t", version: "1.0 " })).not.toMatch(/[ \t]$/m);
+});
+
 test("what is not known is left out", () => {
   for (const field of ["Version", "Valid-Until", "Description", "MD5Sum", "SHA1", "SHA512"]) {
     expect(fieldOf(parsed(), field)).toBeUndefined();

@@ -1,5 +1,5 @@
 // Signatures as APT's own verifiers see them, and keys that they would refuse.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { KeyOptions } from "openpgp";
@@ -17,6 +17,9 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const release = "Origin: Tests\nSuite: sid\n- dash\nFrom here\nSHA256:\n 0123 0 main/binary-amd64/Packages\n";
 const dateSeconds = keyMadeAtSeconds + 1000;
+
+/** gpgv ends what it takes out of a clear-signed text with a line feed of its own. */
+const asGpgvWrites = (text: string): string => `${text}\n`;
 
 /** Writes files and hands on their paths. */
 function files(texts: { readonly [name: string]: string | Uint8Array }): { readonly [name: string]: string } {
@@ -42,8 +45,24 @@ test("gpgv takes both signed forms and reads the very Release back", async () =>
     releaseGpg: signed.releaseGpg,
     text: release,
   });
-  expect(runTool("gpgv", ["--keyring", keyring!, "--output", "-", inRelease!]).toString()).toBe(release);
+  expect(runTool("gpgv", ["--keyring", keyring!, "--output", "-", inRelease!]).toString()).toBe(asGpgvWrites(release));
   runTool("gpgv", ["--keyring", keyring!, releaseGpg!, text!]);
+});
+
+test("one signature is for both forms: for Release to the byte, as apt takes it out of InRelease", async () => {
+  const signer = await aSigner();
+  const { inRelease, releaseGpg } = await signer.sign(release, dateSeconds);
+  expect(inRelease.endsWith(`\n${releaseGpg}`)).toBe(true);
+  const [, lines = ""] = inRelease.slice(0, -releaseGpg.length - 1).split("\nHash: SHA512\n\n");
+  const { keyring, signature, text, shorter } = files({
+    keyring: await binaryKey(signer.publicKey),
+    signature: releaseGpg,
+    text: lines.replaceAll(/^- /gm, ""),
+    shorter: release.slice(0, -1),
+  });
+  expect(readFileSync(text!, "utf8")).toBe(release);
+  runTool("gpgv", ["--keyring", keyring!, signature!, text!]);
+  expect(() => runTool("gpgv", ["--keyring", keyring!, signature!, shorter!])).toThrow("BAD signature");
 });
 
 test("sqv takes both signed forms", async () => {
@@ -142,7 +161,7 @@ test("a key made by gpg signs", async () => {
   const signer = await openpgpSigner([{ file: "gpg.asc", armored: exported }], { now: Date.now });
   const signed = await signer.sign(release, Date.now() / 1000);
   const { keyring, inRelease } = files({ keyring: gpg("--export"), inRelease: signed.inRelease });
-  expect(runTool("gpgv", ["--keyring", keyring!, "--output", "-", inRelease!]).toString()).toBe(release);
+  expect(runTool("gpgv", ["--keyring", keyring!, "--output", "-", inRelease!]).toString()).toBe(asGpgvWrites(release));
 });
 
 test("a key that vouches for itself with SHA-1 is refused, as sqv does", async () => {
