@@ -22,6 +22,8 @@ export interface Compressor {
    * @throws signal.reason when aborted before its turn
    */
   compress(plain: Uint8Array, signal: AbortSignal, texture?: Texture): Promise<CompressedSegment>;
+  /** Tells that many segments are about to come, so that every thread is ready for them. */
+  wake(): void;
   /** Ends the threads. Nothing may be under way. */
   close(): Promise<void>;
 }
@@ -51,6 +53,12 @@ export function createCompressor({ threads }: { readonly threads: number }): Com
         // What these return: a thread's messages have no type of their own.
         return compressed as CompressedSegment;
       });
+    },
+    wake() {
+      // Each is busy with one, so that the next goes to another.
+      for (let thread = 0; thread < threads; thread++) {
+        pool.run(Buffer.from("\n"), { name: taskOf.stanzas }).catch(() => undefined);
+      }
     },
     async close() {
       await pool.destroy();

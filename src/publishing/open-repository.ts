@@ -174,6 +174,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
     },
     tree,
     catalog,
+    wake: () => shared.compressor.wake(),
     store,
     indexReader: new IndexReader(store, shared.indexMemoryBytes),
     cache: shared.cache,

@@ -3,8 +3,9 @@
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Suite, TreePath } from "../base/names.ts";
-import { isWithin, joinPath, parentPath } from "../base/names.ts";
+import { isWithin, joinPath, lastName, parentPath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
+import { packageKindOf } from "../catalog/inspect.ts";
 import { distsPath, suiteOf, suitePath } from "../catalog/layout.ts";
 import type { Survey } from "../catalog/survey.ts";
 import { survey } from "../catalog/survey.ts";
@@ -42,6 +43,7 @@ const unlistedPatienceMs = 15 * 60 * 1000;
 export class Refresher {
   readonly #tree: Tree;
   readonly #catalog: Catalog;
+  readonly #wake: () => void;
   readonly #suites: SuiteShelf;
   readonly #asFound: AsFoundSuites;
   readonly #observer: PublishingObserver;
@@ -52,6 +54,8 @@ export class Refresher {
   constructor(parts: {
     readonly tree: Tree;
     readonly catalog: Catalog;
+    /** Called before a look that may bring much. */
+    readonly wake: () => void;
     readonly suites: SuiteShelf;
     readonly asFound: AsFoundSuites;
     readonly observer: PublishingObserver;
@@ -60,6 +64,7 @@ export class Refresher {
   }) {
     this.#tree = parts.tree;
     this.#catalog = parts.catalog;
+    this.#wake = parts.wake;
     this.#suites = parts.suites;
     this.#asFound = parts.asFound;
     this.#observer = parts.observer;
@@ -106,6 +111,7 @@ export class Refresher {
     try {
       const suite = this.#suites.open(name);
       for (const path of suite.surveyed ? paths.map((each) => this.#knownAbove(each)) : [suitePath(name)]) {
+        if (this.#mayBringMuch(suite, path)) this.#wake();
         const seen = await survey(this.#tree, path, signal, (files) => this.#catalog.expect(files, signal));
         this.#tellUnlisted(suite, seen);
         suite.note(await this.#catalog.update(this.#withKnown(seen), signal));
@@ -164,6 +170,12 @@ export class Refresher {
       for (const { path, entry } of this.#catalog.filesWithin(lost)) files.set(path, entry);
     }
     return { ...seen, directories, files };
+  }
+
+  /** Whether this is a suite's first look, or one at a directory that nobody has seen. */
+  #mayBringMuch(suite: ServedSuite, path: TreePath): boolean {
+    const isFile = packageKindOf(lastName(path)) !== undefined;
+    return suite.current === undefined || (suite.surveyed && !isFile && !this.#catalog.hasDirectory(path));
   }
 
   /** The nearest known directory: of a path whose parents are new too, these must be seen with it. */

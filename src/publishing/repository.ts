@@ -41,6 +41,7 @@ export interface RepositoryParts extends SuiteParts {
   readonly key: PublicKey;
   readonly tree: Tree;
   readonly catalog: Catalog;
+  readonly wake: () => void;
   readonly indexReader: IndexReader;
   readonly packages: PackageShelf;
   readonly cache: PackageCache;

@@ -121,3 +121,13 @@ test("an aborted compression says why", async () => {
   const gone = AbortSignal.abort(new Error("gone"));
   await expect(compressor.compress(Buffer.from("x"), gone)).rejects.toThrow("gone");
 });
+
+test("threads that were woken compress the same, and can be ended before they are awake", async () => {
+  const plain = Buffer.from("Package: hello\n\n");
+  const [woken, ended] = [createCompressor({ threads: 2 }), createCompressor({ threads: 2 })];
+  woken.wake();
+  ended.wake();
+  await ended.close();
+  expect(await woken.compress(plain, signal)).toEqual(await compressor.compress(plain, signal));
+  await woken.close();
+});

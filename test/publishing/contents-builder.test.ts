@@ -29,6 +29,7 @@ test("an index from nothing has its segments in order, though one of two threads
       await sleep(300);
       return await compressPaths(plain);
     },
+    wake: () => undefined,
     close: async () => undefined,
   };
   const cut = { leastBytes: 500, oneIn: 2, mostBytes: 1000 };

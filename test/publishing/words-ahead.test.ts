@@ -84,3 +84,21 @@ test("words that were read before their file came into doubt are not believed af
   await pinged;
   expect(await index()).not.toMatch(/evil|worse/);
 });
+
+test("the threads that compress are woken for a directory that nobody has seen, and for no known one", async () => {
+  const woken = vi.fn();
+  const served = new ServedFolder({ woken });
+  const put = async (path: string) =>
+    served.put(`${amd64}/${path}`, await aDeb({ package: "p", version: `${path.length}` }));
+  await put("known/a.deb");
+  await served.ping();
+  expect(woken).toHaveBeenCalledTimes(1);
+  await put("known/bb.deb");
+  await served.ping(`${amd64}/known`);
+  await put("known/ccc.deb");
+  await served.ping(`${amd64}/known/ccc.deb`);
+  expect(woken).toHaveBeenCalledTimes(1);
+  await put("new/dddd.deb");
+  await served.ping(`${amd64}/new`);
+  expect(woken).toHaveBeenCalledTimes(2);
+});

@@ -63,6 +63,8 @@ export interface ServedFolderOptions {
   readonly acceptIdentityChange?: boolean;
   /** Makes Contents, at once after each publication, in segments of a few lines. */
   readonly contents?: boolean;
+  /** Called when the threads that compress are to be ready. */
+  readonly woken?: () => void;
 }
 
 /** In this thread; what the thread of their own does is the same. */
@@ -165,6 +167,7 @@ export class ServedFolder {
         contents: { tasks: contentsTasks, directory: join(this.state, "contents"), cut: shortSegments },
         compressor: {
           compress: (plain, _signal, texture) => (texture === "paths" ? compressPaths : compressSegment)(plain),
+          wake: this.#options.woken ?? (() => undefined),
           close: async () => {},
         },
         cache: PackageCache.open({
