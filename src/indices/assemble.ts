@@ -55,6 +55,7 @@ const emptyGzipMember = Buffer.from("1f8b080000000000000303000000000000000000", 
 
 /**
  * @param segments in the order of the index
+ * @param read what it gives is looked at before the next is read, and not held
  * @param previous an earlier assembly of the same index: what both begin with is not read again
  * @throws signal.reason when aborted; IndexError when a segment has another size than `segments` says
  */

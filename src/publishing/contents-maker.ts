@@ -138,7 +138,7 @@ export class ContentsMaker implements LateMaker {
     const path = indexPath(asked, "plain");
     const assembled = await assemble(
       segments,
-      (id, form) => store.read(id, form),
+      (id, form) => store.glimpse(id, form),
       releaseAlgorithms,
       lastOnes.get(path),
       signal,

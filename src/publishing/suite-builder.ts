@@ -117,7 +117,7 @@ export class SuiteBuilder {
       const segments = await this.#make(list.segments(), wanted.stanzas, signal);
       const assembled = await assemble(
         segments,
-        (id, form) => this.#tools.store.segments.read(id, form),
+        (id, form) => this.#tools.store.segments.glimpse(id, form),
         this.#tools.releaseAlgorithms,
         known?.assembled,
         signal,

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import type { RootDatabase } from "lmdb";
 import { expect, onTestFinished, test } from "vitest";
 import { parseRepositoryName } from "../../src/base/names.ts";
@@ -73,4 +74,24 @@ test("of many segments that can't be written few are held in memory, and none pa
   await put("segment 0");
   await store.written(["segment 0"]);
   for (const id of ids.slice(1)) await expect(store.written([id])).rejects.toMatchObject({ code: "state/unwritable" });
+});
+
+test("a glimpse shows what a reading does, on the way to the disk and on it, also after a longer one", async () => {
+  const store = aStore(() => false);
+  const forms = ["plain", "gz", "xz"] as const;
+  const long = Buffer.alloc(300_000, "Package: long\n");
+  const ofLong = { gz: long, xz: { bytes: long, unpaddedBytes: 15, uncompressedBytes: 15 }, lines: 1 };
+  await store.put("long", long, ofLong);
+  await store.put("short", plain, compressed);
+  const same = () => {
+    for (const id of ["long", "short", "long"]) {
+      for (const form of forms) expect(Buffer.from(store.glimpse(id, form)).equals(store.read(id, form))).toBe(true);
+    }
+  };
+  same();
+  await store.written(["long", "short"]);
+  same();
+  await store.put("packed", plain, { ...compressed, gz: gzipSync(plain) }, "compressed");
+  await store.written(["packed"]);
+  expect(Buffer.from(store.glimpse("packed", "plain"))).toEqual(plain);
 });
