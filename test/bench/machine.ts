@@ -1,5 +1,8 @@
 // The machine and the versions that figures belong to.
+import { existsSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
+import { join } from "node:path";
+import lzma from "lzma-native";
 import { isInstalled, run } from "./commands.ts";
 import type { Tool } from "./tools.ts";
 
@@ -26,7 +29,11 @@ export async function surroundingsOf(
   const git = async (...args: readonly string[]) =>
     (await run("git", args, { cwd: directory, signal })).stdout.toString().trim();
   const changed = await git("status", "--porcelain", "--", "src");
-  const versions = [`Node.js ${process.versions.node}`];
+  const compiled = existsSync(join(directory, "node_modules/lzma-native/build/Release"));
+  const versions = [
+    `Node.js ${process.versions.node}`,
+    `liblzma ${lzma.versionString()} (${compiled ? "compiled here" : "as npm brings it"})`,
+  ];
   for (const tool of tools.filter(({ program }) => isInstalled(program))) {
     const { stdout } = await run("dpkg-query", ["-W", tool.debianPackage], { signal });
     versions.push(`${tool.program} ${stdout.toString().trim().split("\t")[1]}`);
