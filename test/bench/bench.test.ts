@@ -131,7 +131,7 @@ test(
     }
     expect(rows.map(({ measure }) => measure)).toContain("append to 50, ping names the directory");
     for (const { measure, ours } of rows) expect(median(ours), measure).toBeGreaterThan(0);
-    expect(readdirSync(corpora).toSorted()).toEqual(["corpus-10", "corpus-50", "signing-key.asc"]);
+    expect(readdirSync(corpora).toSorted()).toEqual(["corpus-10", "corpus-50", "lifelike-10", "signing-key.asc"]);
     expect(existsSync(workshop.scratch)).toBe(false);
   },
   tinyRunTimeoutMs,
