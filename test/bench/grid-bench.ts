@@ -5,7 +5,7 @@ import { join } from "node:path";
 import pLimit from "p-limit";
 import { ContentId } from "../../src/base/content-id.ts";
 import type { TreePath } from "../../src/base/names.ts";
-import { parseTreePath, pathNames } from "../../src/base/names.ts";
+import { parseTreePath, pathNames, rootPath } from "../../src/base/names.ts";
 import { Secret } from "../../src/base/secret.ts";
 import { entryMetadataOf } from "../../src/catalog/entry-metadata.ts";
 import { inspectContent } from "../../src/catalog/inspect.ts";
@@ -101,12 +101,16 @@ export class BenchGrid {
     return (performance.now() - begunMs) / 1000;
   }
 
-  /** Lists one directory and reads a file that nobody has read yet: no server can do without. @returns seconds */
-  async rawCalls(directory: ReadCap, bytes: Uint8Array): Promise<number> {
+  /**
+   * Lists one directory and reads a file that nobody has read yet: no server can do without. From a root and by a path,
+   * no server can that trusts no cap of yesterday.
+   * @returns seconds
+   */
+  async rawCalls(from: ReadCap, bytes: Uint8Array, path = rootPath): Promise<number> {
     const { signal } = this.#workshop;
     const content = await this.writer.upload(bytes, signal);
     const begunMs = performance.now();
-    await this.#get(`${encodeURIComponent(directory.reveal())}?t=json`);
+    await this.#get(`${[from.reveal(), ...pathNames(path)].map(encodeURIComponent).join("/")}?t=json`);
     await this.#get(encodeURIComponent(content.reveal()));
     return (performance.now() - begunMs) / 1000;
   }

@@ -31,11 +31,13 @@ export const grid: Measure = {
     const server = await workshop.server("grid-server", tree.configuration);
     await server.start();
     const listed = await bench.readCapAt(tree, directory);
-    const [byFile, byDirectory, byPut, raw]: [number[], number[], number[], number[]] = [[], [], [], []];
+    const [byFile, byDirectory, byPut]: [number[], number[], number[]] = [[], [], []];
+    const [raw, byPath]: [number[], number[]] = [[], []];
     const put = await putCommand(workshop, bench, tree, server);
     await repeat(workshop, async (isCounted) => {
       const file = await add(workshop, bench, tree, server, "file");
       const floor = await bench.rawCalls(listed, (await workshop.newDeb()).bytes);
+      const walk = await bench.rawCalls(tree.readCap, (await workshop.newDeb()).bytes, parseTreePath(directory));
       const all = await add(workshop, bench, tree, server, "directory");
       const whole = await put();
       if (!isCounted) return;
@@ -43,11 +45,14 @@ export const grid: Measure = {
       byDirectory.push(all);
       byPut.push(whole);
       raw.push(floor);
+      byPath.push(walk);
     });
     const floor = { name: "raw webapi: list the directory, read the file", samples: raw };
+    const walked = { name: "raw webapi: walk from the root, list the directory, read the file", samples: byPath };
     const named = (what: string) => `append to ${count} on a grid, ping names the ${what}`;
     return [
       { measure: named("file"), unit: "seconds", ours: byFile, against: floor, goal: floorGoal },
+      { measure: named("file"), unit: "seconds", ours: byFile, against: walked },
       { measure: named("directory"), unit: "seconds", ours: byDirectory, against: floor, goal: floorGoal },
       ...(await oldCycle(workshop, bench, tree, [
         { measure: named("file"), unit: "seconds", ours: byFile, goal: cycleGoal },
