@@ -24,7 +24,9 @@ export type ToWorker =
   | { readonly type: "open"; readonly id: number; readonly kind: PackageKind }
   | { readonly type: "chunk"; readonly id: number; readonly bytes: Uint8Array }
   | { readonly type: "end"; readonly id: number }
-  | { readonly type: "abandon"; readonly id: number };
+  | { readonly type: "abandon"; readonly id: number }
+  /** The last one: it ends once it has done what it is at. */
+  | { readonly type: "close" };
 
 /** From the worker. `taken` gives credit for as many bytes back. */
 export type FromWorker =

@@ -16,6 +16,9 @@ export const defaultMaxHeapMebibytes = 256;
 /** The part of a worker's heap that fills with what lives short, in MiB: Node's default is made for whole programs. */
 const youngHeapMebibytes = 8;
 
+/** How long a worker has to end by itself, in ms: it may be reading a file, or be in the middle of one. */
+const endingMs = 5_000;
+
 /** The worker ended while it inspected several files, or for another reason than the file's. Trying again may help. */
 export class InspectorFailed extends RepoError {
   readonly code = "catalog/inspector-failed";
@@ -48,6 +51,7 @@ export class InspectThread {
   readonly #maxHeapMebibytes: number;
   readonly #onEnd: () => void;
   #nextId = 0;
+  #hasEnded = false;
 
   /** @param onEnd called once, when the worker is no more, before its files fail */
   constructor(options: InspectOptions, maxHeapMebibytes: number, onEnd: () => void) {
@@ -127,8 +131,21 @@ export class InspectThread {
     }
   }
 
+  /**
+   * The worker ends by itself: were it terminated while lzma-native is loaded or at work, the whole process would be
+   * aborted. One that does not end within `endingMs` is no longer waited for.
+   */
   async close(): Promise<void> {
-    await this.#worker.terminate();
+    if (this.#hasEnded) return;
+    const { promise: ended, resolve } = withResolvers<void>();
+    this.#worker.once("exit", () => resolve());
+    const timer = setTimeout(resolve, endingMs);
+    this.#worker.ref();
+    this.#say({ type: "close" });
+    await ended;
+    clearTimeout(timer);
+    this.#worker.unref();
+    this.#end(new Error("the worker was stopped"));
   }
 
   async #send(
@@ -182,6 +199,7 @@ export class InspectThread {
   }
 
   #end(cause: Error): void {
+    this.#hasEnded = true;
     this.#onEnd();
     const jobs = [...this.#jobs.values()];
     this.#jobs.clear();

@@ -44,6 +44,9 @@ port.on("message", (message: ToWorker) => {
     case "abandon":
       streams.get(message.id)?.abandon();
       return;
+    case "close":
+      port.close();
+      return;
     default:
       message satisfies never;
   }

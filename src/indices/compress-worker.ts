@@ -2,7 +2,6 @@
 
 import { buffer } from "node:stream/consumers";
 import type { LzmaOptions } from "lzma-native";
-import lzma from "lzma-native";
 import { gzip } from "pako";
 import type { CompressedSegment } from "./compress.ts";
 import { blockOfStream } from "./xz-stitch.ts";
@@ -63,7 +62,10 @@ function countLines(plain: Uint8Array): number {
   return lines;
 }
 
-function xzStream(plain: Uint8Array, encoderOptions: EncoderOptions): Promise<Uint8Array> {
+async function xzStream(plain: Uint8Array, encoderOptions: EncoderOptions): Promise<Uint8Array> {
+  // Not before there is something to do: whoever ends a thread waits for its tasks, and a thread that is ended while
+  // lzma-native is loaded or at work aborts the whole process.
+  const { default: lzma } = await import("lzma-native");
   const fitting = 2 ** Math.ceil(Math.log2(Math.max(1, plain.length)));
   const dictSize = Math.min(maxDictionaryBytes, Math.max(minDictionaryBytes, fitting));
   // This is a thread of its own already. The check is lzma-native's default, CRC32.
@@ -73,5 +75,5 @@ function xzStream(plain: Uint8Array, encoderOptions: EncoderOptions): Promise<Ui
   };
   const encoder = lzma.createStream("streamEncoder", options);
   encoder.end(plain);
-  return buffer(encoder);
+  return await buffer(encoder);
 }

@@ -24,7 +24,7 @@ export interface Compressor {
   compress(plain: Uint8Array, signal: AbortSignal, texture?: Texture): Promise<CompressedSegment>;
   /** Tells that many segments are about to come, so that every thread is ready for them. */
   wake(): void;
-  /** Ends the threads. Nothing may be under way. */
+  /** Ends the threads, once they have done what they are at. */
   close(): Promise<void>;
 }
 
@@ -44,23 +44,29 @@ export function createCompressor({ threads }: { readonly threads: number }): Com
     resourceLimits: { maxYoungGenerationSizeMb: youngHeapMebibytes },
   });
   const limit = pLimit(threads);
+  const underWay = new Set<Promise<unknown>>();
+  const run = (plain: Uint8Array, texture: Texture): Promise<unknown> => {
+    const running = pool.run(plain, { name: taskOf[texture] });
+    underWay.add(running);
+    return running.finally(() => underWay.delete(running));
+  };
   return {
     compress(plain, signal, texture = "stanzas") {
       // Aborting empties the queue; a running thread is left alone, because ending it costs more than its result.
       return limit(async () => {
         signal.throwIfAborted();
-        const compressed: unknown = await pool.run(plain, { name: taskOf[texture] });
         // What these return: a thread's messages have no type of their own.
-        return compressed as CompressedSegment;
+        return (await run(plain, texture)) as CompressedSegment;
       });
     },
     wake() {
       // Each is busy with one, so that the next goes to another.
       for (let thread = 0; thread < threads; thread++) {
-        pool.run(Buffer.from("\n"), { name: taskOf.stanzas }).catch(() => undefined);
+        run(Buffer.from("\n"), "stanzas").catch(() => undefined);
       }
     },
     async close() {
+      await Promise.allSettled(underWay);
       await pool.destroy();
     },
   };
