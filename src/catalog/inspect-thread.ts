@@ -132,11 +132,12 @@ export class InspectThread {
   }
 
   /**
-   * The worker ends by itself: were it terminated while lzma-native is loaded or at work, the whole process would be
+   * Inspections under way fail at once. The worker ends by itself: were it terminated while lzma-native is loaded or at work, the whole process would be
    * aborted. One that does not end within `endingMs` is no longer waited for.
    */
   async close(): Promise<void> {
     if (this.#hasEnded) return;
+    this.#end(new Error("the worker was stopped"));
     const { promise: ended, resolve } = withResolvers<void>();
     this.#worker.once("exit", () => resolve());
     const timer = setTimeout(resolve, endingMs);
@@ -145,7 +146,6 @@ export class InspectThread {
     await ended;
     clearTimeout(timer);
     this.#worker.unref();
-    this.#end(new Error("the worker was stopped"));
   }
 
   async #send(

@@ -24,7 +24,7 @@ function exitOf(round: string, input: Uint8Array): { readonly status: number | n
   try {
     const file = join(directory, "program.mjs");
     writeFileSync(file, program);
-    const run = spawnSync(process.execPath, [file], { input, timeout: 50_000 });
+    const run = spawnSync(process.execPath, [file], { input, timeout: 50_000, encoding: "utf8" });
     return { status: run.status, output: `${run.stdout}${run.stderr}` };
   } finally {
     rmSync(directory, { recursive: true });
