@@ -132,8 +132,8 @@ export class InspectThread {
   }
 
   /**
-   * Inspections under way fail at once. The worker ends by itself: were it terminated while lzma-native is loaded or at work, the whole process would be
-   * aborted. One that does not end within `endingMs` is no longer waited for.
+   * Inspections under way fail at once. The worker ends by itself: were it terminated while lzma-native is loaded or at
+   * work, the whole process would be aborted. One that does not end within `endingMs` is no longer waited for.
    */
   async close(): Promise<void> {
     if (this.#hasEnded) return;
