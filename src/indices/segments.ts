@@ -82,14 +82,14 @@ export class SegmentedList<T extends Ordered> {
         closed.push(group);
         continue;
       }
-      opened.set(group.id, group);
+      opened.set(keyOf(group.id, group.items), group);
       const runs = split([...carried, ...merge(group.items, edits.slice(0, here))], this.#cut.large, "large");
       edits = edits.slice(here);
       carried = runs.rest;
       closed.push(...runs.ended.map((items) => segmentOf(items, opened)));
     }
     if (edits.length === 0 && carried.length === 0) return new SegmentedList(this.#cut, closed, this.#open);
-    for (const segment of this.#open) opened.set(segment.id, segment);
+    for (const segment of this.#open) opened.set(keyOf(segment.id, segment.items), segment);
     const tail = merge(
       this.#open.flatMap((segment) => segment.items),
       edits,
@@ -167,7 +167,10 @@ function segmentOf<T extends Ordered>(items: readonly T[], opened: ReadonlyMap<s
   const hash = createHash("sha256");
   for (const item of items) hash.update(item.identity);
   const id = hash.digest("hex");
-  const old = opened.get(id);
-  // Equal bytes may have been linked anew: then the id is the same, but the places are not.
+  const old = opened.get(keyOf(id, items));
   return old?.items.every((item, index) => compareOrdered(item, items[index] as T) === 0) ? old : { id, items };
 }
+
+/** Equal bytes may have been linked twice or anew: then ids are the same, but places are not. */
+const keyOf = <T extends Ordered>(id: string, [first]: readonly T[]): string =>
+  `${id} ${first?.linkedAtMs} ${first?.path}`;

@@ -53,6 +53,7 @@ test("an unchanged segment stays the same object", () => {
         if (same !== undefined) expect(segment).toBe(same);
       }
     }),
+    { numRuns: 3_000 },
   );
 });
 
