@@ -1,6 +1,6 @@
 // Compresses segments off the main thread.
 import pLimit from "p-limit";
-import { Tinypool } from "tinypool";
+import { CompressingPool } from "./compressing-pool.ts";
 import type { XzBlock } from "./xz-stitch.ts";
 
 /** One segment in the forms that are concatenated. Equal plain bytes give equal bytes on every machine. */
@@ -36,7 +36,7 @@ const youngHeapMebibytes = 8;
 
 /** @param threads at most so many run, and one always: starting it would cost a single upload more than its segment */
 export function createCompressor({ threads }: { readonly threads: number }): Compressor {
-  const pool = new Tinypool({
+  const pool = new CompressingPool({
     filename: workerUrl().href,
     minThreads: 1,
     maxThreads: threads,
@@ -44,31 +44,22 @@ export function createCompressor({ threads }: { readonly threads: number }): Com
     resourceLimits: { maxYoungGenerationSizeMb: youngHeapMebibytes },
   });
   const limit = pLimit(threads);
-  const underWay = new Set<Promise<unknown>>();
-  const run = (plain: Uint8Array, texture: Texture): Promise<unknown> => {
-    const running = pool.run(plain, { name: taskOf[texture] });
-    underWay.add(running);
-    return running.finally(() => underWay.delete(running));
-  };
   return {
     compress(plain, signal, texture = "stanzas") {
       // Aborting empties the queue; a running thread is left alone, because ending it costs more than its result.
       return limit(async () => {
         signal.throwIfAborted();
         // What these return: a thread's messages have no type of their own.
-        return (await run(plain, texture)) as CompressedSegment;
+        return (await pool.compress(taskOf[texture], plain)) as CompressedSegment;
       });
     },
     wake() {
       // Each is busy with one, so that the next goes to another.
       for (let thread = 0; thread < threads; thread++) {
-        run(Buffer.from("\n"), "stanzas").catch(() => undefined);
+        pool.compress(taskOf.stanzas, Buffer.from("\n")).catch(() => undefined);
       }
     },
-    async close() {
-      await Promise.allSettled(underWay);
-      await pool.destroy();
-    },
+    close: () => pool.close(),
   };
 }
 

@@ -1,6 +1,6 @@
 // The thread in which Contents are sorted, merged, cut and compressed: started when there is work, ended with it.
-import { Tinypool } from "tinypool";
 import type { CompressedSegment } from "../indices/compress.ts";
+import { CompressingPool } from "../indices/compressing-pool.ts";
 import type {
   compressPaths,
   MergeTask,
@@ -29,19 +29,17 @@ const maxHeapMebibytes = 256;
 
 /** @returns the tasks, in one thread for all repositories; `close` ends it when nothing is under way */
 export function createContentsThread(): ContentsTasks & { close(): Promise<void> } {
-  const pool = new Tinypool({
+  const pool = new CompressingPool({
     filename: taskUrl().href,
     minThreads: 0,
     maxThreads: 1,
     idleTimeout: idleThreadMs,
     resourceLimits: { maxOldGenerationSizeMb: maxHeapMebibytes },
   });
-  // Aborting ends the thread: a task may take minutes, and the next one gets a new thread. Compressing is short, and a
-  // thread that is ended while lzma-native is at work would abort the whole process.
-  const underWay = new Set<Promise<unknown>>();
-  const run = async <Result>(name: keyof ContentsTasks, task: object, signal?: AbortSignal): Promise<Result> =>
+  // Aborting ends the thread: a task may take minutes, and the next one gets a new thread.
+  const run = async <Result>(name: keyof ContentsTasks, task: object, signal: AbortSignal): Promise<Result> =>
     // What the function of this name returns: a thread's messages have no type of their own.
-    (await pool.run(task, { name, ...(signal && { signal }) })) as Result;
+    (await pool.run(name, task, signal)) as Result;
   return {
     sortLists: (task, signal) => run("sortLists", task, signal),
     mergeFiles: (task, signal) => run("mergeFiles", task, signal),
@@ -49,14 +47,9 @@ export function createContentsThread(): ContentsTasks & { close(): Promise<void>
     recutSegment: (task, signal) => run("recutSegment", task, signal),
     async compressPaths(plain, signal) {
       signal.throwIfAborted();
-      const compressing = run<CompressedSegment>("compressPaths", plain);
-      underWay.add(compressing);
-      return await compressing.finally(() => underWay.delete(compressing));
+      return (await pool.compress("compressPaths", plain)) as CompressedSegment;
     },
-    async close() {
-      await Promise.allSettled(underWay);
-      await pool.destroy();
-    },
+    close: () => pool.close(),
   };
 }
 

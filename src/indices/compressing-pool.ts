@@ -1,0 +1,30 @@
+// Threads that compress: one that is ended while lzma-native is loaded or at work in it would abort the whole process.
+import type { Options } from "tinypool";
+import { Tinypool } from "tinypool";
+
+export class CompressingPool {
+  readonly #pool: Tinypool;
+  readonly #compressing = new Set<Promise<unknown>>();
+
+  constructor(options: Options) {
+    this.#pool = new Tinypool(options);
+  }
+
+  /** Runs the file's function of this name, in which lzma-native may be at work: `close` waits for it. */
+  async compress(name: string, task: object): Promise<unknown> {
+    const running: Promise<unknown> = this.#pool.run(task, { name });
+    this.#compressing.add(running);
+    return await running.finally(() => this.#compressing.delete(running));
+  }
+
+  /** As `compress`, for what works without lzma-native: aborting ends the thread, and so does `close`. */
+  async run(name: string, task: object, signal: AbortSignal): Promise<unknown> {
+    return await this.#pool.run(task, { name, signal });
+  }
+
+  /** Ends the threads, once nothing is being compressed. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#compressing);
+    await this.#pool.destroy();
+  }
+}
