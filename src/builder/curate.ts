@@ -1,5 +1,4 @@
 // Carries a plan out: directory by directory, each change with its line in the directory's own log, and then the pings.
-import { sleep } from "../base/abort.ts";
 import type { Clock } from "../base/clock.ts";
 import { RepoError } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
@@ -8,11 +7,13 @@ import type { WriteCap } from "../storage/tahoe/caps.ts";
 import type { Link, WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import type { Directory, Entry, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
+import type { NextAudit } from "./audit-log.ts";
 import { nextAudit } from "./audit-log.ts";
 import type { Bundle } from "./bundle.ts";
 import type { Curation, DirectoryPlan } from "./curation.ts";
+import type { Linked } from "./first-links.ts";
+import { linkForGood } from "./first-links.ts";
 import type { Gateways } from "./gateways.ts";
-import { untilFirstLinksLastMs } from "./gateways.ts";
 import { pingUntilLive } from "./ping.ts";
 
 /** Another one has put something else here since the plan was made: a new plan will tell of it. */
@@ -83,30 +84,33 @@ class DirectoryChange {
   }
 
   async run(): Promise<CuratedDirectory> {
-    const { gateways, signal } = this.#parts;
+    const { gateways, clock, signal } = this.#parts;
     const sources = await this.#sources();
     const carryOut = () => gateways.change((writer) => this.#carryOut(writer, sources), signal);
-    if (await carryOut()) {
-      await sleep(untilFirstLinksLastMs, signal);
-      await carryOut();
-    }
+    await linkForGood([{ link: carryOut }], () => undefined, { clock, signal });
     return { path: this.#plan.directory, linked: [...this.#linked], unlinked: [...this.#unlinked], live: undefined };
   }
 
-  /** Does what is not done. @returns whether it set the first links of a directory */
-  async #carryOut(writer: WebapiWriter, sources: ReadonlyMap<string, Link>): Promise<boolean> {
+  /** Does what is not done. */
+  async #carryOut(writer: WebapiWriter, sources: ReadonlyMap<string, Link>): Promise<Linked> {
     const { signal } = this.#parts;
     const cap = await this.#capOf(writer);
     const entries = await writer.list(cap, signal);
     const links = this.#missing(sources, entries);
     const going = [...this.#plan.unlinks].flatMap(([name, key]) => (isStill(entries.get(name), key) ? [name] : []));
+    const left = new Set([...entries.keys(), ...links.keys()]);
     if (links.size > 0 || going.some((name) => !this.#unlinked.has(name))) {
-      this.#superseded = await this.#link(writer, cap, entries, links, going);
+      const log = await this.#link(writer, cap, entries, links, going);
+      left.add(log.name);
+      this.#superseded = log.superseded;
       for (const name of links.keys()) this.#linked.add(name);
       for (const name of going) this.#unlinked.add(name);
     }
-    for (const name of [...going, ...this.#superseded]) await writer.unlink(cap, parseTreePath(name), signal);
-    return entries.size === 0;
+    for (const name of [...going, ...this.#superseded]) {
+      await writer.unlink(cap, parseTreePath(name), signal);
+      left.delete(name);
+    }
+    return { found: entries, left };
   }
 
   /** What is to be linked, as its own directory tells of it now. */
@@ -140,14 +144,14 @@ class DirectoryChange {
     return missing;
   }
 
-  /** One write, but for what takes another's place. @returns the names that the new log makes superfluous */
+  /** One write, but for what takes another's place. @returns the log that is among what it linked */
   async #link(
     writer: WebapiWriter,
     cap: WriteCap,
     entries: ReadonlyMap<string, Entry>,
     links: ReadonlyMap<string, Link>,
     going: readonly string[],
-  ): Promise<readonly string[]> {
+  ): Promise<NextAudit> {
     const { tree, bundle, clock, signal } = this.#parts;
     const { directory, events } = this.#plan;
     const changed = new Set([...links.keys(), ...going]);
@@ -158,7 +162,7 @@ class DirectoryChange {
     await writer.linkNew(cap, new Map([...fresh, [log.name, { content, metadata: undefined }]]), signal);
     const replacing = new Map([...links].filter(([name]) => entries.has(name)));
     if (replacing.size > 0) await writer.link(cap, replacing, signal);
-    return log.superseded;
+    return log;
   }
 
   /** The directory's own cap; where it is missing, it is made. */

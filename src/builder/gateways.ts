@@ -6,15 +6,6 @@ import { Webapi } from "../storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
 
-/**
- * How long after the first links of an empty directory they can still be lost, in ms. A gateway that lost the race for
- * a directory tries again after e s (normally distributed, σ = 0.33 s) with the contents that it had read before. Of a
- * directory with entries it finds them gone, and says so (500); of an empty one there is nothing to be found gone, and
- * what the other gateway was told is written goes. Measured with Tahoe-LAFS 1.20.
- * @see Tahoe-LAFS, allmydata/mutable/filenode.py: BackoffAgent, MutableFileVersion._modify_once
- */
-export const untilFirstLinksLastMs = 5_000;
-
 export class Gateways {
   readonly #writers: readonly WebapiWriter[];
   readonly #policy: RetryPolicy;

@@ -1,5 +1,4 @@
 // An upload from local files to what APT sees: gathered, checked, uploaded, linked in one write per directory, pinged.
-import { sleep } from "../base/abort.ts";
 import type { Clock } from "../base/clock.ts";
 import { joinPath } from "../base/names.ts";
 import { defaultInspectLimits } from "../catalog/inspect-limits.ts";
@@ -8,7 +7,8 @@ import type { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import type { Choice, Parcel } from "./assign.ts";
 import { assign, objections } from "./assign.ts";
 import type { Bundle, PingAddress } from "./bundle.ts";
-import { Gateways, untilFirstLinksLastMs } from "./gateways.ts";
+import { linkForGood } from "./first-links.ts";
+import { Gateways } from "./gateways.ts";
 import type { Problem } from "./gather.ts";
 import { gather } from "./gather.ts";
 import { pingUntilLive } from "./ping.ts";
@@ -107,14 +107,15 @@ class Put {
     const late = this.#options.mayReplace ? [] : parcels.flatMap((parcel) => differing(parcel, links));
     if (late.length > 0) return { ...outcome, problems: late, status: "refused", packages: [] };
     await this.#timed("link", async () => {
-      const first: Parcel[] = [];
-      for (const parcel of parcels) if (await this.#uploader.link(parcel, links)) first.push(parcel);
-      if (first.length === 0) return;
-      for (const { directory } of first) {
-        this.#observer.note(`${directory.path} was empty: waiting to see that no other upload overwrites this one`);
-      }
-      await sleep(untilFirstLinksLastMs, this.#signal);
-      for (const parcel of first) await this.#uploader.link(parcel, links);
+      const linking = parcels.map((parcel) => ({ parcel, link: () => this.#uploader.link(parcel, links) }));
+      const waiting = (young: readonly { readonly parcel: Parcel }[]) => {
+        for (const { parcel } of young) {
+          this.#observer.note(
+            `${parcel.directory.path} is new: waiting to see that no other upload overwrites this one`,
+          );
+        }
+      };
+      await linkForGood(linking, waiting, { clock: this.#clock, signal: this.#signal });
     });
     const { ping } = this.#bundle;
     if (ping === undefined)

@@ -11,6 +11,7 @@ import type { Link } from "../storage/tahoe/webapi-writer.ts";
 import type { Entry } from "../storage/tree.ts";
 import type { Parcel } from "./assign.ts";
 import { otherBytes } from "./assign.ts";
+import type { Linked } from "./first-links.ts";
 import type { Gateways } from "./gateways.ts";
 import type { LocalFile, Problem } from "./gather.ts";
 
@@ -78,11 +79,8 @@ export class Uploader {
     }, this.#signal);
   }
 
-  /**
-   * All of a directory's links in one write, and none where all stand.
-   * @returns whether they are the first of their directory, for which `untilFirstLinksLastMs` says more
-   */
-  async link({ directory, files }: Parcel, links: Links): Promise<boolean> {
+  /** All of a directory's links in one write, and none where all stand. */
+  async link({ directory, files }: Parcel, links: Links): Promise<Linked> {
     return await this.#gateways.change(async (writer) => {
       const entries = await writer.list(directory.cap, this.#signal);
       const missing = new Map<string, Link>();
@@ -91,7 +89,7 @@ export class Uploader {
         if (link !== undefined && !stands(entries.get(file.name), file)) missing.set(file.name, link);
       }
       if (missing.size > 0) await writer.link(directory.cap, missing, this.#signal);
-      return entries.size === 0;
+      return { found: entries, left: new Set([...entries.keys(), ...missing.keys()]) };
     }, this.#signal);
   }
 }

@@ -24,8 +24,10 @@ beforeAll(async () => {
   tree = await PlantedTree.plant(inject("webapiUrl"), [binaries, sources]);
   gateway = await interruptingGateway(inject("webapiUrl"));
   bundle = tree.writeBundle("interrupted.bundle", { ...tree.bundle, gateways: [gateway.url] });
-  // The first links of a directory are looked at once more, so that an upload after it makes fewer requests.
-  expect((await tree.put((await anUpload()).paths)).exitCode).toBe(0);
+  // The first links of a directory would be looked at once more: one request more in some uploads, and none in others.
+  for (const place of [binaries, sources]) {
+    await tree.writer.makeDirectory(tree.root, parseTreePath(`dists/${place}/alice/used`), signal);
+  }
 });
 
 afterAll(async () => {
@@ -99,7 +101,7 @@ test(
       }
     }
     const names = [...(await tree.names(sources)), ...(await tree.names(binaries))];
-    expect(names).toHaveLength(serial * 4);
+    expect(names.filter((name) => name.startsWith("hello_"))).toHaveLength(serial * 4);
   },
   manyRunsMs,
 );
