@@ -12,7 +12,7 @@ import { renderTranslation, withShortDescription } from "../indices/translations
 import { poolDirectory } from "./pool.ts";
 
 /** Named in every segment's key: a change of what is rendered or how it is compressed gets a new one. */
-const renderingVersion = "2";
+const renderingVersion = "3";
 
 /** What an index tells of an item: all, all but the long description, or its description alone. */
 export type StanzaStyle = "full" | "short" | "description";
