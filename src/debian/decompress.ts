@@ -4,20 +4,14 @@ import { spawn } from "node:child_process";
 import { Duplex } from "node:stream";
 import { isMainThread } from "node:worker_threads";
 import { createGunzip, gunzipSync } from "node:zlib";
-import lzma from "lzma-native";
 import { ByteReader } from "./byte-reader.ts";
+import type { DecompressionLimits } from "./decompression-limits.ts";
 import { beyondLimit, Malformed } from "./malformed.ts";
 import { through } from "./through.ts";
+import { decompressWhole } from "./xz-whole.ts";
 
 /** Named as the suffixes are. */
 export type Compression = "none" | "gz" | "xz" | "zst" | "bz2" | "lzma";
-
-export interface DecompressionLimits {
-  /** How much may come out, in bytes. */
-  readonly maxDecompressedBytes: number;
-  /** How much memory a decoder may take, in bytes: xz -9 and zstd --ultra need 65 and 128 MiB. */
-  readonly maxDecoderBytes: number;
-}
 
 /**
  * xz is fed in slices of this many bytes, because its decoder puts out all of a slice at once: up to 7,000 times it. In
@@ -54,9 +48,9 @@ function decoded(
     case "gz":
       return gunzip(content, limits);
     case "xz":
-      return xz(content, "streamDecoder", limits);
+      return isMainThread ? lzma(content, "streamDecoder", limits) : xz(content, limits);
     case "lzma":
-      return xz(content, "aloneDecoder", limits);
+      return lzma(content, "aloneDecoder", limits);
     // A process, because Node's own zstd (tried in 22.23) takes a truncated frame for a whole one.
     case "zst":
       return throughCommand(content, { command: "zstd", args: ["-dcq", memory(limits)], debianPackage: "zstd" });
@@ -105,15 +99,32 @@ const tooMuch = (limits: DecompressionLimits) =>
 const corrupt = (format: string) => (thrown: unknown) =>
   new Malformed("bad-compression", `its ${format} data are truncated or corrupt`, { cause: thrown });
 
-function xz(
+/** A member up to this size, in bytes, is at hand whole before it is decompressed. */
+const smallXzBytes = 2 ** 20;
+
+async function* xz(content: AsyncIterable<Uint8Array>, limits: DecompressionLimits): AsyncGenerator<Uint8Array> {
+  const reader = new ByteReader(content);
+  try {
+    const start = await reader.read(smallXzBytes);
+    const whole = start.byteLength < smallXzBytes ? await decompressWhole(start, limits) : undefined;
+    if (whole !== undefined) yield whole;
+    else yield* lzma(startingWith(start, reader), "streamDecoder", limits);
+  } finally {
+    await reader.close();
+  }
+}
+
+async function* lzma(
   content: AsyncIterable<Uint8Array>,
   decoder: "streamDecoder" | "aloneDecoder",
   { maxDecoderBytes }: DecompressionLimits,
-): AsyncIterable<Uint8Array> {
+): AsyncGenerator<Uint8Array> {
+  // Not before there is something to do: it takes longer to load than a hundred packages.
+  const { default: library } = await import("lzma-native");
   // Synchronous in a worker: it costs less, and a worker that is ended leaves no decoder behind. The main thread has
   // requests to answer meanwhile.
   const options = { memlimit: Math.max(maxDecoderBytes, bytesPerMebibyte), synchronous: !isMainThread };
-  return through(sliced(content), lzma.createStream(decoder, options), xzError(maxDecoderBytes));
+  yield* through(sliced(content), library.createStream(decoder, options), xzError(maxDecoderBytes));
 }
 
 const xzError = (maxDecoderBytes: number) => (thrown: unknown) =>

@@ -2,4 +2,20 @@
 declare module "node-liblzma" {
   /** @param options liblzma's own numbers */
   export function xzSync(plain: Buffer, options: { readonly preset: number; readonly check: number }): Buffer;
+
+  export class Unxz {
+    /** Told of as protected: it is for what extends this. */
+    protected readonly lzma: {
+      /** @param action liblzma's number @returns liblzma's status, the bytes left to read, and those left to write to */
+      codeSync(
+        action: number,
+        input: Buffer,
+        at: number,
+        bytes: number,
+        output: Buffer,
+        outputAt: number,
+      ): readonly [status: number, unread: number, unused: number];
+    };
+    close(): void;
+  }
 }
