@@ -20,6 +20,15 @@ export interface SegmentSizes extends XzBlockSizes {
   readonly lines: number;
 }
 
+/** A segment that is being rendered and compressed. */
+export interface SegmentInMaking {
+  readonly id: string;
+  /** How many plain bytes it has; resolves when they can be read. */
+  readonly rendered: Promise<number>;
+  /** Resolves when all its forms can be read. */
+  readonly made: Promise<SegmentSizes>;
+}
+
 /** Reads one segment's bytes in one form, from wherever they are kept. */
 export type SegmentReader = (segmentId: string, form: IndexForm) => Uint8Array;
 
@@ -40,7 +49,7 @@ export interface AssembledForm {
 export interface AssembledIndex {
   readonly forms: Readonly<Record<IndexForm, AssembledForm>>;
   readonly algorithms: readonly DigestAlgorithm[];
-  readonly segmentIds: readonly string[];
+  readonly segments: readonly SegmentSizes[];
   /** By form, the hash states after the form's opening bytes and after each segment. */
   readonly states: Readonly<Record<IndexForm, readonly HashStates[]>>;
 }
@@ -54,91 +63,84 @@ const bytesBetweenTurns = 4 * 1024 * 1024;
 const emptyGzipMember = Buffer.from("1f8b080000000000000303000000000000000000", "hex");
 
 /**
- * @param segments in the order of the index
+ * Hashes the plain form while segments of it are still being compressed: of a change in the middle of a large index,
+ * hashing what follows takes as long as compressing what changed.
+ * @param asked in the order of the index
  * @param read what it gives is looked at before the next is read, and not held
  * @param previous an earlier assembly of the same index: what both begin with is not read again
- * @throws signal.reason when aborted; IndexError when a segment has another size than `segments` says
+ * @throws signal.reason when aborted; IndexError when a segment has another size than was said; what making one throws
  */
 export async function assemble(
-  segments: readonly SegmentSizes[],
+  asked: readonly (SegmentSizes | SegmentInMaking)[],
   read: SegmentReader,
   algorithms: readonly DigestAlgorithm[],
   previous: AssembledIndex | undefined,
   signal: AbortSignal,
 ): Promise<AssembledIndex> {
   const known = previous?.algorithms.join() === algorithms.join() ? previous : undefined;
-  const different = segments.findIndex((segment, index) => segment.id !== known?.segmentIds[index]);
-  const same = known === undefined ? 0 : different === -1 ? segments.length : different;
-  const assembleForm = async (form: IndexForm): Promise<{ form: AssembledForm; states: readonly HashStates[] }> => {
-    const { opening, closing, sizeOf } = framing(form, segments);
-    const states = known?.states[form].slice(0, same + 1) ?? [
-      advance(
-        algorithms.map((name) => createHash(name)),
-        opening,
-      ),
-    ];
+  const different = asked.findIndex(({ id }, index) => id !== known?.segments[index]?.id);
+  const same = known === undefined ? 0 : different === -1 ? asked.length : different;
+  const hashed = async (form: IndexForm): Promise<readonly HashStates[]> => {
+    const begun = algorithms.map((name) => createHash(name));
+    const states = known?.states[form].slice(0, same + 1) ?? [advance(begun, openings[form])];
     let unyielded = 0;
-    for (const segment of segments.slice(same)) {
+    for (const segment of asked.slice(same)) {
+      const isAhead = form === "plain" && "rendered" in segment;
+      const sizeBytes = isAhead ? await segment.rendered : sizeIn(form, await sizesOf(segment));
       const bytes = read(segment.id, form);
-      if (bytes.length !== sizeOf(segment)) throw new IndexError(`segment ${segment.id} is not as long as it was`);
+      if (bytes.length !== sizeBytes) throw new IndexError(`segment ${segment.id} is not as long as it was`);
       states.push(advance(states.at(-1) ?? [], bytes));
       unyielded += bytes.length;
       if (unyielded < bytesBetweenTurns) continue;
       unyielded = 0;
       await setImmediate(undefined, { signal });
     }
-    const final = advance(states.at(-1) ?? [], closing);
+    return states;
+  };
+  const states = { plain: await hashed("plain"), gz: await hashed("gz"), xz: await hashed("xz") };
+  const segments = await Promise.all(asked.map(sizesOf));
+  const assembled = (form: IndexForm): AssembledForm => {
+    const final = advance(states[form].at(-1) ?? [], closingOf(form, segments));
     const parts = partsOf(segments, form);
     return {
-      form: {
-        sizeBytes: parts.reduce((sum, part) => sum + part.sizeBytes, 0),
-        digests: Object.fromEntries(algorithms.map((name, index) => [name, final[index]?.digest("hex")])),
-        parts,
-      },
-      states,
+      sizeBytes: parts.reduce((sum, part) => sum + part.sizeBytes, 0),
+      digests: Object.fromEntries(algorithms.map((name, index) => [name, final[index]?.digest("hex")])),
+      parts,
     };
   };
-  const plain = await assembleForm("plain");
-  const gz = await assembleForm("gz");
-  const xz = await assembleForm("xz");
-  return {
-    forms: { plain: plain.form, gz: gz.form, xz: xz.form },
-    algorithms,
-    segmentIds: segments.map((segment) => segment.id),
-    states: { plain: plain.states, gz: gz.states, xz: xz.states },
-  };
+  const forms = { plain: assembled("plain"), gz: assembled("gz"), xz: assembled("xz") };
+  return { forms, algorithms, segments, states };
 }
+
+const sizesOf = async (segment: SegmentSizes | SegmentInMaking): Promise<SegmentSizes> =>
+  "made" in segment ? await segment.made : segment;
 
 /** The parts of one form of an index that is made of these segments, in order. */
 export function partsOf(segments: readonly SegmentSizes[], form: IndexForm): readonly Part[] {
-  const { opening, closing, sizeOf } = framing(form, segments);
   return [
-    literal(opening),
-    ...segments.map((segment) => ({ kind: "segment", id: segment.id, sizeBytes: sizeOf(segment) }) as const),
-    literal(closing),
+    literal(openings[form]),
+    ...segments.map((segment) => ({ kind: "segment", id: segment.id, sizeBytes: sizeIn(form, segment) }) as const),
+    literal(closingOf(form, segments)),
   ].filter((part) => part.sizeBytes > 0);
-}
-
-interface Framing {
-  readonly opening: Uint8Array;
-  readonly closing: Uint8Array;
-  readonly sizeOf: (segment: SegmentSizes) => number;
 }
 
 const nothing = new Uint8Array(0);
 
-function framing(form: IndexForm, segments: readonly SegmentSizes[]): Framing {
+const openings: Readonly<Record<IndexForm, Uint8Array>> = { plain: nothing, gz: nothing, xz: xzStreamHeader };
+
+function closingOf(form: IndexForm, segments: readonly SegmentSizes[]): Uint8Array {
+  if (form === "xz") return xzStreamEnd(segments);
+  return form === "gz" && segments.length === 0 ? emptyGzipMember : nothing;
+}
+
+function sizeIn(form: IndexForm, segment: SegmentSizes): number {
   switch (form) {
     case "plain":
-      return { opening: nothing, closing: nothing, sizeOf: (segment) => segment.uncompressedBytes };
+      return segment.uncompressedBytes;
     case "gz":
-      return {
-        opening: nothing,
-        closing: segments.length === 0 ? emptyGzipMember : nothing,
-        sizeOf: (segment) => segment.gzBytes,
-      };
+      return segment.gzBytes;
     case "xz":
-      return { opening: xzStreamHeader, closing: xzStreamEnd(segments), sizeOf: paddedBytes };
+      return paddedBytes(segment);
     default:
       return form satisfies never;
   }

@@ -144,7 +144,7 @@ export class ContentsMaker implements LateMaker {
       signal,
     );
     lastOnes.set(path, assembled);
-    return { ...publishedIndex({ directory, name, segments, late: { maker: this.name } }, assembled), segments };
+    return { ...publishedIndex({ directory, name, late: { maker: this.name } }, assembled), segments };
   }
 }
 

@@ -94,11 +94,11 @@ export const indexPath = (index: Pick<PublishedIndex, "directory" | "name">, for
 
 /** What an assembled index comes to, without its bytes. */
 export function publishedIndex(
-  index: Pick<PublishedIndex, "directory" | "name" | "segments" | "late">,
-  { forms }: AssembledIndex,
+  index: Pick<PublishedIndex, "directory" | "name" | "late">,
+  { forms, segments }: AssembledIndex,
 ): PublishedIndex {
   const inForm = (form: IndexForm): Listed => listed(forms[form].sizeBytes, forms[form].digests);
-  return { ...index, forms: { plain: inForm("plain"), gz: inForm("gz"), xz: inForm("xz") } };
+  return { ...index, segments, forms: { plain: inForm("plain"), gz: inForm("gz"), xz: inForm("xz") } };
 }
 
 /** The ids of all segments that these indices are made of. */

@@ -1,17 +1,15 @@
 // Builds a suite's publications: indices from segments, Release over them, signatures, all stored before they are served.
 import { createHash } from "node:crypto";
-import pLimit from "p-limit";
 import { sleep } from "../base/abort.ts";
 import type { Suite } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { SuiteShape } from "../catalog/shape.ts";
 import type { SnapshotChange } from "../catalog/snapshot.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
-import type { AssembledIndex, SegmentSizes } from "../indices/assemble.ts";
+import type { AssembledIndex } from "../indices/assemble.ts";
 import { assemble } from "../indices/assemble.ts";
 import type { Compressor } from "../indices/compress.ts";
 import { renderRelease } from "../indices/release.ts";
-import type { Segment } from "../indices/segments.ts";
 import { SegmentedList } from "../indices/segments.ts";
 import type { Signer } from "../signing/signer.ts";
 import { nextDate, waitForDateMs } from "./dates.ts";
@@ -20,7 +18,8 @@ import type { LateFiles } from "./late.ts";
 import { lastLike, punctualOf, stillOfUse, withLateOf } from "./late.ts";
 import type { Manifest, PublishedIndex } from "./publication.ts";
 import { publicationId, publishedIndex, segmentIdsOf } from "./publication.ts";
-import type { StanzaSource, StanzaStyle } from "./stanza-source.ts";
+import { SegmentMaker } from "./segment-maker.ts";
+import type { StanzaSource } from "./stanza-source.ts";
 import type { PublicationStore } from "./store.ts";
 import type { Composition, SuiteIdentity } from "./suite-release.ts";
 import { directoryReleases, undatedRelease } from "./suite-release.ts";
@@ -60,16 +59,11 @@ interface IndexState {
   readonly assembled: AssembledIndex | undefined;
 }
 
-/** How many segments are rendered at once: a bound on memory while a large index is built from nothing. */
-const concurrentSegments = 4;
-
 export class SuiteBuilder {
   readonly #suite: Suite;
   readonly #identity: SuiteIdentity;
   readonly #tools: BuilderTools;
-  readonly #making = pLimit(concurrentSegments);
-  /** What segments came to, while they are part of an index. */
-  readonly #made = new WeakMap<Segment<Item>, SegmentSizes>();
+  readonly #segments: SegmentMaker;
   /** As they were built last, by directory and name; undefined when they must be built from nothing. */
   #indices: ReadonlyMap<string, IndexState> | undefined;
   #tally: Tally | undefined;
@@ -79,6 +73,7 @@ export class SuiteBuilder {
     this.#suite = suite;
     this.#identity = identity;
     this.#tools = tools;
+    this.#segments = new SegmentMaker(tools.stanzas, tools.compressor, tools.store.segments);
   }
 
   /**
@@ -114,16 +109,11 @@ export class SuiteBuilder {
               removed: filter(from.change.removed, wanted.holds),
               added: filter(from.change.added, wanted.holds),
             });
-      const segments = await this.#make(list.segments(), wanted.stanzas, signal);
-      const assembled = await assemble(
-        segments,
-        (id, form) => this.#tools.store.segments.glimpse(id, form),
-        this.#tools.releaseAlgorithms,
-        known?.assembled,
-        signal,
-      );
+      const segments = list.segments().map((segment) => this.#segments.make(segment, wanted.stanzas, signal));
+      const { releaseAlgorithms } = this.#tools;
+      const assembled = await assemble(segments, this.#segments.read, releaseAlgorithms, known?.assembled, signal);
       indices.set(keyOf(wanted), { list, assembled });
-      published.push(publishedIndex({ directory: wanted.directory, name: wanted.name, segments }, assembled));
+      published.push(publishedIndex({ directory: wanted.directory, name: wanted.name }, assembled));
     }
     const late = stillOfUse(current ?? nothingLate, published);
     const { store, releaseAlgorithms } = this.#tools;
@@ -189,28 +179,6 @@ export class SuiteBuilder {
     const { validForSeconds } = this.#identity;
     if (validUntilSeconds === undefined || validForSeconds === undefined) return validUntilSeconds !== validForSeconds;
     return this.#tools.now() / 1000 > validUntilSeconds - validForSeconds / 2;
-  }
-
-  async #make(segments: readonly Segment<Item>[], style: StanzaStyle, signal: AbortSignal): Promise<SegmentSizes[]> {
-    return await Promise.all(
-      segments.map(async (segment) => {
-        const sizes = this.#made.get(segment) ?? (await this.#makeOne(segment, style, signal));
-        this.#made.set(segment, sizes);
-        return sizes;
-      }),
-    );
-  }
-
-  async #makeOne(segment: Segment<Item>, style: StanzaStyle, signal: AbortSignal): Promise<SegmentSizes> {
-    const { stanzas, compressor } = this.#tools;
-    const store = this.#tools.store.segments;
-    const key = stanzas.keyOf(segment, style);
-    const known = store.sizesOf(key);
-    if (known !== undefined) return known;
-    return await this.#making(async () => {
-      const plain = await stanzas.render(segment, style, signal);
-      return await store.put(key, plain, await compressor.compress(plain, signal));
-    });
   }
 
   async #publish(

@@ -1,5 +1,6 @@
 // Assembling an index: true sizes and digests of what the parts hold, and no reading of what did not change.
 import { createHash } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
 import type { AssembledIndex, IndexForm, SegmentSizes } from "../../src/indices/assemble.ts";
@@ -102,4 +103,33 @@ test("a stored segment of another size is noticed, not listed with a wrong diges
   const segment = await shelf.put("one\n");
   const cutShort = (id: string, form: IndexForm): Uint8Array => shelf.read(id, form).subarray(1);
   await expect(assemble([segment], cutShort, algorithms, undefined, signal)).rejects.toThrow("not as long");
+});
+
+test("the plain form is read and hashed while a segment is still being compressed, to the same digests", async () => {
+  const shelf = new Shelf();
+  const [a, b, c] = await Promise.all(["one\n", "two\n", "three\n"].map((text) => shelf.put(text)));
+  const before = await assemble([a!, c!], shelf.read, algorithms, undefined, signal);
+  shelf.reads.length = 0;
+  let finish = (_sizes: SegmentSizes): void => undefined;
+  const made = new Promise<SegmentSizes>((resolve) => {
+    finish = resolve;
+  });
+  const coming = { id: b!.id, rendered: Promise.resolve(b!.uncompressedBytes), made };
+  const assembling = assemble([a!, coming, c!], shelf.read, algorithms, before, signal);
+  await setTimeout(50);
+  expect(shelf.reads).toEqual([b!.id, c!.id]);
+  finish(b!);
+  expectTrue(await assembling, shelf, "one\ntwo\nthree\n");
+});
+
+test("an index of which a segment can't be made is not assembled", async () => {
+  const shelf = new Shelf();
+  const whole = await shelf.put("one\n");
+  const failure = new Error("no such inspection");
+  const made = Promise.reject(failure);
+  made.catch(() => undefined);
+  for (const rendered of [Promise.resolve(4), made]) {
+    const coming = { id: whole.id, rendered, made };
+    await expect(assemble([coming], shelf.read, algorithms, undefined, signal)).rejects.toBe(failure);
+  }
 });
