@@ -1,4 +1,5 @@
 // The thread that compresses segments: whole buffers in, whole buffers out.
+import { setImmediate } from "node:timers/promises";
 import { gzip } from "pako";
 import type { CompressedSegment } from "./compress.ts";
 import type { XzPreset } from "./xz-encoder.ts";
@@ -34,8 +35,12 @@ export const compressSegment = (plain: Uint8Array): Promise<CompressedSegment> =
 export const compressPaths = (plain: Uint8Array): Promise<CompressedSegment> => compressed(plain, fastPreset);
 
 async function compressed(plain: Uint8Array, preset: XzPreset): Promise<CompressedSegment> {
-  const xz = blockOfStream(await xzStream(plain, preset));
-  return { gz: gzip(plain, { level: gzipLevel }), xz, lines: countLines(plain) };
+  const xz = xzStream(plain, preset);
+  xz.catch(() => undefined);
+  // Once liblzma is at work in a thread of its own, gzip takes this one.
+  await setImmediate();
+  const gz = gzip(plain, { level: gzipLevel });
+  return { gz, xz: blockOfStream(await xz), lines: countLines(plain) };
 }
 
 const lineFeed = 0x0a;

@@ -1,7 +1,7 @@
 // What is used of node-liblzma, which is not installed everywhere: its own types are then missing too.
 declare module "node-liblzma" {
-  /** @param options liblzma's own numbers */
-  export function xzSync(plain: Buffer, options: { readonly preset: number; readonly check: number }): Buffer;
+  /** Works in a thread of libuv's. @param options liblzma's own numbers */
+  export function xzAsync(plain: Buffer, options: { readonly preset: number; readonly check: number }): Promise<Buffer>;
 
   export class Unxz {
     /** Told of as protected: it is for what extends this. */

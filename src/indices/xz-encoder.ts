@@ -35,8 +35,8 @@ const check = 1;
 
 /** Only where its binary runs: x86-64 with glibc. */
 export const byNodeLiblzma: XzEncoder = async (plain, preset) => {
-  const { xzSync } = await import("node-liblzma");
-  return xzSync(Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength), { preset, check });
+  const { xzAsync } = await import("node-liblzma");
+  return await xzAsync(Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength), { preset, check });
 };
 
 let encoder: XzEncoder | undefined;
