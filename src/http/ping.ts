@@ -8,6 +8,7 @@ import { isWithin, NameError, parseTreePath } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
 import type { PingOutcome, ServedRepository } from "../publishing/served.ts";
 import { bearerOf } from "./credentials.ts";
+import { setJsonBody } from "./json-body.ts";
 import { forStrangers, RequestRefused, withoutCaps } from "./problems.ts";
 
 /** Lets its bearer ping a directory of one repository, and all below it. */
@@ -64,7 +65,7 @@ export class PingDesk {
     const patience = AbortSignal.timeout(waitSeconds * 1000);
     try {
       const outcome = await this.#repository.ping(path, AbortSignal.any([signal, patience]));
-      ctx.body = { status: "servable", ...plainly(outcome) };
+      setJsonBody(ctx, { status: "servable", ...plainly(outcome) });
     } catch (thrown) {
       if (!patience.aborted) throw thrown;
       accept(ctx);
@@ -112,7 +113,7 @@ export class PingDesk {
 
 function accept(ctx: Koa.Context): void {
   ctx.status = 202;
-  ctx.body = { status: "accepted" };
+  setJsonBody(ctx, { status: "accepted" });
 }
 
 // Field by field: what a ping answers is an interface of its own, whatever else the outcome comes to hold.

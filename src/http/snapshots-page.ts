@@ -3,6 +3,7 @@ import type Router from "@koa/router";
 import { Eta } from "eta";
 import { httpDate } from "../base/clock.ts";
 import type { KeptPublication, ServedRepository } from "../publishing/served.ts";
+import { setJsonBody } from "./json-body.ts";
 import { inFrame } from "./pages.ts";
 
 /** Of each suite the page shows so many, the newest, and all that are pinned. */
@@ -48,7 +49,7 @@ export function addSnapshotsPage<State>(router: Router<State>, repository: Serve
   router.get(`/${name}/snapshots/index.json`, (ctx) => {
     const { rows, omitted } = newest(repository.snapshots(), maxInJson);
     const snapshots = rows.map(({ suite, id, isCurrent, pins }) => ({ suite, id, current: isCurrent, pins }));
-    ctx.body = { snapshots, omitted };
+    setJsonBody(ctx, { snapshots, omitted });
     ctx.set("Cache-Control", "no-cache");
   });
 }
