@@ -1,24 +1,12 @@
 #!/usr/bin/env node
 // The command line: argv in, exit code out. 0 all is done, 1 it failed, 2 the arguments or the configuration are wrong.
 import { Command, CommanderError, Option } from "commander";
-import { pino } from "pino";
 import { messageOf } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
 import { BundleError } from "./builder/bundle.ts";
-import { addCuration } from "./commands/curation.ts";
-import { addDeepCheck } from "./commands/deep-check.ts";
-import { addList } from "./commands/list.ts";
-import { addOutputs } from "./commands/output-commands.ts";
-import { addOwnerCommands } from "./commands/owner.ts";
-import { addPut } from "./commands/put.ts";
-import { addSnapshot } from "./commands/snapshot.ts";
-import { addVerify } from "./commands/verify.ts";
-import { addView } from "./commands/view.ts";
 import type { Flags } from "./config.ts";
-import { loadConfiguration } from "./config.ts";
-import { ConfigurationError } from "./configuration.ts";
+import { ConfigurationError } from "./configuration-error.ts";
 import { keepHeapLean } from "./lean-heap.ts";
-import { serve } from "./main.ts";
 
 const exitCodes = { failure: 1, usage: 2 } as const;
 
@@ -121,7 +109,26 @@ const withServerFlags = (command: Command): Command =>
     .option("--listen <host:port>", "the address to listen on (default: 127.0.0.1:8380)")
     .option("--state <directory>", "where caches, publications and made keys are kept");
 
-function program(): Command {
+const ownNames = ["serve", "start", "demo"];
+
+/**
+ * The other commands, and how each file of them is added: only the file of the command that is asked for is loaded, and
+ * all for the help. Loading all would take longer than most of what they do.
+ */
+const others: readonly (readonly [names: string, add: (commands: Command) => Promise<void>])[] = [
+  ["init builder suite", async (to) => (await import("./commands/owner.ts")).addOwnerCommands(to, { untilTold, say })],
+  ["put", async (to) => (await import("./commands/put.ts")).addPut(to, untilTold)],
+  ["list", async (to) => (await import("./commands/list.ts")).addList(to, untilTold)],
+  ["promote remove prune", async (to) => (await import("./commands/curation.ts")).addCuration(to, untilTold)],
+  ["deep-check", async (to) => (await import("./commands/deep-check.ts")).addDeepCheck(to, untilTold)],
+  ["snapshot", async (to) => (await import("./commands/snapshot.ts")).addSnapshot(to)],
+  ["view", async (to) => (await import("./commands/view.ts")).addView(to)],
+  ["verify", async (to) => (await import("./commands/verify.ts")).addVerify(to, untilTold)],
+  ["export publish", async (to) => (await import("./commands/output-commands.ts")).addOutputs(to, untilTold)],
+];
+
+/** @param asked the first argument: the name of a command, if it is one */
+async function program(asked: string): Promise<Command> {
   const commands = new Command("tahoe-apt")
     .description("A virtual APT repository: answers APT on the fly from a Tahoe-LAFS directory tree.")
     .addHelpText("after", mainHelp)
@@ -145,6 +152,11 @@ function program(): Command {
     .addHelpText("after", serveHelp)
     .action(async (flags: Flags) => {
       keepHeapLean();
+      const [{ pino }, { loadConfiguration }, { serve }] = await Promise.all([
+        import("pino"),
+        import("./config.ts"),
+        import("./main.ts"),
+      ]);
       const configuration = loadConfiguration(flags);
       const log = pino();
       outliveFailedWrites(log);
@@ -163,15 +175,9 @@ function program(): Command {
       await start(flags, { signal: untilTold(), say });
     });
 
-  addOwnerCommands(commands, { untilTold, say });
-  addPut(commands, untilTold);
-  addList(commands, untilTold);
-  addCuration(commands, untilTold);
-  addDeepCheck(commands, untilTold);
-  addSnapshot(commands);
-  addView(commands);
-  addVerify(commands, untilTold);
-  addOutputs(commands, untilTold);
+  const isAsked = ([names]: (typeof others)[number]): boolean => names.split(" ").includes(asked);
+  const known = others.some(isAsked) || ownNames.includes(asked);
+  for (const other of others) if (!known || isAsked(other)) await other[1](commands);
 
   commands
     .command("demo")
@@ -198,7 +204,8 @@ function explain(thrown: unknown): number {
 }
 
 try {
-  await program().parseAsync();
+  const commands = await program(process.argv[2] ?? "");
+  await commands.parseAsync();
 } catch (thrown) {
   process.exitCode = explain(thrown);
 }

@@ -5,7 +5,7 @@ import { Secret } from "./base/secret.ts";
 import { schemaFor } from "./config-schema.ts";
 import { readToml, reasonOf } from "./config-values.ts";
 import type { Configuration } from "./configuration.ts";
-import { ConfigurationError } from "./configuration.ts";
+import { ConfigurationError } from "./configuration-error.ts";
 import type { ReadCap } from "./storage/tahoe/caps.ts";
 import { parseReadCap } from "./storage/tahoe/caps.ts";
 

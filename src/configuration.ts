@@ -1,5 +1,4 @@
 // The validated configuration: what composition builds from. How it is written down is config-schema.ts's matter.
-import { RepoError } from "./base/errors.ts";
 import type { Component, RepositoryName, TreePath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
 import { defaultInspectLimits } from "./catalog/inspect-limits.ts";
@@ -121,14 +120,4 @@ export interface Configuration {
   readonly repositories: readonly RepositoryConfiguration[];
   /** What is allowed but unwise, each with its place. */
   readonly warnings: readonly string[];
-}
-
-/** Everything that is wrong with a configuration, each mistake with its place. */
-export class ConfigurationError extends RepoError {
-  readonly code = "configuration/invalid";
-  readonly mistakes: readonly string[];
-  constructor(mistakes: readonly string[]) {
-    super(mistakes.join("\n"));
-    this.mistakes = mistakes;
-  }
 }

@@ -1,6 +1,6 @@
 // What several commands do with what follows a flag.
 import { messageOf, RepoError } from "../base/errors.ts";
-import { ConfigurationError } from "../configuration.ts";
+import { ConfigurationError } from "../configuration-error.ts";
 
 /** @throws ConfigurationError that names the flag, for an argument that can't be parsed */
 export function argument<T>(flag: string, parse: () => T): T {

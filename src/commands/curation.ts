@@ -5,7 +5,7 @@ import { parseComponent, parseSuite, parseTreePath, pathNames } from "../base/na
 import type { Destination } from "../builder/curation.ts";
 import { expired, planPromotion, planRemoval } from "../builder/curation.ts";
 import { hasSuite } from "../builder/stock.ts";
-import { ConfigurationError } from "../configuration.ts";
+import { ConfigurationError } from "../configuration-error.ts";
 import { argument } from "./arguments.ts";
 import type { ChangeFlags } from "./run-curation.ts";
 import { patternHelp, runCuration, withChangeFlags } from "./run-curation.ts";

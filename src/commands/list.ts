@@ -6,7 +6,7 @@ import { parsePattern, select } from "../builder/selection.ts";
 import type { Stock, StockPackage } from "../builder/stock.ts";
 import { hasSuite, takeStock } from "../builder/stock.ts";
 import { suitePath } from "../catalog/layout.ts";
-import { ConfigurationError } from "../configuration.ts";
+import { ConfigurationError } from "../configuration-error.ts";
 import { openGridTree } from "../open-tree.ts";
 import { MountedTree } from "../storage/mounted.ts";
 import { argument } from "./arguments.ts";

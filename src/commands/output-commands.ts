@@ -12,7 +12,7 @@ import { flatPath } from "../catalog/layout.ts";
 import type { Flags } from "../config.ts";
 import { loadConfiguration } from "../config.ts";
 import type { Configuration, RepositoryConfiguration } from "../configuration.ts";
-import { ConfigurationError } from "../configuration.ts";
+import { ConfigurationError } from "../configuration-error.ts";
 import { withArchiveKeyring } from "../keyring-tree.ts";
 import { openTree } from "../open-tree.ts";
 import { exportTo, publishTo, uploadsIn, writableTree } from "../outputs.ts";

@@ -11,7 +11,7 @@ import { Gateways } from "../builder/gateways.ts";
 import { pingUntilLive } from "../builder/ping.ts";
 import { OwnedTree, parseBuilderName, placesOf } from "../builder/plant.ts";
 import { placeOf } from "../catalog/layout.ts";
-import { ConfigurationError } from "../configuration.ts";
+import { ConfigurationError } from "../configuration-error.ts";
 import { another, argument } from "./arguments.ts";
 import { OwnerFiles } from "./owner-files.ts";
 

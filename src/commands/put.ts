@@ -8,7 +8,7 @@ import type { PutObserver, PutOutcome, PutPackage } from "../builder/put.ts";
 import { put } from "../builder/put.ts";
 import type { Place } from "../catalog/layout.ts";
 import { placeOf } from "../catalog/layout.ts";
-import { ConfigurationError } from "../configuration.ts";
+import { ConfigurationError } from "../configuration-error.ts";
 
 const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
   live: 0,

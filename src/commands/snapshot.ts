@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { RepositoryName } from "../base/names.ts";
 import { loadConfiguration } from "../config.ts";
-import { ConfigurationError } from "../configuration.ts";
+import { ConfigurationError } from "../configuration-error.ts";
 import { ask } from "../operator.ts";
 import { print } from "./terminal.ts";
 

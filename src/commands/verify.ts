@@ -14,7 +14,7 @@ import type { Flags } from "../config.ts";
 import { loadConfiguration } from "../config.ts";
 import { reasonOf } from "../config-values.ts";
 import type { Configuration, RepositoryConfiguration } from "../configuration.ts";
-import { ConfigurationError } from "../configuration.ts";
+import { ConfigurationError } from "../configuration-error.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { packagesDigestField } from "../indices/fields.ts";
 import { maxReleaseBytes } from "../indices/release.ts";

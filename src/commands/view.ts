@@ -1,7 +1,7 @@
 // `tahoe-apt view`: what the views of a configuration would hide and show, before a server is started with them.
 import type { Command } from "commander";
 import { loadConfiguration } from "../config.ts";
-import { ConfigurationError } from "../configuration.ts";
+import { ConfigurationError } from "../configuration-error.ts";
 import { ask } from "../operator.ts";
 import { print } from "./terminal.ts";
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { loadConfiguration } from "../../src/config.ts";
 import type { Configuration } from "../../src/configuration.ts";
-import { ConfigurationError } from "../../src/configuration.ts";
+import { ConfigurationError } from "../../src/configuration-error.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "config-access-"));
 for (const name of ["old.asc", "new.asc", "words", "bob.password", "metrics.token"]) {

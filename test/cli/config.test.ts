@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
 import { loadConfiguration } from "../../src/config.ts";
-import { ConfigurationError } from "../../src/configuration.ts";
+import { ConfigurationError } from "../../src/configuration-error.ts";
 
 const readCap = "URI:DIR2-RO:aaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const token = "a-token-that-is-long-enough";

@@ -1,0 +1,48 @@
+// A command loads what it needs: all of them together would take longer than most of what they do.
+import { expect, test } from "vitest";
+import { CommandLine } from "../support/command-line.ts";
+
+const module = (text: string): string => `data:text/javascript,${encodeURIComponent(text)}`;
+
+/** Says of each module that is loaded where it is from. */
+const telling = module(`
+import { writeSync } from "node:fs";
+export const load = (url, context, next) => { writeSync(1, "loads " + url + "\\n"); return next(url, context); };
+`);
+const NODE_OPTIONS = `--import=${module(`import { register } from "node:module"; register(${JSON.stringify(telling)});`)}`;
+
+/** Below `dist/` and `node_modules/`. */
+async function loadedBy(...args: readonly string[]): Promise<readonly string[]> {
+  const command = new CommandLine(args, { env: { NODE_OPTIONS } });
+  await command.ends();
+  return [...command.output.matchAll(/^loads file:.*\/((?:dist|node_modules)\/.*)$/gm)].map(([, path = ""]) => path);
+}
+
+const ofServersAlone = /^node_modules\/(koa|@koa|openpgp|lmdb|prom-client|pino)\/|^dist\/(main|config)\.js$/;
+
+test("an upload loads nothing that only a server needs", async () => {
+  const loaded = await loadedBy("put", "--help");
+  expect(loaded).toContain("dist/commands/put.js");
+  expect(loaded.filter((path) => ofServersAlone.test(path))).toEqual([]);
+});
+
+test("the help of all commands loads them all", async () => {
+  const loaded = await loadedBy("--help");
+  expect(loaded).toEqual(expect.arrayContaining(["dist/commands/put.js", "dist/commands/verify.js"]));
+  expect(loaded.some((path) => ofServersAlone.test(path))).toBe(true);
+});
+
+test("every command that the help names can be asked for by its name", async () => {
+  const help = new CommandLine(["--help"]);
+  await help.ends();
+  const names = [...help.output.matchAll(/^ {2}([a-z-]+) (?:\[|<| {2})/gm)].map(([, name = ""]) => name);
+  expect(names).toEqual(expect.arrayContaining(["serve", "init", "prune", "publish", "demo"]));
+  for (const name of names.filter((each) => each !== "help")) {
+    const own = new CommandLine([name, "--help"]);
+    expect([name, await own.ends(), own.output]).toEqual([
+      name,
+      0,
+      expect.stringContaining(`Usage: tahoe-apt ${name}`),
+    ]);
+  }
+}, 60_000);
