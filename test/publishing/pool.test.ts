@@ -1,0 +1,63 @@
+// The pool on disk: what a restart finds as it was is not written again.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { ContentId } from "../../src/base/content-id.ts";
+import { parseArchitecture, parseComponent, parseTreePath } from "../../src/base/names.ts";
+import type { BinaryItem } from "../../src/catalog/item.ts";
+import type { PoolRecord } from "../../src/publishing/pool.ts";
+import { Pool } from "../../src/publishing/pool.ts";
+import { openStateDatabase } from "../../src/publishing/state-database.ts";
+
+function anItem(builder: string, content: string): BinaryItem {
+  const linkedAtMs = 1_700_000_000_000;
+  return {
+    kind: "binary",
+    path: parseTreePath(`dists/sid/main/binary-amd64/${builder}/hello_1_amd64.deb`),
+    linkedAtMs,
+    identity: "1".repeat(64),
+    component: parseComponent("main"),
+    package: "hello",
+    version: "1",
+    entry: {
+      kind: "file",
+      content: new ContentId(content),
+      sizeBytes: 7,
+      linkedAtMs,
+      relinkedAtMs: linkedAtMs,
+      metadata: undefined,
+    },
+    record: "binary/hello",
+    sizeBytes: 7,
+    sha256: "2".repeat(64),
+    stanzaKey: "hello",
+    architecture: parseArchitecture("amd64"),
+    builtAtSeconds: 1,
+    descriptionKey: undefined,
+    forInstaller: false,
+  };
+}
+
+test("a package is written once, and again when it is to be had elsewhere", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "pool-"));
+  const root = openStateDatabase(join(directory, "database"));
+  onTestFinished(async () => {
+    await root.close();
+    rmSync(directory, { recursive: true });
+  });
+  const files = root.openDB<PoolRecord, string>({ name: "debian/pool" });
+  const put = vi.spyOn(files, "put");
+  const pool = new Pool(files);
+  const found = () => pool.find(`pool/SHA256/${"2".repeat(64)}/hello_1_amd64.deb`);
+
+  await pool.add([anItem("one", "first")]);
+  expect(found()?.path).toBe("dists/sid/main/binary-amd64/one/hello_1_amd64.deb");
+  await pool.add([anItem("one", "first")]);
+  expect(put).toHaveBeenCalledTimes(1);
+
+  await pool.add([anItem("two", "first")]);
+  expect(found()?.path).toBe("dists/sid/main/binary-amd64/two/hello_1_amd64.deb");
+  await pool.add([anItem("two", "second")]);
+  expect(found()?.content?.reveal()).toBe("second");
+});
