@@ -3,7 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
@@ -30,6 +30,11 @@ const startTimeoutMs = 3 * 60_000;
 const pingToken = "a-token-that-only-this-benchmark-knows";
 // Not longer: a timer of Node holds at most 24 days.
 const never = 20 * 24 * 3600;
+/** What is made in the background begins a second after the publication that it is for. */
+const idleForMs = 2_500;
+const idleLookMs = 250;
+/** One tick of the clock by which the system counts a process' CPU. */
+const idleTicks = 1;
 /** Each publication has a second of its own; a ping sooner than this would measure the wait for it. */
 const betweenPublicationsMs = 1_100;
 
@@ -101,6 +106,18 @@ ${options.tree}
     this.#nextPingMs = performance.now() + betweenPublicationsMs;
   }
 
+  /** Resolves when it has nothing more to do, in the background neither. */
+  async idle(): Promise<void> {
+    const { signal } = this.#options;
+    let before = this.#cpuTicks();
+    for (let idleMs = 0; idleMs < idleForMs; ) {
+      await sleep(idleLookMs, undefined, { signal });
+      const now = this.#cpuTicks();
+      idleMs = now - before <= idleTicks ? idleMs + idleLookMs : 0;
+      before = now;
+    }
+  }
+
   /** @param path below the repository, e.g. `dists/sid/InRelease` */
   get(path: string): Promise<Answer> {
     return ask("GET", `${this.url}/debian/${path}`, { signal: this.#options.signal });
@@ -167,6 +184,13 @@ ${options.tree}
     const exited = once(child, "exit");
     child.kill("SIGTERM");
     await exited;
+  }
+
+  /** The CPU of all its threads so far. @see proc_pid_stat(5), utime and stime */
+  #cpuTicks(): number {
+    const stat = readFileSync(`/proc/${this.#child?.pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return Number(fields[11]) + Number(fields[12]);
   }
 
   async #hasInRelease(): Promise<boolean> {

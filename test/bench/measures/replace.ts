@@ -15,10 +15,16 @@ export const replace: Measure = {
     const { large } = workshop.scale;
     const served = await workshop.served(large);
     const [kept, renewed, appended]: [number[], number[], number[]] = [[], [], []];
-    const middle = large >> 1;
+    const { server } = served;
     await repeat(workshop, async (isCounted, round) => {
-      const inPlace = await replaceOne(served, middle + 2 * round, linkedAtSeconds(middle + 2 * round));
-      const moved = await replaceOne(served, middle + 2 * round + 1);
+      // Another segment each time: they differ in length.
+      const number = (large >> 1) + round * (2 + Math.floor(large / 100));
+      // Contents that are made of the change before would slow down any of these by as much.
+      await server.idle();
+      const inPlace = await replaceOne(served, number, linkedAtSeconds(number));
+      await server.idle();
+      const moved = await replaceOne(served, number + 1);
+      await server.idle();
       const { seconds } = await addOne(workshop, served, "file");
       if (!isCounted) return;
       kept.push(inPlace);
