@@ -1,16 +1,12 @@
 // One HTTP exchange with a Tahoe gateway: bounded in time and sockets, and with errors that hold no cap.
-import { once } from "node:events";
-import type { IncomingMessage } from "node:http";
 import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
-import type { Duplex } from "node:stream";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import type { Duplex, Readable } from "node:stream";
+import fetch from "node-fetch";
 import { onAbort } from "../../base/abort.ts";
 import { LimitExceeded, RepoError, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
-import { withResolvers } from "../../base/with-resolvers.ts";
 import { StorageUnavailable } from "../tree.ts";
 
 /** How long, and how much at once. */
@@ -88,7 +84,6 @@ export class Webapi {
   /** For messages: without a user, a password or a path. */
   readonly #origin: string;
   readonly #authorization: Readonly<Record<string, string>>;
-  readonly #ask: typeof http.request;
   readonly #agent: http.Agent;
 
   /**
@@ -105,44 +100,30 @@ export class Webapi {
     this.#origin = parsed.origin;
     this.#base = `${parsed.protocol}//${parsed.host}${parsed.pathname.replace(/\/+$/, "")}/uri`;
     this.limits = limits;
-    const secure = parsed.protocol === "https:";
-    this.#ask = secure ? https.request : http.request;
-    this.#agent = boundedAgent(secure, limits);
+    this.#agent = boundedAgent(parsed.protocol === "https:", limits);
   }
 
   /** @throws StorageUnavailable if no answer comes; any status is an answer */
   async request(asked: WebapiRequest, signal: AbortSignal): Promise<WebapiReply> {
     signal.throwIfAborted();
-    const url = [this.#base, ...asked.names.map(encodeURIComponent)].join("/");
-    const asking = this.#ask(asked.query === undefined ? url : `${url}?${asked.query}`, {
-      method: asked.method,
-      headers: { "Accept-Encoding": "identity", ...this.#authorization, ...asked.headers },
-      agent: this.#agent,
-    });
-    // A request that still waits for a socket does not tell that it was ended.
-    const { promise: ended, reject: end } = withResolvers<never>();
-    const cut = (): void => {
-      // Nothing happens to the connection of an exchange that is complete.
-      asking.destroy();
-      end(undefined);
-    };
-    const forget = onAbort(signal, cut);
+    const controller = new AbortController();
+    const forget = onAbort(signal, () => controller.abort());
     const close = (): void => {
       forget();
-      cut();
+      controller.abort();
     };
     const waitFor = async <T>(promise: Promise<T>, timeoutMs: number): Promise<T> => {
       let late = false;
       const timer = setTimeout(() => {
         late = true;
-        cut();
+        controller.abort();
       }, timeoutMs);
       try {
         return await promise;
       } catch (thrown) {
         close();
         signal.throwIfAborted();
-        // Never passed on, not even as a cause: nothing promises that it does not hold the URL, and so the cap.
+        // node-fetch's errors hold the whole URL and so the cap: never passed on, not even as a cause.
         const why = late
           ? `${this.#origin} gave no answer within ${timeoutMs / 1000} s`
           : `the connection to ${this.#origin} failed (${systemCodeOf(thrown) ?? "broken off"})`;
@@ -152,30 +133,35 @@ export class Webapi {
       }
     };
 
-    const answered = Promise.race([once(asking, "response") as Promise<[IncomingMessage]>, ended]);
-    // Whoever waits is told of failures, and nobody waits any more for what was cut.
-    ended.catch(() => undefined);
-    asking.on("error", () => undefined);
-    if (asked.body instanceof Readable) pipeline(asked.body, asking).catch(() => undefined);
-    else asking.end(asked.body);
-    const [reply] = await waitFor(answered, asked.timeoutMs);
-    reply.on("error", () => undefined);
+    const url = [this.#base, ...asked.names.map(encodeURIComponent)].join("/");
+    const reply = await waitFor(
+      fetch(asked.query === undefined ? url : `${url}?${asked.query}`, {
+        method: asked.method,
+        headers: { "Accept-Encoding": "identity", ...this.#authorization, ...asked.headers },
+        body: asked.body ?? null,
+        agent: this.#agent,
+        // A redirect would carry the cap elsewhere.
+        redirect: "manual",
+        compress: false,
+        signal: controller.signal,
+      }),
+      asked.timeoutMs,
+    );
     const { stallTimeoutMs } = this.limits;
     async function* body(): AsyncGenerator<Uint8Array> {
       try {
-        const chunks = reply[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
-        for (;;) {
+        const chunks = reply.body?.[Symbol.asyncIterator]();
+        while (chunks !== undefined) {
           const step = await waitFor(chunks.next(), stallTimeoutMs);
           if (step.done === true) break;
-          yield step.value;
+          yield typeof step.value === "string" ? Buffer.from(step.value) : step.value;
         }
       } finally {
         // Cuts the connection of a body that is left early, which stops the gateway's reading; a finished one is kept.
         close();
       }
     }
-    const header = (name: string): string | undefined => [reply.headers[name] ?? []].flat()[0];
-    return { status: reply.statusCode ?? 0, header, body: body(), close };
+    return { status: reply.status, header: (name) => reply.headers.get(name) ?? undefined, body: body(), close };
   }
 }
 
