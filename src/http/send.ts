@@ -66,7 +66,7 @@ export async function sendResource(
   if (end - start > maxBytesAhead && response.socket === null) await once(response, "socket", { signal });
   // A connection that is closed passes the turn on as well.
   if (response.socket?.destroyed === true) return;
-  const body = await unlessAborted(resource.read({ start, end }, signal), signal);
+  const body = await unlessAborted(resource.read({ start, end }, signal, "fleeting"), signal);
   if (!(body instanceof Uint8Array)) return sendStream(body, end - start, response, signal, { status, fields });
   if (body.length !== end - start) throw new Error(`read ${body.length} bytes of ${end - start}`);
   response.writeHead(status, fields).end(body);
@@ -122,7 +122,7 @@ async function sendStream(
       signal.throwIfAborted();
       sentBytes += next.value.length;
       if (sentBytes > expectedBytes) break;
-      if (!response.write(next.value)) await once(response, "drain", { signal });
+      await flushed(response, next.value, signal);
     }
     if (sentBytes !== expectedBytes) throw new Error(`the source gave ${sentBytes} bytes of ${expectedBytes}`);
     response.end();
@@ -130,6 +130,15 @@ async function sendStream(
     // Not awaited: a source that is stuck may not hold up the error reply.
     pieces.return?.().catch(() => undefined);
   }
+}
+
+/** Resolves when the system has taken the bytes: from then on their buffer may hold others. */
+function flushed(response: ServerResponse, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+  const written = new Promise<void>((resolve) => {
+    // Where it fails, the connection is at its end, and of that the signal tells.
+    response.write(bytes, (failed) => failed ?? resolve());
+  });
+  return unlessAborted(written, signal);
 }
 
 /** A promise's outcome, or the signal's reason if that comes first, even if the source does not heed its signal. */

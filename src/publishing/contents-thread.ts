@@ -26,6 +26,8 @@ export interface ContentsTasks {
 const idleThreadMs = 2_000;
 /** The thread's heap, in MiB: some times the lines that it sorts at once. */
 const maxHeapMebibytes = 256;
+/** The part of it that fills with what lives short, in MiB: Node's default is made for whole programs. */
+const youngHeapMebibytes = 8;
 
 /** @returns the tasks, in one thread for all repositories; `close` ends it when nothing is under way */
 export function createContentsThread(): ContentsTasks & { close(): Promise<void> } {
@@ -34,7 +36,7 @@ export function createContentsThread(): ContentsTasks & { close(): Promise<void>
     minThreads: 0,
     maxThreads: 1,
     idleTimeout: idleThreadMs,
-    resourceLimits: { maxOldGenerationSizeMb: maxHeapMebibytes },
+    resourceLimits: { maxOldGenerationSizeMb: maxHeapMebibytes, maxYoungGenerationSizeMb: youngHeapMebibytes },
   });
   // Aborting ends the thread: a task may take minutes, and the next one gets a new thread.
   const run = async <Result>(name: keyof ContentsTasks, task: object, signal: AbortSignal): Promise<Result> =>

@@ -13,8 +13,8 @@ export const fillWindowBytes = 8 * 1024 * 1024;
  * storage gives at once, inspections among them: readers that take a byte now and then must not keep it.
  */
 const readersPatienceMs = 10_000;
-/** The largest piece in which a file is read for a reply. */
-export const fileReadBytes = 256 * 1024;
+/** The largest piece in which a growing file is read for a reply. */
+const fileReadBytes = 256 * 1024;
 
 /** The disk took no more: readers go on from the source. */
 export class CacheUnwritable extends RepoError {
@@ -79,7 +79,7 @@ export class Fill {
           await this.#grown.next(signal);
           continue;
         }
-        const piece = await readPiece(this.#file, position, Math.min(available, fileReadBytes));
+        const piece = await readPiece(this.#file, position, Buffer.allocUnsafe(Math.min(available, fileReadBytes)));
         position += piece.length;
         this.#consumedTo(position);
         yield piece;
@@ -184,10 +184,9 @@ class Bell {
   }
 }
 
-/** Reads at most so many bytes. @returns an empty array at the file's end */
-export async function readPiece(file: FileHandle, position: number, bytes: number): Promise<Uint8Array> {
-  const buffer = Buffer.allocUnsafe(bytes);
-  const { bytesRead } = await file.read(buffer, 0, bytes, position);
+/** Reads at most what a buffer holds. @returns a part of that buffer, empty at the file's end */
+export async function readPiece(file: FileHandle, position: number, buffer: Uint8Array): Promise<Uint8Array> {
+  const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
   return buffer.subarray(0, bytesRead);
 }
 

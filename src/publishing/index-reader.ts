@@ -6,13 +6,15 @@ import { partsOf } from "../indices/assemble.ts";
 import type { ByteRange } from "../storage/tree.ts";
 import type { BlobStore } from "./blob-store.ts";
 import type { PublishedFile } from "./publication.ts";
-import type { Resource } from "./resource.ts";
+import type { Pieces, Resource } from "./resource.ts";
 import type { SegmentStore } from "./segment-store.ts";
 
 /** What whole indices may take up in memory by default. */
-const defaultIndexMemoryBytes = 32 * 1024 ** 2;
-/** A larger index is streamed segment by segment. */
-const maxWholeIndexBytes = 16 * 1024 ** 2;
+const defaultIndexMemoryBytes = 8 * 1024 ** 2;
+/** A larger index is streamed: it would take longer to send than its pieces to be read. */
+const maxWholeIndexBytes = 1024 ** 2;
+/** What a streamed index takes up in memory for each of its readers. */
+const pieceBytes = 64 * 1024;
 
 export class IndexReader {
   readonly #segments: SegmentStore;
@@ -49,17 +51,23 @@ export class IndexReader {
       lastModifiedSeconds,
       contentType: contentTypes[form],
       caching,
-      read: async ({ start, end = sizeBytes }, signal) => {
-        if (sizeBytes > maxWholeIndexBytes) return this.#stream(partsOfForm(), form, { start, end }, signal);
-        return this.#wholeOf(sha256, partsOfForm, form).subarray(start, end);
+      read: async ({ start, end = sizeBytes }, signal, pieces) => {
+        const range = { start, end };
+        if (sizeBytes > maxWholeIndexBytes) return this.#stream(partsOfForm(), form, range, signal, pieces);
+        return this.#wholeOf(sha256, sizeBytes, partsOfForm, form).subarray(start, end);
       },
     };
   }
 
-  #wholeOf(sha256: string, parts: () => readonly Part[], form: Form): Uint8Array {
+  #wholeOf(sha256: string, sizeBytes: number, parts: () => readonly Part[], form: Form): Uint8Array {
     const known = this.#whole.get(sha256);
     if (known !== undefined) return known;
-    const whole = Buffer.concat(parts().map((part) => this.#bytesOf(part, form)));
+    const whole = Buffer.allocUnsafeSlow(sizeBytes);
+    let at = 0;
+    for (const part of parts()) {
+      whole.set(this.#glimpseOf(part, form), at);
+      at += part.sizeBytes;
+    }
     this.#whole.set(sha256, whole);
     return whole;
   }
@@ -69,19 +77,35 @@ export class IndexReader {
     form: Form,
     range: Required<ByteRange>,
     signal: AbortSignal,
+    pieces: Pieces = "lasting",
   ): AsyncIterable<Uint8Array> {
-    let at = 0;
+    let buffer = new Uint8Array(0);
+    let filled = 0;
+    let partAt = 0;
+    let left = range.end - range.start;
     for (const part of parts) {
-      const [from, to] = [Math.max(0, range.start - at), Math.min(part.sizeBytes, range.end - at)];
-      at += part.sizeBytes;
-      if (from >= to) continue;
-      signal.throwIfAborted();
-      yield this.#bytesOf(part, form).subarray(from, to);
+      let [from, to] = [Math.max(0, range.start - partAt), Math.min(part.sizeBytes, range.end - partAt)];
+      partAt += part.sizeBytes;
+      while (from < to) {
+        if (buffer.length === 0) buffer = Buffer.allocUnsafeSlow(Math.min(pieceBytes, left));
+        const fits = Math.min(to - from, buffer.length - filled);
+        // Looked at again for each piece: nothing of it is held while a reader takes its time.
+        buffer.set(this.#glimpseOf(part, form).subarray(from, from + fits), filled);
+        from += fits;
+        filled += fits;
+        if (filled < buffer.length) continue;
+        signal.throwIfAborted();
+        yield buffer;
+        left -= filled;
+        filled = 0;
+        buffer = pieces === "fleeting" ? buffer.subarray(0, left) : new Uint8Array(0);
+      }
     }
   }
 
-  #bytesOf(part: Part, form: Form): Uint8Array {
-    return part.kind === "literal" ? part.bytes : this.#segments.read(part.id, form);
+  /** Bytes that hold until the next look. */
+  #glimpseOf(part: Part, form: Form): Uint8Array {
+    return part.kind === "literal" ? part.bytes : this.#segments.glimpse(part.id, form);
   }
 }
 

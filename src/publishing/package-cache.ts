@@ -8,14 +8,17 @@ import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { ByteRange } from "../storage/tree.ts";
 import type { FillOutcome } from "./fill.ts";
-import { CacheUnwritable, Fill, fileReadBytes, readPiece } from "./fill.ts";
+import { CacheUnwritable, Fill, readPiece } from "./fill.ts";
+import type { Pieces } from "./resource.ts";
 import type { PromisedContent } from "./verified-stream.ts";
 import { verifiedStream } from "./verified-stream.ts";
 
 /** What the cache may take up on disk by default. */
 const defaultPackageCacheBytes = 2 * 1024 ** 3;
 /** What the most wanted small packages may take up in memory by default. */
-const defaultPackageMemoryBytes = 32 * 1024 ** 2;
+const defaultPackageMemoryBytes = 16 * 1024 ** 2;
+/** What of a larger one each of its readers has in memory. */
+const pieceBytes = 128 * 1024;
 /** Packages up to this size are read as one buffer when they are in the cache. */
 export const wholeReadBytes = 4 * 1024 ** 2;
 
@@ -94,12 +97,13 @@ export class PackageCache {
     promised: PromisedContent,
     range: ByteRange,
     signal: AbortSignal,
+    pieces?: Pieces,
   ): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
     const name = `${promised.sha256}-${promised.sizeBytes}`;
     const end = range.end ?? promised.sizeBytes;
     const whole =
       this.#files.get(name) === undefined ? undefined : (this.#memory.get(name) ?? (await this.#load(name)));
-    if (whole === undefined) return this.#stream(name, promised, { start: range.start, end }, signal);
+    if (whole === undefined) return this.#stream(name, promised, { start: range.start, end }, signal, pieces);
     this.#observer.hit(end - range.start);
     return whole.subarray(range.start, end);
   }
@@ -122,12 +126,13 @@ export class PackageCache {
     content: PromisedContent,
     range: Required<ByteRange>,
     signal: AbortSignal,
+    pieces?: Pieces,
   ): AsyncGenerator<Uint8Array, void, undefined> {
     let position = range.start;
     const file = await this.#openCached(name);
     if (file !== undefined) {
       this.#observer.hit(range.end - range.start);
-      for await (const piece of readFrom(file, range, signal)) {
+      for await (const piece of readFrom(file, range, signal, pieces)) {
         position += piece.length;
         yield piece;
       }
@@ -262,11 +267,15 @@ async function* readFrom(
   file: FileHandle,
   range: Required<ByteRange>,
   signal: AbortSignal,
+  pieces: Pieces = "lasting",
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  const again =
+    pieces === "fleeting" ? Buffer.allocUnsafeSlow(Math.min(pieceBytes, range.end - range.start)) : undefined;
   try {
     for (let position = range.start; position < range.end; ) {
       signal.throwIfAborted();
-      const piece = await readPiece(file, position, Math.min(fileReadBytes, range.end - position));
+      const wanted = Math.min(pieceBytes, range.end - position);
+      const piece = await readPiece(file, position, again?.subarray(0, wanted) ?? Buffer.allocUnsafeSlow(wanted));
       if (piece.length === 0) return;
       position += piece.length;
       yield piece;

@@ -55,7 +55,7 @@ export class PackageShelf {
       lastModifiedSeconds,
       contentType: contentTypeOf(lastName(path)),
       caching,
-      read: (range, signal) => this.#cache.read(promised, range, signal),
+      read: (range, signal, pieces) => this.#cache.read(promised, range, signal, pieces),
     };
   }
 }

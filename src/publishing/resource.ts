@@ -1,6 +1,12 @@
 // What can be served: some bytes of known size and identity, whatever holds them.
 import type { ByteRange } from "../storage/tree.ts";
 
+/**
+ * Whether a piece that a stream gave may be held, or only until the next one is asked for: then one buffer holds them
+ * all, one after the other, and nothing waits for V8 to collect it, however many read at once.
+ */
+export type Pieces = "lasting" | "fleeting";
+
 /** Bytes under one URL at one moment. */
 export interface Resource {
   readonly sizeBytes: number;
@@ -19,9 +25,10 @@ export interface Resource {
   /**
    * Reads the bytes of a range that lies inside the resource: as one buffer where they are small or at hand, else as a
    * stream with back-pressure. A stream that can't be completed truthfully throws before its last bytes.
+   * @param pieces of a stream; "lasting" by default. A buffer always lasts.
    * @throws StorageUnavailable, ContentGone
    */
-  read(range: ByteRange, signal: AbortSignal): Promise<Uint8Array | AsyncIterable<Uint8Array>>;
+  read(range: ByteRange, signal: AbortSignal, pieces?: Pieces): Promise<Uint8Array | AsyncIterable<Uint8Array>>;
 }
 
 /**

@@ -2,6 +2,7 @@
 import { setImmediate } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import type { Database, RootDatabase } from "lmdb";
+import { LRUCache } from "lru-cache";
 import { RepoError } from "../base/errors.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { written } from "../base/state.ts";
@@ -27,12 +28,18 @@ interface UnwrittenSegment {
 
 /** How many segments may be on their way to the disk: a bound on memory. */
 const maxUnwritten = 32;
+/** How many bytes of segments that are kept compressed alone are kept in memory plain: who reads one reads it in pieces. */
+const maxDecompressedBytes = 8 * 1024 ** 2;
 
 export class SegmentStore {
   readonly #sizes: Database<SegmentSizes, string>;
   readonly #bytes: Database<Buffer, string>;
   /** What is on its way to the disk. */
   readonly #unwritten = new Map<string, UnwrittenSegment>();
+  readonly #decompressed = new LRUCache<string, Uint8Array>({
+    maxSize: maxDecompressedBytes,
+    sizeCalculation: (bytes) => Math.max(1, bytes.length),
+  });
 
   constructor(root: RootDatabase, repository: RepositoryName) {
     this.#sizes = root.openDB({ name: `${repository}/segment-sizes` });
@@ -49,8 +56,14 @@ export class SegmentStore {
   read(id: string, form: IndexForm): Uint8Array {
     const bytes = this.#unwritten.get(id)?.bytes[form] ?? this.#bytes.get(`${id}/${form}`);
     if (bytes !== undefined) return bytes;
-    if (form === "plain") return gunzipSync(this.read(id, "gz"));
+    if (form === "plain") return this.#decompress(id);
     throw new SegmentMissing(id);
+  }
+
+  #decompress(id: string): Uint8Array {
+    const plain = this.#decompressed.get(id) ?? gunzipSync(this.glimpse(id, "gz"));
+    this.#decompressed.set(id, plain);
+    return plain;
   }
 
   /**

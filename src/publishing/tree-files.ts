@@ -141,7 +141,7 @@ export class TreeFiles {
       etag: content.key,
       contentType: contentTypeOf(lastName(path)),
       caching: "revalidate",
-      read: (range, signal) => this.#parts.cache.read(promised, range, signal),
+      read: (range, signal, pieces) => this.#parts.cache.read(promised, range, signal, pieces),
     };
   }
 

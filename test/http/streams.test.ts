@@ -85,6 +85,33 @@ test("a client that reads nothing holds its source back, and ends it by going aw
   expect(app.answered).toEqual([{ requestClass: "package", status: "cut" }]);
 });
 
+test("a source may fill one buffer again and again, however slowly its client reads", async () => {
+  const [pieces, pieceBytes] = [4000, 4096];
+  const asked: unknown[] = [];
+  async function* refilled(): AsyncGenerator<Uint8Array> {
+    const buffer = Buffer.alloc(pieceBytes);
+    for (let piece = 0; piece < pieces; piece += 1) yield buffer.fill(piece % 251);
+  }
+  const read: Resource["read"] = async (_range, _signal, how) => {
+    asked.push(how);
+    return refilled();
+  };
+  const app = await aServer({ "pool/a.deb": aResource("", { sizeBytes: pieces * pieceBytes, read }) });
+  const socket = connect(app.address.port, "127.0.0.1");
+  socket.pause();
+  socket.write("GET /debian/pool/a.deb HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  await sleep(200);
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  const body = Buffer.concat(chunks).subarray(-pieces * pieceBytes);
+  const wrong = Array.from({ length: pieces }, (_, piece) => piece).find((piece) => {
+    const part = body.subarray(piece * pieceBytes, (piece + 1) * pieceBytes);
+    return !part.equals(Buffer.alloc(pieceBytes, piece % 251));
+  });
+  expect(wrong).toBeUndefined();
+  expect(asked).toEqual(["fleeting"]);
+});
+
 test("a client that goes away also ends the pipelined request whose turn has not come", async () => {
   const first = aStream(2000);
   // Small enough to be begun ahead of its turn.
