@@ -99,6 +99,11 @@ export interface RepositorySettings {
  * @throws IdentityChanged
  */
 export function openRepository(shared: SharedState, settings: RepositorySettings): Repository {
+  // In one transaction: else each of its databases, where it is new, waits for the disk.
+  return shared.root.transactionSync(() => putTogether(shared, settings));
+}
+
+function putTogether(shared: SharedState, settings: RepositorySettings): Repository {
   const { root, inspector, log, now } = shared;
   const { name, tree, signer, algorithms, observer } = settings;
   const ledger = new Ledger(root.openDB({ name: "ledger" }), JSON.stringify(shared.inspectionLimits), algorithms);
