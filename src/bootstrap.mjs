@@ -21,6 +21,13 @@ const commands = {
   build: undefined,
 };
 
+/**
+ * What glibc's malloc is told, here, in cli.ts and in the Dockerfile, because it listens before a program runs. By
+ * itself it gives each thread an arena, and keeps what is freed there: that was a third of a server's memory. Two arenas,
+ * and at most a mebibyte unused at the end of each.
+ */
+const mallocSettings = { MALLOC_ARENA_MAX: "2", MALLOC_TRIM_THRESHOLD_: "1048576" };
+
 class SetUpError extends Error {}
 
 function demandNode() {
@@ -100,7 +107,8 @@ async function build() {
 
 /** Runs the command with our terminal, passes signals on, and resolves to its exit code. */
 function handOver(args) {
-  const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit" });
+  const env = { ...mallocSettings, ...process.env };
+  const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit", env });
   for (const signal of ["SIGTERM", "SIGHUP", "SIGINT"]) {
     // A terminal sends Ctrl-C to the child as well; twice would look like impatience.
     process.on(signal, () => (signal === "SIGINT" && process.stdin.isTTY) || child.kill(signal));

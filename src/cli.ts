@@ -1,5 +1,6 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=1048576 node
 // The command line: argv in, exit code out. 0 all is done, 1 it failed, 2 the arguments or the configuration are wrong.
+// The line above: bootstrap.mjs tells why.
 import { Command, CommanderError, Option } from "commander";
 import { messageOf } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";

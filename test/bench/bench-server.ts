@@ -3,8 +3,8 @@ import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import lzma from "lzma-native";
@@ -79,9 +79,11 @@ ${options.tree}
     const { directory, program, signal } = this.#options;
     signal.throwIfAborted();
     const begunMs = performance.now();
-    const child = spawn(process.execPath, [program, "serve", "--config", join(directory, "bench.toml")], {
+    // As npm leaves a command: its first line tells how it wants to be run, which is worth a third of its memory.
+    chmodSync(program, 0o755);
+    const child = spawn(program, ["serve", "--config", join(directory, "bench.toml")], {
       cwd: directory,
-      env: { PATH: process.env.PATH },
+      env: { PATH: [dirname(process.execPath), process.env.PATH].join(delimiter) },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#child = child;
