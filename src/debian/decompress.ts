@@ -100,17 +100,25 @@ const corrupt = (format: string) => (thrown: unknown) =>
   new Malformed("bad-compression", `its ${format} data are truncated or corrupt`, { cause: thrown });
 
 /** A member up to this size, in bytes, is at hand whole before it is decompressed. */
-const smallXzBytes = 2 ** 20;
+const maxWholeXzBytes = 8 * 2 ** 20;
 
 async function* xz(content: AsyncIterable<Uint8Array>, limits: DecompressionLimits): AsyncGenerator<Uint8Array> {
   const reader = new ByteReader(content);
   try {
-    const start = await reader.read(smallXzBytes);
-    const whole = start.byteLength < smallXzBytes ? await decompressWhole(start, limits) : undefined;
-    if (whole !== undefined) yield whole;
-    else yield* lzma(startingWith(start, reader), "streamDecoder", limits);
+    const start = await reader.read(maxWholeXzBytes);
+    const pieces = start.byteLength < maxWholeXzBytes ? await decompressWhole(start, limits) : undefined;
+    if (pieces === undefined) yield* lzma(startingWith(start, reader), "streamDecoder", limits);
+    else yield* explained(pieces, corrupt("xz"));
   } finally {
     await reader.close();
+  }
+}
+
+function* explained(pieces: Iterable<Uint8Array>, explain: (thrown: unknown) => Error): Generator<Uint8Array> {
+  try {
+    yield* pieces;
+  } catch (thrown) {
+    throw explain(thrown);
   }
 }
 

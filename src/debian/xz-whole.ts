@@ -1,15 +1,16 @@
-// An .xz file that is at hand whole, decompressed in one call by the optimised liblzma: for threads, since it blocks.
+// An .xz file that is at hand whole, decompressed by the optimised liblzma: for threads, since it blocks.
 import type { DecompressionLimits } from "./decompression-limits.ts";
 
-/** What stands in a file of one stream and one block. */
-interface SoleBlock {
+/** What the blocks of a file say of themselves. */
+interface XzBlocks {
   readonly plainBytes: number;
+  /** The largest of them all. */
   readonly dictionaryBytes: number;
 }
 
-/** What more would come out, in bytes, is not put into one buffer. */
-const maxPlainBytes = 16 * 2 ** 20;
-/** What a decoder needs beside its dictionary and the plain bytes, in bytes: less than this. */
+/** How much comes out at once, in bytes. */
+const pieceBytes = 2 ** 20;
+/** What a decoder needs beside its dictionary, in bytes: less than this. */
 const decoderBytes = 2 ** 19;
 
 const streamHeaderBytes = 12;
@@ -17,45 +18,54 @@ const streamFooterBytes = 12;
 /** The size of a check by its type's number. @see xz file format 1.1.0, 2.1.1.2 */
 const checkBytes = [0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64] as const;
 
-type Decode = (file: Buffer, plain: Buffer) => number | undefined;
+type Decode = (file: Buffer, plainBytes: number) => Iterable<Uint8Array>;
 let decoder: Promise<Decode | undefined> | undefined;
 
 /**
- * @returns undefined for a file of any other form than `xz` and dpkg give small ones, for a bad one, for one beyond a
- *   limit, and where there is no such liblzma: all of these are for the decoder that judges
+ * @returns the plain bytes piece by piece, which throws where the file is corrupt or ends early; undefined for a file of
+ *   another form than `xz` and dpkg give theirs, for one whose decoder would take more memory than allowed, and where
+ *   there is no such liblzma: all of these are for lzma-native
  */
-export async function decompressWhole(xz: Uint8Array, limits: DecompressionLimits): Promise<Uint8Array | undefined> {
+export async function decompressWhole(
+  xz: Uint8Array,
+  limits: DecompressionLimits,
+): Promise<Iterable<Uint8Array> | undefined> {
   const file = Buffer.from(xz.buffer, xz.byteOffset, xz.byteLength);
-  const block = soleBlock(file);
-  if (block === undefined) return undefined;
-  const { plainBytes, dictionaryBytes } = block;
-  if (plainBytes > Math.min(maxPlainBytes, limits.maxDecompressedBytes)) return undefined;
-  if (dictionaryBytes + decoderBytes > limits.maxDecoderBytes) return undefined;
+  const blocks = blocksOf(file);
+  if (blocks === undefined || blocks.dictionaryBytes + decoderBytes > limits.maxDecoderBytes) return undefined;
   decoder ??= loadDecoder();
   const decode = await decoder;
-  // One byte more, so that there is room for the decoder to come to the end of the file in the same call.
-  const plain = Buffer.allocUnsafeSlow(plainBytes + 1);
-  return decode?.(file, plain) === plainBytes ? plain.subarray(0, plainBytes) : undefined;
+  return decode?.(file, blocks.plainBytes);
 }
 
-/** liblzma's LZMA_FINISH and LZMA_STREAM_END. */
+/** liblzma's LZMA_FINISH, LZMA_OK and LZMA_STREAM_END. */
 const finish = 3;
+const ok = 0;
 const streamEnd = 1;
 
 async function loadDecoder(): Promise<Decode | undefined> {
   const found = await import("node-liblzma").catch(() => undefined);
   if (found === undefined) return undefined;
   // Its own functions take a file that ends early for a whole one.
-  class InOneCall extends found.Unxz {
-    decode(file: Buffer, plain: Buffer): number | undefined {
-      const [status, unread, unused] = this.lzma.codeSync(finish, file, 0, file.length, plain, 0);
-      return status === streamEnd && unread === 0 ? plain.length - unused : undefined;
+  class PieceByPiece extends found.Unxz {
+    *decode(file: Buffer, plainBytes: number): Generator<Uint8Array> {
+      let status = ok;
+      for (let [left, plainLeft] = [file.length, plainBytes]; status === ok; ) {
+        // One byte more, so that there is room to come to the end of the file in the same call.
+        const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, Math.max(0, plainLeft) + 1));
+        const [result, unread, unused] = this.lzma.codeSync(finish, file, file.length - left, left, piece, 0);
+        status = result;
+        left = unread;
+        plainLeft -= piece.length - unused;
+        yield piece.subarray(0, piece.length - unused);
+      }
+      if (status !== streamEnd) throw new Error(`liblzma ended with status ${status}`);
     }
   }
-  return (file, plain) => {
-    const decoder = new InOneCall();
+  return function* (file, plainBytes) {
+    const decoder = new PieceByPiece();
     try {
-      return decoder.decode(file, plain);
+      yield* decoder.decode(file, plainBytes);
     } finally {
       decoder.close();
     }
@@ -64,17 +74,35 @@ async function loadDecoder(): Promise<Decode | undefined> {
 
 /**
  * Walks over the chunks of a file without decoding them: what its decoder will need is known before it is asked.
- * @returns undefined for any other form
+ * @returns undefined for any other form than one stream of blocks that LZMA2 alone has made
  * @see xz file format 1.1.0; liblzma, src/liblzma/lzma/lzma2_decoder.c
  */
-function soleBlock(file: Buffer): SoleBlock | undefined {
+function blocksOf(file: Buffer): XzBlocks | undefined {
   const footer = file.length - streamFooterBytes;
   const check = checkBytes[file[7] ?? 0];
-  if (footer < streamHeaderBytes + streamFooterBytes || check === undefined) return undefined;
-  const dictionaryBytes = dictionaryOf(file);
-  if (dictionaryBytes === undefined) return undefined;
-  let at = streamHeaderBytes + 4 * ((file[streamHeaderBytes] ?? 0) + 1);
-  let plainBytes = 0;
+  if (footer < streamHeaderBytes || check === undefined) return undefined;
+  let [plainBytes, dictionaryBytes, integers] = [0, 0, 1];
+  let at = streamHeaderBytes;
+  // Where no block begins, there is the index.
+  while (file[at] !== 0) {
+    const dictionary = dictionaryOf(file, at);
+    const chunks = chunksOf(file, at + 4 * ((file[at] ?? 0) + 1), footer);
+    if (dictionary === undefined || chunks === undefined) return undefined;
+    dictionaryBytes = Math.max(dictionaryBytes, dictionary);
+    plainBytes += chunks.plainBytes;
+    integers += 2;
+    at = Math.ceil(chunks.end / 4) * 4 + check;
+    if (at >= footer) return undefined;
+  }
+  let end = at + 1;
+  for (; integers > 0; integers--) end = behindInteger(file, end);
+  // Else the decoder would come to another stream.
+  return Math.ceil(end / 4) * 4 + 4 === footer ? { plainBytes, dictionaryBytes } : undefined;
+}
+
+/** The chunks of one block: how long they are decompressed, and where they end. */
+function chunksOf(file: Buffer, start: number, footer: number): { plainBytes: number; end: number } | undefined {
+  let [at, plainBytes] = [start, 0];
   for (let control = file[at]; control !== 0; control = file[at]) {
     if (control === undefined || at + 5 > footer || (control > 2 && control < 0x80)) return undefined;
     const isPlain = control <= 2;
@@ -82,23 +110,25 @@ function soleBlock(file: Buffer): SoleBlock | undefined {
     at += isPlain ? 3 + chunkBytes : (control < 0xc0 ? 5 : 6) + file.readUInt16BE(at + 3) + 1;
     plainBytes += chunkBytes;
   }
-  // Behind the block's end and check comes the index, as long as the footer says: so nothing else can come.
-  const index = Math.ceil((at + 1) / 4) * 4 + check;
-  const isLast = index < footer && file[index] === 0 && 4 * (file.readUInt32LE(footer + 4) + 1) === footer - index;
-  return isLast ? { plainBytes, dictionaryBytes } : undefined;
+  return { plainBytes, end: at + 1 };
 }
 
 /** The dictionary that a block's header asks for, where LZMA2 is its only filter. @see xz file format 1.1.0, 3.1, 5.3.1 */
-function dictionaryOf(file: Buffer): number | undefined {
-  const flags = file[streamHeaderBytes + 1] ?? 0;
+function dictionaryOf(file: Buffer, header: number): number | undefined {
+  const flags = file[header + 1] ?? 0;
   if ((flags & 0x3f) !== 0) return undefined;
-  let at = streamHeaderBytes + 2;
+  let at = header + 2;
   for (const isSizeThere of [flags & 0x40, flags & 0x80]) {
-    if (isSizeThere === 0) continue;
-    while ((file[at] ?? 0) >= 0x80) at++;
-    at++;
+    if (isSizeThere !== 0) at = behindInteger(file, at);
   }
   const size = file[at + 2] ?? 0;
   if (file[at] !== 0x21 || file[at + 1] !== 1 || size > 40) return undefined;
   return size === 40 ? 2 ** 32 - 1 : (2 | (size & 1)) * 2 ** ((size >> 1) + 11);
+}
+
+/** @see xz file format 1.1.0, 1.2 */
+function behindInteger(file: Buffer, start: number): number {
+  let at = start;
+  while ((file[at] ?? 0) >= 0x80) at++;
+  return at + 1;
 }
