@@ -29,6 +29,7 @@ export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promi
   // Where nobody waits for it any more, what it fails at is nobody's concern.
   work.catch(() => undefined);
   signal.throwIfAborted();
+  setMaxListeners(0, signal);
   const ended = new AbortController();
   const aborted = once(signal, "abort", { signal: ended.signal }).then(() => signal.throwIfAborted());
   try {
