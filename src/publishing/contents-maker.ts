@@ -3,6 +3,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 import { forEachAtMost } from "../base/bounded.ts";
 import type { Suite } from "../base/names.ts";
+import { shared } from "../base/shared-text.ts";
 import type { Item } from "../catalog/item.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { AssembledIndex } from "../indices/assemble.ts";
@@ -153,7 +154,7 @@ async function wantedOf(items: readonly Item[]): Promise<Map<string, WantedPacka
   const wanted = new Map<string, WantedPackage>();
   let untilTurn = packagesBetweenTurns;
   for (const item of items) {
-    if (item.kind === "binary") wanted.set(keyOf(item), { item, group: groupOf(item) });
+    if (item.kind === "binary") wanted.set(keyOf(item), { item, group: shared(groupOf(item)) });
     if (--untilTurn > 0) continue;
     untilTurn = packagesBetweenTurns;
     await setImmediate();
