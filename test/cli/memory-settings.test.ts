@@ -1,4 +1,4 @@
-// What the server's malloc is told, however the server is started: it must stand in the environment before Node runs.
+// What malloc and V8 are told of memory, however the server is started: they listen before a program runs.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -7,9 +7,10 @@ import { delimiter, dirname, join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { projectRoot, readProjectFile } from "../support/project-files.ts";
 
+const young = "--max-semi-space-size=4";
 const settings = ["MALLOC_ARENA_MAX=2", "MALLOC_TRIM_THRESHOLD_=1048576"];
 
-test("the command, run by its name, gives its malloc two arenas and has it return what is freed", async () => {
+test("the command, run by its name, gives its malloc two arenas, has it return what is freed, and V8 little to collect", async () => {
   const work = mkdtempSync(join(tmpdir(), "malloc-settings-"));
   const program = join(projectRoot, "dist/cli.js");
   chmodSync(program, 0o755);
@@ -26,12 +27,14 @@ test("the command, run by its name, gives its malloc two arenas and has it retur
   });
   await once(child.stdout, "data");
   // Node has taken the place of env in this process, so that signals reach it.
-  expect(readFileSync(`/proc/${child.pid}/cmdline`, "utf8").split("\0")[0]).toBe("node");
+  expect(readFileSync(`/proc/${child.pid}/cmdline`, "utf8").split("\0").slice(0, 2)).toEqual(["node", young]);
   expect(readFileSync(`/proc/${child.pid}/environ`, "utf8").split("\0")).toEqual(expect.arrayContaining(settings));
 });
 
-test("the image and npm tell malloc the same", () => {
+test("the image and npm tell them the same", () => {
   expect(readProjectFile("docker/Dockerfile")).toContain(`ENV ${settings.join(" ")}\n`);
+  expect(readProjectFile("docker/Dockerfile")).toContain(`ENTRYPOINT ["node", "${young}", `);
   const pairs = settings.map((setting) => setting.replace(/=(.*)/, ': "$1"'));
   expect(readProjectFile("src/bootstrap.mjs")).toContain(`{ ${pairs.join(", ")} }`);
+  expect(readProjectFile("src/bootstrap.mjs")).toContain(`"${young}", "dist/cli.js", "start"`);
 });
