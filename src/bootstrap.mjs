@@ -23,11 +23,10 @@ const commands = {
 
 /**
  * What glibc's malloc is told, here, in cli.ts and in the Dockerfile, because it listens before a program runs. By
- * itself it gives each thread an arena, and keeps what is freed there: that was a third of a server's memory. Two arenas,
- * and at most a mebibyte unused at the end of each. V8 is told in the same places to collect what lives short once there
- * are 4 MiB of it.
+ * itself it gives each thread an arena, and keeps what is freed there. V8 is told in the same places to collect what
+ * lives short once there are 4 MiB of it.
  */
-const mallocSettings = { MALLOC_ARENA_MAX: "2", MALLOC_TRIM_THRESHOLD_: "1048576" };
+const mallocSettings = { MALLOC_ARENA_MAX: "2" };
 
 class SetUpError extends Error {}
 

@@ -3,6 +3,8 @@ declare module "node-liblzma" {
   /** Works in a thread of libuv's. @param options liblzma's own numbers */
   export function xzAsync(plain: Buffer, options: { readonly preset: number; readonly check: number }): Promise<Buffer>;
 
+  export function versionString(): string;
+
   export class Unxz {
     /** Told of as protected: it is for what extends this. */
     protected readonly lzma: {

@@ -1,7 +1,5 @@
 // The machine and the versions that figures belong to.
-import { existsSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
-import { join } from "node:path";
 import lzma from "lzma-native";
 import { isInstalled, run } from "./commands.ts";
 import type { Tool } from "./tools.ts";
@@ -29,10 +27,11 @@ export async function surroundingsOf(
   const git = async (...args: readonly string[]) =>
     (await run("git", args, { cwd: directory, signal })).stdout.toString().trim();
   const changed = await git("status", "--porcelain", "--", "src");
-  const compiled = existsSync(join(directory, "node_modules/lzma-native/build/Release"));
+  const optimised = await import("node-liblzma").catch(() => undefined);
   const versions = [
     `Node.js ${process.versions.node}`,
-    `liblzma ${lzma.versionString()} (${compiled ? "compiled here" : "as npm brings it"})`,
+    ...(optimised === undefined ? [] : [`liblzma ${optimised.versionString()} of node-liblzma`]),
+    `liblzma ${lzma.versionString()} of lzma-native`,
   ];
   for (const tool of tools.filter(({ program }) => isInstalled(program))) {
     const { stdout } = await run("dpkg-query", ["-W", tool.debianPackage], { signal });

@@ -8,9 +8,9 @@ import { expect, onTestFinished, test } from "vitest";
 import { projectRoot, readProjectFile } from "../support/project-files.ts";
 
 const young = "--max-semi-space-size=4";
-const settings = ["MALLOC_ARENA_MAX=2", "MALLOC_TRIM_THRESHOLD_=1048576"];
+const setting = "MALLOC_ARENA_MAX=2";
 
-test("the command, run by its name, gives its malloc two arenas, has it return what is freed, and V8 little to collect", async () => {
+test("the command, run by its name, gives its malloc two arenas, and V8 little to collect", async () => {
   const work = mkdtempSync(join(tmpdir(), "malloc-settings-"));
   const program = join(projectRoot, "dist/cli.js");
   chmodSync(program, 0o755);
@@ -28,13 +28,12 @@ test("the command, run by its name, gives its malloc two arenas, has it return w
   await once(child.stdout, "data");
   // Node has taken the place of env in this process, so that signals reach it.
   expect(readFileSync(`/proc/${child.pid}/cmdline`, "utf8").split("\0").slice(0, 2)).toEqual(["node", young]);
-  expect(readFileSync(`/proc/${child.pid}/environ`, "utf8").split("\0")).toEqual(expect.arrayContaining(settings));
+  expect(readFileSync(`/proc/${child.pid}/environ`, "utf8").split("\0")).toEqual(expect.arrayContaining([setting]));
 });
 
 test("the image and npm tell them the same", () => {
-  expect(readProjectFile("docker/Dockerfile")).toContain(`ENV ${settings.join(" ")}\n`);
+  expect(readProjectFile("docker/Dockerfile")).toContain(`ENV ${setting}\n`);
   expect(readProjectFile("docker/Dockerfile")).toContain(`ENTRYPOINT ["node", "${young}", `);
-  const pairs = settings.map((setting) => setting.replace(/=(.*)/, ': "$1"'));
-  expect(readProjectFile("src/bootstrap.mjs")).toContain(`{ ${pairs.join(", ")} }`);
+  expect(readProjectFile("src/bootstrap.mjs")).toContain('{ MALLOC_ARENA_MAX: "2" }');
   expect(readProjectFile("src/bootstrap.mjs")).toContain(`"${young}", "dist/cli.js", "start"`);
 });
