@@ -141,7 +141,7 @@ test("true indices are told nothing of, and what is not what they say is on the 
   const scrape = await text("/metrics");
   expect(scrape).toMatch(/^tahoe_apt_rejects_total\{repository="debian",code="absent"\} 1$/m);
   expect(scrape).toMatch(/^tahoe_apt_rejects_total\{repository="debian",code="mismatch"\} 2$/m);
-  expect(server.output).toContain("a file is not what an index as found says");
+  await expect.poll(() => server.output).toContain("a file is not what an index as found says");
   index();
   await ping();
   await pageComesToSay(/What was rejected, and why<\/h2>\s*<p>Nothing\.<\/p>/);

@@ -113,7 +113,7 @@ test("the server's own process is not root's", async () => {
   const { output } = await network.run(["ps", "-ww", "-eo", "uid=,args="]);
   const servers = output
     .split("\n")
-    .filter((line) => /^\s*\d+ (\S*\/)?node \/opt\/tahoe-apt\/dist\/cli\.js serve/.test(line));
+    .filter((line) => /^\s*\d+ (\S*\/)?node --\S+ \/opt\/tahoe-apt\/dist\/cli\.js serve/.test(line));
   expect(servers.map((line) => line.trim().split(" ")[0])).toEqual([config.User.split(":")[0]]);
 });
 

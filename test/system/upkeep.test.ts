@@ -67,7 +67,8 @@ test("what is lost shows in the metrics and is named in the log, without a cap",
   rmSync(shares, { recursive: true });
   await expect.poll(() => objects("lost"), { timeout: 30_000 }).toBe(1);
   expect(await objects("healthy")).toBe(6);
-  expect(server.output).toContain(`"path":"${path}","kind":"file","state":"lost"`);
+  // The metric is there a moment before the line has come through the pipe.
+  await expect.poll(() => server.output).toContain(`"path":"${path}","kind":"file","state":"lost"`);
   expect(server.output).not.toMatch(/URI:|URI%3A/i);
 });
 
