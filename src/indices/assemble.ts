@@ -100,8 +100,9 @@ export async function assemble(
   const states = { plain: await hashed("plain"), gz: await hashed("gz"), xz: await hashed("xz") };
   const segments = await Promise.all(asked.map(sizesOf));
   const assembled = (form: IndexForm): AssembledForm => {
-    const final = advance(states[form].at(-1) ?? [], closingOf(form, segments));
-    const parts = partsOf(segments, form);
+    const closing = closingOf(form, segments);
+    const final = advance(states[form].at(-1) ?? [], closing);
+    const parts = partsBetween(segments, form, closing);
     return {
       sizeBytes: parts.reduce((sum, part) => sum + part.sizeBytes, 0),
       digests: Object.fromEntries(algorithms.map((name, index) => [name, final[index]?.digest("hex")])),
@@ -116,11 +117,14 @@ const sizesOf = async (segment: SegmentSizes | SegmentInMaking): Promise<Segment
   "made" in segment ? await segment.made : segment;
 
 /** The parts of one form of an index that is made of these segments, in order. */
-export function partsOf(segments: readonly SegmentSizes[], form: IndexForm): readonly Part[] {
+export const partsOf = (segments: readonly SegmentSizes[], form: IndexForm): readonly Part[] =>
+  partsBetween(segments, form, closingOf(form, segments));
+
+function partsBetween(segments: readonly SegmentSizes[], form: IndexForm, closing: Uint8Array): readonly Part[] {
   return [
     literal(openings[form]),
     ...segments.map((segment) => ({ kind: "segment", id: segment.id, sizeBytes: sizeIn(form, segment) }) as const),
-    literal(closingOf(form, segments)),
+    literal(closing),
   ].filter((part) => part.sizeBytes > 0);
 }
 
