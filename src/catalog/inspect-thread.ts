@@ -2,6 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { onAbort } from "../base/abort.ts";
 import { RepoError } from "../base/errors.ts";
+import { youngHeapMebibytes } from "../base/thread-heap.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { InspectOptions } from "./inspect.ts";
 import type { FromWorker, PlacedFile, ReadFile, ToWorker } from "./inspect-messages.ts";
@@ -12,9 +13,6 @@ const maxBytesUnderWay = 2 ** 20;
 
 /** A worker's heap if not configured, in MiB: beyond it the worker ends, not the server. */
 export const defaultMaxHeapMebibytes = 256;
-
-/** The part of a worker's heap that fills with what lives short, in MiB: Node's default is made for whole programs. */
-const youngHeapMebibytes = 8;
 
 /** How long a worker has to end by itself, in ms: it may be reading a file, or be in the middle of one. */
 const endingMs = 5_000;

@@ -1,5 +1,6 @@
 // Compresses segments off the main thread.
 import pLimit from "p-limit";
+import { youngHeapMebibytes } from "../base/thread-heap.ts";
 import { CompressingPool } from "./compressing-pool.ts";
 import type { XzBlock } from "./xz-stitch.ts";
 
@@ -30,9 +31,6 @@ export interface Compressor {
 
 /** How long an idle thread beyond the first is kept, in milliseconds. */
 const idleThreadMs = 10_000;
-
-/** The part of a thread's heap that fills with what lives short, in MiB: Node's default is made for whole programs. */
-const youngHeapMebibytes = 8;
 
 /** @param threads at most so many run, and one always: starting it would cost a single upload more than its segment */
 export function createCompressor({ threads }: { readonly threads: number }): Compressor {

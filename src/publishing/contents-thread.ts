@@ -1,4 +1,6 @@
 // The thread in which Contents are sorted, merged, cut and compressed: started when there is work, ended with it.
+
+import { youngHeapMebibytes } from "../base/thread-heap.ts";
 import type { CompressedSegment } from "../indices/compress.ts";
 import { CompressingPool } from "../indices/compressing-pool.ts";
 import type {
@@ -26,8 +28,6 @@ export interface ContentsTasks {
 const idleThreadMs = 2_000;
 /** The thread's heap, in MiB: some times the lines that it sorts at once. */
 const maxHeapMebibytes = 256;
-/** The part of it that fills with what lives short, in MiB: Node's default is made for whole programs. */
-const youngHeapMebibytes = 8;
 
 /** @returns the tasks, in one thread for all repositories; `close` ends it when nothing is under way */
 export function createContentsThread(): ContentsTasks & { close(): Promise<void> } {

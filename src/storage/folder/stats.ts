@@ -5,6 +5,7 @@ import { Worker } from "node:worker_threads";
 import { abortable } from "../../base/abort.ts";
 import { forEachAtMost } from "../../base/bounded.ts";
 import { systemCodeOf } from "../../base/errors.ts";
+import { youngHeapMebibytes } from "../../base/thread-heap.ts";
 import { identityOf } from "../local-file.ts";
 import * as descriptors from "./descriptors.ts";
 
@@ -64,9 +65,6 @@ async function someStats({ directory, names }: NamedFiles, signal: AbortSignal):
   });
   return stats;
 }
-
-/** The part of a thread's heap that fills with what lives short, in MiB: Node's default is made for whole programs. */
-const youngHeapMebibytes = 8;
 
 // Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), the worker comes from the build.
 const workerUrl = new URL(
