@@ -2,6 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { forEachAtMost } from "../base/bounded.ts";
 import { messageOf } from "../base/errors.ts";
+import type { Content } from "../debian/byte-reader.ts";
 import { readLocal } from "../storage/local-file.ts";
 import type { InspectOptions } from "./inspect.ts";
 import { inspectContent } from "./inspect.ts";
@@ -21,7 +22,7 @@ const maxListBytes = 4 * 2 ** 20;
 port.on("message", (message: ToWorker) => {
   switch (message.type) {
     case "whole":
-      inspect(message.id, message.kind, once(message.bytes));
+      inspect(message.id, message.kind, message.bytes);
       return;
     case "files":
       readAll(message.files).then(
@@ -52,7 +53,7 @@ port.on("message", (message: ToWorker) => {
   }
 });
 
-function inspect(id: number, kind: PackageKind, content: AsyncIterable<Uint8Array>): void {
+function inspect(id: number, kind: PackageKind, content: Content): void {
   inspectContent(kind, content, options)
     .then(
       (inspection) => say({ type: "done", id, inspection }),
@@ -69,7 +70,7 @@ async function readAll(asked: readonly PlacedFile[]): Promise<readonly ReadFile[
     const bytes = listBytes > maxListBytes ? undefined : readLocal(place);
     const seconds = (performance.now() - begunMs) / 1000;
     // What fails for another reason than the file's is told where its stream is inspected, and holds no other file up.
-    const inspection = bytes && (await inspectContent(kind, once(bytes), options).catch(() => undefined));
+    const inspection = bytes && (await inspectContent(kind, bytes, options).catch(() => undefined));
     if (inspection?.kind === "binary") listBytes += inspection.fileList?.byteLength ?? 0;
     files[index] = { inspection, seconds, bytes: bytes?.byteLength ?? 0 };
   });
@@ -77,10 +78,6 @@ async function readAll(asked: readonly PlacedFile[]): Promise<readonly ReadFile[
 }
 
 const say = (message: FromWorker): void => port.postMessage(message);
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
-}
 
 /** Chunks that arrive as messages, read as a content. The sender keeps the queue short: it waits for credit. */
 class Inbox implements AsyncIterable<Uint8Array> {

@@ -1,5 +1,7 @@
 // Inspects one file: reads it once and tells what an index needs to know of it.
 
+import type { Content } from "../debian/byte-reader.ts";
+import { ByteReader } from "../debian/byte-reader.ts";
 import { readDeb } from "../debian/deb.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import { digesting, RunningDigests } from "../debian/digests.ts";
@@ -30,7 +32,7 @@ export function packageKindOf(name: string): PackageKind | undefined {
  */
 export async function inspectContent(
   kind: PackageKind,
-  content: AsyncIterable<Uint8Array>,
+  content: Content,
   options: InspectOptions,
 ): Promise<Inspection> {
   try {
@@ -41,20 +43,24 @@ export async function inspectContent(
   }
 }
 
-async function* atMost(content: AsyncIterable<Uint8Array>, maxFileBytes: number): AsyncGenerator<Uint8Array> {
+function atMost(content: Content, maxFileBytes: number): Content {
+  if (!(content instanceof Uint8Array)) return chunksAtMost(content, maxFileBytes);
+  if (content.byteLength > maxFileBytes) throw tooLarge(maxFileBytes);
+  return content;
+}
+
+async function* chunksAtMost(content: AsyncIterable<Uint8Array>, maxFileBytes: number): AsyncGenerator<Uint8Array> {
   let bytes = 0;
   for await (const chunk of content) {
     bytes += chunk.byteLength;
-    if (bytes > maxFileBytes) throw beyondLimit("maxFileBytes", maxFileBytes, "the size of the file");
+    if (bytes > maxFileBytes) throw tooLarge(maxFileBytes);
     yield chunk;
   }
 }
 
-async function inspectAs(
-  kind: PackageKind,
-  content: AsyncIterable<Uint8Array>,
-  options: InspectOptions,
-): Promise<Inspection> {
+const tooLarge = (maxFileBytes: number) => beyondLimit("maxFileBytes", maxFileBytes, "the size of the file");
+
+async function inspectAs(kind: PackageKind, content: Content, options: InspectOptions): Promise<Inspection> {
   const { limits, algorithms } = options;
   switch (kind) {
     case "binary":
@@ -65,9 +71,7 @@ async function inspectAs(
     }
     case "part": {
       const running = new RunningDigests(algorithms);
-      for await (const _chunk of digesting(content, running)) {
-        // Its size and digests are all that counts.
-      }
+      await new ByteReader(digesting(content, running)).drain();
       return { kind, ...running.finish() };
     }
     default:

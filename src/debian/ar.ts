@@ -1,4 +1,5 @@
 // The ar format, as far as a .deb uses it: a magic line, then members, each behind a header of 60 bytes.
+import type { Content } from "./byte-reader.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { beyondLimit, Malformed, quoted } from "./malformed.ts";
 
@@ -8,7 +9,7 @@ export interface ArMember {
   readonly sizeBytes: number;
   /** As its header says, in seconds since the epoch. */
   readonly mtimeSeconds: number;
-  readonly content: AsyncIterable<Uint8Array>;
+  readonly content: Content;
 }
 
 export interface ArLimits {
@@ -27,23 +28,29 @@ const headerEnd = "`\n";
  * @throws Malformed while iterating: `not-a-deb`, `truncated` or `limit`
  * @see ar(5), deb(5)
  */
-export async function* readAr(content: AsyncIterable<Uint8Array>, limits: ArLimits): AsyncGenerator<ArMember> {
+export async function* readAr(content: Content, limits: ArLimits): AsyncGenerator<ArMember> {
   const reader = new ByteReader(content);
   try {
     await expectMagic(reader);
     for (let count = 1; ; count++) {
       const at = reader.position;
-      const header = latin1(await reader.read(headerBytes));
+      const header = latin1(reader.atHand(headerBytes) ?? (await reader.read(headerBytes)));
       if (header === "") return;
       if (count > limits.maxArMembers)
         throw beyondLimit("maxArMembers", limits.maxArMembers, "the number of ar members");
       const member = parseHeader(header, at);
-      const body = { left: member.sizeBytes };
-      yield { ...member, content: takeBody(reader, body, member.name) };
-      for await (const _skipped of takeBody(reader, body, member.name)) {
-        // What the consumer did not want is still counted and must be there.
+      const whole = reader.atHand(member.sizeBytes);
+      const body = { left: whole === undefined ? member.sizeBytes : 0 };
+      yield { ...member, content: whole ?? takeBody(reader, body, member.name) };
+      if (body.left > 0) {
+        for await (const _skipped of takeBody(reader, body, member.name)) {
+          // What the consumer did not want is still counted and must be there.
+        }
       }
-      if (member.sizeBytes % 2 === 1 && (await reader.read(1)).byteLength === 0) throw endsInside(member.name);
+      const isPadded = member.sizeBytes % 2 === 1;
+      if (isPadded && reader.skipAtHand(1) === 0 && (await reader.read(1)).byteLength === 0) {
+        throw endsInside(member.name);
+      }
     }
   } finally {
     await reader.close();
@@ -51,7 +58,7 @@ export async function* readAr(content: AsyncIterable<Uint8Array>, limits: ArLimi
 }
 
 async function expectMagic(reader: ByteReader): Promise<void> {
-  const start = latin1(await reader.read(magic.length));
+  const start = latin1(reader.atHand(magic.length) ?? (await reader.read(magic.length)));
   if (start === magic) return;
   if (magic.startsWith(start)) throw new Malformed("truncated", `it ends after ${start.length} bytes`);
   throw new Malformed("not-a-deb", `it starts with ${quoted(start)}, not as an ar archive does`);

@@ -1,13 +1,23 @@
-// Exact runs of bytes out of a content that comes in chunks of any size.
+// Exact runs of bytes out of a content that is at hand, or comes in chunks of any size.
+
+/** Bytes that are all at hand, for which nobody has to wait, or chunks on their way. */
+export type Content = Uint8Array | AsyncIterable<Uint8Array>;
+
+/** For what works on chunks alone. */
+export async function* chunksOf(content: Content): AsyncGenerator<Uint8Array> {
+  if (content instanceof Uint8Array) yield content;
+  else yield* content;
+}
 
 /** Pulls from a content, holding at most one of its chunks. */
 export class ByteReader {
-  readonly #source: AsyncIterator<Uint8Array>;
+  readonly #source: AsyncIterator<Uint8Array> | undefined;
   #chunk: Uint8Array = new Uint8Array(0);
   #position = 0;
 
-  constructor(content: AsyncIterable<Uint8Array>) {
-    this.#source = content[Symbol.asyncIterator]();
+  constructor(content: Content) {
+    if (content instanceof Uint8Array) this.#chunk = content;
+    else this.#source = content[Symbol.asyncIterator]();
   }
 
   /** How many bytes were taken so far. */
@@ -18,8 +28,8 @@ export class ByteReader {
   /** Takes at least one byte and at most `most`; undefined at the end. */
   async some(most: number): Promise<Uint8Array | undefined> {
     while (this.#chunk.byteLength === 0) {
-      const step = await this.#source.next();
-      if (step.done === true) return undefined;
+      const step = await this.#source?.next();
+      if (step === undefined || step.done === true) return undefined;
       this.#chunk = step.value;
     }
     const taken = this.#chunk.subarray(0, most);
@@ -58,8 +68,13 @@ export class ByteReader {
     return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
   }
 
+  /** Passes over all that is left. */
+  async drain(): Promise<void> {
+    while ((await this.some(Number.POSITIVE_INFINITY)) !== undefined);
+  }
+
   /** Closes the content, read to its end or not. */
   async close(): Promise<void> {
-    await this.#source.return?.();
+    await this.#source?.return?.();
   }
 }

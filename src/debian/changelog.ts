@@ -1,5 +1,6 @@
 // The Debian changelog that a binary package carries.
 import { readAr } from "./ar.ts";
+import type { Content } from "./byte-reader.ts";
 import { ByteReader } from "./byte-reader.ts";
 import type { DebLimits } from "./deb.ts";
 import { dataMember } from "./deb.ts";
@@ -22,7 +23,7 @@ const maxTexts = 4;
  * @see Debian Policy 12.7
  */
 export async function readChangelog(
-  content: AsyncIterable<Uint8Array>,
+  content: Content,
   packageName: string,
   limits: ChangelogLimits,
 ): Promise<Uint8Array | undefined> {

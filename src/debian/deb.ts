@@ -2,6 +2,7 @@
 
 import type { ArLimits, ArMember } from "./ar.ts";
 import { readAr } from "./ar.ts";
+import type { Content } from "./byte-reader.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { checkBinaryControl } from "./control.ts";
 import type { StanzaLimits } from "./deb822.ts";
@@ -75,7 +76,7 @@ const dataCompressions: ReadonlyMap<string, Compression> = new Map([
  * @throws Malformed; what `content` throws passes by
  * @see deb(5)
  */
-export async function readDeb(content: AsyncIterable<Uint8Array>, reading: DebReading): Promise<Deb> {
+export async function readDeb(content: Content, reading: DebReading): Promise<Deb> {
   const running = new RunningDigests(reading.algorithms);
   const found = await readMembers(readAr(digesting(content, running), reading.limits), reading);
   return { ...running.finish(), ...found };

@@ -4,7 +4,8 @@ import { spawn } from "node:child_process";
 import { Duplex } from "node:stream";
 import { isMainThread } from "node:worker_threads";
 import { createGunzip, gunzipSync } from "node:zlib";
-import { ByteReader } from "./byte-reader.ts";
+import type { Content } from "./byte-reader.ts";
+import { ByteReader, chunksOf } from "./byte-reader.ts";
 import type { DecompressionLimits } from "./decompression-limits.ts";
 import { beyondLimit, Malformed } from "./malformed.ts";
 import { through } from "./through.ts";
@@ -22,41 +23,57 @@ const bytesPerMebibyte = 2 ** 20;
 
 /**
  * @returns the plain bytes, with back-pressure, never more than the limit
- * @throws Malformed while iterating: `bad-compression`, `unsupported-compression` or `limit`; what `content` throws passes by
+ * @throws Malformed, at once or while iterating: `bad-compression`, `unsupported-compression` or `limit`; what `content`
+ *   throws passes by
  */
-export async function* decompress(
+export function decompress(
   compression: Compression,
   content: AsyncIterable<Uint8Array>,
   limits: DecompressionLimits,
+): AsyncIterable<Uint8Array>;
+export function decompress(compression: Compression, content: Content, limits: DecompressionLimits): Content;
+export function decompress(compression: Compression, content: Content, limits: DecompressionLimits): Content {
+  return atMost(decoded(compression, content, limits), limits);
+}
+
+function atMost(plain: Content, limits: DecompressionLimits): Content {
+  if (!(plain instanceof Uint8Array)) return chunksAtMost(plain, limits);
+  if (plain.byteLength > limits.maxDecompressedBytes) throw tooMuch(limits);
+  return plain;
+}
+
+async function* chunksAtMost(
+  plain: AsyncIterable<Uint8Array>,
+  limits: DecompressionLimits,
 ): AsyncGenerator<Uint8Array> {
   let total = 0;
-  for await (const chunk of decoded(compression, content, limits)) {
+  for await (const chunk of plain) {
     total += chunk.byteLength;
     if (total > limits.maxDecompressedBytes) throw tooMuch(limits);
     yield chunk;
   }
 }
 
-function decoded(
-  compression: Compression,
-  content: AsyncIterable<Uint8Array>,
-  limits: DecompressionLimits,
-): AsyncIterable<Uint8Array> {
+function decoded(compression: Compression, content: Content, limits: DecompressionLimits): Content {
   switch (compression) {
     case "none":
       return content;
     case "gz":
-      return gunzip(content, limits);
+      return isSmallGzip(content) ? gunzipWhole(content, limits) : gunzip(content, limits);
     case "xz":
-      return isMainThread ? lzma(content, "streamDecoder", limits) : xz(content, limits);
+      return isMainThread ? lzma(chunksOf(content), "streamDecoder", limits) : xz(content, limits);
     case "lzma":
-      return lzma(content, "aloneDecoder", limits);
+      return lzma(chunksOf(content), "aloneDecoder", limits);
     // A process, because Node's own zstd (tried in 22.23) takes a truncated frame for a whole one.
     case "zst":
-      return throughCommand(content, { command: "zstd", args: ["-dcq", memory(limits)], debianPackage: "zstd" });
+      return throughCommand(chunksOf(content), {
+        command: "zstd",
+        args: ["-dcq", memory(limits)],
+        debianPackage: "zstd",
+      });
     // A process, because the decoders in JavaScript put out whole blocks without back-pressure.
     case "bz2":
-      return throughCommand(content, { command: "bzip2", args: ["-dc"], debianPackage: "bzip2" });
+      return throughCommand(chunksOf(content), { command: "bzip2", args: ["-dc"], debianPackage: "bzip2" });
     default:
       return compression satisfies never;
   }
@@ -65,11 +82,14 @@ function decoded(
 /** A member up to this size, in bytes, is decompressed in one call: setting a stream up would take ten times as long. */
 const smallGzipBytes = 2 ** 16;
 
-async function* gunzip(content: AsyncIterable<Uint8Array>, limits: DecompressionLimits): AsyncGenerator<Uint8Array> {
+const isSmallGzip = (content: Content): content is Uint8Array =>
+  content instanceof Uint8Array && content.byteLength < smallGzipBytes;
+
+async function* gunzip(content: Content, limits: DecompressionLimits): AsyncGenerator<Uint8Array> {
   const reader = new ByteReader(content);
   try {
     const start = await reader.read(smallGzipBytes);
-    if (start.byteLength < smallGzipBytes) yield gunzipWhole(start, limits);
+    if (isSmallGzip(start)) yield gunzipWhole(start, limits);
     else yield* through(startingWith(start, reader), createGunzip(), corrupt("gzip"));
   } finally {
     await reader.close();
@@ -102,7 +122,7 @@ const corrupt = (format: string) => (thrown: unknown) =>
 /** A member up to this size, in bytes, is at hand whole before it is decompressed. */
 const maxWholeXzBytes = 8 * 2 ** 20;
 
-async function* xz(content: AsyncIterable<Uint8Array>, limits: DecompressionLimits): AsyncGenerator<Uint8Array> {
+async function* xz(content: Content, limits: DecompressionLimits): AsyncGenerator<Uint8Array> {
   const reader = new ByteReader(content);
   try {
     const start = await reader.read(maxWholeXzBytes);

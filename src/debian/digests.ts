@@ -2,6 +2,7 @@
 
 import type { Hash } from "node:crypto";
 import { createHash } from "node:crypto";
+import type { Content } from "./byte-reader.ts";
 
 /** The algorithms in the order of their strength, weakest first. */
 export const digestAlgorithms = ["md5", "sha1", "sha256", "sha512"] as const;
@@ -38,7 +39,15 @@ export class RunningDigests {
 }
 
 /** Hands the content on and feeds `running` with what goes by. */
-export async function* digesting(
+export function digesting(content: AsyncIterable<Uint8Array>, running: RunningDigests): AsyncIterable<Uint8Array>;
+export function digesting(content: Content, running: RunningDigests): Content;
+export function digesting(content: Content, running: RunningDigests): Content {
+  if (!(content instanceof Uint8Array)) return digestingChunks(content, running);
+  running.update(content);
+  return content;
+}
+
+async function* digestingChunks(
   content: AsyncIterable<Uint8Array>,
   running: RunningDigests,
 ): AsyncGenerator<Uint8Array> {

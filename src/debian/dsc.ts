@@ -1,4 +1,7 @@
 // A .dsc: the stanza of a source package and the files that belong to it.
+
+import type { Content } from "./byte-reader.ts";
+import { ByteReader } from "./byte-reader.ts";
 import { parseSignedStanza } from "./clearsigned.ts";
 import { checkSourceControl } from "./control.ts";
 import type { DigestAlgorithm, Digests } from "./digests.ts";
@@ -29,19 +32,18 @@ export interface Dsc {
  * @see Debian Policy 5.4
  */
 export async function readDsc(
-  content: AsyncIterable<Uint8Array>,
+  content: Content,
   limits: DscLimits,
   algorithms: readonly DigestAlgorithm[],
 ): Promise<Dsc> {
   const running = new RunningDigests(algorithms);
-  const chunks: Uint8Array[] = [];
-  let total = 0;
-  for await (const chunk of digesting(content, running)) {
-    total += chunk.byteLength;
-    if (total > limits.maxDscBytes) throw beyondLimit("maxDscBytes", limits.maxDscBytes, "the size of the .dsc");
-    chunks.push(chunk);
+  const reader = new ByteReader(digesting(content, running));
+  const text = await reader.read(limits.maxDscBytes + 1);
+  await reader.close();
+  if (text.byteLength > limits.maxDscBytes) {
+    throw beyondLimit("maxDscBytes", limits.maxDscBytes, "the size of the .dsc");
   }
-  return { ...running.finish(), ...parseDsc(Buffer.concat(chunks), limits) };
+  return { ...running.finish(), ...parseDsc(Buffer.from(text), limits) };
 }
 
 /**

@@ -1,4 +1,5 @@
 // The entries of a tar archive, streamed: as dpkg reads one, with the long names that GNU tar writes.
+import type { Content } from "./byte-reader.ts";
 import { ByteReader } from "./byte-reader.ts";
 import type { Flaw } from "./malformed.ts";
 import { beyondLimit, Malformed, quoted } from "./malformed.ts";
@@ -18,7 +19,7 @@ export interface TarHeader {
 
 /** One entry. Its content can be read once and only until the next entry is asked for; unread bytes are skipped. */
 export interface TarEntry extends TarHeader {
-  readonly content: AsyncIterable<Uint8Array>;
+  readonly content: Content;
 }
 
 /** An archive's name, for messages, the flaw that it is not to be whole, and how much it may have. */
@@ -54,7 +55,7 @@ const longLink = "K";
  * @see tar(5)
  */
 export async function* readTar(
-  content: AsyncIterable<Uint8Array>,
+  content: Content,
   kind: TarKind,
   isWanted: (header: TarHeader) => boolean,
 ): AsyncGenerator<TarEntry> {
@@ -85,14 +86,18 @@ export async function* readTar(
         named = undefined;
         const type = header.type === "file" && written.endsWith("/") ? "directory" : header.type;
         const plain = { name: plainName(written), type, flag: header.flag, sizeBytes: header.sizeBytes };
-        if (isWanted(plain)) yield { ...plain, content: takeBody(reader, body, ending) };
+        if (isWanted(plain)) {
+          const whole = reader.atHand(body.left);
+          if (whole !== undefined) body.left = 0;
+          yield { ...plain, content: whole ?? takeBody(reader, body, ending) };
+        }
       }
       body.left += -header.sizeBytes & (blockBytes - 1);
       body.left -= reader.skipAtHand(body.left);
       if (body.left > 0) await skip(reader, body, ending);
     }
     // Whatever follows the end counts for nothing, but what it is compressed in must be whole.
-    while ((await reader.some(Number.POSITIVE_INFINITY)) !== undefined);
+    await reader.drain();
   } finally {
     await reader.close();
   }

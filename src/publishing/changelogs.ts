@@ -123,7 +123,7 @@ export class Changelogs {
     const bytes = await resource.read({ start: 0, end: resource.sizeBytes }, this.#stopping);
     try {
       const limits = { ...this.#parts.inspectionLimits, maxChangelogBytes };
-      return await readChangelog(bytes instanceof Uint8Array ? once(bytes) : bytes, packageName, limits);
+      return await readChangelog(bytes, packageName, limits);
     } catch (thrown) {
       if (thrown instanceof Malformed) return undefined;
       throw thrown;
@@ -151,8 +151,4 @@ function resourceOf({ text, lastModifiedSeconds }: Changelog): Resource {
     caching: "revalidate",
     read: async ({ start, end }) => text.subarray(start, end),
   };
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

@@ -38,7 +38,7 @@ test.each([
   expect(packageKindOf(name)).toBe(kind);
 });
 
-test("a good package, a good .dsc and a part are inspected alike here and in a worker", async () => {
+test("a good package, a good .dsc and a part are inspected alike in chunks, at hand and in a worker", async () => {
   const inspector = anInspector();
   const { dsc, files } = aDsc();
   const cases = [
@@ -52,6 +52,7 @@ test("a good package, a good .dsc and a part are inspected alike here and in a w
   for (const [kind, bytes] of cases) {
     const here = await inspectContent(kind, inChunks(bytes), options);
     expect(here).toMatchObject({ kind, sizeBytes: bytes.length, digests: { sha256: sha256(bytes) } });
+    expect(await inspectContent(kind, bytes, options)).toEqual(here);
     expect(await inspector.inspect(kind, inChunks(bytes, 60_000), never)).toEqual(here);
   }
 });

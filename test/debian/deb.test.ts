@@ -16,16 +16,15 @@ import type { ArPart } from "../support/debs.ts";
 import { aDeb, arOf, inChunks, runTool, tarOf } from "../support/debs.ts";
 
 const read = (bytes: Uint8Array, limits: DebLimits = defaultInspectLimits, chunkBytes?: number): Promise<Deb> =>
-  readDeb(inChunks(bytes, chunkBytes), { ...reading, limits });
+  readDeb(chunkBytes === undefined ? bytes : inChunks(bytes, chunkBytes), { ...reading, limits });
 const reading = { limits: defaultInspectLimits, algorithms: ["md5"], fileLists: true } as const;
 
+/** The same at hand and in a chunk. */
 async function flawOf(bytes: Uint8Array, limits?: DebLimits): Promise<string> {
-  try {
-    await read(bytes, limits);
-  } catch (thrown) {
-    if (thrown instanceof Malformed) return `${thrown.flaw}: ${thrown.message}`;
-    throw thrown;
-  }
+  const outcome = await read(bytes, limits).catch((thrown: unknown) => thrown);
+  expect(await read(bytes, limits, bytes.length).catch((thrown: unknown) => thrown)).toEqual(outcome);
+  if (outcome instanceof Malformed) return `${outcome.flaw}: ${outcome.message}`;
+  if (outcome instanceof Error) throw outcome;
   return "none";
 }
 
@@ -116,7 +115,7 @@ test("any flipped bit gives a typed flaw or other digests", async () => {
   );
 });
 
-test("bytes that are cut, doubled, swapped or made up never end in anything but a value or a flaw", async () => {
+test("bytes that are cut, doubled, swapped or made up end in a value or a flaw, the same at hand and in chunks", async () => {
   const whole = await aDeb({ compression: "none" });
   const place = fc.integer({ min: 0, max: whole.length });
   const mangled = fc.oneof(
@@ -130,6 +129,7 @@ test("bytes that are cut, doubled, swapped or made up never end in anything but 
     fc.asyncProperty(mangled, fc.integer({ min: 1, max: 2000 }), async (bytes, chunkBytes) => {
       const result = await read(bytes, defaultInspectLimits, chunkBytes).catch((thrown: unknown) => thrown);
       if (result instanceof Error) expect(result).toBeInstanceOf(Malformed);
+      expect(await read(bytes).catch((thrown: unknown) => thrown)).toEqual(result);
     }),
     { numRuns: 500 },
   );
