@@ -2,11 +2,11 @@
 import type { TreePath } from "../base/names.ts";
 import { joinPath, lastName, nameOrUndefined, parentPath, rootPath } from "../base/names.ts";
 import { candidateOf } from "../catalog/candidate.ts";
-import type { CatalogFile } from "../catalog/catalog.ts";
 import type { SoundInspection } from "../catalog/entry-metadata.ts";
 import { inspectionOf, parseEntryMetadata } from "../catalog/entry-metadata.ts";
 import { findingOf } from "../catalog/finding.ts";
 import type { InspectLimits } from "../catalog/inspect-limits.ts";
+import type { CatalogFile } from "../catalog/known-file.ts";
 import type { Place } from "../catalog/layout.ts";
 import { placeOf } from "../catalog/layout.ts";
 import { fieldOf } from "../debian/stanza.ts";
@@ -177,7 +177,6 @@ function asSeen(path: TreePath, inspection: SoundInspection | undefined): Catalo
       relinkedAtMs: 0,
       metadata: undefined,
     },
-    record: "",
     claimed: true,
     said: undefined,
     finding: findingOf(inspection),

@@ -1,7 +1,7 @@
 // Plans of changes to a tree: what is to be linked and unlinked in which directory, and what that does to each index.
 import type { Component, Suite, TreePath } from "../base/names.ts";
 import { joinPath, lastName, parentPath, parseTreePath, pathNames } from "../base/names.ts";
-import type { CatalogFile } from "../catalog/catalog.ts";
+import type { CatalogFile } from "../catalog/known-file.ts";
 import { compareVersions } from "../debian/version.ts";
 import type { AuditEvent } from "./audit-log.ts";
 import { eventOf } from "./audit-log.ts";

@@ -1,7 +1,7 @@
 // What a change of files does to each index, told before it is made.
 import type { Architecture, TreePath } from "../base/names.ts";
-import type { CatalogFile } from "../catalog/catalog.ts";
 import type { Item } from "../catalog/item.ts";
+import type { CatalogFile } from "../catalog/known-file.ts";
 import { binaryIndex, installerIndex, sourceIndex } from "../catalog/layout.ts";
 import { shapeOf } from "../catalog/shape.ts";
 import { snapshotsOf } from "./stock.ts";

@@ -3,12 +3,13 @@ import { forEachAtMost } from "../base/bounded.ts";
 import type { Suite, TreePath } from "../base/names.ts";
 import { joinPath, lastName, parentPath, pathNames } from "../base/names.ts";
 import { candidateOf } from "../catalog/candidate.ts";
-import type { CatalogFile, FileChange } from "../catalog/catalog.ts";
+import type { FileChange } from "../catalog/catalog.ts";
 import { inspectionOf, parseEntryMetadata } from "../catalog/entry-metadata.ts";
 import { findingOf } from "../catalog/finding.ts";
 import { inspectContent, packageKindOf } from "../catalog/inspect.ts";
 import { defaultInspectLimits as limits } from "../catalog/inspect-limits.ts";
 import type { Inspection, PackageKind, Rejection } from "../catalog/inspection.ts";
+import type { CatalogFile } from "../catalog/known-file.ts";
 import type { Place } from "../catalog/layout.ts";
 import { placeOf, suiteOf } from "../catalog/layout.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
@@ -172,7 +173,6 @@ function fileOf(path: TreePath, entry: FileEntry | OtherEntry, inspection: Inspe
   return {
     path,
     entry: entry.kind === "file" ? { ...entry, metadata: undefined } : entry,
-    record: inspection && "",
     claimed: false,
     said: undefined,
     finding: inspection && findingOf(inspection),

@@ -3,11 +3,12 @@ import type { TreePath } from "../base/names.ts";
 import { flatSuite, joinPath, lastName, parentPath } from "../base/names.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { quoted } from "../debian/malformed.ts";
-import type { CatalogFile } from "./catalog.ts";
 import type { BinaryFinding, SourceFinding } from "./finding.ts";
 import { FoundBinary, FoundSource, isExamined } from "./found-item.ts";
 import type { Pending, RejectCode, Rejection, SourcePart } from "./inspection.ts";
 import type { BinaryItem, Item, SourceItem, SourceItemPart } from "./item.ts";
+import type { CatalogFile } from "./known-file.ts";
+import { isUdeb } from "./known-file.ts";
 import type { Place } from "./layout.ts";
 import { placeOf } from "./layout.ts";
 
@@ -32,6 +33,17 @@ export function candidateOf(
     default:
       return finding satisfies never;
   }
+}
+
+/**
+ * Under it no second item may stand in a suite: its package, version and architecture in its component.
+ * @returns undefined for a file that is no package
+ */
+export function uniqueKeyOf({ finding, path }: CatalogFile): string | undefined {
+  const component = placeOf(parentPath(path))?.component;
+  if (component === undefined || (finding?.kind !== "binary" && finding?.kind !== "source")) return undefined;
+  const place = finding.kind === "source" ? "source" : [finding.architecture, ...(isUdeb(path) ? ["udeb"] : [])];
+  return [component, finding.package, finding.version].concat(place).join(" ");
 }
 
 function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place): BinaryItem | Rejection {

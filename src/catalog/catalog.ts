@@ -5,28 +5,12 @@ import type { TreePath } from "../base/names.ts";
 import { isWithin, lastName, parentPath } from "../base/names.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
 import type { Examined, Examiner } from "./examiner.ts";
-import type { Finding } from "./finding.ts";
-import { findingOf } from "./finding.ts";
 import { packageKindOf } from "./inspect.ts";
 import type { PackageKind } from "./inspection.ts";
-import { digestOf, isSettled, partPaths } from "./known-file.ts";
+import type { CatalogFile } from "./known-file.ts";
+import { digestOf, fileRecordOf, isSettled, kindOf, LeanEntry, partPaths } from "./known-file.ts";
 import { suiteOf } from "./layout.ts";
 import type { Survey } from "./survey.ts";
-
-/** A file and what is known of it. */
-export interface CatalogFile {
-  readonly path: TreePath;
-  /** Without its metadata once that was read, because it is as long as a stanza. */
-  readonly entry: FileEntry | OtherEntry;
-  /** The ledger's name of the inspection; undefined if there was none. */
-  readonly record: string | undefined;
-  /** Whether the inspection is its uploader's word alone. */
-  readonly claimed: boolean;
-  /** Names what its uploader said of it; undefined if nothing sensible. */
-  readonly said: string | undefined;
-  /** Undefined for a file that no index asks for. */
-  readonly finding: Finding | undefined;
-}
 
 /** A path whose file, finding or neighbours changed. `before` equals `after` where only a neighbour did. */
 export interface FileChange {
@@ -75,7 +59,7 @@ export class Catalog {
   /** Makes the next survey that sees this path inspect it anew: its bytes turned out not to be what was found in them. */
   async doubt(path: TreePath): Promise<void> {
     const file = this.file(path);
-    if (file?.record === undefined || file.entry.kind === "other") return;
+    if (file?.finding === undefined || file.entry.kind === "other") return;
     this.#doubted.add(path);
     await this.#examiner.doubt(file.entry);
   }
@@ -159,10 +143,10 @@ export class Catalog {
     await forEachAtMost(wanted, concurrentExaminations, ([path, asked]) => examine(path, asked));
 
     await forEachAtMost([...this.#contested(survey, fresh)], concurrentExaminations, async (file) => {
-      const { path, entry, said, record } = file;
+      const { path, entry, said } = file;
       // Changes are told to the suite that was surveyed: files of others wait for a survey of their own.
       if (suiteOf(path) !== suiteOf(survey.path)) await this.doubt(path);
-      else await examine(path, { entry, kind: kindOf(file), said, claimRecord: record });
+      else await examine(path, { entry, kind: kindOf(file), said, claimRecord: fileRecordOf(file) });
     });
     return fresh;
   }
@@ -196,27 +180,25 @@ export class Catalog {
       const examined = await this.#examiner.examine({ path, entry, kind }, signal, claimRecord);
       return this.#fileOf(path, entry, said, examined);
     }
-    const unexamined = { path, entry: this.#withoutText(entry), record: undefined, claimed: false, said };
+    const unexamined = { path, entry: this.#withoutText(entry), claimed: false, said };
     if (kind === undefined || entry.kind === "file") return { ...unexamined, finding: undefined };
     return { ...unexamined, finding: { kind: "rejected", code: "not-a-file", text: entry.reason } };
   }
 
   #fileOf(path: TreePath, entry: FileEntry, said: string | undefined, examined: Examined): CatalogFile {
-    const { record, inspection, claimed } = examined;
+    const { finding, claimed } = examined;
     const known = this.file(path);
-    const finding = findingOf(inspection);
     const unreadable = finding.kind === "rejected" && finding.code === "unreadable";
     if (unreadable && known?.finding !== undefined && known.finding.kind !== "rejected") return known;
-    const lean = { ...entry, content: entry.content?.withoutKey(), metadata: undefined };
-    return { path, entry: lean, record, claimed, said, finding };
+    return { path, entry: new LeanEntry(entry), claimed, said, finding };
   }
 
   /** Of a file that no index asks for yet: should it come to be a part, what was said of it is short, and needed. */
   #withoutText(entry: FileEntry | OtherEntry): FileEntry | OtherEntry {
-    if (entry.kind === "other" || entry.metadata === undefined) return entry;
+    if (entry.kind === "other") return entry;
     const metadata = this.#examiner.claims.wordsOf(entry)?.metadata;
-    const isShort = metadata?.control === undefined && metadata?.dsc === undefined;
-    return { ...entry, metadata: isShort ? metadata : undefined };
+    const isShort = metadata !== undefined && metadata.control === undefined && metadata.dsc === undefined;
+    return isShort ? { ...entry, metadata } : new LeanEntry(entry);
   }
 
   /**
@@ -291,9 +273,4 @@ interface Asked {
   readonly said: string | undefined;
   /** The record of a claim that the bytes are to prove. */
   readonly claimRecord?: string | undefined;
-}
-
-/** What an index took the file for; undefined where none did. */
-export function kindOf({ finding }: CatalogFile): PackageKind | undefined {
-  return finding === undefined || finding.kind === "rejected" ? undefined : finding.kind;
 }

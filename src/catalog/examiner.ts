@@ -4,8 +4,7 @@
 import type { LimitFunction } from "p-limit";
 import pLimit from "p-limit";
 import type { TreePath } from "../base/names.ts";
-import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
-import { digestAlgorithms } from "../debian/digests.ts";
+import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { LocalFile } from "../storage/local-file.ts";
 import { maxLocalBytes } from "../storage/local-file.ts";
 import type { FileEntry, Tree } from "../storage/tree.ts";
@@ -16,11 +15,12 @@ import { difference } from "./difference.ts";
 import type { SoundInspection } from "./entry-metadata.ts";
 import type { FileLists } from "./file-lists.ts";
 import { withoutList } from "./file-lists.ts";
+import type { Finding } from "./finding.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
 import type { Inspection, PackageKind, Rejection } from "./inspection.ts";
 import type { Ledger } from "./ledger.ts";
 import { isPassing } from "./ledger.ts";
-import { bytesRecordOf, recordOf } from "./records.ts";
+import { bytesRecordOf, mutableRecordOf, recordOf } from "./records.ts";
 
 /** Runs one inspection over a stream of bytes; a bad package is a rejection, a failing stream throws. */
 export interface ContentInspector {
@@ -36,10 +36,9 @@ export interface ExaminerObserver {
   metadataRefused(reason: "malformed" | "lie"): void;
 }
 
-/** An inspection and the name under which the ledger has it. */
+/** What was found in a file. The ledger has the inspection behind it under the file's record. */
 export interface Examined {
-  readonly record: string;
-  readonly inspection: Inspection;
+  readonly finding: Finding;
   /** Whether it rests on the uploader's word alone. */
   readonly claimed: boolean;
 }
@@ -49,6 +48,12 @@ export interface ExaminedFile {
   readonly path: TreePath;
   readonly entry: FileEntry;
   readonly kind: PackageKind;
+}
+
+/** An inspection that the ledger has now, and its finding. */
+interface Kept {
+  readonly inspection: Inspection;
+  readonly finding: Finding;
 }
 
 /** How many files are streamed at the same time to be inspected. */
@@ -61,10 +66,9 @@ export class Examiner {
   readonly #fileLists: FileLists | undefined;
   readonly #inspector: ContentInspector;
   readonly #observer: ExaminerObserver;
-  readonly #algorithms: readonly DigestAlgorithm[];
   readonly #maxFileBytes: number;
   readonly #reading: LimitFunction;
-  readonly #underWay = new Map<string, Promise<Inspection>>();
+  readonly #underWay = new Map<string, Promise<Kept>>();
 
   constructor(parts: {
     readonly tree: Tree;
@@ -83,7 +87,6 @@ export class Examiner {
     this.#fileLists = parts.fileLists;
     this.#inspector = parts.inspector;
     this.#observer = parts.observer;
-    this.#algorithms = parts.algorithms;
     this.#maxFileBytes = parts.limits.maxFileBytes;
     const malformed = () => parts.observer.metadataRefused("malformed");
     this.claims = new Claims({ ...parts, malformed });
@@ -97,18 +100,18 @@ export class Examiner {
    */
   async examine(file: ExaminedFile, signal: AbortSignal, claimRecord?: string): Promise<Examined> {
     const { content } = file.entry;
-    if (content === undefined) return await this.#readMutable(file, signal);
+    if (content === undefined) return { finding: (await this.#readMutable(file, signal)).finding, claimed: false };
     const claim = claimRecord === undefined ? this.claims.of(file.entry, file.kind) : this.claims.kept(claimRecord);
     const record = recordOf(file.kind, content);
     const doubted = this.#ledger.isDoubted(content.key);
-    const known = doubted ? undefined : this.#ledger.get(record);
+    const known = doubted ? undefined : this.#ledger.finding(record);
     if (known !== undefined) {
       this.#observer.inspected("ledger");
-      return { record, inspection: await this.#judged(record, known, claim), claimed: false };
+      return { finding: await this.#judged(record, known, claim), claimed: false };
     }
     if (claim !== undefined && claimRecord === undefined && !doubted) return await this.#believed(claim);
-    const found = await this.#readOnce(file, record, signal);
-    return { record, inspection: await this.#judged(record, found, claim), claimed: false };
+    const { finding } = await this.#readOnce(file, record, signal);
+    return { finding: await this.#judged(record, finding, claim), claimed: false };
   }
 
   /** What `examine` gives where an entry's metadata is all that is known of its file; else undefined. */
@@ -116,12 +119,19 @@ export class Examiner {
     const { content } = entry;
     const claim = this.claims.of(entry, kind);
     if (claim === undefined || content === undefined || this.#ledger.isDoubted(content.key)) return undefined;
-    return this.#ledger.get(recordOf(kind, content)) === undefined ? await this.#believed(claim) : undefined;
+    return this.#ledger.finding(recordOf(kind, content)) === undefined ? await this.#believed(claim) : undefined;
   }
 
   /** The inspection behind a record, read anew should the ledger have lost it. */
   async recall(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Inspection> {
-    return this.#ledger.get(record) ?? (await this.examine(file, signal)).inspection;
+    const known = this.#ledger.get(record);
+    if (known !== undefined) return known;
+    const { content } = file.entry;
+    if (content === undefined) return (await this.#readMutable(file, signal)).inspection;
+    const ofBytes = recordOf(file.kind, content);
+    const isDoubted = this.#ledger.isDoubted(content.key);
+    const found = isDoubted ? undefined : this.#ledger.get(ofBytes);
+    return found ?? (await this.#readOnce(file, ofBytes, signal)).inspection;
   }
 
   /**
@@ -142,7 +152,9 @@ export class Examiner {
     this.#observer.inspected("read");
     const found = await this.#open(file, signal);
     if (content !== undefined) await this.#keep(file.entry, ofBytes, found);
-    else if (found.kind === "binary") await this.#keepAs(`${file.kind}/mutable/${found.digests.sha256}`, found);
+    else if (found.kind === "binary") {
+      await this.#keepAs(mutableRecordOf(file.kind, file.path, found.digests.sha256), found);
+    }
     return found.kind === "rejected" ? found : this.#fileLists?.get(ofBytes);
   }
 
@@ -188,11 +200,13 @@ export class Examiner {
     if (content !== undefined) await this.#ledger.doubt(content.key);
   }
 
-  async #judged(record: string, found: Inspection, claim: Claim | undefined): Promise<Inspection> {
-    const differing = claim === undefined || isPassing(found) ? undefined : await this.#differing(record, found, claim);
-    if (differing === undefined) return this.#wanted(found);
+  async #judged(record: string, finding: Finding, claim: Claim | undefined): Promise<Finding> {
+    if (claim === undefined || isPassing(finding)) return finding;
+    const found = finding.kind === "rejected" ? finding : this.#ledger.get(record);
+    const differing = found && (await this.#differing(record, found, claim));
+    if (differing === undefined) return finding;
     this.#observer.metadataRefused("lie");
-    if (found.kind === "rejected") return found;
+    if (finding.kind === "rejected") return finding;
     return { kind: "rejected", code: "mismatch", text: `its entry's metadata and its bytes differ: ${differing}` };
   }
 
@@ -207,55 +221,40 @@ export class Examiner {
 
   async #believed(claim: Claim): Promise<Examined> {
     this.#observer.inspected(claim.isKept ? "ledger" : "entry");
-    if (!claim.isKept) await this.#ledger.put(claim.record, claim.inspection);
-    return { record: claim.record, inspection: this.#wanted(claim.inspection), claimed: true };
-  }
-
-  /** No more digests than are asked for: what an inspection tells must not depend on where it came from. */
-  #wanted(found: Inspection): Inspection {
-    const inspection = withoutList(found);
-    if (inspection.kind === "rejected") return inspection;
-    const digests: { -readonly [Algorithm in keyof Digests]: Digests[Algorithm] } = {
-      sha256: inspection.digests.sha256,
-    };
-    for (const algorithm of digestAlgorithms) {
-      const digest = inspection.digests[algorithm];
-      if (digest !== undefined && this.#algorithms.includes(algorithm)) digests[algorithm] = digest;
-    }
-    return { ...inspection, digests };
+    const known = claim.isKept ? this.#ledger.finding(claim.record) : undefined;
+    return { finding: known ?? (await this.#ledger.put(claim.record, claim.inspection)), claimed: true };
   }
 
   /** Equal content at two paths is read once. */
-  #readOnce(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Inspection> {
+  #readOnce(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Kept> {
     const underWay = this.#underWay.get(record);
     if (underWay !== undefined) return underWay;
     const reading = (async () => {
       const inspection = await this.#read(file, signal);
-      await this.#keep(file.entry, record, inspection);
-      return inspection;
+      return { inspection, finding: await this.#keep(file.entry, record, inspection) };
     })().finally(() => this.#underWay.delete(record));
     this.#underWay.set(record, reading);
     return reading;
   }
 
-  async #keep({ content }: FileEntry, record: string, inspection: Inspection): Promise<void> {
-    if (isPassing(inspection)) return;
-    await this.#keepAs(record, inspection);
+  async #keep({ content }: FileEntry, record: string, inspection: Inspection): Promise<Finding> {
+    const finding = await this.#keepAs(record, inspection);
+    if (isPassing(inspection)) return finding;
     if (content !== undefined && this.#ledger.isDoubted(content.key)) await this.#ledger.trust(content.key);
+    return finding;
   }
 
-  async #keepAs(record: string, inspection: Inspection): Promise<void> {
+  async #keepAs(record: string, inspection: Inspection): Promise<Finding> {
     if (inspection.kind === "binary" && inspection.fileList !== undefined) {
       await this.#fileLists?.put(record, inspection.fileList);
     }
-    await this.#ledger.put(record, withoutList(inspection));
+    return await this.#ledger.put(record, withoutList(inspection));
   }
 
-  async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<Examined> {
+  async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<Kept> {
     const inspection = await this.#read(file, signal);
-    const record = `${file.kind}/mutable/${inspection.kind === "rejected" ? file.path : inspection.digests.sha256}`;
-    await this.#keepAs(record, inspection);
-    return { record, inspection: this.#wanted(inspection), claimed: false };
+    const sha256 = inspection.kind === "rejected" ? undefined : inspection.digests.sha256;
+    return { inspection, finding: await this.#keepAs(mutableRecordOf(file.kind, file.path, sha256), inspection) };
   }
 
   /** A copy may be damaged itself: what speaks against an uploader must come from the tree. */

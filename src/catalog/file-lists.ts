@@ -16,11 +16,11 @@ import { WriteBehind } from "./write-behind.ts";
 const schema = "1";
 
 /** Stands for a list that is not to be believed. */
-const refused = new Uint8Array(0);
+const refused = Buffer.alloc(0);
 
 export interface FileListsParts {
   /** A database of its own, of bytes as they are. */
-  readonly lists: Database<Uint8Array, string>;
+  readonly lists: Database<Buffer, string>;
   readonly tree: Tree;
   readonly limits: FileListLimits;
   /** Told of each pointer that leads to no list. */
@@ -29,7 +29,7 @@ export interface FileListsParts {
 
 /** Lists in their compact form by the ledger's names of the inspections that they belong to. */
 export class FileLists {
-  readonly #lists: WriteBehind<Uint8Array>;
+  readonly #lists: WriteBehind;
   readonly #parts: FileListsParts;
 
   constructor(parts: FileListsParts) {
@@ -44,7 +44,7 @@ export class FileLists {
   }
 
   async put(record: string, list: Uint8Array): Promise<void> {
-    await this.#lists.put(`${schema}/${record}`, list);
+    await this.#lists.put(`${schema}/${record}`, Buffer.from(list.buffer, list.byteOffset, list.byteLength));
   }
 
   /** Makes sure that the list that an uploader has put under this name is never asked for again. */

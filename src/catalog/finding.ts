@@ -13,13 +13,13 @@ export interface BinaryFinding {
   readonly package: string;
   readonly version: string;
   /** The source package as `sourceNameOf` has it; undefined where it has the package's own name and version. */
-  readonly source: string | undefined;
+  readonly source?: string | undefined;
   readonly architecture: string;
   readonly sizeBytes: number;
   readonly sha256: string;
   readonly stanzaKey: string;
   /** Names the package and its description; undefined where it has none. */
-  readonly descriptionKey: string | undefined;
+  readonly descriptionKey?: string | undefined;
   readonly builtAtSeconds: number;
 }
 
@@ -65,29 +65,81 @@ export function findingOf(inspection: Inspection): Finding {
   }
 }
 
-/** An object literal of all fields at once: there are as many of these as packages, and one that grows is larger. */
 function binaryFinding({ control, sizeBytes, digests, builtAtSeconds }: BinaryInspection): BinaryFinding {
   const name = fieldOf(control, "Package") ?? "";
-  const version = shared(fieldOf(control, "Version") ?? "");
-  return {
+  const version = fieldOf(control, "Version") ?? "";
+  return new LeanBinary({
     kind: "binary",
     package: name,
     version,
     source: foreignSource(name, version, fieldOf(control, "Source")),
-    architecture: shared(fieldOf(control, "Architecture") ?? ""),
+    architecture: fieldOf(control, "Architecture") ?? "",
     sizeBytes,
     sha256: digests.sha256,
     stanzaKey: stanzaKeyOf(control, digests),
     descriptionKey: descriptionKeyOf(control),
     builtAtSeconds,
-  };
+  });
 }
+
+/** A finding as it was before it was written as JSON. */
+export const leanFinding = (finding: Finding): Finding =>
+  finding.kind === "binary" ? new LeanBinary(finding) : finding;
+
+/** There are as many of these as packages: texts that others have too are shared, and digests are short. */
+class LeanBinary implements BinaryFinding {
+  readonly package: string;
+  readonly version: string;
+  readonly source: string | undefined;
+  readonly architecture: string;
+  readonly sizeBytes: number;
+  readonly builtAtSeconds: number;
+  /** The bytes of SHA256, stanza key and description key, a character each. */
+  readonly #digests: string;
+
+  constructor(told: BinaryFinding) {
+    this.package = told.package;
+    this.version = shared(told.version);
+    this.source = told.source && shared(told.source);
+    this.architecture = shared(told.architecture);
+    this.sizeBytes = told.sizeBytes;
+    this.builtAtSeconds = told.builtAtSeconds;
+    const keys = [Buffer.from(told.sha256, "hex"), Buffer.from(told.stanzaKey, "base64url")];
+    this.#digests = Buffer.concat([...keys, Buffer.from(told.descriptionKey ?? "", "base64url")]).toString("latin1");
+  }
+
+  get kind(): "binary" {
+    return "binary";
+  }
+  get sha256(): string {
+    return this.#bytes.toString("hex", 0, sha256Bytes);
+  }
+  get stanzaKey(): string {
+    return this.#bytes.toString("base64url", sha256Bytes, 2 * sha256Bytes);
+  }
+  get descriptionKey(): string | undefined {
+    return this.#bytes.toString("base64url", 2 * sha256Bytes) || undefined;
+  }
+  get #bytes(): Buffer {
+    return Buffer.from(this.#digests, "latin1");
+  }
+
+  /** All of it by its own name, as the interface has it. */
+  toJSON(): BinaryFinding {
+    const { kind, package: name, version, source, architecture, sizeBytes, builtAtSeconds } = this;
+    const { sha256, stanzaKey, descriptionKey } = this;
+    const digests = { sha256, stanzaKey, descriptionKey };
+    return { kind, package: name, version, source, architecture, sizeBytes, builtAtSeconds, ...digests };
+  }
+}
+
+const sha256Bytes = 32;
 
 function foreignSource(name: string, version: string, told: string | undefined): string | undefined {
   const [, source = name, sourceVersion = version] =
     /^([^\s()]+)(?:\s*\(([^\s()]+)\))?$/.exec(told?.trim() ?? "") ?? [];
   const isOwn = source === name && sourceVersion === version;
-  return isOwn ? undefined : shared(sourceName(source, sourceVersion));
+  return isOwn ? undefined : sourceName(source, sourceVersion);
 }
 
 /** A source package as files and changelogs are named after it: `apt_2.6.1`, without the version's epoch. */

@@ -2,33 +2,37 @@
 import type { Architecture, Component, TreePath } from "../base/names.ts";
 import { parseArchitecture } from "../base/names.ts";
 import type { FileEntry } from "../storage/tree.ts";
-import type { CatalogFile } from "./catalog.ts";
 import type { BinaryFinding, Finding, SourceFinding } from "./finding.ts";
 import type { BinaryItem, SourceItem, SourceItemPart } from "./item.ts";
 import { identityOf } from "./item.ts";
+import type { CatalogFile } from "./known-file.ts";
+import { fileRecordOf, isUdeb } from "./known-file.ts";
 
 /** A file in which something was found. */
 interface ExaminedFile<Found extends Finding> extends CatalogFile {
   readonly entry: FileEntry;
-  readonly record: string;
   readonly finding: Found;
 }
 
 /** @param finding the file's own */
 export const isExamined = <Found extends Finding>(file: CatalogFile, finding: Found): file is ExaminedFile<Found> =>
-  file.entry.kind === "file" && file.record !== undefined && file.finding === finding;
+  file.entry.kind === "file" && file.finding === finding;
 
 abstract class FoundItem<Found extends BinaryFinding | SourceFinding> {
-  readonly identity: string;
   readonly component: Component;
   protected readonly file: ExaminedFile<Found>;
+  /** The identity's bytes, a character each. */
+  readonly #identity: string;
 
   constructor(file: ExaminedFile<Found>, component: Component, identity: string) {
     this.file = file;
     this.component = component;
-    this.identity = identity;
+    this.#identity = Buffer.from(identity, "hex").toString("latin1");
   }
 
+  get identity(): string {
+    return Buffer.from(this.#identity, "latin1").toString("hex");
+  }
   get path(): TreePath {
     return this.file.path;
   }
@@ -39,7 +43,7 @@ abstract class FoundItem<Found extends BinaryFinding | SourceFinding> {
     return this.file.entry;
   }
   get record(): string {
-    return this.file.record;
+    return fileRecordOf(this.file) ?? "";
   }
   get package(): string {
     return this.file.finding.package;
@@ -56,12 +60,9 @@ abstract class FoundItem<Found extends BinaryFinding | SourceFinding> {
 }
 
 export class FoundBinary extends FoundItem<BinaryFinding> implements BinaryItem {
-  readonly architecture: Architecture;
-
   constructor(file: ExaminedFile<BinaryFinding>, component: Component) {
-    const { sha256, stanzaKey, architecture } = file.finding;
+    const { sha256, stanzaKey } = file.finding;
     super(file, component, identityOf(file.path, sha256, stanzaKey));
-    this.architecture = parseArchitecture(architecture);
   }
 
   get kind(): "binary" {
@@ -70,6 +71,9 @@ export class FoundBinary extends FoundItem<BinaryFinding> implements BinaryItem 
   get sha256(): string {
     return this.file.finding.sha256;
   }
+  get architecture(): Architecture {
+    return parseArchitecture(this.file.finding.architecture);
+  }
   get builtAtSeconds(): number {
     return this.file.finding.builtAtSeconds;
   }
@@ -77,7 +81,7 @@ export class FoundBinary extends FoundItem<BinaryFinding> implements BinaryItem 
     return this.file.finding.descriptionKey;
   }
   get forInstaller(): boolean {
-    return this.file.path.endsWith(".udeb");
+    return isUdeb(this.file.path);
   }
 }
 

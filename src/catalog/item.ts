@@ -55,10 +55,3 @@ export function identityOf(path: TreePath, ...digests: readonly string[]): strin
     .update([path, ...digests].join("\0"))
     .digest("hex");
 }
-
-/** Under it no second item may stand in a suite: its package, version and architecture in its component. */
-export function uniqueKeyOf(item: Item): string {
-  const { component, package: name, version } = item;
-  const place = item.kind === "source" ? ["source"] : [item.architecture, ...(item.forInstaller ? ["udeb"] : [])];
-  return [component, name, version, ...place].join(" ");
-}

@@ -1,42 +1,46 @@
 // Inspections by content, on disk: what was read once is never read again.
 import type { Database } from "lmdb";
-import type { DigestAlgorithm } from "../debian/digests.ts";
-import type { Inspection, RejectCode, Rejection } from "./inspection.ts";
+import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
+import { digestAlgorithms } from "../debian/digests.ts";
+import type { Finding } from "./finding.ts";
+import { findingOf, leanFinding } from "./finding.ts";
+import type { Inspection, RejectCode } from "./inspection.ts";
 import { WriteBehind } from "./write-behind.ts";
 
 /** Names what a record means: a change of the inspection's rules or shape gets a new one, and old records are ignored. */
-const schema = "1";
+const schema = "2";
 
 /** Rejections that another machine, limit or moment may not share: they are told, but not kept, and belie nobody. */
 const passingRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compression", "unreadable"]);
 
-export const isPassing = (inspection: Inspection): boolean =>
-  inspection.kind === "rejected" && passingRejections.has(inspection.code);
+export const isPassing = (found: Inspection | Finding): boolean =>
+  found.kind === "rejected" && passingRejections.has(found.code);
 
-/** What the ledger keeps of a rejection: it holds only for the limits under which it was found. */
-interface KeptRejection {
-  readonly rejection: Rejection;
-  readonly limits: string;
+/** What the first line of a record says, in JSON. Of all that a restart asks for, it is a sixth. */
+interface Brief {
+  readonly finding: Finding;
+  /** Under what the finding holds: the limits of a rejection, the digests of all others. */
+  readonly under: string;
 }
-/** Stands for a content of which something untrue was said. */
-interface Doubt {
-  readonly doubted: true;
-}
-type Kept = Exclude<Inspection, Rejection> | KeptRejection | Doubt;
 
-/** Inspections by the key of a content id. Records never grow old: equal ids, equal bytes. */
+const endOfLine = 0x0a;
+
+/**
+ * Inspections by the key of a content id. Records never grow old: equal ids, equal bytes. A record has two lines, its
+ * finding and the whole, so that whoever asks for the one does not read the other.
+ */
 export class Ledger {
-  readonly #kept: WriteBehind<Kept>;
-  readonly #records: Database<Kept, string>;
+  readonly #kept: WriteBehind;
+  readonly #records: Database<Buffer, string>;
   readonly #limits: string;
   readonly #algorithms: readonly DigestAlgorithm[];
 
   /**
-   * @param records a database of its own
+   * @param records a database of its own, of bytes as they are
    * @param limits a fingerprint of the inspection's limits
-   * @param algorithms the digests that a record must have to be of use
+   * @param algorithms the digests that a record must have to be of use, and that findings tell
    */
-  constructor(records: Database<Kept, string>, limits: string, algorithms: readonly DigestAlgorithm[]) {
+  constructor(records: Database<Buffer, string>, limits: string, algorithms: readonly DigestAlgorithm[]) {
     this.#records = records;
     this.#kept = new WriteBehind(records);
     this.#limits = limits;
@@ -45,25 +49,37 @@ export class Ledger {
 
   /** @returns undefined if these bytes were never inspected, or not for all digests that are asked now */
   get(contentKey: string): Inspection | undefined {
-    const kept = this.#kept.get(`${schema}/${contentKey}`);
-    if (kept === undefined || "doubted" in kept) return undefined;
-    if ("rejection" in kept) return kept.limits === this.#limits ? kept.rejection : undefined;
-    return this.#algorithms.every((algorithm) => kept.digests[algorithm] !== undefined) ? kept : undefined;
+    const record = this.#kept.glimpse(`${schema}/${contentKey}`);
+    return record && this.#whole(record);
+  }
+
+  /** What memory keeps of an inspection; undefined where `get` is. */
+  finding(contentKey: string): Finding | undefined {
+    const record = this.#kept.glimpse(`${schema}/${contentKey}`);
+    if (record === undefined) return undefined;
+    const { finding, under } = briefOf(record);
+    if (under === this.#conditionsOf(finding)) return leanFinding(finding);
+    const inspection = this.#whole(record);
+    return inspection && findingOf(this.#asked(inspection));
   }
 
   /**
    * Keeps an inspection: `get` has it from now on, and the disk soon. Resolves when the next may come. One that is lost
    * to a kill or a full disk is made again.
+   * @returns its finding
    */
-  async put(contentKey: string, inspection: Inspection): Promise<void> {
-    if (isPassing(inspection)) return;
-    const kept = inspection.kind === "rejected" ? { rejection: inspection, limits: this.#limits } : inspection;
-    await this.#kept.put(`${schema}/${contentKey}`, kept);
+  async put(contentKey: string, inspection: Inspection): Promise<Finding> {
+    const finding = findingOf(this.#asked(inspection));
+    if (isPassing(finding)) return finding;
+    const brief: Brief = { finding, under: this.#conditionsOf(finding) };
+    const record = Buffer.from(`${JSON.stringify(brief)}\n${JSON.stringify(inspection)}`);
+    await this.#kept.put(`${schema}/${contentKey}`, record);
+    return finding;
   }
 
   /** Remembers that something untrue is known of this content, so that its bytes must be asked. */
   async doubt(contentKey: string): Promise<void> {
-    await this.#records.put(`${schema}/doubt/${contentKey}`, { doubted: true });
+    await this.#records.put(`${schema}/doubt/${contentKey}`, doubted);
   }
 
   /** Takes a doubt back: the bytes were asked. */
@@ -74,4 +90,32 @@ export class Ledger {
   isDoubted(contentKey: string): boolean {
     return this.#records.doesExist(`${schema}/doubt/${contentKey}`);
   }
+
+  #whole(record: Buffer): Inspection | undefined {
+    const inspection = JSON.parse(record.toString("utf8", record.indexOf(endOfLine) + 1)) as Inspection;
+    if (inspection.kind === "rejected") return briefOf(record).under === this.#limits ? inspection : undefined;
+    return this.#algorithms.every((algorithm) => inspection.digests[algorithm] !== undefined) ? inspection : undefined;
+  }
+
+  #conditionsOf(finding: Finding): string {
+    return finding.kind === "rejected" ? this.#limits : this.#algorithms.join();
+  }
+
+  /** No more digests than are asked for: what an inspection tells must not depend on where it came from. */
+  #asked(inspection: Inspection): Inspection {
+    if (inspection.kind === "rejected") return inspection;
+    const digests: { -readonly [Algorithm in keyof Digests]: Digests[Algorithm] } = {
+      sha256: inspection.digests.sha256,
+    };
+    for (const algorithm of digestAlgorithms) {
+      const digest = inspection.digests[algorithm];
+      if (digest !== undefined && this.#algorithms.includes(algorithm)) digests[algorithm] = digest;
+    }
+    return { ...inspection, digests };
+  }
 }
+
+/** Stands for a content of which something untrue was said. */
+const doubted = Buffer.from("doubted");
+
+const briefOf = (record: Buffer): Brief => JSON.parse(record.toString("utf8", 0, record.indexOf(endOfLine))) as Brief;

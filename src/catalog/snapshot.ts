@@ -1,10 +1,10 @@
 // The packages that a suite holds at one moment, without double versions, and what is left out of it.
 import type { TreePath } from "../base/names.ts";
-import { candidateOf } from "./candidate.ts";
-import type { CatalogFile, FileChange } from "./catalog.ts";
+import { candidateOf, uniqueKeyOf } from "./candidate.ts";
+import type { FileChange } from "./catalog.ts";
 import type { Pending, Rejection } from "./inspection.ts";
 import type { Item } from "./item.ts";
-import { uniqueKeyOf } from "./item.ts";
+import type { CatalogFile } from "./known-file.ts";
 
 /** What a change of files did to the packages of a suite. */
 export interface SnapshotChange {
@@ -14,7 +14,6 @@ export interface SnapshotChange {
 
 /** A suite's packages, kept up to date change by change: the work is proportional to the change. */
 export class Snapshot {
-  readonly #candidates = new Map<TreePath, Item>();
   readonly #chosen = new Map<string, Item>();
   /** By key: all candidates, where there is another beside the chosen one. */
   readonly #rivals = new Map<string, readonly Item[]>();
@@ -47,19 +46,24 @@ export class Snapshot {
   /** @param fileAt the catalog's files after the change */
   apply(changes: readonly FileChange[], fileAt: (path: TreePath) => CatalogFile | undefined): SnapshotChange {
     const contenders = new Map<string, readonly Item[]>();
-    const contend = (key: string, change: (items: readonly Item[]) => readonly Item[]) =>
-      contenders.set(key, change(contenders.get(key) ?? this.#contenders(key)));
-    for (const { path, after } of changes) {
-      const known = this.#forget(path);
-      if (known !== undefined) contend(uniqueKeyOf(known), (items) => items.filter((item) => item !== known));
+    /** Whatever stands at this path under a key makes room. */
+    const contend = (file: CatalogFile | undefined, item?: Item) => {
+      const key = file && uniqueKeyOf(file);
+      if (file === undefined || key === undefined) return;
+      const others = (contenders.get(key) ?? this.#contenders(key)).filter(({ path }) => path !== file.path);
+      contenders.set(key, item === undefined ? others : [...others, item]);
+    };
+    for (const { path, before, after } of changes) {
+      this.#rejected.delete(path);
+      this.#pending.delete(path);
+      contend(before);
       const decided = after === undefined ? undefined : candidateOf(after, fileAt);
       if (decided === undefined) continue;
       if (decided.kind === "rejected") this.#rejected.set(path, decided);
       else if (decided.kind === "pending") this.#pending.set(path, decided);
       else {
-        this.#candidates.set(path, decided);
         this.#newestLinkMs = Math.max(this.#newestLinkMs, decided.entry.relinkedAtMs);
-        contend(uniqueKeyOf(decided), (items) => items.concat(decided));
+        contend(after, decided);
       }
     }
     const removed: Item[] = [];
@@ -74,15 +78,6 @@ export class Snapshot {
     return { removed, added };
   }
 
-  /** @returns the candidate that stood at this path */
-  #forget(path: TreePath): Item | undefined {
-    this.#rejected.delete(path);
-    this.#pending.delete(path);
-    const known = this.#candidates.get(path);
-    this.#candidates.delete(path);
-    return known;
-  }
-
   #contenders(key: string): readonly Item[] {
     const only = this.#chosen.get(key);
     return this.#rivals.get(key) ?? (only === undefined ? [] : [only]);
@@ -90,14 +85,15 @@ export class Snapshot {
 
   /** One item per key: the newest link's bytes; of several paths with these bytes, the one linked first. */
   #choose(key: string, items: readonly Item[]): Item | undefined {
-    if (items.length > 1) this.#rivals.set(key, items);
-    else this.#rivals.delete(key);
-    const newest = items.toSorted((a, b) => b.entry.relinkedAtMs - a.entry.relinkedAtMs || comparePaths(a, b))[0];
     this.#conflicts.delete(key);
-    if (newest === undefined) {
-      this.#chosen.delete(key);
-      return undefined;
+    const [newest] = items.toSorted((a, b) => b.entry.relinkedAtMs - a.entry.relinkedAtMs || comparePaths(a, b));
+    if (newest === undefined || items.length === 1) {
+      this.#rivals.delete(key);
+      if (newest === undefined) this.#chosen.delete(key);
+      else this.#chosen.set(key, newest);
+      return newest;
     }
+    this.#rivals.set(key, items);
     const same = items.filter((item) => item.sha256 === newest.sha256);
     const chosen = same.toSorted((a, b) => a.linkedAtMs - b.linkedAtMs || comparePaths(a, b))[0] ?? newest;
     const losers = items.filter((item) => item.sha256 !== newest.sha256);

@@ -31,7 +31,7 @@ interface SurveyLimits {
 
 const defaultSurveyLimits: SurveyLimits = { maxDirectoriesBelow: 10_000, maxFilesBelow: 500_000 };
 
-/** Told of the files of each directory as soon as it is listed, one directory after the other. */
+/** Told of the files of each directory that have metadata as soon as it is listed, one directory after the other. */
 export type SeenFiles = (files: readonly (readonly [TreePath, FileEntry | OtherEntry])[]) => Promise<void>;
 
 /**
@@ -106,7 +106,7 @@ export async function survey(
       const child = joinPath(at, name);
       if (entry.kind !== "directory") {
         into.addFile(child, entry);
-        files.push([child, entry]);
+        if (entry.kind === "file" && entry.metadata !== undefined) files.push([child, entry]);
       } else if (mayHoldPackages(child)) below.push({ path: child, identity: entry.identity });
     }
     tell(files);

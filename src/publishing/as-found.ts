@@ -6,6 +6,7 @@ import type { Suite, TreePath } from "../base/names.ts";
 import { joinPath, lastName, nameOrUndefined, parseTreePath } from "../base/names.ts";
 import type { Examiner } from "../catalog/examiner.ts";
 import { packageKindOf } from "../catalog/inspect.ts";
+import { sha256Of } from "../catalog/known-file.ts";
 import { suitePath } from "../catalog/layout.ts";
 import { parseSignedStanza } from "../debian/clearsigned.ts";
 import type { Compression } from "../debian/decompress.ts";
@@ -223,10 +224,9 @@ class Check {
   /** From the ledger, or by the one reading that puts it there; undefined for what can't be read now. */
   async #sha256Of(path: TreePath, entry: FileEntry): Promise<string | undefined> {
     const kind = packageKindOf(lastName(path)) ?? "part";
-    const { inspection } = await this.#examiner.examine({ path, entry, kind }, this.#signal);
-    if (inspection.kind !== "rejected") return inspection.digests.sha256;
-    if (inspection.code !== "unreadable") this.#tell(path, inspection.code, inspection.text);
-    return undefined;
+    const { finding } = await this.#examiner.examine({ path, entry, kind }, this.#signal);
+    if (finding.kind === "rejected" && finding.code !== "unreadable") this.#tell(path, finding.code, finding.text);
+    return sha256Of({ finding });
   }
 
   /** @throws StorageUnavailable; Malformed `limit` while iterating */

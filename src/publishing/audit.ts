@@ -5,9 +5,10 @@ import type { ContentId } from "../base/content-id.ts";
 import { codeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
-import type { Catalog, CatalogFile } from "../catalog/catalog.ts";
-import { kindOf } from "../catalog/catalog.ts";
+import type { Catalog } from "../catalog/catalog.ts";
 import type { Examiner } from "../catalog/examiner.ts";
+import type { CatalogFile } from "../catalog/known-file.ts";
+import { fileRecordOf, kindOf } from "../catalog/known-file.ts";
 import type { AuditVerdict, PublishingObserver } from "./events.ts";
 
 /** How often one claim is held against its bytes without being asked, by default. */
@@ -77,7 +78,7 @@ export class Audit {
     let newest: CatalogFile | undefined;
     let newestMs = -1;
     for (const file of this.#parts.catalog.claims()) {
-      if (file.entry.kind === "other" || this.#passed.has(file.record ?? "")) continue;
+      if (file.entry.kind === "other" || this.#passed.has(fileRecordOf(file) ?? "")) continue;
       if (file.entry.relinkedAtMs <= newestMs) continue;
       newest = file;
       newestMs = file.entry.relinkedAtMs;
@@ -92,7 +93,7 @@ export class Audit {
       const { catalog, observer, log, lookAgain } = this.#parts;
       observer.audited(verdict);
       if (verdict === "unknown") {
-        this.#passed.add(file.record ?? "");
+        this.#passed.add(fileRecordOf(file) ?? "");
         return;
       }
       catalog.settleClaim(file.path, verdict);
@@ -103,8 +104,9 @@ export class Audit {
   }
 
   async #verdictOn(file: CatalogFile, bytes: AsyncIterable<Uint8Array> | undefined): Promise<AuditVerdict | undefined> {
-    const { path, entry, record } = file;
+    const { path, entry } = file;
     const kind = kindOf(file);
+    const record = fileRecordOf(file);
     if (entry.kind === "other" || record === undefined || kind === undefined) return undefined;
     const { signal } = this.#stopping;
     if (signal.aborted) return undefined;

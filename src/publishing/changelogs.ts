@@ -4,10 +4,12 @@ import { LRUCache } from "lru-cache";
 import pLimit from "p-limit";
 import { RepoError } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
-import type { Catalog, CatalogFile } from "../catalog/catalog.ts";
+import type { Catalog } from "../catalog/catalog.ts";
 import type { BinaryFinding } from "../catalog/finding.ts";
 import { sourceNameOf } from "../catalog/finding.ts";
 import type { Item } from "../catalog/item.ts";
+import type { CatalogFile } from "../catalog/known-file.ts";
+import { sha256Of } from "../catalog/known-file.ts";
 import { readChangelog } from "../debian/changelog.ts";
 import type { DebLimits } from "../debian/deb.ts";
 import { Malformed } from "../debian/malformed.ts";
@@ -85,7 +87,7 @@ export class Changelogs {
       .map((at) => this.#parts.catalog.file(at))
       .filter((file) => file !== undefined);
     if (files.length === 0) return undefined;
-    const key = files.map(({ record }) => record).join();
+    const key = files.map(sha256Of).join();
     if (this.#reading.pendingCount >= maxWaiting && !this.#read.has(key)) throw new TooManyChangelogs();
     const changelog = await this.#read.fetch(key, { context: files });
     return changelog === undefined || changelog.text.length === 0 ? undefined : resourceOf(changelog);

@@ -106,7 +106,8 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
 function putTogether(shared: SharedState, settings: RepositorySettings): Repository {
   const { root, inspector, log, now } = shared;
   const { name, tree, signer, algorithms, observer } = settings;
-  const ledger = new Ledger(root.openDB({ name: "ledger" }), JSON.stringify(shared.inspectionLimits), algorithms);
+  const records = root.openDB<Buffer, string>({ name: "ledger", encoding: "binary" });
+  const ledger = new Ledger(records, JSON.stringify(shared.inspectionLimits), algorithms);
   const fileLists =
     shared.contents &&
     new FileLists({

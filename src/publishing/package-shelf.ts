@@ -1,6 +1,6 @@
 // Packages as resources: what publications name and what stands in the tree, read through the verifying cache.
 import { lastName } from "../base/names.ts";
-import type { CatalogFile } from "../catalog/catalog.ts";
+import type { CatalogFile } from "../catalog/known-file.ts";
 import type { ByteRange, Tree } from "../storage/tree.ts";
 import type { Audit } from "./audit.ts";
 import type { PackageCache } from "./package-cache.ts";

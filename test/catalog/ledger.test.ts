@@ -1,0 +1,101 @@
+// What the ledger tells in short is what the whole would tell, whoever asks for it and when.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import type { Finding } from "../../src/catalog/finding.ts";
+import { findingOf } from "../../src/catalog/finding.ts";
+import type { BinaryInspection, Inspection, SourceInspection } from "../../src/catalog/inspection.ts";
+import { Ledger } from "../../src/catalog/ledger.ts";
+import type { DigestAlgorithm } from "../../src/debian/digests.ts";
+import { openStateDatabase } from "../../src/publishing/state-database.ts";
+
+const digests = { md5: "1".repeat(32), sha1: "2".repeat(40), sha256: "3".repeat(64) };
+
+const binary: BinaryInspection = {
+  kind: "binary",
+  sizeBytes: 7,
+  digests,
+  builtAtSeconds: 1_700_000_000,
+  control: [
+    ["Package", "hello"],
+    ["Version", "1:2.10-3"],
+    ["Architecture", "amd64"],
+    ["Source", "greetings (2.10)"],
+    ["Maintainer", "Å. Ömer <a@example.org>"],
+    ["Description", "says hello\n in two\n .\n lines"],
+  ],
+};
+
+const source: SourceInspection = {
+  kind: "source",
+  sizeBytes: 8,
+  digests,
+  dsc: [
+    ["Source", "hello"],
+    ["Version", "1"],
+  ],
+  parts: [{ name: "hello_1.tar.xz", sizeBytes: 9, digests: { sha256: "4".repeat(64) } }],
+};
+
+const rejected: Inspection = { kind: "rejected", code: "limit", text: "too large" };
+
+/** A database that is written to its end and opened again between two ledgers. */
+function aDisk() {
+  const directory = mkdtempSync(join(tmpdir(), "ledger-"));
+  let root = openStateDatabase(join(directory, "database"));
+  onTestFinished(async () => {
+    await root.close();
+    rmSync(directory, { recursive: true });
+  });
+  return {
+    async ledger(algorithms: readonly DigestAlgorithm[], limits = "as they are") {
+      await root.close();
+      root = openStateDatabase(join(directory, "database"));
+      return new Ledger(root.openDB<Buffer, string>({ name: "ledger", encoding: "binary" }), limits, algorithms);
+    },
+  };
+}
+
+/** As the interface has it, whatever holds it. */
+const plain = (finding: Finding | undefined): unknown => JSON.parse(JSON.stringify(finding ?? null));
+
+test.each([binary, source, rejected, { kind: "part", sizeBytes: 1, digests } as const])(
+  "a finding is the same before a $kind file is written and after a restart",
+  async (inspection) => {
+    const disk = aDisk();
+    const ledger = await disk.ledger(["md5", "sha1", "sha256"]);
+    const put = await ledger.put("key", inspection);
+    expect(plain(put)).toEqual(plain(findingOf(inspection)));
+    expect(plain(ledger.finding("key"))).toEqual(plain(put));
+    expect(ledger.get("key")).toEqual(inspection);
+    const again = await disk.ledger(["md5", "sha1", "sha256"]);
+    expect(plain(again.finding("key"))).toEqual(plain(put));
+    expect(again.get("key")).toEqual(inspection);
+    expect(again.finding("other")).toBeUndefined();
+  },
+);
+
+test("a finding speaks of the digests that are asked for now, not of those that were asked for then", async () => {
+  const disk = aDisk();
+  await (await disk.ledger(["md5", "sha256"])).put("key", binary);
+  const fewer = (await disk.ledger(["sha256"])).finding("key");
+  const direct = findingOf({ ...binary, digests: { sha256: digests.sha256 } });
+  expect(plain(fewer)).toEqual(plain(direct));
+  expect(plain(fewer)).not.toEqual(plain(findingOf(binary)));
+});
+
+test("nothing is known of bytes where a digest is asked for that they were not read for", async () => {
+  const disk = aDisk();
+  await (await disk.ledger(["sha256"])).put("key", binary);
+  const more = await disk.ledger(["sha256", "sha512"]);
+  expect([more.finding("key"), more.get("key")]).toEqual([undefined, undefined]);
+});
+
+test("a rejection holds for the limits under which it was found alone", async () => {
+  const disk = aDisk();
+  await (await disk.ledger(["sha256"], "narrow")).put("key", rejected);
+  const wide = await disk.ledger(["sha256"], "wide");
+  expect([wide.finding("key"), wide.get("key")]).toEqual([undefined, undefined]);
+  expect((await disk.ledger(["sha256"], "narrow")).finding("key")).toEqual(rejected);
+});

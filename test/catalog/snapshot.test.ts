@@ -1,0 +1,89 @@
+// A snapshot follows any history of files, also where it is told parts of it twice, and ends where a new one begins.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { ContentId } from "../../src/base/content-id.ts";
+import { parseTreePath } from "../../src/base/names.ts";
+import type { FileChange } from "../../src/catalog/catalog.ts";
+import { findingOf } from "../../src/catalog/finding.ts";
+import type { CatalogFile } from "../../src/catalog/known-file.ts";
+import { Snapshot } from "../../src/catalog/snapshot.ts";
+
+interface Recipe {
+  readonly place: number;
+  /** Undefined: the file is removed. */
+  readonly version: number | undefined;
+  readonly bytes: number;
+  readonly linkedAtMs: number;
+}
+
+const recipe: fc.Arbitrary<Recipe> = fc.record({
+  place: fc.nat(3),
+  version: fc.option(fc.nat(2), { nil: undefined }),
+  bytes: fc.nat(2),
+  linkedAtMs: fc.nat(3),
+});
+
+/** Of a package that is rejected where it stands in a directory of another architecture. */
+function aFile({ place, version, bytes, linkedAtMs }: Recipe): CatalogFile | undefined {
+  if (version === undefined) return undefined;
+  const sha256 = String(bytes).repeat(64);
+  const architecture = bytes === 2 && place === 3 ? "i386" : "amd64";
+  const control = [
+    ["Package", "hello"],
+    ["Version", String(version)],
+    ["Architecture", architecture],
+  ] as const;
+  return {
+    path: pathOf(place),
+    entry: {
+      kind: "file",
+      sizeBytes: 1,
+      content: new ContentId(sha256),
+      linkedAtMs,
+      relinkedAtMs: linkedAtMs,
+      metadata: undefined,
+    },
+    claimed: false,
+    said: undefined,
+    finding: findingOf({ kind: "binary", sizeBytes: 1, builtAtSeconds: 0, digests: { sha256 }, control }),
+  };
+}
+
+const pathOf = (place: number) => parseTreePath(`dists/sid/main/binary-amd64/builder-${place}/hello.deb`);
+
+/** All that a snapshot tells, in an order of its own. */
+const told = (snapshot: Snapshot) => ({
+  items: [...snapshot.items()]
+    .map(({ path, version, sha256, linkedAtMs }) => `${path} ${version} ${sha256} ${linkedAtMs}`)
+    .toSorted(),
+  rejections: [...snapshot.rejections()].map(([path, { code, text }]) => `${path} ${code} ${text}`).toSorted(),
+});
+
+test("after any history a snapshot tells what a new one tells, also where changes come twice", () => {
+  const histories = fc.array(fc.tuple(recipe, fc.boolean()), { maxLength: 30 });
+  fc.assert(
+    fc.property(histories, (history) => {
+      const files = new Map<string, CatalogFile>();
+      const snapshot = new Snapshot();
+      const shown = new Map<string, string>();
+      let noted: FileChange[] = [];
+      for (const [step, isLost] of history) {
+        const path = pathOf(step.place);
+        const after = aFile(step);
+        noted.push({ path, before: files.get(path), after });
+        if (after === undefined) files.delete(path);
+        else files.set(path, after);
+        const { removed, added } = snapshot.apply(noted, (at) => files.get(at));
+        for (const { path: at } of removed) shown.delete(at);
+        for (const item of added) shown.set(item.path, item.sha256);
+        // What could not be published is told again, with what comes after it.
+        if (!isLost) noted = [];
+      }
+      const fresh = new Snapshot();
+      const all = [...files.values()].map((after) => ({ path: after.path, before: undefined, after }));
+      fresh.apply(all, (at) => files.get(at));
+      expect(told(snapshot)).toEqual(told(fresh));
+      expect(new Map([...snapshot.items()].map(({ path, sha256 }) => [path, sha256]))).toEqual(shown);
+    }),
+  );
+});
