@@ -1,4 +1,5 @@
 // Threads that compress: one that is ended while lzma-native is loaded or at work in it would abort the whole process.
+import type { MessagePort } from "node:worker_threads";
 import type { Options } from "tinypool";
 import { Tinypool } from "tinypool";
 
@@ -17,9 +18,12 @@ export class CompressingPool {
     return await running.finally(() => this.#compressing.delete(running));
   }
 
-  /** As `compress`, for what works without lzma-native: aborting ends the thread, and so does `close`. */
-  async run(name: string, task: object, signal: AbortSignal): Promise<unknown> {
-    return await this.#pool.run(task, { name, signal });
+  /**
+   * As `compress`, for what works without lzma-native: aborting ends the thread, and so does `close`.
+   * @param moved of the task, what goes into the thread and is gone here
+   */
+  async run(name: string, task: object, signal: AbortSignal, moved: readonly MessagePort[] = []): Promise<unknown> {
+    return await this.#pool.run(task, { name, signal, transferList: [...moved] });
   }
 
   /** Ends the threads, once nothing is being compressed. */

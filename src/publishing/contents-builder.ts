@@ -1,8 +1,10 @@
 // Builds one suite's Contents: an index from nothing by merging sorted runs, or out of the last one, segment by segment.
+import { on } from "node:events";
 import type { FileHandle } from "node:fs/promises";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { forEachAtMost } from "../base/bounded.ts";
+import type { MessagePort } from "node:worker_threads";
+import { MessageChannel } from "node:worker_threads";
 import type { FileListLimits } from "../debian/file-list.ts";
 import type { CompressedSegment, Compressor } from "../indices/compress.ts";
 import type { ContentsCut } from "../indices/contents.ts";
@@ -41,24 +43,34 @@ export class ContentsBuilder {
     return await tasks.sortLists({ packages, limits, into: this.#newFile() }, this.#signal);
   }
 
-  /** An index out of all of its runs. */
+  /** An index out of all of its runs: its first segments are compressed while the others are merged. */
   async fromRuns(files: readonly string[]): Promise<readonly KeptSegment[]> {
     const { tasks, cut } = this.#parts;
     const into = this.#newFile();
-    const placed = await tasks.mergeFiles({ files, into, cut }, this.#signal);
-    const merged = await open(into, "r");
-    // The thread that has merged compresses as well, and so leaves all but one of the others to pings.
-    const ways: readonly Compress[] = [this.#compress, (plain) => tasks.compressPaths(plain, this.#signal)];
+    const merged = await open(into, "w+", 0o600);
+    const { port1: heard, port2: told } = new MessageChannel();
+    const placed = placedSegments(heard, this.#signal);
+    const segments: KeptSegment[] = [];
+    const compressed = async (compress: Compress): Promise<void> => {
+      for await (const [each] of placed) {
+        if (each === undefined) break;
+        segments[each.index] = await this.#stored(each, () => readPlaced(merged, each), compress);
+      }
+    };
     try {
-      const segments: KeptSegment[] = [];
-      const waiting = placed.entries();
-      await forEachAtMost(ways, ways.length, async (compress) => {
-        for (const [at, each] of waiting) {
-          segments[at] = await this.#stored(each, () => readPlaced(merged, each), compress);
-        }
-      });
+      const merging = tasks.mergeFiles({ files, into, cut, told }, this.#signal);
+      // The thread that has merged compresses as well, and so leaves all but one of the others to pings.
+      const compressing = [
+        compressed(this.#compress),
+        merging.then(() => compressed((plain) => tasks.compressPaths(plain, this.#signal))),
+      ];
+      // Where one fails, the other is to end.
+      for (const each of compressing) each.catch(() => placed.return?.());
+      const outcomes = await Promise.allSettled(compressing);
+      for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
       return segments;
     } finally {
+      heard.close();
       await merged.close();
     }
   }
@@ -130,6 +142,11 @@ export class ContentsBuilder {
     return join(this.#parts.directory, `${this.#files++}`);
   }
 }
+
+/** Each goes to one of those who ask, until one of them has found the end. */
+const placedSegments = (heard: MessagePort, signal: AbortSignal) =>
+  // What `mergeFiles` tells: a thread's messages have no type of their own.
+  on(heard, "message", { signal }) as AsyncIterableIterator<readonly [PlacedSegment | undefined]>;
 
 async function readPlaced(file: FileHandle, { atBytes, sizeBytes }: PlacedSegment): Promise<Uint8Array> {
   const plain = new Uint8Array(sizeBytes);

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
+import type { MessagePort } from "node:worker_threads";
 import { gunzipSync } from "node:zlib";
 import type { FileListLimits } from "../debian/file-list.ts";
 import { decodeFileList } from "../debian/file-list.ts";
@@ -28,6 +29,8 @@ export interface NamedSegment extends ContentsSegment {
 
 /** Where a segment stands in a file. */
 export interface PlacedSegment extends Omit<NamedSegment, "plain"> {
+  /** How many segments come before it in its index. */
+  readonly index: number;
   readonly atBytes: number;
   readonly sizeBytes: number;
 }
@@ -82,21 +85,23 @@ export async function sortLists({
 
 export interface MergeTask {
   readonly files: readonly string[];
-  /** The file for the segments' bytes. */
+  /** The file for the segments' bytes, which is there. */
   readonly into: string;
   readonly cut?: ContentsCut | undefined;
+  /** Is told of each segment, a `PlacedSegment`, as soon as it stands in the file, and of their end by `undefined`. */
+  readonly told: MessagePort;
 }
 
 /** Merges runs into segments, with a small part of each in memory. */
-export async function mergeFiles({ files, into, cut }: MergeTask): Promise<readonly PlacedSegment[]> {
-  const placed: PlacedSegment[] = [];
-  let atBytes = 0;
-  const output = await open(into, "w", 0o600);
+export async function mergeFiles({ files, into, cut, told }: MergeTask): Promise<void> {
+  let [index, atBytes] = [0, 0];
+  const output = await open(into, "r+");
   const write = async (segments: readonly ContentsSegment[]): Promise<void> => {
     for (const segment of segments) {
       const { id, first, plain } = named(segment);
       await output.appendFile(plain);
-      placed.push({ id, first, atBytes, sizeBytes: plain.length });
+      told.postMessage({ id, first, index, atBytes, sizeBytes: plain.length } satisfies PlacedSegment);
+      index += 1;
       atBytes += plain.length;
     }
   };
@@ -110,10 +115,11 @@ export async function mergeFiles({ files, into, cut }: MergeTask): Promise<reado
     }
     const { ended, rest } = cutter.finish();
     await write(rest === undefined ? ended : [...ended, rest]);
+    told.postMessage(undefined);
   } finally {
+    told.close();
     await output.close();
   }
-  return placed;
 }
 
 export interface PlanTask {

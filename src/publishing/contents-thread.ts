@@ -1,5 +1,5 @@
 // The thread in which Contents are sorted, merged, cut and compressed: started when there is work, ended with it.
-
+import type { MessagePort } from "node:worker_threads";
 import { youngHeapMebibytes } from "../base/thread-heap.ts";
 import type { CompressedSegment } from "../indices/compress.ts";
 import { CompressingPool } from "../indices/compressing-pool.ts";
@@ -39,12 +39,17 @@ export function createContentsThread(): ContentsTasks & { close(): Promise<void>
     resourceLimits: { maxOldGenerationSizeMb: maxHeapMebibytes, maxYoungGenerationSizeMb: youngHeapMebibytes },
   });
   // Aborting ends the thread: a task may take minutes, and the next one gets a new thread.
-  const run = async <Result>(name: keyof ContentsTasks, task: object, signal: AbortSignal): Promise<Result> =>
+  const run = async <Result>(
+    name: keyof ContentsTasks,
+    task: object,
+    signal: AbortSignal,
+    moved: readonly MessagePort[] = [],
+  ): Promise<Result> =>
     // What the function of this name returns: a thread's messages have no type of their own.
-    (await pool.run(name, task, signal)) as Result;
+    (await pool.run(name, task, signal, moved)) as Result;
   return {
     sortLists: (task, signal) => run("sortLists", task, signal),
-    mergeFiles: (task, signal) => run("mergeFiles", task, signal),
+    mergeFiles: (task, signal) => run("mergeFiles", task, signal, [task.told]),
     planEdits: (task, signal) => run("planEdits", task, signal),
     recutSegment: (task, signal) => run("recutSegment", task, signal),
     async compressPaths(plain, signal) {

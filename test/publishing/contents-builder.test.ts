@@ -1,4 +1,4 @@
-// Segments of Contents stand in their order, whichever of the threads that compress them is done first.
+// Segments of Contents are compressed as soon as they are there, and stand in order whichever thread is done first.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,14 +6,22 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { parseRepositoryName } from "../../src/base/names.ts";
+import { withResolvers } from "../../src/base/with-resolvers.ts";
 import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
 import { compressPaths } from "../../src/indices/compress-worker.ts";
 import { ContentsBuilder } from "../../src/publishing/contents-builder.ts";
+import type { ContentsTasks } from "../../src/publishing/contents-thread.ts";
 import { createContentsThread } from "../../src/publishing/contents-thread.ts";
 import { SegmentStore } from "../../src/publishing/segment-store.ts";
 import { openStateDatabase } from "../../src/publishing/state-database.ts";
 
-test("an index from nothing has its segments in order, though one of two threads is slow", async () => {
+interface Opened {
+  readonly directory: string;
+  readonly tasks: ContentsTasks;
+  readonly segments: SegmentStore;
+}
+
+function opened(): Opened {
   const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-builder-"));
   const root = openStateDatabase(join(directory, "database"));
   const tasks = createContentsThread();
@@ -21,28 +29,73 @@ test("an index from nothing has its segments in order, though one of two threads
     await Promise.all([tasks.close(), root.close()]);
     rmSync(directory, { recursive: true });
   });
-  let slowly = 0;
-  const segments = new SegmentStore(root, parseRepositoryName("debian"));
-  const compressor = {
-    async compress(plain: Uint8Array) {
-      slowly += 1;
-      await sleep(300);
-      return await compressPaths(plain);
-    },
-    wake: () => undefined,
-    close: async () => undefined,
-  };
-  const cut = { leastBytes: 500, oneIn: 2, mostBytes: 1000 };
-  const builder = new ContentsBuilder(
-    { tasks, compressor, segments, limits, directory, cut },
-    new AbortController().signal,
-  );
-  const paths = Array.from({ length: 200 }, (_none, at) => `etc/${String(at).padStart(3, "0")}`);
+  return { directory, tasks, segments: new SegmentStore(root, parseRepositoryName("debian")) };
+}
+
+const cut = { leastBytes: 500, oneIn: 2, mostBytes: 1000 };
+const signal = new AbortController().signal;
+const paths = Array.from({ length: 200 }, (_none, at) => `etc/${String(at).padStart(3, "0")}`);
+
+async function sortedIn(builder: ContentsBuilder): Promise<readonly string[]> {
   const list = gzipSync(`${paths.join("\n")}\n`);
-  const { files } = await builder.sort({ locations: ["utils/p"], lengths: [list.length], lists: list });
-  const made = await builder.fromRuns(files);
+  return (await builder.sort({ locations: ["utils/p"], lengths: [list.length], lists: list })).files;
+}
+
+/** Compresses in this thread. @param before each is compressed */
+const compressorAfter = (before: () => Promise<void>) => ({
+  async compress(plain: Uint8Array) {
+    await before();
+    return await compressPaths(plain);
+  },
+  wake: () => undefined,
+  close: async () => undefined,
+});
+
+test("an index from nothing has its segments in order, though one of two threads is slow", async () => {
+  const parts = opened();
+  let slowly = 0;
+  const compressor = compressorAfter(async () => {
+    slowly += 1;
+    await sleep(300);
+  });
+  const builder = new ContentsBuilder({ ...parts, compressor, limits, cut }, signal);
+  const made = await builder.fromRuns(await sortedIn(builder));
   expect(slowly).toBeGreaterThan(0);
   expect(slowly).toBeLessThan(made.length);
-  const lines = made.map(({ id }) => gunzipSync(segments.read(id, "gz")).toString()).join("");
+  const lines = made.map(({ id }) => gunzipSync(parts.segments.read(id, "gz")).toString()).join("");
   expect(lines).toBe(paths.map((path) => `${path.padEnd(55)} utils/p\n`).join(""));
 });
+
+test("the first segments are compressed while the others are merged", async () => {
+  const parts = opened();
+  const begun = withResolvers<void>();
+  const tasks: ContentsTasks = {
+    ...parts.tasks,
+    async mergeFiles(task, ...rest) {
+      await parts.tasks.mergeFiles(task, ...rest);
+      await begun.promise;
+    },
+  };
+  const compressor = compressorAfter(async () => begun.resolve());
+  const builder = new ContentsBuilder({ ...parts, tasks, compressor, limits, cut }, signal);
+  expect((await builder.fromRuns(await sortedIn(builder))).length).toBeGreaterThan(2);
+});
+
+test.each(["merged", "compressed by the thread that has merged", "compressed elsewhere"])(
+  "what can't be %s ends the making of an index, and is told",
+  async (what) => {
+    const parts = opened();
+    const failing = async (): Promise<never> => {
+      throw new Error("as foreseen");
+    };
+    const tasks: ContentsTasks = {
+      ...parts.tasks,
+      ...(what === "merged" && { mergeFiles: failing }),
+      ...(what.startsWith("compressed by") && { compressPaths: failing }),
+    };
+    const compressor = compressorAfter(what === "compressed elsewhere" ? failing : () => sleep(50));
+    const builder = new ContentsBuilder({ ...parts, tasks, compressor, limits, cut }, signal);
+    const files = await sortedIn(builder);
+    await expect(builder.fromRuns(files)).rejects.toThrow("as foreseen");
+  },
+);

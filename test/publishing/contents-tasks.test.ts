@@ -1,7 +1,9 @@
 // The thread that makes Contents outlives packages with the longest lists that are allowed, however many there are.
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MessageChannel } from "node:worker_threads";
 import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
@@ -51,6 +53,9 @@ test("runs are merged within the thread's memory, however many there are", async
   const lines = Array.from({ length: 2000 }, (_none, at) => `usr/${String(at).padStart(100, "0")}\0utils/p\n`).join("");
   const files = Array.from({ length: 1000 }, (_none, at) => join(directory, `run-${at}`));
   for (const file of files) writeFileSync(file, lines);
-  const [placed] = await aThread().mergeFiles({ files, into: join(directory, "merged") }, noSignal);
-  expect(placed?.first).toBe(`usr/${"0".repeat(100)}`);
+  const into = join(directory, "merged");
+  writeFileSync(into, "");
+  const { port1: heard, port2: told } = new MessageChannel();
+  const [[placed]] = await Promise.all([once(heard, "message"), aThread().mergeFiles({ files, into, told }, noSignal)]);
+  expect(placed.first).toBe(`usr/${"0".repeat(100)}`);
 });
