@@ -27,6 +27,7 @@ export interface ContentsSegment {
 }
 
 const separator = "\0";
+const [nul, lineFeed, blank, comma] = [0x00, 0x0a, 0x20, 0x2c] as const;
 /** Packages stand in this column, as in Debian's own Contents. */
 const pathColumns = 55;
 
@@ -63,29 +64,37 @@ export function entriesOf(lines: Uint8Array): ContentsEntry[] {
     });
 }
 
+/** Writes entries down, a line feed behind each. */
+export const textOf = (entries: readonly ContentsEntry[]): Uint8Array =>
+  Buffer.from(entries.map((entry) => `${entry}\n`).join(""), "latin1");
+
+/** How long the buffer for a segment is at first, in bytes: as long as most of them. */
+const segmentBytes = 1024 * 1024;
+
 /** Makes segments out of entries that come in order; one that comes twice counts once. */
 export class ContentsCutter {
   readonly #cut: ContentsCut;
-  #path: string | undefined;
-  #locations: string[] = [];
-  #lines: string[] = [];
-  #first = "";
+  /** The lines since the last end. */
+  #lines = new Uint8Array(segmentBytes);
   #sizeBytes = 0;
+  /** How long the path of the first of them is. */
+  #firstBytes = 0;
+  /** The last of them, to which packages may come yet: where its path begins and ends, and where its last package does. */
+  #open: { readonly pathAt: number; readonly pathEnd: number; packageAt: number } | undefined;
   #ended: ContentsSegment[] = [];
 
   constructor(cut: ContentsCut = defaultContentsCut) {
     this.#cut = cut;
   }
 
-  add(entry: ContentsEntry): void {
-    const [path = "", name = "", section = ""] = entry.split(separator);
-    const location = `${section}${name}`;
-    if (path !== this.#path) {
-      this.#endLine();
-      this.#path = path;
-      this.#locations = [location];
-    } else if (this.#locations.at(-1) !== location) {
-      this.#locations.push(location);
+  /** @param entries as of `textOf`, in order and behind those that came before */
+  add(entries: Uint8Array): void {
+    for (let at = 0; at < entries.length; ) {
+      const pathEnd = entries.indexOf(nul, at);
+      const nameEnd = entries.indexOf(nul, pathEnd + 1);
+      const end = entries.indexOf(lineFeed, nameEnd + 1);
+      this.#add(entries, { at, pathEnd, nameEnd, end });
+      at = end + 1;
     }
   }
 
@@ -103,27 +112,89 @@ export class ContentsCutter {
     return { ended: this.take(), rest };
   }
 
+  #add(entries: Uint8Array, { at, pathEnd, nameEnd, end }: EntryPlace): void {
+    const sectionAt = nameEnd + 1;
+    const packageBytes = end - pathEnd - 2;
+    if (this.#open !== undefined && this.#holds(this.#open.pathAt, this.#open.pathEnd, entries, at, pathEnd)) {
+      const { packageAt } = this.#open;
+      const nameAt = packageAt + end - sectionAt;
+      const isTwice =
+        this.#sizeBytes - packageAt === packageBytes &&
+        this.#holds(packageAt, nameAt, entries, sectionAt, end) &&
+        this.#holds(nameAt, this.#sizeBytes, entries, pathEnd + 1, nameEnd);
+      if (isTwice) return;
+      this.#makeRoom(packageBytes + 2);
+      this.#lines[this.#sizeBytes++] = comma;
+      this.#open.packageAt = this.#sizeBytes;
+    } else {
+      this.#endLine();
+      this.#makeRoom(end - at + pathColumns + 2);
+      const pathAt = this.#sizeBytes;
+      this.#write(entries, at, pathEnd);
+      const columns = columnsOf(entries, at, pathEnd);
+      for (let column = Math.min(columns, pathColumns); column <= pathColumns; column++) {
+        this.#lines[this.#sizeBytes++] = blank;
+      }
+      if (pathAt === 0) this.#firstBytes = pathEnd - at;
+      this.#open = { pathAt, pathEnd: pathAt + pathEnd - at, packageAt: this.#sizeBytes };
+    }
+    this.#write(entries, sectionAt, end);
+    this.#write(entries, pathEnd + 1, nameEnd);
+  }
+
   #endLine(): void {
-    const path = this.#path;
-    if (path === undefined) return;
-    const line = `${padded(path)} ${this.#locations.join(",")}\n`;
-    this.#path = undefined;
-    if (this.#lines.length === 0) this.#first = path;
-    this.#lines.push(line);
-    this.#sizeBytes += line.length;
+    if (this.#open === undefined) return;
+    this.#lines[this.#sizeBytes++] = lineFeed;
+    const { pathAt, pathEnd } = this.#open;
+    this.#open = undefined;
     const { leastBytes, oneIn, mostBytes } = this.#cut;
-    if (this.#sizeBytes < leastBytes || (this.#sizeBytes < mostBytes && hashOf(path) % oneIn !== 0)) return;
+    if (this.#sizeBytes < leastBytes) return;
+    if (this.#sizeBytes < mostBytes && hashOf(this.#lines, pathAt, pathEnd) % oneIn !== 0) return;
     const segment = this.#takeLines();
     if (segment !== undefined) this.#ended.push(segment);
   }
 
   #takeLines(): ContentsSegment | undefined {
-    if (this.#lines.length === 0) return undefined;
-    const segment = { first: this.#first, plain: Buffer.from(this.#lines.join(""), "latin1") };
-    this.#lines = [];
+    if (this.#sizeBytes === 0) return undefined;
+    const plain = Buffer.from(this.#lines.subarray(0, this.#sizeBytes));
     this.#sizeBytes = 0;
-    return segment;
+    return { first: plain.toString("latin1", 0, this.#firstBytes), plain };
   }
+
+  /** Whether a part of the lines is the same as one of the entries. */
+  #holds(start: number, end: number, entries: Uint8Array, entryStart: number, entryEnd: number): boolean {
+    if (end - start !== entryEnd - entryStart) return false;
+    const lines = this.#lines;
+    // Paths that follow one another begin alike.
+    let [at, entryAt] = [end, entryEnd];
+    while (at > start && lines[at - 1] === entries[entryAt - 1]) {
+      at -= 1;
+      entryAt -= 1;
+    }
+    return at === start;
+  }
+
+  #write(entries: Uint8Array, start: number, end: number): void {
+    const lines = this.#lines;
+    let to = this.#sizeBytes;
+    for (let at = start; at < end; at++) lines[to++] = entries[at] ?? 0;
+    this.#sizeBytes = to;
+  }
+
+  #makeRoom(bytes: number): void {
+    if (this.#sizeBytes + bytes <= this.#lines.length) return;
+    const lines = new Uint8Array(Math.max(this.#sizeBytes + bytes, 2 * this.#lines.length));
+    lines.set(this.#lines);
+    this.#lines = lines;
+  }
+}
+
+/** Where an entry begins and ends among others, and where its path and its package's name end. */
+interface EntryPlace {
+  readonly at: number;
+  readonly pathEnd: number;
+  readonly nameEnd: number;
+  readonly end: number;
 }
 
 /** Segments, and the lines behind the last end: at an index's end the last segment, else the begin of one. */
@@ -149,20 +220,21 @@ export function recut(open: Uint8Array, old: Uint8Array, edits: ContentsEdits, c
   for (const entry of edits.removed) entries.delete(entry);
   for (const entry of edits.added) entries.add(entry);
   const cutter = new ContentsCutter(cut);
-  for (const entry of [...entries].sort()) cutter.add(entry);
+  cutter.add(textOf([...entries].sort()));
   return cutter.finish();
 }
 
-/** In UTF-8 a character's further bytes take no column. */
-function padded(path: string): string {
-  const furtherBytes = path.match(/[\x80-\xbf]/g)?.length ?? 0;
-  return path.padEnd(pathColumns + furtherBytes);
+/** How many columns a path takes: in UTF-8 a character's further bytes take none. */
+function columnsOf(bytes: Uint8Array, start: number, end: number): number {
+  let columns = 0;
+  for (let at = start; at < end; at++) if (((bytes[at] ?? 0) & 0xc0) !== 0x80) columns += 1;
+  return columns;
 }
 
 /** FNV-1a, 32 bits. */
-function hashOf(path: string): number {
+function hashOf(bytes: Uint8Array, start: number, end: number): number {
   let hash = 0x811c9dc5;
-  for (let at = 0; at < path.length; at++) hash = Math.imul(hash ^ path.charCodeAt(at), 0x01000193);
+  for (let at = start; at < end; at++) hash = Math.imul(hash ^ (bytes[at] ?? 0), 0x01000193);
   return (hash ^ (hash >>> 15)) >>> 0;
 }
 

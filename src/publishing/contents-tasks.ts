@@ -9,7 +9,7 @@ import { decodeFileList } from "../debian/file-list.ts";
 import { Malformed } from "../debian/malformed.ts";
 import type { CompressedSegment } from "../indices/compress.ts";
 import type { ContentsCut, ContentsEntry, ContentsSegment } from "../indices/contents.ts";
-import { ContentsCutter, entryOf, recut } from "../indices/contents.ts";
+import { ContentsCutter, entryOf, recut, textOf } from "../indices/contents.ts";
 import { mergeRuns } from "../indices/sorted-runs.ts";
 
 /** Packages with the lists of their files, packed for the way into a thread. */
@@ -62,24 +62,25 @@ export async function sortLists({
 }: SortTask): Promise<{ readonly files: readonly string[]; readonly malformed: readonly number[] }> {
   const files: string[] = [];
   const malformed: number[] = [];
-  let entries: ContentsEntry[] = [];
+  let lists: Uint8Array[] = [];
   let sizeBytes = 0;
   const write = async (): Promise<void> => {
     const file = `${into}-${files.length}`;
     files.push(file);
-    await writeFile(file, textOf(entries.sort()));
-    entries = [];
+    await writeFile(file, mergeRuns(lists.map((list) => [list].values())), { mode: 0o600 });
+    lists = [];
     sizeBytes = 0;
   };
   for (const { index, location, paths } of unpacked(packages, limits)) {
     if (paths === undefined) malformed.push(index);
-    for (const path of paths ?? []) {
-      entries.push(entryOf(path, location));
-      sizeBytes += path.length + location.length;
-    }
+    if (paths === undefined || paths.length === 0) continue;
+    const end = `${entryOf("", location)}\n`;
+    const list = Buffer.from(paths.join(end) + end, "latin1");
+    lists.push(list);
+    sizeBytes += list.length;
     if (sizeBytes > maxRunBytes) await write();
   }
-  if (entries.length > 0) await write();
+  if (lists.length > 0) await write();
   return { files, malformed };
 }
 
@@ -110,7 +111,7 @@ export async function mergeFiles({ files, into, cut, told }: MergeTask): Promise
     const fairBytes = Math.floor(maxChunkBytes.ofAll / Math.max(1, files.length));
     const chunkBytes = Math.max(minChunkBytes, Math.min(maxChunkBytes.ofEach, fairBytes));
     for await (const batch of mergeRuns(files.map((file) => readRun(file, chunkBytes)))) {
-      for (const entry of batch) cutter.add(entry);
+      cutter.add(batch);
       await write(cutter.take());
     }
     const { ended, rest } = cutter.finish();
@@ -231,18 +232,15 @@ function segmentOf(path: string, firsts: readonly string[]): number {
   return Math.max(0, from - 1);
 }
 
-async function* readRun(file: string, chunkBytes: number): AsyncGenerator<string> {
-  let partial = "";
-  for await (const chunk of createReadStream(file, { encoding: "latin1", highWaterMark: chunkBytes })) {
-    const text = partial + String(chunk);
-    const end = text.lastIndexOf("\n") + 1;
-    partial = text.slice(end);
-    if (end > 0) yield text.slice(0, end);
+async function* readRun(file: string, chunkBytes: number): AsyncGenerator<Uint8Array> {
+  let partial: Uint8Array = Buffer.of();
+  for await (const read of createReadStream(file, { highWaterMark: chunkBytes })) {
+    const chunk = Buffer.concat([partial, read as Uint8Array]);
+    const end = chunk.lastIndexOf("\n") + 1;
+    partial = chunk.subarray(end);
+    if (end > 0) yield chunk.subarray(0, end);
   }
 }
-
-const textOf = (entries: readonly ContentsEntry[]): Uint8Array =>
-  Buffer.from(entries.map((entry) => `${entry}\n`).join(""), "latin1");
 
 const linesOf = (text: Uint8Array = Buffer.of()): readonly string[] =>
   Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString("latin1").split("\n").slice(0, -1);

@@ -1,9 +1,10 @@
 // Contents as dak writes it, and segments that come out alike whatever changes led to them.
 import { execFileSync } from "node:child_process";
+import { buffer } from "node:stream/consumers";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { ContentsCut, ContentsEntry, ContentsSegment } from "../../src/indices/contents.ts";
-import { ContentsCutter, entriesOf, entryOf, locationOf, pathOf, recut } from "../../src/indices/contents.ts";
+import { ContentsCutter, entriesOf, entryOf, locationOf, pathOf, recut, textOf } from "../../src/indices/contents.ts";
 import { mergeRuns } from "../../src/indices/sorted-runs.ts";
 
 const cut: ContentsCut = { leastBytes: 300, oneIn: 4, mostBytes: 2000 };
@@ -11,7 +12,7 @@ const nothing = Buffer.of();
 
 function cutOf(entries: Iterable<ContentsEntry>): readonly ContentsSegment[] {
   const cutter = new ContentsCutter(cut);
-  for (const entry of [...entries].sort()) cutter.add(entry);
+  cutter.add(textOf([...entries].sort()));
   const { ended, rest } = cutter.finish();
   return rest === undefined ? ended : [...ended, rest];
 }
@@ -144,7 +145,7 @@ test("no segment is longer than its most bytes and one line", () => {
   const many = Array.from({ length: 3000 }, (_none, n) => entryOf(`f${n}`, "x"));
   const never = { leastBytes: 100, oneIn: 2 ** 31, mostBytes: 1000 };
   const cutter = new ContentsCutter(never);
-  for (const one of many.sort()) cutter.add(one);
+  cutter.add(textOf(many.sort()));
   for (const { plain } of cutter.finish().ended) expect(plain.length).toBeLessThan(1100);
 });
 
@@ -153,18 +154,14 @@ test("runs are merged in order, however their chunks are cut", async () => {
   const run = fc.tuple(fc.array(line, { maxLength: 60 }), fc.integer({ min: 1, max: 10 }));
   await fc.assert(
     fc.asyncProperty(fc.array(run, { maxLength: 6 }), async (runs) => {
-      async function* chunks(lines: readonly string[], size: number): AsyncGenerator<string> {
+      async function* chunks(lines: readonly string[], size: number): AsyncGenerator<Uint8Array> {
         const sorted = [...lines].sort();
         for (let at = 0; at < sorted.length; at += size) {
-          yield sorted
-            .slice(at, at + size)
-            .map((one) => `${one}\n`)
-            .join("");
+          yield textOf(sorted.slice(at, at + size));
         }
       }
-      const merged: string[] = [];
-      for await (const batch of mergeRuns(runs.map(([lines, size]) => chunks(lines, size)))) merged.push(...batch);
-      expect(merged).toEqual(runs.flatMap(([lines]) => lines).sort());
+      const merged = await buffer(mergeRuns(runs.map(([lines, size]) => chunks(lines, size))));
+      expect(merged).toEqual(textOf(runs.flatMap(([lines]) => lines).sort()));
     }),
   );
 });
