@@ -3,12 +3,16 @@ import pLimit from "p-limit";
 import type { Item } from "../catalog/item.ts";
 import type { SegmentInMaking, SegmentReader, SegmentSizes } from "../indices/assemble.ts";
 import type { Compressor } from "../indices/compress.ts";
+import { compareOrdered } from "../indices/order.ts";
 import type { Segment } from "../indices/segments.ts";
 import type { SegmentStore } from "./segment-store.ts";
 import type { StanzaSource, StanzaStyle } from "./stanza-source.ts";
 
 /** How many segments are rendered at once: a bound on memory while a large index is built from nothing. */
 const concurrentSegments = 4;
+
+/** Where a segment takes the place of more than these, its stanzas are rendered: a bound on memory. */
+const maxReread = 48;
 
 export class SegmentMaker {
   readonly #stanzas: StanzaSource;
@@ -17,6 +21,8 @@ export class SegmentMaker {
   readonly #making = pLimit(concurrentSegments);
   /** What segments came to, while they are part of an index. */
   readonly #made = new WeakMap<Segment<Item>, SegmentSizes>();
+  /** What is being made, by id: two indices may hold the same. */
+  readonly #underWay = new Map<string, SegmentInMaking>();
   /** What is being compressed, by id. */
   readonly #rendered = new Map<string, Uint8Array>();
 
@@ -26,13 +32,21 @@ export class SegmentMaker {
     this.#store = store;
   }
 
-  /** What a segment comes to if it was ever made; else it is being made when this returns. */
-  make(segment: Segment<Item>, style: StanzaStyle, signal: AbortSignal): SegmentSizes | SegmentInMaking {
+  /**
+   * What a segment comes to if it was ever made; else it is being made when this returns.
+   * @param left those of the same index that it has no more: most of what stands in new ones stood in these
+   */
+  make(
+    segment: Segment<Item>,
+    style: StanzaStyle,
+    left: readonly Segment<Item>[],
+    signal: AbortSignal,
+  ): SegmentSizes | SegmentInMaking {
     const made = this.#made.get(segment);
     if (made !== undefined) return made;
     const id = this.#stanzas.keyOf(segment, style);
     const known = this.#store.sizesOf(id);
-    if (known === undefined) return this.#begin(id, segment, style, signal);
+    if (known === undefined) return this.#underWay.get(id) ?? this.#begin(id, segment, style, left, signal);
     this.#made.set(segment, known);
     return known;
   }
@@ -41,13 +55,19 @@ export class SegmentMaker {
   readonly read: SegmentReader = (id, form) =>
     (form === "plain" ? this.#rendered.get(id) : undefined) ?? this.#store.glimpse(id, form);
 
-  #begin(id: string, segment: Segment<Item>, style: StanzaStyle, signal: AbortSignal): SegmentInMaking {
+  #begin(
+    id: string,
+    segment: Segment<Item>,
+    style: StanzaStyle,
+    left: readonly Segment<Item>[],
+    signal: AbortSignal,
+  ): SegmentInMaking {
     let tellRendered: (sizeBytes: number) => void = () => undefined;
     const told = new Promise<number>((resolve) => {
       tellRendered = resolve;
     });
     const made = this.#making(async () => {
-      const plain = await this.#stanzas.render(segment, style, signal);
+      const plain = await this.#stanzas.render(segment, style, this.#textsOf(segment, left), signal);
       this.#rendered.set(id, plain);
       tellRendered(plain.length);
       try {
@@ -57,10 +77,48 @@ export class SegmentMaker {
       } finally {
         this.#rendered.delete(id);
       }
-    });
+    }).finally(() => this.#underWay.delete(id));
     const rendered = Promise.race([told, made.then(({ uncompressedBytes }) => uncompressedBytes)]);
     // Who waits for several hears of the first failure alone.
     for (const each of [made, rendered]) each.catch(() => undefined);
-    return { id, rendered, made };
+    const segmentInMaking = { id, rendered, made };
+    this.#underWay.set(id, segmentInMaking);
+    return segmentInMaking;
   }
+
+  /** The stanzas of segments that stood where one stands now, by identity: a tenth of the cost of rendering them. */
+  #textsOf(segment: Segment<Item>, left: readonly Segment<Item>[]): ReadonlyMap<string, Uint8Array> {
+    const texts = new Map<string, Uint8Array>();
+    const replaced = left.filter((other) => overlap(segment, other));
+    for (const other of replaced.length > maxReread ? [] : replaced) {
+      const made = this.#made.get(other);
+      const stanzas = made === undefined ? [] : stanzasOf(this.#store.read(made.id, "plain"));
+      // Where an item has no stanza, as one without a description, nobody knows whose these are.
+      if (stanzas.length !== other.items.length) continue;
+      for (const [index, stanza] of stanzas.entries()) texts.set(other.items[index]?.identity ?? "", stanza);
+    }
+    return texts;
+  }
+}
+
+/** Whether some items of either stand between the first and the last of the other. */
+function overlap({ items: a }: Segment<Item>, { items: b }: Segment<Item>): boolean {
+  const [firstA, lastA, firstB, lastB] = [a[0], a.at(-1), b[0], b.at(-1)];
+  if (firstA === undefined || lastA === undefined || firstB === undefined || lastB === undefined) return false;
+  return compareOrdered(firstA, lastB) <= 0 && compareOrdered(firstB, lastA) <= 0;
+}
+
+const blankLine = Buffer.from("\n\n");
+
+/** An index' stanzas, each with the empty line that ends it: there is none within a stanza. */
+function stanzasOf(plain: Uint8Array): readonly Uint8Array[] {
+  const bytes = Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength);
+  const stanzas: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const end = bytes.indexOf(blankLine, at);
+    if (end === -1) break;
+    stanzas.push(bytes.subarray(at, end + blankLine.length));
+    at = end + blankLine.length;
+  }
+  return stanzas;
 }

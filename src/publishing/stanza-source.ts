@@ -47,14 +47,22 @@ export class StanzaSource {
     return key.digest("hex");
   }
 
-  /** @throws StorageUnavailable if an inspection is lost and its file can't be read */
-  async render(segment: Segment<Item>, style: StanzaStyle, signal: AbortSignal): Promise<Uint8Array> {
-    const stanzas: string[] = [];
+  /**
+   * @param known stanzas of this style that were rendered before, by their items' identity
+   * @throws StorageUnavailable if an inspection is lost and its file can't be read
+   */
+  async render(
+    segment: Segment<Item>,
+    style: StanzaStyle,
+    known: ReadonlyMap<string, Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    const stanzas: Uint8Array[] = [];
     for (const item of segment.items) {
-      const isBinary = item.kind === "binary";
-      stanzas.push(isBinary ? await this.#package(item, style, signal) : await this.#source(item, signal));
+      const rendered = () => (item.kind === "binary" ? this.#package(item, style, signal) : this.#source(item, signal));
+      stanzas.push(known.get(item.identity) ?? Buffer.from(await rendered()));
     }
-    return Buffer.from(stanzas.join(""));
+    return Buffer.concat(stanzas);
   }
 
   async #package(item: BinaryItem, style: StanzaStyle, signal: AbortSignal): Promise<string> {

@@ -97,9 +97,8 @@ export class SuiteBuilder {
     const descriptions = this.#descriptions;
     const whole = () => ({ removed: [], added: [...order.items()] });
     const described = translated ? descriptions.apply(before === undefined ? whole() : change) : change;
-    const indices = new Map<string, IndexState>();
-    const published: PublishedIndex[] = [];
-    for (const wanted of wantedIndices) {
+    // All begin before the first is waited for: one package may enter several, and there are several threads.
+    const begun = wantedIndices.map((wanted) => {
       const known = before?.get(keyOf(wanted));
       const from = wanted.stanzas === "description" ? { items: () => descriptions.items(), change: described } : order;
       const list =
@@ -109,14 +108,21 @@ export class SuiteBuilder {
               removed: filter(from.change.removed, wanted.holds),
               added: filter(from.change.added, wanted.holds),
             });
-      const segments = list.segments().map((segment) => this.#segments.make(segment, wanted.stanzas, signal));
-      const { releaseAlgorithms } = this.#tools;
-      const assembled = await assemble(segments, this.#segments.read, releaseAlgorithms, known?.assembled, signal);
+      const segments = list.segments();
+      const kept = new Set(segments);
+      const left = known?.list.segments().filter((segment) => !kept.has(segment)) ?? [];
+      const making = segments.map((segment) => this.#segments.make(segment, wanted.stanzas, left, signal));
+      return { wanted, list, making, known };
+    });
+    const { store, releaseAlgorithms } = this.#tools;
+    const indices = new Map<string, IndexState>();
+    const published: PublishedIndex[] = [];
+    for (const { wanted, list, making, known } of begun) {
+      const assembled = await assemble(making, this.#segments.read, releaseAlgorithms, known?.assembled, signal);
       indices.set(keyOf(wanted), { list, assembled });
       published.push(publishedIndex({ directory: wanted.directory, name: wanted.name }, assembled));
     }
     const late = stillOfUse(current ?? nothingLate, published);
-    const { store, releaseAlgorithms } = this.#tools;
     // A flat repository has neither.
     const { components, architectures } = shape.flat ? { components: [], architectures: [] } : shape;
     const bare = { components, architectures, indices: [], blobs: [] };

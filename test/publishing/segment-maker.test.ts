@@ -1,0 +1,38 @@
+// What a ping makes of an index: what is new in it, once.
+import { afterEach, expect, test, vi } from "vitest";
+import { Examiner } from "../../src/catalog/examiner.ts";
+import { SegmentStore } from "../../src/publishing/segment-store.ts";
+import { aDeb } from "../support/debs.ts";
+import { packageNames, ServedFolder } from "../support/served-folder.ts";
+
+const amd64 = "dists/sid/main/binary-amd64";
+
+afterEach(() => vi.restoreAllMocks());
+
+test("a ping renders the stanzas that it brings, and takes those beside them from the index before", async () => {
+  const served = new ServedFolder();
+  const put = async (name: string, at: number, description = "first") =>
+    served.put(`${amd64}/${name}.deb`, await aDeb({ package: name, fields: { Description: description } }), at);
+  for (const [at, name] of ["a", "b", "c"].entries()) await put(name, 1_700_000_000 + at);
+  await served.ping();
+  const rendered = vi.spyOn(Examiner.prototype, "recall");
+  await put("b", 1_700_000_001, "second");
+  await served.ping(`${amd64}/b.deb`);
+  await put("d", 1_700_000_003);
+  await served.ping(`${amd64}/d.deb`);
+  served.remove(`${amd64}/a.deb`);
+  await served.ping(`${amd64}/a.deb`);
+  expect(rendered.mock.calls.map(([{ path }]) => path)).toEqual([`${amd64}/b.deb`, `${amd64}/d.deb`]);
+  expect(await packageNames(served)).toEqual(["b 1.0-1", "c 1.0-1", "d 1.0-1"]);
+  expect(await served.text(`${amd64}/Packages`)).toMatch(/^Package: b\n(.+\n)+Description: second\n\nPackage: c\n/);
+});
+
+test("what two indices have in common is made once, though both are begun at the same time", async () => {
+  const served = new ServedFolder();
+  const made = vi.spyOn(SegmentStore.prototype, "put");
+  for (const architecture of ["amd64", "arm64"]) served.makeDirectory(`dists/sid/main/binary-${architecture}`);
+  served.put("dists/sid/main/binary-all/a.deb", await aDeb({ package: "a", architecture: "all" }));
+  await served.ping();
+  expect(await served.text("dists/sid/main/binary-arm64/Packages")).toBe(await served.text(`${amd64}/Packages`));
+  expect(made).toHaveBeenCalledTimes(1);
+});
