@@ -7,7 +7,9 @@ import { xzStream } from "./xz-encoder.ts";
 import { blockOfStream } from "./xz-stitch.ts";
 
 /** As `gzip -6`. */
-const gzipLevel = 6;
+const smallGzipLevel = 6;
+/** As `gzip -4`. Of the sorted paths of Contents it takes half of the time, and makes 2 % more. */
+const fastGzipLevel = 4;
 
 /**
  * Normal mode, binary trees, matches that are long enough with 32 bytes: of Debian's stanzas, three quarters of the
@@ -29,12 +31,13 @@ const fewStanzasBytes = 64 * 1024;
 
 /** Compresses stanzas. Equal bytes give equal results on every machine: neither library uses the machine's own. */
 export const compressSegment = (plain: Uint8Array): Promise<CompressedSegment> =>
-  compressed(plain, plain.length < fewStanzasBytes ? fastPreset : smallPreset);
+  compressed(plain, plain.length < fewStanzasBytes ? fastPreset : smallPreset, smallGzipLevel);
 
 /** Compresses lines of Contents, in the same way. */
-export const compressPaths = (plain: Uint8Array): Promise<CompressedSegment> => compressed(plain, fastPreset);
+export const compressPaths = (plain: Uint8Array): Promise<CompressedSegment> =>
+  compressed(plain, fastPreset, fastGzipLevel);
 
-async function compressed(plain: Uint8Array, preset: XzPreset): Promise<CompressedSegment> {
+async function compressed(plain: Uint8Array, preset: XzPreset, gzipLevel: 4 | 6): Promise<CompressedSegment> {
   const xz = xzStream(plain, preset);
   xz.catch(() => undefined);
   // Once liblzma is at work in a thread of its own, gzip takes this one.

@@ -36,7 +36,7 @@ export interface PlacedSegment extends Omit<NamedSegment, "plain"> {
 }
 
 /** Named in every segment's id: a change of what is rendered or how it is compressed gets a new one. */
-const renderingVersion = "contents 2";
+const renderingVersion = "contents 3";
 
 /** How many bytes of lines are sorted in memory at once. */
 const maxRunBytes = 8 * 1024 * 1024;
