@@ -25,6 +25,9 @@ const concurrentExaminations = 160;
 /** How many entries' words are read between two turns of the event loop: some 5 ms. At each turn the ledger writes what came. */
 const wordsPerTurn = 32;
 
+/** Likewise of files that are new here, of which most are in the ledger after a restart. */
+const filesPerTurn = 256;
+
 export class Catalog {
   readonly #examiner: Examiner;
   readonly #directories = new Map<TreePath, Map<TreePath, CatalogFile>>();
@@ -37,6 +40,8 @@ export class Catalog {
   /** What entries say that a survey under way has seen. */
   readonly #expected = new WeakMap<FileEntry | OtherEntry, CatalogFile>();
   #wordsRead = 0;
+  #filesExamined = 0;
+  #turn: Promise<unknown> | undefined;
 
   constructor(examiner: Examiner) {
     this.#examiner = examiner;
@@ -177,6 +182,9 @@ export class Catalog {
   async #examine(path: TreePath, asked: Asked, signal: AbortSignal): Promise<CatalogFile> {
     const { entry, kind, said, claimRecord } = asked;
     if (kind !== undefined && entry.kind === "file") {
+      if (++this.#filesExamined % filesPerTurn === 0) this.#turn = setImmediate();
+      // All wait that are under way, or else the others would go on in between.
+      await this.#turn;
       const examined = await this.#examiner.examine({ path, entry, kind }, signal, claimRecord);
       return this.#fileOf(path, entry, said, examined);
     }

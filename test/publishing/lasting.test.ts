@@ -82,6 +82,29 @@ test("no file is read twice, not even after a restart, and a look at one file re
   expect(await packageNames(served)).toEqual(["a 1.0-1", "b 1.0-1", "c 1.0-1"]);
 });
 
+test("requests have their turn while a restart goes through all that the ledger knows", async () => {
+  let knownThisTurn = 0;
+  let most = 0;
+  const inspected = (from: string) => {
+    if (from === "ledger") most = Math.max(most, ++knownThisTurn);
+  };
+  const served = new ServedFolder({ observer: { inspected } });
+  // Equal bytes at many paths are read once, and are a file each.
+  const deb = await aDeb({ architecture: "amd64" });
+  const files = 1200;
+  for (let file = 0; file < files; file++) served.put(`${amd64}/${file}.deb`, deb);
+  await served.ping();
+  await served.restart();
+  const turns = setInterval(() => {
+    knownThisTurn = 0;
+  }, 0);
+  most = 0;
+  await served.ping();
+  clearInterval(turns);
+  expect(most).toBeGreaterThan(0);
+  expect(most).toBeLessThan(files / 2);
+});
+
 test("while the tree can't be listed the last publication stays, and the ping says why", async () => {
   let broken = false;
   const served = new ServedFolder({ wrap: unlistedWhile(() => broken) });
