@@ -8,7 +8,6 @@ import { inspect } from "node:util";
  */
 export class ContentId {
   readonly #raw: string;
-  #key: string | undefined;
 
   constructor(raw: string) {
     this.#raw = raw;
@@ -16,14 +15,8 @@ export class ContentId {
 
   /** 43 characters of base64url, a hash of the id: fit for logs, maps and database keys. */
   get key(): string {
-    // Most ids are of files that are listed once more and only compared.
-    this.#key ??= createHash("sha256").update(this.#raw).digest("base64url");
-    return this.#key;
-  }
-
-  /** The same id without the key that it remembers: for who holds many for long, and asks for few keys. */
-  withoutKey(): ContentId {
-    return this.#key === undefined ? this : new ContentId(this.#raw);
+    // Not remembered: of many ids, most are compared alone, and a hash takes a microsecond.
+    return createHash("sha256").update(this.#raw).digest("base64url");
   }
 
   /** Whether both name the same bytes. */

@@ -29,7 +29,7 @@ export class LeanEntry implements FileEntry {
 
   constructor({ sizeBytes, content, linkedAtMs, relinkedAtMs }: FileEntry) {
     this.sizeBytes = sizeBytes;
-    this.content = content?.withoutKey();
+    this.content = content;
     this.linkedAtMs = linkedAtMs;
     this.#relinkedAtMs = relinkedAtMs === linkedAtMs ? undefined : relinkedAtMs;
   }

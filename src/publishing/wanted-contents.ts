@@ -1,5 +1,6 @@
 // Which Contents a suite has, and which packages stand in each.
 import { createHash } from "node:crypto";
+import { shared } from "../base/shared-text.ts";
 import type { BinaryItem } from "../catalog/item.ts";
 import type { Manifest } from "./publication.ts";
 
@@ -14,12 +15,14 @@ export interface WantedContents {
 
 /** Names the packages that always stand in the same indices. */
 export const groupOf = ({ forInstaller, component, architecture }: BinaryItem): string =>
-  `${forInstaller ? "udeb" : "deb"}/${component}/${architecture}`;
+  shared(`${forInstaller ? "udeb" : "deb"}/${component}/${architecture}`);
 
 /** Names what a package brings into Contents: equal keys, equal lines. Short, because there is one for each package. */
 export function keyOf(item: BinaryItem): string {
   const told = [groupOf(item), item.stanzaKey, item.record];
-  return createHash("sha256").update(told.join("\n")).digest("base64url").slice(0, 22);
+  const key = createHash("sha256").update(told.join("\n")).digest("base64url");
+  // Joined: one slice would hold on to the whole.
+  return [key.slice(0, 11), key.slice(11, 22)].join("");
 }
 
 /**
