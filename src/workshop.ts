@@ -11,6 +11,7 @@ import { createContentsThread } from "./publishing/contents-thread.ts";
 import type { SharedState } from "./publishing/open-repository.ts";
 import type { PackageCacheObserver } from "./publishing/package-cache.ts";
 import { PackageCache } from "./publishing/package-cache.ts";
+import { RightOfWay } from "./publishing/right-of-way.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
 import { anyContents } from "./repository-settings.ts";
 import { makeStateDirectory } from "./state-directory.ts";
@@ -62,6 +63,7 @@ export async function openWorkshop(
       inspectionLimits: limits.inspection,
       compressor,
       contents: { tasks: contentsThread, directory: join(stateDirectory, "contents") },
+      rightOfWay: new RightOfWay(() => performance.now()),
       cache: PackageCache.open({
         directory: join(stateDirectory, "packages"),
         maxBytes: configuration.cacheBytes,

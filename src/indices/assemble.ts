@@ -1,7 +1,7 @@
 // Puts an index together from segments: sizes, digests and the order of its parts, without holding its bytes.
 import type { Hash } from "node:crypto";
 import { createHash } from "node:crypto";
-import { setImmediate } from "node:timers/promises";
+import type { GiveWay } from "../base/turns.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import { IndexError } from "./fields.ts";
 import type { XzBlockSizes } from "./xz-stitch.ts";
@@ -56,9 +56,6 @@ export interface AssembledIndex {
 
 type HashStates = readonly Hash[];
 
-/** The event loop gets its turn after so many bytes: some 5 ms of hashing. */
-const bytesBetweenTurns = 4 * 1024 * 1024;
-
 /** A gzip member of nothing, for an index of no segments: an empty file would be no gzip file. */
 const emptyGzipMember = Buffer.from("1f8b080000000000000303000000000000000000", "hex");
 
@@ -68,14 +65,15 @@ const emptyGzipMember = Buffer.from("1f8b080000000000000303000000000000000000", 
  * @param asked in the order of the index
  * @param read what it gives is looked at before the next is read, and not held
  * @param previous an earlier assembly of the same index: what both begin with is not read again
- * @throws signal.reason when aborted; IndexError when a segment has another size than was said; what making one throws
+ * @param giveWay awaited after each segment
+ * @throws what giving way throws; IndexError when a segment has another size than was said; what making one throws
  */
 export async function assemble(
   asked: readonly (SegmentSizes | SegmentInMaking)[],
   read: SegmentReader,
   algorithms: readonly DigestAlgorithm[],
   previous: AssembledIndex | undefined,
-  signal: AbortSignal,
+  giveWay: GiveWay,
 ): Promise<AssembledIndex> {
   const known = previous?.algorithms.join() === algorithms.join() ? previous : undefined;
   const different = asked.findIndex(({ id }, index) => id !== known?.segments[index]?.id);
@@ -83,17 +81,13 @@ export async function assemble(
   const hashed = async (form: IndexForm): Promise<readonly HashStates[]> => {
     const begun = algorithms.map((name) => createHash(name));
     const states = known?.states[form].slice(0, same + 1) ?? [advance(begun, openings[form])];
-    let unyielded = 0;
     for (const segment of asked.slice(same)) {
       const isAhead = form === "plain" && "rendered" in segment;
       const sizeBytes = isAhead ? await segment.rendered : sizeIn(form, await sizesOf(segment));
       const bytes = read(segment.id, form);
       if (bytes.length !== sizeBytes) throw new IndexError(`segment ${segment.id} is not as long as it was`);
       states.push(advance(states.at(-1) ?? [], bytes));
-      unyielded += bytes.length;
-      if (unyielded < bytesBetweenTurns) continue;
-      unyielded = 0;
-      await setImmediate(undefined, { signal });
+      await giveWay();
     }
     return states;
   };

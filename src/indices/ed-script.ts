@@ -1,5 +1,5 @@
 // What turns one index into another, as the ed script of a pdiff: only segments that differ are looked into.
-import { setImmediate } from "node:timers/promises";
+import type { GiveWay } from "../base/turns.ts";
 import type { Run } from "./common-runs.ts";
 import { runsOf } from "./common-runs.ts";
 
@@ -17,7 +17,7 @@ export interface ScriptOptions {
   readonly recordEnd: RecordEnd;
   /** How long the script may become. */
   readonly maxBytes: number;
-  readonly signal: AbortSignal;
+  readonly giveWay: GiveWay;
 }
 
 /** So much of each index is compared in memory at once, in bytes: some 25 ms of work. */
@@ -27,12 +27,12 @@ const windowBytes = 2 * 1024 ** 2;
  * The commands a, c and d, from the last line to the first, as `diff --ed` writes them and apt's rred takes them. Where
  * more than some megabytes were taken out of one place, it may be longer than it need be.
  * @returns the script, empty for equal indices; undefined where it is too long, or where ed could not take a line
- * @throws signal.reason when aborted
+ * @throws what giving way throws
  */
 export async function edScript(
   from: readonly ScriptSegment[],
   to: readonly (ScriptSegment & { readonly lines: number })[],
-  { read, recordEnd, maxBytes, signal }: ScriptOptions,
+  { read, recordEnd, maxBytes, giveWay }: ScriptOptions,
 ): Promise<Uint8Array | undefined> {
   const script = new Script();
   const idsOf = (segments: readonly ScriptSegment[]) => segments.map(({ id }) => id);
@@ -47,8 +47,7 @@ export async function edScript(
         else script.replace(countLines(part.removed), part.added);
       }
       if (script.bytes > maxBytes) return undefined;
-      // A large change takes a while, and requests must not wait for its end.
-      await setImmediate(undefined, { signal });
+      await giveWay();
     }
   }
   const written = script.finish();

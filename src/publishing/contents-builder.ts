@@ -5,6 +5,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { MessagePort } from "node:worker_threads";
 import { MessageChannel } from "node:worker_threads";
+import type { GiveWay } from "../base/turns.ts";
 import type { FileListLimits } from "../debian/file-list.ts";
 import type { CompressedSegment, Compressor } from "../indices/compress.ts";
 import type { ContentsCut } from "../indices/contents.ts";
@@ -29,17 +30,23 @@ const nothing = new Uint8Array(0);
 
 export class ContentsBuilder {
   readonly #parts: ContentsBuilderParts;
+  readonly #giveWay: GiveWay;
   readonly #signal: AbortSignal;
   #files = 0;
 
-  constructor(parts: ContentsBuilderParts, signal: AbortSignal) {
+  constructor(
+    parts: ContentsBuilderParts,
+    { giveWay, signal }: { readonly giveWay: GiveWay; readonly signal: AbortSignal },
+  ) {
     this.#parts = parts;
+    this.#giveWay = giveWay;
     this.#signal = signal;
   }
 
   /** Sorts a part of the packages into runs. @returns the runs' files, and which packages have a list that is none */
   async sort(packages: ListedPackages): ReturnType<ContentsTasks["sortLists"]> {
     const { tasks, limits } = this.#parts;
+    await this.#giveWay();
     return await tasks.sortLists({ packages, limits, into: this.#newFile() }, this.#signal);
   }
 
@@ -47,6 +54,7 @@ export class ContentsBuilder {
   async fromRuns(files: readonly string[]): Promise<readonly KeptSegment[]> {
     const { tasks, cut } = this.#parts;
     const into = this.#newFile();
+    await this.#giveWay();
     const merged = await open(into, "w+", 0o600);
     const { port1: heard, port2: told } = new MessageChannel();
     const placed = placedSegments(heard, this.#signal);
@@ -111,7 +119,7 @@ export class ContentsBuilder {
         segments.push(Promise.resolve(old));
         continue;
       }
-      this.#signal.throwIfAborted();
+      await this.#giveWay();
       const task = { open: rest?.plain ?? nothing, old: store.read(old.id, "gz"), edits: here, cut };
       const cutAgain = await tasks.recutSegment(task, this.#signal);
       for (const each of cutAgain.ended) await keep(each);
@@ -129,6 +137,7 @@ export class ContentsBuilder {
     const { segments } = this.#parts;
     const known = segments.sizesOf(id);
     if (known !== undefined) return { ...known, first };
+    await this.#giveWay();
     const bytes = await plain();
     const sizes = await segments.put(id, bytes, await compress(bytes), "compressed");
     return { ...sizes, first };

@@ -1,9 +1,9 @@
 // Makes Contents in the background: from nothing the first time, then out of the last ones and what has changed.
 import { mkdir, rm } from "node:fs/promises";
-import { setImmediate } from "node:timers/promises";
 import { forEachAtMost } from "../base/bounded.ts";
 import type { Suite } from "../base/names.ts";
 import { shared } from "../base/shared-text.ts";
+import type { GiveWay } from "../base/turns.ts";
 import type { Item } from "../catalog/item.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { AssembledIndex } from "../indices/assemble.ts";
@@ -28,8 +28,6 @@ export interface ContentsMakerParts extends ContentsMakingParts, ContentsListsPa
 
 /** How many lists are fetched or read at once: pings need the storage, too. */
 const concurrentLists = 2;
-/** The event loop gets its turn after so many packages. */
-const packagesBetweenTurns = 200;
 
 export class ContentsMaker implements LateMaker {
   readonly name = "contents";
@@ -61,24 +59,24 @@ export class ContentsMaker implements LateMaker {
     }
   }
 
-  async #make({ suite, current, items, signal }: LateOrder): Promise<readonly KeptContents[]> {
+  async #make({ suite, current, items, giveWay, signal }: LateOrder): Promise<readonly KeptContents[]> {
     const { state } = this.#parts;
     const known = this.#usable(state.indices(suite));
-    const wanted = await wantedOf(items);
+    const wanted = await wantedOf(items, giveWay);
     const missing = new Map(wanted);
     const removed = new Map<string, ContentsMember>();
-    for await (const [key, member] of state.members(suite)) if (!missing.delete(key)) removed.set(key, member);
-    const added = await this.#added(missing, signal);
+    for await (const [key, member] of state.members(suite, giveWay)) if (!missing.delete(key)) removed.set(key, member);
+    const added = await this.#added(missing, giveWay, signal);
     const asked = contentsOf(current, new Set([...wanted.values()].map(({ group }) => group)));
-    const making = new ContentsMaking(this.#parts, this.#lists, { suite, wanted, removed, added, signal });
+    const making = new ContentsMaking(this.#parts, this.#lists, { suite, wanted, removed, added, giveWay, signal });
     const indices: KeptContents[] = [];
     const lastOnes = this.#assembled.get(suite) ?? new Map<string, AssembledIndex>();
     this.#assembled.set(suite, lastOnes);
-    for (const one of asked) indices.push(await this.#index(lastOnes, one, known, making, indices, signal));
+    for (const one of asked) indices.push(await this.#index(lastOnes, one, known, making, indices, giveWay));
     await this.#parts.segments.written(segmentIdsOf(indices));
     const isSame = known.length === indices.length && indices.every((one) => known.includes(one));
     if (!isSame || removed.size > 0 || added.size > 0) {
-      await state.save(suite, { removed: removed.keys(), added, indices });
+      await state.save(suite, { removed: removed.keys(), added, indices }, giveWay);
     }
     const paths = new Set(indices.map((index) => indexPath(index, "plain")));
     for (const path of lastOnes.keys()) if (!paths.has(path)) lastOnes.delete(path);
@@ -96,15 +94,15 @@ export class ContentsMaker implements LateMaker {
   }
 
   /** What stands for new packages, once their lists are at hand. */
-  async #added(missing: ReadonlyMap<string, WantedPackage>, signal: AbortSignal): Promise<Map<string, ContentsMember>> {
+  async #added(
+    missing: ReadonlyMap<string, WantedPackage>,
+    giveWay: GiveWay,
+    signal: AbortSignal,
+  ): Promise<Map<string, ContentsMember>> {
     const added = new Map<string, ContentsMember>();
-    let untilTurn = packagesBetweenTurns;
     let failure: { readonly thrown: unknown } | undefined;
     await forEachAtMost(missing, concurrentLists, async ([key, { item, group }]) => {
-      if (--untilTurn <= 0) {
-        untilTurn = packagesBetweenTurns;
-        await setImmediate(undefined, { signal });
-      }
+      await giveWay();
       try {
         if ((await this.#lists.listOf(item, signal)) === undefined) return;
         const location = await this.#lists.locationOf(item, signal);
@@ -125,7 +123,7 @@ export class ContentsMaker implements LateMaker {
     known: readonly KeptContents[],
     making: ContentsMaking,
     made: readonly KeptContents[],
-    signal: AbortSignal,
+    giveWay: GiveWay,
   ): Promise<KeptContents> {
     const { segments: store, releaseAlgorithms } = this.#parts;
     const { directory, name } = asked;
@@ -142,7 +140,7 @@ export class ContentsMaker implements LateMaker {
       (id, form) => store.glimpse(id, form),
       releaseAlgorithms,
       lastOnes.get(path),
-      signal,
+      giveWay,
     );
     lastOnes.set(path, assembled);
     return { ...publishedIndex({ directory, name, late: { maker: this.name } }, assembled), segments };
@@ -150,14 +148,11 @@ export class ContentsMaker implements LateMaker {
 }
 
 /** The binary packages by what they bring into Contents; some are of many thousands. */
-async function wantedOf(items: readonly Item[]): Promise<Map<string, WantedPackage>> {
+async function wantedOf(items: readonly Item[], giveWay: GiveWay): Promise<Map<string, WantedPackage>> {
   const wanted = new Map<string, WantedPackage>();
-  let untilTurn = packagesBetweenTurns;
   for (const item of items) {
     if (item.kind === "binary") wanted.set(keyOf(item), { item, group: shared(groupOf(item)) });
-    if (--untilTurn > 0) continue;
-    untilTurn = packagesBetweenTurns;
-    await setImmediate();
+    await giveWay();
   }
   return wanted;
 }

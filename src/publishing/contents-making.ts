@@ -1,5 +1,6 @@
 // One making of a suite's Contents: brings together what stands in an index, or what has changed in it.
 import type { Suite } from "../base/names.ts";
+import type { GiveWay } from "../base/turns.ts";
 import type { Examiner } from "../catalog/examiner.ts";
 import type { BinaryItem } from "../catalog/item.ts";
 import type { ContentsBuilderParts } from "./contents-builder.ts";
@@ -28,6 +29,7 @@ export interface ContentsOrder {
   readonly removed: ReadonlyMap<string, ContentsMember>;
   /** Without those that have no list. */
   readonly added: ReadonlyMap<string, ContentsMember>;
+  readonly giveWay: GiveWay;
   readonly signal: AbortSignal;
 }
 
@@ -55,7 +57,7 @@ export class ContentsMaking {
     this.#parts = parts;
     this.#lists = lists;
     this.#order = order;
-    this.#builder = new ContentsBuilder(parts, order.signal);
+    this.#builder = new ContentsBuilder(parts, order);
   }
 
   /**
@@ -117,11 +119,11 @@ export class ContentsMaking {
   /** Of what was in the last Contents and stays, all that is called as something that goes. */
   async #stayingMembers(): Promise<ReadonlyMap<string, readonly ContentsMember[]>> {
     if (this.#staying !== undefined) return this.#staying;
-    const { suite, wanted, removed } = this.#order;
+    const { suite, wanted, removed, giveWay } = this.#order;
     const staying = new Map<string, ContentsMember[]>();
     for (const { location } of removed.values()) staying.set(location, []);
     if (staying.size > 0) {
-      for await (const [key, member] of this.#parts.state.members(suite)) {
+      for await (const [key, member] of this.#parts.state.members(suite, giveWay)) {
         if (wanted.has(key)) staying.get(member.location)?.push(member);
       }
     }
@@ -133,7 +135,7 @@ export class ContentsMaking {
   async #runsOf(group: string): Promise<readonly string[]> {
     const known = this.#runs.get(group);
     if (known !== undefined) return known;
-    const { wanted, signal } = this.#order;
+    const { wanted, giveWay, signal } = this.#order;
     const files: string[] = [];
     let pack = new ListPack();
     let members: ContentsMember[] = [];
@@ -155,6 +157,7 @@ export class ContentsMaking {
       for await (const [key, member] of this.#membersOf(group)) {
         const item = wanted.get(key)?.item;
         if (item === undefined) continue;
+        await giveWay();
         const list = this.#parts.examiner.keptFileList(member.record) ?? (await this.#lists.listOf(item, signal));
         if (list === undefined) continue;
         pack.add(member.location, list);
@@ -172,9 +175,11 @@ export class ContentsMaking {
   }
 
   async *#membersOf(group: string): AsyncGenerator<readonly [key: string, ContentsMember]> {
-    const { suite, added } = this.#order;
+    const { suite, added, giveWay } = this.#order;
     for (const [key, member] of added) if (member.group === group) yield [key, member];
-    for await (const [key, member] of this.#parts.state.members(suite)) if (member.group === group) yield [key, member];
+    for await (const [key, member] of this.#parts.state.members(suite, giveWay)) {
+      if (member.group === group) yield [key, member];
+    }
   }
 
   async #refuse(members: readonly (ContentsMember | undefined)[]): Promise<never> {

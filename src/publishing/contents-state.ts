@@ -1,8 +1,8 @@
 // What the last Contents of each suite were made from, on disk: so that the next ones cost what has changed.
-import { setImmediate } from "node:timers/promises";
 import type { Database, RootDatabase } from "lmdb";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import { written } from "../base/state.ts";
+import type { GiveWay } from "../base/turns.ts";
 import type { SegmentSizes } from "../indices/assemble.ts";
 import type { PublishedIndex } from "./publication.ts";
 
@@ -52,18 +52,20 @@ export class ContentsState {
     return this.#indices.get(suite) ?? [];
   }
 
-  /** Every package that the indices hold, by its key. */
-  async *members(suite: Suite): AsyncGenerator<readonly [key: string, ContentsMember]> {
+  /**
+   * Every package that the indices hold, by its key.
+   * @param giveWay one bucket of a large repository takes some milliseconds
+   */
+  async *members(suite: Suite, giveWay: GiveWay): AsyncGenerator<readonly [key: string, ContentsMember]> {
     const start = bucketName(suite, "");
     for (const { value } of this.#buckets.getRange({ start, end: `${start}\uffff`, snapshot: false })) {
       for (const [key, group, location, record] of value) yield [key, { group, location, record }];
-      // One bucket of a large repository takes some milliseconds, and requests must not wait for all of them.
-      await setImmediate();
+      await giveWay();
     }
   }
 
   /** Keeps what was made. Where that is cut short, there are no indices, and the next ones are made from nothing. */
-  async save(suite: Suite, { removed, added, indices }: ContentsChange): Promise<void> {
+  async save(suite: Suite, { removed, added, indices }: ContentsChange, giveWay: GiveWay): Promise<void> {
     const changes = new Map<string, Map<string, KeyedMember | undefined>>();
     const note = (key: string, member: KeyedMember | undefined): void => {
       const name = bucketName(suite, key);
@@ -81,7 +83,7 @@ export class ContentsState {
         const bucket = [...kept, ...[...inBucket.values()].filter((member) => member !== undefined)];
         writing.push(bucket.length === 0 ? this.#buckets.remove(name) : this.#buckets.put(name, bucket));
         // One transaction over them all would hold up requests.
-        await setImmediate();
+        await giveWay();
       }
       await Promise.all(writing);
       await this.#indices.put(suite, indices);

@@ -7,6 +7,7 @@ import type { PublishingObserver } from "./events.ts";
 import type { LateFiles, LateMaker } from "./late.ts";
 import type { LateTimes } from "./late-work.ts";
 import { LateWork } from "./late-work.ts";
+import type { RightOfWay } from "./right-of-way.ts";
 import type { PublicationStore } from "./store.ts";
 import type { ServedSuite } from "./suite.ts";
 
@@ -23,8 +24,10 @@ export interface HousekeepingParts {
   readonly suites: ReadonlyMap<Suite, ServedSuite>;
   /** Runs a task while no refresh runs. */
   readonly alone: (task: () => Promise<void>) => Promise<void>;
+  /** What is made in the background, in this order. */
   readonly lateMakers: readonly LateMaker[];
   readonly lateTimes: LateTimes;
+  readonly rightOfWay: RightOfWay;
   readonly observer: PublishingObserver;
   readonly log: Log;
   /** Milliseconds since the epoch. */
@@ -71,7 +74,10 @@ export class Housekeeping {
           : { suite, current, items: [...served.items()] };
       },
       publish: async (suite, made) => {
-        if (!this.#bringsNothing(suite, made)) await this.#untilDateIsPast(suite);
+        if (!this.#bringsNothing(suite, made)) {
+          await this.#untilDateIsPast(suite);
+          await parts.rightOfWay.givingWay(this.#stopping.signal)();
+        }
         await parts.alone(() => this.#amend(suite, made));
       },
     });

@@ -7,6 +7,7 @@ import type { Log } from "../base/log.ts";
 import type { Suite } from "../base/names.ts";
 import type { PublishingObserver } from "./events.ts";
 import type { LateFiles, LateMaker, LateOrder } from "./late.ts";
+import type { RightOfWay } from "./right-of-way.ts";
 
 /** How often late files are made and tried. */
 export interface LateTimes {
@@ -24,9 +25,10 @@ const pollMs = 20;
 export interface LateWorkParts {
   readonly makers: readonly LateMaker[];
   /** What to work for; undefined for a suite that is not to be served any more. */
-  readonly orderFor: (suite: Suite) => Omit<LateOrder, "signal"> | undefined;
+  readonly orderFor: (suite: Suite) => Omit<LateOrder, "giveWay" | "signal"> | undefined;
   /** Publishes what one maker has made. */
   readonly publish: (suite: Suite, made: readonly [maker: string, LateFiles]) => Promise<void>;
+  readonly rightOfWay: Pick<RightOfWay, "givingWay">;
   readonly observer: PublishingObserver;
   readonly log: Log;
   readonly now: () => number;
@@ -113,7 +115,8 @@ export class LateWork {
   async #make(maker: LateMaker, suite: Suite, sinceMs: number, signal: AbortSignal): Promise<void> {
     const order = this.#parts.orderFor(suite);
     if (order === undefined) return;
-    const files = await maker.make({ ...order, signal });
+    const giveWay = this.#parts.rightOfWay.givingWay(signal);
+    const files = await maker.make({ ...order, giveWay, signal });
     await this.#parts.publish(suite, [maker.name, files]);
     this.#parts.observer.lateMade(suite, maker.name, (this.#parts.now() - sinceMs) / 1000);
   }

@@ -1,5 +1,6 @@
 // The port of what is made in the background and published with a later publication: Contents and pdiffs.
 import type { Suite } from "../base/names.ts";
+import type { GiveWay } from "../base/turns.ts";
 import type { Item } from "../catalog/item.ts";
 import type { Manifest, PublishedBlob, PublishedIndex } from "./publication.ts";
 import { indexPath } from "./publication.ts";
@@ -18,6 +19,8 @@ export interface LateOrder {
   readonly current: Manifest;
   /** What that publication holds, in no particular order. */
   readonly items: readonly Item[];
+  /** Awaited between all pieces of the work: pings go first. */
+  readonly giveWay: GiveWay;
   readonly signal: AbortSignal;
 }
 

@@ -31,6 +31,7 @@ import type { PackageCache } from "./package-cache.ts";
 import { PackageShelf } from "./package-shelf.ts";
 import { PdiffMaker } from "./pdiff-maker.ts";
 import { Repository } from "./repository.ts";
+import type { RightOfWay } from "./right-of-way.ts";
 import type { Placement } from "./stanza-source.ts";
 import { StanzaSource } from "./stanza-source.ts";
 import { PublicationStore } from "./store.ts";
@@ -48,6 +49,8 @@ export interface SharedState {
   readonly compressor: Compressor;
   /** What Contents are made with, and a directory for what is too much for memory; undefined where none are made. */
   readonly contents?: { readonly tasks: ContentsTasks; readonly directory: string; readonly cut?: ContentsCut };
+  /** Pings of any repository go before what is made in the background for any. */
+  readonly rightOfWay: RightOfWay;
   readonly cache: PackageCache;
   readonly indexMemoryBytes?: number;
   readonly log: Log;
@@ -197,6 +200,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     viewOf: settings.viewOf ?? (() => undefined),
     lateMakers,
     lateTimes: settings.lateTimes ?? defaultLateTimes,
+    rightOfWay: shared.rightOfWay,
     observer,
     log,
     now,

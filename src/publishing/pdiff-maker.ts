@@ -1,10 +1,10 @@
 // Makes pdiffs in the background: what leads from an index of an earlier publication to the present one.
 import { createHash } from "node:crypto";
-import { setImmediate } from "node:timers/promises";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { LRUCache } from "lru-cache";
 import type { Suite } from "../base/names.ts";
+import type { GiveWay } from "../base/turns.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { AssembledIndex, SegmentReader, SegmentSizes } from "../indices/assemble.ts";
 import { assemble } from "../indices/assemble.ts";
@@ -30,8 +30,6 @@ export interface PdiffParts {
 const defaultMinIndexBytes = 64 * 1024;
 /** What one patch adds to the file that lists them. */
 const bytesPerListing = 800;
-/** A long history is read in pieces of so many publications, and requests are answered in between. */
-const publicationsBetweenTurns = 50;
 
 /** Beyond, older states of an index get no patch: where all of it has changed, this is some seconds of work. */
 const maxComparedBytes = 256 * 1024 ** 2;
@@ -56,18 +54,18 @@ export class PdiffMaker implements LateMaker {
     this.#parts = parts;
   }
 
-  async make({ suite, current, signal }: LateOrder): Promise<LateFiles> {
+  async make({ suite, current, giveWay }: LateOrder): Promise<LateFiles> {
     const { isPatched, minIndexBytes = defaultMinIndexBytes } = this.#parts;
     const large = isPatched(suite) ? current.indices.filter(({ forms }) => forms.xz.sizeBytes >= minIndexBytes) : [];
     const states =
-      large.length === 0 ? new Map<string, PublishedState[]>() : await this.#statesOf(suite, current, signal);
+      large.length === 0 ? new Map<string, PublishedState[]>() : await this.#statesOf(suite, current, giveWay);
     const blobs: PublishedBlob[] = [];
     for (const index of large) {
       const of = { path: indexPath(index, "plain"), sha256: index.forms.plain.sha256 };
       const made = current.blobs.filter(({ late }) => late?.maker === name && late.of?.path === of.path);
       // Another maker's publication may have come in between, with the same packages.
       if (made.some(({ late }) => late?.of?.sha256 === of.sha256)) blobs.push(...made);
-      else blobs.push(...(await this.#patch(suite, index, states.get(of.path) ?? [], signal)));
+      else blobs.push(...(await this.#patch(suite, index, states.get(of.path) ?? [], giveWay)));
     }
     return { indices: [], blobs };
   }
@@ -76,10 +74,9 @@ export class PdiffMaker implements LateMaker {
   async #statesOf(
     suite: Suite,
     current: Manifest,
-    signal: AbortSignal,
+    giveWay: GiveWay,
   ): Promise<ReadonlyMap<string, readonly PublishedState[]>> {
     const states = new Map<string, PublishedState[]>();
-    let read = 0;
     for (const { id, dateSeconds, indices } of this.#parts.store.history(suite)) {
       for (const index of dateSeconds > current.dateSeconds ? [] : indices) {
         const path = indexPath(index, "plain");
@@ -87,8 +84,7 @@ export class PdiffMaker implements LateMaker {
         states.set(path, known);
         known.push({ publication: id, dateSeconds, ...index.forms.plain });
       }
-      read += 1;
-      if (read % publicationsBetweenTurns === 0) await setImmediate(undefined, { signal });
+      await giveWay();
     }
     return states;
   }
@@ -97,7 +93,7 @@ export class PdiffMaker implements LateMaker {
     suite: Suite,
     index: PublishedIndex,
     states: readonly PublishedState[],
-    signal: AbortSignal,
+    giveWay: GiveWay,
   ): Promise<readonly PublishedBlob[]> {
     const { store, algorithms } = this.#parts;
     const path = indexPath(index, "plain");
@@ -111,7 +107,7 @@ export class PdiffMaker implements LateMaker {
     };
     const recordEnd = index.name.startsWith("Contents-") ? "\n" : "\n\n";
     const maxBytes = Math.min(maxScriptBytes, plain.sizeBytes);
-    const withSha1 = await this.#sha1s(suite, index, signal);
+    const withSha1 = await this.#sha1s(suite, index, giveWay);
     const patches: Patch[] = [];
     const blobs: PublishedBlob[] = [];
     // apt adds up this patch and all that follow, and takes none if it would rather fetch the index.
@@ -119,7 +115,7 @@ export class PdiffMaker implements LateMaker {
     for (const from of statesToPatch(states)) {
       if (comparedBytes > maxComparedBytes) break;
       const segments = store.segmentsOf(suite, from.publication, path) ?? [];
-      const script = await edScript(segments, index.segments, { read, recordEnd, maxBytes, signal });
+      const script = await edScript(segments, index.segments, { read, recordEnd, maxBytes, giveWay });
       if (script === undefined || script.length === 0) continue;
       const gz = await compress(script);
       budgetBytes -= gz.length + bytesPerListing;
@@ -139,17 +135,17 @@ export class PdiffMaker implements LateMaker {
   }
 
   /** Gives the SHA1 of the states of an index, hashing no more of each than what differs from the present one. */
-  async #sha1s(suite: Suite, index: PublishedIndex, signal: AbortSignal) {
+  async #sha1s(suite: Suite, index: PublishedIndex, giveWay: GiveWay) {
     // debmirror alone asks for SHA1, and it knows no pdiffs of Contents.
     if (!namesPackages(index)) return async () => ({});
     const read: SegmentReader = (id, form) => this.#parts.store.segments.read(id, form);
     const key = `${suite}/${indexPath(index, "plain")}`;
-    const present = await assemble(index.segments, read, ["sha1"], this.#assembled.get(key), signal);
+    const present = await assemble(index.segments, read, ["sha1"], this.#assembled.get(key), giveWay);
     this.#assembled.set(key, present);
     return async (segments: readonly SegmentSizes[], { sha256 }: Digested): Promise<Pick<Digested, "sha1">> => {
       const known = this.#sha1Of.get(sha256);
       if (known !== undefined) return { sha1: known };
-      const { sha1 = "" } = (await assemble(segments, read, ["sha1"], present, signal)).forms.plain.digests;
+      const { sha1 = "" } = (await assemble(segments, read, ["sha1"], present, giveWay)).forms.plain.digests;
       this.#sha1Of.set(sha256, sha1);
       return { sha1 };
     };

@@ -15,11 +15,9 @@ import type { Audit } from "./audit.ts";
 import { Changelogs } from "./changelogs.ts";
 import type { PublishingObserver } from "./events.ts";
 import { Finder } from "./finder.ts";
-import type { KeptContents } from "./housekeeping.ts";
+import type { HousekeepingParts } from "./housekeeping.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import type { IndexReader } from "./index-reader.ts";
-import type { LateMaker } from "./late.ts";
-import type { LateTimes } from "./late-work.ts";
 import type { PackageCache } from "./package-cache.ts";
 import type { PackageShelf } from "./package-shelf.ts";
 import type { Manifest } from "./publication.ts";
@@ -36,7 +34,9 @@ import { ServedSuite } from "./suite.ts";
 import { TimeTravel } from "./time-travel.ts";
 import { TreeFiles } from "./tree-files.ts";
 
-export interface RepositoryParts extends SuiteParts {
+export interface RepositoryParts
+  extends SuiteParts,
+    Pick<HousekeepingParts, "keepSeconds" | "keptFiles" | "lateMakers" | "lateTimes" | "rightOfWay"> {
   readonly name: RepositoryName;
   readonly key: PublicKey;
   readonly tree: Tree;
@@ -50,15 +50,8 @@ export interface RepositoryParts extends SuiteParts {
   /** Whether a suite's indices are the tree's own, served as they are. */
   readonly isAsFound: (suite: Suite) => boolean;
   readonly audit: Audit;
-  /** What is made in the background, in this order. */
-  readonly lateMakers: readonly LateMaker[];
-  readonly lateTimes: LateTimes;
   readonly observer: PublishingObserver;
   readonly log: Log;
-  /** How long what a publication names stays readable after the next one took its place. */
-  readonly keepSeconds: number;
-  /** Where the bytes of unlinked files are kept, if the storage does not keep them by itself. */
-  readonly keptFiles: KeptContents | undefined;
   /** How often one uploader's word is held against the bytes; 0: only when these come by. */
   readonly scrubSeconds: number;
 }
@@ -161,7 +154,7 @@ export class Repository implements ServedRepository {
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
     const begunMs = this.#parts.now();
     this.#treeFiles.forget();
-    const outcomes = (await abortable(this.#queue.request(path), signal)).filter(
+    const outcomes = (await this.#parts.rightOfWay.first(abortable(this.#queue.request(path), signal))).filter(
       ({ suite }) => isWithin(parseTreePath(`dists/${suite}`), path) || isWithin(path, parseTreePath(`dists/${suite}`)),
     );
     for (const { failure } of outcomes) if (failure !== undefined) throw failure;

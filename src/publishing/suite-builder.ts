@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { sleep } from "../base/abort.ts";
 import type { Suite } from "../base/names.ts";
+import { turns } from "../base/turns.ts";
 import type { Item } from "../catalog/item.ts";
 import type { SuiteShape } from "../catalog/shape.ts";
 import type { SnapshotChange } from "../catalog/snapshot.ts";
@@ -118,7 +119,8 @@ export class SuiteBuilder {
     const indices = new Map<string, IndexState>();
     const published: PublishedIndex[] = [];
     for (const { wanted, list, making, known } of begun) {
-      const assembled = await assemble(making, this.#segments.read, releaseAlgorithms, known?.assembled, signal);
+      const { read } = this.#segments;
+      const assembled = await assemble(making, read, releaseAlgorithms, known?.assembled, turns(signal));
       indices.set(keyOf(wanted), { list, assembled });
       published.push(publishedIndex({ directory: wanted.directory, name: wanted.name }, assembled));
     }

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { parseRepositoryName } from "../../src/base/names.ts";
+import { turns } from "../../src/base/turns.ts";
 import { withResolvers } from "../../src/base/with-resolvers.ts";
 import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
 import { compressPaths } from "../../src/indices/compress-worker.ts";
@@ -34,6 +35,7 @@ function opened(): Opened {
 
 const cut = { leastBytes: 500, oneIn: 2, mostBytes: 1000 };
 const signal = new AbortController().signal;
+const when = { giveWay: turns(signal), signal };
 const paths = Array.from({ length: 200 }, (_none, at) => `etc/${String(at).padStart(3, "0")}`);
 
 async function sortedIn(builder: ContentsBuilder): Promise<readonly string[]> {
@@ -58,7 +60,7 @@ test("an index from nothing has its segments in order, though one of two threads
     slowly += 1;
     await sleep(300);
   });
-  const builder = new ContentsBuilder({ ...parts, compressor, limits, cut }, signal);
+  const builder = new ContentsBuilder({ ...parts, compressor, limits, cut }, when);
   const made = await builder.fromRuns(await sortedIn(builder));
   expect(slowly).toBeGreaterThan(0);
   expect(slowly).toBeLessThan(made.length);
@@ -77,7 +79,7 @@ test("the first segments are compressed while the others are merged", async () =
     },
   };
   const compressor = compressorAfter(async () => begun.resolve());
-  const builder = new ContentsBuilder({ ...parts, tasks, compressor, limits, cut }, signal);
+  const builder = new ContentsBuilder({ ...parts, tasks, compressor, limits, cut }, when);
   expect((await builder.fromRuns(await sortedIn(builder))).length).toBeGreaterThan(2);
 });
 
@@ -94,7 +96,7 @@ test.each(["merged", "compressed by the thread that has merged", "compressed els
       ...(what.startsWith("compressed by") && { compressPaths: failing }),
     };
     const compressor = compressorAfter(what === "compressed elsewhere" ? failing : () => sleep(50));
-    const builder = new ContentsBuilder({ ...parts, tasks, compressor, limits, cut }, signal);
+    const builder = new ContentsBuilder({ ...parts, tasks, compressor, limits, cut }, when);
     const files = await sortedIn(builder);
     await expect(builder.fromRuns(files)).rejects.toThrow("as foreseen");
   },

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { parseRepositoryName, parseSuite } from "../../src/base/names.ts";
+import { turns } from "../../src/base/turns.ts";
 import { ContentsState } from "../../src/publishing/contents-state.ts";
 import { openStateDatabase } from "../../src/publishing/state-database.ts";
 
@@ -15,19 +16,20 @@ test("members are those that were added and not removed since, each suite's apar
     rmSync(directory, { recursive: true });
   });
   const state = new ContentsState(root, parseRepositoryName("debian"));
+  const giveWay = turns(new AbortController().signal);
   const [sid, sidNext] = [parseSuite("sid"), parseSuite("sid-next")];
   const member = (record: string) => ({ group: "deb/main/amd64", location: "utils/p", record });
   const keysOf = async (suite: typeof sid): Promise<readonly string[]> => {
     const keys: string[] = [];
-    for await (const [key, { record }] of state.members(suite)) keys.push(`${key}=${record}`);
+    for await (const [key, { record }] of state.members(suite, giveWay)) keys.push(`${key}=${record}`);
     return keys.toSorted();
   };
   const added = new Map(["aa", "ab", "b", "c"].map((key) => [key, member(`r-${key}`)]));
-  await state.save(sid, { removed: [], added, indices: [] });
-  await state.save(sidNext, { removed: [], added: new Map([["aa", member("next")]]), indices: [] });
-  await state.save(sid, { removed: ["aa", "c"], added: new Map([["ad", member("r-ad")]]), indices: [] });
+  await state.save(sid, { removed: [], added, indices: [] }, giveWay);
+  await state.save(sidNext, { removed: [], added: new Map([["aa", member("next")]]), indices: [] }, giveWay);
+  await state.save(sid, { removed: ["aa", "c"], added: new Map([["ad", member("r-ad")]]), indices: [] }, giveWay);
   expect(await keysOf(sid)).toEqual(["ab=r-ab", "ad=r-ad", "b=r-b"]);
   expect(await keysOf(sidNext)).toEqual(["aa=next"]);
-  await state.save(sid, { removed: [], added: new Map([["aa", member("again")]]), indices: [] });
+  await state.save(sid, { removed: [], added: new Map([["aa", member("again")]]), indices: [] }, giveWay);
   expect(await keysOf(sid)).toEqual(["aa=again", "ab=r-ab", "ad=r-ad", "b=r-b"]);
 });

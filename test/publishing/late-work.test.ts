@@ -6,6 +6,7 @@ import { parseSuite } from "../../src/base/names.ts";
 import { silentPublishingObserver } from "../../src/publishing/events.ts";
 import { LateWork } from "../../src/publishing/late-work.ts";
 import type { Manifest } from "../../src/publishing/publication.ts";
+import { RightOfWay } from "../../src/publishing/right-of-way.ts";
 
 test("a suite's first late files are made at once, and all later ones some moments after a publication", async () => {
   const sid = parseSuite("sid");
@@ -16,6 +17,7 @@ test("a suite's first late files are made at once, and all later ones some momen
     makers: [{ name: "all", make: async () => ({ indices: [], blobs: [] }) }],
     orderFor: () => ({ current: {} as Manifest, items: [], suite: sid }),
     publish: async (suite) => void made.push(suite),
+    rightOfWay: new RightOfWay(() => performance.now()),
     observer: silentPublishingObserver,
     log: silentLog,
     now: Date.now,

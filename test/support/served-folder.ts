@@ -20,6 +20,7 @@ import { silentPublishingObserver } from "../../src/publishing/events.ts";
 import { openRepository } from "../../src/publishing/open-repository.ts";
 import { PackageCache } from "../../src/publishing/package-cache.ts";
 import type { Repository } from "../../src/publishing/repository.ts";
+import { RightOfWay } from "../../src/publishing/right-of-way.ts";
 import type { PingOutcome } from "../../src/publishing/served.ts";
 import { openStateDatabase } from "../../src/publishing/state-database.ts";
 import type { SuiteIdentity } from "../../src/publishing/suite-release.ts";
@@ -170,6 +171,7 @@ export class ServedFolder {
           wake: this.#options.woken ?? (() => undefined),
           close: async () => {},
         },
+        rightOfWay: new RightOfWay(() => performance.now()),
         cache: PackageCache.open({
           directory: join(this.state, "packages"),
           observer: silentCacheObserver,

@@ -1,0 +1,63 @@
+// Work that somebody waits for goes before what is made in the background, which rests meanwhile.
+import { sleep } from "../base/abort.ts";
+import type { GiveWay } from "../base/turns.ts";
+import { turns } from "../base/turns.ts";
+
+/**
+ * How long late work rests, in ms. It comes back while it works for as long: under pings without an end late work has
+ * half of the time.
+ */
+const mostRestMs = 5_000;
+/** How often resting work looks whether it may go on, in ms. */
+const lookMs = 5;
+
+export class RightOfWay {
+  readonly #now: () => number;
+  #waitedFor = 0;
+  #restLeftMs = mostRestMs;
+  #isResting = false;
+  /** Whether all rest was used up, and has not all come back. */
+  #isOnTurn = false;
+  #reckonedMs: number;
+
+  /** @param now in milliseconds */
+  constructor(now: () => number) {
+    this.#now = now;
+    this.#reckonedMs = now();
+  }
+
+  /** What somebody waits for has begun: until it ends, late work rests. */
+  async first<T>(work: Promise<T>): Promise<T> {
+    this.#waitedFor += 1;
+    try {
+      return await work;
+    } finally {
+      this.#waitedFor -= 1;
+    }
+  }
+
+  /**
+   * For late work, to be awaited often: besides taking turns, it rests while there is work that somebody waits for. Not
+   * for what such work may come to wait for.
+   * @throws signal.reason from what is returned, when aborted
+   */
+  givingWay(signal: AbortSignal): GiveWay {
+    const takeTurns = turns(signal);
+    return async () => {
+      await takeTurns();
+      while (this.#mustRest()) await sleep(lookMs, signal);
+    };
+  }
+
+  #mustRest(): boolean {
+    const nowMs = this.#now();
+    const passedMs = nowMs - this.#reckonedMs;
+    this.#reckonedMs = nowMs;
+    const leftMs = this.#restLeftMs + (this.#isResting ? -passedMs : passedMs);
+    this.#restLeftMs = Math.min(Math.max(0, leftMs), mostRestMs);
+    if (this.#restLeftMs === 0) this.#isOnTurn = true;
+    if (this.#restLeftMs === mostRestMs) this.#isOnTurn = false;
+    this.#isResting = this.#waitedFor > 0 && !this.#isOnTurn;
+    return this.#isResting;
+  }
+}

@@ -1,0 +1,90 @@
+// Pings go first: what is made in the background rests while somebody waits for one, but not for ever.
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, onTestFinished, test } from "vitest";
+import { withResolvers } from "../../src/base/with-resolvers.ts";
+import { RightOfWay } from "../../src/publishing/right-of-way.ts";
+import { aDeb } from "../support/debs.ts";
+import { ServedFolder } from "../support/served-folder.ts";
+
+const never = new AbortController().signal;
+
+test("late work rests from the first piece after a ping has come to the last answer of several", async () => {
+  const way = new RightOfWay(() => performance.now());
+  const giveWay = way.givingWay(never);
+  await giveWay();
+  const [one, other] = [withResolvers<void>(), withResolvers<void>()];
+  const answered = Promise.allSettled([way.first(one.promise), way.first(other.promise)]);
+  let hasGoneOn = false;
+  const resting = giveWay().then(() => (hasGoneOn = true));
+  one.resolve();
+  await sleep(50);
+  expect(hasGoneOn).toBe(false);
+  other.reject(new Error("a ping that fails is over, too"));
+  await resting;
+  await answered;
+});
+
+test("under pings without an end late work has half of the time", async () => {
+  let nowMs = 0;
+  const way = new RightOfWay(() => nowMs);
+  const stop = new AbortController();
+  onTestFinished(() => stop.abort());
+  void way.first(new Promise(() => undefined));
+  const giveWay = way.givingWay(stop.signal);
+  let workedMs = 0;
+  const late = (async () => {
+    while (nowMs < 60_000) {
+      await giveWay();
+      nowMs += 250;
+      workedMs += 250;
+    }
+  })();
+  // Only while it rests does time pass without it.
+  const clock = setInterval(() => (nowMs += 250), 5);
+  onTestFinished(() => clearInterval(clock));
+  await late;
+  expect(workedMs / nowMs).toBeGreaterThan(0.4);
+  expect(workedMs / nowMs).toBeLessThan(0.6);
+});
+
+test("resting late work is abandoned with the server", async () => {
+  const way = new RightOfWay(() => performance.now());
+  const stop = new AbortController();
+  void way.first(new Promise(() => undefined));
+  const resting = way.givingWay(stop.signal)();
+  stop.abort(new Error("the server stops"));
+  await expect(resting).rejects.toThrow("the server stops");
+});
+
+test("Contents wait for a ping that is under way, and not it for them", async () => {
+  const reached = withResolvers<void>();
+  const released = withResolvers<void>();
+  const late: string[] = [];
+  const served = new ServedFolder({
+    contents: true,
+    observer: { lateMade: (_suite, maker) => void late.push(maker) },
+    wrap: (tree) => ({
+      ...tree,
+      look: async (path, signal) => {
+        if (path.endsWith("slow.deb")) {
+          reached.resolve();
+          await released.promise;
+        }
+        return await tree.look(path, signal);
+      },
+      open: (file, range, signal) => tree.open(file, range, signal),
+    }),
+  });
+  const directory = "dists/sid/main/binary-amd64";
+  served.put(`${directory}/first.deb`, await aDeb({ package: "first" }));
+  served.put(`${directory}/slow.deb`, await aDeb({ package: "slow" }));
+  await served.ping(`${directory}/first.deb`);
+  const slow = served.ping(`${directory}/slow.deb`);
+  await reached.promise;
+  await sleep(200);
+  expect(late).not.toContain("contents");
+  released.resolve();
+  await slow;
+  await served.lateMade();
+  expect(late).toContain("contents");
+});
