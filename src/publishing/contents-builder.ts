@@ -1,5 +1,6 @@
 // Builds one suite's Contents: an index from nothing by merging sorted runs, or out of the last one, segment by segment.
 import { on } from "node:events";
+import { closeSync, openSync, readSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
@@ -33,6 +34,9 @@ export class ContentsBuilder {
   readonly #giveWay: GiveWay;
   readonly #signal: AbortSignal;
   #files = 0;
+  /** By id, where the segments are that were made here of runs. */
+  readonly #merged = new Map<string, { readonly file: string; readonly placed: PlacedSegment }>();
+  #plain = new Uint8Array(0);
 
   constructor(
     parts: ContentsBuilderParts,
@@ -62,6 +66,7 @@ export class ContentsBuilder {
     const compressed = async (compress: Compress): Promise<void> => {
       for await (const [each] of placed) {
         if (each === undefined) break;
+        this.#merged.set(each.id, { file: into, placed: each });
         segments[each.index] = await this.#stored(each, () => readPlaced(merged, each), compress);
       }
     };
@@ -80,6 +85,23 @@ export class ContentsBuilder {
     } finally {
       heard.close();
       await merged.close();
+    }
+  }
+
+  /**
+   * The plain bytes of a segment that was made here of runs, as long as its file is there: decompressing all segments for
+   * the digests of an index would leave as much for V8 to collect. They hold until the next reading.
+   */
+  plainOf(id: string): Uint8Array | undefined {
+    const merged = this.#merged.get(id);
+    if (merged === undefined) return undefined;
+    const { atBytes, sizeBytes } = merged.placed;
+    if (this.#plain.length < sizeBytes) this.#plain = new Uint8Array(sizeBytes);
+    const file = openSync(merged.file, "r");
+    try {
+      return this.#plain.subarray(0, readSync(file, this.#plain, 0, sizeBytes, atBytes));
+    } finally {
+      closeSync(file);
     }
   }
 

@@ -125,7 +125,7 @@ export class ContentsMaker implements LateMaker {
     made: readonly KeptContents[],
     giveWay: GiveWay,
   ): Promise<KeptContents> {
-    const { segments: store, releaseAlgorithms } = this.#parts;
+    const { releaseAlgorithms } = this.#parts;
     const { directory, name } = asked;
     const before = known.find((one) => one.directory === directory && one.name === name);
     const segments = await making.segmentsOf(asked, before);
@@ -135,13 +135,7 @@ export class ContentsMaker implements LateMaker {
     const twin = made.find(same);
     if (twin !== undefined) return { ...twin, directory, name };
     const path = indexPath(asked, "plain");
-    const assembled = await assemble(
-      segments,
-      (id, form) => store.glimpse(id, form),
-      releaseAlgorithms,
-      lastOnes.get(path),
-      giveWay,
-    );
+    const assembled = await assemble(segments, making.read, releaseAlgorithms, lastOnes.get(path), giveWay);
     lastOnes.set(path, assembled);
     return { ...publishedIndex({ directory, name, late: { maker: this.name } }, assembled), segments };
   }

@@ -3,6 +3,7 @@ import type { Suite } from "../base/names.ts";
 import type { GiveWay } from "../base/turns.ts";
 import type { Examiner } from "../catalog/examiner.ts";
 import type { BinaryItem } from "../catalog/item.ts";
+import type { SegmentReader } from "../indices/assemble.ts";
 import type { ContentsBuilderParts } from "./contents-builder.ts";
 import { ContentsBuilder } from "./contents-builder.ts";
 import type { ContentsLists } from "./contents-lists.ts";
@@ -59,6 +60,10 @@ export class ContentsMaking {
     this.#order = order;
     this.#builder = new ContentsBuilder(parts, order);
   }
+
+  /** Reads what was made. It holds until the next reading. */
+  readonly read: SegmentReader = (id, form) =>
+    (form === "plain" ? this.#builder.plainOf(id) : undefined) ?? this.#parts.segments.glimpse(id, form);
 
   /**
    * @param before the same index as it was made last

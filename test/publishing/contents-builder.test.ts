@@ -66,6 +66,8 @@ test("an index from nothing has its segments in order, though one of two threads
   expect(slowly).toBeLessThan(made.length);
   const lines = made.map(({ id }) => gunzipSync(parts.segments.read(id, "gz")).toString()).join("");
   expect(lines).toBe(paths.map((path) => `${path.padEnd(55)} utils/p\n`).join(""));
+  const plain = made.map(({ id }) => Buffer.from(builder.plainOf(id) ?? []).toString()).join("");
+  expect(plain).toBe(lines);
 });
 
 test("the first segments are compressed while the others are merged", async () => {
