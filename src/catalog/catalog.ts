@@ -214,13 +214,13 @@ export class Catalog {
    * requests for the true one could be sent to the other.
    */
   *#contested(survey: Survey, fresh: ReadonlyMap<TreePath, CatalogFile>): Iterable<CatalogFile> {
+    if (this.#claimed.size === 0 && ![...fresh.values()].some(({ claimed }) => claimed)) return;
     const byDigest = new Map<string, CatalogFile[]>();
     for (const file of fresh.values()) {
       const sha256 = digestOf(file);
       if (sha256 !== undefined) byDigest.set(sha256, [...(byDigest.get(sha256) ?? []), file]);
     }
-    const anyClaim = this.#claimed.size > 0 || [...fresh.values()].some(({ claimed }) => claimed);
-    if (byDigest.size === 0 || !anyClaim) return;
+    if (byDigest.size === 0) return;
     for (const files of this.#directories.values()) {
       for (const file of files.values()) {
         if (fresh.has(file.path) || (isWithin(file.path, survey.path) && !survey.files.has(file.path))) continue;
