@@ -1,10 +1,12 @@
 // Pings go first: what is made in the background rests while somebody waits for one, but not for ever.
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { withResolvers } from "../../src/base/with-resolvers.ts";
 import { RightOfWay } from "../../src/publishing/right-of-way.ts";
 import { aDeb } from "../support/debs.ts";
-import { ServedFolder } from "../support/served-folder.ts";
+import { ServedFolder, servedContents } from "../support/served-folder.ts";
 
 const never = new AbortController().signal;
 
@@ -59,12 +61,9 @@ test("resting late work is abandoned with the server", async () => {
 test("Contents wait for a ping that is under way, and not it for them", async () => {
   const reached = withResolvers<void>();
   const released = withResolvers<void>();
-  const late: string[] = [];
   const served = new ServedFolder({
     contents: true,
-    observer: { lateMade: (_suite, maker) => void late.push(maker) },
     wrap: (tree) => ({
-      ...tree,
       look: async (path, signal) => {
         if (path.endsWith("slow.deb")) {
           reached.resolve();
@@ -75,6 +74,7 @@ test("Contents wait for a ping that is under way, and not it for them", async ()
       open: (file, range, signal) => tree.open(file, range, signal),
     }),
   });
+  onTestFinished(() => released.resolve());
   const directory = "dists/sid/main/binary-amd64";
   served.put(`${directory}/first.deb`, await aDeb({ package: "first" }));
   served.put(`${directory}/slow.deb`, await aDeb({ package: "slow" }));
@@ -82,9 +82,10 @@ test("Contents wait for a ping that is under way, and not it for them", async ()
   const slow = served.ping(`${directory}/slow.deb`);
   await reached.promise;
   await sleep(200);
-  expect(late).not.toContain("contents");
+  // What it is made with stands there from its begin to its end.
+  expect(readdirSync(join(served.state, "contents"))).toHaveLength(1);
   released.resolve();
   await slow;
-  await served.lateMade();
-  expect(late).toContain("contents");
+  expect(await servedContents(served, "main/Contents-amd64")).toContain("slow");
+  expect(readdirSync(join(served.state, "contents"))).toEqual([]);
 });
