@@ -157,16 +157,21 @@ ${options.tree}
     return texts[0].toString();
   }
 
+  /** The digest that InRelease lists of a file now, e.g. of `main/Contents-amd64.xz`. */
+  async listed(path: string): Promise<string | undefined> {
+    const line = new RegExp(`^ ([0-9a-f]{64}) +\\d+ ${path.replaceAll(".", "\\.")}$`, "m");
+    return line.exec((await this.get("dists/sid/InRelease")).body.toString())?.[1];
+  }
+
   /**
-   * Resolves when InRelease lists a file, e.g. `main/Contents-amd64.xz`.
+   * Resolves when InRelease lists a file.
    * @param before it is to have another digest than this
    * @returns its digest
    */
   async releaseLists(path: string, before?: string): Promise<string> {
     const begunMs = performance.now();
-    const line = new RegExp(`^ ([0-9a-f]{64}) +\\d+ ${path.replaceAll(".", "\\.")}$`, "m");
     for (;;) {
-      const sha256 = line.exec((await this.get("dists/sid/InRelease")).body.toString())?.[1];
+      const sha256 = await this.listed(path);
       if (sha256 !== undefined && sha256 !== before) return sha256;
       if (performance.now() - begunMs > startTimeoutMs) throw new Error(`${path} did not come`);
       await sleep(pollMs, undefined, { signal: this.#options.signal });

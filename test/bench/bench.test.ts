@@ -16,8 +16,8 @@ import { digits, figure, isReached, median, ratioOf } from "./rows.ts";
 import { Workshop } from "./workshop.ts";
 import { rateOf } from "./wrk.ts";
 
-/** It starts several servers, and waits a second after each of its publications. */
-const tinyRunTimeoutMs = 120_000;
+/** It starts several servers, and waits until each has nothing more to do. */
+const tinyRunTimeoutMs = 240_000;
 
 const aRow = (changes: Partial<Row> = {}): Row => ({
   measure: "append",

@@ -6,6 +6,7 @@ import type { Peer } from "../peers/peer.ts";
 import { reprepro } from "../peers/reprepro.ts";
 import type { Goal, Row } from "../rows.ts";
 import type { Served, Workshop } from "../workshop.ts";
+import { folderTree } from "../workshop.ts";
 import type { Measure } from "./measure.ts";
 
 interface Rival {
@@ -29,16 +30,18 @@ export const append: Measure = {
     const { small, middle, large } = workshop.scale;
     const middleRows = await against(workshop, middle, middleRivals);
     const { byCount, rows } = await sizes(workshop, [small, large]);
+    const alone = byCount.get(large) ?? [];
     return [
       ...middleRows,
       ...rows,
       {
         measure: `append to ${large}, against to ${small}`,
         unit: "seconds",
-        ours: byCount.get(large) ?? [],
+        ours: alone,
         against: { name: `ours at ${small}`, samples: byCount.get(small) ?? [] },
         goal: { kind: "at-most-times", factor: 1.5 },
       },
+      ...(await besideContents(workshop, large, alone)),
     ];
   },
 };
@@ -48,6 +51,7 @@ async function against(workshop: Workshop, count: number, rivals: readonly Rival
   const ours: number[] = [];
   const theirs = await open(workshop, count, rivals);
   await repeat(workshop, async (counts) => {
+    await served.server.idle();
     const added = await addOne(workshop, served, "file");
     if (counts) ours.push(added.seconds);
     for (const { repository, samples } of theirs) {
@@ -65,11 +69,15 @@ async function sizes(workshop: Workshop, counts: readonly [number, number]) {
   const byCount = new Map<number, number[]>(counts.map((count) => [count, []]));
   const byDirectory: number[] = [];
   const theirs = await open(workshop, large, largeRivals);
+  const served = await Promise.all(counts.map((count) => workshop.served(count)));
+  const idle = () => Promise.all(served.map(({ server }) => server.idle()));
   await repeat(workshop, async (isCounted) => {
     for (const count of counts) {
+      await idle();
       const { seconds } = await addOne(workshop, await workshop.served(count), "file");
       if (isCounted) byCount.get(count)?.push(seconds);
     }
+    await idle();
     const added = await addOne(workshop, await workshop.served(large), "directory");
     if (isCounted) byDirectory.push(added.seconds);
     for (const { repository, samples } of theirs) {
@@ -82,6 +90,28 @@ async function sizes(workshop: Workshop, counts: readonly [number, number]) {
     ...rowsOf(`append to ${large}, ping names the directory`, byDirectory, theirs),
   ];
   return { byCount, rows };
+}
+
+/** Beside the first Contents of a server, which take the longest. */
+async function besideContents(workshop: Workshop, count: number, alone: readonly number[]): Promise<Row[]> {
+  const packages = await workshop.packages(count);
+  const server = await workshop.server("beside-contents", folderTree(packages));
+  const served = { server, packages, firstIndexSeconds: await server.start() };
+  const beside: number[] = [];
+  for (let round = 0; round <= workshop.scale.rounds; round++) {
+    workshop.options.progress(`round ${round}, while Contents are being made`);
+    const { seconds } = await addOne(workshop, served, "file");
+    if ((await server.listed("main/Contents-amd64.xz")) !== undefined) break;
+    if (round > 0) beside.push(seconds);
+  }
+  await server.stop();
+  const measure = `append to ${count} while Contents are being made, ping names the file`;
+  if (beside.length === 0) {
+    workshop.notes.add(`${measure}: they were made too soon.`);
+    return [];
+  }
+  const against = { name: "ours, while nothing else is made", samples: alone };
+  return [{ measure, unit: "seconds", ours: beside, against, goal: { kind: "at-most-times", factor: 2 } }];
 }
 
 async function open(workshop: Workshop, count: number, rivals: readonly Rival[]) {
