@@ -99,7 +99,9 @@ export class SuiteBuilder {
     const whole = () => ({ removed: [], added: [...order.items()] });
     const described = translated ? descriptions.apply(before === undefined ? whole() : change) : change;
     // All begin before the first is waited for: one package may enter several, and there are several threads.
-    const begun = wantedIndices.map((wanted) => {
+    const giveWay = turns(signal);
+    const begun = [];
+    for (const wanted of wantedIndices) {
       const known = before?.get(keyOf(wanted));
       const from = wanted.stanzas === "description" ? { items: () => descriptions.items(), change: described } : order;
       const list =
@@ -113,14 +115,15 @@ export class SuiteBuilder {
       const kept = new Set(segments);
       const left = known?.list.segments().filter((segment) => !kept.has(segment)) ?? [];
       const making = segments.map((segment) => this.#segments.make(segment, wanted.stanzas, left, signal));
-      return { wanted, list, making, known };
-    });
+      begun.push({ wanted, list, making, known });
+      await giveWay();
+    }
     const { store, releaseAlgorithms } = this.#tools;
     const indices = new Map<string, IndexState>();
     const published: PublishedIndex[] = [];
     for (const { wanted, list, making, known } of begun) {
       const { read } = this.#segments;
-      const assembled = await assemble(making, read, releaseAlgorithms, known?.assembled, turns(signal));
+      const assembled = await assemble(making, read, releaseAlgorithms, known?.assembled, giveWay);
       indices.set(keyOf(wanted), { list, assembled });
       published.push(publishedIndex({ directory: wanted.directory, name: wanted.name }, assembled));
     }
