@@ -4,6 +4,7 @@ import { forEachAtMost } from "../base/bounded.ts";
 import type { Suite } from "../base/names.ts";
 import { shared } from "../base/shared-text.ts";
 import type { GiveWay } from "../base/turns.ts";
+import { turns } from "../base/turns.ts";
 import type { Item } from "../catalog/item.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { AssembledIndex } from "../indices/assemble.ts";
@@ -76,7 +77,7 @@ export class ContentsMaker implements LateMaker {
     await this.#parts.segments.written(segmentIdsOf(indices));
     const isSame = known.length === indices.length && indices.every((one) => known.includes(one));
     if (!isSame || removed.size > 0 || added.size > 0) {
-      await state.save(suite, { removed: removed.keys(), added, indices }, giveWay);
+      await state.save(suite, { removed: removed.keys(), added, indices }, turns(signal));
     }
     const paths = new Set(indices.map((index) => indexPath(index, "plain")));
     for (const path of lastOnes.keys()) if (!paths.has(path)) lastOnes.delete(path);

@@ -4,6 +4,7 @@ import type { RepositoryName, Suite } from "../base/names.ts";
 import { written } from "../base/state.ts";
 import type { GiveWay } from "../base/turns.ts";
 import type { SegmentSizes } from "../indices/assemble.ts";
+import { renderingVersion } from "./contents-tasks.ts";
 import type { PublishedIndex } from "./publication.ts";
 
 /** One package in Contents. */
@@ -26,6 +27,12 @@ export interface KeptContents extends Omit<PublishedIndex, "segments"> {
   readonly segments: readonly KeptSegment[];
 }
 
+interface KeptIndices {
+  /** How their segments were rendered. Without it, as it once was, they may be of any. */
+  readonly renderingVersion?: string;
+  readonly indices: readonly KeptContents[];
+}
+
 /** What a making has changed. */
 export interface ContentsChange {
   readonly removed: Iterable<string>;
@@ -40,16 +47,17 @@ type KeyedMember = readonly [key: string, group: string, location: string, recor
 export class ContentsState {
   /** Members by the first letter of their keys: as good as all are read each time, and few of them change. */
   readonly #buckets: Database<readonly KeyedMember[], string>;
-  readonly #indices: Database<readonly KeptContents[], string>;
+  readonly #indices: Database<KeptIndices, string>;
 
   constructor(root: RootDatabase, name: RepositoryName) {
     this.#buckets = root.openDB({ name: `${name}/contents-buckets` });
     this.#indices = root.openDB({ name: `${name}/contents-indices` });
   }
 
-  /** The indices that were made last; none if there never were. */
+  /** The indices that were made last; none if there never were, or if they would be rendered in another way today. */
   indices(suite: Suite): readonly KeptContents[] {
-    return this.#indices.get(suite) ?? [];
+    const kept = this.#indices.get(suite);
+    return kept?.renderingVersion === renderingVersion ? kept.indices : [];
   }
 
   /**
@@ -86,7 +94,7 @@ export class ContentsState {
         await giveWay();
       }
       await Promise.all(writing);
-      await this.#indices.put(suite, indices);
+      await this.#indices.put(suite, { renderingVersion, indices });
     });
   }
 }

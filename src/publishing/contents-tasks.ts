@@ -35,8 +35,8 @@ export interface PlacedSegment extends Omit<NamedSegment, "plain"> {
   readonly sizeBytes: number;
 }
 
-/** Named in every segment's id: a change of what is rendered or how it is compressed gets a new one. */
-const renderingVersion = "contents 3";
+/** A change of what is rendered or how it is compressed gets a new one: in every segment's id, and beside what is kept. */
+export const renderingVersion = "contents 3";
 
 /** How many bytes of lines are sorted in memory at once. */
 const maxRunBytes = 8 * 1024 * 1024;

@@ -8,15 +8,20 @@ import { turns } from "../../src/base/turns.ts";
 import { ContentsState } from "../../src/publishing/contents-state.ts";
 import { openStateDatabase } from "../../src/publishing/state-database.ts";
 
-test("members are those that were added and not removed since, each suite's apart", async () => {
+function openState() {
   const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-contents-"));
   const root = openStateDatabase(directory);
   onTestFinished(async () => {
     await root.close();
     rmSync(directory, { recursive: true });
   });
-  const state = new ContentsState(root, parseRepositoryName("debian"));
-  const giveWay = turns(new AbortController().signal);
+  return { root, state: new ContentsState(root, parseRepositoryName("debian")) };
+}
+
+const giveWay = turns(new AbortController().signal);
+
+test("members are those that were added and not removed since, each suite's apart", async () => {
+  const { state } = openState();
   const [sid, sidNext] = [parseSuite("sid"), parseSuite("sid-next")];
   const member = (record: string) => ({ group: "deb/main/amd64", location: "utils/p", record });
   const keysOf = async (suite: typeof sid): Promise<readonly string[]> => {
@@ -32,4 +37,19 @@ test("members are those that were added and not removed since, each suite's apar
   expect(await keysOf(sidNext)).toEqual(["aa=next"]);
   await state.save(sid, { removed: [], added: new Map([["aa", member("again")]]), indices: [] }, giveWay);
   expect(await keysOf(sid)).toEqual(["aa=again", "ab=r-ab", "ad=r-ad", "b=r-b"]);
+});
+
+test("indices that were rendered in another way are not built upon: replicas from nothing would have other bytes", async () => {
+  const { root, state } = openState();
+  const sid = parseSuite("sid");
+  const form = { sizeBytes: 0, sha256: "" };
+  const forms = { plain: form, gz: form, xz: form };
+  const index = { directory: "main", name: "Contents-amd64", forms, segments: [] };
+  await state.save(sid, { removed: [], added: [], indices: [index] }, giveWay);
+  expect(state.indices(sid)).toEqual([index]);
+  const kept = root.openDB<object, string>({ name: "debian/contents-indices" });
+  for (const older of [[index], { renderingVersion: "contents 0", indices: [index] }]) {
+    await kept.put(sid, older);
+    expect(state.indices(sid)).toEqual([]);
+  }
 });
