@@ -61,16 +61,16 @@ export class ContentsBuilder {
     await this.#giveWay();
     const merged = await open(into, "w+", 0o600);
     const { port1: heard, port2: told } = new MessageChannel();
-    const placed = placedSegments(heard, this.#signal);
     const segments: KeptSegment[] = [];
-    const compressed = async (compress: Compress): Promise<void> => {
-      for await (const [each] of placed) {
-        if (each === undefined) break;
-        this.#merged.set(each.id, { file: into, placed: each });
-        segments[each.index] = await this.#stored(each, () => readPlaced(merged, each), compress);
-      }
-    };
     try {
+      const placed = placedSegments(heard, this.#signal);
+      const compressed = async (compress: Compress): Promise<void> => {
+        for await (const [each] of placed) {
+          if (each === undefined) break;
+          this.#merged.set(each.id, { file: into, placed: each });
+          segments[each.index] = await this.#stored(each, () => readPlaced(merged, each), compress);
+        }
+      };
       const merging = tasks.mergeFiles({ files, into, cut, told }, this.#signal);
       // The thread that has merged compresses as well, and so leaves all but one of the others to pings.
       const compressing = [
