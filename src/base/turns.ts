@@ -7,13 +7,21 @@ const turnMs = 4;
 /** To be awaited often: it costs next to nothing until the turn is over. */
 export type GiveWay = () => Promise<void>;
 
-/** @throws signal.reason from what is returned, when aborted */
-export function turns(signal: AbortSignal): GiveWay {
+/**
+ * Gives everybody else a turn whenever one's own is over. What goes on side by side shares one of these, and its turn.
+ * @throws signal.reason from what is returned, when aborted
+ */
+export function turns(signal?: AbortSignal): GiveWay {
   let begunMs = performance.now();
+  let others: Promise<void> | undefined;
   return async () => {
-    if (performance.now() - begunMs < turnMs) return;
-    await setImmediate();
-    signal.throwIfAborted();
-    begunMs = performance.now();
+    if (others === undefined && performance.now() - begunMs < turnMs) return;
+    // One for all who wait: with one each, they would begin one turn behind the other.
+    others ??= setImmediate().then(() => {
+      others = undefined;
+      begunMs = performance.now();
+    });
+    await others;
+    signal?.throwIfAborted();
   };
 }

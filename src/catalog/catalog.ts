@@ -1,8 +1,8 @@
 // The tree as last seen, with what was found in each package file; updated from surveys, one at a time.
-import { setImmediate } from "node:timers/promises";
 import { forEachAtMost } from "../base/bounded.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, lastName, parentPath } from "../base/names.ts";
+import { turns } from "../base/turns.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
 import type { Examined, Examiner } from "./examiner.ts";
 import { packageKindOf } from "./inspect.ts";
@@ -22,12 +22,6 @@ export interface FileChange {
 /** How many examinations are under way at once, also those that only ask the ledger: some batches of local files. */
 const concurrentExaminations = 160;
 
-/** How many entries' words are read between two turns of the event loop: some 5 ms. At each turn the ledger writes what came. */
-const wordsPerTurn = 32;
-
-/** Likewise of files that are new here, of which most are in the ledger after a restart. */
-const filesPerTurn = 256;
-
 export class Catalog {
   readonly #examiner: Examiner;
   readonly #directories = new Map<TreePath, Map<TreePath, CatalogFile>>();
@@ -39,9 +33,8 @@ export class Catalog {
   readonly #claimed = new Set<TreePath>();
   /** What entries say that a survey under way has seen. */
   readonly #expected = new WeakMap<FileEntry | OtherEntry, CatalogFile>();
-  #wordsRead = 0;
-  #filesExamined = 0;
-  #turn: Promise<unknown> | undefined;
+  /** After a restart most files are in the ledger, and reading words is all work and no waiting. */
+  readonly #giveWay = turns();
 
   constructor(examiner: Examiner) {
     this.#examiner = examiner;
@@ -174,17 +167,14 @@ export class Catalog {
   /** Names what an entry's metadata says. */
   async #wordsOf(entry: FileEntry | OtherEntry): Promise<string | undefined> {
     if (entry.kind === "other" || entry.metadata === undefined) return undefined;
-    // Reading words is all work and no waiting: requests must have their turn in between.
-    if (!this.#examiner.claims.hasRead(entry) && ++this.#wordsRead % wordsPerTurn === 0) await setImmediate();
+    await this.#giveWay();
     return this.#examiner.claims.wordsOf(entry)?.key;
   }
 
   async #examine(path: TreePath, asked: Asked, signal: AbortSignal): Promise<CatalogFile> {
     const { entry, kind, said, claimRecord } = asked;
     if (kind !== undefined && entry.kind === "file") {
-      if (++this.#filesExamined % filesPerTurn === 0) this.#turn = setImmediate();
-      // All wait that are under way, or else the others would go on in between.
-      await this.#turn;
+      await this.#giveWay();
       const examined = await this.#examiner.examine({ path, entry, kind }, signal, claimRecord);
       return this.#fileOf(path, entry, said, examined);
     }

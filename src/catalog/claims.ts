@@ -44,14 +44,9 @@ export class Claims {
     this.#parts = parts;
   }
 
-  /** Whether an entry's words were read already, or there are none to read. */
-  hasRead(entry: FileEntry): boolean {
-    return entry.content === undefined || entry.metadata === undefined || this.#words.has(entry);
-  }
-
   /** What an entry's metadata says; of a mutable file nothing, since it may have been said of other bytes. */
   wordsOf(entry: FileEntry): Words | undefined {
-    if (!this.hasRead(entry)) {
+    if (entry.content !== undefined && entry.metadata !== undefined && !this.#words.has(entry)) {
       const parsed = parseEntryMetadata(entry.metadata, this.#parts.limits);
       this.#words.set(entry, parsed && { metadata: parsed, key: metadataKey(parsed) });
     }
