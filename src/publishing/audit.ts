@@ -78,8 +78,9 @@ export class Audit {
     let newest: CatalogFile | undefined;
     let newestMs = -1;
     for (const file of this.#parts.catalog.claims()) {
-      if (file.entry.kind === "other" || this.#passed.has(fileRecordOf(file) ?? "")) continue;
-      if (file.entry.relinkedAtMs <= newestMs) continue;
+      if (file.entry.kind === "other" || file.entry.relinkedAtMs <= newestMs) continue;
+      // A record's name is a hash, which is not made where nothing was passed over.
+      if (this.#passed.size > 0 && this.#passed.has(fileRecordOf(file) ?? "")) continue;
       newest = file;
       newestMs = file.entry.relinkedAtMs;
     }
