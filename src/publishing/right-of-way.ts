@@ -4,8 +4,8 @@ import type { GiveWay } from "../base/turns.ts";
 import { turns } from "../base/turns.ts";
 
 /**
- * How long late work rests, in ms. It comes back while it works for as long: under pings without an end late work has
- * half of the time.
+ * How long late work rests at most, in ms, until it has worked as long again: under pings without an end it has half of
+ * the time.
  */
 const mostRestMs = 5_000;
 /** How often resting work looks whether it may go on, in ms. */
@@ -16,8 +16,6 @@ export class RightOfWay {
   #waitedFor = 0;
   #restLeftMs = mostRestMs;
   #isResting = false;
-  /** Whether all rest was used up, and has not all come back. */
-  #isOnTurn = false;
   #reckonedMs: number;
 
   /** @param now in milliseconds */
@@ -38,7 +36,7 @@ export class RightOfWay {
 
   /**
    * For late work, to be awaited often: besides taking turns, it rests while there is work that somebody waits for. Not
-   * for what such work may come to wait for.
+   * to be awaited while holding what such work needs, as the queue of refreshes: they would wait for one another.
    * @throws signal.reason from what is returned, when aborted
    */
   givingWay(signal: AbortSignal): GiveWay {
@@ -55,9 +53,7 @@ export class RightOfWay {
     this.#reckonedMs = nowMs;
     const leftMs = this.#restLeftMs + (this.#isResting ? -passedMs : passedMs);
     this.#restLeftMs = Math.min(Math.max(0, leftMs), mostRestMs);
-    if (this.#restLeftMs === 0) this.#isOnTurn = true;
-    if (this.#restLeftMs === mostRestMs) this.#isOnTurn = false;
-    this.#isResting = this.#waitedFor > 0 && !this.#isOnTurn;
+    this.#isResting = this.#waitedFor > 0 && this.#restLeftMs > 0;
     return this.#isResting;
   }
 }
