@@ -42,8 +42,8 @@ export function candidateOf(
 export function uniqueKeyOf({ finding, path }: CatalogFile): string | undefined {
   const component = placeOf(parentPath(path))?.component;
   if (component === undefined || (finding?.kind !== "binary" && finding?.kind !== "source")) return undefined;
-  const place = finding.kind === "source" ? "source" : [finding.architecture, ...(isUdeb(path) ? ["udeb"] : [])];
-  return [component, finding.package, finding.version].concat(place).join(" ");
+  const kind = finding.kind === "source" ? "source" : `${finding.architecture} ${isUdeb(path) ? "udeb" : "deb"}`;
+  return [component, finding.package, finding.version, kind].join(" ");
 }
 
 function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place): BinaryItem | Rejection {

@@ -1,4 +1,4 @@
-// What the catalog keeps in memory of an inspection: enough to place and order a file, not its stanza.
+// What memory and the first line of a record keep of an inspection: enough to place and order a file, not its stanza.
 import { createHash } from "node:crypto";
 import { shared } from "../base/shared-text.ts";
 import { descriptionOf } from "../debian/description.ts";
@@ -86,7 +86,10 @@ function binaryFinding({ control, sizeBytes, digests, builtAtSeconds }: BinaryIn
 export const leanFinding = (finding: Finding): Finding =>
   finding.kind === "binary" ? new LeanBinary(finding) : finding;
 
-/** There are as many of these as packages: texts that others have too are shared, and digests are short. */
+/**
+ * There are as many of these as packages: texts that others have too are shared, and digests are short. Never to be
+ * spread: most fields are getters.
+ */
 class LeanBinary implements BinaryFinding {
   readonly package: string;
   readonly version: string;

@@ -20,7 +20,10 @@ export interface CatalogFile {
   readonly finding: Finding | undefined;
 }
 
-/** A file's entry without its metadata. There are as many of these as files, and most were linked once. */
+/**
+ * A file's entry without its metadata. There are as many of these as files, and most were linked once. Never to be
+ * spread: some fields are getters.
+ */
 export class LeanEntry implements FileEntry {
   readonly sizeBytes: number | undefined;
   readonly content: ContentId | undefined;

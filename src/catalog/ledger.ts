@@ -7,7 +7,7 @@ import { findingOf, leanFinding } from "./finding.ts";
 import type { Inspection, RejectCode } from "./inspection.ts";
 import { WriteBehind } from "./write-behind.ts";
 
-/** Names what a record means: a change of the inspection's rules or shape gets a new one, and old records are ignored. */
+/** Names what a record means: a change of the rules or shape of inspections or findings gets a new one. */
 const schema = "2";
 
 /** Rejections that another machine, limit or moment may not share: they are told, but not kept, and belie nobody. */
@@ -16,7 +16,7 @@ const passingRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compres
 export const isPassing = (found: Inspection | Finding): boolean =>
   found.kind === "rejected" && passingRejections.has(found.code);
 
-/** What the first line of a record says, in JSON. Of all that a restart asks for, it is a sixth. */
+/** The first line of a record, in JSON: all that a restart asks for, and a sixth of the record. */
 interface Brief {
   readonly finding: Finding;
   /** Under what the finding holds: the limits of a rejection, the digests of all others. */

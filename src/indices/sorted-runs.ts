@@ -36,6 +36,7 @@ export async function* mergeRuns(runs: readonly SortedRun[]): AsyncGenerator<Uin
       if (length > batch.length) batch = new Uint8Array(length);
     }
     const { chunk, at } = least;
+    // A loop: `set` would make a view with each line, for V8 to collect.
     for (let byte = 0; byte < length; byte++) batch[filled + byte] = chunk[at + byte] ?? 0;
     filled += length;
     least.at += length;

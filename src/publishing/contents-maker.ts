@@ -2,7 +2,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import { forEachAtMost } from "../base/bounded.ts";
 import type { Suite } from "../base/names.ts";
-import { shared } from "../base/shared-text.ts";
 import type { GiveWay } from "../base/turns.ts";
 import { turns } from "../base/turns.ts";
 import type { Item } from "../catalog/item.ts";
@@ -146,7 +145,7 @@ export class ContentsMaker implements LateMaker {
 async function wantedOf(items: readonly Item[], giveWay: GiveWay): Promise<Map<string, WantedPackage>> {
   const wanted = new Map<string, WantedPackage>();
   for (const item of items) {
-    if (item.kind === "binary") wanted.set(keyOf(item), { item, group: shared(groupOf(item)) });
+    if (item.kind === "binary") wanted.set(keyOf(item), { item, group: groupOf(item) });
     await giveWay();
   }
   return wanted;

@@ -12,7 +12,7 @@ import type { StanzaSource, StanzaStyle } from "./stanza-source.ts";
 const concurrentSegments = 4;
 
 /** Where a segment takes the place of more than these, its stanzas are rendered: a bound on memory. */
-const maxReread = 48;
+const maxRereadSegments = 48;
 
 export class SegmentMaker {
   readonly #stanzas: StanzaSource;
@@ -34,19 +34,19 @@ export class SegmentMaker {
 
   /**
    * What a segment comes to if it was ever made; else it is being made when this returns.
-   * @param left those of the same index that it has no more: most of what stands in new ones stood in these
+   * @param gone segments of the same index that stand in it no more: most of what new ones hold stood in these
    */
   make(
     segment: Segment<Item>,
     style: StanzaStyle,
-    left: readonly Segment<Item>[],
+    gone: readonly Segment<Item>[],
     signal: AbortSignal,
   ): SegmentSizes | SegmentInMaking {
     const made = this.#made.get(segment);
     if (made !== undefined) return made;
     const id = this.#stanzas.keyOf(segment, style);
     const known = this.#store.sizesOf(id);
-    if (known === undefined) return this.#underWay.get(id) ?? this.#begin(id, segment, style, left, signal);
+    if (known === undefined) return this.#underWay.get(id) ?? this.#begin(id, segment, style, gone, signal);
     this.#made.set(segment, known);
     return known;
   }
@@ -59,7 +59,7 @@ export class SegmentMaker {
     id: string,
     segment: Segment<Item>,
     style: StanzaStyle,
-    left: readonly Segment<Item>[],
+    gone: readonly Segment<Item>[],
     signal: AbortSignal,
   ): SegmentInMaking {
     let tellRendered: (sizeBytes: number) => void = () => undefined;
@@ -67,7 +67,7 @@ export class SegmentMaker {
       tellRendered = resolve;
     });
     const made = this.#making(async () => {
-      const plain = await this.#stanzas.render(segment, style, this.#textsOf(segment, left), signal);
+      const plain = await this.#stanzas.render(segment, style, this.#textsOf(segment, gone), signal);
       this.#rendered.set(id, plain);
       tellRendered(plain.length);
       try {
@@ -87,10 +87,10 @@ export class SegmentMaker {
   }
 
   /** The stanzas of segments that stood where one stands now, by identity: a tenth of the cost of rendering them. */
-  #textsOf(segment: Segment<Item>, left: readonly Segment<Item>[]): ReadonlyMap<string, Uint8Array> {
+  #textsOf(segment: Segment<Item>, gone: readonly Segment<Item>[]): ReadonlyMap<string, Uint8Array> {
     const texts = new Map<string, Uint8Array>();
-    const replaced = left.filter((other) => overlap(segment, other));
-    for (const other of replaced.length > maxReread ? [] : replaced) {
+    const replaced = gone.filter((other) => overlap(segment, other));
+    for (const other of replaced.length > maxRereadSegments ? [] : replaced) {
       const made = this.#made.get(other);
       const stanzas = made === undefined ? [] : stanzasOf(this.#store.read(made.id, "plain"));
       // Where an item has no stanza, as one without a description, nobody knows whose these are.

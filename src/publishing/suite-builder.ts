@@ -113,8 +113,8 @@ export class SuiteBuilder {
             });
       const segments = list.segments();
       const kept = new Set(segments);
-      const left = known?.list.segments().filter((segment) => !kept.has(segment)) ?? [];
-      const making = segments.map((segment) => this.#segments.make(segment, wanted.stanzas, left, signal));
+      const gone = known?.list.segments().filter((segment) => !kept.has(segment)) ?? [];
+      const making = segments.map((segment) => this.#segments.make(segment, wanted.stanzas, gone, signal));
       begun.push({ wanted, list, making, known });
       await giveWay();
     }
