@@ -153,7 +153,7 @@ export class Examiner {
     const found = await this.#open(file, signal);
     if (content !== undefined) await this.#keep(file.entry, ofBytes, found);
     else if (found.kind === "binary") {
-      await this.#keepAs(mutableRecordOf(file.kind, file.path, found.digests.sha256), found);
+      await this.#keepAs(mutableRecordOf(file.kind, found.digests.sha256), found);
     }
     return found.kind === "rejected" ? found : this.#fileLists?.get(ofBytes);
   }
@@ -253,8 +253,10 @@ export class Examiner {
 
   async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<Kept> {
     const inspection = await this.#read(file, signal);
-    const sha256 = inspection.kind === "rejected" ? undefined : inspection.digests.sha256;
-    return { inspection, finding: await this.#keepAs(mutableRecordOf(file.kind, file.path, sha256), inspection) };
+    // Nobody asks for it again: without a digest it has no name, and its next look reads the file anyway.
+    if (inspection.kind === "rejected") return { inspection, finding: inspection };
+    const record = mutableRecordOf(file.kind, inspection.digests.sha256);
+    return { inspection, finding: await this.#keepAs(record, inspection) };
   }
 
   /** A copy may be damaged itself: what speaks against an uploader must come from the tree. */

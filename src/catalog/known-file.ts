@@ -55,10 +55,10 @@ export function kindOf({ finding }: CatalogFile): PackageKind | undefined {
 
 /** The ledger's name of the inspection that an index rests on; undefined where none does. */
 export function fileRecordOf(file: CatalogFile): string | undefined {
-  const { path, entry, claimed, said } = file;
-  const kind = kindOf(file);
-  if (entry.kind === "other" || kind === undefined) return undefined;
-  if (entry.content === undefined) return mutableRecordOf(kind, path, sha256Of(file));
+  const { entry, claimed, said } = file;
+  const [kind, sha256] = [kindOf(file), sha256Of(file)];
+  if (entry.kind === "other" || kind === undefined || sha256 === undefined) return undefined;
+  if (entry.content === undefined) return mutableRecordOf(kind, sha256);
   return claimed ? claimRecordOf(kind, entry.content, said ?? "") : recordOf(kind, entry.content);
 }
 

@@ -1,14 +1,13 @@
-// What the ledger calls what is known of a content: what its bytes tell, and what somebody said of them.
+// What the ledger calls what is known of a content: what its bytes tell, and what somebody said of them. No name holds
+// an uploader's text, which may be longer than a key can be.
 import type { ContentId } from "../base/content-id.ts";
-import type { TreePath } from "../base/names.ts";
 import type { PackageKind } from "./inspection.ts";
 
 /** Of the bytes' own inspection. */
 export const recordOf = (kind: PackageKind, content: ContentId): string => `${kind}/${content.key}`;
 
-/** Of bytes that have no name but their digest. @param sha256 undefined for what is rejected */
-export const mutableRecordOf = (kind: PackageKind, path: TreePath, sha256: string | undefined): string =>
-  `${kind}/mutable/${sha256 ?? path}`;
+/** Of bytes that have no name but their digest. */
+export const mutableRecordOf = (kind: PackageKind, sha256: string): string => `${kind}/mutable/${sha256}`;
 
 /** Of a claim about them. @param wordsKey names what was said */
 export const claimRecordOf = (kind: PackageKind, content: ContentId, wordsKey: string): string =>
