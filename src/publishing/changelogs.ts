@@ -9,7 +9,7 @@ import type { BinaryFinding } from "../catalog/finding.ts";
 import { sourceNameOf } from "../catalog/finding.ts";
 import type { Item } from "../catalog/item.ts";
 import type { CatalogFile } from "../catalog/known-file.ts";
-import { sha256Of } from "../catalog/known-file.ts";
+import { fileRecordOf } from "../catalog/known-file.ts";
 import { readChangelog } from "../debian/changelog.ts";
 import type { DebLimits } from "../debian/deb.ts";
 import { Malformed } from "../debian/malformed.ts";
@@ -87,7 +87,8 @@ export class Changelogs {
       .map((at) => this.#parts.catalog.file(at))
       .filter((file) => file !== undefined);
     if (files.length === 0) return undefined;
-    const key = files.map(sha256Of).join();
+    // Not by digest: others may have claimed the same bytes for a package of another name, whose changelog is elsewhere.
+    const key = files.map(fileRecordOf).join();
     if (this.#reading.pendingCount >= maxWaiting && !this.#read.has(key)) throw new TooManyChangelogs();
     const changelog = await this.#read.fetch(key, { context: files });
     return changelog === undefined || changelog.text.length === 0 ? undefined : resourceOf(changelog);

@@ -1,12 +1,18 @@
 // Changelogs out of published packages, under the names that apt asks for.
+import { linkSync } from "node:fs";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
+import { entryMetadataOf } from "../../src/catalog/entry-metadata.ts";
+import { inspectContent } from "../../src/catalog/inspect.ts";
+import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
 import type { Compression } from "../../src/debian/decompress.ts";
 import { NotSeenYet } from "../../src/publishing/served.ts";
 import type { Tree } from "../../src/storage/tree.ts";
 import type { DebRecipe } from "../support/debs.ts";
-import { aDeb, tarOf } from "../support/debs.ts";
+import { aDeb, inChunks, tarOf } from "../support/debs.ts";
 import { ServedFolder } from "../support/served-folder.ts";
+import { lookTold } from "../support/told-tree.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const entry = (source: string, version: string): string =>
@@ -123,6 +129,27 @@ test("however often it is asked for, a package is read once, and a new one of th
   served.put(`${amd64}/it.deb`, await withChangelog({ package: "hello" }, entry("hello", "another")), 1_700_000_100);
   await served.ping();
   expect(await served.text(path)).toBe(entry("hello", "another"));
+});
+
+test("a package's changelog is found, though its bytes were asked for before under a name that somebody claimed", async () => {
+  const said = new Map<string, unknown>();
+  const served = new ServedFolder({
+    wrap: (tree) => ({
+      look: lookTold(tree, said),
+      open: (file, range, signal) => tree.open(file, range, signal),
+    }),
+  });
+  const deb = await withChangelog({ package: "hello" }, entry("hello", "1.0-1"));
+  const inspection = await inspectContent("binary", inChunks(deb), { limits, algorithms: ["md5", "sha256"] });
+  if (inspection.kind !== "binary") throw new Error("no package");
+  const truth = { control: "", ...entryMetadataOf(inspection) };
+  served.put(`${amd64}/hello.deb`, deb);
+  linkSync(join(served.folder, amd64, "hello.deb"), join(served.folder, amd64, "other.deb"));
+  said.set(`${amd64}/hello.deb`, truth);
+  said.set(`${amd64}/other.deb`, { ...truth, control: truth.control.replace("hello", "other") });
+  await served.ping();
+  expect(await served.bytes("changelogs/main/o/other/other_1.0-1_changelog")).toBeUndefined();
+  expect(await served.text("changelogs/main/h/hello/hello_1.0-1_changelog")).toBe(entry("hello", "1.0-1"));
 });
 
 test("before the tree was seen no changelog is called absent", async () => {
