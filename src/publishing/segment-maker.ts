@@ -67,6 +67,7 @@ export class SegmentMaker {
       tellRendered = resolve;
     });
     const made = this.#making(async () => {
+      signal.throwIfAborted();
       const plain = await this.#stanzas.render(segment, style, this.#textsOf(segment, gone), signal);
       this.#rendered.set(id, plain);
       tellRendered(plain.length);

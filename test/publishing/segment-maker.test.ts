@@ -1,7 +1,10 @@
 // What a ping makes of an index: what is new in it, once.
+import { setImmediate } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
+import { withResolvers } from "../../src/base/with-resolvers.ts";
 import { Examiner } from "../../src/catalog/examiner.ts";
 import { SegmentStore } from "../../src/publishing/segment-store.ts";
+import { StanzaSource } from "../../src/publishing/stanza-source.ts";
 import { aDeb } from "../support/debs.ts";
 import { packageNames, ServedFolder } from "../support/served-folder.ts";
 
@@ -35,4 +38,28 @@ test("what two indices have in common is made once, though both are begun at the
   await served.ping();
   expect(await served.text("dists/sid/main/binary-arm64/Packages")).toBe(await served.text(`${amd64}/Packages`));
   expect(made).toHaveBeenCalledTimes(1);
+});
+
+test("once the server is told to stop, no segment is rendered that still waits for its turn", async () => {
+  const served = new ServedFolder();
+  for (const architecture of ["amd64", "arm64", "armhf", "i386", "ppc64el", "riscv64", "s390x"]) {
+    const name = `for-${architecture}`;
+    served.put(`dists/sid/main/binary-${architecture}/it.deb`, await aDeb({ package: name, architecture }));
+  }
+  const { promise: goesOn, resolve: goOn } = withResolvers<void>();
+  const rendered = vi
+    .spyOn(StanzaSource.prototype, "render")
+    .mockImplementation(async (_segment, _style, _known, signal) => {
+      await goesOn;
+      signal.throwIfAborted();
+      return Buffer.of();
+    });
+  const pinged = served.ping().catch(() => "cut short");
+  await vi.waitFor(() => expect(rendered).toHaveBeenCalledTimes(4));
+  const stopped = served.repository.stop();
+  goOn();
+  await stopped;
+  expect(await pinged).toBe("cut short");
+  await setImmediate();
+  expect(rendered).toHaveBeenCalledTimes(4);
 });
