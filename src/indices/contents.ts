@@ -1,4 +1,5 @@
 // The lines of Contents, cut into segments by their paths alone: which packages bring which files.
+import { mergeRuns } from "./sorted-runs.ts";
 
 /**
  * One file of one package: its path, the package's name and its section, NULs in between. Strings hold one character per
@@ -46,27 +47,46 @@ export function entryOf(path: string, location: string): ContentsEntry {
 
 export const pathOf = (entry: ContentsEntry): string => entry.slice(0, entry.indexOf(separator));
 
-/** Reads lines back. @param lines as `ContentsCutter` wrote them */
-export function entriesOf(lines: Uint8Array): ContentsEntry[] {
-  return latin1(lines)
-    .split("\n")
-    .slice(0, -1)
-    .flatMap((line) => {
-      const blank = line.lastIndexOf(" ");
-      // Character by character: an expression would look for the end from each blank of a path that is full of them.
-      let end = blank;
-      while (line[end - 1] === " ") end--;
-      const path = line.slice(0, end);
-      return line
-        .slice(blank + 1)
-        .split(",")
-        .map((location) => entryOf(path, location));
-    });
+/**
+ * Reads lines back, in their order and one by one: a long path that many packages bring is an entry of each of them, and
+ * so a segment's entries together can be hundreds of times longer than the segment.
+ * @param lines as `ContentsCutter` wrote them
+ */
+export function* entriesOf(lines: Uint8Array): Generator<ContentsEntry, void> {
+  const text = latin1(lines);
+  let at = 0;
+  for (let lineEnd = text.indexOf("\n"); lineEnd !== -1; lineEnd = text.indexOf("\n", at)) {
+    const blank = text.lastIndexOf(" ", lineEnd);
+    // Character by character: an expression would look for the end from each blank of a path that is full of them.
+    let end = blank;
+    while (text[end - 1] === " ") end--;
+    const path = text.slice(at, end);
+    for (const location of text.slice(blank + 1, lineEnd).split(",")) yield entryOf(path, location);
+    at = lineEnd + 1;
+  }
 }
 
 /** Writes entries down, a line feed behind each. */
 export const textOf = (entries: readonly ContentsEntry[]): Uint8Array =>
   Buffer.from(entries.map((entry) => `${entry}\n`).join(""), "latin1");
+
+/** How many bytes of entries are written down at once, before the last of them. */
+const chunkBytes = 256 * 1024;
+
+/** As `textOf`, chunk by chunk, with the entries of no more than one in memory. */
+export function* chunksOf(entries: Iterable<ContentsEntry>): Generator<Uint8Array, void> {
+  let chunk: ContentsEntry[] = [];
+  let sizeBytes = 0;
+  for (const entry of entries) {
+    chunk.push(entry);
+    sizeBytes += entry.length;
+    if (sizeBytes < chunkBytes) continue;
+    yield textOf(chunk);
+    chunk = [];
+    sizeBytes = 0;
+  }
+  yield textOf(chunk);
+}
 
 /** How long the buffer for a segment is at first, in bytes: as long as most of them. */
 const segmentBytes = 1024 * 1024;
@@ -210,17 +230,24 @@ export interface ContentsEdits {
 }
 
 /**
- * Cuts again where lines have changed.
+ * Cuts again where lines have changed. Memory holds the lines and the changes, and few of the lines' entries at a time.
  * @param open the lines before the segment, since the last end
  * @param old the segment itself
  * @returns without a rest, the segment's successor begins where it did; else it is to be cut again behind that
  */
-export function recut(open: Uint8Array, old: Uint8Array, edits: ContentsEdits, cut?: ContentsCut): Recut {
-  const entries = new Set(entriesOf(open).concat(entriesOf(old)));
-  for (const entry of edits.removed) entries.delete(entry);
-  for (const entry of edits.added) entries.add(entry);
+export async function recut(
+  open: Uint8Array,
+  old: Uint8Array,
+  edits: ContentsEdits,
+  cut?: ContentsCut,
+): Promise<Recut> {
+  const removed = new Set(edits.removed);
+  function* kept(): Generator<ContentsEntry, void> {
+    for (const lines of [open, old]) for (const entry of entriesOf(lines)) if (!removed.has(entry)) yield entry;
+  }
   const cutter = new ContentsCutter(cut);
-  cutter.add(textOf([...entries].sort()));
+  const runs = [chunksOf(kept()), chunksOf([...edits.added].sort())];
+  for await (const batch of mergeRuns(runs)) cutter.add(batch);
   return cutter.finish();
 }
 

@@ -182,12 +182,12 @@ export interface RecutTask {
 }
 
 /** As in indices/contents.ts. */
-export function recutSegment({ open: before, old, edits, cut }: RecutTask): {
+export async function recutSegment({ open: before, old, edits, cut }: RecutTask): Promise<{
   readonly ended: readonly NamedSegment[];
   readonly rest: NamedSegment | undefined;
-} {
+}> {
   const entries = { removed: linesOf(edits?.removed), added: linesOf(edits?.added) };
-  const { ended, rest } = recut(before, gunzipSync(old), entries, cut);
+  const { ended, rest } = await recut(before, gunzipSync(old), entries, cut);
   return { ended: ended.map(named), rest: rest && named(rest) };
 }
 

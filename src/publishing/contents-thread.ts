@@ -20,7 +20,7 @@ export interface ContentsTasks {
   sortLists(task: SortTask, signal: AbortSignal): ReturnType<typeof sortLists>;
   mergeFiles(task: MergeTask, signal: AbortSignal): ReturnType<typeof mergeFiles>;
   planEdits(task: PlanTask, signal: AbortSignal): Promise<ReturnType<typeof planEdits>>;
-  recutSegment(task: RecutTask, signal: AbortSignal): Promise<ReturnType<typeof recutSegment>>;
+  recutSegment(task: RecutTask, signal: AbortSignal): ReturnType<typeof recutSegment>;
   compressPaths(plain: Uint8Array, signal: AbortSignal): ReturnType<typeof compressPaths>;
 }
 

@@ -7,6 +7,7 @@ import { MessageChannel } from "node:worker_threads";
 import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
+import { entryOf, textOf } from "../../src/indices/contents.ts";
 import type { ListedPackages } from "../../src/publishing/contents-tasks.ts";
 import type { ContentsTasks } from "../../src/publishing/contents-thread.ts";
 import { createContentsThread } from "../../src/publishing/contents-thread.ts";
@@ -59,4 +60,17 @@ test("runs are merged within the thread's memory, however many there are", async
   const heardFirst = once(heard, "message");
   await aThread().mergeFiles({ files, into, told }, noSignal);
   expect(await heardFirst).toMatchObject([{ first: `usr/${"0".repeat(100)}`, index: 0 }]);
+});
+
+test("a segment with long paths that many packages bring is cut again within the thread's memory", async () => {
+  const paths = Array.from({ length: 230 }, (_none, at) => `p/${String(at).padStart(5, "0")}/`.padEnd(4096, "x"));
+  const names = Array.from({ length: 250 }, (_none, at) => `p${String(at).padStart(4, "0")}`);
+  const lines = paths.map((path) => `${path} ${names.join(",")}\n`).join("");
+  const gone = paths.map((path) => entryOf(path, "p0003"));
+  const edits = { segment: 0, removed: textOf(gone), added: textOf([entryOf("q", "new")]) };
+  const task = { open: Buffer.of(), old: gzipSync(lines), edits };
+  const { ended, rest } = await aThread().recutSegment(task, noSignal);
+  expect(ended).toEqual([]);
+  const successor = `${lines.replaceAll(",p0003,", ",")}q${" ".repeat(55)}new\n`;
+  expect(Buffer.from(rest?.plain ?? []).equals(Buffer.from(successor))).toBe(true);
 });

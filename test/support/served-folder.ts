@@ -73,7 +73,7 @@ const contentsTasks: ContentsTasks = {
   sortLists,
   mergeFiles,
   planEdits: async (task) => planEdits(task),
-  recutSegment: async (task) => recutSegment(task),
+  recutSegment,
   compressPaths,
 };
 const shortSegments = { leastBytes: 200, oneIn: 4, mostBytes: 2000 };
