@@ -9,7 +9,7 @@ import { decodeFileList } from "../debian/file-list.ts";
 import { Malformed } from "../debian/malformed.ts";
 import type { CompressedSegment } from "../indices/compress.ts";
 import type { ContentsCut, ContentsEntry, ContentsSegment } from "../indices/contents.ts";
-import { ContentsCutter, entryOf, recut, textOf } from "../indices/contents.ts";
+import { ContentsCutter, chunksOf, entryOf, recut, textOf } from "../indices/contents.ts";
 import { mergeRuns } from "../indices/sorted-runs.ts";
 
 /** Packages with the lists of their files, packed for the way into a thread. */
@@ -64,10 +64,13 @@ export async function sortLists({
   const malformed: number[] = [];
   let lists: Uint8Array[] = [];
   let sizeBytes = 0;
-  const write = async (): Promise<void> => {
+  const write = async (run: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> => {
     const file = `${into}-${files.length}`;
     files.push(file);
-    await writeFile(file, mergeRuns(lists.map((list) => [list].values())), { mode: 0o600 });
+    await writeFile(file, run, { mode: 0o600 });
+  };
+  const writeLists = async (): Promise<void> => {
+    await write(mergeRuns(lists.map((list) => [list].values())));
     lists = [];
     sizeBytes = 0;
   };
@@ -75,12 +78,17 @@ export async function sortLists({
     if (paths === undefined) malformed.push(index);
     if (paths === undefined || paths.length === 0) continue;
     const end = `${entryOf("", location)}\n`;
-    const list = Buffer.from(paths.join(end) + end, "latin1");
-    lists.push(list);
-    sizeBytes += list.length;
-    if (sizeBytes > maxRunBytes) await write();
+    const listBytes = paths.reduce((bytes, path) => bytes + path.length + end.length, 0);
+    if (listBytes > maxRunBytes) {
+      // A run by itself, as it is in order; and not in memory, as the package stands behind each of its paths.
+      await write(chunksOf(entriesIn(paths, location)));
+      continue;
+    }
+    lists.push(Buffer.from(paths.join(end) + end, "latin1"));
+    sizeBytes += listBytes;
+    if (sizeBytes > maxRunBytes) await writeLists();
   }
-  if (lists.length > 0) await write();
+  if (lists.length > 0) await writeLists();
   return { files, malformed };
 }
 
@@ -210,6 +218,10 @@ function* unpacked({ locations, lengths, lists }: ListedPackages, limits: FileLi
     at += list.length;
     yield { index, location, paths: pathsOf(list, limits) };
   }
+}
+
+function* entriesIn(paths: readonly string[], location: string): Generator<ContentsEntry, void> {
+  for (const path of paths) yield entryOf(path, location);
 }
 
 function pathsOf(list: Uint8Array, limits: FileListLimits): readonly string[] | undefined {

@@ -1,6 +1,6 @@
 // The thread that makes Contents outlives packages with the longest lists that are allowed, however many there are.
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
@@ -19,6 +19,12 @@ function aThread(): ContentsTasks {
   const thread = createContentsThread();
   onTestFinished(() => thread.close());
   return thread;
+}
+
+function aDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-runs-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  return directory;
 }
 
 /** As many packages, each with as many files. */
@@ -49,8 +55,7 @@ test.each([
 );
 
 test("runs are merged within the thread's memory, however many there are", async () => {
-  const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-runs-"));
-  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const directory = aDirectory();
   const lines = Array.from({ length: 2000 }, (_none, at) => `usr/${String(at).padStart(100, "0")}\0utils/p\n`).join("");
   const files = Array.from({ length: 1000 }, (_none, at) => join(directory, `run-${at}`));
   for (const file of files) writeFileSync(file, lines);
@@ -60,6 +65,20 @@ test("runs are merged within the thread's memory, however many there are", async
   const heardFirst = once(heard, "message");
   await aThread().mergeFiles({ files, into, told }, noSignal);
   expect(await heardFirst).toMatchObject([{ first: `usr/${"0".repeat(100)}`, index: 0 }]);
+});
+
+test("a package with many short paths and a long name is sorted within the thread's memory", async () => {
+  const files = limits.maxFileListEntries;
+  const location = `${"s".repeat(100)}/${"n".repeat(200)}`;
+  const packages = { ...packagesOf(1, files, 7), locations: [location] };
+  const sorted = await aThread().sortLists({ packages, limits, into: join(aDirectory(), "run") }, noSignal);
+  expect(sorted).toMatchObject({ files: [expect.any(String)], malformed: [] });
+  const lineBytes = entryOf("", location).length + 7 + 1;
+  const run = readFileSync(sorted.files[0]!);
+  expect(run.length).toBe(files * lineBytes);
+  expect(run.toString("latin1", run.length - lineBytes)).toBe(
+    `${entryOf(String(files - 1).padStart(7, "0"), location)}\n`,
+  );
 });
 
 test("a segment with long paths that many packages bring is cut again within the thread's memory", async () => {
