@@ -253,7 +253,7 @@ export class Examiner {
 
   async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<Kept> {
     const inspection = await this.#read(file, signal);
-    // Nobody asks for it again: without a digest it has no name, and its next look reads the file anyway.
+    // It has no digest to be named by, and nobody would ask for it: the next look at such a file reads it anyway.
     if (inspection.kind === "rejected") return { inspection, finding: inspection };
     const record = mutableRecordOf(file.kind, inspection.digests.sha256);
     return { inspection, finding: await this.#keepAs(record, inspection) };

@@ -1,6 +1,6 @@
 // What is behind a path of a repository: a file of a publication, a package that one names, or a file of the tree.
 import { LRUCache } from "lru-cache";
-import type { Suite } from "../base/names.ts";
+import type { Suite, TreePath } from "../base/names.ts";
 import { nameOrUndefined, parseSuite, parseTreePath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Changelogs } from "./changelogs.ts";
@@ -47,7 +47,11 @@ export class Finder {
 
   /** What is known without asking the storage. @param path below the repository's root, without a leading slash */
   find(path: string): Resource | undefined {
-    return this.#parts.packages.pooled(path) ?? this.#published(path) ?? this.#inSnapshot(path) ?? this.#inTree(path);
+    const treePath = nameOrUndefined(() => parseTreePath(path));
+    // A database throws where it is asked for a key that is much longer than any path.
+    if (treePath === undefined) return undefined;
+    const { packages } = this.#parts;
+    return packages.pooled(path) ?? this.#published(path) ?? this.#inSnapshot(path) ?? this.#inTree(treePath);
   }
 
   /**
@@ -111,9 +115,8 @@ export class Finder {
     return resource;
   }
 
-  #inTree(path: string): Resource | undefined {
-    const treePath = nameOrUndefined(() => parseTreePath(path));
-    const file = treePath === undefined ? undefined : this.#parts.catalog.file(treePath);
+  #inTree(path: TreePath): Resource | undefined {
+    const file = this.#parts.catalog.file(path);
     return file && this.#parts.packages.inTree(file);
   }
 

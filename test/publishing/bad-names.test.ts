@@ -50,3 +50,15 @@ test("a package whose name has an escape in it is found by that name, and by wha
   expect(await served.bytes(`${directory}/it_1:2_amd64.deb`)).toEqual(deb);
   expect(await served.bytes(`${directory}/it_1:3_amd64.deb`)).toBeUndefined();
 });
+
+test.each([
+  ["a package", `pool/SHA256/${sha256("")}/${"a".repeat(8000)}.deb`],
+  ["a package of a snapshot", `snapshots/20260101T000000Z/pool/SHA256/${sha256("")}/${"a".repeat(8000)}.deb`],
+  ["an index by hash", `${amd64}/by-hash/SHA256/${"a".repeat(8000)}`],
+  ["a patch", `dists/sid/${"a".repeat(8000)}.diff/${sha256("")}.gz`],
+])("%s under a name that is too long for any is nowhere", async (_what, path) => {
+  const served = new ServedFolder();
+  served.put(`${amd64}/it.deb`, await aDeb({ package: "it" }));
+  await served.ping();
+  expect(await served.bytes(path)).toBeUndefined();
+});
