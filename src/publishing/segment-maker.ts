@@ -72,7 +72,10 @@ export class SegmentMaker {
       this.#rendered.set(id, plain);
       tellRendered(plain.length);
       try {
-        const sizes = await this.#store.put(id, plain, await this.#compressor.compress(plain, signal));
+        const compressed = await this.#compressor.compress(plain, signal);
+        // A thread ends what it is at, also at a stop; then the database is about to close.
+        signal.throwIfAborted();
+        const sizes = await this.#store.put(id, plain, compressed);
         this.#made.set(segment, sizes);
         return sizes;
       } finally {
