@@ -35,9 +35,9 @@ function withLateDirectory() {
   };
   const observer = { inspected: (from: string) => void events.push(from) };
   const served = new ServedFolder({ wrap, observer });
-  const put = async (path: string, name: string) => {
+  const put = async (path: string, name: string, linkedAtSeconds = 1_700_000_000) => {
     const bytes = await aDeb({ package: name, architecture: "amd64" });
-    served.put(`${amd64}/${path}`, bytes);
+    served.put(`${amd64}/${path}`, bytes, linkedAtSeconds);
     const truth = await metadataOf(bytes);
     said.set(`${amd64}/${path}`, truth);
     return truth;
@@ -67,8 +67,9 @@ test("entries are read while another directory is on its way, and each once", as
 
 test("words that were read before their file came into doubt are not believed after it", async () => {
   const { served, said, events, put, hold, index } = withLateDirectory();
-  const truth = await put("early/liar.deb", "liar");
   await put("late/other.deb", "other");
+  // The scrub takes the newest first.
+  const truth = await put("early/liar.deb", "liar", 1_700_000_001);
   const lie = (field: string) =>
     said.set(`${amd64}/early/liar.deb`, { ...truth, control: `${truth.control}${field}\n` });
   lie("Depends: evil");
