@@ -1,7 +1,7 @@
 // Inspects one file: reads it once and tells what an index needs to know of it.
 
 import type { Content } from "../debian/byte-reader.ts";
-import { ByteReader } from "../debian/byte-reader.ts";
+import { atMost, ByteReader } from "../debian/byte-reader.ts";
 import { readDeb } from "../debian/deb.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import { digesting, RunningDigests } from "../debian/digests.ts";
@@ -36,29 +36,14 @@ export async function inspectContent(
   options: InspectOptions,
 ): Promise<Inspection> {
   try {
-    return await inspectAs(kind, atMost(content, options.limits.maxFileBytes), options);
+    const { maxFileBytes } = options.limits;
+    const tooLarge = () => beyondLimit("maxFileBytes", maxFileBytes, "the size of the file");
+    return await inspectAs(kind, atMost(content, maxFileBytes, tooLarge), options);
   } catch (thrown) {
     if (thrown instanceof Malformed) return { kind: "rejected", code: thrown.flaw, text: thrown.message };
     throw thrown;
   }
 }
-
-function atMost(content: Content, maxFileBytes: number): Content {
-  if (!(content instanceof Uint8Array)) return chunksAtMost(content, maxFileBytes);
-  if (content.byteLength > maxFileBytes) throw tooLarge(maxFileBytes);
-  return content;
-}
-
-async function* chunksAtMost(content: AsyncIterable<Uint8Array>, maxFileBytes: number): AsyncGenerator<Uint8Array> {
-  let bytes = 0;
-  for await (const chunk of content) {
-    bytes += chunk.byteLength;
-    if (bytes > maxFileBytes) throw tooLarge(maxFileBytes);
-    yield chunk;
-  }
-}
-
-const tooLarge = (maxFileBytes: number) => beyondLimit("maxFileBytes", maxFileBytes, "the size of the file");
 
 async function inspectAs(kind: PackageKind, content: Content, options: InspectOptions): Promise<Inspection> {
   const { limits, algorithms } = options;

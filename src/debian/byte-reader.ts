@@ -9,6 +9,29 @@ export async function* chunksOf(content: Content): AsyncGenerator<Uint8Array> {
   else yield* content;
 }
 
+/**
+ * Hands the content on up to a limit.
+ * @param beyond what is thrown, at once or while iterating, where there are more bytes
+ */
+export function atMost(content: Content, maxBytes: number, beyond: () => Error): Content {
+  if (!(content instanceof Uint8Array)) return chunksAtMost(content, maxBytes, beyond);
+  if (content.byteLength > maxBytes) throw beyond();
+  return content;
+}
+
+async function* chunksAtMost(
+  content: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+  beyond: () => Error,
+): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const chunk of content) {
+    bytes += chunk.byteLength;
+    if (bytes > maxBytes) throw beyond();
+    yield chunk;
+  }
+}
+
 /** Pulls from a content, holding at most one of its chunks. */
 export class ByteReader {
   readonly #source: AsyncIterator<Uint8Array> | undefined;

@@ -5,7 +5,7 @@ import { Duplex } from "node:stream";
 import { isMainThread } from "node:worker_threads";
 import { createGunzip, gunzipSync } from "node:zlib";
 import type { Content } from "./byte-reader.ts";
-import { ByteReader, chunksOf } from "./byte-reader.ts";
+import { atMost, ByteReader, chunksOf } from "./byte-reader.ts";
 import type { DecompressionLimits } from "./decompression-limits.ts";
 import { beyondLimit, Malformed } from "./malformed.ts";
 import { through } from "./through.ts";
@@ -33,25 +33,7 @@ export function decompress(
 ): AsyncIterable<Uint8Array>;
 export function decompress(compression: Compression, content: Content, limits: DecompressionLimits): Content;
 export function decompress(compression: Compression, content: Content, limits: DecompressionLimits): Content {
-  return atMost(decoded(compression, content, limits), limits);
-}
-
-function atMost(plain: Content, limits: DecompressionLimits): Content {
-  if (!(plain instanceof Uint8Array)) return chunksAtMost(plain, limits);
-  if (plain.byteLength > limits.maxDecompressedBytes) throw tooMuch(limits);
-  return plain;
-}
-
-async function* chunksAtMost(
-  plain: AsyncIterable<Uint8Array>,
-  limits: DecompressionLimits,
-): AsyncGenerator<Uint8Array> {
-  let total = 0;
-  for await (const chunk of plain) {
-    total += chunk.byteLength;
-    if (total > limits.maxDecompressedBytes) throw tooMuch(limits);
-    yield chunk;
-  }
+  return atMost(decoded(compression, content, limits), limits.maxDecompressedBytes, () => tooMuch(limits));
 }
 
 function decoded(compression: Compression, content: Content, limits: DecompressionLimits): Content {
