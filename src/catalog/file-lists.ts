@@ -3,6 +3,7 @@
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import type { Database } from "lmdb";
+import { asBuffer } from "../base/as-buffer.ts";
 import { ContentId } from "../base/content-id.ts";
 import type { TreePath } from "../base/names.ts";
 import type { FileListLimits } from "../debian/file-list.ts";
@@ -44,7 +45,7 @@ export class FileLists {
   }
 
   async put(record: string, list: Uint8Array): Promise<void> {
-    await this.#lists.put(`${schema}/${record}`, Buffer.from(list.buffer, list.byteOffset, list.byteLength));
+    await this.#lists.put(`${schema}/${record}`, asBuffer(list));
   }
 
   /** Makes sure that the list that an uploader has put under this name is never asked for again. */

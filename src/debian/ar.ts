@@ -1,4 +1,5 @@
 // The ar format, as far as a .deb uses it: a magic line, then members, each behind a header of 60 bytes.
+import { asBuffer } from "../base/as-buffer.ts";
 import type { Content } from "./byte-reader.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { beyondLimit, Malformed, quoted } from "./malformed.ts";
@@ -90,5 +91,4 @@ async function* takeBody(reader: ByteReader, body: { left: number }, name: strin
 
 const endsInside = (name: string) => new Malformed("truncated", `it ends inside its member ${name}`);
 
-const latin1 = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+const latin1 = (bytes: Uint8Array): string => asBuffer(bytes).toString("latin1");

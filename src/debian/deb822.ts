@@ -1,5 +1,6 @@
 // The text form of stanzas: read strictly, because what is read here is written into indices.
 import { isUtf8 } from "node:buffer";
+import { asBuffer } from "../base/as-buffer.ts";
 import { RepoError } from "../base/errors.ts";
 import { beyondLimit, quoted } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
@@ -95,7 +96,7 @@ function textOf(raw: Uint8Array, limits: StanzaLimits): string {
   if (raw.byteLength > limits.maxStanzaBytes) {
     throw beyondLimit("maxStanzaBytes", limits.maxStanzaBytes, "the size of the stanza");
   }
-  const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
+  const bytes = asBuffer(raw);
   return bytes.toString(isUtf8(bytes) ? "utf8" : "latin1");
 }
 

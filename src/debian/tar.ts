@@ -1,4 +1,5 @@
 // The entries of a tar archive, streamed: as dpkg reads one, with the long names that GNU tar writes.
+import { asBuffer } from "../base/as-buffer.ts";
 import type { Content } from "./byte-reader.ts";
 import { ByteReader } from "./byte-reader.ts";
 import type { Flaw } from "./malformed.ts";
@@ -168,7 +169,7 @@ async function readName(reader: ByteReader, sizeBytes: number): Promise<string |
   if (sizeBytes > maxLongNameBytes) throw beyondLimit("maxLongNameBytes", maxLongNameBytes, "the name of a file in it");
   const bytes = await reader.read(sizeBytes);
   if (bytes.byteLength < sizeBytes) return undefined;
-  const [text = ""] = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1").split("\0", 1);
+  const [text = ""] = asBuffer(bytes).toString("latin1").split("\0", 1);
   return text;
 }
 

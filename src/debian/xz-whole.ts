@@ -1,4 +1,5 @@
 // An .xz file that is at hand whole, decompressed by the optimised liblzma: for threads, since it blocks.
+import { asBuffer } from "../base/as-buffer.ts";
 import type { DecompressionLimits } from "./decompression-limits.ts";
 
 /** What the blocks of a file say of themselves. */
@@ -30,7 +31,7 @@ export async function decompressWhole(
   xz: Uint8Array,
   limits: DecompressionLimits,
 ): Promise<Iterable<Uint8Array> | undefined> {
-  const file = Buffer.from(xz.buffer, xz.byteOffset, xz.byteLength);
+  const file = asBuffer(xz);
   const blocks = blocksOf(file);
   if (blocks === undefined || blocks.dictionaryBytes + decoderBytes > limits.maxDecoderBytes) return undefined;
   decoder ??= loadDecoder();

@@ -1,4 +1,5 @@
 // The lines of Contents, cut into segments by their paths alone: which packages bring which files.
+import { asBuffer } from "../base/as-buffer.ts";
 import { mergeRuns } from "./sorted-runs.ts";
 
 /**
@@ -265,5 +266,4 @@ function hashOf(bytes: Uint8Array, start: number, end: number): number {
   return (hash ^ (hash >>> 15)) >>> 0;
 }
 
-const latin1 = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+const latin1 = (bytes: Uint8Array): string => asBuffer(bytes).toString("latin1");

@@ -1,6 +1,8 @@
 // One .xz stream of one block, by whichever liblzma is at hand: their bytes are equal, and a test holds them to it.
+
 import { buffer } from "node:stream/consumers";
 import type { LzmaOptions } from "lzma-native";
+import { asBuffer } from "../base/as-buffer.ts";
 
 /** As `xz -1` and `xz -5`. */
 export type XzPreset = 1 | 5;
@@ -36,7 +38,7 @@ const check = 1;
 /** Only where its binary runs: x86-64 with glibc. */
 export const byNodeLiblzma: XzEncoder = async (plain, preset) => {
   const { xzAsync } = await import("node-liblzma");
-  return await xzAsync(Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength), { preset, check });
+  return await xzAsync(asBuffer(plain), { preset, check });
 };
 
 let encoder: XzEncoder | undefined;

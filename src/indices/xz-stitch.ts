@@ -1,4 +1,5 @@
 // Joins xz blocks that were compressed apart into one stream: apt reads no further than the first stream of a file.
+import { asBuffer } from "../base/as-buffer.ts";
 import { RepoError } from "../base/errors.ts";
 
 /** The sizes of a block that the stream's index records. @see xz file format 1.1.0, 4.3 */
@@ -49,7 +50,7 @@ export function xzStreamEnd(blocks: Iterable<XzBlockSizes>): Uint8Array {
  * @throws XzFormError
  */
 export function blockOfStream(stream: Uint8Array): XzBlock {
-  const bytes = Buffer.from(stream.buffer, stream.byteOffset, stream.byteLength);
+  const bytes = asBuffer(stream);
   const footer = bytes.length - 12;
   const index = footer < 24 ? 0 : footer - (bytes.readUInt32LE(footer + 4) + 1) * 4;
   if (index < 12 || !bytes.subarray(0, 12).equals(xzStreamHeader) || bytes[index] !== 0x00 || bytes[index + 1] !== 1) {

@@ -4,6 +4,7 @@ import { createReadStream } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import type { MessagePort } from "node:worker_threads";
 import { gunzipSync } from "node:zlib";
+import { asBuffer } from "../base/as-buffer.ts";
 import type { FileListLimits } from "../debian/file-list.ts";
 import { decodeFileList } from "../debian/file-list.ts";
 import { Malformed } from "../debian/malformed.ts";
@@ -255,4 +256,4 @@ async function* readRun(file: string, chunkBytes: number): AsyncGenerator<Uint8A
 }
 
 const linesOf = (text: Uint8Array = Buffer.of()): readonly string[] =>
-  Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString("latin1").split("\n").slice(0, -1);
+  asBuffer(text).toString("latin1").split("\n").slice(0, -1);

@@ -1,5 +1,6 @@
 // Makes the segments of a suite's indices: each is rendered, compressed and stored once.
 import pLimit from "p-limit";
+import { asBuffer } from "../base/as-buffer.ts";
 import type { Item } from "../catalog/item.ts";
 import type { SegmentInMaking, SegmentReader, SegmentSizes } from "../indices/assemble.ts";
 import type { Compressor } from "../indices/compress.ts";
@@ -116,7 +117,7 @@ const blankLine = Buffer.from("\n\n");
 
 /** An index' stanzas, each with the empty line that ends it: there is none within a stanza. */
 function stanzasOf(plain: Uint8Array): readonly Uint8Array[] {
-  const bytes = Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength);
+  const bytes = asBuffer(plain);
   const stanzas: Uint8Array[] = [];
   for (let at = 0; at < bytes.length; ) {
     const end = bytes.indexOf(blankLine, at);

@@ -3,6 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import type { Database, RootDatabase } from "lmdb";
 import { LRUCache } from "lru-cache";
+import { asBuffer } from "../base/as-buffer.ts";
 import { RepoError } from "../base/errors.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { written } from "../base/state.ts";
@@ -155,5 +156,3 @@ export class SegmentStore {
 }
 
 const segmentForms: readonly IndexForm[] = ["plain", "gz", "xz"];
-
-const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,5 +1,6 @@
 // Changes to a Tahoe tree through a gateway's webapi: what sets a tree up and what uploads into it.
 import { Readable } from "node:stream";
+import { asBuffer } from "../../base/as-buffer.ts";
 import { ContentId } from "../../base/content-id.ts";
 import type { TreePath } from "../../base/names.ts";
 import { lastName, parentPath, pathNames, rootPath } from "../../base/names.ts";
@@ -162,7 +163,7 @@ export class WebapiWriter {
 }
 
 const bodyOf = (body: Uint8Array | AsyncIterable<Uint8Array>): Buffer | Readable =>
-  body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : Readable.from(body);
+  body instanceof Uint8Array ? asBuffer(body) : Readable.from(body);
 
 function contentId(answer: string): ContentId {
   const cap = answer.trim();
