@@ -2,6 +2,7 @@
 import type { Component, Suite, TreePath } from "../base/names.ts";
 import { joinPath, lastName, parentPath, parseTreePath, pathNames } from "../base/names.ts";
 import type { CatalogFile } from "../catalog/known-file.ts";
+import { isUdeb } from "../catalog/known-file.ts";
 import { compareVersions } from "../debian/version.ts";
 import type { AuditEvent } from "./audit-log.ts";
 import { eventOf } from "./audit-log.ts";
@@ -188,7 +189,7 @@ export function expired(
   return [...going].filter((one) => one.architecture !== "source" || !needed.has(sourceKeyOf(one)));
 }
 
-const isForInstaller = ({ path }: StockPackage): boolean => path.endsWith(".udeb");
+const isForInstaller = ({ path }: StockPackage): boolean => isUdeb(path);
 
 const sourceKeyOf = ({ place, source }: StockPackage): string =>
   [place.suite, place.component, source.name, source.version].join(" ");

@@ -77,7 +77,7 @@ export class Examiner {
     readonly fileLists?: FileLists | undefined;
     readonly inspector: ContentInspector;
     readonly observer: ExaminerObserver;
-    /** The digests that inspections are to tell, no more and no less. */
+    /** The digests that a claim must tell. */
     readonly algorithms: readonly DigestAlgorithm[];
     readonly limits: InspectLimits;
     readonly concurrentReads?: number;

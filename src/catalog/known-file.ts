@@ -56,7 +56,7 @@ export function kindOf({ finding }: CatalogFile): PackageKind | undefined {
 /** The ledger's name of the inspection that an index rests on; undefined where none does. */
 export function fileRecordOf(file: CatalogFile): string | undefined {
   const { entry, claimed, said } = file;
-  const [kind, sha256] = [kindOf(file), sha256Of(file)];
+  const [kind, sha256] = [kindOf(file), sha256Of(file.finding)];
   if (entry.kind === "other" || kind === undefined || sha256 === undefined) return undefined;
   if (entry.content === undefined) return mutableRecordOf(kind, sha256);
   return claimed ? claimRecordOf(kind, entry.content, said ?? "") : recordOf(kind, entry.content);
@@ -80,15 +80,15 @@ export function isSettled(known: CatalogFile, entry: FileEntry | OtherEntry, sai
 /** Whether a package is for debian-installer. */
 export const isUdeb = (path: TreePath): boolean => path.endsWith(".udeb");
 
-/** The SHA256 of its bytes; undefined for what no index took. */
-export function sha256Of({ finding }: Pick<CatalogFile, "finding">): string | undefined {
+/** The SHA256 of a file's bytes; undefined for what no index took. */
+export function sha256Of(finding: Finding | undefined): string | undefined {
   if (finding === undefined || finding.kind === "rejected") return undefined;
   return finding.kind === "binary" ? finding.sha256 : finding.digests.sha256;
 }
 
 /** The SHA256 under which its package is served; undefined for what is none. */
-export const digestOf = (file: CatalogFile): string | undefined =>
-  file.finding?.kind === "part" ? undefined : sha256Of(file);
+export const digestOf = ({ finding }: CatalogFile): string | undefined =>
+  finding?.kind === "part" ? undefined : sha256Of(finding);
 
 /** Where the parts of a source package must lie: beside its .dsc. */
 export function partPaths(file: CatalogFile | undefined): readonly TreePath[] {

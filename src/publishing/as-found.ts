@@ -8,6 +8,7 @@ import type { Examiner } from "../catalog/examiner.ts";
 import { packageKindOf } from "../catalog/inspect.ts";
 import { sha256Of } from "../catalog/known-file.ts";
 import { suitePath } from "../catalog/layout.ts";
+import { chunksOf } from "../debian/byte-reader.ts";
 import { parseSignedStanza } from "../debian/clearsigned.ts";
 import type { Compression } from "../debian/decompress.ts";
 import { decompress } from "../debian/decompress.ts";
@@ -226,7 +227,7 @@ class Check {
     const kind = packageKindOf(lastName(path)) ?? "part";
     const { finding } = await this.#examiner.examine({ path, entry, kind }, this.#signal);
     if (finding.kind === "rejected" && finding.code !== "unreadable") this.#tell(path, finding.code, finding.text);
-    return sha256Of({ finding });
+    return sha256Of(finding);
   }
 
   /** @throws StorageUnavailable; Malformed `limit` while iterating */
@@ -235,7 +236,7 @@ class Check {
     if (resource === undefined) return undefined;
     const end = Math.min(resource.sizeBytes, maxBytes);
     const body = await resource.read({ start: 0, end }, this.#signal);
-    return body instanceof Uint8Array ? once(body) : body;
+    return chunksOf(body);
   }
 
   #tell(path: TreePath, code: RejectedFile["code"], reason: string): void {
@@ -252,8 +253,4 @@ function counting(content: AsyncIterable<Uint8Array>, digests: RunningDigests): 
     return step;
   };
   return { [Symbol.asyncIterator]: () => ({ next }) };
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

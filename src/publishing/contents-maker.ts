@@ -76,6 +76,7 @@ export class ContentsMaker implements LateMaker {
     await this.#parts.segments.written(segmentIdsOf(indices));
     const isSame = known.length === indices.length && indices.every((one) => known.includes(one));
     if (!isSame || removed.size > 0 || added.size > 0) {
+      // No rest here: until all is saved there are no indices to go on from.
       await state.save(suite, { removed: removed.keys(), added, indices }, turns(signal));
     }
     const paths = new Set(indices.map((index) => indexPath(index, "plain")));
