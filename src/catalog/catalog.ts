@@ -11,6 +11,7 @@ import type { CatalogFile } from "./known-file.ts";
 import { digestOf, fileRecordOf, isSettled, kindOf, LeanEntry, partPaths } from "./known-file.ts";
 import { suiteOf } from "./layout.ts";
 import type { Survey } from "./survey.ts";
+import { hasWords } from "./survey.ts";
 
 /** A path whose file, finding or neighbours changed. `before` equals `after` where only a neighbour did. */
 export interface FileChange {
@@ -87,10 +88,10 @@ export class Catalog {
    * Reads what entries say of their files, for the `update` that follows, while other directories are on their way.
    * Reads no bytes.
    */
-  async expect(files: Iterable<readonly [TreePath, FileEntry | OtherEntry]>, signal: AbortSignal): Promise<void> {
+  async expect(files: Iterable<readonly [TreePath, FileEntry]>, signal: AbortSignal): Promise<void> {
     for (const [path, entry] of files) {
       const kind = packageKindOf(lastName(path));
-      if (entry.kind === "other" || entry.metadata === undefined || kind === undefined) continue;
+      if (kind === undefined) continue;
       signal.throwIfAborted();
       const said = await this.#wordsOf(entry);
       if (this.#isSettled(path, entry, said)) continue;
@@ -153,8 +154,7 @@ export class Catalog {
   *#perhapsNew({ files }: Survey): Iterable<readonly [TreePath, FileEntry | OtherEntry]> {
     for (const file of files) {
       const [path, entry] = file;
-      const hasWords = entry.kind === "file" && entry.metadata !== undefined;
-      if (hasWords || !this.#isSettled(path, entry, undefined)) yield file;
+      if (hasWords(entry) || !this.#isSettled(path, entry, undefined)) yield file;
     }
   }
 
@@ -166,7 +166,7 @@ export class Catalog {
 
   /** Names what an entry's metadata says. */
   async #wordsOf(entry: FileEntry | OtherEntry): Promise<string | undefined> {
-    if (entry.kind === "other" || entry.metadata === undefined) return undefined;
+    if (!hasWords(entry)) return undefined;
     await this.#giveWay();
     return this.#examiner.claims.wordsOf(entry)?.key;
   }

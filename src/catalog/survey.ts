@@ -3,7 +3,7 @@ import { onAbort } from "../base/abort.ts";
 import { LimitExceeded } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { joinPath, parentPath } from "../base/names.ts";
-import type { FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
+import type { Entry, FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
 import type { Rejection } from "./inspection.ts";
 import { isDirectlyInPlace, mayHoldPackages, placeOf } from "./layout.ts";
@@ -32,7 +32,10 @@ interface SurveyLimits {
 const defaultSurveyLimits: SurveyLimits = { maxDirectoriesBelow: 10_000, maxFilesBelow: 500_000 };
 
 /** Told of the files of each directory that have metadata as soon as it is listed, one directory after the other. */
-export type SeenFiles = (files: readonly (readonly [TreePath, FileEntry | OtherEntry])[]) => Promise<void>;
+export type SeenFiles = (files: readonly (readonly [TreePath, FileEntry])[]) => Promise<void>;
+
+/** Whether an entry says anything of its file. */
+export const hasWords = (entry: Entry): entry is FileEntry => entry.kind === "file" && entry.metadata !== undefined;
 
 /**
  * Surveys a directory with all below it, or one file.
@@ -96,17 +99,17 @@ export async function survey(
     if (node === undefined) return [];
     if (node.kind !== "directory") {
       into.addFile(at, node);
-      tell([[at, node]]);
+      if (hasWords(node)) tell([[at, node]]);
     }
     if (node.kind !== "directory" || !mayHoldPackages(at)) return [];
     into.addDirectory(at);
     const below: Below[] = [];
-    const files: [TreePath, FileEntry | OtherEntry][] = [];
+    const files: [TreePath, FileEntry][] = [];
     for (const [name, entry] of node.entries) {
       const child = joinPath(at, name);
       if (entry.kind !== "directory") {
         into.addFile(child, entry);
-        if (entry.kind === "file" && entry.metadata !== undefined) files.push([child, entry]);
+        if (hasWords(entry)) files.push([child, entry]);
       } else if (mayHoldPackages(child)) below.push({ path: child, identity: entry.identity });
     }
     tell(files);
