@@ -3,6 +3,7 @@ import type { Architecture, Component, Suite, TreePath } from "../base/names.ts"
 import {
   flatSuite,
   hasRoomForNames,
+  isWithin,
   nameOrUndefined,
   parseArchitecture,
   parseComponent,
@@ -36,6 +37,7 @@ const binaryPrefix = "binary-";
 /** Where a component keeps what debian-installer asks for, in a tree as in an index. */
 const installer = "debian-installer";
 const placeDepth = 4;
+const suiteDepth = 2;
 
 /**
  * Tells which index a path at or below `dists/SUITE/COMPONENT/{source,binary-ARCH,debian-installer/binary-ARCH}` feeds.
@@ -96,6 +98,28 @@ export function mayHoldPackages(directory: TreePath): boolean {
 /** Whether this directory lies directly in a place: what is at or below it is one builder's, as a rule. */
 export const isDirectlyInPlace = (directory: TreePath): boolean =>
   pathNames(directory).length === depthOfPlace(directory) + 1 && placeOf(directory) !== undefined;
+
+/**
+ * The directory whose builder answers for what lies in a directory: work, budgets and failures are kept apart by it.
+ * @param directory a directory that holds files, not a file
+ * @param configured the directories of the configured builders. The innermost one around `directory` counts; the root,
+ * `dists` and whole suites do not, because their tokens belong to the operator
+ * @returns a configured directory; else the directory directly below a place, or the place itself; undefined above places
+ */
+export function builderDirectoryOf(directory: TreePath, configured: Iterable<TreePath>): TreePath | undefined {
+  let innermost: TreePath | undefined;
+  for (const each of configured) {
+    if (pathNames(each).length <= suiteDepth || !isWithin(directory, each)) continue;
+    if (innermost === undefined || isWithin(each, innermost)) innermost = each;
+  }
+  if (innermost !== undefined) return innermost;
+  if (placeOf(directory) === undefined) return undefined;
+  return parseTreePath(
+    pathNames(directory)
+      .slice(0, depthOfPlace(directory) + 1)
+      .join("/"),
+  );
+}
 
 /** The directory of an index below its suite, e.g. `main/binary-amd64` or `main/source`; empty in a flat repository. */
 export type IndexDirectory = "" | `${string}/source` | `${string}/binary-${string}` | `${string}/i18n`;
