@@ -43,30 +43,68 @@ const oneOrMore = <Member extends z.ZodType>(member: Member, max = Number.POSITI
 
 const text = z.string().min(1);
 const positive = z.number().int().positive();
-/** Some 24 days: Node's timers count milliseconds in 31 bits, and a longer one fires at once, again and again. */
-const maxTimerSeconds = Math.floor((2 ** 31 - 1) / 1000);
+/**
+ * 24 days: Node's timers count milliseconds in 31 bits, which is some hours more, and a longer one fires at once, again
+ * and again.
+ */
+const maxTimerSeconds = 24 * 24 * 3600;
+/** What such a timer can tell from nothing. */
+const minTimerSeconds = 0.001;
 
 const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-/** Every limit of a stage by its name in the code, written as a key: `maxDscBytes` is `max_dsc_bytes`. */
-function limitsOf<Stage extends { readonly [Name in keyof Stage]: number }>(defaults: Stage) {
-  const entries = Object.entries<number>(defaults);
+/** The key of a limit: `maxDscBytes` is `max_dsc_bytes`, and what the code counts in ms is written in seconds. */
+const keyOfLimit = (name: string): string => snakeCase(name).replace(/_ms$/, "_seconds");
+
+/**
+ * Every limit of a stage by its name in the code. A time is written in seconds, fractions allowed, and never longer than
+ * Node's timers count. `x_ms`, the spelling of earlier versions, is read too, with a warning.
+ */
+function limitsOf<Stage extends { readonly [Name in keyof Stage]: number }>(
+  stage: string,
+  defaults: Stage,
+  warn: (text: string) => void,
+) {
+  const entries = Object.entries<number>(defaults).map(([name, value]) => ({ name, key: keyOfLimit(name), value }));
+  const keys = entries.flatMap(({ name, key }): [string, z.ZodType<number | undefined>][] => {
+    if (!key.endsWith("_seconds")) return [[key, positive.optional()]];
+    if (!name.endsWith("Ms")) return [[key, positive.max(maxTimerSeconds).optional()]];
+    return [
+      [key, z.number().min(minTimerSeconds).max(maxTimerSeconds).optional()],
+      [snakeCase(name), positive.max(maxTimerSeconds * 1000).optional()],
+    ];
+  });
   return z
-    .strictObject(Object.fromEntries(entries.map(([name, value]) => [snakeCase(name), positive.default(value)])))
+    .strictObject(Object.fromEntries(keys))
     .prefault({})
-    .transform((raw) => Object.fromEntries(entries.map(([name]) => [name, raw[snakeCase(name)]])) as unknown as Stage);
+    .transform((raw, context) => {
+      const limitOf = ({ name, key, value }: (typeof entries)[number]): number => {
+        if (!name.endsWith("Ms")) return raw[key] ?? value;
+        const inSeconds = raw[key];
+        const oldKey = snakeCase(name);
+        const inMs = raw[oldKey];
+        if (inMs !== undefined) warn(`limits.${stage}.${oldKey}: is now written ${key}, in seconds`);
+        if (inMs !== undefined && inSeconds !== undefined) {
+          const message = `stands beside ${key}, which means the same; only one of them can count`;
+          context.issues.push({ code: "custom", input: inMs, path: [oldKey], message });
+        }
+        return inSeconds === undefined ? (inMs ?? value) : Math.round(inSeconds * 1000);
+      };
+      return Object.fromEntries(entries.map((entry) => [entry.name, limitOf(entry)])) as unknown as Stage;
+    });
 }
 
-const limits = z
-  .strictObject({
-    tree: limitsOf(defaultLimits.tree),
-    webapi: limitsOf(defaultLimits.webapi),
-    listing: limitsOf(defaultLimits.listing),
-    folder: limitsOf(defaultLimits.folder),
-    inspection: limitsOf(defaultLimits.inspection),
-    http: limitsOf(defaultLimits.http),
-  })
-  .prefault({});
+const limitsFor = (warn: (text: string) => void) =>
+  z
+    .strictObject({
+      tree: limitsOf("tree", defaultLimits.tree, warn),
+      webapi: limitsOf("webapi", defaultLimits.webapi, warn),
+      listing: limitsOf("listing", defaultLimits.listing, warn),
+      folder: limitsOf("folder", defaultLimits.folder, warn),
+      inspection: limitsOf("inspection", defaultLimits.inspection, warn),
+      http: limitsOf("http", defaultLimits.http, warn),
+    })
+    .prefault({});
 
 const view = z
   .strictObject({ show: z.array(text).min(1), hide: z.array(text), max_age_seconds: positive, newest: positive })
@@ -240,7 +278,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       check_seconds: z.number().int().nonnegative().max(maxTimerSeconds).default(defaultCheckSeconds),
       cache_bytes: positive.default(defaultCacheBytes),
       grace_period_seconds: positive.max(maxTimerSeconds).default(defaultGracePeriodSeconds),
-      limits,
+      limits: limitsFor(warn),
       repository: z.array(repository, "a [[repository]] is needed").min(1),
     })
     .transform(

@@ -283,6 +283,8 @@ export class Examiner {
       return await this.#open(file, signal);
     } catch (thrown) {
       if (signal.aborted || !(thrown instanceof StorageUnavailable || thrown instanceof ContentGone)) throw thrown;
+      // That this machine lacks descriptors says nothing of anybody's package.
+      if (thrown instanceof StorageUnavailable && thrown.shortage) throw thrown;
       return { kind: "rejected", code: "unreadable", text: thrown.message };
     }
   }

@@ -170,8 +170,9 @@ class Seen {
   }
 }
 
-/** @throws what is no word of the storage about this directory */
+/** @throws what is no word of the storage about this directory, as a lack of descriptors */
 function rejectionOf(thrown: unknown): Rejection {
+  if (thrown instanceof StorageUnavailable && thrown.shortage) throw thrown;
   if (thrown instanceof StorageUnavailable) return { kind: "rejected", code: "unreadable", text: thrown.message };
   if (thrown instanceof LimitExceeded) return { kind: "rejected", code: "limit", text: thrown.message };
   throw thrown;

@@ -84,10 +84,13 @@ export class StorageUnavailable extends RepoError {
   readonly path: TreePath;
   /** Whether to try again soon can help: true for time-outs, refused connections and 5xx; false for a cap that can't be read. */
   readonly transient: boolean;
-  constructor(path: TreePath, why: string, options: { readonly transient: boolean }) {
+  /** Whether this machine lacks descriptors, memory or threads: then it says nothing of what is at the path. */
+  readonly shortage: boolean;
+  constructor(path: TreePath, why: string, options: { readonly transient: boolean; readonly shortage?: boolean }) {
     super(`cannot read ${path === "" ? "the tree's root" : path}: ${why}`);
     this.path = path;
     this.transient = options.transient;
+    this.shortage = options.shortage ?? false;
   }
 }
 

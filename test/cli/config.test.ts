@@ -237,3 +237,36 @@ test("times that a timer can't count are mistakes, named with their place", () =
   const mistakes = mistakesOf(() => loadConfiguration({ config: "c.toml" }, {}, directory)).join("\n");
   for (const key of ["poll_seconds", "scrub_seconds", "grace_period_seconds"]) expect(mistakes).toContain(`${key}: `);
 });
+
+const withLimits = (limits: string): string => `${good}\n${limits}\n`;
+const limitsOf = (limits: string) =>
+  loadConfiguration({ config: "c.toml" }, {}, aDirectory({ "c.toml": withLimits(limits), readcap: readCap, token }));
+
+test("times among the limits are written in seconds, fractions of them too, or in ms as once, which is warned of", () => {
+  const inSeconds = limitsOf("[limits.webapi]\nfirst_byte_timeout_seconds = 2.5\n[limits.http]\nmax_wait_seconds = 60");
+  expect(inSeconds.limits.webapi.firstByteTimeoutMs).toBe(2500);
+  expect(inSeconds.limits.http.maxWaitSeconds).toBe(60);
+  expect(inSeconds.warnings).toEqual([]);
+  const inMs = limitsOf("[limits.webapi]\nfirst_byte_timeout_ms = 2500");
+  expect(inMs.limits.webapi.firstByteTimeoutMs).toBe(2500);
+  expect(inMs.warnings).toEqual([
+    "limits.webapi.first_byte_timeout_ms: is now written first_byte_timeout_seconds, in seconds",
+  ]);
+});
+
+test("a time among the limits that is written twice, or that no timer counts, is a mistake", () => {
+  const mistake = (limits: string) => mistakesOf(() => limitsOf(limits));
+  const twice = mistake("[limits.webapi]\nfirst_byte_timeout_ms = 2500\nfirst_byte_timeout_seconds = 2.5");
+  expect(twice).toEqual([expect.stringContaining("limits.webapi.first_byte_timeout_ms: stands beside")]);
+  for (const [stage, key] of [
+    ["webapi", "first_byte_timeout_ms = 3000000000"],
+    ["webapi", "first_byte_timeout_seconds = 3000000"],
+    ["webapi", "first_byte_timeout_seconds = 0"],
+    ["tree", "look_timeout_seconds = 1e9"],
+    ["http", "first_byte_timeout_ms = 3000000000"],
+    ["http", "max_wait_seconds = 3000000"],
+  ] as const) {
+    const name = `limits.${stage}.${key.split(" ")[0]}: `;
+    expect(mistake(`[limits.${stage}]\n${key}`)).toEqual([expect.stringContaining(name)]);
+  }
+});

@@ -10,6 +10,7 @@ import { parseTreePath, rootPath } from "../../src/base/names.ts";
 import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
 import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
 import { statsInThread, statsOf } from "../../src/storage/folder/stats.ts";
+import { Slots } from "../../src/storage/slots.ts";
 import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
 import { collect } from "../support/tree-contract.ts";
 
@@ -232,7 +233,10 @@ test("a directory of very many entries is told as one of few is, but for what is
   const asked = { directory, names: [...names, "gone", "below"] };
   const byThread = await statsInThread(asked, signal);
   expect(byThread).toEqual(
-    await statsOf({ ...asked, names: names.slice(0, 10) }, signal).then((some) => [...some, ...byThread.slice(10)]),
+    await statsOf({ ...asked, names: names.slice(0, 10) }, new Slots(1), signal).then((some) => [
+      ...some,
+      ...byThread.slice(10),
+    ]),
   );
   expect(byThread.slice(-2)).toEqual([undefined, expect.objectContaining({ isFile: false })]);
 });

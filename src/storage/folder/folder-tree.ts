@@ -3,13 +3,15 @@
 import type { BigIntStats } from "node:fs";
 import { constants, promises as fs } from "node:fs";
 import { join } from "node:path";
+import { sleep } from "../../base/abort.ts";
 import { forEachAtMost } from "../../base/bounded.ts";
 import { ContentId } from "../../base/content-id.ts";
-import { LimitExceeded, systemCodeOf } from "../../base/errors.ts";
+import { LimitExceeded, RepoError, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { isEntryName, joinPath, parentPath, rootPath } from "../../base/names.ts";
 import type { LocalFile } from "../local-file.ts";
 import { identityOf, isBelow, O_PATH } from "../local-file.ts";
+import { Slots } from "../slots.ts";
 import type { ByteRange, Directory, Entry, FileRef, Node, OtherEntry, Tree } from "../tree.ts";
 import { ContentGone, StorageUnavailable } from "../tree.ts";
 import * as descriptors from "./descriptors.ts";
@@ -20,13 +22,26 @@ import { fileStat, isAbsence, statsOf } from "./stats.ts";
 export interface FolderLimits {
   /** In one directory. */
   readonly maxEntries: number;
+  /** Directories that are looked at at once. Each holds a descriptor; the others wait, in the order of asking. */
+  readonly maxLooks: number;
+  /** Threads at once that look at the files of a large directory; each takes about 12 MB. */
+  readonly maxStatThreads: number;
   /** How many links are followed together: Node's own pool has four threads. */
   readonly parallelLinks: number;
   /** Of one read. */
   readonly chunkBytes: number;
 }
 
-export const defaultFolderLimits: FolderLimits = { maxEntries: 500_000, parallelLinks: 64, chunkBytes: 64 * 1024 };
+export const defaultFolderLimits: FolderLimits = {
+  maxEntries: 500_000,
+  maxLooks: 8,
+  maxStatThreads: 2,
+  parallelLinks: 64,
+  chunkBytes: 64 * 1024,
+};
+
+/** How long is waited, in ms, before each further attempt at what the machine was short of, e.g. descriptors. */
+const shortageDelaysMs = [50, 200, 500, 1000];
 
 /** An inode held fast, where it truly lies, and what it is. */
 interface Pinned {
@@ -45,6 +60,8 @@ export class FolderTree implements Tree {
   readonly #root: string;
   readonly #limits: FolderLimits;
   readonly #kept: KeptFiles | undefined;
+  readonly #looks: Slots;
+  readonly #statThreads: Slots;
   #lastRoot: string | undefined;
 
   /** @param kept holds what was once read by its content, so that it can be opened again after it was unlinked */
@@ -52,12 +69,18 @@ export class FolderTree implements Tree {
     this.#root = root;
     this.#limits = limits;
     this.#kept = kept;
+    this.#looks = new Slots(limits.maxLooks);
+    this.#statThreads = new Slots(limits.maxStatThreads);
   }
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
-    signal.throwIfAborted();
-    const root = await this.#realRoot();
-    return explained(path, signal, () => this.#look(root, path, signal));
+    const giveBack = await this.#looks.take(signal);
+    try {
+      const root = await this.#realRoot();
+      return await explained(path, signal, () => this.#look(root, path, signal));
+    } finally {
+      giveBack();
+    }
   }
 
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
@@ -123,7 +146,7 @@ export class FolderTree implements Tree {
     const put = (name: string, entry: Entry | undefined) =>
       entry === undefined ? entries.delete(name) : entries.set(name, entry);
     const names = found.filter((entry) => entry.isFile()).map(({ name }) => name);
-    const stats = await statsOf({ directory: magicLink, names }, signal);
+    const stats = await statsOf({ directory: magicLink, names }, this.#statThreads, signal);
     for (const [index, stat] of stats.entries()) put(names[index] ?? "", stat && fileEntry(stat));
     const links = found.filter((entry) => entry.isSymbolicLink());
     await forEachAtMost(links, parallelLinks, async ({ name }) => {
@@ -203,6 +226,7 @@ async function pin(path: string, flags = 0): Promise<Pinned | undefined> {
     return { descriptor, magicLink, realPath, stat };
   } catch (thrown) {
     await descriptors.close(descriptor);
+    if (isShortage(thrown)) throw thrown;
     throw new StorageUnavailable(rootPath, `/proc can't be read (${codeOf(thrown)})`, { transient: false });
   }
 }
@@ -234,6 +258,18 @@ const isContent =
 
 const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM"]);
 
+/** What this machine lacks, whatever it was asked for: descriptors, memory, threads. */
+const shortages: ReadonlySet<string> = new Set([
+  "EMFILE",
+  "ENFILE",
+  "ENOMEM",
+  "EAGAIN",
+  "ERR_WORKER_INIT_FAILED",
+  "ERR_WORKER_OUT_OF_MEMORY",
+]);
+
+const isShortage = (thrown: unknown): boolean => shortages.has(codeOf(thrown));
+
 const codeOf = (thrown: unknown): string => systemCodeOf(thrown) ?? "unknown";
 
 async function ifThere<T>(action: () => Promise<T>): Promise<T | undefined> {
@@ -245,15 +281,26 @@ async function ifThere<T>(action: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Turns the system's errors into the port's; undefined where it says that nothing is there. */
+/**
+ * Turns the system's errors into the port's; undefined where it says that nothing is there. What the machine is short of
+ * is often there again in a moment, so that is tried again before anybody hears of it.
+ */
 async function explained<T>(path: TreePath, signal: AbortSignal, action: () => Promise<T>): Promise<T | undefined> {
-  try {
-    const value = await ifThere(action);
-    signal.throwIfAborted();
-    return value;
-  } catch (thrown) {
-    const code = codeOf(thrown);
-    if (signal.aborted || thrown instanceof LimitExceeded || !/^E[A-Z0-9]+$/.test(code)) throw thrown;
-    throw new StorageUnavailable(path, `the system says ${code}`, { transient: !lasting.has(code) });
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const value = await ifThere(action);
+      signal.throwIfAborted();
+      return value;
+    } catch (thrown) {
+      if (signal.aborted || thrown instanceof RepoError) throw thrown;
+      const code = codeOf(thrown);
+      const shortage = isShortage(thrown);
+      if (!shortage && !/^E[A-Z0-9]+$/.test(code)) throw thrown;
+      const delayMs = shortageDelaysMs[attempt];
+      if (!shortage || delayMs === undefined) {
+        throw new StorageUnavailable(path, `the system says ${code}`, { transient: !lasting.has(code), shortage });
+      }
+      await sleep(delayMs, signal);
+    }
   }
 }

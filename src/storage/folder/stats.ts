@@ -7,6 +7,7 @@ import { forEachAtMost } from "../../base/bounded.ts";
 import { systemCodeOf } from "../../base/errors.ts";
 import { youngHeapMebibytes } from "../../base/thread-heap.ts";
 import { identityOf } from "../local-file.ts";
+import type { Slots } from "../slots.ts";
 import * as descriptors from "./descriptors.ts";
 
 /** What a listing tells of a file; plain, for threads to send each other. */
@@ -46,11 +47,18 @@ export const fileStat = (stat: BigIntStats): FileStat => ({
 });
 
 /**
+ * @param threads where a large directory waits for a thread to be free
  * @returns the stats in the order of the names, of links themselves; undefined for what is not there any more
  * @throws the system's errors; signal.reason
  */
-export async function statsOf(files: NamedFiles, signal: AbortSignal): Promise<Stats> {
-  return files.names.length < manyNames ? await someStats(files, signal) : await statsInThread(files, signal);
+export async function statsOf(files: NamedFiles, threads: Slots, signal: AbortSignal): Promise<Stats> {
+  if (files.names.length < manyNames) return await someStats(files, signal);
+  const giveBack = await threads.take(signal);
+  try {
+    return await statsInThread(files, signal);
+  } finally {
+    giveBack();
+  }
 }
 
 async function someStats({ directory, names }: NamedFiles, signal: AbortSignal): Promise<Stats> {
