@@ -124,7 +124,7 @@ async function readFormat(member: ArMember): Promise<number> {
 async function readControl(member: ArMember, limits: DebLimits): Promise<Stanza> {
   const compression = compressionOf(member, controlCompressions);
   let text: Uint8Array | undefined;
-  const archive = decompress(compression, member.content, limits);
+  const archive = decompress(compression, member.content, limits, "dpkg");
   for await (const entry of readTar(archive, controlArchive(limits), ({ name }) => name === "control")) {
     if (text !== undefined) throw new Malformed("bad-control", "its control archive has two files named control");
     if (entry.type !== "file") throw new Malformed("bad-control", `its control is a ${entry.type}, not a file`);
@@ -190,7 +190,7 @@ function readData(
 ): AsyncIterable<TarEntry> {
   const byRatio = Math.max(anyRatioBytes, member.sizeBytes * limits.maxDataRatio);
   const maxDecompressedBytes = Math.min(limits.maxDataBytes, byRatio);
-  const archive = decompress(compression, member.content, { ...limits, maxDecompressedBytes });
+  const archive = decompress(compression, member.content, { ...limits, maxDecompressedBytes }, "dpkg");
   return readTar(archive, dataArchive(limits), isWanted);
 }
 

@@ -1,18 +1,32 @@
 // Undoes the compressions that packages use. Truncated and corrupt input is always an error.
 import { constants } from "node:buffer";
 import { spawn } from "node:child_process";
-import { Duplex } from "node:stream";
+import type { Duplex } from "node:stream";
 import { isMainThread } from "node:worker_threads";
 import { createGunzip, gunzipSync } from "node:zlib";
 import type { Content } from "./byte-reader.ts";
 import { atMost, ByteReader, chunksOf } from "./byte-reader.ts";
 import type { DecompressionLimits } from "./decompression-limits.ts";
+import { firstBzip2Stream, firstZstdFrame, inSlices } from "./first-stream.ts";
 import { beyondLimit, Malformed } from "./malformed.ts";
+import type { Transforming } from "./through.ts";
 import { through } from "./through.ts";
 import { decompressWhole } from "./xz-whole.ts";
 
 /** Named as the suffixes are. */
 export type Compression = "none" | "gz" | "xz" | "zst" | "bz2" | "lzma";
+
+/**
+ * Whose rules hold for what follows the first compressed stream. apt reads an index to its end, stream after stream. dpkg
+ * ends a member with its first stream (but for gzip) and ignores a little of what follows.
+ */
+export type Reader = "apt" | "dpkg";
+
+/**
+ * How many bytes behind a member's first stream are ignored. dpkg takes these in every form; from 64 KiB on, which a pipe
+ * of its own no longer holds, it refuses the package now and then, and from 128 KiB on always.
+ */
+const maxTrailingBytes = 48 * 1024;
 
 /**
  * xz is fed in slices of this many bytes, because its decoder puts out all of a slice at once: up to 7,000 times it. In
@@ -30,32 +44,45 @@ export function decompress(
   compression: Compression,
   content: AsyncIterable<Uint8Array>,
   limits: DecompressionLimits,
+  reader?: Reader,
 ): AsyncIterable<Uint8Array>;
-export function decompress(compression: Compression, content: Content, limits: DecompressionLimits): Content;
-export function decompress(compression: Compression, content: Content, limits: DecompressionLimits): Content {
-  return atMost(decoded(compression, content, limits), limits.maxDecompressedBytes, () => tooMuch(limits));
+export function decompress(
+  compression: Compression,
+  content: Content,
+  limits: DecompressionLimits,
+  reader?: Reader,
+): Content;
+export function decompress(
+  compression: Compression,
+  content: Content,
+  limits: DecompressionLimits,
+  reader: Reader = "apt",
+): Content {
+  return atMost(decoded(compression, content, limits, reader), limits.maxDecompressedBytes, () => tooMuch(limits));
 }
 
-function decoded(compression: Compression, content: Content, limits: DecompressionLimits): Content {
+function decoded(compression: Compression, content: Content, limits: DecompressionLimits, reader: Reader): Content {
   switch (compression) {
     case "none":
       return content;
     case "gz":
-      return isSmallGzip(content) ? gunzipWhole(content, limits) : gunzip(content, limits);
+      return isSmallGzip(content) ? gunzipWhole(content, limits) : gunzip(content, limits, reader);
     case "xz":
-      return isMainThread ? lzma(chunksOf(content), "streamDecoder", limits) : xz(content, limits);
+      return isMainThread ? lzma(chunksOf(content), "streamDecoder", limits, reader) : xz(content, limits, reader);
     case "lzma":
-      return lzma(chunksOf(content), "aloneDecoder", limits);
+      return lzma(chunksOf(content), "aloneDecoder", limits, reader);
     // A process, because Node's own zstd (tried in 22.23) takes a truncated frame for a whole one.
-    case "zst":
-      return throughCommand(chunksOf(content), {
-        command: "zstd",
-        args: ["-dcq", memory(limits)],
-        debianPackage: "zstd",
-      });
+    case "zst": {
+      const command = { command: "zstd", args: ["-dcq", memory(limits)], debianPackage: "zstd" };
+      const frames = chunksOf(content);
+      return throughCommand(reader === "apt" ? frames : firstZstdFrame(frames, maxTrailingBytes), command);
+    }
     // A process, because the decoders in JavaScript put out whole blocks without back-pressure.
-    case "bz2":
-      return throughCommand(chunksOf(content), { command: "bzip2", args: ["-dc"], debianPackage: "bzip2" });
+    case "bz2": {
+      const command = { command: "bzip2", args: ["-dc"], debianPackage: "bzip2", maxTrailingBytes };
+      const streams = chunksOf(content);
+      return throughCommand(reader === "apt" ? streams : firstBzip2Stream(streams, maxTrailingBytes), command);
+    }
     default:
       return compression satisfies never;
   }
@@ -67,14 +94,16 @@ const smallGzipBytes = 2 ** 16;
 const isSmallGzip = (content: Content): content is Uint8Array =>
   content instanceof Uint8Array && content.byteLength < smallGzipBytes;
 
-async function* gunzip(content: Content, limits: DecompressionLimits): AsyncGenerator<Uint8Array> {
-  const reader = new ByteReader(content);
+async function* gunzip(content: Content, limits: DecompressionLimits, reader: Reader): AsyncGenerator<Uint8Array> {
+  const bytes = new ByteReader(content);
+  // For Node, only NULs can follow the last gzip member.
+  const most = reader === "dpkg" ? maxTrailingBytes : Number.POSITIVE_INFINITY;
   try {
-    const start = await reader.read(smallGzipBytes);
+    const start = await bytes.read(smallGzipBytes);
     if (isSmallGzip(start)) yield gunzipWhole(start, limits);
-    else yield* through(startingWith(start, reader), createGunzip(), corrupt("gzip"));
+    else yield* through(startingWith(start, bytes), bothEnds(createGunzip()), corrupt("gzip"), most);
   } finally {
-    await reader.close();
+    await bytes.close();
   }
 }
 
@@ -104,15 +133,15 @@ const corrupt = (format: string) => (thrown: unknown) =>
 /** A member up to this size, in bytes, is at hand whole before it is decompressed. */
 const maxWholeXzBytes = 8 * 2 ** 20;
 
-async function* xz(content: Content, limits: DecompressionLimits): AsyncGenerator<Uint8Array> {
-  const reader = new ByteReader(content);
+async function* xz(content: Content, limits: DecompressionLimits, reader: Reader): AsyncGenerator<Uint8Array> {
+  const bytes = new ByteReader(content);
   try {
-    const start = await reader.read(maxWholeXzBytes);
+    const start = await bytes.read(maxWholeXzBytes);
     const pieces = start.byteLength < maxWholeXzBytes ? await decompressWhole(start, limits) : undefined;
-    if (pieces === undefined) yield* lzma(startingWith(start, reader), "streamDecoder", limits);
+    if (pieces === undefined) yield* lzma(startingWith(start, bytes), "streamDecoder", limits, reader);
     else yield* explained(pieces, corrupt("xz"));
   } finally {
-    await reader.close();
+    await bytes.close();
   }
 }
 
@@ -128,25 +157,31 @@ async function* lzma(
   content: AsyncIterable<Uint8Array>,
   decoder: "streamDecoder" | "aloneDecoder",
   { maxDecoderBytes }: DecompressionLimits,
+  reader: Reader,
 ): AsyncGenerator<Uint8Array> {
   // Not before there is something to do: it takes longer to load than a hundred packages.
   const { default: library } = await import("lzma-native");
   // Synchronous in a worker: it costs less, and a worker that is ended leaves no decoder behind. The main thread has
   // requests to answer meanwhile.
   const options = { memlimit: Math.max(maxDecoderBytes, bytesPerMebibyte), synchronous: !isMainThread };
-  yield* through(sliced(content), library.createStream(decoder, options), xzError(maxDecoderBytes));
+  const stream = library.createStream(decoder, options);
+  if (reader === "dpkg") endWithFirstStream(stream);
+  const slices = inSlices(content, xzSliceBytes);
+  yield* through(slices, bothEnds(stream), xzError(maxDecoderBytes), reader === "dpkg" ? maxTrailingBytes : 0);
+}
+
+const bothEnds = (stream: Duplex): Transforming => ({ input: stream, output: stream });
+
+/** lzma-native calls this method of its native object at the end of a stream to begin the next; without it, it ends. */
+function endWithFirstStream(stream: object): void {
+  const native: unknown = Reflect.get(stream, "nativeStream");
+  if (typeof native === "object" && native !== null) Reflect.deleteProperty(native, "_restart");
 }
 
 const xzError = (maxDecoderBytes: number) => (thrown: unknown) =>
   thrown instanceof Error && thrown.name === "LZMA_MEMLIMIT_ERROR"
     ? beyondLimit("maxDecoderBytes", maxDecoderBytes, "the memory to decompress a member")
     : corrupt("xz")(thrown);
-
-async function* sliced(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const chunk of content) {
-    for (let at = 0; at < chunk.byteLength; at += xzSliceBytes) yield chunk.subarray(at, at + xzSliceBytes);
-  }
-}
 
 const memory = (limits: DecompressionLimits): string =>
   `--memory=${Math.max(1, Math.floor(limits.maxDecoderBytes / bytesPerMebibyte))}MB`;
@@ -156,6 +191,8 @@ interface Command {
   readonly args: readonly string[];
   /** What brings the command, for the message when it is missing. */
   readonly debianPackage: string;
+  /** How much of its input it may leave unread. */
+  readonly maxTrailingBytes?: number;
 }
 
 /** Nothing of ours, least of all a cap, is in the environment of a decoder that reads hostile bytes. */
@@ -178,8 +215,9 @@ async function* throughCommand(content: AsyncIterable<Uint8Array>, wanted: Comma
     // How the command ends says more than a pipe that broke.
     yield* through(
       content,
-      Duplex.from({ writable: child.stdin, readable: child.stdout }),
+      { input: child.stdin, output: child.stdout },
       (thrown) => new PipeBroke(thrown),
+      wanted.maxTrailingBytes,
     );
     await ended;
   } catch (thrown) {

@@ -11,6 +11,7 @@ import type { DebLimits } from "../../src/debian/deb.ts";
 import { readDeb } from "../../src/debian/deb.ts";
 import { decodeFileList, FileListWriter } from "../../src/debian/file-list.ts";
 import { Malformed } from "../../src/debian/malformed.ts";
+import { blockOfStream, xzStreamEnd, xzStreamHeader } from "../../src/indices/xz-stitch.ts";
 import type { ArPart, TarPart } from "../support/debs.ts";
 import { aDeb, compressed, inChunks, runTool, tarOf } from "../support/debs.ts";
 
@@ -152,7 +153,12 @@ test("a small package that would become gigabytes is refused after the first, so
       .padStart(6, "0"),
     148,
   );
-  const bytes = Buffer.concat([await compressed("xz", header), ...Array.from({ length: 80 }, () => zeros)]);
+  // One stream of many blocks, because dpkg reads no second stream.
+  const blocks = [
+    blockOfStream(await compressed("xz", header)),
+    ...Array.from({ length: 80 }, () => blockOfStream(zeros)),
+  ];
+  const bytes = Buffer.concat([xzStreamHeader, ...blocks.map((block) => block.bytes), xzStreamEnd(blocks)]);
   const bomb = await aDeb({ members: ([a, b]) => [a!, b!, { name: "data.tar.xz", content: bytes }] });
   expect(bomb.length).toBeLessThan(1_000_000);
   expect(await flawOf(listOf(bomb))).toMatch(/^limit: .*maxDecompressedBytes = 1073741824/);
