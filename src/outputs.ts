@@ -1,5 +1,4 @@
 // What is made of a repository's publications besides serving them: a site of plain files, and files in the tree itself.
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { RootDatabase } from "lmdb";
 import type { Clock } from "./base/clock.ts";
@@ -7,6 +6,7 @@ import { ContentId } from "./base/content-id.ts";
 import { RepoError } from "./base/errors.ts";
 import type { RepositoryName, TreePath } from "./base/names.ts";
 import { isWithin, parseTreePath, pathNames, rootPath } from "./base/names.ts";
+import { replaceFile } from "./base/replace-file.ts";
 import type { Bundle } from "./builder/bundle.ts";
 import { Gateways } from "./builder/gateways.ts";
 import type { Repository } from "./publishing/repository.ts";
@@ -35,7 +35,7 @@ export async function exportTo(
   },
 ): Promise<object | undefined> {
   const outcome = await exportSite(repository, options);
-  await writeFile(join(options.directory, "key.asc"), repository.key.armored);
+  await replaceFile(join(options.directory, "key.asc"), repository.key.armored);
   return outcome.switched.length === 0 ? undefined : outcome;
 }
 

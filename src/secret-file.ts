@@ -1,8 +1,11 @@
 // Secrets in files of their own: made once, never replaced by mistake.
 import { randomBytes } from "node:crypto";
-import { chmod, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { messageOf, RepoError, systemCodeOf } from "./base/errors.ts";
+import { createFile, replaceFile } from "./base/replace-file.ts";
 import { Secret } from "./base/secret.ts";
+
+const privateMode = { mode: 0o600 };
 
 /** A file that should hold a secret and can't be read or is empty. */
 class SecretFileError extends RepoError {
@@ -20,8 +23,9 @@ export async function openSecretFile(file: string, make: () => Promise<Secret>):
   });
   if (text === undefined) {
     const secret = await make();
-    await writeSecretFile(file, secret);
-    return secret;
+    const isOurs = await createFile(file, `${secret.reveal()}\n`, privateMode);
+    // Somebody else has just made one, and may have told it to others.
+    return isOurs ? secret : await openSecretFile(file, make);
   }
   if (text.trim() === "") throw new SecretFileError(`${file} is empty: put its secret back, or remove it`);
   return new Secret(text.trim());
@@ -37,8 +41,5 @@ export const makeToken = async (): Promise<Secret> => new Secret(randomBytes(tok
  * @param prefix stands before the secret on its line
  */
 export async function writeSecretFile(file: string, secret: Secret, prefix = ""): Promise<void> {
-  const unfinished = `${file}.unfinished`;
-  await writeFile(unfinished, `${prefix}${secret.reveal()}\n`, { mode: 0o600 });
-  await chmod(unfinished, 0o600);
-  await rename(unfinished, file);
+  await replaceFile(file, `${prefix}${secret.reveal()}\n`, privateMode);
 }

@@ -1,10 +1,11 @@
 // `npm start`: a repository on this machine that can be tried at once, and the lines to paste.
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { pino } from "pino";
 import { messageOf, RepoError } from "./base/errors.ts";
 import type { RepositoryName } from "./base/names.ts";
+import { replaceFile } from "./base/replace-file.ts";
 import { Secret } from "./base/secret.ts";
 import { formatBundle } from "./builder/bundle.ts";
 import type { Flags } from "./config.ts";
@@ -140,7 +141,7 @@ async function keptAddress(directory: string): Promise<string> {
   const before = await readFile(file, "utf8").catch(() => undefined);
   if (before !== undefined) return before.trim();
   const address = `127.0.0.1:${(await freePort(preferredPort)) ?? (await freePort(0)) ?? 0}`;
-  await writeFile(file, `${address}\n`);
+  await replaceFile(file, `${address}\n`);
   return address;
 }
 

@@ -1,9 +1,10 @@
 // Keeps a tree's objects on their grid while the server runs: every so often each is checked and its leases are renewed.
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import type { Clock } from "./base/clock.ts";
 import { codeOf, messageOf } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
+import { replaceFile } from "./base/replace-file.ts";
 import { deepCheck } from "./catalog/deep-check.ts";
 import type { HealthObserver } from "./observe/health-metrics.ts";
 import type { HealthCheck } from "./storage/health.ts";
@@ -103,8 +104,7 @@ export class Upkeep {
       const endedAtSeconds = now() / 1000;
       observer.ended(counts, endedAtSeconds);
       log.info(counts, "every object was checked");
-      await writeFile(`${file}.unfinished`, JSON.stringify({ endedAtSeconds, counts }));
-      await rename(`${file}.unfinished`, file);
+      await replaceFile(file, JSON.stringify({ endedAtSeconds, counts }));
       return checkSeconds;
     } catch (thrown) {
       if (!signal.aborted) {

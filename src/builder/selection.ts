@@ -1,5 +1,6 @@
 // Which packages of a stock are meant: by name, version, source or path, with wildcards, and by where they are.
 import { RepoError } from "../base/errors.ts";
+import { globMatcher } from "../base/glob.ts";
 import type { TreePath } from "../base/names.ts";
 import { parentPath, pathNames } from "../base/names.ts";
 import { isPlace } from "../catalog/layout.ts";
@@ -32,41 +33,20 @@ class PatternError extends RepoError {
  */
 export function parsePattern(raw: string): Pattern {
   if (raw.includes("/")) {
-    const path = wildcards(raw);
+    const path = globMatcher(raw);
     return { raw, matches: (one) => path(one.path) };
   }
   const [, ofSource, rawName, rawVersion] = /^(src:)?([^=]+)(?:=(.+))?$/.exec(raw) ?? [];
   if (rawName === undefined)
     throw new PatternError(`${JSON.stringify(raw.slice(0, 80))} is no NAME, NAME=VERSION or path`);
-  const name = wildcards(rawName);
-  const version = wildcards(rawVersion ?? "*");
+  const name = globMatcher(rawName);
+  const version = globMatcher(rawVersion ?? "*");
   return {
     raw,
     matches: (one) => {
       const meant = ofSource === undefined ? one : one.source;
       return name(meant.name) && version(meant.version);
     },
-  };
-}
-
-/** Goes back to the last star alone, so that no pattern takes long. */
-function wildcards(pattern: string): (text: string) => boolean {
-  return (text) => {
-    let [at, in_, star, mark] = [0, 0, -1, 0];
-    while (in_ < text.length) {
-      if (pattern[at] === "*") {
-        star = at++;
-        mark = in_;
-      } else if (at < pattern.length && (pattern[at] === "?" || pattern[at] === text[in_])) {
-        at++;
-        in_++;
-      } else if (star >= 0) {
-        at = star + 1;
-        in_ = ++mark;
-      } else return false;
-    }
-    while (pattern[at] === "*") at++;
-    return at === pattern.length;
   };
 }
 

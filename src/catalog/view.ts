@@ -1,4 +1,5 @@
 // What a suite shows of the packages that it holds: rules hide some of them, and delete none.
+import { globMatcher } from "../base/glob.ts";
 import type { Component } from "../base/names.ts";
 import { compareVersions } from "../debian/version.ts";
 import type { Item } from "./item.ts";
@@ -27,19 +28,19 @@ export interface ViewedPackage {
 
 /** Judges single packages; how many versions are shown is for a `View` to count. */
 class Judge {
-  readonly #show: readonly RegExp[] | undefined;
-  readonly #hide: readonly RegExp[];
+  readonly #show: readonly ReturnType<typeof globMatcher>[] | undefined;
+  readonly #hide: readonly ReturnType<typeof globMatcher>[];
   readonly #maxAgeMs: number;
 
   constructor({ show, hide = [], maxAgeSeconds = Number.POSITIVE_INFINITY }: ViewRules) {
-    this.#show = show?.map(patternOf);
-    this.#hide = hide.map(patternOf);
+    this.#show = show?.map(globMatcher);
+    this.#hide = hide.map(globMatcher);
     this.#maxAgeMs = maxAgeSeconds * 1000;
   }
 
   isNamed({ package: name }: Item): boolean {
-    const isShown = this.#show?.some((pattern) => pattern.test(name)) ?? true;
-    return isShown && !this.#hide.some((pattern) => pattern.test(name));
+    const isShown = this.#show?.some((matches) => matches(name)) ?? true;
+    return isShown && !this.#hide.some((matches) => matches(name));
   }
 
   /** The moment from which on a package is too old, in ms since the epoch. */
@@ -158,12 +159,3 @@ const groupOf = (item: Item): string =>
 /** Versions that are equal though written differently are told apart by their paths. */
 const newestFirst = (a: Item, b: Item): number =>
   compareVersions(b.version, a.version) || (a.path < b.path ? -1 : a.path > b.path ? 1 : 0);
-
-/** A shell pattern as a regular expression over whole names. */
-const patternOf = (pattern: string): RegExp =>
-  new RegExp(
-    `^${pattern
-      .replace(/[\\^$+.()|[\]{}]/g, "\\$&")
-      .replaceAll("*", ".*")
-      .replaceAll("?", ".")}$`,
-  );

@@ -1,11 +1,13 @@
 // The files of a tree's owner: the master bundle, the read cap, each builder's bundle and token, the server's configuration.
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify as formatToml } from "smol-toml";
 import { RepoError } from "../base/errors.ts";
+import { withLock } from "../base/lock-directory.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
+import { createFile, replaceFile } from "../base/replace-file.ts";
 import type { Bundle, BundleDirectory, PingAddress } from "../builder/bundle.ts";
 import { formatBundle, readBundle } from "../builder/bundle.ts";
 import { makeToken, openSecretFile, writeSecretFile } from "../secret-file.ts";
@@ -30,10 +32,13 @@ export interface TreeSettings {
 export class OwnerFiles {
   readonly #directory: string;
   readonly #complain: (text: string) => void;
+  readonly #signal: AbortSignal;
 
-  constructor(directory: string, complain: (text: string) => void) {
+  /** @param signal ends waiting for another process that changes these files */
+  constructor(directory: string, complain: (text: string) => void, signal = new AbortController().signal) {
     this.#directory = directory;
     this.#complain = complain;
+    this.#signal = signal;
   }
 
   at(...names: readonly string[]): string {
@@ -42,7 +47,10 @@ export class OwnerFiles {
 
   /** Every file that holds a secret, sorted. */
   async secrets(): Promise<readonly string[]> {
-    const names = (await readdir(this.at("builders"))).toSorted().map((name) => join("builders", name));
+    const names = (await readdir(this.at("builders")))
+      .filter((name) => !name.startsWith("."))
+      .toSorted()
+      .map((name) => join("builders", name));
     return ["master.bundle", "master.token", "tree.readcap", ...names].map((name) => this.at(name));
   }
 
@@ -60,11 +68,14 @@ export class OwnerFiles {
   /** The master bundle that is there, or one of a root that is made now. */
   async openMaster(settings: TreeSettings, makeRoot: () => Promise<WriteCap>): ReturnType<OwnerFiles["master"]> {
     await mkdir(this.at("builders"), { recursive: true, mode: 0o700 });
-    await openSecretFile(this.at("master.bundle"), async () => {
-      const token = await openSecretFile(this.at("master.token"), makeToken);
-      const { name, gateways, listen, publicUrl } = settings;
-      const ping = { url: `${publicUrl ?? `http://${listen}`}/-/ping/${name}`, token };
-      return formatBundle({ name: "master", gateways, ping, directories: [{ path: rootPath, cap: await makeRoot() }] });
+    await this.#alone(async () => {
+      await openSecretFile(this.at("master.bundle"), async () => {
+        const token = await openSecretFile(this.at("master.token"), makeToken);
+        const { name, gateways, listen, publicUrl } = settings;
+        const ping = { url: `${publicUrl ?? `http://${listen}`}/-/ping/${name}`, token };
+        const directories = [{ path: rootPath, cap: await makeRoot() }];
+        return formatBundle({ name: "master", gateways, ping, directories });
+      });
     });
     return await this.master();
   }
@@ -72,7 +83,9 @@ export class OwnerFiles {
   /** @returns whether the configuration is new: one that is there is its owner's to change */
   async writeServerFiles(settings: TreeSettings, readCap: ReadCap): Promise<boolean> {
     await writeSecretFile(this.at("tree.readcap"), readCap);
-    if (!existsSync(this.at("builders.toml"))) await this.#writeBuilders();
+    await this.#alone(async () => {
+      if (!existsSync(this.at("builders.toml"))) await this.#writeBuilders();
+    });
     if (existsSync(this.at("tahoe-apt.toml"))) return false;
     const { name, gateways, listen, publicUrl } = settings;
     const values = {
@@ -89,8 +102,7 @@ export class OwnerFiles {
         },
       ],
     };
-    await writeFile(this.at("tahoe-apt.toml"), formatToml(values), { mode: 0o600 });
-    return true;
+    return await createFile(this.at("tahoe-apt.toml"), formatToml(values), { mode: 0o600 });
   }
 
   builderFile(name: string): string {
@@ -109,13 +121,15 @@ export class OwnerFiles {
 
   /** Makes a builder known to the server, or its bundle larger. */
   async writeBuilder(name: string, { gateways, ping }: Bundle, directories: readonly BundleDirectory[]): Promise<void> {
-    const token = await openSecretFile(this.at("builders", `${name}.token`), makeToken);
-    const before = (await this.builders()).get(name)?.directories ?? [];
-    const kept = before.filter(({ path }) => !directories.some((one) => one.path === path));
-    const own: PingAddress | undefined = ping && { url: ping.url, token };
-    const bundle = { name, gateways, ping: own, directories: [...kept, ...directories] };
-    await writeSecretFile(this.builderFile(name), formatBundle(bundle));
-    await this.#writeBuilders();
+    await this.#alone(async () => {
+      const token = await openSecretFile(this.at("builders", `${name}.token`), makeToken);
+      const before = (await this.builders()).get(name)?.directories ?? [];
+      const kept = before.filter(({ path }) => !directories.some((one) => one.path === path));
+      const own: PingAddress | undefined = ping && { url: ping.url, token };
+      const bundle = { name, gateways, ping: own, directories: [...kept, ...directories] };
+      await writeSecretFile(this.builderFile(name), formatBundle(bundle));
+      await this.#writeBuilders();
+    });
   }
 
   /**
@@ -124,8 +138,10 @@ export class OwnerFiles {
    */
   async forgetBuilder(name: string): Promise<Bundle | undefined> {
     const forgotten = this.at("builders", `${name}.revoked`);
-    if (existsSync(this.builderFile(name))) await rename(this.builderFile(name), forgotten);
-    await this.#writeBuilders();
+    await this.#alone(async () => {
+      if (existsSync(this.builderFile(name))) await rename(this.builderFile(name), forgotten);
+      await this.#writeBuilders();
+    });
     return existsSync(forgotten) ? await readBundle(forgotten, this.#complain) : undefined;
   }
 
@@ -143,8 +159,12 @@ export class OwnerFiles {
       directories.map(({ path }) => ({ name, token_file: `builders/${name}.token`, directory: path })),
     );
     const text = `# The builders that may ping. Written by tahoe-apt: changes by hand are lost.\n${formatToml({ builder })}`;
-    const unfinished = this.at("builders.toml.unfinished");
-    await writeFile(unfinished, text);
-    await rename(unfinished, this.at("builders.toml"));
+    await replaceFile(this.at("builders.toml"), text);
+  }
+
+  /** What is written depends on what was read: two commands at once must not read the same. */
+  async #alone(change: () => Promise<void>): Promise<void> {
+    const waiting = (pid: number) => this.#complain(`waiting for process ${pid}, which changes ${this.#directory} too`);
+    await withLock(this.#directory, "owner", { signal: this.#signal, waiting }, change);
   }
 }

@@ -84,9 +84,10 @@ export function addOwnerCommands(commands: Command, { untilTold, say }: Surround
     .option("--show-caps", "print the secrets too (by default only their files are named)")
     .addHelpText("after", initHelp)
     .action(async (directory: string, flags: InitFlags) => {
+      const signal = untilTold();
       await init(resolve(directory), flags, {
-        files: new OwnerFiles(resolve(directory), complain),
-        signal: untilTold(),
+        files: new OwnerFiles(resolve(directory), complain, signal),
+        signal,
         say,
       });
     });
@@ -202,7 +203,7 @@ class Owner {
     signal: AbortSignal,
     say: (text: string) => void,
   ): Promise<Owner> {
-    const files = new OwnerFiles(resolve(directory), complain);
+    const files = new OwnerFiles(resolve(directory), complain, signal);
     const master = await files.master();
     const tree = new OwnedTree(new Gateways(master.gateways), master.root, signal);
     return new Owner(files, master, tree, signal, say);

@@ -2,10 +2,11 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { promises as fs } from "node:fs";
-import { delimiter, join } from "node:path";
+import { basename, delimiter, dirname, join } from "node:path";
 import { createInterface } from "node:readline";
-import { sleep } from "../base/abort.ts";
-import { RepoError, systemCodeOf } from "../base/errors.ts";
+import { RepoError } from "../base/errors.ts";
+import { withLock } from "../base/lock-directory.ts";
+import { replaceFile } from "../base/replace-file.ts";
 import { exitStatus } from "./exit-status.ts";
 import type { Python } from "./python.ts";
 import { findPython, ToolMissing } from "./python.ts";
@@ -36,7 +37,6 @@ export class InstallFailed extends RepoError {
 
 /** Written last, so that only a whole installation has it. */
 const markerName = "tahoe-apt-installed";
-const lockPollMs = 500;
 const keptOutputLines = 15;
 
 /**
@@ -53,9 +53,9 @@ export async function installTahoe(options: InstallOptions): Promise<Tahoe> {
   const isThere = async (): Promise<boolean> => (await read(join(directory, markerName))) === marker;
   if (await isThere()) return tahoe;
 
-  await fs.mkdir(join(directory, ".."), { recursive: true, mode: 0o700 });
-  const unlock = await lock(`${directory}.lock`, progress, signal);
-  try {
+  await fs.mkdir(dirname(directory), { recursive: true, mode: 0o700 });
+  const waiting = (pid: number) => progress(`Waiting for another installation (process ${pid})`);
+  return await withLock(dirname(directory), basename(directory), { signal, waiting }, async () => {
     if (await isThere()) return tahoe;
     await fs.rm(directory, { recursive: true, force: true });
     const withSystem = python.hasNetifaces && !(await hasCompiler(options.searchPath));
@@ -73,11 +73,9 @@ export async function installTahoe(options: InstallOptions): Promise<Tahoe> {
         "python3-netifaces",
       );
     }
-    await fs.writeFile(join(directory, markerName), marker);
+    await replaceFile(join(directory, markerName), marker);
     return tahoe;
-  } finally {
-    await unlock();
-  }
+  });
 }
 
 async function hasCompiler(searchPath: string): Promise<boolean> {
@@ -108,37 +106,6 @@ async function run(program: string, args: readonly string[], { progress, signal 
   }
   const status = await exitStatus(child, signal);
   if (status !== 0) throw new InstallFailed(`${args.slice(0, 3).join(" ")} failed:\n${last.join("\n")}`);
-}
-
-/** One installation at a time; the lock of a process that has died is void. */
-async function lock(file: string, progress: (step: string) => void, signal: AbortSignal): Promise<() => Promise<void>> {
-  for (let told = false; ; ) {
-    try {
-      await fs.writeFile(file, String(process.pid), { flag: "wx" });
-      return () => fs.rm(file, { force: true });
-    } catch (thrown) {
-      if (systemCodeOf(thrown) !== "EEXIST") {
-        // A full disk may have taken the name and refused the number.
-        await fs.rm(file, { force: true });
-        throw thrown;
-      }
-      const holder = Number(await read(file));
-      if (holder > 0 && isAlive(holder)) {
-        if (!told) progress(`Waiting for another installation (process ${holder})`);
-        told = true;
-        await sleep(lockPollMs, signal);
-      } else await fs.rm(file, { force: true });
-    }
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 const read = (file: string): Promise<string | undefined> => fs.readFile(file, "utf8").catch(() => undefined);

@@ -2,7 +2,10 @@
 import { promises as fs } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { replaceFile } from "../base/replace-file.ts";
 import type { Secret } from "../base/secret.ts";
+
+const privateMode = { mode: 0o600 };
 
 /** TCP ports on the loopback interface. */
 export interface Ports {
@@ -38,7 +41,7 @@ export async function writePorts(node: string, ports: Ports): Promise<void> {
     .replace(/^web\.port = .*/m, `web.port = ${endpoint(ports.web)}`)
     .replace(/^tub\.port = .*/m, `tub.port = ${endpoint(ports.storage)}`)
     .replace(/^tub\.location = .*/m, `tub.location = ${location(ports.storage)}`);
-  await writeWhole(file, text);
+  await replaceFile(file, text, privateMode);
 }
 
 /** Different ports that were free a moment ago. */
@@ -91,7 +94,7 @@ export async function writeServers(node: string, ports: Ports): Promise<boolean>
     `      anonymous-storage-FURL: pb://${tub}@${location(ports.storage)}/${number}`,
     "",
   ].join("\n");
-  await writeWhole(join(node, "private", "servers.yaml"), text);
+  await replaceFile(join(node, "private", "servers.yaml"), text, privateMode);
   return true;
 }
 
@@ -101,10 +104,5 @@ export async function writeAlias(node: string, name: string, cap: Secret): Promi
   const others = (await fs.readFile(file, "utf8").catch(() => ""))
     .split("\n")
     .filter((line) => line !== "" && !line.startsWith(`${name}:`));
-  await writeWhole(file, `${[...others, `${name}: ${cap.reveal()}`].join("\n")}\n`);
-}
-
-async function writeWhole(file: string, text: string): Promise<void> {
-  await fs.writeFile(`${file}.new`, text, { mode: 0o600 });
-  await fs.rename(`${file}.new`, file);
+  await replaceFile(file, `${[...others, `${name}: ${cap.reveal()}`].join("\n")}\n`, privateMode);
 }

@@ -1,12 +1,10 @@
 // Writes publications as a site of plain files that any web server can serve, each suite switched at once.
-import { createHash } from "node:crypto";
-import { createWriteStream, promises as fs } from "node:fs";
+import { promises as fs } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import pLimit from "p-limit";
 import { RepoError, systemCodeOf } from "../base/errors.ts";
 import type { Suite } from "../base/names.ts";
+import { replaceFile } from "../base/replace-file.ts";
 import { digesting, RunningDigests } from "../debian/digests.ts";
 import type { NamedFile } from "../indices/named-files.ts";
 import type { Manifest } from "./publication.ts";
@@ -186,26 +184,21 @@ async function writeFile(
 ): Promise<void> {
   await fs.mkdir(dirname(target), { recursive: true });
   const body = await resource.read({ start: 0, end: resource.sizeBytes }, signal);
+  await replaceFile(target, checked(target, body, sha256), { signal });
+}
+
+/** @throws ExportIncomplete behind the last byte, if they are not the ones that were promised */
+async function* checked(
+  target: string,
+  body: Uint8Array | AsyncIterable<Uint8Array>,
+  sha256: string | undefined,
+): AsyncGenerator<Uint8Array> {
   const running = new RunningDigests([]);
-  // Of its own length: an uploader's name may be as long as a name can be.
-  const hash = createHash("sha256").update(basename(target)).digest("hex").slice(0, 16);
-  const draft = join(dirname(target), `.${hash}.${process.pid}.new`);
-  try {
-    const chunks = body instanceof Uint8Array ? Readable.from([body]) : Readable.from(body, { objectMode: false });
-    await pipeline(
-      chunks,
-      (pieces: AsyncIterable<Uint8Array>) => digesting(pieces, running),
-      createWriteStream(draft),
-      {
-        signal,
-      },
-    );
-    const found = running.finish().digests.sha256;
-    if (sha256 !== undefined && found !== sha256) throw new ExportIncomplete(`${target} was not what its index says`);
-    await fs.rename(draft, target);
-  } finally {
-    await fs.rm(draft, { force: true });
-  }
+  const content = digesting(body, running);
+  if (content instanceof Uint8Array) yield content;
+  else yield* content;
+  const found = running.finish().digests.sha256;
+  if (sha256 !== undefined && found !== sha256) throw new ExportIncomplete(`${target} was not what its index says`);
 }
 
 /** @returns whether there was something to link */

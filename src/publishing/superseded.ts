@@ -1,7 +1,8 @@
 // Which files of a site are named no more, and since when, so that they go only after a while.
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { systemCodeOf } from "../base/errors.ts";
+import { replaceFile } from "../base/replace-file.ts";
 
 /** A file beside the site that remembers. A lost one costs space for a while. */
 export class Superseded {
@@ -48,7 +49,6 @@ export class Superseded {
 
   async save(): Promise<void> {
     await mkdir(dirname(this.#file), { recursive: true });
-    await writeFile(`${this.#file}.new`, JSON.stringify(Object.fromEntries(this.#sinceMs)));
-    await rename(`${this.#file}.new`, this.#file);
+    await replaceFile(this.#file, JSON.stringify(Object.fromEntries(this.#sinceMs)));
   }
 }

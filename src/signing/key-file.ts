@@ -1,10 +1,10 @@
 // The signing key as a file: read it, or make it when the repository is served for the first time.
-import { randomUUID } from "node:crypto";
-import { link, mkdir, open, rm } from "node:fs/promises";
+import { mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { createFile } from "../base/replace-file.ts";
 import { Secret } from "../base/secret.ts";
 import { createSigningKey } from "./openpgp-signer.ts";
 
@@ -66,22 +66,12 @@ async function readIfThere(path: string, log: Log): Promise<Secret | undefined> 
   }
 }
 
-/** Writes aside and links into place: linking, unlike renaming, never replaces a key that came first. */
+/** Never replaces a key that came first. */
 async function writeOnce(path: string, key: Secret): Promise<void> {
-  const aside = `${path}.${randomUUID()}`;
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const file = await open(aside, "wx", 0o600);
-    try {
-      await file.writeFile(key.reveal());
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await link(aside, path);
+    await createFile(path, key.reveal(), { mode: 0o600 });
   } catch (thrown) {
-    if (systemCodeOf(thrown) !== "EEXIST") throw new KeyFileError(`cannot write ${path}: ${messageOf(thrown)}`);
-  } finally {
-    await rm(aside, { force: true });
+    throw new KeyFileError(`cannot write ${path}: ${messageOf(thrown)}`);
   }
 }

@@ -1,0 +1,93 @@
+// A lock keeps processes apart, ends with its holder however that ends, and is never held by two.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { expect, test } from "vitest";
+import { withLock } from "../../src/base/lock-directory.ts";
+import { projectRoot } from "../support/project-files.ts";
+
+const aDirectory = async (): Promise<string> => await mkdtemp(join(tmpdir(), "lock-directory-"));
+const { signal } = new AbortController();
+
+/** Adds one to the number in a file, `times` times, in a way that loses some where two do so at once. */
+const countIn = (directory: string, times: number): string => `
+  import { readFile, writeFile } from "node:fs/promises";
+  import { withLock } from ${JSON.stringify(pathToFileURL(join(projectRoot, "dist/base/lock-directory.js")).href)};
+  const file = ${JSON.stringify(join(directory, "count"))};
+  const { signal } = new AbortController();
+  for (let n = 0; n < ${times}; n++) {
+    await withLock(${JSON.stringify(directory)}, "count", { signal }, async () => {
+      await writeFile(file, String(Number(await readFile(file, "utf8")) + 1));
+    });
+  }`;
+
+const nodeOf = (script: string) => spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "inherit" });
+
+test("processes that change one file in turns lose nothing", async () => {
+  const directory = await aDirectory();
+  await writeFile(join(directory, "count"), "0");
+  const processes = Array.from({ length: 4 }, () => nodeOf(countIn(directory, 10)));
+  const codes = await Promise.all(processes.map(async (child) => (await once(child, "close"))[0]));
+  expect(codes).toEqual([0, 0, 0, 0]);
+  expect(await readFile(join(directory, "count"), "utf8")).toBe("40");
+});
+
+test("tasks of one process take turns too, and one that fails gives the lock back", async () => {
+  const directory = await aDirectory();
+  let underWay = 0;
+  const tasks = Array.from({ length: 10 }, async (_, n) =>
+    withLock(directory, "x", { signal }, async () => {
+      expect(++underWay).toBe(1);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      underWay -= 1;
+      if (n % 2 === 0) throw new Error("it failed");
+    }),
+  );
+  const results = await Promise.allSettled(tasks);
+  expect(results.map(({ status }) => status).toSorted()).toEqual([
+    ...Array(5).fill("fulfilled"),
+    ...Array(5).fill("rejected"),
+  ]);
+});
+
+test("the lock of a process that was killed is nobody's, and only one of those who find that out gets it", async () => {
+  const directory = await aDirectory();
+  const holder = nodeOf(`
+    import { withLock } from ${JSON.stringify(pathToFileURL(join(projectRoot, "dist/base/lock-directory.js")).href)};
+    const { signal } = new AbortController();
+    await withLock(${JSON.stringify(directory)}, "x", { signal }, () => new Promise((resolve) => setTimeout(resolve, 60000)));`);
+  await expect.poll(async () => await readdir(directory), { timeout: 20_000 }).toContain(".x.lock.1");
+  const told: number[] = [];
+  let underWay = 0;
+  const waiting = Array.from({ length: 10 }, async () =>
+    withLock(directory, "x", { signal, waiting: (pid) => told.push(pid) }, async () => {
+      expect(++underWay).toBe(1);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      underWay -= 1;
+    }),
+  );
+  await expect.poll(() => told.length).toBe(10);
+  expect(told).toEqual(Array(10).fill(holder.pid));
+  holder.kill("SIGKILL");
+  await Promise.all(waiting);
+  expect(await readdir(directory)).toHaveLength(1);
+});
+
+test("a process that has the number of a dead one is not taken for it", async () => {
+  const directory = await aDirectory();
+  await writeFile(join(directory, ".x.lock.7"), `${process.pid} 1\n`);
+  expect(await withLock(directory, "x", { signal }, async () => await readdir(directory))).toEqual([".x.lock.8"]);
+});
+
+test("waiting for a lock ends with the signal", async () => {
+  const directory = await aDirectory();
+  const stop = new AbortController();
+  await withLock(directory, "x", { signal }, async () => {
+    const waiting = withLock(directory, "x", { signal: stop.signal }, async () => expect.unreachable());
+    stop.abort(new Error("called off"));
+    await expect(waiting).rejects.toThrow("called off");
+  });
+});

@@ -1,0 +1,84 @@
+// A file is replaced whole or stays as it was, and nothing is left beside it.
+import { mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { createFile, replaceFile } from "../../src/base/replace-file.ts";
+
+const aFile = async (): Promise<string> => join(await mkdtemp(join(tmpdir(), "replace-file-")), "file");
+const beside = async (file: string): Promise<string[]> => await readdir(join(file, ".."));
+
+test("of many writers at once one wins whole, and no draft is left", async () => {
+  const file = await aFile();
+  const texts = Array.from({ length: 50 }, (_, n) => String(n).repeat(10_000));
+  await Promise.all(texts.map((text) => replaceFile(file, text)));
+  expect(texts).toContain(await readFile(file, "utf8"));
+  expect(await beside(file)).toEqual(["file"]);
+});
+
+test("a reader sees one whole file or another at every moment", async () => {
+  const file = await aFile();
+  const texts = ["a".repeat(500_000), "b".repeat(400_000)];
+  await replaceFile(file, texts[0]!);
+  let isWriting = true;
+  const reading = (async () => {
+    while (isWriting) expect(texts).toContain(await readFile(file, "utf8"));
+  })();
+  for (let n = 0; n < 30; n++) await replaceFile(file, texts[n % 2]!);
+  isWriting = false;
+  await reading;
+});
+
+test("content that breaks off leaves the old file, and no draft", async () => {
+  const file = await aFile();
+  await writeFile(file, "old");
+  async function* broken(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from("new, but");
+    throw new Error("the source broke off");
+  }
+  await expect(replaceFile(file, broken())).rejects.toThrow("the source broke off");
+  expect(await readFile(file, "utf8")).toBe("old");
+  expect(await beside(file)).toEqual(["file"]);
+});
+
+test("an aborted write leaves the old file, and no draft", async () => {
+  const file = await aFile();
+  await writeFile(file, "old");
+  const stop = new AbortController();
+  async function* endless(): AsyncGenerator<Uint8Array> {
+    for (let n = 0; ; n++) {
+      yield Buffer.alloc(1000);
+      if (n === 5) stop.abort();
+    }
+  }
+  await expect(replaceFile(file, endless(), { signal: stop.signal })).rejects.toThrow();
+  expect(await readFile(file, "utf8")).toBe("old");
+  expect(await beside(file)).toEqual(["file"]);
+});
+
+test("a secret's file has its permissions whatever the umask and the old file's are", async () => {
+  const file = await aFile();
+  await writeFile(file, "old", { mode: 0o666 });
+  const before = process.umask(0o277);
+  try {
+    await replaceFile(file, "new", { mode: 0o640 });
+  } finally {
+    process.umask(before);
+  }
+  expect((await stat(file)).mode & 0o777).toBe(0o640);
+});
+
+test("a name as long as a name can be is replaced too", async () => {
+  const file = join(await aFile(), "..", "n".repeat(255));
+  await replaceFile(file, "x");
+  expect(await beside(file)).toEqual(["n".repeat(255)]);
+});
+
+test("a file that is made once is never replaced, whoever comes at the same time", async () => {
+  const file = await aFile();
+  const made = await Promise.all(Array.from({ length: 20 }, (_, n) => createFile(file, `by ${n}`)));
+  expect(made.filter((isOurs) => isOurs)).toHaveLength(1);
+  expect(await readFile(file, "utf8")).toBe(`by ${made.indexOf(true)}`);
+  expect(await createFile(file, "later")).toBe(false);
+  expect(await beside(file)).toEqual(["file"]);
+});

@@ -1,0 +1,66 @@
+// The owner's files stay whole whatever is done at the same time.
+import { mkdtemp, readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { parseRepositoryName, parseTreePath } from "../../src/base/names.ts";
+import { OwnerFiles } from "../../src/commands/owner-files.ts";
+import { WriteCap } from "../../src/storage/tahoe/caps.ts";
+
+const cap = new WriteCap(`URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`);
+const settings = {
+  name: parseRepositoryName("debian"),
+  gateways: ["http://127.0.0.1:1"],
+  listen: "127.0.0.1:8380",
+  publicUrl: undefined,
+};
+
+async function aTree() {
+  const directory = await mkdtemp(join(tmpdir(), "owner-files-"));
+  const files = () => new OwnerFiles(directory, () => {});
+  return { directory, files, master: await files().openMaster(settings, async () => cap) };
+}
+
+test("builders who are added at once are all known, each with all of its directories", async () => {
+  const { directory, files, master } = await aTree();
+  const adds = ["alice", "bob", "carol"].flatMap((name) =>
+    ["sid", "trixie"].map((suite) => ({ name, path: parseTreePath(`dists/${suite}/main/binary-amd64/${name}`) })),
+  );
+  await Promise.all(adds.map(({ name, path }) => files().writeBuilder(name, master, [{ path, cap }])));
+  const text = await readFile(join(directory, "builders.toml"), "utf8");
+  for (const { path } of adds) expect(text).toContain(path);
+  for (const [name, { directories, ping }] of await files().builders()) {
+    expect(directories.map(({ path }) => path).toSorted()).toEqual(
+      adds.filter((one) => one.name === name).map(({ path }) => path),
+    );
+    const token = (await readFile(join(directory, "builders", `${name}.token`), "utf8")).trim();
+    expect(ping?.token.reveal()).toBe(token);
+  }
+});
+
+test("a builder who goes while another comes is gone, and the other one is there", async () => {
+  const { directory, files, master } = await aTree();
+  const path = (name: string) => parseTreePath(`dists/sid/main/binary-amd64/${name}`);
+  await files().writeBuilder("alice", master, [{ path: path("alice"), cap }]);
+  await Promise.all([
+    files().forgetBuilder("alice"),
+    files().writeBuilder("bob", master, [{ path: path("bob"), cap }]),
+  ]);
+  const text = await readFile(join(directory, "builders.toml"), "utf8");
+  expect(text).toContain("bob");
+  expect(text).not.toContain("alice");
+});
+
+test("a tree that is made twice at once is made once, and locks are no secrets", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "owner-files-"));
+  let made = 0;
+  const makeRoot = async () => {
+    made += 1;
+    return cap;
+  };
+  const open = () => new OwnerFiles(directory, () => {}).openMaster(settings, makeRoot);
+  await Promise.all([open(), open(), open()]);
+  expect(made).toBe(1);
+  const secrets = await new OwnerFiles(directory, () => {}).secrets();
+  expect(secrets.filter((file) => /lock|unfinished/.test(file))).toEqual([]);
+});
