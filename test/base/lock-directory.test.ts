@@ -30,8 +30,8 @@ test("processes that change one file in turns lose nothing", async () => {
   const directory = await aDirectory();
   await writeFile(join(directory, "count"), "0");
   const processes = Array.from({ length: 4 }, () => nodeOf(countIn(directory, 10)));
-  const codes = await Promise.all(processes.map(async (child) => (await once(child, "close"))[0]));
-  expect(codes).toEqual([0, 0, 0, 0]);
+  await Promise.all(processes.map((child) => once(child, "close")));
+  expect(processes.map(({ exitCode }) => exitCode)).toEqual([0, 0, 0, 0]);
   expect(await readFile(join(directory, "count"), "utf8")).toBe("40");
 });
 
