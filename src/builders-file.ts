@@ -5,6 +5,7 @@ import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { messageOf } from "./base/errors.ts";
 import { parseTreePath } from "./base/names.ts";
+import { validationMessage } from "./base/validation-messages.ts";
 import { demand, parsedBy, readSecret, readToml } from "./config-values.ts";
 import type { BuilderConfiguration, RepositoryConfiguration } from "./configuration.ts";
 
@@ -58,7 +59,7 @@ function versionOf(file: string): string {
 
 function read(file: string, warn: (text: string) => void): readonly BuilderConfiguration[] {
   const schema = z.strictObject({ builder: z.array(builderIn(dirname(file), warn)).default([]) });
-  const parsed = schema.safeParse(tomlOf(file));
+  const parsed = schema.safeParse(tomlOf(file), { error: validationMessage });
   const mistakes = parsed.error?.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) ?? [];
   demand(parsed.success, `${file}: ${mistakes.join("; ")}`);
   return parsed.data.builder;

@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
-import { messageOf, systemCodeOf } from "./base/errors.ts";
+import { fileReasonOf } from "./base/errors.ts";
 import type { TreePath } from "./base/names.ts";
 import { parseTreePath, rootPath } from "./base/names.ts";
 import { Secret } from "./base/secret.ts";
@@ -12,16 +12,6 @@ const maxSecretFileBytes = 64 * 1024;
 const othersMayRead = 0o077;
 const maxPort = 65_535;
 
-/** Why a file can't be used, in a few words. */
-export function reasonOf(error: unknown): string {
-  const reasons = new Map([
-    ["ENOENT", "no such file or directory"],
-    ["EACCES", "may not be read"],
-    ["EISDIR", "is a directory"],
-  ]);
-  return reasons.get(systemCodeOf(error) ?? "") ?? messageOf(error);
-}
-
 /** @throws Error that quotes nothing of the file, since that may hold a secret */
 export function readToml(path: string): Record<string, unknown> {
   try {
@@ -29,10 +19,14 @@ export function readToml(path: string): Record<string, unknown> {
   } catch (error) {
     // The first line of the parser's message alone: the lines below it are the file's.
     throw new Error(
-      error instanceof TomlError ? `line ${error.line}: ${error.message.split("\n")[0]}` : reasonOf(error),
+      error instanceof TomlError ? `line ${error.line} is not valid TOML: ${tomlReasonOf(error)}` : fileReasonOf(error),
     );
   }
 }
+
+/** The first line of the parser's message, without its prefix: the lines below it quote the file. */
+const tomlReasonOf = ({ message }: TomlError): string =>
+  (message.split("\n")[0] ?? "").replace(/^Invalid TOML document: /, "");
 
 /** A string that `parse` takes; what it throws is the mistake. */
 export const parsedBy = <Value>(parse: (raw: string) => Value) =>
@@ -40,7 +34,7 @@ export const parsedBy = <Value>(parse: (raw: string) => Value) =>
     try {
       return parse(raw);
     } catch (error) {
-      context.issues.push({ code: "custom", input: raw, message: reasonOf(error) });
+      context.issues.push({ code: "custom", input: raw, message: fileReasonOf(error) });
       return z.NEVER;
     }
   });
@@ -84,7 +78,7 @@ export function readSecret(path: string, warn: (text: string) => void): Secret {
     if ((mode & othersMayRead) !== 0) warn(`${path}: others may read this secret; chmod 600 it`);
     return new Secret(text);
   } catch (error) {
-    throw new Error(`${path}: ${reasonOf(error)}`);
+    throw new Error(`${path}: ${fileReasonOf(error)}`);
   }
 }
 

@@ -1,9 +1,10 @@
 // Flags, a TOML file and the environment become one configuration. Nothing else reads the environment.
 import { dirname, resolve } from "node:path";
-import { messageOf } from "./base/errors.ts";
+import { fileReasonOf, messageOf } from "./base/errors.ts";
 import { Secret } from "./base/secret.ts";
+import { validationMessage } from "./base/validation-messages.ts";
 import { schemaFor } from "./config-schema.ts";
-import { readToml, reasonOf } from "./config-values.ts";
+import { readToml } from "./config-values.ts";
 import type { Configuration } from "./configuration.ts";
 import { ConfigurationError } from "./configuration-error.ts";
 import type { ReadCap } from "./storage/tahoe/caps.ts";
@@ -65,7 +66,7 @@ export function loadConfiguration(
     readCap,
     pingToken,
   });
-  const parsed = schema.safeParse(raw);
+  const parsed = schema.safeParse(raw, { error: validationMessage });
   const mistakes = [...(parsed.error?.issues.flatMap(spreadKeys) ?? []), ...contradictions(raw, readCap !== undefined)];
   if (!parsed.success || mistakes.length > 0) {
     const place = file === undefined ? placeInFlags : placeInFile;
@@ -95,7 +96,7 @@ function readCapOf({ TAHOE_APT_READCAP: raw }: Environment): ReadCap | undefined
   try {
     return raw?.trim() ? parseReadCap(raw) : undefined;
   } catch (error) {
-    throw new ConfigurationError([`TAHOE_APT_READCAP: ${reasonOf(error)}`]);
+    throw new ConfigurationError([`TAHOE_APT_READCAP: ${fileReasonOf(error)}`]);
   }
 }
 

@@ -29,5 +29,16 @@ export function systemCodeOf(thrown: unknown): string | undefined {
   return typeof code === "string" && /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? code : undefined;
 }
 
+/** Why a file can't be used, in a few words. */
+export function fileReasonOf(thrown: unknown): string {
+  const reasons = new Map([
+    ["ENOENT", "no such file or directory"],
+    ["EACCES", "may not be read"],
+    ["EISDIR", "is a directory"],
+    ["ENOTDIR", "a file is in the way"],
+  ]);
+  return reasons.get(systemCodeOf(thrown) ?? "") ?? messageOf(thrown);
+}
+
 /** The stable code of anything thrown, "unknown" for what is no RepoError. */
 export const codeOf = (thrown: unknown): string => (thrown instanceof RepoError ? thrown.code : "unknown");

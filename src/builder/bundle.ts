@@ -2,10 +2,11 @@
 import { readFile, stat } from "node:fs/promises";
 import { stringify as formatToml, parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
-import { messageOf, RepoError } from "../base/errors.ts";
+import { fileReasonOf, messageOf, RepoError } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, parseTreePath } from "../base/names.ts";
 import { Secret } from "../base/secret.ts";
+import { validationMessage } from "../base/validation-messages.ts";
 import type { WriteCap } from "../storage/tahoe/caps.ts";
 import { parseWriteCap } from "../storage/tahoe/caps.ts";
 
@@ -61,7 +62,7 @@ async function readFileOf(file: string, complain: (text: string) => void): Promi
     if ((mode & othersMayRead) !== 0) complain(`${file}: others may read these secrets; chmod 600 it`);
     return await readFile(file, "utf8");
   } catch (thrown) {
-    throw new BundleError(`cannot read the bundle ${file}: ${messageOf(thrown)}`);
+    throw new BundleError(`cannot read the bundle ${file}: ${fileReasonOf(thrown)}`);
   }
 }
 
@@ -83,11 +84,19 @@ function parseUrl(raw: string): string {
   return raw.replace(/\/+$/, "");
 }
 
+/** Pings authenticate by their token; Node's fetch takes no URL with a password, and would repeat it in its error. */
+function parsePingUrl(raw: string): string {
+  const url = parseUrl(raw);
+  const { username, password } = new URL(url);
+  if (username !== "" || password !== "") throw new BundleError("must not hold a user or a password");
+  return url;
+}
+
 const schema = z
   .strictObject({
     name: z.string().min(1),
     webapi: z.array(parsedBy(parseUrl)).min(1),
-    ping_url: parsedBy(parseUrl).optional(),
+    ping_url: parsedBy(parsePingUrl).optional(),
     ping_token: z.string().min(1).optional(),
     directory: z.array(z.strictObject({ path: parsedBy(parseTreePath), writecap: parsedBy(parseWriteCap) })).min(1),
   })
@@ -119,9 +128,10 @@ export function parseBundle(text: string): Bundle {
     raw = parseToml(text);
   } catch (thrown) {
     // Only where: the parser's message quotes the text.
-    throw new BundleError(`it is no TOML${thrown instanceof TomlError ? ` from line ${thrown.line} on` : ""}`);
+    const line = thrown instanceof TomlError ? `line ${thrown.line}` : "it";
+    throw new BundleError(`${line} is not valid TOML: is this the whole file that init or builder add wrote?`);
   }
-  const parsed = schema.safeParse(raw);
+  const parsed = schema.safeParse(raw, { error: validationMessage });
   if (parsed.success) return parsed.data;
   const mistakes = parsed.error.issues.map(({ path, message }) => `${path.join(".") || "the bundle"}: ${message}`);
   throw new BundleError(mistakes.join("; "));

@@ -5,14 +5,14 @@ import { text } from "node:stream/consumers";
 import type { Command } from "commander";
 import type { Key } from "openpgp";
 import { systemClock } from "../base/clock.ts";
-import { RepoError } from "../base/errors.ts";
+import { fileReasonOf, RepoError } from "../base/errors.ts";
 import { silentLog } from "../base/log.ts";
 import type { Suite } from "../base/names.ts";
 import { joinPath, parseSuite, rootPath } from "../base/names.ts";
 import { distsPath, suiteOf } from "../catalog/layout.ts";
 import type { Flags } from "../config.ts";
 import { loadConfiguration } from "../config.ts";
-import { reasonOf } from "../config-values.ts";
+
 import type { Configuration, RepositoryConfiguration } from "../configuration.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
@@ -140,7 +140,7 @@ async function keysOf(file: string | undefined, site: Site): Promise<readonly Ke
     try {
       return await readPublicKeys(await readFile(file, "utf8"));
     } catch (thrown) {
-      throw new ConfigurationError([`--key ${file}: ${reasonOf(thrown)}`]);
+      throw new ConfigurationError([`--key ${file}: ${fileReasonOf(thrown)}`]);
     }
   }
   const served = await site.read("key.asc", maxKeyBytes);

@@ -41,6 +41,7 @@ test("every mistake is named by its place, and no cap or token is told", () => {
   const broken = [
     text.replace(cap, `${cap}x`).replace("http://127.0.0.1:3456", `http://127.0.0.1:3456/uri/${cap}`),
     text.replace(/^ping_url.*\n/m, ""),
+    text.replace(/^ping_url = "https?:\/\//m, (start) => `${start}alice:${token}@`),
     text.replace('name = "alice"', `name = "${cap}`),
     text.replace("source/alice", "../alice"),
     text.replace("dists/sid/main/source/alice", "dists/sid/main"),
@@ -58,7 +59,8 @@ test("every mistake is named by its place, and no cap or token is told", () => {
   expect(told).toEqual([
     expect.stringMatching(/^webapi\.0: .*directory\.0\.writecap: .*write cap/),
     "the bundle: ping_url and ping_token belong together",
-    "it is no TOML from line 2 on",
+    "ping_url: must not hold a user or a password",
+    expect.stringMatching(/^line 2 is not valid TOML/),
     expect.stringMatching(/^directory\.0\.path: /),
     "the bundle: one directory lies within another",
     expect.stringMatching(/^directory\.1: .*writecap_/),

@@ -52,7 +52,7 @@ test("while the file can't be read the builders stay, and it is told once what i
     expect(complaints.splice(0)).toEqual([`${directory}/builders.toml: ${complaint}; the builders stay as they were`]);
   };
   write("builders.toml", "[[builder]\n");
-  stays("line 1: Invalid TOML document: expected end of table array declaration");
+  stays("line 1 is not valid TOML: expected end of table array declaration");
   write("builders.toml", table("dave"));
   stays(`builder.0.token_file: ${directory}/dave.token: no such file or directory`);
   write("dave.token", "the-token-of-dave");
