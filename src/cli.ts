@@ -2,7 +2,7 @@
 // The command line: argv in, exit code out. 0 all is done, 1 it failed, 2 the arguments or the configuration are wrong.
 // The line above: bootstrap.mjs tells why.
 import { Command, CommanderError, Option } from "commander";
-import { messageOf } from "./base/errors.ts";
+import { codeOf, messageOf } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
 import { BundleError } from "./builder/bundle.ts";
 import type { Flags } from "./config.ts";
@@ -196,12 +196,34 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** Turns what was thrown into lines for people and an exit code; stack traces are for developers alone. */
+/**
+ * Turns what was thrown into lines for people on standard error, with `--json` also into one object on standard output,
+ * and an exit code. Stack traces are for developers alone.
+ */
 function explain(thrown: unknown): number {
-  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : exitCodes.usage;
-  const lines = thrown instanceof ConfigurationError ? thrown.mistakes : [messageOf(thrown)];
-  for (const line of lines) process.stderr.write(`tahoe-apt: ${line}\n`);
-  return thrown instanceof ConfigurationError || thrown instanceof BundleError ? exitCodes.usage : exitCodes.failure;
+  if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
+  const isUsage = [CommanderError, ConfigurationError, BundleError].some((each) => thrown instanceof each);
+  const exitCode = isUsage ? exitCodes.usage : exitCodes.failure;
+  const lines = thrown instanceof ConfigurationError ? thrown.mistakes : [messageOf(thrown).replace(/^error: /, "")];
+  // commander has written its own line.
+  if (!(thrown instanceof CommanderError)) for (const line of lines) process.stderr.write(`tahoe-apt: ${line}\n`);
+  if (process.argv.includes("--json")) {
+    const code = thrown instanceof CommanderError ? "usage/wrong-arguments" : codeOf(thrown);
+    const linked = process.argv[2] === "put" && { linked: linkedIn(thrown) };
+    process.stdout.write(`${JSON.stringify({ status: "failed", exitCode, ...linked, code, errors: lines })}\n`);
+  }
+  return exitCode;
+}
+
+/** Which of an upload's files are linked after a failure: none, as long as nothing says otherwise. */
+const linkedIn = (thrown: unknown): unknown => (thrown instanceof Error && "linked" in thrown ? thrown.linked : "none");
+
+// Whoever reads the output may have had enough, as `head` has: that is no failure, and there is nobody to tell.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit();
+  });
 }
 
 try {

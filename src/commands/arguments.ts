@@ -1,4 +1,5 @@
 // What several commands do with what follows a flag.
+import type { Command } from "commander";
 import { messageOf, RepoError } from "../base/errors.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 
@@ -10,6 +11,26 @@ export function argument<T>(flag: string, parse: () => T): T {
     if (!(thrown instanceof RepoError)) throw thrown;
     throw new ConfigurationError([`${flag}: ${messageOf(thrown)}`]);
   }
+}
+
+/**
+ * Adds an option that must be given. commander's own `requiredOption` looks for missing options before unknown ones, and
+ * so reports `--bundel FILE` as a missing `--bundle`.
+ */
+export function withRequired(
+  command: Command,
+  flags: string,
+  description: string,
+  parse?: (raw: string, before?: readonly string[]) => readonly string[],
+): Command {
+  const option = command.createOption(flags, description);
+  if (parse !== undefined) option.argParser(parse);
+  return command.addOption(option).hook("preAction", () => {
+    if (command.getOptionValue(option.attributeName()) !== undefined) return;
+    command.error(`error: required option '${option.flags}' not specified`, {
+      code: "commander.missingMandatoryOptionValue",
+    });
+  });
 }
 
 /** For a flag that may be repeated. Not variadic: a positional argument behind it would be taken for one more. */

@@ -6,7 +6,7 @@ import type { Destination } from "../builder/curation.ts";
 import { expired, planPromotion, planRemoval } from "../builder/curation.ts";
 import { hasSuite } from "../builder/stock.ts";
 import { ConfigurationError } from "../configuration-error.ts";
-import { argument } from "./arguments.ts";
+import { argument, withRequired } from "./arguments.ts";
 import type { ChangeFlags } from "./run-curation.ts";
 import { patternHelp, runCuration, withChangeFlags } from "./run-curation.ts";
 
@@ -63,11 +63,11 @@ interface PruneFlags extends ChangeFlags {
 
 /** @param untilTold a signal that is aborted when this process is told to stop */
 export function addCuration(commands: Command, untilTold: () => AbortSignal): void {
-  withChangeFlags(commands.command("promote"))
+  const promote = withChangeFlags(commands.command("promote"))
     .description("Let packages be in another suite, component or builder's directory too.")
-    .argument("<pattern...>", "what to promote")
-    .requiredOption("--from <suite>", "the suite that they are in")
-    .requiredOption("--to <suite>", "the suite that they are to be in")
+    .argument("<pattern...>", "what to promote");
+  withRequired(promote, "--from <suite>", "the suite that they are in");
+  withRequired(promote, "--to <suite>", "the suite that they are to be in")
     .option("--to-component <name>", "the component that they are to be in (default: the same)")
     .option("--to-builder <directory>", "the directory below the place (default: the same)")
     .option("--new-suite", "allow for a suite that is not there yet")
@@ -98,8 +98,8 @@ export function addCuration(commands: Command, untilTold: () => AbortSignal): vo
     .description("Take old versions out of a tree.")
     .argument("[pattern...]", "what to look at (default: everything)")
     .option("--suite <name>", "only of this suite")
-    .option("--keep <number>", "how many of the newest versions stay (default: 1)")
-    .option("--older-than <days>", "only what was linked longer ago than this")
+    .option("--keep <number>", "how many of the newest versions stay; 1 where only --older-than is given")
+    .option("--older-than <days>", "only what was linked longer ago than this; --keep, --older-than or both are needed")
     .addHelpText("after", pruneHelp)
     .action(async (raw: readonly string[], flags: PruneFlags) => {
       const { keep, olderThan } = flags;

@@ -21,7 +21,7 @@ import type { Placement } from "../publishing/stanza-source.ts";
 import { withQuietRepository } from "../quiet-repository.ts";
 import { openSigner, repositoryDirectory } from "../repository-settings.ts";
 import type { Tree } from "../storage/tree.ts";
-import { another } from "./arguments.ts";
+import { another, withRequired } from "./arguments.ts";
 import { complain, print, printable } from "./terminal.ts";
 
 const exportHelp = `
@@ -84,9 +84,10 @@ export function addOutputs(commands: Command, untilTold: () => AbortSignal): voi
         },
       );
     });
-  withOutputFlags(commands.command("publish"))
-    .description("Write a repository's indices into its own Tahoe tree.")
-    .requiredOption("--bundle <file>", "the bundle that opens the directories where indices go")
+  const publish = withOutputFlags(commands.command("publish")).description(
+    "Write a repository's indices into its own Tahoe tree.",
+  );
+  withRequired(publish, "--bundle <file>", "the bundle that opens the directories where indices go")
     .addHelpText("after", publishHelp)
     .action(async (flags: OutputFlags & { readonly bundle: string }) => {
       const signal = untilTold();

@@ -12,8 +12,9 @@ import { pingUntilLive } from "../builder/ping.ts";
 import { OwnedTree, parseBuilderName, placesOf } from "../builder/plant.ts";
 import { placeOf } from "../catalog/layout.ts";
 import { ConfigurationError } from "../configuration-error.ts";
-import { another, argument } from "./arguments.ts";
+import { another, argument, withRequired } from "./arguments.ts";
 import { OwnerFiles } from "./owner-files.ts";
+import { complainOfWaiting } from "./terminal.ts";
 
 const defaultListen = "127.0.0.1:8380";
 /** How long the server may take to answer an owner; it finds out by itself in any case. */
@@ -68,14 +69,11 @@ export function addOwnerCommands(commands: Command, { untilTold, say }: Surround
       .option("--architecture <name...>", "its architectures (default: amd64, or those that there are)");
   const dirOption = () => new Option("--dir <directory>", "the directory that init made").default(".");
 
-  withParts(commands.command("init"))
+  const initCommand = withParts(commands.command("init"))
     .description("Make a tree in the grid, with its builders' bundles and a configuration for the server.")
-    .argument("<directory>", "where the tree's files are to be")
-    .requiredOption(
-      "--webapi <url>",
-      "the Tahoe gateway; may be repeated, and several stand in for each other",
-      another,
-    )
+    .argument("<directory>", "where the tree's files are to be");
+  const gateway = "the Tahoe gateway; may be repeated, and several stand in for each other";
+  withRequired(initCommand, "--webapi <url>", gateway, another)
     .option("--name <name>", "the repository's name: it is served at /NAME/", "debian")
     .option("--suite <name...>", "its suites", ["sid"])
     .option("--builder <name...>", "its builders, each with a directory in every place", [])
@@ -269,9 +267,11 @@ class Owner {
     const { ping } = this.#master;
     if (ping === undefined) return;
     for (const path of paths) {
-      const answer = await pingUntilLive(ping, path, patienceMs, this.#signal).catch(messageOf);
-      if (answer !== undefined && typeof answer !== "string") continue;
-      this.#say(`The server does not know of it yet: ${answer ?? "it did not answer"}.`);
+      const waiting = complainOfWaiting;
+      const asked = pingUntilLive(ping, path, { patienceMs, waiting, signal: this.#signal });
+      const answer = await asked.catch((thrown: unknown) => ({ notLive: messageOf(thrown) }));
+      if (!("notLive" in answer)) continue;
+      this.#say(`The server does not know of it yet: ${answer.notLive}.`);
       return;
     }
   }

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { loadConfiguration } from "../config.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import { ask } from "../operator.ts";
+import { withRequired } from "./arguments.ts";
 import { print } from "./terminal.ts";
 
 const help = `
@@ -10,8 +11,8 @@ The running server knows what its tree holds; it is asked what the views in the 
 and what they would show again. Nothing is changed: a server takes its views from the file when it starts.
 
 Examples:
-  tahoe-apt view --dry-run --config /etc/tahoe-apt.toml
-  tahoe-apt view --dry-run --config new.toml --suite sid --json | jq -r '.hides[].package'
+  tahoe-apt view --config /etc/tahoe-apt.toml
+  tahoe-apt view --config new.toml --suite sid --json | jq -r '.hides[].package'
 
 With --json, each suite is a line {"repository", "suite", "hides", "shows", "stays"}.
 
@@ -26,11 +27,9 @@ interface ViewFlags {
 }
 
 export function addView(commands: Command): void {
-  commands
-    .command("view")
-    .description("Show what the views of a configuration would hide and show.")
-    .requiredOption("--config <file>", "the configuration, perhaps not yet in use")
-    .requiredOption("--dry-run", "change nothing; there is no other way to run it")
+  const command = commands.command("view").description("Show what the views of a configuration would hide and show.");
+  withRequired(command, "--config <file>", "the configuration, perhaps not yet in use")
+    .option("--dry-run", "has no effect: this command never changes anything")
     .option("--repository <name>", "only of this repository")
     .option("--suite <name>", "only of this suite")
     .option("--json", "print a line of JSON for each suite")

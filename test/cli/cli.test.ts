@@ -1,11 +1,14 @@
 // The command line as people meet it: what it serves, what it says when something is wrong, and how it ends.
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { CommandLine } from "../support/command-line.ts";
+import { projectRoot } from "../support/project-files.ts";
 import { aSigningKey } from "../support/signing-key.ts";
 
 const temporary = (): Promise<string> => mkdtemp(join(tmpdir(), "cli-"));
@@ -103,6 +106,46 @@ test.each([
   expect(await command.ends()).toBe(2);
   expect(command.output).toMatch(says);
   expect(command.output).not.toMatch(/\n {4}at /);
+});
+
+test.each([
+  [["put", "--bundel", "alice.bundle", "x.deb"], /unknown option '--bundel'/],
+  [["put", "x.deb"], /required option '--bundle <file>' not specified/],
+  [["promote", "--bundle", "b", "--form", "sid", "--to", "x", "hello"], /unknown option '--form'/],
+  [["init", "--webapp", "http://127.0.0.1:3456", "x"], /unknown option '--webapp'/],
+  [["view", "--confg", "x.toml"], /unknown option '--confg'/],
+  [["publish", "--bundel", "x"], /unknown option '--bundel'/],
+])("%j: what is misspelt is named, and not what is missing because of it", async (args, says) => {
+  const command = new CommandLine(args);
+  expect(await command.ends()).toBe(2);
+  expect(command.output).toMatch(says);
+});
+
+test.each([
+  ["put", ["--bundel", "b", "x.deb"], 2, { linked: "none", code: "usage/wrong-arguments" }],
+  ["put", ["--bundle", "/nowhere.bundle", "x.deb"], 2, { linked: "none", code: "builder/bad-bundle" }],
+  ["put", ["--bundle", "/nowhere.bundle", "--timeout", "x", "x.deb"], 2, { linked: "none" }],
+  ["remove", ["--bundle", "/nowhere.bundle", "x"], 2, { code: "builder/bad-bundle" }],
+  ["list", ["--webapi", "x", "--readcap-file", "/nowhere"], 2, { code: "configuration/invalid" }],
+  ["snapshot", ["list", "--state", "/nowhere"], 1, { code: "operator/refused" }],
+] as const)("%s %j --json prints one object though it fails", async (name, args, exitCode, says) => {
+  const command = new CommandLine([name, ...args, "--json"], { env: { TAHOE_APT_READCAP: "" } });
+  expect(await command.ends()).toBe(exitCode);
+  const objects = command.printed.split("\n").filter((line) => line !== "");
+  expect(objects).toHaveLength(1);
+  expect(JSON.parse(objects[0] ?? "")).toMatchObject({
+    status: "failed",
+    exitCode,
+    errors: expect.arrayContaining([expect.stringMatching(/\S/)]),
+    ...says,
+  });
+});
+
+test("a reader who has had enough, as head has, ends a command without a stack trace", async () => {
+  const program = join(projectRoot, "dist/cli.js");
+  const script = `'${process.execPath}' '${program}' --help | true; echo "\${PIPESTATUS[0]}"`;
+  const { stdout, stderr } = await promisify(execFile)("bash", ["-c", script]);
+  expect([stdout, stderr]).toEqual(["0\n", ""]);
 });
 
 test("an address that is in use is said in one line, and the exit code is 1", async () => {

@@ -142,9 +142,7 @@ test("what a view would hide and show is told before it is in use, and it is so 
   await start();
   expect(await versions()).toEqual(["10"]);
   await configure(`${view}2`);
-  expect(await run("view", "--dry-run")).toBe(
-    "show sid main hello 2 amd64\ndebian sid: 0 to hide, 1 to show, 1 stay as they are\n",
-  );
+  expect(await run("view")).toBe("show sid main hello 2 amd64\ndebian sid: 0 to hide, 1 to show, 1 stay as they are\n");
   await configure('[repository.suite.sid.view]\nhide = ["h?llo"]');
   expect(JSON.parse(await run("view", "--dry-run", "--suite", "sid", "--json"))).toEqual({
     repository: "debian",

@@ -19,6 +19,8 @@ export class CommandLine {
   readonly child: ChildProcess;
   /** What it printed so far, both streams together. */
   output = "";
+  /** What it printed so far on standard output. */
+  printed = "";
   readonly #ended: Promise<number | null>;
 
   constructor(args: readonly string[], { cwd = projectRoot, env = {} }: CommandOptions = {}) {
@@ -32,6 +34,9 @@ export class CommandLine {
         this.output += chunk.toString();
       });
     }
+    this.child.stdout?.on("data", (chunk: Buffer) => {
+      this.printed += chunk.toString();
+    });
     this.#ended = once(this.child, "close").then(([code]) => code as number | null);
   }
 
