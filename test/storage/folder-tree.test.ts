@@ -1,6 +1,7 @@
 // The folder backend among links, pipes and files that change: nothing outside is shown, nothing odd is opened.
 import { execFileSync } from "node:child_process";
-import { chmod, link, mkdir, mkdtemp, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { statSync } from "node:fs";
+import { chmod, chown, link, mkdir, mkdtemp, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,9 +13,11 @@ import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
 import { statsInThread, statsOf } from "../../src/storage/folder/stats.ts";
 import { Slots } from "../../src/storage/slots.ts";
 import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
+import { projectRoot } from "../support/project-files.ts";
 import { collect } from "../support/tree-contract.ts";
 
 const { signal } = new AbortController();
+const nobody = 65_534;
 const path = parseTreePath;
 let base: string;
 let root: string;
@@ -254,8 +257,8 @@ test.each([
 });
 
 test("what permissions hide is unavailable for good, and what is beside it is still seen", async () => {
-  // Root sees everything, so the look is made by somebody else.
   await chmod(base, 0o755);
+  const isRoot = process.getuid?.() === 0;
   await mkdir(join(root, "closed"), { mode: 0o700 });
   for (const [name, count] of [
     ["few", 1],
@@ -266,6 +269,7 @@ test("what permissions hide is unavailable for good, and what is beside it is st
     // Whoever is no owner sees the names, and not what they stand for.
     await chmod(join(root, name), 0o744);
   }
+  if (isRoot) for (const name of ["closed", "few", "many"]) await chown(join(root, name), nobody, nobody);
   const program = `
     import { FolderTree } from ${JSON.stringify(new URL("../../dist/storage/folder/folder-tree.js", import.meta.url))};
     const tree = new FolderTree(process.argv[1]);
@@ -275,14 +279,18 @@ test("what permissions hide is unavailable for good, and what is beside it is st
       seen.push(await tree.look(path, signal).then((node) => node?.kind ?? "nothing", (error) => [error.code, error.transient]));
     }
     console.log(JSON.stringify(seen));`;
-  const output = execFileSync(process.execPath, ["--input-type=module", "-e", program, root], {
+  // Root sees everything by its capabilities. Without them it is the checkout's owner who looks: nobody else may be able
+  // to read the program there.
+  const { uid, gid } = statSync(projectRoot);
+  const asOwner = [`--reuid=${uid}`, `--regid=${gid}`, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"];
+  const [command, ...args] = [...(isRoot ? ["setpriv", ...asOwner] : []), process.execPath];
+  const output = execFileSync(command ?? "", [...args, "--input-type=module", "-e", program, root], {
     encoding: "utf8",
-    ...(process.getuid?.() === 0 && { uid: 65_534, gid: 65_534 }),
   });
   expect(JSON.parse(output)).toEqual([
     "directory",
     "directory",
-    ...(process.getuid?.() === 0
+    ...(isRoot
       ? Array.from({ length: 4 }, () => ["storage/unavailable", false])
       : ["directory", "directory", "directory", "nothing"]),
   ]);
