@@ -22,8 +22,9 @@ export interface Parcel {
   readonly files: readonly LocalFile[];
 }
 
-/** Narrows down where packages may go, when a bundle leaves a choice. */
+/** Narrows down where packages may go. */
 export interface Choice {
+  /** Goes before what a .changes says. */
   readonly suite?: string | undefined;
   readonly component?: string | undefined;
 }
@@ -39,8 +40,14 @@ export interface Assignment {
 /**
  * Finds a directory for every file: by suite (as chosen, as a .changes says, or the only one), by component (as chosen,
  * as Section says, or the only one), and by architecture. A source package's files stay together.
+ * @param codenames the server's suites by their codenames, as far as they are known
  */
-export function assign(bundle: Bundle, { files, suites }: Gathered, choice: Choice): Assignment {
+export function assign(
+  bundle: Bundle,
+  { files, distributions }: Gathered,
+  choice: Choice,
+  codenames: ReadonlyMap<string, string>,
+): Assignment {
   const problems: Problem[] = [];
   const placed = bundle.directories
     .flatMap((directory): Placed[] => {
@@ -48,6 +55,14 @@ export function assign(bundle: Bundle, { files, suites }: Gathered, choice: Choi
       return place === undefined ? [] : [{ ...directory, place }];
     })
     .filter(({ place }) => (choice.suite ?? place.suite) === place.suite);
+  const known = new Set(placed.map(({ place }) => place.suite as string));
+  const suites = new Set<string>();
+  for (const [file, names] of choice.suite === undefined ? distributions : []) {
+    const [suite, reason] = suiteFor(names, known, codenames);
+    if (suite === undefined) problems.push({ file, reason });
+    else suites.add(suite);
+  }
+  if (problems.length > 0) return { destinations: new Map(), problems };
   const named = placed.filter(({ place }) => suites.has(place.suite));
   const inSuite = named.length > 0 ? named : placed;
   const found = new Map<Placed, LocalFile[]>();
@@ -69,6 +84,28 @@ export function assign(bundle: Bundle, { files, suites }: Gathered, choice: Choi
   }
   const ordered = [...found].toSorted(([one], [two]) => order(one.place) - order(two.place));
   return { destinations: new Map(ordered), problems };
+}
+
+/**
+ * The suite that a .changes file is for.
+ * @param names in its Distribution field
+ * @param known the suites of the bundle
+ * @returns the suite, or why there is none
+ * @see Debian Policy 5.6.14
+ */
+function suiteFor(
+  names: readonly string[],
+  known: ReadonlySet<string>,
+  codenames: ReadonlyMap<string, string>,
+): readonly [suite: string, reason: ""] | readonly [suite: undefined, reason: string] {
+  const found = names.map((name) => (known.has(name) ? name : codenames.get(name)));
+  const has = `the bundle has ${[...known].toSorted().join(", ") || "no suite"}; --suite chooses one`;
+  const strangers = names.filter((_, at) => found[at] === undefined || !known.has(found[at]));
+  if (strangers.length > 0) return [undefined, `its Distribution ${strangers.join(", ")} is no suite here: ${has}`];
+  const [suite, ...others] = new Set(found);
+  if (suite === undefined) return [undefined, `it has no Distribution: ${has}`];
+  if (others.length > 0) return [undefined, `its Distribution names several suites, ${names.join(", ")}: ${has}`];
+  return [suite, ""];
 }
 
 function fits({ name, inspection }: LocalFile, place: Place): boolean {

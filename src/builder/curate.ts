@@ -14,6 +14,7 @@ import type { Curation, DirectoryPlan } from "./curation.ts";
 import type { Linked } from "./first-links.ts";
 import { linkForGood } from "./first-links.ts";
 import type { Gateways } from "./gateways.ts";
+import type { WaitingObserver } from "./ping.ts";
 import { pingUntilLive } from "./ping.ts";
 
 /** Another one has put something else here since the plan was made: a new plan will tell of it. */
@@ -43,6 +44,7 @@ export interface CurateParts {
   readonly mayReplace: boolean;
   /** How long to wait until all is live, in ms. */
   readonly patienceMs: number;
+  readonly waiting: WaitingObserver;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -65,8 +67,9 @@ export async function curate(plan: Curation, parts: CurateParts): Promise<readon
   if (bundle.ping === undefined) return done;
   const deadlineMs = clock() + parts.patienceMs;
   for (const each of done) {
-    const answer = await pingUntilLive(bundle.ping, each.path, Math.max(0, deadlineMs - clock()), signal);
-    each.live = answer !== undefined;
+    const patienceMs = Math.max(0, deadlineMs - clock());
+    const answer = await pingUntilLive(bundle.ping, each.path, { patienceMs, waiting: parts.waiting, signal });
+    each.live = !("notLive" in answer);
   }
   return done;
 }

@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { forEachAtMost } from "../base/bounded.ts";
-import { messageOf, systemCodeOf } from "../base/errors.ts";
+import { fileReasonOf, systemCodeOf } from "../base/errors.ts";
 import type { SoundInspection } from "../catalog/entry-metadata.ts";
 import { inspectContent, packageKindOf } from "../catalog/inspect.ts";
 import type { InspectLimits } from "../catalog/inspect-limits.ts";
@@ -30,8 +30,8 @@ export interface Problem {
 export interface Gathered {
   /** By name. */
   readonly files: ReadonlyMap<string, LocalFile>;
-  /** What the .changes files were made for. */
-  readonly suites: ReadonlySet<string>;
+  /** The .changes files, by path, each with the names in its Distribution field. */
+  readonly distributions: ReadonlyMap<string, readonly string[]>;
   /** Listed, whole, and of no use to APT: the .buildinfo itself, for one. */
   readonly passedOver: readonly string[];
   readonly problems: readonly Problem[];
@@ -49,7 +49,7 @@ export async function gather(paths: readonly string[], limits: InspectLimits, si
 
 class Gathering implements Gathered {
   readonly files = new Map<string, LocalFile>();
-  readonly suites = new Set<string>();
+  readonly distributions = new Map<string, readonly string[]>();
   readonly problems: Problem[] = [];
   readonly passedOver: string[] = [];
   readonly #limits: InspectLimits;
@@ -93,7 +93,7 @@ class Gathering implements Gathered {
       if (size > this.#limits.maxDscBytes)
         throw new Malformed("limit", `it is beyond ${this.#limits.maxDscBytes} bytes`);
       const { files, suites } = parseChanges(await readFile(path), this.#limits);
-      for (const suite of suites) this.suites.add(suite);
+      if (path.endsWith(".changes")) this.distributions.set(path, suites);
       return files.map((file) => {
         const at = join(dirname(path), file.name);
         this.#note(at, file);
@@ -150,9 +150,13 @@ class Gathering implements Gathered {
   }
 
   #fail(file: string, thrown: unknown): void {
-    const reason = systemCodeOf(thrown) === "ENOENT" ? "is not there" : messageOf(thrown);
-    this.problems.push({ file, reason });
+    this.problems.push({ file, reason: reasonOf(file, thrown) });
   }
+}
+
+function reasonOf(file: string, thrown: unknown): string {
+  if (systemCodeOf(thrown) !== "ENOENT") return fileReasonOf(thrown);
+  return /[*?]/.test(basename(file)) ? "no file matches this pattern" : "is not there";
 }
 
 /** @returns what differs, in words */

@@ -1,13 +1,13 @@
-// Tells the server that something changed, and waits until it is servable.
+// What a builder asks the server: what its token opens, and, after a change, to look again until APT sees it.
 
 import { z } from "zod";
 import { sleep } from "../base/abort.ts";
-import { messageOf, RepoError } from "../base/errors.ts";
+import { messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { pathNames } from "../base/names.ts";
 import type { PingAddress } from "./bundle.ts";
 
-/** The server will not have this ping, now or ever: a wrong token, another directory. */
+/** The server refuses for good: it does not know the token, or the token is for another directory. */
 class PingRefused extends RepoError {
   readonly code = "builder/ping-refused";
 }
@@ -23,48 +23,87 @@ const answer = z.object({
   rejected: z.array(z.object({ path: z.string(), code: z.string(), reason: z.string() })),
 });
 
+/** What the server says of a token. */
+export type TokenDescription = z.infer<typeof description>;
+
+const description = z.object({
+  repository: z.string(),
+  directories: z.array(z.string()),
+  suites: z.array(z.object({ suite: z.string(), codename: z.string().optional() })),
+});
+
+/** Told that the server is waited for: where it is, and why. Called again only when the reason changes. */
+export type WaitingObserver = (url: string, reason: string) => void;
+
 /** How long one request waits; then the next one does. Proxies cut longer silences. */
 const requestWaitSeconds = 30;
 const replyMarginMs = 15_000;
+const descriptionTimeoutMs = 10_000;
 const firstDelayMs = 500;
 const maxDelayMs = 10_000;
 const maxAnswerCharacters = 64 * 1024 * 1024;
 
 /**
+ * Asks what the token opens.
+ * @returns undefined where the server can't be reached in time, or is of a version that does not tell
+ * @throws PingRefused for a token that the server does not know; signal.reason
+ */
+export async function describeToken(
+  { url, token }: PingAddress,
+  waiting: WaitingObserver,
+  signal: AbortSignal,
+): Promise<TokenDescription | undefined> {
+  const reply = await ask("GET", url, token.reveal(), descriptionTimeoutMs, signal);
+  if (typeof reply === "string") waiting(url, reply);
+  else if (reply.status === 401) throw new PingRefused(unknownToken(url));
+  else if (reply.status === 200) return parsed(description, reply.text);
+  return undefined;
+}
+
+/**
  * Pings until what is at the path is servable; a server that is away or busy is asked again.
  * @param patienceMs how long to go on; at least one request is made
- * @returns undefined when it was not servable by then
+ * @returns the answer; or, when it was not servable in time, why
  * @throws PingRefused; signal.reason
  */
 export async function pingUntilLive(
   { url, token }: PingAddress,
   path: TreePath,
-  patienceMs: number,
-  signal: AbortSignal,
-): Promise<PingAnswer | undefined> {
+  {
+    patienceMs,
+    waiting,
+    signal,
+  }: { readonly patienceMs: number; readonly waiting: WaitingObserver; readonly signal: AbortSignal },
+): Promise<PingAnswer | { readonly notLive: string }> {
   const target = [url, ...pathNames(path).map(encodeURIComponent)].join("/");
   const deadlineMs = Date.now() + patienceMs;
+  let told: string | undefined;
   for (let delayMs = firstDelayMs; ; delayMs = Math.min(maxDelayMs, delayMs * 2)) {
     const leftSeconds = Math.max(1, Math.ceil((deadlineMs - Date.now()) / 1000));
     const waitSeconds = Math.min(requestWaitSeconds, leftSeconds);
-    const reply = await ask(
-      `${target}?wait=${waitSeconds}`,
-      token.reveal(),
-      waitSeconds * 1000 + replyMarginMs,
-      signal,
-    );
-    if (reply?.status === 200) return understood(reply.text);
-    if (reply !== undefined && reply.status !== 202 && reply.status !== 429 && reply.status < 500) {
-      const hint = reply.status === 401 ? " (the server's builders_file does not name this builder's token)" : "";
-      throw new PingRefused(
-        `the tree is changed, but the ping was answered with ${reply.status}: ${reply.text.slice(0, 200).trim()}${hint}`,
-      );
+    const timeoutMs = waitSeconds * 1000 + replyMarginMs;
+    const reply = await ask("POST", `${target}?wait=${waitSeconds}`, token.reveal(), timeoutMs, signal);
+    if (typeof reply !== "string") {
+      if (reply.status === 200) return parsed(answer, reply.text);
+      if (reply.status === 401) throw new PingRefused(unknownToken(url));
+      if (isFinal(reply.status)) throw new PingRefused(`${url} answered the ping with ${inShort(reply)}`);
     }
-    if (Date.now() + delayMs >= deadlineMs) return undefined;
+    const reason = typeof reply === "string" ? reply : reply.status === 202 ? "still at work" : inShort(reply);
+    if (reason !== told) waiting(url, reason);
+    told = reason;
+    if (Date.now() + delayMs >= deadlineMs) return { notLive: `${url}: ${reason}` };
     // After 202 the server has waited itself.
-    if (reply?.status !== 202) await sleep(Math.max(delayMs, reply?.retryAfterMs ?? 0), signal);
+    if (typeof reply === "string") await sleep(delayMs, signal);
+    else if (reply.status !== 202) await sleep(Math.max(delayMs, reply.retryAfterMs), signal);
   }
 }
+
+const isFinal = (status: number): boolean => status !== 202 && status !== 429 && status < 500;
+
+const inShort = ({ status, text }: Reply): string => `status ${status}: ${text.slice(0, 200).trim()}`;
+
+const unknownToken = (url: string): string =>
+  `${url} does not know this bundle's token: the builder was revoked, got a newer bundle, or is missing in the server's builders_file`;
 
 interface Reply {
   readonly status: number;
@@ -72,15 +111,22 @@ interface Reply {
   readonly retryAfterMs: number;
 }
 
-/** @returns undefined when no answer came */
-async function ask(target: string, token: string, timeoutMs: number, signal: AbortSignal): Promise<Reply | undefined> {
+/** @returns why no answer came, where none did */
+async function ask(
+  method: "GET" | "POST",
+  target: string,
+  token: string,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<Reply | string> {
+  const timeout = AbortSignal.timeout(timeoutMs);
   try {
     const reply = await fetch(target, {
-      method: "POST",
+      method,
       headers: { Authorization: `Bearer ${token}` },
       // A redirect would carry the token elsewhere.
       redirect: "manual",
-      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+      signal: AbortSignal.any([signal, timeout]),
     });
     const seconds = Number(reply.headers.get("retry-after") ?? 0);
     return {
@@ -88,16 +134,32 @@ async function ask(target: string, token: string, timeoutMs: number, signal: Abo
       text: (await reply.text()).slice(0, maxAnswerCharacters),
       retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : 0,
     };
-  } catch {
+  } catch (thrown) {
     signal.throwIfAborted();
-    return undefined;
+    if (timeout.aborted) return `no answer within ${timeoutMs / 1000} s`;
+    return reasonOf(thrown instanceof Error ? (thrown.cause ?? thrown) : thrown);
   }
 }
 
-function understood(text: string): PingAnswer {
+/** fetch hides the system's error behind its own. */
+function reasonOf(cause: unknown): string {
+  const reasons = new Map([
+    ["ECONNREFUSED", "connection refused"],
+    ["ENOTFOUND", "unknown host"],
+    ["EAI_AGAIN", "the host's name can't be looked up now"],
+    ["ECONNRESET", "connection reset"],
+    ["EHOSTUNREACH", "host unreachable"],
+    ["ETIMEDOUT", "connection timed out"],
+    ["UND_ERR_CONNECT_TIMEOUT", "connection timed out"],
+  ]);
+  const code = systemCodeOf(cause);
+  return reasons.get(code ?? "") ?? code ?? messageOf(cause);
+}
+
+function parsed<Value>(schema: z.ZodType<Value>, text: string): Value {
   try {
-    return answer.parse(JSON.parse(text));
-  } catch (thrown) {
-    throw new PingRefused(`the answer is no ping's: ${messageOf(thrown)}`);
+    return schema.parse(JSON.parse(text));
+  } catch {
+    throw new PingRefused("the server sent an invalid ping response: does ping_url in the bundle lead to tahoe-apt?");
   }
 }

@@ -1,5 +1,6 @@
 // An upload from local files to what APT sees: gathered, checked, uploaded, linked in one write per directory, pinged.
 import type { Clock } from "../base/clock.ts";
+import { codeOf, messageOf, RepoError } from "../base/errors.ts";
 import { joinPath } from "../base/names.ts";
 import { defaultInspectLimits } from "../catalog/inspect-limits.ts";
 import { fieldOf } from "../debian/stanza.ts";
@@ -11,7 +12,8 @@ import { linkForGood } from "./first-links.ts";
 import { Gateways } from "./gateways.ts";
 import type { Problem } from "./gather.ts";
 import { gather } from "./gather.ts";
-import { pingUntilLive } from "./ping.ts";
+import type { TokenDescription, WaitingObserver } from "./ping.ts";
+import { describeToken, pingUntilLive } from "./ping.ts";
 import { differing, Uploader } from "./upload.ts";
 
 export interface PutOptions extends Choice {
@@ -30,6 +32,8 @@ export interface PutObserver {
   /** So many bytes more are uploaded, of so many in all. */
   uploaded(bytes: number, totalBytes: number): void;
   note(text: string): void;
+  /** The server does not answer, or not yet as hoped. */
+  waiting: WaitingObserver;
 }
 
 /** A package as APT names it, and what became of it. */
@@ -57,10 +61,29 @@ export interface PutOutcome {
 }
 
 /**
+ * An upload failed on its way. "unknown": while links were being set, so that some directories may have theirs.
+ * The same upload, begun again, finishes it.
+ */
+class UploadFailed extends RepoError {
+  readonly code: string;
+  readonly linked: "none" | "unknown" | "all";
+  constructor(cause: unknown, linked: UploadFailed["linked"]) {
+    const state = {
+      none: "nothing was changed",
+      unknown: "some of the files may be linked already; the same command finishes it",
+      all: "the files are linked",
+    };
+    super(`${messageOf(cause)} (${state[linked]})`, { cause });
+    this.code = codeOf(cause);
+    this.linked = linked;
+  }
+}
+
+/**
  * Safe to be interrupted and called again: uploads of the same bytes are the same objects, links that stand are left as
  * they are, and until the one write of its links a directory is not touched.
  * @param paths of .deb, .udeb, .dsc, .changes and .buildinfo files
- * @throws StorageUnavailable, PingRefused, FileChanged; signal.reason
+ * @throws UploadFailed
  */
 export async function put(
   bundle: Bundle,
@@ -68,10 +91,16 @@ export async function put(
   options: PutOptions,
   surroundings: { readonly observer: PutObserver; readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<PutOutcome> {
-  return await new Put(bundle, options, surroundings).run(paths);
+  const upload = new Put(bundle, options, surroundings);
+  try {
+    return await upload.run(paths);
+  } catch (thrown) {
+    throw new UploadFailed(thrown, upload.linked);
+  }
 }
 
 class Put {
+  linked: UploadFailed["linked"] = "none";
   readonly #bundle: Bundle;
   readonly #gateways: Gateways;
   readonly #uploader: Uploader;
@@ -106,6 +135,7 @@ class Put {
     const links = await this.#timed("upload", () => this.#uploader.upload(parcels));
     const late = this.#options.mayReplace ? [] : parcels.flatMap((parcel) => differing(parcel, links));
     if (late.length > 0) return { ...outcome, problems: late, status: "refused", packages: [] };
+    this.linked = "unknown";
     await this.#timed("link", async () => {
       const linking = parcels.map((parcel) => ({ parcel, link: () => this.#uploader.link(parcel, links) }));
       const waiting = (young: readonly { readonly parcel: Parcel }[]) => {
@@ -117,6 +147,7 @@ class Put {
       };
       await linkForGood(linking, waiting, { clock: this.#clock, signal: this.#signal });
     });
+    this.linked = "all";
     const { ping } = this.#bundle;
     if (ping === undefined)
       return { ...outcome, status: "linked", packages: parcels.flatMap((each) => packagesOf(each)) };
@@ -139,9 +170,13 @@ class Put {
   async #check(
     paths: readonly string[],
   ): Promise<{ readonly parcels: readonly Parcel[]; readonly problems: readonly Problem[] }> {
+    const { ping } = this.#bundle;
+    const described = ping && describeToken(ping, this.#observer.waiting, this.#signal);
+    // Awaited below: while files are read, nobody hears of a failure.
+    described?.catch(() => undefined);
     const gathered = await gather(paths, defaultInspectLimits, this.#signal);
     for (const name of gathered.passedOver) this.#observer.note(`${name} is checked, and not uploaded`);
-    const { destinations, problems } = assign(this.#bundle, gathered, this.#options);
+    const { destinations, problems } = assign(this.#bundle, gathered, this.#options, codenamesIn(await described));
     const parcels = await Promise.all(
       [...destinations].map(async ([{ place, ...directory }, files]): Promise<Parcel> => {
         const list = (writer: WebapiWriter) => writer.list(directory.cap, this.#signal);
@@ -161,19 +196,31 @@ class Put {
     const seen: PutPackage[] = [];
     for (const parcel of parcels) {
       const patienceMs = Math.max(0, deadlineMs - this.#clock());
-      const answer = await pingUntilLive(ping, parcel.directory.path, patienceMs, this.#signal);
-      const rejected = new Map(answer?.rejected.map(({ path, reason }) => [path, reason]));
+      const { waiting } = this.#observer;
+      const signal = this.#signal;
+      const answer = await pingUntilLive(ping, parcel.directory.path, { patienceMs, waiting, signal });
+      if ("notLive" in answer) {
+        const reason = `the server did not say in time that it is live (${answer.notLive})`;
+        seen.push(...packagesOf(parcel).map((each) => ({ ...each, reason })));
+        continue;
+      }
+      const rejected = new Map(answer.rejected.map(({ path, reason }) => [path, reason]));
       for (const each of packagesOf(parcel)) {
         const reason = rejected.get(each.path);
-        const past = answer?.publications.find(({ suite }) => suite === each.suite)?.rolledBackTo;
+        const past = answer.publications.find(({ suite }) => suite === each.suite)?.rolledBackTo;
         if (reason !== undefined) seen.push({ ...each, state: "rejected", reason });
         else if (past !== undefined) seen.push({ ...each, reason: `${each.suite} is rolled back to ${past} for now` });
-        else if (answer !== undefined) seen.push({ ...each, state: "live" });
-        else seen.push({ ...each, reason: "the server did not say in time that it is live" });
+        else seen.push({ ...each, state: "live" });
       }
     }
     return seen;
   }
+}
+
+/** The server's suites by their codenames. */
+function codenamesIn(described: TokenDescription | undefined): ReadonlyMap<string, string> {
+  const named = described?.suites ?? [];
+  return new Map(named.flatMap(({ suite, codename }) => (codename === undefined ? [] : [[codename, suite]])));
 }
 
 function packagesOf({ directory, place, files }: Parcel): readonly PutPackage[] {

@@ -9,6 +9,8 @@ import { put } from "../builder/put.ts";
 import type { Place } from "../catalog/layout.ts";
 import { placeOf } from "../catalog/layout.ts";
 import { ConfigurationError } from "../configuration-error.ts";
+import { withRequired } from "./arguments.ts";
+import { complainOfWaiting } from "./terminal.ts";
 
 const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
   live: 0,
@@ -30,6 +32,9 @@ Examples:
   tahoe-apt put --bundle alice.bundle --suite sid ../hello_1.0-1_amd64.changes
   tahoe-apt put --bundle alice.bundle --json *.deb | jq -r '.packages[].state'
 
+With --json one object is printed whatever happens; at exit codes 1 and 2 it is {"status": "failed", "errors", "code",
+"linked"}, where "linked" is "none", "all", or "unknown" where the links were being set.
+
 Exit codes: 0 APT sees it all (or the bundle has no ping and it is linked), 1 failed, 2 wrong arguments or bundle,
 3 something speaks against the files (nothing was changed) or the server rejected them (they are linked),
 4 linked, and not yet live when --timeout had passed: the server will find it.
@@ -46,12 +51,12 @@ interface PutFlags {
 
 /** @param untilTold a signal that is aborted when this process is told to stop */
 export function addPut(commands: Command, untilTold: () => AbortSignal): void {
-  commands
+  const command = commands
     .command("put")
     .description("Upload packages with a builder's bundle, and wait until APT sees them.")
-    .argument("<file...>", "packages, or files that list them")
-    .requiredOption("--bundle <file>", "the builder's caps, gateways and ping token, as init made it")
-    .option("--suite <name>", "where the bundle has several (default: what a .changes says)")
+    .argument("<file...>", "packages, or files that list them");
+  withRequired(command, "--bundle <file>", "the builder's caps, gateways and ping token, as init made it")
+    .option("--suite <name>", "the suite, whatever a .changes says (default: what it says, or the bundle's only one)")
     .option("--component <name>", "likewise (default: what the package's Section says)")
     .option("--replace", "let a file take the place of one with the same name and other bytes")
     .option("--timeout <seconds>", "how long to wait until all is live", String(defaultPatienceSeconds))
@@ -83,7 +88,7 @@ function tell(text: string): void {
   process.stderr.write(`tahoe-apt: ${text}\n`);
 }
 
-const silent: PutObserver = { began() {}, ended() {}, uploaded() {}, note() {} };
+const silent: PutObserver = { began() {}, ended() {}, uploaded() {}, note() {}, waiting() {} };
 
 const doing = { check: "checked", upload: "uploaded", link: "linked", ping: "pinged" } as const;
 
@@ -108,6 +113,7 @@ function onScreen(): PutObserver {
       tell(`${doing[step]} in ${seconds.toFixed(2)} s`);
     },
     note: tell,
+    waiting: complainOfWaiting,
   };
 }
 

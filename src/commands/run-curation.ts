@@ -9,6 +9,7 @@ import { curate, outside } from "../builder/curate.ts";
 import type { Curation } from "../builder/curation.ts";
 import type { IndexChange } from "../builder/forecast.ts";
 import { Gateways } from "../builder/gateways.ts";
+import { describeToken } from "../builder/ping.ts";
 import type { Where } from "../builder/selection.ts";
 import { parsePattern, select } from "../builder/selection.ts";
 import type { Stock, StockPackage } from "../builder/stock.ts";
@@ -19,8 +20,8 @@ import { ConfigurationError } from "../configuration-error.ts";
 import { openGridTree } from "../open-tree.ts";
 import { MountedTree } from "../storage/mounted.ts";
 import type { Tree } from "../storage/tree.ts";
-import { argument } from "./arguments.ts";
-import { complain, print, printable } from "./terminal.ts";
+import { argument, withRequired } from "./arguments.ts";
+import { complain, complainOfWaiting, print, printable } from "./terminal.ts";
 
 /** `nothing`: all was as it should be. `linked`: done, and the server has not said in time that APT sees it. */
 type Status = "done" | "nothing" | "planned" | "refused" | "linked";
@@ -60,8 +61,7 @@ export const withWhereFlags = (command: Command): Command =>
     .option("--builder <directory>", "only what is in this directory below the place; '' for none");
 
 export const withChangeFlags = (command: Command): Command =>
-  withWhereFlags(command)
-    .requiredOption("--bundle <file>", "the write caps, gateways and ping token, as init made them")
+  withRequired(withWhereFlags(command), "--bundle <file>", "the write caps, gateways and ping token, as init made them")
     .option("--dry-run", "change nothing, and show what would become of each index")
     .option("--timeout <seconds>", "how long to wait until all is live", String(defaultPatienceSeconds))
     .option("--json", "print the outcome as one JSON object");
@@ -99,9 +99,20 @@ export async function runCuration(
   if (problems.length > 0) await tell({ ...outcome, status: "refused" }, json);
   else if (asked.dryRun === true) await tell({ ...outcome, status: "planned" }, json);
   else {
+    // A revoked bundle's caps may still open directories that are in the tree no more.
+    if (bundle.ping !== undefined) await describeToken(bundle.ping, complainOfWaiting, signal);
     const gateways = new Gateways(bundle.gateways);
     const patienceMs = Number(timeout) * 1000;
-    const parts = { bundle, gateways, tree, mayReplace, patienceMs, clock: systemClock, signal };
+    const parts = {
+      bundle,
+      gateways,
+      tree,
+      mayReplace,
+      patienceMs,
+      waiting: complainOfWaiting,
+      clock: systemClock,
+      signal,
+    };
     const directories = await curate(plan, parts);
     await tell({ ...outcome, directories, status: statusOf(directories) }, json);
   }

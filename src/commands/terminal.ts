@@ -10,6 +10,9 @@ export async function print(line: string): Promise<void> {
   if (!process.stdout.write(`${line}\n`)) await once(process.stdout, "drain");
 }
 
+/** Tells at once, and not when the patience is over, that a server does not answer. */
+export const complainOfWaiting = (url: string, reason: string): void => complain(`waiting for ${url} (${reason})`);
+
 export function complain(text: string): void {
   process.stderr.write(`tahoe-apt: ${text}\n`);
 }

@@ -72,6 +72,22 @@ export class PingDesk {
     }
   }
 
+  /**
+   * Tells the bearer of a token what it opens, so that an upload can be checked before it changes anything.
+   * @throws RequestRefused 401 for an unknown token, 429 beyond the rate of pings
+   */
+  async describe(ctx: Koa.Context): Promise<void> {
+    const granted = this.#granted(ctx.get("Authorization"));
+    const [first] = granted;
+    if (first !== undefined) await this.#count(first);
+    const suites = this.#repository.status().suites.map(({ suite, codename }) => ({ suite, codename }));
+    setJsonBody(ctx, {
+      repository: this.#repository.name,
+      directories: granted.map(({ scope }) => scope),
+      suites,
+    });
+  }
+
   #pingUnattended(path: TreePath): void {
     this.#repository.ping(path, new AbortController().signal).catch((thrown: unknown) => {
       this.#log.warn(

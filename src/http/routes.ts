@@ -136,6 +136,7 @@ function routerOf(options: RoutesOptions, readers: ReaderDesk): Router<State> {
       const { rest, query } = asker.path();
       await desk.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), asker.signal);
     });
+    router.get(`/-/ping/${name}`, (ctx) => desk.describe(ctx));
     const uriOf = (ctx: Koa.Context): string => `${options.publicUrl ?? originOf(ctx)}/${name}`;
     addGettingStarted(router, repository, { uriOf, isPrivate: readers.isPrivate(name) });
   }

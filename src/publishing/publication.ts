@@ -85,7 +85,15 @@ export const summaryOf = ({ suite, id, dateSeconds, rolledBackTo }: Manifest): P
 /** The same, with what it holds. */
 export function statusOf(manifest: Manifest): SuiteStatus {
   const { components, architectures, binaryPackages, sourcePackages } = manifest;
-  return { ...summaryOf(manifest), components, architectures, binaryPackages, sourcePackages };
+  const codename = /^Codename: (.*)$/m.exec(manifest.release)?.[1];
+  return {
+    ...summaryOf(manifest),
+    ...(codename !== undefined && { codename }),
+    components,
+    architectures,
+    binaryPackages,
+    sourcePackages,
+  };
 }
 
 /** Where an index stands below its suite, e.g. `main/binary-amd64/Packages.xz`. */

@@ -74,6 +74,8 @@ export interface RepositoryStatus {
 }
 
 export interface SuiteStatus extends PublicationSummary {
+  /** As Release says it; undefined where it has none. */
+  readonly codename?: string;
   readonly components: readonly string[];
   readonly architectures: readonly string[];
   readonly binaryPackages: number;

@@ -50,6 +50,18 @@ test("a ping is accepted at once and looks at its path, decoded once", async () 
   finish(anOutcome);
 });
 
+test("whoever bears a token is told what it opens and which suites there are, without anything being looked at", async () => {
+  const app = await aServer(() => Promise.reject(new Error("nobody pinged")));
+  const get = (token?: string) =>
+    ask(app.address.port, "GET", "/-/ping/debian", token === undefined ? {} : { Authorization: `Bearer ${token}` });
+  const told = await get(alicesToken);
+  expect([told.status, JSON.parse(told.body.toString())]).toEqual([
+    200,
+    { repository: "debian", directories: [alice], suites: [{ suite: "sid" }] },
+  ]);
+  expect([(await get("another")).status, (await get()).status]).toEqual([401, 401]);
+});
+
 test.each(["/-/ping/debian", "/-/ping/debian/", "/-/ping//debian/./"])("%s pings the root", async (target) => {
   const seen: TreePath[] = [];
   const app = await aServer(async (path) => {

@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
 import { Secret } from "../../src/base/secret.ts";
+import { parseWriteCap } from "../../src/storage/tahoe/caps.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
 import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
 import { ServerUnderTest } from "../support/server.ts";
@@ -50,7 +51,7 @@ test("an upload of nothing is refused", async () => {
       ["notes.txt", "four"],
       [
         "it.changes",
-        `Format: 1.8\nFiles:\n ${createHash("md5").update("four").digest("hex")} 4 misc extra notes.txt\n`,
+        `Format: 1.8\nDistribution: sid\nFiles:\n ${createHash("md5").update("four").digest("hex")} 4 misc extra notes.txt\n`,
       ],
     ]),
   );
@@ -103,8 +104,78 @@ test("what the server rejects though it was linked is told, with exit code 3", a
   ]);
 });
 
+/** A .changes of one package, beside it. */
+async function aChanges(name: string, distribution: string): Promise<string> {
+  const [deb, bytes] = await namedDeb({ package: name });
+  const digest = createHash("md5").update(bytes).digest("hex");
+  const text = `Format: 1.8\nDistribution: ${distribution}\nFiles:\n ${digest} ${bytes.length} misc optional ${deb}\n`;
+  const [, changes = ""] = tree.write(
+    new Map<string, Uint8Array | string>([
+      [deb, bytes],
+      ["it.changes", text],
+    ]),
+  );
+  return changes;
+}
+
+test.each(["UNRELEASED", "bookworm", "sid trixie", "SID", ""])(
+  "a .changes for %j, which is no suite of the bundle, is refused by that name, unless --suite says otherwise",
+  async (distribution) => {
+    const name = `for${distribution.replaceAll(/\W/g, "-").toLowerCase()}${distribution.length}`;
+    const changes = await aChanges(name, distribution);
+    const before = await tree.allNames();
+    const named = distribution.replace("sid ", "") || "no Distribution";
+    expect(await tree.putJson([changes])).toMatchObject({
+      exitCode: 3,
+      status: "refused",
+      problems: [{ file: changes, reason: expect.stringContaining(named) }],
+    });
+    expect(await tree.allNames()).toEqual(before);
+    expect(await tree.putJson([changes], "--suite", "sid")).toMatchObject({ exitCode: 0, status: "live" });
+  },
+);
+
+test("a .changes for a suite's codename goes to that suite", async () => {
+  const config = join(tree.work, "codename.toml");
+  writeFileSync(join(tree.work, "codename.token"), "a-token-for-the-codename", { mode: 0o600 });
+  writeFileSync(
+    config,
+    `state = "codename"\n[[repository]]\nname = "debian"\nwebapi = "${inject("webapiUrl")}"\n` +
+      `readcap_file = "readcap"\nping_token_file = "codename.token"\n[repository.suite.sid]\ncodename = "unstable"\n`,
+  );
+  const server = await ServerUnderTest.start({ flags: ["--config", config] });
+  onTestFinished(() => void server.end());
+  await server.ready();
+  const ping = { url: `${server.url}/-/ping/debian`, token: new Secret("a-token-for-the-codename") };
+  const bundle = tree.writeBundle("codename.bundle", { ...tree.bundle, ping });
+  const changes = await aChanges("by-codename", "unstable");
+  expect((await tree.putJson([changes])).status).toBe("refused");
+  expect(await tree.putJson([changes], "--bundle", bundle)).toMatchObject({
+    exitCode: 0,
+    packages: [{ name: "by-codename", suite: "sid", state: "live" }],
+  });
+});
+
+test("a pattern that the shell found nothing for, and a write cap that opens nothing, are said in words", async () => {
+  expect(await tree.putJson(["*.deb"])).toMatchObject({
+    exitCode: 3,
+    problems: [{ reason: "no file matches this pattern" }],
+  });
+  const directories = tree.bundle.directories.map(({ path }) => {
+    return { path, cap: parseWriteCap(`URI:DIR2:${"a".repeat(26)}:${"a".repeat(52)}`) };
+  });
+  const wrong = tree.writeBundle("wrong-caps.bundle", { ...tree.bundle, directories });
+  const { exitCode, output } = await tree.put(tree.write(new Map([await namedDeb({ package: "lost" })])), [
+    "--bundle",
+    wrong,
+  ]);
+  expect(exitCode).toBe(1);
+  expect(output).toMatch(/the cap in the bundle is wrong or incomplete, or too few storage servers are reachable/);
+  expect(output).not.toMatch(/status 410|URI:/);
+});
+
 test("while the server is away the upload is linked, exit code 4; without a ping it is linked, exit code 0; a wrong token is 1", async () => {
-  const away = { url: "http://127.0.0.1:9/-/ping/debian", token: new Secret("x") };
+  const away = { url: "http://127.0.0.1:3/-/ping/debian", token: new Secret("x") };
   const wrong = { ...tree.bundle.ping!, token: new Secret("a-token-that-nobody-knows") };
   const cases = [away, undefined, wrong].map((ping, n) => tree.writeBundle(`${n}.bundle`, { ...tree.bundle, ping }));
   const [absent, silent, forbidden] = await Promise.all(
@@ -122,14 +193,16 @@ test("while the server is away the upload is linked, exit code 4; without a ping
     4,
     expect.stringContaining("linked: later0 1.0-1 amd64 in sid main: the server did not say"),
   ]);
+  expect(absent!.output).toContain(`waiting for ${away.url} (connection refused)`);
   expect([silent!.exitCode, silent!.output]).toEqual([
     0,
     expect.stringContaining("the server finds it by its next poll"),
   ]);
   expect([forbidden!.exitCode, forbidden!.output]).toEqual([
     1,
-    expect.stringMatching(/tree is changed, .* answered with 401: .*builders_file/),
+    expect.stringMatching(/does not know this bundle's token: .*builders_file \(nothing was changed\)/),
   ]);
+  expect(await tree.names(amd64)).not.toContain("later2_1.0-1_amd64.deb");
   expect(await tree.names(amd64)).toEqual(expect.arrayContaining(["later0_1.0-1_amd64.deb", "later1_1.0-1_amd64.deb"]));
 });
 
