@@ -41,8 +41,15 @@ export function validationMessage(issue: z.core.$ZodRawIssue): string | undefine
         : `has more than ${issue.maximum} ${issue.origin === "array" ? "members" : "characters"}`;
     case "unrecognized_keys":
       return `has unknown keys: ${issue.keys.join(", ")}`;
-    default:
+    case "custom":
+    case "invalid_element":
+    case "invalid_format":
+    case "invalid_key":
+    case "invalid_union":
+    case "not_multiple_of":
       return undefined;
+    default:
+      return issue satisfies never;
   }
 }
 
