@@ -15,6 +15,7 @@ import { placeOf, suiteOf } from "../catalog/layout.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
 import { survey } from "../catalog/survey.ts";
 import { fieldOf } from "../debian/stanza.ts";
+import { withPossibleTimes } from "../storage/link-times.ts";
 import type { FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
 
@@ -35,7 +36,7 @@ export interface StockPackage {
   readonly files: readonly TreePath[];
   readonly sizeBytes: number;
   readonly sha256: string;
-  /** When the link was last set, in ms since the epoch. */
+  /** When the link was last set, in ms since the epoch, as its uploader says: it may be in the future. */
   readonly linkedAtMs: number;
 }
 
@@ -58,14 +59,20 @@ const concurrentReads = 8;
 /**
  * Takes stock of some directories. Files are judged by what their entries' metadata says, and read where it says
  * nothing that can be believed.
+ * @param nowMs in ms since the epoch: the server takes link times that are later for unknown
  * @param paths none within another; where nothing is, there is no stock
  * @throws StorageUnavailable, LimitExceeded
  */
-export async function takeStock(tree: Tree, paths: readonly TreePath[], signal: AbortSignal): Promise<Stock> {
+export async function takeStock(
+  tree: Tree,
+  paths: readonly TreePath[],
+  nowMs: number,
+  signal: AbortSignal,
+): Promise<Stock> {
   const seen = new Map<TreePath, FileEntry | OtherEntry>();
   const directories = new Set<TreePath>();
   for (const path of paths) {
-    const part = await survey(tree, path, signal);
+    const part = await survey(tree, path, signal, Number.POSITIVE_INFINITY);
     const [unlisted] = part.unlisted;
     if (unlisted !== undefined) throw new StorageUnavailable(unlisted[0], unlisted[1].text, { transient: true });
     for (const [at, entry] of part.files) seen.set(at, entry);
@@ -78,7 +85,7 @@ export async function takeStock(tree: Tree, paths: readonly TreePath[], signal: 
   await forEachAtMost(seen, concurrentReads, async ([at, entry]) => {
     const kind = packageKindOf(lastName(at));
     const inspection = kind && (await reader.inspect(at, entry, kind));
-    files.set(at, fileOf(at, entry, inspection));
+    files.set(at, fileOf(at, withPossibleTimes(entry, nowMs), inspection));
     if (inspection?.kind === "source") {
       for (const { name } of inspection.parts) wanted.add(joinPath(parentPath(at), name));
     }
@@ -90,17 +97,18 @@ export async function takeStock(tree: Tree, paths: readonly TreePath[], signal: 
     if (part === undefined || part.finding !== undefined) return;
     files.set(at, fileOf(at, part.entry, await reader.inspect(at, seen.get(at) ?? part.entry, "part")));
   });
-  return judged(directories, files, sources);
+  return judged(seen, directories, files, sources);
 }
 
 function judged(
+  seen: ReadonlyMap<TreePath, FileEntry | OtherEntry>,
   directories: ReadonlySet<TreePath>,
   files: ReadonlyMap<TreePath, CatalogFile>,
   sources: ReadonlyMap<TreePath, StockPackage["source"]>,
 ): Stock {
   const packages = new Map<TreePath, StockPackage>();
   for (const file of files.values()) {
-    const known = packageOf(file, sources.get(file.path), files);
+    const known = packageOf(file, sources.get(file.path), seen.get(file.path), files);
     if (known !== undefined) packages.set(file.path, known);
   }
   const rejections = [...snapshotsOf(files).values()].flatMap((snapshot) => [
@@ -137,9 +145,10 @@ const unknown = { name: "", version: "" };
 function packageOf(
   file: CatalogFile,
   source: StockPackage["source"] | undefined,
+  listed: FileEntry | OtherEntry | undefined,
   files: ReadonlyMap<TreePath, CatalogFile>,
 ): StockPackage | undefined {
-  const { path, finding, entry } = file;
+  const { path, finding } = file;
   const place = placeOf(parentPath(path));
   if (place === undefined || finding === undefined || finding.kind === "part") return undefined;
   const judgement = candidateOf(file, (at) => files.get(at));
@@ -148,7 +157,7 @@ function packageOf(
     place,
     isSound: judgement?.kind === "binary" || judgement?.kind === "source",
     source: source ?? unknown,
-    linkedAtMs: entry.kind === "file" ? entry.relinkedAtMs : 0,
+    linkedAtMs: listed?.kind === "file" ? listed.relinkedAtMs : 0,
   };
   switch (finding.kind) {
     case "rejected":

@@ -1,5 +1,6 @@
 // The packages that a suite holds at one moment, without double versions, and what is left out of it.
 import type { TreePath } from "../base/names.ts";
+import { isKnownTime } from "../storage/link-times.ts";
 import { candidateOf, uniqueKeyOf } from "./candidate.ts";
 import type { FileChange } from "./catalog.ts";
 import type { Pending, Rejection } from "./inspection.ts";
@@ -95,15 +96,30 @@ export class Snapshot {
     }
     this.#rivals.set(key, items);
     const same = items.filter((item) => item.sha256 === newest.sha256);
-    const chosen = same.toSorted((a, b) => a.linkedAtMs - b.linkedAtMs || comparePaths(a, b))[0] ?? newest;
+    const chosen = same.toSorted((a, b) => compareFirstLinks(a, b) || comparePaths(a, b))[0] ?? newest;
     const losers = items.filter((item) => item.sha256 !== newest.sha256);
     if (losers.length > 0) {
-      const text = `${newest.path} is the same package and version with other bytes, and newer`;
-      this.#conflicts.set(key, new Map(losers.map(({ path }) => [path, { kind: "rejected", code: "conflict", text }])));
+      const rejections = losers.map((loser): [TreePath, Rejection] => [
+        loser.path,
+        { kind: "rejected", code: "conflict", text: conflictText(loser, newest) },
+      ]);
+      this.#conflicts.set(key, new Map(rejections));
     }
     this.#chosen.set(key, chosen);
     return chosen;
   }
+}
+
+/** Unknown times come last. */
+const compareFirstLinks = (a: Item, b: Item): number =>
+  isKnownTime(a.linkedAtMs) && isKnownTime(b.linkedAtMs)
+    ? a.linkedAtMs - b.linkedAtMs
+    : Number(isKnownTime(b.linkedAtMs)) - Number(isKnownTime(a.linkedAtMs));
+
+function conflictText(loser: Item, { path }: Item): string {
+  const text = `${path} is the same package and version with other bytes, and newer`;
+  if (isKnownTime(loser.entry.relinkedAtMs)) return text;
+  return `${text}: a file whose link time is unknown or in the future counts as the oldest`;
 }
 
 const comparePaths = (a: Item, b: Item): number => (a.path < b.path ? -1 : 1);

@@ -3,6 +3,7 @@ import { onAbort } from "../base/abort.ts";
 import { LimitExceeded } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { joinPath, parentPath } from "../base/names.ts";
+import { withPossibleTimes } from "../storage/link-times.ts";
 import type { Entry, FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
 import type { Rejection } from "./inspection.ts";
@@ -40,6 +41,7 @@ export const hasWords = (entry: Entry): entry is FileEntry => entry.kind === "fi
 /**
  * Surveys a directory with all below it, or one file.
  * @param path what to look at; if nothing is there, the survey is empty
+ * @param nowMs of this look, in ms since the epoch: link times that are later are made unknown
  * @param seen works while other directories are on their way; the survey ends after it
  * @throws StorageUnavailable, LimitExceeded: of the path itself and what is not in `unlisted`; what `seen` throws
  */
@@ -47,6 +49,7 @@ export async function survey(
   tree: Tree,
   path: TreePath,
   signal: AbortSignal,
+  nowMs: number,
   seen: SeenFiles = () => Promise.resolve(),
   limits: SurveyLimits = defaultSurveyLimits,
 ): Promise<Survey> {
@@ -98,8 +101,9 @@ export async function survey(
     const node = await tree.look(at, lookSignal);
     if (node === undefined) return [];
     if (node.kind !== "directory") {
-      into.addFile(at, node);
-      if (hasWords(node)) tell([[at, node]]);
+      const file = withPossibleTimes(node, nowMs);
+      into.addFile(at, file);
+      if (hasWords(file)) tell([[at, file]]);
     }
     if (node.kind !== "directory" || !mayHoldPackages(at)) return [];
     into.addDirectory(at);
@@ -108,8 +112,9 @@ export async function survey(
     for (const [name, entry] of node.entries) {
       const child = joinPath(at, name);
       if (entry.kind !== "directory") {
-        into.addFile(child, entry);
-        if (hasWords(entry)) files.push([child, entry]);
+        const file = withPossibleTimes(entry, nowMs);
+        into.addFile(child, file);
+        if (hasWords(file)) files.push([child, file]);
       } else if (mayHoldPackages(child)) below.push({ path: child, identity: entry.identity });
     }
     tell(files);

@@ -46,7 +46,7 @@ export function addList(commands: Command, untilTold: () => AbortSignal): void {
       const signal = untilTold();
       let isThere = suite === undefined;
       for (const [name, tree] of mountedTrees(await chosenTrees(flags))) {
-        const stock = await takeStock(tree, [path], signal);
+        const stock = await takeStock(tree, [path], Date.now(), signal);
         isThere ||= suite !== undefined && hasSuite(stock, suite);
         const sound = [...stock.packages.values()].filter(({ isSound }) => isSound);
         const { packages } = select(sound, patterns, flags);

@@ -85,7 +85,7 @@ export async function runCuration(
   const paths = [...new Set(suites)].map((each) => argument("--suite", () => suitePath(parseSuite(each))));
   const bundle = await readBundle(asked.bundle, complain);
   const tree = treeOf(bundle);
-  const stock = await takeStock(tree, paths.length === 0 ? [rootPath] : paths, signal);
+  const stock = await takeStock(tree, paths.length === 0 ? [rootPath] : paths, Date.now(), signal);
   const meant = [...stock.packages.values()].filter(({ isSound }) => isSound || !onlySound);
   const { packages, unmatched } = select(meant, patterns, asked);
   const plan = planOf(stock, packages);

@@ -112,7 +112,9 @@ export class Refresher {
       const suite = this.#suites.open(name);
       for (const path of suite.surveyed ? paths.map((each) => this.#knownAbove(each)) : [suitePath(name)]) {
         if (this.#mayBringMuch(suite, path)) this.#wake();
-        const seen = await survey(this.#tree, path, signal, (files) => this.#catalog.expect(files, signal));
+        const seen = await survey(this.#tree, path, signal, this.#now(), (files) =>
+          this.#catalog.expect(files, signal),
+        );
         this.#tellUnlisted(suite, seen);
         suite.note(await this.#catalog.update(this.#withKnown(seen), signal));
       }

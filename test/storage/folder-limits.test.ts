@@ -39,7 +39,7 @@ const script = `
   let most = before;
   const timer = held > 0 ? undefined : setInterval(() => { try { most = Math.max(most, threads()) } catch {} }, 2);
   const tree = new FolderTree(root, { ...defaultFolderLimits, ...JSON.parse(limits) });
-  const seen = await survey(tree, "dists", new AbortController().signal).then(
+  const seen = await survey(tree, "dists", new AbortController().signal, Date.now()).then(
     ({ files, unlisted }) => ({ files: files.size, unlisted: unlisted.size }),
     ({ code, transient, message }) => ({ code, transient, message }),
   );
