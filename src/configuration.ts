@@ -5,6 +5,7 @@ import { defaultInspectLimits } from "./catalog/inspect-limits.ts";
 import type { ViewRules } from "./catalog/view.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
 import { defaultHttpLimits } from "./http/app.ts";
+import { defaultChangelogLimits } from "./publishing/changelog-process.ts";
 import { defaultFolderLimits } from "./storage/folder/folder-tree.ts";
 import { defaultTreeLimits } from "./storage/limited.ts";
 import type { ReadCap } from "./storage/tahoe/caps.ts";
@@ -91,6 +92,7 @@ export const defaultLimits = {
   listing: defaultListingLimits,
   folder: defaultFolderLimits,
   inspection: defaultInspectLimits,
+  changelog: defaultChangelogLimits,
   http: defaultHttpLimits,
 } as const;
 export type Limits = typeof defaultLimits;

@@ -61,6 +61,7 @@ export async function openWorkshop(
       root: database,
       inspector,
       inspectionLimits: limits.inspection,
+      changelogLimits: limits.changelog,
       compressor,
       contents: { tasks: contentsThread, directory: join(stateDirectory, "contents") },
       rightOfWay: new RightOfWay(() => performance.now()),

@@ -20,6 +20,7 @@ const statuses = {
   "server/slow-source": 503,
   "publishing/not-seen-yet": 503,
   "publishing/busy": 503,
+  "publishing/changelog-unreadable": 503,
   "publishing/clock-behind": 503,
   "limit/exceeded": 503,
   "state/unwritable": 503,

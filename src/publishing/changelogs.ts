@@ -2,7 +2,9 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import pLimit from "p-limit";
-import { RepoError } from "../base/errors.ts";
+import { abortable } from "../base/abort.ts";
+import { codeOf, messageOf, RepoError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { BinaryFinding } from "../catalog/finding.ts";
@@ -10,18 +12,20 @@ import { sourceNameOf } from "../catalog/finding.ts";
 import type { Item } from "../catalog/item.ts";
 import type { CatalogFile } from "../catalog/known-file.ts";
 import { fileRecordOf } from "../catalog/known-file.ts";
-import { readChangelog } from "../debian/changelog.ts";
 import type { DebLimits } from "../debian/deb.ts";
-import { Malformed } from "../debian/malformed.ts";
+import type { ChangelogLimits } from "./changelog-process.ts";
+import { readChangelogApart } from "./changelog-process.ts";
 import type { PackageShelf } from "./package-shelf.ts";
 import type { Resource } from "./resource.ts";
 
-/** A longer one is cut. Debian's longest has some 3 MB. */
-const maxChangelogBytes = 16 * 1024 ** 2;
 /** What the changelogs that were asked for last may take up in memory. */
 const maxRememberedBytes = 32 * 1024 ** 2;
 /** So many of a source's packages are read in search of it: in some the directory is a link to another package's. */
 const maxPackagesTried = 4;
+/** So many are read at a time, so that one package that takes its whole time does not hold up all others. */
+const readAtOnce = 2;
+/** How long it is remembered that reading one failed: whoever asks again so soon is told so at once. */
+const failureKeptMs = 600_000;
 /** More than these may not wait for their turn: each turn reads a whole package. */
 const maxWaiting = 32;
 /** How long it is remembered which packages come from which source after somebody asked. */
@@ -35,10 +39,17 @@ class TooManyChangelogs extends RepoError {
   }
 }
 
+/** Reading a package for its changelog took too long, or ended its process. */
+class ChangelogUnreadable extends RepoError {
+  readonly code = "publishing/changelog-unreadable";
+}
+
 export interface ChangelogParts {
   readonly catalog: Catalog;
   readonly packages: PackageShelf;
   readonly inspectionLimits: DebLimits;
+  readonly changelogLimits: ChangelogLimits;
+  readonly log: Log;
   /** All published packages, by a name that changes whenever they do. */
   readonly published: () => { readonly state: string; readonly items: Iterable<Item> };
 }
@@ -52,6 +63,9 @@ interface Changelog {
   readonly lastModifiedSeconds: number;
 }
 
+/** What is remembered: a changelog, or why there is none for now. */
+type Outcome = Changelog | { readonly failure: string };
+
 export class Changelogs {
   readonly #parts: ChangelogParts;
   readonly #indices = new LRUCache<string, ReadonlyMap<string, Carriers>>({
@@ -59,24 +73,29 @@ export class Changelogs {
     ttl: indexKeptMs,
     ttlAutopurge: true,
   });
-  readonly #reading = pLimit(1);
-  readonly #read: LRUCache<string, Changelog, readonly CatalogFile[]>;
+  readonly #reading = pLimit(readAtOnce);
+  readonly #read: LRUCache<string, Outcome, readonly CatalogFile[]>;
   readonly #stopping: AbortSignal;
 
   /** @param stopping ends what is under way */
   constructor(parts: ChangelogParts, stopping: AbortSignal) {
     this.#parts = parts;
     this.#stopping = stopping;
-    this.#read = new LRUCache<string, Changelog, readonly CatalogFile[]>({
+    this.#read = new LRUCache<string, Outcome, readonly CatalogFile[]>({
       maxSize: maxRememberedBytes,
-      sizeCalculation: ({ text }) => text.length + 1,
-      fetchMethod: (_key, _old, { context }) => this.#reading(() => this.#readFirst(context)),
+      sizeCalculation: (outcome) => ("failure" in outcome ? outcome.failure.length : outcome.text.length + 1),
+      fetchMethod: async (_key, _old, { context, options }) => {
+        const outcome = await this.#reading(() => this.#readFirst(context));
+        if ("failure" in outcome) options.ttl = failureKeptMs;
+        return outcome;
+      },
     });
   }
 
   /**
    * @param path below the repository's root: `changelogs/COMPONENT/PREFIX/SOURCE/SOURCE_VERSION_changelog`, and without
    * the component for a suite that has none
+   * @throws TooManyChangelogs, ChangelogUnreadable; what reading a package throws
    * @see apt's acquire-item.cc, pkgAcqChangelog
    */
   async find(path: string): Promise<Resource | undefined> {
@@ -90,8 +109,10 @@ export class Changelogs {
     // Not by digest: others may have claimed the same bytes for a package of another name, whose changelog is elsewhere.
     const key = files.map(fileRecordOf).join();
     if (this.#reading.pendingCount >= maxWaiting && !this.#read.has(key)) throw new TooManyChangelogs();
-    const changelog = await this.#read.fetch(key, { context: files });
-    return changelog === undefined || changelog.text.length === 0 ? undefined : resourceOf(changelog);
+    const outcome = await this.#read.fetch(key, { context: files });
+    if (outcome === undefined) return undefined;
+    if ("failure" in outcome) throw new ChangelogUnreadable(outcome.failure);
+    return outcome.text.length === 0 ? undefined : resourceOf(outcome);
   }
 
   #index(): ReadonlyMap<string, Carriers> {
@@ -111,25 +132,39 @@ export class Changelogs {
     return paths;
   }
 
-  async #readFirst(files: readonly CatalogFile[]): Promise<Changelog> {
+  async #readFirst(files: readonly CatalogFile[]): Promise<Outcome> {
+    let failure: string | undefined;
     for (const file of files) {
       const resource = this.#parts.packages.inTree(file);
       if (resource === undefined || file.finding?.kind !== "binary") continue;
       const { package: name, builtAtSeconds } = file.finding;
-      const text = await this.#readOne(resource, name);
-      if (text !== undefined) return { text, lastModifiedSeconds: builtAtSeconds };
+      const text = await this.#readOne(resource, name, file.path);
+      if (text instanceof Uint8Array) return { text, lastModifiedSeconds: builtAtSeconds };
+      failure ??= text?.failure;
     }
-    return { text: Buffer.of(), lastModifiedSeconds: 0 };
+    return failure === undefined ? { text: Buffer.of(), lastModifiedSeconds: 0 } : { failure };
   }
 
-  async #readOne(resource: Resource, packageName: string): Promise<Uint8Array | undefined> {
-    const bytes = await resource.read({ start: 0, end: resource.sizeBytes }, this.#stopping);
+  /** @returns undefined where the package has no changelog; a failure that is this package's own */
+  async #readOne(
+    resource: Resource,
+    packageName: string,
+    path: TreePath,
+  ): Promise<Uint8Array | { readonly failure: string } | undefined> {
+    const { changelogLimits, inspectionLimits, log } = this.#parts;
+    const { maxReadingMs, maxChangelogBytes } = changelogLimits;
+    const late = AbortSignal.timeout(maxReadingMs);
+    const signal = AbortSignal.any([this.#stopping, late]);
     try {
-      const limits = { ...this.#parts.inspectionLimits, maxChangelogBytes };
-      return await readChangelog(bytes, packageName, limits);
+      const bytes = await abortable(resource.read({ start: 0, end: resource.sizeBytes }, signal), signal);
+      const limits = { ...inspectionLimits, maxChangelogBytes };
+      return await readChangelogApart(bytes, { packageName, limits }, signal);
     } catch (thrown) {
-      if (thrown instanceof Malformed) return undefined;
-      throw thrown;
+      const isLate = late.aborted && !this.#stopping.aborted;
+      if (!isLate && codeOf(thrown) !== "publishing/changelog-unreadable") throw thrown;
+      const why = isLate ? `it took more than max_reading_seconds = ${maxReadingMs / 1000}` : messageOf(thrown);
+      log.warn({ path, why }, "a package could not be read for its changelog");
+      return { failure: `a package could not be read for its changelog: ${why}` };
     }
   }
 }

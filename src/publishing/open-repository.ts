@@ -17,6 +17,8 @@ import type { ContentsCut } from "../indices/contents.ts";
 import type { Signer } from "../signing/signer.ts";
 import type { Tree } from "../storage/tree.ts";
 import { Audit, defaultScrubSeconds } from "./audit.ts";
+import type { ChangelogLimits } from "./changelog-process.ts";
+import { defaultChangelogLimits } from "./changelog-process.ts";
 import { ContentsMaker } from "./contents-maker.ts";
 import { ContentsState } from "./contents-state.ts";
 import type { ContentsTasks } from "./contents-thread.ts";
@@ -46,6 +48,8 @@ export interface SharedState {
   readonly inspector: ContentInspector;
   /** The inspector's limits: some rejections depend on them, and entries' metadata is held against them too. */
   readonly inspectionLimits: InspectLimits;
+  /** The usual ones by default. */
+  readonly changelogLimits?: ChangelogLimits;
   readonly compressor: Compressor;
   /** What Contents are made with, and a directory for what is too much for memory; undefined where none are made. */
   readonly contents?: { readonly tasks: ContentsTasks; readonly directory: string; readonly cut?: ContentsCut };
@@ -188,6 +192,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     indexReader: new IndexReader(store, shared.indexMemoryBytes),
     cache: shared.cache,
     inspectionLimits: shared.inspectionLimits,
+    changelogLimits: shared.changelogLimits ?? defaultChangelogLimits,
     examiner,
     isAsFound: settings.isAsFound ?? (() => false),
     packages: new PackageShelf({ pool: store.pool, tree, audit, cache: shared.cache }),

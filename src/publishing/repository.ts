@@ -12,6 +12,7 @@ import type { DebLimits } from "../debian/deb.ts";
 import type { Tree } from "../storage/tree.ts";
 import { AsFoundSuites } from "./as-found.ts";
 import type { Audit } from "./audit.ts";
+import type { ChangelogLimits } from "./changelog-process.ts";
 import { Changelogs } from "./changelogs.ts";
 import type { PublishingObserver } from "./events.ts";
 import { Finder } from "./finder.ts";
@@ -46,6 +47,7 @@ export interface RepositoryParts
   readonly packages: PackageShelf;
   readonly cache: PackageCache;
   readonly inspectionLimits: DebLimits;
+  readonly changelogLimits: ChangelogLimits;
   readonly examiner: Examiner;
   /** Whether a suite's indices are the tree's own, served as they are. */
   readonly isAsFound: (suite: Suite) => boolean;

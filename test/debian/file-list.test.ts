@@ -13,7 +13,7 @@ import { decodeFileList, FileListWriter } from "../../src/debian/file-list.ts";
 import { Malformed } from "../../src/debian/malformed.ts";
 import { blockOfStream, xzStreamEnd, xzStreamHeader } from "../../src/indices/xz-stitch.ts";
 import type { ArPart, TarPart } from "../support/debs.ts";
-import { aDeb, compressed, inChunks, runTool, tarOf } from "../support/debs.ts";
+import { aDeb, compressed, inChunks, runTool, tarHeader, tarOf, withChecksum } from "../support/debs.ts";
 
 const limits = defaultInspectLimits;
 
@@ -132,10 +132,7 @@ test("directories count as entries, and so do long names, since reading them tak
   expect(await listOf(directories, { ...limits, maxDataEntries: 3 })).toEqual([]);
   expect(await flawOf(listOf(directories, { ...limits, maxDataEntries: 2 }))).toMatch(/^limit: .*maxDataEntries = 2/);
   const longName = await tarOf([{ name: "././@LongLink", content: "usr/x\0" }]);
-  longName[156] = "L".charCodeAt(0);
-  longName.write("       \0", 148);
-  const sum = longName.subarray(0, 512).reduce((total, byte) => total + byte, 0x20);
-  longName.write(sum.toString(8).padStart(6, "0"), 148);
+  withChecksum(longName.subarray(0, 512), (header) => header.write("L", 156));
   const many = await withData(Buffer.concat(Array.from({ length: 5 }, () => longName.subarray(0, 1024))));
   expect(await flawOf(listOf(many))).toBe("none");
   expect(await flawOf(listOf(many, { ...limits, maxDataEntries: 4 }))).toMatch(/^limit: .*maxDataEntries = 4/);
@@ -143,16 +140,7 @@ test("directories count as entries, and so do long names, since reading them tak
 
 test("a small package that would become gigabytes is refused after the first, so that the others' turn comes", async () => {
   const zeros = await compressed("xz", Buffer.alloc(2 ** 24));
-  const header = (await tarOf([{ name: "./usr/zeros", content: "x" }])).subarray(0, 512);
-  header.write("20000000000\0", 124);
-  header.write("        ", 148);
-  header.write(
-    header
-      .reduce((total, byte) => total + byte, 0)
-      .toString(8)
-      .padStart(6, "0"),
-    148,
-  );
+  const header = tarHeader("./usr/zeros", 20_000_000_000);
   // One stream of many blocks, because dpkg reads no second stream.
   const blocks = [
     blockOfStream(await compressed("xz", header)),

@@ -1,16 +1,18 @@
 // Changelogs out of published packages, under the names that apt asks for.
-import { linkSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { linkSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { entryMetadataOf } from "../../src/catalog/entry-metadata.ts";
 import { inspectContent } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
 import type { Compression } from "../../src/debian/decompress.ts";
+import { blockOfStream, xzStreamEnd, xzStreamHeader } from "../../src/indices/xz-stitch.ts";
 import { NotSeenYet } from "../../src/publishing/served.ts";
 import type { Tree } from "../../src/storage/tree.ts";
 import type { DebRecipe } from "../support/debs.ts";
-import { aDeb, inChunks, tarOf } from "../support/debs.ts";
+import { aDeb, compressed, inChunks, tarHeader, tarOf } from "../support/debs.ts";
 import { ServedFolder } from "../support/served-folder.ts";
 import { lookTold } from "../support/told-tree.ts";
 
@@ -161,4 +163,103 @@ test("before the tree was seen no changelog is called absent", async () => {
   await expect(served.bytes(path)).rejects.toThrow(NotSeenYet);
   await served.ping();
   expect(await served.text(path)).toBe(entry("hello", "1.0-1"));
+});
+
+/** The commands of this process's children. */
+function children(): readonly string[] {
+  return readdirSync("/proc").flatMap((pid) => {
+    try {
+      const [, command = "", parent] = /^\d+ \((.*)\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "latin1")) ?? [];
+      return Number(parent) === process.pid ? [command] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+const pathOf = (name: string): string => `changelogs/main/${name[0]}/${name}/${name}_1.0-1_changelog`;
+const changeData = (change: (data: Buffer) => Uint8Array): Required<DebRecipe>["members"] => {
+  return ([a, b, data]) => [a!, b!, { ...data!, content: change(Buffer.from(data!.content as Uint8Array)) }];
+};
+
+test.each<Compression>(["gz", "xz", "zst", "bz2", "lzma"])(
+  "a %s package with trailing bytes, a truncated and a corrupt one concern nobody but who asks for theirs",
+  async (dataCompression) => {
+    const served = new ServedFolder();
+    const bent = (data: Buffer) => {
+      data[data.length >> 1]! ^= 0x55;
+      return data;
+    };
+    for (const [name, change] of [
+      ["trailing", (data) => Buffer.concat([data, Buffer.alloc(300)])],
+      ["truncated", (data) => data.subarray(0, data.length >> 1)],
+      ["bent", bent],
+      ["hello", (data) => data],
+    ] as const satisfies ReadonlyArray<readonly [string, (data: Buffer) => Uint8Array]>) {
+      const recipe = { package: name, compression: "gz", dataCompression, members: changeData(change) } as const;
+      served.put(`${amd64}/${name}.deb`, await withChangelog(recipe, entry(name, "1.0-1")));
+    }
+    await served.ping();
+    const asked = ["truncated", "bent", "trailing", "hello"].map((name) => served.bytes(pathOf(name)));
+    const [truncated, , trailing, hello] = await Promise.all(asked);
+    expect(truncated).toBeUndefined();
+    expect(trailing?.toString()).toBe(entry("trailing", "1.0-1"));
+    expect(hello?.toString()).toBe(entry("hello", "1.0-1"));
+    expect(children()).toEqual([]);
+  },
+);
+
+test("a package that takes too long is given up with its process, at once the next time, and no other waits for it", async () => {
+  let reads = 0;
+  const hanging = (tree: Tree): Tree => ({
+    look: (path, signal) => tree.look(path, signal),
+    open: (file, range, signal) => {
+      const content = tree.open(file, range, signal);
+      if (!file.path.endsWith("/slow.deb") || !isUp) return content;
+      reads += 1;
+      return (async function* () {
+        for await (const chunk of content) yield chunk.subarray(0, 100);
+        // Never goes on, and does not even heed the signal.
+        await new Promise(() => undefined);
+      })();
+    },
+  });
+  let isUp = false;
+  const served = new ServedFolder({
+    wrap: hanging,
+    changelogLimits: { maxReadingMs: 2000, maxChangelogBytes: 2 ** 20 },
+  });
+  const large = { "./large": randomBytes(3_000_000) };
+  served.put(`${amd64}/slow.deb`, await withChangelog({ package: "slow", files: large }, entry("slow", "1.0-1")));
+  served.put(`${amd64}/hello.deb`, await withChangelog({ package: "hello" }, entry("hello", "1.0-1")));
+  await served.ping();
+  isUp = true;
+  const slow = served.bytes(pathOf("slow"));
+  expect(await served.text(pathOf("hello"))).toBe(entry("hello", "1.0-1"));
+  await expect(slow).rejects.toMatchObject({
+    code: "publishing/changelog-unreadable",
+    message: expect.stringContaining("max_reading_seconds = 2") as string,
+  });
+  expect(children()).toEqual([]);
+  await expect(served.bytes(pathOf("slow"))).rejects.toMatchObject({ code: "publishing/changelog-unreadable" });
+  expect(reads).toBe(1);
+});
+
+test("decoding that takes too long is ended, whatever it is at", async () => {
+  const limits = { maxReadingMs: 700, maxChangelogBytes: 2 ** 20 };
+  const served = new ServedFolder({ changelogLimits: limits });
+  const zeros = blockOfStream(await compressed("xz", Buffer.alloc(2 ** 24)));
+  const header = blockOfStream(await compressed("xz", tarHeader("./usr/zeros", 20_000_000_000)));
+  const blocks = [header, ...Array.from({ length: 300 }, () => zeros)];
+  const content = Buffer.concat([xzStreamHeader, ...blocks.map((block) => block.bytes), xzStreamEnd(blocks)]);
+  const bomb = await aDeb({ package: "bomb", members: ([a, b]) => [a!, b!, { name: "data.tar.xz", content }] });
+  served.put(`${amd64}/bomb.deb`, bomb);
+  await served.ping();
+  const ticks: number[] = [];
+  const ticking = setInterval(() => ticks.push(performance.now()), 10);
+  onTestFinished(() => clearInterval(ticking));
+  await expect(served.bytes(pathOf("bomb"))).rejects.toMatchObject({ code: "publishing/changelog-unreadable" });
+  await expect.poll(children).toEqual([]);
+  // Nothing of it was done in this thread.
+  expect(Math.max(...ticks.slice(1).map((tick, index) => tick - ticks[index]!))).toBeLessThan(200);
 });

@@ -101,6 +101,23 @@ export async function tarOf(entries: readonly TarPart[]): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
+/** The header of a file that says this of its size, whatever follows. */
+export function tarHeader(name: string, sizeBytes: number): Buffer {
+  return withChecksum(
+    Buffer.concat([Buffer.from(name.padEnd(100, "\0")), Buffer.alloc(412)]),
+    (header) => header.write(`${sizeBytes.toString(8).padStart(11, "0")}\0`, 124) && header.write("0", 156),
+  );
+}
+
+/** Changes a header and gives it the checksum that fits. */
+export function withChecksum(header: Buffer, change: (header: Buffer) => void): Buffer {
+  change(header);
+  header.write("        ", 148);
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.write(`${sum.toString(8).padStart(6, "0")}\0`, 148);
+  return header;
+}
+
 const suffix = (compression: Compression): string => (compression === "none" ? "" : `.${compression}`);
 
 /** zstd, bzip2 and lzma run as processes: Debian packages zstd, bzip2 and xz-utils. */

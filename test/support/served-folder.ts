@@ -13,6 +13,8 @@ import type { PackageKind } from "../../src/catalog/inspection.ts";
 import type { ViewRules } from "../../src/catalog/view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
 import { compressSegment } from "../../src/indices/compress-worker.ts";
+import type { ChangelogLimits } from "../../src/publishing/changelog-process.ts";
+import { defaultChangelogLimits } from "../../src/publishing/changelog-process.ts";
 import { compressPaths, mergeFiles, planEdits, recutSegment, sortLists } from "../../src/publishing/contents-tasks.ts";
 import type { ContentsTasks } from "../../src/publishing/contents-thread.ts";
 import type { PublishingObserver } from "../../src/publishing/events.ts";
@@ -55,6 +57,7 @@ export interface ServedFolderOptions {
   /** What suites say of themselves beyond the usual. */
   readonly identity?: Partial<SuiteIdentity>;
   readonly releaseAlgorithms?: readonly DigestAlgorithm[];
+  readonly changelogLimits?: ChangelogLimits;
   /** Whether long descriptions stand in Translation-en. */
   readonly translated?: boolean;
   /** Whether there are pdiffs: of every index, and at once. */
@@ -165,6 +168,7 @@ export class ServedFolder {
           },
         },
         inspectionLimits: defaultInspectLimits,
+        changelogLimits: this.#options.changelogLimits ?? defaultChangelogLimits,
         contents: { tasks: contentsTasks, directory: join(this.state, "contents"), cut: shortSegments },
         compressor: {
           compress: (plain, _signal, texture) => (texture === "paths" ? compressPaths : compressSegment)(plain),
