@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { systemClock } from "./base/clock.ts";
 import { messageOf, RepoError } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
-import type { RepositoryName } from "./base/names.ts";
+import type { RepositoryName, TreePath } from "./base/names.ts";
 import { rootPath } from "./base/names.ts";
 import { readBundle } from "./builder/bundle.ts";
 import { FlatTree } from "./catalog/flat-tree.ts";
@@ -21,10 +21,11 @@ import { openHealthCheck, openTree } from "./open-tree.ts";
 import { answerFor } from "./operator.ts";
 import { exportTo, publishedName, publishTo, uploadsIn, writableTree } from "./outputs.ts";
 import type { PublishingObserver } from "./publishing/events.ts";
+import { flatLog, flatObserver, flatStateName, flatSuiteName } from "./publishing/flat-names.ts";
 import type { RepositorySettings } from "./publishing/open-repository.ts";
 import { openRepository } from "./publishing/open-repository.ts";
 import type { Repository } from "./publishing/repository.ts";
-import { flatName, WithFlats } from "./publishing/with-flats.ts";
+import { WithFlats } from "./publishing/with-flats.ts";
 import { openSigner, repositoryDirectory, settingsOf } from "./repository-settings.ts";
 import { makeToken, openSecretFile } from "./secret-file.ts";
 import { watchExpiry } from "./signing/expiry.ts";
@@ -81,17 +82,25 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
       name: RepositoryName,
       kept: string,
       shown: (tree: Tree) => Tree,
-      own: Partial<RepositorySettings> = {},
+      { flat, ...own }: Partial<RepositorySettings> & { readonly flat?: TreePath } = {},
     ) => {
       const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, kept)) : undefined;
       const tree = shown(openTree(one.tree, limits, keptFiles, measured));
       const settings = settingsOf(one, configuration);
-      const observer = withFollower(metrics.observerOf(name), () => {
-        if (name === one.name) for (const follower of following) follower.request();
-      });
+      const measuring = metrics.observerOf(one.name, flat === undefined ? undefined : () => flatSuiteName(flat));
+      const observer =
+        flat !== undefined
+          ? flatObserver(measuring)
+          : withFollower(measuring, () => {
+              if (name === one.name) for (const follower of following) follower.request();
+            });
+      const shared =
+        flat === undefined
+          ? workshop.shared
+          : { ...workshop.shared, log: flatLog(workshop.shared.log, { name: one.name, at: flat }) };
       return {
         tree,
-        repository: openRepository(workshop.shared, { ...settings, ...own, name, tree, keptFiles, signer, observer }),
+        repository: openRepository(shared, { ...settings, ...own, name, tree, keptFiles, signer, observer }),
       };
     };
     const { tree, repository: main } = open(one.name, "kept", (whole) =>
@@ -99,8 +108,9 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     );
     const flats = one.flat.map((at) => ({
       at,
-      repository: open(flatName(one.name, at), join("kept-flat", hashed(at)), (whole) => new FlatTree(whole, at))
-        .repository,
+      repository: open(flatStateName(one.name, at), join("kept-flat", hashed(at)), (whole) => new FlatTree(whole, at), {
+        flat: at,
+      }).repository,
     }));
     const repository = new WithFlats(main, flats);
     repositories.set(one.name, repository);

@@ -1,6 +1,16 @@
 // A directory of packages without `dists`, shown as a tree of one suite: a flat repository.
 import type { TreePath } from "../base/names.ts";
-import { flatSuite, isWithin, joinPath, parentPath, parseTreePath, pathNames, rootPath } from "../base/names.ts";
+import {
+  flatSuite,
+  isWithin,
+  joinPath,
+  NameError,
+  nameOrUndefined,
+  parentPath,
+  parseTreePath,
+  pathNames,
+  rootPath,
+} from "../base/names.ts";
 import type { LocalFile } from "../storage/local-file.ts";
 import type { ByteRange, Directory, Entry, FileRef, Node, Tree } from "../storage/tree.ts";
 import { distsPath, flatBinaries, flatComponent, flatSources, isDists, suitePath } from "./layout.ts";
@@ -72,12 +82,17 @@ const isShownIn = (path: TreePath, file: TreePath): boolean => binaryName.test(f
  * Where in a flat tree something of the real tree is to be looked for.
  * @param at where the flat repository is
  * @returns nothing for what lies elsewhere
+ * @throws NameError for a path that has no room for the names that a flat tree puts before it
  */
 export function flatPathsOf(path: TreePath, at: TreePath): readonly TreePath[] {
   if (isWithin(at, path)) return [rootPath];
   if (!isWithin(path, at) || isDists(path)) return [];
   const below = pathNames(path).slice(pathNames(at).length);
-  return [flatBinaries, flatSources].map((place) => parseTreePath([place, ...below].join("/")));
+  return [flatBinaries, flatSources].map((place) => {
+    const flat = nameOrUndefined(() => parseTreePath([place, ...below].join("/")));
+    if (flat !== undefined) return flat;
+    throw new NameError(`${JSON.stringify(path.slice(0, 80))}… is too long for a path of a flat repository`);
+  });
 }
 
 /** Where in the real tree something of a flat tree is. */

@@ -48,6 +48,7 @@ export function createApp(options: AppOptions): RequestListener {
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const asker = new Asker(request, response, options);
     try {
+      demandOneHost(request);
       const { mount, rest } = asker.path();
       const repository = repositories.get(mount);
       const audience = repository !== undefined && desk.isPrivate(mount) ? "private" : "public";
@@ -75,6 +76,26 @@ export function createApp(options: AppOptions): RequestListener {
   };
 
   return (request, response) => void answer(request, response);
+}
+
+/** A host and a port, or nothing. @see RFC 3986 3.2.2 */
+const hostField = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?::\d*)?$/i;
+
+/**
+ * With two of them, a proxy before us might take another one for the right one than we do.
+ * @throws RequestRefused
+ * @see RFC 9112 3.2
+ */
+function demandOneHost({ rawHeaders, headers }: IncomingMessage): void {
+  let count = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at];
+    if (name?.length === 4 && name.toLowerCase() === "host") count += 1;
+  }
+  if (count > 1) throw new RequestRefused("request/malformed", "a request has one Host header, and not several");
+  if (!hostField.test(headers.host ?? "")) {
+    throw new RequestRefused("request/malformed", "the Host header is not a host with an optional port");
+  }
 }
 
 async function resourceOf(

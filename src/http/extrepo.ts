@@ -1,7 +1,7 @@
 // A description of the repository as extrepo's collection takes it: extrepo-data, repos/debian/NAME.yaml.
 import type { RepositoryName } from "../base/names.ts";
 import type { PublicKey, RepositoryStatus } from "../publishing/served.ts";
-import { realArchitectures } from "./deb822-source.ts";
+import { typesOf } from "./deb822-source.ts";
 
 const areas: ReadonlySet<string> = new Set(["contrib", "non-free"]);
 
@@ -19,18 +19,16 @@ export function renderExtrepo(name: RepositoryName, uri: string, key: PublicKey,
   const union = (of: (suite: RepositoryStatus["suites"][number]) => readonly string[]): readonly string[] =>
     [...new Set(suites.flatMap(of))].toSorted();
   const components = union((suite) => suite.components);
-  const architectures = union(realArchitectures);
   const isFlat = components.length === 0;
   // JSON's strings are YAML's too, and keep whatever is in a name from being syntax.
   const lines = [
     "---",
     `description: ${JSON.stringify(`The APT repository ${name}`)}`,
     "source:",
-    "  Types: deb deb-src",
+    `  Types: ${typesOf(suites)}`,
     `  URIs: ${JSON.stringify(at === "" ? uri : `${uri}/${encodeURI(at)}`)}`,
     `  Suites: ${isFlat ? "./" : "<SUITE>"}`,
     ...(isFlat ? [] : ["  Components: <COMPONENTS>"]),
-    ...(architectures.length === 0 ? [] : [`  Architectures: ${JSON.stringify(architectures.join(" "))}`]),
     ...(isFlat
       ? ["policy: main"]
       : [

@@ -3,6 +3,7 @@ import { Eta } from "eta";
 import { httpDate } from "../base/clock.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { nameOnMachines } from "../publishing/archive-keyring.ts";
+import { publicSuiteName } from "../publishing/flat-names.ts";
 import type { ServedRepository } from "../publishing/served.ts";
 import { forStrangers } from "./problems.ts";
 
@@ -58,7 +59,7 @@ repository, and its fingerprint is</p>
 <table>
 <tr><th>Suite</th><th>Components</th><th>Architectures</th><th class="number">Packages</th><th class="number">Sources</th><th>Date</th></tr>
 <% for (const suite of it.suites) { %><tr>
-<td><%= suite.at === undefined ? suite.suite : "./" + suite.at %></td><td><%= suite.components.join(" ") %></td><td><%= suite.architectures.join(" ") %></td>
+<td><%= suite.name %></td><td><%= suite.components.join(" ") %></td><td><%= suite.architectures.join(" ") %></td>
 <td class="number"><%= suite.binaryPackages %></td><td class="number"><%= suite.sourcePackages %></td>
 <td><%= suite.date %><% if (suite.rolledBackTo) { %>, rolled back to <%= suite.rolledBackTo %><% } %></td>
 </tr>
@@ -108,7 +109,7 @@ export function renderRepository(uri: string, repository: ServedRepository, isPr
     isPrivate,
     fingerprints: key.fingerprints.map((fingerprint) => fingerprint.replace(/(.{4})(?=.)/g, "$1 ")),
     trouble: forStrangers(notReady ?? lastError ?? ""),
-    suites: suites.map((suite) => ({ ...suite, date: httpDate(suite.dateSeconds) })),
+    suites: suites.map((suite) => ({ ...suite, name: publicSuiteName(suite), date: httpDate(suite.dateSeconds) })),
     pending: pending.slice(0, maxFilesShown).map(({ path, missing }) => ({
       path,
       missing: missing.slice(0, maxMissingShown),

@@ -6,6 +6,7 @@ import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, NameError, parseTreePath } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
+import { publicSuiteName } from "../publishing/flat-names.ts";
 import type { PingOutcome, ServedRepository } from "../publishing/served.ts";
 import { bearerOf } from "./credentials.ts";
 import { setJsonBody } from "./json-body.ts";
@@ -54,15 +55,15 @@ export class PingDesk {
     if (token === undefined) {
       throw new RequestRefused("request/forbidden", "this token is for another directory");
     }
-    const waitSeconds = this.#waitSecondsOf(query);
+    const waitMs = this.#waitMsOf(query);
     await this.#count(token);
-    if (waitSeconds === 0) {
+    if (waitMs === 0) {
       this.#pingUnattended(path);
       accept(ctx);
       return;
     }
-    ctx.req.setTimeout(waitSeconds * 1000 + waitMarginMs);
-    const patience = AbortSignal.timeout(waitSeconds * 1000);
+    ctx.req.setTimeout(waitMs + waitMarginMs);
+    const patience = AbortSignal.timeout(waitMs);
     try {
       const outcome = await this.#repository.ping(path, AbortSignal.any([signal, patience]));
       setJsonBody(ctx, { status: "servable", ...plainly(outcome) });
@@ -106,13 +107,14 @@ export class PingDesk {
     throw new RequestRefused("request/unauthorized", text, { "WWW-Authenticate": challenge });
   }
 
-  #waitSecondsOf(query: URLSearchParams): number {
+  #waitMsOf(query: URLSearchParams): number {
     const raw = query.get("wait");
     if (raw === null) return 0;
     if (!/^\d{1,9}(\.\d{1,3})?$/.test(raw)) {
       throw new RequestRefused("request/malformed", "wait is a number of seconds");
     }
-    return Math.min(Number(raw), this.#limits.maxWaitSeconds);
+    // Whole milliseconds: 16.1 * 1000 is not an integer, and a timer takes nothing else.
+    return Math.min(Math.round(Number(raw) * 1000), this.#limits.maxWaitSeconds * 1000);
   }
 
   async #count({ token, scope }: PingToken): Promise<void> {
@@ -134,8 +136,8 @@ function accept(ctx: Koa.Context): void {
 
 // Field by field: what a ping answers is an interface of its own, whatever else the outcome comes to hold.
 const plainly = ({ publications, added, removed, rejected, pending }: PingOutcome) => ({
-  publications: publications.map(({ suite, id, dateSeconds, rolledBackTo }) => ({
-    suite,
+  publications: publications.map(({ suite, at, id, dateSeconds, rolledBackTo }) => ({
+    suite: publicSuiteName({ suite, ...(at !== undefined && { at }) }),
     id,
     dateSeconds,
     rolledBackTo,

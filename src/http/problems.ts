@@ -5,6 +5,7 @@ import { messageOf, RepoError } from "../base/errors.ts";
 /** Statuses by error code. What is not here is our own fault, a 500. Only what is absent is 404: apt takes it as final. */
 const statuses = {
   "request/malformed": 400,
+  "name/malformed": 400,
   "request/unauthorized": 401,
   "request/forbidden": 403,
   "request/not-found": 404,

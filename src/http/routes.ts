@@ -14,6 +14,7 @@ import { renderList } from "./pages.ts";
 import type { PingLimits, PingToken } from "./ping.ts";
 import { PingDesk } from "./ping.ts";
 import { methodNotAllowed, RequestRefused } from "./problems.ts";
+import { withoutPrivate } from "./public-metrics.ts";
 import type { ReaderDesk } from "./reader-desk.ts";
 import type { RequestPath } from "./request-path.ts";
 import type { Audience } from "./send.ts";
@@ -103,9 +104,11 @@ function routerOf(options: RoutesOptions, readers: ReaderDesk): Router<State> {
   const { repositories, tokens, metrics, metricsToken, log } = options;
   const router = new Router<State>({ strict: true, sensitive: true });
 
+  const privateNames = new Set([...repositories.keys()].filter((name) => readers.isPrivate(name)));
+
   router.get("/", (ctx) => {
     ctx.type = "html";
-    ctx.body = renderList([...repositories.keys()].filter((name) => !readers.isPrivate(name)));
+    ctx.body = renderList([...repositories.keys()].filter((name) => !privateNames.has(name)));
   });
   router.get("/healthz", (ctx) => {
     ctx.body = "alive\n";
@@ -125,7 +128,9 @@ function routerOf(options: RoutesOptions, readers: ReaderDesk): Router<State> {
       const headers = { "WWW-Authenticate": 'Bearer realm="metrics"' };
       throw new RequestRefused("request/unauthorized", "the metrics need a Bearer token", headers);
     }
-    ctx.body = await metrics.render();
+    const all = await metrics.render();
+    // Without a token whoever asks is a stranger.
+    ctx.body = metricsToken === undefined ? withoutPrivate(all, privateNames) : all;
     ctx.set("Content-Type", metrics.contentType);
   });
 

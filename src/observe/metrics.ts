@@ -30,7 +30,8 @@ export interface Metrics {
   /** @param output what is made of the publications, e.g. `exported` */
   outputObserverOf(repository: RepositoryName, output: string): { done(seconds: number): void; failed(): void };
   healthObserverOf(repository: RepositoryName): HealthObserver;
-  observerOf(repository: RepositoryName): PublishingObserver;
+  /** @param nameOf what a suite is called in labels; by default its own name */
+  observerOf(repository: RepositoryName, nameOf?: (suite: Suite) => string): PublishingObserver;
 }
 
 /** Makes a registry of its own, so that several may live in one process. */
@@ -169,7 +170,7 @@ function publishingMeasures({
   readonly histogram: MakeHistogram;
   readonly registry: Registry;
   readonly clock: Clock;
-}): (repository: RepositoryName) => PublishingObserver {
+}): Metrics["observerOf"] {
   const inspections = counter("inspections_total", "Inspections by where they came from.", ["repository", "source"]);
   const refusals = counter("entry_metadata_refused_total", "Entries whose metadata was not believed, by reason.", [
     "repository",
@@ -199,7 +200,7 @@ function publishingMeasures({
     "suite",
     "maker",
   ]);
-  const currentAtMs = new Map<RepositoryName, Map<Suite, number>>();
+  const currentAtMs = new Map<RepositoryName, Map<string, number>>();
   new Gauge({
     name: "tahoe_apt_publication_age_seconds",
     help: "Time since the current publication was last known to hold what the tree holds, or since the start.",
@@ -213,8 +214,9 @@ function publishingMeasures({
     },
   });
 
-  return (repository) => {
-    const suites = new Map<Suite, number>();
+  return (repository, nameOf = (suite) => suite) => {
+    // A repository and the flat ones in its tree tell of their suites one by one.
+    const suites = currentAtMs.get(repository) ?? new Map<string, number>();
     currentAtMs.set(repository, suites);
     for (const source of ["entry", "ledger", "read"]) inspections.inc({ repository, source }, 0);
     for (const reason of ["malformed", "lie"]) refusals.inc({ repository, reason }, 0);
@@ -223,20 +225,20 @@ function publishingMeasures({
       inspected: (source) => inspections.inc({ repository, source }),
       metadataRefused: (reason) => refusals.inc({ repository, reason }),
       audited: (verdict) => audits.inc({ repository, verdict }),
-      pending: (suite, sources) => pendingSources.set({ repository, suite }, sources),
+      pending: (suite, sources) => pendingSources.set({ repository, suite: nameOf(suite) }, sources),
       rejected: (code) => rejects.inc({ repository, code }),
       published(suite, durationSeconds) {
         publications.observe({ repository }, durationSeconds);
-        suites.set(suite, clock());
+        suites.set(nameOf(suite), clock());
       },
       // Without an age from the start on, no alert could tell that a server started while its grid was down.
-      restored: (suite) => void suites.set(suite, clock()),
-      confirmed: (suite) => void suites.set(suite, clock()),
+      restored: (suite) => void suites.set(nameOf(suite), clock()),
+      confirmed: (suite) => void suites.set(nameOf(suite), clock()),
       withdrawn(suite) {
-        suites.delete(suite);
-        pendingSources.remove({ repository, suite });
+        suites.delete(nameOf(suite));
+        pendingSources.remove({ repository, suite: nameOf(suite) });
       },
-      lateMade: (suite, maker, seconds) => lateLag.set({ repository, suite, maker }, seconds),
+      lateMade: (suite, maker, seconds) => lateLag.set({ repository, suite: nameOf(suite), maker }, seconds),
       refreshFailed: (code) => failures.inc({ repository, code }),
       pingLive: (seconds) => pings.observe({ repository }, seconds),
     };

@@ -2,6 +2,7 @@
 import type { RepositoryName, TreePath } from "../base/names.ts";
 import { flatPathsOf, realPathOf } from "../catalog/flat-tree.ts";
 import { flatPath } from "../catalog/layout.ts";
+import { renamed, withPublicNames } from "./flat-names.ts";
 import type { Repository } from "./repository.ts";
 import type { Resource } from "./resource.ts";
 import type { KeptPublication, PingOutcome, PublicKey, RepositoryStatus, ServedRepository } from "./served.ts";
@@ -15,10 +16,6 @@ export interface FlatRepository {
 
 /** What a client asks a flat repository for; all else in its directory is a file of the tree. */
 const ofFlat = /^(InRelease|Release|Release\.gpg|by-hash\/.+|(Packages|Sources)(\.gz|\.xz|\.diff\/.+)?)$/;
-
-/** What a flat repository is called in metrics and in the state: no repository of its own can have this name. */
-export const flatName = (name: RepositoryName, at: TreePath): RepositoryName =>
-  `${name}/${at || "."}` as RepositoryName;
 
 export class WithFlats implements ServedRepository {
   readonly name: RepositoryName;
@@ -53,6 +50,7 @@ export class WithFlats implements ServedRepository {
         const found = await repository.find(rest.startsWith("pool/") ? rest : `${flatPath}/${rest}`, asker);
         if (found !== undefined) return found;
       } catch (thrown) {
+        renamed(thrown, at);
         if (!(thrown instanceof NotSeenYet)) throw thrown;
         unknown = thrown;
       }
@@ -64,7 +62,13 @@ export class WithFlats implements ServedRepository {
 
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
     const asked = this.#flats.flatMap(({ at, repository }) =>
-      flatPathsOf(path, at).map(async (flat) => inTree(await repository.ping(flat, signal), at)),
+      flatPathsOf(path, at).map(async (flat) => {
+        try {
+          return inTree(await repository.ping(flat, signal), at);
+        } catch (thrown) {
+          throw renamed(thrown, at);
+        }
+      }),
     );
     const outcomes = await Promise.all([this.#main.ping(path, signal), ...asked]);
     const publications = new Map(
@@ -86,8 +90,8 @@ export class WithFlats implements ServedRepository {
       return {
         suites: suites.map((suite) => ({ ...suite, at })),
         ...filesInTree({ rejected, pending }, at),
-        lastError,
-        notReady,
+        lastError: lastError && withPublicNames(lastError, at),
+        notReady: notReady && withPublicNames(notReady, at),
       };
     });
     const suites = [...main.suites, ...flats.flatMap((flat) => flat.suites)];
@@ -119,6 +123,10 @@ const inTree = ({ publications, added, removed, ...files }: PingOutcome, at: Tre
 });
 
 const filesInTree = ({ rejected, pending }: Pick<PingOutcome, "rejected" | "pending">, at: TreePath) => ({
-  rejected: rejected.map((file) => ({ ...file, path: realPathOf(file.path, at) })),
+  rejected: rejected.map((file) => ({
+    ...file,
+    path: realPathOf(file.path, at),
+    reason: withPublicNames(file.reason, at),
+  })),
   pending: pending.map((source) => ({ ...source, path: realPathOf(source.path, at) })),
 });

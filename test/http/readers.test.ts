@@ -162,6 +162,22 @@ test("who is behind no proxy can't choose an address", async () => {
   expect(statuses).toEqual([401, 401, 429]);
 });
 
+test("metrics tell strangers nothing of private repositories, and all to whoever bears the token", async () => {
+  const series = (name: string) => `rejects_total{repository="${name}",code="not-a-deb"} 1\n`;
+  const text = `# TYPE rejects_total counter\n${series("open")}${series("ours")}up 1\n`;
+  const metrics = { contentType: "text/plain", render: async () => text };
+  const app = await aServer({ metrics });
+  const shown = (await get(app, "/metrics")).body.toString();
+  expect(shown).not.toContain("ours");
+  expect(shown).toContain(`# TYPE rejects_total counter\n${series("open")}up 1\n# 1 private repository is left out`);
+  expect((await get(app, "/metrics", bob)).body.toString()).not.toContain("ours");
+
+  const guarded = await aServer({ metrics, metricsToken: new Secret("a-token-for-metrics") });
+  const all = await get(guarded, "/metrics", { Authorization: "Bearer a-token-for-metrics" });
+  expect(all.body.toString()).toBe(text);
+  expect((await get(guarded, "/metrics")).body.toString()).not.toContain("ours");
+});
+
 test("metrics may have a token of their own, which a reader's password is not", async () => {
   const app = await aServer({ metricsToken: new Secret("a-token-for-metrics") });
   const refused = await get(app, "/metrics", bob);

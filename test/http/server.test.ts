@@ -38,6 +38,31 @@ test.each([
   expect(reply).toMatch(new RegExp(`\r\n\r\n${status} ${code}: .+\n$`));
 });
 
+test.each([
+  ["two Host fields", "Host: a\r\nHost: b\r\n"],
+  ["the same Host twice", "Host: a\r\nX: y\r\nhost: a\r\n"],
+  ["a Host that is not a host", "Host: a/b\r\n"],
+  ["a Host with a blank in it", "Host: a b\r\n"],
+])("%s is refused, whatever is asked for", async (_what, fields) => {
+  const app = await startApp([aRepository("debian", { "dists/a": aResource("x") })]);
+  for (const target of ["/debian/dists/a", "/debian/", "/healthz", "http://c/debian/dists/a"]) {
+    const reply = await rawExchange(app.address.port, `GET ${target} HTTP/1.1\r\n${fields}Connection: close\r\n\r\n`);
+    expect(reply).toMatch(/^HTTP\/1\.1 400 /);
+    expect(reply).toMatch(/\r\n\r\n400 request\/malformed: .*Host header/);
+  }
+  await app.stop(0);
+});
+
+test.each(["Host: apt.example.org", "Host: [::1]:8380", "Host: a_b.example:", "Host:"])(
+  "%s is answered",
+  async (field) => {
+    const app = await startApp([aRepository("debian", { "dists/a": aResource("x") })]);
+    const text = `GET /debian/dists/a HTTP/1.1\r\n${field}\r\nConnection: close\r\n\r\n`;
+    expect(await rawExchange(app.address.port, text)).toMatch(/^HTTP\/1\.1 200 /);
+    await app.stop(0);
+  },
+);
+
 test("what is not HTTP behind a pipelined request is not mixed into its reply", async () => {
   const app = await startApp([aRepository("debian", { "dists/a": slowly(100).file })]);
   const text = "GET /debian/dists/a HTTP/1.1\r\nHost: x\r\n\r\nrubbish\r\n\r\n";

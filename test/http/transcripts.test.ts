@@ -73,9 +73,18 @@ const fresh = aRepository(
   },
 );
 
+const sources = aRepository(
+  "sources",
+  {},
+  {
+    status: () =>
+      aStatus({ suites: aStatus().suites.map((suite) => ({ ...suite, architectures: [], binaryPackages: 0 })) }),
+  },
+);
+
 let app: StartedApp;
 beforeAll(async () => {
-  app = await startApp([debian, fresh]);
+  app = await startApp([debian, fresh, sources]);
 });
 afterAll(() => app.stop(0));
 
