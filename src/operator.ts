@@ -8,12 +8,19 @@ import type { Log } from "./base/log.ts";
 import { silentLog } from "./base/log.ts";
 import type { RepositoryName, Suite } from "./base/names.ts";
 import { parseRepositoryName } from "./base/names.ts";
+import { ConfigurationError } from "./configuration-error.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
 import { PublicationStore } from "./publishing/store.ts";
+import type { DescribedSnapshot } from "./publishing/time-travel.ts";
 import { TimeTravel } from "./publishing/time-travel.ts";
 import type { Answer } from "./state-lock.ts";
 import { askServer, claimState } from "./state-lock.ts";
+
+/** Arguments are missing or name nothing that there is: the command ends as for a mistake on its command line. */
+class ChoiceNeeded extends RepoError {
+  readonly code = "operator/choice-needed";
+}
 
 /** What was asked can't be done, and why. */
 class OperationRefused extends RepoError {
@@ -38,13 +45,25 @@ const question = z.discriminatedUnion("ask", [
 ]);
 export type Question = z.infer<typeof question>;
 
-const viewed = z.array(
+const listed = z.array(
   z.object({ component: z.string(), package: z.string(), version: z.string(), architecture: z.string() }),
 );
 const answers = {
   snapshots: z.object({
     snapshots: z.array(
-      z.object({ suite: z.string(), id: z.string(), isCurrent: z.boolean(), pins: z.array(z.string()) }),
+      z.object({
+        suite: z.string(),
+        id: z.string(),
+        isCurrent: z.boolean(),
+        pins: z.array(z.string()),
+        date: z.string(),
+        binaryPackages: z.number(),
+        sourcePackages: z.number(),
+        /** Undefined for the oldest snapshot of a suite. Of the packages the first `maxListedChanges` are named. */
+        changes: z
+          .object({ addedCount: z.number(), removedCount: z.number(), added: listed, removed: listed })
+          .optional(),
+      }),
     ),
     rolledBack: z.array(z.object({ suite: z.string(), id: z.string() })),
   }),
@@ -52,7 +71,7 @@ const answers = {
   unpin: z.object({ suite: z.string(), id: z.string() }),
   rollback: z.object({ suite: z.string(), id: z.string(), isLive: z.boolean() }),
   resume: z.object({ suite: z.string(), isLive: z.boolean() }),
-  view: z.array(z.object({ suite: z.string(), hides: viewed, shows: viewed, stays: z.number() })),
+  view: z.array(z.object({ suite: z.string(), hides: listed, shows: listed, stays: z.number() })),
 };
 type Answered<Ask extends Question["ask"]> = z.infer<(typeof answers)[Ask]>;
 
@@ -73,7 +92,7 @@ export function answerFor(repositories: () => Iterable<Repository>, log: Log): A
       if (asked.ask !== "snapshots" && asked.ask !== "view") log.info({ asked, answer }, "an operator's wish was done");
       return JSON.stringify({ answer });
     } catch (thrown) {
-      return JSON.stringify({ refused: messageOf(thrown) });
+      return JSON.stringify({ refused: messageOf(thrown), isUsage: thrown instanceof ChoiceNeeded });
     }
   };
 }
@@ -98,8 +117,9 @@ const databaseIn = (stateDirectory: string): string => join(stateDirectory, "dat
 
 function answerIn(text: string): unknown {
   const told = z
-    .object({ answer: z.unknown().optional(), refused: z.string().optional() })
+    .object({ answer: z.unknown().optional(), refused: z.string().optional(), isUsage: z.boolean().optional() })
     .parse(JSON.parse(text || "{}"));
+  if (told.isUsage === true) throw new ConfigurationError([told.refused ?? ""]);
   if (told.refused !== undefined) throw new OperationRefused(told.refused);
   if (told.answer === undefined)
     throw new OperationRefused("the process that works in the state directory is no server");
@@ -115,12 +135,14 @@ async function askState(directory: string, asked: Question, names: readonly Repo
     const root = openStateDatabase(databaseIn(directory));
     try {
       const wanted = asked.repository === undefined ? names : [parseRepositoryName(asked.repository)];
-      if (wanted.length === 0) throw new OperationRefused("--repository: is needed, since no server runs");
+      if (wanted.length === 0) throw new ConfigurationError(["--repository: is needed, since no server runs"]);
       const operated = wanted.map((name) => {
         const timeTravel = new TimeTravel(new PublicationStore(root, name));
         return [name, { timeTravel, live: undefined }] as const;
       });
       return await operate(asked, new Map(operated));
+    } catch (thrown) {
+      throw thrown instanceof ChoiceNeeded ? new ConfigurationError([thrown.message]) : thrown;
     } finally {
       await root.close();
     }
@@ -142,7 +164,9 @@ async function operate(asked: Question, repositories: ReadonlyMap<string, Operat
       if (asked.suite !== undefined) suiteOf();
       const isAsked = ({ suite }: { readonly suite: Suite }) => asked.suite === undefined || asked.suite === suite;
       const rolledBack = [...timeTravel.rolledBack()].map(([suite, id]) => ({ suite, id }));
-      return { snapshots: [...timeTravel.snapshots()].filter(isAsked), rolledBack: rolledBack.filter(isAsked) };
+      const snapshots = [];
+      for await (const snapshot of timeTravel.described()) if (isAsked(snapshot)) snapshots.push(inShort(snapshot));
+      return { snapshots, rolledBack: rolledBack.filter(isAsked) };
     }
     case "pin": {
       const suite = suiteOf();
@@ -174,15 +198,23 @@ async function operate(asked: Question, repositories: ReadonlyMap<string, Operat
   }
 }
 
+/** How many packages are named that came, and as many that went, with one snapshot. */
+const maxListedChanges = 100;
+
+function inShort({ changes, dateSeconds, ...snapshot }: DescribedSnapshot) {
+  const date = new Date(dateSeconds * 1000).toISOString();
+  const { added, removed } = changes ?? { added: [], removed: [] };
+  const counted = { addedCount: added.length, removedCount: removed.length };
+  const named = { added: added.slice(0, maxListedChanges), removed: removed.slice(0, maxListedChanges) };
+  return { ...snapshot, date, ...(changes && { changes: { ...counted, ...named } }) };
+}
+
 /** The one that is named, or the only one that there is. */
 function only<T>(what: string, name: string | undefined, all: ReadonlyMap<string, T>): T {
   const [first, ...others] = all.values();
   const found = name === undefined ? (others.length === 0 ? first : undefined) : all.get(name);
   if (found !== undefined) return found;
-  const known = [...all.keys()].join(", ") || "none";
-  throw new OperationRefused(
-    name === undefined && others.length > 0
-      ? `--${what}: one of ${known} is needed`
-      : `no such ${what}; there is ${known}`,
-  );
+  const known = [...all.keys()].toSorted().join(", ") || "none";
+  if (name === undefined && others.length > 0) throw new ChoiceNeeded(`--${what}: one of ${known} is needed`);
+  throw new ChoiceNeeded(`--${what}: there is no ${what}${name === undefined ? "" : ` ${name}`}; known: ${known}`);
 }

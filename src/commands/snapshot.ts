@@ -12,6 +12,8 @@ Each publication is kept for keep_seconds after the next one, and is a repositor
 until then; a pinned one is kept for ever, at /NAME/snapshots/PIN/ too. A moment like 20261122T134500Z stands for what
 was the newest then, and wherever an ID is asked for, a moment or a pin's name will do.
 
+list shows a line for each: suite, ID, Date, how many packages it holds, and which came and went since the one before.
+
 A suite that is rolled back serves the old content under a new Date, so that clients take it, and goes on following the
 tree behind that; resume publishes what the tree holds then. Both survive a restart.
 
@@ -54,8 +56,12 @@ export function addSnapshot(commands: Command): void {
   sub("list", "Show which publications are kept, and what is rolled back.").action(async (flags: SnapshotFlags) => {
     const told = await ask(stateOf(flags), { ask: "snapshots", ...aboutOf(flags) }, namesOf(flags));
     if (flags.json) return await print(JSON.stringify(told));
-    for (const { suite, id, isCurrent, pins } of told.snapshots) {
-      await print([suite, id, ...(isCurrent ? ["(current)"] : []), ...pins].join(" "));
+    for (const { suite, id, isCurrent, pins, ...held } of told.snapshots) {
+      const { date, binaryPackages, sourcePackages, changes } = held;
+      const when = date.replace("T", " ").replace(/\.000Z$/, " UTC");
+      const counts = `${binaryPackages} binary, ${sourcePackages} source`;
+      const marks = [...(isCurrent ? ["(current)"] : []), ...pins];
+      await print([suite, id, when, `${counts},`, changed(changes), ...marks].join(" "));
     }
     for (const { suite, id } of told.rolledBack) await print(`${suite} is rolled back to ${id}`);
   });
@@ -92,6 +98,34 @@ export function addSnapshot(commands: Command): void {
     const text = isLive ? `${suite} serves what the tree holds` : `${suite} will follow the tree: no server runs now`;
     await print(flags.json ? JSON.stringify(told) : text);
   });
+}
+
+interface Changes {
+  readonly addedCount: number;
+  readonly removedCount: number;
+  readonly added: readonly Listed[];
+  readonly removed: readonly Listed[];
+}
+
+interface Listed {
+  readonly package: string;
+  readonly version: string;
+  readonly architecture: string;
+}
+
+/** How many packages of each direction a line names. */
+const namedOnLine = 3;
+
+/** What came and went since the snapshot before. */
+function changed(changes: Changes | undefined): string {
+  if (changes === undefined) return "the oldest kept";
+  const { added, removed, addedCount, removedCount } = changes;
+  if (addedCount + removedCount === 0) return "the same packages";
+  const some = (sign: string, count: number, listed: readonly Listed[]): readonly string[] => {
+    const named = listed.slice(0, namedOnLine).map((one) => `${sign}${one.package} ${one.version} ${one.architecture}`);
+    return count > named.length ? [...named, `${sign}${count - named.length} more`] : named;
+  };
+  return [...some("+", addedCount, added), ...some("-", removedCount, removed)].join(", ");
 }
 
 const aboutOf = ({ repository, suite }: SnapshotFlags) => ({ repository, suite });

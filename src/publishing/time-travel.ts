@@ -3,12 +3,23 @@ import { RepoError } from "../base/errors.ts";
 import type { Suite } from "../base/names.ts";
 import { isPinName } from "./pins.ts";
 import type { Manifest } from "./publication.ts";
+import type { PublicationChanges } from "./publication-changes.ts";
+import { changesBetween } from "./publication-changes.ts";
 import type { KeptPublication } from "./served.ts";
 import type { PublicationStore } from "./store.ts";
 
 /** What was asked for can't be done, and nothing was changed. */
 class NoSuchPast extends RepoError {
   readonly code = "publishing/no-such-past";
+}
+
+/** A snapshot and what it holds. */
+export interface DescribedSnapshot extends KeptPublication {
+  /** Release's Date, seconds since the epoch. */
+  readonly dateSeconds: number;
+  readonly binaryPackages: number;
+  readonly sourcePackages: number;
+  readonly changes: PublicationChanges | undefined;
 }
 
 /** The suites in service. */
@@ -39,6 +50,33 @@ export class TimeTravel {
       const names = pins.filter((pin) => pin.suite === suite && pin.id === id).map(({ name }) => name);
       yield { suite, id, isCurrent: current.get(suite) === id, pins: names };
     }
+  }
+
+  /**
+   * The snapshots with what they hold, and what changed since the one before: undefined for the oldest one of a suite.
+   * In the order of `snapshots`.
+   */
+  async *described(): AsyncIterable<DescribedSnapshot> {
+    let newer: { readonly snapshot: KeptPublication; readonly manifest: Manifest } | undefined;
+    for (const snapshot of this.snapshots()) {
+      const manifest = this.#store.get(snapshot.suite, snapshot.id);
+      if (manifest === undefined) continue;
+      const isSameSuite = newer?.snapshot.suite === snapshot.suite;
+      if (newer !== undefined)
+        yield await this.#describe(newer.snapshot, newer.manifest, isSameSuite ? manifest : undefined);
+      newer = { snapshot, manifest };
+    }
+    if (newer !== undefined) yield await this.#describe(newer.snapshot, newer.manifest, undefined);
+  }
+
+  async #describe(
+    snapshot: KeptPublication,
+    manifest: Manifest,
+    older: Manifest | undefined,
+  ): Promise<DescribedSnapshot> {
+    const { dateSeconds, binaryPackages, sourcePackages } = manifest;
+    const changes = older && (await changesBetween(older, manifest, this.#store.segments));
+    return { ...snapshot, dateSeconds, binaryPackages, sourcePackages, changes };
   }
 
   /** The suites that are rolled back, each with the publication whose content it serves. */

@@ -91,7 +91,10 @@ test("at night: list, roll back to what was good, look by day, resume", async ()
   await ping();
   expect(await versions()).toEqual(["1", "2-bad"]);
   const good = (await listed()).at(-1);
-  expect(await run("snapshot", "list")).toMatch(new RegExp(`^sid \\w+ \\(current\\)\n(sid \\w+\n)*sid ${good?.id}\n$`));
+  const lines = (await run("snapshot", "list")).split("\n");
+  expect(lines[0]).toMatch(/^sid \w+ \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC 2 binary, 0 source, .* \(current\)$/);
+  expect(lines.join("\n")).toMatch(/2 binary, 0 source, \+hello 2-bad amd64( |$)/m);
+  expect(lines.at(-2)).toMatch(new RegExp(`^sid ${good?.id} .* UTC 1 binary, 0 source, the oldest kept$`));
 
   expect(await run("snapshot", "rollback", good?.id ?? "")).toContain(`sid serves what ${good?.id} held`);
   expect(await versions()).toEqual(["1"]);
@@ -195,10 +198,19 @@ test("the socket is its owner's alone, and neither nonsense nor silence on it ho
   expect(existsSync(socket)).toBe(false);
 });
 
+test("where there are several suites, a command that is about one asks which: a mistake of usage, whether a server runs or not", async () => {
+  for (const suite of ["sid", "trixie"]) await put(`dists/${suite}/main/binary-amd64/1.deb`, "1", longAgoSeconds);
+  await start();
+  const asked = () => run("snapshot", "rollback", "20990101T000000Z");
+  expect(await asked()).toBe("tahoe-apt: --suite: one of sid, trixie is needed\nended with 2");
+  await server.stop();
+  expect(await asked()).toBe("tahoe-apt: --suite: one of sid, trixie is needed\nended with 2");
+});
+
 test("a mistyped suite, repository or directory is an error, and nothing is made there", async () => {
   await put(`${amd64}/1.deb`, "1", longAgoSeconds);
   await start();
-  expect(await run("snapshot", "list", "--suite", "sdi")).toMatch(/no such suite; there is sid\nended with 1$/);
+  expect(await run("snapshot", "list", "--suite", "sdi")).toMatch(/there is no suite sdi; known: sid\nended with 2$/);
   expect(await run("view", "--dry-run", "--suite", "sdi")).toMatch(/no suite sdi\nended with 2$/);
   expect(await run("view", "--dry-run", "--repository", "dbian")).toMatch(/none called dbian\nended with 2$/);
   expect(await run("snapshot", "list", "--state", join(work, "tree"))).toMatch(
