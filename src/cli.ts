@@ -45,6 +45,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   publish_bundle_file = "indices.bundle"      # the indices go into the tree too, for APT by way of any gateway
   archive_keyring = "main"                    # where a package NAME-archive-keyring with the public keys stands
   dates_after = "Sun, 22 Nov 2026 13:45:00 UTC"   # after a loss of state: the last Date that clients have seen
+  date_lag_seconds = 60                       # how far Release's Date lags behind the newest upload, for slow clocks
   ping_token_file = "ping.token"              # what pings all of the tree must bear; builders have their own
   builders_file = "builders.toml"             # [[builder]] tables as below; read anew when it has changed
   [repository.suite.sid]

@@ -12,6 +12,7 @@ import { defaultLimits } from "./configuration.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
 import { defaultScrubSeconds } from "./publishing/audit.ts";
+import { defaultDateLagSeconds, maxDateLagSeconds, minDateLagSeconds } from "./publishing/dates.ts";
 import { maxSigningKeys } from "./signing/signer.ts";
 import { parseReadCap, ReadCap } from "./storage/tahoe/caps.ts";
 import { defaultCheckSeconds } from "./upkeep.ts";
@@ -204,6 +205,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       digests: z.array(z.enum(digestAlgorithms)),
       release_digests: z.array(z.enum(digestAlgorithms)),
       dates_after: parsedBy(parseDate),
+      date_lag_seconds: z.number().int().min(minDateLagSeconds).max(maxDateLagSeconds),
       signing_key_file: oneOrMore(keyFile, maxSigningKeys),
       signing_passphrase_file: oneOrMore(secretFile, maxSigningKeys),
       archive_keyring: parsedBy(parseComponent),
@@ -258,6 +260,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         digests: withSha256(raw.digests ?? ["md5"]),
         releaseDigests: withSha256(raw.release_digests ?? []),
         datesAfterSeconds: raw.dates_after,
+        dateLagSeconds: raw.date_lag_seconds ?? defaultDateLagSeconds,
         archiveKeyring: raw.archive_keyring,
         signingKeys: raw.signing_key_file ?? [],
         signingPassphrases: raw.signing_passphrase_file ?? [],

@@ -70,6 +70,8 @@ export interface RepositoryConfiguration {
   readonly releaseDigests: readonly DigestAlgorithm[];
   /** The last Date that clients know of, where the state directory was lost; seconds since the epoch. */
   readonly datesAfterSeconds: number | undefined;
+  /** How far Release's Date lags behind the newest link. */
+  readonly dateLagSeconds: number;
   /** Armoured secret keys, each of which signs; none: one is made in the state directory. */
   readonly signingKeys: readonly { readonly file: string; readonly armored: Secret }[];
   /** The component that holds a package with the public keys, in every suite that has it; undefined: there is none. */

@@ -54,6 +54,7 @@ const answers = {
       z.object({
         suite: z.string(),
         id: z.string(),
+        servedSeconds: z.number(),
         isCurrent: z.boolean(),
         pins: z.array(z.string()),
         date: z.string(),

@@ -45,6 +45,7 @@ export const settingsOf = (
   isPatched: (suite: Suite) => one.suites.get(suite)?.pdiffs ?? one.pdiffs,
   algorithms: one.digests,
   releaseAlgorithms: one.releaseDigests,
+  dateLagSeconds: one.dateLagSeconds,
   acceptIdentityChange: configuration.acceptIdentityChange,
   ...(one.datesAfterSeconds !== undefined && { datesAfterSeconds: one.datesAfterSeconds }),
   keepSeconds: configuration.keepSeconds,

@@ -10,7 +10,7 @@ import { print } from "./terminal.ts";
 const help = `
 Each publication is kept for keep_seconds after the next one, and is a repository of its own at /NAME/snapshots/ID/
 until then; a pinned one is kept for ever, at /NAME/snapshots/PIN/ too. A moment like 20261122T134500Z stands for what
-was the newest then, and wherever an ID is asked for, a moment or a pin's name will do.
+was served then, and wherever an ID is asked for, a moment or a pin's name will do.
 
 list shows a line for each: suite, ID, Date, how many packages it holds, and which came and went since the one before.
 
@@ -57,8 +57,9 @@ export function addSnapshot(commands: Command): void {
     const told = await ask(stateOf(flags), { ask: "snapshots", ...aboutOf(flags) }, namesOf(flags));
     if (flags.json) return await print(JSON.stringify(told));
     for (const { suite, id, isCurrent, pins, ...held } of told.snapshots) {
-      const { date, binaryPackages, sourcePackages, changes } = held;
-      const when = date.replace("T", " ").replace(/\.000Z$/, " UTC");
+      const { servedSeconds, binaryPackages, sourcePackages, changes } = held;
+      const iso = new Date(servedSeconds * 1000).toISOString();
+      const when = `since ${iso.replace("T", " ").replace(/\.000Z$/, " UTC")}`;
       const counts = `${binaryPackages} binary, ${sourcePackages} source`;
       const marks = [...(isCurrent ? ["(current)"] : []), ...pins];
       await print([suite, id, when, `${counts},`, changed(changes), ...marks].join(" "));

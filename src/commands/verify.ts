@@ -41,7 +41,7 @@ const exitCodes = { differs: 3 } as const;
 const maxKeyBytes = 1024 ** 2;
 /** As much of an index shows one whole stanza of it. */
 const maxStanzaBytes = 1024 ** 2;
-/** A burst of publications runs some seconds ahead of the clock; apt allows for so much. */
+/** How far the server's clock may be ahead of this one; apt allows for so much. */
 const allowedAheadMs = 10_000;
 
 const help = `

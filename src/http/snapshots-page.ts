@@ -13,13 +13,13 @@ const maxInJson = 1000;
 
 const template = `<h1>The past of <%= it.name %></h1>
 <p>Each suite as it was is a repository of its own, for as long as it is kept: put <code>snapshots/ID/</code> behind the
-address in your source. Any moment of that form will do, and gives what was the newest then. Its signature is that of
+address in your source. Any other moment of that form will do, and gives what was served then. Its signature is that of
 its time.</p>
 <% if (it.rows.length === 0) { %><p>Nothing is kept yet.</p><% } else { %>
 <table>
-<tr><th>Suite</th><th>ID</th><th>Date</th><th>Kept as</th></tr>
+<tr><th>Suite</th><th>ID</th><th>Served since</th><th>Kept as</th></tr>
 <% for (const row of it.rows) { %><tr>
-<td><%= row.suite %></td><td><code><%= row.id %></code></td><td><%= row.date %></td>
+<td><%= row.suite %></td><td><code><%= row.id %></code></td><td><%= row.served %></td>
 <td><%= [...(row.isCurrent ? ["(current)"] : []), ...row.pins].join(" ") %></td>
 </tr>
 <% } %></table>
@@ -41,14 +41,20 @@ export function addSnapshotsPage<State>(router: Router<State>, repository: Serve
   });
   router.get(`/${name}/snapshots/`, (ctx) => {
     const { rows, omitted } = newest(repository.snapshots(), maxOnPage);
-    const dated = rows.map((row) => ({ ...row, date: httpDate(secondsOf(row.id)) }));
+    const dated = rows.map((row) => ({ ...row, served: httpDate(row.servedSeconds) }));
     ctx.body = inFrame(`The past of ${name}`, eta.render("@snapshots", { name, rows: dated, omitted }));
     ctx.set("Content-Type", "text/html; charset=utf-8");
     ctx.set("Cache-Control", "no-cache");
   });
   router.get(`/${name}/snapshots/index.json`, (ctx) => {
     const { rows, omitted } = newest(repository.snapshots(), maxInJson);
-    const snapshots = rows.map(({ suite, id, isCurrent, pins }) => ({ suite, id, current: isCurrent, pins }));
+    const snapshots = rows.map(({ suite, id, servedSeconds, isCurrent, pins }) => ({
+      suite,
+      id,
+      servedSeconds,
+      current: isCurrent,
+      pins,
+    }));
     setJsonBody(ctx, { snapshots, omitted });
     ctx.set("Cache-Control", "no-cache");
   });
@@ -67,7 +73,3 @@ function newest(kept: Iterable<KeptPublication>, max: number) {
   }
   return { rows, omitted };
 }
-
-/** The Date that an id is made of. */
-const secondsOf = (id: string): number =>
-  Date.parse(id.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6Z")) / 1000;

@@ -109,7 +109,7 @@ export class Finder {
     if (file === undefined) return undefined;
     const resource =
       reference === undefined
-        ? indexReader.resource(file, manifest.dateSeconds, "revalidate")
+        ? indexReader.resource(file, manifest.lastModifiedSeconds ?? manifest.dateSeconds, "revalidate")
         : indexReader.resource(file, timelessSeconds, "immutable");
     found.set(path, resource);
     return resource;

@@ -32,6 +32,8 @@ export interface HousekeepingParts {
   readonly log: Log;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** How far Date lags behind the newest link. */
+  readonly dateLagSeconds: number;
   /** How long what a publication names stays readable after the next one took its place. */
   readonly keepSeconds: number;
   /** Where the bytes of unlinked files are kept, if the storage does not keep them by itself. */
@@ -75,7 +77,7 @@ export class Housekeeping {
       },
       publish: async (suite, made) => {
         if (!this.#bringsNothing(suite, made)) {
-          await this.#untilDateIsPast(suite);
+          await this.#untilDateLags(suite);
           await parts.rightOfWay.givingWay(this.#stopping.signal)();
         }
         await parts.alone(() => this.#amend(suite, made));
@@ -119,10 +121,10 @@ export class Housekeeping {
     return indices.length + blobs.length === 0 && before.every(({ late }) => late?.maker !== maker);
   }
 
-  /** What is late leaves the seconds by which Date may run ahead of the clock to those who wait for a ping. */
-  async #untilDateIsPast(name: Suite): Promise<void> {
-    const { suites, now } = this.#parts;
-    const aheadMs = ((suites.get(name)?.current?.dateSeconds ?? 0) + 1) * 1000 - now();
+  /** What is late leaves the lag, which a burst of changes uses up, to those who wait for a ping. */
+  async #untilDateLags(name: Suite): Promise<void> {
+    const { suites, now, dateLagSeconds } = this.#parts;
+    const aheadMs = ((suites.get(name)?.current?.dateSeconds ?? 0) + 1 + dateLagSeconds) * 1000 - now();
     if (aheadMs > 0) await sleep(Math.min(aheadMs, longestDateWaitMs), this.#stopping.signal);
   }
 

@@ -33,7 +33,7 @@ export class IndexReader {
     });
   }
 
-  /** @param lastModifiedSeconds the publication's Date */
+  /** @param lastModifiedSeconds the publication's, or, under a name that is a hash, one for all */
   resource(file: PublishedFile, lastModifiedSeconds: number, caching: Resource["caching"]): Resource {
     if (file.kind === "text") return textResource(file.text, lastModifiedSeconds, caching);
     if (file.kind === "blob") {

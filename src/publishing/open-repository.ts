@@ -22,6 +22,7 @@ import { defaultChangelogLimits } from "./changelog-process.ts";
 import { ContentsMaker } from "./contents-maker.ts";
 import { ContentsState } from "./contents-state.ts";
 import type { ContentsTasks } from "./contents-thread.ts";
+import { defaultDateLagSeconds } from "./dates.ts";
 import type { PublishingObserver } from "./events.ts";
 import type { KeptContents } from "./housekeeping.ts";
 import { identityChanges, refuseIdentityChanges } from "./identity-pins.ts";
@@ -92,6 +93,8 @@ export interface RepositorySettings {
   readonly observer: PublishingObserver;
   /** Every publication gets a Date after this one, seconds since the epoch. */
   readonly datesAfterSeconds?: number;
+  /** How far Date lags behind the newest link; `defaultDateLagSeconds` by default. */
+  readonly dateLagSeconds?: number;
   readonly concurrentReads?: number;
   /** How long a publication stays readable after the next one took its place. */
   readonly keepSeconds: number;
@@ -148,6 +151,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     signer,
     releaseAlgorithms: settings.releaseAlgorithms ?? (["sha256"] as const),
     now,
+    dateLagSeconds: settings.dateLagSeconds ?? defaultDateLagSeconds,
     ...(settings.datesAfterSeconds === undefined ? {} : { datesAfterSeconds: settings.datesAfterSeconds }),
   };
   const audit = new Audit({ catalog, examiner, observer, log, lookAgain: (path) => repository.lookAgain(path) });
@@ -210,6 +214,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     log,
     now,
     keepSeconds: settings.keepSeconds,
+    dateLagSeconds: tools.dateLagSeconds,
     keptFiles: settings.keptFiles,
     scrubSeconds: settings.scrubSeconds ?? defaultScrubSeconds,
   });

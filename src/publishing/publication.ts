@@ -47,6 +47,8 @@ export interface PublishedBlob extends Listed {
 export interface Manifest extends PublicationSummary {
   /** Hex SHA256 over all that Release says but for its dates, and over the key that signs it: equal states need no new publication. */
   readonly state: string;
+  /** Of its files under plain names, seconds since the epoch; undefined in older manifests: their Date. */
+  readonly lastModifiedSeconds?: number;
   readonly components: readonly string[];
   readonly architectures: readonly string[];
   readonly binaryPackages: number;
@@ -73,6 +75,10 @@ export const everyForm: readonly IndexForm[] = ["plain", "gz", "xz"];
 export function publicationId(dateSeconds: number): string {
   return `${new Date(dateSeconds * 1000).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
 }
+
+/** When the moment is that an id or a moment of the same form names, seconds since the epoch. */
+export const secondsOfMoment = (id: string): number =>
+  Date.parse(id.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6Z")) / 1000;
 
 /** A publication in short. */
 export const summaryOf = ({ suite, id, dateSeconds, rolledBackTo }: Manifest): PublicationSummary => ({

@@ -37,7 +37,10 @@ import { TreeFiles } from "./tree-files.ts";
 
 export interface RepositoryParts
   extends SuiteParts,
-    Pick<HousekeepingParts, "keepSeconds" | "keptFiles" | "lateMakers" | "lateTimes" | "rightOfWay"> {
+    Pick<
+      HousekeepingParts,
+      "dateLagSeconds" | "keepSeconds" | "keptFiles" | "lateMakers" | "lateTimes" | "rightOfWay"
+    > {
   readonly name: RepositoryName;
   readonly key: PublicKey;
   readonly tree: Tree;

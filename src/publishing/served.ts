@@ -44,6 +44,8 @@ export interface PublicationSummary {
 export interface KeptPublication {
   readonly suite: Suite;
   readonly id: string;
+  /** Since when it was served, seconds since the epoch: later than its Date, which follows the uploads. */
+  readonly servedSeconds: number;
   readonly isCurrent: boolean;
   /** The names under which it is kept for ever, and is at `snapshots/NAME/` too. */
   readonly pins: readonly string[];

@@ -11,7 +11,7 @@ import { isMoment, isPinName, Pins } from "./pins.ts";
 import type { PoolRecord } from "./pool.ts";
 import { Pool } from "./pool.ts";
 import type { HashReference, Manifest, PublishedFile, PublishedIndex } from "./publication.ts";
-import { fileByHash, hashReferences, indexPath, namesPackages, publicationId } from "./publication.ts";
+import { fileByHash, hashReferences, indexPath, namesPackages, publicationId, secondsOfMoment } from "./publication.ts";
 import { SegmentStore } from "./segment-store.ts";
 
 /** A manifest whose lists of segments stand elsewhere, in runs that publications share. */
@@ -46,6 +46,8 @@ export class PublicationStore {
   readonly #current: Database<string, string>;
   readonly #dates: Database<number, string>;
   readonly #identities: Database<readonly (readonly [string, string])[], string>;
+  /** When each publication was served first, seconds since the epoch; of older ones nothing: then it is their Date. */
+  readonly #servedSeconds: Database<number, string>;
   readonly #supersededMs: Database<number, string>;
   readonly #successors: Database<string, string>;
   readonly #hashes: Database<string, string>;
@@ -57,6 +59,7 @@ export class PublicationStore {
     this.#current = root.openDB({ name: `${name}/current` });
     this.#dates = root.openDB({ name: `${name}/dates` });
     this.#identities = root.openDB({ name: `${name}/identities` });
+    this.#servedSeconds = root.openDB({ name: `${name}/served` });
     this.#supersededMs = root.openDB({ name: `${name}/superseded` });
     this.#successors = root.openDB({ name: `${name}/successors` });
     this.#hashes = root.openDB({ name: `${name}/by-hash` });
@@ -81,7 +84,7 @@ export class PublicationStore {
 
   /**
    * Keeps a publication and makes it its suite's current one. Its segments and packages must be stored already.
-   * @param nowMs when the one before it is superseded
+   * @param nowMs from when on it is served, and the one before it is superseded
    */
   async publish(manifest: Manifest, nowMs: number): Promise<void> {
     const { suite, id, indices, ...rest } = manifest;
@@ -90,6 +93,7 @@ export class PublicationStore {
       this.#manifests.putSync(manifestKey(suite, id), { suite, id, ...rest, indices: listed });
       for (const reference of hashReferences(manifest)) this.#hashes.putSync(hashKey(suite, reference), id);
       this.#supersede(suite, nowMs, id);
+      this.#servedSeconds.putSync(manifestKey(suite, id), Math.floor(nowMs / 1000));
       this.#dates.putSync(suite, manifest.dateSeconds);
       this.#identities.putSync(suite, [...identityOfRelease(manifest.release)]);
       this.#current.putSync(suite, id);
@@ -142,19 +146,29 @@ export class PublicationStore {
     }
   }
 
+  /** Since when a kept publication was served, seconds since the epoch. */
+  servedSince(suite: Suite, id: string): number {
+    return this.#servedSeconds.get(manifestKey(suite, id)) ?? secondsOfMoment(id);
+  }
+
   /**
-   * The id of a kept publication by the name of a pin, or by a moment: then it is the newest of that Date or before.
-   * @returns undefined also for a moment whose own publication is kept no more
+   * The id of a kept publication by itself, by the name of a pin, or by a moment: then it is what was served then.
+   * @returns undefined also for a moment whose own publication is kept no more, and for the id of such a one
    */
   idAt(suite: Suite, when: string): string | undefined {
     if (!isMoment(when)) return isPinName(when) ? this.pins.idOf(suite, when) : undefined;
-    const range = { start: manifestKey(suite, when), end: manifestKey(suite, ""), reverse: true, limit: 1 };
-    const [key] = this.#manifests.getKeys(range);
-    const id = key?.slice(manifestKey(suite, "").length);
-    if (key === undefined || id === when) return id;
-    // What came after a pinned one may be gone.
-    const successor = this.#successors.get(key);
-    return successor !== undefined && successor <= when ? undefined : id;
+    // Nothing is served before its Date, which its id is made of.
+    const range = { start: manifestKey(suite, when), end: manifestKey(suite, ""), reverse: true };
+    for (const key of this.#manifests.getKeys(range)) {
+      const id = key.slice(manifestKey(suite, "").length);
+      if (id === when) return id;
+      if (this.servedSince(suite, id) > secondsOfMoment(when)) continue;
+      // What came after a pinned one may be gone, or the suite was out of service.
+      const successor = this.#successors.get(key);
+      const isGone = successor !== undefined && !this.#manifests.doesExist(manifestKey(suite, successor));
+      return isGone && successor <= when ? undefined : id;
+    }
+    return undefined;
   }
 
   /** A kept publication. */
@@ -188,6 +202,7 @@ export class PublicationStore {
       }
       void this.#manifests.remove(key);
       void this.#successors.remove(key);
+      void this.#servedSeconds.remove(key);
       await this.#supersededMs.remove(key);
     }
     if (old.length > 0) {

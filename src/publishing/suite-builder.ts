@@ -13,7 +13,7 @@ import type { Compressor } from "../indices/compress.ts";
 import { renderRelease } from "../indices/release.ts";
 import { SegmentedList } from "../indices/segments.ts";
 import type { Signer } from "../signing/signer.ts";
-import { nextDate, waitForDateMs } from "./dates.ts";
+import { lastModifiedOf, nextDate, waitForDateMs } from "./dates.ts";
 import { Descriptions } from "./descriptions.ts";
 import type { LateFiles } from "./late.ts";
 import { lastLike, punctualOf, stillOfUse, withLateOf } from "./late.ts";
@@ -41,6 +41,8 @@ export interface BuilderTools {
   readonly now: () => number;
   /** Every publication gets a Date after this one, seconds since the epoch: for a state directory that was lost. */
   readonly datesAfterSeconds?: number;
+  /** How far Date lags behind the newest link. */
+  readonly dateLagSeconds: number;
 }
 
 /** What a publication is to hold. */
@@ -203,14 +205,15 @@ export class SuiteBuilder {
       readonly added: Iterable<Item>;
     },
   ): Promise<Manifest> {
-    const { signer, store, now, datesAfterSeconds, releaseAlgorithms } = this.#tools;
+    const { signer, store, now, datesAfterSeconds, dateLagSeconds, releaseAlgorithms } = this.#tools;
     const { validForSeconds } = this.#identity;
     const keys = this.#identity.namesKeys === true && { signedBy: signer.keys.map(({ fingerprint }) => fingerprint) };
     const undated = { ...undatedRelease(this.#suite, this.#identity, content, releaseAlgorithms), ...keys };
     // As if it had no other end than how long it is valid: what stands in it only beside a Valid-Until counts too.
-    const timeless = renderRelease({ ...undated, ...(validForSeconds && { validUntilSeconds: validForSeconds }) });
+    const timeless = { ...undated, ...(validForSeconds && { validUntilSeconds: validForSeconds }) };
+    const signedBy = signer.keys.map((key) => key.signingFingerprint).join(" ");
     const state = createHash("sha256")
-      .update(`${signer.keys.map((key) => key.signingFingerprint).join(" ")}\n${timeless}`)
+      .update(`${signedBy}\n${renderRelease(timeless)}`)
       .digest("hex");
     // What a publication names is on its way to the disk while this signs.
     const before = new Set(segmentIdsOf(current?.indices ?? []));
@@ -224,7 +227,14 @@ export class SuiteBuilder {
       await stored;
       return current;
     }
-    const dateSeconds = nextDate(newestLinkMs, last, now());
+    // A Release that expires is renewed again and again, so after a loss of state clients know a Date later than any link.
+    const mayHaveBeenRenewed = last === undefined && validForSeconds !== undefined;
+    const dateSeconds = nextDate({
+      newestLinkMs: mayHaveBeenRenewed ? 0 : newestLinkMs,
+      lastSeconds: last,
+      nowMs: now(),
+      lagSeconds: dateLagSeconds,
+    });
     const validity = validForSeconds && { validUntilSeconds: Math.floor(now() / 1000) + validForSeconds };
     const waitMs = waitForDateMs(dateSeconds, now());
     // A timer of nothing takes a millisecond.
@@ -234,6 +244,7 @@ export class SuiteBuilder {
       suite: this.#suite,
       id: publicationId(dateSeconds),
       dateSeconds,
+      lastModifiedSeconds: lastModifiedOf(dateSeconds, `${signedBy}\n${renderRelease({ ...timeless, files: [] })}`),
       ...validity,
       ...(rolledBackTo !== undefined && { rolledBackTo }),
       state,

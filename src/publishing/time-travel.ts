@@ -48,7 +48,8 @@ export class TimeTravel {
     const pins = [...this.#store.pins.all()];
     for (const [suite, id] of this.#store.ids()) {
       const names = pins.filter((pin) => pin.suite === suite && pin.id === id).map(({ name }) => name);
-      yield { suite, id, isCurrent: current.get(suite) === id, pins: names };
+      const servedSeconds = this.#store.servedSince(suite, id);
+      yield { suite, id, servedSeconds, isCurrent: current.get(suite) === id, pins: names };
     }
   }
 

@@ -23,6 +23,9 @@ const signingConfig: PartialConfig = {
   showComment: false,
 };
 
+/** A new key is dated back by this: no signature may be older than its key, and Release's Date lags behind the clock. */
+export const keyDatedBackMs = 24 * 3600 * 1000;
+
 /**
  * Makes a private key for signing only, RSA-4096, that never expires.
  * @param name of the repository, as people will see it in the key
@@ -34,7 +37,7 @@ export async function createSigningKey({ name, now }: { readonly name: string; r
     rsaBits: newRsaBits,
     userIDs: { name },
     subkeys: [],
-    date: new Date(now()),
+    date: new Date(now() - keyDatedBackMs),
     format: "armored",
     config: signingConfig,
   });
@@ -67,7 +70,7 @@ export async function openpgpSigner(
       changedAtSeconds,
     })),
     async sign(release, dateSeconds) {
-      const fit = fitKeys(keys, dateSeconds * 1000);
+      const fit = fitKeys(keys, Math.max(dateSeconds * 1000, now()));
       const options = {
         signingKeys: fit.map(({ key }) => key),
         signingKeyIDs: fit.map(({ id }) => id),

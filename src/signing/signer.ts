@@ -31,6 +31,9 @@ export interface Signer {
   readonly publicKeyBytes: Uint8Array;
   /** At least one, in the order of the configuration. */
   readonly keys: readonly SigningKey[];
-  /** @param dateSeconds the signatures' creation time, seconds since the epoch: Release's Date */
+  /**
+   * @param dateSeconds the signatures' creation time, seconds since the epoch: Release's Date, and where a key is
+   * younger, since when that is valid
+   */
   sign(release: string, dateSeconds: number): Promise<SignedRelease>;
 }

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Suite } from "../../src/base/names.ts";
 import { parseSuite, parseTreePath } from "../../src/base/names.ts";
+import { secondsOfMoment } from "../../src/publishing/publication.ts";
 import { ContentMismatch } from "../../src/publishing/verified-stream.ts";
 import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
 import { aRepository, aResource, aStatus } from "../support/served-repository.ts";
@@ -53,7 +54,14 @@ const debian = aRepository(
   },
 );
 const [sid, old] = [parseSuite("sid"), parseSuite("old")];
-const kept = (suite: Suite, id: string, ...pins: readonly string[]) => ({ suite, id, isCurrent: false, pins });
+/** As it is with an upload that is served at once: its Date, and so its id, lags behind by a minute. */
+const kept = (suite: Suite, id: string, ...pins: readonly string[]) => ({
+  suite,
+  id,
+  servedSeconds: secondsOfMoment(id) + 60,
+  isCurrent: false,
+  pins,
+});
 const fresh = aRepository(
   "fresh",
   {},

@@ -75,8 +75,8 @@ test("each kept publication is whole at its own address, with its packages, and 
   expect(sha256((await served.bytes(`${past}/${fileName}`)) ?? "")).toBe(/^SHA256: (.*)$/m.exec(index)?.[1]);
   expect(await packageNames(served, `snapshots/${second}/${amd64}/Packages`)).toEqual(["hello 2"]);
   expect([...served.repository.snapshots()]).toEqual([
-    { suite: sid, id: second, isCurrent: true, pins: [] },
-    { suite: sid, id: first, isCurrent: false, pins: [] },
+    { suite: sid, id: second, servedSeconds: travelled.nowSeconds, isCurrent: true, pins: [] },
+    { suite: sid, id: first, servedSeconds: travelled.nowSeconds - 60, isCurrent: false, pins: [] },
   ]);
 });
 

@@ -7,7 +7,7 @@ import { generateKey, readKey } from "openpgp";
 import { afterAll, expect, test } from "vitest";
 import { Secret } from "../../src/base/secret.ts";
 import { UnfitKey } from "../../src/signing/openpgp-key.ts";
-import { openpgpSigner } from "../../src/signing/openpgp-signer.ts";
+import { keyDatedBackMs, openpgpSigner } from "../../src/signing/openpgp-signer.ts";
 import type { Signer } from "../../src/signing/signer.ts";
 import { runTool } from "../support/debs.ts";
 import { aSigner, aSigningKey, keyMadeAtSeconds } from "../support/signing-key.ts";
@@ -122,6 +122,27 @@ test("a Release older than the key is signed at the key's time, since earlier si
   expect(signed).toEqual(await signer.sign(release, keyMadeAtSeconds));
   const { keyring, inRelease } = files({ keyring: await binaryKey(signer.publicKey), inRelease: signed.inRelease });
   runTool("gpgv", ["--keyring", keyring!, inRelease!]);
+});
+
+test("a key that we make is dated back a day, so that no signature is younger than the first Dates, which lag", async () => {
+  const nowSeconds = keyMadeAtSeconds + keyDatedBackMs / 1000;
+  const signer = await aSigner();
+  const { keyring, releaseGpg, text } = files({
+    keyring: signer.publicKey,
+    releaseGpg: (await signer.sign(release, nowSeconds - 60)).releaseGpg,
+    text: release,
+  });
+  const sqvAt = (seconds: number) =>
+    runTool("sqv", [
+      "--not-after",
+      `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`,
+      "--keyring",
+      keyring!,
+      releaseGpg!,
+      text!,
+    ]);
+  sqvAt(nowSeconds - 50);
+  expect(() => sqvAt(nowSeconds - 61), "sqv takes no signature from the future").toThrow();
 });
 
 const options = { now: () => (keyMadeAtSeconds + 10) * 1000 };

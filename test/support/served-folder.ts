@@ -54,6 +54,7 @@ export interface ServedFolderOptions {
   readonly signer?: Signer;
   readonly now?: () => number;
   readonly datesAfterSeconds?: number;
+  readonly dateLagSeconds?: number;
   /** What suites say of themselves beyond the usual. */
   readonly identity?: Partial<SuiteIdentity>;
   readonly releaseAlgorithms?: readonly DigestAlgorithm[];
@@ -201,6 +202,7 @@ export class ServedFolder {
         keptFiles,
         keepSeconds: 7 * 24 * 3600,
         observer: { ...silentPublishingObserver, ...this.#options.observer },
+        ...(this.#options.dateLagSeconds !== undefined && { dateLagSeconds: this.#options.dateLagSeconds }),
         ...(this.#options.datesAfterSeconds !== undefined && { datesAfterSeconds: this.#options.datesAfterSeconds }),
       },
     );

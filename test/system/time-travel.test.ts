@@ -54,17 +54,15 @@ async function ping(): Promise<void> {
   expect(reply.status).toBe(200);
 }
 
-async function ids(): Promise<readonly string[]> {
+async function kept(): Promise<readonly { readonly id: string; readonly servedSeconds: number }[]> {
   const reply = await fetch(`${server.url}/debian/snapshots/index.json`);
-  return ((await reply.json()) as { snapshots: { id: string }[] }).snapshots.map(({ id }) => id);
+  return ((await reply.json()) as { snapshots: { id: string; servedSeconds: number }[] }).snapshots;
 }
 
-/** The moment one second after an id's. */
-function secondAfter(id: string): string {
-  const [, day = "", time = ""] = /^(\d{8})T(\d{6})Z$/.exec(id) ?? [];
-  const iso = `${day.replace(/(....)(..)(..)/, "$1-$2-$3")}T${time.replace(/(..)(..)(..)/, "$1:$2:$3")}Z`;
-  const after = new Date(Date.parse(iso) + 1000).toISOString();
-  return `${after.slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
+/** The moment one second after a publication was served first. */
+async function secondAfter(wanted: string): Promise<string> {
+  const served = (await kept()).find(({ id }) => id === wanted)?.servedSeconds ?? Number.NaN;
+  return `${new Date((served + 1) * 1000).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
 }
 
 const releaseOf = async (): Promise<string> => await (await fetch(`${server.url}/debian/dists/sid/Release`)).text();
@@ -99,7 +97,7 @@ beforeAll(async () => {
   publicKey = await (await fetch(`${server.url}/debian/key.asc`)).text();
   await ping();
   expect(await releaseOf()).toContain(`Snapshots: ${server.url}/debian/snapshots/@SNAPSHOTID@/\n`);
-  first = (await ids()).at(-1) ?? "";
+  first = (await kept()).at(-1)?.id ?? "";
   await new Promise((resolve) => setTimeout(resolve, 2000));
   await link("2");
   await writer.unlink(cap, parseTreePath("1.deb"), signal);
@@ -113,7 +111,7 @@ afterAll(async () => {
 
 test("apt 2.6 updates from a snapshot and fetches what was unlinked since, by id, by moment and by the name of a pin", async () => {
   await operate("pin", first, "release-1");
-  for (const past of [`/snapshots/${first}`, `/snapshots/${secondAfter(first)}`, "/snapshots/release-1"]) {
+  for (const past of [`/snapshots/${first}`, `/snapshots/${await secondAfter(first)}`, "/snapshots/release-1"]) {
     const machine = apt(past);
     expect(await machine.update()).not.toContain("W:");
     expect(await machine.candidate("hello")).toBe("1");
