@@ -14,6 +14,7 @@ import type { Place } from "../catalog/layout.ts";
 import { placeOf, suiteOf } from "../catalog/layout.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
 import { survey } from "../catalog/survey.ts";
+import { sourceOf } from "../debian/source-field.ts";
 import { fieldOf } from "../debian/stanza.ts";
 import { withPossibleTimes } from "../storage/link-times.ts";
 import type { FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
@@ -89,7 +90,7 @@ export async function takeStock(
     if (inspection?.kind === "source") {
       for (const { name } of inspection.parts) wanted.add(joinPath(parentPath(at), name));
     }
-    const source = inspection && sourceOf(inspection);
+    const source = inspection && sourcePackageOf(inspection);
     if (source !== undefined) sources.set(at, source);
   });
   await forEachAtMost(wanted, concurrentReads, async (at) => {
@@ -188,18 +189,11 @@ function fileOf(path: TreePath, entry: FileEntry | OtherEntry, inspection: Inspe
   };
 }
 
-/** @see Debian Policy 5.6.1: `Source: NAME (VERSION)`, where they are not the package's own */
-function sourceOf(inspection: Inspection): StockPackage["source"] | undefined {
+function sourcePackageOf(inspection: Inspection): StockPackage["source"] | undefined {
   if (inspection.kind === "source") {
     return { name: fieldOf(inspection.dsc, "Source") ?? "", version: fieldOf(inspection.dsc, "Version") ?? "" };
   }
-  if (inspection.kind !== "binary") return undefined;
-  const { control } = inspection;
-  const [, name, version] = /^(\S+)(?:\s+\((\S+)\))?$/.exec(fieldOf(control, "Source") ?? "") ?? [];
-  return {
-    name: name ?? fieldOf(control, "Package") ?? "",
-    version: version ?? fieldOf(control, "Version") ?? "",
-  };
+  return inspection.kind === "binary" ? sourceOf(inspection.control) : undefined;
 }
 
 /** Brings inspections as the server does: what an entry says of its file is believed where it can be. */

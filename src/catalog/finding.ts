@@ -4,6 +4,8 @@ import { shared } from "../base/shared-text.ts";
 import { descriptionOf } from "../debian/description.ts";
 import type { Digests } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
+import type { SourceName } from "../debian/source-field.ts";
+import { sourceOf } from "../debian/source-field.ts";
 import type { Stanza } from "../debian/stanza.ts";
 import { fieldOf } from "../debian/stanza.ts";
 import type { BinaryInspection, Inspection, Rejection, SourcePart } from "./inspection.ts";
@@ -72,7 +74,7 @@ function binaryFinding({ control, sizeBytes, digests, builtAtSeconds }: BinaryIn
     kind: "binary",
     package: name,
     version,
-    source: foreignSource(name, version, fieldOf(control, "Source")),
+    source: foreignSource(name, version, sourceOf(control)),
     architecture: fieldOf(control, "Architecture") ?? "",
     sizeBytes,
     sha256: digests.sha256,
@@ -138,11 +140,9 @@ class LeanBinary implements BinaryFinding {
 
 const sha256Bytes = 32;
 
-function foreignSource(name: string, version: string, told: string | undefined): string | undefined {
-  const [, source = name, sourceVersion = version] =
-    /^([^\s()]+)(?:\s*\(([^\s()]+)\))?$/.exec(told?.trim() ?? "") ?? [];
-  const isOwn = source === name && sourceVersion === version;
-  return isOwn ? undefined : sourceName(source, sourceVersion);
+function foreignSource(name: string, version: string, source: SourceName): string | undefined {
+  const isOwn = source.name === name && source.version === version;
+  return isOwn ? undefined : sourceName(source.name, source.version);
 }
 
 /** A source package as files and changelogs are named after it: `apt_2.6.1`, without the version's epoch. */

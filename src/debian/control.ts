@@ -1,5 +1,6 @@
 // What a stanza must say to be a binary package's or a source package's.
 import { NameError, parseArchitecture } from "../base/names.ts";
+import { checkBinaryFields, checkSourceFields } from "./apt-fields.ts";
 import type { Flaw } from "./malformed.ts";
 import { Malformed, quoted } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
@@ -27,6 +28,7 @@ export function checkBinaryControl(stanza: Stanza): void {
     throw thrown instanceof NameError ? new Malformed("bad-control", thrown.message, { cause: thrown }) : thrown;
   }
   checkSingleLines(stanza, "bad-control");
+  checkBinaryFields(stanza);
 }
 
 /**
@@ -41,6 +43,7 @@ export function checkSourceControl(stanza: Stanza): void {
   checkName(stanza, "Source", "bad-dsc");
   checkVersion(stanza, "bad-dsc");
   checkSingleLines(stanza, "bad-dsc");
+  checkSourceFields(stanza);
 }
 
 function required(stanza: Stanza, field: string, flaw: Flaw): string {

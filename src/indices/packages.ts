@@ -1,21 +1,51 @@
 // One stanza of Packages: a package's control fields and where its bytes are.
 import type { BinaryInspection } from "../catalog/inspection.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
+import type { Stanza } from "../debian/stanza.ts";
 import { fieldOf } from "../debian/stanza.ts";
 import { digestOf, packagesDigestField, writeField } from "./fields.ts";
+import { withShortDescription } from "./translations.ts";
 
 /**
- * Fields that speak of the archive, not of the package: the index's own values replace them, and an uploader's are never
- * copied, whatever algorithms are configured. `Status` belongs to an installed package; apt-ftparchive drops it too.
+ * Fields that a package has no say in, whatever algorithms are configured.
+ *
+ * The index's own values replace these: Package, Filename, Size and all digests. Checksum-FileSize is one more digest to
+ * apt, and another size than Size fails every download. apt finds the translated description by Description-md5, and apt
+ * 2.6 refuses one that is not 32 characters long. Directory and the lists of files are what Sources has in their place.
+ *
+ * These describe an installed package, and only dpkg's own database has them: Status, Config-Version and the triggers.
+ *
+ * All other fields of an index describe the package, so that it may bring them, as with apt-ftparchive: Section, Priority,
+ * Origin, Bugs, Tag, Task, Conffiles and Phased-Update-Percentage, too.
  */
 const ownedByTheIndex: ReadonlySet<string> = new Set(
-  ["Package", "Filename", "Size", "Status", ...Object.values(packagesDigestField)].map((name) => name.toLowerCase()),
+  [
+    "Package",
+    "Filename",
+    "Size",
+    ...Object.values(packagesDigestField),
+    "Checksum-FileSize",
+    "Description-md5",
+    "MSDOS-Filename",
+    "Directory",
+    "Files",
+    "Checksums-Md5",
+    "Checksums-Sha1",
+    "Checksums-Sha256",
+    "Checksums-Sha512",
+    "Status",
+    "Config-Version",
+    "Triggers-Pending",
+    "Triggers-Awaited",
+  ].map((name) => name.toLowerCase()),
 );
 
 /**
- * Renders one package: `Package` first, then the control fields in their own order; `Filename`, `Size` and the digests
- * stand before `Description`, or last if there is none.
+ * Renders one package: `Package` first, then the control fields in their own order but for empty ones; `Filename`, `Size`
+ * and the digests stand before `Description`, or last if there is none.
  * @param filename relative to the repository's root
+ * @param description whether the stanza has all of the description, or its first line and the MD5 that Translation-en
+ * has it under
  * @returns the stanza and the empty line that ends it, so that stanzas are simply concatenated
  * @throws IndexError
  */
@@ -23,11 +53,14 @@ export function renderPackage(
   inspection: BinaryInspection,
   filename: string,
   algorithms: readonly DigestAlgorithm[],
+  description: "whole" | "short" = "whole",
 ): string {
-  const fields = inspection.control.filter(([name]) => !ownedByTheIndex.has(name.toLowerCase()));
-  const description = fields.findIndex(([name]) => name.toLowerCase() === "description");
+  // Debian Policy 5.1 allows no empty field here, and apt 2.6 refuses an empty Provides.
+  const own = inspection.control.filter(([name, value]) => value !== "" && !ownedByTheIndex.has(name.toLowerCase()));
+  const fields: Array<Stanza[number]> = [...(description === "short" ? withShortDescription(own) : own)];
+  const described = fields.findIndex(([name]) => name.toLowerCase() === "description");
   fields.splice(
-    description === -1 ? fields.length : description,
+    described === -1 ? fields.length : described,
     0,
     ["Filename", filename],
     ["Size", String(inspection.sizeBytes)],

@@ -18,15 +18,18 @@ const listField: Readonly<Record<DigestAlgorithm, string>> = {
   sha512: "Checksums-Sha512",
 };
 
-/** Replaced or dropped, as apt-ftparchive does: a .dsc has no say in them. */
+/**
+ * Replaced or dropped, as apt-ftparchive does: a .dsc has no say in them. apt would read Checksums-Md5 beside Files, in which
+ * a .dsc does not name itself.
+ */
 const ownedByTheIndex: ReadonlySet<string> = new Set(
-  ["Source", "Package", "Directory", "Status", "Priority", ...Object.values(listField)].map((name) =>
+  ["Source", "Package", "Directory", "Status", "Priority", "Checksums-Md5", ...Object.values(listField)].map((name) =>
     name.toLowerCase(),
   ),
 );
 
 /**
- * Renders one source package: `Package` first, then the .dsc's fields in their own order, then `Directory` and one list
+ * Renders one source package: `Package` first, then the .dsc's fields in their own order but for empty ones, then `Directory` and one list
  * of files per algorithm.
  * @param directory relative to the repository's root, holding all parts under their names
  * @param parts in the order of the lists: the .dsc itself first, as apt-ftparchive has it
@@ -43,7 +46,7 @@ export function renderSource(
     parts.map((part) => `\n ${digestOf(part.digests, algorithm, part.name)} ${part.sizeBytes} ${part.name}`).join("");
   const fields: readonly (readonly [string, string])[] = [
     ["Package", fieldOf(inspection.dsc, "Source") ?? ""],
-    ...inspection.dsc.filter(([name]) => !ownedByTheIndex.has(name.toLowerCase())),
+    ...inspection.dsc.filter(([name, value]) => value !== "" && !ownedByTheIndex.has(name.toLowerCase())),
     ["Directory", directory],
     ...algorithms.map((algorithm) => [listField[algorithm], list(algorithm)] as const),
   ];

@@ -5,14 +5,13 @@ import { fieldOf } from "../debian/stanza.ts";
 import { writeField } from "./fields.ts";
 
 const description = "description";
-/** Made by the index: an uploader has no say in it. */
-const descriptionMd5 = "description-md5";
-
-/** The control stanza as Packages shows it beside a Translation-en: the description's first line, and its MD5. */
+/**
+ * The fields of a package as Packages shows them beside a Translation-en: the description's first line, and its MD5.
+ * @param control without a `Description-md5` of the package's own
+ */
 export function withShortDescription(control: Stanza): Stanza {
   const described = descriptionOf(control);
   return control.flatMap(([name, value]): Stanza => {
-    if (name.toLowerCase() === descriptionMd5) return [];
     if (name.toLowerCase() !== description) return [[name, value]];
     return described === undefined
       ? []

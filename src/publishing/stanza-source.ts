@@ -8,11 +8,11 @@ import { IndexError } from "../indices/fields.ts";
 import { renderPackage } from "../indices/packages.ts";
 import type { Segment } from "../indices/segments.ts";
 import { renderSource } from "../indices/sources.ts";
-import { renderTranslation, withShortDescription } from "../indices/translations.ts";
+import { renderTranslation } from "../indices/translations.ts";
 import { poolDirectory } from "./pool.ts";
 
 /** Named in every segment's key: a change of what is rendered or how it is compressed gets a new one. */
-const renderingVersion = "3";
+const renderingVersion = "4";
 
 /** What an index tells of an item: all, all but the long description, or its description alone. */
 export type StanzaStyle = "full" | "short" | "description";
@@ -69,9 +69,8 @@ export class StanzaSource {
     const inspection = await this.#examiner.recall(item, item.record, signal);
     if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no binary package any more`);
     if (style === "description") return renderTranslation(inspection.control);
-    const control = style === "short" ? withShortDescription(inspection.control) : inspection.control;
     const filename = `${this.#directoryOf(item)}/${lastName(item.path)}`;
-    return renderPackage({ ...inspection, control }, filename, this.#algorithms);
+    return renderPackage(inspection, filename, this.#algorithms, style === "short" ? "short" : "whole");
   }
 
   async #source(item: SourceItem, signal: AbortSignal): Promise<string> {

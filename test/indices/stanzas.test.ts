@@ -71,13 +71,14 @@ async function expectAsFtparchive(root: string): Promise<void> {
   for (const stanza of wanted) {
     const path = fieldOf(stanza, "Filename") ?? "";
     const [ours] = stanzasOf(renderPackage(await binary(join(root, path)), path, digestAlgorithms));
-    expect(comparable(ours!), path).toEqual(comparable(stanza));
+    // Where there is no Translation-en, apt-ftparchive leaves a package's own, which ends every command of apt 2.6.
+    const expected = stanza.filter(([name]) => name.toLowerCase() !== "description-md5");
+    expect(comparable(ours!), path).toEqual(comparable(expected));
   }
 }
 
 const unusual: { readonly [name: string]: string | undefined } = {
   Source: "other (1.0)",
-  Section: "misc",
   Priority: "optional",
   Depends: "a (>= 1),\n b | c,\n d",
   Essential: "no",
@@ -88,6 +89,7 @@ const unusual: { readonly [name: string]: string | undefined } = {
   Homepage: "https://example.org/?a=b#c",
   "Multi-Arch": "foreign",
   "Python-Version": "3",
+  Section: "",
   "description-md5": "0123",
 };
 
@@ -126,7 +128,23 @@ function repack(name: string, into: string): void {
 }
 
 test("an uploader's own archive fields are replaced or dropped, in any spelling", async () => {
-  const smuggled = { filename: "evil", SIZE: "1", sha256: "0", MD5sum: "0", Sha1: "0", SHA512: "0", Status: "x y z" };
+  const replaced = { filename: "evil", SIZE: "1", sha256: "0", MD5sum: "0" };
+  const dropped = {
+    Sha1: "0",
+    SHA512: "0",
+    "Checksum-FileSize": "3",
+    "Description-MD5": "zzz",
+    "MSDOS-Filename": "x",
+    directory: "x",
+    Files: "x",
+    "Checksums-Md5": "x",
+    "Checksums-Sha256": "x",
+    Status: "x y z",
+    "Config-Version": "3",
+    "Triggers-Pending": "x",
+    "Triggers-Awaited": "x",
+  };
+  const smuggled = { ...replaced, ...dropped };
   const root = place({ "pool/x_1_amd64.deb": await aDeb({ fields: smuggled }) });
   const inspection = await binary(join(root, "pool/x_1_amd64.deb"));
   const [rendered] = stanzasOf(renderPackage(inspection, "pool/x_1_amd64.deb", ["md5", "sha256"]));
@@ -137,7 +155,24 @@ test("an uploader's own archive fields are replaced or dropped, in any spelling"
   expect(fieldOf(rendered!, "Size")).toBe(String(bytes.length));
   expect(fieldOf(rendered!, "SHA256")).toBe(createHash("sha256").update(bytes).digest("hex"));
   expect(fieldOf(rendered!, "MD5sum")).toBe(createHash("md5").update(bytes).digest("hex"));
-  for (const dropped of ["SHA1", "SHA512", "Status"]) expect(fieldOf(rendered!, dropped)).toBeUndefined();
+  for (const field of Object.keys(dropped)) expect(fieldOf(rendered!, field), field).toBeUndefined();
+});
+
+test("empty fields are dropped from both indices, and what else is beside them stays", async () => {
+  const fields = { Section: "", Provides: "", "X-Empty": "", Bugs: "https://bugs.example.org" };
+  const { dsc, files } = aDsc({ fields: { ...fields, "Build-Depends": "" } });
+  const root = place({
+    "pool/x.deb": await aDeb({ fields }),
+    ...Object.fromEntries([...files].map(([name, bytes]) => [`pool/${name}`, bytes])),
+  });
+  for (const text of [
+    renderPackage(await binary(join(root, "pool/x.deb")), "pool/x.deb", ["sha256"]),
+    await rendered(root, `pool/${dsc}`, ["md5"]),
+  ]) {
+    expect(text).not.toMatch(/^(Section|Provides|X-Empty|Build-Depends):/m);
+    expect(text).not.toMatch(/^[^ ]+:[ \t]*$(?!\n )/m);
+    expect(text).toContain("Bugs: https://bugs.example.org\n");
+  }
 });
 
 test("Package comes first, the archive's fields stand before Description, and an empty line ends the stanza", async () => {

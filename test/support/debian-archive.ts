@@ -33,17 +33,21 @@ async function whyMissing(): Promise<string | undefined> {
   }
 }
 
-/** A private apt that has the archive for its only source: binaries of these architectures, and sources. */
+/**
+ * A private apt that has the archive for its only source: binaries of these architectures, and sources.
+ * @param codename of a suite; by default the one that this machine is made of
+ */
 export async function archiveApt(
   components: readonly string[],
   architectures: readonly string[],
   types: "deb" | "deb deb-src" = "deb deb-src",
+  codename?: string,
 ): Promise<AptRoot> {
   const { url, suite } = await debianMirror();
   const source = [
     `Types: ${types}`,
     `URIs: ${url}`,
-    `Suites: ${suite}`,
+    `Suites: ${codename ?? suite}`,
     `Components: ${components.join(" ")}`,
     `Signed-By: ${keyring}`,
     "",

@@ -10,13 +10,19 @@ import { projectFiles, projectRoot } from "./project-files.ts";
 
 const run = promisify(execFile);
 
-/** Beyond Debian's essential packages: what a machine holds that this project is started on. */
-const packages = {
-  bookworm: [],
-  trixie: ["ca-certificates", "nodejs", "npm", "python3-netifaces", "python3-venv"],
-} as const satisfies { readonly [suite: string]: readonly string[] };
+/** What each machine holds beyond Debian's essential packages. */
+const machines = {
+  bookworm: { suite: "bookworm", packages: [] },
+  /** One that this project is started on. */
+  trixie: {
+    suite: "trixie",
+    packages: ["ca-certificates", "nodejs", "npm", "python3-netifaces", "python3-venv"],
+  },
+  /** apt 3, and its library for Python. */
+  "trixie-apt": { suite: "trixie", packages: ["python3-apt"] },
+} as const satisfies { readonly [name: string]: { readonly suite: string; readonly packages: readonly string[] } };
 
-type DebianSuite = keyof typeof packages;
+type MachineName = keyof typeof machines;
 /** What no test reads; it would be a seventh of the size. */
 const leftOut = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 
@@ -52,12 +58,13 @@ export async function debianMirror(): Promise<{ readonly url: string; readonly s
 export const trixieRootfs = (): Promise<string> => rootfsOf("trixie");
 
 /** Takes about a minute the first time. */
-async function rootfsOf(suite: DebianSuite): Promise<string> {
+async function rootfsOf(name: MachineName): Promise<string> {
+  const { suite, packages } = machines[name];
   demandRoot();
   demandTool("mmdebstrap", "mmdebstrap");
   const recipe = [
     "--variant=minbase",
-    ...(packages[suite].length === 0 ? [] : [`--include=${packages[suite].join(",")}`]),
+    ...(packages.length === 0 ? [] : [`--include=${packages.join(",")}`]),
     ...leftOut.map((paths) => `--dpkgopt=path-exclude=${paths}`),
     suite,
   ];
@@ -121,8 +128,8 @@ export interface Machine {
 
 export const trixieMachine = (): Promise<Machine> => debianMachine("trixie");
 
-export async function debianMachine(suite: DebianSuite): Promise<Machine> {
-  const rootfs = await rootfsOf(suite);
+export async function debianMachine(name: MachineName): Promise<Machine> {
+  const rootfs = await rootfsOf(name);
   const machine = join(testCache, `machine-${randomUUID()}`);
   const changes = join(machine, "changes");
   for (const directory of [changes, join(machine, "scratch"), join(machine, "root")]) {

@@ -1,0 +1,219 @@
+// Relation fields (Depends, Provides, Build-Depends and their like), read as apt reads them.
+import { RepoError } from "../base/errors.ts";
+import { quoted } from "./malformed.ts";
+
+/** One package that a relation field names. */
+export interface Relation {
+  /** With its architecture qualifier, e.g. `python3:any`. apt takes any characters here. */
+  readonly name: string;
+  /** `<` and `>` are read as `<=` and `>=`, and a version without an operator as `=`. */
+  readonly operator: "<<" | "<=" | "=" | "!=" | ">=" | ">>" | undefined;
+  /** "" where there is no operator. */
+  readonly version: string;
+  /** Whether a `|` follows. */
+  readonly hasAlternative: boolean;
+  /** Where its name begins in the field, in characters, counted from 0. */
+  readonly offset: number;
+}
+
+/** A relation field that apt cannot read. */
+export class RelationError extends RepoError {
+  readonly code = "debian/relations";
+  /** Where the relation that apt refuses begins in the field, in characters, counted from 0. */
+  readonly offset: number;
+  constructor(text: string, offset: number, why: string) {
+    super(`${quotedRelation(text, offset)} at character ${offset + 1}: ${why}`);
+    this.offset = offset;
+  }
+}
+
+/** The longest relation that a message shows whole, in characters. */
+const maxShownCharacters = 80;
+
+/** A relation up to the comma or bar that ends it, in quotation marks. */
+export function quotedRelation(text: string, offset: number): string {
+  // One character more than `quoted` shows, so that it shows that there are more.
+  const start = text.slice(offset, offset + maxShownCharacters + 1);
+  const end = start.search(/[,|]/);
+  return quoted(end < 1 ? start : start.slice(0, end));
+}
+
+/**
+ * The relations of a binary package's field.
+ * @throws RelationError where apt 2.6 or apt 3 refuses the field
+ * @see apt-pkg/deb/deblistparser.cc, debListParser::ParseDepends
+ */
+export function* readRelations(field: string): Generator<Relation> {
+  const reader = new RelationReader(field, false);
+  while (!reader.isAtEnd) yield reader.next();
+}
+
+/**
+ * The relations of a source package's field: with architectures in brackets, with build profiles, and with superfluous
+ * commas.
+ * @throws RelationError where apt 2.6 or apt 3 refuses the field on any architecture
+ * @see apt-pkg/deb/debsrcrecords.cc, debSrcRecordParser::BuildDepends
+ */
+export function* readBuildRelations(field: string): Generator<Relation> {
+  const reader = new RelationReader(field, true);
+  for (;;) {
+    reader.skipCommas();
+    if (reader.isAtEnd) return;
+    yield reader.next();
+  }
+}
+
+/** These patterns are sticky: they match at `lastIndex` or not at all, so that a field is read in one pass. */
+const blanks = /[\t-\r ]*/y;
+const packageName = /[^\t-\r (),|[\]<>]*/y;
+const architecture = /[^\t-\r \]]*/y;
+const profile = /[^\t-\r >]*/y;
+
+class RelationReader {
+  readonly #text: string;
+  readonly #isForBuilds: boolean;
+  #at = 0;
+
+  constructor(field: string, isForBuilds: boolean) {
+    this.#text = trimEnd(field);
+    this.#isForBuilds = isForBuilds;
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at >= this.#text.length;
+  }
+
+  skipCommas(): void {
+    do this.#take(blanks);
+    while (this.#skip(","));
+  }
+
+  /** Also takes the comma or bar behind the relation, so that nothing need follow that. */
+  next(): Relation {
+    this.#take(blanks);
+    const offset = this.#at;
+    const name = this.#take(packageName);
+    if (name === "") throw this.#error(offset, "a package name is missing");
+    this.#take(blanks);
+    const { operator, version } = this.#skip("(")
+      ? this.#restOfVersion(offset)
+      : ({ operator: undefined, version: "" } as const);
+    this.#take(blanks);
+    if (this.#isForBuilds) {
+      if (this.#skip("[")) this.#restOfArchitectures(offset);
+      this.#skipProfiles(offset);
+    }
+    const hasAlternative = this.#skip("|");
+    if (!hasAlternative && !this.isAtEnd && !this.#skip(",")) {
+      throw this.#error(offset, `${quoted(this.#text.charAt(this.#at))} stands where a comma or nothing belongs`);
+    }
+    this.#take(blanks);
+    return { name, operator, version, hasAlternative, offset };
+  }
+
+  #restOfVersion(offset: number): Pick<Relation, "operator" | "version"> {
+    this.#take(blanks);
+    // apt 2.6 wants four bytes from the operator to the end of the field, and apt 3 three.
+    if (this.#bytesLeft(4) < 4) throw this.#error(offset, "its version is too short or has no end");
+    const operator = this.#operator();
+    this.#take(blanks);
+    const end = this.#text.indexOf(")", this.#at);
+    if (end < 0) throw this.#error(offset, "its version has no closing parenthesis");
+    if (end === this.#at) throw this.#error(offset, "its version is empty");
+    const version = trimEnd(this.#text.slice(this.#at, end));
+    this.#at = end + 1;
+    return { operator, version };
+  }
+
+  #operator(): "<<" | "<=" | "=" | "!=" | ">=" | ">>" {
+    for (const operator of ["<<", "<=", ">>", ">=", "!=", "="] as const) {
+      if (this.#skip(operator)) return operator;
+    }
+    if (this.#skip("<")) return "<=";
+    if (this.#skip(">")) return ">=";
+    return "=";
+  }
+
+  /**
+   * Behind the opening bracket.
+   * @throws RelationError also for `[]` and `[!]`, which apt 2.6 takes and apt 3 refuses, and for two blanks, at which apt
+   * 2.6 crashes
+   */
+  #restOfArchitectures(offset: number): void {
+    const end = this.#text.indexOf("]", this.#at);
+    if (end < 0) throw this.#error(offset, "its architectures have no closing bracket");
+    this.#skipOneBlank(offset, "architectures");
+    if (this.#at === end) throw this.#error(offset, "its brackets name no architecture");
+    while (this.#at < end) {
+      this.#skip("!");
+      const name = this.#take(architecture);
+      if (name === "") throw this.#error(offset, "an architecture is missing behind a !");
+      // Behind an architecture that is the client's own apt reads no further, and this one is every client's.
+      if (name === "any") break;
+      this.#skipOneBlank(offset, "architectures");
+    }
+    this.#at = end + 1;
+    this.#take(blanks);
+  }
+
+  /**
+   * Lists of build profiles, each in angle brackets, as they are read where no profile is active: behind a list that
+   * applies (all of its terms are negated) apt does not look into any further one.
+   */
+  #skipProfiles(offset: number): void {
+    let applies = false;
+    while (this.#skip("<")) {
+      const end = this.#text.indexOf(">", this.#at);
+      if (end < 0) throw this.#error(offset, "its build profiles have no closing angle bracket");
+      if (!applies) applies = this.#applies(offset, end);
+      this.#at = end + 1;
+      this.#take(blanks);
+    }
+  }
+
+  /** @throws RelationError for two blanks behind a negated term: apt 2.6 and 3 crash there */
+  #applies(offset: number, end: number): boolean {
+    while (this.#at < end) {
+      if (!this.#skip("!")) return false;
+      this.#take(profile);
+      this.#skipOneBlank(offset, "build profiles");
+    }
+    return true;
+  }
+
+  #skipOneBlank(offset: number, what: string): void {
+    if (this.#take(blanks).length > 1) throw this.#error(offset, `two blanks stand between its ${what}`);
+  }
+
+  /** How many bytes follow, but no more than are asked for. */
+  #bytesLeft(most: number): number {
+    return Math.min(most, Buffer.byteLength(this.#text.slice(this.#at, this.#at + most)));
+  }
+
+  #skip(text: string): boolean {
+    const isThere = this.#text.startsWith(text, this.#at);
+    if (isThere) this.#at += text.length;
+    return isThere;
+  }
+
+  #take(pattern: RegExp): string {
+    pattern.lastIndex = this.#at;
+    const [taken = ""] = pattern.exec(this.#text) ?? [];
+    this.#at += taken.length;
+    return taken;
+  }
+
+  #error(offset: number, why: string): RelationError {
+    return new RelationError(this.#text, offset, why);
+  }
+}
+
+/** Not by a pattern, which would look for the end from every blank. */
+function trimEnd(text: string): string {
+  let end = text.length;
+  while (end > 0 && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(0, end);
+}
+
+/** Blanks, tabs, and all that ends a line or a page. */
+const isBlank = (code: number): boolean => code === 0x20 || (code >= 0x09 && code <= 0x0d);

@@ -1,0 +1,176 @@
+// Relation fields are taken and refused as apt's own parser does, which python3-apt has.
+import { expect, test } from "vitest";
+import { RelationError, readBuildRelations, readRelations } from "../../src/debian/relations.ts";
+import { buildRelationSeeds, FieldMutator, relationSeeds } from "../support/control-fields.ts";
+import { runTool } from "../support/debs.ts";
+
+/** What apt makes of a field: it takes it, refuses it, or ends by a signal. */
+type AptVerdict = "taken" | "refused" | "crashed";
+
+/**
+ * Asks python3-apt about many fields. A process that crashes says nothing of the field that it crashed at, and a new one
+ * goes on behind it. No field names the architecture that is asked for, so that no list of architectures ends early.
+ */
+const askApt = `
+import apt_pkg, json, os, sys
+apt_pkg.init_config(); apt_pkg.init_system()
+parser, fields = json.load(sys.stdin)
+def verdict(field):
+    try: getattr(apt_pkg, parser)(field, False, "kfreebsd-sh4"); return b"t"
+    except ValueError: return b"r"
+verdicts = b""
+while len(verdicts) < len(fields):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.close(2)
+        for field in fields[len(verdicts):]: os.write(writer, verdict(field))
+        os._exit(0)
+    os.close(writer)
+    while told := os.read(reader, 65536): verdicts += told
+    os.close(reader)
+    os.wait()
+    if len(verdicts) < len(fields): verdicts += b"c"
+print(verdicts.decode())`;
+
+const verdicts: { readonly [letter: string]: AptVerdict } = { t: "taken", r: "refused", c: "crashed" };
+
+function aptOn(parser: "parse_depends" | "parse_src_depends", fields: readonly string[]): readonly AptVerdict[] {
+  const printed = runTool("/usr/bin/python3", ["-c", askApt], JSON.stringify([parser, fields]), "python3-apt");
+  return printed
+    .toString()
+    .trim()
+    .split("")
+    .map((letter) => {
+      const verdict = verdicts[letter];
+      if (verdict === undefined) throw new Error(`python3-apt printed ${letter}`);
+      return verdict;
+    });
+}
+
+function isTaken(read: typeof readRelations, field: string): boolean {
+  try {
+    for (const _relation of read(field));
+    return true;
+  } catch (thrown) {
+    if (thrown instanceof RelationError) return false;
+    throw thrown;
+  }
+}
+
+function differing(
+  fields: readonly string[],
+  read: typeof readRelations,
+  apt: readonly AptVerdict[],
+): readonly string[] {
+  return fields.filter((field, index) => isTaken(read, field) !== (apt[index] === "taken"));
+}
+
+const countOf = (apt: readonly AptVerdict[], wanted: AptVerdict): number =>
+  apt.filter((verdict) => verdict === wanted).length;
+
+/** Where apt may read beyond the end of the field, so that its verdict depends on what happens to be there. */
+const isUnsafeToAsk = (field: string): boolean => /<[^>]*$/.test(field);
+/** Where apt 3 refuses what apt 2.6 takes: brackets without an architecture, and an operator of apt 3 without a version. */
+const isForApt3 = (field: string): boolean => /\[[ \t\n]*\]|![ \t\n\]]|\([ \t\n]*!=[ \t\n]*\)/.test(field);
+
+test("100,000 mutated relation fields get the verdict of apt's parser", () => {
+  const mutator = new FieldMutator(1);
+  const fields = new Set(relationSeeds.map((seed) => seed.trimEnd()));
+  while (fields.size < 110_000) fields.add(mutator.relation());
+  const asked = [...fields].filter((field) => !isForApt3(field));
+  expect(asked.length).toBeGreaterThan(100_000);
+  const apt = aptOn("parse_depends", asked);
+  // Both verdicts are held against apt's in great number.
+  expect(countOf(apt, "taken")).toBeGreaterThan(20_000);
+  expect(countOf(apt, "refused")).toBeGreaterThan(20_000);
+  expect(differing(asked, readRelations, apt)).toEqual([]);
+});
+
+/** apt itself skips these before it calls what python3-apt calls. */
+const hasSuperfluousComma = (field: string): boolean => /(^|[,|])[ \t\n]*,/.test(field);
+
+test("30,000 mutated build relation fields get the verdict of apt's parser, and what it crashes at is refused", () => {
+  const mutator = new FieldMutator(2);
+  const fields = new Set(buildRelationSeeds.map((seed) => seed.trimEnd()));
+  while (fields.size < 30_000) fields.add(mutator.relation(buildRelationSeeds));
+  const asked = [...fields].filter(
+    (field) => !isUnsafeToAsk(field) && !isForApt3(field) && !hasSuperfluousComma(field),
+  );
+  expect(asked.length).toBeGreaterThan(15_000);
+  const apt = aptOn("parse_src_depends", asked);
+  expect(countOf(apt, "taken")).toBeGreaterThan(5_000);
+  expect(countOf(apt, "refused")).toBeGreaterThan(5_000);
+  expect(countOf(apt, "crashed")).toBeGreaterThan(20);
+  expect(differing(asked, readBuildRelations, apt)).toEqual([]);
+});
+
+test("what apt 3 refuses or apt crashes at is refused, and what is like it and harmless is not", () => {
+  expect(isTaken(readRelations, "foo (!= ), bar")).toBe(false);
+  for (const refused of [
+    "foo []",
+    "foo [ ]",
+    "foo [!]",
+    "foo [! amd64]",
+    "foo [i386 !]",
+    "foo [amd64",
+    "foo [i386  amd64]",
+    "foo [  amd64]",
+    "foo <!a  !b>",
+    "foo <!a  >",
+    "foo <!a\n !b>",
+    "foo <a b",
+    "foo <!a> <b",
+    "foo <",
+  ]) {
+    expect(isTaken(readBuildRelations, refused), refused).toBe(false);
+  }
+  for (const taken of [
+    "foo [any !]",
+    "foo [ amd64 i386 ]",
+    "foo [any  i386]",
+    "foo <a  b>",
+    "foo <!a !b>",
+    "foo <!a> <!b  !c>",
+    "foo <>",
+  ]) {
+    expect(isTaken(readBuildRelations, taken), taken).toBe(true);
+  }
+  const crashing = ["foo <!a  !b>", "foo <!a  >", "foo [i386  amd64]"];
+  expect(aptOn("parse_src_depends", crashing)).toEqual(["crashed", "crashed", "crashed"]);
+});
+
+test("a relation has a name, an operator, a version and a place", () => {
+  const field = "a (1.0), b:any(< 2 ) | c (>>3:4~5-6),\n d (!= 7 ),";
+  expect([...readRelations(field)]).toEqual([
+    { name: "a", operator: "=", version: "1.0", hasAlternative: false, offset: 0 },
+    { name: "b:any", operator: "<=", version: "2", hasAlternative: true, offset: 9 },
+    { name: "c", operator: ">>", version: "3:4~5-6", hasAlternative: false, offset: 23 },
+    { name: "d", operator: "!=", version: "7", hasAlternative: false, offset: field.indexOf("d (") },
+  ]);
+  expect([...readBuildRelations(",a [amd64 !i386] <!x> <y z>,,b")].map(({ name }) => name)).toEqual(["a", "b"]);
+});
+
+test("an error names the relation, its place, and what is wrong there", () => {
+  const messageOf = (field: string): string => {
+    try {
+      return String([...readRelations(field)].length);
+    } catch (thrown) {
+      return thrown instanceof Error ? thrown.message : String(thrown);
+    }
+  };
+  expect(messageOf("libc6, irods-runtime (= ), bar")).toBe('"irods-runtime (= )" at character 8: its version is empty');
+  expect(messageOf("foo bar | baz")).toBe('"foo bar " at character 1: "b" stands where a comma or nothing belongs');
+  expect(messageOf("foo, , bar")).toBe('", bar" at character 6: a package name is missing');
+  expect(messageOf(`a, ${"b".repeat(2000)} (`).length).toBeLessThan(200);
+});
+
+test("fields of a mebibyte are read in one pass", () => {
+  const long = (text: string): string => text.repeat(2 ** 20 / text.length);
+  const started = performance.now();
+  for (const part of ["a, ", "a|", " ", "\n ", "(", "a (= 1), ", "a (=   1   ), ", ",", "<", "a [", "a <!b> ", "a ["]) {
+    isTaken(readRelations, `x ${long(part)}`);
+    isTaken(readBuildRelations, `x ${long(part)}`);
+    isTaken(readBuildRelations, `x [${long(part)}] <!${long(part)}`);
+  }
+  expect(performance.now() - started).toBeLessThan(20_000);
+});
