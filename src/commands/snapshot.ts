@@ -59,7 +59,7 @@ export function addSnapshot(commands: Command): void {
     for (const { suite, id, isCurrent, pins, ...held } of told.snapshots) {
       const { servedSeconds, binaryPackages, sourcePackages, changes } = held;
       const iso = new Date(servedSeconds * 1000).toISOString();
-      const when = `since ${iso.replace("T", " ").replace(/\.000Z$/, " UTC")}`;
+      const when = iso.replace("T", " ").replace(/\.000Z$/, " UTC");
       const counts = `${binaryPackages} binary, ${sourcePackages} source`;
       const marks = [...(isCurrent ? ["(current)"] : []), ...pins];
       await print([suite, id, when, `${counts},`, changed(changes), ...marks].join(" "));
