@@ -2,6 +2,7 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { z } from "zod";
+import { configurationKey } from "./base/errors.ts";
 import { parseComponent, parseRepositoryName, parseSuite, rootPath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
 import { builderIn, buildersIn } from "./builders-file.ts";
@@ -52,10 +53,8 @@ const maxTimerSeconds = 24 * 24 * 3600;
 /** What such a timer can tell from nothing. */
 const minTimerSeconds = 0.001;
 
-const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-
 /** The key of a limit: `maxDscBytes` is `max_dsc_bytes`, and what the code counts in ms is written in seconds. */
-const keyOfLimit = (name: string): string => snakeCase(name).replace(/_ms$/, "_seconds");
+const keyOfLimit = (name: string): string => configurationKey(name).replace(/_ms$/, "_seconds");
 
 /**
  * Every limit of a stage by its name in the code. A time is written in seconds, fractions allowed, and never longer than
@@ -72,7 +71,7 @@ function limitsOf<Stage extends { readonly [Name in keyof Stage]: number }>(
     if (!name.endsWith("Ms")) return [[key, positive.max(maxTimerSeconds).optional()]];
     return [
       [key, z.number().min(minTimerSeconds).max(maxTimerSeconds).optional()],
-      [snakeCase(name), positive.max(maxTimerSeconds * 1000).optional()],
+      [configurationKey(name), positive.max(maxTimerSeconds * 1000).optional()],
     ];
   });
   return z
@@ -82,7 +81,7 @@ function limitsOf<Stage extends { readonly [Name in keyof Stage]: number }>(
       const limitOf = ({ name, key, value }: (typeof entries)[number]): number => {
         if (!name.endsWith("Ms")) return raw[key] ?? value;
         const inSeconds = raw[key];
-        const oldKey = snakeCase(name);
+        const oldKey = configurationKey(name);
         const inMs = raw[oldKey];
         if (inMs !== undefined) warn(`limits.${stage}.${oldKey}: is now written ${key}, in seconds`);
         if (inMs !== undefined && inSeconds !== undefined) {

@@ -8,15 +8,20 @@ export abstract class RepoError extends Error {
   }
 }
 
-/** A named limit was passed. `limit` is the constant's name, `allowed` its value in the unit of that name. */
+/** A setting's name in the code as the key that the configuration has for it: `maxDscBytes` is `max_dsc_bytes`. */
+export const configurationKey = (name: string): string =>
+  name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** Says that something is beyond a limit, and names the limit as the configuration does. @param limit undefined: fixed */
+export const beyondText = (limit: string | undefined, allowed: number, what: string): string =>
+  `${what} is beyond ${limit === undefined ? "" : `${configurationKey(limit)} = `}${allowed}`;
+
+/** A limit was passed. */
 export class LimitExceeded extends RepoError {
   readonly code = "limit/exceeded";
-  readonly limit: string;
-  readonly allowed: number;
-  constructor(limit: string, allowed: number, what: string) {
-    super(`${what} is beyond ${limit} = ${allowed}`);
-    this.limit = limit;
-    this.allowed = allowed;
+  /** @param limit the setting's name in the code; undefined for a limit that the configuration does not have */
+  constructor(limit: string | undefined, allowed: number, what: string) {
+    super(beyondText(limit, allowed, what));
   }
 }
 

@@ -1,11 +1,12 @@
 // Which of a bundle's directories each file goes to, and whether the server would list it there.
+
 import type { TreePath } from "../base/names.ts";
 import { joinPath, lastName, nameOrUndefined, parentPath, rootPath } from "../base/names.ts";
 import { candidateOf } from "../catalog/candidate.ts";
-import type { SoundInspection } from "../catalog/entry-metadata.ts";
 import { inspectionOf, parseEntryMetadata } from "../catalog/entry-metadata.ts";
 import { findingOf } from "../catalog/finding.ts";
 import type { InspectLimits } from "../catalog/inspect-limits.ts";
+import type { SoundInspection } from "../catalog/inspection.ts";
 import type { CatalogFile } from "../catalog/known-file.ts";
 import type { Place } from "../catalog/layout.ts";
 import { placeOf } from "../catalog/layout.ts";

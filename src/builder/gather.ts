@@ -4,14 +4,13 @@ import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { forEachAtMost } from "../base/bounded.ts";
 import { fileReasonOf, systemCodeOf } from "../base/errors.ts";
-import type { SoundInspection } from "../catalog/entry-metadata.ts";
 import { inspectContent, packageKindOf } from "../catalog/inspect.ts";
 import type { InspectLimits } from "../catalog/inspect-limits.ts";
-import type { PackageKind } from "../catalog/inspection.ts";
+import type { PackageKind, SoundInspection } from "../catalog/inspection.ts";
 import { listsBuiltFiles, parseChanges } from "../debian/changes.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import type { ListedFile } from "../debian/listed-files.ts";
-import { Malformed } from "../debian/malformed.ts";
+import { beyondLimit } from "../debian/malformed.ts";
 
 /** A file that passed every check that needs no more than itself and what lists it. */
 export interface LocalFile {
@@ -90,8 +89,7 @@ class Gathering implements Gathered {
   async #readList(path: string): Promise<readonly string[]> {
     try {
       const { size } = await stat(path);
-      if (size > this.#limits.maxDscBytes)
-        throw new Malformed("limit", `it is beyond ${this.#limits.maxDscBytes} bytes`);
+      if (size > this.#limits.maxDscBytes) throw beyondLimit("maxDscBytes", this.#limits.maxDscBytes, "its size");
       const { files, suites } = parseChanges(await readFile(path), this.#limits);
       if (path.endsWith(".changes")) this.distributions.set(path, suites);
       return files.map((file) => {

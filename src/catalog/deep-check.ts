@@ -60,7 +60,7 @@ export async function deepCheck(parts: DeepCheckParts, signal: AbortSignal): Pro
       if (seen.has(identity)) continue;
       seen.add(identity);
       if (seen.size > maxDirectories)
-        throw new LimitExceeded("maxDirectories", maxDirectories, "the tree's directories");
+        throw new LimitExceeded(undefined, maxDirectories, "the number of directories in the tree");
       waiting.push(joinPath(directory, name));
     }
   }

@@ -1,8 +1,7 @@
 // Where the word of an uploader and the bytes of a file tell different things.
 import { digestAlgorithms } from "../debian/digests.ts";
 import type { Stanza } from "../debian/stanza.ts";
-import type { SoundInspection } from "./entry-metadata.ts";
-import type { Inspection } from "./inspection.ts";
+import type { Inspection, SoundInspection } from "./inspection.ts";
 
 /**
  * @param claimed what the metadata says

@@ -8,10 +8,8 @@ import { digestAlgorithms } from "../debian/digests.ts";
 import { parseDsc } from "../debian/dsc.ts";
 import { Malformed } from "../debian/malformed.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
-import type { Inspection, PackageKind, Rejection } from "./inspection.ts";
-
-/** An inspection that came to its end well. */
-export type SoundInspection = Exclude<Inspection, Rejection>;
+import type { PackageKind, SoundInspection } from "./inspection.ts";
+import { checkStanzaBytes } from "./stanza-bytes.ts";
 
 /** What stands under the key `apt` of a directory entry. entry-metadata.md tells what each key means and how far it is believed. */
 export type EntryMetadata = {
@@ -119,7 +117,9 @@ export function inspectionOf(
   );
   const measured = { sizeBytes: metadata.sizeBytes, digests: { ...digests, sha256: metadata.sha256 } };
   try {
-    return read(metadata, kind, measured, limits);
+    const inspection = read(metadata, kind, measured, limits);
+    if (inspection !== undefined) checkStanzaBytes(inspection, limits);
+    return inspection;
   } catch (thrown) {
     if (thrown instanceof Malformed || thrown instanceof Deb822Error) return undefined;
     throw thrown;

@@ -3,6 +3,7 @@
 
 import type { LimitFunction } from "p-limit";
 import pLimit from "p-limit";
+import { beyondText } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { LocalFile } from "../storage/local-file.ts";
@@ -12,12 +13,11 @@ import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
 import type { Claim } from "./claims.ts";
 import { Claims } from "./claims.ts";
 import { difference } from "./difference.ts";
-import type { SoundInspection } from "./entry-metadata.ts";
 import type { FileLists } from "./file-lists.ts";
 import { withoutList } from "./file-lists.ts";
 import type { Finding } from "./finding.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
-import type { Inspection, PackageKind, Rejection } from "./inspection.ts";
+import type { Inspection, PackageKind, Rejection, SoundInspection } from "./inspection.ts";
 import type { Ledger } from "./ledger.ts";
 import { isPassing } from "./ledger.ts";
 import { bytesRecordOf, mutableRecordOf, recordOf } from "./records.ts";
@@ -275,7 +275,11 @@ export class Examiner {
     signal.throwIfAborted();
     // Where its size is known before, not even its begin is read.
     if ((file.entry.sizeBytes ?? 0) > this.#maxFileBytes) {
-      const text = `its ${file.entry.sizeBytes} bytes are beyond maxFileBytes = ${this.#maxFileBytes}`;
+      const text = beyondText(
+        "maxFileBytes",
+        this.#maxFileBytes,
+        `the size of the file, ${file.entry.sizeBytes} bytes,`,
+      );
       return { kind: "rejected", code: "limit", text };
     }
     this.#observer.inspected("read");

@@ -9,6 +9,7 @@ import { sourceOf } from "../debian/source-field.ts";
 import type { Stanza } from "../debian/stanza.ts";
 import { fieldOf } from "../debian/stanza.ts";
 import type { BinaryInspection, Inspection, Rejection, SourcePart } from "./inspection.ts";
+import { stanzaBytesOf } from "./stanza-bytes.ts";
 
 export interface BinaryFinding {
   readonly kind: "binary";
@@ -20,6 +21,8 @@ export interface BinaryFinding {
   readonly sizeBytes: number;
   readonly sha256: string;
   readonly stanzaKey: string;
+  /** See stanza-bytes.ts. */
+  readonly stanzaBytes: number;
   /** Names the package and its description; undefined where it has none. */
   readonly descriptionKey?: string | undefined;
   readonly builtAtSeconds: number;
@@ -32,6 +35,8 @@ export interface SourceFinding {
   readonly sizeBytes: number;
   readonly digests: Digests;
   readonly stanzaKey: string;
+  /** See stanza-bytes.ts. */
+  readonly stanzaBytes: number;
   readonly parts: readonly SourcePart[];
 }
 
@@ -56,6 +61,7 @@ export function findingOf(inspection: Inspection): Finding {
         sizeBytes: inspection.sizeBytes,
         digests: inspection.digests,
         stanzaKey: stanzaKeyOf(inspection.dsc, inspection.digests),
+        stanzaBytes: stanzaBytesOf(inspection),
         parts: inspection.parts,
       };
     case "part":
@@ -79,6 +85,7 @@ function binaryFinding({ control, sizeBytes, digests, builtAtSeconds }: BinaryIn
     sizeBytes,
     sha256: digests.sha256,
     stanzaKey: stanzaKeyOf(control, digests),
+    stanzaBytes: stanzaBytesOf({ kind: "binary", control }),
     descriptionKey: descriptionKeyOf(control),
     builtAtSeconds,
   });
@@ -98,6 +105,7 @@ class LeanBinary implements BinaryFinding {
   readonly source: string | undefined;
   readonly architecture: string;
   readonly sizeBytes: number;
+  readonly stanzaBytes: number;
   readonly builtAtSeconds: number;
   /** The bytes of SHA256, stanza key and description key, a character each. */
   readonly #digests: string;
@@ -108,6 +116,7 @@ class LeanBinary implements BinaryFinding {
     this.source = told.source && shared(told.source);
     this.architecture = shared(told.architecture);
     this.sizeBytes = told.sizeBytes;
+    this.stanzaBytes = told.stanzaBytes;
     this.builtAtSeconds = told.builtAtSeconds;
     const keys = [Buffer.from(told.sha256, "hex"), Buffer.from(told.stanzaKey, "base64url")];
     this.#digests = Buffer.concat([...keys, Buffer.from(told.descriptionKey ?? "", "base64url")]).toString("latin1");
@@ -132,9 +141,9 @@ class LeanBinary implements BinaryFinding {
   /** All of it by its own name, as the interface has it. */
   toJSON(): BinaryFinding {
     const { kind, package: name, version, source, architecture, sizeBytes, builtAtSeconds } = this;
-    const { sha256, stanzaKey, descriptionKey } = this;
-    const digests = { sha256, stanzaKey, descriptionKey };
-    return { kind, package: name, version, source, architecture, sizeBytes, builtAtSeconds, ...digests };
+    const { sha256, stanzaKey, stanzaBytes, descriptionKey } = this;
+    const stanza = { sha256, stanzaKey, stanzaBytes, descriptionKey };
+    return { kind, package: name, version, source, architecture, sizeBytes, builtAtSeconds, ...stanza };
   }
 }
 

@@ -57,6 +57,9 @@ abstract class FoundItem<Found extends BinaryFinding | SourceFinding> {
   get stanzaKey(): string {
     return this.file.finding.stanzaKey;
   }
+  get stanzaBytes(): number {
+    return this.file.finding.stanzaBytes;
+  }
 }
 
 export class FoundBinary extends FoundItem<BinaryFinding> implements BinaryItem {

@@ -20,12 +20,17 @@ export const defaultInspectLimits: InspectLimits = {
   maxDecompressedBytes: 64 * mebibyte,
   maxDataEntries: 1_000_000,
   maxDataBytes: 64 * gibibyte,
-  maxDataRatio: 100,
+  // In Debian 12 the largest is 228 (atlc-examples); beyond 1 GiB it is 62 (piglit).
+  maxDataRatio: 256,
+  anyRatioBytes: 16 * mebibyte,
   maxFileListBytes: 32 * mebibyte,
   maxFileListEntries: 500_000,
   maxDecoderBytes: 128 * mebibyte,
-  maxStanzaBytes: 2 * mebibyte,
-  maxFields: 500,
+  // The longest of Debian 12 has 76 kB in Packages, and 398 kB (linux) in Sources.
+  maxStanzaBytes: 256 * kibibyte,
+  maxSourceStanzaBytes: 768 * kibibyte,
+  // At most 29 in Debian 12.
+  maxFields: 200,
   maxFieldNameBytes: kibibyte,
   maxDscBytes: 4 * mebibyte,
   maxSourceParts: 1000,

@@ -8,7 +8,8 @@ import { digesting, RunningDigests } from "../debian/digests.ts";
 import { readDsc } from "../debian/dsc.ts";
 import { beyondLimit, Malformed } from "../debian/malformed.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
-import type { Inspection, PackageKind } from "./inspection.ts";
+import type { Inspection, PackageKind, SoundInspection } from "./inspection.ts";
+import { checkStanzaBytes } from "./stanza-bytes.ts";
 
 export interface InspectOptions {
   readonly limits: InspectLimits;
@@ -38,14 +39,16 @@ export async function inspectContent(
   try {
     const { maxFileBytes } = options.limits;
     const tooLarge = () => beyondLimit("maxFileBytes", maxFileBytes, "the size of the file");
-    return await inspectAs(kind, atMost(content, maxFileBytes, tooLarge), options);
+    const inspection = await inspectAs(kind, atMost(content, maxFileBytes, tooLarge), options);
+    checkStanzaBytes(inspection, options.limits);
+    return inspection;
   } catch (thrown) {
     if (thrown instanceof Malformed) return { kind: "rejected", code: thrown.flaw, text: thrown.message };
     throw thrown;
   }
 }
 
-async function inspectAs(kind: PackageKind, content: Content, options: InspectOptions): Promise<Inspection> {
+async function inspectAs(kind: PackageKind, content: Content, options: InspectOptions): Promise<SoundInspection> {
   const { limits, algorithms } = options;
   switch (kind) {
     case "binary":

@@ -67,5 +67,8 @@ export type RejectCode =
 
 export type Inspection = BinaryInspection | SourceInspection | PartInspection | Rejection;
 
+/** An inspection that came to its end well. */
+export type SoundInspection = Exclude<Inspection, Rejection>;
+
 /** What kind of package file a name announces; undefined for files that no index names by themselves. */
 export type PackageKind = "binary" | "source" | "part";

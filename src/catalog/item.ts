@@ -21,6 +21,8 @@ interface Placed {
   readonly sha256: string;
   /** Names what the index tells of the file: the same bytes may have been described in other words. */
   readonly stanzaKey: string;
+  /** How long its stanza is at most, in bytes: see stanza-bytes.ts. */
+  readonly stanzaBytes: number;
 }
 
 export interface BinaryItem extends Placed {

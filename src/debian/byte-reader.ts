@@ -11,23 +11,25 @@ export async function* chunksOf(content: Content): AsyncGenerator<Uint8Array> {
 
 /**
  * Hands the content on up to a limit.
+ * @param maxBytes the limit; a function is asked again with each chunk
  * @param beyond what is thrown, at once or while iterating, where there are more bytes
  */
-export function atMost(content: Content, maxBytes: number, beyond: () => Error): Content {
-  if (!(content instanceof Uint8Array)) return chunksAtMost(content, maxBytes, beyond);
-  if (content.byteLength > maxBytes) throw beyond();
+export function atMost(content: Content, maxBytes: number | (() => number), beyond: () => Error): Content {
+  const most = typeof maxBytes === "number" ? () => maxBytes : maxBytes;
+  if (!(content instanceof Uint8Array)) return chunksAtMost(content, most, beyond);
+  if (content.byteLength > most()) throw beyond();
   return content;
 }
 
 async function* chunksAtMost(
   content: AsyncIterable<Uint8Array>,
-  maxBytes: number,
+  maxBytes: () => number,
   beyond: () => Error,
 ): AsyncGenerator<Uint8Array> {
   let bytes = 0;
   for await (const chunk of content) {
     bytes += chunk.byteLength;
-    if (bytes > maxBytes) throw beyond();
+    if (bytes > maxBytes()) throw beyond();
     yield chunk;
   }
 }

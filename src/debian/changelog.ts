@@ -50,8 +50,9 @@ export async function readChangelog(
 /** Beyond the limit it is cut, which in so long a text is far in the past. */
 async function textOf({ name, content }: TarEntry, { maxChangelogBytes, ...limits }: ChangelogLimits) {
   const plain = decompress(name.endsWith(".gz") ? "gz" : "none", content, {
-    ...limits,
+    maxDecoderBytes: limits.maxDecoderBytes,
     maxDecompressedBytes: limits.maxDataBytes,
+    decidedBy: { limit: "maxDataBytes", allowed: limits.maxDataBytes },
   });
   return await new ByteReader(plain).read(maxChangelogBytes);
 }

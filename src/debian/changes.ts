@@ -1,7 +1,7 @@
 // A .changes or .buildinfo: the files that one build made.
 import { parseSignedStanza } from "./clearsigned.ts";
 import type { FileListLimits, ListedFile, ListForm } from "./listed-files.ts";
-import { readFileLists } from "./listed-files.ts";
+import { listingStanzaLimits, readFileLists } from "./listed-files.ts";
 import { fieldOf } from "./stanza.ts";
 
 /** What a build made, and what it was made for. */
@@ -22,7 +22,7 @@ const ofChanges: ListForm = { wordsBeforeNameInFiles: 2, mayList: (name) => !nam
  * @see Debian Policy 5.5, deb-changes(5), deb-buildinfo(5)
  */
 export function parseChanges(raw: Buffer, limits: FileListLimits): Changes {
-  const stanza = parseSignedStanza(raw, limits);
+  const stanza = parseSignedStanza(raw, listingStanzaLimits(limits));
   const distribution = fieldOf(stanza, "Distribution") ?? "";
   return {
     files: readFileLists(stanza, ofChanges, limits),

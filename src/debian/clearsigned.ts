@@ -1,5 +1,5 @@
 // The text inside an OpenPGP clear-signature. The signature is not verified here.
-import type { StanzaLimits } from "./deb822.ts";
+import type { TextLimits } from "./deb822.ts";
 import { Deb822Error, parseStanza } from "./deb822.ts";
 import { Malformed } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
@@ -37,7 +37,7 @@ function stripClearSignature(text: string): string {
 }
 
 /** The one stanza of a text that may be clear-signed. @throws Malformed */
-export function parseSignedStanza(raw: Buffer, limits: StanzaLimits): Stanza {
+export function parseSignedStanza(raw: Buffer, limits: TextLimits): Stanza {
   // Latin-1 maps bytes to characters and back, so that the armour goes before the encoding is looked at.
   const text = stripClearSignature(raw.toString("latin1"));
   try {

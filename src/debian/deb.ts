@@ -9,7 +9,8 @@ import type { StanzaLimits } from "./deb822.ts";
 import { Deb822Error, parseStanza } from "./deb822.ts";
 import type { Compression } from "./decompress.ts";
 import { decompress } from "./decompress.ts";
-import type { DecompressionLimits } from "./decompression-limits.ts";
+import type { MemberLimits } from "./decompression-limits.ts";
+import { outputLimitsOf } from "./decompression-limits.ts";
 import type { DigestAlgorithm, Digests } from "./digests.ts";
 import { digesting, RunningDigests } from "./digests.ts";
 import type { FileListLimits } from "./file-list.ts";
@@ -19,15 +20,13 @@ import type { Stanza } from "./stanza.ts";
 import type { TarEntry, TarHeader, TarKind } from "./tar.ts";
 import { readTar } from "./tar.ts";
 
-export interface DebLimits extends ArLimits, StanzaLimits, DecompressionLimits, FileListLimits {
+export interface DebLimits extends ArLimits, StanzaLimits, MemberLimits, FileListLimits {
   /** How many entries the control archive may have. */
   readonly maxControlEntries: number;
   /** How many entries data.tar may have, directories among them; a name longer than 100 bytes counts as one more. */
   readonly maxDataEntries: number;
   /** How much may come out of data.tar when it is decompressed, in bytes. */
   readonly maxDataBytes: number;
-  /** How many times as long as it is data.tar may become, once it is longer than `anyRatioBytes`. */
-  readonly maxDataRatio: number;
 }
 
 /** What to read of a .deb. */
@@ -49,9 +48,6 @@ export interface Deb {
   /** What data.tar unpacks but for directories, in its compact form, if it was asked for. */
   readonly fileList?: Uint8Array;
 }
-
-/** So many bytes may come out of however few, since that takes some seconds at most. */
-const anyRatioBytes = 2 ** 30;
 
 /** The format's version: a number on the first line. Only the first bytes of the member are looked at. */
 const maxFormatBytes = 16;
@@ -124,7 +120,8 @@ async function readFormat(member: ArMember): Promise<number> {
 async function readControl(member: ArMember, limits: DebLimits): Promise<Stanza> {
   const compression = compressionOf(member, controlCompressions);
   let text: Uint8Array | undefined;
-  const archive = decompress(compression, member.content, limits, "dpkg");
+  const absolute = { limit: "maxDecompressedBytes", allowed: limits.maxDecompressedBytes };
+  const archive = decompress(compression, member.content, outputLimitsOf(member.sizeBytes, limits, absolute), "dpkg");
   for await (const entry of readTar(archive, controlArchive(limits), ({ name }) => name === "control")) {
     if (text !== undefined) throw new Malformed("bad-control", "its control archive has two files named control");
     if (entry.type !== "file") throw new Malformed("bad-control", `its control is a ${entry.type}, not a file`);
@@ -188,9 +185,8 @@ function readData(
   limits: DebLimits,
   isWanted: (header: TarHeader) => boolean,
 ): AsyncIterable<TarEntry> {
-  const byRatio = Math.max(anyRatioBytes, member.sizeBytes * limits.maxDataRatio);
-  const maxDecompressedBytes = Math.min(limits.maxDataBytes, byRatio);
-  const archive = decompress(compression, member.content, { ...limits, maxDecompressedBytes }, "dpkg");
+  const absolute = { limit: "maxDataBytes", allowed: limits.maxDataBytes };
+  const archive = decompress(compression, member.content, outputLimitsOf(member.sizeBytes, limits, absolute), "dpkg");
   return readTar(archive, dataArchive(limits), isWanted);
 }
 

@@ -14,6 +14,12 @@ export interface StanzaLimits {
   readonly maxFieldNameBytes: number;
 }
 
+/** The limits on one kind of text. */
+export interface TextLimits extends StanzaLimits {
+  /** The name of the limit that `maxStanzaBytes` has its value from, if it is another one. */
+  readonly stanzaLimit?: string;
+}
+
 /** A text that is no deb822. */
 export class Deb822Error extends RepoError {
   readonly code = "debian/deb822";
@@ -32,7 +38,7 @@ const fieldLine = /^([!-9;-~]+)[ \t]*:(.*)$/s;
  * Reads one stanza, with blank lines around it or not.
  * @throws Deb822Error, also where there is no stanza or more than one; Malformed for a limit
  */
-export function parseStanza(raw: Uint8Array, limits: StanzaLimits): Stanza {
+export function parseStanza(raw: Uint8Array, limits: TextLimits): Stanza {
   const [first, second] = readStanzas(raw, limits);
   if (first === undefined) throw new Deb822Error(1, "there is no field");
   if (second !== undefined) throw new Deb822Error(second.line, "a second stanza begins where only one belongs");
@@ -47,7 +53,7 @@ export function parseStanza(raw: Uint8Array, limits: StanzaLimits): Stanza {
  * @throws Deb822Error; Malformed for a limit
  * @see deb822(5)
  */
-export function parseStanzas(raw: Uint8Array, limits: StanzaLimits): readonly Stanza[] {
+export function parseStanzas(raw: Uint8Array, limits: TextLimits): readonly Stanza[] {
   return readStanzas(raw, limits).map(({ fields }) => fields);
 }
 
@@ -56,7 +62,7 @@ interface Placed {
   readonly fields: Array<readonly [name: string, value: string]>;
 }
 
-function readStanzas(raw: Uint8Array, limits: StanzaLimits): readonly Placed[] {
+function readStanzas(raw: Uint8Array, limits: TextLimits): readonly Placed[] {
   const text = textOf(raw, limits);
   const lines = linesOf(text);
   // One look at all of it is cheaper than one at each line, and hardly ever finds anything.
@@ -92,9 +98,9 @@ function readStanzas(raw: Uint8Array, limits: StanzaLimits): readonly Placed[] {
   return stanzas;
 }
 
-function textOf(raw: Uint8Array, limits: StanzaLimits): string {
+function textOf(raw: Uint8Array, limits: TextLimits): string {
   if (raw.byteLength > limits.maxStanzaBytes) {
-    throw beyondLimit("maxStanzaBytes", limits.maxStanzaBytes, "the size of the stanza");
+    throw beyondLimit(limits.stanzaLimit ?? "maxStanzaBytes", limits.maxStanzaBytes, "the size of the stanza");
   }
   const bytes = asBuffer(raw);
   return bytes.toString(isUtf8(bytes) ? "utf8" : "latin1");

@@ -6,7 +6,8 @@ import { isMainThread } from "node:worker_threads";
 import { createGunzip, gunzipSync } from "node:zlib";
 import type { Content } from "./byte-reader.ts";
 import { atMost, ByteReader, chunksOf } from "./byte-reader.ts";
-import type { DecompressionLimits } from "./decompression-limits.ts";
+import type { DecompressionLimits, OutputLimits } from "./decompression-limits.ts";
+import { allowedOf, tooMuch } from "./decompression-limits.ts";
 import { firstBzip2Stream, firstZstdFrame, inSlices } from "./first-stream.ts";
 import { beyondLimit, Malformed } from "./malformed.ts";
 import type { Transforming } from "./through.ts";
@@ -36,32 +37,44 @@ const xzSliceBytes = isMainThread ? 1024 : 4096;
 const bytesPerMebibyte = 2 ** 20;
 
 /**
- * @returns the plain bytes, with back-pressure, never more than the limit
+ * @returns the plain bytes, with back-pressure, never more than the limits allow
  * @throws Malformed, at once or while iterating: `bad-compression`, `unsupported-compression` or `limit`; what `content`
  *   throws passes by
  */
 export function decompress(
   compression: Compression,
   content: AsyncIterable<Uint8Array>,
-  limits: DecompressionLimits,
+  limits: OutputLimits,
   reader?: Reader,
 ): AsyncIterable<Uint8Array>;
+export function decompress(compression: Compression, content: Content, limits: OutputLimits, reader?: Reader): Content;
 export function decompress(
   compression: Compression,
   content: Content,
-  limits: DecompressionLimits,
-  reader?: Reader,
-): Content;
-export function decompress(
-  compression: Compression,
-  content: Content,
-  limits: DecompressionLimits,
+  limits: OutputLimits,
   reader: Reader = "apt",
 ): Content {
-  return atMost(decoded(compression, content, limits, reader), limits.maxDecompressedBytes, () => tooMuch(limits));
+  if (content instanceof Uint8Array) {
+    return atMost(decoded(compression, content, limits, reader), limits.maxDecompressedBytes, () => tooMuch(limits));
+  }
+  // What does not lie at hand may be shorter than it is said to be.
+  const fed = { bytes: 0 };
+  const plain = decoded(compression, counted(content, fed), limits, reader);
+  return atMost(
+    plain,
+    () => allowedOf(limits, fed.bytes),
+    () => tooMuch(limits, fed.bytes),
+  );
 }
 
-function decoded(compression: Compression, content: Content, limits: DecompressionLimits, reader: Reader): Content {
+async function* counted(content: AsyncIterable<Uint8Array>, fed: { bytes: number }): AsyncGenerator<Uint8Array> {
+  for await (const chunk of content) {
+    fed.bytes += chunk.byteLength;
+    yield chunk;
+  }
+}
+
+function decoded(compression: Compression, content: Content, limits: OutputLimits, reader: Reader): Content {
   switch (compression) {
     case "none":
       return content;
@@ -94,7 +107,7 @@ const smallGzipBytes = 2 ** 16;
 const isSmallGzip = (content: Content): content is Uint8Array =>
   content instanceof Uint8Array && content.byteLength < smallGzipBytes;
 
-async function* gunzip(content: Content, limits: DecompressionLimits, reader: Reader): AsyncGenerator<Uint8Array> {
+async function* gunzip(content: Content, limits: OutputLimits, reader: Reader): AsyncGenerator<Uint8Array> {
   const bytes = new ByteReader(content);
   // For Node, only NULs can follow the last gzip member.
   const most = reader === "dpkg" ? maxTrailingBytes : Number.POSITIVE_INFINITY;
@@ -107,7 +120,7 @@ async function* gunzip(content: Content, limits: DecompressionLimits, reader: Re
   }
 }
 
-function gunzipWhole(bytes: Uint8Array, limits: DecompressionLimits): Uint8Array {
+function gunzipWhole(bytes: Uint8Array, limits: OutputLimits): Uint8Array {
   try {
     return gunzipSync(bytes, { maxOutputLength: Math.min(limits.maxDecompressedBytes, constants.MAX_LENGTH) });
   } catch (thrown) {
@@ -124,16 +137,13 @@ async function* startingWith(start: Uint8Array, rest: ByteReader): AsyncGenerato
   }
 }
 
-const tooMuch = (limits: DecompressionLimits) =>
-  beyondLimit("maxDecompressedBytes", limits.maxDecompressedBytes, "what a member decompresses to");
-
 const corrupt = (format: string) => (thrown: unknown) =>
   new Malformed("bad-compression", `its ${format} data are truncated or corrupt`, { cause: thrown });
 
 /** A member up to this size, in bytes, is at hand whole before it is decompressed. */
 const maxWholeXzBytes = 8 * 2 ** 20;
 
-async function* xz(content: Content, limits: DecompressionLimits, reader: Reader): AsyncGenerator<Uint8Array> {
+async function* xz(content: Content, limits: OutputLimits, reader: Reader): AsyncGenerator<Uint8Array> {
   const bytes = new ByteReader(content);
   try {
     const start = await bytes.read(maxWholeXzBytes);

@@ -7,7 +7,7 @@ import { checkSourceControl } from "./control.ts";
 import type { DigestAlgorithm, Digests } from "./digests.ts";
 import { digesting, RunningDigests } from "./digests.ts";
 import type { FileListLimits, ListedFile, ListForm } from "./listed-files.ts";
-import { readFileLists } from "./listed-files.ts";
+import { listingStanzaLimits, readFileLists } from "./listed-files.ts";
 import { beyondLimit } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
 
@@ -60,7 +60,7 @@ const form: ListForm = { wordsBeforeNameInFiles: 0, mayList: (name) => partName.
  * @throws Malformed
  */
 export function parseDsc(raw: Buffer, limits: DscLimits): Pick<Dsc, "stanza" | "parts"> {
-  const stanza = parseSignedStanza(raw, limits);
+  const stanza = parseSignedStanza(raw, listingStanzaLimits(limits));
   checkSourceControl(stanza);
   return { stanza, parts: readFileLists(stanza, form, limits) };
 }

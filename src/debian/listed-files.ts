@@ -1,6 +1,6 @@
 // The lists of files in a .dsc, a .changes or a .buildinfo: each file with its size and digests.
 import { isEntryName } from "../base/names.ts";
-import type { StanzaLimits } from "./deb822.ts";
+import type { StanzaLimits, TextLimits } from "./deb822.ts";
 import type { DigestAlgorithm } from "./digests.ts";
 import { beyondLimit, Malformed, quoted } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
@@ -9,7 +9,16 @@ import { fieldOf } from "./stanza.ts";
 export interface FileListLimits extends StanzaLimits {
   /** How many files one list may name. */
   readonly maxSourceParts: number;
+  /** How long the stanza of a source package, a .changes or a .buildinfo may be, in bytes. */
+  readonly maxSourceStanzaBytes: number;
 }
+
+/** The limits on a stanza that lists files: it is longer than a binary package's. */
+export const listingStanzaLimits = ({ maxSourceStanzaBytes, ...limits }: FileListLimits): TextLimits => ({
+  ...limits,
+  maxStanzaBytes: maxSourceStanzaBytes,
+  stanzaLimit: "maxSourceStanzaBytes",
+});
 
 /** One file that a list names. */
 export interface ListedFile {

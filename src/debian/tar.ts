@@ -166,7 +166,8 @@ function untilNul(start: number, end: number): string {
 
 /** @returns undefined where the archive ends before */
 async function readName(reader: ByteReader, sizeBytes: number): Promise<string | undefined> {
-  if (sizeBytes > maxLongNameBytes) throw beyondLimit("maxLongNameBytes", maxLongNameBytes, "the name of a file in it");
+  if (sizeBytes > maxLongNameBytes)
+    throw new Malformed("limit", `the name of a file in it is longer than ${maxLongNameBytes} bytes`);
   const bytes = await reader.read(sizeBytes);
   if (bytes.byteLength < sizeBytes) return undefined;
   const [text = ""] = asBuffer(bytes).toString("latin1").split("\0", 1);

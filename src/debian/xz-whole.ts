@@ -1,6 +1,7 @@
 // An .xz file that is at hand whole, decompressed by the optimised liblzma: for threads, since it blocks.
 import { asBuffer } from "../base/as-buffer.ts";
-import type { DecompressionLimits } from "./decompression-limits.ts";
+import type { OutputLimits } from "./decompression-limits.ts";
+import { tooMuch } from "./decompression-limits.ts";
 
 /** What the blocks of a file say of themselves. */
 interface XzBlocks {
@@ -26,14 +27,13 @@ let decoder: Promise<Decode | undefined> | undefined;
  * @returns the plain bytes piece by piece, which throws where the file is corrupt or ends early; undefined for a file of
  *   another form than `xz` and dpkg give theirs, for one whose decoder would take more memory than allowed, and where
  *   there is no such liblzma: all of these are for lzma-native
+ * @throws Malformed `limit` for one that would become too long: that is known before any of it is decoded
  */
-export async function decompressWhole(
-  xz: Uint8Array,
-  limits: DecompressionLimits,
-): Promise<Iterable<Uint8Array> | undefined> {
+export async function decompressWhole(xz: Uint8Array, limits: OutputLimits): Promise<Iterable<Uint8Array> | undefined> {
   const file = asBuffer(xz);
   const blocks = blocksOf(file);
   if (blocks === undefined || blocks.dictionaryBytes + decoderBytes > limits.maxDecoderBytes) return undefined;
+  if (blocks.plainBytes > limits.maxDecompressedBytes) throw tooMuch(limits);
   decoder ??= loadDecoder();
   const decode = await decoder;
   return decode?.(file, blocks.plainBytes);

@@ -167,7 +167,8 @@ export class TreeFiles {
     let total = 0;
     for await (const chunk of this.#bytes(path, undefined, { start: 0, end: maxMutableBytes + 1 }, signal)) {
       total += chunk.byteLength;
-      if (total > maxMutableBytes) throw new LimitExceeded("maxMutableBytes", maxMutableBytes, "a mutable file's size");
+      if (total > maxMutableBytes)
+        throw new LimitExceeded(undefined, maxMutableBytes, "a mutable file's size in bytes");
       chunks.push(chunk);
     }
     const bytes = Buffer.concat(chunks);

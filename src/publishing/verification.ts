@@ -127,7 +127,8 @@ async function verifyOnce(order: VerificationOrder): Promise<Verification> {
   for (const { path, ...listed } of files) {
     if (!isPlain(path)) continue;
     signal.throwIfAborted();
-    if (listed.sizeBytes > maxIndexBytes) throw new LimitExceeded("maxIndexBytes", maxIndexBytes, `${base}/${path}`);
+    if (listed.sizeBytes > maxIndexBytes)
+      throw new LimitExceeded(undefined, maxIndexBytes, `the size of ${base}/${path} in bytes`);
     const bytes = await site.readStart(`${base}/${path}`, listed.sizeBytes + 1);
     const complaint = complaintOf(listed, bytes && { sizeBytes: bytes.length, sha256: digestOf(bytes) });
     if (complaint !== undefined) find(complaint.code, `${base}/${path}`, complaint.text);

@@ -2,11 +2,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { difference } from "../../src/catalog/difference.ts";
-import type { SoundInspection } from "../../src/catalog/entry-metadata.ts";
 import { entryMetadataOf, inspectionOf, metadataKey, parseEntryMetadata } from "../../src/catalog/entry-metadata.ts";
 import { inspectContent } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
-import type { PackageKind } from "../../src/catalog/inspection.ts";
+import type { PackageKind, SoundInspection } from "../../src/catalog/inspection.ts";
 import { aDeb, aDsc, inChunks } from "../support/debs.ts";
 
 const algorithms = ["md5", "sha256"] as const;

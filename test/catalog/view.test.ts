@@ -39,6 +39,7 @@ function anItem({ package: name = "hello", version = "1", architecture = "amd64"
     sizeBytes: 1,
     sha256: "",
     stanzaKey: "",
+    stanzaBytes: 1,
   } as const;
   if (architecture === "source") return { ...shared, kind: "source", parts: [] };
   return {

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
+import { configurationKey } from "../../src/base/errors.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
 import type { Deb, DebLimits } from "../../src/debian/deb.ts";
 import { readDeb } from "../../src/debian/deb.ts";
@@ -253,7 +254,7 @@ test.each<[keyof DebLimits, number, Parameters<typeof aDeb>[0]]>([
   const deb = await aDeb(recipe);
   expect(await flawOf(deb)).toBe("none");
   expect(await flawOf(deb, { ...defaultInspectLimits, [limit]: allowed })).toMatch(
-    new RegExp(`^limit: .*${limit} = ${allowed}`),
+    new RegExp(`^limit: .* ${configurationKey(limit)} = ${allowed}`),
   );
 });
 

@@ -117,9 +117,9 @@ test("text that is not UTF-8 is taken for Latin-1, so that an index is always UT
 });
 
 test.each([
-  ["maxStanzaBytes", `A: ${"x".repeat(limits.maxStanzaBytes)}\n`],
-  ["maxFields", Array.from({ length: limits.maxFields + 1 }, (_none, index) => `A${index}: x\n`).join("")],
-  ["maxFieldNameBytes", `${"A".repeat(limits.maxFieldNameBytes + 1)}: x\n`],
+  ["max_stanza_bytes", `A: ${"x".repeat(limits.maxStanzaBytes)}\n`],
+  ["max_fields", Array.from({ length: limits.maxFields + 1 }, (_none, index) => `A${index}: x\n`).join("")],
+  ["max_field_name_bytes", `${"A".repeat(limits.maxFieldNameBytes + 1)}: x\n`],
 ])("beyond %s a text is refused with the limit's name", (limit, text) => {
   expect(() => parse(text)).toThrow(Malformed);
   expect(() => parse(text)).toThrow(limit);

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { configurationKey } from "../../src/base/errors.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
 import type { Dsc } from "../../src/debian/dsc.ts";
 import { readDsc } from "../../src/debian/dsc.ts";
@@ -132,11 +133,11 @@ test("one list alone is enough", async () => {
 
 test.each([
   ["maxDscBytes", 100],
-  ["maxStanzaBytes", 100],
+  ["maxSourceStanzaBytes", 100],
   ["maxSourceParts", 1],
 ] as const)("%s holds", async (limit, allowed) => {
   expect(await flawOf(text(), { ...defaultInspectLimits, [limit]: allowed })).toMatch(
-    new RegExp(`^limit: .*${limit} = ${allowed}`),
+    new RegExp(`^limit: .* ${configurationKey(limit)} = ${allowed}`),
   );
 });
 

@@ -126,7 +126,8 @@ test("a decoder that would take more memory than allowed is not asked", async ()
 });
 
 test("a bomb goes off piece by piece", async () => {
-  const pieces = (await decompressWhole(xz(Buffer.alloc(100 * mebibyte)), limits)) ?? [];
+  const generous = { ...limits, maxDecompressedBytes: 128 * mebibyte };
+  const pieces = (await decompressWhole(xz(Buffer.alloc(100 * mebibyte)), generous)) ?? [];
   let sizeBytes = 0;
   for (const piece of pieces) {
     expect(piece.length).toBeLessThanOrEqual(mebibyte);
@@ -134,6 +135,12 @@ test("a bomb goes off piece by piece", async () => {
     if (sizeBytes > 3 * mebibyte) break;
   }
   expect(sizeBytes).toBeLessThanOrEqual(4 * mebibyte);
+});
+
+test("a bomb beyond the limit is refused before any of it is decompressed", async () => {
+  await expect(decompressWhole(xz(Buffer.alloc(100 * mebibyte)), limits)).rejects.toThrow(
+    "max_decompressed_bytes = 67108864",
+  );
 });
 
 test("where node-liblzma can't be loaded, all files are left to lzma-native", async () => {

@@ -32,6 +32,7 @@ function anItem(builder: string, content: string): BinaryItem {
     sizeBytes: 7,
     sha256: "2".repeat(64),
     stanzaKey: "hello",
+    stanzaBytes: 1,
     architecture: parseArchitecture("amd64"),
     builtAtSeconds: 1,
     descriptionKey: undefined,

@@ -45,6 +45,21 @@ test("one bad file among good ones stops it all before anything is changed, and 
   expect(await tree.allNames()).toEqual(before);
 });
 
+test("what the server would reject for a limit is refused before it is uploaded, under the same key", async () => {
+  const before = await tree.allNames();
+  const files = new Map([
+    await namedDeb({ package: "long", fields: { "X-Long": "x".repeat(300_000) } }),
+    await namedDeb({ package: "bomb", files: { "./zeros": Buffer.alloc(40 * 2 ** 20) } }),
+  ]);
+  const { exitCode, status, problems } = await tree.putJson(tree.write(files));
+  expect([exitCode, status]).toEqual([3, "refused"]);
+  expect(Object.fromEntries(problems.map(({ file, reason }) => [basename(file), reason]))).toEqual({
+    "long_1.0-1_all.deb": "the size of its control is beyond max_stanza_bytes = 262144",
+    "bomb_1.0-1_all.deb": "what a member decompresses to is beyond max_data_ratio = 256",
+  });
+  expect(await tree.allNames()).toEqual(before);
+});
+
 test("an upload of nothing is refused", async () => {
   const [, changes = ""] = tree.write(
     new Map([
@@ -100,7 +115,7 @@ test("what the server rejects though it was linked is told, with exit code 3", a
   const { exitCode, status, packages } = await tree.putJson(tree.write(new Map([long])), "--bundle", bundle);
   expect([exitCode, status]).toEqual([3, "rejected"]);
   expect(packages).toMatchObject([
-    { name: "long", state: "rejected", reason: expect.stringContaining("maxStanzaBytes") },
+    { name: "long", state: "rejected", reason: expect.stringContaining("max_stanza_bytes") },
   ]);
 });
 

@@ -48,7 +48,11 @@ export class WebapiHealth implements HealthCheck {
       signal,
     );
     if (reply.status === 200) {
-      return textOf(reply, { name: "maxCheckAnswerBytes", bytes: maxCheckAnswerBytes, what: "a check's answer" });
+      return textOf(reply, {
+        name: undefined,
+        bytes: maxCheckAnswerBytes,
+        what: "the size of a check's answer in bytes",
+      });
     }
     reply.close();
     if (reply.status === 404 && cap === undefined) throw new ContentGone(path);

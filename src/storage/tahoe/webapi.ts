@@ -65,7 +65,7 @@ export interface WebapiReply {
 /** A reply's whole body, within a named limit. @throws LimitExceeded, StorageUnavailable */
 export async function textOf(
   reply: WebapiReply,
-  limit: { readonly name: string; readonly bytes: number; readonly what: string },
+  limit: { readonly name: string | undefined; readonly bytes: number; readonly what: string },
 ): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
