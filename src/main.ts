@@ -1,5 +1,6 @@
 // Composition: the one place that names backends and adapters, and puts a configuration into service.
 import { createHash } from "node:crypto";
+import type { RequestListener } from "node:http";
 import { join } from "node:path";
 import { systemClock } from "./base/clock.ts";
 import { messageOf, RepoError } from "./base/errors.ts";
@@ -165,7 +166,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     log,
   });
   for (const upkeep of upkeeps) await upkeep.start();
-  const running = await listen(app, configuration);
+  const running = await listen(app, configuration, log);
   const url = publicUrl ?? urlOf(running.address);
   for (const repository of repositories.values()) {
     repository.start(configuration.pollSeconds);
@@ -219,9 +220,9 @@ const withFollower = (observer: PublishingObserver, follow: () => void): Publish
 
 const hashed = (text: string): string => createHash("sha256").update(text).digest("hex");
 
-async function listen(app: Parameters<typeof startServer>[0], { listen: address }: Configuration) {
+async function listen(app: RequestListener, { listen: address, limits, behindProxy }: Configuration, log: Log) {
   try {
-    return await startServer(app, address);
+    return await startServer(app, { ...address, limits: limits.http, behindProxy, log, clock: systemClock });
   } catch (thrown) {
     throw new ListenFailed(`cannot listen on ${address.host}:${address.port}: ${messageOf(thrown)}`);
   }

@@ -7,6 +7,8 @@ import type { Resource } from "../publishing/resource.ts";
 import type { ServedRepository } from "../publishing/served.ts";
 import type { RequestObserver } from "./asker.ts";
 import { Asker } from "./asker.ts";
+import type { ConnectionLimits } from "./connections.ts";
+import { defaultConnectionLimits } from "./connections.ts";
 import { isKey, isOwnPage } from "./getting-started.ts";
 import type { PingLimits } from "./ping.ts";
 import { defaultPingLimits } from "./ping.ts";
@@ -17,13 +19,14 @@ import type { RoutesOptions } from "./routes.ts";
 import { createRoutes } from "./routes.ts";
 import { defaultFirstByteTimeoutMs, sendResource } from "./send.ts";
 
-export interface HttpLimits extends PingLimits, ReaderLimits {
+export interface HttpLimits extends PingLimits, ReaderLimits, ConnectionLimits {
   readonly firstByteTimeoutMs: number;
 }
 
 export const defaultHttpLimits: HttpLimits = {
   ...defaultPingLimits,
   ...defaultReaderLimits,
+  ...defaultConnectionLimits,
   firstByteTimeoutMs: defaultFirstByteTimeoutMs,
 };
 

@@ -5,6 +5,7 @@ import { RateLimiterMemory } from "rate-limiter-flexible";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
+import { clientAddress } from "./client-address.ts";
 import { basicOf } from "./credentials.ts";
 import { RequestRefused } from "./problems.ts";
 
@@ -63,7 +64,7 @@ export class ReaderDesk {
     if (digests === undefined) return;
     const credentials = basicOf(request.headers.authorization);
     if (credentials === undefined) throw challenge(repository, "this repository is for readers with a password");
-    const address = this.#addressOf(request);
+    const address = clientAddress(request, this.#behindProxy);
     const isKnown = isOneOf(digests, sha256(credentials));
     // Counted before anything is awaited, or of many requests that come at once all would be heard.
     const failures = await (isKnown ? this.#failures.get(address) : this.#failures.penalty(address));
@@ -81,17 +82,6 @@ export class ReaderDesk {
     }
     throw challenge(repository, "this name and password are not known here");
   }
-
-  #addressOf({ headers, socket }: IncomingMessage): string {
-    const forwarded = headers["x-forwarded-for"];
-    const last = this.#behindProxy
-      ? String(forwarded ?? "")
-          .split(",")
-          .at(-1)
-          ?.trim()
-      : undefined;
-    return networkOf(last || (socket.remoteAddress ?? ""));
-  }
 }
 
 /** Looks at all of them, so that the time tells nothing. */
@@ -99,16 +89,6 @@ function isOneOf(known: readonly Buffer[], candidate: Buffer): boolean {
   let found = false;
   for (const one of known) found = timingSafeEqual(one, candidate) || found;
   return found;
-}
-
-/** An IPv4 address as it stands; of an IPv6 address the first 64 bits, since who has one has all of them. */
-function networkOf(address: string): string {
-  const [, v4] = /^(?:::ffff:)?(\d+(?:\.\d+){3})$/i.exec(address) ?? [];
-  if (v4 !== undefined) return v4;
-  const [head = "", tail] = address.toLowerCase().split("::", 2);
-  const groups = head.split(":");
-  if (tail !== undefined) groups.push("0", "0", "0", "0");
-  return groups.slice(0, 4).join(":");
 }
 
 const challenge = (repository: string, text: string): RequestRefused =>

@@ -1,27 +1,31 @@
 // The application on a port: limits on what clients may send and how long they may take, and a graceful end.
-import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { RequestListener } from "node:http";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { createHttpTerminator } from "http-terminator";
+import type { Clock } from "../base/clock.ts";
+import { systemClock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import { silentLog } from "../base/log.ts";
+import { networkOf } from "./client-address.ts";
+import type { ConnectionLimits } from "./connections.ts";
+import { Connections, defaultConnectionLimits } from "./connections.ts";
 import type { Problem } from "./problems.ts";
 import { problemOf, RequestRefused } from "./problems.ts";
 
 /** Request line and header fields together. */
 export const maxHeaderBytes = 16 * 1024;
-/** From a request's first byte to the end of its header fields. */
-const headersTimeoutMs = 15_000;
 /** From a request's first byte to its end. */
 const requestTimeoutMs = 60_000;
 /** A client that takes nothing for so long is cut. */
 const silentSocketTimeoutMs = 120_000;
 /** Longer than proxies and load balancers commonly keep their own idle connections. */
 const keepAliveTimeoutMs = 75_000;
-/** More connections than these are refused. */
-const defaultMaxConnections = 4096;
-
-/** Requests of one connection that are worked on at once, the others wait; apt sends ten before it reads a reply. */
-const maxPipelined = 16;
+/** How often the time for headers is looked at: by Node's default of 30 s, a client would have up to 45. */
+const headersCheckMs = 1000;
+/** A client that was refused has so long to read why, and to close its end. */
+const refusalMs = 1000;
 
 /** The longest time that a timer can be set to: the grace period is kept by `stop` itself. */
 const maxTimerMs = 2 ** 31 - 1;
@@ -30,7 +34,12 @@ export interface ServerOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
-  readonly maxConnections?: number;
+  readonly limits?: Partial<ConnectionLimits>;
+  /** Whether all connections come from a proxy of ours, and so from one address. */
+  readonly behindProxy?: boolean;
+  /** Told of limits that were hit; by default nobody is. */
+  readonly log?: Log;
+  readonly clock?: Clock;
 }
 
 export interface RunningServer {
@@ -39,49 +48,37 @@ export interface RunningServer {
   stop(graceMs: number): Promise<void>;
 }
 
-/** What is under way on one connection. */
-interface Exchanges {
-  underWay: number;
-  /** In the order of their requests. */
-  readonly waiting: (() => void)[];
-}
-
 /** @throws the system's error where the address can't be listened on */
 export async function startServer(answer: RequestListener, options: ServerOptions): Promise<RunningServer> {
-  const exchanges = new WeakMap<Duplex, Exchanges>();
-  const listener = (request: IncomingMessage, response: ServerResponse) => {
-    const { socket } = request;
-    const own = exchanges.get(socket) ?? { underWay: 0, waiting: [] };
-    exchanges.set(socket, own);
-    const begin = () => {
-      // Nobody hears a reply on a closed connection, nor would anything end its wait for a turn.
-      if (socket.destroyed) return;
-      own.underWay += 1;
-      response.once("finish", () => {
-        own.underWay -= 1;
-        own.waiting.shift()?.();
-      });
-      answer(request, response);
-    };
-    if (own.underWay < maxPipelined) begin();
-    else own.waiting.push(begin);
-  };
+  const limits = { ...defaultConnectionLimits, ...options.limits };
+  const { behindProxy = false, log = silentLog, clock = systemClock } = options;
+  const connections = new Connections(limits, { behindProxy, log, clock });
+  const headersTimeoutMs = limits.headersTimeoutSeconds * 1000;
   const server = createServer(
     {
       maxHeaderSize: maxHeaderBytes,
       headersTimeout: headersTimeoutMs,
-      requestTimeout: requestTimeoutMs,
+      requestTimeout: Math.max(requestTimeoutMs, headersTimeoutMs),
+      connectionsCheckingInterval: headersCheckMs,
       keepAliveTimeout: keepAliveTimeoutMs,
     },
-    listener,
+    (request, response) =>
+      connections.enqueue(request.socket, (finished) => {
+        response.once("finish", finished);
+        answer(request, response);
+      }),
   );
-  server.maxConnections = options.maxConnections ?? defaultMaxConnections;
   server.setTimeout(silentSocketTimeoutMs);
-  server.on("clientError", (error: NodeJS.ErrnoException, socket: Duplex) => {
+  server.on("connection", (socket) => connections.add(socket));
+  server.on("clientError", (error: NodeJS.ErrnoException, duplex: Duplex) => {
+    const socket = duplex as Socket;
+    if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") {
+      const address = networkOf(socket.remoteAddress ?? "");
+      connections.hit("headers_timeout_seconds", limits.headersTimeoutSeconds, address);
+    }
     // A reply under way must not get this one mixed into its bytes.
-    if (socket.writable && (exchanges.get(socket)?.underWay ?? 0) === 0)
-      socket.end(rawReply(problemOf(refusalOf(error.code))));
-    else socket.destroy();
+    if (!socket.writable || connections.isBusy(socket)) socket.destroy();
+    else refuse(socket, problemOf(refusalOf(error.code)));
   });
   const terminator = createHttpTerminator({ server, gracefulTerminationTimeout: maxTimerMs });
 
@@ -101,6 +98,13 @@ export async function startServer(answer: RequestListener, options: ServerOption
       clearTimeout(cut);
     },
   };
+}
+
+/** Answers, and closes the connection soon, also where the client goes on sending or never closes its own end. */
+function refuse(socket: Socket, problem: Problem): void {
+  socket.end(rawReply(problem));
+  const closing = setTimeout(() => socket.destroy(), refusalMs);
+  socket.once("close", () => clearTimeout(closing));
 }
 
 function refusalOf(code: string | undefined): RequestRefused {

@@ -1,0 +1,207 @@
+// One client can't keep the others out: not with silent connections, nor with slow headers, slow reading or many requests.
+import type { Socket } from "node:net";
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, onTestFinished, test } from "vitest";
+import { networkOf } from "../../src/http/client-address.ts";
+import { aRepository, aResource } from "../support/served-repository.ts";
+import type { StartedApp } from "../support/started-app.ts";
+import { startApp } from "../support/started-app.ts";
+
+const largeBytes = 32 * 1024 * 1024;
+const [attacker, honest] = ["127.0.0.2", "127.0.0.9"];
+
+async function* pieces(): AsyncGenerator<Uint8Array> {
+  const piece = Buffer.alloc(64 * 1024, "x");
+  for (let sent = 0; sent < largeBytes; sent += piece.length) yield piece;
+}
+
+async function aServer(options: Parameters<typeof startApp>[1] = {}): Promise<StartedApp> {
+  const files = {
+    "dists/a": aResource("small"),
+    "dists/never": aResource("late", { read: () => new Promise(() => {}) }),
+    "pool/large.deb": aResource("", { sizeBytes: largeBytes, read: async () => pieces() }),
+  };
+  const app = await startApp([aRepository("debian", files)], options);
+  onTestFinished(() => app.stop(0));
+  return app;
+}
+
+const get = (path: string, field = ""): string => `GET /debian/${path} HTTP/1.1\r\nHost: x\r\n${field}\r\n`;
+
+/** A connection that has begun, and sends something if it is told to. It never reads unless it is told to. */
+class Peer {
+  readonly socket: Socket;
+  readonly beganMs = Date.now();
+  closedMs: number | undefined;
+  /** All that came, once it reads. */
+  read = "";
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on("error", () => {});
+    socket.on("close", () => (this.closedMs = Date.now()));
+  }
+
+  static async open(app: StartedApp, localAddress: string, said = ""): Promise<Peer> {
+    const socket = connect({ port: app.address.port, host: "127.0.0.1", localAddress });
+    const peer = new Peer(socket);
+    onTestFinished(() => void socket.destroy());
+    await new Promise((resolve) => socket.once("connect", resolve).once("error", resolve));
+    if (said !== "") socket.write(said);
+    return peer;
+  }
+
+  /** Begins to read, which alone tells it that the other end has closed. */
+  listen(): this {
+    this.socket.setEncoding("latin1").on("data", (text: string) => (this.read += text));
+    return this;
+  }
+}
+
+const many = (count: number, open: () => Promise<Peer>): Promise<Peer[]> =>
+  Promise.all(Array.from({ length: count }, open));
+
+/** How long it takes until an address gets its answer on a new connection; throws where it gets none. */
+async function answeredInMs(app: StartedApp, address: string): Promise<number> {
+  const peer = (await Peer.open(app, address, get("dists/a", "Connection: close\r\n"))).listen();
+  await expect.poll(() => peer.closedMs, { timeout: 10_000, interval: 5 }).toBeDefined();
+  expect(peer.read).toContain("\r\n\r\nsmall");
+  return (peer.closedMs ?? 0) - peer.beganMs;
+}
+
+/** How many of these are open, as the server has it. */
+async function openOf(peers: readonly Peer[]): Promise<number> {
+  for (const peer of peers) peer.listen();
+  await sleep(300);
+  return peers.filter(({ closedMs }) => closedMs === undefined).length;
+}
+
+test("4,300 silent connections from one address keep nobody out, not even others at that address", {
+  timeout: 60_000,
+}, async () => {
+  const app = await aServer();
+  const silent: Peer[] = [];
+  for (let count = 0; count < 43; count++) silent.push(...(await many(100, () => Peer.open(app, attacker))));
+  expect(await answeredInMs(app, honest)).toBeLessThan(1000);
+  expect(await answeredInMs(app, attacker)).toBeLessThan(1000);
+  expect(await openOf(silent)).toBeLessThanOrEqual(256);
+  const told = app
+    .logged()
+    .split("\n")
+    .filter((line) => line.includes("limits.http.max_connections_per_address"));
+  expect(told.length).toBeGreaterThan(0);
+  expect(told.length).toBeLessThan(5);
+  expect(told[0]).toContain(`"allowed":256,"address":"${attacker}"`);
+});
+
+test("without a bound for each address, one would take all places", { timeout: 60_000 }, async () => {
+  const app = await aServer({ limits: { maxConnections: 20, maxConnectionsPerAddress: 1000 } });
+  // They have requests under way, so that none can be closed for another one.
+  await many(20, () => Peer.open(app, attacker, get("dists/never")));
+  await sleep(100);
+  await expect(answeredInMs(app, honest)).rejects.toThrow();
+  expect(app.logged()).toContain("limits.http.max_connections");
+});
+
+test("where all places are taken from many addresses, silent connections give theirs to who comes", async () => {
+  const app = await aServer({ limits: { maxConnections: 20, maxConnectionsPerAddress: 5 } });
+  for (const last of [2, 3, 4, 5]) await many(5, () => Peer.open(app, `127.0.0.${last}`));
+  for (let count = 0; count < 10; count++) expect(await answeredInMs(app, honest)).toBeLessThan(1000);
+});
+
+test.each([
+  ["a byte at a time", "GET /debian/dists/a HTTP/1.1\r\nHost: x\r\nX: ", "y"],
+  ["line by line", "GET /debian/dists/a HTTP/1.1\r\nHost: x\r\n", "X: y\r\n"],
+  ["not at all, but for empty lines", "", "\r\n"],
+  ["never", "", ""],
+])(
+  "headers that come %s are cut in time, though the client reads nothing and closes nothing",
+  async (_how, first, drop) => {
+    const app = await aServer({ limits: { headersTimeoutSeconds: 2 } });
+    const peer = await Peer.open(app, attacker, first);
+    while (peer.closedMs === undefined && Date.now() - peer.beganMs < 10_000) {
+      if (drop !== "") peer.socket.write(drop);
+      // A silent client finds out only by reading; that it has not read what came is what counts for the others.
+      else if (Date.now() - peer.beganMs > 4500) peer.listen();
+      await sleep(50);
+    }
+    const livedMs = (peer.closedMs ?? Number.POSITIVE_INFINITY) - peer.beganMs;
+    expect(livedMs).toBeGreaterThan(1900);
+    expect(livedMs).toBeLessThan(5500);
+    expect(app.logged()).toContain(`"limit":"limits.http.headers_timeout_seconds","allowed":2,"address":"${attacker}"`);
+  },
+);
+
+test("empty lines between requests keep no connection: it counts as idle, and goes when another one comes", async () => {
+  const app = await aServer({ limits: { maxConnectionsPerAddress: 1 } });
+  const peer = (await Peer.open(app, attacker, get("dists/a"))).listen();
+  await expect.poll(() => peer.read).toContain("small");
+  for (let count = 0; count < 5; count++) {
+    peer.socket.write("\r\n");
+    await sleep(20);
+  }
+  await answeredInMs(app, attacker);
+  await expect.poll(() => peer.closedMs).toBeDefined();
+});
+
+test("kept connections without a request make room for new ones of their address, the oldest first", async () => {
+  const app = await aServer({ limits: { maxConnectionsPerAddress: 3 } });
+  const kept: Peer[] = [];
+  for (let count = 0; count < 3; count++) {
+    kept.push((await Peer.open(app, attacker, get("dists/a"))).listen());
+    await expect.poll(() => kept.at(-1)?.read).toContain("small");
+  }
+  // The first has just been used: now the second is the oldest.
+  kept[0]?.socket.write(get("dists/a"));
+  await expect.poll(() => kept[0]?.read.split("small").length).toBe(3);
+  await answeredInMs(app, attacker);
+  await expect.poll(() => kept.map(({ closedMs }) => closedMs === undefined)).toEqual([true, false, true]);
+});
+
+test("slow readers take places of their own address alone, and no new one gets in there", async () => {
+  const app = await aServer({ limits: { maxConnectionsPerAddress: 5 } });
+  const slow = await many(5, () => Peer.open(app, attacker, get("pool/large.deb")));
+  await sleep(200);
+  await expect(answeredInMs(app, attacker)).rejects.toThrow();
+  expect(await answeredInMs(app, honest)).toBeLessThan(1000);
+  expect(slow.filter(({ closedMs }) => closedMs !== undefined)).toEqual([]);
+});
+
+test("a connection with too many requests before a reply that never comes is cut, and fewer wait", async () => {
+  const app = await aServer();
+  const patient = (await Peer.open(app, honest, get("dists/never") + get("dists/a").repeat(200))).listen();
+  const greedy = (await Peer.open(app, attacker, get("dists/never") + get("dists/a").repeat(5000))).listen();
+  await expect.poll(() => greedy.closedMs).toBeDefined();
+  await sleep(100);
+  expect(patient.closedMs).toBeUndefined();
+  expect(await answeredInMs(app, attacker)).toBeLessThan(1000);
+});
+
+test("requests that wait behind slow ones of an address leave the first of each connection alone", async () => {
+  const app = await aServer();
+  // 40 connections with 16 requests each are more than one address may have made ahead.
+  await many(40, () => Peer.open(app, attacker, get("dists/never") + get("dists/a").repeat(15)));
+  await sleep(100);
+  expect(await answeredInMs(app, attacker)).toBeLessThan(1000);
+  const pipelining = (await Peer.open(app, attacker, get("dists/a").repeat(50))).listen();
+  await expect.poll(() => pipelining.read.split("small").length - 1).toBe(50);
+});
+
+test("behind a proxy of ours its connections are not counted by address", async () => {
+  const app = await aServer({ limits: { maxConnectionsPerAddress: 3 }, behindProxy: true });
+  const kept = await many(20, () => Peer.open(app, "127.0.0.1", get("dists/a")));
+  expect(await openOf(kept)).toBe(20);
+  const direct = await aServer({ limits: { maxConnectionsPerAddress: 3 } });
+  expect(await openOf(await many(20, () => Peer.open(direct, "127.0.0.1", get("dists/a"))))).toBe(3);
+});
+
+test.each([
+  ["192.0.2.7", "192.0.2.7"],
+  ["::ffff:192.0.2.7", "192.0.2.7"],
+  ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2"],
+  ["2001:DB8:1:2::1", "2001:db8:1:2"],
+  ["2001:db8::1", "2001:db8:0:0"],
+])("%s counts as %s", (address, network) => {
+  expect(networkOf(address)).toBe(network);
+});
