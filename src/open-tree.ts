@@ -35,7 +35,9 @@ export function openGridTree(
   limits: Limits,
   measured: (tree: Tree) => Tree = (tree) => tree,
 ): Tree {
-  const trees = each(gateways, (url) => measured(new WebapiTree(new Webapi(url, limits.webapi), cap, limits.listing)));
+  const webapis = each(gateways, (url) => new Webapi(url, limits.webapi));
+  Webapi.standInForEachOther(webapis);
+  const trees = each(webapis, (webapi) => measured(new WebapiTree(webapi, cap, limits.listing)));
   return new RetryingTree(new LimitedTree(new GatewaysTree(trees), limits.tree));
 }
 
@@ -43,7 +45,7 @@ export function openGridTree(
 export const openHealthCheck = ({ gateways, cap }: GridTree, limits: Limits): HealthCheck =>
   new GatewaysHealth(each(gateways, (url) => new WebapiHealth(new Webapi(url, limits.webapi), cap)));
 
-function each<T>(gateways: readonly string[], open: (url: string) => T): readonly [T, ...T[]] {
+function each<G, T>(gateways: readonly G[], open: (gateway: G) => T): readonly [T, ...T[]] {
   const [first, ...others] = gateways.map(open);
   if (first === undefined) throw new Error("a configuration without a gateway was let through");
   return [first, ...others];

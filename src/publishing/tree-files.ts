@@ -20,6 +20,8 @@ const rememberedMs = 10_000;
 const maxRememberedEntries = 100_000;
 /** How many directories are looked at, and mutable files read, at once for strangers: refreshes go on beside them. */
 const concurrentAsks = 2;
+/** How long a client may wait for a listing, in ms: a grid that takes longer is told to be unavailable for now. */
+const lookTimeoutMs = 10_000;
 /** The largest mutable file that is served, in bytes. It is read whole, for only its bytes tell its size and its tag. */
 const maxMutableBytes = 4 * 1024 ** 2;
 /** What the remembered mutable files may take up together, in bytes. */
@@ -119,7 +121,12 @@ export class TreeFiles {
   }
 
   async #look(directory: TreePath, signal: AbortSignal): Promise<Listing> {
-    const node = await this.#parts.tree.look(directory, signal);
+    const late = AbortSignal.timeout(lookTimeoutMs);
+    const node = await this.#parts.tree.look(directory, AbortSignal.any([signal, late])).catch((thrown: unknown) => {
+      if (!late.aborted || signal.aborted) throw thrown;
+      const why = `not listed within ${lookTimeoutMs / 1000} s`;
+      throw new StorageUnavailable(directory, why, { transient: true });
+    });
     if (node?.kind !== "directory") return new Map();
     const entries = [...node.entries].map(([name, entry]) => [name, withoutMetadata(entry)] as const);
     return new Map(entries);

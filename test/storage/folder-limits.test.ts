@@ -58,7 +58,6 @@ test("more directories than there are descriptors are all listed", async () => {
   await fill(400, 1);
   expect(await surveyed({}, { descriptors: 128 })).toMatchObject({ files: 400, unlisted: 0 });
 });
-});
 
 test("large directories share as few threads as they may", async () => {
   await fill(6, 2000);

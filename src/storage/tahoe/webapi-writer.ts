@@ -1,6 +1,4 @@
 // Changes to a Tahoe tree through a gateway's webapi: what sets a tree up and what uploads into it.
-import { Readable } from "node:stream";
-import { asBuffer } from "../../base/as-buffer.ts";
 import { ContentId } from "../../base/content-id.ts";
 import type { TreePath } from "../../base/names.ts";
 import { lastName, parentPath, pathNames, rootPath } from "../../base/names.ts";
@@ -71,7 +69,7 @@ export class WebapiWriter {
 
   /** Uploads immutable bytes that nothing links to yet. */
   async upload(body: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<ContentId> {
-    return contentId(await this.#ask({ method: "PUT", names: [], body: bodyOf(body), path: rootPath }, signal));
+    return contentId(await this.#ask({ method: "PUT", names: [], body, path: rootPath }, signal));
   }
 
   /** Uploads immutable bytes to a path; missing directories are made, and what was there is replaced. */
@@ -84,7 +82,7 @@ export class WebapiWriter {
     // Tahoe would make the directories by itself, but answers 404 where the last of them has the file's own name.
     const directory = await this.makeDirectory(root, parentPath(path), signal);
     const names = [directory.reveal(), lastName(path)];
-    return contentId(await this.#ask({ method: "PUT", names, body: bodyOf(body), path }, signal));
+    return contentId(await this.#ask({ method: "PUT", names, body, path }, signal));
   }
 
   /** Sets many links of one directory in one write; links of the same name are replaced. */
@@ -143,7 +141,9 @@ export class WebapiWriter {
     signal: AbortSignal,
     accepted: readonly number[],
   ): Promise<{ readonly status: number; readonly text: string }> {
-    const reply = await this.#webapi.request({ ...asked, timeoutMs: this.#webapi.limits.writeTimeoutMs }, signal);
+    const { writeTimeoutMs: timeoutMs, hedgeListingAfterMs: hedgeAfterMs } = this.#webapi.limits;
+    const hedge = asked.method === "GET" ? { hedgeAfterMs } : {};
+    const reply = await this.#webapi.request({ ...asked, ...hedge, timeoutMs }, signal);
     if (!accepted.includes(reply.status)) {
       reply.close();
       // 410 is also what a gateway says of a directory that it reads in pieces while another one writes it.
@@ -164,9 +164,6 @@ export class WebapiWriter {
     return { status: reply.status, text: Buffer.concat(chunks).toString("utf8") };
   }
 }
-
-const bodyOf = (body: Uint8Array | AsyncIterable<Uint8Array>): Buffer | Readable =>
-  body instanceof Uint8Array ? asBuffer(body) : Readable.from(body);
 
 function contentId(answer: string): ContentId {
   const cap = answer.trim();

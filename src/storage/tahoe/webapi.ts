@@ -3,35 +3,70 @@ import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
 import type { Duplex, Readable } from "node:stream";
+import { rootCertificates } from "node:tls";
+import type { Response } from "node-fetch";
 import fetch from "node-fetch";
 import { onAbort } from "../../base/abort.ts";
 import { LimitExceeded, RepoError, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
+import { rootPath } from "../../base/names.ts";
+import { withResolvers } from "../../base/with-resolvers.ts";
 import { StorageUnavailable } from "../tree.ts";
+import { Pace, watchedBody } from "./paced-body.ts";
+import type { PulseLimits } from "./pulse.ts";
+import { defaultPulseLimits, Pulse } from "./pulse.ts";
 
-/** How long, and how much at once. */
-export interface WebapiLimits {
+/** How long, and how much at once. No time is a total: each ends when something moves. */
+export interface WebapiLimits extends PulseLimits {
   /** Until a connection stands. */
   readonly connectTimeoutMs: number;
   /** Until the first byte of a file's bytes comes, waiting for a free socket included. */
   readonly firstByteTimeoutMs: number;
   /** The same for a listing, which Tahoe sends only when all of it is read: some 0.25 ms an entry. */
   readonly listingTimeoutMs: number;
-  /** The same for a change: Tahoe answers when all is stored. */
+  /** While a body is sent: until the gateway takes the next piece. */
+  readonly sendTimeoutMs: number;
+  /** Until a change is answered after its last byte was sent: Tahoe answers when all is stored. */
   readonly writeTimeoutMs: number;
-  /** Between two pieces of a body, while somebody waits for them. */
+  /** What an upload may take longer to be stored: Tahoe encodes and spreads it only when it has all of it. */
+  readonly minStoreBytesPerSecond: number;
+  /** Between two pieces of an answer's body, while somebody waits for them; and how long one may come too slowly. */
   readonly stallTimeoutMs: number;
+  /** A body that comes more slowly than this is asked for anew. */
+  readonly minBytesPerSecond: number;
+  /** A file whose first byte has not come by then is asked for once more, beside, while the gateway answers others. */
+  readonly hedgeAfterMs: number;
+  /** The same for a listing, of which a large one takes long on any grid. */
+  readonly hedgeListingAfterMs: number;
+  /** How many such second requests may be under way at once. */
+  readonly maxHedges: number;
   readonly maxSockets: number;
 }
 
 export const defaultWebapiLimits: WebapiLimits = {
+  ...defaultPulseLimits,
   connectTimeoutMs: 5_000,
   firstByteTimeoutMs: 20_000,
   listingTimeoutMs: 120_000,
+  sendTimeoutMs: 120_000,
   writeTimeoutMs: 600_000,
+  minStoreBytesPerSecond: 128 * 1024,
   stallTimeoutMs: 20_000,
+  minBytesPerSecond: 1024,
+  hedgeAfterMs: 5_000,
+  hedgeListingAfterMs: 20_000,
+  maxHedges: 4,
   maxSockets: 32,
 };
+
+/** After a gateway has recovered, what waits for it is sent again within this time, and not all in one moment. */
+const recoverySpreadMs = 500;
+
+/** How long a second request waits, in ms, for there to be few of them and for the gateway to answer at all. */
+const hedgePauseMs = 1_000;
+
+/** A file of a few bytes that its cap holds itself: a gateway reads nothing to send it. */
+const literalFile = "URI:LIT:krugkidfnzsc4";
 
 /** Twisted closes an idle connection after 60 s; ours must go first, or a request meets a closing one. */
 const idleSocketMs = 30_000;
@@ -47,8 +82,11 @@ export interface WebapiRequest {
   readonly names: readonly string[];
   readonly query?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Buffer | Readable;
+  readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
+  /** Without an answer, counted from when the last byte of `body` was sent. */
   readonly timeoutMs: number;
+  /** For what may be asked twice at once. Undefined: never. */
+  readonly hedgeAfterMs?: number;
   /** What errors name. */
   readonly path: TreePath;
 }
@@ -77,6 +115,20 @@ export async function textOf(
   return Buffer.concat(chunks).toString("utf8");
 }
 
+/** What else a gateway's connections need. */
+export interface WebapiConnections {
+  /** PEM texts of certificate authorities that are trusted beside those that everybody trusts. */
+  readonly authorities?: string | undefined;
+}
+
+/** One request under way. */
+interface Attempt {
+  readonly response: Promise<Response>;
+  readonly isHedge: boolean;
+  /** Ends it, also while its body comes. */
+  end(): void;
+}
+
 /** A Tahoe gateway. */
 export class Webapi {
   readonly limits: WebapiLimits;
@@ -85,12 +137,18 @@ export class Webapi {
   readonly #origin: string;
   readonly #authorization: Readonly<Record<string, string>>;
   readonly #agent: http.Agent;
+  /** For requests that must not wait for, or take, a connection that others have used; probes wait for nobody. */
+  readonly #freshAgent: http.Agent;
+  readonly #probeAgent: http.Agent;
+  readonly #pulse: Pulse;
+  #standIns: readonly Webapi[] = [];
+  #hedges = 0;
 
   /**
    * @param url e.g. `http://127.0.0.1:3456`; may hold a user and password for a proxy before it
    * @throws WebapiUrlError
    */
-  constructor(url: string, limits: WebapiLimits = defaultWebapiLimits) {
+  constructor(url: string, limits: WebapiLimits = defaultWebapiLimits, { authorities }: WebapiConnections = {}) {
     const parsed = URL.canParse(url) ? new URL(url) : undefined;
     if (parsed === undefined || !/^https?:$/.test(parsed.protocol) || /uri/i.test(parsed.pathname) || parsed.search) {
       throw new WebapiUrlError("a gateway's URL looks like http://127.0.0.1:3456 and holds no cap");
@@ -100,74 +158,280 @@ export class Webapi {
     this.#origin = parsed.origin;
     this.#base = `${parsed.protocol}//${parsed.host}${parsed.pathname.replace(/\/+$/, "")}/uri`;
     this.limits = limits;
-    this.#agent = boundedAgent(parsed.protocol === "https:", limits);
+    const agents = agentsFor(parsed.protocol === "https:", limits, authorities);
+    this.#agent = agents.pooled;
+    this.#freshAgent = agents.fresh;
+    this.#probeAgent = agents.probing;
+    this.#pulse = new Pulse((signal) => this.#probe(signal), limits);
+    this.#pulse.onRecovery(() => closeIdleSockets(this.#agent));
+  }
+
+  /** Makes these stand in for each other: a second request for what one does not answer goes to another. */
+  static standInForEachOther(gateways: readonly Webapi[]): void {
+    for (const gateway of gateways) gateway.#standIns = gateways.filter((other) => other !== gateway);
   }
 
   /** @throws StorageUnavailable if no answer comes; any status is an answer */
   async request(asked: WebapiRequest, signal: AbortSignal): Promise<WebapiReply> {
     signal.throwIfAborted();
+    if (asked.method === "GET" && this.#pulse.isUnresponsive) {
+      throw new StorageUnavailable(asked.path, `${this.#origin} does not answer`, { transient: true });
+    }
+    const { reply, attempt } = await this.#answered(asked, signal);
+    const header = (name: string): string | undefined => reply.headers.get(name) ?? undefined;
+    return {
+      status: reply.status,
+      header,
+      body: this.#body(reply, attempt, asked, signal),
+      close: () => attempt.end(),
+    };
+  }
+
+  /** The first answer of as many attempts as the waiting for it gives rise to. */
+  #answered(asked: WebapiRequest, signal: AbortSignal): Promise<{ reply: Response; attempt: Attempt }> {
+    const { doubtAfterMs } = this.limits;
+    const { promise, resolve, reject } = withResolvers<{ reply: Response; attempt: Attempt }>();
+    const attempts = new Set<Attempt>();
+    const timers = new Set<NodeJS.Timeout>();
+    const later = (ms: number, work: () => void): void => void timers.add(setTimeout(work, ms));
+    let isOver = false;
+    let forgetRecovery = (): unknown => undefined;
+    let deadline: NodeJS.Timeout | undefined;
+
+    const finish = (winner?: Attempt): void => {
+      isOver = true;
+      clearTimeout(deadline);
+      for (const timer of timers) clearTimeout(timer);
+      forgetRecovery();
+      for (const attempt of attempts) if (attempt !== winner) attempt.end();
+    };
+    const fail = (why: string, transient = true): void => {
+      finish();
+      if (signal.aborted) reject(signal.reason);
+      else reject(new StorageUnavailable(asked.path, why, { transient }));
+    };
+    /** @param timeoutMs from now on; undefined: it is not the gateway that is waited for */
+    const expectWithin = (timeoutMs: number | undefined): void => {
+      clearTimeout(deadline);
+      if (isOver || timeoutMs === undefined) return;
+      const why = `${this.#origin} gave no answer within ${timeoutMs / 1000} s`;
+      deadline = setTimeout(() => fail(why), timeoutMs);
+    };
+    const begin = (attempt: Attempt): void => {
+      attempts.add(attempt);
+      attempt.response.then(
+        (reply) => {
+          if (isOver) {
+            attempt.end();
+            return;
+          }
+          finish(attempt);
+          resolve({ reply, attempt });
+        },
+        (thrown: unknown) => {
+          attempt.end();
+          attempts.delete(attempt);
+          if (isOver || attempts.size > 0) return;
+          const { why, transient } = connectionFailure(this.#origin, thrown);
+          fail(why, transient);
+        },
+      );
+    };
+    const hedge = (): void => {
+      if (isOver) return;
+      // The one before went to a gateway that did not answer.
+      for (const attempt of attempts) {
+        if (!attempt.isHedge) continue;
+        attempts.delete(attempt);
+        attempt.end();
+      }
+      const standIn = this.#standIn();
+      if (standIn === undefined) begin(this.#send(asked, this.#freshAgent, signal, true));
+      else begin(standIn.#send(asked, standIn.#agent, signal, true));
+    };
+
+    const first = asked.body === undefined ? undefined : this.#sendBody(asked, asked.body, expectWithin, signal);
+    begin(first ?? this.#send(asked, this.#agent, signal, false));
+    if (first === undefined) expectWithin(asked.timeoutMs);
+    const { hedgeAfterMs } = asked;
+    if (hedgeAfterMs !== undefined) {
+      later(doubtAfterMs, () => this.#pulse.doubt());
+      const begunMs = performance.now();
+      const hedgeOnce = (): void => {
+        if (attempts.size > 1) return;
+        const isTime = performance.now() - begunMs >= hedgeAfterMs && this.#hedges < this.limits.maxHedges;
+        // To a gateway that does not answer anybody it would be one more request to be lost.
+        if (this.#pulse.isAsked ? this.#pulse.isSilent && this.#standIn() !== undefined : isTime) hedge();
+        else later(hedgePauseMs, hedgeOnce);
+      };
+      later(Math.min(hedgeAfterMs, 2 * doubtAfterMs), hedgeOnce);
+      forgetRecovery = this.#pulse.onRecovery(() => later(Math.random() * recoverySpreadMs, hedge));
+    }
+    return promise;
+  }
+
+  /** Another gateway that is not known to be silent too. */
+  #standIn(): Webapi | undefined {
+    return this.#standIns.find((other) => !other.#pulse.isSilent);
+  }
+
+  #send(asked: WebapiRequest, agent: http.Agent, signal: AbortSignal, isHedge: boolean, body?: Readable): Attempt {
     const controller = new AbortController();
     const forget = onAbort(signal, () => controller.abort());
-    const close = (): void => {
+    if (isHedge) this.#hedges += 1;
+    let isOpen = true;
+    const end = (): void => {
+      if (isOpen && isHedge) this.#hedges -= 1;
+      isOpen = false;
       forget();
       controller.abort();
     };
-    const waitFor = async <T>(promise: Promise<T>, timeoutMs: number): Promise<T> => {
-      let late = false;
-      const timer = setTimeout(() => {
-        late = true;
-        controller.abort();
-      }, timeoutMs);
-      try {
-        return await promise;
-      } catch (thrown) {
-        close();
-        signal.throwIfAborted();
-        // node-fetch's errors hold the whole URL and so the cap: never passed on, not even as a cause.
-        const why = late
-          ? `${this.#origin} gave no answer within ${timeoutMs / 1000} s`
-          : `the connection to ${this.#origin} failed (${systemCodeOf(thrown) ?? "broken off"})`;
-        throw new StorageUnavailable(asked.path, why, { transient: true });
-      } finally {
-        clearTimeout(timer);
-      }
-    };
-
     const url = [this.#base, ...asked.names.map(encodeURIComponent)].join("/");
-    const reply = await waitFor(
-      fetch(asked.query === undefined ? url : `${url}?${asked.query}`, {
-        method: asked.method,
-        headers: { "Accept-Encoding": "identity", ...this.#authorization, ...asked.headers },
-        body: asked.body ?? null,
-        agent: this.#agent,
-        // A redirect would carry the cap elsewhere.
-        redirect: "manual",
-        compress: false,
-        signal: controller.signal,
-      }),
-      asked.timeoutMs,
-    );
-    const { stallTimeoutMs } = this.limits;
-    async function* body(): AsyncGenerator<Uint8Array> {
-      try {
-        const chunks = reply.body?.[Symbol.asyncIterator]();
-        while (chunks !== undefined) {
-          const step = await waitFor(chunks.next(), stallTimeoutMs);
+    const length = asked.body instanceof Uint8Array ? { "Content-Length": String(asked.body.length) } : {};
+    const response = fetch(asked.query === undefined ? url : `${url}?${asked.query}`, {
+      method: asked.method,
+      headers: { "Accept-Encoding": "identity", ...this.#authorization, ...length, ...asked.headers },
+      body: body ?? null,
+      agent,
+      // A redirect would carry the cap elsewhere.
+      redirect: "manual",
+      compress: false,
+      signal: controller.signal,
+    });
+    return { response, isHedge, end };
+  }
+
+  #sendBody(
+    asked: WebapiRequest,
+    body: Uint8Array | AsyncIterable<Uint8Array>,
+    expectWithin: (timeoutMs: number | undefined) => void,
+    signal: AbortSignal,
+  ): Attempt {
+    const { sendTimeoutMs, minStoreBytesPerSecond } = this.limits;
+    const watched = watchedBody(body, {
+      waiting(sentBytes, isWhole) {
+        const storeMs = Math.ceil((sentBytes * 1000) / minStoreBytesPerSecond);
+        expectWithin(isWhole ? Math.min(asked.timeoutMs + storeMs, maxTimerMs) : sendTimeoutMs);
+      },
+      moved: () => expectWithin(undefined),
+    });
+    // A connection that is never made takes nothing.
+    expectWithin(sendTimeoutMs);
+    return this.#send(asked, this.#agent, signal, false, watched);
+  }
+
+  async *#body(
+    reply: Response,
+    attempt: Attempt,
+    asked: WebapiRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
+    const { stallTimeoutMs, minBytesPerSecond, doubtAfterMs } = this.limits;
+    const pace = new Pace(stallTimeoutMs, minBytesPerSecond);
+    let sinceMs = performance.now();
+    let isWaiting = false;
+    let why: string | undefined;
+    const giveUp = (reason: string): void => {
+      why = reason;
+      attempt.end();
+    };
+    const forget = this.#pulse.onRecovery(() => {
+      const waitedMs = performance.now() - sinceMs;
+      if (!isWaiting || pace.waitedMs(waitedMs) < recoverySpreadMs || !pace.isSlow(waitedMs)) return;
+      giveUp(`the connection to ${this.#origin} went silent`);
+    });
+    try {
+      const chunks = reply.body?.[Symbol.asyncIterator]();
+      while (chunks !== undefined) {
+        const doubt = setTimeout(() => this.#pulse.doubt(), doubtAfterMs);
+        const stop = setTimeout(
+          () => giveUp(`${this.#origin} sent nothing for ${stallTimeoutMs / 1000} s`),
+          stallTimeoutMs,
+        );
+        sinceMs = performance.now();
+        isWaiting = true;
+        try {
+          const step = await chunks.next();
           if (step.done === true) break;
-          yield typeof step.value === "string" ? Buffer.from(step.value) : step.value;
+          const chunk = typeof step.value === "string" ? Buffer.from(step.value) : step.value;
+          if (pace.came(chunk.length, performance.now() - sinceMs)) {
+            giveUp(`${this.#origin} sent less than min_bytes_per_second = ${minBytesPerSecond}`);
+            break;
+          }
+          if (pace.waitedMs(0) > doubtAfterMs && pace.isSlow(0)) this.#pulse.doubt();
+          isWaiting = false;
+          clearTimeout(doubt);
+          clearTimeout(stop);
+          yield chunk;
+        } finally {
+          isWaiting = false;
+          clearTimeout(doubt);
+          clearTimeout(stop);
         }
-      } finally {
-        // Cuts the connection of a body that is left early, which stops the gateway's reading; a finished one is kept.
-        close();
       }
+    } catch (thrown) {
+      signal.throwIfAborted();
+      // node-fetch's errors hold the whole URL and so the cap: never passed on, not even as a cause.
+      why ??= connectionFailure(this.#origin, thrown).why;
+    } finally {
+      forget();
+      // Cuts the connection of a body that is left early, which stops the gateway's reading; a finished one is kept.
+      attempt.end();
     }
-    return { status: reply.status, header: (name) => reply.headers.get(name) ?? undefined, body: body(), close };
+    if (why !== undefined) throw new StorageUnavailable(asked.path, why, { transient: true });
+  }
+
+  async #probe(signal: AbortSignal): Promise<boolean> {
+    const asked = { method: "GET", names: [literalFile], timeoutMs: 0, path: rootPath } as const;
+    const attempt = this.#send(asked, this.#probeAgent, signal, false);
+    try {
+      // Some gateways stop after their headers.
+      await (await attempt.response).arrayBuffer();
+      return true;
+    } catch {
+      return false;
+    } finally {
+      attempt.end();
+    }
   }
 }
 
-function boundedAgent(secure: boolean, limits: WebapiLimits): http.Agent {
+/** Node's timers count milliseconds in 31 bits. */
+const maxTimerMs = 2 ** 31 - 1;
+
+/** What to say of a connection that failed: node-fetch's own message holds the whole URL and so the cap. */
+function connectionFailure(origin: string, thrown: unknown): { readonly why: string; readonly transient: boolean } {
+  const code = systemCodeOf(thrown);
+  if (code !== undefined && untrusted.has(code)) {
+    return {
+      why: `the certificate of ${origin} is not trusted (${code}): name its authority's PEM file as gateway_ca_file`,
+      transient: false,
+    };
+  }
+  return { why: `the connection to ${origin} failed (${code ?? "broken off"})`, transient: true };
+}
+
+/** OpenSSL's names for chains that end in nobody whom this machine trusts. */
+const untrusted: ReadonlySet<string> = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+]);
+
+function agentsFor(secure: boolean, limits: WebapiLimits, authorities: string | undefined) {
+  const trusted = authorities === undefined ? {} : { ca: [...rootCertificates, authorities] };
   const { Agent } = secure ? https : http;
-  const agent = new Agent({ keepAlive: true, maxSockets: limits.maxSockets, timeout: idleSocketMs });
+  const options = { maxSockets: limits.maxSockets, ...(secure && trusted) };
+  return {
+    pooled: bounded(new Agent({ ...options, keepAlive: true, timeout: idleSocketMs }), secure, limits),
+    fresh: bounded(new Agent({ ...options, keepAlive: false }), secure, limits),
+    probing: bounded(new Agent({ ...options, keepAlive: false }), secure, limits),
+  };
+}
+
+function bounded(agent: http.Agent, secure: boolean, limits: WebapiLimits): http.Agent {
   const connect = agent.createConnection.bind(agent);
   agent.createConnection = (options, callback): Duplex => {
     const socket = connect(options, callback) as Socket;
@@ -177,6 +441,11 @@ function boundedAgent(secure: boolean, limits: WebapiLimits): http.Agent {
     return socket;
   };
   return agent;
+}
+
+/** Those of before may be dead without anybody having said so. */
+function closeIdleSockets(agent: http.Agent): void {
+  for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
 }
 
 class ConnectTimeout extends Error {
