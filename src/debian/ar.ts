@@ -71,7 +71,8 @@ function parseHeader(header: string, at: number): { name: string; sizeBytes: num
   if (!header.endsWith(headerEnd)) throw refuse("does not end as one does");
   // GNU's ar ends a name with a slash. Other slashes belong to long-name tables, which a .deb never has.
   const name = /^([A-Za-z0-9._+-]+)\/?$/.exec(header.slice(0, 16).trimEnd())?.[1];
-  const mtime = /^[0-9]+$/.exec(header.slice(16, 28).trimEnd())?.[0];
+  // dpkg does not look at it; apt takes a blank one for 0 and reads no further than the digits.
+  const mtime = /^(?:[0-9]+| *$)/.exec(header.slice(16, 28))?.[0];
   const size = /^[0-9]+$/.exec(header.slice(48, 58).trimEnd())?.[0];
   if (name === undefined) throw refuse(`has the name ${quoted(header.slice(0, 16).trimEnd())}`);
   if (mtime === undefined) throw refuse("has a time that is no number");

@@ -1,6 +1,6 @@
 // The text inside an OpenPGP clear-signature. The signature is not verified here.
 import type { TextLimits } from "./deb822.ts";
-import { Deb822Error, parseStanza } from "./deb822.ts";
+import { Deb822Error, parseStanza, withoutSpaceAtEnd } from "./deb822.ts";
 import { Malformed } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
 
@@ -10,27 +10,28 @@ const end = "-----END PGP SIGNATURE-----";
 
 /**
  * @param text as it stands in the file
- * @returns the signed text with its dashes unescaped; a text without armour as it is
+ * @returns the signed text with its dashes unescaped; a text without armour as it is. Either without the white space at
+ *   the ends of lines: no signature covers it, and a line of nothing else ends a stanza for dpkg-source
  * @throws Malformed `bad-dsc` where the armour is incomplete or text stands outside of it: that would be read by some
  * programs and not by others
  * @see RFC 4880 7.1
  */
 function stripClearSignature(text: string): string {
-  const lines = text.split("\n");
-  if (lines[0]?.trimEnd() !== begin) {
+  const lines = text.split("\n").map(withoutSpaceAtEnd);
+  if (lines[0] !== begin) {
     if (lines.some((line) => line.startsWith("-----BEGIN "))) throw flawed("text stands before its OpenPGP armour");
-    return text;
+    return lines.join("\n");
   }
-  const isLine = (wanted: string) => (line: string) => line.trimEnd() === wanted;
+  const isLine = (wanted: string) => (line: string) => line === wanted;
   const blank = lines.findIndex(isLine(""));
   const headers = lines.slice(1, blank);
-  if (blank < 0 || !headers.every((line) => /^Hash: [A-Za-z0-9, -]+$/.test(line.trimEnd()))) {
+  if (blank < 0 || !headers.every((line) => /^Hash: [A-Za-z0-9, -]+$/.test(line))) {
     throw flawed("its OpenPGP armour has other headers than Hash");
   }
   const bodyEnd = lines.findIndex(isLine(signature));
   const armourEnd = lines.findIndex(isLine(end));
   if (bodyEnd < blank || armourEnd < bodyEnd) throw flawed("its OpenPGP signature does not end");
-  if (lines.slice(armourEnd + 1).some((line) => line.trim() !== "")) throw flawed("text follows its OpenPGP signature");
+  if (lines.slice(armourEnd + 1).some((line) => line !== "")) throw flawed("text follows its OpenPGP signature");
   const body = lines.slice(blank + 1, bodyEnd);
   if (body.some((line) => /^-(?! )/.test(line))) throw flawed("a dash in its signed text is not escaped");
   return body.map((line) => `${line.replace(/^- /, "")}\n`).join("");

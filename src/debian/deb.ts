@@ -159,14 +159,25 @@ const dataArchive = ({ maxDataEntries: count }: DebLimits): TarKind => ({
 
 async function readFileList(member: ArMember, compression: Compression, limits: DebLimits): Promise<Uint8Array> {
   const list = new FileListWriter(limits);
-  const note = ({ name, type, flag }: TarHeader): false => {
-    // dpkg refuses these, PAX headers among them, when the package is unpacked.
-    if (type === "other") throw new Malformed("bad-data", `its data archive has an entry of the type ${quoted(flag)}`);
-    if (type !== "directory") list.add(name);
+  const note = (header: TarHeader): false => {
+    const why = whyNotUnpacked(header);
+    if (why !== undefined) throw new Malformed("bad-data", `its data archive has an entry ${why}`);
+    if (header.type !== "directory") list.add(header.name);
     return false;
   };
   for await (const _none of readData(member, compression, limits, note));
   return list.encode();
+}
+
+/** Why dpkg refuses an entry when it unpacks the package, or, worse, writes a list of files that it cannot read again. */
+function whyNotUnpacked({ name, written, type, flag, linksNothing }: TarHeader): string | undefined {
+  // PAX headers among them.
+  if (type === "other") return `of the type ${quoted(flag)}`;
+  if (name === "" && !(type === "directory" && (written === "." || written === "./"))) {
+    return `with the name ${quoted(written)}, which names no file`;
+  }
+  if (name.includes("\n")) return `with a line feed in its name ${quoted(written)}`;
+  return linksNothing ? `${quoted(written)} that links nothing` : undefined;
 }
 
 /** The entries of data.tar that are wanted; undefined for every other member. */

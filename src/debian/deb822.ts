@@ -47,8 +47,9 @@ export function parseStanza(raw: Uint8Array, limits: TextLimits): Stanza {
 
 /**
  * Reads all stanzas of a text, as dpkg does: a blank line (nothing else separates) ends a stanza, a line that begins with
- * white space continues a field, and a field must not come twice. Stricter than dpkg, control characters (also CR) and
- * field names beyond ASCII are errors, since other readers of an index may see more lines than we do. Text that is not
+ * white space continues a field, and a field must not come twice. As for dpkg, a CR at the end of a line is white space
+ * there. Stricter than dpkg, control characters (also any other CR) and field names beyond ASCII are errors, since other
+ * readers of an index may see more lines than we do. Text that is not
  * UTF-8 is taken for Latin-1, as packages of before 2005 were written, so that what we write is always UTF-8.
  * @throws Deb822Error; Malformed for a limit
  * @see deb822(5)
@@ -70,12 +71,14 @@ function readStanzas(raw: Uint8Array, limits: TextLimits): readonly Placed[] {
   const stanzas: Placed[] = [];
   let open: Placed | undefined;
   let known = new Set<string>();
-  lines.forEach((written, index) => {
+  lines.forEach((whole, index) => {
     const line = index + 1;
-    if (written === "") {
+    if (whole === "") {
       open = undefined;
       return;
     }
+    const written = isClean ? whole : withoutSpaceAtEnd(whole);
+    if (written === "") throw new Deb822Error(line, "it is blank, but not empty");
     if (!isClean && forbidden.test(written)) {
       throw new Deb822Error(line, `a control character is in ${quoted(written)}`);
     }
@@ -129,6 +132,13 @@ function continueField(open: Placed | undefined, text: string, line: number): vo
   if (open === undefined || field === undefined) throw new Deb822Error(line, "it continues no field");
   if (trim(text) === "") throw new Deb822Error(line, `a blank line is in the field ${field[0]}`);
   open.fields.push([field[0], `${field[1]}\n${text}`]);
+}
+
+/** Without what dpkg takes for white space. Not by a pattern either. */
+export function withoutSpaceAtEnd(text: string): string {
+  let end = text.length;
+  while (end > 0 && " \t\v\f\r".includes(text[end - 1] ?? "-")) end--;
+  return text.slice(0, end);
 }
 
 /** Not by a pattern: one that looks for the end from every blank takes hours over a line of 2 MiB of them. */

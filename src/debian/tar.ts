@@ -5,17 +5,21 @@ import { ByteReader } from "./byte-reader.ts";
 import type { Flaw } from "./malformed.ts";
 import { beyondLimit, Malformed, quoted } from "./malformed.ts";
 
-/** By the type flag of its header; "other" is what dpkg does not unpack (sparse files, PAX headers, …). */
+/** By the type flag of its header; "other" is what dpkg does not unpack (sparse and contiguous files, PAX headers, …). */
 export type TarType = "file" | "link" | "symlink" | "device" | "directory" | "fifo" | "other";
 
 /** What stands before an entry's content. */
 export interface TarHeader {
   /** One character per byte. As written, except that `./`, double and last slashes are gone: `control` for `./control`. */
   readonly name: string;
+  /** The name as it is written. */
+  readonly written: string;
   readonly type: TarType;
   /** The flag itself: one character. */
   readonly flag: string;
   readonly sizeBytes: number;
+  /** Whether it is a link that names nothing. */
+  readonly linksNothing: boolean;
 }
 
 /** One entry. Its content can be read once and only until the next entry is asked for; unread bytes are skipped. */
@@ -38,7 +42,6 @@ const maxLongNameBytes = 2 ** 16;
 const types: ReadonlyMap<string, TarType> = new Map([
   ["\0", "file"],
   ["0", "file"],
-  ["7", "file"],
   ["1", "link"],
   ["2", "symlink"],
   ["3", "device"],
@@ -64,6 +67,7 @@ export async function* readTar(
   const refuse = (why: string) => new Malformed(kind.flaw, `its ${kind.what} is not a whole tar archive: ${why}`);
   try {
     let named: string | undefined;
+    let linked: string | undefined;
     for (let headers = 1; ; headers++) {
       const at = reader.position;
       // Most are at hand, and waiting for them costs more than all the rest.
@@ -82,11 +86,15 @@ export async function* readTar(
         const text = await readName(reader, header.sizeBytes);
         if (text === undefined) throw ending();
         if (header.flag === longName) named = text;
+        else linked = text;
         body.left = 0;
       } else {
-        named = undefined;
         const type = header.type === "file" && written.endsWith("/") ? "directory" : header.type;
-        const plain = { name: plainName(written), type, flag: header.flag, sizeBytes: header.sizeBytes };
+        const { flag, sizeBytes } = header;
+        const linksNothing = header.linksNothing && (linked ?? "") === "";
+        const plain = { name: plainName(written), written, type, flag, sizeBytes, linksNothing };
+        named = undefined;
+        linked = undefined;
         if (isWanted(plain)) {
           const whole = reader.atHand(body.left);
           if (whole !== undefined) body.left = 0;
@@ -109,7 +117,7 @@ const bytes = Buffer.from(new ArrayBuffer(blockBytes));
 const words = new Int32Array(bytes.buffer);
 
 /** @returns what is wrong with it, in words, where it is no header */
-function parseHeader(block: Uint8Array): TarHeader | string {
+function parseHeader(block: Uint8Array): Omit<TarHeader, "written"> | string {
   bytes.set(block);
   if (octal(148, 156) !== checksum()) return "has another checksum";
   const sizeBytes = bytes[124] === 0x80 ? largeSize(bytes.subarray(125, 136)) : octal(124, 136);
@@ -120,7 +128,14 @@ function parseHeader(block: Uint8Array): TarHeader | string {
   const type = types.get(flag) ?? "other";
   // What is no content has none, whatever its size says: a link's is that of the file that it links.
   const hasContent = type === "file" || type === "other";
-  return { name: prefix === "" ? name : `${prefix}/${name}`, type, flag, sizeBytes: hasContent ? sizeBytes : 0 };
+  const linksNothing = (type === "link" || type === "symlink") && bytes[157] === 0;
+  return {
+    name: prefix === "" ? name : `${prefix}/${name}`,
+    type,
+    flag,
+    sizeBytes: hasContent ? sizeBytes : 0,
+    linksNothing,
+  };
 }
 
 /** The sum of all bytes, those of the checksum itself counted as blanks. */

@@ -235,10 +235,27 @@ test("sizes and times in ar headers are numbers or the archive is refused", asyn
     [8 + 48, "0x4"],
     [8 + 48, "  "],
     [8 + 16, "now         "],
+    [8 + 16, ".5"],
   ] as const) {
     const bent = Buffer.from(whole);
     bent.write(text.padEnd(at === 56 ? 10 : 12), at, "latin1");
     expect(await flawOf(bent), text).toMatch(/^not-a-deb: .*number/);
+  }
+});
+
+test("a time in an ar header may be blank or have a decimal point, and control files may end their lines as DOS does", async () => {
+  const control = "Package: it\r\nVersion: 1.0\r\nArchitecture: all\r\nDescription: short\r\n long\r\n";
+  const whole = await aDeb({ control });
+  for (const [time, builtAtSeconds] of [
+    ["", 0],
+    ["1700000000. ", 1_700_000_000],
+    ["1700000000.5", 1_700_000_000],
+  ] as const) {
+    const odd = Buffer.from(whole);
+    odd.write(time.padEnd(12), 8 + 16, "latin1");
+    const found = await readDeb(inChunks(odd), { limits: defaultInspectLimits, algorithms: [] });
+    expect(found).toMatchObject({ builtAtSeconds });
+    expect(formatStanza(found.control)).toBe(control.replaceAll("\r", ""));
   }
 });
 

@@ -81,6 +81,13 @@ test("a continuation keeps its own white space, and the first line loses what su
   ]);
 });
 
+test("carriage returns at the ends of lines are white space there, as for dpkg", () => {
+  const text = "A: 1\nB: x\n y  z\n .\n";
+  for (const end of ["\r\n", "\r\r\n", " \r\n", "\f\n", "\v\r\n"]) {
+    expect(parse(text.replaceAll("\n", end)), JSON.stringify(end)).toEqual(parse(text));
+  }
+});
+
 test("a field name compares without case and keeps the case that it was written in", () => {
   expect(fieldOf(parse("pAcKaGe: a\n"), "Package")).toBe("a");
   expect(parse("pAcKaGe: a\n")[0]?.[0]).toBe("pAcKaGe");
@@ -98,7 +105,7 @@ test.each([
   ["a name that starts with a hyphen", "-A: 1\n", 1],
   ["a line without a colon", "A\n", 1],
   ["a colon without a name", ": x\n", 1],
-  ["a carriage return", "A: 1\r\n", 1],
+  ["a line of a carriage return alone", "A: 1\n\r\n", 2],
   ["a carriage return inside a value", "A: 1\rB: 2\n", 1],
   ["a NUL", "A: 1\0\n", 1],
   ["a name beyond ASCII", "Ä: 1\n", 1],

@@ -59,6 +59,20 @@ test("the armour is gone from the stanza, but counts in size and digests", async
   expect(result.digests.sha256).toBe(createHash("sha256").update(whole).digest("hex"));
 });
 
+test("white space at the ends of lines, and lines of nothing else before the signature, count for nothing", async () => {
+  const plain = await read(text());
+  for (const odd of [
+    signed(`${text()} \t\n`),
+    signed(`${text()}\n \n\n`),
+    signed(text()).replaceAll("\n", "\r\n"),
+    signed(text()).replaceAll("\n", " \n"),
+    `${text()} \n`,
+  ]) {
+    expect((await read(odd)).stanza).toEqual(plain.stanza);
+  }
+  await expect(read(signed(text().replace("Version:", " \nVersion:")))).rejects.toThrow(/second stanza/);
+});
+
 test("dashes that the armour escapes are unescaped", async () => {
   const body = text({ fields: { "X-Note": "\n a\n" + " b" } }).replace("X-Note:", "X-Note:");
   const escaped = signed(body).replace("\nSource:", "\n- Source:");
