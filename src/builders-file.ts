@@ -6,6 +6,7 @@ import { z } from "zod";
 import { messageOf } from "./base/errors.ts";
 import { parseTreePath } from "./base/names.ts";
 import { validationMessage } from "./base/validation-messages.ts";
+import { parsePackagePattern } from "./catalog/owner-rules.ts";
 import { demand, parsedBy, readSecret, readToml } from "./config-values.ts";
 import type { BuilderConfiguration, RepositoryConfiguration } from "./configuration.ts";
 
@@ -16,10 +17,9 @@ export const builderIn = (directory: string, warn: (text: string) => void) =>
       name: z.string().min(1),
       token_file: parsedBy((raw) => readSecret(resolve(directory, raw), warn)),
       directory: parsedBy(parseTreePath),
+      packages: z.array(parsedBy(parsePackagePattern)).optional(),
     })
-    .transform(
-      ({ name, token_file: token, directory: path }): BuilderConfiguration => ({ name, token, directory: path }),
-    );
+    .transform(({ token_file: token, ...raw }): BuilderConfiguration => ({ ...raw, token }));
 
 /**
  * @returns what gives those of the file as it is now, and as it was while it can't be read

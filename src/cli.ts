@@ -48,6 +48,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   archive_keyring = "main"                    # where a package NAME-archive-keyring with the public keys stands
   dates_after = "Sun, 22 Nov 2026 13:45:00 UTC"   # after a loss of state: the last Date that clients have seen
   date_lag_seconds = 60                       # how far Release's Date lags behind the newest upload, for slow clocks
+  package_owners = "first"                    # whose names are that no builder's packages have; also "any" (default), "listed"
   ping_token_file = "ping.token"              # what pings all of the tree must bear; builders have their own
   builders_file = "builders.toml"             # [[builder]] tables as below; read anew when it has changed
   [repository.suite.sid]
@@ -65,6 +66,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   name = "alice"
   token_file = "alice.token"
   directory = "dists/sid/main/binary-amd64/alice"
+  packages = ["hello", "libhello*"]           # hers alone, and all that she may publish; without it, any name that is free
   [[repository.reader]]                       # with any, the repository is private: names and passwords over Basic
   name = "bob"
   password_file = "bob.password"

@@ -6,9 +6,15 @@ import { configurationKey } from "./base/errors.ts";
 import { parseComponent, parseRepositoryName, parseSuite, rootPath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
 import { builderIn, buildersIn } from "./builders-file.ts";
+import { ownerPolicies } from "./catalog/owner-rules.ts";
 import type { ViewRules } from "./catalog/view.ts";
 import { demand, parseDate, parsedBy, parseFlat, parseGateway, parseListen, readSecret } from "./config-values.ts";
-import type { Configuration, RepositoryConfiguration, SuiteConfiguration } from "./configuration.ts";
+import type {
+  BuilderConfiguration,
+  Configuration,
+  RepositoryConfiguration,
+  SuiteConfiguration,
+} from "./configuration.ts";
 import { defaultLimits } from "./configuration.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
@@ -126,6 +132,7 @@ const suite = z
     contents: z.boolean(),
     indices: z.enum(["made", "as-found"]),
     view,
+    package_owners: z.enum(ownerPolicies),
   })
   .partial()
   .refine((raw) => raw.but_automatic_upgrades !== true || raw.not_automatic === true, {
@@ -160,8 +167,24 @@ const suite = z
       butAutomaticUpgrades: raw.but_automatic_upgrades,
       validForSeconds: raw.valid_for_seconds,
       namesKeys: raw.signed_by,
+      packageOwners: raw.package_owners,
     }),
   );
+
+/** The same array as long as the file has not changed. */
+function withOwn(
+  own: readonly BuilderConfiguration[],
+  ofFile: RepositoryConfiguration["builders"] | undefined,
+): RepositoryConfiguration["builders"] {
+  if (ofFile === undefined) return () => own;
+  let known: readonly BuilderConfiguration[] | undefined;
+  let all: readonly BuilderConfiguration[] = [];
+  return (complain) => {
+    const now = ofFile(complain);
+    if (now !== known) [known, all] = [now, [...own, ...now]];
+    return all;
+  };
+}
 
 /** SHA256 and what else was asked for, in the order of strength. */
 const withSha256 = (asked: readonly DigestAlgorithm[]): readonly DigestAlgorithm[] =>
@@ -208,6 +231,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       signing_key_file: oneOrMore(keyFile, maxSigningKeys),
       signing_passphrase_file: oneOrMore(secretFile, maxSigningKeys),
       archive_keyring: parsedBy(parseComponent),
+      package_owners: z.enum(ownerPolicies),
       ping_token_file: secretFile,
       reader: z.array(reader),
       suite: z.record(parsedBy(parseSuite), suite),
@@ -223,10 +247,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         ...(pingToken ? [{ name: "all", token: pingToken, directory: rootPath }] : []),
         ...(raw.builder ?? []),
       ];
-      const builders: RepositoryConfiguration["builders"] = (complain) => [
-        ...own,
-        ...(raw.builders_file?.(complain) ?? []),
-      ];
+      const builders = withOwn(own, raw.builders_file);
       if (builders(warn).some(({ token }) => token.reveal().length < shortestGoodTokenLength)) {
         warn(`${raw.name}: a ping token with fewer than ${shortestGoodTokenLength} characters can be guessed`);
       }
@@ -252,6 +273,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         exportDirectory: raw.export_directory,
         publishBundleFile: raw.publish_bundle_file,
         flat: [...new Set([...(raw.flat ?? []), rootPath])],
+        packageOwners: raw.package_owners ?? "any",
         translations: raw.translations ?? false,
         pdiffs: raw.pdiffs ?? true,
         contents: raw.contents ?? true,

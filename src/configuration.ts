@@ -2,6 +2,7 @@
 import type { Component, RepositoryName, TreePath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
 import { defaultInspectLimits } from "./catalog/inspect-limits.ts";
+import type { OwnerPolicy } from "./catalog/owner-rules.ts";
 import type { ViewRules } from "./catalog/view.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
 import { defaultHttpLimits } from "./http/app.ts";
@@ -22,6 +23,8 @@ export interface BuilderConfiguration {
   readonly name: string;
   readonly token: Secret;
   readonly directory: TreePath;
+  /** Patterns of the names that it may publish; undefined: it is not confined to some. */
+  readonly packages?: readonly string[] | undefined;
 }
 
 /** What Release says of one suite beyond what its tree says. */
@@ -43,6 +46,8 @@ export interface SuiteConfiguration {
   readonly indices?: "made" | "as-found" | undefined;
   /** What hides some of its packages from its indices. */
   readonly view?: ViewRules | undefined;
+  /** Who may publish a name that no builder's `packages` have; undefined: as the repository says. */
+  readonly packageOwners?: OwnerPolicy | undefined;
 }
 
 export interface RepositoryConfiguration {
@@ -78,8 +83,10 @@ export interface RepositoryConfiguration {
   readonly archiveKeyring: Component | undefined;
   /** Those that the keys are locked with, in any order. */
   readonly signingPassphrases: readonly Secret[];
+  /** Who may publish a name that no builder's `packages` have. */
+  readonly packageOwners: OwnerPolicy;
   /**
-   * Those that are known now; none at the start: a token for the whole tree is made in the state directory.
+   * Those that are known now, the same array as long as they are the same; none at the start: a token for the whole tree is made in the state directory.
    * @param complain is told what is wrong with a file of theirs that was changed
    */
   readonly builders: (complain: (text: string) => void) => readonly BuilderConfiguration[];

@@ -78,6 +78,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     const signer = measuredSigner(await openSigner(one, directory, log), metrics.signerObserver, systemClock);
     watchExpiry(signer.keys, { repository: one.name, log, now: systemClock, signal });
     metrics.watchKeys(one.name, signer.keys);
+    const complain = (complaint: string) => log.warn({ repository: one.name }, complaint);
     const following: Follower[] = [];
     const open = (
       name: RepositoryName,
@@ -87,7 +88,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     ) => {
       const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, kept)) : undefined;
       const tree = shown(openTree(one.tree, limits, keptFiles, measured));
-      const settings = settingsOf(one, configuration);
+      const settings = settingsOf(one, configuration, complain);
       const measuring = metrics.observerOf(one.name, flat === undefined ? undefined : () => flatSuiteName(flat));
       const observer =
         flat !== undefined
@@ -130,7 +131,10 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     if (publishBundleFile !== undefined) {
       const bundle = await readBundle(publishBundleFile, (complaint) => log.warn({}, complaint));
       const parts = { tree: writableTree(bundle), uploads: uploadsIn(workshop.shared.root, one.name) };
-      const { repository: published } = open(publishedName(one.name), "kept", (whole) => whole, { placement: "tree" });
+      const { repository: published } = open(publishedName(one.name), "kept", (whole) => whole, {
+        placement: "tree",
+        namesHeldIn: one.name,
+      });
       follow("published into the tree", (stopped) => publishTo(published, parts, stopped));
       followers.push(published);
     }

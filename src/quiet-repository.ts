@@ -42,7 +42,7 @@ export async function withQuietRepository<T>(
     const keptFiles =
       one.tree.kind === "folder" ? new KeptFiles(join(configuration.stateDirectory, "kept", one.name)) : undefined;
     const repository = openRepository(workshop.shared, {
-      ...settingsOf(one, configuration),
+      ...settingsOf(one, configuration, (complaint) => log.warn({ repository: one.name }, complaint)),
       name: one.name,
       tree: shown(openTree(one.tree, configuration.limits, keptFiles, (tree) => tree)),
       keptFiles,

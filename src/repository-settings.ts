@@ -5,7 +5,9 @@ import { systemClock } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
 import type { RepositoryName, Suite } from "./base/names.ts";
 import { flatSuite } from "./base/names.ts";
-import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
+import type { BuilderNames, OwnerPolicy, OwnerRules } from "./catalog/owner-rules.ts";
+import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "./configuration.ts";
+import { keyringPackageName } from "./publishing/archive-keyring.ts";
 import type { RepositorySettings } from "./publishing/open-repository.ts";
 import { openKeyFile } from "./signing/key-file.ts";
 import { openpgpSigner } from "./signing/openpgp-signer.ts";
@@ -32,14 +34,16 @@ export async function openSigner(one: RepositoryConfiguration, directory: string
   return await openpgpSigner([{ file, armored: await openKeyFile(file, { name: one.label, now, log }) }], { now });
 }
 
-/** All that does not depend on who asks. */
+/** All that does not depend on who asks. @param complain is told what is wrong with a file of builders that was changed */
 export const settingsOf = (
   one: RepositoryConfiguration,
   configuration: Configuration,
+  complain: (text: string) => void,
 ): Omit<RepositorySettings, "name" | "tree" | "signer" | "observer"> => ({
   identityOf: (suite: Suite) => identityOf(one, suite, configuration.publicUrl),
   isAsFound: (suite: Suite) => one.suites.get(suite)?.indices === "as-found",
   viewOf: (suite: Suite) => one.suites.get(suite)?.view,
+  ownerRulesOf: ownerRulesOf(one, complain),
   isTranslated: (suite: Suite) => one.suites.get(suite)?.translations ?? one.translations,
   hasContents: (suite: Suite) => hasContents(one, suite),
   isPatched: (suite: Suite) => one.suites.get(suite)?.pdiffs ?? one.pdiffs,
@@ -51,6 +55,43 @@ export const settingsOf = (
   keepSeconds: configuration.keepSeconds,
   scrubSeconds: configuration.scrubSeconds,
 });
+
+/**
+ * Who may publish which names, as the builders are at the moment: the same object as long as they are the same.
+ * A flat repository has no builders' directories.
+ */
+function ownerRulesOf(
+  one: Pick<RepositoryConfiguration, "name" | "builders" | "suites" | "packageOwners" | "archiveKeyring">,
+  complain: (text: string) => void,
+): (suite: Suite) => OwnerRules | undefined {
+  const reserved = one.archiveKeyring === undefined ? [] : [keyringPackageName(one.name)];
+  let seen: readonly BuilderConfiguration[] = [];
+  let told = "";
+  let builders: readonly BuilderNames[] = [];
+  const known = new Map<OwnerPolicy, OwnerRules>();
+  return (suite) => {
+    if (suite === flatSuite) return undefined;
+    const now = one.builders(complain);
+    if (now !== seen) {
+      seen = now;
+      const names = now.map(({ name, directory, packages }) => ({ name, directory, packages }));
+      const text = JSON.stringify(names);
+      // A new token alone judges nothing anew.
+      if (text !== told) {
+        told = text;
+        builders = names;
+        known.clear();
+      }
+    }
+    const policy = one.suites.get(suite)?.packageOwners ?? one.packageOwners;
+    const isConfined =
+      policy !== "any" || reserved.length > 0 || builders.some(({ packages }) => packages !== undefined);
+    if (!isConfined) return undefined;
+    const rules = known.get(policy) ?? { policy, builders, reserved };
+    known.set(policy, rules);
+    return rules;
+  };
+}
 
 /** Packages of a flat repository are for any architecture, and so nobody would ask for what is in them. */
 const hasContents = (one: RepositoryConfiguration, suite: Suite): boolean =>

@@ -158,6 +158,10 @@ function foreignSource(name: string, version: string, source: SourceName): strin
 export const sourceNameOf = ({ package: name, version, source }: BinaryFinding): string =>
   source ?? sourceName(name, version);
 
+/** The source package that a package was built from, or is. No name has an underscore in it. */
+export const sourcePackageOf = (finding: BinaryFinding | SourceFinding): string =>
+  (finding.kind === "binary" && finding.source?.split("_")[0]) || finding.package;
+
 const sourceName = (name: string, version: string): string => [name, version.replace(/^\d+:/, "")].join("_");
 
 /** Names what an index tells of a file: equal bytes may have been described in different words. */

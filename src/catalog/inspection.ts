@@ -59,6 +59,7 @@ export type RejectCode =
   | "wrong-place"
   | "mismatch"
   | "conflict"
+  | "not-owner"
   | "incomplete"
   | "absent"
   | "bad-name"

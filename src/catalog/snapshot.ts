@@ -3,14 +3,29 @@ import type { TreePath } from "../base/names.ts";
 import { isKnownTime } from "../storage/link-times.ts";
 import { candidateOf, uniqueKeyOf } from "./candidate.ts";
 import type { FileChange } from "./catalog.ts";
+import { sourcePackageOf } from "./finding.ts";
 import type { Pending, Rejection } from "./inspection.ts";
 import type { Item } from "./item.ts";
 import type { CatalogFile } from "./known-file.ts";
+import type { Claim, HeldNames } from "./name-claims.ts";
+import { NameClaims } from "./name-claims.ts";
+import type { OwnerRules } from "./owner-rules.ts";
 
 /** What a change of files did to the packages of a suite. */
 export interface SnapshotChange {
   readonly removed: readonly Item[];
   readonly added: readonly Item[];
+}
+
+/** Who may publish which names in a suite. */
+export interface Ownership {
+  /** As they are now, the same object as long as they are the same; undefined: every name is everybody's. */
+  readonly rules: () => OwnerRules | undefined;
+  readonly held: HeldNames;
+  /** When this process began to look, in ms since the epoch. */
+  readonly startedMs: number;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
 }
 
 /** A suite's packages, kept up to date change by change: the work is proportional to the change. */
@@ -21,7 +36,15 @@ export class Snapshot {
   readonly #rejected = new Map<TreePath, Rejection>();
   readonly #pending = new Map<TreePath, Pending>();
   readonly #conflicts = new Map<string, ReadonlyMap<TreePath, Rejection>>();
+  readonly #ownership: Ownership;
+  /** The rules as they were last, and what they say; undefined where every name is everybody's. */
+  #rules: OwnerRules | undefined;
+  #claims: NameClaims | undefined;
   #newestLinkMs = 0;
+
+  constructor(ownership: Ownership = noOwnership) {
+    this.#ownership = ownership;
+  }
 
   /** The newest link time that any package of this suite ever had here, in ms since the epoch. */
   get newestLinkMs(): number {
@@ -37,6 +60,7 @@ export class Snapshot {
   *rejections(): Iterable<readonly [TreePath, Rejection]> {
     yield* this.#rejected;
     for (const conflicts of this.#conflicts.values()) yield* conflicts;
+    if (this.#claims !== undefined) yield* this.#claims.rejections();
   }
 
   /** Every source package that waits for files. */
@@ -48,24 +72,30 @@ export class Snapshot {
   apply(changes: readonly FileChange[], fileAt: (path: TreePath) => CatalogFile | undefined): SnapshotChange {
     const contenders = new Map<string, readonly Item[]>();
     /** Whatever stands at this path under a key makes room. */
-    const contend = (file: CatalogFile | undefined, item?: Item) => {
-      const key = file && uniqueKeyOf(file);
-      if (file === undefined || key === undefined) return;
-      const others = (contenders.get(key) ?? this.#contenders(key)).filter(({ path }) => path !== file.path);
+    const contend = (key: string, path: TreePath, item?: Item) => {
+      const others = (contenders.get(key) ?? this.#contenders(key)).filter((other) => other.path !== path);
       contenders.set(key, item === undefined ? others : [...others, item]);
     };
+    this.#followRules(fileAt, contend);
     for (const { path, before, after } of changes) {
       this.#rejected.delete(path);
       this.#pending.delete(path);
-      contend(before);
+      this.#claims?.note(path, undefined);
+      const keyBefore = before && uniqueKeyOf(before);
+      if (keyBefore !== undefined) contend(keyBefore, path);
       const decided = after === undefined ? undefined : candidateOf(after, fileAt);
-      if (decided === undefined) continue;
+      if (after === undefined || decided === undefined) continue;
       if (decided.kind === "rejected") this.#rejected.set(path, decided);
       else if (decided.kind === "pending") this.#pending.set(path, decided);
       else {
         this.#newestLinkMs = Math.max(this.#newestLinkMs, decided.entry.relinkedAtMs);
-        contend(after, decided);
+        const claim = claimOf(decided, after);
+        if (this.#claims === undefined) contend(claim.key, path, decided);
+        else this.#claims.note(path, claim);
       }
+    }
+    for (const { item, key, rejection } of this.#claims?.settle(this.#ownership.now()) ?? []) {
+      contend(key, item.path, rejection === undefined ? item : undefined);
     }
     const removed: Item[] = [];
     const added: Item[] = [];
@@ -77,6 +107,29 @@ export class Snapshot {
       if (after !== undefined) added.push(after);
     }
     return { removed, added };
+  }
+
+  /** Takes in that the operator has given names to others. */
+  #followRules(
+    fileAt: (path: TreePath) => CatalogFile | undefined,
+    contend: (key: string, path: TreePath, item: Item) => void,
+  ): void {
+    const rules = this.#ownership.rules();
+    if (rules === this.#rules) return;
+    this.#rules = rules;
+    if (rules === undefined) {
+      for (const { item, key } of this.#claims?.verdicts() ?? []) contend(key, item.path, item);
+      this.#claims = undefined;
+    } else if (this.#claims !== undefined) this.#claims.setRules(rules);
+    else {
+      this.#claims = new NameClaims(rules, this.#ownership.held, this.#ownership.startedMs);
+      for (const key of this.#chosen.keys()) {
+        for (const item of this.#contenders(key)) {
+          const file = fileAt(item.path);
+          if (file !== undefined) this.#claims.note(item.path, claimOf(item, file));
+        }
+      }
+    }
   }
 
   #contenders(key: string): readonly Item[] {
@@ -108,6 +161,19 @@ export class Snapshot {
     this.#chosen.set(key, chosen);
     return chosen;
   }
+}
+
+const noOwnership: Ownership = {
+  rules: () => undefined,
+  held: { get: () => undefined, set: () => undefined },
+  startedMs: 0,
+  now: () => 0,
+};
+
+function claimOf(item: Item, file: CatalogFile): Claim {
+  const { finding } = file;
+  const isPackage = finding?.kind === "binary" || finding?.kind === "source";
+  return { item, key: uniqueKeyOf(file) ?? "", source: isPackage ? sourcePackageOf(finding) : item.package };
 }
 
 /** Unknown times come last. */

@@ -10,6 +10,7 @@ import { Examiner } from "../catalog/examiner.ts";
 import { FileLists } from "../catalog/file-lists.ts";
 import type { InspectLimits } from "../catalog/inspect-limits.ts";
 import { Ledger } from "../catalog/ledger.ts";
+import type { OwnerRules } from "../catalog/owner-rules.ts";
 import type { ViewRules } from "../catalog/view.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Compressor } from "../indices/compress.ts";
@@ -24,6 +25,7 @@ import { ContentsState } from "./contents-state.ts";
 import type { ContentsTasks } from "./contents-thread.ts";
 import { defaultDateLagSeconds } from "./dates.ts";
 import type { PublishingObserver } from "./events.ts";
+import { HeldNamesStore } from "./held-names.ts";
 import type { KeptContents } from "./housekeeping.ts";
 import { identityChanges, refuseIdentityChanges } from "./identity-pins.ts";
 import { IndexReader } from "./index-reader.ts";
@@ -78,6 +80,10 @@ export interface RepositorySettings {
   readonly minPatchedBytes?: number;
   /** Rules that hide some of a suite's packages from its indices; by default none's are hidden. */
   readonly viewOf?: (suite: Suite) => ViewRules | undefined;
+  /** Who may publish which names in a suite, as it is at the moment; by default everybody may publish all. */
+  readonly ownerRulesOf?: (suite: Suite) => OwnerRules | undefined;
+  /** The repository whose memory of who had a name first this one shares; by default its own. */
+  readonly namesHeldIn?: RepositoryName;
   /** Whether a suite has Contents; by default none has. The inspector should list files then. */
   readonly hasContents?: (suite: Suite) => boolean;
   /** How soon what is late is made. */
@@ -207,6 +213,8 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
         translated: settings.isTranslated?.(suite) ?? false,
       }),
     viewOf: settings.viewOf ?? (() => undefined),
+    ownerRulesOf: settings.ownerRulesOf ?? (() => undefined),
+    heldNames: new HeldNamesStore(root, settings.namesHeldIn ?? name, log),
     lateMakers,
     lateTimes: settings.lateTimes ?? defaultLateTimes,
     rightOfWay: shared.rightOfWay,

@@ -4,10 +4,12 @@ import { isWithin } from "../base/names.ts";
 import type { Catalog, FileChange } from "../catalog/catalog.ts";
 import type { Rejection } from "../catalog/inspection.ts";
 import type { Item } from "../catalog/item.ts";
+import type { OwnerRules } from "../catalog/owner-rules.ts";
 import { shapeOf } from "../catalog/shape.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
 import type { ViewDifference, ViewRules } from "../catalog/view.ts";
 import { View, viewDifference } from "../catalog/view.ts";
+import type { HeldNamesStore } from "./held-names.ts";
 import type { LateFiles } from "./late.ts";
 import type { Manifest } from "./publication.ts";
 import type { PendingSource, RejectedFile } from "./served.ts";
@@ -27,6 +29,9 @@ export interface SuiteParts {
   readonly builderOf: (suite: Suite) => SuiteBuilder;
   /** The rules that hide some of a suite's packages; undefined: there are none. */
   readonly viewOf: (suite: Suite) => ViewRules | undefined;
+  /** Who may publish which names in a suite; undefined: everybody may publish all. */
+  readonly ownerRulesOf: (suite: Suite) => OwnerRules | undefined;
+  readonly heldNames: HeldNamesStore;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -36,7 +41,7 @@ export class ServedSuite {
   readonly #builder: SuiteBuilder;
   readonly #view: View | undefined;
   readonly #now: () => number;
-  readonly #snapshot = new Snapshot();
+  readonly #snapshot: Snapshot;
   #current: Manifest | undefined;
   #past: Manifest | undefined;
   #surveyed = false;
@@ -48,13 +53,20 @@ export class ServedSuite {
   #rejected: readonly RejectedFile[] | undefined;
 
   /** @param current what is served until the tree was looked at */
-  constructor(name: Suite, current: Manifest | undefined, { store, builderOf, viewOf, now }: SuiteParts) {
+  constructor(name: Suite, current: Manifest | undefined, parts: SuiteParts) {
+    const { store, builderOf, viewOf, now } = parts;
     const rules = viewOf(name);
     const pastId = store.pins.rolledBackTo(name);
     this.name = name;
     this.#builder = builderOf(name);
     this.#view = rules && new View(rules);
     this.#now = now;
+    this.#snapshot = new Snapshot({
+      rules: () => parts.ownerRulesOf(name),
+      held: parts.heldNames.of(name),
+      startedMs: now(),
+      now,
+    });
     this.#current = current;
     this.#past = pastId === undefined ? undefined : store.get(name, pastId);
   }

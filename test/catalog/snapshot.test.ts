@@ -2,11 +2,15 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ContentId } from "../../src/base/content-id.ts";
-import { parseTreePath } from "../../src/base/names.ts";
+import { parentPath, parseTreePath } from "../../src/base/names.ts";
 import type { FileChange } from "../../src/catalog/catalog.ts";
 import { findingOf } from "../../src/catalog/finding.ts";
 import type { CatalogFile } from "../../src/catalog/known-file.ts";
+import type { OwnerRules } from "../../src/catalog/owner-rules.ts";
 import { Snapshot } from "../../src/catalog/snapshot.ts";
+
+/** Nothing is remembered where it does not matter who was first. */
+const held = { get: () => undefined, set: () => undefined };
 
 interface Recipe {
   readonly place: number;
@@ -59,15 +63,31 @@ const told = (snapshot: Snapshot) => ({
   rejections: [...snapshot.rejections()].map(([path, { code, text }]) => `${path} ${code} ${text}`).toSorted(),
 });
 
+/** Builder 0 has a list of its own in each of these, and the others have none, or none that has its name. */
+const someRules: readonly (OwnerRules | undefined)[] = [
+  undefined,
+  ...(["any", "listed"] as const).flatMap((policy) =>
+    [[["hello"]], [["other"], ["*"]], [["*", "hel*"], ["hello"]]].map((lists) => ({
+      policy,
+      builders: lists.map((packages, n) => ({ name: `b${n}`, directory: parentPath(pathOf(n)), packages })),
+      reserved: [],
+    })),
+  ),
+];
+
 test("after any history a snapshot tells what a new one tells, also where changes come twice", () => {
-  const histories = fc.array(fc.tuple(recipe, fc.boolean()), { maxLength: 30 });
+  const rulesFor = fc.nat(someRules.length - 1);
+  const histories = fc.array(fc.tuple(recipe, fc.boolean(), rulesFor), { maxLength: 30 });
   fc.assert(
     fc.property(histories, (history) => {
       const files = new Map<string, CatalogFile>();
-      const snapshot = new Snapshot();
+      let rules: OwnerRules | undefined;
+      const ownership = { rules: () => rules, held, startedMs: 0, now: () => 0 };
+      const snapshot = new Snapshot(ownership);
       const shown = new Map<string, string>();
       let noted: FileChange[] = [];
-      for (const [step, isLost] of history) {
+      for (const [step, isLost, ruleNumber] of history) {
+        rules = someRules[ruleNumber];
         const path = pathOf(step.place);
         const after = aFile(step);
         noted.push({ path, before: files.get(path), after });
@@ -79,7 +99,7 @@ test("after any history a snapshot tells what a new one tells, also where change
         // What could not be published is told again, with what comes after it.
         if (!isLost) noted = [];
       }
-      const fresh = new Snapshot();
+      const fresh = new Snapshot(ownership);
       const all = [...files.values()].map((after) => ({ path: after.path, before: undefined, after }));
       fresh.apply(all, (at) => files.get(at));
       expect(told(snapshot)).toEqual(told(fresh));

@@ -10,6 +10,7 @@ import { parseRepositoryName, parseTreePath, rootPath } from "../../src/base/nam
 import { inspectContent } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
 import type { PackageKind } from "../../src/catalog/inspection.ts";
+import type { OwnerRules } from "../../src/catalog/owner-rules.ts";
 import type { ViewRules } from "../../src/catalog/view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
 import { compressSegment } from "../../src/indices/compress-worker.ts";
@@ -65,6 +66,8 @@ export interface ServedFolderOptions {
   readonly patched?: boolean;
   /** Hides some packages of every suite. */
   readonly view?: ViewRules;
+  /** Who may publish which names, asked at each look. */
+  readonly ownerRules?: () => OwnerRules | undefined;
   readonly acceptIdentityChange?: boolean;
   /** Makes Contents, at once after each publication, in segments of a few lines. */
   readonly contents?: boolean;
@@ -191,6 +194,7 @@ export class ServedFolder {
         signer: this.#options.signer ?? unsigned,
         identityOf: (suite) => ({ origin: "test", label: "test", codename: suite, ...this.#options.identity }),
         viewOf: () => this.#options.view,
+        ownerRulesOf: () => this.#options.ownerRules?.(),
         isPatched: () => this.#options.patched ?? false,
         minPatchedBytes: 0,
         isTranslated: () => this.#options.translated ?? false,

@@ -1,0 +1,155 @@
+// What the configuration says of names of packages: which builder may publish which.
+import { globMatcher } from "../base/glob.ts";
+import type { TreePath } from "../base/names.ts";
+import { lastName, NameError, parentPath } from "../base/names.ts";
+import { builderDirectoryOf, isPlace } from "./layout.ts";
+
+/**
+ * Who may publish a name that no builder's list of packages has:
+ * - "any": everybody who has no list;
+ * - "first": of these the one who linked it first;
+ * - "listed": nobody but the operator.
+ */
+export const ownerPolicies = ["any", "first", "listed"] as const;
+export type OwnerPolicy = (typeof ownerPolicies)[number];
+
+/** One directory of a builder, who may have several. */
+export interface BuilderNames {
+  readonly name: string;
+  readonly directory: TreePath;
+  /** Patterns; undefined where the builder is not confined to some names. Those of all its directories count together. */
+  readonly packages?: readonly string[] | undefined;
+}
+
+export interface OwnerRules {
+  readonly policy: OwnerPolicy;
+  readonly builders: readonly BuilderNames[];
+  /** Names of packages that the server makes itself. */
+  readonly reserved: readonly string[];
+}
+
+/** Whoever can put files directly into a place, or is no builder: the owner of the tree. */
+export const operator = "the operator";
+
+/**
+ * A pattern of a builder's list: a name with `*` and `?`; behind `!`, names that are not the builder's after all. `*`
+ * alone allows every name that is nobody's, and claims none.
+ * @throws NameError
+ */
+export function parsePackagePattern(raw: string): string {
+  if (!/^!?[a-z0-9*?][a-z0-9.+*?_-]{0,254}$/i.test(raw)) {
+    throw new NameError(`${JSON.stringify(raw.slice(0, 80))} is not a package's name or a pattern of names`);
+  }
+  return raw;
+}
+
+/** One builder's list. */
+export class PackageList {
+  readonly patterns: readonly string[];
+  readonly #allowsAll: boolean;
+  readonly #claims: readonly Matcher[];
+  readonly #excludes: readonly Matcher[];
+
+  constructor(patterns: readonly string[]) {
+    this.patterns = patterns;
+    this.#allowsAll = patterns.includes(allNames);
+    this.#claims = patterns.filter((one) => one !== allNames && !one.startsWith("!")).map(globMatcher);
+    this.#excludes = patterns.filter((one) => one.startsWith("!")).map((one) => globMatcher(one.slice(1)));
+  }
+
+  /** Whether names are the builder's by this list: nobody else's, but for those whose lists have them too. */
+  owns(name: string): boolean {
+    return this.#claims.some((matches) => matches(name)) && !this.excludes(name);
+  }
+
+  /** Whether the builder may publish it where it is nobody's. */
+  allows(name: string): boolean {
+    return (this.#allowsAll || this.owns(name)) && !this.excludes(name);
+  }
+
+  /** Whether the builder may not publish it, even if it is built from a source package of the builder's. */
+  excludes(name: string): boolean {
+    return this.#excludes.some((matches) => matches(name));
+  }
+}
+
+type Matcher = ReturnType<typeof globMatcher>;
+
+const allNames = "*";
+
+/** Rules made ready to be asked often. */
+export class NameOwners {
+  readonly policy: OwnerPolicy;
+  readonly #lists: ReadonlyMap<string, PackageList>;
+  /** Names without wildcards, which most are: one look for each, however many builders there are. */
+  readonly #exact = new Map<string, string[]>();
+  readonly #patterned: readonly (readonly [string, PackageList])[];
+  readonly #reserved: ReadonlySet<string>;
+  readonly #nameOf = new Map<TreePath, string>();
+  readonly #ownerOf = new Map<TreePath, string>();
+
+  constructor({ policy, builders, reserved }: OwnerRules) {
+    this.policy = policy;
+    this.#reserved = new Set(reserved);
+    const patterns = new Map<string, Set<string>>();
+    for (const { name, directory, packages } of builders) {
+      if (!this.#nameOf.has(directory)) this.#nameOf.set(directory, name);
+      if (packages !== undefined) patterns.set(name, new Set([...(patterns.get(name) ?? []), ...packages]));
+    }
+    this.#lists = new Map([...patterns].map(([name, own]) => [name, new PackageList([...own])]));
+    for (const [name, { patterns: own }] of this.#lists) {
+      for (const pattern of own) {
+        if (!isWild(pattern)) this.#exact.set(pattern, [...(this.#exact.get(pattern) ?? []), name]);
+      }
+    }
+    this.#patterned = [...this.#lists].filter(([, { patterns: own }]) => own.some(isWild));
+  }
+
+  /** Whether every name is everybody's. */
+  get isTrivial(): boolean {
+    return this.policy === "any" && this.#lists.size === 0 && this.#reserved.size === 0;
+  }
+
+  /** Who answers for a directory with files: a builder by its configured name, else by its directory's, or the operator. */
+  ownerOf(directory: TreePath): string {
+    const known = this.#ownerOf.get(directory);
+    if (known !== undefined) return known;
+    const owner = this.#find(directory);
+    this.#ownerOf.set(directory, owner);
+    return owner;
+  }
+
+  /** The builders whose lists have a name; none: it is nobody's by configuration. */
+  owners(name: string): readonly string[] {
+    const exact = this.#exact.get(name) ?? [];
+    const found = exact.filter((builder) => this.#lists.get(builder)?.owns(name) === true);
+    for (const [builder, list] of this.#patterned) if (!found.includes(builder) && list.owns(name)) found.push(builder);
+    return found.toSorted();
+  }
+
+  /** Undefined for a builder who is not confined to some names. */
+  listOf(builder: string): PackageList | undefined {
+    return this.#lists.get(builder);
+  }
+
+  /** The builders that have a list, with it. */
+  lists(): Iterable<readonly [string, PackageList]> {
+    return this.#lists;
+  }
+
+  isReserved(name: string): boolean {
+    return this.#reserved.has(name);
+  }
+
+  #find(directory: TreePath): string {
+    // Only those above it can be meant, however many there are.
+    const above: TreePath[] = [];
+    for (let at = directory; at !== ""; at = parentPath(at)) if (this.#nameOf.has(at)) above.push(at);
+    const own = builderDirectoryOf(directory, above);
+    if (own === undefined) return operator;
+    return this.#nameOf.get(own) ?? (isPlace(own) ? operator : lastName(own));
+  }
+}
+
+/** Whether a pattern of a list is not just a name that it claims. */
+const isWild = (pattern: string): boolean => /[*?]/.test(pattern) && pattern !== allNames && !pattern.startsWith("!");

@@ -1,0 +1,40 @@
+// Remembers across restarts who had the name of a package first, suite by suite.
+import { createHash } from "node:crypto";
+import type { Database, RootDatabase } from "lmdb";
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { RepositoryName, Suite } from "../base/names.ts";
+import type { HeldNames, Holder } from "../catalog/name-claims.ts";
+
+/** A lost record is made again out of the tree: the name is then whose link is the earliest of those that are there. */
+export class HeldNamesStore {
+  readonly #holders: Database<Holder, string>;
+  readonly #log: Log;
+
+  /** @param root the state directory's database */
+  constructor(root: RootDatabase, repository: RepositoryName, log: Log) {
+    this.#holders = root.openDB({ name: `${repository}/held-names` });
+    this.#log = log;
+  }
+
+  of(suite: Suite): HeldNames {
+    const keyOf = (name: string): string =>
+      `${suite}/${createHash("sha256").update(name).digest("base64url").slice(0, 27)}`;
+    /** What was not written yet, or cannot be. */
+    const unwritten = new Map<string, Holder | undefined>();
+    return {
+      get: (name) => (unwritten.has(name) ? unwritten.get(name) : this.#holders.get(keyOf(name))),
+      set: (name, holder) => {
+        unwritten.set(name, holder);
+        const writing =
+          holder === undefined ? this.#holders.remove(keyOf(name)) : this.#holders.put(keyOf(name), holder);
+        writing.then(
+          () => {
+            if (unwritten.get(name) === holder) unwritten.delete(name);
+          },
+          (thrown: unknown) => this.#log.warn({ suite, error: messageOf(thrown) }, "an owner of a name was not stored"),
+        );
+      },
+    };
+  }
+}
