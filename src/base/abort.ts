@@ -3,6 +3,12 @@ import { once, setMaxListeners } from "node:events";
 import { setTimeout as timer } from "node:timers/promises";
 
 /**
+ * All that is called when a signal is aborted. The signal itself has one listener: Node compares each that is added with
+ * all that are there, and thousands of tasks may share one signal.
+ */
+const listenersOf = new WeakMap<AbortSignal, Set<() => void>>();
+
+/**
  * Calls once when the signal is aborted, at once if it is already.
  * @returns takes the listener away; to be called in every case, since a signal may live as long as the server
  */
@@ -11,10 +17,29 @@ export function onAbort(signal: AbortSignal, listener: () => void): () => void {
     listener();
     return () => {};
   }
-  // Many calls share one signal, and Node would warn of a leak at the eleventh.
-  setMaxListeners(0, signal);
-  signal.addEventListener("abort", listener, { once: true });
-  return () => signal.removeEventListener("abort", listener);
+  const known = listenersOf.get(signal);
+  const listeners = known ?? new Set();
+  // The same function may be given twice.
+  const own = () => listener();
+  listeners.add(own);
+  if (known === undefined) {
+    listenersOf.set(signal, listeners);
+    // Many calls share one signal, and Node would warn of a leak at the eleventh.
+    setMaxListeners(0, signal);
+    signal.addEventListener("abort", callAll, { once: true });
+  }
+  return () => {
+    listeners.delete(own);
+    if (listeners.size > 0 || listenersOf.get(signal) !== listeners) return;
+    listenersOf.delete(signal);
+    signal.removeEventListener("abort", callAll);
+  };
+}
+
+function callAll(this: AbortSignal): void {
+  const listeners = listenersOf.get(this) ?? [];
+  listenersOf.delete(this);
+  for (const listener of listeners) listener();
 }
 
 /** @throws signal.reason, unlike Node's own, which throws an error of its making */

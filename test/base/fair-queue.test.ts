@@ -1,0 +1,143 @@
+// How owners share a bounded number of slots.
+import { expect, test } from "vitest";
+import { FairQueue } from "../../src/base/fair-queue.ts";
+import { withResolvers } from "../../src/base/with-resolvers.ts";
+
+const never = new AbortController().signal;
+
+/** A queue with a clock of its own, and tasks that end when the test says so. */
+function aQueue(limit: number, spare = 0) {
+  let nowMs = 1000;
+  const queue = new FairQueue({ limit, spare, now: () => nowMs });
+  const begun: string[] = [];
+  const running = new Map<string, () => void>();
+  const begin = (owner: string, task: string, signal = never) =>
+    queue.run(owner, signal, async () => {
+      begun.push(task);
+      const { promise, resolve } = withResolvers<void>();
+      running.set(task, resolve);
+      await promise;
+    });
+  const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
+  const end = async (task: string, afterMs = 0) => {
+    nowMs += afterMs;
+    running.get(task)?.();
+    await settle();
+  };
+  return { queue, begun, begin, end, settle };
+}
+
+test("tasks of one owner run in the order in which they came, no more than the limit at once", async () => {
+  const { begun, begin, end, settle } = aQueue(2);
+  for (let n = 0; n < 5; n++) void begin("alice", `a${n}`);
+  await settle();
+  expect(begun).toEqual(["a0", "a1"]);
+  await end("a1");
+  expect(begun).toEqual(["a0", "a1", "a2"]);
+  await end("a0");
+  await end("a2");
+  expect(begun).toEqual(["a0", "a1", "a2", "a3", "a4"]);
+});
+
+test("whoever comes late goes before the hundred tasks of another that wait already", async () => {
+  const { begun, begin, end, settle } = aQueue(1);
+  for (let n = 0; n < 100; n++) void begin("mallory", `m${n}`);
+  await settle();
+  void begin("alice", "a");
+  await end("m0", 10);
+  expect(begun).toEqual(["m0", "a"]);
+});
+
+test("turns are by time used: long tasks of one let several short ones of another pass", async () => {
+  const { begun, begin, end, settle } = aQueue(1);
+  for (let n = 0; n < 2; n++) void begin("mallory", `m${n}`);
+  for (let n = 0; n < 6; n++) void begin("alice", `a${n}`);
+  await settle();
+  await end("m0", 9000);
+  for (let n = 0; n < 6; n++) await end(`a${n}`, 1500 - n);
+  expect(begun).toEqual(["m0", "a0", "a1", "a2", "a3", "a4", "a5", "m1"]);
+});
+
+test("the time of tasks that still run counts", async () => {
+  const { begun, begin, end, settle } = aQueue(2);
+  void begin("mallory", "m0");
+  void begin("bob", "b0");
+  void begin("mallory", "m1");
+  void begin("alice", "a0");
+  await settle();
+  await end("b0", 5000);
+  expect(begun).toEqual(["m0", "b0", "a0"]);
+});
+
+test("who did nothing for a long time saves up no turns", async () => {
+  const { begun, begin, end, settle } = aQueue(1);
+  void begin("alice", "a0");
+  await settle();
+  for (let n = 0; n < 3; n++) void begin("bob", `b${n}`);
+  await end("a0", 1);
+  await end("b0", 60_000);
+  for (let n = 1; n < 3; n++) void begin("alice", `a${n}`);
+  await end("b1", 60_000);
+  await end("a1", 60_001);
+  expect(begun).toEqual(["a0", "b0", "b1", "a1", "b2"]);
+});
+
+test("spare slots are for owners that hold none, and for as many of them as there are", async () => {
+  const { begun, begin, end, settle } = aQueue(2, 1);
+  for (let n = 0; n < 4; n++) void begin("mallory", `m${n}`);
+  await settle();
+  expect(begun).toEqual(["m0", "m1"]);
+  for (let n = 0; n < 2; n++) void begin("alice", `a${n}`);
+  void begin("bob", "b0");
+  await settle();
+  expect(begun).toEqual(["m0", "m1", "a0"]);
+  await end("a0", 100);
+  expect(begun).toEqual(["m0", "m1", "a0", "b0"]);
+});
+
+test("an aborted wait gives its place up and holds nothing", async () => {
+  const { begun, begin, end, settle } = aQueue(1);
+  const impatient = new AbortController();
+  void begin("alice", "a0");
+  const given = begin("bob", "b0", impatient.signal);
+  void begin("carol", "c0");
+  await settle();
+  impatient.abort(new Error("gone"));
+  await expect(given).rejects.toThrow("gone");
+  await expect(begin("bob", "b1", impatient.signal)).rejects.toThrow("gone");
+  void begin("bob", "b2");
+  void begin("bob", "b3");
+  for (const task of ["a0", "b2", "c0"]) await end(task, 1);
+  expect(begun).toEqual(["a0", "b2", "c0", "b3"]);
+});
+
+test("what a task throws comes out, and its slot is free again", async () => {
+  const queue = new FairQueue({ limit: 1 });
+  await expect(queue.run("a", never, () => Promise.reject(new Error("broken")))).rejects.toThrow("broken");
+  expect(await queue.run("a", never, async () => "well")).toBe("well");
+});
+
+test("a higher limit serves those who wait, and a lower one lets what runs go on", async () => {
+  const { queue, begun, begin, end, settle } = aQueue(1);
+  for (let n = 0; n < 4; n++) void begin("alice", `a${n}`);
+  await settle();
+  queue.limit = 3;
+  await settle();
+  expect(begun).toEqual(["a0", "a1", "a2"]);
+  queue.limit = 1;
+  await end("a0");
+  await end("a1");
+  expect(begun).toHaveLength(3);
+  await end("a2");
+  expect(begun).toHaveLength(4);
+});
+
+test("ten thousand tasks of five thousand owners are served within moments", async () => {
+  const queue = new FairQueue({ limit: 4, spare: 2 });
+  const begunMs = performance.now();
+  let served = 0;
+  const one = (n: number) => queue.run(`owner ${n % 5000}`, new AbortController().signal, async () => void served++);
+  await Promise.all(Array.from({ length: 10_000 }, (_none, n) => one(n)));
+  expect(served).toBe(10_000);
+  expect(performance.now() - begunMs).toBeLessThan(2000);
+});
