@@ -33,7 +33,6 @@ const maxIdleAccounts = 1000;
  * was served last stands, so that nobody saves up turns. Tasks of one owner begin in the order in which they came.
  */
 export class FairQueue {
-  readonly #spare: number;
   readonly #now: () => number;
   readonly #accounts = new Map<string, Account>();
   /** Accounts with waiting tasks that run something: no more than there are slots. */
@@ -44,6 +43,7 @@ export class FairQueue {
   );
   #arrivals = 0;
   #limit: number;
+  #spare: number;
   #running = 0;
   /** So many are known before the idle ones are forgotten. */
   #maxAccounts = maxIdleAccounts;
@@ -56,9 +56,10 @@ export class FairQueue {
     this.#now = now;
   }
 
-  /** How many tasks run at once from now on; those that run already go on. */
-  set limit(limit: number) {
+  /** Changes how many tasks run at once; those that run already go on. */
+  resize({ limit, spare }: { readonly limit: number; readonly spare: number }): void {
     this.#limit = limit;
+    this.#spare = spare;
     this.#serve();
   }
 

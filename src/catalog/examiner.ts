@@ -1,15 +1,16 @@
 // Brings the inspection of a file, reading each content at most once: from the ledger, from what its entry says, or by
 // one pass over its bytes.
 
-import type { LimitFunction } from "p-limit";
-import pLimit from "p-limit";
 import { beyondText } from "../base/errors.ts";
+import { FairQueue } from "../base/fair-queue.ts";
 import type { TreePath } from "../base/names.ts";
+import { parentPath } from "../base/names.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { LocalFile } from "../storage/local-file.ts";
 import { maxLocalBytes } from "../storage/local-file.ts";
 import type { FileEntry, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
+import { BuilderDirectories } from "./builder-directories.ts";
 import type { Claim } from "./claims.ts";
 import { Claims } from "./claims.ts";
 import { difference } from "./difference.ts";
@@ -17,16 +18,30 @@ import type { FileLists } from "./file-lists.ts";
 import { withoutList } from "./file-lists.ts";
 import type { Finding } from "./finding.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
+import { InspectorFailed } from "./inspect-thread.ts";
 import type { Inspection, PackageKind, Rejection, SoundInspection } from "./inspection.ts";
 import type { Ledger } from "./ledger.ts";
 import { isPassing } from "./ledger.ts";
 import { bytesRecordOf, mutableRecordOf, recordOf } from "./records.ts";
 
-/** Runs one inspection over a stream of bytes; a bad package is a rejection, a failing stream throws. */
+/**
+ * Runs one inspection over a stream of bytes; a bad package is a rejection, a failing stream throws. Builders take turns:
+ * `builder` tells whose file it is.
+ */
 export interface ContentInspector {
-  inspect(kind: PackageKind, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Inspection>;
+  inspect(
+    kind: PackageKind,
+    content: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+    builder?: string,
+  ): Promise<Inspection>;
   /** Reads a small file of this machine by itself; undefined where that can't be: then `inspect` says why. */
-  inspectLocal?(kind: PackageKind, file: LocalFile, signal: AbortSignal): Promise<Inspection | undefined>;
+  inspectLocal?(
+    kind: PackageKind,
+    file: LocalFile,
+    signal: AbortSignal,
+    builder?: string,
+  ): Promise<Inspection | undefined>;
 }
 
 /** Told of each inspection that was needed, by where it came from, and of what became of entries' metadata. */
@@ -58,6 +73,11 @@ interface Kept {
 
 /** How many files are streamed at the same time to be inspected. */
 const defaultConcurrentReads = 8;
+/** How many more, each of a builder of which no other file is streamed. */
+const spareReads = 4;
+
+/** How often a file is given to a worker that may have ended because of another file. */
+const maxAttempts = 3;
 
 export class Examiner {
   readonly claims: Claims;
@@ -67,7 +87,9 @@ export class Examiner {
   readonly #inspector: ContentInspector;
   readonly #observer: ExaminerObserver;
   readonly #maxFileBytes: number;
-  readonly #reading: LimitFunction;
+  readonly #reading: FairQueue;
+  readonly #builders: BuilderDirectories;
+  readonly #name: string;
   readonly #underWay = new Map<string, Promise<Kept>>();
 
   constructor(parts: {
@@ -81,6 +103,10 @@ export class Examiner {
     readonly algorithms: readonly DigestAlgorithm[];
     readonly limits: InspectLimits;
     readonly concurrentReads?: number;
+    /** Whose directories there are: by these, reading and inspecting are shared out. */
+    readonly builders?: BuilderDirectories;
+    /** Tells this repository's builders from those of others that share the inspector. */
+    readonly name?: string;
   }) {
     this.#tree = parts.tree;
     this.#ledger = parts.ledger;
@@ -90,7 +116,9 @@ export class Examiner {
     this.#maxFileBytes = parts.limits.maxFileBytes;
     const malformed = () => parts.observer.metadataRefused("malformed");
     this.claims = new Claims({ ...parts, malformed });
-    this.#reading = pLimit(parts.concurrentReads ?? defaultConcurrentReads);
+    this.#reading = new FairQueue({ limit: parts.concurrentReads ?? defaultConcurrentReads, spare: spareReads });
+    this.#builders = parts.builders ?? new BuilderDirectories();
+    this.#name = parts.name ?? "";
   }
 
   /**
@@ -293,12 +321,27 @@ export class Examiner {
     }
   }
 
-  async #open({ path, entry, kind }: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
+  async #open(file: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#inspect(file, signal);
+      } catch (thrown) {
+        // A worker that ends takes the files of others with it.
+        if (!(thrown instanceof InspectorFailed) || attempt >= maxAttempts) throw thrown;
+        signal.throwIfAborted();
+      }
+    }
+  }
+
+  async #inspect({ path, entry, kind }: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
     const file = { path, content: entry.content };
+    const builder = `${this.#name}/${this.#builders.of(parentPath(path)) ?? ""}`;
     const isSmall = (entry.sizeBytes ?? Number.POSITIVE_INFINITY) <= maxLocalBytes;
     const local = isSmall ? this.#tree.local?.(file) : undefined;
-    const inspection = local && (await this.#inspector.inspectLocal?.(kind, local, signal));
+    const inspection = local && (await this.#inspector.inspectLocal?.(kind, local, signal, builder));
     if (inspection !== undefined) return inspection;
-    return await this.#reading(() => this.#inspector.inspect(kind, this.#tree.open(file, undefined, signal), signal));
+    return await this.#reading.run(builder, signal, () =>
+      this.#inspector.inspect(kind, this.#tree.open(file, undefined, signal), signal, builder),
+    );
   }
 }

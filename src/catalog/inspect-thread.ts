@@ -34,6 +34,9 @@ interface Job {
   readonly failed: (reason: unknown) => void;
   readonly taken: (sizeBytes: number) => void;
   readonly fileCount: number;
+  readonly builder: string;
+  /** On the clock of `performance.now`. */
+  readonly begunMs: number;
 }
 
 // Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), the worker comes from the build.
@@ -78,10 +81,22 @@ export class InspectThread {
     return this.#jobs.size;
   }
 
+  /** Whether it inspects a file of this builder now. */
+  worksFor(builder: string): boolean {
+    return [...this.#jobs.values()].some((job) => job.builder === builder);
+  }
+
+  /** For how long it has been at what it inspects for other builders, in ms; 0 if it inspects nothing for these. */
+  longestMsForOthers(builder: string): number {
+    const begun = [...this.#jobs.values()].filter((job) => job.builder !== builder).map(({ begunMs }) => begunMs);
+    return begun.length === 0 ? 0 : performance.now() - Math.min(...begun);
+  }
+
   /**
+   * @param builder whose file it is
    * @throws what reading the content throws, `signal.reason`, or InspectorFailed
    */
-  async inspect(kind: PackageKind, content: StartedContent, signal: AbortSignal): Promise<Inspection> {
+  async inspect(kind: PackageKind, content: StartedContent, signal: AbortSignal, builder: string): Promise<Inspection> {
     const id = this.#nextId++;
     const { promise: answer, resolve, reject } = withResolvers<Inspection>();
     const credit = new Credit(maxBytesUnderWay);
@@ -90,6 +105,8 @@ export class InspectThread {
       failed: reject,
       taken: (sizeBytes) => credit.give(sizeBytes),
       fileCount: 1,
+      builder,
+      begunMs: performance.now(),
     });
     this.#worker.ref();
     const forget = onAbort(signal, () => reject(signal.reason));
@@ -112,13 +129,21 @@ export class InspectThread {
 
   /**
    * Has files read and inspected there.
+   * @param builder whose files they are
    * @returns what became of each, in the same order
    * @throws InspectorFailed
    */
-  async inspectFiles(files: readonly PlacedFile[]): Promise<readonly ReadFile[]> {
+  async inspectFiles(files: readonly PlacedFile[], builder: string): Promise<readonly ReadFile[]> {
     const id = this.#nextId++;
     const { promise: answer, resolve, reject } = withResolvers<readonly ReadFile[]>();
-    this.#jobs.set(id, { done: resolve, failed: reject, taken: () => {}, fileCount: files.length });
+    this.#jobs.set(id, {
+      done: resolve,
+      failed: reject,
+      taken: () => {},
+      fileCount: files.length,
+      builder,
+      begunMs: performance.now(),
+    });
     this.#worker.ref();
     try {
       this.#say({ type: "files", id, files });

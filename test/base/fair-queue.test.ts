@@ -121,10 +121,10 @@ test("a higher limit serves those who wait, and a lower one lets what runs go on
   const { queue, begun, begin, end, settle } = aQueue(1);
   for (let n = 0; n < 4; n++) void begin("alice", `a${n}`);
   await settle();
-  queue.limit = 3;
+  queue.resize({ limit: 3, spare: 0 });
   await settle();
   expect(begun).toEqual(["a0", "a1", "a2"]);
-  queue.limit = 1;
+  queue.resize({ limit: 1, spare: 0 });
   await end("a0");
   await end("a1");
   expect(begun).toHaveLength(3);
