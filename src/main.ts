@@ -8,8 +8,8 @@ import type { Log } from "./base/log.ts";
 import type { RepositoryName, TreePath } from "./base/names.ts";
 import { rootPath } from "./base/names.ts";
 import { readBundle } from "./builder/bundle.ts";
-import { FlatTree } from "./catalog/flat-tree.ts";
-import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
+import { FlatTree, flatPathsOf } from "./catalog/flat-tree.ts";
+import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "./configuration.ts";
 import { Follower } from "./follower.ts";
 import { createApp } from "./http/app.ts";
 import type { PingToken } from "./http/ping.ts";
@@ -73,7 +73,9 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
   const tokens = new Map<RepositoryName, () => readonly PingToken[]>();
   for (const one of configuration.repositories) {
     const directory = await repositoryDirectory(stateDirectory, one.name);
-    tokens.set(one.name, await tokensOf(one, directory, log));
+    const builders = () => one.builders((complaint) => log.warn({ repository: one.name }, complaint));
+    tokens.set(one.name, await tokensOf(one, builders, directory, log));
+    const builderDirectories = () => builders().map((builder) => builder.directory);
     const measured = (tree: Tree) => new MeasuredTree(tree, metrics.treeObserverOf(one.name), systemClock);
     const signer = measuredSigner(await openSigner(one, directory, log), metrics.signerObserver, systemClock);
     watchExpiry(signer.keys, { repository: one.name, log, now: systemClock, signal });
@@ -102,7 +104,16 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
           : { ...workshop.shared, log: flatLog(workshop.shared.log, { name: one.name, at: flat }) };
       return {
         tree,
-        repository: openRepository(shared, { ...settings, ...own, name, tree, keptFiles, signer, observer }),
+        repository: openRepository(shared, {
+          ...settings,
+          builderDirectories,
+          ...own,
+          name,
+          tree,
+          keptFiles,
+          signer,
+          observer,
+        }),
       };
     };
     const { tree, repository: main } = open(one.name, "kept", (whole) =>
@@ -112,6 +123,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
       at,
       repository: open(flatStateName(one.name, at), join("kept-flat", hashed(at)), (whole) => new FlatTree(whole, at), {
         flat: at,
+        builderDirectories: () => builderDirectories().flatMap((path) => flatPathsOf(path, at)),
       }).repository,
     }));
     const repository = new WithFlats(main, flats);
@@ -196,10 +208,10 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
  */
 async function tokensOf(
   one: RepositoryConfiguration,
+  builders: () => readonly BuilderConfiguration[],
   directory: string,
   log: Log,
 ): Promise<() => readonly PingToken[]> {
-  const builders = () => one.builders((complaint) => log.warn({ repository: one.name }, complaint));
   const file = join(directory, "ping-token");
   const own = builders().length > 0 ? [] : [{ token: await openSecretFile(file, makeToken), scope: rootPath }];
   if (own.length > 0) log.info({ file }, `the token that pings ${one.name} is in this file`);

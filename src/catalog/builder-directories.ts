@@ -30,6 +30,12 @@ export class BuilderDirectories {
     return builder;
   }
 
+  /** Whether this is the directory of a configured builder. */
+  isConfigured(directory: TreePath): boolean {
+    this.#refresh();
+    return this.#directories.includes(directory);
+  }
+
   #refresh(): void {
     const nowMs = this.#now();
     if (nowMs - this.#askedMs < freshMs) return;

@@ -1,4 +1,4 @@
-// The tree as last seen, with what was found in each package file; updated from surveys, one at a time.
+// The tree as last seen, with what was found in each package file; updated from surveys of parts of it.
 import { forEachAtMost } from "../base/bounded.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, lastName, parentPath } from "../base/names.ts";
@@ -10,6 +10,7 @@ import type { PackageKind } from "./inspection.ts";
 import type { CatalogFile } from "./known-file.ts";
 import { digestOf, fileRecordOf, isSettled, kindOf, LeanEntry, partPaths } from "./known-file.ts";
 import { suiteOf } from "./layout.ts";
+import { Looks } from "./looks.ts";
 import type { Survey } from "./survey.ts";
 import { hasWords } from "./survey.ts";
 
@@ -23,7 +24,18 @@ export interface FileChange {
 /** How many examinations are under way at once, also those that only ask the ledger: some batches of local files. */
 const concurrentExaminations = 160;
 
+/** Is told of an update's changes, at once when they are made. */
+export type UpdateObserver = (
+  changes: readonly FileChange[],
+  /** Files that are still being inspected; what is known of them stays meanwhile. */
+  undecided: readonly TreePath[],
+) => void;
+
+/** How long an update takes before what is decided by then is taken in, in ms; from then on twice as long each time. */
+const firstPartMs = 1000;
+
 export class Catalog {
+  readonly looks = new Looks();
   readonly #examiner: Examiner;
   readonly #directories = new Map<TreePath, Map<TreePath, CatalogFile>>();
   /** By the path of a source package's part: the .dsc files that name it. */
@@ -34,6 +46,8 @@ export class Catalog {
   readonly #claimed = new Set<TreePath>();
   /** What entries say that a survey under way has seen. */
   readonly #expected = new WeakMap<FileEntry | OtherEntry, CatalogFile>();
+  /** How many updates were made, parts of them counted too. */
+  #updates = 0;
   /** After a restart most files are in the ledger, and reading words is all work and no waiting. */
   readonly #giveWay = turns();
 
@@ -101,53 +115,113 @@ export class Catalog {
   }
 
   /**
-   * Takes in what a survey saw, inspecting what is new. All or nothing: when it throws, nothing has changed.
-   * A known package whose new bytes can't be read stays as it was, and is tried again with the next survey.
-   * @returns every change, in no particular order
+   * Takes in what a survey saw, inspecting what is new. Where that takes long, what is ready is taken in before the rest.
+   * A known package whose new bytes can't be read stays as it was, and is tried again with the next survey. Of what a
+   * later look has seen, nothing is taken in. Surveys of parts that do not overlap may be taken in at the same time.
+   * @param look as `looks` gave it when the survey began
+   * @param tell is told of every change, in no particular order; at least once
+   * @throws what an inspection throws; what was told of until then stays
    */
-  async update(survey: Survey, signal: AbortSignal): Promise<FileChange[]> {
-    const fresh = await this.#inspectNew(survey, signal);
-    const changes: FileChange[] = [];
-    for (const known of this.filesWithin(survey.path)) {
-      if (!survey.files.has(known.path)) changes.push({ path: known.path, before: known, after: undefined });
+  async update(survey: Survey, look: number, tell: UpdateObserver, signal: AbortSignal): Promise<void> {
+    const fresh = new Map<TreePath, CatalogFile>();
+    const decided = new Set<TreePath>();
+    const inspecting = this.#inspectNew(survey, fresh, decided, signal);
+    for (let partMs = firstPartMs; ; partMs *= 2) {
+      const isLast = await endsWithin(inspecting, partMs);
+      if (isLast) await inspecting;
+      const part = new Map(isLast ? fresh : [...fresh].filter(([, file]) => this.#isReady(file, fresh, survey)));
+      await this.#examineRelated(survey, part, signal);
+      // Nothing is awaited from here to the end of the part: others take in what they saw meanwhile.
+      for (const [path, file] of part) if (fresh.get(path) === file) fresh.delete(path);
+      const changes = this.#changesBy(survey, look, part);
+      this.#apply(survey, look, changes);
+      tell([...changes, ...this.#neighbours(changes)], isLast ? [] : [...this.#undecided(survey, decided)]);
+      if (isLast) return;
     }
-    for (const after of fresh.values()) changes.push({ path: after.path, before: this.file(after.path), after });
-    this.#apply(survey, changes);
-    return [...changes, ...this.#neighbours(changes)];
   }
 
-  async #inspectNew(survey: Survey, signal: AbortSignal): Promise<Map<TreePath, CatalogFile>> {
-    const fresh = new Map<TreePath, CatalogFile>();
-    const examine = async (path: TreePath, asked: Asked) => {
+  /** Whether a file may be taken in before others of its survey: a source package only together with its parts. */
+  #isReady(file: CatalogFile, fresh: ReadonlyMap<TreePath, CatalogFile>, { files }: Survey): boolean {
+    return partPaths(file).every((path) => {
+      const part = fresh.get(path) ?? this.file(path);
+      return part === undefined ? !files.has(path) : part.finding !== undefined;
+    });
+  }
+
+  /** The files of a survey that announce packages and were not inspected yet. */
+  *#undecided({ files }: Survey, decided: ReadonlySet<TreePath>): Iterable<TreePath> {
+    for (const [path, entry] of files) {
+      if (packageKindOf(lastName(path)) === undefined || decided.has(path)) continue;
+      if (!this.#isSettled(path, entry, this.file(path)?.said)) yield path;
+    }
+  }
+
+  /** @param fresh gets what is found, file by file @param decided gets the path of each file that needs no more time */
+  async #inspectNew(
+    survey: Survey,
+    fresh: Map<TreePath, CatalogFile>,
+    decided: Set<TreePath>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const examine = async (path: TreePath, asked: Asked): Promise<CatalogFile> => {
       const expected = this.#doubted.has(path) ? undefined : this.#expected.get(asked.entry);
       const after = expected ?? (await this.#examine(path, asked, signal));
-      if (after !== this.file(path)) fresh.set(path, after);
+      // It may have been examined as a part meanwhile.
+      const isPart = asked.kind === undefined && fresh.get(path)?.finding !== undefined;
+      if (after !== this.file(path) && !isPart) fresh.set(path, after);
+      return after;
     };
     await forEachAtMost(this.#perhapsNew(survey), concurrentExaminations, async ([path, entry]) => {
       const said = await this.#wordsOf(entry);
-      if (this.#isSettled(path, entry, said)) return;
-      const kind = packageKindOf(lastName(path)) ?? (this.#wantedBy.has(path) ? "part" : undefined);
-      await examine(path, { entry, kind, said });
+      if (!this.#isSettled(path, entry, said)) {
+        const kind = packageKindOf(lastName(path)) ?? (this.#wantedBy.has(path) ? "part" : undefined);
+        const after = await examine(path, { entry, kind, said });
+        for (const part of partPaths(after)) {
+          const partEntry = survey.files.get(part);
+          const known = fresh.get(part) ?? this.file(part);
+          if (partEntry === undefined || known?.finding !== undefined) continue;
+          await examine(part, { entry: partEntry, kind: "part", said: await this.#wordsOf(partEntry) });
+        }
+      }
+      decided.add(path);
     });
+  }
 
-    // Only a .dsc tells which files beside it matter.
-    const wanted = new Map<TreePath, Asked>();
-    for (const source of fresh.values()) {
-      for (const path of partPaths(source)) {
-        const part = fresh.get(path) ?? this.file(path);
-        if (part === undefined || part.finding !== undefined) continue;
-        wanted.set(path, { entry: part.entry, kind: "part", said: part.said });
+  /**
+   * Examines what became of interest by what is about to be taken in: the parts of a .dsc, of which no name tells that
+   * they are any, and claims to digests that others have too.
+   * @param part gets what is found
+   */
+  async #examineRelated(survey: Survey, part: Map<TreePath, CatalogFile>, signal: AbortSignal): Promise<void> {
+    const tried = new Set<TreePath>();
+    for (let seenUpdates: number | undefined; ; ) {
+      const contested = seenUpdates === this.#updates ? [] : this.#contested(survey, part);
+      const asked = [...this.#wantedParts(part), ...contested].filter(([{ path }]) => !tried.has(path));
+      if (asked.length === 0) return;
+      seenUpdates = this.#updates;
+      await forEachAtMost(asked, concurrentExaminations, async ([file, kind, claimRecord]) => {
+        const { path, entry, said } = file;
+        tried.add(path);
+        // Changes are told to the suite that was surveyed: files of others wait for a survey of their own.
+        if (claimRecord !== undefined && suiteOf(path) !== suiteOf(survey.path)) return await this.doubt(path);
+        const after = await this.#examine(path, { entry, kind, said, claimRecord }, signal);
+        const isSame = (part.get(path) ?? this.file(path)) === file;
+        if (isSame && after !== this.file(path)) part.set(path, after);
+      });
+    }
+  }
+
+  /** Only a .dsc tells which files beside it matter. */
+  *#wantedParts(part: ReadonlyMap<TreePath, CatalogFile>): Iterable<readonly [CatalogFile, "part", undefined]> {
+    const isWanted = (file: CatalogFile | undefined): file is CatalogFile =>
+      file !== undefined && file.finding === undefined && file.entry.kind === "file";
+    for (const file of part.values()) {
+      if (isWanted(file) && this.#wantedBy.has(file.path)) yield [file, "part", undefined];
+      for (const path of partPaths(file)) {
+        const wanted = part.get(path) ?? this.file(path);
+        if (isWanted(wanted)) yield [wanted, "part", undefined];
       }
     }
-    await forEachAtMost(wanted, concurrentExaminations, ([path, asked]) => examine(path, asked));
-
-    await forEachAtMost([...this.#contested(survey, fresh)], concurrentExaminations, async (file) => {
-      const { path, entry, said } = file;
-      // Changes are told to the suite that was surveyed: files of others wait for a survey of their own.
-      if (suiteOf(path) !== suiteOf(survey.path)) await this.doubt(path);
-      else await examine(path, { entry, kind: kindOf(file), said, claimRecord: fileRecordOf(file) });
-    });
-    return fresh;
   }
 
   /** What its listing does not show to be settled: of a large directory that is next to nothing. */
@@ -203,7 +277,10 @@ export class Catalog {
    * The claims to a digest that other bytes have too, or claim: only one can be true, and until it is known which,
    * requests for the true one could be sent to the other.
    */
-  *#contested(survey: Survey, fresh: ReadonlyMap<TreePath, CatalogFile>): Iterable<CatalogFile> {
+  *#contested(
+    survey: Survey,
+    fresh: ReadonlyMap<TreePath, CatalogFile>,
+  ): Iterable<readonly [CatalogFile, PackageKind | undefined, string | undefined]> {
     if (this.#claimed.size === 0 && ![...fresh.values()].some(({ claimed }) => claimed)) return;
     const byDigest = new Map<string, CatalogFile[]>();
     for (const file of fresh.values()) {
@@ -213,21 +290,53 @@ export class Catalog {
     if (byDigest.size === 0) return;
     for (const files of this.#directories.values()) {
       for (const file of files.values()) {
-        if (fresh.has(file.path) || (isWithin(file.path, survey.path) && !survey.files.has(file.path))) continue;
+        if (fresh.has(file.path) || isGone(file.path, survey)) continue;
         byDigest.get(digestOf(file) ?? "")?.push(file);
       }
     }
     for (const files of [...byDigest.values()].filter(({ length }) => length > 1)) {
       const contents = new Set(files.map(({ entry }) => (entry.kind === "file" ? entry.content?.key : undefined)));
-      if (contents.size > 1) yield* files.filter(({ claimed }) => claimed);
+      if (contents.size <= 1) continue;
+      for (const file of files) if (file.claimed) yield [file, kindOf(file), fileRecordOf(file)];
     }
   }
 
-  #apply(survey: Survey, changes: readonly FileChange[]): void {
-    for (const directory of this.#directories.keys()) {
-      if (isWithin(directory, survey.path) && !survey.directories.has(directory)) this.#directories.delete(directory);
+  /** What an update changes, as things are now. */
+  #changesBy(survey: Survey, look: number, part: ReadonlyMap<TreePath, CatalogFile>): FileChange[] {
+    const changes: FileChange[] = [];
+    const isOvertaken = this.looks.overtakenBy(look);
+    for (const known of this.#goneFiles(survey)) {
+      if (!isOvertaken(known.path)) changes.push({ path: known.path, before: known, after: undefined });
     }
-    for (const directory of survey.directories) this.#filesOf(directory);
+    for (const after of part.values()) {
+      const before = this.file(after.path);
+      // What lies elsewhere was examined for its claim alone, and may be gone by now.
+      const isElsewhere = !isWithin(after.path, survey.path);
+      if (isElsewhere ? before === undefined : isOvertaken(after.path)) continue;
+      if (after !== before) changes.push({ path: after.path, before, after });
+    }
+    return changes;
+  }
+
+  /** The known files of which a survey tells that they are not there. */
+  *#goneFiles(survey: Survey): Iterable<CatalogFile> {
+    const single = this.file(survey.path);
+    if (single !== undefined && !survey.files.has(survey.path)) yield single;
+    for (const [directory, files] of this.#directories) {
+      if (!isWithin(directory, survey.path) || isApart(directory, survey)) continue;
+      for (const file of files.values()) if (!survey.files.has(file.path)) yield file;
+    }
+  }
+
+  #apply(survey: Survey, look: number, changes: readonly FileChange[]): void {
+    this.#updates += 1;
+    const isOvertaken = this.looks.overtakenBy(look);
+    for (const directory of this.#directories.keys()) {
+      const isGoneToo = !survey.directories.has(directory) && !isApart(directory, survey);
+      if (isWithin(directory, survey.path) && isGoneToo && !isOvertaken(directory)) this.#directories.delete(directory);
+    }
+    for (const directory of survey.directories) if (!isOvertaken(directory)) this.#filesOf(directory);
+    this.looks.taken(look, survey.path);
     for (const { path, before, after } of changes) {
       this.#doubted.delete(path);
       if (after?.claimed) this.#claimed.add(path);
@@ -262,6 +371,33 @@ export class Catalog {
       }
     }
   }
+}
+
+/** Whether a survey tells that nothing is at this path. */
+const isGone = (path: TreePath, survey: Survey): boolean =>
+  isWithin(path, survey.path) && !survey.files.has(path) && !isApart(path, survey);
+
+/** Whether a path lies in a directory of which a survey tells nothing. */
+function isApart(path: TreePath, { path: from, apart, unlisted }: Survey): boolean {
+  if (apart.size === 0 && unlisted.size === 0) return false;
+  for (let at = path; isWithin(at, from); at = parentPath(at)) {
+    if (apart.has(at) || unlisted.has(at)) return true;
+    if (at === from) return false;
+  }
+  return false;
+}
+
+/** @returns whether the work has ended by then, be it with a failure */
+async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const later = new Promise<false>((resolve) => {
+    timer = setTimeout(resolve, ms, false);
+  });
+  const ended = work.then(
+    () => true,
+    () => true,
+  );
+  return await Promise.race([ended, later]).finally(() => clearTimeout(timer));
 }
 
 /** What is asked of a file. */

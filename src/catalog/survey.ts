@@ -21,6 +21,19 @@ export interface Survey {
    * their builders are on their own, and nobody else's packages wait for them.
    */
   readonly unlisted: ReadonlyMap<TreePath, Rejection>;
+  /** Directories that are looked at on their own, with their identity where there is one. Nothing else is told of them. */
+  readonly apart: ReadonlyMap<TreePath, string | undefined>;
+}
+
+/** How a survey is made. */
+export interface SurveyOptions {
+  /** Works while other directories are on their way; the survey ends after it. */
+  readonly seen?: SeenFiles;
+  /** Whether a directory below the path is looked at on its own. */
+  readonly isApart?: (directory: TreePath) => boolean;
+  /** Of the directory at the path itself, so that a link to it from below is not followed. */
+  readonly identity?: string | undefined;
+  readonly limits?: SurveyLimits;
 }
 
 /** How much may lie at or below one directory of those that stand directly in a place. */
@@ -33,7 +46,7 @@ interface SurveyLimits {
 const defaultSurveyLimits: SurveyLimits = { maxDirectoriesBelow: 10_000, maxFilesBelow: 500_000 };
 
 /** Told of the files of each directory that have metadata as soon as it is listed, one directory after the other. */
-export type SeenFiles = (files: readonly (readonly [TreePath, FileEntry])[]) => Promise<void>;
+type SeenFiles = (files: readonly (readonly [TreePath, FileEntry])[]) => Promise<void>;
 
 /** Whether an entry says anything of its file. */
 export const hasWords = (entry: Entry): entry is FileEntry => entry.kind === "file" && entry.metadata !== undefined;
@@ -42,7 +55,6 @@ export const hasWords = (entry: Entry): entry is FileEntry => entry.kind === "fi
  * Surveys a directory with all below it, or one file.
  * @param path what to look at; if nothing is there, the survey is empty
  * @param nowMs of this look, in ms since the epoch: link times that are later are made unknown
- * @param seen works while other directories are on their way; the survey ends after it
  * @throws StorageUnavailable, LimitExceeded: of the path itself and what is not in `unlisted`; what `seen` throws
  */
 export async function survey(
@@ -50,11 +62,17 @@ export async function survey(
   path: TreePath,
   signal: AbortSignal,
   nowMs: number,
-  seen: SeenFiles = () => Promise.resolve(),
-  limits: SurveyLimits = defaultSurveyLimits,
+  {
+    seen = () => Promise.resolve(),
+    isApart = () => false,
+    identity: ownIdentity,
+    limits = defaultSurveyLimits,
+  }: SurveyOptions = {},
 ): Promise<Survey> {
   const unlisted = new Map<TreePath, Rejection>();
+  const apartFrom = new Map<TreePath, string | undefined>();
   const all = new Seen(placeOf(parentPath(path)) === undefined ? unlimited : limits);
+  if (ownIdentity !== undefined) all.isNew(ownIdentity);
 
   async function apart(directory: TreePath, identity: string | undefined): Promise<void> {
     const own = new Seen(limits);
@@ -87,10 +105,11 @@ export async function survey(
       const below: Below[] = [];
       await Promise.all(level.map(async (at) => void below.push(...(await look(at, into, walkSignal)))));
       below.sort((a, b) => (a.path < b.path ? -1 : 1));
-      const places = below.filter((child) => isDirectlyInPlace(child.path));
+      for (const child of below) if (isApart(child.path)) apartFrom.set(child.path, child.identity);
+      const places = below.filter((child) => !apartFrom.has(child.path) && isDirectlyInPlace(child.path));
       await Promise.all(places.map((child) => apart(child.path, child.identity)));
       level = below
-        .filter((child) => !places.includes(child))
+        .filter((child) => !places.includes(child) && !apartFrom.has(child.path))
         .filter(({ path: at, identity }) => placeOf(parentPath(at)) === undefined || into.isNew(identity))
         .map((child) => child.path);
     }
@@ -123,7 +142,7 @@ export async function survey(
 
   if (mayHoldPackages(parentPath(path))) await walk(path, all, signal);
   await telling;
-  return { path, directories: all.directories, files: all.files, unlisted };
+  return { path, directories: all.directories, files: all.files, unlisted, apart: apartFrom };
 }
 
 /** Above the builders' directories it is the operator who makes them; what is below counts for itself. */
@@ -175,8 +194,8 @@ class Seen {
   }
 }
 
-/** @throws what is no word of the storage about this directory, as a lack of descriptors */
-function rejectionOf(thrown: unknown): Rejection {
+/** Why a directory could not be listed. @throws what is not an error of the storage or a limit, as a lack of descriptors */
+export function rejectionOf(thrown: unknown): Rejection {
   if (thrown instanceof StorageUnavailable && thrown.shortage) throw thrown;
   if (thrown instanceof StorageUnavailable) return { kind: "rejected", code: "unreadable", text: thrown.message };
   if (thrown instanceof LimitExceeded) return { kind: "rejected", code: "limit", text: thrown.message };

@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { RootDatabase } from "lmdb";
 import type { Log } from "../base/log.ts";
-import type { RepositoryName, Suite } from "../base/names.ts";
+import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
+import { BuilderDirectories } from "../catalog/builder-directories.ts";
 import { Catalog } from "../catalog/catalog.ts";
 import type { ContentInspector } from "../catalog/examiner.ts";
 import { Examiner } from "../catalog/examiner.ts";
@@ -102,6 +103,11 @@ export interface RepositorySettings {
   /** How far Date lags behind the newest link; `defaultDateLagSeconds` by default. */
   readonly dateLagSeconds?: number;
   readonly concurrentReads?: number;
+  /**
+   * The directories of the builders that are known at the moment: work is shared out by them, and, where there is none,
+   * by the directories that stand directly in a place.
+   */
+  readonly builderDirectories?: () => readonly TreePath[];
   /** How long a publication stays readable after the next one took its place. */
   readonly keepSeconds: number;
   /** How often one claim is held against its bytes without being asked; 0: only when it is fetched; `defaultScrubSeconds` by default. */
@@ -132,7 +138,10 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
       limits: shared.inspectionLimits,
       malformed: () => observer.metadataRefused("malformed"),
     });
+  const builders = new BuilderDirectories(settings.builderDirectories);
   const examiner = new Examiner({
+    name,
+    builders,
     tree,
     ledger,
     fileLists,
@@ -197,6 +206,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     },
     tree,
     catalog,
+    builders,
     wake: () => shared.compressor.wake(),
     store,
     indexReader: new IndexReader(store, shared.indexMemoryBytes),

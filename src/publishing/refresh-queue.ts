@@ -1,33 +1,48 @@
-// Coalesces wishes to look again: one refresh runs, at most one waits, and every asker gets the answer of a run that
-// began after it asked.
+// Coalesces requests to look again: one run is under way, at most one waits, and everybody who asked gets the result of
+// a run that began after the request.
 import type { TreePath } from "../base/names.ts";
-import { isWithin } from "../base/names.ts";
+import { parentPath, rootPath } from "../base/names.ts";
 
-/** What one run brought. */
-interface Run<Result> {
-  readonly paths: TreePath[];
+/** A run that waits: its paths, none of them twice. */
+interface WaitingRun<Result> {
+  readonly paths: Set<TreePath>;
   readonly done: Promise<Result>;
 }
 
+/** A run has no more paths than these: a bound on memory. Where more are asked for, one path stands for all. */
+const maxPathsInRun = 1000;
+
 export class RefreshQueue<Result> {
   readonly #refresh: (paths: readonly TreePath[]) => Promise<Result>;
+  readonly #whole: TreePath;
   /** Resolves when all that was asked for so far is done. */
   #tail: Promise<unknown> = Promise.resolve();
-  #waiting: Run<Result> | undefined;
+  #waiting: WaitingRun<Result> | undefined;
+  /** How many runs and other tasks are under way or wait. */
+  #tasks = 0;
 
-  /** @param refresh looks again at all these paths, of which none lies within another; never called twice at once */
-  constructor(refresh: (paths: readonly TreePath[]) => Promise<Result>) {
+  /**
+   * @param refresh looks again at all these paths, of which none lies within another; never called twice at once
+   * @param whole what is looked at in place of more than `maxPathsInRun` paths
+   */
+  constructor(refresh: (paths: readonly TreePath[]) => Promise<Result>, whole: TreePath = rootPath) {
     this.#refresh = refresh;
+    this.#whole = whole;
   }
 
   /** Resolves with the result of the run that covered this path, and rejects with that run's error. */
   request(path: TreePath): Promise<Result> {
     // Until it runs, whoever asks meanwhile joins it.
     if (this.#waiting !== undefined) {
-      this.#waiting.paths.push(path);
-      return this.#waiting.done;
+      const { paths, done } = this.#waiting;
+      paths.add(path);
+      if (paths.size > maxPathsInRun) {
+        paths.clear();
+        paths.add(this.#whole);
+      }
+      return done;
     }
-    const paths = [path];
+    const paths = new Set([path]);
     const done = this.alone(() => {
       this.#waiting = undefined;
       return this.#refresh(withoutNested(paths));
@@ -38,10 +53,17 @@ export class RefreshQueue<Result> {
 
   /** Runs something else in its turn, while nothing is refreshed. */
   alone<T>(task: () => Promise<T>): Promise<T> {
-    const done = this.#tail.then(task);
+    this.#tasks += 1;
+    const done = this.#tail.then(task).finally(() => {
+      this.#tasks -= 1;
+    });
     // A run that nobody waits for must not end the server.
     this.#tail = done.catch(() => undefined);
     return done;
+  }
+
+  get isIdle(): boolean {
+    return this.#tasks === 0;
   }
 
   /** Resolves when nothing runs or waits. */
@@ -54,7 +76,14 @@ export class RefreshQueue<Result> {
   }
 }
 
-function withoutNested(paths: readonly TreePath[]): TreePath[] {
-  const unique = [...new Set(paths)];
-  return unique.filter((path) => !unique.some((other) => other !== path && isWithin(path, other)));
+/** The work is proportional to the number of paths, and to how deep they lie. */
+const withoutNested = (paths: ReadonlySet<TreePath>): TreePath[] =>
+  [...paths].filter((path) => path === rootPath || coveringPath(parentPath(path), paths) === undefined);
+
+/** The path itself, or the nearest directory above it, that is among some paths. */
+export function coveringPath(path: TreePath, paths: { has(path: TreePath): boolean }): TreePath | undefined {
+  for (let at = path; ; at = parentPath(at)) {
+    if (paths.has(at)) return at;
+    if (at === rootPath) return undefined;
+  }
 }

@@ -1,9 +1,10 @@
 // A repository in service: keeps its suites up to date and finds what is asked of it.
 import { abortable } from "../base/abort.ts";
-import { codeOf, messageOf } from "../base/errors.ts";
+import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import { isWithin, nameOrUndefined, parseSuite, parseTreePath, rootPath } from "../base/names.ts";
+import type { BuilderDirectories } from "../catalog/builder-directories.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Examiner } from "../catalog/examiner.ts";
 import type { Item } from "../catalog/item.ts";
@@ -23,8 +24,8 @@ import type { PackageCache } from "./package-cache.ts";
 import type { PackageShelf } from "./package-shelf.ts";
 import type { Manifest } from "./publication.ts";
 import { statusOf, summaryOf } from "./publication.ts";
-import { RefreshQueue } from "./refresh-queue.ts";
-import type { SuiteOutcome } from "./refresher.ts";
+import { coveringPath } from "./refresh-queue.ts";
+import type { Refreshed } from "./refresher.ts";
 import { Refresher } from "./refresher.ts";
 import type { Resource } from "./resource.ts";
 import type { SegmentStore } from "./segment-store.ts";
@@ -45,6 +46,7 @@ export interface RepositoryParts
   readonly key: PublicKey;
   readonly tree: Tree;
   readonly catalog: Catalog;
+  readonly builders: BuilderDirectories;
   readonly wake: () => void;
   readonly indexReader: IndexReader;
   readonly packages: PackageShelf;
@@ -61,6 +63,9 @@ export interface RepositoryParts
   readonly scrubSeconds: number;
 }
 
+/** Begins what an error is noted under, before the path that could not be looked at. */
+const lookPrefix = "look ";
+
 const firstLook = "the tree is being looked at for the first time";
 /** From a failed look at the whole tree to the next one; doubled each time, up to the time between polls. */
 const retrySeconds = 10;
@@ -75,13 +80,13 @@ export class Repository implements ServedRepository {
   readonly #finder: Finder;
   readonly #treeFiles: TreeFiles;
   readonly #asFound: AsFoundSuites;
-  readonly #queue: RefreshQueue<readonly SuiteOutcome[]>;
+  readonly #refresher: Refresher;
   readonly #housekeeping: Housekeeping;
   readonly #stopping = new AbortController();
   #poll: NodeJS.Timeout | undefined;
   #lookedAt = false;
-  /** The last failure of each suite, and under the root's path of the list of suites, until one succeeds. */
-  readonly #errors = new Map<TreePath, string>();
+  /** The last failure of each path that was looked at and of each suite that was to be published, until one succeeds. */
+  readonly #errors = new Map<string, string>();
 
   /** Serves at once what the store has; the tree is first looked at by `start`. */
   constructor(parts: RepositoryParts) {
@@ -103,28 +108,30 @@ export class Repository implements ServedRepository {
       changelogs: new Changelogs({ ...parts, published: () => this.#published() }, this.#stopping.signal),
       currentOf: (suite) => this.#suites.get(suite)?.current,
     });
-    const refresher = new Refresher({
-      ...parts,
-      asFound: this.#asFound,
-      suites: {
-        get: (suite) => this.#suites.get(suite),
-        open: (suite) => this.#suites.get(suite) ?? this.#openSuite(suite, undefined),
-        close: async (suite) => {
-          this.#suites.delete(suite);
-          await parts.store.withdraw(suite, parts.now());
-          parts.observer.withdrawn(suite);
+    this.#refresher = new Refresher(
+      {
+        ...parts,
+        asFound: this.#asFound,
+        looked: (path, failure, apart) => this.#noteLook(path, failure, apart),
+        tried: (suite, failure) => this.#noteError(`publish ${suite}`, failure),
+        published: (suites) => this.#housekeeping.afterRefresh(suites),
+        suites: {
+          get: (suite) => this.#suites.get(suite),
+          open: (suite) => this.#suites.get(suite) ?? this.#openSuite(suite, undefined),
+          close: async (suite) => {
+            this.#suites.delete(suite);
+            await parts.store.withdraw(suite, parts.now());
+            parts.observer.withdrawn(suite);
+          },
+          names: () => this.#suites.keys(),
         },
-        names: () => this.#suites.keys(),
       },
-    });
-    this.#queue = new RefreshQueue((paths) => this.#refresh(refresher, paths));
-    this.#housekeeping = new Housekeeping({
-      ...parts,
-      suites: this.#suites,
-      alone: (task) => this.#queue.alone(task),
-    });
+      this.#stopping.signal,
+    );
+    const alone = <T>(task: () => Promise<T>) => this.#refresher.alone(task);
+    this.#housekeeping = new Housekeeping({ ...parts, suites: this.#suites, alone });
     this.timeTravel = new TimeTravel(parts.store, {
-      alone: (task) => this.#queue.alone(task),
+      alone,
       rollBack: async (past) => {
         const suite = this.#suites.get(past.suite) ?? this.#openSuite(past.suite, undefined);
         await suite.rollBack(past, this.#stopping.signal);
@@ -148,28 +155,24 @@ export class Repository implements ServedRepository {
     this.#stopping.abort(new Error("the server stops"));
     clearTimeout(this.#poll);
     await Promise.all([this.audit.stop(), this.#housekeeping.stop(), this.#asFound.idle()]);
-    await this.#queue.idle();
+    await this.#refresher.idle();
   }
 
   /** Looks at one path soon, without anybody waiting for it. */
   lookAgain(path: TreePath): void {
-    if (!this.#stopping.signal.aborted) this.#queue.request(path).catch(() => undefined);
+    if (!this.#stopping.signal.aborted) this.#refresh(path, "all").catch(() => undefined);
   }
 
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
     const begunMs = this.#parts.now();
     this.#treeFiles.forget();
-    const outcomes = (await this.#parts.rightOfWay.first(abortable(this.#queue.request(path), signal))).filter(
-      ({ suite }) => isWithin(parseTreePath(`dists/${suite}`), path) || isWithin(path, parseTreePath(`dists/${suite}`)),
-    );
-    for (const { failure } of outcomes) if (failure !== undefined) throw failure;
+    const refreshed = await this.#parts.rightOfWay.first(abortable(this.#refresh(path, "all"), signal));
     this.#parts.observer.pingLive((this.#parts.now() - begunMs) / 1000);
-    const suites = outcomes.map(({ suite }) => this.#suites.get(suite)).filter((suite) => suite !== undefined);
-    const within = (paths: readonly TreePath[]) => paths.filter((each) => isWithin(each, path));
+    const suites = refreshed.suites.map((suite) => this.#suites.get(suite)).filter((suite) => suite !== undefined);
     return {
       publications: suites.flatMap(({ current }) => (current === undefined ? [] : [summaryOf(current)])),
-      added: within(outcomes.flatMap(({ added }) => added)),
-      removed: within(outcomes.flatMap(({ removed }) => removed)),
+      added: refreshed.added,
+      removed: refreshed.removed,
       rejected: suites.flatMap((suite) => suite.rejected().filter((file) => isWithin(file.path, path))),
       pending: suites.flatMap((suite) => suite.pending().filter((file) => isWithin(file.path, path))),
     };
@@ -228,10 +231,9 @@ export class Repository implements ServedRepository {
 
   /** @param failures how many looks have failed in a row: a grid that is back soon is seen soon */
   #lookEvery(pollSeconds: number, failures = 0): void {
-    void this.#queue
-      .request(rootPath)
+    void this.#refresh(rootPath, "bounded")
       .then(
-        (outcomes) => outcomes.every(({ failure }) => failure === undefined),
+        () => true,
         () => false,
       )
       .then((well) => {
@@ -264,34 +266,33 @@ export class Repository implements ServedRepository {
     return suite;
   }
 
-  async #refresh(refresher: Refresher, paths: readonly TreePath[]): Promise<readonly SuiteOutcome[]> {
-    try {
-      const outcomes = await refresher.refresh(paths, this.#stopping.signal);
-      const whole = paths.some((path) => isWithin(distsPath, path));
-      for (const { suite, failure } of outcomes) this.#noteError(suitePath(suite), failure);
-      if (whole) this.#noteError(rootPath, undefined);
-      if (whole && this.#errors.size === 0) this.#lookedAt = true;
-      await this.#housekeeping.afterRefresh(outcomes.map(({ suite }) => suite));
-      return outcomes;
-    } catch (thrown) {
-      this.#noteError(rootPath, thrown);
-      if (!this.#stopping.signal.aborted) {
-        this.#parts.observer.refreshFailed(codeOf(thrown));
-        this.#parts.log.error({ repository: this.name, err: thrown }, "the tree could not be looked at");
-      }
-      throw thrown;
-    }
+  /** @throws what `Refresher.refresh` throws */
+  async #refresh(path: TreePath, patience: "all" | "bounded"): Promise<Refreshed> {
+    const refreshed = await this.#refresher.refresh(path, patience);
+    if (isWithin(distsPath, path) && this.#errors.size === 0) this.#lookedAt = true;
+    return refreshed;
   }
 
   get #lastError(): string | undefined {
     return [...this.#errors.values()].at(-1);
   }
 
-  #noteError(path: TreePath, thrown: unknown): void {
-    const before = this.#errors.get(path);
-    this.#errors.delete(path);
-    if (thrown !== undefined) this.#errors.set(path, messageOf(thrown));
+  #noteLook(path: TreePath, failure: Error | undefined, apart: ReadonlyMap<TreePath, unknown>): void {
+    if (failure === undefined) {
+      for (const known of this.#errors.keys()) {
+        const other = known.startsWith(lookPrefix) ? parseTreePath(known.slice(lookPrefix.length)) : undefined;
+        const isSeen = other !== undefined && other !== path && isWithin(other, path);
+        if (isSeen && coveringPath(other, apart) === undefined) this.#noteError(known, undefined);
+      }
+    }
+    this.#noteError(`${lookPrefix}${path}`, failure);
+  }
+
+  #noteError(about: string, thrown: unknown): void {
+    const before = this.#errors.get(about);
+    this.#errors.delete(about);
+    if (thrown !== undefined) this.#errors.set(about, messageOf(thrown));
     else if (before !== undefined)
-      this.#parts.log.info({ repository: this.name, path, after: before }, "up to date again");
+      this.#parts.log.info({ repository: this.name, about, after: before }, "up to date again");
   }
 }

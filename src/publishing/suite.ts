@@ -46,7 +46,9 @@ export class ServedSuite {
   #past: Manifest | undefined;
   #surveyed = false;
   /** Not yet published. The catalog tells of each change once, so none may be lost to a look that fails. */
-  #noted: readonly FileChange[] = [];
+  #noted: FileChange[] = [];
+  /** By the path of a look under way: what it has seen and not yet inspected. */
+  readonly #undecided = new Map<TreePath, readonly TreePath[]>();
   /** Directories that could not be listed when they were last looked at. */
   #unlisted: ReadonlyMap<TreePath, Rejection> = new Map();
   /** Sorted when it is first asked for, because a page may be asked for often. */
@@ -82,12 +84,28 @@ export class ServedSuite {
 
   /** Takes in what the catalog has seen, in its order, for the next `follow`. */
   note(changes: readonly FileChange[]): void {
-    this.#noted = [...this.#noted, ...changes];
+    for (const change of changes) this.#noted.push(change);
+  }
+
+  /** Whether something was noted that no `follow` has taken in. */
+  get hasChanges(): boolean {
+    return this.#noted.length > 0;
+  }
+
+  /** Takes in which files a look at a path is still inspecting; none when it has ended. */
+  noteUndecided(path: TreePath, files: readonly TreePath[]): void {
+    if (files.length > 0) this.#undecided.set(path, files);
+    else this.#undecided.delete(path);
   }
 
   /** Whether a path lies in a directory that could not be listed when it was last looked at. */
   isUnlisted(path: TreePath): boolean {
     return [...this.#unlisted.keys()].some((directory) => isWithin(path, directory));
+  }
+
+  /** The directories that could not be listed when they were last looked at, and why. */
+  unlisted(): ReadonlyMap<TreePath, Rejection> {
+    return this.#unlisted;
   }
 
   /** Whether every directory could be listed when it was last looked at. */
@@ -97,12 +115,20 @@ export class ServedSuite {
 
   /**
    * Takes in which directories at or below a path could not be listed.
+   * @param apart directories below the path of which nothing is told
    * @returns those that could be before, or for another reason could not
    */
-  noteUnlisted(path: TreePath, unlisted: ReadonlyMap<TreePath, Rejection>): RejectedFile[] {
+  noteUnlisted(
+    path: TreePath,
+    unlisted: ReadonlyMap<TreePath, Rejection>,
+    apart: ReadonlyMap<TreePath, unknown>,
+  ): RejectedFile[] {
     const before = this.#unlisted;
+    if (before.size === 0 && unlisted.size === 0) return [];
     this.#rejected = undefined;
-    this.#unlisted = new Map([...[...before].filter(([directory]) => !isWithin(directory, path)), ...unlisted]);
+    const stays = (directory: TreePath) =>
+      !isWithin(directory, path) || [...apart.keys()].some((each) => isWithin(directory, each));
+    this.#unlisted = new Map([...[...before].filter(([directory]) => stays(directory)), ...unlisted]);
     return newRejections(before, unlisted);
   }
 
@@ -112,8 +138,8 @@ export class ServedSuite {
    * @returns all that is new since it last succeeded
    */
   async follow(catalog: Catalog, signal: AbortSignal): Promise<Followed> {
-    // After a failure the snapshot gets some of them again, which changes nothing.
-    const changes = this.#noted;
+    // After a failure the snapshot gets some of them again, which changes nothing. More may be noted meanwhile.
+    const changes = [...this.#noted];
     this.#rejected = undefined;
     const rejectedBefore = new Map(this.#snapshot.rejections());
     const held = this.#snapshot.apply(changes, (path) => catalog.file(path));
@@ -130,7 +156,7 @@ export class ServedSuite {
         signal,
       });
     }
-    this.#noted = [];
+    this.#noted = this.#noted.slice(changes.length);
     return { changes, rejected: newRejections(rejectedBefore, this.#snapshot.rejections()) };
   }
 

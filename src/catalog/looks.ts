@@ -1,0 +1,48 @@
+// The order of looks at the tree: what a later look has seen is not undone by an earlier one that took longer.
+import type { TreePath } from "../base/names.ts";
+import { isWithin, parentPath, rootPath } from "../base/names.ts";
+
+/** So many paths are remembered: of the first among more, an earlier look would undo what was seen, until the next. */
+const maxTaken = 10_000;
+
+export class Looks {
+  #last = 0;
+  /** The paths of looks under way by number, the earliest first. */
+  readonly #underWay = new Map<number, TreePath>();
+  /** By the path of a look that was taken in: its number, as long as an earlier one that overlaps is under way. */
+  readonly #taken = new Map<TreePath, number>();
+
+  /** To be called before the first listing. @returns the look's number, to be given to `end` in every case */
+  begin(path: TreePath): number {
+    this.#last += 1;
+    this.#underWay.set(this.#last, path);
+    return this.#last;
+  }
+
+  end(look: number): void {
+    this.#underWay.delete(look);
+    const [earliest = Number.POSITIVE_INFINITY] = this.#underWay.keys();
+    for (const [path, taken] of this.#taken) if (taken < earliest) this.#taken.delete(path);
+  }
+
+  /** What this look has seen at and below a path is in the catalog, or will be. */
+  taken(look: number, path: TreePath): void {
+    const overlaps = ([earlier, other]: readonly [number, TreePath]) =>
+      earlier < look && (isWithin(other, path) || isWithin(path, other));
+    if (![...this.#underWay].some(overlaps)) return;
+    this.#taken.set(path, Math.max(look, this.#taken.get(path) ?? 0));
+    const [first] = this.#taken.keys();
+    if (this.#taken.size > maxTaken && first !== undefined) this.#taken.delete(first);
+  }
+
+  /** Whether a later look was taken in that covers a path. */
+  overtakenBy(look: number): (path: TreePath) => boolean {
+    if (this.#taken.size === 0) return () => false;
+    return (path) => {
+      for (let at = path; ; at = parentPath(at)) {
+        if ((this.#taken.get(at) ?? 0) > look) return true;
+        if (at === rootPath) return false;
+      }
+    };
+  }
+}
