@@ -370,7 +370,7 @@ export class Refresher {
   async #publish(paths: readonly TreePath[]): Promise<ReadonlyMap<TreePath, Published>> {
     const names = paths.includes(distsPath) ? this.#parts.suites.names() : paths.map(suiteOf);
     const published = new Map<TreePath, Published>();
-    for (const name of [...names]) {
+    for (const name of names) {
       const suite = name && this.#parts.suites.get(name);
       if (suite !== undefined) published.set(suitePath(suite.name), await this.#publishSuite(suite));
     }
