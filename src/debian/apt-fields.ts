@@ -18,6 +18,9 @@ const binaryRelations = [
   "Provides",
 ] as const;
 
+/** @see dpkg's lib/dpkg/fields.c, f_dependency */
+const withoutAlternatives: ReadonlySet<string> = new Set(["Breaks", "Conflicts", "Replaces", "Provides"]);
+
 const sourceRelations = [
   "Build-Depends",
   "Build-Depends-Arch",
@@ -80,7 +83,7 @@ function checkRelations(
     for (const relation of read(value)) {
       checkLength(field, relation.name, flaw);
       checkLength(field, relation.version, flaw);
-      if (field === "Provides") checkProvided(relation, value);
+      checkMeaning(field, relation, value);
     }
   } catch (thrown) {
     if (!(thrown instanceof RelationError)) throw thrown;
@@ -88,14 +91,22 @@ function checkRelations(
   }
 }
 
-/** apt warns about any other relation, and ignores it. */
-function checkProvided({ operator, hasAlternative, offset }: Relation, value: string): void {
-  if ((operator ?? "=") === "=" && !hasAlternative) return;
-  const why = hasAlternative ? "it provides alternatives" : `its operator is ${operator}, not =`;
-  throw new Malformed(
-    "bad-control",
-    `apt ignores a part of its Provides, ${quotedRelation(value, offset)} at character ${offset + 1}: ${why}`,
-  );
+/**
+ * In Breaks, Conflicts and Replaces, apt copies each relation by itself to the other architectures of the package that it
+ * names, still marked as one that an alternative follows, and then crashes as if nothing followed. In Provides it ignores
+ * alternatives and operators other than `=`, with a warning. dpkg refuses all of these.
+ */
+function checkMeaning(field: string, { operator, hasAlternative, offset }: Relation, value: string): void {
+  const place = `${quotedRelation(value, offset)} at character ${offset + 1}`;
+  if (hasAlternative && withoutAlternatives.has(field)) {
+    throw new Malformed(
+      "bad-control",
+      `its ${field} has alternatives, which apt and dpkg do not allow there: ${place}`,
+    );
+  }
+  if (field === "Provides" && (operator ?? "=") !== "=") {
+    throw new Malformed("bad-control", `its Provides has the operator ${operator}, where only = is allowed: ${place}`);
+  }
 }
 
 function checkLength(field: string, text: string, flaw: Flaw): void {

@@ -56,11 +56,7 @@ export function* readRelations(field: string): Generator<Relation> {
  */
 export function* readBuildRelations(field: string): Generator<Relation> {
   const reader = new RelationReader(field, true);
-  for (;;) {
-    reader.skipCommas();
-    if (reader.isAtEnd) return;
-    yield reader.next();
-  }
+  for (reader.skipCommas(); !reader.isAtEnd; reader.skipCommas()) yield reader.next();
 }
 
 /** These patterns are sticky: they match at `lastIndex` or not at all, so that a field is read in one pass. */
@@ -88,7 +84,11 @@ class RelationReader {
     while (this.#skip(","));
   }
 
-  /** Also takes the comma or bar behind the relation, so that nothing need follow that. */
+  /**
+   * Also takes the comma or bar behind the relation. Nothing need follow a comma. Where nothing follows a bar, apt's parser
+   * takes the field, and the first command that resolves dependencies looks for the alternative beyond the last relation
+   * and crashes, whichever package it is asked for.
+   */
   next(): Relation {
     this.#take(blanks);
     const offset = this.#at;
@@ -108,6 +108,8 @@ class RelationReader {
       throw this.#error(offset, `${quoted(this.#text.charAt(this.#at))} stands where a comma or nothing belongs`);
     }
     this.#take(blanks);
+    if (this.#isForBuilds) this.skipCommas();
+    if (hasAlternative && this.isAtEnd) throw this.#error(offset, "nothing follows its |");
     return { name, operator, version, hasAlternative, offset };
   }
 

@@ -47,6 +47,7 @@ export class AptRoot {
     runTool("apt-get", ["--version"], "", "apt");
     this.directory = mkdtempSync(join(tmpdir(), "apt-root-"));
     for (const path of [
+      "etc/preferences.d",
       "etc/sources.list.d",
       "etc/parts",
       "state/lists/partial",
