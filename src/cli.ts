@@ -122,7 +122,10 @@ const ownNames = ["serve", "start", "demo"];
  * all for the help. Loading all would take longer than most of what they do.
  */
 const others: readonly (readonly [names: string, add: (commands: Command) => Promise<void>])[] = [
-  ["init builder suite", async (to) => (await import("./commands/owner.ts")).addOwnerCommands(to, { untilTold, say })],
+  [
+    "init builder owner suite",
+    async (to) => (await import("./commands/owner.ts")).addOwnerCommands(to, { untilTold, say }),
+  ],
   ["put", async (to) => (await import("./commands/put.ts")).addPut(to, untilTold)],
   ["list", async (to) => (await import("./commands/list.ts")).addList(to, untilTold)],
   ["promote remove prune", async (to) => (await import("./commands/curation.ts")).addCuration(to, untilTold)],

@@ -60,7 +60,7 @@ export const settingsOf = (
  * Who may publish which names, as the builders are at the moment: the same object as long as they are the same.
  * A flat repository has no builders' directories.
  */
-function ownerRulesOf(
+export function ownerRulesOf(
   one: Pick<RepositoryConfiguration, "name" | "builders" | "suites" | "packageOwners" | "archiveKeyring">,
   complain: (text: string) => void,
 ): (suite: Suite) => OwnerRules | undefined {

@@ -12,6 +12,7 @@ import type { Inspection, PackageKind, Rejection } from "../catalog/inspection.t
 import type { CatalogFile } from "../catalog/known-file.ts";
 import type { Place } from "../catalog/layout.ts";
 import { placeOf, suiteOf } from "../catalog/layout.ts";
+import type { Ownership } from "../catalog/snapshot.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
 import { survey } from "../catalog/survey.ts";
 import { sourceOf } from "../debian/source-field.ts";
@@ -122,8 +123,14 @@ function judged(
   return { directories, files, packages, rejections: rejections.toSorted(([one], [two]) => (one < two ? -1 : 1)) };
 }
 
-/** Each suite's packages, as the server would find them among these files. */
-export function snapshotsOf(files: ReadonlyMap<TreePath, CatalogFile>): ReadonlyMap<Suite, Snapshot> {
+/**
+ * Each suite's packages, as the server would find them among these files.
+ * @param ownershipOf who may publish which names; by default everybody may publish all
+ */
+export function snapshotsOf(
+  files: ReadonlyMap<TreePath, CatalogFile>,
+  ownershipOf: (suite: Suite) => Ownership | undefined = () => undefined,
+): ReadonlyMap<Suite, Snapshot> {
   const changes = new Map<Suite, FileChange[]>();
   for (const [path, after] of files) {
     const suite = suiteOf(path);
@@ -134,7 +141,7 @@ export function snapshotsOf(files: ReadonlyMap<TreePath, CatalogFile>): Readonly
   }
   const snapshots = new Map<Suite, Snapshot>();
   for (const [suite, ofSuite] of changes) {
-    const snapshot = new Snapshot();
+    const snapshot = new Snapshot(ownershipOf(suite));
     snapshot.apply(ofSuite, (path) => files.get(path));
     snapshots.set(suite, snapshot);
   }

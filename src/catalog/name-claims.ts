@@ -65,6 +65,18 @@ interface Decision {
 
 const everybody: Decision = { holder: undefined, at: undefined };
 
+/** How a suite's packages of one name are shared out. */
+export interface NameShare {
+  readonly name: string;
+  /** Sorted; none where the name is nobody's alone. */
+  readonly owners: readonly string[];
+  /** What makes it theirs. */
+  readonly by: "packages" | "first" | "nobody";
+  /** Whose packages of this name are taken; sorted. */
+  readonly publishers: readonly string[];
+  readonly rejected: readonly { readonly builder: string; readonly path: TreePath; readonly reason: string }[];
+}
+
 /** The verdict about a package: taken, or rejected since its name is not its builder's. */
 export interface Verdict extends Claim {
   readonly rejection: Rejection | undefined;
@@ -153,6 +165,27 @@ export class NameClaims {
       for (const { item, key, source } of claims.values()) {
         yield { item, key, source, rejection: this.#rejections.get(item.path) };
       }
+    }
+  }
+
+  /** Who owns which name, and who has packages of it; by name. */
+  *shares(): Iterable<NameShare> {
+    for (const name of [...this.#byName.keys()].toSorted()) {
+      const claims = [...(this.#byName.get(name)?.values() ?? [])];
+      const taken = claims.filter(({ item }) => !this.#rejections.has(item.path));
+      const listed = this.#owners.owners(name);
+      const { holder } = this.#decisions.get(name) ?? everybody;
+      const isFirst = listed.length === 0 && this.#owners.policy === "first" && holder !== undefined;
+      yield {
+        name,
+        owners: isFirst ? [holder] : listed,
+        by: listed.length > 0 ? "packages" : isFirst ? "first" : "nobody",
+        publishers: [...new Set(taken.map(({ builder }) => builder))].toSorted(),
+        rejected: claims.flatMap(({ item, builder }) => {
+          const reason = this.#rejections.get(item.path)?.text;
+          return reason === undefined ? [] : [{ builder, path: item.path, reason }];
+        }),
+      };
     }
   }
 

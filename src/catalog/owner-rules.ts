@@ -77,6 +77,33 @@ type Matcher = ReturnType<typeof globMatcher>;
 
 const allNames = "*";
 
+/**
+ * The lists that have to change so that a name belongs to one builder alone, by builder.
+ * @param lists of the builders that are confined to some names
+ * @throws NameError where a pattern of the builder's own list excludes the name
+ */
+export function withName(
+  lists: ReadonlyMap<string, readonly string[]>,
+  name: string,
+  to: string,
+): ReadonlyMap<string, readonly string[]> {
+  const changed = new Map<string, readonly string[]>();
+  for (const [builder, patterns] of lists) {
+    if (builder === to || !new PackageList(patterns).owns(name)) continue;
+    const others = patterns.filter((pattern) => pattern !== name);
+    changed.set(builder, new PackageList(others).owns(name) ? [...others, `!${name}`] : others);
+  }
+  // Who was not confined is not confined by a gift.
+  const before = lists.get(to) ?? [allNames];
+  const own = before.filter((pattern) => pattern !== `!${name}`);
+  const excluding = own.find((pattern) => pattern.startsWith("!") && globMatcher(pattern.slice(1))(name));
+  if (excluding !== undefined)
+    throw new NameError(`the list of ${to} has ${JSON.stringify(excluding)}, which excludes ${name}`);
+  if (!new PackageList(own).owns(name)) changed.set(to, [...own, name]);
+  else if (own.length < before.length) changed.set(to, own);
+  return changed;
+}
+
 /** Rules made ready to be asked often. */
 export class NameOwners {
   readonly policy: OwnerPolicy;

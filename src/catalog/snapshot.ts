@@ -7,7 +7,7 @@ import { sourcePackageOf } from "./finding.ts";
 import type { Pending, Rejection } from "./inspection.ts";
 import type { Item } from "./item.ts";
 import type { CatalogFile } from "./known-file.ts";
-import type { Claim, HeldNames } from "./name-claims.ts";
+import type { Claim, HeldNames, NameShare } from "./name-claims.ts";
 import { NameClaims } from "./name-claims.ts";
 import type { OwnerRules } from "./owner-rules.ts";
 
@@ -61,6 +61,11 @@ export class Snapshot {
     yield* this.#rejected;
     for (const conflicts of this.#conflicts.values()) yield* conflicts;
     if (this.#claims !== undefined) yield* this.#claims.rejections();
+  }
+
+  /** Who owns which name, and who has packages of it; by name. None where every name is everybody's. */
+  shares(): Iterable<NameShare> {
+    return this.#claims?.shares() ?? [];
   }
 
   /** Every source package that waits for files. */

@@ -3,13 +3,17 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify as formatToml } from "smol-toml";
-import { RepoError } from "../base/errors.ts";
+import { z } from "zod";
+import { messageOf, RepoError } from "../base/errors.ts";
 import { withLock } from "../base/lock-directory.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
 import { createFile, replaceFile } from "../base/replace-file.ts";
 import type { Bundle, BundleDirectory, PingAddress } from "../builder/bundle.ts";
 import { formatBundle, readBundle } from "../builder/bundle.ts";
+import { withName } from "../catalog/owner-rules.ts";
+import { readToml } from "../config-values.ts";
+import { ConfigurationError } from "../configuration-error.ts";
 import { makeToken, openSecretFile, writeSecretFile } from "../secret-file.ts";
 import type { ReadCap, WriteCap } from "../storage/tahoe/caps.ts";
 
@@ -27,6 +31,13 @@ export interface TreeSettings {
   /** As builders and people reach the server, without a trailing slash. */
   readonly publicUrl: string | undefined;
 }
+
+const builderComment =
+  "# The builders that may ping. Written by tahoe-apt: of changes by hand those of `packages` alone are kept.";
+
+const listsInFile = z.object({
+  builder: z.array(z.object({ name: z.string(), packages: z.array(z.string()).optional() })).default([]),
+});
 
 /** All names of files are relative to the directory, so that it can be moved as a whole. */
 export class OwnerFiles {
@@ -119,8 +130,16 @@ export class OwnerFiles {
     return bundles;
   }
 
-  /** Makes a builder known to the server, or its bundle larger. */
-  async writeBuilder(name: string, { gateways, ping }: Bundle, directories: readonly BundleDirectory[]): Promise<void> {
+  /**
+   * Makes a builder known to the server, or its bundle larger.
+   * @param packages patterns of the names that it may publish; undefined: as before, and all for a new builder
+   */
+  async writeBuilder(
+    name: string,
+    { gateways, ping }: Bundle,
+    directories: readonly BundleDirectory[],
+    packages?: readonly string[],
+  ): Promise<void> {
     await this.#alone(async () => {
       const token = await openSecretFile(this.at("builders", `${name}.token`), makeToken);
       const before = (await this.builders()).get(name)?.directories ?? [];
@@ -128,8 +147,26 @@ export class OwnerFiles {
       const own: PingAddress | undefined = ping && { url: ping.url, token };
       const bundle = { name, gateways, ping: own, directories: [...kept, ...directories] };
       await writeSecretFile(this.builderFile(name), formatBundle(bundle));
-      await this.#writeBuilders();
+      const lists = new Map(await this.#packages());
+      if (packages !== undefined) lists.set(name, packages);
+      await this.#writeBuilders(lists);
     });
+  }
+
+  /**
+   * Gives a name to one builder alone.
+   * @returns the lists that became others, by builder; undefined if there is no such builder
+   * @throws NameError where the builder's list excludes the name by a pattern
+   */
+  async movePackage(name: string, to: string): Promise<ReadonlyMap<string, readonly string[]> | undefined> {
+    let changed: ReadonlyMap<string, readonly string[]> | undefined;
+    await this.#alone(async () => {
+      if (!(await this.builders()).has(to)) return;
+      const lists = await this.#packages();
+      changed = withName(lists, name, to);
+      await this.#writeBuilders(new Map([...lists, ...changed]));
+    });
+    return changed;
   }
 
   /**
@@ -154,11 +191,31 @@ export class OwnerFiles {
     return await readFile(file, "utf8");
   }
 
-  async #writeBuilders(): Promise<void> {
-    const builder = [...(await this.builders())].flatMap(([name, { directories }]) =>
-      directories.map(({ path }) => ({ name, token_file: `builders/${name}.token`, directory: path })),
-    );
-    const text = `# The builders that may ping. Written by tahoe-apt: changes by hand are lost.\n${formatToml({ builder })}`;
+  /** The names that builders may publish, by builder: they stand in `builders.toml` alone. */
+  async #packages(): Promise<ReadonlyMap<string, readonly string[]>> {
+    const file = this.at("builders.toml");
+    if (!existsSync(file)) return new Map();
+    const parsed = listsInFile.safeParse(tomlOf(file));
+    if (!parsed.success) throw new ConfigurationError([`${file}: holds something that is no builder: mend it first`]);
+    const lists = new Map<string, readonly string[]>();
+    for (const { name, packages } of parsed.data.builder) {
+      if (packages !== undefined) lists.set(name, [...new Set([...(lists.get(name) ?? []), ...packages])]);
+    }
+    return lists;
+  }
+
+  async #writeBuilders(known?: ReadonlyMap<string, readonly string[]>): Promise<void> {
+    const lists = known ?? (await this.#packages());
+    const builder = [...(await this.builders())].flatMap(([name, { directories }]) => {
+      const packages = lists.get(name);
+      return directories.map(({ path }) => ({
+        name,
+        token_file: `builders/${name}.token`,
+        directory: path,
+        ...(packages && { packages }),
+      }));
+    });
+    const text = `${builderComment}\n${formatToml({ builder })}`;
     await replaceFile(this.at("builders.toml"), text);
   }
 
@@ -166,5 +223,14 @@ export class OwnerFiles {
   async #alone(change: () => Promise<void>): Promise<void> {
     const waiting = (pid: number) => this.#complain(`waiting for process ${pid}, which changes ${this.#directory} too`);
     await withLock(this.#directory, "owner", { signal: this.#signal, waiting }, change);
+  }
+}
+
+/** @throws ConfigurationError that names the file */
+function tomlOf(file: string): unknown {
+  try {
+    return readToml(file);
+  } catch (thrown) {
+    throw new ConfigurationError([`${file}: ${messageOf(thrown)}`]);
   }
 }

@@ -1,6 +1,6 @@
-// What a tree's owner runs: `tahoe-apt init`, `builder add`, `builder revoke` and `suite add`.
+// What a tree's owner runs: `tahoe-apt init`, `builder add`, `builder revoke`, `owner` and `suite add`.
 import { mkdir } from "node:fs/promises";
-import { relative, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import { Option } from "commander";
 import { messageOf } from "../base/errors.ts";
@@ -10,7 +10,8 @@ import type { Bundle } from "../builder/bundle.ts";
 import { Gateways } from "../builder/gateways.ts";
 import { pingUntilLive } from "../builder/ping.ts";
 import { OwnedTree, parseBuilderName, placesOf } from "../builder/plant.ts";
-import { placeOf } from "../catalog/layout.ts";
+import { placeOf, suiteOf } from "../catalog/layout.ts";
+import { parsePackagePattern } from "../catalog/owner-rules.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import { another, argument, withRequired } from "./arguments.ts";
 import { OwnerFiles } from "./owner-files.ts";
@@ -51,8 +52,17 @@ interface InitFlags extends PartFlags {
 interface BuilderFlags extends PartFlags {
   readonly dir: string;
   readonly suite?: readonly string[];
+  readonly packages?: readonly string[];
   /** False where --no-source is given. */
   readonly source: boolean;
+}
+
+interface ListFlags {
+  readonly dir: string;
+  readonly config?: string;
+  readonly repository?: string;
+  readonly suite?: string;
+  readonly json?: boolean;
 }
 
 interface Surroundings {
@@ -97,6 +107,7 @@ export function addOwnerCommands(commands: Command, { untilTold, say }: Surround
     .addOption(dirOption())
     .option("--suite <name...>", "only in these suites (default: all)")
     .option("--no-source", "no directory for source packages")
+    .option("--packages <pattern...>", "the names that it may publish, and nobody else (default: any that is free)")
     .action(async (raw: string, flags: BuilderFlags) => {
       const owner = await Owner.of(flags.dir, complain, untilTold(), say);
       await owner.addBuilder(named(raw), flags);
@@ -112,6 +123,36 @@ export function addOwnerCommands(commands: Command, { untilTold, say }: Surround
       await owner.revokeBuilder(named(raw), drop);
     });
 
+  const owner = commands
+    .command("owner")
+    .description("Show who owns which names of packages, and give them to others.")
+    .addHelpText("after", ownerHelp);
+  owner
+    .command("list")
+    .description("Show who owns the names that a tree has, by the rules of a configuration.")
+    .argument("[pattern...]", "which names (default: all)")
+    .addOption(dirOption())
+    .option("--config <file>", "the server's configuration (default: the one in --dir)")
+    .option("--repository <name>", "only of this repository")
+    .option("--suite <name>", "only in this suite")
+    .option("--json", "print a line of JSON for each name")
+    .action(async (patterns: readonly string[], { dir, config = join(dir, "tahoe-apt.toml"), ...flags }: ListFlags) => {
+      const { listOwners } = await import("./list-owners.ts");
+      await listOwners(patterns, { ...flags, config }, untilTold());
+    });
+  owner
+    .command("move")
+    .description("Make a name of packages one builder's alone.")
+    .argument("<package>", "the name")
+    .argument("<builder>", "its new owner")
+    .addOption(dirOption())
+    .action(async (raw: string, builderName: string, { dir }: { readonly dir: string }) => {
+      const name = argument("NAME", () => parsePackagePattern(raw));
+      if (/[*?!]/.test(name)) throw new ConfigurationError(["NAME: is a pattern; names are moved one by one"]);
+      const files = await Owner.of(dir, complain, untilTold(), say);
+      await files.movePackage(name, named(builderName));
+    });
+
   withParts(commands.command("suite").description("Change the suites of a tree.").command("add"))
     .description("Make a suite, with the components and architectures of the others.")
     .argument("<name>", "the suite")
@@ -121,6 +162,22 @@ export function addOwnerCommands(commands: Command, { untilTold, say }: Surround
       await owner.addSuite(suite, flags);
     });
 }
+
+const ownerHelp = `
+Who owns a name is told by the builders' lists (packages, in builders.toml) and by package_owners in the configuration:
+see "Names have owners" in the README. move writes a name into its new owner's list and takes it out of all others; a
+running server heeds it at once.
+
+Examples:
+  tahoe-apt builder add alice --dir debian --packages hello 'libhello*'
+  tahoe-apt owner list --dir debian
+  tahoe-apt owner list --config /etc/tahoe-apt.toml --suite sid --json 'lib*'
+  tahoe-apt owner move hello bob --dir debian
+
+With --json, each name is a line {"repository", "suite", "package", "owners", "by", "publishers", "rejected"}.
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration.
+`;
 
 function named(raw: string): string {
   const name = nameOrUndefined(() => parseBuilderName(raw));
@@ -207,7 +264,9 @@ class Owner {
     return new Owner(files, master, tree, signal, say);
   }
 
-  async addBuilder(name: string, { suite, component, architecture, source }: BuilderFlags): Promise<void> {
+  async addBuilder(name: string, flags: BuilderFlags): Promise<void> {
+    const { suite, component, architecture, source } = flags;
+    const packages = flags.packages?.map((each) => argument("--packages", () => parsePackagePattern(each)));
     const wanted = (asked: readonly string[] | undefined, has: string): boolean => asked?.includes(has) ?? true;
     const places = (await this.#tree.places()).filter((path) => {
       const place = placeOf(path);
@@ -222,8 +281,10 @@ class Owner {
       name,
       this.#master,
       await this.#tree.make(places.map((place) => joinPath(place, name))),
+      packages,
     );
     this.#say(`${name} has ${places.length} directories; the bundle is ${this.#files.builderFile(name)}`);
+    if (packages !== undefined) this.#say(`${name} may publish ${packages.join(", ")}`);
   }
 
   /** The token goes first: what follows may be interrupted and run again. */
@@ -240,6 +301,17 @@ class Owner {
     await this.#files.removeBuilder(name);
     this.#say(`${name} can change nothing any more; its packages are ${drop ? "gone" : "kept"}.`);
     await this.#ping(directories);
+  }
+
+  async movePackage(name: string, to: string): Promise<void> {
+    const changed = await argument("NAME", () => this.#files.movePackage(name, to));
+    const bundle = (await this.#files.builders()).get(to);
+    if (changed === undefined || bundle === undefined) throw new ConfigurationError([`there is no builder ${to}`]);
+    for (const [builder, patterns] of changed) this.#say(`${builder} may publish ${patterns.join(", ") || "nothing"}`);
+    this.#say(`${name} belongs to ${to}${changed.size === 0 ? " already" : ""}.`);
+    // Each suite is judged anew when any part of it is looked at.
+    const bySuite = new Map(bundle.directories.map(({ path }) => [suiteOf(path), path]));
+    await this.#ping([...bySuite.values()]);
   }
 
   async addSuite(suite: string, { component, architecture }: PartFlags): Promise<void> {

@@ -1,7 +1,9 @@
 // The owner's files stay whole whatever is done at the same time.
-import { mkdtemp, readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parse as parseToml } from "smol-toml";
 import { expect, test } from "vitest";
 import { parseRepositoryName, parseTreePath } from "../../src/base/names.ts";
 import { OwnerFiles } from "../../src/commands/owner-files.ts";
@@ -63,4 +65,53 @@ test("a tree that is made twice at once is made once, and locks are no secrets",
   expect(made).toBe(1);
   const secrets = await new OwnerFiles(directory, () => {}).secrets();
   expect(secrets.filter((file) => /lock|unfinished/.test(file))).toEqual([]);
+});
+
+test("a builder's names stand in builders.toml for each of its directories, and stay when others come and go", async () => {
+  const { directory, files, master } = await aTree();
+  const at = (name: string, place: string) => [{ path: parseTreePath(`dists/sid/main/${place}/${name}`), cap }];
+  const read = () => parseToml(readFileSync(join(directory, "builders.toml"), "utf8"));
+  await files().writeBuilder("alice", master, at("alice", "binary-amd64"), ["hello", "libhello*"]);
+  await files().writeBuilder("bob", master, at("bob", "binary-amd64"));
+  await files().writeBuilder("alice", master, at("alice", "source"));
+  const alice = { name: "alice", token_file: "builders/alice.token", packages: ["hello", "libhello*"] };
+  const bob = { name: "bob", token_file: "builders/bob.token", directory: "dists/sid/main/binary-amd64/bob" };
+  expect(read()).toEqual({
+    builder: [
+      { ...alice, directory: "dists/sid/main/binary-amd64/alice" },
+      { ...alice, directory: "dists/sid/main/source/alice" },
+      bob,
+    ],
+  });
+  await files().writeBuilder("alice", master, at("alice", "source"), ["other"]);
+  expect(JSON.stringify(read())).not.toContain("libhello");
+  await files().forgetBuilder("alice");
+  expect(read()).toEqual({ builder: [bob] });
+});
+
+test("a name that is moved is in its new owner's list and in no other", async () => {
+  const { directory, files, master } = await aTree();
+  const at = (name: string) => [{ path: parseTreePath(`dists/sid/main/binary-amd64/${name}`), cap }];
+  await files().writeBuilder("alice", master, at("alice"), ["hello", "libhello*"]);
+  await files().writeBuilder("bob", master, at("bob"));
+  expect(await files().movePackage("hello", "carol")).toBeUndefined();
+  const moves = ["hello", "libhello1", "third"].map(async (name) => await files().movePackage(name, "bob"));
+  await Promise.all(moves);
+  const { builder } = parseToml(readFileSync(join(directory, "builders.toml"), "utf8"));
+  const lists = (builder as { name: string; packages: string[] }[]).map(({ name, packages }) => [
+    name,
+    packages.toSorted(),
+  ]);
+  expect(lists).toEqual([
+    ["alice", ["!libhello1", "libhello*"]],
+    ["bob", ["*", "hello", "libhello1", "third"]],
+  ]);
+});
+
+test("builders.toml that was spoilt by hand is left alone, so that no list is lost", async () => {
+  const { directory, files, master } = await aTree();
+  await writeFile(join(directory, "builders.toml"), '[[builder]]\nname = "alice"\npackages = "hello"\n');
+  const path = parseTreePath("dists/sid/main/binary-amd64/bob");
+  await expect(files().writeBuilder("bob", master, [{ path, cap }])).rejects.toThrow("builders.toml");
+  expect(await readFile(join(directory, "builders.toml"), "utf8")).toContain("alice");
 });

@@ -1,0 +1,90 @@
+// Lists of packages: what they claim, whose a directory is, and how a name goes from one list to another.
+import { expect, test } from "vitest";
+import { parseTreePath } from "../../src/base/names.ts";
+import type { BuilderNames } from "../../src/catalog/owner-rules.ts";
+import { NameOwners, operator, PackageList, parsePackagePattern, withName } from "../../src/catalog/owner-rules.ts";
+
+const amd64 = "dists/sid/main/binary-amd64";
+const rulesWith = (builders: readonly BuilderNames[]) => new NameOwners({ policy: "any", builders, reserved: [] });
+const builder = (name: string, directory: string, packages?: readonly string[]): BuilderNames => ({
+  name,
+  directory: parseTreePath(directory),
+  packages,
+});
+
+test.each(["hello", "libhello*", "?ello", "!apt", "*", "libstdc++6", "!lib*-dev", "0ad"])("%s is a pattern", (raw) => {
+  expect(parsePackagePattern(raw)).toBe(raw);
+});
+
+test.each(["", "!", "two words", "src:hello", "a/b", "-x", "a\n", "x".repeat(300), "hello=1"])(
+  "%j is no pattern",
+  (raw) => {
+    expect(() => parsePackagePattern(raw)).toThrow("is not a package's name");
+  },
+);
+
+test("a list owns what its patterns match but for what it excludes, and a lone star owns nothing", () => {
+  const list = new PackageList(["hello", "lib*", "!libc*", "*"]);
+  expect(["hello", "libhello1", "libc6", "apt"].map((name) => list.owns(name))).toEqual([true, true, false, false]);
+  expect(["hello", "libhello1", "libc6", "apt"].map((name) => list.allows(name))).toEqual([true, true, false, true]);
+  expect(new PackageList(["hello"]).allows("apt")).toBe(false);
+  expect(new PackageList([]).allows("apt")).toBe(false);
+});
+
+test("what lies in a directory belongs to its configured builder, else to the directory's name, else to the operator", () => {
+  const rules = rulesWith([
+    builder("all", ""),
+    builder("suite-token", "dists/sid"),
+    builder("Alice", `${amd64}/a`),
+    builder("inner", `${amd64}/a/special`),
+    builder("whole", "dists/sid/contrib"),
+  ]);
+  const owners = [`${amd64}/a`, `${amd64}/a/x`, `${amd64}/a/special/y`, `${amd64}/bob/deep/er`, amd64];
+  expect(owners.map((each) => rules.ownerOf(parseTreePath(each)))).toEqual([
+    "Alice",
+    "Alice",
+    "inner",
+    "bob",
+    operator,
+  ]);
+  expect(rules.ownerOf(parseTreePath("dists/sid/contrib/source/carol"))).toBe("whole");
+  expect(rules.ownerOf(parseTreePath("dists/trixie/contrib/source/carol"))).toBe("carol");
+});
+
+test("the directories of one builder share its lists, whichever of them has one", () => {
+  const rules = rulesWith([builder("a", `${amd64}/a`, ["x"]), builder("a", "dists/sid/main/source/a", ["y*"])]);
+  expect([rules.owners("x"), rules.owners("y1"), rules.owners("z")]).toEqual([["a"], ["a"], []]);
+});
+
+test("ten thousand names in lists cost one look for each package", () => {
+  const builders = Array.from({ length: 1000 }, (_, n) =>
+    builder(
+      `b${n}`,
+      `${amd64}/b${n}`,
+      Array.from({ length: 10 }, (__, m) => `package-${n}-${m}`),
+    ),
+  );
+  const rules = rulesWith(builders);
+  const begun = performance.now();
+  for (let n = 0; n < 60_000; n++) expect(rules.owners(`package-${n % 1000}-3`).length).toBe(1);
+  expect(performance.now() - begun).toBeLessThan(5000);
+});
+
+test.each<[string, Readonly<Record<string, readonly string[]>>, Readonly<Record<string, readonly string[]>>]>([
+  ["a builder without a list stays unconfined", {}, { bob: ["*", "hello"] }],
+  ["a list gets the name", { bob: ["world"] }, { bob: ["world", "hello"] }],
+  ["another's list loses the name", { alice: ["hello", "x"], bob: [] }, { alice: ["x"], bob: ["hello"] }],
+  ["another's pattern excludes it", { alice: ["hel*"] }, { alice: ["hel*", "!hello"], bob: ["*", "hello"] }],
+  ["a name comes back", { alice: ["x", "hello"], bob: ["hel*", "!hello"] }, { alice: ["x"], bob: ["hel*"] }],
+  ["what is its owner's already stays", { bob: ["hel*"], alice: ["world"] }, {}],
+])("a name that is moved: %s", (_, before, changed) => {
+  const lists = new Map(Object.entries(before));
+  expect(Object.fromEntries(withName(lists, "hello", "bob"))).toEqual(changed);
+  const after = new Map([...lists, ...Object.entries(changed)]);
+  const rules = rulesWith([...after].map(([name, packages]) => builder(name, `${amd64}/${name}`, packages)));
+  expect(rules.owners("hello")).toEqual(["bob"]);
+});
+
+test("a name that its new owner's list excludes by a pattern is not moved", () => {
+  expect(() => withName(new Map([["bob", ["*", "!hel*"]]]), "hello", "bob")).toThrow('"!hel*", which excludes hello');
+});

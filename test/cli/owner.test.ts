@@ -1,0 +1,149 @@
+// `tahoe-apt owner list`, and a running server that heeds lists as soon as they stand in its file of builders.
+import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { beforeEach, expect, onTestFinished, test } from "vitest";
+import { CommandLine } from "../support/command-line.ts";
+import { aDeb } from "../support/debs.ts";
+
+const amd64 = "dists/sid/main/binary-amd64";
+
+let work: string;
+
+beforeEach(async () => {
+  work = await mkdtemp(join(tmpdir(), "owner-"));
+  onTestFinished(() => rm(work, { recursive: true, force: true }));
+  await writeFile(join(work, "token"), "a-token-for-this-test\n", { mode: 0o600 });
+  await put(`${amd64}/alice/hello.deb`, "hello", "1", 1_700_000_000);
+  await put(`${amd64}/bob/hello.deb`, "hello", "2", 1_700_000_100);
+  await put(`${amd64}/bob/world.deb`, "world", "1", 1_700_000_100);
+});
+
+async function put(path: string, name: string, version: string, atSeconds: number): Promise<void> {
+  const target = join(work, "tree", path);
+  await mkdir(dirname(target), { recursive: true });
+  await writeFile(target, await aDeb({ package: name, version, architecture: "amd64" }));
+  await utimes(target, atSeconds, atSeconds);
+}
+
+const configure = (settings: string) =>
+  writeFile(
+    join(work, "tahoe-apt.toml"),
+    `listen = "127.0.0.1:0"
+state = "state"
+[[repository]]
+name = "debian"
+folder = "tree"
+ping_token_file = "token"
+builders_file = "builders.toml"
+${settings}`,
+  );
+
+const lists = (packages: Readonly<Record<string, readonly string[]>>) =>
+  writeFile(
+    join(work, "builders.toml"),
+    ["alice", "bob"]
+      .map((name) => {
+        const list = packages[name] ? `packages = ${JSON.stringify(packages[name])}` : "";
+        return `[[builder]]\nname = "${name}"\ntoken_file = "token"\ndirectory = "${amd64}/${name}"\n${list}\n`;
+      })
+      .join(""),
+  );
+
+async function run(...args: readonly string[]): Promise<readonly [code: number | null, output: string]> {
+  const command = new CommandLine(["owner", ...args, "--dir", work]);
+  const code = await command.ends();
+  return [code, command.output];
+}
+
+test("who owns a name is listed, by which rule, who publishes it and what is rejected", async () => {
+  await configure('package_owners = "first"\n[repository.suite.trixie]\npackage_owners = "any"');
+  await lists({ bob: ["*", "world"] });
+  expect(await run("list")).toEqual([
+    0,
+    [
+      "debian: package_owners is first, any in trixie",
+      "bob may publish *, world",
+      "sid hello belongs to alice (who was first); published by alice",
+      `  rejected: ${amd64}/bob/hello.deb`,
+      "sid world belongs to bob (by its list); published by bob\n",
+    ].join("\n"),
+  ]);
+  const [, json] = await run("list", "--json", "--suite", "sid", "h*");
+  expect(
+    json
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as unknown),
+  ).toEqual([
+    {
+      repository: "debian",
+      suite: "sid",
+      package: "hello",
+      owners: ["alice"],
+      by: "first",
+      publishers: ["alice"],
+      rejected: [
+        {
+          builder: "bob",
+          path: `${amd64}/bob/hello.deb`,
+          reason:
+            `hello belongs to alice, who linked it first (${amd64}/alice/hello.deb); the operator can give it to bob ` +
+            "by: tahoe-apt owner move hello bob",
+        },
+      ],
+    },
+  ]);
+});
+
+test("where names are everybody's, it is told who publishes them", async () => {
+  await configure("");
+  await lists({});
+  const [code, output] = await run("list");
+  expect([code, output.split("\n")[1]]).toEqual([0, "sid hello is nobody's alone; published by alice, bob"]);
+});
+
+test.each([
+  [["list", "--suite", "nope"], "there is no suite nope"],
+  [["list", "--repository", "nope"], "has none called nope"],
+  [["move", "hel*", "bob"], "names are moved one by one"],
+])("%j is refused with 2", async (args, why) => {
+  await configure("");
+  await lists({});
+  const [code, output] = await run(...args);
+  expect(output).toContain(why);
+  expect(code).toBe(2);
+});
+
+test("a directory that holds no owner's files is told so", async () => {
+  await configure("");
+  await lists({});
+  const [code, output] = await run("move", "hello", "bob");
+  expect(output).toContain("holds no master.bundle");
+  expect(code).toBe(1);
+});
+
+test("a running server heeds a list that changed at its next look, and its page says who owns a name", async () => {
+  await configure("");
+  await lists({});
+  const server = new CommandLine(["serve", "--config", join(work, "tahoe-apt.toml")]);
+  onTestFinished(() => void server.child.kill("SIGKILL"));
+  const url = await server.says(/"url":"(http:[^"]+\/debian)\/"/);
+  const ping = async () => {
+    const headers = { authorization: "Bearer a-token-for-this-test" };
+    const path = `/-/ping/debian/${amd64}/bob?wait=30`;
+    const reply = await fetch(url.replace(/\/debian$/, path), { method: "POST", headers });
+    expect(reply.status).toBe(200);
+    return (await reply.json()) as { readonly rejected: readonly { readonly code: string }[] };
+  };
+  const versions = async () =>
+    [...(await (await fetch(`${url}/${amd64}/Packages`)).text()).matchAll(/^Package: (.*)\nVersion: (.*)$/gm)]
+      .map(([, name, version]) => `${name} ${version}`)
+      .toSorted();
+  expect((await ping()).rejected).toEqual([]);
+  expect(await versions()).toEqual(["hello 1", "hello 2", "world 1"]);
+  await lists({ alice: ["hello"] });
+  expect((await ping()).rejected).toMatchObject([{ code: "not-owner" }]);
+  expect(await versions()).toEqual(["hello 1", "world 1"]);
+  expect(await (await fetch(`${url}/`)).text()).toContain("hello belongs to alice");
+});
