@@ -8,6 +8,8 @@ export interface Ordered {
   readonly linkedAtMs: number;
   /** Lower-case hex SHA256 over path and content: with the number of items since the last end, it decides where segments end. */
   readonly identity: string;
+  /** How long its stanza is at most, in bytes: where stanzas are long, this decides too. */
+  readonly stanzaBytes: number;
 }
 
 /** Below, equal to or above zero. Paths compare by UTF-16 code units, so alike on every machine and locale. */

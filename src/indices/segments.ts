@@ -1,5 +1,7 @@
 // Cuts an ordered list into segments by its content alone, and recuts only where the list has changed.
 import { createHash } from "node:crypto";
+import type { Steps } from "../base/steps.ts";
+import { atOnce, itemsPerStep, sorted } from "../base/steps.ts";
 import type { Ordered } from "./order.ts";
 import { compareOrdered } from "./order.ts";
 
@@ -10,12 +12,18 @@ export interface Segment<T extends Ordered> {
   readonly items: readonly T[];
 }
 
-/** Where segments end: after `most` items, or, beyond `least`, after an item whose hash says so once in `oneIn`. */
+/**
+ * Where segments end: after `most` items, or, beyond `least`, after an item whose hash says so once in `oneIn`. Where
+ * stanzas are long, bytes decide in the same way: `mostBytes`, or beyond `leastBytes` after an item whose hash says so
+ * once in about as many bytes. (The item that reaches `mostBytes` is the last one.)
+ */
 export interface Ends {
   readonly least: number;
   /** A power of two. */
   readonly oneIn: number;
   readonly most: number;
+  readonly leastBytes: number;
+  readonly mostBytes: number;
 }
 
 /** How fine a list is cut: `small` up to its last large end, one segment between two `large` ends. */
@@ -24,6 +32,8 @@ export interface Cut {
   readonly large: Ends;
 }
 
+const kibibyte = 2 ** 10;
+
 /**
  * About 16 and 256 items. Beginning to look for an end only after `least` items keeps lengths close to their mean, and
  * as lengths count from the last end, a change moves no other end, but for a chance of the next one or two.
@@ -31,8 +41,9 @@ export interface Cut {
  * decision 0003.
  */
 const defaultCut: Cut = {
-  small: { least: 8, oneIn: 8, most: 64 },
-  large: { least: 192, oneIn: 64, most: 512 },
+  small: { least: 8, oneIn: 8, most: 64, leastBytes: 128 * kibibyte, mostBytes: 256 * kibibyte },
+  // 512 of Debian's stanzas seldom come to as much. A segment is rendered, hashed and sent to a thread in one piece.
+  large: { least: 192, oneIn: 64, most: 512, leastBytes: 1024 * kibibyte, mostBytes: 2048 * kibibyte },
 };
 
 /** Items to take out and to put in. An added item takes the place of one with the same time and path. */
@@ -60,7 +71,12 @@ export class SegmentedList<T extends Ordered> {
 
   /** @param items in any order */
   static build<T extends Ordered>(items: Iterable<T>, cut: Cut = defaultCut): SegmentedList<T> {
-    return new SegmentedList<T>(cut, [], []).apply({ removed: [], added: items });
+    return atOnce(SegmentedList.building(items, cut));
+  }
+
+  /** As `build`, in steps. */
+  static building<T extends Ordered>(items: Iterable<T>, cut: Cut = defaultCut): Steps<SegmentedList<T>> {
+    return new SegmentedList<T>(cut, [], []).applying({ removed: [], added: items });
   }
 
   /** In the order of the index; concatenated they hold every item once. */
@@ -70,39 +86,42 @@ export class SegmentedList<T extends Ordered> {
 
   /** Removing what is not there changes nothing. Costs what the segments concerned hold, not what the list holds. */
   apply(change: ListChange<T>): SegmentedList<T> {
-    let edits = editsOf(change);
+    return atOnce(this.applying(change));
+  }
+
+  /** As `apply`, in steps. */
+  *applying(change: ListChange<T>): Steps<SegmentedList<T>> {
+    const edits = yield* editsOf(change);
     if (edits.length === 0) return this;
     const opened = new Map<string, Segment<T>>();
     const closed: Segment<T>[] = [];
+    /** How many edits were made. */
+    let made = 0;
     /** The items since the last large end that is certain. */
     let carried: readonly T[] = [];
     for (const group of this.#closed) {
-      const here = countUpTo(edits, group.items.at(-1));
-      if (here === 0 && carried.length === 0) {
+      const upTo = countUpTo(edits, made, group.items.at(-1));
+      if (upTo === made && carried.length === 0) {
         closed.push(group);
         continue;
       }
       opened.set(keyOf(group.id, group.items), group);
-      const runs = split([...carried, ...merge(group.items, edits.slice(0, here))], this.#cut.large, "large");
-      edits = edits.slice(here);
+      const items = yield* merge(group.items, edits, made, upTo);
+      const runs = yield* split([...carried, ...items], this.#cut.large, "large");
+      made = upTo;
       carried = runs.rest;
-      closed.push(...runs.ended.map((items) => segmentOf(items, opened)));
+      for (const run of runs.ended) closed.push(yield* segmentOf(run, opened));
     }
-    if (edits.length === 0 && carried.length === 0) return new SegmentedList(this.#cut, closed, this.#open);
+    if (made === edits.length && carried.length === 0) return new SegmentedList(this.#cut, closed, this.#open);
     for (const segment of this.#open) opened.set(keyOf(segment.id, segment.items), segment);
-    const tail = merge(
-      this.#open.flatMap((segment) => segment.items),
-      edits,
-    );
-    const large = split([...carried, ...tail], this.#cut.large, "large");
-    const small = split(large.rest, this.#cut.small, "small");
-    closed.push(...large.ended.map((items) => segmentOf(items, opened)));
-    const open = [...small.ended, small.rest].filter((items) => items.length > 0);
-    return new SegmentedList(
-      this.#cut,
-      closed,
-      open.map((items) => segmentOf(items, opened)),
-    );
+    const open = this.#open.flatMap((segment) => segment.items);
+    const tail = yield* merge(open, edits, made, edits.length);
+    const large = yield* split([...carried, ...tail], this.#cut.large, "large");
+    const small = yield* split(large.rest, this.#cut.small, "small");
+    for (const run of large.ended) closed.push(yield* segmentOf(run, opened));
+    const segments: Segment<T>[] = [];
+    for (const run of [...small.ended, small.rest]) if (run.length > 0) segments.push(yield* segmentOf(run, opened));
+    return new SegmentedList(this.#cut, closed, segments);
   }
 }
 
@@ -112,30 +131,47 @@ interface Edit<T> {
 }
 
 /** In order, one per place: the last one said, and additions after removals. */
-function editsOf<T extends Ordered>({ removed, added }: ListChange<T>): readonly Edit<T>[] {
+function* editsOf<T extends Ordered>({ removed, added }: ListChange<T>): Steps<readonly Edit<T>[]> {
   const edits: Edit<T>[] = [];
   for (const item of removed) edits.push({ item, kind: "remove" });
-  for (const item of added) edits.push({ item, kind: "add" });
-  edits.sort((a, b) => compareOrdered(a.item, b.item));
-  return edits.filter(({ item }, index) => {
-    const next = edits[index + 1];
-    return next === undefined || compareOrdered(item, next.item) !== 0;
-  });
+  for (const item of added) {
+    edits.push({ item, kind: "add" });
+    if (edits.length % itemsPerStep === 0) yield;
+  }
+  const inOrder = yield* sorted(edits, (a, b) => compareOrdered(a.item, b.item));
+  const last: Edit<T>[] = [];
+  for (const [index, edit] of inOrder.entries()) {
+    const next = inOrder[index + 1];
+    if (next === undefined || compareOrdered(edit.item, next.item) !== 0) last.push(edit);
+    if (index % itemsPerStep === 0) yield;
+  }
+  return last;
 }
 
-/** How many edits from the first on stand at or before an item. */
-function countUpTo<T extends Ordered>(edits: readonly Edit<T>[], last: T | undefined): number {
-  const beyond = last === undefined ? 0 : edits.findIndex(({ item }) => compareOrdered(item, last) > 0);
-  return beyond === -1 ? edits.length : beyond;
+/** How many edits stand at or before an item. @param from so many are known to */
+function countUpTo<T extends Ordered>(edits: readonly Edit<T>[], from: number, last: T | undefined): number {
+  if (last === undefined) return from;
+  let count = from;
+  for (let edit = edits[count]; edit !== undefined && compareOrdered(edit.item, last) <= 0; edit = edits[count])
+    count++;
+  return count;
 }
 
-function merge<T extends Ordered>(items: readonly T[], edits: readonly Edit<T>[]): readonly T[] {
+/** @param from the first edit, `to` is behind the last one */
+function* merge<T extends Ordered>(
+  items: readonly T[],
+  edits: readonly Edit<T>[],
+  from: number,
+  to: number,
+): Steps<readonly T[]> {
   const merged: T[] = [];
   let read = 0;
-  for (const { item, kind } of edits) {
+  for (let at = from; at < to; at++) {
+    const { item, kind } = edits[at] as Edit<T>;
     for (; read < items.length && compareOrdered(items[read] as T, item) < 0; read++) merged.push(items[read] as T);
     if (read < items.length && compareOrdered(items[read] as T, item) === 0) read += 1;
     if (kind === "add") merged.push(item);
+    if (at % itemsPerStep === 0) yield;
   }
   return merged.concat(items.slice(read));
 }
@@ -146,16 +182,27 @@ interface Runs<T> {
   readonly rest: readonly T[];
 }
 
-function split<T extends Ordered>(items: readonly T[], ends: Ends, kind: keyof Cut): Runs<T> {
+function* split<T extends Ordered>(items: readonly T[], ends: Ends, kind: keyof Cut): Steps<Runs<T>> {
   const ended: (readonly T[])[] = [];
   let start = 0;
-  items.forEach((item, index) => {
-    const length = index + 1 - start;
-    if (length < ends.most && (length < ends.least || hashOf(item, kind) % ends.oneIn !== 0)) return;
+  let bytes = 0;
+  for (const [index, item] of items.entries()) {
+    bytes += item.stanzaBytes;
+    if (index % itemsPerStep === 0) yield;
+    if (!isEnd(item, index + 1 - start, bytes, ends, kind)) continue;
     ended.push(items.slice(start, index + 1));
     start = index + 1;
-  });
+    bytes = 0;
+  }
   return { ended, rest: items.slice(start) };
+}
+
+/** @param length so many items have come since the last end, this one among them, and so many `bytes` */
+function isEnd(item: Ordered, length: number, bytes: number, ends: Ends, kind: keyof Cut): boolean {
+  if (length >= ends.most || bytes >= ends.mostBytes) return true;
+  if (length >= ends.least && hashOf(item, kind) % ends.oneIn === 0) return true;
+  const share = item.stanzaBytes / (ends.mostBytes - ends.leastBytes);
+  return bytes >= ends.leastBytes && hashOf(item, kind) < 2 * share * 2 ** 32;
 }
 
 /** 32 bits of the identity, others for each kind of end, so that the two kinds are independent. */
@@ -163,9 +210,13 @@ function hashOf(item: Ordered, kind: keyof Cut): number {
   return Number.parseInt(kind === "large" ? item.identity.slice(0, 8) : item.identity.slice(8, 16), 16);
 }
 
-function segmentOf<T extends Ordered>(items: readonly T[], opened: ReadonlyMap<string, Segment<T>>): Segment<T> {
+function* segmentOf<T extends Ordered>(
+  items: readonly T[],
+  opened: ReadonlyMap<string, Segment<T>>,
+): Steps<Segment<T>> {
   const hash = createHash("sha256");
   for (const item of items) hash.update(item.identity);
+  yield;
   const id = hash.digest("hex");
   const old = opened.get(keyOf(id, items));
   return old?.items.every((item, index) => compareOrdered(item, items[index] as T) === 0) ? old : { id, items };

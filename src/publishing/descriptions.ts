@@ -1,5 +1,7 @@
 // Which packages stand for their descriptions in Translation-en: of those that share one, the first of the index.
 import type { TreePath } from "../base/names.ts";
+import type { Steps } from "../base/steps.ts";
+import { atOnce, itemsPerStep } from "../base/steps.ts";
 import type { BinaryItem } from "../catalog/item.ts";
 import type { SnapshotChange } from "../catalog/snapshot.ts";
 import { compareOrdered } from "../indices/order.ts";
@@ -11,9 +13,15 @@ export class Descriptions {
 
   /** @returns the packages that ceased and that began to stand for a description */
   apply(change: SnapshotChange): SnapshotChange {
+    return atOnce(this.applying(change));
+  }
+
+  /** As `apply`, in steps. */
+  *applying(change: SnapshotChange): Steps<SnapshotChange> {
     const removed: BinaryItem[] = [];
     const added: BinaryItem[] = [];
-    for (const [key, { left, come }] of byDescription(change)) {
+    for (const [key, { left, come }] of yield* byDescription(change)) {
+      yield;
       const before = this.#sharing.get(key) ?? [];
       const now = [...before.filter(({ path }) => !left.has(path)), ...come].toSorted(compareOrdered);
       if (now.length > 0) this.#sharing.set(key, now);
@@ -37,7 +45,7 @@ interface DescriptionChange {
   readonly come: BinaryItem[];
 }
 
-function byDescription({ removed, added }: SnapshotChange): ReadonlyMap<string, DescriptionChange> {
+function* byDescription({ removed, added }: SnapshotChange): Steps<ReadonlyMap<string, DescriptionChange>> {
   const changes = new Map<string, DescriptionChange>();
   const note = (item: BinaryItem): DescriptionChange => {
     const key = `${item.component} ${item.descriptionKey}`;
@@ -48,7 +56,13 @@ function byDescription({ removed, added }: SnapshotChange): ReadonlyMap<string, 
   };
   const isDescribed = (item: SnapshotChange["added"][number]): item is BinaryItem =>
     item.kind === "binary" && !item.forInstaller && item.descriptionKey !== undefined;
-  for (const item of removed) if (isDescribed(item)) note(item);
-  for (const item of added) if (isDescribed(item)) note(item).come.push(item);
+  for (const [index, item] of removed.entries()) {
+    if (isDescribed(item)) note(item);
+    if (index % itemsPerStep === 0) yield;
+  }
+  for (const [index, item] of added.entries()) {
+    if (isDescribed(item)) note(item).come.push(item);
+    if (index % itemsPerStep === 0) yield;
+  }
   return changes;
 }

@@ -1,6 +1,7 @@
 // Renders a segment of an index from the inspections of its items.
 import { createHash } from "node:crypto";
 import { lastName, parentPath } from "../base/names.ts";
+import { turns } from "../base/turns.ts";
 import type { Examiner } from "../catalog/examiner.ts";
 import type { BinaryItem, Item, SourceItem } from "../catalog/item.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
@@ -27,6 +28,8 @@ export class StanzaSource {
   readonly #examiner: Examiner;
   readonly #algorithms: readonly DigestAlgorithm[];
   readonly #placement: Placement;
+  /** What is known of packages is at hand most of the time, so that nothing here waits by itself. */
+  readonly #giveWay = turns();
 
   constructor(examiner: Examiner, algorithms: readonly DigestAlgorithm[], placement: Placement) {
     this.#examiner = examiner;
@@ -61,6 +64,7 @@ export class StanzaSource {
     for (const item of segment.items) {
       const rendered = () => (item.kind === "binary" ? this.#package(item, style, signal) : this.#source(item, signal));
       stanzas.push(known.get(item.identity) ?? Buffer.from(await rendered()));
+      await this.#giveWay();
     }
     return Buffer.concat(stanzas);
   }

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { sleep } from "../base/abort.ts";
 import type { Suite } from "../base/names.ts";
+import { inTurns } from "../base/steps.ts";
 import { turns } from "../base/turns.ts";
 import type { Item } from "../catalog/item.ts";
 import type { SuiteShape } from "../catalog/shape.ts";
@@ -99,26 +100,32 @@ export class SuiteBuilder {
     if (before === undefined) this.#descriptions = new Descriptions();
     const descriptions = this.#descriptions;
     const whole = () => ({ removed: [], added: [...order.items()] });
-    const described = translated ? descriptions.apply(before === undefined ? whole() : change) : change;
-    // All begin before the first is waited for: one package may enter several, and there are several threads.
     const giveWay = turns(signal);
+    const described = translated
+      ? await inTurns(descriptions.applying(before === undefined ? whole() : change), giveWay)
+      : change;
+    // All begin before the first is waited for: one package may enter several, and there are several threads.
     const begun = [];
     for (const wanted of wantedIndices) {
       const known = before?.get(keyOf(wanted));
       const from = wanted.stanzas === "description" ? { items: () => descriptions.items(), change: described } : order;
-      const list =
+      const listing =
         known === undefined
-          ? SegmentedList.build(filter(from.items(), wanted.holds))
-          : known.list.apply({
+          ? SegmentedList.building(filter(from.items(), wanted.holds))
+          : known.list.applying({
               removed: filter(from.change.removed, wanted.holds),
               added: filter(from.change.added, wanted.holds),
             });
+      const list = await inTurns(listing, giveWay);
       const segments = list.segments();
       const kept = new Set(segments);
       const gone = known?.list.segments().filter((segment) => !kept.has(segment)) ?? [];
-      const making = segments.map((segment) => this.#segments.make(segment, wanted.stanzas, gone, signal));
+      const making = [];
+      for (const segment of segments) {
+        making.push(this.#segments.make(segment, wanted.stanzas, gone, signal));
+        await giveWay();
+      }
       begun.push({ wanted, list, making, known });
-      await giveWay();
     }
     const { store, releaseAlgorithms } = this.#tools;
     const indices = new Map<string, IndexState>();

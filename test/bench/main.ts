@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { surroundingsOf } from "./machine.ts";
 import { append } from "./measures/append.ts";
+import { attacksOfOneBuilder } from "./measures/attacks.ts";
 import { contents } from "./measures/contents.ts";
 import { firstIndex } from "./measures/first-index.ts";
 import { grid } from "./measures/grid.ts";
@@ -31,6 +32,7 @@ const measures: readonly Measure[] = [
   memory,
   grid,
   metadata,
+  attacksOfOneBuilder,
 ];
 
 const fullScale: Scale = {

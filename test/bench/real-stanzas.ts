@@ -54,7 +54,9 @@ function stanzaOf(text: string): Stanza {
   // What was built from one source is uploaded together; the sources follow each other in no order of their names.
   const source = field("Source") ?? field("Package") ?? "";
   const linkedAtMs = Number.parseInt(sha256(source).slice(0, 8), 16);
-  return { text: `${text}\n\n`, identity: sha256(text), linkedAtMs, path: parseTreePath(field("Filename") ?? source) };
+  const whole = `${text}\n\n`;
+  const path = parseTreePath(field("Filename") ?? source);
+  return { text: whole, identity: sha256(text), linkedAtMs, path, stanzaBytes: Buffer.byteLength(whole) };
 }
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");

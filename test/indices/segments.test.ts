@@ -8,7 +8,10 @@ import { SegmentedList } from "../../src/indices/segments.ts";
 import { anItem, anyItem } from "../support/ordered-items.ts";
 
 /** Fine enough that short lists have many segments of both kinds. */
-const fineCut: Cut = { small: { least: 1, oneIn: 2, most: 3 }, large: { least: 3, oneIn: 4, most: 9 } };
+const fineCut: Cut = {
+  small: { least: 1, oneIn: 2, most: 3, leastBytes: 2000, mostBytes: 4000 },
+  large: { least: 3, oneIn: 4, most: 9, leastBytes: 6000, mostBytes: 12_000 },
+};
 
 const idsOf = (list: SegmentedList<Ordered>): readonly string[] => list.segments().map((segment) => segment.id);
 const itemsOf = (list: SegmentedList<Ordered>): readonly Ordered[] => list.segments().flatMap(({ items }) => items);
@@ -113,6 +116,41 @@ test("a run of items that never say end is still cut", () => {
     .segments()
     .map((segment) => segment.items.length);
   expect(Math.max(...sizes)).toBe(512);
+});
+
+/** As long as stanzas may be. */
+const longItems = (count: number): readonly Ordered[] =>
+  Array.from({ length: count }, (_, n) =>
+    anItem({ linkedAtMs: n, path: `pool/p${n}.deb`, stanzaBytes: 100_000 + ((n * 7919) % 160_000) }),
+  );
+
+const bytesOf = ({ items }: Segment<Ordered>): number => items.reduce((sum, { stanzaBytes }) => sum + stanzaBytes, 0);
+
+test("segments of long stanzas are bounded by bytes, and end where their content says so", () => {
+  const segments = SegmentedList.build(longItems(5000)).segments();
+  const bytes = segments.map(bytesOf);
+  expect(Math.max(...bytes)).toBeLessThan(2 * 2 ** 20 + 260_000);
+  const large = bytes.filter((each) => each >= 2 ** 20);
+  expect(large.length).toBeGreaterThan(300);
+  expect(large.filter((each) => each < 2 * 2 ** 20).length / large.length).toBeGreaterThan(0.9);
+});
+
+test("a change among long stanzas leaves nearly all segments as they are", () => {
+  const list = SegmentedList.build(longItems(3000));
+  const known = new Set(idsOf(list));
+  let total = 0;
+  for (let n = 0; n < 100; n++) {
+    const place = (n * 7919) % 3000;
+    const other = anItem({ linkedAtMs: place, path: `pool/p${place}.deb`, content: "new", stanzaBytes: 1000 });
+    total += idsOf(list.apply({ removed: [], added: [other] })).filter((id) => !known.has(id)).length;
+  }
+  expect(total / 100).toBeLessThan(3);
+});
+
+test("stanzas of the usual length are cut by their number alone", () => {
+  const items = manyItems(20_000);
+  const usual = SegmentedList.build(items.map((item, n) => ({ ...item, stanzaBytes: 500 + ((n * 7919) % 3000) })));
+  expect(idsOf(usual)).toEqual(idsOf(SegmentedList.build(items.map((item) => ({ ...item, stanzaBytes: 0 })))));
 });
 
 test("one change in 60,000 items takes about a millisecond", () => {

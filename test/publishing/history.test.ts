@@ -39,7 +39,7 @@ beforeAll(async () => {
     const [path, bytes, at] = [`${amd64}/base/base${n}.deb`, await aDeb(recipe), firstLinkSeconds + 2 * (n >> 1)];
     beginning.set(path, { bytes, at });
     const identity = identityOf(treePath(path), sha256(bytes));
-    ordered.push({ path: treePath(path), linkedAtMs: at * 1000, identity });
+    ordered.push({ path: treePath(path), linkedAtMs: at * 1000, identity, stanzaBytes: 1000 });
   }
   for (const { items } of SegmentedList.build(ordered).segments()) lastOfSegments.push(items.at(-1)?.path ?? "");
   for (let n = 0; n < sourcesAtFirst; n++) {
