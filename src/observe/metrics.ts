@@ -1,5 +1,5 @@
 // What Prometheus sees: every measure by name, in seconds and bytes, with no cap, token or file name in a label.
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "../base/clock.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import type { PublishingObserver } from "../publishing/events.ts";
@@ -37,6 +37,10 @@ export interface Metrics {
 /** Makes a registry of its own, so that several may live in one process. */
 export function createMetrics(clock: Clock): Metrics {
   const registry = new Registry();
+  // The event loop's lag among them: while it lags, nobody is answered.
+  collectDefaultMetrics({ register: registry });
+  // Gauges whose names end as those of counters do, and sums of others that are there too.
+  for (const sum of ["handles", "requests", "resources"]) registry.removeSingleMetric(`nodejs_active_${sum}_total`);
   const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
     new Counter({ name: `tahoe_apt_${name}`, help, labelNames, registers: [registry] });
   const histogram = <Label extends string>(

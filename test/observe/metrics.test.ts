@@ -1,5 +1,6 @@
 // What Prometheus scrapes: counted right, named by convention, without a secret.
 import { spawnSync } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { ContentId } from "../../src/base/content-id.ts";
 import { parseRepositoryName, parseSuite, parseTreePath, rootPath } from "../../src/base/names.ts";
@@ -108,6 +109,20 @@ test("what a thread reads by itself is measured as a read too", async () => {
 
 const aKey = { fingerprint: "AB", signingFingerprint: "CD", expiresAtSeconds: 5_000, changedAtSeconds: 1_000 };
 
+test("how long the event loop stands still is told by the default metrics of Node.js", async () => {
+  const { clock } = aClock();
+  const metrics = createMetrics(clock);
+  const lag = async () => seriesValue(await metrics.render(), "nodejs_eventloop_lag_max_seconds");
+  await sleep(50);
+  await lag();
+  await sleep(50);
+  const endMs = performance.now() + 300;
+  while (performance.now() < endMs);
+  await sleep(50);
+  expect(await lag()).toBeGreaterThan(0.25);
+  expect(seriesValue(await metrics.render(), "process_resident_memory_bytes")).toBeGreaterThan(0);
+});
+
 test("how long each key lasts can be alerted on, also for one that never ends", async () => {
   const { clock, pass } = aClock();
   const metrics = createMetrics(clock);
@@ -181,7 +196,7 @@ test("promtool finds nothing to say about a real scrape in which everything has 
   expect(seriesValue(scrape, 'tahoe_apt_pending_sources{repository="debian",suite="sid"}')).toBe(2);
   expect(scrape).not.toContain("secret");
   for (const line of scrape.split("\n").filter((one) => one !== ""))
-    expect(line).toMatch(/^(# (HELP|TYPE) )?tahoe_apt_/);
+    expect(line).toMatch(/^(# (HELP|TYPE) )?(tahoe_apt|process|nodejs)_/);
   const { error, status, stdout, stderr } = spawnSync(promtool, ["check", "metrics"], { input: scrape });
   if (error !== undefined) throw new Error("this test needs promtool: install Debian's package prometheus");
   expect([status, stdout.toString(), stderr.toString()]).toEqual([0, "", ""]);
