@@ -10,6 +10,8 @@ import { Asker } from "./asker.ts";
 import type { ConnectionLimits } from "./connections.ts";
 import { defaultConnectionLimits } from "./connections.ts";
 import { isKey, isOwnPage } from "./getting-started.ts";
+import type { MirrorLimits } from "./mirror-sessions.ts";
+import { defaultMirrorLimits, MirrorSessions } from "./mirror-sessions.ts";
 import type { PingLimits } from "./ping.ts";
 import { defaultPingLimits } from "./ping.ts";
 import { methodNotAllowed, problemOf, RequestRefused, sendProblem, withoutCaps } from "./problems.ts";
@@ -19,7 +21,7 @@ import type { RoutesOptions } from "./routes.ts";
 import { createRoutes } from "./routes.ts";
 import { defaultFirstByteTimeoutMs, sendResource } from "./send.ts";
 
-export interface HttpLimits extends PingLimits, ReaderLimits, ConnectionLimits {
+export interface HttpLimits extends PingLimits, ReaderLimits, ConnectionLimits, MirrorLimits {
   readonly firstByteTimeoutMs: number;
 }
 
@@ -27,6 +29,7 @@ export const defaultHttpLimits: HttpLimits = {
   ...defaultPingLimits,
   ...defaultReaderLimits,
   ...defaultConnectionLimits,
+  ...defaultMirrorLimits,
   firstByteTimeoutMs: defaultFirstByteTimeoutMs,
 };
 
@@ -45,11 +48,12 @@ export function createApp(options: AppOptions): RequestListener {
   const limits = { ...defaultHttpLimits, ...options.limits };
   const { log, behindProxy = false } = options;
   const desk = new ReaderDesk(options.readers ?? new Map(), limits, { behindProxy, log });
+  const sessions = new MirrorSessions(limits, { behindProxy, clock: options.clock });
   const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
   const routes = createRoutes({ ...options, pingLimits: limits }, desk);
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const asker = new Asker(request, response, options);
+    const asker = new Asker(request, response, options, sessions.of(request));
     try {
       demandOneHost(request);
       const { mount, rest } = asker.path();

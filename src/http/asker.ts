@@ -1,6 +1,7 @@
 // One request from its arrival to its end: what it asks for, whether somebody still waits for it, and how it went.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
+import type { ClientSession, RequestContext } from "../publishing/served.ts";
 import { isOwnPage } from "./getting-started.ts";
 import { RequestRefused } from "./problems.ts";
 import type { RequestPath } from "./request-path.ts";
@@ -20,7 +21,8 @@ const clientGone = new Error("the client went away");
  * Made at the arrival of a request, which it watches from then on. A class for a reason: V8 gives each object literal
  * with an accessor a shape of its own, which outlives two collections and made up half of all the work.
  */
-export class Asker {
+export class Asker implements RequestContext {
+  readonly session: ClientSession | undefined;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #clock: Clock;
@@ -37,7 +39,9 @@ export class Asker {
     request: IncomingMessage,
     response: ServerResponse,
     { clock, observer }: { readonly clock: Clock; readonly observer: RequestObserver },
+    session: ClientSession | undefined,
   ) {
+    this.session = session;
     this.#request = request;
     this.#response = response;
     this.#clock = clock;

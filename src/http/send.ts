@@ -16,8 +16,12 @@ const maxBytesAhead = 256 * 1024;
 
 const aYearUnchanged = "max-age=31536000, immutable";
 const cacheControl = {
-  public: { immutable: `public, ${aYearUnchanged}`, revalidate: "no-cache" },
-  private: { immutable: `private, ${aYearUnchanged}`, revalidate: "private, no-cache" },
+  public: { immutable: `public, ${aYearUnchanged}`, revalidate: "no-cache", "per-client": "private, no-cache" },
+  private: {
+    immutable: `private, ${aYearUnchanged}`,
+    revalidate: "private, no-cache",
+    "per-client": "private, no-cache",
+  },
 } as const satisfies Record<string, Readonly<Record<Resource["caching"], string>>>;
 
 /** Who may keep a copy: a private reply is for the client alone, and no cache shares it. */

@@ -1,6 +1,6 @@
 // What is behind a path of a repository: a file of a publication, a package that one names, or a file of the tree.
 import { LRUCache } from "lru-cache";
-import type { Suite, TreePath } from "../base/names.ts";
+import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import { nameOrUndefined, parseSuite, parseTreePath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Changelogs } from "./changelogs.ts";
@@ -10,10 +10,12 @@ import { timelessSeconds } from "./pool.ts";
 import type { Manifest } from "./publication.ts";
 import { fileByHash, hashReference, publishedFile } from "./publication.ts";
 import type { Resource } from "./resource.ts";
+import type { ClientSession } from "./served.ts";
 import type { PublicationStore } from "./store.ts";
 import type { TreeFiles } from "./tree-files.ts";
 
 export interface FinderParts {
+  readonly name: RepositoryName;
   readonly catalog: Catalog;
   readonly store: PublicationStore;
   readonly indexReader: IndexReader;
@@ -45,13 +47,17 @@ export class Finder {
     this.#parts = parts;
   }
 
-  /** What is known without asking the storage. @param path below the repository's root, without a leading slash */
-  find(path: string): Resource | undefined {
+  /**
+   * What is known without asking the storage.
+   * @param path below the repository's root, without a leading slash
+   * @param session of the client: it decides which publication plain names are of
+   */
+  find(path: string, session?: ClientSession): Resource | undefined {
     const treePath = nameOrUndefined(() => parseTreePath(path));
     // A database throws where it is asked for a key that is much longer than any path.
     if (treePath === undefined) return undefined;
     const { packages } = this.#parts;
-    return packages.pooled(path) ?? this.#published(path) ?? this.#inSnapshot(path) ?? this.#inTree(treePath);
+    return packages.pooled(path) ?? this.#published(path, session) ?? this.#inSnapshot(path) ?? this.#inTree(treePath);
   }
 
   /**
@@ -67,16 +73,27 @@ export class Finder {
     return treePath === undefined ? undefined : await this.#parts.treeFiles.find(treePath, signal);
   }
 
-  #published(path: string): Resource | undefined {
+  #published(path: string, session: ClientSession | undefined): Resource | undefined {
     const { suite, rest } = inSuite(path) ?? {};
     if (suite === undefined || rest === undefined || this.#parts.isAsFound(suite)) return undefined;
     const current = this.#parts.currentOf(suite);
-    const found = current && this.#inPublication(current, rest);
-    if (found !== undefined) return found;
-    const { indexReader, store } = this.#parts;
     const reference = hashReference(rest);
+    const begun = current && reference === undefined ? this.#begunWith(current, rest, session) : undefined;
+    // What that one does not have, its client asks for on no word of ours: the current one may have it.
+    const found = (begun && this.#inPublication(begun, rest)) ?? (current && this.#inPublication(current, rest));
+    if (found !== undefined) return begun === undefined ? found : { ...found, caching: "per-client" };
+    const { indexReader, store } = this.#parts;
     const older = reference && store.byHash(suite, reference);
     return older && indexReader.resource(older, timelessSeconds, "immutable");
+  }
+
+  /** The publication that the client began with, where that is not the current one. */
+  #begunWith(current: Manifest, rest: string, session: ClientSession | undefined): Manifest | undefined {
+    const { suite, id } = current;
+    const suiteKey = `${this.#parts.name} ${suite}`;
+    const begunId =
+      rest === "Release" || rest === "InRelease" ? session?.begin(suiteKey, rest, id) : session?.continued(suiteKey);
+    return begunId === undefined || begunId === id ? undefined : this.#pastOf(suite, begunId);
   }
 
   /** A suite as it was: all that its publication of that time names, and nothing that is not kept any more. */

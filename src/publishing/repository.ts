@@ -29,7 +29,14 @@ import type { Refreshed } from "./refresher.ts";
 import { Refresher } from "./refresher.ts";
 import type { Resource } from "./resource.ts";
 import type { SegmentStore } from "./segment-store.ts";
-import type { KeptPublication, PingOutcome, PublicKey, RepositoryStatus, ServedRepository } from "./served.ts";
+import type {
+  KeptPublication,
+  PingOutcome,
+  PublicKey,
+  RepositoryStatus,
+  RequestContext,
+  ServedRepository,
+} from "./served.ts";
 import { NotSeenYet } from "./served.ts";
 import type { SuiteParts } from "./suite.ts";
 import { ServedSuite } from "./suite.ts";
@@ -178,11 +185,11 @@ export class Repository implements ServedRepository {
     };
   }
 
-  async find(path: string, asker: { readonly signal: AbortSignal }): Promise<Resource | undefined> {
-    const found = this.#finder.find(path);
+  async find(path: string, context: RequestContext): Promise<Resource | undefined> {
+    const found = this.#finder.find(path, context.session);
     if (found !== undefined) return found;
     if (!this.#knowsAll(path)) throw new NotSeenYet(path, this.#lastError ?? firstLook);
-    const { signal } = asker;
+    const { signal } = context;
     signal.throwIfAborted();
     return await abortable(this.#finder.findOther(path, signal), signal);
   }

@@ -18,8 +18,8 @@ export interface Resource {
    */
   readonly lastModifiedSeconds: number | undefined;
   readonly contentType: string;
-  /** Whether the URL names these bytes for ever, or may name others later. */
-  readonly caching: "immutable" | "revalidate";
+  /** Whether the URL names these bytes for ever, or may name others later, or names others now for other clients. */
+  readonly caching: "immutable" | "revalidate" | "per-client";
   /** All of it where it lies in memory: then there is nothing to read and to wait for. */
   readonly bytes?: Uint8Array;
   /**

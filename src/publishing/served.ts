@@ -94,17 +94,43 @@ export interface PublicKey {
   readonly fingerprints: readonly string[];
 }
 
+/** The files of a publication that a client which asks for plain names begins with. */
+export type ReleaseFile = "Release" | "InRelease";
+
+/**
+ * Which publications a client began with, so that all that it fetches by plain names is of one publication.
+ * @see mirror-sessions.ts for how long, and how clients are told apart
+ */
+export interface ClientSession {
+  /**
+   * A client fetches what it begins with.
+   * @param suiteKey names the suite among all of the server
+   * @param currentId of the suite's current publication
+   * @returns the id of the publication to answer from: the current one, but for the second file of a pair
+   */
+  begin(suiteKey: string, file: ReleaseFile, currentId: string): string;
+  /** The id of the publication that a client began with; undefined: it did not, or too long ago. */
+  continued(suiteKey: string): string | undefined;
+}
+
+/** What a repository has to know of the request that it finds something for. */
+export interface RequestContext {
+  /** Is looked at only where something has to be waited for: it costs more than a small reply. */
+  readonly signal: AbortSignal;
+  /** Undefined: plain names are those of the current publication. */
+  readonly session?: ClientSession | undefined;
+}
+
 /** A repository as HTTP sees it. */
 export interface ServedRepository {
   readonly name: RepositoryName;
   readonly key: PublicKey;
   /**
    * @param path below `/NAME/`, decoded once and normalised: `dists/…` or `pool/…`, without a leading slash
-   * @param asker whose signal is looked at only where something has to be waited for: it costs more than a small reply
    * @returns undefined if there is no such thing: then and only then the reply is 404
    * @throws StorageUnavailable, NotSeenYet
    */
-  find(path: string, asker: { readonly signal: AbortSignal }): Promise<Resource | undefined>;
+  find(path: string, context: RequestContext): Promise<Resource | undefined>;
   /**
    * Looks again at a directory or file and resolves when what changed is servable. Aborting stops the waiting, not the work.
    * @throws StorageUnavailable if the tree could not be read

@@ -5,7 +5,14 @@ import { flatPath } from "../catalog/layout.ts";
 import { renamed, withPublicNames } from "./flat-names.ts";
 import type { Repository } from "./repository.ts";
 import type { Resource } from "./resource.ts";
-import type { KeptPublication, PingOutcome, PublicKey, RepositoryStatus, ServedRepository } from "./served.ts";
+import type {
+  KeptPublication,
+  PingOutcome,
+  PublicKey,
+  RepositoryStatus,
+  RequestContext,
+  ServedRepository,
+} from "./served.ts";
 import { NotSeenYet } from "./served.ts";
 
 /** One flat repository, over a FlatTree. */
@@ -39,7 +46,7 @@ export class WithFlats implements ServedRepository {
     await Promise.all([...this.#all()].map((repository) => repository.stop()));
   }
 
-  async find(path: string, asker: { readonly signal: AbortSignal }): Promise<Resource | undefined> {
+  async find(path: string, context: RequestContext): Promise<Resource | undefined> {
     let unknown: NotSeenYet | undefined;
     for (const { at, repository } of this.#flats) {
       const prefix = at === "" ? "" : `${at}/`;
@@ -47,7 +54,7 @@ export class WithFlats implements ServedRepository {
       const rest = path.slice(prefix.length);
       if (!ofFlat.test(rest) && !rest.startsWith("pool/SHA256/")) continue;
       try {
-        const found = await repository.find(rest.startsWith("pool/") ? rest : `${flatPath}/${rest}`, asker);
+        const found = await repository.find(rest.startsWith("pool/") ? rest : `${flatPath}/${rest}`, context);
         if (found !== undefined) return found;
       } catch (thrown) {
         renamed(thrown, at);
@@ -55,7 +62,7 @@ export class WithFlats implements ServedRepository {
         unknown = thrown;
       }
     }
-    const found = await this.#main.find(path, asker);
+    const found = await this.#main.find(path, context);
     if (found === undefined && unknown !== undefined) throw unknown;
     return found;
   }

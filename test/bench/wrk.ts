@@ -7,9 +7,15 @@ export interface Load {
   readonly seconds: number;
 }
 
+/** What docker/nginx.conf knows apt by. */
+const aptsAgent = "Debian APT-HTTP/1.3 (2.6.1)";
+
 /** @returns requests a second; throws if a single one went wrong */
 export async function requestsPerSecond({ url, headers, seconds }: Load, signal: AbortSignal): Promise<number> {
-  const fields = Object.entries(headers).flatMap(([name, value]) => ["-H", `${name}: ${value}`]);
+  const fields = Object.entries({ "User-Agent": aptsAgent, ...headers }).flatMap(([name, value]) => [
+    "-H",
+    `${name}: ${value}`,
+  ]);
   const args = ["-t1", "-c64", `-d${seconds}s`, "--timeout", "20s", ...fields, url];
   return rateOf((await run("wrk", args, { signal })).stdout.toString());
 }

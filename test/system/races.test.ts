@@ -1,8 +1,8 @@
 // The races that break other servers: clients of every kind update and fetch in a loop while packages come, go and
-// change twice a second. By hash nobody ever sees a mixture; by plain names nobody does within one snapshot.
+// change twice a second. Nobody ever sees a mixture: not by hash, and not by plain names either.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -19,6 +19,7 @@ const changeEveryMs = 500;
 /** Fewer would be no race: what a loaded machine manages of two a second. */
 const fewestChanges = 60;
 const dateEveryMs = 100;
+const snapshotEveryMs = 10_000;
 /** apt refuses a Date that is further ahead than this. */
 const maxAheadMs = 10_000;
 const raceTimeoutMs = 300_000;
@@ -190,28 +191,88 @@ function runAptitude(race: Race): () => Promise<void> {
   };
 }
 
-/** It asks for plain names, request by request: a publication is held for it under its snapshot's address. */
-function runDebmirror(race: Race): () => Promise<void> {
-  demandTool("debmirror", "debmirror");
-  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-debmirror-"));
+/** A directory that goes with the test, and how programs are run in it. */
+function aWorkplace(race: Race) {
+  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-race-"));
   onTestFinished(() => rmSync(work, { recursive: true, force: true }));
   const keyring = join(work, "keyring.gpg");
-  writeFileSync(keyring, runTool("gpg", ["--batch", "--homedir", work, "--dearmor"], race.track.publicKey, "gnupg"));
-  return async () => {
-    const list = JSON.parse((await race.get("snapshots/index.json")).toString()) as unknown;
-    const id = /"id":"([^"]+)"/.exec(JSON.stringify(list))?.[1];
-    const { host } = new URL(race.track.url);
-    const options = [
-      ...`--method=http --host=${host} --root=debian/snapshots/${id} --dist=sid --section=main --arch=amd64`.split(" "),
-      ...`--nosource --rsync-extra=none --diff=none --checksums --keyring=${keyring}`.split(" "),
-    ];
-    const env = { PATH: process.env.PATH, HOME: work, GNUPGHOME: work, LC_ALL: "C.UTF-8" };
-    await new Promise<void>((resolve, reject) => {
-      execFile("debmirror", [...options, join(work, "mirror")], { env }, (error, stdout, stderr) => {
-        if (error === null) resolve();
-        else reject(new Error(`debmirror: ${stdout}${stderr}`));
+  const gnupg = (...args: readonly string[]) =>
+    runTool("gpg", ["--batch", "--quiet", "--homedir", work, ...args], race.track.publicKey, "gnupg");
+  writeFileSync(keyring, gnupg("--dearmor"));
+  gnupg("--import");
+  const env = { PATH: process.env.PATH, HOME: work, GNUPGHOME: work, LC_ALL: "C.UTF-8" };
+  const run = (program: string, ...args: readonly string[]) =>
+    new Promise<string>((resolve, reject) => {
+      execFile(program, args, { env }, (error, stdout, stderr) => {
+        if (error === null) resolve(stdout + stderr);
+        else reject(new Error(`${program}: ${stdout}${stderr}`));
       });
     });
+  return { work, keyring, run };
+}
+
+/** It asks for plain names, request by request. What it keeps must be whole: another mirror may be made of it. */
+function runDebmirror(race: Race, rootOf: () => Promise<string>): () => Promise<void> {
+  demandTool("debmirror", "debmirror");
+  const { work, keyring, run } = aWorkplace(race);
+  const mirror = join(work, "mirror");
+  return async () => {
+    const { host } = new URL(race.track.url);
+    const options = [
+      ...`--method=http --host=${host} --root=${await rootOf()} --dist=sid --section=main --arch=amd64`.split(" "),
+      ...`--nosource --rsync-extra=none --diff=none --checksums --keyring=${keyring}`.split(" "),
+    ];
+    await run("debmirror", ...options, mirror);
+    const release = readFileSync(join(mirror, "dists/sid/Release"), "utf8");
+    const inRelease = readFileSync(join(mirror, "dists/sid/InRelease"), "utf8");
+    if (!inRelease.includes(`\n${release}`)) throw new Error("debmirror keeps an InRelease of another publication");
+    const packages = readFileSync(join(mirror, "dists/sid/main/binary-amd64/Packages.gz"));
+    const digest = createHash("sha256").update(packages).digest("hex");
+    if (!release.includes(digest)) throw new Error("debmirror keeps an index of another publication");
+  };
+}
+
+/** The newest publication, as a repository of its own. */
+const newestSnapshot = (race: Race) => async (): Promise<string> => {
+  const list = JSON.parse((await race.get("snapshots/index.json")).toString()) as unknown;
+  return `debian/snapshots/${/"id":"([^"]+)"/.exec(JSON.stringify(list))?.[1]}`;
+};
+
+function runAptly(race: Race): () => Promise<void> {
+  demandTool("aptly", "aptly");
+  const { work, keyring, run } = aWorkplace(race);
+  const configuration = join(work, "aptly.conf");
+  writeFileSync(configuration, JSON.stringify({ rootDir: join(work, "aptly"), gpgProvider: "gpg" }));
+  const aptly = (...args: readonly string[]) => run("aptly", `-config=${configuration}`, ...args);
+  let isMade = false;
+  return async () => {
+    const options = [`-keyring=${keyring}`, "-architectures=amd64"];
+    if (!isMade) await aptly("mirror", "create", ...options, "it", race.track.url, "sid", "main");
+    isMade = true;
+    await aptly("mirror", "update", `-keyring=${keyring}`, "it");
+  };
+}
+
+/** Each time from the start: it takes no other bytes for a version that it has. */
+function runReprepro(race: Race): () => Promise<void> {
+  demandTool("reprepro", "reprepro");
+  const { work, run } = aWorkplace(race);
+  let count = 0;
+  return async () => {
+    const keys = await run("gpg", "--batch", "--with-colons", "--list-keys");
+    const key = /^fpr:+[0-9A-F]{24}([0-9A-F]{16}):/m.exec(keys)?.[1];
+    const base = join(work, `reprepro-${++count}`);
+    mkdirSync(join(base, "conf"), { recursive: true });
+    writeFileSync(
+      join(base, "conf/distributions"),
+      "Codename: sid\nArchitectures: amd64\nComponents: main\nUpdate: it\n",
+    );
+    writeFileSync(
+      join(base, "conf/updates"),
+      `Name: it\nMethod: ${race.track.url}\nSuite: sid\nComponents: main\nArchitectures: amd64\nVerifyRelease: ${key}\n`,
+    );
+    await run("reprepro", "--basedir", base, "update");
+    rmSync(base, { recursive: true, force: true });
   };
 }
 
@@ -237,12 +298,18 @@ test.each<readonly [string, () => Promise<Racetrack>]>([
       race.lap("by hash", fetchByHash(race)),
       race.lap("apt", runApt(race)),
       race.lap("aptitude", runAptitude(race)),
-      race.lap("debmirror", runDebmirror(race)),
+      race.lap(
+        "debmirror",
+        runDebmirror(race, async () => "debian"),
+      ),
+      race.lap("debmirror of a snapshot", runDebmirror(race, newestSnapshot(race)), snapshotEveryMs),
+      race.lap("aptly", runAptly(race)),
+      race.lap("reprepro", runReprepro(race)),
     ]);
     expect(race.failures).toEqual([]);
     process.stderr.write(`rounds: ${[...race.rounds].map(([name, rounds]) => `${rounds} ${name}`).join(", ")}\n`);
     expect(race.rounds.get("change")).toBeGreaterThan(fewestChanges);
-    for (const name of ["Date", "by hash", "apt", "aptitude", "debmirror"]) {
+    for (const name of ["Date", "by hash", "apt", "aptitude", "debmirror", "aptly", "reprepro"]) {
       expect([name, (race.rounds.get(name) ?? 0) > 3]).toEqual([name, true]);
     }
   },
