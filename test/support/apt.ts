@@ -23,6 +23,8 @@ export interface AptRootOptions {
   readonly installed?: string;
   /** Further options, e.g. `{ "Acquire::CompressionTypes::Order": "gz" }`. */
   readonly options?: { readonly [name: string]: string };
+  /** What apt's programs see beyond the usual. */
+  readonly environment?: { readonly [name: string]: string };
 }
 
 /** What heeds APT_CONFIG. */
@@ -42,8 +44,10 @@ const aptTimeoutMs = 120_000;
 export class AptRoot {
   readonly directory: string;
   readonly #configuration: string;
+  readonly #environment: { readonly [name: string]: string };
 
-  constructor({ source, architecture = "amd64", installed = "", options = {} }: AptRootOptions) {
+  constructor({ source, architecture = "amd64", installed = "", options = {}, environment = {} }: AptRootOptions) {
+    this.#environment = environment;
     runTool("apt-get", ["--version"], "", "apt");
     this.directory = mkdtempSync(join(tmpdir(), "apt-root-"));
     for (const path of [
@@ -86,7 +90,7 @@ export class AptRoot {
 
   /** Runs one command of apt's in the directory `got`, whatever its exit code. */
   run(command: AptCommand, ...args: readonly string[]): Promise<AptRun> {
-    const env = { PATH: process.env.PATH, LC_ALL: "C.UTF-8", APT_CONFIG: this.#configuration };
+    const env = { PATH: process.env.PATH, LC_ALL: "C.UTF-8", APT_CONFIG: this.#configuration, ...this.#environment };
     return new Promise((resolve, reject) => {
       const options = { env, cwd: join(this.directory, "got"), timeout: aptTimeoutMs, maxBuffer: 2 ** 26 };
       execFile(command, args, options, (error, stdout, stderr) => {

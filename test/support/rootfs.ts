@@ -18,8 +18,8 @@ const machines = {
     suite: "trixie",
     packages: ["ca-certificates", "nodejs", "npm", "python3-netifaces", "python3-venv"],
   },
-  /** apt 3, and its library for Python. */
-  "trixie-apt": { suite: "trixie", packages: ["python3-apt"] },
+  /** apt 3, its library for Python, and what sets its clock back. */
+  "trixie-apt": { suite: "trixie", packages: ["faketime", "python3-apt"] },
 } as const satisfies { readonly [name: string]: { readonly suite: string; readonly packages: readonly string[] } };
 
 type MachineName = keyof typeof machines;
