@@ -86,6 +86,16 @@ test("npm start brings up grid and page on a minimal trixie, and Ctrl-C ends eve
 });
 
 // After the first test, which leaves dependencies and build behind.
+test("npm run demo tells its story to the end with apt 3, update after update", { timeout: setUpMs }, async () => {
+  const running = new Running(
+    await machine.enter(`cd ${checkout}; apt-get --version; npm run demo; echo "ended with $?"`),
+  );
+  await running.end();
+  expect(running.printed).toMatch(/^apt 3\./m);
+  expect(running.printed).toContain("That is the whole story.");
+  expect(running.printed).toContain("ended with 0");
+});
+
 test.each([
   ["Python", "/usr/bin/python3", "python3-venv"],
   ["Python's venv", "/usr/lib/python3.13/ensurepip", "python3-venv"],
