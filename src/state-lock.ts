@@ -1,7 +1,8 @@
 // One server to a state directory: a second one would serve what the first has swept away, and sign beside it. Whoever
 // may write there can talk to it.
+import { createHash, randomBytes } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
-import { chmod, open, rm } from "node:fs/promises";
+import { chmod, link, lstat, open, rename, rm } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
@@ -32,7 +33,8 @@ const noAnswer: Answer = async () => "";
  */
 export async function claimState(directory: string, log: Log, answer: Answer = noAnswer): Promise<() => Promise<void>> {
   const handle = await open(directory, "r");
-  const path = socketPath(directory, handle);
+  const socketAt = (name: string): string => socketPath(directory, handle, name);
+  const draft = socketAt(`${socketName}.${randomBytes(6).toString("hex")}`);
   try {
     const asking = new Set<Socket>();
     const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -41,24 +43,25 @@ export async function claimState(directory: string, log: Log, answer: Answer = n
     });
     // The claim alone must not keep the process alive.
     server.unref();
-    const listen = () =>
-      new Promise<void>((resolve, reject) => {
-        server.once("error", reject).listen(path, () => {
-          server.off("error", reject);
-          resolve();
-        });
+    // Under a name of its own first, so that no one sees a socket on which nobody listens yet and takes it for a dead one's.
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject).listen(draft, () => {
+        server.off("error", reject);
+        resolve();
       });
+    });
     try {
-      await listen();
+      await chmod(draft, 0o600);
+      if (!(await claimName(socketName, draft, socketAt)))
+        throw new StateInUse(`another server works in the state directory ${directory}`);
     } catch (thrown) {
-      if (systemCodeOf(thrown) !== "EADDRINUSE") throw thrown;
-      if (await isAnswered(path)) throw new StateInUse(`another server works in the state directory ${directory}`);
-      await rm(path, { force: true });
-      await listen();
+      server.close();
+      throw thrown;
+    } finally {
+      await rm(draft, { force: true });
     }
-    await chmod(path, 0o600);
     return async () => {
-      // Node unlinks the socket as it closes it.
+      await rm(socketAt(socketName), { force: true });
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of asking) socket.destroy();
       await closed;
@@ -69,6 +72,56 @@ export async function claimState(directory: string, log: Log, answer: Answer = n
     if (thrown instanceof StateInUse) throw thrown;
     log.warn({ directory, error: messageOf(thrown) }, "cannot make sure that no other server uses the state directory");
     return async () => {};
+  }
+}
+
+/**
+ * Puts a socket that is listened on under a name, unless one stands there that is listened on too. A dead one may be replaced
+ * only by who holds the name that is made of it: so of several that find it dead at once, one replaces it, and none takes
+ * away what another has put in its place meanwhile.
+ * @returns whether the name was free or its holder dead
+ */
+async function claimName(name: string, draft: string, socketAt: (name: string) => string): Promise<boolean> {
+  const path = socketAt(name);
+  for (;;) {
+    if (await linked(draft, path)) return true;
+    const dead = await identityOf(path);
+    if (dead === undefined) continue;
+    if (await isAnswered(path)) return false;
+    const right = `${name}.${dead}`;
+    if (!(await claimName(right, draft, socketAt))) return false;
+    try {
+      if ((await identityOf(path)) !== dead) continue;
+      const own = `${draft}.own`;
+      await link(draft, own);
+      await rename(own, path);
+      return true;
+    } finally {
+      await rm(socketAt(right), { force: true });
+    }
+  }
+}
+
+/** @returns false where something has this name already */
+async function linked(existing: string, path: string): Promise<boolean> {
+  try {
+    await link(existing, path);
+    return true;
+  } catch (thrown) {
+    if (systemCodeOf(thrown) === "EEXIST") return false;
+    throw thrown;
+  }
+}
+
+/** Tells a file from every other that has or had its name; undefined where there is none. */
+async function identityOf(path: string): Promise<string | undefined> {
+  try {
+    const { ino, birthtimeNs, mtimeNs } = await lstat(path, { bigint: true });
+    // Short, since it becomes a part of a socket's path.
+    return createHash("sha256").update(`${ino} ${birthtimeNs} ${mtimeNs}`).digest("hex").slice(0, 16);
+  } catch (thrown) {
+    if (systemCodeOf(thrown) === "ENOENT") return undefined;
+    throw thrown;
   }
 }
 
@@ -89,8 +142,8 @@ export async function askServer(directory: string, question: string): Promise<st
 }
 
 /** A socket's path has room for some 100 characters only; on Linux this one is short whatever the directory's is. */
-const socketPath = (directory: string, { fd }: FileHandle): string =>
-  process.platform === "linux" ? `/proc/self/fd/${fd}/${socketName}` : join(directory, socketName);
+const socketPath = (directory: string, { fd }: FileHandle, name = socketName): string =>
+  process.platform === "linux" ? `/proc/self/fd/${fd}/${name}` : join(directory, name);
 
 async function reply(socket: Socket, answer: Answer): Promise<void> {
   // Who has gone away needs no answer.
@@ -115,11 +168,15 @@ function questionOn(socket: Socket): Promise<string> {
   });
 }
 
-/** Whether somebody listens on a socket: nobody does on one that was left by a killed server. */
-async function isAnswered(path: string): Promise<boolean> {
-  const socket = await connected(path);
-  socket?.destroy();
-  return socket !== undefined;
+/** Whether somebody listens on a socket: nobody does on one that was left by a killed server. A busy one is no dead one. */
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", (error) => resolve(!["ECONNREFUSED", "ENOENT"].includes(systemCodeOf(error) ?? "")));
+  });
 }
 
 function connected(path: string): Promise<Socket | undefined> {
