@@ -1,5 +1,6 @@
 // Writes publications as a site of plain files that any web server can serve, each suite switched at once.
-import { promises as fs } from "node:fs";
+import { createHash } from "node:crypto";
+import { createReadStream, promises as fs } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import pLimit from "p-limit";
 import { RepoError, systemCodeOf } from "../base/errors.ts";
@@ -71,16 +72,17 @@ export async function exportSite(source: SiteSource, options: ExportOptions): Pr
     const before = await currentId(directory, suite);
     if (before === id) continue;
     const earlier = before === undefined ? undefined : source.publication(suite, before);
+    const left = new Map<string, string>();
+    if (earlier !== undefined) {
+      for await (const { path, sha256 } of newlyNamed(earlier, manifest, source.segments)) left.set(path, sha256);
+    }
     const fresh = newlyNamed(manifest, earlier, source.segments);
-    packagesWritten += await writePackages(fresh, superseded, source, options);
+    packagesWritten += await writePackages(fresh, { superseded, source, written: left }, options);
     await writeGeneration(manifest, before, superseded, source, options);
     const name = join(directory, "dists", suite);
     await replaceLink(name, relative(dirname(name), generation(directory, suite, id)));
     switched.push(suite);
-    const dropped = new Set<string>();
-    if (earlier !== undefined)
-      for await (const { path } of newlyNamed(earlier, manifest, source.segments)) dropped.add(path);
-    for (const path of await unnamed(dropped, publications, source.segments)) superseded.note(path, now());
+    for (const path of await unnamed(new Set(left.keys()), publications, source.segments)) superseded.note(path, now());
     await superseded.save();
     await removeOthers(join(directory, generations, suite), id);
   }
@@ -105,35 +107,61 @@ async function currentId(directory: string, suite: Suite): Promise<string | unde
   }
 }
 
+/**
+ * Writes the packages that are not there yet. After a failure nothing is being written any more.
+ * @param written the SHA256 of what the publication before had written, by path: only its size is looked at again
+ * @returns how many
+ */
 async function writePackages(
   files: AsyncIterable<NamedFile>,
-  superseded: Superseded,
-  source: SiteSource,
-  { directory, signal }: ExportOptions,
+  {
+    superseded,
+    source,
+    written,
+  }: {
+    readonly superseded: Superseded;
+    readonly source: SiteSource;
+    readonly written: ReadonlyMap<string, string>;
+  },
+  { directory, signal: stopped }: ExportOptions,
 ): Promise<number> {
+  const failed = new AbortController();
+  const signal = AbortSignal.any([stopped, failed.signal]);
   const limit = pLimit(concurrentWrites);
   const waiting = new Map<string, Promise<void>>();
-  let written = 0;
-  for await (const { path, sizeBytes, sha256 } of files) {
-    superseded.forget(path);
+  let count = 0;
+  const write = async ({ path, sizeBytes, sha256 }: NamedFile): Promise<void> => {
+    signal.throwIfAborted();
     const target = join(directory, path);
-    // Several indices name it: two writers at once would take its draft from each other.
-    if ((await sizeOf(target)) === sizeBytes || waiting.has(path)) continue;
-    const write = limit(async () => {
-      const resource = await source.find(path, { signal });
-      if (resource === undefined) throw new ExportIncomplete(`${path} is named and can't be had`);
-      await writeFile(target, resource, sha256, signal);
-      written += 1;
-    });
-    waiting.set(path, write);
-    write.then(
-      () => waiting.delete(path),
-      () => undefined,
-    );
-    if (waiting.size >= 2 * concurrentWrites) await Promise.race(waiting.values());
+    // Another run, or another version of ours, may have left something else of this size.
+    const isKnown = written.get(path) === sha256;
+    if ((await sizeOf(target)) === sizeBytes && (isKnown || (await sha256Of(target, signal)) === sha256)) return;
+    const resource = await source.find(path, { signal });
+    if (resource === undefined) throw new ExportIncomplete(`${path} is named and can't be had`);
+    await writeFile(target, resource, sha256, signal);
+    count += 1;
+  };
+  try {
+    for await (const file of files) {
+      superseded.forget(file.path);
+      // Several indices may name it.
+      if (waiting.has(file.path)) continue;
+      const writing = limit(() => write(file));
+      waiting.set(file.path, writing);
+      writing.then(
+        () => waiting.delete(file.path),
+        () => undefined,
+      );
+      if (waiting.size >= 2 * concurrentWrites) await Promise.race(waiting.values());
+    }
+    await Promise.all(waiting.values());
+    return count;
+  } catch (thrown) {
+    failed.abort(thrown);
+    // Whoever is told of the failure may begin the next run at once.
+    await Promise.allSettled(waiting.values());
+    throw thrown;
   }
-  await Promise.all(waiting.values());
-  return written;
 }
 
 /** What was there before is linked, not written; so are the names by hash. */
@@ -220,6 +248,12 @@ async function replaceLink(path: string, target: string): Promise<void> {
   await fs.rm(draft, { force: true });
   await fs.symlink(target, draft);
   await fs.rename(draft, path);
+}
+
+async function sha256Of(path: string, signal: AbortSignal): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path, { signal })) hash.update(chunk as Uint8Array);
+  return hash.digest("hex");
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {
