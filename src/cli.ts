@@ -3,10 +3,10 @@
 // The line above: bootstrap.mjs tells why.
 import { Command, CommanderError, Option } from "commander";
 import { codeOf, messageOf } from "./base/errors.ts";
-import type { Log } from "./base/log.ts";
 import { BundleError } from "./builder/bundle.ts";
 import type { Flags } from "./config.ts";
 import { ConfigurationError } from "./configuration-error.ts";
+import { outliveFailedWrites } from "./failed-writes.ts";
 import { keepHeapLean } from "./lean-heap.ts";
 
 const exitCodes = { failure: 1, usage: 2 } as const;
@@ -97,14 +97,6 @@ function untilTold(): AbortSignal {
     process.on(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
   }
   return stop.signal;
-}
-
-/**
- * A full disk fails a commit of lmdb's, and with it promises that lmdb alone holds: they would end the process. Who
- * waits for a write is told by its own promise; what is published stays served.
- */
-function outliveFailedWrites(log: Log): void {
-  process.on("unhandledRejection", (reason) => log.error({ err: reason }, "a failure that nobody waited for"));
 }
 
 /** Adds the flags that say what is served, and where. */

@@ -106,6 +106,9 @@ const secretOf = (raw: string | undefined): Secret | undefined => (raw?.trim() ?
 function contradictions(raw: Readonly<Record<string, unknown>>, readCapInEnvironment: boolean): readonly Mistake[] {
   const repositories = Array.isArray(raw.repository) ? raw.repository : [];
   const names = repositories.map((one: unknown) => (isRecord(one) ? String(one.name).toLowerCase() : undefined));
+  const sites = repositories.map((one: unknown) =>
+    isRecord(one) && typeof one.export_directory === "string" ? resolve(one.export_directory) : undefined,
+  );
   return repositories.filter(isRecord).flatMap((repository, index) => {
     const has = (key: string): boolean => repository[key] !== undefined;
     const at = (key: string, message: string): Mistake => ({ path: ["repository", index, key], message });
@@ -124,6 +127,9 @@ function contradictions(raw: Readonly<Record<string, unknown>>, readCapInEnviron
         : []),
       ...(has("publish_bundle_file") && has("folder")
         ? [at("publish_bundle_file", "opens a Tahoe tree, and folder is none; export_directory makes files of it")]
+        : []),
+      ...(sites[index] !== undefined && sites.indexOf(sites[index]) < index
+        ? [at("export_directory", "is another repository's too, and each would remove what the other has written")]
         : []),
       ...(names.indexOf(names[index]) < index ? [at("name", "is the name of another repository too")] : []),
     ];

@@ -137,7 +137,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     if (exportDirectory !== undefined) {
       const { keepSeconds } = configuration;
       follow("exported", (stopped) =>
-        exportTo(main, { directory: exportDirectory, keepSeconds, now: systemClock, signal: stopped }),
+        exportTo(main, { directory: exportDirectory, tree: one.tree, keepSeconds, now: systemClock, signal: stopped }),
       );
     }
     if (publishBundleFile !== undefined) {

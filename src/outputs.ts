@@ -1,14 +1,16 @@
 // What is made of a repository's publications besides serving them: a site of plain files, and files in the tree itself.
-import { join } from "node:path";
+import { mkdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { RootDatabase } from "lmdb";
 import type { Clock } from "./base/clock.ts";
 import { ContentId } from "./base/content-id.ts";
 import { RepoError } from "./base/errors.ts";
 import type { RepositoryName, TreePath } from "./base/names.ts";
 import { isWithin, parseTreePath, pathNames, rootPath } from "./base/names.ts";
-import { replaceFile } from "./base/replace-file.ts";
+import { createFile, replaceFile } from "./base/replace-file.ts";
 import type { Bundle } from "./builder/bundle.ts";
 import { Gateways } from "./builder/gateways.ts";
+import type { TreeConfiguration } from "./configuration.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { exportSite } from "./publishing/site-export.ts";
 import type { Uploads, WritableTree } from "./publishing/tree-publish.ts";
@@ -24,16 +26,41 @@ class NoWriteCap extends RepoError {
 /** What a repository that is published into its tree is called in the state: none of its own can have this name. */
 export const publishedName = (name: RepositoryName): RepositoryName => `${name}/published` as RepositoryName;
 
-/** Brings a site up to date. @returns what was changed; undefined if nothing was */
+/** The site's directory belongs to another repository. */
+class ForeignSite extends RepoError {
+  readonly code = "publishing/foreign-site";
+}
+
+/** Below a site's directory: which repository it belongs to. Each export removes what its repository does not have. */
+const ownerFile = ".generations/repository.json";
+
+/** @throws ForeignSite */
+async function claimSite(directory: string, name: RepositoryName, tree: TreeConfiguration): Promise<void> {
+  const file = join(directory, ownerFile);
+  // A cap prints as its fingerprint.
+  const owner = `${JSON.stringify({ repository: name, tree: tree.kind === "folder" ? tree.directory : String(tree.readCap) })}\n`;
+  await mkdir(dirname(file), { recursive: true });
+  if (await createFile(file, owner)) return;
+  const known = await readFile(file, "utf8");
+  if (known !== owner)
+    throw new ForeignSite(
+      `${directory} belongs to another repository: ${known.trim()}, and not ${owner.trim()}; give each repository a directory ` +
+        `of its own, or remove ${file} if the other is not exported there any more`,
+    );
+}
+
+/** Brings a site up to date. @returns what was changed; undefined if nothing was @throws ForeignSite */
 export async function exportTo(
   repository: Repository,
   options: {
     readonly directory: string;
+    readonly tree: TreeConfiguration;
     readonly keepSeconds: number;
     readonly now: Clock;
     readonly signal: AbortSignal;
   },
 ): Promise<object | undefined> {
+  await claimSite(options.directory, repository.name, options.tree);
   const outcome = await exportSite(repository, options);
   await replaceFile(join(options.directory, "key.asc"), repository.key.armored);
   return outcome.switched.length === 0 ? undefined : outcome;

@@ -10,6 +10,7 @@ import { Secret } from "./base/secret.ts";
 import { formatBundle } from "./builder/bundle.ts";
 import type { Flags } from "./config.ts";
 import { loadConfiguration, searchPath } from "./config.ts";
+import { outliveFailedWrites } from "./failed-writes.ts";
 import { InstallFailed } from "./grid/install.ts";
 import { ToolMissing } from "./grid/python.ts";
 import type { LocalTree } from "./local-tree.ts";
@@ -63,7 +64,11 @@ export async function start(flags: StartFlags, { signal, say }: Surroundings): P
       pingTokenFile: tokenFile,
       archiveKeyring: "main",
     });
-    const log = pino(pino.destination({ dest: join(directory, "server.log"), mkdir: true, sync: false }));
+    const logFile = pino.destination({ dest: join(directory, "server.log"), mkdir: true, sync: false });
+    // A log that can't be written, as on a full disk, is no reason to stop serving.
+    logFile.on("error", () => undefined);
+    const log = pino(logFile);
+    outliveFailedWrites(log);
     server = await serve(configuration, { signal, log });
     for (const { name } of configuration.repositories) {
       if (tree) await writeBundle(tree, `${server.url}/-/ping/${name}`, tokenFile);

@@ -77,10 +77,10 @@ export function addOutputs(commands: Command, untilTold: () => AbortSignal): voi
         "export",
         flags,
         { placement: "pool", signal },
-        async (repository, { configuration: { keepSeconds } }) => {
+        async (repository, { one, configuration: { keepSeconds } }) => {
           await repository.ping(rootPath, signal);
           await repository.lateSettled();
-          return await exportTo(repository, { directory, keepSeconds, now: systemClock, signal });
+          return await exportTo(repository, { directory, tree: one.tree, keepSeconds, now: systemClock, signal });
         },
       );
     });

@@ -158,6 +158,19 @@ test("every mistake is named at once, with its place", () => {
   expect(mistakes).toContain(`repository[1].builders_file: ${join(directory, "gone")}: no such file or directory`);
 });
 
+test("two repositories can't have one export directory, however it is written", () => {
+  const table = (name: string, site: string) =>
+    `[[repository]]\nname = "${name}"\nfolder = "."\nexport_directory = "${site}"\n`;
+  const directory = aDirectory({
+    "c.toml": table("a", "site") + table("b", "./x/../site/") + table("c", "site/c"),
+    "apart.toml": table("a", "site") + table("b", "other"),
+  });
+  expect(mistakesOf(() => loadConfiguration({ config: "c.toml" }, {}, directory))).toEqual([
+    expect.stringMatching(/^repository\[1\]\.export_directory: is another repository's too/),
+  ]);
+  loadConfiguration({ config: "apart.toml" }, {}, directory);
+});
+
 test("a repository needs a tree, and a file needs a repository", () => {
   const directory = aDirectory({ "none.toml": "", "treeless.toml": '[[repository]]\nname = "debian"\n' });
   expect(mistakesOf(() => loadConfiguration({ config: "none.toml" }, {}, directory))).toHaveLength(1);

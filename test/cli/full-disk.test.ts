@@ -1,7 +1,7 @@
 // A state directory that takes no more: what is published stays served, and the server stays up.
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fetch from "node-fetch";
@@ -12,41 +12,49 @@ import { projectRoot } from "../support/project-files.ts";
 /** Larger than a database with one small publication in it, in the shell's blocks of 512 bytes. */
 const fileLimitBlocks = 1024;
 
-test("a database that can't grow fails the ping alone: the server serves on what it has published", async () => {
-  const work = mkdtempSync(join(tmpdir(), "full-disk-"));
-  const packages = join(work, "tree/dists/sid/main/binary-amd64");
-  mkdirSync(packages, { recursive: true });
-  writeFileSync(join(packages, "a.deb"), await aDeb({ package: "a", architecture: "amd64" }));
+test.each([
+  ["serve", "state/repositories/debian/ping-token"],
+  ["start", ".tahoe-apt/caps/ping-token"],
+])(
+  "a database that can't grow fails the ping alone: %s serves on what it has published",
+  async (command, tokenFile) => {
+    const work = mkdtempSync(join(tmpdir(), "full-disk-"));
+    const packages = join(work, "tree/dists/sid/main/binary-amd64");
+    mkdirSync(packages, { recursive: true });
+    writeFileSync(join(packages, "a.deb"), await aDeb({ package: "a", architecture: "amd64" }));
 
-  const state = join(work, "state");
-  const serve = [join(projectRoot, "dist/cli.js"), "serve", "--folder", join(work, "tree"), "--state", state];
-  // A limit on the size of files stands in for a full disk: a write beyond it fails, as the signal is ignored.
-  const limited = `trap "" XFSZ; ulimit -f ${fileLimitBlocks}; exec "$0" "$@"`;
-  const server = spawn("sh", ["-c", limited, process.execPath, ...serve, "--listen", "127.0.0.1:0"]);
-  onTestFinished(() => {
-    server.kill("SIGKILL");
-    rmSync(work, { recursive: true, force: true });
-  });
-  let output = "";
-  for (const stream of [server.stdout, server.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
-  await expect.poll(() => output, { timeout: 30_000 }).toContain('"msg":"published"');
-  const url = /"url":"([^"]+)"/.exec(output)?.[1] ?? "";
-  const inRelease = async () => (await fetch(`${url}dists/sid/InRelease`)).text();
-  // What is made in the background for the first packages is a publication of its own.
-  await expect.poll(inRelease, { timeout: 30_000 }).toContain("/Contents-");
-  const before = await inRelease();
+    const state = join(work, "state");
+    const serve = [join(projectRoot, "dist/cli.js"), command, "--folder", join(work, "tree"), "--state", state];
+    // A limit on the size of files stands in for a full disk: a write beyond it fails, as the signal is ignored.
+    const limited = `trap "" XFSZ; ulimit -f ${fileLimitBlocks}; exec "$0" "$@"`;
+    const server = spawn("sh", ["-c", limited, process.execPath, ...serve, "--listen", "127.0.0.1:0"], { cwd: work });
+    onTestFinished(() => {
+      server.kill("SIGKILL");
+      rmSync(work, { recursive: true, force: true });
+    });
+    let output = "";
+    for (const stream of [server.stdout, server.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
+    const logFile = join(work, ".tahoe-apt/server.log");
+    const log = () => output + (existsSync(logFile) ? readFileSync(logFile, "utf8") : "");
+    await expect.poll(log, { timeout: 30_000 }).toMatch(/"url":"[^]*"msg":"published"|"msg":"published"[^]*"url":"/);
+    const url = /"url":"([^"]+)"/.exec(log())?.[1] ?? "";
+    const inRelease = async () => (await fetch(`${url}dists/sid/InRelease`)).text();
+    // What is made in the background for the first packages is a publication of its own.
+    await expect.poll(inRelease, { timeout: 30_000 }).toContain("/Contents-");
+    const before = await inRelease();
 
-  for (let n = 0; n < 20; n++) {
-    const fields = { Description: randomBytes(24_000).toString("base64url") };
-    writeFileSync(join(packages, `b${n}.deb`), await aDeb({ package: `b${n}`, architecture: "amd64", fields }));
-  }
-  const token = readFileSync(join(state, "repositories/debian/ping-token"), "utf8").trim();
-  const ping = await fetch(url.replace(/debian\/$/, "-/ping/debian?wait=30"), {
-    method: "POST",
-    headers: { authorization: `Bearer ${token}` },
-  });
-  expect(ping.status).toBe(503);
-  expect(await ping.text()).toContain("the state directory can't be written");
-  expect(await inRelease()).toBe(before);
-  expect(server.exitCode).toBeNull();
-});
+    for (let n = 0; n < 20; n++) {
+      const fields = { Description: randomBytes(24_000).toString("base64url") };
+      writeFileSync(join(packages, `b${n}.deb`), await aDeb({ package: `b${n}`, architecture: "amd64", fields }));
+    }
+    const token = readFileSync(join(work, tokenFile), "utf8").trim();
+    const ping = await fetch(url.replace(/debian\/$/, "-/ping/debian?wait=30"), {
+      method: "POST",
+      headers: { authorization: `Bearer ${token}` },
+    });
+    expect(ping.status).toBe(503);
+    expect(await ping.text()).toContain("the state directory can't be written");
+    expect(await inRelease()).toBe(before);
+    expect(server.exitCode).toBeNull();
+  },
+);
