@@ -36,7 +36,9 @@ test.each([
     for (const stream of [server.stdout, server.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
     const logFile = join(work, ".tahoe-apt/server.log");
     const log = () => output + (existsSync(logFile) ? readFileSync(logFile, "utf8") : "");
-    await expect.poll(log, { timeout: 30_000 }).toMatch(/"url":"[^]*"msg":"published"|"msg":"published"[^]*"url":"/);
+    await expect
+      .poll(log, { timeout: 30_000 })
+      .toMatch(/"url":"[\s\S]*"msg":"published"|"msg":"published"[\s\S]*"url":"/);
     const url = /"url":"([^"]+)"/.exec(log())?.[1] ?? "";
     const inRelease = async () => (await fetch(`${url}dists/sid/InRelease`)).text();
     // What is made in the background for the first packages is a publication of its own.
