@@ -2,6 +2,7 @@
 import { forEachAtMost } from "../base/bounded.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, lastName, parentPath } from "../base/names.ts";
+import { itemsPerStep } from "../base/steps.ts";
 import { turns } from "../base/turns.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
 import type { Examined, Examiner } from "./examiner.ts";
@@ -9,6 +10,7 @@ import { packageKindOf } from "./inspect.ts";
 import type { PackageKind } from "./inspection.ts";
 import type { CatalogFile } from "./known-file.ts";
 import { digestOf, fileRecordOf, isSettled, kindOf, LeanEntry, partPaths } from "./known-file.ts";
+import { KnownFiles } from "./known-files.ts";
 import { suiteOf } from "./layout.ts";
 import { Looks } from "./looks.ts";
 import type { Survey } from "./survey.ts";
@@ -31,13 +33,16 @@ export type UpdateObserver = (
   undecided: readonly TreePath[],
 ) => void;
 
+/** So many files, and the parts of the last source package, are taken in at once. */
+const maxFilesAtOnce = 1024;
+
 /** How long an update takes before what is decided by then is taken in, in ms; from then on twice as long each time. */
 const firstPartMs = 1000;
 
 export class Catalog {
   readonly looks = new Looks();
   readonly #examiner: Examiner;
-  readonly #directories = new Map<TreePath, Map<TreePath, CatalogFile>>();
+  readonly #files = new KnownFiles();
   /** By the path of a source package's part: the .dsc files that name it. */
   readonly #wantedBy = new Map<TreePath, Set<TreePath>>();
 
@@ -56,17 +61,17 @@ export class Catalog {
   }
 
   file(path: TreePath): CatalogFile | undefined {
-    return this.#directories.get(parentPath(path))?.get(path);
+    return this.#files.get(path);
   }
 
-  /** All directories that may hold packages, also empty ones. */
-  directories(): Iterable<TreePath> {
-    return this.#directories.keys();
+  /** The directories at or below a path that feed indices, also empty ones. */
+  placesWithin(path: TreePath): Iterable<TreePath> {
+    return this.#files.placesWithin(path);
   }
 
   /** Whether a directory was seen. */
   hasDirectory(path: TreePath): boolean {
-    return this.#directories.has(path);
+    return this.#files.hasDirectory(path);
   }
 
   /** Makes the next survey that sees this path inspect it anew: its bytes turned out not to be what was found in them. */
@@ -89,13 +94,6 @@ export class Catalog {
   settleClaim(path: TreePath, verdict: "confirmed" | "belied"): void {
     if (!this.#claimed.delete(path)) return;
     if (verdict === "belied") this.#doubted.add(path);
-  }
-
-  /** Every file at or below a path. */
-  *filesWithin(path: TreePath): Iterable<CatalogFile> {
-    const single = this.file(path);
-    if (single !== undefined) yield single;
-    for (const [directory, files] of this.#directories) if (isWithin(directory, path)) yield* files.values();
   }
 
   /**
@@ -124,20 +122,48 @@ export class Catalog {
    */
   async update(survey: Survey, look: number, tell: UpdateObserver, signal: AbortSignal): Promise<void> {
     const fresh = new Map<TreePath, CatalogFile>();
-    const decided = new Set<TreePath>();
-    const inspecting = this.#inspectNew(survey, fresh, decided, signal);
-    for (let partMs = firstPartMs; ; partMs *= 2) {
-      const isLast = await endsWithin(inspecting, partMs);
-      if (isLast) await inspecting;
-      const part = new Map(isLast ? fresh : [...fresh].filter(([, file]) => this.#isReady(file, fresh, survey)));
+    const undecided = new Set<TreePath>();
+    const inspecting = this.#inspectNew(survey, fresh, undecided, signal);
+    let partMs = firstPartMs;
+    for (let isInspected = false; ; ) {
+      if (!isInspected) {
+        isInspected = await endsWithin(inspecting, partMs);
+        partMs *= 2;
+      }
+      if (isInspected) await inspecting;
+      const taken = await this.#nextPart(survey, fresh, isInspected);
+      const part = new Map(taken);
       await this.#examineRelated(survey, part, signal);
       // Nothing is awaited from here to the end of the part: others take in what they saw meanwhile.
-      for (const [path, file] of part) if (fresh.get(path) === file) fresh.delete(path);
-      const changes = this.#changesBy(survey, look, part);
-      this.#apply(survey, look, changes);
-      tell([...changes, ...this.#neighbours(changes)], isLast ? [] : [...this.#undecided(survey, decided)]);
+      for (const [path, file] of taken) if (fresh.get(path) === file) fresh.delete(path);
+      const isLast = isInspected && fresh.size === 0;
+      const changes = this.#changesBy(survey, look, part, isLast);
+      this.#apply(survey, look, changes, isLast);
+      tell([...changes, ...this.#neighbours(changes)], [...undecided]);
       if (isLast) return;
+      await this.#giveWay();
     }
+  }
+
+  /** What may be taken in now, and not too much of it at once: the main thread is at nothing else meanwhile. */
+  async #nextPart(
+    survey: Survey,
+    fresh: ReadonlyMap<TreePath, CatalogFile>,
+    isInspected: boolean,
+  ): Promise<Map<TreePath, CatalogFile>> {
+    const part = new Map<TreePath, CatalogFile>();
+    const take = (path: TreePath) => {
+      const file = fresh.get(path);
+      if (file !== undefined) part.set(path, file);
+    };
+    for (const [path, file] of fresh) {
+      if (part.size >= maxFilesAtOnce) break;
+      await this.#giveWay();
+      if (!isInspected && !this.#isReady(file, fresh, survey)) continue;
+      take(path);
+      for (const beside of partPaths(file)) take(beside);
+    }
+    return part;
   }
 
   /** Whether a file may be taken in before others of its survey: a source package only together with its parts. */
@@ -148,21 +174,18 @@ export class Catalog {
     });
   }
 
-  /** The files of a survey that announce packages and were not inspected yet. */
-  *#undecided({ files }: Survey, decided: ReadonlySet<TreePath>): Iterable<TreePath> {
-    for (const [path, entry] of files) {
-      if (packageKindOf(lastName(path)) === undefined || decided.has(path)) continue;
-      if (!this.#isSettled(path, entry, this.file(path)?.said)) yield path;
-    }
-  }
-
-  /** @param fresh gets what is found, file by file @param decided gets the path of each file that needs no more time */
+  /**
+   * @param fresh gets what is found, file by file
+   * @param undecided holds the files that announce packages and are not inspected yet
+   */
   async #inspectNew(
     survey: Survey,
     fresh: Map<TreePath, CatalogFile>,
-    decided: Set<TreePath>,
+    undecided: Set<TreePath>,
     signal: AbortSignal,
   ): Promise<void> {
+    const perhapsNew = await this.#perhapsNew(survey);
+    for (const [path] of perhapsNew) if (packageKindOf(lastName(path)) !== undefined) undecided.add(path);
     const examine = async (path: TreePath, asked: Asked): Promise<CatalogFile> => {
       const expected = this.#doubted.has(path) ? undefined : this.#expected.get(asked.entry);
       const after = expected ?? (await this.#examine(path, asked, signal));
@@ -171,7 +194,7 @@ export class Catalog {
       if (after !== this.file(path) && !isPart) fresh.set(path, after);
       return after;
     };
-    await forEachAtMost(this.#perhapsNew(survey), concurrentExaminations, async ([path, entry]) => {
+    await forEachAtMost(perhapsNew, concurrentExaminations, async ([path, entry]) => {
       const said = await this.#wordsOf(entry);
       if (!this.#isSettled(path, entry, said)) {
         const kind = packageKindOf(lastName(path)) ?? (this.#wantedBy.has(path) ? "part" : undefined);
@@ -183,7 +206,7 @@ export class Catalog {
           await examine(part, { entry: partEntry, kind: "part", said: await this.#wordsOf(partEntry) });
         }
       }
-      decided.add(path);
+      undecided.delete(path);
     });
   }
 
@@ -225,11 +248,17 @@ export class Catalog {
   }
 
   /** What its listing does not show to be settled: of a large directory that is next to nothing. */
-  *#perhapsNew({ files }: Survey): Iterable<readonly [TreePath, FileEntry | OtherEntry]> {
+  async #perhapsNew({ files }: Survey): Promise<readonly (readonly [TreePath, FileEntry | OtherEntry])[]> {
+    const perhapsNew: (readonly [TreePath, FileEntry | OtherEntry])[] = [];
+    let untilTurn = itemsPerStep;
     for (const file of files) {
       const [path, entry] = file;
-      if (hasWords(entry) || !this.#isSettled(path, entry, undefined)) yield file;
+      if (hasWords(entry) || !this.#isSettled(path, entry, undefined)) perhapsNew.push(file);
+      if (--untilTurn > 0) continue;
+      untilTurn = itemsPerStep;
+      await this.#giveWay();
     }
+    return perhapsNew;
   }
 
   /** @param said names what its metadata says */
@@ -288,24 +317,21 @@ export class Catalog {
       if (sha256 !== undefined) byDigest.set(sha256, [...(byDigest.get(sha256) ?? []), file]);
     }
     if (byDigest.size === 0) return;
-    for (const files of this.#directories.values()) {
-      for (const file of files.values()) {
-        if (fresh.has(file.path) || isGone(file.path, survey)) continue;
-        byDigest.get(digestOf(file) ?? "")?.push(file);
-      }
-    }
-    for (const files of [...byDigest.values()].filter(({ length }) => length > 1)) {
+    for (const [sha256, same] of byDigest) {
+      const known = [...this.#files.withDigest(sha256)];
+      const files = [...same, ...known.filter(({ path }) => !fresh.has(path) && !isGone(path, survey))];
+      if (files.length === 1) continue;
       const contents = new Set(files.map(({ entry }) => (entry.kind === "file" ? entry.content?.key : undefined)));
       if (contents.size <= 1) continue;
       for (const file of files) if (file.claimed) yield [file, kindOf(file), fileRecordOf(file)];
     }
   }
 
-  /** What an update changes, as things are now. */
-  #changesBy(survey: Survey, look: number, part: ReadonlyMap<TreePath, CatalogFile>): FileChange[] {
+  /** What a part of an update changes, as things are now. @param isLast then what is gone goes */
+  #changesBy(survey: Survey, look: number, part: ReadonlyMap<TreePath, CatalogFile>, isLast: boolean): FileChange[] {
     const changes: FileChange[] = [];
     const isOvertaken = this.looks.overtakenBy(look);
-    for (const known of this.#goneFiles(survey)) {
+    for (const known of isLast ? this.#goneFiles(survey) : []) {
       if (!isOvertaken(known.path)) changes.push({ path: known.path, before: known, after: undefined });
     }
     for (const after of part.values()) {
@@ -322,20 +348,20 @@ export class Catalog {
   *#goneFiles(survey: Survey): Iterable<CatalogFile> {
     const single = this.file(survey.path);
     if (single !== undefined && !survey.files.has(survey.path)) yield single;
-    for (const [directory, files] of this.#directories) {
-      if (!isWithin(directory, survey.path) || isApart(directory, survey)) continue;
-      for (const file of files.values()) if (!survey.files.has(file.path)) yield file;
+    for (const directory of this.#files.directoriesWithin(survey.path)) {
+      if (isApart(directory, survey)) continue;
+      for (const file of this.#files.in(directory)) if (!survey.files.has(file.path)) yield file;
     }
   }
 
-  #apply(survey: Survey, look: number, changes: readonly FileChange[]): void {
+  #apply(survey: Survey, look: number, changes: readonly FileChange[], isLast: boolean): void {
     this.#updates += 1;
     const isOvertaken = this.looks.overtakenBy(look);
-    for (const directory of this.#directories.keys()) {
+    for (const directory of isLast ? this.#files.directoriesWithin(survey.path) : []) {
       const isGoneToo = !survey.directories.has(directory) && !isApart(directory, survey);
-      if (isWithin(directory, survey.path) && isGoneToo && !isOvertaken(directory)) this.#directories.delete(directory);
+      if (isGoneToo && !isOvertaken(directory)) this.#files.removeDirectory(directory);
     }
-    for (const directory of survey.directories) if (!isOvertaken(directory)) this.#filesOf(directory);
+    for (const directory of survey.directories) if (!isOvertaken(directory)) this.#files.addDirectory(directory);
     this.looks.taken(look, survey.path);
     for (const { path, before, after } of changes) {
       this.#doubted.delete(path);
@@ -346,17 +372,9 @@ export class Catalog {
         const wanting = this.#wantedBy.get(part) ?? new Set();
         this.#wantedBy.set(part, wanting.add(path));
       }
-      if (after === undefined) this.#directories.get(parentPath(path))?.delete(path);
-      else this.#filesOf(parentPath(path)).set(path, after);
+      if (after === undefined) this.#files.remove(path);
+      else this.#files.set(after);
     }
-  }
-
-  #filesOf(directory: TreePath): Map<TreePath, CatalogFile> {
-    const known = this.#directories.get(directory);
-    if (known !== undefined) return known;
-    const files = new Map<TreePath, CatalogFile>();
-    this.#directories.set(directory, files);
-    return files;
   }
 
   /** The .dsc files that did not change themselves, but one of whose parts did. */

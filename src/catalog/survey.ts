@@ -3,6 +3,8 @@ import { onAbort } from "../base/abort.ts";
 import { LimitExceeded } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { joinPath, parentPath } from "../base/names.ts";
+import { itemsPerStep } from "../base/steps.ts";
+import { turns } from "../base/turns.ts";
 import { withPossibleTimes } from "../storage/link-times.ts";
 import type { Entry, FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
@@ -92,6 +94,7 @@ export async function survey(
     }
   }
 
+  const giveWay = turns(signal);
   let telling = Promise.resolve();
   function tell(files: Parameters<SeenFiles>[0]): void {
     telling = telling.then(() => seen(files));
@@ -128,7 +131,12 @@ export async function survey(
     into.addDirectory(at);
     const below: Below[] = [];
     const files: [TreePath, FileEntry][] = [];
+    let untilTurn = itemsPerStep;
     for (const [name, entry] of node.entries) {
+      if (--untilTurn <= 0) {
+        untilTurn = itemsPerStep;
+        await giveWay();
+      }
       const child = joinPath(at, name);
       if (entry.kind !== "directory") {
         const file = withPossibleTimes(entry, nowMs);

@@ -4,6 +4,7 @@ import { isWithin } from "../base/names.ts";
 import type { Catalog, FileChange } from "../catalog/catalog.ts";
 import type { Rejection } from "../catalog/inspection.ts";
 import type { Item } from "../catalog/item.ts";
+import { suitePath } from "../catalog/layout.ts";
 import type { OwnerRules } from "../catalog/owner-rules.ts";
 import { shapeOf } from "../catalog/shape.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
@@ -151,7 +152,7 @@ export class ServedSuite {
         change,
         items: () => this.items(),
         newestLinkMs: this.#snapshot.newestLinkMs,
-        shape: shapeOf(catalog.directories(), this.name),
+        shape: shapeOf(catalog.placesWithin(suitePath(this.name)), this.name),
         current: this.#current,
         signal,
       });

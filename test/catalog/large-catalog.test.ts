@@ -1,0 +1,114 @@
+// A catalog of many files: a look at one costs what one costs, and a look at all of them leaves others their turns.
+import { createHash } from "node:crypto";
+import { expect, test } from "vitest";
+import { ContentId } from "../../src/base/content-id.ts";
+import type { TreePath } from "../../src/base/names.ts";
+import { parseTreePath } from "../../src/base/names.ts";
+import { Catalog } from "../../src/catalog/catalog.ts";
+import type { Examined, Examiner } from "../../src/catalog/examiner.ts";
+import { findingOf } from "../../src/catalog/finding.ts";
+import type { Survey } from "../../src/catalog/survey.ts";
+import type { FileEntry } from "../../src/storage/tree.ts";
+import { longestStandstillMs } from "../support/standstill.ts";
+
+const directory = parseTreePath("dists/sid/main/binary-amd64/builder");
+const noSignal = new AbortController().signal;
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+
+function aFile(n: number, content = `content ${n}`): readonly [TreePath, FileEntry] {
+  const path = parseTreePath(`${directory}/p${n}.deb`);
+  return [
+    path,
+    {
+      kind: "file",
+      sizeBytes: 1,
+      content: new ContentId(content),
+      linkedAtMs: 0,
+      relinkedAtMs: 0,
+      metadata: undefined,
+    },
+  ];
+}
+
+/** A fake: every file is a sound package, of which only its uploader's word is known. Counts what it is asked. */
+class FakeExaminer {
+  readonly claims = { wordsOf: () => undefined };
+  asked = 0;
+  digestOf = (path: TreePath): string => sha256(path);
+  async examine({ path }: { readonly path: TreePath }, _signal: AbortSignal, claimRecord?: string): Promise<Examined> {
+    this.asked += 1;
+    const control = [
+      ["Package", path.replace(/.*\//, "").replace(".deb", "")],
+      ["Version", "1"],
+      ["Architecture", "amd64"],
+    ] as const;
+    const digests = { sha256: this.digestOf(path) };
+    const finding = findingOf({ kind: "binary", sizeBytes: 1, digests, builtAtSeconds: 1, control });
+    return { claimed: claimRecord === undefined, finding };
+  }
+  async examineWords(): Promise<undefined> {}
+  async doubt(): Promise<void> {}
+}
+
+async function aCatalog(count: number) {
+  const examiner = new FakeExaminer();
+  const catalog = new Catalog(examiner as unknown as Examiner);
+  const files = new Map(Array.from({ length: count }, (_, n) => aFile(n)));
+  const look = async (survey: Pick<Survey, "path" | "files">, directories: readonly TreePath[] = []) => {
+    const changes: TreePath[] = [];
+    const whole = { ...survey, directories: new Set(directories), unlisted: new Map(), apart: new Map() };
+    const number = catalog.looks.begin(survey.path);
+    await catalog.update(whole, number, (told) => changes.push(...told.map(({ path }) => path)), noSignal);
+    catalog.looks.end(number);
+    return changes;
+  };
+  await look({ path: directory, files }, [directory]);
+  return { catalog, examiner, files, look };
+}
+
+test("a look at one new file asks about no other file, however many are known", async () => {
+  const { examiner, look, files } = await aCatalog(20_000);
+  const before = examiner.asked;
+  const started = process.cpuUsage();
+  for (let n = 0; n < 200; n++) {
+    const [path, entry] = aFile(100_000 + n);
+    expect(await look({ path, files: new Map([[path, entry]]) })).toEqual([path]);
+  }
+  expect(examiner.asked - before).toBe(200);
+  const { user } = process.cpuUsage(started);
+  // Making the digests of all files would take some 10 ms each time.
+  expect(user / 1000 / 200).toBeLessThan(3);
+  expect(files.size).toBe(20_000);
+});
+
+test("a claim to a digest that another file has is still seen among many", async () => {
+  const { catalog, examiner, look } = await aCatalog(5000);
+  const known = parseTreePath(`${directory}/p77.deb`);
+  const of = examiner.digestOf;
+  const [path, entry] = aFile(100_000, "other bytes");
+  examiner.digestOf = (each) => (each === path ? of(known) : of(each));
+  await look({ path, files: new Map([[path, entry]]) });
+  // Both were read, and their words count no more.
+  expect([catalog.file(path)?.claimed, catalog.file(known)?.claimed]).toEqual([false, false]);
+  expect(catalog.file(parseTreePath(`${directory}/p78.deb`))?.claimed).toBe(true);
+});
+
+test("many files are taken in by parts between which others have their turn, and each is told once", async () => {
+  const { look, files, catalog } = await aCatalog(10);
+  const many = new Map([...files, ...Array.from({ length: 30_000 }, (_, n) => aFile(n + 10))]);
+  let changes: readonly TreePath[] = [];
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  const begunMs = performance.now();
+  const stoodStillMs = await longestStandstillMs(async () => {
+    changes = await look({ path: directory, files: many }, [directory]);
+  });
+  clearInterval(timer);
+  expect(stoodStillMs).toBeLessThan((performance.now() - begunMs) / 2);
+  expect(changes.toSorted()).toEqual([...many.keys()].slice(10).toSorted());
+  expect(turns).toBeGreaterThan(30);
+  expect(catalog.file(parseTreePath(`${directory}/p29999.deb`))).toBeDefined();
+  const gone = await look({ path: directory, files }, [directory]);
+  expect(gone).toHaveLength(30_000);
+  expect(catalog.file(parseTreePath(`${directory}/p29999.deb`))).toBeUndefined();
+});
