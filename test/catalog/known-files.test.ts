@@ -49,7 +49,7 @@ test("after any history what is found is what is there", () => {
           const [at, n, sha256] = each.set;
           const file = aFile(`${at}/${n}.deb`, sha256);
           known.set(file);
-          model.set(at, (model.get(at) ?? new Map()).set(file.path, file));
+          model.set(at, (model.get(at) ?? new Map<string, CatalogFile>()).set(file.path, file));
         } else if ("remove" in each) {
           const path = parseTreePath(`${each.remove[0]}/${each.remove[1]}.deb`);
           known.remove(path);
