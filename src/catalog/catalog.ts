@@ -1,5 +1,6 @@
 // The tree as last seen, with what was found in each package file; updated from surveys of parts of it.
 import { forEachAtMost } from "../base/bounded.ts";
+import { endsWithin } from "../base/ends-within.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, lastName, parentPath } from "../base/names.ts";
 import { itemsPerStep } from "../base/steps.ts";
@@ -403,19 +404,6 @@ function isApart(path: TreePath, { path: from, apart, unlisted }: Survey): boole
     if (at === from) return false;
   }
   return false;
-}
-
-/** @returns whether the work has ended by then, be it with a failure */
-async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const later = new Promise<false>((resolve) => {
-    timer = setTimeout(resolve, ms, false);
-  });
-  const ended = work.then(
-    () => true,
-    () => true,
-  );
-  return await Promise.race([ended, later]).finally(() => clearTimeout(timer));
 }
 
 /** What is asked of a file. */

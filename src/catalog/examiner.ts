@@ -1,6 +1,7 @@
 // Brings the inspection of a file, reading each content at most once: from the ledger, from what its entry says, or by
 // one pass over its bytes.
 
+import { endsWithin } from "../base/ends-within.ts";
 import { beyondText } from "../base/errors.ts";
 import { FairQueue } from "../base/fair-queue.ts";
 import type { TreePath } from "../base/names.ts";
@@ -76,6 +77,9 @@ const defaultConcurrentReads = 8;
 /** How many more, each of a builder of which no other file is streamed. */
 const spareReads = 4;
 
+/** How long a file waits, in ms, for a reading of the same bytes among another builder's files. */
+const othersReadingMs = 1000;
+
 /** How often a file is given to a worker that may have ended because of another file. */
 const maxAttempts = 3;
 
@@ -90,7 +94,8 @@ export class Examiner {
   readonly #reading: FairQueue;
   readonly #builders: BuilderDirectories;
   readonly #name: string;
-  readonly #underWay = new Map<string, Promise<Kept>>();
+  /** By record: readings, and whose turn they take. */
+  readonly #underWay = new Map<string, { readonly builder: string; readonly kept: Promise<Kept> }>();
 
   constructor(parts: {
     readonly tree: Tree;
@@ -253,16 +258,26 @@ export class Examiner {
     return { finding: known ?? (await this.#ledger.put(claim.record, claim.inspection)), claimed: true };
   }
 
-  /** Equal content at two paths is read once. */
-  #readOnce(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Kept> {
+  /** Equal content at two paths is read once, unless it waits for long among another builder's files. */
+  async #readOnce(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Kept> {
+    const builder = this.#builderOf(file.path);
     const underWay = this.#underWay.get(record);
-    if (underWay !== undefined) return underWay;
-    const reading = (async () => {
+    const isPrompt =
+      underWay !== undefined && (underWay.builder === builder || (await endsWithin(underWay.kept, othersReadingMs)));
+    if (isPrompt) return await underWay.kept;
+    const kept = (async () => {
       const inspection = await this.#read(file, signal);
       return { inspection, finding: await this.#keep(file.entry, record, inspection) };
-    })().finally(() => this.#underWay.delete(record));
-    this.#underWay.set(record, reading);
-    return reading;
+    })();
+    const own = { builder, kept };
+    this.#underWay.set(record, own);
+    return await kept.finally(() => {
+      if (this.#underWay.get(record) === own) this.#underWay.delete(record);
+    });
+  }
+
+  #builderOf(path: TreePath): string {
+    return `${this.#name}/${this.#builders.of(parentPath(path)) ?? ""}`;
   }
 
   async #keep({ content }: FileEntry, record: string, inspection: Inspection): Promise<Finding> {
@@ -335,7 +350,7 @@ export class Examiner {
 
   async #inspect({ path, entry, kind }: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
     const file = { path, content: entry.content };
-    const builder = `${this.#name}/${this.#builders.of(parentPath(path)) ?? ""}`;
+    const builder = this.#builderOf(path);
     const isSmall = (entry.sizeBytes ?? Number.POSITIVE_INFINITY) <= maxLocalBytes;
     const local = isSmall ? this.#tree.local?.(file) : undefined;
     const inspection = local && (await this.#inspector.inspectLocal?.(kind, local, signal, builder));

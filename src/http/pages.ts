@@ -73,6 +73,13 @@ repository, and its fingerprint is</p>
 <% } %></table>
 <% if (it.morePending > 0) { %><p>And <%= it.morePending %> more.</p><% } %>
 <% } %>
+<% if (it.uninspected.length > 0) { %><h2>What is still being inspected</h2>
+<table>
+<tr><th>File</th></tr>
+<% for (const path of it.uninspected) { %><tr><td class="path"><%= path %></td></tr>
+<% } %></table>
+<% if (it.moreUninspected > 0) { %><p>And <%= it.moreUninspected %> more.</p><% } %>
+<% } %>
 <h2>What was rejected, and why</h2>
 <% if (it.rejected.length === 0) { %><p>Nothing.</p><% } else { %>
 <table>
@@ -102,6 +109,8 @@ export const renderList = (names: Iterable<RepositoryName>): string =>
 export function renderRepository(uri: string, repository: ServedRepository, isPrivate: boolean): string {
   const { name, key } = repository;
   const { suites, rejected, pending, notReady, lastError } = repository.status();
+  const uninspected = pending.filter(({ inspecting }) => inspecting);
+  const incomplete = pending.filter(({ inspecting }) => !inspecting);
   const body = eta.render("@repository", {
     uri,
     name,
@@ -110,12 +119,14 @@ export function renderRepository(uri: string, repository: ServedRepository, isPr
     fingerprints: key.fingerprints.map((fingerprint) => fingerprint.replace(/(.{4})(?=.)/g, "$1 ")),
     trouble: forStrangers(notReady ?? lastError ?? ""),
     suites: suites.map((suite) => ({ ...suite, name: publicSuiteName(suite), date: httpDate(suite.dateSeconds) })),
-    pending: pending.slice(0, maxFilesShown).map(({ path, missing }) => ({
+    pending: incomplete.slice(0, maxFilesShown).map(({ path, missing }) => ({
       path,
       missing: missing.slice(0, maxMissingShown),
       moreMissing: missing.length - maxMissingShown,
     })),
-    morePending: pending.length - maxFilesShown,
+    morePending: incomplete.length - maxFilesShown,
+    uninspected: uninspected.slice(0, maxFilesShown).map(({ path }) => path),
+    moreUninspected: uninspected.length - maxFilesShown,
     rejected: rejected.slice(0, maxFilesShown).map((file) => ({ ...file, reason: forStrangers(file.reason) })),
     moreRejected: rejected.length - maxFilesShown,
   });

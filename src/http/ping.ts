@@ -145,7 +145,7 @@ const plainly = ({ publications, added, removed, rejected, pending }: PingOutcom
   added,
   removed,
   rejected: rejected.map(({ path, code, reason }) => ({ path, code, reason: forStrangers(reason) })),
-  pending: pending.map(({ path, missing }) => ({ path, missing })),
+  pending: pending.map(({ path, missing, inspecting }) => ({ path, missing, inspecting })),
 });
 
 function treePathOf(raw: string): TreePath {

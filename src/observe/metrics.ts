@@ -189,6 +189,10 @@ function publishingMeasures({
     "repository",
     "suite",
   ]);
+  const uninspected = gauge("uninspected_files", "Files that are being inspected for long, or wait for that.", [
+    "repository",
+    "suite",
+  ]);
   const publications = histogram("publication_duration_seconds", "Time to build a suite's publication.", workSeconds, [
     "repository",
   ]);
@@ -230,6 +234,7 @@ function publishingMeasures({
       metadataRefused: (reason) => refusals.inc({ repository, reason }),
       audited: (verdict) => audits.inc({ repository, verdict }),
       pending: (suite, sources) => pendingSources.set({ repository, suite: nameOf(suite) }, sources),
+      inspecting: (suite, files) => uninspected.set({ repository, suite: nameOf(suite) }, files),
       rejected: (code) => rejects.inc({ repository, code }),
       published(suite, durationSeconds) {
         publications.observe({ repository }, durationSeconds);
@@ -241,6 +246,7 @@ function publishingMeasures({
       withdrawn(suite) {
         suites.delete(nameOf(suite));
         pendingSources.remove({ repository, suite: nameOf(suite) });
+        uninspected.remove({ repository, suite: nameOf(suite) });
       },
       lateMade: (suite, maker, seconds) => lateLag.set({ repository, suite: nameOf(suite), maker }, seconds),
       refreshFailed: (code) => failures.inc({ repository, code }),

@@ -17,6 +17,8 @@ export interface PublishingObserver {
   rejected(code: RejectCode): void;
   /** So many of a suite's source packages wait for files now. */
   pending(suite: Suite, sources: number): void;
+  /** So many of a suite's files are being inspected, or wait for that. Told where that takes longer than usual. */
+  inspecting(suite: Suite, files: number): void;
   /** A publication of an earlier run is served again; what the tree holds is not known yet. */
   restored(suite: Suite): void;
   /** A new publication became the current one. */
@@ -39,6 +41,7 @@ export const silentPublishingObserver: PublishingObserver = {
   audited() {},
   rejected() {},
   pending() {},
+  inspecting() {},
   restored() {},
   published() {},
   confirmed() {},

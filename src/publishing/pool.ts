@@ -3,10 +3,10 @@ import { setImmediate } from "node:timers/promises";
 import type { Database } from "lmdb";
 import { ContentId } from "../base/content-id.ts";
 import type { TreePath } from "../base/names.ts";
-import { lastName, parseTreePath } from "../base/names.ts";
+import { isWithin, lastName, parseTreePath } from "../base/names.ts";
 import { written } from "../base/state.ts";
 import type { Item } from "../catalog/item.ts";
-import type { FileRef } from "../storage/tree.ts";
+import type { FileEntry, FileRef } from "../storage/tree.ts";
 
 /** One file that some publication names. */
 export interface PooledFile extends FileRef {
@@ -23,6 +23,9 @@ export interface PoolRecord {
   readonly sizeBytes: number;
   readonly sha256: string;
   readonly lastModifiedSeconds: number;
+  /** As its entry said; undefined in records from before this was kept. */
+  readonly linkedAtMs?: number;
+  readonly relinkedAtMs?: number;
 }
 
 /**
@@ -55,12 +58,29 @@ export class Pool {
     if (sha256 === undefined || name === undefined) return undefined;
     const record = this.#files.get(`${sha256}/${name}`) ?? this.#underEscapedName(sha256, name);
     if (record === undefined) return undefined;
-    const { content, ...rest } = record;
+    const { content, sizeBytes, lastModifiedSeconds } = record;
     return {
-      ...rest,
       path: parseTreePath(record.path),
       content: content === undefined ? undefined : new ContentId(content),
+      sizeBytes,
+      sha256: record.sha256,
+      lastModifiedSeconds,
     };
+  }
+
+  /**
+   * The files of these that lie in a directory of the tree, with the entries that they were last seen with.
+   * @param paths below the repository's root, e.g. `pool/SHA256/…/hello_1_amd64.deb`
+   */
+  *entriesWithin(directory: TreePath, paths: Iterable<string>): Iterable<readonly [TreePath, FileEntry]> {
+    for (const pooled of paths) {
+      const record = pooled.startsWith(poolPrefix) ? this.#files.get(pooled.slice(poolPrefix.length)) : undefined;
+      if (record === undefined || !isWithin(parseTreePath(record.path), directory)) continue;
+      const { content, sizeBytes, linkedAtMs = 0, relinkedAtMs = linkedAtMs } = record;
+      const id = content === undefined ? undefined : new ContentId(content);
+      const times = { linkedAtMs, relinkedAtMs };
+      yield [parseTreePath(record.path), { kind: "file", sizeBytes, content: id, ...times, metadata: undefined }];
+    }
   }
 
   /**
@@ -124,7 +144,9 @@ const isSame = (known: PoolRecord | undefined, record: PoolRecord): boolean =>
   known.content === record.content &&
   known.sizeBytes === record.sizeBytes &&
   known.sha256 === record.sha256 &&
-  known.lastModifiedSeconds === record.lastModifiedSeconds;
+  known.lastModifiedSeconds === record.lastModifiedSeconds &&
+  known.linkedAtMs === record.linkedAtMs &&
+  known.relinkedAtMs === record.relinkedAtMs;
 
 function unescaped(name: string): string | undefined {
   try {
@@ -149,5 +171,7 @@ function recordOf(
 ): PoolRecord {
   const content = file.entry.content?.reveal();
   const { path, sizeBytes } = file;
-  return { path, sizeBytes, sha256, lastModifiedSeconds, ...(content === undefined ? {} : { content }) };
+  const { linkedAtMs, relinkedAtMs } = file.entry;
+  const known = { path, sizeBytes, sha256, lastModifiedSeconds, linkedAtMs, relinkedAtMs };
+  return { ...known, ...(content === undefined ? {} : { content }) };
 }

@@ -1,12 +1,12 @@
 // Looks at the tree again and publishes what is new. Each builder's directory is looked at by itself: one that can't be
 // read, or is long in inspection, holds up its own builder alone.
-import { sleep } from "../base/abort.ts";
-import { codeOf, LimitExceeded, messageOf } from "../base/errors.ts";
+import { endsWithin } from "../base/ends-within.ts";
+import { codeOf, LimitExceeded, messageOf, RepoError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Suite, TreePath } from "../base/names.ts";
 import { isWithin, joinPath, lastName, parentPath } from "../base/names.ts";
 import type { BuilderDirectories } from "../catalog/builder-directories.ts";
-import type { Catalog } from "../catalog/catalog.ts";
+import type { Catalog, UpdateObserver } from "../catalog/catalog.ts";
 import { packageKindOf } from "../catalog/inspect.ts";
 import type { Rejection } from "../catalog/inspection.ts";
 import { distsPath, isPlace, suiteOf, suitePath } from "../catalog/layout.ts";
@@ -18,6 +18,7 @@ import type { AsFoundSuites } from "./as-found.ts";
 import { BuilderQueues } from "./builder-queues.ts";
 import type { PublishingObserver } from "./events.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
+import type { PublicationStore } from "./store.ts";
 import type { ServedSuite } from "./suite.ts";
 
 /** What looking at a path again has brought, once it is servable. */
@@ -62,17 +63,20 @@ export interface SuiteShelf {
 }
 
 /**
- * How long after the start a publication of an earlier run stays when one directory can't be listed: after that, its
- * builder's packages are left out, and no other builder waits for them.
+ * How long after the start a publication of an earlier run stays while it is not known whether a directory can be listed,
+ * or packages that it holds have to be inspected again: after that, they are left out until they are known.
  */
-const unlistedPatienceMs = 15 * 60 * 1000;
+const restartPatienceMs = 15 * 60 * 1000;
 /**
  * How long a suite's first publication, and a look at the whole tree, wait for directories that are still being listed
  * or inspected. These follow in later publications.
  */
 const inspectionPatienceMs = 60_000;
-/** How often it is seen after that whether the first publication has still to wait for a publication of an earlier run. */
-const patienceStepMs = 1000;
+/**
+ * How often it is seen, in ms, whether all that a publication of an earlier run holds is known again: then the first
+ * one of this run is made, whatever else is still being inspected.
+ */
+const restartStepMs = 2000;
 /** How soon after a change it is published that nobody waits for, in ms: others may follow. */
 const gatherMs = 1000;
 
@@ -83,6 +87,7 @@ interface RefresherParts {
   /** Called before a look that may bring much. */
   readonly wake: () => void;
   readonly suites: SuiteShelf;
+  readonly store: Pick<PublicationStore, "entriesWithin">;
   readonly asFound: AsFoundSuites;
   /**
    * Told of what became of a look above the builders' directories.
@@ -98,6 +103,17 @@ interface RefresherParts {
   readonly now: () => number;
 }
 
+/** How many requests to look again may wait for each builder's directory: more than its pings bring in some minutes. */
+const maxWaiting = 2000;
+
+/** More is waited for than memory is to hold. */
+class TooManyWaiting extends RepoError {
+  readonly code = "publishing/busy";
+  constructor(directory: TreePath) {
+    super(`more than ${maxWaiting} pings wait for ${directory} already`);
+  }
+}
+
 const nothingApart: Survey["apart"] = new Map();
 
 /** How much is waited for. */
@@ -110,10 +126,12 @@ export class Refresher {
   readonly #signal: AbortSignal;
   readonly #startedMs: number;
   readonly #firstLooks = new Map<Suite, FirstLook>();
-  /** Looks at directories that were handed on and are not done, by suite; true: these were listed. */
+  /** Looks at directories that were handed on and are not done, by suite; true: it is known what is in these. */
   readonly #underWay = new Map<Suite, Map<TreePath, boolean>>();
   /** Of directories that were handed on, so that a link to one from below is not followed. */
   readonly #identities = new Map<TreePath, string>();
+  /** How many wait for a look at a path of each owner. */
+  readonly #waiting = new Map<TreePath, number>();
   /** Suites with changes that nobody waits for. */
   readonly #gathering = new Map<Suite, NodeJS.Timeout>();
 
@@ -130,10 +148,24 @@ export class Refresher {
    * Resolves when what lies at or below a path is servable. Directories of builders that can't be listed are rejections
    * of their suite, unless the path lies within.
    * @param patience "bounded": directories that take longer than `inspectionPatienceMs` follow later
-   * @throws StorageUnavailable if the path, or what stands above the builders' directories, could not be read; what
+   * @throws TooManyWaiting; StorageUnavailable if the path, or what stands above the builders' directories, could not be read; what
    * publishing throws
    */
   async refresh(path: TreePath, patience: Patience): Promise<Refreshed> {
+    const owner = this.#ownerOf(path);
+    const waiting = this.#waiting.get(owner) ?? 0;
+    if (waiting >= maxWaiting) throw new TooManyWaiting(owner);
+    this.#waiting.set(owner, waiting + 1);
+    try {
+      return await this.#refresh(path, patience);
+    } finally {
+      const left = (this.#waiting.get(owner) ?? 1) - 1;
+      if (left > 0) this.#waiting.set(owner, left);
+      else this.#waiting.delete(owner);
+    }
+  }
+
+  async #refresh(path: TreePath, patience: Patience): Promise<Refreshed> {
     const suites = await this.#suitesAt(path);
     const outcomes = await Promise.allSettled(suites.map((suite) => this.#refreshSuite(suite, path, patience)));
     const published: Published[] = [];
@@ -210,7 +242,7 @@ export class Refresher {
     const isFirst = !suite.surveyed && first === undefined;
     if (isFirst) first = this.#beginFirstLook(name);
     const looked = isFirst && wanted === suitePath(name) ? first?.all : this.#lookAt(this.#knownAbove(wanted), wanted);
-    if (looked !== undefined) await (patience === "all" ? looked : this.#endsWithin(looked, inspectionPatienceMs));
+    if (looked !== undefined && (patience === "all" || (await endsWithin(looked, inspectionPatienceMs)))) await looked;
     if (first !== undefined) await this.#firstSeen(suite, first);
     return await this.#published(name);
   }
@@ -224,37 +256,35 @@ export class Refresher {
     return first;
   }
 
-  /** Resolves when a suite's first publication may be made. @throws StorageUnavailable while it may not */
+  /** Resolves when a suite's first publication may be made. @throws what kept the first look from being made */
   async #firstSeen(suite: ServedSuite, { begunMs, all }: FirstLook): Promise<void> {
-    let waitMs = inspectionPatienceMs - (this.#parts.now() - begunMs);
-    while (!(await this.#endsWithin(all, waitMs)) && !suite.surveyed && this.#mustWaitFor(suite))
-      waitMs = patienceStepMs;
-    const [lost] = suite.unlisted();
-    if (lost === undefined || suite.surveyed || suite.current === undefined || !this.#isPatient()) return;
-    throw new StorageUnavailable(lost[0], lost[1].text, { transient: true });
+    const patienceMs = suite.current === undefined ? inspectionPatienceMs : restartStepMs;
+    if (await endsWithin(all, patienceMs - (this.#parts.now() - begunMs))) return await all;
+    const { store } = this.#parts;
+    const before = suite.current && (await store.entriesWithin(suitePath(suite.name), suite.current));
+    while (!suite.surveyed && this.#mustWaitFor(suite, before)) {
+      if (await endsWithin(all, restartStepMs)) return await all;
+    }
+    for (const [directory, isKnown] of this.#underWay.get(suite.name) ?? []) {
+      if (!isKnown) this.#noteUndecided(suite, directory, [directory]);
+    }
   }
 
-  /** Whether a suite lacks too much to be published before its first look has ended. */
-  #mustWaitFor(suite: ServedSuite): boolean {
-    for (const [directory, isListed] of this.#underWay.get(suite.name) ?? []) {
-      const isNeeded = !this.#isBuilders(directory) || (suite.current !== undefined && this.#isPatient());
-      if (!isListed && isNeeded) return true;
+  /**
+   * Whether a suite lacks too much to be published before its first look has ended.
+   * @param before what its publication of an earlier run holds
+   */
+  #mustWaitFor(suite: ServedSuite, before: ReadonlyMap<TreePath, unknown> | undefined): boolean {
+    const isNeeded = before !== undefined && this.#isPatient();
+    for (const [directory, isKnown] of this.#underWay.get(suite.name) ?? []) {
+      if (!isKnown && (isNeeded || !this.#isBuilders(directory))) return true;
     }
-    return false;
+    return isNeeded && suite.undecided().some((path) => before.has(path));
   }
 
   /** Whether a publication of an earlier run is not yet to be replaced by one with less in it. */
   #isPatient(): boolean {
-    return this.#parts.now() - this.#startedMs < unlistedPatienceMs;
-  }
-
-  /** @returns whether it has ended by then @throws what it throws by then */
-  async #endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
-    work.catch(() => undefined);
-    const over = new AbortController();
-    const later = sleep(Math.max(0, ms), AbortSignal.any([this.#signal, over.signal])).then(() => false);
-    later.catch(() => undefined);
-    return await Promise.race([work.then(() => true), later]).finally(() => over.abort());
+    return this.#parts.now() - this.#startedMs < restartPatienceMs;
   }
 
   /**
@@ -305,51 +335,84 @@ export class Refresher {
         isApart: (directory) => this.#ownerOf(directory) !== owner,
         identity: this.#identities.get(path),
       });
-      const underWay = this.#underWay.get(name);
-      if (underWay?.has(path)) underWay.set(path, true);
-      this.#tellUnlisted(suites.open(name), path, seen.unlisted, seen.apart);
-      const tell: Parameters<Catalog["update"]>[2] = (changes, undecided) => {
-        // A suite may have been taken out of service, and be back.
-        const suite = suites.open(name);
-        suite.note(changes);
-        suite.noteUndecided(path, undecided);
-        if (changes.length > 0) this.#publishSoon(name);
-      };
-      await catalog.update(seen, look, tell, signal);
+      await this.#takeUnlisted(name, path, seen.unlisted, seen.apart);
+      await catalog.update(seen, look, this.#teller(name, path), signal);
       if (!this.#isBuilders(owner)) this.#parts.looked(path, undefined, seen.apart);
       return { apart: seen.apart, failure: undefined };
     } catch (thrown) {
-      return { apart: nothingApart, failure: this.#failedLook(owner, path, name, thrown) };
+      return { apart: nothingApart, failure: await this.#failedLook(owner, path, name, thrown) };
     } finally {
-      suites.get(name)?.noteUndecided(path, []);
+      const suite = suites.get(name);
+      if (suite !== undefined) this.#noteUndecided(suite, path, []);
       catalog.looks.end(look);
     }
   }
 
-  #failedLook(owner: TreePath, path: TreePath, name: Suite, thrown: unknown): Error {
+  /** Takes in what an update of the catalog tells. */
+  #teller(name: Suite, path: TreePath): UpdateObserver {
+    return (changes, undecided) => {
+      // The suite may have been taken out of service, and be back.
+      const suite = this.#parts.suites.open(name);
+      const underWay = this.#underWay.get(name);
+      if (underWay?.has(path)) underWay.set(path, true);
+      suite.note(changes);
+      this.#noteUndecided(suite, path, undecided);
+      if (changes.length > 0) this.#publishSoon(name);
+    };
+  }
+
+  async #failedLook(owner: TreePath, path: TreePath, name: Suite, thrown: unknown): Promise<Error> {
     const failure = thrown instanceof Error ? thrown : new Error(messageOf(thrown));
     if (this.#signal.aborted) return failure;
-    const { catalog, suites, observer, log } = this.#parts;
+    const { catalog, observer, log } = this.#parts;
     const code = codeOf(failure);
     observer.refreshFailed(code);
     const isDirectory = path === owner || catalog.hasDirectory(path);
     const rejection = isDirectory ? rejectionOrUndefined(thrown) : undefined;
-    if (rejection !== undefined)
-      this.#tellUnlisted(suites.open(name), path, new Map([[path, rejection]]), nothingApart);
+    if (rejection !== undefined) await this.#takeUnlisted(name, path, new Map([[path, rejection]]), nothingApart);
     else log.error({ suite: name, path, code, err: failure }, "a path could not be looked at");
     if (!this.#isBuilders(owner)) this.#parts.looked(path, failure, nothingApart);
     return failure;
   }
 
-  #tellUnlisted(
-    suite: ServedSuite,
+  #noteUndecided(suite: ServedSuite, path: TreePath, files: readonly TreePath[]): void {
+    const before = suite.uninspected;
+    suite.noteUndecided(path, files);
+    if (suite.uninspected !== before) this.#parts.observer.inspecting(suite.name, suite.uninspected);
+  }
+
+  async #takeUnlisted(
+    name: Suite,
     path: TreePath,
     unlisted: ReadonlyMap<TreePath, Rejection>,
     apart: Survey["apart"],
-  ): void {
+  ): Promise<void> {
+    const suite = this.#parts.suites.open(name);
+    for (const directory of unlisted.keys()) await this.#recall(suite, directory);
     for (const rejected of suite.noteUnlisted(path, unlisted, apart)) {
       this.#parts.observer.rejected(rejected.code);
       this.#parts.log.warn({ suite: suite.name, ...rejected }, "a directory could not be listed");
+    }
+  }
+
+  /** Takes what a publication of an earlier run holds of a directory that can't be listed for what is in it. */
+  async #recall(suite: ServedSuite, directory: TreePath): Promise<void> {
+    const { catalog, store, suites } = this.#parts;
+    if (suite.surveyed || suite.current === undefined || catalog.hasDirectory(directory)) return;
+    const files = await store.entriesWithin(directory, suite.current);
+    if (files.size === 0) return;
+    const directories = new Set([directory]);
+    for (const path of files.keys()) {
+      for (let at = parentPath(path); isWithin(at, directory); at = parentPath(at)) directories.add(at);
+    }
+    const look = catalog.looks.begin(directory);
+    try {
+      const recalled = { path: directory, directories, files, unlisted: new Map(), apart: nothingApart };
+      await catalog.update(recalled, look, this.#teller(suite.name, directory), this.#signal);
+    } finally {
+      const present = suites.get(suite.name);
+      if (present !== undefined) this.#noteUndecided(present, directory, []);
+      catalog.looks.end(look);
     }
   }
 
@@ -389,7 +452,7 @@ export class Refresher {
       const { changes, rejected } = await suite.follow(catalog, this.#signal);
       this.#firstLooks.delete(name);
       for (const { code } of rejected) observer.rejected(code);
-      observer.pending(name, suite.pending().length);
+      observer.pending(name, suite.pendingSources);
       if (suite.current === undefined && !suite.hasChanges) await this.#parts.suites.close(name);
       else if (suite.current?.id === before && suite.seenWhole && !suite.isRolledBack) observer.confirmed(name);
       const added = changes.filter(({ before: was, after }) => after?.finding !== undefined && after !== was);

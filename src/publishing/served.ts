@@ -19,12 +19,14 @@ export interface RejectedFile {
   readonly reason: string;
 }
 
-/** A source package that waits for files of its own to come. */
-export interface PendingSource {
-  /** Of its .dsc. */
+/** What is in no index yet: a source package that waits for files of its own, or what was not inspected yet. */
+export interface PendingFile {
+  /** Of a package, of a source package's .dsc, or of a directory that was not listed yet. */
   readonly path: TreePath;
-  /** Names of the files that are not beside it yet. */
+  /** Names of the files that are not beside a .dsc yet. */
   readonly missing: readonly string[];
+  /** Set while it is being inspected, or waits for that. */
+  readonly inspecting?: true;
 }
 
 /** A suite's current publication in short. */
@@ -60,15 +62,15 @@ export interface PingOutcome {
   readonly removed: readonly TreePath[];
   /** Every file at or below the pinged path that is rejected now. */
   readonly rejected: readonly RejectedFile[];
-  /** Every source package at or below the pinged path that waits for files. */
-  readonly pending: readonly PendingSource[];
+  /** Everything at or below the pinged path that waits. */
+  readonly pending: readonly PendingFile[];
 }
 
 /** For the page and for readiness. */
 export interface RepositoryStatus {
   readonly suites: readonly SuiteStatus[];
   readonly rejected: readonly RejectedFile[];
-  readonly pending: readonly PendingSource[];
+  readonly pending: readonly PendingFile[];
   /** Why this repository can't serve now, for people; undefined when it can. */
   readonly notReady: string | undefined;
   /** The last failure of looking at the tree, until one succeeds; undefined when all is well. */

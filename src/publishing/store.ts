@@ -1,10 +1,11 @@
 // Publications on disk: manifests by suite and id, and one pointer per suite to the current one.
 import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
-import type { RepositoryName, Suite } from "../base/names.ts";
+import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import { parseSuite } from "../base/names.ts";
 import { written } from "../base/state.ts";
 import type { SegmentSizes } from "../indices/assemble.ts";
+import type { FileEntry } from "../storage/tree.ts";
 import { BlobStore } from "./blob-store.ts";
 import { identityOfRelease } from "./identity-pins.ts";
 import { isMoment, isPinName, Pins } from "./pins.ts";
@@ -181,6 +182,12 @@ export class PublicationStore {
     const id = this.#hashes.get(hashKey(suite, reference));
     const manifest = id === undefined ? undefined : this.#read(manifestKey(suite, id));
     return manifest === undefined ? undefined : fileByHash(manifest, reference);
+  }
+
+  /** The files in a directory of the tree that a publication names, with the entries that they were last seen with. */
+  async entriesWithin(directory: TreePath, { indices }: Pick<Manifest, "indices">): Promise<Map<TreePath, FileEntry>> {
+    const ids = indices.filter(namesPackages).flatMap(({ segments }) => segments.map(({ id }) => id));
+    return new Map(this.pool.entriesWithin(directory, await this.segments.references(new Set(ids))));
   }
 
   /**

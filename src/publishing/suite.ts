@@ -13,7 +13,7 @@ import { View, viewDifference } from "../catalog/view.ts";
 import type { HeldNamesStore } from "./held-names.ts";
 import type { LateFiles } from "./late.ts";
 import type { Manifest } from "./publication.ts";
-import type { PendingSource, RejectedFile } from "./served.ts";
+import type { PendingFile, RejectedFile } from "./served.ts";
 import type { PublicationStore } from "./store.ts";
 import type { SuiteBuilder } from "./suite-builder.ts";
 
@@ -102,11 +102,6 @@ export class ServedSuite {
   /** Whether a path lies in a directory that could not be listed when it was last looked at. */
   isUnlisted(path: TreePath): boolean {
     return [...this.#unlisted.keys()].some((directory) => isWithin(path, directory));
-  }
-
-  /** The directories that could not be listed when they were last looked at, and why. */
-  unlisted(): ReadonlyMap<TreePath, Rejection> {
-    return this.#unlisted;
   }
 
   /** Whether every directory could be listed when it was last looked at. */
@@ -206,11 +201,26 @@ export class ServedSuite {
     return viewDifference(this.#snapshot.items(), this.items(), rules, this.#now());
   }
 
-  /** The source packages that wait for files, sorted by path. */
-  pending(): readonly PendingSource[] {
-    return [...this.#snapshot.pending()]
-      .map(([path, { missing }]) => ({ path, missing }))
-      .toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  /** The source packages that wait for files, and what is being inspected, sorted by path. */
+  pending(): readonly PendingFile[] {
+    const sources = [...this.#snapshot.pending()].map(([path, { missing }]) => ({ path, missing }));
+    const inspecting = this.undecided().map((path): PendingFile => ({ path, missing: [], inspecting: true }));
+    return [...sources, ...inspecting].toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  }
+
+  /** How many source packages wait for files. */
+  get pendingSources(): number {
+    return [...this.#snapshot.pending()].length;
+  }
+
+  /** The files that are being inspected, or wait for that, where this takes longer than usual. */
+  undecided(): readonly TreePath[] {
+    return [...this.#undecided.values()].flat();
+  }
+
+  /** How many these are. */
+  get uninspected(): number {
+    return [...this.#undecided.values()].reduce((total, files) => total + files.length, 0);
   }
 
   /** What is rejected, sorted by path. */

@@ -60,26 +60,39 @@ test("what was published of a directory stays while it can't be listed, and othe
   expect(await packageNames(served)).toEqual(["hello 1.0-1", "more 1.0-1"]);
 });
 
-test("after a restart the last publication waits for a directory that can't be listed, but not for ever", async () => {
+test("after a restart what was published of a directory stays while it can't be listed, and others go on", async () => {
   let broken = false;
   let nowMs = Date.now();
   const served = new ServedFolder({
     now: () => nowMs,
     wrap: wrapped((path) => {
-      if (broken && path === mallory) throw unavailable(path);
+      if (broken && path.startsWith(mallory)) throw unavailable(path);
       return undefined;
     }),
   });
   served.put(`${alice}/hello.deb`, await aDeb({ package: "hello" }));
   served.put(`${mallory}/old.deb`, await aDeb({ package: "old" }), 1_700_000_001);
+  served.put(`${mallory}/deep/older.deb`, await aDeb({ package: "older" }), 1_600_000_001);
+  served.put(`${mallory}/gone.deb`, await aDeb({ package: "gone" }), 1_600_000_001);
+  await served.ping();
+  served.remove(`${mallory}/gone.deb`);
   await served.ping();
   broken = true;
   await served.restart();
-  await expect(served.ping()).rejects.toThrow(mallory);
-  expect(await packageNames(served)).toEqual(["hello 1.0-1", "old 1.0-1"]);
+  served.put(`${alice}/more.deb`, await aDeb({ package: "more" }), 1_700_000_002);
+  expect((await served.ping(`${alice}/more.deb`)).added).toEqual([`${alice}/more.deb`]);
+  await expect(served.ping(mallory)).rejects.toThrow(StorageUnavailable);
+  const all = ["older 1.0-1", "hello 1.0-1", "old 1.0-1", "more 1.0-1"];
+  expect(await packageNames(served)).toEqual(all);
+  expect(served.repository.status().rejected).toMatchObject([{ path: mallory, code: "unreadable" }]);
   nowMs += 20 * minuteMs;
   await served.ping();
-  expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
+  expect(await packageNames(served)).toEqual(all);
+
+  broken = false;
+  served.remove(`${mallory}/deep`);
+  expect((await served.ping()).rejected).toEqual([]);
+  expect(await packageNames(served)).toEqual(["hello 1.0-1", "old 1.0-1", "more 1.0-1"]);
 });
 
 test("directories that link one another without end are left, and the others' packages are published", async () => {

@@ -104,19 +104,32 @@ export class ServedGrid {
     if (status !== 200 && status !== 201) throw new Error(`the grid answers ${status} to a mutable file`);
   }
 
+  /** Links whatever a cap opens, also what nobody has stored. The directory above must be there. */
+  async link(path: string, cap: string): Promise<void> {
+    const names = [this.#root.reveal(), ...pathNames(parseTreePath(path))].map(encodeURIComponent);
+    const url = `${this.#webapiUrl}/uri/${names.join("/")}?t=uri`;
+    const { status } = await fetch(url, { method: "PUT", body: cap });
+    if (status !== 200 && status !== 201) throw new Error(`the grid answers ${status} to a link`);
+  }
+
   async remove(path: string): Promise<void> {
     await this.#writer.unlink(this.#root, parseTreePath(path), signal);
   }
 
   /** Waits until what changed is servable. @throws Error with the answer, where it is no success */
   async ping(path = ""): Promise<PingAnswer> {
+    const { status, text } = await this.answerTo(path);
+    if (status !== 200) throw new Error(`the ping is answered ${status}: ${text}`);
+    return JSON.parse(text) as PingAnswer;
+  }
+
+  /** What a ping that waits is answered, whatever that is. */
+  async answerTo(path: string): Promise<{ readonly status: number; readonly text: string }> {
     const reply = await fetch(`${this.server.url}/-/ping/debian/${path}?wait=120`, {
       method: "POST",
       headers: { authorization: `Bearer ${token}` },
     });
-    const text = await reply.text();
-    if (reply.status !== 200) throw new Error(`the ping is answered ${reply.status}: ${text}`);
-    return JSON.parse(text) as PingAnswer;
+    return { status: reply.status, text: await reply.text() };
   }
 
   /** A private apt that has this repository's suite for its only source. */
