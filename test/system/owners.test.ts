@@ -1,0 +1,115 @@
+// Names have owners, on a real grid with real apt: a second builder's higher version of the first one's name reaches no
+// client, and everybody is told whose the name is, until the tree's owner gives it away.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fetch from "node-fetch";
+import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
+import { AptRoot } from "../support/apt.ts";
+import { CommandLine } from "../support/command-line.ts";
+import type { DebRecipe } from "../support/debs.ts";
+import { aDeb, aDsc } from "../support/debs.ts";
+import type { Ran } from "../support/planted-tree.ts";
+import { freePort, ServerUnderTest } from "../support/server.ts";
+
+const work = mkdtempSync(join(tmpdir(), "tahoe-apt-owners-"));
+const directory = join(work, "debian");
+let server: ServerUnderTest;
+
+async function run(...args: readonly string[]): Promise<Ran> {
+  const command = new CommandLine(args, { cwd: work });
+  return { exitCode: await command.ends(), output: command.output };
+}
+
+async function succeed(...args: readonly string[]): Promise<string> {
+  const { exitCode, output } = await run(...args);
+  if (exitCode !== 0) throw new Error(`tahoe-apt ${args.join(" ")} ended with ${exitCode}:\n${output}`);
+  return output;
+}
+
+async function put(who: string, recipe: DebRecipe & { readonly package: string }, suite = "sid"): Promise<Ran> {
+  const file = join(work, `${recipe.package}_${recipe.version}_amd64.deb`);
+  writeFileSync(file, await aDeb({ architecture: "amd64", ...recipe }));
+  return await run("put", "--bundle", join(directory, "builders", `${who}.bundle`), "--suite", suite, file);
+}
+
+/** What apt would install of each package. */
+async function candidates(suite: string, ...names: readonly string[]): Promise<readonly (string | undefined)[]> {
+  const publicKey = await (await fetch(`${server.url}/debian/key.asc`)).text();
+  const machine = new AptRoot({ source: { url: `${server.url}/debian`, suite, publicKey } });
+  onTestFinished(() => machine.close());
+  await machine.update();
+  const known: (string | undefined)[] = [];
+  for (const name of names) known.push(await machine.candidate(name));
+  return known;
+}
+
+const page = async (): Promise<string> => await (await fetch(`${server.url}/debian/`)).text();
+
+beforeAll(async () => {
+  const port = await freePort();
+  const init = `init ${directory} --webapi ${inject("webapiUrl")} --listen 127.0.0.1:${port} --suite sid trixie`;
+  await succeed(...`${init} --builder alice bob`.split(" "));
+  const configuration = join(directory, "tahoe-apt.toml");
+  writeFileSync(
+    configuration,
+    `${readFileSync(configuration, "utf8")}\n[repository.suite.trixie]\npackage_owners = "first"\n`,
+  );
+  server = await ServerUnderTest.start({ flags: ["--config", configuration], port });
+  await server.ready();
+});
+
+afterAll(async () => {
+  await server?.end();
+  rmSync(work, { recursive: true, force: true });
+});
+
+test("a name in a builder's list is not anybody else's, on a running server, until it is moved", async () => {
+  expect((await put("alice", { package: "hello", version: "1.0-1" })).exitCode).toBe(0);
+  await succeed("builder", "add", "alice", "--dir", directory, "--packages", "hello", "libhello*");
+  const refused = await put("bob", { package: "hello", version: "2.0-1" });
+  expect(refused.output).toContain("hello belongs to alice");
+  expect(refused.output).toContain("tahoe-apt owner move hello bob");
+  expect(refused.exitCode).toBe(3);
+  // Whoever may publish hello may not publish anybody's name by way of it.
+  expect((await put("bob", { package: "tool", version: "1" })).exitCode).toBe(0);
+  const takeover = await put("alice", { package: "tool", version: "9", fields: { Source: "hello" } });
+  expect([takeover.exitCode, takeover.output]).toEqual([3, expect.stringContaining("tool is published by bob")]);
+  expect(await put("alice", { package: "hello-doc", version: "1", fields: { Source: "hello" } })).toMatchObject({
+    exitCode: 0,
+  });
+  expect(await candidates("sid", "hello", "tool", "hello-doc")).toEqual(["1.0-1", "1", "1"]);
+  expect(await page()).toContain("hello belongs to alice");
+  const listed = await succeed("owner", "list", "--dir", directory, "--suite", "sid");
+  expect(listed).toContain("alice may publish hello, libhello*");
+  expect(listed).toMatch(
+    /sid hello belongs to alice \(by its list\); published by alice\n {2}rejected: dists\/\S+\/bob/,
+  );
+
+  const moved = await succeed("owner", "move", "hello", "bob", "--dir", directory);
+  expect(moved).toContain("alice may publish libhello*\nbob may publish *, hello\nhello belongs to bob.");
+  expect(moved).not.toContain("does not know of it yet");
+  expect(await candidates("sid", "hello")).toEqual(["2.0-1"]);
+  expect(await page()).toContain("hello belongs to bob");
+});
+
+test("where the first one has a name, a builder's sources and binaries are one owner's, and another's are rejected", async () => {
+  const bundle = join(directory, "builders/alice.bundle");
+  await succeed("builder", "add", "alice", "--dir", directory, "--packages", "*");
+  const { files } = aDsc({ source: "greet", version: "1.0-1" });
+  const paths = [...files].map(([name, bytes]) => {
+    writeFileSync(join(work, name), bytes);
+    return join(work, name);
+  });
+  await succeed("put", "--bundle", bundle, "--suite", "trixie", ...paths);
+  expect((await put("alice", { package: "greet", version: "1.0-1" }, "trixie")).exitCode).toBe(0);
+  const refused = await put("bob", { package: "greet", version: "9" }, "trixie");
+  expect([refused.exitCode, refused.output]).toEqual([
+    3,
+    expect.stringContaining("greet belongs to alice, who linked it first"),
+  ]);
+  // In another suite the name is nobody's yet.
+  expect((await put("bob", { package: "greet", version: "9" }, "sid")).exitCode).toBe(0);
+  expect(await candidates("trixie", "greet")).toEqual(["1.0-1"]);
+  expect(await candidates("sid", "greet")).toEqual(["9"]);
+});
