@@ -53,6 +53,8 @@ type Standing =
 interface Judged extends Claim {
   readonly builder: string;
   readonly standing: Standing;
+  /** By whose rules. */
+  readonly owners: NameOwners;
 }
 
 /** How a name is shared among those who claim it. */
@@ -109,9 +111,7 @@ export class NameClaims {
   /** Judges everything anew, at the next `settle`. */
   setRules(rules: OwnerRules): void {
     this.#owners = new NameOwners(rules);
-    for (const claims of this.#byName.values()) {
-      for (const { item, key, source } of claims.values()) this.note(item.path, { item, key, source });
-    }
+    for (const name of this.#byName.keys()) this.#touch(name);
   }
 
   /** @param claim undefined: there is none at this path any more */
@@ -129,8 +129,7 @@ export class NameClaims {
     const name = claim.item.package;
     const claims = this.#byName.get(name) ?? new Map<TreePath, Judged>();
     this.#byName.set(name, claims);
-    const builder = this.#owners.ownerOf(parentPath(path));
-    claims.set(path, { ...claim, builder, standing: standingOf(this.#owners, claim, builder) });
+    claims.set(path, judge(this.#owners, claim));
     this.#nameAt.set(path, name);
     this.#touch(name, path);
   }
@@ -143,11 +142,17 @@ export class NameClaims {
     for (const [name, paths] of noted) {
       const claims = this.#byName.get(name) ?? new Map<TreePath, Judged>();
       if (claims.size === 0) this.#byName.delete(name);
+      let isJudgedAnew = false;
+      for (const [path, claim] of claims) {
+        if (claim.owners === this.#owners) continue;
+        isJudgedAnew = true;
+        claims.set(path, judge(this.#owners, claim));
+      }
       const before = this.#decisions.get(name) ?? everybody;
       const after = this.#decide(name, [...claims.values()], nowMs);
       if (after === everybody) this.#decisions.delete(name);
       else this.#decisions.set(name, after);
-      const isChanged = before.holder !== after.holder || before.at !== after.at;
+      const isChanged = isJudgedAnew || before.holder !== after.holder || before.at !== after.at;
       for (const path of isChanged ? claims.keys() : paths) {
         const claim = claims.get(path);
         if (claim === undefined) continue;
@@ -251,6 +256,11 @@ export class NameClaims {
     const claim = `${builder} has it only as built from ${source}`;
     return notOwned(`${name} is published by ${holder} (${at}), and ${claim}`, builder, name);
   }
+}
+
+function judge(owners: NameOwners, { item, key, source }: Claim): Judged {
+  const builder = owners.ownerOf(parentPath(item.path));
+  return { item, key, source, builder, standing: standingOf(owners, { item, key, source }, builder), owners };
 }
 
 function standingOf(owners: NameOwners, { item, source }: Claim, builder: string): Standing {

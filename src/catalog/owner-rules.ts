@@ -110,7 +110,8 @@ export class NameOwners {
   readonly #lists: ReadonlyMap<string, PackageList>;
   /** Names without wildcards, which most are: one look for each, however many builders there are. */
   readonly #exact = new Map<string, string[]>();
-  readonly #patterned: readonly (readonly [string, PackageList])[];
+  /** The lists that have patterns with wildcards, by what the pattern begins with: few are looked at for each name. */
+  readonly #patterned = new Map<string, Set<string>>();
   readonly #reserved: ReadonlySet<string>;
   readonly #nameOf = new Map<TreePath, string>();
   readonly #ownerOf = new Map<TreePath, string>();
@@ -126,10 +127,15 @@ export class NameOwners {
     this.#lists = new Map([...patterns].map(([name, own]) => [name, new PackageList([...own])]));
     for (const [name, { patterns: own }] of this.#lists) {
       for (const pattern of own) {
-        if (!isWild(pattern)) this.#exact.set(pattern, [...(this.#exact.get(pattern) ?? []), name]);
+        if (pattern === allNames || pattern.startsWith("!")) continue;
+        const [beginning = ""] = /^[^*?]*/.exec(pattern) ?? [];
+        if (beginning === pattern) this.#exact.set(pattern, [...(this.#exact.get(pattern) ?? []), name]);
+        else {
+          const key = beginning.slice(0, indexedBeginning);
+          this.#patterned.set(key, (this.#patterned.get(key) ?? new Set()).add(name));
+        }
       }
     }
-    this.#patterned = [...this.#lists].filter(([, { patterns: own }]) => own.some(isWild));
   }
 
   /** Whether every name is everybody's. */
@@ -150,8 +156,14 @@ export class NameOwners {
   owners(name: string): readonly string[] {
     const exact = this.#exact.get(name) ?? [];
     const found = exact.filter((builder) => this.#lists.get(builder)?.owns(name) === true);
-    for (const [builder, list] of this.#patterned) if (!found.includes(builder) && list.owns(name)) found.push(builder);
-    return found.toSorted();
+    if (this.#patterned.size > 0) {
+      for (let length = 0; length <= Math.min(indexedBeginning, name.length); length++) {
+        for (const builder of this.#patterned.get(name.slice(0, length)) ?? []) {
+          if (!found.includes(builder) && this.#lists.get(builder)?.owns(name) === true) found.push(builder);
+        }
+      }
+    }
+    return found.length > 1 ? found.toSorted() : found;
   }
 
   /** Undefined for a builder who is not confined to some names. */
@@ -178,5 +190,5 @@ export class NameOwners {
   }
 }
 
-/** Whether a pattern of a list is not just a name that it claims. */
-const isWild = (pattern: string): boolean => /[*?]/.test(pattern) && pattern !== allNames && !pattern.startsWith("!");
+/** So many characters of a pattern's beginning are looked up. */
+const indexedBeginning = 6;
