@@ -49,7 +49,9 @@ test("while the file can't be read the builders stay, and it is told once what i
   const stays = (complaint: string) => {
     expect(names()).toEqual(["alice", "bob"]);
     expect(names()).toEqual(["alice", "bob"]);
-    expect(complaints.splice(0)).toEqual([`${directory}/builders.toml: ${complaint}; the builders stay as they were`]);
+    expect(complaints.splice(0)).toEqual([
+      `${directory}/builders.toml: ${complaint}; the settings in it stay as they were`,
+    ]);
   };
   write("builders.toml", "[[builder]\n");
   stays("line 1 is not valid TOML: expected end of table array declaration");
