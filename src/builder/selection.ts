@@ -1,9 +1,9 @@
 // Which packages of a stock are meant: by name, version, source or path, with wildcards, and by where they are.
-import { RepoError } from "../base/errors.ts";
 import { globMatcher } from "../base/glob.ts";
 import type { TreePath } from "../base/names.ts";
 import { parentPath, pathNames } from "../base/names.ts";
 import { isPlace } from "../catalog/layout.ts";
+import { packageMatcher } from "../catalog/package-pattern.ts";
 import type { StockPackage } from "./stock.ts";
 
 /** Narrows packages down; what is undefined allows all. */
@@ -22,10 +22,6 @@ export interface Pattern {
   readonly matches: (one: StockPackage) => boolean;
 }
 
-class PatternError extends RepoError {
-  readonly code = "builder/bad-pattern";
-}
-
 /**
  * `NAME`, `NAME=VERSION`, `src:NAME`, `src:NAME=VERSION` (a source package and all that was built from it), or a path
  * of the tree, told by its slash. `*` stands for any characters and `?` for one.
@@ -36,18 +32,7 @@ export function parsePattern(raw: string): Pattern {
     const path = globMatcher(raw);
     return { raw, matches: (one) => path(one.path) };
   }
-  const [, ofSource, rawName, rawVersion] = /^(src:)?([^=]+)(?:=(.+))?$/.exec(raw) ?? [];
-  if (rawName === undefined)
-    throw new PatternError(`${JSON.stringify(raw.slice(0, 80))} is no NAME, NAME=VERSION or path`);
-  const name = globMatcher(rawName);
-  const version = globMatcher(rawVersion ?? "*");
-  return {
-    raw,
-    matches: (one) => {
-      const meant = ofSource === undefined ? one : one.source;
-      return name(meant.name) && version(meant.version);
-    },
-  };
+  return { raw, matches: packageMatcher(raw) };
 }
 
 /** The directory that feeds an index and the names below it, of a file's path. */
