@@ -67,6 +67,9 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   token_file = "alice.token"
   directory = "dists/sid/main/binary-amd64/alice"
   packages = ["hello", "libhello*"]           # hers alone, and all that she may publish; without it, any name that is free
+  [[repository.override]]                     # what indices say of packages; also tahoe-apt override and phase
+  packages = "src:hello=2.0-*"                # also suite = "sid"
+  set = { Section = "utils", Phased-Update-Percentage = "30" }
   [[repository.reader]]                       # with any, the repository is private: names and passwords over Basic
   name = "bob"
   password_file = "bob.password"
@@ -123,6 +126,7 @@ const others: readonly (readonly [names: string, add: (commands: Command) => Pro
   ["promote remove prune", async (to) => (await import("./commands/curation.ts")).addCuration(to, untilTold)],
   ["deep-check", async (to) => (await import("./commands/deep-check.ts")).addDeepCheck(to, untilTold)],
   ["snapshot", async (to) => (await import("./commands/snapshot.ts")).addSnapshot(to)],
+  ["override phase", async (to) => (await import("./commands/override.ts")).addOverride(to)],
   ["view", async (to) => (await import("./commands/view.ts")).addView(to)],
   ["verify", async (to) => (await import("./commands/verify.ts")).addVerify(to, untilTold)],
   ["export publish", async (to) => (await import("./commands/output-commands.ts")).addOutputs(to, untilTold)],

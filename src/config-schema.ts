@@ -18,6 +18,7 @@ import type {
 import { defaultLimits } from "./configuration.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
+import { overrideRule } from "./overrides-file.ts";
 import { defaultScrubSeconds } from "./publishing/audit.ts";
 import { defaultDateLagSeconds, maxDateLagSeconds, minDateLagSeconds } from "./publishing/dates.ts";
 import { maxSigningKeys } from "./signing/signer.ts";
@@ -234,6 +235,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       package_owners: z.enum(ownerPolicies),
       ping_token_file: secretFile,
       reader: z.array(reader),
+      override: z.array(overrideRule),
       suite: z.record(parsedBy(parseSuite), suite),
       builder: z.array(builderIn(base, warn)),
       builders_file: buildersFile,
@@ -287,6 +289,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         signingPassphrases: raw.signing_passphrase_file ?? [],
         builders,
         readers,
+        overrides: raw.override ?? [],
       };
     });
 

@@ -2,6 +2,7 @@
 import type { Component, RepositoryName, TreePath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
 import { defaultInspectLimits } from "./catalog/inspect-limits.ts";
+import type { OverrideRule } from "./catalog/overrides.ts";
 import type { OwnerPolicy } from "./catalog/owner-rules.ts";
 import type { ViewRules } from "./catalog/view.ts";
 import type { DigestAlgorithm } from "./debian/digests.ts";
@@ -60,6 +61,8 @@ export interface RepositoryConfiguration {
   readonly publishBundleFile: string | undefined;
   /** A site of plain files that follows each publication; undefined: there is none. */
   readonly exportDirectory: string | undefined;
+  /** What indices say of packages in place of what these say. */
+  readonly overrides: readonly OverrideRule[];
   /** Where there are packages without `dists`; the tree's root always may be such a place. */
   readonly flat: readonly TreePath[];
   readonly suites: ReadonlyMap<string, SuiteConfiguration>;

@@ -19,15 +19,15 @@ import { measuredSigner } from "./observe/measured-signer.ts";
 import { MeasuredTree } from "./observe/measured-tree.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { openHealthCheck, openTree } from "./open-tree.ts";
+import type { OperatedRepository } from "./operator.ts";
 import { answerFor } from "./operator.ts";
 import { exportTo, publishedName, publishTo, uploadsIn, writableTree } from "./outputs.ts";
 import type { PublishingObserver } from "./publishing/events.ts";
 import { flatLog, flatObserver, flatStateName, flatSuiteName } from "./publishing/flat-names.ts";
 import type { RepositorySettings } from "./publishing/open-repository.ts";
 import { openRepository } from "./publishing/open-repository.ts";
-import type { Repository } from "./publishing/repository.ts";
 import { WithFlats } from "./publishing/with-flats.ts";
-import { openSigner, repositoryDirectory, settingsOf } from "./repository-settings.ts";
+import { openOverrides, openSigner, repositoryDirectory, settingsOf } from "./repository-settings.ts";
 import { makeToken, openSecretFile } from "./secret-file.ts";
 import { watchExpiry } from "./signing/expiry.ts";
 import { KeptFiles } from "./storage/folder/kept-files.ts";
@@ -60,7 +60,7 @@ interface Surroundings {
 export async function serve(configuration: Configuration, { signal, log }: Surroundings): Promise<Server> {
   const { limits, stateDirectory } = configuration;
   const metrics = createMetrics(systemClock);
-  const operated: Repository[] = [];
+  const operated: OperatedRepository[] = [];
   const workshop = await openWorkshop(configuration, {
     log,
     cacheObserver: metrics.cacheObserver,
@@ -81,6 +81,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     watchExpiry(signer.keys, { repository: one.name, log, now: systemClock, signal });
     metrics.watchKeys(one.name, signer.keys);
     const complain = (complaint: string) => log.warn({ repository: one.name }, complaint);
+    const overrides = openOverrides(one, configuration, complain);
     const following: Follower[] = [];
     const open = (
       name: RepositoryName,
@@ -90,7 +91,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     ) => {
       const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, kept)) : undefined;
       const tree = shown(openTree(one.tree, limits, keptFiles, measured));
-      const settings = settingsOf(one, configuration, complain);
+      const settings = settingsOf(one, configuration, overrides, complain);
       const measuring = metrics.observerOf(one.name, flat === undefined ? undefined : () => flatSuiteName(flat));
       const observer =
         flat !== undefined
@@ -128,7 +129,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     }));
     const repository = new WithFlats(main, flats);
     repositories.set(one.name, repository);
-    operated.push(main);
+    operated.push({ repository: main, overrides });
     const follow = (done: string, work: (signal: AbortSignal) => Promise<object | undefined>) => {
       const observer = metrics.outputObserverOf(one.name, done);
       following.push(new Follower({ repository: one.name, done, work, observer, log, now: systemClock }));

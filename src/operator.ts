@@ -7,8 +7,10 @@ import { messageOf, RepoError } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
 import { silentLog } from "./base/log.ts";
 import type { RepositoryName, Suite } from "./base/names.ts";
-import { parseRepositoryName } from "./base/names.ts";
+import { parseRepositoryName, parseSuite, rootPath } from "./base/names.ts";
+import { suitePath } from "./catalog/layout.ts";
 import { ConfigurationError } from "./configuration-error.ts";
+import { OverridesFile } from "./overrides-file.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
 import { PublicationStore } from "./publishing/store.ts";
@@ -41,6 +43,14 @@ const question = z.discriminatedUnion("ask", [
   z.object({ ask: z.literal("unpin"), name: z.string(), ...about }),
   z.object({ ask: z.literal("rollback"), when: z.string(), ...about }),
   z.object({ ask: z.literal("resume"), ...about }),
+  z.object({ ask: z.literal("overrides"), ...about }),
+  z.object({
+    ask: z.literal("override"),
+    packages: z.string(),
+    /** Null: the field is no longer set. */
+    set: z.record(z.string(), z.string().nullable()),
+    ...about,
+  }),
   z.object({ ask: z.literal("view"), views: z.record(z.string(), rules), ...about }),
 ]);
 export type Question = z.infer<typeof question>;
@@ -48,7 +58,10 @@ export type Question = z.infer<typeof question>;
 const listed = z.array(
   z.object({ component: z.string(), package: z.string(), version: z.string(), architecture: z.string() }),
 );
+const rule = z.object({ packages: z.string(), suite: z.string().optional(), set: z.record(z.string(), z.string()) });
 const answers = {
+  overrides: z.object({ file: z.string(), overrides: z.array(rule) }),
+  override: z.object({ file: z.string(), rule: rule.optional(), isLive: z.boolean() }),
   snapshots: z.object({
     snapshots: z.array(
       z.object({
@@ -76,21 +89,30 @@ const answers = {
 };
 type Answered<Ask extends Question["ask"]> = z.infer<(typeof answers)[Ask]>;
 
+/** A repository in service, and what commands may change of it. */
+export interface OperatedRepository {
+  readonly repository: Repository;
+  readonly overrides: OverridesFile;
+}
+
 /** A repository as an operator works on it. */
 interface Operated {
   readonly timeTravel: TimeTravel;
+  readonly overrides: OverridesFile;
   /** Undefined where no server runs. */
   readonly live: Repository | undefined;
 }
 
 /** Answers for the repositories of a running server. */
-export function answerFor(repositories: () => Iterable<Repository>, log: Log): Answer {
+export function answerFor(repositories: () => Iterable<OperatedRepository>, log: Log): Answer {
   return async (text) => {
     try {
       const asked = question.parse(JSON.parse(text));
-      const operated = [...repositories()].map((live) => [live.name, { timeTravel: live.timeTravel, live }] as const);
+      const operated = [...repositories()].map(
+        ({ repository: live, overrides }) => [live.name, { timeTravel: live.timeTravel, overrides, live }] as const,
+      );
       const answer = await operate(asked, new Map(operated));
-      if (asked.ask !== "snapshots" && asked.ask !== "view") log.info({ asked, answer }, "an operator's wish was done");
+      if (!isQuestion(asked)) log.info({ asked, answer }, "an operator's wish was done");
       return JSON.stringify({ answer });
     } catch (thrown) {
       return JSON.stringify({ refused: messageOf(thrown), isUsage: thrown instanceof ChoiceNeeded });
@@ -139,7 +161,8 @@ async function askState(directory: string, asked: Question, names: readonly Repo
       if (wanted.length === 0) throw new ConfigurationError(["--repository: is needed, since no server runs"]);
       const operated = wanted.map((name) => {
         const timeTravel = new TimeTravel(new PublicationStore(root, name));
-        return [name, { timeTravel, live: undefined }] as const;
+        const file = join(directory, "repositories", name, "overrides.toml");
+        return [name, { timeTravel, overrides: new OverridesFile(file, [], () => {}), live: undefined }] as const;
       });
       return await operate(asked, new Map(operated));
     } catch (thrown) {
@@ -153,7 +176,7 @@ async function askState(directory: string, asked: Question, names: readonly Repo
 }
 
 async function operate(asked: Question, repositories: ReadonlyMap<string, Operated>): Promise<unknown> {
-  const { timeTravel, live } = only("repository", asked.repository, repositories);
+  const { timeTravel, overrides, live } = only("repository", asked.repository, repositories);
   const isLive = live !== undefined;
   const suiteOf = (): Suite => {
     const suites = new Map([...timeTravel.snapshots()].map(({ suite }) => [suite, suite]));
@@ -186,6 +209,20 @@ async function operate(asked: Question, repositories: ReadonlyMap<string, Operat
       await timeTravel.resume(suite);
       return { suite, isLive };
     }
+    case "overrides": {
+      const rules = overrides.rules().filter(({ suite }) => asked.suite === undefined || suite === asked.suite);
+      return { file: overrides.file, overrides: rules };
+    }
+    case "override": {
+      const set = Object.fromEntries(Object.entries(asked.set).map(([name, value]) => [name, value ?? undefined]));
+      // A suite that is not there yet may have overrides in the configuration; here it is more likely a slip of the pen.
+      if (live !== undefined && asked.suite !== undefined)
+        only("suite", asked.suite, new Map([...live.suites()].map((suite) => [suite.name as string, suite])));
+      const changed = await overrides.change({ packages: asked.packages, suite: asked.suite }, set);
+      const path = asked.suite === undefined ? rootPath : suitePath(parseSuite(asked.suite));
+      await live?.ping(path, new AbortController().signal);
+      return { file: overrides.file, ...(changed && { rule: changed }), isLive };
+    }
     case "view": {
       if (live === undefined) throw new OperationRefused("no server runs, and it alone knows what the tree holds");
       const views = new Map(Object.entries(asked.views));
@@ -198,6 +235,9 @@ async function operate(asked: Question, repositories: ReadonlyMap<string, Operat
       return asked satisfies never;
   }
 }
+
+/** Whether nothing is changed. */
+const isQuestion = ({ ask: asked }: Question): boolean => ["snapshots", "overrides", "view"].includes(asked);
 
 /** How many packages are named that came, and as many that went, with one snapshot. */
 const maxListedChanges = 100;

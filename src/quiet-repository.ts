@@ -11,7 +11,7 @@ import { openTree } from "./open-tree.ts";
 import type { RepositorySettings } from "./publishing/open-repository.ts";
 import { openRepository } from "./publishing/open-repository.ts";
 import type { Repository } from "./publishing/repository.ts";
-import { settingsOf } from "./repository-settings.ts";
+import { openOverrides, settingsOf } from "./repository-settings.ts";
 import type { Signer } from "./signing/signer.ts";
 import { KeptFiles } from "./storage/folder/kept-files.ts";
 import type { Tree } from "./storage/tree.ts";
@@ -37,12 +37,13 @@ export async function withQuietRepository<T>(
   use: (repository: Repository, root: RootDatabase) => Promise<T>,
 ): Promise<T> {
   const metrics = createMetrics(systemClock);
+  const complain = (complaint: string) => log.warn({ repository: one.name }, complaint);
   const workshop = await openWorkshop(configuration, { log, cacheObserver: metrics.cacheObserver });
   try {
     const keptFiles =
       one.tree.kind === "folder" ? new KeptFiles(join(configuration.stateDirectory, "kept", one.name)) : undefined;
     const repository = openRepository(workshop.shared, {
-      ...settingsOf(one, configuration, (complaint) => log.warn({ repository: one.name }, complaint)),
+      ...settingsOf(one, configuration, openOverrides(one, configuration, complain), complain),
       name: one.name,
       tree: shown(openTree(one.tree, configuration.limits, keptFiles, (tree) => tree)),
       keptFiles,

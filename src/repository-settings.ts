@@ -7,6 +7,7 @@ import type { RepositoryName, Suite } from "./base/names.ts";
 import { flatSuite } from "./base/names.ts";
 import type { BuilderNames, OwnerPolicy, OwnerRules } from "./catalog/owner-rules.ts";
 import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "./configuration.ts";
+import { OverridesFile } from "./overrides-file.ts";
 import { keyringPackageName } from "./publishing/archive-keyring.ts";
 import type { RepositorySettings } from "./publishing/open-repository.ts";
 import { openKeyFile } from "./signing/key-file.ts";
@@ -34,16 +35,26 @@ export async function openSigner(one: RepositoryConfiguration, directory: string
   return await openpgpSigner([{ file, armored: await openKeyFile(file, { name: one.label, now, log }) }], { now });
 }
 
+/** The overrides of a repository, those that commands have set in its directory among them. */
+export const openOverrides = (
+  one: RepositoryConfiguration,
+  { stateDirectory }: Configuration,
+  complain: (text: string) => void,
+): OverridesFile =>
+  new OverridesFile(join(stateDirectory, "repositories", one.name, "overrides.toml"), one.overrides, complain);
+
 /** All that does not depend on who asks. @param complain is told what is wrong with a file of builders that was changed */
 export const settingsOf = (
   one: RepositoryConfiguration,
   configuration: Configuration,
+  overrides: OverridesFile,
   complain: (text: string) => void,
 ): Omit<RepositorySettings, "name" | "tree" | "signer" | "observer"> => ({
   identityOf: (suite: Suite) => identityOf(one, suite, configuration.publicUrl),
   isAsFound: (suite: Suite) => one.suites.get(suite)?.indices === "as-found",
   viewOf: (suite: Suite) => one.suites.get(suite)?.view,
   ownerRulesOf: ownerRulesOf(one, complain),
+  overridesOf: (suite: Suite) => overrides.of(suite),
   isTranslated: (suite: Suite) => one.suites.get(suite)?.translations ?? one.translations,
   hasContents: (suite: Suite) => hasContents(one, suite),
   isPatched: (suite: Suite) => one.suites.get(suite)?.pdiffs ?? one.pdiffs,

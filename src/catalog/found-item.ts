@@ -74,6 +74,9 @@ export class FoundBinary extends FoundItem<BinaryFinding> implements BinaryItem 
   get sha256(): string {
     return this.file.finding.sha256;
   }
+  get source(): string | undefined {
+    return this.file.finding.source;
+  }
   get architecture(): Architecture {
     return parseArchitecture(this.file.finding.architecture);
   }

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Architecture, Component, TreePath } from "../base/names.ts";
 import type { Digests } from "../debian/digests.ts";
+import type { Stanza } from "../debian/stanza.ts";
 import type { FileEntry } from "../storage/tree.ts";
 
 interface Placed {
@@ -23,10 +24,14 @@ interface Placed {
   readonly stanzaKey: string;
   /** How long its stanza is at most, in bytes: see stanza-bytes.ts. */
   readonly stanzaBytes: number;
+  /** Fields that the index is to have in place of the package's own; undefined where there are none. */
+  readonly overrides?: Stanza;
 }
 
 export interface BinaryItem extends Placed {
   readonly kind: "binary";
+  /** The source package, e.g. `apt_2.6.1` without an epoch; undefined where it has the package's own name and version. */
+  readonly source: string | undefined;
   /** The package's own: `all` is listed in every architecture's index. */
   readonly architecture: Architecture;
   readonly builtAtSeconds: number;

@@ -1,10 +1,8 @@
 // `tahoe-apt snapshot`: a repository's kept publications: list and pin them, roll a suite back to one, and resume.
-import { resolve } from "node:path";
 import type { Command } from "commander";
-import type { RepositoryName } from "../base/names.ts";
-import { loadConfiguration } from "../config.ts";
-import { ConfigurationError } from "../configuration-error.ts";
 import { ask } from "../operator.ts";
+import type { OperatorFlags } from "./operator-flags.ts";
+import { aboutOf, namesOf, stateOf, withOperatorFlags } from "./operator-flags.ts";
 import { print } from "./terminal.ts";
 
 const help = `
@@ -29,14 +27,6 @@ server runs, they change the state for its next start. --suite and --repository 
 Exit codes: 0 done, 1 failed or refused, 2 wrong arguments or configuration.
 `;
 
-interface SnapshotFlags {
-  readonly config?: string;
-  readonly state?: string;
-  readonly repository?: string;
-  readonly suite?: string;
-  readonly json?: boolean;
-}
-
 export function addSnapshot(commands: Command): void {
   const snapshot = commands
     .command("snapshot")
@@ -44,16 +34,9 @@ export function addSnapshot(commands: Command): void {
     .addHelpText("after", help);
 
   const sub = (name: string, description: string): Command =>
-    snapshot
-      .command(name)
-      .description(description)
-      .option("--config <file>", "the server's configuration")
-      .option("--state <directory>", "its state directory, where it has no such file")
-      .option("--repository <name>", "where there are several")
-      .option("--suite <name>", "likewise")
-      .option("--json", "print the answer as one JSON object");
+    withOperatorFlags(snapshot.command(name)).description(description);
 
-  sub("list", "Show which publications are kept, and what is rolled back.").action(async (flags: SnapshotFlags) => {
+  sub("list", "Show which publications are kept, and what is rolled back.").action(async (flags: OperatorFlags) => {
     const told = await ask(stateOf(flags), { ask: "snapshots", ...aboutOf(flags) }, namesOf(flags));
     if (flags.json) return await print(JSON.stringify(told));
     for (const { suite, id, isCurrent, pins, ...held } of told.snapshots) {
@@ -70,21 +53,21 @@ export function addSnapshot(commands: Command): void {
   sub("pin", "Keep a publication for ever, under a name.")
     .argument("<id>", "the publication's, or a moment")
     .argument("<name>", "letters, digits and . _ -")
-    .action(async (when: string, name: string, flags: SnapshotFlags) => {
+    .action(async (when: string, name: string, flags: OperatorFlags) => {
       const told = await ask(stateOf(flags), { ask: "pin", when, name, ...aboutOf(flags) }, namesOf(flags));
       await print(flags.json ? JSON.stringify(told) : `${told.suite}: ${told.id} is kept as ${name}`);
     });
 
   sub("unpin", "Let go of a name: its publication is kept as long as any other.")
     .argument("<name>")
-    .action(async (name: string, flags: SnapshotFlags) => {
+    .action(async (name: string, flags: OperatorFlags) => {
       const told = await ask(stateOf(flags), { ask: "unpin", name, ...aboutOf(flags) }, namesOf(flags));
       await print(flags.json ? JSON.stringify(told) : `${told.suite}: ${told.id} is no longer kept as ${name}`);
     });
 
   sub("rollback", "Serve what a publication held, under a new Date, until resume.")
     .argument("<id>", "the publication's, a moment, or a pin's name")
-    .action(async (when: string, flags: SnapshotFlags) => {
+    .action(async (when: string, flags: OperatorFlags) => {
       const told = await ask(stateOf(flags), { ask: "rollback", when, ...aboutOf(flags) }, namesOf(flags));
       const { suite, id, isLive } = told;
       const text = isLive
@@ -93,7 +76,7 @@ export function addSnapshot(commands: Command): void {
       await print(flags.json ? JSON.stringify(told) : `${text}; \`snapshot resume\` ends it`);
     });
 
-  sub("resume", "Serve what the tree holds again.").action(async (flags: SnapshotFlags) => {
+  sub("resume", "Serve what the tree holds again.").action(async (flags: OperatorFlags) => {
     const told = await ask(stateOf(flags), { ask: "resume", ...aboutOf(flags) }, namesOf(flags));
     const { suite, isLive } = told;
     const text = isLive ? `${suite} serves what the tree holds` : `${suite} will follow the tree: no server runs now`;
@@ -127,15 +110,4 @@ function changed(changes: Changes | undefined): string {
     return count > named.length ? [...named, `${sign}${count - named.length} more`] : named;
   };
   return [...some("+", addedCount, added), ...some("-", removedCount, removed)].join(", ");
-}
-
-const aboutOf = ({ repository, suite }: SnapshotFlags) => ({ repository, suite });
-
-function stateOf({ config, state }: SnapshotFlags): string {
-  if (config === undefined && state === undefined) throw new ConfigurationError(["--config or --state: is needed"]);
-  return state === undefined ? loadConfiguration({ ...(config && { config }) }).stateDirectory : resolve(state);
-}
-
-function namesOf({ config }: SnapshotFlags): readonly RepositoryName[] {
-  return config === undefined ? [] : loadConfiguration({ config }).repositories.map(({ name }) => name);
 }

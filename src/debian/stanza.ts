@@ -15,3 +15,15 @@ export function fieldOf(stanza: Stanza, name: string): string | undefined {
   }
   return undefined;
 }
+
+/** A stanza in which these fields stand in the place of those of the same name; new ones stand at its end. */
+export function withFields(stanza: Stanza, fields: Stanza): Stanza {
+  if (fields.length === 0) return stanza;
+  const values = new Map(fields.map((field) => [field[0].toLowerCase(), field]));
+  const kept = stanza.map((field) => {
+    const value = values.get(field[0].toLowerCase());
+    values.delete(field[0].toLowerCase());
+    return value ?? field;
+  });
+  return [...kept, ...values.values()];
+}

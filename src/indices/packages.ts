@@ -2,7 +2,7 @@
 import type { BinaryInspection } from "../catalog/inspection.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Stanza } from "../debian/stanza.ts";
-import { fieldOf } from "../debian/stanza.ts";
+import { fieldOf, withFields } from "../debian/stanza.ts";
 import { digestOf, packagesDigestField, writeField } from "./fields.ts";
 import { withShortDescription } from "./translations.ts";
 
@@ -46,6 +46,7 @@ const ownedByTheIndex: ReadonlySet<string> = new Set(
  * @param filename relative to the repository's root
  * @param description whether the stanza has all of the description, or its first line and the MD5 that Translation-en
  * has it under
+ * @param overrides fields that the operator sets
  * @returns the stanza and the empty line that ends it, so that stanzas are simply concatenated
  * @throws IndexError
  */
@@ -54,9 +55,13 @@ export function renderPackage(
   filename: string,
   algorithms: readonly DigestAlgorithm[],
   description: "whole" | "short" = "whole",
+  overrides: Stanza = [],
 ): string {
   // Debian Policy 5.1 allows no empty field here, and apt 2.6 refuses an empty Provides.
-  const own = inspection.control.filter(([name, value]) => value !== "" && !ownedByTheIndex.has(name.toLowerCase()));
+  const brought = inspection.control.filter(
+    ([name, value]) => value !== "" && !ownedByTheIndex.has(name.toLowerCase()),
+  );
+  const own = withFields(brought, overrides);
   const fields: Array<Stanza[number]> = [...(description === "short" ? withShortDescription(own) : own)];
   const described = fields.findIndex(([name]) => name.toLowerCase() === "description");
   fields.splice(

@@ -1,7 +1,8 @@
 // One stanza of Sources: a source package's fields and the files that make it up.
 import type { SourceInspection } from "../catalog/inspection.ts";
 import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
-import { fieldOf } from "../debian/stanza.ts";
+import type { Stanza } from "../debian/stanza.ts";
+import { fieldOf, withFields } from "../debian/stanza.ts";
 import { digestOf, writeField } from "./fields.ts";
 
 /** One file of a source package as it was really found. */
@@ -29,10 +30,11 @@ const ownedByTheIndex: ReadonlySet<string> = new Set(
 );
 
 /**
- * Renders one source package: `Package` first, then the .dsc's fields in their own order but for empty ones, then `Directory` and one list
- * of files per algorithm.
+ * Renders one source package: `Package` first, then the .dsc's fields in their own order but for empty ones, then
+ * `Directory` and one list of files per algorithm.
  * @param directory relative to the repository's root, holding all parts under their names
  * @param parts in the order of the lists: the .dsc itself first, as apt-ftparchive has it
+ * @param overrides fields that the operator sets
  * @returns the stanza and the empty line that ends it
  * @throws IndexError
  */
@@ -41,12 +43,16 @@ export function renderSource(
   directory: string,
   parts: readonly ResolvedPart[],
   algorithms: readonly DigestAlgorithm[],
+  overrides: Stanza = [],
 ): string {
   const list = (algorithm: DigestAlgorithm): string =>
     parts.map((part) => `\n ${digestOf(part.digests, algorithm, part.name)} ${part.sizeBytes} ${part.name}`).join("");
   const fields: readonly (readonly [string, string])[] = [
     ["Package", fieldOf(inspection.dsc, "Source") ?? ""],
-    ...inspection.dsc.filter(([name, value]) => value !== "" && !ownedByTheIndex.has(name.toLowerCase())),
+    ...withFields(
+      inspection.dsc.filter(([name, value]) => value !== "" && !ownedByTheIndex.has(name.toLowerCase())),
+      overrides,
+    ),
     ["Directory", directory],
     ...algorithms.map((algorithm) => [listField[algorithm], list(algorithm)] as const),
   ];

@@ -11,6 +11,7 @@ import { Examiner } from "../catalog/examiner.ts";
 import { FileLists } from "../catalog/file-lists.ts";
 import type { InspectLimits } from "../catalog/inspect-limits.ts";
 import { Ledger } from "../catalog/ledger.ts";
+import { Overrides } from "../catalog/overrides.ts";
 import type { OwnerRules } from "../catalog/owner-rules.ts";
 import type { ViewRules } from "../catalog/view.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
@@ -44,6 +45,8 @@ import { PublicationStore } from "./store.ts";
 import { SuiteBuilder } from "./suite-builder.ts";
 import type { SuiteIdentity } from "./suite-release.ts";
 import { identityIn } from "./suite-release.ts";
+
+const noOverrides = new Overrides([]);
 
 /** What repositories of one server may share: all of it is keyed by content. */
 export interface SharedState {
@@ -85,6 +88,8 @@ export interface RepositorySettings {
   readonly ownerRulesOf?: (suite: Suite) => OwnerRules | undefined;
   /** The repository whose memory of who had a name first this one shares; by default its own. */
   readonly namesHeldIn?: RepositoryName;
+  /** What indices say of packages in place of what these say; another object where that has changed. */
+  readonly overridesOf?: (suite: Suite) => Overrides;
   /** Whether a suite has Contents; by default none has. The inspector should list files then. */
   readonly hasContents?: (suite: Suite) => boolean;
   /** How soon what is late is made. */
@@ -225,6 +230,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     viewOf: settings.viewOf ?? (() => undefined),
     ownerRulesOf: settings.ownerRulesOf ?? (() => undefined),
     heldNames: new HeldNamesStore(root, settings.namesHeldIn ?? name, log),
+    overridesOf: settings.overridesOf ?? (() => noOverrides),
     lateMakers,
     lateTimes: settings.lateTimes ?? defaultLateTimes,
     rightOfWay: shared.rightOfWay,

@@ -74,7 +74,8 @@ export class StanzaSource {
     if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no binary package any more`);
     if (style === "description") return renderTranslation(inspection.control);
     const filename = `${this.#directoryOf(item)}/${lastName(item.path)}`;
-    return renderPackage(inspection, filename, this.#algorithms, style === "short" ? "short" : "whole");
+    const description = style === "short" ? "short" : "whole";
+    return renderPackage(inspection, filename, this.#algorithms, description, item.overrides);
   }
 
   async #source(item: SourceItem, signal: AbortSignal): Promise<string> {
@@ -83,7 +84,7 @@ export class StanzaSource {
     const { digests, sizeBytes } = inspection;
     const parts = item.parts.map((part) => ({ ...part, name: lastName(part.path) }));
     const files = [{ name: lastName(item.path), sizeBytes, digests }, ...parts];
-    return renderSource(inspection, this.#directoryOf(item), files, this.#algorithms);
+    return renderSource(inspection, this.#directoryOf(item), files, this.#algorithms, item.overrides);
   }
 
   #directoryOf(item: Item): string {

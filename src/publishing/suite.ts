@@ -5,6 +5,8 @@ import type { Catalog, FileChange } from "../catalog/catalog.ts";
 import type { Rejection } from "../catalog/inspection.ts";
 import type { Item } from "../catalog/item.ts";
 import { suitePath } from "../catalog/layout.ts";
+import type { Overrides } from "../catalog/overrides.ts";
+import { OverriddenItems } from "../catalog/overrides.ts";
 import type { OwnerRules } from "../catalog/owner-rules.ts";
 import { shapeOf } from "../catalog/shape.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
@@ -33,6 +35,8 @@ export interface SuiteParts {
   /** Who may publish which names in a suite; undefined: everybody may publish all. */
   readonly ownerRulesOf: (suite: Suite) => OwnerRules | undefined;
   readonly heldNames: HeldNamesStore;
+  /** What the operator has its indices say of its packages; another object where that has changed. */
+  readonly overridesOf: (suite: Suite) => Overrides;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -41,6 +45,8 @@ export class ServedSuite {
   readonly name: Suite;
   readonly #builder: SuiteBuilder;
   readonly #view: View | undefined;
+  readonly #overrides: () => Overrides;
+  readonly #overridden: OverriddenItems;
   readonly #now: () => number;
   readonly #snapshot: Snapshot;
   #current: Manifest | undefined;
@@ -57,12 +63,14 @@ export class ServedSuite {
 
   /** @param current what is served until the tree was looked at */
   constructor(name: Suite, current: Manifest | undefined, parts: SuiteParts) {
-    const { store, builderOf, viewOf, now } = parts;
+    const { store, builderOf, viewOf, overridesOf, now } = parts;
     const rules = viewOf(name);
     const pastId = store.pins.rolledBackTo(name);
     this.name = name;
     this.#builder = builderOf(name);
     this.#view = rules && new View(rules);
+    this.#overrides = () => overridesOf(name);
+    this.#overridden = new OverriddenItems(this.#overrides());
     this.#now = now;
     this.#snapshot = new Snapshot({
       rules: () => parts.ownerRulesOf(name),
@@ -139,7 +147,8 @@ export class ServedSuite {
     this.#rejected = undefined;
     const rejectedBefore = new Map(this.#snapshot.rejections());
     const held = this.#snapshot.apply(changes, (path) => catalog.file(path));
-    const change = this.#view?.apply(held, this.#now()) ?? held;
+    const visible = this.#view?.apply(held, this.#now()) ?? held;
+    const change = this.#overridden.apply(visible, this.#overrides(), () => this.#visible());
     this.#surveyed = true;
     if (this.#past !== undefined) this.#builder.forget();
     else {
@@ -188,6 +197,11 @@ export class ServedSuite {
 
   /** What the indices show. */
   items(): Iterable<Item> {
+    return this.#overridden.shown(this.#visible());
+  }
+
+  /** What the view lets through. */
+  #visible(): Iterable<Item> {
     return this.#view?.items() ?? this.#snapshot.items();
   }
 

@@ -48,6 +48,7 @@ function anItem({ package: name = "hello", version = "1", architecture = "amd64"
     architecture: parseArchitecture(architecture),
     builtAtSeconds: 0,
     descriptionKey: undefined,
+    source: undefined,
     forInstaller: false,
   };
 }

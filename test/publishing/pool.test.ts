@@ -36,6 +36,7 @@ function anItem(builder: string, content: string): BinaryItem {
     architecture: parseArchitecture("amd64"),
     builtAtSeconds: 1,
     descriptionKey: undefined,
+    source: undefined,
     forInstaller: false,
   };
 }

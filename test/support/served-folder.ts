@@ -5,11 +5,12 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { onTestFinished } from "vitest";
 import { silentLog } from "../../src/base/log.ts";
-import type { TreePath } from "../../src/base/names.ts";
+import type { Suite, TreePath } from "../../src/base/names.ts";
 import { parseRepositoryName, parseTreePath, rootPath } from "../../src/base/names.ts";
 import { inspectContent } from "../../src/catalog/inspect.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
 import type { PackageKind } from "../../src/catalog/inspection.ts";
+import type { Overrides } from "../../src/catalog/overrides.ts";
 import type { OwnerRules } from "../../src/catalog/owner-rules.ts";
 import type { ViewRules } from "../../src/catalog/view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
@@ -66,6 +67,7 @@ export interface ServedFolderOptions {
   readonly patched?: boolean;
   /** Hides some packages of every suite. */
   readonly view?: ViewRules;
+  readonly overridesOf?: (suite: Suite) => Overrides;
   /** Who may publish which names, asked at each look. */
   readonly ownerRules?: () => OwnerRules | undefined;
   readonly acceptIdentityChange?: boolean;
@@ -194,6 +196,7 @@ export class ServedFolder {
         signer: this.#options.signer ?? unsigned,
         identityOf: (suite) => ({ origin: "test", label: "test", codename: suite, ...this.#options.identity }),
         viewOf: () => this.#options.view,
+        ...(this.#options.overridesOf && { overridesOf: this.#options.overridesOf }),
         ownerRulesOf: () => this.#options.ownerRules?.(),
         isPatched: () => this.#options.patched ?? false,
         minPatchedBytes: 0,

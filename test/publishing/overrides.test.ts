@@ -1,0 +1,100 @@
+// Overrides in indices: what they change, what they leave alone, and that they can change while a package stays.
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { OverridesFile } from "../../src/overrides-file.ts";
+import { aDeb, aDsc } from "../support/debs.ts";
+import { ServedFolder } from "../support/served-folder.ts";
+
+const amd64 = "dists/sid/main/binary-amd64";
+
+function withOverrides(): { readonly served: ServedFolder; readonly overrides: OverridesFile } {
+  let overrides: OverridesFile | undefined;
+  const served: ServedFolder = new ServedFolder({
+    overridesOf: (suite) => {
+      overrides ??= new OverridesFile(join(served.state, "overrides.toml"), [], () => {});
+      return overrides.of(suite);
+    },
+  });
+  overrides ??= new OverridesFile(join(served.state, "overrides.toml"), [], () => {});
+  return { served, overrides };
+}
+
+async function put(served: ServedFolder, name: string, fields: Record<string, string> = {}, at = 1_700_000_000) {
+  served.put(`${amd64}/${name}.deb`, await aDeb({ package: name, architecture: "amd64", fields }), at);
+}
+
+async function stanzaOf(served: ServedFolder, name: string, index = `${amd64}/Packages`): Promise<string> {
+  const stanzas = (await served.text(index)).split("\n\n");
+  return stanzas.find((stanza) => stanza.startsWith(`Package: ${name}\n`)) ?? "";
+}
+
+test("a rule changes the fields of the packages that it names, and of no other", async () => {
+  const { served, overrides } = withOverrides();
+  await put(served, "one", { Section: "misc", Priority: "extra" });
+  await put(served, "two", { Section: "misc" }, 1_700_000_001);
+  await served.ping();
+  const before = await stanzaOf(served, "two");
+  await overrides.change({ packages: "one" }, { Section: "utils", "Phased-Update-Percentage": "30" });
+  await served.ping();
+  const stanza = await stanzaOf(served, "one");
+  expect(stanza).toMatch(/^Section: utils$/m);
+  expect(stanza).toMatch(/^Priority: extra$/m);
+  expect(stanza).toMatch(/^Phased-Update-Percentage: 30$/m);
+  expect(stanza).not.toContain("misc");
+  expect(await stanzaOf(served, "two")).toBe(before);
+});
+
+test("a rule can be changed and taken back while the package stays, and the index is then what it was before", async () => {
+  const { served, overrides } = withOverrides();
+  await put(served, "hello");
+  await served.ping();
+  const before = await served.text(`${amd64}/Packages`);
+  for (const percent of ["10", "50"]) {
+    await overrides.change({ packages: "src:hello" }, { "Phased-Update-Percentage": percent });
+    await served.ping();
+    expect(await stanzaOf(served, "hello")).toContain(`Phased-Update-Percentage: ${percent}`);
+  }
+  await overrides.change({ packages: "src:hello" }, { "phased-update-percentage": undefined });
+  expect(overrides.rules()).toEqual([]);
+  await served.ping();
+  expect(await served.text(`${amd64}/Packages`)).toBe(before);
+});
+
+test("an index with overrides is the same whether it was changed or built from nothing", async () => {
+  const { served, overrides } = withOverrides();
+  await put(served, "a");
+  await put(served, "b", {}, 1_700_000_001);
+  await served.ping();
+  await overrides.change({ packages: "b" }, { Section: "net" });
+  await served.ping();
+  await put(served, "c", {}, 1_700_000_002);
+  await served.ping();
+  const changed = await served.text(`${amd64}/Packages`);
+  await served.restart();
+  await served.ping();
+  expect(await served.text(`${amd64}/Packages`)).toBe(changed);
+  expect(await stanzaOf(served, "b")).toContain("Section: net");
+});
+
+test("Sources follow the rules too, but are never phased", async () => {
+  const { served, overrides } = withOverrides();
+  for (const [name, bytes] of aDsc({ source: "hello", version: "1.0-1" }).files)
+    served.put(`dists/sid/main/source/${name}`, bytes);
+  await overrides.change({ packages: "hello" }, { Section: "net", "Phased-Update-Percentage": "5" });
+  await served.ping();
+  const stanza = await stanzaOf(served, "hello", "dists/sid/main/source/Sources");
+  expect(stanza).toContain("Section: net");
+  expect(stanza).not.toContain("Phased");
+});
+
+test("of several rules the last one counts, and a rule for another suite does not", async () => {
+  const { served, overrides } = withOverrides();
+  await put(served, "hello");
+  await overrides.change({ packages: "*" }, { Section: "one", Priority: "optional" });
+  await overrides.change({ packages: "hel*" }, { Section: "two" });
+  await overrides.change({ packages: "hello", suite: "trixie" }, { Section: "three" });
+  await served.ping();
+  expect(await stanzaOf(served, "hello")).toMatch(
+    /Section: two\n(.*\n)*Priority: optional|Priority: optional\n(.*\n)*Section: two/,
+  );
+});
