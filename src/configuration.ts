@@ -11,8 +11,8 @@ import { defaultChangelogLimits } from "./publishing/changelog-process.ts";
 import { defaultFolderLimits } from "./storage/folder/folder-tree.ts";
 import { defaultTreeLimits } from "./storage/limited.ts";
 import type { ReadCap } from "./storage/tahoe/caps.ts";
+import { defaultListingLimits } from "./storage/tahoe/listing.ts";
 import { defaultWebapiLimits } from "./storage/tahoe/webapi.ts";
-import { defaultListingLimits } from "./storage/tahoe/webapi-tree.ts";
 
 /** Where a repository's tree is. */
 export type TreeConfiguration =

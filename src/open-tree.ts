@@ -1,4 +1,5 @@
 // Puts a tree together from its backend and what wraps it: the one place that knows in which order.
+import { builderDirectoryOf } from "./catalog/layout.ts";
 import type { Limits, TreeConfiguration } from "./configuration.ts";
 import { FolderTree } from "./storage/folder/folder-tree.ts";
 import type { KeptFiles } from "./storage/folder/kept-files.ts";
@@ -7,6 +8,7 @@ import type { HealthCheck } from "./storage/health.ts";
 import { LimitedTree } from "./storage/limited.ts";
 import { RetryingTree } from "./storage/retrying.ts";
 import type { ReadCap, WriteCap } from "./storage/tahoe/caps.ts";
+import { ListingReader } from "./storage/tahoe/listing.ts";
 import { Webapi } from "./storage/tahoe/webapi.ts";
 import { WebapiHealth } from "./storage/tahoe/webapi-health.ts";
 import { WebapiTree } from "./storage/tahoe/webapi-tree.ts";
@@ -36,9 +38,21 @@ export function openGridTree(
   measured: (tree: Tree) => Tree = (tree) => tree,
 ): Tree {
   const webapis = each(gateways, (url) => new Webapi(url, limits.webapi));
+  const listings = listingsWithin(limits);
   Webapi.standInForEachOther(webapis);
-  const trees = each(webapis, (webapi) => measured(new WebapiTree(webapi, cap, limits.listing)));
-  return new RetryingTree(new LimitedTree(new GatewaysTree(trees), limits.tree));
+  const trees = each(webapis, (webapi) => measured(new WebapiTree(webapi, cap, listings)));
+  return new RetryingTree(
+    new LimitedTree(new GatewaysTree(trees), limits.tree, (path) => builderDirectoryOf(path, [])),
+  );
+}
+
+const readers = new WeakMap<Limits["listing"], ListingReader>();
+
+/** One for all trees of a configuration: what it bounds is this process' time and memory. */
+function listingsWithin({ listing }: Limits): ListingReader {
+  const known = readers.get(listing) ?? new ListingReader(listing);
+  readers.set(listing, known);
+  return known;
 }
 
 /** What checks the objects of a directory and all below it. */

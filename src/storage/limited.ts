@@ -15,22 +15,27 @@ export interface TreeLimits {
 
 export const defaultTreeLimits: TreeLimits = { maxLooks: 8, maxOpens: 16, lookTimeoutMs: 180_000 };
 
-/** First come, first served; an aborted wait gives its place up. */
+/** Who shares the looks, each its own; undefined: nobody in particular. */
+export type SharerOf = (path: TreePath) => string | undefined;
+
+/** First come, first served, but for those whose looks are many already; an aborted wait gives its place up. */
 export class LimitedTree implements Tree {
   readonly #tree: Tree;
   readonly #looks: Slots;
   readonly #opens: Slots;
   readonly #lookTimeoutMs: number;
+  readonly #sharerOf: SharerOf;
 
-  constructor(tree: Tree, limits: TreeLimits = defaultTreeLimits) {
+  constructor(tree: Tree, limits: TreeLimits = defaultTreeLimits, sharerOf: SharerOf = () => undefined) {
     this.#tree = tree;
+    this.#sharerOf = sharerOf;
     this.#looks = new Slots(limits.maxLooks);
     this.#opens = new Slots(limits.maxOpens);
     this.#lookTimeoutMs = limits.lookTimeoutMs;
   }
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
-    const giveBack = await this.#looks.take(signal);
+    const giveBack = await this.#looks.take(signal, this.#sharerOf(path));
     const late = new AbortController();
     const forget = onAbort(signal, () => late.abort(signal.reason));
     const timer = setTimeout(() => {

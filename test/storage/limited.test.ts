@@ -59,6 +59,21 @@ test("never more than so many looks and opens run at once, and they run in the o
   expect(most()).toBe(2);
 });
 
+test("one builder's looks never take more than half of the slots, and whoever has fewest comes next", async () => {
+  const { tree, started, release } = held();
+  const limited = new LimitedTree(tree, { ...limits, maxLooks: 4 }, (path) => path.slice(0, 1));
+  const looks = ["a1", "a2", "a3", "a4", "b1"].map((name) => limited.look(parseTreePath(name), signal));
+  await wait(20);
+  expect(started).toEqual(["a1", "a2", "b1"]);
+  looks.push(...["c1", "c2", "d1"].map((name) => limited.look(parseTreePath(name), signal)));
+  await wait(20);
+  expect(started).toEqual(["a1", "a2", "b1", "c1"]);
+  release();
+  await Promise.all(looks);
+  expect(started[4]).toBe("d1");
+  expect(started.toSorted()).toEqual(["a1", "a2", "a3", "a4", "b1", "c1", "c2", "d1"]);
+});
+
 test("a stream keeps its slot until it ends or is left", async () => {
   const { tree, started, release } = held();
   release();

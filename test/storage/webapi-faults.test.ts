@@ -5,6 +5,7 @@ import { inspect } from "node:util";
 import { expect, test } from "vitest";
 import { LimitExceeded } from "../../src/base/errors.ts";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
+import { defaultListingLimits, ListingReader } from "../../src/storage/tahoe/listing.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiTree } from "../../src/storage/tahoe/webapi-tree.ts";
 import type { Answer } from "../support/fake-gateway.ts";
@@ -92,7 +93,11 @@ test("a listing beyond its limits, in bytes or entries, is refused while it come
   const gateway = await fakeGateway((_, response) => response.end(JSON.stringify(["dirnode", { children }])));
   ending.push(gateway);
   const limited = (maxListingBytes: number, maxEntries: number): Promise<unknown> =>
-    new WebapiTree(new Webapi(gateway.url), cap, { maxListingBytes, maxEntries }).look(rootPath, signal);
+    new WebapiTree(
+      new Webapi(gateway.url),
+      cap,
+      new ListingReader({ ...defaultListingLimits, maxListingBytes, maxEntries }),
+    ).look(rootPath, signal);
   await expect(limited(1000, 1000)).rejects.toBeInstanceOf(LimitExceeded);
   await expect(limited(100_000, 99)).rejects.toBeInstanceOf(LimitExceeded);
   expect(await limited(100_000, 100)).toMatchObject({ kind: "directory" });

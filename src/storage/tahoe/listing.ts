@@ -1,44 +1,133 @@
-// What the webapi's `?t=json` says of a node, checked like any stranger's word.
+// What the webapi's `?t=json` says of a node, read while it comes, and checked like any stranger's word.
+import { asBuffer } from "../../base/as-buffer.ts";
 import { ContentId } from "../../base/content-id.ts";
 import { LimitExceeded } from "../../base/errors.ts";
+import type { TreePath } from "../../base/names.ts";
 import { isEntryName } from "../../base/names.ts";
+import { turns } from "../../base/turns.ts";
+import { Slots } from "../slots.ts";
 import type { Entry, FileEntry, Node, OtherEntry } from "../tree.ts";
+import { StorageUnavailable } from "../tree.ts";
 import { immutableFileBytes } from "./caps.ts";
+import { ListingError, ListingSplitter } from "./listing-splitter.ts";
 
-/** The answer has not the shape that the webapi documents. Holds nothing of it, because it is full of caps. */
-export class ListingError extends Error {}
+/** Bounds on one directory's listing. Time grows with its bytes; memory with its entries and what is kept of each. */
+export interface ListingLimits {
+  /** Of one directory's JSON; about 700 bytes an entry, and its metadata. */
+  readonly maxListingBytes: number;
+  /** In one directory. */
+  readonly maxEntries: number;
+  /** Of an entry's metadata, as JSON. Longer metadata counts as none that can be understood: the file itself is read. */
+  readonly maxMetadataBytes: number;
+  /** Listings of more than 4 MiB that are read at once, over all directories; the others wait, their senders with them. */
+  readonly maxLargeListings: number;
+}
 
-/** @throws ListingError, LimitExceeded */
-export function parseListing(text: string, maxEntries: number): Node {
-  const [kind, facts] = nodeOf(parseJson(text));
-  if (kind !== "dirnode") return entryOf(kind, facts);
-  const children = recordOf(facts.children);
-  const names = Object.keys(children);
-  if (names.length > maxEntries) throw new LimitExceeded("maxEntries", maxEntries, "a directory's number of entries");
-  const entries = new Map<string, Entry>();
-  for (const name of names) {
-    if (isEntryName(name)) entries.set(name, childOf(children[name]));
+export const defaultListingLimits: ListingLimits = {
+  maxListingBytes: 192 * 1024 * 1024,
+  maxEntries: 500_000,
+  maxMetadataBytes: 256 * 1024,
+  maxLargeListings: 2,
+};
+
+const largeBytes = 4 * 1024 * 1024;
+/** What is parsed in one go, in bytes: a millisecond of work, or two. */
+const pieceBytes = 64 * 1024;
+
+/** Everybody's, because it is one thread that parses them. */
+const giveWay = turns();
+
+/** What `?t=json` says of a node. */
+export class Listing {
+  readonly #kind: string;
+  readonly #facts: Facts;
+  readonly #entries: ReadonlyMap<string, Entry>;
+
+  constructor(kind: string, facts: Facts, entries: ReadonlyMap<string, Entry>) {
+    this.#kind = kind;
+    this.#facts = facts;
+    this.#entries = entries;
   }
-  return { kind: "directory", entries };
+
+  get node(): Node {
+    if (this.#kind === "dirnode") return { kind: "directory", entries: this.#entries };
+    return entryOf(this.#kind, this.#facts);
+  }
+  /** The cap with which to read the file; undefined if it is none. */
+  get fileCap(): string | undefined {
+    return this.#cap("filenode", "ro_uri");
+  }
+  /** The read cap of the directory; undefined if it is none. */
+  get directoryReadCap(): string | undefined {
+    return this.#cap("dirnode", "ro_uri");
+  }
+  /** The write cap of the directory; undefined if it is none or may not be changed. */
+  get directoryWriteCap(): string | undefined {
+    return this.#cap("dirnode", "rw_uri");
+  }
+
+  #cap(kind: string, name: "ro_uri" | "rw_uri"): string | undefined {
+    const cap = this.#facts[name];
+    return this.#kind === kind && typeof cap === "string" ? cap : undefined;
+  }
 }
 
-/** The cap with which to read the file that `?t=json` describes; undefined if it describes no file. @throws ListingError */
-export function parseFileCap(text: string): string | undefined {
-  const [kind, facts] = nodeOf(parseJson(text));
-  return kind === "filenode" && typeof facts.ro_uri === "string" ? facts.ro_uri : undefined;
+/** @throws StorageUnavailable in place of ListingError */
+export async function understood<T>(path: TreePath, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (thrown) {
+    if (!(thrown instanceof ListingError)) throw thrown;
+    throw new StorageUnavailable(path, "the gateway's answer is no listing", { transient: true });
+  }
 }
 
-/** The read cap that `?t=json` tells of a directory. @throws ListingError */
-export function parseDirectoryReadUri(text: string): string {
-  const [kind, facts] = nodeOf(parseJson(text));
-  if (kind !== "dirnode" || typeof facts.ro_uri !== "string") throw new ListingError("no directory");
-  return facts.ro_uri;
-}
+/** Reads listings within limits, and gives way to everybody else between their pieces. */
+export class ListingReader {
+  readonly #limits: ListingLimits;
+  readonly #large: Slots;
 
-/** The write cap that `?t=json` tells of a directory; undefined where it is no directory or may not be changed. @throws ListingError */
-export function parseDirectoryWriteUri(text: string): string | undefined {
-  const [kind, facts] = nodeOf(parseJson(text));
-  return kind === "dirnode" && typeof facts.rw_uri === "string" ? facts.rw_uri : undefined;
+  constructor(limits: ListingLimits = defaultListingLimits) {
+    this.#limits = limits;
+    this.#large = new Slots(limits.maxLargeListings);
+  }
+
+  /** @throws ListingError, see `understood`; LimitExceeded; signal.reason; what reading the body throws */
+  async read(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Listing> {
+    const { maxListingBytes } = this.#limits;
+    const entries = new Map<string, Entry>();
+    const splitter = new ListingSplitter(this.#limits, (json) => this.#take(json, entries));
+    let bytes = 0;
+    let giveBack: (() => void) | undefined;
+    try {
+      for await (const chunk of body) {
+        bytes += chunk.length;
+        if (bytes > maxListingBytes) {
+          throw new LimitExceeded("maxListingBytes", maxListingBytes, "a directory's listing");
+        }
+        if (bytes > largeBytes) giveBack ??= await this.#large.take(signal);
+        for (let at = 0; at < chunk.length; at += pieceBytes) {
+          splitter.push(asBuffer(chunk).subarray(at, at + pieceBytes));
+          await giveWay();
+        }
+      }
+      const [kind, facts] = nodeOf(parseJson(splitter.end()));
+      if (kind === "dirnode") recordOf(facts.children);
+      return new Listing(kind, facts, entries);
+    } finally {
+      giveBack?.();
+    }
+  }
+
+  /** @param json `"NAME": […]` */
+  #take(json: string, entries: Map<string, Entry>): void {
+    const { maxEntries } = this.#limits;
+    for (const [name, child] of Object.entries(recordOf(parseJson(`{${json}}`)))) {
+      if (isEntryName(name)) entries.set(name, childOf(child));
+    }
+    if (entries.size <= maxEntries) return;
+    throw new LimitExceeded("maxEntries", maxEntries, "a directory's number of entries");
+  }
 }
 
 type Facts = Readonly<Record<string, unknown>>;

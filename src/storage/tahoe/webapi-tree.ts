@@ -5,34 +5,25 @@ import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
 import { ContentGone, StorageUnavailable } from "../tree.ts";
 import type { ReadCap, WriteCap } from "./caps.ts";
 import { immutableFileBytes } from "./caps.ts";
-import { ListingError, parseFileCap, parseListing } from "./listing.ts";
+import type { Listing } from "./listing.ts";
+import { ListingReader, understood } from "./listing.ts";
 import type { Webapi, WebapiReply } from "./webapi.ts";
-import { textOf } from "./webapi.ts";
-
-export interface ListingLimits {
-  /** Of one directory's JSON; about 700 bytes an entry. */
-  readonly maxListingBytes: number;
-  /** In one directory. */
-  readonly maxEntries: number;
-}
-
-export const defaultListingLimits: ListingLimits = { maxListingBytes: 256 * 1024 * 1024, maxEntries: 500_000 };
 
 /** @see Tahoe-LAFS, docs/frontends/webapi.rst */
 export class WebapiTree implements Tree {
   readonly #webapi: Webapi;
   readonly #cap: ReadCap | WriteCap;
-  readonly #limits: ListingLimits;
+  readonly #listings: ListingReader;
 
-  constructor(webapi: Webapi, cap: ReadCap | WriteCap, limits: ListingLimits = defaultListingLimits) {
+  /** @param listings shared by all trees whose listings are to be bounded together */
+  constructor(webapi: Webapi, cap: ReadCap | WriteCap, listings: ListingReader = new ListingReader()) {
     this.#webapi = webapi;
     this.#cap = cap;
-    this.#limits = limits;
+    this.#listings = listings;
   }
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
-    const text = await this.#describe(path, signal);
-    const node = text === undefined ? undefined : understood(path, () => parseListing(text, this.#limits.maxEntries));
+    const node = (await this.#describe(path, signal))?.node;
     if (path === rootPath && node?.kind !== "directory") {
       throw new StorageUnavailable(path, "its cap is no directory's, as far as the gateway knows", {
         transient: false,
@@ -66,8 +57,8 @@ export class WebapiTree implements Tree {
     yield* sliced(reply, path, { start, end, sizeBytes });
   }
 
-  /** The JSON that describes what is at a path; undefined if nothing is there. */
-  async #describe(path: TreePath, signal: AbortSignal): Promise<string | undefined> {
+  /** What is at a path; undefined if nothing is there. */
+  async #describe(path: TreePath, signal: AbortSignal): Promise<Listing | undefined> {
     const reply = await this.#webapi.request(
       {
         method: "GET",
@@ -79,8 +70,7 @@ export class WebapiTree implements Tree {
       },
       signal,
     );
-    const { maxListingBytes: bytes } = this.#limits;
-    if (reply.status === 200) return textOf(reply, { name: "maxListingBytes", bytes, what: "a directory's listing" });
+    if (reply.status === 200) return await understood(path, () => this.#listings.read(reply.body, signal));
     reply.close();
     const { status } = reply;
     if (path === rootPath || (status !== 404 && status !== 400)) {
@@ -96,8 +86,7 @@ export class WebapiTree implements Tree {
   }
 
   async #capAt(path: TreePath, signal: AbortSignal): Promise<string> {
-    const text = await this.#describe(path, signal);
-    const cap = text === undefined ? undefined : understood(path, () => parseFileCap(text));
+    const cap = (await this.#describe(path, signal))?.fileCap;
     if (cap === undefined) throw new ContentGone(path);
     return cap;
   }
@@ -144,15 +133,6 @@ async function* sliced(reply: WebapiReply, path: TreePath, wanted: Wanted): Asyn
   }
   if (sent < expected && Number.isFinite(expected)) {
     throw new StorageUnavailable(path, `the file ended ${expected - sent} bytes short`, { transient: true });
-  }
-}
-
-function understood<T>(path: TreePath, parse: () => T): T {
-  try {
-    return parse();
-  } catch (thrown) {
-    if (!(thrown instanceof ListingError)) throw thrown;
-    throw new StorageUnavailable(path, "the gateway's answer is no listing", { transient: true });
   }
 }
 

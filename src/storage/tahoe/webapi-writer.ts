@@ -6,9 +6,10 @@ import type { Entry } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
 import type { ReadCap, WriteCap } from "./caps.ts";
 import { immutableFileBytes, parseReadCap, parseWriteCap } from "./caps.ts";
-import { parseDirectoryReadUri, parseDirectoryWriteUri, parseListing } from "./listing.ts";
-import type { Webapi, WebapiRequest } from "./webapi.ts";
-import { defaultListingLimits } from "./webapi-tree.ts";
+import type { Listing } from "./listing.ts";
+import { defaultListingLimits, ListingReader, understood } from "./listing.ts";
+import type { Webapi, WebapiReply, WebapiRequest } from "./webapi.ts";
+import { textOf } from "./webapi.ts";
 
 /** A link to be set: immutable bytes that the grid already holds, and what stands beside the link under the key `apt`. */
 export interface Link {
@@ -16,12 +17,17 @@ export interface Link {
   readonly metadata: unknown;
 }
 
-/** The longest answer to a change, in bytes: a cap, or one directory's description. */
-const maxAnswerBytes = 64 * 1024 * 1024;
+/** The longest answer to a change, in bytes: a cap, or some words. */
+const maxAnswerBytes = 1024 * 1024;
+/** The longest metadata of an entry. */
+const maxMetadataBytes = 16 * 1024 * 1024;
 
 /** All calls throw StorageUnavailable, also where a cap is not accepted. None is repeated by itself. */
 export class WebapiWriter {
   readonly #webapi: Webapi;
+  /** It reads what its holder wrote, and would write it anew if it did not know it again. */
+  readonly #listings = new ListingReader({ ...defaultListingLimits, maxMetadataBytes });
+
   constructor(webapi: Webapi) {
     this.#webapi = webapi;
   }
@@ -42,29 +48,23 @@ export class WebapiWriter {
   /** The directory at a path; undefined if there is none, or none that may be changed. */
   async directoryAt(root: WriteCap, path: TreePath, signal: AbortSignal): Promise<WriteCap | undefined> {
     if (path === rootPath) return root;
-    const asked = { method: "GET", names: [root.reveal(), ...pathNames(path)], query: "t=json", path } as const;
-    const { status, text } = await this.#exchange(asked, signal, [200, 400, 404]);
     // 400 is Tahoe's word for a name below a file.
-    const uri = status === 200 ? parseDirectoryWriteUri(text) : undefined;
-    return uri === undefined ? undefined : parseWriteCap(uri);
+    const cap = (await this.#describe([root.reveal(), ...pathNames(path)], path, signal, [400, 404]))
+      ?.directoryWriteCap;
+    return cap === undefined ? undefined : parseWriteCap(cap);
   }
 
   /** The entries of a directory, which its holder is about to change. */
   async list(directory: WriteCap, signal: AbortSignal): Promise<ReadonlyMap<string, Entry>> {
-    const names = [directory.reveal()];
-    const text = await this.#ask({ method: "GET", names, query: "t=json", path: rootPath }, signal);
-    const node = parseListing(text, defaultListingLimits.maxEntries);
-    if (node.kind === "directory") return node.entries;
-    throw new StorageUnavailable(rootPath, "its cap is no directory's, as far as the gateway knows", {
-      transient: false,
-    });
+    const node = (await this.#describe([directory.reveal()], rootPath, signal))?.node;
+    if (node?.kind === "directory") return node.entries;
+    throw noDirectory();
   }
 
   async readCapOf(directory: WriteCap, signal: AbortSignal): Promise<ReadCap> {
-    const names = [directory.reveal()];
-    return parseReadCap(
-      parseDirectoryReadUri(await this.#ask({ method: "GET", names, query: "t=json", path: rootPath }, signal)),
-    );
+    const cap = (await this.#describe([directory.reveal()], rootPath, signal))?.directoryReadCap;
+    if (cap === undefined) throw noDirectory();
+    return parseReadCap(cap);
   }
 
   /** Uploads immutable bytes that nothing links to yet. */
@@ -132,6 +132,21 @@ export class WebapiWriter {
     await this.#exchange({ method: "DELETE", names, path }, signal, [200, 404]);
   }
 
+  /** @returns undefined where the status is one of `absent` */
+  async #describe(
+    names: readonly string[],
+    path: TreePath,
+    signal: AbortSignal,
+    absent: readonly number[] = [],
+  ): Promise<Listing | undefined> {
+    const { hedgeListingAfterMs: hedgeAfterMs } = this.#webapi.limits;
+    const asked = { method: "GET", names, query: "t=json", path, hedgeAfterMs } as const;
+    const reply = await this.#reply(asked, signal, [200, ...absent]);
+    if (reply.status === 200) return await understood(path, () => this.#listings.read(reply.body, signal));
+    reply.close();
+    return undefined;
+  }
+
   async #ask(asked: Omit<WebapiRequest, "timeoutMs">, signal: AbortSignal): Promise<string> {
     return (await this.#exchange(asked, signal, [200, 201])).text;
   }
@@ -141,29 +156,27 @@ export class WebapiWriter {
     signal: AbortSignal,
     accepted: readonly number[],
   ): Promise<{ readonly status: number; readonly text: string }> {
-    const { writeTimeoutMs: timeoutMs, hedgeListingAfterMs: hedgeAfterMs } = this.#webapi.limits;
-    const hedge = asked.method === "GET" ? { hedgeAfterMs } : {};
-    const reply = await this.#webapi.request({ ...asked, ...hedge, timeoutMs }, signal);
-    if (!accepted.includes(reply.status)) {
-      reply.close();
-      // 410 is also what a gateway says of a directory that it reads in pieces while another one writes it.
-      const why =
-        reply.status === 410
-          ? "the gateway finds no such directory: the cap in the bundle is wrong or incomplete, or too few storage servers are reachable"
-          : `the gateway answered a change with status ${reply.status}`;
-      throw new StorageUnavailable(asked.path, why, { transient: reply.status >= 500 || reply.status === 410 });
-    }
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
-    for await (const chunk of reply.body) {
-      bytes += chunk.length;
-      if (bytes > maxAnswerBytes)
-        throw new StorageUnavailable(asked.path, "the answer has no end", { transient: false });
-      chunks.push(chunk);
-    }
-    return { status: reply.status, text: Buffer.concat(chunks).toString("utf8") };
+    const reply = await this.#reply(asked, signal, accepted);
+    const text = await textOf(reply, { name: "maxAnswerBytes", bytes: maxAnswerBytes, what: "the answer to a change" });
+    return { status: reply.status, text };
+  }
+
+  async #reply(
+    asked: Omit<WebapiRequest, "timeoutMs">,
+    signal: AbortSignal,
+    accepted: readonly number[],
+  ): Promise<WebapiReply> {
+    const reply = await this.#webapi.request({ ...asked, timeoutMs: this.#webapi.limits.writeTimeoutMs }, signal);
+    if (accepted.includes(reply.status)) return reply;
+    reply.close();
+    const why = `the gateway answered a change with status ${reply.status}`;
+    // 410 is also what a gateway says of a directory that it reads in pieces while another one writes it.
+    throw new StorageUnavailable(asked.path, why, { transient: reply.status >= 500 || reply.status === 410 });
   }
 }
+
+const noDirectory = (): StorageUnavailable =>
+  new StorageUnavailable(rootPath, "its cap is no directory's, as far as the gateway knows", { transient: false });
 
 function contentId(answer: string): ContentId {
   const cap = answer.trim();
