@@ -8,6 +8,7 @@ import type { Log } from "./base/log.ts";
 import type { RepositoryName, TreePath } from "./base/names.ts";
 import { rootPath } from "./base/names.ts";
 import { readBundle } from "./builder/bundle.ts";
+import { FetchableTree } from "./catalog/fetchable-names.ts";
 import { FlatTree, flatPathsOf } from "./catalog/flat-tree.ts";
 import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "./configuration.ts";
 import { Follower } from "./follower.ts";
@@ -144,7 +145,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     if (publishBundleFile !== undefined) {
       const bundle = await readBundle(publishBundleFile, (complaint) => log.warn({}, complaint));
       const parts = { tree: writableTree(bundle), uploads: uploadsIn(workshop.shared.root, one.name) };
-      const { repository: published } = open(publishedName(one.name), "kept", (whole) => whole, {
+      const { repository: published } = open(publishedName(one.name), "kept", (whole) => new FetchableTree(whole), {
         placement: "tree",
         namesHeldIn: one.name,
       });

@@ -50,6 +50,9 @@ export const parseComponent = (raw: string): Component => parse<"Component">(raw
 /** @throws NameError @see Debian Policy 11.1 */
 export const parseArchitecture = (raw: string): Architecture =>
   parse<"Architecture">(raw, "architecture name", architecture);
+/** Whether it stands for several architectures, or for none, so that no package is built for it. @see Debian Policy 11.1.1 */
+export const isNoMachines = (architecture: Architecture): boolean =>
+  architecture === "source" || architecture.split("-").includes("any");
 /** @throws NameError also for `metrics`, `healthz`, `readyz` and `-`, which are the server's own. */
 export function parseRepositoryName(raw: string): RepositoryName {
   if (reserved.has(raw)) throw new NameError(`${raw} is the server's own and no repository's name`);
@@ -97,6 +100,9 @@ export const pathNames = (path: TreePath): readonly string[] => (path === "" ? [
 
 /** The last name, "" for the root. */
 export const lastName = (path: TreePath): string => path.slice(path.lastIndexOf("/") + 1);
+
+/** Whether a file's name announces a binary package: Ubuntu calls those of its automatic debug symbols .ddeb. */
+export const announcesBinary = (name: string): boolean => /\.[du]?deb$/.test(name);
 
 /** The directory that holds this path; the root's is the root. */
 export const parentPath = (path: TreePath): TreePath => path.slice(0, Math.max(0, path.lastIndexOf("/"))) as TreePath;

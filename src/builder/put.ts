@@ -82,7 +82,7 @@ class UploadFailed extends RepoError {
 /**
  * Safe to be interrupted and called again: uploads of the same bytes are the same objects, links that stand are left as
  * they are, and until the one write of its links a directory is not touched.
- * @param paths of .deb, .udeb, .dsc, .changes and .buildinfo files
+ * @param paths of .deb, .udeb, .ddeb, .dsc, .changes and .buildinfo files
  * @throws UploadFailed
  */
 export async function put(

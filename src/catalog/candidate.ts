@@ -3,6 +3,7 @@ import type { TreePath } from "../base/names.ts";
 import { flatSuite, joinPath, lastName, parentPath } from "../base/names.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { quoted } from "../debian/malformed.ts";
+import { whyNotFetchable } from "./fetchable-names.ts";
 import type { BinaryFinding, SourceFinding } from "./finding.ts";
 import { FoundBinary, FoundSource, isExamined } from "./found-item.ts";
 import type { Pending, RejectCode, Rejection, SourcePart } from "./inspection.ts";
@@ -67,7 +68,10 @@ function sourceCandidate(
   fileAt: (path: TreePath) => CatalogFile | undefined,
 ): SourceItem | Pending | Rejection {
   if (place.kind === "binary") return reject("wrong-place", "a source package in a directory of binary packages");
-  const white = [lastName(file.path), ...finding.parts.map(({ name }) => name)].find((name) => /\s/.test(name));
+  const names = [lastName(file.path), ...finding.parts.map(({ name }) => name)];
+  const white = names.find((name) => /\s/.test(name));
+  const [unfetchable] = names.flatMap((name) => whyNotFetchable(name) ?? []);
+  if (unfetchable !== undefined) return reject("bad-name", unfetchable);
   if (white !== undefined) return reject("bad-name", `white space in ${quoted(white)} would end it in a list of files`);
   if (!isExamined(file, finding)) return reject("not-a-file", "not a file");
   const parts: SourceItemPart[] = [];

@@ -1,6 +1,7 @@
 // A directory of packages without `dists`, shown as a tree of one suite: a flat repository.
 import type { TreePath } from "../base/names.ts";
 import {
+  announcesBinary,
   flatSuite,
   isWithin,
   joinPath,
@@ -14,9 +15,6 @@ import {
 import type { LocalFile } from "../storage/local-file.ts";
 import type { ByteRange, Directory, Entry, FileRef, Node, Tree } from "../storage/tree.ts";
 import { distsPath, flatBinaries, flatComponent, flatSources, isDists, suitePath } from "./layout.ts";
-
-/** Files that announce a binary package; all others may belong to a source package. */
-const binaryName = /\.u?deb$/;
 
 /** Directories that stand above the packages, with what is in them. */
 const above: ReadonlyMap<TreePath, readonly string[]> = new Map([
@@ -76,7 +74,8 @@ export class FlatTree implements Tree {
   }
 }
 
-const isShownIn = (path: TreePath, file: TreePath): boolean => binaryName.test(file) === isWithin(path, flatBinaries);
+/** What announces no binary package may belong to a source package. */
+const isShownIn = (path: TreePath, file: TreePath): boolean => announcesBinary(file) === isWithin(path, flatBinaries);
 
 /**
  * Where in a flat tree something of the real tree is to be looked for.

@@ -3,6 +3,7 @@ import type { Architecture, Component, Suite, TreePath } from "../base/names.ts"
 import {
   flatSuite,
   hasRoomForNames,
+  isNoMachines,
   isWithin,
   nameOrUndefined,
   parseArchitecture,
@@ -34,6 +35,7 @@ export type Place =
 const maxDepthBelowPlace = 16;
 
 const binaryPrefix = "binary-";
+const anyArchitecture = "any";
 /** Where a component keeps what debian-installer asks for, in a tree as in an index. */
 const installer = "debian-installer";
 const placeDepth = 4;
@@ -55,6 +57,8 @@ export function placeOf(path: TreePath): Place | undefined {
     if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
     if (!leaf.startsWith(binaryPrefix)) return undefined;
     const architecture = parseArchitecture(leaf.slice(binaryPrefix.length));
+    // The packages of a flat repository may be for any architecture; a tree has no such directory of its own.
+    if (isNoMachines(architecture) && suite !== flatSuite) return undefined;
     return { kind: "binary", suite, component, architecture, forInstaller };
   });
 }
@@ -80,7 +84,7 @@ export const suitePath = (suite: Suite): TreePath => parseTreePath(`dists/${suit
 /** Where a flat repository's one suite stands, and in it its packages, which may be for any architecture. */
 export const flatPath = suitePath(flatSuite);
 export const flatComponent = "main";
-export const flatBinaries = parseTreePath(`${flatPath}/${flatComponent}/binary-any`);
+export const flatBinaries = parseTreePath(`${flatPath}/${flatComponent}/${binaryPrefix}${anyArchitecture}`);
 export const flatSources = parseTreePath(`${flatPath}/${flatComponent}/source`);
 
 /** Whether a directory of this name is made for indices: no package is looked for in it. */

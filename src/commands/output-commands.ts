@@ -7,6 +7,7 @@ import { systemClock } from "../base/clock.ts";
 import type { TreePath } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
 import { readBundle } from "../builder/bundle.ts";
+import { FetchableTree } from "../catalog/fetchable-names.ts";
 import { FlatTree } from "../catalog/flat-tree.ts";
 import { flatPath } from "../catalog/layout.ts";
 import type { Flags } from "../config.ts";
@@ -137,7 +138,8 @@ async function make(
     one,
     signer,
     // A package of our own making is in no tree.
-    shown: (tree: Tree) => (placement === "tree" ? tree : withArchiveKeyring(tree, one, { signer, publicUrl })),
+    shown: (tree: Tree) =>
+      placement === "tree" ? new FetchableTree(tree) : withArchiveKeyring(tree, one, { signer, publicUrl }),
     settings: { placement },
     log,
   };

@@ -22,7 +22,8 @@ const defaultPatienceSeconds = 300;
 const mebibyte = 2 ** 20;
 
 const help = `
-FILE is a .deb, .udeb, .dsc, .changes or .buildinfo; of the last three, all that they list and APT can use is uploaded.
+FILE is a .deb, .udeb, .ddeb, .dsc, .changes or .buildinfo; of the last three, all that they list and APT can use is
+uploaded.
 Every file is checked as the server will check it before anything is changed. All files of a directory are linked in
 one write, so that an upload appears whole or not at all; after an interruption, the same command finishes it.
 Signatures of .dsc and .changes files are not verified: whoever has the bundle is trusted.

@@ -1,5 +1,5 @@
 // What a stanza must say to be a binary package's or a source package's.
-import { NameError, parseArchitecture } from "../base/names.ts";
+import { isNoMachines, NameError, parseArchitecture } from "../base/names.ts";
 import { checkBinaryFields, checkSourceFields } from "./apt-fields.ts";
 import type { Flaw } from "./malformed.ts";
 import { Malformed, quoted } from "./malformed.ts";
@@ -23,7 +23,8 @@ export function checkBinaryControl(stanza: Stanza): void {
   checkName(stanza, "Package", "bad-control");
   checkVersion(stanza, "bad-control");
   try {
-    parseArchitecture(required(stanza, "Architecture", "bad-control"));
+    const architecture = parseArchitecture(required(stanza, "Architecture", "bad-control"));
+    if (isNoMachines(architecture)) throw new NameError(`its Architecture is ${architecture}, which no machine has`);
   } catch (thrown) {
     throw thrown instanceof NameError ? new Malformed("bad-control", thrown.message, { cause: thrown }) : thrown;
   }

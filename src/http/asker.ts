@@ -102,5 +102,5 @@ function classOf(path: RequestPath | undefined): RequestClass {
   if (mount === "metrics" || mount === "healthz" || mount === "readyz") return "other";
   if (isOwnPage(mount, rest)) return "page";
   if (rest.includes("/by-hash/")) return "by-hash";
-  return rest.startsWith("dists/") || !/\.(deb|udeb|dsc|tar\.[a-z0-9]+|diff\.gz|asc)$/.test(rest) ? "index" : "package";
+  return rest.startsWith("dists/") || !/\.([du]?deb|dsc|tar\.[a-z0-9]+|diff\.gz|asc)$/.test(rest) ? "index" : "package";
 }

@@ -50,23 +50,24 @@ export class PingDesk {
   /** @param rawPath decoded and normalised; @throws RequestRefused, StorageUnavailable */
   async answer(ctx: Koa.Context, rawPath: string, query: URLSearchParams, signal: AbortSignal): Promise<void> {
     const granted = this.#granted(ctx.get("Authorization"));
-    const path = treePathOf(rawPath);
-    const token = granted.find(({ scope }) => isWithin(path, scope));
+    const spellings = spellingsOf(rawPath).filter((path) => granted.some(({ scope }) => isWithin(path, scope)));
+    const token = granted.find(({ scope }) => spellings.some((path) => isWithin(path, scope)));
     if (token === undefined) {
       throw new RequestRefused("request/forbidden", "this token is for another directory");
     }
     const waitMs = this.#waitMsOf(query);
     await this.#count(token);
     if (waitMs === 0) {
-      this.#pingUnattended(path);
+      for (const path of spellings) this.#pingUnattended(path);
       accept(ctx);
       return;
     }
     ctx.req.setTimeout(waitMs + waitMarginMs);
     const patience = AbortSignal.timeout(waitMs);
     try {
-      const outcome = await this.#repository.ping(path, AbortSignal.any([signal, patience]));
-      setJsonBody(ctx, { status: "servable", ...plainly(outcome) });
+      const asked = AbortSignal.any([signal, patience]);
+      const outcomes = await Promise.all(spellings.map((path) => this.#repository.ping(path, asked)));
+      setJsonBody(ctx, { status: "servable", ...plainly(together(outcomes)) });
     } catch (thrown) {
       if (!patience.aborted) throw thrown;
       accept(ctx);
@@ -147,6 +148,27 @@ const plainly = ({ publications, added, removed, rejected, pending }: PingOutcom
   rejected: rejected.map(({ path, code, reason }) => ({ path, code, reason: forStrangers(reason) })),
   pending: pending.map(({ path, missing, inspecting }) => ({ path, missing, inspecting })),
 });
+
+/**
+ * A path as it is written and, where that differs, with its characters composed: Tahoe knows every name as composed, and
+ * a folder knows both.
+ */
+const spellingsOf = (rawPath: string): readonly TreePath[] =>
+  [...new Set([rawPath, rawPath.normalize("NFC")])].map(treePathOf);
+
+/** Suites that several outcomes tell of are told of once. */
+function together(outcomes: readonly PingOutcome[]): PingOutcome {
+  const publications = new Map(
+    outcomes.flatMap((outcome) => outcome.publications.map((each) => [`${each.suite} ${each.at}`, each])),
+  );
+  return {
+    publications: [...publications.values()],
+    added: outcomes.flatMap(({ added }) => added),
+    removed: outcomes.flatMap(({ removed }) => removed),
+    rejected: outcomes.flatMap(({ rejected }) => rejected),
+    pending: outcomes.flatMap(({ pending }) => pending),
+  };
+}
 
 function treePathOf(raw: string): TreePath {
   try {

@@ -5,6 +5,7 @@ import { ContentId } from "../base/content-id.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, lastName, parseTreePath } from "../base/names.ts";
 import { written } from "../base/state.ts";
+import { fetchableName } from "../catalog/fetchable-names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { FileEntry, FileRef } from "../storage/tree.ts";
 
@@ -36,6 +37,9 @@ export const timelessSeconds = Date.UTC(2009, 0, 1) / 1000;
 
 /** The directory of an item's files below the repository's root: named by its .deb's or .dsc's digest. */
 export const poolDirectory = (sha256: string): string => `${poolPrefix}${sha256}`;
+
+/** The name of one of an item's files there. Names that apt can't fetch become others; a source's never have such a one. */
+export const poolName = (path: TreePath): string => fetchableName(lastName(path));
 
 const poolPrefix = "pool/SHA256/";
 
@@ -157,7 +161,7 @@ function unescaped(name: string): string | undefined {
 }
 
 function* recordsOf(item: Item): Iterable<readonly [string, PoolRecord]> {
-  const keyOf = (path: TreePath) => `${item.sha256}/${lastName(path)}`;
+  const keyOf = (path: TreePath) => `${item.sha256}/${poolName(path)}`;
   const lastModifiedSeconds = item.kind === "binary" ? item.builtAtSeconds : timelessSeconds;
   yield [keyOf(item.path), recordOf(item, item.sha256, lastModifiedSeconds)];
   if (item.kind === "binary") return;

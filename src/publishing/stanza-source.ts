@@ -10,7 +10,7 @@ import { renderPackage } from "../indices/packages.ts";
 import type { Segment } from "../indices/segments.ts";
 import { renderSource } from "../indices/sources.ts";
 import { renderTranslation } from "../indices/translations.ts";
-import { poolDirectory } from "./pool.ts";
+import { poolDirectory, poolName } from "./pool.ts";
 
 /** Named in every segment's key: a change of what is rendered or how it is compressed gets a new one. */
 const renderingVersion = "4";
@@ -73,7 +73,7 @@ export class StanzaSource {
     const inspection = await this.#examiner.recall(item, item.record, signal);
     if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no binary package any more`);
     if (style === "description") return renderTranslation(inspection.control);
-    const filename = `${this.#directoryOf(item)}/${lastName(item.path)}`;
+    const filename = `${this.#directoryOf(item)}/${this.#nameOf(item)}`;
     const description = style === "short" ? "short" : "whole";
     return renderPackage(inspection, filename, this.#algorithms, description, item.overrides);
   }
@@ -87,6 +87,10 @@ export class StanzaSource {
     return renderSource(inspection, this.#directoryOf(item), files, this.#algorithms, item.overrides);
   }
 
+  #nameOf(item: BinaryItem): string {
+    return this.#placement === "tree" ? lastName(item.path) : poolName(item.path);
+  }
+
   #directoryOf(item: Item): string {
     return this.#placement === "tree" ? parentPath(item.path) : poolDirectory(item.sha256);
   }
@@ -96,5 +100,5 @@ export class StanzaSource {
 function contentsOf(item: Item): readonly string[] {
   const parts = item.kind === "binary" ? [] : item.parts;
   const shown = parts.flatMap(({ path, digests }) => [lastName(path), ...Object.values(digests)]);
-  return [lastName(item.path), item.sha256, item.stanzaKey, ...shown];
+  return [poolName(item.path), item.sha256, item.stanzaKey, ...shown];
 }

@@ -243,6 +243,10 @@ test("sizes and times in ar headers are numbers or the archive is refused", asyn
   }
 });
 
+test.each(["any", "linux-any", "any-amd64", "source"])("a package for %s is for no machine", async (architecture) => {
+  expect(await flawOf(await aDeb({ architecture }))).toMatch(/^bad-control: .*which no machine has/);
+});
+
 test("a time in an ar header may be blank or have a decimal point, and control files may end their lines as DOS does", async () => {
   const control = "Package: it\r\nVersion: 1.0\r\nArchitecture: all\r\nDescription: short\r\n long\r\n";
   const whole = await aDeb({ control });

@@ -62,3 +62,29 @@ test.each([
   await served.ping();
   expect(await served.bytes(path)).toBeUndefined();
 });
+
+test("a package whose name apt can't ask for is served under another, and a source package of such files is rejected", async () => {
+  const served = new ServedFolder();
+  for (const name of ["a?b#c.deb", '"[x]".deb', "plain%3f.deb"]) {
+    const deb = await aDeb({ package: `p${name.length}${name.startsWith("a") ? "a" : ""}`, architecture: "amd64" });
+    served.put(`${amd64}/${name}`, deb);
+  }
+  const odd = aDsc({ source: "odd", parts: { "odd_1.0?.tar.xz": "a part" } });
+  for (const [name, bytes] of odd.files) served.put(`${source}/${name}`, bytes);
+  const { rejected } = await served.ping();
+  expect(rejected).toMatchObject([{ path: `${source}/odd_1.0-1.dsc`, code: "bad-name" }]);
+  expect(rejected[0]?.reason).toContain("apt can't fetch a path with ? in it");
+  const paths = [...(await served.text(`${amd64}/Packages`)).matchAll(/^Filename: (.*)$/gm)].map(
+    ([, path = ""]) => path,
+  );
+  expect(paths.map((path) => path.split("/").at(-1)).toSorted()).toEqual(["__x__.deb", "a_b_c.deb", "plain%3f.deb"]);
+  for (const path of paths) expect(sha256((await served.bytes(path))!)).toBe(path.split("/").at(-2));
+});
+
+test("a directory for all architectures is none that feeds an index", async () => {
+  const served = new ServedFolder();
+  served.put("dists/sid/main/binary-any/it.deb", await aDeb({ package: "it" }));
+  served.put(`${amd64}/other.deb`, await aDeb({ package: "other" }));
+  await served.ping();
+  expect(await served.text("dists/sid/Release")).toMatch(/^Architectures: amd64$/m);
+});

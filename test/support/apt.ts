@@ -117,7 +117,7 @@ export class AptRoot {
   async download(name: string): Promise<Buffer> {
     await this.#succeed("apt-get", "download", name);
     const [packageName = ""] = name.split(/[=/:]/);
-    return this.#newest("got", (file) => file.startsWith(`${packageName}_`) && file.endsWith(".deb"));
+    return this.#newest("got", (file) => file.startsWith(`${packageName}_`) && /\.d?deb$/.test(file));
   }
 
   /** `apt-get install --download-only`: the names of the files in apt's archive. */

@@ -23,6 +23,9 @@ export class WebapiTree implements Tree {
   }
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
+    // Tahoe composes the names that it stores and those that it is asked for: under another spelling, a gateway would show
+    // what no listing has.
+    if (path !== path.normalize("NFC")) return undefined;
     const node = (await this.#describe(path, signal))?.node;
     if (path === rootPath && node?.kind !== "directory") {
       throw new StorageUnavailable(path, "its cap is no directory's, as far as the gateway knows", {
