@@ -39,6 +39,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   name = "debian"                             # served at /debian/
   webapi = ["http://127.0.0.1:3456"]          # several gateways stand in for each other
   readcap_file = "debian.readcap"             # or, in place of both: folder = "/srv/debian"
+  gateway_ca_file = "our-ca.pem"              # of https gateways whose certificate is of an authority of one's own
   origin = "Example"                          # also label, description
   digests = ["md5", "sha256"]                 # of packages; also release_digests, of indices
   flat = ["extras"]                           # where packages lie without dists; the root is one if it has none
@@ -148,6 +149,10 @@ async function program(asked: string): Promise<Command> {
       new Option("--webapi <url...>", "the Tahoe gateway that reads the tree; several stand in for each other"),
     )
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
+    .option(
+      "--gateway-ca-file <file>",
+      "the certificate of the authority that an https gateway of one's own has, in PEM",
+    )
     .option("--ping-token-file <file>", "the file that holds the token that pings must bear")
     .option("--archive-keyring <component>", "the component that holds a package with the repository's keys")
     .option(

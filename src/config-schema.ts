@@ -8,7 +8,16 @@ import type { Secret } from "./base/secret.ts";
 import { builderIn, buildersIn } from "./builders-file.ts";
 import { ownerPolicies } from "./catalog/owner-rules.ts";
 import type { ViewRules } from "./catalog/view.ts";
-import { demand, parseDate, parsedBy, parseFlat, parseGateway, parseListen, readSecret } from "./config-values.ts";
+import {
+  demand,
+  parseDate,
+  parsedBy,
+  parseFlat,
+  parseGateway,
+  parseListen,
+  readCertificates,
+  readSecret,
+} from "./config-values.ts";
 import type {
   BuilderConfiguration,
   Configuration,
@@ -215,6 +224,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       name: parsedBy(parseRepositoryName),
       webapi: oneOrMore(parsedBy(parseGateway)),
       readcap_file: capFile,
+      gateway_ca_file: parsedBy((raw) => readCertificates(resolve(base, raw))),
       folder,
       origin: text,
       label: text,
@@ -267,7 +277,12 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         name: raw.name,
         tree:
           raw.folder === undefined
-            ? { kind: "tahoe", gateways: raw.webapi ?? [], readCap: readCap ?? new ReadCap("") }
+            ? {
+                kind: "tahoe",
+                gateways: raw.webapi ?? [],
+                gatewayCa: raw.gateway_ca_file,
+                readCap: readCap ?? new ReadCap(""),
+              }
             : { kind: "folder", directory: raw.folder },
         origin: raw.origin ?? raw.name,
         label: raw.label ?? raw.name,

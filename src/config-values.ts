@@ -7,6 +7,7 @@ import type { TreePath } from "./base/names.ts";
 import { parseTreePath, rootPath } from "./base/names.ts";
 import { Secret } from "./base/secret.ts";
 import { isDists } from "./catalog/layout.ts";
+import { parseCertificates } from "./storage/tahoe/certificates.ts";
 
 const maxSecretFileBytes = 64 * 1024;
 const othersMayRead = 0o077;
@@ -77,6 +78,15 @@ export function readSecret(path: string, warn: (text: string) => void): Secret {
     demand(text !== "", "is empty");
     if ((mode & othersMayRead) !== 0) warn(`${path}: others may read this secret; chmod 600 it`);
     return new Secret(text);
+  } catch (error) {
+    throw new Error(`${path}: ${fileReasonOf(error)}`);
+  }
+}
+
+/** Certificates in PEM. */
+export function readCertificates(path: string): string {
+  try {
+    return parseCertificates(readFileSync(path, "utf8"));
   } catch (error) {
     throw new Error(`${path}: ${fileReasonOf(error)}`);
   }

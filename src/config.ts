@@ -16,6 +16,7 @@ export interface Flags {
   readonly name?: string;
   readonly webapi?: readonly string[];
   readonly readcapFile?: string;
+  readonly gatewayCaFile?: string;
   readonly folder?: string;
   readonly listen?: string;
   readonly state?: string;
@@ -87,6 +88,7 @@ const repositoryOf = (flags: Omit<Flags, "config" | "listen" | "state" | "accept
   name: flags.name ?? defaultName,
   ...(flags.webapi && { webapi: flags.webapi }),
   ...(flags.readcapFile !== undefined && { readcap_file: flags.readcapFile }),
+  ...(flags.gatewayCaFile !== undefined && { gateway_ca_file: flags.gatewayCaFile }),
   ...(flags.folder !== undefined && { folder: flags.folder }),
   ...(flags.pingTokenFile !== undefined && { ping_token_file: flags.pingTokenFile }),
   ...(flags.archiveKeyring !== undefined && { archive_keyring: flags.archiveKeyring }),
@@ -131,6 +133,7 @@ function contradictions(raw: Readonly<Record<string, unknown>>, readCapInEnviron
       ...(sites[index] !== undefined && sites.indexOf(sites[index]) < index
         ? [at("export_directory", "is another repository's too, and each would remove what the other has written")]
         : []),
+      ...(has("gateway_ca_file") && has("folder") ? [at("gateway_ca_file", "has no gateway beside a folder")] : []),
       ...(names.indexOf(names[index]) < index ? [at("name", "is the name of another repository too")] : []),
     ];
   });

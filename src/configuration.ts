@@ -16,7 +16,13 @@ import { defaultWebapiLimits } from "./storage/tahoe/webapi.ts";
 
 /** Where a repository's tree is. */
 export type TreeConfiguration =
-  | { readonly kind: "tahoe"; readonly gateways: readonly string[]; readonly readCap: ReadCap }
+  | {
+      readonly kind: "tahoe";
+      readonly gateways: readonly string[];
+      /** Certificates, in PEM, that are trusted for the gateways beside those that everybody trusts. */
+      readonly gatewayCa: string | undefined;
+      readonly readCap: ReadCap;
+    }
   | { readonly kind: "folder"; readonly directory: string };
 
 /** Who may ask to look again, and below which directory. */

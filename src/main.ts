@@ -159,7 +159,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     upkeeps.push(
       new Upkeep({
         tree,
-        health: openHealthCheck({ gateways: one.tree.gateways, cap: one.tree.readCap }, limits),
+        health: openHealthCheck({ ...one.tree, cap: one.tree.readCap }, limits),
         checkSeconds,
         file: join(directory, "deep-check.json"),
         observer: metrics.healthObserverOf(one.name),

@@ -18,6 +18,8 @@ import type { Tree } from "./storage/tree.ts";
 export interface GridTree {
   readonly gateways: readonly string[];
   readonly cap: ReadCap | WriteCap;
+  /** Certificates, in PEM, that are trusted for them beside those that everybody trusts. */
+  readonly gatewayCa?: string | undefined;
 }
 
 /** @param measured wraps each backend: what is measured is the storage itself */
@@ -28,16 +30,16 @@ export function openTree(
   measured: (tree: Tree) => Tree,
 ): Tree {
   if (tree.kind === "folder") return measured(new FolderTree(tree.directory, limits.folder, keptFiles));
-  return openGridTree({ gateways: tree.gateways, cap: tree.readCap }, limits, measured);
+  return openGridTree({ ...tree, cap: tree.readCap }, limits, measured);
 }
 
 /** Retries stand outside of the limits, so that one that waits for its next attempt holds no place. */
 export function openGridTree(
-  { gateways, cap }: GridTree,
+  { gateways, cap, gatewayCa }: GridTree,
   limits: Limits,
   measured: (tree: Tree) => Tree = (tree) => tree,
 ): Tree {
-  const webapis = each(gateways, (url) => new Webapi(url, limits.webapi));
+  const webapis = each(gateways, (url) => new Webapi(url, limits.webapi, gatewayCa));
   const listings = listingsWithin(limits);
   Webapi.standInForEachOther(webapis);
   const trees = each(webapis, (webapi) => measured(new WebapiTree(webapi, cap, listings)));
@@ -56,8 +58,8 @@ function listingsWithin({ listing }: Limits): ListingReader {
 }
 
 /** What checks the objects of a directory and all below it. */
-export const openHealthCheck = ({ gateways, cap }: GridTree, limits: Limits): HealthCheck =>
-  new GatewaysHealth(each(gateways, (url) => new WebapiHealth(new Webapi(url, limits.webapi), cap)));
+export const openHealthCheck = ({ gateways, cap, gatewayCa }: GridTree, limits: Limits): HealthCheck =>
+  new GatewaysHealth(each(gateways, (url) => new WebapiHealth(new Webapi(url, limits.webapi, gatewayCa), cap)));
 
 function each<G, T>(gateways: readonly G[], open: (gateway: G) => T): readonly [T, ...T[]] {
   const [first, ...others] = gateways.map(open);

@@ -112,8 +112,8 @@ export function uploadsIn(root: RootDatabase, name: RepositoryName): Uploads {
 }
 
 /** What a bundle opens of a tree. */
-export function writableTree({ gateways: urls, directories, name }: Bundle): WritableTree {
-  const gateways = new Gateways(urls);
+export function writableTree({ gateways: urls, gatewayCa, directories, name }: Bundle): WritableTree {
+  const gateways = new Gateways(urls, gatewayCa);
   const caps = new Map<TreePath, WriteCap>();
   const capOf = async (path: TreePath, writer: WebapiWriter, signal: AbortSignal): Promise<WriteCap> => {
     const known = caps.get(path);

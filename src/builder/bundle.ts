@@ -9,6 +9,7 @@ import { Secret } from "../base/secret.ts";
 import { validationMessage } from "../base/validation-messages.ts";
 import type { WriteCap } from "../storage/tahoe/caps.ts";
 import { parseWriteCap } from "../storage/tahoe/caps.ts";
+import { parseCertificates } from "../storage/tahoe/certificates.ts";
 
 /** A directory that the bearer may change, with all below it. */
 export interface BundleDirectory {
@@ -30,6 +31,8 @@ export interface Bundle {
   readonly name: string;
   /** The webapi URLs of gateways that stand in for each other; at least one. */
   readonly gateways: readonly string[];
+  /** Certificates, in PEM, that are trusted for the gateways beside those that everybody trusts. */
+  readonly gatewayCa?: string | undefined;
   /** At least one, and none within another. */
   readonly directories: readonly BundleDirectory[];
   /** Undefined: the server finds changes by its next poll. */
@@ -96,6 +99,7 @@ const schema = z
   .strictObject({
     name: z.string().min(1),
     webapi: z.array(parsedBy(parseUrl)).min(1),
+    gateway_ca: parsedBy(parseCertificates).optional(),
     ping_url: parsedBy(parsePingUrl).optional(),
     ping_token: z.string().min(1).optional(),
     directory: z.array(z.strictObject({ path: parsedBy(parseTreePath), writecap: parsedBy(parseWriteCap) })).min(1),
@@ -113,6 +117,7 @@ const schema = z
     (raw): Bundle => ({
       name: raw.name,
       gateways: raw.webapi,
+      gatewayCa: raw.gateway_ca,
       directories: raw.directory.map(({ path, writecap }) => ({ path, cap: writecap })),
       ping:
         raw.ping_url === undefined || raw.ping_token === undefined
@@ -138,10 +143,11 @@ export function parseBundle(text: string): Bundle {
 }
 
 /** The text of a bundle's file: a secret as a whole. */
-export function formatBundle({ name, gateways, directories, ping }: Bundle): Secret {
+export function formatBundle({ name, gateways, gatewayCa, directories, ping }: Bundle): Secret {
   const values = {
     name,
     webapi: gateways,
+    ...(gatewayCa !== undefined && { gateway_ca: gatewayCa }),
     ...(ping && { ping_url: ping.url, ping_token: ping.token.reveal() }),
     directory: directories.map(({ path, cap }) => ({ path, writecap: cap.reveal() })),
   };

@@ -2,7 +2,7 @@
 import { sleep } from "../base/abort.ts";
 import type { RetryPolicy } from "../storage/retrying.ts";
 import { defaultRetryPolicy } from "../storage/retrying.ts";
-import { Webapi } from "../storage/tahoe/webapi.ts";
+import { defaultWebapiLimits, Webapi } from "../storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
 
@@ -10,9 +10,12 @@ export class Gateways {
   readonly #writers: readonly WebapiWriter[];
   readonly #policy: RetryPolicy;
 
-  /** @param urls at least one */
-  constructor(urls: readonly string[], policy: RetryPolicy = defaultRetryPolicy) {
-    this.#writers = urls.map((url) => new WebapiWriter(new Webapi(url)));
+  /**
+   * @param urls at least one
+   * @param gatewayCa certificates, in PEM, that are trusted for them beside those that everybody trusts
+   */
+  constructor(urls: readonly string[], gatewayCa?: string, policy: RetryPolicy = defaultRetryPolicy) {
+    this.#writers = urls.map((url) => new WebapiWriter(new Webapi(url, defaultWebapiLimits, gatewayCa)));
     this.#policy = policy;
   }
 

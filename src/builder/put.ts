@@ -120,7 +120,7 @@ class Put {
     }: { readonly observer: PutObserver; readonly clock: Clock; readonly signal: AbortSignal },
   ) {
     this.#bundle = bundle;
-    this.#gateways = new Gateways(bundle.gateways);
+    this.#gateways = new Gateways(bundle.gateways, bundle.gatewayCa);
     this.#uploader = new Uploader(this.#gateways, (...counts) => observer.uploaded(...counts), signal);
     this.#options = options;
     this.#observer = observer;

@@ -12,7 +12,7 @@ import type { GridTree } from "../open-tree.ts";
 import { another } from "./arguments.ts";
 import { complain } from "./terminal.ts";
 
-export interface TreeFlags extends Pick<Flags, "config" | "webapi" | "readcapFile"> {
+export interface TreeFlags extends Pick<Flags, "config" | "webapi" | "readcapFile" | "gatewayCaFile"> {
   readonly bundle?: string;
 }
 
@@ -31,28 +31,36 @@ export const withTreeFlags = (command: Command): Command =>
     .option("--config <file>", "the trees of a server's configuration")
     .option("--webapi <url>", "the Tahoe gateway; may be repeated, and several stand in for each other", another)
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
+    .option(
+      "--gateway-ca-file <file>",
+      "the certificate of the authority that an https gateway of one's own has, in PEM",
+    )
     .option("--bundle <file>", "what a bundle's write caps open, in place of a read cap");
 
 /** Folders among the repositories are left out: no grid holds them. @throws ConfigurationError, BundleError */
 export async function chosenTrees(flags: TreeFlags): Promise<readonly ChosenTree[]> {
-  const { bundle: file, config, webapi, readcapFile } = flags;
+  const { bundle: file, config, webapi, readcapFile, gatewayCaFile } = flags;
   if (file === undefined) {
     const { repositories, limits } = loadConfiguration({
       ...(config !== undefined && { config }),
       ...(webapi !== undefined && { webapi }),
       ...(readcapFile !== undefined && { readcapFile }),
+      ...(gatewayCaFile !== undefined && { gatewayCaFile }),
     });
     const inGrids = repositories.flatMap(({ name, tree }) =>
-      tree.kind === "folder"
-        ? []
-        : [{ name, at: rootPath, tree: { gateways: tree.gateways, cap: tree.readCap }, limits }],
+      tree.kind === "folder" ? [] : [{ name, at: rootPath, tree: { ...tree, cap: tree.readCap }, limits }],
     );
     if (inGrids.length === 0) throw new ConfigurationError(["--config: no repository in it is in a grid"]);
     return inGrids;
   }
-  if ([config, webapi, readcapFile].some((flag) => flag !== undefined)) {
+  if ([config, webapi, readcapFile, gatewayCaFile].some((flag) => flag !== undefined)) {
     throw new ConfigurationError(["--bundle: holds all that is needed; nothing else goes with it"]);
   }
-  const { name, gateways, directories } = await readBundle(file, complain);
-  return directories.map(({ path, cap }) => ({ name, at: path, tree: { gateways, cap }, limits: defaultLimits }));
+  const { name, gateways, gatewayCa, directories } = await readBundle(file, complain);
+  return directories.map(({ path, cap }) => ({
+    name,
+    at: path,
+    tree: { gateways, gatewayCa, cap },
+    limits: defaultLimits,
+  }));
 }

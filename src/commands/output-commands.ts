@@ -55,7 +55,7 @@ Examples:
 Exit codes: 0 the tree is up to date, 1 failed (what was there before is still whole), 2 wrong arguments or configuration.
 `;
 
-type OutputFlags = Pick<Flags, "config" | "name" | "webapi" | "readcapFile" | "folder" | "state">;
+type OutputFlags = Pick<Flags, "config" | "name" | "webapi" | "readcapFile" | "gatewayCaFile" | "folder" | "state">;
 
 const withOutputFlags = (command: Command): Command =>
   command
@@ -63,6 +63,10 @@ const withOutputFlags = (command: Command): Command =>
     .option("--name <name>", "which of its repositories, where there are several")
     .option("--webapi <url>", "the Tahoe gateway; may be repeated, and several stand in for each other", another)
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
+    .option(
+      "--gateway-ca-file <file>",
+      "the certificate of the authority that an https gateway of one's own has, in PEM",
+    )
     .option("--state <directory>", "where keys and what was read are kept, as for serve");
 
 /** @param untilTold a signal that is aborted when this process is told to stop */
@@ -112,12 +116,13 @@ async function make(
   { placement, signal }: { readonly placement: Placement; readonly signal: AbortSignal },
   work: (repository: Repository, making: Making) => Promise<object | undefined>,
 ): Promise<void> {
-  const { config, name, webapi, readcapFile, folder, state } = flags;
+  const { config, name, webapi, readcapFile, gatewayCaFile, folder, state } = flags;
   const configuration = loadConfiguration({
     ...(config !== undefined && { config }),
     ...(config === undefined && name !== undefined && { name }),
     ...(webapi !== undefined && { webapi }),
     ...(readcapFile !== undefined && { readcapFile }),
+    ...(gatewayCaFile !== undefined && { gatewayCaFile }),
     ...(folder !== undefined && { folder }),
     ...(state !== undefined && { state }),
   });

@@ -26,6 +26,8 @@ class NotATree extends RepoError {
 export interface TreeSettings {
   readonly name: RepositoryName;
   readonly gateways: readonly string[];
+  /** Certificates, in PEM, that are trusted for the gateways beside those that everybody trusts. */
+  readonly gatewayCa?: string | undefined;
   /** `HOST:PORT` for the server. */
   readonly listen: string;
   /** As builders and people reach the server, without a trailing slash. */
@@ -82,10 +84,10 @@ export class OwnerFiles {
     await this.#alone(async () => {
       await openSecretFile(this.at("master.bundle"), async () => {
         const token = await openSecretFile(this.at("master.token"), makeToken);
-        const { name, gateways, listen, publicUrl } = settings;
+        const { name, gateways, gatewayCa, listen, publicUrl } = settings;
         const ping = { url: `${publicUrl ?? `http://${listen}`}/-/ping/${name}`, token };
         const directories = [{ path: rootPath, cap: await makeRoot() }];
-        return formatBundle({ name: "master", gateways, ping, directories });
+        return formatBundle({ name: "master", gateways, gatewayCa, ping, directories });
       });
     });
     return await this.master();
@@ -98,7 +100,8 @@ export class OwnerFiles {
       if (!existsSync(this.at("builders.toml"))) await this.#writeBuilders();
     });
     if (existsSync(this.at("tahoe-apt.toml"))) return false;
-    const { name, gateways, listen, publicUrl } = settings;
+    const { name, gateways, gatewayCa, listen, publicUrl } = settings;
+    if (gatewayCa !== undefined) await replaceFile(this.at("gateway-ca.pem"), gatewayCa);
     const values = {
       listen,
       state: "state",
@@ -107,6 +110,7 @@ export class OwnerFiles {
         {
           name,
           webapi: gateways,
+          ...(gatewayCa !== undefined && { gateway_ca_file: "gateway-ca.pem" }),
           readcap_file: "tree.readcap",
           ping_token_file: "master.token",
           builders_file: "builders.toml",
@@ -136,7 +140,7 @@ export class OwnerFiles {
    */
   async writeBuilder(
     name: string,
-    { gateways, ping }: Bundle,
+    { gateways, gatewayCa, ping }: Bundle,
     directories: readonly BundleDirectory[],
     packages?: readonly string[],
   ): Promise<void> {
@@ -145,7 +149,7 @@ export class OwnerFiles {
       const before = (await this.builders()).get(name)?.directories ?? [];
       const kept = before.filter(({ path }) => !directories.some((one) => one.path === path));
       const own: PingAddress | undefined = ping && { url: ping.url, token };
-      const bundle = { name, gateways, ping: own, directories: [...kept, ...directories] };
+      const bundle = { name, gateways, gatewayCa, ping: own, directories: [...kept, ...directories] };
       await writeSecretFile(this.builderFile(name), formatBundle(bundle));
       const lists = new Map(await this.#packages());
       if (packages !== undefined) lists.set(name, packages);

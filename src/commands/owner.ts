@@ -12,6 +12,7 @@ import { pingUntilLive } from "../builder/ping.ts";
 import { OwnedTree, parseBuilderName, placesOf } from "../builder/plant.ts";
 import { placeOf, suiteOf } from "../catalog/layout.ts";
 import { parsePackagePattern } from "../catalog/owner-rules.ts";
+import { readCertificates } from "../config-values.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import { another, argument, withRequired } from "./arguments.ts";
 import { OwnerFiles } from "./owner-files.ts";
@@ -41,6 +42,7 @@ interface PartFlags {
 
 interface InitFlags extends PartFlags {
   readonly webapi: readonly string[];
+  readonly gatewayCaFile?: string;
   readonly name: string;
   readonly suite: readonly string[];
   readonly builder: readonly string[];
@@ -84,6 +86,10 @@ export function addOwnerCommands(commands: Command, { untilTold, say }: Surround
     .argument("<directory>", "where the tree's files are to be");
   const gateway = "the Tahoe gateway; may be repeated, and several stand in for each other";
   withRequired(initCommand, "--webapi <url>", gateway, another)
+    .option(
+      "--gateway-ca-file <file>",
+      "the certificate of the authority that an https gateway of one's own has, in PEM",
+    )
     .option("--name <name>", "the repository's name: it is served at /NAME/", "debian")
     .option("--suite <name...>", "its suites", ["sid"])
     .option("--builder <name...>", "its builders, each with a directory in every place", [])
@@ -199,10 +205,14 @@ async function init(
     flags.suite.flatMap((suite) => placesOf({ suite, components, architectures })),
   );
   const builders = flags.builder.map(named);
-  const gateways = new Gateways(flags.webapi);
+  const { gatewayCaFile } = flags;
+  const gatewayCa =
+    gatewayCaFile === undefined ? undefined : argument("--gateway-ca-file", () => readCertificates(gatewayCaFile));
+  const gateways = new Gateways(flags.webapi, gatewayCa);
   const settings = {
     name: parseRepositoryName(flags.name),
     gateways: flags.webapi,
+    gatewayCa,
     listen: flags.listen,
     publicUrl: flags.publicUrl?.replace(/\/+$/, ""),
   };
@@ -260,7 +270,7 @@ class Owner {
   ): Promise<Owner> {
     const files = new OwnerFiles(resolve(directory), complain, signal);
     const master = await files.master();
-    const tree = new OwnedTree(new Gateways(master.gateways), master.root, signal);
+    const tree = new OwnedTree(new Gateways(master.gateways, master.gatewayCa), master.root, signal);
     return new Owner(files, master, tree, signal, say);
   }
 

@@ -101,7 +101,7 @@ export async function runCuration(
   else {
     // A revoked bundle's caps may still open directories that are in the tree no more.
     if (bundle.ping !== undefined) await describeToken(bundle.ping, complainOfWaiting, signal);
-    const gateways = new Gateways(bundle.gateways);
+    const gateways = new Gateways(bundle.gateways, bundle.gatewayCa);
     const patienceMs = Number(timeout) * 1000;
     const parts = {
       bundle,
@@ -119,9 +119,9 @@ export async function runCuration(
 }
 
 /** What a bundle's caps open, each at its place. */
-const treeOf = ({ gateways, directories }: Bundle): Tree =>
+const treeOf = ({ gateways, gatewayCa, directories }: Bundle): Tree =>
   new MountedTree(
-    directories.map(({ path, cap }) => ({ at: path, tree: openGridTree({ gateways, cap }, defaultLimits) })),
+    directories.map(({ path, cap }) => ({ at: path, tree: openGridTree({ gateways, gatewayCa, cap }, defaultLimits) })),
   );
 
 function statusOf(directories: readonly CuratedDirectory[]): Status {

@@ -58,7 +58,7 @@ Examples:
 Exit codes: 0 the server tells the truth, 1 it could not be found out, 2 wrong arguments, 3 something differs.
 `;
 
-interface VerifyFlags extends Pick<Flags, "config" | "webapi" | "readcapFile" | "folder"> {
+interface VerifyFlags extends Pick<Flags, "config" | "webapi" | "readcapFile" | "gatewayCaFile" | "folder"> {
   readonly suite?: readonly string[];
   readonly key?: string;
   readonly packages: string;
@@ -75,6 +75,10 @@ export function addVerify(commands: Command, untilTold: () => AbortSignal): void
     .option("--config <file>", "a server's configuration: the tree of its repository that has the URL's last name")
     .option("--webapi <url>", "the Tahoe gateway; may be repeated, and several stand in for each other", another)
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
+    .option(
+      "--gateway-ca-file <file>",
+      "the certificate of the authority that an https gateway of one's own has, in PEM",
+    )
     .option("--folder <directory>", "a local folder in place of a Tahoe tree")
     .option("--suite <name>", "only this suite; may be repeated (default: all of the tree's)", another)
     .option("--key <file>", "the armoured public key that must have signed (default: the server's own key.asc)")
@@ -92,11 +96,12 @@ async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Pro
   const suites = flags.suite?.map((raw) => argument("--suite", () => parseSuite(raw)));
   const site = new HttpSite(url, signal, systemClock);
   const keys = await keysOf(flags.key, site);
-  const { config, webapi, readcapFile, folder } = flags;
+  const { config, webapi, readcapFile, gatewayCaFile, folder } = flags;
   const configuration = loadConfiguration({
     ...(config !== undefined && { config }),
     ...(webapi !== undefined && { webapi }),
     ...(readcapFile !== undefined && { readcapFile }),
+    ...(gatewayCaFile !== undefined && { gatewayCaFile }),
     ...(folder !== undefined && { folder }),
   });
   const named = decodeURIComponent(url.slice(url.lastIndexOf("/") + 1));

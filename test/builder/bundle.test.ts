@@ -13,6 +13,19 @@ import { parseWriteCap } from "../../src/storage/tahoe/caps.ts";
 const cap = `URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`;
 const token = "a-token-that-nobody-guesses";
 
+/** Of an authority whose key is lost. */
+const certificate = `-----BEGIN CERTIFICATE-----
+MIIBbDCCAROgAwIBAgIUWsyYe9gdPmLClWycuTZOFD//26AwCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBeDAeFw0yNjExMjkxNjQ2NTdaFw0zNjExMjYxNjQ2NTdaMAwx
+CjAIBgNVBAMMAXgwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARHPCD99bv1s7Mb
+k22xYxkEEDmURiXE5zWMThp9/wCmItabGj47I+HttFsyHjbBLU6Wx3HbpeZ7Coav
+OvUHkIkJo1MwUTAdBgNVHQ4EFgQU9y8cEJo4wHuYU9UWBCWs7qfIV54wHwYDVR0j
+BBgwFoAU9y8cEJo4wHuYU9UWBCWs7qfIV54wDwYDVR0TAQH/BAUwAwEB/zAKBggq
+hkjOPQQDAgNHADBEAiBKzO1dIum10m9DcvKippRXCGhRuTpKpURslZOZoidX5QIg
+BAKcEwmRkIIrr6sQ6VTTcAJuOMo29wf1/NVwIcoVrAo=
+-----END CERTIFICATE-----
+`;
+
 const aBundle: Bundle = {
   name: "alice",
   gateways: ["http://127.0.0.1:3456"],
@@ -32,6 +45,7 @@ const plainly = ({ directories, ping, ...rest }: Bundle) => ({
 test.each([
   ["a builder's", aBundle],
   ["a tree's owner's", { ...aBundle, directories: [{ path: rootPath, cap: parseWriteCap(cap) }], ping: undefined }],
+  ["a bundle with an authority's certificate, as a", { ...aBundle, gatewayCa: certificate }],
 ])("%s bundle reads back as it was written", (_whose, bundle) => {
   expect(plainly(parseBundle(formatBundle(bundle).reveal()))).toEqual(plainly(bundle));
 });

@@ -115,12 +115,6 @@ export async function textOf(
   return Buffer.concat(chunks).toString("utf8");
 }
 
-/** What else a gateway's connections need. */
-export interface WebapiConnections {
-  /** PEM texts of certificate authorities that are trusted beside those that everybody trusts. */
-  readonly authorities?: string | undefined;
-}
-
 /** One request under way. */
 interface Attempt {
   readonly response: Promise<Response>;
@@ -146,9 +140,10 @@ export class Webapi {
 
   /**
    * @param url e.g. `http://127.0.0.1:3456`; may hold a user and password for a proxy before it
+   * @param gatewayCa certificates, in PEM, that are trusted beside those that everybody trusts
    * @throws WebapiUrlError
    */
-  constructor(url: string, limits: WebapiLimits = defaultWebapiLimits, { authorities }: WebapiConnections = {}) {
+  constructor(url: string, limits: WebapiLimits = defaultWebapiLimits, gatewayCa?: string) {
     const parsed = URL.canParse(url) ? new URL(url) : undefined;
     if (parsed === undefined || !/^https?:$/.test(parsed.protocol) || /uri/i.test(parsed.pathname) || parsed.search) {
       throw new WebapiUrlError("a gateway's URL looks like http://127.0.0.1:3456 and holds no cap");
@@ -158,7 +153,7 @@ export class Webapi {
     this.#origin = parsed.origin;
     this.#base = `${parsed.protocol}//${parsed.host}${parsed.pathname.replace(/\/+$/, "")}/uri`;
     this.limits = limits;
-    const agents = agentsFor(parsed.protocol === "https:", limits, authorities);
+    const agents = agentsFor(parsed.protocol === "https:", limits, gatewayCa);
     this.#agent = agents.pooled;
     this.#freshAgent = agents.fresh;
     this.#probeAgent = agents.probing;
@@ -404,7 +399,7 @@ function connectionFailure(origin: string, thrown: unknown): { readonly why: str
   const code = systemCodeOf(thrown);
   if (code !== undefined && untrusted.has(code)) {
     return {
-      why: `the certificate of ${origin} is not trusted (${code}): name its authority's PEM file as gateway_ca_file`,
+      why: `the certificate of ${origin} is not trusted (${code}): gateway_ca_file must name its authority's certificate`,
       transient: false,
     };
   }
@@ -420,8 +415,8 @@ const untrusted: ReadonlySet<string> = new Set([
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
 ]);
 
-function agentsFor(secure: boolean, limits: WebapiLimits, authorities: string | undefined) {
-  const trusted = authorities === undefined ? {} : { ca: [...rootCertificates, authorities] };
+function agentsFor(secure: boolean, limits: WebapiLimits, gatewayCa: string | undefined) {
+  const trusted = gatewayCa === undefined ? {} : { ca: [...rootCertificates, gatewayCa] };
   const { Agent } = secure ? https : http;
   const options = { maxSockets: limits.maxSockets, ...(secure && trusted) };
   return {
