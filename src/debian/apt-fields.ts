@@ -133,11 +133,16 @@ function checkWord(stanza: Stanza, field: string, wanted: string, isTaken: (valu
 
 /** @see apt-pkg/contrib/strutl.cc, StringToBool */
 const isAptBoolean = (value: string): boolean =>
-  /^([+-]?(0+|0x0+)|\+?(0*1|0x0*1)|no|false|without|off|disable|yes|true|with|on|enable)$/i.test(value);
+  /^([\t-\r ]*([+-]?(0+|0x0+)|\+?(0*1|0x0*1))|(\n [ \t]*)?(no|false|without|off|disable|yes|true|with|on|enable))$/i.test(
+    value,
+  );
+
+/** apt does not read a longer value as a number. */
+const maxNumberBytes = 99;
 
 /** apt reads the number that a value begins with; where there is none, it takes all for 100. */
 function isAptPercentage(value: string): boolean {
-  if (value.length > 99) return true;
-  const [, sign, digits] = /^([+-]?)([0-9]+)/.exec(value) ?? [];
+  if (Buffer.byteLength(value.trim()) > maxNumberBytes) return true;
+  const [, sign, digits] = /^[\t-\r ]*([+-]?)([0-9]+)/.exec(value) ?? [];
   return digits === undefined || Number(digits) === 0 || (sign !== "-" && Number(digits) <= 100);
 }

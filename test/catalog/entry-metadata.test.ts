@@ -139,6 +139,23 @@ test.each<[string, string]>([
   expect(believed({ ...told, dsc: text.replaceAll("hello_1.0.orig.tar.gz", name) }, "source", 10)).toBeUndefined();
 });
 
+test.each(["Depends: foo (= )", "Multi-Arch: bogus"])(
+  "a control with %s, which apt refuses, is not believed, as it would not be in the bytes",
+  async (field) => {
+    const metadata = entryMetadataOf(await inspected("binary", await aDeb()));
+    expect(believed(metadata, "binary")).toBeDefined();
+    expect(believed({ ...metadata, control: `${metadata.control}${field}\n` }, "binary")).toBeUndefined();
+  },
+);
+
+test("build dependencies that apt refuses are not believed", async () => {
+  const { dsc, files } = aDsc();
+  const metadata = entryMetadataOf(await inspected("source", files.get(dsc)!));
+  expect(believed(metadata, "source")).toBeDefined();
+  const spoiled = metadata.dsc?.replace(/^Build-Depends:.*$/m, "Build-Depends: foo (= )");
+  expect(believed({ ...metadata, dsc: spoiled }, "source")).toBeUndefined();
+});
+
 test("deep and arbitrary JSON is not believed and does no harm", () => {
   const deep: unknown = JSON.parse(`${"[".repeat(500_000)}${"]".repeat(500_000)}`);
   for (const key of ["control", "sha256", "contents", "version", "other"]) {

@@ -49,6 +49,12 @@ test.each<readonly [string, DebRecipe & { readonly package: string }, string, st
     "main/h/hello/hello_2.0~rc1+ds-1",
   ],
   [
+    "a package's whose Source has no blank",
+    { package: "libhello1", version: "1", fields: { Source: "hello(2.0)" } },
+    "changelog.Debian.gz",
+    "main/h/hello/hello_2.0",
+  ],
+  [
     "a rebuilt package's",
     { package: "hello", version: "2.0-1+b1", fields: { Source: "hello (2.0-1)" } },
     "changelog.Debian.gz",

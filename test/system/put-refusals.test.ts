@@ -27,6 +27,7 @@ test("one bad file among good ones stops it all before anything is changed, and 
     ...[...sources].filter(([name]) => name !== tarball),
     await namedDeb({ package: "good" }),
     await namedDeb({ package: "stranger", architecture: "riscv64" }),
+    await namedDeb({ package: "unreadable", fields: { Depends: "good, hello (= )" } }),
     ["cut_1.0-1_all.deb", whole.subarray(0, whole.length - 20)],
     ["text_1.0-1_all.deb", "this is no package\n"],
     ["notes.txt", "of no use"],
@@ -41,6 +42,7 @@ test("one bad file among good ones stops it all before anything is changed, and 
     "notes.txt": "is no package, and no .dsc that is uploaded names it",
     "stranger_1.0-1_riscv64.deb": expect.stringContaining("a package for riscv64 has no place"),
     "text_1.0-1_all.deb": expect.stringContaining("ar archive"),
+    "unreadable_1.0-1_amd64.deb": expect.stringContaining('apt cannot read its Depends, "hello (= )" at character 7: '),
   });
   expect(await tree.allNames()).toEqual(before);
 });
