@@ -162,7 +162,7 @@ async function program(asked: string): Promise<Command> {
     .addHelpText("after", serveHelp)
     .action(async (flags: Flags) => {
       keepHeapLean();
-      const [{ pino }, { loadConfiguration }, { serve }] = await Promise.all([
+      const [{ pino }, { loadConfiguration }, { serveUntilTold }] = await Promise.all([
         import("pino"),
         import("./config.ts"),
         import("./main.ts"),
@@ -171,8 +171,7 @@ async function program(asked: string): Promise<Command> {
       const log = pino();
       outliveFailedWrites(log);
       for (const warning of configuration.warnings) log.warn({}, warning);
-      const server = await serve(configuration, { signal: untilTold(), log });
-      await server.closed;
+      await serveUntilTold(configuration, { signal: untilTold(), log });
     });
 
   withServerFlags(commands.command("start"))

@@ -31,9 +31,11 @@ import { WithFlats } from "./publishing/with-flats.ts";
 import { openOverrides, openSigner, repositoryDirectory, settingsOf } from "./repository-settings.ts";
 import { makeToken, openSecretFile } from "./secret-file.ts";
 import { watchExpiry } from "./signing/expiry.ts";
+import { isCorruption } from "./sound-database.ts";
 import { KeptFiles } from "./storage/folder/kept-files.ts";
 import type { Tree } from "./storage/tree.ts";
 import { Upkeep } from "./upkeep.ts";
+import type { Workshop } from "./workshop.ts";
 import { openWorkshop } from "./workshop.ts";
 
 export interface Server {
@@ -41,6 +43,8 @@ export interface Server {
   readonly url: string;
   /** Resolves when it was told to stop and has stopped: what was under way is finished, what is kept is on disk. */
   readonly closed: Promise<void>;
+  /** Whether it stopped by itself, because its database is corrupt: the next start sets that aside and has a new one. */
+  readonly isDatabaseCorrupt: () => boolean;
 }
 
 /** The address can't be listened on. */
@@ -58,7 +62,46 @@ interface Surroundings {
  * Puts every repository of a configuration into service; what was published before is served at once.
  * @throws StateInUse, ListenFailed, SecretFileError, KeyFileError, UnfitKey, and what keeps the state directory from being opened
  */
-export async function serve(configuration: Configuration, { signal, log }: Surroundings): Promise<Server> {
+export async function serve(configuration: Configuration, surroundings: Surroundings): Promise<Server> {
+  let workshop: Workshop | undefined;
+  const opened = (made: Workshop): void => {
+    workshop = made;
+  };
+  try {
+    return await putIntoService(configuration, surroundings, opened);
+  } catch (thrown) {
+    if (!isCorruption(thrown) || workshop === undefined) throw thrown;
+    await workshop.close({ isCorrupt: true });
+    // Once: the database is a new one now.
+    return await putIntoService(configuration, surroundings, opened);
+  }
+}
+
+/**
+ * Serves until it is told to stop, also beyond a database that is found corrupt while it is in use.
+ * @param started told of the server once, when it can be reached
+ */
+export async function serveUntilTold(
+  configuration: Configuration,
+  surroundings: Surroundings,
+  started: (server: Server) => Promise<void> = async () => undefined,
+): Promise<void> {
+  let server = await serve(configuration, surroundings);
+  await started(server);
+  await server.closed;
+  while (server.isDatabaseCorrupt() && !surroundings.signal.aborted) {
+    server = await serve(configuration, surroundings);
+    await server.closed;
+  }
+}
+
+async function putIntoService(
+  configuration: Configuration,
+  { signal, log: given }: Surroundings,
+  opened: (workshop: Workshop) => void,
+): Promise<Server> {
+  const corrupt = new AbortController();
+  const log = watchedForCorruption(given, () => corrupt.abort());
   const { limits, stateDirectory } = configuration;
   const metrics = createMetrics(systemClock);
   const operated: OperatedRepository[] = [];
@@ -67,6 +110,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     cacheObserver: metrics.cacheObserver,
     answer: answerFor(() => operated, log),
   });
+  opened(workshop);
 
   const repositories = new Map<RepositoryName, WithFlats>();
   const upkeeps: Upkeep[] = [];
@@ -182,6 +226,7 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     observer: metrics.requestObserver,
     clock: systemClock,
     log,
+    unexpected: (thrown) => void (isCorruption(thrown) && corrupt.abort()),
   });
   for (const upkeep of upkeeps) await upkeep.start();
   const running = await listen(app, configuration, log);
@@ -195,13 +240,27 @@ export async function serve(configuration: Configuration, { signal, log }: Surro
     log.info({}, "stopping");
     await running.stop(configuration.gracePeriodSeconds * 1000);
     await Promise.all([...repositories.values(), ...upkeeps, ...followers].map((part) => part.stop()));
-    await workshop.close();
+    await workshop.close({ isCorrupt: corrupt.signal.aborted });
   };
   const told = new Promise<void>((resolve) => {
+    corrupt.signal.addEventListener("abort", () => resolve(), { once: true });
+    if (corrupt.signal.aborted) resolve();
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
-  return { url, closed: told.then(stop) };
+  return { url, closed: told.then(stop), isDatabaseCorrupt: () => corrupt.signal.aborted };
+}
+
+/** Whatever fails is logged, and so is what fails because the database is corrupt. */
+function watchedForCorruption(log: Log, tell: () => void): Log {
+  return {
+    info: (context, text) => log.info(context, text),
+    warn: (context, text) => log.warn(context, text),
+    error(context, text) {
+      log.error(context, text);
+      if (Object.values(context).some(isCorruption)) tell();
+    },
+  };
 }
 
 /**

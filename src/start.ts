@@ -15,8 +15,7 @@ import { InstallFailed } from "./grid/install.ts";
 import { ToolMissing } from "./grid/python.ts";
 import type { LocalTree } from "./local-tree.ts";
 import { localSuite, openLocalTree } from "./local-tree.ts";
-import type { Server } from "./main.ts";
-import { serve } from "./main.ts";
+import { serveUntilTold } from "./main.ts";
 import { nameOnMachines } from "./publishing/archive-keyring.ts";
 import { makeToken, openSecretFile, writeSecretFile } from "./secret-file.ts";
 import { parseWriteCap } from "./storage/tahoe/caps.ts";
@@ -50,7 +49,6 @@ export async function start(flags: StartFlags, { signal, say }: Surroundings): P
   const { tokenFile, headerFile } = await makePingFiles(join(directory, "caps"));
 
   const tree = flags.folder === undefined ? await openTree(directory, signal, say) : undefined;
-  let server: Server | undefined;
   try {
     const ours = {
       listen: flags.listen ?? (await keptAddress(directory)),
@@ -69,17 +67,19 @@ export async function start(flags: StartFlags, { signal, say }: Surroundings): P
     logFile.on("error", () => undefined);
     const log = pino(logFile);
     outliveFailedWrites(log);
-    server = await serve(configuration, { signal, log });
-    for (const { name } of configuration.repositories) {
-      if (tree) await writeBundle(tree, `${server.url}/-/ping/${name}`, tokenFile);
-      say(lines({ url: server.url, name, headerFile, log: join(directory, "server.log"), tree, folder: flags.folder }));
-    }
-    if (tree && showCaps)
-      for (const file of Object.values(tree.capFiles)) say(`${file}: ${await readFile(file, "utf8")}`);
-    void tree?.grid.ended.then(() => {
-      if (!signal.aborted) say("The Tahoe node has ended. What is published stays served; start again for the rest.");
+    await serveUntilTold(configuration, { signal, log }, async (server) => {
+      for (const { name } of configuration.repositories) {
+        if (tree) await writeBundle(tree, `${server.url}/-/ping/${name}`, tokenFile);
+        say(
+          lines({ url: server.url, name, headerFile, log: join(directory, "server.log"), tree, folder: flags.folder }),
+        );
+      }
+      if (tree && showCaps)
+        for (const file of Object.values(tree.capFiles)) say(`${file}: ${await readFile(file, "utf8")}`);
+      void tree?.grid.ended.then(() => {
+        if (!signal.aborted) say("The Tahoe node has ended. What is published stays served; start again for the rest.");
+      });
     });
-    await server.closed;
   } finally {
     await tree?.grid.stop();
   }

@@ -8,20 +8,24 @@ import type { Configuration } from "./configuration.ts";
 import { digestAlgorithms } from "./debian/digests.ts";
 import { createCompressor } from "./indices/compress.ts";
 import { createContentsThread } from "./publishing/contents-thread.ts";
+import { LastDates } from "./publishing/last-dates.ts";
 import type { SharedState } from "./publishing/open-repository.ts";
 import type { PackageCacheObserver } from "./publishing/package-cache.ts";
 import { PackageCache } from "./publishing/package-cache.ts";
 import { RightOfWay } from "./publishing/right-of-way.ts";
-import { openStateDatabase } from "./publishing/state-database.ts";
 import { anyContents } from "./repository-settings.ts";
+import { openSoundDatabase } from "./sound-database.ts";
 import { makeStateDirectory } from "./state-directory.ts";
 import type { Answer } from "./state-lock.ts";
 import { claimState } from "./state-lock.ts";
 
 export interface Workshop {
   readonly shared: SharedState;
-  /** Ends the threads and gives the directory back; the repositories must be stopped before. */
-  close(): Promise<void>;
+  /**
+   * Ends the threads and gives the directory back; the repositories must be stopped before.
+   * @param options.isCorrupt whether the database is to be set aside at the next start
+   */
+  close(options?: { readonly isCorrupt?: boolean }): Promise<void>;
 }
 
 /** Worker threads of each kind: one takes some 40 MB, and two keep up with what the main thread can bring them. */
@@ -45,7 +49,8 @@ export async function openWorkshop(
   await makeStateDirectory(stateDirectory);
   const giveStateBack = await claimState(stateDirectory, log, answer);
   const threads = Math.min(maxThreads, availableParallelism());
-  const database = openStateDatabase(join(stateDirectory, "database"));
+  const database = await openSoundDatabase(stateDirectory, log);
+  const lastDates = LastDates.open(join(stateDirectory, "last-dates.json"), log);
   const inspector = new Inspector(
     {
       limits: limits.inspection,
@@ -58,7 +63,8 @@ export async function openWorkshop(
   const compressor = createCompressor({ threads });
   return {
     shared: {
-      root: database,
+      root: database.root,
+      lastDates,
       inspector,
       inspectionLimits: limits.inspection,
       changelogLimits: limits.changelog,
@@ -74,9 +80,9 @@ export async function openWorkshop(
       log,
       now: systemClock,
     },
-    async close() {
-      await Promise.all([inspector.close(), compressor.close(), contentsThread.close()]);
-      await database.close();
+    async close({ isCorrupt = false } = {}) {
+      await Promise.all([inspector.close(), compressor.close(), contentsThread.close(), lastDates.written()]);
+      await database.close(isCorrupt);
       await giveStateBack();
     },
   };

@@ -41,12 +41,14 @@ export interface AppOptions extends Omit<RoutesOptions, "pingLimits"> {
   readonly limits?: Partial<HttpLimits>;
   readonly observer: RequestObserver;
   readonly clock: Clock;
+  /** Told of what nobody expected, and is answered with 500. */
+  readonly unexpected?: (thrown: unknown) => void;
 }
 
 /** Makes the application; `startServer` brings it to a port. */
 export function createApp(options: AppOptions): RequestListener {
   const limits = { ...defaultHttpLimits, ...options.limits };
-  const { log, behindProxy = false } = options;
+  const { log, behindProxy = false, unexpected } = options;
   const desk = new ReaderDesk(options.readers ?? new Map(), limits, { behindProxy, log });
   const sessions = new MirrorSessions(limits, { behindProxy, clock: options.clock });
   const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
@@ -78,6 +80,7 @@ export function createApp(options: AppOptions): RequestListener {
     if (problem.status === 500 && !asker.signal.aborted) {
       const error = withoutCaps((thrown instanceof Error ? thrown.stack : undefined) ?? messageOf(thrown));
       log.error({ code: problem.code, error }, "a request failed");
+      unexpected?.(thrown);
     }
     sendProblem(response, problem);
   };

@@ -31,6 +31,7 @@ import { HeldNamesStore } from "./held-names.ts";
 import type { KeptContents } from "./housekeeping.ts";
 import { identityChanges, refuseIdentityChanges } from "./identity-pins.ts";
 import { IndexReader } from "./index-reader.ts";
+import type { LastDates } from "./last-dates.ts";
 import type { LateMaker } from "./late.ts";
 import type { LateTimes } from "./late-work.ts";
 import { defaultLateTimes } from "./late-work.ts";
@@ -52,6 +53,8 @@ const noOverrides = new Overrides([]);
 export interface SharedState {
   /** The state directory's database. */
   readonly root: RootDatabase;
+  /** The last Dates, where they outlive the database. */
+  readonly lastDates?: LastDates;
   readonly inspector: ContentInspector;
   /** The inspector's limits: some rejections depend on them, and entries' metadata is held against them too. */
   readonly inspectionLimits: InspectLimits;
@@ -157,7 +160,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     ...(settings.concurrentReads === undefined ? {} : { concurrentReads: settings.concurrentReads }),
   });
   const catalog = new Catalog(examiner);
-  const store = new PublicationStore(root, name);
+  const store = new PublicationStore(root, name, shared.lastDates);
   if (settings.acceptIdentityChange !== true) {
     const changes = [...store.identities()].flatMap(([suite, known]) =>
       identityChanges(suite, known, identityIn(suite, settings.identityOf(suite))),

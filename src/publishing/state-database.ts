@@ -9,6 +9,6 @@ const maxDatabases = 4096;
  * Opens or makes the database in a directory that is the server's alone.
  * @param path a directory
  */
-export function openStateDatabase(path: string): RootDatabase {
-  return open({ path, maxDbs: maxDatabases, noSubdir: false });
+export function openStateDatabase(path: string, { readOnly = false } = {}): RootDatabase {
+  return open({ path, maxDbs: maxDatabases, noSubdir: false, readOnly });
 }

@@ -8,6 +8,7 @@ import type { SegmentSizes } from "../indices/assemble.ts";
 import type { FileEntry } from "../storage/tree.ts";
 import { BlobStore } from "./blob-store.ts";
 import { identityOfRelease } from "./identity-pins.ts";
+import type { LastDates } from "./last-dates.ts";
 import { isMoment, isPinName, Pins } from "./pins.ts";
 import type { PoolRecord } from "./pool.ts";
 import { Pool } from "./pool.ts";
@@ -53,8 +54,16 @@ export class PublicationStore {
   readonly #successors: Database<string, string>;
   readonly #hashes: Database<string, string>;
 
-  /** @param root the state directory's database */
-  constructor(root: RootDatabase, name: RepositoryName) {
+  readonly #name: RepositoryName;
+  readonly #lastDates: LastDates | undefined;
+
+  /**
+   * @param root the state directory's database
+   * @param lastDates what outlives it; undefined where nothing is published
+   */
+  constructor(root: RootDatabase, name: RepositoryName, lastDates?: LastDates) {
+    this.#name = name;
+    this.#lastDates = lastDates;
     this.#manifests = root.openDB({ name: `${name}/publications` });
     this.#runs = root.openDB({ name: `${name}/runs` });
     this.#current = root.openDB({ name: `${name}/current` });
@@ -100,11 +109,13 @@ export class PublicationStore {
       this.#current.putSync(suite, id);
     };
     await written(() => this.#manifests.transaction(put));
+    this.#lastDates?.keep(`${this.#name}/${suite}`, manifest.dateSeconds);
   }
 
   /** The last Date that this suite ever had here, seconds since the epoch, also when it is out of service. */
   lastDate(suite: Suite): number | undefined {
-    return this.#dates.get(suite);
+    const [here, outside] = [this.#dates.get(suite), this.#lastDates?.get(`${this.#name}/${suite}`)];
+    return here === undefined || outside === undefined ? (here ?? outside) : Math.max(here, outside);
   }
 
   /** Who each suite said it is when it was last published, also of those that are out of service. */
