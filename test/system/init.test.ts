@@ -210,7 +210,7 @@ test("the lines of README.md for a tree of one's own do what they say", async ()
   const elsewhere = mkdtempSync(join(work, "readme-"));
   const block = /^```sh owner\n([\s\S]*?)^```/m.exec(readProjectFile("README.md"))?.[1] ?? "";
   const lines = block.split("\n").filter((line) => line !== "" && !line.includes("serve"));
-  expect(lines).toHaveLength(4);
+  expect(lines).toHaveLength(7);
   for (const line of lines) {
     const [args = ""] = line.replace("npx tahoe-apt ", "").replace("http://127.0.0.1:3456", gateway).split(/ +#/);
     const command = new CommandLine(args.split(" "), { cwd: elsewhere });
