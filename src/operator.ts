@@ -4,10 +4,12 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { messageOf, RepoError } from "./base/errors.ts";
+import { globMatcher } from "./base/glob.ts";
 import type { Log } from "./base/log.ts";
 import { silentLog } from "./base/log.ts";
 import type { RepositoryName, Suite } from "./base/names.ts";
 import { parseRepositoryName, parseSuite, rootPath } from "./base/names.ts";
+import { turns } from "./base/turns.ts";
 import { suitePath } from "./catalog/layout.ts";
 import { ConfigurationError } from "./configuration-error.ts";
 import { OverridesFile } from "./overrides-file.ts";
@@ -51,6 +53,7 @@ const question = z.discriminatedUnion("ask", [
     set: z.record(z.string(), z.string().nullable()),
     ...about,
   }),
+  z.object({ ask: z.literal("owners"), patterns: z.array(z.string()).readonly(), ...about }),
   z.object({ ask: z.literal("view"), views: z.record(z.string(), rules), ...about }),
 ]);
 export type Question = z.infer<typeof question>;
@@ -59,6 +62,14 @@ const listed = z.array(
   z.object({ component: z.string(), package: z.string(), version: z.string(), architecture: z.string() }),
 );
 const rule = z.object({ packages: z.string(), suite: z.string().optional(), set: z.record(z.string(), z.string()) });
+const nameShare = z.object({
+  suite: z.string(),
+  name: z.string(),
+  owners: z.array(z.string()),
+  by: z.enum(["packages", "first", "nobody"]),
+  publishers: z.array(z.string()),
+  rejected: z.array(z.object({ builder: z.string(), path: z.string(), reason: z.string() })),
+});
 const answers = {
   overrides: z.object({ file: z.string(), overrides: z.array(rule) }),
   override: z.object({ file: z.string(), rule: rule.optional(), isLive: z.boolean() }),
@@ -85,6 +96,8 @@ const answers = {
   unpin: z.object({ suite: z.string(), id: z.string() }),
   rollback: z.object({ suite: z.string(), id: z.string(), isLive: z.boolean() }),
   resume: z.object({ suite: z.string(), isLive: z.boolean() }),
+  /** Undefined where no server runs, or has not seen all yet: then the tree has to be asked. */
+  owners: z.object({ shares: z.array(nameShare).optional() }),
   view: z.array(z.object({ suite: z.string(), hides: listed, shows: listed, stays: z.number() })),
 };
 type Answered<Ask extends Question["ask"]> = z.infer<(typeof answers)[Ask]>;
@@ -223,6 +236,8 @@ async function operate(asked: Question, repositories: ReadonlyMap<string, Operat
       await live?.ping(path, new AbortController().signal);
       return { file: overrides.file, ...(changed && { rule: changed }), isLive };
     }
+    case "owners":
+      return { shares: live && (await sharesOf(live, asked.suite, asked.patterns)) };
     case "view": {
       if (live === undefined) throw new OperationRefused("no server runs, and it alone knows what the tree holds");
       const views = new Map(Object.entries(asked.views));
@@ -237,7 +252,24 @@ async function operate(asked: Question, repositories: ReadonlyMap<string, Operat
 }
 
 /** Whether nothing is changed. */
-const isQuestion = ({ ask: asked }: Question): boolean => ["snapshots", "overrides", "view"].includes(asked);
+const isQuestion = ({ ask: asked }: Question): boolean => ["snapshots", "overrides", "owners", "view"].includes(asked);
+
+/** Who owns which name. @returns undefined where a suite is not there or not seen yet, or its names are everybody's */
+async function sharesOf(live: Repository, suite: string | undefined, patterns: readonly string[]) {
+  const isMeant = patterns.map(globMatcher);
+  const giveWay = turns();
+  const shares = [];
+  const suites = [...live.suites()].filter(({ name }) => suite === undefined || suite === name);
+  if (suites.length === 0 || !suites.every(({ surveyed, hasOwners }) => surveyed && hasOwners)) return undefined;
+  for (const each of suites) {
+    for (const share of each.shares()) {
+      await giveWay();
+      if (isMeant.length > 0 && !isMeant.some((matches) => matches(share.name))) continue;
+      shares.push({ suite: each.name, ...share });
+    }
+  }
+  return shares;
+}
 
 /** How many packages are named that came, and as many that went, with one snapshot. */
 const maxListedChanges = 100;

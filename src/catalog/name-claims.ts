@@ -177,6 +177,8 @@ export class NameClaims {
   *shares(): Iterable<NameShare> {
     for (const name of [...this.#byName.keys()].toSorted()) {
       const claims = [...(this.#byName.get(name)?.values() ?? [])];
+      // It may have gone while somebody listens.
+      if (claims.length === 0) continue;
       const taken = claims.filter(({ item }) => !this.#rejections.has(item.path));
       const listed = this.#owners.owners(name);
       const { holder } = this.#decisions.get(name) ?? everybody;

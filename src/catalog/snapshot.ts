@@ -63,6 +63,11 @@ export class Snapshot {
     if (this.#claims !== undefined) yield* this.#claims.rejections();
   }
 
+  /** Whether some names are not everybody's. */
+  get hasOwners(): boolean {
+    return this.#claims !== undefined;
+  }
+
   /** Who owns which name, and who has packages of it; by name. None where every name is everybody's. */
   shares(): Iterable<NameShare> {
     return this.#claims?.shares() ?? [];

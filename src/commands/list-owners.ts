@@ -10,6 +10,7 @@ import { loadConfiguration } from "../config.ts";
 import type { RepositoryConfiguration } from "../configuration.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import { openTree } from "../open-tree.ts";
+import { ask } from "../operator.ts";
 import { ownerRulesOf } from "../repository-settings.ts";
 import { argument } from "./arguments.ts";
 import { complain, print, printable } from "./terminal.ts";
@@ -29,12 +30,18 @@ export async function listOwners(
 ): Promise<void> {
   const isMeant = patterns.map(globMatcher);
   const path = suite === undefined ? rootPath : argument("--suite", () => suitePath(parseSuite(suite)));
-  const { repositories, limits } = loadConfiguration({ config });
+  const { repositories, limits, stateDirectory } = loadConfiguration({ config });
   const named = repositories.filter(({ name }) => repository === undefined || repository === name);
   if (named.length === 0) throw new ConfigurationError([`--repository: ${config} has none called ${repository}`]);
   let isThere = suite === undefined;
   for (const one of named) {
     if (!json) await tellLists(one);
+    const served = await servedShares(stateDirectory, one, suite, patterns);
+    if (served !== undefined) {
+      isThere = true;
+      for (const { suite: each, ...share } of served.toSorted(bySuite)) await tell(one.name, each, share, json);
+      continue;
+    }
     const tree = openTree(one.tree, limits, undefined, (opened) => opened);
     const stock = await takeStock(tree, [path], systemClock(), signal);
     isThere ||= suite !== undefined && hasSuite(stock, suite);
@@ -49,17 +56,33 @@ export async function listOwners(
     for (const [each, snapshot] of [...snapshots].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
       for (const share of snapshot.shares()) {
         if (isMeant.length > 0 && !isMeant.some((matches) => matches(share.name))) continue;
-        const { name, ...rest } = share;
-        if (json) await print(JSON.stringify({ repository: one.name, suite: each, package: name, ...rest }));
-        else await tell(each, share);
+        await tell(one.name, each, share, json);
       }
     }
   }
   if (!isThere) throw new ConfigurationError([`--suite: there is no suite ${suite}`]);
 }
 
+/** What a server that runs here says: it remembers who was first. @returns undefined where none can tell */
+async function servedShares(
+  stateDirectory: string,
+  { name: repository }: RepositoryConfiguration,
+  suite: string | undefined,
+  patterns: readonly string[],
+) {
+  try {
+    const asked = { ask: "owners", repository, suite, patterns } as const;
+    return (await ask(stateDirectory, asked, [repository])).shares;
+  } catch {
+    return undefined;
+  }
+}
+
+const bySuite = (a: { readonly suite: string }, b: { readonly suite: string }): number =>
+  a.suite < b.suite ? -1 : a.suite > b.suite ? 1 : 0;
+
 const everybodys = { policy: "any", builders: [], reserved: [] } as const;
-/** What a running server remembers is its own: here, the tree tells who was first. */
+/** Where no server remembers it, the tree tells who was first. */
 const nothingHeld = { get: () => undefined, set: () => undefined };
 
 async function tellLists({ name, builders, packageOwners, suites }: RepositoryConfiguration): Promise<void> {
@@ -72,7 +95,17 @@ async function tellLists({ name, builders, packageOwners, suites }: RepositoryCo
 
 const meanings = { packages: "by its list", first: "who was first", nobody: "" } as const;
 
-async function tell(suite: string, { name, owners, by, publishers, rejected }: NameShare): Promise<void> {
+/** A share as it comes from here or from a server. */
+type ToldShare = Omit<NameShare, "rejected"> & {
+  readonly rejected: readonly { readonly builder: string; readonly path: string; readonly reason: string }[];
+};
+
+async function tell(repository: string, suite: string, share: ToldShare, json: boolean): Promise<void> {
+  const { name, owners, by, publishers, rejected } = share;
+  if (json) {
+    await print(JSON.stringify({ repository, suite, package: name, owners, by, publishers, rejected }));
+    return;
+  }
   const owned = owners.length > 0 ? `belongs to ${owners.join(" and ")} (${meanings[by]})` : "is nobody's alone";
   const published = publishers.length > 0 ? `; published by ${publishers.join(", ")}` : "";
   await print(printable(`${suite} ${name} ${owned}${published}`));

@@ -5,6 +5,7 @@ import type { Catalog, FileChange } from "../catalog/catalog.ts";
 import type { Rejection } from "../catalog/inspection.ts";
 import type { Item } from "../catalog/item.ts";
 import { suitePath } from "../catalog/layout.ts";
+import type { NameShare } from "../catalog/name-claims.ts";
 import type { Overrides } from "../catalog/overrides.ts";
 import { OverriddenItems } from "../catalog/overrides.ts";
 import type { OwnerRules } from "../catalog/owner-rules.ts";
@@ -193,6 +194,16 @@ export class ServedSuite {
 
   get isRolledBack(): boolean {
     return this.#past !== undefined;
+  }
+
+  /** Whether some names are not everybody's. */
+  get hasOwners(): boolean {
+    return this.#snapshot.hasOwners;
+  }
+
+  /** Who owns which name, and who has packages of it; by name. None where every name is everybody's. */
+  shares(): Iterable<NameShare> {
+    return this.#snapshot.shares();
   }
 
   /** What the indices show. */

@@ -147,3 +147,24 @@ test("a running server heeds a list that changed at its next look, and its page 
   expect(await versions()).toEqual(["hello 1", "world 1"]);
   expect(await (await fetch(`${url}/`)).text()).toContain("hello belongs to alice");
 });
+
+test("a running server tells who was first, also where the tree alone would say otherwise", async () => {
+  await configure('package_owners = "first"');
+  await lists({});
+  const server = new CommandLine(["serve", "--config", join(work, "tahoe-apt.toml")]);
+  onTestFinished(() => void server.child.kill("SIGKILL"));
+  const url = await server.says(/"url":"(http:[^"]+\/debian)\/"/);
+  const ping = async () => {
+    const headers = { authorization: "Bearer a-token-for-this-test" };
+    const reply = await fetch(url.replace(/\/debian$/, "/-/ping/debian?wait=30"), { method: "POST", headers });
+    expect(reply.status).toBe(200);
+  };
+  await ping();
+  await rm(join(work, "tree", amd64, "alice/hello.deb"));
+  await ping();
+  await put(`${amd64}/alice/hello.deb`, "hello", "1", 1_700_000_000);
+  const before = await run("list", "hello");
+  expect(before[1]).toContain("sid hello belongs to bob (who was first); published by bob");
+  await server.stop();
+  expect((await run("list", "hello"))[1]).toContain("sid hello belongs to alice (who was first); published by alice");
+});
