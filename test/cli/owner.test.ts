@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
+import { aSigningKey } from "../support/signing-key.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 
@@ -14,6 +15,8 @@ beforeEach(async () => {
   work = await mkdtemp(join(tmpdir(), "owner-"));
   onTestFinished(() => rm(work, { recursive: true, force: true }));
   await writeFile(join(work, "token"), "a-token-for-this-test\n", { mode: 0o600 });
+  // Making a key takes long on a busy machine.
+  await writeFile(join(work, "key.asc"), (await aSigningKey()).reveal(), { mode: 0o600 });
   await put(`${amd64}/alice/hello.deb`, "hello", "1", 1_700_000_000);
   await put(`${amd64}/bob/hello.deb`, "hello", "2", 1_700_000_100);
   await put(`${amd64}/bob/world.deb`, "world", "1", 1_700_000_100);
@@ -34,6 +37,7 @@ state = "state"
 [[repository]]
 name = "debian"
 folder = "tree"
+signing_key_file = "key.asc"
 ping_token_file = "token"
 builders_file = "builders.toml"
 ${settings}`,
