@@ -8,6 +8,7 @@ import type { Log } from "./base/log.ts";
 import type { RepositoryName, TreePath } from "./base/names.ts";
 import { rootPath } from "./base/names.ts";
 import { readBundle } from "./builder/bundle.ts";
+import { BuilderDirectories } from "./catalog/builder-directories.ts";
 import { FetchableTree } from "./catalog/fetchable-names.ts";
 import { FlatTree, flatPathsOf } from "./catalog/flat-tree.ts";
 import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "./configuration.ts";
@@ -121,6 +122,7 @@ async function putIntoService(
     const builders = () => one.builders((complaint) => log.warn({ repository: one.name }, complaint));
     tokens.set(one.name, await tokensOf(one, builders, directory, log));
     const builderDirectories = () => builders().map((builder) => builder.directory);
+    const lookers = new BuilderDirectories(builderDirectories);
     const measured = (tree: Tree) => new MeasuredTree(tree, metrics.treeObserverOf(one.name), systemClock);
     const signer = measuredSigner(await openSigner(one, directory, log), metrics.signerObserver, systemClock);
     watchExpiry(signer.keys, { repository: one.name, log, now: systemClock, signal });
@@ -135,7 +137,7 @@ async function putIntoService(
       { flat, ...own }: Partial<RepositorySettings> & { readonly flat?: TreePath } = {},
     ) => {
       const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, kept)) : undefined;
-      const tree = shown(openTree(one.tree, limits, keptFiles, measured));
+      const tree = shown(openTree(one.tree, limits, keptFiles, measured, (path) => lookers.of(path)));
       const settings = settingsOf(one, configuration, overrides, complain);
       const measuring = metrics.observerOf(one.name, flat === undefined ? undefined : () => flatSuiteName(flat));
       const observer =

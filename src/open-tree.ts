@@ -5,6 +5,7 @@ import { FolderTree } from "./storage/folder/folder-tree.ts";
 import type { KeptFiles } from "./storage/folder/kept-files.ts";
 import { GatewaysHealth, GatewaysTree } from "./storage/gateways.ts";
 import type { HealthCheck } from "./storage/health.ts";
+import type { SharerOf } from "./storage/limited.ts";
 import { LimitedTree } from "./storage/limited.ts";
 import { RetryingTree } from "./storage/retrying.ts";
 import type { ReadCap, WriteCap } from "./storage/tahoe/caps.ts";
@@ -22,15 +23,21 @@ export interface GridTree {
   readonly gatewayCa?: string | undefined;
 }
 
-/** @param measured wraps each backend: what is measured is the storage itself */
+const builderByPlace: SharerOf = (path) => builderDirectoryOf(path, []);
+
+/**
+ * @param measured wraps each backend: what is measured is the storage itself
+ * @param builderOf whose looks they are; by default each directory directly below a place is a builder's
+ */
 export function openTree(
   tree: TreeConfiguration,
   limits: Limits,
   keptFiles: KeptFiles | undefined,
   measured: (tree: Tree) => Tree,
+  builderOf: SharerOf = builderByPlace,
 ): Tree {
-  if (tree.kind === "folder") return measured(new FolderTree(tree.directory, limits.folder, keptFiles));
-  return openGridTree({ ...tree, cap: tree.readCap }, limits, measured);
+  if (tree.kind === "folder") return measured(new FolderTree(tree.directory, limits.folder, keptFiles, builderOf));
+  return openGridTree({ ...tree, cap: tree.readCap }, limits, measured, builderOf);
 }
 
 /** Retries stand outside of the limits, so that one that waits for its next attempt holds no place. */
@@ -38,14 +45,13 @@ export function openGridTree(
   { gateways, cap, gatewayCa }: GridTree,
   limits: Limits,
   measured: (tree: Tree) => Tree = (tree) => tree,
+  builderOf: SharerOf = builderByPlace,
 ): Tree {
   const webapis = each(gateways, (url) => new Webapi(url, limits.webapi, gatewayCa));
   const listings = listingsWithin(limits);
   Webapi.standInForEachOther(webapis);
   const trees = each(webapis, (webapi) => measured(new WebapiTree(webapi, cap, listings)));
-  return new RetryingTree(
-    new LimitedTree(new GatewaysTree(trees), limits.tree, (path) => builderDirectoryOf(path, [])),
-  );
+  return new RetryingTree(new LimitedTree(new GatewaysTree(trees), limits.tree, builderOf));
 }
 
 const readers = new WeakMap<Limits["listing"], ListingReader>();

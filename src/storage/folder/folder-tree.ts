@@ -9,6 +9,7 @@ import { ContentId } from "../../base/content-id.ts";
 import { LimitExceeded, RepoError, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { isEntryName, joinPath, parentPath, rootPath } from "../../base/names.ts";
+import type { SharerOf } from "../limited.ts";
 import type { LocalFile } from "../local-file.ts";
 import { identityOf, isBelow, O_PATH } from "../local-file.ts";
 import { Slots } from "../slots.ts";
@@ -60,12 +61,19 @@ export class FolderTree implements Tree {
   readonly #root: string;
   readonly #limits: FolderLimits;
   readonly #kept: KeptFiles | undefined;
+  readonly #sharerOf: SharerOf;
   readonly #looks: Slots;
   readonly #statThreads: Slots;
   #lastRoot: string | undefined;
 
   /** @param kept holds what was once read by its content, so that it can be opened again after it was unlinked */
-  constructor(root: string, limits: FolderLimits = defaultFolderLimits, kept?: KeptFiles) {
+  constructor(
+    root: string,
+    limits: FolderLimits = defaultFolderLimits,
+    kept?: KeptFiles,
+    sharerOf: SharerOf = () => undefined,
+  ) {
+    this.#sharerOf = sharerOf;
     this.#root = root;
     this.#limits = limits;
     this.#kept = kept;
@@ -74,7 +82,7 @@ export class FolderTree implements Tree {
   }
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
-    const giveBack = await this.#looks.take(signal);
+    const giveBack = await this.#looks.take(signal, this.#sharerOf(path));
     try {
       const root = await this.#realRoot();
       return await explained(path, signal, () => this.#look(root, path, signal));
