@@ -1,5 +1,6 @@
 // Inspection, in the caller's thread and in workers: equal results, bounded, and able to lose a worker.
 
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +13,7 @@ import { InspectorFailed } from "../../src/catalog/inspect-thread.ts";
 import { Inspector } from "../../src/catalog/inspector.ts";
 import type { LocalFile } from "../../src/storage/local-file.ts";
 import { identityOf } from "../../src/storage/local-file.ts";
-import { aDeb, aDsc, inChunks } from "../support/debs.ts";
+import { aDeb, aDsc, inChunks, tarHeader } from "../support/debs.ts";
 
 const options = { limits: defaultInspectLimits, algorithms: ["md5", "sha256"] } as const;
 const never = new AbortController().signal;
@@ -166,6 +167,36 @@ test("closing ends what is under way with a typed error", async () => {
   })();
   await expect(inspector.inspect("binary", stuck, never)).rejects.toThrow(InspectorFailed);
   await expect(inspector.inspect("binary", inChunks(whole), never)).rejects.toThrow(InspectorFailed);
+});
+
+/** Takes a worker a second or so: zeros. */
+async function aSlowDeb(): Promise<Buffer> {
+  const sizeBytes = 2 ** 28;
+  const zeros = `(cat; head -c ${sizeBytes + 1024} /dev/zero) | xz -0`;
+  const content = execFileSync("bash", ["-o", "pipefail", "-c", zeros], { input: tarHeader("./zeros", sizeBytes) });
+  return await aDeb({ members: (usual) => [...usual.slice(0, 2), { name: "data.tar.xz", content }] });
+}
+
+test("a builder whose packages take long leaves a worker for another's, sent there or read there", async () => {
+  const limits = { ...defaultInspectLimits, maxDataRatio: 1_000_000 };
+  const inspector = new Inspector({ ...options, limits, fileLists: true }, 2);
+  onTestFinished(() => inspector.close());
+  const [slow, quick] = [await aSlowDeb(), await aDeb()];
+  const { slow: slowFile, quick: quickFile } = placed({ slow, quick });
+  let ended = 0;
+  const end = (): void => {
+    ended += 1;
+  };
+  const attack = Array.from({ length: 4 }, () => [
+    inspector.inspect("binary", inChunks(slow), never, "mallory").then(end),
+    inspector.inspectLocal("binary", slowFile!, never, "mallory").then(end),
+  ]).flat();
+  // Long enough for both workers to be in the middle of it.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect(await inspector.inspect("binary", inChunks(quick), never, "alice")).toMatchObject({ kind: "binary" });
+  expect(await inspector.inspectLocal("binary", quickFile!, never, "bob")).toMatchObject({ kind: "binary" });
+  expect(ended).toBeLessThan(8);
+  await Promise.all(attack);
 });
 
 /** Small, but its control stanza is not. */

@@ -56,3 +56,24 @@ test("a failed run fails its own askers only", async () => {
   expect(await second).toBe(2);
   await queue.idle();
 });
+
+test("thousands of paths that wait are compared in linear time, and no more than a thousand are kept", async () => {
+  const { queue, runs, finish, settle } = stepped();
+  void queue.request(treePath("dists"));
+  await settle();
+  const paths = (count: number) =>
+    Array.from({ length: count }, (_none, n) => treePath(`dists/sid/main/binary-amd64/builder-${n % 10}/p${n}.deb`));
+  const waiting = paths(1000).map((path) => queue.request(path));
+  const begunMs = performance.now();
+  finish[0]?.();
+  await settle();
+  expect(performance.now() - begunMs).toBeLessThan(500);
+  expect(runs[1]).toHaveLength(1000);
+  const more = paths(16_000).map((path) => queue.request(path));
+  finish[1]?.();
+  await settle();
+  expect(runs[2]).toEqual([""]);
+  finish[2]?.();
+  expect(new Set(await Promise.all(waiting))).toEqual(new Set([2]));
+  expect(new Set(await Promise.all(more))).toEqual(new Set([3]));
+});

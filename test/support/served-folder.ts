@@ -65,6 +65,8 @@ export interface ServedFolderOptions {
   readonly translated?: boolean;
   /** Whether there are pdiffs: of every index, and at once. */
   readonly patched?: boolean;
+  /** The directories of the builders that are known at the moment. */
+  readonly builderDirectories?: () => readonly TreePath[];
   /** Hides some packages of every suite. */
   readonly view?: ViewRules;
   readonly overridesOf?: (suite: Suite) => Overrides;
@@ -206,6 +208,7 @@ export class ServedFolder {
         algorithms,
         hasContents: () => contents,
         ...((contents || this.#options.patched) && { lateTimes: { settleMs: 0, retryMs: 100 } }),
+        ...(this.#options.builderDirectories && { builderDirectories: this.#options.builderDirectories }),
         keptFiles,
         keepSeconds: 7 * 24 * 3600,
         observer: { ...silentPublishingObserver, ...this.#options.observer },

@@ -1,0 +1,29 @@
+// Whose directory a path belongs to, while builders come and go.
+import { expect, test } from "vitest";
+import { parseTreePath } from "../../src/base/names.ts";
+import { BuilderDirectories } from "../../src/catalog/builder-directories.ts";
+
+const place = "dists/sid/main/binary-amd64";
+const path = parseTreePath;
+
+test("who comes is known within a second, and until then nothing is asked of the configuration", () => {
+  let nowMs = 0;
+  let asked = 0;
+  let configured = [path(`${place}/team/alice`)];
+  const builders = new BuilderDirectories(
+    () => {
+      asked += 1;
+      return configured;
+    },
+    () => nowMs,
+  );
+  const owner = () => builders.of(path(`${place}/team/bob/deep`));
+  expect(owner()).toBe(`${place}/team`);
+  configured = [path(`${place}/team/bob`)];
+  for (let n = 0; n < 100; n++) expect(owner()).toBe(`${place}/team`);
+  expect(asked).toBe(1);
+  nowMs += 1000;
+  expect(owner()).toBe(`${place}/team/bob`);
+  expect(builders.isConfigured(path(`${place}/team/bob`))).toBe(true);
+  expect(builders.isConfigured(path(`${place}/team/alice`))).toBe(false);
+});

@@ -1,0 +1,37 @@
+// Looks that overlap in time: the later one's word counts.
+import { expect, test } from "vitest";
+import { parseTreePath } from "../../src/base/names.ts";
+import { Looks } from "../../src/catalog/looks.ts";
+
+const path = parseTreePath;
+
+test("what a later look has seen is not undone by an earlier one that took longer", () => {
+  const looks = new Looks();
+  const earlier = looks.begin(path("a"));
+  const later = looks.begin(path("a/b"));
+  looks.taken(later, path("a/b"));
+  looks.end(later);
+  const isOvertaken = looks.overtakenBy(earlier);
+  expect(["a/b", "a/b/c"].map((each) => isOvertaken(path(each)))).toEqual([true, true]);
+  expect(["a", "a/bc", "a/c"].map((each) => isOvertaken(path(each)))).toEqual([false, false, false]);
+});
+
+test("an earlier look that is taken in first holds up no later one", () => {
+  const looks = new Looks();
+  const earlier = looks.begin(path("a"));
+  const later = looks.begin(path("a"));
+  looks.taken(earlier, path("a"));
+  expect(looks.overtakenBy(later)(path("a"))).toBe(false);
+});
+
+test("of looks that meet no other nothing is remembered", () => {
+  const looks = new Looks();
+  const slow = looks.begin(path("mallory"));
+  for (let n = 0; n < 1000; n++) {
+    const look = looks.begin(path(`alice/${n}`));
+    looks.taken(look, path(`alice/${n}`));
+    looks.end(look);
+  }
+  expect(looks.overtakenBy(slow)(path("alice/1"))).toBe(false);
+  looks.end(slow);
+});

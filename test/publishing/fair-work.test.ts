@@ -1,0 +1,219 @@
+// Builders share the work: what takes long, or fails, in one's directory holds up nobody else's uploads.
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, onTestFinished, test, vi } from "vitest";
+import type { TreePath } from "../../src/base/names.ts";
+import { withResolvers } from "../../src/base/with-resolvers.ts";
+import type { Tree } from "../../src/storage/tree.ts";
+import { StorageUnavailable } from "../../src/storage/tree.ts";
+import { aDeb, aDsc } from "../support/debs.ts";
+import type { ServedFolderOptions } from "../support/served-folder.ts";
+import { packageNames, ServedFolder, treePath } from "../support/served-folder.ts";
+
+const place = "dists/sid/main/binary-amd64";
+const alice = `${place}/alice`;
+const mallory = `${place}/mallory`;
+
+/** A folder in which some files can't be read to their end, or some directories not be listed, until the test lets them go. */
+function slowed(options: ServedFolderOptions = {}) {
+  const { promise: gone, resolve: letGo } = withResolvers<void>();
+  const slow = { files: (_path: TreePath): boolean => false, listings: (_path: TreePath): boolean => false };
+  const wrap = (tree: Tree): Tree => ({
+    async look(path, signal) {
+      if (slow.listings(path)) await gone;
+      return await tree.look(path, signal);
+    },
+    async *open(file, range, signal) {
+      if (slow.files(file.path)) await gone;
+      yield* tree.open(file, range, signal);
+    },
+  });
+  const served = new ServedFolder({ wrap, ...options });
+  onTestFinished(() => letGo());
+  return { served, slow, letGo };
+}
+
+async function put(served: ServedFolder, directory: string, name: string): Promise<string> {
+  const path = `${directory}/${name}.deb`;
+  served.put(path, await aDeb({ package: name, architecture: "amd64" }), 1_700_000_000 + name.length);
+  return path;
+}
+
+const isPending = async (work: Promise<unknown>): Promise<boolean> =>
+  await Promise.race([work.then(() => false), sleep(50).then(() => true)]);
+
+test("a ping is answered while another builder's packages are being inspected, and these follow", async () => {
+  const { served, slow, letGo } = slowed();
+  await put(served, alice, "first");
+  await served.ping();
+  slow.files = (path) => path.startsWith(mallory);
+  const bombs = await Promise.all(Array.from({ length: 200 }, (_none, n) => put(served, mallory, `bomb${n}`)));
+  const attack = served.ping(mallory);
+  for (const name of ["a", "bb", "ccc"]) {
+    const path = await put(served, alice, name);
+    expect(await served.ping(path)).toMatchObject({ added: [path], rejected: [], pending: [] });
+  }
+  expect(await packageNames(served)).toEqual(["a 1.0-1", "bb 1.0-1", "ccc 1.0-1", "first 1.0-1"]);
+  expect(await isPending(attack)).toBe(true);
+  letGo();
+  expect((await attack).added.toSorted()).toEqual(bombs.toSorted());
+  expect(await packageNames(served)).toHaveLength(204);
+});
+
+test("what is ready in a directory is published before what is not, which is shown as being inspected", async () => {
+  const uninspected: number[] = [];
+  const { served, slow, letGo } = slowed({ observer: { inspecting: (_suite, files) => void uninspected.push(files) } });
+  await put(served, alice, "first");
+  await served.ping();
+  slow.files = (path) => path.endsWith("/slow.deb");
+  const [quick, late] = [await put(served, mallory, "quick"), await put(served, mallory, "slow")];
+  const source = "dists/sid/main/source/mallory";
+  const { dsc, files } = aDsc({ source: "hello" });
+  const ping = served.ping("dists/sid");
+  await expect.poll(() => packageNames(served), { timeout: 5000 }).toContain("quick 1.0-1");
+  expect(served.repository.status().pending).toEqual([{ path: late, missing: [], inspecting: true }]);
+  for (const [name, bytes] of files) served.put(`${source}/${name}`, bytes);
+  expect((await served.ping(source)).added).toContain(`${source}/${dsc}`);
+  expect(await packageNames(served)).not.toContain("slow 1.0-1");
+  expect(await isPending(ping)).toBe(true);
+  letGo();
+  expect(await ping).toMatchObject({ added: [late], rejected: [], pending: [] });
+  expect(await packageNames(served)).toEqual(["slow 1.0-1", "first 1.0-1", "quick 1.0-1"]);
+  expect(uninspected).toEqual([1, 0]);
+  expect(quick).toContain("quick");
+});
+
+test("a source package whose files are at hand is whole when it is published before slower packages", async () => {
+  const { served, slow, letGo } = slowed();
+  const directory = "dists/sid/main/source/mallory";
+  served.makeDirectory(directory);
+  await served.ping();
+  slow.files = (path) => path.includes("slow_");
+  for (const name of ["slow", "quick"]) {
+    for (const [file, bytes] of aDsc({ source: name }).files) served.put(`${directory}/${file}`, bytes);
+  }
+  const ping = served.ping(directory);
+  const sources = () => served.text("dists/sid/main/source/Sources");
+  await expect.poll(sources, { timeout: 5000 }).toContain("Package: quick\n");
+  expect(served.repository.status()).toMatchObject({ rejected: [], pending: [{ inspecting: true }] });
+  letGo();
+  expect(await ping).toMatchObject({ rejected: [], pending: [] });
+  expect(await sources()).toContain("Package: slow\n");
+});
+
+test("a directory that can't be listed fails its own pings, and is nobody else's trouble", async () => {
+  let broken = false;
+  const wrap = (tree: Tree): Tree => ({
+    look: async (path, signal) => {
+      if (broken && path.startsWith(mallory))
+        throw new StorageUnavailable(path, "it has no shares", { transient: true });
+      return await tree.look(path, signal);
+    },
+    open: (file, range, signal) => tree.open(file, range, signal),
+  });
+  const served = new ServedFolder({ wrap });
+  await put(served, alice, "first");
+  await put(served, mallory, "old");
+  await served.ping();
+  broken = true;
+  for (let n = 0; n < 20; n++) {
+    const attack = Promise.allSettled([served.ping(mallory), served.ping(`${mallory}/x.deb`)]);
+    const path = await put(served, alice, `p${n}`);
+    expect(await served.ping(path)).toMatchObject({ added: [path], rejected: [] });
+    for (const { status } of await attack) expect(status).toBe("rejected");
+  }
+  expect(await packageNames(served)).toHaveLength(22);
+  expect(served.repository.status()).toMatchObject({
+    rejected: [{ path: mallory, code: "unreadable" }],
+    lastError: undefined,
+    notReady: undefined,
+  });
+});
+
+test("a listing that does not come holds up its own builder alone", async () => {
+  const { served, slow, letGo } = slowed();
+  await put(served, alice, "first");
+  await put(served, mallory, "old");
+  await served.ping();
+  slow.listings = (path) => path === mallory;
+  const attack = served.ping(mallory);
+  const whole = served.ping();
+  const path = await put(served, alice, "a");
+  expect((await served.ping(path)).added).toEqual([path]);
+  expect(await isPending(Promise.race([attack, whole]))).toBe(true);
+  letGo();
+  await Promise.all([attack, whole]);
+});
+
+test("builders' directories count where they are configured, at any depth, and also while the server runs", async () => {
+  const team = `${place}/team`;
+  const member = treePath(`${team}/deep/member`);
+  let configured = [member];
+  const { served, slow, letGo } = slowed({ builderDirectories: () => configured });
+  for (const directory of [team, member, `${team}/deep`]) await put(served, directory, `first-in-${directory.length}`);
+  await served.ping();
+  slow.files = (path) => path.startsWith(member);
+  await put(served, member, "slow");
+  const attack = served.ping(member);
+  for (const directory of [team, `${team}/deep`]) {
+    const path = await put(served, directory, "quick");
+    expect((await served.ping(path)).added).toEqual([path]);
+  }
+  configured = [];
+  letGo();
+  await attack;
+  // Asked for anew after a second.
+  await sleep(1100);
+  expect((await served.ping(team)).removed).toEqual([]);
+  expect(await packageNames(served)).toHaveLength(5);
+});
+
+test("a suite's first publication waits for slow packages, but not for ever", async () => {
+  const { served, slow } = slowed();
+  slow.files = (path) => path.startsWith(mallory);
+  await put(served, alice, "hello");
+  const bomb = await put(served, mallory, "bomb");
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const ping = served.ping(`${alice}/hello.deb`);
+  // This timer is not a fake: the folder is read meanwhile.
+  await sleep(1000);
+  await vi.advanceTimersByTimeAsync(58_000);
+  expect(await isPending(ping)).toBe(true);
+  await vi.advanceTimersByTimeAsync(3_000);
+  await ping;
+  expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
+  expect(served.repository.status().pending).toEqual([{ path: bomb, missing: [], inspecting: true }]);
+});
+
+test("after a restart uploads wait seconds for others' slow packages, and what was published stays", async () => {
+  const { served, slow, letGo } = slowed();
+  await put(served, alice, "hello");
+  await put(served, mallory, "old");
+  await served.ping();
+  slow.files = (path) => path.includes("bomb");
+  await put(served, mallory, "bomb");
+  await served.restart();
+  const path = await put(served, alice, "new");
+  const begunMs = performance.now();
+  expect((await served.ping(path)).added).toEqual([path]);
+  expect(performance.now() - begunMs).toBeLessThan(5000);
+  expect(await packageNames(served)).toEqual(["new 1.0-1", "old 1.0-1", "hello 1.0-1"]);
+  letGo();
+  await expect.poll(() => packageNames(served), { timeout: 5000 }).toContain("bomb 1.0-1");
+});
+
+test("of one directory no more pings wait than memory is to hold", async () => {
+  const { served, slow, letGo } = slowed();
+  await put(served, alice, "first");
+  await put(served, mallory, "old");
+  await served.ping();
+  slow.listings = (path) => path.startsWith(mallory);
+  const waiting = Array.from({ length: 2500 }, (_none, n) => served.ping(`${mallory}/${n}.deb`));
+  const settled = Promise.allSettled(waiting);
+  const path = await put(served, alice, "a");
+  expect((await served.ping(path)).added).toEqual([path]);
+  letGo();
+  const refused = (await settled).filter(({ status }) => status === "rejected");
+  expect(refused).toHaveLength(500);
+  expect(refused[0]).toMatchObject({ reason: { code: "publishing/busy" } });
+});
