@@ -171,7 +171,7 @@ test("closing ends what is under way with a typed error", async () => {
 
 /** Takes a worker a second or so: zeros. */
 async function aSlowDeb(): Promise<Buffer> {
-  const sizeBytes = 2 ** 28;
+  const sizeBytes = 2 ** 26;
   const zeros = `(cat; head -c ${sizeBytes + 1024} /dev/zero) | xz -0`;
   const content = execFileSync("bash", ["-o", "pipefail", "-c", zeros], { input: tarHeader("./zeros", sizeBytes) });
   return await aDeb({ members: (usual) => [...usual.slice(0, 2), { name: "data.tar.xz", content }] });
