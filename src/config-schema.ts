@@ -118,6 +118,7 @@ const limitsFor = (warn: (text: string) => void) =>
       listing: limitsOf("listing", defaultLimits.listing, warn),
       folder: limitsOf("folder", defaultLimits.folder, warn),
       inspection: limitsOf("inspection", defaultLimits.inspection, warn),
+      directory: limitsOf("directory", defaultLimits.directory, warn),
       changelog: limitsOf("changelog", defaultLimits.changelog, warn),
       http: limitsOf("http", defaultLimits.http, warn),
     })

@@ -1,6 +1,7 @@
 // The validated configuration: what composition builds from. How it is written down is config-schema.ts's matter.
 import type { Component, RepositoryName, TreePath } from "./base/names.ts";
 import type { Secret } from "./base/secret.ts";
+import { defaultDirectoryLimits } from "./catalog/directory-budget.ts";
 import { defaultInspectLimits } from "./catalog/inspect-limits.ts";
 import type { OverrideRule } from "./catalog/overrides.ts";
 import type { OwnerPolicy } from "./catalog/owner-rules.ts";
@@ -110,6 +111,7 @@ export const defaultLimits = {
   listing: defaultListingLimits,
   folder: defaultFolderLimits,
   inspection: defaultInspectLimits,
+  directory: defaultDirectoryLimits,
   changelog: defaultChangelogLimits,
   http: defaultHttpLimits,
 } as const;

@@ -67,6 +67,7 @@ export async function openWorkshop(
       lastDates,
       inspector,
       inspectionLimits: limits.inspection,
+      directoryLimits: limits.directory,
       changelogLimits: limits.changelog,
       compressor,
       contents: { tasks: contentsThread, directory: join(stateDirectory, "contents") },

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Architecture, Component, TreePath } from "../base/names.ts";
 import type { Digests } from "../debian/digests.ts";
 import type { Stanza } from "../debian/stanza.ts";
+import { isKnownTime } from "../storage/link-times.ts";
 import type { FileEntry } from "../storage/tree.ts";
 
 interface Placed {
@@ -55,6 +56,14 @@ export interface SourceItem extends Placed {
 }
 
 export type Item = BinaryItem | SourceItem;
+
+/** Orders items by their first links, unknown times last, then by path. Alike on every machine. */
+export function firstLinkedFirst(a: Item, b: Item): number {
+  const [isKnown, isOtherKnown] = [isKnownTime(a.linkedAtMs), isKnownTime(b.linkedAtMs)];
+  if (isKnown !== isOtherKnown) return isKnown ? -1 : 1;
+  if (isKnown && a.linkedAtMs !== b.linkedAtMs) return a.linkedAtMs - b.linkedAtMs;
+  return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
+}
 
 /** The identity of a path under which lies what these digests name. */
 export function identityOf(path: TreePath, ...digests: readonly string[]): string {

@@ -1,20 +1,45 @@
 // The packages that a suite holds at one moment, without double versions, and what is left out of it.
 import type { TreePath } from "../base/names.ts";
+import { parentPath } from "../base/names.ts";
+import type { Steps } from "../base/steps.ts";
+import { atOnce } from "../base/steps.ts";
 import { isKnownTime } from "../storage/link-times.ts";
 import { candidateOf, uniqueKeyOf } from "./candidate.ts";
 import type { FileChange } from "./catalog.ts";
+import type { DirectoryLimits } from "./directory-budget.ts";
+import { DirectoryBudget } from "./directory-budget.ts";
 import { sourcePackageOf } from "./finding.ts";
 import type { Pending, Rejection } from "./inspection.ts";
 import type { Item } from "./item.ts";
+import { firstLinkedFirst } from "./item.ts";
 import type { CatalogFile } from "./known-file.ts";
 import type { Claim, HeldNames, NameShare } from "./name-claims.ts";
 import { NameClaims } from "./name-claims.ts";
 import type { OwnerRules } from "./owner-rules.ts";
+import type { StanzaByteLimits } from "./stanza-bytes.ts";
+import { stanzaRejection } from "./stanza-bytes.ts";
 
 /** What a change of files did to the packages of a suite. */
 export interface SnapshotChange {
   readonly removed: readonly Item[];
   readonly added: readonly Item[];
+}
+
+/** The same, and what is rejected now and was not, or for another reason. */
+export interface SnapshotOutcome extends SnapshotChange {
+  readonly rejected: readonly (readonly [TreePath, Rejection])[];
+  /** Whether any rejection came, went or has another reason. */
+  readonly changesRejections: boolean;
+}
+
+type FileAt = (path: TreePath) => CatalogFile | undefined;
+
+/** How much of a suite's indices each builder may take. */
+export interface Budget {
+  readonly directory: DirectoryLimits;
+  readonly stanzas: StanzaByteLimits;
+  /** Whose directory a directory with files is, or lies in. */
+  readonly builderOf: (directory: TreePath) => TreePath | undefined;
 }
 
 /** Who may publish which names in a suite. */
@@ -31,19 +56,27 @@ export interface Ownership {
 /** A suite's packages, kept up to date change by change: the work is proportional to the change. */
 export class Snapshot {
   readonly #chosen = new Map<string, Item>();
-  /** By key: all candidates, where there is another beside the chosen one. */
-  readonly #rivals = new Map<string, readonly Item[]>();
-  readonly #rejected = new Map<TreePath, Rejection>();
+  /** By key: all candidates by path, where there is another beside the chosen one. */
+  readonly #rivals = new Map<string, Map<TreePath, Item>>();
+  readonly #rejections = new Map<TreePath, Rejection>();
   readonly #pending = new Map<TreePath, Pending>();
+  /** By key: those of the rejections that its chosen one is the reason of. */
   readonly #conflicts = new Map<string, ReadonlyMap<TreePath, Rejection>>();
   readonly #ownership: Ownership;
+  readonly #budget: Budget;
+  /** By builder's directory, and the builder's directory by each directory in it. */
+  readonly #budgets = new Map<TreePath, DirectoryBudget>();
+  readonly #builders = new Map<TreePath, TreePath>();
+  /** The rejections of files that `apply` has touched, as they were before. */
+  #touched = new Map<TreePath, Rejection | undefined>();
   /** The rules as they were last, and what they say; undefined where every name is everybody's. */
   #rules: OwnerRules | undefined;
   #claims: NameClaims | undefined;
   #newestLinkMs = 0;
 
-  constructor(ownership: Ownership = noOwnership) {
+  constructor(ownership: Ownership = noOwnership, budget: Budget = noBudget) {
     this.#ownership = ownership;
+    this.#budget = budget;
   }
 
   /** The newest link time that any package of this suite ever had here, in ms since the epoch. */
@@ -56,11 +89,9 @@ export class Snapshot {
     return this.#chosen.values();
   }
 
-  /** Every file that is in no index though its name announces a package. */
-  *rejections(): Iterable<readonly [TreePath, Rejection]> {
-    yield* this.#rejected;
-    for (const conflicts of this.#conflicts.values()) yield* conflicts;
-    if (this.#claims !== undefined) yield* this.#claims.rejections();
+  /** Every file that is in no index though its name announces a package; those that were judged last come last. */
+  rejections(): ReadonlyMap<TreePath, Rejection> {
+    return this.#rejections;
   }
 
   /** Whether some names are not everybody's. */
@@ -74,67 +105,143 @@ export class Snapshot {
   }
 
   /** Every source package that waits for files. */
-  pending(): Iterable<readonly [TreePath, Pending]> {
+  pending(): ReadonlyMap<TreePath, Pending> {
     return this.#pending;
   }
 
   /** @param fileAt the catalog's files after the change */
-  apply(changes: readonly FileChange[], fileAt: (path: TreePath) => CatalogFile | undefined): SnapshotChange {
-    const contenders = new Map<string, readonly Item[]>();
+  apply(changes: readonly FileChange[], fileAt: FileAt): SnapshotOutcome {
+    return atOnce(this.applying(changes, fileAt));
+  }
+
+  /** As `apply`, in steps, all of which must be taken. Between them the snapshot is neither as before nor as after. */
+  *applying(changes: readonly FileChange[], fileAt: FileAt): Steps<SnapshotOutcome> {
+    this.#touched = new Map();
+    const contenders = new Map<string, Map<TreePath, Item>>();
     /** Whatever stands at this path under a key makes room. */
     const contend = (key: string, path: TreePath, item?: Item) => {
-      const others = (contenders.get(key) ?? this.#contenders(key)).filter((other) => other.path !== path);
-      contenders.set(key, item === undefined ? others : [...others, item]);
+      const items = contenders.get(key) ?? this.#contenders(key);
+      contenders.set(key, items);
+      items.delete(path);
+      if (item !== undefined) items.set(path, item);
+    };
+    /** What became of a path, once its builder's budget has room for it; undefined: nothing stands there. */
+    const enter = (path: TreePath, item: Item | undefined, file: CatalogFile | undefined) => {
+      const claim = item && file && claimOf(item, file);
+      if (this.#claims !== undefined) this.#claims.note(path, claim);
+      else if (claim !== undefined) contend(claim.key, path, item);
     };
     this.#followRules(fileAt, contend);
+    const candidates = new Map<TreePath, readonly [Item, CatalogFile]>();
+    const budgets = new Set<DirectoryBudget>();
     for (const { path, before, after } of changes) {
-      this.#rejected.delete(path);
+      yield;
+      this.#reject(path, undefined);
       this.#pending.delete(path);
-      this.#claims?.note(path, undefined);
+      candidates.delete(path);
+      enter(path, undefined, undefined);
       const keyBefore = before && uniqueKeyOf(before);
       if (keyBefore !== undefined) contend(keyBefore, path);
-      const decided = after === undefined ? undefined : candidateOf(after, fileAt);
-      if (after === undefined || decided === undefined) continue;
-      if (decided.kind === "rejected") this.#rejected.set(path, decided);
-      else if (decided.kind === "pending") this.#pending.set(path, decided);
-      else {
-        this.#newestLinkMs = Math.max(this.#newestLinkMs, decided.entry.relinkedAtMs);
-        const claim = claimOf(decided, after);
-        if (this.#claims === undefined) contend(claim.key, path, decided);
-        else this.#claims.note(path, claim);
+      const decided = after && this.#decide(after, fileAt);
+      if (decided?.kind === "rejected") this.#reject(path, decided);
+      else if (decided?.kind === "pending") this.#pending.set(path, decided);
+      const item = decided?.kind === "binary" || decided?.kind === "source" ? decided : undefined;
+      budgets.add(this.#budgetOf(path));
+      this.#budgetOf(path).set(path, item);
+      if (item === undefined || after === undefined) continue;
+      this.#newestLinkMs = Math.max(this.#newestLinkMs, item.entry.relinkedAtMs);
+      candidates.set(path, [item, after]);
+    }
+    for (const budget of budgets) {
+      const { admitted, expelled } = yield* budget.settle();
+      for (const { path } of expelled) {
+        const file = fileAt(path);
+        const key = file && uniqueKeyOf(file);
+        enter(path, undefined, undefined);
+        if (key !== undefined) contend(key, path);
+        this.#reject(path, budget.rejectionOf(path));
+        yield;
+      }
+      for (const item of admitted) {
+        this.#reject(item.path, undefined);
+        enter(item.path, item, fileAt(item.path));
+        yield;
       }
     }
+    for (const [path, [item, file]] of candidates) {
+      const rejection = this.#budgetOf(path).rejectionOf(path);
+      if (rejection === undefined) enter(path, item, file);
+      else this.#reject(path, rejection);
+      yield;
+    }
     for (const { item, key, rejection } of this.#claims?.settle(this.#ownership.now()) ?? []) {
+      this.#reject(item.path, rejection);
       contend(key, item.path, rejection === undefined ? item : undefined);
+      yield;
     }
     const removed: Item[] = [];
     const added: Item[] = [];
     for (const [key, items] of contenders) {
       const before = this.#chosen.get(key);
       const after = this.#choose(key, items);
+      yield;
       if (before !== undefined && after !== undefined && isSameEntry(before, after)) continue;
       if (before !== undefined) removed.push(before);
       if (after !== undefined) added.push(after);
     }
-    return { removed, added };
+    const changesRejections = [...this.#touched].some(([path, before]) => before !== this.#rejections.get(path));
+    return { removed, added, rejected: [...this.#newRejections()], changesRejections };
+  }
+
+  *#newRejections(): Iterable<readonly [TreePath, Rejection]> {
+    for (const [path, before] of this.#touched) {
+      const now = this.#rejections.get(path);
+      if (now !== undefined && (now.code !== before?.code || now.text !== before.text)) yield [path, now];
+    }
+  }
+
+  /** @param rejection undefined: it is not rejected any more */
+  #reject(path: TreePath, rejection: Rejection | undefined): void {
+    if (!this.#touched.has(path)) this.#touched.set(path, this.#rejections.get(path));
+    this.#rejections.delete(path);
+    if (rejection !== undefined) this.#rejections.set(path, rejection);
+  }
+
+  #decide(file: CatalogFile, fileAt: FileAt): ReturnType<typeof candidateOf> {
+    const decided = candidateOf(file, fileAt);
+    if (decided === undefined || decided.kind === "rejected" || decided.kind === "pending") return decided;
+    // It may have been inspected under other limits.
+    return stanzaRejection(decided, this.#budget.stanzas) ?? decided;
+  }
+
+  #budgetOf(path: TreePath): DirectoryBudget {
+    const directory = parentPath(path);
+    const builder = this.#builders.get(directory) ?? this.#budget.builderOf(directory) ?? directory;
+    // For as long as this snapshot lives, should builders come and go meanwhile: a package counts where it was counted.
+    this.#builders.set(directory, builder);
+    const known = this.#budgets.get(builder);
+    if (known !== undefined) return known;
+    const budget = new DirectoryBudget(builder, this.#budget.directory);
+    this.#budgets.set(builder, budget);
+    return budget;
   }
 
   /** Takes in that the operator has given names to others. */
-  #followRules(
-    fileAt: (path: TreePath) => CatalogFile | undefined,
-    contend: (key: string, path: TreePath, item: Item) => void,
-  ): void {
+  #followRules(fileAt: FileAt, contend: (key: string, path: TreePath, item: Item) => void): void {
     const rules = this.#ownership.rules();
     if (rules === this.#rules) return;
     this.#rules = rules;
     if (rules === undefined) {
-      for (const { item, key } of this.#claims?.verdicts() ?? []) contend(key, item.path, item);
+      for (const { item, key } of this.#claims?.verdicts() ?? []) {
+        if (this.#rejections.get(item.path)?.code === "not-owner") this.#reject(item.path, undefined);
+        contend(key, item.path, item);
+      }
       this.#claims = undefined;
     } else if (this.#claims !== undefined) this.#claims.setRules(rules);
     else {
       this.#claims = new NameClaims(rules, this.#ownership.held, this.#ownership.startedMs);
       for (const key of this.#chosen.keys()) {
-        for (const item of this.#contenders(key)) {
+        for (const item of this.#contenders(key).values()) {
           const file = fileAt(item.path);
           if (file !== undefined) this.#claims.note(item.path, claimOf(item, file));
         }
@@ -142,35 +249,44 @@ export class Snapshot {
     }
   }
 
-  #contenders(key: string): readonly Item[] {
+  #contenders(key: string): Map<TreePath, Item> {
     const only = this.#chosen.get(key);
-    return this.#rivals.get(key) ?? (only === undefined ? [] : [only]);
+    return this.#rivals.get(key) ?? new Map(only === undefined ? [] : [[only.path, only]]);
   }
 
   /** One item per key: the newest link's bytes; of several paths with these bytes, the one linked first. */
-  #choose(key: string, items: readonly Item[]): Item | undefined {
+  #choose(key: string, items: Map<TreePath, Item>): Item | undefined {
+    for (const [path, rejection] of this.#conflicts.get(key) ?? []) {
+      if (this.#rejections.get(path) === rejection) this.#reject(path, undefined);
+    }
     this.#conflicts.delete(key);
-    const [newest] = items.toSorted((a, b) => b.entry.relinkedAtMs - a.entry.relinkedAtMs || comparePaths(a, b));
-    if (newest === undefined || items.length === 1) {
+    const newest = first(items.values(), newestFirst);
+    if (newest === undefined || items.size === 1) {
       this.#rivals.delete(key);
       if (newest === undefined) this.#chosen.delete(key);
       else this.#chosen.set(key, newest);
       return newest;
     }
     this.#rivals.set(key, items);
-    const same = items.filter((item) => item.sha256 === newest.sha256);
-    const chosen = same.toSorted((a, b) => compareFirstLinks(a, b) || comparePaths(a, b))[0] ?? newest;
-    const losers = items.filter((item) => item.sha256 !== newest.sha256);
-    if (losers.length > 0) {
-      const rejections = losers.map((loser): [TreePath, Rejection] => [
-        loser.path,
-        { kind: "rejected", code: "conflict", text: conflictText(loser, newest) },
-      ]);
-      this.#conflicts.set(key, new Map(rejections));
+    const conflicts = new Map<TreePath, Rejection>();
+    const same: Item[] = [];
+    for (const item of items.values()) {
+      if (item.sha256 === newest.sha256) same.push(item);
+      else conflicts.set(item.path, { kind: "rejected", code: "conflict", text: conflictText(item, newest) });
     }
+    for (const [path, rejection] of conflicts) this.#reject(path, rejection);
+    if (conflicts.size > 0) this.#conflicts.set(key, conflicts);
+    const chosen = first(same, firstLinkedFirst) ?? newest;
     this.#chosen.set(key, chosen);
     return chosen;
   }
+}
+
+/** The first item in an order; undefined if there is none. */
+function first(items: Iterable<Item>, compare: (a: Item, b: Item) => number): Item | undefined {
+  let found: Item | undefined;
+  for (const item of items) if (found === undefined || compare(item, found) < 0) found = item;
+  return found;
 }
 
 const noOwnership: Ownership = {
@@ -186,19 +302,20 @@ function claimOf(item: Item, file: CatalogFile): Claim {
   return { item, key: uniqueKeyOf(file) ?? "", source: isPackage ? sourcePackageOf(finding) : item.package };
 }
 
-/** Unknown times come last. */
-const compareFirstLinks = (a: Item, b: Item): number =>
-  isKnownTime(a.linkedAtMs) && isKnownTime(b.linkedAtMs)
-    ? a.linkedAtMs - b.linkedAtMs
-    : Number(isKnownTime(b.linkedAtMs)) - Number(isKnownTime(a.linkedAtMs));
+const newestFirst = (a: Item, b: Item): number =>
+  b.entry.relinkedAtMs - a.entry.relinkedAtMs || (a.path < b.path ? -1 : 1);
+
+const noBudget: Budget = {
+  directory: { maxDirectoryPackages: Number.POSITIVE_INFINITY, maxDirectoryIndexBytes: Number.POSITIVE_INFINITY },
+  stanzas: { maxStanzaBytes: Number.POSITIVE_INFINITY, maxSourceStanzaBytes: Number.POSITIVE_INFINITY },
+  builderOf: () => undefined,
+};
 
 function conflictText(loser: Item, { path }: Item): string {
   const text = `${path} is the same package and version with other bytes, and newer`;
   if (isKnownTime(loser.entry.relinkedAtMs)) return text;
   return `${text}: a file whose link time is unknown or in the future counts as the oldest`;
 }
-
-const comparePaths = (a: Item, b: Item): number => (a.path < b.path ? -1 : 1);
 
 /** Whether both make the same stanza at the same place of the index, out of files that are found in the same way. */
 const isSameEntry = (a: Item, b: Item): boolean =>

@@ -1,10 +1,11 @@
 // How long a package's stanza is in an index: a bound, known before it is rendered.
+import { beyondText } from "../base/errors.ts";
 import { formatStanza } from "../debian/deb822.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { beyondLimit } from "../debian/malformed.ts";
 import type { Stanza } from "../debian/stanza.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
-import type { SoundInspection, SourcePart } from "./inspection.ts";
+import type { Rejection, SoundInspection, SourcePart } from "./inspection.ts";
 
 /** apt 2.6 fails over an index with a stanza of 1 MiB, and apt 3 does not find what stands behind one. */
 const aptStanzaBytes = 2 ** 20;
@@ -38,6 +39,8 @@ export function stanzaBytesOf(
   return lists.reduce((sum, bytes) => sum + bytes, Buffer.byteLength(formatStanza(own)));
 }
 
+const what = "the size of its stanza in an index";
+
 /** The limit on the stanzas of one kind of package: its name and value. */
 const stanzaLimitOf = (kind: "binary" | "source", limits: StanzaByteLimits) => {
   const limit = kind === "binary" ? "maxStanzaBytes" : "maxSourceStanzaBytes";
@@ -46,9 +49,19 @@ const stanzaLimitOf = (kind: "binary" | "source", limits: StanzaByteLimits) => {
 
 export type StanzaByteLimits = Pick<InspectLimits, "maxStanzaBytes" | "maxSourceStanzaBytes">;
 
+/** Why an index may not have this package; undefined for one that it may have. */
+export function stanzaRejection(
+  { kind, stanzaBytes }: { readonly kind: "binary" | "source"; readonly stanzaBytes: number },
+  limits: StanzaByteLimits,
+): Rejection | undefined {
+  const { limit, allowed } = stanzaLimitOf(kind, limits);
+  if (stanzaBytes <= allowed) return undefined;
+  return { kind: "rejected", code: "limit", text: beyondText(limit, allowed, what) };
+}
+
 /** @throws Malformed `limit` for a package whose stanza in an index could be longer than is allowed */
 export function checkStanzaBytes(inspection: SoundInspection, limits: StanzaByteLimits): void {
   if (inspection.kind === "part") return;
   const { limit, allowed } = stanzaLimitOf(inspection.kind, limits);
-  if (stanzaBytesOf(inspection) > allowed) throw beyondLimit(limit, allowed, "the size of its stanza in an index");
+  if (stanzaBytesOf(inspection) > allowed) throw beyondLimit(limit, allowed, what);
 }

@@ -108,7 +108,7 @@ export const renderList = (names: Iterable<RepositoryName>): string =>
  */
 export function renderRepository(uri: string, repository: ServedRepository, isPrivate: boolean): string {
   const { name, key } = repository;
-  const { suites, rejected, pending, notReady, lastError } = repository.status();
+  const { suites, rejected, untoldRejections = 0, pending, notReady, lastError } = repository.status();
   const uninspected = pending.filter(({ inspecting }) => inspecting);
   const incomplete = pending.filter(({ inspecting }) => !inspecting);
   const body = eta.render("@repository", {
@@ -128,7 +128,7 @@ export function renderRepository(uri: string, repository: ServedRepository, isPr
     uninspected: uninspected.slice(0, maxFilesShown).map(({ path }) => path),
     moreUninspected: uninspected.length - maxFilesShown,
     rejected: rejected.slice(0, maxFilesShown).map((file) => ({ ...file, reason: forStrangers(file.reason) })),
-    moreRejected: rejected.length - maxFilesShown,
+    moreRejected: rejected.length + untoldRejections - maxFilesShown,
   });
   return inFrame(`${name} – APT repository`, body);
 }

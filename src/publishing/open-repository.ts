@@ -6,6 +6,8 @@ import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import { BuilderDirectories } from "../catalog/builder-directories.ts";
 import { Catalog } from "../catalog/catalog.ts";
+import type { DirectoryLimits } from "../catalog/directory-budget.ts";
+import { defaultDirectoryLimits } from "../catalog/directory-budget.ts";
 import type { ContentInspector } from "../catalog/examiner.ts";
 import { Examiner } from "../catalog/examiner.ts";
 import { FileLists } from "../catalog/file-lists.ts";
@@ -58,6 +60,8 @@ export interface SharedState {
   readonly inspector: ContentInspector;
   /** The inspector's limits: some rejections depend on them, and entries' metadata is held against them too. */
   readonly inspectionLimits: InspectLimits;
+  /** How much each builder's directory may hold. */
+  readonly directoryLimits?: DirectoryLimits;
   /** The usual ones by default. */
   readonly changelogLimits?: ChangelogLimits;
   readonly compressor: Compressor;
@@ -220,6 +224,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     indexReader: new IndexReader(store, shared.indexMemoryBytes),
     cache: shared.cache,
     inspectionLimits: shared.inspectionLimits,
+    directoryLimits: shared.directoryLimits ?? defaultDirectoryLimits,
     changelogLimits: shared.changelogLimits ?? defaultChangelogLimits,
     examiner,
     isAsFound: settings.isAsFound ?? (() => false),

@@ -244,7 +244,7 @@ export class Refresher {
     const looked = isFirst && wanted === suitePath(name) ? first?.all : this.#lookAt(this.#knownAbove(wanted), wanted);
     if (looked !== undefined && (patience === "all" || (await endsWithin(looked, inspectionPatienceMs)))) await looked;
     if (first !== undefined) await this.#firstSeen(suite, first);
-    return await this.#published(name);
+    return await this.#published(name, wanted);
   }
 
   #beginFirstLook(name: Suite): FirstLook {
@@ -423,11 +423,16 @@ export class Refresher {
     this.#gathering.set(name, setTimeout(publish, gatherMs));
   }
 
-  /** @throws what publishing throws */
-  async #published(name: Suite): Promise<Published> {
-    const published = (await this.#publishing.request(suitePath(name))).get(suitePath(name));
-    if (published?.failure !== undefined) throw published.failure;
-    return published ?? { added: [], removed: [], failure: undefined };
+  /** Publishes until nothing at or below a path waits for that any more. @throws what publishing throws */
+  async #published(name: Suite, path: TreePath): Promise<Published> {
+    let [added, removed]: [readonly TreePath[], readonly TreePath[]] = [[], []];
+    do {
+      const published = (await this.#publishing.request(suitePath(name))).get(suitePath(name));
+      if (published?.failure !== undefined) throw published.failure;
+      added = added.concat(published?.added ?? []);
+      removed = removed.concat(published?.removed ?? []);
+    } while (this.#parts.suites.get(name)?.hasChangesWithin(path) === true);
+    return { added, removed, failure: undefined };
   }
 
   async #publish(paths: readonly TreePath[]): Promise<ReadonlyMap<TreePath, Published>> {
@@ -463,6 +468,7 @@ export class Refresher {
         const counts = { added: added.length, removed: removed.length, rejected: rejected.length };
         log.info({ suite: name, publication: suite.current.id, ...counts, seconds }, "published");
       }
+      if (suite.hasChanges) this.#publishSoon(name);
       this.#parts.tried(name, undefined);
       return { added: added.map(({ path }) => path), removed: removed.map(({ path }) => path), failure: undefined };
     } catch (thrown) {

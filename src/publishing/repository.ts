@@ -9,7 +9,6 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { Examiner } from "../catalog/examiner.ts";
 import type { Item } from "../catalog/item.ts";
 import { distsPath, suitePath } from "../catalog/layout.ts";
-import type { DebLimits } from "../debian/deb.ts";
 import type { Tree } from "../storage/tree.ts";
 import { AsFoundSuites } from "./as-found.ts";
 import type { Audit } from "./audit.ts";
@@ -58,7 +57,6 @@ export interface RepositoryParts
   readonly indexReader: IndexReader;
   readonly packages: PackageShelf;
   readonly cache: PackageCache;
-  readonly inspectionLimits: DebLimits;
   readonly changelogLimits: ChangelogLimits;
   readonly examiner: Examiner;
   /** Whether a suite's indices are the tree's own, served as they are. */
@@ -180,7 +178,7 @@ export class Repository implements ServedRepository {
       publications: suites.flatMap(({ current }) => (current === undefined ? [] : [summaryOf(current)])),
       added: refreshed.added,
       removed: refreshed.removed,
-      rejected: suites.flatMap((suite) => suite.rejected().filter((file) => isWithin(file.path, path))),
+      rejected: suites.flatMap((suite) => suite.rejectedWithin(path)),
       pending: suites.flatMap((suite) => suite.pending().filter((file) => isWithin(file.path, path))),
     };
   }
@@ -227,6 +225,7 @@ export class Repository implements ServedRepository {
     return {
       suites: suites.flatMap(({ current }) => (current === undefined ? [] : [statusOf(current)])),
       rejected: [...suites.flatMap((suite) => suite.rejected()), ...this.#asFound.problems()],
+      untoldRejections: suites.reduce((sum, suite) => sum + suite.rejectedCount - suite.rejected().length, 0),
       pending: suites.flatMap((suite) => suite.pending()),
       notReady:
         this.#lookedAt || suites.some(({ current }) => current !== undefined)

@@ -60,7 +60,7 @@ export interface PingOutcome {
   /** Package files that are new or have new bytes. */
   readonly added: readonly TreePath[];
   readonly removed: readonly TreePath[];
-  /** Every file at or below the pinged path that is rejected now. */
+  /** Every file at or below the pinged path that is rejected now; where there are many, what was judged last. */
   readonly rejected: readonly RejectedFile[];
   /** Everything at or below the pinged path that waits. */
   readonly pending: readonly PendingFile[];
@@ -69,7 +69,10 @@ export interface PingOutcome {
 /** For the page and for readiness. */
 export interface RepositoryStatus {
   readonly suites: readonly SuiteStatus[];
+  /** Where there are many, some thousands of them. */
   readonly rejected: readonly RejectedFile[];
+  /** How many more are rejected. */
+  readonly untoldRejections?: number;
   readonly pending: readonly PendingFile[];
   /** Why this repository can't serve now, for people; undefined when it can. */
   readonly notReady: string | undefined;

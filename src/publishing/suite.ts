@@ -1,7 +1,12 @@
 // One suite under refresh: its snapshot follows the catalog, and its current publication follows the snapshot.
 import type { Suite, TreePath } from "../base/names.ts";
-import { isWithin } from "../base/names.ts";
+import { isWithin, parentPath, rootPath } from "../base/names.ts";
+import { inTurns } from "../base/steps.ts";
+import { turns } from "../base/turns.ts";
+import type { BuilderDirectories } from "../catalog/builder-directories.ts";
 import type { Catalog, FileChange } from "../catalog/catalog.ts";
+import type { DirectoryLimits } from "../catalog/directory-budget.ts";
+import type { InspectLimits } from "../catalog/inspect-limits.ts";
 import type { Rejection } from "../catalog/inspection.ts";
 import type { Item } from "../catalog/item.ts";
 import { suitePath } from "../catalog/layout.ts";
@@ -15,6 +20,7 @@ import type { ViewDifference, ViewRules } from "../catalog/view.ts";
 import { View, viewDifference } from "../catalog/view.ts";
 import type { HeldNamesStore } from "./held-names.ts";
 import type { LateFiles } from "./late.ts";
+import { NotedChanges } from "./noted-changes.ts";
 import type { Manifest } from "./publication.ts";
 import type { PendingFile, RejectedFile } from "./served.ts";
 import type { PublicationStore } from "./store.ts";
@@ -38,6 +44,10 @@ export interface SuiteParts {
   readonly heldNames: HeldNamesStore;
   /** What the operator has its indices say of its packages; another object where that has changed. */
   readonly overridesOf: (suite: Suite) => Overrides;
+  /** Whose directories there are: publications, and the indices, are shared out by these. */
+  readonly builders: BuilderDirectories;
+  readonly directoryLimits: DirectoryLimits;
+  readonly inspectionLimits: InspectLimits;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -54,31 +64,37 @@ export class ServedSuite {
   #past: Manifest | undefined;
   #surveyed = false;
   /** Not yet published. The catalog tells of each change once, so none may be lost to a look that fails. */
-  #noted: FileChange[] = [];
+  readonly #noted: NotedChanges;
   /** By the path of a look under way: what it has seen and not yet inspected. */
   readonly #undecided = new Map<TreePath, readonly TreePath[]>();
   /** Directories that could not be listed when they were last looked at. */
   #unlisted: ReadonlyMap<TreePath, Rejection> = new Map();
-  /** Sorted when it is first asked for, because a page may be asked for often. */
+  /** Sorted when they are first asked for, because a page may be asked for often. */
   #rejected: readonly RejectedFile[] | undefined;
+  /** No one has a turn in the midst of the snapshot's change alone: it is not to be left half made. */
+  readonly #giveWay = turns();
 
   /** @param current what is served until the tree was looked at */
   constructor(name: Suite, current: Manifest | undefined, parts: SuiteParts) {
-    const { store, builderOf, viewOf, overridesOf, now } = parts;
+    const { store, viewOf, overridesOf, now } = parts;
     const rules = viewOf(name);
     const pastId = store.pins.rolledBackTo(name);
     this.name = name;
-    this.#builder = builderOf(name);
+    this.#builder = parts.builderOf(name);
     this.#view = rules && new View(rules);
     this.#overrides = () => overridesOf(name);
     this.#overridden = new OverriddenItems(this.#overrides());
     this.#now = now;
-    this.#snapshot = new Snapshot({
+    const builderOf = (directory: TreePath) => parts.builders.of(directory);
+    const { directoryLimits: directory, inspectionLimits: stanzas } = parts;
+    this.#noted = new NotedChanges(builderOf);
+    const ownership = {
       rules: () => parts.ownerRulesOf(name),
       held: parts.heldNames.of(name),
       startedMs: now(),
       now,
-    });
+    };
+    this.#snapshot = new Snapshot(ownership, { directory, stanzas, builderOf });
     this.#current = current;
     this.#past = pastId === undefined ? undefined : store.get(name, pastId);
   }
@@ -94,12 +110,17 @@ export class ServedSuite {
 
   /** Takes in what the catalog has seen, in its order, for the next `follow`. */
   note(changes: readonly FileChange[]): void {
-    for (const change of changes) this.#noted.push(change);
+    this.#noted.add(changes);
   }
 
   /** Whether something was noted that no `follow` has taken in. */
   get hasChanges(): boolean {
-    return this.#noted.length > 0;
+    return !this.#noted.isEmpty;
+  }
+
+  /** Whether some of it is at or below a path. */
+  hasChangesWithin(path: TreePath): boolean {
+    return this.#noted.has(path);
   }
 
   /** Takes in which files a look at a path is still inspecting; none when it has ended. */
@@ -110,7 +131,9 @@ export class ServedSuite {
 
   /** Whether a path lies in a directory that could not be listed when it was last looked at. */
   isUnlisted(path: TreePath): boolean {
-    return [...this.#unlisted.keys()].some((directory) => isWithin(path, directory));
+    if (this.#unlisted.size === 0) return false;
+    for (let at = path; at !== rootPath; at = parentPath(at)) if (this.#unlisted.has(at)) return true;
+    return false;
   }
 
   /** Whether every directory could be listed when it was last looked at. */
@@ -138,16 +161,18 @@ export class ServedSuite {
   }
 
   /**
-   * Brings the snapshot up to date, and the publication unless the suite is rolled back. Throws where that can't be
-   * built; then the last one stays.
-   * @returns all that is new since it last succeeded
+   * Brings the snapshot up to date, and the publication unless the suite is rolled back; where much was noted, with some
+   * of it. Throws where that can't be built; then the last one stays.
+   * @returns what was taken in
    */
   async follow(catalog: Catalog, signal: AbortSignal): Promise<Followed> {
     // After a failure the snapshot gets some of them again, which changes nothing. More may be noted meanwhile.
-    const changes = [...this.#noted];
-    this.#rejected = undefined;
-    const rejectedBefore = new Map(this.#snapshot.rejections());
-    const held = this.#snapshot.apply(changes, (path) => catalog.file(path));
+    const changes = this.#noted.next(!this.#surveyed);
+    const held = await inTurns(
+      this.#snapshot.applying(changes, (path) => catalog.file(path)),
+      this.#giveWay,
+    );
+    if (held.changesRejections) this.#rejected = undefined;
     const visible = this.#view?.apply(held, this.#now()) ?? held;
     const change = this.#overridden.apply(visible, this.#overrides(), () => this.#visible());
     this.#surveyed = true;
@@ -162,8 +187,8 @@ export class ServedSuite {
         signal,
       });
     }
-    this.#noted = this.#noted.slice(changes.length);
-    return { changes, rejected: newRejections(rejectedBefore, this.#snapshot.rejections()) };
+    this.#noted.done();
+    return { changes, rejected: held.rejected.map(rejectedFile) };
   }
 
   /** Publishes the same packages again, with what was made for them in the background. */
@@ -235,7 +260,7 @@ export class ServedSuite {
 
   /** How many source packages wait for files. */
   get pendingSources(): number {
-    return [...this.#snapshot.pending()].length;
+    return this.#snapshot.pending().size;
   }
 
   /** The files that are being inspected, or wait for that, where this takes longer than usual. */
@@ -248,14 +273,36 @@ export class ServedSuite {
     return [...this.#undecided.values()].reduce((total, files) => total + files.length, 0);
   }
 
-  /** What is rejected, sorted by path. */
+  /** What is rejected, sorted by path; of more than can be told at once, what was judged last. */
   rejected(): readonly RejectedFile[] {
-    this.#rejected ??= [...this.#snapshot.rejections(), ...this.#unlisted]
-      .map(rejectedFile)
-      .toSorted((a, b) => (a.path < b.path ? -1 : 1));
+    this.#rejected ??= this.#rejectedWithin(rootPath);
     return this.#rejected;
   }
+
+  /** The same of what is at or below a path. */
+  rejectedWithin(path: TreePath): readonly RejectedFile[] {
+    const all = this.#snapshot.rejections().size + this.#unlisted.size;
+    if (all > maxRejectedTold) return this.#rejectedWithin(path);
+    return this.rejected().filter((file) => isWithin(file.path, path));
+  }
+
+  #rejectedWithin(path: TreePath): readonly RejectedFile[] {
+    const told: RejectedFile[] = [];
+    for (const rejected of [...this.#unlisted, ...[...this.#snapshot.rejections()].reverse()]) {
+      if (told.length >= maxRejectedTold) break;
+      if (isWithin(rejected[0], path)) told.push(rejectedFile(rejected));
+    }
+    return told.sort((a, b) => (a.path < b.path ? -1 : 1));
+  }
+
+  /** How many files are rejected. */
+  get rejectedCount(): number {
+    return this.#snapshot.rejections().size + this.#unlisted.size;
+  }
 }
+
+/** How many rejected files one answer or page tells of. */
+const maxRejectedTold = 5000;
 
 function newRejections(
   before: ReadonlyMap<TreePath, Rejection>,

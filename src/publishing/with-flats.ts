@@ -93,10 +93,11 @@ export class WithFlats implements ServedRepository {
   status(): RepositoryStatus {
     const main = this.#main.status();
     const flats = this.#flats.map(({ at, repository }) => {
-      const { suites, rejected, pending, lastError, notReady } = repository.status();
+      const { suites, rejected, untoldRejections = 0, pending, lastError, notReady } = repository.status();
       return {
         suites: suites.map((suite) => ({ ...suite, at })),
         ...filesInTree({ rejected, pending }, at),
+        untoldRejections,
         lastError: lastError && withPublicNames(lastError, at),
         notReady: notReady && withPublicNames(notReady, at),
       };
@@ -105,6 +106,7 @@ export class WithFlats implements ServedRepository {
     return {
       suites,
       rejected: [...main.rejected, ...flats.flatMap(({ rejected }) => rejected)],
+      untoldRejections: flats.reduce((sum, flat) => sum + flat.untoldRejections, main.untoldRejections ?? 0),
       pending: [...main.pending, ...flats.flatMap(({ pending }) => pending)],
       notReady: main.notReady ?? (suites.length > 0 ? undefined : flats.find(({ notReady }) => notReady)?.notReady),
       lastError: main.lastError ?? flats.find(({ lastError }) => lastError !== undefined)?.lastError,

@@ -75,6 +75,28 @@ const someRules: readonly (OwnerRules | undefined)[] = [
   ),
 ];
 
+test("what is rejected now and was not is told with each change, and nothing else", () => {
+  fc.assert(
+    fc.property(fc.array(recipe, { maxLength: 30 }), (history) => {
+      const files = new Map<string, CatalogFile>();
+      const snapshot = new Snapshot();
+      for (const step of history) {
+        const path = pathOf(step.place);
+        const change = { path, before: files.get(path), after: aFile(step) };
+        if (change.after === undefined) files.delete(path);
+        else files.set(path, change.after);
+        const before = new Map([...snapshot.rejections()].map(([at, { text }]) => [at, text]));
+        const { rejected, changesRejections } = snapshot.apply([change], (at) => files.get(at));
+        const now = new Map([...snapshot.rejections()].map(([at, { text }]) => [at, text]));
+        const fresh = [...now].filter(([at, text]) => before.get(at) !== text).map(([at]) => at);
+        expect(rejected.map(([at]) => at).toSorted()).toEqual(fresh.toSorted());
+        if (!changesRejections) expect(now).toEqual(before);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
 test("after any history a snapshot tells what a new one tells, also where changes come twice", () => {
   const rulesFor = fc.nat(someRules.length - 1);
   const histories = fc.array(fc.tuple(recipe, fc.boolean(), rulesFor), { maxLength: 30 });

@@ -1,0 +1,208 @@
+// A builder's directory takes no more of a suite's indices than its budget, and which packages these are does not depend
+// on what was looked at when.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { ContentId } from "../../src/base/content-id.ts";
+import { parentPath, parseTreePath } from "../../src/base/names.ts";
+import { atOnce, inTurns } from "../../src/base/steps.ts";
+import { turns } from "../../src/base/turns.ts";
+import type { FileChange } from "../../src/catalog/catalog.ts";
+import type { DirectoryLimits } from "../../src/catalog/directory-budget.ts";
+import { findingOf } from "../../src/catalog/finding.ts";
+import type { CatalogFile } from "../../src/catalog/known-file.ts";
+import { builderDirectoryOf } from "../../src/catalog/layout.ts";
+import type { Budget } from "../../src/catalog/snapshot.ts";
+import { Snapshot } from "../../src/catalog/snapshot.ts";
+import { longestStandstillMs } from "../support/standstill.ts";
+
+const place = "dists/sid/main/binary-amd64";
+
+interface Recipe {
+  readonly builder: string;
+  readonly n: number;
+  readonly linkedAtMs: number;
+  /** How long its stanza is, beyond what every one has. */
+  readonly longer?: number;
+}
+
+function aPackage({ builder, n, linkedAtMs, longer = 0 }: Recipe): CatalogFile {
+  const path = parseTreePath(`${place}/${builder}/p${n}.deb`);
+  const control = [
+    ["Package", `${builder}-p${n}`],
+    ["Version", "1"],
+    ["Architecture", "amd64"],
+    ["X-Long", "x".repeat(longer)],
+  ] as const;
+  const digests = { sha256: n.toString(16).padStart(64, "0") };
+  return {
+    path,
+    entry: {
+      kind: "file",
+      sizeBytes: 1,
+      content: new ContentId(path),
+      linkedAtMs,
+      relinkedAtMs: linkedAtMs,
+      metadata: undefined,
+    },
+    claimed: false,
+    said: undefined,
+    finding: findingOf({ kind: "binary", sizeBytes: 1, builtAtSeconds: 0, digests, control }),
+  };
+}
+
+const unlimited = { maxStanzaBytes: 2 ** 30, maxSourceStanzaBytes: 2 ** 30 };
+const budgetOf = (directory: DirectoryLimits, stanzas = unlimited): Budget => ({
+  directory,
+  stanzas,
+  builderOf: (each) => builderDirectoryOf(each, []),
+});
+
+/** A snapshot and the files that it was told of. */
+class Told {
+  readonly files = new Map<string, CatalogFile>();
+  readonly snapshot: Snapshot;
+  constructor(budget: Budget) {
+    this.snapshot = new Snapshot(undefined, budget);
+  }
+  change(...files: readonly (CatalogFile | string)[]): void {
+    const changes = files.map((file): FileChange => {
+      const path = parseTreePath(typeof file === "string" ? file : file.path);
+      const before = this.files.get(path);
+      const after = typeof file === "string" ? undefined : file;
+      if (after === undefined) this.files.delete(path);
+      else this.files.set(path, after);
+      return { path, before, after };
+    });
+    this.snapshot.apply(changes, (path) => this.files.get(path));
+  }
+  get names(): string[] {
+    return [...this.snapshot.items()].map((item) => item.package).toSorted();
+  }
+  get rejections(): string[] {
+    return [...this.snapshot.rejections()].map(([path, { code, text }]) => `${path} ${code} ${text}`).toSorted();
+  }
+}
+
+test("beyond the number of packages the newest links are rejected, and the key of the limit is named", () => {
+  const told = new Told(budgetOf({ maxDirectoryPackages: 2, maxDirectoryIndexBytes: 2 ** 30 }));
+  told.change(...[3, 1, 2].map((n) => aPackage({ builder: "mallory", n, linkedAtMs: n })));
+  told.change(aPackage({ builder: "alice", n: 9, linkedAtMs: 9 }));
+  expect(told.names).toEqual(["alice-p9", "mallory-p1", "mallory-p2"]);
+  expect(told.rejections).toEqual([
+    `${place}/mallory/p3.deb limit the number of packages in ${place}/mallory is beyond max_directory_packages = 2`,
+  ]);
+});
+
+test("beyond the bytes of stanzas likewise, and a package that goes makes room for the next", () => {
+  const told = new Told(budgetOf({ maxDirectoryPackages: 100, maxDirectoryIndexBytes: 30_000 }));
+  const files = [1, 2, 3, 4].map((n) => aPackage({ builder: "mallory", n, linkedAtMs: n, longer: 12_000 }));
+  told.change(...files);
+  expect(told.names).toEqual(["mallory-p1", "mallory-p2"]);
+  expect(told.rejections).toHaveLength(2);
+  expect(told.rejections[0]).toMatch(/ limit .*mallory.* max_directory_index_bytes = 30000$/);
+  told.change(files[0]!.path);
+  expect(told.names).toEqual(["mallory-p2", "mallory-p3"]);
+  told.change(files[1]!.path, files[2]!.path, files[3]!.path);
+  expect([told.names, told.rejections]).toEqual([[], []]);
+});
+
+test("a file that was linked earlier, or whose time is unknown, takes its place in the order and not the last", () => {
+  const told = new Told(budgetOf({ maxDirectoryPackages: 2, maxDirectoryIndexBytes: 2 ** 30 }));
+  told.change(...[5, 6].map((n) => aPackage({ builder: "a", n, linkedAtMs: n })));
+  told.change(aPackage({ builder: "a", n: 7, linkedAtMs: 1 }));
+  expect(told.names).toEqual(["a-p5", "a-p7"]);
+  told.change(aPackage({ builder: "a", n: 8, linkedAtMs: 0 }));
+  expect(told.names).toEqual(["a-p5", "a-p7"]);
+});
+
+test("a package that was inspected under a higher limit is rejected under the present one", () => {
+  const limits = { maxDirectoryPackages: 100, maxDirectoryIndexBytes: 2 ** 30 };
+  const told = new Told(budgetOf(limits, { ...unlimited, maxStanzaBytes: 5000 }));
+  told.change(
+    aPackage({ builder: "a", n: 1, linkedAtMs: 1, longer: 6000 }),
+    aPackage({ builder: "a", n: 2, linkedAtMs: 1, longer: 3000 }),
+  );
+  expect(told.names).toEqual(["a-p2"]);
+  expect(told.rejections[0]).toMatch(/ limit .* max_stanza_bytes = 5000$/);
+});
+
+const anyStep = fc.record({
+  builder: fc.constantFrom("a", "b"),
+  n: fc.nat(9),
+  linkedAtMs: fc.nat(4),
+  longer: fc.constantFrom(0, 500, 3000),
+  isRemoved: fc.boolean(),
+});
+
+test("after any history of pings a server lists what one lists that has just started", () => {
+  const limits = fc.record({
+    maxDirectoryPackages: fc.integer({ min: 1, max: 6 }),
+    maxDirectoryIndexBytes: fc.integer({ min: 1000, max: 9000 }),
+  });
+  fc.assert(
+    fc.property(limits, fc.array(fc.array(anyStep, { maxLength: 6 }), { maxLength: 12 }), (directory, pings) => {
+      const told = new Told(budgetOf(directory));
+      for (const ping of pings) {
+        told.change(
+          ...ping.map((each) => (each.isRemoved ? `${place}/${each.builder}/p${each.n}.deb` : aPackage(each))),
+        );
+        const fresh = new Told(budgetOf(directory));
+        fresh.change(...told.files.values());
+        expect(told.names).toEqual(fresh.names);
+        expect(told.rejections).toEqual(fresh.rejections);
+        for (const builder of ["a", "b"]) {
+          const listed = told.names.filter((name) => name.startsWith(`${builder}-`));
+          expect(listed.length).toBeLessThanOrEqual(directory.maxDirectoryPackages);
+          const rejected = told.rejections.filter((each) => each.includes(`/${builder}/`));
+          const all = [...told.files.values()].filter(({ path }) => parentPath(path).endsWith(`/${builder}`));
+          expect(listed.length + rejected.length).toBe(all.length);
+        }
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("one more package beyond the budget costs about as much in a directory of 20,000 as in a small one", () => {
+  const told = new Told(budgetOf({ maxDirectoryPackages: 19_000, maxDirectoryIndexBytes: 2 ** 40 }));
+  told.change(...Array.from({ length: 20_000 }, (_, n) => aPackage({ builder: "m", n, linkedAtMs: n })));
+  expect(told.names).toHaveLength(19_000);
+  const started = process.cpuUsage();
+  for (let n = 0; n < 50; n++) told.change(aPackage({ builder: "m", n: 30_000 + n, linkedAtMs: 30_000 + n }));
+  // Sorting all of them would take some 20 ms.
+  expect(process.cpuUsage(started).user / 1000 / 50).toBeLessThan(15);
+});
+
+test("many packages of one name and version are judged in turns, and in time that grows as their number", async () => {
+  const same = (count: number) =>
+    Array.from({ length: count }, (_, n): FileChange => {
+      const file = aPackage({ builder: `b${n}`, n: 1, linkedAtMs: n });
+      const control = [
+        ["Package", "same"],
+        ["Version", "1"],
+        ["Architecture", "amd64"],
+        ["X", String(n)],
+      ] as const;
+      const digests = { sha256: n.toString(16).padStart(64, "0") };
+      const finding = findingOf({ kind: "binary", sizeBytes: 1, builtAtSeconds: 0, digests, control });
+      return { path: file.path, before: undefined, after: { ...file, finding } };
+    });
+  const changes = same(20_000);
+  const snapshot = new Snapshot();
+  const begunMs = performance.now();
+  const stoodStillMs = await longestStandstillMs(() =>
+    inTurns(
+      snapshot.applying(changes, () => undefined),
+      turns(),
+    ),
+  );
+  expect(stoodStillMs).toBeLessThan((performance.now() - begunMs) / 2);
+  expect([...snapshot.items()]).toHaveLength(1);
+  expect(snapshot.rejections().size).toBe(19_999);
+  const started = process.cpuUsage();
+  atOnce(new Snapshot().applying(same(2000), () => undefined));
+  const few = process.cpuUsage(started).user;
+  const again = process.cpuUsage();
+  atOnce(new Snapshot().applying(changes, () => undefined));
+  expect(process.cpuUsage(again).user / few).toBeLessThan(40);
+});

@@ -1,0 +1,81 @@
+// What waits for a publication goes into it by turns of builders, each path's changes in their order, none lost.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { TreePath } from "../../src/base/names.ts";
+import { parseTreePath } from "../../src/base/names.ts";
+import type { FileChange } from "../../src/catalog/catalog.ts";
+import { builderDirectoryOf } from "../../src/catalog/layout.ts";
+import { NotedChanges } from "../../src/publishing/noted-changes.ts";
+
+const place = "dists/sid/main/binary-amd64";
+const builderOf = (directory: TreePath) => builderDirectoryOf(directory, []);
+const aChange = (builder: string, n: number): FileChange => ({
+  path: parseTreePath(`${place}/${builder}/p${n}.deb`),
+  before: undefined,
+  after: undefined,
+});
+const noted = (maxChanges: number) => new NotedChanges(builderOf, { maxChanges, maxStanzaBytes: 2 ** 20 });
+const pathsOf = (changes: readonly FileChange[]) => changes.map(({ path }) => path.slice(place.length + 1));
+
+test("a builder with one change does not wait behind another's thousands", () => {
+  const changes = noted(10);
+  changes.add(Array.from({ length: 5000 }, (_, n) => aChange("mallory", n)));
+  changes.add([aChange("alice", 1), aChange("bob", 1)]);
+  expect(pathsOf(changes.next(false))).toEqual(expect.arrayContaining(["alice/p1.deb", "bob/p1.deb"]));
+  changes.done();
+  expect(changes.has(parseTreePath(`${place}/alice`))).toBe(false);
+  expect(changes.has(parseTreePath(`${place}/mallory`))).toBe(true);
+});
+
+test("what could not be published comes again, before what has not been tried", () => {
+  const changes = noted(2);
+  changes.add([1, 2, 3].map((n) => aChange("alice", n)));
+  expect(pathsOf(changes.next(false))).toEqual(["alice/p1.deb", "alice/p2.deb"]);
+  expect(pathsOf(changes.next(false))).toEqual(["alice/p1.deb", "alice/p2.deb"]);
+  changes.done();
+  expect(pathsOf(changes.next(false))).toEqual(["alice/p3.deb"]);
+  expect(changes.isEmpty).toBe(false);
+  changes.done();
+  expect(changes.isEmpty).toBe(true);
+});
+
+test("the first publication takes all", () => {
+  const changes = noted(2);
+  changes.add([1, 2, 3].map((n) => aChange("alice", n)));
+  expect(changes.next(true)).toHaveLength(3);
+});
+
+test("in any history every change comes once, those of a path in their order", () => {
+  const step = fc.oneof(
+    fc.array(fc.tuple(fc.constantFrom("a", "b", "c"), fc.nat(3)), { maxLength: 8 }),
+    fc.constantFrom("next" as const, "fail" as const),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 30 }), fc.integer({ min: 1, max: 4 }), (steps, most) => {
+      const changes = noted(most);
+      const [wanted, got]: [FileChange[], FileChange[]] = [[], []];
+      const take = () => {
+        const batch = changes.next(false);
+        expect(batch.length).toBeLessThanOrEqual(most);
+        got.push(...batch);
+        changes.done();
+      };
+      for (const each of steps) {
+        if (each === "next") take();
+        else if (each === "fail") changes.next(false);
+        else {
+          const some = each.map(([builder, n]) => aChange(builder, n));
+          wanted.push(...some);
+          changes.add(some);
+        }
+      }
+      while (!changes.isEmpty) take();
+      expect(new Set(got)).toEqual(new Set(wanted));
+      expect(got).toHaveLength(wanted.length);
+      for (const path of new Set(pathsOf(wanted))) {
+        const of = (all: readonly FileChange[]) => all.filter((change) => pathsOf([change])[0] === path);
+        expect(of(got)).toEqual(of(wanted));
+      }
+    }),
+  );
+});
