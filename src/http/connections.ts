@@ -1,5 +1,6 @@
 // The connections that are open: bounded for each address and in all, so that no client can keep the others out.
 import type { Socket } from "node:net";
+import { LRUCache } from "lru-cache";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { networkOf } from "./client-address.ts";
@@ -9,6 +10,8 @@ export interface ConnectionLimits {
   readonly maxConnections: number;
   /** Open at once from one IPv4 address, or from one IPv6 network of 64 bits; not heeded behind a proxy of ours. */
   readonly maxConnectionsPerAddress: number;
+  /** Requests that may wait for their turn on one connection; each takes some kilobytes. */
+  readonly maxPipelinedRequests: number;
   /** From a request's first byte, or a connection's beginning, to the end of its header fields. */
   readonly headersTimeoutSeconds: number;
 }
@@ -16,24 +19,31 @@ export interface ConnectionLimits {
 export const defaultConnectionLimits: ConnectionLimits = {
   maxConnections: 4096,
   maxConnectionsPerAddress: 256,
+  maxPipelinedRequests: 256,
   headersTimeoutSeconds: 15,
 };
 
 /** Requests of one connection that are worked on at once, the others wait; apt sends ten before it reads a reply. */
 const maxPipelined = 16;
-/** A connection on which more requests wait than this is closed: each takes some kilobytes. */
-const maxWaiting = 256;
 /** Replies of one address that are made before the ones ahead of them on their connections are out. */
 const maxAheadPerAddress = 256;
 /** After a limit was hit, the log is told no sooner than after this of the next time. */
 const quietMs = 10_000;
+/**
+ * An address that has sent too many requests at once is not heard for so long: to read them takes much longer than to send
+ * them, and the others have to wait for it.
+ */
+const floodPenaltyMs = 10_000;
 
-type Limit = "max_connections" | "max_connections_per_address" | "headers_timeout_seconds";
+/** Addresses that are remembered so. */
+const maxUnheard = 1000;
+
+type Limit = "max_connections" | "max_connections_per_address" | "max_pipelined_requests" | "headers_timeout_seconds";
 
 /** All connections from one address. */
 interface Origin {
   readonly address: string;
-  connections: number;
+  readonly connections: Set<Connection>;
   /** Without a request, the one that has been so for the longest time first. */
   readonly idle: Set<Connection>;
   /** Requests under way that are not the first of their connection. */
@@ -68,6 +78,8 @@ export class Connections {
   readonly #connections = new Map<Socket, Connection>();
   /** Of all addresses. */
   readonly #idle = new Set<Connection>();
+  /** Addresses that are not heard, and until when. */
+  readonly #unheard = new LRUCache<string, number>({ max: maxUnheard });
   readonly #hits = new Map<Limit, { loggedMs: number; untold: number }>();
 
   /** @param options.behindProxy whether all connections come from a proxy of ours, and so from one address */
@@ -84,10 +96,11 @@ export class Connections {
   /** Takes a new connection in, or closes it where there is no place for it. */
   add(socket: Socket): void {
     const address = networkOf(socket.remoteAddress ?? "");
-    const origin = this.#origins.get(address) ?? { address, connections: 0, idle: new Set(), ahead: 0 };
+    const origin = this.#origins.get(address) ?? { address, connections: new Set(), idle: new Set(), ahead: 0 };
     const { maxConnections } = this.#limits;
     const isPlaced =
-      this.#makeRoom(origin.connections < this.#perAddress, origin.idle, "max_connections_per_address", address) &&
+      (this.#unheard.get(address) ?? 0) <= this.#clock() &&
+      this.#makeRoom(origin.connections.size < this.#perAddress, origin.idle, "max_connections_per_address", address) &&
       this.#makeRoom(this.#connections.size < maxConnections, this.#idle, "max_connections", address);
     if (!isPlaced) {
       socket.destroy();
@@ -95,7 +108,7 @@ export class Connections {
     }
     const connection = new Connection(socket, origin);
     this.#origins.set(address, origin);
-    origin.connections += 1;
+    origin.connections.add(connection);
     this.#connections.set(socket, connection);
     this.#rest(connection);
     socket.once("close", () => this.#remove(connection));
@@ -117,8 +130,8 @@ export class Connections {
       begin(() => this.#finished(connection));
     };
     if (connection.waiting.length === 0 && hasTurn(connection)) run();
-    else if (connection.waiting.length < maxWaiting) connection.waiting.push(run);
-    else socket.destroy();
+    else if (connection.waiting.length < this.#limits.maxPipelinedRequests) connection.waiting.push(run);
+    else this.#endFlood(connection);
   }
 
   /** Whether a reply is being made or sent. */
@@ -152,6 +165,17 @@ export class Connections {
     return true;
   }
 
+  #endFlood({ socket, origin }: Connection): void {
+    const { address, connections } = origin;
+    this.hit("max_pipelined_requests", this.#limits.maxPipelinedRequests, address);
+    if (this.#perAddress === Number.POSITIVE_INFINITY) {
+      socket.destroy();
+      return;
+    }
+    this.#unheard.set(address, this.#clock() + floodPenaltyMs);
+    for (const connection of connections) connection.socket.destroy();
+  }
+
   #rest(connection: Connection): void {
     this.#idle.add(connection);
     connection.origin.idle.add(connection);
@@ -172,8 +196,8 @@ export class Connections {
     origin.idle.delete(connection);
     origin.ahead -= Math.max(0, underWay - 1);
     connection.underWay = 0;
-    origin.connections -= 1;
-    if (origin.connections === 0) this.#origins.delete(origin.address);
+    origin.connections.delete(connection);
+    if (origin.connections.size === 0) this.#origins.delete(origin.address);
   }
 }
 

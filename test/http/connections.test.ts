@@ -168,14 +168,27 @@ test("slow readers take places of their own address alone, and no new one gets i
   expect(slow.filter(({ closedMs }) => closedMs !== undefined)).toEqual([]);
 });
 
-test("a connection with too many requests before a reply that never comes is cut, and fewer wait", async () => {
-  const app = await aServer();
+test("a connection on which more requests wait than allowed is cut, and its address is not heard for a while", async () => {
+  let nowMs = Date.now();
+  const app = await aServer({ clock: () => nowMs });
   const patient = (await Peer.open(app, honest, get("dists/never") + get("dists/a").repeat(200))).listen();
+  const besides = (await Peer.open(app, attacker)).listen();
   const greedy = (await Peer.open(app, attacker, get("dists/never") + get("dists/a").repeat(5000))).listen();
-  await expect.poll(() => greedy.closedMs).toBeDefined();
-  await sleep(100);
+  await expect.poll(() => [greedy.closedMs, besides.closedMs]).not.toContain(undefined);
+  expect(app.logged()).toContain(`"limit":"limits.http.max_pipelined_requests","allowed":256,"address":"${attacker}"`);
+  await expect(answeredInMs(app, attacker)).rejects.toThrow();
+  expect(await answeredInMs(app, honest)).toBeLessThan(1000);
   expect(patient.closedMs).toBeUndefined();
+  nowMs += 10_001;
   expect(await answeredInMs(app, attacker)).toBeLessThan(1000);
+});
+
+test("floods of requests on many connections of one address keep nobody else waiting", async () => {
+  const app = await aServer();
+  const flood = get("dists/never") + get("dists/a").repeat(2000);
+  const floods = await many(200, () => Peer.open(app, attacker, flood));
+  expect(await answeredInMs(app, honest)).toBeLessThan(1000);
+  expect(await openOf(floods)).toBe(0);
 });
 
 test("requests that wait behind slow ones of an address leave the first of each connection alone", async () => {

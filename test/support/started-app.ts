@@ -34,8 +34,8 @@ export async function startApp(
     log,
     ...options,
   });
-  const { limits = {}, behindProxy = false } = options;
-  const server = await startServer(app, { host: "127.0.0.1", port: 0, limits, behindProxy, log, clock: systemClock });
+  const { limits = {}, behindProxy = false, clock = systemClock } = options;
+  const server = await startServer(app, { host: "127.0.0.1", port: 0, limits, behindProxy, log, clock });
   const base = `http://127.0.0.1:${server.address.port}`;
   return { ...server, base, answered, logged: () => lines.join("\n") };
 }
