@@ -172,7 +172,8 @@ export function addOwnerCommands(commands: Command, { untilTold, say }: Surround
 const ownerHelp = `
 Who owns a name is told by the builders' lists (packages, in builders.toml) and by package_owners in the configuration:
 see "Names have owners" in the README. move writes a name into its new owner's list and takes it out of all others; a
-running server heeds it at once.
+running server heeds it at once. list asks the server that works in the configuration's state directory, because it
+remembers who had a name first; where none runs here, the tree is looked at.
 
 Examples:
   tahoe-apt builder add alice --dir debian --packages hello 'libhello*'
