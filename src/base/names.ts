@@ -53,6 +53,10 @@ export const parseArchitecture = (raw: string): Architecture =>
 /** Whether it stands for several architectures, or for none, so that no package is built for it. @see Debian Policy 11.1.1 */
 export const isNoMachines = (architecture: Architecture): boolean =>
   architecture === "source" || architecture.split("-").includes("any");
+/** The architecture of a variant: `amd64` of `amd64v3`; undefined for what is not named as a variant is. */
+export const baseOfVariant = (architecture: Architecture): Architecture | undefined =>
+  /^(?!(?:.+-)?riscv64$)(.+)v[0-9][a-z0-9]*$/.exec(architecture)?.[1] as Architecture | undefined;
+
 /** @throws NameError also for `metrics`, `healthz`, `readyz` and `-`, which are the server's own. */
 export function parseRepositoryName(raw: string): RepositoryName {
   if (reserved.has(raw)) throw new NameError(`${raw} is the server's own and no repository's name`);

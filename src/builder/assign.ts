@@ -10,6 +10,7 @@ import type { SoundInspection } from "../catalog/inspection.ts";
 import type { CatalogFile } from "../catalog/known-file.ts";
 import type { Place } from "../catalog/layout.ts";
 import { placeOf } from "../catalog/layout.ts";
+import { variantOf } from "../debian/control.ts";
 import { fieldOf } from "../debian/stanza.ts";
 import type { Entry } from "../storage/tree.ts";
 import type { Bundle, BundleDirectory } from "./bundle.ts";
@@ -112,9 +113,8 @@ function suiteFor(
 function fits({ name, inspection }: LocalFile, place: Place): boolean {
   if (inspection.kind !== "binary" || place.kind === "source") return inspection.kind === place.kind;
   const architecture = fieldOf(inspection.control, "Architecture");
-  return (
-    (architecture === "all" || architecture === place.architecture) && (!place.forInstaller || name.endsWith(".udeb"))
-  );
+  const isIts = architecture === "all" || [architecture, variantOf(inspection.control)].includes(place.architecture);
+  return isIts && (!place.forInstaller || name.endsWith(".udeb"));
 }
 
 /** All component directories, unless one is chosen or is the one that the package's Section names. */
@@ -129,7 +129,8 @@ function inComponent(fitting: readonly Placed[], { inspection }: LocalFile, { co
 /** The directory that tells most about the package goes first. */
 function rank({ name, inspection }: LocalFile, place: Place): number {
   if (inspection.kind !== "binary" || place.kind !== "binary") return 0;
-  const own = place.architecture === fieldOf(inspection.control, "Architecture") ? 0 : 1;
+  const built = variantOf(inspection.control) ?? fieldOf(inspection.control, "Architecture");
+  const own = place.architecture === built ? 0 : 1;
   return own + (place.forInstaller === name.endsWith(".udeb") ? 0 : 2);
 }
 

@@ -1,9 +1,11 @@
 // What a change of files does to each index, told before it is made.
 import type { Architecture, TreePath } from "../base/names.ts";
+import { baseOfVariant } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { CatalogFile } from "../catalog/known-file.ts";
 import { binaryIndex, installerIndex, sourceIndex } from "../catalog/layout.ts";
-import { shapeOf } from "../catalog/shape.ts";
+import { shapeOf, withVariants } from "../catalog/shape.ts";
+import { VariantBuilds } from "../catalog/variant-builds.ts";
 import { snapshotsOf } from "./stock.ts";
 
 /** A stanza of an index, in short. */
@@ -50,11 +52,15 @@ const none: Entries = new Map();
 function indicesOf({ files, directories }: Shelf): ReadonlyMap<string, Entries> {
   const indices = new Map<string, Map<string, IndexEntry>>();
   for (const [suite, snapshot] of snapshotsOf(files)) {
-    const { architectures } = shapeOf(directories, suite);
-    for (const item of snapshot.items()) {
+    const items = [...snapshot.items()];
+    const variants = items.flatMap((item) => (item.kind === "binary" ? (item.variant ?? []) : []));
+    const { architectures } = withVariants(shapeOf(directories, suite), new Set(variants));
+    const builds = new VariantBuilds();
+    builds.apply({ removed: [], added: items }, () => []);
+    for (const item of items) {
       const entry = entryOf(item);
       const identity = [entry.package, entry.version, entry.architecture, item.sha256].join(" ");
-      for (const index of indicesWith(item, architectures)) {
+      for (const index of indicesWith(item, architectures, builds)) {
         const entries = indices.get(`${suite}/${index}`) ?? new Map<string, IndexEntry>();
         indices.set(`${suite}/${index}`, entries.set(identity, entry));
       }
@@ -63,18 +69,26 @@ function indicesOf({ files, directories }: Shelf): ReadonlyMap<string, Entries> 
   return indices;
 }
 
-/** A package for any architecture stands in the index of each. */
-function indicesWith(item: Item, architectures: readonly Architecture[]): readonly string[] {
+/**
+ * A package for any architecture stands in the index of each, and one for all machines of an architecture in those of its
+ * variants too.
+ */
+function indicesWith(item: Item, architectures: readonly Architecture[], builds: VariantBuilds): readonly string[] {
   if (item.kind === "source") return [sourceIndex(item.component)];
   const index = item.forInstaller ? installerIndex : binaryIndex;
-  const own = item.architecture === "all" ? architectures : [item.architecture];
-  return own.map((architecture) => index(item.component, architecture));
+  const own = architectures.filter((architecture) =>
+    item.variant === undefined
+      ? ["all", architecture, baseOfVariant(architecture)].includes(item.architecture)
+      : item.variant === architecture,
+  );
+  const shown = own.filter((architecture) => builds.mayStandIn(architecture, item));
+  return shown.map((architecture) => index(item.component, architecture));
 }
 
 const entryOf = (item: Item): IndexEntry => ({
   package: item.package,
   version: item.version,
-  architecture: item.kind === "source" ? "source" : item.architecture,
+  architecture: item.kind === "source" ? "source" : (item.variant ?? item.architecture),
   component: item.component,
   path: item.path,
 });

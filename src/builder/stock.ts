@@ -171,7 +171,8 @@ function packageOf(
     case "rejected":
       return { ...common, ...unknown, architecture: "", files: [path], sizeBytes: 0, sha256: "" };
     case "binary": {
-      const { package: name, version, architecture, sizeBytes, sha256 } = finding;
+      const { package: name, version, variant, sizeBytes, sha256 } = finding;
+      const architecture = variant ?? finding.architecture;
       return { ...common, name, version, architecture, files: [path], sizeBytes, sha256 };
     }
     case "source": {

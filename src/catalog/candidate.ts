@@ -1,6 +1,6 @@
 // Decides of one file whether it may stand in an index of its suite, and if not, why.
 import type { TreePath } from "../base/names.ts";
-import { flatSuite, joinPath, lastName, parentPath } from "../base/names.ts";
+import { baseOfVariant, flatSuite, joinPath, lastName, parentPath } from "../base/names.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { quoted } from "../debian/malformed.ts";
 import { whyNotFetchable } from "./fetchable-names.ts";
@@ -37,13 +37,16 @@ export function candidateOf(
 }
 
 /**
- * Under it no second item may stand in a suite: its package, version and architecture in its component.
+ * Under it no second item may stand in a suite: its package, version, architecture and variant in its component.
  * @returns undefined for a file that is no package
  */
 export function uniqueKeyOf({ finding, path }: CatalogFile): string | undefined {
   const component = placeOf(parentPath(path))?.component;
   if (component === undefined || (finding?.kind !== "binary" && finding?.kind !== "source")) return undefined;
-  const kind = finding.kind === "source" ? "source" : `${finding.architecture} ${isUdeb(path) ? "udeb" : "deb"}`;
+  const kind =
+    finding.kind === "source"
+      ? "source"
+      : `${finding.variant ?? finding.architecture} ${isUdeb(path) ? "udeb" : "deb"}`;
   return [component, finding.package, finding.version, kind].join(" ");
 }
 
@@ -51,9 +54,15 @@ function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place
   // A plain blank is part of Filename's value; what else is white, some programs take for the line's end.
   if (/[^\S ]/.test(lastName(file.path))) return reject("bad-name", "its name has white space other than blanks");
   if (place.kind === "source") return reject("wrong-place", "a binary package in a source directory");
-  const fits = [place.architecture, "all"].includes(finding.architecture) || place.suite === flatSuite;
-  if (!fits) {
-    return reject("wrong-place", `a package for ${finding.architecture} in binary-${place.architecture}`);
+  const { architecture, variant } = finding;
+  if (place.suite === flatSuite && variant !== undefined) {
+    return reject("wrong-place", `a package for ${variant}, and a flat repository is for all machines alike`);
+  }
+  const fits = architecture === "all" || [architecture, variant].includes(place.architecture);
+  if (!fits && place.suite !== flatSuite) {
+    const lacking = baseOfVariant(place.architecture) === architecture && variant === undefined;
+    const what = lacking ? `${architecture} without Architecture-Variant` : (variant ?? architecture);
+    return reject("wrong-place", `a package for ${what} in binary-${place.architecture}`);
   }
   if (!isExamined(file, finding)) return reject("not-a-file", "not a file");
   const item = new FoundBinary(file, place.component);

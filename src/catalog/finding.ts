@@ -1,6 +1,7 @@
 // What memory and the first line of a record keep of an inspection: enough to place and order a file, not its stanza.
 import { createHash } from "node:crypto";
 import { shared } from "../base/shared-text.ts";
+import { variantOf } from "../debian/control.ts";
 import { descriptionOf } from "../debian/description.ts";
 import type { Digests } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
@@ -18,6 +19,8 @@ export interface BinaryFinding {
   /** The source package as `sourceNameOf` has it; undefined where it has the package's own name and version. */
   readonly source?: string | undefined;
   readonly architecture: string;
+  /** The variant of its architecture that it is built for, e.g. `amd64v3`; undefined: every machine of the architecture. */
+  readonly variant?: string | undefined;
   readonly sizeBytes: number;
   readonly sha256: string;
   readonly stanzaKey: string;
@@ -82,6 +85,7 @@ function binaryFinding({ control, sizeBytes, digests, builtAtSeconds }: BinaryIn
     version,
     source: foreignSource(name, version, sourceOf(control)),
     architecture: fieldOf(control, "Architecture") ?? "",
+    variant: variantOf(control),
     sizeBytes,
     sha256: digests.sha256,
     stanzaKey: stanzaKeyOf(control, digests),
@@ -104,6 +108,7 @@ class LeanBinary implements BinaryFinding {
   readonly version: string;
   readonly source: string | undefined;
   readonly architecture: string;
+  readonly variant: string | undefined;
   readonly sizeBytes: number;
   readonly stanzaBytes: number;
   readonly builtAtSeconds: number;
@@ -115,6 +120,7 @@ class LeanBinary implements BinaryFinding {
     this.version = shared(told.version);
     this.source = told.source && shared(told.source);
     this.architecture = shared(told.architecture);
+    this.variant = told.variant && shared(told.variant);
     this.sizeBytes = told.sizeBytes;
     this.stanzaBytes = told.stanzaBytes;
     this.builtAtSeconds = told.builtAtSeconds;
@@ -140,10 +146,10 @@ class LeanBinary implements BinaryFinding {
 
   /** All of it by its own name, as the interface has it. */
   toJSON(): BinaryFinding {
-    const { kind, package: name, version, source, architecture, sizeBytes, builtAtSeconds } = this;
+    const { kind, package: name, version, source, architecture, variant, sizeBytes, builtAtSeconds } = this;
     const { sha256, stanzaKey, stanzaBytes, descriptionKey } = this;
     const stanza = { sha256, stanzaKey, stanzaBytes, descriptionKey };
-    return { kind, package: name, version, source, architecture, sizeBytes, builtAtSeconds, ...stanza };
+    return { kind, package: name, version, source, architecture, variant, sizeBytes, builtAtSeconds, ...stanza };
   }
 }
 

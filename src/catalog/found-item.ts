@@ -80,6 +80,10 @@ export class FoundBinary extends FoundItem<BinaryFinding> implements BinaryItem 
   get architecture(): Architecture {
     return parseArchitecture(this.file.finding.architecture);
   }
+  get variant(): Architecture | undefined {
+    const { variant } = this.file.finding;
+    return variant === undefined ? undefined : parseArchitecture(variant);
+  }
   get builtAtSeconds(): number {
     return this.file.finding.builtAtSeconds;
   }

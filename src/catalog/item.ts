@@ -35,6 +35,8 @@ export interface BinaryItem extends Placed {
   readonly source: string | undefined;
   /** The package's own: `all` is listed in every architecture's index. */
   readonly architecture: Architecture;
+  /** The variant of its architecture that it is built for; undefined: every machine of the architecture. */
+  readonly variant: Architecture | undefined;
   readonly builtAtSeconds: number;
   /** Equal in packages of one name and description, whatever their version; undefined where it has none. */
   readonly descriptionKey: string | undefined;

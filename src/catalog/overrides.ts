@@ -209,6 +209,9 @@ class OverriddenBinary extends OverriddenItem<BinaryItem> implements BinaryItem 
   get architecture(): Architecture {
     return this.item.architecture;
   }
+  get variant(): Architecture | undefined {
+    return this.item.variant;
+  }
   get source(): string | undefined {
     return this.item.source;
   }

@@ -1,6 +1,7 @@
 // Which indices a suite has, read off its directories.
 import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
-import { flatSuite, isWithin } from "../base/names.ts";
+import { baseOfVariant, flatSuite, isWithin, parentPath, rootPath } from "../base/names.ts";
+import type { Rejection } from "./inspection.ts";
 import type { Place } from "./layout.ts";
 import { isPlace, placeOf, suitePath } from "./layout.ts";
 
@@ -13,16 +14,75 @@ export interface SuiteShape {
   readonly flat: boolean;
 }
 
-/** Reads a suite's shape off the directories that feed indices. */
-export function shapeOf(directories: Iterable<TreePath>, suite: Suite): SuiteShape {
+/**
+ * A suite's architectures with the variants that it has packages for, and without the others: a client that runs a
+ * variant asks for its index in place of the architecture's, and an empty one would hide all packages from it.
+ */
+export function withVariants(shape: SuiteShape, variants: ReadonlySet<Architecture>): SuiteShape {
+  const known = new Set(shape.architectures);
+  const isEmptyVariant = (architecture: Architecture) => {
+    const base = baseOfVariant(architecture);
+    return base !== undefined && known.has(base) && !variants.has(architecture);
+  };
+  const bases = [...variants].flatMap((variant) => baseOfVariant(variant) ?? []);
+  const real = [...known, ...variants, ...bases].filter((each) => each !== "all" && !isEmptyVariant(each));
+  return { ...shape, architectures: real.length > 0 ? [...new Set(real)].toSorted() : shape.architectures };
+}
+
+/**
+ * The directories that feed indices and hold files of which every one is rejected. A file that could not be read does not
+ * count: it may be a package.
+ */
+export function hollowPlaces(
+  directories: Iterable<TreePath>,
+  rejections: Iterable<readonly [TreePath, Rejection]>,
+  items: () => Iterable<{ readonly path: TreePath }>,
+): ReadonlySet<TreePath> {
+  const places = new Set(directories);
+  const placeAbove = new Map<TreePath, TreePath | undefined>();
+  const placeOfFile = (path: TreePath): TreePath | undefined => {
+    const directory = parentPath(path);
+    if (!placeAbove.has(directory)) {
+      let above = directory;
+      while (above !== rootPath && !places.has(above)) above = parentPath(above);
+      placeAbove.set(directory, above === rootPath ? undefined : above);
+    }
+    return placeAbove.get(directory);
+  };
+  const hollow = new Set<TreePath>();
+  for (const [path, { code }] of rejections) {
+    const place = placeOfFile(path);
+    if (place !== undefined && code !== "unreadable") hollow.add(place);
+  }
+  if (hollow.size === 0) return hollow;
+  for (const { path } of items()) {
+    const place = placeOfFile(path);
+    if (place !== undefined && hollow.delete(place) && hollow.size === 0) break;
+  }
+  return hollow;
+}
+
+/**
+ * Reads a suite's shape off the directories that feed indices.
+ * @param hollow an architecture that has only such directories has no index, unless every one of the suite's is so
+ */
+export function shapeOf(
+  directories: Iterable<TreePath>,
+  suite: Suite,
+  hollow: ReadonlySet<TreePath> = new Set(),
+): SuiteShape {
   const places: Place[] = [];
+  const architectures = new Set<Architecture>();
+  const hollowArchitectures = new Set<Architecture>();
   for (const directory of directories) {
     if (!isWithin(directory, suitePath(suite)) || !isPlace(directory)) continue;
     const place = placeOf(directory);
-    if (place !== undefined) places.push(place);
+    if (place === undefined) continue;
+    places.push(place);
+    if (place.kind === "binary") (hollow.has(directory) ? hollowArchitectures : architectures).add(place.architecture);
   }
-  const architectures = new Set(places.flatMap((place) => (place.kind === "binary" ? [place.architecture] : [])));
   const real = [...architectures].filter((architecture) => architecture !== "all");
+  if (real.length === 0) real.push(...[...hollowArchitectures].filter((architecture) => architecture !== "all"));
   return {
     flat: suite === flatSuite,
     components: [...new Set(places.map((place) => place.component))].toSorted(),

@@ -144,7 +144,8 @@ export function viewDifference(
 const byIdentity = (items: Iterable<Item>): ReadonlyMap<string, Item> =>
   new Map([...items].map((item) => [item.identity, item]));
 
-const architectureOf = (item: Item): string => (item.kind === "binary" ? item.architecture : "source");
+const architectureOf = (item: Item): string =>
+  item.kind === "binary" ? (item.variant ?? item.architecture) : "source";
 
 const viewed = (item: Item): ViewedPackage => ({
   component: item.component,

@@ -1,5 +1,5 @@
 // What a stanza must say to be a binary package's or a source package's.
-import { isNoMachines, NameError, parseArchitecture } from "../base/names.ts";
+import { baseOfVariant, isNoMachines, NameError, parseArchitecture } from "../base/names.ts";
 import { checkBinaryFields, checkSourceFields } from "./apt-fields.ts";
 import type { Flaw } from "./malformed.ts";
 import { Malformed, quoted } from "./malformed.ts";
@@ -13,6 +13,15 @@ const packageName = /^[A-Za-z0-9][A-Za-z0-9+._-]*$/;
 /** The longest package name: Debian's file names hold it along with a version and an architecture. In bytes. */
 const maxPackageNameBytes = 200;
 
+/**
+ * The variant of its architecture that a package is built for; undefined where any machine of the architecture runs it.
+ * @see apt.conf(5), APT::Architecture-Variants
+ */
+export function variantOf(stanza: Stanza): string | undefined {
+  const variant = fieldOf(stanza, "Architecture-Variant");
+  return variant === "" || variant === fieldOf(stanza, "Architecture") ? undefined : variant;
+}
+
 const singleLine = ["Source", "Section", "Priority", "Multi-Arch", "Essential", "Installed-Size", "Format"] as const;
 
 /**
@@ -25,6 +34,13 @@ export function checkBinaryControl(stanza: Stanza): void {
   try {
     const architecture = parseArchitecture(required(stanza, "Architecture", "bad-control"));
     if (isNoMachines(architecture)) throw new NameError(`its Architecture is ${architecture}, which no machine has`);
+    const variant = variantOf(stanza);
+    // Else a package could say that it is for another architecture, and enter that one's index.
+    if (variant !== undefined && baseOfVariant(parseArchitecture(variant)) !== architecture) {
+      throw new NameError(
+        `its Architecture-Variant ${quoted(variant)} is not ${architecture} with v and a number behind`,
+      );
+    }
   } catch (thrown) {
     throw thrown instanceof NameError ? new Malformed("bad-control", thrown.message, { cause: thrown }) : thrown;
   }

@@ -1,12 +1,14 @@
 // Builds a suite's publications: indices from segments, Release over them, signatures, all stored before they are served.
 import { createHash } from "node:crypto";
 import { sleep } from "../base/abort.ts";
-import type { Suite } from "../base/names.ts";
+import type { Architecture, Suite } from "../base/names.ts";
 import { inTurns } from "../base/steps.ts";
 import { turns } from "../base/turns.ts";
 import type { Item } from "../catalog/item.ts";
 import type { SuiteShape } from "../catalog/shape.ts";
+import { withVariants } from "../catalog/shape.ts";
 import type { SnapshotChange } from "../catalog/snapshot.ts";
+import { VariantBuilds } from "../catalog/variant-builds.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { AssembledIndex } from "../indices/assemble.ts";
 import { assemble } from "../indices/assemble.ts";
@@ -72,6 +74,7 @@ export class SuiteBuilder {
   #indices: ReadonlyMap<string, IndexState> | undefined;
   #tally: Tally | undefined;
   #descriptions = new Descriptions();
+  #variantBuilds = new VariantBuilds();
 
   constructor(suite: Suite, identity: SuiteIdentity, tools: BuilderTools) {
     this.#suite = suite;
@@ -85,30 +88,45 @@ export class SuiteBuilder {
    * @returns the current publication if it says the same already; undefined for a suite without any place for packages
    */
   async build(order: BuildOrder): Promise<Manifest | undefined> {
-    const { shape, change, current, signal } = order;
+    const { change, current, signal } = order;
     const { translated } = this.#tools;
     const before = this.#indices;
     const tally = before === undefined ? undefined : this.#tally;
     tally?.apply(change);
     const counts = tally ?? new Tally(order.items());
+    const shape = order.shape.flat ? order.shape : withVariants(order.shape, counts.variants());
     const wantedIndices = indicesOf(shape, counts.withInstaller(), translated);
     if (current !== undefined && before !== undefined && isSettled(before, wantedIndices, change)) return current;
     // Whatever is thrown below, the next build then starts from nothing, for this change is lost to it.
     this.#indices = undefined;
     this.#tally = counts;
     if (shape.components.length === 0) return undefined;
-    if (before === undefined) this.#descriptions = new Descriptions();
+    if (before === undefined) {
+      this.#descriptions = new Descriptions();
+      this.#variantBuilds = new VariantBuilds();
+    }
+    const variantBuilds = this.#variantBuilds;
     const descriptions = this.#descriptions;
     const whole = () => ({ removed: [], added: [...order.items()] });
     const giveWay = turns(signal);
     const described = translated
       ? await inTurns(descriptions.applying(before === undefined ? whole() : change), giveWay)
       : change;
+    const changeOf = variantBuilds.apply(before === undefined ? whole() : change, order.items);
+    const ofVariant = (variant: Architecture) => ({
+      items: () => filter(order.items(), (item) => variantBuilds.mayStandIn(variant, item)),
+      change: changeOf(variant),
+    });
     // All begin before the first is waited for: one package may enter several, and there are several threads.
     const begun = [];
     for (const wanted of wantedIndices) {
       const known = before?.get(keyOf(wanted));
-      const from = wanted.stanzas === "description" ? { items: () => descriptions.items(), change: described } : order;
+      const from =
+        wanted.stanzas === "description"
+          ? { items: () => descriptions.items(), change: described }
+          : wanted.variant === undefined
+            ? order
+            : ofVariant(wanted.variant);
       const listing =
         known === undefined
           ? SegmentedList.building(filter(from.items(), wanted.holds))

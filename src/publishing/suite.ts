@@ -14,7 +14,7 @@ import type { NameShare } from "../catalog/name-claims.ts";
 import type { Overrides } from "../catalog/overrides.ts";
 import { OverriddenItems } from "../catalog/overrides.ts";
 import type { OwnerRules } from "../catalog/owner-rules.ts";
-import { shapeOf } from "../catalog/shape.ts";
+import { hollowPlaces, shapeOf } from "../catalog/shape.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
 import type { ViewDifference, ViewRules } from "../catalog/view.ts";
 import { View, viewDifference } from "../catalog/view.ts";
@@ -176,13 +176,15 @@ export class ServedSuite {
     const visible = this.#view?.apply(held, this.#now()) ?? held;
     const change = this.#overridden.apply(visible, this.#overrides(), () => this.#visible());
     this.#surveyed = true;
+    const places = [...catalog.placesWithin(suitePath(this.name))];
+    const hollow = hollowPlaces(places, this.#snapshot.rejections(), () => this.#snapshot.items());
     if (this.#past !== undefined) this.#builder.forget();
     else {
       this.#current = await this.#builder.build({
         change,
         items: () => this.items(),
         newestLinkMs: this.#snapshot.newestLinkMs,
-        shape: shapeOf(catalog.placesWithin(suitePath(this.name)), this.name),
+        shape: shapeOf(places, this.name, hollow),
         current: this.#current,
         signal,
       });

@@ -1,10 +1,11 @@
 // How many packages a suite holds, kept up to date change by change.
-import type { Component } from "../base/names.ts";
+import type { Architecture, Component } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { SnapshotChange } from "../catalog/snapshot.ts";
 
 export class Tally {
   readonly #count: Record<Item["kind"], number> = { binary: 0, source: 0 };
+  readonly #variants = new Map<Architecture, number>();
   readonly #forInstaller = new Map<Component, number>();
 
   constructor(items: Iterable<Item>) {
@@ -29,8 +30,16 @@ export class Tally {
     return new Set([...this.#forInstaller].flatMap(([component, count]) => (count > 0 ? [component] : [])));
   }
 
+  /** The variants of architectures that it holds packages for. */
+  variants(): ReadonlySet<Architecture> {
+    return new Set([...this.#variants].flatMap(([variant, count]) => (count > 0 ? [variant] : [])));
+  }
+
   #add(item: Item, by: 1 | -1): void {
     this.#count[item.kind] += by;
+    if (item.kind === "binary" && item.variant !== undefined) {
+      this.#variants.set(item.variant, (this.#variants.get(item.variant) ?? 0) + by);
+    }
     if (item.kind !== "binary" || !item.forInstaller) return;
     this.#forInstaller.set(item.component, (this.#forInstaller.get(item.component) ?? 0) + by);
   }

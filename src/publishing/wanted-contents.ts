@@ -1,5 +1,6 @@
 // Which Contents a suite has, and which packages stand in each.
 import { createHash } from "node:crypto";
+import { baseOfVariant, parseArchitecture } from "../base/names.ts";
 import { shared } from "../base/shared-text.ts";
 import type { BinaryItem } from "../catalog/item.ts";
 import type { Manifest } from "./publication.ts";
@@ -14,8 +15,8 @@ export interface WantedContents {
 }
 
 /** Names the packages that always stand in the same indices. */
-export const groupOf = ({ forInstaller, component, architecture }: BinaryItem): string =>
-  shared(`${forInstaller ? "udeb" : "deb"}/${component}/${architecture}`);
+export const groupOf = ({ forInstaller, component, architecture, variant }: BinaryItem): string =>
+  shared(`${forInstaller ? "udeb" : "deb"}/${component}/${variant ?? architecture}`);
 
 /** Names what a package brings into Contents: equal keys, equal lines. Short, because there is one for each package. */
 export function keyOf(item: BinaryItem): string {
@@ -34,13 +35,14 @@ export function contentsOf(
   { components, architectures }: Pick<Manifest, "components" | "architectures">,
   groups: ReadonlySet<string>,
 ): WantedContents[] {
+  const known: ReadonlySet<string> = new Set(architectures);
   return architectures.flatMap((architecture) => {
+    // A variant's index also tells of what is built for all machines of the architecture.
+    const base = baseOfVariant(parseArchitecture(architecture));
+    const built = base !== undefined && known.has(base) ? [architecture, base] : [architecture];
     const name = `Contents-${architecture}`;
     const ofComponents = components.flatMap((component): WantedContents[] => {
-      const [packages, forInstaller] = [
-        groupsOf("deb", component, architecture),
-        groupsOf("udeb", component, architecture),
-      ];
+      const [packages, forInstaller] = [groupsOf("deb", component, built), groupsOf("udeb", component, built)];
       return [
         { directory: component, name, groups: new Set(packages) },
         ...(forInstaller.some((group) => groups.has(group))
@@ -48,13 +50,11 @@ export function contentsOf(
           : []),
       ];
     });
-    const all = components.flatMap((component) => groupsOf("deb", component, architecture));
+    const all = components.flatMap((component) => groupsOf("deb", component, built));
     return [...ofComponents, { directory: "", name, groups: new Set(all) }];
   });
 }
 
 /** Also those that have lost their last package: its files must go. */
-const groupsOf = (kind: "deb" | "udeb", component: string, architecture: string): readonly string[] => [
-  `${kind}/${component}/${architecture}`,
-  `${kind}/${component}/all`,
-];
+const groupsOf = (kind: "deb" | "udeb", component: string, built: readonly string[]): readonly string[] =>
+  [...built, "all"].map((architecture) => `${kind}/${component}/${architecture}`);

@@ -1,5 +1,6 @@
 // Which indices a suite has, and which items stand in each.
 import type { Architecture, Component } from "../base/names.ts";
+import { baseOfVariant } from "../base/names.ts";
 import type { BinaryItem, Item } from "../catalog/item.ts";
 import type { IndexDirectory } from "../catalog/layout.ts";
 import { binaryIndex, installerIndex, sourceIndex, translationIndex } from "../catalog/layout.ts";
@@ -15,6 +16,8 @@ export interface WantedIndex {
   /** As the directory's own Release says it; undefined: there is none. */
   readonly architecture: Architecture | "source" | undefined;
   readonly holds: (item: Item) => boolean;
+  /** Set for a variant's index, where its builds stand in place of those for its whole architecture. */
+  readonly variant?: Architecture | undefined;
 }
 
 /**
@@ -29,10 +32,20 @@ export function indicesOf(
   translated: boolean,
 ): WantedIndex[] {
   if (flat) return components.flatMap(flatIndices);
+  const variantOf = (architecture: Architecture) => {
+    const base = baseOfVariant(architecture);
+    return base !== undefined && architectures.includes(base) ? architecture : undefined;
+  };
   return components.flatMap((component) => [
-    ...architectures.map((architecture) => packagesOf(component, architecture, translated ? "short" : "full")),
+    ...architectures.map((architecture) => ({
+      ...packagesOf(component, architecture, translated ? "short" : "full"),
+      variant: variantOf(architecture),
+    })),
     ...(withInstaller.has(component)
-      ? architectures.map((architecture) => installerPackagesOf(component, architecture))
+      ? architectures.map((architecture) => ({
+          ...installerPackagesOf(component, architecture),
+          variant: variantOf(architecture),
+        }))
       : []),
     sourcesOf(component),
     ...(translated ? [translationsOf(component)] : []),
@@ -69,10 +82,13 @@ const installerPackagesOf = (component: Component, architecture: Architecture): 
   holds: (item) => isFor(item, component, architecture) && item.forInstaller,
 });
 
+/** In a variant's index also what is built for its whole architecture; which of that, `VariantBuilds` tells. */
 const isFor = (item: Item, component: Component, architecture: Architecture): item is BinaryItem =>
   item.kind === "binary" &&
   item.component === component &&
-  (item.architecture === architecture || item.architecture === "all");
+  (item.variant === undefined
+    ? [architecture, "all", baseOfVariant(architecture)].includes(item.architecture)
+    : item.variant === architecture);
 
 const sourcesOf = (component: Component): WantedIndex => ({
   directory: sourceIndex(component),

@@ -46,6 +46,7 @@ function anItem({ package: name = "hello", version = "1", architecture = "amd64"
     ...shared,
     kind: "binary",
     architecture: parseArchitecture(architecture),
+    variant: undefined,
     builtAtSeconds: 0,
     descriptionKey: undefined,
     source: undefined,

@@ -34,6 +34,7 @@ function anItem(builder: string, content: string): BinaryItem {
     stanzaKey: "hello",
     stanzaBytes: 1,
     architecture: parseArchitecture("amd64"),
+    variant: undefined,
     builtAtSeconds: 1,
     descriptionKey: undefined,
     source: undefined,

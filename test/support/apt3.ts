@@ -1,4 +1,4 @@
-// apt 3, which verifies with sqv, on a trixie of its own: one shell in it, asked line by line.
+// apt 3, which verifies with sqv, on a trixie or a sid of its own: one shell in it, asked line by line.
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -31,9 +31,12 @@ export class Apt3 {
     child.once("close", () => this.#more());
   }
 
-  /** @param source the only one that it knows; undefined: it is told with each command */
-  static async start(source?: AptSource): Promise<Apt3> {
-    const machine = await debianMachine("trixie-apt");
+  /**
+   * @param source the only one that it knows; undefined: it is told with each command
+   * @param name which machine runs it
+   */
+  static async start(source?: AptSource, name: "trixie-apt" | "sid" = "trixie-apt"): Promise<Apt3> {
+    const machine = await debianMachine(name);
     const write = (path: string, text: string): void => {
       mkdirSync(join(machine.changes, dirname(path)), { recursive: true });
       writeFileSync(join(machine.changes, path), text);

@@ -20,6 +20,8 @@ const machines = {
   },
   /** apt 3, its library for Python, and what sets its clock back. */
   "trixie-apt": { suite: "trixie", packages: ["faketime", "python3-apt"] },
+  /** The apt that knows architecture variants. */
+  sid: { suite: "sid", packages: [] },
 } as const satisfies { readonly [name: string]: { readonly suite: string; readonly packages: readonly string[] } };
 
 type MachineName = keyof typeof machines;
@@ -66,6 +68,8 @@ async function rootfsOf(name: MachineName): Promise<string> {
     "--variant=minbase",
     ...(packages.length === 0 ? [] : [`--include=${packages.join(",")}`]),
     ...leftOut.map((paths) => `--dpkgopt=path-exclude=${paths}`),
+    // Alone of Debian's suites, sid expires after some days, which a mirror may be behind.
+    ...(suite === "sid" ? ['--aptopt=Acquire::Check-Valid-Until "false"'] : []),
     suite,
   ];
   const key = createHash("sha256").update(recipe.join("\n")).digest("hex").slice(0, 12);

@@ -1,0 +1,42 @@
+// Which packages a variant of an architecture has builds of: in its index these stand in place of the architecture's own.
+import type { Architecture } from "../base/names.ts";
+import type { BinaryItem, Item } from "./item.ts";
+import type { SnapshotChange } from "./snapshot.ts";
+
+/** Follows a suite's snapshot, at the cost of what changes in it, and of one look at all items if a build comes or goes. */
+export class VariantBuilds {
+  /** For each variant, how many builds it has of a package and version. */
+  readonly #builds = new Map<Architecture, Map<string, number>>();
+
+  /**
+   * @param items all items after the change
+   * @returns for a variant, the change of all that could stand in its index
+   */
+  apply(change: SnapshotChange, items: () => Iterable<Item>): (variant: Architecture) => SnapshotChange {
+    const moved = new Set<string>();
+    const count = (item: Item, by: 1 | -1) => {
+      if (item.kind !== "binary" || item.variant === undefined) return;
+      const builds = this.#builds.get(item.variant) ?? new Map<string, number>();
+      this.#builds.set(item.variant, builds);
+      builds.set(keyOf(item), (builds.get(keyOf(item)) ?? 0) + by);
+      moved.add(keyOf(item));
+    };
+    for (const item of change.removed) count(item, -1);
+    for (const item of change.added) count(item, 1);
+    const neighbours = moved.size === 0 ? [] : [...items()].filter((item) => isPlain(item) && moved.has(keyOf(item)));
+    return (variant) => ({
+      removed: [...change.removed, ...neighbours.filter((item) => !this.mayStandIn(variant, item))],
+      added: [...change.added, ...neighbours].filter((item) => this.mayStandIn(variant, item)),
+    });
+  }
+
+  /** Whether a variant has no build of its own that stands in its index in place of this package. */
+  mayStandIn(variant: Architecture, item: Item): boolean {
+    return !isPlain(item) || (this.#builds.get(variant)?.get(keyOf(item)) ?? 0) === 0;
+  }
+}
+
+const isPlain = (item: Item): item is BinaryItem => item.kind === "binary" && item.variant === undefined;
+
+const keyOf = ({ component, forInstaller, package: name, version }: BinaryItem): string =>
+  [component, forInstaller, name, version].join(" ");

@@ -1,0 +1,213 @@
+// Architecture variants: what stands in which index, however it got there.
+import { gunzipSync } from "node:zlib";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { aDeb, aDsc } from "../support/debs.ts";
+import { ServedFolder, sha256 } from "../support/served-folder.ts";
+
+const sid = "dists/sid";
+const amd64 = `${sid}/main/binary-amd64`;
+const amd64v3 = `${sid}/main/binary-amd64v3`;
+
+interface Build {
+  readonly name: string;
+  readonly version?: string;
+  readonly variant?: string;
+  readonly architecture?: string;
+}
+
+/** The same build is always the same bytes, and another variant of it is others. */
+const build = ({ name, version = "1.0", variant, architecture = "amd64" }: Build): Promise<Buffer> =>
+  aDeb({
+    package: name,
+    version,
+    architecture,
+    fields: { "Architecture-Variant": variant },
+    files: { [`./usr/bin/${name}`]: variant ?? "plain", ...(variant && { [`./usr/lib/${variant}/${name}`]: "" }) },
+  });
+
+/** Name, version and variant of all packages of an index. */
+async function packagesIn(served: ServedFolder, index: string): Promise<readonly string[]> {
+  const stanzas = (await served.text(`${index}/Packages`)).split("\n\n").filter((stanza) => stanza.trim() !== "");
+  const field = (stanza: string, name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(stanza)?.[1];
+  return stanzas
+    .map((stanza) =>
+      ["Package", "Version", "Architecture-Variant"].flatMap((name) => field(stanza, name) ?? []).join(" "),
+    )
+    .toSorted((a, b) => (a < b ? -1 : 1));
+}
+
+const architecturesOf = async (served: ServedFolder): Promise<string | undefined> =>
+  /^Architectures: (.*)$/m.exec(await served.text(`${sid}/Release`))?.[1];
+
+test("a variant's index has its builds, and of the architecture what it has no build of; plain clients see no build of it", async () => {
+  const served = new ServedFolder();
+  served.put(`${amd64}/hello_1.0.deb`, await build({ name: "hello" }));
+  served.put(`${amd64}/hello_2.0.deb`, await build({ name: "hello", version: "2.0" }));
+  served.put(`${amd64}/other.deb`, await build({ name: "other" }));
+  served.put(`${amd64}/docs.deb`, await build({ name: "docs", architecture: "all" }));
+  const fast = await build({ name: "hello", variant: "amd64v3" });
+  served.put(`${amd64v3}/hello_1.0.deb`, fast);
+  served.put(`${amd64v3}/only.deb`, await build({ name: "only", variant: "amd64v3" }));
+  expect(await served.ping()).toMatchObject({ rejected: [] });
+  expect(await architecturesOf(served)).toBe("amd64 amd64v3");
+  expect(await packagesIn(served, amd64)).toEqual(["docs 1.0", "hello 1.0", "hello 2.0", "other 1.0"]);
+  const all = ["docs 1.0", "hello 1.0 amd64v3", "hello 2.0", "only 1.0 amd64v3", "other 1.0"];
+  expect(await packagesIn(served, amd64v3)).toEqual(all);
+  expect(await served.text(`${amd64v3}/Release`)).toMatch(/^Architecture: amd64v3$/m);
+  const stanza = (await served.text(`${amd64v3}/Packages`)).split("\n\n").find((each) => each.includes(sha256(fast)));
+  expect(stanza).toMatch(/^Architecture: amd64\nArchitecture-Variant: amd64v3$|^Architecture-Variant: amd64v3$/m);
+});
+
+test("builds of a variant that lie in the architecture's directory stand in the variant's index alone", async () => {
+  const served = new ServedFolder();
+  served.put(`${amd64}/hello.deb`, await build({ name: "hello" }));
+  await served.ping();
+  expect(await architecturesOf(served)).toBe("amd64");
+  // A later link, which without a variant would win.
+  served.put(`${amd64}/fast.deb`, await build({ name: "hello", variant: "amd64v3" }), 1_800_000_000);
+  expect(await served.ping()).toMatchObject({ rejected: [] });
+  expect(await architecturesOf(served)).toBe("amd64 amd64v3");
+  expect(await packagesIn(served, amd64)).toEqual(["hello 1.0"]);
+  expect(await packagesIn(served, amd64v3)).toEqual(["hello 1.0 amd64v3"]);
+  served.remove(`${amd64}/fast.deb`);
+  await served.ping();
+  expect(await architecturesOf(served)).toBe("amd64");
+  expect(await served.bytes(`${amd64v3}/Packages`)).toBeUndefined();
+});
+
+test("a variant without a directory of its architecture brings that one's index too, without its own builds", async () => {
+  const served = new ServedFolder();
+  served.put(`${amd64v3}/hello.deb`, await build({ name: "hello", variant: "amd64v3" }));
+  await served.ping();
+  expect(await architecturesOf(served)).toBe("amd64 amd64v3");
+  expect(await packagesIn(served, amd64)).toEqual([]);
+});
+
+test.each<readonly [what: string, build: Build]>([
+  ["a package of the plain architecture", { name: "hello" }],
+  ["a package of another variant", { name: "hello", variant: "amd64v4" }],
+])("a variant's directory in which there is but %s gets no index and hides nothing", async (_what, wrong) => {
+  const served = new ServedFolder();
+  served.put(`${amd64}/other.deb`, await build({ name: "other" }));
+  served.put(`${amd64v3}/hello.deb`, await build(wrong));
+  const { rejected } = await served.ping();
+  expect(rejected).toMatchObject([{ path: `${amd64v3}/hello.deb`, code: "wrong-place" }]);
+  expect(await architecturesOf(served)).toBe("amd64");
+  expect(await served.bytes(`${amd64v3}/Packages`)).toBeUndefined();
+});
+
+test("a directory in which everything is rejected gets no index, until something in it is not", async () => {
+  const served = new ServedFolder();
+  const arm64 = `${sid}/main/binary-arm64`;
+  served.put(`${amd64}/hello.deb`, await build({ name: "hello" }));
+  served.put(`${arm64}/hello.deb`, await build({ name: "hello" }));
+  served.put(`${arm64}/text.deb`, Buffer.from("no package"));
+  await served.ping();
+  expect(await architecturesOf(served)).toBe("amd64");
+  expect(await served.bytes(`${arm64}/Packages`)).toBeUndefined();
+  served.put(`${arm64}/good.deb`, await build({ name: "good", architecture: "arm64" }));
+  await served.ping();
+  expect(await architecturesOf(served)).toBe("amd64 arm64");
+  expect(await packagesIn(served, arm64)).toEqual(["good 1.0"]);
+  served.remove(`${arm64}/good.deb`);
+  served.remove(`${arm64}/hello.deb`);
+  served.remove(`${arm64}/text.deb`);
+  await served.ping();
+  // Empty directories still ask for an index: who asks for it today need not change anything when something comes.
+  expect(await architecturesOf(served)).toBe("amd64 arm64");
+});
+
+test("an empty directory of a variant gets no index, and where all of a suite is rejected its index stays", async () => {
+  const served = new ServedFolder();
+  served.put(`${amd64}/hello.deb`, await build({ name: "hello" }));
+  served.put(`${amd64v3}/README`, Buffer.from("nothing yet"));
+  await served.ping();
+  expect(await architecturesOf(served)).toBe("amd64");
+  const alone = new ServedFolder();
+  alone.put(`${amd64}/text.deb`, Buffer.from("no package"));
+  await alone.ping();
+  expect(await architecturesOf(alone)).toBe("amd64");
+});
+
+test("riscv64 is no variant, and a package can't enter another architecture's index by its variant", async () => {
+  const served = new ServedFolder();
+  served.put(`${sid}/main/binary-riscv64/hello.deb`, await build({ name: "hello", architecture: "riscv64" }));
+  served.put(`${sid}/main/binary-risc/odd.deb`, await build({ name: "odd", architecture: "risc" }));
+  served.put(`${amd64}/forged.deb`, await build({ name: "forged", variant: "riscv64" }));
+  const { rejected } = await served.ping();
+  expect(rejected).toMatchObject([{ path: `${amd64}/forged.deb`, code: "bad-control" }]);
+  expect(await packagesIn(served, `${sid}/main/binary-riscv64`)).toEqual(["hello 1.0"]);
+});
+
+test("udebs, translations, pdiffs, sources and Contents of variants are complete as well", async () => {
+  const served = new ServedFolder({ contents: true, translated: true, patched: true });
+  for (const variant of [undefined, "amd64v3"]) {
+    const own = variant === undefined ? amd64 : amd64v3;
+    served.put(`${own}/hello.deb`, await build({ name: "hello", ...(variant && { variant }) }));
+    served.put(`${own}/hello.udeb`, await build({ name: "hello-udeb", ...(variant && { variant }) }));
+  }
+  served.put(`${amd64}/plain.deb`, await build({ name: "plain" }));
+  served.put(`${amd64}/plain.udeb`, await build({ name: "plain-udeb" }));
+  // Many, so that a patch is shorter than the index.
+  for (let index = 0; index < 20; index++) {
+    served.put(`${amd64}/many${index}.udeb`, await build({ name: `many${index}-udeb` }));
+    served.put(`${amd64}/many${index}.deb`, await build({ name: `many${index}`, architecture: "all" }));
+  }
+  for (const [name, bytes] of aDsc({ source: "hello" }).files) served.put(`${sid}/main/source/${name}`, bytes);
+  await served.ping();
+  await served.repository.lateSettled();
+  const installer = (architecture: string) => `${sid}/main/debian-installer/binary-${architecture}`;
+  const few = async (index: string) => (await packagesIn(served, index)).filter((line) => !line.startsWith("many"));
+  expect(await few(installer("amd64"))).toEqual(["hello-udeb 1.0", "plain-udeb 1.0"]);
+  expect(await few(installer("amd64v3"))).toEqual(["hello-udeb 1.0 amd64v3", "plain-udeb 1.0"]);
+  const contents = async (name: string) => gunzipSync((await served.bytes(`${sid}/${name}.gz`))!).toString();
+  for (const directory of ["", "main/"]) {
+    const plain = await contents(`${directory}Contents-amd64`);
+    expect(plain).toMatch(/^usr\/bin\/plain\s/m);
+    expect(plain).not.toContain("usr/lib/amd64v3");
+    const fast = await contents(`${directory}Contents-amd64v3`);
+    expect(fast).toMatch(/^usr\/lib\/amd64v3\/hello\s/m);
+    expect(fast).toMatch(/^usr\/bin\/plain\s/m);
+  }
+  served.put(`${amd64v3}/plain.deb`, await build({ name: "plain", variant: "amd64v3" }));
+  await served.ping();
+  await served.repository.lateSettled();
+  expect(await few(amd64v3)).toEqual(["hello 1.0 amd64v3", "plain 1.0 amd64v3"]);
+  expect(await served.text(`${amd64v3}/Packages.diff/Index`)).toMatch(/^SHA256-Current: /m);
+});
+
+test("a suite that grew change by change has the indices of one that is read at once", async () => {
+  const place = fc.record({
+    name: fc.constantFrom("a", "b"),
+    version: fc.constantFrom("1", "2"),
+    variant: fc.constantFrom(undefined, "amd64v3", "amd64v2"),
+    apart: fc.boolean(),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(place, fc.boolean()), { minLength: 1, maxLength: 8 }), async (steps) => {
+      const [grown, fresh] = [new ServedFolder(), new ServedFolder()];
+      const pathOf = ({ name, version, variant, apart }: (typeof steps)[number][0]) =>
+        `${sid}/main/binary-${(apart ? variant : undefined) ?? "amd64"}/${name}_${version}_${variant ?? "plain"}.deb`;
+      const there = new Map<string, Buffer>();
+      for (const served of [grown, fresh]) served.put(`${amd64}/z.deb`, await build({ name: "z" }));
+      await grown.ping();
+      for (const [one, stays] of steps) {
+        const { name, version, variant } = one;
+        const bytes = await build({ name, version, ...(variant && { variant }) });
+        if (stays) there.set(pathOf(one), bytes);
+        if (stays) grown.put(pathOf(one), bytes);
+        else if (there.delete(pathOf(one))) grown.remove(pathOf(one));
+        await grown.ping();
+      }
+      for (const [path, bytes] of there) fresh.put(path, bytes);
+      await fresh.ping();
+      for (const index of [amd64, amd64v3, `${sid}/main/binary-amd64v2`]) {
+        expect((await grown.bytes(`${index}/Packages`))?.toString()).toBe(
+          (await fresh.bytes(`${index}/Packages`))?.toString(),
+        );
+      }
+    }),
+    { numRuns: 15 },
+  );
+});
