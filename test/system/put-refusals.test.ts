@@ -56,8 +56,8 @@ test("what the server would reject for a limit is refused before it is uploaded,
   const { exitCode, status, problems } = await tree.putJson(tree.write(files));
   expect([exitCode, status]).toEqual([3, "refused"]);
   expect(Object.fromEntries(problems.map(({ file, reason }) => [basename(file), reason]))).toEqual({
-    "long_1.0-1_all.deb": "the size of its control is beyond max_stanza_bytes = 262144",
-    "bomb_1.0-1_all.deb": "what a member decompresses to is beyond max_data_ratio = 256",
+    "long_1.0-1_amd64.deb": "the size of its control is beyond max_stanza_bytes = 262144",
+    "bomb_1.0-1_amd64.deb": "what a member decompresses to is beyond max_data_ratio = 256",
   });
   expect(await tree.allNames()).toEqual(before);
 });

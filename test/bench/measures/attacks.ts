@@ -29,7 +29,14 @@ const honest = `${binaryDirectory}/alice`;
 
 const attacks: readonly Attack[] = [
   { name: "16 packages of 156 kB and one of 1 kB that unpack to 1 GiB each", prepare: placeBombs },
-  { name: "256 packages of 6 kB with a stanza of 2 MiB each", prepare: placeLongStanzas },
+  {
+    name: "256 packages with a stanza of 2 MiB each",
+    prepare: (at, workshop) => placeLong(at, workshop, 2 * mebibyte),
+  },
+  {
+    name: "256 packages with a stanza of 255 KiB each",
+    prepare: (at, workshop) => placeLong(at, workshop, 255 * 1024),
+  },
   { name: "60,000 tiny packages at once", prepare: placeMany },
 ];
 
@@ -138,11 +145,11 @@ async function placeBombs(directory: string, workshop: Workshop): Promise<void> 
   await place("smaller-bomb", "bz2", dataOf("bzip2"));
 }
 
-async function placeLongStanzas(directory: string, workshop: Workshop): Promise<void> {
+async function placeLong(directory: string, workshop: Workshop, bytes: number): Promise<void> {
   const line = ` ${"long and longer ".repeat(5)}\n`;
   for (let n = 0; n < (isQuick(workshop) ? 16 : 256); n++) {
     const name = `long${n}`;
-    const lines = line.repeat(Math.floor((2 * mebibyte - 1000) / line.length)).trimEnd();
+    const lines = line.repeat(Math.floor((bytes - 1000) / line.length)).trimEnd();
     const deb = await aDeb({ package: name, compression: "xz", fields: { "X-Long": `${n}\n${lines}` } });
     placeDeb(directory, `${name}_1.0-1_all.deb`, deb);
   }
