@@ -171,6 +171,7 @@ async function putIntoService(
       at,
       repository: open(flatStateName(one.name, at), join("kept-flat", hashed(at)), (whole) => new FlatTree(whole, at), {
         flat: at,
+        configuredSuites: [],
         builderDirectories: () => builderDirectories().flatMap((path) => flatPathsOf(path, at)),
       }).repository,
     }));
@@ -193,6 +194,7 @@ async function putIntoService(
       const parts = { tree: writableTree(bundle), uploads: uploadsIn(workshop.shared.root, one.name) };
       const { repository: published } = open(publishedName(one.name), "kept", (whole) => new FetchableTree(whole), {
         placement: "tree",
+        configuredSuites: [],
         namesHeldIn: one.name,
       });
       follow("published into the tree", (stopped) => publishTo(published, parts, stopped));

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { systemClock } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
 import type { RepositoryName, Suite } from "./base/names.ts";
-import { flatSuite } from "./base/names.ts";
+import { flatSuite, parseSuite } from "./base/names.ts";
 import type { BuilderNames, OwnerPolicy, OwnerRules } from "./catalog/owner-rules.ts";
 import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "./configuration.ts";
 import { OverridesFile } from "./overrides-file.ts";
@@ -52,6 +52,7 @@ export const settingsOf = (
 ): Omit<RepositorySettings, "name" | "tree" | "signer" | "observer"> => ({
   identityOf: (suite: Suite) => identityOf(one, suite, configuration.publicUrl),
   isAsFound: (suite: Suite) => one.suites.get(suite)?.indices === "as-found",
+  configuredSuites: [...one.suites.keys()].map(parseSuite),
   viewOf: (suite: Suite) => one.suites.get(suite)?.view,
   ownerRulesOf: ownerRulesOf(one, complain),
   overridesOf: (suite: Suite) => overrides.of(suite),

@@ -6,7 +6,7 @@ type Brand<Kind extends string> = string & { readonly [brand]: Kind };
 
 /** A directory directly below `dists`, e.g. `sid`. */
 export type Suite = Brand<"Suite">;
-/** A directory directly below a suite, e.g. `main`. */
+/** A directory below a suite, e.g. `main`, or several, e.g. `updates/main`. */
 export type Component = Brand<"Component">;
 /** A Debian architecture as in `binary-ARCH`, e.g. `amd64` or `all`. */
 export type Architecture = Brand<"Architecture">;
@@ -28,6 +28,7 @@ const maxPathBytes = 2048;
 const maxUtf8BytesPerUnit = 3;
 
 const word = /^[a-z0-9][a-z0-9.+~_-]*$/i;
+const words = /^[a-z0-9][a-z0-9.+~_-]*(\/[a-z0-9][a-z0-9.+~_-]*)*$/i;
 const architecture = /^[a-z0-9][a-z0-9-]*$/;
 const repositoryName = /^[a-z0-9][a-z0-9._-]{0,63}$/i;
 const reserved: ReadonlySet<string> = new Set(["metrics", "healthz", "readyz", "-"]);
@@ -46,7 +47,7 @@ export const flatSuite = "~flat" as Suite;
 export const parseSuite = (raw: string): Suite =>
   raw === flatSuite ? flatSuite : parse<"Suite">(raw, "suite name", word);
 /** @throws NameError */
-export const parseComponent = (raw: string): Component => parse<"Component">(raw, "component name", word);
+export const parseComponent = (raw: string): Component => parse<"Component">(raw, "component name", words);
 /** @throws NameError @see Debian Policy 11.1 */
 export const parseArchitecture = (raw: string): Architecture =>
   parse<"Architecture">(raw, "architecture name", architecture);

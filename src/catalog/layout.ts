@@ -1,4 +1,4 @@
-// Where things are in a tree: `dists/SUITE/COMPONENT/{source,binary-ARCH}/…`.
+// Where things are in a tree: `dists/SUITE/COMPONENT/{source,binary-ARCH}/…`, where a component may be of several names.
 import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
 import {
   flatSuite,
@@ -38,24 +38,27 @@ const binaryPrefix = "binary-";
 const anyArchitecture = "any";
 /** Where a component keeps what debian-installer asks for, in a tree as in an index. */
 const installer = "debian-installer";
-const placeDepth = 4;
 const suiteDepth = 2;
+/** How many names a component may have, as `updates/main` has two. */
+const maxComponentNames = 4;
 
 /**
  * Tells which index a path at or below `dists/SUITE/COMPONENT/{source,binary-ARCH,debian-installer/binary-ARCH}` feeds.
  * @returns undefined for every other path, for malformed names and beyond `maxDepthBelowPlace`
  */
 export function placeOf(path: TreePath): Place | undefined {
-  const [dists, rawSuite, rawComponent, ...inComponent] = pathNames(path);
-  if (dists !== "dists" || rawSuite === undefined || rawComponent === undefined) return undefined;
-  const forInstaller = inComponent[0] === installer;
-  const [leaf, ...below] = inComponent.slice(forInstaller ? 1 : 0);
-  if (leaf === undefined || below.length > maxDepthBelowPlace) return undefined;
+  const names = pathNames(path);
+  const [dists, rawSuite] = names;
+  const leafAt = leafIndex(names);
+  if (dists !== "dists" || rawSuite === undefined || leafAt === undefined) return undefined;
+  if (names.length - leafAt - 1 > maxDepthBelowPlace) return undefined;
+  const leaf = names[leafAt] ?? "";
+  const forInstaller = leafAt > suiteDepth + 1 && names[leafAt - 1] === installer;
+  const rawComponent = names.slice(suiteDepth, forInstaller ? leafAt - 1 : leafAt).join("/");
   return nameOrUndefined(() => {
     const suite = parseSuite(rawSuite);
     const component = parseComponent(shared(rawComponent));
     if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
-    if (!leaf.startsWith(binaryPrefix)) return undefined;
     const architecture = parseArchitecture(leaf.slice(binaryPrefix.length));
     // The packages of a flat repository may be for any architecture; a tree has no such directory of its own.
     if (isNoMachines(architecture) && suite !== flatSuite) return undefined;
@@ -63,9 +66,21 @@ export function placeOf(path: TreePath): Place | undefined {
   });
 }
 
-/** How many names lead to the place that a path lies in. */
-const depthOfPlace = (path: TreePath): number =>
-  pathNames(path)[placeDepth - 1] === installer ? placeDepth + 1 : placeDepth;
+/** Where the first name stands that makes a directory a place; undefined where there is none. */
+function leafIndex(names: readonly string[]): number | undefined {
+  const last = Math.min(names.length - 1, suiteDepth + maxComponentNames + 1);
+  for (let at = suiteDepth + 1; at <= last; at++) {
+    const name = names[at] ?? "";
+    if (name === "source" || name.startsWith(binaryPrefix)) return at;
+  }
+  return undefined;
+}
+
+/** How many names lead to the place that a path lies in; undefined where it lies in none. */
+function depthOfPlace(path: TreePath): number | undefined {
+  const leafAt = leafIndex(pathNames(path));
+  return leafAt === undefined ? undefined : leafAt + 1;
+}
 
 /** Whether this directory is itself the one that feeds an index. */
 export const isPlace = (directory: TreePath): boolean =>
@@ -89,19 +104,48 @@ export const flatSources = parseTreePath(`${flatPath}/${flatComponent}/source`);
 
 /** Whether a directory of this name is made for indices: no package is looked for in it. */
 const isOfIndices = (name: string): boolean => name === "by-hash" || name.endsWith(".diff");
+/** What other tools put beside the places of a component. */
+const isBesidePlaces = (name: string): boolean => /^(i18n|dep11|cnf|installer-.*)$/.test(name);
 
 /** Whether packages may lie in or below this directory, so that it is worth a listing. */
-export function mayHoldPackages(directory: TreePath): boolean {
-  if (!hasRoomForNames(directory)) return false;
+export const mayHoldPackages = (directory: TreePath): boolean => judged(directory) === "worth a listing";
+
+/**
+ * Why no package is looked for in a directory below `dists`.
+ * @returns undefined where packages are looked for, and where nobody would expect any
+ */
+export function whyNotLookedAt(directory: TreePath): string | undefined {
+  const judgement = judged(directory);
+  return judgement === "worth a listing" || judgement === "of indices" ? undefined : judgement;
+}
+
+function judged(directory: TreePath): "worth a listing" | "of indices" | (string & {}) {
   const names = pathNames(directory);
-  if (names.some(isOfIndices)) return false;
-  if (names.length >= depthOfPlace(directory)) return placeOf(directory) !== undefined;
-  return names.length === 0 || (names[0] === "dists" && (names.length === 1 || suiteOf(directory) !== undefined));
+  if (names.some(isOfIndices) || (names.length > suiteDepth + 1 && isBesidePlaces(names.at(-1) ?? ""))) {
+    return "of indices";
+  }
+  if (names.length === 0) return "worth a listing";
+  if (names[0] !== "dists") return "of indices";
+  if (!hasRoomForNames(directory)) return "its path is too long for any file in it";
+  if (names.length > 1 && suiteOf(directory) === undefined)
+    return `${JSON.stringify(names[1])} cannot be a suite's name`;
+  const depth = depthOfPlace(directory);
+  if (depth === undefined) {
+    const isTooDeep = names.length > suiteDepth + maxComponentNames + 1;
+    return isTooDeep ? `it is deeper than any binary-ARCH or source directory may be` : "worth a listing";
+  }
+  if (placeOf(directory) !== undefined) return "worth a listing";
+  if (names.length - depth > maxDepthBelowPlace) {
+    return `it lies more than ${maxDepthBelowPlace} directories below ${names.slice(0, depth).join("/")}`;
+  }
+  return `${JSON.stringify(names.slice(suiteDepth, depth).join("/"))} is not a component with an architecture or source`;
 }
 
 /** Whether this directory lies directly in a place: what is at or below it is one builder's, as a rule. */
-export const isDirectlyInPlace = (directory: TreePath): boolean =>
-  pathNames(directory).length === depthOfPlace(directory) + 1 && placeOf(directory) !== undefined;
+export function isDirectlyInPlace(directory: TreePath): boolean {
+  const depth = depthOfPlace(directory);
+  return depth !== undefined && pathNames(directory).length === depth + 1 && placeOf(directory) !== undefined;
+}
 
 /**
  * The directory whose builder answers for what lies in a directory: work, budgets and failures are kept apart by it.
@@ -120,7 +164,7 @@ export function builderDirectoryOf(directory: TreePath, configured: Iterable<Tre
   if (placeOf(directory) === undefined) return undefined;
   return parseTreePath(
     pathNames(directory)
-      .slice(0, depthOfPlace(directory) + 1)
+      .slice(0, (depthOfPlace(directory) ?? 0) + 1)
       .join("/"),
   );
 }

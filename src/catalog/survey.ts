@@ -8,8 +8,10 @@ import { turns } from "../base/turns.ts";
 import { withPossibleTimes } from "../storage/link-times.ts";
 import type { Entry, FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
-import type { Rejection } from "./inspection.ts";
-import { isDirectlyInPlace, mayHoldPackages, placeOf } from "./layout.ts";
+import type { UnnamedEntries } from "../storage/unnamed-entries.ts";
+import { packageKindOf } from "./inspect.ts";
+import type { RejectCode, Rejection } from "./inspection.ts";
+import { isDirectlyInPlace, mayHoldPackages, placeOf, whyNotLookedAt } from "./layout.ts";
 
 /** What lies at or below one path at the moment of looking. */
 export interface Survey {
@@ -23,6 +25,8 @@ export interface Survey {
    * their builders are on their own, and nobody else's packages wait for them.
    */
   readonly unlisted: ReadonlyMap<TreePath, Rejection>;
+  /** What lies here and is in no place for packages, or can't be named, and why nothing is made of it. */
+  readonly passedOver: ReadonlyMap<TreePath, Rejection>;
   /** Directories that are looked at on their own, with their identity where there is one. Nothing else is told of them. */
   readonly apart: ReadonlyMap<TreePath, string | undefined>;
 }
@@ -72,6 +76,7 @@ export async function survey(
   }: SurveyOptions = {},
 ): Promise<Survey> {
   const unlisted = new Map<TreePath, Rejection>();
+  const passedOver = new Map<TreePath, Rejection>();
   const apartFrom = new Map<TreePath, string | undefined>();
   const all = new Seen(placeOf(parentPath(path)) === undefined ? unlimited : limits);
   if (ownIdentity !== undefined) all.isNew(ownIdentity);
@@ -118,10 +123,17 @@ export async function survey(
     }
   }
 
+  function passOver(at: TreePath, code: RejectCode, text: string): void {
+    if (passedOver.size < maxPassedOver) passedOver.set(at, { kind: "rejected", code, text });
+  }
+
   /** @returns the directories in it */
   async function look(at: TreePath, into: Seen, lookSignal: AbortSignal): Promise<readonly Below[]> {
     const node = await tree.look(at, lookSignal);
     if (node === undefined) return [];
+    if (node.kind === "other" && node.mayBeDirectory === true) {
+      throw new StorageUnavailable(at, node.reason, { transient: false });
+    }
     if (node.kind !== "directory") {
       const file = withPossibleTimes(node, nowMs);
       into.addFile(at, file);
@@ -129,6 +141,8 @@ export async function survey(
     }
     if (node.kind !== "directory" || !mayHoldPackages(at)) return [];
     into.addDirectory(at);
+    if (node.unnamed !== undefined) passOver(at, "bad-name", unnamedText(node.unnamed));
+    const isInPlace = placeOf(at) !== undefined;
     const below: Below[] = [];
     const files: [TreePath, FileEntry][] = [];
     let untilTurn = itemsPerStep;
@@ -142,7 +156,17 @@ export async function survey(
         const file = withPossibleTimes(entry, nowMs);
         into.addFile(child, file);
         if (hasWords(file)) files.push([child, file]);
+        if (entry.kind === "other" && entry.mayBeDirectory === true) {
+          unlisted.set(child, { kind: "rejected", code: "unreadable", text: entry.reason });
+        } else if (entry.kind === "other" && packageKindOf(name) === undefined) {
+          passOver(child, "not-a-file", entry.reason);
+        }
+        if (!isInPlace && packageKindOf(name) !== undefined) passOver(child, "wrong-place", outsideText(at));
       } else if (mayHoldPackages(child)) below.push({ path: child, identity: entry.identity });
+      else {
+        const why = whyNotLookedAt(child);
+        if (why !== undefined) passOver(child, "wrong-place", `nothing in this directory is listed: ${why}`);
+      }
     }
     tell(files);
     return below;
@@ -150,7 +174,19 @@ export async function survey(
 
   if (mayHoldPackages(parentPath(path))) await walk(path, all, signal);
   await telling;
-  return { path, directories: all.directories, files: all.files, unlisted, apart: apartFrom };
+  return { path, directories: all.directories, files: all.files, unlisted, passedOver, apart: apartFrom };
+}
+
+/** More than these are not told of one look. */
+const maxPassedOver = 1000;
+
+const outsideText = (directory: TreePath): string =>
+  `a package belongs into dists/SUITE/COMPONENT/binary-ARCH or …/source, and not into ${directory || "the root"}`;
+
+function unnamedText({ count, first }: UnnamedEntries): string {
+  const named = first.map((name) => JSON.stringify(name)).join(", ");
+  const more = count > first.length ? `, and ${count - first.length} more` : "";
+  return `names that hold a slash or a control character, are too long or are not UTF-8 cannot be served: ${named}${more}`;
 }
 
 /** Above the builders' directories it is the operator who makes them; what is below counts for itself. */

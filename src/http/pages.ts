@@ -45,7 +45,8 @@ const listPage = `<h1>APT repositories</h1>
 
 const repositoryPage = `<h1><%= it.name %></h1>
 <% if (it.trouble) { %><p class="trouble"><%= it.trouble %></p><% } %>
-<h2>Add it</h2>
+<% for (const notice of it.notices) { %><p class="trouble"><%= notice %></p>
+<% } %><h2>Add it</h2>
 <pre>curl -fsS <% if (it.isPrivate) { %>-u READER <% } %><%= it.uri %>/<%= it.name %>.sources | sudo tee /etc/apt/sources.list.d/<%= it.nameOnMachines %>.sources
 sudo apt update</pre>
 <% if (it.isPrivate) { %><p>This repository is for its readers. apt takes their names and passwords from a file in
@@ -108,7 +109,7 @@ export const renderList = (names: Iterable<RepositoryName>): string =>
  */
 export function renderRepository(uri: string, repository: ServedRepository, isPrivate: boolean): string {
   const { name, key } = repository;
-  const { suites, rejected, untoldRejections = 0, pending, notReady, lastError } = repository.status();
+  const { suites, rejected, untoldRejections = 0, pending, notices, notReady, lastError } = repository.status();
   const uninspected = pending.filter(({ inspecting }) => inspecting);
   const incomplete = pending.filter(({ inspecting }) => !inspecting);
   const body = eta.render("@repository", {
@@ -117,6 +118,7 @@ export function renderRepository(uri: string, repository: ServedRepository, isPr
     nameOnMachines: nameOnMachines(name),
     isPrivate,
     fingerprints: key.fingerprints.map((fingerprint) => fingerprint.replace(/(.{4})(?=.)/g, "$1 ")),
+    notices: notices.map(forStrangers),
     trouble: forStrangers(notReady ?? lastError ?? ""),
     suites: suites.map((suite) => ({ ...suite, name: publicSuiteName(suite), date: httpDate(suite.dateSeconds) })),
     pending: incomplete.slice(0, maxFilesShown).map(({ path, missing }) => ({

@@ -136,7 +136,7 @@ function accept(ctx: Koa.Context): void {
 }
 
 // Field by field: what a ping answers is an interface of its own, whatever else the outcome comes to hold.
-const plainly = ({ publications, added, removed, rejected, pending }: PingOutcome) => ({
+const plainly = ({ publications, added, removed, rejected, pending, notices }: PingOutcome) => ({
   publications: publications.map(({ suite, at, id, dateSeconds, rolledBackTo }) => ({
     suite: publicSuiteName({ suite, ...(at !== undefined && { at }) }),
     id,
@@ -147,6 +147,7 @@ const plainly = ({ publications, added, removed, rejected, pending }: PingOutcom
   removed,
   rejected: rejected.map(({ path, code, reason }) => ({ path, code, reason: forStrangers(reason) })),
   pending: pending.map(({ path, missing, inspecting }) => ({ path, missing, inspecting })),
+  notices: notices.map(forStrangers),
 });
 
 /**
@@ -167,6 +168,7 @@ function together(outcomes: readonly PingOutcome[]): PingOutcome {
     removed: outcomes.flatMap(({ removed }) => removed),
     rejected: outcomes.flatMap(({ rejected }) => rejected),
     pending: outcomes.flatMap(({ pending }) => pending),
+    notices: [...new Set(outcomes.flatMap(({ notices }) => notices))],
   };
 }
 

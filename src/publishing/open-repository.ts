@@ -83,6 +83,8 @@ export interface RepositorySettings {
   readonly identityOf: (suite: Suite) => SuiteIdentity;
   /** Whether a suite's long descriptions stand in Translation-en, and not in Packages; by default none's do. */
   readonly isTranslated?: (suite: Suite) => boolean;
+  /** The suites that the configuration has a table for: one that the tree does not have is told of. */
+  readonly configuredSuites?: readonly Suite[];
   /** Whether a suite's indices are the tree's own, served as they are; by default none's are. */
   readonly isAsFound?: (suite: Suite) => boolean;
   /** Whether a suite has pdiffs; by default none has. */
@@ -227,6 +229,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     directoryLimits: shared.directoryLimits ?? defaultDirectoryLimits,
     changelogLimits: shared.changelogLimits ?? defaultChangelogLimits,
     examiner,
+    configuredSuites: settings.configuredSuites ?? [],
     isAsFound: settings.isAsFound ?? (() => false),
     packages: new PackageShelf({ pool: store.pool, tree, audit, cache: shared.cache }),
     audit,

@@ -45,7 +45,7 @@ export async function changesBetween(
 function segmentsOf({ indices }: Manifest): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const index of indices.filter(namesPackages)) {
-    const [component = ""] = index.directory.split("/");
+    const component = index.directory.replace(/\/(debian-installer\/)?[^/]+$/, "");
     for (const { id } of index.segments) found.set(id, component);
   }
   return found;

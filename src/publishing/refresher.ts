@@ -336,6 +336,7 @@ export class Refresher {
         identity: this.#identities.get(path),
       });
       await this.#takeUnlisted(name, path, seen.unlisted, seen.apart);
+      this.#takePassedOver(name, seen);
       await catalog.update(seen, look, this.#teller(name, path), signal);
       if (!this.#isBuilders(owner)) this.#parts.looked(path, undefined, seen.apart);
       return { apart: seen.apart, failure: undefined };
@@ -395,6 +396,13 @@ export class Refresher {
     }
   }
 
+  #takePassedOver(name: Suite, { path, passedOver, apart }: Survey): void {
+    for (const rejected of this.#parts.suites.open(name).notePassedOver(path, passedOver, apart)) {
+      this.#parts.observer.rejected(rejected.code);
+      this.#parts.log.warn({ suite: name, ...rejected }, "something in the tree is in no index");
+    }
+  }
+
   /** Takes what a publication of an earlier run holds of a directory that can't be listed for what is in it. */
   async #recall(suite: ServedSuite, directory: TreePath): Promise<void> {
     const { catalog, store, suites } = this.#parts;
@@ -407,7 +415,14 @@ export class Refresher {
     }
     const look = catalog.looks.begin(directory);
     try {
-      const recalled = { path: directory, directories, files, unlisted: new Map(), apart: nothingApart };
+      const recalled = {
+        path: directory,
+        directories,
+        files,
+        unlisted: new Map(),
+        passedOver: new Map(),
+        apart: nothingApart,
+      };
       await catalog.update(recalled, look, this.#teller(suite.name, directory), this.#signal);
     } finally {
       const present = suites.get(suite.name);
@@ -460,7 +475,9 @@ export class Refresher {
       observer.pending(name, suite.pendingSources);
       if (suite.current === undefined && !suite.hasChanges) await this.#parts.suites.close(name);
       else if (suite.current?.id === before && suite.seenWhole && !suite.isRolledBack) observer.confirmed(name);
-      const added = changes.filter(({ before: was, after }) => after?.finding !== undefined && after !== was);
+      const fresh = changes.filter(({ before: was, after }) => after?.finding !== undefined && after !== was);
+      const inNoIndex = suite.rejectedAmong(new Set(fresh.map(({ path }) => path)));
+      const added = fresh.filter(({ path }) => !inNoIndex.has(path));
       const removed = changes.filter(({ before: was, after }) => was?.finding !== undefined && after === undefined);
       if (suite.current !== undefined && suite.current.id !== before) {
         const seconds = (now() - begunMs) / 1000;

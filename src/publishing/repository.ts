@@ -10,6 +10,7 @@ import type { Examiner } from "../catalog/examiner.ts";
 import type { Item } from "../catalog/item.ts";
 import { distsPath, suitePath } from "../catalog/layout.ts";
 import type { Tree } from "../storage/tree.ts";
+import { StorageUnavailable } from "../storage/tree.ts";
 import { AsFoundSuites } from "./as-found.ts";
 import type { Audit } from "./audit.ts";
 import type { ChangelogLimits } from "./changelog-process.ts";
@@ -19,6 +20,7 @@ import { Finder } from "./finder.ts";
 import type { HousekeepingParts } from "./housekeeping.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import type { IndexReader } from "./index-reader.ts";
+import { Notices } from "./notices.ts";
 import type { PackageCache } from "./package-cache.ts";
 import type { PackageShelf } from "./package-shelf.ts";
 import type { Manifest } from "./publication.ts";
@@ -59,6 +61,8 @@ export interface RepositoryParts
   readonly cache: PackageCache;
   readonly changelogLimits: ChangelogLimits;
   readonly examiner: Examiner;
+  /** The suites that the configuration has a table for. */
+  readonly configuredSuites: readonly Suite[];
   /** Whether a suite's indices are the tree's own, served as they are. */
   readonly isAsFound: (suite: Suite) => boolean;
   readonly audit: Audit;
@@ -86,6 +90,7 @@ export class Repository implements ServedRepository {
   readonly #treeFiles: TreeFiles;
   readonly #asFound: AsFoundSuites;
   readonly #refresher: Refresher;
+  readonly #notices: Notices;
   readonly #housekeeping: Housekeeping;
   readonly #stopping = new AbortController();
   #poll: NodeJS.Timeout | undefined;
@@ -107,6 +112,7 @@ export class Repository implements ServedRepository {
     const isUnlisted = (path: TreePath) => [...this.#suites.values()].some((suite) => suite.isUnlisted(path));
     this.#treeFiles = new TreeFiles({ ...parts, isUnlisted });
     this.#asFound = new AsFoundSuites({ ...parts, treeFiles: this.#treeFiles }, this.#stopping.signal);
+    this.#notices = new Notices(parts);
     this.#finder = new Finder({
       ...parts,
       treeFiles: this.#treeFiles,
@@ -180,6 +186,7 @@ export class Repository implements ServedRepository {
       removed: refreshed.removed,
       rejected: suites.flatMap((suite) => suite.rejectedWithin(path)),
       pending: suites.flatMap((suite) => suite.pending().filter((file) => isWithin(file.path, path))),
+      notices: this.#notices.about(path).map(({ text }) => text),
     };
   }
 
@@ -227,6 +234,7 @@ export class Repository implements ServedRepository {
       rejected: [...suites.flatMap((suite) => suite.rejected()), ...this.#asFound.problems()],
       untoldRejections: suites.reduce((sum, suite) => sum + suite.rejectedCount - suite.rejected().length, 0),
       pending: suites.flatMap((suite) => suite.pending()),
+      notices: this.#notices.about(rootPath).map(({ text }) => text),
       notReady:
         this.#lookedAt || suites.some(({ current }) => current !== undefined)
           ? undefined
@@ -275,8 +283,28 @@ export class Repository implements ServedRepository {
   /** @throws what `Refresher.refresh` throws */
   async #refresh(path: TreePath, patience: "all" | "bounded"): Promise<Refreshed> {
     const refreshed = await this.#refresher.refresh(path, patience);
+    await this.#notice(path, refreshed.suites);
     if (isWithin(distsPath, path) && this.#errors.size === 0) this.#lookedAt = true;
     return refreshed;
+  }
+
+  /** What can't be looked at for it now is looked at next time. */
+  async #notice(path: TreePath, names: readonly Suite[]): Promise<void> {
+    const { signal } = this.#stopping;
+    try {
+      for (const name of names) {
+        const suite = this.#suites.get(name);
+        if (suite !== undefined) await this.#notices.afterSuite(suite, signal);
+      }
+      if (isWithin(distsPath, path))
+        await this.#notices.afterTree((name) => this.#holds(name), this.#suites.keys(), signal);
+    } catch (thrown) {
+      if (!(thrown instanceof StorageUnavailable) && !signal.aborted) throw thrown;
+    }
+  }
+
+  #holds(name: Suite): boolean {
+    return this.#suites.has(name) || this.#asFound.holds(name);
   }
 
   get #lastError(): string | undefined {

@@ -64,6 +64,8 @@ export interface PingOutcome {
   readonly rejected: readonly RejectedFile[];
   /** Everything at or below the pinged path that waits. */
   readonly pending: readonly PendingFile[];
+  /** What the operator should know of the suites below the path, for people. */
+  readonly notices: readonly string[];
 }
 
 /** For the page and for readiness. */
@@ -74,6 +76,8 @@ export interface RepositoryStatus {
   /** How many more are rejected. */
   readonly untoldRejections?: number;
   readonly pending: readonly PendingFile[];
+  /** What the operator should know of the tree, for people. */
+  readonly notices: readonly string[];
   /** Why this repository can't serve now, for people; undefined when it can. */
   readonly notReady: string | undefined;
   /** The last failure of looking at the tree, until one succeeds; undefined when all is well. */

@@ -69,6 +69,8 @@ export class ServedSuite {
   readonly #undecided = new Map<TreePath, readonly TreePath[]>();
   /** Directories that could not be listed when they were last looked at. */
   #unlisted: ReadonlyMap<TreePath, Rejection> = new Map();
+  /** What lies in no place for packages, or can't be named, as it was last seen. */
+  #passedOver: ReadonlyMap<TreePath, Rejection> = new Map();
   /** Sorted when they are first asked for, because a page may be asked for often. */
   #rejected: readonly RejectedFile[] | undefined;
   /** No one has a turn in the midst of the snapshot's change alone: it is not to be left half made. */
@@ -152,12 +154,36 @@ export class ServedSuite {
     apart: ReadonlyMap<TreePath, unknown>,
   ): RejectedFile[] {
     const before = this.#unlisted;
-    if (before.size === 0 && unlisted.size === 0) return [];
-    this.#rejected = undefined;
-    const stays = (directory: TreePath) =>
-      !isWithin(directory, path) || [...apart.keys()].some((each) => isWithin(directory, each));
-    this.#unlisted = new Map([...[...before].filter(([directory]) => stays(directory)), ...unlisted]);
+    this.#unlisted = this.#replaced(before, path, unlisted, apart);
     return newRejections(before, unlisted);
+  }
+
+  /**
+   * Takes in what at or below a path was passed over.
+   * @param apart directories below the path of which nothing is told
+   * @returns what was not before, or for another reason
+   */
+  notePassedOver(
+    path: TreePath,
+    passedOver: ReadonlyMap<TreePath, Rejection>,
+    apart: ReadonlyMap<TreePath, unknown>,
+  ): RejectedFile[] {
+    const before = this.#passedOver;
+    this.#passedOver = this.#replaced(before, path, passedOver, apart);
+    return newRejections(before, passedOver);
+  }
+
+  #replaced(
+    before: ReadonlyMap<TreePath, Rejection>,
+    path: TreePath,
+    found: ReadonlyMap<TreePath, Rejection>,
+    apart: ReadonlyMap<TreePath, unknown>,
+  ): ReadonlyMap<TreePath, Rejection> {
+    if (before.size === 0 && found.size === 0) return before;
+    this.#rejected = undefined;
+    const stays = (each: TreePath) =>
+      !isWithin(each, path) || [...apart.keys()].some((directory) => isWithin(each, directory));
+    return new Map([...[...before].filter(([each]) => stays(each)), ...found]);
   }
 
   /**
@@ -275,6 +301,12 @@ export class ServedSuite {
     return [...this.#undecided.values()].reduce((total, files) => total + files.length, 0);
   }
 
+  /** Those of some files that are in no index. */
+  rejectedAmong(paths: ReadonlySet<TreePath>): ReadonlySet<TreePath> {
+    const rejections = this.#snapshot.rejections();
+    return new Set([...paths].filter((path) => rejections.has(path)));
+  }
+
   /** What is rejected, sorted by path; of more than can be told at once, what was judged last. */
   rejected(): readonly RejectedFile[] {
     this.#rejected ??= this.#rejectedWithin(rootPath);
@@ -283,14 +315,13 @@ export class ServedSuite {
 
   /** The same of what is at or below a path. */
   rejectedWithin(path: TreePath): readonly RejectedFile[] {
-    const all = this.#snapshot.rejections().size + this.#unlisted.size;
-    if (all > maxRejectedTold) return this.#rejectedWithin(path);
+    if (this.rejectedCount > maxRejectedTold) return this.#rejectedWithin(path);
     return this.rejected().filter((file) => isWithin(file.path, path));
   }
 
   #rejectedWithin(path: TreePath): readonly RejectedFile[] {
     const told: RejectedFile[] = [];
-    for (const rejected of [...this.#unlisted, ...[...this.#snapshot.rejections()].reverse()]) {
+    for (const rejected of [...this.#unlisted, ...this.#passedOver, ...[...this.#snapshot.rejections()].reverse()]) {
       if (told.length >= maxRejectedTold) break;
       if (isWithin(rejected[0], path)) told.push(rejectedFile(rejected));
     }
@@ -299,7 +330,7 @@ export class ServedSuite {
 
   /** How many files are rejected. */
   get rejectedCount(): number {
-    return this.#snapshot.rejections().size + this.#unlisted.size;
+    return this.#snapshot.rejections().size + this.#unlisted.size + this.#passedOver.size;
   }
 }
 

@@ -87,6 +87,7 @@ export class WithFlats implements ServedRepository {
       removed: outcomes.flatMap(({ removed }) => removed),
       rejected: outcomes.flatMap(({ rejected }) => rejected),
       pending: outcomes.flatMap(({ pending }) => pending),
+      notices: outcomes.flatMap(({ notices }) => notices),
     };
   }
 
@@ -107,6 +108,7 @@ export class WithFlats implements ServedRepository {
       suites,
       rejected: [...main.rejected, ...flats.flatMap(({ rejected }) => rejected)],
       untoldRejections: flats.reduce((sum, flat) => sum + flat.untoldRejections, main.untoldRejections ?? 0),
+      notices: main.notices,
       pending: [...main.pending, ...flats.flatMap(({ pending }) => pending)],
       notReady: main.notReady ?? (suites.length > 0 ? undefined : flats.find(({ notReady }) => notReady)?.notReady),
       lastError: main.lastError ?? flats.find(({ lastError }) => lastError !== undefined)?.lastError,
@@ -124,11 +126,12 @@ export class WithFlats implements ServedRepository {
   }
 }
 
-const inTree = ({ publications, added, removed, ...files }: PingOutcome, at: TreePath): PingOutcome => ({
+const inTree = ({ publications, added, removed, notices, ...files }: PingOutcome, at: TreePath): PingOutcome => ({
   publications: publications.map((publication) => ({ ...publication, at })),
   added: added.map((path) => realPathOf(path, at)),
   removed: removed.map((path) => realPathOf(path, at)),
   ...filesInTree(files, at),
+  notices,
 });
 
 const filesInTree = ({ rejected, pending }: Pick<PingOutcome, "rejected" | "pending">, at: TreePath) => ({

@@ -3,6 +3,7 @@ import type { ContentId } from "../base/content-id.ts";
 import { RepoError } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import type { LocalFile } from "./local-file.ts";
+import type { UnnamedEntries } from "./unnamed-entries.ts";
 
 /** One file as its directory's listing tells of it. */
 export interface FileEntry {
@@ -30,14 +31,18 @@ export interface OtherEntry {
   readonly kind: "other";
   /** For people, e.g. "a symbolic link that leaves the tree". */
   readonly reason: string;
+  /** Whether it may be a directory for all that is known, so that what was in it may be still. */
+  readonly mayBeDirectory?: true;
 }
 
 export type Entry = FileEntry | DirectoryEntry | OtherEntry;
 
-/** A directory with all its entries by name. Names that `isEntryName` refuses are left out. */
+/** A directory with all its entries by name. */
 export interface Directory {
   readonly kind: "directory";
   readonly entries: ReadonlyMap<string, Entry>;
+  /** Those with names that `isEntryName` refuses; undefined where there are none. */
+  readonly unnamed?: UnnamedEntries;
 }
 
 /** What is at a path. */

@@ -56,7 +56,13 @@ async function aCatalog(count: number) {
   const files = new Map(Array.from({ length: count }, (_, n) => aFile(n)));
   const look = async (survey: Pick<Survey, "path" | "files">, directories: readonly TreePath[] = []) => {
     const changes: TreePath[] = [];
-    const whole = { ...survey, directories: new Set(directories), unlisted: new Map(), apart: new Map() };
+    const whole = {
+      ...survey,
+      directories: new Set(directories),
+      unlisted: new Map(),
+      passedOver: new Map(),
+      apart: new Map(),
+    };
     const number = catalog.looks.begin(survey.path);
     await catalog.update(whole, number, (told) => changes.push(...told.map(({ path }) => path)), noSignal);
     catalog.looks.end(number);

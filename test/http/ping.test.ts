@@ -79,6 +79,7 @@ test("who waits is told what is servable now", async () => {
     removed: [],
     rejected: [{ path: parseTreePath(`${alice}/b.deb`), code: "not-a-deb", reason: "no ar archive" }],
     pending: [{ path: parseTreePath(`${alice}/c.dsc`), missing: ["c.tar.xz"] }],
+    notices: ["dists/sid is not what it looks like"],
   };
   const app = await aServer(async () => outcome);
   const reply = await post(app, `/-/ping/debian/${alice}?wait=5`, alicesToken);

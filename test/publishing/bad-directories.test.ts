@@ -134,12 +134,14 @@ test("a directory that is linked at several places, also in itself, is looked at
   expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
 });
 
-test("directories whose names together are longer than a path may be are passed over", async () => {
+test("directories whose names together are longer than a path may be are rejected, and nobody else's packages with them", async () => {
   const served = new ServedFolder();
   served.put(`${alice}/hello.deb`, await aDeb({ package: "hello" }));
   const long = "d".repeat(240);
   served.put(`${mallory}/${Array(9).fill(long).join("/")}/deep.deb`, await aDeb({ package: "deep" }));
   served.put(`${mallory}/${long}/there.deb`, await aDeb({ package: "there" }));
-  expect((await served.ping()).rejected).toEqual([]);
+  expect((await served.ping()).rejected).toMatchObject([
+    { code: "wrong-place", reason: expect.stringContaining("its path is too long for any file in it") },
+  ]);
   expect(await packageNames(served)).toEqual(["hello 1.0-1", "there 1.0-1"]);
 });

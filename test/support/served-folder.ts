@@ -69,6 +69,7 @@ export interface ServedFolderOptions {
   readonly builderDirectories?: () => readonly TreePath[];
   /** Hides some packages of every suite. */
   readonly view?: ViewRules;
+  readonly configuredSuites?: readonly Suite[];
   readonly overridesOf?: (suite: Suite) => Overrides;
   /** Who may publish which names, asked at each look. */
   readonly ownerRules?: () => OwnerRules | undefined;
@@ -198,6 +199,7 @@ export class ServedFolder {
         signer: this.#options.signer ?? unsigned,
         identityOf: (suite) => ({ origin: "test", label: "test", codename: suite, ...this.#options.identity }),
         viewOf: () => this.#options.view,
+        configuredSuites: this.#options.configuredSuites ?? [],
         ...(this.#options.overridesOf && { overridesOf: this.#options.overridesOf }),
         ownerRulesOf: () => this.#options.ownerRules?.(),
         isPatched: () => this.#options.patched ?? false,

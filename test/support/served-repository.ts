@@ -20,7 +20,14 @@ export function aResource(bytes: string | Uint8Array, changes: Partial<Resource>
   };
 }
 
-export const anOutcome: PingOutcome = { publications: [], added: [], removed: [], rejected: [], pending: [] };
+export const anOutcome: PingOutcome = {
+  publications: [],
+  added: [],
+  removed: [],
+  rejected: [],
+  pending: [],
+  notices: [],
+};
 
 const armoredKey = `-----BEGIN PGP PUBLIC KEY BLOCK-----
 
@@ -39,7 +46,15 @@ export function aStatus(changes: Partial<RepositoryStatus> = {}): RepositoryStat
     binaryPackages: 7,
     sourcePackages: 1,
   };
-  return { suites: [suite], rejected: [], pending: [], notReady: undefined, lastError: undefined, ...changes };
+  return {
+    suites: [suite],
+    rejected: [],
+    pending: [],
+    notices: [],
+    notReady: undefined,
+    lastError: undefined,
+    ...changes,
+  };
 }
 
 /** @param files by path below the mount */

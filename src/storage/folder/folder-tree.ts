@@ -1,5 +1,6 @@
 // A tree in a local folder. Every decision is made about a pinned inode, so that no link can be swapped in between.
 
+import { isUtf8 } from "node:buffer";
 import type { BigIntStats } from "node:fs";
 import { constants, promises as fs } from "node:fs";
 import { join } from "node:path";
@@ -15,6 +16,7 @@ import { identityOf, isBelow, O_PATH } from "../local-file.ts";
 import { Slots } from "../slots.ts";
 import type { ByteRange, Directory, Entry, FileRef, Node, OtherEntry, Tree } from "../tree.ts";
 import { ContentGone, StorageUnavailable } from "../tree.ts";
+import { UnnamedList } from "../unnamed-entries.ts";
 import * as descriptors from "./descriptors.ts";
 import type { KeptFiles, Opened } from "./kept-files.ts";
 import type { FileStat } from "./stats.ts";
@@ -146,7 +148,14 @@ export class FolderTree implements Tree {
     linked: boolean,
     signal: AbortSignal,
   ): Promise<Directory> {
-    const found = (await fs.readdir(magicLink, { withFileTypes: true })).filter(({ name }) => isEntryName(name));
+    const unnamed = new UnnamedList();
+    // As text, a name that is not UTF-8 would look like one, and open nothing.
+    const found = (await fs.readdir(magicLink, { withFileTypes: true, encoding: "buffer" })).flatMap((entry) => {
+      const name = entry.name.toString();
+      if (isUtf8(entry.name) && isEntryName(name)) return [Object.assign(entry, { name })];
+      unnamed.add(name);
+      return [];
+    });
     const { maxEntries, parallelLinks } = this.#limits;
     if (found.length > maxEntries) throw new LimitExceeded("maxEntries", maxEntries, "a directory's number of entries");
     const entries = new Map<string, Entry>();
@@ -161,7 +170,7 @@ export class FolderTree implements Tree {
       signal.throwIfAborted();
       put(name, await this.#followed(root, joinPath(path, name), linked));
     });
-    return { kind: "directory", entries };
+    return { kind: "directory", entries, ...unnamed.found };
   }
 
   async #followed(root: string, path: TreePath, linkedAlready: boolean): Promise<Entry | undefined> {

@@ -8,6 +8,7 @@ import { turns } from "../../base/turns.ts";
 import { Slots } from "../slots.ts";
 import type { Entry, FileEntry, Node, OtherEntry } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
+import { UnnamedList } from "../unnamed-entries.ts";
 import { immutableFileBytes } from "./caps.ts";
 import { ListingError, ListingSplitter } from "./listing-splitter.ts";
 
@@ -42,15 +43,17 @@ export class Listing {
   readonly #kind: string;
   readonly #facts: Facts;
   readonly #entries: ReadonlyMap<string, Entry>;
+  readonly #unnamed: UnnamedList;
 
-  constructor(kind: string, facts: Facts, entries: ReadonlyMap<string, Entry>) {
+  constructor(kind: string, facts: Facts, entries: ReadonlyMap<string, Entry>, unnamed: UnnamedList) {
     this.#kind = kind;
     this.#facts = facts;
     this.#entries = entries;
+    this.#unnamed = unnamed;
   }
 
   get node(): Node {
-    if (this.#kind === "dirnode") return { kind: "directory", entries: this.#entries };
+    if (this.#kind === "dirnode") return { kind: "directory", entries: this.#entries, ...this.#unnamed.found };
     return entryOf(this.#kind, this.#facts);
   }
   /** The cap with which to read the file; undefined if it is none. */
@@ -96,7 +99,8 @@ export class ListingReader {
   async read(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Listing> {
     const { maxListingBytes } = this.#limits;
     const entries = new Map<string, Entry>();
-    const splitter = new ListingSplitter(this.#limits, (json) => this.#take(json, entries));
+    const unnamed = new UnnamedList();
+    const splitter = new ListingSplitter(this.#limits, (json) => this.#take(json, entries, unnamed));
     let bytes = 0;
     let giveBack: (() => void) | undefined;
     try {
@@ -113,17 +117,18 @@ export class ListingReader {
       }
       const [kind, facts] = nodeOf(parseJson(splitter.end()));
       if (kind === "dirnode") recordOf(facts.children);
-      return new Listing(kind, facts, entries);
+      return new Listing(kind, facts, entries, unnamed);
     } finally {
       giveBack?.();
     }
   }
 
   /** @param json `"NAME": […]` */
-  #take(json: string, entries: Map<string, Entry>): void {
+  #take(json: string, entries: Map<string, Entry>, unnamed: UnnamedList): void {
     const { maxEntries } = this.#limits;
     for (const [name, child] of Object.entries(recordOf(parseJson(`{${json}}`)))) {
       if (isEntryName(name)) entries.set(name, childOf(child));
+      else unnamed.add(name);
     }
     if (entries.size <= maxEntries) return;
     throw new LimitExceeded("maxEntries", maxEntries, "a directory's number of entries");
@@ -159,7 +164,11 @@ function childOf(value: unknown): Entry {
 }
 
 function entryOf(kind: string, facts: Facts): FileEntry | OtherEntry {
-  if (kind !== "filenode") return { kind: "other", reason: "something that this Tahoe gateway does not know" };
+  if (kind !== "filenode") {
+    const reason =
+      "the gateway does not know what its cap opens: it is of a newer Tahoe-LAFS, or a verify cap; link a read cap";
+    return { kind: "other", reason, mayBeDirectory: true };
+  }
   const uri = facts.ro_uri;
   const size = facts.size;
   const knownBytes = typeof uri === "string" ? immutableFileBytes(uri) : undefined;

@@ -1,0 +1,27 @@
+// Entries of a directory whose names no path can have: they are told of, and nothing else is made of them.
+
+/** Names that `isEntryName` refuses. */
+export interface UnnamedEntries {
+  readonly count: number;
+  /** The first of them, not longer than `maxShownCharacters` each. */
+  readonly first: readonly string[];
+}
+
+const maxShown = 5;
+const maxShownCharacters = 80;
+
+/** Gathers them while a directory is listed. */
+export class UnnamedList {
+  #count = 0;
+  readonly #first: string[] = [];
+
+  add(name: string): void {
+    this.#count += 1;
+    if (this.#first.length < maxShown) this.#first.push(name.slice(0, maxShownCharacters));
+  }
+
+  /** For a directory; nothing where there are none. */
+  get found(): { readonly unnamed?: UnnamedEntries } {
+    return this.#count === 0 ? {} : { unnamed: { count: this.#count, first: this.#first } };
+  }
+}

@@ -1,0 +1,171 @@
+// Whatever lies below dists is in an index, or it is told why not; and a tree that is not what it looks like is told of.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { parseSuite } from "../../src/base/names.ts";
+import type { Directory, Tree } from "../../src/storage/tree.ts";
+import { aDeb } from "../support/debs.ts";
+import type { ServedFolderOptions } from "../support/served-folder.ts";
+import { packageNames, ServedFolder } from "../support/served-folder.ts";
+
+const amd64 = "dists/sid/main/binary-amd64";
+const reasons = async (served: ServedFolder) =>
+  Object.fromEntries((await served.ping()).rejected.map(({ path, code, reason }) => [path, `${code}: ${reason}`]));
+
+async function aFolder(paths: readonly string[], options: ServedFolderOptions = {}): Promise<ServedFolder> {
+  const served = new ServedFolder(options);
+  for (const [n, path] of paths.entries()) {
+    const name = `p${n}`;
+    served.put(path, await aDeb({ package: name, architecture: "amd64" }), 1_700_000_000 + n);
+  }
+  return served;
+}
+
+test("a package outside of every place is rejected, with where packages belong", async () => {
+  const served = await aFolder([
+    `${amd64}/good.deb`,
+    "dists/sid/lost.deb",
+    "dists/sid/main/lost.deb",
+    "dists/lost.deb",
+  ]);
+  expect(await reasons(served)).toEqual({
+    "dists/sid/lost.deb": expect.stringMatching(/^wrong-place: a package belongs into dists\/SUITE\/COMPONENT/),
+    "dists/sid/main/lost.deb": expect.stringMatching(/^wrong-place: /),
+  });
+  expect(await packageNames(served)).toEqual(["p0 1.0-1"]);
+});
+
+test("a directory in which nothing is looked for is rejected with the reason, but for those of indices", async () => {
+  const deep = Array.from({ length: 18 }, (_, n) => `d${n}`);
+  const served = await aFolder([
+    `${amd64}/good.deb`,
+    `${amd64}/${deep.join("/")}/deep.deb`,
+    "dists/sid/main/binary-AMD64/x.deb",
+    "dists/sid/ma in/binary-amd64/x.deb",
+    "dists/sid/a/b/c/d/e/f/binary-amd64/x.deb",
+    "dists/sid/main/i18n/x.deb",
+    "dists/sid/main/dep11/x.deb",
+    `${amd64}/by-hash/x.deb`,
+  ]);
+  expect(await reasons(served)).toEqual({
+    [`${amd64}/${deep.slice(0, 17).join("/")}`]: expect.stringContaining("more than 16 directories below"),
+    "dists/sid/main/binary-AMD64": expect.stringContaining(
+      '"main/binary-AMD64" is not a component with an architecture',
+    ),
+    "dists/sid/ma in/binary-amd64": expect.stringContaining('"ma in/binary-amd64" is not a component'),
+    "dists/sid/a/b/c/d/e/f": expect.stringContaining("deeper than any"),
+  });
+});
+
+test("a link to nowhere, a pipe's like and names that no URL can have are rejected", async () => {
+  const served = await aFolder([`${amd64}/good.deb`]);
+  const directory = join(served.folder, amd64);
+  writeFileSync(join(directory, "two\nlines.deb"), "x");
+  writeFileSync(Buffer.concat([Buffer.from(`${directory}/`), Buffer.from([0x66, 0xff, 0x2e, 0x64, 0x65, 0x62])]), "x");
+  const { symlinkSync } = await import("node:fs");
+  symlinkSync("/etc", join(directory, "outside"));
+  expect(await reasons(served)).toEqual({
+    [amd64]: expect.stringMatching(/^bad-name: names that hold .*"two\\nlines\.deb"/),
+    [`${amd64}/outside`]: expect.stringMatching(/^not-a-file: a symbolic link that leaves the tree/),
+  });
+  expect((await served.ping()).rejected.find(({ path }) => path === amd64)?.reason).toMatch(/f\ufffd\.deb/u);
+});
+
+/** A fake gateway's word: the storage does not know what a builder's directory is any more. */
+const unknownWhile =
+  (isUnknown: () => boolean) =>
+  (tree: Tree): Tree => ({
+    open: (...asked) => tree.open(...asked),
+    async look(path, signal) {
+      const unknown = { kind: "other", reason: "the gateway does not know it", mayBeDirectory: true } as const;
+      if (isUnknown() && path === `${amd64}/alice`) return unknown;
+      const node = await tree.look(path, signal);
+      if (!isUnknown() || node?.kind !== "directory" || path !== amd64) return node;
+      return { kind: "directory", entries: new Map([...node.entries, ["alice", unknown]]) } satisfies Directory;
+    },
+  });
+
+test("a builder whose directory the gateway does not know any more does not vanish: its packages stay, and it is told", async () => {
+  let isUnknown = false;
+  const served = await aFolder([`${amd64}/alice/a.deb`, `${amd64}/bob/b.deb`], { wrap: unknownWhile(() => isUnknown) });
+  await served.ping();
+  isUnknown = true;
+  expect(await reasons(served)).toEqual({
+    [`${amd64}/alice`]: "unreadable: the gateway does not know it",
+  });
+  expect(await packageNames(served)).toEqual(["p0 1.0-1", "p1 1.0-1"]);
+  isUnknown = false;
+  expect(await reasons(served)).toEqual({});
+});
+
+test("what is passed over is forgotten once it is gone, and a ping of another directory does not forget it", async () => {
+  const served = await aFolder([`${amd64}/alice/a.deb`, "dists/sid/lost.deb"]);
+  await served.ping();
+  await served.ping(`${amd64}/alice`);
+  expect(served.repository.status().rejected.map(({ path }) => path)).toEqual(["dists/sid/lost.deb"]);
+  served.remove("dists/sid/lost.deb");
+  await served.ping();
+  expect(served.repository.status().rejected).toEqual([]);
+});
+
+test("what was rejected is not counted as added", async () => {
+  const served = await aFolder([`${amd64}/good.deb`]);
+  served.put(`${amd64}/bad.deb`, "no package", 1_700_000_001);
+  served.put(`${amd64}/twin.deb`, await aDeb({ package: "p0", architecture: "amd64", fields: { Bugs: "other" } }), 1);
+  const { added, rejected } = await served.ping();
+  expect(added).toEqual([`${amd64}/good.deb`]);
+  expect(rejected.map(({ path }) => path)).toEqual([`${amd64}/bad.deb`, `${amd64}/twin.deb`]);
+});
+
+test("a component may have a slash, as apt takes it", async () => {
+  const served = await aFolder([
+    "dists/bookworm/updates/main/binary-amd64/a.deb",
+    "dists/bookworm/main/debug/binary-amd64/alice/b.deb",
+    "dists/bookworm/main/binary-amd64/c.deb",
+  ]);
+  expect((await served.ping()).rejected).toEqual([]);
+  expect(await served.text("dists/bookworm/Release")).toMatch(/^Components: main main\/debug updates\/main$/m);
+  expect(await packageNames(served, "dists/bookworm/updates/main/binary-amd64/Packages")).toEqual(["p0 1.0-1"]);
+  expect(await packageNames(served, "dists/bookworm/main/debug/binary-amd64/Packages")).toEqual(["p1 1.0-1"]);
+  expect(await packageNames(served, "dists/bookworm/main/binary-amd64/Packages")).toEqual(["p2 1.0-1"]);
+});
+
+test("a repository that was made elsewhere is told of where it is served empty, with what to do", async () => {
+  const served = await aFolder(["pool/main/h/hello/hello_1_amd64.deb", "pool/main/h/hello/hello_2_amd64.deb"]);
+  served.put(`${amd64}/Packages`, "Package: hello\n\n");
+  served.put(`${amd64}/Packages.gz`, "x");
+  served.put("dists/sid/Release", "Suite: sid\n");
+  const { notices } = await served.ping();
+  expect(notices).toEqual([
+    expect.stringMatching(
+      /^dists\/sid has ready-made indices and no package in its places; 2 packages lie in pool\/: .*as-found/,
+    ),
+  ]);
+  expect(served.repository.status().notices).toEqual(notices);
+  expect((await served.ping(`${amd64}/alice`)).notices).toEqual(notices);
+  served.put(`${amd64}/mine.deb`, await aDeb({ package: "mine", architecture: "amd64" }));
+  expect((await served.ping()).notices).toEqual([]);
+});
+
+test("what lies directly in dists and belongs to no suite is told of", async () => {
+  const served = await aFolder([`${amd64}/a.deb`, "dists/lost.deb", "dists/my suite/main/binary-amd64/b.deb"]);
+  served.put("dists/README", "of no interest");
+  expect((await served.ping()).notices).toEqual([
+    'dists holds what belongs to no suite, and is not served: "lost.deb", "my suite"',
+  ]);
+});
+
+test("the root of a tahoe backup is recognised and explained", async () => {
+  const served = new ServedFolder();
+  for (const name of ["Archives", "Latest"]) mkdirSync(join(served.folder, name));
+  expect((await served.ping()).notices).toEqual([expect.stringContaining("root of a `tahoe backup`")]);
+});
+
+test("a suite that is configured and is not in the tree is told of, until it is there", async () => {
+  const served = await aFolder([`${amd64}/a.deb`], { configuredSuites: ["sid", "trixe"].map(parseSuite) });
+  expect((await served.ping()).notices).toEqual([
+    "the configuration has a table for the suite trixe, which the tree does not have: it has sid",
+  ]);
+  mkdirSync(join(served.folder, "dists/trixe/main/binary-amd64"), { recursive: true });
+  expect((await served.ping()).notices).toEqual([]);
+});
