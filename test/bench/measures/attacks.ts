@@ -1,5 +1,5 @@
 // What one builder's attack costs all others: how long their uploads and requests take meanwhile, and the server's memory.
-import { cpSync, mkdirSync, renameSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, linkSync, mkdirSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { aDeb, runTool } from "../../support/debs.ts";
@@ -38,6 +38,7 @@ const attacks: readonly Attack[] = [
     prepare: (at, workshop) => placeLong(at, workshop, 255 * 1024),
   },
   { name: "60,000 tiny packages at once", prepare: placeMany },
+  { name: "60 directories of 2,000 files each", prepare: placeDirectories },
 ];
 
 const goals = { uploadSeconds: 5, requestSeconds: 0.5, memoryBytes: 250 * mebibyte };
@@ -158,4 +159,14 @@ async function placeLong(directory: string, workshop: Workshop, bytes: number): 
 async function placeMany(directory: string, { scale, options }: Workshop): Promise<void> {
   const corpus = await folderCorpus(options.corpora, scale.large);
   runTool("cp", ["-al", `${corpus}/${binaryDirectory}/.`, directory]);
+}
+
+async function placeDirectories(directory: string, workshop: Workshop): Promise<void> {
+  const [directories, files] = isQuick(workshop) ? [10, 200] : [60, 2000];
+  writeFileSync(join(directory, "file"), "");
+  for (let n = 0; n < directories; n++) {
+    const at = join(directory, `d${n}`);
+    mkdirSync(at);
+    for (let each = 0; each < files; each++) linkSync(join(directory, "file"), join(at, `f${each}.txt`));
+  }
 }
