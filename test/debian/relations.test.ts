@@ -3,48 +3,12 @@ import { expect, test } from "vitest";
 import { RelationError, readBuildRelations, readRelations } from "../../src/debian/relations.ts";
 import { buildRelationSeeds, FieldMutator, relationSeeds } from "../support/control-fields.ts";
 import { runTool } from "../support/debs.ts";
+import type { AptParser, AptVerdict } from "../support/python-apt.ts";
+import { askingScript, verdictsOf } from "../support/python-apt.ts";
 
-/** What apt makes of a field: it takes it, refuses it, or ends by a signal. */
-type AptVerdict = "taken" | "refused" | "crashed";
-
-/**
- * Asks python3-apt about many fields. A process that crashes says nothing of the field that it crashed at, and a new one
- * goes on behind it. No field names the architecture that is asked for, so that no list of architectures ends early.
- */
-const askApt = `
-import apt_pkg, json, os, sys
-apt_pkg.init_config(); apt_pkg.init_system()
-parser, fields = json.load(sys.stdin)
-def verdict(field):
-    try: getattr(apt_pkg, parser)(field, False, "kfreebsd-sh4"); return b"t"
-    except ValueError: return b"r"
-verdicts = b""
-while len(verdicts) < len(fields):
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        os.close(2)
-        for field in fields[len(verdicts):]: os.write(writer, verdict(field))
-        os._exit(0)
-    os.close(writer)
-    while told := os.read(reader, 65536): verdicts += told
-    os.close(reader)
-    os.wait()
-    if len(verdicts) < len(fields): verdicts += b"c"
-print(verdicts.decode())`;
-
-const verdicts: { readonly [letter: string]: AptVerdict } = { t: "taken", r: "refused", c: "crashed" };
-
-function aptOn(parser: "parse_depends" | "parse_src_depends", fields: readonly string[]): readonly AptVerdict[] {
-  const printed = runTool("/usr/bin/python3", ["-c", askApt], JSON.stringify([parser, fields]), "python3-apt");
-  return printed
-    .toString()
-    .trim()
-    .split("")
-    .map((letter) => {
-      const verdict = verdicts[letter];
-      if (verdict === undefined) throw new Error(`python3-apt printed ${letter}`);
-      return verdict;
-    });
+function aptOn(parser: AptParser, fields: readonly string[]): readonly AptVerdict[] {
+  const asked = JSON.stringify([parser, fields]);
+  return verdictsOf(runTool("/usr/bin/python3", ["-c", askingScript], asked, "python3-apt").toString());
 }
 
 function isTaken(read: typeof readRelations, field: string): boolean {

@@ -1,0 +1,46 @@
+// What apt's own parsers of relation fields make of many fields, asked by python3-apt.
+
+/** What apt makes of a field: it takes it, refuses it, or ends by a signal. */
+export type AptVerdict = "taken" | "refused" | "crashed";
+
+export type AptParser = "parse_depends" | "parse_src_depends";
+
+/**
+ * Reads `[parser, fields]` as JSON on standard input and prints a letter for each field. A process that crashes says
+ * nothing of the field that it crashed at, and a new one goes on behind it. No field names the architecture that is asked
+ * for, so that no list of architectures ends early.
+ */
+export const askingScript = `
+import apt_pkg, json, os, sys
+apt_pkg.init_config(); apt_pkg.init_system()
+parser, fields = json.load(sys.stdin)
+def verdict(field):
+    try: getattr(apt_pkg, parser)(field, False, "kfreebsd-sh4"); return b"t"
+    except ValueError: return b"r"
+verdicts = b""
+while len(verdicts) < len(fields):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.close(2)
+        for field in fields[len(verdicts):]: os.write(writer, verdict(field))
+        os._exit(0)
+    os.close(writer)
+    while told := os.read(reader, 65536): verdicts += told
+    os.close(reader)
+    os.wait()
+    if len(verdicts) < len(fields): verdicts += b"c"
+print(verdicts.decode())`;
+
+const verdicts: { readonly [letter: string]: AptVerdict } = { t: "taken", r: "refused", c: "crashed" };
+
+/** Reads what the script printed, one verdict for each field. */
+export function verdictsOf(printed: string): readonly AptVerdict[] {
+  return printed
+    .trim()
+    .split("")
+    .map((letter) => {
+      const verdict = verdicts[letter];
+      if (verdict === undefined) throw new Error(`python3-apt printed ${letter}`);
+      return verdict;
+    });
+}

@@ -1,0 +1,62 @@
+// Relation fields are taken exactly where both apt 2.6 and apt 3 take them, each asked by its own python3-apt.
+import { execFile } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+import type { Relation } from "../../src/debian/relations.ts";
+import { RelationError, readBuildRelations, readRelations } from "../../src/debian/relations.ts";
+import { buildRelationSeeds, FieldMutator } from "../support/control-fields.ts";
+import { runTool } from "../support/debs.ts";
+import type { AptParser } from "../support/python-apt.ts";
+import { askingScript, verdictsOf } from "../support/python-apt.ts";
+import { debianMachine } from "../support/rootfs.ts";
+
+const setUpMs = 600_000;
+const fieldCount = 50_000;
+
+function isTaken(read: (field: string) => Generator<Relation>, field: string): boolean {
+  try {
+    for (const _relation of read(field));
+    return true;
+  } catch (thrown) {
+    if (thrown instanceof RelationError) return false;
+    throw thrown;
+  }
+}
+
+test.each<[AptParser, typeof readRelations, RegExp]>([
+  // Where nothing stands behind a bar, the parser is content, and apt crashes later.
+  ["parse_depends", readRelations, /\|[ \t\n]*$/],
+  // Nor does anybody call this parser with superfluous commas, and beyond an open bracket it may read anything.
+  ["parse_src_depends", readBuildRelations, /\|[ \t\n,]*$|(^|[,|])[ \t\n]*,|<[^>]*$/],
+])(
+  "%s of apt 2.6 and of apt 3 take together what is taken here",
+  async (parser, read, excepted) => {
+    const mutator = new FieldMutator(5);
+    const fields = new Set<string>();
+    while (fields.size < fieldCount) {
+      const field = parser === "parse_depends" ? mutator.relation() : mutator.relation(buildRelationSeeds);
+      if (!excepted.test(field)) fields.add(field);
+    }
+    const asked = JSON.stringify([parser, [...fields]]);
+    const older = verdictsOf(runTool("/usr/bin/python3", ["-c", askingScript], asked, "python3-apt").toString());
+    const machine = await debianMachine("trixie-apt");
+    try {
+      writeFileSync(join(machine.changes, "asked.json"), asked);
+      writeFileSync(join(machine.changes, "ask.py"), askingScript);
+      const [command, args] = await machine.enter("python3 /ask.py </asked.json");
+      const { stdout } = await promisify(execFile)(command, [...args], { maxBuffer: 2 ** 24 });
+      const newer = verdictsOf(stdout);
+      expect([older.length, newer.length]).toEqual([fieldCount, fieldCount]);
+      const wrong = [...fields].filter(
+        (field, index) => isTaken(read, field) !== (older[index] === "taken" && newer[index] === "taken"),
+      );
+      expect(wrong).toEqual([]);
+      expect(older).not.toEqual(newer);
+    } finally {
+      await machine.remove();
+    }
+  },
+  setUpMs,
+);
