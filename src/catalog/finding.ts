@@ -5,6 +5,7 @@ import { variantOf } from "../debian/control.ts";
 import { descriptionOf } from "../debian/description.ts";
 import type { Digests } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
+import { packageNameOf } from "../debian/package-name.ts";
 import type { SourceName } from "../debian/source-field.ts";
 import { sourceOf } from "../debian/source-field.ts";
 import type { Stanza } from "../debian/stanza.ts";
@@ -77,7 +78,7 @@ export function findingOf(inspection: Inspection): Finding {
 }
 
 function binaryFinding({ control, sizeBytes, digests, builtAtSeconds }: BinaryInspection): BinaryFinding {
-  const name = fieldOf(control, "Package") ?? "";
+  const name = packageNameOf(control);
   const version = fieldOf(control, "Version") ?? "";
   return new LeanBinary({
     kind: "binary",

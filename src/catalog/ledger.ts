@@ -8,7 +8,7 @@ import type { Inspection, RejectCode } from "./inspection.ts";
 import { WriteBehind } from "./write-behind.ts";
 
 /** Names what a record means: a change of the rules or shape of inspections or findings gets a new one. */
-const schema = "3";
+const schema = "4";
 
 /** Rejections that another machine, limit or moment may not share: they are told, but not kept, and belie nobody. */
 const passingRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compression", "unreadable"]);

@@ -1,4 +1,5 @@
 // The field Source of a binary package: the source package that it was built from.
+import { packageNameOf } from "./package-name.ts";
 import type { Stanza } from "./stanza.ts";
 import { fieldOf } from "./stanza.ts";
 
@@ -16,7 +17,7 @@ export interface SourceName {
 export function sourceOf(control: Stanza): SourceName {
   const [, name, version] = /^([^\s()]+)(?:[\s()]+([^\s()]+))?/.exec(fieldOf(control, "Source") ?? "") ?? [];
   return {
-    name: name ?? fieldOf(control, "Package") ?? "",
+    name: name ?? packageNameOf(control),
     version: version ?? fieldOf(control, "Version") ?? "",
   };
 }

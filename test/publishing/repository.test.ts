@@ -77,6 +77,15 @@ test("a broken package is reported and leaves the suite intact", async () => {
   expect(served.repository.status().rejected).toHaveLength(2);
 });
 
+test("a name in capital letters is the same package, as it is to apt and dpkg", async () => {
+  const served = new ServedFolder();
+  served.put(`${amd64}/hello.deb`, await aDeb({ package: "hello", architecture: "amd64" }), 1_700_000_000);
+  served.put(`${amd64}/Hello.deb`, await aDeb({ package: "Hello", architecture: "amd64" }), 1_700_000_001);
+  const outcome = await served.ping();
+  expect(outcome.rejected.map(({ path, code }) => [path, code])).toEqual([[`${amd64}/hello.deb`, "conflict"]]);
+  expect((await served.text(`${amd64}/Packages`)).match(/^Package: .*$/gm)).toEqual(["Package: Hello"]);
+});
+
 test("the newest link of the same package and version wins, and the conflict is shown until it is gone", async () => {
   const served = new ServedFolder();
   const older = await aDeb({ package: "twice", architecture: "amd64", files: { "./a": "1" } });

@@ -54,10 +54,21 @@ const strangeFields: ReadonlyArray<Readonly<Record<string, string>>> = [
   { Provides: "", Depends: "", Section: "", Essential: "", "Multi-Arch": "", "Phased-Update-Percentage": "" },
 ];
 
+/** Of source packages, too. */
+const strangeSourceFields: ReadonlyArray<Readonly<Record<string, string>>> = [
+  { Binary: ",, a b,\n c ,", "Package-List": "\n x\n  y z", Architecture: "any all\n linux-any" },
+  { "Vcs-Git": "ext::sh -c evil% \u009b31m", "Vcs-Browser": "x", Homepage: "" },
+  { Depends: "foo (= )", "Multi-Arch": "bogus", Provides: "a | b" },
+  { Directory: "/etc", Filename: "/etc/passwd", Status: "x", Priority: "bogus", Package: "other" },
+  { "Build-Depends": ", ,hello,,", "Build-Depends-Indep": "", Testsuite: "x y\n z" },
+];
+
+/** Names that dpkg takes. */
+const strangeNames = ["UPPER", "x_y", "9", "a.b+c", `long${"g".repeat(190)}`];
+
 const work = mkdtempSync(join(tmpdir(), "safe-for-apt-"));
 /** Names of packages that no relation field could keep from being installed. */
 const installable: string[] = [];
-const sources: string[] = [];
 let server: ServerUnderTest;
 
 beforeAll(async () => {
@@ -69,6 +80,8 @@ beforeAll(async () => {
   const putDeb = async (name: string, fields: Readonly<Record<string, string>>): Promise<void> =>
     put(`binary-amd64/${name}_1.0-1_all.deb`, await aDeb({ package: name, fields }));
   await putDeb("hello", {});
+  // The same name to apt and dpkg: only one of both can be in an index.
+  await putDeb("Hello", { Homepage: "https://hello.example.org" });
   // What the mutated fields name, so that apt has something to choose from.
   for (const name of ["foo", "bar", "baz", "qux"]) await putDeb(name, {});
   const mutator = new FieldMutator(3);
@@ -80,13 +93,15 @@ beforeAll(async () => {
     }
   }
   for (const [n, fields] of strangeFields.entries()) await putDeb(`strange${n}`, fields);
+  for (const name of strangeNames) await putDeb(name, {});
+  const putSource = (source: string, fields: Readonly<Record<string, string>>): void => {
+    for (const [name, bytes] of aDsc({ source, fields }).files) put(`source/${name}`, bytes);
+  };
   for (let n = 0; n < mutatedSources; n++) {
     const [field, value] = mutator.sourceField();
-    for (const [name, bytes] of aDsc({ source: `mutated-source${n}`, fields: { [field]: value } }).files) {
-      put(`source/${name}`, bytes);
-    }
-    sources.push(`mutated-source${n}`);
+    putSource(`mutated-source${n}`, { [field]: value });
   }
+  for (const [n, fields] of strangeSourceFields.entries()) putSource(`strange-source${n}`, fields);
   server = await ServerUnderTest.withRepository(work, [`folder = "${work}/tree"`, "translations = true"]);
 }, setUpMs);
 
@@ -155,6 +170,10 @@ test("of the mutated packages some are listed and some rejected, and the page sh
   expect(listed).toBeLessThan((mutatedBinaries * 2) / 3);
   const packages = await served("binary-amd64/Packages");
   for (const n of strangeFields.keys()) expect(packages).toContain(`Package: strange${n}\n`);
+  expect(packages.match(/^Package: hello$/gim)).toHaveLength(1);
+  for (const name of strangeNames) expect(packages).toContain(`Package: ${name}\n`);
+  const sources = await served("source/Sources");
+  for (const n of strangeSourceFields.keys()) expect(sources).toContain(`Package: strange-source${n}\n`);
   const page = await (await fetch(`${server.url}/debian/`)).text();
   expect(page).toMatch(/apt cannot read its [A-Z][A-Za-z-]+, .+ at character \d+: /);
 });
