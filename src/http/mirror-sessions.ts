@@ -34,6 +34,11 @@ const maxKeyLength = 256;
 /** That a client began with a publication. */
 interface Session {
   readonly id: string;
+  /** What it began with, and whether the other file of the pair was fetched too. */
+  readonly file: ReleaseFile;
+  isPaired: boolean;
+  /** Which request of its connection it began with. */
+  readonly ordinal: number;
   readonly beganMs: number;
   usedMs: number;
 }
@@ -42,10 +47,6 @@ interface Session {
 interface ConnectionMemory {
   requests: number;
   readonly sessions: Map<string, Session>;
-  /** The Release or InRelease that the last such request asked for. */
-  lastRelease:
-    | { readonly suiteKey: string; readonly file: ReleaseFile; readonly request: number; readonly session: Session }
-    | undefined;
 }
 
 /** Clients are told apart by connection, and beyond one connection by address and User-Agent. */
@@ -78,17 +79,40 @@ export class MirrorSessions {
       return forwarded === undefined ? undefined : new RequestSession(this, request, undefined, 0);
     }
     if (headers.via !== undefined || headers.forwarded !== undefined) return undefined;
-    const memory = this.#byConnection.get(socket) ?? { requests: 0, sessions: new Map(), lastRelease: undefined };
+    const memory = this.#byConnection.get(socket) ?? { requests: 0, sessions: new Map() };
     if (memory.requests === 0) this.#byConnection.set(socket, memory);
     memory.requests += 1;
     return new RequestSession(this, request, memory, memory.requests);
   }
 
-  /** Remembers what a client begins with. */
-  begin(client: string, memory: ConnectionMemory | undefined, suiteKey: string, id: string): Session {
+  /** Remembers what a client begins with. @returns the id of the publication that it begins with */
+  begin(
+    client: string,
+    memory: ConnectionMemory | undefined,
+    {
+      suiteKey,
+      file,
+      ordinal,
+      currentId,
+    }: Readonly<Record<"suiteKey" | "currentId", string>> & Pick<Session, "file" | "ordinal">,
+  ): string {
     const nowMs = this.#clock();
-    const session = { id, beganMs: nowMs, usedMs: nowMs };
-    this.#byClient.set(`${client} ${suiteKey}`, session);
+    const key = `${client} ${suiteKey}`;
+    const before = memory === undefined ? this.#byClient.get(key) : memory.sessions.get(suiteKey);
+    // Of a client behind a proxy it is not known what it asked for in between.
+    const isNext = memory === undefined || before?.ordinal === ordinal - 1;
+    if (
+      before !== undefined &&
+      isNext &&
+      before.file !== file &&
+      !before.isPaired &&
+      nowMs - before.beganMs <= pairMs
+    ) {
+      before.isPaired = true;
+      return before.id;
+    }
+    const session = { id: currentId, file, isPaired: false, ordinal, beganMs: nowMs, usedMs: nowMs };
+    this.#byClient.set(key, session);
     if (memory !== undefined) {
       const { sessions } = memory;
       const [oldest] = sessions.keys();
@@ -96,7 +120,7 @@ export class MirrorSessions {
       if (sessions.size >= maxSuitesPerConnection && oldest !== undefined) sessions.delete(oldest);
       sessions.set(suiteKey, session);
     }
-    return session;
+    return currentId;
   }
 
   /** What a client began with, unless that is too long ago. */
@@ -107,11 +131,6 @@ export class MirrorSessions {
     if (nowMs - session.usedMs > this.#idleMs || nowMs - session.beganMs > this.#sessionMs) return undefined;
     session.usedMs = nowMs;
     return session;
-  }
-
-  /** Whether the second file of a pair still belongs to the first. */
-  isPair({ beganMs }: Session): boolean {
-    return this.#clock() - beganMs <= pairMs;
   }
 
   /** Names a client beyond its connection. */
@@ -145,21 +164,8 @@ class RequestSession implements ClientSession {
   }
 
   begin(suiteKey: string, file: ReleaseFile, currentId: string): string {
-    const memory = this.#memory;
-    const last = memory?.lastRelease;
-    const isPair =
-      last !== undefined &&
-      last.request === this.#ordinal - 1 &&
-      last.suiteKey === suiteKey &&
-      last.file !== file &&
-      this.#sessions.isPair(last.session);
-    if (memory !== undefined && isPair) {
-      memory.lastRelease = undefined;
-      return last.session.id;
-    }
-    const session = this.#sessions.begin(this.#sessions.clientOf(this.#request), memory, suiteKey, currentId);
-    if (memory !== undefined) memory.lastRelease = { suiteKey, file, request: this.#ordinal, session };
-    return currentId;
+    const begun = { suiteKey, file, ordinal: this.#ordinal, currentId };
+    return this.#sessions.begin(this.#sessions.clientOf(this.#request), this.#memory, begun);
   }
 
   continued(suiteKey: string): string | undefined {

@@ -244,6 +244,21 @@ test("behind a proxy clients are told apart by what it says of them, and not by 
   }
 });
 
+test("behind a proxy, too, Release and InRelease of one moment are a pair, once", async () => {
+  const server = await Mirrored.start();
+  const mirror = { "User-Agent": "mirror/1", "X-Forwarded-For": "192.0.2.1" };
+  const release = await server.client(mirror).text(`${suite}/Release`);
+  await server.publish();
+  expect(await server.client(mirror).text(`${suite}/InRelease`)).toBe(release);
+  expect(await server.client(mirror).belongsTo(release)).toBe(true);
+  const newest = await server.client(mirror).text(`${suite}/InRelease`);
+  expect(newest).not.toBe(release);
+  expect(await server.client(mirror).belongsTo(newest)).toBe(true);
+  await server.publish();
+  server.pass(2);
+  expect(await server.client(mirror).text(`${suite}/Release`)).not.toBe(newest);
+});
+
 test("behind a proxy of ours a client can't take another one's address by naming it first", async () => {
   const server = await Mirrored.start({ behindProxy: true });
   const proxy = server.client();
