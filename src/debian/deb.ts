@@ -173,7 +173,7 @@ async function readFileList(member: ArMember, compression: Compression, limits: 
 function whyNotUnpacked({ name, written, type, flag, linksNothing }: TarHeader): string | undefined {
   // PAX headers among them.
   if (type === "other") return `of the type ${quoted(flag)}`;
-  if (name === "" && !(type === "directory" && (written === "." || written === "./"))) {
+  if (name === "" && !(flag === "5" && (written === "." || written === "./"))) {
     return `with the name ${quoted(written)}, which names no file`;
   }
   if (name.includes("\n")) return `with a line feed in its name ${quoted(written)}`;

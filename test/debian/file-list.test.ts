@@ -132,6 +132,7 @@ test("entries without a name, and others that dpkg refuses, are a flaw of the pa
     [named("", "2", "y"), /names no file/],
     [Buffer.concat([long("", "L"), named("./x", "0")]), /names no file/],
     [named(".", "0"), /names no file/],
+    [named("./", "0"), /names no file/],
     [named("./", "2", "y"), /names no file/],
     [named("/", "5"), /with the name "\/", which names no file/],
     [named("//", "5"), /names no file/],

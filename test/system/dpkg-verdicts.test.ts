@@ -63,6 +63,7 @@ test.each<readonly [what: string, deb: () => Promise<Buffer>, verdict: boolean]>
   ["an entry without a name", () => withEntry(anEntry("", "0")), false],
   ["a directory without a name", () => withEntry(anEntry("", "5")), false],
   ["a file with the name of the root", () => withEntry(anEntry(".", "0")), false],
+  ["a file with a slash behind the name of the root", () => withEntry(anEntry("./", "0")), false],
   ["a directory by the name of the root", () => withEntry(anEntry("./", "5")), true],
   ["a directory by a name that dpkg can't read again", () => withEntry(anEntry("/", "5")), false],
   ["a symbolic link in place of the root", () => withEntry(anEntry("./", "2", "x")), false],

@@ -20,7 +20,7 @@ const build = (name: string, version: string, variant?: string, architecture = "
     version,
     architecture,
     fields: { "Architecture-Variant": variant },
-    files: { "./": "", [`./opt-${name}`]: variant ?? "plain" },
+    files: { [`./opt-${name}`]: variant ?? "plain" },
   });
 
 /** What apt would install, by package: version and whether it is a variant's build. */
