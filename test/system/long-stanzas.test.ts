@@ -36,7 +36,7 @@ test("apt reads an index with the longest stanzas that any setting allows, and l
   await server.ready();
   const url = `${server.url}/debian`;
   const packages = await (await fetch(`${url}/dists/sid/main/binary-amd64/Packages`)).text();
-  expect([...packages.matchAll(/^Package: (.*)$/gm)].map((match) => match[1]).toSorted()).toEqual([
+  expect([...packages.matchAll(/^Package: (.*)$/gm)].map((match) => String(match[1])).toSorted()).toEqual([
     "before",
     "behind",
     "long5200",
