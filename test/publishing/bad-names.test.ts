@@ -1,5 +1,6 @@
 // Names of files that an index can't carry so that every program reads the same.
 import { expect, test } from "vitest";
+import { FetchableTree } from "../../src/catalog/fetchable-names.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
 import { packageNames, ServedFolder, sha256 } from "../support/served-folder.ts";
 
@@ -91,4 +92,20 @@ test("a directory for all architectures is none that feeds an index", async () =
   served.put(`${amd64}/other.deb`, await aDeb({ package: "other" }));
   await served.ping();
   expect(await served.text("dists/sid/Release")).toMatch(/^Architectures: amd64$/m);
+});
+
+test("where the tree's own paths are what clients ask for, what apt can't ask for is left out with the reason", async () => {
+  const served = new ServedFolder({ wrap: (tree) => new FetchableTree(tree) });
+  served.put(`${amd64}/a?b.deb`, await aDeb({ package: "one" }));
+  served.put(`${amd64}/who?/two.deb`, await aDeb({ package: "two" }));
+  served.put(`${amd64}/good.deb`, await aDeb({ package: "good" }));
+  const { rejected } = await served.ping();
+  expect(rejected).toEqual(
+    [`${amd64}/a?b.deb`, `${amd64}/who?/two.deb`].map((path) => ({
+      path,
+      code: "not-a-file",
+      reason: "apt can't fetch a path with ? in it",
+    })),
+  );
+  expect(await packageNames(served)).toEqual(["good 1.0-1"]);
 });

@@ -1,0 +1,58 @@
+// Builds of an architecture variant on their way into a tree: where they are put, and what the server would say.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { parseTreePath } from "../../src/base/names.ts";
+import { assign, objections } from "../../src/builder/assign.ts";
+import type { Bundle } from "../../src/builder/bundle.ts";
+import { gather } from "../../src/builder/gather.ts";
+import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
+import { parseWriteCap } from "../../src/storage/tahoe/caps.ts";
+import { aDeb } from "../support/debs.ts";
+
+const cap = parseWriteCap("URI:DIR2:aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+const bundleOf = (...directories: readonly string[]): Bundle => ({
+  name: "alice",
+  gateways: ["http://127.0.0.1:1"],
+  directories: directories.map((path) => ({ path: parseTreePath(path), cap })),
+  ping: undefined,
+});
+
+async function assigned(bundle: Bundle, variant: string | undefined, name = "hello.deb") {
+  const folder = mkdtempSync(join(tmpdir(), "tahoe-apt-variants-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const fields = { "Architecture-Variant": variant };
+  writeFileSync(join(folder, name), await aDeb({ package: "hello", architecture: "amd64", fields }));
+  const gathered = await gather([join(folder, name)], limits, new AbortController().signal);
+  expect(gathered.problems).toEqual([]);
+  const { destinations, problems } = assign(bundle, gathered, {}, new Map());
+  const parcels = [...destinations].map(([{ place, ...directory }, files]) => ({
+    directory,
+    place,
+    files,
+    entries: new Map(),
+  }));
+  return {
+    paths: parcels.map(({ directory }) => directory.path),
+    problems: [...problems, ...parcels.flatMap((parcel) => objections(parcel, false, limits))].map(
+      ({ reason }) => reason,
+    ),
+  };
+}
+
+const amd64 = "dists/sid/main/binary-amd64";
+const amd64v3 = "dists/sid/main/binary-amd64v3";
+
+test("a variant's build goes to its own directory, else to its architecture's, and another build never to the variant's", async () => {
+  expect(await assigned(bundleOf(amd64, amd64v3), "amd64v3")).toEqual({ paths: [amd64v3], problems: [] });
+  expect(await assigned(bundleOf(amd64), "amd64v3")).toEqual({ paths: [amd64], problems: [] });
+  expect(await assigned(bundleOf(amd64, amd64v3), undefined)).toEqual({ paths: [amd64], problems: [] });
+  const { paths, problems } = await assigned(bundleOf(amd64v3), undefined);
+  expect(paths).toEqual([]);
+  expect(problems).toEqual([`a package for amd64 has no place in ${amd64v3}`]);
+});
+
+test("debug symbols of Ubuntu's are uploaded as packages are", async () => {
+  expect(await assigned(bundleOf(amd64), undefined, "hello-dbgsym.ddeb")).toEqual({ paths: [amd64], problems: [] });
+});
