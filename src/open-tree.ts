@@ -1,5 +1,5 @@
 // Puts a tree together from its backend and what wraps it: the one place that knows in which order.
-import { builderDirectoryOf } from "./catalog/layout.ts";
+import { plainLayout } from "./catalog/layout.ts";
 import type { Limits, TreeConfiguration } from "./configuration.ts";
 import { FolderTree } from "./storage/folder/folder-tree.ts";
 import type { KeptFiles } from "./storage/folder/kept-files.ts";
@@ -23,7 +23,7 @@ export interface GridTree {
   readonly gatewayCa?: string | undefined;
 }
 
-const builderByPlace: SharerOf = (path) => builderDirectoryOf(path, []);
+const builderByPlace: SharerOf = (path) => plainLayout.builderDirectoryOf(path, []);
 
 /**
  * @param measured wraps each backend: what is measured is the storage itself

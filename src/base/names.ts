@@ -4,7 +4,7 @@ import { RepoError } from "./errors.ts";
 declare const brand: unique symbol;
 type Brand<Kind extends string> = string & { readonly [brand]: Kind };
 
-/** A directory directly below `dists`, e.g. `sid`. */
+/** A directory below `dists`, e.g. `sid`, or several, e.g. `bookworm/updates`. */
 export type Suite = Brand<"Suite">;
 /** A directory below a suite, e.g. `main`, or several, e.g. `updates/main`. */
 export type Component = Brand<"Component">;
@@ -27,7 +27,6 @@ const maxPathBytes = 2048;
 /** How many bytes of UTF-8 a unit of a string can become. */
 const maxUtf8BytesPerUnit = 3;
 
-const word = /^[a-z0-9][a-z0-9.+~_-]*$/i;
 const words = /^[a-z0-9][a-z0-9.+~_-]*(\/[a-z0-9][a-z0-9.+~_-]*)*$/i;
 const architecture = /^[a-z0-9][a-z0-9-]*$/;
 const repositoryName = /^[a-z0-9][a-z0-9._-]{0,63}$/i;
@@ -45,7 +44,7 @@ export const flatSuite = "~flat" as Suite;
 
 /** @throws NameError */
 export const parseSuite = (raw: string): Suite =>
-  raw === flatSuite ? flatSuite : parse<"Suite">(raw, "suite name", word);
+  raw === flatSuite ? flatSuite : parse<"Suite">(raw, "suite name", words);
 /** @throws NameError */
 export const parseComponent = (raw: string): Component => parse<"Component">(raw, "component name", words);
 /** @throws NameError @see Debian Policy 11.1 */

@@ -9,7 +9,7 @@ import type { InspectLimits } from "../catalog/inspect-limits.ts";
 import type { SoundInspection } from "../catalog/inspection.ts";
 import type { CatalogFile } from "../catalog/known-file.ts";
 import type { Place } from "../catalog/layout.ts";
-import { placeOf } from "../catalog/layout.ts";
+import { plainLayout } from "../catalog/layout.ts";
 import { variantOf } from "../debian/control.ts";
 import { fieldOf } from "../debian/stanza.ts";
 import type { Entry } from "../storage/tree.ts";
@@ -53,7 +53,7 @@ export function assign(
   const problems: Problem[] = [];
   const placed = bundle.directories
     .flatMap((directory): Placed[] => {
-      const place = placeOf(directory.path);
+      const place = plainLayout.placeOf(directory.path);
       return place === undefined ? [] : [{ ...directory, place }];
     })
     .filter(({ place }) => (choice.suite ?? place.suite) === place.suite);

@@ -1,7 +1,7 @@
 // The shape of a tree as its owner makes it: places, a directory per builder in each, and a builder's end.
 import type { TreePath } from "../base/names.ts";
 import { joinPath, lastName, NameError, parentPath, parseTreePath, rootPath } from "../base/names.ts";
-import { distsPath, placeOf } from "../catalog/layout.ts";
+import { distsPath, plainLayout } from "../catalog/layout.ts";
 import type { WriteCap } from "../storage/tahoe/caps.ts";
 import type { Link, WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import type { BundleDirectory } from "./bundle.ts";
@@ -26,7 +26,7 @@ export function placesOf({ suite, components, architectures }: SuiteParts): read
   return components.flatMap((component) =>
     leaves.map((leaf) => {
       const path = parseTreePath(`dists/${suite}/${component}/${leaf}`);
-      if (placeOf(path) === undefined)
+      if (plainLayout.placeOf(path) === undefined)
         throw new NameError(`${path} has a name in it that no suite, component or architecture has`);
       return path;
     }),
@@ -56,7 +56,7 @@ export class OwnedTree {
   async places(): Promise<readonly TreePath[]> {
     const found: TreePath[] = [];
     const walk = async (directory: TreePath, levels: number): Promise<void> => {
-      if (placeOf(directory) !== undefined) found.push(directory);
+      if (plainLayout.placeOf(directory) !== undefined) found.push(directory);
       else if (levels > 0) for (const each of await this.#directoriesIn(directory)) await walk(each, levels - 1);
     };
     // dists, suite, component, place; and one more where the place is below debian-installer.

@@ -2,7 +2,7 @@
 import { globMatcher } from "../base/glob.ts";
 import type { TreePath } from "../base/names.ts";
 import { parentPath, pathNames } from "../base/names.ts";
-import { isPlace } from "../catalog/layout.ts";
+import { plainLayout } from "../catalog/layout.ts";
 import { packageMatcher } from "../catalog/package-pattern.ts";
 import type { StockPackage } from "./stock.ts";
 
@@ -38,7 +38,7 @@ export function parsePattern(raw: string): Pattern {
 /** The directory that feeds an index and the names below it, of a file's path. */
 export function placeAndBelow(path: TreePath): { readonly place: TreePath; readonly below: readonly string[] } {
   let place = parentPath(path);
-  while (place !== "" && !isPlace(place)) place = parentPath(place);
+  while (place !== "" && !plainLayout.isPlace(place)) place = parentPath(place);
   return { place, below: pathNames(parentPath(path)).slice(pathNames(place).length) };
 }
 

@@ -11,7 +11,7 @@ import { defaultInspectLimits as limits } from "../catalog/inspect-limits.ts";
 import type { Inspection, PackageKind, Rejection } from "../catalog/inspection.ts";
 import type { CatalogFile } from "../catalog/known-file.ts";
 import type { Place } from "../catalog/layout.ts";
-import { placeOf, suiteOf } from "../catalog/layout.ts";
+import { plainLayout } from "../catalog/layout.ts";
 import type { Ownership } from "../catalog/snapshot.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
 import { survey } from "../catalog/survey.ts";
@@ -133,7 +133,7 @@ export function snapshotsOf(
 ): ReadonlyMap<Suite, Snapshot> {
   const changes = new Map<Suite, FileChange[]>();
   for (const [path, after] of files) {
-    const suite = suiteOf(path);
+    const suite = plainLayout.suiteOf(path);
     if (suite === undefined) continue;
     const ofSuite = changes.get(suite) ?? [];
     changes.set(suite, ofSuite);
@@ -157,7 +157,7 @@ function packageOf(
   files: ReadonlyMap<TreePath, CatalogFile>,
 ): StockPackage | undefined {
   const { path, finding } = file;
-  const place = placeOf(parentPath(path));
+  const place = plainLayout.placeOf(parentPath(path));
   if (place === undefined || finding === undefined || finding.kind === "part") return undefined;
   const judgement = candidateOf(file, (at) => files.get(at));
   const common = {

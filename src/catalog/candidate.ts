@@ -10,8 +10,8 @@ import type { Pending, RejectCode, Rejection, SourcePart } from "./inspection.ts
 import type { BinaryItem, Item, SourceItem, SourceItemPart } from "./item.ts";
 import type { CatalogFile } from "./known-file.ts";
 import { isUdeb } from "./known-file.ts";
-import type { Place } from "./layout.ts";
-import { placeOf } from "./layout.ts";
+import type { Layout, Place } from "./layout.ts";
+import { plainLayout } from "./layout.ts";
 
 /**
  * @param fileAt the catalog's files, for the parts of a source package
@@ -20,9 +20,10 @@ import { placeOf } from "./layout.ts";
 export function candidateOf(
   file: CatalogFile,
   fileAt: (path: TreePath) => CatalogFile | undefined,
+  layout: Layout = plainLayout,
 ): Item | Pending | Rejection | undefined {
   const { finding, path } = file;
-  const place = placeOf(parentPath(path));
+  const place = layout.placeOf(parentPath(path));
   if (finding === undefined || finding.kind === "part" || place === undefined) return undefined;
   switch (finding.kind) {
     case "rejected":
@@ -40,8 +41,8 @@ export function candidateOf(
  * Under it no second item may stand in a suite: its package, version, architecture and variant in its component.
  * @returns undefined for a file that is no package
  */
-export function uniqueKeyOf({ finding, path }: CatalogFile): string | undefined {
-  const component = placeOf(parentPath(path))?.component;
+export function uniqueKeyOf({ finding, path }: CatalogFile, layout: Layout = plainLayout): string | undefined {
+  const component = layout.placeOf(parentPath(path))?.component;
   if (component === undefined || (finding?.kind !== "binary" && finding?.kind !== "source")) return undefined;
   const kind =
     finding.kind === "source"

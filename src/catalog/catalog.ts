@@ -12,7 +12,8 @@ import type { PackageKind } from "./inspection.ts";
 import type { CatalogFile } from "./known-file.ts";
 import { digestOf, fileRecordOf, isSettled, kindOf, LeanEntry, partPaths } from "./known-file.ts";
 import { KnownFiles } from "./known-files.ts";
-import { suiteOf } from "./layout.ts";
+import type { Layout } from "./layout.ts";
+import { plainLayout } from "./layout.ts";
 import { Looks } from "./looks.ts";
 import type { Survey } from "./survey.ts";
 import { hasWords } from "./survey.ts";
@@ -41,6 +42,7 @@ const maxFilesAtOnce = 1024;
 const firstPartMs = 1000;
 
 export class Catalog {
+  readonly layout: Layout;
   readonly looks = new Looks();
   readonly #examiner: Examiner;
   readonly #files = new KnownFiles();
@@ -57,7 +59,9 @@ export class Catalog {
   /** After a restart most files are in the ledger, and reading words is all work and no waiting. */
   readonly #giveWay = turns();
 
-  constructor(examiner: Examiner) {
+  /** @param layout tells suites with a slash from components */
+  constructor(examiner: Examiner, layout: Layout = plainLayout) {
+    this.layout = layout;
     this.#examiner = examiner;
   }
 
@@ -227,7 +231,8 @@ export class Catalog {
         const { path, entry, said } = file;
         tried.add(path);
         // Changes are told to the suite that was surveyed: files of others wait for a survey of their own.
-        if (claimRecord !== undefined && suiteOf(path) !== suiteOf(survey.path)) return await this.doubt(path);
+        if (claimRecord !== undefined && this.layout.suiteOf(path) !== this.layout.suiteOf(survey.path))
+          return await this.doubt(path);
         const after = await this.#examine(path, { entry, kind, said, claimRecord }, signal);
         const isSame = (part.get(path) ?? this.file(path)) === file;
         if (isSame && after !== this.file(path)) part.set(path, after);

@@ -38,59 +38,159 @@ const binaryPrefix = "binary-";
 const anyArchitecture = "any";
 /** Where a component keeps what debian-installer asks for, in a tree as in an index. */
 const installer = "debian-installer";
-const suiteDepth = 2;
 /** How many names a component may have, as `updates/main` has two. */
 const maxComponentNames = 4;
 
-/**
- * Tells which index a path at or below `dists/SUITE/COMPONENT/{source,binary-ARCH,debian-installer/binary-ARCH}` feeds.
- * @returns undefined for every other path, for malformed names and beyond `maxDepthBelowPlace`
- */
-export function placeOf(path: TreePath): Place | undefined {
-  const names = pathNames(path);
-  const [dists, rawSuite] = names;
-  const leafAt = leafIndex(names);
-  if (dists !== "dists" || rawSuite === undefined || leafAt === undefined) return undefined;
-  if (names.length - leafAt - 1 > maxDepthBelowPlace) return undefined;
-  const leaf = names[leafAt] ?? "";
-  const forInstaller = leafAt > suiteDepth + 1 && names[leafAt - 1] === installer;
-  const rawComponent = names.slice(suiteDepth, forInstaller ? leafAt - 1 : leafAt).join("/");
-  return nameOrUndefined(() => {
-    const suite = parseSuite(rawSuite);
-    const component = parseComponent(shared(rawComponent));
-    if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
-    const architecture = parseArchitecture(leaf.slice(binaryPrefix.length));
-    // The packages of a flat repository may be for any architecture; a tree has no such directory of its own.
-    if (isNoMachines(architecture) && suite !== flatSuite) return undefined;
-    return { kind: "binary", suite, component, architecture, forInstaller };
-  });
+/** Reads paths. Nothing in a path tells a suite with a slash from a suite and a component, so these suites are given. */
+export class Layout {
+  /** The suites with a slash in their names, the longest first, each as its names below `dists`. */
+  readonly #nested: readonly (readonly string[])[];
+
+  /** @param suites of these, the ones with a slash count, as `bookworm/updates`; others need not be known before */
+  constructor(suites: Iterable<Suite> = []) {
+    this.#nested = [...suites]
+      .map((suite) => suite.split("/"))
+      .filter((names) => names.length > 1)
+      .toSorted((a, b) => b.length - a.length);
+  }
+
+  /** The suites with a slash in their names. */
+  get nestedSuites(): readonly Suite[] {
+    return this.#nested.map((names) => parseSuite(names.join("/")));
+  }
+
+  /**
+   * Tells which index a path at or below `dists/SUITE/COMPONENT/{source,binary-ARCH,debian-installer/binary-ARCH}` feeds.
+   * @returns undefined for every other path, for malformed names and beyond `maxDepthBelowPlace`
+   */
+  placeOf(path: TreePath): Place | undefined {
+    const names = pathNames(path);
+    const suiteDepth = this.#suiteDepth(names);
+    const leafAt = leafIndex(names, suiteDepth);
+    if (names[0] !== "dists" || leafAt === undefined) return undefined;
+    if (names.length - leafAt - 1 > maxDepthBelowPlace) return undefined;
+    const leaf = names[leafAt] ?? "";
+    const forInstaller = leafAt > suiteDepth + 1 && names[leafAt - 1] === installer;
+    const rawComponent = names.slice(suiteDepth, forInstaller ? leafAt - 1 : leafAt).join("/");
+    return nameOrUndefined(() => {
+      const suite = parseSuite(shared(names.slice(1, suiteDepth).join("/")));
+      const component = parseComponent(shared(rawComponent));
+      if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
+      const architecture = parseArchitecture(leaf.slice(binaryPrefix.length));
+      // The packages of a flat repository may be for any architecture; a tree has no such directory of its own.
+      if (isNoMachines(architecture) && suite !== flatSuite) return undefined;
+      return { kind: "binary", suite, component, architecture, forInstaller };
+    });
+  }
+
+  /** How many names lead to the suite that a path lies in. */
+  #suiteDepth(names: readonly string[]): number {
+    const nested = this.#nested.find((suite) => suite.every((name, at) => names[at + 1] === name));
+    return (nested?.length ?? 1) + 1;
+  }
+
+  /** How many names lead to the place that a path lies in; undefined where it lies in none. */
+  #depthOfPlace(names: readonly string[]): number | undefined {
+    const leafAt = leafIndex(names, this.#suiteDepth(names));
+    return leafAt === undefined ? undefined : leafAt + 1;
+  }
+
+  /** Whether this directory is itself the one that feeds an index. */
+  isPlace(directory: TreePath): boolean {
+    const names = pathNames(directory);
+    return names.length === this.#depthOfPlace(names) && this.placeOf(directory) !== undefined;
+  }
+
+  /** The suite that a path lies in or is; undefined above the suites and elsewhere. */
+  suiteOf(path: TreePath): Suite | undefined {
+    const names = pathNames(path);
+    if (names[0] !== "dists" || names.length < 2) return undefined;
+    return nameOrUndefined(() => parseSuite(names.slice(1, this.#suiteDepth(names)).join("/")));
+  }
+
+  /** The suites with a slash in their names that lie at or below a path. */
+  nestedWithin(path: TreePath): readonly Suite[] {
+    return this.nestedSuites.filter((suite) => isWithin(suitePath(suite), path));
+  }
+
+  /** Whether packages may lie in or below this directory, so that it is worth a listing. */
+  mayHoldPackages(directory: TreePath): boolean {
+    return this.#judge(directory) === "worth a listing";
+  }
+
+  /**
+   * Why no package is looked for in a directory below `dists`.
+   * @returns undefined where packages are looked for, and where nobody would expect any
+   */
+  whyNotLookedAt(directory: TreePath): string | undefined {
+    const judgement = this.#judge(directory);
+    return judgement === "worth a listing" || judgement === "of indices" ? undefined : judgement;
+  }
+
+  #judge(directory: TreePath): "worth a listing" | "of indices" | (string & {}) {
+    const names = pathNames(directory);
+    const suiteDepth = this.#suiteDepth(names);
+    if (names.some(isOfIndices) || (names.length > suiteDepth + 1 && isBesidePlaces(names.at(-1) ?? ""))) {
+      return "of indices";
+    }
+    if (names.length === 0) return "worth a listing";
+    if (names[0] !== "dists") return "of indices";
+    if (!hasRoomForNames(directory)) return "its path is too long for any file in it";
+    if (names.length > 1 && this.suiteOf(directory) === undefined) {
+      return `${JSON.stringify(names[1])} cannot be a suite's name`;
+    }
+    const depth = this.#depthOfPlace(names);
+    if (depth === undefined) {
+      const isTooDeep = names.length > suiteDepth + maxComponentNames + 1;
+      return isTooDeep ? "it is deeper than any binary-ARCH or source directory may be" : "worth a listing";
+    }
+    if (this.placeOf(directory) !== undefined) return "worth a listing";
+    if (names.length - depth > maxDepthBelowPlace) {
+      return `it lies more than ${maxDepthBelowPlace} directories below ${names.slice(0, depth).join("/")}`;
+    }
+    return `${JSON.stringify(names.slice(suiteDepth, depth).join("/"))} is not a component with an architecture or source`;
+  }
+
+  /** Whether this directory lies directly in a place: what is at or below it is one builder's, as a rule. */
+  isDirectlyInPlace(directory: TreePath): boolean {
+    const names = pathNames(directory);
+    const depth = this.#depthOfPlace(names);
+    return depth !== undefined && names.length === depth + 1 && this.placeOf(directory) !== undefined;
+  }
+
+  /**
+   * The directory whose builder answers for what lies in a directory: work, budgets and failures are kept apart by it.
+   * @param directory a directory that holds files, not a file
+   * @param configured the directories of the configured builders. The innermost one around `directory` counts; the root,
+   * `dists` and whole suites do not, because their tokens belong to the operator
+   * @returns a configured directory; else the directory directly below a place, or the place itself; undefined above
+   * places
+   */
+  builderDirectoryOf(directory: TreePath, configured: Iterable<TreePath>): TreePath | undefined {
+    let innermost: TreePath | undefined;
+    for (const each of configured) {
+      const names = pathNames(each);
+      if (names.length <= this.#suiteDepth(names) || !isWithin(directory, each)) continue;
+      if (innermost === undefined || isWithin(each, innermost)) innermost = each;
+    }
+    if (innermost !== undefined) return innermost;
+    if (this.placeOf(directory) === undefined) return undefined;
+    const names = pathNames(directory);
+    return parseTreePath(names.slice(0, (this.#depthOfPlace(names) ?? 0) + 1).join("/"));
+  }
 }
 
+/** For who knows of no configuration, as builders do: every suite has one name. */
+export const plainLayout = new Layout();
+
 /** Where the first name stands that makes a directory a place; undefined where there is none. */
-function leafIndex(names: readonly string[]): number | undefined {
+function leafIndex(names: readonly string[], suiteDepth: number): number | undefined {
   const last = Math.min(names.length - 1, suiteDepth + maxComponentNames + 1);
   for (let at = suiteDepth + 1; at <= last; at++) {
     const name = names[at] ?? "";
     if (name === "source" || name.startsWith(binaryPrefix)) return at;
   }
   return undefined;
-}
-
-/** How many names lead to the place that a path lies in; undefined where it lies in none. */
-function depthOfPlace(path: TreePath): number | undefined {
-  const leafAt = leafIndex(pathNames(path));
-  return leafAt === undefined ? undefined : leafAt + 1;
-}
-
-/** Whether this directory is itself the one that feeds an index. */
-export const isPlace = (directory: TreePath): boolean =>
-  pathNames(directory).length === depthOfPlace(directory) && placeOf(directory) !== undefined;
-
-/** The suite that a path lies in or is; undefined above the suites and elsewhere. */
-export function suiteOf(path: TreePath): Suite | undefined {
-  const [dists, rawSuite] = pathNames(path);
-  if (dists !== "dists" || rawSuite === undefined) return undefined;
-  return nameOrUndefined(() => parseSuite(rawSuite));
 }
 
 /** The directory of a suite. */
@@ -106,68 +206,6 @@ export const flatSources = parseTreePath(`${flatPath}/${flatComponent}/source`);
 const isOfIndices = (name: string): boolean => name === "by-hash" || name.endsWith(".diff");
 /** What other tools put beside the places of a component. */
 const isBesidePlaces = (name: string): boolean => /^(i18n|dep11|cnf|installer-.*)$/.test(name);
-
-/** Whether packages may lie in or below this directory, so that it is worth a listing. */
-export const mayHoldPackages = (directory: TreePath): boolean => judged(directory) === "worth a listing";
-
-/**
- * Why no package is looked for in a directory below `dists`.
- * @returns undefined where packages are looked for, and where nobody would expect any
- */
-export function whyNotLookedAt(directory: TreePath): string | undefined {
-  const judgement = judged(directory);
-  return judgement === "worth a listing" || judgement === "of indices" ? undefined : judgement;
-}
-
-function judged(directory: TreePath): "worth a listing" | "of indices" | (string & {}) {
-  const names = pathNames(directory);
-  if (names.some(isOfIndices) || (names.length > suiteDepth + 1 && isBesidePlaces(names.at(-1) ?? ""))) {
-    return "of indices";
-  }
-  if (names.length === 0) return "worth a listing";
-  if (names[0] !== "dists") return "of indices";
-  if (!hasRoomForNames(directory)) return "its path is too long for any file in it";
-  if (names.length > 1 && suiteOf(directory) === undefined)
-    return `${JSON.stringify(names[1])} cannot be a suite's name`;
-  const depth = depthOfPlace(directory);
-  if (depth === undefined) {
-    const isTooDeep = names.length > suiteDepth + maxComponentNames + 1;
-    return isTooDeep ? `it is deeper than any binary-ARCH or source directory may be` : "worth a listing";
-  }
-  if (placeOf(directory) !== undefined) return "worth a listing";
-  if (names.length - depth > maxDepthBelowPlace) {
-    return `it lies more than ${maxDepthBelowPlace} directories below ${names.slice(0, depth).join("/")}`;
-  }
-  return `${JSON.stringify(names.slice(suiteDepth, depth).join("/"))} is not a component with an architecture or source`;
-}
-
-/** Whether this directory lies directly in a place: what is at or below it is one builder's, as a rule. */
-export function isDirectlyInPlace(directory: TreePath): boolean {
-  const depth = depthOfPlace(directory);
-  return depth !== undefined && pathNames(directory).length === depth + 1 && placeOf(directory) !== undefined;
-}
-
-/**
- * The directory whose builder answers for what lies in a directory: work, budgets and failures are kept apart by it.
- * @param directory a directory that holds files, not a file
- * @param configured the directories of the configured builders. The innermost one around `directory` counts; the root,
- * `dists` and whole suites do not, because their tokens belong to the operator
- * @returns a configured directory; else the directory directly below a place, or the place itself; undefined above places
- */
-export function builderDirectoryOf(directory: TreePath, configured: Iterable<TreePath>): TreePath | undefined {
-  let innermost: TreePath | undefined;
-  for (const each of configured) {
-    if (pathNames(each).length <= suiteDepth || !isWithin(directory, each)) continue;
-    if (innermost === undefined || isWithin(each, innermost)) innermost = each;
-  }
-  if (innermost !== undefined) return innermost;
-  if (placeOf(directory) === undefined) return undefined;
-  return parseTreePath(
-    pathNames(directory)
-      .slice(0, (depthOfPlace(directory) ?? 0) + 1)
-      .join("/"),
-  );
-}
 
 /** The directory of an index below its suite, e.g. `main/binary-amd64` or `main/source`; empty in a flat repository. */
 export type IndexDirectory = "" | `${string}/source` | `${string}/binary-${string}` | `${string}/i18n`;

@@ -2,8 +2,8 @@
 import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
 import { baseOfVariant, flatSuite, isWithin, parentPath, rootPath } from "../base/names.ts";
 import type { Rejection } from "./inspection.ts";
-import type { Place } from "./layout.ts";
-import { isPlace, placeOf, suitePath } from "./layout.ts";
+import type { Layout, Place } from "./layout.ts";
+import { plainLayout, suitePath } from "./layout.ts";
 
 /** The indices that a suite's directories ask for. */
 export interface SuiteShape {
@@ -70,14 +70,15 @@ export function shapeOf(
   directories: Iterable<TreePath>,
   suite: Suite,
   hollow: ReadonlySet<TreePath> = new Set(),
+  layout: Layout = plainLayout,
 ): SuiteShape {
   const places: Place[] = [];
   const architectures = new Set<Architecture>();
   const hollowArchitectures = new Set<Architecture>();
   for (const directory of directories) {
-    if (!isWithin(directory, suitePath(suite)) || !isPlace(directory)) continue;
-    const place = placeOf(directory);
-    if (place === undefined) continue;
+    if (!isWithin(directory, suitePath(suite)) || !layout.isPlace(directory)) continue;
+    const place = layout.placeOf(directory);
+    if (place?.suite !== suite) continue;
     places.push(place);
     if (place.kind === "binary") (hollow.has(directory) ? hollowArchitectures : architectures).add(place.architecture);
   }

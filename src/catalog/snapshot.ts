@@ -13,6 +13,8 @@ import type { Pending, Rejection } from "./inspection.ts";
 import type { Item } from "./item.ts";
 import { firstLinkedFirst } from "./item.ts";
 import type { CatalogFile } from "./known-file.ts";
+import type { Layout } from "./layout.ts";
+import { plainLayout } from "./layout.ts";
 import type { Claim, HeldNames, NameShare } from "./name-claims.ts";
 import { NameClaims } from "./name-claims.ts";
 import type { OwnerRules } from "./owner-rules.ts";
@@ -72,9 +74,11 @@ export class Snapshot {
   /** The rules as they were last, and what they say; undefined where every name is everybody's. */
   #rules: OwnerRules | undefined;
   #claims: NameClaims | undefined;
+  readonly #layout: Layout;
   #newestLinkMs = 0;
 
-  constructor(ownership: Ownership = noOwnership, budget: Budget = noBudget) {
+  constructor(ownership: Ownership = noOwnership, budget: Budget = noBudget, layout: Layout = plainLayout) {
+    this.#layout = layout;
     this.#ownership = ownership;
     this.#budget = budget;
   }
@@ -127,7 +131,7 @@ export class Snapshot {
     };
     /** What became of a path, once its builder's budget has room for it; undefined: nothing stands there. */
     const enter = (path: TreePath, item: Item | undefined, file: CatalogFile | undefined) => {
-      const claim = item && file && claimOf(item, file);
+      const claim = item && file && claimOf(item, file, this.#layout);
       if (this.#claims !== undefined) this.#claims.note(path, claim);
       else if (claim !== undefined) contend(claim.key, path, item);
     };
@@ -140,7 +144,7 @@ export class Snapshot {
       this.#pending.delete(path);
       candidates.delete(path);
       enter(path, undefined, undefined);
-      const keyBefore = before && uniqueKeyOf(before);
+      const keyBefore = before && uniqueKeyOf(before, this.#layout);
       if (keyBefore !== undefined) contend(keyBefore, path);
       const decided = after && this.#decide(after, fileAt);
       if (decided?.kind === "rejected") this.#reject(path, decided);
@@ -156,7 +160,7 @@ export class Snapshot {
       const { admitted, expelled } = yield* budget.settle();
       for (const { path } of expelled) {
         const file = fileAt(path);
-        const key = file && uniqueKeyOf(file);
+        const key = file && uniqueKeyOf(file, this.#layout);
         enter(path, undefined, undefined);
         if (key !== undefined) contend(key, path);
         this.#reject(path, budget.rejectionOf(path));
@@ -208,7 +212,7 @@ export class Snapshot {
   }
 
   #decide(file: CatalogFile, fileAt: FileAt): ReturnType<typeof candidateOf> {
-    const decided = candidateOf(file, fileAt);
+    const decided = candidateOf(file, fileAt, this.#layout);
     if (decided === undefined || decided.kind === "rejected" || decided.kind === "pending") return decided;
     // It may have been inspected under other limits.
     return stanzaRejection(decided, this.#budget.stanzas) ?? decided;
@@ -243,7 +247,7 @@ export class Snapshot {
       for (const key of this.#chosen.keys()) {
         for (const item of this.#contenders(key).values()) {
           const file = fileAt(item.path);
-          if (file !== undefined) this.#claims.note(item.path, claimOf(item, file));
+          if (file !== undefined) this.#claims.note(item.path, claimOf(item, file, this.#layout));
         }
       }
     }
@@ -296,10 +300,10 @@ const noOwnership: Ownership = {
   now: () => 0,
 };
 
-function claimOf(item: Item, file: CatalogFile): Claim {
+function claimOf(item: Item, file: CatalogFile, layout: Layout): Claim {
   const { finding } = file;
   const isPackage = finding?.kind === "binary" || finding?.kind === "source";
-  return { item, key: uniqueKeyOf(file) ?? "", source: isPackage ? sourcePackageOf(finding) : item.package };
+  return { item, key: uniqueKeyOf(file, layout) ?? "", source: isPackage ? sourcePackageOf(finding) : item.package };
 }
 
 const newestFirst = (a: Item, b: Item): number =>

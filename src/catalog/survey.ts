@@ -11,7 +11,8 @@ import { StorageUnavailable } from "../storage/tree.ts";
 import type { UnnamedEntries } from "../storage/unnamed-entries.ts";
 import { packageKindOf } from "./inspect.ts";
 import type { RejectCode, Rejection } from "./inspection.ts";
-import { isDirectlyInPlace, mayHoldPackages, placeOf, whyNotLookedAt } from "./layout.ts";
+import type { Layout } from "./layout.ts";
+import { plainLayout } from "./layout.ts";
 
 /** What lies at or below one path at the moment of looking. */
 export interface Survey {
@@ -40,6 +41,7 @@ export interface SurveyOptions {
   /** Of the directory at the path itself, so that a link to it from below is not followed. */
   readonly identity?: string | undefined;
   readonly limits?: SurveyLimits;
+  readonly layout?: Layout;
 }
 
 /** How much may lie at or below one directory of those that stand directly in a place. */
@@ -73,12 +75,15 @@ export async function survey(
     isApart = () => false,
     identity: ownIdentity,
     limits = defaultSurveyLimits,
+    layout = plainLayout,
   }: SurveyOptions = {},
 ): Promise<Survey> {
   const unlisted = new Map<TreePath, Rejection>();
   const passedOver = new Map<TreePath, Rejection>();
   const apartFrom = new Map<TreePath, string | undefined>();
-  const all = new Seen(placeOf(parentPath(path)) === undefined ? unlimited : limits);
+  const all = new Seen(layout.placeOf(parentPath(path)) === undefined ? unlimited : limits);
+  // Below one suite's directory there may be another one, whose name has a slash.
+  const suite = layout.suiteOf(path);
   if (ownIdentity !== undefined) all.isNew(ownIdentity);
 
   async function apart(directory: TreePath, identity: string | undefined): Promise<void> {
@@ -114,11 +119,11 @@ export async function survey(
       await Promise.all(level.map(async (at) => void below.push(...(await look(at, into, walkSignal)))));
       below.sort((a, b) => (a.path < b.path ? -1 : 1));
       for (const child of below) if (isApart(child.path)) apartFrom.set(child.path, child.identity);
-      const places = below.filter((child) => !apartFrom.has(child.path) && isDirectlyInPlace(child.path));
+      const places = below.filter((child) => !apartFrom.has(child.path) && layout.isDirectlyInPlace(child.path));
       await Promise.all(places.map((child) => apart(child.path, child.identity)));
       level = below
         .filter((child) => !places.includes(child) && !apartFrom.has(child.path))
-        .filter(({ path: at, identity }) => placeOf(parentPath(at)) === undefined || into.isNew(identity))
+        .filter(({ path: at, identity }) => layout.placeOf(parentPath(at)) === undefined || into.isNew(identity))
         .map((child) => child.path);
     }
   }
@@ -139,10 +144,10 @@ export async function survey(
       into.addFile(at, file);
       if (hasWords(file)) tell([[at, file]]);
     }
-    if (node.kind !== "directory" || !mayHoldPackages(at)) return [];
+    if (node.kind !== "directory" || !layout.mayHoldPackages(at)) return [];
     into.addDirectory(at);
     if (node.unnamed !== undefined) passOver(at, "bad-name", unnamedText(node.unnamed));
-    const isInPlace = placeOf(at) !== undefined;
+    const isInPlace = layout.placeOf(at) !== undefined;
     const below: Below[] = [];
     const files: [TreePath, FileEntry][] = [];
     let untilTurn = itemsPerStep;
@@ -162,9 +167,10 @@ export async function survey(
           passOver(child, "not-a-file", entry.reason);
         }
         if (!isInPlace && packageKindOf(name) !== undefined) passOver(child, "wrong-place", outsideText(at));
-      } else if (mayHoldPackages(child)) below.push({ path: child, identity: entry.identity });
+      } else if (suite !== undefined && layout.suiteOf(child) !== suite) continue;
+      else if (layout.mayHoldPackages(child)) below.push({ path: child, identity: entry.identity });
       else {
-        const why = whyNotLookedAt(child);
+        const why = layout.whyNotLookedAt(child);
         if (why !== undefined) passOver(child, "wrong-place", `nothing in this directory is listed: ${why}`);
       }
     }
@@ -172,7 +178,7 @@ export async function survey(
     return below;
   }
 
-  if (mayHoldPackages(parentPath(path))) await walk(path, all, signal);
+  if (layout.mayHoldPackages(parentPath(path))) await walk(path, all, signal);
   await telling;
   return { path, directories: all.directories, files: all.files, unlisted, passedOver, apart: apartFrom };
 }

@@ -10,7 +10,7 @@ import type { Bundle } from "../builder/bundle.ts";
 import { Gateways } from "../builder/gateways.ts";
 import { pingUntilLive } from "../builder/ping.ts";
 import { OwnedTree, parseBuilderName, placesOf } from "../builder/plant.ts";
-import { placeOf, suiteOf } from "../catalog/layout.ts";
+import { plainLayout } from "../catalog/layout.ts";
 import { parsePackagePattern } from "../catalog/owner-rules.ts";
 import { readCertificates } from "../config-values.ts";
 import { ConfigurationError } from "../configuration-error.ts";
@@ -280,7 +280,7 @@ class Owner {
     const packages = flags.packages?.map((each) => argument("--packages", () => parsePackagePattern(each)));
     const wanted = (asked: readonly string[] | undefined, has: string): boolean => asked?.includes(has) ?? true;
     const places = (await this.#tree.places()).filter((path) => {
-      const place = placeOf(path);
+      const place = plainLayout.placeOf(path);
       if (place === undefined || !wanted(suite, place.suite) || !wanted(component, place.component)) return false;
       return place.kind === "source"
         ? source
@@ -321,12 +321,12 @@ class Owner {
     for (const [builder, patterns] of changed) this.#say(`${builder} may publish ${patterns.join(", ") || "nothing"}`);
     this.#say(`${name} belongs to ${to}${changed.size === 0 ? " already" : ""}.`);
     // Each suite is judged anew when any part of it is looked at.
-    const bySuite = new Map(bundle.directories.map(({ path }) => [suiteOf(path), path]));
+    const bySuite = new Map(bundle.directories.map(({ path }) => [plainLayout.suiteOf(path), path]));
     await this.#ping([...bySuite.values()]);
   }
 
   async addSuite(suite: string, { component, architecture }: PartFlags): Promise<void> {
-    const known = (await this.#tree.places()).flatMap((path) => placeOf(path) ?? []);
+    const known = (await this.#tree.places()).flatMap((path) => plainLayout.placeOf(path) ?? []);
     const knownComponents = unlessNone(
       known.map((place) => place.component),
       "main",

@@ -7,7 +7,7 @@ import { readBundle } from "../builder/bundle.ts";
 import type { PutObserver, PutOutcome, PutPackage } from "../builder/put.ts";
 import { put } from "../builder/put.ts";
 import type { Place } from "../catalog/layout.ts";
-import { placeOf } from "../catalog/layout.ts";
+import { plainLayout } from "../catalog/layout.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import { withRequired } from "./arguments.ts";
 import { complainOfWaiting } from "./terminal.ts";
@@ -79,7 +79,7 @@ export function addPut(commands: Command, untilTold: () => AbortSignal): void {
 
 /** @throws ConfigurationError for a part of the tree that none of the bundle's directories is in */
 function demandPart(flag: string, asked: string | undefined, bundle: Bundle, partOf: (place: Place) => string): void {
-  const known = new Set(bundle.directories.flatMap(({ path }) => placeOf(path) ?? []).map(partOf));
+  const known = new Set(bundle.directories.flatMap(({ path }) => plainLayout.placeOf(path) ?? []).map(partOf));
   if (asked === undefined || known.has(asked)) return;
   const has = `it has ${[...known].toSorted().join(", ") || "none"}`;
   throw new ConfigurationError([`${flag}: the bundle has no ${JSON.stringify(asked.slice(0, 80))}; ${has}`]);

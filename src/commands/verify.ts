@@ -9,7 +9,7 @@ import { fileReasonOf, RepoError } from "../base/errors.ts";
 import { silentLog } from "../base/log.ts";
 import type { Suite } from "../base/names.ts";
 import { joinPath, parseSuite, rootPath } from "../base/names.ts";
-import { distsPath, suiteOf } from "../catalog/layout.ts";
+import { distsPath, plainLayout } from "../catalog/layout.ts";
 import type { Flags } from "../config.ts";
 import { loadConfiguration } from "../config.ts";
 
@@ -163,7 +163,7 @@ async function suitesIn(
   const dists = await openTree(one.tree, limits, undefined, (tree) => tree).look(distsPath, signal);
   const names = dists?.kind === "directory" ? [...dists.entries] : [];
   const suites = names.flatMap(([name, { kind }]) =>
-    kind === "directory" ? (suiteOf(joinPath(distsPath, name)) ?? []) : [],
+    kind === "directory" ? (plainLayout.suiteOf(joinPath(distsPath, name)) ?? []) : [],
   );
   if (suites.length === 0) throw new NothingToVerify("the tree has no suite to hold the server against");
   return suites.toSorted();

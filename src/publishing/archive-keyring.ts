@@ -1,8 +1,7 @@
 // The package NAME-archive-keyring: brings a repository's keys to its users, and new ones before the old ones go.
 import { httpDate } from "../base/clock.ts";
 import type { Component, RepositoryName, TreePath } from "../base/names.ts";
-import { nameOrUndefined, parseComponent, pathNames } from "../base/names.ts";
-import { suiteOf } from "../catalog/layout.ts";
+import { pathNames } from "../base/names.ts";
 import type { PackedFile } from "../debian/write-deb.ts";
 import { gzipped, writeDeb } from "../debian/write-deb.ts";
 import type { Signer } from "../signing/signer.ts";
@@ -53,11 +52,7 @@ export function archiveKeyring(order: KeyringOrder): Overlay {
 
 function isComponent(path: TreePath, component: Component): boolean {
   const names = pathNames(path);
-  return (
-    names.length === 3 &&
-    suiteOf(path) !== undefined &&
-    nameOrUndefined(() => parseComponent(names[2] ?? "")) === component
-  );
+  return names[0] === "dists" && names.length > 2 && path.endsWith(`/${component}`);
 }
 
 /**

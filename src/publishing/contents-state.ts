@@ -99,4 +99,5 @@ export class ContentsState {
   }
 }
 
-const bucketName = (suite: Suite, key: string): string => `${suite}/${key.slice(0, 1)}`;
+/** A slash in a suite's name would put its buckets among those of another suite. */
+const bucketName = (suite: Suite, key: string): string => `${suite.replaceAll("/", ":")}/${key.slice(0, 1)}`;

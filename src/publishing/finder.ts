@@ -43,8 +43,12 @@ export class Finder {
   /** Publications of the past that were asked for lately. */
   readonly #past = new LRUCache<string, Manifest>({ max: maxPastInMemory });
 
+  /** Suites with a slash in their names, which go before others at the beginning of a path. */
+  readonly #nested: readonly Suite[];
+
   constructor(parts: FinderParts) {
     this.#parts = parts;
+    this.#nested = parts.catalog.layout.nestedSuites;
   }
 
   /**
@@ -67,14 +71,14 @@ export class Finder {
   async findOther(path: string, signal: AbortSignal): Promise<Resource | undefined> {
     const changelog = path.startsWith("changelogs/") ? await this.#parts.changelogs.find(path) : undefined;
     if (changelog !== undefined) return changelog;
-    const { suite } = inSuite(path) ?? {};
+    const { suite } = this.#inSuite(path) ?? {};
     const isOurs = generated.test(path) && (suite === undefined || !this.#parts.isAsFound(suite));
     const treePath = isOurs ? undefined : nameOrUndefined(() => parseTreePath(path));
     return treePath === undefined ? undefined : await this.#parts.treeFiles.find(treePath, signal);
   }
 
   #published(path: string, session: ClientSession | undefined): Resource | undefined {
-    const { suite, rest } = inSuite(path) ?? {};
+    const { suite, rest } = this.#inSuite(path) ?? {};
     if (suite === undefined || rest === undefined || this.#parts.isAsFound(suite)) return undefined;
     const current = this.#parts.currentOf(suite);
     const reference = hashReference(rest);
@@ -101,7 +105,7 @@ export class Finder {
     const [, when, file] = /^snapshots\/([^/]+)\/(.+)$/.exec(path) ?? [];
     if (when === undefined || file === undefined) return undefined;
     const { packages, store } = this.#parts;
-    const { suite, rest } = inSuite(file) ?? {};
+    const { suite, rest } = this.#inSuite(file) ?? {};
     if (suite === undefined || rest === undefined) return packages.pooled(file);
     const id = store.idAt(suite, when);
     const past = id === undefined ? undefined : this.#pastOf(suite, id);
@@ -144,12 +148,14 @@ export class Finder {
     this.#found.set(manifest, found);
     return found;
   }
-}
 
-/** Takes the path of a suite's file apart; undefined for any other. */
-function inSuite(path: string): { readonly suite: Suite; readonly rest: string } | undefined {
-  const [, rawSuite, rest] = /^dists\/([^/]+)\/(.+)$/.exec(path) ?? [];
-  if (rawSuite === undefined || rest === undefined) return undefined;
-  const suite = nameOrUndefined(() => parseSuite(rawSuite));
-  return suite && { suite, rest };
+  /** Takes the path of a suite's file apart; undefined for any other. */
+  #inSuite(path: string): { readonly suite: Suite; readonly rest: string } | undefined {
+    const nested = this.#nested.find((suite) => path.startsWith(`dists/${suite}/`));
+    if (nested !== undefined) return { suite: nested, rest: path.slice(`dists/${nested}/`.length) };
+    const [, rawSuite, rest] = /^dists\/([^/]+)\/(.+)$/.exec(path) ?? [];
+    if (rawSuite === undefined || rest === undefined) return undefined;
+    const suite = nameOrUndefined(() => parseSuite(rawSuite));
+    return suite && { suite, rest };
+  }
 }

@@ -5,7 +5,7 @@ import type { Suite, TreePath } from "../base/names.ts";
 import { isWithin, joinPath, nameOrUndefined, parseTreePath, rootPath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { packageKindOf } from "../catalog/inspect.ts";
-import { distsPath, suiteOf, suitePath } from "../catalog/layout.ts";
+import { distsPath, suitePath } from "../catalog/layout.ts";
 import type { Tree } from "../storage/tree.ts";
 import type { ServedSuite } from "./suite.ts";
 
@@ -145,7 +145,8 @@ export class Notices {
     const dists = await this.#parts.tree.look(distsPath, signal);
     if (dists?.kind !== "directory") return [];
     const strays = [...dists.entries].filter(([name, entry]) => {
-      if (entry.kind === "directory") return suiteOf(joinPath(distsPath, name)) === undefined;
+      if (entry.kind === "directory")
+        return this.#parts.catalog.layout.suiteOf(joinPath(distsPath, name)) === undefined;
       return entry.kind === "other" || packageKindOf(name) !== undefined;
     });
     return [...strays.map(([name]) => name), ...(dists.unnamed?.first ?? [])].toSorted();

@@ -12,6 +12,7 @@ import type { ContentInspector } from "../catalog/examiner.ts";
 import { Examiner } from "../catalog/examiner.ts";
 import { FileLists } from "../catalog/file-lists.ts";
 import type { InspectLimits } from "../catalog/inspect-limits.ts";
+import { Layout } from "../catalog/layout.ts";
 import { Ledger } from "../catalog/ledger.ts";
 import { Overrides } from "../catalog/overrides.ts";
 import type { OwnerRules } from "../catalog/owner-rules.ts";
@@ -165,7 +166,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     limits: shared.inspectionLimits,
     ...(settings.concurrentReads === undefined ? {} : { concurrentReads: settings.concurrentReads }),
   });
-  const catalog = new Catalog(examiner);
+  const catalog = new Catalog(examiner, new Layout(settings.configuredSuites));
   const store = new PublicationStore(root, name, shared.lastDates);
   if (settings.acceptIdentityChange !== true) {
     const changes = [...store.identities()].flatMap(([suite, known]) =>

@@ -37,7 +37,8 @@ export class Pins {
 
   *all(): Iterable<Pin> {
     for (const { key, value } of this.#ids.getRange()) {
-      const [suite = "", name = ""] = key.split("/");
+      const slash = key.lastIndexOf("/");
+      const [suite, name] = [key.slice(0, slash), key.slice(slash + 1)];
       yield { suite: parseSuite(suite), name, id: value };
     }
   }

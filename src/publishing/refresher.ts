@@ -9,7 +9,7 @@ import type { BuilderDirectories } from "../catalog/builder-directories.ts";
 import type { Catalog, UpdateObserver } from "../catalog/catalog.ts";
 import { packageKindOf } from "../catalog/inspect.ts";
 import type { Rejection } from "../catalog/inspection.ts";
-import { distsPath, isPlace, suiteOf, suitePath } from "../catalog/layout.ts";
+import { distsPath, suitePath } from "../catalog/layout.ts";
 import type { Survey } from "../catalog/survey.ts";
 import { rejectionOf, survey } from "../catalog/survey.ts";
 import type { Tree } from "../storage/tree.ts";
@@ -195,8 +195,10 @@ export class Refresher {
 
   /** The suites that a path lies in or holds, but for those that are served as found. */
   async #suitesAt(path: TreePath): Promise<Suite[]> {
-    const suite = suiteOf(path);
-    const suites = suite === undefined ? (isWithin(distsPath, path) ? await this.#listSuites() : []) : [suite];
+    const suite = this.#parts.catalog.layout.suiteOf(path);
+    const { layout } = this.#parts.catalog;
+    const above = isWithin(distsPath, path) ? await this.#listSuites() : [];
+    const suites = suite === undefined ? above : new Set([suite, ...layout.nestedWithin(path)]);
     return [...suites].filter((each) => {
       if (!this.#parts.asFound.holds(each)) return true;
       this.#parts.asFound.check(each);
@@ -206,11 +208,12 @@ export class Refresher {
 
   /** The suites in the tree and those that were there before. */
   async #listSuites(): Promise<Set<Suite>> {
-    const suites = new Set(this.#parts.suites.names());
+    const suites = new Set([...this.#parts.suites.names(), ...this.#parts.catalog.layout.nestedSuites]);
     const dists = await this.#lookAtDists();
     if (dists?.kind !== "directory") return suites;
     for (const [name, entry] of dists.entries) {
-      const suite = entry.kind === "directory" ? suiteOf(joinPath(distsPath, name)) : undefined;
+      const suite =
+        entry.kind === "directory" ? this.#parts.catalog.layout.suiteOf(joinPath(distsPath, name)) : undefined;
       if (suite !== undefined) suites.add(suite);
     }
     return suites;
@@ -311,7 +314,7 @@ export class Refresher {
   }
 
   async #lookAtChild(child: TreePath, wanted: TreePath): Promise<void> {
-    const suite = suiteOf(child);
+    const suite = this.#parts.catalog.layout.suiteOf(child);
     const underWay = (suite && this.#underWay.get(suite)) ?? new Map<TreePath, boolean>();
     if (suite !== undefined) this.#underWay.set(suite, underWay);
     underWay.set(child, false);
@@ -324,7 +327,7 @@ export class Refresher {
   /** One look at a path, in its owner's turn. */
   async #look(owner: TreePath, path: TreePath): Promise<Looked> {
     const { catalog, suites, tree } = this.#parts;
-    const name = suiteOf(path);
+    const name = this.#parts.catalog.layout.suiteOf(path);
     if (name === undefined) return { apart: nothingApart, failure: undefined };
     const signal = this.#signal;
     const look = catalog.looks.begin(path);
@@ -332,6 +335,7 @@ export class Refresher {
       if (this.#mayBringMuch(suites.open(name), path)) this.#parts.wake();
       const seen = await survey(tree, path, signal, this.#parts.now(), {
         seen: (files) => catalog.expect(files, signal),
+        layout: catalog.layout,
         isApart: (directory) => this.#ownerOf(directory) !== owner,
         identity: this.#identities.get(path),
       });
@@ -451,13 +455,17 @@ export class Refresher {
   }
 
   async #publish(paths: readonly TreePath[]): Promise<ReadonlyMap<TreePath, Published>> {
-    const names = paths.includes(distsPath) ? this.#parts.suites.names() : paths.map(suiteOf);
+    const names = paths.includes(distsPath)
+      ? this.#parts.suites.names()
+      : paths.map((path) => this.#parts.catalog.layout.suiteOf(path));
     const published = new Map<TreePath, Published>();
     for (const name of names) {
       const suite = name && this.#parts.suites.get(name);
       if (suite !== undefined) published.set(suitePath(suite.name), await this.#publishSuite(suite));
     }
-    await this.#parts.published([...published.keys()].flatMap((path) => suiteOf(path) ?? []));
+    await this.#parts.published(
+      [...published.keys()].flatMap((path) => this.#parts.catalog.layout.suiteOf(path) ?? []),
+    );
     return published;
   }
 
@@ -505,14 +513,17 @@ export class Refresher {
     const { builders, catalog } = this.#parts;
     const isFile = packageKindOf(lastName(path)) !== undefined || catalog.file(path) !== undefined;
     const directory = isFile && !catalog.hasDirectory(path) ? parentPath(path) : path;
-    const suite = suiteOf(path);
+    const suite = this.#parts.catalog.layout.suiteOf(path);
     return builders.of(directory) ?? (suite === undefined ? distsPath : suitePath(suite));
   }
 
   /** Whether a builder, and not the operator, answers for a directory. */
   #isBuilders(directory: TreePath): boolean {
     const { builders } = this.#parts;
-    return builders.isConfigured(directory) || (builders.of(directory) === directory && !isPlace(directory));
+    return (
+      builders.isConfigured(directory) ||
+      (builders.of(directory) === directory && !this.#parts.catalog.layout.isPlace(directory))
+    );
   }
 
   /** Whether this is a suite's first look, or one at a directory that nobody has seen. */
@@ -525,7 +536,8 @@ export class Refresher {
   #knownAbove(path: TreePath): TreePath {
     let at = path;
     const isKnown = (directory: TreePath) => this.#parts.catalog.hasDirectory(directory);
-    while (suiteOf(parentPath(at)) !== undefined && !isKnown(parentPath(at))) at = parentPath(at);
+    const { layout } = this.#parts.catalog;
+    while (layout.suiteOf(parentPath(at)) === layout.suiteOf(path) && !isKnown(parentPath(at))) at = parentPath(at);
     return at;
   }
 }

@@ -3,7 +3,7 @@ import { abortable } from "../base/abort.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
-import { isWithin, nameOrUndefined, parseSuite, parseTreePath, rootPath } from "../base/names.ts";
+import { isWithin, nameOrUndefined, parseTreePath, rootPath } from "../base/names.ts";
 import type { BuilderDirectories } from "../catalog/builder-directories.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Examiner } from "../catalog/examiner.ts";
@@ -260,7 +260,7 @@ export class Repository implements ServedRepository {
   /** Whether what is not found here is not there. Before the first whole look only what lies in a seen suite is known. */
   #knowsAll(path: string): boolean {
     if (this.#lookedAt || !/^(dists|pool|changelogs)\//.test(path)) return true;
-    const suite = nameOrUndefined(() => parseSuite(path.split("/")[1] ?? ""));
+    const suite = nameOrUndefined(() => this.#parts.catalog.layout.suiteOf(parseTreePath(path)));
     if (!path.startsWith("dists/") || suite === undefined) return false;
     return this.#suites.get(suite)?.surveyed === true || this.#asFound.holds(suite);
   }

@@ -62,7 +62,8 @@ export async function exportSite(source: SiteSource, options: ExportOptions): Pr
     if (!entry.isSymbolicLink())
       throw new ExportIncomplete(`${directory}/dists/${entry.name} was made by somebody else`);
   }
-  const publications = [...source.publications()];
+  // A suite's name is a link in the site, and none can lie within another.
+  const publications = [...source.publications()].filter(({ suite }) => !suite.includes("/"));
   const superseded = await Superseded.open(join(directory, generations, "superseded.json"));
   const expiredMs = now() - keepSeconds * 1000;
   const switched: Suite[] = [];

@@ -153,7 +153,8 @@ export class PublicationStore {
   /** The ids of all publications that are kept, those of a suite side by side and the newest first. */
   *ids(): Iterable<readonly [Suite, string]> {
     for (const key of this.#manifests.getKeys({ reverse: true })) {
-      const [suite = "", id = ""] = key.split("/");
+      const slash = key.lastIndexOf("/");
+      const [suite, id] = [key.slice(0, slash), key.slice(slash + 1)];
       yield [parseSuite(suite), id];
     }
   }

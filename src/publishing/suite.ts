@@ -48,6 +48,7 @@ export interface SuiteParts {
   readonly builders: BuilderDirectories;
   readonly directoryLimits: DirectoryLimits;
   readonly inspectionLimits: InspectLimits;
+  readonly catalog: Catalog;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -96,7 +97,7 @@ export class ServedSuite {
       startedMs: now(),
       now,
     };
-    this.#snapshot = new Snapshot(ownership, { directory, stanzas, builderOf });
+    this.#snapshot = new Snapshot(ownership, { directory, stanzas, builderOf }, parts.catalog.layout);
     this.#current = current;
     this.#past = pastId === undefined ? undefined : store.get(name, pastId);
   }
@@ -210,7 +211,7 @@ export class ServedSuite {
         change,
         items: () => this.items(),
         newestLinkMs: this.#snapshot.newestLinkMs,
-        shape: shapeOf(places, this.name, hollow),
+        shape: shapeOf(places, this.name, hollow, catalog.layout),
         current: this.#current,
         signal,
       });

@@ -10,7 +10,7 @@ import type { FileChange } from "../../src/catalog/catalog.ts";
 import type { DirectoryLimits } from "../../src/catalog/directory-budget.ts";
 import { findingOf } from "../../src/catalog/finding.ts";
 import type { CatalogFile } from "../../src/catalog/known-file.ts";
-import { builderDirectoryOf } from "../../src/catalog/layout.ts";
+import { plainLayout } from "../../src/catalog/layout.ts";
 import type { Budget } from "../../src/catalog/snapshot.ts";
 import { Snapshot } from "../../src/catalog/snapshot.ts";
 import { longestStandstillMs } from "../support/standstill.ts";
@@ -54,7 +54,7 @@ const unlimited = { maxStanzaBytes: 2 ** 30, maxSourceStanzaBytes: 2 ** 30 };
 const budgetOf = (directory: DirectoryLimits, stanzas = unlimited): Budget => ({
   directory,
   stanzas,
-  builderOf: (each) => builderDirectoryOf(each, []),
+  builderOf: (each) => plainLayout.builderDirectoryOf(each, []),
 });
 
 /** A snapshot and the files that it was told of. */

@@ -1,10 +1,10 @@
 // Whose directory a path belongs to.
 import { expect, test } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
-import { builderDirectoryOf } from "../../src/catalog/layout.ts";
+import { plainLayout } from "../../src/catalog/layout.ts";
 
 const of = (directory: string, ...configured: readonly string[]) =>
-  builderDirectoryOf(parseTreePath(directory), configured.map(parseTreePath));
+  plainLayout.builderDirectoryOf(parseTreePath(directory), configured.map(parseTreePath));
 
 test("without configured builders, each directory directly below a place is a builder's", () => {
   expect(of("dists/sid/main/binary-amd64/alice")).toBe("dists/sid/main/binary-amd64/alice");

@@ -4,11 +4,11 @@ import { expect, test } from "vitest";
 import type { TreePath } from "../../src/base/names.ts";
 import { parseTreePath } from "../../src/base/names.ts";
 import type { FileChange } from "../../src/catalog/catalog.ts";
-import { builderDirectoryOf } from "../../src/catalog/layout.ts";
+import { plainLayout } from "../../src/catalog/layout.ts";
 import { NotedChanges } from "../../src/publishing/noted-changes.ts";
 
 const place = "dists/sid/main/binary-amd64";
-const builderOf = (directory: TreePath) => builderDirectoryOf(directory, []);
+const builderOf = (directory: TreePath) => plainLayout.builderDirectoryOf(directory, []);
 const aChange = (builder: string, n: number): FileChange => ({
   path: parseTreePath(`${place}/${builder}/p${n}.deb`),
   before: undefined,

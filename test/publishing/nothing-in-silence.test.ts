@@ -130,6 +130,54 @@ test("a component may have a slash, as apt takes it", async () => {
   expect(await packageNames(served, "dists/bookworm/main/binary-amd64/Packages")).toEqual(["p2 1.0-1"]);
 });
 
+test("a suite may have a slash, where the configuration names it, beside the suite that it lies in", async () => {
+  const nested = parseSuite("bookworm/updates");
+  const served = await aFolder(
+    ["dists/bookworm/updates/main/binary-amd64/alice/a.deb", "dists/bookworm/main/binary-amd64/b.deb"],
+    { configuredSuites: [nested, parseSuite("bookworm")], contents: true, patched: true },
+  );
+  const { publications, rejected, notices } = await served.ping();
+  expect([publications.map(({ suite }) => suite).toSorted(), rejected, notices]).toEqual([
+    ["bookworm", "bookworm/updates"],
+    [],
+    [],
+  ]);
+  const release = await served.text("dists/bookworm/updates/Release");
+  expect(release).toMatch(/^Suite: bookworm\/updates$/m);
+  expect(release).toMatch(/^Components: main$/m);
+  expect(await packageNames(served, "dists/bookworm/updates/main/binary-amd64/Packages")).toEqual(["p0 1.0-1"]);
+  expect(await packageNames(served, "dists/bookworm/main/binary-amd64/Packages")).toEqual(["p1 1.0-1"]);
+  expect(await served.text("dists/bookworm/Release")).toMatch(/^Components: main$/m);
+
+  served.put(
+    "dists/bookworm/updates/main/binary-amd64/alice/c.deb",
+    await aDeb({ package: "c", architecture: "amd64" }),
+  );
+  const pinged = await served.ping("dists/bookworm/updates/main/binary-amd64/alice");
+  expect(pinged.publications.map(({ suite }) => suite)).toEqual(["bookworm/updates"]);
+  await served.lateMade();
+  expect(await served.text("dists/bookworm/updates/main/Contents-amd64")).toContain("p0");
+  expect(await served.text("dists/bookworm/main/Contents-amd64")).not.toContain("p0");
+  const hash = /^ ([0-9a-f]{64}) +\d+ main\/binary-amd64\/Packages.xz$/m.exec(
+    await served.text("dists/bookworm/updates/Release"),
+  )?.[1];
+  expect(await served.bytes(`dists/bookworm/updates/main/binary-amd64/by-hash/SHA256/${hash}`)).toBeDefined();
+  const snapshots = [...served.repository.snapshots()].filter(({ suite }) => suite === nested);
+  expect(snapshots.length).toBeGreaterThan(1);
+  const [snapshot] = snapshots;
+  expect(await served.text(`snapshots/${snapshot?.id}/dists/bookworm/updates/Release`)).toContain("bookworm/updates");
+
+  await served.restart();
+  expect(await packageNames(served, "dists/bookworm/updates/main/binary-amd64/Packages")).toEqual([
+    "p0 1.0-1",
+    "c 1.0-1",
+  ]);
+  served.remove("dists/bookworm/updates");
+  await served.ping();
+  expect(await served.bytes("dists/bookworm/updates/Release")).toBeUndefined();
+  expect(await packageNames(served, "dists/bookworm/main/binary-amd64/Packages")).toEqual(["p1 1.0-1"]);
+});
+
 test("a repository that was made elsewhere is told of where it is served empty, with what to do", async () => {
   const served = await aFolder(["pool/main/h/hello/hello_1_amd64.deb", "pool/main/h/hello/hello_2_amd64.deb"]);
   served.put(`${amd64}/Packages`, "Package: hello\n\n");
