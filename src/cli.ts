@@ -31,7 +31,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   check_seconds = 604800                      # between two checks of all objects, which renew leases; 0: never
   cache_bytes = 2147483648                    # packages kept on disk
   grace_period_seconds = 10                   # for requests that are under way at SIGTERM
-  [limits.inspection]                         # also limits.tree, webapi, listing, folder, http
+  [limits.inspection]                         # also limits.tree, webapi, listing, folder, changelog, http
   max_file_bytes = 8589934592
   max_stanza_bytes = 262144                   # as it stands in an index; max_source_stanza_bytes for sources
   max_data_ratio = 256                        # how many times its size a member may become, beyond any_ratio_bytes
