@@ -6,7 +6,7 @@ import type { Log } from "../base/log.ts";
 import type { Suite, TreePath } from "../base/names.ts";
 import { isWithin, joinPath, lastName, parentPath } from "../base/names.ts";
 import type { BuilderDirectories } from "../catalog/builder-directories.ts";
-import type { Catalog, UpdateObserver } from "../catalog/catalog.ts";
+import type { Catalog, FileChange, UpdateObserver } from "../catalog/catalog.ts";
 import { packageKindOf } from "../catalog/inspect.ts";
 import type { Rejection } from "../catalog/inspection.ts";
 import { distsPath, suitePath } from "../catalog/layout.ts";
@@ -33,6 +33,7 @@ export interface Refreshed {
 interface Looked {
   /** Directories below it that have queues of their own. */
   readonly apart: Survey["apart"];
+  readonly changes: readonly FileChange[];
   /** What was thrown; then what is known of the path stays. */
   readonly failure: Error | undefined;
 }
@@ -48,6 +49,8 @@ interface Published {
 /** The first look at all of a suite. */
 interface FirstLook {
   readonly begunMs: number;
+  /** Gets the changes that it sees. */
+  readonly seen: FileChange[];
   /** Resolves when each of its directories was looked at; rejects if not even the builders' directories can be listed. */
   readonly all: Promise<void>;
 }
@@ -176,8 +179,8 @@ export class Refresher {
     const within = (paths: readonly TreePath[]) => paths.filter((each) => isWithin(each, path));
     return {
       suites,
-      added: within(published.flatMap(({ added }) => added)).toSorted(),
-      removed: within(published.flatMap(({ removed }) => removed)).toSorted(),
+      added: [...new Set(within(published.flatMap(({ added }) => added)))].toSorted(),
+      removed: [...new Set(within(published.flatMap(({ removed }) => removed)))].toSorted(),
     };
   }
 
@@ -244,15 +247,21 @@ export class Refresher {
     let first = suite.surveyed ? undefined : this.#firstLooks.get(name);
     const isFirst = !suite.surveyed && first === undefined;
     if (isFirst) first = this.#beginFirstLook(name);
-    const looked = isFirst && wanted === suitePath(name) ? first?.all : this.#lookAt(this.#knownAbove(wanted), wanted);
+    // Part of what is seen on the way may be published before the rest.
+    const isWhole = isFirst && wanted === suitePath(name);
+    const seen: FileChange[] = isWhole && first !== undefined ? first.seen : [];
+    const looked = isWhole ? first?.all : this.#lookAt(this.#knownAbove(wanted), wanted, seen);
     if (looked !== undefined && (patience === "all" || (await endsWithin(looked, inspectionPatienceMs)))) await looked;
     if (first !== undefined) await this.#firstSeen(suite, first);
-    return await this.#published(name, wanted);
+    const published = await this.#published(name, wanted);
+    const added = addedBy(seen, this.#parts.suites.get(name)).concat(published.added);
+    return { ...published, added, removed: removedBy(seen).concat(published.removed) };
   }
 
   #beginFirstLook(name: Suite): FirstLook {
-    const all = this.#lookAt(suitePath(name), suitePath(name));
-    const first = { begunMs: this.#parts.now(), all };
+    const seen: FileChange[] = [];
+    const all = this.#lookAt(suitePath(name), suitePath(name), seen);
+    const first = { begunMs: this.#parts.now(), seen, all };
     this.#firstLooks.set(name, first);
     // Whoever asks after a failure begins again.
     all.catch(() => this.#firstLooks.delete(name));
@@ -293,10 +302,12 @@ export class Refresher {
   /**
    * Looks at a directory or file, and at all below it that has queues of its own.
    * @param wanted what is waited for: some of what lies at or below `at`
+   * @param seen gets the changes
    * @throws what kept the path, or what is above the builders' directories, from being looked at
    */
-  async #lookAt(at: TreePath, wanted: TreePath): Promise<void> {
-    const { apart, failure } = await this.#looks.request(this.#ownerOf(at), at);
+  async #lookAt(at: TreePath, wanted: TreePath, seen: FileChange[]): Promise<void> {
+    const { apart, changes, failure } = await this.#looks.request(this.#ownerOf(at), at);
+    for (const change of changes) seen.push(change);
     if (failure !== undefined) throw failure;
     const waitedFor: Promise<void>[] = [];
     for (const [child, identity] of apart) {
@@ -304,7 +315,7 @@ export class Refresher {
       if (!isWithin(child, at)) continue;
       if (identity !== undefined) this.#identities.set(child, identity);
       const isWithinChild = isWithin(wanted, child);
-      const looked = this.#lookAtChild(child, isWithinChild ? wanted : child).catch((thrown: unknown) => {
+      const looked = this.#lookAtChild(child, isWithinChild ? wanted : child, seen).catch((thrown: unknown) => {
         if (isWithinChild || !this.#isBuilders(child) || rejectionOrUndefined(thrown) === undefined) throw thrown;
       });
       looked.catch(() => undefined);
@@ -313,12 +324,12 @@ export class Refresher {
     for (const outcome of await Promise.allSettled(waitedFor)) if (outcome.status === "rejected") throw outcome.reason;
   }
 
-  async #lookAtChild(child: TreePath, wanted: TreePath): Promise<void> {
+  async #lookAtChild(child: TreePath, wanted: TreePath, seen: FileChange[]): Promise<void> {
     const suite = this.#parts.catalog.layout.suiteOf(child);
     const underWay = (suite && this.#underWay.get(suite)) ?? new Map<TreePath, boolean>();
     if (suite !== undefined) this.#underWay.set(suite, underWay);
     underWay.set(child, false);
-    await this.#lookAt(child, wanted).finally(() => {
+    await this.#lookAt(child, wanted, seen).finally(() => {
       underWay.delete(child);
       this.#identities.delete(child);
     });
@@ -328,7 +339,8 @@ export class Refresher {
   async #look(owner: TreePath, path: TreePath): Promise<Looked> {
     const { catalog, suites, tree } = this.#parts;
     const name = this.#parts.catalog.layout.suiteOf(path);
-    if (name === undefined) return { apart: nothingApart, failure: undefined };
+    const all: FileChange[] = [];
+    if (name === undefined) return { apart: nothingApart, changes: all, failure: undefined };
     const signal = this.#signal;
     const look = catalog.looks.begin(path);
     try {
@@ -341,11 +353,11 @@ export class Refresher {
       });
       await this.#takeUnlisted(name, path, seen.unlisted, seen.apart);
       this.#takePassedOver(name, seen);
-      await catalog.update(seen, look, this.#teller(name, path), signal);
+      await catalog.update(seen, look, this.#teller(name, path, all), signal);
       if (!this.#isBuilders(owner)) this.#parts.looked(path, undefined, seen.apart);
-      return { apart: seen.apart, failure: undefined };
+      return { apart: seen.apart, changes: all, failure: undefined };
     } catch (thrown) {
-      return { apart: nothingApart, failure: await this.#failedLook(owner, path, name, thrown) };
+      return { apart: nothingApart, changes: all, failure: await this.#failedLook(owner, path, name, thrown) };
     } finally {
       const suite = suites.get(name);
       if (suite !== undefined) this.#noteUndecided(suite, path, []);
@@ -353,16 +365,18 @@ export class Refresher {
     }
   }
 
-  /** Takes in what an update of the catalog tells. */
-  #teller(name: Suite, path: TreePath): UpdateObserver {
+  /** Takes in what an update of the catalog tells. @param all gets every change */
+  #teller(name: Suite, path: TreePath, all: FileChange[] = []): UpdateObserver {
     return (changes, undecided) => {
       // The suite may have been taken out of service, and be back.
       const suite = this.#parts.suites.open(name);
       const underWay = this.#underWay.get(name);
       if (underWay?.has(path)) underWay.set(path, true);
       suite.note(changes);
+      for (const change of changes) all.push(change);
       this.#noteUndecided(suite, path, undecided);
-      if (changes.length > 0) this.#publishSoon(name);
+      // Whoever asked for just this path publishes what came of it at the end.
+      if (changes.length > 0 && (undecided.length > 0 || underWay?.has(path))) this.#publishSoon(name);
     };
   }
 
@@ -483,10 +497,8 @@ export class Refresher {
       observer.pending(name, suite.pendingSources);
       if (suite.current === undefined && !suite.hasChanges) await this.#parts.suites.close(name);
       else if (suite.current?.id === before && suite.seenWhole && !suite.isRolledBack) observer.confirmed(name);
-      const fresh = changes.filter(({ before: was, after }) => after?.finding !== undefined && after !== was);
-      const inNoIndex = suite.rejectedAmong(new Set(fresh.map(({ path }) => path)));
-      const added = fresh.filter(({ path }) => !inNoIndex.has(path));
-      const removed = changes.filter(({ before: was, after }) => was?.finding !== undefined && after === undefined);
+      const added = addedBy(changes, suite);
+      const removed = removedBy(changes);
       if (suite.current !== undefined && suite.current.id !== before) {
         const seconds = (now() - begunMs) / 1000;
         observer.published(name, seconds);
@@ -495,7 +507,7 @@ export class Refresher {
       }
       if (suite.hasChanges) this.#publishSoon(name);
       this.#parts.tried(name, undefined);
-      return { added: added.map(({ path }) => path), removed: removed.map(({ path }) => path), failure: undefined };
+      return { added, removed, failure: undefined };
     } catch (thrown) {
       const failure = thrown instanceof Error ? thrown : new Error(messageOf(thrown));
       if (!this.#signal.aborted) {
@@ -541,6 +553,18 @@ export class Refresher {
     return at;
   }
 }
+
+/** The package files that are new or have new bytes, but for those that are in no index of their suite. */
+function addedBy(changes: readonly FileChange[], suite: ServedSuite | undefined): readonly TreePath[] {
+  const fresh = changes.filter(({ before, after }) => after?.finding !== undefined && after !== before);
+  const paths = fresh.map(({ path }) => path);
+  const inNoIndex = suite?.rejectedAmong(new Set(paths));
+  return paths.filter((path) => inNoIndex?.has(path) !== true);
+}
+
+/** The package files that are gone. */
+const removedBy = (changes: readonly FileChange[]): readonly TreePath[] =>
+  changes.filter(({ before, after }) => before?.finding !== undefined && after === undefined).map(({ path }) => path);
 
 /** Undefined for what says nothing about the directory itself. */
 function rejectionOrUndefined(thrown: unknown): Rejection | undefined {

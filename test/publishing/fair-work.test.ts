@@ -76,10 +76,9 @@ test("what is ready in a directory is published before what is not, which is sho
   expect(await packageNames(served)).not.toContain("slow 1.0-1");
   expect(await isPending(ping)).toBe(true);
   letGo();
-  expect(await ping).toMatchObject({ added: [late], rejected: [], pending: [] });
+  expect(await ping).toMatchObject({ added: [quick, late], rejected: [], pending: [] });
   expect(await packageNames(served)).toEqual(["slow 1.0-1", "first 1.0-1", "quick 1.0-1"]);
   expect(uninspected).toEqual([1, 0]);
-  expect(quick).toContain("quick");
 });
 
 test("a source package whose files are at hand is whole when it is published before slower packages", async () => {
