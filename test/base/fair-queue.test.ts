@@ -132,12 +132,12 @@ test("a higher limit serves those who wait, and a lower one lets what runs go on
   expect(begun).toHaveLength(4);
 });
 
-test("ten thousand tasks of five thousand owners are served within moments", async () => {
+test("twenty thousand tasks of as many owners are served in less time than comparing each with each takes", async () => {
   const queue = new FairQueue({ limit: 4, spare: 2 });
   const begunMs = performance.now();
   let served = 0;
-  const one = (n: number) => queue.run(`owner ${n % 5000}`, new AbortController().signal, async () => void served++);
-  await Promise.all(Array.from({ length: 10_000 }, (_none, n) => one(n)));
-  expect(served).toBe(10_000);
-  expect(performance.now() - begunMs).toBeLessThan(2000);
+  const one = (n: number) => queue.run(`owner ${n}`, new AbortController().signal, async () => void served++);
+  await Promise.all(Array.from({ length: 20_000 }, (_none, n) => one(n)));
+  expect(served).toBe(20_000);
+  expect(performance.now() - begunMs).toBeLessThan(12_000);
 });
