@@ -21,6 +21,8 @@ export interface BenchServerOptions {
   readonly tree: string;
   readonly signingKeyFile: string;
   readonly program: string;
+  /** How many files it may have open; as many as this process, if not given. */
+  readonly maxDescriptors?: number | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -76,12 +78,14 @@ ${options.tree}
 
   /** @returns seconds from the spawning to the first 200 on InRelease */
   async start(): Promise<number> {
-    const { directory, program, signal } = this.#options;
+    const { directory, program, maxDescriptors, signal } = this.#options;
     signal.throwIfAborted();
     const begunMs = performance.now();
     // As npm leaves a command: its first line tells how it wants to be run, which is worth a third of its memory.
     chmodSync(program, 0o755);
-    const child = spawn(program, ["serve", "--config", join(directory, "bench.toml")], {
+    const command = [program, "serve", "--config", join(directory, "bench.toml")];
+    const limited = maxDescriptors === undefined ? 'exec "$@"' : `ulimit -n ${maxDescriptors} && exec "$@"`;
+    const child = spawn("sh", ["-c", limited, "sh", ...command], {
       cwd: directory,
       env: { PATH: [dirname(process.execPath), process.env.PATH].join(delimiter) },
       stdio: ["ignore", "pipe", "pipe"],

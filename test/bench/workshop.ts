@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeSecretFile } from "../../src/secret-file.ts";
 import { createSigningKey } from "../../src/signing/openpgp-signer.ts";
+import type { BenchServerOptions } from "./bench-server.ts";
 import { BenchServer } from "./bench-server.ts";
 import { isInstalled, run } from "./commands.ts";
 import type { Corpus } from "./corpus.ts";
@@ -112,8 +113,13 @@ export class Workshop {
   }
 
   /** A server of ours that has not started yet, stopped at the end of the run. */
-  async server(name: string, tree: string): Promise<BenchServer> {
+  async server(
+    name: string,
+    tree: string,
+    limits: Pick<BenchServerOptions, "maxDescriptors"> = {},
+  ): Promise<BenchServer> {
     const server = await BenchServer.prepare({
+      ...limits,
       directory: this.path(name),
       tree,
       signingKeyFile: await this.#signingKey(),

@@ -1,0 +1,97 @@
+// Attacks by directories of a real grid: one that cannot be read, and one with a listing that is as long as may be.
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import pLimit from "p-limit";
+import type { ContentId } from "../../../src/base/content-id.ts";
+import { parseTreePath } from "../../../src/base/names.ts";
+import { entryMetadataOf } from "../../../src/catalog/entry-metadata.ts";
+import { inspectContent } from "../../../src/catalog/inspect.ts";
+import { defaultInspectLimits } from "../../../src/catalog/inspect-limits.ts";
+import { parseReadCap } from "../../../src/storage/tahoe/caps.ts";
+import { aDeb, inChunks } from "../../support/debs.ts";
+import { binaryDirectory } from "../corpus.ts";
+import type { BenchGrid, GridTree } from "../grid-bench.ts";
+import type { Workshop } from "../workshop.ts";
+import type { Attack, Scene } from "./attack.ts";
+import { statusOfPing } from "./attack.ts";
+
+const attacker = parseTreePath(`${binaryDirectory}/mallory`);
+const honest = `${binaryDirectory}/alice`;
+/** About as many pings a minute as were seen to hold up everybody. */
+const betweenPingsMs = 60_000 / 110;
+const attackMs = 40_000;
+const parallelUploads = 8;
+
+export const gridAttacks: readonly Attack[] = [
+  { name: "110 pings a minute of a directory that can't be read, on a grid", prepare: prepareUnreadable },
+  { name: "36 MB of metadata in one directory of a grid, pinged again and again", prepare: prepareLongListing },
+];
+
+async function prepareUnreadable(workshop: Workshop): Promise<Scene> {
+  const { bench, tree, scene } = await openScene(workshop);
+  // Nobody has ever stored a directory under this cap.
+  const base32 = (length: number) =>
+    [...randomBytes(length)].map((byte) => "abcdefghijklmnopqrstuvwxyz234567"[byte % 32]).join("");
+  const lost = parseReadCap(`URI:DIR2-RO:${base32(25)}a:${base32(51)}a`);
+  return {
+    ...scene,
+    attack: async (signal) => {
+      await bench.linkDirectory(tree, attacker, lost);
+      const pings: Promise<unknown>[] = [];
+      const begunMs = performance.now();
+      for (; performance.now() - begunMs < attackMs; await sleep(betweenPingsMs, undefined, { signal })) {
+        pings.push(statusOfPing(scene.server, attacker, signal));
+      }
+      await Promise.all(pings);
+    },
+  };
+}
+
+/** Listings spell these characters with three times as many bytes. */
+const longText = "\u00e9".repeat(41_000);
+
+async function prepareLongListing(workshop: Workshop): Promise<Scene> {
+  const { bench, tree, scene } = await openScene(workshop);
+  const { signal, scale } = workshop;
+  const limit = pLimit(parallelUploads);
+  const numbers = Array.from({ length: scale.large < 60_000 ? 40 : 440 }, (_, number) => number);
+  const links = await Promise.all(numbers.map((number) => limit(() => longEntry(bench, number, signal))));
+  return {
+    ...scene,
+    attack: async (over) => {
+      const directory = await bench.writer.makeDirectory(tree.root, attacker, over);
+      await bench.writer.link(directory, new Map(links), over);
+      const begunMs = performance.now();
+      while (performance.now() - begunMs < attackMs) await statusOfPing(scene.server, attacker, over);
+    },
+  };
+}
+
+async function longEntry(
+  bench: BenchGrid,
+  number: number,
+  signal: AbortSignal,
+): Promise<readonly [string, { readonly content: ContentId; readonly metadata: unknown }]> {
+  const name = `long${number}`;
+  const deb = await aDeb({ package: name, compression: "xz", fields: { "X-Long": longText } });
+  const options = { limits: defaultInspectLimits, algorithms: ["md5", "sha256"] as const };
+  const inspection = await inspectContent("binary", inChunks(deb), options);
+  if (inspection.kind === "rejected") throw new Error(inspection.text);
+  const content = await bench.writer.upload(deb, signal);
+  return [`${name}_1.0-1_all.deb`, { content, metadata: entryMetadataOf(inspection) }];
+}
+
+async function openScene(
+  workshop: Workshop,
+): Promise<{ readonly bench: BenchGrid; readonly tree: GridTree; readonly scene: Omit<Scene, "attack"> }> {
+  const bench = await workshop.grid();
+  const tree = await bench.emptyTree();
+  const numbers = Array.from({ length: workshop.scale.grid }, (_, number) => number);
+  await bench.fill(tree, parseTreePath(honest), numbers, false);
+  const server = await workshop.server("attacked-grid", tree.configuration);
+  const upload = async (name: string, bytes: Uint8Array): Promise<string> => {
+    await bench.writer.put(tree.root, parseTreePath(`${honest}/${name}`), bytes, workshop.signal);
+    return `${honest}/${name}`;
+  };
+  return { bench, tree, scene: { server, upload } };
+}
