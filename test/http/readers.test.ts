@@ -184,3 +184,26 @@ test("metrics may have a token of their own, which a reader's password is not", 
   expect([refused.status, refused.headers["www-authenticate"]]).toEqual([401, 'Bearer realm="metrics"']);
   expect((await get(app, "/metrics", { Authorization: "Bearer a-token-for-metrics" })).status).toBe(200);
 });
+
+test("a reader's password opens no other repository, and pings nothing", async () => {
+  const mount = (name: string, reader: string) => {
+    const repository = aRepository(name, files);
+    return { repository, readers: [{ name: reader, password: new Secret(`${reader}: ${password}`) }] };
+  };
+  const both = [mount("ours", "bob"), mount("theirs", "eve")];
+  const app = await startApp(
+    both.map(({ repository }) => repository),
+    { readers: new Map(both.map(({ repository, readers }) => [repository.name, readers])) },
+  );
+  stops.push(() => app.stop(0));
+  const asBob = basic(`bob:bob: ${password}`);
+  expect((await get(app, "/ours/dists/sid/InRelease", asBob)).status).toBe(200);
+  for (const path of ["", "dists/sid/InRelease", "pool/SHA256/ab/x.deb"])
+    expect((await get(app, `/theirs/${path}`, asBob)).status).toBe(401);
+  for (const name of ["ours", "theirs"]) {
+    for (const authorization of [asBob.Authorization, `Bearer bob: ${password}`]) {
+      const pinged = await ask(app.address.port, "POST", `/-/ping/${name}`, { Authorization: authorization });
+      expect(pinged.status).toBe(401);
+    }
+  }
+});

@@ -58,6 +58,30 @@ test("files that no index names are served from every place of the tree, with th
   );
 });
 
+test("a page or a script that a builder leaves in the tree is sent as bytes, which no browser runs", async () => {
+  const served = await aServedFolder();
+  const names = [
+    "index.html",
+    "x.HTM",
+    "x.xhtml",
+    "x.svg",
+    "x.js",
+    "x.mjs",
+    "x.xml",
+    "x.css",
+    "x.pdf",
+    "html",
+    "x.html;",
+  ];
+  for (const name of names) served.put(`${amd64}/one/${name}`, "<script>alert(1)</script>");
+  served.put(`${amd64}/one/notes.txt`, "text");
+  await served.ping();
+  const typeOf = async (name: string) =>
+    (await served.repository.find(`${amd64}/one/${name}`, { signal }))?.contentType;
+  expect(new Set(await Promise.all(names.map(typeOf)))).toEqual(new Set(["application/octet-stream"]));
+  expect(await typeOf("notes.txt")).toBe("text/plain; charset=utf-8");
+});
+
 test("what is made here is never taken from the tree, nor is a directory or what is below a file", async () => {
   const served = await aServedFolder();
   const stale = [

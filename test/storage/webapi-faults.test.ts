@@ -41,6 +41,17 @@ test("a gateway that is not there is unavailable", async () => {
   expect((await failure(tree.look(rootPath, signal))).transient).toBe(true);
 });
 
+test("what a gateway gives for a cap is believed, so that a gateway must be one's own", async () => {
+  // It is the gateway that checks shares against a cap: who asks it has nothing to hold its answer against.
+  const content = fileOf(5).content.reveal();
+  const { tree } = await against((request, response) => {
+    const listing = ["dirnode", { children: { "evil.deb": ["filenode", { ro_uri: content, size: 5 }] } }];
+    response.end(request.url?.includes("t=json") === true ? JSON.stringify(listing) : "evil!");
+  });
+  expect(await tree.look(rootPath, signal)).toMatchObject({ kind: "directory", entries: new Map([["evil.deb", {}]]) });
+  expect((await collect(tree.open(fileOf(5), undefined, signal))).toString()).toBe("evil!");
+});
+
 test("a root that is not found is unavailable: else a wrong gateway would unpublish everything", async () => {
   const { tree } = await against((_, response) => response.writeHead(404).end());
   await failure(tree.look(rootPath, signal));
