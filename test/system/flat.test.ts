@@ -95,19 +95,19 @@ test("export leaves flat repositories out, says so, and brings all else", async 
     writeFileSync(join(work, "tree", path), await aDeb({ package: name, architecture: "amd64" }));
   };
   await put("b.deb", "b");
-  const exported = async (...flags: readonly string[]): Promise<string> => {
-    const command = new CommandLine(["export", ...flags, "site"], { cwd: work });
+  const exported = async (site: string, ...flags: readonly string[]): Promise<string> => {
+    const command = new CommandLine(["export", ...flags, site], { cwd: work });
     expect(await command.ends(), command.output).toBe(0);
     return command.output;
   };
-  expect(await exported("--folder", "tree")).toContain("left out: ./ is a flat repository");
+  expect(await exported("site", "--folder", "tree")).toContain("left out: ./ is a flat repository");
 
   await put("extras/c.deb", "c");
   await put("dists/sid/main/binary-amd64/a.deb", "a");
   writeFileSync(join(work, "conf"), '[[repository]]\nname = "it"\nfolder = "tree"\nflat = ["extras"]\n');
-  const output = await exported("--config", "conf");
+  const output = await exported("site-of-it", "--config", "conf");
   expect(output.match(/left out: .* is a flat repository/g)).toEqual(["left out: ./extras is a flat repository"]);
-  expect(readFileSync(join(work, "site/dists/sid/main/binary-amd64/Packages"), "utf8")).toContain("Package: a\n");
+  expect(readFileSync(join(work, "site-of-it/dists/sid/main/binary-amd64/Packages"), "utf8")).toContain("Package: a\n");
 });
 
 test("a directory beside dists is flat where the configuration says so, and both are served", async () => {
