@@ -161,9 +161,13 @@ export class Catalog {
       const file = fresh.get(path);
       if (file !== undefined) part.set(path, file);
     };
+    let untilTurn = itemsPerStep;
     for (const [path, file] of fresh) {
       if (part.size >= maxFilesAtOnce) break;
-      await this.#giveWay();
+      if (--untilTurn <= 0) {
+        untilTurn = itemsPerStep;
+        await this.#giveWay();
+      }
       if (!isInspected && !this.#isReady(file, fresh, survey)) continue;
       take(path);
       for (const beside of partPaths(file)) take(beside);

@@ -39,7 +39,7 @@ export class DirectoryBudget {
   readonly #items = new Map<TreePath, Item>();
   #stanzaBytes = 0;
   /** What changed since `settle`. */
-  readonly #changed = new Map<TreePath, Item | undefined>();
+  #changed = new Map<TreePath, Item | undefined>();
   /** All in order, while they are beyond the budget. */
   #order: Item[] | undefined;
   #beyond: ReadonlySet<TreePath> = new Set();
@@ -59,6 +59,10 @@ export class DirectoryBudget {
     else this.#items.set(path, item);
   }
 
+  get(path: TreePath): Item | undefined {
+    return this.#items.get(path);
+  }
+
   /** Why a package is beyond the budget; undefined for one that is not. As `settle` left it. */
   rejectionOf(path: TreePath): Rejection | undefined {
     return this.#beyond.has(path) ? this.#rejection : undefined;
@@ -68,8 +72,8 @@ export class DirectoryBudget {
   *settle(): Steps<BudgetChange> {
     const before = this.#beyond;
     const reasonBefore = this.#rejection?.text;
-    const changed = new Map(this.#changed);
-    this.#changed.clear();
+    const changed = this.#changed;
+    this.#changed = new Map();
     const { maxDirectoryPackages, maxDirectoryIndexBytes } = this.#limits;
     if (this.#items.size <= maxDirectoryPackages && this.#stanzaBytes <= maxDirectoryIndexBytes) {
       this.#order = undefined;

@@ -58,7 +58,7 @@ export interface Ownership {
 /** A suite's packages, kept up to date change by change: the work is proportional to the change. */
 export class Snapshot {
   readonly #chosen = new Map<string, Item>();
-  /** By key: all candidates by path, where there is another beside the chosen one. */
+  /** By key: all candidates by path, where there is or was another beside the chosen one. */
   readonly #rivals = new Map<string, Map<TreePath, Item>>();
   readonly #rejections = new Map<TreePath, Rejection>();
   readonly #pending = new Map<TreePath, Pending>();
@@ -121,13 +121,11 @@ export class Snapshot {
   /** As `apply`, in steps, all of which must be taken. Between them the snapshot is neither as before nor as after. */
   *applying(changes: readonly FileChange[], fileAt: FileAt): Steps<SnapshotOutcome> {
     this.#touched = new Map();
-    const contenders = new Map<string, Map<TreePath, Item>>();
+    const contenders = new Map<string, Contenders>();
     /** Whatever stands at this path under a key makes room. */
     const contend = (key: string, path: TreePath, item?: Item) => {
-      const items = contenders.get(key) ?? this.#contenders(key);
-      contenders.set(key, items);
-      items.delete(path);
-      if (item !== undefined) items.set(path, item);
+      const items = contenders.has(key) ? contenders.get(key) : this.#contenders(key);
+      contenders.set(key, withItemAt(items, path, item));
     };
     /** What became of a path, once its builder's budget has room for it; undefined: nothing stands there. */
     const enter = (path: TreePath, item: Item | undefined, file: CatalogFile | undefined) => {
@@ -136,13 +134,12 @@ export class Snapshot {
       else if (claim !== undefined) contend(claim.key, path, item);
     };
     this.#followRules(fileAt, contend);
-    const candidates = new Map<TreePath, readonly [Item, CatalogFile]>();
+    const candidates: (readonly [Item, CatalogFile])[] = [];
     const budgets = new Set<DirectoryBudget>();
     for (const { path, before, after } of changes) {
       yield;
       this.#reject(path, undefined);
       this.#pending.delete(path);
-      candidates.delete(path);
       enter(path, undefined, undefined);
       const keyBefore = before && uniqueKeyOf(before, this.#layout);
       if (keyBefore !== undefined) contend(keyBefore, path);
@@ -150,11 +147,12 @@ export class Snapshot {
       if (decided?.kind === "rejected") this.#reject(path, decided);
       else if (decided?.kind === "pending") this.#pending.set(path, decided);
       const item = decided?.kind === "binary" || decided?.kind === "source" ? decided : undefined;
-      budgets.add(this.#budgetOf(path));
-      this.#budgetOf(path).set(path, item);
+      const budget = this.#budgetOf(path);
+      budgets.add(budget);
+      budget.set(path, item);
       if (item === undefined || after === undefined) continue;
       this.#newestLinkMs = Math.max(this.#newestLinkMs, item.entry.relinkedAtMs);
-      candidates.set(path, [item, after]);
+      candidates.push([item, after]);
     }
     for (const budget of budgets) {
       const { admitted, expelled } = yield* budget.settle();
@@ -172,11 +170,15 @@ export class Snapshot {
         yield;
       }
     }
-    for (const [path, [item, file]] of candidates) {
-      const rejection = this.#budgetOf(path).rejectionOf(path);
+    for (const [item, file] of candidates) {
+      const { path } = item;
+      const budget = this.#budgetOf(path);
+      yield;
+      // It may have changed once more.
+      if (budget.get(path) !== item) continue;
+      const rejection = budget.rejectionOf(path);
       if (rejection === undefined) enter(path, item, file);
       else this.#reject(path, rejection);
-      yield;
     }
     for (const { item, key, rejection } of this.#claims?.settle(this.#ownership.now()) ?? []) {
       this.#reject(item.path, rejection);
@@ -206,6 +208,7 @@ export class Snapshot {
 
   /** @param rejection undefined: it is not rejected any more */
   #reject(path: TreePath, rejection: Rejection | undefined): void {
+    if (rejection === undefined && !this.#rejections.has(path)) return;
     if (!this.#touched.has(path)) this.#touched.set(path, this.#rejections.get(path));
     this.#rejections.delete(path);
     if (rejection !== undefined) this.#rejections.set(path, rejection);
@@ -245,7 +248,7 @@ export class Snapshot {
     else {
       this.#claims = new NameClaims(rules, this.#ownership.held, this.#ownership.startedMs);
       for (const key of this.#chosen.keys()) {
-        for (const item of this.#contenders(key).values()) {
+        for (const item of itemsOf(this.#contenders(key))) {
           const file = fileAt(item.path);
           if (file !== undefined) this.#claims.note(item.path, claimOf(item, file, this.#layout));
         }
@@ -253,28 +256,27 @@ export class Snapshot {
     }
   }
 
-  #contenders(key: string): Map<TreePath, Item> {
-    const only = this.#chosen.get(key);
-    return this.#rivals.get(key) ?? new Map(only === undefined ? [] : [[only.path, only]]);
+  #contenders(key: string): Contenders {
+    return this.#rivals.get(key) ?? this.#chosen.get(key);
   }
 
   /** One item per key: the newest link's bytes; of several paths with these bytes, the one linked first. */
-  #choose(key: string, items: Map<TreePath, Item>): Item | undefined {
+  #choose(key: string, contenders: Contenders): Item | undefined {
     for (const [path, rejection] of this.#conflicts.get(key) ?? []) {
       if (this.#rejections.get(path) === rejection) this.#reject(path, undefined);
     }
     this.#conflicts.delete(key);
-    const newest = first(items.values(), newestFirst);
-    if (newest === undefined || items.size === 1) {
+    const newest = first(itemsOf(contenders), newestFirst);
+    if (newest === undefined || !(contenders instanceof Map) || contenders.size === 1) {
       this.#rivals.delete(key);
       if (newest === undefined) this.#chosen.delete(key);
       else this.#chosen.set(key, newest);
       return newest;
     }
-    this.#rivals.set(key, items);
+    this.#rivals.set(key, contenders);
     const conflicts = new Map<TreePath, Rejection>();
     const same: Item[] = [];
-    for (const item of items.values()) {
+    for (const item of contenders.values()) {
       if (item.sha256 === newest.sha256) same.push(item);
       else conflicts.set(item.path, { kind: "rejected", code: "conflict", text: conflictText(item, newest) });
     }
@@ -284,6 +286,24 @@ export class Snapshot {
     this.#chosen.set(key, chosen);
     return chosen;
   }
+}
+
+/** All candidates for one key: none, one, as in most cases, or several by path. */
+type Contenders = Item | Map<TreePath, Item> | undefined;
+
+function withItemAt(contenders: Contenders, path: TreePath, item: Item | undefined): Contenders {
+  if (contenders instanceof Map) {
+    contenders.delete(path);
+    return item === undefined ? contenders : contenders.set(path, item);
+  }
+  if (contenders === undefined || contenders.path === path) return item;
+  if (item === undefined) return contenders;
+  return new Map([contenders, item].map((each) => [each.path, each]));
+}
+
+function itemsOf(contenders: Contenders): Iterable<Item> {
+  if (contenders === undefined) return [];
+  return contenders instanceof Map ? contenders.values() : [contenders];
 }
 
 /** The first item in an order; undefined if there is none. */
