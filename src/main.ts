@@ -161,6 +161,7 @@ async function putIntoService(
           keptFiles,
           signer,
           observer,
+          isFlat: flat !== undefined,
         }),
       };
     };

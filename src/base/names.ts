@@ -42,9 +42,10 @@ function parse<Kind extends string>(raw: string, what: string, allowed: RegExp):
 /** Stands for the one suite of a flat repository; no client sees it. */
 export const flatSuite = "~flat" as Suite;
 
-/** @throws NameError */
-export const parseSuite = (raw: string): Suite =>
-  raw === flatSuite ? flatSuite : parse<"Suite">(raw, "suite name", words);
+/** @throws NameError also for the internal name of a flat repository's suite */
+export const parseSuite = (raw: string): Suite => parse<"Suite">(raw, "suite name", words);
+/** For what we have written down ourselves. @throws NameError */
+export const parseInternalSuite = (raw: string): Suite => (raw === flatSuite ? flatSuite : parseSuite(raw));
 /** @throws NameError */
 export const parseComponent = (raw: string): Component => parse<"Component">(raw, "component name", words);
 /** @throws NameError @see Debian Policy 11.1 */

@@ -1,6 +1,6 @@
 // Whose directory a path belongs to, while builders come and go.
 import type { TreePath } from "../base/names.ts";
-import { plainLayout } from "./layout.ts";
+import { internalLayout } from "./layout.ts";
 
 /** How long the configured directories are taken for the same, in ms: asking for them costs a call to the system. */
 const freshMs = 1000;
@@ -25,7 +25,7 @@ export class BuilderDirectories {
     this.#refresh();
     if (this.#known.has(directory)) return this.#known.get(directory);
     if (this.#known.size >= maxKnown) this.#known.clear();
-    const builder = plainLayout.builderDirectoryOf(directory, this.#directories);
+    const builder = internalLayout.builderDirectoryOf(directory, this.#directories);
     this.#known.set(directory, builder);
     return builder;
   }

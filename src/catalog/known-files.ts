@@ -3,7 +3,7 @@ import type { TreePath } from "../base/names.ts";
 import { parentPath, rootPath } from "../base/names.ts";
 import type { CatalogFile } from "./known-file.ts";
 import { digestOf } from "./known-file.ts";
-import { plainLayout } from "./layout.ts";
+import { internalLayout } from "./layout.ts";
 
 export class KnownFiles {
   readonly #directories = new Map<TreePath, Map<TreePath, CatalogFile>>();
@@ -41,7 +41,7 @@ export class KnownFiles {
     for (const waiting = [path]; ; ) {
       const directory = waiting.pop();
       if (directory === undefined) return;
-      if (!plainLayout.isPlace(directory)) waiting.push(...(this.#children.get(directory) ?? []));
+      if (!internalLayout.isPlace(directory)) waiting.push(...(this.#children.get(directory) ?? []));
       else if (this.#directories.has(directory)) yield directory;
     }
   }

@@ -8,6 +8,7 @@ import {
   nameOrUndefined,
   parseArchitecture,
   parseComponent,
+  parseInternalSuite,
   parseSuite,
   parseTreePath,
   pathNames,
@@ -45,9 +46,14 @@ const maxComponentNames = 4;
 export class Layout {
   /** The suites with a slash in their names, the longest first, each as its names below `dists`. */
   readonly #nested: readonly (readonly string[])[];
+  readonly #parseSuite: (raw: string) => Suite;
 
-  /** @param suites of these, the ones with a slash count, as `bookworm/updates`; others need not be known before */
-  constructor(suites: Iterable<Suite> = []) {
+  /**
+   * @param suites of these, the ones with a slash count, as `bookworm/updates`; others need not be known before
+   * @param isInternal whether paths may be those of a FlatTree; in a tree of its own, nobody calls a suite as we do there
+   */
+  constructor(suites: Iterable<Suite> = [], isInternal = false) {
+    this.#parseSuite = isInternal ? parseInternalSuite : parseSuite;
     this.#nested = [...suites]
       .map((suite) => suite.split("/"))
       .filter((names) => names.length > 1)
@@ -73,7 +79,7 @@ export class Layout {
     const forInstaller = leafAt > suiteDepth + 1 && names[leafAt - 1] === installer;
     const rawComponent = names.slice(suiteDepth, forInstaller ? leafAt - 1 : leafAt).join("/");
     return nameOrUndefined(() => {
-      const suite = parseSuite(shared(names.slice(1, suiteDepth).join("/")));
+      const suite = this.#parseSuite(shared(names.slice(1, suiteDepth).join("/")));
       const component = parseComponent(shared(rawComponent));
       if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
       const architecture = parseArchitecture(leaf.slice(binaryPrefix.length));
@@ -105,7 +111,7 @@ export class Layout {
   suiteOf(path: TreePath): Suite | undefined {
     const names = pathNames(path);
     if (names[0] !== "dists" || names.length < 2) return undefined;
-    return nameOrUndefined(() => parseSuite(names.slice(1, this.#suiteDepth(names)).join("/")));
+    return nameOrUndefined(() => this.#parseSuite(names.slice(1, this.#suiteDepth(names)).join("/")));
   }
 
   /** The suites with a slash in their names that lie at or below a path. */
@@ -182,6 +188,8 @@ export class Layout {
 
 /** For who knows of no configuration, as builders do: every suite has one name. */
 export const plainLayout = new Layout();
+/** For who is asked about paths of FlatTrees and of others. */
+export const internalLayout = new Layout([], true);
 
 /** Where the first name stands that makes a directory a place; undefined where there is none. */
 function leafIndex(names: readonly string[], suiteDepth: number): number | undefined {

@@ -2,7 +2,7 @@
 import { globMatcher } from "../base/glob.ts";
 import type { TreePath } from "../base/names.ts";
 import { lastName, NameError, parentPath } from "../base/names.ts";
-import { plainLayout } from "./layout.ts";
+import { internalLayout } from "./layout.ts";
 
 /**
  * Who may publish a name that no builder's list of packages has:
@@ -184,9 +184,9 @@ export class NameOwners {
     // Only those above it can be meant, however many there are.
     const above: TreePath[] = [];
     for (let at = directory; at !== ""; at = parentPath(at)) if (this.#nameOf.has(at)) above.push(at);
-    const own = plainLayout.builderDirectoryOf(directory, above);
+    const own = internalLayout.builderDirectoryOf(directory, above);
     if (own === undefined) return operator;
-    return this.#nameOf.get(own) ?? (plainLayout.isPlace(own) ? operator : lastName(own));
+    return this.#nameOf.get(own) ?? (internalLayout.isPlace(own) ? operator : lastName(own));
   }
 }
 

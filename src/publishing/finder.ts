@@ -1,7 +1,7 @@
 // What is behind a path of a repository: a file of a publication, a package that one names, or a file of the tree.
 import { LRUCache } from "lru-cache";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
-import { nameOrUndefined, parseSuite, parseTreePath } from "../base/names.ts";
+import { nameOrUndefined, parseInternalSuite, parseTreePath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Changelogs } from "./changelogs.ts";
 import type { IndexReader } from "./index-reader.ts";
@@ -155,7 +155,7 @@ export class Finder {
     if (nested !== undefined) return { suite: nested, rest: path.slice(`dists/${nested}/`.length) };
     const [, rawSuite, rest] = /^dists\/([^/]+)\/(.+)$/.exec(path) ?? [];
     if (rawSuite === undefined || rest === undefined) return undefined;
-    const suite = nameOrUndefined(() => parseSuite(rawSuite));
+    const suite = nameOrUndefined(() => parseInternalSuite(rawSuite));
     return suite && { suite, rest };
   }
 }

@@ -86,6 +86,8 @@ export interface RepositorySettings {
   readonly isTranslated?: (suite: Suite) => boolean;
   /** The suites that the configuration has a table for: one that the tree does not have is told of. */
   readonly configuredSuites?: readonly Suite[];
+  /** Whether the tree is a FlatTree; by default it is none. */
+  readonly isFlat?: boolean;
   /** Whether a suite's indices are the tree's own, served as they are; by default none's are. */
   readonly isAsFound?: (suite: Suite) => boolean;
   /** Whether a suite has pdiffs; by default none has. */
@@ -166,7 +168,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     limits: shared.inspectionLimits,
     ...(settings.concurrentReads === undefined ? {} : { concurrentReads: settings.concurrentReads }),
   });
-  const catalog = new Catalog(examiner, new Layout(settings.configuredSuites));
+  const catalog = new Catalog(examiner, new Layout(settings.configuredSuites, settings.isFlat));
   const store = new PublicationStore(root, name, shared.lastDates);
   if (settings.acceptIdentityChange !== true) {
     const changes = [...store.identities()].flatMap(([suite, known]) =>

@@ -2,7 +2,7 @@
 // rolled back to.
 import type { Database, RootDatabase } from "lmdb";
 import type { RepositoryName, Suite } from "../base/names.ts";
-import { parseSuite } from "../base/names.ts";
+import { parseInternalSuite } from "../base/names.ts";
 
 /** A publication that is kept for ever under a name. */
 export interface Pin {
@@ -39,7 +39,7 @@ export class Pins {
     for (const { key, value } of this.#ids.getRange()) {
       const slash = key.lastIndexOf("/");
       const [suite, name] = [key.slice(0, slash), key.slice(slash + 1)];
-      yield { suite: parseSuite(suite), name, id: value };
+      yield { suite: parseInternalSuite(suite), name, id: value };
     }
   }
 
@@ -58,7 +58,7 @@ export class Pins {
 
   /** Every suite that is rolled back, with the publication's id. */
   *rolledBack(): Iterable<readonly [Suite, string]> {
-    for (const { key, value } of this.#rolledBackTo.getRange()) yield [parseSuite(key), value];
+    for (const { key, value } of this.#rolledBackTo.getRange()) yield [parseInternalSuite(key), value];
   }
 }
 

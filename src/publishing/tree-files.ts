@@ -7,7 +7,6 @@ import { LimitExceeded } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { joinPath, lastName, parentPath, pathNames, rootPath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
-import { plainLayout } from "../catalog/layout.ts";
 import type { ByteRange, Entry, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
 import type { PackageCache } from "./package-cache.ts";
@@ -111,7 +110,7 @@ export class TreeFiles {
 
   async #tellsOf(directory: TreePath, child: TreePath): Promise<boolean> {
     const { catalog, isUnlisted } = this.#parts;
-    if (catalog.hasDirectory(directory) && plainLayout.mayHoldPackages(child) && !isUnlisted(child)) return false;
+    if (catalog.hasDirectory(directory) && catalog.layout.mayHoldPackages(child) && !isUnlisted(child)) return false;
     return (await this.#list(directory)).get(lastName(child))?.kind === "directory";
   }
 

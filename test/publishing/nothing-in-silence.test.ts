@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { parseSuite } from "../../src/base/names.ts";
+import { NameError, parseSuite } from "../../src/base/names.ts";
 import type { Directory, Tree } from "../../src/storage/tree.ts";
 import { aDeb } from "../support/debs.ts";
 import type { ServedFolderOptions } from "../support/served-folder.ts";
@@ -201,6 +201,16 @@ test("what lies directly in dists and belongs to no suite is told of", async () 
   expect((await served.ping()).notices).toEqual([
     'dists holds what belongs to no suite, and is not served: "lost.deb", "my suite"',
   ]);
+});
+
+test("a directory that is called as flat repositories are inside is no suite, and is told of", async () => {
+  const served = await aFolder([`${amd64}/a.deb`, "dists/~flat/main/binary-any/b.deb", "dists/~flat/Release"]);
+  const { publications, notices } = await served.ping();
+  expect(publications.map(({ suite }) => suite)).toEqual(["sid"]);
+  expect(notices).toEqual(['dists holds what belongs to no suite, and is not served: "~flat"']);
+  expect((await served.ping("dists/~flat/main/binary-any")).publications).toEqual([]);
+  expect(await served.bytes("dists/~flat/InRelease")).toBeUndefined();
+  expect(() => parseSuite("~flat"), "nor may a configuration or a command name it").toThrow(NameError);
 });
 
 test("the root of a tahoe backup is recognised and explained", async () => {
