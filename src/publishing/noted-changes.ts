@@ -10,8 +10,8 @@ interface BatchLimits {
   readonly maxStanzaBytes: number;
 }
 
-/** Some eight segments, which are compressed in a second: so long others wait for the next publication. */
-const defaultBatchLimits: BatchLimits = { maxChanges: 2048, maxStanzaBytes: 4 * 2 ** 20 };
+/** Some two or three segments, which are compressed in half a second: so long others wait for the next publication. */
+const defaultBatchLimits: BatchLimits = { maxChanges: 1024, maxStanzaBytes: 2 ** 20 };
 
 export class NotedChanges {
   readonly #builderOf: (directory: TreePath) => TreePath | undefined;
