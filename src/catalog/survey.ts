@@ -221,14 +221,14 @@ class Seen {
     const { maxDirectoriesBelow } = this.#limits;
     this.directories.add(path);
     if (this.directories.size <= maxDirectoriesBelow) return;
-    throw new LimitExceeded("maxDirectoriesBelow", maxDirectoriesBelow, "the number of directories here");
+    throw new LimitExceeded(undefined, maxDirectoriesBelow, "the number of directories below this one");
   }
 
   addFile(path: TreePath, entry: FileEntry | OtherEntry): void {
     const { maxFilesBelow } = this.#limits;
     this.files.set(path, entry);
     if (this.files.size <= maxFilesBelow) return;
-    throw new LimitExceeded("maxFilesBelow", maxFilesBelow, "the number of files here");
+    throw new LimitExceeded(undefined, maxFilesBelow, "the number of files below this directory");
   }
 
   /** Whether this directory was not yet asked about; one without identity always is. */

@@ -3,7 +3,8 @@ import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { schemaFor } from "../../src/config-schema.ts";
-import { projectRoot } from "../support/project-files.ts";
+import { defaultLimits } from "../../src/configuration.ts";
+import { projectRoot, readProjectFile, sourceFiles } from "../support/project-files.ts";
 
 /** The names of all properties in a JSON schema, but for the numbers below `limits`, which have their names in the code. */
 function keysIn(schema: unknown, keys = new Set<string>()): ReadonlySet<string> {
@@ -29,4 +30,16 @@ test("the help of serve names every key of the configuration", () => {
   });
   const words = new Set(help.match(/[a-z_]+/g));
   expect([...keys].filter((key) => !words.has(key))).toEqual([]);
+});
+
+test("every limit that a message names is a key of the configuration", () => {
+  const known = new Set(Object.values(defaultLimits).flatMap((stage) => Object.keys(stage)));
+  const named = sourceFiles().flatMap((file) => [
+    ...readProjectFile(file).matchAll(
+      /(?:LimitExceeded|beyondLimit|beyondText)\(\s*"(\w+)"|\b(?:limit|name): "(max\w+)"/g,
+    ),
+  ]);
+  const names = named.map(([, direct, inObject]) => direct ?? inObject ?? "");
+  expect(names.length).toBeGreaterThan(20);
+  expect(names.filter((name) => !known.has(name))).toEqual([]);
 });

@@ -157,7 +157,8 @@ export class WebapiWriter {
     accepted: readonly number[],
   ): Promise<{ readonly status: number; readonly text: string }> {
     const reply = await this.#reply(asked, signal, accepted);
-    const text = await textOf(reply, { name: "maxAnswerBytes", bytes: maxAnswerBytes, what: "the answer to a change" });
+    const what = "the size of the answer to a change in bytes";
+    const text = await textOf(reply, { name: undefined, bytes: maxAnswerBytes, what });
     return { status: reply.status, text };
   }
 
