@@ -37,7 +37,7 @@ interface NoticesParts {
 
 export class Notices {
   readonly #parts: NoticesParts;
-  #ofSuites = new Map<Suite, string>();
+  readonly #ofSuites = new Map<Suite, string>();
   #ofTree: readonly Notice[] = [];
   #pool: { readonly count: string; readonly atMs: number } | undefined;
 
@@ -69,6 +69,7 @@ export class Notices {
    * @throws StorageUnavailable; signal.reason
    */
   async afterTree(holds: (suite: Suite) => boolean, names: Iterable<Suite>, signal: AbortSignal): Promise<void> {
+    for (const name of this.#ofSuites.keys()) if (!holds(name)) this.#ofSuites.delete(name);
     const before = new Set(this.#ofTree.map(({ text }) => text));
     const absent = this.#parts.configuredSuites.filter((name) => !holds(name));
     const suites = [...names].toSorted();

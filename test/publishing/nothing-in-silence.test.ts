@@ -1,5 +1,5 @@
 // Whatever lies below dists is in an index, or it is told why not; and a tree that is not what it looks like is told of.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { NameError, parseSuite } from "../../src/base/names.ts";
@@ -192,6 +192,14 @@ test("a repository that was made elsewhere is told of where it is served empty, 
   expect(served.repository.status().notices).toEqual(notices);
   expect((await served.ping(`${amd64}/alice`)).notices).toEqual(notices);
   served.put(`${amd64}/mine.deb`, await aDeb({ package: "mine", architecture: "amd64" }));
+  expect((await served.ping()).notices).toEqual([]);
+});
+
+test("nothing is told any more of a suite that has left the tree", async () => {
+  const served = await aFolder([`${amd64}/a.deb`]);
+  served.put("dists/old/main/binary-amd64/Packages.gz", "x");
+  expect((await served.ping()).notices).toEqual([expect.stringContaining("dists/old has ready-made indices")]);
+  rmSync(join(served.folder, "dists/old"), { recursive: true });
   expect((await served.ping()).notices).toEqual([]);
 });
 
