@@ -29,7 +29,7 @@ import { flatLog, flatObserver, flatStateName, flatSuiteName } from "./publishin
 import type { RepositorySettings } from "./publishing/open-repository.ts";
 import { openRepository } from "./publishing/open-repository.ts";
 import { WithFlats } from "./publishing/with-flats.ts";
-import { openOverrides, openSigner, repositoryDirectory, settingsOf } from "./repository-settings.ts";
+import { layoutOf, openOverrides, openSigner, repositoryDirectory, settingsOf } from "./repository-settings.ts";
 import { makeToken, openSecretFile } from "./secret-file.ts";
 import { watchExpiry } from "./signing/expiry.ts";
 import { isCorruption } from "./sound-database.ts";
@@ -119,15 +119,15 @@ async function putIntoService(
   const tokens = new Map<RepositoryName, () => readonly PingToken[]>();
   for (const one of configuration.repositories) {
     const directory = await repositoryDirectory(stateDirectory, one.name);
-    const builders = () => one.builders((complaint) => log.warn({ repository: one.name }, complaint));
+    const complain = (complaint: string) => log.warn({ repository: one.name }, complaint);
+    const builders = () => one.builders(complain);
     tokens.set(one.name, await tokensOf(one, builders, directory, log));
     const builderDirectories = () => builders().map((builder) => builder.directory);
-    const lookers = new BuilderDirectories(builderDirectories);
+    const directoriesOfBuilders = new BuilderDirectories(builderDirectories, layoutOf(one));
     const measured = (tree: Tree) => new MeasuredTree(tree, metrics.treeObserverOf(one.name), systemClock);
     const signer = measuredSigner(await openSigner(one, directory, log), metrics.signerObserver, systemClock);
     watchExpiry(signer.keys, { repository: one.name, log, now: systemClock, signal });
     metrics.watchKeys(one.name, signer.keys);
-    const complain = (complaint: string) => log.warn({ repository: one.name }, complaint);
     const overrides = openOverrides(one, configuration, complain);
     const following: Follower[] = [];
     const open = (
@@ -137,7 +137,7 @@ async function putIntoService(
       { flat, ...own }: Partial<RepositorySettings> & { readonly flat?: TreePath } = {},
     ) => {
       const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, kept)) : undefined;
-      const tree = shown(openTree(one.tree, limits, keptFiles, measured, (path) => lookers.of(path)));
+      const tree = shown(openTree(one.tree, limits, keptFiles, measured, (path) => directoriesOfBuilders.of(path)));
       const settings = settingsOf(one, configuration, overrides, complain);
       const measuring = metrics.observerOf(one.name, flat === undefined ? undefined : () => flatSuiteName(flat));
       const observer =

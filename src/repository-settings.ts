@@ -5,6 +5,7 @@ import { systemClock } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
 import type { RepositoryName, Suite } from "./base/names.ts";
 import { flatSuite, parseSuite } from "./base/names.ts";
+import { Layout } from "./catalog/layout.ts";
 import type { BuilderNames, OwnerPolicy, OwnerRules } from "./catalog/owner-rules.ts";
 import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "./configuration.ts";
 import { OverridesFile } from "./overrides-file.ts";
@@ -43,6 +44,10 @@ export const openOverrides = (
 ): OverridesFile =>
   new OverridesFile(join(stateDirectory, "repositories", one.name, "overrides.toml"), one.overrides, complain);
 
+/** Where things are in its tree: the configured suites tell which names of suites have a slash. */
+export const layoutOf = ({ suites }: Pick<RepositoryConfiguration, "suites">): Layout =>
+  new Layout([...suites.keys()].map(parseSuite));
+
 /** All that does not depend on who asks. @param complain is told what is wrong with a file of builders that was changed */
 export const settingsOf = (
   one: RepositoryConfiguration,
@@ -76,6 +81,7 @@ export function ownerRulesOf(
   one: Pick<RepositoryConfiguration, "name" | "builders" | "suites" | "packageOwners" | "archiveKeyring">,
   complain: (text: string) => void,
 ): (suite: Suite) => OwnerRules | undefined {
+  const layout = layoutOf(one);
   const reserved = one.archiveKeyring === undefined ? [] : [keyringPackageName(one.name)];
   let seen: readonly BuilderConfiguration[] = [];
   let told = "";
@@ -99,7 +105,7 @@ export function ownerRulesOf(
     const isConfined =
       policy !== "any" || reserved.length > 0 || builders.some(({ packages }) => packages !== undefined);
     if (!isConfined) return undefined;
-    const rules = known.get(policy) ?? { policy, builders, reserved };
+    const rules = known.get(policy) ?? { policy, builders, reserved, layout };
     known.set(policy, rules);
     return rules;
   };

@@ -1,5 +1,6 @@
 // Whose directory a path belongs to, while builders come and go.
 import type { TreePath } from "../base/names.ts";
+import type { Layout } from "./layout.ts";
 import { internalLayout } from "./layout.ts";
 
 /** How long the configured directories are taken for the same, in ms: asking for them costs a call to the system. */
@@ -9,14 +10,24 @@ const maxKnown = 10_000;
 
 export class BuilderDirectories {
   readonly #configured: () => readonly TreePath[];
+  readonly #layout: Layout;
   readonly #now: () => number;
   readonly #known = new Map<TreePath, TreePath | undefined>();
   #directories: readonly TreePath[] = [];
   #askedMs = Number.NEGATIVE_INFINITY;
 
-  /** @param configured the directories of the builders that are known at the moment @param now in milliseconds */
-  constructor(configured: () => readonly TreePath[] = () => [], now = () => performance.now()) {
+  /**
+   * @param configured the directories of the builders that are known at the moment
+   * @param layout tells whole suites, which are the operator's, from directories in them
+   * @param now in milliseconds
+   */
+  constructor(
+    configured: () => readonly TreePath[] = () => [],
+    layout: Layout = internalLayout,
+    now = () => performance.now(),
+  ) {
     this.#configured = configured;
+    this.#layout = layout;
     this.#now = now;
   }
 
@@ -25,7 +36,7 @@ export class BuilderDirectories {
     this.#refresh();
     if (this.#known.has(directory)) return this.#known.get(directory);
     if (this.#known.size >= maxKnown) this.#known.clear();
-    const builder = internalLayout.builderDirectoryOf(directory, this.#directories);
+    const builder = this.#layout.builderDirectoryOf(directory, this.#directories);
     this.#known.set(directory, builder);
     return builder;
   }

@@ -2,6 +2,7 @@
 import { globMatcher } from "../base/glob.ts";
 import type { TreePath } from "../base/names.ts";
 import { lastName, NameError, parentPath } from "../base/names.ts";
+import type { Layout } from "./layout.ts";
 import { internalLayout } from "./layout.ts";
 
 /**
@@ -26,6 +27,8 @@ export interface OwnerRules {
   readonly builders: readonly BuilderNames[];
   /** Names of packages that the server makes itself. */
   readonly reserved: readonly string[];
+  /** Tells whole suites, which are the operator's, from directories in them; by default no suite has a slash in its name. */
+  readonly layout?: Layout;
 }
 
 /** Whoever can put files directly into a place, or is no builder: the owner of the tree. */
@@ -113,11 +116,13 @@ export class NameOwners {
   /** The lists that have patterns with wildcards, by what the pattern begins with: few are looked at for each name. */
   readonly #patterned = new Map<string, Set<string>>();
   readonly #reserved: ReadonlySet<string>;
+  readonly #layout: Layout;
   readonly #nameOf = new Map<TreePath, string>();
   readonly #ownerOf = new Map<TreePath, string>();
 
-  constructor({ policy, builders, reserved }: OwnerRules) {
+  constructor({ policy, builders, reserved, layout = internalLayout }: OwnerRules) {
     this.policy = policy;
+    this.#layout = layout;
     this.#reserved = new Set(reserved);
     const patterns = new Map<string, Set<string>>();
     for (const { name, directory, packages } of builders) {
@@ -184,9 +189,9 @@ export class NameOwners {
     // Only those above it can be meant, however many there are.
     const above: TreePath[] = [];
     for (let at = directory; at !== ""; at = parentPath(at)) if (this.#nameOf.has(at)) above.push(at);
-    const own = internalLayout.builderDirectoryOf(directory, above);
+    const own = this.#layout.builderDirectoryOf(directory, above);
     if (own === undefined) return operator;
-    return this.#nameOf.get(own) ?? (internalLayout.isPlace(own) ? operator : lastName(own));
+    return this.#nameOf.get(own) ?? (this.#layout.isPlace(own) ? operator : lastName(own));
   }
 }
 

@@ -155,7 +155,8 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
       limits: shared.inspectionLimits,
       malformed: () => observer.metadataRefused("malformed"),
     });
-  const builders = new BuilderDirectories(settings.builderDirectories);
+  const layout = new Layout(settings.configuredSuites, settings.isFlat);
+  const builders = new BuilderDirectories(settings.builderDirectories, layout);
   const examiner = new Examiner({
     name,
     builders,
@@ -168,7 +169,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     limits: shared.inspectionLimits,
     ...(settings.concurrentReads === undefined ? {} : { concurrentReads: settings.concurrentReads }),
   });
-  const catalog = new Catalog(examiner, new Layout(settings.configuredSuites, settings.isFlat));
+  const catalog = new Catalog(examiner, layout);
   const store = new PublicationStore(root, name, shared.lastDates);
   if (settings.acceptIdentityChange !== true) {
     const changes = [...store.identities()].flatMap(([suite, known]) =>

@@ -1,7 +1,8 @@
 // Whose directory a path belongs to, while builders come and go.
 import { expect, test } from "vitest";
-import { parseTreePath } from "../../src/base/names.ts";
+import { parseSuite, parseTreePath } from "../../src/base/names.ts";
 import { BuilderDirectories } from "../../src/catalog/builder-directories.ts";
+import { Layout } from "../../src/catalog/layout.ts";
 
 const place = "dists/sid/main/binary-amd64";
 const path = parseTreePath;
@@ -15,6 +16,7 @@ test("who comes is known within a second, and until then nothing is asked of the
       asked += 1;
       return configured;
     },
+    undefined,
     () => nowMs,
   );
   const owner = () => builders.of(path(`${place}/team/bob/deep`));
@@ -26,4 +28,13 @@ test("who comes is known within a second, and until then nothing is asked of the
   expect(owner()).toBe(`${place}/team/bob`);
   expect(builders.isConfigured(path(`${place}/team/bob`))).toBe(true);
   expect(builders.isConfigured(path(`${place}/team/alice`))).toBe(false);
+});
+
+test("a token for all of a suite with a slash in its name makes no builder of the suite", () => {
+  const configured = () => [path("dists/bookworm/updates")];
+  const alices = path("dists/bookworm/updates/main/binary-amd64/alice");
+  const withSuite = new BuilderDirectories(configured, new Layout([parseSuite("bookworm/updates")]));
+  expect(withSuite.of(alices)).toBe(alices);
+  // Without such a suite it is a directory of bookworm's.
+  expect(new BuilderDirectories(configured).of(alices)).toBe("dists/bookworm/updates");
 });

@@ -1,6 +1,7 @@
 // Lists of packages: what they claim, whose a directory is, and how a name goes from one list to another.
 import { expect, test } from "vitest";
-import { parseTreePath } from "../../src/base/names.ts";
+import { parseSuite, parseTreePath } from "../../src/base/names.ts";
+import { Layout } from "../../src/catalog/layout.ts";
 import type { BuilderNames } from "../../src/catalog/owner-rules.ts";
 import { NameOwners, operator, PackageList, parsePackagePattern, withName } from "../../src/catalog/owner-rules.ts";
 
@@ -87,4 +88,12 @@ test.each<[string, Readonly<Record<string, readonly string[]>>, Readonly<Record<
 
 test("a name that its new owner's list excludes by a pattern is not moved", () => {
   expect(() => withName(new Map([["bob", ["*", "!hel*"]]]), "hello", "bob")).toThrow('"!hel*", which excludes hello');
+});
+
+test("who may ping all of a suite with a slash in its name is the operator there", () => {
+  const builders = [builder("suite-token", "dists/bookworm/updates")];
+  const layout = new Layout([parseSuite("bookworm/updates")]);
+  const owners = new NameOwners({ policy: "any", builders, reserved: [], layout });
+  const place = "dists/bookworm/updates/main/binary-amd64";
+  expect([place, `${place}/alice`].map((each) => owners.ownerOf(parseTreePath(each)))).toEqual([operator, "alice"]);
 });
