@@ -137,7 +137,7 @@ test("a mistyped suite or package is refused: 3, and nothing is changed", async 
   expect(unknown).toMatchObject({ exitCode: 3, status: "refused" });
   expect(unknown.problems).toEqual(["nothing matches nobody", "there is no suite stabel: --new-suite makes it"]);
   expect(await names("dists")).toEqual(["sid"]);
-  expect((await run("promote", "--from", "sid", "--to", "a/b", "hello")).exitCode).toBe(2);
+  expect((await run("promote", "--from", "sid", "--to", "a//b", "hello")).exitCode).toBe(2);
   const mistyped = ["--suite", "sdi"];
   for (const outcome of [await json("remove", "hello", ...mistyped), await json("prune", "--keep", "3", ...mistyped)]) {
     expect(outcome.problems).toEqual(["there is no suite sdi"]);

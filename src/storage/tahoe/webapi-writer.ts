@@ -170,7 +170,10 @@ export class WebapiWriter {
     const reply = await this.#webapi.request({ ...asked, timeoutMs: this.#webapi.limits.writeTimeoutMs }, signal);
     if (accepted.includes(reply.status)) return reply;
     reply.close();
-    const why = `the gateway answered a change with status ${reply.status}`;
+    const why =
+      reply.status === 410
+        ? "the gateway finds no such directory: the cap in the bundle is wrong or incomplete, or too few storage servers are reachable"
+        : `the gateway answered a change with status ${reply.status}`;
     // 410 is also what a gateway says of a directory that it reads in pieces while another one writes it.
     throw new StorageUnavailable(asked.path, why, { transient: reply.status >= 500 || reply.status === 410 });
   }
