@@ -226,6 +226,8 @@ test(
       const said = await aptOn(`${shown}${hello}`);
       counts.listed += isListed ? 1 : 0;
       counts.aptRefuses += said.length > 0 ? 1 : 0;
+      // Which variant's index a package belongs into is decided here, and neither program has a say in that.
+      if (field === "Architecture-Variant" && !isListed) continue;
       const isOk = isListed ? said.length === 0 : said.length > 0 || (await dpkgOn(deb)) !== undefined;
       if (!isOk) wrong.push(`${isListed ? "listed" : "rejected"}: ${field}: ${value}: ${JSON.stringify(said)}`);
     }
