@@ -36,7 +36,8 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   max_stanza_bytes = 262144                   # as it stands in an index; max_source_stanza_bytes for sources
   max_data_ratio = 256                        # how many times its size a member may become, beyond any_ratio_bytes
   [limits.directory]                          # for each builder's directory
-  max_directory_packages = 100000             # what was linked first is listed; also max_directory_index_bytes
+  max_directory_packages = 100000             # what was linked first is listed; also max_directory_index_bytes,
+                                             # max_directory_variants
   [[repository]]
   name = "debian"                             # served at /debian/
   webapi = ["http://127.0.0.1:3456"]          # several gateways stand in for each other

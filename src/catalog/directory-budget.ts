@@ -1,6 +1,6 @@
 // How much of a suite's indices one builder's directory may take: what was linked first stays, whoever looks and whenever.
 import { beyondText } from "../base/errors.ts";
-import type { TreePath } from "../base/names.ts";
+import type { Architecture, TreePath } from "../base/names.ts";
 import type { Steps } from "../base/steps.ts";
 import { itemsPerStep, sorted } from "../base/steps.ts";
 import type { Rejection } from "./inspection.ts";
@@ -12,12 +12,15 @@ export interface DirectoryLimits {
   readonly maxDirectoryPackages: number;
   /** How long their stanzas may be together, in bytes. */
   readonly maxDirectoryIndexBytes: number;
+  /** For how many variants of architectures it may have builds: each has indices of its own, with all of the suite. */
+  readonly maxDirectoryVariants: number;
 }
 
 /** All of Debian 12's main, amd64, has 63,440 packages with 50 MB of stanzas. */
 export const defaultDirectoryLimits: DirectoryLimits = {
   maxDirectoryPackages: 100_000,
   maxDirectoryIndexBytes: 128 * 2 ** 20,
+  maxDirectoryVariants: 8,
 };
 
 /** What came within and beyond the budget because of a change, or is beyond it for another reason. */
@@ -31,19 +34,20 @@ const maxSingleChanges = 256;
 
 /**
  * The packages of one builder's directory. Of those that are sound, in the order of their first links, the budget takes as
- * many as fit, and none behind the first that does not. So equal trees are judged equally, whatever was looked at when.
+ * many as fit, and none behind the first that does not; builds for further variants take no place. So equal trees are judged equally, whatever was looked at when.
  */
 export class DirectoryBudget {
   readonly #directory: TreePath;
   readonly #limits: DirectoryLimits;
   readonly #items = new Map<TreePath, Item>();
+  /** How many items there are of each variant. */
+  readonly #variants = new Map<Architecture, number>();
   #stanzaBytes = 0;
   /** What changed since `settle`. */
   #changed = new Map<TreePath, Item | undefined>();
   /** All in order, while they are beyond the budget. */
   #order: Item[] | undefined;
-  #beyond: ReadonlySet<TreePath> = new Set();
-  #rejection: Rejection | undefined;
+  #beyond: ReadonlyMap<TreePath, Rejection> = new Map();
 
   constructor(directory: TreePath, limits: DirectoryLimits) {
     this.#directory = directory;
@@ -55,6 +59,8 @@ export class DirectoryBudget {
     const before = this.#items.get(path);
     if (!this.#changed.has(path)) this.#changed.set(path, before);
     this.#stanzaBytes += (item?.stanzaBytes ?? 0) - (before?.stanzaBytes ?? 0);
+    this.#countVariant(before, -1);
+    this.#countVariant(item, 1);
     if (item === undefined) this.#items.delete(path);
     else this.#items.set(path, item);
   }
@@ -65,32 +71,30 @@ export class DirectoryBudget {
 
   /** Why a package is beyond the budget; undefined for one that is not. As `settle` left it. */
   rejectionOf(path: TreePath): Rejection | undefined {
-    return this.#beyond.has(path) ? this.#rejection : undefined;
+    return this.#beyond.get(path);
   }
 
   /** @returns what changed sides without having changed itself */
   *settle(): Steps<BudgetChange> {
     const before = this.#beyond;
-    const reasonBefore = this.#rejection?.text;
     const changed = this.#changed;
     this.#changed = new Map();
-    const { maxDirectoryPackages, maxDirectoryIndexBytes } = this.#limits;
-    if (this.#items.size <= maxDirectoryPackages && this.#stanzaBytes <= maxDirectoryIndexBytes) {
+    if (this.#isWithin()) {
       this.#order = undefined;
-      this.#beyond = new Set();
+      this.#beyond = new Map();
     } else {
       this.#order = yield* this.#ordered(changed);
-      yield* this.#cut(this.#order);
+      this.#beyond = yield* this.#cut(this.#order);
     }
     const admitted: Item[] = [];
     const expelled: Item[] = [];
-    for (const path of before) {
+    for (const path of before.keys()) {
       const item = this.#items.get(path);
       if (item !== undefined && !changed.has(path) && !this.#beyond.has(path)) admitted.push(item);
     }
-    for (const path of this.#beyond) {
+    for (const [path, { text }] of this.#beyond) {
       const item = this.#items.get(path);
-      const isKnown = before.has(path) && this.#rejection?.text === reasonBefore;
+      const isKnown = before.get(path)?.text === text;
       if (item !== undefined && !changed.has(path) && !isKnown) expelled.push(item);
     }
     return { admitted, expelled };
@@ -110,29 +114,70 @@ export class DirectoryBudget {
     return order;
   }
 
-  *#cut(order: readonly Item[]): Steps<void> {
-    const { maxDirectoryPackages, maxDirectoryIndexBytes } = this.#limits;
-    let within = 0;
-    for (let bytes = 0; within < Math.min(order.length, maxDirectoryPackages); within++) {
-      bytes += order[within]?.stanzaBytes ?? 0;
-      if (bytes > maxDirectoryIndexBytes) break;
-      if (within % itemsPerStep === 0) yield;
+  #isWithin(): boolean {
+    const { maxDirectoryPackages, maxDirectoryIndexBytes, maxDirectoryVariants } = this.#limits;
+    return (
+      this.#items.size <= maxDirectoryPackages &&
+      this.#stanzaBytes <= maxDirectoryIndexBytes &&
+      this.#variants.size <= maxDirectoryVariants
+    );
+  }
+
+  *#cut(order: readonly Item[]): Steps<Map<TreePath, Rejection>> {
+    const beyond = new Map<TreePath, Rejection>();
+    const variants = new Set<Architecture>();
+    let packages = 0;
+    let stanzaBytes = 0;
+    let rejection: Rejection | undefined;
+    for (const [at, item] of order.entries()) {
+      if (at % itemsPerStep === 0) yield;
+      rejection ??= this.#rejectionAfter(packages + 1, stanzaBytes + item.stanzaBytes);
+      const forThis = rejection ?? this.#variantRejection(item, variants);
+      if (forThis !== undefined) {
+        beyond.set(item.path, forThis);
+        continue;
+      }
+      packages += 1;
+      stanzaBytes += item.stanzaBytes;
+      const variant = variantOf(item);
+      if (variant !== undefined) variants.add(variant);
     }
-    this.#rejection = {
-      kind: "rejected",
-      code: "limit",
-      text:
-        within === maxDirectoryPackages
-          ? beyondText("maxDirectoryPackages", maxDirectoryPackages, `the number of packages in ${this.#directory}`)
-          : beyondText(
-              "maxDirectoryIndexBytes",
-              maxDirectoryIndexBytes,
-              `the stanzas of ${this.#directory}, in bytes,`,
-            ),
-    };
-    this.#beyond = new Set(order.slice(within).map(({ path }) => path));
+    return beyond;
+  }
+
+  #rejectionAfter(packages: number, stanzaBytes: number): Rejection | undefined {
+    const { maxDirectoryPackages, maxDirectoryIndexBytes } = this.#limits;
+    if (packages > maxDirectoryPackages) {
+      return this.#rejection("maxDirectoryPackages", `the number of packages in ${this.#directory}`);
+    }
+    if (stanzaBytes > maxDirectoryIndexBytes) {
+      return this.#rejection("maxDirectoryIndexBytes", `the stanzas of ${this.#directory}, in bytes,`);
+    }
+    return undefined;
+  }
+
+  #variantRejection(item: Item, variants: ReadonlySet<Architecture>): Rejection | undefined {
+    const variant = variantOf(item);
+    if (variant === undefined || variants.has(variant) || variants.size < this.#limits.maxDirectoryVariants) {
+      return undefined;
+    }
+    return this.#rejection("maxDirectoryVariants", `the number of architecture variants in ${this.#directory}`);
+  }
+
+  #rejection(limit: keyof DirectoryLimits, what: string): Rejection {
+    return { kind: "rejected", code: "limit", text: beyondText(limit, this.#limits[limit], what) };
+  }
+
+  #countVariant(item: Item | undefined, by: 1 | -1): void {
+    const variant = item && variantOf(item);
+    if (variant === undefined) return;
+    const count = (this.#variants.get(variant) ?? 0) + by;
+    if (count > 0) this.#variants.set(variant, count);
+    else this.#variants.delete(variant);
   }
 }
+
+const variantOf = (item: Item): Architecture | undefined => (item.kind === "binary" ? item.variant : undefined);
 
 /** Where an item stands, or would stand. */
 function placeIn(order: readonly Item[], item: Item): number {

@@ -330,7 +330,11 @@ const newestFirst = (a: Item, b: Item): number =>
   b.entry.relinkedAtMs - a.entry.relinkedAtMs || (a.path < b.path ? -1 : 1);
 
 const noBudget: Budget = {
-  directory: { maxDirectoryPackages: Number.POSITIVE_INFINITY, maxDirectoryIndexBytes: Number.POSITIVE_INFINITY },
+  directory: {
+    maxDirectoryPackages: Number.POSITIVE_INFINITY,
+    maxDirectoryIndexBytes: Number.POSITIVE_INFINITY,
+    maxDirectoryVariants: Number.POSITIVE_INFINITY,
+  },
   stanzas: { maxStanzaBytes: Number.POSITIVE_INFINITY, maxSourceStanzaBytes: Number.POSITIVE_INFINITY },
   builderOf: () => undefined,
 };

@@ -23,15 +23,17 @@ interface Recipe {
   readonly linkedAtMs: number;
   /** How long its stanza is, beyond what every one has. */
   readonly longer?: number;
+  readonly variant?: string | undefined;
 }
 
-function aPackage({ builder, n, linkedAtMs, longer = 0 }: Recipe): CatalogFile {
+function aPackage({ builder, n, linkedAtMs, longer = 0, variant }: Recipe): CatalogFile {
   const path = parseTreePath(`${place}/${builder}/p${n}.deb`);
   const control = [
     ["Package", `${builder}-p${n}`],
     ["Version", "1"],
     ["Architecture", "amd64"],
     ["X-Long", "x".repeat(longer)],
+    ...(variant === undefined ? [] : [["Architecture-Variant", variant] as const]),
   ] as const;
   const digests = { sha256: n.toString(16).padStart(64, "0") };
   return {
@@ -50,6 +52,7 @@ function aPackage({ builder, n, linkedAtMs, longer = 0 }: Recipe): CatalogFile {
   };
 }
 
+const wide = { maxDirectoryPackages: 100, maxDirectoryIndexBytes: 2 ** 30, maxDirectoryVariants: 100 };
 const unlimited = { maxStanzaBytes: 2 ** 30, maxSourceStanzaBytes: 2 ** 30 };
 const budgetOf = (directory: DirectoryLimits, stanzas = unlimited): Budget => ({
   directory,
@@ -84,7 +87,7 @@ class Told {
 }
 
 test("beyond the number of packages the newest links are rejected, and the key of the limit is named", () => {
-  const told = new Told(budgetOf({ maxDirectoryPackages: 2, maxDirectoryIndexBytes: 2 ** 30 }));
+  const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 2 }));
   told.change(...[3, 1, 2].map((n) => aPackage({ builder: "mallory", n, linkedAtMs: n })));
   told.change(aPackage({ builder: "alice", n: 9, linkedAtMs: 9 }));
   expect(told.names).toEqual(["alice-p9", "mallory-p1", "mallory-p2"]);
@@ -94,7 +97,7 @@ test("beyond the number of packages the newest links are rejected, and the key o
 });
 
 test("beyond the bytes of stanzas likewise, and a package that goes makes room for the next", () => {
-  const told = new Told(budgetOf({ maxDirectoryPackages: 100, maxDirectoryIndexBytes: 30_000 }));
+  const told = new Told(budgetOf({ ...wide, maxDirectoryIndexBytes: 30_000 }));
   const files = [1, 2, 3, 4].map((n) => aPackage({ builder: "mallory", n, linkedAtMs: n, longer: 12_000 }));
   told.change(...files);
   expect(told.names).toEqual(["mallory-p1", "mallory-p2"]);
@@ -107,7 +110,7 @@ test("beyond the bytes of stanzas likewise, and a package that goes makes room f
 });
 
 test("a file that was linked earlier, or whose time is unknown, takes its place in the order and not the last", () => {
-  const told = new Told(budgetOf({ maxDirectoryPackages: 2, maxDirectoryIndexBytes: 2 ** 30 }));
+  const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 2 }));
   told.change(...[5, 6].map((n) => aPackage({ builder: "a", n, linkedAtMs: n })));
   told.change(aPackage({ builder: "a", n: 7, linkedAtMs: 1 }));
   expect(told.names).toEqual(["a-p5", "a-p7"]);
@@ -116,8 +119,7 @@ test("a file that was linked earlier, or whose time is unknown, takes its place 
 });
 
 test("a package that was inspected under a higher limit is rejected under the present one", () => {
-  const limits = { maxDirectoryPackages: 100, maxDirectoryIndexBytes: 2 ** 30 };
-  const told = new Told(budgetOf(limits, { ...unlimited, maxStanzaBytes: 5000 }));
+  const told = new Told(budgetOf(wide, { ...unlimited, maxStanzaBytes: 5000 }));
   told.change(
     aPackage({ builder: "a", n: 1, linkedAtMs: 1, longer: 6000 }),
     aPackage({ builder: "a", n: 2, linkedAtMs: 1, longer: 3000 }),
@@ -126,11 +128,30 @@ test("a package that was inspected under a higher limit is rejected under the pr
   expect(told.rejections[0]).toMatch(/ limit .* max_stanza_bytes = 5000$/);
 });
 
+test("beyond the number of variants their builds are rejected, and what is built for every machine is not", () => {
+  const told = new Told(budgetOf({ ...wide, maxDirectoryVariants: 2 }));
+  const files = ["amd64v2", "amd64v3", "amd64v4", "amd64v2", undefined].map((variant, n) =>
+    aPackage({ builder: "mallory", n, linkedAtMs: n + 1, variant }),
+  );
+  told.change(...files);
+  told.change(aPackage({ builder: "alice", n: 9, linkedAtMs: 9, variant: "amd64v4" }));
+  expect(told.names).toEqual(["alice-p9", "mallory-p0", "mallory-p1", "mallory-p3", "mallory-p4"]);
+  expect(told.rejections).toEqual([
+    `${place}/mallory/p2.deb limit the number of architecture variants in ${place}/mallory is beyond max_directory_variants = 2`,
+  ]);
+  told.change(files[1]!.path);
+  expect([told.names, told.rejections]).toEqual([
+    ["alice-p9", "mallory-p0", "mallory-p2", "mallory-p3", "mallory-p4"],
+    [],
+  ]);
+});
+
 const anyStep = fc.record({
   builder: fc.constantFrom("a", "b"),
   n: fc.nat(9),
   linkedAtMs: fc.nat(4),
   longer: fc.constantFrom(0, 500, 3000),
+  variant: fc.constantFrom(undefined, "amd64v2", "amd64v3", "amd64v4"),
   isRemoved: fc.boolean(),
 });
 
@@ -138,6 +159,7 @@ test("after any history of pings a server lists what one lists that has just sta
   const limits = fc.record({
     maxDirectoryPackages: fc.integer({ min: 1, max: 6 }),
     maxDirectoryIndexBytes: fc.integer({ min: 1000, max: 9000 }),
+    maxDirectoryVariants: fc.integer({ min: 1, max: 3 }),
   });
   fc.assert(
     fc.property(limits, fc.array(fc.array(anyStep, { maxLength: 6 }), { maxLength: 12 }), (directory, pings) => {
@@ -164,7 +186,7 @@ test("after any history of pings a server lists what one lists that has just sta
 });
 
 test("one more package beyond the budget costs about as much in a directory of 20,000 as in a small one", () => {
-  const told = new Told(budgetOf({ maxDirectoryPackages: 19_000, maxDirectoryIndexBytes: 2 ** 40 }));
+  const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 19_000 }));
   told.change(...Array.from({ length: 20_000 }, (_, n) => aPackage({ builder: "m", n, linkedAtMs: n })));
   expect(told.names).toHaveLength(19_000);
   const started = process.cpuUsage();

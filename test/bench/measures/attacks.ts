@@ -1,6 +1,7 @@
 // What one builder's attack costs all others: how long their uploads and requests take meanwhile, and the server's memory.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Row } from "../rows.ts";
+import { figure } from "../rows.ts";
 import type { Workshop } from "../workshop.ts";
 import type { Attack } from "./attack.ts";
 import { longestRequest, secondsToServable } from "./attack.ts";
@@ -63,12 +64,13 @@ async function watch(workshop: Workshop, { name, prepare }: Attack): Promise<rea
   if (!(await server.packages()).includes(`/${last}\n`)) throw new Error(`${last} is not in the index`);
   await server.stop();
   server.memory.stop();
-  options.progress(`${uploads.length} uploads`);
-  return [
+  const rows = [
     row(`${name}: another's upload, from the ping to servable, the longest`, "seconds", uploads, goals.uploadSeconds),
     row(`${name}: the longest GET InRelease`, "seconds", [requestSeconds], goals.requestSeconds),
     row(`${name}: memory added`, "bytes", [memoryBytes], goals.memoryBytes),
   ];
+  options.progress(`${uploads.length} uploads: ${rows.map(({ ours, unit }) => figure(ours[0] ?? 0, unit)).join(", ")}`);
+  return rows;
 }
 
 const row = (measure: string, unit: Row["unit"], samples: readonly number[], value: number): Row => ({
