@@ -17,6 +17,7 @@ import { plainLayout } from "./layout.ts";
 import { Looks } from "./looks.ts";
 import type { Survey } from "./survey.ts";
 import { hasWords } from "./survey.ts";
+import { WantedParts } from "./wanted-parts.ts";
 
 /** A path whose file, finding or neighbours changed. `before` equals `after` where only a neighbour did. */
 export interface FileChange {
@@ -35,7 +36,7 @@ export type UpdateObserver = (
   undecided: readonly TreePath[],
 ) => void;
 
-/** So many files, and the parts of the last source package, are taken in at once. */
+/** So many files, those that source packages name among them, are taken in at once; and all of the last package. */
 const maxFilesAtOnce = 1024;
 
 /** How long an update takes before what is decided by then is taken in, in ms; from then on twice as long each time. */
@@ -47,7 +48,7 @@ export class Catalog {
   readonly #examiner: Examiner;
   readonly #files = new KnownFiles();
   /** By the path of a source package's part: the .dsc files that name it. */
-  readonly #wantedBy = new Map<TreePath, Set<TreePath>>();
+  readonly #wanted = new WantedParts();
 
   readonly #doubted = new Set<TreePath>();
   /** Files that rest on their uploaders' word and were not held against their bytes. */
@@ -162,15 +163,19 @@ export class Catalog {
       if (file !== undefined) part.set(path, file);
     };
     let untilTurn = itemsPerStep;
+    let named = 0;
     for (const [path, file] of fresh) {
-      if (part.size >= maxFilesAtOnce) break;
+      if (part.size + named >= maxFilesAtOnce) break;
       if (--untilTurn <= 0) {
         untilTurn = itemsPerStep;
         await this.#giveWay();
       }
       if (!isInspected && !this.#isReady(file, fresh, survey)) continue;
       take(path);
-      for (const beside of partPaths(file)) take(beside);
+      const beside = partPaths(file);
+      named += beside.length;
+      untilTurn -= beside.length;
+      for (const each of beside) take(each);
     }
     return part;
   }
@@ -206,7 +211,7 @@ export class Catalog {
     await forEachAtMost(perhapsNew, concurrentExaminations, async ([path, entry]) => {
       const said = await this.#wordsOf(entry);
       if (!this.#isSettled(path, entry, said)) {
-        const kind = packageKindOf(lastName(path)) ?? (this.#wantedBy.has(path) ? "part" : undefined);
+        const kind = packageKindOf(lastName(path)) ?? (this.#wanted.has(path) ? "part" : undefined);
         const after = await examine(path, { entry, kind, said });
         for (const part of partPaths(after)) {
           const partEntry = survey.files.get(part);
@@ -249,7 +254,7 @@ export class Catalog {
     const isWanted = (file: CatalogFile | undefined): file is CatalogFile =>
       file !== undefined && file.finding === undefined && file.entry.kind === "file";
     for (const file of part.values()) {
-      if (isWanted(file) && this.#wantedBy.has(file.path)) yield [file, "part", undefined];
+      if (isWanted(file) && this.#wanted.has(file.path)) yield [file, "part", undefined];
       for (const path of partPaths(file)) {
         const wanted = part.get(path) ?? this.file(path);
         if (isWanted(wanted)) yield [wanted, "part", undefined];
@@ -377,11 +382,8 @@ export class Catalog {
       this.#doubted.delete(path);
       if (after?.claimed) this.#claimed.add(path);
       else this.#claimed.delete(path);
-      for (const part of partPaths(before)) this.#wantedBy.get(part)?.delete(path);
-      for (const part of partPaths(after)) {
-        const wanting = this.#wantedBy.get(part) ?? new Set();
-        this.#wantedBy.set(part, wanting.add(path));
-      }
+      for (const part of partPaths(before)) this.#wanted.remove(part, path);
+      for (const part of partPaths(after)) this.#wanted.add(part, path);
       if (after === undefined) this.#files.remove(path);
       else this.#files.set(after);
     }
@@ -391,7 +393,7 @@ export class Catalog {
   *#neighbours(changes: readonly FileChange[]): Iterable<FileChange> {
     const told = new Set(changes.map((change) => change.path));
     for (const { path } of changes) {
-      for (const wanting of this.#wantedBy.get(path) ?? []) {
+      for (const wanting of this.#wanted.of(path)) {
         const source = this.file(wanting);
         if (told.has(wanting) || source === undefined) continue;
         told.add(wanting);

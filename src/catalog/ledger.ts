@@ -1,5 +1,6 @@
 // Inspections by content, on disk: what was read once is never read again.
 import type { Database } from "lmdb";
+import { turns } from "../base/turns.ts";
 import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import type { Finding } from "./finding.ts";
@@ -34,6 +35,8 @@ export class Ledger {
   readonly #records: Database<Buffer, string>;
   readonly #limits: string;
   readonly #algorithms: readonly DigestAlgorithm[];
+  readonly #giveWay = turns();
+  #lastTurn = Promise.resolve();
 
   /**
    * @param records a database of its own, of bytes as they are
@@ -69,6 +72,10 @@ export class Ledger {
    * @returns its finding
    */
   async put(contentKey: string, inspection: Inspection): Promise<Finding> {
+    // One after the other: long ones that are inspected at the same time would otherwise be written out in one turn.
+    const turn = this.#lastTurn.then(this.#giveWay);
+    this.#lastTurn = turn;
+    await turn;
     const finding = findingOf(this.#asked(inspection));
     if (isPassing(finding)) return finding;
     const brief: Brief = { finding, under: this.#conditionsOf(finding) };

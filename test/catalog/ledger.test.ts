@@ -99,3 +99,22 @@ test("a rejection holds for the limits under which it was found alone", async ()
   expect([wide.finding("key"), wide.get("key")]).toEqual([undefined, undefined]);
   expect((await disk.ledger(["sha256"], "narrow")).finding("key")).toEqual(rejected);
 });
+
+test("many long inspections that come at once are kept in turns with everybody else", async () => {
+  const ledger = await aDisk().ledger(["sha256"]);
+  const parts = Array.from({ length: 1000 }, (_, n) => ({
+    name: `hello_1.orig-component${n}.tar.xz`,
+    sizeBytes: 9,
+    digests: { sha256: n.toString(16).padStart(64, "0") },
+  }));
+  let isOver = false;
+  let turns = 0;
+  const others = (async () => {
+    for (; !isOver; turns++) await new Promise((resolve) => setImmediate(resolve));
+  })();
+  await Promise.all(Array.from({ length: 100 }, (_, n) => ledger.put(`long${n}`, { ...source, parts })));
+  isOver = true;
+  await others;
+  expect(turns).toBeGreaterThan(10);
+  expect(ledger.get("long99")).toMatchObject({ parts });
+});
