@@ -1,5 +1,6 @@
 // `tahoe-apt owner list`: who owns the names of packages that a tree has, by the rules of a configuration.
 import { systemClock } from "../base/clock.ts";
+import { codeOf, messageOf } from "../base/errors.ts";
 import { globMatcher } from "../base/glob.ts";
 import { parseSuite, rootPath } from "../base/names.ts";
 import { hasSuite, snapshotsOf, takeStock } from "../builder/stock.ts";
@@ -73,7 +74,10 @@ async function servedShares(
   try {
     const asked = { ask: "owners", repository, suite, patterns } as const;
     return (await ask(stateDirectory, asked, [repository])).shares;
-  } catch {
+  } catch (thrown) {
+    // Where there is no state, no server runs here. Whatever else is wrong, a server may know other owners than the tree.
+    if (codeOf(thrown) !== "operator/refused")
+      complain(`the server cannot be asked (${messageOf(thrown)}): the tree alone tells who was first`);
     return undefined;
   }
 }

@@ -14,7 +14,7 @@ import { plainLayout } from "../catalog/layout.ts";
 import { parsePackagePattern } from "../catalog/owner-rules.ts";
 import { readCertificates } from "../config-values.ts";
 import { ConfigurationError } from "../configuration-error.ts";
-import { another, argument, withRequired } from "./arguments.ts";
+import { another, argument, gatewayCaOption, withRequired } from "./arguments.ts";
 import { OwnerFiles } from "./owner-files.ts";
 import { complainOfWaiting } from "./terminal.ts";
 
@@ -86,10 +86,7 @@ export function addOwnerCommands(commands: Command, { untilTold, say }: Surround
     .argument("<directory>", "where the tree's files are to be");
   const gateway = "the Tahoe gateway; may be repeated, and several stand in for each other";
   withRequired(initCommand, "--webapi <url>", gateway, another)
-    .option(
-      "--gateway-ca-file <file>",
-      "the certificate of the authority that an https gateway of one's own has, in PEM",
-    )
+    .addOption(gatewayCaOption())
     .option("--name <name>", "the repository's name: it is served at /NAME/", "debian")
     .option("--suite <name...>", "its suites", ["sid"])
     .option("--builder <name...>", "its builders, each with a directory in every place", [])
@@ -315,7 +312,11 @@ class Owner {
   }
 
   async movePackage(name: string, to: string): Promise<void> {
-    const changed = await argument("NAME", () => this.#files.movePackage(name, to));
+    const changed = await this.#files.movePackage(name, to).catch((thrown: unknown) =>
+      argument("NAME", () => {
+        throw thrown;
+      }),
+    );
     const bundle = (await this.#files.builders()).get(to);
     if (changed === undefined || bundle === undefined) throw new ConfigurationError([`there is no builder ${to}`]);
     for (const [builder, patterns] of changed) this.#say(`${builder} may publish ${patterns.join(", ") || "nothing"}`);

@@ -1,8 +1,11 @@
 // `tahoe-apt owner list`, and a running server that heeds lists as soon as they stand in its file of builders.
-import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
+import { parseRepositoryName, parseTreePath } from "../../src/base/names.ts";
+import { OwnerFiles } from "../../src/commands/owner-files.ts";
+import { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import { aSigningKey } from "../support/signing-key.ts";
@@ -125,6 +128,21 @@ test("a directory that holds no owner's files is told so", async () => {
   const [code, output] = await run("move", "hello", "bob");
   expect(output).toContain("holds no master.bundle");
   expect(code).toBe(1);
+});
+
+test("a name that the new owner's own list excludes is refused with 2, and no list changes", async () => {
+  const directory = join(work, "owned");
+  await mkdir(directory, { recursive: true });
+  const files = new OwnerFiles(directory, () => {});
+  const cap = new WriteCap(`URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`);
+  const settings = { name: parseRepositoryName("debian"), gateways: ["http://127.0.0.1:1"], listen: "127.0.0.1:8380" };
+  const master = await files.openMaster({ ...settings, publicUrl: undefined }, async () => cap);
+  await files.writeBuilder("bob", master, [{ path: parseTreePath(`${amd64}/bob`), cap }], ["*", "!hel*"]);
+  const before = await readFile(join(directory, "builders.toml"), "utf8");
+  const command = new CommandLine(["owner", "move", "hello", "bob", "--dir", directory]);
+  expect(await command.ends()).toBe(2);
+  expect(command.output).toContain('NAME: the list of bob has "!hel*", which excludes hello');
+  expect(await readFile(join(directory, "builders.toml"), "utf8")).toBe(before);
 });
 
 test("a running server heeds a list that changed at its next look, and its page says who owns a name", async () => {
