@@ -2,11 +2,9 @@
 // restart of the server.
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { messageOf } from "./base/errors.ts";
 import { parseTreePath } from "./base/names.ts";
-import { validationMessage } from "./base/validation-messages.ts";
 import { parsePackagePattern } from "./catalog/owner-rules.ts";
-import { demand, parsedBy, readSecret, readToml } from "./config-values.ts";
+import { parsedBy, readSecret, readTomlAs } from "./config-values.ts";
 import type { BuilderConfiguration, RepositoryConfiguration } from "./configuration.ts";
 import { rereadWhenChanged } from "./reread-file.ts";
 
@@ -32,16 +30,5 @@ export function buildersIn(file: string, warn: (text: string) => void): Reposito
 
 function read(file: string, warn: (text: string) => void): readonly BuilderConfiguration[] {
   const schema = z.strictObject({ builder: z.array(builderIn(dirname(file), warn)).default([]) });
-  const parsed = schema.safeParse(tomlOf(file), { error: validationMessage });
-  const mistakes = parsed.error?.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) ?? [];
-  demand(parsed.success, `${file}: ${mistakes.join("; ")}`);
-  return parsed.data.builder;
-}
-
-function tomlOf(file: string): unknown {
-  try {
-    return readToml(file);
-  } catch (thrown) {
-    throw new Error(`${file}: ${messageOf(thrown)}`);
-  }
+  return readTomlAs(file, schema).builder;
 }

@@ -2,10 +2,11 @@
 import { readFileSync, statSync } from "node:fs";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
-import { fileReasonOf } from "./base/errors.ts";
+import { fileReasonOf, messageOf } from "./base/errors.ts";
 import type { TreePath } from "./base/names.ts";
 import { parseTreePath, rootPath } from "./base/names.ts";
 import { Secret } from "./base/secret.ts";
+import { validationMessage } from "./base/validation-messages.ts";
 import { isDists } from "./catalog/layout.ts";
 import { parseCertificates } from "./storage/tahoe/certificates.ts";
 
@@ -23,6 +24,20 @@ export function readToml(path: string): Record<string, unknown> {
       error instanceof TomlError ? `line ${error.line} is not valid TOML: ${tomlReasonOf(error)}` : fileReasonOf(error),
     );
   }
+}
+
+/** @throws Error that names the file, and what is wrong with it */
+export function readTomlAs<Value>(file: string, schema: z.ZodType<Value>): Value {
+  let raw: unknown;
+  try {
+    raw = readToml(file);
+  } catch (thrown) {
+    throw new Error(`${file}: ${messageOf(thrown)}`);
+  }
+  const parsed = schema.safeParse(raw, { error: validationMessage });
+  const mistakes = parsed.error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`) ?? [];
+  demand(parsed.success, `${file}: ${mistakes.join("; ")}`);
+  return parsed.data;
 }
 
 /** The first line of the parser's message, without its prefix: the lines below it quote the file. */

@@ -6,5 +6,5 @@ import type { Log } from "./base/log.ts";
  * waits for a write is told by its own promise; what is published stays served.
  */
 export function outliveFailedWrites(log: Log): void {
-  process.on("unhandledRejection", (reason) => log.error({ err: reason }, "a failure that nobody waited for"));
+  process.on("unhandledRejection", (reason) => log.error({ err: reason }, "unhandled promise rejection"));
 }

@@ -12,7 +12,7 @@ import { parseRepositoryName, parseSuite, rootPath } from "./base/names.ts";
 import { turns } from "./base/turns.ts";
 import { suitePath } from "./catalog/layout.ts";
 import { ConfigurationError } from "./configuration-error.ts";
-import { OverridesFile } from "./overrides-file.ts";
+import { OverridesFile, overridesFileIn } from "./overrides-file.ts";
 import type { Repository } from "./publishing/repository.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
 import { PublicationStore } from "./publishing/store.ts";
@@ -125,7 +125,7 @@ export function answerFor(repositories: () => Iterable<OperatedRepository>, log:
         ({ repository: live, overrides }) => [live.name, { timeTravel: live.timeTravel, overrides, live }] as const,
       );
       const answer = await operate(asked, new Map(operated));
-      if (!isQuestion(asked)) log.info({ asked, answer }, "an operator's wish was done");
+      if (!isQuestion(asked)) log.info({ asked, answer }, "control command executed");
       return JSON.stringify({ answer });
     } catch (thrown) {
       return JSON.stringify({ refused: messageOf(thrown), isUsage: thrown instanceof ChoiceNeeded });
@@ -174,8 +174,8 @@ async function askState(directory: string, asked: Question, names: readonly Repo
       if (wanted.length === 0) throw new ConfigurationError(["--repository: is needed, since no server runs"]);
       const operated = wanted.map((name) => {
         const timeTravel = new TimeTravel(new PublicationStore(root, name));
-        const file = join(directory, "repositories", name, "overrides.toml");
-        return [name, { timeTravel, overrides: new OverridesFile(file, [], () => {}), live: undefined }] as const;
+        const overrides = new OverridesFile(overridesFileIn(directory, name), [], () => {});
+        return [name, { timeTravel, overrides, live: undefined }] as const;
       });
       return await operate(asked, new Map(operated));
     } catch (thrown) {

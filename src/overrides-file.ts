@@ -1,13 +1,14 @@
 // The overrides of a repository: those of its configuration, and those of a file that commands write.
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { stringify as formatToml } from "smol-toml";
 import { z } from "zod";
-import type { Suite } from "./base/names.ts";
+import { messageOf } from "./base/errors.ts";
+import type { RepositoryName, Suite } from "./base/names.ts";
 import { replaceFile } from "./base/replace-file.ts";
-import { validationMessage } from "./base/validation-messages.ts";
 import type { OverrideRule } from "./catalog/overrides.ts";
 import { checkOverride, Overrides } from "./catalog/overrides.ts";
-import { demand, readToml } from "./config-values.ts";
+import { readTomlAs } from "./config-values.ts";
 import { rereadWhenChanged } from "./reread-file.ts";
 
 /** One rule as it is written in either file. */
@@ -21,9 +22,13 @@ export const overrideRule = z
     try {
       checkOverride(rule);
     } catch (thrown) {
-      context.issues.push({ code: "custom", input: undefined, message: thrown instanceof Error ? thrown.message : "" });
+      context.issues.push({ code: "custom", input: undefined, message: messageOf(thrown) });
     }
   });
+
+/** Where a state directory keeps the overrides that commands have set for a repository. */
+export const overridesFileIn = (stateDirectory: string, name: RepositoryName): string =>
+  join(stateDirectory, "repositories", name, "overrides.toml");
 
 /** What commands may change of the overrides. */
 export class OverridesFile {
@@ -36,7 +41,7 @@ export class OverridesFile {
   #compiled: { readonly rules: readonly OverrideRule[]; readonly bySuite: Map<Suite, Overrides> } | undefined;
 
   /**
-   * @param configured rules that go before those of the file
+   * @param configured rules that stand before those of the file: of several for a field the last one counts
    * @throws Error that names the file, and what is wrong with it
    */
   constructor(file: string, configured: readonly OverrideRule[], complain: (text: string) => void) {
@@ -93,17 +98,7 @@ export class OverridesFile {
 
 function read(file: string): readonly OverrideRule[] {
   if (!existsSync(file)) return [];
-  const schema = z.strictObject({ override: z.array(overrideRule).default([]) });
-  let raw: unknown;
-  try {
-    raw = readToml(file);
-  } catch (thrown) {
-    throw new Error(`${file}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
-  }
-  const parsed = schema.safeParse(raw, { error: validationMessage });
-  const mistakes = parsed.error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`) ?? [];
-  demand(parsed.success, `${file}: ${mistakes.join("; ")}`);
-  return parsed.data.override;
+  return readTomlAs(file, z.strictObject({ override: z.array(overrideRule).default([]) })).override;
 }
 
 const textOf = (rules: readonly OverrideRule[]): string =>

@@ -8,7 +8,7 @@ import { flatSuite, parseSuite } from "./base/names.ts";
 import { Layout } from "./catalog/layout.ts";
 import type { BuilderNames, OwnerPolicy, OwnerRules } from "./catalog/owner-rules.ts";
 import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "./configuration.ts";
-import { OverridesFile } from "./overrides-file.ts";
+import { OverridesFile, overridesFileIn } from "./overrides-file.ts";
 import { keyringPackageName } from "./publishing/archive-keyring.ts";
 import type { RepositorySettings } from "./publishing/open-repository.ts";
 import { openKeyFile } from "./signing/key-file.ts";
@@ -41,8 +41,7 @@ export const openOverrides = (
   one: RepositoryConfiguration,
   { stateDirectory }: Configuration,
   complain: (text: string) => void,
-): OverridesFile =>
-  new OverridesFile(join(stateDirectory, "repositories", one.name, "overrides.toml"), one.overrides, complain);
+): OverridesFile => new OverridesFile(overridesFileIn(stateDirectory, one.name), one.overrides, complain);
 
 /** Where things are in its tree: the configured suites tell which names of suites have a slash. */
 export const layoutOf = ({ suites }: Pick<RepositoryConfiguration, "suites">): Layout =>

@@ -12,7 +12,7 @@ export async function makeStateDirectory(directory: string): Promise<void> {
     await make(directory);
   } catch (thrown) {
     const code = systemCodeOf(thrown);
-    const why = code === "EEXIST" ? "a file is in the way" : (code ?? "nobody says why");
+    const why = code === "EEXIST" ? "a file is in the way" : (code ?? "unknown error");
     throw new ConfigurationError([`the state directory ${directory} can't be made: ${why}`]);
   }
 }

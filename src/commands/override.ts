@@ -14,7 +14,7 @@ PATTERN is NAME, NAME=VERSION, src:NAME (a source package and all that was built
 const operatorHelp = `
 These speak to the running server by a socket in its state directory, and end when APT sees the change; where no server
 runs, they change what its next start publishes. The rules are kept in overrides.toml in the repository's directory of
-the state, and go before [[repository.override]] tables of the configuration.
+the state. Where a [[repository.override]] table of the configuration sets the same field, the command's rule counts.
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong arguments or configuration.
 `;

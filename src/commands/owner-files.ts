@@ -12,7 +12,7 @@ import { createFile, replaceFile } from "../base/replace-file.ts";
 import type { Bundle, BundleDirectory, PingAddress } from "../builder/bundle.ts";
 import { formatBundle, readBundle } from "../builder/bundle.ts";
 import { withName } from "../catalog/owner-rules.ts";
-import { readToml } from "../config-values.ts";
+import { readTomlAs } from "../config-values.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import { makeToken, openSecretFile, writeSecretFile } from "../secret-file.ts";
 import type { ReadCap, WriteCap } from "../storage/tahoe/caps.ts";
@@ -199,10 +199,8 @@ export class OwnerFiles {
   async #packages(): Promise<ReadonlyMap<string, readonly string[]>> {
     const file = this.at("builders.toml");
     if (!existsSync(file)) return new Map();
-    const parsed = listsInFile.safeParse(tomlOf(file));
-    if (!parsed.success) throw new ConfigurationError([`${file}: holds something that is no builder: mend it first`]);
     const lists = new Map<string, readonly string[]>();
-    for (const { name, packages } of parsed.data.builder) {
+    for (const { name, packages } of buildersListedIn(file)) {
       if (packages !== undefined) lists.set(name, [...new Set([...(lists.get(name) ?? []), ...packages])]);
     }
     return lists;
@@ -230,11 +228,11 @@ export class OwnerFiles {
   }
 }
 
-/** @throws ConfigurationError that names the file */
-function tomlOf(file: string): unknown {
+/** @throws ConfigurationError that names the file, and what is wrong with it */
+function buildersListedIn(file: string) {
   try {
-    return readToml(file);
+    return readTomlAs(file, listsInFile).builder;
   } catch (thrown) {
-    throw new ConfigurationError([`${file}: ${messageOf(thrown)}`]);
+    throw new ConfigurationError([messageOf(thrown)]);
   }
 }

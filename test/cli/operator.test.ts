@@ -103,7 +103,7 @@ test("at night: list, roll back to what was good, look by day, resume", async ()
   expect(await versions()).toEqual(["1"]);
   expect(await run("snapshot", "list")).toContain(`sid is rolled back to ${good?.id}`);
   expect(await text("")).toContain(`rolled back to ${good?.id}`);
-  expect(server.output).toContain("an operator's wish was done");
+  expect(server.output).toContain("control command executed");
 
   expect(await run("snapshot", "resume", "--suite", "sid")).toContain("sid serves what the tree holds");
   expect(await versions()).toEqual(["1", "2-bad", "3"]);

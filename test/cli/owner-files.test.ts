@@ -115,3 +115,14 @@ test("builders.toml that was spoilt by hand is left alone, so that no list is lo
   await expect(files().writeBuilder("bob", master, [{ path, cap }])).rejects.toThrow("builders.toml");
   expect(await readFile(join(directory, "builders.toml"), "utf8")).toContain("alice");
 });
+
+test("a builders.toml that somebody has broken is left as it is, with what is wrong in it", async () => {
+  const { directory, files, master } = await aTree();
+  const broken = '[[builder]]\nnamee = "alice"\n';
+  await writeFile(join(directory, "builders.toml"), broken);
+  const path = parseTreePath("dists/sid/main/binary-amd64/bob");
+  await expect(files().writeBuilder("bob", master, [{ path, cap }])).rejects.toMatchObject({
+    mistakes: [expect.stringMatching(/builders\.toml: builder\.0\.name: is missing$/)],
+  });
+  expect(await readFile(join(directory, "builders.toml"), "utf8")).toBe(broken);
+});
