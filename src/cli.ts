@@ -4,6 +4,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { codeOf, messageOf } from "./base/errors.ts";
 import { BundleError } from "./builder/bundle.ts";
+import { gatewayCaOption } from "./commands/arguments.ts";
 import type { Flags } from "./config.ts";
 import { ConfigurationError } from "./configuration-error.ts";
 import { outliveFailedWrites } from "./failed-writes.ts";
@@ -152,10 +153,7 @@ async function program(asked: string): Promise<Command> {
       new Option("--webapi <url...>", "the Tahoe gateway that reads the tree; several stand in for each other"),
     )
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
-    .option(
-      "--gateway-ca-file <file>",
-      "the certificate of the authority that an https gateway of one's own has, in PEM",
-    )
+    .addOption(gatewayCaOption())
     .option("--ping-token-file <file>", "the file that holds the token that pings must bear")
     .option("--archive-keyring <component>", "the component that holds a package with the repository's keys")
     .option(

@@ -96,7 +96,8 @@ export interface RepositoryConfiguration {
   /** Who may publish a name that no builder's `packages` have. */
   readonly packageOwners: OwnerPolicy;
   /**
-   * Those that are known now, the same array as long as they are the same; none at the start: a token for the whole tree is made in the state directory.
+   * Those that are known now, the same array as long as they are the same; none at the start: a token for the whole tree
+   * is made in the state directory.
    * @param complain is told what is wrong with a file of theirs that was changed
    */
   readonly builders: (complain: (text: string) => void) => readonly BuilderConfiguration[];

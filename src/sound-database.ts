@@ -15,7 +15,7 @@ const openedMark = "database.opened";
 /** What the mark says of a database that was found corrupt while it was in use. */
 const foundCorrupt = "corrupt";
 /** How the process that reads all of it says that something in it is broken. */
-const brokenExitCode = 3;
+export const brokenExitCode = 3;
 
 /** What a corrupt database makes lmdb say. */
 const corruption = /MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID|PANIC|VERSION_MISMATCH|BAD_TXN|PAGE_FULL|CURSOR_FULL)/;

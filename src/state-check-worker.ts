@@ -1,8 +1,7 @@
 // Reads all of a database in a process of its own: what is broken in it may end whoever reads it. Ends with 3 where it is.
 import { messageOf } from "./base/errors.ts";
 import { openStateDatabase } from "./publishing/state-database.ts";
-
-const brokenExitCode = 3;
+import { brokenExitCode } from "./sound-database.ts";
 
 try {
   const root = openStateDatabase(process.argv[2] ?? "", { readOnly: true });

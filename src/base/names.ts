@@ -52,7 +52,7 @@ export const parseComponent = (raw: string): Component => parse<"Component">(raw
 export const parseArchitecture = (raw: string): Architecture =>
   parse<"Architecture">(raw, "architecture name", architecture);
 /** Whether it stands for several architectures, or for none, so that no package is built for it. @see Debian Policy 11.1.1 */
-export const isNoMachines = (architecture: Architecture): boolean =>
+export const namesNoMachine = (architecture: Architecture): boolean =>
   architecture === "source" || architecture.split("-").includes("any");
 /** The architecture of a variant: `amd64` of `amd64v3`; undefined for what is not named as a variant is. */
 export const baseOfVariant = (architecture: Architecture): Architecture | undefined =>

@@ -3,9 +3,9 @@ import type { Architecture, Component, Suite, TreePath } from "../base/names.ts"
 import {
   flatSuite,
   hasRoomForNames,
-  isNoMachines,
   isWithin,
   nameOrUndefined,
+  namesNoMachine,
   parseArchitecture,
   parseComponent,
   parseInternalSuite,
@@ -84,7 +84,7 @@ export class Layout {
       if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
       const architecture = parseArchitecture(leaf.slice(binaryPrefix.length));
       // The packages of a flat repository may be for any architecture; a tree has no such directory of its own.
-      if (isNoMachines(architecture) && suite !== flatSuite) return undefined;
+      if (namesNoMachine(architecture) && suite !== flatSuite) return undefined;
       return { kind: "binary", suite, component, architecture, forInstaller };
     });
   }

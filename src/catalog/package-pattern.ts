@@ -21,7 +21,9 @@ export interface NamedPackage {
 export function packageMatcher(raw: string): (one: NamedPackage) => boolean {
   const [, ofSource, rawName, rawVersion] = /^(src:)?([^=]+)(?:=(.+))?$/.exec(raw) ?? [];
   if (rawName === undefined)
-    throw new PatternError(`${JSON.stringify(raw.slice(0, 80))} is no NAME, NAME=VERSION or path`);
+    throw new PatternError(
+      `${JSON.stringify(raw.slice(0, 80))} is not NAME, NAME=VERSION, src:NAME or src:NAME=VERSION`,
+    );
   const isName = globMatcher(rawName);
   const isVersion = globMatcher(rawVersion ?? "*");
   return (one) => {

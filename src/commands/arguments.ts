@@ -1,5 +1,6 @@
 // What several commands do with what follows a flag.
 import type { Command } from "commander";
+import { Option } from "commander";
 import { messageOf, RepoError } from "../base/errors.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 
@@ -32,6 +33,10 @@ export function withRequired(
     });
   });
 }
+
+/** @see Configuration's `gateway_ca_file` */
+export const gatewayCaOption = (): Option =>
+  new Option("--gateway-ca-file <file>", "in PEM, the certificate of your own authority for https gateways");
 
 /** For a flag that may be repeated. Not variadic: a positional argument behind it would be taken for one more. */
 export const another = (raw: string, before: readonly string[] = []): readonly string[] => [...before, raw];

@@ -9,7 +9,7 @@ import type { Limits } from "../configuration.ts";
 import { defaultLimits } from "../configuration.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import type { GridTree } from "../open-tree.ts";
-import { another } from "./arguments.ts";
+import { another, gatewayCaOption } from "./arguments.ts";
 import { complain } from "./terminal.ts";
 
 export interface TreeFlags extends Pick<Flags, "config" | "webapi" | "readcapFile" | "gatewayCaFile"> {
@@ -31,10 +31,7 @@ export const withTreeFlags = (command: Command): Command =>
     .option("--config <file>", "the trees of a server's configuration")
     .option("--webapi <url>", "the Tahoe gateway; may be repeated, and several stand in for each other", another)
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
-    .option(
-      "--gateway-ca-file <file>",
-      "the certificate of the authority that an https gateway of one's own has, in PEM",
-    )
+    .addOption(gatewayCaOption())
     .option("--bundle <file>", "what a bundle's write caps open, in place of a read cap");
 
 /** Folders among the repositories are left out: no grid holds them. @throws ConfigurationError, BundleError */

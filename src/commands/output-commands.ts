@@ -22,7 +22,7 @@ import type { Placement } from "../publishing/stanza-source.ts";
 import { withQuietRepository } from "../quiet-repository.ts";
 import { openSigner, repositoryDirectory } from "../repository-settings.ts";
 import type { Tree } from "../storage/tree.ts";
-import { another, withRequired } from "./arguments.ts";
+import { another, gatewayCaOption, withRequired } from "./arguments.ts";
 import { complain, print, printable } from "./terminal.ts";
 
 const exportHelp = `
@@ -63,10 +63,7 @@ const withOutputFlags = (command: Command): Command =>
     .option("--name <name>", "which of its repositories, where there are several")
     .option("--webapi <url>", "the Tahoe gateway; may be repeated, and several stand in for each other", another)
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
-    .option(
-      "--gateway-ca-file <file>",
-      "the certificate of the authority that an https gateway of one's own has, in PEM",
-    )
+    .addOption(gatewayCaOption())
     .option("--state <directory>", "where keys and what was read are kept, as for serve");
 
 /** @param untilTold a signal that is aborted when this process is told to stop */

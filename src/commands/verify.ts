@@ -12,7 +12,6 @@ import { joinPath, parseSuite, rootPath } from "../base/names.ts";
 import { distsPath, plainLayout } from "../catalog/layout.ts";
 import type { Flags } from "../config.ts";
 import { loadConfiguration } from "../config.ts";
-
 import type { Configuration, RepositoryConfiguration } from "../configuration.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
@@ -28,7 +27,7 @@ import { inTemporaryDirectory, withQuietRepository } from "../quiet-repository.t
 import { unsigned } from "../signing/unsigned.ts";
 import { fingerprintOf, readPublicKeys, verifyDetached, verifyInRelease } from "../signing/verify.ts";
 import { withoutMetadata } from "../storage/without-metadata.ts";
-import { another, argument } from "./arguments.ts";
+import { another, argument, gatewayCaOption } from "./arguments.ts";
 import { HttpSite } from "./http-site.ts";
 import { complain, print, printable } from "./terminal.ts";
 
@@ -75,10 +74,7 @@ export function addVerify(commands: Command, untilTold: () => AbortSignal): void
     .option("--config <file>", "a server's configuration: the tree of its repository that has the URL's last name")
     .option("--webapi <url>", "the Tahoe gateway; may be repeated, and several stand in for each other", another)
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
-    .option(
-      "--gateway-ca-file <file>",
-      "the certificate of the authority that an https gateway of one's own has, in PEM",
-    )
+    .addOption(gatewayCaOption())
     .option("--folder <directory>", "a local folder in place of a Tahoe tree")
     .option("--suite <name>", "only this suite; may be repeated (default: all of the tree's)", another)
     .option("--key <file>", "the armoured public key that must have signed (default: the server's own key.asc)")

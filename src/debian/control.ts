@@ -1,5 +1,5 @@
 // What a stanza must say to be a binary package's or a source package's.
-import { baseOfVariant, isNoMachines, NameError, parseArchitecture } from "../base/names.ts";
+import { baseOfVariant, NameError, namesNoMachine, parseArchitecture } from "../base/names.ts";
 import { checkBinaryFields, checkSourceFields } from "./apt-fields.ts";
 import type { Flaw } from "./malformed.ts";
 import { Malformed, quoted } from "./malformed.ts";
@@ -33,7 +33,7 @@ export function checkBinaryControl(stanza: Stanza): void {
   checkVersion(stanza, "bad-control");
   try {
     const architecture = parseArchitecture(required(stanza, "Architecture", "bad-control"));
-    if (isNoMachines(architecture)) throw new NameError(`its Architecture is ${architecture}, which no machine has`);
+    if (namesNoMachine(architecture)) throw new NameError(`its Architecture is ${architecture}, which no machine has`);
     const variant = variantOf(stanza);
     // Else a package could say that it is for another architecture, and enter that one's index.
     if (variant !== undefined && baseOfVariant(parseArchitecture(variant)) !== architecture) {

@@ -134,10 +134,10 @@ function continueField(open: Placed | undefined, text: string, line: number): vo
   open.fields.push([field[0], `${field[1]}\n${text}`]);
 }
 
-/** Without what dpkg takes for white space. Not by a pattern either. */
+/** Without what dpkg and apt take for white space. Not by a pattern: one looks for the end from every blank. */
 export function withoutSpaceAtEnd(text: string): string {
   let end = text.length;
-  while (end > 0 && " \t\v\f\r".includes(text[end - 1] ?? "-")) end--;
+  while (end > 0 && " \t\n\v\f\r".includes(text[end - 1] ?? "-")) end--;
   return text.slice(0, end);
 }
 

@@ -1,5 +1,6 @@
 // Relation fields (Depends, Provides, Build-Depends and their like), read as apt reads them.
 import { RepoError } from "../base/errors.ts";
+import { withoutSpaceAtEnd } from "./deb822.ts";
 import { quoted } from "./malformed.ts";
 
 /** One package that a relation field names. */
@@ -71,7 +72,7 @@ class RelationReader {
   #at = 0;
 
   constructor(field: string, isForBuilds: boolean) {
-    this.#text = trimEnd(field);
+    this.#text = withoutSpaceAtEnd(field);
     this.#isForBuilds = isForBuilds;
   }
 
@@ -122,7 +123,7 @@ class RelationReader {
     const end = this.#text.indexOf(")", this.#at);
     if (end < 0) throw this.#error(offset, "its version has no closing parenthesis");
     if (end === this.#at) throw this.#error(offset, "its version is empty");
-    const version = trimEnd(this.#text.slice(this.#at, end));
+    const version = withoutSpaceAtEnd(this.#text.slice(this.#at, end));
     this.#at = end + 1;
     return { operator, version };
   }
@@ -209,13 +210,3 @@ class RelationReader {
     return new RelationError(this.#text, offset, why);
   }
 }
-
-/** Not by a pattern, which would look for the end from every blank. */
-function trimEnd(text: string): string {
-  let end = text.length;
-  while (end > 0 && isBlank(text.charCodeAt(end - 1))) end--;
-  return text.slice(0, end);
-}
-
-/** Blanks, tabs, and all that ends a line or a page. */
-const isBlank = (code: number): boolean => code === 0x20 || (code >= 0x09 && code <= 0x0d);

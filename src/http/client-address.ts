@@ -7,14 +7,14 @@ import type { IncomingMessage } from "node:http";
  * @returns an address as `networkOf` gives it
  */
 export function clientAddress({ headers, socket }: IncomingMessage, behindProxy: boolean): string {
-  const forwarded = headers["x-forwarded-for"];
-  const last = behindProxy
-    ? String(forwarded ?? "")
-        .split(",")
-        .at(-1)
-        ?.trim()
-    : undefined;
-  return networkOf(last || (socket.remoteAddress ?? ""));
+  const forwarded = behindProxy ? lastForwarded(headers) : "";
+  return networkOf(forwarded || (socket.remoteAddress ?? ""));
+}
+
+/** The address that the proxy next to us has seen: what stands before it is the client's own word. "" where there is none */
+export function lastForwarded(headers: IncomingMessage["headers"]): string {
+  const forwarded = String(headers["x-forwarded-for"] ?? "");
+  return forwarded.slice(forwarded.lastIndexOf(",") + 1).trim();
 }
 
 /** An IPv4 address as it stands; of an IPv6 address the first 64 bits, since who has one has all of them. */

@@ -5,6 +5,7 @@ import type { Socket } from "node:net";
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../base/clock.ts";
 import type { ClientSession, ReleaseFile } from "../publishing/served.ts";
+import { lastForwarded } from "./client-address.ts";
 
 export interface MirrorLimits {
   /** How long a client may ask for nothing of a suite and still get files of the publication that it began with. */
@@ -135,9 +136,7 @@ export class MirrorSessions {
 
   /** Names a client beyond its connection. */
   clientOf({ headers, socket }: IncomingMessage): string {
-    const forwarded = String(headers["x-forwarded-for"] ?? "");
-    // What stands before the last address is the client's own word, where the proxy is ours.
-    const who = this.#behindProxy ? forwarded.slice(forwarded.lastIndexOf(",") + 1).trim() : forwarded;
+    const who = this.#behindProxy ? lastForwarded(headers) : String(headers["x-forwarded-for"] ?? "");
     const parts = [socket.remoteAddress ?? "", who, headers["user-agent"] ?? ""];
     return JSON.stringify(parts.map((part) => part.slice(-maxKeyLength)));
   }

@@ -8,6 +8,7 @@ import { isWithin, NameError, parseTreePath } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
 import { publicSuiteName } from "../publishing/flat-names.ts";
 import type { PingOutcome, ServedRepository } from "../publishing/served.ts";
+import { combined } from "../publishing/served.ts";
 import { bearerOf } from "./credentials.ts";
 import { setJsonBody } from "./json-body.ts";
 import { forStrangers, RequestRefused, withoutCaps } from "./problems.ts";
@@ -67,7 +68,7 @@ export class PingDesk {
     try {
       const asked = AbortSignal.any([signal, patience]);
       const outcomes = await Promise.all(spellings.map((path) => this.#repository.ping(path, asked)));
-      setJsonBody(ctx, { status: "servable", ...plainly(together(outcomes)) });
+      setJsonBody(ctx, { status: "servable", ...plainly(combined(outcomes)) });
     } catch (thrown) {
       if (!patience.aborted) throw thrown;
       accept(ctx);
@@ -156,21 +157,6 @@ const plainly = ({ publications, added, removed, rejected, pending, notices }: P
  */
 const spellingsOf = (rawPath: string): readonly TreePath[] =>
   [...new Set([rawPath, rawPath.normalize("NFC")])].map(treePathOf);
-
-/** Suites that several outcomes tell of are told of once. */
-function together(outcomes: readonly PingOutcome[]): PingOutcome {
-  const publications = new Map(
-    outcomes.flatMap((outcome) => outcome.publications.map((each) => [`${each.suite} ${each.at}`, each])),
-  );
-  return {
-    publications: [...publications.values()],
-    added: outcomes.flatMap(({ added }) => added),
-    removed: outcomes.flatMap(({ removed }) => removed),
-    rejected: outcomes.flatMap(({ rejected }) => rejected),
-    pending: outcomes.flatMap(({ pending }) => pending),
-    notices: [...new Set(outcomes.flatMap(({ notices }) => notices))],
-  };
-}
 
 function treePathOf(raw: string): TreePath {
   try {

@@ -5,7 +5,7 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { createHttpTerminator } from "http-terminator";
 import type { Clock } from "../base/clock.ts";
-import { systemClock } from "../base/clock.ts";
+import { maxTimerMs, systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { silentLog } from "../base/log.ts";
 import { networkOf } from "./client-address.ts";
@@ -26,9 +26,6 @@ const keepAliveTimeoutMs = 75_000;
 const headersCheckMs = 1000;
 /** A client that was refused has so long to read why, and to close its end. */
 const refusalMs = 1000;
-
-/** The longest time that a timer can be set to: the grace period is kept by `stop` itself. */
-const maxTimerMs = 2 ** 31 - 1;
 
 export interface ServerOptions {
   readonly host: string;
@@ -80,6 +77,7 @@ export async function startServer(answer: RequestListener, options: ServerOption
     if (!socket.writable || connections.isBusy(socket)) socket.destroy();
     else refuse(socket, problemOf(refusalOf(error.code)));
   });
+  // The grace period is kept by `stop` itself.
   const terminator = createHttpTerminator({ server, gracefulTerminationTimeout: maxTimerMs });
 
   await new Promise<void>((resolve, reject) => {

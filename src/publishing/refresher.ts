@@ -151,8 +151,8 @@ export class Refresher {
    * Resolves when what lies at or below a path is servable. Directories of builders that can't be listed are rejections
    * of their suite, unless the path lies within.
    * @param patience "bounded": directories that take longer than `inspectionPatienceMs` follow later
-   * @throws TooManyWaiting; StorageUnavailable if the path, or what stands above the builders' directories, could not be read; what
-   * publishing throws
+   * @throws TooManyWaiting; StorageUnavailable if the path, or what stands above the builders' directories, could not be
+   *   read; what publishing throws
    */
   async refresh(path: TreePath, patience: Patience): Promise<Refreshed> {
     const owner = this.#ownerOf(path);
@@ -198,8 +198,8 @@ export class Refresher {
 
   /** The suites that a path lies in or holds, but for those that are served as found. */
   async #suitesAt(path: TreePath): Promise<Suite[]> {
-    const suite = this.#parts.catalog.layout.suiteOf(path);
     const { layout } = this.#parts.catalog;
+    const suite = layout.suiteOf(path);
     const above = isWithin(distsPath, path) ? await this.#listSuites() : [];
     const suites = suite === undefined ? above : new Set([suite, ...layout.nestedWithin(path)]);
     return [...suites].filter((each) => {

@@ -68,6 +68,21 @@ export interface PingOutcome {
   readonly notices: readonly string[];
 }
 
+/** What several looks have brought together. A suite that several of them tell of is told of once. */
+export function combined(outcomes: readonly PingOutcome[]): PingOutcome {
+  const publications = new Map(
+    outcomes.flatMap((outcome) => outcome.publications.map((each) => [`${each.suite} ${each.at ?? ""}`, each])),
+  );
+  return {
+    publications: [...publications.values()],
+    added: outcomes.flatMap(({ added }) => added),
+    removed: outcomes.flatMap(({ removed }) => removed),
+    rejected: outcomes.flatMap(({ rejected }) => rejected),
+    pending: outcomes.flatMap(({ pending }) => pending),
+    notices: [...new Set(outcomes.flatMap(({ notices }) => notices))],
+  };
+}
+
 /** For the page and for readiness. */
 export interface RepositoryStatus {
   readonly suites: readonly SuiteStatus[];

@@ -13,7 +13,7 @@ import type {
   RequestContext,
   ServedRepository,
 } from "./served.ts";
-import { NotSeenYet } from "./served.ts";
+import { combined, NotSeenYet } from "./served.ts";
 
 /** One flat repository, over a FlatTree. */
 export interface FlatRepository {
@@ -77,18 +77,7 @@ export class WithFlats implements ServedRepository {
         }
       }),
     );
-    const outcomes = await Promise.all([this.#main.ping(path, signal), ...asked]);
-    const publications = new Map(
-      outcomes.flatMap((each) => each.publications).map((one) => [`${one.suite} ${one.at ?? ""}`, one]),
-    );
-    return {
-      publications: [...publications.values()],
-      added: outcomes.flatMap(({ added }) => added),
-      removed: outcomes.flatMap(({ removed }) => removed),
-      rejected: outcomes.flatMap(({ rejected }) => rejected),
-      pending: outcomes.flatMap(({ pending }) => pending),
-      notices: outcomes.flatMap(({ notices }) => notices),
-    };
+    return combined(await Promise.all([this.#main.ping(path, signal), ...asked]));
   }
 
   status(): RepositoryStatus {

@@ -7,6 +7,7 @@ import { rootCertificates } from "node:tls";
 import type { Response } from "node-fetch";
 import fetch from "node-fetch";
 import { onAbort } from "../../base/abort.ts";
+import { maxTimerMs } from "../../base/clock.ts";
 import { LimitExceeded, RepoError, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { rootPath } from "../../base/names.ts";
@@ -390,9 +391,6 @@ export class Webapi {
     }
   }
 }
-
-/** Node's timers count milliseconds in 31 bits. */
-const maxTimerMs = 2 ** 31 - 1;
 
 /** What to say of a connection that failed: node-fetch's own message holds the whole URL and so the cap. */
 function connectionFailure(origin: string, thrown: unknown): { readonly why: string; readonly transient: boolean } {
