@@ -5,6 +5,7 @@ import { sleep } from "../base/abort.ts";
 import { messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { pathNames } from "../base/names.ts";
+import { isUntrusted } from "../storage/tahoe/certificates.ts";
 import type { PingAddress } from "./bundle.ts";
 
 /** The server refuses for good: it does not know the token, or the token is for another directory. */
@@ -153,6 +154,9 @@ function reasonOf(cause: unknown): string {
     ["UND_ERR_CONNECT_TIMEOUT", "connection timed out"],
   ]);
   const code = systemCodeOf(cause);
+  if (isUntrusted(code)) {
+    return `its certificate is not trusted (${code}): the environment's NODE_EXTRA_CA_CERTS may name a file with its authority's`;
+  }
   return reasons.get(code ?? "") ?? code ?? messageOf(cause);
 }
 

@@ -1,10 +1,14 @@
 // What a builder hears while the server does not answer, or answers with something else.
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
 import { Secret } from "../../src/base/secret.ts";
 import { describeToken, pingUntilLive } from "../../src/builder/ping.ts";
+import { tlsProxy } from "../support/tls-proxy.ts";
 
 const { signal } = new AbortController();
 const path = parseTreePath("dists/sid/main/binary-amd64/alice");
@@ -47,6 +51,21 @@ test("an unreachable server is told of at once, with its address and the cause, 
   const answer = await pingUntilLive(ping, path, { patienceMs: 1_500, waiting, signal });
   expect(answer).toEqual({ notLive: `${ping.url}: connection refused` });
   expect(told).toEqual([`${ping.url}: connection refused`]);
+});
+
+test("a server whose certificate is of an authority of one's own is told of with what helps", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "ping-tls-"));
+  const { url, token } = await replying({ status: 200, body: JSON.stringify(servable) });
+  const proxy = await tlsProxy(url, directory);
+  onTestFinished(async () => {
+    await proxy.end();
+    rmSync(directory, { recursive: true });
+  });
+  const ping = { url: `${proxy.url}/-/ping/debian`, token };
+  const told = await pingUntilLive(ping, path, { patienceMs: 1, waiting: () => undefined, signal });
+  expect(told).toEqual({
+    notLive: expect.stringMatching(/certificate is not trusted \(\w+\): .*NODE_EXTRA_CA_CERTS/),
+  });
 });
 
 test("a server that is busy is asked again until it answers", async () => {

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fetch from "node-fetch";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
@@ -23,8 +23,13 @@ afterAll(async () => {
   rmSync(work, { recursive: true });
 });
 
-async function run(...args: readonly string[]): Promise<{ readonly exitCode: number | null; readonly output: string }> {
-  const command = new CommandLine(args, { cwd: work });
+const run = async (...args: readonly string[]) => await runWith({}, ...args);
+
+async function runWith(
+  env: Readonly<Record<string, string>>,
+  ...args: readonly string[]
+): Promise<{ readonly exitCode: number | null; readonly output: string }> {
+  const command = new CommandLine(args, { cwd: work, env });
   return { exitCode: await command.ends(), output: command.output };
 }
 
@@ -49,6 +54,20 @@ test("the certificate that init was given goes with the bundles and the configur
   const packages = await fetch(`${server.url}/debian/dists/sid/main/binary-amd64/Packages`);
   expect(await packages.text()).toContain("Package: hello");
   expect((await run("deep-check", "--bundle", bundle)).exitCode).toBe(0);
+
+  // The server may have such a certificate too.
+  const secured = mkdtempSync(join(work, "server-"));
+  const front = await tlsProxy(server.url, secured);
+  onTestFinished(() => front.end());
+  const atFront = join(secured, "alice.bundle");
+  const text = readFileSync(bundle, "utf8");
+  expect(text).toContain(`${server.url}/-/ping/debian`);
+  writeFileSync(atFront, text.replace(`${server.url}/`, `${front.url}/`), { mode: 0o600 });
+  const put = ["put", "--bundle", atFront, deb, "--timeout", "5"];
+  const unheard = await run(...put);
+  expect(unheard.exitCode).toBe(4);
+  expect(unheard.output).toContain("NODE_EXTRA_CA_CERTS");
+  expect(await runWith({ NODE_EXTRA_CA_CERTS: front.caFile }, ...put)).toMatchObject({ exitCode: 0 });
 
   const without = readFileSync(bundle, "utf8").replace(/gateway_ca = (""".*?"""|".*?")\n/s, "");
   writeFileSync(bundle, without, { mode: 0o600 });

@@ -28,3 +28,15 @@ export function parseCertificates(pem: string): string {
   }
   return `${blocks.join("\n")}\n`;
 }
+
+/** OpenSSL's names for chains that end in nobody whom this machine trusts. */
+const untrusted: ReadonlySet<string> = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+]);
+
+/** Whether the system's code for a failed connection says that a certificate is not trusted. */
+export const isUntrusted = (code: string | undefined): boolean => code !== undefined && untrusted.has(code);

@@ -13,6 +13,7 @@ import type { TreePath } from "../../base/names.ts";
 import { rootPath } from "../../base/names.ts";
 import { withResolvers } from "../../base/with-resolvers.ts";
 import { StorageUnavailable } from "../tree.ts";
+import { isUntrusted } from "./certificates.ts";
 import { Pace, watchedBody } from "./paced-body.ts";
 import type { PulseLimits } from "./pulse.ts";
 import { defaultPulseLimits, Pulse } from "./pulse.ts";
@@ -395,7 +396,7 @@ export class Webapi {
 /** What to say of a connection that failed: node-fetch's own message holds the whole URL and so the cap. */
 function connectionFailure(origin: string, thrown: unknown): { readonly why: string; readonly transient: boolean } {
   const code = systemCodeOf(thrown);
-  if (code !== undefined && untrusted.has(code)) {
+  if (isUntrusted(code)) {
     return {
       why: `the certificate of ${origin} is not trusted (${code}): gateway_ca_file must name its authority's certificate`,
       transient: false,
@@ -403,15 +404,6 @@ function connectionFailure(origin: string, thrown: unknown): { readonly why: str
   }
   return { why: `the connection to ${origin} failed (${code ?? "broken off"})`, transient: true };
 }
-
-/** OpenSSL's names for chains that end in nobody whom this machine trusts. */
-const untrusted: ReadonlySet<string> = new Set([
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "UNABLE_TO_GET_ISSUER_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-]);
 
 function agentsFor(secure: boolean, limits: WebapiLimits, gatewayCa: string | undefined) {
   const trusted = gatewayCa === undefined ? {} : { ca: [...rootCertificates, gatewayCa] };
