@@ -33,7 +33,7 @@ Examples:
   tahoe-apt put --bundle alice.bundle --suite sid ../hello_1.0-1_amd64.changes
   tahoe-apt put --bundle alice.bundle --json *.deb | jq -r '.packages[].state'
 
-With --json one object is printed whatever happens; at exit codes 1 and 2 it is {"status": "failed", "errors", "code",
+With --json one object is printed whatever happens, and on standard error which server is waited for; at exit codes 1 and 2 it is {"status": "failed", "errors", "code",
 "linked"}, where "linked" is "none", "all", or "unknown" where the links were being set.
 
 Exit codes: 0 APT sees it all (or the bundle has no ping and it is linked), 1 failed, 2 wrong arguments or bundle,
@@ -70,7 +70,7 @@ export function addPut(commands: Command, untilTold: () => AbortSignal): void {
       demandPart("--suite", suite, bundle, (place) => place.suite);
       demandPart("--component", component, bundle, (place) => place.component);
       const options = { suite, component, mayReplace: replace, patienceMs: Number(timeout) * 1000 };
-      const observer = json ? silent : onScreen();
+      const observer = json ? forPrograms : onScreen();
       const outcome = await put(bundle, files, options, { observer, clock: systemClock, signal: untilTold() });
       process.stdout.write(json ? `${JSON.stringify(outcome)}\n` : linesOf(outcome, bundle.ping !== undefined));
       process.exitCode = outcome.status === "linked" && bundle.ping === undefined ? 0 : exitCodes[outcome.status];
@@ -89,7 +89,8 @@ function tell(text: string): void {
   process.stderr.write(`tahoe-apt: ${text}\n`);
 }
 
-const silent: PutObserver = { began() {}, ended() {}, uploaded() {}, note() {}, waiting() {} };
+/** Nothing but the object at the end, and why it takes so long. */
+const forPrograms: PutObserver = { began() {}, ended() {}, uploaded() {}, note() {}, waiting: complainOfWaiting };
 
 const doing = { check: "checked", upload: "uploaded", link: "linked", ping: "pinged" } as const;
 

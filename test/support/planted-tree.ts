@@ -31,6 +31,11 @@ export interface Ran {
   readonly output: string;
 }
 
+interface PutRan extends Ran {
+  /** On standard output alone. */
+  readonly printed: string;
+}
+
 /** A package under its usual name. */
 export async function namedDeb(
   recipe: DebRecipe & { readonly package: string },
@@ -108,9 +113,9 @@ export class PlantedTree {
   }
 
   /** `tahoe-apt put`, to its end. */
-  async put(paths: readonly string[], flags: readonly string[] = [], options: CommandOptions = {}): Promise<Ran> {
+  async put(paths: readonly string[], flags: readonly string[] = [], options: CommandOptions = {}): Promise<PutRan> {
     const command = new CommandLine(["put", "--bundle", this.file, ...flags, ...paths], options);
-    return { exitCode: await command.ends(), output: command.output };
+    return { exitCode: await command.ends(), output: command.output, printed: command.printed };
   }
 
   /** `tahoe-apt put --json`: what it tells of the upload. */
@@ -118,9 +123,9 @@ export class PlantedTree {
     paths: readonly string[],
     ...flags: readonly string[]
   ): Promise<PutOutcome & { readonly exitCode: number | null }> {
-    const { exitCode, output } = await this.put(paths, ["--json", ...flags]);
+    const { exitCode, output, printed } = await this.put(paths, ["--json", ...flags]);
     try {
-      return { ...(JSON.parse(output) as PutOutcome), exitCode };
+      return { ...(JSON.parse(printed) as PutOutcome), exitCode };
     } catch {
       throw new Error(`put said:\n${output}`);
     }

@@ -20,17 +20,20 @@ interface Outcome {
   readonly unmatched: readonly string[];
 }
 
-async function run(command: string, ...args: readonly string[]): Promise<{ exitCode: number | null; output: string }> {
+async function run(
+  command: string,
+  ...args: readonly string[]
+): Promise<{ exitCode: number | null; output: string; printed: string }> {
   const line = new CommandLine([command, "--bundle", master, ...args]);
   const exitCode = await line.ends();
   expect(line.output).not.toMatch(/URI:|URI%3A/);
-  return { exitCode, output: line.output };
+  return { exitCode, output: line.output, printed: line.printed };
 }
 
 async function json(command: string, ...args: readonly string[]): Promise<Outcome> {
-  const { exitCode, output } = await run(command, "--json", ...args);
+  const { exitCode, output, printed } = await run(command, "--json", ...args);
   try {
-    return { ...(JSON.parse(output) as Outcome), exitCode, output };
+    return { ...(JSON.parse(printed) as Outcome), exitCode, output };
   } catch {
     throw new Error(`${command} said:\n${output}`);
   }

@@ -113,7 +113,7 @@ test("a run that was complete but for its answer changes nothing when it is run 
   const before = await linked();
   gateway.at(-1, "before", () => undefined);
   const again = await tree.put(upload.paths, ["--bundle", bundle, "--json"]);
-  expect(JSON.parse(again.output)).toMatchObject({ status: "live" });
+  expect(JSON.parse(again.printed)).toMatchObject({ status: "live" });
   expect(gateway.requests.filter((each) => !each.startsWith("GET"))).toEqual([]);
   expect(await linked()).toEqual(before);
 });

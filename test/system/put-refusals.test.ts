@@ -211,6 +211,11 @@ test("while the server is away the upload is linked, exit code 4; without a ping
     expect.stringContaining("linked: later0 1.0-1 amd64 in sid main: the server did not say"),
   ]);
   expect(absent!.output).toContain(`waiting for ${away.url} (connection refused)`);
+  const asked = ["--json", "--timeout", "1", "--bundle", join(tree.work, "0.bundle")];
+  const program = await tree.put(tree.write(new Map([await namedDeb({ package: "later3" })])), asked);
+  expect(program.exitCode).toBe(4);
+  expect(JSON.parse(program.printed)).toMatchObject({ status: "linked" });
+  expect(program.output).toContain(`waiting for ${away.url} (connection refused)`);
   expect([silent!.exitCode, silent!.output]).toEqual([
     0,
     expect.stringContaining("the server finds it by its next poll"),
