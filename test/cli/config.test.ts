@@ -251,6 +251,19 @@ test("times that a timer can't count are mistakes, named with their place", () =
   for (const key of ["poll_seconds", "scrub_seconds", "grace_period_seconds"]) expect(mistakes).toContain(`${key}: `);
 });
 
+test("overrides stand in a repository's table, and one that no index can follow is a mistake with its place", () => {
+  const table = (set: string) =>
+    `${good}\n[[repository.override]]\npackages = "hello=2.0"\nsuite = "sid"\nset = ${set}\n`;
+  const load = (set: string) =>
+    loadConfiguration({ config: "c.toml" }, {}, aDirectory({ "c.toml": table(set), readcap: readCap, token }));
+  expect(load('{ Section = "libs" }').repositories.at(-1)?.overrides).toEqual([
+    { packages: "hello=2.0", suite: "sid", set: { Section: "libs" } },
+  ]);
+  expect(mistakesOf(() => load('{ Version = "3" }'))).toEqual([
+    expect.stringMatching(/^repository\[\d\]\.override\[0\]: .*Version can't be overridden/),
+  ]);
+});
+
 const withLimits = (limits: string): string => `${good}\n${limits}\n`;
 const limitsOf = (limits: string) =>
   loadConfiguration({ config: "c.toml" }, {}, aDirectory({ "c.toml": withLimits(limits), readcap: readCap, token }));

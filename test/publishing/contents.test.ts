@@ -92,6 +92,13 @@ test("packages for debian-installer have Contents of their own", async () => {
   expect(await servedContents(served, "Contents-amd64")).toBe(linesOf([["bin/a", "utils/a"]]));
 });
 
+test("Ubuntu's packages of debug symbols stand in Contents", async () => {
+  const served = new ServedFolder({ contents: true });
+  served.put(`${amd64}/a-dbgsym_1_amd64.ddeb`, await withFiles("a-dbgsym", ["usr/lib/debug/a"]));
+  await served.ping();
+  expect(await servedContents(served, "main/Contents-amd64")).toBe(linesOf([["usr/lib/debug/a", "utils/a-dbgsym"]]));
+});
+
 test("paths and packages are those that apt-ftparchive finds", async () => {
   const served = new ServedFolder({ contents: true });
   for (let n = 0; n < 30; n++) {

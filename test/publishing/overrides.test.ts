@@ -1,21 +1,25 @@
 // Overrides in indices: what they change, what they leave alone, and that they can change while a package stays.
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import type { OverrideRule } from "../../src/catalog/overrides.ts";
 import { OverridesFile } from "../../src/overrides-file.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
 import { ServedFolder } from "../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 
-function withOverrides(): { readonly served: ServedFolder; readonly overrides: OverridesFile } {
+function withOverrides(configured: readonly OverrideRule[] = []): {
+  readonly served: ServedFolder;
+  readonly overrides: OverridesFile;
+} {
   let overrides: OverridesFile | undefined;
   const served: ServedFolder = new ServedFolder({
     overridesOf: (suite) => {
-      overrides ??= new OverridesFile(join(served.state, "overrides.toml"), [], () => {});
+      overrides ??= new OverridesFile(join(served.state, "overrides.toml"), configured, () => {});
       return overrides.of(suite);
     },
   });
-  overrides ??= new OverridesFile(join(served.state, "overrides.toml"), [], () => {});
+  overrides ??= new OverridesFile(join(served.state, "overrides.toml"), configured, () => {});
   return { served, overrides };
 }
 
@@ -97,4 +101,29 @@ test("of several rules the last one counts, and a rule for another suite does no
   expect(await stanzaOf(served, "hello")).toMatch(
     /Section: two\n(.*\n)*Priority: optional|Priority: optional\n(.*\n)*Section: two/,
   );
+});
+
+test("a rule of the configuration for one version leaves another version alone, and a command's rule goes before it", async () => {
+  const { served, overrides } = withOverrides([
+    { packages: "hello=2.0", set: { "Phased-Update-Percentage": "30", Section: "libs" } },
+  ]);
+  for (const [n, version] of ["1.0", "2.0"].entries()) {
+    const deb = await aDeb({ package: "hello", version, architecture: "amd64", fields: { Section: "misc" } });
+    served.put(`${amd64}/${version}.deb`, deb, 1_700_000_000 + n);
+  }
+  const stanzas = async () => {
+    await served.ping();
+    const text = await served.text(`${amd64}/Packages`);
+    return Object.fromEntries(text.split("\n\n").map((each) => [/^Version: (.*)$/m.exec(each)?.[1] ?? "", each]));
+  };
+  const before = await stanzas();
+  expect(before["1.0"]).toMatch(/^Section: misc$/m);
+  expect(before["1.0"]).not.toContain("Phased-Update-Percentage");
+  expect(before["2.0"]).toMatch(/^Section: libs$/m);
+  expect(before["2.0"]).toMatch(/^Phased-Update-Percentage: 30$/m);
+  await overrides.change({ packages: "hello=2.0" }, { "Phased-Update-Percentage": "60" });
+  const after = await stanzas();
+  expect(after["2.0"]).toMatch(/^Phased-Update-Percentage: 60$/m);
+  expect(after["2.0"]).toMatch(/^Section: libs$/m);
+  expect(after["1.0"]).toBe(before["1.0"]);
 });

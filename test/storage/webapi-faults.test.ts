@@ -114,13 +114,16 @@ test("a listing beyond its limits, in bytes or entries, is refused while it come
   expect(await limited(100_000, 100)).toMatchObject({ kind: "directory" });
 });
 
-test("names that no entry may have are left out of a listing", async () => {
+test("names that no entry may have are told of beside a listing, and a cap that the gateway does not know is told of too", async () => {
   const children = Object.fromEntries(
     ["..", ".", "", "a/b", "new\nline", "nul\u0000", "good"].map((name) => [name, ["unknown", {}]]),
   );
   const { tree } = await against((_, response) => response.end(JSON.stringify(["dirnode", { children }])));
   const node = await tree.look(rootPath, signal);
-  expect(node?.kind === "directory" && [...node.entries.keys()]).toEqual(["good"]);
+  if (node?.kind !== "directory") throw new Error("no directory");
+  const reason = expect.stringContaining("the gateway does not know what its cap opens");
+  expect([...node.entries]).toEqual([["good", { kind: "other", reason, mayBeDirectory: true }]]);
+  expect(node.unnamed).toEqual({ count: 6, first: ["..", ".", "", "a/b", "new\nline"] });
 });
 
 test("times that are missing, old-fashioned or absurd do no harm", async () => {
