@@ -9,7 +9,7 @@ import { fileReasonOf, RepoError } from "../base/errors.ts";
 import { silentLog } from "../base/log.ts";
 import type { Suite } from "../base/names.ts";
 import { joinPath, parseSuite, rootPath } from "../base/names.ts";
-import { distsPath, plainLayout } from "../catalog/layout.ts";
+import { distsPath, plainLayout, suitePath } from "../catalog/layout.ts";
 import type { Flags } from "../config.ts";
 import { loadConfiguration } from "../config.ts";
 import type { Configuration, RepositoryConfiguration } from "../configuration.ts";
@@ -24,6 +24,7 @@ import type { Repository } from "../publishing/repository.ts";
 import type { SignedFiles, Site, Verification } from "../publishing/verification.ts";
 import { verifySuite } from "../publishing/verification.ts";
 import { inTemporaryDirectory, withQuietRepository } from "../quiet-repository.ts";
+import { layoutOf } from "../repository-settings.ts";
 import { unsigned } from "../signing/unsigned.ts";
 import { fingerprintOf, readPublicKeys, verifyDetached, verifyInRelease } from "../signing/verify.ts";
 import { withoutMetadata } from "../storage/without-metadata.ts";
@@ -48,7 +49,8 @@ URL is the repository's root, e.g. https://apt.example.org/debian. Nothing that 
 token is needed: signatures are checked, every listed file is fetched by its name and by its hash, the indices are made
 anew from the tree and held against the server's entry by entry, and the packages' bytes against their digests. What
 uploaders left beside their links is not believed either: the tree's packages are read. A suite's view and a package
-with the repository's keys are the server's own, and show as differences.
+with the repository's keys are the server's own, and show as differences. A suite with a slash in its name, such as
+bookworm/updates, is one where --suite or the configuration names it.
 
 Examples:
   tahoe-apt verify --webapi http://127.0.0.1:3456 --readcap-file debian.readcap https://apt.example.org/debian
@@ -106,7 +108,9 @@ async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Pro
   const chosen = suites ?? (await suitesIn(one, configuration, signal));
   const check = async (stateDirectory: string): Promise<number> => {
     const inState: Configuration = { ...configuration, stateDirectory, acceptIdentityChange: true };
-    const settings = await settingsLike(site, chosen, one);
+    // Nothing in a tree tells a suite with a slash from a suite and a component.
+    const configuredSuites = [...new Set([...[...one.suites.keys()].map(parseSuite), ...chosen])];
+    const settings = { ...(await settingsLike(site, chosen, one)), configuredSuites };
     const order = { configuration: inState, one, signer: unsigned, shown: withoutMetadata, settings, log: silentLog };
     return await withQuietRepository(order, async (repository) => {
       await repository.ping(rootPath, signal);
@@ -156,11 +160,15 @@ async function suitesIn(
   { limits }: Configuration,
   signal: AbortSignal,
 ): Promise<readonly Suite[]> {
-  const dists = await openTree(one.tree, limits, undefined, (tree) => tree).look(distsPath, signal);
+  const tree = openTree(one.tree, limits, undefined, (each) => each);
+  const dists = await tree.look(distsPath, signal);
   const names = dists?.kind === "directory" ? [...dists.entries] : [];
   const suites = names.flatMap(([name, { kind }]) =>
     kind === "directory" ? (plainLayout.suiteOf(joinPath(distsPath, name)) ?? []) : [],
   );
+  for (const suite of layoutOf(one).nestedSuites) {
+    if ((await tree.look(suitePath(suite), signal))?.kind === "directory") suites.push(suite);
+  }
   if (suites.length === 0) throw new NothingToVerify("the tree has no suite to hold the server against");
   return suites.toSorted();
 }
