@@ -1,7 +1,8 @@
-// Every key of the configuration is named where operators look for it.
+// Every key of the configuration, and every limit with its default, is named where operators look for it.
 import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { configurationKey } from "../../src/base/errors.ts";
 import { schemaFor } from "../../src/config-schema.ts";
 import { defaultLimits } from "../../src/configuration.ts";
 import { projectRoot, readProjectFile, sourceFiles } from "../support/project-files.ts";
@@ -42,4 +43,21 @@ test("every limit that a message names is a key of the configuration", () => {
   const names = named.map(([, direct, inObject]) => direct ?? inObject ?? "");
   expect(names.length).toBeGreaterThan(20);
   expect(names.filter((name) => !known.has(name))).toEqual([]);
+});
+
+test("docs/limits.md has every limit with its default, stage by stage", () => {
+  const documented = new Map<string, Readonly<Record<string, number>>>();
+  for (const section of readProjectFile("docs/limits.md").split(/^## /m).slice(1)) {
+    const [, stage = ""] = /^`\[limits\.(\w+)\]`/.exec(section) ?? [];
+    const rows = section.matchAll(/^\| `(\w+)` \| (\d+) \|/gm);
+    documented.set(stage, Object.fromEntries([...rows].map(([, key = "", value]) => [key, Number(value)])));
+  }
+  const actual = Object.entries(defaultLimits).map(([stage, limits]) => {
+    const keys = Object.entries({ ...limits }).map(([name, value]): readonly [string, number] => {
+      const key = configurationKey(name);
+      return key.endsWith("_ms") ? [key.replace(/_ms$/, "_seconds"), value / 1000] : [key, value];
+    });
+    return [stage, Object.fromEntries(keys)] as const;
+  });
+  expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(actual));
 });
