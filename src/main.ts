@@ -195,7 +195,7 @@ async function putIntoService(
       const parts = { tree: writableTree(bundle), uploads: uploadsIn(workshop.shared.root, one.name) };
       const { repository: published } = open(publishedName(one.name), "kept", (whole) => new FetchableTree(whole), {
         placement: "tree",
-        configuredSuites: [],
+        configuredSuites: layoutOf(one).nestedSuites,
         namesHeldIn: one.name,
       });
       follow("published into the tree", (stopped) => publishTo(published, parts, stopped));
