@@ -1,0 +1,17 @@
+// A rejection that nobody handles is logged, and no cap with it.
+import { expect, onTestFinished, test } from "vitest";
+import { silentLog } from "../../src/base/log.ts";
+import { outliveFailedWrites } from "../../src/failed-writes.ts";
+
+test("an unhandled rejection is logged with its place, and without the cap that a library quotes", () => {
+  const logged: unknown[] = [];
+  outliveFailedWrites({ ...silentLog, error: (...line) => logged.push(line) });
+  // Called by itself: the test runner listens too, and would count it as its own failure.
+  const listener = process.listeners("unhandledRejection").at(-1);
+  onTestFinished(() => void (listener && process.off("unhandledRejection", listener)));
+  const cap = `URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`;
+  listener?.(new Error(`request to http://127.0.0.1:3456/uri/${cap} failed`), Promise.resolve());
+  expect(logged).toEqual([[{ error: expect.stringContaining("failed-writes.test.ts") }, expect.any(String)]]);
+  expect(JSON.stringify(logged)).toContain("request to http");
+  expect(JSON.stringify(logged)).not.toContain("a".repeat(26));
+});
