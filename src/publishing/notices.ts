@@ -102,7 +102,7 @@ export class Notices {
   async #textFor(suite: ServedSuite, signal: AbortSignal): Promise<string | undefined> {
     const { current, name } = suite;
     const isEmpty = current === undefined || current.binaryPackages + current.sourcePackages === 0;
-    if (!isEmpty || suite.isRolledBack || suite.undecided().length > 0) return undefined;
+    if (!isEmpty || suite.isRolledBack || suite.uninspected > 0) return undefined;
     const path = suitePath(name);
     const { catalog } = this.#parts;
     const hasIndices = (place: TreePath) => readyMade.some((file) => catalog.file(joinPath(place, file)) !== undefined);

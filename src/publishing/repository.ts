@@ -185,7 +185,7 @@ export class Repository implements ServedRepository {
       added: refreshed.added,
       removed: refreshed.removed,
       rejected: suites.flatMap((suite) => suite.rejectedWithin(path)),
-      pending: suites.flatMap((suite) => suite.pending().filter((file) => isWithin(file.path, path))),
+      pending: suites.flatMap((suite) => suite.pending(path)),
       notices: this.#notices.about(path).map(({ text }) => text),
     };
   }

@@ -280,11 +280,17 @@ export class ServedSuite {
     return viewDifference(this.#snapshot.items(), this.items(), rules, this.#now());
   }
 
-  /** The source packages that wait for files, and what is being inspected, sorted by path. */
-  pending(): readonly PendingFile[] {
-    const sources = [...this.#snapshot.pending()].map(([path, { missing }]) => ({ path, missing }));
-    const inspecting = this.undecided().map((path): PendingFile => ({ path, missing: [], inspecting: true }));
-    return [...sources, ...inspecting].toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  /** The source packages at or below a path that wait for files, and what is being inspected there, sorted by path. */
+  pending(within: TreePath = rootPath): readonly PendingFile[] {
+    const found: PendingFile[] = [];
+    for (const [path, { missing }] of this.#snapshot.pending())
+      if (isWithin(path, within)) found.push({ path, missing });
+    for (const [look, files] of this.#undecided) {
+      // Of another builder there may be very many.
+      if (!isWithin(look, within) && !isWithin(within, look)) continue;
+      for (const path of files) if (isWithin(path, within)) found.push({ path, missing: [], inspecting: true });
+    }
+    return found.sort((a, b) => (a.path < b.path ? -1 : 1));
   }
 
   /** How many source packages wait for files. */
