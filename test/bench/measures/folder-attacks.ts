@@ -1,6 +1,7 @@
 // Attacks by files in a folder: what costs most to inspect, to list and to publish.
 import { cpSync, linkSync, mkdirSync, readdirSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { aDeb, runTool } from "../../support/debs.ts";
 import { binaryDirectory, folderCorpus, placeDeb } from "../corpus.ts";
 import type { Workshop } from "../workshop.ts";
@@ -13,8 +14,10 @@ const attacker = `${binaryDirectory}/mallory`;
 const honest = `${binaryDirectory}/alice`;
 /** As many open files as systemd gives a service at first. */
 const fewDescriptors = 1024;
+const quietMs = 15_000;
 
 export const folderAttacks: readonly Attack[] = [
+  { name: "no attack, to compare with", prepare: prepareNone },
   attackWith("16 packages of 156 kB and one of 1 kB that unpack to 1 GiB each", placeBombs),
   attackWith("256 packages with a stanza of 2 MiB each", (at, workshop) => placeLong(at, workshop, 2 * mebibyte)),
   attackWith("256 packages with a stanza of 255 KiB each", (at, workshop) => placeLong(at, workshop, 255 * 1024)),
@@ -55,6 +58,12 @@ async function prepare(
       await statusOfPing(server, attacker, signal);
     },
   };
+}
+
+/** What the same figures are on this machine, with all that goes on beside, while nobody attacks. */
+async function prepareNone(workshop: Workshop): Promise<Scene> {
+  const scene = await prepare(workshop, async () => {}, undefined);
+  return { ...scene, attack: (signal) => sleep(quietMs, undefined, { signal }) };
 }
 
 const isQuick = ({ scale }: Workshop): boolean => scale.large < 60_000;
