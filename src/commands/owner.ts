@@ -6,7 +6,7 @@ import { Option } from "commander";
 import { messageOf } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { joinPath, nameOrUndefined, parseRepositoryName } from "../base/names.ts";
-import type { Bundle } from "../builder/bundle.ts";
+import type { Bundle, BundleDirectory } from "../builder/bundle.ts";
 import { Gateways } from "../builder/gateways.ts";
 import { pingUntilLive } from "../builder/ping.ts";
 import { OwnedTree, parseBuilderName, placesOf } from "../builder/plant.ts";
@@ -108,7 +108,7 @@ export function addOwnerCommands(commands: Command, { untilTold, say }: Surround
     .description("Make a builder's directories and its bundle, or add directories to them.")
     .argument("<name>", "the builder")
     .addOption(dirOption())
-    .option("--suite <name...>", "only in these suites (default: all)")
+    .option("--suite <name...>", "only in these suites (default: all, or with --packages alone those that it has)")
     .option("--no-source", "no directory for source packages")
     .option("--packages <pattern...>", "the names that it may publish, and nobody else (default: any that is free)")
     .action(async (raw: string, flags: BuilderFlags) => {
@@ -275,6 +275,22 @@ class Owner {
   async addBuilder(name: string, flags: BuilderFlags): Promise<void> {
     const { suite, component, architecture, source } = flags;
     const packages = flags.packages?.map((each) => argument("--packages", () => parsePackagePattern(each)));
+    const before = (await this.#files.builders()).get(name)?.directories ?? [];
+    const namesNoPlace = suite === undefined && component === undefined && architecture === undefined && source;
+    // Whoever says only what a builder may publish does not mean to open more directories to it.
+    const keepsPlaces = before.length > 0 && packages !== undefined && namesNoPlace;
+    const directories = keepsPlaces ? [] : await this.#makeDirectories(name, flags);
+    await this.#files.writeBuilder(name, this.#master, directories, packages);
+    const count = new Set([...before, ...directories].map(({ path }) => path)).size;
+    this.#say(`${name} has ${count} directories; the bundle is ${this.#files.builderFile(name)}`);
+    if (packages !== undefined) this.#say(`${name} may publish ${packages.join(", ")}`);
+  }
+
+  /** A builder's directory in each place that the flags name. */
+  async #makeDirectories(
+    name: string,
+    { suite, component, architecture, source }: BuilderFlags,
+  ): Promise<readonly BundleDirectory[]> {
     const wanted = (asked: readonly string[] | undefined, has: string): boolean => asked?.includes(has) ?? true;
     const places = (await this.#tree.places()).filter((path) => {
       const place = plainLayout.placeOf(path);
@@ -285,14 +301,7 @@ class Owner {
     });
     if (places.length === 0)
       throw new ConfigurationError(["the tree has no such place: tahoe-apt suite add makes some"]);
-    await this.#files.writeBuilder(
-      name,
-      this.#master,
-      await this.#tree.make(places.map((place) => joinPath(place, name))),
-      packages,
-    );
-    this.#say(`${name} has ${places.length} directories; the bundle is ${this.#files.builderFile(name)}`);
-    if (packages !== undefined) this.#say(`${name} may publish ${packages.join(", ")}`);
+    return await this.#tree.make(places.map((place) => joinPath(place, name)));
   }
 
   /** The token goes first: what follows may be interrupted and run again. */

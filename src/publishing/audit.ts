@@ -2,7 +2,7 @@
 import type { LimitFunction } from "p-limit";
 import pLimit from "p-limit";
 import type { ContentId } from "../base/content-id.ts";
-import { codeOf } from "../base/errors.ts";
+import { codeOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
 import type { Catalog } from "../catalog/catalog.ts";
@@ -115,7 +115,7 @@ export class Audit {
       return await this.#parts.examiner.audit({ path, entry, kind }, record, bytes, signal);
     } catch (thrown) {
       if (signal.aborted) return undefined;
-      this.#parts.log.warn({ path, code: codeOf(thrown) }, "a package could not be audited");
+      this.#parts.log.warn({ path, code: codeOf(thrown), reason: messageOf(thrown) }, "a package could not be audited");
       return "unknown";
     }
   }

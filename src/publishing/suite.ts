@@ -275,9 +275,9 @@ export class ServedSuite {
     return this.#surveyed && this.#view?.isDue(this.#now()) === true;
   }
 
-  /** What other rules would hide and show. @param rules undefined: none */
+  /** What other rules would hide and show. Overrides are left out on both sides. @param rules undefined: none */
   preview(rules: ViewRules | undefined): ViewDifference {
-    return viewDifference(this.#snapshot.items(), this.items(), rules, this.#now());
+    return viewDifference(this.#snapshot.items(), this.#visible(), rules, this.#now());
   }
 
   /** The source packages at or below a path that wait for files, and what is being inspected there, sorted by path. */

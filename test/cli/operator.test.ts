@@ -161,6 +161,15 @@ test("what a view would hide and show is told before it is in use, and it is so 
   expect(await versions()).toEqual([]);
 });
 
+test("a view is judged by what it hides alone, also where an override changes what the indices say", async () => {
+  for (const version of ["1", "2"]) await put(`${amd64}/${version}.deb`, version, longAgoSeconds);
+  await start();
+  expect(await run("override", "set", "hello", "Section=libs")).toContain("Section=libs");
+  expect(await run("view")).toBe("debian sid: 0 to hide, 0 to show, 2 stay as they are\n");
+  await configure("[repository.suite.sid.view]\nnewest = 1");
+  expect(await run("view")).toBe("hide sid main hello 1 amd64\ndebian sid: 1 to hide, 0 to show, 1 stay as they are\n");
+});
+
 test.each([
   ["newest = 0", "view.newest"],
   ["newest = 1.5", "view.newest"],

@@ -113,3 +113,21 @@ test("where the first one has a name, a builder's sources and binaries are one o
   expect(await candidates("trixie", "greet")).toEqual(["1.0-1"]);
   expect(await candidates("sid", "greet")).toEqual(["9"]);
 });
+
+test("a list alone opens no directory to a builder that has some, and a place opens those that it names", async () => {
+  const opened = () =>
+    [...readFileSync(join(directory, "builders/dora.bundle"), "utf8").matchAll(/^path = "(.*)"$/gm)].map(
+      ([, path]) => path,
+    );
+  const places = ["--suite", "sid", "--architecture", "amd64", "--no-source"];
+  await succeed("builder", "add", "dora", "--dir", directory, ...places);
+  const before = opened();
+  expect(before).toEqual(["dists/sid/main/binary-all/dora", "dists/sid/main/binary-amd64/dora"]);
+  const told = await succeed("builder", "add", "dora", "--dir", directory, "--packages", "dora*");
+  expect(told).toContain("dora has 2 directories");
+  expect(told).toContain("dora may publish dora*");
+  expect(opened()).toEqual(before);
+  await succeed("builder", "add", "dora", "--dir", directory, "--suite", "trixie", "--packages", "dora*");
+  expect(opened()).toEqual([...before, ...opened().filter((path) => path?.startsWith("dists/trixie/"))]);
+  expect(opened().length).toBeGreaterThan(before.length);
+});
