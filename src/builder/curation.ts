@@ -158,6 +158,8 @@ export interface Retention {
   readonly keep: number;
   /** Only what was linked before this goes, in ms since the epoch. */
   readonly linkedBeforeMs: number;
+  /** Whether an index takes a package: no other one counts as a version. By default whatever is sound in itself. */
+  readonly isAccepted?: ((one: StockPackage) => boolean) | undefined;
 }
 
 /**
@@ -167,7 +169,7 @@ export interface Retention {
 export function expired(
   packages: readonly StockPackage[],
   all: Iterable<StockPackage>,
-  { keep, linkedBeforeMs }: Retention,
+  { keep, linkedBeforeMs, isAccepted = ({ isSound }) => isSound }: Retention,
 ): readonly StockPackage[] {
   const groups = new Map<string, StockPackage[]>();
   for (const one of packages) {
@@ -176,12 +178,14 @@ export function expired(
   }
   const going = new Set<StockPackage>();
   for (const group of groups.values()) {
-    const versions = [...new Set(group.map(({ version }) => version))].toSorted((one, two) =>
-      compareVersions(two, one),
-    );
-    const newest = new Set(versions.slice(0, keep));
+    const accepted = new Set(group.filter(isAccepted).map(({ version }) => version));
+    const newest = new Set([...accepted].toSorted((one, two) => compareVersions(two, one)).slice(0, keep));
+    const oldest = [...newest].at(-1);
+    if (oldest === undefined || newest.size < keep) continue;
     for (const one of group) {
-      if (!newest.has(one.version) && one.linkedAtMs < linkedBeforeMs) going.add(one);
+      // What is in no index takes no version's place, and goes only where it is older than all that stay.
+      const isOld = !newest.has(one.version) && (isAccepted(one) || compareVersions(one.version, oldest) < 0);
+      if (isOld && one.linkedAtMs < linkedBeforeMs) going.add(one);
     }
   }
   const needed = new Set<string>();

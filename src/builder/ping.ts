@@ -22,6 +22,8 @@ const answer = z.object({
   added: z.array(z.string()),
   removed: z.array(z.string()),
   rejected: z.array(z.object({ path: z.string(), code: z.string(), reason: z.string() })),
+  /** Servers of earlier versions do not tell. */
+  pending: z.array(z.object({ path: z.string() })).default([]),
 });
 
 /** What the server says of a token. */

@@ -40,7 +40,8 @@ ${outcomeHelp}`;
 
 const pruneHelp = `${patternHelp}
 Versions are counted by suite, component, name and architecture, in Debian's order. A source package stays as long as
-anything that was built from it does.
+anything that was built from it does. What the server rejects counts for no version, so it is asked first; where the
+bundle has no ping, the tree alone tells what is sound.
 
 Examples:
   tahoe-apt prune --bundle master.bundle --suite sid --keep 3 --dry-run
@@ -109,8 +110,8 @@ export function addCuration(commands: Command, untilTold: () => AbortSignal): vo
       const ageMs = olderThan === undefined ? 0 : count("--older-than", olderThan) * daySeconds * 1000;
       const retention = { keep: keep === undefined ? 1 : count("--keep", keep), linkedBeforeMs: systemClock() - ageMs };
       if (retention.keep === 0) throw new ConfigurationError(["--keep: is 1 or more; to let all go, use remove"]);
-      await runCuration(flags, raw, untilTold(), (stock, packages) =>
-        planRemoval(stock, expired(packages, stock.packages.values(), retention), "prune"),
+      await runCuration({ ...flags, asksServer: true }, raw, untilTold(), (stock, packages, isAccepted) =>
+        planRemoval(stock, expired(packages, stock.packages.values(), { ...retention, isAccepted }), "prune"),
       );
     });
 }

@@ -1,7 +1,9 @@
 // One change of a tree by command: take stock, select, plan, show or do it, and say what became of it.
 import type { Command } from "commander";
 import { systemClock } from "../base/clock.ts";
-import { parseSuite, rootPath } from "../base/names.ts";
+import { RepoError } from "../base/errors.ts";
+import type { TreePath } from "../base/names.ts";
+import { isWithin, parseSuite, rootPath } from "../base/names.ts";
 import type { Bundle } from "../builder/bundle.ts";
 import { readBundle } from "../builder/bundle.ts";
 import type { CuratedDirectory } from "../builder/curate.ts";
@@ -9,7 +11,7 @@ import { curate, outside } from "../builder/curate.ts";
 import type { Curation } from "../builder/curation.ts";
 import type { IndexChange } from "../builder/forecast.ts";
 import { Gateways } from "../builder/gateways.ts";
-import { describeToken } from "../builder/ping.ts";
+import { describeToken, pingUntilLive } from "../builder/ping.ts";
 import type { Where } from "../builder/selection.ts";
 import { parsePattern, select } from "../builder/selection.ts";
 import type { Stock, StockPackage } from "../builder/stock.ts";
@@ -43,7 +45,12 @@ interface Asked extends ChangeFlags {
   readonly mayReplace?: boolean;
   /** Whether only what an index takes is meant, and a pattern that matches nothing is a mistake. */
   readonly onlySound?: boolean;
+  /** Whether the server is asked first which packages it does not list: `isListed` of the plan tells them. */
+  readonly asksServer?: boolean;
 }
+
+/** Whether the server's indices take a package; where no server was asked, whether it is sound in itself. */
+export type IsListed = (one: StockPackage) => boolean;
 
 interface Outcome {
   readonly status: Status;
@@ -76,9 +83,9 @@ export async function runCuration(
   asked: Asked,
   rawPatterns: readonly string[],
   signal: AbortSignal,
-  planOf: (stock: Stock, packages: readonly StockPackage[]) => Curation,
+  planOf: (stock: Stock, packages: readonly StockPackage[], isListed: IsListed) => Curation,
 ): Promise<void> {
-  const { suite, alsoSuite, timeout, onlySound = false, mayReplace = false, json = false } = asked;
+  const { suite, alsoSuite, timeout, onlySound = false, asksServer = false, mayReplace = false, json = false } = asked;
   if (!/^\d{1,6}$/.test(timeout)) throw new ConfigurationError(["--timeout: is a number of seconds"]);
   const patterns = rawPatterns.map((raw) => argument("PATTERN", () => parsePattern(raw)));
   const suites = suite === undefined ? [] : [suite, ...(alsoSuite === undefined ? [] : [alsoSuite])];
@@ -88,7 +95,10 @@ export async function runCuration(
   const stock = await takeStock(tree, paths.length === 0 ? [rootPath] : paths, Date.now(), signal);
   const meant = [...stock.packages.values()].filter(({ isSound }) => isSound || !onlySound);
   const { packages, unmatched } = select(meant, patterns, asked);
-  const plan = planOf(stock, packages);
+  // Asked after stock was taken: what came later is not in it.
+  const canAsk = asksServer && (suite === undefined || hasSuite(stock, suite));
+  const unlisted = canAsk ? await unlistedBy(bundle, paths, Number(timeout) * 1000, signal) : undefined;
+  const plan = planOf(stock, packages, ({ isSound, path }) => isSound && unlisted?.has(path) !== true);
   const problems = [
     ...(suite === undefined || hasSuite(stock, suite) ? [] : [`there is no suite ${suite}`]),
     ...(onlySound ? unmatched.map((raw) => `nothing matches ${raw}`) : []),
@@ -116,6 +126,43 @@ export async function runCuration(
     const directories = await curate(plan, parts);
     await tell({ ...outcome, directories, status: statusOf(directories) }, json);
   }
+}
+
+/** The server does not tell what it lists. */
+class ListingUnknown extends RepoError {
+  readonly code = "builder/listing-unknown";
+}
+
+/**
+ * The files that the server lists in no index, or not yet: it knows limits and owners of names that no tree tells.
+ * @param paths what is meant; none: all that the bundle opens
+ * @returns undefined where the bundle has no ping
+ * @throws ListingUnknown where the server does not answer in time; PingRefused
+ */
+async function unlistedBy(
+  { ping, directories }: Bundle,
+  paths: readonly TreePath[],
+  patienceMs: number,
+  signal: AbortSignal,
+): Promise<ReadonlySet<string> | undefined> {
+  if (ping === undefined) return undefined;
+  const meant = (paths.length === 0 ? [rootPath] : paths).flatMap((path) =>
+    directories.flatMap(({ path: opened }) => {
+      if (isWithin(path, opened)) return [path];
+      return isWithin(opened, path) ? [opened] : [];
+    }),
+  );
+  const unlisted = new Set<string>();
+  for (const path of new Set(meant)) {
+    const answer = await pingUntilLive(ping, path, { patienceMs, waiting: complainOfWaiting, signal });
+    if ("notLive" in answer) {
+      throw new ListingUnknown(
+        `the server did not say in time what it rejects, which must not count as a version (${answer.notLive}); nothing was changed`,
+      );
+    }
+    for (const each of [...answer.rejected, ...answer.pending]) unlisted.add(each.path);
+  }
+  return unlisted;
 }
 
 /** What a bundle's caps open, each at its place. */

@@ -140,3 +140,18 @@ test("a file that two source packages name goes with the last of them", () => {
   expect(namesOf(one)).toEqual(["hello_1-1.debian.tar.xz", "hello_1-1.dsc"]);
   expect(namesOf(one, two)).toHaveLength(5);
 });
+
+test("what no index takes counts for no version, and goes only where it is older than all that stay", () => {
+  const packages = ["1", "2", "3", "99"].map((version) => aPackage({ version }));
+  const rejecting =
+    (...versions: readonly string[]) =>
+    ({ version }: { readonly version: string }) =>
+      !versions.includes(version);
+  const gone = (keep: number, ...rejected: readonly string[]) =>
+    versionsOf(expired(packages, packages, { keep, linkedBeforeMs: 1, isAccepted: rejecting(...rejected) }));
+  expect(gone(1)).toEqual(["1 amd64", "2 amd64", "3 amd64"]);
+  expect(gone(1, "99")).toEqual(["1 amd64", "2 amd64"]);
+  expect(gone(1, "1", "99")).toEqual(["1 amd64", "2 amd64"]);
+  expect(gone(2, "1", "2", "99")).toEqual([]);
+  expect(gone(1, "1", "2", "3", "99")).toEqual([]);
+});

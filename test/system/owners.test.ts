@@ -131,3 +131,21 @@ test("a list alone opens no directory to a builder that has some, and a place op
   expect(opened()).toEqual([...before, ...opened().filter((path) => path?.startsWith("dists/trixie/"))]);
   expect(opened().length).toBeGreaterThan(before.length);
 });
+
+test("a version that the server rejects makes prune remove none of those that it lists", async () => {
+  await succeed("builder", "add", "erin", "--dir", directory, "--suite", "sid", "--packages", "erin");
+  for (const version of ["1", "2"]) expect((await put("erin", { package: "erin", version })).exitCode).toBe(0);
+  const foreign = await put("bob", { package: "erin", version: "99" });
+  expect(foreign.output).toContain("erin belongs to erin");
+  const prune = ["prune", "--bundle", join(directory, "master.bundle"), "--suite", "sid", "--keep", "1", "erin"];
+  expect(await succeed(...prune)).toContain("- erin 1 amd64");
+  expect(await succeed(...prune)).toContain("nothing to do");
+  expect(await candidates("sid", "erin")).toEqual(["2"]);
+
+  // Where the server does not tell, nothing goes.
+  const deaf = join(work, "deaf.bundle");
+  const bundle = readFileSync(join(directory, "master.bundle"), "utf8");
+  writeFileSync(deaf, bundle.replace(/(?<=ping_url = "http:\/\/)[^/]+/, "127.0.0.1:1"), { mode: 0o600 });
+  const blind = await run("prune", "--bundle", deaf, "--suite", "sid", "--keep", "1", "--timeout", "1");
+  expect([blind.exitCode, blind.output]).toEqual([1, expect.stringContaining("did not say in time what it rejects")]);
+});
