@@ -23,7 +23,7 @@ const answer = z.object({
   removed: z.array(z.string()),
   rejected: z.array(z.object({ path: z.string(), code: z.string(), reason: z.string() })),
   /** Servers of earlier versions do not tell. */
-  pending: z.array(z.object({ path: z.string() })).default([]),
+  pending: z.array(z.object({ path: z.string() })).optional(),
 });
 
 /** What the server says of a token. */

@@ -160,7 +160,7 @@ async function unlistedBy(
         `the server did not say in time what it rejects, which must not count as a version (${answer.notLive}); nothing was changed`,
       );
     }
-    for (const each of [...answer.rejected, ...answer.pending]) unlisted.add(each.path);
+    for (const each of [...answer.rejected, ...(answer.pending ?? [])]) unlisted.add(each.path);
   }
   return unlisted;
 }
