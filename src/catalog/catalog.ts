@@ -128,8 +128,11 @@ export class Catalog {
    */
   async update(survey: Survey, look: number, tell: UpdateObserver, signal: AbortSignal): Promise<void> {
     const fresh = new Map<TreePath, CatalogFile>();
+    const perhapsNew = await this.#perhapsNew(survey);
+    // Whoever is told of no change is told with it what is still to come: a suite is not published for empty before.
     const undecided = new Set<TreePath>();
-    const inspecting = this.#inspectNew(survey, fresh, undecided, signal);
+    for (const [path] of perhapsNew) if (packageKindOf(lastName(path)) !== undefined) undecided.add(path);
+    const inspecting = this.#inspectNew(survey, perhapsNew, fresh, undecided, signal);
     let partMs = firstPartMs;
     for (let isInspected = false; ; ) {
       if (!isInspected) {
@@ -141,7 +144,10 @@ export class Catalog {
       const part = new Map(taken);
       await this.#examineRelated(survey, part, signal);
       // Nothing is awaited from here to the end of the part: others take in what they saw meanwhile.
-      for (const [path, file] of taken) if (fresh.get(path) === file) fresh.delete(path);
+      for (const [path, file] of taken) {
+        undecided.delete(path);
+        if (fresh.get(path) === file) fresh.delete(path);
+      }
       const isLast = isInspected && fresh.size === 0;
       const changes = this.#changesBy(survey, look, part, isLast);
       this.#apply(survey, look, changes, isLast);
@@ -190,16 +196,15 @@ export class Catalog {
 
   /**
    * @param fresh gets what is found, file by file
-   * @param undecided holds the files that announce packages and are not inspected yet
+   * @param undecided holds the files that announce packages: those in which nothing is new are removed
    */
   async #inspectNew(
     survey: Survey,
+    perhapsNew: readonly (readonly [TreePath, FileEntry | OtherEntry])[],
     fresh: Map<TreePath, CatalogFile>,
     undecided: Set<TreePath>,
     signal: AbortSignal,
   ): Promise<void> {
-    const perhapsNew = await this.#perhapsNew(survey);
-    for (const [path] of perhapsNew) if (packageKindOf(lastName(path)) !== undefined) undecided.add(path);
     const examine = async (path: TreePath, asked: Asked): Promise<CatalogFile> => {
       const expected = this.#doubted.has(path) ? undefined : this.#expected.get(asked.entry);
       const after = expected ?? (await this.#examine(path, asked, signal));
@@ -220,7 +225,7 @@ export class Catalog {
           await examine(part, { entry: partEntry, kind: "part", said: await this.#wordsOf(partEntry) });
         }
       }
-      undecided.delete(path);
+      if (!fresh.has(path)) undecided.delete(path);
     });
   }
 
