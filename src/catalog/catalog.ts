@@ -382,7 +382,7 @@ export class Catalog {
       if (isGoneToo && !isOvertaken(directory)) this.#files.removeDirectory(directory);
     }
     for (const directory of survey.directories) if (!isOvertaken(directory)) this.#files.addDirectory(directory);
-    this.looks.taken(look, survey.path);
+    this.looks.taken(look, survey.path, new Set([...survey.apart.keys(), ...survey.unlisted.keys()]));
     for (const { path, before, after } of changes) {
       this.#doubted.delete(path);
       if (after?.claimed) this.#claimed.add(path);

@@ -5,12 +5,17 @@ import { isWithin, parentPath, rootPath } from "../base/names.ts";
 /** So many paths are remembered: of the first among more, an earlier look would undo what was seen, until the next. */
 const maxTaken = 10_000;
 
+interface TakenLook {
+  readonly look: number;
+  readonly untold: ReadonlySet<TreePath>;
+}
+
 export class Looks {
   #last = 0;
   /** The paths of looks under way by number, the earliest first. */
   readonly #underWay = new Map<number, TreePath>();
-  /** By the path of a look that was taken in: its number, as long as an earlier one that overlaps is under way. */
-  readonly #taken = new Map<TreePath, number>();
+  /** By the path of a look that was taken in, as long as an earlier one that overlaps is under way. */
+  readonly #taken = new Map<TreePath, TakenLook>();
 
   /** To be called before the first listing. @returns the look's number, to be given to `end` in every case */
   begin(path: TreePath): number {
@@ -22,15 +27,18 @@ export class Looks {
   end(look: number): void {
     this.#underWay.delete(look);
     const [earliest = Number.POSITIVE_INFINITY] = this.#underWay.keys();
-    for (const [path, taken] of this.#taken) if (taken < earliest) this.#taken.delete(path);
+    for (const [path, taken] of this.#taken) if (taken.look < earliest) this.#taken.delete(path);
   }
 
-  /** What this look has seen at and below a path is in the catalog, or will be. */
-  taken(look: number, path: TreePath): void {
+  /**
+   * What this look has seen at and below a path is in the catalog, or will be.
+   * @param untold directories below the path of which it tells nothing
+   */
+  taken(look: number, path: TreePath, untold: ReadonlySet<TreePath>): void {
     const overlaps = ([earlier, other]: readonly [number, TreePath]) =>
       earlier < look && (isWithin(other, path) || isWithin(path, other));
     if (![...this.#underWay].some(overlaps)) return;
-    this.#taken.set(path, Math.max(look, this.#taken.get(path) ?? 0));
+    if ((this.#taken.get(path)?.look ?? 0) < look) this.#taken.set(path, { look, untold });
     const [first] = this.#taken.keys();
     if (this.#taken.size > maxTaken && first !== undefined) this.#taken.delete(first);
   }
@@ -39,8 +47,11 @@ export class Looks {
   overtakenBy(look: number): (path: TreePath) => boolean {
     if (this.#taken.size === 0) return () => false;
     return (path) => {
+      const above: TreePath[] = [];
       for (let at = path; ; at = parentPath(at)) {
-        if ((this.#taken.get(at) ?? 0) > look) return true;
+        above.push(at);
+        const taken = this.#taken.get(at);
+        if (taken !== undefined && taken.look > look && !above.some((each) => taken.untold.has(each))) return true;
         if (at === rootPath) return false;
       }
     };

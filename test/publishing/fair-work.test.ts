@@ -201,6 +201,36 @@ test("after a restart uploads wait seconds for others' slow packages, and what w
   await expect.poll(() => packageNames(served), { timeout: 5000 }).toContain("bomb 1.0-1");
 });
 
+test("a look at the whole tree right after a restart leaves out nothing that an earlier look is still reading", async () => {
+  const gates: ReturnType<typeof withResolvers<void>>[] = [];
+  let isSlow = false;
+  const wrap = (tree: Tree): Tree => ({
+    open: (...asked) => tree.open(...asked),
+    async look(path, signal) {
+      const gate = withResolvers<void>();
+      if (isSlow && path === alice && gates.push(gate) > 0) await gate.promise;
+      return await tree.look(path, signal);
+    },
+  });
+  const served = new ServedFolder({ wrap });
+  await put(served, alice, "first");
+  await served.ping();
+  await served.restart();
+  isSlow = true;
+  const first = served.ping();
+  await vi.waitFor(() => expect(gates).toHaveLength(1));
+  const second = served.ping();
+  // By then the second one has seen the suite and its places; for the builder's directory it waits.
+  await sleep(200);
+  gates[0]?.resolve();
+  await vi.waitFor(() => expect(gates).toHaveLength(2));
+  await first;
+  expect(await packageNames(served)).toEqual(["first 1.0-1"]);
+  gates[1]?.resolve();
+  await second;
+  expect(await packageNames(served)).toEqual(["first 1.0-1"]);
+});
+
 test("of one directory no more pings wait than memory is to hold", async () => {
   const { served, slow, letGo } = slowed();
   await put(served, alice, "first");
