@@ -252,8 +252,9 @@ test("a package that takes too long is given up with its process, at once the ne
 });
 
 test("decoding that takes too long is ended, whatever it is at", async () => {
-  const limits = { maxReadingMs: 700, maxChangelogBytes: 2 ** 20 };
-  const served = new ServedFolder({ changelogLimits: limits });
+  const changelogLimits = { maxReadingMs: 700, maxChangelogBytes: 2 ** 20 };
+  // Else the ratio would end it sooner.
+  const served = new ServedFolder({ changelogLimits, inspectLimits: { ...limits, maxDataRatio: 2 ** 14 } });
   const zeros = blockOfStream(await compressed("xz", Buffer.alloc(2 ** 24)));
   const header = blockOfStream(await compressed("xz", tarHeader("./usr/zeros", 20_000_000_000)));
   const blocks = [header, ...Array.from({ length: 300 }, () => zeros)];
@@ -264,10 +265,13 @@ test("decoding that takes too long is ended, whatever it is at", async () => {
   const ticks: number[] = [];
   const ticking = setInterval(() => ticks.push(performance.now()), 10);
   onTestFinished(() => clearInterval(ticking));
-  await expect(served.bytes(pathOf("bomb"))).rejects.toMatchObject({ code: "publishing/changelog-unreadable" });
+  await expect(served.bytes(pathOf("bomb"))).rejects.toMatchObject({
+    code: "publishing/changelog-unreadable",
+    message: expect.stringContaining("max_reading_seconds") as string,
+  });
   await expect.poll(children).toEqual([]);
   // Were it done in this thread, there would be no tick until the limit was hit.
   expect(Math.max(...ticks.slice(1).map((tick, index) => tick - ticks[index]!))).toBeLessThan(
-    limits.maxReadingMs - 100,
+    changelogLimits.maxReadingMs - 100,
   );
 });

@@ -8,6 +8,7 @@ import { silentLog } from "../../src/base/log.ts";
 import type { Suite, TreePath } from "../../src/base/names.ts";
 import { parseRepositoryName, parseTreePath, rootPath } from "../../src/base/names.ts";
 import { inspectContent } from "../../src/catalog/inspect.ts";
+import type { InspectLimits } from "../../src/catalog/inspect-limits.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
 import type { PackageKind } from "../../src/catalog/inspection.ts";
 import type { Overrides } from "../../src/catalog/overrides.ts";
@@ -61,6 +62,8 @@ export interface ServedFolderOptions {
   readonly identity?: Partial<SuiteIdentity>;
   readonly releaseAlgorithms?: readonly DigestAlgorithm[];
   readonly changelogLimits?: ChangelogLimits;
+  /** Of the inspection, and of reading changelogs. */
+  readonly inspectLimits?: InspectLimits;
   /** Whether long descriptions stand in Translation-en. */
   readonly translated?: boolean;
   /** Whether there are pdiffs: of every index, and at once. */
@@ -165,7 +168,11 @@ export class ServedFolder {
     const keptFiles = new KeptFiles(join(this.state, "kept"));
     const folderTree = new FolderTree(this.folder, defaultFolderLimits, keptFiles);
     const inspect = (kind: PackageKind, content: AsyncIterable<Uint8Array>) =>
-      inspectContent(kind, content, { limits: defaultInspectLimits, algorithms, fileLists: contents });
+      inspectContent(kind, content, {
+        limits: this.#options.inspectLimits ?? defaultInspectLimits,
+        algorithms,
+        fileLists: contents,
+      });
     const repository = openRepository(
       {
         root,
@@ -176,7 +183,7 @@ export class ServedFolder {
             return bytes && (await inspect(kind, inChunks(bytes, bytes.length)));
           },
         },
-        inspectionLimits: defaultInspectLimits,
+        inspectionLimits: this.#options.inspectLimits ?? defaultInspectLimits,
         changelogLimits: this.#options.changelogLimits ?? defaultChangelogLimits,
         contents: { tasks: contentsTasks, directory: join(this.state, "contents"), cut: shortSegments },
         compressor: {
