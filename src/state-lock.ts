@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { messageOf, RepoError, systemCodeOf } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
+import { linkUnlessThere } from "./base/replace-file.ts";
 
 const socketName = "in-use";
 /** The longest question, in bytes. */
@@ -84,7 +85,7 @@ export async function claimState(directory: string, log: Log, answer: Answer = n
 async function claimName(name: string, draft: string, socketAt: (name: string) => string): Promise<boolean> {
   const path = socketAt(name);
   for (;;) {
-    if (await linked(draft, path)) return true;
+    if (await linkUnlessThere(draft, path)) return true;
     const dead = await identityOf(path);
     if (dead === undefined) continue;
     if (await isAnswered(path)) return false;
@@ -99,17 +100,6 @@ async function claimName(name: string, draft: string, socketAt: (name: string) =
     } finally {
       await rm(socketAt(right), { force: true });
     }
-  }
-}
-
-/** @returns false where something has this name already */
-async function linked(existing: string, path: string): Promise<boolean> {
-  try {
-    await link(existing, path);
-    return true;
-  } catch (thrown) {
-    if (systemCodeOf(thrown) === "EEXIST") return false;
-    throw thrown;
   }
 }
 

@@ -49,6 +49,26 @@ export async function sleep(delayMs: number, signal: AbortSignal): Promise<void>
   signal.throwIfAborted();
 }
 
+/**
+ * Waits to be called.
+ * @param enter takes what to call, with what to resolve with; returns how to leave without having been called
+ * @throws signal.reason when aborted first, after leaving
+ */
+export function calledOrAborted<T>(signal: AbortSignal, enter: (call: (value: T) => void) => () => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const leave = enter((value) => {
+      forget();
+      resolve(value);
+    });
+    const forget = onAbort(signal, () => {
+      leave();
+      // What the signal gives is passed on as it is, like everywhere else.
+      // oxlint-disable-next-line typescript/prefer-promise-reject-errors
+      reject(signal.reason);
+    });
+  });
+}
+
 /** Rejects when the signal is aborted first; the work itself goes on. */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   // Where nobody waits for it any more, what it fails at is nobody's concern.

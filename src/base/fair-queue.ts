@@ -1,5 +1,5 @@
 // A bound on how much happens at once that several owners share fairly: whoever used the least time goes next.
-import { onAbort } from "./abort.ts";
+import { calledOrAborted } from "./abort.ts";
 
 export interface FairQueueOptions {
   /** How many tasks run at once. */
@@ -92,22 +92,14 @@ export class FairQueue {
 
   /** @returns when it began, in ms */
   #turn(account: Account, signal: AbortSignal): Promise<number> {
-    return new Promise((resolve, reject) => {
-      const go = (begunMs: number): void => {
-        forget();
-        resolve(begunMs);
-      };
+    const turn = calledOrAborted<number>(signal, (go) => {
       account.waiting.add(go);
       if (account.waiting.size === 1) this.#enter(account);
-      const forget = onAbort(signal, () => {
-        // An account without a waiting task is passed over when its turn comes.
-        account.waiting.delete(go);
-        // What the signal gives is passed on as it is, like everywhere else.
-        // oxlint-disable-next-line typescript/prefer-promise-reject-errors
-        reject(signal.reason);
-      });
-      this.#serve();
+      // An account without a waiting task is passed over when its turn comes.
+      return () => account.waiting.delete(go);
     });
+    this.#serve();
+    return turn;
   }
 
   #enter(account: Account): void {

@@ -26,16 +26,21 @@ export async function replaceFile(file: string, content: FileContent, options: W
  * @returns whether it was made
  */
 export async function createFile(file: string, content: FileContent, options: WriteOptions = {}): Promise<boolean> {
-  return await write(file, content, options, async (draft) => {
-    try {
-      // Unlike a rename, a link never replaces what came first.
-      await link(draft, file);
-      return true;
-    } catch (thrown) {
-      if (systemCodeOf(thrown) === "EEXIST") return false;
-      throw thrown;
-    }
-  });
+  return await write(file, content, options, async (draft) => await linkUnlessThere(draft, file));
+}
+
+/**
+ * Gives a file another name. Unlike a rename, it never replaces what has that name already.
+ * @returns whether the name was free
+ */
+export async function linkUnlessThere(existing: string, path: string): Promise<boolean> {
+  try {
+    await link(existing, path);
+    return true;
+  } catch (thrown) {
+    if (systemCodeOf(thrown) === "EEXIST") return false;
+    throw thrown;
+  }
 }
 
 async function write<T>(

@@ -1,5 +1,5 @@
 // A fair bound on how much happens at once.
-import { onAbort } from "../base/abort.ts";
+import { calledOrAborted } from "../base/abort.ts";
 
 /**
  * So many slots. A free one goes to the sharer that holds the fewest, and among equals to each in turn; a named
@@ -34,18 +34,9 @@ export class Slots {
   }
 
   #turn(signal: AbortSignal, sharer: string | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const go = (): void => {
-        forget();
-        resolve();
-      };
+    return calledOrAborted(signal, (go: () => void) => {
       this.#waiting.set(sharer, (this.#waiting.get(sharer) ?? new Set()).add(go));
-      const forget = onAbort(signal, () => {
-        this.#forget(sharer, go);
-        // What the signal gives is passed on as it is, like everywhere else.
-        // oxlint-disable-next-line typescript/prefer-promise-reject-errors
-        reject(signal.reason);
-      });
+      return () => this.#forget(sharer, go);
     });
   }
 
