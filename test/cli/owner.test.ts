@@ -145,19 +145,24 @@ test("a name that the new owner's own list excludes is refused with 2, and no li
   expect(await readFile(join(directory, "builders.toml"), "utf8")).toBe(before);
 });
 
-test("a running server heeds a list that changed at its next look, and its page says who owns a name", async () => {
-  await configure("");
-  await lists({});
+/** A server of the tree. @param pinged the path that its `ping` tells of, with its first slash */
+async function serve(pinged: string) {
   const server = new CommandLine(["serve", "--config", join(work, "tahoe-apt.toml")]);
   onTestFinished(() => void server.child.kill("SIGKILL"));
   const url = await server.says(/"url":"(http:[^"]+\/debian)\/"/);
   const ping = async () => {
     const headers = { authorization: "Bearer a-token-for-this-test" };
-    const path = `/-/ping/debian/${amd64}/bob?wait=30`;
-    const reply = await fetch(url.replace(/\/debian$/, path), { method: "POST", headers });
+    const reply = await fetch(url.replace(/\/debian$/, `/-/ping/debian${pinged}?wait=30`), { method: "POST", headers });
     expect(reply.status).toBe(200);
     return (await reply.json()) as { readonly rejected: readonly { readonly code: string }[] };
   };
+  return { server, url, ping };
+}
+
+test("a running server heeds a list that changed at its next look, and its page says who owns a name", async () => {
+  await configure("");
+  await lists({});
+  const { url, ping } = await serve(`/${amd64}/bob`);
   const versions = async () =>
     [...(await (await fetch(`${url}/${amd64}/Packages`)).text()).matchAll(/^Package: (.*)\nVersion: (.*)$/gm)]
       .map(([, name, version]) => `${name} ${version}`)
@@ -173,14 +178,7 @@ test("a running server heeds a list that changed at its next look, and its page 
 test("a running server tells who was first, also where the tree alone would say otherwise", async () => {
   await configure('package_owners = "first"');
   await lists({});
-  const server = new CommandLine(["serve", "--config", join(work, "tahoe-apt.toml")]);
-  onTestFinished(() => void server.child.kill("SIGKILL"));
-  const url = await server.says(/"url":"(http:[^"]+\/debian)\/"/);
-  const ping = async () => {
-    const headers = { authorization: "Bearer a-token-for-this-test" };
-    const reply = await fetch(url.replace(/\/debian$/, "/-/ping/debian?wait=30"), { method: "POST", headers });
-    expect(reply.status).toBe(200);
-  };
+  const { server, ping } = await serve("");
   await ping();
   await rm(join(work, "tree", amd64, "alice/hello.deb"));
   await ping();

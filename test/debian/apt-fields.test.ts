@@ -4,6 +4,7 @@ import { checkBinaryFields, checkSourceFields } from "../../src/debian/apt-field
 import { Malformed } from "../../src/debian/malformed.ts";
 import { sourceOf } from "../../src/debian/source-field.ts";
 import type { Stanza } from "../../src/debian/stanza.ts";
+import { relationFields } from "../support/control-fields.ts";
 
 /** Why a field is refused; "" where it is taken. */
 function refusal(check: (stanza: Stanza) => void, ...fields: Stanza): string {
@@ -15,18 +16,6 @@ function refusal(check: (stanza: Stanza) => void, ...fields: Stanza): string {
     throw thrown;
   }
 }
-
-const relationFields = [
-  "Pre-Depends",
-  "Depends",
-  "Recommends",
-  "Suggests",
-  "Enhances",
-  "Breaks",
-  "Conflicts",
-  "Replaces",
-  "Provides",
-];
 
 test.each(relationFields)("a relation of %s that apt cannot read is shown with its place", (field) => {
   expect(refusal(checkBinaryFields, [field, "libc6, irods-runtime (= ), bar"])).toBe(

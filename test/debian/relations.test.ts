@@ -1,24 +1,14 @@
 // Relation fields are taken and refused as apt's own parser does, which python3-apt has.
 import { expect, test } from "vitest";
-import { RelationError, readBuildRelations, readRelations } from "../../src/debian/relations.ts";
+import { readBuildRelations, readRelations } from "../../src/debian/relations.ts";
 import { buildRelationSeeds, FieldMutator, relationSeeds } from "../support/control-fields.ts";
 import { runTool } from "../support/debs.ts";
 import type { AptParser, AptVerdict } from "../support/python-apt.ts";
-import { askingScript, verdictsOf } from "../support/python-apt.ts";
+import { askingScript, isTaken, verdictsOf } from "../support/python-apt.ts";
 
 function aptOn(parser: AptParser, fields: readonly string[]): readonly AptVerdict[] {
   const asked = JSON.stringify([parser, fields]);
   return verdictsOf(runTool("/usr/bin/python3", ["-c", askingScript], asked, "python3-apt").toString());
-}
-
-function isTaken(read: typeof readRelations, field: string): boolean {
-  try {
-    for (const _relation of read(field));
-    return true;
-  } catch (thrown) {
-    if (thrown instanceof RelationError) return false;
-    throw thrown;
-  }
 }
 
 function differing(

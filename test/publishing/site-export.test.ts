@@ -11,7 +11,7 @@ import { publicationId } from "../../src/publishing/publication.ts";
 import type { Resource } from "../../src/publishing/resource.ts";
 import type { SiteSource } from "../../src/publishing/site-export.ts";
 import { exportSite } from "../../src/publishing/site-export.ts";
-import { CommandLine } from "../support/command-line.ts";
+import { runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
@@ -135,8 +135,7 @@ test("an export directory belongs to one repository: another one's export is ref
   }
   const run = async (tree: string) => {
     const flags = ["--folder", join(work, tree), "--state", join(work, `state-${tree}`)];
-    const command = new CommandLine(["export", ...flags, site]);
-    return { exitCode: await command.ends(), output: command.output };
+    return await runCommand(["export", ...flags, site]);
   };
   expect(await run("a")).toMatchObject({ exitCode: 0 });
   const refused = await run("b");

@@ -63,3 +63,25 @@ export class CommandLine {
     return this.#ended;
   }
 }
+
+/** How a command ended. */
+export interface Ran {
+  readonly exitCode: number | null;
+  /** Both streams together. */
+  readonly output: string;
+  /** Standard output alone. */
+  readonly printed: string;
+}
+
+/** Runs `tahoe-apt` to its end. */
+export async function runCommand(args: readonly string[], options?: CommandOptions): Promise<Ran> {
+  const command = new CommandLine(args, options);
+  return { exitCode: await command.ends(), output: command.output, printed: command.printed };
+}
+
+/** What `tahoe-apt` printed. @throws where its exit code is not 0 */
+export async function outputOf(args: readonly string[], options?: CommandOptions): Promise<string> {
+  const { exitCode, output } = await runCommand(args, options);
+  if (exitCode !== 0) throw new Error(`tahoe-apt ${args.join(" ")} ended with ${exitCode}:\n${output}`);
+  return output;
+}

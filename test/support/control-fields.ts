@@ -102,7 +102,7 @@ const otherFields: ReadonlyArray<readonly [name: string, values: readonly string
 ];
 
 /** The relation fields that apt and dpkg know of a binary package. */
-const relationFields = [
+export const relationFields = [
   "Depends",
   "Pre-Depends",
   "Recommends",

@@ -12,8 +12,8 @@ import type { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { AptRoot } from "./apt.ts";
-import type { CommandOptions } from "./command-line.ts";
-import { CommandLine } from "./command-line.ts";
+import type { CommandOptions, Ran } from "./command-line.ts";
+import { runCommand } from "./command-line.ts";
 import type { DebRecipe } from "./debs.ts";
 import { aDeb } from "./debs.ts";
 import { projectRoot } from "./project-files.ts";
@@ -24,17 +24,6 @@ const token = "a-token-for-this-test-alone";
 
 /** The places of a builder `alice` below `dists`. */
 const usualPlaces = ["sid/main/binary-amd64", "sid/main/binary-all", "sid/main/source"];
-
-/** What a command printed, and how it ended. */
-export interface Ran {
-  readonly exitCode: number | null;
-  readonly output: string;
-}
-
-interface PutRan extends Ran {
-  /** On standard output alone. */
-  readonly printed: string;
-}
 
 /** A package under its usual name. */
 export async function namedDeb(
@@ -113,9 +102,8 @@ export class PlantedTree {
   }
 
   /** `tahoe-apt put`, to its end. */
-  async put(paths: readonly string[], flags: readonly string[] = [], options: CommandOptions = {}): Promise<PutRan> {
-    const command = new CommandLine(["put", "--bundle", this.file, ...flags, ...paths], options);
-    return { exitCode: await command.ends(), output: command.output, printed: command.printed };
+  async put(paths: readonly string[], flags: readonly string[] = [], options: CommandOptions = {}): Promise<Ran> {
+    return await runCommand(["put", "--bundle", this.file, ...flags, ...paths], options);
   }
 
   /** `tahoe-apt put --json`: what it tells of the upload. */

@@ -1,4 +1,6 @@
 // What apt's own parsers of relation fields make of many fields, asked by python3-apt.
+import type { Relation } from "../../src/debian/relations.ts";
+import { RelationError } from "../../src/debian/relations.ts";
 
 /** What apt makes of a field: it takes it, refuses it, or ends by a signal. */
 export type AptVerdict = "taken" | "refused" | "crashed";
@@ -43,4 +45,15 @@ export function verdictsOf(printed: string): readonly AptVerdict[] {
       if (verdict === undefined) throw new Error(`python3-apt printed ${letter}`);
       return verdict;
     });
+}
+
+/** Whether a parser of ours takes a field. */
+export function isTaken(read: (field: string) => Iterable<Relation>, field: string): boolean {
+  try {
+    for (const _relation of read(field));
+    return true;
+  } catch (thrown) {
+    if (thrown instanceof RelationError) return false;
+    throw thrown;
+  }
 }

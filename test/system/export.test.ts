@@ -1,5 +1,5 @@
 // A repository as a site of plain files, served by a web server that knows nothing of it, and read by real clients.
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -20,9 +20,10 @@ import { promisify } from "node:util";
 import fetch from "node-fetch";
 import { expect, onTestFinished, test } from "vitest";
 import { AptRoot } from "../support/apt.ts";
-import { CommandLine } from "../support/command-line.ts";
+import { CommandLine, outputOf } from "../support/command-line.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
-import { freePort, ServerUnderTest } from "../support/server.ts";
+import { plainWebServer } from "../support/plain-web-server.ts";
+import { ServerUnderTest } from "../support/server.ts";
 
 const run = promisify(execFile);
 const place = "dists/sid/main/binary-amd64";
@@ -49,30 +50,12 @@ class Site {
   }
 
   async export(): Promise<string> {
-    const command = new CommandLine(["export", ...this.flags, this.directory]);
-    const exitCode = await command.ends();
-    if (exitCode !== 0) throw new Error(`export ended with ${exitCode}:\n${command.output}`);
-    return command.output;
+    return await outputOf(["export", ...this.flags, this.directory]);
   }
 
   /** A web server of Python's over a directory beside the site or the site itself. @returns its URL */
   async serve(directory = this.directory): Promise<string> {
-    const port = await freePort();
-    const args = ["-m", "http.server", "--bind", "127.0.0.1", "--directory", directory, String(port)];
-    const child = spawn("python3", args, { stdio: "ignore" });
-    onTestFinished(() => void child.kill());
-    const url = `http://127.0.0.1:${port}`;
-    await expect
-      .poll(
-        () =>
-          fetch(url).then(
-            ({ status }) => status,
-            () => 0,
-          ),
-        { timeout: 20_000 },
-      )
-      .toBe(200);
-    return url;
+    return await plainWebServer(directory);
   }
 
   async apt(url: string, options: Readonly<Record<string, string>> = {}): Promise<AptRoot> {

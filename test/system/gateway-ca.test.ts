@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
-import { CommandLine } from "../support/command-line.ts";
+import { runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 import type { TlsProxy } from "../support/tls-proxy.ts";
@@ -23,15 +23,7 @@ afterAll(async () => {
   rmSync(work, { recursive: true });
 });
 
-const run = async (...args: readonly string[]) => await runWith({}, ...args);
-
-async function runWith(
-  env: Readonly<Record<string, string>>,
-  ...args: readonly string[]
-): Promise<{ readonly exitCode: number | null; readonly output: string }> {
-  const command = new CommandLine(args, { cwd: work, env });
-  return { exitCode: await command.ends(), output: command.output };
-}
+const run = async (...args: readonly string[]) => await runCommand(args, { cwd: work });
 
 test("the certificate that init was given goes with the bundles and the configuration", async () => {
   const port = await freePort();
@@ -67,7 +59,9 @@ test("the certificate that init was given goes with the bundles and the configur
   const unheard = await run(...put);
   expect(unheard.exitCode).toBe(4);
   expect(unheard.output).toContain("NODE_EXTRA_CA_CERTS");
-  expect(await runWith({ NODE_EXTRA_CA_CERTS: front.caFile }, ...put)).toMatchObject({ exitCode: 0 });
+  expect(await runCommand(put, { cwd: work, env: { NODE_EXTRA_CA_CERTS: front.caFile } })).toMatchObject({
+    exitCode: 0,
+  });
 
   const without = readFileSync(bundle, "utf8").replace(/gateway_ca = (""".*?"""|".*?")\n/s, "");
   writeFileSync(bundle, without, { mode: 0o600 });

@@ -11,9 +11,9 @@ import { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { AptRoot } from "../support/apt.ts";
-import { CommandLine } from "../support/command-line.ts";
+import type { Ran } from "../support/command-line.ts";
+import { CommandLine, outputOf, runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
-import type { Ran } from "../support/planted-tree.ts";
 import { readProjectFile } from "../support/project-files.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 import { rawExchange } from "../support/started-app.ts";
@@ -28,16 +28,8 @@ const writer = new WebapiWriter(new Webapi(gateway));
 let port: number;
 let server: ServerUnderTest;
 
-async function run(...args: readonly string[]): Promise<Ran> {
-  const command = new CommandLine(args, { cwd: work });
-  return { exitCode: await command.ends(), output: command.output };
-}
-
-async function succeed(...args: readonly string[]): Promise<string> {
-  const { exitCode, output } = await run(...args);
-  if (exitCode !== 0) throw new Error(`tahoe-apt ${args.join(" ")} ended with ${exitCode}:\n${output}`);
-  return output;
-}
+const run = async (...args: readonly string[]): Promise<Ran> => await runCommand(args, { cwd: work });
+const succeed = async (...args: readonly string[]): Promise<string> => await outputOf(args, { cwd: work });
 
 const initArguments = (): readonly string[] =>
   `init ${directory} --webapi ${gateway} --listen 127.0.0.1:${port} --architecture amd64 arm64 --builder alice bob`.split(

@@ -6,26 +6,18 @@ import { join } from "node:path";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
 import { AptRoot } from "../support/apt.ts";
-import { CommandLine } from "../support/command-line.ts";
+import type { Ran } from "../support/command-line.ts";
+import { outputOf, runCommand } from "../support/command-line.ts";
 import type { DebRecipe } from "../support/debs.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
-import type { Ran } from "../support/planted-tree.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-owners-"));
 const directory = join(work, "debian");
 let server: ServerUnderTest;
 
-async function run(...args: readonly string[]): Promise<Ran> {
-  const command = new CommandLine(args, { cwd: work });
-  return { exitCode: await command.ends(), output: command.output };
-}
-
-async function succeed(...args: readonly string[]): Promise<string> {
-  const { exitCode, output } = await run(...args);
-  if (exitCode !== 0) throw new Error(`tahoe-apt ${args.join(" ")} ended with ${exitCode}:\n${output}`);
-  return output;
-}
+const run = async (...args: readonly string[]): Promise<Ran> => await runCommand(args, { cwd: work });
+const succeed = async (...args: readonly string[]): Promise<string> => await outputOf(args, { cwd: work });
 
 async function put(who: string, recipe: DebRecipe & { readonly package: string }, suite = "sid"): Promise<Ran> {
   const file = join(work, `${recipe.package}_${recipe.version}_amd64.deb`);

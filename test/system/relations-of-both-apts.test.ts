@@ -4,26 +4,15 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import type { Relation } from "../../src/debian/relations.ts";
-import { RelationError, readBuildRelations, readRelations } from "../../src/debian/relations.ts";
+import { readBuildRelations, readRelations } from "../../src/debian/relations.ts";
 import { buildRelationSeeds, FieldMutator } from "../support/control-fields.ts";
 import { runTool } from "../support/debs.ts";
 import type { AptParser } from "../support/python-apt.ts";
-import { askingScript, verdictsOf } from "../support/python-apt.ts";
+import { askingScript, isTaken, verdictsOf } from "../support/python-apt.ts";
 import { debianMachine } from "../support/rootfs.ts";
 
 const setUpMs = 600_000;
 const fieldCount = 50_000;
-
-function isTaken(read: (field: string) => Generator<Relation>, field: string): boolean {
-  try {
-    for (const _relation of read(field));
-    return true;
-  } catch (thrown) {
-    if (thrown instanceof RelationError) return false;
-    throw thrown;
-  }
-}
 
 test.each<[AptParser, typeof readRelations, RegExp]>([
   // Where nothing stands behind a bar, the parser is content, and apt crashes later.

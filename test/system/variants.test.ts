@@ -1,12 +1,11 @@
 // Architecture variants as apt of Debian sid sees them: served from a real grid, and as a site of plain files.
-import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { Apt3 } from "../support/apt3.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
+import { plainWebServer } from "../support/plain-web-server.ts";
 import { ServedGrid } from "../support/served-grid.ts";
-import { freePort } from "../support/server.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const amd64v3 = "dists/sid/main/binary-amd64v3";
@@ -90,23 +89,8 @@ test("a client with a variant is offered its builds and all other packages, and 
   const flags = ["--config", join(grid.work, "tahoe-apt.toml"), "--state", join(grid.work, "state")];
   const exported = new CommandLine(["export", ...flags, site]);
   expect(await exported.ends(), exported.output).toBe(0);
-  const port = await freePort();
-  const web = spawn("python3", ["-m", "http.server", "--bind", "127.0.0.1", "--directory", site, String(port)], {
-    stdio: "ignore",
-  });
-  onTestFinished(() => void web.kill());
-  const url = `http://127.0.0.1:${port}`;
+  const url = await plainWebServer(site);
   const moved = `sed -i 's|^URIs:.*|URIs: ${url}|' /etc/apt/sources.list.d/it.sources`;
-  await expect
-    .poll(
-      () =>
-        fetch(url).then(
-          ({ status }) => status,
-          () => 0,
-        ),
-      { timeout: 20_000 },
-    )
-    .toBe(200);
   await apt.run(`${moved}; rm -rf /var/lib/apt/lists/*`);
   expect(await offered(apt, fast)).toEqual(forFast);
   expect(await offered(apt, "")).toEqual(forPlain);
