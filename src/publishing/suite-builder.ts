@@ -107,15 +107,16 @@ export class SuiteBuilder {
     }
     const variantBuilds = this.#variantBuilds;
     const descriptions = this.#descriptions;
-    const whole = () => ({ removed: [], added: [...order.items()] });
+    const entered = before === undefined ? { removed: [], added: [...order.items()] } : change;
     const giveWay = turns(signal);
-    const described = translated
-      ? await inTurns(descriptions.applying(before === undefined ? whole() : change), giveWay)
-      : change;
-    const changeOf = variantBuilds.apply(before === undefined ? whole() : change, order.items);
+    const described = translated ? await inTurns(descriptions.applying(entered), giveWay) : change;
+    const changeOf = variantBuilds.apply(entered, order.items);
     const ofVariant = (variant: Architecture) => ({
       items: () => filter(order.items(), (item) => variantBuilds.mayStandIn(variant, item)),
-      change: changeOf(variant),
+      // Computed only where the index is there already.
+      get change() {
+        return changeOf(variant);
+      },
     });
     // All begin before the first is waited for: one package may enter several, and there are several threads.
     const begun = [];
@@ -130,10 +131,7 @@ export class SuiteBuilder {
       const listing =
         known === undefined
           ? SegmentedList.building(filter(from.items(), wanted.holds))
-          : known.list.applying({
-              removed: filter(from.change.removed, wanted.holds),
-              added: filter(from.change.added, wanted.holds),
-            });
+          : known.list.applying(only(from.change, wanted.holds));
       const list = await inTurns(listing, giveWay);
       const segments = list.segments();
       const kept = new Set(segments);
@@ -168,7 +166,7 @@ export class SuiteBuilder {
         binaryPackages: counts.binary,
         sourcePackages: counts.source,
       },
-      { ...order, added: before === undefined ? order.items() : change.added },
+      { ...order, added: entered.added },
     );
     this.#indices = indices;
     return manifest;
@@ -305,6 +303,11 @@ function isSettled(
   const isSame = before.size === wanted.length && wanted.every((index) => before.has(keyOf(index)));
   return isSame && removed.length === 0 && added.length === 0;
 }
+
+const only = ({ removed, added }: SnapshotChange, holds: WantedIndex["holds"]) => ({
+  removed: filter(removed, holds),
+  added: filter(added, holds),
+});
 
 const keyOf = ({ directory, name }: WantedIndex): string => `${directory}/${name}`;
 

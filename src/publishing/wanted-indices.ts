@@ -64,31 +64,40 @@ const flatIndices = (component: Component): WantedIndex[] =>
   }));
 
 /** Packages for any architecture stand in every index: some clients never ask for binary-all. */
-const packagesOf = (component: Component, architecture: Architecture, stanzas: StanzaStyle): WantedIndex => ({
-  directory: binaryIndex(component, architecture),
-  name: "Packages",
-  stanzas,
-  component,
-  architecture,
-  holds: (item) => isFor(item, component, architecture) && !item.forInstaller,
-});
+function packagesOf(component: Component, architecture: Architecture, stanzas: StanzaStyle): WantedIndex {
+  const isListed = isFor(component, architecture);
+  return {
+    directory: binaryIndex(component, architecture),
+    name: "Packages",
+    stanzas,
+    component,
+    architecture,
+    holds: (item) => isListed(item) && !item.forInstaller,
+  };
+}
 
-const installerPackagesOf = (component: Component, architecture: Architecture): WantedIndex => ({
-  directory: installerIndex(component, architecture),
-  name: "Packages",
-  stanzas: "full",
-  component,
-  architecture,
-  holds: (item) => isFor(item, component, architecture) && item.forInstaller,
-});
+function installerPackagesOf(component: Component, architecture: Architecture): WantedIndex {
+  const isListed = isFor(component, architecture);
+  return {
+    directory: installerIndex(component, architecture),
+    name: "Packages",
+    stanzas: "full",
+    component,
+    architecture,
+    holds: (item) => isListed(item) && item.forInstaller,
+  };
+}
 
 /** In a variant's index also what is built for its whole architecture; which of that, `VariantBuilds` tells. */
-const isFor = (item: Item, component: Component, architecture: Architecture): item is BinaryItem =>
-  item.kind === "binary" &&
-  item.component === component &&
-  (item.variant === undefined
-    ? [architecture, "all", baseOfVariant(architecture)].includes(item.architecture)
-    : item.variant === architecture);
+function isFor(component: Component, architecture: Architecture): (item: Item) => item is BinaryItem {
+  const base = baseOfVariant(architecture);
+  return (item): item is BinaryItem =>
+    item.kind === "binary" &&
+    item.component === component &&
+    (item.variant === undefined
+      ? item.architecture === architecture || item.architecture === "all" || item.architecture === base
+      : item.variant === architecture);
+}
 
 const sourcesOf = (component: Component): WantedIndex => ({
   directory: sourceIndex(component),
