@@ -1,7 +1,6 @@
 // What keeps a server up while its state directory takes no more.
-import { messageOf } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
-import { withoutCaps } from "./http/problems.ts";
+import { traceOf } from "./http/problems.ts";
 
 /**
  * A full disk fails a commit of lmdb's, and with it promises that lmdb alone holds: they would end the process. Who
@@ -10,7 +9,6 @@ import { withoutCaps } from "./http/problems.ts";
 export function outliveFailedWrites(log: Log): void {
   process.on("unhandledRejection", (reason) => {
     // It may come from anywhere, also from a library that quotes a URL with a cap in it.
-    const error = withoutCaps((reason instanceof Error ? reason.stack : undefined) ?? messageOf(reason));
-    log.error({ error }, "unhandled promise rejection");
+    log.error({ error: traceOf(reason) }, "unhandled promise rejection");
   });
 }

@@ -2,11 +2,13 @@
 import { createHash } from "node:crypto";
 import type { RequestListener } from "node:http";
 import { join } from "node:path";
+import { onAbort } from "./base/abort.ts";
 import { systemClock } from "./base/clock.ts";
 import { messageOf, RepoError } from "./base/errors.ts";
 import type { Log } from "./base/log.ts";
 import type { RepositoryName, TreePath } from "./base/names.ts";
 import { rootPath } from "./base/names.ts";
+import { withResolvers } from "./base/with-resolvers.ts";
 import { readBundle } from "./builder/bundle.ts";
 import { BuilderDirectories } from "./catalog/builder-directories.ts";
 import { FetchableTree } from "./catalog/fetchable-names.ts";
@@ -247,13 +249,13 @@ async function putIntoService(
     await Promise.all([...repositories.values(), ...upkeeps, ...followers].map((part) => part.stop()));
     await workshop.close({ isCorrupt: corrupt.signal.aborted });
   };
-  const told = new Promise<void>((resolve) => {
-    corrupt.signal.addEventListener("abort", () => resolve(), { once: true });
-    if (corrupt.signal.aborted) resolve();
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
+  const { promise: told, resolve: tell } = withResolvers<void>();
+  const forget = [signal, corrupt.signal].map((each) => onAbort(each, tell));
+  const closed = told.then(async () => {
+    for (const each of forget) each();
+    await stop();
   });
-  return { url, closed: told.then(stop), isDatabaseCorrupt: () => corrupt.signal.aborted };
+  return { url, closed, isDatabaseCorrupt: () => corrupt.signal.aborted };
 }
 
 /** Whatever fails is logged, and so is what fails because the database is corrupt. */

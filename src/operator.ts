@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { messageOf, RepoError } from "./base/errors.ts";
-import { globMatcher } from "./base/glob.ts";
+import { anyGlobMatcher } from "./base/glob.ts";
 import type { Log } from "./base/log.ts";
 import { silentLog } from "./base/log.ts";
 import type { RepositoryName, Suite } from "./base/names.ts";
@@ -256,7 +256,7 @@ const isQuestion = ({ ask: asked }: Question): boolean => ["snapshots", "overrid
 
 /** Who owns which name. @returns undefined where a suite is not there or not seen yet, or its names are everybody's */
 async function sharesOf(live: Repository, suite: string | undefined, patterns: readonly string[]) {
-  const isMeant = patterns.map(globMatcher);
+  const isMeant = anyGlobMatcher(patterns);
   const giveWay = turns();
   const shares = [];
   const suites = [...live.suites()].filter(({ name }) => suite === undefined || suite === name);
@@ -264,7 +264,7 @@ async function sharesOf(live: Repository, suite: string | undefined, patterns: r
   for (const each of suites) {
     for (const share of each.shares()) {
       await giveWay();
-      if (isMeant.length > 0 && !isMeant.some((matches) => matches(share.name))) continue;
+      if (!isMeant(share.name)) continue;
       shares.push({ suite: each.name, ...share });
     }
   }

@@ -27,3 +27,9 @@ export function globMatcher(pattern: string): (text: string) => boolean {
     return inPattern === pattern.length;
   };
 }
+
+/** Whether a text matches one of some patterns; where there are none, every text does. */
+export function anyGlobMatcher(patterns: readonly string[]): (text: string) => boolean {
+  const matchers = patterns.map(globMatcher);
+  return (text) => matchers.length === 0 || matchers.some((matches) => matches(text));
+}

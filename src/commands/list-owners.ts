@@ -1,7 +1,7 @@
 // `tahoe-apt owner list`: who owns the names of packages that a tree has, by the rules of a configuration.
 import { systemClock } from "../base/clock.ts";
 import { codeOf, messageOf } from "../base/errors.ts";
-import { globMatcher } from "../base/glob.ts";
+import { anyGlobMatcher } from "../base/glob.ts";
 import { parseSuite, rootPath } from "../base/names.ts";
 import { hasSuite, snapshotsOf, takeStock } from "../builder/stock.ts";
 import { suitePath } from "../catalog/layout.ts";
@@ -29,7 +29,7 @@ export async function listOwners(
   { config, repository, suite, json = false }: ListOwnersFlags,
   signal: AbortSignal,
 ): Promise<void> {
-  const isMeant = patterns.map(globMatcher);
+  const isMeant = anyGlobMatcher(patterns);
   const path = suite === undefined ? rootPath : argument("--suite", () => suitePath(parseSuite(suite)));
   const { repositories, limits, stateDirectory } = loadConfiguration({ config });
   const named = repositories.filter(({ name }) => repository === undefined || repository === name);
@@ -56,7 +56,7 @@ export async function listOwners(
     }));
     for (const [each, snapshot] of [...snapshots].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
       for (const share of snapshot.shares()) {
-        if (isMeant.length > 0 && !isMeant.some((matches) => matches(share.name))) continue;
+        if (!isMeant(share.name)) continue;
         await tell(one.name, each, share, json);
       }
     }

@@ -1,5 +1,6 @@
 // `tahoe-apt override` and `tahoe-apt phase`: what indices say of packages in place of what these say themselves.
 import type { Command } from "commander";
+import type { OverrideRule } from "../catalog/overrides.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import { ask } from "../operator.ts";
 import type { OperatorFlags } from "./operator-flags.ts";
@@ -103,13 +104,7 @@ async function change(
   if (!isLive) await print("no server runs now: its next start publishes it");
 }
 
-interface Rule {
-  readonly packages: string;
-  readonly suite?: string | undefined;
-  readonly set: { readonly [field: string]: string };
-}
-
-const lineOf = ({ packages, suite, set }: Rule): string =>
+const lineOf = ({ packages, suite, set }: OverrideRule): string =>
   printable(
     [packages, suite ?? "(all suites)", ...Object.entries(set).map(([name, value]) => `${name}=${value}`)].join(" "),
   );

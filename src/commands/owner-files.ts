@@ -163,14 +163,13 @@ export class OwnerFiles {
    * @throws NameError where the builder's list excludes the name by a pattern
    */
   async movePackage(name: string, to: string): Promise<ReadonlyMap<string, readonly string[]> | undefined> {
-    let changed: ReadonlyMap<string, readonly string[]> | undefined;
-    await this.#alone(async () => {
-      if (!(await this.builders()).has(to)) return;
+    return await this.#alone(async () => {
+      if (!(await this.builders()).has(to)) return undefined;
       const lists = await this.#packages();
-      changed = withName(lists, name, to);
+      const changed = withName(lists, name, to);
       await this.#writeBuilders(new Map([...lists, ...changed]));
+      return changed;
     });
-    return changed;
   }
 
   /**
@@ -222,9 +221,9 @@ export class OwnerFiles {
   }
 
   /** What is written depends on what was read: two commands at once must not read the same. */
-  async #alone(change: () => Promise<void>): Promise<void> {
+  async #alone<T>(change: () => Promise<T>): Promise<T> {
     const waiting = (pid: number) => this.#complain(`waiting for process ${pid}, which changes ${this.#directory} too`);
-    await withLock(this.#directory, "owner", { signal: this.#signal, waiting }, change);
+    return await withLock(this.#directory, "owner", { signal: this.#signal, waiting }, change);
   }
 }
 

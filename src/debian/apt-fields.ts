@@ -2,7 +2,7 @@
 import type { Flaw } from "./malformed.ts";
 import { Malformed, quoted } from "./malformed.ts";
 import type { Relation } from "./relations.ts";
-import { quotedRelation, RelationError, readBuildRelations, readRelations } from "./relations.ts";
+import { placeOfRelation, RelationError, readBuildRelations, readRelations } from "./relations.ts";
 import type { Stanza } from "./stanza.ts";
 import { fieldOf } from "./stanza.ts";
 
@@ -97,15 +97,18 @@ function checkRelations(
  * alternatives and operators other than `=`, with a warning. dpkg refuses all of these.
  */
 function checkMeaning(field: string, { operator, hasAlternative, offset }: Relation, value: string): void {
-  const place = `${quotedRelation(value, offset)} at character ${offset + 1}`;
+  const place = () => placeOfRelation(value, offset);
   if (hasAlternative && withoutAlternatives.has(field)) {
     throw new Malformed(
       "bad-control",
-      `its ${field} has alternatives, which apt and dpkg do not allow there: ${place}`,
+      `its ${field} has alternatives, which apt and dpkg do not allow there: ${place()}`,
     );
   }
   if (field === "Provides" && (operator ?? "=") !== "=") {
-    throw new Malformed("bad-control", `its Provides has the operator ${operator}, where only = is allowed: ${place}`);
+    throw new Malformed(
+      "bad-control",
+      `its Provides has the operator ${operator}, where only = is allowed: ${place()}`,
+    );
   }
 }
 

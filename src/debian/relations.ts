@@ -23,7 +23,7 @@ export class RelationError extends RepoError {
   /** Where the relation that apt refuses begins in the field, in characters, counted from 0. */
   readonly offset: number;
   constructor(text: string, offset: number, why: string) {
-    super(`${quotedRelation(text, offset)} at character ${offset + 1}: ${why}`);
+    super(`${placeOfRelation(text, offset)}: ${why}`);
     this.offset = offset;
   }
 }
@@ -31,12 +31,12 @@ export class RelationError extends RepoError {
 /** The longest relation that a message shows whole, in characters. */
 const maxShownCharacters = 80;
 
-/** A relation up to the comma or bar that ends it, in quotation marks. */
-export function quotedRelation(text: string, offset: number): string {
+/** For messages: a relation up to the comma or bar that ends it, in quotation marks, and where it begins. */
+export function placeOfRelation(text: string, offset: number): string {
   // One character more than `quoted` shows, so that it shows that there are more.
   const start = text.slice(offset, offset + maxShownCharacters + 1);
   const end = start.search(/[,|]/);
-  return quoted(end < 1 ? start : start.slice(0, end));
+  return `${quoted(end < 1 ? start : start.slice(0, end))} at character ${offset + 1}`;
 }
 
 /**

@@ -1,7 +1,6 @@
 // The application: who may read, the short way of what APT asks for, routes for all else, an answer to every failure.
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
-import { messageOf } from "../base/errors.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { Resource } from "../publishing/resource.ts";
 import type { ServedRepository } from "../publishing/served.ts";
@@ -14,7 +13,7 @@ import type { MirrorLimits } from "./mirror-sessions.ts";
 import { defaultMirrorLimits, MirrorSessions } from "./mirror-sessions.ts";
 import type { PingLimits } from "./ping.ts";
 import { defaultPingLimits } from "./ping.ts";
-import { methodNotAllowed, problemOf, RequestRefused, sendProblem, withoutCaps } from "./problems.ts";
+import { methodNotAllowed, problemOf, RequestRefused, sendProblem, traceOf } from "./problems.ts";
 import type { Reader, ReaderLimits } from "./reader-desk.ts";
 import { defaultReaderLimits, ReaderDesk } from "./reader-desk.ts";
 import type { RoutesOptions } from "./routes.ts";
@@ -78,8 +77,7 @@ export function createApp(options: AppOptions): RequestListener {
     const problem = problemOf(thrown);
     // Who has gone away needs no answer, and what their going broke is no fault.
     if (problem.status === 500 && !asker.signal.aborted) {
-      const error = withoutCaps((thrown instanceof Error ? thrown.stack : undefined) ?? messageOf(thrown));
-      log.error({ code: problem.code, error }, "a request failed");
+      log.error({ code: problem.code, error: traceOf(thrown) }, "a request failed");
       unexpected?.(thrown);
     }
     sendProblem(response, problem);

@@ -98,6 +98,10 @@ export function sendProblem(response: ServerResponse, problem: Problem): void {
 /** A second net below the rule that no message holds a cap: blanks whatever looks like one. */
 export const withoutCaps = (text: string): string => text.replace(/(URI|pb)(:|%3A)[^\s"'<>)\]}]+/gi, "$1:…");
 
+/** What is logged of a fault that nobody foresaw: its stack where there is one, without caps. */
+export const traceOf = (thrown: unknown): string =>
+  withoutCaps((thrown instanceof Error ? thrown.stack : undefined) ?? messageOf(thrown));
+
 /** As much of a message as may be shown to anybody: where our gateways are is not theirs to know. */
 export const forStrangers = (text: string): string =>
   withoutCaps(text).replace(/\bhttps?:\/\/(?:\[[^\]\s]*\])?[^\s"'<>()[\]{};]*/gi, "the gateway");
