@@ -116,6 +116,14 @@ export const parentPath = (path: TreePath): TreePath => path.slice(0, Math.max(0
 export const isWithin = (path: TreePath, directory: TreePath): boolean =>
   directory === "" || path === directory || path.startsWith(`${directory}/`);
 
+/** The path itself, or the nearest directory above it, that is among some paths. */
+export function coveringPath(path: TreePath, paths: { has(path: TreePath): boolean }): TreePath | undefined {
+  for (let at = path; ; at = parentPath(at)) {
+    if (paths.has(at)) return at;
+    if (at === rootPath) return undefined;
+  }
+}
+
 /** What a name or path is parsed into; undefined for one that nothing can have. */
 export function nameOrUndefined<T>(parse: () => T): T | undefined {
   try {

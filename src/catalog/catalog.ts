@@ -2,7 +2,7 @@
 import { forEachAtMost } from "../base/bounded.ts";
 import { endsWithin } from "../base/ends-within.ts";
 import type { TreePath } from "../base/names.ts";
-import { isWithin, lastName, parentPath } from "../base/names.ts";
+import { coveringPath, isWithin, lastName } from "../base/names.ts";
 import { itemsPerStep } from "../base/steps.ts";
 import { turns } from "../base/turns.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
@@ -413,14 +413,8 @@ const isGone = (path: TreePath, survey: Survey): boolean =>
   isWithin(path, survey.path) && !survey.files.has(path) && !isApart(path, survey);
 
 /** Whether a path lies in a directory of which a survey tells nothing. */
-function isApart(path: TreePath, { path: from, apart, unlisted }: Survey): boolean {
-  if (apart.size === 0 && unlisted.size === 0) return false;
-  for (let at = path; isWithin(at, from); at = parentPath(at)) {
-    if (apart.has(at) || unlisted.has(at)) return true;
-    if (at === from) return false;
-  }
-  return false;
-}
+const isApart = (path: TreePath, { apart, unlisted }: Survey): boolean =>
+  [apart, unlisted].some((told) => told.size > 0 && coveringPath(path, told) !== undefined);
 
 /** What is asked of a file. */
 interface Asked {

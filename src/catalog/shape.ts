@@ -1,6 +1,6 @@
 // Which indices a suite has, read off its directories.
 import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
-import { baseOfVariant, flatSuite, isWithin, parentPath, rootPath } from "../base/names.ts";
+import { baseOfVariant, coveringPath, flatSuite, isWithin, parentPath } from "../base/names.ts";
 import type { Rejection } from "./inspection.ts";
 import type { Layout, Place } from "./layout.ts";
 import { plainLayout, suitePath } from "./layout.ts";
@@ -42,11 +42,7 @@ export function hollowPlaces(
   const placeAbove = new Map<TreePath, TreePath | undefined>();
   const placeOfFile = (path: TreePath): TreePath | undefined => {
     const directory = parentPath(path);
-    if (!placeAbove.has(directory)) {
-      let above = directory;
-      while (above !== rootPath && !places.has(above)) above = parentPath(above);
-      placeAbove.set(directory, above === rootPath ? undefined : above);
-    }
+    if (!placeAbove.has(directory)) placeAbove.set(directory, coveringPath(directory, places));
     return placeAbove.get(directory);
   };
   const hollow = new Set<TreePath>();

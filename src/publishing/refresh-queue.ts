@@ -1,7 +1,7 @@
 // Coalesces requests to look again: one run is under way, at most one waits, and everybody who asked gets the result of
 // a run that began after the request.
 import type { TreePath } from "../base/names.ts";
-import { parentPath, rootPath } from "../base/names.ts";
+import { coveringPath, parentPath, rootPath } from "../base/names.ts";
 
 /** A run that waits: its paths, none of them twice. */
 interface WaitingRun<Result> {
@@ -79,11 +79,3 @@ export class RefreshQueue<Result> {
 /** The work is proportional to the number of paths, and to how deep they lie. */
 const withoutNested = (paths: ReadonlySet<TreePath>): TreePath[] =>
   [...paths].filter((path) => path === rootPath || coveringPath(parentPath(path), paths) === undefined);
-
-/** The path itself, or the nearest directory above it, that is among some paths. */
-export function coveringPath(path: TreePath, paths: { has(path: TreePath): boolean }): TreePath | undefined {
-  for (let at = path; ; at = parentPath(at)) {
-    if (paths.has(at)) return at;
-    if (at === rootPath) return undefined;
-  }
-}

@@ -3,7 +3,7 @@ import { abortable } from "../base/abort.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
-import { isWithin, nameOrUndefined, parseTreePath, rootPath } from "../base/names.ts";
+import { coveringPath, isWithin, nameOrUndefined, parseTreePath, rootPath } from "../base/names.ts";
 import type { BuilderDirectories } from "../catalog/builder-directories.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Examiner } from "../catalog/examiner.ts";
@@ -25,7 +25,6 @@ import type { PackageCache } from "./package-cache.ts";
 import type { PackageShelf } from "./package-shelf.ts";
 import type { Manifest } from "./publication.ts";
 import { statusOf, summaryOf } from "./publication.ts";
-import { coveringPath } from "./refresh-queue.ts";
 import type { Refreshed } from "./refresher.ts";
 import { Refresher } from "./refresher.ts";
 import type { Resource } from "./resource.ts";
@@ -72,8 +71,12 @@ export interface RepositoryParts
   readonly scrubSeconds: number;
 }
 
-/** Begins what an error is noted under, before the path that could not be looked at. */
-const lookPrefix = "look ";
+/** A failure that nothing has mended yet. */
+interface NotedError {
+  readonly text: string;
+  /** The path that could not be looked at; undefined for what is not about a look. */
+  readonly lookedAt: TreePath | undefined;
+}
 
 const firstLook = "the tree is being looked at for the first time";
 /** From a failed look at the whole tree to the next one; doubled each time, up to the time between polls. */
@@ -96,7 +99,7 @@ export class Repository implements ServedRepository {
   #poll: NodeJS.Timeout | undefined;
   #lookedAt = false;
   /** The last failure of each path that was looked at and of each suite that was to be published, until one succeeds. */
-  readonly #errors = new Map<string, string>();
+  readonly #errors = new Map<string, NotedError>();
 
   /** Serves at once what the store has; the tree is first looked at by `start`. */
   constructor(parts: RepositoryParts) {
@@ -308,24 +311,23 @@ export class Repository implements ServedRepository {
   }
 
   get #lastError(): string | undefined {
-    return [...this.#errors.values()].at(-1);
+    return [...this.#errors.values()].at(-1)?.text;
   }
 
   #noteLook(path: TreePath, failure: Error | undefined, apart: ReadonlyMap<TreePath, unknown>): void {
     if (failure === undefined) {
-      for (const known of this.#errors.keys()) {
-        const other = known.startsWith(lookPrefix) ? parseTreePath(known.slice(lookPrefix.length)) : undefined;
+      for (const [known, { lookedAt: other }] of this.#errors) {
         const isSeen = other !== undefined && other !== path && isWithin(other, path);
         if (isSeen && coveringPath(other, apart) === undefined) this.#noteError(known, undefined);
       }
     }
-    this.#noteError(`${lookPrefix}${path}`, failure);
+    this.#noteError(`look ${path}`, failure, path);
   }
 
-  #noteError(about: string, thrown: unknown): void {
-    const before = this.#errors.get(about);
+  #noteError(about: string, thrown: unknown, lookedAt?: TreePath): void {
+    const before = this.#errors.get(about)?.text;
     this.#errors.delete(about);
-    if (thrown !== undefined) this.#errors.set(about, messageOf(thrown));
+    if (thrown !== undefined) this.#errors.set(about, { text: messageOf(thrown), lookedAt });
     else if (before !== undefined)
       this.#parts.log.info({ repository: this.name, about, after: before }, "up to date again");
   }

@@ -1,6 +1,6 @@
 // One suite under refresh: its snapshot follows the catalog, and its current publication follows the snapshot.
 import type { Suite, TreePath } from "../base/names.ts";
-import { isWithin, parentPath, rootPath } from "../base/names.ts";
+import { coveringPath, isWithin, rootPath } from "../base/names.ts";
 import { inTurns } from "../base/steps.ts";
 import { turns } from "../base/turns.ts";
 import type { BuilderDirectories } from "../catalog/builder-directories.ts";
@@ -134,9 +134,7 @@ export class ServedSuite {
 
   /** Whether a path lies in a directory that could not be listed when it was last looked at. */
   isUnlisted(path: TreePath): boolean {
-    if (this.#unlisted.size === 0) return false;
-    for (let at = path; at !== rootPath; at = parentPath(at)) if (this.#unlisted.has(at)) return true;
-    return false;
+    return this.#unlisted.size > 0 && coveringPath(path, this.#unlisted) !== undefined;
   }
 
   /** Whether every directory could be listed when it was last looked at. */
@@ -182,8 +180,7 @@ export class ServedSuite {
   ): ReadonlyMap<TreePath, Rejection> {
     if (before.size === 0 && found.size === 0) return before;
     this.#rejected = undefined;
-    const stays = (each: TreePath) =>
-      !isWithin(each, path) || [...apart.keys()].some((directory) => isWithin(each, directory));
+    const stays = (each: TreePath) => !isWithin(each, path) || coveringPath(each, apart) !== undefined;
     return new Map([...[...before].filter(([each]) => stays(each)), ...found]);
   }
 
