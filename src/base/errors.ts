@@ -28,6 +28,9 @@ export class LimitExceeded extends RepoError {
 /** The message of anything thrown, for a log line. */
 export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
 
+/** Anything thrown as an Error. */
+export const errorOf = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(messageOf(thrown)));
+
 /** The system's code for what went wrong, e.g. ENOENT; undefined for what the system did not throw. */
 export function systemCodeOf(thrown: unknown): string | undefined {
   const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;

@@ -37,7 +37,6 @@ const nobody = "";
 const defaultIdleThreadMs = 2_000;
 
 interface AskedFile {
-  readonly builder: string;
   readonly kind: PackageKind;
   readonly file: LocalFile;
   readonly done: (inspection: Inspection | undefined) => void;
@@ -122,7 +121,7 @@ export class Inspector {
     const forget = onAbort(signal, () => reject(signal.reason));
     const asked = this.#asked.get(builder) ?? [];
     this.#asked.set(builder, asked);
-    asked.push({ builder, kind, file, done: resolve, failed: reject });
+    asked.push({ kind, file, done: resolve, failed: reject });
     if ((this.#batches.get(builder) ?? 0) < this.#threadCount * batchesPerThread) this.#beginBatch(builder);
     return await promise.finally(forget);
   }

@@ -1,9 +1,9 @@
 // Who may publish which names in one suite: judges each package by its builder's list and by who else has its name.
 import type { TreePath } from "../base/names.ts";
 import { parentPath } from "../base/names.ts";
-import { isKnownTime } from "../storage/link-times.ts";
 import type { Rejection } from "./inspection.ts";
 import type { Item } from "./item.ts";
+import { firstLinkedFirst } from "./item.ts";
 import type { OwnerRules } from "./owner-rules.ts";
 import { NameOwners, operator } from "./owner-rules.ts";
 
@@ -308,11 +308,5 @@ function shortly(patterns: readonly string[]): string {
 const decisionFor = ({ builder, item }: Judged): Decision => ({ holder: builder, at: item.path });
 
 /** The one that was linked first: unknown times come last, then paths decide. @param claims at least one */
-function earliest(claims: readonly Judged[]): Judged {
-  const linkedMs = ({ item }: Judged): number =>
-    isKnownTime(item.linkedAtMs) ? item.linkedAtMs : Number.POSITIVE_INFINITY;
-  return claims.reduce((first, one) => {
-    const [a, b] = [linkedMs(first), linkedMs(one)];
-    return b < a || (a === b && one.item.path < first.item.path) ? one : first;
-  });
-}
+const earliest = (claims: readonly Judged[]): Judged =>
+  claims.reduce((first, one) => (firstLinkedFirst(one.item, first.item) < 0 ? one : first));

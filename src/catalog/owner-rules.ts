@@ -143,11 +143,6 @@ export class NameOwners {
     }
   }
 
-  /** Whether every name is everybody's. */
-  get isTrivial(): boolean {
-    return this.policy === "any" && this.#lists.size === 0 && this.#reserved.size === 0;
-  }
-
   /** Who answers for a directory with files: a builder by its configured name, else by its directory's, or the operator. */
   ownerOf(directory: TreePath): string {
     const known = this.#ownerOf.get(directory);

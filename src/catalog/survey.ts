@@ -96,7 +96,9 @@ export async function survey(
       all.take(own);
     } catch (thrown) {
       signal.throwIfAborted();
-      unlisted.set(directory, rejectionOf(thrown));
+      const rejection = rejectionOf(thrown);
+      if (rejection === undefined) throw thrown;
+      unlisted.set(directory, rejection);
     } finally {
       forget();
       // After a failure nothing else of this directory counts.
@@ -244,10 +246,10 @@ class Seen {
   }
 }
 
-/** Why a directory could not be listed. @throws what is not an error of the storage or a limit, as a lack of descriptors */
-export function rejectionOf(thrown: unknown): Rejection {
-  if (thrown instanceof StorageUnavailable && thrown.shortage) throw thrown;
-  if (thrown instanceof StorageUnavailable) return { kind: "rejected", code: "unreadable", text: thrown.message };
+/** Why a directory could not be listed; undefined for what says nothing about the directory itself, as a lack of descriptors. */
+export function rejectionOf(thrown: unknown): Rejection | undefined {
+  if (thrown instanceof StorageUnavailable && !thrown.shortage)
+    return { kind: "rejected", code: "unreadable", text: thrown.message };
   if (thrown instanceof LimitExceeded) return { kind: "rejected", code: "limit", text: thrown.message };
-  throw thrown;
+  return undefined;
 }

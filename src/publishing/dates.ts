@@ -71,3 +71,7 @@ const lastModifiedSpreadSeconds = 24 * 3600;
 export function lastModifiedOf(dateSeconds: number, origin: string): number {
   return dateSeconds - (createHash("sha256").update(origin).digest().readUInt32BE(0) % lastModifiedSpreadSeconds);
 }
+
+/** The later of two times, either of which may be unknown. */
+export const latest = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);

@@ -1,7 +1,7 @@
 // Which packages stand for their descriptions in Translation-en: of those that share one, the first of the index.
 import type { TreePath } from "../base/names.ts";
 import type { Steps } from "../base/steps.ts";
-import { atOnce, itemsPerStep } from "../base/steps.ts";
+import { itemsPerStep } from "../base/steps.ts";
 import type { BinaryItem } from "../catalog/item.ts";
 import type { SnapshotChange } from "../catalog/snapshot.ts";
 import { compareOrdered } from "../indices/order.ts";
@@ -12,11 +12,6 @@ export class Descriptions {
   readonly #sharing = new Map<string, readonly BinaryItem[]>();
 
   /** @returns the packages that ceased and that began to stand for a description */
-  apply(change: SnapshotChange): SnapshotChange {
-    return atOnce(this.applying(change));
-  }
-
-  /** As `apply`, in steps. */
   *applying(change: SnapshotChange): Steps<SnapshotChange> {
     const removed: BinaryItem[] = [];
     const added: BinaryItem[] = [];

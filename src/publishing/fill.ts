@@ -1,7 +1,7 @@
 // One cold package on its way into the cache: a temporary file that grows while any number of readers follow it.
 import type { FileHandle } from "node:fs/promises";
 import { open, rename, rm } from "node:fs/promises";
-import { RepoError, systemCodeOf } from "../base/errors.ts";
+import { errorOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import type { ByteRange } from "../storage/tree.ts";
 import type { PromisedContent } from "./verified-stream.ts";
 import { ContentCheck, heldBackFrom } from "./verified-stream.ts";
@@ -112,7 +112,7 @@ export class Fill {
       await rename(this.#temporaryPath, finalPath).catch(unwritable);
       this.#end({ kind: "cached" });
     } catch (thrown) {
-      if (!this.#verified) this.#failure = thrown instanceof Error ? thrown : new Error(String(thrown));
+      if (!this.#verified) this.#failure = errorOf(thrown);
       this.#end({ kind: "failed", error: thrown });
       await rm(this.#temporaryPath, { force: true }).catch(() => undefined);
     }

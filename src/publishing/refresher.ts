@@ -1,7 +1,7 @@
 // Looks at the tree again and publishes what is new. Each builder's directory is looked at by itself: one that can't be
 // read, or is long in inspection, holds up its own builder alone.
 import { endsWithin } from "../base/ends-within.ts";
-import { codeOf, LimitExceeded, messageOf, RepoError } from "../base/errors.ts";
+import { codeOf, errorOf, RepoError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Suite, TreePath } from "../base/names.ts";
 import { isWithin, joinPath, lastName, parentPath } from "../base/names.ts";
@@ -13,11 +13,11 @@ import { distsPath, suitePath } from "../catalog/layout.ts";
 import type { Survey } from "../catalog/survey.ts";
 import { rejectionOf, survey } from "../catalog/survey.ts";
 import type { Tree } from "../storage/tree.ts";
-import { StorageUnavailable } from "../storage/tree.ts";
 import type { AsFoundSuites } from "./as-found.ts";
 import { BuilderQueues } from "./builder-queues.ts";
 import type { PublishingObserver } from "./events.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
+import type { RejectedFile } from "./served.ts";
 import type { PublicationStore } from "./store.ts";
 import type { ServedSuite } from "./suite.ts";
 
@@ -125,7 +125,7 @@ type Patience = "all" | "bounded";
 export class Refresher {
   readonly #parts: RefresherParts;
   readonly #looks: BuilderQueues<Looked>;
-  readonly #publishing: RefreshQueue<ReadonlyMap<TreePath, Published>>;
+  readonly #publishing: RefreshQueue<ReadonlyMap<Suite, Published>>;
   readonly #signal: AbortSignal;
   readonly #startedMs: number;
   readonly #firstLooks = new Map<Suite, FirstLook>();
@@ -231,7 +231,7 @@ export class Refresher {
       looked(distsPath, undefined, new Map(apart.map((path) => [path, undefined])));
       return dists;
     } catch (thrown) {
-      const failure = thrown instanceof Error ? thrown : new Error(messageOf(thrown));
+      const failure = errorOf(thrown);
       if (!this.#signal.aborted) {
         observer.refreshFailed(codeOf(failure));
         log.error({ err: failure }, "the tree could not be looked at");
@@ -316,7 +316,7 @@ export class Refresher {
       if (identity !== undefined) this.#identities.set(child, identity);
       const isWithinChild = isWithin(wanted, child);
       const looked = this.#lookAtChild(child, isWithinChild ? wanted : child, seen).catch((thrown: unknown) => {
-        if (isWithinChild || !this.#isBuilders(child) || rejectionOrUndefined(thrown) === undefined) throw thrown;
+        if (isWithinChild || !this.#isBuilders(child) || rejectionOf(thrown) === undefined) throw thrown;
       });
       looked.catch(() => undefined);
       if (isWithinChild || isWithin(child, wanted)) waitedFor.push(looked);
@@ -359,10 +359,14 @@ export class Refresher {
     } catch (thrown) {
       return { apart: nothingApart, changes: all, failure: await this.#failedLook(owner, path, name, thrown) };
     } finally {
-      const suite = suites.get(name);
-      if (suite !== undefined) this.#noteUndecided(suite, path, []);
-      catalog.looks.end(look);
+      this.#endLook(name, path, look);
     }
+  }
+
+  #endLook(name: Suite, path: TreePath, look: number): void {
+    const suite = this.#parts.suites.get(name);
+    if (suite !== undefined) this.#noteUndecided(suite, path, []);
+    this.#parts.catalog.looks.end(look);
   }
 
   /** Takes in what an update of the catalog tells. @param all gets every change */
@@ -381,13 +385,13 @@ export class Refresher {
   }
 
   async #failedLook(owner: TreePath, path: TreePath, name: Suite, thrown: unknown): Promise<Error> {
-    const failure = thrown instanceof Error ? thrown : new Error(messageOf(thrown));
+    const failure = errorOf(thrown);
     if (this.#signal.aborted) return failure;
     const { catalog, observer, log } = this.#parts;
     const code = codeOf(failure);
     observer.refreshFailed(code);
     const isDirectory = path === owner || catalog.hasDirectory(path);
-    const rejection = isDirectory ? rejectionOrUndefined(thrown) : undefined;
+    const rejection = isDirectory ? rejectionOf(thrown) : undefined;
     if (rejection !== undefined) await this.#takeUnlisted(name, path, new Map([[path, rejection]]), nothingApart);
     else log.error({ suite: name, path, code, err: failure }, "a path could not be looked at");
     if (!this.#isBuilders(owner)) this.#parts.looked(path, failure, nothingApart);
@@ -408,22 +412,24 @@ export class Refresher {
   ): Promise<void> {
     const suite = this.#parts.suites.open(name);
     for (const directory of unlisted.keys()) await this.#recall(suite, directory);
-    for (const rejected of suite.noteUnlisted(path, unlisted, apart)) {
-      this.#parts.observer.rejected(rejected.code);
-      this.#parts.log.warn({ suite: suite.name, ...rejected }, "a directory could not be listed");
-    }
+    this.#tellRejected(name, suite.noteUnlisted(path, unlisted, apart), "a directory could not be listed");
   }
 
   #takePassedOver(name: Suite, { path, passedOver, apart }: Survey): void {
-    for (const rejected of this.#parts.suites.open(name).notePassedOver(path, passedOver, apart)) {
-      this.#parts.observer.rejected(rejected.code);
-      this.#parts.log.warn({ suite: name, ...rejected }, "something in the tree is in no index");
+    const rejected = this.#parts.suites.open(name).notePassedOver(path, passedOver, apart);
+    this.#tellRejected(name, rejected, "something in the tree is in no index");
+  }
+
+  #tellRejected(suite: Suite, rejected: readonly RejectedFile[], text: string): void {
+    for (const each of rejected) {
+      this.#parts.observer.rejected(each.code);
+      this.#parts.log.warn({ suite, ...each }, text);
     }
   }
 
   /** Takes what a publication of an earlier run holds of a directory that can't be listed for what is in it. */
   async #recall(suite: ServedSuite, directory: TreePath): Promise<void> {
-    const { catalog, store, suites } = this.#parts;
+    const { catalog, store } = this.#parts;
     if (suite.surveyed || suite.current === undefined || catalog.hasDirectory(directory)) return;
     const files = await store.entriesWithin(directory, suite.current);
     if (files.size === 0) return;
@@ -443,9 +449,7 @@ export class Refresher {
       };
       await catalog.update(recalled, look, this.#teller(suite.name, directory), this.#signal);
     } finally {
-      const present = suites.get(suite.name);
-      if (present !== undefined) this.#noteUndecided(present, directory, []);
-      catalog.looks.end(look);
+      this.#endLook(suite.name, directory, look);
     }
   }
 
@@ -460,7 +464,7 @@ export class Refresher {
   async #published(name: Suite, path: TreePath): Promise<Published> {
     let [added, removed]: [readonly TreePath[], readonly TreePath[]] = [[], []];
     do {
-      const published = (await this.#publishing.request(suitePath(name))).get(suitePath(name));
+      const published = (await this.#publishing.request(suitePath(name))).get(name);
       if (published?.failure !== undefined) throw published.failure;
       added = added.concat(published?.added ?? []);
       removed = removed.concat(published?.removed ?? []);
@@ -468,18 +472,16 @@ export class Refresher {
     return { added, removed, failure: undefined };
   }
 
-  async #publish(paths: readonly TreePath[]): Promise<ReadonlyMap<TreePath, Published>> {
+  async #publish(paths: readonly TreePath[]): Promise<ReadonlyMap<Suite, Published>> {
     const names = paths.includes(distsPath)
       ? this.#parts.suites.names()
       : paths.map((path) => this.#parts.catalog.layout.suiteOf(path));
-    const published = new Map<TreePath, Published>();
+    const published = new Map<Suite, Published>();
     for (const name of names) {
       const suite = name && this.#parts.suites.get(name);
-      if (suite !== undefined) published.set(suitePath(suite.name), await this.#publishSuite(suite));
+      if (suite !== undefined) published.set(suite.name, await this.#publishSuite(suite));
     }
-    await this.#parts.published(
-      [...published.keys()].flatMap((path) => this.#parts.catalog.layout.suiteOf(path) ?? []),
-    );
+    await this.#parts.published([...published.keys()]);
     return published;
   }
 
@@ -509,7 +511,7 @@ export class Refresher {
       this.#parts.tried(name, undefined);
       return { added, removed, failure: undefined };
     } catch (thrown) {
-      const failure = thrown instanceof Error ? thrown : new Error(messageOf(thrown));
+      const failure = errorOf(thrown);
       if (!this.#signal.aborted) {
         const code = codeOf(failure);
         observer.refreshFailed(code);
@@ -565,9 +567,3 @@ function addedBy(changes: readonly FileChange[], suite: ServedSuite | undefined)
 /** The package files that are gone. */
 const removedBy = (changes: readonly FileChange[]): readonly TreePath[] =>
   changes.filter(({ before, after }) => before?.finding !== undefined && after === undefined).map(({ path }) => path);
-
-/** Undefined for what says nothing about the directory itself. */
-function rejectionOrUndefined(thrown: unknown): Rejection | undefined {
-  const isOfStorage = (thrown instanceof StorageUnavailable && !thrown.shortage) || thrown instanceof LimitExceeded;
-  return isOfStorage ? rejectionOf(thrown) : undefined;
-}

@@ -7,6 +7,7 @@ import { written } from "../base/state.ts";
 import type { SegmentSizes } from "../indices/assemble.ts";
 import type { FileEntry } from "../storage/tree.ts";
 import { BlobStore } from "./blob-store.ts";
+import { latest } from "./dates.ts";
 import { identityOfRelease } from "./identity-pins.ts";
 import type { LastDates } from "./last-dates.ts";
 import { isMoment, isPinName, Pins } from "./pins.ts";
@@ -114,8 +115,7 @@ export class PublicationStore {
 
   /** The last Date that this suite ever had here, seconds since the epoch, also when it is out of service. */
   lastDate(suite: Suite): number | undefined {
-    const [here, outside] = [this.#dates.get(suite), this.#lastDates?.get(`${this.#name}/${suite}`)];
-    return here === undefined || outside === undefined ? (here ?? outside) : Math.max(here, outside);
+    return latest(this.#dates.get(suite), this.#lastDates?.get(`${this.#name}/${suite}`));
   }
 
   /** Who each suite said it is when it was last published, also of those that are out of service. */

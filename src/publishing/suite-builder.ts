@@ -16,7 +16,7 @@ import type { Compressor } from "../indices/compress.ts";
 import { renderRelease } from "../indices/release.ts";
 import { SegmentedList } from "../indices/segments.ts";
 import type { Signer } from "../signing/signer.ts";
-import { lastModifiedOf, nextDate, waitForDateMs } from "./dates.ts";
+import { lastModifiedOf, latest, nextDate, waitForDateMs } from "./dates.ts";
 import { Descriptions } from "./descriptions.ts";
 import type { LateFiles } from "./late.ts";
 import { lastLike, punctualOf, stillOfUse, withLateOf } from "./late.ts";
@@ -290,9 +290,6 @@ export class SuiteBuilder {
 type Content = Composition & Pick<Manifest, "binaryPackages" | "sourcePackages" | "rolledBackTo">;
 
 const nothingLate: LateFiles = { indices: [], blobs: [] };
-
-const latest = (a: number | undefined, b: number | undefined): number | undefined =>
-  a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);
 
 /** Whether a build would bring what it brought last time. */
 function isSettled(

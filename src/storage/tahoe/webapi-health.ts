@@ -49,7 +49,6 @@ export class WebapiHealth implements HealthCheck {
     );
     if (reply.status === 200) {
       return textOf(reply, {
-        name: undefined,
         bytes: maxCheckAnswerBytes,
         what: "the size of a check's answer in bytes",
       });

@@ -158,7 +158,7 @@ export class WebapiWriter {
   ): Promise<{ readonly status: number; readonly text: string }> {
     const reply = await this.#reply(asked, signal, accepted);
     const what = "the size of the answer to a change in bytes";
-    const text = await textOf(reply, { name: undefined, bytes: maxAnswerBytes, what });
+    const text = await textOf(reply, { bytes: maxAnswerBytes, what });
     return { status: reply.status, text };
   }
 

@@ -102,16 +102,16 @@ export interface WebapiReply {
   close(): void;
 }
 
-/** A reply's whole body, within a named limit. @throws LimitExceeded, StorageUnavailable */
+/** A reply's whole body, within a fixed limit. @throws LimitExceeded, StorageUnavailable */
 export async function textOf(
   reply: WebapiReply,
-  limit: { readonly name: string | undefined; readonly bytes: number; readonly what: string },
+  limit: { readonly bytes: number; readonly what: string },
 ): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of reply.body) {
     bytes += chunk.length;
-    if (bytes > limit.bytes) throw new LimitExceeded(limit.name, limit.bytes, limit.what);
+    if (bytes > limit.bytes) throw new LimitExceeded(undefined, limit.bytes, limit.what);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");
