@@ -23,7 +23,7 @@ export interface GridTree {
   readonly gatewayCa?: string | undefined;
 }
 
-const builderByPlace: SharerOf = (path) => plainLayout.builderDirectoryOf(path, []);
+const builderByPlace: SharerOf = (path) => plainLayout.builderDirectoryOf(path);
 
 /**
  * @param measured wraps each backend: what is measured is the storage itself

@@ -13,7 +13,7 @@ export class BuilderDirectories {
   readonly #layout: Layout;
   readonly #now: () => number;
   readonly #known = new Map<TreePath, TreePath | undefined>();
-  #directories: readonly TreePath[] = [];
+  #directories: ReadonlySet<TreePath> = new Set();
   #askedMs = Number.NEGATIVE_INFINITY;
 
   /**
@@ -44,15 +44,15 @@ export class BuilderDirectories {
   /** Whether this is the directory of a configured builder. */
   isConfigured(directory: TreePath): boolean {
     this.#refresh();
-    return this.#directories.includes(directory);
+    return this.#directories.has(directory);
   }
 
   #refresh(): void {
     const nowMs = this.#now();
     if (nowMs - this.#askedMs < freshMs) return;
     this.#askedMs = nowMs;
-    const configured = this.#configured();
-    if (configured.join("\n") === this.#directories.join("\n")) return;
+    const configured = new Set(this.#configured());
+    if ([...configured].join("\n") === [...this.#directories].join("\n")) return;
     this.#directories = configured;
     this.#known.clear();
   }

@@ -6,12 +6,14 @@ import {
   isWithin,
   nameOrUndefined,
   namesNoMachine,
+  parentPath,
   parseArchitecture,
   parseComponent,
   parseInternalSuite,
   parseSuite,
   parseTreePath,
   pathNames,
+  rootPath,
 } from "../base/names.ts";
 import { shared } from "../base/shared-text.ts";
 
@@ -172,19 +174,22 @@ export class Layout {
    * @returns a configured directory; else the directory directly below a place, or the place itself; undefined above
    * places
    */
-  builderDirectoryOf(directory: TreePath, configured: Iterable<TreePath>): TreePath | undefined {
-    let innermost: TreePath | undefined;
-    for (const each of configured) {
-      const names = pathNames(each);
-      if (names.length <= this.#suiteDepth(names) || !isWithin(directory, each)) continue;
-      if (innermost === undefined || isWithin(each, innermost)) innermost = each;
+  builderDirectoryOf(
+    directory: TreePath,
+    configured: { has(path: TreePath): boolean } = noDirectories,
+  ): TreePath | undefined {
+    for (let at = directory; at !== rootPath; at = parentPath(at)) {
+      if (!configured.has(at)) continue;
+      const names = pathNames(at);
+      if (names.length > this.#suiteDepth(names)) return at;
     }
-    if (innermost !== undefined) return innermost;
     if (this.placeOf(directory) === undefined) return undefined;
     const names = pathNames(directory);
     return parseTreePath(names.slice(0, (this.#depthOfPlace(names) ?? 0) + 1).join("/"));
   }
 }
+
+const noDirectories: ReadonlySet<TreePath> = new Set();
 
 /** For who knows of no configuration, as builders do: every suite has one name. */
 export const plainLayout = new Layout();

@@ -1,7 +1,7 @@
 // What the configuration says of names of packages: which builder may publish which.
 import { globMatcher } from "../base/glob.ts";
 import type { TreePath } from "../base/names.ts";
-import { lastName, NameError, parentPath } from "../base/names.ts";
+import { lastName, NameError } from "../base/names.ts";
 import type { Layout } from "./layout.ts";
 import { internalLayout } from "./layout.ts";
 
@@ -181,10 +181,7 @@ export class NameOwners {
   }
 
   #find(directory: TreePath): string {
-    // Only those above it can be meant, however many there are.
-    const above: TreePath[] = [];
-    for (let at = directory; at !== ""; at = parentPath(at)) if (this.#nameOf.has(at)) above.push(at);
-    const own = this.#layout.builderDirectoryOf(directory, above);
+    const own = this.#layout.builderDirectoryOf(directory, this.#nameOf);
     if (own === undefined) return operator;
     return this.#nameOf.get(own) ?? (this.#layout.isPlace(own) ? operator : lastName(own));
   }

@@ -57,7 +57,7 @@ const unlimited = { maxStanzaBytes: 2 ** 30, maxSourceStanzaBytes: 2 ** 30 };
 const budgetOf = (directory: DirectoryLimits, stanzas = unlimited): Budget => ({
   directory,
   stanzas,
-  builderOf: (each) => plainLayout.builderDirectoryOf(each, []),
+  builderOf: (each) => plainLayout.builderDirectoryOf(each),
 });
 
 /** A snapshot and the files that it was told of. */

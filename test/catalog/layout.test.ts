@@ -4,7 +4,7 @@ import { parseTreePath } from "../../src/base/names.ts";
 import { plainLayout } from "../../src/catalog/layout.ts";
 
 const of = (directory: string, ...configured: readonly string[]) =>
-  plainLayout.builderDirectoryOf(parseTreePath(directory), configured.map(parseTreePath));
+  plainLayout.builderDirectoryOf(parseTreePath(directory), new Set(configured.map(parseTreePath)));
 
 test("without configured builders, each directory directly below a place is a builder's", () => {
   expect(of("dists/sid/main/binary-amd64/alice")).toBe("dists/sid/main/binary-amd64/alice");

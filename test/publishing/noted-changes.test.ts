@@ -8,7 +8,7 @@ import { plainLayout } from "../../src/catalog/layout.ts";
 import { NotedChanges } from "../../src/publishing/noted-changes.ts";
 
 const place = "dists/sid/main/binary-amd64";
-const builderOf = (directory: TreePath) => plainLayout.builderDirectoryOf(directory, []);
+const builderOf = (directory: TreePath) => plainLayout.builderDirectoryOf(directory);
 const aChange = (builder: string, n: number): FileChange => ({
   path: parseTreePath(`${place}/${builder}/p${n}.deb`),
   before: undefined,
