@@ -15,9 +15,9 @@ import { KnownFiles } from "./known-files.ts";
 import type { Layout } from "./layout.ts";
 import { plainLayout } from "./layout.ts";
 import { Looks } from "./looks.ts";
+import { PathsByKey } from "./paths-by-key.ts";
 import type { Survey } from "./survey.ts";
 import { hasWords } from "./survey.ts";
-import { WantedParts } from "./wanted-parts.ts";
 
 /** A path whose file, finding or neighbours changed. `before` equals `after` where only a neighbour did. */
 export interface FileChange {
@@ -48,7 +48,7 @@ export class Catalog {
   readonly #examiner: Examiner;
   readonly #files = new KnownFiles();
   /** By the path of a source package's part: the .dsc files that name it. */
-  readonly #wanted = new WantedParts();
+  readonly #wanted = new PathsByKey<TreePath>();
 
   readonly #doubted = new Set<TreePath>();
   /** Files that rest on their uploaders' word and were not held against their bytes. */

@@ -4,13 +4,14 @@ import { parentPath, rootPath } from "../base/names.ts";
 import type { CatalogFile } from "./known-file.ts";
 import { digestOf } from "./known-file.ts";
 import { internalLayout } from "./layout.ts";
+import { PathsByKey } from "./paths-by-key.ts";
 
 export class KnownFiles {
   readonly #directories = new Map<TreePath, Map<TreePath, CatalogFile>>();
   /** By directory, whether known or only on the way to one: the directories in it that are either. */
   readonly #children = new Map<TreePath, Set<TreePath>>();
   /** By the beginning of a digest: the files that have one of these, in most cases one. */
-  readonly #byDigest = new Map<number, TreePath | Set<TreePath>>();
+  readonly #byDigest = new PathsByKey<number>();
 
   get(path: TreePath): CatalogFile | undefined {
     return this.#directories.get(parentPath(path))?.get(path);
@@ -48,8 +49,7 @@ export class KnownFiles {
 
   /** Every file that is served under a digest. @param sha256 lower-case hex */
   *withDigest(sha256: string): Iterable<CatalogFile> {
-    const found = this.#byDigest.get(beginningOf(sha256));
-    for (const path of typeof found === "string" ? [found] : (found ?? [])) {
+    for (const path of this.#byDigest.of(beginningOf(sha256))) {
       const file = this.get(path);
       if (file !== undefined && digestOf(file) === sha256) yield file;
     }
@@ -87,11 +87,7 @@ export class KnownFiles {
     if (before !== undefined) this.#forgetDigest(before);
     files?.set(file.path, file);
     const sha256 = digestOf(file);
-    if (sha256 === undefined) return;
-    const others = this.#byDigest.get(beginningOf(sha256));
-    if (others === undefined) this.#byDigest.set(beginningOf(sha256), file.path);
-    else if (typeof others !== "string") others.add(file.path);
-    else this.#byDigest.set(beginningOf(sha256), new Set([others, file.path]));
+    if (sha256 !== undefined) this.#byDigest.add(beginningOf(sha256), file.path);
   }
 
   remove(path: TreePath): void {
@@ -103,12 +99,7 @@ export class KnownFiles {
 
   #forgetDigest(file: CatalogFile): void {
     const sha256 = digestOf(file);
-    if (sha256 === undefined) return;
-    const found = this.#byDigest.get(beginningOf(sha256));
-    if (typeof found !== "string") found?.delete(file.path);
-    if (found === file.path || (typeof found === "object" && found.size === 0)) {
-      this.#byDigest.delete(beginningOf(sha256));
-    }
+    if (sha256 !== undefined) this.#byDigest.remove(beginningOf(sha256), file.path);
   }
 }
 
