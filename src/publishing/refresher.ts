@@ -2,11 +2,10 @@
 // read, or is long in inspection, holds up its own builder alone.
 import { endsWithin } from "../base/ends-within.ts";
 import { codeOf, errorOf, RepoError } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
 import type { Suite, TreePath } from "../base/names.ts";
 import { isWithin, joinPath, lastName, parentPath } from "../base/names.ts";
 import type { BuilderDirectories } from "../catalog/builder-directories.ts";
-import type { Catalog, FileChange, UpdateObserver } from "../catalog/catalog.ts";
+import type { FileChange, UpdateObserver } from "../catalog/catalog.ts";
 import { packageKindOf } from "../catalog/inspect.ts";
 import type { Rejection } from "../catalog/inspection.ts";
 import { distsPath, suitePath } from "../catalog/layout.ts";
@@ -15,11 +14,11 @@ import { rejectionOf, survey } from "../catalog/survey.ts";
 import type { Tree } from "../storage/tree.ts";
 import type { AsFoundSuites } from "./as-found.ts";
 import { BuilderQueues } from "./builder-queues.ts";
-import type { PublishingObserver } from "./events.ts";
-import { RefreshQueue } from "./refresh-queue.ts";
 import type { RejectedFile } from "./served.ts";
 import type { PublicationStore } from "./store.ts";
 import type { ServedSuite } from "./suite.ts";
+import type { Published, PublisherParts } from "./suite-publisher.ts";
+import { addedBy, removedBy, SuitePublisher } from "./suite-publisher.ts";
 
 /** What looking at a path again has brought, once it is servable. */
 export interface Refreshed {
@@ -38,14 +37,6 @@ interface Looked {
   readonly failure: Error | undefined;
 }
 
-/** What became of one attempt to publish a suite. */
-interface Published {
-  readonly added: readonly TreePath[];
-  readonly removed: readonly TreePath[];
-  /** What was thrown; then this suite is served as before, and what was seen is published by the next attempt. */
-  readonly failure: Error | undefined;
-}
-
 /** The first look at all of a suite. */
 interface FirstLook {
   readonly begunMs: number;
@@ -53,16 +44,6 @@ interface FirstLook {
   readonly seen: FileChange[];
   /** Resolves when each of its directories was looked at; rejects if not even the builders' directories can be listed. */
   readonly all: Promise<void>;
-}
-
-/** The suites that are known, by name. */
-export interface SuiteShelf {
-  get(suite: Suite): ServedSuite | undefined;
-  /** The suite, made known if it is new. */
-  open(suite: Suite): ServedSuite;
-  /** Takes a suite that is no more in the tree out of service. */
-  close(suite: Suite): Promise<void>;
-  names(): Iterable<Suite>;
 }
 
 /**
@@ -80,16 +61,12 @@ const inspectionPatienceMs = 60_000;
  * one of this run is made, whatever else is still being inspected.
  */
 const restartStepMs = 2000;
-/** How soon after a change it is published that nobody waits for, in ms: others may follow. */
-const gatherMs = 1000;
 
-interface RefresherParts {
+interface RefresherParts extends PublisherParts {
   readonly tree: Tree;
-  readonly catalog: Catalog;
   readonly builders: BuilderDirectories;
   /** Called before a look that may bring much. */
   readonly wake: () => void;
-  readonly suites: SuiteShelf;
   readonly store: Pick<PublicationStore, "entriesWithin">;
   readonly asFound: AsFoundSuites;
   /**
@@ -97,13 +74,6 @@ interface RefresherParts {
    * @param apart directories below the path that are looked at on their own
    */
   readonly looked: (path: TreePath, failure: Error | undefined, apart: Survey["apart"]) => void;
-  /** Told of what became of an attempt to publish a suite. */
-  readonly tried: (suite: Suite, failure: Error | undefined) => void;
-  /** To be awaited after suites were published, before the next ones are. */
-  readonly published: (suites: readonly Suite[]) => Promise<void>;
-  readonly observer: PublishingObserver;
-  readonly log: Log;
-  readonly now: () => number;
 }
 
 /** How many requests to look again may wait for each builder's directory: more than its pings bring in some minutes. */
@@ -125,7 +95,7 @@ type Patience = "all" | "bounded";
 export class Refresher {
   readonly #parts: RefresherParts;
   readonly #looks: BuilderQueues<Looked>;
-  readonly #publishing: RefreshQueue<ReadonlyMap<Suite, Published>>;
+  readonly #publisher: SuitePublisher;
   readonly #signal: AbortSignal;
   readonly #startedMs: number;
   readonly #firstLooks = new Map<Suite, FirstLook>();
@@ -135,8 +105,6 @@ export class Refresher {
   readonly #identities = new Map<TreePath, string>();
   /** How many wait for a look at a path of each owner. */
   readonly #waiting = new Map<TreePath, number>();
-  /** Suites with changes that nobody waits for. */
-  readonly #gathering = new Map<Suite, NodeJS.Timeout>();
 
   /** @param signal ends what is under way */
   constructor(parts: RefresherParts, signal: AbortSignal) {
@@ -144,7 +112,7 @@ export class Refresher {
     this.#signal = signal;
     this.#startedMs = parts.now();
     this.#looks = new BuilderQueues((owner, path) => this.#look(owner, path), signal);
-    this.#publishing = new RefreshQueue((paths) => this.#publish(paths), distsPath);
+    this.#publisher = new SuitePublisher(parts, (suite) => this.#firstLooks.delete(suite), signal);
   }
 
   /**
@@ -186,14 +154,14 @@ export class Refresher {
 
   /** Runs a task while nothing is published. */
   alone<T>(task: () => Promise<T>): Promise<T> {
-    return this.#publishing.alone(task);
+    return this.#publisher.alone(task);
   }
 
   /** Resolves when nothing is looked at or published. */
   async idle(): Promise<void> {
-    for (const timer of this.#gathering.values()) clearTimeout(timer);
+    this.#publisher.stopGathering();
     await this.#looks.idle();
-    await this.#publishing.idle();
+    await this.#publisher.idle();
   }
 
   /** The suites that a path lies in or holds, but for those that are served as found. */
@@ -253,7 +221,7 @@ export class Refresher {
     const looked = isWhole ? first?.all : this.#lookAt(this.#knownAbove(wanted), wanted, seen);
     if (looked !== undefined && (patience === "all" || (await endsWithin(looked, inspectionPatienceMs)))) await looked;
     if (first !== undefined) await this.#firstSeen(suite, first);
-    const published = await this.#published(name, wanted);
+    const published = await this.#publisher.published(name, wanted);
     const added = addedBy(seen, this.#parts.suites.get(name)).concat(published.added);
     return { ...published, added, removed: removedBy(seen).concat(published.removed) };
   }
@@ -380,7 +348,7 @@ export class Refresher {
       for (const change of changes) all.push(change);
       this.#noteUndecided(suite, path, undecided);
       // Whoever asked for just this path publishes what came of it at the end.
-      if (changes.length > 0 && (undecided.length > 0 || underWay?.has(path))) this.#publishSoon(name);
+      if (changes.length > 0 && (undecided.length > 0 || underWay?.has(path))) this.#publisher.publishSoon(name);
     };
   }
 
@@ -453,75 +421,6 @@ export class Refresher {
     }
   }
 
-  /** Publishes what was seen of a suite, unless somebody who waits for it is quicker. */
-  #publishSoon(name: Suite): void {
-    if (this.#gathering.has(name) || this.#parts.suites.get(name)?.surveyed !== true || this.#signal.aborted) return;
-    const publish = () => void this.#publishing.request(suitePath(name)).catch(() => undefined);
-    this.#gathering.set(name, setTimeout(publish, gatherMs));
-  }
-
-  /** Publishes until nothing at or below a path waits for that any more. @throws what publishing throws */
-  async #published(name: Suite, path: TreePath): Promise<Published> {
-    let [added, removed]: [readonly TreePath[], readonly TreePath[]] = [[], []];
-    do {
-      const published = (await this.#publishing.request(suitePath(name))).get(name);
-      if (published?.failure !== undefined) throw published.failure;
-      added = added.concat(published?.added ?? []);
-      removed = removed.concat(published?.removed ?? []);
-    } while (this.#parts.suites.get(name)?.hasChangesWithin(path) === true);
-    return { added, removed, failure: undefined };
-  }
-
-  async #publish(paths: readonly TreePath[]): Promise<ReadonlyMap<Suite, Published>> {
-    const names = paths.includes(distsPath)
-      ? this.#parts.suites.names()
-      : paths.map((path) => this.#parts.catalog.layout.suiteOf(path));
-    const published = new Map<Suite, Published>();
-    for (const name of names) {
-      const suite = name && this.#parts.suites.get(name);
-      if (suite !== undefined) published.set(suite.name, await this.#publishSuite(suite));
-    }
-    await this.#parts.published([...published.keys()]);
-    return published;
-  }
-
-  async #publishSuite(suite: ServedSuite): Promise<Published> {
-    const { catalog, observer, log, now } = this.#parts;
-    const { name } = suite;
-    const begunMs = now();
-    clearTimeout(this.#gathering.get(name));
-    this.#gathering.delete(name);
-    try {
-      const before = suite.current?.id;
-      const { changes, rejected } = await suite.follow(catalog, this.#signal);
-      this.#firstLooks.delete(name);
-      for (const { code } of rejected) observer.rejected(code);
-      observer.pending(name, suite.pendingSources);
-      if (suite.current === undefined && !suite.hasChanges) await this.#parts.suites.close(name);
-      else if (suite.current?.id === before && suite.seenWhole && !suite.isRolledBack) observer.confirmed(name);
-      const added = addedBy(changes, suite);
-      const removed = removedBy(changes);
-      if (suite.current !== undefined && suite.current.id !== before) {
-        const seconds = (now() - begunMs) / 1000;
-        observer.published(name, seconds);
-        const counts = { added: added.length, removed: removed.length, rejected: rejected.length };
-        log.info({ suite: name, publication: suite.current.id, ...counts, seconds }, "published");
-      }
-      if (suite.hasChanges) this.#publishSoon(name);
-      this.#parts.tried(name, undefined);
-      return { added, removed, failure: undefined };
-    } catch (thrown) {
-      const failure = errorOf(thrown);
-      if (!this.#signal.aborted) {
-        const code = codeOf(failure);
-        observer.refreshFailed(code);
-        log.error({ suite: name, code, err: failure }, "the suite could not be brought up to date");
-      }
-      this.#parts.tried(name, failure);
-      return { added: [], removed: [], failure };
-    }
-  }
-
   /** Whose queue a path is looked at in: its builder's, else its suite's. */
   #ownerOf(path: TreePath): TreePath {
     const { builders, catalog } = this.#parts;
@@ -555,15 +454,3 @@ export class Refresher {
     return at;
   }
 }
-
-/** The package files that are new or have new bytes, but for those that are in no index of their suite. */
-function addedBy(changes: readonly FileChange[], suite: ServedSuite | undefined): readonly TreePath[] {
-  const fresh = changes.filter(({ before, after }) => after?.finding !== undefined && after !== before);
-  const paths = fresh.map(({ path }) => path);
-  const inNoIndex = suite?.rejectedAmong(new Set(paths));
-  return paths.filter((path) => inNoIndex?.has(path) !== true);
-}
-
-/** The package files that are gone. */
-const removedBy = (changes: readonly FileChange[]): readonly TreePath[] =>
-  changes.filter(({ before, after }) => before?.finding !== undefined && after === undefined).map(({ path }) => path);
