@@ -218,13 +218,16 @@ function explain(thrown: unknown): number {
   if (!(thrown instanceof CommanderError)) for (const line of lines) process.stderr.write(`tahoe-apt: ${line}\n`);
   if (process.argv.includes("--json")) {
     const code = thrown instanceof CommanderError ? "usage/wrong-arguments" : codeOf(thrown);
-    const linked = process.argv[2] === "put" && { linked: linkedIn(thrown) };
+    const linked = changingLinks.includes(process.argv[2] ?? "") && { linked: linkedIn(thrown) };
     process.stdout.write(`${JSON.stringify({ status: "failed", exitCode, ...linked, code, errors: lines })}\n`);
   }
   return exitCode;
 }
 
-/** Which of an upload's files are linked after a failure: none, as long as nothing says otherwise. */
+/** The commands that set or remove links of packages. */
+const changingLinks: readonly string[] = ["put", "promote", "remove", "prune"];
+
+/** Whether links were changed in spite of a failure: none, as long as nothing says otherwise. */
 const linkedIn = (thrown: unknown): unknown => (thrown instanceof Error && "linked" in thrown ? thrown.linked : "none");
 
 // Whoever reads the output may have had enough, as `head` has: that is no failure, and there is nobody to tell.

@@ -10,6 +10,8 @@ import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
 import type { NextAudit } from "./audit-log.ts";
 import { nextAudit } from "./audit-log.ts";
 import type { Bundle } from "./bundle.ts";
+import type { LinkWords } from "./change-failed.ts";
+import { ChangeFailed } from "./change-failed.ts";
 import type { Curation, DirectoryPlan } from "./curation.ts";
 import type { Linked } from "./first-links.ts";
 import { linkForGood } from "./first-links.ts";
@@ -58,23 +60,42 @@ export const outside = ({ directories }: Bundle, plan: Curation): readonly TreeP
 /**
  * Safe to be interrupted and called again with a new plan: what is done is found done. Links of a directory appear
  * together, with the line that tells of them; files go one by one, after the line was written.
- * @throws StorageUnavailable, Overtaken, OutsideBundle, PingRefused; signal.reason
+ * @throws ChangeFailed, because of StorageUnavailable, Overtaken, OutsideBundle, PingRefused or signal.reason
  */
 export async function curate(plan: Curation, parts: CurateParts): Promise<readonly CuratedDirectory[]> {
+  const changes = plan.directories.map((each) => new DirectoryChange(each, parts));
   const done: CuratedDirectory[] = [];
-  for (const each of plan.directories) done.push(await new DirectoryChange(each, parts).run());
+  try {
+    for (const change of changes) done.push(await change.run());
+    await pingAll(done, parts);
+    return done;
+  } catch (thrown) {
+    const isAll = done.length === changes.length;
+    const linked = changes.some(({ hasBegun }) => hasBegun) ? (isAll ? "all" : "unknown") : "none";
+    throw new ChangeFailed(thrown, linked, linkWords);
+  }
+}
+
+const linkWords: LinkWords = {
+  unknown: "some of the changes may be made already; the same command finishes them",
+  all: "all changes are made",
+};
+
+/** Asks the server, directory by directory, whether APT sees the change. */
+async function pingAll(done: readonly CuratedDirectory[], parts: CurateParts): Promise<void> {
   const { bundle, clock, signal } = parts;
-  if (bundle.ping === undefined) return done;
+  if (bundle.ping === undefined) return;
   const deadlineMs = clock() + parts.patienceMs;
   for (const each of done) {
     const patienceMs = Math.max(0, deadlineMs - clock());
     const answer = await pingUntilLive(bundle.ping, each.path, { patienceMs, waiting: parts.waiting, signal });
     each.live = !("notLive" in answer);
   }
-  return done;
 }
 
 class DirectoryChange {
+  /** Whether anything was written here, or may have been. */
+  hasBegun = false;
   readonly #plan: DirectoryPlan;
   readonly #parts: CurateParts;
   readonly #linked = new Set<string>();
@@ -103,6 +124,7 @@ class DirectoryChange {
     const going = [...this.#plan.unlinks].flatMap(([name, key]) => (isStill(entries.get(name), key) ? [name] : []));
     const left = new Set([...entries.keys(), ...links.keys()]);
     if (links.size > 0 || going.some((name) => !this.#unlinked.has(name))) {
+      this.hasBegun = true;
       const log = await this.#link(writer, cap, entries, links, going);
       left.add(log.name);
       this.#superseded = log.superseded;

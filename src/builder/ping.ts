@@ -6,11 +6,20 @@ import { messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { pathNames } from "../base/names.ts";
 import { isUntrusted } from "../storage/tahoe/certificates.ts";
-import type { PingAddress } from "./bundle.ts";
+import type { Bundle, PingAddress } from "./bundle.ts";
 
 /** The server refuses for good: it does not know the token, or the token is for another directory. */
 class PingRefused extends RepoError {
   readonly code = "builder/ping-refused";
+}
+
+/** The server does not know the bundle's token: what the bundle opens may no longer be in the tree. */
+export class TokenUnknown extends PingRefused {
+  constructor(url: string) {
+    super(
+      `${url} does not know this bundle's token: the builder was revoked, got a newer bundle, or is missing in the server's builders_file`,
+    );
+  }
 }
 
 /** What the server answered when the change was servable. */
@@ -49,7 +58,7 @@ const maxAnswerCharacters = 64 * 1024 * 1024;
 /**
  * Asks what the token opens.
  * @returns undefined where the server can't be reached in time, or is of a version that does not tell
- * @throws PingRefused for a token that the server does not know; signal.reason
+ * @throws TokenUnknown; signal.reason
  */
 export async function describeToken(
   { url, token }: PingAddress,
@@ -58,9 +67,18 @@ export async function describeToken(
 ): Promise<TokenDescription | undefined> {
   const reply = await ask("GET", url, token.reveal(), descriptionTimeoutMs, signal);
   if (typeof reply === "string") waiting(url, reply);
-  else if (reply.status === 401) throw new PingRefused(unknownToken(url));
+  else if (reply.status === 401) throw new TokenUnknown(url);
   else if (reply.status === 200) return parsed(description, reply.text);
   return undefined;
+}
+
+/**
+ * Refuses a bundle that was revoked. Its caps still open directories, but these may no longer be in the tree, so each
+ * command calls this before it says anything about the tree. A bundle without a ping passes: nobody can be asked.
+ * @throws TokenUnknown; signal.reason
+ */
+export async function refuseRevoked({ ping }: Bundle, waiting: WaitingObserver, signal: AbortSignal): Promise<void> {
+  if (ping !== undefined) await describeToken(ping, waiting, signal);
 }
 
 /**
@@ -88,7 +106,7 @@ export async function pingUntilLive(
     const reply = await ask("POST", `${target}?wait=${waitSeconds}`, token.reveal(), timeoutMs, signal);
     if (typeof reply !== "string") {
       if (reply.status === 200) return parsed(answer, reply.text);
-      if (reply.status === 401) throw new PingRefused(unknownToken(url));
+      if (reply.status === 401) throw new TokenUnknown(url);
       if (isFinal(reply.status)) throw new PingRefused(`${url} answered the ping with ${inShort(reply)}`);
     }
     const reason = typeof reply === "string" ? reply : reply.status === 202 ? "still at work" : inShort(reply);
@@ -104,9 +122,6 @@ export async function pingUntilLive(
 const isFinal = (status: number): boolean => status !== 202 && status !== 429 && status < 500;
 
 const inShort = ({ status, text }: Reply): string => `status ${status}: ${text.slice(0, 200).trim()}`;
-
-const unknownToken = (url: string): string =>
-  `${url} does not know this bundle's token: the builder was revoked, got a newer bundle, or is missing in the server's builders_file`;
 
 interface Reply {
   readonly status: number;

@@ -1,6 +1,5 @@
 // An upload from local files to what APT sees: gathered, checked, uploaded, linked in one write per directory, pinged.
 import type { Clock } from "../base/clock.ts";
-import { codeOf, messageOf, RepoError } from "../base/errors.ts";
 import { joinPath } from "../base/names.ts";
 import { defaultInspectLimits } from "../catalog/inspect-limits.ts";
 import { fieldOf } from "../debian/stanza.ts";
@@ -8,6 +7,8 @@ import type { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import type { Choice, Parcel } from "./assign.ts";
 import { assign, objections } from "./assign.ts";
 import type { Bundle, PingAddress } from "./bundle.ts";
+import type { LinkState, LinkWords } from "./change-failed.ts";
+import { ChangeFailed } from "./change-failed.ts";
 import { linkForGood } from "./first-links.ts";
 import { Gateways } from "./gateways.ts";
 import type { Problem } from "./gather.ts";
@@ -60,30 +61,16 @@ export interface PutOutcome {
   readonly seconds: { readonly [Name in Step]?: number };
 }
 
-/**
- * An upload failed on its way. "unknown": while links were being set, so that some directories may have theirs.
- * The same upload, begun again, finishes it.
- */
-class UploadFailed extends RepoError {
-  readonly code: string;
-  readonly linked: "none" | "unknown" | "all";
-  constructor(cause: unknown, linked: UploadFailed["linked"]) {
-    const state = {
-      none: "nothing was changed",
-      unknown: "some of the files may be linked already; the same command finishes it",
-      all: "the files are linked",
-    };
-    super(`${messageOf(cause)} (${state[linked]})`, { cause });
-    this.code = codeOf(cause);
-    this.linked = linked;
-  }
-}
+const linkWords: LinkWords = {
+  unknown: "some of the files may be linked already; the same command finishes it",
+  all: "the files are linked",
+};
 
 /**
  * Safe to be interrupted and called again: uploads of the same bytes are the same objects, links that stand are left as
  * they are, and until the one write of its links a directory is not touched.
  * @param paths of .deb, .udeb, .ddeb, .dsc, .changes and .buildinfo files
- * @throws UploadFailed
+ * @throws ChangeFailed
  */
 export async function put(
   bundle: Bundle,
@@ -95,12 +82,12 @@ export async function put(
   try {
     return await upload.run(paths);
   } catch (thrown) {
-    throw new UploadFailed(thrown, upload.linked);
+    throw new ChangeFailed(thrown, upload.linked, linkWords);
   }
 }
 
 class Put {
-  linked: UploadFailed["linked"] = "none";
+  linked: LinkState = "none";
   readonly #bundle: Bundle;
   readonly #gateways: Gateways;
   readonly #uploader: Uploader;

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { TreePath } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
 import { readBundle } from "../builder/bundle.ts";
+import { refuseRevoked } from "../builder/ping.ts";
 import type { Flags } from "../config.ts";
 import { loadConfiguration } from "../config.ts";
 import type { Limits } from "../configuration.ts";
@@ -10,7 +11,7 @@ import { defaultLimits } from "../configuration.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import type { GridTree } from "../open-tree.ts";
 import { another, gatewayCaOption } from "./arguments.ts";
-import { complain } from "./terminal.ts";
+import { complain, complainOfWaiting } from "./terminal.ts";
 
 export interface TreeFlags extends Pick<Flags, "config" | "webapi" | "readcapFile" | "gatewayCaFile"> {
   readonly bundle?: string;
@@ -34,8 +35,11 @@ export const withTreeFlags = (command: Command): Command =>
     .addOption(gatewayCaOption())
     .option("--bundle <file>", "what a bundle's write caps open, in place of a read cap");
 
-/** Folders among the repositories are left out: no grid holds them. @throws ConfigurationError, BundleError */
-export async function chosenTrees(flags: TreeFlags): Promise<readonly ChosenTree[]> {
+/**
+ * Folders among the repositories are left out: no grid holds them.
+ * @throws ConfigurationError, BundleError; TokenUnknown for a bundle that was revoked; signal.reason
+ */
+export async function chosenTrees(flags: TreeFlags, signal: AbortSignal): Promise<readonly ChosenTree[]> {
   const { bundle: file, config, webapi, readcapFile, gatewayCaFile } = flags;
   if (file === undefined) {
     const { repositories, limits } = loadConfiguration({
@@ -53,7 +57,9 @@ export async function chosenTrees(flags: TreeFlags): Promise<readonly ChosenTree
   if ([config, webapi, readcapFile, gatewayCaFile].some((flag) => flag !== undefined)) {
     throw new ConfigurationError(["--bundle: holds all that is needed; nothing else goes with it"]);
   }
-  const { name, gateways, gatewayCa, directories } = await readBundle(file, complain);
+  const bundle = await readBundle(file, complain);
+  await refuseRevoked(bundle, complainOfWaiting, signal);
+  const { name, gateways, gatewayCa, directories } = bundle;
   return directories.map(({ path, cap }) => ({
     name,
     at: path,

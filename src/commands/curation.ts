@@ -16,6 +16,10 @@ const outcomeHelp = `
 Each change is a line in the file audit.NUMBER.jsonl of the directory that is changed. After an interruption the same
 command finishes what is left.
 
+With --json one object is printed whatever happens; at exit codes 1 and 2 it is {"status": "failed", "exitCode",
+"linked", "code", "errors"}, where "linked" tells whether the changes are made: "none", "all", or "unknown" where the
+failure came in between.
+
 Exit codes: 0 done or nothing to do, 1 failed, 2 wrong arguments or bundle, 3 something speaks against it and nothing
 was changed, 4 changed, and not yet live when --timeout had passed.
 `;

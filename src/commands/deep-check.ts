@@ -45,7 +45,8 @@ export function addDeepCheck(commands: Command, untilTold: () => AbortSignal): v
     .option("--json", "print a line of JSON for each object and one for the whole")
     .addHelpText("after", help)
     .action(async (flags: DeepCheckFlags) => {
-      process.exitCode = await run(flags, await chosenTrees(flags), untilTold());
+      const signal = untilTold();
+      process.exitCode = await run(flags, await chosenTrees(flags, signal), signal);
     });
 }
 

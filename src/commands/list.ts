@@ -45,7 +45,7 @@ export function addList(commands: Command, untilTold: () => AbortSignal): void {
       const path = suite === undefined ? rootPath : argument("--suite", () => suitePath(parseSuite(suite)));
       const signal = untilTold();
       let isThere = suite === undefined;
-      for (const [name, tree] of mountedTrees(await chosenTrees(flags))) {
+      for (const [name, tree] of mountedTrees(await chosenTrees(flags, signal))) {
         const stock = await takeStock(tree, [path], Date.now(), signal);
         isThere ||= suite !== undefined && hasSuite(stock, suite);
         const sound = [...stock.packages.values()].filter(({ isSound }) => isSound);

@@ -7,6 +7,7 @@ import { systemClock } from "../base/clock.ts";
 import type { TreePath } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
 import { readBundle } from "../builder/bundle.ts";
+import { refuseRevoked } from "../builder/ping.ts";
 import { FetchableTree } from "../catalog/fetchable-names.ts";
 import { FlatTree } from "../catalog/flat-tree.ts";
 import { flatPath } from "../catalog/layout.ts";
@@ -23,7 +24,7 @@ import { withQuietRepository } from "../quiet-repository.ts";
 import { layoutOf, openSigner, repositoryDirectory } from "../repository-settings.ts";
 import type { Tree } from "../storage/tree.ts";
 import { another, gatewayCaOption, withRequired } from "./arguments.ts";
-import { complain, print, printable } from "./terminal.ts";
+import { complain, complainOfWaiting, print, printable } from "./terminal.ts";
 
 const exportHelp = `
 DIRECTORY becomes a site for any web server or rsync: key.asc, dists and pool. Each suite is a link to a directory of its
@@ -93,7 +94,9 @@ export function addOutputs(commands: Command, untilTold: () => AbortSignal): voi
     .addHelpText("after", publishHelp)
     .action(async (flags: OutputFlags & { readonly bundle: string }) => {
       const signal = untilTold();
-      const tree = writableTree(await readBundle(flags.bundle, complain));
+      const bundle = await readBundle(flags.bundle, complain);
+      await refuseRevoked(bundle, complainOfWaiting, signal);
+      const tree = writableTree(bundle);
       await make("publish", flags, { placement: "tree", signal }, async (repository, { one, root }) => {
         return await publishTo(repository, { tree, uploads: uploadsIn(root, one.name) }, signal);
       });

@@ -6,13 +6,14 @@ import type { TreePath } from "../base/names.ts";
 import { isWithin, parseSuite, rootPath } from "../base/names.ts";
 import type { Bundle } from "../builder/bundle.ts";
 import { readBundle } from "../builder/bundle.ts";
+import { ChangeFailed } from "../builder/change-failed.ts";
 import type { CuratedDirectory } from "../builder/curate.ts";
 import { curate, outside } from "../builder/curate.ts";
 import type { Curation } from "../builder/curation.ts";
 import type { IndexChange } from "../builder/forecast.ts";
 import { Gateways } from "../builder/gateways.ts";
-import { describeToken, pingUntilLive } from "../builder/ping.ts";
-import type { Where } from "../builder/selection.ts";
+import { pingUntilLive, refuseRevoked } from "../builder/ping.ts";
+import type { Pattern, Where } from "../builder/selection.ts";
 import { parsePattern, select } from "../builder/selection.ts";
 import type { Stock, StockPackage } from "../builder/stock.ts";
 import { hasSuite, takeStock } from "../builder/stock.ts";
@@ -78,19 +79,42 @@ PATTERN is NAME, NAME=VERSION, src:NAME (a source package and all that was built
 of the tree, which has a slash. * stands for any characters and ? for one: quote them from the shell.
 `;
 
-/** Sets the process's exit code. @throws what stands in the way */
+type PlanOf = (stock: Stock, packages: readonly StockPackage[], isListed: IsListed) => Curation;
+
+/** Sets the process's exit code. @throws ConfigurationError, BundleError; ChangeFailed for what stands in the way */
 export async function runCuration(
   asked: Asked,
   rawPatterns: readonly string[],
   signal: AbortSignal,
-  planOf: (stock: Stock, packages: readonly StockPackage[], isListed: IsListed) => Curation,
+  planOf: PlanOf,
 ): Promise<void> {
-  const { suite, alsoSuite, timeout, onlySound = false, asksServer = false, mayReplace = false, json = false } = asked;
+  const { suite, alsoSuite, timeout, json = false } = asked;
   if (!/^\d{1,6}$/.test(timeout)) throw new ConfigurationError(["--timeout: is a number of seconds"]);
   const patterns = rawPatterns.map((raw) => argument("PATTERN", () => parsePattern(raw)));
   const suites = suite === undefined ? [] : [suite, ...(alsoSuite === undefined ? [] : [alsoSuite])];
   const paths = [...new Set(suites)].map((each) => argument("--suite", () => suitePath(parseSuite(each))));
   const bundle = await readBundle(asked.bundle, complain);
+  const work = { asked, patterns, paths, bundle, signal, planOf };
+  const outcome = await carryOut(work).catch((thrown: unknown) => {
+    if (thrown instanceof ConfigurationError || thrown instanceof ChangeFailed) throw thrown;
+    throw new ChangeFailed(thrown, "none");
+  });
+  await tell(outcome, json);
+}
+
+interface Work {
+  readonly asked: Asked;
+  readonly patterns: readonly Pattern[];
+  /** What stock is taken of; none: all that the bundle opens. */
+  readonly paths: readonly TreePath[];
+  readonly bundle: Bundle;
+  readonly signal: AbortSignal;
+  readonly planOf: PlanOf;
+}
+
+async function carryOut({ asked, patterns, paths, bundle, signal, planOf }: Work): Promise<Outcome> {
+  const { suite, timeout, onlySound = false, asksServer = false, mayReplace = false } = asked;
+  await refuseRevoked(bundle, complainOfWaiting, signal);
   const tree = treeOf(bundle);
   const stock = await takeStock(tree, paths.length === 0 ? [rootPath] : paths, Date.now(), signal);
   const meant = [...stock.packages.values()].filter(({ isSound }) => isSound || !onlySound);
@@ -106,26 +130,19 @@ export async function runCuration(
     ...outside(bundle, plan).map((path) => `${path} is in none of this bundle's directories`),
   ];
   const outcome = { problems, changes: plan.changes, directories: [], unmatched };
-  if (problems.length > 0) await tell({ ...outcome, status: "refused" }, json);
-  else if (asked.dryRun === true) await tell({ ...outcome, status: "planned" }, json);
-  else {
-    // A revoked bundle's caps may still open directories that are in the tree no more.
-    if (bundle.ping !== undefined) await describeToken(bundle.ping, complainOfWaiting, signal);
-    const gateways = new Gateways(bundle.gateways, bundle.gatewayCa);
-    const patienceMs = Number(timeout) * 1000;
-    const parts = {
-      bundle,
-      gateways,
-      tree,
-      mayReplace,
-      patienceMs,
-      waiting: complainOfWaiting,
-      clock: systemClock,
-      signal,
-    };
-    const directories = await curate(plan, parts);
-    await tell({ ...outcome, directories, status: statusOf(directories) }, json);
-  }
+  if (problems.length > 0) return { ...outcome, status: "refused" };
+  if (asked.dryRun === true) return { ...outcome, status: "planned" };
+  const directories = await curate(plan, {
+    bundle,
+    gateways: new Gateways(bundle.gateways, bundle.gatewayCa),
+    tree,
+    mayReplace,
+    patienceMs: Number(timeout) * 1000,
+    waiting: complainOfWaiting,
+    clock: systemClock,
+    signal,
+  });
+  return { ...outcome, directories, status: statusOf(directories) };
 }
 
 /** The server does not tell what it lists. */
@@ -157,7 +174,7 @@ async function unlistedBy(
     const answer = await pingUntilLive(ping, path, { patienceMs, waiting: complainOfWaiting, signal });
     if ("notLive" in answer) {
       throw new ListingUnknown(
-        `the server did not say in time what it rejects, which must not count as a version (${answer.notLive}); nothing was changed`,
+        `the server did not say in time what it rejects, which must not count as a version (${answer.notLive})`,
       );
     }
     for (const each of [...answer.rejected, ...(answer.pending ?? [])]) unlisted.add(each.path);

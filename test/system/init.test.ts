@@ -1,11 +1,21 @@
 // `tahoe-apt init`, `builder` and `suite` against a real grid: a tree from nothing, builders in and out, no secret told.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
+import { Secret } from "../../src/base/secret.ts";
 import type { Bundle } from "../../src/builder/bundle.ts";
-import { parseBundle } from "../../src/builder/bundle.ts";
+import { formatBundle, parseBundle } from "../../src/builder/bundle.ts";
 import { loadConfiguration } from "../../src/config.ts";
 import { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
@@ -14,6 +24,7 @@ import { AptRoot } from "../support/apt.ts";
 import type { Ran } from "../support/command-line.ts";
 import { CommandLine, outputOf, runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
+import { fakeGateway } from "../support/fake-gateway.ts";
 import { readProjectFile } from "../support/project-files.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 import { rawExchange } from "../support/started-app.ts";
@@ -23,6 +34,8 @@ const { signal } = new AbortController();
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-init-"));
 const directory = join(work, "debian");
 const at = (...names: readonly string[]): string => join(directory, ...names);
+/** What alice still has after she was revoked. */
+const oldBundle = join(work, "old.bundle");
 const gateway = inject("webapiUrl");
 const writer = new WebapiWriter(new Webapi(gateway));
 let port: number;
@@ -232,6 +245,7 @@ test("a revoked builder can change nothing any more, and its packages stay", asy
     body: deb,
   });
 
+  copyFileSync(at("builders", "alice.bundle"), oldBundle);
   const output = await succeed("builder", "revoke", "alice", "--dir", directory);
   expect(output).toContain("not kept, since its bytes can be changed: dists/sid/main/binary-amd64/alice/mutable.deb");
   expect(readdirSync(at("builders")).filter((name) => name.startsWith("alice"))).toEqual([]);
@@ -248,6 +262,53 @@ test("a revoked builder can change nothing any more, and its packages stay", asy
   expect((await fetch(`${alice.ping!.url}/${alice.directories[0]!.path}`, { method: "POST", headers })).status).toBe(
     401,
   );
+});
+
+test("every command tells a revoked builder so, and changes nothing", async () => {
+  const cap = capOf(parseBundle(readFileSync(oldBundle, "utf8")), "dists/sid/main/binary-amd64/alice");
+  const names = async () => [...(await writer.list(cap, signal)).keys()];
+  const before = await names();
+  const late = join(work, "too-late_1.0-1_amd64.deb");
+  writeFileSync(late, await aDeb({ package: "too-late", architecture: "amd64" }));
+  for (const command of [
+    ["list"],
+    ["remove", "from-alice"],
+    ["remove", "--dry-run", "from-alice"],
+    ["prune", "--keep", "1"],
+    ["promote", "--from", "sid", "--to", "sid", "--to-builder", "bob", "from-alice"],
+    ["put", "--suite", "sid", late],
+  ]) {
+    const { exitCode, output } = await run(...command, "--bundle", oldBundle);
+    expect([exitCode, output], command.join(" ")).toEqual([1, expect.stringContaining("the builder was revoked")]);
+  }
+  expect(await names()).toEqual(before);
+});
+
+test("a builder who hears of it only after the change is told that its links may be in the tree no more", async () => {
+  const server = await fakeGateway(({ method }, response) => {
+    response.writeHead(method === "GET" ? 503 : 401).end("x");
+  });
+  onTestFinished(() => server.end());
+  const bundle = parseBundle(readFileSync(oldBundle, "utf8"));
+  const ping = { url: `${server.url}/-/ping/debian`, token: new Secret("x") };
+  const file = join(work, "late.bundle");
+  writeFileSync(file, formatBundle({ ...bundle, ping }).reveal(), { mode: 0o600 });
+  const late = join(work, "later_1.0-1_amd64.deb");
+  writeFileSync(late, await aDeb({ package: "later", architecture: "amd64" }));
+  for (const command of [
+    ["put", "--suite", "sid", late],
+    ["remove", "--suite", "sid", "later"],
+  ]) {
+    const { exitCode, printed } = await run(...command, "--bundle", file, "--json");
+    expect(exitCode, command.join(" ")).toBe(1);
+    expect(JSON.parse(printed)).toEqual({
+      status: "failed",
+      exitCode: 1,
+      linked: "all",
+      code: "builder/ping-refused",
+      errors: [expect.stringMatching(/the builder was revoked.*only in the bundle's directories.*not in the tree/)],
+    });
+  }
 });
 
 test("a builder that is revoked with --drop is gone with its packages, and others are not", async () => {

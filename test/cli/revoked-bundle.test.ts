@@ -1,0 +1,103 @@
+// What every command says to a builder whose bundle was revoked, before it has said or changed anything else.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { parseTreePath } from "../../src/base/names.ts";
+import { Secret } from "../../src/base/secret.ts";
+import type { Bundle } from "../../src/builder/bundle.ts";
+import { formatBundle } from "../../src/builder/bundle.ts";
+import { WriteCap } from "../../src/storage/tahoe/caps.ts";
+import { runCommand } from "../support/command-line.ts";
+import { aDeb } from "../support/debs.ts";
+import type { FakeGateway } from "../support/fake-gateway.ts";
+import { fakeGateway } from "../support/fake-gateway.ts";
+
+const work = mkdtempSync(join(tmpdir(), "old-bundle-"));
+const at = (name: string): string => join(work, name);
+let gateway: FakeGateway;
+let knowsNobody: FakeGateway;
+let knowsAll: FakeGateway;
+
+beforeAll(async () => {
+  gateway = await fakeGateway((_request, response) => void response.writeHead(404).end());
+  knowsNobody = await fakeGateway((_request, response) => void response.writeHead(401).end("unknown token"));
+  const description = { repository: "debian", directories: [""], suites: [{ suite: "sid" }] };
+  knowsAll = await fakeGateway((_request, response) => void response.writeHead(200).end(JSON.stringify(description)));
+  const write = (name: string, { url }: FakeGateway): void => {
+    const bundle: Bundle = {
+      name: "alice",
+      gateways: [gateway.url],
+      directories: [
+        {
+          path: parseTreePath("dists/sid/main/binary-amd64/alice"),
+          cap: new WriteCap(`URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`),
+        },
+      ],
+      ping: { url: `${url}/-/ping/debian`, token: new Secret("the-token") },
+    };
+    writeFileSync(at(name), formatBundle(bundle).reveal(), { mode: 0o600 });
+  };
+  write("old.bundle", knowsNobody);
+  write("known.bundle", knowsAll);
+  writeFileSync(at("hello_1.0-1_amd64.deb"), await aDeb({ package: "hello", architecture: "amd64" }));
+  writeFileSync(at("tree.readcap"), `URI:DIR2-RO:${"a".repeat(26)}:${"b".repeat(52)}\n`, { mode: 0o600 });
+});
+
+afterAll(async () => {
+  await Promise.all([gateway.end(), knowsNobody.end(), knowsAll.end()]);
+  rmSync(work, { recursive: true });
+});
+
+/** How each command that takes a bundle is called. */
+const changing = [
+  "put hello_1.0-1_amd64.deb",
+  "promote --from sid --to stable hello",
+  "promote --from sid --to stable hello --dry-run",
+  "remove hello",
+  "remove hello --dry-run",
+  "prune --keep 1",
+  "prune --keep 1 --dry-run",
+];
+const telling = ["list", "deep-check"];
+const publishing = "publish --webapi http://127.0.0.1:1 --readcap-file tree.readcap --state state";
+
+async function run(command: string, bundle: string, ...flags: readonly string[]) {
+  const [name = "", ...args] = command.split(" ");
+  const before = gateway.requests.length;
+  const ran = await runCommand([name, "--bundle", at(bundle), ...args, ...flags], { cwd: work });
+  return { ...ran, requests: gateway.requests.slice(before) };
+}
+
+test.each([...changing, ...telling, publishing])(
+  "%s: who was revoked is told so, exit code 1, and the grid is asked for nothing",
+  async (command) => {
+    const { exitCode, printed, output, requests } = await run(command, "old.bundle");
+    expect(output).toContain(
+      `${knowsNobody.url}/-/ping/debian does not know this bundle's token: the builder was revoked`,
+    );
+    expect([exitCode, printed, requests]).toEqual([1, "", []]);
+  },
+);
+
+test.each(changing)("%s says to who was revoked that nothing was changed", async (command) => {
+  expect((await run(command, "old.bundle")).output).toContain("(nothing was changed)");
+});
+
+test.each([...changing, ...telling])("%s --json tells it in one object", async (command) => {
+  const { exitCode, printed } = await run(command, "old.bundle", "--json");
+  expect(exitCode).toBe(1);
+  expect(JSON.parse(printed)).toEqual({
+    status: "failed",
+    exitCode: 1,
+    ...(changing.includes(command) && { linked: "none" }),
+    code: "builder/ping-refused",
+    errors: [expect.stringContaining("the builder was revoked")],
+  });
+});
+
+test.each([...changing, ...telling])("%s: with a bundle that the server knows, the grid is asked", async (command) => {
+  const { output, requests } = await run(command, "known.bundle");
+  expect(output).not.toContain("revoked");
+  expect(requests).not.toEqual([]);
+});
