@@ -9,7 +9,6 @@ import { FoundBinary, FoundSource, isExamined } from "./found-item.ts";
 import type { Pending, RejectCode, Rejection, SourcePart } from "./inspection.ts";
 import type { BinaryItem, Item, SourceItem, SourceItemPart } from "./item.ts";
 import type { CatalogFile } from "./known-file.ts";
-import { isUdeb } from "./known-file.ts";
 import type { Layout, Place } from "./layout.ts";
 import { plainLayout } from "./layout.ts";
 
@@ -35,20 +34,6 @@ export function candidateOf(
     default:
       return finding satisfies never;
   }
-}
-
-/**
- * Under it no second item may stand in a suite: its package, version, architecture and variant in its component.
- * @returns undefined for a file that is no package
- */
-export function uniqueKeyOf({ finding, path }: CatalogFile, layout: Layout = plainLayout): string | undefined {
-  const component = layout.placeOf(parentPath(path))?.component;
-  if (component === undefined || (finding?.kind !== "binary" && finding?.kind !== "source")) return undefined;
-  const kind =
-    finding.kind === "source"
-      ? "source"
-      : `${finding.variant ?? finding.architecture} ${isUdeb(path) ? "udeb" : "deb"}`;
-  return [component, finding.package, finding.version, kind].join(" ");
 }
 
 function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place): BinaryItem | Rejection {

@@ -166,8 +166,13 @@ export const sourceNameOf = ({ package: name, version, source }: BinaryFinding):
   source ?? sourceName(name, version);
 
 /** The source package that a package was built from, or is. No name has an underscore in it. */
-export const sourcePackageOf = (finding: BinaryFinding | SourceFinding): string =>
-  (finding.kind === "binary" && finding.source?.split("_")[0]) || finding.package;
+export const sourcePackageOf = (one: OfSource): string =>
+  (one.kind === "binary" && one.source?.split("_")[0]) || one.package;
+
+/** A finding or an item. */
+type OfSource =
+  | { readonly kind: "source"; readonly package: string }
+  | { readonly kind: "binary"; readonly package: string; readonly source?: string | undefined };
 
 const sourceName = (name: string, version: string): string => [name, version.replace(/^\d+:/, "")].join("_");
 

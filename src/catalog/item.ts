@@ -59,6 +59,13 @@ export interface SourceItem extends Placed {
 
 export type Item = BinaryItem | SourceItem;
 
+/** A suite takes one item of each key: a package, version, architecture and variant in a component. */
+export function uniqueKeyOf(item: Item): string {
+  const kind =
+    item.kind === "source" ? "source" : `${item.variant ?? item.architecture} ${item.forInstaller ? "udeb" : "deb"}`;
+  return [item.component, item.package, item.version, kind].join(" ");
+}
+
 /** Orders items by their first links, unknown times last, then by path. Alike on every machine. */
 export function firstLinkedFirst(a: Item, b: Item): number {
   const [isKnown, isOtherKnown] = [isKnownTime(a.linkedAtMs), isKnownTime(b.linkedAtMs)];

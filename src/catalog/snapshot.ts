@@ -4,14 +4,14 @@ import { parentPath } from "../base/names.ts";
 import type { Steps } from "../base/steps.ts";
 import { atOnce } from "../base/steps.ts";
 import { isKnownTime } from "../storage/link-times.ts";
-import { candidateOf, uniqueKeyOf } from "./candidate.ts";
+import { candidateOf } from "./candidate.ts";
 import type { FileChange } from "./catalog.ts";
 import type { DirectoryLimits } from "./directory-budget.ts";
 import { DirectoryBudget } from "./directory-budget.ts";
 import { sourcePackageOf } from "./finding.ts";
 import type { Pending, Rejection } from "./inspection.ts";
 import type { Item } from "./item.ts";
-import { firstLinkedFirst } from "./item.ts";
+import { firstLinkedFirst, uniqueKeyOf } from "./item.ts";
 import type { CatalogFile } from "./known-file.ts";
 import type { Layout } from "./layout.ts";
 import { plainLayout } from "./layout.ts";
@@ -128,56 +128,56 @@ export class Snapshot {
       contenders.set(key, withItemAt(items, path, item));
     };
     /** What became of a path, once its builder's budget has room for it; undefined: nothing stands there. */
-    const enter = (path: TreePath, item: Item | undefined, file: CatalogFile | undefined) => {
-      const claim = item && file && claimOf(item, file, this.#layout);
+    const enter = (path: TreePath, item: Item | undefined) => {
+      const claim = item && claimOf(item);
       if (this.#claims !== undefined) this.#claims.note(path, claim);
       else if (claim !== undefined) contend(claim.key, path, item);
     };
-    this.#followRules(fileAt, contend);
-    const candidates: (readonly [Item, CatalogFile])[] = [];
+    /** What stood at this path makes room. */
+    const leave = (path: TreePath, item: Item | undefined) => {
+      enter(path, undefined);
+      if (item !== undefined) contend(uniqueKeyOf(item), path);
+    };
+    this.#followRules(contend);
+    const candidates: Item[] = [];
     const budgets = new Set<DirectoryBudget>();
-    for (const { path, before, after } of changes) {
+    for (const { path, after } of changes) {
       yield;
+      const budget = this.#budgetOf(path);
       this.#reject(path, undefined);
       this.#pending.delete(path);
-      enter(path, undefined, undefined);
-      const keyBefore = before && uniqueKeyOf(before, this.#layout);
-      if (keyBefore !== undefined) contend(keyBefore, path);
+      leave(path, budget.get(path));
       const decided = after && this.#decide(after, fileAt);
       if (decided?.kind === "rejected") this.#reject(path, decided);
       else if (decided?.kind === "pending") this.#pending.set(path, decided);
       const item = decided?.kind === "binary" || decided?.kind === "source" ? decided : undefined;
-      const budget = this.#budgetOf(path);
       budgets.add(budget);
       budget.set(path, item);
-      if (item === undefined || after === undefined) continue;
+      if (item === undefined) continue;
       this.#newestLinkMs = Math.max(this.#newestLinkMs, item.entry.relinkedAtMs);
-      candidates.push([item, after]);
+      candidates.push(item);
     }
     for (const budget of budgets) {
       const { admitted, expelled } = yield* budget.settle();
-      for (const { path } of expelled) {
-        const file = fileAt(path);
-        const key = file && uniqueKeyOf(file, this.#layout);
-        enter(path, undefined, undefined);
-        if (key !== undefined) contend(key, path);
-        this.#reject(path, budget.rejectionOf(path));
+      for (const item of expelled) {
+        leave(item.path, item);
+        this.#reject(item.path, budget.rejectionOf(item.path));
         yield;
       }
       for (const item of admitted) {
         this.#reject(item.path, undefined);
-        enter(item.path, item, fileAt(item.path));
+        enter(item.path, item);
         yield;
       }
     }
-    for (const [item, file] of candidates) {
+    for (const item of candidates) {
       const { path } = item;
       const budget = this.#budgetOf(path);
       yield;
       // It may have changed once more.
       if (budget.get(path) !== item) continue;
       const rejection = budget.rejectionOf(path);
-      if (rejection === undefined) enter(path, item, file);
+      if (rejection === undefined) enter(path, item);
       else this.#reject(path, rejection);
     }
     for (const { item, key, rejection } of this.#claims?.settle(this.#ownership.now()) ?? []) {
@@ -234,7 +234,7 @@ export class Snapshot {
   }
 
   /** Takes in that the operator has given names to others. */
-  #followRules(fileAt: FileAt, contend: (key: string, path: TreePath, item: Item) => void): void {
+  #followRules(contend: (key: string, path: TreePath, item: Item) => void): void {
     const rules = this.#ownership.rules();
     if (rules === this.#rules) return;
     this.#rules = rules;
@@ -248,10 +248,7 @@ export class Snapshot {
     else {
       this.#claims = new NameClaims(rules, this.#ownership.held, this.#ownership.startedMs);
       for (const key of this.#chosen.keys()) {
-        for (const item of itemsOf(this.#contenders(key))) {
-          const file = fileAt(item.path);
-          if (file !== undefined) this.#claims.note(item.path, claimOf(item, file, this.#layout));
-        }
+        for (const item of itemsOf(this.#contenders(key))) this.#claims.note(item.path, claimOf(item));
       }
     }
   }
@@ -320,11 +317,7 @@ const noOwnership: Ownership = {
   now: () => 0,
 };
 
-function claimOf(item: Item, file: CatalogFile, layout: Layout): Claim {
-  const { finding } = file;
-  const isPackage = finding?.kind === "binary" || finding?.kind === "source";
-  return { item, key: uniqueKeyOf(file, layout) ?? "", source: isPackage ? sourcePackageOf(finding) : item.package };
-}
+const claimOf = (item: Item): Claim => ({ item, key: uniqueKeyOf(item), source: sourcePackageOf(item) });
 
 const newestFirst = (a: Item, b: Item): number =>
   b.entry.relinkedAtMs - a.entry.relinkedAtMs || (a.path < b.path ? -1 : 1);

@@ -24,13 +24,14 @@ interface Recipe {
   /** How long its stanza is, beyond what every one has. */
   readonly longer?: number;
   readonly variant?: string | undefined;
+  readonly version?: string;
 }
 
-function aPackage({ builder, n, linkedAtMs, longer = 0, variant }: Recipe): CatalogFile {
+function aPackage({ builder, n, linkedAtMs, longer = 0, variant, version = "1" }: Recipe): CatalogFile {
   const path = parseTreePath(`${place}/${builder}/p${n}.deb`);
   const control = [
     ["Package", `${builder}-p${n}`],
-    ["Version", "1"],
+    ["Version", version],
     ["Architecture", "amd64"],
     ["X-Long", "x".repeat(longer)],
     ...(variant === undefined ? [] : [["Architecture-Variant", variant] as const]),
@@ -108,6 +109,24 @@ test("beyond the bytes of stanzas likewise, and a package that goes makes room f
   told.change(files[1]!.path, files[2]!.path, files[3]!.path);
   expect([told.names, told.rejections]).toEqual([[], []]);
 });
+
+test.each([
+  ["gone", undefined],
+  ["another version of it", "2"],
+] as const)(
+  "a package that comes to be beyond the budget leaves the index, though its file is %s by then",
+  (_, version) => {
+    const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 1 }));
+    const later = aPackage({ builder: "a", n: 2, linkedAtMs: 2 });
+    told.change(later);
+    // The catalog is ahead: this change is told in another turn.
+    if (version === undefined) told.files.delete(later.path);
+    else told.files.set(later.path, aPackage({ builder: "a", n: 2, linkedAtMs: 2, version }));
+    told.change(aPackage({ builder: "a", n: 1, linkedAtMs: 1 }));
+    expect(told.names).toEqual(["a-p1"]);
+    expect(told.rejections).toEqual([expect.stringMatching(/p2\.deb limit /)]);
+  },
+);
 
 test("a file that was linked earlier, or whose time is unknown, takes its place in the order and not the last", () => {
   const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 2 }));
