@@ -1,5 +1,4 @@
 // `tahoe-apt put`: an upload as its builder sees it, in lines for people or one JSON object for machines.
-import { SingleBar } from "cli-progress";
 import type { Command } from "commander";
 import { systemClock } from "../base/clock.ts";
 import type { Bundle } from "../builder/bundle.ts";
@@ -10,7 +9,7 @@ import type { Place } from "../catalog/layout.ts";
 import { plainLayout } from "../catalog/layout.ts";
 import { ConfigurationError } from "../configuration-error.ts";
 import { withRequired } from "./arguments.ts";
-import { complainOfWaiting } from "./terminal.ts";
+import { complainOfWaiting, progressLine } from "./terminal.ts";
 
 const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
   live: 0,
@@ -19,7 +18,6 @@ const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
   rejected: 3,
 };
 const defaultPatienceSeconds = 300;
-const mebibyte = 2 ** 20;
 
 const help = `
 FILE is a .deb, .udeb, .ddeb, .dsc, .changes or .buildinfo; of the last three, all that they list and APT can use is
@@ -94,32 +92,23 @@ const forPrograms: PutObserver = { began() {}, ended() {}, uploaded() {}, note()
 
 const doing = { check: "checked", upload: "uploaded", link: "linked", ping: "pinged" } as const;
 
-/** Lines on standard error, and on a terminal a bar while bytes go up. */
+/** Lines on standard error, and on a terminal the progress while bytes go up. */
 function onScreen(): PutObserver {
-  const bar = new SingleBar({
-    format: "uploading {bar} {value}/{total} MiB, {eta_formatted} left",
-    noTTYOutput: false,
-    stream: process.stderr,
-    clearOnComplete: true,
-  });
+  const showProgress = progressLine("uploading");
   let doneBytes = 0;
   return {
     began() {},
     uploaded(bytes, totalBytes) {
-      if (doneBytes === 0 && bytes > 0) bar.start(mebibytes(totalBytes), 0);
       doneBytes += bytes;
-      bar.update(mebibytes(doneBytes));
+      showProgress(doneBytes, totalBytes);
     },
     ended(step, seconds) {
-      if (step === "upload") bar.stop();
       tell(`${doing[step]} in ${seconds.toFixed(2)} s`);
     },
     note: tell,
     waiting: complainOfWaiting,
   };
 }
-
-const mebibytes = (bytes: number): number => Number((bytes / mebibyte).toFixed(1));
 
 function linesOf({ status, packages, problems }: PutOutcome, pinged: boolean): string {
   const lines = [

@@ -81,6 +81,7 @@ export class Connections {
   /** Addresses that are not heard, and until when. */
   readonly #unheard = new LRUCache<string, number>({ max: maxUnheard });
   readonly #hits = new Map<Limit, { loggedMs: number; untold: number }>();
+  #isDraining = false;
 
   /** @param options.behindProxy whether all connections come from a proxy of ours, and so from one address */
   constructor(
@@ -139,6 +140,12 @@ export class Connections {
     return (this.#connections.get(socket)?.underWay ?? 0) > 0;
   }
 
+  /** Closes connections without a request now, and each of the others as soon as its last response is sent. */
+  drain(): void {
+    this.#isDraining = true;
+    for (const { socket } of this.#idle) socket.destroy();
+  }
+
   /** Tells the log of a limit that was hit, once in a while. */
   hit(limit: Limit, allowed: number, address: string): void {
     const nowMs = this.#clock();
@@ -186,7 +193,9 @@ export class Connections {
     if (connection.underWay > 0) connection.origin.ahead -= 1;
     if (!this.#connections.has(connection.socket)) return;
     while (connection.waiting.length > 0 && hasTurn(connection)) connection.waiting.shift()?.();
-    if (connection.underWay === 0) this.#rest(connection);
+    if (connection.underWay > 0) return;
+    if (this.#isDraining) connection.socket.destroySoon();
+    else this.#rest(connection);
   }
 
   #remove(connection: Connection): void {

@@ -1,5 +1,4 @@
 // A Range header → the one part of the resource that is sent.
-import parseRanges from "range-parser";
 
 /** Both in bytes; `end` is exclusive. */
 export interface Part {
@@ -19,10 +18,8 @@ export function pickRange(header: string | undefined, sizeBytes: number): Part |
   const [, first = "", last = ""] = single;
   if (first === "" && last === "") return "whole";
   if (first !== "" && last !== "" && Number(first) > Number(last)) return "whole";
-  // range-parser takes a suffix longer than the resource for unsatisfiable; it means all of it.
-  const suffix = first === "" && sizeBytes > 0 ? `-${Math.min(Number(last), sizeBytes)}` : `${first}-${last}`;
-  const parsed = parseRanges(sizeBytes, `bytes=${suffix}`);
-  if (parsed === -2) return "whole";
-  const part = parsed === -1 ? undefined : parsed[0];
-  return part === undefined ? "unsatisfiable" : { start: part.start, end: part.end + 1 };
+  // A suffix longer than the resource means all of it.
+  const start = first === "" ? Math.max(0, sizeBytes - Number(last)) : Number(first);
+  const end = first === "" || last === "" ? sizeBytes : Math.min(Number(last) + 1, sizeBytes);
+  return start < end ? { start, end } : "unsatisfiable";
 }

@@ -1,11 +1,11 @@
 // The application on a port: limits on what clients may send and how long they may take, and a graceful end.
-import type { RequestListener } from "node:http";
+import type { RequestListener, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { Server as NetServer } from "node:net";
 import type { Duplex } from "node:stream";
-import { createHttpTerminator } from "http-terminator";
 import type { Clock } from "../base/clock.ts";
-import { maxTimerMs, systemClock } from "../base/clock.ts";
+import { systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { silentLog } from "../base/log.ts";
 import { networkOf } from "./client-address.ts";
@@ -51,6 +51,9 @@ export async function startServer(answer: RequestListener, options: ServerOption
   const { behindProxy = false, log = silentLog, clock = systemClock } = options;
   const connections = new Connections(limits, { behindProxy, log, clock });
   const headersTimeoutMs = limits.headersTimeoutSeconds * 1000;
+  /** The response to the most recent request of each connection, until it is sent. */
+  const newest = new Map<Socket, ServerResponse>();
+  let isStopping = false;
   const server = createServer(
     {
       maxHeaderSize: maxHeaderBytes,
@@ -59,11 +62,16 @@ export async function startServer(answer: RequestListener, options: ServerOption
       connectionsCheckingInterval: headersCheckMs,
       keepAliveTimeout: keepAliveTimeoutMs,
     },
-    (request, response) =>
-      connections.enqueue(request.socket, (finished) => {
+    (request, response) => {
+      const { socket } = request;
+      newest.set(socket, response);
+      response.once("close", () => newest.get(socket) === response && newest.delete(socket));
+      if (isStopping) announceClose(response);
+      connections.enqueue(socket, (finished) => {
         response.once("finish", finished);
         answer(request, response);
-      }),
+      });
+    },
   );
   server.setTimeout(silentSocketTimeoutMs);
   server.on("connection", (socket) => connections.add(socket));
@@ -77,8 +85,6 @@ export async function startServer(answer: RequestListener, options: ServerOption
     if (!socket.writable || connections.isBusy(socket)) socket.destroy();
     else refuse(socket, problemOf(refusalOf(error.code)));
   });
-  // The grace period is kept by `stop` itself.
-  const terminator = createHttpTerminator({ server, gracefulTerminationTimeout: maxTimerMs });
 
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -91,11 +97,23 @@ export async function startServer(answer: RequestListener, options: ServerOption
   return {
     address: { host: address, port },
     async stop(graceMs) {
+      isStopping = true;
       const cut = setTimeout(() => server.closeAllConnections(), graceMs);
-      await terminator.terminate();
+      // http.Server's own `close` would also destroy connections whose last response has ended but is not yet sent.
+      const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
+      for (const response of newest.values()) announceClose(response);
+      connections.drain();
+      await closed;
       clearTimeout(cut);
+      // Ends the timer by which http.Server looks for slow requests.
+      server.close();
     },
   };
+}
+
+/** Tells the client, where that is still possible, that the connection ends with this response. */
+function announceClose(response: ServerResponse): void {
+  if (!response.headersSent) response.setHeader("Connection", "close");
 }
 
 /** Answers, and closes the connection soon, also where the client goes on sending or never closes its own end. */

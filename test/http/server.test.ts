@@ -1,8 +1,11 @@
 // The port: what is refused before it is a request, and how the server ends.
+import type { RequestListener, ServerResponse } from "node:http";
 import { connect } from "node:net";
+import { buffer, text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { maxHeaderBytes } from "../../src/http/server.ts";
+import { withResolvers } from "../../src/base/with-resolvers.ts";
+import { maxHeaderBytes, startServer } from "../../src/http/server.ts";
 import { aRepository, aResource } from "../support/served-repository.ts";
 import { rawExchange, startApp } from "../support/started-app.ts";
 import { ask } from "../support/transcript.ts";
@@ -30,9 +33,9 @@ test.each([
     431,
     "request/headers-too-large",
   ],
-])("%s is refused with a text and the connection's end", async (_what, text, status, code) => {
+])("%s is refused with a text and the connection's end", async (_what, request, status, code) => {
   const app = await startApp([]);
-  const reply = await rawExchange(app.address.port, text, 3000);
+  const reply = await rawExchange(app.address.port, request, 3000);
   await app.stop(0);
   expect(reply).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   expect(reply).toMatch(new RegExp(`\r\n\r\n${status} ${code}: .+\n$`));
@@ -57,16 +60,16 @@ test.each(["Host: apt.example.org", "Host: [::1]:8380", "Host: a_b.example:", "H
   "%s is answered",
   async (field) => {
     const app = await startApp([aRepository("debian", { "dists/a": aResource("x") })]);
-    const text = `GET /debian/dists/a HTTP/1.1\r\n${field}\r\nConnection: close\r\n\r\n`;
-    expect(await rawExchange(app.address.port, text)).toMatch(/^HTTP\/1\.1 200 /);
+    const request = `GET /debian/dists/a HTTP/1.1\r\n${field}\r\nConnection: close\r\n\r\n`;
+    expect(await rawExchange(app.address.port, request)).toMatch(/^HTTP\/1\.1 200 /);
     await app.stop(0);
   },
 );
 
 test("what is not HTTP behind a pipelined request is not mixed into its reply", async () => {
   const app = await startApp([aRepository("debian", { "dists/a": slowly(100).file })]);
-  const text = "GET /debian/dists/a HTTP/1.1\r\nHost: x\r\n\r\nrubbish\r\n\r\n";
-  expect(await rawExchange(app.address.port, text, 1000)).not.toContain("400");
+  const sent = "GET /debian/dists/a HTTP/1.1\r\nHost: x\r\n\r\nrubbish\r\n\r\n";
+  expect(await rawExchange(app.address.port, sent, 1000)).not.toContain("400");
   await app.stop(0);
 });
 
@@ -91,6 +94,58 @@ test("to stop finishes what is under way, takes nothing new, and waits for no id
   expect(Date.now() - begunMs).toBeLessThan(graceMs);
 });
 
+test("to stop sends a response whole that has ended and is not yet read", async () => {
+  const bytes = Buffer.alloc(32 * 2 ** 20, "x");
+  const ended = withResolvers<void>();
+  const server = await startServer((_request, response) => ended.resolve(void response.end(bytes)), {
+    host: "127.0.0.1",
+    port: 0,
+  });
+  const client = connect(server.address.port, "127.0.0.1");
+  client.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  await ended.promise;
+  const stopping = server.stop(graceMs);
+  expect((await buffer(client)).length).toBeGreaterThan(bytes.length);
+  await stopping;
+});
+
+test("to stop closes a connection that is kept alive as soon as its response is sent", async () => {
+  const begun = withResolvers<ServerResponse>();
+  const listener: RequestListener = (_request, response) => {
+    response.writeHead(200).write("begun, ");
+    begun.resolve(response);
+  };
+  const server = await startServer(listener, { host: "127.0.0.1", port: 0 });
+  const client = connect(server.address.port, "127.0.0.1");
+  client.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  const response = await begun.promise;
+  const begunMs = Date.now();
+  const stopping = server.stop(graceMs);
+  response.end("ended");
+  expect(await text(client)).toContain("ended");
+  await stopping;
+  expect(Date.now() - begunMs).toBeLessThan(graceMs);
+});
+
+test("to stop answers all requests of a connection that were sent before", async () => {
+  const waiting: ServerResponse[] = [];
+  const begun = withResolvers<void>();
+  const listener: RequestListener = (_request, response) => {
+    if (waiting.push(response) === 2) begun.resolve();
+  };
+  const server = await startServer(listener, { host: "127.0.0.1", port: 0 });
+  const client = connect(server.address.port, "127.0.0.1");
+  client.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2));
+  await begun.promise;
+  const stopping = server.stop(graceMs);
+  for (const response of waiting) response.end("answered");
+  const received = await text(client);
+  await stopping;
+  expect(received.match(/answered/g)).toHaveLength(2);
+  // The first response does not end the connection.
+  expect(received.match(/Connection: [a-z-]+/g)).toEqual(["Connection: keep-alive", "Connection: close"]);
+});
+
 test("what is not finished within the grace period is cut", async () => {
   const { file, begun } = slowly(graceMs);
   const app = await startApp([aRepository("debian", { "dists/a": file })]);
@@ -106,7 +161,6 @@ test("what is not finished within the grace period is cut", async () => {
 
 test("an address that is taken is an error, not a crash", async () => {
   const app = await startApp([]);
-  const { startServer } = await import("../../src/http/server.ts");
   const again = startServer(() => {}, { host: "127.0.0.1", port: app.address.port });
   await expect(again).rejects.toMatchObject({ code: "EADDRINUSE" });
   await app.stop(0);
