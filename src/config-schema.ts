@@ -267,9 +267,6 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       if (raw.flat !== undefined && (raw.export_directory ?? raw.publish_bundle_file) !== undefined) {
         warn(`${raw.name}: flat repositories are neither exported nor published into the tree`);
       }
-      if (raw.export_directory !== undefined && Object.keys(raw.suite ?? {}).some((suite) => suite.includes("/"))) {
-        warn(`${raw.name}: suites with a slash in their names are not exported`);
-      }
       const readers = (raw.reader ?? []).map(({ name, password_file: password }) => ({ name, password }));
       if (readers.some(({ password }) => password.reveal().length < shortestGoodTokenLength)) {
         warn(`${raw.name}: a reader's password with fewer than ${shortestGoodTokenLength} characters can be guessed`);

@@ -21,7 +21,7 @@ import { exportTo, publishTo, uploadsIn, writableTree } from "../outputs.ts";
 import type { Repository } from "../publishing/repository.ts";
 import type { Placement } from "../publishing/stanza-source.ts";
 import { withQuietRepository } from "../quiet-repository.ts";
-import { layoutOf, openSigner, repositoryDirectory } from "../repository-settings.ts";
+import { openSigner, repositoryDirectory } from "../repository-settings.ts";
 import type { Tree } from "../storage/tree.ts";
 import { another, gatewayCaOption, withRequired } from "./arguments.ts";
 import { complain, complainOfWaiting, print, printable } from "./terminal.ts";
@@ -135,8 +135,6 @@ async function make(
   for (const warning of configuration.warnings) complain(warning);
   for (const at of await flatsIn(one, configuration, signal))
     complain(`left out: ${printable(`./${at}`)} is a flat repository, which a server serves and nothing else does`);
-  for (const suite of command === "export" ? layoutOf(one).nestedSuites : [])
-    complain(`left out: ${suite} has a slash in its name, and a site has no place for such a suite`);
   const log = pino({ level: "warn" }, pino.destination(2));
   // The key is the server's, which may be running; what is made here has a state of its own.
   const signer = await openSigner(one, await repositoryDirectory(stateDirectory, one.name), log);

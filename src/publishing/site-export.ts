@@ -5,6 +5,7 @@ import { basename, dirname, join, relative } from "node:path";
 import pLimit from "p-limit";
 import { RepoError, systemCodeOf } from "../base/errors.ts";
 import type { Suite } from "../base/names.ts";
+import { parseSuite } from "../base/names.ts";
 import { replaceFile } from "../base/replace-file.ts";
 import { digesting, RunningDigests } from "../debian/digests.ts";
 import type { NamedFile } from "../indices/named-files.ts";
@@ -62,32 +63,34 @@ export async function exportSite(source: SiteSource, options: ExportOptions): Pr
     if (!entry.isSymbolicLink())
       throw new ExportIncomplete(`${directory}/dists/${entry.name} was made by somebody else`);
   }
-  // A suite's name is a link in the site, and none can lie within another.
-  const publications = [...source.publications()].filter(({ suite }) => !suite.includes("/"));
+  const publications = [...source.publications()];
+  const suites = siteSuites(publications);
   const superseded = await Superseded.open(join(directory, generations, "superseded.json"));
   const expiredMs = now() - keepSeconds * 1000;
   const switched: Suite[] = [];
   let packagesWritten = 0;
-  for (const manifest of publications) {
-    const { suite, id } = manifest;
-    const before = await currentId(directory, suite);
-    if (before === id) continue;
-    const earlier = before === undefined ? undefined : source.publication(suite, before);
+  for (const one of suites) {
+    const { suite, manifest, generation } = one;
+    const before = await currentGeneration(directory, suite);
+    if (before === generation) continue;
     const left = new Map<string, string>();
-    if (earlier !== undefined) {
-      for await (const { path, sha256 } of newlyNamed(earlier, manifest, source.segments)) left.set(path, sha256);
+    if (manifest !== undefined) {
+      const earlier = before === undefined ? undefined : source.publication(suite, publicationIn(before));
+      if (earlier !== undefined) {
+        for await (const { path, sha256 } of newlyNamed(earlier, manifest, source.segments)) left.set(path, sha256);
+      }
+      const fresh = newlyNamed(manifest, earlier, source.segments);
+      packagesWritten += await writePackages(fresh, { superseded, source, written: left }, options);
+      switched.push(suite);
     }
-    const fresh = newlyNamed(manifest, earlier, source.segments);
-    packagesWritten += await writePackages(fresh, { superseded, source, written: left }, options);
-    await writeGeneration(manifest, before, superseded, source, options);
-    const name = join(directory, "dists", suite);
-    await replaceLink(name, relative(dirname(name), generation(directory, suite, id)));
-    switched.push(suite);
+    await writeGeneration(one, before, superseded, source, options);
+    const link = linkOf(directory, suite);
+    await replaceLink(link, relative(dirname(link), join(generationsOf(directory, suite), generation)));
     for (const path of await unnamed(new Set(left.keys()), publications, source.segments)) superseded.note(path, now());
     await superseded.save();
-    await removeOthers(join(directory, generations, suite), id);
+    await removeOthers(generationsOf(directory, suite), new Set([generation, currentLink]));
   }
-  await withdraw(directory, new Set(publications.map(({ suite }) => suite)));
+  await withdraw(directory, new Set(suites.map(({ suite }) => suite)));
   for (const path of await unnamed(superseded.since(expiredMs, "pool/"), publications, source.segments)) {
     await fs.rm(join(directory, path), { force: true });
     superseded.forget(path);
@@ -96,12 +99,68 @@ export async function exportSite(source: SiteSource, options: ExportOptions): Pr
   return { switched, packagesWritten };
 }
 
-const generation = (directory: string, suite: string, id: string): string => join(directory, generations, suite, id);
+/**
+ * A suite of the site. The files of a suite with a slash in its name have a directory of their own beside those of the
+ * suite around it, which shows them by a link, so that each of the two is switched by itself.
+ */
+interface SiteSuite {
+  readonly suite: Suite;
+  /** Undefined for a directory that only leads to suites, as `bookworm` where there is `bookworm/updates` alone. */
+  readonly manifest: Manifest | undefined;
+  /** The suites that are shown within this one, by their paths below it. */
+  readonly within: ReadonlyMap<string, Suite>;
+  /** Names the directory of its files: the publication, and which suites are within. */
+  readonly generation: string;
+}
 
-/** The publication that a suite's name stands for now. */
-async function currentId(directory: string, suite: Suite): Promise<string | undefined> {
+/** Those with a slash come first, so that no link leads to what is not there yet. */
+function siteSuites(publications: readonly Manifest[]): readonly SiteSuite[] {
+  const manifests = new Map(publications.map((manifest) => [manifest.suite, manifest]));
+  const within = new Map<Suite, Map<string, Suite>>([...manifests.keys()].map((suite) => [suite, new Map()]));
+  for (const suite of manifests.keys()) {
+    const names = suite.split("/");
+    if (names.length === 1) continue;
+    const around = names.slice(1).map((_, at) => parseSuite(names.slice(0, at + 1).join("/")));
+    const nearest = around.findLast((each) => manifests.has(each)) ?? around[0] ?? suite;
+    const shown = within.get(nearest) ?? new Map<string, Suite>();
+    within.set(nearest, shown.set(suite.slice(nearest.length + 1), suite));
+  }
+  return [...within]
+    .map(([suite, shown]): SiteSuite => {
+      const manifest = manifests.get(suite);
+      return { suite, manifest, within: shown, generation: generationName(manifest, [...shown.keys()]) };
+    })
+    .toSorted((one, two) => two.suite.split("/").length - one.suite.split("/").length);
+}
+
+const generationSeparator = "+";
+
+function generationName(manifest: Manifest | undefined, within: readonly string[]): string {
+  const id = manifest?.id ?? "";
+  if (within.length === 0) return id;
+  const hash = createHash("sha256").update(within.toSorted().join("\n")).digest("hex").slice(0, 16);
+  return [id, hash].join(generationSeparator);
+}
+
+/** The id of the publication that a generation is of. */
+const publicationIn = (generation: string): string => generation.split(generationSeparator)[0] ?? "";
+
+/** In the name of a directory, for the slash in a suite's name: no suite has a percent sign in its name. */
+const slash = "%2F";
+/** Beside the generations of a suite with a slash: the link to the one that is shown. */
+const currentLink = "current";
+
+const generationsOf = (directory: string, suite: string): string =>
+  join(directory, generations, suite.replaceAll("/", slash));
+
+/** The link by which a suite is switched. */
+const linkOf = (directory: string, suite: Suite): string =>
+  suite.includes("/") ? join(generationsOf(directory, suite), currentLink) : join(directory, "dists", suite);
+
+/** The generation that a suite's name stands for now. */
+async function currentGeneration(directory: string, suite: Suite): Promise<string | undefined> {
   try {
-    return (await fs.readlink(join(directory, "dists", suite))).split("/").at(-1);
+    return (await fs.readlink(linkOf(directory, suite))).split("/").at(-1);
   } catch (thrown) {
     if (systemCodeOf(thrown) === "ENOENT") return undefined;
     throw thrown;
@@ -167,20 +226,20 @@ async function writePackages(
 
 /** What was there before is linked, not written; so are the names by hash. */
 async function writeGeneration(
-  manifest: Manifest,
+  { suite, manifest, within, generation }: SiteSuite,
   before: string | undefined,
   superseded: Superseded,
   source: SiteSource,
   { directory, signal, now, keepSeconds }: ExportOptions,
 ): Promise<void> {
-  const { suite, id } = manifest;
   const base = `dists/${suite}`;
-  const old = before === undefined ? undefined : generation(directory, suite, before);
-  const target = generation(directory, suite, id);
+  const old =
+    before === undefined || manifest === undefined ? undefined : join(generationsOf(directory, suite), before);
+  const target = join(generationsOf(directory, suite), generation);
   const draft = `${target}.new`;
   await fs.rm(draft, { recursive: true, force: true });
   const named = new Set<string>();
-  for (const { path, sha256, byHash } of siteFiles(manifest)) {
+  for (const { path, sha256, byHash } of manifest === undefined ? [] : siteFiles(manifest)) {
     const [known] = byHash;
     const isKnown = old !== undefined && known !== undefined && (await link(join(old, known), join(draft, path)));
     if (!isKnown) {
@@ -197,9 +256,12 @@ async function writeGeneration(
   // What clients of the last publications ask for stays for a while.
   for (const name of old === undefined ? [] : await filesByHash(old)) {
     if (named.has(name)) continue;
+    // It was this suite's as long as the suite within was a component of it.
+    if ([...within.keys()].some((at) => name.startsWith(`${at}/`))) continue;
     if (superseded.note(`${base}/${name}`, now()) < now() - keepSeconds * 1000) superseded.forget(`${base}/${name}`);
     else await link(join(old ?? "", name), join(draft, name));
   }
+  for (const [at, other] of within) await linkWithin(join(draft, at), linkOf(directory, other));
   await fs.rm(target, { recursive: true, force: true });
   await fs.rename(draft, target);
 }
@@ -243,6 +305,16 @@ async function link(from: string, to: string): Promise<boolean> {
   }
 }
 
+/** Files that are there already stay: a publication of before may have a component of this name. */
+async function linkWithin(path: string, target: string): Promise<void> {
+  await fs.mkdir(dirname(path), { recursive: true });
+  try {
+    await fs.symlink(relative(dirname(path), target), path);
+  } catch (thrown) {
+    if (systemCodeOf(thrown) !== "EEXIST") throw thrown;
+  }
+}
+
 async function replaceLink(path: string, target: string): Promise<void> {
   // No suite's name begins with a dot.
   const draft = join(dirname(path), `.${basename(path)}`);
@@ -273,9 +345,9 @@ async function filesByHash(directory: string): Promise<readonly string[]> {
     .filter((path) => /(^|\/)by-hash\//.test(path));
 }
 
-async function removeOthers(directory: string, name: string): Promise<void> {
+async function removeOthers(directory: string, names: ReadonlySet<string>): Promise<void> {
   for (const other of await fs.readdir(directory)) {
-    if (other !== name) await fs.rm(join(directory, other), { recursive: true, force: true });
+    if (!names.has(other)) await fs.rm(join(directory, other), { recursive: true, force: true });
   }
 }
 
@@ -284,6 +356,10 @@ async function withdraw(directory: string, present: ReadonlySet<string>): Promis
   for (const name of await fs.readdir(join(directory, "dists"))) {
     if (present.has(name)) continue;
     await fs.rm(join(directory, "dists", name), { force: true });
+    await fs.rm(generationsOf(directory, name), { recursive: true, force: true });
+  }
+  for (const name of await fs.readdir(join(directory, generations))) {
+    if (!name.includes(slash) || present.has(name.replaceAll(slash, "/"))) continue;
     await fs.rm(join(directory, generations, name), { recursive: true, force: true });
   }
 }

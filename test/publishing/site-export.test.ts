@@ -1,6 +1,16 @@
 // Writing a site of plain files: what a failed export leaves behind, what is trusted, and whose a directory is.
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -145,4 +155,167 @@ test("an export directory belongs to one repository: another one's export is ref
   expect(await run("a"), "its own repository goes on").toMatchObject({ exitCode: 0 });
   rmSync(join(site, ".generations/repository.json"));
   expect(await run("b"), "once it is given away").toMatchObject({ exitCode: 0 });
+});
+
+/** Suites of one package each, whose index and Release are others in each round. */
+class Suites implements SiteSource {
+  readonly manifests = new Map<string, Manifest>();
+  readonly #bytes = new Map<string, Buffer>();
+  readonly segments = { read: (id: string) => this.#bytes.get(id) ?? Buffer.of() };
+
+  /** @param component is where the suite has its index */
+  publish(suite: string, round: number, component = "main"): void {
+    const deb = Buffer.from(`package of ${suite}, ${round}`);
+    const packages = Buffer.from(stanza("one", deb));
+    const form = { sizeBytes: packages.length, sha256: sha256(packages) };
+    const id = `${suite} ${round}`;
+    for (const [name, bytes] of [
+      [id, packages],
+      [pooled("one", deb), deb],
+      [form.sha256, packages],
+    ] as const)
+      this.#bytes.set(name, bytes);
+    this.manifests.set(suite, {
+      suite: parseSuite(suite),
+      id: publicationId(1_700_000_000 + round),
+      dateSeconds: 1_700_000_000 + round,
+      state: "",
+      components: [component],
+      architectures: ["all"],
+      binaryPackages: 1,
+      sourcePackages: 0,
+      blobs: [],
+      indices: [
+        {
+          directory: `${component}/binary-all`,
+          name: "Packages",
+          segments: [{ id, gzBytes: 1, unpaddedBytes: 1, uncompressedBytes: packages.length, lines: 1 }],
+          forms: { plain: form, gz: form, xz: form },
+        },
+      ],
+      release: `${suite} ${round}`,
+      inRelease: `${suite} ${round}`,
+      releaseGpg: `${suite} ${round}`,
+    });
+  }
+
+  publications(): Iterable<Manifest> {
+    return this.manifests.values();
+  }
+
+  publication(): undefined {
+    return undefined;
+  }
+
+  async find(path: string): Promise<Resource> {
+    const [manifest] = [...this.manifests.values()]
+      .filter(({ suite }) => path.startsWith(`dists/${suite}/`))
+      .toSorted((one, two) => two.suite.length - one.suite.length);
+    const signed = /\/(Release|InRelease|Release\.gpg)$/.test(path);
+    const bytes =
+      this.#bytes.get(path) ??
+      (signed
+        ? Buffer.from(manifest?.release ?? "")
+        : this.#bytes.get(manifest?.indices[0]?.forms.plain.sha256 ?? "")) ??
+      Buffer.of();
+    return {
+      sizeBytes: bytes.length,
+      etag: "x",
+      contentType: "x",
+      caching: "immutable",
+      lastModifiedSeconds: 1,
+      read: async () => bytes,
+    };
+  }
+}
+
+const exporting = (suites: Suites, directory: string, nowMs = 0) =>
+  exportSite(suites, { directory, keepSeconds: 60, now: () => nowMs, signal: new AbortController().signal });
+const releaseIn = (directory: string, suite: string): string =>
+  readFileSync(join(directory, "dists", suite, "InRelease"), "utf8");
+const byHash = (directory: string, suite: string, component = "main"): readonly string[] =>
+  readdirSync(join(directory, "dists", suite, component, "binary-all/by-hash/SHA256"));
+
+test("suites with slashes in their names are exported within one another, and each is switched without the others", async () => {
+  const [suites, directory] = [new Suites(), aSite()];
+  const names = ["bookworm", "bookworm/updates", "bookworm/updates/new/er", "bookworm/backports", "sid"];
+  for (const name of names) suites.publish(name, 1);
+  expect((await exporting(suites, directory)).switched.toSorted()).toEqual(names.toSorted());
+  const releases = () => names.map((name) => releaseIn(directory, name));
+  expect(releases()).toEqual(names.map((name) => `${name} 1`));
+  expect((await exporting(suites, directory)).switched).toEqual([]);
+  for (const [at, name] of names.entries()) {
+    suites.publish(name, 2);
+    expect((await exporting(suites, directory)).switched).toEqual([name]);
+    expect(releases()).toEqual(names.map((each, other) => `${each} ${other <= at ? 2 : 1}`));
+  }
+});
+
+test("what one suite names no more goes after a while, and what lies in the suite within it stays", async () => {
+  const [suites, directory] = [new Suites(), aSite()];
+  for (const name of ["bookworm", "bookworm/updates"]) suites.publish(name, 1);
+  await exporting(suites, directory);
+  const kept = byHash(directory, "bookworm/updates");
+  for (const [round, files] of [
+    [2, 2],
+    [3, 2],
+  ] as const) {
+    suites.publish("bookworm", round);
+    await exporting(suites, directory, round * 61_000);
+    expect(byHash(directory, "bookworm")).toHaveLength(files);
+    expect(byHash(directory, "bookworm/updates")).toEqual(kept);
+  }
+  const around = byHash(directory, "bookworm");
+  suites.publish("bookworm/updates", 2);
+  await exporting(suites, directory, 4 * 61_000);
+  expect(byHash(directory, "bookworm/updates")).toHaveLength(2);
+  expect(byHash(directory, "bookworm")).toEqual(around);
+  expect(lstatSync(join(directory, "dists/bookworm/updates")).isSymbolicLink()).toBe(true);
+});
+
+test("a suite comes and goes around and within another one, whose clients lose nothing", async () => {
+  const [suites, directory] = [new Suites(), aSite()];
+  const generations = () => readdirSync(join(directory, ".generations")).toSorted();
+  suites.publish("bookworm/updates", 1);
+  await exporting(suites, directory);
+  expect(releaseIn(directory, "bookworm/updates")).toBe("bookworm/updates 1");
+  expect(readdirSync(join(directory, "dists/bookworm"))).toEqual(["updates"]);
+  suites.publish("bookworm", 1);
+  await exporting(suites, directory);
+  expect(releaseIn(directory, "bookworm")).toBe("bookworm 1");
+  expect(releaseIn(directory, "bookworm/updates")).toBe("bookworm/updates 1");
+  suites.manifests.delete("bookworm");
+  await exporting(suites, directory);
+  expect(readdirSync(join(directory, "dists/bookworm"))).toEqual(["updates"]);
+  expect(releaseIn(directory, "bookworm/updates")).toBe("bookworm/updates 1");
+  suites.publish("bookworm", 2);
+  await exporting(suites, directory);
+  suites.publish("bookworm/backports", 1);
+  await exporting(suites, directory);
+  expect(releaseIn(directory, "bookworm/backports"), "the suite around it is as it was").toBe("bookworm/backports 1");
+  for (const name of ["bookworm/updates", "bookworm/backports"]) suites.manifests.delete(name);
+  await exporting(suites, directory);
+  expect(readdirSync(join(directory, "dists/bookworm"))).not.toContain("updates");
+  expect(releaseIn(directory, "bookworm")).toBe("bookworm 2");
+  expect(generations()).toEqual(["bookworm", "superseded.json"]);
+  suites.manifests.delete("bookworm");
+  await exporting(suites, directory);
+  expect(generations()).toEqual(["superseded.json"]);
+});
+
+test("a component that becomes a suite is no more among the files of the suite around it", async () => {
+  const [suites, directory] = [new Suites(), aSite()];
+  suites.publish("bookworm", 1, "updates/main");
+  await exporting(suites, directory);
+  expect(byHash(directory, "bookworm", "updates/main")).toHaveLength(1);
+  // The suite within is published first: as long as the one around has files of its own there, these stay.
+  suites.publish("bookworm/updates", 2);
+  await exporting(suites, directory);
+  expect(releaseIn(directory, "bookworm")).toBe("bookworm 1");
+  expect(existsSync(join(directory, "dists/bookworm/updates/main/binary-all/Packages"))).toBe(true);
+  suites.publish("bookworm", 3);
+  await exporting(suites, directory);
+  expect(releaseIn(directory, "bookworm/updates")).toBe("bookworm/updates 2");
+  expect(byHash(directory, "bookworm/updates")).toHaveLength(1);
+  expect(readlinkSync(join(directory, "dists/bookworm/updates"))).toBe("../../bookworm%2Fupdates/current");
 });

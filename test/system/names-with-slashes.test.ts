@@ -1,7 +1,8 @@
 // Suites and components with a slash in their names, as apt 2.6 and apt 3 take them.
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import fetch from "node-fetch";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { rootPath } from "../../src/base/names.ts";
@@ -9,6 +10,7 @@ import { AptRoot } from "../support/apt.ts";
 import { Apt3 } from "../support/apt3.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
+import { plainWebServer } from "../support/plain-web-server.ts";
 import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
@@ -63,9 +65,66 @@ test("both apts update without a warning from a suite and a component with a sla
   expect(configured[1]).toContain("bookworm/updates");
   const exported = new CommandLine(["export", "--config", "tahoe-apt.toml", "site"], { cwd: work });
   expect(await exported.ends(), exported.output).toBe(0);
-  expect(exported.output).toContain("left out: bookworm/updates has a slash in its name");
-  expect(readdirSync(join(work, "site/dists"))).toEqual(["bookworm"]);
+  expect(exported.output).not.toContain("left out");
   expect((await verify("--folder", "tree"))[0], "whoever does not know it takes updates for a component").toBe(3);
+});
+
+test("both apts use the site that export wrote, of a suite with a slash and of the suite around it, also when either was changed", async () => {
+  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-slashes-"));
+  onTestFinished(() => rmSync(work, { recursive: true, force: true }));
+  const put = async (place: string, name: string) => {
+    const file = join(work, "tree/dists", place, `binary-amd64/alice/${name}.deb`);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, await aDeb({ package: name, architecture: "amd64" }));
+  };
+  writeFileSync(
+    join(work, "tahoe-apt.toml"),
+    `state = "state"\nkeep_seconds = 1\n[[repository]]\nname = "debian"\nfolder = "tree"\n[repository.suite."bookworm/updates"]\n`,
+  );
+  const write = async () => {
+    const command = new CommandLine(["export", "--config", "tahoe-apt.toml", "site"], { cwd: work });
+    expect(await command.ends(), command.output).toBe(0);
+    expect(command.output).not.toContain("left out");
+  };
+  const held = { bookworm: ["base"], "bookworm/updates": ["fix"] };
+  await put("bookworm/main", "base");
+  await put("bookworm/updates/main", "fix");
+  await write();
+  const url = await plainWebServer(join(work, "site"));
+  const publicKey = readFileSync(join(work, "site/key.asc"), "utf8");
+  const clients = Object.keys(held).map((suite) => ({
+    suite: suite as keyof typeof held,
+    apt: new AptRoot({ source: { url, suite, publicKey } }),
+  }));
+  const young = await Apt3.start({ url, suite: "bookworm/updates", publicKey });
+  onTestFinished(async () => {
+    for (const { apt } of clients) apt.close();
+    await young.close();
+  });
+  const read = async () => {
+    for (const { suite, apt } of clients) {
+      expect(await apt.update()).not.toMatch(/^[EWN]:/m);
+      expect((await apt.packageNames()).toSorted()).toEqual(held[suite]);
+      for (const name of held[suite])
+        expect(await apt.download(name)).toEqual(await aDeb({ package: name, architecture: "amd64" }));
+    }
+    expect(await young.update()).not.toMatch(/^[EWN]:/m);
+    const { exitCode, output } = await young.run(`apt-get download ${held["bookworm/updates"].join(" ")}`);
+    expect([exitCode, output]).toEqual([0, output]);
+  };
+  await read();
+  for (const [suite, name] of [
+    ["bookworm", "more"],
+    ["bookworm", "most"],
+    ["bookworm/updates", "next"],
+  ] as const) {
+    await put(`${suite}/main`, name);
+    held[suite].push(name);
+    // Beyond keep_seconds, what was superseded goes.
+    await sleep(1500);
+    await write();
+    await read();
+  }
 });
 
 test("a suite with a slash is published into its tree as the suite that it is, by a server and by the command", async () => {
