@@ -1,6 +1,7 @@
 #!/usr/bin/env -S MALLOC_ARENA_MAX=2 node --max-semi-space-size=4
 // The command line: argv in, exit code out. 0 all is done, 1 it failed, 2 the arguments or the configuration are wrong.
 // The line above: bootstrap.mjs tells why.
+import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { codeOf, messageOf } from "./base/errors.ts";
 import { BundleError } from "./builder/bundle.ts";
@@ -98,6 +99,14 @@ Examples:
 tahoe-apt COMMAND --help tells more.
 `;
 
+/** The version of package.json, which lies beside `dist/` in a checkout, in an installed package and in the image. */
+function ownVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+    readonly version: string;
+  };
+  return version;
+}
+
 /** A signal that is aborted when this process is told to stop. */
 function untilTold(): AbortSignal {
   const stop = new AbortController();
@@ -141,6 +150,7 @@ const others: readonly (readonly [names: string, add: (commands: Command) => Pro
 async function program(asked: string): Promise<Command> {
   const commands = new Command("tahoe-apt")
     .description("A virtual APT repository: answers APT on the fly from a Tahoe-LAFS directory tree.")
+    .version(ownVersion(), "-V, --version", "print the version of tahoe-apt")
     .addHelpText("after", mainHelp)
     .showSuggestionAfterError()
     .exitOverride()

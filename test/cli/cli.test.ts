@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { CommandLine } from "../support/command-line.ts";
-import { projectRoot } from "../support/project-files.ts";
+import { projectRoot, readProjectFile } from "../support/project-files.ts";
 import { aSigningKey } from "../support/signing-key.ts";
 
 const temporary = (): Promise<string> => mkdtemp(join(tmpdir(), "cli-"));
@@ -196,6 +196,16 @@ test.each([
   const said = command.output.replaceAll(/\s+/g, " ");
   for (const word of words) expect(said).toContain(word);
 });
+
+test.each(["--version", "-V"])(
+  "%s prints the version of package.json and nothing else, from any directory",
+  async (flag) => {
+    const { version } = JSON.parse(readProjectFile("package.json")) as { readonly version: string };
+    const program = [join(projectRoot, "dist/cli.js"), flag];
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, program, { cwd: "/" });
+    expect([stdout, stderr]).toEqual([`${version}\n`, ""]);
+  },
+);
 
 test.each([
   { state: "/proc/x", why: "ENOENT" },

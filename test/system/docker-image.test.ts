@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import type { ContainerStore, Ended, PrivateNetwork } from "../support/container.ts";
 import { containerStore, privateNetwork } from "../support/container.ts";
 import { aDeb } from "../support/debs.ts";
+import { readProjectFile } from "../support/project-files.ts";
 import { cleanCheckout } from "../support/rootfs.ts";
 
 const setUpMs = 480_000;
@@ -94,6 +95,11 @@ test("the image runs as a user who is not root, and who may write nothing but th
   expect(Object.keys(config.Volumes)).toEqual(["/var/lib/tahoe-apt"]);
   expect(await inside("touch", "/var/lib/tahoe-apt/it")).toMatchObject({ status: 0 });
   expect((await inside("touch", "/opt/tahoe-apt/dist/cli.js")).status).not.toBe(0);
+});
+
+test("the command has its name in the image, and tells its version", async () => {
+  const { version } = JSON.parse(readProjectFile("package.json")) as { readonly version: string };
+  expect(await inside("tahoe-apt", "--version")).toMatchObject({ status: 0, output: `${version}\n` });
 });
 
 test("the health check fails while no server runs, and passes once it serves a folder", async () => {
