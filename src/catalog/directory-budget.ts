@@ -1,4 +1,5 @@
 // How much of a suite's indices one builder's directory may take: what was linked first stays, whoever looks and whenever.
+import { addToCount } from "../base/counts.ts";
 import { beyondText } from "../base/errors.ts";
 import type { Architecture, TreePath } from "../base/names.ts";
 import type { Steps } from "../base/steps.ts";
@@ -170,10 +171,7 @@ export class DirectoryBudget {
 
   #countVariant(item: Item | undefined, by: 1 | -1): void {
     const variant = item && variantOf(item);
-    if (variant === undefined) return;
-    const count = (this.#variants.get(variant) ?? 0) + by;
-    if (count > 0) this.#variants.set(variant, count);
-    else this.#variants.delete(variant);
+    if (variant !== undefined) addToCount(this.#variants, variant, by);
   }
 }
 

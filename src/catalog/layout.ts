@@ -103,6 +103,13 @@ export class Layout {
     return leafAt === undefined ? undefined : leafAt + 1;
   }
 
+  /** The directory that feeds an index and that a directory lies in or is; undefined where there is none. */
+  placeAround(directory: TreePath): TreePath | undefined {
+    if (this.placeOf(directory) === undefined) return undefined;
+    const names = pathNames(directory);
+    return parseTreePath(names.slice(0, this.#depthOfPlace(names)).join("/"));
+  }
+
   /** Whether this directory is itself the one that feeds an index. */
   isPlace(directory: TreePath): boolean {
     const names = pathNames(directory);

@@ -1,7 +1,6 @@
 // Which indices a suite has, read off its directories.
 import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
-import { baseOfVariant, coveringPath, flatSuite, isWithin, parentPath } from "../base/names.ts";
-import type { Rejection } from "./inspection.ts";
+import { baseOfVariant, flatSuite, isWithin } from "../base/names.ts";
 import type { Layout, Place } from "./layout.ts";
 import { plainLayout, suitePath } from "./layout.ts";
 
@@ -27,35 +26,6 @@ export function withVariants(shape: SuiteShape, variants: ReadonlySet<Architectu
   const bases = [...variants].flatMap((variant) => baseOfVariant(variant) ?? []);
   const real = [...known, ...variants, ...bases].filter((each) => each !== "all" && !isEmptyVariant(each));
   return { ...shape, architectures: real.length > 0 ? [...new Set(real)].toSorted() : shape.architectures };
-}
-
-/**
- * The directories that feed indices and hold files of which every one is rejected. A file that could not be read does not
- * count: it may be a package.
- */
-export function hollowPlaces(
-  directories: Iterable<TreePath>,
-  rejections: Iterable<readonly [TreePath, Rejection]>,
-  items: () => Iterable<{ readonly path: TreePath }>,
-): ReadonlySet<TreePath> {
-  const places = new Set(directories);
-  const placeAbove = new Map<TreePath, TreePath | undefined>();
-  const placeOfFile = (path: TreePath): TreePath | undefined => {
-    const directory = parentPath(path);
-    if (!placeAbove.has(directory)) placeAbove.set(directory, coveringPath(directory, places));
-    return placeAbove.get(directory);
-  };
-  const hollow = new Set<TreePath>();
-  for (const [path, { code }] of rejections) {
-    const place = placeOfFile(path);
-    if (place !== undefined && code !== "unreadable") hollow.add(place);
-  }
-  if (hollow.size === 0) return hollow;
-  for (const { path } of items()) {
-    const place = placeOfFile(path);
-    if (place !== undefined && hollow.delete(place) && hollow.size === 0) break;
-  }
-  return hollow;
 }
 
 /**

@@ -18,6 +18,7 @@ import { plainLayout } from "./layout.ts";
 import type { Claim, HeldNames, NameShare } from "./name-claims.ts";
 import { NameClaims } from "./name-claims.ts";
 import type { OwnerRules } from "./owner-rules.ts";
+import { PlaceCounts } from "./place-counts.ts";
 import type { StanzaByteLimits } from "./stanza-bytes.ts";
 import { stanzaRejection } from "./stanza-bytes.ts";
 
@@ -62,6 +63,7 @@ export class Snapshot {
   readonly #rivals = new Map<string, Map<TreePath, Item>>();
   readonly #rejections = new Map<TreePath, Rejection>();
   readonly #pending = new Map<TreePath, Pending>();
+  readonly #placeCounts: PlaceCounts;
   /** By key: those of the rejections that its chosen one is the reason of. */
   readonly #conflicts = new Map<string, ReadonlyMap<TreePath, Rejection>>();
   readonly #ownership: Ownership;
@@ -79,6 +81,7 @@ export class Snapshot {
 
   constructor(ownership: Ownership = noOwnership, budget: Budget = noBudget, layout: Layout = plainLayout) {
     this.#layout = layout;
+    this.#placeCounts = new PlaceCounts(layout);
     this.#ownership = ownership;
     this.#budget = budget;
   }
@@ -96,6 +99,11 @@ export class Snapshot {
   /** Every file that is in no index though its name announces a package; those that were judged last come last. */
   rejections(): ReadonlyMap<TreePath, Rejection> {
     return this.#rejections;
+  }
+
+  /** The directories that feed indices and hold files of which every one is rejected; one that is unreadable is not. */
+  hollowPlaces(): ReadonlySet<TreePath> {
+    return this.#placeCounts.hollow();
   }
 
   /** Whether some names are not everybody's. */
@@ -195,6 +203,8 @@ export class Snapshot {
       if (before !== undefined) removed.push(before);
       if (after !== undefined) added.push(after);
     }
+    for (const { path } of removed) this.#placeCounts.countTaken(path, -1);
+    for (const { path } of added) this.#placeCounts.countTaken(path, 1);
     const changesRejections = [...this.#touched].some(([path, before]) => before !== this.#rejections.get(path));
     return { removed, added, rejected: [...this.#newRejections()], changesRejections };
   }
@@ -208,8 +218,11 @@ export class Snapshot {
 
   /** @param rejection undefined: it is not rejected any more */
   #reject(path: TreePath, rejection: Rejection | undefined): void {
-    if (rejection === undefined && !this.#rejections.has(path)) return;
-    if (!this.#touched.has(path)) this.#touched.set(path, this.#rejections.get(path));
+    const before = this.#rejections.get(path);
+    if (rejection === undefined && before === undefined) return;
+    if (!this.#touched.has(path)) this.#touched.set(path, before);
+    if (before !== undefined) this.#placeCounts.countRejected(path, before, -1);
+    if (rejection !== undefined) this.#placeCounts.countRejected(path, rejection, 1);
     this.#rejections.delete(path);
     if (rejection !== undefined) this.#rejections.set(path, rejection);
   }

@@ -21,6 +21,9 @@ const listBytes = 32;
 const listLineBytes = 24;
 const digestDigits = { md5: 32, sha1: 40, sha256: 64, sha512: 128 } as const;
 
+/** Whoever checks an inspection makes a finding of it too, mostly in the same thread: its stanza is measured once. */
+const measured = new WeakMap<Stanza, number>();
+
 /**
  * How long a stanza is at most, whatever digests are configured, but for the path in Filename or Directory. In bytes.
  * Equal stanzas and names of parts give equal numbers on every machine.
@@ -30,6 +33,13 @@ export function stanzaBytesOf(
     | { readonly kind: "binary"; readonly control: Stanza }
     | { readonly kind: "source"; readonly dsc: Stanza; readonly parts: readonly SourcePart[] },
 ): number {
+  const stanza = inspection.kind === "binary" ? inspection.control : inspection.dsc;
+  const bytes = measured.get(stanza) ?? measure(inspection);
+  measured.set(stanza, bytes);
+  return bytes;
+}
+
+function measure(inspection: Parameters<typeof stanzaBytesOf>[0]): number {
   if (inspection.kind === "binary") return Buffer.byteLength(formatStanza(inspection.control)) + measuredBytes;
   const { dsc, parts } = inspection;
   const own = dsc.filter(([name]) => !/^(files|checksums-.*)$/i.test(name));

@@ -1,4 +1,5 @@
 // Which packages a variant of an architecture has builds of: in its index these stand in place of the architecture's own.
+import { addToCount } from "../base/counts.ts";
 import type { Architecture } from "../base/names.ts";
 import type { BinaryItem, Item } from "./item.ts";
 import type { SnapshotChange } from "./snapshot.ts";
@@ -18,7 +19,8 @@ export class VariantBuilds {
       if (item.kind !== "binary" || item.variant === undefined) return;
       const builds = this.#builds.get(item.variant) ?? new Map<string, number>();
       this.#builds.set(item.variant, builds);
-      builds.set(keyOf(item), (builds.get(keyOf(item)) ?? 0) + by);
+      addToCount(builds, keyOf(item), by);
+      if (builds.size === 0) this.#builds.delete(item.variant);
       moved.add(keyOf(item));
     };
     for (const item of change.removed) count(item, -1);
@@ -32,7 +34,7 @@ export class VariantBuilds {
 
   /** Whether a variant has no build of its own that stands in its index in place of this package. */
   mayStandIn(variant: Architecture, item: Item): boolean {
-    return !isPlain(item) || (this.#builds.get(variant)?.get(keyOf(item)) ?? 0) === 0;
+    return !isPlain(item) || this.#builds.get(variant)?.has(keyOf(item)) !== true;
   }
 }
 

@@ -6,7 +6,7 @@ import { isWithin, joinPath, nameOrUndefined, parseTreePath, rootPath } from "..
 import type { Catalog } from "../catalog/catalog.ts";
 import { packageKindOf } from "../catalog/inspect.ts";
 import { distsPath, suitePath } from "../catalog/layout.ts";
-import type { Tree } from "../storage/tree.ts";
+import type { Directory, Tree } from "../storage/tree.ts";
 import type { ServedSuite } from "./suite.ts";
 
 /** Something for people. */
@@ -66,9 +66,15 @@ export class Notices {
   /**
    * To be called after a look at the whole tree.
    * @param holds whether the tree has a suite
+   * @param dists as that look has listed it; undefined where the tree has none
    * @throws StorageUnavailable; signal.reason
    */
-  async afterTree(holds: (suite: Suite) => boolean, names: Iterable<Suite>, signal: AbortSignal): Promise<void> {
+  async afterTree(
+    holds: (suite: Suite) => boolean,
+    names: Iterable<Suite>,
+    dists: Directory | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     for (const name of this.#ofSuites.keys()) if (!holds(name)) this.#ofSuites.delete(name);
     const before = new Set(this.#ofTree.map(({ text }) => text));
     const absent = this.#parts.configuredSuites.filter((name) => !holds(name));
@@ -83,7 +89,7 @@ export class Notices {
         "this is the root of a `tahoe backup`, whose copies lie in Archives and Latest: serve the read cap of Latest, or of one of the Archives";
       found.push({ suite: undefined, text });
     }
-    const strays = await this.#straysInDists(signal);
+    const strays = dists === undefined ? [] : this.#straysIn(dists);
     if (strays.length > 0) {
       const named = strays
         .slice(0, maxNamed)
@@ -142,9 +148,7 @@ export class Notices {
   }
 
   /** Packages, and directories that can't be suites, directly in `dists`. */
-  async #straysInDists(signal: AbortSignal): Promise<readonly string[]> {
-    const dists = await this.#parts.tree.look(distsPath, signal);
-    if (dists?.kind !== "directory") return [];
+  #straysIn(dists: Directory): readonly string[] {
     const strays = [...dists.entries].filter(([name, entry]) => {
       if (entry.kind === "directory")
         return this.#parts.catalog.layout.suiteOf(joinPath(distsPath, name)) === undefined;

@@ -3,6 +3,7 @@
 import type { Database, RootDatabase } from "lmdb";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import { parseInternalSuite } from "../base/names.ts";
+import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
 
 /** A publication that is kept for ever under a name. */
 export interface Pin {
@@ -24,22 +25,21 @@ export class Pins {
 
   /** The id of the publication that has this name. */
   idOf(suite: Suite, name: string): string | undefined {
-    return this.#ids.get(pinKey(suite, name));
+    return this.#ids.get(suiteKey(suite, name));
   }
 
   async pin({ suite, name, id }: Pin): Promise<void> {
-    await this.#ids.put(pinKey(suite, name), id);
+    await this.#ids.put(suiteKey(suite, name), id);
   }
 
   async unpin(suite: Suite, name: string): Promise<void> {
-    await this.#ids.remove(pinKey(suite, name));
+    await this.#ids.remove(suiteKey(suite, name));
   }
 
   *all(): Iterable<Pin> {
     for (const { key, value } of this.#ids.getRange()) {
-      const slash = key.lastIndexOf("/");
-      const [suite, name] = [key.slice(0, slash), key.slice(slash + 1)];
-      yield { suite: parseInternalSuite(suite), name, id: value };
+      const [suite, name] = parseSuiteKey(key);
+      yield { suite, name, id: value };
     }
   }
 
@@ -67,5 +67,3 @@ export const isMoment = (text: string): boolean => /^\d{8}T\d{6}Z$/.test(text);
 
 /** Whether a pin may have this name. */
 export const isPinName = (text: string): boolean => /^[a-z0-9][a-z0-9._-]{0,63}$/i.test(text) && !isMoment(text);
-
-const pinKey = (suite: Suite, name: string): string => `${suite}/${name}`;

@@ -11,7 +11,7 @@ import type { Rejection } from "../catalog/inspection.ts";
 import { distsPath, suitePath } from "../catalog/layout.ts";
 import type { Survey } from "../catalog/survey.ts";
 import { rejectionOf, survey } from "../catalog/survey.ts";
-import type { Tree } from "../storage/tree.ts";
+import type { Directory, Tree } from "../storage/tree.ts";
 import type { AsFoundSuites } from "./as-found.ts";
 import { BuilderQueues } from "./builder-queues.ts";
 import type { RejectedFile } from "./served.ts";
@@ -23,6 +23,8 @@ import { addedBy, removedBy, SuitePublisher } from "./suite-publisher.ts";
 /** What looking at a path again has brought, once it is servable. */
 export interface Refreshed {
   readonly suites: readonly Suite[];
+  /** The tree's `dists` as it was listed; undefined where it is no directory, or the path lies in a suite. */
+  readonly dists: Directory | undefined;
   /** Package files that are new, or have new bytes, in the publications made since. */
   readonly added: readonly TreePath[];
   readonly removed: readonly TreePath[];
@@ -137,7 +139,8 @@ export class Refresher {
   }
 
   async #refresh(path: TreePath, patience: Patience): Promise<Refreshed> {
-    const suites = await this.#suitesAt(path);
+    const dists = isWithin(distsPath, path) ? await this.#listDists() : undefined;
+    const suites = this.#suitesAt(path, dists);
     const outcomes = await Promise.allSettled(suites.map((suite) => this.#refreshSuite(suite, path, patience)));
     const published: Published[] = [];
     for (const outcome of outcomes) {
@@ -147,6 +150,7 @@ export class Refresher {
     const within = (paths: readonly TreePath[]) => paths.filter((each) => isWithin(each, path));
     return {
       suites,
+      dists,
       added: [...new Set(within(published.flatMap(({ added }) => added)))].toSorted(),
       removed: [...new Set(within(published.flatMap(({ removed }) => removed)))].toSorted(),
     };
@@ -165,10 +169,10 @@ export class Refresher {
   }
 
   /** The suites that a path lies in or holds, but for those that are served as found. */
-  async #suitesAt(path: TreePath): Promise<Suite[]> {
+  #suitesAt(path: TreePath, dists: Directory | undefined): Suite[] {
     const { layout } = this.#parts.catalog;
     const suite = layout.suiteOf(path);
-    const above = isWithin(distsPath, path) ? await this.#listSuites() : [];
+    const above = isWithin(distsPath, path) ? this.#suitesIn(dists) : [];
     const suites = suite === undefined ? above : new Set([suite, ...layout.nestedWithin(path)]);
     return [...suites].filter((each) => {
       if (!this.#parts.asFound.holds(each)) return true;
@@ -178,11 +182,9 @@ export class Refresher {
   }
 
   /** The suites in the tree and those that were there before. */
-  async #listSuites(): Promise<Set<Suite>> {
+  #suitesIn(dists: Directory | undefined): Set<Suite> {
     const suites = new Set([...this.#parts.suites.names(), ...this.#parts.catalog.layout.nestedSuites]);
-    const dists = await this.#lookAtDists();
-    if (dists?.kind !== "directory") return suites;
-    for (const [name, entry] of dists.entries) {
+    for (const [name, entry] of dists?.entries ?? []) {
       const suite =
         entry.kind === "directory" ? this.#parts.catalog.layout.suiteOf(joinPath(distsPath, name)) : undefined;
       if (suite !== undefined) suites.add(suite);
@@ -190,12 +192,12 @@ export class Refresher {
     return suites;
   }
 
-  async #lookAtDists(): ReturnType<Tree["look"]> {
+  async #listDists(): Promise<Directory | undefined> {
     const { tree, looked, observer, log } = this.#parts;
     try {
-      const dists = await tree.look(distsPath, this.#signal);
-      const apart =
-        dists?.kind === "directory" ? [...dists.entries.keys()].map((name) => joinPath(distsPath, name)) : [];
+      const node = await tree.look(distsPath, this.#signal);
+      const dists = node?.kind === "directory" ? node : undefined;
+      const apart = [...(dists?.entries.keys() ?? [])].map((name) => joinPath(distsPath, name));
       looked(distsPath, undefined, new Map(apart.map((path) => [path, undefined])));
       return dists;
     } catch (thrown) {

@@ -286,21 +286,21 @@ export class Repository implements ServedRepository {
   /** @throws what `Refresher.refresh` throws */
   async #refresh(path: TreePath, patience: "all" | "bounded"): Promise<Refreshed> {
     const refreshed = await this.#refresher.refresh(path, patience);
-    await this.#notice(path, refreshed.suites);
+    await this.#notice(path, refreshed);
     if (isWithin(distsPath, path) && this.#errors.size === 0) this.#lookedAt = true;
     return refreshed;
   }
 
   /** What can't be looked at for it now is looked at next time. */
-  async #notice(path: TreePath, names: readonly Suite[]): Promise<void> {
+  async #notice(path: TreePath, { suites, dists }: Refreshed): Promise<void> {
     const { signal } = this.#stopping;
     try {
-      for (const name of names) {
+      for (const name of suites) {
         const suite = this.#suites.get(name);
         if (suite !== undefined) await this.#notices.afterSuite(suite, signal);
       }
       if (isWithin(distsPath, path))
-        await this.#notices.afterTree((name) => this.#holds(name), this.#suites.keys(), signal);
+        await this.#notices.afterTree((name) => this.#holds(name), this.#suites.keys(), dists, signal);
     } catch (thrown) {
       if (!(thrown instanceof StorageUnavailable) && !signal.aborted) throw thrown;
     }

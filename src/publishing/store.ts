@@ -16,6 +16,7 @@ import { Pool } from "./pool.ts";
 import type { HashReference, Manifest, PublishedFile, PublishedIndex } from "./publication.ts";
 import { fileByHash, hashReferences, indexPath, namesPackages, publicationId, secondsOfMoment } from "./publication.ts";
 import { SegmentStore } from "./segment-store.ts";
+import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
 
 /** A manifest whose lists of segments stand elsewhere, in runs that publications share. */
 type StoredManifest = Omit<Manifest, "indices" | "blobs"> & {
@@ -101,10 +102,10 @@ export class PublicationStore {
     const { suite, id, indices, ...rest } = manifest;
     const put = (): void => {
       const listed = indices.map(({ segments, ...index }) => ({ ...index, runs: this.#putRuns(segments) }));
-      this.#manifests.putSync(manifestKey(suite, id), { suite, id, ...rest, indices: listed });
+      this.#manifests.putSync(suiteKey(suite, id), { suite, id, ...rest, indices: listed });
       for (const reference of hashReferences(manifest)) this.#hashes.putSync(hashKey(suite, reference), id);
       this.#supersede(suite, nowMs, id);
-      this.#servedSeconds.putSync(manifestKey(suite, id), Math.floor(nowMs / 1000));
+      this.#servedSeconds.putSync(suiteKey(suite, id), Math.floor(nowMs / 1000));
       this.#dates.putSync(suite, manifest.dateSeconds);
       this.#identities.putSync(suite, [...identityOfRelease(manifest.release)]);
       this.#current.putSync(suite, id);
@@ -144,24 +145,20 @@ export class PublicationStore {
 
   /** The segments of one index of a kept publication; undefined if there is none such. */
   segmentsOf(suite: Suite, id: string, path: string): readonly SegmentSizes[] | undefined {
-    const index = this.#manifests
-      .get(manifestKey(suite, id))
-      ?.indices.find((each) => indexPath(each, "plain") === path);
+    const index = this.#manifests.get(suiteKey(suite, id))?.indices.find((each) => indexPath(each, "plain") === path);
     return index && this.#segmentsIn(index.runs);
   }
 
   /** The ids of all publications that are kept, those of a suite side by side and the newest first. */
   *ids(): Iterable<readonly [Suite, string]> {
     for (const key of this.#manifests.getKeys({ reverse: true })) {
-      const slash = key.lastIndexOf("/");
-      const [suite, id] = [key.slice(0, slash), key.slice(slash + 1)];
-      yield [parseInternalSuite(suite), id];
+      yield parseSuiteKey(key);
     }
   }
 
   /** Since when a kept publication was served, seconds since the epoch. */
   servedSince(suite: Suite, id: string): number {
-    return this.#servedSeconds.get(manifestKey(suite, id)) ?? secondsOfMoment(id);
+    return this.#servedSeconds.get(suiteKey(suite, id)) ?? secondsOfMoment(id);
   }
 
   /**
@@ -171,14 +168,14 @@ export class PublicationStore {
   idAt(suite: Suite, when: string): string | undefined {
     if (!isMoment(when)) return isPinName(when) ? this.pins.idOf(suite, when) : undefined;
     // Nothing is served before its Date, which its id is made of.
-    const range = { start: manifestKey(suite, when), end: manifestKey(suite, ""), reverse: true };
+    const range = { start: suiteKey(suite, when), end: suiteKey(suite, ""), reverse: true };
     for (const key of this.#manifests.getKeys(range)) {
-      const id = key.slice(manifestKey(suite, "").length);
+      const id = key.slice(suiteKey(suite, "").length);
       if (id === when) return id;
       if (this.servedSince(suite, id) > secondsOfMoment(when)) continue;
       // What came after a pinned one may be gone, or the suite was out of service.
       const successor = this.#successors.get(key);
-      const isGone = successor !== undefined && !this.#manifests.doesExist(manifestKey(suite, successor));
+      const isGone = successor !== undefined && !this.#manifests.doesExist(suiteKey(suite, successor));
       return isGone && successor <= when ? undefined : id;
     }
     return undefined;
@@ -186,13 +183,13 @@ export class PublicationStore {
 
   /** A kept publication. */
   get(suite: Suite, id: string): Manifest | undefined {
-    return this.#read(manifestKey(suite, id));
+    return this.#read(suiteKey(suite, id));
   }
 
   /** Finds an index by its hash in any publication that is kept. */
   byHash(suite: Suite, reference: HashReference): PublishedFile | undefined {
     const id = this.#hashes.get(hashKey(suite, reference));
-    const manifest = id === undefined ? undefined : this.#read(manifestKey(suite, id));
+    const manifest = id === undefined ? undefined : this.#read(suiteKey(suite, id));
     return manifest === undefined ? undefined : fileByHash(manifest, reference);
   }
 
@@ -234,8 +231,8 @@ export class PublicationStore {
 
   /** The keys of all that is not to be dropped, however old. */
   #held(): ReadonlySet<string> {
-    const pinned = [...this.pins.all()].map(({ suite, id }) => manifestKey(suite, id));
-    return new Set([...pinned, ...[...this.pins.rolledBack()].map(([suite, id]) => manifestKey(suite, id))]);
+    const pinned = [...this.pins.all()].map(({ suite, id }) => suiteKey(suite, id));
+    return new Set([...pinned, ...[...this.pins.rolledBack()].map(([suite, id]) => suiteKey(suite, id))]);
   }
 
   /** What newer publications were the last to name by hash, these may name too. */
@@ -289,8 +286,8 @@ export class PublicationStore {
   #supersede(suite: Suite, nowMs: number, successor: string): void {
     const before = this.#current.get(suite);
     if (before === undefined) return;
-    this.#supersededMs.putSync(manifestKey(suite, before), nowMs);
-    this.#successors.putSync(manifestKey(suite, before), successor);
+    this.#supersededMs.putSync(suiteKey(suite, before), nowMs);
+    this.#successors.putSync(suiteKey(suite, before), successor);
   }
 
   #putRuns(segments: readonly SegmentSizes[]): string[] {
@@ -324,7 +321,5 @@ export class PublicationStore {
     };
   }
 }
-
-const manifestKey = (suite: Suite, id: string): string => `${suite}/${id}`;
 
 const hashKey = (suite: string, { directory, digest }: HashReference): string => `${suite}/${directory}/${digest}`;

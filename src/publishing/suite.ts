@@ -14,7 +14,7 @@ import type { NameShare } from "../catalog/name-claims.ts";
 import type { Overrides } from "../catalog/overrides.ts";
 import { OverriddenItems } from "../catalog/overrides.ts";
 import type { OwnerRules } from "../catalog/owner-rules.ts";
-import { hollowPlaces, shapeOf } from "../catalog/shape.ts";
+import { shapeOf } from "../catalog/shape.ts";
 import { Snapshot } from "../catalog/snapshot.ts";
 import type { ViewDifference, ViewRules } from "../catalog/view.ts";
 import { View, viewDifference } from "../catalog/view.ts";
@@ -201,14 +201,13 @@ export class ServedSuite {
     const change = this.#overridden.apply(visible, this.#overrides(), () => this.#visible());
     this.#surveyed = true;
     const places = [...catalog.placesWithin(suitePath(this.name))];
-    const hollow = hollowPlaces(places, this.#snapshot.rejections(), () => this.#snapshot.items());
     if (this.#past !== undefined) this.#builder.forget();
     else {
       this.#current = await this.#builder.build({
         change,
         items: () => this.items(),
         newestLinkMs: this.#snapshot.newestLinkMs,
-        shape: shapeOf(places, this.name, hollow, catalog.layout),
+        shape: shapeOf(places, this.name, this.#snapshot.hollowPlaces(), catalog.layout),
         current: this.#current,
         signal,
       });

@@ -1,4 +1,5 @@
 // How many packages a suite holds, kept up to date change by change.
+import { addToCount } from "../base/counts.ts";
 import type { Architecture, Component } from "../base/names.ts";
 import type { Item } from "../catalog/item.ts";
 import type { SnapshotChange } from "../catalog/snapshot.ts";
@@ -27,20 +28,18 @@ export class Tally {
 
   /** The components that hold packages for debian-installer. */
   withInstaller(): ReadonlySet<Component> {
-    return new Set([...this.#forInstaller].flatMap(([component, count]) => (count > 0 ? [component] : [])));
+    return new Set(this.#forInstaller.keys());
   }
 
   /** The variants of architectures that it holds packages for. */
   variants(): ReadonlySet<Architecture> {
-    return new Set([...this.#variants].flatMap(([variant, count]) => (count > 0 ? [variant] : [])));
+    return new Set(this.#variants.keys());
   }
 
   #add(item: Item, by: 1 | -1): void {
     this.#count[item.kind] += by;
-    if (item.kind === "binary" && item.variant !== undefined) {
-      this.#variants.set(item.variant, (this.#variants.get(item.variant) ?? 0) + by);
-    }
-    if (item.kind !== "binary" || !item.forInstaller) return;
-    this.#forInstaller.set(item.component, (this.#forInstaller.get(item.component) ?? 0) + by);
+    if (item.kind !== "binary") return;
+    if (item.variant !== undefined) addToCount(this.#variants, item.variant, by);
+    if (item.forInstaller) addToCount(this.#forInstaller, item.component, by);
   }
 }

@@ -61,6 +61,7 @@ const told = (snapshot: Snapshot) => ({
     .map(({ path, version, sha256, linkedAtMs }) => `${path} ${version} ${sha256} ${linkedAtMs}`)
     .toSorted(),
   rejections: [...snapshot.rejections()].map(([path, { code, text }]) => `${path} ${code} ${text}`).toSorted(),
+  hollow: [...snapshot.hollowPlaces()].toSorted(),
 });
 
 /** Builder 0 has a list of its own in each of these, and the others have none, or none that has its name. */
@@ -125,6 +126,8 @@ test("after any history a snapshot tells what a new one tells, also where change
       const all = [...files.values()].map((after) => ({ path: after.path, before: undefined, after }));
       fresh.apply(all, (at) => files.get(at));
       expect(told(snapshot)).toEqual(told(fresh));
+      const isHollow = snapshot.rejections().size > 0 && [...snapshot.items()].length === 0;
+      expect(told(snapshot).hollow).toEqual(isHollow ? ["dists/sid/main/binary-amd64"] : []);
       expect(new Map([...snapshot.items()].map(({ path, sha256 }) => [path, sha256]))).toEqual(shown);
     }),
   );

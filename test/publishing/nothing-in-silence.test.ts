@@ -211,6 +211,20 @@ test("what lies directly in dists and belongs to no suite is told of", async () 
   ]);
 });
 
+test("a ping of the whole tree lists dists once", async () => {
+  const looks: string[] = [];
+  const wrap = (tree: Tree): Tree => ({
+    look: (path, signal) => {
+      looks.push(path);
+      return tree.look(path, signal);
+    },
+    open: (...asked) => tree.open(...asked),
+  });
+  const served = await aFolder([`${amd64}/good.deb`, "dists/lost.deb"], { wrap });
+  expect((await served.ping()).notices).toEqual([expect.stringContaining('"lost.deb"')]);
+  expect(looks.filter((path) => path === "dists")).toEqual(["dists"]);
+});
+
 test("a directory that is called as flat repositories are inside is no suite, and is told of", async () => {
   const served = await aFolder([`${amd64}/a.deb`, "dists/~flat/main/binary-any/b.deb", "dists/~flat/Release"]);
   const { publications, notices } = await served.ping();
