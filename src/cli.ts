@@ -4,12 +4,12 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { codeOf, messageOf } from "./base/errors.ts";
-import { BundleError } from "./builder/bundle.ts";
-import { gatewayCaOption } from "./commands/arguments.ts";
-import type { Flags } from "./config.ts";
-import { ConfigurationError } from "./configuration-error.ts";
-import { outliveFailedWrites } from "./failed-writes.ts";
-import { keepHeapLean } from "./lean-heap.ts";
+import { BundleError } from "./client/bundle.ts";
+import { gatewayCaOption } from "./commands/shared/arguments.ts";
+import { ConfigurationError } from "./config/configuration-error.ts";
+import type { Flags } from "./config/load-config.ts";
+import { outliveFailedWrites } from "./server/failed-writes.ts";
+import { keepHeapLean } from "./server/heap-settings.ts";
 
 const exitCodes = { failure: 1, usage: 2 } as const;
 
@@ -143,7 +143,7 @@ const others: readonly (readonly [names: string, add: (commands: Command) => Pro
   ["override phase", async (to) => (await import("./commands/override.ts")).addOverride(to)],
   ["view", async (to) => (await import("./commands/view.ts")).addView(to)],
   ["verify", async (to) => (await import("./commands/verify.ts")).addVerify(to, untilTold)],
-  ["export publish", async (to) => (await import("./commands/output-commands.ts")).addOutputs(to, untilTold)],
+  ["export publish", async (to) => (await import("./commands/export-and-publish.ts")).addOutputs(to, untilTold)],
 ];
 
 /** @param asked the first argument: the name of a command, if it is one */
@@ -175,8 +175,8 @@ async function program(asked: string): Promise<Command> {
       keepHeapLean();
       const [{ pino }, { loadConfiguration }, { serveUntilTold }] = await Promise.all([
         import("pino"),
-        import("./config.ts"),
-        import("./main.ts"),
+        import("./config/load-config.ts"),
+        import("./server/serve.ts"),
       ]);
       const configuration = loadConfiguration(flags);
       const log = pino();
@@ -191,7 +191,7 @@ async function program(asked: string): Promise<Command> {
     .addHelpText("after", "\nWith --folder, no grid is needed: the folder is served as it is.\n")
     .action(async (flags: Flags & { readonly showCaps?: boolean }) => {
       keepHeapLean();
-      const { start } = await import("./start.ts");
+      const { start } = await import("./local/start.ts");
       await start(flags, { signal: untilTold(), say });
     });
 
@@ -205,7 +205,7 @@ async function program(asked: string): Promise<Command> {
       "Go once through the whole story: grid, tree, server, packages, upload, ping, apt. Cleans up after itself.",
     )
     .action(async () => {
-      const { demo } = await import("./demo.ts");
+      const { demo } = await import("./local/demo.ts");
       await demo({ signal: untilTold(), say });
     });
   return commands;

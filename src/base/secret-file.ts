@@ -1,9 +1,9 @@
 // Secrets in files of their own: made once, never replaced by mistake.
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { messageOf, RepoError, systemCodeOf } from "./base/errors.ts";
-import { createFile, replaceFile } from "./base/replace-file.ts";
-import { Secret } from "./base/secret.ts";
+import { messageOf, RepoError, systemCodeOf } from "./errors.ts";
+import { createFile, replaceFile } from "./replace-file.ts";
+import { Secret } from "./secret.ts";
 
 const privateMode = { mode: 0o600 };
 

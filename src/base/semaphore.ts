@@ -1,5 +1,5 @@
 // A fair bound on how much happens at once.
-import { calledOrAborted } from "../base/abort.ts";
+import { calledOrAborted } from "./abort.ts";
 
 /**
  * So many slots. A free one goes to the sharer that holds the fewest, and among equals to each in turn; a named

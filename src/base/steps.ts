@@ -1,5 +1,5 @@
 // Long work as a run of short steps: done at once, or in turns with everybody else's.
-import type { GiveWay } from "./turns.ts";
+import type { GiveWay } from "./yield-to-event-loop.ts";
 
 /** Yields between two steps of some ten microseconds, seldom of some hundred, and returns what the work came to. */
 export type Steps<Result> = Generator<void, Result, void>;

@@ -1,21 +1,22 @@
 // The tree as last seen, with what was found in each package file; updated from surveys of parts of it.
-import { forEachAtMost } from "../base/bounded.ts";
+
 import { endsWithin } from "../base/ends-within.ts";
+import { forEachAtMost } from "../base/for-each-concurrent.ts";
 import type { TreePath } from "../base/names.ts";
 import { coveringPath, isWithin, lastName } from "../base/names.ts";
 import { itemsPerStep } from "../base/steps.ts";
-import { turns } from "../base/turns.ts";
+import { turns } from "../base/yield-to-event-loop.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
 import type { Examined, Examiner } from "./examiner.ts";
-import { packageKindOf } from "./inspect.ts";
-import type { PackageKind } from "./inspection.ts";
-import type { CatalogFile } from "./known-file.ts";
-import { digestOf, fileRecordOf, isSettled, kindOf, LeanEntry, partPaths } from "./known-file.ts";
-import { KnownFiles } from "./known-files.ts";
-import type { Layout } from "./layout.ts";
-import { plainLayout } from "./layout.ts";
+import type { CatalogFile } from "./files/catalog-file.ts";
+import { digestOf, fileRecordOf, isSettled, kindOf, LeanEntry, partPaths } from "./files/catalog-file.ts";
+import { KnownFiles } from "./files/known-files.ts";
+import { PathsByKey } from "./files/paths-by-key.ts";
+import { packageKindOf } from "./inspection/inspect.ts";
+import type { PackageKind } from "./inspection/inspection.ts";
+import type { Layout } from "./layout/repository-layout.ts";
+import { plainLayout } from "./layout/repository-layout.ts";
 import { Looks } from "./looks.ts";
-import { PathsByKey } from "./paths-by-key.ts";
 import type { Survey } from "./survey.ts";
 import { hasWords } from "./survey.ts";
 

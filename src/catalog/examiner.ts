@@ -11,19 +11,19 @@ import type { LocalFile } from "../storage/local-file.ts";
 import { maxLocalBytes } from "../storage/local-file.ts";
 import type { FileEntry, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
-import { BuilderDirectories } from "./builder-directories.ts";
-import type { Claim } from "./claims.ts";
-import { Claims } from "./claims.ts";
-import { difference } from "./difference.ts";
-import type { FileLists } from "./file-lists.ts";
-import { withoutList } from "./file-lists.ts";
-import type { Finding } from "./finding.ts";
-import type { InspectLimits } from "./inspect-limits.ts";
-import { InspectorFailed } from "./inspect-thread.ts";
-import type { Inspection, PackageKind, Rejection, SoundInspection } from "./inspection.ts";
-import type { Ledger } from "./ledger.ts";
-import { isPassing } from "./ledger.ts";
-import { bytesRecordOf, mutableRecordOf, recordOf } from "./records.ts";
+import type { Finding } from "./files/finding.ts";
+import type { InspectLimits } from "./inspection/inspect-limits.ts";
+import { InspectorFailed } from "./inspection/inspect-thread.ts";
+import type { Inspection, PackageKind, Rejection, SoundInspection } from "./inspection/inspection.ts";
+import { bytesRecordOf, mutableRecordOf, recordOf } from "./inspection/record-keys.ts";
+import { BuilderDirectories } from "./layout/builder-directories.ts";
+import { difference } from "./metadata/claim-mismatch.ts";
+import type { Claim } from "./metadata/claims.ts";
+import { Claims } from "./metadata/claims.ts";
+import type { FileLists } from "./metadata/file-list-store.ts";
+import { withoutList } from "./metadata/file-list-store.ts";
+import type { Ledger } from "./store/inspection-store.ts";
+import { isPassing } from "./store/inspection-store.ts";
 
 /**
  * Runs one inspection over a stream of bytes; a bad package is a rejection, a failing stream throws. Builders take turns:

@@ -4,15 +4,15 @@ import { LimitExceeded } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { joinPath, parentPath } from "../base/names.ts";
 import { itemsPerStep } from "../base/steps.ts";
-import { turns } from "../base/turns.ts";
+import { turns } from "../base/yield-to-event-loop.ts";
 import { withPossibleTimes } from "../storage/link-times.ts";
 import type { Entry, FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
 import type { UnnamedEntries } from "../storage/unnamed-entries.ts";
-import { packageKindOf } from "./inspect.ts";
-import type { RejectCode, Rejection } from "./inspection.ts";
-import type { Layout } from "./layout.ts";
-import { plainLayout } from "./layout.ts";
+import { packageKindOf } from "./inspection/inspect.ts";
+import type { RejectCode, Rejection } from "./inspection/inspection.ts";
+import type { Layout } from "./layout/repository-layout.ts";
+import { plainLayout } from "./layout/repository-layout.ts";
 
 /** What lies at or below one path at the moment of looking. */
 export interface Survey {

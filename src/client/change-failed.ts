@@ -1,6 +1,6 @@
 // A command that changes a tree failed on its way: what it says about the links that it was to set or remove.
 import { codeOf, messageOf, RepoError } from "../base/errors.ts";
-import { TokenUnknown } from "./ping.ts";
+import { TokenUnknown } from "./ping-client.ts";
 
 /** Whether the links are changed. "unknown": some of them may be, because the failure came in between. */
 export type LinkState = "none" | "unknown" | "all";

@@ -1,11 +1,11 @@
 // The shape of a tree as its owner makes it: places, a directory per builder in each, and a builder's end.
 import type { TreePath } from "../base/names.ts";
 import { joinPath, lastName, NameError, parentPath, parseTreePath, rootPath } from "../base/names.ts";
-import { distsPath, plainLayout } from "../catalog/layout.ts";
+import { distsPath, plainLayout } from "../catalog/layout/repository-layout.ts";
 import type { WriteCap } from "../storage/tahoe/caps.ts";
 import type { Link, WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import type { BundleDirectory } from "./bundle.ts";
-import type { Gateways } from "./gateways.ts";
+import type { Gateways } from "./write-gateways.ts";
 
 /** What a suite is made of. */
 export interface SuiteParts {

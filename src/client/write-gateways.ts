@@ -1,7 +1,7 @@
 // Changes through the gateways of a bundle: one stands in for another, and what collided or broke off is tried again.
 import { sleep } from "../base/abort.ts";
-import type { RetryPolicy } from "../storage/retrying.ts";
-import { defaultRetryPolicy } from "../storage/retrying.ts";
+import type { RetryPolicy } from "../storage/decorators/retrying-tree.ts";
+import { defaultRetryPolicy } from "../storage/decorators/retrying-tree.ts";
 import { defaultWebapiLimits, Webapi } from "../storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import { StorageUnavailable } from "../storage/tree.ts";

@@ -2,13 +2,13 @@
 import type { Command } from "commander";
 import { systemClock } from "../base/clock.ts";
 import { parseComponent, parseSuite, parseTreePath, pathNames } from "../base/names.ts";
-import type { Destination } from "../builder/curation.ts";
-import { expired, planPromotion, planRemoval } from "../builder/curation.ts";
-import { hasSuite } from "../builder/stock.ts";
-import { ConfigurationError } from "../configuration-error.ts";
-import { argument, withRequired } from "./arguments.ts";
-import type { ChangeFlags } from "./run-curation.ts";
-import { patternHelp, runCuration, withChangeFlags } from "./run-curation.ts";
+import type { Destination } from "../client/curation/curation-plan.ts";
+import { expired, planPromotion, planRemoval } from "../client/curation/curation-plan.ts";
+import { hasSuite } from "../client/curation/inventory.ts";
+import { ConfigurationError } from "../config/configuration-error.ts";
+import { argument, withRequired } from "./shared/arguments.ts";
+import type { ChangeFlags } from "./shared/run-curation.ts";
+import { patternHelp, runCuration, withChangeFlags } from "./shared/run-curation.ts";
 
 const daySeconds = 24 * 3600;
 

@@ -1,13 +1,13 @@
 // `tahoe-apt deep-check`: how well the grid holds every object of a tree, with leases renewed and, if asked for, repairs.
 import type { Command } from "commander";
 import { pathNames } from "../base/names.ts";
-import type { CheckedObject } from "../catalog/deep-check.ts";
-import { deepCheck } from "../catalog/deep-check.ts";
-import { openGridTree, openHealthCheck } from "../open-tree.ts";
+import type { CheckedObject } from "../health/deep-check.ts";
+import { deepCheck } from "../health/deep-check.ts";
+import { openGridTree, openHealthCheck } from "../server/open-tree.ts";
 import type { HealthCounts } from "../storage/health.ts";
-import type { ChosenTree, TreeFlags } from "./chosen-trees.ts";
-import { chosenTrees, withTreeFlags } from "./chosen-trees.ts";
-import { print, printable } from "./terminal.ts";
+import type { ChosenTree, TreeFlags } from "./shared/chosen-trees.ts";
+import { chosenTrees, withTreeFlags } from "./shared/chosen-trees.ts";
+import { print, printable } from "./shared/terminal.ts";
 
 const exitCodes = { healthy: 0, unchecked: 1, unhealthy: 3, lost: 4 } as const;
 

@@ -1,19 +1,19 @@
 // `tahoe-apt list`: the packages in a tree, and the files that no index takes.
 import type { Command } from "commander";
 import { parseSuite, rootPath } from "../base/names.ts";
-import type { Where } from "../builder/selection.ts";
-import { parsePattern, select } from "../builder/selection.ts";
-import type { Stock, StockPackage } from "../builder/stock.ts";
-import { hasSuite, takeStock } from "../builder/stock.ts";
-import { suitePath } from "../catalog/layout.ts";
-import { ConfigurationError } from "../configuration-error.ts";
-import { openGridTree } from "../open-tree.ts";
-import { MountedTree } from "../storage/mounted.ts";
-import { argument } from "./arguments.ts";
-import type { TreeFlags } from "./chosen-trees.ts";
-import { chosenTrees, withTreeFlags } from "./chosen-trees.ts";
-import { patternHelp, withWhereFlags } from "./run-curation.ts";
-import { print, printable } from "./terminal.ts";
+import { suitePath } from "../catalog/layout/repository-layout.ts";
+import type { Stock, StockPackage } from "../client/curation/inventory.ts";
+import { hasSuite, takeStock } from "../client/curation/inventory.ts";
+import type { Where } from "../client/curation/package-patterns.ts";
+import { parsePattern, select } from "../client/curation/package-patterns.ts";
+import { ConfigurationError } from "../config/configuration-error.ts";
+import { openGridTree } from "../server/open-tree.ts";
+import { MountedTree } from "../storage/decorators/mounted-tree.ts";
+import { argument } from "./shared/arguments.ts";
+import type { TreeFlags } from "./shared/chosen-trees.ts";
+import { chosenTrees, withTreeFlags } from "./shared/chosen-trees.ts";
+import { patternHelp, withWhereFlags } from "./shared/run-curation.ts";
+import { print, printable } from "./shared/terminal.ts";
 
 const help = `${patternHelp}
 A line is a package file: name, version, architecture, suite, component, path. Files that no index takes stand below,

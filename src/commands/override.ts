@@ -1,11 +1,11 @@
 // `tahoe-apt override` and `tahoe-apt phase`: what indices say of packages in place of what these say themselves.
 import type { Command } from "commander";
-import type { OverrideRule } from "../catalog/overrides.ts";
-import { ConfigurationError } from "../configuration-error.ts";
-import { ask } from "../operator.ts";
-import type { OperatorFlags } from "./operator-flags.ts";
-import { aboutOf, namesOf, stateOf, withOperatorFlags } from "./operator-flags.ts";
-import { print, printable } from "./terminal.ts";
+import type { OverrideRule } from "../catalog/suite/overrides.ts";
+import { ConfigurationError } from "../config/configuration-error.ts";
+import { ask } from "../server/control-commands.ts";
+import type { OperatorFlags } from "./shared/operator-flags.ts";
+import { aboutOf, namesOf, stateOf, withOperatorFlags } from "./shared/operator-flags.ts";
+import { print, printable } from "./shared/terminal.ts";
 
 const patternHelp = `
 PATTERN is NAME, NAME=VERSION, src:NAME (a source package and all that was built from it) or src:NAME=VERSION, each with

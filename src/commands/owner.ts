@@ -6,17 +6,17 @@ import { Option } from "commander";
 import { messageOf } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { joinPath, nameOrUndefined, parseRepositoryName } from "../base/names.ts";
-import type { Bundle, BundleDirectory } from "../builder/bundle.ts";
-import { Gateways } from "../builder/gateways.ts";
-import { pingUntilLive } from "../builder/ping.ts";
-import { OwnedTree, parseBuilderName, placesOf } from "../builder/plant.ts";
-import { plainLayout } from "../catalog/layout.ts";
-import { parsePackagePattern } from "../catalog/owner-rules.ts";
-import { readCertificates } from "../config-values.ts";
-import { ConfigurationError } from "../configuration-error.ts";
-import { another, argument, gatewayCaOption, withRequired } from "./arguments.ts";
-import { OwnerFiles } from "./owner-files.ts";
-import { complainOfWaiting } from "./terminal.ts";
+import { plainLayout } from "../catalog/layout/repository-layout.ts";
+import { parsePackagePattern } from "../catalog/suite/owner-rules.ts";
+import type { Bundle, BundleDirectory } from "../client/bundle.ts";
+import { pingUntilLive } from "../client/ping-client.ts";
+import { OwnedTree, parseBuilderName, placesOf } from "../client/tree-owner.ts";
+import { Gateways } from "../client/write-gateways.ts";
+import { readCertificates } from "../config/config-values.ts";
+import { ConfigurationError } from "../config/configuration-error.ts";
+import { another, argument, gatewayCaOption, withRequired } from "./shared/arguments.ts";
+import { OwnerFiles } from "./shared/owner-files.ts";
+import { complainOfWaiting } from "./shared/terminal.ts";
 
 const defaultListen = "127.0.0.1:8380";
 /** How long the server may take to answer an owner; it finds out by itself in any case. */

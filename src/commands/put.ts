@@ -1,15 +1,15 @@
 // `tahoe-apt put`: an upload as its builder sees it, in lines for people or one JSON object for machines.
 import type { Command } from "commander";
 import { systemClock } from "../base/clock.ts";
-import type { Bundle } from "../builder/bundle.ts";
-import { readBundle } from "../builder/bundle.ts";
-import type { PutObserver, PutOutcome, PutPackage } from "../builder/put.ts";
-import { put } from "../builder/put.ts";
-import type { Place } from "../catalog/layout.ts";
-import { plainLayout } from "../catalog/layout.ts";
-import { ConfigurationError } from "../configuration-error.ts";
-import { withRequired } from "./arguments.ts";
-import { complainOfWaiting, progressLine } from "./terminal.ts";
+import type { Place } from "../catalog/layout/repository-layout.ts";
+import { plainLayout } from "../catalog/layout/repository-layout.ts";
+import type { Bundle } from "../client/bundle.ts";
+import { readBundle } from "../client/bundle.ts";
+import type { PutObserver, PutOutcome, PutPackage } from "../client/upload/put.ts";
+import { put } from "../client/upload/put.ts";
+import { ConfigurationError } from "../config/configuration-error.ts";
+import { withRequired } from "./shared/arguments.ts";
+import { complainOfWaiting, progressLine } from "./shared/terminal.ts";
 
 const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
   live: 0,

@@ -1,9 +1,9 @@
 // `tahoe-apt snapshot`: a repository's kept publications: list and pin them, roll a suite back to one, and resume.
 import type { Command } from "commander";
-import { ask } from "../operator.ts";
-import type { OperatorFlags } from "./operator-flags.ts";
-import { aboutOf, namesOf, stateOf, withOperatorFlags } from "./operator-flags.ts";
-import { print } from "./terminal.ts";
+import { ask } from "../server/control-commands.ts";
+import type { OperatorFlags } from "./shared/operator-flags.ts";
+import { aboutOf, namesOf, stateOf, withOperatorFlags } from "./shared/operator-flags.ts";
+import { print } from "./shared/terminal.ts";
 
 const help = `
 Each publication is kept for keep_seconds after the next one, and is a repository of its own at /NAME/snapshots/ID/

@@ -1,10 +1,10 @@
 // `tahoe-apt view`: what the views of a configuration would hide and show, before a server is started with them.
 import type { Command } from "commander";
-import { loadConfiguration } from "../config.ts";
-import { ConfigurationError } from "../configuration-error.ts";
-import { ask } from "../operator.ts";
-import { withRequired } from "./arguments.ts";
-import { print } from "./terminal.ts";
+import { ConfigurationError } from "../config/configuration-error.ts";
+import { loadConfiguration } from "../config/load-config.ts";
+import { ask } from "../server/control-commands.ts";
+import { withRequired } from "./shared/arguments.ts";
+import { print } from "./shared/terminal.ts";
 
 const help = `
 The running server knows what its tree holds; it is asked what the views in the file would hide of what it shows now,

@@ -2,8 +2,8 @@
 // restart of the server.
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { parseTreePath } from "./base/names.ts";
-import { parsePackagePattern } from "./catalog/owner-rules.ts";
+import { parseTreePath } from "../base/names.ts";
+import { parsePackagePattern } from "../catalog/suite/owner-rules.ts";
 import { parsedBy, readSecret, readTomlAs } from "./config-values.ts";
 import type { BuilderConfiguration, RepositoryConfiguration } from "./configuration.ts";
 import { rereadWhenChanged } from "./reread-file.ts";

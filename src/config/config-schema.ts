@@ -2,12 +2,19 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { z } from "zod";
-import { configurationKey } from "./base/errors.ts";
-import { parseComponent, parseRepositoryName, parseSuite, rootPath } from "./base/names.ts";
-import type { Secret } from "./base/secret.ts";
+import { configurationKey } from "../base/errors.ts";
+import { parseComponent, parseRepositoryName, parseSuite, rootPath } from "../base/names.ts";
+import type { Secret } from "../base/secret.ts";
+import { ownerPolicies } from "../catalog/suite/owner-rules.ts";
+import type { ViewRules } from "../catalog/suite/suite-view.ts";
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import { digestAlgorithms } from "../debian/digests.ts";
+import { defaultCheckSeconds } from "../health/health-check-schedule.ts";
+import { defaultDateLagSeconds, maxDateLagSeconds, minDateLagSeconds } from "../publishing/build/release-date.ts";
+import { defaultScrubSeconds } from "../publishing/serve/claim-audit.ts";
+import { maxSigningKeys } from "../signing/signer.ts";
+import { parseReadCap, ReadCap } from "../storage/tahoe/caps.ts";
 import { builderIn, buildersIn } from "./builders-file.ts";
-import { ownerPolicies } from "./catalog/owner-rules.ts";
-import type { ViewRules } from "./catalog/view.ts";
 import {
   demand,
   parseDate,
@@ -25,14 +32,7 @@ import type {
   SuiteConfiguration,
 } from "./configuration.ts";
 import { defaultLimits } from "./configuration.ts";
-import type { DigestAlgorithm } from "./debian/digests.ts";
-import { digestAlgorithms } from "./debian/digests.ts";
 import { overrideRule } from "./overrides-file.ts";
-import { defaultScrubSeconds } from "./publishing/audit.ts";
-import { defaultDateLagSeconds, maxDateLagSeconds, minDateLagSeconds } from "./publishing/dates.ts";
-import { maxSigningKeys } from "./signing/signer.ts";
-import { parseReadCap, ReadCap } from "./storage/tahoe/caps.ts";
-import { defaultCheckSeconds } from "./upkeep.ts";
 
 const defaultListen = "127.0.0.1:8380";
 const defaultState = ".tahoe-apt/server";

@@ -2,13 +2,13 @@
 import { readFileSync, statSync } from "node:fs";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
-import { fileReasonOf, messageOf } from "./base/errors.ts";
-import type { TreePath } from "./base/names.ts";
-import { parseTreePath, rootPath } from "./base/names.ts";
-import { Secret } from "./base/secret.ts";
-import { validationMessage } from "./base/validation-messages.ts";
-import { isDists } from "./catalog/layout.ts";
-import { parseCertificates } from "./storage/tahoe/certificates.ts";
+import { fileReasonOf, messageOf } from "../base/errors.ts";
+import type { TreePath } from "../base/names.ts";
+import { parseTreePath, rootPath } from "../base/names.ts";
+import { Secret } from "../base/secret.ts";
+import { validationMessage } from "../base/validation-messages.ts";
+import { isDists } from "../catalog/layout/repository-layout.ts";
+import { parseCertificates } from "../storage/tahoe/certificates.ts";
 
 const maxSecretFileBytes = 64 * 1024;
 const othersMayRead = 0o077;

@@ -1,19 +1,19 @@
 // The validated configuration: what composition builds from. How it is written down is config-schema.ts's matter.
-import type { Component, RepositoryName, TreePath } from "./base/names.ts";
-import type { Secret } from "./base/secret.ts";
-import { defaultDirectoryLimits } from "./catalog/directory-budget.ts";
-import { defaultInspectLimits } from "./catalog/inspect-limits.ts";
-import type { OverrideRule } from "./catalog/overrides.ts";
-import type { OwnerPolicy } from "./catalog/owner-rules.ts";
-import type { ViewRules } from "./catalog/view.ts";
-import type { DigestAlgorithm } from "./debian/digests.ts";
-import { defaultHttpLimits } from "./http/app.ts";
-import { defaultChangelogLimits } from "./publishing/changelog-process.ts";
-import { defaultFolderLimits } from "./storage/folder/folder-tree.ts";
-import { defaultTreeLimits } from "./storage/limited.ts";
-import type { ReadCap } from "./storage/tahoe/caps.ts";
-import { defaultListingLimits } from "./storage/tahoe/listing.ts";
-import { defaultWebapiLimits } from "./storage/tahoe/webapi.ts";
+import type { Component, RepositoryName, TreePath } from "../base/names.ts";
+import type { Secret } from "../base/secret.ts";
+import { defaultInspectLimits } from "../catalog/inspection/inspect-limits.ts";
+import { defaultDirectoryLimits } from "../catalog/suite/directory-budget.ts";
+import type { OverrideRule } from "../catalog/suite/overrides.ts";
+import type { OwnerPolicy } from "../catalog/suite/owner-rules.ts";
+import type { ViewRules } from "../catalog/suite/suite-view.ts";
+import type { DigestAlgorithm } from "../debian/digests.ts";
+import { defaultHttpLimits } from "../http/app.ts";
+import { defaultChangelogLimits } from "../publishing/serve/changelog-process.ts";
+import { defaultTreeLimits } from "../storage/decorators/limited-tree.ts";
+import { defaultFolderLimits } from "../storage/folder/folder-tree.ts";
+import type { ReadCap } from "../storage/tahoe/caps.ts";
+import { defaultListingLimits } from "../storage/tahoe/listing.ts";
+import { defaultWebapiLimits } from "../storage/tahoe/webapi.ts";
 
 /** Where a repository's tree is. */
 export type TreeConfiguration =

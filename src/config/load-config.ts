@@ -1,14 +1,14 @@
 // Flags, a TOML file and the environment become one configuration. Nothing else reads the environment.
 import { dirname, resolve } from "node:path";
-import { fileReasonOf, messageOf } from "./base/errors.ts";
-import { Secret } from "./base/secret.ts";
-import { validationMessage } from "./base/validation-messages.ts";
+import { fileReasonOf, messageOf } from "../base/errors.ts";
+import { Secret } from "../base/secret.ts";
+import { validationMessage } from "../base/validation-messages.ts";
+import type { ReadCap } from "../storage/tahoe/caps.ts";
+import { parseReadCap } from "../storage/tahoe/caps.ts";
 import { schemaFor } from "./config-schema.ts";
 import { readToml } from "./config-values.ts";
 import type { Configuration } from "./configuration.ts";
 import { ConfigurationError } from "./configuration-error.ts";
-import type { ReadCap } from "./storage/tahoe/caps.ts";
-import { parseReadCap } from "./storage/tahoe/caps.ts";
 
 /** The flags of `serve`. No secret is among them: every argument is visible in the process list. */
 export interface Flags {

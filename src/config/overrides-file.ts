@@ -3,11 +3,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { stringify as formatToml } from "smol-toml";
 import { z } from "zod";
-import { messageOf } from "./base/errors.ts";
-import type { RepositoryName, Suite } from "./base/names.ts";
-import { replaceFile } from "./base/replace-file.ts";
-import type { OverrideRule } from "./catalog/overrides.ts";
-import { checkOverride, Overrides } from "./catalog/overrides.ts";
+import { messageOf } from "../base/errors.ts";
+import type { RepositoryName, Suite } from "../base/names.ts";
+import { replaceFile } from "../base/replace-file.ts";
+import type { OverrideRule } from "../catalog/suite/overrides.ts";
+import { checkOverride, Overrides } from "../catalog/suite/overrides.ts";
 import { readTomlAs } from "./config-values.ts";
 import { rereadWhenChanged } from "./reread-file.ts";
 

@@ -1,6 +1,6 @@
 // A file of settings that is read anew when it has changed, so that a running server needs no restart.
 import { statSync } from "node:fs";
-import { messageOf } from "./base/errors.ts";
+import { messageOf } from "../base/errors.ts";
 
 /**
  * @param read parses the file; called now, and again when the file has changed

@@ -9,11 +9,11 @@ import { parseSuite } from "../base/names.ts";
 import { replaceFile } from "../base/replace-file.ts";
 import { digesting, RunningDigests } from "../debian/digests.ts";
 import type { NamedFile } from "../indices/named-files.ts";
-import type { Manifest } from "./publication.ts";
-import type { Resource } from "./resource.ts";
-import type { SegmentStore } from "./segment-store.ts";
+import type { Resource } from "../publishing/resource.ts";
+import type { Manifest } from "../publishing/store/publication.ts";
+import type { SegmentStore } from "../publishing/store/segment-store.ts";
 import { newlyNamed, siteFiles, unnamed } from "./site-files.ts";
-import { Superseded } from "./superseded.ts";
+import { Superseded } from "./superseded-files.ts";
 
 /** What a site is written from. */
 export interface SiteSource {

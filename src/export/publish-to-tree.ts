@@ -5,10 +5,10 @@ import type { ContentId } from "../base/content-id.ts";
 import { RepoError } from "../base/errors.ts";
 import type { Suite, TreePath } from "../base/names.ts";
 import { joinPath, lastName, parentPath, parseTreePath } from "../base/names.ts";
-import { suitePath } from "../catalog/layout.ts";
+import { suitePath } from "../catalog/layout/repository-layout.ts";
+import type { Resource } from "../publishing/resource.ts";
+import type { Manifest } from "../publishing/store/publication.ts";
 import type { Entry } from "../storage/tree.ts";
-import type { Manifest } from "./publication.ts";
-import type { Resource } from "./resource.ts";
 import type { SiteFile } from "./site-files.ts";
 import { siteFiles } from "./site-files.ts";
 

@@ -2,7 +2,7 @@
 import { setImmediate } from "node:timers/promises";
 import type { NamedFile } from "../indices/named-files.ts";
 import { namedFiles } from "../indices/named-files.ts";
-import type { Listed, Manifest } from "./publication.ts";
+import type { Listed, Manifest } from "../publishing/store/publication.ts";
 import {
   directoryOf,
   everyForm,
@@ -11,8 +11,8 @@ import {
   namesPackages,
   referencesTo,
   segmentIdsOf,
-} from "./publication.ts";
-import type { SegmentStore } from "./segment-store.ts";
+} from "../publishing/store/publication.ts";
+import type { SegmentStore } from "../publishing/store/segment-store.ts";
 
 /** A file of a publication, with all the names below its suite that mean it. */
 export interface SiteFile {

@@ -1,15 +1,15 @@
 // Checks every object of a tree, one directory after the other: its listing is all that memory holds of it.
 import { LRUCache } from "lru-cache";
-import { forEachAtMost } from "../base/bounded.ts";
 import { ContentId } from "../base/content-id.ts";
 import { LimitExceeded, messageOf, RepoError } from "../base/errors.ts";
+import { forEachAtMost } from "../base/for-each-concurrent.ts";
 import type { TreePath } from "../base/names.ts";
 import { hasRoomForNames, joinPath, rootPath } from "../base/names.ts";
+import { defaultInspectLimits } from "../catalog/inspection/inspect-limits.ts";
+import { parseEntryMetadata } from "../catalog/metadata/entry-metadata.ts";
 import type { CheckOptions, Health, HealthCheck, HealthCounts } from "../storage/health.ts";
 import type { Directory, Entry, FileRef, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
-import { parseEntryMetadata } from "./entry-metadata.ts";
-import { defaultInspectLimits } from "./inspect-limits.ts";
 
 /** One object and how it is; `unchecked`: nobody could tell, for the reason in `why`. */
 export interface CheckedObject {

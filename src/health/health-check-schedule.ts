@@ -1,14 +1,13 @@
 // Keeps a tree's objects on their grid while the server runs: every so often each is checked and its leases are renewed.
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
-import type { Clock } from "./base/clock.ts";
-import { codeOf, messageOf } from "./base/errors.ts";
-import type { Log } from "./base/log.ts";
-import { replaceFile } from "./base/replace-file.ts";
-import { deepCheck } from "./catalog/deep-check.ts";
-import type { HealthObserver } from "./observe/health-metrics.ts";
-import type { HealthCheck } from "./storage/health.ts";
-import type { Tree } from "./storage/tree.ts";
+import type { Clock } from "../base/clock.ts";
+import { codeOf, messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { replaceFile } from "../base/replace-file.ts";
+import type { HealthCheck, HealthObserver } from "../storage/health.ts";
+import type { Tree } from "../storage/tree.ts";
+import { deepCheck } from "./deep-check.ts";
 
 /** Storage servers that expire leases do so after 31 days: three rounds may fail before. */
 export const defaultCheckSeconds = 7 * 24 * 3600;

@@ -3,22 +3,22 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import type { Clock } from "../base/clock.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { Resource } from "../publishing/resource.ts";
-import type { ServedRepository } from "../publishing/served.ts";
-import type { RequestObserver } from "./asker.ts";
-import { Asker } from "./asker.ts";
+import type { ServedRepository } from "../publishing/served-repository.ts";
+import type { Reader, ReaderLimits } from "./basic-auth.ts";
+import { defaultReaderLimits, ReaderDesk } from "./basic-auth.ts";
 import type { ConnectionLimits } from "./connections.ts";
 import { defaultConnectionLimits } from "./connections.ts";
-import { isKey, isOwnPage } from "./getting-started.ts";
+import { methodNotAllowed, problemOf, RequestRefused, sendProblem, traceOf } from "./error-responses.ts";
 import type { MirrorLimits } from "./mirror-sessions.ts";
 import { defaultMirrorLimits, MirrorSessions } from "./mirror-sessions.ts";
-import type { PingLimits } from "./ping.ts";
-import { defaultPingLimits } from "./ping.ts";
-import { methodNotAllowed, problemOf, RequestRefused, sendProblem, traceOf } from "./problems.ts";
-import type { Reader, ReaderLimits } from "./reader-desk.ts";
-import { defaultReaderLimits, ReaderDesk } from "./reader-desk.ts";
+import type { PingLimits } from "./ping-endpoint.ts";
+import { defaultPingLimits } from "./ping-endpoint.ts";
+import { isKey, isOwnPage } from "./repository-pages.ts";
+import type { RequestObserver } from "./request-context.ts";
+import { Asker } from "./request-context.ts";
 import type { RoutesOptions } from "./routes.ts";
 import { createRoutes } from "./routes.ts";
-import { defaultFirstByteTimeoutMs, sendResource } from "./send.ts";
+import { defaultFirstByteTimeoutMs, sendResource } from "./send-resource.ts";
 
 export interface HttpLimits extends PingLimits, ReaderLimits, ConnectionLimits, MirrorLimits {
   readonly firstByteTimeoutMs: number;

@@ -7,7 +7,7 @@ import type { RepositoryName } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
 import { clientAddress } from "./client-address.ts";
 import { basicOf } from "./credentials.ts";
-import { RequestRefused } from "./problems.ts";
+import { RequestRefused } from "./error-responses.ts";
 
 /** May read a private repository. */
 export interface Reader {

@@ -1,5 +1,5 @@
 // A deb822 source that an APT user drops into sources.list.d: the repository's place, contents and key in one file.
-import type { PublicKey, RepositoryStatus, SuiteStatus } from "../publishing/served.ts";
+import type { PublicKey, RepositoryStatus, SuiteStatus } from "../publishing/served-repository.ts";
 
 /**
  * Renders a `.sources` file. Suites that hold the same components and types of packages share a stanza; a suite without

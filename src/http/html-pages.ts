@@ -2,10 +2,10 @@
 import { Eta } from "eta";
 import { httpDate } from "../base/clock.ts";
 import type { RepositoryName } from "../base/names.ts";
-import { nameOnMachines } from "../publishing/archive-keyring.ts";
-import { publicSuiteName } from "../publishing/flat-names.ts";
-import type { ServedRepository } from "../publishing/served.ts";
-import { forStrangers } from "./problems.ts";
+import { nameOnMachines } from "../publishing/build/archive-keyring.ts";
+import { publicSuiteName } from "../publishing/live/flat-names.ts";
+import type { ServedRepository } from "../publishing/served-repository.ts";
+import { forStrangers } from "./error-responses.ts";
 
 /** More rejected or waiting files than these are counted, not shown. */
 const maxFilesShown = 200;

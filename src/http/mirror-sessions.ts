@@ -4,7 +4,7 @@ import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../base/clock.ts";
-import type { ClientSession, ReleaseFile } from "../publishing/served.ts";
+import type { ClientSession, ReleaseFile } from "../publishing/served-repository.ts";
 import { lastForwarded } from "./client-address.ts";
 
 export interface MirrorLimits {

@@ -6,12 +6,12 @@ import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, NameError, parseTreePath } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
-import { publicSuiteName } from "../publishing/flat-names.ts";
-import type { PingOutcome, ServedRepository } from "../publishing/served.ts";
-import { combined } from "../publishing/served.ts";
+import { publicSuiteName } from "../publishing/live/flat-names.ts";
+import type { PingOutcome, ServedRepository } from "../publishing/served-repository.ts";
+import { combined } from "../publishing/served-repository.ts";
 import { bearerOf } from "./credentials.ts";
+import { forStrangers, RequestRefused, withoutCaps } from "./error-responses.ts";
 import { setJsonBody } from "./json-body.ts";
-import { forStrangers, RequestRefused, withoutCaps } from "./problems.ts";
 
 /** Lets its bearer ping a directory of one repository, and all below it. */
 export interface PingToken {

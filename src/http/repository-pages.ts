@@ -1,11 +1,11 @@
 // What people fetch before apt does: a repository's page, its keys, and files that tell apt and extrepo where it is.
 import type Router from "@koa/router";
 import type Koa from "koa";
-import type { RepositoryStatus, ServedRepository } from "../publishing/served.ts";
+import type { RepositoryStatus, ServedRepository } from "../publishing/served-repository.ts";
 import { renderDeb822Source } from "./deb822-source.ts";
+import { RequestRefused } from "./error-responses.ts";
 import { renderExtrepo } from "./extrepo.ts";
-import { renderRepository } from "./pages.ts";
-import { RequestRefused } from "./problems.ts";
+import { renderRepository } from "./html-pages.ts";
 import { addSnapshotsPage, isSnapshotsPage } from "./snapshots-page.ts";
 
 /** The public keys, which are no secret and come before all else. */

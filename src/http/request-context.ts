@@ -1,9 +1,9 @@
 // One request from its arrival to its end: what it asks for, whether somebody still waits for it, and how it went.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
-import type { ClientSession, RequestContext } from "../publishing/served.ts";
-import { isOwnPage } from "./getting-started.ts";
-import { RequestRefused } from "./problems.ts";
+import type { ClientSession, RequestContext } from "../publishing/served-repository.ts";
+import { RequestRefused } from "./error-responses.ts";
+import { isOwnPage } from "./repository-pages.ts";
 import type { RequestPath } from "./request-path.ts";
 import { parseRequestPath } from "./request-path.ts";
 

@@ -1,5 +1,5 @@
 // The request target as it came over the wire → names, decoded once and normalised inside the repository.
-import { RequestRefused } from "./problems.ts";
+import { RequestRefused } from "./error-responses.ts";
 
 /** The longest request target, in bytes as sent. */
 const maxTargetBytes = 8 * 1024;

@@ -6,18 +6,18 @@ import helmet from "koa-helmet";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
-import type { ServedRepository } from "../publishing/served.ts";
-import type { Asker } from "./asker.ts";
+import type { ServedRepository } from "../publishing/served-repository.ts";
+import type { ReaderDesk } from "./basic-auth.ts";
 import { bearerOf } from "./credentials.ts";
-import { addGettingStarted } from "./getting-started.ts";
-import { renderList } from "./pages.ts";
-import type { PingLimits, PingToken } from "./ping.ts";
-import { PingDesk } from "./ping.ts";
-import { methodNotAllowed, RequestRefused } from "./problems.ts";
+import { methodNotAllowed, RequestRefused } from "./error-responses.ts";
+import { renderList } from "./html-pages.ts";
+import type { PingLimits, PingToken } from "./ping-endpoint.ts";
+import { PingDesk } from "./ping-endpoint.ts";
 import { withoutPrivate } from "./public-metrics.ts";
-import type { ReaderDesk } from "./reader-desk.ts";
+import { addGettingStarted } from "./repository-pages.ts";
+import type { Asker } from "./request-context.ts";
 import type { RequestPath } from "./request-path.ts";
-import type { Audience } from "./send.ts";
+import type { Audience } from "./send-resource.ts";
 
 /** What `/metrics` shows. */
 export interface MetricsPage {

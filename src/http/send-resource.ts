@@ -3,10 +3,10 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { httpDate } from "../base/clock.ts";
 import type { Resource } from "../publishing/resource.ts";
-import type { Asker } from "./asker.ts";
-import { precondition, rangeMayApply } from "./conditional.ts";
-import { RequestRefused } from "./problems.ts";
-import { pickRange } from "./ranges.ts";
+import { RequestRefused } from "./error-responses.ts";
+import { precondition, rangeMayApply } from "./preconditions.ts";
+import { pickRange } from "./range-header.ts";
+import type { Asker } from "./request-context.ts";
 
 /** apt gives up after 30 s without a byte, and tries again after a proper error: so ours comes before that. */
 export const defaultFirstByteTimeoutMs = 25_000;

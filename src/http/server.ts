@@ -11,8 +11,8 @@ import { silentLog } from "../base/log.ts";
 import { networkOf } from "./client-address.ts";
 import type { ConnectionLimits } from "./connections.ts";
 import { Connections, defaultConnectionLimits } from "./connections.ts";
-import type { Problem } from "./problems.ts";
-import { problemOf, RequestRefused } from "./problems.ts";
+import type { Problem } from "./error-responses.ts";
+import { problemOf, RequestRefused } from "./error-responses.ts";
 
 /** Request line and header fields together. */
 export const maxHeaderBytes = 16 * 1024;

@@ -2,9 +2,9 @@
 import type Router from "@koa/router";
 import { Eta } from "eta";
 import { httpDate } from "../base/clock.ts";
-import type { KeptPublication, ServedRepository } from "../publishing/served.ts";
+import type { KeptPublication, ServedRepository } from "../publishing/served-repository.ts";
+import { inFrame } from "./html-pages.ts";
 import { setJsonBody } from "./json-body.ts";
-import { inFrame } from "./pages.ts";
 
 /** Of each suite the page shows so many, the newest, and all that are pinned. */
 const maxOnPage = 100;

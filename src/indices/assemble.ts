@@ -1,11 +1,11 @@
 // Puts an index together from segments: sizes, digests and the order of its parts, without holding its bytes.
 import type { Hash } from "node:crypto";
 import { createHash } from "node:crypto";
-import type { GiveWay } from "../base/turns.ts";
+import type { GiveWay } from "../base/yield-to-event-loop.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
+import type { XzBlockSizes } from "./compression/xz-stitch.ts";
+import { paddedBytes, xzStreamEnd, xzStreamHeader } from "./compression/xz-stitch.ts";
 import { IndexError } from "./fields.ts";
-import type { XzBlockSizes } from "./xz-stitch.ts";
-import { paddedBytes, xzStreamEnd, xzStreamHeader } from "./xz-stitch.ts";
 
 /** The forms of an index, with the suffix of their file names. */
 export const indexForms = { plain: "", gz: ".gz", xz: ".xz" } as const;

@@ -1,5 +1,5 @@
 // One stanza of Packages: a package's control fields and where its bytes are.
-import type { BinaryInspection } from "../catalog/inspection.ts";
+import type { BinaryInspection } from "../catalog/inspection/inspection.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Stanza } from "../debian/stanza.ts";
 import { fieldOf, withFields } from "../debian/stanza.ts";

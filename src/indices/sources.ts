@@ -1,5 +1,5 @@
 // One stanza of Sources: a source package's fields and the files that make it up.
-import type { SourceInspection } from "../catalog/inspection.ts";
+import type { SourceInspection } from "../catalog/inspection/inspection.ts";
 import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
 import type { Stanza } from "../debian/stanza.ts";
 import { fieldOf, withFields } from "../debian/stanza.ts";

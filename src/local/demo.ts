@@ -4,13 +4,13 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
-import { RepoError } from "./base/errors.ts";
-import { silentLog } from "./base/log.ts";
-import { loadConfiguration, searchPath } from "./config.ts";
+import { RepoError } from "../base/errors.ts";
+import { silentLog } from "../base/log.ts";
+import { loadConfiguration, searchPath } from "../config/load-config.ts";
+import { serve } from "../server/serve.ts";
 import { ToolMissing } from "./grid/python.ts";
 import type { LocalTree } from "./local-tree.ts";
 import { openLocalTree } from "./local-tree.ts";
-import { serve } from "./main.ts";
 import { localDirectory, makePingFiles, seldom } from "./start.ts";
 
 const toolTimeoutMs = 120_000;

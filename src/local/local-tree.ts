@@ -3,17 +3,17 @@ import { execFile } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { TreePath } from "./base/names.ts";
-import { parseTreePath } from "./base/names.ts";
+import type { TreePath } from "../base/names.ts";
+import { parseTreePath } from "../base/names.ts";
+import { openSecretFile, writeSecretFile } from "../base/secret-file.ts";
+import type { WriteCap } from "../storage/tahoe/caps.ts";
+import { parseWriteCap } from "../storage/tahoe/caps.ts";
+import { Webapi } from "../storage/tahoe/webapi.ts";
+import { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import type { Grid } from "./grid/grid.ts";
 import { startGrid } from "./grid/grid.ts";
 import type { Tahoe } from "./grid/install.ts";
 import { installTahoe } from "./grid/install.ts";
-import { openSecretFile, writeSecretFile } from "./secret-file.ts";
-import type { WriteCap } from "./storage/tahoe/caps.ts";
-import { parseWriteCap } from "./storage/tahoe/caps.ts";
-import { Webapi } from "./storage/tahoe/webapi.ts";
-import { WebapiWriter } from "./storage/tahoe/webapi-writer.ts";
 
 /** The suite of a tree that we make. */
 export const localSuite = "sid";

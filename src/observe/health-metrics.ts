@@ -1,15 +1,7 @@
 // What Prometheus sees of deep-checks: how many objects are how healthy, and when that was last seen.
 import type { Counter, Gauge } from "prom-client";
 import type { RepositoryName } from "../base/names.ts";
-import type { Health, HealthCounts } from "../storage/health.ts";
-
-/** Told of each object that is checked, and of each round over a tree. */
-export interface HealthObserver {
-  checked(state: Health["state"] | "unchecked"): void;
-  /** @param endedAtSeconds since the epoch; may be long ago, where a server has just started */
-  ended(counts: HealthCounts, endedAtSeconds: number): void;
-  failed(): void;
-}
+import type { HealthObserver } from "../storage/health.ts";
 
 /** Makers of measures in one registry. */
 interface Makers {

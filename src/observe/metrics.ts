@@ -2,10 +2,10 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "../base/clock.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
-import type { PublishingObserver } from "../publishing/events.ts";
-import type { PackageCacheObserver } from "../publishing/package-cache.ts";
+import type { PublishingObserver } from "../publishing/publishing-observer.ts";
+import type { PackageCacheObserver } from "../publishing/serve/package-cache.ts";
 import type { SigningKey } from "../signing/signer.ts";
-import type { HealthObserver } from "./health-metrics.ts";
+import type { HealthObserver } from "../storage/health.ts";
 import { healthMeasures } from "./health-metrics.ts";
 import { keyMeasures } from "./key-metrics.ts";
 import type { SignerObserver } from "./measured-signer.ts";

@@ -1,6 +1,6 @@
 // What publishing tells of itself while it works, for whoever counts: the port that metrics implement.
 import type { Suite } from "../base/names.ts";
-import type { RejectCode } from "../catalog/inspection.ts";
+import type { RejectCode } from "../catalog/inspection/inspection.ts";
 
 /** "unknown": the bytes could not be read or judged, and will be asked again. */
 export type AuditVerdict = "confirmed" | "belied" | "unknown";

@@ -1,7 +1,7 @@
 // What a served repository offers to those who ask over HTTP: the port between publishing and http.
 import { RepoError } from "../base/errors.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
-import type { RejectCode } from "../catalog/inspection.ts";
+import type { RejectCode } from "../catalog/inspection/inspection.ts";
 import type { Resource } from "./resource.ts";
 
 /** Nothing of this name is known, and the tree has not been seen well enough to say that there is none. */

@@ -1,9 +1,9 @@
 // Follows the publications of a repository in service with work of its own: after each of them, one run at a time.
-import { sleep } from "./base/abort.ts";
-import type { Clock } from "./base/clock.ts";
-import { messageOf } from "./base/errors.ts";
-import type { Log } from "./base/log.ts";
-import type { RepositoryName } from "./base/names.ts";
+import { sleep } from "../base/abort.ts";
+import type { Clock } from "../base/clock.ts";
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { RepositoryName } from "../base/names.ts";
 
 /** Told of each run: how long it took, or that it failed. */
 export interface FollowerObserver {

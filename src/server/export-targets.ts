@@ -2,21 +2,21 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { RootDatabase } from "lmdb";
-import type { Clock } from "./base/clock.ts";
-import { ContentId } from "./base/content-id.ts";
-import { RepoError } from "./base/errors.ts";
-import type { RepositoryName, TreePath } from "./base/names.ts";
-import { isWithin, parseTreePath, pathNames, rootPath } from "./base/names.ts";
-import { createFile, replaceFile } from "./base/replace-file.ts";
-import type { Bundle } from "./builder/bundle.ts";
-import { Gateways } from "./builder/gateways.ts";
-import type { TreeConfiguration } from "./configuration.ts";
-import type { Repository } from "./publishing/repository.ts";
-import { exportSite } from "./publishing/site-export.ts";
-import type { Uploads, WritableTree } from "./publishing/tree-publish.ts";
-import { publishIntoTree } from "./publishing/tree-publish.ts";
-import type { WriteCap } from "./storage/tahoe/caps.ts";
-import type { WebapiWriter } from "./storage/tahoe/webapi-writer.ts";
+import type { Clock } from "../base/clock.ts";
+import { ContentId } from "../base/content-id.ts";
+import { RepoError } from "../base/errors.ts";
+import type { RepositoryName, TreePath } from "../base/names.ts";
+import { isWithin, parseTreePath, pathNames, rootPath } from "../base/names.ts";
+import { createFile, replaceFile } from "../base/replace-file.ts";
+import type { Bundle } from "../client/bundle.ts";
+import { Gateways } from "../client/write-gateways.ts";
+import type { TreeConfiguration } from "../config/configuration.ts";
+import { exportSite } from "../export/export-site.ts";
+import type { Uploads, WritableTree } from "../export/publish-to-tree.ts";
+import { publishIntoTree } from "../export/publish-to-tree.ts";
+import type { Repository } from "../publishing/live/repository.ts";
+import type { WriteCap } from "../storage/tahoe/caps.ts";
+import type { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 
 /** The bundle does not open a directory that an index has to go to. */
 class NoWriteCap extends RepoError {

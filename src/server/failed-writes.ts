@@ -1,6 +1,6 @@
 // What keeps a server up while its state directory takes no more.
-import type { Log } from "./base/log.ts";
-import { traceOf } from "./http/problems.ts";
+import type { Log } from "../base/log.ts";
+import { traceOf } from "../http/error-responses.ts";
 
 /**
  * A full disk fails a commit of lmdb's, and with it promises that lmdb alone holds: they would end the process. Who

@@ -1,9 +1,9 @@
 // Shows a repository's archive-keyring package in its tree, where the configuration wants one.
-import type { RepositoryConfiguration } from "./configuration.ts";
-import { archiveKeyring } from "./publishing/archive-keyring.ts";
-import type { Signer } from "./signing/signer.ts";
-import { OverlayTree } from "./storage/overlay.ts";
-import type { Tree } from "./storage/tree.ts";
+import type { RepositoryConfiguration } from "../config/configuration.ts";
+import { archiveKeyring } from "../publishing/build/archive-keyring.ts";
+import type { Signer } from "../signing/signer.ts";
+import { OverlayTree } from "../storage/decorators/overlay-tree.ts";
+import type { Tree } from "../storage/tree.ts";
 
 export function withArchiveKeyring(
   tree: Tree,

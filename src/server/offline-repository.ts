@@ -3,19 +3,19 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RootDatabase } from "lmdb";
-import { systemClock } from "./base/clock.ts";
-import type { Log } from "./base/log.ts";
-import type { Configuration, RepositoryConfiguration } from "./configuration.ts";
-import { createMetrics } from "./observe/metrics.ts";
+import { systemClock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { Configuration, RepositoryConfiguration } from "../config/configuration.ts";
+import { createMetrics } from "../observe/metrics.ts";
+import type { RepositorySettings } from "../publishing/live/open-repository.ts";
+import { openRepository } from "../publishing/live/open-repository.ts";
+import type { Repository } from "../publishing/live/repository.ts";
+import type { Signer } from "../signing/signer.ts";
+import { KeptFiles } from "../storage/folder/kept-files.ts";
+import type { Tree } from "../storage/tree.ts";
 import { openTree } from "./open-tree.ts";
-import type { RepositorySettings } from "./publishing/open-repository.ts";
-import { openRepository } from "./publishing/open-repository.ts";
-import type { Repository } from "./publishing/repository.ts";
 import { openOverrides, settingsOf } from "./repository-settings.ts";
-import type { Signer } from "./signing/signer.ts";
-import { KeptFiles } from "./storage/folder/kept-files.ts";
-import type { Tree } from "./storage/tree.ts";
-import { openWorkshop } from "./workshop.ts";
+import { openWorkshop } from "./shared-resources.ts";
 
 export interface QuietOrder {
   /** Its state directory is claimed as a server's would be. */

@@ -1,19 +1,19 @@
 // Puts a tree together from its backend and what wraps it: the one place that knows in which order.
-import { plainLayout } from "./catalog/layout.ts";
-import type { Limits, TreeConfiguration } from "./configuration.ts";
-import { FolderTree } from "./storage/folder/folder-tree.ts";
-import type { KeptFiles } from "./storage/folder/kept-files.ts";
-import { GatewaysHealth, GatewaysTree } from "./storage/gateways.ts";
-import type { HealthCheck } from "./storage/health.ts";
-import type { SharerOf } from "./storage/limited.ts";
-import { LimitedTree } from "./storage/limited.ts";
-import { RetryingTree } from "./storage/retrying.ts";
-import type { ReadCap, WriteCap } from "./storage/tahoe/caps.ts";
-import { ListingReader } from "./storage/tahoe/listing.ts";
-import { Webapi } from "./storage/tahoe/webapi.ts";
-import { WebapiHealth } from "./storage/tahoe/webapi-health.ts";
-import { WebapiTree } from "./storage/tahoe/webapi-tree.ts";
-import type { Tree } from "./storage/tree.ts";
+import { plainLayout } from "../catalog/layout/repository-layout.ts";
+import type { Limits, TreeConfiguration } from "../config/configuration.ts";
+import { GatewaysHealth, GatewaysTree } from "../storage/decorators/failover-tree.ts";
+import type { SharerOf } from "../storage/decorators/limited-tree.ts";
+import { LimitedTree } from "../storage/decorators/limited-tree.ts";
+import { RetryingTree } from "../storage/decorators/retrying-tree.ts";
+import { FolderTree } from "../storage/folder/folder-tree.ts";
+import type { KeptFiles } from "../storage/folder/kept-files.ts";
+import type { HealthCheck } from "../storage/health.ts";
+import type { ReadCap, WriteCap } from "../storage/tahoe/caps.ts";
+import { ListingReader } from "../storage/tahoe/listing.ts";
+import { Webapi } from "../storage/tahoe/webapi.ts";
+import { WebapiHealth } from "../storage/tahoe/webapi-health.ts";
+import { WebapiTree } from "../storage/tahoe/webapi-tree.ts";
+import type { Tree } from "../storage/tree.ts";
 
 /** A directory of a grid and the gateways to it, which stand in for each other; at least one. */
 export interface GridTree {

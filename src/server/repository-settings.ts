@@ -1,20 +1,20 @@
 // What a configuration means for one repository, and the keys that sign it.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { systemClock } from "./base/clock.ts";
-import type { Log } from "./base/log.ts";
-import type { RepositoryName, Suite } from "./base/names.ts";
-import { flatSuite, parseSuite } from "./base/names.ts";
-import { Layout } from "./catalog/layout.ts";
-import type { BuilderNames, OwnerPolicy, OwnerRules } from "./catalog/owner-rules.ts";
-import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "./configuration.ts";
-import { OverridesFile, overridesFileIn } from "./overrides-file.ts";
-import { keyringPackageName } from "./publishing/archive-keyring.ts";
-import type { RepositorySettings } from "./publishing/open-repository.ts";
-import { openKeyFile } from "./signing/key-file.ts";
-import { openpgpSigner } from "./signing/openpgp-signer.ts";
-import type { Signer } from "./signing/signer.ts";
-import { identityOf } from "./suite-identity.ts";
+import { systemClock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { RepositoryName, Suite } from "../base/names.ts";
+import { flatSuite, parseSuite } from "../base/names.ts";
+import { Layout } from "../catalog/layout/repository-layout.ts";
+import type { BuilderNames, OwnerPolicy, OwnerRules } from "../catalog/suite/owner-rules.ts";
+import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "../config/configuration.ts";
+import { OverridesFile, overridesFileIn } from "../config/overrides-file.ts";
+import { keyringPackageName } from "../publishing/build/archive-keyring.ts";
+import type { SuiteIdentity } from "../publishing/build/suite-release.ts";
+import type { RepositorySettings } from "../publishing/live/open-repository.ts";
+import { openKeyFile } from "../signing/key-file.ts";
+import { openpgpSigner } from "../signing/openpgp-signer.ts";
+import type { Signer } from "../signing/signer.ts";
 
 /** Where a state directory keeps what is one repository's own, made where it is missing. */
 export async function repositoryDirectory(stateDirectory: string, name: RepositoryName): Promise<string> {
@@ -117,3 +117,30 @@ const hasContents = (one: RepositoryConfiguration, suite: Suite): boolean =>
 /** Whether some suite may have Contents, so that the files of packages are listed. */
 export const anyContents = ({ repositories }: Configuration): boolean =>
   repositories.some(({ contents, suites }) => contents || [...suites.values()].some((suite) => suite.contents));
+
+/**
+ * @param publicUrl where clients reach the server, without a trailing slash; undefined: they are not told where its past
+ * and its changelogs are
+ */
+function identityOf(one: RepositoryConfiguration, suite: Suite, publicUrl: string | undefined): SuiteIdentity {
+  const configured = one.suites.get(suite) ?? {};
+  const { version, notAutomatic, butAutomaticUpgrades, validForSeconds, namesKeys } = configured;
+  const description = configured.description ?? one.description;
+  return {
+    origin: one.origin,
+    label: one.label,
+    // Flat repositories have no such address.
+    ...(publicUrl !== undefined &&
+      suite !== flatSuite && {
+        changelogs: `${publicUrl}/${one.name}/changelogs/@CHANGEPATH@_changelog`,
+        snapshots: `${publicUrl}/${one.name}/snapshots/@SNAPSHOTID@/`,
+      }),
+    codename: configured.codename ?? suite,
+    ...(version !== undefined && { version }),
+    ...(description !== undefined && { description }),
+    ...(notAutomatic !== undefined && { notAutomatic }),
+    ...(butAutomaticUpgrades !== undefined && { butAutomaticUpgrades }),
+    ...(validForSeconds !== undefined && { validForSeconds }),
+    ...(namesKeys !== undefined && { namesKeys }),
+  };
+}

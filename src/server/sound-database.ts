@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { RootDatabase } from "lmdb";
-import { messageOf } from "./base/errors.ts";
-import type { Log } from "./base/log.ts";
-import { openStateDatabase } from "./publishing/state-database.ts";
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { openStateDatabase } from "../publishing/store/state-database.ts";
 
 /** Beside the database while somebody works with it, and after that if it was not closed. */
 const openedMark = "database.opened";
@@ -105,7 +105,7 @@ function isShorterThanItSays(file: string): boolean {
 async function readByAnother(path: string, log: Log): Promise<string | undefined> {
   const begunMs = performance.now();
   // Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), that one comes from the build.
-  const built = import.meta.url.endsWith(".ts") ? "../dist/state-check-worker.js" : "state-check-worker.js";
+  const built = import.meta.url.endsWith(".ts") ? "../../dist/server/state-check-worker.js" : "state-check-worker.js";
   const script = fileURLToPath(new URL(built, import.meta.url));
   try {
     await promisify(execFile)(process.execPath, [script, path], { env: {} });

@@ -1,6 +1,6 @@
 // Reads all of a database in a process of its own: what is broken in it may end whoever reads it. Ends with 3 where it is.
-import { messageOf } from "./base/errors.ts";
-import { openStateDatabase } from "./publishing/state-database.ts";
+import { messageOf } from "../base/errors.ts";
+import { openStateDatabase } from "../publishing/store/state-database.ts";
 import { brokenExitCode } from "./sound-database.ts";
 
 try {

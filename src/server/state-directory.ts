@@ -1,8 +1,8 @@
 // The state directory, made where it is not there, or a word about why it can't be.
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { systemCodeOf } from "./base/errors.ts";
-import { ConfigurationError } from "./configuration-error.ts";
+import { systemCodeOf } from "../base/errors.ts";
+import { ConfigurationError } from "../config/configuration-error.ts";
 
 const mode = 0o700;
 

@@ -7,9 +7,9 @@ import type { Socket } from "node:net";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { messageOf, RepoError, systemCodeOf } from "./base/errors.ts";
-import type { Log } from "./base/log.ts";
-import { linkUnlessThere } from "./base/replace-file.ts";
+import { messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { linkUnlessThere } from "../base/replace-file.ts";
 
 const socketName = "in-use";
 /** The longest question, in bytes. */

@@ -40,3 +40,11 @@ export interface HealthCheck {
    */
   check(object: FileRef, options: CheckOptions, signal: AbortSignal): Promise<Health>;
 }
+
+/** Told of each object that is checked, and of each round over a tree. */
+export interface HealthObserver {
+  checked(state: Health["state"] | "unchecked"): void;
+  /** @param endedAtSeconds since the epoch; may be long ago, where a server has just started */
+  ended(counts: HealthCounts, endedAtSeconds: number): void;
+  failed(): void;
+}

@@ -3,7 +3,7 @@ import fetch from "node-fetch";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
 import { RunningDigests } from "../debian/digests.ts";
-import type { Site } from "../publishing/verification.ts";
+import type { Site } from "./verify-suite.ts";
 
 /** The server can't be asked, or gives no sensible answer. */
 class SiteUnavailable extends RepoError {

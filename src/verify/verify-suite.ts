@@ -5,8 +5,8 @@ import { LimitExceeded } from "../base/errors.ts";
 import type { Suite } from "../base/names.ts";
 import { listedFiles, namedFiles } from "../indices/named-files.ts";
 import { maxReleaseBytes } from "../indices/release.ts";
-import { directoryOf, hashPath } from "./publication.ts";
-import { stanzaDifferences } from "./stanza-difference.ts";
+import { directoryOf, hashPath } from "../publishing/store/publication.ts";
+import { stanzaDifferences } from "./stanza-diff.ts";
 
 /** One thing that is not as it should be. */
 export interface Finding {

@@ -1,6 +1,6 @@
 // Bounded work: never more at a time, all of it in the end.
 import { expect, test } from "vitest";
-import { forEachAtMost } from "../../src/base/bounded.ts";
+import { forEachAtMost } from "../../src/base/for-each-concurrent.ts";
 
 const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { Secret } from "../../src/base/secret.ts";
-import { openSecretFile } from "../../src/secret-file.ts";
+import { openSecretFile } from "../../src/base/secret-file.ts";
 import { CommandLine } from "../support/command-line.ts";
 
 const aFile = async (): Promise<string> => join(await mkdtemp(join(tmpdir(), "secret-file-")), "token");

@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { atOnce, inTurns, sorted } from "../../src/base/steps.ts";
-import { turns } from "../../src/base/turns.ts";
+import { turns } from "../../src/base/yield-to-event-loop.ts";
 
 test("sorting in steps is sorting, and keeps equal items in their order", () => {
   const items = fc.array(fc.tuple(fc.nat(20), fc.nat()), { maxLength: 50 });

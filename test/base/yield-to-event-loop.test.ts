@@ -1,7 +1,7 @@
 // Long work in the main thread: how long everybody else waits for it.
 import { setImmediate } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { turns } from "../../src/base/turns.ts";
+import { turns } from "../../src/base/yield-to-event-loop.ts";
 
 /** Works in pieces of a millisecond until it is told to end. @returns how many pieces it was */
 async function work(giveWay: () => Promise<void>, isOver: () => boolean): Promise<number> {

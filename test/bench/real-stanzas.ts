@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseTreePath } from "../../src/base/names.ts";
-import { compressSegment } from "../../src/indices/compress-worker.ts";
+import { compressSegment } from "../../src/indices/compression/compress-worker.ts";
 import type { Ordered } from "../../src/indices/order.ts";
 import type { Segment } from "../../src/indices/segments.ts";
 import { SegmentedList } from "../../src/indices/segments.ts";

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeSecretFile } from "../../src/secret-file.ts";
+import { writeSecretFile } from "../../src/base/secret-file.ts";
 import { createSigningKey } from "../../src/signing/openpgp-signer.ts";
 import type { BenchServerOptions } from "./bench-server.ts";
 import { BenchServer } from "./bench-server.ts";

@@ -6,7 +6,7 @@ import type { TreePath } from "../../src/base/names.ts";
 import { parseTreePath } from "../../src/base/names.ts";
 import { Catalog } from "../../src/catalog/catalog.ts";
 import type { Examined, Examiner } from "../../src/catalog/examiner.ts";
-import { findingOf } from "../../src/catalog/finding.ts";
+import { findingOf } from "../../src/catalog/files/finding.ts";
 import type { Survey } from "../../src/catalog/survey.ts";
 import type { FileEntry } from "../../src/storage/tree.ts";
 import { longestStandstillMs } from "../support/standstill.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
-import { formatBundle } from "../../src/builder/bundle.ts";
+import { formatBundle } from "../../src/client/bundle.ts";
 import { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";

@@ -6,8 +6,8 @@ import { inspect } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
 import { Secret } from "../../src/base/secret.ts";
-import type { Bundle } from "../../src/builder/bundle.ts";
-import { BundleError, formatBundle, parseBundle, readBundle } from "../../src/builder/bundle.ts";
+import type { Bundle } from "../../src/client/bundle.ts";
+import { BundleError, formatBundle, parseBundle, readBundle } from "../../src/client/bundle.ts";
 import { parseWriteCap } from "../../src/storage/tahoe/caps.ts";
 
 const cap = `URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`;

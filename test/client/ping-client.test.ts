@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
 import { Secret } from "../../src/base/secret.ts";
-import { describeToken, pingUntilLive } from "../../src/builder/ping.ts";
+import { describeToken, pingUntilLive } from "../../src/client/ping-client.ts";
 import { tlsProxy } from "../support/tls-proxy.ts";
 
 const { signal } = new AbortController();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { parseRepositoryName, parseTreePath } from "../../src/base/names.ts";
-import { OwnerFiles } from "../../src/commands/owner-files.ts";
+import { OwnerFiles } from "../../src/commands/shared/owner-files.ts";
 import { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";

@@ -3,7 +3,7 @@ import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { loadConfiguration } from "../../src/config.ts";
+import { loadConfiguration } from "../../src/config/load-config.ts";
 
 const place = "dists/sid/main/binary-amd64";
 

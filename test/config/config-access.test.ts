@@ -3,9 +3,9 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { loadConfiguration } from "../../src/config.ts";
-import type { Configuration } from "../../src/configuration.ts";
-import { ConfigurationError } from "../../src/configuration-error.ts";
+import type { Configuration } from "../../src/config/configuration.ts";
+import { ConfigurationError } from "../../src/config/configuration-error.ts";
+import { loadConfiguration } from "../../src/config/load-config.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "config-access-"));
 for (const name of ["old.asc", "new.asc", "words", "bob.password", "metrics.token"]) {

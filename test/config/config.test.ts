@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
-import { loadConfiguration } from "../../src/config.ts";
-import { ConfigurationError } from "../../src/configuration-error.ts";
+import { ConfigurationError } from "../../src/config/configuration-error.ts";
+import { loadConfiguration } from "../../src/config/load-config.ts";
 
 const readCap = "URI:DIR2-RO:aaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const token = "a-token-that-is-long-enough";

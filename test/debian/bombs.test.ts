@@ -1,7 +1,7 @@
 // What a package may unpack to is bounded by what was uploaded, in every compression, in control.tar as in data.tar.
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import type { DebLimits } from "../../src/debian/deb.ts";
 import { readDeb } from "../../src/debian/deb.ts";
 import type { Compression } from "../../src/debian/decompress.ts";

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
+import { defaultInspectLimits as limits } from "../../src/catalog/inspection/inspect-limits.ts";
 import { parseChanges } from "../../src/debian/changes.ts";
 import { Malformed } from "../../src/debian/malformed.ts";
 import { aDeb, runTool } from "../support/debs.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { configurationKey } from "../../src/base/errors.ts";
-import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import type { Deb, DebLimits } from "../../src/debian/deb.ts";
 import { readDeb } from "../../src/debian/deb.ts";
 import { formatStanza } from "../../src/debian/deb822.ts";

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { configurationKey } from "../../src/base/errors.ts";
-import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import type { Dsc } from "../../src/debian/dsc.ts";
 import { readDsc } from "../../src/debian/dsc.ts";
 import { Malformed } from "../../src/debian/malformed.ts";

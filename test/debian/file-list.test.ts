@@ -7,12 +7,12 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { configurationKey } from "../../src/base/errors.ts";
-import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import type { DebLimits } from "../../src/debian/deb.ts";
 import { readDeb } from "../../src/debian/deb.ts";
 import { decodeFileList, FileListWriter } from "../../src/debian/file-list.ts";
 import { Malformed } from "../../src/debian/malformed.ts";
-import { blockOfStream, xzStreamEnd, xzStreamHeader } from "../../src/indices/xz-stitch.ts";
+import { blockOfStream, xzStreamEnd, xzStreamHeader } from "../../src/indices/compression/xz-stitch.ts";
 import type { ArPart, TarPart } from "../support/debs.ts";
 import { aDeb, compressed, inChunks, runTool, tarHeader, tarOf, withChecksum } from "../support/debs.ts";
 

@@ -1,7 +1,7 @@
 // A machine without a decoder says what to install, and keeps that apart from a broken package.
 import { expect, test, vi } from "vitest";
-import { inspectContent } from "../../src/catalog/inspect.ts";
-import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import { inspectContent } from "../../src/catalog/inspection/inspect.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import { aDeb, inChunks } from "../support/debs.ts";
 
 vi.mock("node:child_process", async (importOriginal) => {

@@ -5,9 +5,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { inspectContent } from "../../src/catalog/inspect.ts";
-import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
-import { Inspector } from "../../src/catalog/inspector.ts";
+import { inspectContent } from "../../src/catalog/inspection/inspect.ts";
+import { defaultInspectLimits as limits } from "../../src/catalog/inspection/inspect-limits.ts";
+import { Inspector } from "../../src/catalog/inspection/inspector-pool.ts";
 import type { Compression } from "../../src/debian/decompress.ts";
 import { decompress } from "../../src/debian/decompress.ts";
 import { aDeb, arOf, compressed, inChunks, tarOf } from "../support/debs.ts";

@@ -16,11 +16,11 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { parseSuite } from "../../src/base/names.ts";
-import type { Manifest } from "../../src/publishing/publication.ts";
-import { publicationId } from "../../src/publishing/publication.ts";
+import type { SiteSource } from "../../src/export/export-site.ts";
+import { exportSite } from "../../src/export/export-site.ts";
 import type { Resource } from "../../src/publishing/resource.ts";
-import type { SiteSource } from "../../src/publishing/site-export.ts";
-import { exportSite } from "../../src/publishing/site-export.ts";
+import type { Manifest } from "../../src/publishing/store/publication.ts";
+import { publicationId } from "../../src/publishing/store/publication.ts";
 import { runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 

@@ -1,8 +1,8 @@
 // The walk over all objects of a tree: each once, around loops, past what fails, and not on and on without a gateway.
 import { expect, test } from "vitest";
 import { ContentId } from "../../src/base/content-id.ts";
-import type { CheckedObject } from "../../src/catalog/deep-check.ts";
-import { deepCheck } from "../../src/catalog/deep-check.ts";
+import type { CheckedObject } from "../../src/health/deep-check.ts";
+import { deepCheck } from "../../src/health/deep-check.ts";
 import type { Health, HealthCheck } from "../../src/storage/health.ts";
 import type { Directory, Entry, Tree } from "../../src/storage/tree.ts";
 import { StorageUnavailable } from "../../src/storage/tree.ts";

@@ -29,9 +29,9 @@ test(`no line of a document is wider than ${longestLine} columns, but for tables
   expect(wide).toEqual([]);
 });
 
-test("only config.ts reads the environment", () => {
+test("only load-config.ts reads the environment", () => {
   const readers = sourceFiles().filter((path) => /process\.env|from "node:process"/.test(readProjectFile(path)));
-  expect(readers.filter((path) => path !== "src/config.ts")).toEqual([]);
+  expect(readers.filter((path) => path !== "src/config/load-config.ts")).toEqual([]);
 });
 
 test("the lock file names no place to download from", () => {

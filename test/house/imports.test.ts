@@ -4,23 +4,56 @@ import { expect, test } from "vitest";
 import { readProjectFile, sourceFiles } from "../support/project-files.ts";
 
 const beforePublishing = ["base", "debian", "storage", "catalog", "indices", "signing"];
+const belowTheServer = [...beforePublishing, "publishing"];
 
-/** What puts the folders together, as the files beside them do: it may import all, and no folder may import it. */
-const composition = "commands";
+/** These put the folders together: they may import each other and everything below. */
+const composition = ["server", "local", "commands"];
 
-/** Which other folders of `src/` the files of a folder may import. The files beside the folders may import all. */
+/** Which other folders of `src/` the files of a folder may import. The entry points beside the folders may import all. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   base: [],
   debian: ["base"],
   storage: ["base"],
-  grid: ["base"],
   signing: ["base"],
   catalog: ["base", "debian", "storage"],
   indices: ["base", "debian", "catalog"],
   publishing: beforePublishing,
+  export: belowTheServer,
+  verify: belowTheServer,
+  health: belowTheServer,
   http: ["base", "debian", "publishing"],
-  builder: ["base", "debian", "storage", "catalog"],
+  client: ["base", "debian", "storage", "catalog"],
   observe: ["base", "storage", "signing", "publishing"],
+  config: [...belowTheServer, "http", "client", "health"],
+};
+
+/**
+ * Which other sub-folders of its folder the files of a sub-folder may import; "." is the folder itself. A folder that is
+ * not listed has no sub-folders.
+ */
+const mayImportWithin: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+  storage: { ".": [], decorators: ["."], tahoe: ["."], folder: [".", "decorators"] },
+  catalog: {
+    inspection: [],
+    layout: ["inspection"],
+    files: ["inspection", "layout"],
+    store: ["inspection", "files"],
+    metadata: ["inspection", "store"],
+    ".": ["inspection", "layout", "files", "store", "metadata"],
+    suite: [".", "inspection", "layout", "files"],
+  },
+  indices: { compression: [], ".": ["compression"], contents: ["."], pdiff: ["."] },
+  publishing: {
+    ".": [],
+    store: ["."],
+    build: [".", "store"],
+    serve: [".", "store"],
+    deferred: [".", "store", "build", "serve"],
+    live: [".", "store", "build", "serve", "deferred"],
+  },
+  client: { ".": [], upload: ["."], curation: [".", "upload"] },
+  local: { grid: [], ".": ["grid"] },
+  commands: { shared: [], ".": ["shared"] },
 };
 
 interface Import {
@@ -44,12 +77,16 @@ function importsOf(from: string, text: string): readonly Import[] {
   );
 }
 
-const stageOf = (path: string): string | undefined => /^src\/([^/]+)\//.exec(path)?.[1];
+const folderOf = (path: string): string | undefined => /^src\/([^/]+)\//.exec(path)?.[1];
+const subfolderOf = (path: string): string => /^src\/[^/]+\/([^/]+)\//.exec(path)?.[1] ?? ".";
 
 function forbidden({ from, to }: Import): boolean {
-  const [importer, imported] = [stageOf(from), stageOf(to)];
-  if (importer === undefined || importer === composition || importer === imported) return false;
-  return imported === undefined || !mayImport[importer]?.includes(imported);
+  const [importer, imported] = [folderOf(from), folderOf(to)];
+  if (importer === undefined) return false;
+  if (importer !== imported)
+    return !composition.includes(importer) && (imported === undefined || !mayImport[importer]?.includes(imported));
+  const [inner, target] = [subfolderOf(from), subfolderOf(to)];
+  return inner !== target && !mayImportWithin[importer]?.[inner]?.includes(target);
 }
 
 /** The first circle found, as the paths along it; undefined if there is none. */
@@ -77,11 +114,27 @@ function findCircle(imports: readonly Import[]): readonly string[] | undefined {
 const allImports = sourceFiles().flatMap((path) => importsOf(path, readProjectFile(path)));
 
 test("every folder of src has its row in the import table", () => {
-  const folders = new Set(sourceFiles().flatMap((path) => stageOf(path) ?? []));
-  expect([...folders].filter((folder) => folder !== composition && !(folder in mayImport))).toEqual([]);
+  const folders = new Set(sourceFiles().flatMap((path) => folderOf(path) ?? []));
+  expect([...folders].toSorted()).toEqual([...Object.keys(mayImport), ...composition].toSorted());
 });
 
-test("every import between the folders of src is one that the table allows", () => {
+test("every sub-folder has its row in the table of its folder", () => {
+  const found = new Set(
+    sourceFiles()
+      .filter((path) => subfolderOf(path) !== ".")
+      .map((path) => `${folderOf(path)}/${subfolderOf(path)}`),
+  );
+  const listed = Object.entries(mayImportWithin).flatMap(([folder, rows]) =>
+    Object.keys(rows).flatMap((row) => (row === "." ? [] : [`${folder}/${row}`])),
+  );
+  expect([...found].toSorted()).toEqual(listed.toSorted());
+});
+
+test("only entry points stand beside the folders of src", () => {
+  expect(sourceFiles().filter((path) => folderOf(path) === undefined)).toEqual(["src/cli.ts", "src/healthcheck.ts"]);
+});
+
+test("every import between folders and sub-folders of src is one that the tables allow", () => {
   expect(allImports.filter(forbidden)).toEqual([]);
 });
 
@@ -108,6 +161,12 @@ test("an import against the arrow is found, whatever its form", () => {
   ]) {
     expect(importsOf("src/base/clock.ts", text).filter(forbidden), text).toHaveLength(1);
   }
+});
+
+test("an import against the layers of publishing is found", () => {
+  const text = 'import { Repository } from "../live/repository.ts";';
+  expect(importsOf("src/publishing/store/publication-store.ts", text).filter(forbidden)).toHaveLength(1);
+  expect(importsOf("src/publishing/serve/resource.ts", text).filter(forbidden)).toHaveLength(1);
 });
 
 test("a circle of three files is found", () => {

@@ -3,8 +3,8 @@ import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { configurationKey } from "../../src/base/errors.ts";
-import { schemaFor } from "../../src/config-schema.ts";
-import { defaultLimits } from "../../src/configuration.ts";
+import { schemaFor } from "../../src/config/config-schema.ts";
+import { defaultLimits } from "../../src/config/configuration.ts";
 import { projectRoot, readProjectFile, sourceFiles } from "../support/project-files.ts";
 
 /** The names of all properties in a JSON schema, but for the numbers below `limits`, which have their names in the code. */

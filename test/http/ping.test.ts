@@ -4,7 +4,7 @@ import type { TreePath } from "../../src/base/names.ts";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
 import { Secret } from "../../src/base/secret.ts";
 import type { HttpLimits } from "../../src/http/app.ts";
-import type { PingOutcome, ServedRepository } from "../../src/publishing/served.ts";
+import type { PingOutcome, ServedRepository } from "../../src/publishing/served-repository.ts";
 import { StorageUnavailable } from "../../src/storage/tree.ts";
 import { anOutcome, aRepository, novemberSeconds } from "../support/served-repository.ts";
 import type { StartedApp } from "../support/started-app.ts";

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Suite } from "../../src/base/names.ts";
 import { parseSuite, parseTreePath } from "../../src/base/names.ts";
-import { secondsOfMoment } from "../../src/publishing/publication.ts";
-import { ContentMismatch } from "../../src/publishing/verified-stream.ts";
+import { ContentMismatch } from "../../src/publishing/serve/verified-stream.ts";
+import { secondsOfMoment } from "../../src/publishing/store/publication.ts";
 import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
 import { aRepository, aResource, aStatus } from "../support/served-repository.ts";
 import type { StartedApp } from "../support/started-app.ts";

@@ -3,11 +3,11 @@ import { createHash } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
-import { turns } from "../../src/base/turns.ts";
+import { turns } from "../../src/base/yield-to-event-loop.ts";
 import type { AssembledIndex, IndexForm, SegmentSizes } from "../../src/indices/assemble.ts";
 import { assemble } from "../../src/indices/assemble.ts";
-import type { CompressedSegment } from "../../src/indices/compress.ts";
-import { createCompressor } from "../../src/indices/compress.ts";
+import type { CompressedSegment } from "../../src/indices/compression/compress.ts";
+import { createCompressor } from "../../src/indices/compression/compress.ts";
 import { runTool } from "../support/debs.ts";
 
 const compressor = createCompressor({ threads: 2 });

@@ -5,9 +5,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { inspectContent, packageKindOf } from "../../src/catalog/inspect.ts";
-import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
-import type { BinaryInspection, Inspection, SourceInspection } from "../../src/catalog/inspection.ts";
+import { inspectContent, packageKindOf } from "../../src/catalog/inspection/inspect.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
+import type { BinaryInspection, Inspection, SourceInspection } from "../../src/catalog/inspection/inspection.ts";
 import { parseStanzas } from "../../src/debian/deb822.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
 import { digestAlgorithms } from "../../src/debian/digests.ts";

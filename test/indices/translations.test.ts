@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { inspectContent } from "../../src/catalog/inspect.ts";
-import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
-import type { BinaryInspection } from "../../src/catalog/inspection.ts";
+import { inspectContent } from "../../src/catalog/inspection/inspect.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
+import type { BinaryInspection } from "../../src/catalog/inspection/inspection.ts";
 import { parseStanzas } from "../../src/debian/deb822.ts";
 import type { Stanza } from "../../src/debian/stanza.ts";
 import { fieldOf } from "../../src/debian/stanza.ts";

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
-import { createCompressor } from "../../src/indices/compress.ts";
-import { blockOfStream, XzFormError, xzStreamEnd, xzStreamHeader } from "../../src/indices/xz-stitch.ts";
+import { createCompressor } from "../../src/indices/compression/compress.ts";
+import { blockOfStream, XzFormError, xzStreamEnd, xzStreamHeader } from "../../src/indices/compression/xz-stitch.ts";
 import { runTool } from "../support/debs.ts";
 
 const compressor = createCompressor({ threads: 2 });

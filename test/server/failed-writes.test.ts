@@ -1,7 +1,7 @@
 // A rejection that nobody handles is logged, and no cap with it.
 import { expect, onTestFinished, test } from "vitest";
 import { silentLog } from "../../src/base/log.ts";
-import { outliveFailedWrites } from "../../src/failed-writes.ts";
+import { outliveFailedWrites } from "../../src/server/failed-writes.ts";
 
 test("an unhandled rejection is logged with its place, and without the cap that a library quotes", () => {
   const logged: unknown[] = [];

@@ -18,7 +18,7 @@ const peakMebibytes = (program: string): number =>
   Number.parseFloat(execFileSync(process.execPath, ["--input-type=module", "-e", program]).toString());
 
 test("a lean heap stays close to what is alive in it", () => {
-  const module = new URL("../../dist/lean-heap.js", import.meta.url).href;
+  const module = new URL("../../dist/server/heap-settings.js", import.meta.url).href;
   const lean = peakMebibytes(`import { keepHeapLean } from ${JSON.stringify(module)};\nkeepHeapLean();\n${churn}`);
   expect(lean).toBeLessThan(0.75 * peakMebibytes(churn));
 });

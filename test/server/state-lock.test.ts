@@ -16,7 +16,7 @@ afterAll(() => rmSync(work, { recursive: true, force: true }));
 const script = join(work, "claim.mjs");
 writeFileSync(
   script,
-  `import { claimState } from ${JSON.stringify(join(projectRoot, "dist/state-lock.js"))};
+  `import { claimState } from ${JSON.stringify(join(projectRoot, "dist/server/state-lock.js"))};
 const [, , directory, at] = process.argv;
 const log = { info() {}, warn(_, text) { console.log(text); }, error() {} };
 while (Date.now() < Number(at));

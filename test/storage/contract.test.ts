@@ -1,11 +1,11 @@
 // The folder and every decorator, held to the tree contract.
 import { rootPath } from "../../src/base/names.ts";
 import { MeasuredTree } from "../../src/observe/measured-tree.ts";
-import { GatewaysTree } from "../../src/storage/gateways.ts";
-import { defaultTreeLimits, LimitedTree } from "../../src/storage/limited.ts";
-import { MountedTree } from "../../src/storage/mounted.ts";
-import { OverlayTree } from "../../src/storage/overlay.ts";
-import { defaultRetryPolicy, RetryingTree } from "../../src/storage/retrying.ts";
+import { GatewaysTree } from "../../src/storage/decorators/failover-tree.ts";
+import { defaultTreeLimits, LimitedTree } from "../../src/storage/decorators/limited-tree.ts";
+import { MountedTree } from "../../src/storage/decorators/mounted-tree.ts";
+import { OverlayTree } from "../../src/storage/decorators/overlay-tree.ts";
+import { defaultRetryPolicy, RetryingTree } from "../../src/storage/decorators/retrying-tree.ts";
 import { folderSubject } from "../support/folder-subject.ts";
 import { silentTreeObserver } from "../support/silent.ts";
 import { treeContract } from "../support/tree-contract.ts";

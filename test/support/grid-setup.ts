@@ -3,8 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
-import { startGrid } from "../../src/grid/grid.ts";
-import { installTahoe } from "../../src/grid/install.ts";
+import { startGrid } from "../../src/local/grid/grid.ts";
+import { installTahoe } from "../../src/local/grid/install.ts";
 
 declare module "vitest" {
   interface ProvidedContext {

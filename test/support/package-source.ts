@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { silentLog } from "../../src/base/log.ts";
-import type { PackageCacheObserver } from "../../src/publishing/package-cache.ts";
-import { PackageCache } from "../../src/publishing/package-cache.ts";
-import type { PromisedContent } from "../../src/publishing/verified-stream.ts";
+import type { PackageCacheObserver } from "../../src/publishing/serve/package-cache.ts";
+import { PackageCache } from "../../src/publishing/serve/package-cache.ts";
+import type { PromisedContent } from "../../src/publishing/serve/verified-stream.ts";
 import type { ByteRange } from "../../src/storage/tree.ts";
 
 export const chunkBytes = 64 * 1024;

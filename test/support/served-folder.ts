@@ -7,28 +7,34 @@ import { onTestFinished } from "vitest";
 import { silentLog } from "../../src/base/log.ts";
 import type { Suite, TreePath } from "../../src/base/names.ts";
 import { parseRepositoryName, parseTreePath, rootPath } from "../../src/base/names.ts";
-import { inspectContent } from "../../src/catalog/inspect.ts";
-import type { InspectLimits } from "../../src/catalog/inspect-limits.ts";
-import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
-import type { PackageKind } from "../../src/catalog/inspection.ts";
-import type { Overrides } from "../../src/catalog/overrides.ts";
-import type { OwnerRules } from "../../src/catalog/owner-rules.ts";
-import type { ViewRules } from "../../src/catalog/view.ts";
+import { inspectContent } from "../../src/catalog/inspection/inspect.ts";
+import type { InspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
+import type { PackageKind } from "../../src/catalog/inspection/inspection.ts";
+import type { Overrides } from "../../src/catalog/suite/overrides.ts";
+import type { OwnerRules } from "../../src/catalog/suite/owner-rules.ts";
+import type { ViewRules } from "../../src/catalog/suite/suite-view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
-import { compressSegment } from "../../src/indices/compress-worker.ts";
-import type { ChangelogLimits } from "../../src/publishing/changelog-process.ts";
-import { defaultChangelogLimits } from "../../src/publishing/changelog-process.ts";
-import { compressPaths, mergeFiles, planEdits, recutSegment, sortLists } from "../../src/publishing/contents-tasks.ts";
-import type { ContentsTasks } from "../../src/publishing/contents-thread.ts";
-import type { PublishingObserver } from "../../src/publishing/events.ts";
-import { silentPublishingObserver } from "../../src/publishing/events.ts";
-import { openRepository } from "../../src/publishing/open-repository.ts";
-import { PackageCache } from "../../src/publishing/package-cache.ts";
-import type { Repository } from "../../src/publishing/repository.ts";
-import { RightOfWay } from "../../src/publishing/right-of-way.ts";
-import type { PingOutcome } from "../../src/publishing/served.ts";
-import { openStateDatabase } from "../../src/publishing/state-database.ts";
-import type { SuiteIdentity } from "../../src/publishing/suite-release.ts";
+import { compressSegment } from "../../src/indices/compression/compress-worker.ts";
+import type { SuiteIdentity } from "../../src/publishing/build/suite-release.ts";
+import { RightOfWay } from "../../src/publishing/deferred/background-priority.ts";
+import {
+  compressPaths,
+  mergeFiles,
+  planEdits,
+  recutSegment,
+  sortLists,
+} from "../../src/publishing/deferred/contents/contents-tasks.ts";
+import type { ContentsTasks } from "../../src/publishing/deferred/contents/contents-thread.ts";
+import { openRepository } from "../../src/publishing/live/open-repository.ts";
+import type { Repository } from "../../src/publishing/live/repository.ts";
+import type { PublishingObserver } from "../../src/publishing/publishing-observer.ts";
+import { silentPublishingObserver } from "../../src/publishing/publishing-observer.ts";
+import type { ChangelogLimits } from "../../src/publishing/serve/changelog-process.ts";
+import { defaultChangelogLimits } from "../../src/publishing/serve/changelog-process.ts";
+import { PackageCache } from "../../src/publishing/serve/package-cache.ts";
+import type { PingOutcome } from "../../src/publishing/served-repository.ts";
+import { openStateDatabase } from "../../src/publishing/store/state-database.ts";
 import type { Signer } from "../../src/signing/signer.ts";
 import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
 import { KeptFiles } from "../../src/storage/folder/kept-files.ts";

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { parseRepositoryName, parseSuite } from "../../src/base/names.ts";
 import type { Resource } from "../../src/publishing/resource.ts";
-import type { PingOutcome, RepositoryStatus, ServedRepository } from "../../src/publishing/served.ts";
+import type { PingOutcome, RepositoryStatus, ServedRepository } from "../../src/publishing/served-repository.ts";
 
 export const novemberSeconds = Date.parse("Sun, 06 Nov 1994 08:49:37 GMT") / 1000;
 

@@ -1,6 +1,6 @@
 // Observers that nobody listens to.
 import type { TreeObserver } from "../../src/observe/measured-tree.ts";
-import type { PackageCacheObserver } from "../../src/publishing/package-cache.ts";
+import type { PackageCacheObserver } from "../../src/publishing/serve/package-cache.ts";
 
 export const silentCacheObserver: PackageCacheObserver = {
   hit() {},

@@ -5,10 +5,10 @@ import type { Log } from "../../src/base/log.ts";
 import { silentLog } from "../../src/base/log.ts";
 import type { AppOptions } from "../../src/http/app.ts";
 import { createApp } from "../../src/http/app.ts";
-import type { RequestClass } from "../../src/http/asker.ts";
+import type { RequestClass } from "../../src/http/request-context.ts";
 import type { RunningServer } from "../../src/http/server.ts";
 import { startServer } from "../../src/http/server.ts";
-import type { ServedRepository } from "../../src/publishing/served.ts";
+import type { ServedRepository } from "../../src/publishing/served-repository.ts";
 
 export interface StartedApp extends RunningServer {
   readonly base: string;

@@ -1,7 +1,7 @@
 // `tahoe-apt list`, `promote`, `remove` and `prune` on a real grid, and what a real apt sees of them.
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
-import type { IndexChange } from "../../src/builder/forecast.ts";
+import type { IndexChange } from "../../src/client/curation/index-preview.ts";
 import type { AptRoot } from "../support/apt.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb, aDsc } from "../support/debs.ts";

@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { inspectContent } from "../../src/catalog/inspect.ts";
-import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
+import { inspectContent } from "../../src/catalog/inspection/inspect.ts";
+import { defaultInspectLimits as limits } from "../../src/catalog/inspection/inspect-limits.ts";
 import { aDeb, compressed, tarHeader, tarOf, withChecksum } from "../support/debs.ts";
 import { demandRoot } from "../support/rootfs.ts";
 

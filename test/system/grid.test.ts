@@ -9,8 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
-import type { Grid } from "../../src/grid/grid.ts";
-import { startGrid } from "../../src/grid/grid.ts";
+import type { Grid } from "../../src/local/grid/grid.ts";
+import { startGrid } from "../../src/local/grid/grid.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiTree } from "../../src/storage/tahoe/webapi-tree.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
@@ -69,7 +69,7 @@ test("what the grid keeps is closed to other users", async () => {
 
 test("a node whose parent is killed ends too, and the next start waits for that", async () => {
   const script = join(directory, "parent.mjs");
-  const module = pathToFileURL(join(import.meta.dirname, "../../dist/grid/grid.js")).href;
+  const module = pathToFileURL(join(import.meta.dirname, "../../dist/local/grid/grid.js")).href;
   const options = { directory: join(directory, "orphan"), tahoe: { executable: inject("tahoe") } };
   await writeFile(
     script,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
-import type { BundleDirectory } from "../../src/builder/bundle.ts";
+import type { BundleDirectory } from "../../src/client/bundle.ts";
 import { AptRoot } from "../support/apt.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDsc } from "../support/debs.ts";

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
-import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import { decodeFileList } from "../../src/debian/file-list.ts";
 import type { AptRoot } from "../support/apt.ts";
 import { aDeb, aDsc, runTool } from "../support/debs.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { loadConfiguration } from "../../src/config.ts";
+import { loadConfiguration } from "../../src/config/load-config.ts";
 import { AptRoot } from "../support/apt.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
-import type { Verification } from "../../src/publishing/verification.ts";
+import type { Verification } from "../../src/verify/verify-suite.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
 import { namedDeb, PlantedTree } from "../support/planted-tree.ts";

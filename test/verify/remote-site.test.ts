@@ -2,7 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { HttpSite } from "../../src/commands/http-site.ts";
+import { HttpSite } from "../../src/verify/remote-site.ts";
 
 const { signal } = new AbortController();
 

@@ -1,11 +1,11 @@
 // A file of the catalog, and what it tells of itself: whether it is still the same, which bytes, and what it asks for.
-import type { ContentId } from "../base/content-id.ts";
-import type { TreePath } from "../base/names.ts";
-import { joinPath, parentPath } from "../base/names.ts";
-import type { FileEntry, OtherEntry } from "../storage/tree.ts";
+import type { ContentId } from "../../base/content-id.ts";
+import type { TreePath } from "../../base/names.ts";
+import { joinPath, parentPath } from "../../base/names.ts";
+import type { FileEntry, OtherEntry } from "../../storage/tree.ts";
+import type { PackageKind } from "../inspection/inspection.ts";
+import { claimRecordOf, mutableRecordOf, recordOf } from "../inspection/record-keys.ts";
 import type { Finding } from "./finding.ts";
-import type { PackageKind } from "./inspection.ts";
-import { claimRecordOf, mutableRecordOf, recordOf } from "./records.ts";
 
 /** A file and what is known of it. */
 export interface CatalogFile {

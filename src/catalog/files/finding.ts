@@ -1,17 +1,17 @@
 // What memory and the first line of a record keep of an inspection: enough to place and order a file, not its stanza.
 import { createHash } from "node:crypto";
-import { shared } from "../base/shared-text.ts";
-import { variantOf } from "../debian/control.ts";
-import { descriptionOf } from "../debian/description.ts";
-import type { Digests } from "../debian/digests.ts";
-import { digestAlgorithms } from "../debian/digests.ts";
-import { packageNameOf } from "../debian/package-name.ts";
-import type { SourceName } from "../debian/source-field.ts";
-import { sourceOf } from "../debian/source-field.ts";
-import type { Stanza } from "../debian/stanza.ts";
-import { fieldOf } from "../debian/stanza.ts";
-import type { BinaryInspection, Inspection, Rejection, SourcePart } from "./inspection.ts";
-import { stanzaBytesOf } from "./stanza-bytes.ts";
+import { shared } from "../../base/intern-string.ts";
+import { variantOf } from "../../debian/control.ts";
+import { descriptionOf } from "../../debian/description.ts";
+import type { Digests } from "../../debian/digests.ts";
+import { digestAlgorithms } from "../../debian/digests.ts";
+import { packageNameOf } from "../../debian/package-name.ts";
+import type { SourceName } from "../../debian/source-field.ts";
+import { sourceOf } from "../../debian/source-field.ts";
+import type { Stanza } from "../../debian/stanza.ts";
+import { fieldOf } from "../../debian/stanza.ts";
+import type { BinaryInspection, Inspection, Rejection, SourcePart } from "../inspection/inspection.ts";
+import { stanzaBytesOf } from "../inspection/stanza-bytes.ts";
 
 export interface BinaryFinding {
   readonly kind: "binary";

@@ -1,9 +1,9 @@
 // The files of the tree as last seen, by path, by directory and by digest: what one look asks costs what it is about.
-import type { TreePath } from "../base/names.ts";
-import { parentPath, rootPath } from "../base/names.ts";
-import type { CatalogFile } from "./known-file.ts";
-import { digestOf } from "./known-file.ts";
-import { internalLayout } from "./layout.ts";
+import type { TreePath } from "../../base/names.ts";
+import { parentPath, rootPath } from "../../base/names.ts";
+import { internalLayout } from "../layout/repository-layout.ts";
+import type { CatalogFile } from "./catalog-file.ts";
+import { digestOf } from "./catalog-file.ts";
 import { PathsByKey } from "./paths-by-key.ts";
 
 export class KnownFiles {

@@ -1,5 +1,5 @@
 // Paths by a key that nearly always has one, where there may be very many keys.
-import type { TreePath } from "../base/names.ts";
+import type { TreePath } from "../../base/names.ts";
 
 export class PathsByKey<Key> {
   /** A set only where a key has several: it takes some 200 bytes. */

@@ -1,6 +1,6 @@
 // How much of a package an inspection is willing to read and to hold.
-import type { DebLimits } from "../debian/deb.ts";
-import type { DscLimits } from "../debian/dsc.ts";
+import type { DebLimits } from "../../debian/deb.ts";
+import type { DscLimits } from "../../debian/dsc.ts";
 
 /** Every limit of an inspection. Configurable. */
 export interface InspectLimits extends DebLimits, DscLimits {

@@ -1,12 +1,12 @@
 // The main thread's side of one inspecting worker: sends content under back-pressure, brings the inspection back.
 import { Worker } from "node:worker_threads";
-import { onAbort } from "../base/abort.ts";
-import { RepoError } from "../base/errors.ts";
-import { youngHeapMebibytes } from "../base/thread-heap.ts";
-import { withResolvers } from "../base/with-resolvers.ts";
+import { onAbort } from "../../base/abort.ts";
+import { RepoError } from "../../base/errors.ts";
+import { withResolvers } from "../../base/with-resolvers.ts";
+import { youngHeapMebibytes } from "../../base/worker-heap.ts";
 import type { InspectOptions } from "./inspect.ts";
-import type { FromWorker, PlacedFile, ReadFile, ToWorker } from "./inspect-messages.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
+import type { FromWorker, PlacedFile, ReadFile, ToWorker } from "./worker-messages.ts";
 
 /** How many bytes of one file may be on their way to a worker. */
 const maxBytesUnderWay = 2 ** 20;
@@ -41,7 +41,7 @@ interface Job {
 
 // Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), the worker comes from the build.
 const workerUrl = new URL(
-  import.meta.url.endsWith(".ts") ? "../../dist/catalog/inspect-worker.js" : "inspect-worker.js",
+  import.meta.url.endsWith(".ts") ? "../../../dist/catalog/inspection/inspect-worker.js" : "inspect-worker.js",
   import.meta.url,
 );
 

@@ -1,13 +1,13 @@
 // The worker's side of inspecting: content comes in as messages, an inspection goes back.
 import { parentPort, workerData } from "node:worker_threads";
-import { forEachAtMost } from "../base/bounded.ts";
-import { messageOf } from "../base/errors.ts";
-import type { Content } from "../debian/byte-reader.ts";
-import { readLocal } from "../storage/local-file.ts";
+import { messageOf } from "../../base/errors.ts";
+import { forEachAtMost } from "../../base/for-each-concurrent.ts";
+import type { Content } from "../../debian/byte-reader.ts";
+import { readLocal } from "../../storage/local-file.ts";
 import type { InspectOptions } from "./inspect.ts";
 import { inspectContent } from "./inspect.ts";
-import type { FromWorker, PlacedFile, ReadFile, ToWorker } from "./inspect-messages.ts";
 import type { PackageKind } from "./inspection.ts";
+import type { FromWorker, PlacedFile, ReadFile, ToWorker } from "./worker-messages.ts";
 
 if (parentPort === null) throw new Error("this file runs as a worker thread only");
 const port = parentPort;

@@ -1,13 +1,13 @@
 // Inspects one file: reads it once and tells what an index needs to know of it.
 
-import { announcesBinary } from "../base/names.ts";
-import type { Content } from "../debian/byte-reader.ts";
-import { atMost, ByteReader } from "../debian/byte-reader.ts";
-import { readDeb } from "../debian/deb.ts";
-import type { DigestAlgorithm } from "../debian/digests.ts";
-import { digesting, RunningDigests } from "../debian/digests.ts";
-import { readDsc } from "../debian/dsc.ts";
-import { beyondLimit, Malformed } from "../debian/malformed.ts";
+import { announcesBinary } from "../../base/names.ts";
+import type { Content } from "../../debian/byte-reader.ts";
+import { atMost, ByteReader } from "../../debian/byte-reader.ts";
+import { readDeb } from "../../debian/deb.ts";
+import type { DigestAlgorithm } from "../../debian/digests.ts";
+import { digesting, RunningDigests } from "../../debian/digests.ts";
+import { readDsc } from "../../debian/dsc.ts";
+import { beyondLimit, Malformed } from "../../debian/malformed.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
 import type { Inspection, PackageKind, SoundInspection } from "./inspection.ts";
 import { checkStanzaBytes } from "./stanza-bytes.ts";

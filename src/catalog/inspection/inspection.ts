@@ -1,7 +1,7 @@
 // What an index needs to know of one file, or why it takes nothing from it.
-import type { Digests } from "../debian/digests.ts";
-import type { Flaw } from "../debian/malformed.ts";
-import type { Stanza } from "../debian/stanza.ts";
+import type { Digests } from "../../debian/digests.ts";
+import type { Flaw } from "../../debian/malformed.ts";
+import type { Stanza } from "../../debian/stanza.ts";
 
 interface Measured {
   readonly sizeBytes: number;

@@ -1,9 +1,9 @@
 // Inspects files in worker threads, so that serving goes on while packages are read.
 import { availableParallelism } from "node:os";
-import { onAbort } from "../base/abort.ts";
-import { FairQueue } from "../base/fair-queue.ts";
-import { withResolvers } from "../base/with-resolvers.ts";
-import type { LocalFile } from "../storage/local-file.ts";
+import { onAbort } from "../../base/abort.ts";
+import { FairQueue } from "../../base/fair-queue.ts";
+import { withResolvers } from "../../base/with-resolvers.ts";
+import type { LocalFile } from "../../storage/local-file.ts";
 import type { InspectOptions } from "./inspect.ts";
 import type { StartedContent } from "./inspect-thread.ts";
 import { defaultMaxHeapMebibytes, InspectorFailed, InspectThread } from "./inspect-thread.ts";

@@ -1,6 +1,6 @@
 // What the ledger calls what is known of a content: what its bytes tell, and what somebody said of them. No name holds
 // an uploader's text, which may be longer than a key can be.
-import type { ContentId } from "../base/content-id.ts";
+import type { ContentId } from "../../base/content-id.ts";
 import type { PackageKind } from "./inspection.ts";
 
 /** Of the bytes' own inspection. */

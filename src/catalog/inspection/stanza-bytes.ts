@@ -1,9 +1,9 @@
 // How long a package's stanza is in an index: a bound, known before it is rendered.
-import { beyondText } from "../base/errors.ts";
-import { formatStanza } from "../debian/deb822.ts";
-import { digestAlgorithms } from "../debian/digests.ts";
-import { beyondLimit } from "../debian/malformed.ts";
-import type { Stanza } from "../debian/stanza.ts";
+import { beyondText } from "../../base/errors.ts";
+import { formatStanza } from "../../debian/deb822.ts";
+import { digestAlgorithms } from "../../debian/digests.ts";
+import { beyondLimit } from "../../debian/malformed.ts";
+import type { Stanza } from "../../debian/stanza.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
 import type { Rejection, SoundInspection, SourcePart } from "./inspection.ts";
 

@@ -1,5 +1,5 @@
 // What the main thread and an inspecting worker say to each other.
-import type { LocalPlace } from "../storage/local-file.ts";
+import type { LocalPlace } from "../../storage/local-file.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 
 /** A file that a worker is to read by itself. */

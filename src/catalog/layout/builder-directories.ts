@@ -1,7 +1,7 @@
 // Whose directory a path belongs to, while builders come and go.
-import type { TreePath } from "../base/names.ts";
-import type { Layout } from "./layout.ts";
-import { internalLayout } from "./layout.ts";
+import type { TreePath } from "../../base/names.ts";
+import type { Layout } from "./repository-layout.ts";
+import { internalLayout } from "./repository-layout.ts";
 
 /** How long the configured directories are taken for the same, in ms: asking for them costs a call to the system. */
 const freshMs = 1000;

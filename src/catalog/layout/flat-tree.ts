@@ -1,5 +1,5 @@
 // A directory of packages without `dists`, shown as a tree of one suite: a flat repository.
-import type { TreePath } from "../base/names.ts";
+import type { TreePath } from "../../base/names.ts";
 import {
   announcesBinary,
   flatSuite,
@@ -11,10 +11,10 @@ import {
   parseTreePath,
   pathNames,
   rootPath,
-} from "../base/names.ts";
-import type { LocalFile } from "../storage/local-file.ts";
-import type { ByteRange, Directory, Entry, FileRef, Node, Tree } from "../storage/tree.ts";
-import { distsPath, flatBinaries, flatComponent, flatSources, isDists, suitePath } from "./layout.ts";
+} from "../../base/names.ts";
+import type { LocalFile } from "../../storage/local-file.ts";
+import type { ByteRange, Directory, Entry, FileRef, Node, Tree } from "../../storage/tree.ts";
+import { distsPath, flatBinaries, flatComponent, flatSources, isDists, suitePath } from "./repository-layout.ts";
 
 /** Directories that stand above the packages, with what is in them. */
 const above: ReadonlyMap<TreePath, readonly string[]> = new Map([

@@ -1,5 +1,7 @@
 // Where things are in a tree: `dists/SUITE/COMPONENT/{source,binary-ARCH}/…`, where a component may be of several names.
-import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
+
+import { shared } from "../../base/intern-string.ts";
+import type { Architecture, Component, Suite, TreePath } from "../../base/names.ts";
 import {
   flatSuite,
   hasRoomForNames,
@@ -14,8 +16,7 @@ import {
   parseTreePath,
   pathNames,
   rootPath,
-} from "../base/names.ts";
-import { shared } from "../base/shared-text.ts";
+} from "../../base/names.ts";
 
 /** The directory that holds the suites. */
 export const distsPath: TreePath = parseTreePath("dists");

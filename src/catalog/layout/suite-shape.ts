@@ -1,8 +1,8 @@
 // Which indices a suite has, read off its directories.
-import type { Architecture, Component, Suite, TreePath } from "../base/names.ts";
-import { baseOfVariant, flatSuite, isWithin } from "../base/names.ts";
-import type { Layout, Place } from "./layout.ts";
-import { plainLayout, suitePath } from "./layout.ts";
+import type { Architecture, Component, Suite, TreePath } from "../../base/names.ts";
+import { baseOfVariant, flatSuite, isWithin } from "../../base/names.ts";
+import type { Layout, Place } from "./repository-layout.ts";
+import { plainLayout, suitePath } from "./repository-layout.ts";
 
 /** The indices that a suite's directories ask for. */
 export interface SuiteShape {

@@ -1,7 +1,7 @@
 // Where the word of an uploader and the bytes of a file tell different things.
-import { digestAlgorithms } from "../debian/digests.ts";
-import type { Stanza } from "../debian/stanza.ts";
-import type { Inspection, SoundInspection } from "./inspection.ts";
+import { digestAlgorithms } from "../../debian/digests.ts";
+import type { Stanza } from "../../debian/stanza.ts";
+import type { Inspection, SoundInspection } from "../inspection/inspection.ts";
 
 /**
  * @param claimed what the metadata says

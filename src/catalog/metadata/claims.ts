@@ -1,12 +1,12 @@
 // What uploaders say of their files in place of the bytes: read out of entries, and kept in the ledger by its wording.
-import type { DigestAlgorithm } from "../debian/digests.ts";
-import type { FileEntry } from "../storage/tree.ts";
+import type { DigestAlgorithm } from "../../debian/digests.ts";
+import type { FileEntry } from "../../storage/tree.ts";
+import type { InspectLimits } from "../inspection/inspect-limits.ts";
+import type { PackageKind, SoundInspection } from "../inspection/inspection.ts";
+import { claimRecordOf } from "../inspection/record-keys.ts";
+import type { Ledger } from "../store/inspection-store.ts";
 import type { EntryMetadata } from "./entry-metadata.ts";
 import { inspectionOf, metadataKey, parseEntryMetadata } from "./entry-metadata.ts";
-import type { InspectLimits } from "./inspect-limits.ts";
-import type { PackageKind, SoundInspection } from "./inspection.ts";
-import type { Ledger } from "./ledger.ts";
-import { claimRecordOf } from "./records.ts";
 
 /** An uploader's word that passed for an inspection. */
 export interface Claim {

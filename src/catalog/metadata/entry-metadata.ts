@@ -1,17 +1,17 @@
 // What an uploader may say of a file beside its link, under the key `apt`: made from an inspection, believed as one.
 import { createHash } from "node:crypto";
-import { maxArTimeSeconds } from "../debian/ar.ts";
-import { checkBinaryControl } from "../debian/control.ts";
-import { Deb822Error, formatStanza, parseStanza } from "../debian/deb822.ts";
-import type { DigestAlgorithm } from "../debian/digests.ts";
-import { digestAlgorithms } from "../debian/digests.ts";
-import { parseDsc } from "../debian/dsc.ts";
-import { Malformed } from "../debian/malformed.ts";
-import type { InspectLimits } from "./inspect-limits.ts";
-import type { PackageKind, SoundInspection } from "./inspection.ts";
-import { checkStanzaBytes } from "./stanza-bytes.ts";
+import { maxArTimeSeconds } from "../../debian/ar.ts";
+import { checkBinaryControl } from "../../debian/control.ts";
+import { Deb822Error, formatStanza, parseStanza } from "../../debian/deb822.ts";
+import type { DigestAlgorithm } from "../../debian/digests.ts";
+import { digestAlgorithms } from "../../debian/digests.ts";
+import { parseDsc } from "../../debian/dsc.ts";
+import { Malformed } from "../../debian/malformed.ts";
+import type { InspectLimits } from "../inspection/inspect-limits.ts";
+import type { PackageKind, SoundInspection } from "../inspection/inspection.ts";
+import { checkStanzaBytes } from "../inspection/stanza-bytes.ts";
 
-/** What stands under the key `apt` of a directory entry. entry-metadata.md tells what each key means and how far it is believed. */
+/** What stands under the key `apt` of a directory entry. docs/entry-metadata.md tells what each key means and how far it is believed. */
 export type EntryMetadata = {
   readonly version: 1;
   readonly sizeBytes: number;

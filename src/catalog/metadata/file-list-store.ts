@@ -3,15 +3,15 @@
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import type { Database } from "lmdb";
-import { asBuffer } from "../base/as-buffer.ts";
-import { ContentId } from "../base/content-id.ts";
-import type { TreePath } from "../base/names.ts";
-import type { FileListLimits } from "../debian/file-list.ts";
-import type { Tree } from "../storage/tree.ts";
-import { ContentGone } from "../storage/tree.ts";
+import { asBuffer } from "../../base/as-buffer.ts";
+import { ContentId } from "../../base/content-id.ts";
+import type { TreePath } from "../../base/names.ts";
+import type { FileListLimits } from "../../debian/file-list.ts";
+import type { Tree } from "../../storage/tree.ts";
+import { ContentGone } from "../../storage/tree.ts";
+import type { Inspection } from "../inspection/inspection.ts";
+import { WriteBehind } from "../store/write-behind.ts";
 import type { Claim } from "./claims.ts";
-import type { Inspection } from "./inspection.ts";
-import { WriteBehind } from "./write-behind.ts";
 
 /** Names what a list means: another form of it gets a new one, and old ones are ignored. */
 const schema = "1";

@@ -1,11 +1,11 @@
 // Inspections by content, on disk: what was read once is never read again.
 import type { Database } from "lmdb";
-import { turns } from "../base/turns.ts";
-import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
-import { digestAlgorithms } from "../debian/digests.ts";
-import type { Finding } from "./finding.ts";
-import { findingOf, leanFinding } from "./finding.ts";
-import type { Inspection, RejectCode } from "./inspection.ts";
+import { turns } from "../../base/yield-to-event-loop.ts";
+import type { DigestAlgorithm, Digests } from "../../debian/digests.ts";
+import { digestAlgorithms } from "../../debian/digests.ts";
+import type { Finding } from "../files/finding.ts";
+import { findingOf, leanFinding } from "../files/finding.ts";
+import type { Inspection, RejectCode } from "../inspection/inspection.ts";
 import { WriteBehind } from "./write-behind.ts";
 
 /** Names what a record means: a change of the rules or shape of inspections or findings gets a new one. */

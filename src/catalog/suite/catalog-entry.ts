@@ -1,12 +1,12 @@
 // Items as a snapshot holds them: each speaks for its file, of which the catalog has the rest, and keeps what it adds.
-import type { Architecture, Component, TreePath } from "../base/names.ts";
-import { parseArchitecture } from "../base/names.ts";
-import type { FileEntry } from "../storage/tree.ts";
-import type { BinaryFinding, Finding, SourceFinding } from "./finding.ts";
-import type { BinaryItem, SourceItem, SourceItemPart } from "./item.ts";
-import { identityOf } from "./item.ts";
-import type { CatalogFile } from "./known-file.ts";
-import { fileRecordOf, isUdeb } from "./known-file.ts";
+import type { Architecture, Component, TreePath } from "../../base/names.ts";
+import { parseArchitecture } from "../../base/names.ts";
+import type { FileEntry } from "../../storage/tree.ts";
+import type { CatalogFile } from "../files/catalog-file.ts";
+import { fileRecordOf, isUdeb } from "../files/catalog-file.ts";
+import type { BinaryFinding, Finding, SourceFinding } from "../files/finding.ts";
+import type { BinaryItem, SourceItem, SourceItemPart } from "./index-entry.ts";
+import { identityOf } from "./index-entry.ts";
 
 /** A file in which something was found. */
 interface ExaminedFile<Found extends Finding> extends CatalogFile {

@@ -1,12 +1,12 @@
 // How much of a suite's indices one builder's directory may take: what was linked first stays, whoever looks and whenever.
-import { addToCount } from "../base/counts.ts";
-import { beyondText } from "../base/errors.ts";
-import type { Architecture, TreePath } from "../base/names.ts";
-import type { Steps } from "../base/steps.ts";
-import { itemsPerStep, sorted } from "../base/steps.ts";
-import type { Rejection } from "./inspection.ts";
-import type { Item } from "./item.ts";
-import { firstLinkedFirst } from "./item.ts";
+import { addToCount } from "../../base/counts.ts";
+import { beyondText } from "../../base/errors.ts";
+import type { Architecture, TreePath } from "../../base/names.ts";
+import type { Steps } from "../../base/steps.ts";
+import { itemsPerStep, sorted } from "../../base/steps.ts";
+import type { Rejection } from "../inspection/inspection.ts";
+import type { Item } from "./index-entry.ts";
+import { firstLinkedFirst } from "./index-entry.ts";
 
 export interface DirectoryLimits {
   /** How many packages of one builder's directory a suite lists. */

@@ -1,9 +1,9 @@
 // Names under which apt can fetch a file: it puts some characters into a request as they are, though they end a path.
 
-import type { TreePath } from "../base/names.ts";
-import { joinPath } from "../base/names.ts";
-import type { LocalFile } from "../storage/local-file.ts";
-import type { ByteRange, Entry, FileRef, Node, Tree } from "../storage/tree.ts";
+import type { TreePath } from "../../base/names.ts";
+import { joinPath } from "../../base/names.ts";
+import type { LocalFile } from "../../storage/local-file.ts";
+import type { ByteRange, Entry, FileRef, Node, Tree } from "../../storage/tree.ts";
 
 /** A server takes `?` for the end of the path and `#` for no part of it; the others must not stand in a URL at all. */
 const unfetchable = /[?#"<>\\^`{|}[\]]/g;

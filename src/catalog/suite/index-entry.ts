@@ -1,10 +1,10 @@
 // One entry of an index: a package that a suite holds, placed and ordered.
 import { createHash } from "node:crypto";
-import type { Architecture, Component, TreePath } from "../base/names.ts";
-import type { Digests } from "../debian/digests.ts";
-import type { Stanza } from "../debian/stanza.ts";
-import { isKnownTime } from "../storage/link-times.ts";
-import type { FileEntry } from "../storage/tree.ts";
+import type { Architecture, Component, TreePath } from "../../base/names.ts";
+import type { Digests } from "../../debian/digests.ts";
+import type { Stanza } from "../../debian/stanza.ts";
+import { isKnownTime } from "../../storage/link-times.ts";
+import type { FileEntry } from "../../storage/tree.ts";
 
 interface Placed {
   readonly path: TreePath;

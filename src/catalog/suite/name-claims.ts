@@ -1,9 +1,9 @@
 // Who may publish which names in one suite: judges each package by its builder's list and by who else has its name.
-import type { TreePath } from "../base/names.ts";
-import { parentPath } from "../base/names.ts";
-import type { Rejection } from "./inspection.ts";
-import type { Item } from "./item.ts";
-import { firstLinkedFirst } from "./item.ts";
+import type { TreePath } from "../../base/names.ts";
+import { parentPath } from "../../base/names.ts";
+import type { Rejection } from "../inspection/inspection.ts";
+import type { Item } from "./index-entry.ts";
+import { firstLinkedFirst } from "./index-entry.ts";
 import type { OwnerRules } from "./owner-rules.ts";
 import { NameOwners, operator } from "./owner-rules.ts";
 

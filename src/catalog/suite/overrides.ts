@@ -1,14 +1,14 @@
 // What the operator has index fields say in place of what packages say, as apt-ftparchive's override files do.
 import { createHash } from "node:crypto";
-import { RepoError } from "../base/errors.ts";
-import type { Architecture, Component, TreePath } from "../base/names.ts";
-import { checkBinaryFields, checkSourceFields } from "../debian/apt-fields.ts";
-import { Malformed } from "../debian/malformed.ts";
-import type { Stanza } from "../debian/stanza.ts";
-import type { FileEntry } from "../storage/tree.ts";
-import type { BinaryItem, Item, SourceItem, SourceItemPart } from "./item.ts";
+import { RepoError } from "../../base/errors.ts";
+import type { Architecture, Component, TreePath } from "../../base/names.ts";
+import { checkBinaryFields, checkSourceFields } from "../../debian/apt-fields.ts";
+import { Malformed } from "../../debian/malformed.ts";
+import type { Stanza } from "../../debian/stanza.ts";
+import type { FileEntry } from "../../storage/tree.ts";
+import type { BinaryItem, Item, SourceItem, SourceItemPart } from "./index-entry.ts";
+import type { SnapshotChange } from "./package-list.ts";
 import { packageMatcher } from "./package-pattern.ts";
-import type { SnapshotChange } from "./snapshot.ts";
 
 /** One rule, as it is written down. */
 export interface OverrideRule {

@@ -1,9 +1,9 @@
 // What the configuration says of names of packages: which builder may publish which.
-import { globMatcher } from "../base/glob.ts";
-import type { TreePath } from "../base/names.ts";
-import { lastName, NameError } from "../base/names.ts";
-import type { Layout } from "./layout.ts";
-import { internalLayout } from "./layout.ts";
+import { globMatcher } from "../../base/glob.ts";
+import type { TreePath } from "../../base/names.ts";
+import { lastName, NameError } from "../../base/names.ts";
+import type { Layout } from "../layout/repository-layout.ts";
+import { internalLayout } from "../layout/repository-layout.ts";
 
 /**
  * Who may publish a name that no builder's list of packages has:

@@ -1,26 +1,26 @@
 // The packages that a suite holds at one moment, without double versions, and what is left out of it.
-import type { TreePath } from "../base/names.ts";
-import { parentPath } from "../base/names.ts";
-import type { Steps } from "../base/steps.ts";
-import { atOnce } from "../base/steps.ts";
-import { isKnownTime } from "../storage/link-times.ts";
-import { candidateOf } from "./candidate.ts";
-import type { FileChange } from "./catalog.ts";
+import type { TreePath } from "../../base/names.ts";
+import { parentPath } from "../../base/names.ts";
+import type { Steps } from "../../base/steps.ts";
+import { atOnce } from "../../base/steps.ts";
+import { isKnownTime } from "../../storage/link-times.ts";
+import type { FileChange } from "../catalog.ts";
+import type { CatalogFile } from "../files/catalog-file.ts";
+import { sourcePackageOf } from "../files/finding.ts";
+import type { Pending, Rejection } from "../inspection/inspection.ts";
+import type { StanzaByteLimits } from "../inspection/stanza-bytes.ts";
+import { stanzaRejection } from "../inspection/stanza-bytes.ts";
+import type { Layout } from "../layout/repository-layout.ts";
+import { plainLayout } from "../layout/repository-layout.ts";
 import type { DirectoryLimits } from "./directory-budget.ts";
 import { DirectoryBudget } from "./directory-budget.ts";
-import { sourcePackageOf } from "./finding.ts";
-import type { Pending, Rejection } from "./inspection.ts";
-import type { Item } from "./item.ts";
-import { firstLinkedFirst, uniqueKeyOf } from "./item.ts";
-import type { CatalogFile } from "./known-file.ts";
-import type { Layout } from "./layout.ts";
-import { plainLayout } from "./layout.ts";
+import type { Item } from "./index-entry.ts";
+import { firstLinkedFirst, uniqueKeyOf } from "./index-entry.ts";
 import type { Claim, HeldNames, NameShare } from "./name-claims.ts";
 import { NameClaims } from "./name-claims.ts";
 import type { OwnerRules } from "./owner-rules.ts";
 import { PlaceCounts } from "./place-counts.ts";
-import type { StanzaByteLimits } from "./stanza-bytes.ts";
-import { stanzaRejection } from "./stanza-bytes.ts";
+import { candidateOf } from "./placement-rules.ts";
 
 /** What a change of files did to the packages of a suite. */
 export interface SnapshotChange {

@@ -1,6 +1,6 @@
 // Which packages a person means: `NAME`, `NAME=VERSION`, `src:NAME` or `src:NAME=VERSION`, each with `*` and `?`.
-import { RepoError } from "../base/errors.ts";
-import { globMatcher } from "../base/glob.ts";
+import { RepoError } from "../../base/errors.ts";
+import { globMatcher } from "../../base/glob.ts";
 
 class PatternError extends RepoError {
   readonly code = "builder/bad-pattern";

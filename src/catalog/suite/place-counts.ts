@@ -1,9 +1,9 @@
 // How many files of each place a suite's indices take, and how many they reject, kept up to date change by change.
-import { addToCount } from "../base/counts.ts";
-import type { TreePath } from "../base/names.ts";
-import { parentPath } from "../base/names.ts";
-import type { Rejection } from "./inspection.ts";
-import type { Layout } from "./layout.ts";
+import { addToCount } from "../../base/counts.ts";
+import type { TreePath } from "../../base/names.ts";
+import { parentPath } from "../../base/names.ts";
+import type { Rejection } from "../inspection/inspection.ts";
+import type { Layout } from "../layout/repository-layout.ts";
 
 export class PlaceCounts {
   readonly #layout: Layout;

@@ -1,16 +1,16 @@
 // Decides of one file whether it may stand in an index of its suite, and if not, why.
-import type { TreePath } from "../base/names.ts";
-import { baseOfVariant, flatSuite, joinPath, lastName, parentPath } from "../base/names.ts";
-import { digestAlgorithms } from "../debian/digests.ts";
-import { quoted } from "../debian/malformed.ts";
+import type { TreePath } from "../../base/names.ts";
+import { baseOfVariant, flatSuite, joinPath, lastName, parentPath } from "../../base/names.ts";
+import { digestAlgorithms } from "../../debian/digests.ts";
+import { quoted } from "../../debian/malformed.ts";
+import type { CatalogFile } from "../files/catalog-file.ts";
+import type { BinaryFinding, SourceFinding } from "../files/finding.ts";
+import type { Pending, RejectCode, Rejection, SourcePart } from "../inspection/inspection.ts";
+import type { Layout, Place } from "../layout/repository-layout.ts";
+import { plainLayout } from "../layout/repository-layout.ts";
+import { FoundBinary, FoundSource, isExamined } from "./catalog-entry.ts";
 import { whyNotFetchable } from "./fetchable-names.ts";
-import type { BinaryFinding, SourceFinding } from "./finding.ts";
-import { FoundBinary, FoundSource, isExamined } from "./found-item.ts";
-import type { Pending, RejectCode, Rejection, SourcePart } from "./inspection.ts";
-import type { BinaryItem, Item, SourceItem, SourceItemPart } from "./item.ts";
-import type { CatalogFile } from "./known-file.ts";
-import type { Layout, Place } from "./layout.ts";
-import { plainLayout } from "./layout.ts";
+import type { BinaryItem, Item, SourceItem, SourceItemPart } from "./index-entry.ts";
 
 /**
  * @param fileAt the catalog's files, for the parts of a source package

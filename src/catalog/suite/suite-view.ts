@@ -1,9 +1,9 @@
 // What a suite shows of the packages that it holds: rules hide some of them, and delete none.
-import { globMatcher } from "../base/glob.ts";
-import type { Component } from "../base/names.ts";
-import { compareVersions } from "../debian/version.ts";
-import type { Item } from "./item.ts";
-import type { SnapshotChange } from "./snapshot.ts";
+import { globMatcher } from "../../base/glob.ts";
+import type { Component } from "../../base/names.ts";
+import { compareVersions } from "../../debian/version.ts";
+import type { Item } from "./index-entry.ts";
+import type { SnapshotChange } from "./package-list.ts";
 
 /** The rules of one suite, each of which may hide; what one hides takes no place in those after it. */
 export interface ViewRules {

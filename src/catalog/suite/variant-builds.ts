@@ -1,8 +1,8 @@
 // Which packages a variant of an architecture has builds of: in its index these stand in place of the architecture's own.
-import { addToCount } from "../base/counts.ts";
-import type { Architecture } from "../base/names.ts";
-import type { BinaryItem, Item } from "./item.ts";
-import type { SnapshotChange } from "./snapshot.ts";
+import { addToCount } from "../../base/counts.ts";
+import type { Architecture } from "../../base/names.ts";
+import type { BinaryItem, Item } from "./index-entry.ts";
+import type { SnapshotChange } from "./package-list.ts";
 
 /** Follows a suite's snapshot, at the cost of what changes in it, and of one look at all items if a build comes or goes. */
 export class VariantBuilds {

@@ -1,23 +1,23 @@
 // Carries a plan out: directory by directory, each change with its line in the directory's own log, and then the pings.
-import type { Clock } from "../base/clock.ts";
-import { RepoError } from "../base/errors.ts";
-import type { TreePath } from "../base/names.ts";
-import { isWithin, joinPath, lastName, parentPath, parseTreePath } from "../base/names.ts";
-import type { WriteCap } from "../storage/tahoe/caps.ts";
-import type { Link, WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
-import type { Directory, Entry, Tree } from "../storage/tree.ts";
-import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
-import type { NextAudit } from "./audit-log.ts";
-import { nextAudit } from "./audit-log.ts";
-import type { Bundle } from "./bundle.ts";
-import type { LinkWords } from "./change-failed.ts";
-import { ChangeFailed } from "./change-failed.ts";
-import type { Curation, DirectoryPlan } from "./curation.ts";
-import type { Linked } from "./first-links.ts";
-import { linkForGood } from "./first-links.ts";
-import type { Gateways } from "./gateways.ts";
-import type { WaitingObserver } from "./ping.ts";
-import { pingUntilLive } from "./ping.ts";
+import type { Clock } from "../../base/clock.ts";
+import { RepoError } from "../../base/errors.ts";
+import type { TreePath } from "../../base/names.ts";
+import { isWithin, joinPath, lastName, parentPath, parseTreePath } from "../../base/names.ts";
+import type { WriteCap } from "../../storage/tahoe/caps.ts";
+import type { Link, WebapiWriter } from "../../storage/tahoe/webapi-writer.ts";
+import type { Directory, Entry, Tree } from "../../storage/tree.ts";
+import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
+import type { Bundle } from "../bundle.ts";
+import type { LinkWords } from "../change-failed.ts";
+import { ChangeFailed } from "../change-failed.ts";
+import type { WaitingObserver } from "../ping-client.ts";
+import { pingUntilLive } from "../ping-client.ts";
+import type { Linked } from "../upload/link-with-recheck.ts";
+import { linkForGood } from "../upload/link-with-recheck.ts";
+import type { Gateways } from "../write-gateways.ts";
+import type { NextAudit } from "./change-log.ts";
+import { nextAudit } from "./change-log.ts";
+import type { Curation, DirectoryPlan } from "./curation-plan.ts";
 
 /** Another one has put something else here since the plan was made: a new plan will tell of it. */
 class Overtaken extends RepoError {

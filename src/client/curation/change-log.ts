@@ -1,10 +1,10 @@
 // What was changed in a directory, and when: lines of JSON in a file of that directory, and of nobody else's.
-import type { Clock } from "../base/clock.ts";
-import type { TreePath } from "../base/names.ts";
-import { joinPath } from "../base/names.ts";
-import type { Entry, Tree } from "../storage/tree.ts";
-import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
-import type { StockPackage } from "./stock.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { TreePath } from "../../base/names.ts";
+import { joinPath } from "../../base/names.ts";
+import type { Entry, Tree } from "../../storage/tree.ts";
+import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
+import type { StockPackage } from "./inventory.ts";
 
 /** One line. Whoever holds the directory's cap can rewrite it: it is a memory, and no proof. */
 export interface AuditEvent {

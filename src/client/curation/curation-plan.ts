@@ -1,15 +1,15 @@
 // Plans of changes to a tree: what is to be linked and unlinked in which directory, and what that does to each index.
-import type { Component, Suite, TreePath } from "../base/names.ts";
-import { joinPath, lastName, parentPath, parseTreePath, pathNames } from "../base/names.ts";
-import type { CatalogFile } from "../catalog/known-file.ts";
-import { isUdeb } from "../catalog/known-file.ts";
-import { compareVersions } from "../debian/version.ts";
-import type { AuditEvent } from "./audit-log.ts";
-import { eventOf } from "./audit-log.ts";
-import type { IndexChange } from "./forecast.ts";
-import { forecast } from "./forecast.ts";
-import { placeAndBelow } from "./selection.ts";
-import type { Stock, StockPackage } from "./stock.ts";
+import type { Component, Suite, TreePath } from "../../base/names.ts";
+import { joinPath, lastName, parentPath, parseTreePath, pathNames } from "../../base/names.ts";
+import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
+import { isUdeb } from "../../catalog/files/catalog-file.ts";
+import { compareVersions } from "../../debian/version.ts";
+import type { AuditEvent } from "./change-log.ts";
+import { eventOf } from "./change-log.ts";
+import type { IndexChange } from "./index-preview.ts";
+import { forecast } from "./index-preview.ts";
+import type { Stock, StockPackage } from "./inventory.ts";
+import { placeAndBelow } from "./package-patterns.ts";
 
 /** What is to be done in one directory. */
 export interface DirectoryPlan {

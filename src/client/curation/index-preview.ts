@@ -1,12 +1,12 @@
 // What a change of files does to each index, told before it is made.
-import type { Architecture, TreePath } from "../base/names.ts";
-import { baseOfVariant } from "../base/names.ts";
-import type { Item } from "../catalog/item.ts";
-import type { CatalogFile } from "../catalog/known-file.ts";
-import { binaryIndex, installerIndex, sourceIndex } from "../catalog/layout.ts";
-import { shapeOf, withVariants } from "../catalog/shape.ts";
-import { VariantBuilds } from "../catalog/variant-builds.ts";
-import { snapshotsOf } from "./stock.ts";
+import type { Architecture, TreePath } from "../../base/names.ts";
+import { baseOfVariant } from "../../base/names.ts";
+import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
+import { binaryIndex, installerIndex, sourceIndex } from "../../catalog/layout/repository-layout.ts";
+import { shapeOf, withVariants } from "../../catalog/layout/suite-shape.ts";
+import type { Item } from "../../catalog/suite/index-entry.ts";
+import { VariantBuilds } from "../../catalog/suite/variant-builds.ts";
+import { snapshotsOf } from "./inventory.ts";
 
 /** A stanza of an index, in short. */
 export interface IndexEntry {

@@ -1,25 +1,25 @@
 // What a tree holds, as the server would judge it: each package with its files, and what no index takes.
-import { forEachAtMost } from "../base/bounded.ts";
-import type { Suite, TreePath } from "../base/names.ts";
-import { joinPath, lastName, parentPath, pathNames } from "../base/names.ts";
-import { candidateOf } from "../catalog/candidate.ts";
-import type { FileChange } from "../catalog/catalog.ts";
-import { inspectionOf, parseEntryMetadata } from "../catalog/entry-metadata.ts";
-import { findingOf } from "../catalog/finding.ts";
-import { inspectContent, packageKindOf } from "../catalog/inspect.ts";
-import { defaultInspectLimits as limits } from "../catalog/inspect-limits.ts";
-import type { Inspection, PackageKind, Rejection } from "../catalog/inspection.ts";
-import type { CatalogFile } from "../catalog/known-file.ts";
-import type { Place } from "../catalog/layout.ts";
-import { plainLayout } from "../catalog/layout.ts";
-import type { Ownership } from "../catalog/snapshot.ts";
-import { Snapshot } from "../catalog/snapshot.ts";
-import { survey } from "../catalog/survey.ts";
-import { sourceOf } from "../debian/source-field.ts";
-import { fieldOf } from "../debian/stanza.ts";
-import { withPossibleTimes } from "../storage/link-times.ts";
-import type { FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
-import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
+import { forEachAtMost } from "../../base/for-each-concurrent.ts";
+import type { Suite, TreePath } from "../../base/names.ts";
+import { joinPath, lastName, parentPath, pathNames } from "../../base/names.ts";
+import type { FileChange } from "../../catalog/catalog.ts";
+import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
+import { findingOf } from "../../catalog/files/finding.ts";
+import { inspectContent, packageKindOf } from "../../catalog/inspection/inspect.ts";
+import { defaultInspectLimits as limits } from "../../catalog/inspection/inspect-limits.ts";
+import type { Inspection, PackageKind, Rejection } from "../../catalog/inspection/inspection.ts";
+import type { Place } from "../../catalog/layout/repository-layout.ts";
+import { plainLayout } from "../../catalog/layout/repository-layout.ts";
+import { inspectionOf, parseEntryMetadata } from "../../catalog/metadata/entry-metadata.ts";
+import type { Ownership } from "../../catalog/suite/package-list.ts";
+import { Snapshot } from "../../catalog/suite/package-list.ts";
+import { candidateOf } from "../../catalog/suite/placement-rules.ts";
+import { survey } from "../../catalog/survey.ts";
+import { sourceOf } from "../../debian/source-field.ts";
+import { fieldOf } from "../../debian/stanza.ts";
+import { withPossibleTimes } from "../../storage/link-times.ts";
+import type { FileEntry, OtherEntry, Tree } from "../../storage/tree.ts";
+import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
 
 /** A file whose name announces a package. */
 export interface StockPackage {

@@ -1,10 +1,10 @@
 // Which packages of a stock are meant: by name, version, source or path, with wildcards, and by where they are.
-import { globMatcher } from "../base/glob.ts";
-import type { TreePath } from "../base/names.ts";
-import { parentPath, pathNames } from "../base/names.ts";
-import { plainLayout } from "../catalog/layout.ts";
-import { packageMatcher } from "../catalog/package-pattern.ts";
-import type { StockPackage } from "./stock.ts";
+import { globMatcher } from "../../base/glob.ts";
+import type { TreePath } from "../../base/names.ts";
+import { parentPath, pathNames } from "../../base/names.ts";
+import { plainLayout } from "../../catalog/layout/repository-layout.ts";
+import { packageMatcher } from "../../catalog/suite/package-pattern.ts";
+import type { StockPackage } from "./inventory.ts";
 
 /** Narrows packages down; what is undefined allows all. */
 export interface Where {

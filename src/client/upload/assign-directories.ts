@@ -1,20 +1,20 @@
 // Which of a bundle's directories each file goes to, and whether the server would list it there.
 
-import type { TreePath } from "../base/names.ts";
-import { joinPath, lastName, nameOrUndefined, parentPath, rootPath } from "../base/names.ts";
-import { candidateOf } from "../catalog/candidate.ts";
-import { inspectionOf, parseEntryMetadata } from "../catalog/entry-metadata.ts";
-import { findingOf } from "../catalog/finding.ts";
-import type { InspectLimits } from "../catalog/inspect-limits.ts";
-import type { SoundInspection } from "../catalog/inspection.ts";
-import type { CatalogFile } from "../catalog/known-file.ts";
-import type { Place } from "../catalog/layout.ts";
-import { plainLayout } from "../catalog/layout.ts";
-import { variantOf } from "../debian/control.ts";
-import { fieldOf } from "../debian/stanza.ts";
-import type { Entry } from "../storage/tree.ts";
-import type { Bundle, BundleDirectory } from "./bundle.ts";
-import type { Gathered, LocalFile, Problem } from "./gather.ts";
+import type { TreePath } from "../../base/names.ts";
+import { joinPath, lastName, nameOrUndefined, parentPath, rootPath } from "../../base/names.ts";
+import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
+import { findingOf } from "../../catalog/files/finding.ts";
+import type { InspectLimits } from "../../catalog/inspection/inspect-limits.ts";
+import type { SoundInspection } from "../../catalog/inspection/inspection.ts";
+import type { Place } from "../../catalog/layout/repository-layout.ts";
+import { plainLayout } from "../../catalog/layout/repository-layout.ts";
+import { inspectionOf, parseEntryMetadata } from "../../catalog/metadata/entry-metadata.ts";
+import { candidateOf } from "../../catalog/suite/placement-rules.ts";
+import { variantOf } from "../../debian/control.ts";
+import { fieldOf } from "../../debian/stanza.ts";
+import type { Entry } from "../../storage/tree.ts";
+import type { Bundle, BundleDirectory } from "../bundle.ts";
+import type { Gathered, LocalFile, Problem } from "./local-files.ts";
 
 /** One of the bundle's directories, as it was listed, and what goes there. */
 export interface Parcel {

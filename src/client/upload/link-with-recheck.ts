@@ -1,7 +1,7 @@
 // The first links of a directory can be lost after they were set: so they are looked at again, and set again.
-import { sleep } from "../base/abort.ts";
-import type { Clock } from "../base/clock.ts";
-import type { Entry } from "../storage/tree.ts";
+import { sleep } from "../../base/abort.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Entry } from "../../storage/tree.ts";
 
 /** A directory before and after what was missing of its links was set. */
 export interface Linked {

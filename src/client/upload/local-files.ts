@@ -2,15 +2,15 @@
 import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { forEachAtMost } from "../base/bounded.ts";
-import { fileReasonOf, systemCodeOf } from "../base/errors.ts";
-import { inspectContent, packageKindOf } from "../catalog/inspect.ts";
-import type { InspectLimits } from "../catalog/inspect-limits.ts";
-import type { PackageKind, SoundInspection } from "../catalog/inspection.ts";
-import { listsBuiltFiles, parseChanges } from "../debian/changes.ts";
-import { digestAlgorithms } from "../debian/digests.ts";
-import type { ListedFile } from "../debian/listed-files.ts";
-import { beyondLimit } from "../debian/malformed.ts";
+import { fileReasonOf, systemCodeOf } from "../../base/errors.ts";
+import { forEachAtMost } from "../../base/for-each-concurrent.ts";
+import { inspectContent, packageKindOf } from "../../catalog/inspection/inspect.ts";
+import type { InspectLimits } from "../../catalog/inspection/inspect-limits.ts";
+import type { PackageKind, SoundInspection } from "../../catalog/inspection/inspection.ts";
+import { listsBuiltFiles, parseChanges } from "../../debian/changes.ts";
+import { digestAlgorithms } from "../../debian/digests.ts";
+import type { ListedFile } from "../../debian/listed-files.ts";
+import { beyondLimit } from "../../debian/malformed.ts";
 
 /** A file that passed every check that needs no more than itself and what lists it. */
 export interface LocalFile {

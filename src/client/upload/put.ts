@@ -1,21 +1,21 @@
 // An upload from local files to what APT sees: gathered, checked, uploaded, linked in one write per directory, pinged.
-import type { Clock } from "../base/clock.ts";
-import { joinPath } from "../base/names.ts";
-import { defaultInspectLimits } from "../catalog/inspect-limits.ts";
-import { fieldOf } from "../debian/stanza.ts";
-import type { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
-import type { Choice, Parcel } from "./assign.ts";
-import { assign, objections } from "./assign.ts";
-import type { Bundle, PingAddress } from "./bundle.ts";
-import type { LinkState, LinkWords } from "./change-failed.ts";
-import { ChangeFailed } from "./change-failed.ts";
-import { linkForGood } from "./first-links.ts";
-import { Gateways } from "./gateways.ts";
-import type { Problem } from "./gather.ts";
-import { gather } from "./gather.ts";
-import type { TokenDescription, WaitingObserver } from "./ping.ts";
-import { describeToken, pingUntilLive } from "./ping.ts";
-import { differing, Uploader } from "./upload.ts";
+import type { Clock } from "../../base/clock.ts";
+import { joinPath } from "../../base/names.ts";
+import { defaultInspectLimits } from "../../catalog/inspection/inspect-limits.ts";
+import { fieldOf } from "../../debian/stanza.ts";
+import type { WebapiWriter } from "../../storage/tahoe/webapi-writer.ts";
+import type { Bundle, PingAddress } from "../bundle.ts";
+import type { LinkState, LinkWords } from "../change-failed.ts";
+import { ChangeFailed } from "../change-failed.ts";
+import type { TokenDescription, WaitingObserver } from "../ping-client.ts";
+import { describeToken, pingUntilLive } from "../ping-client.ts";
+import { Gateways } from "../write-gateways.ts";
+import type { Choice, Parcel } from "./assign-directories.ts";
+import { assign, objections } from "./assign-directories.ts";
+import { linkForGood } from "./link-with-recheck.ts";
+import type { Problem } from "./local-files.ts";
+import { gather } from "./local-files.ts";
+import { differing, Uploader } from "./uploader.ts";
 
 export interface PutOptions extends Choice {
   /** Whether a file may take the place of one of the same name with other bytes. */

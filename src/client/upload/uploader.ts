@@ -1,19 +1,19 @@
 // The bytes of an upload, and the one write in which a directory comes to hold them.
 import { createReadStream } from "node:fs";
-import { forEachAtMost } from "../base/bounded.ts";
-import type { ContentId } from "../base/content-id.ts";
-import { RepoError } from "../base/errors.ts";
-import type { EntryMetadata } from "../catalog/entry-metadata.ts";
-import { entryMetadataOf, metadataKey, parseEntryMetadata } from "../catalog/entry-metadata.ts";
-import { defaultInspectLimits } from "../catalog/inspect-limits.ts";
-import { RunningDigests } from "../debian/digests.ts";
-import type { Link } from "../storage/tahoe/webapi-writer.ts";
-import type { Entry } from "../storage/tree.ts";
-import type { Parcel } from "./assign.ts";
-import { otherBytes } from "./assign.ts";
-import type { Linked } from "./first-links.ts";
-import type { Gateways } from "./gateways.ts";
-import type { LocalFile, Problem } from "./gather.ts";
+import type { ContentId } from "../../base/content-id.ts";
+import { RepoError } from "../../base/errors.ts";
+import { forEachAtMost } from "../../base/for-each-concurrent.ts";
+import { defaultInspectLimits } from "../../catalog/inspection/inspect-limits.ts";
+import type { EntryMetadata } from "../../catalog/metadata/entry-metadata.ts";
+import { entryMetadataOf, metadataKey, parseEntryMetadata } from "../../catalog/metadata/entry-metadata.ts";
+import { RunningDigests } from "../../debian/digests.ts";
+import type { Link } from "../../storage/tahoe/webapi-writer.ts";
+import type { Entry } from "../../storage/tree.ts";
+import type { Gateways } from "../write-gateways.ts";
+import type { Parcel } from "./assign-directories.ts";
+import { otherBytes } from "./assign-directories.ts";
+import type { Linked } from "./link-with-recheck.ts";
+import type { LocalFile, Problem } from "./local-files.ts";
 
 /** A file was written to between its check and its upload. */
 class FileChanged extends RepoError {

@@ -1,8 +1,8 @@
 // What several commands do with what follows a flag.
 import type { Command } from "commander";
 import { Option } from "commander";
-import { messageOf, RepoError } from "../base/errors.ts";
-import { ConfigurationError } from "../configuration-error.ts";
+import { messageOf, RepoError } from "../../base/errors.ts";
+import { ConfigurationError } from "../../config/configuration-error.ts";
 
 /** @throws ConfigurationError that names the flag, for an argument that can't be parsed */
 export function argument<T>(flag: string, parse: () => T): T {

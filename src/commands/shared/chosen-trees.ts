@@ -1,15 +1,15 @@
 // Which trees a command is about: those of a server's configuration, the one of a read cap, or what a bundle opens.
 import type { Command } from "commander";
-import type { TreePath } from "../base/names.ts";
-import { rootPath } from "../base/names.ts";
-import { readBundle } from "../builder/bundle.ts";
-import { refuseRevoked } from "../builder/ping.ts";
-import type { Flags } from "../config.ts";
-import { loadConfiguration } from "../config.ts";
-import type { Limits } from "../configuration.ts";
-import { defaultLimits } from "../configuration.ts";
-import { ConfigurationError } from "../configuration-error.ts";
-import type { GridTree } from "../open-tree.ts";
+import type { TreePath } from "../../base/names.ts";
+import { rootPath } from "../../base/names.ts";
+import { readBundle } from "../../client/bundle.ts";
+import { refuseRevoked } from "../../client/ping-client.ts";
+import type { Limits } from "../../config/configuration.ts";
+import { defaultLimits } from "../../config/configuration.ts";
+import { ConfigurationError } from "../../config/configuration-error.ts";
+import type { Flags } from "../../config/load-config.ts";
+import { loadConfiguration } from "../../config/load-config.ts";
+import type { GridTree } from "../../server/open-tree.ts";
 import { another, gatewayCaOption } from "./arguments.ts";
 import { complain, complainOfWaiting } from "./terminal.ts";
 

@@ -1,9 +1,9 @@
 // The flags of commands that speak to a running server, or, where none runs, change the state for its next start.
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import type { RepositoryName } from "../base/names.ts";
-import { loadConfiguration } from "../config.ts";
-import { ConfigurationError } from "../configuration-error.ts";
+import type { RepositoryName } from "../../base/names.ts";
+import { ConfigurationError } from "../../config/configuration-error.ts";
+import { loadConfiguration } from "../../config/load-config.ts";
 
 export interface OperatorFlags {
   readonly config?: string;

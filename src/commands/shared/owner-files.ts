@@ -4,18 +4,18 @@ import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify as formatToml } from "smol-toml";
 import { z } from "zod";
-import { messageOf, RepoError } from "../base/errors.ts";
-import { withLock } from "../base/lock-directory.ts";
-import type { RepositoryName } from "../base/names.ts";
-import { rootPath } from "../base/names.ts";
-import { createFile, replaceFile } from "../base/replace-file.ts";
-import type { Bundle, BundleDirectory, PingAddress } from "../builder/bundle.ts";
-import { formatBundle, readBundle } from "../builder/bundle.ts";
-import { withName } from "../catalog/owner-rules.ts";
-import { readTomlAs } from "../config-values.ts";
-import { ConfigurationError } from "../configuration-error.ts";
-import { makeToken, openSecretFile, writeSecretFile } from "../secret-file.ts";
-import type { ReadCap, WriteCap } from "../storage/tahoe/caps.ts";
+import { messageOf, RepoError } from "../../base/errors.ts";
+import { withLock } from "../../base/lock-directory.ts";
+import type { RepositoryName } from "../../base/names.ts";
+import { rootPath } from "../../base/names.ts";
+import { createFile, replaceFile } from "../../base/replace-file.ts";
+import { makeToken, openSecretFile, writeSecretFile } from "../../base/secret-file.ts";
+import { withName } from "../../catalog/suite/owner-rules.ts";
+import type { Bundle, BundleDirectory, PingAddress } from "../../client/bundle.ts";
+import { formatBundle, readBundle } from "../../client/bundle.ts";
+import { readTomlAs } from "../../config/config-values.ts";
+import { ConfigurationError } from "../../config/configuration-error.ts";
+import type { ReadCap, WriteCap } from "../../storage/tahoe/caps.ts";
 
 /** There is no tree's master bundle where one is needed. */
 class NotATree extends RepoError {

@@ -1,7 +1,7 @@
 // Compresses segments off the main thread.
 import pLimit from "p-limit";
-import { youngHeapMebibytes } from "../base/thread-heap.ts";
-import { CompressingPool } from "./compressing-pool.ts";
+import { youngHeapMebibytes } from "../../base/worker-heap.ts";
+import { CompressingPool } from "./compression-pool.ts";
 import type { XzBlock } from "./xz-stitch.ts";
 
 /** One segment in the forms that are concatenated. Equal plain bytes give equal bytes on every machine. */
@@ -66,6 +66,6 @@ const taskOf: Readonly<Record<Texture, string>> = { stanzas: "compressSegment", 
 /** Node 20 runs no TypeScript: where this file runs from src/ (in tests), the thread comes from dist/. */
 function workerUrl(): URL {
   return import.meta.url.endsWith(".ts")
-    ? new URL("../../dist/indices/compress-worker.js", import.meta.url)
+    ? new URL("../../../dist/indices/compression/compress-worker.js", import.meta.url)
     : new URL("./compress-worker.js", import.meta.url);
 }

@@ -2,7 +2,7 @@
 
 import { buffer } from "node:stream/consumers";
 import type { LzmaOptions } from "lzma-native";
-import { asBuffer } from "../base/as-buffer.ts";
+import { asBuffer } from "../../base/as-buffer.ts";
 
 /** As `xz -1` and `xz -5`. */
 export type XzPreset = 1 | 5;

@@ -1,6 +1,6 @@
 // Joins xz blocks that were compressed apart into one stream: apt reads no further than the first stream of a file.
-import { asBuffer } from "../base/as-buffer.ts";
-import { RepoError } from "../base/errors.ts";
+import { asBuffer } from "../../base/as-buffer.ts";
+import { RepoError } from "../../base/errors.ts";
 
 /** The sizes of a block that the stream's index records. @see xz file format 1.1.0, 4.3 */
 export interface XzBlockSizes {

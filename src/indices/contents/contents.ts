@@ -1,6 +1,6 @@
 // The lines of Contents, cut into segments by their paths alone: which packages bring which files.
-import { asBuffer } from "../base/as-buffer.ts";
-import { mergeRuns } from "./sorted-runs.ts";
+import { asBuffer } from "../../base/as-buffer.ts";
+import { mergeRuns } from "./merge-sorted-runs.ts";
 
 /**
  * One file of one package: its path, the package's name and its section, NULs in between. Strings hold one character per

@@ -1,5 +1,5 @@
 // What turns one index into another, as the ed script of a pdiff: only segments that differ are looked into.
-import type { GiveWay } from "../base/turns.ts";
+import type { GiveWay } from "../../base/yield-to-event-loop.ts";
 import type { Run } from "./common-runs.ts";
 import { runsOf } from "./common-runs.ts";
 

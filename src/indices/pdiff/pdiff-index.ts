@@ -1,5 +1,5 @@
 // Which older states of an index get a patch to the present one, and the file that tells clients of these patches.
-import { IndexError } from "./fields.ts";
+import { IndexError } from "../fields.ts";
 
 /** Bytes by their size and digests, in lower-case hex. */
 export interface Digested {

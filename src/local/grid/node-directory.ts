@@ -2,8 +2,8 @@
 import { promises as fs } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { replaceFile } from "../base/replace-file.ts";
-import type { Secret } from "../base/secret.ts";
+import { replaceFile } from "../../base/replace-file.ts";
+import type { Secret } from "../../base/secret.ts";
 
 const privateMode = { mode: 0o600 };
 

@@ -1,7 +1,7 @@
 // The Python that Tahoe-LAFS runs on.
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { RepoError } from "../base/errors.ts";
+import { RepoError } from "../../base/errors.ts";
 
 /** Something that this machine must have and lacks. */
 export class ToolMissing extends RepoError {

@@ -1,12 +1,12 @@
 // The package NAME-archive-keyring: brings a repository's keys to its users, and new ones before the old ones go.
-import { httpDate } from "../base/clock.ts";
-import type { Component, RepositoryName, TreePath } from "../base/names.ts";
-import { pathNames } from "../base/names.ts";
-import type { PackedFile } from "../debian/write-deb.ts";
-import { gzipped, writeDeb } from "../debian/write-deb.ts";
-import type { Signer } from "../signing/signer.ts";
-import { maxSigningKeys } from "../signing/signer.ts";
-import type { Overlay } from "../storage/overlay.ts";
+import { httpDate } from "../../base/clock.ts";
+import type { Component, RepositoryName, TreePath } from "../../base/names.ts";
+import { pathNames } from "../../base/names.ts";
+import type { PackedFile } from "../../debian/write-deb.ts";
+import { gzipped, writeDeb } from "../../debian/write-deb.ts";
+import type { Signer } from "../../signing/signer.ts";
+import { maxSigningKeys } from "../../signing/signer.ts";
+import type { Overlay } from "../../storage/decorators/overlay-tree.ts";
 
 export interface KeyringOrder {
   readonly repository: RepositoryName;

@@ -1,10 +1,10 @@
 // The port of what is made in the background and published with a later publication: Contents and pdiffs.
-import type { Suite } from "../base/names.ts";
-import type { GiveWay } from "../base/turns.ts";
-import type { Item } from "../catalog/item.ts";
-import type { Manifest, PublishedBlob, PublishedIndex } from "./publication.ts";
-import { indexPath } from "./publication.ts";
-import type { PastPublication } from "./store.ts";
+import type { Suite } from "../../base/names.ts";
+import type { GiveWay } from "../../base/yield-to-event-loop.ts";
+import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { Manifest, PublishedBlob, PublishedIndex } from "../store/publication.ts";
+import { indexPath } from "../store/publication.ts";
+import type { PastPublication } from "../store/publication-store.ts";
 
 /** What one maker has made for one suite; each part is marked as late, with the maker's name. */
 export interface LateFiles {

@@ -1,10 +1,10 @@
 // Which packages stand for their descriptions in Translation-en: of those that share one, the first of the index.
-import type { TreePath } from "../base/names.ts";
-import type { Steps } from "../base/steps.ts";
-import { itemsPerStep } from "../base/steps.ts";
-import type { BinaryItem } from "../catalog/item.ts";
-import type { SnapshotChange } from "../catalog/snapshot.ts";
-import { compareOrdered } from "../indices/order.ts";
+import type { TreePath } from "../../base/names.ts";
+import type { Steps } from "../../base/steps.ts";
+import { itemsPerStep } from "../../base/steps.ts";
+import type { BinaryItem } from "../../catalog/suite/index-entry.ts";
+import type { SnapshotChange } from "../../catalog/suite/package-list.ts";
+import { compareOrdered } from "../../indices/order.ts";
 
 /** Follows a suite's snapshot, at the cost of what changes in it. */
 export class Descriptions {

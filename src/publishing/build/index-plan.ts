@@ -1,11 +1,11 @@
 // Which indices a suite has, and which items stand in each.
-import type { Architecture, Component } from "../base/names.ts";
-import { baseOfVariant } from "../base/names.ts";
-import type { BinaryItem, Item } from "../catalog/item.ts";
-import type { IndexDirectory } from "../catalog/layout.ts";
-import { binaryIndex, installerIndex, sourceIndex, translationIndex } from "../catalog/layout.ts";
-import type { SuiteShape } from "../catalog/shape.ts";
-import type { StanzaStyle } from "./stanza-source.ts";
+import type { Architecture, Component } from "../../base/names.ts";
+import { baseOfVariant } from "../../base/names.ts";
+import type { IndexDirectory } from "../../catalog/layout/repository-layout.ts";
+import { binaryIndex, installerIndex, sourceIndex, translationIndex } from "../../catalog/layout/repository-layout.ts";
+import type { SuiteShape } from "../../catalog/layout/suite-shape.ts";
+import type { BinaryItem, Item } from "../../catalog/suite/index-entry.ts";
+import type { StanzaStyle } from "./stanza-renderer.ts";
 
 /** One index that a suite ought to have. */
 export interface WantedIndex {

@@ -1,8 +1,8 @@
 // How many packages a suite holds, kept up to date change by change.
-import { addToCount } from "../base/counts.ts";
-import type { Architecture, Component } from "../base/names.ts";
-import type { Item } from "../catalog/item.ts";
-import type { SnapshotChange } from "../catalog/snapshot.ts";
+import { addToCount } from "../../base/counts.ts";
+import type { Architecture, Component } from "../../base/names.ts";
+import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { SnapshotChange } from "../../catalog/suite/package-list.ts";
 
 export class Tally {
   readonly #count: Record<Item["kind"], number> = { binary: 0, source: 0 };

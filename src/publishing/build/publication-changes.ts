@@ -1,11 +1,11 @@
 // Which packages came and went between two publications of a suite, from the segments that only one of them has.
 import { setImmediate } from "node:timers/promises";
-import type { StanzaLimits } from "../debian/deb822.ts";
-import { parseStanzas } from "../debian/deb822.ts";
-import { fieldOf } from "../debian/stanza.ts";
-import type { Manifest } from "./publication.ts";
-import { namesPackages } from "./publication.ts";
-import type { SegmentStore } from "./segment-store.ts";
+import type { StanzaLimits } from "../../debian/deb822.ts";
+import { parseStanzas } from "../../debian/deb822.ts";
+import { fieldOf } from "../../debian/stanza.ts";
+import type { Manifest } from "../store/publication.ts";
+import { namesPackages } from "../store/publication.ts";
+import type { SegmentStore } from "../store/segment-store.ts";
 
 /** A package as an index lists it; `architecture` is `source` for a source package. */
 export interface ListedPackage {

@@ -1,7 +1,7 @@
 // Release's Date: it follows the uploads, only ever moves forward, and lags behind the clocks of all clients.
 import { createHash } from "node:crypto";
-import { httpDate } from "../base/clock.ts";
-import { RepoError } from "../base/errors.ts";
+import { httpDate } from "../../base/clock.ts";
+import { RepoError } from "../../base/errors.ts";
 
 /**
  * How far Date lags behind the newest link. A client whose clock is slower than ours by less accepts the publication at
@@ -71,7 +71,3 @@ const lastModifiedSpreadSeconds = 24 * 3600;
 export function lastModifiedOf(dateSeconds: number, origin: string): number {
   return dateSeconds - (createHash("sha256").update(origin).digest().readUInt32BE(0) % lastModifiedSpreadSeconds);
 }
-
-/** The later of two times, either of which may be unknown. */
-export const latest = (a: number | undefined, b: number | undefined): number | undefined =>
-  a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);

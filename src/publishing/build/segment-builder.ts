@@ -1,13 +1,13 @@
 // Makes the segments of a suite's indices: each is rendered, compressed and stored once.
 import pLimit from "p-limit";
-import { asBuffer } from "../base/as-buffer.ts";
-import type { Item } from "../catalog/item.ts";
-import type { SegmentInMaking, SegmentReader, SegmentSizes } from "../indices/assemble.ts";
-import type { Compressor } from "../indices/compress.ts";
-import { compareOrdered } from "../indices/order.ts";
-import type { Segment } from "../indices/segments.ts";
-import type { SegmentStore } from "./segment-store.ts";
-import type { StanzaSource, StanzaStyle } from "./stanza-source.ts";
+import { asBuffer } from "../../base/as-buffer.ts";
+import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { SegmentInMaking, SegmentReader, SegmentSizes } from "../../indices/assemble.ts";
+import type { Compressor } from "../../indices/compression/compress.ts";
+import { compareOrdered } from "../../indices/order.ts";
+import type { Segment } from "../../indices/segments.ts";
+import type { SegmentStore } from "../store/segment-store.ts";
+import type { StanzaSource, StanzaStyle } from "./stanza-renderer.ts";
 
 /** How many segments are rendered at once: a bound on memory while a large index is built from nothing. */
 const concurrentSegments = 4;

@@ -1,16 +1,16 @@
 // Renders a segment of an index from the inspections of its items.
 import { createHash } from "node:crypto";
-import { lastName, parentPath } from "../base/names.ts";
-import { turns } from "../base/turns.ts";
-import type { Examiner } from "../catalog/examiner.ts";
-import type { BinaryItem, Item, SourceItem } from "../catalog/item.ts";
-import type { DigestAlgorithm } from "../debian/digests.ts";
-import { IndexError } from "../indices/fields.ts";
-import { renderPackage } from "../indices/packages.ts";
-import type { Segment } from "../indices/segments.ts";
-import { renderSource } from "../indices/sources.ts";
-import { renderTranslation } from "../indices/translations.ts";
-import { poolDirectory, poolName } from "./pool.ts";
+import { lastName, parentPath } from "../../base/names.ts";
+import { turns } from "../../base/yield-to-event-loop.ts";
+import type { Examiner } from "../../catalog/examiner.ts";
+import type { BinaryItem, Item, SourceItem } from "../../catalog/suite/index-entry.ts";
+import type { DigestAlgorithm } from "../../debian/digests.ts";
+import { IndexError } from "../../indices/fields.ts";
+import { renderPackage } from "../../indices/packages.ts";
+import type { Segment } from "../../indices/segments.ts";
+import { renderSource } from "../../indices/sources.ts";
+import { renderTranslation } from "../../indices/translations.ts";
+import { poolDirectory, poolName } from "../store/package-pool.ts";
 
 /** Named in every segment's key: a change of what is rendered or how it is compressed gets a new one. */
 const renderingVersion = "4";

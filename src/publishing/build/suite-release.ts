@@ -1,14 +1,14 @@
 // What a suite says of itself: its identity, and the Release over what it publishes.
-import type { Suite } from "../base/names.ts";
-import { flatSuite } from "../base/names.ts";
-import type { DigestAlgorithm } from "../debian/digests.ts";
-import type { Release, ReleaseFile } from "../indices/release.ts";
-import { renderDirectoryRelease, renderRelease } from "../indices/release.ts";
-import type { BlobStore } from "./blob-store.ts";
-import { identityOfRelease } from "./identity-pins.ts";
-import type { Listed, Manifest, PublishedBlob } from "./publication.ts";
-import { everyForm, indexPath } from "./publication.ts";
-import type { WantedIndex } from "./wanted-indices.ts";
+import type { Suite } from "../../base/names.ts";
+import { flatSuite } from "../../base/names.ts";
+import type { DigestAlgorithm } from "../../debian/digests.ts";
+import type { Release, ReleaseFile } from "../../indices/release.ts";
+import { renderDirectoryRelease, renderRelease } from "../../indices/release.ts";
+import type { BlobStore } from "../store/blob-store.ts";
+import { identityOfRelease } from "../store/known-identity.ts";
+import type { Listed, Manifest, PublishedBlob } from "../store/publication.ts";
+import { everyForm, indexPath } from "../store/publication.ts";
+import type { WantedIndex } from "./index-plan.ts";
 
 /** Who a suite says it is. Changed values are a hard error for every client that knew the old ones. */
 export interface SuiteIdentity

@@ -1,7 +1,7 @@
 // Work that somebody waits for goes before what is made in the background, which rests meanwhile.
-import { sleep } from "../base/abort.ts";
-import type { GiveWay } from "../base/turns.ts";
-import { turns } from "../base/turns.ts";
+import { sleep } from "../../base/abort.ts";
+import type { GiveWay } from "../../base/yield-to-event-loop.ts";
+import { turns } from "../../base/yield-to-event-loop.ts";
 
 /**
  * How long late work rests at most, in ms, until it has worked as long again: under pings without an end it has half of

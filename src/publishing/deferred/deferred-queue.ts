@@ -1,13 +1,13 @@
 // Makes late files in the background: for one suite at a time, some moments after its packages were published, and
 // never in the way of a ping.
 import pLimit from "p-limit";
-import { sleep } from "../base/abort.ts";
-import { codeOf } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
-import type { Suite } from "../base/names.ts";
-import type { PublishingObserver } from "./events.ts";
-import type { LateFiles, LateMaker, LateOrder } from "./late.ts";
-import type { RightOfWay } from "./right-of-way.ts";
+import { sleep } from "../../base/abort.ts";
+import { codeOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import type { Suite } from "../../base/names.ts";
+import type { LateFiles, LateMaker, LateOrder } from "../build/deferred-files.ts";
+import type { PublishingObserver } from "../publishing-observer.ts";
+import type { RightOfWay } from "./background-priority.ts";
 
 /** How often late files are made and tried. */
 export interface LateTimes {

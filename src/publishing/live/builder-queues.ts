@@ -1,7 +1,7 @@
 // A queue of looks for each builder's directory: nobody waits for a look at another's.
-import { FairQueue } from "../base/fair-queue.ts";
-import type { TreePath } from "../base/names.ts";
-import { coveringPath } from "../base/names.ts";
+import { FairQueue } from "../../base/fair-queue.ts";
+import type { TreePath } from "../../base/names.ts";
+import { coveringPath } from "../../base/names.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
 
 /** How many directories are looked at at once: what their listings hold is in memory meanwhile. */

@@ -1,10 +1,10 @@
 // What a flat repository is called where people and programs see it: inside it is a suite of a name that nobody knows.
-import type { Log } from "../base/log.ts";
-import type { RepositoryName, TreePath } from "../base/names.ts";
-import { flatSuite } from "../base/names.ts";
-import { flatBinaries, flatComponent, flatPath, flatSources } from "../catalog/layout.ts";
-import type { PublishingObserver } from "./events.ts";
-import type { PublicationSummary } from "./served.ts";
+import type { Log } from "../../base/log.ts";
+import type { RepositoryName, TreePath } from "../../base/names.ts";
+import { flatSuite } from "../../base/names.ts";
+import { flatBinaries, flatComponent, flatPath, flatSources } from "../../catalog/layout/repository-layout.ts";
+import type { PublishingObserver } from "../publishing-observer.ts";
+import type { PublicationSummary } from "../served-repository.ts";
 
 /** The name of a flat repository as a source names it, e.g. `./extras/`. @see sources.list(5) */
 export const flatSuiteName = (at: TreePath): string => (at === "" ? "./" : `./${at}/`);

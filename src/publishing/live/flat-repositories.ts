@@ -1,10 +1,8 @@
 // A repository together with the flat ones in the same tree: each is asked for what lies at its directory.
-import type { RepositoryName, TreePath } from "../base/names.ts";
-import { flatPathsOf, realPathOf } from "../catalog/flat-tree.ts";
-import { flatPath } from "../catalog/layout.ts";
-import { renamed, withPublicNames } from "./flat-names.ts";
-import type { Repository } from "./repository.ts";
-import type { Resource } from "./resource.ts";
+import type { RepositoryName, TreePath } from "../../base/names.ts";
+import { flatPathsOf, realPathOf } from "../../catalog/layout/flat-tree.ts";
+import { flatPath } from "../../catalog/layout/repository-layout.ts";
+import type { Resource } from "../resource.ts";
 import type {
   KeptPublication,
   PingOutcome,
@@ -12,8 +10,10 @@ import type {
   RepositoryStatus,
   RequestContext,
   ServedRepository,
-} from "./served.ts";
-import { combined, NotSeenYet } from "./served.ts";
+} from "../served-repository.ts";
+import { combined, NotSeenYet } from "../served-repository.ts";
+import { renamed, withPublicNames } from "./flat-names.ts";
+import type { Repository } from "./repository.ts";
 
 /** One flat repository, over a FlatTree. */
 export interface FlatRepository {

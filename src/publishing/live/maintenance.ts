@@ -1,15 +1,15 @@
 // What a repository does beside its refreshes: late files, renewals of what would expire, and dropping what is old.
-import { sleep } from "../base/abort.ts";
-import type { Log } from "../base/log.ts";
-import type { RepositoryName, Suite } from "../base/names.ts";
-import type { Catalog } from "../catalog/catalog.ts";
-import type { PublishingObserver } from "./events.ts";
-import type { LateFiles, LateMaker } from "./late.ts";
-import type { LateTimes } from "./late-work.ts";
-import { LateWork } from "./late-work.ts";
-import type { RightOfWay } from "./right-of-way.ts";
-import type { PublicationStore } from "./store.ts";
-import type { ServedSuite } from "./suite.ts";
+import { sleep } from "../../base/abort.ts";
+import type { Log } from "../../base/log.ts";
+import type { RepositoryName, Suite } from "../../base/names.ts";
+import type { Catalog } from "../../catalog/catalog.ts";
+import type { LateFiles, LateMaker } from "../build/deferred-files.ts";
+import type { RightOfWay } from "../deferred/background-priority.ts";
+import type { LateTimes } from "../deferred/deferred-queue.ts";
+import { LateWork } from "../deferred/deferred-queue.ts";
+import type { PublishingObserver } from "../publishing-observer.ts";
+import type { PublicationStore } from "../store/publication-store.ts";
+import type { ServedSuite } from "./served-suite.ts";
 
 /** Contents that are kept readable though they may be unlinked. */
 export interface KeptContents {

@@ -1,7 +1,7 @@
 // Changes that wait for a publication. Where there are many, each publication takes some of each builder's.
-import type { TreePath } from "../base/names.ts";
-import { isWithin, parentPath } from "../base/names.ts";
-import type { FileChange } from "../catalog/catalog.ts";
+import type { TreePath } from "../../base/names.ts";
+import { isWithin, parentPath } from "../../base/names.ts";
+import type { FileChange } from "../../catalog/catalog.ts";
 
 /** What one publication takes in. The first of a server takes in all. */
 interface BatchLimits {

@@ -1,13 +1,13 @@
 // What an operator should know of a tree in which nothing is wrong, but which is not what it looks like: a repository that
 // was made elsewhere, a backup's root, a suite that is not there.
-import type { Log } from "../base/log.ts";
-import type { Suite, TreePath } from "../base/names.ts";
-import { isWithin, joinPath, nameOrUndefined, parseTreePath, rootPath } from "../base/names.ts";
-import type { Catalog } from "../catalog/catalog.ts";
-import { packageKindOf } from "../catalog/inspect.ts";
-import { distsPath, suitePath } from "../catalog/layout.ts";
-import type { Directory, Tree } from "../storage/tree.ts";
-import type { ServedSuite } from "./suite.ts";
+import type { Log } from "../../base/log.ts";
+import type { Suite, TreePath } from "../../base/names.ts";
+import { isWithin, joinPath, nameOrUndefined, parseTreePath, rootPath } from "../../base/names.ts";
+import type { Catalog } from "../../catalog/catalog.ts";
+import { packageKindOf } from "../../catalog/inspection/inspect.ts";
+import { distsPath, suitePath } from "../../catalog/layout/repository-layout.ts";
+import type { Directory, Tree } from "../../storage/tree.ts";
+import type { ServedSuite } from "./served-suite.ts";
 
 /** Something for people. */
 export interface Notice {

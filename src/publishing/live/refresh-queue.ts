@@ -1,7 +1,7 @@
 // Coalesces requests to look again: one run is under way, at most one waits, and everybody who asked gets the result of
 // a run that began after the request.
-import type { TreePath } from "../base/names.ts";
-import { coveringPath, parentPath, rootPath } from "../base/names.ts";
+import type { TreePath } from "../../base/names.ts";
+import { coveringPath, parentPath, rootPath } from "../../base/names.ts";
 
 /** A run that waits: its paths, none of them twice. */
 interface WaitingRun<Result> {

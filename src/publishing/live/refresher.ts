@@ -1,22 +1,22 @@
 // Looks at the tree again and publishes what is new. Each builder's directory is looked at by itself: one that can't be
 // read, or is long in inspection, holds up its own builder alone.
-import { endsWithin } from "../base/ends-within.ts";
-import { codeOf, errorOf, RepoError } from "../base/errors.ts";
-import type { Suite, TreePath } from "../base/names.ts";
-import { isWithin, joinPath, lastName, parentPath } from "../base/names.ts";
-import type { BuilderDirectories } from "../catalog/builder-directories.ts";
-import type { FileChange, UpdateObserver } from "../catalog/catalog.ts";
-import { packageKindOf } from "../catalog/inspect.ts";
-import type { Rejection } from "../catalog/inspection.ts";
-import { distsPath, suitePath } from "../catalog/layout.ts";
-import type { Survey } from "../catalog/survey.ts";
-import { rejectionOf, survey } from "../catalog/survey.ts";
-import type { Directory, Tree } from "../storage/tree.ts";
-import type { AsFoundSuites } from "./as-found.ts";
+import { endsWithin } from "../../base/ends-within.ts";
+import { codeOf, errorOf, RepoError } from "../../base/errors.ts";
+import type { Suite, TreePath } from "../../base/names.ts";
+import { isWithin, joinPath, lastName, parentPath } from "../../base/names.ts";
+import type { FileChange, UpdateObserver } from "../../catalog/catalog.ts";
+import { packageKindOf } from "../../catalog/inspection/inspect.ts";
+import type { Rejection } from "../../catalog/inspection/inspection.ts";
+import type { BuilderDirectories } from "../../catalog/layout/builder-directories.ts";
+import { distsPath, suitePath } from "../../catalog/layout/repository-layout.ts";
+import type { Survey } from "../../catalog/survey.ts";
+import { rejectionOf, survey } from "../../catalog/survey.ts";
+import type { Directory, Tree } from "../../storage/tree.ts";
+import type { AsFoundSuites } from "../serve/passthrough-suites.ts";
+import type { RejectedFile } from "../served-repository.ts";
+import type { PublicationStore } from "../store/publication-store.ts";
 import { BuilderQueues } from "./builder-queues.ts";
-import type { RejectedFile } from "./served.ts";
-import type { PublicationStore } from "./store.ts";
-import type { ServedSuite } from "./suite.ts";
+import type { ServedSuite } from "./served-suite.ts";
 import type { Published, PublisherParts } from "./suite-publisher.ts";
 import { addedBy, removedBy, SuitePublisher } from "./suite-publisher.ts";
 

@@ -1,34 +1,27 @@
 // A repository in service: keeps its suites up to date and finds what is asked of it.
-import { abortable } from "../base/abort.ts";
-import { messageOf } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
-import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
-import { coveringPath, isWithin, nameOrUndefined, parseTreePath, rootPath } from "../base/names.ts";
-import type { BuilderDirectories } from "../catalog/builder-directories.ts";
-import type { Catalog } from "../catalog/catalog.ts";
-import type { Examiner } from "../catalog/examiner.ts";
-import type { Item } from "../catalog/item.ts";
-import { distsPath, suitePath } from "../catalog/layout.ts";
-import type { Tree } from "../storage/tree.ts";
-import { StorageUnavailable } from "../storage/tree.ts";
-import { AsFoundSuites } from "./as-found.ts";
-import type { Audit } from "./audit.ts";
-import type { ChangelogLimits } from "./changelog-process.ts";
-import { Changelogs } from "./changelogs.ts";
-import type { PublishingObserver } from "./events.ts";
-import { Finder } from "./finder.ts";
-import type { HousekeepingParts } from "./housekeeping.ts";
-import { Housekeeping } from "./housekeeping.ts";
-import type { IndexReader } from "./index-reader.ts";
-import { Notices } from "./notices.ts";
-import type { PackageCache } from "./package-cache.ts";
-import type { PackageShelf } from "./package-shelf.ts";
-import type { Manifest } from "./publication.ts";
-import { statusOf, summaryOf } from "./publication.ts";
-import type { Refreshed } from "./refresher.ts";
-import { Refresher } from "./refresher.ts";
-import type { Resource } from "./resource.ts";
-import type { SegmentStore } from "./segment-store.ts";
+import { abortable } from "../../base/abort.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
+import { coveringPath, isWithin, nameOrUndefined, parseTreePath, rootPath } from "../../base/names.ts";
+import type { Catalog } from "../../catalog/catalog.ts";
+import type { Examiner } from "../../catalog/examiner.ts";
+import type { BuilderDirectories } from "../../catalog/layout/builder-directories.ts";
+import { distsPath, suitePath } from "../../catalog/layout/repository-layout.ts";
+import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { Tree } from "../../storage/tree.ts";
+import { StorageUnavailable } from "../../storage/tree.ts";
+import type { PublishingObserver } from "../publishing-observer.ts";
+import type { Resource } from "../resource.ts";
+import type { ChangelogLimits } from "../serve/changelog-process.ts";
+import { Changelogs } from "../serve/changelog-resources.ts";
+import type { Audit } from "../serve/claim-audit.ts";
+import type { IndexReader } from "../serve/index-resources.ts";
+import type { PackageCache } from "../serve/package-cache.ts";
+import type { PackageShelf } from "../serve/package-resources.ts";
+import { AsFoundSuites } from "../serve/passthrough-suites.ts";
+import { Finder } from "../serve/path-resolver.ts";
+import { TreeFiles } from "../serve/tree-file-resources.ts";
 import type {
   KeptPublication,
   PingOutcome,
@@ -36,12 +29,19 @@ import type {
   RepositoryStatus,
   RequestContext,
   ServedRepository,
-} from "./served.ts";
-import { NotSeenYet } from "./served.ts";
-import type { SuiteParts } from "./suite.ts";
-import { ServedSuite } from "./suite.ts";
-import { TimeTravel } from "./time-travel.ts";
-import { TreeFiles } from "./tree-files.ts";
+} from "../served-repository.ts";
+import { NotSeenYet } from "../served-repository.ts";
+import type { Manifest } from "../store/publication.ts";
+import { statusOf, summaryOf } from "../store/publication.ts";
+import type { SegmentStore } from "../store/segment-store.ts";
+import type { HousekeepingParts } from "./maintenance.ts";
+import { Housekeeping } from "./maintenance.ts";
+import { Notices } from "./notices.ts";
+import type { Refreshed } from "./refresher.ts";
+import { Refresher } from "./refresher.ts";
+import type { SuiteParts } from "./served-suite.ts";
+import { ServedSuite } from "./served-suite.ts";
+import { TimeTravel } from "./snapshot-control.ts";
 
 export interface RepositoryParts
   extends SuiteParts,

@@ -1,30 +1,30 @@
 // One suite under refresh: its snapshot follows the catalog, and its current publication follows the snapshot.
-import type { Suite, TreePath } from "../base/names.ts";
-import { coveringPath, isWithin, rootPath } from "../base/names.ts";
-import { inTurns } from "../base/steps.ts";
-import { turns } from "../base/turns.ts";
-import type { BuilderDirectories } from "../catalog/builder-directories.ts";
-import type { Catalog, FileChange } from "../catalog/catalog.ts";
-import type { DirectoryLimits } from "../catalog/directory-budget.ts";
-import type { InspectLimits } from "../catalog/inspect-limits.ts";
-import type { Rejection } from "../catalog/inspection.ts";
-import type { Item } from "../catalog/item.ts";
-import { suitePath } from "../catalog/layout.ts";
-import type { NameShare } from "../catalog/name-claims.ts";
-import type { Overrides } from "../catalog/overrides.ts";
-import { OverriddenItems } from "../catalog/overrides.ts";
-import type { OwnerRules } from "../catalog/owner-rules.ts";
-import { shapeOf } from "../catalog/shape.ts";
-import { Snapshot } from "../catalog/snapshot.ts";
-import type { ViewDifference, ViewRules } from "../catalog/view.ts";
-import { View, viewDifference } from "../catalog/view.ts";
-import type { HeldNamesStore } from "./held-names.ts";
-import type { LateFiles } from "./late.ts";
+import type { Suite, TreePath } from "../../base/names.ts";
+import { coveringPath, isWithin, rootPath } from "../../base/names.ts";
+import { inTurns } from "../../base/steps.ts";
+import { turns } from "../../base/yield-to-event-loop.ts";
+import type { Catalog, FileChange } from "../../catalog/catalog.ts";
+import type { InspectLimits } from "../../catalog/inspection/inspect-limits.ts";
+import type { Rejection } from "../../catalog/inspection/inspection.ts";
+import type { BuilderDirectories } from "../../catalog/layout/builder-directories.ts";
+import { suitePath } from "../../catalog/layout/repository-layout.ts";
+import { shapeOf } from "../../catalog/layout/suite-shape.ts";
+import type { DirectoryLimits } from "../../catalog/suite/directory-budget.ts";
+import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { NameShare } from "../../catalog/suite/name-claims.ts";
+import type { Overrides } from "../../catalog/suite/overrides.ts";
+import { OverriddenItems } from "../../catalog/suite/overrides.ts";
+import type { OwnerRules } from "../../catalog/suite/owner-rules.ts";
+import { Snapshot } from "../../catalog/suite/package-list.ts";
+import type { ViewDifference, ViewRules } from "../../catalog/suite/suite-view.ts";
+import { View, viewDifference } from "../../catalog/suite/suite-view.ts";
+import type { LateFiles } from "../build/deferred-files.ts";
+import type { SuiteBuilder } from "../build/suite-builder.ts";
+import type { PendingFile, RejectedFile } from "../served-repository.ts";
+import type { HeldNamesStore } from "../store/held-names.ts";
+import type { Manifest } from "../store/publication.ts";
+import type { PublicationStore } from "../store/publication-store.ts";
 import { NotedChanges } from "./noted-changes.ts";
-import type { Manifest } from "./publication.ts";
-import type { PendingFile, RejectedFile } from "./served.ts";
-import type { PublicationStore } from "./store.ts";
-import type { SuiteBuilder } from "./suite-builder.ts";
 
 /** What one success of following brought. */
 interface Followed {

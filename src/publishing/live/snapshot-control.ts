@@ -1,12 +1,12 @@
 // What an operator does with the past of a repository: pin a publication, roll a suite back to one, and resume.
-import { RepoError } from "../base/errors.ts";
-import type { Suite } from "../base/names.ts";
-import { isPinName } from "./pins.ts";
-import type { Manifest } from "./publication.ts";
-import type { PublicationChanges } from "./publication-changes.ts";
-import { changesBetween } from "./publication-changes.ts";
-import type { KeptPublication } from "./served.ts";
-import type { PublicationStore } from "./store.ts";
+import { RepoError } from "../../base/errors.ts";
+import type { Suite } from "../../base/names.ts";
+import type { PublicationChanges } from "../build/publication-changes.ts";
+import { changesBetween } from "../build/publication-changes.ts";
+import type { KeptPublication } from "../served-repository.ts";
+import type { Manifest } from "../store/publication.ts";
+import type { PublicationStore } from "../store/publication-store.ts";
+import { isPinName } from "../store/snapshot-pins.ts";
 
 /** What was asked for can't be done, and nothing was changed. */
 class NoSuchPast extends RepoError {

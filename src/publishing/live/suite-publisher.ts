@@ -1,12 +1,12 @@
 // Publishes what was noted of suites: at once for who waits for it, and soon for nobody.
-import { codeOf, errorOf } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
-import type { Suite, TreePath } from "../base/names.ts";
-import type { Catalog, FileChange } from "../catalog/catalog.ts";
-import { distsPath, suitePath } from "../catalog/layout.ts";
-import type { PublishingObserver } from "./events.ts";
+import { codeOf, errorOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import type { Suite, TreePath } from "../../base/names.ts";
+import type { Catalog, FileChange } from "../../catalog/catalog.ts";
+import { distsPath, suitePath } from "../../catalog/layout/repository-layout.ts";
+import type { PublishingObserver } from "../publishing-observer.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
-import type { ServedSuite } from "./suite.ts";
+import type { ServedSuite } from "./served-suite.ts";
 
 /** What became of one attempt to publish a suite. */
 export interface Published {

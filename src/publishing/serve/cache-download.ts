@@ -1,8 +1,8 @@
 // One cold package on its way into the cache: a temporary file that grows while any number of readers follow it.
 import type { FileHandle } from "node:fs/promises";
 import { open, rename, rm } from "node:fs/promises";
-import { errorOf, RepoError, systemCodeOf } from "../base/errors.ts";
-import type { ByteRange } from "../storage/tree.ts";
+import { errorOf, RepoError, systemCodeOf } from "../../base/errors.ts";
+import type { ByteRange } from "../../storage/tree.ts";
 import type { PromisedContent } from "./verified-stream.ts";
 import { ContentCheck, heldBackFrom } from "./verified-stream.ts";
 

@@ -2,12 +2,12 @@
 // their time, since a process, unlike a thread with a decoder in it, can be ended at any moment.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { abortable, onAbort } from "../base/abort.ts";
-import { RepoError } from "../base/errors.ts";
-import type { Content } from "../debian/byte-reader.ts";
-import { chunksOf } from "../debian/byte-reader.ts";
-import type { DebLimits } from "../debian/deb.ts";
-import { through } from "../debian/through.ts";
+import { abortable, onAbort } from "../../base/abort.ts";
+import { RepoError } from "../../base/errors.ts";
+import type { Content } from "../../debian/byte-reader.ts";
+import { chunksOf } from "../../debian/byte-reader.ts";
+import type { DebLimits } from "../../debian/deb.ts";
+import { through } from "../../debian/through.ts";
 
 /** Configurable. */
 export interface ChangelogLimits {
@@ -43,7 +43,7 @@ const maxHeapMebibytes = 128;
 // Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), the process comes from the build.
 const workerPath = fileURLToPath(
   new URL(
-    import.meta.url.endsWith(".ts") ? "../../dist/publishing/changelog-worker.js" : "changelog-worker.js",
+    import.meta.url.endsWith(".ts") ? "../../../dist/publishing/serve/changelog-worker.js" : "changelog-worker.js",
     import.meta.url,
   ),
 );

@@ -2,21 +2,21 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import pLimit from "p-limit";
-import { abortable } from "../base/abort.ts";
-import { codeOf, messageOf, RepoError } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
-import type { TreePath } from "../base/names.ts";
-import type { Catalog } from "../catalog/catalog.ts";
-import type { BinaryFinding } from "../catalog/finding.ts";
-import { sourceNameOf } from "../catalog/finding.ts";
-import type { Item } from "../catalog/item.ts";
-import type { CatalogFile } from "../catalog/known-file.ts";
-import { fileRecordOf } from "../catalog/known-file.ts";
-import type { DebLimits } from "../debian/deb.ts";
+import { abortable } from "../../base/abort.ts";
+import { codeOf, messageOf, RepoError } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import type { TreePath } from "../../base/names.ts";
+import type { Catalog } from "../../catalog/catalog.ts";
+import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
+import { fileRecordOf } from "../../catalog/files/catalog-file.ts";
+import type { BinaryFinding } from "../../catalog/files/finding.ts";
+import { sourceNameOf } from "../../catalog/files/finding.ts";
+import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { DebLimits } from "../../debian/deb.ts";
+import type { Resource } from "../resource.ts";
 import type { ChangelogLimits } from "./changelog-process.ts";
 import { readChangelogApart } from "./changelog-process.ts";
-import type { PackageShelf } from "./package-shelf.ts";
-import type { Resource } from "./resource.ts";
+import type { PackageShelf } from "./package-resources.ts";
 
 /** What the changelogs that were asked for last may take up in memory. */
 const maxRememberedBytes = 32 * 1024 ** 2;

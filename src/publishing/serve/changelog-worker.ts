@@ -1,6 +1,6 @@
 // The process that reads one package for its changelog: the package on standard input, the changelog on standard output.
-import { readChangelog } from "../debian/changelog.ts";
-import { Malformed } from "../debian/malformed.ts";
+import { readChangelog } from "../../debian/changelog.ts";
+import { Malformed } from "../../debian/malformed.ts";
 import type { ChangelogTask } from "./changelog-process.ts";
 import { absent, found } from "./changelog-process.ts";
 

@@ -1,15 +1,15 @@
 // Holds what uploaders say of their packages against the bytes: when these come by, and slowly, one by one, otherwise.
 import type { LimitFunction } from "p-limit";
 import pLimit from "p-limit";
-import type { ContentId } from "../base/content-id.ts";
-import { codeOf, messageOf } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
-import type { TreePath } from "../base/names.ts";
-import type { Catalog } from "../catalog/catalog.ts";
-import type { Examiner } from "../catalog/examiner.ts";
-import type { CatalogFile } from "../catalog/known-file.ts";
-import { fileRecordOf, kindOf } from "../catalog/known-file.ts";
-import type { AuditVerdict, PublishingObserver } from "./events.ts";
+import type { ContentId } from "../../base/content-id.ts";
+import { codeOf, messageOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import type { TreePath } from "../../base/names.ts";
+import type { Catalog } from "../../catalog/catalog.ts";
+import type { Examiner } from "../../catalog/examiner.ts";
+import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
+import { fileRecordOf, kindOf } from "../../catalog/files/catalog-file.ts";
+import type { AuditVerdict, PublishingObserver } from "../publishing-observer.ts";
 
 /** How often one claim is held against its bytes without being asked, by default. */
 export const defaultScrubSeconds = 60;

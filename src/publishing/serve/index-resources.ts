@@ -1,13 +1,13 @@
 // Indices as resources: joined from their segments when asked for, with the most wanted ones kept in memory whole.
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
-import type { Part } from "../indices/assemble.ts";
-import { partsOf } from "../indices/assemble.ts";
-import type { ByteRange } from "../storage/tree.ts";
-import type { BlobStore } from "./blob-store.ts";
-import type { PublishedFile } from "./publication.ts";
-import type { Pieces, Resource } from "./resource.ts";
-import type { SegmentStore } from "./segment-store.ts";
+import type { Part } from "../../indices/assemble.ts";
+import { partsOf } from "../../indices/assemble.ts";
+import type { ByteRange } from "../../storage/tree.ts";
+import type { Pieces, Resource } from "../resource.ts";
+import type { BlobStore } from "../store/blob-store.ts";
+import type { PublishedFile } from "../store/publication.ts";
+import type { SegmentStore } from "../store/segment-store.ts";
 
 /** What whole indices may take up in memory by default. */
 const defaultIndexMemoryBytes = 8 * 1024 ** 2;

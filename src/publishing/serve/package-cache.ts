@@ -4,12 +4,12 @@ import type { FileHandle } from "node:fs/promises";
 import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
-import { messageOf } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
-import type { ByteRange } from "../storage/tree.ts";
-import type { FillOutcome } from "./fill.ts";
-import { CacheUnwritable, Fill, readPiece } from "./fill.ts";
-import type { Pieces } from "./resource.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import type { ByteRange } from "../../storage/tree.ts";
+import type { Pieces } from "../resource.ts";
+import type { FillOutcome } from "./cache-download.ts";
+import { CacheUnwritable, Fill, readPiece } from "./cache-download.ts";
 import type { PromisedContent } from "./verified-stream.ts";
 import { verifiedStream } from "./verified-stream.ts";
 

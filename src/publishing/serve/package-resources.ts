@@ -1,12 +1,12 @@
 // Packages as resources: what publications name and what stands in the tree, read through the verifying cache.
-import { lastName } from "../base/names.ts";
-import type { CatalogFile } from "../catalog/known-file.ts";
-import type { ByteRange, Tree } from "../storage/tree.ts";
-import type { Audit } from "./audit.ts";
+import { lastName } from "../../base/names.ts";
+import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
+import type { ByteRange, Tree } from "../../storage/tree.ts";
+import type { Resource } from "../resource.ts";
+import { contentTypeOf } from "../resource.ts";
+import type { Pool, PooledFile } from "../store/package-pool.ts";
+import type { Audit } from "./claim-audit.ts";
 import type { PackageCache } from "./package-cache.ts";
-import type { Pool, PooledFile } from "./pool.ts";
-import type { Resource } from "./resource.ts";
-import { contentTypeOf } from "./resource.ts";
 
 export class PackageShelf {
   readonly #pool: Pool;

@@ -1,18 +1,18 @@
 // What is behind a path of a repository: a file of a publication, a package that one names, or a file of the tree.
 import { LRUCache } from "lru-cache";
-import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
-import { nameOrUndefined, parseInternalSuite, parseTreePath } from "../base/names.ts";
-import type { Catalog } from "../catalog/catalog.ts";
-import type { Changelogs } from "./changelogs.ts";
-import type { IndexReader } from "./index-reader.ts";
-import type { PackageShelf } from "./package-shelf.ts";
-import { timelessSeconds } from "./pool.ts";
-import type { Manifest } from "./publication.ts";
-import { fileByHash, hashReference, publishedFile } from "./publication.ts";
-import type { Resource } from "./resource.ts";
-import type { ClientSession } from "./served.ts";
-import type { PublicationStore } from "./store.ts";
-import type { TreeFiles } from "./tree-files.ts";
+import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
+import { nameOrUndefined, parseInternalSuite, parseTreePath } from "../../base/names.ts";
+import type { Catalog } from "../../catalog/catalog.ts";
+import type { Resource } from "../resource.ts";
+import type { ClientSession } from "../served-repository.ts";
+import { timelessSeconds } from "../store/package-pool.ts";
+import type { Manifest } from "../store/publication.ts";
+import { fileByHash, hashReference, publishedFile } from "../store/publication.ts";
+import type { PublicationStore } from "../store/publication-store.ts";
+import type { Changelogs } from "./changelog-resources.ts";
+import type { IndexReader } from "./index-resources.ts";
+import type { PackageShelf } from "./package-resources.ts";
+import type { TreeFiles } from "./tree-file-resources.ts";
 
 export interface FinderParts {
   readonly name: RepositoryName;

@@ -2,16 +2,16 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import pLimit from "p-limit";
-import type { ContentId } from "../base/content-id.ts";
-import { LimitExceeded } from "../base/errors.ts";
-import type { TreePath } from "../base/names.ts";
-import { joinPath, lastName, parentPath, pathNames, rootPath } from "../base/names.ts";
-import type { Catalog } from "../catalog/catalog.ts";
-import type { ByteRange, Entry, Tree } from "../storage/tree.ts";
-import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
+import type { ContentId } from "../../base/content-id.ts";
+import { LimitExceeded } from "../../base/errors.ts";
+import type { TreePath } from "../../base/names.ts";
+import { joinPath, lastName, parentPath, pathNames, rootPath } from "../../base/names.ts";
+import type { Catalog } from "../../catalog/catalog.ts";
+import type { ByteRange, Entry, Tree } from "../../storage/tree.ts";
+import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
+import type { Resource } from "../resource.ts";
+import { contentTypeOf } from "../resource.ts";
 import type { PackageCache } from "./package-cache.ts";
-import type { Resource } from "./resource.ts";
-import { contentTypeOf } from "./resource.ts";
 
 /** How long a listing or a mutable file is believed: it is looked at once in this time, however often it is asked for. */
 const rememberedMs = 10_000;

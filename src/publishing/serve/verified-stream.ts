@@ -1,7 +1,7 @@
 // Bytes that must be what an index promised: size and SHA256 are checked on the way, and the end waits for the verdict.
 import { createHash } from "node:crypto";
-import { RepoError } from "../base/errors.ts";
-import type { ByteRange } from "../storage/tree.ts";
+import { RepoError } from "../../base/errors.ts";
+import type { ByteRange } from "../../storage/tree.ts";
 
 /** A package as an index names it, and where to read it. */
 export interface PromisedContent {

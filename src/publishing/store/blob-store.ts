@@ -1,10 +1,10 @@
 // Small files of publications on disk, whole and by content: each is kept once, whatever number of publications share it.
 import type { Database, RootDatabase } from "lmdb";
-import { RepoError } from "../base/errors.ts";
-import type { RepositoryName } from "../base/names.ts";
-import { written } from "../base/state.ts";
-import type { DigestAlgorithm } from "../debian/digests.ts";
-import { RunningDigests } from "../debian/digests.ts";
+import { RepoError } from "../../base/errors.ts";
+import type { RepositoryName } from "../../base/names.ts";
+import { written } from "../../base/state-errors.ts";
+import type { DigestAlgorithm } from "../../debian/digests.ts";
+import { RunningDigests } from "../../debian/digests.ts";
 import type { Listed } from "./publication.ts";
 import { listed } from "./publication.ts";
 

@@ -1,10 +1,10 @@
 // Remembers across restarts who had the name of a package first, suite by suite.
 import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
-import { messageOf } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
-import type { RepositoryName, Suite } from "../base/names.ts";
-import type { HeldNames, Holder } from "../catalog/name-claims.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import type { RepositoryName, Suite } from "../../base/names.ts";
+import type { HeldNames, Holder } from "../../catalog/suite/name-claims.ts";
 
 /** A lost record is made again out of the tree: the name is then whose link is the earliest of those that are there. */
 export class HeldNamesStore {

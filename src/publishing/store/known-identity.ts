@@ -1,6 +1,6 @@
 // What clients have been told of who a suite is, and whether it still says so.
-import { RepoError } from "../base/errors.ts";
-import type { Suite } from "../base/names.ts";
+import { RepoError } from "../../base/errors.ts";
+import type { Suite } from "../../base/names.ts";
 
 /** A start would tell clients another identity than they know: all of them would refuse it until their users accept it. */
 class IdentityChanged extends RepoError {

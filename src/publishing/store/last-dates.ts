@@ -1,8 +1,8 @@
 // The last Date of each suite, in a file beside the database: clients ignore an older one, so it outlives the database.
 import { readFileSync } from "node:fs";
-import { messageOf, systemCodeOf } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
-import { replaceFile } from "../base/replace-file.ts";
+import { messageOf, systemCodeOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import { replaceFile } from "../../base/replace-file.ts";
 
 export class LastDates {
   readonly #file: string;
@@ -62,3 +62,7 @@ export class LastDates {
     }
   }
 }
+
+/** The later of two times, either of which may be unknown. */
+export const latest = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);

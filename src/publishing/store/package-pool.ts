@@ -1,13 +1,13 @@
 // The packages that publications name: from a digest and a file name to the bytes, also after these were unlinked.
 import { setImmediate } from "node:timers/promises";
 import type { Database } from "lmdb";
-import { ContentId } from "../base/content-id.ts";
-import type { TreePath } from "../base/names.ts";
-import { isWithin, lastName, parseTreePath } from "../base/names.ts";
-import { written } from "../base/state.ts";
-import { fetchableName } from "../catalog/fetchable-names.ts";
-import type { Item } from "../catalog/item.ts";
-import type { FileEntry, FileRef } from "../storage/tree.ts";
+import { ContentId } from "../../base/content-id.ts";
+import type { TreePath } from "../../base/names.ts";
+import { isWithin, lastName, parseTreePath } from "../../base/names.ts";
+import { written } from "../../base/state-errors.ts";
+import { fetchableName } from "../../catalog/suite/fetchable-names.ts";
+import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { FileEntry, FileRef } from "../../storage/tree.ts";
 
 /** One file that some publication names. */
 export interface PooledFile extends FileRef {

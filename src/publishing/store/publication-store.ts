@@ -1,21 +1,21 @@
 // Publications on disk: manifests by suite and id, and one pointer per suite to the current one.
 import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
-import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
-import { parseInternalSuite } from "../base/names.ts";
-import { written } from "../base/state.ts";
-import type { SegmentSizes } from "../indices/assemble.ts";
-import type { FileEntry } from "../storage/tree.ts";
+import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
+import { parseInternalSuite } from "../../base/names.ts";
+import { written } from "../../base/state-errors.ts";
+import type { SegmentSizes } from "../../indices/assemble.ts";
+import type { FileEntry } from "../../storage/tree.ts";
 import { BlobStore } from "./blob-store.ts";
-import { latest } from "./dates.ts";
-import { identityOfRelease } from "./identity-pins.ts";
+import { identityOfRelease } from "./known-identity.ts";
 import type { LastDates } from "./last-dates.ts";
-import { isMoment, isPinName, Pins } from "./pins.ts";
-import type { PoolRecord } from "./pool.ts";
-import { Pool } from "./pool.ts";
+import { latest } from "./last-dates.ts";
+import type { PoolRecord } from "./package-pool.ts";
+import { Pool } from "./package-pool.ts";
 import type { HashReference, Manifest, PublishedFile, PublishedIndex } from "./publication.ts";
 import { fileByHash, hashReferences, indexPath, namesPackages, publicationId, secondsOfMoment } from "./publication.ts";
 import { SegmentStore } from "./segment-store.ts";
+import { isMoment, isPinName, Pins } from "./snapshot-pins.ts";
 import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
 
 /** A manifest whose lists of segments stand elsewhere, in runs that publications share. */

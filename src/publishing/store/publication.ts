@@ -1,10 +1,10 @@
 // Every byte that a suite serves at one moment, as a manifest of segments and small files. Immutable.
-import type { DigestAlgorithm } from "../debian/digests.ts";
-import { digestAlgorithms } from "../debian/digests.ts";
-import type { AssembledIndex, IndexForm, SegmentSizes } from "../indices/assemble.ts";
-import { indexForms } from "../indices/assemble.ts";
-import { releaseDigestName } from "../indices/release.ts";
-import type { PublicationSummary, SuiteStatus } from "./served.ts";
+import type { DigestAlgorithm } from "../../debian/digests.ts";
+import { digestAlgorithms } from "../../debian/digests.ts";
+import type { AssembledIndex, IndexForm, SegmentSizes } from "../../indices/assemble.ts";
+import { indexForms } from "../../indices/assemble.ts";
+import { releaseDigestName } from "../../indices/release.ts";
+import type { PublicationSummary, SuiteStatus } from "../served-repository.ts";
 
 /** Bytes as Release lists them. */
 export interface Listed {

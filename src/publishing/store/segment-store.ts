@@ -3,13 +3,13 @@ import { setImmediate } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import type { Database, RootDatabase } from "lmdb";
 import { LRUCache } from "lru-cache";
-import { asBuffer } from "../base/as-buffer.ts";
-import { RepoError } from "../base/errors.ts";
-import type { RepositoryName } from "../base/names.ts";
-import { written } from "../base/state.ts";
-import type { IndexForm, SegmentSizes } from "../indices/assemble.ts";
-import type { CompressedSegment } from "../indices/compress.ts";
-import { namedFiles } from "../indices/named-files.ts";
+import { asBuffer } from "../../base/as-buffer.ts";
+import { RepoError } from "../../base/errors.ts";
+import type { RepositoryName } from "../../base/names.ts";
+import { written } from "../../base/state-errors.ts";
+import type { IndexForm, SegmentSizes } from "../../indices/assemble.ts";
+import type { CompressedSegment } from "../../indices/compression/compress.ts";
+import { namedFiles } from "../../indices/named-files.ts";
 
 /** A segment that a publication names is not on disk: the state directory was tampered with. */
 class SegmentMissing extends RepoError {

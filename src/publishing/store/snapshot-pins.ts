@@ -1,8 +1,8 @@
 // What is kept of a repository's past on purpose: publications that were pinned by name, and those that suites are
 // rolled back to.
 import type { Database, RootDatabase } from "lmdb";
-import type { RepositoryName, Suite } from "../base/names.ts";
-import { parseInternalSuite } from "../base/names.ts";
+import type { RepositoryName, Suite } from "../../base/names.ts";
+import { parseInternalSuite } from "../../base/names.ts";
 import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
 
 /** A publication that is kept for ever under a name. */

@@ -1,6 +1,6 @@
 // The keys of the state's databases that hold something for each suite under a name.
-import type { Suite } from "../base/names.ts";
-import { parseInternalSuite } from "../base/names.ts";
+import type { Suite } from "../../base/names.ts";
+import { parseInternalSuite } from "../../base/names.ts";
 
 /** @param name without a slash: a suite's own name may hold some */
 export const suiteKey = (suite: Suite, name: string): string => `${suite}/${name}`;

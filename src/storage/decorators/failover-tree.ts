@@ -1,8 +1,8 @@
 // One tree behind several gateways: the next is asked where one fails, and the one that answers is remembered.
-import type { TreePath } from "../base/names.ts";
-import type { CheckOptions, Health, HealthCheck } from "./health.ts";
-import type { ByteRange, FileRef, Node, Tree } from "./tree.ts";
-import { StorageUnavailable } from "./tree.ts";
+import type { TreePath } from "../../base/names.ts";
+import type { CheckOptions, Health, HealthCheck } from "../health.ts";
+import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
+import { StorageUnavailable } from "../tree.ts";
 
 /** A stream that breaks after its first bytes fails; opened again (as `RetryingTree` does), it comes from the next gateway. */
 export class GatewaysTree implements Tree {

@@ -1,9 +1,9 @@
 // A tree that is asked for only so much at once, and not for ever.
-import { onAbort } from "../base/abort.ts";
-import type { TreePath } from "../base/names.ts";
-import { Slots } from "./slots.ts";
-import type { ByteRange, FileRef, Node, Tree } from "./tree.ts";
-import { StorageUnavailable } from "./tree.ts";
+import { onAbort } from "../../base/abort.ts";
+import type { TreePath } from "../../base/names.ts";
+import { Slots } from "../../base/semaphore.ts";
+import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
+import { StorageUnavailable } from "../tree.ts";
 
 export interface TreeLimits {
   readonly maxLooks: number;

@@ -1,5 +1,5 @@
 // A tree as its listings alone tell it: without the words that uploaders left beside their links.
-import type { Entry, Node, Tree } from "./tree.ts";
+import type { Entry, Node, Tree } from "../tree.ts";
 
 const bare = (entry: Entry): Entry => (entry.kind === "file" ? { ...entry, metadata: undefined } : entry);
 

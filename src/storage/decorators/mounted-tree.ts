@@ -1,8 +1,8 @@
 // A tree of which only some directories can be seen, each at its own place: what the bearer of several caps sees.
-import type { TreePath } from "../base/names.ts";
-import { isWithin, pathNames } from "../base/names.ts";
-import type { ByteRange, Directory, DirectoryEntry, FileRef, Node, Tree } from "./tree.ts";
-import { ContentGone } from "./tree.ts";
+import type { TreePath } from "../../base/names.ts";
+import { isWithin, pathNames } from "../../base/names.ts";
+import type { ByteRange, Directory, DirectoryEntry, FileRef, Node, Tree } from "../tree.ts";
+import { ContentGone } from "../tree.ts";
 
 export interface Mount {
   readonly at: TreePath;

@@ -1,9 +1,9 @@
 // A tree in which a file of our own making stands beside those that are truly there.
-import { ContentId } from "../base/content-id.ts";
-import type { TreePath } from "../base/names.ts";
-import { lastName, parentPath } from "../base/names.ts";
-import type { LocalFile } from "./local-file.ts";
-import type { ByteRange, Directory, Entry, FileEntry, FileRef, Node, Tree } from "./tree.ts";
+import { ContentId } from "../../base/content-id.ts";
+import type { TreePath } from "../../base/names.ts";
+import { lastName, parentPath } from "../../base/names.ts";
+import type { LocalFile } from "../local-file.ts";
+import type { ByteRange, Directory, Entry, FileEntry, FileRef, Node, Tree } from "../tree.ts";
 
 /** The file, and where it is shown. */
 export interface Overlay {

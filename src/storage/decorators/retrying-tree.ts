@@ -1,9 +1,9 @@
 // A tree that tries again what may succeed later, and takes broken streams up where they broke.
 
-import { sleep } from "../base/abort.ts";
-import type { TreePath } from "../base/names.ts";
-import type { ByteRange, FileRef, Node, Tree } from "./tree.ts";
-import { StorageUnavailable } from "./tree.ts";
+import { sleep } from "../../base/abort.ts";
+import type { TreePath } from "../../base/names.ts";
+import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
+import { StorageUnavailable } from "../tree.ts";
 
 export interface RetryPolicy {
   /** In all, the first included; a stream that moves on starts counting anew. */

@@ -3,11 +3,11 @@
 import type { BigIntStats } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { abortable } from "../../base/abort.ts";
-import { forEachAtMost } from "../../base/bounded.ts";
 import { systemCodeOf } from "../../base/errors.ts";
-import { youngHeapMebibytes } from "../../base/thread-heap.ts";
+import { forEachAtMost } from "../../base/for-each-concurrent.ts";
+import type { Slots } from "../../base/semaphore.ts";
+import { youngHeapMebibytes } from "../../base/worker-heap.ts";
 import { identityOf } from "../local-file.ts";
-import type { Slots } from "../slots.ts";
 import * as descriptors from "./descriptors.ts";
 
 /** What a listing tells of a file; plain, for threads to send each other. */

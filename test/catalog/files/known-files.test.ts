@@ -1,11 +1,11 @@
 // What is known of the tree is found by path, directory and digest, and forgotten in all three ways.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { parentPath, parseTreePath } from "../../src/base/names.ts";
-import { findingOf } from "../../src/catalog/finding.ts";
-import type { CatalogFile } from "../../src/catalog/known-file.ts";
-import { digestOf } from "../../src/catalog/known-file.ts";
-import { KnownFiles } from "../../src/catalog/known-files.ts";
+import { parentPath, parseTreePath } from "../../../src/base/names.ts";
+import type { CatalogFile } from "../../../src/catalog/files/catalog-file.ts";
+import { digestOf } from "../../../src/catalog/files/catalog-file.ts";
+import { findingOf } from "../../../src/catalog/files/finding.ts";
+import { KnownFiles } from "../../../src/catalog/files/known-files.ts";
 
 function aFile(path: string, sha256: string): CatalogFile {
   const control = [

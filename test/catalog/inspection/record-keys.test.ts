@@ -1,8 +1,8 @@
 // What an uploader may name its files, no record is too long for.
 import { expect, test } from "vitest";
-import type { Entry, Tree } from "../../src/storage/tree.ts";
-import { aDeb } from "../support/debs.ts";
-import { packageNames, ServedFolder, treePath } from "../support/served-folder.ts";
+import type { Entry, Tree } from "../../../src/storage/tree.ts";
+import { aDeb } from "../../support/debs.ts";
+import { packageNames, ServedFolder, treePath } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 

@@ -1,16 +1,16 @@
 // A package's stanza in an index is never longer than what was said before it was rendered, and never as long as 1 MiB.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { entryMetadataOf, inspectionOf } from "../../src/catalog/entry-metadata.ts";
-import { inspectContent } from "../../src/catalog/inspect.ts";
-import type { InspectLimits } from "../../src/catalog/inspect-limits.ts";
-import { defaultInspectLimits } from "../../src/catalog/inspect-limits.ts";
-import type { Inspection } from "../../src/catalog/inspection.ts";
-import { stanzaBytesOf } from "../../src/catalog/stanza-bytes.ts";
-import { digestAlgorithms } from "../../src/debian/digests.ts";
-import { renderPackage } from "../../src/indices/packages.ts";
-import { renderSource } from "../../src/indices/sources.ts";
-import { aDeb, aDsc, inChunks } from "../support/debs.ts";
+import { inspectContent } from "../../../src/catalog/inspection/inspect.ts";
+import type { InspectLimits } from "../../../src/catalog/inspection/inspect-limits.ts";
+import { defaultInspectLimits } from "../../../src/catalog/inspection/inspect-limits.ts";
+import type { Inspection } from "../../../src/catalog/inspection/inspection.ts";
+import { stanzaBytesOf } from "../../../src/catalog/inspection/stanza-bytes.ts";
+import { entryMetadataOf, inspectionOf } from "../../../src/catalog/metadata/entry-metadata.ts";
+import { digestAlgorithms } from "../../../src/debian/digests.ts";
+import { renderPackage } from "../../../src/indices/packages.ts";
+import { renderSource } from "../../../src/indices/sources.ts";
+import { aDeb, aDsc, inChunks } from "../../support/debs.ts";
 
 const aptLimitBytes = 2 ** 20;
 const longestPath = "p".repeat(2048);

@@ -1,8 +1,8 @@
 // Whose directory a path belongs to, while builders come and go.
 import { expect, test } from "vitest";
-import { parseSuite, parseTreePath } from "../../src/base/names.ts";
-import { BuilderDirectories } from "../../src/catalog/builder-directories.ts";
-import { Layout } from "../../src/catalog/layout.ts";
+import { parseSuite, parseTreePath } from "../../../src/base/names.ts";
+import { BuilderDirectories } from "../../../src/catalog/layout/builder-directories.ts";
+import { Layout } from "../../../src/catalog/layout/repository-layout.ts";
 
 const place = "dists/sid/main/binary-amd64";
 const path = parseTreePath;

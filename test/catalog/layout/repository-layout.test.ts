@@ -1,7 +1,7 @@
 // Whose directory a path belongs to.
 import { expect, test } from "vitest";
-import { parseTreePath } from "../../src/base/names.ts";
-import { plainLayout } from "../../src/catalog/layout.ts";
+import { parseTreePath } from "../../../src/base/names.ts";
+import { plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
 
 const of = (directory: string, ...configured: readonly string[]) =>
   plainLayout.builderDirectoryOf(parseTreePath(directory), new Set(configured.map(parseTreePath)));

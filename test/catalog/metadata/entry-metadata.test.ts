@@ -1,12 +1,17 @@
 // What uploaders write beside a link: it comes back as the inspection that it was made from, or is not believed.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { difference } from "../../src/catalog/difference.ts";
-import { entryMetadataOf, inspectionOf, metadataKey, parseEntryMetadata } from "../../src/catalog/entry-metadata.ts";
-import { inspectContent } from "../../src/catalog/inspect.ts";
-import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
-import type { PackageKind, SoundInspection } from "../../src/catalog/inspection.ts";
-import { aDeb, aDsc, inChunks } from "../support/debs.ts";
+import { inspectContent } from "../../../src/catalog/inspection/inspect.ts";
+import { defaultInspectLimits as limits } from "../../../src/catalog/inspection/inspect-limits.ts";
+import type { PackageKind, SoundInspection } from "../../../src/catalog/inspection/inspection.ts";
+import { difference } from "../../../src/catalog/metadata/claim-mismatch.ts";
+import {
+  entryMetadataOf,
+  inspectionOf,
+  metadataKey,
+  parseEntryMetadata,
+} from "../../../src/catalog/metadata/entry-metadata.ts";
+import { aDeb, aDsc, inChunks } from "../../support/debs.ts";
 
 const algorithms = ["md5", "sha256"] as const;
 

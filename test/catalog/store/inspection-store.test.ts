@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import type { Finding } from "../../src/catalog/finding.ts";
-import { findingOf } from "../../src/catalog/finding.ts";
-import type { BinaryInspection, Inspection, SourceInspection } from "../../src/catalog/inspection.ts";
-import { Ledger } from "../../src/catalog/ledger.ts";
-import type { DigestAlgorithm } from "../../src/debian/digests.ts";
-import { openStateDatabase } from "../../src/publishing/state-database.ts";
+import type { Finding } from "../../../src/catalog/files/finding.ts";
+import { findingOf } from "../../../src/catalog/files/finding.ts";
+import type { BinaryInspection, Inspection, SourceInspection } from "../../../src/catalog/inspection/inspection.ts";
+import { Ledger } from "../../../src/catalog/store/inspection-store.ts";
+import type { DigestAlgorithm } from "../../../src/debian/digests.ts";
+import { openStateDatabase } from "../../../src/publishing/store/state-database.ts";
 
 const digests = { md5: "1".repeat(32), sha1: "2".repeat(40), sha256: "3".repeat(64) };
 

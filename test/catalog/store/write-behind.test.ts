@@ -1,7 +1,7 @@
 // What waits for the disk is bounded in bytes as well as in number.
 import type { Database } from "lmdb";
 import { expect, test } from "vitest";
-import { WriteBehind } from "../../src/catalog/write-behind.ts";
+import { WriteBehind } from "../../../src/catalog/store/write-behind.ts";
 
 const mebibyte = 2 ** 20;
 

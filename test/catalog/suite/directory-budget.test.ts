@@ -2,18 +2,18 @@
 // on what was looked at when.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { ContentId } from "../../src/base/content-id.ts";
-import { parentPath, parseTreePath } from "../../src/base/names.ts";
-import { atOnce, inTurns } from "../../src/base/steps.ts";
-import { turns } from "../../src/base/turns.ts";
-import type { FileChange } from "../../src/catalog/catalog.ts";
-import type { DirectoryLimits } from "../../src/catalog/directory-budget.ts";
-import { findingOf } from "../../src/catalog/finding.ts";
-import type { CatalogFile } from "../../src/catalog/known-file.ts";
-import { plainLayout } from "../../src/catalog/layout.ts";
-import type { Budget } from "../../src/catalog/snapshot.ts";
-import { Snapshot } from "../../src/catalog/snapshot.ts";
-import { longestStandstillMs } from "../support/standstill.ts";
+import { ContentId } from "../../../src/base/content-id.ts";
+import { parentPath, parseTreePath } from "../../../src/base/names.ts";
+import { atOnce, inTurns } from "../../../src/base/steps.ts";
+import { turns } from "../../../src/base/yield-to-event-loop.ts";
+import type { FileChange } from "../../../src/catalog/catalog.ts";
+import type { CatalogFile } from "../../../src/catalog/files/catalog-file.ts";
+import { findingOf } from "../../../src/catalog/files/finding.ts";
+import { plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
+import type { DirectoryLimits } from "../../../src/catalog/suite/directory-budget.ts";
+import type { Budget } from "../../../src/catalog/suite/package-list.ts";
+import { Snapshot } from "../../../src/catalog/suite/package-list.ts";
+import { longestStandstillMs } from "../../support/standstill.ts";
 
 const place = "dists/sid/main/binary-amd64";
 

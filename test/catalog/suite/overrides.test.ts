@@ -1,8 +1,8 @@
 // The operator's rules for index fields: which packages they are about, and which rules no index can follow.
 import { expect, test } from "vitest";
-import type { OverrideRule } from "../../src/catalog/overrides.ts";
-import { checkOverride } from "../../src/catalog/overrides.ts";
-import { packageMatcher } from "../../src/catalog/package-pattern.ts";
+import type { OverrideRule } from "../../../src/catalog/suite/overrides.ts";
+import { checkOverride } from "../../../src/catalog/suite/overrides.ts";
+import { packageMatcher } from "../../../src/catalog/suite/package-pattern.ts";
 
 const packages = "hello";
 const problemOf = (rule: OverrideRule): string => {

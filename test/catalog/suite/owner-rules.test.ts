@@ -1,9 +1,15 @@
 // Lists of packages: what they claim, whose a directory is, and how a name goes from one list to another.
 import { expect, test } from "vitest";
-import { parseSuite, parseTreePath } from "../../src/base/names.ts";
-import { Layout } from "../../src/catalog/layout.ts";
-import type { BuilderNames } from "../../src/catalog/owner-rules.ts";
-import { NameOwners, operator, PackageList, parsePackagePattern, withName } from "../../src/catalog/owner-rules.ts";
+import { parseSuite, parseTreePath } from "../../../src/base/names.ts";
+import { Layout } from "../../../src/catalog/layout/repository-layout.ts";
+import type { BuilderNames } from "../../../src/catalog/suite/owner-rules.ts";
+import {
+  NameOwners,
+  operator,
+  PackageList,
+  parsePackagePattern,
+  withName,
+} from "../../../src/catalog/suite/owner-rules.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const rulesWith = (builders: readonly BuilderNames[]) => new NameOwners({ policy: "any", builders, reserved: [] });

@@ -1,13 +1,13 @@
 // A snapshot follows any history of files, also where it is told parts of it twice, and ends where a new one begins.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { ContentId } from "../../src/base/content-id.ts";
-import { parentPath, parseTreePath } from "../../src/base/names.ts";
-import type { FileChange } from "../../src/catalog/catalog.ts";
-import { findingOf } from "../../src/catalog/finding.ts";
-import type { CatalogFile } from "../../src/catalog/known-file.ts";
-import type { OwnerRules } from "../../src/catalog/owner-rules.ts";
-import { Snapshot } from "../../src/catalog/snapshot.ts";
+import { ContentId } from "../../../src/base/content-id.ts";
+import { parentPath, parseTreePath } from "../../../src/base/names.ts";
+import type { FileChange } from "../../../src/catalog/catalog.ts";
+import type { CatalogFile } from "../../../src/catalog/files/catalog-file.ts";
+import { findingOf } from "../../../src/catalog/files/finding.ts";
+import type { OwnerRules } from "../../../src/catalog/suite/owner-rules.ts";
+import { Snapshot } from "../../../src/catalog/suite/package-list.ts";
 
 /** Nothing is remembered where it does not matter who was first. */
 const held = { get: () => undefined, set: () => undefined };

@@ -1,12 +1,12 @@
 // What a view shows, after any history, is what its rules say of all that is there; and it tells of each change.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { parseArchitecture, parseComponent, parseTreePath } from "../../src/base/names.ts";
-import type { Item } from "../../src/catalog/item.ts";
-import { identityOf } from "../../src/catalog/item.ts";
-import type { ViewRules } from "../../src/catalog/view.ts";
-import { View, viewDifference } from "../../src/catalog/view.ts";
-import { compareVersions } from "../../src/debian/version.ts";
+import { parseArchitecture, parseComponent, parseTreePath } from "../../../src/base/names.ts";
+import type { Item } from "../../../src/catalog/suite/index-entry.ts";
+import { identityOf } from "../../../src/catalog/suite/index-entry.ts";
+import type { ViewRules } from "../../../src/catalog/suite/suite-view.ts";
+import { View, viewDifference } from "../../../src/catalog/suite/suite-view.ts";
+import { compareVersions } from "../../../src/debian/version.ts";
 
 const component = parseComponent("main");
 

@@ -1,11 +1,11 @@
 // A directory's log: numbered files of which the last holds all lines, until it is full.
 import { expect, test } from "vitest";
-import { ContentId } from "../../src/base/content-id.ts";
-import { parseTreePath, rootPath } from "../../src/base/names.ts";
-import type { AuditEvent } from "../../src/builder/audit-log.ts";
-import { nextAudit } from "../../src/builder/audit-log.ts";
-import type { Entry, Tree } from "../../src/storage/tree.ts";
-import { StorageUnavailable } from "../../src/storage/tree.ts";
+import { ContentId } from "../../../src/base/content-id.ts";
+import { parseTreePath, rootPath } from "../../../src/base/names.ts";
+import type { AuditEvent } from "../../../src/client/curation/change-log.ts";
+import { nextAudit } from "../../../src/client/curation/change-log.ts";
+import type { Entry, Tree } from "../../../src/storage/tree.ts";
+import { StorageUnavailable } from "../../../src/storage/tree.ts";
 
 const { signal } = new AbortController();
 const clock = () => Date.UTC(2026, 10, 22, 13, 45);

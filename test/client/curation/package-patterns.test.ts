@@ -1,9 +1,9 @@
 // Which packages a pattern means, and which of them a retention lets go.
 import { expect, test } from "vitest";
-import { parseArchitecture, parseComponent, parseSuite, parseTreePath } from "../../src/base/names.ts";
-import { expired, planRemoval } from "../../src/builder/curation.ts";
-import { parsePattern, placeAndBelow, select } from "../../src/builder/selection.ts";
-import type { StockPackage } from "../../src/builder/stock.ts";
+import { parseArchitecture, parseComponent, parseSuite, parseTreePath } from "../../../src/base/names.ts";
+import { expired, planRemoval } from "../../../src/client/curation/curation-plan.ts";
+import type { StockPackage } from "../../../src/client/curation/inventory.ts";
+import { parsePattern, placeAndBelow, select } from "../../../src/client/curation/package-patterns.ts";
 
 interface Recipe {
   readonly name?: string;

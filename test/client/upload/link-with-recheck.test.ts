@@ -1,14 +1,14 @@
 // Links that are set in a directory which was empty a moment ago. The directory is a fake: real gateways lose a race
 // after random times, and the third round of one is rarely seen.
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { ContentId } from "../../src/base/content-id.ts";
-import { linkForGood } from "../../src/builder/first-links.ts";
-import type { Entry } from "../../src/storage/tree.ts";
+import { ContentId } from "../../../src/base/content-id.ts";
+import { linkForGood } from "../../../src/client/upload/link-with-recheck.ts";
+import type { Entry } from "../../../src/storage/tree.ts";
 
 const { signal } = new AbortController();
 
 // Timers that the test moves on; those of node:timers/promises can't be.
-vi.mock(import("../../src/base/abort.ts"), async (original) => ({
+vi.mock(import("../../../src/base/abort.ts"), async (original) => ({
   ...(await original()),
   sleep: async (delayMs: number) => {
     await new Promise((resolve) => setTimeout(resolve, delayMs));

@@ -3,13 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { parseTreePath } from "../../src/base/names.ts";
-import { assign, objections } from "../../src/builder/assign.ts";
-import type { Bundle } from "../../src/builder/bundle.ts";
-import { gather } from "../../src/builder/gather.ts";
-import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
-import { parseWriteCap } from "../../src/storage/tahoe/caps.ts";
-import { aDeb } from "../support/debs.ts";
+import { parseTreePath } from "../../../src/base/names.ts";
+import { defaultInspectLimits as limits } from "../../../src/catalog/inspection/inspect-limits.ts";
+import type { Bundle } from "../../../src/client/bundle.ts";
+import { assign, objections } from "../../../src/client/upload/assign-directories.ts";
+import { gather } from "../../../src/client/upload/local-files.ts";
+import { parseWriteCap } from "../../../src/storage/tahoe/caps.ts";
+import { aDeb } from "../../support/debs.ts";
 
 const cap = parseWriteCap("URI:DIR2:aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
 const bundleOf = (...directories: readonly string[]): Bundle => ({

@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse as parseToml } from "smol-toml";
 import { expect, test } from "vitest";
-import { parseRepositoryName, parseTreePath } from "../../src/base/names.ts";
-import { OwnerFiles } from "../../src/commands/owner-files.ts";
-import { WriteCap } from "../../src/storage/tahoe/caps.ts";
+import { parseRepositoryName, parseTreePath } from "../../../src/base/names.ts";
+import { OwnerFiles } from "../../../src/commands/shared/owner-files.ts";
+import { WriteCap } from "../../../src/storage/tahoe/caps.ts";
 
 const cap = new WriteCap(`URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`);
 const settings = {

@@ -2,8 +2,8 @@
 import { spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { afterEach, expect, test, vi } from "vitest";
-import type { XzPreset } from "../../src/indices/xz-encoder.ts";
-import { byLzmaNative, byNodeLiblzma } from "../../src/indices/xz-encoder.ts";
+import type { XzPreset } from "../../../src/indices/compression/xz-encoder.ts";
+import { byLzmaNative, byNodeLiblzma } from "../../../src/indices/compression/xz-encoder.ts";
 
 const presets = [1, 5] as const satisfies readonly XzPreset[];
 
@@ -45,7 +45,7 @@ test("where node-liblzma can't be loaded, lzma-native does it", async () => {
   vi.doMock("node-liblzma", () => {
     throw new Error("no binary for this machine");
   });
-  const { xzStream } = await import("../../src/indices/xz-encoder.ts");
+  const { xzStream } = await import("../../../src/indices/compression/xz-encoder.ts");
   const text = Buffer.from("Package: a\n".repeat(1_000));
   expect(Buffer.from(await xzStream(text, 5)).equals(await byLzmaNative(text, 5))).toBe(true);
 });

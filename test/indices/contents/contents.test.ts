@@ -3,9 +3,17 @@ import { execFileSync } from "node:child_process";
 import { buffer } from "node:stream/consumers";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { ContentsCut, ContentsEntry, ContentsSegment } from "../../src/indices/contents.ts";
-import { ContentsCutter, entriesOf, entryOf, locationOf, pathOf, recut, textOf } from "../../src/indices/contents.ts";
-import { mergeRuns } from "../../src/indices/sorted-runs.ts";
+import type { ContentsCut, ContentsEntry, ContentsSegment } from "../../../src/indices/contents/contents.ts";
+import {
+  ContentsCutter,
+  entriesOf,
+  entryOf,
+  locationOf,
+  pathOf,
+  recut,
+  textOf,
+} from "../../../src/indices/contents/contents.ts";
+import { mergeRuns } from "../../../src/indices/contents/merge-sorted-runs.ts";
 
 const cut: ContentsCut = { leastBytes: 300, oneIn: 4, mostBytes: 2000 };
 const nothing = Buffer.of();

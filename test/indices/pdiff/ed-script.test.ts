@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
-import { turns } from "../../src/base/turns.ts";
-import type { RecordEnd } from "../../src/indices/ed-script.ts";
-import { edScript } from "../../src/indices/ed-script.ts";
-import { runTool } from "../support/debs.ts";
+import { turns } from "../../../src/base/yield-to-event-loop.ts";
+import type { RecordEnd } from "../../../src/indices/pdiff/ed-script.ts";
+import { edScript } from "../../../src/indices/pdiff/ed-script.ts";
+import { runTool } from "../../support/debs.ts";
 
 const rred = "/usr/lib/apt/methods/rred";
 const directory = mkdtempSync(join(tmpdir(), "ed-script-"));

@@ -1,7 +1,7 @@
 // The file that lists an index's patches, and the choice of the older states that get one.
 import { expect, test } from "vitest";
-import type { PublishedState } from "../../src/indices/pdiff.ts";
-import { renderPatchIndex, statesToPatch } from "../../src/indices/pdiff.ts";
+import type { PublishedState } from "../../../src/indices/pdiff/pdiff-index.ts";
+import { renderPatchIndex, statesToPatch } from "../../../src/indices/pdiff/pdiff-index.ts";
 
 const aPatch = (name: string, n: number) => ({
   name,

@@ -3,10 +3,10 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { Tahoe } from "../../src/grid/install.ts";
-import { installTahoe } from "../../src/grid/install.ts";
-import type { Python } from "../../src/grid/python.ts";
-import { findPython } from "../../src/grid/python.ts";
+import type { Tahoe } from "../../../src/local/grid/install.ts";
+import { installTahoe } from "../../../src/local/grid/install.ts";
+import type { Python } from "../../../src/local/grid/python.ts";
+import { findPython } from "../../../src/local/grid/python.ts";
 
 const { signal } = new AbortController();
 let base: string;

@@ -1,10 +1,10 @@
 // Suites whose long descriptions stand in Translation-en: each once, and no more work than what changes.
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { parseStanzas } from "../../src/debian/deb822.ts";
-import { fieldOf } from "../../src/debian/stanza.ts";
-import { aDeb, runTool } from "../support/debs.ts";
-import { ServedFolder, sha256 } from "../support/served-folder.ts";
+import { parseStanzas } from "../../../src/debian/deb822.ts";
+import { fieldOf } from "../../../src/debian/stanza.ts";
+import { aDeb, runTool } from "../../support/debs.ts";
+import { ServedFolder, sha256 } from "../../support/served-folder.ts";
 
 const main = "dists/sid/main";
 const translation = `${main}/i18n/Translation-en`;

@@ -1,8 +1,8 @@
 // What the list of snapshots says of each: which packages came and went since the one before.
 import { expect, test } from "vitest";
-import type { ListedPackage } from "../../src/publishing/publication-changes.ts";
-import { aDeb } from "../support/debs.ts";
-import { ServedFolder } from "../support/served-folder.ts";
+import type { ListedPackage } from "../../../src/publishing/build/publication-changes.ts";
+import { aDeb } from "../../support/debs.ts";
+import { ServedFolder } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const inShort = (listed: readonly ListedPackage[] | undefined) =>

@@ -1,12 +1,12 @@
 // What a ping makes of an index: what is new in it, once.
 import { setImmediate } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
-import { withResolvers } from "../../src/base/with-resolvers.ts";
-import { Examiner } from "../../src/catalog/examiner.ts";
-import { SegmentStore } from "../../src/publishing/segment-store.ts";
-import { StanzaSource } from "../../src/publishing/stanza-source.ts";
-import { aDeb } from "../support/debs.ts";
-import { packageNames, ServedFolder } from "../support/served-folder.ts";
+import { withResolvers } from "../../../src/base/with-resolvers.ts";
+import { Examiner } from "../../../src/catalog/examiner.ts";
+import { StanzaSource } from "../../../src/publishing/build/stanza-renderer.ts";
+import { SegmentStore } from "../../../src/publishing/store/segment-store.ts";
+import { aDeb } from "../../support/debs.ts";
+import { packageNames, ServedFolder } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 

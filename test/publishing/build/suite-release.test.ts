@@ -1,10 +1,10 @@
 // What a suite's Release says: identity that is pinned, dates that are renewed, digests that are chosen, and its parts.
 import { createHash } from "node:crypto";
 import { expect, test, vi } from "vitest";
-import { defaultDateLagSeconds } from "../../src/publishing/dates.ts";
-import { unsigned } from "../../src/signing/unsigned.ts";
-import { aDeb } from "../support/debs.ts";
-import { ServedFolder, unlistedWhile } from "../support/served-folder.ts";
+import { defaultDateLagSeconds } from "../../../src/publishing/build/release-date.ts";
+import { unsigned } from "../../../src/signing/unsigned.ts";
+import { aDeb } from "../../support/debs.ts";
+import { ServedFolder, unlistedWhile } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const release = "dists/sid/Release";

@@ -3,10 +3,10 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
-import { withResolvers } from "../../src/base/with-resolvers.ts";
-import { RightOfWay } from "../../src/publishing/right-of-way.ts";
-import { aDeb } from "../support/debs.ts";
-import { ServedFolder, servedContents } from "../support/served-folder.ts";
+import { withResolvers } from "../../../src/base/with-resolvers.ts";
+import { RightOfWay } from "../../../src/publishing/deferred/background-priority.ts";
+import { aDeb } from "../../support/debs.ts";
+import { ServedFolder, servedContents } from "../../support/served-folder.ts";
 
 const never = new AbortController().signal;
 

@@ -1,12 +1,12 @@
 // When what is late is made: at once where nothing was made yet, else for a burst of publications together.
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
-import { silentLog } from "../../src/base/log.ts";
-import { parseSuite } from "../../src/base/names.ts";
-import { silentPublishingObserver } from "../../src/publishing/events.ts";
-import { LateWork } from "../../src/publishing/late-work.ts";
-import type { Manifest } from "../../src/publishing/publication.ts";
-import { RightOfWay } from "../../src/publishing/right-of-way.ts";
+import { silentLog } from "../../../src/base/log.ts";
+import { parseSuite } from "../../../src/base/names.ts";
+import { RightOfWay } from "../../../src/publishing/deferred/background-priority.ts";
+import { LateWork } from "../../../src/publishing/deferred/deferred-queue.ts";
+import { silentPublishingObserver } from "../../../src/publishing/publishing-observer.ts";
+import type { Manifest } from "../../../src/publishing/store/publication.ts";
 
 test("a suite's first late files are made at once, and all later ones some moments after a publication", async () => {
   const sid = parseSuite("sid");

@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
-import { parseStanza } from "../../src/debian/deb822.ts";
-import { fieldOf } from "../../src/debian/stanza.ts";
-import { aDeb, aDsc, runTool } from "../support/debs.ts";
-import { ServedFolder, sha256 } from "../support/served-folder.ts";
+import { parseStanza } from "../../../src/debian/deb822.ts";
+import { fieldOf } from "../../../src/debian/stanza.ts";
+import { aDeb, aDsc, runTool } from "../../support/debs.ts";
+import { ServedFolder, sha256 } from "../../support/served-folder.ts";
 
 const main = "dists/sid/main";
 const packages = `${main}/binary-amd64/Packages`;

@@ -1,10 +1,10 @@
 // Directories that can't be listed, or not to their end: they harm their own builder and nobody else.
 import { expect, test } from "vitest";
-import type { TreePath } from "../../src/base/names.ts";
-import type { Directory, Node, Tree } from "../../src/storage/tree.ts";
-import { StorageUnavailable } from "../../src/storage/tree.ts";
-import { aDeb } from "../support/debs.ts";
-import { packageNames, ServedFolder } from "../support/served-folder.ts";
+import type { TreePath } from "../../../src/base/names.ts";
+import type { Directory, Node, Tree } from "../../../src/storage/tree.ts";
+import { StorageUnavailable } from "../../../src/storage/tree.ts";
+import { aDeb } from "../../support/debs.ts";
+import { packageNames, ServedFolder } from "../../support/served-folder.ts";
 
 const place = "dists/sid/main/binary-amd64";
 const alice = `${place}/alice`;

@@ -1,8 +1,8 @@
 // Names of files that an index can't carry so that every program reads the same.
 import { expect, test } from "vitest";
-import { FetchableTree } from "../../src/catalog/fetchable-names.ts";
-import { aDeb, aDsc } from "../support/debs.ts";
-import { packageNames, ServedFolder, sha256 } from "../support/served-folder.ts";
+import { FetchableTree } from "../../../src/catalog/suite/fetchable-names.ts";
+import { aDeb, aDsc } from "../../support/debs.ts";
+import { packageNames, ServedFolder, sha256 } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const source = "dists/sid/main/source";

@@ -1,10 +1,10 @@
 // Many pings at once, and suites that they do not concern: what is built and signed, and when each asker is answered.
 import { expect, test } from "vitest";
-import type { TreePath } from "../../src/base/names.ts";
-import type { Signer } from "../../src/signing/signer.ts";
-import type { Tree } from "../../src/storage/tree.ts";
-import { aDeb } from "../support/debs.ts";
-import { ServedFolder, treePath } from "../support/served-folder.ts";
+import type { TreePath } from "../../../src/base/names.ts";
+import type { Signer } from "../../../src/signing/signer.ts";
+import type { Tree } from "../../../src/storage/tree.ts";
+import { aDeb } from "../../support/debs.ts";
+import { ServedFolder, treePath } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 

@@ -2,10 +2,10 @@
 import { utimesSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { Tree } from "../../src/storage/tree.ts";
-import { StorageUnavailable } from "../../src/storage/tree.ts";
-import { aDeb, aDsc } from "../support/debs.ts";
-import { ServedFolder, sha256 } from "../support/served-folder.ts";
+import type { Tree } from "../../../src/storage/tree.ts";
+import { StorageUnavailable } from "../../../src/storage/tree.ts";
+import { aDeb, aDsc } from "../../support/debs.ts";
+import { ServedFolder, sha256 } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const source = "dists/sid/main/source";

@@ -1,11 +1,16 @@
 // What becomes of Release's Date as changes come, and when the clock, or the state directory, is not what it was.
 import { expect, test } from "vitest";
-import { parseSuite } from "../../src/base/names.ts";
-import { defaultDateLagSeconds, minDateLagSeconds, nextDate, waitForDateMs } from "../../src/publishing/dates.ts";
-import type { Signer } from "../../src/signing/signer.ts";
-import { aDeb } from "../support/debs.ts";
-import type { ServedFolderOptions } from "../support/served-folder.ts";
-import { ServedFolder } from "../support/served-folder.ts";
+import { parseSuite } from "../../../src/base/names.ts";
+import {
+  defaultDateLagSeconds,
+  minDateLagSeconds,
+  nextDate,
+  waitForDateMs,
+} from "../../../src/publishing/build/release-date.ts";
+import type { Signer } from "../../../src/signing/signer.ts";
+import { aDeb } from "../../support/debs.ts";
+import type { ServedFolderOptions } from "../../support/served-folder.ts";
+import { ServedFolder } from "../../support/served-folder.ts";
 
 const sid = parseSuite("sid");
 const amd64 = "dists/sid/main/binary-amd64";

@@ -1,13 +1,13 @@
 // Builders share the work: what takes long, or fails, in one's directory holds up nobody else's uploads.
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test, vi } from "vitest";
-import type { TreePath } from "../../src/base/names.ts";
-import { withResolvers } from "../../src/base/with-resolvers.ts";
-import type { Tree } from "../../src/storage/tree.ts";
-import { StorageUnavailable } from "../../src/storage/tree.ts";
-import { aDeb, aDsc } from "../support/debs.ts";
-import type { ServedFolderOptions } from "../support/served-folder.ts";
-import { packageNames, ServedFolder, treePath } from "../support/served-folder.ts";
+import type { TreePath } from "../../../src/base/names.ts";
+import { withResolvers } from "../../../src/base/with-resolvers.ts";
+import type { Tree } from "../../../src/storage/tree.ts";
+import { StorageUnavailable } from "../../../src/storage/tree.ts";
+import { aDeb, aDsc } from "../../support/debs.ts";
+import type { ServedFolderOptions } from "../../support/served-folder.ts";
+import { packageNames, ServedFolder, treePath } from "../../support/served-folder.ts";
 
 const place = "dists/sid/main/binary-amd64";
 const alice = `${place}/alice`;

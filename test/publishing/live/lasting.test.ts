@@ -1,10 +1,10 @@
 // What a repository goes on serving: by hash, after restarts, while the tree fails, and for how long.
 import { expect, test } from "vitest";
-import { defaultDateLagSeconds } from "../../src/publishing/dates.ts";
-import type { Tree } from "../../src/storage/tree.ts";
-import { StorageUnavailable } from "../../src/storage/tree.ts";
-import { aDeb, aDsc } from "../support/debs.ts";
-import { packageNames, ServedFolder, sha256, unlistedWhile } from "../support/served-folder.ts";
+import { defaultDateLagSeconds } from "../../../src/publishing/build/release-date.ts";
+import type { Tree } from "../../../src/storage/tree.ts";
+import { StorageUnavailable } from "../../../src/storage/tree.ts";
+import { aDeb, aDsc } from "../../support/debs.ts";
+import { packageNames, ServedFolder, sha256, unlistedWhile } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const source = "dists/sid/main/source";

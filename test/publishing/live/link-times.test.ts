@@ -1,8 +1,8 @@
 // A link time in the future wins nothing, whichever replica looks, and counts from the moment when it has come.
 import { expect, test } from "vitest";
-import { maxClockSkewMs } from "../../src/storage/link-times.ts";
-import { aDeb } from "../support/debs.ts";
-import { packageNames, ServedFolder } from "../support/served-folder.ts";
+import { maxClockSkewMs } from "../../../src/storage/link-times.ts";
+import { aDeb } from "../../support/debs.ts";
+import { packageNames, ServedFolder } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const nowSeconds = 1_750_000_000;

@@ -1,13 +1,13 @@
 // What entries say is read while other directories are still on their way, and believed no more than if it came later.
 import { expect, test, vi } from "vitest";
-import { withResolvers } from "../../src/base/with-resolvers.ts";
-import { entryMetadataOf } from "../../src/catalog/entry-metadata.ts";
-import { inspectContent } from "../../src/catalog/inspect.ts";
-import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
-import type { Tree } from "../../src/storage/tree.ts";
-import { aDeb, inChunks } from "../support/debs.ts";
-import { ServedFolder } from "../support/served-folder.ts";
-import { lookTold } from "../support/told-tree.ts";
+import { withResolvers } from "../../../src/base/with-resolvers.ts";
+import { inspectContent } from "../../../src/catalog/inspection/inspect.ts";
+import { defaultInspectLimits as limits } from "../../../src/catalog/inspection/inspect-limits.ts";
+import { entryMetadataOf } from "../../../src/catalog/metadata/entry-metadata.ts";
+import type { Tree } from "../../../src/storage/tree.ts";
+import { aDeb, inChunks } from "../../support/debs.ts";
+import { ServedFolder } from "../../support/served-folder.ts";
+import { lookTold } from "../../support/told-tree.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 

@@ -1,8 +1,8 @@
 // What a repository says while it can't know.
 import { expect, onTestFinished, test, vi } from "vitest";
-import { NotSeenYet } from "../../src/publishing/served.ts";
-import { StorageUnavailable } from "../../src/storage/tree.ts";
-import { ServedFolder, unlistedWhile } from "../support/served-folder.ts";
+import { NotSeenYet } from "../../../src/publishing/served-repository.ts";
+import { StorageUnavailable } from "../../../src/storage/tree.ts";
+import { ServedFolder, unlistedWhile } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const poolFile = `pool/SHA256/${"0".repeat(64)}/a_1_amd64.deb`;

@@ -1,11 +1,11 @@
 // What waits for a publication goes into it by turns of builders, each path's changes in their order, none lost.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { TreePath } from "../../src/base/names.ts";
-import { parseTreePath } from "../../src/base/names.ts";
-import type { FileChange } from "../../src/catalog/catalog.ts";
-import { plainLayout } from "../../src/catalog/layout.ts";
-import { NotedChanges } from "../../src/publishing/noted-changes.ts";
+import type { TreePath } from "../../../src/base/names.ts";
+import { parseTreePath } from "../../../src/base/names.ts";
+import type { FileChange } from "../../../src/catalog/catalog.ts";
+import { plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
+import { NotedChanges } from "../../../src/publishing/live/noted-changes.ts";
 
 const place = "dists/sid/main/binary-amd64";
 const builderOf = (directory: TreePath) => plainLayout.builderDirectoryOf(directory);

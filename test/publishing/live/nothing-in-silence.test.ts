@@ -2,11 +2,11 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { NameError, parseSuite } from "../../src/base/names.ts";
-import type { Directory, Tree } from "../../src/storage/tree.ts";
-import { aDeb } from "../support/debs.ts";
-import type { ServedFolderOptions } from "../support/served-folder.ts";
-import { packageNames, ServedFolder } from "../support/served-folder.ts";
+import { NameError, parseSuite } from "../../../src/base/names.ts";
+import type { Directory, Tree } from "../../../src/storage/tree.ts";
+import { aDeb } from "../../support/debs.ts";
+import type { ServedFolderOptions } from "../../support/served-folder.ts";
+import { packageNames, ServedFolder } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const reasons = async (served: ServedFolder) =>

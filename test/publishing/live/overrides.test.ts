@@ -1,10 +1,10 @@
 // Overrides in indices: what they change, what they leave alone, and that they can change while a package stays.
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { OverrideRule } from "../../src/catalog/overrides.ts";
-import { OverridesFile } from "../../src/overrides-file.ts";
-import { aDeb, aDsc } from "../support/debs.ts";
-import { ServedFolder } from "../support/served-folder.ts";
+import type { OverrideRule } from "../../../src/catalog/suite/overrides.ts";
+import { OverridesFile } from "../../../src/config/overrides-file.ts";
+import { aDeb, aDsc } from "../../support/debs.ts";
+import { ServedFolder } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 

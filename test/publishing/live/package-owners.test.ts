@@ -1,9 +1,9 @@
 // Names have owners: a builder publishes its own names, and nobody else's package takes their place in an index.
 import { expect, test } from "vitest";
-import { parseTreePath } from "../../src/base/names.ts";
-import type { OwnerPolicy, OwnerRules } from "../../src/catalog/owner-rules.ts";
-import { aDeb } from "../support/debs.ts";
-import { packageNames as packageNamesIn, ServedFolder } from "../support/served-folder.ts";
+import { parseTreePath } from "../../../src/base/names.ts";
+import type { OwnerPolicy, OwnerRules } from "../../../src/catalog/suite/owner-rules.ts";
+import { aDeb } from "../../support/debs.ts";
+import { packageNames as packageNamesIn, ServedFolder } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const arm64 = "dists/sid/main/binary-arm64";

@@ -1,8 +1,8 @@
 // How wishes to look again are coalesced.
 import { expect, test } from "vitest";
-import type { TreePath } from "../../src/base/names.ts";
-import { RefreshQueue } from "../../src/publishing/refresh-queue.ts";
-import { treePath } from "../support/served-folder.ts";
+import type { TreePath } from "../../../src/base/names.ts";
+import { RefreshQueue } from "../../../src/publishing/live/refresh-queue.ts";
+import { treePath } from "../../support/served-folder.ts";
 
 /** A refresh that ends when the test says so. */
 function stepped() {

@@ -1,8 +1,8 @@
 // What a repository serves of the files in its tree.
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { aDeb, runTool } from "../support/debs.ts";
-import { packageNames, ServedFolder, sha256 } from "../support/served-folder.ts";
+import { aDeb, runTool } from "../../support/debs.ts";
+import { packageNames, ServedFolder, sha256 } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 

@@ -1,9 +1,9 @@
 // The past of a repository: each kept publication at its own address, pins that outlive every sweep, and rolling back.
 import { expect, test } from "vitest";
-import { parseSuite } from "../../src/base/names.ts";
-import type { Tree } from "../../src/storage/tree.ts";
-import { aDeb } from "../support/debs.ts";
-import { packageNames, ServedFolder, sha256, unlistedWhile } from "../support/served-folder.ts";
+import { parseSuite } from "../../../src/base/names.ts";
+import type { Tree } from "../../../src/storage/tree.ts";
+import { aDeb } from "../../support/debs.ts";
+import { packageNames, ServedFolder, sha256, unlistedWhile } from "../../support/served-folder.ts";
 
 const sid = parseSuite("sid");
 const amd64 = "dists/sid/main/binary-amd64";

@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { aDsc, runTool } from "../support/debs.ts";
-import { ServedFolder, sha256 } from "../support/served-folder.ts";
+import { aDsc, runTool } from "../../support/debs.ts";
+import { ServedFolder, sha256 } from "../../support/served-folder.ts";
 
 const source = "dists/sid/main/source";
 

@@ -2,8 +2,8 @@
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { aDeb, aDsc } from "../support/debs.ts";
-import { ServedFolder, sha256 } from "../support/served-folder.ts";
+import { aDeb, aDsc } from "../../support/debs.ts";
+import { ServedFolder, sha256 } from "../../support/served-folder.ts";
 
 const sid = "dists/sid";
 const amd64 = `${sid}/main/binary-amd64`;

@@ -1,7 +1,7 @@
 // A suite with a view: what it hides is in no index and still there, and what hides it may be time alone.
 import { afterEach, expect, test, vi } from "vitest";
-import { aDeb } from "../support/debs.ts";
-import { packageNames, ServedFolder, sha256 } from "../support/served-folder.ts";
+import { aDeb } from "../../support/debs.ts";
+import { packageNames, ServedFolder, sha256 } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const daySeconds = 24 * 3600;

@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { FillOutcome } from "../../src/publishing/fill.ts";
-import { Fill, fillWindowBytes } from "../../src/publishing/fill.ts";
-import { aDirectory, never, Source, someBytes } from "../support/package-source.ts";
+import type { FillOutcome } from "../../../src/publishing/serve/cache-download.ts";
+import { Fill, fillWindowBytes } from "../../../src/publishing/serve/cache-download.ts";
+import { aDirectory, never, Source, someBytes } from "../../support/package-source.ts";
 
 const fillOf = (source: Source, patienceMs: number) => {
   const directory = aDirectory();

@@ -4,17 +4,17 @@ import { linkSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
-import { entryMetadataOf } from "../../src/catalog/entry-metadata.ts";
-import { inspectContent } from "../../src/catalog/inspect.ts";
-import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
-import type { Compression } from "../../src/debian/decompress.ts";
-import { blockOfStream, xzStreamEnd, xzStreamHeader } from "../../src/indices/xz-stitch.ts";
-import { NotSeenYet } from "../../src/publishing/served.ts";
-import type { Tree } from "../../src/storage/tree.ts";
-import type { DebRecipe } from "../support/debs.ts";
-import { aDeb, compressed, inChunks, tarHeader, tarOf } from "../support/debs.ts";
-import { ServedFolder } from "../support/served-folder.ts";
-import { lookTold } from "../support/told-tree.ts";
+import { inspectContent } from "../../../src/catalog/inspection/inspect.ts";
+import { defaultInspectLimits as limits } from "../../../src/catalog/inspection/inspect-limits.ts";
+import { entryMetadataOf } from "../../../src/catalog/metadata/entry-metadata.ts";
+import type { Compression } from "../../../src/debian/decompress.ts";
+import { blockOfStream, xzStreamEnd, xzStreamHeader } from "../../../src/indices/compression/xz-stitch.ts";
+import { NotSeenYet } from "../../../src/publishing/served-repository.ts";
+import type { Tree } from "../../../src/storage/tree.ts";
+import type { DebRecipe } from "../../support/debs.ts";
+import { aDeb, compressed, inChunks, tarHeader, tarOf } from "../../support/debs.ts";
+import { ServedFolder } from "../../support/served-folder.ts";
+import { lookTold } from "../../support/told-tree.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const entry = (source: string, version: string): string =>

@@ -1,15 +1,15 @@
 // Metadata beside the links in place of reading: believed, held against the bytes, and no harm to others where it lies.
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import { entryMetadataOf } from "../../src/catalog/entry-metadata.ts";
-import { inspectContent } from "../../src/catalog/inspect.ts";
-import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
-import type { PackageKind } from "../../src/catalog/inspection.ts";
-import type { FileRef, Tree } from "../../src/storage/tree.ts";
-import { StorageUnavailable } from "../../src/storage/tree.ts";
-import { aDeb, aDsc, inChunks } from "../support/debs.ts";
-import { ServedFolder } from "../support/served-folder.ts";
-import { lookTold } from "../support/told-tree.ts";
+import { inspectContent } from "../../../src/catalog/inspection/inspect.ts";
+import { defaultInspectLimits as limits } from "../../../src/catalog/inspection/inspect-limits.ts";
+import type { PackageKind } from "../../../src/catalog/inspection/inspection.ts";
+import { entryMetadataOf } from "../../../src/catalog/metadata/entry-metadata.ts";
+import type { FileRef, Tree } from "../../../src/storage/tree.ts";
+import { StorageUnavailable } from "../../../src/storage/tree.ts";
+import { aDeb, aDsc, inChunks } from "../../support/debs.ts";
+import { ServedFolder } from "../../support/served-folder.ts";
+import { lookTold } from "../../support/told-tree.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const source = "dists/sid/main/source";

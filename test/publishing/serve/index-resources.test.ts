@@ -5,13 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
-import { parseRepositoryName } from "../../src/base/names.ts";
-import type { SegmentSizes } from "../../src/indices/assemble.ts";
-import { IndexReader } from "../../src/publishing/index-reader.ts";
-import type { PublishedIndex } from "../../src/publishing/publication.ts";
-import type { Pieces, Resource } from "../../src/publishing/resource.ts";
-import { openStateDatabase } from "../../src/publishing/state-database.ts";
-import { PublicationStore } from "../../src/publishing/store.ts";
+import { parseRepositoryName } from "../../../src/base/names.ts";
+import type { SegmentSizes } from "../../../src/indices/assemble.ts";
+import type { Pieces, Resource } from "../../../src/publishing/resource.ts";
+import { IndexReader } from "../../../src/publishing/serve/index-resources.ts";
+import type { PublishedIndex } from "../../../src/publishing/store/publication.ts";
+import { PublicationStore } from "../../../src/publishing/store/publication-store.ts";
+import { openStateDatabase } from "../../../src/publishing/store/state-database.ts";
 
 const { signal } = new AbortController();
 

@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { wholeReadBytes } from "../../src/publishing/package-cache.ts";
-import { ContentMismatch, heldBackBytes } from "../../src/publishing/verified-stream.ts";
+import { wholeReadBytes } from "../../../src/publishing/serve/package-cache.ts";
+import { ContentMismatch, heldBackBytes } from "../../../src/publishing/serve/verified-stream.ts";
 import {
   aCache,
   aDirectory,
@@ -14,7 +14,7 @@ import {
   readUntilFailure,
   Source,
   someBytes,
-} from "../support/package-source.ts";
+} from "../../support/package-source.ts";
 
 test("the directory never outgrows its bound, and what was used least goes first", async () => {
   const { cache, counts, directory } = aCache(undefined, { maxBytes: 350_000 });

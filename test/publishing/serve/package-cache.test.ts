@@ -3,10 +3,10 @@ import { readdirSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { fillWindowBytes } from "../../src/publishing/fill.ts";
-import { wholeReadBytes } from "../../src/publishing/package-cache.ts";
-import type { PromisedContent } from "../../src/publishing/verified-stream.ts";
-import { ContentMismatch, heldBackBytes } from "../../src/publishing/verified-stream.ts";
+import { fillWindowBytes } from "../../../src/publishing/serve/cache-download.ts";
+import { wholeReadBytes } from "../../../src/publishing/serve/package-cache.ts";
+import type { PromisedContent } from "../../../src/publishing/serve/verified-stream.ts";
+import { ContentMismatch, heldBackBytes } from "../../../src/publishing/serve/verified-stream.ts";
 import {
   aCache,
   cached,
@@ -17,7 +17,7 @@ import {
   readUntilFailure,
   Source,
   someBytes,
-} from "../support/package-source.ts";
+} from "../../support/package-source.ts";
 
 test("a package is read from its source once and from the cache ever after", async () => {
   const { cache, counts, directory } = aCache();

@@ -2,11 +2,11 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { Tree } from "../../src/storage/tree.ts";
-import { StorageUnavailable } from "../../src/storage/tree.ts";
-import { aDeb } from "../support/debs.ts";
-import { collect } from "../support/package-source.ts";
-import { ServedFolder, sha256, unlistedWhile } from "../support/served-folder.ts";
+import type { Tree } from "../../../src/storage/tree.ts";
+import { StorageUnavailable } from "../../../src/storage/tree.ts";
+import { aDeb } from "../../support/debs.ts";
+import { collect } from "../../support/package-source.ts";
+import { ServedFolder, sha256, unlistedWhile } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const { signal } = new AbortController();

@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { ContentId } from "../../src/base/content-id.ts";
-import { parseArchitecture, parseComponent, parseTreePath } from "../../src/base/names.ts";
-import type { BinaryItem } from "../../src/catalog/item.ts";
-import type { PoolRecord } from "../../src/publishing/pool.ts";
-import { Pool } from "../../src/publishing/pool.ts";
-import { openStateDatabase } from "../../src/publishing/state-database.ts";
+import { ContentId } from "../../../src/base/content-id.ts";
+import { parseArchitecture, parseComponent, parseTreePath } from "../../../src/base/names.ts";
+import type { BinaryItem } from "../../../src/catalog/suite/index-entry.ts";
+import type { PoolRecord } from "../../../src/publishing/store/package-pool.ts";
+import { Pool } from "../../../src/publishing/store/package-pool.ts";
+import { openStateDatabase } from "../../../src/publishing/store/state-database.ts";
 
 function anItem(builder: string, content: string): BinaryItem {
   const linkedAtMs = 1_700_000_000_000;

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { RootDatabase } from "lmdb";
 import { expect, onTestFinished, test } from "vitest";
-import { parseRepositoryName } from "../../src/base/names.ts";
-import { SegmentStore } from "../../src/publishing/segment-store.ts";
-import { openStateDatabase } from "../../src/publishing/state-database.ts";
+import { parseRepositoryName } from "../../../src/base/names.ts";
+import { SegmentStore } from "../../../src/publishing/store/segment-store.ts";
+import { openStateDatabase } from "../../../src/publishing/store/state-database.ts";
 
 const plain = Buffer.from("Package: hello\n");
 const compressed = { gz: plain, xz: { bytes: plain, unpaddedBytes: 15, uncompressedBytes: 15 }, lines: 1 };

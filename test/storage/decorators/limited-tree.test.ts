@@ -3,10 +3,10 @@
 import { setTimeout as wait } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { parseTreePath, rootPath } from "../../src/base/names.ts";
-import { LimitedTree } from "../../src/storage/limited.ts";
-import { Slots } from "../../src/storage/slots.ts";
-import type { Tree } from "../../src/storage/tree.ts";
+import { parseTreePath, rootPath } from "../../../src/base/names.ts";
+import { Slots } from "../../../src/base/semaphore.ts";
+import { LimitedTree } from "../../../src/storage/decorators/limited-tree.ts";
+import type { Tree } from "../../../src/storage/tree.ts";
 
 const { signal } = new AbortController();
 const limits = { maxLooks: 2, maxOpens: 2, lookTimeoutMs: 60_000 };

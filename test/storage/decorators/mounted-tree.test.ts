@@ -1,12 +1,12 @@
 // Directories of a tree that are seen each at its own place, and nothing around them.
 import { randomBytes } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
-import { parseTreePath, rootPath } from "../../src/base/names.ts";
-import type { Mount } from "../../src/storage/mounted.ts";
-import { MountedTree } from "../../src/storage/mounted.ts";
-import { ContentGone } from "../../src/storage/tree.ts";
-import { folderSubject } from "../support/folder-subject.ts";
-import { collect } from "../support/tree-contract.ts";
+import { parseTreePath, rootPath } from "../../../src/base/names.ts";
+import type { Mount } from "../../../src/storage/decorators/mounted-tree.ts";
+import { MountedTree } from "../../../src/storage/decorators/mounted-tree.ts";
+import { ContentGone } from "../../../src/storage/tree.ts";
+import { folderSubject } from "../../support/folder-subject.ts";
+import { collect } from "../../support/tree-contract.ts";
 
 const { signal } = new AbortController();
 const path = parseTreePath;

@@ -6,15 +6,15 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { LimitExceeded } from "../../src/base/errors.ts";
-import { parseTreePath, rootPath } from "../../src/base/names.ts";
-import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
-import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
-import { statsInThread, statsOf } from "../../src/storage/folder/stats.ts";
-import { Slots } from "../../src/storage/slots.ts";
-import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
-import { projectRoot } from "../support/project-files.ts";
-import { collect } from "../support/tree-contract.ts";
+import { LimitExceeded } from "../../../src/base/errors.ts";
+import { parseTreePath, rootPath } from "../../../src/base/names.ts";
+import { Slots } from "../../../src/base/semaphore.ts";
+import { defaultFolderLimits, FolderTree } from "../../../src/storage/folder/folder-tree.ts";
+import { KeptFiles } from "../../../src/storage/folder/kept-files.ts";
+import { statsInThread, statsOf } from "../../../src/storage/folder/stats.ts";
+import { ContentGone, StorageUnavailable } from "../../../src/storage/tree.ts";
+import { projectRoot } from "../../support/project-files.ts";
+import { collect } from "../../support/tree-contract.ts";
 
 const { signal } = new AbortController();
 const nobody = 65_534;
@@ -271,7 +271,7 @@ test("what permissions hide is unavailable for good, and what is beside it is st
   }
   if (isRoot) for (const name of ["closed", "few", "many"]) await chown(join(root, name), nobody, nobody);
   const program = `
-    import { FolderTree } from ${JSON.stringify(new URL("../../dist/storage/folder/folder-tree.js", import.meta.url))};
+    import { FolderTree } from ${JSON.stringify(new URL("../../../dist/storage/folder/folder-tree.js", import.meta.url))};
     const tree = new FolderTree(process.argv[1]);
     const { signal } = new AbortController();
     const seen = [];

@@ -1,7 +1,7 @@
 // Caps: which are taken, and that none is ever shown.
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
-import { CapError, immutableFileBytes, parseReadCap, parseWriteCap } from "../../src/storage/tahoe/caps.ts";
+import { CapError, immutableFileBytes, parseReadCap, parseWriteCap } from "../../../src/storage/tahoe/caps.ts";
 
 const key = "p4fvxkk5asbkci6a2igai2esq4";
 const hash = "7t3m3t4hp73xpcmbmvxclatx4fdaipukn6tjpfhqm45as7yf3uuq";

@@ -2,9 +2,9 @@
 import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { ListingLimits } from "../../src/storage/tahoe/listing.ts";
-import { defaultListingLimits, ListingReader } from "../../src/storage/tahoe/listing.ts";
-import type { Entry, FileEntry } from "../../src/storage/tree.ts";
+import type { ListingLimits } from "../../../src/storage/tahoe/listing.ts";
+import { defaultListingLimits, ListingReader } from "../../../src/storage/tahoe/listing.ts";
+import type { Entry, FileEntry } from "../../../src/storage/tree.ts";
 
 const { signal } = new AbortController();
 const cap = "URI:LIT:krugkidfnzsc4";

@@ -3,15 +3,15 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
-import { LimitExceeded } from "../../src/base/errors.ts";
-import { parseTreePath, rootPath } from "../../src/base/names.ts";
-import { defaultListingLimits, ListingReader } from "../../src/storage/tahoe/listing.ts";
-import { Webapi } from "../../src/storage/tahoe/webapi.ts";
-import { WebapiTree } from "../../src/storage/tahoe/webapi-tree.ts";
-import type { Answer } from "../support/fake-gateway.ts";
-import { fakeGateway } from "../support/fake-gateway.ts";
-import { against, cap, ending, failure, fileOf, quick, secret, signal } from "../support/gateway-subject.ts";
-import { collect } from "../support/tree-contract.ts";
+import { LimitExceeded } from "../../../src/base/errors.ts";
+import { parseTreePath, rootPath } from "../../../src/base/names.ts";
+import { defaultListingLimits, ListingReader } from "../../../src/storage/tahoe/listing.ts";
+import { Webapi } from "../../../src/storage/tahoe/webapi.ts";
+import { WebapiTree } from "../../../src/storage/tahoe/webapi-tree.ts";
+import type { Answer } from "../../support/fake-gateway.ts";
+import { fakeGateway } from "../../support/fake-gateway.ts";
+import { against, cap, ending, failure, fileOf, quick, secret, signal } from "../../support/gateway-subject.ts";
+import { collect } from "../../support/tree-contract.ts";
 
 const faults: ReadonlyArray<readonly [what: string, transient: boolean, answer: Answer]> = [
   ["answers 500", true, (_, response) => response.writeHead(500).end(`no ${secret}`)],

@@ -1,11 +1,11 @@
 // The webapi backend behind retries and gateways: what is tried again, where, and when not.
 import { expect, test } from "vitest";
-import { rootPath } from "../../src/base/names.ts";
-import { GatewaysTree } from "../../src/storage/gateways.ts";
-import { RetryingTree } from "../../src/storage/retrying.ts";
-import type { Answer } from "../support/fake-gateway.ts";
-import { against, failure, fileOf, signal } from "../support/gateway-subject.ts";
-import { collect } from "../support/tree-contract.ts";
+import { rootPath } from "../../../src/base/names.ts";
+import { GatewaysTree } from "../../../src/storage/decorators/failover-tree.ts";
+import { RetryingTree } from "../../../src/storage/decorators/retrying-tree.ts";
+import type { Answer } from "../../support/fake-gateway.ts";
+import { against, failure, fileOf, signal } from "../../support/gateway-subject.ts";
+import { collect } from "../../support/tree-contract.ts";
 
 const retries = { attempts: 3, firstDelayMs: 1, maxDelayMs: 5, random: () => 0.5 };
 

@@ -1,23 +1,23 @@
 // Makes Contents in the background: from nothing the first time, then out of the last ones and what has changed.
 import { mkdir, rm } from "node:fs/promises";
-import { forEachAtMost } from "../base/bounded.ts";
-import type { Suite } from "../base/names.ts";
-import type { GiveWay } from "../base/turns.ts";
-import { turns } from "../base/turns.ts";
-import type { Item } from "../catalog/item.ts";
-import type { DigestAlgorithm } from "../debian/digests.ts";
-import type { AssembledIndex } from "../indices/assemble.ts";
-import { assemble } from "../indices/assemble.ts";
-import type { ContentsListsParts } from "./contents-lists.ts";
-import { ContentsLists } from "./contents-lists.ts";
-import type { ContentsMakingParts, WantedPackage } from "./contents-making.ts";
-import { ContentsMaking, ListRefused } from "./contents-making.ts";
-import type { ContentsMember, KeptContents } from "./contents-state.ts";
-import type { LateFiles, LateMaker, LateOrder } from "./late.ts";
-import type { PublishedIndex } from "./publication.ts";
-import { indexPath, publishedIndex, segmentIdsOf } from "./publication.ts";
-import type { WantedContents } from "./wanted-contents.ts";
-import { contentsOf, groupOf, keyOf } from "./wanted-contents.ts";
+import { forEachAtMost } from "../../../base/for-each-concurrent.ts";
+import type { Suite } from "../../../base/names.ts";
+import type { GiveWay } from "../../../base/yield-to-event-loop.ts";
+import { turns } from "../../../base/yield-to-event-loop.ts";
+import type { Item } from "../../../catalog/suite/index-entry.ts";
+import type { DigestAlgorithm } from "../../../debian/digests.ts";
+import type { AssembledIndex } from "../../../indices/assemble.ts";
+import { assemble } from "../../../indices/assemble.ts";
+import type { LateFiles, LateMaker, LateOrder } from "../../build/deferred-files.ts";
+import type { PublishedIndex } from "../../store/publication.ts";
+import { indexPath, publishedIndex, segmentIdsOf } from "../../store/publication.ts";
+import type { WantedContents } from "./contents-plan.ts";
+import { contentsOf, groupOf, keyOf } from "./contents-plan.ts";
+import type { ContentsMakingParts, WantedPackage } from "./contents-run.ts";
+import { ContentsMaking, ListRefused } from "./contents-run.ts";
+import type { ContentsMember, KeptContents } from "./contents-store.ts";
+import type { ContentsListsParts } from "./file-list-source.ts";
+import { ContentsLists } from "./file-list-source.ts";
 
 export interface ContentsMakerParts extends ContentsMakingParts, ContentsListsParts {
   readonly hasContents: (suite: Suite) => boolean;

@@ -1,9 +1,9 @@
 // Which Contents a suite has, and which packages stand in each.
 import { createHash } from "node:crypto";
-import { baseOfVariant, parseArchitecture } from "../base/names.ts";
-import { shared } from "../base/shared-text.ts";
-import type { BinaryItem } from "../catalog/item.ts";
-import type { Manifest } from "./publication.ts";
+import { shared } from "../../../base/intern-string.ts";
+import { baseOfVariant, parseArchitecture } from "../../../base/names.ts";
+import type { BinaryItem } from "../../../catalog/suite/index-entry.ts";
+import type { Manifest } from "../../store/publication.ts";
 
 /** One index that a suite ought to have. */
 export interface WantedContents {

@@ -1,16 +1,16 @@
 // One making of a suite's Contents: brings together what stands in an index, or what has changed in it.
-import type { Suite } from "../base/names.ts";
-import type { GiveWay } from "../base/turns.ts";
-import type { Examiner } from "../catalog/examiner.ts";
-import type { BinaryItem } from "../catalog/item.ts";
-import type { SegmentReader } from "../indices/assemble.ts";
-import type { ContentsBuilderParts } from "./contents-builder.ts";
-import { ContentsBuilder } from "./contents-builder.ts";
-import type { ContentsLists } from "./contents-lists.ts";
-import { ListPack } from "./contents-lists.ts";
-import type { ContentsMember, ContentsState, KeptContents, KeptSegment } from "./contents-state.ts";
+import type { Suite } from "../../../base/names.ts";
+import type { GiveWay } from "../../../base/yield-to-event-loop.ts";
+import type { Examiner } from "../../../catalog/examiner.ts";
+import type { BinaryItem } from "../../../catalog/suite/index-entry.ts";
+import type { SegmentReader } from "../../../indices/assemble.ts";
+import type { WantedContents } from "./contents-plan.ts";
+import type { ContentsBuilderParts } from "./contents-segments.ts";
+import { ContentsBuilder } from "./contents-segments.ts";
+import type { ContentsMember, ContentsState, KeptContents, KeptSegment } from "./contents-store.ts";
 import type { ListedPackages } from "./contents-tasks.ts";
-import type { WantedContents } from "./wanted-contents.ts";
+import type { ContentsLists } from "./file-list-source.ts";
+import { ListPack } from "./file-list-source.ts";
 
 export interface ContentsMakingParts extends ContentsBuilderParts {
   readonly state: ContentsState;

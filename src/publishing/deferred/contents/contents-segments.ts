@@ -6,14 +6,14 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { MessagePort } from "node:worker_threads";
 import { MessageChannel } from "node:worker_threads";
-import type { GiveWay } from "../base/turns.ts";
-import type { FileListLimits } from "../debian/file-list.ts";
-import type { CompressedSegment, Compressor } from "../indices/compress.ts";
-import type { ContentsCut } from "../indices/contents.ts";
-import type { KeptSegment } from "./contents-state.ts";
+import type { GiveWay } from "../../../base/yield-to-event-loop.ts";
+import type { FileListLimits } from "../../../debian/file-list.ts";
+import type { CompressedSegment, Compressor } from "../../../indices/compression/compress.ts";
+import type { ContentsCut } from "../../../indices/contents/contents.ts";
+import type { SegmentStore } from "../../store/segment-store.ts";
+import type { KeptSegment } from "./contents-store.ts";
 import type { ListedPackages, NamedSegment, PlacedSegment } from "./contents-tasks.ts";
 import type { ContentsTasks } from "./contents-thread.ts";
-import type { SegmentStore } from "./segment-store.ts";
 
 export interface ContentsBuilderParts {
   readonly tasks: ContentsTasks;

@@ -1,11 +1,11 @@
 // What the last Contents of each suite were made from, on disk: so that the next ones cost what has changed.
 import type { Database, RootDatabase } from "lmdb";
-import type { RepositoryName, Suite } from "../base/names.ts";
-import { written } from "../base/state.ts";
-import type { GiveWay } from "../base/turns.ts";
-import type { SegmentSizes } from "../indices/assemble.ts";
+import type { RepositoryName, Suite } from "../../../base/names.ts";
+import { written } from "../../../base/state-errors.ts";
+import type { GiveWay } from "../../../base/yield-to-event-loop.ts";
+import type { SegmentSizes } from "../../../indices/assemble.ts";
+import type { PublishedIndex } from "../../store/publication.ts";
 import { renderingVersion } from "./contents-tasks.ts";
-import type { PublishedIndex } from "./publication.ts";
 
 /** One package in Contents. */
 export interface ContentsMember {

@@ -4,14 +4,14 @@ import { createReadStream } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import type { MessagePort } from "node:worker_threads";
 import { gunzipSync } from "node:zlib";
-import { asBuffer } from "../base/as-buffer.ts";
-import type { FileListLimits } from "../debian/file-list.ts";
-import { decodeFileList } from "../debian/file-list.ts";
-import { Malformed } from "../debian/malformed.ts";
-import type { CompressedSegment } from "../indices/compress.ts";
-import type { ContentsCut, ContentsEntry, ContentsSegment } from "../indices/contents.ts";
-import { ContentsCutter, chunksOf, entryOf, recut, textOf } from "../indices/contents.ts";
-import { mergeRuns } from "../indices/sorted-runs.ts";
+import { asBuffer } from "../../../base/as-buffer.ts";
+import type { FileListLimits } from "../../../debian/file-list.ts";
+import { decodeFileList } from "../../../debian/file-list.ts";
+import { Malformed } from "../../../debian/malformed.ts";
+import type { CompressedSegment } from "../../../indices/compression/compress.ts";
+import type { ContentsCut, ContentsEntry, ContentsSegment } from "../../../indices/contents/contents.ts";
+import { ContentsCutter, chunksOf, entryOf, recut, textOf } from "../../../indices/contents/contents.ts";
+import { mergeRuns } from "../../../indices/contents/merge-sorted-runs.ts";
 
 /** Packages with the lists of their files, packed for the way into a thread. */
 export interface ListedPackages {
@@ -190,7 +190,7 @@ export interface RecutTask {
   readonly cut?: ContentsCut | undefined;
 }
 
-/** As in indices/contents.ts. */
+/** As in indices/contents/contents.ts. */
 export async function recutSegment({ open: before, old, edits, cut }: RecutTask): Promise<{
   readonly ended: readonly NamedSegment[];
   readonly rest: NamedSegment | undefined;
@@ -203,7 +203,7 @@ export async function recutSegment({ open: before, old, edits, cut }: RecutTask)
 /** @param plain a segment @throws what loading the compressing library throws */
 export async function compressPaths(plain: Uint8Array): Promise<CompressedSegment> {
   // Most threads live for a small change, and never come here: loading it would take longer than their work.
-  const worker = await import("../indices/compress-worker.ts");
+  const worker = await import("../../../indices/compression/compress-worker.ts");
   return await worker.compressPaths(plain);
 }
 

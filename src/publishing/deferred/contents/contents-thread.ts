@@ -1,8 +1,8 @@
 // The thread in which Contents are sorted, merged, cut and compressed: started when there is work, ended with it.
 import type { MessagePort } from "node:worker_threads";
-import { youngHeapMebibytes } from "../base/thread-heap.ts";
-import type { CompressedSegment } from "../indices/compress.ts";
-import { CompressingPool } from "../indices/compressing-pool.ts";
+import { youngHeapMebibytes } from "../../../base/worker-heap.ts";
+import type { CompressedSegment } from "../../../indices/compression/compress.ts";
+import { CompressingPool } from "../../../indices/compression/compression-pool.ts";
 import type {
   compressPaths,
   MergeTask,
@@ -63,6 +63,6 @@ export function createContentsThread(): ContentsTasks & { close(): Promise<void>
 /** Node 20 runs no TypeScript: where this file runs from src/ (in tests), the thread comes from dist/. */
 function taskUrl(): URL {
   return import.meta.url.endsWith(".ts")
-    ? new URL("../../dist/publishing/contents-tasks.js", import.meta.url)
+    ? new URL("../../../../dist/publishing/deferred/contents/contents-tasks.js", import.meta.url)
     : new URL("./contents-tasks.js", import.meta.url);
 }

@@ -1,12 +1,12 @@
 // The lists that Contents are made from: brought one by one, and packed for the thread that sorts them.
-import { codeOf } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
-import type { TreePath } from "../base/names.ts";
-import type { Examiner } from "../catalog/examiner.ts";
-import type { BinaryItem } from "../catalog/item.ts";
-import { fieldOf } from "../debian/stanza.ts";
-import { locationOf } from "../indices/contents.ts";
-import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
+import { codeOf } from "../../../base/errors.ts";
+import type { Log } from "../../../base/log.ts";
+import type { TreePath } from "../../../base/names.ts";
+import type { Examiner } from "../../../catalog/examiner.ts";
+import type { BinaryItem } from "../../../catalog/suite/index-entry.ts";
+import { fieldOf } from "../../../debian/stanza.ts";
+import { locationOf } from "../../../indices/contents/contents.ts";
+import { ContentGone, StorageUnavailable } from "../../../storage/tree.ts";
 import type { ListedPackages } from "./contents-tasks.ts";
 
 export interface ContentsListsParts {

@@ -5,16 +5,16 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
-import { parseRepositoryName } from "../../src/base/names.ts";
-import { turns } from "../../src/base/turns.ts";
-import { withResolvers } from "../../src/base/with-resolvers.ts";
-import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
-import { compressPaths } from "../../src/indices/compress-worker.ts";
-import { ContentsBuilder } from "../../src/publishing/contents-builder.ts";
-import type { ContentsTasks } from "../../src/publishing/contents-thread.ts";
-import { createContentsThread } from "../../src/publishing/contents-thread.ts";
-import { SegmentStore } from "../../src/publishing/segment-store.ts";
-import { openStateDatabase } from "../../src/publishing/state-database.ts";
+import { parseRepositoryName } from "../../../../src/base/names.ts";
+import { withResolvers } from "../../../../src/base/with-resolvers.ts";
+import { turns } from "../../../../src/base/yield-to-event-loop.ts";
+import { defaultInspectLimits as limits } from "../../../../src/catalog/inspection/inspect-limits.ts";
+import { compressPaths } from "../../../../src/indices/compression/compress-worker.ts";
+import { ContentsBuilder } from "../../../../src/publishing/deferred/contents/contents-segments.ts";
+import type { ContentsTasks } from "../../../../src/publishing/deferred/contents/contents-thread.ts";
+import { createContentsThread } from "../../../../src/publishing/deferred/contents/contents-thread.ts";
+import { SegmentStore } from "../../../../src/publishing/store/segment-store.ts";
+import { openStateDatabase } from "../../../../src/publishing/store/state-database.ts";
 
 interface Opened {
   readonly directory: string;

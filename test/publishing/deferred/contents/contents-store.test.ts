@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { parseRepositoryName, parseSuite } from "../../src/base/names.ts";
-import { turns } from "../../src/base/turns.ts";
-import { ContentsState } from "../../src/publishing/contents-state.ts";
-import { openStateDatabase } from "../../src/publishing/state-database.ts";
+import { parseRepositoryName, parseSuite } from "../../../../src/base/names.ts";
+import { turns } from "../../../../src/base/yield-to-event-loop.ts";
+import { ContentsState } from "../../../../src/publishing/deferred/contents/contents-store.ts";
+import { openStateDatabase } from "../../../../src/publishing/store/state-database.ts";
 
 function openState() {
   const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-contents-"));

@@ -3,9 +3,9 @@ import { dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { DebRecipe } from "../support/debs.ts";
-import { aDeb, runTool } from "../support/debs.ts";
-import { ServedFolder, servedContents, sha256 } from "../support/served-folder.ts";
+import type { DebRecipe } from "../../../support/debs.ts";
+import { aDeb, runTool } from "../../../support/debs.ts";
+import { ServedFolder, servedContents, sha256 } from "../../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 

@@ -1,14 +1,14 @@
 // Where the lists behind Contents come from: uploaders' own objects, hostile ones too, and bytes that were read before.
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { entryMetadataOf } from "../../src/catalog/entry-metadata.ts";
-import { inspectContent } from "../../src/catalog/inspect.ts";
-import { defaultInspectLimits as limits } from "../../src/catalog/inspect-limits.ts";
-import type { Tree } from "../../src/storage/tree.ts";
-import { ContentGone, StorageUnavailable } from "../../src/storage/tree.ts";
-import { aDeb, inChunks, tarOf } from "../support/debs.ts";
-import { ServedFolder, servedContents } from "../support/served-folder.ts";
-import { lookTold } from "../support/told-tree.ts";
+import { inspectContent } from "../../../../src/catalog/inspection/inspect.ts";
+import { defaultInspectLimits as limits } from "../../../../src/catalog/inspection/inspect-limits.ts";
+import { entryMetadataOf } from "../../../../src/catalog/metadata/entry-metadata.ts";
+import type { Tree } from "../../../../src/storage/tree.ts";
+import { ContentGone, StorageUnavailable } from "../../../../src/storage/tree.ts";
+import { aDeb, inChunks, tarOf } from "../../../support/debs.ts";
+import { ServedFolder, servedContents } from "../../../support/served-folder.ts";
+import { lookTold } from "../../../support/told-tree.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const index = "main/Contents-amd64";

@@ -1,10 +1,10 @@
 // Contents of a suite that is rolled back: those of the packages that it serves, whenever they were made.
 import { expect, test } from "vitest";
-import { parseSuite } from "../../src/base/names.ts";
-import { lastLike } from "../../src/publishing/late.ts";
-import type { Manifest } from "../../src/publishing/publication.ts";
-import { aDeb } from "../support/debs.ts";
-import { packageNames, ServedFolder, servedContents } from "../support/served-folder.ts";
+import { parseSuite } from "../../../../src/base/names.ts";
+import { lastLike } from "../../../../src/publishing/build/deferred-files.ts";
+import type { Manifest } from "../../../../src/publishing/store/publication.ts";
+import { aDeb } from "../../../support/debs.ts";
+import { packageNames, ServedFolder, servedContents } from "../../../support/served-folder.ts";
 
 const sid = parseSuite("sid");
 const amd64 = "dists/sid/main/binary-amd64";
