@@ -24,8 +24,8 @@ import { AptRoot } from "../support/apt.ts";
 import type { Ran } from "../support/command-line.ts";
 import { CommandLine, outputOf, runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
+import { blockOf } from "../support/documents.ts";
 import { fakeGateway } from "../support/fake-gateway.ts";
-import { readProjectFile } from "../support/project-files.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 import { rawExchange } from "../support/started-app.ts";
 
@@ -211,10 +211,11 @@ test("a new suite is served, and takes packages of a builder that was let in the
   expect(await knownPackages("trixie")).toEqual(["newer"]);
 });
 
-test("the lines of README.md for a tree of one's own do what they say", async () => {
-  const elsewhere = mkdtempSync(join(work, "readme-"));
-  const block = /^```sh owner\n([\s\S]*?)^```/m.exec(readProjectFile("README.md"))?.[1] ?? "";
-  const lines = block.split("\n").filter((line) => line !== "" && !line.includes("serve"));
+test("the lines of the guide for a new tree do what they say", async () => {
+  const elsewhere = mkdtempSync(join(work, "guide-"));
+  const lines = blockOf("sh owner")
+    .split("\n")
+    .filter((line) => line !== "" && !line.includes("serve"));
   expect(lines).toHaveLength(7);
   for (const line of lines) {
     const [args = ""] = line.replace("npx tahoe-apt ", "").replace("http://127.0.0.1:3456", gateway).split(/ +#/);

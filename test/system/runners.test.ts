@@ -1,11 +1,11 @@
-// The lines that README.md has for build machines, run as they stand there.
+// The lines that the guide for builders has for continuous integration, run as they are.
 import { execFile } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { blockOf } from "../support/documents.ts";
 import { installedCommand, PlantedTree } from "../support/planted-tree.ts";
-import { readProjectFile } from "../support/project-files.ts";
 import { writeSourceTree } from "../support/source-tree.ts";
 
 let tree: PlantedTree;
@@ -16,9 +16,9 @@ beforeAll(async () => {
 });
 afterAll(() => tree?.close());
 
-/** The shell lines of a block of README.md. */
+/** The shell lines of a block of the guide. */
 function linesOf(fence: string): string {
-  const block = new RegExp(`^\`\`\`${fence}\\n([\\s\\S]*?)^\`\`\``, "m").exec(readProjectFile("README.md"))?.[1] ?? "";
+  const block = blockOf(fence);
   switch (fence) {
     case "sh runner":
       return `dpkg-buildpackage --no-sign\n${block}`;

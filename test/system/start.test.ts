@@ -1,4 +1,4 @@
-// What `npm start` brings up, what it prints and README.md says, and what is left when it ends: all with the real tools.
+// What `npm start` brings up, what it prints and the guides say, and what is left when it ends: all with the real tools.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,28 +9,21 @@ import { loadConfiguration } from "../../src/config/load-config.ts";
 import { AptRoot } from "../support/apt.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
-import { projectRoot, readProjectFile } from "../support/project-files.ts";
+import { blockOf } from "../support/documents.ts";
+import { projectRoot } from "../support/project-files.ts";
 
 const setUpPatienceMs = 240_000;
-const readmeAddress = "http://127.0.0.1:8380";
+const addressInGuides = "http://127.0.0.1:8380";
 
 const checkout = mkdtempSync(join(tmpdir(), "start-"));
 const local = (...names: readonly string[]): string => join(checkout, ".tahoe-apt", ...names);
-const readme = readProjectFile("README.md");
 
 let started: CommandLine;
 let url = "";
 
-/** The block of README.md that is fenced as this. */
-function blockOf(fence: string): string {
-  const block = new RegExp(`^\`\`\`${fence}\\n([\\s\\S]*?)^\`\`\``, "m").exec(readme)?.[1];
-  if (block === undefined) throw new Error(`README.md has no block ${fence}`);
-  return block;
-}
-
 /** Runs shell lines in the checkout, against this run's server; they must succeed. */
 async function shell(text: string, env: Readonly<Record<string, string>> = {}): Promise<string> {
-  const script = `set -eu\n${text.replaceAll(readmeAddress, url)}`;
+  const script = `set -eu\n${text.replaceAll(addressInGuides, url)}`;
   const options = { cwd: checkout, env: { ...process.env, ...env } };
   return (await promisify(execFile)("bash", ["-c", script], options)).stdout;
 }
@@ -81,8 +74,8 @@ test("caps and the token are in files for their owner alone, and nothing of them
   }
 });
 
-test("the lines that are printed for a builder are those of README.md", () => {
-  const plain = (text: string): string => text.replaceAll(`${checkout}/`, "").replaceAll(url, readmeAddress);
+test("the lines that are printed for a builder are those of the guide", () => {
+  const plain = (text: string): string => text.replaceAll(`${checkout}/`, "").replaceAll(url, addressInGuides);
   const unbroken = blockOf("sh builder").replaceAll("\\\n ", "").replaceAll(/ +/g, " ");
   for (const line of unbroken.trim().split("\n")) expect(plain(started.output)).toContain(line);
 });
@@ -158,7 +151,7 @@ test("without Python, it says what to install and what else can be done", async 
   await expect(outcome).rejects.toMatchObject({ code: 1, stderr });
 });
 
-test("the configuration of README.md is one", () => {
+test("the configuration in the guide for operators is one", () => {
   const directory = mkdtempSync(join(tmpdir(), "start-"));
   const files = {
     "c.toml": blockOf("toml"),
