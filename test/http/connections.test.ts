@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { networkOf } from "../../src/http/client-address.ts";
 import { aRepository, aResource } from "../support/served-repository.ts";
+import { onceUnchanged } from "../support/standing-still.ts";
 import type { StartedApp } from "../support/started-app.ts";
 import { startApp } from "../support/started-app.ts";
 
@@ -19,15 +20,25 @@ async function* pieces(): AsyncGenerator<Uint8Array> {
   for (let sent = 0; sent < largeBytes; sent += piece.length) yield piece;
 }
 
-async function aServer(options: Parameters<typeof startApp>[1] = {}): Promise<StartedApp> {
+interface CountingApp extends StartedApp {
+  /** How many replies that never end were begun: small ones that do not come, and large ones. */
+  readonly begun: () => number;
+}
+
+async function aServer(options: Parameters<typeof startApp>[1] = {}): Promise<CountingApp> {
+  let begun = 0;
+  const counted = <T>(reply: T): T => {
+    begun += 1;
+    return reply;
+  };
   const files = {
     "dists/a": aResource("small"),
-    "dists/never": aResource("late", { read: () => new Promise(() => {}) }),
-    "pool/large.deb": aResource("", { sizeBytes: largeBytes, read: async () => pieces() }),
+    "dists/never": aResource("late", { read: () => counted(new Promise(() => {})) }),
+    "pool/large.deb": aResource("", { sizeBytes: largeBytes, read: async () => counted(pieces()) }),
   };
   const app = await startApp([aRepository("debian", files)], options);
   onTestFinished(() => app.stop(0));
-  return app;
+  return { ...app, begun: () => begun };
 }
 
 const get = (path: string, field = ""): string => `GET /debian/${path} HTTP/1.1\r\nHost: x\r\n${field}\r\n`;
@@ -73,11 +84,10 @@ async function answeredInMs(app: StartedApp, address: string): Promise<number> {
   return (peer.closedMs ?? 0) - peer.beganMs;
 }
 
-/** How many of these are open, as the server has it. */
+/** How many of these stay open, as the server has it. */
 async function openOf(peers: readonly Peer[]): Promise<number> {
   for (const peer of peers) peer.listen();
-  await sleep(300);
-  return peers.filter(({ closedMs }) => closedMs === undefined).length;
+  return await onceUnchanged(() => peers.filter(({ closedMs }) => closedMs === undefined).length);
 }
 
 test("4,300 silent connections from one address keep nobody out, not even others at that address", {
@@ -102,7 +112,7 @@ test("without a bound for each address, one would take all places", { timeout: 6
   const app = await aServer({ limits: { maxConnections: 20, maxConnectionsPerAddress: 1000 } });
   // They have requests under way, so that none can be closed for another one.
   await many(20, () => Peer.open(app, attacker, get("dists/never")));
-  await sleep(100);
+  await expect.poll(app.begun, patience).toBe(20);
   await expect(answeredInMs(app, honest)).rejects.toThrow();
   expect(app.logged()).toContain("limits.http.max_connections");
 });
@@ -141,8 +151,7 @@ test("empty lines between requests keep no connection: it counts as idle, and go
   const peer = (await Peer.open(app, attacker, get("dists/a"))).listen();
   await expect.poll(() => peer.read, patience).toContain("small");
   for (let count = 0; count < 5; count++) {
-    peer.socket.write("\r\n");
-    await sleep(20);
+    await new Promise((resolve) => peer.socket.write("\r\n", resolve));
   }
   await answeredInMs(app, attacker);
   await expect.poll(() => peer.closedMs, patience).toBeDefined();
@@ -165,7 +174,7 @@ test("kept connections without a request make room for new ones of their address
 test("slow readers take places of their own address alone, and no new one gets in there", async () => {
   const app = await aServer({ limits: { maxConnectionsPerAddress: 5 } });
   const slow = await many(5, () => Peer.open(app, attacker, get("pool/large.deb")));
-  await sleep(200);
+  await expect.poll(app.begun, patience).toBe(5);
   await expect(answeredInMs(app, attacker)).rejects.toThrow();
   expect(await answeredInMs(app, honest)).toBeLessThan(promptMs);
   expect(slow.filter(({ closedMs }) => closedMs !== undefined)).toEqual([]);
@@ -199,7 +208,7 @@ test("requests that wait behind slow ones of an address leave the first of each 
   const app = await aServer();
   // 40 connections with 16 requests each are more than one address may have made ahead.
   await many(40, () => Peer.open(app, attacker, get("dists/never") + get("dists/a").repeat(15)));
-  await sleep(100);
+  await expect.poll(app.begun, patience).toBe(40);
   expect(await answeredInMs(app, attacker)).toBeLessThan(promptMs);
   const pipelining = (await Peer.open(app, attacker, get("dists/a").repeat(50))).listen();
   await expect.poll(() => pipelining.read.split("small").length - 1, patience).toBe(50);

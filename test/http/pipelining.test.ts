@@ -3,19 +3,20 @@ import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { aRepository, aResource } from "../support/served-repository.ts";
-import { rawExchange, startApp } from "../support/started-app.ts";
+import { onceUnchanged } from "../support/standing-still.ts";
+import { rawExchange, startApp, thenClose } from "../support/started-app.ts";
 
 const requests = 100;
 const largeBytes = 1024 * 1024;
 
 /** A repository of one file that tells how often it was read. */
-function aFile(sizeBytes: number, delayMs = 0) {
+function aFile(sizeBytes: number, ready: () => Promise<void> = async () => {}) {
   const bytes = Buffer.alloc(sizeBytes, "x");
   const seen = { reads: 0 };
   const resource = aResource(bytes, {
     read: async ({ start, end }) => {
       seen.reads += 1;
-      await sleep(delayMs);
+      await ready();
       return Buffer.from(bytes.subarray(start, end));
     },
   });
@@ -31,7 +32,7 @@ async function askWithoutReading(port: number, seen: { readonly reads: number },
   socket.pause();
   socket.write(asked);
   await expect.poll(() => seen.reads, { timeout: 20_000 }).toBeGreaterThanOrEqual(expected);
-  await sleep(500);
+  await onceUnchanged(() => seen.reads);
   socket.destroy();
 }
 
@@ -48,7 +49,7 @@ test("of a connection whose client reads nothing, one large body at a time is in
 });
 
 test("of a connection whose client waits for slow replies, a few requests at a time are worked on", async () => {
-  const { seen, repository } = aFile(10, 30_000);
+  const { seen, repository } = aFile(10, () => new Promise(() => {}));
   const app = await startApp([repository]);
   await askWithoutReading(app.address.port, seen, 10);
   expect(seen.reads).toBeLessThanOrEqual(16);
@@ -56,18 +57,18 @@ test("of a connection whose client waits for slow replies, a few requests at a t
 });
 
 test.each([10, largeBytes])("all pipelined requests are answered, with %i bytes each", async (sizeBytes) => {
-  const { seen, repository } = aFile(sizeBytes, 1);
+  const { seen, repository } = aFile(sizeBytes, () => sleep(1));
   const app = await startApp([repository]);
-  const got = await rawExchange(app.address.port, asked, 3_000);
+  const got = await rawExchange(app.address.port, thenClose(asked));
   expect(seen.reads).toBe(requests);
   expect(got.split("HTTP/1.1 200 OK").length - 1).toBe(requests);
   await app.stop(0);
 });
 
 test("a reply that waits for its turn longer than a source may take is no failure", async () => {
-  const { repository } = aFile(largeBytes, 150);
+  const { repository } = aFile(largeBytes, () => sleep(150));
   const app = await startApp([repository], { limits: { firstByteTimeoutMs: 400 } });
-  const got = await rawExchange(app.address.port, asked.slice(0, asked.length / 10), 3_000);
+  const got = await rawExchange(app.address.port, thenClose(asked.slice(0, asked.length / 10)));
   expect(got.split("HTTP/1.1 200 OK").length - 1).toBe(10);
   await app.stop(0);
 });

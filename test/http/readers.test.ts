@@ -4,7 +4,7 @@ import { Secret } from "../../src/base/secret.ts";
 import type { AppOptions } from "../../src/http/app.ts";
 import { aRepository, aResource, aStatus } from "../support/served-repository.ts";
 import type { StartedApp } from "../support/started-app.ts";
-import { rawExchange, startApp } from "../support/started-app.ts";
+import { rawExchange, startApp, thenClose } from "../support/started-app.ts";
 import { ask } from "../support/transcript.ts";
 
 const password = "correct horse: battery";
@@ -124,7 +124,7 @@ test("guesses that come all at once are counted one by one", async () => {
   const guess = (credentials: string) =>
     `GET /ours/dists/sid/InRelease HTTP/1.1\r\nHost: a\r\nAuthorization: ${basic(credentials).Authorization}\r\n\r\n`;
   const guesses = Array.from({ length: 20 }, (_none, at) => guess(`bob:${at}`)).join("");
-  const answers = await rawExchange(app.address.port, guesses + guess(`bob:${password}`));
+  const answers = await rawExchange(app.address.port, thenClose(guesses + guess(`bob:${password}`)));
   const statuses = [...answers.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status);
   expect(statuses).toEqual([...Array.from({ length: 3 }, () => "401"), ...Array.from({ length: 18 }, () => "429")]);
 });

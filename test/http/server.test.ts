@@ -2,7 +2,6 @@
 import type { RequestListener, ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { buffer, text } from "node:stream/consumers";
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { withResolvers } from "../../src/base/with-resolvers.ts";
 import { maxHeaderBytes, startServer } from "../../src/http/server.ts";
@@ -10,18 +9,17 @@ import { aRepository, aResource } from "../support/served-repository.ts";
 import { rawExchange, startApp } from "../support/started-app.ts";
 import { ask } from "../support/transcript.ts";
 
-/** A file that takes its time, and what tells that somebody has begun to read it. */
-function slowly(milliseconds: number) {
-  let begin = (): void => {};
-  const begun = new Promise<void>((resolve) => (begin = resolve));
+/** A file that comes when it is let go, and what tells that somebody has begun to read it. */
+function heldBack() {
+  const [begun, released] = [withResolvers<void>(), withResolvers<void>()];
   const file = aResource("late", {
     read: async () => {
-      begin();
-      await sleep(milliseconds);
+      begun.resolve();
+      await released.promise;
       return Buffer.from("late");
     },
   });
-  return { file, begun };
+  return { file, begun: begun.promise, release: () => released.resolve() };
 }
 
 test.each([
@@ -35,7 +33,7 @@ test.each([
   ],
 ])("%s is refused with a text and the connection's end", async (_what, request, status, code) => {
   const app = await startApp([]);
-  const reply = await rawExchange(app.address.port, request, 3000);
+  const reply = await rawExchange(app.address.port, request);
   await app.stop(0);
   expect(reply).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   expect(reply).toMatch(new RegExp(`\r\n\r\n${status} ${code}: .+\n$`));
@@ -67,9 +65,10 @@ test.each(["Host: apt.example.org", "Host: [::1]:8380", "Host: a_b.example:", "H
 );
 
 test("what is not HTTP behind a pipelined request is not mixed into its reply", async () => {
-  const app = await startApp([aRepository("debian", { "dists/a": slowly(100).file })]);
+  const { file } = heldBack();
+  const app = await startApp([aRepository("debian", { "dists/a": file })]);
   const sent = "GET /debian/dists/a HTTP/1.1\r\nHost: x\r\n\r\nrubbish\r\n\r\n";
-  expect(await rawExchange(app.address.port, sent, 1000)).not.toContain("400");
+  expect(await rawExchange(app.address.port, sent)).not.toContain("400");
   await app.stop(0);
 });
 
@@ -77,7 +76,7 @@ test("what is not HTTP behind a pipelined request is not mixed into its reply", 
 const graceMs = 20_000;
 
 test("to stop finishes what is under way, takes nothing new, and waits for no idle connection", async () => {
-  const { file, begun } = slowly(300);
+  const { file, begun, release } = heldBack();
   const app = await startApp([aRepository("debian", { "dists/a": file })]);
   const idle = connect(app.address.port, "127.0.0.1");
   idle.on("error", () => {});
@@ -85,8 +84,8 @@ test("to stop finishes what is under way, takes nothing new, and waits for no id
   await begun;
   const begunMs = Date.now();
   const stopping = app.stop(graceMs);
-  await sleep(20);
   await expect(ask(app.address.port, "GET", "/healthz")).rejects.toThrow();
+  release();
   const { body, headers } = await asking;
   expect(body.toString()).toBe("late");
   expect(headers.connection).toBe("close");
@@ -147,7 +146,7 @@ test("to stop answers all requests of a connection that were sent before", async
 });
 
 test("what is not finished within the grace period is cut", async () => {
-  const { file, begun } = slowly(graceMs);
+  const { file, begun } = heldBack();
   const app = await startApp([aRepository("debian", { "dists/a": file })]);
   const asking = expect(ask(app.address.port, "GET", "/debian/dists/a")).rejects.toThrow("hang up");
   await begun;

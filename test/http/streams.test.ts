@@ -2,11 +2,13 @@
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
+import { withResolvers } from "../../src/base/with-resolvers.ts";
 import type { HttpLimits } from "../../src/http/app.ts";
 import type { Resource } from "../../src/publishing/resource.ts";
 import { aRepository, aResource } from "../support/served-repository.ts";
+import { onceUnchanged } from "../support/standing-still.ts";
 import type { StartedApp } from "../support/started-app.ts";
-import { rawExchange, startApp } from "../support/started-app.ts";
+import { rawExchange, startApp, thenClose } from "../support/started-app.ts";
 import { ask } from "../support/transcript.ts";
 
 const chunkBytes = 64 * 1024;
@@ -73,10 +75,7 @@ test("a client that reads nothing holds its source back, and ends it by going aw
   socket.pause();
   socket.write("GET /debian/pool/a.deb HTTP/1.1\r\nHost: x\r\n\r\n");
   await until(() => seen.given > 0);
-  for (let before = 0; before !== seen.given; ) {
-    before = seen.given;
-    await sleep(300);
-  }
+  await onceUnchanged(() => seen.given);
   // What the kernel's buffers on both ends of a loopback connection may hold, in chunks.
   expect(seen.given).toBeLessThan(400);
   socket.destroy();
@@ -88,9 +87,10 @@ test("a client that reads nothing holds its source back, and ends it by going aw
 test("a source may fill one buffer again and again, however slowly its client reads", async () => {
   const [pieces, pieceBytes] = [4000, 4096];
   const asked: unknown[] = [];
+  let given = 0;
   async function* refilled(): AsyncGenerator<Uint8Array> {
     const buffer = Buffer.alloc(pieceBytes);
-    for (let piece = 0; piece < pieces; piece += 1) yield buffer.fill(piece % 251);
+    for (; given < pieces; given += 1) yield buffer.fill(given % 251);
   }
   const read: Resource["read"] = async (_range, _signal, how) => {
     asked.push(how);
@@ -100,7 +100,8 @@ test("a source may fill one buffer again and again, however slowly its client re
   const socket = connect(app.address.port, "127.0.0.1");
   socket.pause();
   socket.write("GET /debian/pool/a.deb HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-  await sleep(200);
+  await until(() => given > 0);
+  await onceUnchanged(() => given);
   const chunks: Buffer[] = [];
   for await (const chunk of socket) chunks.push(chunk as Buffer);
   const body = Buffer.concat(chunks).subarray(-pieces * pieceBytes);
@@ -121,8 +122,7 @@ test("a client that goes away also ends the pipelined request whose turn has not
   socket.pause();
   socket.write("GET /debian/pool/a.deb HTTP/1.1\r\nHost: x\r\n\r\nGET /debian/pool/b.deb HTTP/1.1\r\nHost: x\r\n\r\n");
   await until(() => first.seen.given > 0 && second.seen.given > 0);
-  await sleep(100);
-  expect(second.seen.given).toBeLessThan(4);
+  expect(await onceUnchanged(() => second.seen.given)).toBeLessThan(4);
   socket.destroy();
   await until(() => first.seen.closed && second.seen.closed);
 });
@@ -165,10 +165,13 @@ test("a slow body is not cut for being slow once it has begun", async () => {
 });
 
 test("ten pipelined requests get ten replies in order, whichever is ready first", async () => {
+  const reads = Array.from({ length: 10 }, () => withResolvers<void>());
   const files = Object.fromEntries(
     Array.from({ length: 10 }, (_, at) => {
+      // Each one is ready after the one behind it.
       const read = async () => {
-        await sleep(100 - at * 10);
+        await reads[at + 1]?.promise;
+        reads[at]?.resolve();
         return Buffer.from(`<${at}>`);
       };
       return [`dists/${at}`, aResource(`<${at}>`, { read })];
@@ -176,7 +179,7 @@ test("ten pipelined requests get ten replies in order, whichever is ready first"
   );
   const app = await aServer(files);
   const asked = Array.from({ length: 10 }, (_, at) => `GET /debian/dists/${at} HTTP/1.1\r\nHost: x\r\n\r\n`);
-  const text = await rawExchange(app.address.port, asked.join(""));
+  const text = await rawExchange(app.address.port, thenClose(asked.join("")));
   expect(text.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(10);
   expect(text.match(/<\d>/g)).toEqual(Array.from({ length: 10 }, (_, at) => `<${at}>`));
 });
@@ -184,7 +187,7 @@ test("ten pipelined requests get ten replies in order, whichever is ready first"
 test("an error among pipelined requests leaves the others and the connection alone", async () => {
   const app = await aServer({ "dists/a": aResource("AAA"), "dists/b": aResource("BBB") });
   const asked = ["a", "nothing", "%zz", "b"].map((name) => `GET /debian/dists/${name} HTTP/1.1\r\nHost: x\r\n\r\n`);
-  const text = await rawExchange(app.address.port, asked.join(""));
+  const text = await rawExchange(app.address.port, thenClose(asked.join("")));
   expect(text.match(/HTTP\/1\.1 \d+/g)?.map((line) => line.slice(9))).toEqual(["200", "404", "400", "200"]);
   expect(text).toContain("BBB");
 });

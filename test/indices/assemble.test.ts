@@ -1,6 +1,5 @@
 // Assembling an index: true sizes and digests of what the parts hold, and no reading of what did not change.
 import { createHash } from "node:crypto";
-import { setTimeout } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
 import { turns } from "../../src/base/yield-to-event-loop.ts";
@@ -118,8 +117,7 @@ test("the plain form is read and hashed while a segment is still being compresse
   });
   const coming = { id: b!.id, rendered: Promise.resolve(b!.uncompressedBytes), made };
   const assembling = assemble([a!, coming, c!], shelf.read, algorithms, before, giveWay);
-  await setTimeout(50);
-  expect(shelf.reads).toEqual([b!.id, c!.id]);
+  await expect.poll(() => shelf.reads).toEqual([b!.id, c!.id]);
   finish(b!);
   expectTrue(await assembling, shelf, "one\ntwo\nthree\n");
 });

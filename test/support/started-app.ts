@@ -40,8 +40,13 @@ export async function startApp(
   return { ...server, base, answered, logged: () => lines.join("\n") };
 }
 
-/** Sends text as it stands and gives back all that came until the server closed, or nothing more came for a while. */
-export function rawExchange(port: number, text: string, silenceMs = 3000): Promise<string> {
+const closePatienceMs = 30_000;
+
+/** Requests one after the other, of which the last one asks the server to close the connection. */
+export const thenClose = (requests: string): string => requests.replace(/\r\n$/, "Connection: close\r\n\r\n");
+
+/** Sends text as it stands and gives back all that came until the server closed the connection. @throws where it does not */
+export function rawExchange(port: number, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     const socket = connect(port, "127.0.0.1", () => socket.write(text, "latin1"));
@@ -49,9 +54,9 @@ export function rawExchange(port: number, text: string, silenceMs = 3000): Promi
       socket.destroy();
       resolve(Buffer.concat(chunks).toString("latin1"));
     };
-    socket.setTimeout(silenceMs, done);
+    socket.setTimeout(closePatienceMs, () => socket.destroy(new Error("the server left the connection open")));
     socket.on("data", (chunk) => chunks.push(chunk));
     socket.on("end", done);
-    socket.on("error", (error) => (chunks.length > 0 ? done() : reject(error)));
+    socket.on("error", reject);
   });
 }

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Worker } from "node:worker_threads";
 import { expect, onTestFinished, test } from "vitest";
+import { withResolvers } from "../../../src/base/with-resolvers.ts";
 import { inspectContent, packageKindOf } from "../../../src/catalog/inspection/inspect.ts";
 import { defaultInspectLimits } from "../../../src/catalog/inspection/inspect-limits.ts";
 import { InspectorFailed } from "../../../src/catalog/inspection/inspect-thread.ts";
@@ -187,12 +188,18 @@ test("a builder whose packages take long leaves a worker for another's, sent the
   const end = (): void => {
     ended += 1;
   };
+  const begun = withResolvers<void>();
+  async function* told(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of inChunks(slow)) {
+      yield chunk;
+      begun.resolve();
+    }
+  }
   const attack = Array.from({ length: 4 }, () => [
-    inspector.inspect("binary", inChunks(slow), never, "mallory").then(end),
+    inspector.inspect("binary", told(), never, "mallory").then(end),
     inspector.inspectLocal("binary", slowFile!, never, "mallory").then(end),
   ]).flat();
-  // Long enough for both workers to be in the middle of it.
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await begun.promise;
   expect(await inspector.inspect("binary", inChunks(quick), never, "alice")).toMatchObject({ kind: "binary" });
   expect(await inspector.inspectLocal("binary", quickFile!, never, "bob")).toMatchObject({ kind: "binary" });
   expect(ended).toBeLessThan(8);

@@ -3,6 +3,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { withResolvers } from "../../../src/base/with-resolvers.ts";
 import type { Tahoe } from "../../../src/local/grid/install.ts";
 import { installTahoe } from "../../../src/local/grid/install.ts";
 import type { Python } from "../../../src/local/grid/python.ts";
@@ -102,21 +103,29 @@ test("the system's netifaces is used where there is no compiler, and only there"
 });
 
 test("two installations at once: one works, the other waits and finds it done", async () => {
-  const python = await fakePython("sleep 1", false);
-  const steps: string[] = [];
-  const both = [install(python, "", (step) => steps.push(step)), install(python, "", (step) => steps.push(step))];
+  const isReleased = join(base, "released");
+  const python = await fakePython(`until [ -e ${isReleased} ]; do sleep 0.05; done`, false);
+  const waits = withResolvers<string>();
+  const heard = (step: string): void => {
+    if (step.includes("Waiting")) waits.resolve(step);
+  };
+  const both = [install(python, "", heard), install(python, "", heard)];
+  expect(await waits.promise).toContain(`Waiting for another installation (process ${process.pid})`);
+  await writeFile(isReleased, "");
   await Promise.all(both);
   expect(await calls()).toHaveLength(2);
-  expect(steps.join("\n")).toContain(`Waiting for another installation (process ${process.pid})`);
 });
 
 test("an installation that is called off ends with the signal's reason and releases its lock", async () => {
-  const python = await fakePython("sleep 30", false);
+  const python = await fakePython("echo Collecting something; sleep 30", false);
   const controller = new AbortController();
   const reason = new Error("called off");
-  const options = { directory: join(base, "state/venv"), progress: () => {}, python, searchPath: "" };
+  const begun = withResolvers<void>();
+  const progress = (step: string) => void (step === "Collecting something" && begun.resolve());
+  const options = { directory: join(base, "state/venv"), progress, python, searchPath: "" };
   const installing = installTahoe({ ...options, signal: controller.signal });
-  setTimeout(() => controller.abort(reason), 300);
+  await begun.promise;
+  controller.abort(reason);
   await expect(installing).rejects.toBe(reason);
   expect(await readFile(join(base, "state/.venv.lock.1"), "utf8")).toBe("");
 });

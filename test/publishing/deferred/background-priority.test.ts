@@ -1,12 +1,12 @@
 // Pings go first: what is made in the background rests while somebody waits for one, but not for ever.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { withResolvers } from "../../../src/base/with-resolvers.ts";
 import { RightOfWay } from "../../../src/publishing/deferred/background-priority.ts";
 import { aDeb } from "../../support/debs.ts";
 import { ServedFolder, servedContents } from "../../support/served-folder.ts";
+import { isPending, onceUnchanged } from "../../support/standing-still.ts";
 
 const never = new AbortController().signal;
 
@@ -16,11 +16,9 @@ test("late work rests from the first piece after a ping has come to the last ans
   await giveWay();
   const [one, other] = [withResolvers<void>(), withResolvers<void>()];
   const answered = Promise.allSettled([way.first(one.promise), way.first(other.promise)]);
-  let hasGoneOn = false;
-  const resting = giveWay().then(() => (hasGoneOn = true));
+  const resting = giveWay();
   one.resolve();
-  await sleep(50);
-  expect(hasGoneOn).toBe(false);
+  expect(await isPending(resting)).toBe(true);
   other.reject(new Error("a ping that fails is over, too"));
   await resting;
   await answered;
@@ -81,9 +79,10 @@ test("Contents wait for a ping that is under way, and not it for them", async ()
   await served.ping(`${directory}/first.deb`);
   const slow = served.ping(`${directory}/slow.deb`);
   await reached.promise;
-  await sleep(200);
   // What it is made with stands there from its begin to its end.
-  expect(readdirSync(join(served.state, "contents"))).toHaveLength(1);
+  const underWay = () => readdirSync(join(served.state, "contents")).length;
+  await expect.poll(underWay).toBe(1);
+  expect(await onceUnchanged(underWay)).toBe(1);
   released.resolve();
   await slow;
   expect(await servedContents(served, "main/Contents-amd64")).toContain("slow");

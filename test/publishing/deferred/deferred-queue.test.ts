@@ -1,5 +1,4 @@
 // When what is late is made: at once where nothing was made yet, else for a burst of publications together.
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { silentLog } from "../../../src/base/log.ts";
 import { parseSuite } from "../../../src/base/names.ts";
@@ -7,6 +6,7 @@ import { RightOfWay } from "../../../src/publishing/deferred/background-priority
 import { LateWork } from "../../../src/publishing/deferred/deferred-queue.ts";
 import { silentPublishingObserver } from "../../../src/publishing/publishing-observer.ts";
 import type { Manifest } from "../../../src/publishing/store/publication.ts";
+import { isPending } from "../../support/standing-still.ts";
 
 test("a suite's first late files are made at once, and all later ones some moments after a publication", async () => {
   const sid = parseSuite("sid");
@@ -33,6 +33,6 @@ test("a suite's first late files are made at once, and all later ones some momen
   expect(made).toEqual(["sid", "sid"]);
   times.settleMs = hourMs;
   work.request(sid);
-  await sleep(100);
+  expect(await isPending(work.settled())).toBe(true);
   expect(made).toEqual(["sid", "sid"]);
 });

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
+import { withResolvers } from "../../../src/base/with-resolvers.ts";
 import { parseStanza } from "../../../src/debian/deb822.ts";
 import { fieldOf } from "../../../src/debian/stanza.ts";
 import { aDeb, aDsc, runTool } from "../../support/debs.ts";
@@ -28,12 +29,16 @@ function patchedFolder({ now = Date.now, contents = false } = {}): {
   readonly made: () => Promise<void>;
 } {
   let [rounds, seen] = [0, 0];
+  let another = withResolvers<void>();
   const lateMade = (_suite: unknown, maker: string): void => {
-    if (maker === "pdiffs") rounds += 1;
+    if (maker !== "pdiffs") return;
+    rounds += 1;
+    another.resolve();
+    another = withResolvers<void>();
   };
   const served = new ServedFolder({ patched: true, observer: { lateMade }, now, contents });
   const made = async (): Promise<void> => {
-    while (rounds === seen) await new Promise((resolve) => setTimeout(resolve, 10));
+    if (rounds === seen) await another.promise;
     seen = rounds;
   };
   return { served, made };
@@ -237,6 +242,6 @@ test("a suite that wants no pdiffs has none", async () => {
   for (let n = 0; n < 40; n++) await put(served, `p${n}`);
   await served.ping();
   await served.ping(await put(served, "new"));
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await served.lateMade();
   expect(await served.text("dists/sid/Release")).not.toContain(".diff");
 });

@@ -8,6 +8,7 @@ import { StorageUnavailable } from "../../../src/storage/tree.ts";
 import { aDeb, aDsc } from "../../support/debs.ts";
 import type { ServedFolderOptions } from "../../support/served-folder.ts";
 import { packageNames, ServedFolder, treePath } from "../../support/served-folder.ts";
+import { isPending } from "../../support/standing-still.ts";
 
 const place = "dists/sid/main/binary-amd64";
 const alice = `${place}/alice`;
@@ -37,9 +38,6 @@ async function put(served: ServedFolder, directory: string, name: string): Promi
   served.put(path, await aDeb({ package: name, architecture: "amd64" }), 1_700_000_000 + name.length);
   return path;
 }
-
-const isPending = async (work: Promise<unknown>): Promise<boolean> =>
-  await Promise.race([work.then(() => false), sleep(50).then(() => true)]);
 
 test("a ping is answered while another builder's packages are being inspected, and these follow", async () => {
   const { served, slow, letGo } = slowed();

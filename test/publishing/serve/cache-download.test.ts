@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import type { FillOutcome } from "../../../src/publishing/serve/cache-download.ts";
 import { Fill, fillWindowBytes } from "../../../src/publishing/serve/cache-download.ts";
 import { aDirectory, never, Source, someBytes } from "../../support/package-source.ts";
+import { onceUnchanged } from "../../support/standing-still.ts";
 
 const fillOf = (source: Source, patienceMs: number) => {
   const directory = aDirectory();
@@ -31,8 +32,7 @@ test("a fill waits for its reader as long as it has patience", async () => {
   const { fill, outcome } = fillOf(source, 60_000);
   const reader = fill.read({ start: 0 }, never());
   await reader.next();
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  expect(source.givenBytes).toBeLessThan(fillWindowBytes * 1.5);
+  expect(await onceUnchanged(() => source.givenBytes)).toBeLessThan(fillWindowBytes * 1.5);
   await reader.return();
   expect(await outcome).toMatchObject({ kind: "failed" });
 });

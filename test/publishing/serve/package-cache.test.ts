@@ -1,6 +1,5 @@
 // The package cache in use: one fill per content, paced by its readers, truthful to the last byte.
 import { readdirSync, statSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { fillWindowBytes } from "../../../src/publishing/serve/cache-download.ts";
@@ -18,6 +17,7 @@ import {
   Source,
   someBytes,
 } from "../../support/package-source.ts";
+import { onceUnchanged } from "../../support/standing-still.ts";
 
 test("a package is read from its source once and from the cache ever after", async () => {
   const { cache, counts, directory } = aCache();
@@ -121,8 +121,9 @@ test("a fill runs ahead of its fastest reader by no more than its window", async
   const iterator = body[Symbol.asyncIterator]();
   const first = await iterator.next();
   await expect.poll(() => source.givenBytes, { timeout: 20_000 }).toBeGreaterThan(1_000_000);
-  await sleep(400);
-  expect(source.givenBytes).toBeLessThanOrEqual(fillWindowBytes + 2 * 256 * 1024 + chunkBytes);
+  expect(await onceUnchanged(() => source.givenBytes)).toBeLessThanOrEqual(
+    fillWindowBytes + 2 * 256 * 1024 + chunkBytes,
+  );
   const rest = await collect({ [Symbol.asyncIterator]: () => iterator });
   expect(Buffer.concat([first.value as Uint8Array, rest]).equals(bytes)).toBe(true);
 });
@@ -156,7 +157,8 @@ test("an aborted reader ends with the signal's reason, also while it waits for b
   const source = new Source(someBytes(1000), { gate: new Promise(() => {}) });
   const asker = new AbortController();
   const reading = collect(await cache.read(source.promised, { start: 0 }, asker.signal));
-  setTimeout(() => asker.abort(new Error("gone")), 20);
+  await expect.poll(() => source.opened).toBe(1);
+  asker.abort(new Error("gone"));
   await expect(reading).rejects.toThrow("gone");
 });
 

@@ -153,8 +153,7 @@ test.each([
 ])("a body %s that ends short is an error, and all before is delivered", async (_, headers) => {
   const { tree } = await against((_request, response) => {
     response.writeHead(200, headers);
-    response.write(Buffer.alloc(600, 1));
-    setTimeout(() => response.socket?.end(), 20);
+    response.write(Buffer.alloc(600, 1), () => response.socket?.end());
   });
   let bytes = 0;
   const read = async (): Promise<void> => {

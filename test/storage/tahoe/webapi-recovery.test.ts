@@ -1,6 +1,7 @@
 // The webapi backend behind retries and gateways: what is tried again, where, and when not.
 import { expect, test } from "vitest";
 import { rootPath } from "../../../src/base/names.ts";
+import { withResolvers } from "../../../src/base/with-resolvers.ts";
 import { GatewaysTree } from "../../../src/storage/decorators/failover-tree.ts";
 import { RetryingTree } from "../../../src/storage/decorators/retrying-tree.ts";
 import type { Answer } from "../../support/fake-gateway.ts";
@@ -17,9 +18,9 @@ const breaking = (content: Buffer, perRequest: number): Answer => {
       "Content-Length": content.length - start,
       ...(start > 0 && { "Content-Range": `bytes ${start}-${content.length - 1}/${content.length}` }),
     });
-    response.write(content.subarray(start, start + perRequest));
-    if (start + perRequest >= content.length) response.end();
-    else setTimeout(() => response.socket?.end(), 20);
+    const isLast = start + perRequest >= content.length;
+    response.write(content.subarray(start, start + perRequest), () => !isLast && response.socket?.end());
+    if (isLast) response.end();
   };
 };
 
@@ -67,10 +68,16 @@ test("with retries, what is transient is tried so many times and what is lasting
 
 test("an abort ends the waiting between two attempts", async () => {
   const { tree } = await against((_, response) => response.writeHead(503).end());
-  const controller = new AbortController();
-  const slow = new RetryingTree(tree, { ...retries, firstDelayMs: 60_000, maxDelayMs: 60_000 });
-  setTimeout(() => controller.abort(new Error("gone")), 50);
-  await expect(slow.look(rootPath, controller.signal)).rejects.toThrow("gone");
+  const [controller, waits] = [new AbortController(), withResolvers<void>()];
+  const random = () => {
+    waits.resolve();
+    return 0.5;
+  };
+  const slow = new RetryingTree(tree, { ...retries, random, firstDelayMs: 60_000, maxDelayMs: 60_000 });
+  const looking = slow.look(rootPath, controller.signal);
+  await waits.promise;
+  controller.abort(new Error("gone"));
+  await expect(looking).rejects.toThrow("gone");
 });
 
 test("behind gateways, the healthy one is asked first from then on", async () => {
