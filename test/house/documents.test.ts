@@ -96,3 +96,16 @@ test("every decision has the same sections, in the same order", () => {
     expect(headings, path).toEqual(sections);
   }
 });
+
+test("the table of folders in docs/architecture.md has every folder of src, with its parts", () => {
+  const rows = [...readProjectFile("docs/architecture.md").matchAll(/^\| (`[a-z]+`(?:, `[a-z]+`)*) \| (.+) \|$/gm)];
+  const listed = rows.flatMap(([, names = "", contents = ""]) =>
+    [...names.matchAll(/`([a-z]+)`/g)].map(([, name = ""]) => ({ name, contents })),
+  );
+  const folders = (below: string): readonly string[] =>
+    [...known].flatMap((path) => new RegExp(`^${below}/([^/.]+)$`).exec(path)?.[1] ?? []).toSorted();
+  expect(listed.map(({ name }) => name).toSorted()).toEqual(folders("src"));
+  for (const { name, contents } of listed) {
+    expect(folders(`src/${name}`).filter((part) => !contents.includes(`\`${part}\``))).toEqual([]);
+  }
+});
