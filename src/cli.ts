@@ -143,7 +143,7 @@ const others: readonly (readonly [names: string, add: (commands: Command) => Pro
   ["override phase", async (to) => (await import("./commands/override.ts")).addOverride(to)],
   ["view", async (to) => (await import("./commands/view.ts")).addView(to)],
   ["verify", async (to) => (await import("./commands/verify.ts")).addVerify(to, untilTold)],
-  ["export publish", async (to) => (await import("./commands/export-and-publish.ts")).addOutputs(to, untilTold)],
+  ["export publish", async (to) => (await import("./commands/export-and-publish.ts")).addExportCommands(to, untilTold)],
 ];
 
 /** @param asked the first argument: the name of a command, if it is one */

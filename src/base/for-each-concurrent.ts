@@ -4,7 +4,7 @@
  * Calls `work` for each item, at most `limit` at once, and starts no more after the first failure.
  * @throws what `work` throws first, once all that was started has ended
  */
-export async function forEachAtMost<T>(
+export async function forEachConcurrent<T>(
   items: Iterable<T>,
   limit: number,
   work: (item: T) => Promise<void>,

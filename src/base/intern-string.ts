@@ -8,7 +8,7 @@ const maxTextLength = 64;
 const known = new Map<string, string>();
 
 /** An equal string, which whoever else asked for it holds too. */
-export function shared(text: string): string {
+export function internString(text: string): string {
   const one = known.get(text);
   if (one !== undefined || text.length > maxTextLength) return one ?? text;
   if (known.size >= maxTexts) known.clear();

@@ -5,7 +5,7 @@ import { calledOrAborted } from "./abort.ts";
  * So many slots. A free one goes to the sharer that holds the fewest, and among equals to each in turn; a named
  * sharer never holds more than half of them, so that there is always one for somebody else.
  */
-export class Slots {
+export class Semaphore {
   #free: number;
   readonly #mostOfOne: number;
   readonly #held = new Map<string, number>();

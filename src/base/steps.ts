@@ -1,5 +1,5 @@
 // Long work as a run of short steps: done at once, or in turns with everybody else's.
-import type { GiveWay } from "./yield-to-event-loop.ts";
+import type { YieldFunction } from "./yield-to-event-loop.ts";
 
 /** Yields between two steps of some ten microseconds, seldom of some hundred, and returns what the work came to. */
 export type Steps<Result> = Generator<void, Result, void>;
@@ -19,11 +19,11 @@ export function atOnce<Result>(steps: Steps<Result>): Result {
 const stepsBetweenLooks = 8;
 
 /** The same, with a turn for others whenever one's own is over. @throws what giving way throws */
-export async function inTurns<Result>(steps: Steps<Result>, giveWay: GiveWay): Promise<Result> {
+export async function inTurns<Result>(steps: Steps<Result>, yieldNow: YieldFunction): Promise<Result> {
   for (let taken = 1; ; taken++) {
     const step = steps.next();
     if (step.done === true) return step.value;
-    if (taken % stepsBetweenLooks === 0) await giveWay();
+    if (taken % stepsBetweenLooks === 0) await yieldNow();
   }
 }
 

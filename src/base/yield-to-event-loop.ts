@@ -5,13 +5,13 @@ import { setImmediate } from "node:timers/promises";
 const turnMs = 4;
 
 /** To be awaited often: it costs next to nothing until the turn is over. */
-export type GiveWay = () => Promise<void>;
+export type YieldFunction = () => Promise<void>;
 
 /**
  * Gives everybody else a turn whenever one's own is over. What goes on side by side shares one of these, and its turn.
  * @throws signal.reason from what is returned, when aborted
  */
-export function turns(signal?: AbortSignal): GiveWay {
+export function yieldToEventLoop(signal?: AbortSignal): YieldFunction {
   let begunMs = performance.now();
   let others: Promise<void> | undefined;
   return async () => {

@@ -1,11 +1,11 @@
 // The tree as last seen, with what was found in each package file; updated from surveys of parts of it.
 
 import { endsWithin } from "../base/ends-within.ts";
-import { forEachAtMost } from "../base/for-each-concurrent.ts";
+import { forEachConcurrent } from "../base/for-each-concurrent.ts";
 import type { TreePath } from "../base/names.ts";
 import { coveringPath, isWithin, lastName } from "../base/names.ts";
 import { itemsPerStep } from "../base/steps.ts";
-import { turns } from "../base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
 import type { Examined, Examiner } from "./examiner.ts";
 import type { CatalogFile } from "./files/catalog-file.ts";
@@ -18,7 +18,7 @@ import type { Layout } from "./layout/repository-layout.ts";
 import { plainLayout } from "./layout/repository-layout.ts";
 import { Looks } from "./looks.ts";
 import type { Survey } from "./survey.ts";
-import { hasWords } from "./survey.ts";
+import { hasMetadata } from "./survey.ts";
 
 /** A path whose file, finding or neighbours changed. `before` equals `after` where only a neighbour did. */
 export interface FileChange {
@@ -59,7 +59,7 @@ export class Catalog {
   /** How many updates were made, parts of them counted too. */
   #updates = 0;
   /** After a restart most files are in the ledger, and reading words is all work and no waiting. */
-  readonly #giveWay = turns();
+  readonly #yieldNow = yieldToEventLoop();
 
   /** @param layout tells suites with a slash from components */
   constructor(examiner: Examiner, layout: Layout = plainLayout) {
@@ -154,7 +154,7 @@ export class Catalog {
       this.#apply(survey, look, changes, isLast);
       tell([...changes, ...this.#neighbours(changes)], [...undecided]);
       if (isLast) return;
-      await this.#giveWay();
+      await this.#yieldNow();
     }
   }
 
@@ -175,7 +175,7 @@ export class Catalog {
       if (part.size + named >= maxFilesAtOnce) break;
       if (--untilTurn <= 0) {
         untilTurn = itemsPerStep;
-        await this.#giveWay();
+        await this.#yieldNow();
       }
       if (!isInspected && !this.#isReady(file, fresh, survey)) continue;
       take(path);
@@ -214,7 +214,7 @@ export class Catalog {
       if (after !== this.file(path) && !isPart) fresh.set(path, after);
       return after;
     };
-    await forEachAtMost(perhapsNew, concurrentExaminations, async ([path, entry]) => {
+    await forEachConcurrent(perhapsNew, concurrentExaminations, async ([path, entry]) => {
       const said = await this.#wordsOf(entry);
       if (!this.#isSettled(path, entry, said)) {
         const kind = packageKindOf(lastName(path)) ?? (this.#wanted.has(path) ? "part" : undefined);
@@ -242,7 +242,7 @@ export class Catalog {
       const asked = [...this.#wantedParts(part), ...contested].filter(([{ path }]) => !tried.has(path));
       if (asked.length === 0) return;
       seenUpdates = this.#updates;
-      await forEachAtMost(asked, concurrentExaminations, async ([file, kind, claimRecord]) => {
+      await forEachConcurrent(asked, concurrentExaminations, async ([file, kind, claimRecord]) => {
         const { path, entry, said } = file;
         tried.add(path);
         // Changes are told to the suite that was surveyed: files of others wait for a survey of their own.
@@ -274,10 +274,10 @@ export class Catalog {
     let untilTurn = itemsPerStep;
     for (const file of files) {
       const [path, entry] = file;
-      if (hasWords(entry) || !this.#isSettled(path, entry, undefined)) perhapsNew.push(file);
+      if (hasMetadata(entry) || !this.#isSettled(path, entry, undefined)) perhapsNew.push(file);
       if (--untilTurn > 0) continue;
       untilTurn = itemsPerStep;
-      await this.#giveWay();
+      await this.#yieldNow();
     }
     return perhapsNew;
   }
@@ -290,15 +290,15 @@ export class Catalog {
 
   /** Names what an entry's metadata says. */
   async #wordsOf(entry: FileEntry | OtherEntry): Promise<string | undefined> {
-    if (!hasWords(entry)) return undefined;
-    await this.#giveWay();
+    if (!hasMetadata(entry)) return undefined;
+    await this.#yieldNow();
     return this.#examiner.claims.wordsOf(entry)?.key;
   }
 
   async #examine(path: TreePath, asked: Asked, signal: AbortSignal): Promise<CatalogFile> {
     const { entry, kind, said, claimRecord } = asked;
     if (kind !== undefined && entry.kind === "file") {
-      await this.#giveWay();
+      await this.#yieldNow();
       const examined = await this.#examiner.examine({ path, entry, kind }, signal, claimRecord);
       return this.#fileOf(path, entry, said, examined);
     }

@@ -22,7 +22,7 @@ import type { Claim } from "./metadata/claims.ts";
 import { Claims } from "./metadata/claims.ts";
 import type { FileLists } from "./metadata/file-list-store.ts";
 import { withoutList } from "./metadata/file-list-store.ts";
-import type { Ledger } from "./store/inspection-store.ts";
+import type { InspectionStore } from "./store/inspection-store.ts";
 import { isPassing } from "./store/inspection-store.ts";
 
 /**
@@ -86,7 +86,7 @@ const maxAttempts = 3;
 export class Examiner {
   readonly claims: Claims;
   readonly #tree: Tree;
-  readonly #ledger: Ledger;
+  readonly #inspectionStore: InspectionStore;
   readonly #fileLists: FileLists | undefined;
   readonly #inspector: ContentInspector;
   readonly #observer: ExaminerObserver;
@@ -99,7 +99,7 @@ export class Examiner {
 
   constructor(parts: {
     readonly tree: Tree;
-    readonly ledger: Ledger;
+    readonly inspectionStore: InspectionStore;
     /** Undefined where nobody asks for packages' files. */
     readonly fileLists?: FileLists | undefined;
     readonly inspector: ContentInspector;
@@ -114,7 +114,7 @@ export class Examiner {
     readonly name?: string;
   }) {
     this.#tree = parts.tree;
-    this.#ledger = parts.ledger;
+    this.#inspectionStore = parts.inspectionStore;
     this.#fileLists = parts.fileLists;
     this.#inspector = parts.inspector;
     this.#observer = parts.observer;
@@ -136,8 +136,8 @@ export class Examiner {
     if (content === undefined) return { finding: (await this.#readMutable(file, signal)).finding, claimed: false };
     const claim = claimRecord === undefined ? this.claims.of(file.entry, file.kind) : this.claims.kept(claimRecord);
     const record = recordOf(file.kind, content);
-    const doubted = this.#ledger.isDoubted(content.key);
-    const known = doubted ? undefined : this.#ledger.finding(record);
+    const doubted = this.#inspectionStore.isDoubted(content.key);
+    const known = doubted ? undefined : this.#inspectionStore.finding(record);
     if (known !== undefined) {
       this.#observer.inspected("ledger");
       return { finding: await this.#judged(record, known, claim), claimed: false };
@@ -151,19 +151,21 @@ export class Examiner {
   async examineWords({ entry, kind }: ExaminedFile): Promise<Examined | undefined> {
     const { content } = entry;
     const claim = this.claims.of(entry, kind);
-    if (claim === undefined || content === undefined || this.#ledger.isDoubted(content.key)) return undefined;
-    return this.#ledger.finding(recordOf(kind, content)) === undefined ? await this.#believed(claim) : undefined;
+    if (claim === undefined || content === undefined || this.#inspectionStore.isDoubted(content.key)) return undefined;
+    return this.#inspectionStore.finding(recordOf(kind, content)) === undefined
+      ? await this.#believed(claim)
+      : undefined;
   }
 
   /** The inspection behind a record, read anew should the ledger have lost it. */
   async recall(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Inspection> {
-    const known = this.#ledger.get(record);
+    const known = this.#inspectionStore.get(record);
     if (known !== undefined) return known;
     const { content } = file.entry;
     if (content === undefined) return (await this.#readMutable(file, signal)).inspection;
     const ofBytes = recordOf(file.kind, content);
-    const isDoubted = this.#ledger.isDoubted(content.key);
-    const found = isDoubted ? undefined : this.#ledger.get(ofBytes);
+    const isDoubted = this.#inspectionStore.isDoubted(content.key);
+    const found = isDoubted ? undefined : this.#inspectionStore.get(ofBytes);
     return found ?? (await this.#readOnce(file, ofBytes, signal)).inspection;
   }
 
@@ -220,8 +222,9 @@ export class Examiner {
     const claimed = claim.inspection;
     const record = recordOf(kind, entry.content);
     const said = await this.#fileLists?.claimed(claim, file.path, signal);
-    const isKnown = !this.#ledger.isDoubted(entry.content.key) && (said === undefined || this.#fileLists?.get(record));
-    const known = isKnown ? this.#ledger.get(record) : undefined;
+    const isKnown =
+      !this.#inspectionStore.isDoubted(entry.content.key) && (said === undefined || this.#fileLists?.get(record));
+    const known = isKnown ? this.#inspectionStore.get(record) : undefined;
     const found = known ?? (await this.#inspectCopy(kind, copy, claimed, signal)) ?? (await this.#open(file, signal));
     if (known === undefined) await this.#keep(entry, record, found);
     if (isPassing(found)) return "unknown";
@@ -230,12 +233,12 @@ export class Examiner {
 
   /** Makes the next examination of this content read the bytes again, and believe nothing else. */
   async doubt({ content }: FileEntry): Promise<void> {
-    if (content !== undefined) await this.#ledger.doubt(content.key);
+    if (content !== undefined) await this.#inspectionStore.doubt(content.key);
   }
 
   async #judged(record: string, finding: Finding, claim: Claim | undefined): Promise<Finding> {
     if (claim === undefined || isPassing(finding)) return finding;
-    const found = finding.kind === "rejected" ? finding : this.#ledger.get(record);
+    const found = finding.kind === "rejected" ? finding : this.#inspectionStore.get(record);
     const differing = found && (await this.#differing(record, found, claim));
     if (differing === undefined) return finding;
     this.#observer.metadataRefused("lie");
@@ -254,8 +257,8 @@ export class Examiner {
 
   async #believed(claim: Claim): Promise<Examined> {
     this.#observer.inspected(claim.isKept ? "ledger" : "entry");
-    const known = claim.isKept ? this.#ledger.finding(claim.record) : undefined;
-    return { finding: known ?? (await this.#ledger.put(claim.record, claim.inspection)), claimed: true };
+    const known = claim.isKept ? this.#inspectionStore.finding(claim.record) : undefined;
+    return { finding: known ?? (await this.#inspectionStore.put(claim.record, claim.inspection)), claimed: true };
   }
 
   /** Equal content at two paths is read once, unless it waits for long among another builder's files. */
@@ -283,7 +286,8 @@ export class Examiner {
   async #keep({ content }: FileEntry, record: string, inspection: Inspection): Promise<Finding> {
     const finding = await this.#keepAs(record, inspection);
     if (isPassing(inspection)) return finding;
-    if (content !== undefined && this.#ledger.isDoubted(content.key)) await this.#ledger.trust(content.key);
+    if (content !== undefined && this.#inspectionStore.isDoubted(content.key))
+      await this.#inspectionStore.trust(content.key);
     return finding;
   }
 
@@ -291,7 +295,7 @@ export class Examiner {
     if (inspection.kind === "binary" && inspection.fileList !== undefined) {
       await this.#fileLists?.put(record, inspection.fileList);
     }
-    return await this.#ledger.put(record, withoutList(inspection));
+    return await this.#inspectionStore.put(record, withoutList(inspection));
   }
 
   async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<Kept> {

@@ -4,7 +4,7 @@ import { LimitExceeded } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { joinPath, parentPath } from "../base/names.ts";
 import { itemsPerStep } from "../base/steps.ts";
-import { turns } from "../base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import { withPossibleTimes } from "../storage/link-times.ts";
 import type { Entry, FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
@@ -57,7 +57,7 @@ const defaultSurveyLimits: SurveyLimits = { maxDirectoriesBelow: 10_000, maxFile
 type SeenFiles = (files: readonly (readonly [TreePath, FileEntry])[]) => Promise<void>;
 
 /** Whether an entry says anything of its file. */
-export const hasWords = (entry: Entry): entry is FileEntry => entry.kind === "file" && entry.metadata !== undefined;
+export const hasMetadata = (entry: Entry): entry is FileEntry => entry.kind === "file" && entry.metadata !== undefined;
 
 /**
  * Surveys a directory with all below it, or one file.
@@ -106,7 +106,7 @@ export async function survey(
     }
   }
 
-  const giveWay = turns(signal);
+  const yieldNow = yieldToEventLoop(signal);
   let telling = Promise.resolve();
   function tell(files: Parameters<SeenFiles>[0]): void {
     telling = telling.then(() => seen(files));
@@ -144,7 +144,7 @@ export async function survey(
     if (node.kind !== "directory") {
       const file = withPossibleTimes(node, nowMs);
       into.addFile(at, file);
-      if (hasWords(file)) tell([[at, file]]);
+      if (hasMetadata(file)) tell([[at, file]]);
     }
     if (node.kind !== "directory" || !layout.mayHoldPackages(at)) return [];
     into.addDirectory(at);
@@ -156,13 +156,13 @@ export async function survey(
     for (const [name, entry] of node.entries) {
       if (--untilTurn <= 0) {
         untilTurn = itemsPerStep;
-        await giveWay();
+        await yieldNow();
       }
       const child = joinPath(at, name);
       if (entry.kind !== "directory") {
         const file = withPossibleTimes(entry, nowMs);
         into.addFile(child, file);
-        if (hasWords(file)) files.push([child, file]);
+        if (hasMetadata(file)) files.push([child, file]);
         if (entry.kind === "other" && entry.mayBeDirectory === true) {
           unlisted.set(child, { kind: "rejected", code: "unreadable", text: entry.reason });
         } else if (entry.kind === "other" && packageKindOf(name) === undefined) {

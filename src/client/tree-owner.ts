@@ -5,7 +5,7 @@ import { distsPath, plainLayout } from "../catalog/layout/repository-layout.ts";
 import type { WriteCap } from "../storage/tahoe/caps.ts";
 import type { Link, WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import type { BundleDirectory } from "./bundle.ts";
-import type { Gateways } from "./write-gateways.ts";
+import type { WriteGateways } from "./write-gateways.ts";
 
 /** What a suite is made of. */
 export interface SuiteParts {
@@ -42,11 +42,11 @@ export function parseBuilderName(raw: string): string {
 
 /** A tree in the hands of who holds the write cap of its root. Every change can be made again after an interruption. */
 export class OwnedTree {
-  readonly #gateways: Gateways;
+  readonly #gateways: WriteGateways;
   readonly #root: WriteCap;
   readonly #signal: AbortSignal;
 
-  constructor(gateways: Gateways, root: WriteCap, signal: AbortSignal) {
+  constructor(gateways: WriteGateways, root: WriteCap, signal: AbortSignal) {
     this.#gateways = gateways;
     this.#root = root;
     this.#signal = signal;

@@ -6,7 +6,7 @@ import { defaultWebapiLimits, Webapi } from "../storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
 
-export class Gateways {
+export class WriteGateways {
   readonly #writers: readonly WebapiWriter[];
   readonly #policy: RetryPolicy;
 

@@ -19,7 +19,7 @@ import type { Placement } from "../publishing/build/stanza-renderer.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import { exportTo, publishTo, uploadsIn, writableTree } from "../server/export-targets.ts";
 import { withArchiveKeyring } from "../server/keyring-overlay.ts";
-import { withQuietRepository } from "../server/offline-repository.ts";
+import { withOfflineRepository } from "../server/offline-repository.ts";
 import { openTree } from "../server/open-tree.ts";
 import { openSigner, repositoryDirectory } from "../server/repository-settings.ts";
 import type { Tree } from "../storage/tree.ts";
@@ -68,7 +68,7 @@ const withOutputFlags = (command: Command): Command =>
     .option("--state <directory>", "where keys and what was read are kept, as for serve");
 
 /** @param untilTold a signal that is aborted when this process is told to stop */
-export function addOutputs(commands: Command, untilTold: () => AbortSignal): void {
+export function addExportCommands(commands: Command, untilTold: () => AbortSignal): void {
   withOutputFlags(commands.command("export"))
     .description("Write a repository as a site of plain files.")
     .argument("<directory>", "the site's root, made where it is missing")
@@ -82,7 +82,7 @@ export function addOutputs(commands: Command, untilTold: () => AbortSignal): voi
         { placement: "pool", signal },
         async (repository, { one, configuration: { keepSeconds } }) => {
           await repository.ping(rootPath, signal);
-          await repository.lateSettled();
+          await repository.deferredSettled();
           return await exportTo(repository, { directory, tree: one.tree, keepSeconds, now: systemClock, signal });
         },
       );
@@ -148,7 +148,7 @@ async function make(
     settings: { placement },
     log,
   };
-  await withQuietRepository(order, async (repository, root) => {
+  await withOfflineRepository(order, async (repository, root) => {
     const changed = await work(repository, { configuration, one, root });
     const parts = Object.entries(changed ?? {}).map(([what, value]) => `${what} ${String(value)}`);
     await print(parts.length === 0 ? "all was up to date" : parts.join(", "));

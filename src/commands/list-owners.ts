@@ -6,7 +6,7 @@ import { parseSuite, rootPath } from "../base/names.ts";
 import { suitePath } from "../catalog/layout/repository-layout.ts";
 import type { NameShare } from "../catalog/suite/name-claims.ts";
 import { NameOwners } from "../catalog/suite/owner-rules.ts";
-import { hasSuite, snapshotsOf, takeStock } from "../client/curation/inventory.ts";
+import { hasSuite, packageListsOf, readInventory } from "../client/curation/inventory.ts";
 import type { RepositoryConfiguration } from "../config/configuration.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
 import { loadConfiguration } from "../config/load-config.ts";
@@ -44,10 +44,10 @@ export async function listOwners(
       continue;
     }
     const tree = openTree(one.tree, limits, undefined, (opened) => opened);
-    const stock = await takeStock(tree, [path], systemClock(), signal);
+    const stock = await readInventory(tree, [path], systemClock(), signal);
     isThere ||= suite !== undefined && hasSuite(stock, suite);
     const rulesOf = ownerRulesOf(one, complain);
-    const snapshots = snapshotsOf(stock.files, (each) => ({
+    const snapshots = packageListsOf(stock.files, (each) => ({
       // Also where every name is everybody's, it is told who has packages of it.
       rules: () => rulesOf(each) ?? everybodys,
       held: nothingHeld,

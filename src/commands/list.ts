@@ -2,8 +2,8 @@
 import type { Command } from "commander";
 import { parseSuite, rootPath } from "../base/names.ts";
 import { suitePath } from "../catalog/layout/repository-layout.ts";
-import type { Stock, StockPackage } from "../client/curation/inventory.ts";
-import { hasSuite, takeStock } from "../client/curation/inventory.ts";
+import type { Inventory, InventoryPackage } from "../client/curation/inventory.ts";
+import { hasSuite, readInventory } from "../client/curation/inventory.ts";
 import type { Where } from "../client/curation/package-patterns.ts";
 import { parsePattern, select } from "../client/curation/package-patterns.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
@@ -46,7 +46,7 @@ export function addList(commands: Command, untilTold: () => AbortSignal): void {
       const signal = untilTold();
       let isThere = suite === undefined;
       for (const [name, tree] of mountedTrees(await chosenTrees(flags, signal))) {
-        const stock = await takeStock(tree, [path], Date.now(), signal);
+        const stock = await readInventory(tree, [path], Date.now(), signal);
         isThere ||= suite !== undefined && hasSuite(stock, suite);
         const sound = [...stock.packages.values()].filter(({ isSound }) => isSound);
         const { packages } = select(sound, patterns, flags);
@@ -71,8 +71,8 @@ function mountedTrees(chosen: Awaited<ReturnType<typeof chosenTrees>>): Readonly
 
 async function tell(
   tree: string,
-  packages: readonly StockPackage[],
-  rejections: Stock["rejections"],
+  packages: readonly InventoryPackage[],
+  rejections: Inventory["rejections"],
   json: boolean,
 ): Promise<void> {
   for (const { place, name, version, architecture, path, sizeBytes, sha256 } of packages) {

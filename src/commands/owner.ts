@@ -11,7 +11,7 @@ import { parsePackagePattern } from "../catalog/suite/owner-rules.ts";
 import type { Bundle, BundleDirectory } from "../client/bundle.ts";
 import { pingUntilLive } from "../client/ping-client.ts";
 import { OwnedTree, parseBuilderName, placesOf } from "../client/tree-owner.ts";
-import { Gateways } from "../client/write-gateways.ts";
+import { WriteGateways } from "../client/write-gateways.ts";
 import { readCertificates } from "../config/config-values.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
 import { another, argument, gatewayCaOption, withRequired } from "./shared/arguments.ts";
@@ -206,7 +206,7 @@ async function init(
   const { gatewayCaFile } = flags;
   const gatewayCa =
     gatewayCaFile === undefined ? undefined : argument("--gateway-ca-file", () => readCertificates(gatewayCaFile));
-  const gateways = new Gateways(flags.webapi, gatewayCa);
+  const gateways = new WriteGateways(flags.webapi, gatewayCa);
   const settings = {
     name: parseRepositoryName(flags.name),
     gateways: flags.webapi,
@@ -268,7 +268,7 @@ class Owner {
   ): Promise<Owner> {
     const files = new OwnerFiles(resolve(directory), complain, signal);
     const master = await files.master();
-    const tree = new OwnedTree(new Gateways(master.gateways, master.gatewayCa), master.root, signal);
+    const tree = new OwnedTree(new WriteGateways(master.gateways, master.gatewayCa), master.root, signal);
     return new Owner(files, master, tree, signal, say);
   }
 

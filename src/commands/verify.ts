@@ -20,12 +20,12 @@ import { maxReleaseBytes } from "../indices/release.ts";
 import type { RepositorySettings } from "../publishing/live/open-repository.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import { indexPath } from "../publishing/store/publication.ts";
-import { inTemporaryDirectory, withQuietRepository } from "../server/offline-repository.ts";
+import { inTemporaryDirectory, withOfflineRepository } from "../server/offline-repository.ts";
 import { openTree } from "../server/open-tree.ts";
 import { layoutOf } from "../server/repository-settings.ts";
 import { unsigned } from "../signing/unsigned.ts";
 import { fingerprintOf, readPublicKeys, verifyDetached, verifyInRelease } from "../signing/verify.ts";
-import { withoutMetadata } from "../storage/decorators/metadata-free-tree.ts";
+import { withoutEntryMetadata } from "../storage/decorators/metadata-free-tree.ts";
 import { HttpSite } from "../verify/remote-site.ts";
 import type { SignedFiles, Site, Verification } from "../verify/verify-suite.ts";
 import { verifySuite } from "../verify/verify-suite.ts";
@@ -111,8 +111,15 @@ async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Pro
     // Nothing in a tree tells a suite with a slash from a suite and a component.
     const configuredSuites = [...new Set([...[...one.suites.keys()].map(parseSuite), ...chosen])];
     const settings = { ...(await settingsLike(site, chosen, one)), configuredSuites };
-    const order = { configuration: inState, one, signer: unsigned, shown: withoutMetadata, settings, log: silentLog };
-    return await withQuietRepository(order, async (repository) => {
+    const order = {
+      configuration: inState,
+      one,
+      signer: unsigned,
+      shown: withoutEntryMetadata,
+      settings,
+      log: silentLog,
+    };
+    return await withOfflineRepository(order, async (repository) => {
       await repository.ping(rootPath, signal);
       let differs = false;
       for (const suite of chosen) {

@@ -29,7 +29,7 @@ export interface Uploads {
   put(sha256: string, content: ContentId): Promise<void>;
 }
 
-export interface TreePublishParts {
+export interface TreePublishOptions {
   readonly tree: WritableTree;
   readonly uploads: Uploads;
   /** Finds a file of the repository; what it does not find by hash belongs to no kept publication. */
@@ -62,7 +62,7 @@ const maxSignedBytes = 32 * 1024 * 1024;
  */
 export async function publishIntoTree(
   manifest: Manifest,
-  { tree, uploads, find }: TreePublishParts,
+  { tree, uploads, find }: TreePublishOptions,
   signal: AbortSignal,
 ): Promise<TreePublishOutcome> {
   const { suite } = manifest;

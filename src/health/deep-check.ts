@@ -2,7 +2,7 @@
 import { LRUCache } from "lru-cache";
 import { ContentId } from "../base/content-id.ts";
 import { LimitExceeded, messageOf, RepoError } from "../base/errors.ts";
-import { forEachAtMost } from "../base/for-each-concurrent.ts";
+import { forEachConcurrent } from "../base/for-each-concurrent.ts";
 import type { TreePath } from "../base/names.ts";
 import { hasRoomForNames, joinPath, rootPath } from "../base/names.ts";
 import { defaultInspectLimits } from "../catalog/inspection/inspect-limits.ts";
@@ -19,7 +19,7 @@ export interface CheckedObject {
   readonly health: Health | { readonly state: "unchecked"; readonly why: string };
 }
 
-export interface DeepCheckParts {
+export interface DeepCheckOptions {
   readonly tree: Tree;
   readonly health: HealthCheck;
   readonly options: CheckOptions;
@@ -41,7 +41,7 @@ const maxDirectories = 100_000;
  * at several places is checked once.
  * @throws StorageUnavailable if the root can't be listed or checks go on failing; LimitExceeded; what `tell` throws
  */
-export async function deepCheck(parts: DeepCheckParts, signal: AbortSignal): Promise<HealthCounts> {
+export async function deepCheck(parts: DeepCheckOptions, signal: AbortSignal): Promise<HealthCounts> {
   const { tree, concurrency } = parts;
   const checker = new Checker(parts, signal);
   const waiting: TreePath[] = [rootPath];
@@ -51,7 +51,7 @@ export async function deepCheck(parts: DeepCheckParts, signal: AbortSignal): Pro
     if ((await checker.check("directory", { path: directory, content: undefined })) === "lost") continue;
     const listing = directory === rootPath ? await tree.look(rootPath, signal) : await checker.list(directory);
     if (listing?.kind !== "directory") continue;
-    await forEachAtMost(listing.entries, concurrency, async ([name, entry]) => {
+    await forEachConcurrent(listing.entries, concurrency, async ([name, entry]) => {
       await checker.checkEntry(directory, name, entry);
     });
     for (const [name, entry] of listing.entries) {
@@ -69,12 +69,12 @@ export async function deepCheck(parts: DeepCheckParts, signal: AbortSignal): Pro
 
 class Checker {
   readonly counts = { healthy: 0, unhealthy: 0, lost: 0, unchecked: 0, repaired: 0, renewed: 0 };
-  readonly #parts: DeepCheckParts;
+  readonly #parts: DeepCheckOptions;
   readonly #signal: AbortSignal;
   readonly #seen = new LRUCache<string, true>({ max: rememberedContents });
   #failuresInRow = 0;
 
-  constructor(parts: DeepCheckParts, signal: AbortSignal) {
+  constructor(parts: DeepCheckOptions, signal: AbortSignal) {
     this.#parts = parts;
     this.#signal = signal;
   }

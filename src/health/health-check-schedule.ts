@@ -20,7 +20,7 @@ const concurrentChecks = 2;
 /** How many objects that are not healthy a round names in the log; the metrics count them all. */
 const maxNamedObjects = 100;
 
-export interface UpkeepParts {
+export interface HealthCheckScheduleOptions {
   readonly tree: Tree;
   readonly health: HealthCheck;
   /** From the end of one round to the next. */
@@ -45,13 +45,13 @@ const lastRound = z.object({
 });
 
 /** One repository's rounds, one after the other. */
-export class Upkeep {
-  readonly #parts: UpkeepParts;
+export class HealthCheckSchedule {
+  readonly #parts: HealthCheckScheduleOptions;
   readonly #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> = Promise.resolve();
 
-  constructor(parts: UpkeepParts) {
+  constructor(parts: HealthCheckScheduleOptions) {
     this.#parts = parts;
   }
 

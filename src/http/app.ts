@@ -5,17 +5,17 @@ import type { RepositoryName } from "../base/names.ts";
 import type { Resource } from "../publishing/resource.ts";
 import type { ServedRepository } from "../publishing/served-repository.ts";
 import type { Reader, ReaderLimits } from "./basic-auth.ts";
-import { defaultReaderLimits, ReaderDesk } from "./basic-auth.ts";
+import { BasicAuth, defaultReaderLimits } from "./basic-auth.ts";
 import type { ConnectionLimits } from "./connections.ts";
 import { defaultConnectionLimits } from "./connections.ts";
-import { methodNotAllowed, problemOf, RequestRefused, sendProblem, traceOf } from "./error-responses.ts";
+import { HttpError, methodNotAllowed, problemOf, sendProblem, traceOf } from "./error-responses.ts";
 import type { MirrorLimits } from "./mirror-sessions.ts";
 import { defaultMirrorLimits, MirrorSessions } from "./mirror-sessions.ts";
 import type { PingLimits } from "./ping-endpoint.ts";
 import { defaultPingLimits } from "./ping-endpoint.ts";
 import { isKey, isOwnPage } from "./repository-pages.ts";
 import type { RequestObserver } from "./request-context.ts";
-import { Asker } from "./request-context.ts";
+import { HttpRequestContext } from "./request-context.ts";
 import type { RoutesOptions } from "./routes.ts";
 import { createRoutes } from "./routes.ts";
 import { defaultFirstByteTimeoutMs, sendResource } from "./send-resource.ts";
@@ -48,13 +48,13 @@ export interface AppOptions extends Omit<RoutesOptions, "pingLimits"> {
 export function createApp(options: AppOptions): RequestListener {
   const limits = { ...defaultHttpLimits, ...options.limits };
   const { log, behindProxy = false, unexpected } = options;
-  const desk = new ReaderDesk(options.readers ?? new Map(), limits, { behindProxy, log });
+  const desk = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log });
   const sessions = new MirrorSessions(limits, { behindProxy, clock: options.clock });
   const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
   const routes = createRoutes({ ...options, pingLimits: limits }, desk);
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const asker = new Asker(request, response, options, sessions.of(request));
+    const asker = new HttpRequestContext(request, response, options, sessions.of(request));
     try {
       demandOneHost(request);
       const { mount, rest } = asker.path();
@@ -73,7 +73,7 @@ export function createApp(options: AppOptions): RequestListener {
     }
   };
 
-  const fail = (thrown: unknown, asker: Asker, response: ServerResponse): void => {
+  const fail = (thrown: unknown, asker: HttpRequestContext, response: ServerResponse): void => {
     const problem = problemOf(thrown);
     // Who has gone away needs no answer, and what their going broke is no fault.
     if (problem.status === 500 && !asker.signal.aborted) {
@@ -91,7 +91,7 @@ const hostField = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?::\d*)?$/i;
 
 /**
  * With two of them, a proxy before us might take another one for the right one than we do.
- * @throws RequestRefused
+ * @throws HttpError
  * @see RFC 9112 3.2
  */
 function demandOneHost({ rawHeaders, headers }: IncomingMessage): void {
@@ -100,20 +100,20 @@ function demandOneHost({ rawHeaders, headers }: IncomingMessage): void {
     const name = rawHeaders[at];
     if (name?.length === 4 && name.toLowerCase() === "host") count += 1;
   }
-  if (count > 1) throw new RequestRefused("request/malformed", "a request has one Host header, and not several");
+  if (count > 1) throw new HttpError("request/malformed", "a request has one Host header, and not several");
   if (!hostField.test(headers.host ?? "")) {
-    throw new RequestRefused("request/malformed", "the Host header is not a host with an optional port");
+    throw new HttpError("request/malformed", "the Host header is not a host with an optional port");
   }
 }
 
 async function resourceOf(
   repository: ServedRepository,
-  asker: Asker,
+  asker: HttpRequestContext,
   { method = "" }: IncomingMessage,
 ): Promise<Resource> {
   if (method !== "GET" && method !== "HEAD") throw methodNotAllowed(method, "GET, HEAD");
   const { rest, trailingSlash } = asker.path();
   const resource = trailingSlash ? undefined : await repository.find(rest, asker);
-  if (resource === undefined) throw new RequestRefused("request/not-found", `${repository.name} has no ${rest}`);
+  if (resource === undefined) throw new HttpError("request/not-found", `${repository.name} has no ${rest}`);
   return resource;
 }

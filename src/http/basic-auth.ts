@@ -7,7 +7,7 @@ import type { RepositoryName } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
 import { clientAddress } from "./client-address.ts";
 import { basicOf } from "./credentials.ts";
-import { RequestRefused } from "./error-responses.ts";
+import { HttpError } from "./error-responses.ts";
 
 /** May read a private repository. */
 export interface Reader {
@@ -24,7 +24,7 @@ export interface ReaderLimits {
 export const defaultReaderLimits: ReaderLimits = { failedLoginsPerMinute: 20 };
 
 /** Before all that is below a private repository's mount, but for its keys. */
-export class ReaderDesk {
+export class BasicAuth {
   readonly #digests: ReadonlyMap<string, readonly Buffer[]>;
   readonly #failures: RateLimiterMemory;
   readonly #limits: ReaderLimits;
@@ -57,7 +57,7 @@ export class ReaderDesk {
   /**
    * Passes by who may read the repository. Beyond the limit nobody at that address is heard for the rest of the minute,
    * since a right password that got through would tell the guesser so.
-   * @throws RequestRefused
+   * @throws HttpError
    */
   async admit(repository: string, request: IncomingMessage): Promise<void> {
     const digests = this.#digests.get(repository);
@@ -72,7 +72,7 @@ export class ReaderDesk {
     const { failedLoginsPerMinute } = this.#limits;
     if (consumedPoints > failedLoginsPerMinute || (isKnown && consumedPoints === failedLoginsPerMinute)) {
       const seconds = Math.max(1, Math.ceil((failures?.msBeforeNext ?? 0) / 1000));
-      throw new RequestRefused("request/rate", "too many wrong passwords from this address", {
+      throw new HttpError("request/rate", "too many wrong passwords from this address", {
         "Retry-After": String(seconds),
       });
     }
@@ -91,8 +91,8 @@ function isOneOf(known: readonly Buffer[], candidate: Buffer): boolean {
   return found;
 }
 
-const challenge = (repository: string, text: string): RequestRefused =>
-  new RequestRefused("request/unauthorized", text, {
+const challenge = (repository: string, text: string): HttpError =>
+  new HttpError("request/unauthorized", text, {
     "WWW-Authenticate": `Basic realm="${repository}", charset="UTF-8"`,
   });
 

@@ -37,7 +37,7 @@ type RefusalCode = Extract<KnownCode, `request/${string}` | `server/${string}`>;
 const retryAfterSeconds = 5;
 
 /** A request that gets no answer of its own kind. The message is for people and goes into the reply. */
-export class RequestRefused extends RepoError {
+export class HttpError extends RepoError {
   readonly code: RefusalCode;
   readonly headers: { readonly [name: string]: string };
   constructor(code: RefusalCode, message: string, headers: { readonly [name: string]: string } = {}) {
@@ -48,8 +48,8 @@ export class RequestRefused extends RepoError {
 }
 
 /** @param allow the methods that are answered, as the Allow field lists them */
-export const methodNotAllowed = (method: string, allow: string): RequestRefused =>
-  new RequestRefused("request/method", `${method} is not for this; allowed: ${allow}`, { Allow: allow });
+export const methodNotAllowed = (method: string, allow: string): HttpError =>
+  new HttpError("request/method", `${method} is not for this; allowed: ${allow}`, { Allow: allow });
 
 /** What a failed request is answered with. */
 export interface Problem {
@@ -73,7 +73,7 @@ export function problemOf(thrown: unknown): Problem {
       // An error is about this moment: no cache may keep a 404 for what the next publication holds.
       "Cache-Control": "no-store",
       ...(status >= 500 ? { "Retry-After": String(retryAfterSeconds) } : {}),
-      ...(thrown instanceof RequestRefused ? thrown.headers : {}),
+      ...(thrown instanceof HttpError ? thrown.headers : {}),
     },
   };
 }

@@ -10,7 +10,7 @@ import { publicSuiteName } from "../publishing/live/flat-names.ts";
 import type { PingOutcome, ServedRepository } from "../publishing/served-repository.ts";
 import { combined } from "../publishing/served-repository.ts";
 import { bearerOf } from "./credentials.ts";
-import { forStrangers, RequestRefused, withoutCaps } from "./error-responses.ts";
+import { forStrangers, HttpError, withoutCaps } from "./error-responses.ts";
 import { setJsonBody } from "./json-body.ts";
 
 /** Lets its bearer ping a directory of one repository, and all below it. */
@@ -32,7 +32,7 @@ export const defaultPingLimits: PingLimits = { pingsPerMinute: 120, maxWaitSecon
 const waitMarginMs = 10_000;
 
 /** Answers the pings of one repository. */
-export class PingDesk {
+export class PingHandler {
   readonly #repository: ServedRepository;
   readonly #tokens: () => readonly PingToken[];
   readonly #limits: PingLimits;
@@ -48,13 +48,13 @@ export class PingDesk {
     this.#rate = new RateLimiterMemory({ points: limits.pingsPerMinute, duration: 60 });
   }
 
-  /** @param rawPath decoded and normalised; @throws RequestRefused, StorageUnavailable */
+  /** @param rawPath decoded and normalised; @throws HttpError, StorageUnavailable */
   async answer(ctx: Koa.Context, rawPath: string, query: URLSearchParams, signal: AbortSignal): Promise<void> {
     const granted = this.#granted(ctx.get("Authorization"));
     const spellings = spellingsOf(rawPath).filter((path) => granted.some(({ scope }) => isWithin(path, scope)));
     const token = granted.find(({ scope }) => spellings.some((path) => isWithin(path, scope)));
     if (token === undefined) {
-      throw new RequestRefused("request/forbidden", "this token is for another directory");
+      throw new HttpError("request/forbidden", "this token is for another directory");
     }
     const waitMs = this.#waitMsOf(query);
     await this.#count(token);
@@ -77,7 +77,7 @@ export class PingDesk {
 
   /**
    * Tells the bearer of a token what it opens, so that an upload can be checked before it changes anything.
-   * @throws RequestRefused 401 for an unknown token, 429 beyond the rate of pings
+   * @throws HttpError 401 for an unknown token, 429 beyond the rate of pings
    */
   async describe(ctx: Koa.Context): Promise<void> {
     const granted = this.#granted(ctx.get("Authorization"));
@@ -106,14 +106,14 @@ export class PingDesk {
     if (granted.length > 0) return granted;
     const challenge = `Bearer realm="ping"${bearer === undefined ? "" : ', error="invalid_token"'}`;
     const text = bearer === undefined ? "a ping needs a Bearer token" : "this token is not known here";
-    throw new RequestRefused("request/unauthorized", text, { "WWW-Authenticate": challenge });
+    throw new HttpError("request/unauthorized", text, { "WWW-Authenticate": challenge });
   }
 
   #waitMsOf(query: URLSearchParams): number {
     const raw = query.get("wait");
     if (raw === null) return 0;
     if (!/^\d{1,9}(\.\d{1,3})?$/.test(raw)) {
-      throw new RequestRefused("request/malformed", "wait is a number of seconds");
+      throw new HttpError("request/malformed", "wait is a number of seconds");
     }
     // Whole milliseconds: 16.1 * 1000 is not an integer, and a timer takes nothing else.
     return Math.min(Math.round(Number(raw) * 1000), this.#limits.maxWaitSeconds * 1000);
@@ -126,7 +126,7 @@ export class PingDesk {
       if (!(thrown instanceof RateLimiterRes)) throw thrown;
       const seconds = Math.max(1, Math.ceil(thrown.msBeforeNext / 1000));
       const text = `more than ${this.#limits.pingsPerMinute} pings a minute`;
-      throw new RequestRefused("request/rate", text, { "Retry-After": String(seconds) });
+      throw new HttpError("request/rate", text, { "Retry-After": String(seconds) });
     }
   }
 }
@@ -163,6 +163,6 @@ function treePathOf(raw: string): TreePath {
     return parseTreePath(raw);
   } catch (thrown) {
     if (!(thrown instanceof NameError)) throw thrown;
-    throw new RequestRefused("request/malformed", thrown.message);
+    throw new HttpError("request/malformed", thrown.message);
   }
 }

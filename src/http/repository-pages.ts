@@ -3,7 +3,7 @@ import type Router from "@koa/router";
 import type Koa from "koa";
 import type { RepositoryStatus, ServedRepository } from "../publishing/served-repository.ts";
 import { renderDeb822Source } from "./deb822-source.ts";
-import { RequestRefused } from "./error-responses.ts";
+import { HttpError } from "./error-responses.ts";
 import { renderExtrepo } from "./extrepo.ts";
 import { renderRepository } from "./html-pages.ts";
 import { addSnapshotsPage, isSnapshotsPage } from "./snapshots-page.ts";
@@ -45,9 +45,9 @@ export function addGettingStarted<State>(
   );
 }
 
-/** @throws RequestRefused while there is no suite: a file without one would be taken in silence, and lead nowhere */
+/** @throws HttpError while there is no suite: a file without one would be taken in silence, and lead nowhere */
 function publishedStatus(repository: ServedRepository): RepositoryStatus {
   const status = repository.status();
   if (status.suites.length > 0) return status;
-  throw new RequestRefused("server/not-ready", status.notReady ?? "nothing is published yet");
+  throw new HttpError("server/not-ready", status.notReady ?? "nothing is published yet");
 }

@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
 import type { ClientSession, RequestContext } from "../publishing/served-repository.ts";
-import { RequestRefused } from "./error-responses.ts";
+import { HttpError } from "./error-responses.ts";
 import { isOwnPage } from "./repository-pages.ts";
 import type { RequestPath } from "./request-path.ts";
 import { parseRequestPath } from "./request-path.ts";
@@ -21,7 +21,7 @@ const clientGone = new Error("the client went away");
  * Made at the arrival of a request, which it watches from then on. A class for a reason: V8 gives each object literal
  * with an accessor a shape of its own, which outlives two collections and made up half of all the work.
  */
-export class Asker implements RequestContext {
+export class HttpRequestContext implements RequestContext {
   readonly session: ClientSession | undefined;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
@@ -65,7 +65,7 @@ export class Asker implements RequestContext {
     return controller.signal;
   }
 
-  /** @throws RequestRefused */
+  /** @throws HttpError */
   path(): RequestPath {
     this.#path ??= parseRequestPath(this.#request.url ?? "");
     return this.#path;
@@ -80,7 +80,7 @@ export class Asker implements RequestContext {
     if (this.#patienceMs === undefined || this.#ended) return;
     this.#deadline = setTimeout(() => {
       if (!this.#response.headersSent)
-        controller.abort(new RequestRefused("server/slow-source", "the source gave nothing in time"));
+        controller.abort(new HttpError("server/slow-source", "the source gave nothing in time"));
     }, this.#patienceMs);
   }
 

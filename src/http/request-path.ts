@@ -1,5 +1,5 @@
 // The request target as it came over the wire → names, decoded once and normalised inside the repository.
-import { RequestRefused } from "./error-responses.ts";
+import { HttpError } from "./error-responses.ts";
 
 /** The longest request target, in bytes as sent. */
 const maxTargetBytes = 8 * 1024;
@@ -19,12 +19,12 @@ export interface RequestPath {
 /**
  * Decodes a target once, `+` staying `+`, and then resolves `.` and `..`: an encoded slash or dot is as good as a plain
  * one, as apt's flat repositories send them raw and others encode them.
- * @throws RequestRefused for a malformed escape, control characters, or a `..` that leaves the first name
+ * @throws HttpError for a malformed escape, control characters, or a `..` that leaves the first name
  * @see RFC 9112 3.2, RFC 3986 5.2.4
  */
 export function parseRequestPath(target: string): RequestPath {
   if (Buffer.byteLength(target) > maxTargetBytes) {
-    throw new RequestRefused("request/too-long", `a request's target has at most ${maxTargetBytes} bytes`);
+    throw new HttpError("request/too-long", `a request's target has at most ${maxTargetBytes} bytes`);
   }
   // A proxy's absolute form: the authority is ours, whatever it says.
   const origin = target.startsWith("/") ? target : target.replace(/^https?:\/\/[^/?]*/i, "");
@@ -60,4 +60,4 @@ function decode(raw: string): string {
   return decoded;
 }
 
-const malformed = (text: string): RequestRefused => new RequestRefused("request/malformed", text);
+const malformed = (text: string): HttpError => new HttpError("request/malformed", text);

@@ -7,15 +7,15 @@ import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
 import type { ServedRepository } from "../publishing/served-repository.ts";
-import type { ReaderDesk } from "./basic-auth.ts";
+import type { BasicAuth } from "./basic-auth.ts";
 import { bearerOf } from "./credentials.ts";
-import { methodNotAllowed, RequestRefused } from "./error-responses.ts";
+import { HttpError, methodNotAllowed } from "./error-responses.ts";
 import { renderList } from "./html-pages.ts";
 import type { PingLimits, PingToken } from "./ping-endpoint.ts";
-import { PingDesk } from "./ping-endpoint.ts";
+import { PingHandler } from "./ping-endpoint.ts";
 import { withoutPrivate } from "./public-metrics.ts";
 import { addGettingStarted } from "./repository-pages.ts";
-import type { Asker } from "./request-context.ts";
+import type { HttpRequestContext } from "./request-context.ts";
 import type { RequestPath } from "./request-path.ts";
 import type { Audience } from "./send-resource.ts";
 
@@ -38,11 +38,11 @@ export interface RoutesOptions {
   readonly log: Log;
 }
 
-type State = { asker: Asker };
+type State = { asker: HttpRequestContext };
 
 /** A request that was looked at already. */
 interface Received {
-  readonly asker: Asker;
+  readonly asker: HttpRequestContext;
   readonly audience: Audience;
   /** Answers in place of a route that threw. */
   readonly fail: (thrown: unknown) => void;
@@ -51,7 +51,7 @@ interface Received {
 /** Answers by the routes. */
 export type Routes = (request: IncomingMessage, response: ServerResponse, received: Received) => void;
 
-export function createRoutes(options: RoutesOptions, desk: ReaderDesk): Routes {
+export function createRoutes(options: RoutesOptions, desk: BasicAuth): Routes {
   const app = new Koa<State>();
   // Koa's own reporter prints whole errors; what matters is logged by `fail`, without caps.
   app.silent = true;
@@ -68,8 +68,8 @@ export function createRoutes(options: RoutesOptions, desk: ReaderDesk): Routes {
       await next();
       if (audience === "private") ctx.set("Cache-Control", "private, no-cache");
       if (ctx.status === 405) throw methodNotAllowed(ctx.method, ctx.response.get("Allow"));
-      if (ctx.status === 501) throw new RequestRefused("request/not-implemented", `${ctx.method} is not known here`);
-      if (ctx.status === 404) throw new RequestRefused("request/not-found", "nothing is here");
+      if (ctx.status === 501) throw new HttpError("request/not-implemented", `${ctx.method} is not known here`);
+      if (ctx.status === 404) throw new HttpError("request/not-found", "nothing is here");
     } catch (thrown) {
       ctx.respond = false;
       fail(thrown);
@@ -100,7 +100,7 @@ function encodePath({ mount, rest, trailingSlash }: RequestPath): string {
   return `/${names.map(encodeURIComponent).join("/")}${trailingSlash && mount !== "" ? "/" : ""}`;
 }
 
-function routerOf(options: RoutesOptions, readers: ReaderDesk): Router<State> {
+function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
   const { repositories, tokens, metrics, metricsToken, log } = options;
   const router = new Router<State>({ strict: true, sensitive: true });
 
@@ -120,13 +120,13 @@ function routerOf(options: RoutesOptions, readers: ReaderDesk): Router<State> {
     const reasons = open.map((repository) => `${repository.name}: ${repository.status().notReady}`);
     const hidden = waiting.length - open.length;
     if (hidden > 0) reasons.push(`${hidden} private ${hidden === 1 ? "repository" : "repositories"}`);
-    if (reasons.length > 0) throw new RequestRefused("server/not-ready", reasons.join("; "));
+    if (reasons.length > 0) throw new HttpError("server/not-ready", reasons.join("; "));
     ctx.body = "ready\n";
   });
   router.get("/metrics", async (ctx) => {
     if (metricsToken !== undefined && !metricsToken.equals(bearerOf(ctx.get("Authorization")) ?? "")) {
       const headers = { "WWW-Authenticate": 'Bearer realm="metrics"' };
-      throw new RequestRefused("request/unauthorized", "the metrics need a Bearer token", headers);
+      throw new HttpError("request/unauthorized", "the metrics need a Bearer token", headers);
     }
     const all = await metrics.render();
     // Without a token whoever asks is a stranger.
@@ -135,7 +135,7 @@ function routerOf(options: RoutesOptions, readers: ReaderDesk): Router<State> {
   });
 
   for (const [name, repository] of repositories) {
-    const desk = new PingDesk(repository, tokens.get(name) ?? (() => []), options.pingLimits, log);
+    const desk = new PingHandler(repository, tokens.get(name) ?? (() => []), options.pingLimits, log);
     router.post([`/-/ping/${name}`, `/-/ping/${name}/{*path}`], async (ctx) => {
       const { asker } = ctx.state;
       const { rest, query } = asker.path();
@@ -148,12 +148,12 @@ function routerOf(options: RoutesOptions, readers: ReaderDesk): Router<State> {
   return router;
 }
 
-/** @throws RequestRefused for a Host that could smuggle something into a page or a source */
+/** @throws HttpError for a Host that could smuggle something into a page or a source */
 function originOf(ctx: Koa.Context): string {
   const { localAddress = "localhost", localPort = 80 } = ctx.req.socket;
   const host = ctx.get("Host") || `${localAddress.includes(":") ? `[${localAddress}]` : localAddress}:${localPort}`;
   if (!/^([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$/i.test(host)) {
-    throw new RequestRefused("request/malformed", "the Host header is no host");
+    throw new HttpError("request/malformed", "the Host header is no host");
   }
   return `http://${host}`;
 }

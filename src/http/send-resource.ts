@@ -3,10 +3,10 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { httpDate } from "../base/clock.ts";
 import type { Resource } from "../publishing/resource.ts";
-import { RequestRefused } from "./error-responses.ts";
+import { HttpError } from "./error-responses.ts";
 import { precondition, rangeMayApply } from "./preconditions.ts";
 import { pickRange } from "./range-header.ts";
-import type { Asker } from "./request-context.ts";
+import type { HttpRequestContext } from "./request-context.ts";
 
 /** apt gives up after 30 s without a byte, and tries again after a proper error: so ours comes before that. */
 export const defaultFirstByteTimeoutMs = 25_000;
@@ -35,14 +35,14 @@ export async function sendResource(
   resource: Resource,
   request: IncomingMessage,
   response: ServerResponse,
-  asker: Pick<Asker, "signal">,
+  asker: Pick<HttpRequestContext, "signal">,
   audience: Audience = "public",
 ): Promise<void> {
   const { headers, method } = request;
   const { sizeBytes } = resource;
   const head = headOf(resource, audience);
   const verdict = precondition(headers, head);
-  if (verdict === "failed") throw new RequestRefused("request/precondition", "the resource is another one by now");
+  if (verdict === "failed") throw new HttpError("request/precondition", "the resource is another one by now");
   if (verdict === "not-modified") {
     response.writeHead(304, head.validators).end();
     return;
@@ -51,7 +51,7 @@ export async function sendResource(
   const part = wantsRange ? pickRange(headers.range, sizeBytes) : "whole";
   if (part === "unsatisfiable") {
     const text = `there are ${sizeBytes} bytes, and none of the range`;
-    throw new RequestRefused("request/range", text, { "Content-Range": `bytes */${sizeBytes}` });
+    throw new HttpError("request/range", text, { "Content-Range": `bytes */${sizeBytes}` });
   }
   const { start, end } = part === "whole" ? { start: 0, end: sizeBytes } : part;
   const fields = part === "whole" ? head.whole : [...head.validators, ...bodyFields(resource, end - start)];

@@ -12,7 +12,7 @@ import { networkOf } from "./client-address.ts";
 import type { ConnectionLimits } from "./connections.ts";
 import { Connections, defaultConnectionLimits } from "./connections.ts";
 import type { Problem } from "./error-responses.ts";
-import { problemOf, RequestRefused } from "./error-responses.ts";
+import { HttpError, problemOf } from "./error-responses.ts";
 
 /** Request line and header fields together. */
 export const maxHeaderBytes = 16 * 1024;
@@ -123,17 +123,17 @@ function refuse(socket: Socket, problem: Problem): void {
   socket.once("close", () => clearTimeout(closing));
 }
 
-function refusalOf(code: string | undefined): RequestRefused {
+function refusalOf(code: string | undefined): HttpError {
   switch (code ?? "unknown") {
     case "HPE_HEADER_OVERFLOW":
-      return new RequestRefused(
+      return new HttpError(
         "request/headers-too-large",
         `request line and headers have at most ${maxHeaderBytes} bytes`,
       );
     case "ERR_HTTP_REQUEST_TIMEOUT":
-      return new RequestRefused("request/timeout", "the request did not arrive in time");
+      return new HttpError("request/timeout", "the request did not arrive in time");
     default:
-      return new RequestRefused("request/malformed", "this is not HTTP/1.1");
+      return new HttpError("request/malformed", "this is not HTTP/1.1");
   }
 }
 

@@ -1,7 +1,7 @@
 // Puts an index together from segments: sizes, digests and the order of its parts, without holding its bytes.
 import type { Hash } from "node:crypto";
 import { createHash } from "node:crypto";
-import type { GiveWay } from "../base/yield-to-event-loop.ts";
+import type { YieldFunction } from "../base/yield-to-event-loop.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { XzBlockSizes } from "./compression/xz-stitch.ts";
 import { paddedBytes, xzStreamEnd, xzStreamHeader } from "./compression/xz-stitch.ts";
@@ -65,7 +65,7 @@ const emptyGzipMember = Buffer.from("1f8b080000000000000303000000000000000000", 
  * @param asked in the order of the index
  * @param read what it gives is looked at before the next is read, and not held
  * @param previous an earlier assembly of the same index: what both begin with is not read again
- * @param giveWay awaited after each segment
+ * @param yieldNow awaited after each segment
  * @throws what giving way throws; IndexError when a segment has another size than was said; what making one throws
  */
 export async function assemble(
@@ -73,7 +73,7 @@ export async function assemble(
   read: SegmentReader,
   algorithms: readonly DigestAlgorithm[],
   previous: AssembledIndex | undefined,
-  giveWay: GiveWay,
+  yieldNow: YieldFunction,
 ): Promise<AssembledIndex> {
   const known = previous?.algorithms.join() === algorithms.join() ? previous : undefined;
   const different = asked.findIndex(({ id }, index) => id !== known?.segments[index]?.id);
@@ -87,7 +87,7 @@ export async function assemble(
       const bytes = read(segment.id, form);
       if (bytes.length !== sizeBytes) throw new IndexError(`segment ${segment.id} is not as long as it was`);
       states.push(advance(states.at(-1) ?? [], bytes));
-      await giveWay();
+      await yieldNow();
     }
     return states;
   };

@@ -248,7 +248,7 @@ function publishingMeasures({
         pendingSources.remove({ repository, suite: nameOf(suite) });
         uninspected.remove({ repository, suite: nameOf(suite) });
       },
-      lateMade: (suite, maker, seconds) => lateLag.set({ repository, suite: nameOf(suite), maker }, seconds),
+      deferredGenerated: (suite, maker, seconds) => lateLag.set({ repository, suite: nameOf(suite), maker }, seconds),
       refreshFailed: (code) => failures.inc({ repository, code }),
       pingLive: (seconds) => pings.observe({ repository }, seconds),
     };

@@ -30,7 +30,7 @@ export interface PublishingObserver {
   /** A look or a rebuild failed and the last publication stays; `code` as in RepoError, "unknown" for others. */
   refreshFailed(code: string): void;
   /** What a maker makes in the background is published, this long after the packages that it is about. */
-  lateMade(suite: Suite, maker: string, seconds: number): void;
+  deferredGenerated(suite: Suite, maker: string, seconds: number): void;
   /** What a ping announced is servable, this long after the ping came in. */
   pingLive(seconds: number): void;
 }
@@ -47,6 +47,6 @@ export const silentPublishingObserver: PublishingObserver = {
   confirmed() {},
   withdrawn() {},
   refreshFailed() {},
-  lateMade() {},
+  deferredGenerated() {},
   pingLive() {},
 };

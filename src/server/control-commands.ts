@@ -9,13 +9,13 @@ import type { Log } from "../base/log.ts";
 import { silentLog } from "../base/log.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import { parseRepositoryName, parseSuite, rootPath } from "../base/names.ts";
-import { turns } from "../base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import { suitePath } from "../catalog/layout/repository-layout.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
 import { OverridesFile, overridesFileIn } from "../config/overrides-file.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import type { DescribedSnapshot } from "../publishing/live/snapshot-control.ts";
-import { TimeTravel } from "../publishing/live/snapshot-control.ts";
+import { SnapshotControl } from "../publishing/live/snapshot-control.ts";
 import { PublicationStore } from "../publishing/store/publication-store.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
 import type { Answer } from "./state-lock.ts";
@@ -110,7 +110,7 @@ export interface OperatedRepository {
 
 /** A repository as an operator works on it. */
 interface Operated {
-  readonly timeTravel: TimeTravel;
+  readonly snapshotControl: SnapshotControl;
   readonly overrides: OverridesFile;
   /** Undefined where no server runs. */
   readonly live: Repository | undefined;
@@ -122,7 +122,8 @@ export function answerFor(repositories: () => Iterable<OperatedRepository>, log:
     try {
       const asked = question.parse(JSON.parse(text));
       const operated = [...repositories()].map(
-        ({ repository: live, overrides }) => [live.name, { timeTravel: live.timeTravel, overrides, live }] as const,
+        ({ repository: live, overrides }) =>
+          [live.name, { snapshotControl: live.snapshotControl, overrides, live }] as const,
       );
       const answer = await operate(asked, new Map(operated));
       if (!isQuestion(asked)) log.info({ asked, answer }, "control command executed");
@@ -173,9 +174,9 @@ async function askState(directory: string, asked: Question, names: readonly Repo
       const wanted = asked.repository === undefined ? names : [parseRepositoryName(asked.repository)];
       if (wanted.length === 0) throw new ConfigurationError(["--repository: is needed, since no server runs"]);
       const operated = wanted.map((name) => {
-        const timeTravel = new TimeTravel(new PublicationStore(root, name));
+        const snapshotControl = new SnapshotControl(new PublicationStore(root, name));
         const overrides = new OverridesFile(overridesFileIn(directory, name), [], () => {});
-        return [name, { timeTravel, overrides, live: undefined }] as const;
+        return [name, { snapshotControl, overrides, live: undefined }] as const;
       });
       return await operate(asked, new Map(operated));
     } catch (thrown) {
@@ -189,37 +190,38 @@ async function askState(directory: string, asked: Question, names: readonly Repo
 }
 
 async function operate(asked: Question, repositories: ReadonlyMap<string, Operated>): Promise<unknown> {
-  const { timeTravel, overrides, live } = only("repository", asked.repository, repositories);
+  const { snapshotControl, overrides, live } = only("repository", asked.repository, repositories);
   const isLive = live !== undefined;
   const suiteOf = (): Suite => {
-    const suites = new Map([...timeTravel.snapshots()].map(({ suite }) => [suite, suite]));
-    for (const [suite] of timeTravel.rolledBack()) suites.set(suite, suite);
+    const suites = new Map([...snapshotControl.snapshots()].map(({ suite }) => [suite, suite]));
+    for (const [suite] of snapshotControl.rolledBack()) suites.set(suite, suite);
     return only("suite", asked.suite, suites);
   };
   switch (asked.ask) {
     case "snapshots": {
       if (asked.suite !== undefined) suiteOf();
       const isAsked = ({ suite }: { readonly suite: Suite }) => asked.suite === undefined || asked.suite === suite;
-      const rolledBack = [...timeTravel.rolledBack()].map(([suite, id]) => ({ suite, id }));
+      const rolledBack = [...snapshotControl.rolledBack()].map(([suite, id]) => ({ suite, id }));
       const snapshots = [];
-      for await (const snapshot of timeTravel.described()) if (isAsked(snapshot)) snapshots.push(inShort(snapshot));
+      for await (const snapshot of snapshotControl.described())
+        if (isAsked(snapshot)) snapshots.push(inShort(snapshot));
       return { snapshots, rolledBack: rolledBack.filter(isAsked) };
     }
     case "pin": {
       const suite = suiteOf();
-      return { suite, id: await timeTravel.pin(suite, asked.when, asked.name) };
+      return { suite, id: await snapshotControl.pin(suite, asked.when, asked.name) };
     }
     case "unpin": {
       const suite = suiteOf();
-      return { suite, id: await timeTravel.unpin(suite, asked.name) };
+      return { suite, id: await snapshotControl.unpin(suite, asked.name) };
     }
     case "rollback": {
       const suite = suiteOf();
-      return { suite, id: await timeTravel.rollBack(suite, asked.when), isLive };
+      return { suite, id: await snapshotControl.rollBack(suite, asked.when), isLive };
     }
     case "resume": {
       const suite = suiteOf();
-      await timeTravel.resume(suite);
+      await snapshotControl.resume(suite);
       return { suite, isLive };
     }
     case "overrides": {
@@ -257,13 +259,13 @@ const isQuestion = ({ ask: asked }: Question): boolean => ["snapshots", "overrid
 /** Who owns which name. @returns undefined where a suite is not there or not seen yet, or its names are everybody's */
 async function sharesOf(live: Repository, suite: string | undefined, patterns: readonly string[]) {
   const isMeant = anyGlobMatcher(patterns);
-  const giveWay = turns();
+  const yieldNow = yieldToEventLoop();
   const shares = [];
   const suites = [...live.suites()].filter(({ name }) => suite === undefined || suite === name);
   if (suites.length === 0 || !suites.every(({ surveyed, hasOwners }) => surveyed && hasOwners)) return undefined;
   for (const each of suites) {
     for (const share of each.shares()) {
-      await giveWay();
+      await yieldNow();
       if (!isMeant(share.name)) continue;
       shares.push({ suite: each.name, ...share });
     }

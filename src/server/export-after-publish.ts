@@ -6,18 +6,18 @@ import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 
 /** Told of each run: how long it took, or that it failed. */
-export interface FollowerObserver {
+export interface ExportObserver {
   done(seconds: number): void;
   failed(): void;
 }
 
-export interface FollowerParts {
+export interface ExportAfterPublishOptions {
   readonly repository: RepositoryName;
   /** What it does, for the log, e.g. `exported`. */
   readonly done: string;
   /** @returns what it changed, for the log; undefined if nothing */
   readonly work: (signal: AbortSignal) => Promise<object | undefined>;
-  readonly observer: FollowerObserver;
+  readonly observer: ExportObserver;
   readonly log: Log;
   readonly now: Clock;
 }
@@ -25,13 +25,13 @@ export interface FollowerParts {
 /** From a failed run to the next try. */
 const retryMs = 60_000;
 
-export class Follower {
-  readonly #parts: FollowerParts;
+export class ExportAfterPublish {
+  readonly #parts: ExportAfterPublishOptions;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
   #wanted = false;
 
-  constructor(parts: FollowerParts) {
+  constructor(parts: ExportAfterPublishOptions) {
     this.#parts = parts;
   }
 

@@ -9,7 +9,7 @@ import type { RepositoryName, TreePath } from "../base/names.ts";
 import { isWithin, parseTreePath, pathNames, rootPath } from "../base/names.ts";
 import { createFile, replaceFile } from "../base/replace-file.ts";
 import type { Bundle } from "../client/bundle.ts";
-import { Gateways } from "../client/write-gateways.ts";
+import { WriteGateways } from "../client/write-gateways.ts";
 import type { TreeConfiguration } from "../config/configuration.ts";
 import { exportSite } from "../export/export-site.ts";
 import type { Uploads, WritableTree } from "../export/publish-to-tree.ts";
@@ -92,7 +92,7 @@ export async function publishTo(
   };
   await repository.ping(rootPath, signal);
   await publishAll();
-  await repository.lateSettled();
+  await repository.deferredSettled();
   await publishAll();
   return sum.linked + sum.unlinked === 0 ? undefined : sum;
 }
@@ -113,7 +113,7 @@ export function uploadsIn(root: RootDatabase, name: RepositoryName): Uploads {
 
 /** What a bundle opens of a tree. */
 export function writableTree({ gateways: urls, gatewayCa, directories, name }: Bundle): WritableTree {
-  const gateways = new Gateways(urls, gatewayCa);
+  const gateways = new WriteGateways(urls, gatewayCa);
   const caps = new Map<TreePath, WriteCap>();
   const capOf = async (path: TreePath, writer: WebapiWriter, signal: AbortSignal): Promise<WriteCap> => {
     const known = caps.get(path);

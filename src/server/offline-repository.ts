@@ -15,9 +15,9 @@ import { KeptFiles } from "../storage/folder/kept-files.ts";
 import type { Tree } from "../storage/tree.ts";
 import { openTree } from "./open-tree.ts";
 import { openOverrides, settingsOf } from "./repository-settings.ts";
-import { openWorkshop } from "./shared-resources.ts";
+import { openSharedResources } from "./shared-resources.ts";
 
-export interface QuietOrder {
+export interface OfflineRepositoryOptions {
   /** Its state directory is claimed as a server's would be. */
   readonly configuration: Configuration;
   readonly one: RepositoryConfiguration;
@@ -32,33 +32,33 @@ export interface QuietOrder {
 const atOnce = { settleMs: 0, retryMs: 60_000 };
 
 /** @throws StateInUse, IdentityChanged, and what `use` throws */
-export async function withQuietRepository<T>(
-  { configuration, one, signer, shown = (tree) => tree, settings = {}, log }: QuietOrder,
+export async function withOfflineRepository<T>(
+  { configuration, one, signer, shown = (tree) => tree, settings = {}, log }: OfflineRepositoryOptions,
   use: (repository: Repository, root: RootDatabase) => Promise<T>,
 ): Promise<T> {
   const metrics = createMetrics(systemClock);
   const complain = (complaint: string) => log.warn({ repository: one.name }, complaint);
-  const workshop = await openWorkshop(configuration, { log, cacheObserver: metrics.cacheObserver });
+  const resources = await openSharedResources(configuration, { log, cacheObserver: metrics.cacheObserver });
   try {
     const keptFiles =
       one.tree.kind === "folder" ? new KeptFiles(join(configuration.stateDirectory, "kept", one.name)) : undefined;
-    const repository = openRepository(workshop.shared, {
+    const repository = openRepository(resources.shared, {
       ...settingsOf(one, configuration, openOverrides(one, configuration, complain), complain),
       name: one.name,
       tree: shown(openTree(one.tree, configuration.limits, keptFiles, (tree) => tree)),
       keptFiles,
       signer,
       observer: metrics.observerOf(one.name),
-      lateTimes: atOnce,
+      deferredTimes: atOnce,
       ...settings,
     });
     try {
-      return await use(repository, workshop.shared.root);
+      return await use(repository, resources.shared.root);
     } finally {
       await repository.stop();
     }
   } finally {
-    await workshop.close();
+    await resources.close();
   }
 }
 

@@ -1,7 +1,7 @@
 // Puts a tree together from its backend and what wraps it: the one place that knows in which order.
 import { plainLayout } from "../catalog/layout/repository-layout.ts";
 import type { Limits, TreeConfiguration } from "../config/configuration.ts";
-import { GatewaysHealth, GatewaysTree } from "../storage/decorators/failover-tree.ts";
+import { FailoverTree, GatewaysHealth } from "../storage/decorators/failover-tree.ts";
 import type { SharerOf } from "../storage/decorators/limited-tree.ts";
 import { LimitedTree } from "../storage/decorators/limited-tree.ts";
 import { RetryingTree } from "../storage/decorators/retrying-tree.ts";
@@ -51,7 +51,7 @@ export function openGridTree(
   const listings = listingsWithin(limits);
   Webapi.standInForEachOther(webapis);
   const trees = each(webapis, (webapi) => measured(new WebapiTree(webapi, cap, listings)));
-  return new RetryingTree(new LimitedTree(new GatewaysTree(trees), limits.tree, builderOf));
+  return new RetryingTree(new LimitedTree(new FailoverTree(trees), limits.tree, builderOf));
 }
 
 const readers = new WeakMap<Limits["listing"], ListingReader>();

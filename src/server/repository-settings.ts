@@ -55,7 +55,7 @@ export const settingsOf = (
   complain: (text: string) => void,
 ): Omit<RepositorySettings, "name" | "tree" | "signer" | "observer"> => ({
   identityOf: (suite: Suite) => identityOf(one, suite, configuration.publicUrl),
-  isAsFound: (suite: Suite) => one.suites.get(suite)?.indices === "as-found",
+  isPassthrough: (suite: Suite) => one.suites.get(suite)?.indices === "as-found",
   configuredSuites: [...one.suites.keys()].map(parseSuite),
   viewOf: (suite: Suite) => one.suites.get(suite)?.view,
   ownerRulesOf: ownerRulesOf(one, complain),

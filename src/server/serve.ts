@@ -15,7 +15,7 @@ import { FlatTree, flatPathsOf } from "../catalog/layout/flat-tree.ts";
 import { FetchableTree } from "../catalog/suite/fetchable-names.ts";
 import { readBundle } from "../client/bundle.ts";
 import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "../config/configuration.ts";
-import { Upkeep } from "../health/health-check-schedule.ts";
+import { HealthCheckSchedule } from "../health/health-check-schedule.ts";
 import { createApp } from "../http/app.ts";
 import type { PingToken } from "../http/ping-endpoint.ts";
 import { startServer } from "../http/server.ts";
@@ -23,7 +23,7 @@ import { measuredSigner } from "../observe/measured-signer.ts";
 import { MeasuredTree } from "../observe/measured-tree.ts";
 import { createMetrics } from "../observe/metrics.ts";
 import { flatLog, flatObserver, flatStateName, flatSuiteName } from "../publishing/live/flat-names.ts";
-import { WithFlats } from "../publishing/live/flat-repositories.ts";
+import { FlatRepositories } from "../publishing/live/flat-repositories.ts";
 import type { RepositorySettings } from "../publishing/live/open-repository.ts";
 import { openRepository } from "../publishing/live/open-repository.ts";
 import type { PublishingObserver } from "../publishing/publishing-observer.ts";
@@ -32,13 +32,13 @@ import { KeptFiles } from "../storage/folder/kept-files.ts";
 import type { Tree } from "../storage/tree.ts";
 import type { OperatedRepository } from "./control-commands.ts";
 import { answerFor } from "./control-commands.ts";
-import { Follower } from "./export-after-publish.ts";
+import { ExportAfterPublish } from "./export-after-publish.ts";
 import { exportTo, publishedName, publishTo, uploadsIn, writableTree } from "./export-targets.ts";
 import { withArchiveKeyring } from "./keyring-overlay.ts";
 import { openHealthCheck, openTree } from "./open-tree.ts";
 import { layoutOf, openOverrides, openSigner, repositoryDirectory, settingsOf } from "./repository-settings.ts";
-import type { Workshop } from "./shared-resources.ts";
-import { openWorkshop } from "./shared-resources.ts";
+import type { SharedResources } from "./shared-resources.ts";
+import { openSharedResources } from "./shared-resources.ts";
 import { isCorruption } from "./sound-database.ts";
 
 export interface Server {
@@ -66,15 +66,15 @@ interface Surroundings {
  * @throws StateInUse, ListenFailed, SecretFileError, KeyFileError, UnfitKey, and what keeps the state directory from being opened
  */
 export async function serve(configuration: Configuration, surroundings: Surroundings): Promise<Server> {
-  let workshop: Workshop | undefined;
-  const opened = (made: Workshop): void => {
-    workshop = made;
+  let resources: SharedResources | undefined;
+  const opened = (made: SharedResources): void => {
+    resources = made;
   };
   try {
     return await putIntoService(configuration, surroundings, opened);
   } catch (thrown) {
-    if (!isCorruption(thrown) || workshop === undefined) throw thrown;
-    await workshop.close({ isCorrupt: true });
+    if (!isCorruption(thrown) || resources === undefined) throw thrown;
+    await resources.close({ isCorrupt: true });
     // Once: the database is a new one now.
     return await putIntoService(configuration, surroundings, opened);
   }
@@ -101,22 +101,22 @@ export async function serveUntilTold(
 async function putIntoService(
   configuration: Configuration,
   { signal, log: given }: Surroundings,
-  opened: (workshop: Workshop) => void,
+  opened: (resources: SharedResources) => void,
 ): Promise<Server> {
   const corrupt = new AbortController();
   const log = watchedForCorruption(given, () => corrupt.abort());
   const { limits, stateDirectory } = configuration;
   const metrics = createMetrics(systemClock);
   const operated: OperatedRepository[] = [];
-  const workshop = await openWorkshop(configuration, {
+  const resources = await openSharedResources(configuration, {
     log,
     cacheObserver: metrics.cacheObserver,
     answer: answerFor(() => operated, log),
   });
-  opened(workshop);
+  opened(resources);
 
-  const repositories = new Map<RepositoryName, WithFlats>();
-  const upkeeps: Upkeep[] = [];
+  const repositories = new Map<RepositoryName, FlatRepositories>();
+  const healthChecks: HealthCheckSchedule[] = [];
   const followers: { stop(): Promise<void> }[] = [];
   const tokens = new Map<RepositoryName, () => readonly PingToken[]>();
   for (const one of configuration.repositories) {
@@ -131,7 +131,7 @@ async function putIntoService(
     watchExpiry(signer.keys, { repository: one.name, log, now: systemClock, signal });
     metrics.watchKeys(one.name, signer.keys);
     const overrides = openOverrides(one, configuration, complain);
-    const following: Follower[] = [];
+    const following: ExportAfterPublish[] = [];
     const open = (
       name: RepositoryName,
       kept: string,
@@ -145,13 +145,13 @@ async function putIntoService(
       const observer =
         flat !== undefined
           ? flatObserver(measuring)
-          : withFollower(measuring, () => {
+          : withExportAfterPublish(measuring, () => {
               if (name === one.name) for (const follower of following) follower.request();
             });
       const shared =
         flat === undefined
-          ? workshop.shared
-          : { ...workshop.shared, log: flatLog(workshop.shared.log, { name: one.name, at: flat }) };
+          ? resources.shared
+          : { ...resources.shared, log: flatLog(resources.shared.log, { name: one.name, at: flat }) };
       return {
         tree,
         repository: openRepository(shared, {
@@ -178,12 +178,12 @@ async function putIntoService(
         builderDirectories: () => builderDirectories().flatMap((path) => flatPathsOf(path, at)),
       }).repository,
     }));
-    const repository = new WithFlats(main, flats);
+    const repository = new FlatRepositories(main, flats);
     repositories.set(one.name, repository);
     operated.push({ repository: main, overrides });
     const follow = (done: string, work: (signal: AbortSignal) => Promise<object | undefined>) => {
       const observer = metrics.outputObserverOf(one.name, done);
-      following.push(new Follower({ repository: one.name, done, work, observer, log, now: systemClock }));
+      following.push(new ExportAfterPublish({ repository: one.name, done, work, observer, log, now: systemClock }));
     };
     const { exportDirectory, publishBundleFile } = one;
     if (exportDirectory !== undefined) {
@@ -194,7 +194,7 @@ async function putIntoService(
     }
     if (publishBundleFile !== undefined) {
       const bundle = await readBundle(publishBundleFile, (complaint) => log.warn({}, complaint));
-      const parts = { tree: writableTree(bundle), uploads: uploadsIn(workshop.shared.root, one.name) };
+      const parts = { tree: writableTree(bundle), uploads: uploadsIn(resources.shared.root, one.name) };
       const { repository: published } = open(publishedName(one.name), "kept", (whole) => new FetchableTree(whole), {
         placement: "tree",
         configuredSuites: layoutOf(one).nestedSuites,
@@ -207,8 +207,8 @@ async function putIntoService(
     followers.push(...following);
     const { checkSeconds } = configuration;
     if (one.tree.kind === "folder" || checkSeconds === 0) continue;
-    upkeeps.push(
-      new Upkeep({
+    healthChecks.push(
+      new HealthCheckSchedule({
         tree,
         health: openHealthCheck({ ...one.tree, cap: one.tree.readCap }, limits),
         checkSeconds,
@@ -235,7 +235,7 @@ async function putIntoService(
     log,
     unexpected: (thrown) => void (isCorruption(thrown) && corrupt.abort()),
   });
-  for (const upkeep of upkeeps) await upkeep.start();
+  for (const upkeep of healthChecks) await upkeep.start();
   const running = await listen(app, configuration, log);
   const url = publicUrl ?? urlOf(running.address);
   for (const repository of repositories.values()) {
@@ -246,8 +246,8 @@ async function putIntoService(
   const stop = async (): Promise<void> => {
     log.info({}, "stopping");
     await running.stop(configuration.gracePeriodSeconds * 1000);
-    await Promise.all([...repositories.values(), ...upkeeps, ...followers].map((part) => part.stop()));
-    await workshop.close({ isCorrupt: corrupt.signal.aborted });
+    await Promise.all([...repositories.values(), ...healthChecks, ...followers].map((part) => part.stop()));
+    await resources.close({ isCorrupt: corrupt.signal.aborted });
   };
   const { promise: told, resolve: tell } = withResolvers<void>();
   const forget = [signal, corrupt.signal].map((each) => onAbort(each, tell));
@@ -290,14 +290,14 @@ async function tokensOf(
 }
 
 /** Calls after each publication, be it of packages or of what was made for them in the background. */
-const withFollower = (observer: PublishingObserver, follow: () => void): PublishingObserver => ({
+const withExportAfterPublish = (observer: PublishingObserver, follow: () => void): PublishingObserver => ({
   ...observer,
   published(suite, seconds) {
     observer.published(suite, seconds);
     follow();
   },
-  lateMade(suite, maker, seconds) {
-    observer.lateMade(suite, maker, seconds);
+  deferredGenerated(suite, maker, seconds) {
+    observer.deferredGenerated(suite, maker, seconds);
     follow();
   },
 });

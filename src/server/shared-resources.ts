@@ -3,11 +3,11 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import { Inspector } from "../catalog/inspection/inspector-pool.ts";
+import { InspectorPool } from "../catalog/inspection/inspector-pool.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { createCompressor } from "../indices/compression/compress.ts";
-import { RightOfWay } from "../publishing/deferred/background-priority.ts";
+import { BackgroundPriority } from "../publishing/deferred/background-priority.ts";
 import { createContentsThread } from "../publishing/deferred/contents/contents-thread.ts";
 import type { SharedState } from "../publishing/live/open-repository.ts";
 import type { PackageCacheObserver } from "../publishing/serve/package-cache.ts";
@@ -19,7 +19,7 @@ import { makeStateDirectory } from "./state-directory.ts";
 import type { Answer } from "./state-lock.ts";
 import { claimState } from "./state-lock.ts";
 
-export interface Workshop {
+export interface SharedResources {
   readonly shared: SharedState;
   /**
    * Ends the threads and gives the directory back; the repositories must be stopped before.
@@ -32,7 +32,7 @@ export interface Workshop {
 const maxThreads = 2;
 
 /** @throws StateInUse, and what keeps the state directory from being opened */
-export async function openWorkshop(
+export async function openSharedResources(
   configuration: Configuration,
   {
     log,
@@ -44,14 +44,14 @@ export async function openWorkshop(
     /** To those who may write to the state directory, and ask who works there. */
     readonly answer?: Answer;
   },
-): Promise<Workshop> {
+): Promise<SharedResources> {
   const { limits, stateDirectory } = configuration;
   await makeStateDirectory(stateDirectory);
   const giveStateBack = await claimState(stateDirectory, log, answer);
   const threads = Math.min(maxThreads, availableParallelism());
   const database = await openSoundDatabase(stateDirectory, log);
   const lastDates = LastDates.open(join(stateDirectory, "last-dates.json"), log);
-  const inspector = new Inspector(
+  const inspector = new InspectorPool(
     {
       limits: limits.inspection,
       algorithms: everyDigestOf(configuration),
@@ -71,7 +71,7 @@ export async function openWorkshop(
       changelogLimits: limits.changelog,
       compressor,
       contents: { tasks: contentsThread, directory: join(stateDirectory, "contents") },
-      rightOfWay: new RightOfWay(() => performance.now()),
+      backgroundPriority: new BackgroundPriority(() => performance.now()),
       cache: PackageCache.open({
         directory: join(stateDirectory, "packages"),
         maxBytes: configuration.cacheBytes,

@@ -1,6 +1,6 @@
 // Bounded work: never more at a time, all of it in the end.
 import { expect, test } from "vitest";
-import { forEachAtMost } from "../../src/base/for-each-concurrent.ts";
+import { forEachConcurrent } from "../../src/base/for-each-concurrent.ts";
 
 const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
 
@@ -8,7 +8,7 @@ test("every item is worked on once, and never more than the limit at a time", as
   let underWay = 0;
   let most = 0;
   const seen: number[] = [];
-  await forEachAtMost(Array.from({ length: 100 }).keys(), 7, async (item) => {
+  await forEachConcurrent(Array.from({ length: 100 }).keys(), 7, async (item) => {
     most = Math.max(most, ++underWay);
     await tick();
     seen.push(item);
@@ -21,7 +21,7 @@ test("every item is worked on once, and never more than the limit at a time", as
 test("after a failure no more is started, what was started ends, and the failure is thrown", async () => {
   const started: number[] = [];
   let ended = 0;
-  const work = forEachAtMost([0, 1, 2, 3, 4, 5], 2, async (item) => {
+  const work = forEachConcurrent([0, 1, 2, 3, 4, 5], 2, async (item) => {
     started.push(item);
     await tick();
     ended += 1;
@@ -33,5 +33,5 @@ test("after a failure no more is started, what was started ends, and the failure
 });
 
 test("no items is no work", async () => {
-  await forEachAtMost([], 3, () => Promise.reject(new Error("never")));
+  await forEachConcurrent([], 3, () => Promise.reject(new Error("never")));
 });

@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { atOnce, inTurns, sorted } from "../../src/base/steps.ts";
-import { turns } from "../../src/base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../src/base/yield-to-event-loop.ts";
 
 test("sorting in steps is sorting, and keeps equal items in their order", () => {
   const items = fc.array(fc.tuple(fc.nat(20), fc.nat()), { maxLength: 50 });
@@ -27,7 +27,7 @@ test("work in turns comes to the same, and others have theirs meanwhile", async 
     return "done";
   };
   let [looks, isOver] = [0, false];
-  const working = inTurns(steps(), turns()).finally(() => {
+  const working = inTurns(steps(), yieldToEventLoop()).finally(() => {
     isOver = true;
   });
   while (!isOver) {
@@ -45,5 +45,5 @@ test("work in turns ends where giving way does", async () => {
   const endless = function* () {
     for (;;) yield;
   };
-  await expect(inTurns(endless(), turns(abort.signal))).rejects.toThrow("no more");
+  await expect(inTurns(endless(), yieldToEventLoop(abort.signal))).rejects.toThrow("no more");
 });

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { inspectContent } from "../../src/catalog/inspection/inspect.ts";
 import { defaultInspectLimits as limits } from "../../src/catalog/inspection/inspect-limits.ts";
-import { Inspector } from "../../src/catalog/inspection/inspector-pool.ts";
+import { InspectorPool } from "../../src/catalog/inspection/inspector-pool.ts";
 import type { Compression } from "../../src/debian/decompress.ts";
 import { decompress } from "../../src/debian/decompress.ts";
 import { aDeb, arOf, compressed, inChunks, tarOf } from "../support/debs.ts";
@@ -52,7 +52,7 @@ const garbage = (length: number) => Buffer.alloc(length, "garbage behind the end
 
 test.each(formats)("what follows data in %s is judged as dpkg judges it, here and in a worker", async (format) => {
   const { whole, two, empty } = await dataOf(format);
-  const inspector = new Inspector(options, 1);
+  const inspector = new InspectorPool(options, 1);
   onTestFinished(() => inspector.close());
   const cases: ReadonlyArray<readonly [what: string, data: Buffer]> = [
     ["nothing", whole],

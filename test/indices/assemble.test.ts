@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
-import { turns } from "../../src/base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../src/base/yield-to-event-loop.ts";
 import type { AssembledIndex, IndexForm, SegmentSizes } from "../../src/indices/assemble.ts";
 import { assemble } from "../../src/indices/assemble.ts";
 import type { CompressedSegment } from "../../src/indices/compression/compress.ts";
@@ -12,7 +12,7 @@ import { runTool } from "../support/debs.ts";
 const compressor = createCompressor({ threads: 2 });
 afterAll(() => compressor.close());
 const signal = new AbortController().signal;
-const giveWay = turns(signal);
+const yieldNow = yieldToEventLoop(signal);
 
 /** Segments kept in memory, with the reads counted. */
 class Shelf {
@@ -61,12 +61,12 @@ function expectTrue(index: AssembledIndex, shelf: Shelf, text: string): void {
 test("the sizes and digests of every form are those of its parts' bytes", async () => {
   const shelf = new Shelf();
   const segments = [await shelf.put("one\n"), await shelf.put("two\n"), await shelf.put("three\n")];
-  expectTrue(await assemble(segments, shelf.read, algorithms, undefined, giveWay), shelf, "one\ntwo\nthree\n");
+  expectTrue(await assemble(segments, shelf.read, algorithms, undefined, yieldNow), shelf, "one\ntwo\nthree\n");
 });
 
 test("an index of nothing is valid in every form", async () => {
   const shelf = new Shelf();
-  const empty = await assemble([], shelf.read, algorithms, undefined, giveWay);
+  const empty = await assemble([], shelf.read, algorithms, undefined, yieldNow);
   expectTrue(empty, shelf, "");
   expect(empty.forms.plain.sizeBytes).toBe(0);
   runTool("gzip", ["-t"], shelf.fileOf(empty, "gz"));
@@ -75,7 +75,7 @@ test("an index of nothing is valid in every form", async () => {
 test("only what follows the first difference is read again, and the digests are right", async () => {
   const shelf = new Shelf();
   const [a, b, c, d, e] = await Promise.all(["a\n", "b\n", "c\n", "d\n", "e\n"].map((text) => shelf.put(text)));
-  let index = await assemble([a!, b!, c!], shelf.read, algorithms, undefined, giveWay);
+  let index = await assemble([a!, b!, c!], shelf.read, algorithms, undefined, yieldNow);
   const steps: readonly (readonly [readonly SegmentSizes[], string, number])[] = [
     [[a!, b!, c!, d!], "a\nb\nc\nd\n", 1],
     [[a!, b!, c!, d!], "a\nb\nc\nd\n", 0],
@@ -86,7 +86,7 @@ test("only what follows the first difference is read again, and the digests are 
   ];
   for (const [segments, text, fresh] of steps) {
     shelf.reads.length = 0;
-    index = await assemble(segments, shelf.read, algorithms, index, giveWay);
+    index = await assemble(segments, shelf.read, algorithms, index, yieldNow);
     expect(shelf.reads).toHaveLength(3 * fresh);
     expectTrue(index, shelf, text);
   }
@@ -95,28 +95,28 @@ test("only what follows the first difference is read again, and the digests are 
 test("an earlier assembly with other algorithms is of no use and does no harm", async () => {
   const shelf = new Shelf();
   const segments = [await shelf.put("one\n")];
-  const before = await assemble(segments, shelf.read, ["sha512"], undefined, giveWay);
-  expectTrue(await assemble(segments, shelf.read, algorithms, before, giveWay), shelf, "one\n");
+  const before = await assemble(segments, shelf.read, ["sha512"], undefined, yieldNow);
+  expectTrue(await assemble(segments, shelf.read, algorithms, before, yieldNow), shelf, "one\n");
 });
 
 test("a stored segment of another size is noticed, not listed with a wrong digest", async () => {
   const shelf = new Shelf();
   const segment = await shelf.put("one\n");
   const cutShort = (id: string, form: IndexForm): Uint8Array => shelf.read(id, form).subarray(1);
-  await expect(assemble([segment], cutShort, algorithms, undefined, giveWay)).rejects.toThrow("not as long");
+  await expect(assemble([segment], cutShort, algorithms, undefined, yieldNow)).rejects.toThrow("not as long");
 });
 
 test("the plain form is read and hashed while a segment is still being compressed, to the same digests", async () => {
   const shelf = new Shelf();
   const [a, b, c] = await Promise.all(["one\n", "two\n", "three\n"].map((text) => shelf.put(text)));
-  const before = await assemble([a!, c!], shelf.read, algorithms, undefined, giveWay);
+  const before = await assemble([a!, c!], shelf.read, algorithms, undefined, yieldNow);
   shelf.reads.length = 0;
   let finish = (_sizes: SegmentSizes): void => undefined;
   const made = new Promise<SegmentSizes>((resolve) => {
     finish = resolve;
   });
   const coming = { id: b!.id, rendered: Promise.resolve(b!.uncompressedBytes), made };
-  const assembling = assemble([a!, coming, c!], shelf.read, algorithms, before, giveWay);
+  const assembling = assemble([a!, coming, c!], shelf.read, algorithms, before, yieldNow);
   await expect.poll(() => shelf.reads).toEqual([b!.id, c!.id]);
   finish(b!);
   expectTrue(await assembling, shelf, "one\ntwo\nthree\n");
@@ -130,6 +130,6 @@ test("an index of which a segment can't be made is not assembled", async () => {
   made.catch(() => undefined);
   for (const rendered of [Promise.resolve(4), made]) {
     const coming = { id: whole.id, rendered, made };
-    await expect(assemble([coming], shelf.read, algorithms, undefined, giveWay)).rejects.toBe(failure);
+    await expect(assemble([coming], shelf.read, algorithms, undefined, yieldNow)).rejects.toBe(failure);
   }
 });

@@ -1,7 +1,7 @@
 // The folder and every decorator, held to the tree contract.
 import { rootPath } from "../../src/base/names.ts";
 import { MeasuredTree } from "../../src/observe/measured-tree.ts";
-import { GatewaysTree } from "../../src/storage/decorators/failover-tree.ts";
+import { FailoverTree } from "../../src/storage/decorators/failover-tree.ts";
 import { defaultTreeLimits, LimitedTree } from "../../src/storage/decorators/limited-tree.ts";
 import { MountedTree } from "../../src/storage/decorators/mounted-tree.ts";
 import { OverlayTree } from "../../src/storage/decorators/overlay-tree.ts";
@@ -15,7 +15,7 @@ treeContract("with retries", () => folderSubject((tree) => new RetryingTree(tree
 treeContract("with limits", () =>
   folderSubject((tree) => new LimitedTree(tree, { ...defaultTreeLimits, maxLooks: 2, maxOpens: 2 })),
 );
-treeContract("behind gateways", () => folderSubject((tree) => new GatewaysTree([tree, tree])));
+treeContract("behind gateways", () => folderSubject((tree) => new FailoverTree([tree, tree])));
 const overlay = { name: "ours", bytes: Buffer.from("ours"), linkedAtMs: 0, directory: "made" };
 treeContract("with a file of ours elsewhere", () =>
   folderSubject((tree) => new OverlayTree(tree, { ...overlay, isAbove: (path) => path === "elsewhere" }), true),
@@ -23,5 +23,5 @@ treeContract("with a file of ours elsewhere", () =>
 treeContract("mounted", () => folderSubject((tree) => new MountedTree([{ at: rootPath, tree }])));
 treeContract("measured", () => folderSubject((tree) => new MeasuredTree(tree, silentTreeObserver, Date.now), true));
 treeContract("with everything", () =>
-  folderSubject((tree) => new RetryingTree(new LimitedTree(new GatewaysTree([tree, tree])))),
+  folderSubject((tree) => new RetryingTree(new LimitedTree(new FailoverTree([tree, tree])))),
 );

@@ -17,7 +17,7 @@ import type { ViewRules } from "../../src/catalog/suite/suite-view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
 import { compressSegment } from "../../src/indices/compression/compress-worker.ts";
 import type { SuiteIdentity } from "../../src/publishing/build/suite-release.ts";
-import { RightOfWay } from "../../src/publishing/deferred/background-priority.ts";
+import { BackgroundPriority } from "../../src/publishing/deferred/background-priority.ts";
 import {
   compressPaths,
   mergeFiles,
@@ -127,8 +127,8 @@ export class ServedFolder {
   }
 
   /** Resolves when all that is late has been made for the last publication. */
-  async lateMade(): Promise<void> {
-    await this.repository.lateSettled();
+  async deferredGenerated(): Promise<void> {
+    await this.repository.deferredSettled();
   }
 
   makeDirectory(path: string): void {
@@ -197,7 +197,7 @@ export class ServedFolder {
           wake: this.#options.woken ?? (() => undefined),
           close: async () => {},
         },
-        rightOfWay: new RightOfWay(() => performance.now()),
+        backgroundPriority: new BackgroundPriority(() => performance.now()),
         cache: PackageCache.open({
           directory: join(this.state, "packages"),
           observer: silentCacheObserver,
@@ -222,7 +222,7 @@ export class ServedFolder {
         acceptIdentityChange: this.#options.acceptIdentityChange ?? false,
         algorithms,
         hasContents: () => contents,
-        ...((contents || this.#options.patched) && { lateTimes: { settleMs: 0, retryMs: 100 } }),
+        ...((contents || this.#options.patched) && { deferredTimes: { settleMs: 0, retryMs: 100 } }),
         ...(this.#options.builderDirectories && { builderDirectories: this.#options.builderDirectories }),
         keptFiles,
         keepSeconds: 7 * 24 * 3600,
@@ -253,7 +253,7 @@ export async function packageNames(
 
 /** The text of Contents, once they are made for what is published now. @param path below the suite `sid` */
 export async function servedContents(served: ServedFolder, path: string): Promise<string> {
-  await served.lateMade();
+  await served.deferredGenerated();
   return await served.text(`dists/sid/${path}`);
 }
 

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { turns } from "../../src/base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../src/base/yield-to-event-loop.ts";
 import { inspectContent } from "../../src/catalog/inspection/inspect.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import type { AssembledIndex, IndexForm, SegmentSizes } from "../../src/indices/assemble.ts";
@@ -53,7 +53,7 @@ async function publish(path: string, stanzas: readonly string[]): Promise<readon
     segments.push({ ...xz, id: `segment ${at}`, gzBytes: gz.length, lines });
   }
   const read = (id: string, form: IndexForm): Uint8Array => stored.get(id)![form];
-  const index: AssembledIndex = await assemble(segments, read, ["sha256"], undefined, turns(signal));
+  const index: AssembledIndex = await assemble(segments, read, ["sha256"], undefined, yieldToEventLoop(signal));
   return Object.entries(indexForms).map(([form, suffix]) => {
     const { parts, sizeBytes, digests } = index.forms[form as IndexForm];
     const bytes = parts.map((part) => (part.kind === "literal" ? part.bytes : read(part.id, form as IndexForm)));

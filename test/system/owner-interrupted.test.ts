@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vites
 import { parseRepositoryName, parseTreePath } from "../../src/base/names.ts";
 import { formatBundle, parseBundle } from "../../src/client/bundle.ts";
 import { OwnedTree } from "../../src/client/tree-owner.ts";
-import { Gateways } from "../../src/client/write-gateways.ts";
+import { WriteGateways } from "../../src/client/write-gateways.ts";
 import { OwnerFiles } from "../../src/commands/shared/owner-files.ts";
 import { loadConfiguration } from "../../src/config/load-config.ts";
 import type { WriteCap } from "../../src/storage/tahoe/caps.ts";
@@ -66,7 +66,7 @@ async function plantedIn(directory: string): Promise<{ readonly root: WriteCap; 
   const master = await files.openMaster(settings, () => writer.createDirectory(signal));
   const silent = { ...master, ping: undefined };
   writeFileSync(join(directory, "master.bundle"), formatBundle(silent).reveal(), { mode: 0o600 });
-  const [own] = await new OwnedTree(new Gateways(master.gateways), master.root, signal).make([path]);
+  const [own] = await new OwnedTree(new WriteGateways(master.gateways), master.root, signal).make([path]);
   await files.writeBuilder("alice", silent, [own!]);
   return { root: master.root, own: own!.cap };
 }

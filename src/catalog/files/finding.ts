@@ -1,6 +1,6 @@
 // What memory and the first line of a record keep of an inspection: enough to place and order a file, not its stanza.
 import { createHash } from "node:crypto";
-import { shared } from "../../base/intern-string.ts";
+import { internString } from "../../base/intern-string.ts";
 import { variantOf } from "../../debian/control.ts";
 import { descriptionOf } from "../../debian/description.ts";
 import type { Digests } from "../../debian/digests.ts";
@@ -61,7 +61,7 @@ export function findingOf(inspection: Inspection): Finding {
       return {
         kind: "source",
         package: fieldOf(inspection.dsc, "Source") ?? "",
-        version: shared(fieldOf(inspection.dsc, "Version") ?? ""),
+        version: internString(fieldOf(inspection.dsc, "Version") ?? ""),
         sizeBytes: inspection.sizeBytes,
         digests: inspection.digests,
         stanzaKey: stanzaKeyOf(inspection.dsc, inspection.digests),
@@ -118,10 +118,10 @@ class LeanBinary implements BinaryFinding {
 
   constructor(told: BinaryFinding) {
     this.package = told.package;
-    this.version = shared(told.version);
-    this.source = told.source && shared(told.source);
-    this.architecture = shared(told.architecture);
-    this.variant = told.variant && shared(told.variant);
+    this.version = internString(told.version);
+    this.source = told.source && internString(told.source);
+    this.architecture = internString(told.architecture);
+    this.variant = told.variant && internString(told.variant);
     this.sizeBytes = told.sizeBytes;
     this.stanzaBytes = told.stanzaBytes;
     this.builtAtSeconds = told.builtAtSeconds;

@@ -1,7 +1,7 @@
 // The worker's side of inspecting: content comes in as messages, an inspection goes back.
 import { parentPort, workerData } from "node:worker_threads";
 import { messageOf } from "../../base/errors.ts";
-import { forEachAtMost } from "../../base/for-each-concurrent.ts";
+import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
 import type { Content } from "../../debian/byte-reader.ts";
 import { readLocal } from "../../storage/local-file.ts";
 import type { InspectOptions } from "./inspect.ts";
@@ -65,7 +65,7 @@ function inspect(id: number, kind: PackageKind, content: Content): void {
 async function readAll(asked: readonly PlacedFile[]): Promise<readonly ReadFile[]> {
   const files: ReadFile[] = [];
   let listBytes = 0;
-  await forEachAtMost(asked.entries(), filesAtOnce, async ([index, { kind, place }]) => {
+  await forEachConcurrent(asked.entries(), filesAtOnce, async ([index, { kind, place }]) => {
     const begunMs = performance.now();
     const bytes = listBytes > maxListBytes ? undefined : readLocal(place);
     const seconds = (performance.now() - begunMs) / 1000;

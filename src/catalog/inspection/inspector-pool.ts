@@ -47,7 +47,7 @@ interface AskedFile {
  * A pool of workers: started when they are needed, ended but for one when they are not, replaced when they crash. The
  * builders whose files wait take turns by the time that their inspections last.
  */
-export class Inspector {
+export class InspectorPool {
   readonly #options: InspectOptions;
   readonly #threadCount: number;
   readonly #maxHeapMebibytes: number;

@@ -1,6 +1,6 @@
 // Where things are in a tree: `dists/SUITE/COMPONENT/{source,binary-ARCH}/…`, where a component may be of several names.
 
-import { shared } from "../../base/intern-string.ts";
+import { internString } from "../../base/intern-string.ts";
 import type { Architecture, Component, Suite, TreePath } from "../../base/names.ts";
 import {
   flatSuite,
@@ -82,8 +82,8 @@ export class Layout {
     const forInstaller = leafAt > suiteDepth + 1 && names[leafAt - 1] === installer;
     const rawComponent = names.slice(suiteDepth, forInstaller ? leafAt - 1 : leafAt).join("/");
     return nameOrUndefined(() => {
-      const suite = this.#parseSuite(shared(names.slice(1, suiteDepth).join("/")));
-      const component = parseComponent(shared(rawComponent));
+      const suite = this.#parseSuite(internString(names.slice(1, suiteDepth).join("/")));
+      const component = parseComponent(internString(rawComponent));
       if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
       const architecture = parseArchitecture(leaf.slice(binaryPrefix.length));
       // The packages of a flat repository may be for any architecture; a tree has no such directory of its own.

@@ -4,7 +4,7 @@ import type { FileEntry } from "../../storage/tree.ts";
 import type { InspectLimits } from "../inspection/inspect-limits.ts";
 import type { PackageKind, SoundInspection } from "../inspection/inspection.ts";
 import { claimRecordOf } from "../inspection/record-keys.ts";
-import type { Ledger } from "../store/inspection-store.ts";
+import type { InspectionStore } from "../store/inspection-store.ts";
 import type { EntryMetadata } from "./entry-metadata.ts";
 import { inspectionOf, metadataKey, parseEntryMetadata } from "./entry-metadata.ts";
 
@@ -17,8 +17,8 @@ export interface Claim {
   readonly isKept: boolean;
 }
 
-export interface ClaimsParts {
-  readonly ledger: Ledger;
+export interface ClaimsOptions {
+  readonly inspectionStore: InspectionStore;
   /** The digests that a claim must tell. */
   readonly algorithms: readonly DigestAlgorithm[];
   readonly limits: InspectLimits;
@@ -34,13 +34,13 @@ interface Words {
 }
 
 export class Claims {
-  readonly #parts: ClaimsParts;
+  readonly #parts: ClaimsOptions;
   /** Every entry is asked for its words several times; undefined where it has none. */
   readonly #words = new WeakMap<FileEntry, Words | undefined>();
   /** Entries that `malformed` was told of. */
   readonly #refused = new WeakSet<FileEntry>();
 
-  constructor(parts: ClaimsParts) {
+  constructor(parts: ClaimsOptions) {
     this.#parts = parts;
   }
 
@@ -72,7 +72,7 @@ export class Claims {
 
   /** The claim behind a record, if the ledger has it. */
   kept(record: string): Claim | undefined {
-    const inspection = this.#parts.ledger.get(record);
+    const inspection = this.#parts.inspectionStore.get(record);
     if (inspection === undefined || inspection.kind === "rejected") return undefined;
     return { record, inspection, isKept: true };
   }

@@ -19,7 +19,7 @@ const schema = "1";
 /** Stands for a list that is not to be believed. */
 const refused = Buffer.alloc(0);
 
-export interface FileListsParts {
+export interface FileListsOptions {
   /** A database of its own, of bytes as they are. */
   readonly lists: Database<Buffer, string>;
   readonly tree: Tree;
@@ -31,9 +31,9 @@ export interface FileListsParts {
 /** Lists in their compact form by the ledger's names of the inspections that they belong to. */
 export class FileLists {
   readonly #lists: WriteBehind;
-  readonly #parts: FileListsParts;
+  readonly #parts: FileListsOptions;
 
-  constructor(parts: FileListsParts) {
+  constructor(parts: FileListsOptions) {
     this.#parts = parts;
     this.#lists = new WriteBehind(parts.lists);
   }

@@ -1,6 +1,6 @@
 // Inspections by content, on disk: what was read once is never read again.
 import type { Database } from "lmdb";
-import { turns } from "../../base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { DigestAlgorithm, Digests } from "../../debian/digests.ts";
 import { digestAlgorithms } from "../../debian/digests.ts";
 import type { Finding } from "../files/finding.ts";
@@ -30,12 +30,12 @@ const endOfLine = 0x0a;
  * Inspections by the key of a content id. Records never grow old: equal ids, equal bytes. A record has two lines, its
  * finding and the whole, so that whoever asks for the one does not read the other.
  */
-export class Ledger {
+export class InspectionStore {
   readonly #kept: WriteBehind;
   readonly #records: Database<Buffer, string>;
   readonly #limits: string;
   readonly #algorithms: readonly DigestAlgorithm[];
-  readonly #giveWay = turns();
+  readonly #yieldNow = yieldToEventLoop();
   #lastTurn = Promise.resolve();
 
   /**
@@ -73,7 +73,7 @@ export class Ledger {
    */
   async put(contentKey: string, inspection: Inspection): Promise<Finding> {
     // One after the other: long ones that are inspected at the same time would otherwise be written out in one turn.
-    const turn = this.#lastTurn.then(this.#giveWay);
+    const turn = this.#lastTurn.then(this.#yieldNow);
     this.#lastTurn = turn;
     await turn;
     const finding = findingOf(this.#asked(inspection));

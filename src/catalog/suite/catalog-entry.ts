@@ -5,7 +5,7 @@ import type { FileEntry } from "../../storage/tree.ts";
 import type { CatalogFile } from "../files/catalog-file.ts";
 import { fileRecordOf, isUdeb } from "../files/catalog-file.ts";
 import type { BinaryFinding, Finding, SourceFinding } from "../files/finding.ts";
-import type { BinaryItem, SourceItem, SourceItemPart } from "./index-entry.ts";
+import type { BinaryIndexEntry, SourceIndexEntry, SourceIndexEntryPart } from "./index-entry.ts";
 import { identityOf } from "./index-entry.ts";
 
 /** A file in which something was found. */
@@ -62,7 +62,7 @@ abstract class FoundItem<Found extends BinaryFinding | SourceFinding> {
   }
 }
 
-export class FoundBinary extends FoundItem<BinaryFinding> implements BinaryItem {
+export class CatalogBinaryEntry extends FoundItem<BinaryFinding> implements BinaryIndexEntry {
   constructor(file: ExaminedFile<BinaryFinding>, component: Component) {
     const { sha256, stanzaKey } = file.finding;
     super(file, component, identityOf(file.path, sha256, stanzaKey));
@@ -95,10 +95,10 @@ export class FoundBinary extends FoundItem<BinaryFinding> implements BinaryItem 
   }
 }
 
-export class FoundSource extends FoundItem<SourceFinding> implements SourceItem {
-  readonly parts: readonly SourceItemPart[];
+export class CatalogSourceEntry extends FoundItem<SourceFinding> implements SourceIndexEntry {
+  readonly parts: readonly SourceIndexEntryPart[];
 
-  constructor(file: ExaminedFile<SourceFinding>, component: Component, parts: readonly SourceItemPart[]) {
+  constructor(file: ExaminedFile<SourceFinding>, component: Component, parts: readonly SourceIndexEntryPart[]) {
     const { digests, stanzaKey } = file.finding;
     const ofParts = parts.flatMap((part) => Object.values(part.digests));
     super(file, component, identityOf(file.path, digests.sha256, stanzaKey, ...ofParts));

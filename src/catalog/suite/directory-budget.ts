@@ -5,7 +5,7 @@ import type { Architecture, TreePath } from "../../base/names.ts";
 import type { Steps } from "../../base/steps.ts";
 import { itemsPerStep, sorted } from "../../base/steps.ts";
 import type { Rejection } from "../inspection/inspection.ts";
-import type { Item } from "./index-entry.ts";
+import type { IndexEntry } from "./index-entry.ts";
 import { firstLinkedFirst } from "./index-entry.ts";
 
 export interface DirectoryLimits {
@@ -26,8 +26,8 @@ export const defaultDirectoryLimits: DirectoryLimits = {
 
 /** What came within and beyond the budget because of a change, or is beyond it for another reason. */
 export interface BudgetChange {
-  readonly admitted: readonly Item[];
-  readonly expelled: readonly Item[];
+  readonly admitted: readonly IndexEntry[];
+  readonly expelled: readonly IndexEntry[];
 }
 
 /** Between so many changes at once, each finds its place in the order by itself. */
@@ -40,14 +40,14 @@ const maxSingleChanges = 256;
 export class DirectoryBudget {
   readonly #directory: TreePath;
   readonly #limits: DirectoryLimits;
-  readonly #items = new Map<TreePath, Item>();
+  readonly #items = new Map<TreePath, IndexEntry>();
   /** How many items there are of each variant. */
   readonly #variants = new Map<Architecture, number>();
   #stanzaBytes = 0;
   /** What changed since `settle`. */
-  #changed = new Map<TreePath, Item | undefined>();
+  #changed = new Map<TreePath, IndexEntry | undefined>();
   /** All in order, while they are beyond the budget. */
-  #order: Item[] | undefined;
+  #order: IndexEntry[] | undefined;
   #beyond: ReadonlyMap<TreePath, Rejection> = new Map();
 
   constructor(directory: TreePath, limits: DirectoryLimits) {
@@ -56,7 +56,7 @@ export class DirectoryBudget {
   }
 
   /** @param item undefined where none stands at this path any more */
-  set(path: TreePath, item: Item | undefined): void {
+  set(path: TreePath, item: IndexEntry | undefined): void {
     const before = this.#items.get(path);
     if (!this.#changed.has(path)) this.#changed.set(path, before);
     this.#stanzaBytes += (item?.stanzaBytes ?? 0) - (before?.stanzaBytes ?? 0);
@@ -66,7 +66,7 @@ export class DirectoryBudget {
     else this.#items.set(path, item);
   }
 
-  get(path: TreePath): Item | undefined {
+  get(path: TreePath): IndexEntry | undefined {
     return this.#items.get(path);
   }
 
@@ -87,8 +87,8 @@ export class DirectoryBudget {
       this.#order = yield* this.#ordered(changed);
       this.#beyond = yield* this.#cut(this.#order);
     }
-    const admitted: Item[] = [];
-    const expelled: Item[] = [];
+    const admitted: IndexEntry[] = [];
+    const expelled: IndexEntry[] = [];
     for (const path of before.keys()) {
       const item = this.#items.get(path);
       if (item !== undefined && !changed.has(path) && !this.#beyond.has(path)) admitted.push(item);
@@ -101,7 +101,7 @@ export class DirectoryBudget {
     return { admitted, expelled };
   }
 
-  *#ordered(changed: ReadonlyMap<TreePath, Item | undefined>): Steps<Item[]> {
+  *#ordered(changed: ReadonlyMap<TreePath, IndexEntry | undefined>): Steps<IndexEntry[]> {
     if (this.#order === undefined || changed.size > maxSingleChanges) {
       return yield* sorted([...this.#items.values()], firstLinkedFirst);
     }
@@ -124,7 +124,7 @@ export class DirectoryBudget {
     );
   }
 
-  *#cut(order: readonly Item[]): Steps<Map<TreePath, Rejection>> {
+  *#cut(order: readonly IndexEntry[]): Steps<Map<TreePath, Rejection>> {
     const beyond = new Map<TreePath, Rejection>();
     const variants = new Set<Architecture>();
     let packages = 0;
@@ -157,7 +157,7 @@ export class DirectoryBudget {
     return undefined;
   }
 
-  #variantRejection(item: Item, variants: ReadonlySet<Architecture>): Rejection | undefined {
+  #variantRejection(item: IndexEntry, variants: ReadonlySet<Architecture>): Rejection | undefined {
     const variant = variantOf(item);
     if (variant === undefined || variants.has(variant) || variants.size < this.#limits.maxDirectoryVariants) {
       return undefined;
@@ -169,16 +169,16 @@ export class DirectoryBudget {
     return { kind: "rejected", code: "limit", text: beyondText(limit, this.#limits[limit], what) };
   }
 
-  #countVariant(item: Item | undefined, by: 1 | -1): void {
+  #countVariant(item: IndexEntry | undefined, by: 1 | -1): void {
     const variant = item && variantOf(item);
     if (variant !== undefined) addToCount(this.#variants, variant, by);
   }
 }
 
-const variantOf = (item: Item): Architecture | undefined => (item.kind === "binary" ? item.variant : undefined);
+const variantOf = (item: IndexEntry): Architecture | undefined => (item.kind === "binary" ? item.variant : undefined);
 
 /** Where an item stands, or would stand. */
-function placeIn(order: readonly Item[], item: Item): number {
+function placeIn(order: readonly IndexEntry[], item: IndexEntry): number {
   let [from, to] = [0, order.length];
   while (from < to) {
     const middle = (from + to) >> 1;

@@ -29,7 +29,7 @@ interface Placed {
   readonly overrides?: Stanza;
 }
 
-export interface BinaryItem extends Placed {
+export interface BinaryIndexEntry extends Placed {
   readonly kind: "binary";
   /** The source package, e.g. `apt_2.6.1` without an epoch; undefined where it has the package's own name and version. */
   readonly source: string | undefined;
@@ -45,29 +45,29 @@ export interface BinaryItem extends Placed {
 }
 
 /** One file of a source package, found beside its .dsc. */
-export interface SourceItemPart {
+export interface SourceIndexEntryPart {
   readonly path: TreePath;
   readonly entry: FileEntry;
   readonly sizeBytes: number;
   readonly digests: Digests;
 }
 
-export interface SourceItem extends Placed {
+export interface SourceIndexEntry extends Placed {
   readonly kind: "source";
-  readonly parts: readonly SourceItemPart[];
+  readonly parts: readonly SourceIndexEntryPart[];
 }
 
-export type Item = BinaryItem | SourceItem;
+export type IndexEntry = BinaryIndexEntry | SourceIndexEntry;
 
 /** A suite takes one item of each key: a package, version, architecture and variant in a component. */
-export function uniqueKeyOf(item: Item): string {
+export function uniqueKeyOf(item: IndexEntry): string {
   const kind =
     item.kind === "source" ? "source" : `${item.variant ?? item.architecture} ${item.forInstaller ? "udeb" : "deb"}`;
   return [item.component, item.package, item.version, kind].join(" ");
 }
 
 /** Orders items by their first links, unknown times last, then by path. Alike on every machine. */
-export function firstLinkedFirst(a: Item, b: Item): number {
+export function firstLinkedFirst(a: IndexEntry, b: IndexEntry): number {
   const [isKnown, isOtherKnown] = [isKnownTime(a.linkedAtMs), isKnownTime(b.linkedAtMs)];
   if (isKnown !== isOtherKnown) return isKnown ? -1 : 1;
   if (isKnown && a.linkedAtMs !== b.linkedAtMs) return a.linkedAtMs - b.linkedAtMs;

@@ -2,14 +2,14 @@
 import type { TreePath } from "../../base/names.ts";
 import { parentPath } from "../../base/names.ts";
 import type { Rejection } from "../inspection/inspection.ts";
-import type { Item } from "./index-entry.ts";
+import type { IndexEntry } from "./index-entry.ts";
 import { firstLinkedFirst } from "./index-entry.ts";
 import type { OwnerRules } from "./owner-rules.ts";
 import { NameOwners, operator } from "./owner-rules.ts";
 
 /** A package that an index would take if its name were its builder's. */
 export interface Claim {
-  readonly item: Item;
+  readonly item: IndexEntry;
   /** Under it no second item may stand in the suite. */
   readonly key: string;
   /** The name of its source package: its own, or another. */

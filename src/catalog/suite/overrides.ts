@@ -6,8 +6,8 @@ import { checkBinaryFields, checkSourceFields } from "../../debian/apt-fields.ts
 import { Malformed } from "../../debian/malformed.ts";
 import type { Stanza } from "../../debian/stanza.ts";
 import type { FileEntry } from "../../storage/tree.ts";
-import type { BinaryItem, Item, SourceItem, SourceItemPart } from "./index-entry.ts";
-import type { SnapshotChange } from "./package-list.ts";
+import type { BinaryIndexEntry, IndexEntry, SourceIndexEntry, SourceIndexEntryPart } from "./index-entry.ts";
+import type { PackageListChange } from "./package-list.ts";
 import { packageMatcher } from "./package-pattern.ts";
 
 /** One rule, as it is written down. */
@@ -90,13 +90,13 @@ export class Overrides {
   }
 
   /** The item as indices are to tell of it: the item itself where no rule is about it. */
-  apply(item: Item): Item {
+  apply(item: IndexEntry): IndexEntry {
     const fields = this.#fieldsFor(item);
     if (fields.length === 0) return item;
     return item.kind === "binary" ? new OverriddenBinary(item, fields) : new OverriddenSource(item, fields);
   }
 
-  #fieldsFor(item: Item): Stanza {
+  #fieldsFor(item: IndexEntry): Stanza {
     if (this.#rules.length === 0) return [];
     const named = { name: item.package, version: item.version, source: sourceOf(item) };
     const found = new Map<string, readonly [name: string, value: string]>();
@@ -111,7 +111,7 @@ export class Overrides {
   }
 }
 
-function sourceOf(item: Item): { readonly name: string; readonly version: string } {
+function sourceOf(item: IndexEntry): { readonly name: string; readonly version: string } {
   const own = { name: item.package, version: item.version };
   if (item.kind === "source" || item.source === undefined) return own;
   const [name = "", version = ""] = item.source.split("_");
@@ -119,7 +119,7 @@ function sourceOf(item: Item): { readonly name: string; readonly version: string
 }
 
 /** What a suite's indices tell of its packages under the operator's rules, which may change at any time. */
-export class OverriddenItems {
+export class OverriddenEntries {
   #rules: Overrides;
 
   constructor(rules: Overrides) {
@@ -127,7 +127,7 @@ export class OverriddenItems {
   }
 
   /** @param all every item after the change */
-  apply(change: SnapshotChange, rules: Overrides, all: () => Iterable<Item>): SnapshotChange {
+  apply(change: PackageListChange, rules: Overrides, all: () => Iterable<IndexEntry>): PackageListChange {
     const before = this.#rules;
     this.#rules = rules;
     const removed = change.removed.map((item) => before.apply(item));
@@ -143,12 +143,12 @@ export class OverriddenItems {
     return { removed, added };
   }
 
-  *shown(items: Iterable<Item>): Iterable<Item> {
+  *shown(items: Iterable<IndexEntry>): Iterable<IndexEntry> {
     for (const item of items) yield this.#rules.apply(item);
   }
 }
 
-abstract class OverriddenItem<Overridden extends Item> {
+abstract class OverriddenItem<Overridden extends IndexEntry> {
   readonly overrides: Stanza;
   protected readonly item: Overridden;
 
@@ -204,7 +204,7 @@ abstract class OverriddenItem<Overridden extends Item> {
   }
 }
 
-class OverriddenBinary extends OverriddenItem<BinaryItem> implements BinaryItem {
+class OverriddenBinary extends OverriddenItem<BinaryIndexEntry> implements BinaryIndexEntry {
   readonly kind = "binary";
   get architecture(): Architecture {
     return this.item.architecture;
@@ -226,9 +226,9 @@ class OverriddenBinary extends OverriddenItem<BinaryItem> implements BinaryItem 
   }
 }
 
-class OverriddenSource extends OverriddenItem<SourceItem> implements SourceItem {
+class OverriddenSource extends OverriddenItem<SourceIndexEntry> implements SourceIndexEntry {
   readonly kind = "source";
-  get parts(): readonly SourceItemPart[] {
+  get parts(): readonly SourceIndexEntryPart[] {
     return this.item.parts;
   }
 }

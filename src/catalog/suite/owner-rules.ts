@@ -47,7 +47,7 @@ export function parsePackagePattern(raw: string): string {
 }
 
 /** One builder's list. */
-export class PackageList {
+export class AllowedPackages {
   readonly patterns: readonly string[];
   readonly #allowsAll: boolean;
   readonly #claims: readonly Matcher[];
@@ -92,9 +92,9 @@ export function withName(
 ): ReadonlyMap<string, readonly string[]> {
   const changed = new Map<string, readonly string[]>();
   for (const [builder, patterns] of lists) {
-    if (builder === to || !new PackageList(patterns).owns(name)) continue;
+    if (builder === to || !new AllowedPackages(patterns).owns(name)) continue;
     const others = patterns.filter((pattern) => pattern !== name);
-    changed.set(builder, new PackageList(others).owns(name) ? [...others, `!${name}`] : others);
+    changed.set(builder, new AllowedPackages(others).owns(name) ? [...others, `!${name}`] : others);
   }
   // Who was not confined is not confined by a gift.
   const before = lists.get(to) ?? [allNames];
@@ -102,7 +102,7 @@ export function withName(
   const excluding = own.find((pattern) => pattern.startsWith("!") && globMatcher(pattern.slice(1))(name));
   if (excluding !== undefined)
     throw new NameError(`the list of ${to} has ${JSON.stringify(excluding)}, which excludes ${name}`);
-  if (!new PackageList(own).owns(name)) changed.set(to, [...own, name]);
+  if (!new AllowedPackages(own).owns(name)) changed.set(to, [...own, name]);
   else if (own.length < before.length) changed.set(to, own);
   return changed;
 }
@@ -110,7 +110,7 @@ export function withName(
 /** Rules made ready to be asked often. */
 export class NameOwners {
   readonly policy: OwnerPolicy;
-  readonly #lists: ReadonlyMap<string, PackageList>;
+  readonly #lists: ReadonlyMap<string, AllowedPackages>;
   /** Names without wildcards, which most are: one look for each, however many builders there are. */
   readonly #exact = new Map<string, string[]>();
   /** The lists that have patterns with wildcards, by what the pattern begins with: few are looked at for each name. */
@@ -129,7 +129,7 @@ export class NameOwners {
       if (!this.#nameOf.has(directory)) this.#nameOf.set(directory, name);
       if (packages !== undefined) patterns.set(name, new Set([...(patterns.get(name) ?? []), ...packages]));
     }
-    this.#lists = new Map([...patterns].map(([name, own]) => [name, new PackageList([...own])]));
+    this.#lists = new Map([...patterns].map(([name, own]) => [name, new AllowedPackages([...own])]));
     for (const [name, { patterns: own }] of this.#lists) {
       for (const pattern of own) {
         if (pattern === allNames || pattern.startsWith("!")) continue;
@@ -167,12 +167,12 @@ export class NameOwners {
   }
 
   /** Undefined for a builder who is not confined to some names. */
-  listOf(builder: string): PackageList | undefined {
+  listOf(builder: string): AllowedPackages | undefined {
     return this.#lists.get(builder);
   }
 
   /** The builders that have a list, with it. */
-  lists(): Iterable<readonly [string, PackageList]> {
+  lists(): Iterable<readonly [string, AllowedPackages]> {
     return this.#lists;
   }
 

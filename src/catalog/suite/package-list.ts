@@ -14,7 +14,7 @@ import type { Layout } from "../layout/repository-layout.ts";
 import { plainLayout } from "../layout/repository-layout.ts";
 import type { DirectoryLimits } from "./directory-budget.ts";
 import { DirectoryBudget } from "./directory-budget.ts";
-import type { Item } from "./index-entry.ts";
+import type { IndexEntry } from "./index-entry.ts";
 import { firstLinkedFirst, uniqueKeyOf } from "./index-entry.ts";
 import type { Claim, HeldNames, NameShare } from "./name-claims.ts";
 import { NameClaims } from "./name-claims.ts";
@@ -23,13 +23,13 @@ import { PlaceCounts } from "./place-counts.ts";
 import { candidateOf } from "./placement-rules.ts";
 
 /** What a change of files did to the packages of a suite. */
-export interface SnapshotChange {
-  readonly removed: readonly Item[];
-  readonly added: readonly Item[];
+export interface PackageListChange {
+  readonly removed: readonly IndexEntry[];
+  readonly added: readonly IndexEntry[];
 }
 
 /** The same, and what is rejected now and was not, or for another reason. */
-export interface SnapshotOutcome extends SnapshotChange {
+export interface PackageListOutcome extends PackageListChange {
   readonly rejected: readonly (readonly [TreePath, Rejection])[];
   /** Whether any rejection came, went or has another reason. */
   readonly changesRejections: boolean;
@@ -57,10 +57,10 @@ export interface Ownership {
 }
 
 /** A suite's packages, kept up to date change by change: the work is proportional to the change. */
-export class Snapshot {
-  readonly #chosen = new Map<string, Item>();
+export class PackageList {
+  readonly #chosen = new Map<string, IndexEntry>();
   /** By key: all candidates by path, where there is or was another beside the chosen one. */
-  readonly #rivals = new Map<string, Map<TreePath, Item>>();
+  readonly #rivals = new Map<string, Map<TreePath, IndexEntry>>();
   readonly #rejections = new Map<TreePath, Rejection>();
   readonly #pending = new Map<TreePath, Pending>();
   readonly #placeCounts: PlaceCounts;
@@ -92,7 +92,7 @@ export class Snapshot {
   }
 
   /** Every package, in no particular order. */
-  items(): Iterable<Item> {
+  items(): Iterable<IndexEntry> {
     return this.#chosen.values();
   }
 
@@ -122,32 +122,32 @@ export class Snapshot {
   }
 
   /** @param fileAt the catalog's files after the change */
-  apply(changes: readonly FileChange[], fileAt: FileAt): SnapshotOutcome {
+  apply(changes: readonly FileChange[], fileAt: FileAt): PackageListOutcome {
     return atOnce(this.applying(changes, fileAt));
   }
 
   /** As `apply`, in steps, all of which must be taken. Between them the snapshot is neither as before nor as after. */
-  *applying(changes: readonly FileChange[], fileAt: FileAt): Steps<SnapshotOutcome> {
+  *applying(changes: readonly FileChange[], fileAt: FileAt): Steps<PackageListOutcome> {
     this.#touched = new Map();
     const contenders = new Map<string, Contenders>();
     /** Whatever stands at this path under a key makes room. */
-    const contend = (key: string, path: TreePath, item?: Item) => {
+    const contend = (key: string, path: TreePath, item?: IndexEntry) => {
       const items = contenders.has(key) ? contenders.get(key) : this.#contenders(key);
       contenders.set(key, withItemAt(items, path, item));
     };
     /** What became of a path, once its builder's budget has room for it; undefined: nothing stands there. */
-    const enter = (path: TreePath, item: Item | undefined) => {
+    const enter = (path: TreePath, item: IndexEntry | undefined) => {
       const claim = item && claimOf(item);
       if (this.#claims !== undefined) this.#claims.note(path, claim);
       else if (claim !== undefined) contend(claim.key, path, item);
     };
     /** What stood at this path makes room. */
-    const leave = (path: TreePath, item: Item | undefined) => {
+    const leave = (path: TreePath, item: IndexEntry | undefined) => {
       enter(path, undefined);
       if (item !== undefined) contend(uniqueKeyOf(item), path);
     };
     this.#followRules(contend);
-    const candidates: Item[] = [];
+    const candidates: IndexEntry[] = [];
     const budgets = new Set<DirectoryBudget>();
     for (const { path, after } of changes) {
       yield;
@@ -193,8 +193,8 @@ export class Snapshot {
       contend(key, item.path, rejection === undefined ? item : undefined);
       yield;
     }
-    const removed: Item[] = [];
-    const added: Item[] = [];
+    const removed: IndexEntry[] = [];
+    const added: IndexEntry[] = [];
     for (const [key, items] of contenders) {
       const before = this.#chosen.get(key);
       const after = this.#choose(key, items);
@@ -247,7 +247,7 @@ export class Snapshot {
   }
 
   /** Takes in that the operator has given names to others. */
-  #followRules(contend: (key: string, path: TreePath, item: Item) => void): void {
+  #followRules(contend: (key: string, path: TreePath, item: IndexEntry) => void): void {
     const rules = this.#ownership.rules();
     if (rules === this.#rules) return;
     this.#rules = rules;
@@ -271,7 +271,7 @@ export class Snapshot {
   }
 
   /** One item per key: the newest link's bytes; of several paths with these bytes, the one linked first. */
-  #choose(key: string, contenders: Contenders): Item | undefined {
+  #choose(key: string, contenders: Contenders): IndexEntry | undefined {
     for (const [path, rejection] of this.#conflicts.get(key) ?? []) {
       if (this.#rejections.get(path) === rejection) this.#reject(path, undefined);
     }
@@ -285,7 +285,7 @@ export class Snapshot {
     }
     this.#rivals.set(key, contenders);
     const conflicts = new Map<TreePath, Rejection>();
-    const same: Item[] = [];
+    const same: IndexEntry[] = [];
     for (const item of contenders.values()) {
       if (item.sha256 === newest.sha256) same.push(item);
       else conflicts.set(item.path, { kind: "rejected", code: "conflict", text: conflictText(item, newest) });
@@ -299,9 +299,9 @@ export class Snapshot {
 }
 
 /** All candidates for one key: none, one, as in most cases, or several by path. */
-type Contenders = Item | Map<TreePath, Item> | undefined;
+type Contenders = IndexEntry | Map<TreePath, IndexEntry> | undefined;
 
-function withItemAt(contenders: Contenders, path: TreePath, item: Item | undefined): Contenders {
+function withItemAt(contenders: Contenders, path: TreePath, item: IndexEntry | undefined): Contenders {
   if (contenders instanceof Map) {
     contenders.delete(path);
     return item === undefined ? contenders : contenders.set(path, item);
@@ -311,14 +311,14 @@ function withItemAt(contenders: Contenders, path: TreePath, item: Item | undefin
   return new Map([contenders, item].map((each) => [each.path, each]));
 }
 
-function itemsOf(contenders: Contenders): Iterable<Item> {
+function itemsOf(contenders: Contenders): Iterable<IndexEntry> {
   if (contenders === undefined) return [];
   return contenders instanceof Map ? contenders.values() : [contenders];
 }
 
 /** The first item in an order; undefined if there is none. */
-function first(items: Iterable<Item>, compare: (a: Item, b: Item) => number): Item | undefined {
-  let found: Item | undefined;
+function first(items: Iterable<IndexEntry>, compare: (a: IndexEntry, b: IndexEntry) => number): IndexEntry | undefined {
+  let found: IndexEntry | undefined;
   for (const item of items) if (found === undefined || compare(item, found) < 0) found = item;
   return found;
 }
@@ -330,9 +330,9 @@ const noOwnership: Ownership = {
   now: () => 0,
 };
 
-const claimOf = (item: Item): Claim => ({ item, key: uniqueKeyOf(item), source: sourcePackageOf(item) });
+const claimOf = (item: IndexEntry): Claim => ({ item, key: uniqueKeyOf(item), source: sourcePackageOf(item) });
 
-const newestFirst = (a: Item, b: Item): number =>
+const newestFirst = (a: IndexEntry, b: IndexEntry): number =>
   b.entry.relinkedAtMs - a.entry.relinkedAtMs || (a.path < b.path ? -1 : 1);
 
 const noBudget: Budget = {
@@ -345,16 +345,16 @@ const noBudget: Budget = {
   builderOf: () => undefined,
 };
 
-function conflictText(loser: Item, { path }: Item): string {
+function conflictText(loser: IndexEntry, { path }: IndexEntry): string {
   const text = `${path} is the same package and version with other bytes, and newer`;
   if (isKnownTime(loser.entry.relinkedAtMs)) return text;
   return `${text}: a file whose link time is unknown or in the future counts as the oldest`;
 }
 
 /** Whether both make the same stanza at the same place of the index, out of files that are found in the same way. */
-const isSameEntry = (a: Item, b: Item): boolean =>
+const isSameEntry = (a: IndexEntry, b: IndexEntry): boolean =>
   a.identity === b.identity && a.linkedAtMs === b.linkedAtMs && contentKeys(a).join() === contentKeys(b).join();
 
 /** Equal bytes may have come to stand under another id: a package must then be read by the new one. */
-const contentKeys = (item: Item): readonly (string | undefined)[] =>
+const contentKeys = (item: IndexEntry): readonly (string | undefined)[] =>
   [item, ...(item.kind === "source" ? item.parts : [])].map(({ entry }) => entry.content?.key);

@@ -8,9 +8,9 @@ import type { BinaryFinding, SourceFinding } from "../files/finding.ts";
 import type { Pending, RejectCode, Rejection, SourcePart } from "../inspection/inspection.ts";
 import type { Layout, Place } from "../layout/repository-layout.ts";
 import { plainLayout } from "../layout/repository-layout.ts";
-import { FoundBinary, FoundSource, isExamined } from "./catalog-entry.ts";
+import { CatalogBinaryEntry, CatalogSourceEntry, isExamined } from "./catalog-entry.ts";
 import { whyNotFetchable } from "./fetchable-names.ts";
-import type { BinaryItem, Item, SourceItem, SourceItemPart } from "./index-entry.ts";
+import type { BinaryIndexEntry, IndexEntry, SourceIndexEntry, SourceIndexEntryPart } from "./index-entry.ts";
 
 /**
  * @param fileAt the catalog's files, for the parts of a source package
@@ -20,7 +20,7 @@ export function candidateOf(
   file: CatalogFile,
   fileAt: (path: TreePath) => CatalogFile | undefined,
   layout: Layout = plainLayout,
-): Item | Pending | Rejection | undefined {
+): IndexEntry | Pending | Rejection | undefined {
   const { finding, path } = file;
   const place = layout.placeOf(parentPath(path));
   if (finding === undefined || finding.kind === "part" || place === undefined) return undefined;
@@ -36,7 +36,7 @@ export function candidateOf(
   }
 }
 
-function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place): BinaryItem | Rejection {
+function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place): BinaryIndexEntry | Rejection {
   // A plain blank is part of Filename's value; what else is white, some programs take for the line's end.
   if (/[^\S ]/.test(lastName(file.path))) return reject("bad-name", "its name has white space other than blanks");
   if (place.kind === "source") return reject("wrong-place", "a binary package in a source directory");
@@ -51,7 +51,7 @@ function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place
     return reject("wrong-place", `a package for ${what} in binary-${place.architecture}`);
   }
   if (!isExamined(file, finding)) return reject("not-a-file", "not a file");
-  const item = new FoundBinary(file, place.component);
+  const item = new CatalogBinaryEntry(file, place.component);
   const isLost = place.forInstaller && !item.forInstaller;
   return isLost ? reject("wrong-place", "only .udeb files are for debian-installer") : item;
 }
@@ -61,7 +61,7 @@ function sourceCandidate(
   finding: SourceFinding,
   place: Place,
   fileAt: (path: TreePath) => CatalogFile | undefined,
-): SourceItem | Pending | Rejection {
+): SourceIndexEntry | Pending | Rejection {
   if (place.kind === "binary") return reject("wrong-place", "a source package in a directory of binary packages");
   const names = [lastName(file.path), ...finding.parts.map(({ name }) => name)];
   const white = names.find((name) => /\s/.test(name));
@@ -69,7 +69,7 @@ function sourceCandidate(
   if (unfetchable !== undefined) return reject("bad-name", unfetchable);
   if (white !== undefined) return reject("bad-name", `white space in ${quoted(white)} would end it in a list of files`);
   if (!isExamined(file, finding)) return reject("not-a-file", "not a file");
-  const parts: SourceItemPart[] = [];
+  const parts: SourceIndexEntryPart[] = [];
   const missing: string[] = [];
   for (const wanted of finding.parts) {
     const found = fileAt(joinPath(parentPath(file.path), wanted.name));
@@ -79,11 +79,11 @@ function sourceCandidate(
     else parts.push(part);
   }
   if (missing.length > 0) return { kind: "pending", missing };
-  return new FoundSource(file, place.component, parts);
+  return new CatalogSourceEntry(file, place.component, parts);
 }
 
 /** Holds one file against what the .dsc says of it. */
-function matchPart(wanted: SourcePart, found: CatalogFile): SourceItemPart | Rejection {
+function matchPart(wanted: SourcePart, found: CatalogFile): SourceIndexEntryPart | Rejection {
   const { finding, entry } = found;
   if (finding?.kind === "rejected") return reject("incomplete", `${wanted.name}: ${finding.text}`);
   if (finding?.kind !== "part" || entry.kind === "other")

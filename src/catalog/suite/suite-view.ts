@@ -2,8 +2,8 @@
 import { globMatcher } from "../../base/glob.ts";
 import type { Component } from "../../base/names.ts";
 import { compareVersions } from "../../debian/version.ts";
-import type { Item } from "./index-entry.ts";
-import type { SnapshotChange } from "./package-list.ts";
+import type { IndexEntry } from "./index-entry.ts";
+import type { PackageListChange } from "./package-list.ts";
 
 /** The rules of one suite, each of which may hide; what one hides takes no place in those after it. */
 export interface ViewRules {
@@ -38,13 +38,13 @@ class Judge {
     this.#maxAgeMs = maxAgeSeconds * 1000;
   }
 
-  isNamed({ package: name }: Item): boolean {
+  isNamed({ package: name }: IndexEntry): boolean {
     const isShown = this.#show?.some((matches) => matches(name)) ?? true;
     return isShown && !this.#hide.some((matches) => matches(name));
   }
 
   /** The moment from which on a package is too old, in ms since the epoch. */
-  endMs({ linkedAtMs }: Item): number {
+  endMs({ linkedAtMs }: IndexEntry): number {
     return linkedAtMs + this.#maxAgeMs;
   }
 }
@@ -54,8 +54,8 @@ export class View {
   readonly #judge: Judge;
   readonly #newest: number;
   /** All that the patterns show, by package and architecture. */
-  readonly #groups = new Map<string, readonly Item[]>();
-  readonly #visible = new Map<string, readonly Item[]>();
+  readonly #groups = new Map<string, readonly IndexEntry[]>();
+  readonly #visible = new Map<string, readonly IndexEntry[]>();
   /** When the next package grows too old, in ms since the epoch. */
   #nextEndMs = Number.POSITIVE_INFINITY;
 
@@ -65,7 +65,7 @@ export class View {
   }
 
   /** Every visible package, in no particular order. */
-  *items(): Iterable<Item> {
+  *items(): Iterable<IndexEntry> {
     for (const items of this.#visible.values()) yield* items;
   }
 
@@ -75,9 +75,9 @@ export class View {
   }
 
   /** Turns what changed in the suite, and that time went on, into what changed in its view. */
-  apply({ removed, added }: SnapshotChange, nowMs: number): SnapshotChange {
+  apply({ removed, added }: PackageListChange, nowMs: number): PackageListChange {
     const touched = new Set<string>();
-    const update = (item: Item, change: (group: readonly Item[]) => readonly Item[]): void => {
+    const update = (item: IndexEntry, change: (group: readonly IndexEntry[]) => readonly IndexEntry[]): void => {
       if (!this.#judge.isNamed(item)) return;
       const key = groupOf(item);
       this.#groups.set(key, change(this.#groups.get(key) ?? []));
@@ -92,7 +92,7 @@ export class View {
     return { removed: changes.flatMap((one) => one.removed), added: changes.flatMap((one) => one.added) };
   }
 
-  #settle(key: string, nowMs: number): SnapshotChange {
+  #settle(key: string, nowMs: number): PackageListChange {
     const before = this.#visible.get(key) ?? [];
     const group = this.#groups.get(key) ?? [];
     const young = group.filter((item) => this.#judge.endMs(item) > nowMs);
@@ -107,7 +107,7 @@ export class View {
     };
   }
 
-  #earliestEnd(items: Iterable<Item>): number {
+  #earliestEnd(items: Iterable<IndexEntry>): number {
     let earliest = Number.POSITIVE_INFINITY;
     for (const item of items) earliest = Math.min(earliest, this.#judge.endMs(item));
     return earliest;
@@ -128,8 +128,8 @@ export interface ViewDifference {
  * @param rules undefined: all would be shown
  */
 export function viewDifference(
-  all: Iterable<Item>,
-  visible: Iterable<Item>,
+  all: Iterable<IndexEntry>,
+  visible: Iterable<IndexEntry>,
   rules: ViewRules | undefined,
   nowMs: number,
 ): ViewDifference {
@@ -141,22 +141,22 @@ export function viewDifference(
   return { hides, shows, stays: now.size - hides.length };
 }
 
-const byIdentity = (items: Iterable<Item>): ReadonlyMap<string, Item> =>
+const byIdentity = (items: Iterable<IndexEntry>): ReadonlyMap<string, IndexEntry> =>
   new Map([...items].map((item) => [item.identity, item]));
 
-const architectureOf = (item: Item): string =>
+const architectureOf = (item: IndexEntry): string =>
   item.kind === "binary" ? (item.variant ?? item.architecture) : "source";
 
-const viewed = (item: Item): ViewedPackage => ({
+const viewed = (item: IndexEntry): ViewedPackage => ({
   component: item.component,
   package: item.package,
   version: item.version,
   architecture: architectureOf(item),
 });
 
-const groupOf = (item: Item): string =>
+const groupOf = (item: IndexEntry): string =>
   [item.component, item.package, architectureOf(item), item.kind === "binary" && item.forInstaller].join(" ");
 
 /** Versions that are equal though written differently are told apart by their paths. */
-const newestFirst = (a: Item, b: Item): number =>
+const newestFirst = (a: IndexEntry, b: IndexEntry): number =>
   compareVersions(b.version, a.version) || (a.path < b.path ? -1 : a.path > b.path ? 1 : 0);

@@ -1,8 +1,8 @@
 // Which packages a variant of an architecture has builds of: in its index these stand in place of the architecture's own.
 import { addToCount } from "../../base/counts.ts";
 import type { Architecture } from "../../base/names.ts";
-import type { BinaryItem, Item } from "./index-entry.ts";
-import type { SnapshotChange } from "./package-list.ts";
+import type { BinaryIndexEntry, IndexEntry } from "./index-entry.ts";
+import type { PackageListChange } from "./package-list.ts";
 
 /** Follows a suite's snapshot, at the cost of what changes in it, and of one look at all items if a build comes or goes. */
 export class VariantBuilds {
@@ -13,9 +13,9 @@ export class VariantBuilds {
    * @param items all items after the change
    * @returns for a variant, the change of all that could stand in its index
    */
-  apply(change: SnapshotChange, items: () => Iterable<Item>): (variant: Architecture) => SnapshotChange {
+  apply(change: PackageListChange, items: () => Iterable<IndexEntry>): (variant: Architecture) => PackageListChange {
     const moved = new Set<string>();
-    const count = (item: Item, by: 1 | -1) => {
+    const count = (item: IndexEntry, by: 1 | -1) => {
       if (item.kind !== "binary" || item.variant === undefined) return;
       const builds = this.#builds.get(item.variant) ?? new Map<string, number>();
       this.#builds.set(item.variant, builds);
@@ -33,12 +33,12 @@ export class VariantBuilds {
   }
 
   /** Whether a variant has no build of its own that stands in its index in place of this package. */
-  mayStandIn(variant: Architecture, item: Item): boolean {
+  mayStandIn(variant: Architecture, item: IndexEntry): boolean {
     return !isPlain(item) || this.#builds.get(variant)?.has(keyOf(item)) !== true;
   }
 }
 
-const isPlain = (item: Item): item is BinaryItem => item.kind === "binary" && item.variant === undefined;
+const isPlain = (item: IndexEntry): item is BinaryIndexEntry => item.kind === "binary" && item.variant === undefined;
 
-const keyOf = ({ component, forInstaller, package: name, version }: BinaryItem): string =>
+const keyOf = ({ component, forInstaller, package: name, version }: BinaryIndexEntry): string =>
   [component, forInstaller, name, version].join(" ");

@@ -13,11 +13,11 @@ import { ChangeFailed } from "../change-failed.ts";
 import type { WaitingObserver } from "../ping-client.ts";
 import { pingUntilLive } from "../ping-client.ts";
 import type { Linked } from "../upload/link-with-recheck.ts";
-import { linkForGood } from "../upload/link-with-recheck.ts";
-import type { Gateways } from "../write-gateways.ts";
-import type { NextAudit } from "./change-log.ts";
-import { nextAudit } from "./change-log.ts";
-import type { Curation, DirectoryPlan } from "./curation-plan.ts";
+import { linkWithRecheck } from "../upload/link-with-recheck.ts";
+import type { WriteGateways } from "../write-gateways.ts";
+import type { NextChangeLog } from "./change-log.ts";
+import { nextChangeLog } from "./change-log.ts";
+import type { CurationPlan, DirectoryPlan } from "./curation-plan.ts";
 
 /** Another one has put something else here since the plan was made: a new plan will tell of it. */
 class Overtaken extends RepoError {
@@ -29,7 +29,7 @@ class OutsideBundle extends RepoError {
   readonly code = "builder/outside-bundle";
 }
 
-export interface CuratedDirectory {
+export interface AppliedDirectory {
   readonly path: TreePath;
   /** Names; none where all was as it should be. */
   readonly linked: readonly string[];
@@ -38,9 +38,9 @@ export interface CuratedDirectory {
   live: boolean | undefined;
 }
 
-export interface CurateParts {
+export interface ApplyPlanOptions {
   readonly bundle: Bundle;
-  readonly gateways: Gateways;
+  readonly gateways: WriteGateways;
   /** What the bundle's caps open, each at its place. */
   readonly tree: Tree;
   readonly mayReplace: boolean;
@@ -52,7 +52,7 @@ export interface CurateParts {
 }
 
 /** The paths of a plan that the bundle can't change. */
-export const outside = ({ directories }: Bundle, plan: Curation): readonly TreePath[] =>
+export const outside = ({ directories }: Bundle, plan: CurationPlan): readonly TreePath[] =>
   plan.directories
     .map(({ directory }) => directory)
     .filter((path) => !directories.some((each) => isWithin(path, each.path)));
@@ -62,9 +62,9 @@ export const outside = ({ directories }: Bundle, plan: Curation): readonly TreeP
  * together, with the line that tells of them; files go one by one, after the line was written.
  * @throws ChangeFailed, because of StorageUnavailable, Overtaken, OutsideBundle, PingRefused or signal.reason
  */
-export async function curate(plan: Curation, parts: CurateParts): Promise<readonly CuratedDirectory[]> {
+export async function applyPlan(plan: CurationPlan, parts: ApplyPlanOptions): Promise<readonly AppliedDirectory[]> {
   const changes = plan.directories.map((each) => new DirectoryChange(each, parts));
-  const done: CuratedDirectory[] = [];
+  const done: AppliedDirectory[] = [];
   try {
     for (const change of changes) done.push(await change.run());
     await pingAll(done, parts);
@@ -82,7 +82,7 @@ const linkWords: LinkWords = {
 };
 
 /** Asks the server, directory by directory, whether APT sees the change. */
-async function pingAll(done: readonly CuratedDirectory[], parts: CurateParts): Promise<void> {
+async function pingAll(done: readonly AppliedDirectory[], parts: ApplyPlanOptions): Promise<void> {
   const { bundle, clock, signal } = parts;
   if (bundle.ping === undefined) return;
   const deadlineMs = clock() + parts.patienceMs;
@@ -97,21 +97,21 @@ class DirectoryChange {
   /** Whether anything was written here, or may have been. */
   hasBegun = false;
   readonly #plan: DirectoryPlan;
-  readonly #parts: CurateParts;
+  readonly #parts: ApplyPlanOptions;
   readonly #linked = new Set<string>();
   readonly #unlinked = new Set<string>();
   #superseded: readonly string[] = [];
 
-  constructor(plan: DirectoryPlan, parts: CurateParts) {
+  constructor(plan: DirectoryPlan, parts: ApplyPlanOptions) {
     this.#plan = plan;
     this.#parts = parts;
   }
 
-  async run(): Promise<CuratedDirectory> {
+  async run(): Promise<AppliedDirectory> {
     const { gateways, clock, signal } = this.#parts;
     const sources = await this.#sources();
     const carryOut = () => gateways.change((writer) => this.#carryOut(writer, sources), signal);
-    await linkForGood([{ link: carryOut }], () => undefined, { clock, signal });
+    await linkWithRecheck([{ link: carryOut }], () => undefined, { clock, signal });
     return { path: this.#plan.directory, linked: [...this.#linked], unlinked: [...this.#unlinked], live: undefined };
   }
 
@@ -176,12 +176,12 @@ class DirectoryChange {
     entries: ReadonlyMap<string, Entry>,
     links: ReadonlyMap<string, Link>,
     going: readonly string[],
-  ): Promise<NextAudit> {
+  ): Promise<NextChangeLog> {
     const { tree, bundle, clock, signal } = this.#parts;
     const { directory, events } = this.#plan;
     const changed = new Set([...links.keys(), ...going]);
     const due = events.filter(({ path }) => changed.has(lastName(path)));
-    const log = await nextAudit({ tree, directory, entries }, due, bundle.name, { clock, signal });
+    const log = await nextChangeLog({ tree, directory, entries }, due, bundle.name, { clock, signal });
     const content = await writer.upload(Buffer.from(log.text), signal);
     const fresh = new Map([...links].filter(([name]) => !entries.has(name)));
     await writer.linkNew(cap, new Map([...fresh, [log.name, { content, metadata: undefined }]]), signal);

@@ -4,10 +4,10 @@ import type { TreePath } from "../../base/names.ts";
 import { joinPath } from "../../base/names.ts";
 import type { Entry, Tree } from "../../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
-import type { StockPackage } from "./inventory.ts";
+import type { InventoryPackage } from "./inventory.ts";
 
 /** One line. Whoever holds the directory's cap can rewrite it: it is a memory, and no proof. */
-export interface AuditEvent {
+export interface ChangeLogEntry {
   readonly action: "promote" | "remove" | "prune";
   readonly package: string;
   readonly version: string;
@@ -18,15 +18,23 @@ export interface AuditEvent {
   readonly from?: TreePath;
 }
 
-export const eventOf = (
-  action: AuditEvent["action"],
-  { name, version, architecture, sha256 }: StockPackage,
+export const changeLogEntry = (
+  action: ChangeLogEntry["action"],
+  { name, version, architecture, sha256 }: InventoryPackage,
   path: TreePath,
   from?: TreePath,
-): AuditEvent => ({ action, package: name, version, architecture, sha256, path, ...(from !== undefined && { from }) });
+): ChangeLogEntry => ({
+  action,
+  package: name,
+  version,
+  architecture,
+  sha256,
+  path,
+  ...(from !== undefined && { from }),
+});
 
 /** The file that takes the place of the last one, and what it makes superfluous. */
-export interface NextAudit {
+export interface NextChangeLog {
   /** Not in the directory yet: two writers at once ask for the same name, and only one of them gets it. */
   readonly name: string;
   readonly text: string;
@@ -43,12 +51,12 @@ const auditName = /^audit\.([1-9]\d{0,8})\.jsonl$/;
  * sure that of two writers none loses the other's.
  * @param by who says so
  */
-export async function nextAudit(
+export async function nextChangeLog(
   { tree, directory, entries }: { readonly tree: Tree; readonly directory: TreePath; readonly entries: Entries },
-  events: readonly AuditEvent[],
+  events: readonly ChangeLogEntry[],
   by: string,
   { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
-): Promise<NextAudit> {
+): Promise<NextChangeLog> {
   const numbers = [...entries.keys()].flatMap((name) => auditName.exec(name)?.[1] ?? []).map(Number);
   const last = Math.max(0, ...numbers);
   let next = (last % maxNumber) + 1;

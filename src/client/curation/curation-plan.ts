@@ -4,11 +4,11 @@ import { joinPath, lastName, parentPath, parseTreePath, pathNames } from "../../
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { isUdeb } from "../../catalog/files/catalog-file.ts";
 import { compareVersions } from "../../debian/version.ts";
-import type { AuditEvent } from "./change-log.ts";
-import { eventOf } from "./change-log.ts";
+import type { ChangeLogEntry } from "./change-log.ts";
+import { changeLogEntry } from "./change-log.ts";
 import type { IndexChange } from "./index-preview.ts";
-import { forecast } from "./index-preview.ts";
-import type { Stock, StockPackage } from "./inventory.ts";
+import { previewIndices } from "./index-preview.ts";
+import type { Inventory, InventoryPackage } from "./inventory.ts";
 import { placeAndBelow } from "./package-patterns.ts";
 
 /** What is to be done in one directory. */
@@ -19,7 +19,7 @@ export interface DirectoryPlan {
   /** The content of each name that goes, in the order in which they do: what names others after these. */
   readonly unlinks: ReadonlyMap<string, string | undefined>;
   /** A line for each package; only those of whose files there is something to do are written. */
-  readonly events: readonly AuditEvent[];
+  readonly events: readonly ChangeLogEntry[];
 }
 
 /** A content that is to be linked, by its key, and where it is linked now. */
@@ -28,7 +28,7 @@ interface LinkPlan {
   readonly contentKey: string;
 }
 
-export interface Curation {
+export interface CurationPlan {
   readonly directories: readonly DirectoryPlan[];
   readonly changes: readonly IndexChange[];
   /** What speaks against it; then nothing is to be done. */
@@ -51,11 +51,11 @@ export interface PromoteOptions {
 
 /** Links packages at a second place, with all files of a source package and what stands beside each link. */
 export function planPromotion(
-  stock: Stock,
-  packages: readonly StockPackage[],
+  stock: Inventory,
+  packages: readonly InventoryPackage[],
   to: Destination,
   { mayReplace, nowMs }: PromoteOptions,
-): Curation {
+): CurationPlan {
   const problems: string[] = [];
   const plans = new Map<TreePath, Promotion>();
   const files = new Map(stock.files);
@@ -80,7 +80,7 @@ export function planPromotion(
       files.set(path, linkedNow(source, path, there, nowMs));
     }
     if (directory !== parentPath(one.path)) {
-      plan.events.push(eventOf("promote", one, joinPath(directory, lastName(one.path)), one.path));
+      plan.events.push(changeLogEntry("promote", one, joinPath(directory, lastName(one.path)), one.path));
     }
     for (let at = directory; at !== "" && !directories.has(at); at = parentPath(at)) directories.add(at);
   }
@@ -89,7 +89,7 @@ export function planPromotion(
     directories: [...plans]
       .toSorted(([, one], [, two]) => rank(one.architecture) - rank(two.architecture))
       .map(([directory, { links, events }]) => ({ directory, links, events, unlinks: new Map() })),
-    changes: forecast(stock, { files, directories }),
+    changes: previewIndices(stock, { files, directories }),
     problems,
   };
 }
@@ -97,13 +97,13 @@ export function planPromotion(
 /** What comes into one directory, with the architecture of the first package. */
 interface Promotion {
   readonly links: Map<string, LinkPlan>;
-  readonly events: AuditEvent[];
+  readonly events: ChangeLogEntry[];
   readonly architecture: string;
 }
 
 const rank = (architecture: string): number => (architecture === "source" ? 0 : architecture === "all" ? 1 : 2);
 
-function destinationOf({ path }: StockPackage, { suite, component, builder }: Destination): TreePath {
+function destinationOf({ path }: InventoryPackage, { suite, component, builder }: Destination): TreePath {
   const { place, below } = placeAndBelow(path);
   const [dists, , ownComponent, ...leaf] = pathNames(place);
   return parseTreePath([dists, suite, component ?? ownComponent, ...leaf, ...(builder ?? below)].join("/"));
@@ -121,13 +121,17 @@ function linkedNow(source: CatalogFile, path: TreePath, there: CatalogFile | und
 }
 
 /** Unlinks packages, with those files of a source package that no other one in its directory names. */
-export function planRemoval(stock: Stock, packages: readonly StockPackage[], action: "remove" | "prune"): Curation {
+export function planRemoval(
+  stock: Inventory,
+  packages: readonly InventoryPackage[],
+  action: "remove" | "prune",
+): CurationPlan {
   const going = new Set(packages.map(({ path }) => path));
   const needed = new Set(
     [...stock.packages.values()].filter(({ path }) => !going.has(path)).flatMap((one) => one.files),
   );
   const files = new Map(stock.files);
-  const plans = new Map<TreePath, { unlinks: Map<string, string | undefined>; events: AuditEvent[] }>();
+  const plans = new Map<TreePath, { unlinks: Map<string, string | undefined>; events: ChangeLogEntry[] }>();
   for (const one of packages) {
     const directory = parentPath(one.path);
     const plan = plans.get(directory) ?? { unlinks: new Map<string, string | undefined>(), events: [] };
@@ -138,7 +142,7 @@ export function planRemoval(stock: Stock, packages: readonly StockPackage[], act
       plan.unlinks.set(lastName(path), contentOf(stock.files.get(path)));
       files.delete(path);
     }
-    plan.events.push(eventOf(action, one, one.path));
+    plan.events.push(changeLogEntry(action, one, one.path));
   }
   return {
     directories: [...plans].map(([directory, { unlinks, events }]) => ({
@@ -147,7 +151,7 @@ export function planRemoval(stock: Stock, packages: readonly StockPackage[], act
       unlinks,
       events,
     })),
-    changes: forecast(stock, { files, directories: stock.directories }),
+    changes: previewIndices(stock, { files, directories: stock.directories }),
     problems: [],
   };
 }
@@ -159,7 +163,7 @@ export interface Retention {
   /** Only what was linked before this goes, in ms since the epoch. */
   readonly linkedBeforeMs: number;
   /** Whether an index takes a package: no other one counts as a version. By default whatever is sound in itself. */
-  readonly isAccepted?: ((one: StockPackage) => boolean) | undefined;
+  readonly isAccepted?: ((one: InventoryPackage) => boolean) | undefined;
 }
 
 /**
@@ -167,16 +171,16 @@ export interface Retention {
  * as anything that was built from it does.
  */
 export function expired(
-  packages: readonly StockPackage[],
-  all: Iterable<StockPackage>,
+  packages: readonly InventoryPackage[],
+  all: Iterable<InventoryPackage>,
   { keep, linkedBeforeMs, isAccepted = ({ isSound }) => isSound }: Retention,
-): readonly StockPackage[] {
-  const groups = new Map<string, StockPackage[]>();
+): readonly InventoryPackage[] {
+  const groups = new Map<string, InventoryPackage[]>();
   for (const one of packages) {
     const key = [one.place.suite, one.place.component, one.name, one.architecture, isForInstaller(one)].join(" ");
     groups.set(key, [...(groups.get(key) ?? []), one]);
   }
-  const going = new Set<StockPackage>();
+  const going = new Set<InventoryPackage>();
   for (const group of groups.values()) {
     const accepted = new Set(group.filter(isAccepted).map(({ version }) => version));
     const newest = new Set([...accepted].toSorted((one, two) => compareVersions(two, one)).slice(0, keep));
@@ -193,7 +197,7 @@ export function expired(
   return [...going].filter((one) => one.architecture !== "source" || !needed.has(sourceKeyOf(one)));
 }
 
-const isForInstaller = ({ path }: StockPackage): boolean => isUdeb(path);
+const isForInstaller = ({ path }: InventoryPackage): boolean => isUdeb(path);
 
-const sourceKeyOf = ({ place, source }: StockPackage): string =>
+const sourceKeyOf = ({ place, source }: InventoryPackage): string =>
   [place.suite, place.component, source.name, source.version].join(" ");

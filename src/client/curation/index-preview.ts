@@ -4,12 +4,12 @@ import { baseOfVariant } from "../../base/names.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { binaryIndex, installerIndex, sourceIndex } from "../../catalog/layout/repository-layout.ts";
 import { shapeOf, withVariants } from "../../catalog/layout/suite-shape.ts";
-import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import { VariantBuilds } from "../../catalog/suite/variant-builds.ts";
-import { snapshotsOf } from "./inventory.ts";
+import { packageListsOf } from "./inventory.ts";
 
 /** A stanza of an index, in short. */
-export interface IndexEntry {
+export interface PreviewEntry {
   readonly package: string;
   readonly version: string;
   /** `source` in an index of sources. */
@@ -23,8 +23,8 @@ export interface IndexChange {
   /** Below the suite, e.g. `main/binary-amd64`. */
   readonly index: string;
   /** The same package and version in both lists: with other bytes. */
-  readonly added: readonly IndexEntry[];
-  readonly removed: readonly IndexEntry[];
+  readonly added: readonly PreviewEntry[];
+  readonly removed: readonly PreviewEntry[];
 }
 
 interface Shelf {
@@ -33,7 +33,7 @@ interface Shelf {
 }
 
 /** Sorted by suite, index, package and version; an index that stays as it is has no place in it. */
-export function forecast(before: Shelf, after: Shelf): readonly IndexChange[] {
+export function previewIndices(before: Shelf, after: Shelf): readonly IndexChange[] {
   const [old, young] = [indicesOf(before), indicesOf(after)];
   return [...new Set([...old.keys(), ...young.keys()])].toSorted().flatMap((key): IndexChange[] => {
     const [left = none, right = none] = [old.get(key), young.get(key)];
@@ -45,13 +45,13 @@ export function forecast(before: Shelf, after: Shelf): readonly IndexChange[] {
   });
 }
 
-type Entries = ReadonlyMap<string, IndexEntry>;
+type Entries = ReadonlyMap<string, PreviewEntry>;
 const none: Entries = new Map();
 
 /** The entries of each index by what makes them the same to APT. */
 function indicesOf({ files, directories }: Shelf): ReadonlyMap<string, Entries> {
-  const indices = new Map<string, Map<string, IndexEntry>>();
-  for (const [suite, snapshot] of snapshotsOf(files)) {
+  const indices = new Map<string, Map<string, PreviewEntry>>();
+  for (const [suite, snapshot] of packageListsOf(files)) {
     const items = [...snapshot.items()];
     const variants = items.flatMap((item) => (item.kind === "binary" ? (item.variant ?? []) : []));
     const { architectures } = withVariants(shapeOf(directories, suite), new Set(variants));
@@ -61,7 +61,7 @@ function indicesOf({ files, directories }: Shelf): ReadonlyMap<string, Entries> 
       const entry = entryOf(item);
       const identity = [entry.package, entry.version, entry.architecture, item.sha256].join(" ");
       for (const index of indicesWith(item, architectures, builds)) {
-        const entries = indices.get(`${suite}/${index}`) ?? new Map<string, IndexEntry>();
+        const entries = indices.get(`${suite}/${index}`) ?? new Map<string, PreviewEntry>();
         indices.set(`${suite}/${index}`, entries.set(identity, entry));
       }
     }
@@ -73,7 +73,11 @@ function indicesOf({ files, directories }: Shelf): ReadonlyMap<string, Entries> 
  * A package for any architecture stands in the index of each, and one for all machines of an architecture in those of its
  * variants too.
  */
-function indicesWith(item: Item, architectures: readonly Architecture[], builds: VariantBuilds): readonly string[] {
+function indicesWith(
+  item: IndexEntry,
+  architectures: readonly Architecture[],
+  builds: VariantBuilds,
+): readonly string[] {
   if (item.kind === "source") return [sourceIndex(item.component)];
   const index = item.forInstaller ? installerIndex : binaryIndex;
   const own = architectures.filter((architecture) =>
@@ -85,7 +89,7 @@ function indicesWith(item: Item, architectures: readonly Architecture[], builds:
   return shown.map((architecture) => index(item.component, architecture));
 }
 
-const entryOf = (item: Item): IndexEntry => ({
+const entryOf = (item: IndexEntry): PreviewEntry => ({
   package: item.package,
   version: item.version,
   architecture: item.kind === "source" ? "source" : (item.variant ?? item.architecture),
@@ -93,5 +97,5 @@ const entryOf = (item: Item): IndexEntry => ({
   path: item.path,
 });
 
-const inOrder = (one: IndexEntry, two: IndexEntry): number =>
+const inOrder = (one: PreviewEntry, two: PreviewEntry): number =>
   one.package < two.package ? -1 : one.package > two.package ? 1 : one.path < two.path ? -1 : 1;

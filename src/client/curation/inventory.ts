@@ -1,5 +1,5 @@
 // What a tree holds, as the server would judge it: each package with its files, and what no index takes.
-import { forEachAtMost } from "../../base/for-each-concurrent.ts";
+import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
 import type { Suite, TreePath } from "../../base/names.ts";
 import { joinPath, lastName, parentPath, pathNames } from "../../base/names.ts";
 import type { FileChange } from "../../catalog/catalog.ts";
@@ -12,7 +12,7 @@ import type { Place } from "../../catalog/layout/repository-layout.ts";
 import { plainLayout } from "../../catalog/layout/repository-layout.ts";
 import { inspectionOf, parseEntryMetadata } from "../../catalog/metadata/entry-metadata.ts";
 import type { Ownership } from "../../catalog/suite/package-list.ts";
-import { Snapshot } from "../../catalog/suite/package-list.ts";
+import { PackageList } from "../../catalog/suite/package-list.ts";
 import { candidateOf } from "../../catalog/suite/placement-rules.ts";
 import { survey } from "../../catalog/survey.ts";
 import { sourceOf } from "../../debian/source-field.ts";
@@ -22,7 +22,7 @@ import type { FileEntry, OtherEntry, Tree } from "../../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
 
 /** A file whose name announces a package. */
-export interface StockPackage {
+export interface InventoryPackage {
   readonly path: TreePath;
   readonly place: Place;
   /** Whether an index takes it, or would if it were not for another one of the same name and version. */
@@ -42,17 +42,17 @@ export interface StockPackage {
   readonly linkedAtMs: number;
 }
 
-export interface Stock {
+export interface Inventory {
   readonly directories: ReadonlySet<TreePath>;
   readonly files: ReadonlyMap<TreePath, CatalogFile>;
   /** By path. */
-  readonly packages: ReadonlyMap<TreePath, StockPackage>;
+  readonly packages: ReadonlyMap<TreePath, InventoryPackage>;
   /** Why a file is in no index though its name announces a package; sorted by path. */
   readonly rejections: readonly (readonly [TreePath, Rejection])[];
 }
 
 /** Whether the directories that stock was taken of have a suite. */
-export const hasSuite = ({ directories }: Stock, suite: string): boolean =>
+export const hasSuite = ({ directories }: Inventory, suite: string): boolean =>
   [...directories].some((path) => pathNames(path)[1] === suite);
 
 /** Files without a claim beside their link are read, so many at once. */
@@ -65,12 +65,12 @@ const concurrentReads = 8;
  * @param paths none within another; where nothing is, there is no stock
  * @throws StorageUnavailable, LimitExceeded
  */
-export async function takeStock(
+export async function readInventory(
   tree: Tree,
   paths: readonly TreePath[],
   nowMs: number,
   signal: AbortSignal,
-): Promise<Stock> {
+): Promise<Inventory> {
   const seen = new Map<TreePath, FileEntry | OtherEntry>();
   const directories = new Set<TreePath>();
   for (const path of paths) {
@@ -82,9 +82,9 @@ export async function takeStock(
   }
   const reader = new Reader(tree, signal);
   const files = new Map<TreePath, CatalogFile>();
-  const sources = new Map<TreePath, StockPackage["source"]>();
+  const sources = new Map<TreePath, InventoryPackage["source"]>();
   const wanted = new Set<TreePath>();
-  await forEachAtMost(seen, concurrentReads, async ([at, entry]) => {
+  await forEachConcurrent(seen, concurrentReads, async ([at, entry]) => {
     const kind = packageKindOf(lastName(at));
     const inspection = kind && (await reader.inspect(at, entry, kind));
     files.set(at, fileOf(at, withPossibleTimes(entry, nowMs), inspection));
@@ -94,7 +94,7 @@ export async function takeStock(
     const source = inspection && sourcePackageOf(inspection);
     if (source !== undefined) sources.set(at, source);
   });
-  await forEachAtMost(wanted, concurrentReads, async (at) => {
+  await forEachConcurrent(wanted, concurrentReads, async (at) => {
     const part = files.get(at);
     if (part === undefined || part.finding !== undefined) return;
     files.set(at, fileOf(at, part.entry, await reader.inspect(at, seen.get(at) ?? part.entry, "part")));
@@ -106,14 +106,14 @@ function judged(
   seen: ReadonlyMap<TreePath, FileEntry | OtherEntry>,
   directories: ReadonlySet<TreePath>,
   files: ReadonlyMap<TreePath, CatalogFile>,
-  sources: ReadonlyMap<TreePath, StockPackage["source"]>,
-): Stock {
-  const packages = new Map<TreePath, StockPackage>();
+  sources: ReadonlyMap<TreePath, InventoryPackage["source"]>,
+): Inventory {
+  const packages = new Map<TreePath, InventoryPackage>();
   for (const file of files.values()) {
     const known = packageOf(file, sources.get(file.path), seen.get(file.path), files);
     if (known !== undefined) packages.set(file.path, known);
   }
-  const rejections = [...snapshotsOf(files).values()].flatMap((snapshot) => [
+  const rejections = [...packageListsOf(files).values()].flatMap((snapshot) => [
     ...snapshot.rejections(),
     ...[...snapshot.pending()].map(([path, { missing }]): [TreePath, Rejection] => [
       path,
@@ -127,10 +127,10 @@ function judged(
  * Each suite's packages, as the server would find them among these files.
  * @param ownershipOf who may publish which names; by default everybody may publish all
  */
-export function snapshotsOf(
+export function packageListsOf(
   files: ReadonlyMap<TreePath, CatalogFile>,
   ownershipOf: (suite: Suite) => Ownership | undefined = () => undefined,
-): ReadonlyMap<Suite, Snapshot> {
+): ReadonlyMap<Suite, PackageList> {
   const changes = new Map<Suite, FileChange[]>();
   for (const [path, after] of files) {
     const suite = plainLayout.suiteOf(path);
@@ -139,9 +139,9 @@ export function snapshotsOf(
     changes.set(suite, ofSuite);
     ofSuite.push({ path, before: undefined, after });
   }
-  const snapshots = new Map<Suite, Snapshot>();
+  const snapshots = new Map<Suite, PackageList>();
   for (const [suite, ofSuite] of changes) {
-    const snapshot = new Snapshot(ownershipOf(suite));
+    const snapshot = new PackageList(ownershipOf(suite));
     snapshot.apply(ofSuite, (path) => files.get(path));
     snapshots.set(suite, snapshot);
   }
@@ -152,10 +152,10 @@ const unknown = { name: "", version: "" };
 
 function packageOf(
   file: CatalogFile,
-  source: StockPackage["source"] | undefined,
+  source: InventoryPackage["source"] | undefined,
   listed: FileEntry | OtherEntry | undefined,
   files: ReadonlyMap<TreePath, CatalogFile>,
-): StockPackage | undefined {
+): InventoryPackage | undefined {
   const { path, finding } = file;
   const place = plainLayout.placeOf(parentPath(path));
   if (place === undefined || finding === undefined || finding.kind === "part") return undefined;
@@ -197,7 +197,7 @@ function fileOf(path: TreePath, entry: FileEntry | OtherEntry, inspection: Inspe
   };
 }
 
-function sourcePackageOf(inspection: Inspection): StockPackage["source"] | undefined {
+function sourcePackageOf(inspection: Inspection): InventoryPackage["source"] | undefined {
   if (inspection.kind === "source") {
     return { name: fieldOf(inspection.dsc, "Source") ?? "", version: fieldOf(inspection.dsc, "Version") ?? "" };
   }

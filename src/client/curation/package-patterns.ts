@@ -4,7 +4,7 @@ import type { TreePath } from "../../base/names.ts";
 import { parentPath, pathNames } from "../../base/names.ts";
 import { plainLayout } from "../../catalog/layout/repository-layout.ts";
 import { packageMatcher } from "../../catalog/suite/package-pattern.ts";
-import type { StockPackage } from "./inventory.ts";
+import type { InventoryPackage } from "./inventory.ts";
 
 /** Narrows packages down; what is undefined allows all. */
 export interface Where {
@@ -19,7 +19,7 @@ export interface Where {
 /** What a person meant by one word. */
 export interface Pattern {
   readonly raw: string;
-  readonly matches: (one: StockPackage) => boolean;
+  readonly matches: (one: InventoryPackage) => boolean;
 }
 
 /**
@@ -44,13 +44,13 @@ export function placeAndBelow(path: TreePath): { readonly place: TreePath; reado
 
 export interface Selected {
   /** Sorted by path. */
-  readonly packages: readonly StockPackage[];
+  readonly packages: readonly InventoryPackage[];
   /** Patterns that nothing matched. */
   readonly unmatched: readonly string[];
 }
 
 /** @param patterns none: everything that is where it should be */
-export function select(packages: Iterable<StockPackage>, patterns: readonly Pattern[], where: Where): Selected {
+export function select(packages: Iterable<InventoryPackage>, patterns: readonly Pattern[], where: Where): Selected {
   const there = [...packages].filter((one) => isThere(one, where));
   const meant = there.filter((one) => patterns.length === 0 || patterns.some(({ matches }) => matches(one)));
   return {
@@ -59,7 +59,7 @@ export function select(packages: Iterable<StockPackage>, patterns: readonly Patt
   };
 }
 
-const isThere = ({ place, architecture, path }: StockPackage, where: Where): boolean =>
+const isThere = ({ place, architecture, path }: InventoryPackage, where: Where): boolean =>
   (where.suite ?? place.suite) === place.suite &&
   (where.component ?? place.component) === place.component &&
   (where.architecture ?? architecture) === architecture &&

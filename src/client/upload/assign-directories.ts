@@ -14,7 +14,7 @@ import { variantOf } from "../../debian/control.ts";
 import { fieldOf } from "../../debian/stanza.ts";
 import type { Entry } from "../../storage/tree.ts";
 import type { Bundle, BundleDirectory } from "../bundle.ts";
-import type { Gathered, LocalFile, Problem } from "./local-files.ts";
+import type { CollectedFiles, LocalFile, Problem } from "./local-files.ts";
 
 /** One of the bundle's directories, as it was listed, and what goes there. */
 export interface Parcel {
@@ -46,7 +46,7 @@ export interface Assignment {
  */
 export function assign(
   bundle: Bundle,
-  { files, distributions }: Gathered,
+  { files, distributions }: CollectedFiles,
   choice: Choice,
   codenames: ReadonlyMap<string, string>,
 ): Assignment {

@@ -30,7 +30,7 @@ interface Linking {
 }
 
 /** @param waiting told, once, of those that have to be looked at again */
-export async function linkForGood<T extends Linking>(
+export async function linkWithRecheck<T extends Linking>(
   linkings: readonly T[],
   waiting: (young: readonly T[]) => void,
   { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },

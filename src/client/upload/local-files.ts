@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileReasonOf, systemCodeOf } from "../../base/errors.ts";
-import { forEachAtMost } from "../../base/for-each-concurrent.ts";
+import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
 import { inspectContent, packageKindOf } from "../../catalog/inspection/inspect.ts";
 import type { InspectLimits } from "../../catalog/inspection/inspect-limits.ts";
 import type { PackageKind, SoundInspection } from "../../catalog/inspection/inspection.ts";
@@ -26,7 +26,7 @@ export interface Problem {
   readonly reason: string;
 }
 
-export interface Gathered {
+export interface CollectedFiles {
   /** By name. */
   readonly files: ReadonlyMap<string, LocalFile>;
   /** The .changes files, by path, each with the names in its Distribution field. */
@@ -40,13 +40,17 @@ export interface Gathered {
 const concurrentInspections = 4;
 
 /** Reads every file once. @param paths of packages, their parts, .changes and .buildinfo files, in any order */
-export async function gather(paths: readonly string[], limits: InspectLimits, signal: AbortSignal): Promise<Gathered> {
+export async function collectLocalFiles(
+  paths: readonly string[],
+  limits: InspectLimits,
+  signal: AbortSignal,
+): Promise<CollectedFiles> {
   const gathering = new Gathering(limits, signal);
   await gathering.take(paths);
   return gathering;
 }
 
-class Gathering implements Gathered {
+class Gathering implements CollectedFiles {
   readonly files = new Map<string, LocalFile>();
   readonly distributions = new Map<string, readonly string[]>();
   readonly problems: Problem[] = [];
@@ -108,7 +112,7 @@ class Gathering implements Gathered {
   }
 
   async #inspectAll(paths: readonly string[], kindOf: (name: string) => PackageKind): Promise<void> {
-    await forEachAtMost(paths, concurrentInspections, async (path) => {
+    await forEachConcurrent(paths, concurrentInspections, async (path) => {
       const name = basename(path);
       const inspection = await this.#inspect(path, kindOf(name));
       if (inspection === undefined) return;

@@ -9,12 +9,12 @@ import type { LinkState, LinkWords } from "../change-failed.ts";
 import { ChangeFailed } from "../change-failed.ts";
 import type { TokenDescription, WaitingObserver } from "../ping-client.ts";
 import { describeToken, pingUntilLive } from "../ping-client.ts";
-import { Gateways } from "../write-gateways.ts";
+import { WriteGateways } from "../write-gateways.ts";
 import type { Choice, Parcel } from "./assign-directories.ts";
 import { assign, objections } from "./assign-directories.ts";
-import { linkForGood } from "./link-with-recheck.ts";
+import { linkWithRecheck } from "./link-with-recheck.ts";
 import type { Problem } from "./local-files.ts";
-import { gather } from "./local-files.ts";
+import { collectLocalFiles } from "./local-files.ts";
 import { differing, Uploader } from "./uploader.ts";
 
 export interface PutOptions extends Choice {
@@ -89,7 +89,7 @@ export async function put(
 class Put {
   linked: LinkState = "none";
   readonly #bundle: Bundle;
-  readonly #gateways: Gateways;
+  readonly #gateways: WriteGateways;
   readonly #uploader: Uploader;
   readonly #options: PutOptions;
   readonly #observer: PutObserver;
@@ -107,7 +107,7 @@ class Put {
     }: { readonly observer: PutObserver; readonly clock: Clock; readonly signal: AbortSignal },
   ) {
     this.#bundle = bundle;
-    this.#gateways = new Gateways(bundle.gateways, bundle.gatewayCa);
+    this.#gateways = new WriteGateways(bundle.gateways, bundle.gatewayCa);
     this.#uploader = new Uploader(this.#gateways, (...counts) => observer.uploaded(...counts), signal);
     this.#options = options;
     this.#observer = observer;
@@ -132,7 +132,7 @@ class Put {
           );
         }
       };
-      await linkForGood(linking, waiting, { clock: this.#clock, signal: this.#signal });
+      await linkWithRecheck(linking, waiting, { clock: this.#clock, signal: this.#signal });
     });
     this.linked = "all";
     const { ping } = this.#bundle;
@@ -161,7 +161,7 @@ class Put {
     const described = ping && describeToken(ping, this.#observer.waiting, this.#signal);
     // Awaited below: while files are read, nobody hears of a failure.
     described?.catch(() => undefined);
-    const gathered = await gather(paths, defaultInspectLimits, this.#signal);
+    const gathered = await collectLocalFiles(paths, defaultInspectLimits, this.#signal);
     for (const name of gathered.passedOver) this.#observer.note(`${name} is checked, and not uploaded`);
     const { destinations, problems } = assign(this.#bundle, gathered, this.#options, codenamesIn(await described));
     const parcels = await Promise.all(

@@ -2,14 +2,14 @@
 import { createReadStream } from "node:fs";
 import type { ContentId } from "../../base/content-id.ts";
 import { RepoError } from "../../base/errors.ts";
-import { forEachAtMost } from "../../base/for-each-concurrent.ts";
+import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
 import { defaultInspectLimits } from "../../catalog/inspection/inspect-limits.ts";
 import type { EntryMetadata } from "../../catalog/metadata/entry-metadata.ts";
 import { entryMetadataOf, metadataKey, parseEntryMetadata } from "../../catalog/metadata/entry-metadata.ts";
 import { RunningDigests } from "../../debian/digests.ts";
 import type { Link } from "../../storage/tahoe/webapi-writer.ts";
 import type { Entry } from "../../storage/tree.ts";
-import type { Gateways } from "../write-gateways.ts";
+import type { WriteGateways } from "../write-gateways.ts";
 import type { Parcel } from "./assign-directories.ts";
 import { otherBytes } from "./assign-directories.ts";
 import type { Linked } from "./link-with-recheck.ts";
@@ -26,12 +26,12 @@ export type Links = ReadonlyMap<LocalFile, Link>;
 const concurrentUploads = 4;
 
 export class Uploader {
-  readonly #gateways: Gateways;
+  readonly #gateways: WriteGateways;
   readonly #signal: AbortSignal;
   /** Told of so many bytes more, of so many in all; of fewer than none where an upload begins again. */
   readonly #uploaded: (bytes: number, totalBytes: number) => void;
 
-  constructor(gateways: Gateways, uploaded: (bytes: number, totalBytes: number) => void, signal: AbortSignal) {
+  constructor(gateways: WriteGateways, uploaded: (bytes: number, totalBytes: number) => void, signal: AbortSignal) {
     this.#gateways = gateways;
     this.#uploaded = uploaded;
     this.#signal = signal;
@@ -44,7 +44,7 @@ export class Uploader {
     );
     const totalBytes = missing.reduce((total, { inspection }) => total + inspection.sizeBytes, 0);
     const links = new Map<LocalFile, Link>();
-    await forEachAtMost(missing, concurrentUploads, async (file) => {
+    await forEachConcurrent(missing, concurrentUploads, async (file) => {
       const { inspection } = file;
       const list = inspection.kind === "binary" ? inspection.fileList : undefined;
       const contents =

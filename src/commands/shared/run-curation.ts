@@ -8,16 +8,16 @@ import { suitePath } from "../../catalog/layout/repository-layout.ts";
 import type { Bundle } from "../../client/bundle.ts";
 import { readBundle } from "../../client/bundle.ts";
 import { ChangeFailed } from "../../client/change-failed.ts";
-import type { CuratedDirectory } from "../../client/curation/apply-plan.ts";
-import { curate, outside } from "../../client/curation/apply-plan.ts";
-import type { Curation } from "../../client/curation/curation-plan.ts";
+import type { AppliedDirectory } from "../../client/curation/apply-plan.ts";
+import { applyPlan, outside } from "../../client/curation/apply-plan.ts";
+import type { CurationPlan } from "../../client/curation/curation-plan.ts";
 import type { IndexChange } from "../../client/curation/index-preview.ts";
-import type { Stock, StockPackage } from "../../client/curation/inventory.ts";
-import { hasSuite, takeStock } from "../../client/curation/inventory.ts";
+import type { Inventory, InventoryPackage } from "../../client/curation/inventory.ts";
+import { hasSuite, readInventory } from "../../client/curation/inventory.ts";
 import type { Pattern, Where } from "../../client/curation/package-patterns.ts";
 import { parsePattern, select } from "../../client/curation/package-patterns.ts";
 import { pingUntilLive, refuseRevoked } from "../../client/ping-client.ts";
-import { Gateways } from "../../client/write-gateways.ts";
+import { WriteGateways } from "../../client/write-gateways.ts";
 import { defaultLimits } from "../../config/configuration.ts";
 import { ConfigurationError } from "../../config/configuration-error.ts";
 import { openGridTree } from "../../server/open-tree.ts";
@@ -51,14 +51,14 @@ interface Asked extends ChangeFlags {
 }
 
 /** Whether the server's indices take a package; where no server was asked, whether it is sound in itself. */
-export type IsListed = (one: StockPackage) => boolean;
+export type IsListed = (one: InventoryPackage) => boolean;
 
 interface Outcome {
   readonly status: Status;
   readonly problems: readonly string[];
   /** What becomes of each index, or became. */
   readonly changes: readonly IndexChange[];
-  readonly directories: readonly CuratedDirectory[];
+  readonly directories: readonly AppliedDirectory[];
   readonly unmatched: readonly string[];
 }
 
@@ -79,7 +79,7 @@ PATTERN is NAME, NAME=VERSION, src:NAME (a source package and all that was built
 of the tree, which has a slash. * stands for any characters and ? for one: quote them from the shell.
 `;
 
-type PlanOf = (stock: Stock, packages: readonly StockPackage[], isListed: IsListed) => Curation;
+type PlanOf = (stock: Inventory, packages: readonly InventoryPackage[], isListed: IsListed) => CurationPlan;
 
 /** Sets the process's exit code. @throws ConfigurationError, BundleError; ChangeFailed for what stands in the way */
 export async function runCuration(
@@ -116,7 +116,7 @@ async function carryOut({ asked, patterns, paths, bundle, signal, planOf }: Work
   const { suite, timeout, onlySound = false, asksServer = false, mayReplace = false } = asked;
   await refuseRevoked(bundle, complainOfWaiting, signal);
   const tree = treeOf(bundle);
-  const stock = await takeStock(tree, paths.length === 0 ? [rootPath] : paths, Date.now(), signal);
+  const stock = await readInventory(tree, paths.length === 0 ? [rootPath] : paths, Date.now(), signal);
   const meant = [...stock.packages.values()].filter(({ isSound }) => isSound || !onlySound);
   const { packages, unmatched } = select(meant, patterns, asked);
   // Asked after stock was taken: what came later is not in it.
@@ -132,9 +132,9 @@ async function carryOut({ asked, patterns, paths, bundle, signal, planOf }: Work
   const outcome = { problems, changes: plan.changes, directories: [], unmatched };
   if (problems.length > 0) return { ...outcome, status: "refused" };
   if (asked.dryRun === true) return { ...outcome, status: "planned" };
-  const directories = await curate(plan, {
+  const directories = await applyPlan(plan, {
     bundle,
-    gateways: new Gateways(bundle.gateways, bundle.gatewayCa),
+    gateways: new WriteGateways(bundle.gateways, bundle.gatewayCa),
     tree,
     mayReplace,
     patienceMs: Number(timeout) * 1000,
@@ -188,7 +188,7 @@ const treeOf = ({ gateways, gatewayCa, directories }: Bundle): Tree =>
     directories.map(({ path, cap }) => ({ at: path, tree: openGridTree({ gateways, gatewayCa, cap }, defaultLimits) })),
   );
 
-function statusOf(directories: readonly CuratedDirectory[]): Status {
+function statusOf(directories: readonly AppliedDirectory[]): Status {
   if (directories.some(({ live }) => live === false)) return "linked";
   return directories.every(({ linked, unlinked }) => linked.length + unlinked.length === 0) ? "nothing" : "done";
 }

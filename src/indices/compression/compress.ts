@@ -1,7 +1,7 @@
 // Compresses segments off the main thread.
 import pLimit from "p-limit";
 import { youngHeapMebibytes } from "../../base/worker-heap.ts";
-import { CompressingPool } from "./compression-pool.ts";
+import { CompressionPool } from "./compression-pool.ts";
 import type { XzBlock } from "./xz-stitch.ts";
 
 /** One segment in the forms that are concatenated. Equal plain bytes give equal bytes on every machine. */
@@ -34,7 +34,7 @@ const idleThreadMs = 10_000;
 
 /** @param threads at most so many run, and one always: starting it would cost a single upload more than its segment */
 export function createCompressor({ threads }: { readonly threads: number }): Compressor {
-  const pool = new CompressingPool({
+  const pool = new CompressionPool({
     filename: workerUrl().href,
     minThreads: 1,
     maxThreads: threads,

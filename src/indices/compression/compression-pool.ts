@@ -3,7 +3,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { Options } from "tinypool";
 import { Tinypool } from "tinypool";
 
-export class CompressingPool {
+export class CompressionPool {
   readonly #pool: Tinypool;
   readonly #compressing = new Set<Promise<unknown>>();
 

@@ -1,5 +1,5 @@
 // What turns one index into another, as the ed script of a pdiff: only segments that differ are looked into.
-import type { GiveWay } from "../../base/yield-to-event-loop.ts";
+import type { YieldFunction } from "../../base/yield-to-event-loop.ts";
 import type { Run } from "./common-runs.ts";
 import { runsOf } from "./common-runs.ts";
 
@@ -17,7 +17,7 @@ export interface ScriptOptions {
   readonly recordEnd: RecordEnd;
   /** How long the script may become. */
   readonly maxBytes: number;
-  readonly giveWay: GiveWay;
+  readonly yieldNow: YieldFunction;
 }
 
 /** So much of each index is compared in memory at once, in bytes: some 25 ms of work. */
@@ -32,7 +32,7 @@ const windowBytes = 2 * 1024 ** 2;
 export async function edScript(
   from: readonly ScriptSegment[],
   to: readonly (ScriptSegment & { readonly lines: number })[],
-  { read, recordEnd, maxBytes, giveWay }: ScriptOptions,
+  { read, recordEnd, maxBytes, yieldNow }: ScriptOptions,
 ): Promise<Uint8Array | undefined> {
   const script = new Script();
   const idsOf = (segments: readonly ScriptSegment[]) => segments.map(({ id }) => id);
@@ -47,7 +47,7 @@ export async function edScript(
         else script.replace(countLines(part.removed), part.added);
       }
       if (script.bytes > maxBytes) return undefined;
-      await giveWay();
+      await yieldNow();
     }
   }
   const written = script.finish();

@@ -2,19 +2,19 @@
 import type { TreePath } from "../../base/names.ts";
 import type { Steps } from "../../base/steps.ts";
 import { itemsPerStep } from "../../base/steps.ts";
-import type { BinaryItem } from "../../catalog/suite/index-entry.ts";
-import type { SnapshotChange } from "../../catalog/suite/package-list.ts";
+import type { BinaryIndexEntry } from "../../catalog/suite/index-entry.ts";
+import type { PackageListChange } from "../../catalog/suite/package-list.ts";
 import { compareOrdered } from "../../indices/order.ts";
 
 /** Follows a suite's snapshot, at the cost of what changes in it. */
 export class Descriptions {
   /** The packages of one component that share a description, in the order of the index. */
-  readonly #sharing = new Map<string, readonly BinaryItem[]>();
+  readonly #sharing = new Map<string, readonly BinaryIndexEntry[]>();
 
   /** @returns the packages that ceased and that began to stand for a description */
-  *applying(change: SnapshotChange): Steps<SnapshotChange> {
-    const removed: BinaryItem[] = [];
-    const added: BinaryItem[] = [];
+  *applying(change: PackageListChange): Steps<PackageListChange> {
+    const removed: BinaryIndexEntry[] = [];
+    const added: BinaryIndexEntry[] = [];
     for (const [key, { left, come }] of yield* byDescription(change)) {
       yield;
       const before = this.#sharing.get(key) ?? [];
@@ -29,7 +29,7 @@ export class Descriptions {
   }
 
   /** Every package that stands for a description, in no particular order. */
-  *items(): Iterable<BinaryItem> {
+  *items(): Iterable<BinaryIndexEntry> {
     for (const [first] of this.#sharing.values()) if (first !== undefined) yield first;
   }
 }
@@ -37,19 +37,19 @@ export class Descriptions {
 interface DescriptionChange {
   /** What is not where it was, or not as it was. */
   readonly left: Set<TreePath>;
-  readonly come: BinaryItem[];
+  readonly come: BinaryIndexEntry[];
 }
 
-function* byDescription({ removed, added }: SnapshotChange): Steps<ReadonlyMap<string, DescriptionChange>> {
+function* byDescription({ removed, added }: PackageListChange): Steps<ReadonlyMap<string, DescriptionChange>> {
   const changes = new Map<string, DescriptionChange>();
-  const note = (item: BinaryItem): DescriptionChange => {
+  const note = (item: BinaryIndexEntry): DescriptionChange => {
     const key = `${item.component} ${item.descriptionKey}`;
     const change = changes.get(key) ?? { left: new Set(), come: [] };
     changes.set(key, change);
     change.left.add(item.path);
     return change;
   };
-  const isDescribed = (item: SnapshotChange["added"][number]): item is BinaryItem =>
+  const isDescribed = (item: PackageListChange["added"][number]): item is BinaryIndexEntry =>
     item.kind === "binary" && !item.forInstaller && item.descriptionKey !== undefined;
   for (const [index, item] of removed.entries()) {
     if (isDescribed(item)) note(item);

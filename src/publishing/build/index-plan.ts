@@ -4,18 +4,18 @@ import { baseOfVariant } from "../../base/names.ts";
 import type { IndexDirectory } from "../../catalog/layout/repository-layout.ts";
 import { binaryIndex, installerIndex, sourceIndex, translationIndex } from "../../catalog/layout/repository-layout.ts";
 import type { SuiteShape } from "../../catalog/layout/suite-shape.ts";
-import type { BinaryItem, Item } from "../../catalog/suite/index-entry.ts";
+import type { BinaryIndexEntry, IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { StanzaStyle } from "./stanza-renderer.ts";
 
 /** One index that a suite ought to have. */
-export interface WantedIndex {
+export interface PlannedIndex {
   readonly directory: IndexDirectory;
   readonly name: "Packages" | "Sources" | "Translation-en";
   readonly stanzas: StanzaStyle;
   readonly component: Component;
   /** As the directory's own Release says it; undefined: there is none. */
   readonly architecture: Architecture | "source" | undefined;
-  readonly holds: (item: Item) => boolean;
+  readonly holds: (item: IndexEntry) => boolean;
   /** Set for a variant's index, where its builds stand in place of those for its whole architecture. */
   readonly variant?: Architecture | undefined;
 }
@@ -30,7 +30,7 @@ export function indicesOf(
   { components, architectures, flat }: SuiteShape,
   withInstaller: ReadonlySet<Component>,
   translated: boolean,
-): WantedIndex[] {
+): PlannedIndex[] {
   if (flat) return components.flatMap(flatIndices);
   const variantOf = (architecture: Architecture) => {
     const base = baseOfVariant(architecture);
@@ -53,7 +53,7 @@ export function indicesOf(
 }
 
 /** Of a flat repository, each in the suite's own directory, where apt alone looks. */
-const flatIndices = (component: Component): WantedIndex[] =>
+const flatIndices = (component: Component): PlannedIndex[] =>
   (["binary", "source"] as const).map((kind) => ({
     directory: "",
     name: kind === "binary" ? "Packages" : "Sources",
@@ -64,7 +64,7 @@ const flatIndices = (component: Component): WantedIndex[] =>
   }));
 
 /** Packages for any architecture stand in every index: some clients never ask for binary-all. */
-function packagesOf(component: Component, architecture: Architecture, stanzas: StanzaStyle): WantedIndex {
+function packagesOf(component: Component, architecture: Architecture, stanzas: StanzaStyle): PlannedIndex {
   const isListed = isFor(component, architecture);
   return {
     directory: binaryIndex(component, architecture),
@@ -76,7 +76,7 @@ function packagesOf(component: Component, architecture: Architecture, stanzas: S
   };
 }
 
-function installerPackagesOf(component: Component, architecture: Architecture): WantedIndex {
+function installerPackagesOf(component: Component, architecture: Architecture): PlannedIndex {
   const isListed = isFor(component, architecture);
   return {
     directory: installerIndex(component, architecture),
@@ -89,9 +89,9 @@ function installerPackagesOf(component: Component, architecture: Architecture): 
 }
 
 /** In a variant's index also what is built for its whole architecture; which of that, `VariantBuilds` tells. */
-function isFor(component: Component, architecture: Architecture): (item: Item) => item is BinaryItem {
+function isFor(component: Component, architecture: Architecture): (item: IndexEntry) => item is BinaryIndexEntry {
   const base = baseOfVariant(architecture);
-  return (item): item is BinaryItem =>
+  return (item): item is BinaryIndexEntry =>
     item.kind === "binary" &&
     item.component === component &&
     (item.variant === undefined
@@ -99,7 +99,7 @@ function isFor(component: Component, architecture: Architecture): (item: Item) =
       : item.variant === architecture);
 }
 
-const sourcesOf = (component: Component): WantedIndex => ({
+const sourcesOf = (component: Component): PlannedIndex => ({
   directory: sourceIndex(component),
   name: "Sources",
   stanzas: "full",
@@ -108,7 +108,7 @@ const sourcesOf = (component: Component): WantedIndex => ({
   holds: (item) => item.kind === "source" && item.component === component,
 });
 
-const translationsOf = (component: Component): WantedIndex => ({
+const translationsOf = (component: Component): PlannedIndex => ({
   directory: translationIndex(component),
   name: "Translation-en",
   stanzas: "description",

@@ -1,19 +1,19 @@
 // How many packages a suite holds, kept up to date change by change.
 import { addToCount } from "../../base/counts.ts";
 import type { Architecture, Component } from "../../base/names.ts";
-import type { Item } from "../../catalog/suite/index-entry.ts";
-import type { SnapshotChange } from "../../catalog/suite/package-list.ts";
+import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
+import type { PackageListChange } from "../../catalog/suite/package-list.ts";
 
-export class Tally {
-  readonly #count: Record<Item["kind"], number> = { binary: 0, source: 0 };
+export class PackageCounts {
+  readonly #count: Record<IndexEntry["kind"], number> = { binary: 0, source: 0 };
   readonly #variants = new Map<Architecture, number>();
   readonly #forInstaller = new Map<Component, number>();
 
-  constructor(items: Iterable<Item>) {
+  constructor(items: Iterable<IndexEntry>) {
     for (const item of items) this.#add(item, 1);
   }
 
-  apply({ removed, added }: SnapshotChange): void {
+  apply({ removed, added }: PackageListChange): void {
     for (const item of removed) this.#add(item, -1);
     for (const item of added) this.#add(item, 1);
   }
@@ -36,7 +36,7 @@ export class Tally {
     return new Set(this.#variants.keys());
   }
 
-  #add(item: Item, by: 1 | -1): void {
+  #add(item: IndexEntry, by: 1 | -1): void {
     this.#count[item.kind] += by;
     if (item.kind !== "binary") return;
     if (item.variant !== undefined) addToCount(this.#variants, item.variant, by);

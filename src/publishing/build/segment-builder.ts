@@ -1,13 +1,13 @@
 // Makes the segments of a suite's indices: each is rendered, compressed and stored once.
 import pLimit from "p-limit";
 import { asBuffer } from "../../base/as-buffer.ts";
-import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { SegmentInMaking, SegmentReader, SegmentSizes } from "../../indices/assemble.ts";
 import type { Compressor } from "../../indices/compression/compress.ts";
 import { compareOrdered } from "../../indices/order.ts";
 import type { Segment } from "../../indices/segments.ts";
 import type { SegmentStore } from "../store/segment-store.ts";
-import type { StanzaSource, StanzaStyle } from "./stanza-renderer.ts";
+import type { StanzaRenderer, StanzaStyle } from "./stanza-renderer.ts";
 
 /** How many segments are rendered at once: a bound on memory while a large index is built from nothing. */
 const concurrentSegments = 4;
@@ -15,19 +15,19 @@ const concurrentSegments = 4;
 /** Where a segment takes the place of more than these, its stanzas are rendered: a bound on memory. */
 const maxRereadSegments = 48;
 
-export class SegmentMaker {
-  readonly #stanzas: StanzaSource;
+export class SegmentBuilder {
+  readonly #stanzas: StanzaRenderer;
   readonly #compressor: Compressor;
   readonly #store: SegmentStore;
   readonly #making = pLimit(concurrentSegments);
   /** What segments came to, while they are part of an index. */
-  readonly #made = new WeakMap<Segment<Item>, SegmentSizes>();
+  readonly #made = new WeakMap<Segment<IndexEntry>, SegmentSizes>();
   /** What is being made, by id: two indices may hold the same. */
   readonly #underWay = new Map<string, SegmentInMaking>();
   /** What is being compressed, by id. */
   readonly #rendered = new Map<string, Uint8Array>();
 
-  constructor(stanzas: StanzaSource, compressor: Compressor, store: SegmentStore) {
+  constructor(stanzas: StanzaRenderer, compressor: Compressor, store: SegmentStore) {
     this.#stanzas = stanzas;
     this.#compressor = compressor;
     this.#store = store;
@@ -38,9 +38,9 @@ export class SegmentMaker {
    * @param gone segments of the same index that stand in it no more: most of what new ones hold stood in these
    */
   make(
-    segment: Segment<Item>,
+    segment: Segment<IndexEntry>,
     style: StanzaStyle,
-    gone: readonly Segment<Item>[],
+    gone: readonly Segment<IndexEntry>[],
     signal: AbortSignal,
   ): SegmentSizes | SegmentInMaking {
     const made = this.#made.get(segment);
@@ -58,9 +58,9 @@ export class SegmentMaker {
 
   #begin(
     id: string,
-    segment: Segment<Item>,
+    segment: Segment<IndexEntry>,
     style: StanzaStyle,
-    gone: readonly Segment<Item>[],
+    gone: readonly Segment<IndexEntry>[],
     signal: AbortSignal,
   ): SegmentInMaking {
     let tellRendered: (sizeBytes: number) => void = () => undefined;
@@ -92,7 +92,7 @@ export class SegmentMaker {
   }
 
   /** The stanzas of segments that stood where one stands now, by identity: a tenth of the cost of rendering them. */
-  #textsOf(segment: Segment<Item>, gone: readonly Segment<Item>[]): ReadonlyMap<string, Uint8Array> {
+  #textsOf(segment: Segment<IndexEntry>, gone: readonly Segment<IndexEntry>[]): ReadonlyMap<string, Uint8Array> {
     const texts = new Map<string, Uint8Array>();
     const replaced = gone.filter((other) => overlap(segment, other));
     for (const other of replaced.length > maxRereadSegments ? [] : replaced) {
@@ -107,7 +107,7 @@ export class SegmentMaker {
 }
 
 /** Whether some items of either stand between the first and the last of the other. */
-function overlap({ items: a }: Segment<Item>, { items: b }: Segment<Item>): boolean {
+function overlap({ items: a }: Segment<IndexEntry>, { items: b }: Segment<IndexEntry>): boolean {
   const [firstA, lastA, firstB, lastB] = [a[0], a.at(-1), b[0], b.at(-1)];
   if (firstA === undefined || lastA === undefined || firstB === undefined || lastB === undefined) return false;
   return compareOrdered(firstA, lastB) <= 0 && compareOrdered(firstB, lastA) <= 0;

@@ -1,9 +1,9 @@
 // Renders a segment of an index from the inspections of its items.
 import { createHash } from "node:crypto";
 import { lastName, parentPath } from "../../base/names.ts";
-import { turns } from "../../base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
-import type { BinaryItem, Item, SourceItem } from "../../catalog/suite/index-entry.ts";
+import type { BinaryIndexEntry, IndexEntry, SourceIndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { DigestAlgorithm } from "../../debian/digests.ts";
 import { IndexError } from "../../indices/fields.ts";
 import { renderPackage } from "../../indices/packages.ts";
@@ -24,12 +24,12 @@ export type StanzaStyle = "full" | "short" | "description";
  */
 export type Placement = "pool" | "tree";
 
-export class StanzaSource {
+export class StanzaRenderer {
   readonly #examiner: Examiner;
   readonly #algorithms: readonly DigestAlgorithm[];
   readonly #placement: Placement;
   /** What is known of packages is at hand most of the time, so that nothing here waits by itself. */
-  readonly #giveWay = turns();
+  readonly #yieldNow = yieldToEventLoop();
 
   constructor(examiner: Examiner, algorithms: readonly DigestAlgorithm[], placement: Placement) {
     this.#examiner = examiner;
@@ -41,7 +41,7 @@ export class StanzaSource {
    * The name of what `render` would give: equal keys, equal bytes, on any machine, and equal bytes, equal keys. So it
    * speaks of a directory only where a stanza tells in which one its package lies. Lower-case hex.
    */
-  keyOf(segment: Segment<Item>, style: StanzaStyle): string {
+  keyOf(segment: Segment<IndexEntry>, style: StanzaStyle): string {
     const key = createHash("sha256").update(`${renderingVersion} ${style} ${this.#algorithms.join()}\n`);
     const inTree = this.#placement === "tree";
     for (const item of segment.items) {
@@ -55,7 +55,7 @@ export class StanzaSource {
    * @throws StorageUnavailable if an inspection is lost and its file can't be read
    */
   async render(
-    segment: Segment<Item>,
+    segment: Segment<IndexEntry>,
     style: StanzaStyle,
     known: ReadonlyMap<string, Uint8Array>,
     signal: AbortSignal,
@@ -64,12 +64,12 @@ export class StanzaSource {
     for (const item of segment.items) {
       const rendered = () => (item.kind === "binary" ? this.#package(item, style, signal) : this.#source(item, signal));
       stanzas.push(known.get(item.identity) ?? Buffer.from(await rendered()));
-      await this.#giveWay();
+      await this.#yieldNow();
     }
     return Buffer.concat(stanzas);
   }
 
-  async #package(item: BinaryItem, style: StanzaStyle, signal: AbortSignal): Promise<string> {
+  async #package(item: BinaryIndexEntry, style: StanzaStyle, signal: AbortSignal): Promise<string> {
     const inspection = await this.#examiner.recall(item, item.record, signal);
     if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no binary package any more`);
     if (style === "description") return renderTranslation(inspection.control);
@@ -78,7 +78,7 @@ export class StanzaSource {
     return renderPackage(inspection, filename, this.#algorithms, description, item.overrides);
   }
 
-  async #source(item: SourceItem, signal: AbortSignal): Promise<string> {
+  async #source(item: SourceIndexEntry, signal: AbortSignal): Promise<string> {
     const inspection = await this.#examiner.recall(item, item.record, signal);
     if (inspection.kind !== "source") throw new IndexError(`${item.path} is no source package any more`);
     const { digests, sizeBytes } = inspection;
@@ -87,17 +87,17 @@ export class StanzaSource {
     return renderSource(inspection, this.#directoryOf(item), files, this.#algorithms, item.overrides);
   }
 
-  #nameOf(item: BinaryItem): string {
+  #nameOf(item: BinaryIndexEntry): string {
     return this.#placement === "tree" ? lastName(item.path) : poolName(item.path);
   }
 
-  #directoryOf(item: Item): string {
+  #directoryOf(item: IndexEntry): string {
     return this.#placement === "tree" ? parentPath(item.path) : poolDirectory(item.sha256);
   }
 }
 
 /** The names and digests that a stanza shows; with the words that they stand for, all that it depends on. */
-function contentsOf(item: Item): readonly string[] {
+function contentsOf(item: IndexEntry): readonly string[] {
   const parts = item.kind === "binary" ? [] : item.parts;
   const shown = parts.flatMap(({ path, digests }) => [lastName(path), ...Object.values(digests)]);
   return [poolName(item.path), item.sha256, item.stanzaKey, ...shown];

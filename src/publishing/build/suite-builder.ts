@@ -3,11 +3,11 @@ import { createHash } from "node:crypto";
 import { sleep } from "../../base/abort.ts";
 import type { Architecture, Suite } from "../../base/names.ts";
 import { inTurns } from "../../base/steps.ts";
-import { turns } from "../../base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { SuiteShape } from "../../catalog/layout/suite-shape.ts";
 import { withVariants } from "../../catalog/layout/suite-shape.ts";
-import type { Item } from "../../catalog/suite/index-entry.ts";
-import type { SnapshotChange } from "../../catalog/suite/package-list.ts";
+import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
+import type { PackageListChange } from "../../catalog/suite/package-list.ts";
 import { VariantBuilds } from "../../catalog/suite/variant-builds.ts";
 import type { DigestAlgorithm } from "../../debian/digests.ts";
 import type { AssembledIndex } from "../../indices/assemble.ts";
@@ -20,21 +20,21 @@ import { latest } from "../store/last-dates.ts";
 import type { Manifest, PublishedIndex } from "../store/publication.ts";
 import { publicationId, publishedIndex, segmentIdsOf } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
-import type { LateFiles } from "./deferred-files.ts";
-import { lastLike, punctualOf, stillOfUse, withLateOf } from "./deferred-files.ts";
+import type { DeferredFiles } from "./deferred-files.ts";
+import { lastLike, stillValid, withDeferredOf, withoutDeferred } from "./deferred-files.ts";
 import { Descriptions } from "./description-entries.ts";
-import type { WantedIndex } from "./index-plan.ts";
+import type { PlannedIndex } from "./index-plan.ts";
 import { indicesOf } from "./index-plan.ts";
-import { Tally } from "./package-counts.ts";
+import { PackageCounts } from "./package-counts.ts";
 import { lastModifiedOf, nextDate, waitForDateMs } from "./release-date.ts";
-import { SegmentMaker } from "./segment-builder.ts";
-import type { StanzaSource } from "./stanza-renderer.ts";
+import { SegmentBuilder } from "./segment-builder.ts";
+import type { StanzaRenderer } from "./stanza-renderer.ts";
 import type { Composition, SuiteIdentity } from "./suite-release.ts";
 import { directoryReleases, undatedRelease } from "./suite-release.ts";
 
 /** What the builders of all suites work with. */
 export interface BuilderTools {
-  readonly stanzas: StanzaSource;
+  readonly stanzas: StanzaRenderer;
   readonly compressor: Compressor;
   readonly store: PublicationStore;
   readonly signer: Signer;
@@ -52,8 +52,8 @@ export interface BuilderTools {
 /** What a publication is to hold. */
 export interface BuildOrder {
   /** What entered and left since the last build that was ordered. */
-  readonly change: SnapshotChange;
-  readonly items: () => Iterable<Item>;
+  readonly change: PackageListChange;
+  readonly items: () => Iterable<IndexEntry>;
   readonly newestLinkMs: number;
   readonly shape: SuiteShape;
   readonly current: Manifest | undefined;
@@ -62,7 +62,7 @@ export interface BuildOrder {
 
 /** One index under construction: its list, and what it came to last time. */
 interface IndexState {
-  readonly list: SegmentedList<Item>;
+  readonly list: SegmentedList<IndexEntry>;
   readonly assembled: AssembledIndex | undefined;
 }
 
@@ -70,10 +70,10 @@ export class SuiteBuilder {
   readonly #suite: Suite;
   readonly #identity: SuiteIdentity;
   readonly #tools: BuilderTools;
-  readonly #segments: SegmentMaker;
+  readonly #segments: SegmentBuilder;
   /** As they were built last, by directory and name; undefined when they must be built from nothing. */
   #indices: ReadonlyMap<string, IndexState> | undefined;
-  #tally: Tally | undefined;
+  #tally: PackageCounts | undefined;
   #descriptions = new Descriptions();
   #variantBuilds = new VariantBuilds();
 
@@ -81,7 +81,7 @@ export class SuiteBuilder {
     this.#suite = suite;
     this.#identity = identity;
     this.#tools = tools;
-    this.#segments = new SegmentMaker(tools.stanzas, tools.compressor, tools.store.segments);
+    this.#segments = new SegmentBuilder(tools.stanzas, tools.compressor, tools.store.segments);
   }
 
   /**
@@ -94,7 +94,7 @@ export class SuiteBuilder {
     const before = this.#indices;
     const tally = before === undefined ? undefined : this.#tally;
     tally?.apply(change);
-    const counts = tally ?? new Tally(order.items());
+    const counts = tally ?? new PackageCounts(order.items());
     const shape = order.shape.flat ? order.shape : withVariants(order.shape, counts.variants());
     const wantedIndices = indicesOf(shape, counts.withInstaller(), translated);
     if (current !== undefined && before !== undefined && isSettled(before, wantedIndices, change)) return current;
@@ -109,8 +109,8 @@ export class SuiteBuilder {
     const variantBuilds = this.#variantBuilds;
     const descriptions = this.#descriptions;
     const entered = before === undefined ? { removed: [], added: [...order.items()] } : change;
-    const giveWay = turns(signal);
-    const described = translated ? await inTurns(descriptions.applying(entered), giveWay) : change;
+    const yieldNow = yieldToEventLoop(signal);
+    const described = translated ? await inTurns(descriptions.applying(entered), yieldNow) : change;
     const changeOf = variantBuilds.apply(entered, order.items);
     const ofVariant = (variant: Architecture) => ({
       items: () => filter(order.items(), (item) => variantBuilds.mayStandIn(variant, item)),
@@ -133,14 +133,14 @@ export class SuiteBuilder {
         known === undefined
           ? SegmentedList.building(filter(from.items(), wanted.holds))
           : known.list.applying(only(from.change, wanted.holds));
-      const list = await inTurns(listing, giveWay);
+      const list = await inTurns(listing, yieldNow);
       const segments = list.segments();
       const kept = new Set(segments);
       const gone = known?.list.segments().filter((segment) => !kept.has(segment)) ?? [];
       const making = [];
       for (const segment of segments) {
         making.push(this.#segments.make(segment, wanted.stanzas, gone, signal));
-        await giveWay();
+        await yieldNow();
       }
       begun.push({ wanted, list, making, known });
     }
@@ -149,11 +149,11 @@ export class SuiteBuilder {
     const published: PublishedIndex[] = [];
     for (const { wanted, list, making, known } of begun) {
       const { read } = this.#segments;
-      const assembled = await assemble(making, read, releaseAlgorithms, known?.assembled, giveWay);
+      const assembled = await assemble(making, read, releaseAlgorithms, known?.assembled, yieldNow);
       indices.set(keyOf(wanted), { list, assembled });
       published.push(publishedIndex({ directory: wanted.directory, name: wanted.name }, assembled));
     }
-    const late = stillOfUse(current ?? nothingLate, published);
+    const late = stillValid(current ?? noDeferredFiles, published);
     // A flat repository has neither.
     const { components, architectures } = shape.flat ? { components: [], architectures: [] } : shape;
     const bare = { components, architectures, indices: [], blobs: [] };
@@ -178,12 +178,12 @@ export class SuiteBuilder {
    */
   async amend(
     current: Manifest,
-    { late, signal }: { readonly late?: readonly [maker: string, LateFiles]; readonly signal: AbortSignal },
+    { late, signal }: { readonly late?: readonly [maker: string, DeferredFiles]; readonly signal: AbortSignal },
   ): Promise<Manifest> {
-    const punctual = punctualOf(current);
-    const kept = stillOfUse(current, punctual.indices, late?.[0]);
+    const punctual = withoutDeferred(current);
+    const kept = stillValid(current, punctual.indices, late?.[0]);
     const indices = [...punctual.indices, ...kept.indices];
-    const fresh = late === undefined ? nothingLate : stillOfUse(late[1], indices);
+    const fresh = late === undefined ? noDeferredFiles : stillValid(late[1], indices);
     return await this.#publish(
       {
         ...current,
@@ -202,7 +202,7 @@ export class SuiteBuilder {
     this.forget();
     const { store } = this.#tools;
     const like = store.get(this.#suite, lastLike(past, store.history(this.#suite))) ?? past;
-    const content = { ...past, ...withLateOf(past, like), rolledBackTo: past.id };
+    const content = { ...past, ...withDeferredOf(past, like), rolledBackTo: past.id };
     return await this.#publish(content, { current, newestLinkMs: 0, added: [], signal });
   }
 
@@ -226,7 +226,7 @@ export class SuiteBuilder {
       added,
       signal,
     }: Pick<BuildOrder, "current" | "newestLinkMs" | "signal"> & {
-      readonly added: Iterable<Item>;
+      readonly added: Iterable<IndexEntry>;
     },
   ): Promise<Manifest> {
     const { signer, store, now, datesAfterSeconds, dateLagSeconds, releaseAlgorithms } = this.#tools;
@@ -290,25 +290,25 @@ export class SuiteBuilder {
 /** What a publication holds, whatever its date. */
 type Content = Composition & Pick<Manifest, "binaryPackages" | "sourcePackages" | "rolledBackTo">;
 
-const nothingLate: LateFiles = { indices: [], blobs: [] };
+const noDeferredFiles: DeferredFiles = { indices: [], blobs: [] };
 
 /** Whether a build would bring what it brought last time. */
 function isSettled(
   before: ReadonlyMap<string, IndexState>,
-  wanted: readonly WantedIndex[],
-  { removed, added }: SnapshotChange,
+  wanted: readonly PlannedIndex[],
+  { removed, added }: PackageListChange,
 ): boolean {
   const isSame = before.size === wanted.length && wanted.every((index) => before.has(keyOf(index)));
   return isSame && removed.length === 0 && added.length === 0;
 }
 
-const only = ({ removed, added }: SnapshotChange, holds: WantedIndex["holds"]) => ({
+const only = ({ removed, added }: PackageListChange, holds: PlannedIndex["holds"]) => ({
   removed: filter(removed, holds),
   added: filter(added, holds),
 });
 
-const keyOf = ({ directory, name }: WantedIndex): string => `${directory}/${name}`;
+const keyOf = ({ directory, name }: PlannedIndex): string => `${directory}/${name}`;
 
-function* filter(items: Iterable<Item>, holds: (item: Item) => boolean): Iterable<Item> {
+function* filter(items: Iterable<IndexEntry>, holds: (item: IndexEntry) => boolean): Iterable<IndexEntry> {
   for (const item of items) if (holds(item)) yield item;
 }

@@ -8,7 +8,7 @@ import type { BlobStore } from "../store/blob-store.ts";
 import { identityOfRelease } from "../store/known-identity.ts";
 import type { Listed, Manifest, PublishedBlob } from "../store/publication.ts";
 import { everyForm, indexPath } from "../store/publication.ts";
-import type { WantedIndex } from "./index-plan.ts";
+import type { PlannedIndex } from "./index-plan.ts";
 
 /** Who a suite says it is. Changed values are a hard error for every client that knew the old ones. */
 export interface SuiteIdentity
@@ -70,7 +70,7 @@ export const identityIn = (suite: Suite, identity: SuiteIdentity): ReadonlyMap<s
 /** Each directory of indices has a small Release of its own. */
 export async function directoryReleases(
   release: Release,
-  wanted: readonly WantedIndex[],
+  wanted: readonly PlannedIndex[],
   blobs: BlobStore,
 ): Promise<PublishedBlob[]> {
   return await Promise.all(

@@ -1,7 +1,7 @@
 // Work that somebody waits for goes before what is made in the background, which rests meanwhile.
 import { sleep } from "../../base/abort.ts";
-import type { GiveWay } from "../../base/yield-to-event-loop.ts";
-import { turns } from "../../base/yield-to-event-loop.ts";
+import type { YieldFunction } from "../../base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 
 /**
  * How long late work rests at most, in ms, until it has worked as long again: under pings without an end it has half of
@@ -11,7 +11,7 @@ const mostRestMs = 5_000;
 /** How often resting work looks whether it may go on, in ms. */
 const lookMs = 5;
 
-export class RightOfWay {
+export class BackgroundPriority {
   readonly #now: () => number;
   #waitedFor = 0;
   #restLeftMs = mostRestMs;
@@ -39,8 +39,8 @@ export class RightOfWay {
    * to be awaited while holding what such work needs, as the queue of refreshes: they would wait for one another.
    * @throws signal.reason from what is returned, when aborted
    */
-  givingWay(signal: AbortSignal): GiveWay {
-    const takeTurns = turns(signal);
+  yieldToForeground(signal: AbortSignal): YieldFunction {
+    const takeTurns = yieldToEventLoop(signal);
     return async () => {
       await takeTurns();
       while (this.#mustRest()) await sleep(lookMs, signal);

@@ -5,38 +5,38 @@ import { sleep } from "../../base/abort.ts";
 import { codeOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Suite } from "../../base/names.ts";
-import type { LateFiles, LateMaker, LateOrder } from "../build/deferred-files.ts";
+import type { DeferredFiles, DeferredGenerator, DeferredRequest } from "../build/deferred-files.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
-import type { RightOfWay } from "./background-priority.ts";
+import type { BackgroundPriority } from "./background-priority.ts";
 
 /** How often late files are made and tried. */
-export interface LateTimes {
+export interface DeferredTimes {
   /** From a publication to the work for it and all that follow meanwhile; a suite's first does not wait for others. */
   readonly settleMs: number;
   /** From a failure to the next try. */
   readonly retryMs: number;
 }
 
-export const defaultLateTimes: LateTimes = { settleMs: 1000, retryMs: 60_000 };
+export const defaultDeferredTimes: DeferredTimes = { settleMs: 1000, retryMs: 60_000 };
 
 /** How often those who wait look whether there is something left to do. */
 const pollMs = 20;
 
-export interface LateWorkParts {
-  readonly makers: readonly LateMaker[];
+export interface DeferredQueueOptions {
+  readonly makers: readonly DeferredGenerator[];
   /** What to work for; undefined for a suite that is not to be served any more. */
-  readonly orderFor: (suite: Suite) => Omit<LateOrder, "giveWay" | "signal"> | undefined;
+  readonly orderFor: (suite: Suite) => Omit<DeferredRequest, "yieldNow" | "signal"> | undefined;
   /** Publishes what one maker has made. */
-  readonly publish: (suite: Suite, made: readonly [maker: string, LateFiles]) => Promise<void>;
-  readonly rightOfWay: Pick<RightOfWay, "givingWay">;
+  readonly publish: (suite: Suite, made: readonly [maker: string, DeferredFiles]) => Promise<void>;
+  readonly backgroundPriority: Pick<BackgroundPriority, "yieldToForeground">;
   readonly observer: PublishingObserver;
   readonly log: Log;
   readonly now: () => number;
-  readonly times: LateTimes;
+  readonly times: DeferredTimes;
 }
 
-export class LateWork {
-  readonly #parts: LateWorkParts;
+export class DeferredQueue {
+  readonly #parts: DeferredQueueOptions;
   readonly #inTurn = pLimit(1);
   /** Suites whose work has not begun, with the time of the first publication that it is for, ms since the epoch. */
   readonly #wanted = new Map<Suite, number>();
@@ -46,7 +46,7 @@ export class LateWork {
   readonly #failed = new Set<Suite>();
   readonly #stopping = new AbortController();
 
-  constructor(parts: LateWorkParts) {
+  constructor(parts: DeferredQueueOptions) {
     this.#parts = parts;
   }
 
@@ -112,12 +112,12 @@ export class LateWork {
     if (failures.length > 0) throw failures[0];
   }
 
-  async #make(maker: LateMaker, suite: Suite, sinceMs: number, signal: AbortSignal): Promise<void> {
+  async #make(maker: DeferredGenerator, suite: Suite, sinceMs: number, signal: AbortSignal): Promise<void> {
     const order = this.#parts.orderFor(suite);
     if (order === undefined) return;
-    const giveWay = this.#parts.rightOfWay.givingWay(signal);
-    const files = await maker.make({ ...order, giveWay, signal });
+    const yieldNow = this.#parts.backgroundPriority.yieldToForeground(signal);
+    const files = await maker.make({ ...order, yieldNow, signal });
     await this.#parts.publish(suite, [maker.name, files]);
-    this.#parts.observer.lateMade(suite, maker.name, (this.#parts.now() - sinceMs) / 1000);
+    this.#parts.observer.deferredGenerated(suite, maker.name, (this.#parts.now() - sinceMs) / 1000);
   }
 }

@@ -4,19 +4,19 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { LRUCache } from "lru-cache";
 import type { Suite } from "../../base/names.ts";
-import type { GiveWay } from "../../base/yield-to-event-loop.ts";
+import type { YieldFunction } from "../../base/yield-to-event-loop.ts";
 import type { DigestAlgorithm } from "../../debian/digests.ts";
 import type { AssembledIndex, SegmentReader, SegmentSizes } from "../../indices/assemble.ts";
 import { assemble } from "../../indices/assemble.ts";
 import { edScript } from "../../indices/pdiff/ed-script.ts";
 import type { Digested, Patch, PublishedState } from "../../indices/pdiff/pdiff-index.ts";
 import { renderPatchIndex, statesToPatch } from "../../indices/pdiff/pdiff-index.ts";
-import type { LateFiles, LateMaker, LateOrder } from "../build/deferred-files.ts";
+import type { DeferredFiles, DeferredGenerator, DeferredRequest } from "../build/deferred-files.ts";
 import type { Manifest, PublishedBlob, PublishedIndex } from "../store/publication.ts";
 import { indexPath, namesPackages, patchPath } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 
-export interface PdiffParts {
+export interface PdiffBuilderOptions {
   readonly store: PublicationStore;
   /** Those that Release lists. */
   readonly algorithms: readonly DigestAlgorithm[];
@@ -42,30 +42,30 @@ const maxRememberedStates = 1000;
 const name = "pdiffs";
 const compress = promisify(gzip);
 
-export class PdiffMaker implements LateMaker {
+export class PdiffBuilder implements DeferredGenerator {
   readonly name = name;
-  readonly #parts: PdiffParts;
+  readonly #parts: PdiffBuilderOptions;
   /** Each index as it was hashed last. */
   readonly #assembled = new Map<string, AssembledIndex>();
   /** Of plain indices, by their SHA256. */
   readonly #sha1Of = new LRUCache<string, string>({ max: maxRememberedStates });
 
-  constructor(parts: PdiffParts) {
+  constructor(parts: PdiffBuilderOptions) {
     this.#parts = parts;
   }
 
-  async make({ suite, current, giveWay }: LateOrder): Promise<LateFiles> {
+  async make({ suite, current, yieldNow }: DeferredRequest): Promise<DeferredFiles> {
     const { isPatched, minIndexBytes = defaultMinIndexBytes } = this.#parts;
     const large = isPatched(suite) ? current.indices.filter(({ forms }) => forms.xz.sizeBytes >= minIndexBytes) : [];
     const states =
-      large.length === 0 ? new Map<string, PublishedState[]>() : await this.#statesOf(suite, current, giveWay);
+      large.length === 0 ? new Map<string, PublishedState[]>() : await this.#statesOf(suite, current, yieldNow);
     const blobs: PublishedBlob[] = [];
     for (const index of large) {
       const of = { path: indexPath(index, "plain"), sha256: index.forms.plain.sha256 };
       const made = current.blobs.filter(({ late }) => late?.maker === name && late.of?.path === of.path);
       // Another maker's publication may have come in between, with the same packages.
       if (made.some(({ late }) => late?.of?.sha256 === of.sha256)) blobs.push(...made);
-      else blobs.push(...(await this.#patch(suite, index, states.get(of.path) ?? [], giveWay)));
+      else blobs.push(...(await this.#patch(suite, index, states.get(of.path) ?? [], yieldNow)));
     }
     return { indices: [], blobs };
   }
@@ -74,7 +74,7 @@ export class PdiffMaker implements LateMaker {
   async #statesOf(
     suite: Suite,
     current: Manifest,
-    giveWay: GiveWay,
+    yieldNow: YieldFunction,
   ): Promise<ReadonlyMap<string, readonly PublishedState[]>> {
     const states = new Map<string, PublishedState[]>();
     for (const { id, dateSeconds, indices } of this.#parts.store.history(suite)) {
@@ -84,7 +84,7 @@ export class PdiffMaker implements LateMaker {
         states.set(path, known);
         known.push({ publication: id, dateSeconds, ...index.forms.plain });
       }
-      await giveWay();
+      await yieldNow();
     }
     return states;
   }
@@ -93,7 +93,7 @@ export class PdiffMaker implements LateMaker {
     suite: Suite,
     index: PublishedIndex,
     states: readonly PublishedState[],
-    giveWay: GiveWay,
+    yieldNow: YieldFunction,
   ): Promise<readonly PublishedBlob[]> {
     const { store, algorithms } = this.#parts;
     const path = indexPath(index, "plain");
@@ -107,7 +107,7 @@ export class PdiffMaker implements LateMaker {
     };
     const recordEnd = index.name.startsWith("Contents-") ? "\n" : "\n\n";
     const maxBytes = Math.min(maxScriptBytes, plain.sizeBytes);
-    const withSha1 = await this.#sha1s(suite, index, giveWay);
+    const withSha1 = await this.#sha1s(suite, index, yieldNow);
     const patches: Patch[] = [];
     const blobs: PublishedBlob[] = [];
     // apt adds up this patch and all that follow, and takes none if it would rather fetch the index.
@@ -115,7 +115,7 @@ export class PdiffMaker implements LateMaker {
     for (const from of statesToPatch(states)) {
       if (comparedBytes > maxComparedBytes) break;
       const segments = store.segmentsOf(suite, from.publication, path) ?? [];
-      const script = await edScript(segments, index.segments, { read, recordEnd, maxBytes, giveWay });
+      const script = await edScript(segments, index.segments, { read, recordEnd, maxBytes, yieldNow });
       if (script === undefined || script.length === 0) continue;
       const gz = await compress(script);
       budgetBytes -= gz.length + bytesPerListing;
@@ -135,17 +135,17 @@ export class PdiffMaker implements LateMaker {
   }
 
   /** Gives the SHA1 of the states of an index, hashing no more of each than what differs from the present one. */
-  async #sha1s(suite: Suite, index: PublishedIndex, giveWay: GiveWay) {
+  async #sha1s(suite: Suite, index: PublishedIndex, yieldNow: YieldFunction) {
     // debmirror alone asks for SHA1, and it knows no pdiffs of Contents.
     if (!namesPackages(index)) return async () => ({});
     const read: SegmentReader = (id, form) => this.#parts.store.segments.read(id, form);
     const key = `${suite}/${indexPath(index, "plain")}`;
-    const present = await assemble(index.segments, read, ["sha1"], this.#assembled.get(key), giveWay);
+    const present = await assemble(index.segments, read, ["sha1"], this.#assembled.get(key), yieldNow);
     this.#assembled.set(key, present);
     return async (segments: readonly SegmentSizes[], { sha256 }: Digested): Promise<Pick<Digested, "sha1">> => {
       const known = this.#sha1Of.get(sha256);
       if (known !== undefined) return { sha1: known };
-      const { sha1 = "" } = (await assemble(segments, read, ["sha1"], present, giveWay)).forms.plain.digests;
+      const { sha1 = "" } = (await assemble(segments, read, ["sha1"], present, yieldNow)).forms.plain.digests;
       this.#sha1Of.set(sha256, sha1);
       return { sha1 };
     };

@@ -24,7 +24,7 @@ export interface FlatRepository {
 /** What a client asks a flat repository for; all else in its directory is a file of the tree. */
 const ofFlat = /^(InRelease|Release|Release\.gpg|by-hash\/.+|(Packages|Sources)(\.gz|\.xz|\.diff\/.+)?)$/;
 
-export class WithFlats implements ServedRepository {
+export class FlatRepositories implements ServedRepository {
   readonly name: RepositoryName;
   readonly key: PublicKey;
   readonly #main: Repository;

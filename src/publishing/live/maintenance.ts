@@ -3,10 +3,10 @@ import { sleep } from "../../base/abort.ts";
 import type { Log } from "../../base/log.ts";
 import type { RepositoryName, Suite } from "../../base/names.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
-import type { LateFiles, LateMaker } from "../build/deferred-files.ts";
-import type { RightOfWay } from "../deferred/background-priority.ts";
-import type { LateTimes } from "../deferred/deferred-queue.ts";
-import { LateWork } from "../deferred/deferred-queue.ts";
+import type { DeferredFiles, DeferredGenerator } from "../build/deferred-files.ts";
+import type { BackgroundPriority } from "../deferred/background-priority.ts";
+import type { DeferredTimes } from "../deferred/deferred-queue.ts";
+import { DeferredQueue } from "../deferred/deferred-queue.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 import type { ServedSuite } from "./served-suite.ts";
@@ -17,7 +17,7 @@ export interface KeptContents {
   keepOnly(contentKeys: ReadonlySet<string>): Promise<void>;
 }
 
-export interface HousekeepingParts {
+export interface MaintenanceOptions {
   readonly name: RepositoryName;
   readonly store: PublicationStore;
   readonly catalog: Catalog;
@@ -25,9 +25,9 @@ export interface HousekeepingParts {
   /** Runs a task while no refresh runs. */
   readonly alone: (task: () => Promise<void>) => Promise<void>;
   /** What is made in the background, in this order. */
-  readonly lateMakers: readonly LateMaker[];
-  readonly lateTimes: LateTimes;
-  readonly rightOfWay: RightOfWay;
+  readonly deferredGenerators: readonly DeferredGenerator[];
+  readonly deferredTimes: DeferredTimes;
+  readonly backgroundPriority: BackgroundPriority;
   readonly observer: PublishingObserver;
   readonly log: Log;
   /** Milliseconds since the epoch. */
@@ -53,21 +53,21 @@ const renewalSeconds = 60;
 /** Where the clock was set back, waiting for it is of no use. */
 const longestDateWaitMs = 10_000;
 
-export class Housekeeping {
-  readonly #parts: HousekeepingParts;
-  readonly #late: LateWork;
+export class Maintenance {
+  readonly #parts: MaintenanceOptions;
+  readonly #late: DeferredQueue;
   /** The publication that late files were last made for, or with. */
   readonly #workedFor = new Map<Suite, string>();
   readonly #stopping = new AbortController();
   #renewals: NodeJS.Timeout | undefined;
   #sweepAtMs = 0;
 
-  constructor(parts: HousekeepingParts) {
+  constructor(parts: MaintenanceOptions) {
     this.#parts = parts;
-    this.#late = new LateWork({
+    this.#late = new DeferredQueue({
       ...parts,
-      makers: parts.lateMakers,
-      times: parts.lateTimes,
+      makers: parts.deferredGenerators,
+      times: parts.deferredTimes,
       orderFor: (suite) => {
         const served = parts.suites.get(suite);
         const current = served?.current;
@@ -78,7 +78,7 @@ export class Housekeeping {
       publish: async (suite, made) => {
         if (!this.#bringsNothing(suite, made)) {
           await this.#untilDateLags(suite);
-          await parts.rightOfWay.givingWay(this.#stopping.signal)();
+          await parts.backgroundPriority.yieldToForeground(this.#stopping.signal)();
         }
         await parts.alone(() => this.#amend(suite, made));
       },
@@ -92,7 +92,7 @@ export class Housekeeping {
   }
 
   /** Resolves when all late work was tried. @returns the suites that lack some of it */
-  async lateSettled(): Promise<ReadonlySet<Suite>> {
+  async deferredSettled(): Promise<ReadonlySet<Suite>> {
     return await this.#late.settled();
   }
 
@@ -115,7 +115,7 @@ export class Housekeeping {
   }
 
   /** Whether the maker has nothing for this suite, as before. */
-  #bringsNothing(name: Suite, [maker, { indices, blobs }]: readonly [string, LateFiles]): boolean {
+  #bringsNothing(name: Suite, [maker, { indices, blobs }]: readonly [string, DeferredFiles]): boolean {
     const current = this.#parts.suites.get(name)?.current;
     const before = [...(current?.indices ?? []), ...(current?.blobs ?? [])];
     return indices.length + blobs.length === 0 && before.every(({ late }) => late?.maker !== maker);
@@ -128,7 +128,7 @@ export class Housekeeping {
     if (aheadMs > 0) await sleep(Math.min(aheadMs, longestDateWaitMs), this.#stopping.signal);
   }
 
-  async #amend(name: Suite, late: readonly [maker: string, LateFiles]): Promise<void> {
+  async #amend(name: Suite, late: readonly [maker: string, DeferredFiles]): Promise<void> {
     const suite = this.#parts.suites.get(name);
     // It was made for what the tree holds.
     if (suite?.isRolledBack) return;

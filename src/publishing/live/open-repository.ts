@@ -11,7 +11,7 @@ import type { InspectLimits } from "../../catalog/inspection/inspect-limits.ts";
 import { BuilderDirectories } from "../../catalog/layout/builder-directories.ts";
 import { Layout } from "../../catalog/layout/repository-layout.ts";
 import { FileLists } from "../../catalog/metadata/file-list-store.ts";
-import { Ledger } from "../../catalog/store/inspection-store.ts";
+import { InspectionStore } from "../../catalog/store/inspection-store.ts";
 import type { DirectoryLimits } from "../../catalog/suite/directory-budget.ts";
 import { defaultDirectoryLimits } from "../../catalog/suite/directory-budget.ts";
 import { Overrides } from "../../catalog/suite/overrides.ts";
@@ -22,27 +22,27 @@ import type { Compressor } from "../../indices/compression/compress.ts";
 import type { ContentsCut } from "../../indices/contents/contents.ts";
 import type { Signer } from "../../signing/signer.ts";
 import type { Tree } from "../../storage/tree.ts";
-import type { LateMaker } from "../build/deferred-files.ts";
+import type { DeferredGenerator } from "../build/deferred-files.ts";
 import { defaultDateLagSeconds } from "../build/release-date.ts";
 import type { Placement } from "../build/stanza-renderer.ts";
-import { StanzaSource } from "../build/stanza-renderer.ts";
+import { StanzaRenderer } from "../build/stanza-renderer.ts";
 import { SuiteBuilder } from "../build/suite-builder.ts";
 import type { SuiteIdentity } from "../build/suite-release.ts";
 import { identityIn } from "../build/suite-release.ts";
-import type { RightOfWay } from "../deferred/background-priority.ts";
-import { ContentsMaker } from "../deferred/contents/contents-builder.ts";
-import { ContentsState } from "../deferred/contents/contents-store.ts";
+import type { BackgroundPriority } from "../deferred/background-priority.ts";
+import { ContentsBuilder } from "../deferred/contents/contents-builder.ts";
+import { ContentsStore } from "../deferred/contents/contents-store.ts";
 import type { ContentsTasks } from "../deferred/contents/contents-thread.ts";
-import type { LateTimes } from "../deferred/deferred-queue.ts";
-import { defaultLateTimes } from "../deferred/deferred-queue.ts";
-import { PdiffMaker } from "../deferred/pdiff-builder.ts";
+import type { DeferredTimes } from "../deferred/deferred-queue.ts";
+import { defaultDeferredTimes } from "../deferred/deferred-queue.ts";
+import { PdiffBuilder } from "../deferred/pdiff-builder.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { ChangelogLimits } from "../serve/changelog-process.ts";
 import { defaultChangelogLimits } from "../serve/changelog-process.ts";
-import { Audit, defaultScrubSeconds } from "../serve/claim-audit.ts";
-import { IndexReader } from "../serve/index-resources.ts";
+import { ClaimAudit, defaultScrubSeconds } from "../serve/claim-audit.ts";
+import { IndexResources } from "../serve/index-resources.ts";
 import type { PackageCache } from "../serve/package-cache.ts";
-import { PackageShelf } from "../serve/package-resources.ts";
+import { PackageResources } from "../serve/package-resources.ts";
 import { HeldNamesStore } from "../store/held-names.ts";
 import { identityChanges, refuseIdentityChanges } from "../store/known-identity.ts";
 import type { LastDates } from "../store/last-dates.ts";
@@ -69,7 +69,7 @@ export interface SharedState {
   /** What Contents are made with, and a directory for what is too much for memory; undefined where none are made. */
   readonly contents?: { readonly tasks: ContentsTasks; readonly directory: string; readonly cut?: ContentsCut };
   /** Pings of any repository go before what is made in the background for any. */
-  readonly rightOfWay: RightOfWay;
+  readonly backgroundPriority: BackgroundPriority;
   readonly cache: PackageCache;
   readonly indexMemoryBytes?: number;
   readonly log: Log;
@@ -89,7 +89,7 @@ export interface RepositorySettings {
   /** Whether the tree is a FlatTree; by default it is none. */
   readonly isFlat?: boolean;
   /** Whether a suite's indices are the tree's own, served as they are; by default none's are. */
-  readonly isAsFound?: (suite: Suite) => boolean;
+  readonly isPassthrough?: (suite: Suite) => boolean;
   /** Whether a suite has pdiffs; by default none has. */
   readonly isPatched?: (suite: Suite) => boolean;
   /** An index with an .xz that is smaller has none; 64 KiB by default. */
@@ -105,7 +105,7 @@ export interface RepositorySettings {
   /** Whether a suite has Contents; by default none has. The inspector should list files then. */
   readonly hasContents?: (suite: Suite) => boolean;
   /** How soon what is late is made. */
-  readonly lateTimes?: LateTimes;
+  readonly deferredTimes?: DeferredTimes;
   /** Where the indices say that packages are; in the pool by default. */
   readonly placement?: Placement;
   /** The digests of Packages and Sources; SHA256 must be among them. */
@@ -146,7 +146,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
   const { root, inspector, log, now } = shared;
   const { name, tree, signer, algorithms, observer } = settings;
   const records = root.openDB<Buffer, string>({ name: "ledger", encoding: "binary" });
-  const ledger = new Ledger(records, JSON.stringify(shared.inspectionLimits), algorithms);
+  const inspectionStore = new InspectionStore(records, JSON.stringify(shared.inspectionLimits), algorithms);
   const fileLists =
     shared.contents &&
     new FileLists({
@@ -161,7 +161,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     name,
     builders,
     tree,
-    ledger,
+    inspectionStore,
     fileLists,
     inspector,
     observer,
@@ -178,7 +178,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     refuseIdentityChanges(changes);
   }
   const tools = {
-    stanzas: new StanzaSource(examiner, algorithms, settings.placement ?? "pool"),
+    stanzas: new StanzaRenderer(examiner, algorithms, settings.placement ?? "pool"),
     compressor: shared.compressor,
     store,
     signer,
@@ -187,15 +187,15 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     dateLagSeconds: settings.dateLagSeconds ?? defaultDateLagSeconds,
     ...(settings.datesAfterSeconds === undefined ? {} : { datesAfterSeconds: settings.datesAfterSeconds }),
   };
-  const audit = new Audit({ catalog, examiner, observer, log, lookAgain: (path) => repository.lookAgain(path) });
+  const audit = new ClaimAudit({ catalog, examiner, observer, log, lookAgain: (path) => repository.lookAgain(path) });
   // Contents and pdiffs, in this order: the second may be about the first.
-  const lateMakers: LateMaker[] = [];
+  const deferredGenerators: DeferredGenerator[] = [];
   if (shared.contents !== undefined) {
-    lateMakers.push(
-      new ContentsMaker({
+    deferredGenerators.push(
+      new ContentsBuilder({
         hasContents: settings.hasContents ?? (() => false),
         examiner,
-        state: new ContentsState(root, name),
+        state: new ContentsStore(root, name),
         segments: store.segments,
         compressor: shared.compressor,
         ...shared.contents,
@@ -207,8 +207,8 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
       }),
     );
   }
-  lateMakers.push(
-    new PdiffMaker({
+  deferredGenerators.push(
+    new PdiffBuilder({
       store,
       algorithms: tools.releaseAlgorithms,
       isPatched: settings.isPatched ?? (() => false),
@@ -227,15 +227,15 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     builders,
     wake: () => shared.compressor.wake(),
     store,
-    indexReader: new IndexReader(store, shared.indexMemoryBytes),
+    indexResources: new IndexResources(store, shared.indexMemoryBytes),
     cache: shared.cache,
     inspectionLimits: shared.inspectionLimits,
     directoryLimits: shared.directoryLimits ?? defaultDirectoryLimits,
     changelogLimits: shared.changelogLimits ?? defaultChangelogLimits,
     examiner,
     configuredSuites: settings.configuredSuites ?? [],
-    isAsFound: settings.isAsFound ?? (() => false),
-    packages: new PackageShelf({ pool: store.pool, tree, audit, cache: shared.cache }),
+    isPassthrough: settings.isPassthrough ?? (() => false),
+    packages: new PackageResources({ pool: store.pool, tree, audit, cache: shared.cache }),
     audit,
     builderOf: (suite) =>
       new SuiteBuilder(suite, settings.identityOf(suite), {
@@ -246,9 +246,9 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     ownerRulesOf: settings.ownerRulesOf ?? (() => undefined),
     heldNames: new HeldNamesStore(root, settings.namesHeldIn ?? name, log),
     overridesOf: settings.overridesOf ?? (() => noOverrides),
-    lateMakers,
-    lateTimes: settings.lateTimes ?? defaultLateTimes,
-    rightOfWay: shared.rightOfWay,
+    deferredGenerators,
+    deferredTimes: settings.deferredTimes ?? defaultDeferredTimes,
+    backgroundPriority: shared.backgroundPriority,
     observer,
     log,
     now,

@@ -12,12 +12,12 @@ import { distsPath, suitePath } from "../../catalog/layout/repository-layout.ts"
 import type { Survey } from "../../catalog/survey.ts";
 import { rejectionOf, survey } from "../../catalog/survey.ts";
 import type { Directory, Tree } from "../../storage/tree.ts";
-import type { AsFoundSuites } from "../serve/passthrough-suites.ts";
+import type { PassthroughSuites } from "../serve/passthrough-suites.ts";
 import type { RejectedFile } from "../served-repository.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 import { BuilderQueues } from "./builder-queues.ts";
 import type { ServedSuite } from "./served-suite.ts";
-import type { Published, PublisherParts } from "./suite-publisher.ts";
+import type { Published, SuitePublisherOptions } from "./suite-publisher.ts";
 import { addedBy, removedBy, SuitePublisher } from "./suite-publisher.ts";
 
 /** What looking at a path again has brought, once it is servable. */
@@ -64,13 +64,13 @@ const inspectionPatienceMs = 60_000;
  */
 const restartStepMs = 2000;
 
-interface RefresherParts extends PublisherParts {
+interface RefresherOptions extends SuitePublisherOptions {
   readonly tree: Tree;
   readonly builders: BuilderDirectories;
   /** Called before a look that may bring much. */
   readonly wake: () => void;
   readonly store: Pick<PublicationStore, "entriesWithin">;
-  readonly asFound: AsFoundSuites;
+  readonly passthrough: PassthroughSuites;
   /**
    * Told of what became of a look above the builders' directories.
    * @param apart directories below the path that are looked at on their own
@@ -95,7 +95,7 @@ const nothingApart: Survey["apart"] = new Map();
 type Patience = "all" | "bounded";
 
 export class Refresher {
-  readonly #parts: RefresherParts;
+  readonly #parts: RefresherOptions;
   readonly #looks: BuilderQueues<Looked>;
   readonly #publisher: SuitePublisher;
   readonly #signal: AbortSignal;
@@ -109,7 +109,7 @@ export class Refresher {
   readonly #waiting = new Map<TreePath, number>();
 
   /** @param signal ends what is under way */
-  constructor(parts: RefresherParts, signal: AbortSignal) {
+  constructor(parts: RefresherOptions, signal: AbortSignal) {
     this.#parts = parts;
     this.#signal = signal;
     this.#startedMs = parts.now();
@@ -175,8 +175,8 @@ export class Refresher {
     const above = isWithin(distsPath, path) ? this.#suitesIn(dists) : [];
     const suites = suite === undefined ? above : new Set([suite, ...layout.nestedWithin(path)]);
     return [...suites].filter((each) => {
-      if (!this.#parts.asFound.holds(each)) return true;
-      this.#parts.asFound.check(each);
+      if (!this.#parts.passthrough.holds(each)) return true;
+      this.#parts.passthrough.check(each);
       return false;
     });
   }

@@ -8,20 +8,20 @@ import type { Catalog } from "../../catalog/catalog.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
 import type { BuilderDirectories } from "../../catalog/layout/builder-directories.ts";
 import { distsPath, suitePath } from "../../catalog/layout/repository-layout.ts";
-import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { Tree } from "../../storage/tree.ts";
 import { StorageUnavailable } from "../../storage/tree.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { Resource } from "../resource.ts";
 import type { ChangelogLimits } from "../serve/changelog-process.ts";
-import { Changelogs } from "../serve/changelog-resources.ts";
-import type { Audit } from "../serve/claim-audit.ts";
-import type { IndexReader } from "../serve/index-resources.ts";
+import { ChangelogResources } from "../serve/changelog-resources.ts";
+import type { ClaimAudit } from "../serve/claim-audit.ts";
+import type { IndexResources } from "../serve/index-resources.ts";
 import type { PackageCache } from "../serve/package-cache.ts";
-import type { PackageShelf } from "../serve/package-resources.ts";
-import { AsFoundSuites } from "../serve/passthrough-suites.ts";
-import { Finder } from "../serve/path-resolver.ts";
-import { TreeFiles } from "../serve/tree-file-resources.ts";
+import type { PackageResources } from "../serve/package-resources.ts";
+import { PassthroughSuites } from "../serve/passthrough-suites.ts";
+import { PathResolver } from "../serve/path-resolver.ts";
+import { TreeFileResources } from "../serve/tree-file-resources.ts";
 import type {
   KeptPublication,
   PingOutcome,
@@ -34,20 +34,20 @@ import { NotSeenYet } from "../served-repository.ts";
 import type { Manifest } from "../store/publication.ts";
 import { statusOf, summaryOf } from "../store/publication.ts";
 import type { SegmentStore } from "../store/segment-store.ts";
-import type { HousekeepingParts } from "./maintenance.ts";
-import { Housekeeping } from "./maintenance.ts";
+import type { MaintenanceOptions } from "./maintenance.ts";
+import { Maintenance } from "./maintenance.ts";
 import { Notices } from "./notices.ts";
 import type { Refreshed } from "./refresher.ts";
 import { Refresher } from "./refresher.ts";
 import type { SuiteParts } from "./served-suite.ts";
 import { ServedSuite } from "./served-suite.ts";
-import { TimeTravel } from "./snapshot-control.ts";
+import { SnapshotControl } from "./snapshot-control.ts";
 
-export interface RepositoryParts
+export interface RepositoryOptions
   extends SuiteParts,
     Pick<
-      HousekeepingParts,
-      "dateLagSeconds" | "keepSeconds" | "keptFiles" | "lateMakers" | "lateTimes" | "rightOfWay"
+      MaintenanceOptions,
+      "dateLagSeconds" | "keepSeconds" | "keptFiles" | "deferredGenerators" | "deferredTimes" | "backgroundPriority"
     > {
   readonly name: RepositoryName;
   readonly key: PublicKey;
@@ -55,16 +55,16 @@ export interface RepositoryParts
   readonly catalog: Catalog;
   readonly builders: BuilderDirectories;
   readonly wake: () => void;
-  readonly indexReader: IndexReader;
-  readonly packages: PackageShelf;
+  readonly indexResources: IndexResources;
+  readonly packages: PackageResources;
   readonly cache: PackageCache;
   readonly changelogLimits: ChangelogLimits;
   readonly examiner: Examiner;
   /** The suites that the configuration has a table for. */
   readonly configuredSuites: readonly Suite[];
   /** Whether a suite's indices are the tree's own, served as they are. */
-  readonly isAsFound: (suite: Suite) => boolean;
-  readonly audit: Audit;
+  readonly isPassthrough: (suite: Suite) => boolean;
+  readonly audit: ClaimAudit;
   readonly observer: PublishingObserver;
   readonly log: Log;
   /** How often one uploader's word is held against the bytes; 0: only when these come by. */
@@ -85,16 +85,16 @@ const retrySeconds = 10;
 export class Repository implements ServedRepository {
   readonly name: RepositoryName;
   readonly key: PublicKey;
-  readonly audit: Audit;
-  readonly timeTravel: TimeTravel;
-  readonly #parts: RepositoryParts;
+  readonly audit: ClaimAudit;
+  readonly snapshotControl: SnapshotControl;
+  readonly #parts: RepositoryOptions;
   readonly #suites = new Map<Suite, ServedSuite>();
-  readonly #finder: Finder;
-  readonly #treeFiles: TreeFiles;
-  readonly #asFound: AsFoundSuites;
+  readonly #finder: PathResolver;
+  readonly #treeFiles: TreeFileResources;
+  readonly #passthrough: PassthroughSuites;
   readonly #refresher: Refresher;
   readonly #notices: Notices;
-  readonly #housekeeping: Housekeeping;
+  readonly #maintenance: Maintenance;
   readonly #stopping = new AbortController();
   #poll: NodeJS.Timeout | undefined;
   #lookedAt = false;
@@ -102,33 +102,33 @@ export class Repository implements ServedRepository {
   readonly #errors = new Map<string, NotedError>();
 
   /** Serves at once what the store has; the tree is first looked at by `start`. */
-  constructor(parts: RepositoryParts) {
+  constructor(parts: RepositoryOptions) {
     this.#parts = parts;
     this.name = parts.name;
     this.key = parts.key;
     this.audit = parts.audit;
     for (const manifest of parts.store.current()) {
-      if (parts.isAsFound(manifest.suite)) continue;
+      if (parts.isPassthrough(manifest.suite)) continue;
       this.#openSuite(manifest.suite, manifest);
       parts.observer.restored(manifest.suite);
     }
     const isUnlisted = (path: TreePath) => [...this.#suites.values()].some((suite) => suite.isUnlisted(path));
-    this.#treeFiles = new TreeFiles({ ...parts, isUnlisted });
-    this.#asFound = new AsFoundSuites({ ...parts, treeFiles: this.#treeFiles }, this.#stopping.signal);
+    this.#treeFiles = new TreeFileResources({ ...parts, isUnlisted });
+    this.#passthrough = new PassthroughSuites({ ...parts, treeFiles: this.#treeFiles }, this.#stopping.signal);
     this.#notices = new Notices(parts);
-    this.#finder = new Finder({
+    this.#finder = new PathResolver({
       ...parts,
       treeFiles: this.#treeFiles,
-      changelogs: new Changelogs({ ...parts, published: () => this.#published() }, this.#stopping.signal),
+      changelogs: new ChangelogResources({ ...parts, published: () => this.#published() }, this.#stopping.signal),
       currentOf: (suite) => this.#suites.get(suite)?.current,
     });
     this.#refresher = new Refresher(
       {
         ...parts,
-        asFound: this.#asFound,
+        passthrough: this.#passthrough,
         looked: (path, failure, apart) => this.#noteLook(path, failure, apart),
         tried: (suite, failure) => this.#noteError(`publish ${suite}`, failure),
-        published: (suites) => this.#housekeeping.afterRefresh(suites),
+        published: (suites) => this.#maintenance.afterRefresh(suites),
         suites: {
           get: (suite) => this.#suites.get(suite),
           open: (suite) => this.#suites.get(suite) ?? this.#openSuite(suite, undefined),
@@ -143,8 +143,8 @@ export class Repository implements ServedRepository {
       this.#stopping.signal,
     );
     const alone = <T>(task: () => Promise<T>) => this.#refresher.alone(task);
-    this.#housekeeping = new Housekeeping({ ...parts, suites: this.#suites, alone });
-    this.timeTravel = new TimeTravel(parts.store, {
+    this.#maintenance = new Maintenance({ ...parts, suites: this.#suites, alone });
+    this.snapshotControl = new SnapshotControl(parts.store, {
       alone,
       rollBack: async (past) => {
         const suite = this.#suites.get(past.suite) ?? this.#openSuite(past.suite, undefined);
@@ -160,7 +160,7 @@ export class Repository implements ServedRepository {
   /** Looks at the whole tree, now and every so often. Failures are logged and tried again. */
   start(pollSeconds: number): void {
     this.audit.start(this.#parts.scrubSeconds);
-    this.#housekeeping.start();
+    this.#maintenance.start();
     this.#lookEvery(pollSeconds);
   }
 
@@ -168,7 +168,7 @@ export class Repository implements ServedRepository {
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
     clearTimeout(this.#poll);
-    await Promise.all([this.audit.stop(), this.#housekeeping.stop(), this.#asFound.idle()]);
+    await Promise.all([this.audit.stop(), this.#maintenance.stop(), this.#passthrough.idle()]);
     await this.#refresher.idle();
   }
 
@@ -180,7 +180,7 @@ export class Repository implements ServedRepository {
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
     const begunMs = this.#parts.now();
     this.#treeFiles.forget();
-    const refreshed = await this.#parts.rightOfWay.first(abortable(this.#refresh(path, "all"), signal));
+    const refreshed = await this.#parts.backgroundPriority.first(abortable(this.#refresh(path, "all"), signal));
     this.#parts.observer.pingLive((this.#parts.now() - begunMs) / 1000);
     const suites = refreshed.suites.map((suite) => this.#suites.get(suite)).filter((suite) => suite !== undefined);
     return {
@@ -217,8 +217,8 @@ export class Repository implements ServedRepository {
   }
 
   /** Resolves when all that is made in the background was tried. @returns the suites that lack some of it */
-  async lateSettled(): Promise<ReadonlySet<Suite>> {
-    return await this.#housekeeping.lateSettled();
+  async deferredSettled(): Promise<ReadonlySet<Suite>> {
+    return await this.#maintenance.deferredSettled();
   }
 
   /** The suites that are known. */
@@ -227,14 +227,14 @@ export class Repository implements ServedRepository {
   }
 
   snapshots(): Iterable<KeptPublication> {
-    return this.timeTravel.snapshots();
+    return this.snapshotControl.snapshots();
   }
 
   status(): RepositoryStatus {
     const suites = [...this.#suites.values()];
     return {
       suites: suites.flatMap(({ current }) => (current === undefined ? [] : [statusOf(current)])),
-      rejected: [...suites.flatMap((suite) => suite.rejected()), ...this.#asFound.problems()],
+      rejected: [...suites.flatMap((suite) => suite.rejected()), ...this.#passthrough.problems()],
       untoldRejections: suites.reduce((sum, suite) => sum + suite.rejectedCount - suite.rejected().length, 0),
       pending: suites.flatMap((suite) => suite.pending()),
       notices: this.#notices.about(rootPath).map(({ text }) => text),
@@ -265,10 +265,10 @@ export class Repository implements ServedRepository {
     if (this.#lookedAt || !/^(dists|pool|changelogs)\//.test(path)) return true;
     const suite = nameOrUndefined(() => this.#parts.catalog.layout.suiteOf(parseTreePath(path)));
     if (!path.startsWith("dists/") || suite === undefined) return false;
-    return this.#suites.get(suite)?.surveyed === true || this.#asFound.holds(suite);
+    return this.#suites.get(suite)?.surveyed === true || this.#passthrough.holds(suite);
   }
 
-  #published(): { readonly state: string; readonly items: Iterable<Item> } {
+  #published(): { readonly state: string; readonly items: Iterable<IndexEntry> } {
     const suites = [...this.#suites.values()];
     const state = suites.map(({ name, current }) => `${name} ${current?.id}`).join();
     const items = function* () {
@@ -307,7 +307,7 @@ export class Repository implements ServedRepository {
   }
 
   #holds(name: Suite): boolean {
-    return this.#suites.has(name) || this.#asFound.holds(name);
+    return this.#suites.has(name) || this.#passthrough.holds(name);
   }
 
   get #lastError(): string | undefined {

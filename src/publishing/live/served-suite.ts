@@ -2,7 +2,7 @@
 import type { Suite, TreePath } from "../../base/names.ts";
 import { coveringPath, isWithin, rootPath } from "../../base/names.ts";
 import { inTurns } from "../../base/steps.ts";
-import { turns } from "../../base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { Catalog, FileChange } from "../../catalog/catalog.ts";
 import type { InspectLimits } from "../../catalog/inspection/inspect-limits.ts";
 import type { Rejection } from "../../catalog/inspection/inspection.ts";
@@ -10,15 +10,15 @@ import type { BuilderDirectories } from "../../catalog/layout/builder-directorie
 import { suitePath } from "../../catalog/layout/repository-layout.ts";
 import { shapeOf } from "../../catalog/layout/suite-shape.ts";
 import type { DirectoryLimits } from "../../catalog/suite/directory-budget.ts";
-import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { NameShare } from "../../catalog/suite/name-claims.ts";
 import type { Overrides } from "../../catalog/suite/overrides.ts";
-import { OverriddenItems } from "../../catalog/suite/overrides.ts";
+import { OverriddenEntries } from "../../catalog/suite/overrides.ts";
 import type { OwnerRules } from "../../catalog/suite/owner-rules.ts";
-import { Snapshot } from "../../catalog/suite/package-list.ts";
+import { PackageList } from "../../catalog/suite/package-list.ts";
 import type { ViewDifference, ViewRules } from "../../catalog/suite/suite-view.ts";
 import { View, viewDifference } from "../../catalog/suite/suite-view.ts";
-import type { LateFiles } from "../build/deferred-files.ts";
+import type { DeferredFiles } from "../build/deferred-files.ts";
 import type { SuiteBuilder } from "../build/suite-builder.ts";
 import type { PendingFile, RejectedFile } from "../served-repository.ts";
 import type { HeldNamesStore } from "../store/held-names.ts";
@@ -58,9 +58,9 @@ export class ServedSuite {
   readonly #builder: SuiteBuilder;
   readonly #view: View | undefined;
   readonly #overrides: () => Overrides;
-  readonly #overridden: OverriddenItems;
+  readonly #overridden: OverriddenEntries;
   readonly #now: () => number;
-  readonly #snapshot: Snapshot;
+  readonly #snapshot: PackageList;
   #current: Manifest | undefined;
   #past: Manifest | undefined;
   #surveyed = false;
@@ -75,7 +75,7 @@ export class ServedSuite {
   /** Sorted when they are first asked for, because a page may be asked for often. */
   #rejected: readonly RejectedFile[] | undefined;
   /** No one has a turn in the midst of the snapshot's change alone: it is not to be left half made. */
-  readonly #giveWay = turns();
+  readonly #yieldNow = yieldToEventLoop();
 
   /** @param current what is served until the tree was looked at */
   constructor(name: Suite, current: Manifest | undefined, parts: SuiteParts) {
@@ -86,7 +86,7 @@ export class ServedSuite {
     this.#builder = parts.builderOf(name);
     this.#view = rules && new View(rules);
     this.#overrides = () => overridesOf(name);
-    this.#overridden = new OverriddenItems(this.#overrides());
+    this.#overridden = new OverriddenEntries(this.#overrides());
     this.#now = now;
     const builderOf = (directory: TreePath) => parts.builders.of(directory);
     const { directoryLimits: directory, inspectionLimits: stanzas } = parts;
@@ -97,7 +97,7 @@ export class ServedSuite {
       startedMs: now(),
       now,
     };
-    this.#snapshot = new Snapshot(ownership, { directory, stanzas, builderOf }, parts.catalog.layout);
+    this.#snapshot = new PackageList(ownership, { directory, stanzas, builderOf }, parts.catalog.layout);
     this.#current = current;
     this.#past = pastId === undefined ? undefined : store.get(name, pastId);
   }
@@ -194,7 +194,7 @@ export class ServedSuite {
     const changes = this.#noted.next(!this.#surveyed);
     const held = await inTurns(
       this.#snapshot.applying(changes, (path) => catalog.file(path)),
-      this.#giveWay,
+      this.#yieldNow,
     );
     if (held.changesRejections) this.#rejected = undefined;
     const visible = this.#view?.apply(held, this.#now()) ?? held;
@@ -218,7 +218,7 @@ export class ServedSuite {
 
   /** Publishes the same packages again, with what was made for them in the background. */
   async amend(order: {
-    readonly late?: readonly [maker: string, LateFiles];
+    readonly late?: readonly [maker: string, DeferredFiles];
     readonly signal: AbortSignal;
   }): Promise<void> {
     if (this.#current !== undefined) this.#current = await this.#builder.amend(this.#current, order);
@@ -257,12 +257,12 @@ export class ServedSuite {
   }
 
   /** What the indices show. */
-  items(): Iterable<Item> {
+  items(): Iterable<IndexEntry> {
     return this.#overridden.shown(this.#visible());
   }
 
   /** What the view lets through. */
-  #visible(): Iterable<Item> {
+  #visible(): Iterable<IndexEntry> {
     return this.#view?.items() ?? this.#snapshot.items();
   }
 

@@ -32,7 +32,7 @@ export interface LiveSuites {
   resume(suite: Suite): Promise<void>;
 }
 
-export class TimeTravel {
+export class SnapshotControl {
   readonly #store: PublicationStore;
   readonly #live: LiveSuites | undefined;
 

@@ -17,7 +17,7 @@ export interface Published {
 }
 
 /** The suites that are known, by name. */
-export interface SuiteShelf {
+export interface ServedSuites {
   get(suite: Suite): ServedSuite | undefined;
   /** The suite, made known if it is new. */
   open(suite: Suite): ServedSuite;
@@ -29,9 +29,9 @@ export interface SuiteShelf {
 /** How soon after a change it is published that nobody waits for, in ms: others may follow. */
 const gatherMs = 1000;
 
-export interface PublisherParts {
+export interface SuitePublisherOptions {
   readonly catalog: Catalog;
-  readonly suites: SuiteShelf;
+  readonly suites: ServedSuites;
   /** Told of what became of an attempt to publish a suite. */
   readonly tried: (suite: Suite, failure: Error | undefined) => void;
   /** To be awaited after suites were published, before the next ones are. */
@@ -42,7 +42,7 @@ export interface PublisherParts {
 }
 
 export class SuitePublisher {
-  readonly #parts: PublisherParts;
+  readonly #parts: SuitePublisherOptions;
   readonly #followed: (suite: Suite) => void;
   readonly #signal: AbortSignal;
   readonly #publishing: RefreshQueue<ReadonlyMap<Suite, Published>>;
@@ -53,7 +53,7 @@ export class SuitePublisher {
    * @param followed told of each suite that has taken in what was noted of it
    * @param signal ends what is under way
    */
-  constructor(parts: PublisherParts, followed: (suite: Suite) => void, signal: AbortSignal) {
+  constructor(parts: SuitePublisherOptions, followed: (suite: Suite) => void, signal: AbortSignal) {
     this.#parts = parts;
     this.#followed = followed;
     this.#signal = signal;

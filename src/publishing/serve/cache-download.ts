@@ -7,7 +7,7 @@ import type { PromisedContent } from "./verified-stream.ts";
 import { ContentCheck, heldBackFrom } from "./verified-stream.ts";
 
 /** How far a fill runs ahead of its fastest reader while it has patience. More than `heldBackBytes`, or it could never end. */
-export const fillWindowBytes = 8 * 1024 * 1024;
+export const downloadWindowBytes = 8 * 1024 * 1024;
 /**
  * How long a fill lets its readers hold it up, from the first time that they do. It holds one of the few streams that the
  * storage gives at once, inspections among them: readers that take a byte now and then must not keep it.
@@ -29,12 +29,12 @@ export class CacheUnwritable extends RepoError {
 }
 
 /** How a fill ended: cached, or not and why. Told once, before any reader hears of it. */
-export type FillOutcome = { readonly kind: "cached" } | { readonly kind: "failed"; readonly error: unknown };
+export type CacheDownloadOutcome = { readonly kind: "cached" } | { readonly kind: "failed"; readonly error: unknown };
 
-export class Fill {
+export class CacheDownload {
   readonly #promised: PromisedContent;
   readonly #temporaryPath: string;
-  readonly #settled: (outcome: FillOutcome) => void;
+  readonly #settled: (outcome: CacheDownloadOutcome) => void;
   readonly #patienceMs: number;
   readonly #abandoned = new AbortController();
   readonly #grown = new Bell();
@@ -51,7 +51,7 @@ export class Fill {
   constructor(
     promised: PromisedContent,
     paths: { readonly temporary: string; readonly final: string },
-    settled: (outcome: FillOutcome) => void,
+    settled: (outcome: CacheDownloadOutcome) => void,
     patienceMs = readersPatienceMs,
   ) {
     this.#patienceMs = patienceMs;
@@ -129,7 +129,7 @@ export class Fill {
       await writeWhole(file, chunk, this.#writtenBytes).catch(unwritable);
       this.#writtenBytes += chunk.length;
       this.#grown.ring();
-      while (this.#writtenBytes - this.#fastestReaderAt > fillWindowBytes) {
+      while (this.#writtenBytes - this.#fastestReaderAt > downloadWindowBytes) {
         patience ??= AbortSignal.any([signal, AbortSignal.timeout(this.#patienceMs)]);
         if (patience.aborted) break;
         await this.#consumed.next(patience);
@@ -148,7 +148,7 @@ export class Fill {
     this.#abandoned.abort(this.#failure);
   }
 
-  #end(outcome: FillOutcome): void {
+  #end(outcome: CacheDownloadOutcome): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#settled(outcome);

@@ -11,12 +11,12 @@ import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { fileRecordOf } from "../../catalog/files/catalog-file.ts";
 import type { BinaryFinding } from "../../catalog/files/finding.ts";
 import { sourceNameOf } from "../../catalog/files/finding.ts";
-import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { DebLimits } from "../../debian/deb.ts";
 import type { Resource } from "../resource.ts";
 import type { ChangelogLimits } from "./changelog-process.ts";
 import { readChangelogApart } from "./changelog-process.ts";
-import type { PackageShelf } from "./package-resources.ts";
+import type { PackageResources } from "./package-resources.ts";
 
 /** What the changelogs that were asked for last may take up in memory. */
 const maxRememberedBytes = 32 * 1024 ** 2;
@@ -44,14 +44,14 @@ class ChangelogUnreadable extends RepoError {
   readonly code = "publishing/changelog-unreadable";
 }
 
-export interface ChangelogParts {
+export interface ChangelogResourcesOptions {
   readonly catalog: Catalog;
-  readonly packages: PackageShelf;
+  readonly packages: PackageResources;
   readonly inspectionLimits: DebLimits;
   readonly changelogLimits: ChangelogLimits;
   readonly log: Log;
   /** All published packages, by a name that changes whenever they do. */
-  readonly published: () => { readonly state: string; readonly items: Iterable<Item> };
+  readonly published: () => { readonly state: string; readonly items: Iterable<IndexEntry> };
 }
 
 /** Some packages of one source, those first that are most likely to have its changelog, and cheap. */
@@ -66,8 +66,8 @@ interface Changelog {
 /** What is remembered: a changelog, or why there is none for now. */
 type Outcome = Changelog | { readonly failure: string };
 
-export class Changelogs {
-  readonly #parts: ChangelogParts;
+export class ChangelogResources {
+  readonly #parts: ChangelogResourcesOptions;
   readonly #indices = new LRUCache<string, ReadonlyMap<string, Carriers>>({
     max: 1,
     ttl: indexKeptMs,
@@ -78,7 +78,7 @@ export class Changelogs {
   readonly #stopping: AbortSignal;
 
   /** @param stopping ends what is under way */
-  constructor(parts: ChangelogParts, stopping: AbortSignal) {
+  constructor(parts: ChangelogResourcesOptions, stopping: AbortSignal) {
     this.#parts = parts;
     this.#stopping = stopping;
     this.#read = new LRUCache<string, Outcome, readonly CatalogFile[]>({

@@ -14,7 +14,7 @@ import type { AuditVerdict, PublishingObserver } from "../publishing-observer.ts
 /** How often one claim is held against its bytes without being asked, by default. */
 export const defaultScrubSeconds = 60;
 
-export interface AuditParts {
+export interface ClaimAuditOptions {
   readonly catalog: Catalog;
   readonly examiner: Examiner;
   readonly observer: PublishingObserver;
@@ -27,15 +27,15 @@ export interface AuditParts {
  * What was audited needs no list of its own: its bytes are inspected, and so the ledger has it, and after a restart it
  * is no claim any more.
  */
-export class Audit {
-  readonly #parts: AuditParts;
+export class ClaimAudit {
+  readonly #parts: ClaimAuditOptions;
   readonly #oneByOne: LimitFunction = pLimit(1);
   readonly #stopping = new AbortController();
   /** What could not be judged in this round. */
   readonly #passed = new Set<string>();
   #scrub: NodeJS.Timeout | undefined;
 
-  constructor(parts: AuditParts) {
+  constructor(parts: ClaimAuditOptions) {
     this.#parts = parts;
   }
 

@@ -16,7 +16,7 @@ const maxWholeIndexBytes = 1024 ** 2;
 /** What a streamed index takes up in memory for each of its readers. */
 const pieceBytes = 64 * 1024;
 
-export class IndexReader {
+export class IndexResources {
   readonly #segments: SegmentStore;
   readonly #blobs: BlobStore;
   readonly #whole: LRUCache<string, Uint8Array>;

@@ -8,8 +8,8 @@ import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { ByteRange } from "../../storage/tree.ts";
 import type { Pieces } from "../resource.ts";
-import type { FillOutcome } from "./cache-download.ts";
-import { CacheUnwritable, Fill, readPiece } from "./cache-download.ts";
+import type { CacheDownloadOutcome } from "./cache-download.ts";
+import { CacheDownload, CacheUnwritable, readPiece } from "./cache-download.ts";
 import type { PromisedContent } from "./verified-stream.ts";
 import { verifiedStream } from "./verified-stream.ts";
 
@@ -55,7 +55,7 @@ export class PackageCache {
   /** Which files there are, by name, with their sizes; decides which to drop. */
   readonly #files: LRUCache<string, number>;
   readonly #memory: LRUCache<string, Uint8Array>;
-  readonly #fills = new Map<string, Fill>();
+  readonly #fills = new Map<string, CacheDownload>();
   #fillingBytes = 0;
   #fillsStarted = 0;
   #refused = false;
@@ -176,7 +176,7 @@ export class PackageCache {
   }
 
   /** The fill that is under way, or a new one; undefined where the content must go past the cache. */
-  #fillOf(name: string, promised: PromisedContent): Fill | undefined {
+  #fillOf(name: string, promised: PromisedContent): CacheDownload | undefined {
     const underWay = this.#fills.get(name);
     if (underWay !== undefined) return underWay;
     const { sizeBytes } = promised;
@@ -189,12 +189,12 @@ export class PackageCache {
     const final = this.#pathOf(name);
     this.#fillsStarted += 1;
     const paths = { final, temporary: `${final}.${this.#fillsStarted}${temporarySuffix}` };
-    const fill = new Fill(promised, paths, (outcome) => this.#settle(name, promised, outcome));
+    const fill = new CacheDownload(promised, paths, (outcome) => this.#settle(name, promised, outcome));
     this.#fills.set(name, fill);
     return fill;
   }
 
-  #settle(name: string, { sizeBytes, cached }: PromisedContent, outcome: FillOutcome): void {
+  #settle(name: string, { sizeBytes, cached }: PromisedContent, outcome: CacheDownloadOutcome): void {
     this.#fills.delete(name);
     this.#fillingBytes -= sizeBytes;
     if (outcome.kind === "cached") {

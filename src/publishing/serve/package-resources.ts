@@ -4,20 +4,20 @@ import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import type { ByteRange, Tree } from "../../storage/tree.ts";
 import type { Resource } from "../resource.ts";
 import { contentTypeOf } from "../resource.ts";
-import type { Pool, PooledFile } from "../store/package-pool.ts";
-import type { Audit } from "./claim-audit.ts";
+import type { PackagePool, PooledFile } from "../store/package-pool.ts";
+import type { ClaimAudit } from "./claim-audit.ts";
 import type { PackageCache } from "./package-cache.ts";
 
-export class PackageShelf {
-  readonly #pool: Pool;
+export class PackageResources {
+  readonly #pool: PackagePool;
   readonly #tree: Tree;
-  readonly #audit: Audit;
+  readonly #audit: ClaimAudit;
   readonly #cache: PackageCache;
 
   constructor(parts: {
-    readonly pool: Pool;
+    readonly pool: PackagePool;
     readonly tree: Tree;
-    readonly audit: Audit;
+    readonly audit: ClaimAudit;
     readonly cache: PackageCache;
   }) {
     this.#pool = parts.pool;

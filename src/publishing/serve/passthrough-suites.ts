@@ -21,11 +21,11 @@ import { maxReleaseBytes } from "../../indices/release.ts";
 import type { FileEntry } from "../../storage/tree.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { RejectedFile } from "../served-repository.ts";
-import type { TreeFiles } from "./tree-file-resources.ts";
+import type { TreeFileResources } from "./tree-file-resources.ts";
 
-export interface AsFoundParts {
-  readonly isAsFound: (suite: Suite) => boolean;
-  readonly treeFiles: TreeFiles;
+export interface PassthroughSuitesOptions {
+  readonly isPassthrough: (suite: Suite) => boolean;
+  readonly treeFiles: TreeFileResources;
   readonly examiner: Examiner;
   readonly observer: PublishingObserver;
   readonly log: Log;
@@ -48,21 +48,21 @@ const compressions: ReadonlyMap<string, Compression> = new Map([
   [".bz2", "bz2"],
 ]);
 
-export class AsFoundSuites {
-  readonly #parts: AsFoundParts;
+export class PassthroughSuites {
+  readonly #parts: PassthroughSuitesOptions;
   readonly #stopping: AbortSignal;
   readonly #problems = new Map<Suite, readonly RejectedFile[]>();
   readonly #waiting = new Set<Suite>();
   #checking: Promise<void> | undefined;
 
   /** @param stopping ends what is under way */
-  constructor(parts: AsFoundParts, stopping: AbortSignal) {
+  constructor(parts: PassthroughSuitesOptions, stopping: AbortSignal) {
     this.#parts = parts;
     this.#stopping = stopping;
   }
 
   holds(suite: Suite): boolean {
-    return this.#parts.isAsFound(suite);
+    return this.#parts.isPassthrough(suite);
   }
 
   /** Looks soon, one after the other, whether the indices of a suite are true. */
@@ -106,7 +106,7 @@ export class AsFoundSuites {
 /** One pass over a suite: Release against the indices, these against the packages. */
 class Check {
   readonly #suite: TreePath;
-  readonly #treeFiles: TreeFiles;
+  readonly #treeFiles: TreeFileResources;
   readonly #examiner: Examiner;
   readonly #signal: AbortSignal;
   readonly #problems: RejectedFile[] = [];
@@ -115,7 +115,7 @@ class Check {
 
   constructor(parts: {
     readonly suite: Suite;
-    readonly treeFiles: TreeFiles;
+    readonly treeFiles: TreeFileResources;
     readonly examiner: Examiner;
     readonly signal: AbortSignal;
   }) {

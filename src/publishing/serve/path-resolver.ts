@@ -9,21 +9,21 @@ import { timelessSeconds } from "../store/package-pool.ts";
 import type { Manifest } from "../store/publication.ts";
 import { fileByHash, hashReference, publishedFile } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
-import type { Changelogs } from "./changelog-resources.ts";
-import type { IndexReader } from "./index-resources.ts";
-import type { PackageShelf } from "./package-resources.ts";
-import type { TreeFiles } from "./tree-file-resources.ts";
+import type { ChangelogResources } from "./changelog-resources.ts";
+import type { IndexResources } from "./index-resources.ts";
+import type { PackageResources } from "./package-resources.ts";
+import type { TreeFileResources } from "./tree-file-resources.ts";
 
-export interface FinderParts {
+export interface PathResolverOptions {
   readonly name: RepositoryName;
   readonly catalog: Catalog;
   readonly store: PublicationStore;
-  readonly indexReader: IndexReader;
-  readonly packages: PackageShelf;
-  readonly changelogs: Changelogs;
-  readonly treeFiles: TreeFiles;
+  readonly indexResources: IndexResources;
+  readonly packages: PackageResources;
+  readonly changelogs: ChangelogResources;
+  readonly treeFiles: TreeFileResources;
   /** Whether a suite's indices are the tree's own. */
-  readonly isAsFound: (suite: Suite) => boolean;
+  readonly isPassthrough: (suite: Suite) => boolean;
   /** The current publication of a suite. */
   readonly currentOf: (suite: Suite) => Manifest | undefined;
 }
@@ -35,8 +35,8 @@ const generated =
 /** A large one takes some megabytes. */
 const maxPastInMemory = 8;
 
-export class Finder {
-  readonly #parts: FinderParts;
+export class PathResolver {
+  readonly #parts: PathResolverOptions;
   /** What was found in publications, by the path below the suite: most requests are for the same few files. */
   readonly #found = new WeakMap<Manifest, Map<string, Resource>>();
 
@@ -46,7 +46,7 @@ export class Finder {
   /** Suites with a slash in their names, which go before others at the beginning of a path. */
   readonly #nested: readonly Suite[];
 
-  constructor(parts: FinderParts) {
+  constructor(parts: PathResolverOptions) {
     this.#parts = parts;
     this.#nested = parts.catalog.layout.nestedSuites;
   }
@@ -72,23 +72,23 @@ export class Finder {
     const changelog = path.startsWith("changelogs/") ? await this.#parts.changelogs.find(path) : undefined;
     if (changelog !== undefined) return changelog;
     const { suite } = this.#inSuite(path) ?? {};
-    const isOurs = generated.test(path) && (suite === undefined || !this.#parts.isAsFound(suite));
+    const isOurs = generated.test(path) && (suite === undefined || !this.#parts.isPassthrough(suite));
     const treePath = isOurs ? undefined : nameOrUndefined(() => parseTreePath(path));
     return treePath === undefined ? undefined : await this.#parts.treeFiles.find(treePath, signal);
   }
 
   #published(path: string, session: ClientSession | undefined): Resource | undefined {
     const { suite, rest } = this.#inSuite(path) ?? {};
-    if (suite === undefined || rest === undefined || this.#parts.isAsFound(suite)) return undefined;
+    if (suite === undefined || rest === undefined || this.#parts.isPassthrough(suite)) return undefined;
     const current = this.#parts.currentOf(suite);
     const reference = hashReference(rest);
     const begun = current && reference === undefined ? this.#begunWith(current, rest, session) : undefined;
     // What that one does not have, its client asks for on no word of ours: the current one may have it.
     const found = (begun && this.#inPublication(begun, rest)) ?? (current && this.#inPublication(current, rest));
     if (found !== undefined) return begun === undefined ? found : { ...found, caching: "per-client" };
-    const { indexReader, store } = this.#parts;
+    const { indexResources, store } = this.#parts;
     const older = reference && store.byHash(suite, reference);
-    return older && indexReader.resource(older, timelessSeconds, "immutable");
+    return older && indexResources.resource(older, timelessSeconds, "immutable");
   }
 
   /** The publication that the client began with, where that is not the current one. */
@@ -124,14 +124,14 @@ export class Finder {
     const found = this.#foundIn(manifest);
     const known = found.get(path);
     if (known !== undefined) return known;
-    const { indexReader } = this.#parts;
+    const { indexResources } = this.#parts;
     const reference = hashReference(path);
     const file = reference === undefined ? publishedFile(manifest, path) : fileByHash(manifest, reference);
     if (file === undefined) return undefined;
     const resource =
       reference === undefined
-        ? indexReader.resource(file, manifest.lastModifiedSeconds ?? manifest.dateSeconds, "revalidate")
-        : indexReader.resource(file, timelessSeconds, "immutable");
+        ? indexResources.resource(file, manifest.lastModifiedSeconds ?? manifest.dateSeconds, "revalidate")
+        : indexResources.resource(file, timelessSeconds, "immutable");
     found.set(path, resource);
     return resource;
   }

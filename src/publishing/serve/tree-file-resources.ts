@@ -35,7 +35,7 @@ interface Read {
   readonly sha256: string;
 }
 
-export interface TreeFilesParts {
+export interface TreeFileResourcesOptions {
   readonly tree: Tree;
   readonly catalog: Catalog;
   readonly cache: PackageCache;
@@ -43,15 +43,15 @@ export interface TreeFilesParts {
   readonly isUnlisted: (path: TreePath) => boolean;
 }
 
-export class TreeFiles {
-  readonly #parts: TreeFilesParts;
+export class TreeFileResources {
+  readonly #parts: TreeFileResourcesOptions;
   readonly #asking = pLimit(concurrentAsks);
   readonly #listings: LRUCache<string, Listing, TreePath>;
   readonly #mutables: LRUCache<string, Read, TreePath>;
   /** Stands in every listing's name, so that what is remembered can be forgotten though somebody still waits for it. */
   #generation = 0;
 
-  constructor(parts: TreeFilesParts) {
+  constructor(parts: TreeFileResourcesOptions) {
     this.#parts = parts;
     const ttl = rememberedMs;
     this.#listings = new LRUCache<string, Listing, TreePath>({
@@ -127,7 +127,7 @@ export class TreeFiles {
       throw new StorageUnavailable(directory, why, { transient: true });
     });
     if (node?.kind !== "directory") return new Map();
-    const entries = [...node.entries].map(([name, entry]) => [name, withoutMetadata(entry)] as const);
+    const entries = [...node.entries].map(([name, entry]) => [name, withoutEntryMetadata(entry)] as const);
     return new Map(entries);
   }
 
@@ -200,4 +200,5 @@ export class TreeFiles {
 }
 
 /** An uploader's words may be as long as a stanza, and nobody reads them here. */
-const withoutMetadata = (entry: Entry): Entry => (entry.kind === "file" ? { ...entry, metadata: undefined } : entry);
+const withoutEntryMetadata = (entry: Entry): Entry =>
+  entry.kind === "file" ? { ...entry, metadata: undefined } : entry;

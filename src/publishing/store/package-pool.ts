@@ -6,7 +6,7 @@ import type { TreePath } from "../../base/names.ts";
 import { isWithin, lastName, parseTreePath } from "../../base/names.ts";
 import { written } from "../../base/state-errors.ts";
 import { fetchableName } from "../../catalog/suite/fetchable-names.ts";
-import type { Item } from "../../catalog/suite/index-entry.ts";
+import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { FileEntry, FileRef } from "../../storage/tree.ts";
 
 /** One file that some publication names. */
@@ -48,7 +48,7 @@ const poolPath = /^pool\/SHA256\/([0-9a-f]{64})\/([^/]+)$/;
 /** After so many items requests have their turn, and what came is on disk: a bound on memory. */
 const itemsBetweenTurns = 1024;
 
-export class Pool {
+export class PackagePool {
   readonly #files: Database<PoolRecord, string>;
 
   /** @param files a database of the repository's own */
@@ -101,11 +101,11 @@ export class Pool {
   }
 
   /** Resolves when every file of these items can be found. */
-  async add(items: Iterable<Item>): Promise<void> {
+  async add(items: Iterable<IndexEntry>): Promise<void> {
     await written(() => this.#put(items));
   }
 
-  async #put(items: Iterable<Item>): Promise<void> {
+  async #put(items: Iterable<IndexEntry>): Promise<void> {
     let written: Promise<unknown> = Promise.resolve();
     let untilTurn = itemsBetweenTurns;
     for (const item of items) {
@@ -160,7 +160,7 @@ function unescaped(name: string): string | undefined {
   }
 }
 
-function* recordsOf(item: Item): Iterable<readonly [string, PoolRecord]> {
+function* recordsOf(item: IndexEntry): Iterable<readonly [string, PoolRecord]> {
   const keyOf = (path: TreePath) => `${item.sha256}/${poolName(path)}`;
   const lastModifiedSeconds = item.kind === "binary" ? item.builtAtSeconds : timelessSeconds;
   yield [keyOf(item.path), recordOf(item, item.sha256, lastModifiedSeconds)];
@@ -169,7 +169,7 @@ function* recordsOf(item: Item): Iterable<readonly [string, PoolRecord]> {
 }
 
 function recordOf(
-  file: Pick<Item, "path" | "entry" | "sizeBytes">,
+  file: Pick<IndexEntry, "path" | "entry" | "sizeBytes">,
   sha256: string,
   lastModifiedSeconds: number,
 ): PoolRecord {

@@ -11,11 +11,11 @@ import { identityOfRelease } from "./known-identity.ts";
 import type { LastDates } from "./last-dates.ts";
 import { latest } from "./last-dates.ts";
 import type { PoolRecord } from "./package-pool.ts";
-import { Pool } from "./package-pool.ts";
+import { PackagePool } from "./package-pool.ts";
 import type { HashReference, Manifest, PublishedFile, PublishedIndex } from "./publication.ts";
 import { fileByHash, hashReferences, indexPath, namesPackages, publicationId, secondsOfMoment } from "./publication.ts";
 import { SegmentStore } from "./segment-store.ts";
-import { isMoment, isPinName, Pins } from "./snapshot-pins.ts";
+import { isMoment, isPinName, SnapshotPins } from "./snapshot-pins.ts";
 import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
 
 /** A manifest whose lists of segments stand elsewhere, in runs that publications share. */
@@ -41,10 +41,10 @@ const segmentsPerRun = 32;
  * after its segments and packages are there, so a kill at any instant leaves the last complete publication.
  */
 export class PublicationStore {
-  readonly pool: Pool;
+  readonly pool: PackagePool;
   readonly segments: SegmentStore;
   readonly blobs: BlobStore;
-  readonly pins: Pins;
+  readonly pins: SnapshotPins;
   readonly #manifests: Database<StoredManifest, string>;
   readonly #runs: Database<readonly SegmentSizes[], string>;
   readonly #current: Database<string, string>;
@@ -77,8 +77,8 @@ export class PublicationStore {
     this.#hashes = root.openDB({ name: `${name}/by-hash` });
     this.segments = new SegmentStore(root, name);
     this.blobs = new BlobStore(root, name);
-    this.pins = new Pins(root, name);
-    this.pool = new Pool(root.openDB<PoolRecord, string>({ name: `${name}/pool` }));
+    this.pins = new SnapshotPins(root, name);
+    this.pool = new PackagePool(root.openDB<PoolRecord, string>({ name: `${name}/pool` }));
   }
 
   /** The id of every suite's current publication. */

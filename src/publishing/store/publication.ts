@@ -16,7 +16,7 @@ export interface Listed {
 }
 
 /** Marks what is made in the background, after the publication that it is about; see late.ts. */
-export interface Lateness {
+export interface DeferredOrigin {
   /** The maker's name: what it makes next takes this one's place. */
   readonly maker: string;
   /** It is of use only beside these bytes; undefined: it may stay beside newer ones. */
@@ -31,7 +31,7 @@ export interface PublishedIndex {
   readonly name: string;
   readonly segments: readonly SegmentSizes[];
   readonly forms: Readonly<Record<IndexForm, Listed>>;
-  readonly late?: Lateness;
+  readonly late?: DeferredOrigin;
 }
 
 /** A small file that is kept whole, by its SHA256. */
@@ -40,7 +40,7 @@ export interface PublishedBlob extends Listed {
   readonly path: string;
   /** Whether Release lists it. */
   readonly listed: boolean;
-  readonly late?: Lateness;
+  readonly late?: DeferredOrigin;
 }
 
 /** A publication as it is kept on disk. */

@@ -13,7 +13,7 @@ export interface Pin {
   readonly id: string;
 }
 
-export class Pins {
+export class SnapshotPins {
   readonly #ids: Database<string, string>;
   readonly #rolledBackTo: Database<string, string>;
 

@@ -5,7 +5,7 @@ import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
 
 /** A stream that breaks after its first bytes fails; opened again (as `RetryingTree` does), it comes from the next gateway. */
-export class GatewaysTree implements Tree {
+export class FailoverTree implements Tree {
   readonly #gateways: Turns<Tree>;
 
   /** @param gateways at least one; all must hold the same tree */

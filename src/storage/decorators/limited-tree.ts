@@ -1,7 +1,7 @@
 // A tree that is asked for only so much at once, and not for ever.
 import { onAbort } from "../../base/abort.ts";
 import type { TreePath } from "../../base/names.ts";
-import { Slots } from "../../base/semaphore.ts";
+import { Semaphore } from "../../base/semaphore.ts";
 import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
 
@@ -21,16 +21,16 @@ export type SharerOf = (path: TreePath) => string | undefined;
 /** First come, first served, but for those whose looks are many already; an aborted wait gives its place up. */
 export class LimitedTree implements Tree {
   readonly #tree: Tree;
-  readonly #looks: Slots;
-  readonly #opens: Slots;
+  readonly #looks: Semaphore;
+  readonly #opens: Semaphore;
   readonly #lookTimeoutMs: number;
   readonly #sharerOf: SharerOf;
 
   constructor(tree: Tree, limits: TreeLimits = defaultTreeLimits, sharerOf: SharerOf = () => undefined) {
     this.#tree = tree;
     this.#sharerOf = sharerOf;
-    this.#looks = new Slots(limits.maxLooks);
-    this.#opens = new Slots(limits.maxOpens);
+    this.#looks = new Semaphore(limits.maxLooks);
+    this.#opens = new Semaphore(limits.maxOpens);
     this.#lookTimeoutMs = limits.lookTimeoutMs;
   }
 

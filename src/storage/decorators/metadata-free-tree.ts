@@ -4,7 +4,7 @@ import type { Entry, Node, Tree } from "../tree.ts";
 const bare = (entry: Entry): Entry => (entry.kind === "file" ? { ...entry, metadata: undefined } : entry);
 
 /** For who believes nobody: every package is read. */
-export const withoutMetadata = (tree: Tree): Tree => ({
+export const withoutEntryMetadata = (tree: Tree): Tree => ({
   async look(path, signal): Promise<Node | undefined> {
     const node = await tree.look(path, signal);
     if (node?.kind === "file") return { ...node, metadata: undefined };

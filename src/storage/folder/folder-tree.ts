@@ -7,10 +7,10 @@ import { join } from "node:path";
 import { sleep } from "../../base/abort.ts";
 import { ContentId } from "../../base/content-id.ts";
 import { LimitExceeded, RepoError, systemCodeOf } from "../../base/errors.ts";
-import { forEachAtMost } from "../../base/for-each-concurrent.ts";
+import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
 import type { TreePath } from "../../base/names.ts";
 import { isEntryName, joinPath, parentPath, rootPath } from "../../base/names.ts";
-import { Slots } from "../../base/semaphore.ts";
+import { Semaphore } from "../../base/semaphore.ts";
 import type { SharerOf } from "../decorators/limited-tree.ts";
 import type { LocalFile } from "../local-file.ts";
 import { identityOf, isBelow, O_PATH } from "../local-file.ts";
@@ -64,8 +64,8 @@ export class FolderTree implements Tree {
   readonly #limits: FolderLimits;
   readonly #kept: KeptFiles | undefined;
   readonly #sharerOf: SharerOf;
-  readonly #looks: Slots;
-  readonly #statThreads: Slots;
+  readonly #looks: Semaphore;
+  readonly #statThreads: Semaphore;
   #lastRoot: string | undefined;
 
   /** @param kept holds what was once read by its content, so that it can be opened again after it was unlinked */
@@ -79,8 +79,8 @@ export class FolderTree implements Tree {
     this.#root = root;
     this.#limits = limits;
     this.#kept = kept;
-    this.#looks = new Slots(limits.maxLooks);
-    this.#statThreads = new Slots(limits.maxStatThreads);
+    this.#looks = new Semaphore(limits.maxLooks);
+    this.#statThreads = new Semaphore(limits.maxStatThreads);
   }
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
@@ -166,7 +166,7 @@ export class FolderTree implements Tree {
     const stats = await statsOf({ directory: magicLink, names }, this.#statThreads, signal);
     for (const [index, stat] of stats.entries()) put(names[index] ?? "", stat && fileEntry(stat));
     const links = found.filter((entry) => entry.isSymbolicLink());
-    await forEachAtMost(links, parallelLinks, async ({ name }) => {
+    await forEachConcurrent(links, parallelLinks, async ({ name }) => {
       signal.throwIfAborted();
       put(name, await this.#followed(root, joinPath(path, name), linked));
     });

@@ -4,8 +4,8 @@ import type { BigIntStats } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { abortable } from "../../base/abort.ts";
 import { systemCodeOf } from "../../base/errors.ts";
-import { forEachAtMost } from "../../base/for-each-concurrent.ts";
-import type { Slots } from "../../base/semaphore.ts";
+import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
+import type { Semaphore } from "../../base/semaphore.ts";
 import { youngHeapMebibytes } from "../../base/worker-heap.ts";
 import { identityOf } from "../local-file.ts";
 import * as descriptors from "./descriptors.ts";
@@ -51,7 +51,7 @@ export const fileStat = (stat: BigIntStats): FileStat => ({
  * @returns the stats in the order of the names, of links themselves; undefined for what is not there any more
  * @throws the system's errors; signal.reason
  */
-export async function statsOf(files: NamedFiles, threads: Slots, signal: AbortSignal): Promise<Stats> {
+export async function statsOf(files: NamedFiles, threads: Semaphore, signal: AbortSignal): Promise<Stats> {
   if (files.names.length < manyNames) return await someStats(files, signal);
   const giveBack = await threads.take(signal);
   try {
@@ -63,7 +63,7 @@ export async function statsOf(files: NamedFiles, threads: Slots, signal: AbortSi
 
 async function someStats({ directory, names }: NamedFiles, signal: AbortSignal): Promise<Stats> {
   const stats: (FileStat | undefined)[] = names.map(() => undefined);
-  await forEachAtMost(names.entries(), parallelStats, async ([index, name]) => {
+  await forEachConcurrent(names.entries(), parallelStats, async ([index, name]) => {
     signal.throwIfAborted();
     try {
       stats[index] = fileStat(await descriptors.statAt(`${directory}/${name}`));

@@ -4,8 +4,8 @@ import { ContentId } from "../../base/content-id.ts";
 import { LimitExceeded } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { isEntryName } from "../../base/names.ts";
-import { Slots } from "../../base/semaphore.ts";
-import { turns } from "../../base/yield-to-event-loop.ts";
+import { Semaphore } from "../../base/semaphore.ts";
+import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { Entry, FileEntry, Node, OtherEntry } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
 import { UnnamedList } from "../unnamed-entries.ts";
@@ -36,7 +36,7 @@ const largeBytes = 4 * 1024 * 1024;
 const pieceBytes = 64 * 1024;
 
 /** Everybody's, because it is one thread that parses them. */
-const giveWay = turns();
+const yieldNow = yieldToEventLoop();
 
 /** What `?t=json` says of a node. */
 export class Listing {
@@ -88,11 +88,11 @@ export async function understood<T>(path: TreePath, read: () => Promise<T>): Pro
 /** Reads listings within limits, and gives way to everybody else between their pieces. */
 export class ListingReader {
   readonly #limits: ListingLimits;
-  readonly #large: Slots;
+  readonly #large: Semaphore;
 
   constructor(limits: ListingLimits = defaultListingLimits) {
     this.#limits = limits;
-    this.#large = new Slots(limits.maxLargeListings);
+    this.#large = new Semaphore(limits.maxLargeListings);
   }
 
   /** @throws ListingError, see `understood`; LimitExceeded; signal.reason; what reading the body throws */
@@ -112,7 +112,7 @@ export class ListingReader {
         if (bytes > largeBytes) giveBack ??= await this.#large.take(signal);
         for (let at = 0; at < chunk.length; at += pieceBytes) {
           splitter.push(asBuffer(chunk).subarray(at, at + pieceBytes));
-          await giveWay();
+          await yieldNow();
         }
       }
       const [kind, facts] = nodeOf(parseJson(splitter.end()));

@@ -11,7 +11,7 @@ import { withResolvers } from "../../../src/base/with-resolvers.ts";
 import { inspectContent, packageKindOf } from "../../../src/catalog/inspection/inspect.ts";
 import { defaultInspectLimits } from "../../../src/catalog/inspection/inspect-limits.ts";
 import { InspectorFailed } from "../../../src/catalog/inspection/inspect-thread.ts";
-import { Inspector } from "../../../src/catalog/inspection/inspector-pool.ts";
+import { InspectorPool } from "../../../src/catalog/inspection/inspector-pool.ts";
 import type { LocalFile } from "../../../src/storage/local-file.ts";
 import { identityOf } from "../../../src/storage/local-file.ts";
 import { aDeb, aDsc, inChunks, tarHeader } from "../../support/debs.ts";
@@ -19,8 +19,8 @@ import { aDeb, aDsc, inChunks, tarHeader } from "../../support/debs.ts";
 const options = { limits: defaultInspectLimits, algorithms: ["md5", "sha256"] } as const;
 const never = new AbortController().signal;
 
-function anInspector(threadCount = 2, limits = defaultInspectLimits, maxHeapMebibytes?: number): Inspector {
-  const inspector = new Inspector({ ...options, limits }, threadCount, maxHeapMebibytes);
+function anInspector(threadCount = 2, limits = defaultInspectLimits, maxHeapMebibytes?: number): InspectorPool {
+  const inspector = new InspectorPool({ ...options, limits }, threadCount, maxHeapMebibytes);
   onTestFinished(() => inspector.close());
   return inspector;
 }
@@ -159,7 +159,7 @@ test("an aborted inspection ends with the signal's reason, and its content is cl
 });
 
 test("closing ends what is under way with a typed error", async () => {
-  const inspector = new Inspector(options, 1);
+  const inspector = new InspectorPool(options, 1);
   const whole = await large();
   const stuck = (async function* () {
     yield* inChunks(whole.subarray(0, 3_000_000), 60_000);
@@ -180,7 +180,7 @@ async function aSlowDeb(): Promise<Buffer> {
 
 test("a builder whose packages take long leaves a worker for another's, sent there or read there", async () => {
   const limits = { ...defaultInspectLimits, maxDataRatio: 1_000_000 };
-  const inspector = new Inspector({ ...options, limits, fileLists: true }, 2);
+  const inspector = new InspectorPool({ ...options, limits, fileLists: true }, 2);
   onTestFinished(() => inspector.close());
   const [slow, quick] = [await aSlowDeb(), await aDeb()];
   const { slow: slowFile, quick: quickFile } = placed({ slow, quick });
@@ -267,7 +267,7 @@ test("of a batch of files, only the one that takes all of a worker's memory is r
 });
 
 test("files under way in the workers fail with a typed error when the inspector is closed", async () => {
-  const inspector = new Inspector(options, 1);
+  const inspector = new InspectorPool(options, 1);
   const files = Object.values(placed({ one: await aDeb(), two: await aDeb() }));
   const failing = files.map((file) => inspector.inspectLocal("binary", file, never));
   const settled = Promise.allSettled(failing);
@@ -304,7 +304,7 @@ test("workers without work end but for one, and the next files get new ones", as
   const alive = new Set<Worker>();
   const watch = (worker: Worker) => void alive.add(worker.on("exit", () => alive.delete(worker)));
   process.on("worker", watch);
-  const pool = new Inspector(options, 3, undefined, 50);
+  const pool = new InspectorPool(options, 3, undefined, 50);
   try {
     for (let round = 0; round < 2; round++) {
       const parts = Array.from({ length: 12 }, () => pool.inspect("part", inChunks(Buffer.from("part")), never));

@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from "vitest";
 import type { Finding } from "../../../src/catalog/files/finding.ts";
 import { findingOf } from "../../../src/catalog/files/finding.ts";
 import type { BinaryInspection, Inspection, SourceInspection } from "../../../src/catalog/inspection/inspection.ts";
-import { Ledger } from "../../../src/catalog/store/inspection-store.ts";
+import { InspectionStore } from "../../../src/catalog/store/inspection-store.ts";
 import type { DigestAlgorithm } from "../../../src/debian/digests.ts";
 import { openStateDatabase } from "../../../src/publishing/store/state-database.ts";
 
@@ -49,10 +49,14 @@ function aDisk() {
     rmSync(directory, { recursive: true });
   });
   return {
-    async ledger(algorithms: readonly DigestAlgorithm[], limits = "as they are") {
+    async inspectionStore(algorithms: readonly DigestAlgorithm[], limits = "as they are") {
       await root.close();
       root = openStateDatabase(join(directory, "database"));
-      return new Ledger(root.openDB<Buffer, string>({ name: "ledger", encoding: "binary" }), limits, algorithms);
+      return new InspectionStore(
+        root.openDB<Buffer, string>({ name: "ledger", encoding: "binary" }),
+        limits,
+        algorithms,
+      );
     },
   };
 }
@@ -64,12 +68,12 @@ test.each([binary, source, rejected, { kind: "part", sizeBytes: 1, digests } as 
   "a finding is the same before a $kind file is written and after a restart",
   async (inspection) => {
     const disk = aDisk();
-    const ledger = await disk.ledger(["md5", "sha1", "sha256"]);
-    const put = await ledger.put("key", inspection);
+    const inspectionStore = await disk.inspectionStore(["md5", "sha1", "sha256"]);
+    const put = await inspectionStore.put("key", inspection);
     expect(plain(put)).toEqual(plain(findingOf(inspection)));
-    expect(plain(ledger.finding("key"))).toEqual(plain(put));
-    expect(ledger.get("key")).toEqual(inspection);
-    const again = await disk.ledger(["md5", "sha1", "sha256"]);
+    expect(plain(inspectionStore.finding("key"))).toEqual(plain(put));
+    expect(inspectionStore.get("key")).toEqual(inspection);
+    const again = await disk.inspectionStore(["md5", "sha1", "sha256"]);
     expect(plain(again.finding("key"))).toEqual(plain(put));
     expect(again.get("key")).toEqual(inspection);
     expect(again.finding("other")).toBeUndefined();
@@ -78,8 +82,8 @@ test.each([binary, source, rejected, { kind: "part", sizeBytes: 1, digests } as 
 
 test("a finding speaks of the digests that are asked for now, not of those that were asked for then", async () => {
   const disk = aDisk();
-  await (await disk.ledger(["md5", "sha256"])).put("key", binary);
-  const fewer = (await disk.ledger(["sha256"])).finding("key");
+  await (await disk.inspectionStore(["md5", "sha256"])).put("key", binary);
+  const fewer = (await disk.inspectionStore(["sha256"])).finding("key");
   const direct = findingOf({ ...binary, digests: { sha256: digests.sha256 } });
   expect(plain(fewer)).toEqual(plain(direct));
   expect(plain(fewer)).not.toEqual(plain(findingOf(binary)));
@@ -87,21 +91,21 @@ test("a finding speaks of the digests that are asked for now, not of those that 
 
 test("nothing is known of bytes where a digest is asked for that they were not read for", async () => {
   const disk = aDisk();
-  await (await disk.ledger(["sha256"])).put("key", binary);
-  const more = await disk.ledger(["sha256", "sha512"]);
+  await (await disk.inspectionStore(["sha256"])).put("key", binary);
+  const more = await disk.inspectionStore(["sha256", "sha512"]);
   expect([more.finding("key"), more.get("key")]).toEqual([undefined, undefined]);
 });
 
 test("a rejection holds for the limits under which it was found alone", async () => {
   const disk = aDisk();
-  await (await disk.ledger(["sha256"], "narrow")).put("key", rejected);
-  const wide = await disk.ledger(["sha256"], "wide");
+  await (await disk.inspectionStore(["sha256"], "narrow")).put("key", rejected);
+  const wide = await disk.inspectionStore(["sha256"], "wide");
   expect([wide.finding("key"), wide.get("key")]).toEqual([undefined, undefined]);
-  expect((await disk.ledger(["sha256"], "narrow")).finding("key")).toEqual(rejected);
+  expect((await disk.inspectionStore(["sha256"], "narrow")).finding("key")).toEqual(rejected);
 });
 
 test("many long inspections that come at once are kept in turns with everybody else", async () => {
-  const ledger = await aDisk().ledger(["sha256"]);
+  const inspectionStore = await aDisk().inspectionStore(["sha256"]);
   const parts = Array.from({ length: 1000 }, (_, n) => ({
     name: `hello_1.orig-component${n}.tar.xz`,
     sizeBytes: 9,
@@ -112,9 +116,9 @@ test("many long inspections that come at once are kept in turns with everybody e
   const others = (async () => {
     for (; !isOver; turns++) await new Promise((resolve) => setImmediate(resolve));
   })();
-  await Promise.all(Array.from({ length: 100 }, (_, n) => ledger.put(`long${n}`, { ...source, parts })));
+  await Promise.all(Array.from({ length: 100 }, (_, n) => inspectionStore.put(`long${n}`, { ...source, parts })));
   isOver = true;
   await others;
   expect(turns).toBeGreaterThan(10);
-  expect(ledger.get("long99")).toMatchObject({ parts });
+  expect(inspectionStore.get("long99")).toMatchObject({ parts });
 });

@@ -5,14 +5,14 @@ import { expect, test } from "vitest";
 import { ContentId } from "../../../src/base/content-id.ts";
 import { parentPath, parseTreePath } from "../../../src/base/names.ts";
 import { atOnce, inTurns } from "../../../src/base/steps.ts";
-import { turns } from "../../../src/base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../../src/base/yield-to-event-loop.ts";
 import type { FileChange } from "../../../src/catalog/catalog.ts";
 import type { CatalogFile } from "../../../src/catalog/files/catalog-file.ts";
 import { findingOf } from "../../../src/catalog/files/finding.ts";
 import { plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
 import type { DirectoryLimits } from "../../../src/catalog/suite/directory-budget.ts";
 import type { Budget } from "../../../src/catalog/suite/package-list.ts";
-import { Snapshot } from "../../../src/catalog/suite/package-list.ts";
+import { PackageList } from "../../../src/catalog/suite/package-list.ts";
 import { longestStandstillMs } from "../../support/standstill.ts";
 
 const place = "dists/sid/main/binary-amd64";
@@ -64,9 +64,9 @@ const budgetOf = (directory: DirectoryLimits, stanzas = unlimited): Budget => ({
 /** A snapshot and the files that it was told of. */
 class Told {
   readonly files = new Map<string, CatalogFile>();
-  readonly snapshot: Snapshot;
+  readonly snapshot: PackageList;
   constructor(budget: Budget) {
-    this.snapshot = new Snapshot(undefined, budget);
+    this.snapshot = new PackageList(undefined, budget);
   }
   change(...files: readonly (CatalogFile | string)[]): void {
     const changes = files.map((file): FileChange => {
@@ -229,21 +229,21 @@ test("many packages of one name and version are judged in turns, and in time tha
       return { path: file.path, before: undefined, after: { ...file, finding } };
     });
   const changes = same(20_000);
-  const snapshot = new Snapshot();
+  const snapshot = new PackageList();
   const begunMs = performance.now();
   const stoodStillMs = await longestStandstillMs(() =>
     inTurns(
       snapshot.applying(changes, () => undefined),
-      turns(),
+      yieldToEventLoop(),
     ),
   );
   expect(stoodStillMs).toBeLessThan((performance.now() - begunMs) / 2);
   expect([...snapshot.items()]).toHaveLength(1);
   expect(snapshot.rejections().size).toBe(19_999);
   const started = process.cpuUsage();
-  atOnce(new Snapshot().applying(same(2000), () => undefined));
+  atOnce(new PackageList().applying(same(2000), () => undefined));
   const few = process.cpuUsage(started).user;
   const again = process.cpuUsage();
-  atOnce(new Snapshot().applying(changes, () => undefined));
+  atOnce(new PackageList().applying(changes, () => undefined));
   expect(process.cpuUsage(again).user / few).toBeLessThan(40);
 });

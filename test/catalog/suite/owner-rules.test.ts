@@ -4,9 +4,9 @@ import { parseSuite, parseTreePath } from "../../../src/base/names.ts";
 import { Layout } from "../../../src/catalog/layout/repository-layout.ts";
 import type { BuilderNames } from "../../../src/catalog/suite/owner-rules.ts";
 import {
+  AllowedPackages,
   NameOwners,
   operator,
-  PackageList,
   parsePackagePattern,
   withName,
 } from "../../../src/catalog/suite/owner-rules.ts";
@@ -31,11 +31,11 @@ test.each(["", "!", "two words", "src:hello", "a/b", "-x", "a\n", "x".repeat(300
 );
 
 test("a list owns what its patterns match but for what it excludes, and a lone star owns nothing", () => {
-  const list = new PackageList(["hello", "lib*", "!libc*", "*"]);
+  const list = new AllowedPackages(["hello", "lib*", "!libc*", "*"]);
   expect(["hello", "libhello1", "libc6", "apt"].map((name) => list.owns(name))).toEqual([true, true, false, false]);
   expect(["hello", "libhello1", "libc6", "apt"].map((name) => list.allows(name))).toEqual([true, true, false, true]);
-  expect(new PackageList(["hello"]).allows("apt")).toBe(false);
-  expect(new PackageList([]).allows("apt")).toBe(false);
+  expect(new AllowedPackages(["hello"]).allows("apt")).toBe(false);
+  expect(new AllowedPackages([]).allows("apt")).toBe(false);
 });
 
 test("what lies in a directory belongs to its configured builder, else to the directory's name, else to the operator", () => {

@@ -7,7 +7,7 @@ import type { FileChange } from "../../../src/catalog/catalog.ts";
 import type { CatalogFile } from "../../../src/catalog/files/catalog-file.ts";
 import { findingOf } from "../../../src/catalog/files/finding.ts";
 import type { OwnerRules } from "../../../src/catalog/suite/owner-rules.ts";
-import { Snapshot } from "../../../src/catalog/suite/package-list.ts";
+import { PackageList } from "../../../src/catalog/suite/package-list.ts";
 
 /** Nothing is remembered where it does not matter who was first. */
 const held = { get: () => undefined, set: () => undefined };
@@ -56,7 +56,7 @@ function aFile({ place, version, bytes, linkedAtMs }: Recipe): CatalogFile | und
 const pathOf = (place: number) => parseTreePath(`dists/sid/main/binary-amd64/builder-${place}/hello.deb`);
 
 /** All that a snapshot tells, in an order of its own. */
-const told = (snapshot: Snapshot) => ({
+const told = (snapshot: PackageList) => ({
   items: [...snapshot.items()]
     .map(({ path, version, sha256, linkedAtMs }) => `${path} ${version} ${sha256} ${linkedAtMs}`)
     .toSorted(),
@@ -80,7 +80,7 @@ test("what is rejected now and was not is told with each change, and nothing els
   fc.assert(
     fc.property(fc.array(recipe, { maxLength: 30 }), (history) => {
       const files = new Map<string, CatalogFile>();
-      const snapshot = new Snapshot();
+      const snapshot = new PackageList();
       for (const step of history) {
         const path = pathOf(step.place);
         const change = { path, before: files.get(path), after: aFile(step) };
@@ -106,7 +106,7 @@ test("after any history a snapshot tells what a new one tells, also where change
       const files = new Map<string, CatalogFile>();
       let rules: OwnerRules | undefined;
       const ownership = { rules: () => rules, held, startedMs: 0, now: () => 0 };
-      const snapshot = new Snapshot(ownership);
+      const snapshot = new PackageList(ownership);
       const shown = new Map<string, string>();
       let noted: FileChange[] = [];
       for (const [step, isLost, ruleNumber] of history) {
@@ -122,7 +122,7 @@ test("after any history a snapshot tells what a new one tells, also where change
         // What could not be published is told again, with what comes after it.
         if (!isLost) noted = [];
       }
-      const fresh = new Snapshot(ownership);
+      const fresh = new PackageList(ownership);
       const all = [...files.values()].map((after) => ({ path: after.path, before: undefined, after }));
       fresh.apply(all, (at) => files.get(at));
       expect(told(snapshot)).toEqual(told(fresh));

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseArchitecture, parseComponent, parseTreePath } from "../../../src/base/names.ts";
-import type { Item } from "../../../src/catalog/suite/index-entry.ts";
+import type { IndexEntry } from "../../../src/catalog/suite/index-entry.ts";
 import { identityOf } from "../../../src/catalog/suite/index-entry.ts";
 import type { ViewRules } from "../../../src/catalog/suite/suite-view.ts";
 import { View, viewDifference } from "../../../src/catalog/suite/suite-view.ts";
@@ -18,7 +18,12 @@ interface Recipe {
 }
 
 /** An item made anew each time, as a snapshot makes them. */
-function anItem({ package: name = "hello", version = "1", architecture = "amd64", linkedAtMs = 0 }: Recipe): Item {
+function anItem({
+  package: name = "hello",
+  version = "1",
+  architecture = "amd64",
+  linkedAtMs = 0,
+}: Recipe): IndexEntry {
   const path = parseTreePath(`${name}_${version}_${architecture}`);
   const shared = {
     path,
@@ -54,7 +59,7 @@ function anItem({ package: name = "hello", version = "1", architecture = "amd64"
   };
 }
 
-const namesOf = (items: Iterable<Item>): string[] => [...items].map(({ path }) => String(path)).toSorted();
+const namesOf = (items: Iterable<IndexEntry>): string[] => [...items].map(({ path }) => String(path)).toSorted();
 
 function shownBy(rules: ViewRules, recipes: readonly Recipe[], nowMs = 0): string[] {
   const view = new View(rules);
@@ -117,17 +122,21 @@ const rules: fc.Arbitrary<ViewRules> = fc.record({
 });
 
 /** The rules in the plainest words, of all that is there. */
-function expected(all: readonly Item[], { newest = 99, maxAgeSeconds = 1e9, show, hide }: ViewRules, nowMs: number) {
+function expected(
+  all: readonly IndexEntry[],
+  { newest = 99, maxAgeSeconds = 1e9, show, hide }: ViewRules,
+  nowMs: number,
+) {
   const candidates = all.filter(
     (item) =>
       (show === undefined || item.package.startsWith("a")) &&
       (hide === undefined || item.package !== "ab") &&
       item.linkedAtMs + maxAgeSeconds * 1000 > nowMs,
   );
-  const groupOf = (item: Item) => `${item.package} ${item.kind === "binary" ? item.architecture : "source"}`;
+  const groupOf = (item: IndexEntry) => `${item.package} ${item.kind === "binary" ? item.architecture : "source"}`;
   return namesOf(
     candidates.filter((item) => {
-      const isAhead = (other: Item) => {
+      const isAhead = (other: IndexEntry) => {
         const order = compareVersions(other.version, item.version);
         return groupOf(other) === groupOf(item) && (order > 0 || (order === 0 && other.path < item.path));
       };
@@ -145,8 +154,8 @@ test("after any history, a view shows what its rules say, and what it told of it
   fc.assert(
     fc.property(rules, fc.array(step, { maxLength: 12 }), (wanted, history) => {
       const view = new View(wanted);
-      const there = new Map<string, Item>();
-      const told = new Map<string, Item>();
+      const there = new Map<string, IndexEntry>();
+      const told = new Map<string, IndexEntry>();
       let nowMs = 0;
       for (const { put, drop, waitMs } of history) {
         nowMs += waitMs;

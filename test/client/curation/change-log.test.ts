@@ -2,14 +2,14 @@
 import { expect, test } from "vitest";
 import { ContentId } from "../../../src/base/content-id.ts";
 import { parseTreePath, rootPath } from "../../../src/base/names.ts";
-import type { AuditEvent } from "../../../src/client/curation/change-log.ts";
-import { nextAudit } from "../../../src/client/curation/change-log.ts";
+import type { ChangeLogEntry } from "../../../src/client/curation/change-log.ts";
+import { nextChangeLog } from "../../../src/client/curation/change-log.ts";
 import type { Entry, Tree } from "../../../src/storage/tree.ts";
 import { StorageUnavailable } from "../../../src/storage/tree.ts";
 
 const { signal } = new AbortController();
 const clock = () => Date.UTC(2026, 10, 22, 13, 45);
-const event: AuditEvent = {
+const event: ChangeLogEntry = {
   action: "remove",
   package: "hello",
   version: "1.0-1",
@@ -46,7 +46,7 @@ function aDirectory(texts: { readonly [name: string]: string | undefined }): {
 }
 
 const next = async (texts: { readonly [name: string]: string | undefined }) =>
-  await nextAudit({ ...aDirectory(texts), directory: rootPath }, [event, event], "alice", { clock, signal });
+  await nextChangeLog({ ...aDirectory(texts), directory: rootPath }, [event, event], "alice", { clock, signal });
 
 test("the first file is number 1, and a line says when, who, what and where", async () => {
   const { name, text, superseded } = await next({ "hello_1.0-1_amd64.deb": "" });

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { parseArchitecture, parseComponent, parseSuite, parseTreePath } from "../../../src/base/names.ts";
 import { expired, planRemoval } from "../../../src/client/curation/curation-plan.ts";
-import type { StockPackage } from "../../../src/client/curation/inventory.ts";
+import type { InventoryPackage } from "../../../src/client/curation/inventory.ts";
 import { parsePattern, placeAndBelow, select } from "../../../src/client/curation/package-patterns.ts";
 
 interface Recipe {
@@ -17,7 +17,7 @@ interface Recipe {
 const suite = parseSuite("sid");
 const component = parseComponent("main");
 
-function aPackage(recipe: Recipe = {}): StockPackage {
+function aPackage(recipe: Recipe = {}): InventoryPackage {
   const { name = "hello", version = "1.0-1", architecture = "amd64", linkedAtMs = 0 } = recipe;
   const isSource = architecture === "source";
   const directory = `dists/sid/main/${isSource ? "source" : "binary-amd64"}/alice`;
@@ -44,7 +44,7 @@ function aPackage(recipe: Recipe = {}): StockPackage {
   };
 }
 
-const versionsOf = (packages: readonly StockPackage[]) =>
+const versionsOf = (packages: readonly InventoryPackage[]) =>
   packages.map(({ version, architecture }) => `${version} ${architecture}`).toSorted();
 
 test.each([
@@ -135,7 +135,7 @@ test("a file that two source packages name goes with the last of them", () => {
     packages: new Map([one, two].map((each) => [each.path, each])),
     rejections: [],
   };
-  const namesOf = (...going: readonly StockPackage[]) =>
+  const namesOf = (...going: readonly InventoryPackage[]) =>
     planRemoval(stock, going, "remove").directories.flatMap(({ unlinks }) => [...unlinks.keys()]);
   expect(namesOf(one)).toEqual(["hello_1-1.debian.tar.xz", "hello_1-1.dsc"]);
   expect(namesOf(one, two)).toHaveLength(5);

@@ -2,7 +2,7 @@
 // after random times, and the third round of one is rarely seen.
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { ContentId } from "../../../src/base/content-id.ts";
-import { linkForGood } from "../../../src/client/upload/link-with-recheck.ts";
+import { linkWithRecheck } from "../../../src/client/upload/link-with-recheck.ts";
 import type { Entry } from "../../../src/storage/tree.ts";
 
 const { signal } = new AbortController();
@@ -47,7 +47,7 @@ class Place {
       if (!found.has(name)) this.set(name);
       return { found, left: new Set(this.entries.keys()) };
     };
-    await linkForGood([{ link }], () => undefined, { clock: Date.now, signal });
+    await linkWithRecheck([{ link }], () => undefined, { clock: Date.now, signal });
   }
 }
 

@@ -7,7 +7,7 @@ import { parseTreePath } from "../../../src/base/names.ts";
 import { defaultInspectLimits as limits } from "../../../src/catalog/inspection/inspect-limits.ts";
 import type { Bundle } from "../../../src/client/bundle.ts";
 import { assign, objections } from "../../../src/client/upload/assign-directories.ts";
-import { gather } from "../../../src/client/upload/local-files.ts";
+import { collectLocalFiles } from "../../../src/client/upload/local-files.ts";
 import { parseWriteCap } from "../../../src/storage/tahoe/caps.ts";
 import { aDeb } from "../../support/debs.ts";
 
@@ -24,7 +24,7 @@ async function assigned(bundle: Bundle, variant: string | undefined, name = "hel
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const fields = { "Architecture-Variant": variant };
   writeFileSync(join(folder, name), await aDeb({ package: "hello", architecture: "amd64", fields }));
-  const gathered = await gather([join(folder, name)], limits, new AbortController().signal);
+  const gathered = await collectLocalFiles([join(folder, name)], limits, new AbortController().signal);
   expect(gathered.problems).toEqual([]);
   const { destinations, problems } = assign(bundle, gathered, {}, new Map());
   const parcels = [...destinations].map(([{ place, ...directory }, files]) => ({

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
-import { turns } from "../../../src/base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../../src/base/yield-to-event-loop.ts";
 import type { RecordEnd } from "../../../src/indices/pdiff/ed-script.ts";
 import { edScript } from "../../../src/indices/pdiff/ed-script.ts";
 import { runTool } from "../../support/debs.ts";
@@ -12,7 +12,7 @@ import { runTool } from "../../support/debs.ts";
 const rred = "/usr/lib/apt/methods/rred";
 const directory = mkdtempSync(join(tmpdir(), "ed-script-"));
 afterAll(() => rmSync(directory, { recursive: true }));
-const giveWay = turns(new AbortController().signal);
+const yieldNow = yieldToEventLoop(new AbortController().signal);
 const manyBytes = 1_000_000;
 
 /** An index in segments, each given as its text, which is its id too. */
@@ -32,7 +32,7 @@ async function scriptOf(
     },
     recordEnd,
     maxBytes,
-    giveWay,
+    yieldNow,
   };
   const script = await edScript(listed(from), listed(to), options);
   return script && Buffer.from(script);

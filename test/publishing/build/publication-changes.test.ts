@@ -10,7 +10,7 @@ const inShort = (listed: readonly ListedPackage[] | undefined) =>
 
 async function changesOf(served: ServedFolder) {
   const found = [];
-  for await (const { changes, binaryPackages } of served.repository.timeTravel.described())
+  for await (const { changes, binaryPackages } of served.repository.snapshotControl.described())
     found.push([binaryPackages, inShort(changes?.added), inShort(changes?.removed)]);
   return found;
 }

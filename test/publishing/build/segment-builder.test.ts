@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
 import { withResolvers } from "../../../src/base/with-resolvers.ts";
 import { Examiner } from "../../../src/catalog/examiner.ts";
-import { StanzaSource } from "../../../src/publishing/build/stanza-renderer.ts";
+import { StanzaRenderer } from "../../../src/publishing/build/stanza-renderer.ts";
 import { SegmentStore } from "../../../src/publishing/store/segment-store.ts";
 import { aDeb } from "../../support/debs.ts";
 import { packageNames, ServedFolder } from "../../support/served-folder.ts";
@@ -48,7 +48,7 @@ test("once the server is told to stop, no segment is rendered that still waits f
   }
   const { promise: goesOn, resolve: goOn } = withResolvers<void>();
   const rendered = vi
-    .spyOn(StanzaSource.prototype, "render")
+    .spyOn(StanzaRenderer.prototype, "render")
     .mockImplementation(async (_segment, _style, _known, signal) => {
       await goesOn;
       signal.throwIfAborted();

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { withResolvers } from "../../../src/base/with-resolvers.ts";
-import { RightOfWay } from "../../../src/publishing/deferred/background-priority.ts";
+import { BackgroundPriority } from "../../../src/publishing/deferred/background-priority.ts";
 import { aDeb } from "../../support/debs.ts";
 import { ServedFolder, servedContents } from "../../support/served-folder.ts";
 import { isPending, onceUnchanged } from "../../support/standing-still.ts";
@@ -11,12 +11,12 @@ import { isPending, onceUnchanged } from "../../support/standing-still.ts";
 const never = new AbortController().signal;
 
 test("late work rests from the first piece after a ping has come to the last answer of several", async () => {
-  const way = new RightOfWay(() => performance.now());
-  const giveWay = way.givingWay(never);
-  await giveWay();
+  const way = new BackgroundPriority(() => performance.now());
+  const yieldNow = way.yieldToForeground(never);
+  await yieldNow();
   const [one, other] = [withResolvers<void>(), withResolvers<void>()];
   const answered = Promise.allSettled([way.first(one.promise), way.first(other.promise)]);
-  const resting = giveWay();
+  const resting = yieldNow();
   one.resolve();
   expect(await isPending(resting)).toBe(true);
   other.reject(new Error("a ping that fails is over, too"));
@@ -26,15 +26,15 @@ test("late work rests from the first piece after a ping has come to the last ans
 
 test("under pings without an end late work has half of the time", async () => {
   let nowMs = 0;
-  const way = new RightOfWay(() => nowMs);
+  const way = new BackgroundPriority(() => nowMs);
   const stop = new AbortController();
   onTestFinished(() => stop.abort());
   void way.first(new Promise(() => undefined));
-  const giveWay = way.givingWay(stop.signal);
+  const yieldNow = way.yieldToForeground(stop.signal);
   let workedMs = 0;
   const late = (async () => {
     while (nowMs < 60_000) {
-      await giveWay();
+      await yieldNow();
       nowMs += 250;
       workedMs += 250;
     }
@@ -48,10 +48,10 @@ test("under pings without an end late work has half of the time", async () => {
 });
 
 test("resting late work is abandoned with the server", async () => {
-  const way = new RightOfWay(() => performance.now());
+  const way = new BackgroundPriority(() => performance.now());
   const stop = new AbortController();
   void way.first(new Promise(() => undefined));
-  const resting = way.givingWay(stop.signal)();
+  const resting = way.yieldToForeground(stop.signal)();
   stop.abort(new Error("the server stops"));
   await expect(resting).rejects.toThrow("the server stops");
 });

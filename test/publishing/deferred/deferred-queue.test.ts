@@ -2,8 +2,8 @@
 import { expect, onTestFinished, test } from "vitest";
 import { silentLog } from "../../../src/base/log.ts";
 import { parseSuite } from "../../../src/base/names.ts";
-import { RightOfWay } from "../../../src/publishing/deferred/background-priority.ts";
-import { LateWork } from "../../../src/publishing/deferred/deferred-queue.ts";
+import { BackgroundPriority } from "../../../src/publishing/deferred/background-priority.ts";
+import { DeferredQueue } from "../../../src/publishing/deferred/deferred-queue.ts";
 import { silentPublishingObserver } from "../../../src/publishing/publishing-observer.ts";
 import type { Manifest } from "../../../src/publishing/store/publication.ts";
 import { isPending } from "../../support/standing-still.ts";
@@ -13,11 +13,11 @@ test("a suite's first late files are made at once, and all later ones some momen
   const made: string[] = [];
   const hourMs = 3_600_000;
   const times = { settleMs: hourMs, retryMs: hourMs };
-  const work = new LateWork({
+  const work = new DeferredQueue({
     makers: [{ name: "all", make: async () => ({ indices: [], blobs: [] }) }],
     orderFor: () => ({ current: {} as Manifest, items: [], suite: sid }),
     publish: async (suite) => void made.push(suite),
-    rightOfWay: new RightOfWay(() => performance.now()),
+    backgroundPriority: new BackgroundPriority(() => performance.now()),
     observer: silentPublishingObserver,
     log: silentLog,
     now: Date.now,

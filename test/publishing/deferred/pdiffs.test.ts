@@ -30,13 +30,13 @@ function patchedFolder({ now = Date.now, contents = false } = {}): {
 } {
   let [rounds, seen] = [0, 0];
   let another = withResolvers<void>();
-  const lateMade = (_suite: unknown, maker: string): void => {
+  const deferredGenerated = (_suite: unknown, maker: string): void => {
     if (maker !== "pdiffs") return;
     rounds += 1;
     another.resolve();
     another = withResolvers<void>();
   };
-  const served = new ServedFolder({ patched: true, observer: { lateMade }, now, contents });
+  const served = new ServedFolder({ patched: true, observer: { deferredGenerated }, now, contents });
   const made = async (): Promise<void> => {
     if (rounds === seen) await another.promise;
     seen = rounds;
@@ -242,6 +242,6 @@ test("a suite that wants no pdiffs has none", async () => {
   for (let n = 0; n < 40; n++) await put(served, `p${n}`);
   await served.ping();
   await served.ping(await put(served, "new"));
-  await served.lateMade();
+  await served.deferredGenerated();
   expect(await served.text("dists/sid/Release")).not.toContain(".diff");
 });

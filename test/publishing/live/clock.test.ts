@@ -225,5 +225,5 @@ test("a publication remembers since when it was served, and a moment finds what 
   expect(await packagesAt(moment(noon + 599))).toEqual(["p1"]);
   expect(await packagesAt(moment(noon + 600))).toEqual(["p1", "p2"]);
   expect(await packagesAt(kept[1]?.id ?? ""), "by its own id, which is made of its Date").toEqual(["p1"]);
-  expect(await served.repository.timeTravel.pin(sid, moment(noon + 1), "good")).toBe(kept[1]?.id);
+  expect(await served.repository.snapshotControl.pin(sid, moment(noon + 1), "good")).toBe(kept[1]?.id);
 });

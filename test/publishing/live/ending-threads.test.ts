@@ -63,9 +63,9 @@ test("an inspector is closed while it unpacks an .xz, and the process lives on",
   const files = { "./usr/share/large": Buffer.alloc(4_000_000, "a line\n") };
   const deb = await aDeb({ package: "large", version: "1", architecture: "amd64", files, compression: "xz" });
   const ended = exitOf(
-    `const { Inspector } = await import(${built("catalog/inspector.js")});
+    `const { InspectorPool } = await import(${built("catalog/inspector.js")});
      const { defaultInspectLimits } = await import(${built("catalog/inspect-limits.js")});
-     const inspector = new Inspector({ limits: defaultInspectLimits, algorithms: ["sha256"], fileLists: true }, 2);
+     const inspector = new InspectorPool({ limits: defaultInspectLimits, algorithms: ["sha256"], fileLists: true }, 2);
      const content = async function* () { yield input; };
      for (let file = 0; file < 4; file++) inspector.inspect("binary", content(), signal).catch(() => undefined);
      await sleep(delayMs);

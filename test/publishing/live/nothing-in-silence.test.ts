@@ -155,7 +155,7 @@ test("a suite may have a slash, where the configuration names it, beside the sui
   );
   const pinged = await served.ping("dists/bookworm/updates/main/binary-amd64/alice");
   expect(pinged.publications.map(({ suite }) => suite)).toEqual(["bookworm/updates"]);
-  await served.lateMade();
+  await served.deferredGenerated();
   expect(await served.text("dists/bookworm/updates/main/Contents-amd64")).toContain("p0");
   expect(await served.text("dists/bookworm/main/Contents-amd64")).not.toContain("p0");
   const hash = /^ ([0-9a-f]{64}) +\d+ main\/binary-amd64\/Packages.xz$/m.exec(

@@ -128,7 +128,7 @@ test("a pinned publication outlives every sweep with its packages and by hash, u
   const first = await travelled.upload("1");
   const index = await served.text(`${amd64}/Packages`);
   const deb = /^Filename: (.*)$/m.exec(index)?.[1] ?? "";
-  await served.repository.timeTravel.pin(sid, first, "release-1");
+  await served.repository.snapshotControl.pin(sid, first, "release-1");
   await travelled.wait(60);
   served.remove(`${amd64}/1.deb`);
   const second = await travelled.upload("2");
@@ -148,7 +148,7 @@ test("a pinned publication outlives every sweep with its packages and by hash, u
   // The second one is dropped, and its moment is not the first one's.
   expect(await served.repository.find(`snapshots/${second}/${release}`, unaborted)).toBeUndefined();
 
-  await served.repository.timeTravel.unpin(sid, "release-1");
+  await served.repository.snapshotControl.unpin(sid, "release-1");
   await travelled.wait(daySeconds);
   travelled.nowSeconds += 1;
   await travelled.upload("4");
@@ -162,7 +162,7 @@ test("by hash, a pinned publication keeps what a dropped one after it named too"
   const { served } = travelled;
   const first = await travelled.upload("1");
   const index = await served.text(`${amd64}/Packages`);
-  await served.repository.timeTravel.pin(sid, first, "one");
+  await served.repository.snapshotControl.pin(sid, first, "one");
   await travelled.wait(60);
   // Another publication with the same index.
   served.put("dists/sid/extra/binary-amd64/x.deb", await aDeb({ package: "x", architecture: "amd64" }));
@@ -176,17 +176,17 @@ test("by hash, a pinned publication keeps what a dropped one after it named too"
 
 test("a pin's name stays with its publication; what is not kept can't be pinned, and a moment is no name", async () => {
   const travelled = new Travelled();
-  const { timeTravel } = travelled.served.repository;
+  const { snapshotControl } = travelled.served.repository;
   const first = await travelled.upload("1");
   await travelled.wait(60);
   const second = await travelled.upload("2");
-  expect(await timeTravel.pin(sid, moment(travelled.nowSeconds - 1), "good")).toBe(first);
-  expect(await timeTravel.pin(sid, "good", "better")).toBe(first);
-  await expect(timeTravel.pin(sid, second, "good")).rejects.toThrow(`good is ${first}`);
-  await expect(timeTravel.pin(sid, "20010101T000000Z", "old")).rejects.toThrow("no publication");
-  await expect(timeTravel.pin(sid, second, "20010101T000000Z")).rejects.toThrow("no name");
-  await expect(timeTravel.pin(sid, second, "a/b")).rejects.toThrow("no name");
-  await expect(timeTravel.unpin(sid, "worse")).rejects.toThrow("nothing of sid");
+  expect(await snapshotControl.pin(sid, moment(travelled.nowSeconds - 1), "good")).toBe(first);
+  expect(await snapshotControl.pin(sid, "good", "better")).toBe(first);
+  await expect(snapshotControl.pin(sid, second, "good")).rejects.toThrow(`good is ${first}`);
+  await expect(snapshotControl.pin(sid, "20010101T000000Z", "old")).rejects.toThrow("no publication");
+  await expect(snapshotControl.pin(sid, second, "20010101T000000Z")).rejects.toThrow("no name");
+  await expect(snapshotControl.pin(sid, second, "a/b")).rejects.toThrow("no name");
+  await expect(snapshotControl.unpin(sid, "worse")).rejects.toThrow("nothing of sid");
 });
 
 test("a suite that is rolled back serves the old content under a newer Date, whatever comes, until it is resumed", async () => {
@@ -199,7 +199,7 @@ test("a suite that is rolled back serves the old content under a newer Date, wha
   const badDate = await dateOf(served);
 
   travelled.nowSeconds += 60;
-  expect(await served.repository.timeTravel.rollBack(sid, good)).toBe(good);
+  expect(await served.repository.snapshotControl.rollBack(sid, good)).toBe(good);
   expect(await served.text(`${amd64}/Packages`)).toBe(goodIndex);
   const rolledDate = await dateOf(served);
   expect(rolledDate).toBeGreaterThan(badDate);
@@ -219,11 +219,11 @@ test("a suite that is rolled back serves the old content under a newer Date, wha
   expect(await served.text(`${amd64}/Packages`)).toBe(goodIndex);
   expect(await dateOf(served)).toBe(rolledDate);
 
-  await served.repository.timeTravel.resume(sid);
+  await served.repository.snapshotControl.resume(sid);
   expect(await packageNames(served)).toEqual(["hello 1", "hello 2-bad", "hello 3"]);
   expect(await dateOf(served)).toBeGreaterThan(rolledDate);
   expect(travelled.rolledBackTo).toBeUndefined();
-  await expect(served.repository.timeTravel.resume(sid)).rejects.toThrow("not rolled back");
+  await expect(served.repository.snapshotControl.resume(sid)).rejects.toThrow("not rolled back");
 });
 
 test("rolling back needs no tree, and a suite that was taken from the tree comes back so", async () => {
@@ -236,12 +236,12 @@ test("rolling back needs no tree, and a suite that was taken from the tree comes
   await served.ping();
   expect(await served.bytes(release)).toBeUndefined();
   isDown = true;
-  await served.repository.timeTravel.rollBack(sid, good);
+  await served.repository.snapshotControl.rollBack(sid, good);
   expect(await packageNames(served)).toEqual(["hello 1"]);
   isDown = false;
   await travelled.wait(60);
   expect(await packageNames(served)).toEqual(["hello 1"]);
-  await served.repository.timeTravel.resume(sid);
+  await served.repository.snapshotControl.resume(sid);
   expect(await served.bytes(release)).toBeUndefined();
 });
 
@@ -253,7 +253,7 @@ test("while a suite is rolled back, what it serves and what it is rolled back to
   await travelled.wait(60);
   served.remove(`${amd64}/1.deb`);
   const bad = await travelled.upload("2-bad");
-  await served.repository.timeTravel.rollBack(sid, good);
+  await served.repository.snapshotControl.rollBack(sid, good);
   await travelled.wait(30 * daySeconds);
   expect(travelled.kept).toContain(good);
   expect(travelled.kept).not.toContain(bad);
@@ -261,7 +261,7 @@ test("while a suite is rolled back, what it serves and what it is rolled back to
   await served.restart();
   await travelled.wait(30 * daySeconds);
   expect(await packageNames(served)).toEqual(["hello 1"]);
-  await served.repository.timeTravel.resume(sid);
+  await served.repository.snapshotControl.resume(sid);
   expect(await packageNames(served)).toEqual(["hello 2-bad"]);
   expect(await served.bytes(/^Filename: (.*)$/m.exec(await served.text(`${amd64}/Packages`))?.[1] ?? "")).toBeDefined();
 });

@@ -170,7 +170,7 @@ test("udebs, translations, pdiffs, sources and Contents of variants are complete
   }
   for (const [name, bytes] of aDsc({ source: "hello" }).files) served.put(`${sid}/main/source/${name}`, bytes);
   await served.ping();
-  await served.repository.lateSettled();
+  await served.repository.deferredSettled();
   const installer = (architecture: string) => `${sid}/main/debian-installer/binary-${architecture}`;
   const few = async (index: string) => (await packagesIn(served, index)).filter((line) => !line.startsWith("many"));
   expect(await few(installer("amd64"))).toEqual(["hello-udeb 1.0", "plain-udeb 1.0"]);
@@ -186,7 +186,7 @@ test("udebs, translations, pdiffs, sources and Contents of variants are complete
   }
   served.put(`${amd64v3}/plain.deb`, await build({ name: "plain", variant: "amd64v3" }));
   await served.ping();
-  await served.repository.lateSettled();
+  await served.repository.deferredSettled();
   expect(await few(amd64v3)).toEqual(["hello 1.0 amd64v3", "plain 1.0 amd64v3"]);
   expect(await served.text(`${amd64v3}/Packages.diff/Index`)).toMatch(/^SHA256-Current: /m);
 });

@@ -2,23 +2,23 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { FillOutcome } from "../../../src/publishing/serve/cache-download.ts";
-import { Fill, fillWindowBytes } from "../../../src/publishing/serve/cache-download.ts";
+import type { CacheDownloadOutcome } from "../../../src/publishing/serve/cache-download.ts";
+import { CacheDownload, downloadWindowBytes } from "../../../src/publishing/serve/cache-download.ts";
 import { aDirectory, never, Source, someBytes } from "../../support/package-source.ts";
 import { onceUnchanged } from "../../support/standing-still.ts";
 
 const fillOf = (source: Source, patienceMs: number) => {
   const directory = aDirectory();
   const paths = { temporary: join(directory, "it.part"), final: join(directory, "it") };
-  let fill: Fill | undefined;
-  const outcome = new Promise<FillOutcome>((resolve) => {
-    fill = new Fill(source.promised, paths, resolve, patienceMs);
+  let fill: CacheDownload | undefined;
+  const outcome = new Promise<CacheDownloadOutcome>((resolve) => {
+    fill = new CacheDownload(source.promised, paths, resolve, patienceMs);
   });
-  return { fill: fill as unknown as Fill, outcome, final: paths.final };
+  return { fill: fill as unknown as CacheDownload, outcome, final: paths.final };
 };
 
 test("a reader that takes next to nothing holds the source up for a while, and not for ever", async () => {
-  const bytes = someBytes(fillWindowBytes * 2);
+  const bytes = someBytes(downloadWindowBytes * 2);
   const { fill, outcome, final } = fillOf(new Source(bytes), 100);
   const reader = fill.read({ start: 0 }, never());
   await reader.next();
@@ -28,11 +28,11 @@ test("a reader that takes next to nothing holds the source up for a while, and n
 });
 
 test("a fill waits for its reader as long as it has patience", async () => {
-  const source = new Source(someBytes(fillWindowBytes * 2));
+  const source = new Source(someBytes(downloadWindowBytes * 2));
   const { fill, outcome } = fillOf(source, 60_000);
   const reader = fill.read({ start: 0 }, never());
   await reader.next();
-  expect(await onceUnchanged(() => source.givenBytes)).toBeLessThan(fillWindowBytes * 1.5);
+  expect(await onceUnchanged(() => source.givenBytes)).toBeLessThan(downloadWindowBytes * 1.5);
   await reader.return();
   expect(await outcome).toMatchObject({ kind: "failed" });
 });

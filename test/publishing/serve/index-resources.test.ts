@@ -8,7 +8,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { parseRepositoryName } from "../../../src/base/names.ts";
 import type { SegmentSizes } from "../../../src/indices/assemble.ts";
 import type { Pieces, Resource } from "../../../src/publishing/resource.ts";
-import { IndexReader } from "../../../src/publishing/serve/index-resources.ts";
+import { IndexResources } from "../../../src/publishing/serve/index-resources.ts";
 import type { PublishedIndex } from "../../../src/publishing/store/publication.ts";
 import { PublicationStore } from "../../../src/publishing/store/publication-store.ts";
 import { openStateDatabase } from "../../../src/publishing/store/state-database.ts";
@@ -41,7 +41,10 @@ async function anIndex(segmentBytes: number, segmentCount: number, kept: "plain"
     segments,
     forms: { plain: listed, gz: listed, xz: listed },
   };
-  return { whole, resource: new IndexReader(store).resource({ kind: "index", index, form: "plain" }, 0, "immutable") };
+  return {
+    whole,
+    resource: new IndexResources(store).resource({ kind: "index", index, form: "plain" }, 0, "immutable"),
+  };
 }
 
 async function collected(resource: Resource, start: number, end: number, pieces?: Pieces): Promise<Buffer> {

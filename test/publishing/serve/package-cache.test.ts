@@ -2,7 +2,7 @@
 import { readdirSync, statSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { fillWindowBytes } from "../../../src/publishing/serve/cache-download.ts";
+import { downloadWindowBytes } from "../../../src/publishing/serve/cache-download.ts";
 import { wholeReadBytes } from "../../../src/publishing/serve/package-cache.ts";
 import type { PromisedContent } from "../../../src/publishing/serve/verified-stream.ts";
 import { ContentMismatch, heldBackBytes } from "../../../src/publishing/serve/verified-stream.ts";
@@ -115,14 +115,14 @@ test("a source that fails on the way fails its readers and leaves nothing; the n
 
 test("a fill runs ahead of its fastest reader by no more than its window", async () => {
   const { cache } = aCache();
-  const bytes = someBytes(fillWindowBytes + 4_000_000);
+  const bytes = someBytes(downloadWindowBytes + 4_000_000);
   const source = new Source(bytes);
   const body = (await cache.read(source.promised, { start: 0 }, never())) as AsyncIterable<Uint8Array>;
   const iterator = body[Symbol.asyncIterator]();
   const first = await iterator.next();
   await expect.poll(() => source.givenBytes, { timeout: 20_000 }).toBeGreaterThan(1_000_000);
   expect(await onceUnchanged(() => source.givenBytes)).toBeLessThanOrEqual(
-    fillWindowBytes + 2 * 256 * 1024 + chunkBytes,
+    downloadWindowBytes + 2 * 256 * 1024 + chunkBytes,
   );
   const rest = await collect({ [Symbol.asyncIterator]: () => iterator });
   expect(Buffer.concat([first.value as Uint8Array, rest]).equals(bytes)).toBe(true);
@@ -130,14 +130,14 @@ test("a fill runs ahead of its fastest reader by no more than its window", async
 
 test("a cold package can be resumed far beyond the window", async () => {
   const { cache } = aCache();
-  const bytes = someBytes(fillWindowBytes + 1_000_000);
+  const bytes = someBytes(downloadWindowBytes + 1_000_000);
   const start = bytes.length - 10;
   expect((await readAll(cache, new Source(bytes).promised, { start })).equals(bytes.subarray(start))).toBe(true);
 });
 
 test("when the last reader goes away the source is given up, and one of two leaves the other alone", async () => {
   const { cache, directory } = aCache();
-  const bytes = someBytes(fillWindowBytes + 4_000_000);
+  const bytes = someBytes(downloadWindowBytes + 4_000_000);
   const source = new Source(bytes);
   const open = async () =>
     ((await cache.read(source.promised, { start: 0 }, never())) as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { ContentId } from "../../../src/base/content-id.ts";
 import { parseArchitecture, parseComponent, parseTreePath } from "../../../src/base/names.ts";
-import type { BinaryItem } from "../../../src/catalog/suite/index-entry.ts";
+import type { BinaryIndexEntry } from "../../../src/catalog/suite/index-entry.ts";
 import type { PoolRecord } from "../../../src/publishing/store/package-pool.ts";
-import { Pool } from "../../../src/publishing/store/package-pool.ts";
+import { PackagePool } from "../../../src/publishing/store/package-pool.ts";
 import { openStateDatabase } from "../../../src/publishing/store/state-database.ts";
 
-function anItem(builder: string, content: string): BinaryItem {
+function anItem(builder: string, content: string): BinaryIndexEntry {
   const linkedAtMs = 1_700_000_000_000;
   return {
     kind: "binary",
@@ -51,7 +51,7 @@ test("a package is written once, and again when it is to be had elsewhere", asyn
   });
   const files = root.openDB<PoolRecord, string>({ name: "debian/pool" });
   const put = vi.spyOn(files, "put");
-  const pool = new Pool(files);
+  const pool = new PackagePool(files);
   const found = () => pool.find(`pool/SHA256/${"2".repeat(64)}/hello_1_amd64.deb`);
 
   await pool.add([anItem("one", "first")]);

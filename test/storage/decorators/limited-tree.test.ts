@@ -4,7 +4,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseTreePath, rootPath } from "../../../src/base/names.ts";
-import { Slots } from "../../../src/base/semaphore.ts";
+import { Semaphore } from "../../../src/base/semaphore.ts";
 import { LimitedTree } from "../../../src/storage/decorators/limited-tree.ts";
 import type { Tree } from "../../../src/storage/tree.ts";
 
@@ -127,7 +127,7 @@ test("slots are never lost or made, whatever the order of takings, givings and g
       fc.integer({ min: 1, max: 4 }),
       fc.array(fc.constantFrom("take", "give", "abort"), { maxLength: 60 }),
       async (count, steps) => {
-        const slots = new Slots(count);
+        const slots = new Semaphore(count);
         const waiting: AbortController[] = [];
         const given: Array<() => void> = [];
         for (const step of steps) {

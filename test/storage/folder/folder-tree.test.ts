@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { LimitExceeded } from "../../../src/base/errors.ts";
 import { parseTreePath, rootPath } from "../../../src/base/names.ts";
-import { Slots } from "../../../src/base/semaphore.ts";
+import { Semaphore } from "../../../src/base/semaphore.ts";
 import { defaultFolderLimits, FolderTree } from "../../../src/storage/folder/folder-tree.ts";
 import { KeptFiles } from "../../../src/storage/folder/kept-files.ts";
 import { statsInThread, statsOf } from "../../../src/storage/folder/stats.ts";
@@ -236,7 +236,7 @@ test("a directory of very many entries is told as one of few is, but for what is
   const asked = { directory, names: [...names, "gone", "below"] };
   const byThread = await statsInThread(asked, signal);
   expect(byThread).toEqual(
-    await statsOf({ ...asked, names: names.slice(0, 10) }, new Slots(1), signal).then((some) => [
+    await statsOf({ ...asked, names: names.slice(0, 10) }, new Semaphore(1), signal).then((some) => [
       ...some,
       ...byThread.slice(10),
     ]),

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { rootPath } from "../../../src/base/names.ts";
 import { withResolvers } from "../../../src/base/with-resolvers.ts";
-import { GatewaysTree } from "../../../src/storage/decorators/failover-tree.ts";
+import { FailoverTree } from "../../../src/storage/decorators/failover-tree.ts";
 import { RetryingTree } from "../../../src/storage/decorators/retrying-tree.ts";
 import type { Answer } from "../../support/fake-gateway.ts";
 import { against, failure, fileOf, signal } from "../../support/gateway-subject.ts";
@@ -28,7 +28,7 @@ test("with retries, a stream that keeps breaking is taken up where it broke, on 
   const content = Buffer.from(Array.from({ length: 3000 }, (_, index) => index % 251));
   const first = await against(breaking(content, 400));
   const second = await against(breaking(content, 700));
-  const tree = new RetryingTree(new GatewaysTree([first.tree, second.tree]), retries);
+  const tree = new RetryingTree(new FailoverTree([first.tree, second.tree]), retries);
   expect((await collect(tree.open(fileOf(3000), { start: 100 }, signal))).equals(content.subarray(100))).toBe(true);
   const ranges = [...first.gateway.requests, ...second.gateway.requests].map((line) => line.split(" ")[2] ?? "");
   expect(ranges.toSorted()).toEqual([
@@ -83,7 +83,7 @@ test("an abort ends the waiting between two attempts", async () => {
 test("behind gateways, the healthy one is asked first from then on", async () => {
   const sick = await against((_, response) => response.writeHead(500).end());
   const well = await against((_, response) => response.end('["dirnode", {"children": {}}]'));
-  const tree = new GatewaysTree([sick.tree, well.tree]);
+  const tree = new FailoverTree([sick.tree, well.tree]);
   for (let round = 0; round < 5; round++) await tree.look(rootPath, signal);
   expect(sick.gateway.requests).toHaveLength(1);
   expect(well.gateway.requests).toHaveLength(5);

@@ -1,27 +1,27 @@
 // Makes Contents in the background: from nothing the first time, then out of the last ones and what has changed.
 import { mkdir, rm } from "node:fs/promises";
-import { forEachAtMost } from "../../../base/for-each-concurrent.ts";
+import { forEachConcurrent } from "../../../base/for-each-concurrent.ts";
 import type { Suite } from "../../../base/names.ts";
-import type { GiveWay } from "../../../base/yield-to-event-loop.ts";
-import { turns } from "../../../base/yield-to-event-loop.ts";
-import type { Item } from "../../../catalog/suite/index-entry.ts";
+import type { YieldFunction } from "../../../base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../../base/yield-to-event-loop.ts";
+import type { IndexEntry } from "../../../catalog/suite/index-entry.ts";
 import type { DigestAlgorithm } from "../../../debian/digests.ts";
 import type { AssembledIndex } from "../../../indices/assemble.ts";
 import { assemble } from "../../../indices/assemble.ts";
-import type { LateFiles, LateMaker, LateOrder } from "../../build/deferred-files.ts";
+import type { DeferredFiles, DeferredGenerator, DeferredRequest } from "../../build/deferred-files.ts";
 import type { PublishedIndex } from "../../store/publication.ts";
 import { indexPath, publishedIndex, segmentIdsOf } from "../../store/publication.ts";
-import type { WantedContents } from "./contents-plan.ts";
+import type { PlannedContents } from "./contents-plan.ts";
 import { contentsOf, groupOf, keyOf } from "./contents-plan.ts";
-import type { ContentsMakingParts, WantedPackage } from "./contents-run.ts";
-import { ContentsMaking, ListRefused } from "./contents-run.ts";
+import type { ContentsRunOptions, WantedPackage } from "./contents-run.ts";
+import { ContentsRun, ListRefused } from "./contents-run.ts";
 import type { ContentsMember, KeptContents } from "./contents-store.ts";
-import type { ContentsListsParts } from "./file-list-source.ts";
-import { ContentsLists } from "./file-list-source.ts";
+import type { FileListSourceOptions } from "./file-list-source.ts";
+import { FileListSource } from "./file-list-source.ts";
 
-export interface ContentsMakerParts extends ContentsMakingParts, ContentsListsParts {
+export interface ContentsBuilderOptions extends ContentsRunOptions, FileListSourceOptions {
   readonly hasContents: (suite: Suite) => boolean;
-  readonly examiner: ContentsMakingParts["examiner"] & ContentsListsParts["examiner"];
+  readonly examiner: ContentsRunOptions["examiner"] & FileListSourceOptions["examiner"];
   /** Release lists these. */
   readonly releaseAlgorithms: readonly DigestAlgorithm[];
 }
@@ -29,19 +29,19 @@ export interface ContentsMakerParts extends ContentsMakingParts, ContentsListsPa
 /** How many lists are fetched or read at once: pings need the storage, too. */
 const concurrentLists = 2;
 
-export class ContentsMaker implements LateMaker {
+export class ContentsBuilder implements DeferredGenerator {
   readonly name = "contents";
-  readonly #parts: ContentsMakerParts;
-  readonly #lists: ContentsLists;
+  readonly #parts: ContentsBuilderOptions;
+  readonly #lists: FileListSource;
   /** By suite and path, the indices as they were put together last: what the next ones begin with is not read again. */
   readonly #assembled = new Map<Suite, Map<string, AssembledIndex>>();
 
-  constructor(parts: ContentsMakerParts) {
+  constructor(parts: ContentsBuilderOptions) {
     this.#parts = parts;
-    this.#lists = new ContentsLists(parts);
+    this.#lists = new FileListSource(parts);
   }
 
-  async make(order: LateOrder): Promise<LateFiles> {
+  async make(order: DeferredRequest): Promise<DeferredFiles> {
     const { directory, hasContents } = this.#parts;
     if (!hasContents(order.suite)) return { indices: [], blobs: [] };
     await rm(directory, { recursive: true, force: true });
@@ -59,25 +59,26 @@ export class ContentsMaker implements LateMaker {
     }
   }
 
-  async #make({ suite, current, items, giveWay, signal }: LateOrder): Promise<readonly KeptContents[]> {
+  async #make({ suite, current, items, yieldNow, signal }: DeferredRequest): Promise<readonly KeptContents[]> {
     const { state } = this.#parts;
     const known = this.#usable(state.indices(suite));
-    const wanted = await wantedOf(items, giveWay);
+    const wanted = await wantedOf(items, yieldNow);
     const missing = new Map(wanted);
     const removed = new Map<string, ContentsMember>();
-    for await (const [key, member] of state.members(suite, giveWay)) if (!missing.delete(key)) removed.set(key, member);
-    const added = await this.#added(missing, giveWay, signal);
+    for await (const [key, member] of state.members(suite, yieldNow))
+      if (!missing.delete(key)) removed.set(key, member);
+    const added = await this.#added(missing, yieldNow, signal);
     const asked = contentsOf(current, new Set([...wanted.values()].map(({ group }) => group)));
-    const making = new ContentsMaking(this.#parts, this.#lists, { suite, wanted, removed, added, giveWay, signal });
+    const making = new ContentsRun(this.#parts, this.#lists, { suite, wanted, removed, added, yieldNow, signal });
     const indices: KeptContents[] = [];
     const lastOnes = this.#assembled.get(suite) ?? new Map<string, AssembledIndex>();
     this.#assembled.set(suite, lastOnes);
-    for (const one of asked) indices.push(await this.#index(lastOnes, one, known, making, indices, giveWay));
+    for (const one of asked) indices.push(await this.#index(lastOnes, one, known, making, indices, yieldNow));
     await this.#parts.segments.written(segmentIdsOf(indices));
     const isSame = known.length === indices.length && indices.every((one) => known.includes(one));
     if (!isSame || removed.size > 0 || added.size > 0) {
       // No rest here: until all is saved there are no indices to go on from.
-      await state.save(suite, { removed: removed.keys(), added, indices }, turns(signal));
+      await state.save(suite, { removed: removed.keys(), added, indices }, yieldToEventLoop(signal));
     }
     const paths = new Set(indices.map((index) => indexPath(index, "plain")));
     for (const path of lastOnes.keys()) if (!paths.has(path)) lastOnes.delete(path);
@@ -97,13 +98,13 @@ export class ContentsMaker implements LateMaker {
   /** What stands for new packages, once their lists are at hand. */
   async #added(
     missing: ReadonlyMap<string, WantedPackage>,
-    giveWay: GiveWay,
+    yieldNow: YieldFunction,
     signal: AbortSignal,
   ): Promise<Map<string, ContentsMember>> {
     const added = new Map<string, ContentsMember>();
     let failure: { readonly thrown: unknown } | undefined;
-    await forEachAtMost(missing, concurrentLists, async ([key, { item, group }]) => {
-      await giveWay();
+    await forEachConcurrent(missing, concurrentLists, async ([key, { item, group }]) => {
+      await yieldNow();
       try {
         if ((await this.#lists.listOf(item, signal)) === undefined) return;
         const location = await this.#lists.locationOf(item, signal);
@@ -120,11 +121,11 @@ export class ContentsMaker implements LateMaker {
 
   async #index(
     lastOnes: Map<string, AssembledIndex>,
-    asked: WantedContents,
+    asked: PlannedContents,
     known: readonly KeptContents[],
-    making: ContentsMaking,
+    making: ContentsRun,
     made: readonly KeptContents[],
-    giveWay: GiveWay,
+    yieldNow: YieldFunction,
   ): Promise<KeptContents> {
     const { releaseAlgorithms } = this.#parts;
     const { directory, name } = asked;
@@ -136,18 +137,18 @@ export class ContentsMaker implements LateMaker {
     const twin = made.find(same);
     if (twin !== undefined) return { ...twin, directory, name };
     const path = indexPath(asked, "plain");
-    const assembled = await assemble(segments, making.read, releaseAlgorithms, lastOnes.get(path), giveWay);
+    const assembled = await assemble(segments, making.read, releaseAlgorithms, lastOnes.get(path), yieldNow);
     lastOnes.set(path, assembled);
     return { ...publishedIndex({ directory, name, late: { maker: this.name } }, assembled), segments };
   }
 }
 
 /** The binary packages by what they bring into Contents; some are of many thousands. */
-async function wantedOf(items: readonly Item[], giveWay: GiveWay): Promise<Map<string, WantedPackage>> {
+async function wantedOf(items: readonly IndexEntry[], yieldNow: YieldFunction): Promise<Map<string, WantedPackage>> {
   const wanted = new Map<string, WantedPackage>();
   for (const item of items) {
     if (item.kind === "binary") wanted.set(keyOf(item), { item, group: groupOf(item) });
-    await giveWay();
+    await yieldNow();
   }
   return wanted;
 }

@@ -1,12 +1,12 @@
 // Which Contents a suite has, and which packages stand in each.
 import { createHash } from "node:crypto";
-import { shared } from "../../../base/intern-string.ts";
+import { internString } from "../../../base/intern-string.ts";
 import { baseOfVariant, parseArchitecture } from "../../../base/names.ts";
-import type { BinaryItem } from "../../../catalog/suite/index-entry.ts";
+import type { BinaryIndexEntry } from "../../../catalog/suite/index-entry.ts";
 import type { Manifest } from "../../store/publication.ts";
 
 /** One index that a suite ought to have. */
-export interface WantedContents {
+export interface PlannedContents {
   /** Below the suite; empty for the suite's own directory. */
   readonly directory: string;
   readonly name: string;
@@ -15,11 +15,11 @@ export interface WantedContents {
 }
 
 /** Names the packages that always stand in the same indices. */
-export const groupOf = ({ forInstaller, component, architecture, variant }: BinaryItem): string =>
-  shared(`${forInstaller ? "udeb" : "deb"}/${component}/${variant ?? architecture}`);
+export const groupOf = ({ forInstaller, component, architecture, variant }: BinaryIndexEntry): string =>
+  internString(`${forInstaller ? "udeb" : "deb"}/${component}/${variant ?? architecture}`);
 
 /** Names what a package brings into Contents: equal keys, equal lines. Short, because there is one for each package. */
-export function keyOf(item: BinaryItem): string {
+export function keyOf(item: BinaryIndexEntry): string {
   const told = [groupOf(item), item.stanzaKey, item.record];
   const key = createHash("sha256").update(told.join("\n")).digest("base64url");
   // Joined: one slice would hold on to the whole.
@@ -34,14 +34,14 @@ export function keyOf(item: BinaryItem): string {
 export function contentsOf(
   { components, architectures }: Pick<Manifest, "components" | "architectures">,
   groups: ReadonlySet<string>,
-): WantedContents[] {
+): PlannedContents[] {
   const known: ReadonlySet<string> = new Set(architectures);
   return architectures.flatMap((architecture) => {
     // A variant's index also tells of what is built for all machines of the architecture.
     const base = baseOfVariant(parseArchitecture(architecture));
     const built = base !== undefined && known.has(base) ? [architecture, base] : [architecture];
     const name = `Contents-${architecture}`;
-    const ofComponents = components.flatMap((component): WantedContents[] => {
+    const ofComponents = components.flatMap((component): PlannedContents[] => {
       const [packages, forInstaller] = [groupsOf("deb", component, built), groupsOf("udeb", component, built)];
       return [
         { directory: component, name, groups: new Set(packages) },

@@ -1,25 +1,25 @@
 // One making of a suite's Contents: brings together what stands in an index, or what has changed in it.
 import type { Suite } from "../../../base/names.ts";
-import type { GiveWay } from "../../../base/yield-to-event-loop.ts";
+import type { YieldFunction } from "../../../base/yield-to-event-loop.ts";
 import type { Examiner } from "../../../catalog/examiner.ts";
-import type { BinaryItem } from "../../../catalog/suite/index-entry.ts";
+import type { BinaryIndexEntry } from "../../../catalog/suite/index-entry.ts";
 import type { SegmentReader } from "../../../indices/assemble.ts";
-import type { WantedContents } from "./contents-plan.ts";
-import type { ContentsBuilderParts } from "./contents-segments.ts";
-import { ContentsBuilder } from "./contents-segments.ts";
-import type { ContentsMember, ContentsState, KeptContents, KeptSegment } from "./contents-store.ts";
+import type { PlannedContents } from "./contents-plan.ts";
+import type { ContentsSegmentsOptions } from "./contents-segments.ts";
+import { ContentsSegments } from "./contents-segments.ts";
+import type { ContentsMember, ContentsStore, KeptContents, KeptSegment } from "./contents-store.ts";
 import type { ListedPackages } from "./contents-tasks.ts";
-import type { ContentsLists } from "./file-list-source.ts";
+import type { FileListSource } from "./file-list-source.ts";
 import { ListPack } from "./file-list-source.ts";
 
-export interface ContentsMakingParts extends ContentsBuilderParts {
-  readonly state: ContentsState;
+export interface ContentsRunOptions extends ContentsSegmentsOptions {
+  readonly state: ContentsStore;
   readonly examiner: Pick<Examiner, "keptFileList" | "refuseFileList">;
 }
 
 /** A package that Contents ought to hold. */
 export interface WantedPackage {
-  readonly item: BinaryItem;
+  readonly item: BinaryIndexEntry;
   readonly group: string;
 }
 
@@ -30,7 +30,7 @@ export interface ContentsOrder {
   readonly removed: ReadonlyMap<string, ContentsMember>;
   /** Without those that have no list. */
   readonly added: ReadonlyMap<string, ContentsMember>;
-  readonly giveWay: GiveWay;
+  readonly yieldNow: YieldFunction;
   readonly signal: AbortSignal;
 }
 
@@ -43,22 +43,22 @@ const maxChangedPackages = 500;
 const maxPackBytes = 1024 * 1024;
 const maxPackPackages = 2000;
 
-export class ContentsMaking {
-  readonly #parts: ContentsMakingParts;
-  readonly #lists: ContentsLists;
+export class ContentsRun {
+  readonly #parts: ContentsRunOptions;
+  readonly #lists: FileListSource;
   readonly #order: ContentsOrder;
-  readonly #builder: ContentsBuilder;
+  readonly #builder: ContentsSegments;
   /** By group, the files of its sorted runs. */
   readonly #runs = new Map<string, readonly string[]>();
   /** By groups: one component's index is often the suite's as well. */
   readonly #segments = new Map<string, readonly KeptSegment[]>();
   #staying: ReadonlyMap<string, readonly ContentsMember[]> | undefined;
 
-  constructor(parts: ContentsMakingParts, lists: ContentsLists, order: ContentsOrder) {
+  constructor(parts: ContentsRunOptions, lists: FileListSource, order: ContentsOrder) {
     this.#parts = parts;
     this.#lists = lists;
     this.#order = order;
-    this.#builder = new ContentsBuilder(parts, order);
+    this.#builder = new ContentsSegments(parts, order);
   }
 
   /** Reads what was made. It holds until the next reading. */
@@ -69,7 +69,7 @@ export class ContentsMaking {
    * @param before the same index as it was made last
    * @throws ListRefused
    */
-  async segmentsOf({ groups }: WantedContents, before: KeptContents | undefined): Promise<readonly KeptSegment[]> {
+  async segmentsOf({ groups }: PlannedContents, before: KeptContents | undefined): Promise<readonly KeptSegment[]> {
     const name = [...groups].toSorted().join();
     const segments = this.#segments.get(name) ?? (await this.#made(groups, before));
     this.#segments.set(name, segments);
@@ -124,11 +124,11 @@ export class ContentsMaking {
   /** Of what was in the last Contents and stays, all that is called as something that goes. */
   async #stayingMembers(): Promise<ReadonlyMap<string, readonly ContentsMember[]>> {
     if (this.#staying !== undefined) return this.#staying;
-    const { suite, wanted, removed, giveWay } = this.#order;
+    const { suite, wanted, removed, yieldNow } = this.#order;
     const staying = new Map<string, ContentsMember[]>();
     for (const { location } of removed.values()) staying.set(location, []);
     if (staying.size > 0) {
-      for await (const [key, member] of this.#parts.state.members(suite, giveWay)) {
+      for await (const [key, member] of this.#parts.state.members(suite, yieldNow)) {
         if (wanted.has(key)) staying.get(member.location)?.push(member);
       }
     }
@@ -140,7 +140,7 @@ export class ContentsMaking {
   async #runsOf(group: string): Promise<readonly string[]> {
     const known = this.#runs.get(group);
     if (known !== undefined) return known;
-    const { wanted, giveWay, signal } = this.#order;
+    const { wanted, yieldNow, signal } = this.#order;
     const files: string[] = [];
     let pack = new ListPack();
     let members: ContentsMember[] = [];
@@ -162,7 +162,7 @@ export class ContentsMaking {
       for await (const [key, member] of this.#membersOf(group)) {
         const item = wanted.get(key)?.item;
         if (item === undefined) continue;
-        await giveWay();
+        await yieldNow();
         const list = this.#parts.examiner.keptFileList(member.record) ?? (await this.#lists.listOf(item, signal));
         if (list === undefined) continue;
         pack.add(member.location, list);
@@ -180,9 +180,9 @@ export class ContentsMaking {
   }
 
   async *#membersOf(group: string): AsyncGenerator<readonly [key: string, ContentsMember]> {
-    const { suite, added, giveWay } = this.#order;
+    const { suite, added, yieldNow } = this.#order;
     for (const [key, member] of added) if (member.group === group) yield [key, member];
-    for await (const [key, member] of this.#parts.state.members(suite, giveWay)) {
+    for await (const [key, member] of this.#parts.state.members(suite, yieldNow)) {
       if (member.group === group) yield [key, member];
     }
   }

@@ -6,7 +6,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { MessagePort } from "node:worker_threads";
 import { MessageChannel } from "node:worker_threads";
-import type { GiveWay } from "../../../base/yield-to-event-loop.ts";
+import type { YieldFunction } from "../../../base/yield-to-event-loop.ts";
 import type { FileListLimits } from "../../../debian/file-list.ts";
 import type { CompressedSegment, Compressor } from "../../../indices/compression/compress.ts";
 import type { ContentsCut } from "../../../indices/contents/contents.ts";
@@ -15,7 +15,7 @@ import type { KeptSegment } from "./contents-store.ts";
 import type { ListedPackages, NamedSegment, PlacedSegment } from "./contents-tasks.ts";
 import type { ContentsTasks } from "./contents-thread.ts";
 
-export interface ContentsBuilderParts {
+export interface ContentsSegmentsOptions {
   readonly tasks: ContentsTasks;
   readonly compressor: Compressor;
   readonly segments: SegmentStore;
@@ -29,9 +29,9 @@ type Compress = (plain: Uint8Array) => Promise<CompressedSegment>;
 
 const nothing = new Uint8Array(0);
 
-export class ContentsBuilder {
-  readonly #parts: ContentsBuilderParts;
-  readonly #giveWay: GiveWay;
+export class ContentsSegments {
+  readonly #parts: ContentsSegmentsOptions;
+  readonly #yieldNow: YieldFunction;
   readonly #signal: AbortSignal;
   #files = 0;
   /** By id, where the segments are that were made here of runs. */
@@ -39,18 +39,18 @@ export class ContentsBuilder {
   #plain = new Uint8Array(0);
 
   constructor(
-    parts: ContentsBuilderParts,
-    { giveWay, signal }: { readonly giveWay: GiveWay; readonly signal: AbortSignal },
+    parts: ContentsSegmentsOptions,
+    { yieldNow, signal }: { readonly yieldNow: YieldFunction; readonly signal: AbortSignal },
   ) {
     this.#parts = parts;
-    this.#giveWay = giveWay;
+    this.#yieldNow = yieldNow;
     this.#signal = signal;
   }
 
   /** Sorts a part of the packages into runs. @returns the runs' files, and which packages have a list that is none */
   async sort(packages: ListedPackages): ReturnType<ContentsTasks["sortLists"]> {
     const { tasks, limits } = this.#parts;
-    await this.#giveWay();
+    await this.#yieldNow();
     return await tasks.sortLists({ packages, limits, into: this.#newFile() }, this.#signal);
   }
 
@@ -58,7 +58,7 @@ export class ContentsBuilder {
   async fromRuns(files: readonly string[]): Promise<readonly KeptSegment[]> {
     const { tasks, cut } = this.#parts;
     const into = this.#newFile();
-    await this.#giveWay();
+    await this.#yieldNow();
     const merged = await open(into, "w+", 0o600);
     const { port1: heard, port2: told } = new MessageChannel();
     const segments: KeptSegment[] = [];
@@ -141,7 +141,7 @@ export class ContentsBuilder {
         segments.push(Promise.resolve(old));
         continue;
       }
-      await this.#giveWay();
+      await this.#yieldNow();
       const task = { open: rest?.plain ?? nothing, old: store.read(old.id, "gz"), edits: here, cut };
       const cutAgain = await tasks.recutSegment(task, this.#signal);
       for (const each of cutAgain.ended) await keep(each);
@@ -159,7 +159,7 @@ export class ContentsBuilder {
     const { segments } = this.#parts;
     const known = segments.sizesOf(id);
     if (known !== undefined) return { ...known, first };
-    await this.#giveWay();
+    await this.#yieldNow();
     const bytes = await plain();
     const sizes = await segments.put(id, bytes, await compress(bytes), "compressed");
     return { ...sizes, first };

@@ -2,7 +2,7 @@
 import type { Database, RootDatabase } from "lmdb";
 import type { RepositoryName, Suite } from "../../../base/names.ts";
 import { written } from "../../../base/state-errors.ts";
-import type { GiveWay } from "../../../base/yield-to-event-loop.ts";
+import type { YieldFunction } from "../../../base/yield-to-event-loop.ts";
 import type { SegmentSizes } from "../../../indices/assemble.ts";
 import type { PublishedIndex } from "../../store/publication.ts";
 import { renderingVersion } from "./contents-tasks.ts";
@@ -44,7 +44,7 @@ export interface ContentsChange {
 /** A member with its key, as it stands in a bucket. */
 type KeyedMember = readonly [key: string, group: string, location: string, record: string];
 
-export class ContentsState {
+export class ContentsStore {
   /** Members by the first letter of their keys: as good as all are read each time, and few of them change. */
   readonly #buckets: Database<readonly KeyedMember[], string>;
   readonly #indices: Database<KeptIndices, string>;
@@ -62,18 +62,18 @@ export class ContentsState {
 
   /**
    * Every package that the indices hold, by its key.
-   * @param giveWay one bucket of a large repository takes some milliseconds
+   * @param yieldNow one bucket of a large repository takes some milliseconds
    */
-  async *members(suite: Suite, giveWay: GiveWay): AsyncGenerator<readonly [key: string, ContentsMember]> {
+  async *members(suite: Suite, yieldNow: YieldFunction): AsyncGenerator<readonly [key: string, ContentsMember]> {
     const start = bucketName(suite, "");
     for (const { value } of this.#buckets.getRange({ start, end: `${start}\uffff`, snapshot: false })) {
       for (const [key, group, location, record] of value) yield [key, { group, location, record }];
-      await giveWay();
+      await yieldNow();
     }
   }
 
   /** Keeps what was made. Where that is cut short, there are no indices, and the next ones are made from nothing. */
-  async save(suite: Suite, { removed, added, indices }: ContentsChange, giveWay: GiveWay): Promise<void> {
+  async save(suite: Suite, { removed, added, indices }: ContentsChange, yieldNow: YieldFunction): Promise<void> {
     const changes = new Map<string, Map<string, KeyedMember | undefined>>();
     const note = (key: string, member: KeyedMember | undefined): void => {
       const name = bucketName(suite, key);
@@ -91,7 +91,7 @@ export class ContentsState {
         const bucket = [...kept, ...[...inBucket.values()].filter((member) => member !== undefined)];
         writing.push(bucket.length === 0 ? this.#buckets.remove(name) : this.#buckets.put(name, bucket));
         // One transaction over them all would hold up requests.
-        await giveWay();
+        await yieldNow();
       }
       await Promise.all(writing);
       await this.#indices.put(suite, { renderingVersion, indices });

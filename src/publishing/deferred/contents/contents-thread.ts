@@ -2,7 +2,7 @@
 import type { MessagePort } from "node:worker_threads";
 import { youngHeapMebibytes } from "../../../base/worker-heap.ts";
 import type { CompressedSegment } from "../../../indices/compression/compress.ts";
-import { CompressingPool } from "../../../indices/compression/compression-pool.ts";
+import { CompressionPool } from "../../../indices/compression/compression-pool.ts";
 import type {
   compressPaths,
   MergeTask,
@@ -31,7 +31,7 @@ const maxHeapMebibytes = 256;
 
 /** @returns the tasks, in one thread for all repositories; `close` ends it when nothing is under way */
 export function createContentsThread(): ContentsTasks & { close(): Promise<void> } {
-  const pool = new CompressingPool({
+  const pool = new CompressionPool({
     filename: taskUrl().href,
     minThreads: 0,
     maxThreads: 1,

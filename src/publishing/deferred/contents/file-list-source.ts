@@ -3,13 +3,13 @@ import { codeOf } from "../../../base/errors.ts";
 import type { Log } from "../../../base/log.ts";
 import type { TreePath } from "../../../base/names.ts";
 import type { Examiner } from "../../../catalog/examiner.ts";
-import type { BinaryItem } from "../../../catalog/suite/index-entry.ts";
+import type { BinaryIndexEntry } from "../../../catalog/suite/index-entry.ts";
 import { fieldOf } from "../../../debian/stanza.ts";
 import { locationOf } from "../../../indices/contents/contents.ts";
 import { ContentGone, StorageUnavailable } from "../../../storage/tree.ts";
 import type { ListedPackages } from "./contents-tasks.ts";
 
-export interface ContentsListsParts {
+export interface FileListSourceOptions {
   readonly examiner: Pick<Examiner, "fileList" | "recall">;
   /** Told of a package whose bytes can't be unpacked, though its inspection says nothing of it. */
   readonly mismatched: (path: TreePath) => Promise<void>;
@@ -19,17 +19,17 @@ export interface ContentsListsParts {
 /** How often a list that can't be read holds up the others, before Contents are made without it. */
 const triesPerList = 3;
 
-export class ContentsLists {
-  readonly #parts: ContentsListsParts;
+export class FileListSource {
+  readonly #parts: FileListSourceOptions;
   /** By record, how often its list could not be read. */
   readonly #failures = new Map<string, number>();
 
-  constructor(parts: ContentsListsParts) {
+  constructor(parts: FileListSourceOptions) {
     this.#parts = parts;
   }
 
   /** What Contents calls a package. @throws what reading throws */
-  async locationOf(item: BinaryItem, signal: AbortSignal): Promise<string | undefined> {
+  async locationOf(item: BinaryIndexEntry, signal: AbortSignal): Promise<string | undefined> {
     const inspection = await this.#parts.examiner.recall(item, item.record, signal);
     if (inspection.kind !== "binary") return undefined;
     return locationOf(fieldOf(inspection.control, "Package") ?? "", fieldOf(inspection.control, "Section"));
@@ -40,7 +40,7 @@ export class ContentsLists {
    * @returns undefined for a package that Contents must do without
    * @throws StorageUnavailable where trying again later may help
    */
-  async listOf(item: BinaryItem, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  async listOf(item: BinaryIndexEntry, signal: AbortSignal): Promise<Uint8Array | undefined> {
     const failures = this.#failures.get(item.record) ?? 0;
     if (failures >= triesPerList) return undefined;
     try {
@@ -61,7 +61,7 @@ export class ContentsLists {
     }
   }
 
-  #giveUp({ record, path }: BinaryItem, why: string): void {
+  #giveUp({ record, path }: BinaryIndexEntry, why: string): void {
     this.#failures.set(record, triesPerList);
     this.#parts.log.warn({ path, why }, "the files of a package can't be listed: Contents are made without them");
   }

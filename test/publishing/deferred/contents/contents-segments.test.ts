@@ -7,10 +7,10 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { parseRepositoryName } from "../../../../src/base/names.ts";
 import { withResolvers } from "../../../../src/base/with-resolvers.ts";
-import { turns } from "../../../../src/base/yield-to-event-loop.ts";
+import { yieldToEventLoop } from "../../../../src/base/yield-to-event-loop.ts";
 import { defaultInspectLimits as limits } from "../../../../src/catalog/inspection/inspect-limits.ts";
 import { compressPaths } from "../../../../src/indices/compression/compress-worker.ts";
-import { ContentsBuilder } from "../../../../src/publishing/deferred/contents/contents-segments.ts";
+import { ContentsSegments } from "../../../../src/publishing/deferred/contents/contents-segments.ts";
 import type { ContentsTasks } from "../../../../src/publishing/deferred/contents/contents-thread.ts";
 import { createContentsThread } from "../../../../src/publishing/deferred/contents/contents-thread.ts";
 import { SegmentStore } from "../../../../src/publishing/store/segment-store.ts";
@@ -35,10 +35,10 @@ function opened(): Opened {
 
 const cut = { leastBytes: 500, oneIn: 2, mostBytes: 1000 };
 const signal = new AbortController().signal;
-const when = { giveWay: turns(signal), signal };
+const when = { yieldNow: yieldToEventLoop(signal), signal };
 const paths = Array.from({ length: 200 }, (_none, at) => `etc/${String(at).padStart(3, "0")}`);
 
-async function sortedIn(builder: ContentsBuilder): Promise<readonly string[]> {
+async function sortedIn(builder: ContentsSegments): Promise<readonly string[]> {
   const list = gzipSync(`${paths.join("\n")}\n`);
   return (await builder.sort({ locations: ["utils/p"], lengths: [list.length], lists: list })).files;
 }
@@ -60,7 +60,7 @@ test("an index from nothing has its segments in order, though one of two threads
     slowly += 1;
     await sleep(300);
   });
-  const builder = new ContentsBuilder({ ...parts, compressor, limits, cut }, when);
+  const builder = new ContentsSegments({ ...parts, compressor, limits, cut }, when);
   const made = await builder.fromRuns(await sortedIn(builder));
   expect(slowly).toBeGreaterThan(0);
   expect(slowly).toBeLessThan(made.length);
@@ -81,7 +81,7 @@ test("the first segments are compressed while the others are merged", async () =
     },
   };
   const compressor = compressorAfter(async () => begun.resolve());
-  const builder = new ContentsBuilder({ ...parts, tasks, compressor, limits, cut }, when);
+  const builder = new ContentsSegments({ ...parts, tasks, compressor, limits, cut }, when);
   expect((await builder.fromRuns(await sortedIn(builder))).length).toBeGreaterThan(2);
 });
 
@@ -98,7 +98,7 @@ test.each(["merged", "compressed by the thread that has merged", "compressed els
       ...(what.startsWith("compressed by") && { compressPaths: failing }),
     };
     const compressor = compressorAfter(what === "compressed elsewhere" ? failing : () => sleep(50));
-    const builder = new ContentsBuilder({ ...parts, tasks, compressor, limits, cut }, when);
+    const builder = new ContentsSegments({ ...parts, tasks, compressor, limits, cut }, when);
     const files = await sortedIn(builder);
     await expect(builder.fromRuns(files)).rejects.toThrow("as foreseen");
   },

@@ -154,10 +154,10 @@ test("after any history Contents are, byte for byte, those that are made from no
           for (const served of [grown, fresh]) served.makeDirectory(`dists/sid/${each}`);
         }
         await grown.ping();
-        await grown.lateMade();
+        await grown.deferredGenerated();
       }
       await fresh.ping();
-      await fresh.lateMade();
+      await fresh.deferredGenerated();
       for (const index of ["main/Contents-amd64", "contrib/Contents-amd64", "Contents-amd64"]) {
         for (const form of ["", ".gz", ".xz"]) {
           const [ours, theirs] = [grown, fresh].map((served) => served.bytes(`dists/sid/${index}${form}`));
@@ -197,7 +197,7 @@ test("of many packages each goes with its files, whatever came after it", async 
   const count = 100;
   for (let n = 0; n < count; n++) served.put(`${amd64}/p${n}.deb`, await withFiles(`p${n}`, [`etc/${n}`]));
   await served.ping();
-  await served.lateMade();
+  await served.deferredGenerated();
   served.put(`${amd64}/last.deb`, await withFiles("last", ["etc/last"]));
   await served.ping();
   expect((await servedContents(served, "main/Contents-amd64")).split("\n")).toHaveLength(count + 2);

@@ -158,7 +158,7 @@ test("a repository that had no Contents gets them without waiting, and what dpkg
 
   await served.restart({});
   await served.ping();
-  await served.lateMade();
+  await served.deferredGenerated();
   expect(await served.bytes(`dists/sid/${index}`)).toBeUndefined();
   expect(await served.text("dists/sid/Release")).not.toContain("Contents");
 });

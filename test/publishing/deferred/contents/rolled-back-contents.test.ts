@@ -20,7 +20,7 @@ async function twoUploads() {
       await aDeb({ package: name, architecture: "amd64", files: { [`./${name}`]: "" } }),
     );
     ids.push((await served.ping()).publications[0]?.id ?? "");
-    await served.lateMade();
+    await served.deferredGenerated();
     ids.push(served.repository.status().suites[0]?.id ?? "");
   }
   return { served, ids };
@@ -36,7 +36,7 @@ test.each([
 ])("rolled back to publication %i, clients find the files of %s: to a moment %s", async (nth, packages) => {
   const { served, ids } = await twoUploads();
   expect(new Set(ids).size).toBe(4);
-  await served.repository.timeTravel.rollBack(sid, ids[nth]!);
+  await served.repository.snapshotControl.rollBack(sid, ids[nth]!);
   const expected = packages.split(" ");
   const isServed = async () => {
     expect((await packageNames(served)).map((one) => one.split(" ")[0])).toEqual(expected);
@@ -51,7 +51,7 @@ test.each([
   await served.restart();
   await served.ping();
   await isServed();
-  await served.repository.timeTravel.resume(sid);
+  await served.repository.snapshotControl.resume(sid);
   expect(await files(served)).toEqual(["a", "b", "c"]);
 });
 
