@@ -3,8 +3,8 @@ import { readFile, stat } from "node:fs/promises";
 import { stringify as formatToml, parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
 import { fileReasonOf, messageOf, RepoError } from "../base/errors.ts";
-import type { TreePath } from "../base/names.ts";
-import { isWithin, parseTreePath } from "../base/names.ts";
+import type { Suite, TreePath } from "../base/names.ts";
+import { isWithin, parseSuite, parseTreePath } from "../base/names.ts";
 import { Secret } from "../base/secret.ts";
 import { validationMessage } from "../base/validation-messages.ts";
 import type { WriteCap } from "../storage/tahoe/caps.ts";
@@ -37,6 +37,8 @@ export interface Bundle {
   readonly directories: readonly BundleDirectory[];
   /** Undefined: the server finds changes by its next poll. */
   readonly ping: PingAddress | undefined;
+  /** Those of the tree's suites that have a slash in their names, as far as they are known. */
+  readonly suitesWithSlash?: readonly Suite[] | undefined;
 }
 
 /** A bundle's file can't be used. Quotes nothing of what is in it. */
@@ -102,6 +104,7 @@ const schema = z
     gateway_ca: parsedBy(parseCertificates).optional(),
     ping_url: parsedBy(parsePingUrl).optional(),
     ping_token: z.string().min(1).optional(),
+    suites_with_slash: z.array(parsedBy(parseSuite)).optional(),
     directory: z.array(z.strictObject({ path: parsedBy(parseTreePath), writecap: parsedBy(parseWriteCap) })).min(1),
   })
   .refine((raw) => (raw.ping_url === undefined) === (raw.ping_token === undefined), {
@@ -123,6 +126,7 @@ const schema = z
         raw.ping_url === undefined || raw.ping_token === undefined
           ? undefined
           : { url: raw.ping_url, token: new Secret(raw.ping_token) },
+      suitesWithSlash: raw.suites_with_slash,
     }),
   );
 
@@ -143,12 +147,13 @@ export function parseBundle(text: string): Bundle {
 }
 
 /** The text of a bundle's file: a secret as a whole. */
-export function formatBundle({ name, gateways, gatewayCa, directories, ping }: Bundle): Secret {
+export function formatBundle({ name, gateways, gatewayCa, directories, ping, suitesWithSlash = [] }: Bundle): Secret {
   const values = {
     name,
     webapi: gateways,
     ...(gatewayCa !== undefined && { gateway_ca: gatewayCa }),
     ...(ping && { ping_url: ping.url, ping_token: ping.token.reveal() }),
+    ...(suitesWithSlash.length > 0 && { suites_with_slash: suitesWithSlash }),
     directory: directories.map(({ path, cap }) => ({ path, writecap: cap.reveal() })),
   };
   return new Secret(`# Whoever has this file may change these directories: keep it private.\n${formatToml(values)}`);

@@ -42,6 +42,8 @@ const description = z.object({
   repository: z.string(),
   directories: z.array(z.string()),
   suites: z.array(z.object({ suite: z.string(), codename: z.string().optional() })),
+  /** All that the server knows, also before it serves them; servers of earlier versions do not tell. */
+  suitesWithSlash: z.array(z.string()).optional(),
 });
 
 /** Told that the server is waited for: where it is, and why. Called again only when the reason changes. */
@@ -75,10 +77,15 @@ export async function describeToken(
 /**
  * Refuses a bundle that was revoked. Its caps still open directories, but these may no longer be in the tree, so each
  * command calls this before it says anything about the tree. A bundle without a ping passes: nobody can be asked.
+ * @returns what the server says of its token, where it answers
  * @throws TokenUnknown; signal.reason
  */
-export async function refuseRevoked({ ping }: Bundle, waiting: WaitingObserver, signal: AbortSignal): Promise<void> {
-  if (ping !== undefined) await describeToken(ping, waiting, signal);
+export async function refuseRevoked(
+  { ping }: Bundle,
+  waiting: WaitingObserver,
+  signal: AbortSignal,
+): Promise<TokenDescription | undefined> {
+  return ping && (await describeToken(ping, waiting, signal));
 }
 
 /**

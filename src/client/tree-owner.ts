@@ -1,10 +1,12 @@
 // The shape of a tree as its owner makes it: places, a directory per builder in each, and a builder's end.
 import type { TreePath } from "../base/names.ts";
 import { joinPath, lastName, NameError, parentPath, parseTreePath, rootPath } from "../base/names.ts";
-import { distsPath, plainLayout } from "../catalog/layout/repository-layout.ts";
+import type { Layout, Place } from "../catalog/layout/repository-layout.ts";
+import { distsPath } from "../catalog/layout/repository-layout.ts";
 import type { WriteCap } from "../storage/tahoe/caps.ts";
 import type { Link, WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 import type { BundleDirectory } from "./bundle.ts";
+import { layoutFor } from "./suites-with-slash.ts";
 import type { WriteGateways } from "./write-gateways.ts";
 
 /** What a suite is made of. */
@@ -22,11 +24,12 @@ const maxDepth = 16;
  * @throws NameError
  */
 export function placesOf({ suite, components, architectures }: SuiteParts): readonly TreePath[] {
+  const layout = layoutFor({}, undefined, [suite]);
   const leaves = ["source", ...new Set([...architectures, "all"].map((architecture) => `binary-${architecture}`))];
   return components.flatMap((component) =>
     leaves.map((leaf) => {
       const path = parseTreePath(`dists/${suite}/${component}/${leaf}`);
-      if (plainLayout.placeOf(path) === undefined)
+      if (layout.placeOf(path)?.suite !== suite)
         throw new NameError(`${path} has a name in it that no suite, component or architecture has`);
       return path;
     }),
@@ -52,16 +55,16 @@ export class OwnedTree {
     this.#signal = signal;
   }
 
-  /** Every place that the tree has, sorted. */
-  async places(): Promise<readonly TreePath[]> {
-    const found: TreePath[] = [];
-    const walk = async (directory: TreePath, levels: number): Promise<void> => {
-      if (plainLayout.placeOf(directory) !== undefined) found.push(directory);
-      else if (levels > 0) for (const each of await this.#directoriesIn(directory)) await walk(each, levels - 1);
+  /** Every place that the tree has, sorted. @param layout tells suites with a slash from components */
+  async places(layout: Layout): Promise<readonly { readonly path: TreePath; readonly place: Place }[]> {
+    const found: { readonly path: TreePath; readonly place: Place }[] = [];
+    const walk = async (path: TreePath): Promise<void> => {
+      const place = layout.placeOf(path);
+      if (place !== undefined) found.push({ path, place });
+      else if (layout.mayHoldPackages(path)) for (const each of await this.#directoriesIn(path)) await walk(each);
     };
-    // dists, suite, component, place; and one more where the place is below debian-installer.
-    await walk(distsPath, 4);
-    return found.toSorted();
+    await walk(distsPath);
+    return found.toSorted((one, two) => (one.path < two.path ? -1 : 1));
   }
 
   /** Makes what is missing of these directories. */

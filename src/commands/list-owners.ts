@@ -3,7 +3,7 @@ import { systemClock } from "../base/clock.ts";
 import { codeOf, messageOf } from "../base/errors.ts";
 import { anyGlobMatcher } from "../base/glob.ts";
 import { parseSuite, rootPath } from "../base/names.ts";
-import { suitePath } from "../catalog/layout/repository-layout.ts";
+import { Layout, suitePath } from "../catalog/layout/repository-layout.ts";
 import type { NameShare } from "../catalog/suite/name-claims.ts";
 import { NameOwners } from "../catalog/suite/owner-rules.ts";
 import { hasSuite, packageListsOf, readInventory } from "../client/curation/inventory.ts";
@@ -12,7 +12,7 @@ import { ConfigurationError } from "../config/configuration-error.ts";
 import { loadConfiguration } from "../config/load-config.ts";
 import { ask } from "../server/control-commands.ts";
 import { openTree } from "../server/open-tree.ts";
-import { ownerRulesOf } from "../server/repository-settings.ts";
+import { layoutOf, ownerRulesOf } from "../server/repository-settings.ts";
 import { argument } from "./shared/arguments.ts";
 import { complain, print, printable } from "./shared/terminal.ts";
 
@@ -44,10 +44,12 @@ export async function listOwners(
       continue;
     }
     const tree = openTree(one.tree, limits, undefined, (opened) => opened);
-    const stock = await readInventory(tree, [path], systemClock(), signal);
+    const suites = suite === undefined ? [] : [parseSuite(suite)];
+    const layout = new Layout([...layoutOf(one).nestedSuites, ...suites]);
+    const stock = await readInventory(tree, [path], systemClock(), signal, layout);
     isThere ||= suite !== undefined && hasSuite(stock, suite);
     const rulesOf = ownerRulesOf(one, complain);
-    const snapshots = packageListsOf(stock.files, (each) => ({
+    const snapshots = packageListsOf(stock, (each) => ({
       // Also where every name is everybody's, it is told who has packages of it.
       rules: () => rulesOf(each) ?? everybodys,
       held: nothingHeld,

@@ -10,7 +10,7 @@ import { ConfigurationError } from "../config/configuration-error.ts";
 import { openGridTree } from "../server/open-tree.ts";
 import { MountedTree } from "../storage/decorators/mounted-tree.ts";
 import { argument } from "./shared/arguments.ts";
-import type { TreeFlags } from "./shared/chosen-trees.ts";
+import type { ChosenTree, TreeFlags } from "./shared/chosen-trees.ts";
 import { chosenTrees, withTreeFlags } from "./shared/chosen-trees.ts";
 import { patternHelp, withWhereFlags } from "./shared/run-curation.ts";
 import { print, printable } from "./shared/terminal.ts";
@@ -42,11 +42,12 @@ export function addList(commands: Command, untilTold: () => AbortSignal): void {
     .action(async (raw: readonly string[], flags: ListFlags) => {
       const { suite } = flags;
       const patterns = raw.map((each) => argument("PATTERN", () => parsePattern(each)));
-      const path = suite === undefined ? rootPath : argument("--suite", () => suitePath(parseSuite(suite)));
+      const named = suite === undefined ? [] : [argument("--suite", () => parseSuite(suite))];
+      const paths = named.length === 0 ? [rootPath] : named.map(suitePath);
       const signal = untilTold();
       let isThere = suite === undefined;
-      for (const [name, tree] of mountedTrees(await chosenTrees(flags, signal))) {
-        const stock = await readInventory(tree, [path], Date.now(), signal);
+      for (const [name, { tree, layout }] of mountedTrees(await chosenTrees(flags, signal, named))) {
+        const stock = await readInventory(tree, paths, Date.now(), signal, layout);
         isThere ||= suite !== undefined && hasSuite(stock, suite);
         const sound = [...stock.packages.values()].filter(({ isSound }) => isSound);
         const { packages } = select(sound, patterns, flags);
@@ -57,14 +58,14 @@ export function addList(commands: Command, untilTold: () => AbortSignal): void {
 }
 
 /** A bundle's directories are parts of one tree. */
-function mountedTrees(chosen: Awaited<ReturnType<typeof chosenTrees>>): ReadonlyMap<string, MountedTree> {
-  const names = new Set(chosen.map(({ name }) => name));
+function mountedTrees(chosen: readonly ChosenTree[]) {
+  const layouts = new Map(chosen.map(({ name, layout }) => [name, layout]));
   return new Map(
-    [...names].map((name) => {
+    [...layouts].map(([name, layout]) => {
       const mounts = chosen
         .filter((one) => one.name === name)
         .map(({ at, tree, limits }) => ({ at, tree: openGridTree(tree, limits) }));
-      return [name, new MountedTree(mounts)];
+      return [name, { tree: new MountedTree(mounts), layout }] as const;
     }),
   );
 }

@@ -5,11 +5,11 @@ import type { Command } from "commander";
 import { Option } from "commander";
 import { messageOf } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
-import { joinPath, nameOrUndefined, parseRepositoryName } from "../base/names.ts";
-import { plainLayout } from "../catalog/layout/repository-layout.ts";
+import { joinPath, nameOrUndefined, parseRepositoryName, parseSuite } from "../base/names.ts";
 import { parsePackagePattern } from "../catalog/suite/owner-rules.ts";
 import type { Bundle, BundleDirectory } from "../client/bundle.ts";
 import { pingUntilLive } from "../client/ping-client.ts";
+import { hasSlash, layoutFor, tableFor } from "../client/suites-with-slash.ts";
 import { OwnedTree, parseBuilderName, placesOf } from "../client/tree-owner.ts";
 import { WriteGateways } from "../client/write-gateways.ts";
 import { readCertificates } from "../config/config-values.ts";
@@ -213,11 +213,13 @@ async function init(
     gatewayCa,
     listen: flags.listen,
     publicUrl: flags.publicUrl?.replace(/\/+$/, ""),
+    suitesWithSlash: flags.suite.filter(hasSlash).map(parseSuite),
   };
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const master = await files.openMaster(settings, () =>
     gateways.change((writer) => writer.createDirectory(signal), signal),
   );
+  await files.addSuitesWithSlash(settings.suitesWithSlash);
   const tree = new OwnedTree(gateways, master.root, signal);
   await tree.make(places);
   const isNew = await files.writeServerFiles(
@@ -225,7 +227,7 @@ async function init(
     await gateways.change((writer) => writer.readCapOf(master.root, signal), signal),
   );
   for (const name of builders) {
-    await files.writeBuilder(name, master, await tree.make(places.map((place) => joinPath(place, name))));
+    await files.writeBuilder(name, await files.master(), await tree.make(places.map((place) => joinPath(place, name))));
   }
 
   const at = (...names: readonly string[]): string => relative(process.cwd(), files.at(...names)) || ".";
@@ -234,6 +236,8 @@ async function init(
   );
   for (const name of builders)
     say(`${name} uploads with: tahoe-apt put --bundle ${relative(process.cwd(), files.builderFile(name))} FILE…`);
+  for (const suite of isNew ? [] : settings.suitesWithSlash)
+    say(`For the server to serve ${suite}, ${tableFor(suite)}`);
   say(`The server${isNew ? "" : ", as it was configured before"}: tahoe-apt serve --config ${at("tahoe-apt.toml")}`);
   if (showCaps) for (const file of await files.secrets()) say(`\n${file}:\n${(await files.reveal(file)).trimEnd()}`);
 }
@@ -280,7 +284,7 @@ class Owner {
     // Whoever says only what a builder may publish does not mean to open more directories to it.
     const keepsPlaces = before.length > 0 && packages !== undefined && namesNoPlace;
     const directories = keepsPlaces ? [] : await this.#makeDirectories(name, flags);
-    await this.#files.writeBuilder(name, this.#master, directories, packages);
+    await this.#files.writeBuilder(name, await this.#files.master(), directories, packages);
     const count = new Set([...before, ...directories].map(({ path }) => path)).size;
     this.#say(`${name} has ${count} directories; the bundle is ${this.#files.builderFile(name)}`);
     if (packages !== undefined) this.#say(`${name} may publish ${packages.join(", ")}`);
@@ -292,16 +296,17 @@ class Owner {
     { suite, component, architecture, source }: BuilderFlags,
   ): Promise<readonly BundleDirectory[]> {
     const wanted = (asked: readonly string[] | undefined, has: string): boolean => asked?.includes(has) ?? true;
-    const places = (await this.#tree.places()).filter((path) => {
-      const place = plainLayout.placeOf(path);
-      if (place === undefined || !wanted(suite, place.suite) || !wanted(component, place.component)) return false;
+    const named = (suite ?? []).filter(hasSlash).map((each) => argument("--suite", () => parseSuite(each)));
+    const places = (await this.#tree.places(layoutFor(this.#master, undefined, named))).filter(({ place }) => {
+      if (!wanted(suite, place.suite) || !wanted(component, place.component)) return false;
       return place.kind === "source"
         ? source
         : place.architecture === "all" || wanted(architecture, place.architecture);
     });
     if (places.length === 0)
       throw new ConfigurationError(["the tree has no such place: tahoe-apt suite add makes some"]);
-    return await this.#tree.make(places.map((place) => joinPath(place, name)));
+    await this.#files.addSuitesWithSlash(named.filter((each) => places.some(({ place }) => place.suite === each)));
+    return await this.#tree.make(places.map(({ path }) => joinPath(path, name)));
   }
 
   /** The token goes first: what follows may be interrupted and run again. */
@@ -331,12 +336,13 @@ class Owner {
     for (const [builder, patterns] of changed) this.#say(`${builder} may publish ${patterns.join(", ") || "nothing"}`);
     this.#say(`${name} belongs to ${to}${changed.size === 0 ? " already" : ""}.`);
     // Each suite is judged anew when any part of it is looked at.
-    const bySuite = new Map(bundle.directories.map(({ path }) => [plainLayout.suiteOf(path), path]));
+    const layout = layoutFor(this.#master, undefined, []);
+    const bySuite = new Map(bundle.directories.map(({ path }) => [layout.suiteOf(path), path]));
     await this.#ping([...bySuite.values()]);
   }
 
   async addSuite(suite: string, { component, architecture }: PartFlags): Promise<void> {
-    const known = (await this.#tree.places()).flatMap((path) => plainLayout.placeOf(path) ?? []);
+    const known = (await this.#tree.places(layoutFor(this.#master, undefined, [suite]))).map(({ place }) => place);
     const knownComponents = unlessNone(
       known.map((place) => place.component),
       "main",
@@ -352,6 +358,10 @@ class Owner {
     };
     const places = argument("NAME, --component or --architecture", () => placesOf(parts));
     await this.#tree.make(places);
+    if (hasSlash(suite)) {
+      await this.#files.addSuitesWithSlash([argument("NAME", () => parseSuite(suite))]);
+      this.#say(`For the server to serve ${suite}, ${tableFor(suite)}`);
+    }
     this.#say(`${suite} has ${places.length} places. To let a builder in: tahoe-apt builder add NAME --suite ${suite}`);
   }
 

@@ -1,10 +1,10 @@
 // `tahoe-apt put`: an upload as its builder sees it, in lines for people or one JSON object for machines.
 import type { Command } from "commander";
 import { systemClock } from "../base/clock.ts";
-import type { Place } from "../catalog/layout/repository-layout.ts";
-import { plainLayout } from "../catalog/layout/repository-layout.ts";
+import type { Layout, Place } from "../catalog/layout/repository-layout.ts";
 import type { Bundle } from "../client/bundle.ts";
 import { readBundle } from "../client/bundle.ts";
+import { layoutFor } from "../client/suites-with-slash.ts";
 import type { PutObserver, PutOutcome, PutPackage } from "../client/upload/put.ts";
 import { put } from "../client/upload/put.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
@@ -65,8 +65,9 @@ export function addPut(commands: Command, untilTold: () => AbortSignal): void {
       const { json = false, replace = false, timeout, suite, component } = flags;
       if (!/^\d{1,6}$/.test(timeout)) throw new ConfigurationError(["--timeout: is a number of seconds"]);
       const bundle = await readBundle(flags.bundle, tell);
-      demandPart("--suite", suite, bundle, (place) => place.suite);
-      demandPart("--component", component, bundle, (place) => place.component);
+      const layout = layoutFor(bundle, undefined, suite === undefined ? [] : [suite]);
+      demandPart("--suite", suite, { bundle, layout }, (place) => place.suite);
+      demandPart("--component", component, { bundle, layout }, (place) => place.component);
       const options = { suite, component, mayReplace: replace, patienceMs: Number(timeout) * 1000 };
       const observer = json ? forPrograms : onScreen();
       const outcome = await put(bundle, files, options, { observer, clock: systemClock, signal: untilTold() });
@@ -76,8 +77,13 @@ export function addPut(commands: Command, untilTold: () => AbortSignal): void {
 }
 
 /** @throws ConfigurationError for a part of the tree that none of the bundle's directories is in */
-function demandPart(flag: string, asked: string | undefined, bundle: Bundle, partOf: (place: Place) => string): void {
-  const known = new Set(bundle.directories.flatMap(({ path }) => plainLayout.placeOf(path) ?? []).map(partOf));
+function demandPart(
+  flag: string,
+  asked: string | undefined,
+  { bundle, layout }: { readonly bundle: Bundle; readonly layout: Layout },
+  partOf: (place: Place) => string,
+): void {
+  const known = new Set(bundle.directories.flatMap(({ path }) => layout.placeOf(path) ?? []).map(partOf));
   if (asked === undefined || known.has(asked)) return;
   const has = `it has ${[...known].toSorted().join(", ") || "none"}`;
   throw new ConfigurationError([`${flag}: the bundle has no ${JSON.stringify(asked.slice(0, 80))}; ${has}`]);

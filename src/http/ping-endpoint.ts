@@ -83,11 +83,13 @@ export class PingHandler {
     const granted = this.#granted(ctx.get("Authorization"));
     const [first] = granted;
     if (first !== undefined) await this.#count(first);
-    const suites = this.#repository.status().suites.map(({ suite, codename }) => ({ suite, codename }));
+    const status = this.#repository.status();
+    const suites = status.suites.map(({ suite, codename }) => ({ suite, codename }));
     setJsonBody(ctx, {
       repository: this.#repository.name,
       directories: granted.map(({ scope }) => scope),
       suites,
+      suitesWithSlash: status.suitesWithSlash ?? [],
     });
   }
 

@@ -86,6 +86,8 @@ export function combined(outcomes: readonly PingOutcome[]): PingOutcome {
 /** For the page and for readiness. */
 export interface RepositoryStatus {
   readonly suites: readonly SuiteStatus[];
+  /** The suites with a slash in their names that are configured, also those that have nothing yet. */
+  readonly suitesWithSlash?: readonly Suite[];
   /** Where there are many, some thousands of them. */
   readonly rejected: readonly RejectedFile[];
   /** How many more are rejected. */

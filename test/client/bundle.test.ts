@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
-import { parseTreePath, rootPath } from "../../src/base/names.ts";
+import { parseSuite, parseTreePath, rootPath } from "../../src/base/names.ts";
 import { Secret } from "../../src/base/secret.ts";
 import type { Bundle } from "../../src/client/bundle.ts";
 import { BundleError, formatBundle, parseBundle, readBundle } from "../../src/client/bundle.ts";
@@ -46,6 +46,7 @@ test.each([
   ["a builder's", aBundle],
   ["a tree's owner's", { ...aBundle, directories: [{ path: rootPath, cap: parseWriteCap(cap) }], ping: undefined }],
   ["a bundle with an authority's certificate, as a", { ...aBundle, gatewayCa: certificate }],
+  ["a bundle that knows suites with a slash, as a", { ...aBundle, suitesWithSlash: [parseSuite("bookworm/updates")] }],
 ])("%s bundle reads back as it was written", (_whose, bundle) => {
   expect(plainly(parseBundle(formatBundle(bundle).reveal()))).toEqual(plainly(bundle));
 });

@@ -57,7 +57,7 @@ test("whoever bears a token is told what it opens and which suites there are, wi
   const told = await get(alicesToken);
   expect([told.status, JSON.parse(told.body.toString())]).toEqual([
     200,
-    { repository: "debian", directories: [alice], suites: [{ suite: "sid" }] },
+    { repository: "debian", directories: [alice], suites: [{ suite: "sid" }], suitesWithSlash: [] },
   ]);
   expect([(await get("another")).status, (await get()).status]).toEqual([401, 401]);
 });

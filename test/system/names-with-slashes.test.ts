@@ -1,5 +1,5 @@
 // Suites and components with a slash in their names, as apt 2.6 and apt 3 take them.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,11 +8,12 @@ import { expect, inject, onTestFinished, test } from "vitest";
 import { rootPath } from "../../src/base/names.ts";
 import { AptRoot } from "../support/apt.ts";
 import { Apt3 } from "../support/apt3.ts";
-import { CommandLine } from "../support/command-line.ts";
+import { CommandLine, outputOf, runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import { plainWebServer } from "../support/plain-web-server.ts";
 import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
-import { ServerUnderTest } from "../support/server.ts";
+import { freePort, ServerUnderTest } from "../support/server.ts";
+import { buildSourceTree, writeSourceTree } from "../support/source-tree.ts";
 
 test("both apts update without a warning from a suite and a component with a slash, and fetch from each its own packages, which can be verified", async () => {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-slashes-"));
@@ -154,4 +155,92 @@ test("a suite with a slash is published into its tree as the suite that it is, b
   const command = new CommandLine(["publish", ...flags, "--bundle", bundle]);
   expect(await command.ends(), command.output).toBe(0);
   expect(await release()).toMatch(/^Components: main$/m);
+});
+
+test("builders' commands know a suite with a slash from the suite around it, as init, builder add and suite add made it", async () => {
+  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-slashes-"));
+  onTestFinished(() => rmSync(work, { recursive: true, force: true }));
+  const port = await freePort();
+  const run = async (...args: readonly string[]) => await outputOf(args, { cwd: work });
+  await run(
+    ...`init debian --webapi ${inject("webapiUrl")} --listen 127.0.0.1:${port}`.split(" "),
+    ..."--suite bookworm bookworm/updates --builder alice".split(" "),
+  );
+  const server = await ServerUnderTest.start({ flags: ["--config", join(work, "debian/tahoe-apt.toml")], port });
+  onTestFinished(async () => void (await server.end()));
+  await server.ready();
+  const bundle = ["--bundle", "debian/builders/alice.bundle"];
+  const master = ["--bundle", "debian/master.bundle"];
+  const add = async (name: string, version = "1.0-1") => {
+    const [file, bytes] = await namedDeb({ package: name, version });
+    writeFileSync(join(work, file), bytes);
+    return file;
+  };
+  expect(await run("put", ...bundle, "--suite", "bookworm", await add("base"))).toContain("in bookworm main");
+  for (const version of ["1.0-1", "1.0-2"]) {
+    const said = await run("put", ...bundle, "--suite", "bookworm/updates", await add("fix", version));
+    expect(said).toContain(`live: fix ${version} amd64 in bookworm/updates main`);
+  }
+  writeSourceTree(join(work, "built"), { name: "built", version: "1.0", distribution: "bookworm" });
+  buildSourceTree(join(work, "built"));
+  // A changelog can't say it; dpkg-genchanges is told by -DDistribution.
+  const changes = readFileSync(join(work, "built_1.0_amd64.changes"), "utf8");
+  expect(changes).toMatch(/^Distribution: bookworm$/m);
+  const changed = changes.replace(/^Distribution: .*$/m, "Distribution: bookworm/updates");
+  writeFileSync(join(work, "built_1.0_amd64.changes"), changed);
+  expect(await run("put", ...bundle, "built_1.0_amd64.changes")).toContain("built 1.0 source in bookworm/updates main");
+
+  const publicKey = await (await fetch(`${server.url}/debian/key.asc`)).text();
+  const held = async (suite: string): Promise<readonly string[]> => {
+    const apt = new AptRoot({ source: { url: `${server.url}/debian`, suite, publicKey } });
+    onTestFinished(() => apt.close());
+    expect(await apt.update()).not.toMatch(/^[EWN]:/m);
+    return (await apt.packageNames()).toSorted();
+  };
+  expect([await held("bookworm"), await held("bookworm/updates")]).toEqual([["base"], ["built", "fix"]]);
+  const listed = async (...flags: readonly string[]) =>
+    (await run("list", ...flags))
+      .split("\n")
+      .flatMap((line) => /^\w+ \S+ amd64 (\S+ \S+) /.exec(line)?.[0].trim() ?? [])
+      .toSorted();
+  const inUpdates = ["built 1.0", "fix 1.0-1", "fix 1.0-2"].map((each) => `${each} amd64 bookworm/updates main`);
+  for (const flags of [bundle, ["--config", "debian/tahoe-apt.toml"]]) {
+    expect(await listed(...flags)).toEqual(["base 1.0-1 amd64 bookworm main", ...inUpdates]);
+    expect(await listed(...flags, "--suite", "bookworm")).toEqual(["base 1.0-1 amd64 bookworm main"]);
+    expect(await listed(...flags, "--suite", "bookworm/updates")).toEqual(inUpdates);
+  }
+  const reading = ["--webapi", inject("webapiUrl"), "--readcap-file", "debian/tree.readcap"];
+  expect(await listed(...reading, "--suite", "bookworm/updates")).toEqual(inUpdates);
+  expect(await listed(...reading, "--suite", "bookworm"), "whoever does not know it").toContain(
+    "built 1.0 amd64 bookworm updates/main",
+  );
+
+  expect(await run("prune", ...bundle, "--suite", "bookworm", "--keep", "1")).toContain("nothing to do");
+  expect(await run("prune", ...bundle, "--suite", "bookworm/updates", "--keep", "1")).toMatch(
+    /^bookworm\/updates main\/binary-amd64:\n {2}- fix 1\.0-1 amd64$/m,
+  );
+  await run("promote", ...master, "--from", "bookworm/updates", "--to", "bookworm", "fix");
+  await run("promote", ...bundle, "--from", "bookworm", "--to", "bookworm/updates", "base");
+  await run("remove", ...bundle, "--suite", "bookworm", "base");
+  expect([await held("bookworm"), await held("bookworm/updates")]).toEqual([["fix"], ["base", "built", "fix"]]);
+
+  // One that the server does not know yet.
+  expect(await run("suite", "add", "bookworm/backports", "--dir", "debian")).toContain(
+    '[repository.suite."bookworm/backports"]',
+  );
+  await run("builder", "add", "alice", "--dir", "debian", "--suite", "bookworm/backports");
+  const refused = await runCommand(["put", ...bundle, "--suite", "bookworm/backports", await add("new")], {
+    cwd: work,
+  });
+  expect(refused.exitCode, refused.output).toBe(3);
+  expect(refused.output).toContain('needs [repository.suite."bookworm/backports"]');
+  await server.end();
+  appendFileSync(join(work, "debian/tahoe-apt.toml"), '\n[repository.suite."bookworm/backports"]\n');
+  const again = await ServerUnderTest.start({ flags: ["--config", join(work, "debian/tahoe-apt.toml")], port });
+  onTestFinished(async () => void (await again.end()));
+  await again.ready();
+  expect(await run("put", ...bundle, "--suite", "bookworm/backports", await add("new"))).toContain(
+    "live: new 1.0-1 amd64 in bookworm/backports main",
+  );
+  expect(await held("bookworm/backports")).toEqual(["new"]);
 });

@@ -199,7 +199,7 @@ export class Layout {
 
 const noDirectories: ReadonlySet<TreePath> = new Set();
 
-/** For who knows of no configuration, as builders do: every suite has one name. */
+/** For who knows of no configuration: every suite has one name. */
 export const plainLayout = new Layout();
 /** For who is asked about paths of FlatTrees and of others. */
 export const internalLayout = new Layout([], true);
@@ -216,6 +216,15 @@ function leafIndex(names: readonly string[], suiteDepth: number): number | undef
 
 /** The directory of a suite. */
 export const suitePath = (suite: Suite): TreePath => parseTreePath(`dists/${suite}`);
+
+/** The directory that feeds a place's index. */
+export function placePath(place: Place): TreePath {
+  const below =
+    place.kind === "source"
+      ? sourceIndex(place.component)
+      : (place.forInstaller ? installerIndex : binaryIndex)(place.component, place.architecture);
+  return parseTreePath([suitePath(place.suite), below].join("/"));
+}
 
 /** Where a flat repository's one suite stands, and in it its packages, which may be for any architecture. */
 export const flatPath = suitePath(flatSuite);

@@ -1,15 +1,16 @@
 // Plans of changes to a tree: what is to be linked and unlinked in which directory, and what that does to each index.
 import type { Component, Suite, TreePath } from "../../base/names.ts";
-import { joinPath, lastName, parentPath, parseTreePath, pathNames } from "../../base/names.ts";
+import { joinPath, lastName, parentPath, parseTreePath } from "../../base/names.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { isUdeb } from "../../catalog/files/catalog-file.ts";
+import { placePath } from "../../catalog/layout/repository-layout.ts";
 import { compareVersions } from "../../debian/version.ts";
 import type { ChangeLogEntry } from "./change-log.ts";
 import { changeLogEntry } from "./change-log.ts";
 import type { IndexChange } from "./index-preview.ts";
 import { previewIndices } from "./index-preview.ts";
 import type { Inventory, InventoryPackage } from "./inventory.ts";
-import { placeAndBelow } from "./package-patterns.ts";
+import { namesBelowPlace } from "./package-patterns.ts";
 
 /** What is to be done in one directory. */
 export interface DirectoryPlan {
@@ -89,7 +90,7 @@ export function planPromotion(
     directories: [...plans]
       .toSorted(([, one], [, two]) => rank(one.architecture) - rank(two.architecture))
       .map(([directory, { links, events }]) => ({ directory, links, events, unlinks: new Map() })),
-    changes: previewIndices(stock, { files, directories }),
+    changes: previewIndices(stock, { files, directories, layout: stock.layout }),
     problems,
   };
 }
@@ -103,10 +104,9 @@ interface Promotion {
 
 const rank = (architecture: string): number => (architecture === "source" ? 0 : architecture === "all" ? 1 : 2);
 
-function destinationOf({ path }: InventoryPackage, { suite, component, builder }: Destination): TreePath {
-  const { place, below } = placeAndBelow(path);
-  const [dists, , ownComponent, ...leaf] = pathNames(place);
-  return parseTreePath([dists, suite, component ?? ownComponent, ...leaf, ...(builder ?? below)].join("/"));
+function destinationOf(one: InventoryPackage, { suite, component, builder }: Destination): TreePath {
+  const place = placePath({ ...one.place, suite, component: component ?? one.place.component });
+  return parseTreePath([place, ...(builder ?? namesBelowPlace(one))].join("/"));
 }
 
 const contentOf = (file: CatalogFile | undefined): string | undefined =>
@@ -151,7 +151,7 @@ export function planRemoval(
       unlinks,
       events,
     })),
-    changes: previewIndices(stock, { files, directories: stock.directories }),
+    changes: previewIndices(stock, { ...stock, files }),
     problems: [],
   };
 }

@@ -1,11 +1,11 @@
 // What a change of files does to each index, told before it is made.
 import type { Architecture, TreePath } from "../../base/names.ts";
 import { baseOfVariant } from "../../base/names.ts";
-import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { binaryIndex, installerIndex, sourceIndex } from "../../catalog/layout/repository-layout.ts";
 import { shapeOf, withVariants } from "../../catalog/layout/suite-shape.ts";
 import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import { VariantBuilds } from "../../catalog/suite/variant-builds.ts";
+import type { InventoryFiles } from "./inventory.ts";
 import { packageListsOf } from "./inventory.ts";
 
 /** A stanza of an index, in short. */
@@ -27,42 +27,37 @@ export interface IndexChange {
   readonly removed: readonly PreviewEntry[];
 }
 
-interface Shelf {
-  readonly files: ReadonlyMap<TreePath, CatalogFile>;
-  readonly directories: ReadonlySet<TreePath>;
-}
-
 /** Sorted by suite, index, package and version; an index that stays as it is has no place in it. */
-export function previewIndices(before: Shelf, after: Shelf): readonly IndexChange[] {
+export function previewIndices(before: InventoryFiles, after: InventoryFiles): readonly IndexChange[] {
   const [old, young] = [indicesOf(before), indicesOf(after)];
   return [...new Set([...old.keys(), ...young.keys()])].toSorted().flatMap((key): IndexChange[] => {
     const [left = none, right = none] = [old.get(key), young.get(key)];
     const removed = [...left].filter(([identity]) => !right.has(identity)).map(([, entry]) => entry);
     const added = [...right].filter(([identity]) => !left.has(identity)).map(([, entry]) => entry);
     if (removed.length + added.length === 0) return [];
-    const [suite = "", ...index] = key.split("/");
-    return [{ suite, index: index.join("/"), added: added.toSorted(inOrder), removed: removed.toSorted(inOrder) }];
+    const [suite = "", index = ""] = key.split(" ");
+    return [{ suite, index, added: added.toSorted(inOrder), removed: removed.toSorted(inOrder) }];
   });
 }
 
 type Entries = ReadonlyMap<string, PreviewEntry>;
 const none: Entries = new Map();
 
-/** The entries of each index by what makes them the same to APT. */
-function indicesOf({ files, directories }: Shelf): ReadonlyMap<string, Entries> {
+/** By suite and index, the entries of each by what makes them the same to APT. */
+function indicesOf({ files, directories, layout }: InventoryFiles): ReadonlyMap<string, Entries> {
   const indices = new Map<string, Map<string, PreviewEntry>>();
-  for (const [suite, snapshot] of packageListsOf(files)) {
+  for (const [suite, snapshot] of packageListsOf({ files, layout })) {
     const items = [...snapshot.items()];
     const variants = items.flatMap((item) => (item.kind === "binary" ? (item.variant ?? []) : []));
-    const { architectures } = withVariants(shapeOf(directories, suite), new Set(variants));
+    const { architectures } = withVariants(shapeOf(directories, suite, undefined, layout), new Set(variants));
     const builds = new VariantBuilds();
     builds.apply({ removed: [], added: items }, () => []);
     for (const item of items) {
       const entry = entryOf(item);
       const identity = [entry.package, entry.version, entry.architecture, item.sha256].join(" ");
       for (const index of indicesWith(item, architectures, builds)) {
-        const entries = indices.get(`${suite}/${index}`) ?? new Map<string, PreviewEntry>();
-        indices.set(`${suite}/${index}`, entries.set(identity, entry));
+        const entries = indices.get(`${suite} ${index}`) ?? new Map<string, PreviewEntry>();
+        indices.set(`${suite} ${index}`, entries.set(identity, entry));
       }
     }
   }

@@ -1,14 +1,14 @@
 // What a tree holds, as the server would judge it: each package with its files, and what no index takes.
 import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
 import type { Suite, TreePath } from "../../base/names.ts";
-import { joinPath, lastName, parentPath, pathNames } from "../../base/names.ts";
+import { joinPath, lastName, parentPath } from "../../base/names.ts";
 import type { FileChange } from "../../catalog/catalog.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { findingOf } from "../../catalog/files/finding.ts";
 import { inspectContent, packageKindOf } from "../../catalog/inspection/inspect.ts";
 import { defaultInspectLimits as limits } from "../../catalog/inspection/inspect-limits.ts";
 import type { Inspection, PackageKind, Rejection } from "../../catalog/inspection/inspection.ts";
-import type { Place } from "../../catalog/layout/repository-layout.ts";
+import type { Layout, Place } from "../../catalog/layout/repository-layout.ts";
 import { plainLayout } from "../../catalog/layout/repository-layout.ts";
 import { inspectionOf, parseEntryMetadata } from "../../catalog/metadata/entry-metadata.ts";
 import type { Ownership } from "../../catalog/suite/package-list.ts";
@@ -42,9 +42,15 @@ export interface InventoryPackage {
   readonly linkedAtMs: number;
 }
 
-export interface Inventory {
+/** Files and directories of a tree. */
+export interface InventoryFiles {
+  /** Tells suites with a slash from components. */
+  readonly layout: Layout;
   readonly directories: ReadonlySet<TreePath>;
   readonly files: ReadonlyMap<TreePath, CatalogFile>;
+}
+
+export interface Inventory extends InventoryFiles {
   /** By path. */
   readonly packages: ReadonlyMap<TreePath, InventoryPackage>;
   /** Why a file is in no index though its name announces a package; sorted by path. */
@@ -52,8 +58,8 @@ export interface Inventory {
 }
 
 /** Whether the directories that stock was taken of have a suite. */
-export const hasSuite = ({ directories }: Inventory, suite: string): boolean =>
-  [...directories].some((path) => pathNames(path)[1] === suite);
+export const hasSuite = ({ directories, layout }: Inventory, suite: string): boolean =>
+  [...directories].some((path) => layout.suiteOf(path) === suite);
 
 /** Files without a claim beside their link are read, so many at once. */
 const concurrentReads = 8;
@@ -62,7 +68,8 @@ const concurrentReads = 8;
  * Takes stock of some directories. Files are judged by what their entries' metadata says, and read where it says
  * nothing that can be believed.
  * @param nowMs in ms since the epoch: the server takes link times that are later for unknown
- * @param paths none within another; where nothing is, there is no stock
+ * @param paths none within another, but for suites; where nothing is, there is no stock
+ * @param layout tells suites with a slash from components
  * @throws StorageUnavailable, LimitExceeded
  */
 export async function readInventory(
@@ -70,11 +77,12 @@ export async function readInventory(
   paths: readonly TreePath[],
   nowMs: number,
   signal: AbortSignal,
+  layout: Layout = plainLayout,
 ): Promise<Inventory> {
   const seen = new Map<TreePath, FileEntry | OtherEntry>();
   const directories = new Set<TreePath>();
   for (const path of paths) {
-    const part = await survey(tree, path, signal, Number.POSITIVE_INFINITY);
+    const part = await survey(tree, path, signal, Number.POSITIVE_INFINITY, { layout });
     const [unlisted] = part.unlisted;
     if (unlisted !== undefined) throw new StorageUnavailable(unlisted[0], unlisted[1].text, { transient: true });
     for (const [at, entry] of part.files) seen.set(at, entry);
@@ -99,28 +107,28 @@ export async function readInventory(
     if (part === undefined || part.finding !== undefined) return;
     files.set(at, fileOf(at, part.entry, await reader.inspect(at, seen.get(at) ?? part.entry, "part")));
   });
-  return judged(seen, directories, files, sources);
+  return judged(seen, { files, directories, layout }, sources);
 }
 
 function judged(
   seen: ReadonlyMap<TreePath, FileEntry | OtherEntry>,
-  directories: ReadonlySet<TreePath>,
-  files: ReadonlyMap<TreePath, CatalogFile>,
+  found: InventoryFiles,
   sources: ReadonlyMap<TreePath, InventoryPackage["source"]>,
 ): Inventory {
+  const { files, layout } = found;
   const packages = new Map<TreePath, InventoryPackage>();
   for (const file of files.values()) {
-    const known = packageOf(file, sources.get(file.path), seen.get(file.path), files);
+    const known = packageOf(file, sources.get(file.path), seen.get(file.path), found);
     if (known !== undefined) packages.set(file.path, known);
   }
-  const rejections = [...packageListsOf(files).values()].flatMap((snapshot) => [
+  const rejections = [...packageListsOf({ files, layout }).values()].flatMap((snapshot) => [
     ...snapshot.rejections(),
     ...[...snapshot.pending()].map(([path, { missing }]): [TreePath, Rejection] => [
       path,
       { kind: "rejected", code: "incomplete", text: `${missing.join(", ")} is missing beside it` },
     ]),
   ]);
-  return { directories, files, packages, rejections: rejections.toSorted(([one], [two]) => (one < two ? -1 : 1)) };
+  return { ...found, packages, rejections: rejections.toSorted(([one], [two]) => (one < two ? -1 : 1)) };
 }
 
 /**
@@ -128,12 +136,12 @@ function judged(
  * @param ownershipOf who may publish which names; by default everybody may publish all
  */
 export function packageListsOf(
-  files: ReadonlyMap<TreePath, CatalogFile>,
+  { files, layout }: Pick<InventoryFiles, "files" | "layout">,
   ownershipOf: (suite: Suite) => Ownership | undefined = () => undefined,
 ): ReadonlyMap<Suite, PackageList> {
   const changes = new Map<Suite, FileChange[]>();
   for (const [path, after] of files) {
-    const suite = plainLayout.suiteOf(path);
+    const suite = layout.suiteOf(path);
     if (suite === undefined) continue;
     const ofSuite = changes.get(suite) ?? [];
     changes.set(suite, ofSuite);
@@ -141,7 +149,7 @@ export function packageListsOf(
   }
   const snapshots = new Map<Suite, PackageList>();
   for (const [suite, ofSuite] of changes) {
-    const snapshot = new PackageList(ownershipOf(suite));
+    const snapshot = new PackageList(ownershipOf(suite), undefined, layout);
     snapshot.apply(ofSuite, (path) => files.get(path));
     snapshots.set(suite, snapshot);
   }
@@ -154,12 +162,12 @@ function packageOf(
   file: CatalogFile,
   source: InventoryPackage["source"] | undefined,
   listed: FileEntry | OtherEntry | undefined,
-  files: ReadonlyMap<TreePath, CatalogFile>,
+  { files, layout }: InventoryFiles,
 ): InventoryPackage | undefined {
   const { path, finding } = file;
-  const place = plainLayout.placeOf(parentPath(path));
+  const place = layout.placeOf(parentPath(path));
   if (place === undefined || finding === undefined || finding.kind === "part") return undefined;
-  const judgement = candidateOf(file, (at) => files.get(at));
+  const judgement = candidateOf(file, (at) => files.get(at), layout);
   const common = {
     path,
     place,

@@ -1,8 +1,7 @@
 // Which packages of a stock are meant: by name, version, source or path, with wildcards, and by where they are.
 import { globMatcher } from "../../base/glob.ts";
-import type { TreePath } from "../../base/names.ts";
 import { parentPath, pathNames } from "../../base/names.ts";
-import { plainLayout } from "../../catalog/layout/repository-layout.ts";
+import { placePath } from "../../catalog/layout/repository-layout.ts";
 import { packageMatcher } from "../../catalog/suite/package-pattern.ts";
 import type { InventoryPackage } from "./inventory.ts";
 
@@ -35,12 +34,9 @@ export function parsePattern(raw: string): Pattern {
   return { raw, matches: packageMatcher(raw) };
 }
 
-/** The directory that feeds an index and the names below it, of a file's path. */
-export function placeAndBelow(path: TreePath): { readonly place: TreePath; readonly below: readonly string[] } {
-  let place = parentPath(path);
-  while (place !== "" && !plainLayout.isPlace(place)) place = parentPath(place);
-  return { place, below: pathNames(parentPath(path)).slice(pathNames(place).length) };
-}
+/** The names of the directories between a package's place and the file. */
+export const namesBelowPlace = ({ path, place }: Pick<InventoryPackage, "path" | "place">): readonly string[] =>
+  pathNames(parentPath(path)).slice(pathNames(placePath(place)).length);
 
 export interface Selected {
   /** Sorted by path. */
@@ -59,8 +55,8 @@ export function select(packages: Iterable<InventoryPackage>, patterns: readonly 
   };
 }
 
-const isThere = ({ place, architecture, path }: InventoryPackage, where: Where): boolean =>
-  (where.suite ?? place.suite) === place.suite &&
-  (where.component ?? place.component) === place.component &&
-  (where.architecture ?? architecture) === architecture &&
-  (where.builder === undefined || where.builder === placeAndBelow(path).below.join("/"));
+const isThere = (one: InventoryPackage, where: Where): boolean =>
+  (where.suite ?? one.place.suite) === one.place.suite &&
+  (where.component ?? one.place.component) === one.place.component &&
+  (where.architecture ?? one.architecture) === one.architecture &&
+  (where.builder === undefined || where.builder === namesBelowPlace(one).join("/"));

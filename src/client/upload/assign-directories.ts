@@ -6,7 +6,7 @@ import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { findingOf } from "../../catalog/files/finding.ts";
 import type { InspectLimits } from "../../catalog/inspection/inspect-limits.ts";
 import type { SoundInspection } from "../../catalog/inspection/inspection.ts";
-import type { Place } from "../../catalog/layout/repository-layout.ts";
+import type { Layout, Place } from "../../catalog/layout/repository-layout.ts";
 import { plainLayout } from "../../catalog/layout/repository-layout.ts";
 import { inspectionOf, parseEntryMetadata } from "../../catalog/metadata/entry-metadata.ts";
 import { candidateOf } from "../../catalog/suite/placement-rules.ts";
@@ -43,17 +43,19 @@ export interface Assignment {
  * Finds a directory for every file: by suite (as chosen, as a .changes says, or the only one), by component (as chosen,
  * as Section says, or the only one), and by architecture. A source package's files stay together.
  * @param codenames the server's suites by their codenames, as far as they are known
+ * @param layout tells suites with a slash from components
  */
 export function assign(
   bundle: Bundle,
   { files, distributions }: CollectedFiles,
   choice: Choice,
   codenames: ReadonlyMap<string, string>,
+  layout: Layout = plainLayout,
 ): Assignment {
   const problems: Problem[] = [];
   const placed = bundle.directories
     .flatMap((directory): Placed[] => {
-      const place = plainLayout.placeOf(directory.path);
+      const place = layout.placeOf(directory.path);
       return place === undefined ? [] : [{ ...directory, place }];
     })
     .filter(({ place }) => (choice.suite ?? place.suite) === place.suite);
@@ -154,6 +156,7 @@ export function objections(
   { directory, entries, files }: Parcel,
   mayReplace: boolean,
   limits: InspectLimits,
+  layout: Layout = plainLayout,
 ): readonly Problem[] {
   const ours = new Map(files.map((file) => [file.name, file]));
   const fileAt = (path: TreePath): CatalogFile | undefined => {
@@ -166,7 +169,7 @@ export function objections(
     const seen = path === undefined ? undefined : fileAt(path);
     if (path === undefined || seen === undefined)
       return [{ file, reason: "its name is none that a directory can hold" }];
-    const judged = candidateOf(seen, fileAt);
+    const judged = candidateOf(seen, fileAt, layout);
     if (judged?.kind === "rejected") return [{ file, reason: judged.text }];
     if (judged?.kind === "pending") {
       return [

@@ -9,6 +9,7 @@ import type { LinkState, LinkWords } from "../change-failed.ts";
 import { ChangeFailed } from "../change-failed.ts";
 import type { TokenDescription, WaitingObserver } from "../ping-client.ts";
 import { describeToken, pingUntilLive } from "../ping-client.ts";
+import { layoutFor, whyNoSuite } from "../suites-with-slash.ts";
 import { WriteGateways } from "../write-gateways.ts";
 import type { Choice, Parcel } from "./assign-directories.ts";
 import { assign, objections } from "./assign-directories.ts";
@@ -163,16 +164,25 @@ class Put {
     described?.catch(() => undefined);
     const gathered = await collectLocalFiles(paths, defaultInspectLimits, this.#signal);
     for (const name of gathered.passedOver) this.#observer.note(`${name} is checked, and not uploaded`);
-    const { destinations, problems } = assign(this.#bundle, gathered, this.#options, codenamesIn(await described));
+    const description = await described;
+    const [first = ""] = paths;
+    const { suite } = this.#options;
+    const whyNot = suite === undefined ? undefined : whyNoSuite(suite, description);
+    if (whyNot !== undefined) return { parcels: [], problems: [...gathered.problems, { file: first, reason: whyNot }] };
+    const named = suite === undefined ? [...gathered.distributions.values()].flat() : [suite];
+    const layout = layoutFor(this.#bundle, description, named);
+    const codenames = codenamesIn(description);
+    const { destinations, problems } = assign(this.#bundle, gathered, this.#options, codenames, layout);
     const parcels = await Promise.all(
       [...destinations].map(async ([{ place, ...directory }, files]): Promise<Parcel> => {
         const list = (writer: WebapiWriter) => writer.list(directory.cap, this.#signal);
         return { directory, place, files, entries: await this.#gateways.change(list, this.#signal) };
       }),
     );
-    const objected = parcels.flatMap((parcel) => objections(parcel, this.#options.mayReplace, defaultInspectLimits));
+    const objected = parcels.flatMap((parcel) =>
+      objections(parcel, this.#options.mayReplace, defaultInspectLimits, layout),
+    );
     const all = [...gathered.problems, ...problems, ...objected];
-    const [first = ""] = paths;
     if (parcels.length === 0 && all.length === 0)
       all.push({ file: first, reason: "lists nothing that APT has a use for" });
     return { parcels, problems: all };

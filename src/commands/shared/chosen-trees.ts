@@ -1,15 +1,18 @@
 // Which trees a command is about: those of a server's configuration, the one of a read cap, or what a bundle opens.
 import type { Command } from "commander";
-import type { TreePath } from "../../base/names.ts";
+import type { Suite, TreePath } from "../../base/names.ts";
 import { rootPath } from "../../base/names.ts";
+import { Layout } from "../../catalog/layout/repository-layout.ts";
 import { readBundle } from "../../client/bundle.ts";
 import { refuseRevoked } from "../../client/ping-client.ts";
+import { layoutFor } from "../../client/suites-with-slash.ts";
 import type { Limits } from "../../config/configuration.ts";
 import { defaultLimits } from "../../config/configuration.ts";
 import { ConfigurationError } from "../../config/configuration-error.ts";
 import type { Flags } from "../../config/load-config.ts";
 import { loadConfiguration } from "../../config/load-config.ts";
 import type { GridTree } from "../../server/open-tree.ts";
+import { layoutOf } from "../../server/repository-settings.ts";
 import { another, gatewayCaOption } from "./arguments.ts";
 import { complain, complainOfWaiting } from "./terminal.ts";
 
@@ -25,6 +28,8 @@ export interface ChosenTree {
   readonly at: TreePath;
   readonly tree: GridTree;
   readonly limits: Limits;
+  /** Tells suites with a slash from components. */
+  readonly layout: Layout;
 }
 
 export const withTreeFlags = (command: Command): Command =>
@@ -37,9 +42,14 @@ export const withTreeFlags = (command: Command): Command =>
 
 /**
  * Folders among the repositories are left out: no grid holds them.
+ * @param named suites that were asked for by name
  * @throws ConfigurationError, BundleError; TokenUnknown for a bundle that was revoked; signal.reason
  */
-export async function chosenTrees(flags: TreeFlags, signal: AbortSignal): Promise<readonly ChosenTree[]> {
+export async function chosenTrees(
+  flags: TreeFlags,
+  signal: AbortSignal,
+  named: readonly Suite[] = [],
+): Promise<readonly ChosenTree[]> {
   const { bundle: file, config, webapi, readcapFile, gatewayCaFile } = flags;
   if (file === undefined) {
     const { repositories, limits } = loadConfiguration({
@@ -48,9 +58,11 @@ export async function chosenTrees(flags: TreeFlags, signal: AbortSignal): Promis
       ...(readcapFile !== undefined && { readcapFile }),
       ...(gatewayCaFile !== undefined && { gatewayCaFile }),
     });
-    const inGrids = repositories.flatMap(({ name, tree }) =>
-      tree.kind === "folder" ? [] : [{ name, at: rootPath, tree: { ...tree, cap: tree.readCap }, limits }],
-    );
+    const inGrids = repositories.flatMap(({ name, tree, suites }) => {
+      if (tree.kind === "folder") return [];
+      const layout = new Layout([...layoutOf({ suites }).nestedSuites, ...named]);
+      return [{ name, at: rootPath, tree: { ...tree, cap: tree.readCap }, limits, layout }];
+    });
     if (inGrids.length === 0) throw new ConfigurationError(["--config: no repository in it is in a grid"]);
     return inGrids;
   }
@@ -58,12 +70,14 @@ export async function chosenTrees(flags: TreeFlags, signal: AbortSignal): Promis
     throw new ConfigurationError(["--bundle: holds all that is needed; nothing else goes with it"]);
   }
   const bundle = await readBundle(file, complain);
-  await refuseRevoked(bundle, complainOfWaiting, signal);
+  const described = await refuseRevoked(bundle, complainOfWaiting, signal);
+  const layout = layoutFor(bundle, described, named);
   const { name, gateways, gatewayCa, directories } = bundle;
   return directories.map(({ path, cap }) => ({
     name,
     at: path,
     tree: { gateways, gatewayCa, cap },
     limits: defaultLimits,
+    layout,
   }));
 }

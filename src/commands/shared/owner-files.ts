@@ -6,10 +6,11 @@ import { stringify as formatToml } from "smol-toml";
 import { z } from "zod";
 import { messageOf, RepoError } from "../../base/errors.ts";
 import { withLock } from "../../base/lock-directory.ts";
-import type { RepositoryName } from "../../base/names.ts";
-import { rootPath } from "../../base/names.ts";
+import type { RepositoryName, Suite } from "../../base/names.ts";
+import { isWithin, rootPath } from "../../base/names.ts";
 import { createFile, replaceFile } from "../../base/replace-file.ts";
 import { makeToken, openSecretFile, writeSecretFile } from "../../base/secret-file.ts";
+import { suitePath } from "../../catalog/layout/repository-layout.ts";
 import { withName } from "../../catalog/suite/owner-rules.ts";
 import type { Bundle, BundleDirectory, PingAddress } from "../../client/bundle.ts";
 import { formatBundle, readBundle } from "../../client/bundle.ts";
@@ -32,6 +33,8 @@ export interface TreeSettings {
   readonly listen: string;
   /** As builders and people reach the server, without a trailing slash. */
   readonly publicUrl: string | undefined;
+  /** Those of its suites that have a slash in their names. */
+  readonly suitesWithSlash?: readonly Suite[];
 }
 
 const builderComment =
@@ -84,13 +87,23 @@ export class OwnerFiles {
     await this.#alone(async () => {
       await openSecretFile(this.at("master.bundle"), async () => {
         const token = await openSecretFile(this.at("master.token"), makeToken);
-        const { name, gateways, gatewayCa, listen, publicUrl } = settings;
+        const { name, gateways, gatewayCa, listen, publicUrl, suitesWithSlash } = settings;
         const ping = { url: `${publicUrl ?? `http://${listen}`}/-/ping/${name}`, token };
         const directories = [{ path: rootPath, cap: await makeRoot() }];
-        return formatBundle({ name: "master", gateways, gatewayCa, ping, directories });
+        return formatBundle({ name: "master", gateways, gatewayCa, ping, directories, suitesWithSlash });
       });
     });
     return await this.master();
+  }
+
+  /** Lets the master bundle know suites with a slash in their names. */
+  async addSuitesWithSlash(suites: readonly Suite[]): Promise<void> {
+    await this.#alone(async () => {
+      const { root: _, ...master } = await this.master();
+      const known = new Set([...(master.suitesWithSlash ?? []), ...suites]);
+      if (known.size === (master.suitesWithSlash ?? []).length) return;
+      await writeSecretFile(this.at("master.bundle"), formatBundle({ ...master, suitesWithSlash: [...known] }));
+    });
   }
 
   /** @returns whether the configuration is new: one that is there is its owner's to change */
@@ -100,7 +113,7 @@ export class OwnerFiles {
       if (!existsSync(this.at("builders.toml"))) await this.#writeBuilders();
     });
     if (existsSync(this.at("tahoe-apt.toml"))) return false;
-    const { name, gateways, gatewayCa, listen, publicUrl } = settings;
+    const { name, gateways, gatewayCa, listen, publicUrl, suitesWithSlash = [] } = settings;
     if (gatewayCa !== undefined) await replaceFile(this.at("gateway-ca.pem"), gatewayCa);
     const values = {
       listen,
@@ -114,6 +127,7 @@ export class OwnerFiles {
           readcap_file: "tree.readcap",
           ping_token_file: "master.token",
           builders_file: "builders.toml",
+          ...(suitesWithSlash.length > 0 && { suite: Object.fromEntries(suitesWithSlash.map((each) => [each, {}])) }),
         },
       ],
     };
@@ -140,16 +154,20 @@ export class OwnerFiles {
    */
   async writeBuilder(
     name: string,
-    { gateways, gatewayCa, ping }: Bundle,
+    { gateways, gatewayCa, ping, suitesWithSlash = [] }: Bundle,
     directories: readonly BundleDirectory[],
     packages?: readonly string[],
   ): Promise<void> {
     await this.#alone(async () => {
       const token = await openSecretFile(this.at("builders", `${name}.token`), makeToken);
-      const before = (await this.builders()).get(name)?.directories ?? [];
-      const kept = before.filter(({ path }) => !directories.some((one) => one.path === path));
+      const before = (await this.builders()).get(name);
+      const kept = (before?.directories ?? []).filter(({ path }) => !directories.some((one) => one.path === path));
       const own: PingAddress | undefined = ping && { url: ping.url, token };
-      const bundle = { name, gateways, gatewayCa, ping: own, directories: [...kept, ...directories] };
+      const all = [...kept, ...directories];
+      const suites = [...new Set([...(before?.suitesWithSlash ?? []), ...suitesWithSlash])].filter((suite) =>
+        all.some(({ path }) => isWithin(path, suitePath(suite))),
+      );
+      const bundle = { name, gateways, gatewayCa, ping: own, directories: all, suitesWithSlash: suites };
       await writeSecretFile(this.builderFile(name), formatBundle(bundle));
       const lists = new Map(await this.#packages());
       if (packages !== undefined) lists.set(name, packages);

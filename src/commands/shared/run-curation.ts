@@ -17,6 +17,7 @@ import { hasSuite, readInventory } from "../../client/curation/inventory.ts";
 import type { Pattern, Where } from "../../client/curation/package-patterns.ts";
 import { parsePattern, select } from "../../client/curation/package-patterns.ts";
 import { pingUntilLive, refuseRevoked } from "../../client/ping-client.ts";
+import { layoutFor, whyNoSuite } from "../../client/suites-with-slash.ts";
 import { WriteGateways } from "../../client/write-gateways.ts";
 import { defaultLimits } from "../../config/configuration.ts";
 import { ConfigurationError } from "../../config/configuration-error.ts";
@@ -94,7 +95,7 @@ export async function runCuration(
   const suites = suite === undefined ? [] : [suite, ...(alsoSuite === undefined ? [] : [alsoSuite])];
   const paths = [...new Set(suites)].map((each) => argument("--suite", () => suitePath(parseSuite(each))));
   const bundle = await readBundle(asked.bundle, complain);
-  const work = { asked, patterns, paths, bundle, signal, planOf };
+  const work = { asked, patterns, suites, paths, bundle, signal, planOf };
   const outcome = await carryOut(work).catch((thrown: unknown) => {
     if (thrown instanceof ConfigurationError || thrown instanceof ChangeFailed) throw thrown;
     throw new ChangeFailed(thrown, "none");
@@ -105,6 +106,8 @@ export async function runCuration(
 interface Work {
   readonly asked: Asked;
   readonly patterns: readonly Pattern[];
+  /** What was asked for by name. */
+  readonly suites: readonly string[];
   /** What stock is taken of; none: all that the bundle opens. */
   readonly paths: readonly TreePath[];
   readonly bundle: Bundle;
@@ -112,19 +115,22 @@ interface Work {
   readonly planOf: PlanOf;
 }
 
-async function carryOut({ asked, patterns, paths, bundle, signal, planOf }: Work): Promise<Outcome> {
+async function carryOut({ asked, patterns, suites, paths, bundle, signal, planOf }: Work): Promise<Outcome> {
   const { suite, timeout, onlySound = false, asksServer = false, mayReplace = false } = asked;
-  await refuseRevoked(bundle, complainOfWaiting, signal);
+  const described = await refuseRevoked(bundle, complainOfWaiting, signal);
+  const layout = layoutFor(bundle, described, suites);
   const tree = treeOf(bundle);
-  const stock = await readInventory(tree, paths.length === 0 ? [rootPath] : paths, Date.now(), signal);
+  const stock = await readInventory(tree, paths.length === 0 ? [rootPath] : paths, Date.now(), signal, layout);
   const meant = [...stock.packages.values()].filter(({ isSound }) => isSound || !onlySound);
   const { packages, unmatched } = select(meant, patterns, asked);
   // Asked after stock was taken: what came later is not in it.
   const canAsk = asksServer && (suite === undefined || hasSuite(stock, suite));
   const unlisted = canAsk ? await unlistedBy(bundle, paths, Number(timeout) * 1000, signal) : undefined;
   const plan = planOf(stock, packages, ({ isSound, path }) => isSound && unlisted?.has(path) !== true);
+  const notSuites = suites.flatMap((each) => whyNoSuite(each, described) ?? []);
   const problems = [
-    ...(suite === undefined || hasSuite(stock, suite) ? [] : [`there is no suite ${suite}`]),
+    ...notSuites,
+    ...(notSuites.length > 0 || suite === undefined || hasSuite(stock, suite) ? [] : [`there is no suite ${suite}`]),
     ...(onlySound ? unmatched.map((raw) => `nothing matches ${raw}`) : []),
     ...plan.problems,
     ...outside(bundle, plan).map((path) => `${path} is in none of this bundle's directories`),

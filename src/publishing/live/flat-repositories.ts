@@ -94,6 +94,7 @@ export class FlatRepositories implements ServedRepository {
     });
     const suites = [...main.suites, ...flats.flatMap((flat) => flat.suites)];
     return {
+      ...(main.suitesWithSlash !== undefined && { suitesWithSlash: main.suitesWithSlash }),
       suites,
       rejected: [...main.rejected, ...flats.flatMap(({ rejected }) => rejected)],
       untoldRejections: flats.reduce((sum, flat) => sum + flat.untoldRejections, main.untoldRejections ?? 0),

@@ -232,7 +232,9 @@ export class Repository implements ServedRepository {
 
   status(): RepositoryStatus {
     const suites = [...this.#suites.values()];
+    const suitesWithSlash = this.#parts.catalog.layout.nestedSuites;
     return {
+      ...(suitesWithSlash.length > 0 && { suitesWithSlash }),
       suites: suites.flatMap(({ current }) => (current === undefined ? [] : [statusOf(current)])),
       rejected: [...suites.flatMap((suite) => suite.rejected()), ...this.#passthrough.problems()],
       untoldRejections: suites.reduce((sum, suite) => sum + suite.rejectedCount - suite.rejected().length, 0),

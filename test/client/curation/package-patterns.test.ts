@@ -1,9 +1,10 @@
 // Which packages a pattern means, and which of them a retention lets go.
 import { expect, test } from "vitest";
-import { parseArchitecture, parseComponent, parseSuite, parseTreePath } from "../../../src/base/names.ts";
+import { parentPath, parseArchitecture, parseComponent, parseSuite, parseTreePath } from "../../../src/base/names.ts";
+import { Layout, placePath, plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
 import { expired, planRemoval } from "../../../src/client/curation/curation-plan.ts";
 import type { InventoryPackage } from "../../../src/client/curation/inventory.ts";
-import { parsePattern, placeAndBelow, select } from "../../../src/client/curation/package-patterns.ts";
+import { namesBelowPlace, parsePattern, select } from "../../../src/client/curation/package-patterns.ts";
 
 interface Recipe {
   readonly name?: string;
@@ -85,13 +86,24 @@ test("a pattern full of stars takes no longer than others", () => {
 });
 
 test("a path's place and what is below it, also for debian-installer", () => {
-  expect(placeAndBelow(parseTreePath("dists/sid/main/binary-amd64/alice/deep/x.deb"))).toEqual({
-    place: "dists/sid/main/binary-amd64",
-    below: ["alice", "deep"],
-  });
-  expect(placeAndBelow(parseTreePath("dists/sid/main/debian-installer/binary-amd64/x.udeb")).place).toBe(
+  const below = (raw: string, suites: readonly string[] = []) => {
+    const path = parseTreePath(raw);
+    const place = new Layout(suites.map(parseSuite)).placeOf(parentPath(path));
+    if (place === undefined) throw new Error(`${raw} is in no place`);
+    return [placePath(place), namesBelowPlace({ path, place })];
+  };
+  expect(below("dists/sid/main/binary-amd64/alice/deep/x.deb")).toEqual([
+    "dists/sid/main/binary-amd64",
+    ["alice", "deep"],
+  ]);
+  expect(below("dists/sid/main/debian-installer/binary-amd64/x.udeb")).toEqual([
     "dists/sid/main/debian-installer/binary-amd64",
-  );
+    [],
+  ]);
+  expect(below("dists/bookworm/updates/main/debug/source/alice/x.dsc", ["bookworm/updates"])).toEqual([
+    "dists/bookworm/updates/main/debug/source",
+    ["alice"],
+  ]);
 });
 
 test("what stays is the newest by Debian's order, and each version with all of its files", () => {
@@ -130,6 +142,7 @@ test("a file that two source packages name goes with the last of them", () => {
     files: ["hello_1.orig.tar.gz", "hello_1-2.debian.tar.xz"],
   });
   const stock = {
+    layout: plainLayout,
     directories: new Set<never>(),
     files: new Map(),
     packages: new Map([one, two].map((each) => [each.path, each])),

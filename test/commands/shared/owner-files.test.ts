@@ -5,9 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse as parseToml } from "smol-toml";
 import { expect, test } from "vitest";
-import { parseRepositoryName, parseTreePath } from "../../../src/base/names.ts";
+import type { Suite } from "../../../src/base/names.ts";
+import { parseRepositoryName, parseSuite, parseTreePath } from "../../../src/base/names.ts";
 import { OwnerFiles } from "../../../src/commands/shared/owner-files.ts";
-import { WriteCap } from "../../../src/storage/tahoe/caps.ts";
+import { loadConfiguration } from "../../../src/config/load-config.ts";
+import { ReadCap, WriteCap } from "../../../src/storage/tahoe/caps.ts";
 
 const cap = new WriteCap(`URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`);
 const settings = {
@@ -38,6 +40,28 @@ test("builders who are added at once are all known, each with all of its directo
     const token = (await readFile(join(directory, "builders", `${name}.token`), "utf8")).trim();
     expect(ping?.token.reveal()).toBe(token);
   }
+});
+
+test("a suite with a slash is in the configuration and in the bundles of those who have a directory in it, also where it came later", async () => {
+  const { directory, files } = await aTree();
+  const [updates, backports] = ["bookworm/updates", "bookworm/backports"].map(parseSuite) as [Suite, Suite];
+  const readCap = new ReadCap(`URI:DIR2-RO:${"a".repeat(26)}:${"b".repeat(52)}`);
+  await files().writeServerFiles({ ...settings, suitesWithSlash: [updates] }, readCap);
+  expect(loadConfiguration({ config: join(directory, "tahoe-apt.toml") }).repositories[0]?.suites).toEqual(
+    new Map([[updates, {}]]),
+  );
+  const knownTo = async (name: string) => (await files().builders()).get(name)?.suitesWithSlash;
+  const add = async (name: string, suite: string) => {
+    const path = parseTreePath(`dists/${suite}/main/binary-amd64/${name}`);
+    await files().writeBuilder(name, await files().master(), [{ path, cap }]);
+  };
+  await add("alice", updates);
+  expect(await knownTo("alice")).toBeUndefined();
+  await Promise.all([files().addSuitesWithSlash([updates]), files().addSuitesWithSlash([backports, updates])]);
+  for (const suite of ["bookworm", updates]) await add("alice", suite);
+  await add("bob", "bookworm");
+  expect(new Set((await files().master()).suitesWithSlash)).toEqual(new Set([updates, backports]));
+  expect([await knownTo("alice"), await knownTo("bob")]).toEqual([[updates], undefined]);
 });
 
 test("a builder who goes while another comes is gone, and the other one is there", async () => {
