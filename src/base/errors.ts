@@ -1,8 +1,9 @@
 // The root of all errors that a caller can tell apart: by class and by `code`, never by message.
+import type { ErrorCode } from "./error-codes.ts";
 
 /** An error with a stable code. Its message may reach a log or a reply, so it never holds a cap, token or key. */
 export abstract class RepoError extends Error {
-  abstract readonly code: string;
+  abstract readonly code: ErrorCode;
   override get name(): string {
     return this.constructor.name;
   }
@@ -49,4 +50,4 @@ export function fileReasonOf(thrown: unknown): string {
 }
 
 /** The stable code of anything thrown, "unknown" for what is no RepoError. */
-export const codeOf = (thrown: unknown): string => (thrown instanceof RepoError ? thrown.code : "unknown");
+export const codeOf = (thrown: unknown): ErrorCode => (thrown instanceof RepoError ? thrown.code : "unknown");

@@ -1,4 +1,5 @@
 // A command that changes a tree failed on its way: what it says about the links that it was to set or remove.
+import type { ErrorCode } from "../base/error-codes.ts";
 import { codeOf, messageOf, RepoError } from "../base/errors.ts";
 import { TokenUnknown } from "./ping-client.ts";
 
@@ -10,7 +11,7 @@ export type LinkWords = { readonly [State in Exclude<LinkState, "none">]: string
 
 /** The same command, run again, finishes what is left. Has the code of its cause. */
 export class ChangeFailed extends RepoError {
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly linked: LinkState;
   constructor(cause: unknown, linked: "none");
   constructor(cause: unknown, linked: LinkState, words: LinkWords);

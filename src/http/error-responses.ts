@@ -1,8 +1,12 @@
 // The one place where an error becomes a status: by its stable code, with a text that is never empty and holds no cap.
 import type { ServerResponse } from "node:http";
-import { messageOf, RepoError } from "../base/errors.ts";
+import type { ErrorCode } from "../base/error-codes.ts";
+import { codeOf, messageOf, RepoError } from "../base/errors.ts";
 
-/** Statuses by error code. What is not here is our own fault, a 500. Only what is absent is 404: apt takes it as final. */
+/**
+ * The HTTP status of each error code. 500 stands for an error that no request should ever meet: the reply shows neither
+ * its code nor its text. Only an absent file is 404, because apt takes that as final.
+ */
 const statuses = {
   "request/malformed": 400,
   "name/malformed": 400,
@@ -28,19 +32,66 @@ const statuses = {
   "storage/gone": 404,
   "storage/unavailable": 503,
   "content/mismatch": 503,
-} as const;
 
-type KnownCode = keyof typeof statuses;
-type RefusalCode = Extract<KnownCode, `request/${string}` | `server/${string}`>;
+  "server/listen-failed": 500,
+  "server/internal": 500,
+  "state/in-use": 500,
+  "state/secret-file": 500,
+  "storage/bad-cap": 500,
+  "storage/bad-certificate": 500,
+  "storage/bad-webapi-url": 500,
+  "debian/malformed": 500,
+  "debian/relations": 500,
+  "debian/version": 500,
+  "debian/deb822": 500,
+  "indices/unwritable": 500,
+  "indices/xz-form": 500,
+  "signing/key-file": 500,
+  "signing/unfit-key": 500,
+  "catalog/inspector-failed": 500,
+  "catalog/bad-override": 500,
+  "publishing/blob-missing": 500,
+  "publishing/segment-missing": 500,
+  "publishing/identity-changed": 500,
+  "publishing/no-such-past": 500,
+  "cache/unwritable": 500,
+  "publishing/publish-incomplete": 500,
+  "publishing/export-incomplete": 500,
+  "publishing/no-write-cap": 500,
+  "publishing/foreign-site": 500,
+  "usage/wrong-arguments": 500,
+  "configuration/invalid": 500,
+  "operator/choice-needed": 500,
+  "operator/refused": 500,
+  "builder/bad-bundle": 500,
+  "builder/bad-pattern": 500,
+  "builder/file-changed": 500,
+  "builder/listing-unknown": 500,
+  "builder/outside-bundle": 500,
+  "builder/overtaken": 500,
+  "builder/ping-refused": 500,
+  "owner/no-tree": 500,
+  "verify/nothing": 500,
+  "verify/site-unavailable": 500,
+  "demo/failed": 500,
+  "grid/failed": 500,
+  "grid/install-failed": 500,
+  "grid/tool-missing": 500,
+  "start/no-grid": 500,
+  unknown: 500,
+} as const satisfies Record<ErrorCode, number>;
+
+/** The codes that only an HttpError has. */
+type HttpErrorCode = Extract<ErrorCode, `request/${string}`> | "server/not-ready" | "server/slow-source";
 
 /** When a client should come back after a fault that may pass. @see RFC 9110 10.2.3 */
 const retryAfterSeconds = 5;
 
 /** A request that gets no answer of its own kind. The message is for people and goes into the reply. */
 export class HttpError extends RepoError {
-  readonly code: RefusalCode;
+  readonly code: HttpErrorCode;
   readonly headers: { readonly [name: string]: string };
-  constructor(code: RefusalCode, message: string, headers: { readonly [name: string]: string } = {}) {
+  constructor(code: HttpErrorCode, message: string, headers: { readonly [name: string]: string } = {}) {
     super(message);
     this.code = code;
     this.headers = headers;
@@ -54,17 +105,17 @@ export const methodNotAllowed = (method: string, allow: string): HttpError =>
 /** What a failed request is answered with. */
 export interface Problem {
   readonly status: number;
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly body: string;
   readonly headers: { readonly [name: string]: string };
 }
 
 /** Translates anything thrown. The text of an error that we do not know stays inside. */
 export function problemOf(thrown: unknown): Problem {
-  const known = thrown instanceof RepoError && isKnown(thrown.code);
-  const code = known ? thrown.code : "server/internal";
-  const status = known && isKnown(thrown.code) ? statuses[thrown.code] : 500;
-  const text = known ? forStrangers(messageOf(thrown)) : "this should not have happened; the log says more";
+  const status = statuses[codeOf(thrown)];
+  const isExpected = status !== 500;
+  const code = isExpected ? codeOf(thrown) : "server/internal";
+  const text = isExpected ? forStrangers(messageOf(thrown)) : "this should not have happened; the log says more";
   return {
     status,
     code,
@@ -105,5 +156,3 @@ export const traceOf = (thrown: unknown): string =>
 /** As much of a message as may be shown to anybody: where our gateways are is not theirs to know. */
 export const forStrangers = (text: string): string =>
   withoutCaps(text).replace(/\bhttps?:\/\/(?:\[[^\]\s]*\])?[^\s"'<>()[\]{};]*/gi, "the gateway");
-
-const isKnown = (code: string): code is KnownCode => Object.hasOwn(statuses, code);

@@ -1,6 +1,7 @@
 // A tree whose looks and reads are measured.
 import type { Clock } from "../base/clock.ts";
-import { RepoError } from "../base/errors.ts";
+import type { ErrorCode } from "../base/error-codes.ts";
+import { codeOf } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import type { LocalFile } from "../storage/local-file.ts";
 import type { ByteRange, FileRef, Node, Tree } from "../storage/tree.ts";
@@ -11,7 +12,7 @@ export interface TreeObserver {
   /** @param waitedSeconds for the storage alone, whatever the reader's pace */
   read(waitedSeconds: number, bytes: number): void;
   /** @param code as in RepoError, "unknown" for others */
-  failed(operation: "look" | "read", code: string): void;
+  failed(operation: "look" | "read", code: ErrorCode): void;
 }
 
 export class MeasuredTree implements Tree {
@@ -64,7 +65,7 @@ export class MeasuredTree implements Tree {
 
   #count(operation: "look" | "read", thrown: unknown, signal: AbortSignal): void {
     if (signal.aborted) return;
-    this.#observer.failed(operation, thrown instanceof RepoError ? thrown.code : "unknown");
+    this.#observer.failed(operation, codeOf(thrown));
   }
 
   #secondsSince(startedMs: number): number {

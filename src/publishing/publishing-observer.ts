@@ -1,4 +1,5 @@
 // What publishing tells of itself while it works, for whoever counts: the port that metrics implement.
+import type { ErrorCode } from "../base/error-codes.ts";
 import type { Suite } from "../base/names.ts";
 import type { RejectCode } from "../catalog/inspection/inspection.ts";
 
@@ -28,7 +29,7 @@ export interface PublishingObserver {
   /** A suite has gone from the tree and is served no more. */
   withdrawn(suite: Suite): void;
   /** A look or a rebuild failed and the last publication stays; `code` as in RepoError, "unknown" for others. */
-  refreshFailed(code: string): void;
+  refreshFailed(code: ErrorCode): void;
   /** What a maker makes in the background is published, this long after the packages that it is about. */
   deferredGenerated(suite: Suite, maker: string, seconds: number): void;
   /** What a ping announced is servable, this long after the ping came in. */
