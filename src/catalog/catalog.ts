@@ -9,16 +9,16 @@ import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
 import type { Examined, Examiner } from "./examiner.ts";
 import type { CatalogFile } from "./files/catalog-file.ts";
-import { digestOf, fileRecordOf, isSettled, kindOf, LeanEntry, partPaths } from "./files/catalog-file.ts";
-import { KnownFiles } from "./files/known-files.ts";
+import { digestOf, inspectionKeyOf, isSettled, kindOf, LeanEntry, partPaths } from "./files/catalog-file.ts";
+import { FileIndex } from "./files/file-index.ts";
 import { PathsByKey } from "./files/paths-by-key.ts";
 import { packageKindOf } from "./inspection/inspect.ts";
 import type { PackageKind } from "./inspection/inspection.ts";
 import type { Layout } from "./layout/repository-layout.ts";
 import { plainLayout } from "./layout/repository-layout.ts";
-import { Looks } from "./looks.ts";
 import type { Survey } from "./survey.ts";
 import { hasMetadata } from "./survey.ts";
+import { SurveyOrder } from "./survey-order.ts";
 
 /** A path whose file, finding or neighbours changed. `before` equals `after` where only a neighbour did. */
 export interface FileChange {
@@ -38,26 +38,26 @@ export type UpdateObserver = (
 ) => void;
 
 /** So many files, those that source packages name among them, are taken in at once; and all of the last package. */
-const maxFilesAtOnce = 1024;
+const maxFilesPerPart = 1024;
 
 /** How long an update takes before what is decided by then is taken in, in ms; from then on twice as long each time. */
 const firstPartMs = 1000;
 
 export class Catalog {
   readonly layout: Layout;
-  readonly looks = new Looks();
+  readonly surveyOrder = new SurveyOrder();
   readonly #examiner: Examiner;
-  readonly #files = new KnownFiles();
+  readonly #files = new FileIndex();
   /** By the path of a source package's part: the .dsc files that name it. */
-  readonly #wanted = new PathsByKey<TreePath>();
+  readonly #sourcesByPart = new PathsByKey<TreePath>();
 
-  readonly #doubted = new Set<TreePath>();
+  readonly #untrusted = new Set<TreePath>();
   /** Files that rest on their uploaders' word and were not held against their bytes. */
   readonly #claimed = new Set<TreePath>();
   /** What entries say that a survey under way has seen. */
-  readonly #expected = new WeakMap<FileEntry | OtherEntry, CatalogFile>();
+  readonly #fromMetadata = new WeakMap<FileEntry | OtherEntry, CatalogFile>();
   /** How many updates were made, parts of them counted too. */
-  #updates = 0;
+  #updateCount = 0;
   /** After a restart most files are in the ledger, and reading words is all work and no waiting. */
   readonly #yieldNow = yieldToEventLoop();
 
@@ -72,8 +72,8 @@ export class Catalog {
   }
 
   /** The directories at or below a path that feed indices, also empty ones. */
-  placesWithin(path: TreePath): Iterable<TreePath> {
-    return this.#files.placesWithin(path);
+  packageDirectoriesWithin(path: TreePath): Iterable<TreePath> {
+    return this.#files.packageDirectoriesWithin(path);
   }
 
   /** Whether a directory was seen. */
@@ -82,11 +82,11 @@ export class Catalog {
   }
 
   /** Makes the next survey that sees this path inspect it anew: its bytes turned out not to be what was found in them. */
-  async doubt(path: TreePath): Promise<void> {
+  async markUntrusted(path: TreePath): Promise<void> {
     const file = this.file(path);
     if (file?.finding === undefined || file.entry.kind === "other") return;
-    this.#doubted.add(path);
-    await this.#examiner.doubt(file.entry);
+    this.#untrusted.add(path);
+    await this.#examiner.markUntrusted(file.entry);
   }
 
   /** Every file of which only its uploader's word is known. */
@@ -98,24 +98,24 @@ export class Catalog {
   }
 
   /** Settles a claim. One that was belied is examined anew by the next survey that sees it. */
-  settleClaim(path: TreePath, verdict: "confirmed" | "belied"): void {
+  resolveClaim(path: TreePath, verdict: "confirmed" | "belied"): void {
     if (!this.#claimed.delete(path)) return;
-    if (verdict === "belied") this.#doubted.add(path);
+    if (verdict === "belied") this.#untrusted.add(path);
   }
 
   /**
    * Reads what entries say of their files, for the `update` that follows, while other directories are on their way.
    * Reads no bytes.
    */
-  async expect(files: Iterable<readonly [TreePath, FileEntry]>, signal: AbortSignal): Promise<void> {
+  async readMetadata(files: Iterable<readonly [TreePath, FileEntry]>, signal: AbortSignal): Promise<void> {
     for (const [path, entry] of files) {
       const kind = packageKindOf(lastName(path));
       if (kind === undefined) continue;
       signal.throwIfAborted();
-      const said = await this.#wordsOf(entry);
+      const said = await this.#metadataKeyOf(entry);
       if (this.#isSettled(path, entry, said)) continue;
-      const examined = await this.#examiner.examineWords({ path, entry, kind });
-      if (examined !== undefined) this.#expected.set(entry, this.#fileOf(path, entry, said, examined));
+      const examined = await this.#examiner.examineMetadata({ path, entry, kind });
+      if (examined !== undefined) this.#fromMetadata.set(entry, this.#fileOf(path, entry, said, examined));
     }
   }
 
@@ -129,7 +129,7 @@ export class Catalog {
    */
   async update(survey: Survey, look: number, tell: UpdateObserver, signal: AbortSignal): Promise<void> {
     const fresh = new Map<TreePath, CatalogFile>();
-    const perhapsNew = await this.#perhapsNew(survey);
+    const perhapsNew = await this.#possiblyNew(survey);
     // Whoever is told of no change is told with it what is still to come: a suite is not published for empty before.
     const undecided = new Set<TreePath>();
     for (const [path] of perhapsNew) if (packageKindOf(lastName(path)) !== undefined) undecided.add(path);
@@ -152,7 +152,7 @@ export class Catalog {
       const isLast = isInspected && fresh.size === 0;
       const changes = this.#changesBy(survey, look, part, isLast);
       this.#apply(survey, look, changes, isLast);
-      tell([...changes, ...this.#neighbours(changes)], [...undecided]);
+      tell([...changes, ...this.#sourcesOfChangedParts(changes)], [...undecided]);
       if (isLast) return;
       await this.#yieldNow();
     }
@@ -172,7 +172,7 @@ export class Catalog {
     let untilTurn = itemsPerStep;
     let named = 0;
     for (const [path, file] of fresh) {
-      if (part.size + named >= maxFilesAtOnce) break;
+      if (part.size + named >= maxFilesPerPart) break;
       if (--untilTurn <= 0) {
         untilTurn = itemsPerStep;
         await this.#yieldNow();
@@ -206,8 +206,8 @@ export class Catalog {
     undecided: Set<TreePath>,
     signal: AbortSignal,
   ): Promise<void> {
-    const examine = async (path: TreePath, asked: Asked): Promise<CatalogFile> => {
-      const expected = this.#doubted.has(path) ? undefined : this.#expected.get(asked.entry);
+    const examine = async (path: TreePath, asked: ExaminationRequest): Promise<CatalogFile> => {
+      const expected = this.#untrusted.has(path) ? undefined : this.#fromMetadata.get(asked.entry);
       const after = expected ?? (await this.#examine(path, asked, signal));
       // It may have been examined as a part meanwhile.
       const isPart = asked.kind === undefined && fresh.get(path)?.finding !== undefined;
@@ -215,15 +215,15 @@ export class Catalog {
       return after;
     };
     await forEachConcurrent(perhapsNew, concurrentExaminations, async ([path, entry]) => {
-      const said = await this.#wordsOf(entry);
+      const said = await this.#metadataKeyOf(entry);
       if (!this.#isSettled(path, entry, said)) {
-        const kind = packageKindOf(lastName(path)) ?? (this.#wanted.has(path) ? "part" : undefined);
+        const kind = packageKindOf(lastName(path)) ?? (this.#sourcesByPart.has(path) ? "part" : undefined);
         const after = await examine(path, { entry, kind, said });
         for (const part of partPaths(after)) {
           const partEntry = survey.files.get(part);
           const known = fresh.get(part) ?? this.file(part);
           if (partEntry === undefined || known?.finding !== undefined) continue;
-          await examine(part, { entry: partEntry, kind: "part", said: await this.#wordsOf(partEntry) });
+          await examine(part, { entry: partEntry, kind: "part", said: await this.#metadataKeyOf(partEntry) });
         }
       }
       if (!fresh.has(path)) undecided.delete(path);
@@ -238,16 +238,16 @@ export class Catalog {
   async #examineRelated(survey: Survey, part: Map<TreePath, CatalogFile>, signal: AbortSignal): Promise<void> {
     const tried = new Set<TreePath>();
     for (let seenUpdates: number | undefined; ; ) {
-      const contested = seenUpdates === this.#updates ? [] : this.#contested(survey, part);
+      const contested = seenUpdates === this.#updateCount ? [] : this.#contestedClaims(survey, part);
       const asked = [...this.#wantedParts(part), ...contested].filter(([{ path }]) => !tried.has(path));
       if (asked.length === 0) return;
-      seenUpdates = this.#updates;
+      seenUpdates = this.#updateCount;
       await forEachConcurrent(asked, concurrentExaminations, async ([file, kind, claimRecord]) => {
-        const { path, entry, said } = file;
+        const { path, entry, metadataKey: said } = file;
         tried.add(path);
         // Changes are told to the suite that was surveyed: files of others wait for a survey of their own.
         if (claimRecord !== undefined && this.layout.suiteOf(path) !== this.layout.suiteOf(survey.path))
-          return await this.doubt(path);
+          return await this.markUntrusted(path);
         const after = await this.#examine(path, { entry, kind, said, claimRecord }, signal);
         const isSame = (part.get(path) ?? this.file(path)) === file;
         if (isSame && after !== this.file(path)) part.set(path, after);
@@ -260,7 +260,7 @@ export class Catalog {
     const isWanted = (file: CatalogFile | undefined): file is CatalogFile =>
       file !== undefined && file.finding === undefined && file.entry.kind === "file";
     for (const file of part.values()) {
-      if (isWanted(file) && this.#wanted.has(file.path)) yield [file, "part", undefined];
+      if (isWanted(file) && this.#sourcesByPart.has(file.path)) yield [file, "part", undefined];
       for (const path of partPaths(file)) {
         const wanted = part.get(path) ?? this.file(path);
         if (isWanted(wanted)) yield [wanted, "part", undefined];
@@ -269,7 +269,7 @@ export class Catalog {
   }
 
   /** What its listing does not show to be settled: of a large directory that is next to nothing. */
-  async #perhapsNew({ files }: Survey): Promise<readonly (readonly [TreePath, FileEntry | OtherEntry])[]> {
+  async #possiblyNew({ files }: Survey): Promise<readonly (readonly [TreePath, FileEntry | OtherEntry])[]> {
     const perhapsNew: (readonly [TreePath, FileEntry | OtherEntry])[] = [];
     let untilTurn = itemsPerStep;
     for (const file of files) {
@@ -285,24 +285,24 @@ export class Catalog {
   /** @param said names what its metadata says */
   #isSettled(path: TreePath, entry: FileEntry | OtherEntry, said: string | undefined): boolean {
     const known = this.file(path);
-    return known !== undefined && !this.#doubted.has(path) && isSettled(known, entry, said);
+    return known !== undefined && !this.#untrusted.has(path) && isSettled(known, entry, said);
   }
 
   /** Names what an entry's metadata says. */
-  async #wordsOf(entry: FileEntry | OtherEntry): Promise<string | undefined> {
+  async #metadataKeyOf(entry: FileEntry | OtherEntry): Promise<string | undefined> {
     if (!hasMetadata(entry)) return undefined;
     await this.#yieldNow();
-    return this.#examiner.claims.wordsOf(entry)?.key;
+    return this.#examiner.claims.metadataOf(entry)?.key;
   }
 
-  async #examine(path: TreePath, asked: Asked, signal: AbortSignal): Promise<CatalogFile> {
+  async #examine(path: TreePath, asked: ExaminationRequest, signal: AbortSignal): Promise<CatalogFile> {
     const { entry, kind, said, claimRecord } = asked;
     if (kind !== undefined && entry.kind === "file") {
       await this.#yieldNow();
       const examined = await this.#examiner.examine({ path, entry, kind }, signal, claimRecord);
       return this.#fileOf(path, entry, said, examined);
     }
-    const unexamined = { path, entry: this.#withoutText(entry), claimed: false, said };
+    const unexamined = { path, entry: this.#leanEntryOf(entry), claimed: false, metadataKey: said };
     if (kind === undefined || entry.kind === "file") return { ...unexamined, finding: undefined };
     return { ...unexamined, finding: { kind: "rejected", code: "not-a-file", text: entry.reason } };
   }
@@ -312,13 +312,13 @@ export class Catalog {
     const known = this.file(path);
     const unreadable = finding.kind === "rejected" && finding.code === "unreadable";
     if (unreadable && known?.finding !== undefined && known.finding.kind !== "rejected") return known;
-    return { path, entry: new LeanEntry(entry), claimed, said, finding };
+    return { path, entry: new LeanEntry(entry), claimed, metadataKey: said, finding };
   }
 
   /** Of a file that no index asks for yet: should it come to be a part, what was said of it is short, and needed. */
-  #withoutText(entry: FileEntry | OtherEntry): FileEntry | OtherEntry {
+  #leanEntryOf(entry: FileEntry | OtherEntry): FileEntry | OtherEntry {
     if (entry.kind === "other") return entry;
-    const metadata = this.#examiner.claims.wordsOf(entry)?.metadata;
+    const metadata = this.#examiner.claims.metadataOf(entry)?.metadata;
     const isShort = metadata !== undefined && metadata.control === undefined && metadata.dsc === undefined;
     return isShort ? { ...entry, metadata } : new LeanEntry(entry);
   }
@@ -327,7 +327,7 @@ export class Catalog {
    * The claims to a digest that other bytes have too, or claim: only one can be true, and until it is known which,
    * requests for the true one could be sent to the other.
    */
-  *#contested(
+  *#contestedClaims(
     survey: Survey,
     fresh: ReadonlyMap<TreePath, CatalogFile>,
   ): Iterable<readonly [CatalogFile, PackageKind | undefined, string | undefined]> {
@@ -344,14 +344,14 @@ export class Catalog {
       if (files.length === 1) continue;
       const contents = new Set(files.map(({ entry }) => (entry.kind === "file" ? entry.content?.key : undefined)));
       if (contents.size <= 1) continue;
-      for (const file of files) if (file.claimed) yield [file, kindOf(file), fileRecordOf(file)];
+      for (const file of files) if (file.claimed) yield [file, kindOf(file), inspectionKeyOf(file)];
     }
   }
 
   /** What a part of an update changes, as things are now. @param isLast then what is gone goes */
   #changesBy(survey: Survey, look: number, part: ReadonlyMap<TreePath, CatalogFile>, isLast: boolean): FileChange[] {
     const changes: FileChange[] = [];
-    const isOvertaken = this.looks.overtakenBy(look);
+    const isOvertaken = this.surveyOrder.supersededBy(look);
     for (const known of isLast ? this.#goneFiles(survey) : []) {
       if (!isOvertaken(known.path)) changes.push({ path: known.path, before: known, after: undefined });
     }
@@ -370,36 +370,36 @@ export class Catalog {
     const single = this.file(survey.path);
     if (single !== undefined && !survey.files.has(survey.path)) yield single;
     for (const directory of this.#files.directoriesWithin(survey.path)) {
-      if (isApart(directory, survey)) continue;
+      if (isUnseen(directory, survey)) continue;
       for (const file of this.#files.in(directory)) if (!survey.files.has(file.path)) yield file;
     }
   }
 
   #apply(survey: Survey, look: number, changes: readonly FileChange[], isLast: boolean): void {
-    this.#updates += 1;
-    const isOvertaken = this.looks.overtakenBy(look);
+    this.#updateCount += 1;
+    const isOvertaken = this.surveyOrder.supersededBy(look);
     for (const directory of isLast ? this.#files.directoriesWithin(survey.path) : []) {
-      const isGoneToo = !survey.directories.has(directory) && !isApart(directory, survey);
+      const isGoneToo = !survey.directories.has(directory) && !isUnseen(directory, survey);
       if (isGoneToo && !isOvertaken(directory)) this.#files.removeDirectory(directory);
     }
     for (const directory of survey.directories) if (!isOvertaken(directory)) this.#files.addDirectory(directory);
-    this.looks.taken(look, survey.path, new Set([...survey.apart.keys(), ...survey.unlisted.keys()]));
+    this.surveyOrder.applied(look, survey.path, new Set([...survey.separate.keys(), ...survey.unlisted.keys()]));
     for (const { path, before, after } of changes) {
-      this.#doubted.delete(path);
+      this.#untrusted.delete(path);
       if (after?.claimed) this.#claimed.add(path);
       else this.#claimed.delete(path);
-      for (const part of partPaths(before)) this.#wanted.remove(part, path);
-      for (const part of partPaths(after)) this.#wanted.add(part, path);
+      for (const part of partPaths(before)) this.#sourcesByPart.remove(part, path);
+      for (const part of partPaths(after)) this.#sourcesByPart.add(part, path);
       if (after === undefined) this.#files.remove(path);
       else this.#files.set(after);
     }
   }
 
   /** The .dsc files that did not change themselves, but one of whose parts did. */
-  *#neighbours(changes: readonly FileChange[]): Iterable<FileChange> {
+  *#sourcesOfChangedParts(changes: readonly FileChange[]): Iterable<FileChange> {
     const told = new Set(changes.map((change) => change.path));
     for (const { path } of changes) {
-      for (const wanting of this.#wanted.of(path)) {
+      for (const wanting of this.#sourcesByPart.of(path)) {
         const source = this.file(wanting);
         if (told.has(wanting) || source === undefined) continue;
         told.add(wanting);
@@ -411,14 +411,14 @@ export class Catalog {
 
 /** Whether a survey tells that nothing is at this path. */
 const isGone = (path: TreePath, survey: Survey): boolean =>
-  isWithin(path, survey.path) && !survey.files.has(path) && !isApart(path, survey);
+  isWithin(path, survey.path) && !survey.files.has(path) && !isUnseen(path, survey);
 
 /** Whether a path lies in a directory of which a survey tells nothing. */
-const isApart = (path: TreePath, { apart, unlisted }: Survey): boolean =>
+const isUnseen = (path: TreePath, { separate: apart, unlisted }: Survey): boolean =>
   [apart, unlisted].some((told) => told.size > 0 && coveringPath(path, told) !== undefined);
 
 /** What is asked of a file. */
-interface Asked {
+interface ExaminationRequest {
   readonly entry: FileEntry | OtherEntry;
   readonly kind: PackageKind | undefined;
   readonly said: string | undefined;

@@ -15,15 +15,15 @@ import type { Finding } from "./files/finding.ts";
 import type { InspectLimits } from "./inspection/inspect-limits.ts";
 import { InspectorFailed } from "./inspection/inspect-thread.ts";
 import type { Inspection, PackageKind, Rejection, SoundInspection } from "./inspection/inspection.ts";
-import { bytesRecordOf, mutableRecordOf, recordOf } from "./inspection/record-keys.ts";
+import { bytesKey, bytesKeyOf, mutableFileKey } from "./inspection/inspection-keys.ts";
 import { BuilderDirectories } from "./layout/builder-directories.ts";
 import { difference } from "./metadata/claim-mismatch.ts";
 import type { Claim } from "./metadata/claims.ts";
 import { Claims } from "./metadata/claims.ts";
 import type { FileLists } from "./metadata/file-list-store.ts";
-import { withoutList } from "./metadata/file-list-store.ts";
+import { withoutFileList } from "./metadata/file-list-store.ts";
 import type { InspectionStore } from "./store/inspection-store.ts";
-import { isPassing } from "./store/inspection-store.ts";
+import { isTemporary } from "./store/inspection-store.ts";
 
 /**
  * Runs one inspection over a stream of bytes; a bad package is a rejection, a failing stream throws. Builders take turns:
@@ -67,7 +67,7 @@ export interface ExaminedFile {
 }
 
 /** An inspection that the ledger has now, and its finding. */
-interface Kept {
+interface StoredInspection {
   readonly inspection: Inspection;
   readonly finding: Finding;
 }
@@ -78,7 +78,7 @@ const defaultConcurrentReads = 8;
 const spareReads = 4;
 
 /** How long a file waits, in ms, for a reading of the same bytes among another builder's files. */
-const othersReadingMs = 1000;
+const maxWaitForOthersMs = 1000;
 
 /** How often a file is given to a worker that may have ended because of another file. */
 const maxAttempts = 3;
@@ -91,11 +91,11 @@ export class Examiner {
   readonly #inspector: ContentInspector;
   readonly #observer: ExaminerObserver;
   readonly #maxFileBytes: number;
-  readonly #reading: FairQueue;
+  readonly #readQueue: FairQueue;
   readonly #builders: BuilderDirectories;
-  readonly #name: string;
+  readonly #repositoryName: string;
   /** By record: readings, and whose turn they take. */
-  readonly #underWay = new Map<string, { readonly builder: string; readonly kept: Promise<Kept> }>();
+  readonly #pendingReads = new Map<string, { readonly builder: string; readonly kept: Promise<StoredInspection> }>();
 
   constructor(parts: {
     readonly tree: Tree;
@@ -120,10 +120,10 @@ export class Examiner {
     this.#observer = parts.observer;
     this.#maxFileBytes = parts.limits.maxFileBytes;
     const malformed = () => parts.observer.metadataRefused("malformed");
-    this.claims = new Claims({ ...parts, malformed });
-    this.#reading = new FairQueue({ limit: parts.concurrentReads ?? defaultConcurrentReads, spare: spareReads });
+    this.claims = new Claims({ ...parts, onMalformed: malformed });
+    this.#readQueue = new FairQueue({ limit: parts.concurrentReads ?? defaultConcurrentReads, spare: spareReads });
     this.#builders = parts.builders ?? new BuilderDirectories();
-    this.#name = parts.name ?? "";
+    this.#repositoryName = parts.name ?? "";
   }
 
   /**
@@ -134,37 +134,38 @@ export class Examiner {
   async examine(file: ExaminedFile, signal: AbortSignal, claimRecord?: string): Promise<Examined> {
     const { content } = file.entry;
     if (content === undefined) return { finding: (await this.#readMutable(file, signal)).finding, claimed: false };
-    const claim = claimRecord === undefined ? this.claims.of(file.entry, file.kind) : this.claims.kept(claimRecord);
-    const record = recordOf(file.kind, content);
-    const doubted = this.#inspectionStore.isDoubted(content.key);
+    const claim = claimRecord === undefined ? this.claims.of(file.entry, file.kind) : this.claims.stored(claimRecord);
+    const record = bytesKey(file.kind, content);
+    const doubted = this.#inspectionStore.isUntrusted(content.key);
     const known = doubted ? undefined : this.#inspectionStore.finding(record);
     if (known !== undefined) {
       this.#observer.inspected("ledger");
-      return { finding: await this.#judged(record, known, claim), claimed: false };
+      return { finding: await this.#compared(record, known, claim), claimed: false };
     }
-    if (claim !== undefined && claimRecord === undefined && !doubted) return await this.#believed(claim);
+    if (claim !== undefined && claimRecord === undefined && !doubted) return await this.#acceptClaim(claim);
     const { finding } = await this.#readOnce(file, record, signal);
-    return { finding: await this.#judged(record, finding, claim), claimed: false };
+    return { finding: await this.#compared(record, finding, claim), claimed: false };
   }
 
   /** What `examine` gives where an entry's metadata is all that is known of its file; else undefined. */
-  async examineWords({ entry, kind }: ExaminedFile): Promise<Examined | undefined> {
+  async examineMetadata({ entry, kind }: ExaminedFile): Promise<Examined | undefined> {
     const { content } = entry;
     const claim = this.claims.of(entry, kind);
-    if (claim === undefined || content === undefined || this.#inspectionStore.isDoubted(content.key)) return undefined;
-    return this.#inspectionStore.finding(recordOf(kind, content)) === undefined
-      ? await this.#believed(claim)
+    if (claim === undefined || content === undefined || this.#inspectionStore.isUntrusted(content.key))
+      return undefined;
+    return this.#inspectionStore.finding(bytesKey(kind, content)) === undefined
+      ? await this.#acceptClaim(claim)
       : undefined;
   }
 
   /** The inspection behind a record, read anew should the ledger have lost it. */
-  async recall(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Inspection> {
+  async loadInspection(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Inspection> {
     const known = this.#inspectionStore.get(record);
     if (known !== undefined) return known;
     const { content } = file.entry;
     if (content === undefined) return (await this.#readMutable(file, signal)).inspection;
-    const ofBytes = recordOf(file.kind, content);
-    const isDoubted = this.#inspectionStore.isDoubted(content.key);
+    const ofBytes = bytesKey(file.kind, content);
+    const isDoubted = this.#inspectionStore.isUntrusted(content.key);
     const found = isDoubted ? undefined : this.#inspectionStore.get(ofBytes);
     return found ?? (await this.#readOnce(file, ofBytes, signal)).inspection;
   }
@@ -178,30 +179,30 @@ export class Examiner {
    */
   async fileList(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Uint8Array | Rejection | undefined> {
     const { content } = file.entry;
-    const known = this.keptFileList(record);
+    const known = this.storedFileList(record);
     if (known !== undefined) return known;
-    const ofBytes = bytesRecordOf(record);
-    const claim = record === ofBytes ? undefined : this.claims.kept(record);
+    const ofBytes = bytesKeyOf(record);
+    const claim = record === ofBytes ? undefined : this.claims.stored(record);
     const said = claim && (await this.#fileLists?.claimed(claim, file.path, signal));
     if (said !== undefined) return said;
     this.#observer.inspected("read");
-    const found = await this.#open(file, signal);
-    if (content !== undefined) await this.#keep(file.entry, ofBytes, found);
+    const found = await this.#readWithRetry(file, signal);
+    if (content !== undefined) await this.#store(file.entry, ofBytes, found);
     else if (found.kind === "binary") {
-      await this.#keepAs(mutableRecordOf(file.kind, found.digests.sha256), found);
+      await this.#storeAs(mutableFileKey(file.kind, found.digests.sha256), found);
     }
     return found.kind === "rejected" ? found : this.#fileLists?.get(ofBytes);
   }
 
   /** The list of a package's files if it is known here already. @param record as for `fileList` */
-  keptFileList(record: string): Uint8Array | undefined {
-    return this.#fileLists?.get(record) ?? this.#fileLists?.get(bytesRecordOf(record));
+  storedFileList(record: string): Uint8Array | undefined {
+    return this.#fileLists?.get(record) ?? this.#fileLists?.get(bytesKeyOf(record));
   }
 
   /** The list under this name can't be read: the next who asks gets what the bytes tell. */
-  async refuseFileList(record: string): Promise<void> {
+  async markFileListInvalid(record: string): Promise<void> {
     const isOwn = this.#fileLists?.get(record) !== undefined;
-    await this.#fileLists?.refuse(isOwn ? record : bytesRecordOf(record));
+    await this.#fileLists?.markInvalid(isOwn ? record : bytesKeyOf(record));
   }
 
   /**
@@ -217,29 +218,30 @@ export class Examiner {
     signal: AbortSignal,
   ): Promise<"confirmed" | "belied" | "unknown"> {
     const { entry, kind } = file;
-    const claim = this.claims.kept(claimRecord);
+    const claim = this.claims.stored(claimRecord);
     if (entry.content === undefined || claim === undefined) return "unknown";
     const claimed = claim.inspection;
-    const record = recordOf(kind, entry.content);
+    const record = bytesKey(kind, entry.content);
     const said = await this.#fileLists?.claimed(claim, file.path, signal);
     const isKnown =
-      !this.#inspectionStore.isDoubted(entry.content.key) && (said === undefined || this.#fileLists?.get(record));
+      !this.#inspectionStore.isUntrusted(entry.content.key) && (said === undefined || this.#fileLists?.get(record));
     const known = isKnown ? this.#inspectionStore.get(record) : undefined;
-    const found = known ?? (await this.#inspectCopy(kind, copy, claimed, signal)) ?? (await this.#open(file, signal));
-    if (known === undefined) await this.#keep(entry, record, found);
-    if (isPassing(found)) return "unknown";
-    return (await this.#differing(record, found, claim)) === undefined ? "confirmed" : "belied";
+    const found =
+      known ?? (await this.#inspectCopy(kind, copy, claimed, signal)) ?? (await this.#readWithRetry(file, signal));
+    if (known === undefined) await this.#store(entry, record, found);
+    if (isTemporary(found)) return "unknown";
+    return (await this.#differenceOf(record, found, claim)) === undefined ? "confirmed" : "belied";
   }
 
   /** Makes the next examination of this content read the bytes again, and believe nothing else. */
-  async doubt({ content }: FileEntry): Promise<void> {
-    if (content !== undefined) await this.#inspectionStore.doubt(content.key);
+  async markUntrusted({ content }: FileEntry): Promise<void> {
+    if (content !== undefined) await this.#inspectionStore.markUntrusted(content.key);
   }
 
-  async #judged(record: string, finding: Finding, claim: Claim | undefined): Promise<Finding> {
-    if (claim === undefined || isPassing(finding)) return finding;
+  async #compared(record: string, finding: Finding, claim: Claim | undefined): Promise<Finding> {
+    if (claim === undefined || isTemporary(finding)) return finding;
     const found = finding.kind === "rejected" ? finding : this.#inspectionStore.get(record);
-    const differing = found && (await this.#differing(record, found, claim));
+    const differing = found && (await this.#differenceOf(record, found, claim));
     if (differing === undefined) return finding;
     this.#observer.metadataRefused("lie");
     if (finding.kind === "rejected") return finding;
@@ -247,63 +249,63 @@ export class Examiner {
   }
 
   /** In what the bytes' inspection and a claim differ, in words. A list that nobody has fetched belies nobody. */
-  async #differing(record: string, found: Inspection, claim: Claim): Promise<string | undefined> {
+  async #differenceOf(record: string, found: Inspection, claim: Claim): Promise<string | undefined> {
     const differing = difference(claim.inspection, found);
     if (differing !== undefined || this.#fileLists === undefined) return differing;
-    const [said, seen] = [this.#fileLists.get(claim.record), this.#fileLists.get(record)];
-    if (said === undefined || seen === undefined || claim.record === record) return undefined;
+    const [said, seen] = [this.#fileLists.get(claim.key), this.#fileLists.get(record)];
+    if (said === undefined || seen === undefined || claim.key === record) return undefined;
     return (await this.#fileLists.differ(said, seen)) ? "list of files" : undefined;
   }
 
-  async #believed(claim: Claim): Promise<Examined> {
-    this.#observer.inspected(claim.isKept ? "ledger" : "entry");
-    const known = claim.isKept ? this.#inspectionStore.finding(claim.record) : undefined;
-    return { finding: known ?? (await this.#inspectionStore.put(claim.record, claim.inspection)), claimed: true };
+  async #acceptClaim(claim: Claim): Promise<Examined> {
+    this.#observer.inspected(claim.isStored ? "ledger" : "entry");
+    const known = claim.isStored ? this.#inspectionStore.finding(claim.key) : undefined;
+    return { finding: known ?? (await this.#inspectionStore.put(claim.key, claim.inspection)), claimed: true };
   }
 
   /** Equal content at two paths is read once, unless it waits for long among another builder's files. */
-  async #readOnce(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Kept> {
+  async #readOnce(file: ExaminedFile, record: string, signal: AbortSignal): Promise<StoredInspection> {
     const builder = this.#builderOf(file.path);
-    const underWay = this.#underWay.get(record);
+    const underWay = this.#pendingReads.get(record);
     const isPrompt =
-      underWay !== undefined && (underWay.builder === builder || (await endsWithin(underWay.kept, othersReadingMs)));
+      underWay !== undefined && (underWay.builder === builder || (await endsWithin(underWay.kept, maxWaitForOthersMs)));
     if (isPrompt) return await underWay.kept;
     const kept = (async () => {
       const inspection = await this.#read(file, signal);
-      return { inspection, finding: await this.#keep(file.entry, record, inspection) };
+      return { inspection, finding: await this.#store(file.entry, record, inspection) };
     })();
     const own = { builder, kept };
-    this.#underWay.set(record, own);
+    this.#pendingReads.set(record, own);
     return await kept.finally(() => {
-      if (this.#underWay.get(record) === own) this.#underWay.delete(record);
+      if (this.#pendingReads.get(record) === own) this.#pendingReads.delete(record);
     });
   }
 
   #builderOf(path: TreePath): string {
-    return `${this.#name}/${this.#builders.of(parentPath(path)) ?? ""}`;
+    return `${this.#repositoryName}/${this.#builders.of(parentPath(path)) ?? ""}`;
   }
 
-  async #keep({ content }: FileEntry, record: string, inspection: Inspection): Promise<Finding> {
-    const finding = await this.#keepAs(record, inspection);
-    if (isPassing(inspection)) return finding;
-    if (content !== undefined && this.#inspectionStore.isDoubted(content.key))
-      await this.#inspectionStore.trust(content.key);
+  async #store({ content }: FileEntry, record: string, inspection: Inspection): Promise<Finding> {
+    const finding = await this.#storeAs(record, inspection);
+    if (isTemporary(inspection)) return finding;
+    if (content !== undefined && this.#inspectionStore.isUntrusted(content.key))
+      await this.#inspectionStore.clearUntrusted(content.key);
     return finding;
   }
 
-  async #keepAs(record: string, inspection: Inspection): Promise<Finding> {
+  async #storeAs(record: string, inspection: Inspection): Promise<Finding> {
     if (inspection.kind === "binary" && inspection.fileList !== undefined) {
       await this.#fileLists?.put(record, inspection.fileList);
     }
-    return await this.#inspectionStore.put(record, withoutList(inspection));
+    return await this.#inspectionStore.put(record, withoutFileList(inspection));
   }
 
-  async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<Kept> {
+  async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<StoredInspection> {
     const inspection = await this.#read(file, signal);
     // It has no digest to be named by, and nobody would ask for it: the next look at such a file reads it anyway.
     if (inspection.kind === "rejected") return { inspection, finding: inspection };
-    const record = mutableRecordOf(file.kind, inspection.digests.sha256);
-    return { inspection, finding: await this.#keepAs(record, inspection) };
+    const record = mutableFileKey(file.kind, inspection.digests.sha256);
+    return { inspection, finding: await this.#storeAs(record, inspection) };
   }
 
   /** A copy may be damaged itself: what speaks against an uploader must come from the tree. */
@@ -331,7 +333,7 @@ export class Examiner {
     }
     this.#observer.inspected("read");
     try {
-      return await this.#open(file, signal);
+      return await this.#readWithRetry(file, signal);
     } catch (thrown) {
       if (signal.aborted || !(thrown instanceof StorageUnavailable || thrown instanceof ContentGone)) throw thrown;
       // That this machine lacks descriptors says nothing of anybody's package.
@@ -340,7 +342,7 @@ export class Examiner {
     }
   }
 
-  async #open(file: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
+  async #readWithRetry(file: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#inspect(file, signal);
@@ -359,7 +361,7 @@ export class Examiner {
     const local = isSmall ? this.#tree.local?.(file) : undefined;
     const inspection = local && (await this.#inspector.inspectLocal?.(kind, local, signal, builder));
     if (inspection !== undefined) return inspection;
-    return await this.#reading.run(builder, signal, () =>
+    return await this.#readQueue.run(builder, signal, () =>
       this.#inspector.inspect(kind, this.#tree.open(file, undefined, signal), signal, builder),
     );
   }

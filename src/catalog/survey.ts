@@ -27,17 +27,17 @@ export interface Survey {
    */
   readonly unlisted: ReadonlyMap<TreePath, Rejection>;
   /** What lies here and is in no place for packages, or can't be named, and why nothing is made of it. */
-  readonly passedOver: ReadonlyMap<TreePath, Rejection>;
+  readonly skipped: ReadonlyMap<TreePath, Rejection>;
   /** Directories that are looked at on their own, with their identity where there is one. Nothing else is told of them. */
-  readonly apart: ReadonlyMap<TreePath, string | undefined>;
+  readonly separate: ReadonlyMap<TreePath, string | undefined>;
 }
 
 /** How a survey is made. */
 export interface SurveyOptions {
   /** Works while other directories are on their way; the survey ends after it. */
-  readonly seen?: SeenFiles;
+  readonly onFilesSeen?: FilesSeenListener;
   /** Whether a directory below the path is looked at on its own. */
-  readonly isApart?: (directory: TreePath) => boolean;
+  readonly isSeparate?: (directory: TreePath) => boolean;
   /** Of the directory at the path itself, so that a link to it from below is not followed. */
   readonly identity?: string | undefined;
   readonly limits?: SurveyLimits;
@@ -54,7 +54,7 @@ interface SurveyLimits {
 const defaultSurveyLimits: SurveyLimits = { maxDirectoriesBelow: 10_000, maxFilesBelow: 500_000 };
 
 /** Told of the files of each directory that have metadata as soon as it is listed, one directory after the other. */
-type SeenFiles = (files: readonly (readonly [TreePath, FileEntry])[]) => Promise<void>;
+type FilesSeenListener = (files: readonly (readonly [TreePath, FileEntry])[]) => Promise<void>;
 
 /** Whether an entry says anything of its file. */
 export const hasMetadata = (entry: Entry): entry is FileEntry => entry.kind === "file" && entry.metadata !== undefined;
@@ -71,8 +71,8 @@ export async function survey(
   signal: AbortSignal,
   nowMs: number,
   {
-    seen = () => Promise.resolve(),
-    isApart = () => false,
+    onFilesSeen: seen = () => Promise.resolve(),
+    isSeparate: isApart = () => false,
     identity: ownIdentity,
     limits = defaultSurveyLimits,
     layout = plainLayout,
@@ -81,13 +81,13 @@ export async function survey(
   const unlisted = new Map<TreePath, Rejection>();
   const passedOver = new Map<TreePath, Rejection>();
   const apartFrom = new Map<TreePath, string | undefined>();
-  const all = new Seen(layout.placeOf(parentPath(path)) === undefined ? unlimited : limits);
+  const all = new SurveyedPart(layout.packageDirectoryOf(parentPath(path)) === undefined ? unlimited : limits);
   // Below one suite's directory there may be another one, whose name has a slash.
   const suite = layout.suiteOf(path);
   if (ownIdentity !== undefined) all.isNew(ownIdentity);
 
   async function apart(directory: TreePath, identity: string | undefined): Promise<void> {
-    const own = new Seen(limits);
+    const own = new SurveyedPart(limits);
     if (identity !== undefined) own.isNew(identity);
     const ended = new AbortController();
     const forget = onAbort(signal, () => ended.abort(signal.reason));
@@ -108,34 +108,36 @@ export async function survey(
 
   const yieldNow = yieldToEventLoop(signal);
   let telling = Promise.resolve();
-  function tell(files: Parameters<SeenFiles>[0]): void {
+  function tell(files: Parameters<FilesSeenListener>[0]): void {
     telling = telling.then(() => seen(files));
     // Who waits hears of a failure at the end, if the survey comes to it.
     telling.catch(() => undefined);
   }
 
   /** Level by level, so that of a directory linked at several places always the same one counts. */
-  async function walk(from: TreePath, into: Seen, walkSignal: AbortSignal): Promise<void> {
+  async function walk(from: TreePath, into: SurveyedPart, walkSignal: AbortSignal): Promise<void> {
     for (let level: readonly TreePath[] = [from]; level.length > 0; ) {
       const below: Below[] = [];
       await Promise.all(level.map(async (at) => void below.push(...(await look(at, into, walkSignal)))));
       below.sort((a, b) => (a.path < b.path ? -1 : 1));
       for (const child of below) if (isApart(child.path)) apartFrom.set(child.path, child.identity);
-      const places = below.filter((child) => !apartFrom.has(child.path) && layout.isDirectlyInPlace(child.path));
+      const places = below.filter((child) => !apartFrom.has(child.path) && layout.isInPackageDirectory(child.path));
       await Promise.all(places.map((child) => apart(child.path, child.identity)));
       level = below
         .filter((child) => !places.includes(child) && !apartFrom.has(child.path))
-        .filter(({ path: at, identity }) => layout.placeOf(parentPath(at)) === undefined || into.isNew(identity))
+        .filter(
+          ({ path: at, identity }) => layout.packageDirectoryOf(parentPath(at)) === undefined || into.isNew(identity),
+        )
         .map((child) => child.path);
     }
   }
 
   function passOver(at: TreePath, code: RejectCode, text: string): void {
-    if (passedOver.size < maxPassedOver) passedOver.set(at, { kind: "rejected", code, text });
+    if (passedOver.size < maxSkipped) passedOver.set(at, { kind: "rejected", code, text });
   }
 
   /** @returns the directories in it */
-  async function look(at: TreePath, into: Seen, lookSignal: AbortSignal): Promise<readonly Below[]> {
+  async function look(at: TreePath, into: SurveyedPart, lookSignal: AbortSignal): Promise<readonly Below[]> {
     const node = await tree.look(at, lookSignal);
     if (node === undefined) return [];
     if (node.kind === "other" && node.mayBeDirectory === true) {
@@ -149,7 +151,7 @@ export async function survey(
     if (node.kind !== "directory" || !layout.mayHoldPackages(at)) return [];
     into.addDirectory(at);
     if (node.unnamed !== undefined) passOver(at, "bad-name", unnamedText(node.unnamed));
-    const isInPlace = layout.placeOf(at) !== undefined;
+    const isInPlace = layout.packageDirectoryOf(at) !== undefined;
     const below: Below[] = [];
     const files: [TreePath, FileEntry][] = [];
     let untilTurn = itemsPerStep;
@@ -172,7 +174,7 @@ export async function survey(
       } else if (suite !== undefined && layout.suiteOf(child) !== suite) continue;
       else if (layout.mayHoldPackages(child)) below.push({ path: child, identity: entry.identity });
       else {
-        const why = layout.whyNotLookedAt(child);
+        const why = layout.whySkipped(child);
         if (why !== undefined) passOver(child, "wrong-place", `nothing in this directory is listed: ${why}`);
       }
     }
@@ -182,11 +184,11 @@ export async function survey(
 
   if (layout.mayHoldPackages(parentPath(path))) await walk(path, all, signal);
   await telling;
-  return { path, directories: all.directories, files: all.files, unlisted, passedOver, apart: apartFrom };
+  return { path, directories: all.directories, files: all.files, unlisted, skipped: passedOver, separate: apartFrom };
 }
 
 /** More than these are not told of one look. */
-const maxPassedOver = 1000;
+const maxSkipped = 1000;
 
 const outsideText = (directory: TreePath): string =>
   `a package belongs into dists/SUITE/COMPONENT/binary-ARCH or …/source, and not into ${directory || "the root"}`;
@@ -209,7 +211,7 @@ interface Below {
 }
 
 /** What one part of a survey has seen, within its limits. */
-class Seen {
+class SurveyedPart {
   readonly directories = new Set<TreePath>();
   readonly files = new Map<TreePath, FileEntry | OtherEntry>();
   readonly #limits: SurveyLimits;
@@ -240,7 +242,7 @@ class Seen {
     return this.#identities.add(identity).size > before;
   }
 
-  take(part: Seen): void {
+  take(part: SurveyedPart): void {
     for (const directory of part.directories) this.addDirectory(directory);
     for (const [path, entry] of part.files) this.addFile(path, entry);
   }

@@ -1,7 +1,7 @@
 // The shape of a tree as its owner makes it: places, a directory per builder in each, and a builder's end.
 import type { TreePath } from "../base/names.ts";
 import { joinPath, lastName, NameError, parentPath, parseTreePath, rootPath } from "../base/names.ts";
-import type { Layout, Place } from "../catalog/layout/repository-layout.ts";
+import type { Layout, PackageDirectory } from "../catalog/layout/repository-layout.ts";
 import { distsPath } from "../catalog/layout/repository-layout.ts";
 import type { WriteCap } from "../storage/tahoe/caps.ts";
 import type { Link, WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
@@ -29,7 +29,7 @@ export function placesOf({ suite, components, architectures }: SuiteParts): read
   return components.flatMap((component) =>
     leaves.map((leaf) => {
       const path = parseTreePath(`dists/${suite}/${component}/${leaf}`);
-      if (layout.placeOf(path)?.suite !== suite)
+      if (layout.packageDirectoryOf(path)?.suite !== suite)
         throw new NameError(`${path} has a name in it that no suite, component or architecture has`);
       return path;
     }),
@@ -56,10 +56,10 @@ export class OwnedTree {
   }
 
   /** Every place that the tree has, sorted. @param layout tells suites with a slash from components */
-  async places(layout: Layout): Promise<readonly { readonly path: TreePath; readonly place: Place }[]> {
-    const found: { readonly path: TreePath; readonly place: Place }[] = [];
+  async places(layout: Layout): Promise<readonly { readonly path: TreePath; readonly place: PackageDirectory }[]> {
+    const found: { readonly path: TreePath; readonly place: PackageDirectory }[] = [];
     const walk = async (path: TreePath): Promise<void> => {
-      const place = layout.placeOf(path);
+      const place = layout.packageDirectoryOf(path);
       if (place !== undefined) found.push({ path, place });
       else if (layout.mayHoldPackages(path)) for (const each of await this.#directoriesIn(path)) await walk(each);
     };

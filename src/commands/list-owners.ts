@@ -4,7 +4,7 @@ import { codeOf, messageOf } from "../base/errors.ts";
 import { anyGlobMatcher } from "../base/glob.ts";
 import { parseSuite, rootPath } from "../base/names.ts";
 import { Layout, suitePath } from "../catalog/layout/repository-layout.ts";
-import type { NameShare } from "../catalog/suite/name-claims.ts";
+import type { NameShare } from "../catalog/suite/name-ownership.ts";
 import { NameOwners } from "../catalog/suite/owner-rules.ts";
 import { hasSuite, packageListsOf, readInventory } from "../client/curation/inventory.ts";
 import type { RepositoryConfiguration } from "../config/configuration.ts";

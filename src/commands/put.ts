@@ -1,7 +1,7 @@
 // `tahoe-apt put`: an upload as its builder sees it, in lines for people or one JSON object for machines.
 import type { Command } from "commander";
 import { systemClock } from "../base/clock.ts";
-import type { Layout, Place } from "../catalog/layout/repository-layout.ts";
+import type { Layout, PackageDirectory } from "../catalog/layout/repository-layout.ts";
 import type { Bundle } from "../client/bundle.ts";
 import { readBundle } from "../client/bundle.ts";
 import { layoutFor } from "../client/suites-with-slash.ts";
@@ -81,9 +81,9 @@ function demandPart(
   flag: string,
   asked: string | undefined,
   { bundle, layout }: { readonly bundle: Bundle; readonly layout: Layout },
-  partOf: (place: Place) => string,
+  partOf: (place: PackageDirectory) => string,
 ): void {
-  const known = new Set(bundle.directories.flatMap(({ path }) => layout.placeOf(path) ?? []).map(partOf));
+  const known = new Set(bundle.directories.flatMap(({ path }) => layout.packageDirectoryOf(path) ?? []).map(partOf));
   if (asked === undefined || known.has(asked)) return;
   const has = `it has ${[...known].toSorted().join(", ") || "none"}`;
   throw new ConfigurationError([`${flag}: the bundle has no ${JSON.stringify(asked.slice(0, 80))}; ${has}`]);

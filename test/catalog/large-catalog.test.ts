@@ -50,7 +50,7 @@ class FakeExaminer {
   async doubt(): Promise<void> {}
 }
 
-const nothingElse = { unlisted: new Map(), passedOver: new Map(), apart: new Map() };
+const nothingElse = { unlisted: new Map(), skipped: new Map(), separate: new Map() };
 
 async function aCatalog(count: number) {
   const examiner = new FakeExaminer();
@@ -59,9 +59,9 @@ async function aCatalog(count: number) {
   const look = async (survey: Pick<Survey, "path" | "files">, directories: readonly TreePath[] = []) => {
     const changes: TreePath[] = [];
     const whole = { ...survey, directories: new Set(directories), ...nothingElse };
-    const number = catalog.looks.begin(survey.path);
+    const number = catalog.surveyOrder.begin(survey.path);
     await catalog.update(whole, number, (told) => changes.push(...told.map(({ path }) => path)), noSignal);
-    catalog.looks.end(number);
+    catalog.surveyOrder.end(number);
     return changes;
   };
   await look({ path: directory, files }, [directory]);
@@ -119,7 +119,7 @@ test("with each part it is told which files are still to come, also those that a
   const { catalog } = await aCatalog(10);
   const files = new Map(Array.from({ length: 5000 }, (_, n) => aFile(n + 10)));
   const survey = { path: directory, files, directories: new Set([directory]), ...nothingElse };
-  const number = catalog.looks.begin(directory);
+  const number = catalog.surveyOrder.begin(directory);
   let taken = 0;
   const left: number[] = [];
   const tell = (changes: readonly { readonly after: unknown }[], undecided: readonly TreePath[]) => {
@@ -129,7 +129,7 @@ test("with each part it is told which files are still to come, also those that a
     expect(taken + undecided.length).toBe(5000);
   };
   await catalog.update(survey, number, tell, noSignal);
-  catalog.looks.end(number);
+  catalog.surveyOrder.end(number);
   expect(left.length).toBeGreaterThan(3);
   expect(left.at(-1)).toBe(0);
 });

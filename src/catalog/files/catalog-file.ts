@@ -4,7 +4,7 @@ import type { TreePath } from "../../base/names.ts";
 import { joinPath, parentPath } from "../../base/names.ts";
 import type { FileEntry, OtherEntry } from "../../storage/tree.ts";
 import type { PackageKind } from "../inspection/inspection.ts";
-import { claimRecordOf, mutableRecordOf, recordOf } from "../inspection/record-keys.ts";
+import { bytesKey, claimKey, mutableFileKey } from "../inspection/inspection-keys.ts";
 import type { Finding } from "./finding.ts";
 
 /** A file and what is known of it. */
@@ -15,7 +15,7 @@ export interface CatalogFile {
   /** Whether the inspection is its uploader's word alone. */
   readonly claimed: boolean;
   /** Names what its uploader said of it; undefined if nothing sensible. */
-  readonly said: string | undefined;
+  readonly metadataKey: string | undefined;
   /** Undefined for a file that no index asks for. */
   readonly finding: Finding | undefined;
 }
@@ -54,12 +54,12 @@ export function kindOf({ finding }: CatalogFile): PackageKind | undefined {
 }
 
 /** The ledger's name of the inspection that an index rests on; undefined where none does. */
-export function fileRecordOf(file: CatalogFile): string | undefined {
-  const { entry, claimed, said } = file;
+export function inspectionKeyOf(file: CatalogFile): string | undefined {
+  const { entry, claimed, metadataKey: said } = file;
   const [kind, sha256] = [kindOf(file), sha256Of(file.finding)];
   if (entry.kind === "other" || kind === undefined || sha256 === undefined) return undefined;
-  if (entry.content === undefined) return mutableRecordOf(kind, sha256);
-  return claimed ? claimRecordOf(kind, entry.content, said ?? "") : recordOf(kind, entry.content);
+  if (entry.content === undefined) return mutableFileKey(kind, sha256);
+  return claimed ? claimKey(kind, entry.content, said ?? "") : bytesKey(kind, entry.content);
 }
 
 /** Whether nothing has to be looked at again: the same bytes under the same link, read before, and the same words. */
@@ -73,7 +73,7 @@ export function isSettled(known: CatalogFile, entry: FileEntry | OtherEntry, sai
     known.entry.sizeBytes === entry.sizeBytes &&
     known.entry.linkedAtMs === entry.linkedAtMs &&
     known.entry.relinkedAtMs === entry.relinkedAtMs &&
-    known.said === said
+    known.metadataKey === said
   );
 }
 

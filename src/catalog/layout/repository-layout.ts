@@ -24,7 +24,7 @@ export const distsPath: TreePath = parseTreePath("dists");
 export const isDists = (path: TreePath): boolean => pathNames(path)[0] === "dists";
 
 /** A directory that feeds one index: what lies in it, at any depth, belongs to that index. */
-export type Place =
+export type PackageDirectory =
   | {
       readonly kind: "binary";
       readonly suite: Suite;
@@ -36,7 +36,7 @@ export type Place =
   | { readonly kind: "source"; readonly suite: Suite; readonly component: Component };
 
 /** How many names below its place a file may be: a loop of directories must end. */
-const maxDepthBelowPlace = 16;
+const maxDepthBelowPackageDirectory = 16;
 
 const binaryPrefix = "binary-";
 const anyArchitecture = "any";
@@ -72,12 +72,12 @@ export class Layout {
    * Tells which index a path at or below `dists/SUITE/COMPONENT/{source,binary-ARCH,debian-installer/binary-ARCH}` feeds.
    * @returns undefined for every other path, for malformed names and beyond `maxDepthBelowPlace`
    */
-  placeOf(path: TreePath): Place | undefined {
+  packageDirectoryOf(path: TreePath): PackageDirectory | undefined {
     const names = pathNames(path);
     const suiteDepth = this.#suiteDepth(names);
     const leafAt = leafIndex(names, suiteDepth);
     if (names[0] !== "dists" || leafAt === undefined) return undefined;
-    if (names.length - leafAt - 1 > maxDepthBelowPlace) return undefined;
+    if (names.length - leafAt - 1 > maxDepthBelowPackageDirectory) return undefined;
     const leaf = names[leafAt] ?? "";
     const forInstaller = leafAt > suiteDepth + 1 && names[leafAt - 1] === installer;
     const rawComponent = names.slice(suiteDepth, forInstaller ? leafAt - 1 : leafAt).join("/");
@@ -99,22 +99,22 @@ export class Layout {
   }
 
   /** How many names lead to the place that a path lies in; undefined where it lies in none. */
-  #depthOfPlace(names: readonly string[]): number | undefined {
+  #packageDirectoryDepth(names: readonly string[]): number | undefined {
     const leafAt = leafIndex(names, this.#suiteDepth(names));
     return leafAt === undefined ? undefined : leafAt + 1;
   }
 
   /** The directory that feeds an index and that a directory lies in or is; undefined where there is none. */
-  placeAround(directory: TreePath): TreePath | undefined {
-    if (this.placeOf(directory) === undefined) return undefined;
+  packageDirectoryPath(directory: TreePath): TreePath | undefined {
+    if (this.packageDirectoryOf(directory) === undefined) return undefined;
     const names = pathNames(directory);
-    return parseTreePath(names.slice(0, this.#depthOfPlace(names)).join("/"));
+    return parseTreePath(names.slice(0, this.#packageDirectoryDepth(names)).join("/"));
   }
 
   /** Whether this directory is itself the one that feeds an index. */
-  isPlace(directory: TreePath): boolean {
+  isPackageDirectory(directory: TreePath): boolean {
     const names = pathNames(directory);
-    return names.length === this.#depthOfPlace(names) && this.placeOf(directory) !== undefined;
+    return names.length === this.#packageDirectoryDepth(names) && this.packageDirectoryOf(directory) !== undefined;
   }
 
   /** The suite that a path lies in or is; undefined above the suites and elsewhere. */
@@ -131,22 +131,25 @@ export class Layout {
 
   /** Whether packages may lie in or below this directory, so that it is worth a listing. */
   mayHoldPackages(directory: TreePath): boolean {
-    return this.#judge(directory) === "worth a listing";
+    return this.#judgementOf(directory) === "worth a listing";
   }
 
   /**
    * Why no package is looked for in a directory below `dists`.
    * @returns undefined where packages are looked for, and where nobody would expect any
    */
-  whyNotLookedAt(directory: TreePath): string | undefined {
-    const judgement = this.#judge(directory);
+  whySkipped(directory: TreePath): string | undefined {
+    const judgement = this.#judgementOf(directory);
     return judgement === "worth a listing" || judgement === "of indices" ? undefined : judgement;
   }
 
-  #judge(directory: TreePath): "worth a listing" | "of indices" | (string & {}) {
+  #judgementOf(directory: TreePath): "worth a listing" | "of indices" | (string & {}) {
     const names = pathNames(directory);
     const suiteDepth = this.#suiteDepth(names);
-    if (names.some(isOfIndices) || (names.length > suiteDepth + 1 && isBesidePlaces(names.at(-1) ?? ""))) {
+    if (
+      names.some(isIndexDirectoryName) ||
+      (names.length > suiteDepth + 1 && isOtherToolDirectoryName(names.at(-1) ?? ""))
+    ) {
       return "of indices";
     }
     if (names.length === 0) return "worth a listing";
@@ -155,23 +158,23 @@ export class Layout {
     if (names.length > 1 && this.suiteOf(directory) === undefined) {
       return `${JSON.stringify(names[1])} cannot be a suite's name`;
     }
-    const depth = this.#depthOfPlace(names);
+    const depth = this.#packageDirectoryDepth(names);
     if (depth === undefined) {
       const isTooDeep = names.length > suiteDepth + maxComponentNames + 1;
       return isTooDeep ? "it is deeper than any binary-ARCH or source directory may be" : "worth a listing";
     }
-    if (this.placeOf(directory) !== undefined) return "worth a listing";
-    if (names.length - depth > maxDepthBelowPlace) {
-      return `it lies more than ${maxDepthBelowPlace} directories below ${names.slice(0, depth).join("/")}`;
+    if (this.packageDirectoryOf(directory) !== undefined) return "worth a listing";
+    if (names.length - depth > maxDepthBelowPackageDirectory) {
+      return `it lies more than ${maxDepthBelowPackageDirectory} directories below ${names.slice(0, depth).join("/")}`;
     }
     return `${JSON.stringify(names.slice(suiteDepth, depth).join("/"))} is not a component with an architecture or source`;
   }
 
   /** Whether this directory lies directly in a place: what is at or below it is one builder's, as a rule. */
-  isDirectlyInPlace(directory: TreePath): boolean {
+  isInPackageDirectory(directory: TreePath): boolean {
     const names = pathNames(directory);
-    const depth = this.#depthOfPlace(names);
-    return depth !== undefined && names.length === depth + 1 && this.placeOf(directory) !== undefined;
+    const depth = this.#packageDirectoryDepth(names);
+    return depth !== undefined && names.length === depth + 1 && this.packageDirectoryOf(directory) !== undefined;
   }
 
   /**
@@ -191,9 +194,9 @@ export class Layout {
       const names = pathNames(at);
       if (names.length > this.#suiteDepth(names)) return at;
     }
-    if (this.placeOf(directory) === undefined) return undefined;
+    if (this.packageDirectoryOf(directory) === undefined) return undefined;
     const names = pathNames(directory);
-    return parseTreePath(names.slice(0, (this.#depthOfPlace(names) ?? 0) + 1).join("/"));
+    return parseTreePath(names.slice(0, (this.#packageDirectoryDepth(names) ?? 0) + 1).join("/"));
   }
 }
 
@@ -218,7 +221,7 @@ function leafIndex(names: readonly string[], suiteDepth: number): number | undef
 export const suitePath = (suite: Suite): TreePath => parseTreePath(`dists/${suite}`);
 
 /** The directory that feeds a place's index. */
-export function placePath(place: Place): TreePath {
+export function placePath(place: PackageDirectory): TreePath {
   const below =
     place.kind === "source"
       ? sourceIndex(place.component)
@@ -233,9 +236,9 @@ export const flatBinaries = parseTreePath(`${flatPath}/${flatComponent}/${binary
 export const flatSources = parseTreePath(`${flatPath}/${flatComponent}/source`);
 
 /** Whether a directory of this name is made for indices: no package is looked for in it. */
-const isOfIndices = (name: string): boolean => name === "by-hash" || name.endsWith(".diff");
+const isIndexDirectoryName = (name: string): boolean => name === "by-hash" || name.endsWith(".diff");
 /** What other tools put beside the places of a component. */
-const isBesidePlaces = (name: string): boolean => /^(i18n|dep11|cnf|installer-.*)$/.test(name);
+const isOtherToolDirectoryName = (name: string): boolean => /^(i18n|dep11|cnf|installer-.*)$/.test(name);
 
 /** The directory of an index below its suite, e.g. `main/binary-amd64` or `main/source`; empty in a flat repository. */
 export type IndexDirectory = "" | `${string}/source` | `${string}/binary-${string}` | `${string}/i18n`;

@@ -1,7 +1,7 @@
 // Which indices a suite has, read off its directories.
 import type { Architecture, Component, Suite, TreePath } from "../../base/names.ts";
 import { baseOfVariant, flatSuite, isWithin } from "../../base/names.ts";
-import type { Layout, Place } from "./repository-layout.ts";
+import type { Layout, PackageDirectory } from "./repository-layout.ts";
 import { plainLayout, suitePath } from "./repository-layout.ts";
 
 /** The indices that a suite's directories ask for. */
@@ -38,12 +38,12 @@ export function shapeOf(
   hollow: ReadonlySet<TreePath> = new Set(),
   layout: Layout = plainLayout,
 ): SuiteShape {
-  const places: Place[] = [];
+  const places: PackageDirectory[] = [];
   const architectures = new Set<Architecture>();
   const hollowArchitectures = new Set<Architecture>();
   for (const directory of directories) {
-    if (!isWithin(directory, suitePath(suite)) || !layout.isPlace(directory)) continue;
-    const place = layout.placeOf(directory);
+    if (!isWithin(directory, suitePath(suite)) || !layout.isPackageDirectory(directory)) continue;
+    const place = layout.packageDirectoryOf(directory);
     if (place?.suite !== suite) continue;
     places.push(place);
     if (place.kind === "binary") (hollow.has(directory) ? hollowArchitectures : architectures).add(place.architecture);

@@ -22,7 +22,7 @@ export type EntryMetadata = {
 } & { readonly sha256: string } & { readonly [Algorithm in DigestAlgorithm]?: string };
 
 /** What must hold of metadata before it is believed. */
-export interface MetadataDemands {
+export interface MetadataRequirements {
   /** As the listing says; undefined where it does not know. */
   readonly sizeBytes: number | undefined;
   /** The digests that must be there. */
@@ -105,7 +105,7 @@ export function metadataKey(metadata: EntryMetadata): string {
 export function inspectionOf(
   metadata: EntryMetadata,
   kind: PackageKind,
-  { sizeBytes, algorithms, limits }: MetadataDemands,
+  { sizeBytes, algorithms, limits }: MetadataRequirements,
 ): SoundInspection | undefined {
   if (metadata.sizeBytes !== (sizeBytes ?? metadata.sizeBytes)) return undefined;
   if (!algorithms.every((algorithm) => metadata[algorithm] !== undefined)) return undefined;
@@ -117,7 +117,7 @@ export function inspectionOf(
   );
   const measured = { sizeBytes: metadata.sizeBytes, digests: { ...digests, sha256: metadata.sha256 } };
   try {
-    const inspection = read(metadata, kind, measured, limits);
+    const inspection = readMetadata(metadata, kind, measured, limits);
     if (inspection !== undefined) checkStanzaBytes(inspection, limits);
     return inspection;
   } catch (thrown) {
@@ -126,7 +126,7 @@ export function inspectionOf(
   }
 }
 
-function read(
+function readMetadata(
   { builtAtSeconds, control, dsc, contents }: EntryMetadata,
   kind: PackageKind,
   measured: Pick<SoundInspection, "sizeBytes" | "digests">,

@@ -17,7 +17,7 @@ import type { Claim } from "./claims.ts";
 const schema = "1";
 
 /** Stands for a list that is not to be believed. */
-const refused = Buffer.alloc(0);
+const invalidList = Buffer.alloc(0);
 
 export interface FileListsOptions {
   /** A database of its own, of bytes as they are. */
@@ -25,17 +25,17 @@ export interface FileListsOptions {
   readonly tree: Tree;
   readonly limits: FileListLimits;
   /** Told of each pointer that leads to no list. */
-  readonly malformed: () => void;
+  readonly onMalformed: () => void;
 }
 
 /** Lists in their compact form by the ledger's names of the inspections that they belong to. */
 export class FileLists {
   readonly #lists: WriteBehind;
-  readonly #parts: FileListsOptions;
+  readonly #options: FileListsOptions;
 
-  constructor(parts: FileListsOptions) {
-    this.#parts = parts;
-    this.#lists = new WriteBehind(parts.lists);
+  constructor(options: FileListsOptions) {
+    this.#options = options;
+    this.#lists = new WriteBehind(options.lists);
   }
 
   /** @returns undefined where none is known, or the known one was refused */
@@ -49,9 +49,9 @@ export class FileLists {
   }
 
   /** Makes sure that the list that an uploader has put under this name is never asked for again. */
-  async refuse(record: string): Promise<void> {
-    this.#parts.malformed();
-    await this.put(record, refused);
+  async markInvalid(record: string): Promise<void> {
+    this.#options.onMalformed();
+    await this.put(record, invalidList);
   }
 
   /**
@@ -59,20 +59,24 @@ export class FileLists {
    * @returns undefined where it points to none, or to what was refused
    * @throws StorageUnavailable
    */
-  async claimed({ record, inspection }: Claim, path: TreePath, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  async claimed(
+    { key: record, inspection }: Claim,
+    path: TreePath,
+    signal: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
     const pointer = inspection.kind === "binary" ? inspection.contents : undefined;
     if (pointer === undefined) return undefined;
     const known = this.#lists.get(`${schema}/${record}`);
     if (known !== undefined) return known.byteLength === 0 ? undefined : known;
     const list = await this.#fetch(pointer, path, signal);
-    if (list === undefined) await this.refuse(record);
+    if (list === undefined) await this.markInvalid(record);
     else await this.put(record, list);
     return list;
   }
 
   /** Whether two lists name other files; also where one of them is no list. */
   async differ(one: Uint8Array, other: Uint8Array): Promise<boolean> {
-    const options = { maxOutputLength: this.#parts.limits.maxFileListBytes };
+    const options = { maxOutputLength: this.#options.limits.maxFileListBytes };
     const plain = (list: Uint8Array) => promisify(gunzip)(list, options).catch(() => undefined);
     const [left, right] = [await plain(one), await plain(other)];
     return left === undefined || right === undefined || !left.equals(right);
@@ -83,10 +87,10 @@ export class FileLists {
     let sizeBytes = 0;
     try {
       // What is no immutable file's name is nothing to any tree.
-      for await (const chunk of this.#parts.tree.open({ path, content: new ContentId(pointer) }, undefined, signal)) {
+      for await (const chunk of this.#options.tree.open({ path, content: new ContentId(pointer) }, undefined, signal)) {
         chunks.push(chunk);
         sizeBytes += chunk.byteLength;
-        if (sizeBytes > this.#parts.limits.maxFileListBytes) return undefined;
+        if (sizeBytes > this.#options.limits.maxFileListBytes) return undefined;
       }
     } catch (thrown) {
       if (thrown instanceof ContentGone) return undefined;
@@ -97,7 +101,7 @@ export class FileLists {
 }
 
 /** Lists are kept apart: whoever holds an inspection must not hold its list too. */
-export function withoutList(inspection: Inspection): Inspection {
+export function withoutFileList(inspection: Inspection): Inspection {
   if (inspection.kind !== "binary") return inspection;
   const { fileList: _apart, ...rest } = inspection;
   return rest;

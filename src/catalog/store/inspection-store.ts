@@ -12,13 +12,13 @@ import { WriteBehind } from "./write-behind.ts";
 const schema = "4";
 
 /** Rejections that another machine, limit or moment may not share: they are told, but not kept, and belie nobody. */
-const passingRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compression", "unreadable"]);
+const temporaryRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compression", "unreadable"]);
 
-export const isPassing = (found: Inspection | Finding): boolean =>
-  found.kind === "rejected" && passingRejections.has(found.code);
+export const isTemporary = (found: Inspection | Finding): boolean =>
+  found.kind === "rejected" && temporaryRejections.has(found.code);
 
 /** The first line of a record, in JSON: all that a restart asks for, and a sixth of the record. */
-interface Brief {
+interface Summary {
   readonly finding: Finding;
   /** Under what the finding holds: the limits of a rejection, the digests of all others. */
   readonly under: string;
@@ -31,7 +31,7 @@ const endOfLine = 0x0a;
  * finding and the whole, so that whoever asks for the one does not read the other.
  */
 export class InspectionStore {
-  readonly #kept: WriteBehind;
+  readonly #written: WriteBehind;
   readonly #records: Database<Buffer, string>;
   readonly #limits: string;
   readonly #algorithms: readonly DigestAlgorithm[];
@@ -45,25 +45,25 @@ export class InspectionStore {
    */
   constructor(records: Database<Buffer, string>, limits: string, algorithms: readonly DigestAlgorithm[]) {
     this.#records = records;
-    this.#kept = new WriteBehind(records);
+    this.#written = new WriteBehind(records);
     this.#limits = limits;
     this.#algorithms = algorithms;
   }
 
   /** @returns undefined if these bytes were never inspected, or not for all digests that are asked now */
   get(contentKey: string): Inspection | undefined {
-    const record = this.#kept.glimpse(`${schema}/${contentKey}`);
-    return record && this.#whole(record);
+    const record = this.#written.getTemporary(`${schema}/${contentKey}`);
+    return record && this.#inspectionIn(record);
   }
 
   /** What memory keeps of an inspection; undefined where `get` is. */
   finding(contentKey: string): Finding | undefined {
-    const record = this.#kept.glimpse(`${schema}/${contentKey}`);
+    const record = this.#written.getTemporary(`${schema}/${contentKey}`);
     if (record === undefined) return undefined;
-    const { finding, under } = briefOf(record);
+    const { finding, under } = summaryOf(record);
     if (under === this.#conditionsOf(finding)) return leanFinding(finding);
-    const inspection = this.#whole(record);
-    return inspection && findingOf(this.#asked(inspection));
+    const inspection = this.#inspectionIn(record);
+    return inspection && findingOf(this.#withRequestedDigests(inspection));
   }
 
   /**
@@ -76,31 +76,31 @@ export class InspectionStore {
     const turn = this.#lastTurn.then(this.#yieldNow);
     this.#lastTurn = turn;
     await turn;
-    const finding = findingOf(this.#asked(inspection));
-    if (isPassing(finding)) return finding;
-    const brief: Brief = { finding, under: this.#conditionsOf(finding) };
+    const finding = findingOf(this.#withRequestedDigests(inspection));
+    if (isTemporary(finding)) return finding;
+    const brief: Summary = { finding, under: this.#conditionsOf(finding) };
     const record = Buffer.from(`${JSON.stringify(brief)}\n${JSON.stringify(inspection)}`);
-    await this.#kept.put(`${schema}/${contentKey}`, record);
+    await this.#written.put(`${schema}/${contentKey}`, record);
     return finding;
   }
 
   /** Remembers that something untrue is known of this content, so that its bytes must be asked. */
-  async doubt(contentKey: string): Promise<void> {
-    await this.#records.put(`${schema}/doubt/${contentKey}`, doubted);
+  async markUntrusted(contentKey: string): Promise<void> {
+    await this.#records.put(`${schema}/doubt/${contentKey}`, untrusted);
   }
 
   /** Takes a doubt back: the bytes were asked. */
-  async trust(contentKey: string): Promise<void> {
+  async clearUntrusted(contentKey: string): Promise<void> {
     await this.#records.remove(`${schema}/doubt/${contentKey}`);
   }
 
-  isDoubted(contentKey: string): boolean {
+  isUntrusted(contentKey: string): boolean {
     return this.#records.doesExist(`${schema}/doubt/${contentKey}`);
   }
 
-  #whole(record: Buffer): Inspection | undefined {
+  #inspectionIn(record: Buffer): Inspection | undefined {
     const inspection = JSON.parse(record.toString("utf8", record.indexOf(endOfLine) + 1)) as Inspection;
-    if (inspection.kind === "rejected") return briefOf(record).under === this.#limits ? inspection : undefined;
+    if (inspection.kind === "rejected") return summaryOf(record).under === this.#limits ? inspection : undefined;
     return this.#algorithms.every((algorithm) => inspection.digests[algorithm] !== undefined) ? inspection : undefined;
   }
 
@@ -109,7 +109,7 @@ export class InspectionStore {
   }
 
   /** No more digests than are asked for: what an inspection tells must not depend on where it came from. */
-  #asked(inspection: Inspection): Inspection {
+  #withRequestedDigests(inspection: Inspection): Inspection {
     if (inspection.kind === "rejected") return inspection;
     const digests: { -readonly [Algorithm in keyof Digests]: Digests[Algorithm] } = {
       sha256: inspection.digests.sha256,
@@ -123,6 +123,7 @@ export class InspectionStore {
 }
 
 /** Stands for a content of which something untrue was said. */
-const doubted = Buffer.from("doubted");
+const untrusted = Buffer.from("doubted");
 
-const briefOf = (record: Buffer): Brief => JSON.parse(record.toString("utf8", 0, record.indexOf(endOfLine))) as Brief;
+const summaryOf = (record: Buffer): Summary =>
+  JSON.parse(record.toString("utf8", 0, record.indexOf(endOfLine))) as Summary;

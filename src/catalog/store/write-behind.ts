@@ -23,7 +23,7 @@ export class WriteBehind {
   }
 
   /** As `get`, of bytes that hold only until the next glimpse. */
-  glimpse(key: string): Buffer | undefined {
+  getTemporary(key: string): Buffer | undefined {
     const unwritten = this.#unwritten.get(key);
     const bytes = unwritten ?? this.#written.getBinaryFast(key);
     // The buffer is as long as the longest that it ever held.

@@ -3,7 +3,7 @@ import type { Architecture, Component, TreePath } from "../../base/names.ts";
 import { parseArchitecture } from "../../base/names.ts";
 import type { FileEntry } from "../../storage/tree.ts";
 import type { CatalogFile } from "../files/catalog-file.ts";
-import { fileRecordOf, isUdeb } from "../files/catalog-file.ts";
+import { inspectionKeyOf, isUdeb } from "../files/catalog-file.ts";
 import type { BinaryFinding, Finding, SourceFinding } from "../files/finding.ts";
 import type { BinaryIndexEntry, SourceIndexEntry, SourceIndexEntryPart } from "./index-entry.ts";
 import { identityOf } from "./index-entry.ts";
@@ -42,8 +42,8 @@ abstract class FoundItem<Found extends BinaryFinding | SourceFinding> {
   get entry(): FileEntry {
     return this.file.entry;
   }
-  get record(): string {
-    return fileRecordOf(this.file) ?? "";
+  get inspectionKey(): string {
+    return inspectionKeyOf(this.file) ?? "";
   }
   get package(): string {
     return this.file.finding.package;

@@ -6,7 +6,7 @@ import type { Stanza } from "../../debian/stanza.ts";
 import { isKnownTime } from "../../storage/link-times.ts";
 import type { FileEntry } from "../../storage/tree.ts";
 
-interface Placed {
+interface IndexEntryBase {
   readonly path: TreePath;
   /** Orders the item: see indices/order.ts. In ms since the epoch. */
   readonly linkedAtMs: number;
@@ -18,7 +18,7 @@ interface Placed {
   readonly version: string;
   readonly entry: FileEntry;
   /** The ledger's name of the inspection that holds the stanza. */
-  readonly record: string;
+  readonly inspectionKey: string;
   readonly sizeBytes: number;
   readonly sha256: string;
   /** Names what the index tells of the file: the same bytes may have been described in other words. */
@@ -29,7 +29,7 @@ interface Placed {
   readonly overrides?: Stanza;
 }
 
-export interface BinaryIndexEntry extends Placed {
+export interface BinaryIndexEntry extends IndexEntryBase {
   readonly kind: "binary";
   /** The source package, e.g. `apt_2.6.1` without an epoch; undefined where it has the package's own name and version. */
   readonly source: string | undefined;
@@ -52,7 +52,7 @@ export interface SourceIndexEntryPart {
   readonly digests: Digests;
 }
 
-export interface SourceIndexEntry extends Placed {
+export interface SourceIndexEntry extends IndexEntryBase {
   readonly kind: "source";
   readonly parts: readonly SourceIndexEntryPart[];
 }

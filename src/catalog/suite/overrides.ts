@@ -181,8 +181,8 @@ abstract class OverriddenItem<Overridden extends IndexEntry> {
   get entry(): FileEntry {
     return this.item.entry;
   }
-  get record(): string {
-    return this.item.record;
+  get inspectionKey(): string {
+    return this.item.inspectionKey;
   }
   get sizeBytes(): number {
     return this.item.sizeBytes;

@@ -183,7 +183,7 @@ export class NameOwners {
   #find(directory: TreePath): string {
     const own = this.#layout.builderDirectoryOf(directory, this.#nameOf);
     if (own === undefined) return operator;
-    return this.#nameOf.get(own) ?? (this.#layout.isPlace(own) ? operator : lastName(own));
+    return this.#nameOf.get(own) ?? (this.#layout.isPackageDirectory(own) ? operator : lastName(own));
   }
 }
 

@@ -16,11 +16,11 @@ import type { DirectoryLimits } from "./directory-budget.ts";
 import { DirectoryBudget } from "./directory-budget.ts";
 import type { IndexEntry } from "./index-entry.ts";
 import { firstLinkedFirst, uniqueKeyOf } from "./index-entry.ts";
-import type { Claim, HeldNames, NameShare } from "./name-claims.ts";
-import { NameClaims } from "./name-claims.ts";
+import type { FirstOwners, NameShare, NameUse } from "./name-ownership.ts";
+import { NameOwnership } from "./name-ownership.ts";
 import type { OwnerRules } from "./owner-rules.ts";
-import { PlaceCounts } from "./place-counts.ts";
-import { candidateOf } from "./placement-rules.ts";
+import { PackageDirectoryCounts } from "./package-directory-counts.ts";
+import { placementOf } from "./placement-rules.ts";
 
 /** What a change of files did to the packages of a suite. */
 export interface PackageListChange {
@@ -49,7 +49,7 @@ export interface Budget {
 export interface Ownership {
   /** As they are now, the same object as long as they are the same; undefined: every name is everybody's. */
   readonly rules: () => OwnerRules | undefined;
-  readonly held: HeldNames;
+  readonly held: FirstOwners;
   /** When this process began to look, in ms since the epoch. */
   readonly startedMs: number;
   /** Milliseconds since the epoch. */
@@ -63,7 +63,7 @@ export class PackageList {
   readonly #rivals = new Map<string, Map<TreePath, IndexEntry>>();
   readonly #rejections = new Map<TreePath, Rejection>();
   readonly #pending = new Map<TreePath, Pending>();
-  readonly #placeCounts: PlaceCounts;
+  readonly #placeCounts: PackageDirectoryCounts;
   /** By key: those of the rejections that its chosen one is the reason of. */
   readonly #conflicts = new Map<string, ReadonlyMap<TreePath, Rejection>>();
   readonly #ownership: Ownership;
@@ -75,13 +75,13 @@ export class PackageList {
   #touched = new Map<TreePath, Rejection | undefined>();
   /** The rules as they were last, and what they say; undefined where every name is everybody's. */
   #rules: OwnerRules | undefined;
-  #claims: NameClaims | undefined;
+  #claims: NameOwnership | undefined;
   readonly #layout: Layout;
   #newestLinkMs = 0;
 
   constructor(ownership: Ownership = noOwnership, budget: Budget = noBudget, layout: Layout = plainLayout) {
     this.#layout = layout;
-    this.#placeCounts = new PlaceCounts(layout);
+    this.#placeCounts = new PackageDirectoryCounts(layout);
     this.#ownership = ownership;
     this.#budget = budget;
   }
@@ -102,8 +102,8 @@ export class PackageList {
   }
 
   /** The directories that feed indices and hold files of which every one is rejected; one that is unreadable is not. */
-  hollowPlaces(): ReadonlySet<TreePath> {
-    return this.#placeCounts.hollow();
+  emptyPackageDirectories(): ReadonlySet<TreePath> {
+    return this.#placeCounts.withoutPackages();
   }
 
   /** Whether some names are not everybody's. */
@@ -227,8 +227,8 @@ export class PackageList {
     if (rejection !== undefined) this.#rejections.set(path, rejection);
   }
 
-  #decide(file: CatalogFile, fileAt: FileAt): ReturnType<typeof candidateOf> {
-    const decided = candidateOf(file, fileAt, this.#layout);
+  #decide(file: CatalogFile, fileAt: FileAt): ReturnType<typeof placementOf> {
+    const decided = placementOf(file, fileAt, this.#layout);
     if (decided === undefined || decided.kind === "rejected" || decided.kind === "pending") return decided;
     // It may have been inspected under other limits.
     return stanzaRejection(decided, this.#budget.stanzas) ?? decided;
@@ -259,7 +259,7 @@ export class PackageList {
       this.#claims = undefined;
     } else if (this.#claims !== undefined) this.#claims.setRules(rules);
     else {
-      this.#claims = new NameClaims(rules, this.#ownership.held, this.#ownership.startedMs);
+      this.#claims = new NameOwnership(rules, this.#ownership.held, this.#ownership.startedMs);
       for (const key of this.#chosen.keys()) {
         for (const item of itemsOf(this.#contenders(key))) this.#claims.note(item.path, claimOf(item));
       }
@@ -330,7 +330,7 @@ const noOwnership: Ownership = {
   now: () => 0,
 };
 
-const claimOf = (item: IndexEntry): Claim => ({ item, key: uniqueKeyOf(item), source: sourcePackageOf(item) });
+const claimOf = (item: IndexEntry): NameUse => ({ item, key: uniqueKeyOf(item), source: sourcePackageOf(item) });
 
 const newestFirst = (a: IndexEntry, b: IndexEntry): number =>
   b.entry.relinkedAtMs - a.entry.relinkedAtMs || (a.path < b.path ? -1 : 1);

@@ -6,7 +6,7 @@ import { quoted } from "../../debian/malformed.ts";
 import type { CatalogFile } from "../files/catalog-file.ts";
 import type { BinaryFinding, SourceFinding } from "../files/finding.ts";
 import type { Pending, RejectCode, Rejection, SourcePart } from "../inspection/inspection.ts";
-import type { Layout, Place } from "../layout/repository-layout.ts";
+import type { Layout, PackageDirectory } from "../layout/repository-layout.ts";
 import { plainLayout } from "../layout/repository-layout.ts";
 import { CatalogBinaryEntry, CatalogSourceEntry, isExamined } from "./catalog-entry.ts";
 import { whyNotFetchable } from "./fetchable-names.ts";
@@ -16,27 +16,27 @@ import type { BinaryIndexEntry, IndexEntry, SourceIndexEntry, SourceIndexEntryPa
  * @param fileAt the catalog's files, for the parts of a source package
  * @returns undefined for a file that no index asks for
  */
-export function candidateOf(
+export function placementOf(
   file: CatalogFile,
   fileAt: (path: TreePath) => CatalogFile | undefined,
   layout: Layout = plainLayout,
 ): IndexEntry | Pending | Rejection | undefined {
   const { finding, path } = file;
-  const place = layout.placeOf(parentPath(path));
+  const place = layout.packageDirectoryOf(parentPath(path));
   if (finding === undefined || finding.kind === "part" || place === undefined) return undefined;
   switch (finding.kind) {
     case "rejected":
       return finding;
     case "binary":
-      return binaryCandidate(file, finding, place);
+      return placeBinary(file, finding, place);
     case "source":
-      return sourceCandidate(file, finding, place, fileAt);
+      return placeSource(file, finding, place, fileAt);
     default:
       return finding satisfies never;
   }
 }
 
-function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place): BinaryIndexEntry | Rejection {
+function placeBinary(file: CatalogFile, finding: BinaryFinding, place: PackageDirectory): BinaryIndexEntry | Rejection {
   // A plain blank is part of Filename's value; what else is white, some programs take for the line's end.
   if (/[^\S ]/.test(lastName(file.path))) return reject("bad-name", "its name has white space other than blanks");
   if (place.kind === "source") return reject("wrong-place", "a binary package in a source directory");
@@ -56,10 +56,10 @@ function binaryCandidate(file: CatalogFile, finding: BinaryFinding, place: Place
   return isLost ? reject("wrong-place", "only .udeb files are for debian-installer") : item;
 }
 
-function sourceCandidate(
+function placeSource(
   file: CatalogFile,
   finding: SourceFinding,
-  place: Place,
+  place: PackageDirectory,
   fileAt: (path: TreePath) => CatalogFile | undefined,
 ): SourceIndexEntry | Pending | Rejection {
   if (place.kind === "binary") return reject("wrong-place", "a source package in a directory of binary packages");

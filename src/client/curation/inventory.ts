@@ -8,12 +8,12 @@ import { findingOf } from "../../catalog/files/finding.ts";
 import { inspectContent, packageKindOf } from "../../catalog/inspection/inspect.ts";
 import { defaultInspectLimits as limits } from "../../catalog/inspection/inspect-limits.ts";
 import type { Inspection, PackageKind, Rejection } from "../../catalog/inspection/inspection.ts";
-import type { Layout, Place } from "../../catalog/layout/repository-layout.ts";
+import type { Layout, PackageDirectory } from "../../catalog/layout/repository-layout.ts";
 import { plainLayout } from "../../catalog/layout/repository-layout.ts";
 import { inspectionOf, parseEntryMetadata } from "../../catalog/metadata/entry-metadata.ts";
 import type { Ownership } from "../../catalog/suite/package-list.ts";
 import { PackageList } from "../../catalog/suite/package-list.ts";
-import { candidateOf } from "../../catalog/suite/placement-rules.ts";
+import { placementOf } from "../../catalog/suite/placement-rules.ts";
 import { survey } from "../../catalog/survey.ts";
 import { sourceOf } from "../../debian/source-field.ts";
 import { fieldOf } from "../../debian/stanza.ts";
@@ -24,7 +24,7 @@ import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
 /** A file whose name announces a package. */
 export interface InventoryPackage {
   readonly path: TreePath;
-  readonly place: Place;
+  readonly place: PackageDirectory;
   /** Whether an index takes it, or would if it were not for another one of the same name and version. */
   readonly isSound: boolean;
   /** "", as is what follows, where the file could not be understood. */
@@ -165,9 +165,9 @@ function packageOf(
   { files, layout }: InventoryFiles,
 ): InventoryPackage | undefined {
   const { path, finding } = file;
-  const place = layout.placeOf(parentPath(path));
+  const place = layout.packageDirectoryOf(parentPath(path));
   if (place === undefined || finding === undefined || finding.kind === "part") return undefined;
-  const judgement = candidateOf(file, (at) => files.get(at), layout);
+  const judgement = placementOf(file, (at) => files.get(at), layout);
   const common = {
     path,
     place,
@@ -200,7 +200,7 @@ function fileOf(path: TreePath, entry: FileEntry | OtherEntry, inspection: Inspe
     path,
     entry: entry.kind === "file" ? { ...entry, metadata: undefined } : entry,
     claimed: false,
-    said: undefined,
+    metadataKey: undefined,
     finding: inspection && findingOf(inspection),
   };
 }

@@ -6,10 +6,10 @@ import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { findingOf } from "../../catalog/files/finding.ts";
 import type { InspectLimits } from "../../catalog/inspection/inspect-limits.ts";
 import type { SoundInspection } from "../../catalog/inspection/inspection.ts";
-import type { Layout, Place } from "../../catalog/layout/repository-layout.ts";
+import type { Layout, PackageDirectory } from "../../catalog/layout/repository-layout.ts";
 import { plainLayout } from "../../catalog/layout/repository-layout.ts";
 import { inspectionOf, parseEntryMetadata } from "../../catalog/metadata/entry-metadata.ts";
-import { candidateOf } from "../../catalog/suite/placement-rules.ts";
+import { placementOf } from "../../catalog/suite/placement-rules.ts";
 import { variantOf } from "../../debian/control.ts";
 import { fieldOf } from "../../debian/stanza.ts";
 import type { Entry } from "../../storage/tree.ts";
@@ -19,7 +19,7 @@ import type { CollectedFiles, LocalFile, Problem } from "./local-files.ts";
 /** One of the bundle's directories, as it was listed, and what goes there. */
 export interface Parcel {
   readonly directory: BundleDirectory;
-  readonly place: Place;
+  readonly place: PackageDirectory;
   readonly entries: ReadonlyMap<string, Entry>;
   readonly files: readonly LocalFile[];
 }
@@ -31,7 +31,7 @@ export interface Choice {
   readonly component?: string | undefined;
 }
 
-type Placed = BundleDirectory & { readonly place: Place };
+type Placed = BundleDirectory & { readonly place: PackageDirectory };
 
 export interface Assignment {
   /** In the order in which they may appear: what others depend on comes first. */
@@ -55,7 +55,7 @@ export function assign(
   const problems: Problem[] = [];
   const placed = bundle.directories
     .flatMap((directory): Placed[] => {
-      const place = layout.placeOf(directory.path);
+      const place = layout.packageDirectoryOf(directory.path);
       return place === undefined ? [] : [{ ...directory, place }];
     })
     .filter(({ place }) => (choice.suite ?? place.suite) === place.suite);
@@ -112,7 +112,7 @@ function suiteFor(
   return [suite, ""];
 }
 
-function fits({ name, inspection }: LocalFile, place: Place): boolean {
+function fits({ name, inspection }: LocalFile, place: PackageDirectory): boolean {
   if (inspection.kind !== "binary" || place.kind === "source") return inspection.kind === place.kind;
   const architecture = fieldOf(inspection.control, "Architecture");
   const isIts = architecture === "all" || [architecture, variantOf(inspection.control)].includes(place.architecture);
@@ -129,7 +129,7 @@ function inComponent(fitting: readonly Placed[], { inspection }: LocalFile, { co
 }
 
 /** The directory that tells most about the package goes first. */
-function rank({ name, inspection }: LocalFile, place: Place): number {
+function rank({ name, inspection }: LocalFile, place: PackageDirectory): number {
   if (inspection.kind !== "binary" || place.kind !== "binary") return 0;
   const built = variantOf(inspection.control) ?? fieldOf(inspection.control, "Architecture");
   const own = place.architecture === built ? 0 : 1;
@@ -137,7 +137,7 @@ function rank({ name, inspection }: LocalFile, place: Place): number {
 }
 
 /** Sources, then what any architecture may depend on, then the rest. */
-const order = (place: Place): number => (place.kind === "source" ? 0 : place.architecture === "all" ? 1 : 2);
+const order = (place: PackageDirectory): number => (place.kind === "source" ? 0 : place.architecture === "all" ? 1 : 2);
 
 function noPlace({ directories }: Bundle, { inspection }: LocalFile): string {
   const what =
@@ -169,7 +169,7 @@ export function objections(
     const seen = path === undefined ? undefined : fileAt(path);
     if (path === undefined || seen === undefined)
       return [{ file, reason: "its name is none that a directory can hold" }];
-    const judged = candidateOf(seen, fileAt, layout);
+    const judged = placementOf(seen, fileAt, layout);
     if (judged?.kind === "rejected") return [{ file, reason: judged.text }];
     if (judged?.kind === "pending") {
       return [
@@ -220,7 +220,7 @@ function asSeen(path: TreePath, inspection: SoundInspection | undefined): Catalo
       metadata: undefined,
     },
     claimed: true,
-    said: undefined,
+    metadataKey: undefined,
     finding: findingOf(inspection),
   };
 }

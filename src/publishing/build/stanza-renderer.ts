@@ -70,7 +70,7 @@ export class StanzaRenderer {
   }
 
   async #package(item: BinaryIndexEntry, style: StanzaStyle, signal: AbortSignal): Promise<string> {
-    const inspection = await this.#examiner.recall(item, item.record, signal);
+    const inspection = await this.#examiner.loadInspection(item, item.inspectionKey, signal);
     if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no binary package any more`);
     if (style === "description") return renderTranslation(inspection.control);
     const filename = `${this.#directoryOf(item)}/${this.#nameOf(item)}`;
@@ -79,7 +79,7 @@ export class StanzaRenderer {
   }
 
   async #source(item: SourceIndexEntry, signal: AbortSignal): Promise<string> {
-    const inspection = await this.#examiner.recall(item, item.record, signal);
+    const inspection = await this.#examiner.loadInspection(item, item.inspectionKey, signal);
     if (inspection.kind !== "source") throw new IndexError(`${item.path} is no source package any more`);
     const { digests, sizeBytes } = inspection;
     const parts = item.parts.map((part) => ({ ...part, name: lastName(part.path) }));

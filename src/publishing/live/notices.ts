@@ -112,7 +112,7 @@ export class Notices {
     const path = suitePath(name);
     const { catalog } = this.#parts;
     const hasIndices = (place: TreePath) => readyMade.some((file) => catalog.file(joinPath(place, file)) !== undefined);
-    if (![...catalog.placesWithin(path)].some(hasIndices)) return undefined;
+    if (![...catalog.packageDirectoriesWithin(path)].some(hasIndices)) return undefined;
     const count = await this.#countPool(signal);
     const inPool = count === undefined ? "" : `; ${count} lie in pool/`;
     return (

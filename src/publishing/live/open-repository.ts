@@ -43,7 +43,7 @@ import { ClaimAudit, defaultScrubSeconds } from "../serve/claim-audit.ts";
 import { IndexResources } from "../serve/index-resources.ts";
 import type { PackageCache } from "../serve/package-cache.ts";
 import { PackageResources } from "../serve/package-resources.ts";
-import { HeldNamesStore } from "../store/held-names.ts";
+import { FirstOwnerStore } from "../store/held-names.ts";
 import { identityChanges, refuseIdentityChanges } from "../store/known-identity.ts";
 import type { LastDates } from "../store/last-dates.ts";
 import { PublicationStore } from "../store/publication-store.ts";
@@ -153,7 +153,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
       lists: root.openDB({ name: "file-lists", encoding: "binary" }),
       tree,
       limits: shared.inspectionLimits,
-      malformed: () => observer.metadataRefused("malformed"),
+      onMalformed: () => observer.metadataRefused("malformed"),
     });
   const layout = new Layout(settings.configuredSuites, settings.isFlat);
   const builders = new BuilderDirectories(settings.builderDirectories, layout);
@@ -244,7 +244,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
       }),
     viewOf: settings.viewOf ?? (() => undefined),
     ownerRulesOf: settings.ownerRulesOf ?? (() => undefined),
-    heldNames: new HeldNamesStore(root, settings.namesHeldIn ?? name, log),
+    heldNames: new FirstOwnerStore(root, settings.namesHeldIn ?? name, log),
     overridesOf: settings.overridesOf ?? (() => noOverrides),
     deferredGenerators,
     deferredTimes: settings.deferredTimes ?? defaultDeferredTimes,

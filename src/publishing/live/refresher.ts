@@ -33,7 +33,7 @@ export interface Refreshed {
 /** What became of one look at a path. */
 interface Looked {
   /** Directories below it that have queues of their own. */
-  readonly apart: Survey["apart"];
+  readonly apart: Survey["separate"];
   readonly changes: readonly FileChange[];
   /** What was thrown; then what is known of the path stays. */
   readonly failure: Error | undefined;
@@ -75,7 +75,7 @@ interface RefresherOptions extends SuitePublisherOptions {
    * Told of what became of a look above the builders' directories.
    * @param apart directories below the path that are looked at on their own
    */
-  readonly looked: (path: TreePath, failure: Error | undefined, apart: Survey["apart"]) => void;
+  readonly looked: (path: TreePath, failure: Error | undefined, apart: Survey["separate"]) => void;
 }
 
 /** How many requests to look again may wait for each builder's directory: more than its pings bring in some minutes. */
@@ -89,7 +89,7 @@ class TooManyWaiting extends RepoError {
   }
 }
 
-const nothingApart: Survey["apart"] = new Map();
+const nothingApart: Survey["separate"] = new Map();
 
 /** How much is waited for. */
 type Patience = "all" | "bounded";
@@ -312,20 +312,20 @@ export class Refresher {
     const all: FileChange[] = [];
     if (name === undefined) return { apart: nothingApart, changes: all, failure: undefined };
     const signal = this.#signal;
-    const look = catalog.looks.begin(path);
+    const look = catalog.surveyOrder.begin(path);
     try {
       if (this.#mayBringMuch(suites.open(name), path)) this.#parts.wake();
       const seen = await survey(tree, path, signal, this.#parts.now(), {
-        seen: (files) => catalog.expect(files, signal),
+        onFilesSeen: (files) => catalog.readMetadata(files, signal),
         layout: catalog.layout,
-        isApart: (directory) => this.#ownerOf(directory) !== owner,
+        isSeparate: (directory) => this.#ownerOf(directory) !== owner,
         identity: this.#identities.get(path),
       });
-      await this.#takeUnlisted(name, path, seen.unlisted, seen.apart);
+      await this.#takeUnlisted(name, path, seen.unlisted, seen.separate);
       this.#takePassedOver(name, seen);
       await catalog.update(seen, look, this.#teller(name, path, all), signal);
-      if (!this.#isBuilders(owner)) this.#parts.looked(path, undefined, seen.apart);
-      return { apart: seen.apart, changes: all, failure: undefined };
+      if (!this.#isBuilders(owner)) this.#parts.looked(path, undefined, seen.separate);
+      return { apart: seen.separate, changes: all, failure: undefined };
     } catch (thrown) {
       return { apart: nothingApart, changes: all, failure: await this.#failedLook(owner, path, name, thrown) };
     } finally {
@@ -336,7 +336,7 @@ export class Refresher {
   #endLook(name: Suite, path: TreePath, look: number): void {
     const suite = this.#parts.suites.get(name);
     if (suite !== undefined) this.#noteUndecided(suite, path, []);
-    this.#parts.catalog.looks.end(look);
+    this.#parts.catalog.surveyOrder.end(look);
   }
 
   /** Takes in what an update of the catalog tells. @param all gets every change */
@@ -378,14 +378,14 @@ export class Refresher {
     name: Suite,
     path: TreePath,
     unlisted: ReadonlyMap<TreePath, Rejection>,
-    apart: Survey["apart"],
+    apart: Survey["separate"],
   ): Promise<void> {
     const suite = this.#parts.suites.open(name);
     for (const directory of unlisted.keys()) await this.#recall(suite, directory);
     this.#tellRejected(name, suite.noteUnlisted(path, unlisted, apart), "a directory could not be listed");
   }
 
-  #takePassedOver(name: Suite, { path, passedOver, apart }: Survey): void {
+  #takePassedOver(name: Suite, { path, skipped: passedOver, separate: apart }: Survey): void {
     const rejected = this.#parts.suites.open(name).notePassedOver(path, passedOver, apart);
     this.#tellRejected(name, rejected, "something in the tree is in no index");
   }
@@ -407,15 +407,15 @@ export class Refresher {
     for (const path of files.keys()) {
       for (let at = parentPath(path); isWithin(at, directory); at = parentPath(at)) directories.add(at);
     }
-    const look = catalog.looks.begin(directory);
+    const look = catalog.surveyOrder.begin(directory);
     try {
       const recalled = {
         path: directory,
         directories,
         files,
         unlisted: new Map(),
-        passedOver: new Map(),
-        apart: nothingApart,
+        skipped: new Map(),
+        separate: nothingApart,
       };
       await catalog.update(recalled, look, this.#teller(suite.name, directory), this.#signal);
     } finally {
@@ -437,7 +437,7 @@ export class Refresher {
     const { builders } = this.#parts;
     return (
       builders.isConfigured(directory) ||
-      (builders.of(directory) === directory && !this.#parts.catalog.layout.isPlace(directory))
+      (builders.of(directory) === directory && !this.#parts.catalog.layout.isPackageDirectory(directory))
     );
   }
 

@@ -11,7 +11,7 @@ import { suitePath } from "../../catalog/layout/repository-layout.ts";
 import { shapeOf } from "../../catalog/layout/suite-shape.ts";
 import type { DirectoryLimits } from "../../catalog/suite/directory-budget.ts";
 import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
-import type { NameShare } from "../../catalog/suite/name-claims.ts";
+import type { NameShare } from "../../catalog/suite/name-ownership.ts";
 import type { Overrides } from "../../catalog/suite/overrides.ts";
 import { OverriddenEntries } from "../../catalog/suite/overrides.ts";
 import type { OwnerRules } from "../../catalog/suite/owner-rules.ts";
@@ -21,7 +21,7 @@ import { View, viewDifference } from "../../catalog/suite/suite-view.ts";
 import type { DeferredFiles } from "../build/deferred-files.ts";
 import type { SuiteBuilder } from "../build/suite-builder.ts";
 import type { PendingFile, RejectedFile } from "../served-repository.ts";
-import type { HeldNamesStore } from "../store/held-names.ts";
+import type { FirstOwnerStore } from "../store/held-names.ts";
 import type { Manifest } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 import { NotedChanges } from "./noted-changes.ts";
@@ -41,7 +41,7 @@ export interface SuiteParts {
   readonly viewOf: (suite: Suite) => ViewRules | undefined;
   /** Who may publish which names in a suite; undefined: everybody may publish all. */
   readonly ownerRulesOf: (suite: Suite) => OwnerRules | undefined;
-  readonly heldNames: HeldNamesStore;
+  readonly heldNames: FirstOwnerStore;
   /** What the operator has its indices say of its packages; another object where that has changed. */
   readonly overridesOf: (suite: Suite) => Overrides;
   /** Whose directories there are: publications, and the indices, are shared out by these. */
@@ -200,14 +200,14 @@ export class ServedSuite {
     const visible = this.#view?.apply(held, this.#now()) ?? held;
     const change = this.#overridden.apply(visible, this.#overrides(), () => this.#visible());
     this.#surveyed = true;
-    const places = [...catalog.placesWithin(suitePath(this.name))];
+    const places = [...catalog.packageDirectoriesWithin(suitePath(this.name))];
     if (this.#past !== undefined) this.#builder.forget();
     else {
       this.#current = await this.#builder.build({
         change,
         items: () => this.items(),
         newestLinkMs: this.#snapshot.newestLinkMs,
-        shape: shapeOf(places, this.name, this.#snapshot.hollowPlaces(), catalog.layout),
+        shape: shapeOf(places, this.name, this.#snapshot.emptyPackageDirectories(), catalog.layout),
         current: this.#current,
         signal,
       });

@@ -8,7 +8,7 @@ import type { Log } from "../../base/log.ts";
 import type { TreePath } from "../../base/names.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
-import { fileRecordOf } from "../../catalog/files/catalog-file.ts";
+import { inspectionKeyOf } from "../../catalog/files/catalog-file.ts";
 import type { BinaryFinding } from "../../catalog/files/finding.ts";
 import { sourceNameOf } from "../../catalog/files/finding.ts";
 import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
@@ -107,7 +107,7 @@ export class ChangelogResources {
       .filter((file) => file !== undefined);
     if (files.length === 0) return undefined;
     // Not by digest: others may have claimed the same bytes for a package of another name, whose changelog is elsewhere.
-    const key = files.map(fileRecordOf).join();
+    const key = files.map(inspectionKeyOf).join();
     if (this.#reading.pendingCount >= maxWaiting && !this.#read.has(key)) throw new TooManyChangelogs();
     const outcome = await this.#read.fetch(key, { context: files });
     if (outcome === undefined) return undefined;

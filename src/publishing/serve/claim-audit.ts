@@ -8,7 +8,7 @@ import type { TreePath } from "../../base/names.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
-import { fileRecordOf, kindOf } from "../../catalog/files/catalog-file.ts";
+import { inspectionKeyOf, kindOf } from "../../catalog/files/catalog-file.ts";
 import type { AuditVerdict, PublishingObserver } from "../publishing-observer.ts";
 
 /** How often one claim is held against its bytes without being asked, by default. */
@@ -70,7 +70,7 @@ export class ClaimAudit {
 
   /** The bytes behind a path are not those that were promised. */
   async mismatched(path: TreePath): Promise<void> {
-    await this.#parts.catalog.doubt(path);
+    await this.#parts.catalog.markUntrusted(path);
     this.#parts.lookAgain(path);
   }
 
@@ -80,7 +80,7 @@ export class ClaimAudit {
     for (const file of this.#parts.catalog.claims()) {
       if (file.entry.kind === "other" || file.entry.relinkedAtMs <= newestMs) continue;
       // A record's name is a hash, which is not made where nothing was passed over.
-      if (this.#passed.size > 0 && this.#passed.has(fileRecordOf(file) ?? "")) continue;
+      if (this.#passed.size > 0 && this.#passed.has(inspectionKeyOf(file) ?? "")) continue;
       newest = file;
       newestMs = file.entry.relinkedAtMs;
     }
@@ -94,10 +94,10 @@ export class ClaimAudit {
       const { catalog, observer, log, lookAgain } = this.#parts;
       observer.audited(verdict);
       if (verdict === "unknown") {
-        this.#passed.add(fileRecordOf(file) ?? "");
+        this.#passed.add(inspectionKeyOf(file) ?? "");
         return;
       }
-      catalog.settleClaim(file.path, verdict);
+      catalog.resolveClaim(file.path, verdict);
       if (verdict === "confirmed") return;
       log.warn({ path: file.path }, "a package is not what its entry's metadata says");
       lookAgain(file.path);
@@ -107,7 +107,7 @@ export class ClaimAudit {
   async #verdictOn(file: CatalogFile, bytes: AsyncIterable<Uint8Array> | undefined): Promise<AuditVerdict | undefined> {
     const { path, entry } = file;
     const kind = kindOf(file);
-    const record = fileRecordOf(file);
+    const record = inspectionKeyOf(file);
     if (entry.kind === "other" || record === undefined || kind === undefined) return undefined;
     const { signal } = this.#stopping;
     if (signal.aborted) return undefined;

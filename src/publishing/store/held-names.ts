@@ -4,11 +4,11 @@ import type { Database, RootDatabase } from "lmdb";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { RepositoryName, Suite } from "../../base/names.ts";
-import type { HeldNames, Holder } from "../../catalog/suite/name-claims.ts";
+import type { FirstOwner, FirstOwners } from "../../catalog/suite/name-ownership.ts";
 
 /** A lost record is made again out of the tree: the name is then whose link is the earliest of those that are there. */
-export class HeldNamesStore {
-  readonly #holders: Database<Holder, string>;
+export class FirstOwnerStore {
+  readonly #holders: Database<FirstOwner, string>;
   readonly #log: Log;
 
   /** @param root the state directory's database */
@@ -17,11 +17,11 @@ export class HeldNamesStore {
     this.#log = log;
   }
 
-  of(suite: Suite): HeldNames {
+  of(suite: Suite): FirstOwners {
     const keyOf = (name: string): string =>
       `${suite}/${createHash("sha256").update(name).digest("base64url").slice(0, 27)}`;
     /** What was not written yet, or cannot be. */
-    const unwritten = new Map<string, Holder | undefined>();
+    const unwritten = new Map<string, FirstOwner | undefined>();
     return {
       get: (name) => (unwritten.has(name) ? unwritten.get(name) : this.#holders.get(keyOf(name))),
       set: (name, holder) => {

@@ -48,7 +48,7 @@ function aPackage({ builder, n, linkedAtMs, longer = 0, variant, version = "1" }
       metadata: undefined,
     },
     claimed: false,
-    said: undefined,
+    metadataKey: undefined,
     finding: findingOf({ kind: "binary", sizeBytes: 1, builtAtSeconds: 0, digests, control }),
   };
 }

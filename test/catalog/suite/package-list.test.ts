@@ -48,7 +48,7 @@ function aFile({ place, version, bytes, linkedAtMs }: Recipe): CatalogFile | und
       metadata: undefined,
     },
     claimed: false,
-    said: undefined,
+    metadataKey: undefined,
     finding: findingOf({ kind: "binary", sizeBytes: 1, builtAtSeconds: 0, digests: { sha256 }, control }),
   };
 }
@@ -61,7 +61,7 @@ const told = (snapshot: PackageList) => ({
     .map(({ path, version, sha256, linkedAtMs }) => `${path} ${version} ${sha256} ${linkedAtMs}`)
     .toSorted(),
   rejections: [...snapshot.rejections()].map(([path, { code, text }]) => `${path} ${code} ${text}`).toSorted(),
-  hollow: [...snapshot.hollowPlaces()].toSorted(),
+  hollow: [...snapshot.emptyPackageDirectories()].toSorted(),
 });
 
 /** Builder 0 has a list of its own in each of these, and the others have none, or none that has its name. */

@@ -40,7 +40,7 @@ function anItem({
       content: undefined,
       metadata: undefined,
     },
-    record: path,
+    inspectionKey: path,
     sizeBytes: 1,
     sha256: "",
     stanzaKey: "",

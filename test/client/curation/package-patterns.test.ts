@@ -88,7 +88,7 @@ test("a pattern full of stars takes no longer than others", () => {
 test("a path's place and what is below it, also for debian-installer", () => {
   const below = (raw: string, suites: readonly string[] = []) => {
     const path = parseTreePath(raw);
-    const place = new Layout(suites.map(parseSuite)).placeOf(parentPath(path));
+    const place = new Layout(suites.map(parseSuite)).packageDirectoryOf(parentPath(path));
     if (place === undefined) throw new Error(`${raw} is in no place`);
     return [placePath(place), namesBelowPlace({ path, place })];
   };

@@ -18,7 +18,7 @@ test("a ping renders the stanzas that it brings, and takes those beside them fro
     served.put(`${amd64}/${name}.deb`, await aDeb({ package: name, fields: { Description: description } }), at);
   for (const [at, name] of ["a", "b", "c"].entries()) await put(name, 1_700_000_000 + at);
   await served.ping();
-  const rendered = vi.spyOn(Examiner.prototype, "recall");
+  const rendered = vi.spyOn(Examiner.prototype, "loadInspection");
   await put("b", 1_700_000_001, "second");
   await served.ping(`${amd64}/b.deb`);
   await put("d", 1_700_000_003);

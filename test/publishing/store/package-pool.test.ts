@@ -28,7 +28,7 @@ function anItem(builder: string, content: string): BinaryIndexEntry {
       relinkedAtMs: linkedAtMs,
       metadata: undefined,
     },
-    record: "binary/hello",
+    inspectionKey: "binary/hello",
     sizeBytes: 7,
     sha256: "2".repeat(64),
     stanzaKey: "hello",

@@ -108,7 +108,7 @@ export class ContentsBuilder implements DeferredGenerator {
       try {
         if ((await this.#lists.listOf(item, signal)) === undefined) return;
         const location = await this.#lists.locationOf(item, signal);
-        if (location !== undefined) added.set(key, { group, location, record: item.record });
+        if (location !== undefined) added.set(key, { group, location, record: item.inspectionKey });
       } catch (thrown) {
         signal.throwIfAborted();
         // The others' lists are brought all the same, so that the next try has them.

@@ -20,7 +20,7 @@ export const groupOf = ({ forInstaller, component, architecture, variant }: Bina
 
 /** Names what a package brings into Contents: equal keys, equal lines. Short, because there is one for each package. */
 export function keyOf(item: BinaryIndexEntry): string {
-  const told = [groupOf(item), item.stanzaKey, item.record];
+  const told = [groupOf(item), item.stanzaKey, item.inspectionKey];
   const key = createHash("sha256").update(told.join("\n")).digest("base64url");
   // Joined: one slice would hold on to the whole.
   return [key.slice(0, 11), key.slice(11, 22)].join("");

@@ -14,7 +14,7 @@ import { ListPack } from "./file-list-source.ts";
 
 export interface ContentsRunOptions extends ContentsSegmentsOptions {
   readonly state: ContentsStore;
-  readonly examiner: Pick<Examiner, "keptFileList" | "refuseFileList">;
+  readonly examiner: Pick<Examiner, "storedFileList" | "markFileListInvalid">;
 }
 
 /** A package that Contents ought to hold. */
@@ -114,7 +114,7 @@ export class ContentsRun {
   #packed(members: readonly ContentsMember[]): ListPack | undefined {
     const pack = new ListPack();
     for (const { location, record } of members) {
-      const list = this.#parts.examiner.keptFileList(record);
+      const list = this.#parts.examiner.storedFileList(record);
       if (list === undefined) return undefined;
       pack.add(location, list);
     }
@@ -163,7 +163,7 @@ export class ContentsRun {
         const item = wanted.get(key)?.item;
         if (item === undefined) continue;
         await yieldNow();
-        const list = this.#parts.examiner.keptFileList(member.record) ?? (await this.#lists.listOf(item, signal));
+        const list = this.#parts.examiner.storedFileList(member.record) ?? (await this.#lists.listOf(item, signal));
         if (list === undefined) continue;
         pack.add(member.location, list);
         members.push(member);
@@ -188,7 +188,8 @@ export class ContentsRun {
   }
 
   async #refuse(members: readonly (ContentsMember | undefined)[]): Promise<never> {
-    for (const member of members) if (member !== undefined) await this.#parts.examiner.refuseFileList(member.record);
+    for (const member of members)
+      if (member !== undefined) await this.#parts.examiner.markFileListInvalid(member.record);
     throw new ListRefused("a package's list of files was none");
   }
 }

@@ -10,7 +10,7 @@ import { ContentGone, StorageUnavailable } from "../../../storage/tree.ts";
 import type { ListedPackages } from "./contents-tasks.ts";
 
 export interface FileListSourceOptions {
-  readonly examiner: Pick<Examiner, "fileList" | "recall">;
+  readonly examiner: Pick<Examiner, "fileList" | "loadInspection">;
   /** Told of a package whose bytes can't be unpacked, though its inspection says nothing of it. */
   readonly mismatched: (path: TreePath) => Promise<void>;
   readonly log: Log;
@@ -30,7 +30,7 @@ export class FileListSource {
 
   /** What Contents calls a package. @throws what reading throws */
   async locationOf(item: BinaryIndexEntry, signal: AbortSignal): Promise<string | undefined> {
-    const inspection = await this.#parts.examiner.recall(item, item.record, signal);
+    const inspection = await this.#parts.examiner.loadInspection(item, item.inspectionKey, signal);
     if (inspection.kind !== "binary") return undefined;
     return locationOf(fieldOf(inspection.control, "Package") ?? "", fieldOf(inspection.control, "Section"));
   }
@@ -41,10 +41,10 @@ export class FileListSource {
    * @throws StorageUnavailable where trying again later may help
    */
   async listOf(item: BinaryIndexEntry, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const failures = this.#failures.get(item.record) ?? 0;
+    const failures = this.#failures.get(item.inspectionKey) ?? 0;
     if (failures >= triesPerList) return undefined;
     try {
-      const list = await this.#parts.examiner.fileList(item, item.record, signal);
+      const list = await this.#parts.examiner.fileList(item, item.inspectionKey, signal);
       if (list instanceof Uint8Array) return list;
       this.#giveUp(item, list === undefined ? "nothing reads its data here" : list.text);
       if (list !== undefined) await this.#parts.mismatched(item.path);
@@ -54,14 +54,14 @@ export class FileListSource {
       // Removed or replaced since: the tree is looked at again sooner or later, and then Contents are made anew.
       if (thrown instanceof ContentGone) return undefined;
       if (!(thrown instanceof StorageUnavailable)) throw thrown;
-      this.#failures.set(item.record, failures + 1);
+      this.#failures.set(item.inspectionKey, failures + 1);
       if (failures + 1 < triesPerList) throw thrown;
       this.#giveUp(item, codeOf(thrown));
       return undefined;
     }
   }
 
-  #giveUp({ record, path }: BinaryIndexEntry, why: string): void {
+  #giveUp({ inspectionKey: record, path }: BinaryIndexEntry, why: string): void {
     this.#failures.set(record, triesPerList);
     this.#parts.log.warn({ path, why }, "the files of a package can't be listed: Contents are made without them");
   }

@@ -4,14 +4,14 @@ import type { ContentId } from "../../base/content-id.ts";
 import type { PackageKind } from "./inspection.ts";
 
 /** Of the bytes' own inspection. */
-export const recordOf = (kind: PackageKind, content: ContentId): string => `${kind}/${content.key}`;
+export const bytesKey = (kind: PackageKind, content: ContentId): string => `${kind}/${content.key}`;
 
 /** Of bytes that have no name but their digest. */
-export const mutableRecordOf = (kind: PackageKind, sha256: string): string => `${kind}/mutable/${sha256}`;
+export const mutableFileKey = (kind: PackageKind, sha256: string): string => `${kind}/mutable/${sha256}`;
 
 /** Of a claim about them. @param wordsKey names what was said */
-export const claimRecordOf = (kind: PackageKind, content: ContentId, wordsKey: string): string =>
+export const claimKey = (kind: PackageKind, content: ContentId, wordsKey: string): string =>
   `claim/${kind}/${content.key}/${wordsKey}`;
 
 /** Under which name the bytes' own inspection is, of what a claim is about. */
-export const bytesRecordOf = (record: string): string => /^claim\/([^/]+\/[^/]+)\//.exec(record)?.[1] ?? record;
+export const bytesKeyOf = (record: string): string => /^claim\/([^/]+\/[^/]+)\//.exec(record)?.[1] ?? record;

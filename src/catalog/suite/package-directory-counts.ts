@@ -5,7 +5,7 @@ import { parentPath } from "../../base/names.ts";
 import type { Rejection } from "../inspection/inspection.ts";
 import type { Layout } from "../layout/repository-layout.ts";
 
-export class PlaceCounts {
+export class PackageDirectoryCounts {
   readonly #layout: Layout;
   readonly #taken = new Map<TreePath, number>();
   readonly #rejected = new Map<TreePath, number>();
@@ -26,13 +26,13 @@ export class PlaceCounts {
   }
 
   /** The places that hold files of which every one is rejected. */
-  hollow(): ReadonlySet<TreePath> {
+  withoutPackages(): ReadonlySet<TreePath> {
     return new Set([...this.#rejected.keys()].filter((place) => !this.#taken.has(place)));
   }
 
   #count(counts: Map<TreePath, number>, path: TreePath, by: 1 | -1): void {
     const directory = parentPath(path);
-    if (!this.#places.has(directory)) this.#places.set(directory, this.#layout.placeAround(directory));
+    if (!this.#places.has(directory)) this.#places.set(directory, this.#layout.packageDirectoryPath(directory));
     const place = this.#places.get(directory);
     if (place !== undefined) addToCount(counts, place, by);
   }

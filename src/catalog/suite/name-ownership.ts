@@ -8,7 +8,7 @@ import type { OwnerRules } from "./owner-rules.ts";
 import { NameOwners, operator } from "./owner-rules.ts";
 
 /** A package that an index would take if its name were its builder's. */
-export interface Claim {
+export interface NameUse {
   readonly item: IndexEntry;
   /** Under it no second item may stand in the suite. */
   readonly key: string;
@@ -17,16 +17,16 @@ export interface Claim {
 }
 
 /** Who had a name first, and since when that is known, in ms since the epoch. */
-export interface Holder {
+export interface FirstOwner {
   readonly owner: string;
   readonly sinceMs: number;
 }
 
 /** Remembers, for one suite, who had a name first. */
-export interface HeldNames {
-  get(name: string): Holder | undefined;
+export interface FirstOwners {
+  get(name: string): FirstOwner | undefined;
   /** @param holder undefined: the name is free */
-  set(name: string, holder: Holder | undefined): void;
+  set(name: string, holder: FirstOwner | undefined): void;
 }
 
 /**
@@ -50,7 +50,7 @@ type Standing =
   | { readonly kind: "by-source" }
   | Rejection;
 
-interface Judged extends Claim {
+interface JudgedUse extends NameUse {
   readonly builder: string;
   readonly standing: Standing;
   /** By whose rules. */
@@ -80,7 +80,7 @@ export interface NameShare {
 }
 
 /** The verdict about a package: taken, or rejected since its name is not its builder's. */
-export interface Verdict extends Claim {
+export interface Verdict extends NameUse {
   readonly rejection: Rejection | undefined;
 }
 
@@ -88,11 +88,11 @@ export interface Verdict extends Claim {
  * All claims of a suite. The work is proportional to what changes: to the changed packages, and where a name changes
  * hands, to the packages of that name.
  */
-export class NameClaims {
-  readonly #held: HeldNames;
+export class NameOwnership {
+  readonly #held: FirstOwners;
   readonly #startedMs: number;
   #owners: NameOwners;
-  readonly #byName = new Map<string, Map<TreePath, Judged>>();
+  readonly #byName = new Map<string, Map<TreePath, JudgedUse>>();
   readonly #nameAt = new Map<TreePath, string>();
   readonly #rejections = new Map<TreePath, Rejection>();
   /** Of names that are not everybody's. */
@@ -102,7 +102,7 @@ export class NameClaims {
   /** Names of which the remembered holder has not been seen since the start. */
   readonly #absent = new Set<string>();
 
-  constructor(rules: OwnerRules, held: HeldNames, startedMs: number) {
+  constructor(rules: OwnerRules, held: FirstOwners, startedMs: number) {
     this.#owners = new NameOwners(rules);
     this.#held = held;
     this.#startedMs = startedMs;
@@ -115,7 +115,7 @@ export class NameClaims {
   }
 
   /** @param claim undefined: there is none at this path any more */
-  note(path: TreePath, claim: Claim | undefined): void {
+  note(path: TreePath, claim: NameUse | undefined): void {
     const before = this.#nameAt.get(path);
     if (before !== undefined && before !== claim?.item.package) {
       this.#byName.get(before)?.delete(path);
@@ -127,7 +127,7 @@ export class NameClaims {
       return;
     }
     const name = claim.item.package;
-    const claims = this.#byName.get(name) ?? new Map<TreePath, Judged>();
+    const claims = this.#byName.get(name) ?? new Map<TreePath, JudgedUse>();
     this.#byName.set(name, claims);
     claims.set(path, judge(this.#owners, claim));
     this.#nameAt.set(path, name);
@@ -140,7 +140,7 @@ export class NameClaims {
     const noted = this.#noted;
     this.#noted = new Map();
     for (const [name, paths] of noted) {
-      const claims = this.#byName.get(name) ?? new Map<TreePath, Judged>();
+      const claims = this.#byName.get(name) ?? new Map<TreePath, JudgedUse>();
       if (claims.size === 0) this.#byName.delete(name);
       let isJudgedAnew = false;
       for (const [path, claim] of claims) {
@@ -210,7 +210,7 @@ export class NameClaims {
     return nowMs - this.#startedMs < absencePatienceMs;
   }
 
-  #decide(name: string, claims: readonly Judged[], nowMs: number): Decision {
+  #decide(name: string, claims: readonly JudgedUse[], nowMs: number): Decision {
     const contesting = claims.filter(({ standing }) => standing.kind === "free" || standing.kind === "by-source");
     if (this.#owners.policy === "first") return this.#first(name, contesting, nowMs);
     const bySource = contesting.filter(({ standing }) => standing.kind === "by-source");
@@ -221,7 +221,7 @@ export class NameClaims {
   }
 
   /** Whom a name belongs to where the first one gets it. */
-  #first(name: string, contesting: readonly Judged[], nowMs: number): Decision {
+  #first(name: string, contesting: readonly JudgedUse[], nowMs: number): Decision {
     const held = this.#held.get(name);
     const isThere = held !== undefined && contesting.some(({ builder }) => builder === held.owner);
     if (isThere) this.#absent.delete(name);
@@ -243,7 +243,7 @@ export class NameClaims {
     return decisionFor(first);
   }
 
-  #rejectionOf({ item, builder, source, standing }: Judged, { holder, at }: Decision): Rejection | undefined {
+  #rejectionOf({ item, builder, source, standing }: JudgedUse, { holder, at }: Decision): Rejection | undefined {
     if (standing.kind === "rejected") return standing;
     if (standing.kind === "owned" || holder === undefined || holder === builder) return undefined;
     const { package: name } = item;
@@ -260,12 +260,12 @@ export class NameClaims {
   }
 }
 
-function judge(owners: NameOwners, { item, key, source }: Claim): Judged {
+function judge(owners: NameOwners, { item, key, source }: NameUse): JudgedUse {
   const builder = owners.ownerOf(parentPath(item.path));
   return { item, key, source, builder, standing: standingOf(owners, { item, key, source }, builder), owners };
 }
 
-function standingOf(owners: NameOwners, { item, source }: Claim, builder: string): Standing {
+function standingOf(owners: NameOwners, { item, source }: NameUse, builder: string): Standing {
   const { package: name } = item;
   if (builder === operator) return { kind: owners.owners(name).length > 0 ? "owned" : "free" };
   if (owners.isReserved(name)) {
@@ -305,8 +305,8 @@ function shortly(patterns: readonly string[]): string {
   return patterns.length > maxPatternsShown ? `${shown} and ${patterns.length - maxPatternsShown} more` : shown;
 }
 
-const decisionFor = ({ builder, item }: Judged): Decision => ({ holder: builder, at: item.path });
+const decisionFor = ({ builder, item }: JudgedUse): Decision => ({ holder: builder, at: item.path });
 
 /** The one that was linked first: unknown times come last, then paths decide. @param claims at least one */
-const earliest = (claims: readonly Judged[]): Judged =>
+const earliest = (claims: readonly JudgedUse[]): JudgedUse =>
   claims.reduce((first, one) => (firstLinkedFirst(one.item, first.item) < 0 ? one : first));

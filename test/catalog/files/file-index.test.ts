@@ -4,8 +4,8 @@ import { expect, test } from "vitest";
 import { parentPath, parseTreePath } from "../../../src/base/names.ts";
 import type { CatalogFile } from "../../../src/catalog/files/catalog-file.ts";
 import { digestOf } from "../../../src/catalog/files/catalog-file.ts";
+import { FileIndex } from "../../../src/catalog/files/file-index.ts";
 import { findingOf } from "../../../src/catalog/files/finding.ts";
-import { KnownFiles } from "../../../src/catalog/files/known-files.ts";
 
 function aFile(path: string, sha256: string): CatalogFile {
   const control = [
@@ -17,7 +17,7 @@ function aFile(path: string, sha256: string): CatalogFile {
     path: parseTreePath(path),
     entry: { kind: "other", reason: "a test" },
     claimed: false,
-    said: undefined,
+    metadataKey: undefined,
     finding: findingOf({ kind: "binary", sizeBytes: 1, builtAtSeconds: 0, digests: { sha256 }, control }),
   };
 }
@@ -42,7 +42,7 @@ const step = fc.oneof(
 test("after any history what is found is what is there", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-      const known = new KnownFiles();
+      const known = new FileIndex();
       const model = new Map<string, Map<string, CatalogFile>>();
       for (const each of steps) {
         if ("set" in each) {
@@ -76,7 +76,7 @@ test("after any history what is found is what is there", () => {
         expect(paths(known.withDigest(sha256))).toEqual(paths(files.filter((file) => digestOf(file) === sha256)));
       }
       const places = ["dists/sid/main/binary-amd64", "dists/sid/main/source"].filter((each) => model.has(each));
-      expect([...known.placesWithin(parseTreePath("dists/sid"))].toSorted()).toEqual(places);
+      expect([...known.packageDirectoriesWithin(parseTreePath("dists/sid"))].toSorted()).toEqual(places);
     }),
     { numRuns: 500 },
   );

@@ -2,48 +2,48 @@
 import { expect, test } from "vitest";
 import type { TreePath } from "../../src/base/names.ts";
 import { parseTreePath } from "../../src/base/names.ts";
-import { Looks } from "../../src/catalog/looks.ts";
+import { SurveyOrder } from "../../src/catalog/survey-order.ts";
 
 const path = parseTreePath;
 const nothing: ReadonlySet<TreePath> = new Set();
 
 test("what a later look has seen is not undone by an earlier one that took longer", () => {
-  const looks = new Looks();
+  const looks = new SurveyOrder();
   const earlier = looks.begin(path("a"));
   const later = looks.begin(path("a/b"));
-  looks.taken(later, path("a/b"), nothing);
+  looks.applied(later, path("a/b"), nothing);
   looks.end(later);
-  const isOvertaken = looks.overtakenBy(earlier);
+  const isOvertaken = looks.supersededBy(earlier);
   expect(["a/b", "a/b/c"].map((each) => isOvertaken(path(each)))).toEqual([true, true]);
   expect(["a", "a/bc", "a/c"].map((each) => isOvertaken(path(each)))).toEqual([false, false, false]);
 });
 
 test("an earlier look that is taken in first holds up no later one", () => {
-  const looks = new Looks();
+  const looks = new SurveyOrder();
   const earlier = looks.begin(path("a"));
   const later = looks.begin(path("a"));
-  looks.taken(earlier, path("a"), nothing);
-  expect(looks.overtakenBy(later)(path("a"))).toBe(false);
+  looks.applied(earlier, path("a"), nothing);
+  expect(looks.supersededBy(later)(path("a"))).toBe(false);
 });
 
 test("of looks that meet no other nothing is remembered", () => {
-  const looks = new Looks();
+  const looks = new SurveyOrder();
   const slow = looks.begin(path("mallory"));
   for (let n = 0; n < 1000; n++) {
     const look = looks.begin(path(`alice/${n}`));
-    looks.taken(look, path(`alice/${n}`), nothing);
+    looks.applied(look, path(`alice/${n}`), nothing);
     looks.end(look);
   }
-  expect(looks.overtakenBy(slow)(path("alice/1"))).toBe(false);
+  expect(looks.supersededBy(slow)(path("alice/1"))).toBe(false);
   looks.end(slow);
 });
 
 test("a later look undoes nothing below a directory of which it tells nothing", () => {
-  const looks = new Looks();
+  const looks = new SurveyOrder();
   const earlier = looks.begin(path("a/b/c"));
   const later = looks.begin(path("a"));
-  looks.taken(later, path("a"), new Set([path("a/b")]));
-  const isOvertaken = looks.overtakenBy(earlier);
+  looks.applied(later, path("a"), new Set([path("a/b")]));
+  const isOvertaken = looks.supersededBy(earlier);
   expect(["a/b/c/d", "a/b/c", "a/b"].map((each) => isOvertaken(path(each)))).toEqual([false, false, false]);
   expect(["a/c", "a/bc", "a"].map((each) => isOvertaken(path(each)))).toEqual([true, true, true]);
 });

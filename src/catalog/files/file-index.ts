@@ -6,7 +6,7 @@ import type { CatalogFile } from "./catalog-file.ts";
 import { digestOf } from "./catalog-file.ts";
 import { PathsByKey } from "./paths-by-key.ts";
 
-export class KnownFiles {
+export class FileIndex {
   readonly #directories = new Map<TreePath, Map<TreePath, CatalogFile>>();
   /** By directory, whether known or only on the way to one: the directories in it that are either. */
   readonly #children = new Map<TreePath, Set<TreePath>>();
@@ -38,11 +38,11 @@ export class KnownFiles {
   }
 
   /** Every known directory at or below a path that feeds an index; what is below one of these is passed over. */
-  *placesWithin(path: TreePath): Iterable<TreePath> {
+  *packageDirectoriesWithin(path: TreePath): Iterable<TreePath> {
     for (const waiting = [path]; ; ) {
       const directory = waiting.pop();
       if (directory === undefined) return;
-      if (!internalLayout.isPlace(directory)) waiting.push(...(this.#children.get(directory) ?? []));
+      if (!internalLayout.isPackageDirectory(directory)) waiting.push(...(this.#children.get(directory) ?? []));
       else if (this.#directories.has(directory)) yield directory;
     }
   }
