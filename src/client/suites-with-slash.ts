@@ -1,5 +1,5 @@
 // Which suites have a slash in their names, as whoever changes a tree knows it: nothing in a path tells it.
-import { nameOrUndefined, parseSuite } from "../base/names.ts";
+import { tryParseSuite } from "../base/names.ts";
 import { Layout } from "../catalog/layout/repository-layout.ts";
 import type { Bundle } from "./bundle.ts";
 import type { TokenDescription } from "./ping-client.ts";
@@ -22,8 +22,7 @@ export function layoutFor(
   return new Layout([...suitesWithSlash, ...suitesIn([...served, ...named])]);
 }
 
-const suitesIn = (names: readonly string[]) =>
-  names.filter(hasSlash).flatMap((name) => nameOrUndefined(() => parseSuite(name)) ?? []);
+const suitesIn = (names: readonly string[]) => names.filter(hasSlash).flatMap((name) => tryParseSuite(name) ?? []);
 
 /** Why a suite can't be what was asked for by name; undefined where nothing speaks against it. */
 export function whyNoSuite(suite: string, described: TokenDescription | undefined): string | undefined {

@@ -36,12 +36,9 @@ export function placesOf({ suite, components, architectures }: SuiteParts): read
   );
 }
 
-/** @throws NameError for a name that makes no file and no directory everywhere */
-export function parseBuilderName(raw: string): string {
-  if (!/^[a-z0-9][a-z0-9.+_-]{0,63}$/i.test(raw))
-    throw new NameError(`${JSON.stringify(raw.slice(0, 80))} is not a builder's name`);
-  return raw;
-}
+/** @returns undefined for a name that makes no file and no directory everywhere */
+export const tryParseBuilderName = (raw: string): string | undefined =>
+  /^[a-z0-9][a-z0-9.+_-]{0,63}$/i.test(raw) ? raw : undefined;
 
 /** A tree in the hands of who holds the write cap of its root. Every change can be made again after an interruption. */
 export class OwnedTree {

@@ -5,12 +5,12 @@ import type { Command } from "commander";
 import { Option } from "commander";
 import { messageOf } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
-import { joinPath, nameOrUndefined, parseRepositoryName, parseSuite } from "../base/names.ts";
+import { joinPath, parseRepositoryName, parseSuite } from "../base/names.ts";
 import { parsePackagePattern } from "../catalog/suite/owner-rules.ts";
 import type { Bundle, BundleDirectory } from "../client/bundle.ts";
 import { pingUntilLive } from "../client/ping-client.ts";
 import { hasSlash, layoutFor, tableFor } from "../client/suites-with-slash.ts";
-import { OwnedTree, parseBuilderName, placesOf } from "../client/tree-owner.ts";
+import { OwnedTree, placesOf, tryParseBuilderName } from "../client/tree-owner.ts";
 import { WriteGateways } from "../client/write-gateways.ts";
 import { readCertificates } from "../config/config-values.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
@@ -184,7 +184,7 @@ Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration.
 `;
 
 function named(raw: string): string {
-  const name = nameOrUndefined(() => parseBuilderName(raw));
+  const name = tryParseBuilderName(raw);
   if (name === undefined) throw new ConfigurationError([`${JSON.stringify(raw.slice(0, 80))} is not a builder's name`]);
   return name;
 }

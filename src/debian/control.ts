@@ -1,5 +1,5 @@
 // What a stanza must say to be a binary package's or a source package's.
-import { baseOfVariant, NameError, namesNoMachine, parseArchitecture } from "../base/names.ts";
+import { baseOfVariant, isArchitectureWildcard, tryParseArchitecture } from "../base/names.ts";
 import { checkBinaryFields, checkSourceFields } from "./apt-fields.ts";
 import type { Flaw } from "./malformed.ts";
 import { Malformed, quoted } from "./malformed.ts";
@@ -31,19 +31,7 @@ const singleLine = ["Source", "Section", "Priority", "Multi-Arch", "Essential", 
 export function checkBinaryControl(stanza: Stanza): void {
   checkName(stanza, "Package", "bad-control");
   checkVersion(stanza, "bad-control");
-  try {
-    const architecture = parseArchitecture(required(stanza, "Architecture", "bad-control"));
-    if (namesNoMachine(architecture)) throw new NameError(`its Architecture is ${architecture}, which no machine has`);
-    const variant = variantOf(stanza);
-    // Else a package could say that it is for another architecture, and enter that one's index.
-    if (variant !== undefined && baseOfVariant(parseArchitecture(variant)) !== architecture) {
-      throw new NameError(
-        `its Architecture-Variant ${quoted(variant)} is not ${architecture} with v and a number behind`,
-      );
-    }
-  } catch (thrown) {
-    throw thrown instanceof NameError ? new Malformed("bad-control", thrown.message, { cause: thrown }) : thrown;
-  }
+  checkArchitecture(stanza);
   checkSingleLines(stanza, "bad-control");
   checkBinaryFields(stanza);
 }
@@ -61,6 +49,25 @@ export function checkSourceControl(stanza: Stanza): void {
   checkVersion(stanza, "bad-dsc");
   checkSingleLines(stanza, "bad-dsc");
   checkSourceFields(stanza);
+}
+
+function checkArchitecture(stanza: Stanza): void {
+  const raw = required(stanza, "Architecture", "bad-control");
+  const architecture = tryParseArchitecture(raw);
+  if (architecture === undefined) {
+    throw new Malformed("bad-control", `its Architecture ${quoted(raw)} is not an architecture name`);
+  }
+  if (isArchitectureWildcard(architecture)) {
+    throw new Malformed("bad-control", `its Architecture is ${architecture}, which no machine has`);
+  }
+  const variant = variantOf(stanza);
+  if (variant === undefined) return;
+  const parsedVariant = tryParseArchitecture(variant);
+  // Otherwise a package could claim another architecture, and enter the index of that one.
+  if (parsedVariant === undefined || baseOfVariant(parsedVariant) !== architecture) {
+    const text = `its Architecture-Variant ${quoted(variant)} is not ${architecture} with v and a number behind`;
+    throw new Malformed("bad-control", text);
+  }
 }
 
 function required(stanza: Stanza, field: string, flaw: Flaw): string {

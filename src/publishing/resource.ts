@@ -1,5 +1,5 @@
 // What can be served: some bytes of known size and identity, whatever holds them.
-import { announcesBinary } from "../base/names.ts";
+import { isBinaryPackageName } from "../base/names.ts";
 import type { ByteRange } from "../storage/tree.ts";
 
 /**
@@ -37,7 +37,7 @@ export interface Resource {
  * @see IANA's media types: vnd.debian.binary-package
  */
 export function contentTypeOf(name: string): string {
-  if (announcesBinary(name)) return "application/vnd.debian.binary-package";
+  if (isBinaryPackageName(name)) return "application/vnd.debian.binary-package";
   return /\.(dsc|changes|buildinfo|asc|txt|md)$|^(README|InRelease|Release|Packages|Sources)$/.test(name)
     ? "text/plain; charset=utf-8"
     : "application/octet-stream";

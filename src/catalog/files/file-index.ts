@@ -1,7 +1,7 @@
 // The files of the tree as last seen, by path, by directory and by digest: what one look asks costs what it is about.
 import type { TreePath } from "../../base/names.ts";
 import { parentPath, rootPath } from "../../base/names.ts";
-import { internalLayout } from "../layout/repository-layout.ts";
+import { anyTreeLayout } from "../layout/repository-layout.ts";
 import type { CatalogFile } from "./catalog-file.ts";
 import { digestOf } from "./catalog-file.ts";
 import { PathsByKey } from "./paths-by-key.ts";
@@ -42,7 +42,7 @@ export class FileIndex {
     for (const waiting = [path]; ; ) {
       const directory = waiting.pop();
       if (directory === undefined) return;
-      if (!internalLayout.isPackageDirectory(directory)) waiting.push(...(this.#children.get(directory) ?? []));
+      if (!anyTreeLayout.isPackageDirectory(directory)) waiting.push(...(this.#children.get(directory) ?? []));
       else if (this.#directories.has(directory)) yield directory;
     }
   }

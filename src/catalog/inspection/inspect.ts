@@ -1,6 +1,6 @@
 // Inspects one file: reads it once and tells what an index needs to know of it.
 
-import { announcesBinary } from "../../base/names.ts";
+import { isBinaryPackageName } from "../../base/names.ts";
 import type { Content } from "../../debian/byte-reader.ts";
 import { atMost, ByteReader } from "../../debian/byte-reader.ts";
 import { readDeb } from "../../debian/deb.ts";
@@ -22,7 +22,7 @@ export interface InspectOptions {
 
 /** The kind that a file's name announces. No name announces a part: the .dsc beside it does. */
 export function packageKindOf(name: string): PackageKind | undefined {
-  if (announcesBinary(name)) return "binary";
+  if (isBinaryPackageName(name)) return "binary";
   if (name.endsWith(".dsc")) return "source";
   return undefined;
 }

@@ -1,7 +1,7 @@
 // Whose directory a path belongs to, while builders come and go.
 import type { TreePath } from "../../base/names.ts";
 import type { Layout } from "./repository-layout.ts";
-import { internalLayout } from "./repository-layout.ts";
+import { anyTreeLayout } from "./repository-layout.ts";
 
 /** How long the configured directories are taken for the same, in ms: asking for them costs a call to the system. */
 const freshMs = 1000;
@@ -23,7 +23,7 @@ export class BuilderDirectories {
    */
   constructor(
     configured: () => readonly TreePath[] = () => [],
-    layout: Layout = internalLayout,
+    layout: Layout = anyTreeLayout,
     now = () => performance.now(),
   ) {
     this.#configured = configured;

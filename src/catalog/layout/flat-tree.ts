@@ -1,16 +1,15 @@
 // A directory of packages without `dists`, shown as a tree of one suite: a flat repository.
 import type { TreePath } from "../../base/names.ts";
 import {
-  announcesBinary,
   flatSuite,
+  isBinaryPackageName,
   isWithin,
   joinPath,
   NameError,
-  nameOrUndefined,
   parentPath,
-  parseTreePath,
   pathNames,
   rootPath,
+  tryParseTreePath,
 } from "../../base/names.ts";
 import type { LocalFile } from "../../storage/local-file.ts";
 import type { ByteRange, Directory, Entry, FileRef, Node, Tree } from "../../storage/tree.ts";
@@ -75,7 +74,8 @@ export class FlatTree implements Tree {
 }
 
 /** What announces no binary package may belong to a source package. */
-const isShownIn = (path: TreePath, file: TreePath): boolean => announcesBinary(file) === isWithin(path, flatBinaries);
+const isShownIn = (path: TreePath, file: TreePath): boolean =>
+  isBinaryPackageName(file) === isWithin(path, flatBinaries);
 
 /**
  * Where in a flat tree something of the real tree is to be looked for.
@@ -88,7 +88,7 @@ export function flatPathsOf(path: TreePath, at: TreePath): readonly TreePath[] {
   if (!isWithin(path, at) || isDists(path)) return [];
   const below = pathNames(path).slice(pathNames(at).length);
   return [flatBinaries, flatSources].map((place) => {
-    const flat = nameOrUndefined(() => parseTreePath([place, ...below].join("/")));
+    const flat = tryParseTreePath([place, ...below].join("/"));
     if (flat !== undefined) return flat;
     throw new NameError(`${JSON.stringify(path.slice(0, 80))}… is too long for a path of a flat repository`);
   });

@@ -1,21 +1,21 @@
 // Where things are in a tree: `dists/SUITE/COMPONENT/{source,binary-ARCH}/…`, where a component may be of several names.
 
 import { internString } from "../../base/intern-string.ts";
-import type { Architecture, Component, Suite, TreePath } from "../../base/names.ts";
+import type { Architecture, Component, Suite, SuiteName, TreePath } from "../../base/names.ts";
 import {
   flatSuite,
   hasRoomForNames,
+  isArchitectureWildcard,
   isWithin,
-  nameOrUndefined,
-  namesNoMachine,
   parentPath,
-  parseArchitecture,
-  parseComponent,
-  parseInternalSuite,
   parseSuite,
   parseTreePath,
   pathNames,
   rootPath,
+  tryParseArchitecture,
+  tryParseComponent,
+  tryParseSuite,
+  tryParseSuiteOrFlat,
 } from "../../base/names.ts";
 
 /** The directory that holds the suites. */
@@ -49,14 +49,14 @@ const maxComponentNames = 4;
 export class Layout {
   /** The suites with a slash in their names, the longest first, each as its names below `dists`. */
   readonly #nested: readonly (readonly string[])[];
-  readonly #parseSuite: (raw: string) => Suite;
+  readonly #acceptsFlat: boolean;
 
   /**
-   * @param suites of these, the ones with a slash count, as `bookworm/updates`; others need not be known before
-   * @param isInternal whether paths may be those of a FlatTree; in a tree of its own, nobody calls a suite as we do there
+   * @param suites those with a slash in their names, e.g. `bookworm/updates`; names without a slash have no effect
+   * @param acceptsFlat whether paths may be those of a FlatTree; in any other tree, no suite may have that name
    */
-  constructor(suites: Iterable<Suite> = [], isInternal = false) {
-    this.#parseSuite = isInternal ? parseInternalSuite : parseSuite;
+  constructor(suites: Iterable<Suite> = [], { acceptsFlat = false }: { readonly acceptsFlat?: boolean } = {}) {
+    this.#acceptsFlat = acceptsFlat;
     this.#nested = [...suites]
       .map((suite) => suite.split("/"))
       .filter((names) => names.length > 1)
@@ -64,7 +64,7 @@ export class Layout {
   }
 
   /** The suites with a slash in their names. */
-  get nestedSuites(): readonly Suite[] {
+  get nestedSuites(): readonly SuiteName[] {
     return this.#nested.map((names) => parseSuite(names.join("/")));
   }
 
@@ -81,15 +81,19 @@ export class Layout {
     const leaf = names[leafAt] ?? "";
     const forInstaller = leafAt > suiteDepth + 1 && names[leafAt - 1] === installer;
     const rawComponent = names.slice(suiteDepth, forInstaller ? leafAt - 1 : leafAt).join("/");
-    return nameOrUndefined(() => {
-      const suite = this.#parseSuite(internString(names.slice(1, suiteDepth).join("/")));
-      const component = parseComponent(internString(rawComponent));
-      if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
-      const architecture = parseArchitecture(leaf.slice(binaryPrefix.length));
-      // The packages of a flat repository may be for any architecture; a tree has no such directory of its own.
-      if (namesNoMachine(architecture) && suite !== flatSuite) return undefined;
-      return { kind: "binary", suite, component, architecture, forInstaller };
-    });
+    const suite = this.#tryParseSuite(internString(names.slice(1, suiteDepth).join("/")));
+    const component = tryParseComponent(internString(rawComponent));
+    if (suite === undefined || component === undefined) return undefined;
+    if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
+    const architecture = tryParseArchitecture(leaf.slice(binaryPrefix.length));
+    if (architecture === undefined) return undefined;
+    // Only the packages of a flat repository are in a directory for any architecture.
+    if (isArchitectureWildcard(architecture) && suite !== flatSuite) return undefined;
+    return { kind: "binary", suite, component, architecture, forInstaller };
+  }
+
+  #tryParseSuite(raw: string): Suite | undefined {
+    return this.#acceptsFlat ? tryParseSuiteOrFlat(raw) : tryParseSuite(raw);
   }
 
   /** How many names lead to the suite that a path lies in. */
@@ -121,11 +125,11 @@ export class Layout {
   suiteOf(path: TreePath): Suite | undefined {
     const names = pathNames(path);
     if (names[0] !== "dists" || names.length < 2) return undefined;
-    return nameOrUndefined(() => this.#parseSuite(names.slice(1, this.#suiteDepth(names)).join("/")));
+    return this.#tryParseSuite(names.slice(1, this.#suiteDepth(names)).join("/"));
   }
 
   /** The suites with a slash in their names that lie at or below a path. */
-  nestedWithin(path: TreePath): readonly Suite[] {
+  nestedWithin(path: TreePath): readonly SuiteName[] {
     return this.nestedSuites.filter((suite) => isWithin(suitePath(suite), path));
   }
 
@@ -204,8 +208,8 @@ const noDirectories: ReadonlySet<TreePath> = new Set();
 
 /** For who knows of no configuration: every suite has one name. */
 export const plainLayout = new Layout();
-/** For who is asked about paths of FlatTrees and of others. */
-export const internalLayout = new Layout([], true);
+/** Reads paths of FlatTrees and of all other trees. */
+export const anyTreeLayout = new Layout([], { acceptsFlat: true });
 
 /** Where the first name stands that makes a directory a place; undefined where there is none. */
 function leafIndex(names: readonly string[], suiteDepth: number): number | undefined {

@@ -3,7 +3,7 @@ import { globMatcher } from "../../base/glob.ts";
 import type { TreePath } from "../../base/names.ts";
 import { lastName, NameError } from "../../base/names.ts";
 import type { Layout } from "../layout/repository-layout.ts";
-import { internalLayout } from "../layout/repository-layout.ts";
+import { anyTreeLayout } from "../layout/repository-layout.ts";
 
 /**
  * Who may publish a name that no builder's list of packages has:
@@ -120,7 +120,7 @@ export class NameOwners {
   readonly #nameOf = new Map<TreePath, string>();
   readonly #ownerOf = new Map<TreePath, string>();
 
-  constructor({ policy, builders, reserved, layout = internalLayout }: OwnerRules) {
+  constructor({ policy, builders, reserved, layout = anyTreeLayout }: OwnerRules) {
     this.policy = policy;
     this.#layout = layout;
     this.#reserved = new Set(reserved);

@@ -1,7 +1,7 @@
 // Which of a bundle's directories each file goes to, and whether the server would list it there.
 
 import type { TreePath } from "../../base/names.ts";
-import { joinPath, lastName, nameOrUndefined, parentPath, rootPath } from "../../base/names.ts";
+import { joinPath, lastName, parentPath, rootPath, tryJoinPath } from "../../base/names.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { findingOf } from "../../catalog/files/finding.ts";
 import type { InspectLimits } from "../../catalog/inspection/inspect-limits.ts";
@@ -165,7 +165,7 @@ export function objections(
     return asSeen(path, own ?? claimOf(entries.get(name), limits));
   };
   return files.flatMap(({ path: file, name, inspection }): Problem[] => {
-    const path = nameOrUndefined(() => joinPath(directory.path, name));
+    const path = tryJoinPath(directory.path, name);
     const seen = path === undefined ? undefined : fileAt(path);
     if (path === undefined || seen === undefined)
       return [{ file, reason: "its name is none that a directory can hold" }];

@@ -2,7 +2,7 @@
 // was made elsewhere, a backup's root, a suite that is not there.
 import type { Log } from "../../base/log.ts";
 import type { Suite, TreePath } from "../../base/names.ts";
-import { isWithin, joinPath, nameOrUndefined, parseTreePath, rootPath } from "../../base/names.ts";
+import { isWithin, joinPath, parseTreePath, rootPath, tryJoinPath } from "../../base/names.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import { packageKindOf } from "../../catalog/inspection/inspect.ts";
 import { distsPath, suitePath } from "../../catalog/layout/repository-layout.ts";
@@ -137,7 +137,7 @@ export class Notices {
       }
       directories += 1;
       for (const [name, entry] of node.entries) {
-        const below = entry.kind === "directory" ? nameOrUndefined(() => joinPath(at, name)) : undefined;
+        const below = entry.kind === "directory" ? tryJoinPath(at, name) : undefined;
         if (below !== undefined) waiting.push(below);
         else if (packageKindOf(name) !== undefined) packages += 1;
       }

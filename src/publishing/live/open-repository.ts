@@ -155,7 +155,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
       limits: shared.inspectionLimits,
       onMalformed: () => observer.metadataRefused("malformed"),
     });
-  const layout = new Layout(settings.configuredSuites, settings.isFlat);
+  const layout = new Layout(settings.configuredSuites, { acceptsFlat: settings.isFlat ?? false });
   const builders = new BuilderDirectories(settings.builderDirectories, layout);
   const examiner = new Examiner({
     name,

@@ -3,7 +3,7 @@ import { abortable } from "../../base/abort.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
-import { coveringPath, isWithin, nameOrUndefined, parseTreePath, rootPath } from "../../base/names.ts";
+import { coveringPath, isWithin, rootPath, tryParseTreePath } from "../../base/names.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
 import type { BuilderDirectories } from "../../catalog/layout/builder-directories.ts";
@@ -265,7 +265,8 @@ export class Repository implements ServedRepository {
   /** Whether what is not found here is not there. Before the first whole look only what lies in a seen suite is known. */
   #knowsAll(path: string): boolean {
     if (this.#lookedAt || !/^(dists|pool|changelogs)\//.test(path)) return true;
-    const suite = nameOrUndefined(() => this.#parts.catalog.layout.suiteOf(parseTreePath(path)));
+    const treePath = tryParseTreePath(path);
+    const suite = treePath === undefined ? undefined : this.#parts.catalog.layout.suiteOf(treePath);
     if (!path.startsWith("dists/") || suite === undefined) return false;
     return this.#suites.get(suite)?.surveyed === true || this.#passthrough.holds(suite);
   }

@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { codeOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Suite, TreePath } from "../../base/names.ts";
-import { joinPath, lastName, nameOrUndefined, parseTreePath } from "../../base/names.ts";
+import { joinPath, lastName, tryParseTreePath } from "../../base/names.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
 import { sha256Of } from "../../catalog/files/catalog-file.ts";
 import { packageKindOf } from "../../catalog/inspection/inspect.ts";
@@ -131,7 +131,7 @@ class Check {
     if (release === undefined) return this.#problems;
     const read = new Set<string>();
     for (const file of listedFiles(release)) {
-      const path = nameOrUndefined(() => parseTreePath(`${this.#suite}/${file.path}`));
+      const path = tryParseTreePath(`${this.#suite}/${file.path}`);
       if (path === undefined) continue;
       const [, index = "", form = ""] = /^(.*\/(?:Packages|Sources))(\.[a-z0-9]+)?$/.exec(`/${file.path}`) ?? [];
       const compression = compressions.get(form);
@@ -212,7 +212,7 @@ class Check {
       .split("/")
       .filter((name) => name !== "" && name !== ".")
       .join("/");
-    const path = nameOrUndefined(() => parseTreePath(plain));
+    const path = tryParseTreePath(plain);
     if (path === undefined) return this.#tell(index, "bad-name", "it names a file that no tree can hold");
     const entry = await this.#treeFiles.entry(path);
     if (entry?.kind !== "file") return this.#tell(path, "absent", `${index} names it, and it is not there`);

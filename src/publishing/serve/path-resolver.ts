@@ -1,7 +1,7 @@
 // What is behind a path of a repository: a file of a publication, a package that one names, or a file of the tree.
 import { LRUCache } from "lru-cache";
 import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
-import { nameOrUndefined, parseInternalSuite, parseTreePath } from "../../base/names.ts";
+import { tryParseSuiteOrFlat, tryParseTreePath } from "../../base/names.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { Resource } from "../resource.ts";
 import type { ClientSession } from "../served-repository.ts";
@@ -57,7 +57,7 @@ export class PathResolver {
    * @param session of the client: it decides which publication plain names are of
    */
   find(path: string, session?: ClientSession): Resource | undefined {
-    const treePath = nameOrUndefined(() => parseTreePath(path));
+    const treePath = tryParseTreePath(path);
     // A database throws where it is asked for a key that is much longer than any path.
     if (treePath === undefined) return undefined;
     const { packages } = this.#parts;
@@ -73,7 +73,7 @@ export class PathResolver {
     if (changelog !== undefined) return changelog;
     const { suite } = this.#inSuite(path) ?? {};
     const isOurs = generated.test(path) && (suite === undefined || !this.#parts.isPassthrough(suite));
-    const treePath = isOurs ? undefined : nameOrUndefined(() => parseTreePath(path));
+    const treePath = isOurs ? undefined : tryParseTreePath(path);
     return treePath === undefined ? undefined : await this.#parts.treeFiles.find(treePath, signal);
   }
 
@@ -155,7 +155,7 @@ export class PathResolver {
     if (nested !== undefined) return { suite: nested, rest: path.slice(`dists/${nested}/`.length) };
     const [, rawSuite, rest] = /^dists\/([^/]+)\/(.+)$/.exec(path) ?? [];
     if (rawSuite === undefined || rest === undefined) return undefined;
-    const suite = nameOrUndefined(() => parseInternalSuite(rawSuite));
+    const suite = tryParseSuiteOrFlat(rawSuite);
     return suite && { suite, rest };
   }
 }

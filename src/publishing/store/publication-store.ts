@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
 import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
-import { parseInternalSuite } from "../../base/names.ts";
+import { parseSuiteOrFlat } from "../../base/names.ts";
 import { written } from "../../base/state-errors.ts";
 import type { SegmentSizes } from "../../indices/assemble.ts";
 import type { FileEntry } from "../../storage/tree.ts";
@@ -83,7 +83,7 @@ export class PublicationStore {
 
   /** The id of every suite's current publication. */
   *currentIds(): Iterable<readonly [Suite, string]> {
-    for (const { key, value } of this.#current.getRange()) yield [parseInternalSuite(key), value];
+    for (const { key, value } of this.#current.getRange()) yield [parseSuiteOrFlat(key), value];
   }
 
   /** The current publication of every suite. */
@@ -121,7 +121,7 @@ export class PublicationStore {
 
   /** Who each suite said it is when it was last published, also of those that are out of service. */
   *identities(): Iterable<readonly [Suite, ReadonlyMap<string, string>]> {
-    for (const { key, value } of this.#identities.getRange()) yield [parseInternalSuite(key), new Map(value)];
+    for (const { key, value } of this.#identities.getRange()) yield [parseSuiteOrFlat(key), new Map(value)];
   }
 
   /** Takes a suite out of service. What its publications named by hash stays readable while they are kept. */

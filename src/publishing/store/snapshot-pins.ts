@@ -2,7 +2,7 @@
 // rolled back to.
 import type { Database, RootDatabase } from "lmdb";
 import type { RepositoryName, Suite } from "../../base/names.ts";
-import { parseInternalSuite } from "../../base/names.ts";
+import { parseSuiteOrFlat } from "../../base/names.ts";
 import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
 
 /** A publication that is kept for ever under a name. */
@@ -58,7 +58,7 @@ export class SnapshotPins {
 
   /** Every suite that is rolled back, with the publication's id. */
   *rolledBack(): Iterable<readonly [Suite, string]> {
-    for (const { key, value } of this.#rolledBackTo.getRange()) yield [parseInternalSuite(key), value];
+    for (const { key, value } of this.#rolledBackTo.getRange()) yield [parseSuiteOrFlat(key), value];
   }
 }
 

@@ -1,6 +1,6 @@
 // A tree of which only some directories can be seen, each at its own place: what the bearer of several caps sees.
 import type { TreePath } from "../../base/names.ts";
-import { isWithin, pathNames } from "../../base/names.ts";
+import { isWithin, pathNames, pathWithin } from "../../base/names.ts";
 import type { ByteRange, Directory, DirectoryEntry, FileRef, Node, Tree } from "../tree.ts";
 import { ContentGone } from "../tree.ts";
 
@@ -20,14 +20,14 @@ export class MountedTree implements Tree {
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
     const mount = this.#mountOf(path);
-    if (mount !== undefined) return await mount.tree.look(within(mount, path), signal);
+    if (mount !== undefined) return await mount.tree.look(pathWithin(path, mount.at), signal);
     return this.#above(path);
   }
 
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const mount = this.#mountOf(file.path);
     if (mount === undefined) throw new ContentGone(file.path);
-    yield* mount.tree.open({ ...file, path: within(mount, file.path) }, range, signal);
+    yield* mount.tree.open({ ...file, path: pathWithin(file.path, mount.at) }, range, signal);
   }
 
   #mountOf(path: TreePath): Mount | undefined {
@@ -46,5 +46,3 @@ export class MountedTree implements Tree {
     return { kind: "directory", entries: new Map(entries) };
   }
 }
-
-const within = ({ at }: Mount, path: TreePath): TreePath => (at === "" ? path : path.slice(at.length + 1)) as TreePath;
