@@ -82,14 +82,10 @@ export const isArchitectureWildcard = (architecture: Architecture): boolean =>
 export const baseOfVariant = (architecture: Architecture): Architecture | undefined =>
   tryParseArchitecture(/^(?!(?:.+-)?riscv64$)(.+)v[0-9][a-z0-9]*$/.exec(architecture)?.[1] ?? "");
 
-/** @returns undefined for a malformed name and for `metrics`, `healthz`, `readyz` and `-`, which the server uses itself */
-export const tryParseRepositoryName = (raw: string): RepositoryName | undefined =>
-  reservedNames.has(raw) ? undefined : tryParse<"RepositoryName">(raw, repositoryName);
-
 /** @throws NameError also for `metrics`, `healthz`, `readyz` and `-`, which the server uses itself */
 export function parseRepositoryName(raw: string): RepositoryName {
   if (reservedNames.has(raw)) throw new NameError(`${raw} is reserved by the server and cannot name a repository`);
-  return required(tryParseRepositoryName(raw), raw, "a repository name");
+  return required(tryParse<"RepositoryName">(raw, repositoryName), raw, "a repository name");
 }
 
 /**
