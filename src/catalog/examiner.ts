@@ -358,7 +358,7 @@ export class Examiner {
     const file = { path, content: entry.content };
     const builder = this.#builderOf(path);
     const isSmall = (entry.sizeBytes ?? Number.POSITIVE_INFINITY) <= maxLocalBytes;
-    const local = isSmall ? this.#tree.local?.(file) : undefined;
+    const local = isSmall ? this.#tree.localFile?.(file) : undefined;
     const inspection = local && (await this.#inspector.inspectLocal?.(kind, local, signal, builder));
     if (inspection !== undefined) return inspection;
     return await this.#readQueue.run(builder, signal, () =>

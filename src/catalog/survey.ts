@@ -5,10 +5,10 @@ import type { TreePath } from "../base/names.ts";
 import { joinPath, parentPath } from "../base/names.ts";
 import { itemsPerStep } from "../base/steps.ts";
 import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
+import type { InvalidNames } from "../storage/invalid-names.ts";
 import { withPossibleTimes } from "../storage/link-times.ts";
 import type { Entry, FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
-import type { UnnamedEntries } from "../storage/unnamed-entries.ts";
 import { packageKindOf } from "./inspection/inspect.ts";
 import type { RejectCode, Rejection } from "./inspection/inspection.ts";
 import type { Layout } from "./layout/repository-layout.ts";
@@ -150,7 +150,7 @@ export async function survey(
     }
     if (node.kind !== "directory" || !layout.mayHoldPackages(at)) return [];
     into.addDirectory(at);
-    if (node.unnamed !== undefined) passOver(at, "bad-name", unnamedText(node.unnamed));
+    if (node.invalidNames !== undefined) passOver(at, "bad-name", unnamedText(node.invalidNames));
     const isInPlace = layout.packageDirectoryOf(at) !== undefined;
     const below: Below[] = [];
     const files: [TreePath, FileEntry][] = [];
@@ -172,7 +172,7 @@ export async function survey(
         }
         if (!isInPlace && packageKindOf(name) !== undefined) passOver(child, "wrong-place", outsideText(at));
       } else if (suite !== undefined && layout.suiteOf(child) !== suite) continue;
-      else if (layout.mayHoldPackages(child)) below.push({ path: child, identity: entry.identity });
+      else if (layout.mayHoldPackages(child)) below.push({ path: child, identity: entry.directoryIdentity });
       else {
         const why = layout.whySkipped(child);
         if (why !== undefined) passOver(child, "wrong-place", `nothing in this directory is listed: ${why}`);
@@ -193,7 +193,7 @@ const maxSkipped = 1000;
 const outsideText = (directory: TreePath): string =>
   `a package belongs into dists/SUITE/COMPONENT/binary-ARCH or …/source, and not into ${directory || "the root"}`;
 
-function unnamedText({ count, first }: UnnamedEntries): string {
+function unnamedText({ count, first }: InvalidNames): string {
   const named = first.map((name) => JSON.stringify(name)).join(", ");
   const more = count > first.length ? `, and ${count - first.length} more` : "";
   return `names that hold a slash or a control character, are too long or are not UTF-8 cannot be served: ${named}${more}`;

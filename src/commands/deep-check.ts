@@ -60,7 +60,7 @@ async function run(flags: DeepCheckFlags, trees: readonly ChosenTree[], signal: 
         health: openHealthCheck(tree, limits),
         options: { verify, repair },
         concurrency: concurrentChecks,
-        async tell(object) {
+        async onChecked(object) {
           const path = [...pathNames(at), ...pathNames(object.path)].join("/");
           if (json) await print(JSON.stringify({ tree: name, path, kind: object.kind, ...object.health }));
           else if (object.health.state !== "healthy" || object.health.repaired) await print(lineOf(path, object));

@@ -26,8 +26,8 @@ import { layoutOf } from "../server/repository-settings.ts";
 import { unsigned } from "../signing/unsigned.ts";
 import { fingerprintOf, readPublicKeys, verifyDetached, verifyInRelease } from "../signing/verify.ts";
 import { withoutEntryMetadata } from "../storage/decorators/metadata-free-tree.ts";
-import { HttpSite } from "../verify/remote-site.ts";
-import type { SignedFiles, Site, Verification } from "../verify/verify-suite.ts";
+import { HttpServer } from "../verify/http-server.ts";
+import type { SignedFiles, Verification, VerifiedServer } from "../verify/verify-suite.ts";
 import { verifySuite } from "../verify/verify-suite.ts";
 import { another, argument, gatewayCaOption } from "./shared/arguments.ts";
 import { complain, print, printable } from "./shared/terminal.ts";
@@ -92,7 +92,7 @@ export function addVerify(commands: Command, untilTold: () => AbortSignal): void
 async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Promise<number> {
   const maxPackages = packagesOf(flags.packages);
   const suites = flags.suite?.map((raw) => argument("--suite", () => parseSuite(raw)));
-  const site = new HttpSite(url, signal, systemClock);
+  const site = new HttpServer(url, signal, systemClock);
   const keys = await keysOf(flags.key, site);
   const { config, webapi, readcapFile, gatewayCaFile, folder } = flags;
   const configuration = loadConfiguration({
@@ -125,7 +125,7 @@ async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Pro
       for (const suite of chosen) {
         const verification = await verifySuite({
           suite,
-          site,
+          server: site,
           ...given(suite, repository, signal),
           signatures: (signed) => complaintsOf(signed, keys),
           maxPackages,
@@ -147,7 +147,7 @@ function packagesOf(raw: string): number {
   return Number(raw);
 }
 
-async function keysOf(file: string | undefined, site: Site): Promise<readonly Key[]> {
+async function keysOf(file: string | undefined, site: VerifiedServer): Promise<readonly Key[]> {
   if (file !== undefined) {
     try {
       return await readPublicKeys(await readFile(file, "utf8"));
@@ -182,7 +182,7 @@ async function suitesIn(
 
 /** How the server renders its indices is its own choice, and no lie: ours are made alike. */
 async function settingsLike(
-  site: Site,
+  site: VerifiedServer,
   suites: readonly Suite[],
   one: RepositoryConfiguration,
 ): Promise<Partial<RepositorySettings>> {

@@ -12,8 +12,8 @@ import type { NamedFile } from "../indices/named-files.ts";
 import type { Resource } from "../publishing/resource.ts";
 import type { Manifest } from "../publishing/store/publication.ts";
 import type { SegmentStore } from "../publishing/store/segment-store.ts";
-import { newlyNamed, siteFiles, unnamed } from "./site-files.ts";
-import { Superseded } from "./superseded-files.ts";
+import { newlyReferenced, siteFiles, unreferenced } from "./site-files.ts";
+import { SupersededFiles } from "./superseded-files.ts";
 
 /** What a site is written from. */
 export interface SiteSource {
@@ -65,7 +65,7 @@ export async function exportSite(source: SiteSource, options: ExportOptions): Pr
   }
   const publications = [...source.publications()];
   const suites = siteSuites(publications);
-  const superseded = await Superseded.open(join(directory, generations, "superseded.json"));
+  const superseded = await SupersededFiles.open(join(directory, generations, "superseded.json"));
   const expiredMs = now() - keepSeconds * 1000;
   const switched: Suite[] = [];
   let packagesWritten = 0;
@@ -77,23 +77,29 @@ export async function exportSite(source: SiteSource, options: ExportOptions): Pr
     if (manifest !== undefined) {
       const earlier = before === undefined ? undefined : source.publication(suite, publicationIn(before));
       if (earlier !== undefined) {
-        for await (const { path, sha256 } of newlyNamed(earlier, manifest, source.segments)) left.set(path, sha256);
+        for await (const { path, sha256 } of newlyReferenced(earlier, manifest, source.segments))
+          left.set(path, sha256);
       }
-      const fresh = newlyNamed(manifest, earlier, source.segments);
+      const fresh = newlyReferenced(manifest, earlier, source.segments);
       packagesWritten += await writePackages(fresh, { superseded, source, written: left }, options);
       switched.push(suite);
     }
     await writeGeneration(one, before, superseded, source, options);
     const link = linkOf(directory, suite);
     await replaceLink(link, relative(dirname(link), join(generationsOf(directory, suite), generation)));
-    for (const path of await unnamed(new Set(left.keys()), publications, source.segments)) superseded.note(path, now());
+    for (const path of await unreferenced(new Set(left.keys()), publications, source.segments))
+      superseded.add(path, now());
     await superseded.save();
     await removeOthers(generationsOf(directory, suite), new Set([generation, currentLink]));
   }
   await withdraw(directory, new Set(suites.map(({ suite }) => suite)));
-  for (const path of await unnamed(superseded.since(expiredMs, "pool/"), publications, source.segments)) {
+  for (const path of await unreferenced(
+    superseded.supersededBefore(expiredMs, "pool/"),
+    publications,
+    source.segments,
+  )) {
     await fs.rm(join(directory, path), { force: true });
-    superseded.forget(path);
+    superseded.remove(path);
   }
   await superseded.save();
   return { switched, packagesWritten };
@@ -179,7 +185,7 @@ async function writePackages(
     source,
     written,
   }: {
-    readonly superseded: Superseded;
+    readonly superseded: SupersededFiles;
     readonly source: SiteSource;
     readonly written: ReadonlyMap<string, string>;
   },
@@ -203,7 +209,7 @@ async function writePackages(
   };
   try {
     for await (const file of files) {
-      superseded.forget(file.path);
+      superseded.remove(file.path);
       // Several indices may name it.
       if (waiting.has(file.path)) continue;
       const writing = limit(() => write(file));
@@ -228,7 +234,7 @@ async function writePackages(
 async function writeGeneration(
   { suite, manifest, within, generation }: SiteSuite,
   before: string | undefined,
-  superseded: Superseded,
+  superseded: SupersededFiles,
   source: SiteSource,
   { directory, signal, now, keepSeconds }: ExportOptions,
 ): Promise<void> {
@@ -249,7 +255,7 @@ async function writeGeneration(
     }
     for (const name of byHash) {
       named.add(name);
-      superseded.forget(`${base}/${name}`);
+      superseded.remove(`${base}/${name}`);
       await link(join(draft, path), join(draft, name));
     }
   }
@@ -258,7 +264,7 @@ async function writeGeneration(
     if (named.has(name)) continue;
     // It was this suite's as long as the suite within was a component of it.
     if ([...within.keys()].some((at) => name.startsWith(`${at}/`))) continue;
-    if (superseded.note(`${base}/${name}`, now()) < now() - keepSeconds * 1000) superseded.forget(`${base}/${name}`);
+    if (superseded.add(`${base}/${name}`, now()) < now() - keepSeconds * 1000) superseded.remove(`${base}/${name}`);
     else await link(join(old ?? "", name), join(draft, name));
   }
   for (const [at, other] of within) await linkWithin(join(draft, at), linkOf(directory, other));

@@ -43,7 +43,7 @@ const stanzaSegments = (manifest: Manifest | undefined): ReadonlySet<string> =>
   new Set(segmentIdsOf((manifest?.indices ?? []).filter(namesPackages)));
 
 /** The files that a publication names in segments that an earlier one does not have: the work is that of the change. */
-export async function* newlyNamed(
+export async function* newlyReferenced(
   manifest: Manifest,
   earlier: Manifest | undefined,
   segments: Pick<SegmentStore, "read">,
@@ -58,7 +58,7 @@ export async function* newlyNamed(
 }
 
 /** Of some files, those that none of these publications names. */
-export async function unnamed(
+export async function unreferenced(
   paths: ReadonlySet<string>,
   manifests: Iterable<Manifest>,
   segments: Pick<SegmentStore, "read">,
@@ -66,7 +66,7 @@ export async function unnamed(
   const left = new Set(paths);
   for (const manifest of manifests) {
     if (left.size === 0) break;
-    for await (const { path } of newlyNamed(manifest, undefined, segments)) left.delete(path);
+    for await (const { path } of newlyReferenced(manifest, undefined, segments)) left.delete(path);
   }
   return left;
 }

@@ -5,7 +5,7 @@ import { systemCodeOf } from "../base/errors.ts";
 import { replaceFile } from "../base/replace-file.ts";
 
 /** A file beside the site that remembers. A lost one costs space for a while. */
-export class Superseded {
+export class SupersededFiles {
   readonly #file: string;
   /** In ms since the epoch, by path below the site's root. */
   readonly #sinceMs: Map<string, number>;
@@ -15,33 +15,34 @@ export class Superseded {
     this.#sinceMs = sinceMs;
   }
 
-  static async open(file: string): Promise<Superseded> {
+  static async open(file: string): Promise<SupersededFiles> {
     try {
       const known: unknown = JSON.parse(await readFile(file, "utf8"));
       const entries = Object.entries(known ?? {}).flatMap(([path, ms]) =>
         typeof ms === "number" ? [[path, ms] as const] : [],
       );
-      return new Superseded(file, new Map(entries));
+      return new SupersededFiles(file, new Map(entries));
     } catch (thrown) {
-      if (thrown instanceof SyntaxError || systemCodeOf(thrown) === "ENOENT") return new Superseded(file, new Map());
+      if (thrown instanceof SyntaxError || systemCodeOf(thrown) === "ENOENT")
+        return new SupersededFiles(file, new Map());
       throw thrown;
     }
   }
 
   /** Tells since when a path is named no more; the first telling counts. @returns ms since the epoch */
-  note(path: string, nowMs: number): number {
+  add(path: string, nowMs: number): number {
     const sinceMs = this.#sinceMs.get(path) ?? nowMs;
     this.#sinceMs.set(path, sinceMs);
     return sinceMs;
   }
 
   /** It is named again, or gone. */
-  forget(path: string): void {
+  remove(path: string): void {
     this.#sinceMs.delete(path);
   }
 
   /** The paths at or below a directory that have been named no more since before a moment. */
-  since(beforeMs: number, prefix: string): ReadonlySet<string> {
+  supersededBefore(beforeMs: number, prefix: string): ReadonlySet<string> {
     return new Set(
       [...this.#sinceMs].flatMap(([path, ms]) => (ms < beforeMs && path.startsWith(prefix) ? [path] : [])),
     );

@@ -26,7 +26,7 @@ export interface DeepCheckOptions {
   /** How many objects are checked at once. */
   readonly concurrency: number;
   /** Told of each object, once; the check waits for it. */
-  readonly tell: (object: CheckedObject) => Promise<void> | void;
+  readonly onChecked: (object: CheckedObject) => Promise<void> | void;
 }
 
 /** Where as many checks fail one after the other, it is the gateway that fails and not an object. */
@@ -56,7 +56,7 @@ export async function deepCheck(parts: DeepCheckOptions, signal: AbortSignal): P
     });
     for (const [name, entry] of listing.entries) {
       if (entry.kind !== "directory" || !hasRoomForNames(directory)) continue;
-      const { identity = joinPath(directory, name) } = entry;
+      const { directoryIdentity: identity = joinPath(directory, name) } = entry;
       if (seen.has(identity)) continue;
       seen.add(identity);
       if (seen.size > maxDirectories)
@@ -69,21 +69,21 @@ export async function deepCheck(parts: DeepCheckOptions, signal: AbortSignal): P
 
 class Checker {
   readonly counts = { healthy: 0, unhealthy: 0, lost: 0, unchecked: 0, repaired: 0, renewed: 0 };
-  readonly #parts: DeepCheckOptions;
+  readonly #options: DeepCheckOptions;
   readonly #signal: AbortSignal;
   readonly #seen = new LRUCache<string, true>({ max: rememberedContents });
   #failuresInRow = 0;
 
-  constructor(parts: DeepCheckOptions, signal: AbortSignal) {
-    this.#parts = parts;
+  constructor(options: DeepCheckOptions, signal: AbortSignal) {
+    this.#options = options;
     this.#signal = signal;
   }
 
   async checkEntry(directory: TreePath, name: string, entry: Entry): Promise<void> {
     if (entry.kind === "directory") return;
-    if (!hasRoomForNames(directory)) return await this.#tellUnchecked(directory, "file", "its path is too long");
+    if (!hasRoomForNames(directory)) return await this.#reportUnchecked(directory, "file", "its path is too long");
     const path = joinPath(directory, name);
-    if (entry.kind === "other") return await this.#tellUnchecked(path, "file", entry.reason);
+    if (entry.kind === "other") return await this.#reportUnchecked(path, "file", entry.reason);
     await this.#checkOnce("file", { path, content: entry.content });
     const list = parseEntryMetadata(entry.metadata, defaultInspectLimits)?.contents;
     if (list !== undefined) await this.#checkOnce("file list", { path, content: new ContentId(list) });
@@ -99,42 +99,42 @@ class Checker {
   async check(kind: CheckedObject["kind"], object: FileRef): Promise<CheckedObject["health"]["state"]> {
     let health: Health;
     try {
-      health = await this.#parts.health.check(object, this.#parts.options, this.#signal);
+      health = await this.#options.health.check(object, this.#options.options, this.#signal);
     } catch (thrown) {
-      await this.#failed(thrown, object.path, kind);
+      await this.#handleFailure(thrown, object.path, kind);
       return "unchecked";
     }
     this.#failuresInRow = 0;
     this.counts[health.state]++;
     if (health.repaired) this.counts.repaired++;
     if (health.shares !== undefined && health.state !== "lost") this.counts.renewed++;
-    await this.#parts.tell({ path: object.path, kind, health });
+    await this.#options.onChecked({ path: object.path, kind, health });
     return health.state;
   }
 
   /** @returns undefined where it can't be listed */
   async list(path: TreePath): Promise<Directory | undefined> {
     try {
-      const node = await this.#parts.tree.look(path, this.#signal);
+      const node = await this.#options.tree.look(path, this.#signal);
       return node?.kind === "directory" ? node : undefined;
     } catch (thrown) {
-      await this.#failed(thrown, path, "directory");
+      await this.#handleFailure(thrown, path, "directory");
       return undefined;
     }
   }
 
   /** @throws what is no word of the storage about one object */
-  async #failed(thrown: unknown, path: TreePath, kind: CheckedObject["kind"]): Promise<void> {
+  async #handleFailure(thrown: unknown, path: TreePath, kind: CheckedObject["kind"]): Promise<void> {
     this.#signal.throwIfAborted();
     if (!(thrown instanceof RepoError)) throw thrown;
     // Uploaders can write anything there; what names no object is none that could be lost.
     if (thrown instanceof ContentGone && kind === "file list") return;
     if (thrown instanceof StorageUnavailable && ++this.#failuresInRow >= maxFailuresInRow) throw thrown;
-    await this.#tellUnchecked(path, kind, messageOf(thrown));
+    await this.#reportUnchecked(path, kind, messageOf(thrown));
   }
 
-  async #tellUnchecked(path: TreePath, kind: CheckedObject["kind"], why: string): Promise<void> {
+  async #reportUnchecked(path: TreePath, kind: CheckedObject["kind"], why: string): Promise<void> {
     this.counts.unchecked++;
-    await this.#parts.tell({ path, kind, health: { state: "unchecked", why } });
+    await this.#options.onChecked({ path, kind, health: { state: "unchecked", why } });
   }
 }

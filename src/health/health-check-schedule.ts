@@ -46,22 +46,22 @@ const lastRound = z.object({
 
 /** One repository's rounds, one after the other. */
 export class HealthCheckSchedule {
-  readonly #parts: HealthCheckScheduleOptions;
+  readonly #options: HealthCheckScheduleOptions;
   readonly #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> = Promise.resolve();
 
-  constructor(parts: HealthCheckScheduleOptions) {
-    this.#parts = parts;
+  constructor(options: HealthCheckScheduleOptions) {
+    this.#options = options;
   }
 
   /** The first round comes when it is due, and some minutes after the start at the earliest. */
   async start(): Promise<void> {
-    const { checkSeconds, observer, now } = this.#parts;
+    const { checkSeconds, observer, now } = this.#options;
     const last = await this.#readLast();
     if (last !== undefined) observer.ended(last.counts, last.endedAtSeconds);
     const dueInSeconds = last === undefined ? 0 : last.endedAtSeconds + checkSeconds - now() / 1000;
-    this.#plan(Math.min(checkSeconds, Math.max(firstDelaySeconds, dueInSeconds)));
+    this.#scheduleRound(Math.min(checkSeconds, Math.max(firstDelaySeconds, dueInSeconds)));
   }
 
   /** Abandons a round that is under way. */
@@ -71,10 +71,10 @@ export class HealthCheckSchedule {
     await this.#round;
   }
 
-  #plan(delaySeconds: number): void {
+  #scheduleRound(delaySeconds: number): void {
     if (this.#stopping.signal.aborted) return;
     this.#timer = setTimeout(() => {
-      this.#round = this.#runRound().then((nextInSeconds) => this.#plan(nextInSeconds));
+      this.#round = this.#runRound().then((nextInSeconds) => this.#scheduleRound(nextInSeconds));
     }, delaySeconds * 1000);
     // A server that could not begin to listen must end.
     this.#timer.unref();
@@ -82,7 +82,7 @@ export class HealthCheckSchedule {
 
   /** @returns when the next one is due, in seconds from now */
   async #runRound(): Promise<number> {
-    const { tree, health, checkSeconds, file, observer, log, now } = this.#parts;
+    const { tree, health, checkSeconds, file, observer, log, now } = this.#options;
     const { signal } = this.#stopping;
     let named = 0;
     try {
@@ -92,7 +92,7 @@ export class HealthCheckSchedule {
           health,
           options: { verify: false, repair: false },
           concurrency: concurrentChecks,
-          tell({ path, kind, health: { state, ...rest } }) {
+          onChecked({ path, kind, health: { state, ...rest } }) {
             observer.checked(state);
             if (state !== "healthy" && ++named <= maxNamedObjects)
               log.warn({ path, kind, state, ...rest }, "not healthy");
@@ -117,7 +117,7 @@ export class HealthCheckSchedule {
   /** @returns undefined where there is none, or none that can be read: then a round is due */
   async #readLast(): Promise<z.infer<typeof lastRound> | undefined> {
     try {
-      return lastRound.parse(JSON.parse(await readFile(this.#parts.file, "utf8")));
+      return lastRound.parse(JSON.parse(await readFile(this.#options.file, "utf8")));
     } catch {
       return undefined;
     }

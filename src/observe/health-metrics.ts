@@ -4,12 +4,12 @@ import type { RepositoryName } from "../base/names.ts";
 import type { HealthObserver } from "../storage/health.ts";
 
 /** Makers of measures in one registry. */
-interface Makers {
+interface MetricFactories {
   readonly counter: <Label extends string>(name: string, help: string, labels?: readonly Label[]) => Counter<Label>;
   readonly gauge: <Label extends string>(name: string, help: string, labels?: readonly Label[]) => Gauge<Label>;
 }
 
-export function healthMeasures({ counter, gauge }: Makers): (repository: RepositoryName) => HealthObserver {
+export function healthMetrics({ counter, gauge }: MetricFactories): (repository: RepositoryName) => HealthObserver {
   const checked = counter("objects_checked_total", "Objects of the grid that were checked, by what was found.", [
     "repository",
     "state",

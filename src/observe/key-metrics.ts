@@ -6,7 +6,7 @@ import type { RepositoryName } from "../base/names.ts";
 import type { SigningKey } from "../signing/signer.ts";
 
 /** Told once of the keys of each repository. */
-export function keyMeasures(
+export function keyMetrics(
   registry: Registry,
   clock: Clock,
 ): (repository: RepositoryName, keys: readonly SigningKey[]) => void {

@@ -58,8 +58,8 @@ export class MeasuredTree implements Tree {
     }
   }
 
-  local(file: FileRef): LocalFile | undefined {
-    const local = this.#tree.local?.(file);
+  localFile(file: FileRef): LocalFile | undefined {
+    const local = this.#tree.localFile?.(file);
     return local && { ...local, onRead: (seconds, bytes) => this.#observer.read(seconds, bytes) };
   }
 

@@ -6,13 +6,13 @@ import type { PublishingObserver } from "../publishing/publishing-observer.ts";
 import type { PackageCacheObserver } from "../publishing/serve/package-cache.ts";
 import type { SigningKey } from "../signing/signer.ts";
 import type { HealthObserver } from "../storage/health.ts";
-import { healthMeasures } from "./health-metrics.ts";
-import { keyMeasures } from "./key-metrics.ts";
+import { healthMetrics } from "./health-metrics.ts";
+import { keyMetrics } from "./key-metrics.ts";
 import type { SignerObserver } from "./measured-signer.ts";
 import type { TreeObserver } from "./measured-tree.ts";
 
-const replySeconds = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 25, 60, 300];
-const workSeconds = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
+const responseBuckets = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 25, 60, 300];
+const workBuckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
 
 /** All measures, and the ears through which the stages tell them. */
 export interface Metrics {
@@ -28,7 +28,7 @@ export interface Metrics {
   watchKeys(repository: RepositoryName, keys: readonly SigningKey[]): void;
   treeObserverOf(repository: RepositoryName): TreeObserver;
   /** @param output what is made of the publications, e.g. `exported` */
-  outputObserverOf(repository: RepositoryName, output: string): { done(seconds: number): void; failed(): void };
+  exportObserverOf(repository: RepositoryName, output: string): { done(seconds: number): void; failed(): void };
   healthObserverOf(repository: RepositoryName): HealthObserver;
   /** @param nameOf what a suite is called in labels; by default its own name */
   observerOf(repository: RepositoryName, nameOf?: (suite: Suite) => string): PublishingObserver;
@@ -52,20 +52,23 @@ export function createMetrics(clock: Clock): Metrics {
   const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
     new Gauge({ name: `tahoe_apt_${name}`, help, labelNames, registers: [registry] });
 
-  const publishing = publishingMeasures({ counter, gauge, histogram, registry, clock });
+  const publishing = publishingMetrics({ counter, gauge, histogram, registry, clock });
   const requests = counter("http_requests_total", "Requests by what they asked for and how they ended.", [
     "class",
     "status",
   ]);
-  const replies = histogram("http_request_duration_seconds", "From a request to the end of its reply.", replySeconds, [
-    "class",
-  ]);
-  const signing = histogram("signing_duration_seconds", "Time to sign one Release, both ways.", workSeconds);
+  const responses = histogram(
+    "http_request_duration_seconds",
+    "From a request to the end of its reply.",
+    responseBuckets,
+    ["class"],
+  );
+  const signing = histogram("signing_duration_seconds", "Time to sign one Release, both ways.", workBuckets);
   const signingErrors = counter("signing_errors_total", "Releases that could not be signed.");
-  const looks = histogram("tree_look_duration_seconds", "Time to list a directory or look at a file.", workSeconds, [
+  const looks = histogram("tree_look_duration_seconds", "Time to list a directory or look at a file.", workBuckets, [
     "repository",
   ]);
-  const reads = histogram("tree_read_duration_seconds", "Time that one read waited for the storage.", workSeconds, [
+  const reads = histogram("tree_read_duration_seconds", "Time that one read waited for the storage.", workBuckets, [
     "repository",
   ]);
   const readBytes = counter("tree_read_bytes_total", "Bytes read from the storage.", ["repository"]);
@@ -75,13 +78,13 @@ export function createMetrics(clock: Clock): Metrics {
     "code",
   ]);
 
-  const outputs = histogram(
+  const exports = histogram(
     "output_duration_seconds",
     "Time to bring files up to date with a publication.",
-    workSeconds,
+    workBuckets,
     ["repository", "output"],
   );
-  const outputErrors = counter("output_errors_total", "Files that could not be brought up to date; they stay whole.", [
+  const exportErrors = counter("output_errors_total", "Files that could not be brought up to date; they stay whole.", [
     "repository",
     "output",
   ]);
@@ -92,7 +95,7 @@ export function createMetrics(clock: Clock): Metrics {
     requestObserver: {
       answered(requestClass, status, durationSeconds) {
         requests.inc({ class: requestClass, status: status === "cut" ? status : `${Math.floor(status / 100)}xx` });
-        replies.observe({ class: requestClass }, durationSeconds);
+        responses.observe({ class: requestClass }, durationSeconds);
       },
     },
     cacheObserver: cacheObserver(counter, gauge),
@@ -100,7 +103,7 @@ export function createMetrics(clock: Clock): Metrics {
       signed: (seconds) => signing.observe(seconds),
       failed: () => signingErrors.inc(),
     },
-    watchKeys: keyMeasures(registry, clock),
+    watchKeys: keyMetrics(registry, clock),
     treeObserverOf: (repository) => ({
       looked: (seconds) => looks.observe({ repository }, seconds),
       read(seconds, bytes) {
@@ -109,28 +112,32 @@ export function createMetrics(clock: Clock): Metrics {
       },
       failed: (operation, code) => treeErrors.inc({ repository, operation, code }),
     }),
-    outputObserverOf(repository, output) {
-      outputErrors.inc({ repository, output }, 0);
+    exportObserverOf(repository, output) {
+      exportErrors.inc({ repository, output }, 0);
       return {
-        done: (seconds) => outputs.observe({ repository, output }, seconds),
-        failed: () => outputErrors.inc({ repository, output }),
+        done: (seconds) => exports.observe({ repository, output }, seconds),
+        failed: () => exportErrors.inc({ repository, output }),
       };
     },
-    healthObserverOf: healthMeasures({ counter, gauge }),
+    healthObserverOf: healthMetrics({ counter, gauge }),
     observerOf: publishing,
   };
 }
 
-type MakeCounter = <Label extends string>(name: string, help: string, labelNames?: readonly Label[]) => Counter<Label>;
-type MakeGauge = <Label extends string>(name: string, help: string, labelNames?: readonly Label[]) => Gauge<Label>;
-type MakeHistogram = <Label extends string>(
+type CounterFactory = <Label extends string>(
+  name: string,
+  help: string,
+  labelNames?: readonly Label[],
+) => Counter<Label>;
+type GaugeFactory = <Label extends string>(name: string, help: string, labelNames?: readonly Label[]) => Gauge<Label>;
+type HistogramFactory = <Label extends string>(
   name: string,
   help: string,
   buckets: number[],
   labelNames?: readonly Label[],
 ) => Histogram<Label>;
 
-function cacheObserver(counter: MakeCounter, gauge: MakeGauge): PackageCacheObserver {
+function cacheObserver(counter: CounterFactory, gauge: GaugeFactory): PackageCacheObserver {
   const hits = counter("cache_hits_total", "Reads of packages that the cache answered.");
   const hitBytes = counter("cache_hit_bytes_total", "Bytes that the cache answered.");
   const misses = counter("cache_misses_total", "Reads of packages that were not in the cache.");
@@ -162,16 +169,16 @@ function cacheObserver(counter: MakeCounter, gauge: MakeGauge): PackageCacheObse
   };
 }
 
-function publishingMeasures({
+function publishingMetrics({
   counter,
   gauge,
   histogram,
   registry,
   clock,
 }: {
-  readonly counter: MakeCounter;
-  readonly gauge: MakeGauge;
-  readonly histogram: MakeHistogram;
+  readonly counter: CounterFactory;
+  readonly gauge: GaugeFactory;
+  readonly histogram: HistogramFactory;
   readonly registry: Registry;
   readonly clock: Clock;
 }): Metrics["observerOf"] {
@@ -193,21 +200,21 @@ function publishingMeasures({
     "repository",
     "suite",
   ]);
-  const publications = histogram("publication_duration_seconds", "Time to build a suite's publication.", workSeconds, [
+  const publications = histogram("publication_duration_seconds", "Time to build a suite's publication.", workBuckets, [
     "repository",
   ]);
   const failures = counter("refresh_errors_total", "Looks or rebuilds that failed, by error code.", [
     "repository",
     "code",
   ]);
-  const pings = histogram("ping_to_live_seconds", "From a ping to its change being servable.", workSeconds, [
+  const pings = histogram("ping_to_live_seconds", "From a ping to its change being servable.", workBuckets, [
     "repository",
   ]);
-  const lateLag = gauge("late_lag_seconds", "From a publication to what is made in the background for it, last time.", [
-    "repository",
-    "suite",
-    "maker",
-  ]);
+  const deferredLag = gauge(
+    "late_lag_seconds",
+    "From a publication to what is made in the background for it, last time.",
+    ["repository", "suite", "maker"],
+  );
   const currentAtMs = new Map<RepositoryName, Map<string, number>>();
   new Gauge({
     name: "tahoe_apt_publication_age_seconds",
@@ -248,7 +255,8 @@ function publishingMeasures({
         pendingSources.remove({ repository, suite: nameOf(suite) });
         uninspected.remove({ repository, suite: nameOf(suite) });
       },
-      deferredGenerated: (suite, maker, seconds) => lateLag.set({ repository, suite: nameOf(suite), maker }, seconds),
+      deferredGenerated: (suite, maker, seconds) =>
+        deferredLag.set({ repository, suite: nameOf(suite), maker }, seconds),
       refreshFailed: (code) => failures.inc({ repository, code }),
       pingLive: (seconds) => pings.observe({ repository }, seconds),
     };

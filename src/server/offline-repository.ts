@@ -11,7 +11,7 @@ import type { RepositorySettings } from "../publishing/live/open-repository.ts";
 import { openRepository } from "../publishing/live/open-repository.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import type { Signer } from "../signing/signer.ts";
-import { KeptFiles } from "../storage/folder/kept-files.ts";
+import { HardLinks } from "../storage/folder/hard-links.ts";
 import type { Tree } from "../storage/tree.ts";
 import { openTree } from "./open-tree.ts";
 import { openOverrides, settingsOf } from "./repository-settings.ts";
@@ -41,7 +41,7 @@ export async function withOfflineRepository<T>(
   const resources = await openSharedResources(configuration, { log, cacheObserver: metrics.cacheObserver });
   try {
     const keptFiles =
-      one.tree.kind === "folder" ? new KeptFiles(join(configuration.stateDirectory, "kept", one.name)) : undefined;
+      one.tree.kind === "folder" ? new HardLinks(join(configuration.stateDirectory, "kept", one.name)) : undefined;
     const repository = openRepository(resources.shared, {
       ...settingsOf(one, configuration, openOverrides(one, configuration, complain), complain),
       name: one.name,

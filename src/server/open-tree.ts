@@ -1,17 +1,17 @@
 // Puts a tree together from its backend and what wraps it: the one place that knows in which order.
 import { plainLayout } from "../catalog/layout/repository-layout.ts";
 import type { Limits, TreeConfiguration } from "../config/configuration.ts";
-import { FailoverTree, GatewaysHealth } from "../storage/decorators/failover-tree.ts";
-import type { SharerOf } from "../storage/decorators/limited-tree.ts";
+import { FailoverHealthCheck, FailoverTree } from "../storage/decorators/failover-tree.ts";
+import type { FairShareKeyOf } from "../storage/decorators/limited-tree.ts";
 import { LimitedTree } from "../storage/decorators/limited-tree.ts";
 import { RetryingTree } from "../storage/decorators/retrying-tree.ts";
 import { FolderTree } from "../storage/folder/folder-tree.ts";
-import type { KeptFiles } from "../storage/folder/kept-files.ts";
+import type { HardLinks } from "../storage/folder/hard-links.ts";
 import type { HealthCheck } from "../storage/health.ts";
 import type { ReadCap, WriteCap } from "../storage/tahoe/caps.ts";
 import { ListingReader } from "../storage/tahoe/listing.ts";
 import { Webapi } from "../storage/tahoe/webapi.ts";
-import { WebapiHealth } from "../storage/tahoe/webapi-health.ts";
+import { WebapiHealthCheck } from "../storage/tahoe/webapi-health.ts";
 import { WebapiTree } from "../storage/tahoe/webapi-tree.ts";
 import type { Tree } from "../storage/tree.ts";
 
@@ -23,7 +23,7 @@ export interface GridTree {
   readonly gatewayCa?: string | undefined;
 }
 
-const builderByPlace: SharerOf = (path) => plainLayout.builderDirectoryOf(path);
+const builderByPlace: FairShareKeyOf = (path) => plainLayout.builderDirectoryOf(path);
 
 /**
  * @param measured wraps each backend: what is measured is the storage itself
@@ -32,9 +32,9 @@ const builderByPlace: SharerOf = (path) => plainLayout.builderDirectoryOf(path);
 export function openTree(
   tree: TreeConfiguration,
   limits: Limits,
-  keptFiles: KeptFiles | undefined,
+  keptFiles: HardLinks | undefined,
   measured: (tree: Tree) => Tree,
-  builderOf: SharerOf = builderByPlace,
+  builderOf: FairShareKeyOf = builderByPlace,
 ): Tree {
   if (tree.kind === "folder") return measured(new FolderTree(tree.directory, limits.folder, keptFiles, builderOf));
   return openGridTree({ ...tree, cap: tree.readCap }, limits, measured, builderOf);
@@ -45,11 +45,11 @@ export function openGridTree(
   { gateways, cap, gatewayCa }: GridTree,
   limits: Limits,
   measured: (tree: Tree) => Tree = (tree) => tree,
-  builderOf: SharerOf = builderByPlace,
+  builderOf: FairShareKeyOf = builderByPlace,
 ): Tree {
   const webapis = each(gateways, (url) => new Webapi(url, limits.webapi, gatewayCa));
   const listings = listingsWithin(limits);
-  Webapi.standInForEachOther(webapis);
+  Webapi.setFallbacks(webapis);
   const trees = each(webapis, (webapi) => measured(new WebapiTree(webapi, cap, listings)));
   return new RetryingTree(new LimitedTree(new FailoverTree(trees), limits.tree, builderOf));
 }
@@ -65,7 +65,9 @@ function listingsWithin({ listing }: Limits): ListingReader {
 
 /** What checks the objects of a directory and all below it. */
 export const openHealthCheck = ({ gateways, cap, gatewayCa }: GridTree, limits: Limits): HealthCheck =>
-  new GatewaysHealth(each(gateways, (url) => new WebapiHealth(new Webapi(url, limits.webapi, gatewayCa), cap)));
+  new FailoverHealthCheck(
+    each(gateways, (url) => new WebapiHealthCheck(new Webapi(url, limits.webapi, gatewayCa), cap)),
+  );
 
 function each<G, T>(gateways: readonly G[], open: (gateway: G) => T): readonly [T, ...T[]] {
   const [first, ...others] = gateways.map(open);

@@ -28,7 +28,7 @@ import type { RepositorySettings } from "../publishing/live/open-repository.ts";
 import { openRepository } from "../publishing/live/open-repository.ts";
 import type { PublishingObserver } from "../publishing/publishing-observer.ts";
 import { watchExpiry } from "../signing/expiry.ts";
-import { KeptFiles } from "../storage/folder/kept-files.ts";
+import { HardLinks } from "../storage/folder/hard-links.ts";
 import type { Tree } from "../storage/tree.ts";
 import type { OperatedRepository } from "./control-commands.ts";
 import { answerFor } from "./control-commands.ts";
@@ -138,7 +138,7 @@ async function putIntoService(
       shown: (tree: Tree) => Tree,
       { flat, ...own }: Partial<RepositorySettings> & { readonly flat?: TreePath } = {},
     ) => {
-      const keptFiles = one.tree.kind === "folder" ? new KeptFiles(join(directory, kept)) : undefined;
+      const keptFiles = one.tree.kind === "folder" ? new HardLinks(join(directory, kept)) : undefined;
       const tree = shown(openTree(one.tree, limits, keptFiles, measured, (path) => directoriesOfBuilders.of(path)));
       const settings = settingsOf(one, configuration, overrides, complain);
       const measuring = metrics.observerOf(one.name, flat === undefined ? undefined : () => flatSuiteName(flat));
@@ -182,7 +182,7 @@ async function putIntoService(
     repositories.set(one.name, repository);
     operated.push({ repository: main, overrides });
     const follow = (done: string, work: (signal: AbortSignal) => Promise<object | undefined>) => {
-      const observer = metrics.outputObserverOf(one.name, done);
+      const observer = metrics.exportObserverOf(one.name, done);
       following.push(new ExportAfterPublish({ repository: one.name, done, work, observer, log, now: systemClock }));
     };
     const { exportDirectory, publishBundleFile } = one;

@@ -14,18 +14,18 @@ import {
 } from "node:fs";
 
 /** Where a file is, and what it must be. Plain values, for threads to send each other. */
-export interface LocalPlace {
+export interface LocalFileLocation {
   /** The tree's root as it truly lies; what does not lie below it is none of the tree's. */
   readonly root: string;
   readonly path: string;
   /** As `identityOf` has it. */
-  readonly identity: string;
+  readonly fileIdentity: string;
   /** Where to make a hard link, so that its bytes outlive their name; undefined where nothing is kept. */
-  readonly keptAs: string | undefined;
+  readonly hardLinkPath: string | undefined;
 }
 
 export interface LocalFile {
-  readonly place: LocalPlace;
+  readonly location: LocalFileLocation;
   /** Told by whoever had it read in a thread. @param seconds that the storage took */
   onRead?(seconds: number, bytes: number): void;
 }
@@ -40,7 +40,7 @@ export const O_PATH = 0o10_000_000;
  * Names a file's bytes: a write changes its mtime, and another file in its place is another inode or was born later.
  * ctime is not in it, because a hard link changes that. Who sets mtime back is found out when the bytes are streamed.
  */
-export const identityOf = (stat: BigIntStats): string =>
+export const fileIdentityOf = (stat: BigIntStats): string =>
   `file:${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.birthtimeNs}`;
 
 /** Whether a path without links is the root or lies below it. */
@@ -52,7 +52,7 @@ export const isBelow = (realPath: string, root: string): boolean =>
  * @returns undefined where it is not, or was not to its end, the small file that it should be: ask the tree for the
  *   reason
  */
-export function readLocal({ root, path, identity, keptAs }: LocalPlace): Uint8Array | undefined {
+export function readLocalFile({ root, path, fileIdentity, hardLinkPath }: LocalFileLocation): Uint8Array | undefined {
   const opened: number[] = [];
   const open = (name: string, flags: number): number => {
     const descriptor = openSync(name, flags);
@@ -65,9 +65,9 @@ export function readLocal({ root, path, identity, keptAs }: LocalPlace): Uint8Ar
     const magicLink = `/proc/self/fd/${pinned}`;
     const realPath = readlinkSync(magicLink);
     const judged = stat(pinned);
-    if (!isBelow(realPath, root) || !judged.isFile() || identityOf(judged) !== identity) return undefined;
+    if (!isBelow(realPath, root) || !judged.isFile() || fileIdentityOf(judged) !== fileIdentity) return undefined;
     if (judged.size > maxLocalBytes) return undefined;
-    if (keptAs !== undefined) keep(realPath, keptAs, identity);
+    if (hardLinkPath !== undefined) addHardLink(realPath, hardLinkPath, fileIdentity);
     // Through the magic link, this opens the very inode that was judged.
     const descriptor = open(magicLink, constants.O_RDONLY | constants.O_NONBLOCK);
     const bytes = new Uint8Array(Number(judged.size));
@@ -77,7 +77,7 @@ export function readLocal({ root, path, identity, keptAs }: LocalPlace): Uint8Ar
       at += came;
     }
     // Written to while it was read: the bytes are neither the old ones nor the new.
-    return identityOf(stat(descriptor)) === identity ? bytes : undefined;
+    return fileIdentityOf(stat(descriptor)) === fileIdentity ? bytes : undefined;
   } catch {
     return undefined;
   } finally {
@@ -86,11 +86,11 @@ export function readLocal({ root, path, identity, keptAs }: LocalPlace): Uint8Ar
 }
 
 /** What can't be linked is not kept. */
-function keep(realPath: string, target: string, identity: string): void {
+function addHardLink(realPath: string, target: string, fileIdentity: string): void {
   try {
     linkSync(realPath, target);
   } catch {
     return;
   }
-  if (identityOf(lstatSync(target, { bigint: true })) !== identity) rmSync(target, { force: true });
+  if (fileIdentityOf(lstatSync(target, { bigint: true })) !== fileIdentity) rmSync(target, { force: true });
 }

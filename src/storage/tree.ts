@@ -2,8 +2,8 @@
 import type { ContentId } from "../base/content-id.ts";
 import { RepoError } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
+import type { InvalidNames } from "./invalid-names.ts";
 import type { LocalFile } from "./local-file.ts";
-import type { UnnamedEntries } from "./unnamed-entries.ts";
 
 /** One file as its directory's listing tells of it. */
 export interface FileEntry {
@@ -23,7 +23,7 @@ export interface FileEntry {
 export interface DirectoryEntry {
   readonly kind: "directory";
   /** Equal for one directory that is linked at several places; undefined where no directory is. A hash, no authority. */
-  readonly identity?: string;
+  readonly directoryIdentity?: string;
 }
 
 /** What is there but is neither, and is never opened: an unknown cap, a link that leaves the folder, a pipe. */
@@ -42,7 +42,7 @@ export interface Directory {
   readonly kind: "directory";
   readonly entries: ReadonlyMap<string, Entry>;
   /** Those with names that `isEntryName` refuses; undefined where there are none. */
-  readonly unnamed?: UnnamedEntries;
+  readonly invalidNames?: InvalidNames;
 }
 
 /** What is at a path. */
@@ -80,7 +80,7 @@ export interface Tree {
    * machine's, with nothing between that `open` would do.
    * @returns undefined where the file can only be opened
    */
-  local?(file: FileRef): LocalFile | undefined;
+  localFile?(file: FileRef): LocalFile | undefined;
 }
 
 /** The storage can't answer now; trying again later may help. */

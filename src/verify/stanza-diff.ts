@@ -45,10 +45,11 @@ export function* stanzaDifferences(expected: string, actual: string): Iterable<S
   for (const [entry, stanza] of wanted) {
     const other = given.get(entry);
     if (other === undefined) yield { kind: "missing", entry, fields: [] };
-    else if (other !== stanza) yield { kind: "changed", entry, fields: differing(fieldsOf(stanza), fieldsOf(other)) };
+    else if (other !== stanza)
+      yield { kind: "changed", entry, fields: differingFields(fieldsOf(stanza), fieldsOf(other)) };
   }
   for (const entry of given.keys()) if (!wanted.has(entry)) yield { kind: "surplus", entry, fields: [] };
 }
 
-const differing = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): readonly string[] =>
+const differingFields = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): readonly string[] =>
   [...new Set([...a.keys(), ...b.keys()])].filter((name) => a.get(name) !== b.get(name));

@@ -9,7 +9,7 @@ import { directoryOf, hashPath } from "../publishing/store/publication.ts";
 import { stanzaDifferences } from "./stanza-diff.ts";
 
 /** One thing that is not as it should be. */
-export interface Finding {
+export interface Discrepancy {
   /**
    * `signature`; `absent`: a file that is listed or must be there is not; `bytes`: a file is not what its index says;
    * `missing`, `surplus`, `changed`: entries of an index against the tree's.
@@ -22,23 +22,23 @@ export interface Finding {
 }
 
 /** The server that is checked; nothing that it says is believed. Paths are below the repository's root. */
-export interface Site {
+export interface VerifiedServer {
   /** @returns undefined where there is no such file @throws for what can't be asked, or is longer */
   read(path: string, maxBytes: number): Promise<Buffer | undefined>;
   /** Reads a file's first bytes, no more than asked for. */
   readStart(path: string, maxBytes: number): Promise<Buffer | undefined>;
   /** Reads a file to its end and keeps nothing. @param maxBytes it is not read further */
-  measure(path: string, maxBytes: number): Promise<Measured | undefined>;
+  measure(path: string, maxBytes: number): Promise<FileDigest | undefined>;
 }
 
-interface Measured {
+interface FileDigest {
   readonly sizeBytes: number;
   readonly sha256: string;
 }
 
-export interface VerificationOrder {
+export interface VerificationOptions {
   readonly suite: Suite;
-  readonly site: Site;
+  readonly server: VerifiedServer;
   /** What the tree gives: a file of the suite as it should be, as text; undefined: there is none. */
   readonly expected: (path: string) => Promise<string | undefined>;
   /** The paths of the plain indices that the tree gives, below the suite. */
@@ -58,7 +58,7 @@ export interface SignedFiles {
 }
 
 export interface Verification {
-  readonly findings: readonly Finding[];
+  readonly findings: readonly Discrepancy[];
   readonly indices: number;
   readonly packages: number;
 }
@@ -71,43 +71,43 @@ const concurrentRequests = 4;
 /** How often it is begun again because the server published meanwhile. */
 const maxAttempts = 3;
 /** How many differences of one index are told one by one. */
-const maxToldOfIndex = 100;
+const maxReportedPerIndex = 100;
 
 /** @throws what the site throws */
-export async function verifySuite(order: VerificationOrder): Promise<Verification> {
+export async function verifySuite(options: VerificationOptions): Promise<Verification> {
   for (let attempt = 1; ; attempt++) {
-    const before = await order.site.read(`dists/${order.suite}/InRelease`, maxReleaseBytes);
-    const verification = await verifyOnce(order);
-    const after = await order.site.read(`dists/${order.suite}/InRelease`, maxReleaseBytes);
+    const before = await options.server.read(`dists/${options.suite}/InRelease`, maxReleaseBytes);
+    const verification = await verifyOnce(options);
+    const after = await options.server.read(`dists/${options.suite}/InRelease`, maxReleaseBytes);
     const isSame = before === undefined ? after === undefined : after !== undefined && before.equals(after);
     if (verification.findings.length === 0 || isSame || attempt >= maxAttempts) return verification;
-    order.progress?.(`${order.suite} was published anew meanwhile; once more`);
+    options.progress?.(`${options.suite} was published anew meanwhile; once more`);
   }
 }
 
-async function verifyOnce(order: VerificationOrder): Promise<Verification> {
-  const { suite, site, signal } = order;
-  const findings: Finding[] = [];
-  const find = (code: Finding["code"], path: string, text: string) => void findings.push({ code, path, text });
+async function verifyOnce(options: VerificationOptions): Promise<Verification> {
+  const { suite, server, signal } = options;
+  const findings: Discrepancy[] = [];
+  const report = (code: Discrepancy["code"], path: string, text: string) => void findings.push({ code, path, text });
   const base = `dists/${suite}`;
   const texts = await Promise.all(
     ["InRelease", "Release", "Release.gpg"].map(async (name) => {
-      const bytes = await site.read(`${base}/${name}`, maxReleaseBytes);
-      if (bytes === undefined) find("absent", `${base}/${name}`, "is not there");
+      const bytes = await server.read(`${base}/${name}`, maxReleaseBytes);
+      if (bytes === undefined) report("absent", `${base}/${name}`, "is not there");
       return bytes?.toString();
     }),
   );
   const [inRelease, release, releaseGpg] = texts;
   if (inRelease === undefined || release === undefined || releaseGpg === undefined)
     return { findings, indices: 0, packages: 0 };
-  for (const complaint of await order.signatures({ inRelease, release, releaseGpg })) {
-    find("signature", `${base}/InRelease`, complaint);
+  for (const discrepancy of await options.signatures({ inRelease, release, releaseGpg })) {
+    report("signature", `${base}/InRelease`, discrepancy);
   }
 
   const limit = pLimit(concurrentRequests);
   const files = listedIn(release);
-  for (const path of order.indices) {
-    if (!files.some((file) => file.path === path)) find("absent", `${base}/${path}`, "Release does not list it");
+  for (const path of options.indices) {
+    if (!files.some((file) => file.path === path)) report("absent", `${base}/${path}`, "Release does not list it");
   }
   await Promise.all(
     files.flatMap(({ path, ...listed }) => {
@@ -116,8 +116,8 @@ async function verifyOnce(order: VerificationOrder): Promise<Verification> {
       return paths.map((each) =>
         limit(async () => {
           signal.throwIfAborted();
-          const complaint = complaintOf(listed, await site.measure(`${base}/${each}`, listed.sizeBytes + 1));
-          if (complaint !== undefined) find(complaint.code, `${base}/${each}`, complaint.text);
+          const discrepancy = discrepancyOf(listed, await server.measure(`${base}/${each}`, listed.sizeBytes + 1));
+          if (discrepancy !== undefined) report(discrepancy.code, `${base}/${each}`, discrepancy.text);
         }),
       );
     }),
@@ -129,30 +129,31 @@ async function verifyOnce(order: VerificationOrder): Promise<Verification> {
     signal.throwIfAborted();
     if (listed.sizeBytes > maxIndexBytes)
       throw new LimitExceeded(undefined, maxIndexBytes, `the size of ${base}/${path} in bytes`);
-    const bytes = await site.readStart(`${base}/${path}`, listed.sizeBytes + 1);
-    const complaint = complaintOf(listed, bytes && { sizeBytes: bytes.length, sha256: digestOf(bytes) });
-    if (complaint !== undefined) find(complaint.code, `${base}/${path}`, complaint.text);
+    const bytes = await server.readStart(`${base}/${path}`, listed.sizeBytes + 1);
+    const discrepancy = discrepancyOf(listed, bytes && { sizeBytes: bytes.length, sha256: digestOf(bytes) });
+    if (discrepancy !== undefined) report(discrepancy.code, `${base}/${path}`, discrepancy.text);
     const actual = bytes?.toString() ?? "";
-    const expected = (await order.expected(path)) ?? "";
-    order.progress?.(`${base}/${path}`);
-    let told = 0;
+    const expected = (await options.expected(path)) ?? "";
+    options.progress?.(`${base}/${path}`);
+    let reported = 0;
     for (const { kind, entry, fields } of expected === actual ? [] : stanzaDifferences(expected, actual)) {
-      if (++told <= maxToldOfIndex) find(kind, `${base}/${path}`, inWords(kind, entry, fields));
+      if (++reported <= maxReportedPerIndex) report(kind, `${base}/${path}`, describeDifference(kind, entry, fields));
     }
-    if (told > maxToldOfIndex) find("changed", `${base}/${path}`, `and ${told - maxToldOfIndex} more entries differ`);
+    if (reported > maxReportedPerIndex)
+      report("changed", `${base}/${path}`, `and ${reported - maxReportedPerIndex} more entries differ`);
     const named = [...namedFiles(actual)];
-    const step = Math.max(1, named.length / Math.max(0, order.maxPackages - packages));
-    const chosen = order.maxPackages <= packages ? [] : named.filter((_, at) => at % step < 1);
+    const step = Math.max(1, named.length / Math.max(0, options.maxPackages - packages));
+    const chosen = options.maxPackages <= packages ? [] : named.filter((_, at) => at % step < 1);
     packages += chosen.length;
     await Promise.all(
       chosen.map(({ path: file, ...listed }) =>
         limit(async () => {
           signal.throwIfAborted();
-          const complaint = complaintOf(
+          const discrepancy = discrepancyOf(
             listed,
-            await site.measure(file, Math.min(maxPackageBytes, listed.sizeBytes + 1)),
+            await server.measure(file, Math.min(maxPackageBytes, listed.sizeBytes + 1)),
           );
-          if (complaint !== undefined) find(complaint.code, file, `${complaint.text}, says ${base}/${path}`);
+          if (discrepancy !== undefined) report(discrepancy.code, file, `${discrepancy.text}, says ${base}/${path}`);
         }),
       ),
     );
@@ -165,7 +166,10 @@ const isPlain = (path: string): boolean => /(^|\/)(Packages|Sources|Translation-
 
 const digestOf = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 
-function complaintOf(listed: Measured, found: Measured | undefined): Pick<Finding, "code" | "text"> | undefined {
+function discrepancyOf(
+  listed: FileDigest,
+  found: FileDigest | undefined,
+): Pick<Discrepancy, "code" | "text"> | undefined {
   if (found === undefined) return { code: "absent", text: "is not there" };
   if (found.sizeBytes !== listed.sizeBytes)
     return { code: "bytes", text: `does not have the ${listed.sizeBytes} bytes that it ought to have` };
@@ -174,7 +178,7 @@ function complaintOf(listed: Measured, found: Measured | undefined): Pick<Findin
   return undefined;
 }
 
-function inWords(kind: "missing" | "surplus" | "changed", entry: string, fields: readonly string[]): string {
+function describeDifference(kind: "missing" | "surplus" | "changed", entry: string, fields: readonly string[]): string {
   if (kind === "missing") return `${entry}: the tree has it, the server does not tell of it`;
   if (kind === "surplus") return `${entry}: the server tells of it, the tree does not have it`;
   return `${entry}: other values of ${fields.join(", ")}`;

@@ -24,7 +24,7 @@ const aFile = (id: string): Entry => ({
   metadata: undefined,
 });
 
-const aDirectory = (identity: string): Entry => ({ kind: "directory", identity });
+const aDirectory = (identity: string): Entry => ({ kind: "directory", directoryIdentity: identity });
 
 /** A fake: directories by their path. */
 const aTree = (directories: { readonly [path: string]: { readonly [name: string]: Entry } }): Tree => ({
@@ -40,7 +40,7 @@ async function check(tree: Tree, health: HealthCheck["check"] = async () => well
   const told: CheckedObject[] = [];
   const options = { verify: false, repair: false };
   const counts = await deepCheck(
-    { tree, health: { check: health }, options, concurrency: 3, tell: (object) => void told.push(object) },
+    { tree, health: { check: health }, options, concurrency: 3, onChecked: (object) => void told.push(object) },
     signal,
   );
   return { counts, told: told.map(({ path, kind, health: { state } }) => `${kind} ${path || "/"} ${state}`) };

@@ -97,10 +97,10 @@ test("a tree's looks, reads and failures are told from one another, and the read
 test("what a thread reads by itself is measured as a read too", async () => {
   const { clock } = aClock();
   const metrics = createMetrics(clock);
-  const place = { root: "/tree", path: "/tree/file", identity: "file:1", keptAs: undefined };
-  const tree: Tree = { look: async () => undefined, async *open() {}, local: () => ({ place }) };
-  const local = new MeasuredTree(tree, metrics.treeObserverOf(name), clock).local(ref);
-  expect(local?.place).toEqual(place);
+  const location = { root: "/tree", path: "/tree/file", fileIdentity: "file:1", hardLinkPath: undefined };
+  const tree: Tree = { look: async () => undefined, async *open() {}, localFile: () => ({ location }) };
+  const local = new MeasuredTree(tree, metrics.treeObserverOf(name), clock).localFile(ref);
+  expect(local?.location).toEqual(location);
   local?.onRead?.(3, 300);
   const scrape = await metrics.render();
   expect(seriesValue(scrape, 'tahoe_apt_tree_read_duration_seconds_sum{repository="debian"}')).toBeCloseTo(3);

@@ -17,9 +17,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
 import { FolderTree } from "../../src/storage/folder/folder-tree.ts";
-import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
-import type { LocalPlace } from "../../src/storage/local-file.ts";
-import { identityOf, maxLocalBytes, readLocal } from "../../src/storage/local-file.ts";
+import { HardLinks } from "../../src/storage/folder/hard-links.ts";
+import type { LocalFileLocation } from "../../src/storage/local-file.ts";
+import { fileIdentityOf, maxLocalBytes, readLocalFile } from "../../src/storage/local-file.ts";
 import { collect } from "../support/tree-contract.ts";
 
 const { signal } = new AbortController();
@@ -37,16 +37,16 @@ beforeEach(() => {
 afterEach(() => rmSync(base, { recursive: true, force: true }));
 
 /** As the folder tells of it after a look. */
-async function placeOf(at: string, tree = new FolderTree(root)): Promise<LocalPlace> {
+async function placeOf(at: string, tree = new FolderTree(root)): Promise<LocalFileLocation> {
   const path = parseTreePath(at);
   const node = await tree.look(path, signal);
-  const local = tree.local({ path, content: node?.kind === "file" ? node.content : undefined });
+  const local = tree.localFile({ path, content: node?.kind === "file" ? node.content : undefined });
   if (local === undefined) throw new Error(`${at} is not told as a file of this machine`);
-  return local.place;
+  return local.location;
 }
 
-const text = (place: LocalPlace): string | undefined => {
-  const bytes = readLocal(place);
+const text = (place: LocalFileLocation): string | undefined => {
+  const bytes = readLocalFile(place);
   return bytes && Buffer.from(bytes).toString();
 };
 const openDescriptors = (): number => readdirSync("/proc/self/fd").length;
@@ -62,9 +62,9 @@ test("a directory that is replaced by a link to elsewhere does not lead out, eve
   renameSync(join(root, "sub"), join(root, "old"));
   symlinkSync(join(base, "outside"), join(root, "sub"));
   expect(text(place)).toBeUndefined();
-  const stolen = identityOf(statSync(join(base, "outside/file"), { bigint: true }));
-  expect(text({ ...place, identity: stolen })).toBeUndefined();
-  expect(text({ ...place, identity: stolen, root: base })).toBe("outside");
+  const stolen = fileIdentityOf(statSync(join(base, "outside/file"), { bigint: true }));
+  expect(text({ ...place, fileIdentity: stolen })).toBeUndefined();
+  expect(text({ ...place, fileIdentity: stolen, root: base })).toBe("outside");
 });
 
 test("another file of equal size and time in its place is not read for it, nor one that was written over", async () => {
@@ -86,15 +86,15 @@ test("a pipe in a file's place is not opened, so nothing hangs", async () => {
   rmSync(join(root, "sub/file"));
   execFileSync("mkfifo", [join(root, "sub/file")]);
   expect(text(place)).toBeUndefined();
-  expect(text({ ...place, identity: identityOf(statSync(place.path, { bigint: true })) })).toBeUndefined();
+  expect(text({ ...place, fileIdentity: fileIdentityOf(statSync(place.path, { bigint: true })) })).toBeUndefined();
 });
 
 test("a file beyond the limit and one that is gone are left to the tree, and no descriptor stays open", async () => {
   writeFileSync(join(root, "most"), Buffer.alloc(maxLocalBytes));
   writeFileSync(join(root, "more"), Buffer.alloc(maxLocalBytes + 1));
   const before = openDescriptors();
-  expect(readLocal(await placeOf("most"))).toHaveLength(maxLocalBytes);
-  expect(readLocal(await placeOf("more"))).toBeUndefined();
+  expect(readLocalFile(await placeOf("most"))).toHaveLength(maxLocalBytes);
+  expect(readLocalFile(await placeOf("more"))).toBeUndefined();
   const place = await placeOf("sub/file");
   rmSync(join(root, "sub"), { recursive: true });
   for (let time = 0; time < 20; time++) expect(text(place)).toBeUndefined();
@@ -102,12 +102,12 @@ test("a file beyond the limit and one that is gone are left to the tree, and no 
 });
 
 test("what was read so is kept, and can be opened when its name is gone", async () => {
-  const tree = new FolderTree(root, undefined, new KeptFiles(join(base, "kept")));
+  const tree = new FolderTree(root, undefined, new HardLinks(join(base, "kept")));
   const path = parseTreePath("sub/file");
   const node = await tree.look(path, signal);
   const content = node?.kind === "file" ? node.content : undefined;
   const place = await placeOf("sub/file", tree);
-  expect(existsSync(place.keptAs ?? "")).toBe(false);
+  expect(existsSync(place.hardLinkPath ?? "")).toBe(false);
   expect(text(place)).toBe("inside");
   rmSync(join(root, "sub"), { recursive: true });
   expect((await collect(tree.open({ path, content }, undefined, signal))).toString()).toBe("inside");

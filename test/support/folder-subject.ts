@@ -19,7 +19,7 @@ export async function folderSubject(
   const folder = new FolderTree(root);
   const counted: Tree = {
     look: (path, signal) => folder.look(path, signal),
-    local: (file) => folder.local(file),
+    localFile: (file) => folder.localFile(file),
     async *open(file, range, signal) {
       for await (const chunk of folder.open(file, range, signal)) {
         drawn += chunk.length;

@@ -37,8 +37,8 @@ import type { PingOutcome } from "../../src/publishing/served-repository.ts";
 import { openStateDatabase } from "../../src/publishing/store/state-database.ts";
 import type { Signer } from "../../src/signing/signer.ts";
 import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
-import { KeptFiles } from "../../src/storage/folder/kept-files.ts";
-import { readLocal } from "../../src/storage/local-file.ts";
+import { HardLinks } from "../../src/storage/folder/hard-links.ts";
+import { readLocalFile } from "../../src/storage/local-file.ts";
 import type { Tree } from "../../src/storage/tree.ts";
 import { StorageUnavailable } from "../../src/storage/tree.ts";
 import { inChunks } from "./debs.ts";
@@ -171,7 +171,7 @@ export class ServedFolder {
   #open(): Repository {
     const { contents = false } = this.#options;
     const root = openStateDatabase(join(this.state, "db"));
-    const keptFiles = new KeptFiles(join(this.state, "kept"));
+    const keptFiles = new HardLinks(join(this.state, "kept"));
     const folderTree = new FolderTree(this.folder, defaultFolderLimits, keptFiles);
     const inspect = (kind: PackageKind, content: AsyncIterable<Uint8Array>) =>
       inspectContent(kind, content, {
@@ -184,8 +184,8 @@ export class ServedFolder {
         root,
         inspector: {
           inspect,
-          inspectLocal: async (kind, { place }) => {
-            const bytes = readLocal(place);
+          inspectLocal: async (kind, { location: place }) => {
+            const bytes = readLocalFile(place);
             return bytes && (await inspect(kind, inChunks(bytes, bytes.length)));
           },
         },

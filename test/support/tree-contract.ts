@@ -4,7 +4,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ContentId } from "../../src/base/content-id.ts";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
-import { readLocal } from "../../src/storage/local-file.ts";
+import { readLocalFile } from "../../src/storage/local-file.ts";
 import type { ByteRange, Directory, FileEntry, Tree } from "../../src/storage/tree.ts";
 import { ContentGone } from "../../src/storage/tree.ts";
 
@@ -115,9 +115,10 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
 
   test(`${name}: a small file that a thread may read by itself has the same bytes there`, async () => {
     for (const at of ["a/b/c/deep", "a/empty", "top.txt"]) {
-      const local = subject.tree.local?.({ path: path(at), content: (await fileAt(at)).content });
+      const local = subject.tree.localFile?.({ path: path(at), content: (await fileAt(at)).content });
       expect(local !== undefined, at).toBe(subject.readsLocally ?? false);
-      if (local !== undefined) expectSame(await collect(await open(at)), readLocal(local.place) ?? Buffer.from("none"));
+      if (local !== undefined)
+        expectSame(await collect(await open(at)), readLocalFile(local.location) ?? Buffer.from("none"));
     }
   });
 

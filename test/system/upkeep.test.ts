@@ -6,7 +6,7 @@ import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
-import { WebapiHealth } from "../../src/storage/tahoe/webapi-health.ts";
+import { WebapiHealthCheck } from "../../src/storage/tahoe/webapi-health.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { aDeb } from "../support/debs.ts";
 import { ServerUnderTest } from "../support/server.ts";
@@ -35,7 +35,7 @@ beforeAll(async () => {
   const root = await writer.createDirectory(signal);
   await writer.put(root, path, await aDeb({ package: "hello", architecture: "amd64" }), signal);
   writeFileSync(join(work, "readcap"), (await writer.readCapOf(root, signal)).reveal(), { mode: 0o600 });
-  const health = new WebapiHealth(webapi, root);
+  const health = new WebapiHealthCheck(webapi, root);
   const { storageIndex } = await health.check({ path, content: undefined }, { verify: false, repair: false }, signal);
   shares = join(inject("nodeDirectory"), "storage/shares", storageIndex.slice(0, 2), storageIndex);
   await start(1);

@@ -6,7 +6,7 @@ import { withResolvers } from "../../base/with-resolvers.ts";
 import { youngHeapMebibytes } from "../../base/worker-heap.ts";
 import type { InspectOptions } from "./inspect.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
-import type { FromWorker, PlacedFile, ReadFile, ToWorker } from "./worker-messages.ts";
+import type { FromWorker, LocalInspectionRequest, LocalInspectionResult, ToWorker } from "./worker-messages.ts";
 
 /** How many bytes of one file may be on their way to a worker. */
 const maxBytesUnderWay = 2 ** 20;
@@ -30,7 +30,7 @@ export interface StartedContent {
 
 interface Job {
   /** Of one file, or of each of a batch. */
-  readonly done: (files: readonly ReadFile[]) => void;
+  readonly done: (files: readonly LocalInspectionResult[]) => void;
   readonly failed: (reason: unknown) => void;
   readonly taken: (sizeBytes: number) => void;
   readonly fileCount: number;
@@ -133,9 +133,12 @@ export class InspectThread {
    * @returns what became of each, in the same order
    * @throws InspectorFailed
    */
-  async inspectFiles(files: readonly PlacedFile[], builder: string): Promise<readonly ReadFile[]> {
+  async inspectFiles(
+    files: readonly LocalInspectionRequest[],
+    builder: string,
+  ): Promise<readonly LocalInspectionResult[]> {
     const id = this.#nextId++;
-    const { promise: answer, resolve, reject } = withResolvers<readonly ReadFile[]>();
+    const { promise: answer, resolve, reject } = withResolvers<readonly LocalInspectionResult[]>();
     this.#jobs.set(id, {
       done: resolve,
       failed: reject,
@@ -239,7 +242,7 @@ export class InspectThread {
   }
 }
 
-const notTimed = (inspection: Inspection): ReadFile => ({ inspection, seconds: 0, bytes: 0 });
+const notTimed = (inspection: Inspection): LocalInspectionResult => ({ inspection, seconds: 0, bytes: 0 });
 
 /** Bytes that may still be sent. One chunk may always go, however large. */
 class Credit {

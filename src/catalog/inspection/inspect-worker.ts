@@ -3,11 +3,11 @@ import { parentPort, workerData } from "node:worker_threads";
 import { messageOf } from "../../base/errors.ts";
 import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
 import type { Content } from "../../debian/byte-reader.ts";
-import { readLocal } from "../../storage/local-file.ts";
+import { readLocalFile } from "../../storage/local-file.ts";
 import type { InspectOptions } from "./inspect.ts";
 import { inspectContent } from "./inspect.ts";
 import type { PackageKind } from "./inspection.ts";
-import type { FromWorker, PlacedFile, ReadFile, ToWorker } from "./worker-messages.ts";
+import type { FromWorker, LocalInspectionRequest, LocalInspectionResult, ToWorker } from "./worker-messages.ts";
 
 if (parentPort === null) throw new Error("this file runs as a worker thread only");
 const port = parentPort;
@@ -62,12 +62,12 @@ function inspect(id: number, kind: PackageKind, content: Content): void {
     .finally(() => streams.delete(id));
 }
 
-async function readAll(asked: readonly PlacedFile[]): Promise<readonly ReadFile[]> {
-  const files: ReadFile[] = [];
+async function readAll(asked: readonly LocalInspectionRequest[]): Promise<readonly LocalInspectionResult[]> {
+  const files: LocalInspectionResult[] = [];
   let listBytes = 0;
-  await forEachConcurrent(asked.entries(), filesAtOnce, async ([index, { kind, place }]) => {
+  await forEachConcurrent(asked.entries(), filesAtOnce, async ([index, { kind, location: place }]) => {
     const begunMs = performance.now();
-    const bytes = listBytes > maxListBytes ? undefined : readLocal(place);
+    const bytes = listBytes > maxListBytes ? undefined : readLocalFile(place);
     const seconds = (performance.now() - begunMs) / 1000;
     // What fails for another reason than the file's is told where its stream is inspected, and holds no other file up.
     const inspection = bytes && (await inspectContent(kind, bytes, options).catch(() => undefined));

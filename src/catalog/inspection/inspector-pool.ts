@@ -165,7 +165,7 @@ export class InspectorPool {
     if (batch.length === 0) return;
     try {
       const thread = this.#threadFor(builder);
-      const placed = batch.map(({ kind, file }) => ({ kind, place: file.place }));
+      const placed = batch.map(({ kind, file }) => ({ kind, location: file.location }));
       const read = await thread.inspectFiles(placed, builder).finally(() => this.#endIfIdle(thread));
       for (const [index, { file, done }] of batch.entries()) {
         const { inspection, seconds, bytes } = read[index] ?? {};

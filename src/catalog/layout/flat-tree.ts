@@ -51,8 +51,8 @@ export class FlatTree implements Tree {
     return this.#inner.open({ path: this.#realPath(path) ?? path, content }, range, signal);
   }
 
-  local({ path, content }: FileRef): LocalFile | undefined {
-    return this.#inner.local?.({ path: this.#realPath(path) ?? path, content });
+  localFile({ path, content }: FileRef): LocalFile | undefined {
+    return this.#inner.localFile?.({ path: this.#realPath(path) ?? path, content });
   }
 
   async #lookAbove(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {

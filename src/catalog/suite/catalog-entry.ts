@@ -6,7 +6,7 @@ import type { CatalogFile } from "../files/catalog-file.ts";
 import { inspectionKeyOf, isUdeb } from "../files/catalog-file.ts";
 import type { BinaryFinding, Finding, SourceFinding } from "../files/finding.ts";
 import type { BinaryIndexEntry, SourceIndexEntry, SourceIndexEntryPart } from "./index-entry.ts";
-import { identityOf } from "./index-entry.ts";
+import { entryIdentityOf } from "./index-entry.ts";
 
 /** A file in which something was found. */
 interface ExaminedFile<Found extends Finding> extends CatalogFile {
@@ -65,7 +65,7 @@ abstract class FoundItem<Found extends BinaryFinding | SourceFinding> {
 export class CatalogBinaryEntry extends FoundItem<BinaryFinding> implements BinaryIndexEntry {
   constructor(file: ExaminedFile<BinaryFinding>, component: Component) {
     const { sha256, stanzaKey } = file.finding;
-    super(file, component, identityOf(file.path, sha256, stanzaKey));
+    super(file, component, entryIdentityOf(file.path, sha256, stanzaKey));
   }
 
   get kind(): "binary" {
@@ -101,7 +101,7 @@ export class CatalogSourceEntry extends FoundItem<SourceFinding> implements Sour
   constructor(file: ExaminedFile<SourceFinding>, component: Component, parts: readonly SourceIndexEntryPart[]) {
     const { digests, stanzaKey } = file.finding;
     const ofParts = parts.flatMap((part) => Object.values(part.digests));
-    super(file, component, identityOf(file.path, digests.sha256, stanzaKey, ...ofParts));
+    super(file, component, entryIdentityOf(file.path, digests.sha256, stanzaKey, ...ofParts));
     this.parts = parts;
   }
 

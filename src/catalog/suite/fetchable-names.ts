@@ -36,8 +36,8 @@ export class FetchableTree implements Tree {
     return this.#inner.open(file, range, signal);
   }
 
-  local(file: FileRef): LocalFile | undefined {
-    return this.#inner.local?.(file);
+  localFile(file: FileRef): LocalFile | undefined {
+    return this.#inner.localFile?.(file);
   }
 }
 

@@ -75,7 +75,7 @@ export function firstLinkedFirst(a: IndexEntry, b: IndexEntry): number {
 }
 
 /** The identity of a path under which lies what these digests name. */
-export function identityOf(path: TreePath, ...digests: readonly string[]): string {
+export function entryIdentityOf(path: TreePath, ...digests: readonly string[]): string {
   return createHash("sha256")
     .update([path, ...digests].join("\0"))
     .digest("hex");

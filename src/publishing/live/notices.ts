@@ -154,7 +154,7 @@ export class Notices {
         return this.#parts.catalog.layout.suiteOf(joinPath(distsPath, name)) === undefined;
       return entry.kind === "other" || packageKindOf(name) !== undefined;
     });
-    return [...strays.map(([name]) => name), ...(dists.unnamed?.first ?? [])].toSorted();
+    return [...strays.map(([name]) => name), ...(dists.invalidNames?.first ?? [])].toSorted();
   }
 
   async #isBackup(signal: AbortSignal): Promise<boolean> {

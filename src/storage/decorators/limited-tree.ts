@@ -16,7 +16,7 @@ export interface TreeLimits {
 export const defaultTreeLimits: TreeLimits = { maxLooks: 8, maxOpens: 16, lookTimeoutMs: 180_000 };
 
 /** Who shares the looks, each its own; undefined: nobody in particular. */
-export type SharerOf = (path: TreePath) => string | undefined;
+export type FairShareKeyOf = (path: TreePath) => string | undefined;
 
 /** First come, first served, but for those whose looks are many already; an aborted wait gives its place up. */
 export class LimitedTree implements Tree {
@@ -24,18 +24,18 @@ export class LimitedTree implements Tree {
   readonly #looks: Semaphore;
   readonly #opens: Semaphore;
   readonly #lookTimeoutMs: number;
-  readonly #sharerOf: SharerOf;
+  readonly #fairShareKeyOf: FairShareKeyOf;
 
-  constructor(tree: Tree, limits: TreeLimits = defaultTreeLimits, sharerOf: SharerOf = () => undefined) {
+  constructor(tree: Tree, limits: TreeLimits = defaultTreeLimits, fairShareKeyOf: FairShareKeyOf = () => undefined) {
     this.#tree = tree;
-    this.#sharerOf = sharerOf;
+    this.#fairShareKeyOf = fairShareKeyOf;
     this.#looks = new Semaphore(limits.maxLooks);
     this.#opens = new Semaphore(limits.maxOpens);
     this.#lookTimeoutMs = limits.lookTimeoutMs;
   }
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
-    const giveBack = await this.#looks.take(signal, this.#sharerOf(path));
+    const release = await this.#looks.take(signal, this.#fairShareKeyOf(path));
     const late = new AbortController();
     const forget = onAbort(signal, () => late.abort(signal.reason));
     const timer = setTimeout(() => {
@@ -48,16 +48,16 @@ export class LimitedTree implements Tree {
     } finally {
       clearTimeout(timer);
       forget();
-      giveBack();
+      release();
     }
   }
 
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    const giveBack = await this.#opens.take(signal);
+    const release = await this.#opens.take(signal);
     try {
       yield* this.#tree.open(file, range, signal);
     } finally {
-      giveBack();
+      release();
     }
   }
 }

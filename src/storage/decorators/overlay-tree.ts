@@ -18,7 +18,7 @@ export interface Overlay {
 }
 
 /** Such a content id holds the bytes themselves, so that they can be opened for as long as anything names them. */
-const literal = "overlay:";
+const overlayPrefix = "overlay:";
 
 export class OverlayTree implements Tree {
   readonly #tree: Tree;
@@ -32,7 +32,7 @@ export class OverlayTree implements Tree {
     this.#entry = {
       kind: "file",
       sizeBytes: bytes.length,
-      content: new ContentId(`${literal}${Buffer.from(bytes).toString("base64")}`),
+      content: new ContentId(`${overlayPrefix}${Buffer.from(bytes).toString("base64")}`),
       linkedAtMs,
       relinkedAtMs: linkedAtMs,
       metadata: undefined,
@@ -64,18 +64,18 @@ export class OverlayTree implements Tree {
     return withEntry(node ?? { kind: "directory", entries: new Map() }, this.#overlay.name, this.#entry);
   }
 
-  local(file: FileRef): LocalFile | undefined {
-    return file.content?.reveal().startsWith(literal) === true ? undefined : this.#tree.local?.(file);
+  localFile(file: FileRef): LocalFile | undefined {
+    return file.content?.reveal().startsWith(overlayPrefix) === true ? undefined : this.#tree.localFile?.(file);
   }
 
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const raw = file.content?.reveal();
-    if (raw?.startsWith(literal) !== true) {
+    if (raw?.startsWith(overlayPrefix) !== true) {
       yield* this.#tree.open(file, range, signal);
       return;
     }
     signal.throwIfAborted();
-    const bytes = Buffer.from(raw.slice(literal.length), "base64").subarray(range?.start, range?.end);
+    const bytes = Buffer.from(raw.slice(overlayPrefix.length), "base64").subarray(range?.start, range?.end);
     if (bytes.length > 0) yield bytes;
   }
 }

@@ -5,12 +5,12 @@ import fs from "node:fs";
 
 type Callback<T> = (error: NodeJS.ErrnoException | null, value: T) => void;
 
-function called<T>(call: (callback: Callback<T>) => void): Promise<T> {
+function promisified<T>(call: (callback: Callback<T>) => void): Promise<T> {
   return new Promise((resolve, reject) => call((error, value) => (error === null ? resolve(value) : reject(error))));
 }
 
 /** @see open(2) */
-export const open = (path: string, flags: number): Promise<number> => called((done) => fs.open(path, flags, done));
+export const open = (path: string, flags: number): Promise<number> => promisified((done) => fs.open(path, flags, done));
 
 /** Never throws: a descriptor that can't be closed is gone all the same. */
 export const close = (descriptor: number): Promise<void> =>
@@ -18,12 +18,13 @@ export const close = (descriptor: number): Promise<void> =>
 
 /** @returns how many bytes came: 0 at the end */
 export const read = (descriptor: number, buffer: Uint8Array, position: number): Promise<number> =>
-  called((done) => fs.read(descriptor, buffer, 0, buffer.length, position, done));
+  promisified((done) => fs.read(descriptor, buffer, 0, buffer.length, position, done));
 
 export const statOf = (descriptor: number): Promise<BigIntStats> =>
-  called((done) => fs.fstat(descriptor, { bigint: true }, done));
+  promisified((done) => fs.fstat(descriptor, { bigint: true }, done));
 
 /** Of the link itself where there is one. */
-export const statAt = (path: string): Promise<BigIntStats> => called((done) => fs.lstat(path, { bigint: true }, done));
+export const lstatOf = (path: string): Promise<BigIntStats> =>
+  promisified((done) => fs.lstat(path, { bigint: true }, done));
 
-export const linkTarget = (path: string): Promise<string> => called((done) => fs.readlink(path, done));
+export const linkTarget = (path: string): Promise<string> => promisified((done) => fs.readlink(path, done));

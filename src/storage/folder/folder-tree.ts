@@ -11,14 +11,14 @@ import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
 import type { TreePath } from "../../base/names.ts";
 import { isEntryName, joinPath, parentPath, rootPath } from "../../base/names.ts";
 import { Semaphore } from "../../base/semaphore.ts";
-import type { SharerOf } from "../decorators/limited-tree.ts";
+import type { FairShareKeyOf } from "../decorators/limited-tree.ts";
+import { InvalidNameCollector } from "../invalid-names.ts";
 import type { LocalFile } from "../local-file.ts";
-import { identityOf, isBelow, O_PATH } from "../local-file.ts";
+import { fileIdentityOf, isBelow, O_PATH } from "../local-file.ts";
 import type { ByteRange, Directory, Entry, FileRef, Node, OtherEntry, Tree } from "../tree.ts";
 import { ContentGone, StorageUnavailable } from "../tree.ts";
-import { UnnamedList } from "../unnamed-entries.ts";
 import * as descriptors from "./descriptors.ts";
-import type { KeptFiles, Opened } from "./kept-files.ts";
+import type { HardLinks, OpenedFile } from "./hard-links.ts";
 import type { FileStat } from "./stats.ts";
 import { fileStat, isAbsence, statsOf } from "./stats.ts";
 
@@ -47,7 +47,7 @@ export const defaultFolderLimits: FolderLimits = {
 const shortageDelaysMs = [50, 200, 500, 1000];
 
 /** An inode held fast, where it truly lies, and what it is. */
-interface Pinned {
+interface InodeHandle {
   readonly descriptor: number;
   /** Leads to the inode itself whatever its name has become. @see proc(5) */
   readonly magicLink: string;
@@ -62,34 +62,34 @@ interface Pinned {
 export class FolderTree implements Tree {
   readonly #root: string;
   readonly #limits: FolderLimits;
-  readonly #kept: KeptFiles | undefined;
-  readonly #sharerOf: SharerOf;
+  readonly #hardLinks: HardLinks | undefined;
+  readonly #fairShareKeyOf: FairShareKeyOf;
   readonly #looks: Semaphore;
   readonly #statThreads: Semaphore;
   #lastRoot: string | undefined;
 
-  /** @param kept holds what was once read by its content, so that it can be opened again after it was unlinked */
+  /** @param hardLinks holds what was once read by its content, so that it can be opened again after it was unlinked */
   constructor(
     root: string,
     limits: FolderLimits = defaultFolderLimits,
-    kept?: KeptFiles,
-    sharerOf: SharerOf = () => undefined,
+    hardLinks?: HardLinks,
+    fairShareKeyOf: FairShareKeyOf = () => undefined,
   ) {
-    this.#sharerOf = sharerOf;
+    this.#fairShareKeyOf = fairShareKeyOf;
     this.#root = root;
     this.#limits = limits;
-    this.#kept = kept;
+    this.#hardLinks = hardLinks;
     this.#looks = new Semaphore(limits.maxLooks);
     this.#statThreads = new Semaphore(limits.maxStatThreads);
   }
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
-    const giveBack = await this.#looks.take(signal, this.#sharerOf(path));
+    const release = await this.#looks.take(signal, this.#fairShareKeyOf(path));
     try {
       const root = await this.#realRoot();
-      return await explained(path, signal, () => this.#look(root, path, signal));
+      return await withStorageErrors(path, signal, () => this.#look(root, path, signal));
     } finally {
-      giveBack();
+      release();
     }
   }
 
@@ -98,7 +98,7 @@ export class FolderTree implements Tree {
     const { path, content } = file;
     // Where the root was when it was last looked at: should it be elsewhere now, what is opened lies outside and is gone.
     const root = this.#lastRoot ?? (await this.#realRoot());
-    const opened = await explained(path, signal, () => this.#openRegular(root, file));
+    const opened = await withStorageErrors(path, signal, () => this.#openRegular(root, file));
     if (opened === undefined) throw new ContentGone(path);
     const { descriptor, sizeBytes } = opened;
     try {
@@ -106,13 +106,14 @@ export class FolderTree implements Tree {
       for (let position = range?.start ?? 0; position < end; ) {
         signal.throwIfAborted();
         const buffer = Buffer.allocUnsafe(Math.min(this.#limits.chunkBytes, end - position));
-        const bytesRead = (await explained(path, signal, () => descriptors.read(descriptor, buffer, position))) ?? 0;
+        const bytesRead =
+          (await withStorageErrors(path, signal, () => descriptors.read(descriptor, buffer, position))) ?? 0;
         if (bytesRead === 0) break;
         position += bytesRead;
         yield buffer.subarray(0, bytesRead);
       }
       // Written to while it was read: the bytes were neither the old ones nor the new.
-      if (content !== undefined && identityOf(await descriptors.statOf(descriptor)) !== content.reveal()) {
+      if (content !== undefined && fileIdentityOf(await descriptors.statOf(descriptor)) !== content.reveal()) {
         throw new ContentGone(path);
       }
     } finally {
@@ -120,35 +121,42 @@ export class FolderTree implements Tree {
     }
   }
 
-  local({ path, content }: FileRef): LocalFile | undefined {
+  localFile({ path, content }: FileRef): LocalFile | undefined {
     const root = this.#lastRoot;
     if (root === undefined || content === undefined) return undefined;
     const identity = content.reveal();
-    return { place: { root, path: join(root, path), identity, keptAs: this.#kept?.pathOf(content) } };
+    return {
+      location: {
+        root,
+        path: join(root, path),
+        fileIdentity: identity,
+        hardLinkPath: this.#hardLinks?.pathOf(content),
+      },
+    };
   }
 
   async #look(root: string, path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
-    const pinned = await pin(join(root, path));
-    if (pinned === undefined) return this.#dangling(root, path);
+    const inode = await openInode(join(root, path));
+    if (inode === undefined) return this.#dangling(root, path);
     try {
-      const entry = entryOf(root, pinned);
+      const entry = entryOf(root, inode);
       if (entry.kind !== "directory") return entry;
-      const linked = pinned.realPath !== join(root, path);
+      const linked = inode.realPath !== join(root, path);
       if (linked && (await this.#isSecondLink(root, path))) return secondLink;
-      return await this.#list(root, path, pinned, linked, signal);
+      return await this.#list(root, path, inode, linked, signal);
     } finally {
-      await descriptors.close(pinned.descriptor);
+      await descriptors.close(inode.descriptor);
     }
   }
 
   async #list(
     root: string,
     path: TreePath,
-    { magicLink }: Pinned,
+    { magicLink }: InodeHandle,
     linked: boolean,
     signal: AbortSignal,
   ): Promise<Directory> {
-    const unnamed = new UnnamedList();
+    const unnamed = new InvalidNameCollector();
     // As text, a name that is not UTF-8 would look like one, and open nothing.
     const found = (await fs.readdir(magicLink, { withFileTypes: true, encoding: "buffer" })).flatMap((entry) => {
       const name = entry.name.toString();
@@ -168,27 +176,27 @@ export class FolderTree implements Tree {
     const links = found.filter((entry) => entry.isSymbolicLink());
     await forEachConcurrent(links, parallelLinks, async ({ name }) => {
       signal.throwIfAborted();
-      put(name, await this.#followed(root, joinPath(path, name), linked));
+      put(name, await this.#followLink(root, joinPath(path, name), linked));
     });
-    return { kind: "directory", entries, ...unnamed.found };
+    return { kind: "directory", entries, ...unnamed.asProperty };
   }
 
-  async #followed(root: string, path: TreePath, linkedAlready: boolean): Promise<Entry | undefined> {
-    const pinned = await pin(join(root, path));
-    if (pinned === undefined) return this.#dangling(root, path);
+  async #followLink(root: string, path: TreePath, linkedAlready: boolean): Promise<Entry | undefined> {
+    const inode = await openInode(join(root, path));
+    if (inode === undefined) return this.#dangling(root, path);
     try {
-      const entry = entryOf(root, pinned);
+      const entry = entryOf(root, inode);
       return entry.kind === "directory" && linkedAlready ? secondLink : entry;
     } finally {
-      await descriptors.close(pinned.descriptor);
+      await descriptors.close(inode.descriptor);
     }
   }
 
   /** Of a path that leads nowhere: whether nothing is there, or a link to nothing. */
   async #dangling(root: string, path: TreePath): Promise<OtherEntry | undefined> {
-    const pinned = await pin(join(root, path), constants.O_NOFOLLOW);
-    if (pinned !== undefined) await descriptors.close(pinned.descriptor);
-    return pinned === undefined ? undefined : { kind: "other", reason: "a symbolic link to nothing" };
+    const inode = await openInode(join(root, path), constants.O_NOFOLLOW);
+    if (inode !== undefined) await descriptors.close(inode.descriptor);
+    return inode === undefined ? undefined : { kind: "other", reason: "a symbolic link to nothing" };
   }
 
   async #isSecondLink(root: string, path: TreePath): Promise<boolean> {
@@ -198,24 +206,24 @@ export class FolderTree implements Tree {
   }
 
   /** By path if it still is what was listed there, else from what was kept. */
-  async #openRegular(root: string, { path, content }: FileRef): Promise<Opened | undefined> {
-    const pinned = await pin(join(root, path));
-    if (pinned === undefined) return await this.#openKept(content);
+  async #openRegular(root: string, { path, content }: FileRef): Promise<OpenedFile | undefined> {
+    const inode = await openInode(join(root, path));
+    if (inode === undefined) return await this.#openHardLink(content);
     try {
-      const entry = entryOf(root, pinned);
+      const entry = entryOf(root, inode);
       const wanted = content === undefined || (entry.kind === "file" && entry.content?.reveal() === content.reveal());
-      if (entry.kind !== "file" || !wanted) return await this.#openKept(content);
-      if (content !== undefined) await this.#kept?.keep(content, pinned.realPath, isContent(content));
+      if (entry.kind !== "file" || !wanted) return await this.#openHardLink(content);
+      if (content !== undefined) await this.#hardLinks?.add(content, inode.realPath, isContent(content));
       // Through the magic link, this opens the very inode that was judged.
-      const descriptor = await descriptors.open(pinned.magicLink, constants.O_RDONLY | constants.O_NONBLOCK);
-      return { descriptor, sizeBytes: Number(pinned.stat.size) };
+      const descriptor = await descriptors.open(inode.magicLink, constants.O_RDONLY | constants.O_NONBLOCK);
+      return { descriptor, sizeBytes: Number(inode.stat.size) };
     } finally {
-      await descriptors.close(pinned.descriptor);
+      await descriptors.close(inode.descriptor);
     }
   }
 
-  async #openKept(content: ContentId | undefined): Promise<Opened | undefined> {
-    return content && (await this.#kept?.open(content, isContent(content)));
+  async #openHardLink(content: ContentId | undefined): Promise<OpenedFile | undefined> {
+    return content && (await this.#hardLinks?.open(content, isContent(content)));
   }
 
   /** Without its root a tree is not empty but unavailable: else a lost mount would unpublish everything. */
@@ -234,8 +242,8 @@ const notAFile: OtherEntry = { kind: "other", reason: "neither a file nor a dire
 const secondLink: OtherEntry = { kind: "other", reason: "a symbolic link to a directory below another such link" };
 
 /** Undefined if nothing is there; also for a link that leads nowhere, unless O_NOFOLLOW is given. */
-async function pin(path: string, flags = 0): Promise<Pinned | undefined> {
-  const descriptor = await ifThere(() => descriptors.open(path, O_PATH | flags));
+async function openInode(path: string, flags = 0): Promise<InodeHandle | undefined> {
+  const descriptor = await undefinedIfAbsent(() => descriptors.open(path, O_PATH | flags));
   if (descriptor === undefined) return undefined;
   try {
     const magicLink = `/proc/self/fd/${descriptor}`;
@@ -248,7 +256,7 @@ async function pin(path: string, flags = 0): Promise<Pinned | undefined> {
   }
 }
 
-function entryOf(root: string, { realPath, stat }: Pinned): Entry {
+function entryOf(root: string, { realPath, stat }: InodeHandle): Entry {
   if (!isBelow(realPath, root)) {
     return { kind: "other", reason: "a symbolic link that leaves the tree" };
   }
@@ -256,7 +264,7 @@ function entryOf(root: string, { realPath, stat }: Pinned): Entry {
   return fileEntry(fileStat(stat));
 }
 
-function fileEntry({ isFile, sizeBytes, modifiedMs, identity }: FileStat): Entry {
+function fileEntry({ isFile, sizeBytes, modifiedMs, fileIdentity: identity }: FileStat): Entry {
   if (!isFile) return notAFile;
   return {
     kind: "file",
@@ -271,12 +279,12 @@ function fileEntry({ isFile, sizeBytes, modifiedMs, identity }: FileStat): Entry
 const isContent =
   (content: ContentId) =>
   (stat: BigIntStats): boolean =>
-    identityOf(stat) === content.reveal();
+    fileIdentityOf(stat) === content.reveal();
 
-const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM"]);
+const permanentErrors: ReadonlySet<string> = new Set(["EACCES", "EPERM"]);
 
 /** What this machine lacks, whatever it was asked for: descriptors, memory, threads. */
-const shortages: ReadonlySet<string> = new Set([
+const shortageErrors: ReadonlySet<string> = new Set([
   "EMFILE",
   "ENFILE",
   "ENOMEM",
@@ -285,11 +293,11 @@ const shortages: ReadonlySet<string> = new Set([
   "ERR_WORKER_OUT_OF_MEMORY",
 ]);
 
-const isShortage = (thrown: unknown): boolean => shortages.has(codeOf(thrown));
+const isShortage = (thrown: unknown): boolean => shortageErrors.has(codeOf(thrown));
 
 const codeOf = (thrown: unknown): string => systemCodeOf(thrown) ?? "unknown";
 
-async function ifThere<T>(action: () => Promise<T>): Promise<T | undefined> {
+async function undefinedIfAbsent<T>(action: () => Promise<T>): Promise<T | undefined> {
   try {
     return await action();
   } catch (thrown) {
@@ -302,10 +310,14 @@ async function ifThere<T>(action: () => Promise<T>): Promise<T | undefined> {
  * Turns the system's errors into the port's; undefined where it says that nothing is there. What the machine is short of
  * is often there again in a moment, so that is tried again before anybody hears of it.
  */
-async function explained<T>(path: TreePath, signal: AbortSignal, action: () => Promise<T>): Promise<T | undefined> {
+async function withStorageErrors<T>(
+  path: TreePath,
+  signal: AbortSignal,
+  action: () => Promise<T>,
+): Promise<T | undefined> {
   for (let attempt = 0; ; attempt++) {
     try {
-      const value = await ifThere(action);
+      const value = await undefinedIfAbsent(action);
       signal.throwIfAborted();
       return value;
     } catch (thrown) {
@@ -315,7 +327,10 @@ async function explained<T>(path: TreePath, signal: AbortSignal, action: () => P
       if (!shortage && !/^E[A-Z0-9]+$/.test(code)) throw thrown;
       const delayMs = shortageDelaysMs[attempt];
       if (!shortage || delayMs === undefined) {
-        throw new StorageUnavailable(path, `the system says ${code}`, { transient: !lasting.has(code), shortage });
+        throw new StorageUnavailable(path, `the system says ${code}`, {
+          transient: !permanentErrors.has(code),
+          shortage,
+        });
       }
       await sleep(delayMs, signal);
     }

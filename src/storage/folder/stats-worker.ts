@@ -1,13 +1,13 @@
 // The thread that looks at the many files of one directory: stats go back in parts, so that none takes long to take in.
 import { lstatSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import type { FileStat, NamedFiles, Stats } from "./stats.ts";
+import type { FileStat, StatRequest, Stats } from "./stats.ts";
 import { fileStat, isAbsence } from "./stats.ts";
 
 /** How many stats go back together. */
 const partLength = 1000;
 
-const { directory, names } = workerData as NamedFiles;
+const { directory, names } = workerData as StatRequest;
 
 function statAt(name: string): FileStat | undefined {
   try {

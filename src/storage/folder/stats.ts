@@ -7,7 +7,7 @@ import { systemCodeOf } from "../../base/errors.ts";
 import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
 import type { Semaphore } from "../../base/semaphore.ts";
 import { youngHeapMebibytes } from "../../base/worker-heap.ts";
-import { identityOf } from "../local-file.ts";
+import { fileIdentityOf } from "../local-file.ts";
 import * as descriptors from "./descriptors.ts";
 
 /** What a listing tells of a file; plain, for threads to send each other. */
@@ -16,11 +16,11 @@ export interface FileStat {
   readonly sizeBytes: number;
   readonly modifiedMs: number;
   /** As `identityOf` has it. */
-  readonly identity: string;
+  readonly fileIdentity: string;
 }
 
 /** Whose stats are wanted. */
-export interface NamedFiles {
+export interface StatRequest {
   readonly directory: string;
   readonly names: readonly string[];
 }
@@ -34,16 +34,16 @@ const manyNames = 2_000;
 /** How many are asked for together: Node's own pool has four threads. */
 const parallelStats = 64;
 
-const absent: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"]);
+const absenceErrors: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"]);
 
 /** Whether a system call failed because nothing is there. */
-export const isAbsence = (thrown: unknown): boolean => absent.has(systemCodeOf(thrown) ?? "");
+export const isAbsence = (thrown: unknown): boolean => absenceErrors.has(systemCodeOf(thrown) ?? "");
 
 export const fileStat = (stat: BigIntStats): FileStat => ({
   isFile: stat.isFile(),
   sizeBytes: Number(stat.size),
   modifiedMs: Math.max(0, Number(stat.mtimeMs)),
-  identity: identityOf(stat),
+  fileIdentity: fileIdentityOf(stat),
 });
 
 /**
@@ -51,22 +51,22 @@ export const fileStat = (stat: BigIntStats): FileStat => ({
  * @returns the stats in the order of the names, of links themselves; undefined for what is not there any more
  * @throws the system's errors; signal.reason
  */
-export async function statsOf(files: NamedFiles, threads: Semaphore, signal: AbortSignal): Promise<Stats> {
-  if (files.names.length < manyNames) return await someStats(files, signal);
-  const giveBack = await threads.take(signal);
+export async function statsOf(files: StatRequest, threads: Semaphore, signal: AbortSignal): Promise<Stats> {
+  if (files.names.length < manyNames) return await statsWithoutThread(files, signal);
+  const release = await threads.take(signal);
   try {
     return await statsInThread(files, signal);
   } finally {
-    giveBack();
+    release();
   }
 }
 
-async function someStats({ directory, names }: NamedFiles, signal: AbortSignal): Promise<Stats> {
+async function statsWithoutThread({ directory, names }: StatRequest, signal: AbortSignal): Promise<Stats> {
   const stats: (FileStat | undefined)[] = names.map(() => undefined);
   await forEachConcurrent(names.entries(), parallelStats, async ([index, name]) => {
     signal.throwIfAborted();
     try {
-      stats[index] = fileStat(await descriptors.statAt(`${directory}/${name}`));
+      stats[index] = fileStat(await descriptors.lstatOf(`${directory}/${name}`));
     } catch (thrown) {
       if (!isAbsence(thrown)) throw thrown;
     }
@@ -81,7 +81,7 @@ const workerUrl = new URL(
 );
 
 /** As `statsOf`, by a thread that lives as long as this takes: a storage that hangs holds nothing else up. */
-export async function statsInThread(files: NamedFiles, signal: AbortSignal): Promise<Stats> {
+export async function statsInThread(files: StatRequest, signal: AbortSignal): Promise<Stats> {
   signal.throwIfAborted();
   const resourceLimits = { maxYoungGenerationSizeMb: youngHeapMebibytes };
   const worker = new Worker(workerUrl, { workerData: files, env: {}, execArgv: [], resourceLimits });

@@ -12,7 +12,7 @@ export interface SplitterLimits {
 }
 
 /** What an entry's metadata says for `apt` where the limit is passed: nothing that anybody takes for metadata. */
-const tooLong = "beyond max_metadata_bytes";
+const tooLongMarker = "beyond max_metadata_bytes";
 
 /** Of all that stands beside the children, and of an entry without its metadata; some caps and numbers. */
 const maxOtherBytes = 64 * 1024;
@@ -57,9 +57,9 @@ export class ListingSplitter {
   #key = "";
 
   /** Of the entry under way, or of what stands beside the children. */
-  readonly #frame = new Kept();
-  readonly #entry = new Kept();
-  #into = this.#frame;
+  readonly #outer = new ByteCollector();
+  readonly #entry = new ByteCollector();
+  #target = this.#outer;
   /** Where in the chunk that is read now the kept run begins; undefined while something is left out. */
   #runStart: number | undefined = 0;
   #maxValueBytes = Number.POSITIVE_INFINITY;
@@ -76,7 +76,7 @@ export class ListingSplitter {
     if (this.#runStart !== undefined) this.#runStart = 0;
     for (let at = 0; at < chunk.length; at++) {
       if (this.#inString) {
-        at = this.#throughString(chunk, at);
+        at = this.#skipString(chunk, at);
         continue;
       }
       const byte = chunk[at] ?? 0;
@@ -111,11 +111,11 @@ export class ListingSplitter {
   /** @returns what stood beside the children, with `"children": {}` in their place. @throws ListingError */
   end(): string {
     if (!this.#isOver) throw new ListingError("it ends too early");
-    return this.#frame.take();
+    return this.#outer.take();
   }
 
   /** @returns where the string ends, or the chunk */
-  #throughString(chunk: Buffer, from: number): number {
+  #skipString(chunk: Buffer, from: number): number {
     let isEscaped = this.#isEscaped;
     let at = from;
     for (; at < chunk.length; at++) {
@@ -153,7 +153,7 @@ export class ListingSplitter {
       this.#seenChildren = true;
       this.#keepRun(chunk, at + 1);
       this.#checkLength();
-      this.#into = this.#entry;
+      this.#target = this.#entry;
       this.#runStart = at + 1;
     }
   }
@@ -167,7 +167,7 @@ export class ListingSplitter {
     } else if (this.#inChildren && this.#depth === depthOf.children) {
       this.#endEntry(chunk, at, true);
       this.#inChildren = false;
-      this.#into = this.#frame;
+      this.#target = this.#outer;
       this.#runStart = at;
       this.#expectKeysAt(depthOf.facts);
       this.#expectsKey = false;
@@ -202,9 +202,9 @@ export class ListingSplitter {
     this.#maxValueBytes = key === "apt" ? this.#maxMetadataBytes : counts ? maxTahoeBytes : 0;
     this.#keepRun(chunk, at + 1);
     this.#checkLength();
-    this.#valueStart = this.#into.mark();
+    this.#valueStart = this.#target.mark();
     this.#runStart = at + 1;
-    if (!counts) this.#leaveOut("null");
+    if (!counts) this.#replaceValue("null");
   }
 
   /** @param at where a comma or the object's end stands */
@@ -216,9 +216,9 @@ export class ListingSplitter {
   }
 
   /** Puts this in place of the value that is read now, up to its end. */
-  #leaveOut(instead: string): void {
-    if (this.#valueStart !== undefined) this.#into.backTo(this.#valueStart);
-    this.#into.add(Buffer.from(instead));
+  #replaceValue(instead: string): void {
+    if (this.#valueStart !== undefined) this.#target.truncate(this.#valueStart);
+    this.#target.add(Buffer.from(instead));
     this.#valueStart = undefined;
     this.#runStart = undefined;
   }
@@ -233,17 +233,17 @@ export class ListingSplitter {
   }
 
   #keepRun(chunk: Buffer, end: number): void {
-    if (this.#runStart !== undefined && end > this.#runStart) this.#into.add(chunk.subarray(this.#runStart, end));
+    if (this.#runStart !== undefined && end > this.#runStart) this.#target.add(chunk.subarray(this.#runStart, end));
   }
 
   /** Of what was kept, before more is. */
   #checkLength(): void {
-    const { bytes } = this.#into;
+    const { bytes } = this.#target;
     if (this.#valueStart !== undefined && bytes - this.#valueStart.bytes > this.#maxValueBytes) {
-      this.#leaveOut(this.#key === "apt" ? JSON.stringify(tooLong) : "null");
+      this.#replaceValue(this.#key === "apt" ? JSON.stringify(tooLongMarker) : "null");
     }
     const metadataBytes = this.#maxMetadataBytes + 2 * maxTahoeBytes;
-    if (this.#into.bytes <= maxOtherBytes + metadataBytes) return;
+    if (this.#target.bytes <= maxOtherBytes + metadataBytes) return;
     throw new LimitExceeded("maxMetadataBytes", this.#maxMetadataBytes, "what stands beside a link");
   }
 }
@@ -254,7 +254,7 @@ interface Mark {
 }
 
 /** Bytes that are kept until all of them are there. */
-class Kept {
+class ByteCollector {
   readonly #parts: Buffer[] = [];
   bytes = 0;
 
@@ -267,7 +267,7 @@ class Kept {
     return { length: this.#parts.length, bytes: this.bytes };
   }
 
-  backTo({ length, bytes }: Mark): void {
+  truncate({ length, bytes }: Mark): void {
     this.#parts.length = length;
     this.bytes = bytes;
   }
@@ -275,7 +275,7 @@ class Kept {
   take(): string {
     const [first] = this.#parts;
     const all = this.#parts.length === 1 && first !== undefined ? first : Buffer.concat(this.#parts);
-    this.backTo({ length: 0, bytes: 0 });
+    this.truncate({ length: 0, bytes: 0 });
     if (!isUtf8(all)) throw new ListingError("no UTF-8");
     return all.toString("utf8");
   }

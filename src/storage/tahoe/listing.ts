@@ -6,9 +6,9 @@ import type { TreePath } from "../../base/names.ts";
 import { isEntryName } from "../../base/names.ts";
 import { Semaphore } from "../../base/semaphore.ts";
 import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
+import { InvalidNameCollector } from "../invalid-names.ts";
 import type { Entry, FileEntry, Node, OtherEntry } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
-import { UnnamedList } from "../unnamed-entries.ts";
 import { immutableFileBytes } from "./caps.ts";
 import { ListingError, ListingSplitter } from "./listing-splitter.ts";
 
@@ -41,11 +41,11 @@ const yieldNow = yieldToEventLoop();
 /** What `?t=json` says of a node. */
 export class Listing {
   readonly #kind: string;
-  readonly #facts: Facts;
+  readonly #facts: JsonObject;
   readonly #entries: ReadonlyMap<string, Entry>;
-  readonly #unnamed: UnnamedList;
+  readonly #unnamed: InvalidNameCollector;
 
-  constructor(kind: string, facts: Facts, entries: ReadonlyMap<string, Entry>, unnamed: UnnamedList) {
+  constructor(kind: string, facts: JsonObject, entries: ReadonlyMap<string, Entry>, unnamed: InvalidNameCollector) {
     this.#kind = kind;
     this.#facts = facts;
     this.#entries = entries;
@@ -53,7 +53,7 @@ export class Listing {
   }
 
   get node(): Node {
-    if (this.#kind === "dirnode") return { kind: "directory", entries: this.#entries, ...this.#unnamed.found };
+    if (this.#kind === "dirnode") return { kind: "directory", entries: this.#entries, ...this.#unnamed.asProperty };
     return entryOf(this.#kind, this.#facts);
   }
   /** The cap with which to read the file; undefined if it is none. */
@@ -76,7 +76,7 @@ export class Listing {
 }
 
 /** @throws StorageUnavailable in place of ListingError */
-export async function understood<T>(path: TreePath, read: () => Promise<T>): Promise<T> {
+export async function withListingErrors<T>(path: TreePath, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (thrown) {
@@ -99,34 +99,34 @@ export class ListingReader {
   async read(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Listing> {
     const { maxListingBytes } = this.#limits;
     const entries = new Map<string, Entry>();
-    const unnamed = new UnnamedList();
-    const splitter = new ListingSplitter(this.#limits, (json) => this.#take(json, entries, unnamed));
+    const unnamed = new InvalidNameCollector();
+    const splitter = new ListingSplitter(this.#limits, (json) => this.#addEntries(json, entries, unnamed));
     let bytes = 0;
-    let giveBack: (() => void) | undefined;
+    let release: (() => void) | undefined;
     try {
       for await (const chunk of body) {
         bytes += chunk.length;
         if (bytes > maxListingBytes) {
           throw new LimitExceeded("maxListingBytes", maxListingBytes, "a directory's listing");
         }
-        if (bytes > largeBytes) giveBack ??= await this.#large.take(signal);
+        if (bytes > largeBytes) release ??= await this.#large.take(signal);
         for (let at = 0; at < chunk.length; at += pieceBytes) {
           splitter.push(asBuffer(chunk).subarray(at, at + pieceBytes));
           await yieldNow();
         }
       }
       const [kind, facts] = nodeOf(parseJson(splitter.end()));
-      if (kind === "dirnode") recordOf(facts.children);
+      if (kind === "dirnode") asObject(facts.children);
       return new Listing(kind, facts, entries, unnamed);
     } finally {
-      giveBack?.();
+      release?.();
     }
   }
 
   /** @param json `"NAME": […]` */
-  #take(json: string, entries: Map<string, Entry>, unnamed: UnnamedList): void {
+  #addEntries(json: string, entries: Map<string, Entry>, unnamed: InvalidNameCollector): void {
     const { maxEntries } = this.#limits;
-    for (const [name, child] of Object.entries(recordOf(parseJson(`{${json}}`)))) {
+    for (const [name, child] of Object.entries(asObject(parseJson(`{${json}}`)))) {
       if (isEntryName(name)) entries.set(name, childOf(child));
       else unnamed.add(name);
     }
@@ -135,7 +135,7 @@ export class ListingReader {
   }
 }
 
-type Facts = Readonly<Record<string, unknown>>;
+type JsonObject = Readonly<Record<string, unknown>>;
 
 function parseJson(text: string): unknown {
   try {
@@ -146,24 +146,26 @@ function parseJson(text: string): unknown {
   }
 }
 
-function nodeOf(value: unknown): [kind: string, facts: Facts] {
+function nodeOf(value: unknown): [kind: string, facts: JsonObject] {
   if (!Array.isArray(value) || typeof value[0] !== "string") throw new ListingError("no node");
-  return [value[0], recordOf(value[1])];
+  return [value[0], asObject(value[1])];
 }
 
-function recordOf(value: unknown): Facts {
+function asObject(value: unknown): JsonObject {
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ListingError("no object");
-  return value as Facts;
+  return value as JsonObject;
 }
 
 function childOf(value: unknown): Entry {
   const [kind, facts] = nodeOf(value);
   if (kind !== "dirnode") return entryOf(kind, facts);
   const uri = facts.verify_uri ?? facts.ro_uri;
-  return typeof uri === "string" ? { kind: "directory", identity: new ContentId(uri).key } : { kind: "directory" };
+  return typeof uri === "string"
+    ? { kind: "directory", directoryIdentity: new ContentId(uri).key }
+    : { kind: "directory" };
 }
 
-function entryOf(kind: string, facts: Facts): FileEntry | OtherEntry {
+function entryOf(kind: string, facts: JsonObject): FileEntry | OtherEntry {
   if (kind !== "filenode") {
     const reason =
       "the gateway does not know what its cap opens: it is of a newer Tahoe-LAFS, or a verify cap; link a read cap";
@@ -191,8 +193,8 @@ function times(raw: unknown): Pick<FileEntry, "linkedAtMs" | "relinkedAtMs" | "m
   return { linkedAtMs: linked, relinkedAtMs: relinked, metadata: metadata.apt };
 }
 
-const optionalRecord = (value: unknown): Facts =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Facts) : {};
+const optionalRecord = (value: unknown): JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
 
 /** The year 9999: what lies beyond is nonsense that no date format takes. */
 const maxSeconds = 253_402_300_799;

@@ -13,7 +13,7 @@ import { textOf } from "./webapi.ts";
 const maxCheckAnswerBytes = 16 * 1024 * 1024;
 
 /** @see Tahoe-LAFS, docs/frontends/webapi.rst, "Debugging and Testing Features": t=check */
-export class WebapiHealth implements HealthCheck {
+export class WebapiHealthCheck implements HealthCheck {
   readonly #webapi: Webapi;
   readonly #cap: ReadCap | WriteCap;
 
@@ -23,21 +23,21 @@ export class WebapiHealth implements HealthCheck {
   }
 
   async check(object: FileRef, { verify, repair }: CheckOptions, signal: AbortSignal): Promise<Health> {
-    const found = healthOf(await this.#ask(object, `verify=${verify}`, signal), object.path);
+    const found = healthOf(await this.#requestCheck(object, `verify=${verify}`, signal), object.path);
     if (!repair || found.state !== "unhealthy") return found;
     // A failed repair leaves the object as it was, which the second check tells.
-    await this.#ask(object, `verify=${verify}&repair=true`, signal).catch((thrown: unknown) => {
+    await this.#requestCheck(object, `verify=${verify}&repair=true`, signal).catch((thrown: unknown) => {
       if (!(thrown instanceof StorageUnavailable)) throw thrown;
       signal.throwIfAborted();
     });
-    const after = healthOf(await this.#ask(object, `verify=${verify}`, signal), object.path);
+    const after = healthOf(await this.#requestCheck(object, `verify=${verify}`, signal), object.path);
     return { ...after, repaired: after.state === "healthy" };
   }
 
-  async #ask({ path, content }: FileRef, how: string, signal: AbortSignal): Promise<string> {
+  async #requestCheck({ path, content }: FileRef, how: string, signal: AbortSignal): Promise<string> {
     const cap = content?.reveal();
     if (cap !== undefined && immutableFileBytes(cap) === undefined) throw new ContentGone(path);
-    const reply = await this.#webapi.request(
+    const response = await this.#webapi.request(
       {
         method: "POST",
         names: cap === undefined ? [this.#cap.reveal(), ...pathNames(path)] : [cap],
@@ -47,25 +47,25 @@ export class WebapiHealth implements HealthCheck {
       },
       signal,
     );
-    if (reply.status === 200) {
-      return textOf(reply, {
+    if (response.status === 200) {
+      return textOf(response, {
         bytes: maxCheckAnswerBytes,
         what: "the size of a check's answer in bytes",
       });
     }
-    reply.close();
-    if (reply.status === 404 && cap === undefined) throw new ContentGone(path);
-    const why = `the gateway answered a check with status ${reply.status}`;
-    throw new StorageUnavailable(path, why, { transient: reply.status >= 500 });
+    response.close();
+    if (response.status === 404 && cap === undefined) throw new ContentGone(path);
+    const why = `the gateway answered a check with status ${response.status}`;
+    throw new StorageUnavailable(path, why, { transient: response.status >= 500 });
   }
 }
 
-type Facts = Readonly<Record<string, unknown>>;
+type JsonObject = Readonly<Record<string, unknown>>;
 
 /** @throws StorageUnavailable that holds nothing of the answer */
 function healthOf(text: string, path: TreePath): Health {
-  const { "storage-index": storageIndex, results: told } = recordOf(parsed(text));
-  const { healthy, recoverable, ...counts } = recordOf(told);
+  const { "storage-index": storageIndex, results } = asObject(parseJson(text));
+  const { healthy, recoverable, ...counts } = asObject(results);
   if (typeof storageIndex !== "string" || typeof healthy !== "boolean") {
     throw new StorageUnavailable(path, "the gateway's answer to a check is none", { transient: false });
   }
@@ -79,7 +79,7 @@ function healthOf(text: string, path: TreePath): Health {
   };
 }
 
-function parsed(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -87,5 +87,5 @@ function parsed(text: string): unknown {
   }
 }
 
-const recordOf = (value: unknown): Facts =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Facts) : {};
+const asObject = (value: unknown): JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};

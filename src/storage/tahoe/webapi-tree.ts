@@ -6,8 +6,8 @@ import { ContentGone, StorageUnavailable } from "../tree.ts";
 import type { ReadCap, WriteCap } from "./caps.ts";
 import { immutableFileBytes } from "./caps.ts";
 import type { Listing } from "./listing.ts";
-import { ListingReader, understood } from "./listing.ts";
-import type { Webapi, WebapiReply } from "./webapi.ts";
+import { ListingReader, withListingErrors } from "./listing.ts";
+import type { Webapi, WebapiResponse } from "./webapi.ts";
 
 /** @see Tahoe-LAFS, docs/frontends/webapi.rst */
 export class WebapiTree implements Tree {
@@ -37,7 +37,7 @@ export class WebapiTree implements Tree {
 
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const { path } = file;
-    const cap = file.content === undefined ? await this.#capAt(path, signal) : file.content.reveal();
+    const cap = file.content === undefined ? await this.#fileCapAt(path, signal) : file.content.reveal();
     const sizeBytes = immutableFileBytes(cap);
     // An id of another storage, left in a state directory: these bytes are not here.
     if (file.content !== undefined && sizeBytes === undefined) throw new ContentGone(path);
@@ -46,7 +46,7 @@ export class WebapiTree implements Tree {
     // Tahoe answers a range that begins at the end with the whole file, so it is not even asked.
     if (start >= end) return;
     const whole = start === 0 && end === (sizeBytes ?? Number.POSITIVE_INFINITY);
-    const reply = await this.#webapi.request(
+    const response = await this.#webapi.request(
       {
         method: "GET",
         names: [cap],
@@ -57,12 +57,12 @@ export class WebapiTree implements Tree {
       },
       signal,
     );
-    yield* sliced(reply, path, { start, end, sizeBytes });
+    yield* sliceOf(response, path, { start, end, sizeBytes });
   }
 
   /** What is at a path; undefined if nothing is there. */
   async #describe(path: TreePath, signal: AbortSignal): Promise<Listing | undefined> {
-    const reply = await this.#webapi.request(
+    const response = await this.#webapi.request(
       {
         method: "GET",
         names: [this.#cap.reveal(), ...pathNames(path)],
@@ -73,22 +73,22 @@ export class WebapiTree implements Tree {
       },
       signal,
     );
-    if (reply.status === 200) return await understood(path, () => this.#listings.read(reply.body, signal));
-    reply.close();
-    const { status } = reply;
+    if (response.status === 200) return await withListingErrors(path, () => this.#listings.read(response.body, signal));
+    response.close();
+    const { status } = response;
     if (path === rootPath || (status !== 404 && status !== 400)) {
       if (status === 404) return undefined;
-      throw unexpected(reply, path);
+      throw unexpectedStatus(response, path);
     }
     // 400 is Tahoe's word for a name below a file. A proxy's 404 or 400 means something else, and Tahoe says 404 of all
     // that is below a broken cap. A suite would be withdrawn on that word: hence the second look.
     const parent = await this.look(parentPath(path), signal);
     if (parent === undefined || parent.kind === "file") return undefined;
     if (status === 404 && !(parent.kind === "directory" && parent.entries.has(lastName(path)))) return undefined;
-    throw unexpected(reply, path);
+    throw unexpectedStatus(response, path);
   }
 
-  async #capAt(path: TreePath, signal: AbortSignal): Promise<string> {
+  async #fileCapAt(path: TreePath, signal: AbortSignal): Promise<string> {
     const cap = (await this.#describe(path, signal))?.fileCap;
     if (cap === undefined) throw new ContentGone(path);
     return cap;
@@ -96,7 +96,7 @@ export class WebapiTree implements Tree {
 }
 
 /** The part of a file that is wanted, whether or not the gateway heeded the range. */
-interface Wanted {
+interface ByteSlice {
   readonly start: number;
   /** Infinity: up to an end that only the reply will tell. */
   readonly end: number;
@@ -104,42 +104,42 @@ interface Wanted {
   readonly sizeBytes: number | undefined;
 }
 
-async function* sliced(reply: WebapiReply, path: TreePath, wanted: Wanted): AsyncGenerator<Uint8Array> {
-  const { start } = wanted;
-  if (reply.status !== 200 && reply.status !== 206) {
-    reply.close();
-    if (reply.status === 416) return;
+async function* sliceOf(response: WebapiResponse, path: TreePath, slice: ByteSlice): AsyncGenerator<Uint8Array> {
+  const { start } = slice;
+  if (response.status !== 200 && response.status !== 206) {
+    response.close();
+    if (response.status === 416) return;
     // An immutable cap names its bytes for ever: a 404 for one is not Tahoe's word.
-    const gone = reply.status === 404 && wanted.sizeBytes === undefined;
-    throw gone ? new ContentGone(path) : unexpected(reply, path);
+    const gone = response.status === 404 && slice.sizeBytes === undefined;
+    throw gone ? new ContentGone(path) : unexpectedStatus(response, path);
   }
-  const partial = reply.status === 206;
-  const [, first, last] = /^bytes (\d+)-(\d+)\//.exec(reply.header("content-range") ?? "") ?? [];
+  const partial = response.status === 206;
+  const [, first, last] = /^bytes (\d+)-(\d+)\//.exec(response.header("content-range") ?? "") ?? [];
   if (partial && Number(first) !== start) {
-    reply.close();
+    response.close();
     throw new StorageUnavailable(path, "the gateway sent another range than it was asked for", { transient: false });
   }
   // Where no cap tells the file's size, the gateway's word is all there is; without even that, the end is the end.
-  const lengthBytes = Number(reply.header("content-length") ?? Number.POSITIVE_INFINITY);
-  const fileEnd = wanted.sizeBytes ?? (partial ? Number(last) + 1 : lengthBytes);
-  const expected = Math.max(0, Math.min(wanted.end, fileEnd) - start);
+  const lengthBytes = Number(response.header("content-length") ?? Number.POSITIVE_INFINITY);
+  const fileEnd = slice.sizeBytes ?? (partial ? Number(last) + 1 : lengthBytes);
+  const expected = Math.max(0, Math.min(slice.end, fileEnd) - start);
   let skip = partial ? 0 : start;
   let sent = 0;
-  for await (const chunk of reply.body) {
+  for await (const chunk of response.body) {
     const from = Math.min(skip, chunk.length);
     skip -= from;
     const piece = chunk.subarray(from, Math.min(chunk.length, from + expected - sent));
     sent += piece.length;
     if (piece.length > 0) yield piece;
     // All is here, and the gateway would go on to the file's end. Else the body is read out, to keep its connection.
-    if (sent === expected && !partial && wanted.end < fileEnd) return;
+    if (sent === expected && !partial && slice.end < fileEnd) return;
   }
   if (sent < expected && Number.isFinite(expected)) {
     throw new StorageUnavailable(path, `the file ended ${expected - sent} bytes short`, { transient: true });
   }
 }
 
-function unexpected({ status }: WebapiReply, path: TreePath): StorageUnavailable {
+function unexpectedStatus({ status }: WebapiResponse, path: TreePath): StorageUnavailable {
   if (status === 410) {
     return new StorageUnavailable(path, "the grid does not have enough shares of it now", { transient: true });
   }

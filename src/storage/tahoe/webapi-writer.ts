@@ -7,8 +7,8 @@ import { StorageUnavailable } from "../tree.ts";
 import type { ReadCap, WriteCap } from "./caps.ts";
 import { immutableFileBytes, parseReadCap, parseWriteCap } from "./caps.ts";
 import type { Listing } from "./listing.ts";
-import { defaultListingLimits, ListingReader, understood } from "./listing.ts";
-import type { Webapi, WebapiReply, WebapiRequest } from "./webapi.ts";
+import { defaultListingLimits, ListingReader, withListingErrors } from "./listing.ts";
+import type { Webapi, WebapiRequest, WebapiResponse } from "./webapi.ts";
 import { textOf } from "./webapi.ts";
 
 /** A link to be set: immutable bytes that the grid already holds, and what stands beside the link under the key `apt`. */
@@ -18,7 +18,7 @@ export interface Link {
 }
 
 /** The longest answer to a change, in bytes: a cap, or some words. */
-const maxAnswerBytes = 1024 * 1024;
+const maxResponseBytes = 1024 * 1024;
 /** The longest metadata of an entry. */
 const maxMetadataBytes = 16 * 1024 * 1024;
 
@@ -34,14 +34,19 @@ export class WebapiWriter {
 
   /** A new, empty directory that nothing links to yet. */
   async createDirectory(signal: AbortSignal): Promise<WriteCap> {
-    return parseWriteCap(await this.#ask({ method: "POST", names: [], query: "t=mkdir", path: rootPath }, signal));
+    return parseWriteCap(
+      await this.#requestText({ method: "POST", names: [], query: "t=mkdir", path: rootPath }, signal),
+    );
   }
 
   /** The directory at a path, made along with its parents where it is missing. */
   async makeDirectory(root: WriteCap, path: TreePath, signal: AbortSignal): Promise<WriteCap> {
     if (path === rootPath) return root;
     return parseWriteCap(
-      await this.#ask({ method: "POST", names: [root.reveal(), ...pathNames(path)], query: "t=mkdir", path }, signal),
+      await this.#requestText(
+        { method: "POST", names: [root.reveal(), ...pathNames(path)], query: "t=mkdir", path },
+        signal,
+      ),
     );
   }
 
@@ -58,18 +63,18 @@ export class WebapiWriter {
   async list(directory: WriteCap, signal: AbortSignal): Promise<ReadonlyMap<string, Entry>> {
     const node = (await this.#describe([directory.reveal()], rootPath, signal))?.node;
     if (node?.kind === "directory") return node.entries;
-    throw noDirectory();
+    throw notADirectory();
   }
 
   async readCapOf(directory: WriteCap, signal: AbortSignal): Promise<ReadCap> {
     const cap = (await this.#describe([directory.reveal()], rootPath, signal))?.directoryReadCap;
-    if (cap === undefined) throw noDirectory();
+    if (cap === undefined) throw notADirectory();
     return parseReadCap(cap);
   }
 
   /** Uploads immutable bytes that nothing links to yet. */
   async upload(body: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<ContentId> {
-    return contentId(await this.#ask({ method: "PUT", names: [], body, path: rootPath }, signal));
+    return contentId(await this.#requestText({ method: "PUT", names: [], body, path: rootPath }, signal));
   }
 
   /** Uploads immutable bytes to a path; missing directories are made, and what was there is replaced. */
@@ -82,7 +87,7 @@ export class WebapiWriter {
     // Tahoe would make the directories by itself, but answers 404 where the last of them has the file's own name.
     const directory = await this.makeDirectory(root, parentPath(path), signal);
     const names = [directory.reveal(), lastName(path)];
-    return contentId(await this.#ask({ method: "PUT", names, body, path }, signal));
+    return contentId(await this.#requestText({ method: "PUT", names, body, path }, signal));
   }
 
   /** Sets many links of one directory in one write; links of the same name are replaced. */
@@ -114,8 +119,12 @@ export class WebapiWriter {
       ]),
     );
     const body = Buffer.from(JSON.stringify(children));
-    const asked = { method: "POST", names: [directory.reveal()], body, path: rootPath } as const;
-    const { status } = await this.#exchange({ ...asked, query: `t=set_children&replace=${replace}` }, signal, accepted);
+    const request = { method: "POST", names: [directory.reveal()], body, path: rootPath } as const;
+    const { status } = await this.#exchange(
+      { ...request, query: `t=set_children&replace=${replace}` },
+      signal,
+      accepted,
+    );
     return status;
   }
 
@@ -123,7 +132,7 @@ export class WebapiWriter {
   async linkDirectory(parent: WriteCap, name: string, directory: WriteCap, signal: AbortSignal): Promise<void> {
     const body = Buffer.from(directory.reveal());
     const names = [parent.reveal(), name];
-    await this.#ask({ method: "PUT", names, query: "t=uri&replace=true", body, path: rootPath }, signal);
+    await this.#requestText({ method: "PUT", names, query: "t=uri&replace=true", body, path: rootPath }, signal);
   }
 
   /** Removes a link; no error if there was none. */
@@ -140,50 +149,50 @@ export class WebapiWriter {
     absent: readonly number[] = [],
   ): Promise<Listing | undefined> {
     const { hedgeListingAfterMs: hedgeAfterMs } = this.#webapi.limits;
-    const asked = { method: "GET", names, query: "t=json", path, hedgeAfterMs } as const;
-    const reply = await this.#reply(asked, signal, [200, ...absent]);
-    if (reply.status === 200) return await understood(path, () => this.#listings.read(reply.body, signal));
-    reply.close();
+    const request = { method: "GET", names, query: "t=json", path, hedgeAfterMs } as const;
+    const response = await this.#request(request, signal, [200, ...absent]);
+    if (response.status === 200) return await withListingErrors(path, () => this.#listings.read(response.body, signal));
+    response.close();
     return undefined;
   }
 
-  async #ask(asked: Omit<WebapiRequest, "timeoutMs">, signal: AbortSignal): Promise<string> {
-    return (await this.#exchange(asked, signal, [200, 201])).text;
+  async #requestText(request: Omit<WebapiRequest, "timeoutMs">, signal: AbortSignal): Promise<string> {
+    return (await this.#exchange(request, signal, [200, 201])).text;
   }
 
   async #exchange(
-    asked: Omit<WebapiRequest, "timeoutMs">,
+    request: Omit<WebapiRequest, "timeoutMs">,
     signal: AbortSignal,
     accepted: readonly number[],
   ): Promise<{ readonly status: number; readonly text: string }> {
-    const reply = await this.#reply(asked, signal, accepted);
+    const response = await this.#request(request, signal, accepted);
     const what = "the size of the answer to a change in bytes";
-    const text = await textOf(reply, { bytes: maxAnswerBytes, what });
-    return { status: reply.status, text };
+    const text = await textOf(response, { bytes: maxResponseBytes, what });
+    return { status: response.status, text };
   }
 
-  async #reply(
-    asked: Omit<WebapiRequest, "timeoutMs">,
+  async #request(
+    request: Omit<WebapiRequest, "timeoutMs">,
     signal: AbortSignal,
     accepted: readonly number[],
-  ): Promise<WebapiReply> {
-    const reply = await this.#webapi.request({ ...asked, timeoutMs: this.#webapi.limits.writeTimeoutMs }, signal);
-    if (accepted.includes(reply.status)) return reply;
-    reply.close();
+  ): Promise<WebapiResponse> {
+    const response = await this.#webapi.request({ ...request, timeoutMs: this.#webapi.limits.writeTimeoutMs }, signal);
+    if (accepted.includes(response.status)) return response;
+    response.close();
     const why =
-      reply.status === 410
+      response.status === 410
         ? "the gateway finds no such directory: the cap in the bundle is wrong or incomplete, or too few storage servers are reachable"
-        : `the gateway answered a change with status ${reply.status}`;
+        : `the gateway answered a change with status ${response.status}`;
     // 410 is also what a gateway says of a directory that it reads in pieces while another one writes it.
-    throw new StorageUnavailable(asked.path, why, { transient: reply.status >= 500 || reply.status === 410 });
+    throw new StorageUnavailable(request.path, why, { transient: response.status >= 500 || response.status === 410 });
   }
 }
 
-const noDirectory = (): StorageUnavailable =>
+const notADirectory = (): StorageUnavailable =>
   new StorageUnavailable(rootPath, "its cap is no directory's, as far as the gateway knows", { transient: false });
 
-function contentId(answer: string): ContentId {
-  const cap = answer.trim();
+function contentId(response: string): ContentId {
+  const cap = response.trim();
   if (immutableFileBytes(cap) === undefined) {
     throw new StorageUnavailable(rootPath, "the gateway's answer to an upload is no cap", { transient: false });
   }

@@ -14,12 +14,12 @@ import { rootPath } from "../../base/names.ts";
 import { withResolvers } from "../../base/with-resolvers.ts";
 import { StorageUnavailable } from "../tree.ts";
 import { isUntrusted } from "./certificates.ts";
-import { Pace, watchedBody } from "./paced-body.ts";
-import type { PulseLimits } from "./pulse.ts";
-import { defaultPulseLimits, Pulse } from "./pulse.ts";
+import type { LivenessLimits } from "./gateway-liveness.ts";
+import { defaultLivenessLimits, GatewayLiveness } from "./gateway-liveness.ts";
+import { observedBody, TransferRate } from "./transfer-rate.ts";
 
 /** How long, and how much at once. No time is a total: each ends when something moves. */
-export interface WebapiLimits extends PulseLimits {
+export interface WebapiLimits extends LivenessLimits {
   /** Until a connection stands. */
   readonly connectTimeoutMs: number;
   /** Until the first byte of a file's bytes comes, waiting for a free socket included. */
@@ -46,7 +46,7 @@ export interface WebapiLimits extends PulseLimits {
 }
 
 export const defaultWebapiLimits: WebapiLimits = {
-  ...defaultPulseLimits,
+  ...defaultLivenessLimits,
   connectTimeoutMs: 5_000,
   firstByteTimeoutMs: 20_000,
   listingTimeoutMs: 120_000,
@@ -93,7 +93,7 @@ export interface WebapiRequest {
   readonly path: TreePath;
 }
 
-export interface WebapiReply {
+export interface WebapiResponse {
   readonly status: number;
   header(name: string): string | undefined;
   /** To be iterated at most once. @throws StorageUnavailable when it stalls or breaks off */
@@ -104,12 +104,12 @@ export interface WebapiReply {
 
 /** A reply's whole body, within a fixed limit. @throws LimitExceeded, StorageUnavailable */
 export async function textOf(
-  reply: WebapiReply,
+  response: WebapiResponse,
   limit: { readonly bytes: number; readonly what: string },
 ): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of reply.body) {
+  for await (const chunk of response.body) {
     bytes += chunk.length;
     if (bytes > limit.bytes) throw new LimitExceeded(undefined, limit.bytes, limit.what);
     chunks.push(chunk);
@@ -136,8 +136,8 @@ export class Webapi {
   /** For requests that must not wait for, or take, a connection that others have used; probes wait for nobody. */
   readonly #freshAgent: http.Agent;
   readonly #probeAgent: http.Agent;
-  readonly #pulse: Pulse;
-  #standIns: readonly Webapi[] = [];
+  readonly #liveness: GatewayLiveness;
+  #fallbacks: readonly Webapi[] = [];
   #hedges = 0;
 
   /**
@@ -159,35 +159,35 @@ export class Webapi {
     this.#agent = agents.pooled;
     this.#freshAgent = agents.fresh;
     this.#probeAgent = agents.probing;
-    this.#pulse = new Pulse((signal) => this.#probe(signal), limits);
-    this.#pulse.onRecovery(() => closeIdleSockets(this.#agent));
+    this.#liveness = new GatewayLiveness((signal) => this.#probe(signal), limits);
+    this.#liveness.onRecovery(() => closeIdleSockets(this.#agent));
   }
 
   /** Makes these stand in for each other: a second request for what one does not answer goes to another. */
-  static standInForEachOther(gateways: readonly Webapi[]): void {
-    for (const gateway of gateways) gateway.#standIns = gateways.filter((other) => other !== gateway);
+  static setFallbacks(gateways: readonly Webapi[]): void {
+    for (const gateway of gateways) gateway.#fallbacks = gateways.filter((other) => other !== gateway);
   }
 
   /** @throws StorageUnavailable if no answer comes; any status is an answer */
-  async request(asked: WebapiRequest, signal: AbortSignal): Promise<WebapiReply> {
+  async request(request: WebapiRequest, signal: AbortSignal): Promise<WebapiResponse> {
     signal.throwIfAborted();
-    if (asked.method === "GET" && this.#pulse.isUnresponsive) {
-      throw new StorageUnavailable(asked.path, `${this.#origin} does not answer`, { transient: true });
+    if (request.method === "GET" && this.#liveness.isUnresponsive) {
+      throw new StorageUnavailable(request.path, `${this.#origin} does not answer`, { transient: true });
     }
-    const { reply, attempt } = await this.#answered(asked, signal);
-    const header = (name: string): string | undefined => reply.headers.get(name) ?? undefined;
+    const { response, attempt } = await this.#firstResponse(request, signal);
+    const header = (name: string): string | undefined => response.headers.get(name) ?? undefined;
     return {
-      status: reply.status,
+      status: response.status,
       header,
-      body: this.#body(reply, attempt, asked, signal),
+      body: this.#body(response, attempt, request, signal),
       close: () => attempt.end(),
     };
   }
 
   /** The first answer of as many attempts as the waiting for it gives rise to. */
-  #answered(asked: WebapiRequest, signal: AbortSignal): Promise<{ reply: Response; attempt: Attempt }> {
+  #firstResponse(request: WebapiRequest, signal: AbortSignal): Promise<{ response: Response; attempt: Attempt }> {
     const { doubtAfterMs } = this.limits;
-    const { promise, resolve, reject } = withResolvers<{ reply: Response; attempt: Attempt }>();
+    const { promise, resolve, reject } = withResolvers<{ response: Response; attempt: Attempt }>();
     const attempts = new Set<Attempt>();
     const timers = new Set<NodeJS.Timeout>();
     const later = (ms: number, work: () => void): void => void timers.add(setTimeout(work, ms));
@@ -205,7 +205,7 @@ export class Webapi {
     const fail = (why: string, transient = true): void => {
       finish();
       if (signal.aborted) reject(signal.reason);
-      else reject(new StorageUnavailable(asked.path, why, { transient }));
+      else reject(new StorageUnavailable(request.path, why, { transient }));
     };
     /** @param timeoutMs from now on; undefined: it is not the gateway that is waited for */
     const expectWithin = (timeoutMs: number | undefined): void => {
@@ -217,13 +217,13 @@ export class Webapi {
     const begin = (attempt: Attempt): void => {
       attempts.add(attempt);
       attempt.response.then(
-        (reply) => {
+        (response) => {
           if (isOver) {
             attempt.end();
             return;
           }
           finish(attempt);
-          resolve({ reply, attempt });
+          resolve({ response, attempt });
         },
         (thrown: unknown) => {
           attempt.end();
@@ -242,37 +242,38 @@ export class Webapi {
         attempts.delete(attempt);
         attempt.end();
       }
-      const standIn = this.#standIn();
-      if (standIn === undefined) begin(this.#send(asked, this.#freshAgent, signal, true));
-      else begin(standIn.#send(asked, standIn.#agent, signal, true));
+      const fallback = this.#fallback();
+      if (fallback === undefined) begin(this.#send(request, this.#freshAgent, signal, true));
+      else begin(fallback.#send(request, fallback.#agent, signal, true));
     };
 
-    const first = asked.body === undefined ? undefined : this.#sendBody(asked, asked.body, expectWithin, signal);
-    begin(first ?? this.#send(asked, this.#agent, signal, false));
-    if (first === undefined) expectWithin(asked.timeoutMs);
-    const { hedgeAfterMs } = asked;
+    const first = request.body === undefined ? undefined : this.#sendBody(request, request.body, expectWithin, signal);
+    begin(first ?? this.#send(request, this.#agent, signal, false));
+    if (first === undefined) expectWithin(request.timeoutMs);
+    const { hedgeAfterMs } = request;
     if (hedgeAfterMs !== undefined) {
-      later(doubtAfterMs, () => this.#pulse.doubt());
+      later(doubtAfterMs, () => this.#liveness.check());
       const begunMs = performance.now();
       const hedgeOnce = (): void => {
         if (attempts.size > 1) return;
         const isTime = performance.now() - begunMs >= hedgeAfterMs && this.#hedges < this.limits.maxHedges;
         // To a gateway that does not answer anybody it would be one more request to be lost.
-        if (this.#pulse.isAsked ? this.#pulse.isSilent && this.#standIn() !== undefined : isTime) hedge();
+        if (this.#liveness.isChecking ? this.#liveness.hasFailedProbe && this.#fallback() !== undefined : isTime)
+          hedge();
         else later(hedgePauseMs, hedgeOnce);
       };
       later(Math.min(hedgeAfterMs, 2 * doubtAfterMs), hedgeOnce);
-      forgetRecovery = this.#pulse.onRecovery(() => later(Math.random() * recoverySpreadMs, hedge));
+      forgetRecovery = this.#liveness.onRecovery(() => later(Math.random() * recoverySpreadMs, hedge));
     }
     return promise;
   }
 
   /** Another gateway that is not known to be silent too. */
-  #standIn(): Webapi | undefined {
-    return this.#standIns.find((other) => !other.#pulse.isSilent);
+  #fallback(): Webapi | undefined {
+    return this.#fallbacks.find((other) => !other.#liveness.hasFailedProbe);
   }
 
-  #send(asked: WebapiRequest, agent: http.Agent, signal: AbortSignal, isHedge: boolean, body?: Readable): Attempt {
+  #send(request: WebapiRequest, agent: http.Agent, signal: AbortSignal, isHedge: boolean, body?: Readable): Attempt {
     const controller = new AbortController();
     const forget = onAbort(signal, () => controller.abort());
     if (isHedge) this.#hedges += 1;
@@ -283,11 +284,11 @@ export class Webapi {
       forget();
       controller.abort();
     };
-    const url = [this.#base, ...asked.names.map(encodeURIComponent)].join("/");
-    const length = asked.body instanceof Uint8Array ? { "Content-Length": String(asked.body.length) } : {};
-    const response = fetch(asked.query === undefined ? url : `${url}?${asked.query}`, {
-      method: asked.method,
-      headers: { "Accept-Encoding": "identity", ...this.#authorization, ...length, ...asked.headers },
+    const url = [this.#base, ...request.names.map(encodeURIComponent)].join("/");
+    const length = request.body instanceof Uint8Array ? { "Content-Length": String(request.body.length) } : {};
+    const response = fetch(request.query === undefined ? url : `${url}?${request.query}`, {
+      method: request.method,
+      headers: { "Accept-Encoding": "identity", ...this.#authorization, ...length, ...request.headers },
       body: body ?? null,
       agent,
       // A redirect would carry the cap elsewhere.
@@ -299,32 +300,32 @@ export class Webapi {
   }
 
   #sendBody(
-    asked: WebapiRequest,
+    request: WebapiRequest,
     body: Uint8Array | AsyncIterable<Uint8Array>,
     expectWithin: (timeoutMs: number | undefined) => void,
     signal: AbortSignal,
   ): Attempt {
     const { sendTimeoutMs, minStoreBytesPerSecond } = this.limits;
-    const watched = watchedBody(body, {
+    const watched = observedBody(body, {
       waiting(sentBytes, isWhole) {
         const storeMs = Math.ceil((sentBytes * 1000) / minStoreBytesPerSecond);
-        expectWithin(isWhole ? Math.min(asked.timeoutMs + storeMs, maxTimerMs) : sendTimeoutMs);
+        expectWithin(isWhole ? Math.min(request.timeoutMs + storeMs, maxTimerMs) : sendTimeoutMs);
       },
       moved: () => expectWithin(undefined),
     });
     // A connection that is never made takes nothing.
     expectWithin(sendTimeoutMs);
-    return this.#send(asked, this.#agent, signal, false, watched);
+    return this.#send(request, this.#agent, signal, false, watched);
   }
 
   async *#body(
-    reply: Response,
+    response: Response,
     attempt: Attempt,
-    asked: WebapiRequest,
+    request: WebapiRequest,
     signal: AbortSignal,
   ): AsyncGenerator<Uint8Array> {
     const { stallTimeoutMs, minBytesPerSecond, doubtAfterMs } = this.limits;
-    const pace = new Pace(stallTimeoutMs, minBytesPerSecond);
+    const rate = new TransferRate(stallTimeoutMs, minBytesPerSecond);
     let sinceMs = performance.now();
     let isWaiting = false;
     let why: string | undefined;
@@ -332,16 +333,16 @@ export class Webapi {
       why = reason;
       attempt.end();
     };
-    const forget = this.#pulse.onRecovery(() => {
+    const forget = this.#liveness.onRecovery(() => {
       const waitedMs = performance.now() - sinceMs;
-      if (!isWaiting || pace.waitedMs(waitedMs) < recoverySpreadMs || !pace.isSlow(waitedMs)) return;
+      if (!isWaiting || rate.waitedMs(waitedMs) < recoverySpreadMs || !rate.isSlow(waitedMs)) return;
       giveUp(`the connection to ${this.#origin} went silent`);
     });
     try {
-      const chunks = reply.body?.[Symbol.asyncIterator]();
+      const chunks = response.body?.[Symbol.asyncIterator]();
       while (chunks !== undefined) {
-        const doubt = setTimeout(() => this.#pulse.doubt(), doubtAfterMs);
-        const stop = setTimeout(
+        const livenessTimer = setTimeout(() => this.#liveness.check(), doubtAfterMs);
+        const stallTimer = setTimeout(
           () => giveUp(`${this.#origin} sent nothing for ${stallTimeoutMs / 1000} s`),
           stallTimeoutMs,
         );
@@ -351,19 +352,19 @@ export class Webapi {
           const step = await chunks.next();
           if (step.done === true) break;
           const chunk = typeof step.value === "string" ? Buffer.from(step.value) : step.value;
-          if (pace.came(chunk.length, performance.now() - sinceMs)) {
+          if (rate.add(chunk.length, performance.now() - sinceMs)) {
             giveUp(`${this.#origin} sent less than min_bytes_per_second = ${minBytesPerSecond}`);
             break;
           }
-          if (pace.waitedMs(0) > doubtAfterMs && pace.isSlow(0)) this.#pulse.doubt();
+          if (rate.waitedMs(0) > doubtAfterMs && rate.isSlow(0)) this.#liveness.check();
           isWaiting = false;
-          clearTimeout(doubt);
-          clearTimeout(stop);
+          clearTimeout(livenessTimer);
+          clearTimeout(stallTimer);
           yield chunk;
         } finally {
           isWaiting = false;
-          clearTimeout(doubt);
-          clearTimeout(stop);
+          clearTimeout(livenessTimer);
+          clearTimeout(stallTimer);
         }
       }
     } catch (thrown) {
@@ -375,12 +376,12 @@ export class Webapi {
       // Cuts the connection of a body that is left early, which stops the gateway's reading; a finished one is kept.
       attempt.end();
     }
-    if (why !== undefined) throw new StorageUnavailable(asked.path, why, { transient: true });
+    if (why !== undefined) throw new StorageUnavailable(request.path, why, { transient: true });
   }
 
   async #probe(signal: AbortSignal): Promise<boolean> {
-    const asked = { method: "GET", names: [literalFile], timeoutMs: 0, path: rootPath } as const;
-    const attempt = this.#send(asked, this.#probeAgent, signal, false);
+    const request = { method: "GET", names: [literalFile], timeoutMs: 0, path: rootPath } as const;
+    const attempt = this.#send(request, this.#probeAgent, signal, false);
     try {
       // Some gateways stop after their headers.
       await (await attempt.response).arrayBuffer();
@@ -421,8 +422,8 @@ function bounded(agent: http.Agent, secure: boolean, limits: WebapiLimits): http
   agent.createConnection = (options, callback): Duplex => {
     const socket = connect(options, callback) as Socket;
     const timer = setTimeout(() => socket.destroy(new ConnectTimeout()), limits.connectTimeoutMs);
-    const stop = (): void => clearTimeout(timer);
-    socket.once(secure ? "secureConnect" : "connect", stop).once("close", stop);
+    const stallTimer = (): void => clearTimeout(timer);
+    socket.once(secure ? "secureConnect" : "connect", stallTimer).once("close", stallTimer);
     return socket;
   };
   return agent;

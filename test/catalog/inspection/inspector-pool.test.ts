@@ -13,7 +13,7 @@ import { defaultInspectLimits } from "../../../src/catalog/inspection/inspect-li
 import { InspectorFailed } from "../../../src/catalog/inspection/inspect-thread.ts";
 import { InspectorPool } from "../../../src/catalog/inspection/inspector-pool.ts";
 import type { LocalFile } from "../../../src/storage/local-file.ts";
-import { identityOf } from "../../../src/storage/local-file.ts";
+import { fileIdentityOf } from "../../../src/storage/local-file.ts";
 import { aDeb, aDsc, inChunks, tarHeader } from "../../support/debs.ts";
 
 const options = { limits: defaultInspectLimits, algorithms: ["md5", "sha256"] } as const;
@@ -227,8 +227,8 @@ function placed(files: Readonly<Record<string, Uint8Array>>): Record<string, Loc
     Object.entries(files).map(([name, bytes]) => {
       const path = join(root, name);
       writeFileSync(path, bytes);
-      const identity = identityOf(statSync(path, { bigint: true }));
-      return [name, { place: { root, path, identity, keptAs: undefined } }];
+      const identity = fileIdentityOf(statSync(path, { bigint: true }));
+      return [name, { location: { root, path, fileIdentity: identity, hardLinkPath: undefined } }];
     }),
   );
 }
@@ -245,7 +245,7 @@ test("files that the workers read by themselves are inspected like others, each 
 test("what a worker can't read by itself is left to the tree, and what it reads is told", async () => {
   const inspector = anInspector(1);
   const { good, changed } = placed({ good: await aDeb(), changed: Buffer.from("first") });
-  writeFileSync(changed!.place.path, "another");
+  writeFileSync(changed!.location.path, "another");
   const told: number[] = [];
   const asked = [good!, changed!].map((file) => ({
     ...file,

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseArchitecture, parseComponent, parseTreePath } from "../../../src/base/names.ts";
 import type { IndexEntry } from "../../../src/catalog/suite/index-entry.ts";
-import { identityOf } from "../../../src/catalog/suite/index-entry.ts";
+import { entryIdentityOf } from "../../../src/catalog/suite/index-entry.ts";
 import type { ViewRules } from "../../../src/catalog/suite/suite-view.ts";
 import { View, viewDifference } from "../../../src/catalog/suite/suite-view.ts";
 import { compareVersions } from "../../../src/debian/version.ts";
@@ -28,7 +28,7 @@ function anItem({
   const shared = {
     path,
     linkedAtMs,
-    identity: identityOf(path),
+    identity: entryIdentityOf(path),
     component,
     package: name,
     version,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
-import { identityOf } from "../../../src/catalog/suite/index-entry.ts";
+import { entryIdentityOf } from "../../../src/catalog/suite/index-entry.ts";
 import { namedFiles } from "../../../src/indices/named-files.ts";
 import type { Ordered } from "../../../src/indices/order.ts";
 import { SegmentedList } from "../../../src/indices/segments.ts";
@@ -38,7 +38,7 @@ beforeAll(async () => {
     // Two at a time, so that paths too decide the order.
     const [path, bytes, at] = [`${amd64}/base/base${n}.deb`, await aDeb(recipe), firstLinkSeconds + 2 * (n >> 1)];
     beginning.set(path, { bytes, at });
-    const identity = identityOf(treePath(path), sha256(bytes));
+    const identity = entryIdentityOf(treePath(path), sha256(bytes));
     ordered.push({ path: treePath(path), linkedAtMs: at * 1000, identity, stanzaBytes: 1000 });
   }
   for (const { items } of SegmentedList.build(ordered).segments()) lastOfSegments.push(items.at(-1)?.path ?? "");

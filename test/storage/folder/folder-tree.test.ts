@@ -10,7 +10,7 @@ import { LimitExceeded } from "../../../src/base/errors.ts";
 import { parseTreePath, rootPath } from "../../../src/base/names.ts";
 import { Semaphore } from "../../../src/base/semaphore.ts";
 import { defaultFolderLimits, FolderTree } from "../../../src/storage/folder/folder-tree.ts";
-import { KeptFiles } from "../../../src/storage/folder/kept-files.ts";
+import { HardLinks } from "../../../src/storage/folder/hard-links.ts";
 import { statsInThread, statsOf } from "../../../src/storage/folder/stats.ts";
 import { ContentGone, StorageUnavailable } from "../../../src/storage/tree.ts";
 import { projectRoot } from "../../support/project-files.ts";
@@ -155,7 +155,7 @@ test("a hard link made elsewhere, and another mode, leave a file what it was", a
 });
 
 test("with a place to keep links, what was opened once is readable after it was replaced and after it was removed", async () => {
-  const keeping = new KeptFiles(join(root, "../kept"));
+  const keeping = new HardLinks(join(root, "../kept"));
   const kept = new FolderTree(root, undefined, keeping);
   const before = await look("sub/file");
   if (before?.kind !== "file" || before.content === undefined) throw new Error("no file");
@@ -165,14 +165,14 @@ test("with a place to keep links, what was opened once is readable after it was 
   await rename(join(root, "new"), join(root, "sub/file"));
   expect((await collect(kept.open(file, undefined, signal))).toString()).toBe("inside");
   await rm(join(root, "sub"), { recursive: true });
-  const again = new FolderTree(root, undefined, new KeptFiles(join(root, "../kept")));
+  const again = new FolderTree(root, undefined, new HardLinks(join(root, "../kept")));
   expect((await collect(again.open(file, { start: 2 }, signal))).toString()).toBe("side");
   await keeping.keepOnly(new Set());
   await expect(collect(kept.open(file, undefined, signal))).rejects.toBeInstanceOf(ContentGone);
 });
 
 test("what was kept is not given for what it was once it was written to", async () => {
-  const kept = new FolderTree(root, undefined, new KeptFiles(join(root, "../kept")));
+  const kept = new FolderTree(root, undefined, new HardLinks(join(root, "../kept")));
   const before = await look("sub/file");
   if (before?.kind !== "file" || before.content === undefined) throw new Error("no file");
   const file = { path: path("sub/file"), content: before.content };

@@ -123,7 +123,7 @@ test("names that no entry may have are told of beside a listing, and a cap that 
   if (node?.kind !== "directory") throw new Error("no directory");
   const reason = expect.stringContaining("the gateway does not know what its cap opens");
   expect([...node.entries]).toEqual([["good", { kind: "other", reason, mayBeDirectory: true }]]);
-  expect(node.unnamed).toEqual({ count: 6, first: ["..", ".", "", "a/b", "new\nline"] });
+  expect(node.invalidNames).toEqual({ count: 6, first: ["..", ".", "", "a/b", "new\nline"] });
 });
 
 test("times that are missing, old-fashioned or absurd do no harm", async () => {

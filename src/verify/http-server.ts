@@ -3,10 +3,10 @@ import fetch from "node-fetch";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
 import { RunningDigests } from "../debian/digests.ts";
-import type { Site } from "./verify-suite.ts";
+import type { VerifiedServer } from "./verify-suite.ts";
 
 /** The server can't be asked, or gives no sensible answer. */
-class SiteUnavailable extends RepoError {
+class ServerUnavailable extends RepoError {
   readonly code = "verify/site-unavailable";
 }
 
@@ -15,9 +15,9 @@ const silenceMs = 60_000;
 /** An answer gets the time for its bytes at this rate, and once the longest silence besides. */
 const minBytesPerSecond = 4096;
 
-type Read = Awaited<ReturnType<Site["measure"]>> & object;
+type Read = Awaited<ReturnType<VerifiedServer["measure"]>> & object;
 
-export class HttpSite implements Site {
+export class HttpServer implements VerifiedServer {
   readonly #url: string;
   readonly #signal: AbortSignal;
   readonly #clock: Clock;
@@ -32,7 +32,7 @@ export class HttpSite implements Site {
   async read(path: string, maxBytes: number): Promise<Buffer | undefined> {
     const bytes = await this.readStart(path, maxBytes + 1);
     if (bytes !== undefined && bytes.length > maxBytes)
-      throw new SiteUnavailable(`${this.#url}/${path} is longer than ${maxBytes} bytes`);
+      throw new ServerUnavailable(`${this.#url}/${path} is longer than ${maxBytes} bytes`);
     return bytes;
   }
 
@@ -51,20 +51,20 @@ export class HttpSite implements Site {
     const begunMs = this.#clock();
     let timer = setTimeout(() => silent.abort(new Error("no answer in time")), silenceMs);
     try {
-      const reply = await fetch(url, { signal: AbortSignal.any([this.#signal, silent.signal]) });
-      if (url.startsWith("https:") && !reply.url.startsWith("https:"))
-        throw new SiteUnavailable(`${url} leads to a place without TLS`);
-      if (reply.status === 404) return undefined;
-      if (!reply.ok) throw new SiteUnavailable(`${url} answers with status ${reply.status}`);
+      const response = await fetch(url, { signal: AbortSignal.any([this.#signal, silent.signal]) });
+      if (url.startsWith("https:") && !response.url.startsWith("https:"))
+        throw new ServerUnavailable(`${url} leads to a place without TLS`);
+      if (response.status === 404) return undefined;
+      if (!response.ok) throw new ServerUnavailable(`${url} answers with status ${response.status}`);
       const running = new RunningDigests([]);
       let sizeBytes = 0;
-      for await (const piece of reply.body ?? []) {
+      for await (const piece of response.body ?? []) {
         const chunk = Buffer.from(piece as Uint8Array).subarray(0, maxBytes - sizeBytes);
         sizeBytes += chunk.length;
         clearTimeout(timer);
         timer = setTimeout(() => silent.abort(new Error("the answer stopped")), silenceMs);
         if (this.#clock() - begunMs > silenceMs + (sizeBytes * 1000) / minBytesPerSecond)
-          throw new SiteUnavailable(`${url} comes slower than ${minBytesPerSecond} bytes a second`);
+          throw new ServerUnavailable(`${url} comes slower than ${minBytesPerSecond} bytes a second`);
         running.update(chunk);
         take(chunk);
         if (sizeBytes === maxBytes) break;
@@ -72,9 +72,9 @@ export class HttpSite implements Site {
       return { sizeBytes, sha256: running.finish().digests.sha256 };
     } catch (thrown) {
       this.#signal.throwIfAborted();
-      if (thrown instanceof SiteUnavailable) throw thrown;
+      if (thrown instanceof ServerUnavailable) throw thrown;
       const why: unknown = silent.signal.aborted ? silent.signal.reason : thrown;
-      throw new SiteUnavailable(`${url}: ${messageOf(why)}`);
+      throw new ServerUnavailable(`${url}: ${messageOf(why)}`);
     } finally {
       clearTimeout(timer);
       silent.abort();

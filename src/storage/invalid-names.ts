@@ -1,7 +1,7 @@
 // Entries of a directory whose names no path can have: they are told of, and nothing else is made of them.
 
 /** Names that `isEntryName` refuses. */
-export interface UnnamedEntries {
+export interface InvalidNames {
   readonly count: number;
   /** The first of them, not longer than `maxShownCharacters` each. */
   readonly first: readonly string[];
@@ -11,7 +11,7 @@ const maxShown = 5;
 const maxShownCharacters = 80;
 
 /** Gathers them while a directory is listed. */
-export class UnnamedList {
+export class InvalidNameCollector {
   #count = 0;
   readonly #first: string[] = [];
 
@@ -21,7 +21,7 @@ export class UnnamedList {
   }
 
   /** For a directory; nothing where there are none. */
-  get found(): { readonly unnamed?: UnnamedEntries } {
+  get asProperty(): { readonly unnamed?: InvalidNames } {
     return this.#count === 0 ? {} : { unnamed: { count: this.#count, first: this.#first } };
   }
 }

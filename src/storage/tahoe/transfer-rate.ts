@@ -5,7 +5,7 @@ import { Readable } from "node:stream";
 const pieceBytes = 64 * 1024;
 
 /** What an upload's body says of itself while it is sent. */
-export interface Progress {
+export interface SendProgress {
   /** The connection takes no more for now, or has everything: from now on it is waited for. */
   waiting(sentBytes: number, isWhole: boolean): void;
   /** It took what it was given: now the body's own source is waited for, which is nobody's silence. */
@@ -16,7 +16,7 @@ export interface Progress {
  * A body that tells when its consumer takes something.
  * @param body at most `pieceBytes` are taken at once, however long a piece of it is
  */
-export function watchedBody(body: Uint8Array | AsyncIterable<Uint8Array>, progress: Progress): Readable {
+export function observedBody(body: Uint8Array | AsyncIterable<Uint8Array>, progress: SendProgress): Readable {
   async function* pieces(): AsyncGenerator<Uint8Array> {
     let sentBytes = 0;
     for await (const chunk of body instanceof Uint8Array ? [body] : body) {
@@ -35,7 +35,7 @@ export function watchedBody(body: Uint8Array | AsyncIterable<Uint8Array>, progre
 }
 
 /** How fast what is waited for comes, over windows of waiting; a consumer that takes its time does not count. */
-export class Pace {
+export class TransferRate {
   readonly #windowMs: number;
   readonly #minBytesPerSecond: number;
   #waitedMs = 0;
@@ -47,7 +47,7 @@ export class Pace {
   }
 
   /** @returns whether the whole window was too slow */
-  came(bytes: number, waitedMs: number): boolean {
+  add(bytes: number, waitedMs: number): boolean {
     this.#waitedMs += waitedMs;
     this.#bytes += bytes;
     if (this.#waitedMs < this.#windowMs) return false;

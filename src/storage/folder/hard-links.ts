@@ -6,7 +6,7 @@ import type { ContentId } from "../../base/content-id.ts";
 import * as descriptors from "./descriptors.ts";
 
 /** A file that is open for reading; who has it closes the descriptor. */
-export interface Opened {
+export interface OpenedFile {
   readonly descriptor: number;
   readonly sizeBytes: number;
 }
@@ -15,7 +15,7 @@ export interface Opened {
  * A directory of hard links by the key of their content. Where the file system or its rules allow none (another file
  * system, somebody else's file), nothing is kept, and what is unlinked is gone.
  */
-export class KeptFiles {
+export class HardLinks {
   readonly #directory: string;
 
   /** @param directory the server's own, made if it is not there; on the folder's file system */
@@ -26,24 +26,24 @@ export class KeptFiles {
 
   /**
    * @param path where the file truly lies, without links
-   * @param isIt tells the wanted file from one that has taken its place meanwhile
+   * @param isExpected tells the wanted file from one that has taken its place meanwhile
    */
-  async keep(content: ContentId, path: string, isIt: (stat: BigIntStats) => boolean): Promise<void> {
+  async add(content: ContentId, path: string, isExpected: (stat: BigIntStats) => boolean): Promise<void> {
     const target = this.pathOf(content);
     const linked = await fs.link(path, target).then(
       () => true,
       () => false,
     );
-    if (linked && !isIt(await descriptors.statAt(target))) await fs.rm(target, { force: true });
+    if (linked && !isExpected(await descriptors.lstatOf(target))) await fs.rm(target, { force: true });
   }
 
   /** @returns undefined if these bytes were not kept or are no more what they were */
-  async open(content: ContentId, isIt: (stat: BigIntStats) => boolean): Promise<Opened | undefined> {
+  async open(content: ContentId, isExpected: (stat: BigIntStats) => boolean): Promise<OpenedFile | undefined> {
     const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
     const descriptor = await descriptors.open(this.pathOf(content), flags).catch(() => undefined);
     if (descriptor === undefined) return undefined;
     const stat = await descriptors.statOf(descriptor);
-    if (isIt(stat)) return { descriptor, sizeBytes: Number(stat.size) };
+    if (isExpected(stat)) return { descriptor, sizeBytes: Number(stat.size) };
     await descriptors.close(descriptor);
     return undefined;
   }
