@@ -1,4 +1,4 @@
-// The package NAME-archive-keyring: brings a repository's keys to its users, and new ones before the old ones go.
+// Generates the package NAME-archive-keyring, which installs a repository's keys and announces new keys in time.
 import { httpDate } from "../../base/clock.ts";
 import type { Component, RepositoryName, TreePath } from "../../base/names.ts";
 import { pathNames } from "../../base/names.ts";
@@ -12,30 +12,32 @@ export interface KeyringOrder {
   readonly repository: RepositoryName;
   readonly label: string;
   readonly signer: Pick<Signer, "keys" | "publicKeyBytes">;
-  /** Of every suite that has it, this component holds the package. */
+  /** The component that contains the package, in every suite that has this component. */
   readonly component: Component;
-  /** Where clients reach the repository, without a trailing slash; undefined where nobody knows: then no source is in it. */
+  /** The repository's public URL without a trailing slash. Without it, the package contains no source. */
   readonly uri: string | undefined;
-  /** What the source in it names; none: no source is in it. */
+  /** The suites that the source in the package lists. If empty, the package contains no source. */
   readonly suites: readonly string[];
 }
 
-/** A repository that is called after one of these leaves the distribution's own files on its users' machines alone. */
+/** A repository with one of these names must not overwrite the distribution's own files on its users' machines. */
 const distributions: ReadonlySet<string> = new Set(
   "debian debian-ports devuan elbe fasttrack kali linuxmint mobian neurodebian parrot pureos raspbian ubuntu".split(
     " ",
   ),
 );
 
-/** What a repository is called on the machines of its users: there, `debian.sources` is Debian's. */
+/** The name of a repository in files on its users' machines. `debian.sources`, for example, belongs to Debian. */
 export const nameOnMachines = (repository: RepositoryName): string =>
   distributions.has(repository.toLowerCase().replaceAll("_", "-")) ? `${repository}-tahoe` : repository;
 
-/** @see Debian Policy 5.6.7 */
+/** The name of the keyring package. @see Debian Policy 5.6.7 */
 export const keyringPackageName = (repository: RepositoryName): string =>
   `${nameOnMachines(repository).toLowerCase().replaceAll("_", "-")}-archive-keyring`;
 
-/** The package as a file of the tree: `binary-all` of the component, in every suite that has packages there. */
+/**
+ * @returns the package as a file of the tree, in `binary-all` of the component in every suite that has packages there
+ */
 export function archiveKeyring(order: KeyringOrder): Overlay {
   const { component, signer } = order;
   const atSeconds = Math.max(...signer.keys.map(({ changedAtSeconds }) => changedAtSeconds));
@@ -56,8 +58,8 @@ function isComponent(path: TreePath, component: Component): boolean {
 }
 
 /**
- * A new or renewed key brings a later time, and of the same time fewer keys are the higher version: so both the coming
- * and the going of a key is an upgrade.
+ * A new or renewed key gives a later time. At the same time, fewer keys give a higher version. So adding a key and
+ * removing a key are both upgrades.
  */
 function versionOf(atSeconds: number, keys: number): string {
   const stamp = new Date(atSeconds * 1000).toISOString().replace(/\D/g, "");
@@ -79,7 +81,7 @@ function keyringDeb(order: KeyringOrder, version: string, atSeconds: number): Bu
       content: gzipped(changelog({ name, version, maintainer, atSeconds, fingerprints })),
     },
     { path: `${documents}/copyright`, content: copyright(label) },
-    // The name that such a file had before; older sources may lead there.
+    // Earlier versions of the package used this name; existing sources may refer to it.
     { path: `usr/share/keyrings/${name}.gpg`, content: { linkTo: `${name}.pgp` } },
     { path: keyring, content: signer.publicKeyBytes },
     ...(source === undefined ? [] : [{ path: `usr/share/${name}/${repository}.sources`, content: source }]),
@@ -149,8 +151,8 @@ License: public-domain
 `;
 
 /**
- * A file that was fetched with the keys inside comes to name the keyring instead, and keeps whatever else its owner
- * wrote into it. It is no conffile, or dpkg would ask about it.
+ * Replaces the keys in a downloaded source by the path of the keyring and keeps all other changes that the user made.
+ * The source is not a conffile: dpkg would prompt about it.
  * @see Debian Policy 10.7.3
  */
 const postinst = (repository: string): string => `

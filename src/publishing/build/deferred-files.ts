@@ -1,4 +1,4 @@
-// The port of what is made in the background and published with a later publication: Contents and pdiffs.
+// Deferred files: index files that are generated in the background after a publication (Contents and pdiffs).
 import type { Suite } from "../../base/names.ts";
 import type { YieldFunction } from "../../base/yield-to-event-loop.ts";
 import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
@@ -6,35 +6,36 @@ import type { Manifest, PublishedBlob, PublishedIndex } from "../store/publicati
 import { indexPath } from "../store/publication.ts";
 import type { PastPublication } from "../store/publication-store.ts";
 
-/** What one maker has made for one suite; each part is marked as late, with the maker's name. */
+/** Everything that one generator made for one suite. Each part has a `late` mark with the generator's name. */
 export interface DeferredFiles {
   readonly indices: readonly PublishedIndex[];
   readonly blobs: readonly PublishedBlob[];
 }
 
-/** What is to be made. */
+/** The input of a deferred generator. */
 export interface DeferredRequest {
   readonly suite: Suite;
-  /** The publication to work for: current when the order was given, perhaps no longer when the work is done. */
+  /** The publication to generate files for. It may no longer be current when the files are complete. */
   readonly current: Manifest;
-  /** What that publication holds, in no particular order. */
+  /** The packages of that publication, in no particular order. */
   readonly items: readonly IndexEntry[];
-  /** Awaited between all pieces of the work: pings go first. */
+  /** To be awaited between all steps of the work, so that pings have priority. */
   readonly yieldNow: YieldFunction;
   readonly signal: AbortSignal;
 }
 
-/** Never called twice at once for one repository, and while it works nothing is swept from the store. */
+/** Generates deferred files. One call per repository runs at a time, and the store deletes nothing meanwhile. */
 export interface DeferredGenerator {
-  /** Names it in metrics, logs and manifests. */
+  /** The generator's name in metrics, logs and manifests. */
   readonly name: string;
-  /** @returns all that this maker has for the suite now, also what has not changed */
+  /** @returns all files that this generator has for the suite, including unchanged ones */
   make(order: DeferredRequest): Promise<DeferredFiles>;
 }
 
 /**
- * What stays of late files beside these indices: all that is not bound to the bytes of another one, or is to one here.
- * @param replaced the maker whose files are left out, because newer ones take their place
+ * Selects the deferred files that may be published beside some indices: those that belong to no particular index, and
+ * those whose index is here with the same bytes.
+ * @param replaced the generator whose files are left out because newer ones replace them
  */
 export function stillValid(
   { indices, blobs }: DeferredFiles,
@@ -47,18 +48,18 @@ export function stillValid(
     late.maker !== replaced &&
     (late.of === undefined || plain.get(late.of.path) === late.of.sha256);
   const kept = indices.filter(isOfUse);
-  // A small file may be about an index that is late itself.
+  // A file may belong to an index that is deferred too.
   for (const index of kept) plain.set(indexPath(index, "plain"), index.forms.plain.sha256);
   return { indices: kept, blobs: blobs.filter(isOfUse) };
 }
 
-/** What of a publication is not late. */
+/** The files of a publication without the deferred ones. */
 export const withoutDeferred = ({ indices, blobs }: DeferredFiles): DeferredFiles => ({
   indices: indices.filter(({ late }) => late === undefined),
   blobs: blobs.filter(({ late }) => late === undefined),
 });
 
-/** A publication's files, but with what is late of another one, as far as that is of use here. */
+/** The files of one publication, with the deferred files of another one as far as they are still valid. */
 export function withDeferredOf(publication: DeferredFiles, other: DeferredFiles): DeferredFiles {
   const { indices, blobs } = withoutDeferred(publication);
   const late = stillValid(other, indices);
@@ -66,10 +67,10 @@ export function withDeferredOf(publication: DeferredFiles, other: DeferredFiles)
 }
 
 /**
- * The last of the publications that came one after the other with the packages of a past one: what was late for it is
- * in that, unless other packages came before it was made.
- * @param history of the same suite, the newest first
- * @returns its id
+ * Finds the last publication with the packages of a past one, of those that followed it without other packages in
+ * between. It contains the deferred files that were generated for these packages.
+ * @param history the publications of the same suite, newest first
+ * @returns the publication's id
  */
 export function lastLike(past: Manifest, history: Iterable<PastPublication>): string {
   const packagesOf = ({ indices }: Pick<PastPublication, "indices">) =>

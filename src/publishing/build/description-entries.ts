@@ -1,4 +1,4 @@
-// Which packages stand for their descriptions in Translation-en: of those that share one, the first of the index.
+// Selects the entries of Translation-en. If packages share a description, the first one in index order is listed.
 import type { TreePath } from "../../base/names.ts";
 import type { Steps } from "../../base/steps.ts";
 import { itemsPerStep } from "../../base/steps.ts";
@@ -6,12 +6,12 @@ import type { BinaryIndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { PackageListChange } from "../../catalog/suite/package-list.ts";
 import { compareOrdered } from "../../indices/order.ts";
 
-/** Follows a suite's snapshot, at the cost of what changes in it. */
+/** Keeps the entries of Translation-en up to date; the work is proportional to the change of the package list. */
 export class Descriptions {
   /** The packages of one component that share a description, in the order of the index. */
   readonly #sharing = new Map<string, readonly BinaryIndexEntry[]>();
 
-  /** @returns the packages that ceased and that began to stand for a description */
+  /** @returns the change to the entries of Translation-en */
   *applying(change: PackageListChange): Steps<PackageListChange> {
     const removed: BinaryIndexEntry[] = [];
     const added: BinaryIndexEntry[] = [];
@@ -28,14 +28,14 @@ export class Descriptions {
     return { removed, added };
   }
 
-  /** Every package that stands for a description, in no particular order. */
+  /** All entries of Translation-en, in no particular order. */
   *items(): Iterable<BinaryIndexEntry> {
     for (const [first] of this.#sharing.values()) if (first !== undefined) yield first;
   }
 }
 
 interface DescriptionChange {
-  /** What is not where it was, or not as it was. */
+  /** The paths of packages that were removed, moved or changed. */
   readonly left: Set<TreePath>;
   readonly come: BinaryIndexEntry[];
 }

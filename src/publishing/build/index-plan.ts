@@ -1,4 +1,4 @@
-// Which indices a suite has, and which items stand in each.
+// Plans which indices a suite has, and which packages each of them lists.
 import type { Architecture, Component } from "../../base/names.ts";
 import { baseOfVariant } from "../../base/names.ts";
 import type { IndexDirectory } from "../../catalog/layout/repository-layout.ts";
@@ -7,24 +7,24 @@ import type { SuiteShape } from "../../catalog/layout/suite-shape.ts";
 import type { BinaryIndexEntry, IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { StanzaStyle } from "./stanza-renderer.ts";
 
-/** One index that a suite ought to have. */
+/** One index that a suite should have. */
 export interface PlannedIndex {
   readonly directory: IndexDirectory;
   readonly name: "Packages" | "Sources" | "Translation-en";
   readonly stanzas: StanzaStyle;
   readonly component: Component;
-  /** As the directory's own Release says it; undefined: there is none. */
+  /** The value in the directory's own Release file; undefined if it has no such file. */
   readonly architecture: Architecture | "source" | undefined;
   readonly holds: (item: IndexEntry) => boolean;
-  /** Set for a variant's index, where its builds stand in place of those for its whole architecture. */
+  /** Set for the index of a variant: the variant's builds replace those for the whole architecture. */
   readonly variant?: Architecture | undefined;
 }
 
 /**
- * The indices of a suite: each component's for each architecture, and its sources, also where there are none yet: who
- * asks for them today need not change anything when the first ones come.
- * @param withInstaller the components that hold packages for debian-installer; no client asks for these of the others
- * @param translated whether descriptions stand in an index of their own; debian-installer knows no such
+ * Plans the indices of a suite: one for each component and architecture, and one for each component's sources. Indices
+ * are also planned while they are empty, so that clients need no change when the first package is published.
+ * @param withInstaller the components that have packages for debian-installer; the others get no installer index
+ * @param translated whether descriptions are in Translation-en, which debian-installer does not support
  */
 export function indicesOf(
   { components, architectures, flat }: SuiteShape,
@@ -52,7 +52,7 @@ export function indicesOf(
   ]);
 }
 
-/** Of a flat repository, each in the suite's own directory, where apt alone looks. */
+/** The indices of a flat repository. They are in the suite's own directory because apt looks only there. */
 const flatIndices = (component: Component): PlannedIndex[] =>
   (["binary", "source"] as const).map((kind) => ({
     directory: "",
@@ -63,7 +63,7 @@ const flatIndices = (component: Component): PlannedIndex[] =>
     holds: (item) => item.kind === kind,
   }));
 
-/** Packages for any architecture stand in every index: some clients never ask for binary-all. */
+/** Packages for "all" are in the index of every architecture, because some clients never download binary-all. */
 function packagesOf(component: Component, architecture: Architecture, stanzas: StanzaStyle): PlannedIndex {
   const isListed = isFor(component, architecture);
   return {
@@ -88,7 +88,7 @@ function installerPackagesOf(component: Component, architecture: Architecture): 
   };
 }
 
-/** In a variant's index also what is built for its whole architecture; which of that, `VariantBuilds` tells. */
+/** The index of a variant also lists packages for its whole architecture; `VariantBuilds` selects which. */
 function isFor(component: Component, architecture: Architecture): (item: IndexEntry) => item is BinaryIndexEntry {
   const base = baseOfVariant(architecture);
   return (item): item is BinaryIndexEntry =>

@@ -1,4 +1,4 @@
-// How many packages a suite holds, kept up to date change by change.
+// Counts the packages of a suite, and updates the counts with each change.
 import { addToCount } from "../../base/counts.ts";
 import type { Architecture, Component } from "../../base/names.ts";
 import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
@@ -31,7 +31,7 @@ export class PackageCounts {
     return new Set(this.#forInstaller.keys());
   }
 
-  /** The variants of architectures that it holds packages for. */
+  /** The architecture variants that the suite has packages for. */
   variants(): ReadonlySet<Architecture> {
     return new Set(this.#variants.keys());
   }

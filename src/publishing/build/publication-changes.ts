@@ -1,4 +1,4 @@
-// Which packages came and went between two publications of a suite, from the segments that only one of them has.
+// Finds which packages were added and removed between two publications, from the segments that only one of them has.
 import { setImmediate } from "node:timers/promises";
 import type { StanzaLimits } from "../../debian/deb822.ts";
 import { parseStanzas } from "../../debian/deb822.ts";
@@ -16,15 +16,15 @@ export interface ListedPackage {
 }
 
 export interface PublicationChanges {
-  /** Sorted by name. A package that was replaced by one with the same version stands in neither. */
+  /** Both lists are sorted by name. A package that was replaced by one with the same version is in neither. */
   readonly added: readonly ListedPackage[];
   readonly removed: readonly ListedPackage[];
 }
 
-/** Stanzas of our own making: what they may hold was decided before. */
+/** Wide limits, because these stanzas come from our own indices. */
 const limits: StanzaLimits = { maxStanzaBytes: 2 ** 30, maxFields: 10_000, maxFieldNameBytes: 2 ** 20 };
 
-/** Reads only the segments in which the two differ. */
+/** Compares two publications. It reads only the segments that differ. */
 export async function changesBetween(
   older: Manifest,
   newer: Manifest,
@@ -51,7 +51,7 @@ function segmentsOf({ indices }: Manifest): ReadonlyMap<string, string> {
   return found;
 }
 
-/** The packages in segments that the others lack, by all that tells them apart. */
+/** The packages in segments that only one publication has, by component, name, version and architecture. */
 async function packagesIn(
   own: ReadonlyMap<string, string>,
   others: ReadonlyMap<string, string>,
@@ -70,7 +70,7 @@ async function packagesIn(
       };
       found.set(Object.values(listed).join(" "), listed);
     }
-    // A segment takes about a millisecond, and requests must not wait for all of them.
+    // Parsing a segment takes about a millisecond; requests must not wait for all of them.
     await setImmediate();
   }
   return found;

@@ -1,23 +1,23 @@
-// Release's Date: it follows the uploads, only ever moves forward, and lags behind the clocks of all clients.
+// Computes the Date of Release: it follows the uploads, never decreases, and lags behind the clocks of all clients.
 import { createHash } from "node:crypto";
 import { httpDate } from "../../base/clock.ts";
 import { RepoError } from "../../base/errors.ts";
 
 /**
- * How far Date lags behind the newest link. A client whose clock is slower than ours by less accepts the publication at
- * once: apt 3 refuses a signature that is a second ahead of its clock, and the signature bears the Date.
+ * How far Date lags behind the newest link. A client whose clock is slow by less than this accepts the publication at
+ * once. apt 3 rejects a signature that is a second ahead of its clock, and the signature contains the Date.
  */
 export const defaultDateLagSeconds = 60;
 
-/** Date is never closer to the clock than this, also in a burst of changes that has used up the lag. */
+/** Date is never closer to the clock than this, even in a burst of changes that has used up the lag. */
 export const minDateLagSeconds = 10;
 
-/** A longer lag helps no client whose clock is right enough for TLS and Valid-Until. */
+/** A longer lag helps no client whose clock is correct enough for TLS and Valid-Until. */
 export const maxDateLagSeconds = 24 * 3600;
 
-/** What the next Date depends on. */
+/** The inputs for the next Date. */
 export interface DateOrder {
-  /** Milliseconds since the epoch, not trusted; 0 where the tree says nothing: for the time of publishing. */
+  /** Milliseconds since the epoch, untrusted. 0 means unknown; then the time of publishing counts. */
   readonly newestLinkMs: number;
   /** The Date last served, seconds since the epoch. */
   readonly lastSeconds: number | undefined;
@@ -26,8 +26,9 @@ export interface DateOrder {
 }
 
 /**
- * The Date of the next publication: the newest link's time less the lag. A link ahead of the clock counts as made now.
- * For a removal, or a change that follows another at once, it is the last Date plus one second: a burst uses up the lag.
+ * Computes the Date of the next publication: the time of the newest link minus the lag. A link time in the future
+ * counts as now. After a removal, and after a change that follows another at once, it is the last Date plus one second,
+ * so a burst of changes uses up the lag.
  * @returns seconds since the epoch
  */
 export function nextDate({ newestLinkMs, lastSeconds, nowMs, lagSeconds }: DateOrder): number {
@@ -35,10 +36,10 @@ export function nextDate({ newestLinkMs, lastSeconds, nowMs, lagSeconds }: DateO
   return lastSeconds === undefined || wanted > lastSeconds ? wanted : lastSeconds + 1;
 }
 
-/** Longer than any burst of changes makes us wait: then the clock is, or was, wrong. */
+/** No burst of changes requires a longer wait, so the clock is or was wrong. */
 const longestWaitMs = 30_000;
 
-/** The next Date is too close to the clock or ahead of it: clients would refuse it, and ignore an older one. */
+/** The next Date is too close to the clock or ahead of it. Clients would reject it, and ignore an older one. */
 class ClockBehind extends RepoError {
   readonly code = "publishing/clock-behind";
   constructor(dateSeconds: number, nowMs: number) {
@@ -49,8 +50,8 @@ class ClockBehind extends RepoError {
 }
 
 /**
- * How long to wait, in ms, until a publication of this Date may be served.
- * @throws ClockBehind where waiting does not help: a clock that was set back may be set right at any moment
+ * How long to wait, in ms, until a publication with this Date may be served.
+ * @throws ClockBehind if waiting does not help; a clock that was set back may be corrected at any time
  */
 export function waitForDateMs(dateSeconds: number, nowMs: number): number {
   const waitMs = Math.max(0, (dateSeconds + minDateLagSeconds) * 1000 - nowMs);
@@ -58,15 +59,16 @@ export function waitForDateMs(dateSeconds: number, nowMs: number): number {
   return waitMs;
 }
 
-/** How much earlier than its Date a publication's Last-Modified may be. */
+/** The maximum difference between a publication's Last-Modified and its Date. */
 const lastModifiedSpreadSeconds = 24 * 3600;
 
 /**
- * The Last-Modified of a publication's files: as long before its Date as a hash of its origin says. Two servers of one
- * tree that sign with other keys (the key was lost, or restored) make other bytes of the same Date. With the same
- * Last-Modified, a client that holds the one would be told that it has the other, or would continue it with its bytes.
- * @param origin what a repository's publications have in common as long as nothing but packages changes
- * @returns seconds since the epoch, never later than Date; it grows with Date while the origin stays
+ * Computes the Last-Modified of a publication's files: the Date minus an offset that is a hash of the origin. Two
+ * servers of one tree that sign with different keys (because a key was lost or restored) produce different bytes with
+ * the same Date. If Last-Modified were equal too, a client with the one file would get 304 for the other, or would
+ * resume its download with bytes of the other.
+ * @param origin text that is equal for a repository's publications as long as only packages change
+ * @returns seconds since the epoch, at most Date; it increases with Date while the origin stays the same
  */
 export function lastModifiedOf(dateSeconds: number, origin: string): number {
   return dateSeconds - (createHash("sha256").update(origin).digest().readUInt32BE(0) % lastModifiedSpreadSeconds);

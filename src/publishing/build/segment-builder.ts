@@ -1,4 +1,4 @@
-// Makes the segments of a suite's indices: each is rendered, compressed and stored once.
+// Builds the segments of a suite's indices. Each segment is rendered, compressed and stored once.
 import pLimit from "p-limit";
 import { asBuffer } from "../../base/as-buffer.ts";
 import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
@@ -9,10 +9,10 @@ import type { Segment } from "../../indices/segments.ts";
 import type { SegmentStore } from "../store/segment-store.ts";
 import type { StanzaRenderer, StanzaStyle } from "./stanza-renderer.ts";
 
-/** How many segments are rendered at once: a bound on memory while a large index is built from nothing. */
+/** How many segments are rendered at once. This bounds memory while a large index is built from nothing. */
 const concurrentSegments = 4;
 
-/** Where a segment takes the place of more than these, its stanzas are rendered: a bound on memory. */
+/** If a segment replaces more segments than this, its stanzas are rendered again. This bounds memory. */
 const maxRereadSegments = 48;
 
 export class SegmentBuilder {
@@ -20,11 +20,11 @@ export class SegmentBuilder {
   readonly #compressor: Compressor;
   readonly #store: SegmentStore;
   readonly #making = pLimit(concurrentSegments);
-  /** What segments came to, while they are part of an index. */
+  /** The sizes of segments that are complete and still part of an index. */
   readonly #made = new WeakMap<Segment<IndexEntry>, SegmentSizes>();
-  /** What is being made, by id: two indices may hold the same. */
+  /** The segments that are being built, by id: two indices may contain the same segment. */
   readonly #underWay = new Map<string, SegmentInMaking>();
-  /** What is being compressed, by id. */
+  /** The plain bytes of segments that are being compressed, by id. */
   readonly #rendered = new Map<string, Uint8Array>();
 
   constructor(stanzas: StanzaRenderer, compressor: Compressor, store: SegmentStore) {
@@ -34,8 +34,9 @@ export class SegmentBuilder {
   }
 
   /**
-   * What a segment comes to if it was ever made; else it is being made when this returns.
-   * @param gone segments of the same index that stand in it no more: most of what new ones hold stood in these
+   * Starts to build a segment, unless it is stored already or being built.
+   * @param gone segments that this index no longer has; they contain most stanzas of the new segments
+   * @returns the sizes of a stored segment, or the build in progress
    */
   make(
     segment: Segment<IndexEntry>,
@@ -52,7 +53,7 @@ export class SegmentBuilder {
     return known;
   }
 
-  /** Reads what was made, and the plain bytes of what was rendered. They hold until the next reading. */
+  /** Reads stored segments, and the plain bytes of rendered ones. The bytes are valid until the next call. */
   readonly read: SegmentReader = (id, form) =>
     (form === "plain" ? this.#rendered.get(id) : undefined) ?? this.#store.glimpse(id, form);
 
@@ -63,18 +64,18 @@ export class SegmentBuilder {
     gone: readonly Segment<IndexEntry>[],
     signal: AbortSignal,
   ): SegmentInMaking {
-    let tellRendered: (sizeBytes: number) => void = () => undefined;
-    const told = new Promise<number>((resolve) => {
-      tellRendered = resolve;
+    let reportRendered: (sizeBytes: number) => void = () => undefined;
+    const reported = new Promise<number>((resolve) => {
+      reportRendered = resolve;
     });
     const made = this.#making(async () => {
       signal.throwIfAborted();
       const plain = await this.#stanzas.render(segment, style, this.#textsOf(segment, gone), signal);
       this.#rendered.set(id, plain);
-      tellRendered(plain.length);
+      reportRendered(plain.length);
       try {
         const compressed = await this.#compressor.compress(plain, signal);
-        // A thread ends what it is at, also at a stop; then the database is about to close.
+        // A thread also finishes its task during a shutdown; the database is about to close then.
         signal.throwIfAborted();
         const sizes = await this.#store.put(id, plain, compressed);
         this.#made.set(segment, sizes);
@@ -83,22 +84,22 @@ export class SegmentBuilder {
         this.#rendered.delete(id);
       }
     }).finally(() => this.#underWay.delete(id));
-    const rendered = Promise.race([told, made.then(({ uncompressedBytes }) => uncompressedBytes)]);
-    // Who waits for several hears of the first failure alone.
+    const rendered = Promise.race([reported, made.then(({ uncompressedBytes }) => uncompressedBytes)]);
+    // A caller that awaits several builds handles only the first failure.
     for (const each of [made, rendered]) each.catch(() => undefined);
     const segmentInMaking = { id, rendered, made };
     this.#underWay.set(id, segmentInMaking);
     return segmentInMaking;
   }
 
-  /** The stanzas of segments that stood where one stands now, by identity: a tenth of the cost of rendering them. */
+  /** The stanzas of replaced segments, by entry identity. Reading them costs a tenth of rendering them. */
   #textsOf(segment: Segment<IndexEntry>, gone: readonly Segment<IndexEntry>[]): ReadonlyMap<string, Uint8Array> {
     const texts = new Map<string, Uint8Array>();
     const replaced = gone.filter((other) => overlap(segment, other));
     for (const other of replaced.length > maxRereadSegments ? [] : replaced) {
       const made = this.#made.get(other);
       const stanzas = made === undefined ? [] : stanzasOf(this.#store.read(made.id, "plain"));
-      // Where an item has no stanza, as one without a description, nobody knows whose these are.
+      // If an entry has no stanza (it lacks a description), the other stanzas cannot be attributed to their entries.
       if (stanzas.length !== other.items.length) continue;
       for (const [index, stanza] of stanzas.entries()) texts.set(other.items[index]?.identity ?? "", stanza);
     }
@@ -106,7 +107,7 @@ export class SegmentBuilder {
   }
 }
 
-/** Whether some items of either stand between the first and the last of the other. */
+/** Whether the ranges of two segments overlap. */
 function overlap({ items: a }: Segment<IndexEntry>, { items: b }: Segment<IndexEntry>): boolean {
   const [firstA, lastA, firstB, lastB] = [a[0], a.at(-1), b[0], b.at(-1)];
   if (firstA === undefined || lastA === undefined || firstB === undefined || lastB === undefined) return false;
@@ -115,7 +116,7 @@ function overlap({ items: a }: Segment<IndexEntry>, { items: b }: Segment<IndexE
 
 const blankLine = Buffer.from("\n\n");
 
-/** An index' stanzas, each with the empty line that ends it: there is none within a stanza. */
+/** Splits an index into stanzas, each with the empty line that ends it. A stanza contains no empty line. */
 function stanzasOf(plain: Uint8Array): readonly Uint8Array[] {
   const bytes = asBuffer(plain);
   const stanzas: Uint8Array[] = [];

@@ -1,4 +1,4 @@
-// Renders a segment of an index from the inspections of its items.
+// Renders a segment of an index from the inspections of its packages.
 import { createHash } from "node:crypto";
 import { lastName, parentPath } from "../../base/names.ts";
 import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
@@ -12,15 +12,15 @@ import { renderSource } from "../../indices/sources.ts";
 import { renderTranslation } from "../../indices/translations.ts";
 import { poolDirectory, poolName } from "../store/package-pool.ts";
 
-/** Named in every segment's key: a change of what is rendered or how it is compressed gets a new one. */
+/** Part of every segment's key. Raise it when the rendered text or its compression changes. */
 const renderingVersion = "4";
 
-/** What an index tells of an item: all, all but the long description, or its description alone. */
+/** The part of a stanza that an index contains: all, all except the long description, or only the description. */
 export type StanzaStyle = "full" | "short" | "description";
 
 /**
- * Where stanzas say that packages are: under their own hash, as a server has them, or where the tree has them, for a
- * repository that is made of files alone.
+ * The kind of path in Filename and Directory: "pool" for a path that contains the package's hash, as a server offers
+ * it; "tree" for the path in the tree, for a repository that consists of plain files.
  */
 export type Placement = "pool" | "tree";
 
@@ -28,7 +28,7 @@ export class StanzaRenderer {
   readonly #examiner: Examiner;
   readonly #algorithms: readonly DigestAlgorithm[];
   readonly #placement: Placement;
-  /** What is known of packages is at hand most of the time, so that nothing here waits by itself. */
+  /** Inspections are usually in memory, so awaiting them does not yield to the event loop. */
   readonly #yieldNow = yieldToEventLoop();
 
   constructor(examiner: Examiner, algorithms: readonly DigestAlgorithm[], placement: Placement) {
@@ -38,8 +38,9 @@ export class StanzaRenderer {
   }
 
   /**
-   * The name of what `render` would give: equal keys, equal bytes, on any machine, and equal bytes, equal keys. So it
-   * speaks of a directory only where a stanza tells in which one its package lies. Lower-case hex.
+   * The key of the bytes that `render` returns: keys are equal if and only if the bytes are, on any machine. So the
+   * key depends on a directory only if the stanza contains it.
+   * @returns lower-case hex
    */
   keyOf(segment: Segment<IndexEntry>, style: StanzaStyle): string {
     const key = createHash("sha256").update(`${renderingVersion} ${style} ${this.#algorithms.join()}\n`);
@@ -51,8 +52,8 @@ export class StanzaRenderer {
   }
 
   /**
-   * @param known stanzas of this style that were rendered before, by their items' identity
-   * @throws StorageUnavailable if an inspection is lost and its file can't be read
+   * @param known stanzas in this style that were rendered before, by entry identity
+   * @throws StorageUnavailable if an inspection is lost and its file cannot be read
    */
   async render(
     segment: Segment<IndexEntry>,
@@ -71,7 +72,7 @@ export class StanzaRenderer {
 
   async #package(item: BinaryIndexEntry, style: StanzaStyle, signal: AbortSignal): Promise<string> {
     const inspection = await this.#examiner.loadInspection(item, item.inspectionKey, signal);
-    if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no binary package any more`);
+    if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no longer a binary package`);
     if (style === "description") return renderTranslation(inspection.control);
     const filename = `${this.#directoryOf(item)}/${this.#nameOf(item)}`;
     const description = style === "short" ? "short" : "whole";
@@ -80,7 +81,7 @@ export class StanzaRenderer {
 
   async #source(item: SourceIndexEntry, signal: AbortSignal): Promise<string> {
     const inspection = await this.#examiner.loadInspection(item, item.inspectionKey, signal);
-    if (inspection.kind !== "source") throw new IndexError(`${item.path} is no source package any more`);
+    if (inspection.kind !== "source") throw new IndexError(`${item.path} is no longer a source package`);
     const { digests, sizeBytes } = inspection;
     const parts = item.parts.map((part) => ({ ...part, name: lastName(part.path) }));
     const files = [{ name: lastName(item.path), sizeBytes, digests }, ...parts];
@@ -96,7 +97,7 @@ export class StanzaRenderer {
   }
 }
 
-/** The names and digests that a stanza shows; with the words that they stand for, all that it depends on. */
+/** The names and digests in a stanza and the key of its text: together, everything that the stanza depends on. */
 function contentsOf(item: IndexEntry): readonly string[] {
   const parts = item.kind === "binary" ? [] : item.parts;
   const shown = parts.flatMap(({ path, digests }) => [lastName(path), ...Object.values(digests)]);

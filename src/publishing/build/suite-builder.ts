@@ -1,4 +1,4 @@
-// Builds a suite's publications: indices from segments, Release over them, signatures, all stored before they are served.
+// Builds publications of a suite: indices from segments, Release, signatures. All is stored before it is served.
 import { createHash } from "node:crypto";
 import { sleep } from "../../base/abort.ts";
 import type { Architecture, Suite } from "../../base/names.ts";
@@ -32,26 +32,28 @@ import type { StanzaRenderer } from "./stanza-renderer.ts";
 import type { Composition, SuiteIdentity } from "./suite-release.ts";
 import { directoryReleases, undatedRelease } from "./suite-release.ts";
 
-/** What the builders of all suites work with. */
+/** The collaborators and settings that the builders of all suites share. */
 export interface BuilderTools {
   readonly stanzas: StanzaRenderer;
   readonly compressor: Compressor;
   readonly store: PublicationStore;
   readonly signer: Signer;
-  /** Release lists these, and by-hash is served for each: SHA256 or SHA512 among them. */
+  /** The algorithms in Release and by-hash. They include SHA256 or SHA512. */
   readonly releaseAlgorithms: readonly DigestAlgorithm[];
-  /** Whether long descriptions stand in Translation-en, and not in Packages. */
+  /** Whether long descriptions are in Translation-en instead of Packages. */
   readonly translated: boolean;
   readonly now: () => number;
-  /** Every publication gets a Date after this one, seconds since the epoch: for a state directory that was lost. */
+  /**
+   * Every publication gets a later Date than this, in seconds since the epoch. Used when the state directory was lost.
+   */
   readonly datesAfterSeconds?: number;
   /** How far Date lags behind the newest link. */
   readonly dateLagSeconds: number;
 }
 
-/** What a publication is to hold. */
+/** The input of a build. */
 export interface BuildOrder {
-  /** What entered and left since the last build that was ordered. */
+  /** The difference from the previous request. */
   readonly change: PackageListChange;
   readonly items: () => Iterable<IndexEntry>;
   readonly newestLinkMs: number;
@@ -60,7 +62,7 @@ export interface BuildOrder {
   readonly signal: AbortSignal;
 }
 
-/** One index under construction: its list, and what it came to last time. */
+/** One index that is being built, and its previous state. */
 interface IndexState {
   readonly list: SegmentedList<IndexEntry>;
   readonly assembled: AssembledIndex | undefined;
@@ -71,7 +73,7 @@ export class SuiteBuilder {
   readonly #identity: SuiteIdentity;
   readonly #tools: BuilderTools;
   readonly #segments: SegmentBuilder;
-  /** As they were built last, by directory and name; undefined when they must be built from nothing. */
+  /** The last state of each index, by directory and name; undefined if all must be built from nothing. */
   #indices: ReadonlyMap<string, IndexState> | undefined;
   #tally: PackageCounts | undefined;
   #descriptions = new Descriptions();
@@ -85,8 +87,8 @@ export class SuiteBuilder {
   }
 
   /**
-   * Builds, stores and signs a publication of what the suite holds now, and makes it current.
-   * @returns the current publication if it says the same already; undefined for a suite without any place for packages
+   * Builds, stores and signs a publication of the package list, and makes it current.
+   * @returns the current publication if nothing changed; undefined for a suite without any directory for packages
    */
   async build(order: BuildOrder): Promise<Manifest | undefined> {
     const { change, current, signal } = order;
@@ -98,7 +100,7 @@ export class SuiteBuilder {
     const shape = order.shape.flat ? order.shape : withVariants(order.shape, counts.variants());
     const wantedIndices = indicesOf(shape, counts.withInstaller(), translated);
     if (current !== undefined && before !== undefined && isSettled(before, wantedIndices, change)) return current;
-    // Whatever is thrown below, the next build then starts from nothing, for this change is lost to it.
+    // If something throws below, the next build starts from nothing, because it does not receive this change again.
     this.#indices = undefined;
     this.#tally = counts;
     if (shape.components.length === 0) return undefined;
@@ -114,12 +116,12 @@ export class SuiteBuilder {
     const changeOf = variantBuilds.apply(entered, order.items);
     const ofVariant = (variant: Architecture) => ({
       items: () => filter(order.items(), (item) => variantBuilds.mayStandIn(variant, item)),
-      // Computed only where the index is there already.
+      // Computed only if the index exists already.
       get change() {
         return changeOf(variant);
       },
     });
-    // All begin before the first is waited for: one package may enter several, and there are several threads.
+    // All builds start before the first is awaited: several threads build, and indices share packages.
     const begun = [];
     for (const wanted of wantedIndices) {
       const known = before?.get(keyOf(wanted));
@@ -154,7 +156,7 @@ export class SuiteBuilder {
       published.push(publishedIndex({ directory: wanted.directory, name: wanted.name }, assembled));
     }
     const late = stillValid(current ?? noDeferredFiles, published);
-    // A flat repository has neither.
+    // The Release of a flat repository lists neither.
     const { components, architectures } = shape.flat ? { components: [], architectures: [] } : shape;
     const bare = { components, architectures, indices: [], blobs: [] };
     const about = undatedRelease(this.#suite, this.#identity, bare, releaseAlgorithms);
@@ -174,7 +176,7 @@ export class SuiteBuilder {
   }
 
   /**
-   * Publishes the same packages again: with what was made for them in the background, or with a later Valid-Until.
+   * Publishes the same packages again, with new deferred files or with a later Valid-Until.
    */
   async amend(
     current: Manifest,
@@ -195,8 +197,8 @@ export class SuiteBuilder {
   }
 
   /**
-   * Publishes once more what a past publication held, with what was made in the background for the same packages later.
-   * What is built after it is built from nothing.
+   * Publishes the content of a past publication again, with the deferred files that were made for the same packages
+   * later. The build after it starts from nothing.
    */
   async rollBack(past: Manifest, current: Manifest | undefined, signal: AbortSignal): Promise<Manifest> {
     this.forget();
@@ -206,12 +208,12 @@ export class SuiteBuilder {
     return await this.#publish(content, { current, newestLinkMs: 0, added: [], signal });
   }
 
-  /** Makes the next build start from nothing: there was a change that it has not seen. */
+  /** Makes the next build start from nothing, because this builder missed a change. */
   forget(): void {
     this.#indices = undefined;
   }
 
-  /** Whether a publication should be renewed because half of its validity has passed. */
+  /** Whether a publication must be renewed because half of its validity has passed. */
   isDue({ validUntilSeconds }: Manifest): boolean {
     const { validForSeconds } = this.#identity;
     if (validUntilSeconds === undefined || validForSeconds === undefined) return validUntilSeconds !== validForSeconds;
@@ -233,13 +235,13 @@ export class SuiteBuilder {
     const { validForSeconds } = this.#identity;
     const keys = this.#identity.namesKeys === true && { signedBy: signer.keys.map(({ fingerprint }) => fingerprint) };
     const undated = { ...undatedRelease(this.#suite, this.#identity, content, releaseAlgorithms), ...keys };
-    // As if it had no other end than how long it is valid: what stands in it only beside a Valid-Until counts too.
+    // Replaces the end of validity by its duration, so that the fields that depend on Valid-Until count as well.
     const timeless = { ...undated, ...(validForSeconds && { validUntilSeconds: validForSeconds }) };
     const signedBy = signer.keys.map((key) => key.signingFingerprint).join(" ");
     const state = createHash("sha256")
       .update(`${signedBy}\n${renderRelease(timeless)}`)
       .digest("hex");
-    // What a publication names is on its way to the disk while this signs.
+    // Packages and segments are written to disk while this signs.
     const before = new Set(segmentIdsOf(current?.indices ?? []));
     const fresh = segmentIdsOf(content.indices).filter((id) => !before.has(id));
     const stored = Promise.all([store.pool.add(added), store.segments.written(fresh)]);
@@ -251,7 +253,8 @@ export class SuiteBuilder {
       await stored;
       return current;
     }
-    // A Release that expires is renewed again and again, so after a loss of state clients know a Date later than any link.
+    // A Release that expires is renewed regularly. So after a loss of state, clients may know a later Date than any
+    // link.
     const mayHaveBeenRenewed = last === undefined && validForSeconds !== undefined;
     const dateSeconds = nextDate({
       newestLinkMs: mayHaveBeenRenewed ? 0 : newestLinkMs,
@@ -261,7 +264,7 @@ export class SuiteBuilder {
     });
     const validity = validForSeconds && { validUntilSeconds: Math.floor(now() / 1000) + validForSeconds };
     const waitMs = waitForDateMs(dateSeconds, now());
-    // A timer of nothing takes a millisecond.
+    // Even a timer of 0 ms takes a millisecond.
     if (waitMs > 0) await sleep(waitMs, signal);
     const release = renderRelease({ ...undated, dateSeconds, ...validity });
     const manifest: Manifest = {
@@ -287,12 +290,12 @@ export class SuiteBuilder {
   }
 }
 
-/** What a publication holds, whatever its date. */
+/** The content of a publication, without its date. */
 type Content = Composition & Pick<Manifest, "binaryPackages" | "sourcePackages" | "rolledBackTo">;
 
 const noDeferredFiles: DeferredFiles = { indices: [], blobs: [] };
 
-/** Whether a build would bring what it brought last time. */
+/** Whether a build would give the same result as the previous one. */
 function isSettled(
   before: ReadonlyMap<string, IndexState>,
   wanted: readonly PlannedIndex[],

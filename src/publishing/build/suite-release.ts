@@ -1,4 +1,4 @@
-// What a suite says of itself: its identity, and the Release over what it publishes.
+// The identity of a suite (Origin, Label and so on), and its Release file.
 import type { Suite } from "../../base/names.ts";
 import { flatSuite } from "../../base/names.ts";
 import type { DigestAlgorithm } from "../../debian/digests.ts";
@@ -10,7 +10,7 @@ import type { Listed, Manifest, PublishedBlob } from "../store/publication.ts";
 import { everyForm, indexPath } from "../store/publication.ts";
 import type { PlannedIndex } from "./index-plan.ts";
 
-/** Who a suite says it is. Changed values are a hard error for every client that knew the old ones. */
+/** The identity fields of a suite. If one changes, apt rejects the suite until the user accepts the change. */
 export interface SuiteIdentity
   extends Pick<
     Release,
@@ -24,16 +24,16 @@ export interface SuiteIdentity
     | "changelogs"
     | "snapshots"
   > {
-  /** Whether clients shall accept no keys but those that sign now; they heed it only beside a Valid-Until. */
+  /** Whether Release names the current keys as the only valid ones. Clients honour this only beside a Valid-Until. */
   readonly namesKeys?: boolean;
-  /** How long clients may believe a Release; it is renewed in time. Undefined: for ever. */
+  /** How long clients accept a Release, which is renewed in time. Undefined: forever. */
   readonly validForSeconds?: number;
 }
 
-/** What a Release is about. */
+/** The files and properties that a Release lists. */
 export type Composition = Pick<Manifest, "components" | "architectures" | "indices" | "blobs">;
 
-/** A suite's Release, but for its dates. */
+/** The Release of a suite, without its dates. */
 export function undatedRelease(
   suite: Suite,
   identity: SuiteIdentity,
@@ -59,7 +59,7 @@ export function undatedRelease(
   };
 }
 
-/** A suite's identity as a Release would tell it. */
+/** The identity fields that the Release of a suite contains, by field name. */
 export const identityIn = (suite: Suite, identity: SuiteIdentity): ReadonlyMap<string, string> =>
   identityOfRelease(
     renderRelease(
@@ -67,7 +67,7 @@ export const identityIn = (suite: Suite, identity: SuiteIdentity): ReadonlyMap<s
     ),
   );
 
-/** Each directory of indices has a small Release of its own. */
+/** Renders and stores the small Release file of each directory of indices. */
 export async function directoryReleases(
   release: Release,
   wanted: readonly PlannedIndex[],

@@ -1,4 +1,4 @@
-// Small files of publications on disk, whole and by content: each is kept once, whatever number of publications share it.
+// Stores the small files of publications on disk, by SHA256. A file that several publications share is stored once.
 import type { Database, RootDatabase } from "lmdb";
 import { RepoError } from "../../base/errors.ts";
 import type { RepositoryName } from "../../base/names.ts";
@@ -8,7 +8,7 @@ import { RunningDigests } from "../../debian/digests.ts";
 import type { Listed } from "./publication.ts";
 import { listed } from "./publication.ts";
 
-/** A file that a publication names is not on disk: the state directory was tampered with. */
+/** A file of a publication is missing on disk, which means that somebody modified the state directory. */
 class BlobMissing extends RepoError {
   readonly code = "publishing/blob-missing";
   constructor(sha256: string) {
@@ -24,8 +24,8 @@ export class BlobStore {
   }
 
   /**
-   * Keeps some bytes; resolves when they are on disk.
-   * @param algorithms those that Release lists
+   * Stores a file; resolves when it is on disk.
+   * @param algorithms the algorithms that Release lists
    */
   async put(bytes: Uint8Array, algorithms: readonly DigestAlgorithm[]): Promise<Listed> {
     const running = new RunningDigests(algorithms);
@@ -43,7 +43,7 @@ export class BlobStore {
     return bytes;
   }
 
-  /** Drops every other file. */
+  /** Deletes all other files. */
   async keepOnly(named: ReadonlySet<string>): Promise<void> {
     let removed: Promise<unknown> = Promise.resolve();
     for (const sha256 of this.#bytes.getKeys()) if (!named.has(sha256)) removed = this.#bytes.remove(sha256);

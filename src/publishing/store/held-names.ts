@@ -1,4 +1,4 @@
-// Remembers across restarts who had the name of a package first, suite by suite.
+// Stores the first owner of each package name of a suite, so that it survives a restart.
 import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
 import { messageOf } from "../../base/errors.ts";
@@ -6,7 +6,7 @@ import type { Log } from "../../base/log.ts";
 import type { RepositoryName, Suite } from "../../base/names.ts";
 import type { FirstOwner, FirstOwners } from "../../catalog/suite/name-ownership.ts";
 
-/** A lost record is made again out of the tree: the name is then whose link is the earliest of those that are there. */
+/** A lost record is restored from the tree: the owner is then the builder with the earliest link that still exists. */
 export class FirstOwnerStore {
   readonly #holders: Database<FirstOwner, string>;
   readonly #log: Log;
@@ -20,7 +20,7 @@ export class FirstOwnerStore {
   of(suite: Suite): FirstOwners {
     const keyOf = (name: string): string =>
       `${suite}/${createHash("sha256").update(name).digest("base64url").slice(0, 27)}`;
-    /** What was not written yet, or cannot be. */
+    /** Changes that are not on disk yet, or could not be written. */
     const unwritten = new Map<string, FirstOwner | undefined>();
     return {
       get: (name) => (unwritten.has(name) ? unwritten.get(name) : this.#holders.get(keyOf(name))),
@@ -32,7 +32,8 @@ export class FirstOwnerStore {
           () => {
             if (unwritten.get(name) === holder) unwritten.delete(name);
           },
-          (thrown: unknown) => this.#log.warn({ suite, error: messageOf(thrown) }, "an owner of a name was not stored"),
+          (thrown: unknown) =>
+            this.#log.warn({ suite, error: messageOf(thrown) }, "the owner of a package name could not be stored"),
         );
       },
     };

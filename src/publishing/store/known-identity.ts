@@ -1,20 +1,20 @@
-// What clients have been told of who a suite is, and whether it still says so.
+// Compares the identity of a suite (Origin, Label and so on) with the one that clients received before.
 import { RepoError } from "../../base/errors.ts";
 import type { Suite } from "../../base/names.ts";
 
-/** A start would tell clients another identity than they know: all of them would refuse it until their users accept it. */
+/** The configured identity of a suite differs from the published one, so every apt would reject the suite. */
 class IdentityChanged extends RepoError {
   readonly code = "publishing/identity-changed";
 }
 
-/** The fields of Release that apt holds to be a suite's identity. @see apt-secure(8), on changes of a repository */
+/** The fields of Release whose change apt reports. @see apt-secure(8), on changes of repository information */
 const identityFields = /^(Origin|Label|Codename|NotAutomatic|ButAutomaticUpgrades): (.*)$/gm;
 
-/** The identity that a Release tells, by field. */
+/** The identity fields of a Release file, by field name. */
 export const identityOfRelease = (release: string): ReadonlyMap<string, string> =>
   new Map([...release.matchAll(identityFields)].map(([, name = "", value = ""]) => [name, value]));
 
-/** @returns what has changed, in words; empty if nothing has */
+/** @returns a sentence for each changed field; empty if nothing changed */
 export function identityChanges(
   suite: Suite,
   known: ReadonlyMap<string, string>,
@@ -29,9 +29,9 @@ export function identityChanges(
 /** @throws IdentityChanged if there are any changes */
 export function refuseIdentityChanges(changes: readonly string[]): void {
   if (changes.length === 0) return;
-  const meaning =
-    "every apt that knows the old values would refuse to update until its user accepts the new ones " +
-    "(apt-get update --allow-releaseinfo-change), and pins by the old values would hold no more; " +
-    "if that is meant, start once with --accept-identity-change";
-  throw new IdentityChanged([...changes, meaning].join("; "));
+  const explanation =
+    "every apt with the old values will reject this suite until its user accepts the new ones " +
+    "(apt-get update --allow-releaseinfo-change), and pins on the old values will stop working; " +
+    "if this is intended, start once with --accept-identity-change";
+  throw new IdentityChanged([...changes, explanation].join("; "));
 }

@@ -1,4 +1,5 @@
-// The last Date of each suite, in a file beside the database: clients ignore an older one, so it outlives the database.
+// Stores the last Date of each suite in a file beside the database, so that it survives the loss of the database:
+// clients ignore a Release with an older Date.
 import { readFileSync } from "node:fs";
 import { messageOf, systemCodeOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
@@ -17,7 +18,7 @@ export class LastDates {
     this.#log = log;
   }
 
-  /** A file that is not there, or that can't be read, says nothing. */
+  /** Opens the file. A missing or unreadable file counts as empty. */
   static open(file: string, log: Log): LastDates {
     try {
       const known: unknown = JSON.parse(readFileSync(file, "utf8"));
@@ -27,17 +28,20 @@ export class LastDates {
       return new LastDates(file, new Map(entries), log);
     } catch (thrown) {
       if (systemCodeOf(thrown) !== "ENOENT")
-        log.warn({ file, error: messageOf(thrown) }, "the last Dates are not known");
+        log.warn({ file, error: messageOf(thrown) }, "the last Dates could not be read");
       return new LastDates(file, new Map(), log);
     }
   }
 
-  /** @param suite with its repository's name, which no two share @returns seconds since the epoch */
+  /**
+   * @param suite the suite's name with the repository's name before it, which makes it unique
+   * @returns seconds since the epoch
+   */
   get(suite: string): number | undefined {
     return this.#seconds.get(suite);
   }
 
-  /** Remembers a Date, soon also on disk: nobody waits for that, since the database has it too. */
+  /** Stores a Date. The write happens in the background, because the database contains the Date too. */
   keep(suite: string, seconds: number): void {
     this.#seconds.set(suite, seconds);
     this.#isChanged = true;
@@ -46,7 +50,7 @@ export class LastDates {
     });
   }
 
-  /** Resolves when what was to be remembered is on disk, or could not be written. */
+  /** Resolves when all pending Dates are on disk or their write has failed. */
   async written(): Promise<void> {
     await this.#writing;
   }
@@ -63,6 +67,6 @@ export class LastDates {
   }
 }
 
-/** The later of two times, either of which may be unknown. */
+/** The later of two times; either of them may be unknown. */
 export const latest = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);

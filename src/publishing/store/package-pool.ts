@@ -1,4 +1,4 @@
-// The packages that publications name: from a digest and a file name to the bytes, also after these were unlinked.
+// Finds the packages of all kept publications by digest and file name, even after they were unlinked from the tree.
 import { setImmediate } from "node:timers/promises";
 import type { Database } from "lmdb";
 import { ContentId } from "../../base/content-id.ts";
@@ -9,7 +9,7 @@ import { fetchableName } from "../../catalog/suite/fetchable-names.ts";
 import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { FileEntry, FileRef } from "../../storage/tree.ts";
 
-/** One file that some publication names. */
+/** One file that at least one kept publication lists. */
 export interface PooledFile extends FileRef {
   readonly sizeBytes: number;
   readonly sha256: string;
@@ -17,41 +17,41 @@ export interface PooledFile extends FileRef {
   readonly lastModifiedSeconds: number;
 }
 
-/** A pooled file on disk: here alone a content id is written out, into the private state directory. */
+/** A pooled file as stored on disk. Content ids are written only here, in the private state directory. */
 export interface PoolRecord {
   readonly path: string;
   readonly content?: string;
   readonly sizeBytes: number;
   readonly sha256: string;
   readonly lastModifiedSeconds: number;
-  /** As its entry said; undefined in records from before this was kept. */
+  /** From the tree's entry; undefined in records of older versions. */
   readonly linkedAtMs?: number;
   readonly relinkedAtMs?: number;
 }
 
 /**
- * What Last-Modified says of content that holds no time of its own (source packages), seconds since the epoch. It may
- * be one constant, because a pool URL names its bytes by digest.
+ * The Last-Modified of content without a time of its own (source packages), in seconds since the epoch. It may be a
+ * constant, because a pool URL identifies its bytes by digest.
  */
 export const timelessSeconds = Date.UTC(2009, 0, 1) / 1000;
 
-/** The directory of an item's files below the repository's root: named by its .deb's or .dsc's digest. */
+/** The directory of a package below the repository's root, named by the digest of its .deb or .dsc. */
 export const poolDirectory = (sha256: string): string => `${poolPrefix}${sha256}`;
 
-/** The name of one of an item's files there. Names that apt can't fetch become others; a source's never have such a one. */
+/** The file name in that directory. Names that apt cannot download are replaced; those of sources never need it. */
 export const poolName = (path: TreePath): string => fetchableName(lastName(path));
 
 const poolPrefix = "pool/SHA256/";
 
 const poolPath = /^pool\/SHA256\/([0-9a-f]{64})\/([^/]+)$/;
 
-/** After so many items requests have their turn, and what came is on disk: a bound on memory. */
-const itemsBetweenTurns = 1024;
+/** After so many packages, wait for the writes and let requests run. This bounds memory. */
+const packagesPerWrite = 1024;
 
 export class PackagePool {
   readonly #files: Database<PoolRecord, string>;
 
-  /** @param files a database of the repository's own */
+  /** @param files a database for this repository only */
   constructor(files: Database<PoolRecord, string>) {
     this.#files = files;
   }
@@ -73,8 +73,9 @@ export class PackagePool {
   }
 
   /**
-   * The files of these that lie in a directory of the tree, with the entries that they were last seen with.
-   * @param paths below the repository's root, e.g. `pool/SHA256/…/hello_1_amd64.deb`
+   * Finds the pooled files that are in a directory of the tree, with the entries that they had when they were last
+   * listed.
+   * @param paths paths below the repository's root, e.g. `pool/SHA256/…/hello_1_amd64.deb`
    */
   *entriesWithin(directory: TreePath, paths: Iterable<string>): Iterable<readonly [TreePath, FileEntry]> {
     for (const pooled of paths) {
@@ -88,8 +89,8 @@ export class PackagePool {
   }
 
   /**
-   * Some clients (debootstrap among them) ask for a Filename as it stands: then `1%3a2.deb`, as apt calls what it
-   * fetches, comes here as `1:2.deb`.
+   * Finds a file by its unescaped name. Some clients, such as debootstrap, do not escape the `%` of a Filename. So a
+   * request for `1%3a2.deb`, the name that apt needs, arrives as `1:2.deb`.
    */
   #underEscapedName(sha256: string, name: string): PoolRecord | undefined {
     // "0" is the character after "/".
@@ -100,28 +101,28 @@ export class PackagePool {
     return undefined;
   }
 
-  /** Resolves when every file of these items can be found. */
+  /** Adds the files of some packages; resolves when `find` finds all of them. */
   async add(items: Iterable<IndexEntry>): Promise<void> {
     await written(() => this.#put(items));
   }
 
   async #put(items: Iterable<IndexEntry>): Promise<void> {
     let written: Promise<unknown> = Promise.resolve();
-    let untilTurn = itemsBetweenTurns;
+    let untilWait = packagesPerWrite;
     for (const item of items) {
       for (const [key, record] of recordsOf(item)) {
-        // After a restart all of them come, and hardly one is new: reading costs a tenth of writing.
+        // After a restart all packages are added again and few of them are new. Reading costs a tenth of writing.
         if (!isSame(this.#files.get(key), record)) written = this.#files.put(key, record);
       }
-      if (--untilTurn > 0) continue;
-      untilTurn = itemsBetweenTurns;
+      if (--untilWait > 0) continue;
+      untilWait = packagesPerWrite;
       await Promise.all([written, setImmediate()]);
     }
-    // Writes are committed in their order, so the last one stands for all.
+    // Writes are committed in order, so awaiting the last one is enough.
     await written;
   }
 
-  /** The keys of all contents that are named by their id. */
+  /** The keys of all content ids in the pool. */
   contentKeys(): Set<string> {
     const keys = new Set<string>();
     for (const { value } of this.#files.getRange()) {
@@ -131,8 +132,8 @@ export class PackagePool {
   }
 
   /**
-   * Forgets every other file.
-   * @param paths below the repository's root
+   * Deletes all other files.
+   * @param paths paths below the repository's root
    */
   async keepOnly(paths: ReadonlySet<string>): Promise<void> {
     let removed: Promise<unknown> = Promise.resolve();

@@ -1,4 +1,4 @@
-// Publications on disk: manifests by suite and id, and one pointer per suite to the current one.
+// Stores publications on disk: a manifest for each suite and id, and one pointer per suite to the current publication.
 import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
 import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
@@ -18,14 +18,14 @@ import { SegmentStore } from "./segment-store.ts";
 import { isMoment, isPinName, SnapshotPins } from "./snapshot-pins.ts";
 import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
 
-/** A manifest whose lists of segments stand elsewhere, in runs that publications share. */
+/** A manifest whose lists of segments are stored separately, in runs that publications share. */
 type StoredManifest = Omit<Manifest, "indices" | "blobs"> & {
   readonly indices: readonly (Omit<PublishedIndex, "segments"> & { readonly runs: readonly string[] })[];
-  /** Undefined in manifests from before there were any. */
+  /** Undefined in manifests of older versions. */
   readonly blobs?: Manifest["blobs"];
 };
 
-/** What a kept publication was about, without its bytes. */
+/** The description of a kept publication, without its segments. */
 export interface PastPublication {
   readonly id: string;
   /** Seconds since the epoch. */
@@ -33,12 +33,12 @@ export interface PastPublication {
   readonly indices: readonly Omit<PublishedIndex, "segments">[];
 }
 
-/** How many segments a run lists: a change at the end of an index writes one new run. */
+/** How many segments a run lists. With short runs, a change at the end of an index writes only one new run. */
 const segmentsPerRun = 32;
 
 /**
- * The publications of one repository. A publication's pointer is set in the same transaction as its manifest and only
- * after its segments and packages are there, so a kill at any instant leaves the last complete publication.
+ * The publications of one repository. A publication's manifest and pointer are written in one transaction, after its
+ * segments and packages are stored. So a kill at any moment leaves the last complete publication.
  */
 export class PublicationStore {
   readonly pool: PackagePool;
@@ -50,7 +50,7 @@ export class PublicationStore {
   readonly #current: Database<string, string>;
   readonly #dates: Database<number, string>;
   readonly #identities: Database<readonly (readonly [string, string])[], string>;
-  /** When each publication was served first, seconds since the epoch; of older ones nothing: then it is their Date. */
+  /** When each publication was first served, in seconds since the epoch. Older versions stored only the Date. */
   readonly #servedSeconds: Database<number, string>;
   readonly #supersededMs: Database<number, string>;
   readonly #successors: Database<string, string>;
@@ -61,7 +61,7 @@ export class PublicationStore {
 
   /**
    * @param root the state directory's database
-   * @param lastDates what outlives it; undefined where nothing is published
+   * @param lastDates the Dates that survive the loss of the database; undefined if nothing is published
    */
   constructor(root: RootDatabase, name: RepositoryName, lastDates?: LastDates) {
     this.#name = name;
@@ -95,8 +95,8 @@ export class PublicationStore {
   }
 
   /**
-   * Keeps a publication and makes it its suite's current one. Its segments and packages must be stored already.
-   * @param nowMs from when on it is served, and the one before it is superseded
+   * Stores a publication and makes it the current one of its suite. Its segments and packages must be stored already.
+   * @param nowMs the time from which it is served and the previous one is superseded
    */
   async publish(manifest: Manifest, nowMs: number): Promise<void> {
     const { suite, id, indices, ...rest } = manifest;
@@ -114,17 +114,17 @@ export class PublicationStore {
     this.#lastDates?.keep(`${this.#name}/${suite}`, manifest.dateSeconds);
   }
 
-  /** The last Date that this suite ever had here, seconds since the epoch, also when it is out of service. */
+  /** The last Date of a suite, in seconds since the epoch, even if the suite is no longer served. */
   lastDate(suite: Suite): number | undefined {
     return latest(this.#dates.get(suite), this.#lastDates?.get(`${this.#name}/${suite}`));
   }
 
-  /** Who each suite said it is when it was last published, also of those that are out of service. */
+  /** The identity fields in the last publication of each suite, including suites that are no longer served. */
   *identities(): Iterable<readonly [Suite, ReadonlyMap<string, string>]> {
     for (const { key, value } of this.#identities.getRange()) yield [parseSuiteOrFlat(key), new Map(value)];
   }
 
-  /** Takes a suite out of service. What its publications named by hash stays readable while they are kept. */
+  /** Stops serving a suite. Its files remain available by hash while its publications are kept. */
   async withdraw(suite: Suite, nowMs: number): Promise<void> {
     if (!this.#current.doesExist(suite)) return;
     await written(() =>
@@ -135,45 +135,46 @@ export class PublicationStore {
     );
   }
 
-  /** A suite's publications that are kept, the newest first, the current one among them; without their segments. */
+  /** The kept publications of a suite, including the current one, newest first and without their segments. */
   *history(suite: Suite): Iterable<PastPublication> {
-    // Ids begin with a digit, and Date, which they are made of, only moves forward.
+    // Ids begin with a digit, and they sort by Date, which never decreases.
     for (const { value } of this.#manifests.getRange({ start: `${suite}/:`, end: `${suite}/`, reverse: true })) {
       yield { id: value.id, dateSeconds: value.dateSeconds, indices: value.indices };
     }
   }
 
-  /** The segments of one index of a kept publication; undefined if there is none such. */
+  /** The segments of one index of a kept publication; undefined if there is no such index. */
   segmentsOf(suite: Suite, id: string, path: string): readonly SegmentSizes[] | undefined {
     const index = this.#manifests.get(suiteKey(suite, id))?.indices.find((each) => indexPath(each, "plain") === path);
     return index && this.#segmentsIn(index.runs);
   }
 
-  /** The ids of all publications that are kept, those of a suite side by side and the newest first. */
+  /** The ids of all kept publications, grouped by suite and newest first. */
   *ids(): Iterable<readonly [Suite, string]> {
     for (const key of this.#manifests.getKeys({ reverse: true })) {
       yield parseSuiteKey(key);
     }
   }
 
-  /** Since when a kept publication was served, seconds since the epoch. */
+  /** When a kept publication was first served, in seconds since the epoch. */
   servedSince(suite: Suite, id: string): number {
     return this.#servedSeconds.get(suiteKey(suite, id)) ?? secondsOfMoment(id);
   }
 
   /**
-   * The id of a kept publication by itself, by the name of a pin, or by a moment: then it is what was served then.
-   * @returns undefined also for a moment whose own publication is kept no more, and for the id of such a one
+   * Finds the id of a kept publication.
+   * @param when the id, the name of a pin, or a time; a time selects the publication that was served then
+   * @returns undefined also if that publication is no longer kept
    */
   idAt(suite: Suite, when: string): string | undefined {
     if (!isMoment(when)) return isPinName(when) ? this.pins.idOf(suite, when) : undefined;
-    // Nothing is served before its Date, which its id is made of.
+    // A publication is never served before its Date, and its id consists of its Date.
     const range = { start: suiteKey(suite, when), end: suiteKey(suite, ""), reverse: true };
     for (const key of this.#manifests.getKeys(range)) {
       const id = key.slice(suiteKey(suite, "").length);
       if (id === when) return id;
       if (this.servedSince(suite, id) > secondsOfMoment(when)) continue;
-      // What came after a pinned one may be gone, or the suite was out of service.
+      // The successor of a pinned publication may have been deleted, or the suite was not served.
       const successor = this.#successors.get(key);
       const isGone = successor !== undefined && !this.#manifests.doesExist(suiteKey(suite, successor));
       return isGone && successor <= when ? undefined : id;
@@ -186,24 +187,27 @@ export class PublicationStore {
     return this.#read(suiteKey(suite, id));
   }
 
-  /** Finds an index by its hash in any publication that is kept. */
+  /** Finds a file by its hash in any kept publication. */
   byHash(suite: Suite, reference: HashReference): PublishedFile | undefined {
     const id = this.#hashes.get(hashKey(suite, reference));
     const manifest = id === undefined ? undefined : this.#read(suiteKey(suite, id));
     return manifest === undefined ? undefined : fileByHash(manifest, reference);
   }
 
-  /** The files in a directory of the tree that a publication names, with the entries that they were last seen with. */
+  /**
+   * The files of a publication in a directory of the tree, with the entries that they had when they were last listed.
+   */
   async entriesWithin(directory: TreePath, { indices }: Pick<Manifest, "indices">): Promise<Map<TreePath, FileEntry>> {
     const ids = indices.filter(namesPackages).flatMap(({ segments }) => segments.map(({ id }) => id));
     return new Map(this.pool.entriesWithin(directory, await this.segments.references(new Set(ids))));
   }
 
   /**
-   * Drops the publications that were superseded before a moment and that nobody holds fast, and after them every run,
-   * segment and pooled file that no kept one names. Must not run while a publication is built.
-   * @param patchesBeforeMs what was superseded before has its patches no more: a client that is so late fetches the index
-   * @returns how many publications were dropped
+   * Deletes the publications that were superseded before some time and that no pin or rollback holds. Then it deletes
+   * every run, segment and pooled file that no kept publication uses. Must not run during a build.
+   * @param patchesBeforeMs pdiffs of publications that were superseded before this time are deleted: a client that is
+   *   so far behind downloads the whole index
+   * @returns how many publications were deleted
    */
   async sweep(supersededBeforeMs: number, patchesBeforeMs: number): Promise<number> {
     const held = this.#held();
@@ -223,19 +227,19 @@ export class PublicationStore {
     }
     if (old.length > 0) {
       await this.#nameByHash(held);
-      await this.#sweepUnnamed();
+      await this.#sweepUnused();
     }
     await this.#sweepBlobs(patchesBeforeMs);
     return old.length;
   }
 
-  /** The keys of all that is not to be dropped, however old. */
+  /** The keys of all publications that must not be deleted, whatever their age. */
   #held(): ReadonlySet<string> {
     const pinned = [...this.pins.all()].map(({ suite, id }) => suiteKey(suite, id));
     return new Set([...pinned, ...[...this.pins.rolledBack()].map(([suite, id]) => suiteKey(suite, id))]);
   }
 
-  /** What newer publications were the last to name by hash, these may name too. */
+  /** Restores the by-hash references of kept publications that pointed to a deleted publication with the same file. */
   async #nameByHash(keys: Iterable<string>): Promise<void> {
     for (const manifest of [...keys].map((key) => this.#read(key))) {
       for (const reference of manifest === undefined ? [] : hashReferences(manifest)) {
@@ -245,7 +249,7 @@ export class PublicationStore {
     }
   }
 
-  async #sweepUnnamed(): Promise<void> {
+  async #sweepUnused(): Promise<void> {
     const runs = new Set<string>();
     const stanzaRuns = new Set<string>();
     for (const { value } of this.#manifests.getRange()) {
@@ -282,7 +286,10 @@ export class PublicationStore {
     await this.blobs.keepOnly(named);
   }
 
-  /** @param successor the id of what comes after it, or that of the moment from which on there is nothing */
+  /**
+   * @param successor the id of the next publication, or the time from which the suite is not served, in the form of an
+   *   id
+   */
   #supersede(suite: Suite, nowMs: number, successor: string): void {
     const before = this.#current.get(suite);
     if (before === undefined) return;

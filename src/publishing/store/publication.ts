@@ -1,4 +1,4 @@
-// Every byte that a suite serves at one moment, as a manifest of segments and small files. Immutable.
+// A publication: a manifest of every file that a suite serves at one moment, as segments and small files. Immutable.
 import type { DigestAlgorithm } from "../../debian/digests.ts";
 import { digestAlgorithms } from "../../debian/digests.ts";
 import type { AssembledIndex, IndexForm, SegmentSizes } from "../../indices/assemble.ts";
@@ -6,24 +6,24 @@ import { indexForms } from "../../indices/assemble.ts";
 import { releaseDigestName } from "../../indices/release.ts";
 import type { PublicationSummary, SuiteStatus } from "../served-repository.ts";
 
-/** Bytes as Release lists them. */
+/** The size and hashes of a file that Release lists. */
 export interface Listed {
   readonly sizeBytes: number;
   /** Lower-case hex. */
   readonly sha256: string;
-  /** By the other algorithms that Release lists. */
+  /** The hashes by the other algorithms that Release lists. */
   readonly others?: { readonly [Algorithm in DigestAlgorithm]?: string };
 }
 
-/** Marks what is made in the background, after the publication that it is about; see late.ts. */
+/** Marks files that a deferred generator made after the publication of the packages; see deferred-files.ts. */
 export interface DeferredOrigin {
-  /** The maker's name: what it makes next takes this one's place. */
+  /** The generator's name. The generator's next files replace these. */
   readonly maker: string;
-  /** It is of use only beside these bytes; undefined: it may stay beside newer ones. */
+  /** The file is valid only beside an index with these bytes. Undefined: it may stay beside newer indices. */
   readonly of?: { readonly path: string; readonly sha256: string };
 }
 
-/** One index: the segments that make it up, in order, and what they come to. */
+/** One index: its segments in order, and the sizes and hashes of its forms. */
 export interface PublishedIndex {
   /** Below the suite, e.g. `main/binary-amd64`; empty for the suite's own directory. */
   readonly directory: string;
@@ -34,7 +34,7 @@ export interface PublishedIndex {
   readonly late?: DeferredOrigin;
 }
 
-/** A small file that is kept whole, by its SHA256. */
+/** A small file that is stored as a whole, by its SHA256. */
 export interface PublishedBlob extends Listed {
   /** Below the suite. */
   readonly path: string;
@@ -43,11 +43,15 @@ export interface PublishedBlob extends Listed {
   readonly late?: DeferredOrigin;
 }
 
-/** A publication as it is kept on disk. */
+/** A publication as it is stored on disk. */
 export interface Manifest extends PublicationSummary {
-  /** Hex SHA256 over all that Release says but for its dates, and over the key that signs it: equal states need no new publication. */
+  /**
+   * Hex SHA256 of Release without its dates and of the signing keys. With an equal state, no new publication is needed.
+   */
   readonly state: string;
-  /** Of its files under plain names, seconds since the epoch; undefined in older manifests: their Date. */
+  /**
+   * The Last-Modified of files under plain names, in seconds since the epoch; undefined in older manifests: their Date.
+   */
   readonly lastModifiedSeconds?: number;
   readonly components: readonly string[];
   readonly architectures: readonly string[];
@@ -55,14 +59,14 @@ export interface Manifest extends PublicationSummary {
   readonly sourcePackages: number;
   readonly indices: readonly PublishedIndex[];
   readonly blobs: readonly PublishedBlob[];
-  /** Seconds since the epoch; undefined where Release gives none. */
+  /** Seconds since the epoch; undefined if Release has no Valid-Until. */
   readonly validUntilSeconds?: number;
   readonly release: string;
   readonly inRelease: string;
   readonly releaseGpg: string;
 }
 
-/** What is behind a path of a publication. */
+/** The file at a path of a publication. */
 export type PublishedFile =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "index"; readonly index: PublishedIndex; readonly form: IndexForm }
@@ -71,16 +75,19 @@ export type PublishedFile =
 /** The forms of every index. */
 export const everyForm: readonly IndexForm[] = ["plain", "gz", "xz"];
 
-/** Names a publication by its Date, e.g. `20261122T134500Z`: sortable, and unique because Date only moves forward. */
+/**
+ * Makes a publication's id from its Date, e.g. `20261122T134500Z`. Ids sort by time; Date increases, so they are
+ * unique.
+ */
 export function publicationId(dateSeconds: number): string {
   return `${new Date(dateSeconds * 1000).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
 }
 
-/** When the moment is that an id or a moment of the same form names, seconds since the epoch. */
+/** The time that an id, or a time in the same form, stands for, in seconds since the epoch. */
 export const secondsOfMoment = (id: string): number =>
   Date.parse(id.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6Z")) / 1000;
 
-/** A publication in short. */
+/** A publication's summary. */
 export const summaryOf = ({ suite, id, dateSeconds, rolledBackTo }: Manifest): PublicationSummary => ({
   suite,
   id,
@@ -88,7 +95,7 @@ export const summaryOf = ({ suite, id, dateSeconds, rolledBackTo }: Manifest): P
   ...(rolledBackTo !== undefined && { rolledBackTo }),
 });
 
-/** The same, with what it holds. */
+/** A publication's summary and contents. */
 export function statusOf(manifest: Manifest): SuiteStatus {
   const { components, architectures, binaryPackages, sourcePackages } = manifest;
   const codename = /^Codename: (.*)$/m.exec(manifest.release)?.[1];
@@ -102,11 +109,11 @@ export function statusOf(manifest: Manifest): SuiteStatus {
   };
 }
 
-/** Where an index stands below its suite, e.g. `main/binary-amd64/Packages.xz`. */
+/** The path of an index below its suite, e.g. `main/binary-amd64/Packages.xz`. */
 export const indexPath = (index: Pick<PublishedIndex, "directory" | "name">, form: IndexForm): string =>
   `${index.directory === "" ? "" : `${index.directory}/`}${index.name}${indexForms[form]}`;
 
-/** What an assembled index comes to, without its bytes. */
+/** The description of an assembled index, without its bytes. */
 export function publishedIndex(
   index: Pick<PublishedIndex, "directory" | "name" | "late">,
   { forms, segments }: AssembledIndex,
@@ -115,17 +122,17 @@ export function publishedIndex(
   return { ...index, segments, forms: { plain: inForm("plain"), gz: inForm("gz"), xz: inForm("xz") } };
 }
 
-/** The ids of all segments that these indices are made of. */
+/** The ids of all segments of some indices. */
 export const segmentIdsOf = (indices: readonly Pick<PublishedIndex, "segments">[]): readonly string[] =>
   indices.flatMap(({ segments }) => segments.map(({ id }) => id));
 
-/** @param digests by the algorithms that Release lists, SHA256 among them */
+/** @param digests by the algorithms that Release lists, including SHA256 */
 export function listed(sizeBytes: number, digests: Listed["others"] & object): Listed {
   const { sha256 = "", ...others } = digests;
   return { sizeBytes, sha256, ...(Object.keys(others).length > 0 && { others }) };
 }
 
-/** Whether an index holds stanzas that name packages, so that these must be kept as long as it is. */
+/** Whether an index lists packages, which must then be kept as long as the index. */
 export const namesPackages = ({ name }: Pick<PublishedIndex, "name">): boolean =>
   name === "Packages" || name === "Sources";
 
@@ -144,7 +151,7 @@ export function publishedFile(manifest: Manifest, path: string): PublishedFile |
     default:
       for (const index of manifest.indices) {
         if (index.directory !== "" && !path.startsWith(`${index.directory}/`)) continue;
-        const form = everyForm.find((candidate) => path === indexPath(index, candidate));
+        const form = everyForm.find((each) => path === indexPath(index, each));
         if (form !== undefined) return { kind: "index", index, form };
       }
       return blobWhere(manifest, (blob) => blob.path === path);
@@ -169,17 +176,17 @@ const algorithmOf: ReadonlyMap<string, DigestAlgorithm> = new Map(
   digestAlgorithms.map((algorithm) => [releaseDigestName[algorithm], algorithm]),
 );
 
-/** Where a reference is to be had, below the suite. */
+/** The path of a reference below the suite. */
 export const hashPath = ({ directory, algorithm, digest }: HashReference): string =>
   `${directory === "" ? "" : `${directory}/`}by-hash/${releaseDigestName[algorithm]}/${digest}`;
 
-/** A patch's own name is its hash, because clients ask for it by no other, and late. */
+/** The name of a patch is its hash, because clients request patches only by name, and long after an update. */
 const patch = /^(.+\.diff)\/([0-9a-f]{64})\.gz$/;
 
-/** Where the patch of an index that has these bytes is to be had, e.g. `main/binary-amd64/Packages.diff/….gz`. */
+/** The path of a patch with this SHA256, e.g. `main/binary-amd64/Packages.diff/….gz`. */
 export const patchPath = (indexPath: string, sha256: string): string => `${indexPath}.diff/${sha256}.gz`;
 
-/** @returns undefined for a path that is no reference by hash */
+/** @returns undefined for any other path */
 export function hashReference(path: string): HashReference | undefined {
   const [, diff, sha256] = patch.exec(path) ?? [];
   if (diff !== undefined && sha256 !== undefined) return { directory: diff, algorithm: "sha256", digest: sha256 };
@@ -194,13 +201,13 @@ export function fileByHash(manifest: Manifest, reference: HashReference): Publis
   const isIt = (file: Listed) => digestOf(file, algorithm) === digest;
   for (const index of manifest.indices) {
     if (index.directory !== directory) continue;
-    const form = everyForm.find((candidate) => isIt(index.forms[candidate]));
+    const form = everyForm.find((each) => isIt(index.forms[each]));
     if (form !== undefined) return { kind: "index", index, form };
   }
   return blobWhere(manifest, (blob) => directoryOf(blob.path) === directory && isIt(blob));
 }
 
-/** Every reference by which something of a publication can be had. */
+/** All by-hash references to files of a publication. */
 export function* hashReferences({ indices, blobs }: Pick<Manifest, "indices" | "blobs">): Iterable<HashReference> {
   for (const { directory, forms } of indices) {
     for (const file of Object.values(forms)) yield* referencesTo(directory, file);
@@ -208,7 +215,7 @@ export function* hashReferences({ indices, blobs }: Pick<Manifest, "indices" | "
   for (const blob of blobs) yield* referencesTo(directoryOf(blob.path), blob);
 }
 
-/** The references by which one file can be had. */
+/** The by-hash references to one file. */
 export function* referencesTo(directory: string, file: Listed): Iterable<HashReference> {
   for (const algorithm of digestAlgorithms) {
     const digest = digestOf(file, algorithm);
@@ -219,5 +226,5 @@ export function* referencesTo(directory: string, file: Listed): Iterable<HashRef
 const digestOf = ({ sha256, others }: Listed, algorithm: DigestAlgorithm): string | undefined =>
   algorithm === "sha256" ? sha256 : others?.[algorithm];
 
-/** The directory of a path below the suite; empty for the suite's own. */
+/** The directory of a path below the suite; empty for the suite's own directory. */
 export const directoryOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf("/")));

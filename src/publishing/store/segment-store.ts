@@ -1,4 +1,4 @@
-// Rendered and compressed segments on disk, by content: each is made once, whatever number of publications share it.
+// Stores rendered and compressed segments on disk, by id. A segment that several publications share is stored once.
 import { setImmediate } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import type { Database, RootDatabase } from "lmdb";
@@ -11,7 +11,7 @@ import type { IndexForm, SegmentSizes } from "../../indices/assemble.ts";
 import type { CompressedSegment } from "../../indices/compression/compress.ts";
 import { namedFiles } from "../../indices/named-files.ts";
 
-/** A segment that a publication names is not on disk: the state directory was tampered with. */
+/** A segment of a publication is missing on disk, which means that somebody modified the state directory. */
 class SegmentMissing extends RepoError {
   readonly code = "publishing/segment-missing";
   constructor(id: string) {
@@ -23,19 +23,19 @@ interface UnwrittenSegment {
   readonly sizes: SegmentSizes;
   readonly bytes: Readonly<Partial<Record<IndexForm, Buffer>>>;
   readonly writing: Promise<unknown>;
-  /** Then it can be read until its maker has heard of it. */
+  /** If the write failed, the segment stays readable until the caller of `written` receives the error. */
   hasFailed: boolean;
 }
 
-/** How many segments may be on their way to the disk: a bound on memory. */
+/** How many segments may wait for the disk. This bounds memory. */
 const maxUnwritten = 32;
-/** How many bytes of segments that are kept compressed alone are kept in memory plain: who reads one reads it in pieces. */
+/** The memory for plain bytes of segments that are stored only compressed; they are read in several pieces. */
 const maxDecompressedBytes = 8 * 1024 ** 2;
 
 export class SegmentStore {
   readonly #sizes: Database<SegmentSizes, string>;
   readonly #bytes: Database<Buffer, string>;
-  /** What is on its way to the disk. */
+  /** The segments that are being written. */
   readonly #unwritten = new Map<string, UnwrittenSegment>();
   readonly #decompressed = new LRUCache<string, Uint8Array>({
     maxSize: maxDecompressedBytes,
@@ -47,7 +47,7 @@ export class SegmentStore {
     this.#bytes = root.openDB({ name: `${repository}/segments`, encoding: "binary" });
   }
 
-  /** @returns undefined for a segment that was never made here */
+  /** @returns undefined for a segment that is not stored */
   sizesOf(id: string): SegmentSizes | undefined {
     const unwritten = this.#unwritten.get(id);
     return unwritten?.hasFailed === false ? unwritten.sizes : this.#sizes.get(id);
@@ -68,19 +68,20 @@ export class SegmentStore {
   }
 
   /**
-   * As `read`, of bytes that hold only until the next read: for hashing all of a large index, without a copy that waits
-   * for V8 to collect it.
+   * Like `read`, but the bytes are valid only until the next read. This serves to hash a large index without copies
+   * that wait for the garbage collector.
    * @throws SegmentMissing
    */
   glimpse(id: string, form: IndexForm): Uint8Array {
     const bytes = this.#unwritten.has(id) ? undefined : this.#bytes.getBinaryFast(`${id}/${form}`);
-    // The buffer is as long as the longest that it ever held.
+    // The buffer is as long as the longest value that it ever held.
     return bytes?.subarray(0, bytes.length) ?? this.read(id, form);
   }
 
   /**
-   * Keeps a segment: it can be read from now on, and is on disk when `written` resolves. Resolves when the next may come.
-   * @param kept "compressed" for what is long and hardly ever read plain: then it is decompressed
+   * Stores a segment. It can be read at once, and is on disk when `written` resolves. `put` resolves when the next
+   * segment may be stored.
+   * @param kept "compressed" for long segments that are rarely read in plain form; then they are decompressed
    */
   async put(
     id: string,
@@ -110,7 +111,7 @@ export class SegmentStore {
     );
     if (this.#unwritten.size >= maxUnwritten) {
       await this.written([id]);
-      // The disk takes writes again, and who made these has given up or hears of it from `written`.
+      // The disk accepts writes again. Callers with failed segments have given up, or get the error from `written`.
       for (const [other, { hasFailed }] of this.#unwritten) if (hasFailed) this.#unwritten.delete(other);
     }
     return sizes;
@@ -118,7 +119,7 @@ export class SegmentStore {
 
   /**
    * Resolves when these segments are on disk.
-   * @throws StateUnwritable; then what could not be written is forgotten
+   * @throws StateUnwritable; the segments that could not be written are then forgotten
    */
   async written(ids: Iterable<string>): Promise<void> {
     const waited = [...ids];
@@ -126,24 +127,24 @@ export class SegmentStore {
       const results = await Promise.allSettled(waited.flatMap((id) => this.#unwritten.get(id)?.writing ?? []));
       for (const id of waited) this.#unwritten.delete(id);
       for (const result of results) if (result.status === "rejected") throw result.reason;
-      // Others may have waited for them, too, and forgotten them.
+      // Another caller may have awaited and forgotten the same segments.
       const lost = waited.find((id) => !this.#sizes.doesExist(id));
-      if (lost !== undefined) throw new Error(`segment ${lost} was not taken`);
+      if (lost !== undefined) throw new Error(`segment ${lost} could not be written`);
     });
   }
 
-  /** The files that these segments' stanzas point to, relative to the repository's root. */
+  /** The files that the stanzas of these segments refer to, relative to the repository's root. */
   async references(ids: Iterable<string>): Promise<Set<string>> {
     const found = new Set<string>();
     for (const id of ids) {
       for (const { path } of namedFiles(Buffer.from(this.read(id, "plain")).toString())) found.add(path);
-      // Reading a large repository's stanzas takes a while, and requests must not wait for its end.
+      // Reading the stanzas of a large repository takes long, and requests must not wait for it.
       await setImmediate();
     }
     return found;
   }
 
-  /** Drops every other segment. */
+  /** Deletes all other segments. */
   async keepOnly(ids: ReadonlySet<string>): Promise<void> {
     for (const id of this.#sizes.getKeys()) {
       if (ids.has(id)) continue;

@@ -1,15 +1,14 @@
-// What is kept of a repository's past on purpose: publications that were pinned by name, and those that suites are
-// rolled back to.
+// Stores which past publications an administrator selected: pinned publications, and the targets of rollbacks.
 import type { Database, RootDatabase } from "lmdb";
 import type { RepositoryName, Suite } from "../../base/names.ts";
 import { parseSuiteOrFlat } from "../../base/names.ts";
 import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
 
-/** A publication that is kept for ever under a name. */
+/** A publication that is kept forever under a name. */
 export interface Pin {
   readonly suite: Suite;
   readonly name: string;
-  /** The publication's. */
+  /** The publication's id. */
   readonly id: string;
 }
 
@@ -23,7 +22,7 @@ export class SnapshotPins {
     this.#rolledBackTo = root.openDB({ name: `${repository}/rolled-back` });
   }
 
-  /** The id of the publication that has this name. */
+  /** The id of the publication with this name. */
   idOf(suite: Suite, name: string): string | undefined {
     return this.#ids.get(suiteKey(suite, name));
   }
@@ -43,7 +42,7 @@ export class SnapshotPins {
     }
   }
 
-  /** The id of the publication whose content a suite is to serve; undefined: what the tree holds. */
+  /** The id of the publication whose content a suite serves instead of the tree's; undefined without a rollback. */
   rolledBackTo(suite: Suite): string | undefined {
     return this.#rolledBackTo.get(suite);
   }
@@ -56,14 +55,14 @@ export class SnapshotPins {
     await this.#rolledBackTo.remove(suite);
   }
 
-  /** Every suite that is rolled back, with the publication's id. */
+  /** Every suite that is rolled back, with the id of the publication. */
   *rolledBack(): Iterable<readonly [Suite, string]> {
     for (const { key, value } of this.#rolledBackTo.getRange()) yield [parseSuiteOrFlat(key), value];
   }
 }
 
-/** Whether this is a publication's id, or a moment in the same form: e.g. `20261122T134500Z`. */
+/** Whether a text has the form of a publication's id, e.g. `20261122T134500Z`, which is also used for times. */
 export const isMoment = (text: string): boolean => /^\d{8}T\d{6}Z$/.test(text);
 
-/** Whether a pin may have this name. */
+/** Whether a text is a valid name for a pin. */
 export const isPinName = (text: string): boolean => /^[a-z0-9][a-z0-9._-]{0,63}$/i.test(text) && !isMoment(text);

@@ -1,13 +1,15 @@
-// The state directory's database: everything that must survive a kill at any instant is in it.
+// Opens the state directory's database. It contains everything that must survive a kill at any moment.
 import type { RootDatabase } from "lmdb";
 import { open } from "lmdb";
 
-/** Databases that one environment may hold: the ledger, and some ten for each repository and each flat one. */
+/**
+ * The maximum number of databases: the inspection store, and about ten for each repository and each flat repository.
+ */
 const maxDatabases = 4096;
 
 /**
- * Opens or makes the database in a directory that is the server's alone.
- * @param path a directory
+ * Opens or creates the database in a directory that no other process writes to.
+ * @param path the directory
  */
 export function openStateDatabase(path: string, { readOnly = false } = {}): RootDatabase {
   return open({ path, maxDbs: maxDatabases, noSubdir: false, readOnly });

@@ -1,8 +1,8 @@
-// The keys of the state's databases that hold something for each suite under a name.
+// Database keys that consist of a suite and a name.
 import type { Suite } from "../../base/names.ts";
 import { parseSuiteOrFlat } from "../../base/names.ts";
 
-/** @param name without a slash: a suite's own name may hold some */
+/** @param name a name without a slash; the suite's name may contain slashes */
 export const suiteKey = (suite: Suite, name: string): string => `${suite}/${name}`;
 
 export function parseSuiteKey(key: string): readonly [suite: Suite, name: string] {
