@@ -21,7 +21,7 @@ export class InvalidNameCollector {
   }
 
   /** For a directory; nothing where there are none. */
-  get asProperty(): { readonly unnamed?: InvalidNames } {
-    return this.#count === 0 ? {} : { unnamed: { count: this.#count, first: this.#first } };
+  get asProperty(): { readonly invalidNames?: InvalidNames } {
+    return this.#count === 0 ? {} : { invalidNames: { count: this.#count, first: this.#first } };
   }
 }
