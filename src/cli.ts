@@ -62,7 +62,7 @@ A configuration file (TOML) mounts several repositories; its paths are relative 
   contents = false                            # no index of packages' files; also for a repository
   pdiffs = false                              # no patches between an index and its earlier states; likewise
   translations = true                         # long descriptions in an index of their own; also for a repository
-  indices = "as-found"                        # not made: those that stand in the tree are served untouched
+  indices = "prebuilt"                        # the indices in the tree are served unchanged; by default "made"
   valid_for_seconds = 604800                  # clients refuse a Release that is older; renewed in time by itself
   signed_by = true                            # and from then on accept no keys but those that sign now
   [repository.suite.sid.view]                 # hides packages from the indices, and deletes none

@@ -12,7 +12,7 @@ import { ConfigurationError } from "../config/configuration-error.ts";
 import { loadConfiguration } from "../config/load-config.ts";
 import { ask } from "../server/control-commands.ts";
 import { openTree } from "../server/open-tree.ts";
-import { layoutOf, ownerRulesOf } from "../server/repository-settings.ts";
+import { CurrentOwnerRules, layoutOf } from "../server/repository-settings.ts";
 import { argument } from "./shared/arguments.ts";
 import { complain, print, printable } from "./shared/terminal.ts";
 
@@ -48,10 +48,10 @@ export async function listOwners(
     const layout = new Layout([...layoutOf(one).nestedSuites, ...suites]);
     const stock = await readInventory(tree, [path], systemClock(), signal, layout);
     isThere ||= suite !== undefined && hasSuite(stock, suite);
-    const rulesOf = ownerRulesOf(one, complain);
+    const rules = new CurrentOwnerRules(one, complain);
     const snapshots = packageListsOf(stock, (each) => ({
       // Also where every name is everybody's, it is told who has packages of it.
-      rules: () => rulesOf(each) ?? everybodys,
+      rules: () => rules.of(each) ?? everybodys,
       held: nothingHeld,
       startedMs: 0,
       now: systemClock,

@@ -17,7 +17,7 @@ import { loadConfiguration } from "../config/load-config.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { packagesDigestField } from "../indices/fields.ts";
 import { maxReleaseBytes } from "../indices/release.ts";
-import type { RepositorySettings } from "../publishing/live/open-repository.ts";
+import type { Placement } from "../publishing/build/stanza-renderer.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import { indexPath } from "../publishing/store/publication.ts";
 import { inTemporaryDirectory, withOfflineRepository } from "../server/offline-repository.ts";
@@ -103,20 +103,18 @@ async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Pro
     ...(folder !== undefined && { folder }),
   });
   const named = decodeURIComponent(url.slice(url.lastIndexOf("/") + 1));
-  const one = configuration.repositories.find(({ name }) => name === named) ?? configuration.repositories[0];
-  if (one === undefined) throw new ConfigurationError(["--config: has no repository"]);
-  const chosen = suites ?? (await suitesIn(one, configuration, signal));
+  const configured = configuration.repositories.find(({ name }) => name === named) ?? configuration.repositories[0];
+  if (configured === undefined) throw new ConfigurationError(["--config: has no repository"]);
+  const chosen = suites ?? (await suitesIn(configured, configuration, signal));
   const check = async (stateDirectory: string): Promise<number> => {
     const inState: Configuration = { ...configuration, stateDirectory, acceptIdentityChange: true };
-    // Nothing in a tree tells a suite with a slash from a suite and a component.
-    const configuredSuites = [...new Set([...[...one.suites.keys()].map(parseSuite), ...chosen])];
-    const settings = { ...(await settingsLike(site, chosen, one)), configuredSuites };
+    const { repository: one, placement } = await renderedLike(site, chosen, configured);
     const order = {
       configuration: inState,
       one,
       signer: unsigned,
       shown: withoutEntryMetadata,
-      settings,
+      settings: { placement },
       log: silentLog,
     };
     return await withOfflineRepository(order, async (repository) => {
@@ -180,12 +178,15 @@ async function suitesIn(
   return suites.toSorted();
 }
 
-/** How the server renders its indices is its own choice, and no lie: ours are made alike. */
-async function settingsLike(
+/**
+ * The configuration under which the indices here are rendered as the server has rendered its own. The server may choose
+ * how it renders them, so a difference of that kind is not an error.
+ */
+async function renderedLike(
   site: VerifiedServer,
   suites: readonly Suite[],
-  one: RepositoryConfiguration,
-): Promise<Partial<RepositorySettings>> {
+  configured: RepositoryConfiguration,
+): Promise<{ readonly repository: RepositoryConfiguration; readonly placement: Placement }> {
   const translated = new Set<Suite>();
   let stanza: string | undefined;
   for (const suite of suites) {
@@ -198,13 +199,21 @@ async function settingsLike(
     }
   }
   const has = (field: string) => stanza?.includes(`\n${field}: `) ?? false;
+  // Each suite gets a table: nothing in a tree distinguishes a suite with a slash from a suite and a component.
+  const rendered = suites.map((suite) => {
+    const own = configured.suites.get(suite);
+    return [suite, { ...own, translations: translated.has(suite) }] as const;
+  });
   return {
     placement: stanza === undefined || stanza.includes("\nFilename: pool/SHA256/") ? "pool" : "tree",
-    isTranslated: (suite) => translated.has(suite),
-    algorithms:
-      stanza === undefined
-        ? one.digests
-        : digestAlgorithms.filter((algorithm) => algorithm === "sha256" || has(packagesDigestField[algorithm])),
+    repository: {
+      ...configured,
+      suites: new Map([...configured.suites, ...rendered]),
+      digests:
+        stanza === undefined
+          ? configured.digests
+          : digestAlgorithms.filter((algorithm) => algorithm === "sha256" || has(packagesDigestField[algorithm])),
+    },
   };
 }
 

@@ -141,7 +141,8 @@ const suite = z
     translations: z.boolean(),
     pdiffs: z.boolean(),
     contents: z.boolean(),
-    indices: z.enum(["made", "as-found"]),
+    // "as-found" is the name of earlier versions for "prebuilt".
+    indices: z.preprocess((raw) => (raw === "as-found" ? "prebuilt" : raw), z.enum(["made", "prebuilt"])),
     view,
     package_owners: z.enum(ownerPolicies),
   })
@@ -177,7 +178,7 @@ const suite = z
       notAutomatic: raw.not_automatic,
       butAutomaticUpgrades: raw.but_automatic_upgrades,
       validForSeconds: raw.valid_for_seconds,
-      namesKeys: raw.signed_by,
+      signedBy: raw.signed_by,
       packageOwners: raw.package_owners,
     }),
   );

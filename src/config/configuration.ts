@@ -43,15 +43,15 @@ export interface SuiteConfiguration {
   readonly notAutomatic?: boolean | undefined;
   readonly butAutomaticUpgrades?: boolean | undefined;
   /** Whether Release names the keys that clients shall accept. */
-  readonly namesKeys?: boolean | undefined;
+  readonly signedBy?: boolean | undefined;
   /** How long clients may believe a Release; undefined: for ever. */
   readonly validForSeconds?: number | undefined;
   /** Undefined: as the repository says. */
   readonly translations?: boolean | undefined;
   readonly pdiffs?: boolean | undefined;
   readonly contents?: boolean | undefined;
-  /** "as-found": those that stand in the tree are served untouched; by default they are made. */
-  readonly indices?: "made" | "as-found" | undefined;
+  /** "prebuilt": the indices in the tree are served unchanged; by default they are generated from the packages. */
+  readonly indices?: "made" | "prebuilt" | undefined;
   /** What hides some of its packages from its indices. */
   readonly view?: ViewRules | undefined;
   /** Who may publish a name that no builder's `packages` have; undefined: as the repository says. */

@@ -1,17 +1,23 @@
 // What a configuration means for one repository, and the keys that sign it.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { LRUCache } from "lru-cache";
 import { systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import { flatSuite, parseSuite } from "../base/names.ts";
 import { Layout } from "../catalog/layout/repository-layout.ts";
 import type { BuilderNames, OwnerPolicy, OwnerRules } from "../catalog/suite/owner-rules.ts";
-import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "../config/configuration.ts";
+import type {
+  BuilderConfiguration,
+  Configuration,
+  RepositoryConfiguration,
+  SuiteConfiguration,
+} from "../config/configuration.ts";
 import { OverridesFile, overridesFileIn } from "../config/overrides-file.ts";
 import { keyringPackageName } from "../publishing/build/archive-keyring.ts";
-import type { SuiteIdentity } from "../publishing/build/suite-release.ts";
 import type { RepositorySettings } from "../publishing/live/open-repository.ts";
+import type { SuiteIdentity, SuiteSettings, SuiteSettingsProvider } from "../publishing/suite-settings.ts";
 import { openKeyFile } from "../signing/key-file.ts";
 import { openpgpSigner } from "../signing/openpgp-signer.ts";
 import type { Signer } from "../signing/signer.ts";
@@ -47,24 +53,39 @@ export const openOverrides = (
 export const layoutOf = ({ suites }: Pick<RepositoryConfiguration, "suites">): Layout =>
   new Layout([...suites.keys()].map(parseSuite));
 
-/** All that does not depend on who asks. @param complain is told what is wrong with a file of builders that was changed */
+type OwnedRepository = Pick<
+  RepositoryConfiguration,
+  "name" | "builders" | "suites" | "packageOwners" | "archiveKeyring"
+>;
+
+interface ConfiguredSuitesOptions {
+  /**
+   * Where clients reach the server, without a trailing slash; undefined: Release does not state where snapshots and
+   * changelogs are.
+   */
+  readonly publicUrl: string | undefined;
+  readonly ownerRules: CurrentOwnerRules;
+  readonly overrides: OverridesFile;
+}
+
+/**
+ * The settings of a repository that do not depend on where its tree is and who uses it.
+ * @param complain receives complaints about files that are read again because they have changed
+ */
 export const settingsOf = (
   one: RepositoryConfiguration,
   configuration: Configuration,
   overrides: OverridesFile,
   complain: (text: string) => void,
 ): Omit<RepositorySettings, "name" | "tree" | "signer" | "observer"> => ({
-  identityOf: (suite: Suite) => identityOf(one, suite, configuration.publicUrl),
-  isPassthrough: (suite: Suite) => one.suites.get(suite)?.indices === "as-found",
+  suiteSettings: new ConfiguredSuites(one, {
+    publicUrl: configuration.publicUrl,
+    ownerRules: new CurrentOwnerRules(one, complain),
+    overrides,
+  }),
   configuredSuites: [...one.suites.keys()].map(parseSuite),
-  viewOf: (suite: Suite) => one.suites.get(suite)?.view,
-  ownerRulesOf: ownerRulesOf(one, complain),
-  overridesOf: (suite: Suite) => overrides.of(suite),
-  isTranslated: (suite: Suite) => one.suites.get(suite)?.translations ?? one.translations,
-  hasContents: (suite: Suite) => hasContents(one, suite),
-  isPatched: (suite: Suite) => one.suites.get(suite)?.pdiffs ?? one.pdiffs,
-  algorithms: one.digests,
-  releaseAlgorithms: one.releaseDigests,
+  digests: one.digests,
+  releaseDigests: one.releaseDigests,
   dateLagSeconds: one.dateLagSeconds,
   acceptIdentityChange: configuration.acceptIdentityChange,
   ...(one.datesAfterSeconds !== undefined && { datesAfterSeconds: one.datesAfterSeconds }),
@@ -72,75 +93,118 @@ export const settingsOf = (
   scrubSeconds: configuration.scrubSeconds,
 });
 
-/**
- * Who may publish which names, as the builders are at the moment: the same object as long as they are the same.
- * A flat repository has no builders' directories.
- */
-export function ownerRulesOf(
-  one: Pick<RepositoryConfiguration, "name" | "builders" | "suites" | "packageOwners" | "archiveKeyring">,
-  complain: (text: string) => void,
-): (suite: Suite) => OwnerRules | undefined {
-  const layout = layoutOf(one);
-  const reserved = one.archiveKeyring === undefined ? [] : [keyringPackageName(one.name)];
-  let seen: readonly BuilderConfiguration[] = [];
-  let told = "";
-  let builders: readonly BuilderNames[] = [];
-  const known = new Map<OwnerPolicy, OwnerRules>();
-  return (suite) => {
-    if (suite === flatSuite) return undefined;
-    const now = one.builders(complain);
-    if (now !== seen) {
-      seen = now;
-      const names = now.map(({ name, directory, packages }) => ({ name, directory, packages }));
-      const text = JSON.stringify(names);
-      // A new token alone judges nothing anew.
-      if (text !== told) {
-        told = text;
-        builders = names;
-        known.clear();
-      }
-    }
-    const policy = one.suites.get(suite)?.packageOwners ?? one.packageOwners;
-    const isConfined =
-      policy !== "any" || reserved.length > 0 || builders.some(({ packages }) => packages !== undefined);
-    if (!isConfined) return undefined;
-    const rules = known.get(policy) ?? { policy, builders, reserved, layout };
-    known.set(policy, rules);
-    return rules;
-  };
-}
+/** Who may publish which names, according to the configuration and the current list of builders. */
+export class CurrentOwnerRules {
+  readonly #repository: OwnedRepository;
+  readonly #complain: (text: string) => void;
+  readonly #layout: Layout;
+  readonly #reserved: readonly string[];
+  #configured: readonly BuilderConfiguration[] = [];
+  #builders: readonly BuilderNames[] = [];
+  readonly #byPolicy = new Map<OwnerPolicy, OwnerRules>();
 
-/** Packages of a flat repository are for any architecture, and so nobody would ask for what is in them. */
-const hasContents = (one: RepositoryConfiguration, suite: Suite): boolean =>
-  suite !== flatSuite && (one.suites.get(suite)?.contents ?? one.contents);
+  /** @param complain receives complaints about a changed file of builders */
+  constructor(repository: OwnedRepository, complain: (text: string) => void) {
+    this.#repository = repository;
+    this.#complain = complain;
+    this.#layout = layoutOf(repository);
+    this.#reserved = repository.archiveKeyring === undefined ? [] : [keyringPackageName(repository.name)];
+  }
+
+  /**
+   * @returns the same object until the rules change; undefined if everybody may publish every name, which is always so
+   * in a flat repository, since it has no builders' directories
+   */
+  of(suite: Suite): OwnerRules | undefined {
+    if (suite === flatSuite) return undefined;
+    this.#readBuilders();
+    const policy = this.#repository.suites.get(suite)?.packageOwners ?? this.#repository.packageOwners;
+    const isConfined =
+      policy !== "any" || this.#reserved.length > 0 || this.#builders.some(({ packages }) => packages !== undefined);
+    if (!isConfined) return undefined;
+    const known = this.#byPolicy.get(policy);
+    if (known !== undefined) return known;
+    const rules = { policy, builders: this.#builders, reserved: this.#reserved, layout: this.#layout };
+    this.#byPolicy.set(policy, rules);
+    return rules;
+  }
+
+  #readBuilders(): void {
+    const configured = this.#repository.builders(this.#complain);
+    if (configured === this.#configured) return;
+    this.#configured = configured;
+    const builders = configured.map(({ name, directory, packages }) => ({ name, directory, packages }));
+    // If only a token changed, the rules stay the same object, so that no package list is computed again.
+    if (JSON.stringify(builders) === JSON.stringify(this.#builders)) return;
+    this.#builders = builders;
+    this.#byPolicy.clear();
+  }
+}
 
 /** Whether some suite may have Contents, so that the files of packages are listed. */
 export const anyContents = ({ repositories }: Configuration): boolean =>
   repositories.some(({ contents, suites }) => contents || [...suites.values()].some((suite) => suite.contents));
 
-/**
- * @param publicUrl where clients reach the server, without a trailing slash; undefined: they are not told where its past
- * and its changelogs are
- */
-function identityOf(one: RepositoryConfiguration, suite: Suite, publicUrl: string | undefined): SuiteIdentity {
-  const configured = one.suites.get(suite) ?? {};
-  const { version, notAutomatic, butAutomaticUpgrades, validForSeconds, namesKeys } = configured;
-  const description = configured.description ?? one.description;
-  return {
-    origin: one.origin,
-    label: one.label,
-    // Flat repositories have no such address.
-    ...(publicUrl !== undefined &&
-      suite !== flatSuite && {
-        changelogs: `${publicUrl}/${one.name}/changelogs/@CHANGEPATH@_changelog`,
-        snapshots: `${publicUrl}/${one.name}/snapshots/@SNAPSHOTID@/`,
-      }),
-    codename: configured.codename ?? suite,
-    ...(version !== undefined && { version }),
-    ...(description !== undefined && { description }),
-    ...(notAutomatic !== undefined && { notAutomatic }),
-    ...(butAutomaticUpgrades !== undefined && { butAutomaticUpgrades }),
-    ...(validForSeconds !== undefined && { validForSeconds }),
-    ...(namesKeys !== undefined && { namesKeys }),
-  };
+/** Suite names also come from requests for suites that do not exist, so the number of remembered settings is bounded. */
+const maxRememberedSuites = 1000;
+
+/** The settings of the suites of a repository, from its table in the configuration and the tables of the suites. */
+class ConfiguredSuites implements SuiteSettingsProvider {
+  readonly #repository: RepositoryConfiguration;
+  readonly #options: ConfiguredSuitesOptions;
+  readonly #known = new LRUCache<Suite, SuiteSettings>({ max: maxRememberedSuites });
+
+  constructor(repository: RepositoryConfiguration, options: ConfiguredSuitesOptions) {
+    this.#repository = repository;
+    this.#options = options;
+  }
+
+  of(suite: Suite): SuiteSettings {
+    const known = this.#known.get(suite);
+    if (known !== undefined) return known;
+    const settings = this.#settingsOf(suite);
+    this.#known.set(suite, settings);
+    return settings;
+  }
+
+  #settingsOf(suite: Suite): SuiteSettings {
+    const { translations, contents, pdiffs, suites } = this.#repository;
+    const { ownerRules, overrides } = this.#options;
+    const own = suites.get(suite) ?? {};
+    return {
+      identity: this.#identityOf(suite, own),
+      validForSeconds: own.validForSeconds,
+      signedBy: own.signedBy ?? false,
+      translations: own.translations ?? translations,
+      // Packages of a flat repository are for all architectures, and no client reads Contents of such a repository.
+      contents: suite !== flatSuite && (own.contents ?? contents),
+      pdiffs: own.pdiffs ?? pdiffs,
+      indices: own.indices ?? "made",
+      view: own.view,
+      ownerRules: () => ownerRules.of(suite),
+      overrides: () => overrides.of(suite),
+    };
+  }
+
+  #identityOf(suite: Suite, own: SuiteConfiguration): SuiteIdentity {
+    const { name, origin, label } = this.#repository;
+    const { publicUrl } = this.#options;
+    const { version, notAutomatic, butAutomaticUpgrades } = own;
+    const description = own.description ?? this.#repository.description;
+    return {
+      origin,
+      label,
+      // Flat repositories have no such address.
+      ...(publicUrl !== undefined &&
+        suite !== flatSuite && {
+          changelogs: `${publicUrl}/${name}/changelogs/@CHANGEPATH@_changelog`,
+          snapshots: `${publicUrl}/${name}/snapshots/@SNAPSHOTID@/`,
+        }),
+      codename: own.codename ?? suite,
+      ...(version !== undefined && { version }),
+      ...(description !== undefined && { description }),
+      ...(notAutomatic !== undefined && { notAutomatic }),
+      ...(butAutomaticUpgrades !== undefined && { butAutomaticUpgrades }),
+    };
+  }
 }

@@ -96,6 +96,18 @@ pdiffs = true
   expect(one!.suites.get("stable")).toMatchObject({ translations: undefined, pdiffs: true });
 });
 
+test("indices are made or prebuilt, also under the earlier name of prebuilt, and any other value is a mistake", () => {
+  const suitesWith = (indices: string) => {
+    const directory = aDirectory({ "c.toml": `[[repository]]\nname = "debian"\nfolder = "."\n${suite(indices)}` });
+    return loadConfiguration({ config: "c.toml" }, {}, directory).repositories[0]?.suites.get("sid")?.indices;
+  };
+  const suite = (indices: string) => `[repository.suite.sid]\nindices = "${indices}"\n`;
+  expect(["made", "prebuilt", "as-found"].map(suitesWith)).toEqual(["made", "prebuilt", "prebuilt"]);
+  expect(mistakesOf(() => suitesWith("found"))).toEqual([
+    expect.stringMatching(/^repository\[0\]\.suite\.sid\.indices: .*made.*prebuilt/),
+  ]);
+});
+
 test("a printed configuration shows no secret", () => {
   const directory = aDirectory({ "c.toml": good, readcap: readCap, token });
   const configuration = loadConfiguration({ config: "c.toml" }, {}, directory);

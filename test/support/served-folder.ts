@@ -11,12 +11,11 @@ import { inspectContent } from "../../src/catalog/inspection/inspect.ts";
 import type { InspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import type { PackageKind } from "../../src/catalog/inspection/inspection.ts";
-import type { Overrides } from "../../src/catalog/suite/overrides.ts";
+import { Overrides } from "../../src/catalog/suite/overrides.ts";
 import type { OwnerRules } from "../../src/catalog/suite/owner-rules.ts";
 import type { ViewRules } from "../../src/catalog/suite/suite-view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
 import { compressSegment } from "../../src/indices/compression/compress-worker.ts";
-import type { SuiteIdentity } from "../../src/publishing/build/suite-release.ts";
 import { BackgroundPriority } from "../../src/publishing/deferred/background-priority.ts";
 import {
   compressPaths,
@@ -35,6 +34,7 @@ import { defaultChangelogLimits } from "../../src/publishing/serve/changelog-pro
 import { PackageCache } from "../../src/publishing/serve/package-cache.ts";
 import type { PingOutcome } from "../../src/publishing/served-repository.ts";
 import { openStateDatabase } from "../../src/publishing/store/state-database.ts";
+import type { SuiteIdentity, SuiteSettings } from "../../src/publishing/suite-settings.ts";
 import type { Signer } from "../../src/signing/signer.ts";
 import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
 import { HardLinks } from "../../src/storage/folder/hard-links.ts";
@@ -45,6 +45,7 @@ import { inChunks } from "./debs.ts";
 import { silentCacheObserver } from "./silent.ts";
 
 const algorithms = ["md5", "sha256"] as const;
+const noOverrides = new Overrides([]);
 const noSignal = new AbortController().signal;
 
 /** A fake: signs nothing, so that these tests need no key. What real keys do is tested in test/signing. */
@@ -64,22 +65,25 @@ export interface ServedFolderOptions {
   readonly now?: () => number;
   readonly datesAfterSeconds?: number;
   readonly dateLagSeconds?: number;
-  /** What suites say of themselves beyond the usual. */
+  /** The identity of every suite, beyond the usual. */
   readonly identity?: Partial<SuiteIdentity>;
-  readonly releaseAlgorithms?: readonly DigestAlgorithm[];
+  /** Other settings of every suite; by default there are no Translation-en, pdiffs, view, owner rules and overrides. */
+  readonly validForSeconds?: number;
+  readonly signedBy?: boolean;
+  readonly releaseDigests?: readonly DigestAlgorithm[];
   readonly changelogLimits?: ChangelogLimits;
   /** Of the inspection, and of reading changelogs. */
   readonly inspectLimits?: InspectLimits;
-  /** Whether long descriptions stand in Translation-en. */
-  readonly translated?: boolean;
+  /** Whether long descriptions are in Translation-en. */
+  readonly translations?: boolean;
   /** Whether there are pdiffs: of every index, and at once. */
-  readonly patched?: boolean;
+  readonly pdiffs?: boolean;
   /** The directories of the builders that are known at the moment. */
   readonly builderDirectories?: () => readonly TreePath[];
   /** Hides some packages of every suite. */
   readonly view?: ViewRules;
   readonly configuredSuites?: readonly Suite[];
-  readonly overridesOf?: (suite: Suite) => Overrides;
+  readonly overrides?: (suite: Suite) => Overrides;
   /** Who may publish which names, asked at each look. */
   readonly ownerRules?: () => OwnerRules | undefined;
   readonly acceptIdentityChange?: boolean;
@@ -168,6 +172,22 @@ export class ServedFolder {
     return bytes.toString();
   }
 
+  #settingsOf(suite: Suite): SuiteSettings {
+    const options = this.#options;
+    return {
+      identity: { origin: "test", label: "test", codename: suite, ...options.identity },
+      validForSeconds: options.validForSeconds,
+      signedBy: options.signedBy ?? false,
+      translations: options.translations ?? false,
+      contents: options.contents ?? false,
+      pdiffs: options.pdiffs ?? false,
+      indices: "made",
+      view: options.view,
+      ownerRules: () => options.ownerRules?.(),
+      overrides: () => options.overrides?.(suite) ?? noOverrides,
+    };
+  }
+
   #open(): Repository {
     const { contents = false } = this.#options;
     const root = openStateDatabase(join(this.state, "db"));
@@ -210,19 +230,13 @@ export class ServedFolder {
         name: parseRepositoryName("debian"),
         tree: this.#options.wrap?.(folderTree) ?? folderTree,
         signer: this.#options.signer ?? unsigned,
-        identityOf: (suite) => ({ origin: "test", label: "test", codename: suite, ...this.#options.identity }),
-        viewOf: () => this.#options.view,
+        suiteSettings: { of: (suite) => this.#settingsOf(suite) },
         configuredSuites: this.#options.configuredSuites ?? [],
-        ...(this.#options.overridesOf && { overridesOf: this.#options.overridesOf }),
-        ownerRulesOf: () => this.#options.ownerRules?.(),
-        isPatched: () => this.#options.patched ?? false,
-        minPatchedBytes: 0,
-        isTranslated: () => this.#options.translated ?? false,
-        ...(this.#options.releaseAlgorithms && { releaseAlgorithms: this.#options.releaseAlgorithms }),
+        minPdiffIndexBytes: 0,
+        ...(this.#options.releaseDigests && { releaseDigests: this.#options.releaseDigests }),
         acceptIdentityChange: this.#options.acceptIdentityChange ?? false,
-        algorithms,
-        hasContents: () => contents,
-        ...((contents || this.#options.patched) && { deferredTimes: { settleMs: 0, retryMs: 100 } }),
+        digests: algorithms,
+        ...((contents || this.#options.pdiffs) && { deferredTimes: { settleMs: 0, retryMs: 100 } }),
         ...(this.#options.builderDirectories && { builderDirectories: this.#options.builderDirectories }),
         keptFiles,
         keepSeconds: 7 * 24 * 3600,

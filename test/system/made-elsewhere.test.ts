@@ -13,7 +13,7 @@ const token = "the-token-of-made-elsewhere";
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-made-elsewhere-"));
 const made = join(work, "made");
 const readyMade =
-  /dists\/stable has ready-made indices and no package in its places; 2 packages lie in pool\/: link the packages below dists\/stable\/COMPONENT\/binary-ARCH .*or set indices = "as-found"/;
+  /dists\/stable has ready-made indices and no package in its places; 2 packages lie in pool\/: link the packages below dists\/stable\/COMPONENT\/binary-ARCH .*or set indices = "prebuilt"/;
 const backup = /the root of a `tahoe backup`.*serve the read cap of Latest/;
 
 const tahoe = (...args: readonly string[]): string =>

@@ -24,12 +24,12 @@ export interface PlannedIndex {
  * Plans the indices of a suite: one for each component and architecture, and one for each component's sources. Indices
  * are also planned while they are empty, so that clients need no change when the first package is published.
  * @param withInstaller the components that have packages for debian-installer; the others get no installer index
- * @param translated whether descriptions are in Translation-en, which debian-installer does not support
+ * @param translations whether descriptions are in Translation-en, which debian-installer does not support
  */
 export function indicesOf(
   { components, architectures, flat }: SuiteShape,
   withInstaller: ReadonlySet<Component>,
-  translated: boolean,
+  translations: boolean,
 ): PlannedIndex[] {
   if (flat) return components.flatMap(flatIndices);
   const variantOf = (architecture: Architecture) => {
@@ -38,7 +38,7 @@ export function indicesOf(
   };
   return components.flatMap((component) => [
     ...architectures.map((architecture) => ({
-      ...packagesOf(component, architecture, translated ? "short" : "full"),
+      ...packagesOf(component, architecture, translations ? "short" : "full"),
       variant: variantOf(architecture),
     })),
     ...(withInstaller.has(component)
@@ -48,7 +48,7 @@ export function indicesOf(
         }))
       : []),
     sourcesOf(component),
-    ...(translated ? [translationsOf(component)] : []),
+    ...(translations ? [translationsOf(component)] : []),
   ]);
 }
 

@@ -20,6 +20,7 @@ import { latest } from "../store/last-dates.ts";
 import type { Manifest, PublishedIndex } from "../store/publication.ts";
 import { publicationId, publishedIndex, segmentIdsOf } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
+import type { SuiteSettings } from "../suite-settings.ts";
 import type { DeferredFiles } from "./deferred-files.ts";
 import { lastLike, stillValid, withDeferredOf, withoutDeferred } from "./deferred-files.ts";
 import { Descriptions } from "./description-entries.ts";
@@ -29,19 +30,17 @@ import { PackageCounts } from "./package-counts.ts";
 import { lastModifiedOf, nextDate, waitForDateMs } from "./release-date.ts";
 import { SegmentBuilder } from "./segment-builder.ts";
 import type { StanzaRenderer } from "./stanza-renderer.ts";
-import type { Composition, SuiteIdentity } from "./suite-release.ts";
+import type { Composition } from "./suite-release.ts";
 import { directoryReleases, undatedRelease } from "./suite-release.ts";
 
 /** The collaborators and settings that the builders of all suites share. */
-export interface BuilderTools {
+export interface SuiteBuilderOptions {
   readonly stanzas: StanzaRenderer;
   readonly compressor: Compressor;
   readonly store: PublicationStore;
   readonly signer: Signer;
   /** The algorithms in Release and by-hash. They include SHA256 or SHA512. */
-  readonly releaseAlgorithms: readonly DigestAlgorithm[];
-  /** Whether long descriptions are in Translation-en instead of Packages. */
-  readonly translated: boolean;
+  readonly releaseDigests: readonly DigestAlgorithm[];
   readonly now: () => number;
   /**
    * Every publication gets a later Date than this, in seconds since the epoch. Used when the state directory was lost.
@@ -70,8 +69,8 @@ interface IndexState {
 
 export class SuiteBuilder {
   readonly #suite: Suite;
-  readonly #identity: SuiteIdentity;
-  readonly #tools: BuilderTools;
+  readonly #settings: SuiteSettings;
+  readonly #options: SuiteBuilderOptions;
   readonly #segments: SegmentBuilder;
   /** The last state of each index, by directory and name; undefined if all must be built from nothing. */
   #indices: ReadonlyMap<string, IndexState> | undefined;
@@ -79,11 +78,11 @@ export class SuiteBuilder {
   #descriptions = new Descriptions();
   #variantBuilds = new VariantBuilds();
 
-  constructor(suite: Suite, identity: SuiteIdentity, tools: BuilderTools) {
+  constructor(suite: Suite, settings: SuiteSettings, options: SuiteBuilderOptions) {
     this.#suite = suite;
-    this.#identity = identity;
-    this.#tools = tools;
-    this.#segments = new SegmentBuilder(tools.stanzas, tools.compressor, tools.store.segments);
+    this.#settings = settings;
+    this.#options = options;
+    this.#segments = new SegmentBuilder(options.stanzas, options.compressor, options.store.segments);
   }
 
   /**
@@ -92,13 +91,13 @@ export class SuiteBuilder {
    */
   async build(order: BuildOrder): Promise<Manifest | undefined> {
     const { change, current, signal } = order;
-    const { translated } = this.#tools;
+    const { translations } = this.#settings;
     const before = this.#indices;
     const tally = before === undefined ? undefined : this.#tally;
     tally?.apply(change);
     const counts = tally ?? new PackageCounts(order.items());
     const shape = order.shape.flat ? order.shape : withVariants(order.shape, counts.variants());
-    const wantedIndices = indicesOf(shape, counts.withInstaller(), translated);
+    const wantedIndices = indicesOf(shape, counts.withInstaller(), translations);
     if (current !== undefined && before !== undefined && isSettled(before, wantedIndices, change)) return current;
     // If something throws below, the next build starts from nothing, because it does not receive this change again.
     this.#indices = undefined;
@@ -112,7 +111,7 @@ export class SuiteBuilder {
     const descriptions = this.#descriptions;
     const entered = before === undefined ? { removed: [], added: [...order.items()] } : change;
     const yieldNow = yieldToEventLoop(signal);
-    const described = translated ? await inTurns(descriptions.applying(entered), yieldNow) : change;
+    const described = translations ? await inTurns(descriptions.applying(entered), yieldNow) : change;
     const changeOf = variantBuilds.apply(entered, order.items);
     const ofVariant = (variant: Architecture) => ({
       items: () => filter(order.items(), (item) => variantBuilds.mayStandIn(variant, item)),
@@ -146,12 +145,12 @@ export class SuiteBuilder {
       }
       begun.push({ wanted, list, making, known });
     }
-    const { store, releaseAlgorithms } = this.#tools;
+    const { store, releaseDigests } = this.#options;
     const indices = new Map<string, IndexState>();
     const published: PublishedIndex[] = [];
     for (const { wanted, list, making, known } of begun) {
       const { read } = this.#segments;
-      const assembled = await assemble(making, read, releaseAlgorithms, known?.assembled, yieldNow);
+      const assembled = await assemble(making, read, releaseDigests, known?.assembled, yieldNow);
       indices.set(keyOf(wanted), { list, assembled });
       published.push(publishedIndex({ directory: wanted.directory, name: wanted.name }, assembled));
     }
@@ -159,7 +158,7 @@ export class SuiteBuilder {
     // The Release of a flat repository lists neither.
     const { components, architectures } = shape.flat ? { components: [], architectures: [] } : shape;
     const bare = { components, architectures, indices: [], blobs: [] };
-    const about = undatedRelease(this.#suite, this.#identity, bare, releaseAlgorithms);
+    const about = undatedRelease(this.#suite, this.#settings.identity, bare, releaseDigests);
     const manifest = await this.#publish(
       {
         components,
@@ -202,7 +201,7 @@ export class SuiteBuilder {
    */
   async rollBack(past: Manifest, current: Manifest | undefined, signal: AbortSignal): Promise<Manifest> {
     this.forget();
-    const { store } = this.#tools;
+    const { store } = this.#options;
     const like = store.get(this.#suite, lastLike(past, store.history(this.#suite))) ?? past;
     const content = { ...past, ...withDeferredOf(past, like), rolledBackTo: past.id };
     return await this.#publish(content, { current, newestLinkMs: 0, added: [], signal });
@@ -215,9 +214,9 @@ export class SuiteBuilder {
 
   /** Whether a publication must be renewed because half of its validity has passed. */
   isDue({ validUntilSeconds }: Manifest): boolean {
-    const { validForSeconds } = this.#identity;
+    const { validForSeconds } = this.#settings;
     if (validUntilSeconds === undefined || validForSeconds === undefined) return validUntilSeconds !== validForSeconds;
-    return this.#tools.now() / 1000 > validUntilSeconds - validForSeconds / 2;
+    return this.#options.now() / 1000 > validUntilSeconds - validForSeconds / 2;
   }
 
   async #publish(
@@ -231,10 +230,10 @@ export class SuiteBuilder {
       readonly added: Iterable<IndexEntry>;
     },
   ): Promise<Manifest> {
-    const { signer, store, now, datesAfterSeconds, dateLagSeconds, releaseAlgorithms } = this.#tools;
-    const { validForSeconds } = this.#identity;
-    const keys = this.#identity.namesKeys === true && { signedBy: signer.keys.map(({ fingerprint }) => fingerprint) };
-    const undated = { ...undatedRelease(this.#suite, this.#identity, content, releaseAlgorithms), ...keys };
+    const { signer, store, now, datesAfterSeconds, dateLagSeconds, releaseDigests } = this.#options;
+    const { validForSeconds } = this.#settings;
+    const keys = this.#settings.signedBy && { signedBy: signer.keys.map(({ fingerprint }) => fingerprint) };
+    const undated = { ...undatedRelease(this.#suite, this.#settings.identity, content, releaseDigests), ...keys };
     // Replaces the end of validity by its duration, so that the fields that depend on Valid-Until count as well.
     const timeless = { ...undated, ...(validForSeconds && { validUntilSeconds: validForSeconds }) };
     const signedBy = signer.keys.map((key) => key.signingFingerprint).join(" ");

@@ -8,27 +8,8 @@ import type { BlobStore } from "../store/blob-store.ts";
 import { identityOfRelease } from "../store/known-identity.ts";
 import type { Listed, Manifest, PublishedBlob } from "../store/publication.ts";
 import { everyForm, indexPath } from "../store/publication.ts";
+import type { SuiteIdentity } from "../suite-settings.ts";
 import type { PlannedIndex } from "./index-plan.ts";
-
-/** The identity fields of a suite. If one changes, apt rejects the suite until the user accepts the change. */
-export interface SuiteIdentity
-  extends Pick<
-    Release,
-    | "origin"
-    | "label"
-    | "codename"
-    | "version"
-    | "description"
-    | "notAutomatic"
-    | "butAutomaticUpgrades"
-    | "changelogs"
-    | "snapshots"
-  > {
-  /** Whether Release names the current keys as the only valid ones. Clients honour this only beside a Valid-Until. */
-  readonly namesKeys?: boolean;
-  /** How long clients accept a Release, which is renewed in time. Undefined: forever. */
-  readonly validForSeconds?: number;
-}
 
 /** The files and properties that a Release lists. */
 export type Composition = Pick<Manifest, "components" | "architectures" | "indices" | "blobs">;

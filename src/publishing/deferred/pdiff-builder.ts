@@ -15,13 +15,13 @@ import type { DeferredFiles, DeferredGenerator, DeferredRequest } from "../build
 import type { Manifest, PublishedBlob, PublishedIndex } from "../store/publication.ts";
 import { indexPath, namesPackages, patchPath } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
+import type { SuiteSettingsProvider } from "../suite-settings.ts";
 
 export interface PdiffBuilderOptions {
   readonly store: PublicationStore;
-  /** Those that Release lists. */
-  readonly algorithms: readonly DigestAlgorithm[];
-  /** Whether a suite is to have pdiffs. */
-  readonly isPatched: (suite: Suite) => boolean;
+  readonly suiteSettings: SuiteSettingsProvider;
+  /** The digests that Release lists. */
+  readonly releaseDigests: readonly DigestAlgorithm[];
   /** `defaultMinIndexBytes` by default. */
   readonly minIndexBytes?: number;
 }
@@ -55,8 +55,9 @@ export class PdiffBuilder implements DeferredGenerator {
   }
 
   async make({ suite, current, yieldNow }: DeferredRequest): Promise<DeferredFiles> {
-    const { isPatched, minIndexBytes = defaultMinIndexBytes } = this.#parts;
-    const large = isPatched(suite) ? current.indices.filter(({ forms }) => forms.xz.sizeBytes >= minIndexBytes) : [];
+    const { suiteSettings, minIndexBytes = defaultMinIndexBytes } = this.#parts;
+    const { pdiffs } = suiteSettings.of(suite);
+    const large = pdiffs ? current.indices.filter(({ forms }) => forms.xz.sizeBytes >= minIndexBytes) : [];
     const states =
       large.length === 0 ? new Map<string, PublishedState[]>() : await this.#statesOf(suite, current, yieldNow);
     const blobs: PublishedBlob[] = [];
@@ -95,7 +96,7 @@ export class PdiffBuilder implements DeferredGenerator {
     states: readonly PublishedState[],
     yieldNow: YieldFunction,
   ): Promise<readonly PublishedBlob[]> {
-    const { store, algorithms } = this.#parts;
+    const { store, releaseDigests } = this.#parts;
     const path = indexPath(index, "plain");
     const { plain, xz } = index.forms;
     const late = { maker: name, of: { path, sha256: plain.sha256 } };
@@ -120,7 +121,7 @@ export class PdiffBuilder implements DeferredGenerator {
       const gz = await compress(script);
       budgetBytes -= gz.length + bytesPerListing;
       if (budgetBytes < 0) break;
-      const file = await store.blobs.put(gz, algorithms);
+      const file = await store.blobs.put(gz, releaseDigests);
       blobs.push({ path: patchPath(path, file.sha256), listed: false, ...file, late });
       const past = { ...from, ...(await withSha1(segments, from)) };
       patches.push({ name: file.sha256, from: past, plain: digested(script), gz: digested(gz) });
@@ -129,7 +130,7 @@ export class PdiffBuilder implements DeferredGenerator {
     const present = { ...plain, ...(await withSha1(index.segments, plain)) };
     const listing = Buffer.from(renderPatchIndex(present, patches.toReversed()));
     return [
-      { path: `${path}.diff/Index`, listed: true, ...(await store.blobs.put(listing, algorithms)), late },
+      { path: `${path}.diff/Index`, listed: true, ...(await store.blobs.put(listing, releaseDigests)), late },
       ...blobs,
     ];
   }

@@ -117,8 +117,8 @@ export class Notices {
     const inPool = count === undefined ? "" : `; ${count} lie in pool/`;
     return (
       `${path} has ready-made indices and no package in its places${inPool}: link the packages below ` +
-      `${path}/COMPONENT/binary-ARCH and ${path}/COMPONENT/source, or set indices = "as-found" for this suite, ` +
-      "so that its indices are served as they are"
+      `${path}/COMPONENT/binary-ARCH and ${path}/COMPONENT/source, or set indices = "prebuilt" for this suite, ` +
+      "so that its indices are served unchanged"
     );
   }
 

@@ -14,9 +14,6 @@ import { FileLists } from "../../catalog/metadata/file-list-store.ts";
 import { InspectionStore } from "../../catalog/store/inspection-store.ts";
 import type { DirectoryLimits } from "../../catalog/suite/directory-budget.ts";
 import { defaultDirectoryLimits } from "../../catalog/suite/directory-budget.ts";
-import { Overrides } from "../../catalog/suite/overrides.ts";
-import type { OwnerRules } from "../../catalog/suite/owner-rules.ts";
-import type { ViewRules } from "../../catalog/suite/suite-view.ts";
 import type { DigestAlgorithm } from "../../debian/digests.ts";
 import type { Compressor } from "../../indices/compression/compress.ts";
 import type { ContentsCut } from "../../indices/contents/contents.ts";
@@ -27,7 +24,6 @@ import { defaultDateLagSeconds } from "../build/release-date.ts";
 import type { Placement } from "../build/stanza-renderer.ts";
 import { StanzaRenderer } from "../build/stanza-renderer.ts";
 import { SuiteBuilder } from "../build/suite-builder.ts";
-import type { SuiteIdentity } from "../build/suite-release.ts";
 import { identityIn } from "../build/suite-release.ts";
 import type { BackgroundPriority } from "../deferred/background-priority.ts";
 import { ContentsBuilder } from "../deferred/contents/contents-builder.ts";
@@ -47,10 +43,9 @@ import { FirstOwnerStore } from "../store/held-names.ts";
 import { identityChanges, refuseIdentityChanges } from "../store/known-identity.ts";
 import type { LastDates } from "../store/last-dates.ts";
 import { PublicationStore } from "../store/publication-store.ts";
+import type { SuiteSettingsProvider } from "../suite-settings.ts";
 import type { KeptContents } from "./maintenance.ts";
 import { Repository } from "./repository.ts";
-
-const noOverrides = new Overrides([]);
 
 /** What repositories of one server may share: all of it is keyed by content. */
 export interface SharedState {
@@ -81,39 +76,25 @@ export interface RepositorySettings {
   readonly name: RepositoryName;
   readonly tree: Tree;
   readonly signer: Signer;
-  readonly identityOf: (suite: Suite) => SuiteIdentity;
-  /** Whether a suite's long descriptions stand in Translation-en, and not in Packages; by default none's do. */
-  readonly isTranslated?: (suite: Suite) => boolean;
+  readonly suiteSettings: SuiteSettingsProvider;
   /** The suites that the configuration has a table for: one that the tree does not have is told of. */
   readonly configuredSuites?: readonly Suite[];
   /** Whether the tree is a FlatTree; by default it is none. */
   readonly isFlat?: boolean;
-  /** Whether a suite's indices are the tree's own, served as they are; by default none's are. */
-  readonly isPassthrough?: (suite: Suite) => boolean;
-  /** Whether a suite has pdiffs; by default none has. */
-  readonly isPatched?: (suite: Suite) => boolean;
-  /** An index with an .xz that is smaller has none; 64 KiB by default. */
-  readonly minPatchedBytes?: number;
-  /** Rules that hide some of a suite's packages from its indices; by default none's are hidden. */
-  readonly viewOf?: (suite: Suite) => ViewRules | undefined;
-  /** Who may publish which names in a suite, as it is at the moment; by default everybody may publish all. */
-  readonly ownerRulesOf?: (suite: Suite) => OwnerRules | undefined;
+  /** An index gets no pdiffs if its .xz is smaller than this; 64 KiB by default. */
+  readonly minPdiffIndexBytes?: number;
   /** The repository whose memory of who had a name first this one shares; by default its own. */
   readonly namesHeldIn?: RepositoryName;
-  /** What indices say of packages in place of what these say; another object where that has changed. */
-  readonly overridesOf?: (suite: Suite) => Overrides;
-  /** Whether a suite has Contents; by default none has. The inspector should list files then. */
-  readonly hasContents?: (suite: Suite) => boolean;
   /** How soon what is late is made. */
   readonly deferredTimes?: DeferredTimes;
   /** Where the indices say that packages are; in the pool by default. */
   readonly placement?: Placement;
   /** The digests of Packages and Sources; SHA256 must be among them. */
-  readonly algorithms: readonly DigestAlgorithm[];
+  readonly digests: readonly DigestAlgorithm[];
   /** Whether clients may be told another identity of a suite than they know; no by default. */
   readonly acceptIdentityChange?: boolean;
   /** What Release lists; SHA256 alone by default, as in Debian's archive. */
-  readonly releaseAlgorithms?: readonly DigestAlgorithm[];
+  readonly releaseDigests?: readonly DigestAlgorithm[];
   readonly observer: PublishingObserver;
   /** Every publication gets a Date after this one, seconds since the epoch. */
   readonly datesAfterSeconds?: number;
@@ -144,7 +125,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
 
 function putTogether(shared: SharedState, settings: RepositorySettings): Repository {
   const { root, inspector, log, now } = shared;
-  const { name, tree, signer, algorithms, observer } = settings;
+  const { name, tree, signer, suiteSettings, digests: algorithms, observer } = settings;
   const records = root.openDB<Buffer, string>({ name: "ledger", encoding: "binary" });
   const inspectionStore = new InspectionStore(records, JSON.stringify(shared.inspectionLimits), algorithms);
   const fileLists =
@@ -173,7 +154,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
   const store = new PublicationStore(root, name, shared.lastDates);
   if (settings.acceptIdentityChange !== true) {
     const changes = [...store.identities()].flatMap(([suite, known]) =>
-      identityChanges(suite, known, identityIn(suite, settings.identityOf(suite))),
+      identityChanges(suite, known, identityIn(suite, suiteSettings.of(suite).identity)),
     );
     refuseIdentityChanges(changes);
   }
@@ -182,7 +163,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     compressor: shared.compressor,
     store,
     signer,
-    releaseAlgorithms: settings.releaseAlgorithms ?? (["sha256"] as const),
+    releaseDigests: settings.releaseDigests ?? (["sha256"] as const),
     now,
     dateLagSeconds: settings.dateLagSeconds ?? defaultDateLagSeconds,
     ...(settings.datesAfterSeconds === undefined ? {} : { datesAfterSeconds: settings.datesAfterSeconds }),
@@ -193,7 +174,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
   if (shared.contents !== undefined) {
     deferredGenerators.push(
       new ContentsBuilder({
-        hasContents: settings.hasContents ?? (() => false),
+        suiteSettings,
         examiner,
         state: new ContentsStore(root, name),
         segments: store.segments,
@@ -201,7 +182,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
         ...shared.contents,
         directory: join(shared.contents.directory, createHash("sha256").update(name).digest("hex")),
         limits: shared.inspectionLimits,
-        releaseAlgorithms: tools.releaseAlgorithms,
+        releaseDigests: tools.releaseDigests,
         mismatched: (path) => audit.mismatched(path),
         log,
       }),
@@ -210,9 +191,9 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
   deferredGenerators.push(
     new PdiffBuilder({
       store,
-      algorithms: tools.releaseAlgorithms,
-      isPatched: settings.isPatched ?? (() => false),
-      ...(settings.minPatchedBytes !== undefined && { minIndexBytes: settings.minPatchedBytes }),
+      suiteSettings,
+      releaseDigests: tools.releaseDigests,
+      ...(settings.minPdiffIndexBytes !== undefined && { minIndexBytes: settings.minPdiffIndexBytes }),
     }),
   );
   const repository = new Repository({
@@ -234,18 +215,11 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     changelogLimits: shared.changelogLimits ?? defaultChangelogLimits,
     examiner,
     configuredSuites: settings.configuredSuites ?? [],
-    isPassthrough: settings.isPassthrough ?? (() => false),
     packages: new PackageResources({ pool: store.pool, tree, audit, cache: shared.cache }),
     audit,
-    builderOf: (suite) =>
-      new SuiteBuilder(suite, settings.identityOf(suite), {
-        ...tools,
-        translated: settings.isTranslated?.(suite) ?? false,
-      }),
-    viewOf: settings.viewOf ?? (() => undefined),
-    ownerRulesOf: settings.ownerRulesOf ?? (() => undefined),
+    suiteSettings,
+    builderOf: (suite) => new SuiteBuilder(suite, suiteSettings.of(suite), tools),
     heldNames: new FirstOwnerStore(root, settings.namesHeldIn ?? name, log),
-    overridesOf: settings.overridesOf ?? (() => noOverrides),
     deferredGenerators,
     deferredTimes: settings.deferredTimes ?? defaultDeferredTimes,
     backgroundPriority: shared.backgroundPriority,

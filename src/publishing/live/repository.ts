@@ -62,8 +62,6 @@ export interface RepositoryOptions
   readonly examiner: Examiner;
   /** The suites that the configuration has a table for. */
   readonly configuredSuites: readonly Suite[];
-  /** Whether a suite's indices are the tree's own, served as they are. */
-  readonly isPassthrough: (suite: Suite) => boolean;
   readonly audit: ClaimAudit;
   readonly observer: PublishingObserver;
   readonly log: Log;
@@ -108,7 +106,7 @@ export class Repository implements ServedRepository {
     this.key = parts.key;
     this.audit = parts.audit;
     for (const manifest of parts.store.current()) {
-      if (parts.isPassthrough(manifest.suite)) continue;
+      if (parts.suiteSettings.of(manifest.suite).indices === "prebuilt") continue;
       this.#openSuite(manifest.suite, manifest);
       parts.observer.restored(manifest.suite);
     }
@@ -119,6 +117,7 @@ export class Repository implements ServedRepository {
     this.#finder = new PathResolver({
       ...parts,
       treeFiles: this.#treeFiles,
+      passthrough: this.#passthrough,
       changelogs: new ChangelogResources({ ...parts, published: () => this.#published() }, this.#stopping.signal),
       currentOf: (suite) => this.#suites.get(suite)?.current,
     });

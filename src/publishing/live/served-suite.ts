@@ -12,9 +12,7 @@ import { shapeOf } from "../../catalog/layout/suite-shape.ts";
 import type { DirectoryLimits } from "../../catalog/suite/directory-budget.ts";
 import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { NameShare } from "../../catalog/suite/name-ownership.ts";
-import type { Overrides } from "../../catalog/suite/overrides.ts";
 import { OverriddenEntries } from "../../catalog/suite/overrides.ts";
-import type { OwnerRules } from "../../catalog/suite/owner-rules.ts";
 import { PackageList } from "../../catalog/suite/package-list.ts";
 import type { ViewDifference, ViewRules } from "../../catalog/suite/suite-view.ts";
 import { View, viewDifference } from "../../catalog/suite/suite-view.ts";
@@ -24,6 +22,7 @@ import type { PendingFile, RejectedFile } from "../served-repository.ts";
 import type { FirstOwnerStore } from "../store/held-names.ts";
 import type { Manifest } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
+import type { SuiteSettings, SuiteSettingsProvider } from "../suite-settings.ts";
 import { NotedChanges } from "./noted-changes.ts";
 
 /** What one success of following brought. */
@@ -37,13 +36,8 @@ export interface SuiteParts {
   readonly store: PublicationStore;
   /** Makes the builder of one suite's publications. */
   readonly builderOf: (suite: Suite) => SuiteBuilder;
-  /** The rules that hide some of a suite's packages; undefined: there are none. */
-  readonly viewOf: (suite: Suite) => ViewRules | undefined;
-  /** Who may publish which names in a suite; undefined: everybody may publish all. */
-  readonly ownerRulesOf: (suite: Suite) => OwnerRules | undefined;
+  readonly suiteSettings: SuiteSettingsProvider;
   readonly heldNames: FirstOwnerStore;
-  /** What the operator has its indices say of its packages; another object where that has changed. */
-  readonly overridesOf: (suite: Suite) => Overrides;
   /** Whose directories there are: publications, and the indices, are shared out by these. */
   readonly builders: BuilderDirectories;
   readonly directoryLimits: DirectoryLimits;
@@ -57,7 +51,7 @@ export class ServedSuite {
   readonly name: Suite;
   readonly #builder: SuiteBuilder;
   readonly #view: View | undefined;
-  readonly #overrides: () => Overrides;
+  readonly #settings: SuiteSettings;
   readonly #overridden: OverriddenEntries;
   readonly #now: () => number;
   readonly #snapshot: PackageList;
@@ -79,20 +73,20 @@ export class ServedSuite {
 
   /** @param current what is served until the tree was looked at */
   constructor(name: Suite, current: Manifest | undefined, parts: SuiteParts) {
-    const { store, viewOf, overridesOf, now } = parts;
-    const rules = viewOf(name);
+    const { store, now } = parts;
+    const settings = parts.suiteSettings.of(name);
     const pastId = store.pins.rolledBackTo(name);
     this.name = name;
     this.#builder = parts.builderOf(name);
-    this.#view = rules && new View(rules);
-    this.#overrides = () => overridesOf(name);
-    this.#overridden = new OverriddenEntries(this.#overrides());
+    this.#settings = settings;
+    this.#view = settings.view && new View(settings.view);
+    this.#overridden = new OverriddenEntries(settings.overrides());
     this.#now = now;
     const builderOf = (directory: TreePath) => parts.builders.of(directory);
     const { directoryLimits: directory, inspectionLimits: stanzas } = parts;
     this.#noted = new NotedChanges(builderOf);
     const ownership = {
-      rules: () => parts.ownerRulesOf(name),
+      rules: () => settings.ownerRules(),
       held: parts.heldNames.of(name),
       startedMs: now(),
       now,
@@ -198,7 +192,7 @@ export class ServedSuite {
     );
     if (held.changesRejections) this.#rejected = undefined;
     const visible = this.#view?.apply(held, this.#now()) ?? held;
-    const change = this.#overridden.apply(visible, this.#overrides(), () => this.#visible());
+    const change = this.#overridden.apply(visible, this.#settings.overrides(), () => this.#visible());
     this.#surveyed = true;
     const places = [...catalog.packageDirectoriesWithin(suitePath(this.name))];
     if (this.#past !== undefined) this.#builder.forget();

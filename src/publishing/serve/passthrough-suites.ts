@@ -21,10 +21,11 @@ import { maxReleaseBytes } from "../../indices/release.ts";
 import type { FileEntry } from "../../storage/tree.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { RejectedFile } from "../served-repository.ts";
+import type { SuiteSettingsProvider } from "../suite-settings.ts";
 import type { TreeFileResources } from "./tree-file-resources.ts";
 
 export interface PassthroughSuitesOptions {
-  readonly isPassthrough: (suite: Suite) => boolean;
+  readonly suiteSettings: SuiteSettingsProvider;
   readonly treeFiles: TreeFileResources;
   readonly examiner: Examiner;
   readonly observer: PublishingObserver;
@@ -62,7 +63,7 @@ export class PassthroughSuites {
   }
 
   holds(suite: Suite): boolean {
-    return this.#parts.isPassthrough(suite);
+    return this.#parts.suiteSettings.of(suite).indices === "prebuilt";
   }
 
   /** Looks soon, one after the other, whether the indices of a suite are true. */
@@ -94,10 +95,10 @@ export class PassthroughSuites {
         for (const problem of found) {
           if (before.has(`${problem.path} ${problem.reason}`)) continue;
           observer.rejected(problem.code);
-          log.warn({ suite, ...problem }, "a file is not what an index as found says");
+          log.warn({ suite, ...problem }, "a file differs from what a prebuilt index says");
         }
       } catch (thrown) {
-        if (!this.#stopping.aborted) log.warn({ suite, code: codeOf(thrown) }, "indices as found could not be checked");
+        if (!this.#stopping.aborted) log.warn({ suite, code: codeOf(thrown) }, "prebuilt indices could not be checked");
       }
     }
   }

@@ -12,6 +12,7 @@ import type { PublicationStore } from "../store/publication-store.ts";
 import type { ChangelogResources } from "./changelog-resources.ts";
 import type { IndexResources } from "./index-resources.ts";
 import type { PackageResources } from "./package-resources.ts";
+import type { PassthroughSuites } from "./passthrough-suites.ts";
 import type { TreeFileResources } from "./tree-file-resources.ts";
 
 export interface PathResolverOptions {
@@ -22,8 +23,7 @@ export interface PathResolverOptions {
   readonly packages: PackageResources;
   readonly changelogs: ChangelogResources;
   readonly treeFiles: TreeFileResources;
-  /** Whether a suite's indices are the tree's own. */
-  readonly isPassthrough: (suite: Suite) => boolean;
+  readonly passthrough: PassthroughSuites;
   /** The current publication of a suite. */
   readonly currentOf: (suite: Suite) => Manifest | undefined;
 }
@@ -72,14 +72,14 @@ export class PathResolver {
     const changelog = path.startsWith("changelogs/") ? await this.#parts.changelogs.find(path) : undefined;
     if (changelog !== undefined) return changelog;
     const { suite } = this.#inSuite(path) ?? {};
-    const isOurs = generated.test(path) && (suite === undefined || !this.#parts.isPassthrough(suite));
+    const isOurs = generated.test(path) && (suite === undefined || !this.#parts.passthrough.holds(suite));
     const treePath = isOurs ? undefined : tryParseTreePath(path);
     return treePath === undefined ? undefined : await this.#parts.treeFiles.find(treePath, signal);
   }
 
   #published(path: string, session: ClientSession | undefined): Resource | undefined {
     const { suite, rest } = this.#inSuite(path) ?? {};
-    if (suite === undefined || rest === undefined || this.#parts.isPassthrough(suite)) return undefined;
+    if (suite === undefined || rest === undefined || this.#parts.passthrough.holds(suite)) return undefined;
     const current = this.#parts.currentOf(suite);
     const reference = hashReference(rest);
     const begun = current && reference === undefined ? this.#begunWith(current, rest, session) : undefined;

@@ -28,7 +28,7 @@ async function descriptions(
 }
 
 test("Packages keeps the first line and the MD5 by which Translation-en, listed in every form, has the rest", async () => {
-  const served = new ServedFolder({ translated: true });
+  const served = new ServedFolder({ translations: true });
   await putDeb(served, {});
   await served.ping();
   const packages = parseStanzas(Buffer.from(await served.text(`${main}/binary-amd64/Packages`)), limits)[0]!;
@@ -59,7 +59,7 @@ test("without being asked for, there is no Translation-en, and Packages has the 
 });
 
 test("what several versions, architectures and names say alike stands once for each name", async () => {
-  const served = new ServedFolder({ translated: true });
+  const served = new ServedFolder({ translations: true });
   await putDeb(served, {});
   await putDeb(served, { version: "2" });
   await putDeb(served, { architecture: "arm64" });
@@ -75,7 +75,7 @@ test("what several versions, architectures and names say alike stands once for e
 });
 
 test("a description stays, byte for byte, as long as any package has it, and goes with the last", async () => {
-  const served = new ServedFolder({ translated: true });
+  const served = new ServedFolder({ translations: true });
   const first = await putDeb(served, { version: "1", at: 1_700_000_000 });
   await putDeb(served, { name: "other", at: 1_700_000_005 });
   await served.ping();
@@ -93,7 +93,7 @@ test("a description stays, byte for byte, as long as any package has it, and goe
 });
 
 test("debian-installer's packages keep their descriptions, and Translation-en does not have them", async () => {
-  const served = new ServedFolder({ translated: true });
+  const served = new ServedFolder({ translations: true });
   await putDeb(served, {});
   const udeb = await aDeb({ package: "step", architecture: "amd64", fields: { Description: "it\n is a step" } });
   served.put(`${main}/debian-installer/binary-amd64/step_1_amd64.udeb`, udeb);

@@ -27,7 +27,7 @@ test("a start with another identity is refused and says what it would do to user
 test("Valid-Until is renewed in time although nothing changes and the tree can't be read", async () => {
   let nowMs = Date.UTC(2026, 10, 22, 12);
   const day = 24 * 3600;
-  const options = { now: () => nowMs, identity: { validForSeconds: 7 * day } };
+  const options = { now: () => nowMs, validForSeconds: 7 * day };
   const served = new ServedFolder(options);
   served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
   await served.ping();
@@ -53,7 +53,7 @@ test("Valid-Until is renewed in time although nothing changes and the tree can't
 });
 
 test("the digests of Release are chosen, and everything can be had by each of them", async () => {
-  const served = new ServedFolder({ releaseAlgorithms: ["md5", "sha256", "sha512"] });
+  const served = new ServedFolder({ releaseDigests: ["md5", "sha256", "sha512"] });
   served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
   await served.ping();
   const text = await served.text(release);
@@ -123,8 +123,8 @@ test("where a suite is to name its keys, Release says beside Valid-Until which o
   const fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567";
   const key = { fingerprint, signingFingerprint: fingerprint, expiresAtSeconds: undefined, changedAtSeconds: 0 };
   const signer = { ...unsigned, keys: [key, { ...key, fingerprint: "F".repeat(40) }] };
-  const unnamed = { signer, identity: { validForSeconds: 86_400 } };
-  const named = { signer, identity: { ...unnamed.identity, namesKeys: true } };
+  const unnamed = { signer, validForSeconds: 86_400 };
+  const named = { ...unnamed, signedBy: true };
   const served = new ServedFolder(unnamed);
   served.makeDirectory(amd64);
   await served.ping();
@@ -136,7 +136,7 @@ test("where a suite is to name its keys, Release says beside Valid-Until which o
   await served.restart(unnamed);
   await served.ping();
   expect(await served.text(release)).not.toContain("Signed-By");
-  await served.restart({ signer, identity: { namesKeys: true } });
+  await served.restart({ signer, signedBy: true });
   await served.ping();
   expect(await served.text(release)).not.toMatch(/^(Signed-By|Valid-Until)/m);
 });

@@ -36,7 +36,7 @@ function patchedFolder({ now = Date.now, contents = false } = {}): {
     another.resolve();
     another = withResolvers<void>();
   };
-  const served = new ServedFolder({ patched: true, observer: { deferredGenerated }, now, contents });
+  const served = new ServedFolder({ pdiffs: true, observer: { deferredGenerated }, now, contents });
   const made = async (): Promise<void> => {
     if (rounds === seen) await another.promise;
     seen = rounds;

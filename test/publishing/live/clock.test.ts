@@ -113,7 +113,7 @@ test("the lag is configurable, and two servers of one tree agree on Release with
 });
 
 test("Valid-Until counts from the present, and after a loss of state such a Release is as young as the clock", async () => {
-  const timed = new Timed({ identity: { validForSeconds: 7200 } });
+  const timed = new Timed({ validForSeconds: 7200 });
   expect(await timed.upload(noon - 24 * 3600)).toBe(noon - defaultDateLagSeconds);
   const until = /^Valid-Until: (.+)$/m.exec(await timed.served.text(release))?.[1] ?? "";
   expect(Date.parse(until) / 1000).toBe(noon + 7200);

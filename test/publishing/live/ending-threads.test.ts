@@ -34,7 +34,7 @@ function exitOf(round: string, input: Uint8Array): { readonly status: number | n
 test("a compressor is closed while its threads start or compress, and the process lives on", () => {
   const lines = Array.from({ length: 20_000 }, (_, line) => `line ${(line * 7919) % 1000}\n`).join("");
   const ended = exitOf(
-    `const { createCompressor } = await import(${built("indices/compress.js")});
+    `const { createCompressor } = await import(${built("indices/compression/compress.js")});
      const compressor = createCompressor({ threads: 2 });
      compressor.wake();
      compressor.compress(input, signal).catch(() => undefined);
@@ -47,7 +47,7 @@ test("a compressor is closed while its threads start or compress, and the proces
 
 test("a thread for Contents is closed or aborted while it compresses, and the process lives on", () => {
   const ended = exitOf(
-    `const { createContentsThread } = await import(${built("publishing/contents-thread.js")});
+    `const { createContentsThread } = await import(${built("publishing/deferred/contents/contents-thread.js")});
      const thread = createContentsThread();
      const aborted = new AbortController();
      thread.compressPaths(input, aborted.signal).catch(() => undefined);
@@ -63,8 +63,8 @@ test("an inspector is closed while it unpacks an .xz, and the process lives on",
   const files = { "./usr/share/large": Buffer.alloc(4_000_000, "a line\n") };
   const deb = await aDeb({ package: "large", version: "1", architecture: "amd64", files, compression: "xz" });
   const ended = exitOf(
-    `const { InspectorPool } = await import(${built("catalog/inspector.js")});
-     const { defaultInspectLimits } = await import(${built("catalog/inspect-limits.js")});
+    `const { InspectorPool } = await import(${built("catalog/inspection/inspector-pool.js")});
+     const { defaultInspectLimits } = await import(${built("catalog/inspection/inspect-limits.js")});
      const inspector = new InspectorPool({ limits: defaultInspectLimits, algorithms: ["sha256"], fileLists: true }, 2);
      const content = async function* () { yield input; };
      for (let file = 0; file < 4; file++) inspector.inspect("binary", content(), signal).catch(() => undefined);

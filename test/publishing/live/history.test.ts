@@ -224,7 +224,7 @@ const dateOf = async (served: ServedFolder): Promise<number> =>
   Date.parse(/^Date: (.*)$/m.exec(await served.text("dists/sid/Release"))?.[1] ?? "");
 
 async function live(history: readonly Step[]): Promise<void> {
-  const served = new ServedFolder({ translated: true });
+  const served = new ServedFolder({ translations: true });
   for (const [path, { bytes, at }] of beginning) served.put(path, bytes, at);
   const copies = mkdtempSync(join(tmpdir(), "tahoe-apt-history-"));
   try {

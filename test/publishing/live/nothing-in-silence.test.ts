@@ -134,7 +134,7 @@ test("a suite may have a slash, where the configuration names it, beside the sui
   const nested = parseSuite("bookworm/updates");
   const served = await aFolder(
     ["dists/bookworm/updates/main/binary-amd64/alice/a.deb", "dists/bookworm/main/binary-amd64/b.deb"],
-    { configuredSuites: [nested, parseSuite("bookworm")], contents: true, patched: true },
+    { configuredSuites: [nested, parseSuite("bookworm")], contents: true, pdiffs: true },
   );
   const { publications, rejected, notices } = await served.ping();
   expect([publications.map(({ suite }) => suite).toSorted(), rejected, notices]).toEqual([
@@ -186,7 +186,7 @@ test("a repository that was made elsewhere is told of where it is served empty, 
   const { notices } = await served.ping();
   expect(notices).toEqual([
     expect.stringMatching(
-      /^dists\/sid has ready-made indices and no package in its places; 2 packages lie in pool\/: .*as-found/,
+      /^dists\/sid has ready-made indices and no package in its places; 2 packages lie in pool\/: .*prebuilt/,
     ),
   ]);
   expect(served.repository.status().notices).toEqual(notices);

@@ -14,7 +14,7 @@ function withOverrides(configured: readonly OverrideRule[] = []): {
 } {
   let overrides: OverridesFile | undefined;
   const served: ServedFolder = new ServedFolder({
-    overridesOf: (suite) => {
+    overrides: (suite) => {
       overrides ??= new OverridesFile(join(served.state, "overrides.toml"), configured, () => {});
       return overrides.of(suite);
     },

@@ -155,7 +155,7 @@ test("riscv64 is no variant, and a package can't enter another architecture's in
 });
 
 test("udebs, translations, pdiffs, sources and Contents of variants are complete as well", async () => {
-  const served = new ServedFolder({ contents: true, translated: true, patched: true });
+  const served = new ServedFolder({ contents: true, translations: true, pdiffs: true });
   for (const variant of [undefined, "amd64v3"]) {
     const own = variant === undefined ? amd64 : amd64v3;
     served.put(`${own}/hello.deb`, await build({ name: "hello", ...(variant && { variant }) }));

@@ -11,6 +11,7 @@ import { assemble } from "../../../indices/assemble.ts";
 import type { DeferredFiles, DeferredGenerator, DeferredRequest } from "../../build/deferred-files.ts";
 import type { PublishedIndex } from "../../store/publication.ts";
 import { indexPath, publishedIndex, segmentIdsOf } from "../../store/publication.ts";
+import type { SuiteSettingsProvider } from "../../suite-settings.ts";
 import type { PlannedContents } from "./contents-plan.ts";
 import { contentsOf, groupOf, keyOf } from "./contents-plan.ts";
 import type { ContentsRunOptions, WantedPackage } from "./contents-run.ts";
@@ -20,10 +21,10 @@ import type { FileListSourceOptions } from "./file-list-source.ts";
 import { FileListSource } from "./file-list-source.ts";
 
 export interface ContentsBuilderOptions extends ContentsRunOptions, FileListSourceOptions {
-  readonly hasContents: (suite: Suite) => boolean;
+  readonly suiteSettings: SuiteSettingsProvider;
   readonly examiner: ContentsRunOptions["examiner"] & FileListSourceOptions["examiner"];
   /** Release lists these. */
-  readonly releaseAlgorithms: readonly DigestAlgorithm[];
+  readonly releaseDigests: readonly DigestAlgorithm[];
 }
 
 /** How many lists are fetched or read at once: pings need the storage, too. */
@@ -42,8 +43,8 @@ export class ContentsBuilder implements DeferredGenerator {
   }
 
   async make(order: DeferredRequest): Promise<DeferredFiles> {
-    const { directory, hasContents } = this.#parts;
-    if (!hasContents(order.suite)) return { indices: [], blobs: [] };
+    const { directory, suiteSettings } = this.#parts;
+    if (!suiteSettings.of(order.suite).contents) return { indices: [], blobs: [] };
     await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { recursive: true, mode: 0o700 });
     try {
@@ -87,9 +88,9 @@ export class ContentsBuilder implements DeferredGenerator {
 
   /** The indices whose segments are all here still, with the digests that are asked for now. */
   #usable(indices: readonly KeptContents[]): readonly KeptContents[] {
-    const { segments: store, releaseAlgorithms } = this.#parts;
+    const { segments: store, releaseDigests } = this.#parts;
     const hasDigests = ({ forms: { plain } }: KeptContents) =>
-      releaseAlgorithms.every((algorithm) => algorithm === "sha256" || plain.others?.[algorithm] !== undefined);
+      releaseDigests.every((algorithm) => algorithm === "sha256" || plain.others?.[algorithm] !== undefined);
     return indices.filter(
       (index) => hasDigests(index) && index.segments.every(({ id }) => store.sizesOf(id) !== undefined),
     );
@@ -127,7 +128,7 @@ export class ContentsBuilder implements DeferredGenerator {
     made: readonly KeptContents[],
     yieldNow: YieldFunction,
   ): Promise<KeptContents> {
-    const { releaseAlgorithms } = this.#parts;
+    const { releaseDigests } = this.#parts;
     const { directory, name } = asked;
     const before = known.find((one) => one.directory === directory && one.name === name);
     const segments = await making.segmentsOf(asked, before);
@@ -137,7 +138,7 @@ export class ContentsBuilder implements DeferredGenerator {
     const twin = made.find(same);
     if (twin !== undefined) return { ...twin, directory, name };
     const path = indexPath(asked, "plain");
-    const assembled = await assemble(segments, making.read, releaseAlgorithms, lastOnes.get(path), yieldNow);
+    const assembled = await assemble(segments, making.read, releaseDigests, lastOnes.get(path), yieldNow);
     lastOnes.set(path, assembled);
     return { ...publishedIndex({ directory, name, late: { maker: this.name } }, assembled), segments };
   }

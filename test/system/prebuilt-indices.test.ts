@@ -11,9 +11,9 @@ import { AptRoot } from "../support/apt.ts";
 import { aDeb, aDsc, runTool } from "../support/debs.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
-const token = "the-token-of-as-found";
+const token = "the-token-of-prebuilt";
 const patienceMs = 20_000;
-const work = mkdtempSync(join(tmpdir(), "tahoe-apt-as-found-"));
+const work = mkdtempSync(join(tmpdir(), "tahoe-apt-prebuilt-"));
 const tree = join(work, "tree");
 const gnupg = join(work, "gnupg");
 const stable = "dists/stable";
@@ -76,7 +76,7 @@ beforeAll(async () => {
     `folder = ${JSON.stringify(tree)}`,
     `ping_token_file = ${JSON.stringify(join(work, "token"))}`,
     "[repository.suite.stable]",
-    'indices = "as-found"',
+    'indices = "prebuilt"',
   ];
   writeFileSync(join(work, "tahoe-apt.toml"), `${lines.join("\n")}\n`);
   server = await ServerUnderTest.start({
@@ -141,7 +141,7 @@ test("true indices are told nothing of, and what is not what they say is on the 
   const scrape = await text("/metrics");
   expect(scrape).toMatch(/^tahoe_apt_rejects_total\{repository="debian",code="absent"\} 1$/m);
   expect(scrape).toMatch(/^tahoe_apt_rejects_total\{repository="debian",code="mismatch"\} 2$/m);
-  await expect.poll(() => server.output).toContain("a file is not what an index as found says");
+  await expect.poll(() => server.output).toContain("a file differs from what a prebuilt index says");
   index();
   await ping();
   await pageComesToSay(/What was rejected, and why<\/h2>\s*<p>Nothing\.<\/p>/);
