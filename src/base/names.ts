@@ -16,6 +16,12 @@ export type Component = Brand<"Component">;
 export type Architecture = Brand<"Architecture">;
 /** The name under which a repository is mounted at `/NAME/`. */
 export type RepositoryName = Brand<"RepositoryName">;
+/**
+ * The name under which the state keeps what belongs to a repository, or to a part of it whose publications are kept
+ * apart: `debian`, `debian/extras` for the flat repository in `extras`, `debian/.` for one in the root,
+ * `debian/published` for what is published into the tree.
+ */
+export type StateName = RepositoryName | `${RepositoryName}/${string}`;
 /** A path inside a tree: names joined by `/`, without a leading or trailing slash; the root is "". */
 export type TreePath = Brand<"TreePath">;
 

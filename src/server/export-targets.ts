@@ -5,7 +5,7 @@ import type { RootDatabase } from "lmdb";
 import type { Clock } from "../base/clock.ts";
 import { ContentId } from "../base/content-id.ts";
 import { RepoError } from "../base/errors.ts";
-import type { RepositoryName, TreePath } from "../base/names.ts";
+import type { RepositoryName, StateName, TreePath } from "../base/names.ts";
 import { isWithin, parseTreePath, pathNames, rootPath } from "../base/names.ts";
 import { createFile, replaceFile } from "../base/replace-file.ts";
 import type { Bundle } from "../client/bundle.ts";
@@ -24,7 +24,7 @@ class NoWriteCap extends RepoError {
 }
 
 /** What a repository that is published into its tree is called in the state: none of its own can have this name. */
-export const publishedName = (name: RepositoryName): RepositoryName => `${name}/published` as RepositoryName;
+export const publishedName = (name: RepositoryName): StateName => `${name}/published`;
 
 /** The site's directory belongs to another repository. */
 class ForeignSite extends RepoError {

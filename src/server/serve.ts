@@ -6,7 +6,7 @@ import { onAbort } from "../base/abort.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { RepositoryName, TreePath } from "../base/names.ts";
+import type { RepositoryName, StateName, TreePath } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
 import { makeToken, openSecretFile } from "../base/secret-file.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
@@ -133,7 +133,7 @@ async function putIntoService(
     const overrides = openOverrides(one, configuration, complain);
     const following: ExportAfterPublish[] = [];
     const open = (
-      name: RepositoryName,
+      stateName: StateName,
       kept: string,
       shown: (tree: Tree) => Tree,
       { flat, ...own }: Partial<RepositorySettings> & { readonly flat?: TreePath } = {},
@@ -146,7 +146,7 @@ async function putIntoService(
         flat !== undefined
           ? flatObserver(measuring)
           : withExportAfterPublish(measuring, () => {
-              if (name === one.name) for (const follower of following) follower.request();
+              if (stateName === one.name) for (const follower of following) follower.request();
             });
       const shared =
         flat === undefined
@@ -158,7 +158,8 @@ async function putIntoService(
           ...settings,
           builderDirectories,
           ...own,
-          name,
+          name: one.name,
+          stateName,
           tree,
           keptFiles,
           signer,

@@ -1,6 +1,6 @@
 // What a flat repository is called where people and programs see it: inside it is a suite of a name that nobody knows.
 import type { Log } from "../../base/log.ts";
-import type { RepositoryName, TreePath } from "../../base/names.ts";
+import type { RepositoryName, StateName, TreePath } from "../../base/names.ts";
 import { flatSuite } from "../../base/names.ts";
 import { flatBinaries, flatComponent, flatPath, flatSources } from "../../catalog/layout/repository-layout.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
@@ -14,8 +14,7 @@ export const publicSuiteName = ({ suite, at }: Pick<PublicationSummary, "suite" 
   at === undefined ? suite : flatSuiteName(at);
 
 /** The name under which a flat repository keeps its state: no repository of its own can have it. */
-export const flatStateName = (name: RepositoryName, at: TreePath): RepositoryName =>
-  `${name}/${at || "."}` as RepositoryName;
+export const flatStateName = (name: RepositoryName, at: TreePath): StateName => `${name}/${at || "."}`;
 
 /** A flat repository of a tree. */
 interface Flat {

@@ -1,7 +1,7 @@
 // What a repository does beside its refreshes: late files, renewals of what would expire, and dropping what is old.
 import { sleep } from "../../base/abort.ts";
 import type { Log } from "../../base/log.ts";
-import type { RepositoryName, Suite } from "../../base/names.ts";
+import type { StateName, Suite } from "../../base/names.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { DeferredFiles, DeferredGenerator } from "../build/deferred-files.ts";
 import type { BackgroundPriority } from "../deferred/background-priority.ts";
@@ -18,7 +18,7 @@ export interface KeptContents {
 }
 
 export interface MaintenanceOptions {
-  readonly name: RepositoryName;
+  readonly stateName: StateName;
   readonly store: PublicationStore;
   readonly catalog: Catalog;
   readonly suites: ReadonlyMap<Suite, ServedSuite>;
@@ -152,11 +152,11 @@ export class Maintenance {
   }
 
   async #sweep(): Promise<void> {
-    const { name, store, now, keepSeconds, keptFiles, log } = this.#parts;
+    const { stateName, store, now, keepSeconds, keptFiles, log } = this.#parts;
     const keptSinceMs = now() - keepSeconds * 1000;
     const dropped = await store.sweep(keptSinceMs, Math.max(keptSinceMs, now() - keepPatchesSeconds * 1000));
     if (dropped === 0) return;
     await keptFiles?.keepOnly(store.pool.contentKeys());
-    log.info({ repository: name, dropped }, "dropped old publications");
+    log.info({ repository: stateName, dropped }, "dropped old publications");
   }
 }

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { RootDatabase } from "lmdb";
 import type { Log } from "../../base/log.ts";
-import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
+import type { RepositoryName, StateName, Suite, TreePath } from "../../base/names.ts";
 import { Catalog } from "../../catalog/catalog.ts";
 import type { ContentInspector } from "../../catalog/examiner.ts";
 import { Examiner } from "../../catalog/examiner.ts";
@@ -74,6 +74,8 @@ export interface SharedState {
 
 export interface RepositorySettings {
   readonly name: RepositoryName;
+  /** The name under which the state keeps it; by default its own. */
+  readonly stateName?: StateName;
   readonly tree: Tree;
   readonly signer: Signer;
   readonly suiteSettings: SuiteSettingsProvider;
@@ -125,7 +127,7 @@ export function openRepository(shared: SharedState, settings: RepositorySettings
 
 function putTogether(shared: SharedState, settings: RepositorySettings): Repository {
   const { root, inspector, log, now } = shared;
-  const { name, tree, signer, suiteSettings, digests: algorithms, observer } = settings;
+  const { name, stateName = name, tree, signer, suiteSettings, digests: algorithms, observer } = settings;
   const records = root.openDB<Buffer, string>({ name: "ledger", encoding: "binary" });
   const inspectionStore = new InspectionStore(records, JSON.stringify(shared.inspectionLimits), algorithms);
   const fileLists =
@@ -139,7 +141,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
   const layout = new Layout(settings.configuredSuites, { acceptsFlat: settings.isFlat ?? false });
   const builders = new BuilderDirectories(settings.builderDirectories, layout);
   const examiner = new Examiner({
-    name,
+    name: stateName,
     builders,
     tree,
     inspectionStore,
@@ -151,7 +153,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     ...(settings.concurrentReads === undefined ? {} : { concurrentReads: settings.concurrentReads }),
   });
   const catalog = new Catalog(examiner, layout);
-  const store = new PublicationStore(root, name, shared.lastDates);
+  const store = new PublicationStore(root, stateName, shared.lastDates);
   if (settings.acceptIdentityChange !== true) {
     const changes = [...store.identities()].flatMap(([suite, known]) =>
       identityChanges(suite, known, identityIn(suite, suiteSettings.of(suite).identity)),
@@ -176,11 +178,11 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
       new ContentsBuilder({
         suiteSettings,
         examiner,
-        state: new ContentsStore(root, name),
+        state: new ContentsStore(root, stateName),
         segments: store.segments,
         compressor: shared.compressor,
         ...shared.contents,
-        directory: join(shared.contents.directory, createHash("sha256").update(name).digest("hex")),
+        directory: join(shared.contents.directory, createHash("sha256").update(stateName).digest("hex")),
         limits: shared.inspectionLimits,
         releaseDigests: tools.releaseDigests,
         mismatched: (path) => audit.mismatched(path),
@@ -198,6 +200,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
   );
   const repository = new Repository({
     name,
+    stateName,
     key: {
       armored: signer.publicKey,
       binary: signer.publicKeyBytes,
@@ -219,7 +222,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     audit,
     suiteSettings,
     builderOf: (suite) => new SuiteBuilder(suite, suiteSettings.of(suite), tools),
-    heldNames: new FirstOwnerStore(root, settings.namesHeldIn ?? name, log),
+    heldNames: new FirstOwnerStore(root, settings.namesHeldIn ?? stateName, log),
     deferredGenerators,
     deferredTimes: settings.deferredTimes ?? defaultDeferredTimes,
     backgroundPriority: shared.backgroundPriority,

@@ -2,7 +2,7 @@
 import { abortable } from "../../base/abort.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
+import type { RepositoryName, StateName, Suite, TreePath } from "../../base/names.ts";
 import { coveringPath, isWithin, rootPath, tryParseTreePath } from "../../base/names.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
@@ -50,6 +50,7 @@ export interface RepositoryOptions
       "dateLagSeconds" | "keepSeconds" | "keptFiles" | "deferredGenerators" | "deferredTimes" | "backgroundPriority"
     > {
   readonly name: RepositoryName;
+  readonly stateName: StateName;
   readonly key: PublicKey;
   readonly tree: Tree;
   readonly catalog: Catalog;
@@ -331,6 +332,6 @@ export class Repository implements ServedRepository {
     this.#errors.delete(about);
     if (thrown !== undefined) this.#errors.set(about, { text: messageOf(thrown), lookedAt });
     else if (before !== undefined)
-      this.#parts.log.info({ repository: this.name, about, after: before }, "up to date again");
+      this.#parts.log.info({ repository: this.#parts.stateName, about, after: before }, "up to date again");
   }
 }

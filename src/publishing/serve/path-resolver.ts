@@ -1,6 +1,6 @@
 // What is behind a path of a repository: a file of a publication, a package that one names, or a file of the tree.
 import { LRUCache } from "lru-cache";
-import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
+import type { StateName, Suite, TreePath } from "../../base/names.ts";
 import { tryParseSuiteOrFlat, tryParseTreePath } from "../../base/names.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { Resource } from "../resource.ts";
@@ -16,7 +16,7 @@ import type { PassthroughSuites } from "./passthrough-suites.ts";
 import type { TreeFileResources } from "./tree-file-resources.ts";
 
 export interface PathResolverOptions {
-  readonly name: RepositoryName;
+  readonly stateName: StateName;
   readonly catalog: Catalog;
   readonly store: PublicationStore;
   readonly indexResources: IndexResources;
@@ -94,7 +94,7 @@ export class PathResolver {
   /** The publication that the client began with, where that is not the current one. */
   #begunWith(current: Manifest, rest: string, session: ClientSession | undefined): Manifest | undefined {
     const { suite, id } = current;
-    const suiteKey = `${this.#parts.name} ${suite}`;
+    const suiteKey = `${this.#parts.stateName} ${suite}`;
     const begunId =
       rest === "Release" || rest === "InRelease" ? session?.begin(suiteKey, rest, id) : session?.continued(suiteKey);
     return begunId === undefined || begunId === id ? undefined : this.#pastOf(suite, begunId);

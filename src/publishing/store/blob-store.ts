@@ -1,7 +1,7 @@
 // Stores the small files of publications on disk, by SHA256. A file that several publications share is stored once.
 import type { Database, RootDatabase } from "lmdb";
 import { RepoError } from "../../base/errors.ts";
-import type { RepositoryName } from "../../base/names.ts";
+import type { StateName } from "../../base/names.ts";
 import { written } from "../../base/state-errors.ts";
 import type { DigestAlgorithm } from "../../debian/digests.ts";
 import { RunningDigests } from "../../debian/digests.ts";
@@ -19,7 +19,7 @@ class BlobMissing extends RepoError {
 export class BlobStore {
   readonly #bytes: Database<Buffer, string>;
 
-  constructor(root: RootDatabase, repository: RepositoryName) {
+  constructor(root: RootDatabase, repository: StateName) {
     this.#bytes = root.openDB({ name: `${repository}/blobs`, encoding: "binary" });
   }
 

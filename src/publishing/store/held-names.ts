@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import type { RepositoryName, Suite } from "../../base/names.ts";
+import type { StateName, Suite } from "../../base/names.ts";
 import type { FirstOwner, FirstOwners } from "../../catalog/suite/name-ownership.ts";
 
 /** A lost record is restored from the tree: the owner is then the builder with the earliest link that still exists. */
@@ -12,7 +12,7 @@ export class FirstOwnerStore {
   readonly #log: Log;
 
   /** @param root the state directory's database */
-  constructor(root: RootDatabase, repository: RepositoryName, log: Log) {
+  constructor(root: RootDatabase, repository: StateName, log: Log) {
     this.#holders = root.openDB({ name: `${repository}/held-names` });
     this.#log = log;
   }

@@ -1,7 +1,7 @@
 // Stores publications on disk: a manifest for each suite and id, and one pointer per suite to the current publication.
 import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
-import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
+import type { StateName, Suite, TreePath } from "../../base/names.ts";
 import { parseSuiteOrFlat } from "../../base/names.ts";
 import { written } from "../../base/state-errors.ts";
 import type { SegmentSizes } from "../../indices/assemble.ts";
@@ -56,14 +56,14 @@ export class PublicationStore {
   readonly #successors: Database<string, string>;
   readonly #hashes: Database<string, string>;
 
-  readonly #name: RepositoryName;
+  readonly #name: StateName;
   readonly #lastDates: LastDates | undefined;
 
   /**
    * @param root the state directory's database
    * @param lastDates the Dates that survive the loss of the database; undefined if nothing is published
    */
-  constructor(root: RootDatabase, name: RepositoryName, lastDates?: LastDates) {
+  constructor(root: RootDatabase, name: StateName, lastDates?: LastDates) {
     this.#name = name;
     this.#lastDates = lastDates;
     this.#manifests = root.openDB({ name: `${name}/publications` });

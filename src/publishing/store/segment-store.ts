@@ -5,7 +5,7 @@ import type { Database, RootDatabase } from "lmdb";
 import { LRUCache } from "lru-cache";
 import { asBuffer } from "../../base/as-buffer.ts";
 import { RepoError } from "../../base/errors.ts";
-import type { RepositoryName } from "../../base/names.ts";
+import type { StateName } from "../../base/names.ts";
 import { written } from "../../base/state-errors.ts";
 import type { IndexForm, SegmentSizes } from "../../indices/assemble.ts";
 import type { CompressedSegment } from "../../indices/compression/compress.ts";
@@ -42,7 +42,7 @@ export class SegmentStore {
     sizeCalculation: (bytes) => Math.max(1, bytes.length),
   });
 
-  constructor(root: RootDatabase, repository: RepositoryName) {
+  constructor(root: RootDatabase, repository: StateName) {
     this.#sizes = root.openDB({ name: `${repository}/segment-sizes` });
     this.#bytes = root.openDB({ name: `${repository}/segments`, encoding: "binary" });
   }

@@ -1,6 +1,6 @@
 // Stores which past publications an administrator selected: pinned publications, and the targets of rollbacks.
 import type { Database, RootDatabase } from "lmdb";
-import type { RepositoryName, Suite } from "../../base/names.ts";
+import type { StateName, Suite } from "../../base/names.ts";
 import { parseSuiteOrFlat } from "../../base/names.ts";
 import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
 
@@ -17,7 +17,7 @@ export class SnapshotPins {
   readonly #rolledBackTo: Database<string, string>;
 
   /** @param root the state directory's database */
-  constructor(root: RootDatabase, repository: RepositoryName) {
+  constructor(root: RootDatabase, repository: StateName) {
     this.#ids = root.openDB({ name: `${repository}/pins` });
     this.#rolledBackTo = root.openDB({ name: `${repository}/rolled-back` });
   }

@@ -1,6 +1,6 @@
 // What the last Contents of each suite were made from, on disk: so that the next ones cost what has changed.
 import type { Database, RootDatabase } from "lmdb";
-import type { RepositoryName, Suite } from "../../../base/names.ts";
+import type { StateName, Suite } from "../../../base/names.ts";
 import { written } from "../../../base/state-errors.ts";
 import type { YieldFunction } from "../../../base/yield-to-event-loop.ts";
 import type { SegmentSizes } from "../../../indices/assemble.ts";
@@ -49,7 +49,7 @@ export class ContentsStore {
   readonly #buckets: Database<readonly KeyedMember[], string>;
   readonly #indices: Database<KeptIndices, string>;
 
-  constructor(root: RootDatabase, name: RepositoryName) {
+  constructor(root: RootDatabase, name: StateName) {
     this.#buckets = root.openDB({ name: `${name}/contents-buckets` });
     this.#indices = root.openDB({ name: `${name}/contents-indices` });
   }
