@@ -1,23 +1,9 @@
-// The benchmark's own arithmetic and table, and that a tiny run of it goes through.
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
-import { projectRoot } from "../support/project-files.ts";
-import { append } from "./measures/append.ts";
-import { contents } from "./measures/contents.ts";
-import { firstIndex } from "./measures/first-index.ts";
-import { memory } from "./measures/memory.ts";
-import { replace } from "./measures/replace.ts";
-import { restart } from "./measures/restart.ts";
+// The benchmark's own arithmetic and table.
+import { expect, test } from "vitest";
 import { renderResults, renderTable } from "./results.ts";
 import type { Row } from "./rows.ts";
 import { digits, figure, isReached, median, ratioOf } from "./rows.ts";
-import { Workshop } from "./workshop.ts";
 import { rateOf } from "./wrk.ts";
-
-/** It starts several servers, and waits until each has nothing more to do. */
-const tinyRunTimeoutMs = 240_000;
 
 const aRow = (changes: Partial<Row> = {}): Row => ({
   measure: "append",
@@ -107,32 +93,3 @@ test("a rate is read from what wrk prints, and a run with a single failure has n
   expect(() => rateOf(`  Socket errors: connect 0, read 1, write 0, timeout 0\n${report}`)).toThrow("read 1");
   expect(() => rateOf("unable to connect")).toThrow();
 });
-
-test(
-  "a tiny run without rivals measures every way of a folder and leaves nothing behind but its corpora",
-  async () => {
-    const corpora = mkdtempSync(join(tmpdir(), "tahoe-apt-bench-"));
-    onTestFinished(() => rmSync(corpora, { recursive: true }));
-    const workshop = new Workshop({
-      scale: { small: 10, middle: 10, large: 50, grid: 0, listed: 0, rounds: 1, slowRounds: 1, loadSeconds: 1 },
-      corpora,
-      projectRoot,
-      tahoeDirectory: "",
-      withPeers: false,
-      progress: () => {},
-      signal: AbortSignal.timeout(tinyRunTimeoutMs),
-    });
-    const rows: Row[] = [];
-    try {
-      for (const measure of [firstIndex, contents, append, replace, restart, memory])
-        rows.push(...(await measure.measure(workshop)));
-    } finally {
-      await workshop.close();
-    }
-    expect(rows.map(({ measure }) => measure)).toContain("append to 50, ping names the directory");
-    for (const { measure, ours } of rows) expect(median(ours), measure).toBeGreaterThan(0);
-    expect(readdirSync(corpora).toSorted()).toEqual(["corpus-10", "corpus-50", "lifelike-10", "signing-key.asc"]);
-    expect(existsSync(workshop.scratch)).toBe(false);
-  },
-  tinyRunTimeoutMs,
-);

@@ -41,7 +41,11 @@ function aCheckout(commandLine: string): string {
   return root;
 }
 
-const environmentOf = (root: string): NodeJS.ProcessEnv => ({ ...process.env, npm_execpath: join(root, "npm.cjs") });
+/** What this run of the tests was told is not told to those in it. */
+function environmentOf(root: string): NodeJS.ProcessEnv {
+  const { TEST_CASES: _cases, ...env } = process.env;
+  return { ...env, npm_execpath: join(root, "npm.cjs") };
+}
 
 const run = (root: string, ...args: readonly string[]): SpawnSyncReturns<string> =>
   spawnSync(process.execPath, [join(root, "src/bootstrap.mjs"), ...args], {
@@ -150,6 +154,12 @@ test.each([
   expect(run(root, command).stdout).toBe(`${runs}\n`);
   expect(run(root, command, "test/base").stdout).toBe(`${runs} test/base\n`);
   expect(buildsOf(root)).toBe(1);
+});
+
+test("properties are tried with all of their cases by test, and with few by test:unit", () => {
+  const root = aCheckoutWithTools();
+  writeFileSync(join(root, "node_modules", tools.vitest), "console.log(process.env.TEST_CASES)");
+  expect([run(root, "test").stdout, run(root, "test:unit").stdout]).toEqual(["undefined\n", "few\n"]);
 });
 
 test.each(["lint", "test:unit"])("%s installs what is missing first", (command) => {

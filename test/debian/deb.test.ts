@@ -13,6 +13,7 @@ import { readDeb } from "../../src/debian/deb.ts";
 import { formatStanza } from "../../src/debian/deb822.ts";
 import { Malformed } from "../../src/debian/malformed.ts";
 import { fieldOf } from "../../src/debian/stanza.ts";
+import { cases } from "../support/cases.ts";
 import type { ArPart } from "../support/debs.ts";
 import { aDeb, arOf, inChunks, runTool, tarOf } from "../support/debs.ts";
 
@@ -112,7 +113,7 @@ test("any flipped bit gives a typed flaw or other digests", async () => {
       if (result instanceof Malformed) return;
       expect((result as Deb).digests.sha256).not.toBe(digests.sha256);
     }),
-    { numRuns: 1000 },
+    { numRuns: cases(1000) },
   );
 });
 

@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from "vitest";
 import type { Compression } from "../../src/debian/decompress.ts";
 import { decompress } from "../../src/debian/decompress.ts";
 import { Malformed } from "../../src/debian/malformed.ts";
+import { cases } from "../support/cases.ts";
 import { compressed, inChunks, runTool } from "../support/debs.ts";
 
 const mebibyte = 2 ** 20;
@@ -50,7 +51,7 @@ test.each(["none", ...formats] as const)("%s gives the plain bytes back, in any 
         );
       },
     ),
-    { numRuns: tries[format] / 5 },
+    { numRuns: cases(tries[format] / 5) },
   );
 });
 
@@ -60,7 +61,7 @@ test.each(["none", ...formats] as const)("%s of a larger content streams through
 
 test.each(formats)("%s that ends early is an error at every byte", async (format) => {
   const whole = await compressed(format, text);
-  const step = Math.ceil(whole.length / tries[format]);
+  const step = Math.ceil(whole.length / cases(tries[format]));
   for (let end = 0; end < whole.length; end += step) {
     expect(await flawOf(collect(format, inChunks(whole.subarray(0, end), 100))), `${end} bytes`).toBe(
       "bad-compression",
@@ -85,13 +86,13 @@ test.each(checkedFormats)("a flipped bit in %s is an error or changes nothing", 
       if (plain instanceof Malformed) expect(plain.flaw).toMatch(/^(bad-compression|limit)$/);
       else expect(plain).toEqual(text);
     }),
-    { numRuns: tries[format] },
+    { numRuns: cases(tries[format]) },
   );
 });
 
 test.each(checkedFormats)("two %s streams in a row are one content, in any chunking", async (format) => {
   const two = Buffer.concat([await compressed(format, text), await compressed(format, text)]);
-  const step = Math.ceil(two.length / tries[format]);
+  const step = Math.ceil(two.length / cases(tries[format]));
   for (let cut = 1; cut < two.length; cut += step) {
     const content = (async function* () {
       yield two.subarray(0, cut);

@@ -1,15 +1,21 @@
 // A machine without a decoder says what to install, and keeps that apart from a broken package.
-import { expect, test, vi } from "vitest";
-import { inspectContent } from "../../src/catalog/inspection/inspect.ts";
+import { afterAll, expect, test, vi } from "vitest";
 import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import { aDeb, inChunks } from "../support/debs.ts";
 
-vi.mock("node:child_process", async (importOriginal) => {
+vi.resetModules();
+vi.doMock("node:child_process", async (importOriginal) => {
   const real = await importOriginal<typeof import("node:child_process")>();
   return {
     ...real,
     spawn: (...[command, ...more]: Parameters<typeof real.spawn>) => real.spawn(`/missing/${command}`, ...more),
   };
+});
+const { inspectContent } = await import("../../src/catalog/inspection/inspect.ts");
+
+afterAll(() => {
+  vi.doUnmock("node:child_process");
+  vi.resetModules();
 });
 
 test("without zstd a .zst package is a rejection that names the Debian package to install", async () => {

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { afterEach, expect, test, vi } from "vitest";
 import { decompressWhole } from "../../src/debian/xz-whole.ts";
+import { cases } from "../support/cases.ts";
 import { runTool } from "../support/debs.ts";
 
 const mebibyte = 2 ** 20;
@@ -91,7 +92,7 @@ test("a flipped bit is never taken for what it was not", async () => {
       const found = await collected(flipped);
       expect(!Buffer.isBuffer(found) || found.equals(text)).toBe(true);
     }),
-    { numRuns: 300 },
+    { numRuns: cases(300) },
   );
   const late = Buffer.from(whole);
   late[whole.length >> 1]! ^= 1;

@@ -21,8 +21,6 @@ import { exportSite } from "../../src/export/export-site.ts";
 import type { Resource } from "../../src/publishing/resource.ts";
 import type { Manifest } from "../../src/publishing/store/publication.ts";
 import { publicationId } from "../../src/publishing/store/publication.ts";
-import { runCommand } from "../support/command-line.ts";
-import { aDeb } from "../support/debs.ts";
 
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 const big = Buffer.alloc(1_000_000, "B");
@@ -130,31 +128,6 @@ test("a file that stands there already is trusted by its digest, not by its size
   }
   expect(await run(source, directory)).toEqual({ switched: ["sid"], packagesWritten: 1 });
   expect(sha256(readFileSync(join(directory, pooled("big", big))))).toBe(sha256(big));
-});
-
-test("an export directory belongs to one repository: another one's export is refused and removes nothing", async () => {
-  const work = aSite();
-  const site = join(work, "site");
-  for (const [tree, suite] of [
-    ["a", "sid"],
-    ["b", "trixie"],
-  ] as const) {
-    const place = join(work, tree, "dists", suite, "main/binary-amd64");
-    mkdirSync(place, { recursive: true });
-    writeFileSync(join(place, `${tree}.deb`), await aDeb({ package: `only-${tree}`, architecture: "amd64" }));
-  }
-  const run = async (tree: string) => {
-    const flags = ["--folder", join(work, tree), "--state", join(work, `state-${tree}`)];
-    return await runCommand(["export", ...flags, site]);
-  };
-  expect(await run("a")).toMatchObject({ exitCode: 0 });
-  const refused = await run("b");
-  expect(refused.exitCode).toBe(1);
-  expect(refused.output).toContain(join(work, "a"));
-  expect(readdirSync(join(site, "dists"))).toEqual(["sid"]);
-  expect(await run("a"), "its own repository goes on").toMatchObject({ exitCode: 0 });
-  rmSync(join(site, ".generations/repository.json"));
-  expect(await run("b"), "once it is given away").toMatchObject({ exitCode: 0 });
 });
 
 /** Suites of one package each, whose index and Release are others in each round. */

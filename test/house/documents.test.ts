@@ -109,3 +109,12 @@ test("the table of folders in docs/architecture.md has every folder of src, with
     expect(folders(`src/${name}`).filter((part) => !contents.includes(`\`${part}\``))).toEqual([]);
   }
 });
+
+test("the index of the tests' helpers names each of them once, and nothing else", () => {
+  const directory = "test/support/";
+  const helpers = projectFiles().filter((path) => path.startsWith(directory) && path.endsWith(".ts"));
+  const listed = [...readProjectFile(`${directory}README.md`).matchAll(/^\| `([^`]+)` \| \S/gm)].map(
+    ([, name = ""]) => name,
+  );
+  expect(listed.toSorted()).toEqual(helpers.map((path) => path.slice(directory.length)).toSorted());
+});

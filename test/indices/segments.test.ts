@@ -5,6 +5,7 @@ import type { Ordered } from "../../src/indices/order.ts";
 import { compareOrdered } from "../../src/indices/order.ts";
 import type { Cut, Segment } from "../../src/indices/segments.ts";
 import { SegmentedList } from "../../src/indices/segments.ts";
+import { cases } from "../support/cases.ts";
 import { anItem, anyItem } from "../support/ordered-items.ts";
 
 /** Fine enough that short lists have many segments of both kinds. */
@@ -56,7 +57,7 @@ test("an unchanged segment stays the same object", () => {
         if (same !== undefined) expect(segment).toBe(same);
       }
     }),
-    { numRuns: 3_000 },
+    { numRuns: cases(3_000) },
   );
 });
 

@@ -20,7 +20,7 @@ import { promisify } from "node:util";
 import fetch from "node-fetch";
 import { expect, onTestFinished, test } from "vitest";
 import { AptRoot } from "../support/apt.ts";
-import { CommandLine, outputOf } from "../support/command-line.ts";
+import { CommandLine, outputOf, runCommand } from "../support/command-line.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
 import { plainWebServer } from "../support/plain-web-server.ts";
 import { ServerUnderTest } from "../support/server.ts";
@@ -237,4 +237,30 @@ test("a directory with a dists of somebody else is left alone, and the command s
   const command = new CommandLine(["export", ...site.flags, site.directory]);
   expect(await command.ends()).toBe(1);
   expect(command.output).toContain("dists/precious was made by somebody else");
+});
+
+test("an export directory belongs to one repository: another one's export is refused and removes nothing", async () => {
+  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-site-"));
+  onTestFinished(() => rmSync(work, { recursive: true }));
+  const site = join(work, "site");
+  for (const [tree, suite] of [
+    ["a", "sid"],
+    ["b", "trixie"],
+  ] as const) {
+    const place = join(work, tree, "dists", suite, "main/binary-amd64");
+    mkdirSync(place, { recursive: true });
+    writeFileSync(join(place, `${tree}.deb`), await aDeb({ package: `only-${tree}`, architecture: "amd64" }));
+  }
+  const run = async (tree: string) => {
+    const flags = ["--folder", join(work, tree), "--state", join(work, `state-${tree}`)];
+    return await runCommand(["export", ...flags, site]);
+  };
+  expect(await run("a")).toMatchObject({ exitCode: 0 });
+  const refused = await run("b");
+  expect(refused.exitCode).toBe(1);
+  expect(refused.output).toContain(join(work, "a"));
+  expect(readdirSync(join(site, "dists"))).toEqual(["sid"]);
+  expect(await run("a"), "its own repository goes on").toMatchObject({ exitCode: 0 });
+  rmSync(join(site, ".generations/repository.json"));
+  expect(await run("b"), "once it is given away").toMatchObject({ exitCode: 0 });
 });

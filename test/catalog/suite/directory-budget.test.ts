@@ -13,6 +13,7 @@ import { plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
 import type { DirectoryLimits } from "../../../src/catalog/suite/directory-budget.ts";
 import type { Budget } from "../../../src/catalog/suite/package-list.ts";
 import { PackageList } from "../../../src/catalog/suite/package-list.ts";
+import { cases } from "../../support/cases.ts";
 import { longestStandstillMs } from "../../support/standstill.ts";
 
 const place = "dists/sid/main/binary-amd64";
@@ -200,7 +201,7 @@ test("after any history of pings a server lists what one lists that has just sta
         }
       }
     }),
-    { numRuns: 300 },
+    { numRuns: cases(300) },
   );
 });
 

@@ -1,19 +1,25 @@
 // Links that are set in a directory which was empty a moment ago. The directory is a fake: real gateways lose a race
 // after random times, and the third round of one is rarely seen.
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeEach, expect, test, vi } from "vitest";
 import { ContentId } from "../../../src/base/content-id.ts";
-import { linkWithRecheck } from "../../../src/client/upload/link-with-recheck.ts";
 import type { Entry } from "../../../src/storage/tree.ts";
 
 const { signal } = new AbortController();
 
 // Timers that the test moves on; those of node:timers/promises can't be.
-vi.mock(import("../../../src/base/abort.ts"), async (original) => ({
+vi.resetModules();
+vi.doMock(import("../../../src/base/abort.ts"), async (original) => ({
   ...(await original()),
   sleep: async (delayMs: number) => {
     await new Promise((resolve) => setTimeout(resolve, delayMs));
   },
 }));
+const { linkWithRecheck } = await import("../../../src/client/upload/link-with-recheck.ts");
+
+afterAll(() => {
+  vi.doUnmock("../../../src/base/abort.ts");
+  vi.resetModules();
+});
 
 beforeEach(() => {
   vi.useFakeTimers();

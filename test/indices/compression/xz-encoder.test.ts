@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { afterEach, expect, test, vi } from "vitest";
 import type { XzPreset } from "../../../src/indices/compression/xz-encoder.ts";
 import { byLzmaNative, byNodeLiblzma } from "../../../src/indices/compression/xz-encoder.ts";
+import { cases } from "../../support/cases.ts";
 
 const presets = [1, 5] as const satisfies readonly XzPreset[];
 
@@ -28,7 +29,7 @@ test("lzma-native and node-liblzma make the same bytes", { timeout: 120_000 }, a
     fc.asyncProperty(texts, fc.constantFrom(...presets), async (text, preset) => {
       expect(Buffer.from(await byNodeLiblzma(text, preset)).equals(await byLzmaNative(text, preset))).toBe(true);
     }),
-    { numRuns: 60 },
+    { numRuns: cases(60) },
   );
 });
 

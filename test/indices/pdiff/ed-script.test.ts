@@ -7,6 +7,7 @@ import { afterAll, expect, test } from "vitest";
 import { yieldToEventLoop } from "../../../src/base/yield-to-event-loop.ts";
 import type { RecordEnd } from "../../../src/indices/pdiff/ed-script.ts";
 import { edScript } from "../../../src/indices/pdiff/ed-script.ts";
+import { cases } from "../../support/cases.ts";
 import { runTool } from "../../support/debs.ts";
 
 const rred = "/usr/lib/apt/methods/rred";
@@ -125,6 +126,6 @@ test("whatever two indices hold, also records that repeat or move, rred makes th
       if (script!.length === 0) expect(to.join("")).toBe(from.join(""));
       else expect(patched(from.join(""), script!)).toBe(to.join(""));
     }),
-    { numRuns: 100 },
+    { numRuns: cases(100) },
   );
 });

@@ -8,6 +8,7 @@ import { entryIdentityOf } from "../../../src/catalog/suite/index-entry.ts";
 import { namedFiles } from "../../../src/indices/named-files.ts";
 import type { Ordered } from "../../../src/indices/order.ts";
 import { SegmentedList } from "../../../src/indices/segments.ts";
+import { cases } from "../../support/cases.ts";
 import { aDeb, aDsc } from "../../support/debs.ts";
 import type { SuiteFiles } from "../../support/fresh-builds.ts";
 import { freshBuilds, servedFiles } from "../../support/fresh-builds.ts";
@@ -285,6 +286,6 @@ test("after any history, indices grown step by step are byte for byte those of a
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 6, size: "max" }), async (history) => {
       if (performance.now() < enoughAtMs) await live(history);
     }),
-    { numRuns: histories, examples: [[atTheEdges]] },
+    { numRuns: cases(histories), examples: [[atTheEdges]] },
   );
 });

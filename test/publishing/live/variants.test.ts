@@ -2,6 +2,7 @@
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { cases } from "../../support/cases.ts";
 import { aDeb, aDsc } from "../../support/debs.ts";
 import { ServedFolder, sha256 } from "../../support/served-folder.ts";
 
@@ -225,6 +226,6 @@ test("a suite that grew change by change has the indices of one that is read at 
         }
       },
     ),
-    { numRuns: 20 },
+    { numRuns: cases(20) },
   );
 });

@@ -6,6 +6,7 @@ import { downloadWindowBytes } from "../../../src/publishing/serve/cache-downloa
 import { wholeReadBytes } from "../../../src/publishing/serve/package-cache.ts";
 import type { PromisedContent } from "../../../src/publishing/serve/verified-stream.ts";
 import { ContentMismatch, heldBackBytes } from "../../../src/publishing/serve/verified-stream.ts";
+import { cases } from "../../support/cases.ts";
 import {
   aCache,
   cached,
@@ -163,14 +164,14 @@ test("an aborted reader ends with the signal's reason, also while it waits for b
 });
 
 test("any range of any package arrives exactly, cold or cached or past the cache", async () => {
-  const cases = fc.record({
+  const ranges = fc.record({
     size: fc.integer({ min: 1, max: 300_000 }),
     from: fc.double({ min: 0, max: 1, noNaN: true }),
     to: fc.double({ min: 0, max: 1, noNaN: true }),
     maxBytes: fc.constantFrom(50_000, 1_000_000),
   });
   await fc.assert(
-    fc.asyncProperty(cases, async ({ size, from, to, maxBytes }) => {
+    fc.asyncProperty(ranges, async ({ size, from, to, maxBytes }) => {
       const { cache } = aCache(undefined, { maxBytes });
       const bytes = someBytes(size);
       const { promised } = new Source(bytes);
@@ -180,6 +181,6 @@ test("any range of any package arrives exactly, cold or cached or past the cache
         expect((await readAll(cache, promised, { start, end })).equals(bytes.subarray(start, end))).toBe(true);
       }
     }),
-    { numRuns: 60 },
+    { numRuns: cases(60) },
   );
 });

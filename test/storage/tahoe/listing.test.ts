@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import type { ListingLimits } from "../../../src/storage/tahoe/listing.ts";
 import { defaultListingLimits, ListingReader } from "../../../src/storage/tahoe/listing.ts";
 import type { Entry, FileEntry } from "../../../src/storage/tree.ts";
+import { cases } from "../../support/cases.ts";
 
 const { signal } = new AbortController();
 const cap = "URI:LIT:krugkidfnzsc4";
@@ -76,7 +77,7 @@ test("wherever it is cut, a listing says what JSON.parse says of it", async () =
         }
       },
     ),
-    { numRuns: 300 },
+    { numRuns: cases(300) },
   );
 });
 

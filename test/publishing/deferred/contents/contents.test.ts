@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { cases } from "../../../support/cases.ts";
 import type { DebRecipe } from "../../../support/debs.ts";
 import { aDeb, runTool } from "../../../support/debs.ts";
 import { ServedFolder, servedContents, sha256 } from "../../../support/served-folder.ts";
@@ -165,7 +166,7 @@ test("after any history Contents are, byte for byte, those that are made from no
         }
       }
     }),
-    { numRuns: 15 },
+    { numRuns: cases(15) },
   );
 });
 

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
-import { aDeb } from "../../support/debs.ts";
-import { projectRoot } from "../../support/project-files.ts";
+import { aDeb } from "../support/debs.ts";
+import { projectRoot } from "../support/project-files.ts";
 
 const built = (file: string): string => JSON.stringify(pathToFileURL(join(projectRoot, "dist", file)).href);
 

@@ -1,10 +1,10 @@
 // The formatter, the compiler, the linter and the dead-code check have nothing to say.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { projectFiles, projectRoot, readProjectFile } from "../support/project-files.ts";
+import { projectRoot } from "../support/project-files.ts";
 
 /** What a tool says when it is not content; "" when it is. */
 function complaintsOf(tool: string, args: readonly string[], input = ""): string {
@@ -73,31 +73,4 @@ test("the check of workflows does find a key that GitHub does not know, and an e
   } finally {
     rmSync(directory, { recursive: true });
   }
-});
-
-test("every action of a workflow is pinned by its commit, with its version beside it, and no job may write unasked", () => {
-  const workflows = projectFiles().filter((path) => path.startsWith(".github/workflows/"));
-  expect(workflows.length).toBeGreaterThan(1);
-  for (const path of workflows) {
-    const lines = readProjectFile(path).split("\n");
-    const uses = lines.filter((line) => /^\s*(- )?uses: (?!\.\/)/.test(line));
-    expect(
-      uses.filter((line) => !/uses: [\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/.test(line)),
-      path,
-    ).toEqual([]);
-    expect(lines.slice(lines.indexOf("permissions:")).slice(0, 2), path).toEqual(["permissions:", "  contents: read"]);
-  }
-});
-
-test("the lock file names every optional package, those of other machines too: npm 11 installs from no other", () => {
-  const { packages } = JSON.parse(readFileSync(join(projectRoot, "package-lock.json"), "utf8")) as {
-    readonly packages: { readonly [path: string]: { readonly optionalDependencies?: object } };
-  };
-  const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
-    Object.keys(optionalDependencies).filter(
-      (name) =>
-        packages[`node_modules/${name}`] === undefined && packages[`${path}/node_modules/${name}`] === undefined,
-    ),
-  );
-  expect(missing).toEqual([]);
 });

@@ -1,20 +1,20 @@
 // Gateways that hang, trickle or stop, and recover: what waits for them is answered soon after, and sound ones are spared.
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, expect, test } from "vitest";
-import { parseTreePath, rootPath } from "../../../src/base/names.ts";
-import { defaultLimits } from "../../../src/config/configuration.ts";
-import { openGridTree } from "../../../src/server/open-tree.ts";
-import type { WebapiLimits } from "../../../src/storage/tahoe/webapi.ts";
-import { defaultWebapiLimits, Webapi } from "../../../src/storage/tahoe/webapi.ts";
-import { WebapiTree } from "../../../src/storage/tahoe/webapi-tree.ts";
-import { WebapiWriter } from "../../../src/storage/tahoe/webapi-writer.ts";
-import type { Tree } from "../../../src/storage/tree.ts";
-import type { Answer, FakeGateway } from "../../support/fake-gateway.ts";
-import { fakeGateway } from "../../support/fake-gateway.ts";
-import type { Fault, FaultProxy } from "../../support/fault-proxy.ts";
-import { faultProxy } from "../../support/fault-proxy.ts";
-import { cap, failure, fileOf, signal } from "../../support/gateway-subject.ts";
-import { collect } from "../../support/tree-contract.ts";
+import { parseTreePath, rootPath } from "../../src/base/names.ts";
+import { defaultLimits } from "../../src/config/configuration.ts";
+import { openGridTree } from "../../src/server/open-tree.ts";
+import type { WebapiLimits } from "../../src/storage/tahoe/webapi.ts";
+import { defaultWebapiLimits, Webapi } from "../../src/storage/tahoe/webapi.ts";
+import { WebapiTree } from "../../src/storage/tahoe/webapi-tree.ts";
+import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
+import type { Tree } from "../../src/storage/tree.ts";
+import type { Answer, FakeGateway } from "../support/fake-gateway.ts";
+import { fakeGateway } from "../support/fake-gateway.ts";
+import type { Fault, FaultProxy } from "../support/fault-proxy.ts";
+import { faultProxy } from "../support/fault-proxy.ts";
+import { cap, failure, fileOf, signal } from "../support/gateway-subject.ts";
+import { collect } from "../support/tree-contract.ts";
 
 const ending: { end(): Promise<void> }[] = [];
 afterAll(async () => {

@@ -1,7 +1,7 @@
 // One builder brings thousands of packages at once, or some that are as long as may be: the others hardly notice.
 import { expect, test } from "vitest";
-import { aDeb } from "../../support/debs.ts";
-import { packageNames, ServedFolder } from "../../support/served-folder.ts";
+import { aDeb } from "../support/debs.ts";
+import { packageNames, ServedFolder } from "../support/served-folder.ts";
 
 const place = "dists/sid/main/binary-amd64";
 const tiny = (name: string) => aDeb({ package: name, architecture: "amd64", compression: "none", files: {} });

@@ -6,11 +6,11 @@ import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
 import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
-import { defaultInspectLimits as limits } from "../../../../src/catalog/inspection/inspect-limits.ts";
-import { entryOf, textOf } from "../../../../src/indices/contents/contents.ts";
-import type { ListedPackages } from "../../../../src/publishing/deferred/contents/contents-tasks.ts";
-import type { ContentsTasks } from "../../../../src/publishing/deferred/contents/contents-thread.ts";
-import { createContentsThread } from "../../../../src/publishing/deferred/contents/contents-thread.ts";
+import { defaultInspectLimits as limits } from "../../src/catalog/inspection/inspect-limits.ts";
+import { entryOf, textOf } from "../../src/indices/contents/contents.ts";
+import type { ListedPackages } from "../../src/publishing/deferred/contents/contents-tasks.ts";
+import type { ContentsTasks } from "../../src/publishing/deferred/contents/contents-thread.ts";
+import { createContentsThread } from "../../src/publishing/deferred/contents/contents-thread.ts";
 
 const noSignal = new AbortController().signal;
 const none: ListedPackages = { locations: [], lengths: [], lists: Buffer.of() };
