@@ -1,4 +1,4 @@
-// The application: who may read, the short way of what APT asks for, routes for all else, an answer to every failure.
+// The request handler: authenticates readers, serves repository files directly, passes everything else to the Koa routes.
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
 import type { RepositoryName } from "../base/names.ts";
@@ -8,12 +8,18 @@ import type { Reader, ReaderLimits } from "./basic-auth.ts";
 import { BasicAuth, defaultReaderLimits } from "./basic-auth.ts";
 import type { ConnectionLimits } from "./connections.ts";
 import { defaultConnectionLimits } from "./connections.ts";
-import { HttpError, methodNotAllowed, problemOf, sendProblem, traceOf } from "./error-responses.ts";
+import {
+  errorResponseOf,
+  HttpError,
+  methodNotAllowed,
+  sendErrorResponse,
+  stackWithoutCaps,
+} from "./error-responses.ts";
 import type { MirrorLimits } from "./mirror-sessions.ts";
 import { defaultMirrorLimits, MirrorSessions } from "./mirror-sessions.ts";
 import type { PingLimits } from "./ping-endpoint.ts";
 import { defaultPingLimits } from "./ping-endpoint.ts";
-import { isKey, isOwnPage } from "./repository-pages.ts";
+import { isKey, isRepositoryPage } from "./repository-pages.ts";
 import type { RequestObserver } from "./request-context.ts";
 import { HttpRequestContext } from "./request-context.ts";
 import type { RoutesOptions } from "./routes.ts";
@@ -33,74 +39,74 @@ export const defaultHttpLimits: HttpLimits = {
 };
 
 export interface AppOptions extends Omit<RoutesOptions, "pingLimits"> {
-  /** A repository that has readers here is for them alone. */
+  /** A repository with readers is private: only they can read it. */
   readonly readers?: ReadonlyMap<RepositoryName, readonly Reader[]>;
-  /** Whether a proxy of ours tells whom it asks for, as the last one in X-Forwarded-For. */
+  /** Whether requests come from a trusted proxy that appends the client address to X-Forwarded-For. */
   readonly behindProxy?: boolean;
   readonly limits?: Partial<HttpLimits>;
   readonly observer: RequestObserver;
   readonly clock: Clock;
-  /** Told of what nobody expected, and is answered with 500. */
+  /** Called with each unexpected error, which is answered with status 500. */
   readonly unexpected?: (thrown: unknown) => void;
 }
 
-/** Makes the application; `startServer` brings it to a port. */
+/** Creates the request handler; `startServer` makes it listen on a port. */
 export function createApp(options: AppOptions): RequestListener {
   const limits = { ...defaultHttpLimits, ...options.limits };
   const { log, behindProxy = false, unexpected } = options;
-  const desk = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log });
+  const basicAuth = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log });
   const sessions = new MirrorSessions(limits, { behindProxy, clock: options.clock });
   const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
-  const routes = createRoutes({ ...options, pingLimits: limits }, desk);
+  const routes = createRoutes({ ...options, pingLimits: limits }, basicAuth);
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const asker = new HttpRequestContext(request, response, options, sessions.of(request));
+    const context = new HttpRequestContext(request, response, options, sessions.of(request));
     try {
-      demandOneHost(request);
-      const { mount, rest } = asker.path();
+      checkHostHeader(request);
+      const { mount, rest } = context.path();
       const repository = repositories.get(mount);
-      const audience = repository !== undefined && desk.isPrivate(mount) ? "private" : "public";
-      if (audience === "private" && !isKey(rest)) await desk.admit(mount, request);
-      // APT's own requests take this short way past Koa: they are nearly all that there is.
-      if (repository === undefined || isOwnPage(mount, rest)) {
-        routes(request, response, { asker, audience, fail: (thrown) => fail(thrown, asker, response) });
+      const audience = repository !== undefined && basicAuth.isPrivate(mount) ? "private" : "public";
+      if (audience === "private" && !isKey(rest)) await basicAuth.admit(mount, request);
+      // Nearly all requests are for repository files: they bypass Koa, which is much slower.
+      if (repository === undefined || isRepositoryPage(mount, rest)) {
+        routes(request, response, { context, audience, fail: (thrown) => fail(thrown, context, response) });
         return;
       }
-      asker.mustHearWithin(limits.firstByteTimeoutMs);
-      await sendResource(await resourceOf(repository, asker, request), request, response, asker, audience);
+      context.setFirstByteTimeout(limits.firstByteTimeoutMs);
+      await sendResource(await resourceOf(repository, context, request), request, response, context, audience);
     } catch (thrown) {
-      fail(thrown, asker, response);
+      fail(thrown, context, response);
     }
   };
 
-  const fail = (thrown: unknown, asker: HttpRequestContext, response: ServerResponse): void => {
-    const problem = problemOf(thrown);
-    // Who has gone away needs no answer, and what their going broke is no fault.
-    if (problem.status === 500 && !asker.signal.aborted) {
-      log.error({ code: problem.code, error: traceOf(thrown) }, "a request failed");
+  const fail = (thrown: unknown, context: HttpRequestContext, response: ServerResponse): void => {
+    const errorResponse = errorResponseOf(thrown);
+    // If the client has disconnected, the failure is only a consequence of that.
+    if (errorResponse.status === 500 && !context.signal.aborted) {
+      log.error({ code: errorResponse.code, error: stackWithoutCaps(thrown) }, "request failed");
       unexpected?.(thrown);
     }
-    sendProblem(response, problem);
+    sendErrorResponse(response, errorResponse);
   };
 
   return (request, response) => void answer(request, response);
 }
 
-/** A host and a port, or nothing. @see RFC 3986 3.2.2 */
+/** Matches a host with an optional port, and the empty string. @see RFC 3986 3.2.2 */
 const hostField = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?::\d*)?$/i;
 
 /**
- * With two of them, a proxy before us might take another one for the right one than we do.
+ * Rejects several Host headers: a proxy in front of the server might use another one than the server does.
  * @throws HttpError
  * @see RFC 9112 3.2
  */
-function demandOneHost({ rawHeaders, headers }: IncomingMessage): void {
+function checkHostHeader({ rawHeaders, headers }: IncomingMessage): void {
   let count = 0;
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at];
     if (name?.length === 4 && name.toLowerCase() === "host") count += 1;
   }
-  if (count > 1) throw new HttpError("request/malformed", "a request has one Host header, and not several");
+  if (count > 1) throw new HttpError("request/malformed", "a request must have exactly one Host header");
   if (!hostField.test(headers.host ?? "")) {
     throw new HttpError("request/malformed", "the Host header is not a host with an optional port");
   }
@@ -108,12 +114,12 @@ function demandOneHost({ rawHeaders, headers }: IncomingMessage): void {
 
 async function resourceOf(
   repository: ServedRepository,
-  asker: HttpRequestContext,
+  context: HttpRequestContext,
   { method = "" }: IncomingMessage,
 ): Promise<Resource> {
   if (method !== "GET" && method !== "HEAD") throw methodNotAllowed(method, "GET, HEAD");
-  const { rest, trailingSlash } = asker.path();
-  const resource = trailingSlash ? undefined : await repository.find(rest, asker);
+  const { rest, trailingSlash } = context.path();
+  const resource = trailingSlash ? undefined : await repository.find(rest, context);
   if (resource === undefined) throw new HttpError("request/not-found", `${repository.name} has no ${rest}`);
   return resource;
 }

@@ -1,4 +1,4 @@
-// Private repositories: lets their readers in by name and password, and bounds how fast anybody can guess.
+// HTTP Basic authentication for private repositories, with a limit on failed logins for each address.
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { RateLimiterMemory } from "rate-limiter-flexible";
@@ -9,7 +9,7 @@ import { clientAddress } from "./client-address.ts";
 import { basicOf } from "./credentials.ts";
 import { HttpError } from "./error-responses.ts";
 
-/** May read a private repository. */
+/** A user who may read a private repository. */
 export interface Reader {
   /** Without a colon. @see RFC 7617 2 */
   readonly name: string;
@@ -17,13 +17,13 @@ export interface Reader {
 }
 
 export interface ReaderLimits {
-  /** Of each address; those of one IPv6 network of 64 bits count as one. */
+  /** For each address; all addresses of one IPv6 /64 network count as one. */
   readonly failedLoginsPerMinute: number;
 }
 
 export const defaultReaderLimits: ReaderLimits = { failedLoginsPerMinute: 20 };
 
-/** Before all that is below a private repository's mount, but for its keys. */
+/** Checks each request for a path of a private repository, except its public keys. */
 export class BasicAuth {
   readonly #digests: ReadonlyMap<string, readonly Buffer[]>;
   readonly #failures: RateLimiterMemory;
@@ -55,18 +55,18 @@ export class BasicAuth {
   }
 
   /**
-   * Passes by who may read the repository. Beyond the limit nobody at that address is heard for the rest of the minute,
-   * since a right password that got through would tell the guesser so.
-   * @throws HttpError
+   * Returns if the credentials are those of a reader. Beyond the limit all requests from that address fail for the rest of
+   * the minute, with the right password too: otherwise an attacker could recognise it.
+   * @throws HttpError 401 or 429
    */
   async admit(repository: string, request: IncomingMessage): Promise<void> {
     const digests = this.#digests.get(repository);
     if (digests === undefined) return;
     const credentials = basicOf(request.headers.authorization);
-    if (credentials === undefined) throw challenge(repository, "this repository is for readers with a password");
+    if (credentials === undefined) throw challenge(repository, "this repository requires a name and password");
     const address = clientAddress(request, this.#behindProxy);
     const isKnown = isOneOf(digests, sha256(credentials));
-    // Counted before anything is awaited, or of many requests that come at once all would be heard.
+    // Counted before the first await: otherwise many simultaneous requests would all be within the limit.
     const failures = await (isKnown ? this.#failures.get(address) : this.#failures.penalty(address));
     const consumedPoints = failures?.consumedPoints ?? 0;
     const { failedLoginsPerMinute } = this.#limits;
@@ -78,13 +78,16 @@ export class BasicAuth {
     }
     if (isKnown) return;
     if (consumedPoints === failedLoginsPerMinute) {
-      this.#log.warn({ repository, address }, "too many wrong passwords: this address is not heard for a minute");
+      this.#log.warn(
+        { repository, address },
+        "too many failed logins: requests from this address are rejected for a minute",
+      );
     }
-    throw challenge(repository, "this name and password are not known here");
+    throw challenge(repository, "wrong name or password");
   }
 }
 
-/** Looks at all of them, so that the time tells nothing. */
+/** Compares all of them, so that the duration reveals nothing. */
 function isOneOf(known: readonly Buffer[], candidate: Buffer): boolean {
   let found = false;
   for (const one of known) found = timingSafeEqual(one, candidate) || found;

@@ -1,4 +1,4 @@
-// The connections that are open: bounded for each address and in all, so that no client can keep the others out.
+// Limits the open connections, in all and for each address, so that no client can lock out the others.
 import type { Socket } from "node:net";
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../base/clock.ts";
@@ -6,13 +6,13 @@ import type { Log } from "../base/log.ts";
 import { networkOf } from "./client-address.ts";
 
 export interface ConnectionLimits {
-  /** Open at once, from all addresses. */
+  /** Open connections from all addresses together. */
   readonly maxConnections: number;
-  /** Open at once from one IPv4 address, or from one IPv6 network of 64 bits; not heeded behind a proxy of ours. */
+  /** Open connections from one IPv4 address or one IPv6 /64 network; ignored behind a trusted proxy. */
   readonly maxConnectionsPerAddress: number;
-  /** Requests that may wait for their turn on one connection; each takes some kilobytes. */
+  /** Queued requests of one connection; each takes some kilobytes. */
   readonly maxPipelinedRequests: number;
-  /** From a request's first byte, or a connection's beginning, to the end of its header fields. */
+  /** From the start of a connection, or a request's first byte, to the end of its header fields. */
   readonly headersTimeoutSeconds: number;
 }
 
@@ -23,39 +23,39 @@ export const defaultConnectionLimits: ConnectionLimits = {
   headersTimeoutSeconds: 15,
 };
 
-/** Requests of one connection that are worked on at once, the others wait; apt sends ten before it reads a reply. */
+/** Requests of one connection that are processed at once; the others are queued. apt pipelines ten requests. */
 const maxPipelined = 16;
-/** Replies of one address that are made before the ones ahead of them on their connections are out. */
+/** Requests of one address that are processed while an earlier request of their connection is still unanswered. */
 const maxAheadPerAddress = 256;
-/** After a limit was hit, the log is told no sooner than after this of the next time. */
+/** The minimum time between two log lines about the same limit. */
 const quietMs = 10_000;
 /**
- * An address that has sent too many requests at once is not heard for so long: to read them takes much longer than to send
- * them, and the others have to wait for it.
+ * How long an address is blocked after it has sent too many requests at once: reading them takes much longer than sending
+ * them, and delays all others.
  */
 const floodPenaltyMs = 10_000;
 
-/** Addresses that are remembered so. */
-const maxUnheard = 1000;
+/** The maximum number of addresses that are blocked at once. */
+const maxBlockedAddresses = 1000;
 
 type Limit = "max_connections" | "max_connections_per_address" | "max_pipelined_requests" | "headers_timeout_seconds";
 
-/** All connections from one address. */
+/** All connections of one address. */
 interface Origin {
   readonly address: string;
   readonly connections: Set<Connection>;
-  /** Without a request, the one that has been so for the longest time first. */
+  /** Connections without a request, the one that is idle for the longest time first. */
   readonly idle: Set<Connection>;
-  /** Requests under way that are not the first of their connection. */
+  /** Requests in progress that are not the first of their connection. */
   ahead: number;
 }
 
-/** One connection, and what is under way on it. */
+/** One connection and its requests. */
 class Connection {
   readonly socket: Socket;
   readonly origin: Origin;
   underWay = 0;
-  /** Requests that are not yet worked on, in their order. */
+  /** Queued requests in order of arrival. */
   readonly waiting: (() => void)[] = [];
 
   constructor(socket: Socket, origin: Origin) {
@@ -65,9 +65,9 @@ class Connection {
 }
 
 /**
- * Where a limit is reached, a connection without a request gives its place to the new one: silent clients and those that
- * send their headers byte by byte keep nobody out, not even others at their own address. Only where every connection
- * has a request under way is the new one closed.
+ * If a limit is reached, the connection that is idle for the longest time is closed in favour of the new one: clients that
+ * send nothing, or their headers byte by byte, lock out nobody, not even others at their address. A new connection is
+ * closed only if all others have a request in progress.
  */
 export class Connections {
   readonly #limits: ConnectionLimits;
@@ -76,14 +76,14 @@ export class Connections {
   readonly #clock: Clock;
   readonly #origins = new Map<string, Origin>();
   readonly #connections = new Map<Socket, Connection>();
-  /** Of all addresses. */
+  /** Idle connections of all addresses. */
   readonly #idle = new Set<Connection>();
-  /** Addresses that are not heard, and until when. */
-  readonly #unheard = new LRUCache<string, number>({ max: maxUnheard });
-  readonly #hits = new Map<Limit, { loggedMs: number; untold: number }>();
+  /** Blocked addresses, and until when (in ms since the epoch). */
+  readonly #blocked = new LRUCache<string, number>({ max: maxBlockedAddresses });
+  readonly #hits = new Map<Limit, { loggedMs: number; unreported: number }>();
   #isDraining = false;
 
-  /** @param options.behindProxy whether all connections come from a proxy of ours, and so from one address */
+  /** @param options.behindProxy whether all connections come from a trusted proxy, and so from one address */
   constructor(
     limits: ConnectionLimits,
     { behindProxy, log, clock }: { readonly behindProxy: boolean; readonly log: Log; readonly clock: Clock },
@@ -94,13 +94,13 @@ export class Connections {
     this.#clock = clock;
   }
 
-  /** Takes a new connection in, or closes it where there is no place for it. */
+  /** Registers a new connection, or closes it if a limit forbids it. */
   add(socket: Socket): void {
     const address = networkOf(socket.remoteAddress ?? "");
     const origin = this.#origins.get(address) ?? { address, connections: new Set(), idle: new Set(), ahead: 0 };
     const { maxConnections } = this.#limits;
     const isPlaced =
-      (this.#unheard.get(address) ?? 0) <= this.#clock() &&
+      (this.#blocked.get(address) ?? 0) <= this.#clock() &&
       this.#makeRoom(origin.connections.size < this.#perAddress, origin.idle, "max_connections_per_address", address) &&
       this.#makeRoom(this.#connections.size < maxConnections, this.#idle, "max_connections", address);
     if (!isPlaced) {
@@ -116,12 +116,12 @@ export class Connections {
   }
 
   /**
-   * Works on a request when its turn comes.
-   * @param begin calls its argument once the reply is out
+   * Processes a request now, or later if the limits require it.
+   * @param begin must call its argument when the response is sent
    */
   enqueue(socket: Socket, begin: (finished: () => void) => void): void {
     const connection = this.#connections.get(socket);
-    // It was closed, and the rest of what it had sent is parsed.
+    // The connection was closed while the parser still had requests of it.
     if (connection === undefined) return;
     this.#idle.delete(connection);
     connection.origin.idle.delete(connection);
@@ -135,30 +135,30 @@ export class Connections {
     else this.#endFlood(connection);
   }
 
-  /** Whether a reply is being made or sent. */
+  /** Whether a request of the connection is in progress. */
   isBusy(socket: Socket): boolean {
     return (this.#connections.get(socket)?.underWay ?? 0) > 0;
   }
 
-  /** Closes connections without a request now, and each of the others as soon as its last response is sent. */
+  /** Closes idle connections now, and each of the others when its last response is sent. */
   drain(): void {
     this.#isDraining = true;
     for (const { socket } of this.#idle) socket.destroy();
   }
 
-  /** Tells the log of a limit that was hit, once in a while. */
+  /** Logs that a limit was reached, but not more often than every `quietMs`. */
   hit(limit: Limit, allowed: number, address: string): void {
     const nowMs = this.#clock();
-    const known = this.#hits.get(limit) ?? { loggedMs: Number.NEGATIVE_INFINITY, untold: 0 };
+    const known = this.#hits.get(limit) ?? { loggedMs: Number.NEGATIVE_INFINITY, unreported: 0 };
     this.#hits.set(limit, known);
-    known.untold += 1;
+    known.unreported += 1;
     if (nowMs - known.loggedMs < quietMs) return;
     this.#log.warn(
-      { limit: `limits.http.${limit}`, allowed, address, times: known.untold },
-      "a limit closed connections",
+      { limit: `limits.http.${limit}`, allowed, address, times: known.unreported },
+      "connections closed because of a limit",
     );
     known.loggedMs = nowMs;
-    known.untold = 0;
+    known.unreported = 0;
   }
 
   #makeRoom(hasRoom: boolean, idle: ReadonlySet<Connection>, limit: Limit, address: string): boolean {
@@ -167,7 +167,7 @@ export class Connections {
     const [oldest] = idle;
     if (oldest === undefined) return false;
     oldest.socket.destroy();
-    // Its place is free at once, and not only when the system has closed it.
+    // Not only when the operating system has closed it.
     this.#remove(oldest);
     return true;
   }
@@ -179,7 +179,7 @@ export class Connections {
       socket.destroy();
       return;
     }
-    this.#unheard.set(address, this.#clock() + floodPenaltyMs);
+    this.#blocked.set(address, this.#clock() + floodPenaltyMs);
     for (const connection of connections) connection.socket.destroy();
   }
 

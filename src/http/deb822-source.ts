@@ -1,12 +1,12 @@
-// A deb822 source that an APT user drops into sources.list.d: the repository's place, contents and key in one file.
+// Renders the .sources file (deb822 format) for sources.list.d: the repository's URL, suites and key.
 import type { PublicKey, RepositoryStatus, SuiteStatus } from "../publishing/served-repository.ts";
 
 /**
- * Renders a `.sources` file. Suites that hold the same components and types of packages share a stanza; a suite without
+ * Renders a `.sources` file. Suites with the same components and types of packages share a stanza; a suite without
  * components is a flat repository. There is no Architectures field: without it each machine fetches the indices of its
- * own architectures, also of one that comes to the repository later; with it apt would fetch, and offer for installation,
- * the packages of all that it names.
- * @param uri where the repository is mounted, without a trailing slash
+ * own architectures, including those added to the repository later. With it apt would fetch the indices of all listed
+ * architectures, and offer their packages for installation.
+ * @param uri the URL of the repository, without a trailing slash
  * @see sources.list(5)
  */
 export function renderDeb822Source(uri: string, key: PublicKey, status: RepositoryStatus): string {
@@ -37,8 +37,8 @@ function renderStanza(uri: string, key: PublicKey, suites: readonly SuiteStatus[
 }
 
 /**
- * `deb-src` alone for a repository of sources alone, which has no index of binary packages: apt would complain of that.
- * A suite with a place for binary packages that is still empty has an index of them.
+ * The value of Types: only `deb-src` for a repository with source packages only, because apt warns about missing binary
+ * indices. A suite with an empty directory for binary packages has an (empty) binary index.
  */
 export const typesOf = (suites: readonly SuiteStatus[]): string =>
   suites.some(({ sourcePackages }) => sourcePackages > 0) && !suites.some(hasBinaries) ? "deb-src" : "deb deb-src";

@@ -1,4 +1,4 @@
-// The one place where an error becomes a status: by its stable code, with a text that is never empty and holds no cap.
+// Translates errors into HTTP responses: a status and a stable code, and a text that is never empty and contains no cap.
 import type { ServerResponse } from "node:http";
 import type { ErrorCode } from "../base/error-codes.ts";
 import { codeOf, messageOf, RepoError } from "../base/errors.ts";
@@ -87,7 +87,7 @@ type HttpErrorCode = Extract<ErrorCode, `request/${string}`> | "server/not-ready
 /** When a client should come back after a fault that may pass. @see RFC 9110 10.2.3 */
 const retryAfterSeconds = 5;
 
-/** A request that gets no answer of its own kind. The message is for people and goes into the reply. */
+/** An error response. The message is written for people and sent in the body. */
 export class HttpError extends RepoError {
   readonly code: HttpErrorCode;
   readonly headers: { readonly [name: string]: string };
@@ -98,30 +98,30 @@ export class HttpError extends RepoError {
   }
 }
 
-/** @param allow the methods that are answered, as the Allow field lists them */
+/** @param allow the allowed methods, as in the Allow header */
 export const methodNotAllowed = (method: string, allow: string): HttpError =>
-  new HttpError("request/method", `${method} is not for this; allowed: ${allow}`, { Allow: allow });
+  new HttpError("request/method", `${method} is not allowed here; allowed: ${allow}`, { Allow: allow });
 
-/** What a failed request is answered with. */
-export interface Problem {
+/** The response to a failed request. */
+export interface ErrorResponse {
   readonly status: number;
   readonly code: ErrorCode;
   readonly body: string;
   readonly headers: { readonly [name: string]: string };
 }
 
-/** Translates anything thrown. The text of an error that we do not know stays inside. */
-export function problemOf(thrown: unknown): Problem {
+/** Translates anything thrown. The text of an unexpected error is not disclosed. */
+export function errorResponseOf(thrown: unknown): ErrorResponse {
   const status = statuses[codeOf(thrown)];
   const isExpected = status !== 500;
   const code = isExpected ? codeOf(thrown) : "server/internal";
-  const text = isExpected ? forStrangers(messageOf(thrown)) : "this should not have happened; the log says more";
+  const text = isExpected ? redact(messageOf(thrown)) : "internal error; see the server's log";
   return {
     status,
     code,
     body: `${status} ${code}: ${text}\n`,
     headers: {
-      // An error is about this moment: no cache may keep a 404 for what the next publication holds.
+      // The next publication may contain the file: no cache may keep a 404.
       "Cache-Control": "no-store",
       ...(status >= 500 ? { "Retry-After": String(retryAfterSeconds) } : {}),
       ...(thrown instanceof HttpError ? thrown.headers : {}),
@@ -129,30 +129,30 @@ export function problemOf(thrown: unknown): Problem {
   };
 }
 
-/** Sends a problem, or, where a reply has begun already, cuts it so that nobody takes it for whole. */
-export function sendProblem(response: ServerResponse, problem: Problem): void {
+/** Sends an error response. If a response has begun already, closes the connection, so that it is seen to be incomplete. */
+export function sendErrorResponse(response: ServerResponse, errorResponse: ErrorResponse): void {
   if (response.headersSent) {
     response.destroy();
     return;
   }
   for (const name of response.getHeaderNames()) response.removeHeader(name);
-  const body = Buffer.from(problem.body);
-  response.writeHead(problem.status, {
+  const body = Buffer.from(errorResponse.body);
+  response.writeHead(errorResponse.status, {
     "Content-Type": "text/plain; charset=utf-8",
     "Content-Length": body.length,
     "X-Content-Type-Options": "nosniff",
-    ...problem.headers,
+    ...errorResponse.headers,
   });
   response.end(response.req.method === "HEAD" ? undefined : body);
 }
 
-/** A second net below the rule that no message holds a cap: blanks whatever looks like one. */
+/** Replaces everything that looks like a cap. Messages should contain none; this is the second line of defence. */
 export const withoutCaps = (text: string): string => text.replace(/(URI|pb)(:|%3A)[^\s"'<>)\]}]+/gi, "$1:…");
 
-/** What is logged of a fault that nobody foresaw: its stack where there is one, without caps. */
-export const traceOf = (thrown: unknown): string =>
+/** The stack of an unexpected error for the log, or its message if it has none; without caps. */
+export const stackWithoutCaps = (thrown: unknown): string =>
   withoutCaps((thrown instanceof Error ? thrown.stack : undefined) ?? messageOf(thrown));
 
-/** As much of a message as may be shown to anybody: where our gateways are is not theirs to know. */
-export const forStrangers = (text: string): string =>
+/** Removes caps and the addresses of gateways from a message that anybody may see. */
+export const redact = (text: string): string =>
   withoutCaps(text).replace(/\bhttps?:\/\/(?:\[[^\]\s]*\])?[^\s"'<>()[\]{};]*/gi, "the gateway");

@@ -1,4 +1,4 @@
-// A description of the repository as extrepo's collection takes it: extrepo-data, repos/debian/NAME.yaml.
+// Renders the repository's description for extrepo-data (repos/debian/NAME.yaml).
 import type { RepositoryName } from "../base/names.ts";
 import type { PublicKey, RepositoryStatus } from "../publishing/served-repository.ts";
 import { typesOf } from "./deb822-source.ts";
@@ -6,13 +6,13 @@ import { typesOf } from "./deb822-source.ts";
 const areas: ReadonlySet<string> = new Set(["contrib", "non-free"]);
 
 /**
- * Renders the snippet. What a machine can't know is a guess that its maintainer looks over: the description, and that
- * a component which is not called after one of Debian's areas follows the policy of main.
- * @param uri where the repository is mounted, without a trailing slash
+ * Renders the file. Two values are guesses that the maintainer must check: the description, and the policy `main` for
+ * components that are not named like one of Debian's areas.
+ * @param uri the URL of the repository, without a trailing slash
  * @see extrepo(1p)
  */
 export function renderExtrepo(name: RepositoryName, uri: string, key: PublicKey, status: RepositoryStatus): string {
-  // Its collection knows one place for each entry: flat repositories count where there is nothing else.
+  // An entry has one URL: flat repositories are used only if there is nothing else.
   const belowDists = status.suites.filter(({ at }) => at === undefined);
   const suites = belowDists.length > 0 ? belowDists : status.suites.slice(0, 1);
   const [{ at = "" } = {}] = suites;
@@ -20,7 +20,7 @@ export function renderExtrepo(name: RepositoryName, uri: string, key: PublicKey,
     [...new Set(suites.flatMap(of))].toSorted();
   const components = union((suite) => suite.components);
   const isFlat = components.length === 0;
-  // JSON's strings are YAML's too, and keep whatever is in a name from being syntax.
+  // JSON strings are valid YAML, and escape everything that would be syntax.
   const lines = [
     "---",
     `description: ${JSON.stringify(`The APT repository ${name}`)}`,

@@ -1,15 +1,15 @@
-// The pages for people: which repositories there are, and of each how to add it, what is in it, what was rejected and why.
+// Renders the HTML pages: the list of repositories, and for each how to add it, its suites, pending and rejected files.
 import { Eta } from "eta";
 import { httpDate } from "../base/clock.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { nameOnMachines } from "../publishing/build/archive-keyring.ts";
 import { publicSuiteName } from "../publishing/live/flat-names.ts";
 import type { ServedRepository } from "../publishing/served-repository.ts";
-import { forStrangers } from "./error-responses.ts";
+import { redact } from "./error-responses.ts";
 
-/** More rejected or waiting files than these are counted, not shown. */
+/** The maximum number of rejected or pending files on a page; the others are only counted. */
 const maxFilesShown = 200;
-/** Of the files that one source package waits for, these are named. */
+/** The maximum number of missing files shown for a source package. */
 const maxMissingShown = 10;
 
 const frame = `<!doctype html>
@@ -95,17 +95,17 @@ eta.loadTemplate("@frame", frame);
 eta.loadTemplate("@list", listPage);
 eta.loadTemplate("@repository", repositoryPage);
 
-/** A page's body with all that goes around it. @param title not yet escaped */
-export const inFrame = (title: string, body: string): string => eta.render("@frame", { title, body });
+/** Renders a whole page around a body. @param title is escaped here @param body HTML */
+export const renderFrame = (title: string, body: string): string => eta.render("@frame", { title, body });
 
 /** The front page, as HTML. */
 export const renderList = (names: Iterable<RepositoryName>): string =>
-  inFrame("APT repositories", eta.render("@list", { names: [...names] }));
+  renderFrame("APT repositories", eta.render("@list", { names: [...names] }));
 
 /**
  * A repository's page, as HTML.
- * @param uri where it is mounted, without a trailing slash
- * @param isPrivate whether it is for readers alone
+ * @param uri the URL of the repository, without a trailing slash
+ * @param isPrivate whether only its readers can read it
  */
 export function renderRepository(uri: string, repository: ServedRepository, isPrivate: boolean): string {
   const { name, key } = repository;
@@ -118,8 +118,8 @@ export function renderRepository(uri: string, repository: ServedRepository, isPr
     nameOnMachines: nameOnMachines(name),
     isPrivate,
     fingerprints: key.fingerprints.map((fingerprint) => fingerprint.replace(/(.{4})(?=.)/g, "$1 ")),
-    notices: notices.map(forStrangers),
-    trouble: forStrangers(notReady ?? lastError ?? ""),
+    notices: notices.map(redact),
+    trouble: redact(notReady ?? lastError ?? ""),
     suites: suites.map((suite) => ({ ...suite, name: publicSuiteName(suite), date: httpDate(suite.dateSeconds) })),
     pending: incomplete.slice(0, maxFilesShown).map(({ path, missing }) => ({
       path,
@@ -129,8 +129,8 @@ export function renderRepository(uri: string, repository: ServedRepository, isPr
     morePending: incomplete.length - maxFilesShown,
     uninspected: uninspected.slice(0, maxFilesShown).map(({ path }) => path),
     moreUninspected: uninspected.length - maxFilesShown,
-    rejected: rejected.slice(0, maxFilesShown).map((file) => ({ ...file, reason: forStrangers(file.reason) })),
+    rejected: rejected.slice(0, maxFilesShown).map((file) => ({ ...file, reason: redact(file.reason) })),
     moreRejected: rejected.length + untoldRejections - maxFilesShown,
   });
-  return inFrame(`${name} – APT repository`, body);
+  return renderFrame(`${name} – APT repository`, body);
 }

@@ -1,8 +1,8 @@
-// Answers with JSON. Given an object, koa asks whether it is a `Response`, and Node then loads all of its fetch: 20 ms
-// of work for the first ping of each server.
+// Sends JSON. If the body is an object, Koa checks whether it is a `Response`, which makes Node load all of its fetch
+// implementation: 20 ms for the first ping.
 import type Koa from "koa";
 
-/** Makes a value the body of the answer, as koa would write it. */
+/** Sets a value as the body, in the form that Koa would send. */
 export function setJsonBody(ctx: Koa.Context, value: object): void {
   ctx.type = "json";
   ctx.body = JSON.stringify(value);

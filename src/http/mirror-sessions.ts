@@ -1,5 +1,5 @@
-// Clients that fetch a Release and then its indices by plain names, request by request: mirrors. What such a client began
-// with is remembered for a while, so that it gets files of one publication, though another one has taken its place.
+// Mirrors fetch Release and then the indices by plain names, in several requests. This remembers the publication whose
+// Release each client has fetched, so that it gets the indices of the same one even if a new one is current.
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { LRUCache } from "lru-cache";
@@ -8,11 +8,11 @@ import type { ClientSession, ReleaseFile } from "../publishing/served-repository
 import { lastForwarded } from "./client-address.ts";
 
 export interface MirrorLimits {
-  /** How long a client may ask for nothing of a suite and still get files of the publication that it began with. */
+  /** A session ends when the client requests nothing of the suite for this long. */
   readonly mirrorIdleSeconds: number;
-  /** The same from the Release on that it began with, however busy it is: what it gets is never staler. */
+  /** A session ends this long after its Release was fetched, in any case. */
   readonly mirrorSessionSeconds: number;
-  /** Clients and suites that are remembered; the ones that have been silent for the longest time are forgotten first. */
+  /** The maximum number of sessions; the least recently used are dropped first. */
   readonly maxMirrorSessions: number;
 }
 
@@ -23,34 +23,34 @@ export const defaultMirrorLimits: MirrorLimits = {
 };
 
 /**
- * Some clients fetch Release and InRelease, one right after the other on one connection, to keep both: debmirror, and
- * wget with a list. They get both from one publication, if the second is asked for so soon.
+ * Some clients fetch Release and InRelease one right after the other on one connection (debmirror, wget with a list of
+ * URLs). They get both from one publication if the second request comes within this time.
  */
 const pairMs = 1000;
-/** Suites that are remembered for one connection; those of a client are remembered for its address as well. */
+/** The maximum number of suites for each connection. */
 const maxSuitesPerConnection = 16;
-/** As much of a header as tells clients apart. */
+/** How many characters of a header distinguish clients. */
 const maxKeyLength = 256;
 
-/** That a client began with a publication. */
+/** A client that is reading a publication. */
 interface Session {
   readonly id: string;
-  /** What it began with, and whether the other file of the pair was fetched too. */
+  /** The file that began the session, and whether the other file of the pair was fetched too. */
   readonly file: ReleaseFile;
   isPaired: boolean;
-  /** Which request of its connection it began with. */
+  /** The ordinal number, within its connection, of the request that began the session. */
   readonly ordinal: number;
   readonly beganMs: number;
   usedMs: number;
 }
 
-/** What is remembered of one connection. */
+/** The sessions of one connection. */
 interface ConnectionMemory {
   requests: number;
   readonly sessions: Map<string, Session>;
 }
 
-/** Clients are told apart by connection, and beyond one connection by address and User-Agent. */
+/** Identifies clients by connection, and across connections by address and User-Agent. */
 export class MirrorSessions {
   readonly #idleMs: number;
   readonly #sessionMs: number;
@@ -69,14 +69,14 @@ export class MirrorSessions {
   }
 
   /**
-   * The sessions of the client that sends a request. Must be called for each request, in the order of arrival.
-   * @returns undefined for a client that can't be told from others: one behind a proxy that does not name it
+   * Returns the sessions of the client that sent a request. Must be called for each request, in order of arrival.
+   * @returns undefined if the client cannot be identified: it is behind a proxy that does not name it
    */
   of(request: IncomingMessage): ClientSession | undefined {
     const { socket, headers } = request;
     const forwarded = headers["x-forwarded-for"];
     if (this.#behindProxy || forwarded !== undefined) {
-      // A proxy sends requests of many clients over one connection.
+      // A proxy sends the requests of many clients over one connection.
       return forwarded === undefined ? undefined : new RequestSession(this, request, undefined, 0);
     }
     if (headers.via !== undefined || headers.forwarded !== undefined) return undefined;
@@ -86,7 +86,7 @@ export class MirrorSessions {
     return new RequestSession(this, request, memory, memory.requests);
   }
 
-  /** Remembers what a client begins with. @returns the id of the publication that it begins with */
+  /** Begins a session. @returns the id of the publication to serve */
   begin(
     client: string,
     memory: ConnectionMemory | undefined,
@@ -100,7 +100,7 @@ export class MirrorSessions {
     const nowMs = this.#clock();
     const key = `${client} ${suiteKey}`;
     const before = memory === undefined ? this.#byClient.get(key) : memory.sessions.get(suiteKey);
-    // Of a client behind a proxy it is not known what it asked for in between.
+    // The requests in between are unknown for a client behind a proxy.
     const isNext = memory === undefined || before?.ordinal === ordinal - 1;
     if (
       before !== undefined &&
@@ -124,7 +124,7 @@ export class MirrorSessions {
     return currentId;
   }
 
-  /** What a client began with, unless that is too long ago. */
+  /** @returns the session of a client; undefined if it has none or it has ended */
   current(client: string, memory: ConnectionMemory | undefined, suiteKey: string): Session | undefined {
     const nowMs = this.#clock();
     const session = memory?.sessions.get(suiteKey) ?? this.#byClient.get(`${client} ${suiteKey}`);
@@ -134,7 +134,7 @@ export class MirrorSessions {
     return session;
   }
 
-  /** Names a client beyond its connection. */
+  /** Identifies a client across connections. */
   clientOf({ headers, socket }: IncomingMessage): string {
     const who = this.#behindProxy ? lastForwarded(headers) : String(headers["x-forwarded-for"] ?? "");
     const parts = [socket.remoteAddress ?? "", who, headers["user-agent"] ?? ""];

@@ -1,4 +1,4 @@
-// POST /-/ping/NAME[/PATH]: a builder says that something changed, and may wait until it is servable.
+// POST /-/ping/NAME[/PATH]: a builder requests that a path is looked at again, and may wait until the result is servable.
 import type Koa from "koa";
 import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
 import { messageOf } from "../base/errors.ts";
@@ -10,10 +10,10 @@ import { publicSuiteName } from "../publishing/live/flat-names.ts";
 import type { PingOutcome, ServedRepository } from "../publishing/served-repository.ts";
 import { combined } from "../publishing/served-repository.ts";
 import { bearerOf } from "./credentials.ts";
-import { forStrangers, HttpError, withoutCaps } from "./error-responses.ts";
+import { HttpError, redact, withoutCaps } from "./error-responses.ts";
 import { setJsonBody } from "./json-body.ts";
 
-/** Lets its bearer ping a directory of one repository, and all below it. */
+/** A token with which one directory of a repository, and everything below it, can be pinged. */
 export interface PingToken {
   readonly token: Secret;
   readonly scope: TreePath;
@@ -22,16 +22,16 @@ export interface PingToken {
 export interface PingLimits {
   /** For each token. */
   readonly pingsPerMinute: number;
-  /** Longer waits are cut to this. */
+  /** The maximum wait; longer ones are shortened to it. */
   readonly maxWaitSeconds: number;
 }
 
 export const defaultPingLimits: PingLimits = { pingsPerMinute: 120, maxWaitSeconds: 300 };
 
-/** How much longer a waiting ping's connection may be silent than it waits. */
+/** The idle timeout of the connection is longer by this than the wait of the ping. */
 const waitMarginMs = 10_000;
 
-/** Answers the pings of one repository. */
+/** Handles the pings of one repository. */
 export class PingHandler {
   readonly #repository: ServedRepository;
   readonly #tokens: () => readonly PingToken[];
@@ -39,7 +39,7 @@ export class PingHandler {
   readonly #log: Log;
   readonly #rate: RateLimiterMemory;
 
-  /** @param tokens those that are known at the moment; asked for at each ping */
+  /** @param tokens returns the tokens that are valid now; called for each ping */
   constructor(repository: ServedRepository, tokens: () => readonly PingToken[], limits: PingLimits, log: Log) {
     this.#repository = repository;
     this.#tokens = tokens;
@@ -48,10 +48,10 @@ export class PingHandler {
     this.#rate = new RateLimiterMemory({ points: limits.pingsPerMinute, duration: 60 });
   }
 
-  /** @param rawPath decoded and normalised; @throws HttpError, StorageUnavailable */
+  /** @param rawPath decoded and normalised @throws HttpError, StorageUnavailable */
   async answer(ctx: Koa.Context, rawPath: string, query: URLSearchParams, signal: AbortSignal): Promise<void> {
     const granted = this.#granted(ctx.get("Authorization"));
-    const spellings = spellingsOf(rawPath).filter((path) => granted.some(({ scope }) => isWithin(path, scope)));
+    const spellings = pathVariants(rawPath).filter((path) => granted.some(({ scope }) => isWithin(path, scope)));
     const token = granted.find(({ scope }) => spellings.some((path) => isWithin(path, scope)));
     if (token === undefined) {
       throw new HttpError("request/forbidden", "this token is for another directory");
@@ -68,7 +68,7 @@ export class PingHandler {
     try {
       const asked = AbortSignal.any([signal, patience]);
       const outcomes = await Promise.all(spellings.map((path) => this.#repository.ping(path, asked)));
-      setJsonBody(ctx, { status: "servable", ...plainly(combined(outcomes)) });
+      setJsonBody(ctx, { status: "servable", ...responseFields(combined(outcomes)) });
     } catch (thrown) {
       if (!patience.aborted) throw thrown;
       accept(ctx);
@@ -76,7 +76,7 @@ export class PingHandler {
   }
 
   /**
-   * Tells the bearer of a token what it opens, so that an upload can be checked before it changes anything.
+   * Sends what a token gives access to, so that a client can check an upload before it changes anything.
    * @throws HttpError 401 for an unknown token, 429 beyond the rate of pings
    */
   async describe(ctx: Koa.Context): Promise<void> {
@@ -95,10 +95,7 @@ export class PingHandler {
 
   #pingUnattended(path: TreePath): void {
     this.#repository.ping(path, new AbortController().signal).catch((thrown: unknown) => {
-      this.#log.warn(
-        { repository: this.#repository.name, path, error: withoutCaps(messageOf(thrown)) },
-        "a ping failed",
-      );
+      this.#log.warn({ repository: this.#repository.name, path, error: withoutCaps(messageOf(thrown)) }, "ping failed");
     });
   }
 
@@ -107,7 +104,7 @@ export class PingHandler {
     const granted = bearer === undefined ? [] : this.#tokens().filter(({ token }) => token.equals(bearer));
     if (granted.length > 0) return granted;
     const challenge = `Bearer realm="ping"${bearer === undefined ? "" : ', error="invalid_token"'}`;
-    const text = bearer === undefined ? "a ping needs a Bearer token" : "this token is not known here";
+    const text = bearer === undefined ? "a ping requires a Bearer token" : "this token is not known here";
     throw new HttpError("request/unauthorized", text, { "WWW-Authenticate": challenge });
   }
 
@@ -117,7 +114,7 @@ export class PingHandler {
     if (!/^\d{1,9}(\.\d{1,3})?$/.test(raw)) {
       throw new HttpError("request/malformed", "wait is a number of seconds");
     }
-    // Whole milliseconds: 16.1 * 1000 is not an integer, and a timer takes nothing else.
+    // Timers need whole milliseconds, and 16.1 * 1000 is not an integer.
     return Math.min(Math.round(Number(raw) * 1000), this.#limits.maxWaitSeconds * 1000);
   }
 
@@ -138,8 +135,8 @@ function accept(ctx: Koa.Context): void {
   setJsonBody(ctx, { status: "accepted" });
 }
 
-// Field by field: what a ping answers is an interface of its own, whatever else the outcome comes to hold.
-const plainly = ({ publications, added, removed, rejected, pending, notices }: PingOutcome) => ({
+// Copied field by field: this is a public interface, and the outcome may get more fields.
+const responseFields = ({ publications, added, removed, rejected, pending, notices }: PingOutcome) => ({
   publications: publications.map(({ suite, at, id, dateSeconds, rolledBackTo }) => ({
     suite: publicSuiteName({ suite, ...(at !== undefined && { at }) }),
     id,
@@ -148,16 +145,16 @@ const plainly = ({ publications, added, removed, rejected, pending, notices }: P
   })),
   added,
   removed,
-  rejected: rejected.map(({ path, code, reason }) => ({ path, code, reason: forStrangers(reason) })),
+  rejected: rejected.map(({ path, code, reason }) => ({ path, code, reason: redact(reason) })),
   pending: pending.map(({ path, missing, inspecting }) => ({ path, missing, inspecting })),
-  notices: notices.map(forStrangers),
+  notices: notices.map(redact),
 });
 
 /**
- * A path as it is written and, where that differs, with its characters composed: Tahoe knows every name as composed, and
- * a folder knows both.
+ * The path as written and, if different, in Unicode normalisation form C: Tahoe normalises all names to NFC, a folder does
+ * not.
  */
-const spellingsOf = (rawPath: string): readonly TreePath[] =>
+const pathVariants = (rawPath: string): readonly TreePath[] =>
   [...new Set([rawPath, rawPath.normalize("NFC")])].map(treePathOf);
 
 function treePathOf(raw: string): TreePath {

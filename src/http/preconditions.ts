@@ -1,14 +1,14 @@
-// Preconditions: whether a request wants the resource, already has it, or wanted another one.
+// Evaluates conditional requests: whether to send the resource, 304 or 412.
 import type { IncomingHttpHeaders } from "node:http";
 import type { Resource } from "../publishing/resource.ts";
 
 type Validators = Pick<Resource, "etag" | "lastModifiedSeconds"> & {
-  /** The same as it stands in replies. */
+  /** `lastModifiedSeconds` as an HTTP date. */
   readonly lastModified: string | undefined;
 };
 
 /**
- * Evaluates a GET's or HEAD's preconditions in their order of precedence.
+ * Evaluates the preconditions of a GET or HEAD in their order of precedence.
  * @see RFC 9110 13.2.2
  */
 export function precondition(
@@ -30,7 +30,7 @@ export function precondition(
 }
 
 /**
- * Whether a Range may be honoured: always without If-Range, else if it names these very bytes.
+ * Whether a Range header applies: always without If-Range, else if If-Range matches the current bytes.
  * @see RFC 9110 13.1.5
  */
 export function rangeMayApply(headers: IncomingHttpHeaders, resource: Validators): boolean {
@@ -39,7 +39,7 @@ export function rangeMayApply(headers: IncomingHttpHeaders, resource: Validators
   return ifRange === `"${resource.etag}"` || isDateOf(ifRange, resource);
 }
 
-// Equality, not "not newer": a rollback or a slow clock makes an older date for other bytes, and clients would stay stale.
+// Compares for equality, not "not newer than": after a rollback other bytes have an older date, and clients must get them.
 const isDateOf = (date: string, { lastModified, lastModifiedSeconds }: Validators): boolean =>
   lastModifiedSeconds !== undefined && (date === lastModified || parseHttpDate(date) === lastModifiedSeconds);
 
@@ -55,7 +55,7 @@ const imfFixdate = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} 
 const rfc850Date = /^[A-Z][a-z]+day, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT$/;
 const asctimeDate = /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$/;
 
-/** Seconds since the epoch; undefined for what is no HTTP date. @see RFC 9110 5.6.7 */
+/** @returns seconds since the epoch; undefined if the text is not an HTTP date @see RFC 9110 5.6.7 */
 function parseHttpDate(text: string): number | undefined {
   const isAsctime = asctimeDate.test(text);
   if (!isAsctime && !imfFixdate.test(text) && !rfc850Date.test(text)) return undefined;

@@ -1,8 +1,8 @@
-// Metrics as strangers may see them: without the names of private repositories.
+// Removes private repositories from metrics that are readable without a token.
 const repositoryLabel = /[{,]repository="([^"]*)"/;
 
 /**
- * Leaves out every series of a private repository, and says how many repositories that were.
+ * Removes each series of a private repository and adds a comment with the number of these repositories.
  * @param metrics in Prometheus' text format
  * @param names of the private repositories
  */

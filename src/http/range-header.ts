@@ -1,4 +1,4 @@
-// A Range header → the one part of the resource that is sent.
+// Parses a Range header into the part of the resource to send.
 
 /** Both in bytes; `end` is exclusive. */
 export interface Part {
@@ -7,8 +7,8 @@ export interface Part {
 }
 
 /**
- * Picks what a Range asks for. A header that is malformed, of another unit, or asks for several ranges is ignored, as
- * it may be: the whole is a correct answer to it, and nobody can make us send the same bytes many times.
+ * Selects the requested part. A header that is malformed, has another unit or several ranges is ignored, which the RFC
+ * allows: the whole resource is sent, and no client can request the same bytes many times in one response.
  * @see RFC 9110 14.2
  */
 export function pickRange(header: string | undefined, sizeBytes: number): Part | "whole" | "unsatisfiable" {

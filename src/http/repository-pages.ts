@@ -1,4 +1,4 @@
-// What people fetch before apt does: a repository's page, its keys, and files that tell apt and extrepo where it is.
+// Routes of each repository for setting it up: its page, its public keys, and its .sources and extrepo files.
 import type Router from "@koa/router";
 import type Koa from "koa";
 import type { RepositoryStatus, ServedRepository } from "../publishing/served-repository.ts";
@@ -8,15 +8,15 @@ import { renderExtrepo } from "./extrepo.ts";
 import { renderRepository } from "./html-pages.ts";
 import { addSnapshotsPage, isSnapshotsPage } from "./snapshots-page.ts";
 
-/** The public keys, which are no secret and come before all else. */
+/** Whether a path below a mount is a public key: these are readable without a password. */
 export const isKey = (rest: string): boolean => rest === "key.asc" || rest === "key.gpg";
 
-/** Whether a path below a mount is one of those that are answered here. */
-export const isOwnPage = (mount: string, rest: string): boolean =>
+/** Whether a path below a mount is one of these routes. */
+export const isRepositoryPage = (mount: string, rest: string): boolean =>
   rest === "" || isKey(rest) || isSnapshotsPage(rest) || rest === `${mount}.sources` || rest === `${mount}.yaml`;
 
-/** @param options.uriOf where the repository is mounted, as the asker should see it; without a trailing slash */
-export function addGettingStarted<State>(
+/** @param options.uriOf returns the URL of the repository for this client, without a trailing slash */
+export function addRepositoryPages<State>(
   router: Router<State>,
   repository: ServedRepository,
   { uriOf, isPrivate }: { readonly uriOf: (ctx: Koa.Context) => string; readonly isPrivate: boolean },
@@ -45,7 +45,7 @@ export function addGettingStarted<State>(
   );
 }
 
-/** @throws HttpError while there is no suite: a file without one would be taken in silence, and lead nowhere */
+/** @throws HttpError while there is no suite: apt would accept a file without suites silently, and find no package */
 function publishedStatus(repository: ServedRepository): RepositoryStatus {
   const status = repository.status();
   if (status.suites.length > 0) return status;

@@ -1,25 +1,26 @@
-// One request from its arrival to its end: what it asks for, whether somebody still waits for it, and how it went.
+// The context of one request: its path, an abort signal, and its outcome for the metrics.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
 import type { ClientSession, RequestContext } from "../publishing/served-repository.ts";
 import { HttpError } from "./error-responses.ts";
-import { isOwnPage } from "./repository-pages.ts";
+import { isRepositoryPage } from "./repository-pages.ts";
 import type { RequestPath } from "./request-path.ts";
 import { parseRequestPath } from "./request-path.ts";
 
-/** What requests are counted by. */
+/** The classes by which metrics count requests. */
 export type RequestClass = "index" | "by-hash" | "package" | "ping" | "page" | "other";
 
-/** Told of every request once its reply is complete, or was cut. */
+/** Receives the outcome of each request. */
 export interface RequestObserver {
+  /** Called when the response is complete or was cut. */
   answered(requestClass: RequestClass, status: number | "cut", durationSeconds: number): void;
 }
 
-const clientGone = new Error("the client went away");
+const clientGone = new Error("the client disconnected");
 
 /**
- * Made at the arrival of a request, which it watches from then on. A class for a reason: V8 gives each object literal
- * with an accessor a shape of its own, which outlives two collections and made up half of all the work.
+ * Created when a request arrives. It is a class because V8 gives each object literal with an accessor its own hidden
+ * class; those survived two garbage collections and cost half of the CPU time.
  */
 export class HttpRequestContext implements RequestContext {
   readonly session: ClientSession | undefined;
@@ -28,11 +29,11 @@ export class HttpRequestContext implements RequestContext {
   readonly #clock: Clock;
   readonly #observer: RequestObserver;
   readonly #startedMs: number;
-  // Few replies have to be waited for, and making this costs more than all the rest of watching.
-  #asking: AbortController | undefined = undefined;
+  // Created on demand: few responses need it, and creating it costs more than the rest of this class.
+  #controller: AbortController | undefined = undefined;
   #path: RequestPath | undefined = undefined;
   #deadline: NodeJS.Timeout | undefined = undefined;
-  #patienceMs: number | undefined = undefined;
+  #firstByteTimeoutMs: number | undefined = undefined;
   #ended = false;
 
   constructor(
@@ -49,15 +50,15 @@ export class HttpRequestContext implements RequestContext {
     this.#startedMs = clock();
     const end = () => this.#end();
     response.on("close", end);
-    // A pipelined request whose turn has not come hears of its connection's end only here.
+    // The response of a pipelined request that is still queued emits no "close" when the connection ends.
     request.on("aborted", end);
   }
 
-  /** Aborted when the client goes away, or when nothing could be sent in time. Made when it is first asked for. */
+  /** Aborted when the client disconnects, or when the first byte was not sent in time. */
   get signal(): AbortSignal {
-    if (this.#asking !== undefined) return this.#asking.signal;
+    if (this.#controller !== undefined) return this.#controller.signal;
     const controller = new AbortController();
-    this.#asking = controller;
+    this.#controller = controller;
     const response = this.#response;
     if (this.#ended && !response.writableFinished) controller.abort(clientGone);
     if (response.socket === null) response.once("socket", () => this.#setDeadline(controller));
@@ -71,17 +72,17 @@ export class HttpRequestContext implements RequestContext {
     return this.#path;
   }
 
-  /** Gives up when no reply has begun so long after its turn on the connection came and the signal was asked for. */
-  mustHearWithin(milliseconds: number): void {
-    this.#patienceMs = milliseconds;
+  /** Aborts the signal if no response has begun this long after it could be sent and the signal was first read. */
+  setFirstByteTimeout(milliseconds: number): void {
+    this.#firstByteTimeoutMs = milliseconds;
   }
 
   #setDeadline(controller: AbortController): void {
-    if (this.#patienceMs === undefined || this.#ended) return;
+    if (this.#firstByteTimeoutMs === undefined || this.#ended) return;
     this.#deadline = setTimeout(() => {
       if (!this.#response.headersSent)
-        controller.abort(new HttpError("server/slow-source", "the source gave nothing in time"));
-    }, this.#patienceMs);
+        controller.abort(new HttpError("server/slow-source", "the storage sent no data in time"));
+    }, this.#firstByteTimeoutMs);
   }
 
   #end(): void {
@@ -89,7 +90,7 @@ export class HttpRequestContext implements RequestContext {
     this.#ended = true;
     clearTimeout(this.#deadline);
     const complete = this.#response.writableFinished;
-    if (!complete) this.#asking?.abort(clientGone);
+    if (!complete) this.#controller?.abort(clientGone);
     const seconds = (this.#clock() - this.#startedMs) / 1000;
     this.#observer.answered(classOf(this.#path), complete ? this.#response.statusCode : "cut", seconds);
   }
@@ -100,7 +101,7 @@ function classOf(path: RequestPath | undefined): RequestClass {
   const { mount, rest } = path;
   if (mount === "-") return "ping";
   if (mount === "metrics" || mount === "healthz" || mount === "readyz") return "other";
-  if (isOwnPage(mount, rest)) return "page";
+  if (isRepositoryPage(mount, rest)) return "page";
   if (rest.includes("/by-hash/")) return "by-hash";
   return rest.startsWith("dists/") || !/\.([du]?deb|dsc|tar\.[a-z0-9]+|diff\.gz|asc)$/.test(rest) ? "index" : "package";
 }

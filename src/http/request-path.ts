@@ -1,14 +1,14 @@
-// The request target as it came over the wire → names, decoded once and normalised inside the repository.
+// Parses a request target: decodes it once and normalises the path.
 import { HttpError } from "./error-responses.ts";
 
-/** The longest request target, in bytes as sent. */
+/** The maximum length of a request target in bytes, as sent. */
 const maxTargetBytes = 8 * 1024;
 
-/** A request target taken apart. */
+/** A parsed request target. */
 export interface RequestPath {
-  /** The first name: a repository, or one of the server's own. "" for the root. */
+  /** The first path segment: a repository, or a reserved name such as `metrics`. "" for the root. */
   readonly mount: string;
-  /** The names below it, joined by `/`; "" for none. No empty name, `.` or `..` is left. */
+  /** The other segments, joined by `/`; "" if there are none. Without empty segments, `.` and `..`. */
   readonly rest: string;
   /** Whether the target ended with a slash. */
   readonly trailingSlash: boolean;
@@ -17,21 +17,21 @@ export interface RequestPath {
 }
 
 /**
- * Decodes a target once, `+` staying `+`, and then resolves `.` and `..`: an encoded slash or dot is as good as a plain
- * one, as apt's flat repositories send them raw and others encode them.
+ * Decodes a target once (`+` stays `+`), then resolves `.` and `..`. Encoded slashes and dots are equal to plain ones: for
+ * flat repositories apt sends them plain, other clients encode them.
  * @throws HttpError for a malformed escape, control characters, or a `..` that leaves the first name
  * @see RFC 9112 3.2, RFC 3986 5.2.4
  */
 export function parseRequestPath(target: string): RequestPath {
   if (Buffer.byteLength(target) > maxTargetBytes) {
-    throw new HttpError("request/too-long", `a request's target has at most ${maxTargetBytes} bytes`);
+    throw new HttpError("request/too-long", `a request target has at most ${maxTargetBytes} bytes`);
   }
-  // A proxy's absolute form: the authority is ours, whatever it says.
+  // The absolute form, as sent to proxies: the authority is ignored.
   const origin = target.startsWith("/") ? target : target.replace(/^https?:\/\/[^/?]*/i, "");
   const queryAt = origin.indexOf("?");
   const path = decode(queryAt < 0 ? origin : origin.slice(0, queryAt));
   const query = queryAt < 0 ? "" : origin.slice(queryAt + 1);
-  if (!path.startsWith("/")) throw malformed("the target is no path");
+  if (!path.startsWith("/")) throw malformed("the request target is not a path");
   const names: string[] = [];
   for (const name of path.split("/")) {
     if (name === "" || name === ".") continue;
@@ -56,7 +56,7 @@ function decode(raw: string): string {
       throw malformed("a percent sign is not followed by the bytes of a UTF-8 character");
     }
   }
-  if (/[\u0000-\u001f\u007f]/.test(decoded)) throw malformed("the path holds a control character");
+  if (/[\u0000-\u001f\u007f]/.test(decoded)) throw malformed("the path contains a control character");
   return decoded;
 }
 

@@ -1,4 +1,4 @@
-// What is no file of a repository: its keys and pages, pings, metrics and health, each with a route of its own.
+// Koa routes for everything but repository files: keys and pages, pings, metrics, health.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import Router from "@koa/router";
 import Koa from "koa";
@@ -14,12 +14,12 @@ import { renderList } from "./html-pages.ts";
 import type { PingLimits, PingToken } from "./ping-endpoint.ts";
 import { PingHandler } from "./ping-endpoint.ts";
 import { withoutPrivate } from "./public-metrics.ts";
-import { addGettingStarted } from "./repository-pages.ts";
+import { addRepositoryPages } from "./repository-pages.ts";
 import type { HttpRequestContext } from "./request-context.ts";
 import type { RequestPath } from "./request-path.ts";
 import type { Audience } from "./send-resource.ts";
 
-/** What `/metrics` shows. */
+/** Renders the response of `/metrics`. */
 export interface MetricsPage {
   readonly contentType: string;
   render(): Promise<string>;
@@ -27,49 +27,50 @@ export interface MetricsPage {
 
 export interface RoutesOptions {
   readonly repositories: ReadonlyMap<RepositoryName, ServedRepository>;
-  /** A repository that is not here can't be pinged. */
+  /** The ping tokens of each repository. A repository without an entry rejects all pings. */
   readonly tokens: ReadonlyMap<RepositoryName, () => readonly PingToken[]>;
   readonly pingLimits: PingLimits;
-  /** What asks for metrics must bear it, if there is one. */
+  /** The Bearer token that `/metrics` requires; undefined: none. */
   readonly metricsToken?: Secret | undefined;
-  /** Where clients reach us, without a trailing slash; undefined: as the Host header says. */
+  /** The URL under which clients reach this server, without a trailing slash; undefined: taken from the Host header. */
   readonly publicUrl?: string | undefined;
   readonly metrics: MetricsPage;
   readonly log: Log;
 }
 
-type State = { asker: HttpRequestContext };
+type State = { context: HttpRequestContext };
 
-/** A request that was looked at already. */
+/** A request that `createApp` has parsed and authenticated. */
 interface Received {
-  readonly asker: HttpRequestContext;
+  readonly context: HttpRequestContext;
   readonly audience: Audience;
-  /** Answers in place of a route that threw. */
+  /** Sends the error response for an error that a route threw. */
   readonly fail: (thrown: unknown) => void;
 }
 
-/** Answers by the routes. */
+/** Passes a request to the routes. */
 export type Routes = (request: IncomingMessage, response: ServerResponse, received: Received) => void;
 
-export function createRoutes(options: RoutesOptions, desk: BasicAuth): Routes {
+export function createRoutes(options: RoutesOptions, basicAuth: BasicAuth): Routes {
   const app = new Koa<State>();
-  // Koa's own reporter prints whole errors; what matters is logged by `fail`, without caps.
+  // Koa would print whole errors, with caps; `fail` logs them without.
   app.silent = true;
   const underWay = new WeakMap<IncomingMessage, Received>();
 
   app.use(async (ctx, next) => {
     const received = underWay.get(ctx.req);
-    if (received === undefined) throw new Error("a request came to the routes by another way");
-    const { asker, audience, fail } = received;
+    if (received === undefined) throw new Error("the request did not come from createApp");
+    const { context, audience, fail } = received;
     try {
-      ctx.state.asker = asker;
-      // What the router matches is the path as normalised here, encoded again.
-      ctx.path = encodePath(asker.path());
+      ctx.state.context = context;
+      // The router matches the normalised path.
+      ctx.path = encodePath(context.path());
       await next();
       if (audience === "private") ctx.set("Cache-Control", "private, no-cache");
       if (ctx.status === 405) throw methodNotAllowed(ctx.method, ctx.response.get("Allow"));
-      if (ctx.status === 501) throw new HttpError("request/not-implemented", `${ctx.method} is not known here`);
-      if (ctx.status === 404) throw new HttpError("request/not-found", "nothing is here");
+      if (ctx.status === 501)
+        throw new HttpError("request/not-implemented", `the method ${ctx.method} is not implemented`);
+      if (ctx.status === 404) throw new HttpError("request/not-found", "there is no such page");
     } catch (thrown) {
       ctx.respond = false;
       fail(thrown);
@@ -77,7 +78,7 @@ export function createRoutes(options: RoutesOptions, desk: BasicAuth): Routes {
   });
   app.use(
     helmet({
-      // Whether there is TLS in front of us is its business.
+      // A proxy that terminates TLS sets this header itself.
       strictTransportSecurity: false,
       contentSecurityPolicy: {
         useDefaults: false,
@@ -85,7 +86,7 @@ export function createRoutes(options: RoutesOptions, desk: BasicAuth): Routes {
       },
     }),
   );
-  const router = routerOf(options, desk);
+  const router = routerOf(options, basicAuth);
   app.use(router.routes());
   app.use(router.allowedMethods());
   const answer = app.callback();
@@ -115,7 +116,7 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
   });
   router.get("/readyz", (ctx) => {
     const waiting = [...repositories.values()].filter((repository) => repository.status().notReady !== undefined);
-    // Whoever asks is a stranger: of a private repository not even the name is told.
+    // This page needs no password, so it must not reveal the names of private repositories.
     const open = waiting.filter(({ name }) => !readers.isPrivate(name));
     const reasons = open.map((repository) => `${repository.name}: ${repository.status().notReady}`);
     const hidden = waiting.length - open.length;
@@ -126,34 +127,34 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
   router.get("/metrics", async (ctx) => {
     if (metricsToken !== undefined && !metricsToken.equals(bearerOf(ctx.get("Authorization")) ?? "")) {
       const headers = { "WWW-Authenticate": 'Bearer realm="metrics"' };
-      throw new HttpError("request/unauthorized", "the metrics need a Bearer token", headers);
+      throw new HttpError("request/unauthorized", "the metrics require a Bearer token", headers);
     }
     const all = await metrics.render();
-    // Without a token whoever asks is a stranger.
+    // Without a token anybody can read this, so it must not reveal private repositories.
     ctx.body = metricsToken === undefined ? withoutPrivate(all, privateNames) : all;
     ctx.set("Content-Type", metrics.contentType);
   });
 
   for (const [name, repository] of repositories) {
-    const desk = new PingHandler(repository, tokens.get(name) ?? (() => []), options.pingLimits, log);
+    const basicAuth = new PingHandler(repository, tokens.get(name) ?? (() => []), options.pingLimits, log);
     router.post([`/-/ping/${name}`, `/-/ping/${name}/{*path}`], async (ctx) => {
-      const { asker } = ctx.state;
-      const { rest, query } = asker.path();
-      await desk.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), asker.signal);
+      const { context } = ctx.state;
+      const { rest, query } = context.path();
+      await basicAuth.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), context.signal);
     });
-    router.get(`/-/ping/${name}`, (ctx) => desk.describe(ctx));
+    router.get(`/-/ping/${name}`, (ctx) => basicAuth.describe(ctx));
     const uriOf = (ctx: Koa.Context): string => `${options.publicUrl ?? originOf(ctx)}/${name}`;
-    addGettingStarted(router, repository, { uriOf, isPrivate: readers.isPrivate(name) });
+    addRepositoryPages(router, repository, { uriOf, isPrivate: readers.isPrivate(name) });
   }
   return router;
 }
 
-/** @throws HttpError for a Host that could smuggle something into a page or a source */
+/** @throws HttpError for a Host header that could inject text into a page or a .sources file */
 function originOf(ctx: Koa.Context): string {
   const { localAddress = "localhost", localPort = 80 } = ctx.req.socket;
   const host = ctx.get("Host") || `${localAddress.includes(":") ? `[${localAddress}]` : localAddress}:${localPort}`;
   if (!/^([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$/i.test(host)) {
-    throw new HttpError("request/malformed", "the Host header is no host");
+    throw new HttpError("request/malformed", "the Host header is not a host");
   }
   return `http://${host}`;
 }

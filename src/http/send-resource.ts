@@ -1,4 +1,5 @@
-// Resource → reply: status, headers and body, with back-pressure, and cut rather than completed with wrong bytes.
+// Sends a resource: status, headers and body, with back-pressure. On an error the connection is cut, so that no client
+// takes an incomplete body for a complete one.
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { httpDate } from "../base/clock.ts";
@@ -8,10 +9,10 @@ import { precondition, rangeMayApply } from "./preconditions.ts";
 import { pickRange } from "./range-header.ts";
 import type { HttpRequestContext } from "./request-context.ts";
 
-/** apt gives up after 30 s without a byte, and tries again after a proper error: so ours comes before that. */
+/** apt gives up after 30 s without a byte but retries after an error response, so the error must come earlier. */
 export const defaultFirstByteTimeoutMs = 25_000;
 
-/** A larger body is not read before the replies ahead of it on its connection are out: it would wait in memory. */
+/** A larger body is read only when all earlier responses of the connection are sent: until then it would occupy memory. */
 const maxBytesAhead = 256 * 1024;
 
 const aYearUnchanged = "max-age=31536000, immutable";
@@ -24,25 +25,25 @@ const cacheControl = {
   },
 } as const satisfies Record<string, Readonly<Record<Resource["caching"], string>>>;
 
-/** Who may keep a copy: a private reply is for the client alone, and no cache shares it. */
+/** Who may cache a response: a private one only the client, no shared cache. */
 export type Audience = keyof typeof cacheControl;
 
 /**
- * Answers a GET or HEAD. Before the first byte every failure is thrown; after it the connection is cut.
- * @param asker whose signal is aborted when the client goes away or the first byte takes too long
+ * Answers a GET or HEAD. Failures before the first byte are thrown; later ones cut the connection.
+ * @param context its signal is aborted when the client disconnects or the first byte takes too long
  */
 export async function sendResource(
   resource: Resource,
   request: IncomingMessage,
   response: ServerResponse,
-  asker: Pick<HttpRequestContext, "signal">,
+  context: Pick<HttpRequestContext, "signal">,
   audience: Audience = "public",
 ): Promise<void> {
   const { headers, method } = request;
   const { sizeBytes } = resource;
   const head = headOf(resource, audience);
   const verdict = precondition(headers, head);
-  if (verdict === "failed") throw new HttpError("request/precondition", "the resource is another one by now");
+  if (verdict === "failed") throw new HttpError("request/precondition", "the resource has changed");
   if (verdict === "not-modified") {
     response.writeHead(304, head.validators).end();
     return;
@@ -50,7 +51,7 @@ export async function sendResource(
   const wantsRange = method === "GET" && headers.range !== undefined && rangeMayApply(headers, head);
   const part = wantsRange ? pickRange(headers.range, sizeBytes) : "whole";
   if (part === "unsatisfiable") {
-    const text = `there are ${sizeBytes} bytes, and none of the range`;
+    const text = `the resource has ${sizeBytes} bytes, none of them in the range`;
     throw new HttpError("request/range", text, { "Content-Range": `bytes */${sizeBytes}` });
   }
   const { start, end } = part === "whole" ? { start: 0, end: sizeBytes } : part;
@@ -66,9 +67,9 @@ export async function sendResource(
     response.writeHead(status, fields).end(resource.bytes.subarray(start, end));
     return;
   }
-  const { signal } = asker;
+  const { signal } = context;
   if (end - start > maxBytesAhead && response.socket === null) await once(response, "socket", { signal });
-  // A connection that is closed passes the turn on as well.
+  // The "socket" event is also emitted when the connection is closed.
   if (response.socket?.destroyed === true) return;
   const body = await unlessAborted(resource.read({ start, end }, signal, "fleeting"), signal);
   if (!(body instanceof Uint8Array)) return sendStream(body, end - start, response, signal, { status, fields });
@@ -76,19 +77,19 @@ export async function sendResource(
   response.writeHead(status, fields).end(body);
 }
 
-/** Names and values in turn. */
+/** Header names and values, alternating. */
 type Fields = string[];
 
-/** What replies about a resource say of it. */
+/** The header fields of responses about a resource. */
 interface Head extends Pick<Resource, "etag" | "lastModifiedSeconds"> {
   readonly lastModified: string | undefined;
   /** The fields of a 304. */
   readonly validators: Fields;
-  /** The fields of a reply with all of it. */
+  /** The fields of a response with the whole resource. */
   readonly whole: Fields;
 }
 
-/** The same few resources are asked for again and again. */
+/** Cached, because few resources get most of the requests. */
 const heads = { public: new WeakMap<Resource, Head>(), private: new WeakMap<Resource, Head>() };
 
 function headOf(resource: Resource, audience: Audience): Head {
@@ -120,7 +121,7 @@ async function sendStream(
   const pieces = body[Symbol.asyncIterator]();
   let sentBytes = 0;
   try {
-    // Nothing is promised before the source has given something: until then a failure is a proper error reply.
+    // The status is sent with the first chunk: until then a failure can still be an error response.
     for (let next = await unlessAborted(pieces.next(), signal); next.done !== true; next = await pieces.next()) {
       if (sentBytes === 0 && !response.headersSent) response.writeHead(head.status, head.fields);
       signal.throwIfAborted();
@@ -128,24 +129,24 @@ async function sendStream(
       if (sentBytes > expectedBytes) break;
       await flushed(response, next.value, signal);
     }
-    if (sentBytes !== expectedBytes) throw new Error(`the source gave ${sentBytes} bytes of ${expectedBytes}`);
+    if (sentBytes !== expectedBytes) throw new Error(`the source sent ${sentBytes} of ${expectedBytes} bytes`);
     response.end();
   } finally {
-    // Not awaited: a source that is stuck may not hold up the error reply.
+    // Not awaited: a source that hangs must not delay the error response.
     pieces.return?.().catch(() => undefined);
   }
 }
 
-/** Resolves when the system has taken the bytes: from then on their buffer may hold others. */
+/** Resolves when the operating system has taken the bytes: from then on the buffer may be reused. */
 function flushed(response: ServerResponse, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
   const written = new Promise<void>((resolve) => {
-    // Where it fails, the connection is at its end, and of that the signal tells.
+    // If writing fails, the connection has ended, which aborts the signal.
     response.write(bytes, (failed) => failed ?? resolve());
   });
   return unlessAborted(written, signal);
 }
 
-/** A promise's outcome, or the signal's reason if that comes first, even if the source does not heed its signal. */
+/** The promise's outcome, or the signal's reason if that comes first: the source may ignore its signal. */
 function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason as Error);

@@ -1,4 +1,4 @@
-// The application on a port: limits on what clients may send and how long they may take, and a graceful end.
+// The HTTP server: limits on the size and duration of requests, and graceful shutdown.
 import type { RequestListener, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
@@ -11,41 +11,41 @@ import { silentLog } from "../base/log.ts";
 import { networkOf } from "./client-address.ts";
 import type { ConnectionLimits } from "./connections.ts";
 import { Connections, defaultConnectionLimits } from "./connections.ts";
-import type { Problem } from "./error-responses.ts";
-import { HttpError, problemOf } from "./error-responses.ts";
+import type { ErrorResponse } from "./error-responses.ts";
+import { errorResponseOf, HttpError } from "./error-responses.ts";
 
-/** Request line and header fields together. */
+/** The maximum size of request line and header fields together. */
 export const maxHeaderBytes = 16 * 1024;
-/** From a request's first byte to its end. */
+/** The maximum time from a request's first byte to its last. */
 const requestTimeoutMs = 60_000;
-/** A client that takes nothing for so long is cut. */
+/** A connection on which nothing is sent or received for this long is closed. */
 const silentSocketTimeoutMs = 120_000;
-/** Longer than proxies and load balancers commonly keep their own idle connections. */
+/** Longer than proxies and load balancers usually keep idle connections. */
 const keepAliveTimeoutMs = 75_000;
-/** How often the time for headers is looked at: by Node's default of 30 s, a client would have up to 45. */
+/** How often the header timeout is checked. With Node's default of 30 s, a client would have up to 45 s. */
 const headersCheckMs = 1000;
-/** A client that was refused has so long to read why, and to close its end. */
+/** How long a rejected client has to read the error response and close its end. */
 const refusalMs = 1000;
 
 export interface ServerOptions {
   readonly host: string;
-  /** 0 takes a free one. */
+  /** 0: any free port. */
   readonly port: number;
   readonly limits?: Partial<ConnectionLimits>;
-  /** Whether all connections come from a proxy of ours, and so from one address. */
+  /** Whether all connections come from a trusted proxy, and so from one address. */
   readonly behindProxy?: boolean;
-  /** Told of limits that were hit; by default nobody is. */
+  /** Receives limits that were exceeded; silent by default. */
   readonly log?: Log;
   readonly clock?: Clock;
 }
 
 export interface RunningServer {
   readonly address: { readonly host: string; readonly port: number };
-  /** Stops accepting, lets what is under way finish for so long, then cuts it. Resolves when all is closed. */
+  /** Stops accepting connections and closes those that still have requests after the grace period. Resolves when all are closed. */
   stop(graceMs: number): Promise<void>;
 }
 
-/** @throws the system's error where the address can't be listened on */
+/** @throws the system error if listening on the address fails */
 export async function startServer(answer: RequestListener, options: ServerOptions): Promise<RunningServer> {
   const limits = { ...defaultConnectionLimits, ...options.limits };
   const { behindProxy = false, log = silentLog, clock = systemClock } = options;
@@ -81,9 +81,9 @@ export async function startServer(answer: RequestListener, options: ServerOption
       const address = networkOf(socket.remoteAddress ?? "");
       connections.hit("headers_timeout_seconds", limits.headersTimeoutSeconds, address);
     }
-    // A reply under way must not get this one mixed into its bytes.
+    // This response must not be mixed into the bytes of another one that is being sent.
     if (!socket.writable || connections.isBusy(socket)) socket.destroy();
-    else refuse(socket, problemOf(refusalOf(error.code)));
+    else refuse(socket, errorResponseOf(refusalOf(error.code)));
   });
 
   await new Promise<void>((resolve, reject) => {
@@ -105,20 +105,20 @@ export async function startServer(answer: RequestListener, options: ServerOption
       connections.drain();
       await closed;
       clearTimeout(cut);
-      // Ends the timer by which http.Server looks for slow requests.
+      // Ends the timer with which http.Server checks for slow requests.
       server.close();
     },
   };
 }
 
-/** Tells the client, where that is still possible, that the connection ends with this response. */
+/** Announces the end of the connection with this response, unless its headers are sent already. */
 function announceClose(response: ServerResponse): void {
   if (!response.headersSent) response.setHeader("Connection", "close");
 }
 
-/** Answers, and closes the connection soon, also where the client goes on sending or never closes its own end. */
-function refuse(socket: Socket, problem: Problem): void {
-  socket.end(rawReply(problem));
+/** Sends an error response and soon closes the connection, even if the client keeps sending or never closes its end. */
+function refuse(socket: Socket, errorResponse: ErrorResponse): void {
+  socket.end(rawReply(errorResponse));
   const closing = setTimeout(() => socket.destroy(), refusalMs);
   socket.once("close", () => clearTimeout(closing));
 }
@@ -137,7 +137,7 @@ function refusalOf(code: string | undefined): HttpError {
   }
 }
 
-function rawReply({ status, body, headers }: Problem): string {
+function rawReply({ status, body, headers }: ErrorResponse): string {
   const fields = { ...headers, "Content-Type": "text/plain; charset=utf-8", "Content-Length": Buffer.byteLength(body) };
   const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
   return `HTTP/1.1 ${status} Refused\r\nConnection: close\r\n${lines.join("")}\r\n${body}`;

@@ -1,14 +1,14 @@
-// Which publications are kept: a page for people, and the same for programs.
+// Routes that list the kept publications, as HTML and as JSON.
 import type Router from "@koa/router";
 import { Eta } from "eta";
 import { httpDate } from "../base/clock.ts";
 import type { KeptPublication, ServedRepository } from "../publishing/served-repository.ts";
-import { inFrame } from "./html-pages.ts";
+import { renderFrame } from "./html-pages.ts";
 import { setJsonBody } from "./json-body.ts";
 
-/** Of each suite the page shows so many, the newest, and all that are pinned. */
+/** The page shows this many publications of each suite, the newest ones, and all pinned ones. */
 const maxOnPage = 100;
-/** Likewise, for programs. */
+/** The same for the JSON list. */
 const maxInJson = 1000;
 
 const template = `<h1>The past of <%= it.name %></h1>
@@ -29,7 +29,7 @@ its time.</p>
 const eta = new Eta({ autoEscape: true, autoTrim: false });
 eta.loadTemplate("@snapshots", template);
 
-/** Whether a path below a mount is one of those that are answered here. */
+/** Whether a path below a mount is one of these routes. */
 export const isSnapshotsPage = (rest: string): boolean => rest === "snapshots" || rest === "snapshots/index.json";
 
 export function addSnapshotsPage<State>(router: Router<State>, repository: ServedRepository): void {
@@ -42,7 +42,7 @@ export function addSnapshotsPage<State>(router: Router<State>, repository: Serve
   router.get(`/${name}/snapshots/`, (ctx) => {
     const { rows, omitted } = newest(repository.snapshots(), maxOnPage);
     const dated = rows.map((row) => ({ ...row, served: httpDate(row.servedSeconds) }));
-    ctx.body = inFrame(`The past of ${name}`, eta.render("@snapshots", { name, rows: dated, omitted }));
+    ctx.body = renderFrame(`The past of ${name}`, eta.render("@snapshots", { name, rows: dated, omitted }));
     ctx.set("Content-Type", "text/html; charset=utf-8");
     ctx.set("Cache-Control", "no-cache");
   });
@@ -60,7 +60,7 @@ export function addSnapshotsPage<State>(router: Router<State>, repository: Serve
   });
 }
 
-/** @param kept those of one suite side by side, the newest first */
+/** @param kept grouped by suite, the newest first */
 function newest(kept: Iterable<KeptPublication>, max: number) {
   const rows: KeptPublication[] = [];
   const counts = new Map<string, number>();

@@ -1,6 +1,6 @@
 // What keeps a server up while its state directory takes no more.
 import type { Log } from "../base/log.ts";
-import { traceOf } from "../http/error-responses.ts";
+import { stackWithoutCaps } from "../http/error-responses.ts";
 
 /**
  * A full disk fails a commit of lmdb's, and with it promises that lmdb alone holds: they would end the process. Who
@@ -9,6 +9,6 @@ import { traceOf } from "../http/error-responses.ts";
 export function outliveFailedWrites(log: Log): void {
   process.on("unhandledRejection", (reason) => {
     // It may come from anywhere, also from a library that quotes a URL with a cap in it.
-    log.error({ error: traceOf(reason) }, "unhandled promise rejection");
+    log.error({ error: stackWithoutCaps(reason) }, "unhandled promise rejection");
   });
 }

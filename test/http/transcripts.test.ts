@@ -114,7 +114,7 @@ test("no reply and no log line holds a cap", async () => {
   ];
   const texts = replies.map(({ headers, body }) => JSON.stringify(headers) + body.toString());
   expect(texts.join("\n")).toContain("storage/unavailable");
-  expect(app.logged()).toContain("a request failed");
+  expect(app.logged()).toContain("request failed");
   for (const text of [...texts, app.logged()]) expect(text).not.toMatch(/secretsecret|morecap/);
 });
 
