@@ -90,7 +90,7 @@ async function openOf(peers: readonly Peer[]): Promise<number> {
   return await onceUnchanged(() => peers.filter(({ closedMs }) => closedMs === undefined).length);
 }
 
-test("4,300 silent connections from one address keep nobody out, not even others at that address", {
+test("4,300 silent connections from one address lock out nobody, not even others at that address", {
   timeout: 60_000,
 }, async () => {
   const app = await aServer();
@@ -108,7 +108,7 @@ test("4,300 silent connections from one address keep nobody out, not even others
   expect(told[0]).toContain(`"allowed":256,"address":"${attacker}"`);
 });
 
-test("without a bound for each address, one would take all places", { timeout: 60_000 }, async () => {
+test("without a limit for each address, one address could use all connections", { timeout: 60_000 }, async () => {
   const app = await aServer({ limits: { maxConnections: 20, maxConnectionsPerAddress: 1000 } });
   // They have requests under way, so that none can be closed for another one.
   await many(20, () => Peer.open(app, attacker, get("dists/never")));
@@ -117,7 +117,7 @@ test("without a bound for each address, one would take all places", { timeout: 6
   expect(app.logged()).toContain("limits.http.max_connections");
 });
 
-test("where all places are taken from many addresses, silent connections give theirs to who comes", async () => {
+test("if many addresses use all connections, silent ones are closed in favour of new ones", async () => {
   const app = await aServer({ limits: { maxConnections: 20, maxConnectionsPerAddress: 5 } });
   for (const last of [2, 3, 4, 5]) await many(5, () => Peer.open(app, `127.0.0.${last}`));
   for (let count = 0; count < 10; count++) expect(await answeredInMs(app, honest)).toBeLessThan(promptMs);
@@ -129,7 +129,7 @@ test.each([
   ["not at all, but for empty lines", "", "\r\n"],
   ["never", "", ""],
 ])(
-  "headers that come %s are cut in time, though the client reads nothing and closes nothing",
+  "headers that come %s are cut in time, even if the client reads nothing and closes nothing",
   async (_how, first, drop) => {
     const app = await aServer({ limits: { headersTimeoutSeconds: 2 } });
     const peer = await Peer.open(app, attacker, first);
@@ -146,7 +146,7 @@ test.each([
   },
 );
 
-test("empty lines between requests keep no connection: it counts as idle, and goes when another one comes", async () => {
+test("empty lines between requests do not keep a connection: it counts as idle and is closed in favour of a new one", async () => {
   const app = await aServer({ limits: { maxConnectionsPerAddress: 1 } });
   const peer = (await Peer.open(app, attacker, get("dists/a"))).listen();
   await expect.poll(() => peer.read, patience).toContain("small");
@@ -157,7 +157,7 @@ test("empty lines between requests keep no connection: it counts as idle, and go
   await expect.poll(() => peer.closedMs, patience).toBeDefined();
 });
 
-test("kept connections without a request make room for new ones of their address, the oldest first", async () => {
+test("idle connections are closed in favour of new ones of their address, the oldest first", async () => {
   const app = await aServer({ limits: { maxConnectionsPerAddress: 3 } });
   const kept: Peer[] = [];
   for (let count = 0; count < 3; count++) {
@@ -171,7 +171,7 @@ test("kept connections without a request make room for new ones of their address
   await expect.poll(() => kept.map(({ closedMs }) => closedMs === undefined), patience).toEqual([true, false, true]);
 });
 
-test("slow readers take places of their own address alone, and no new one gets in there", async () => {
+test("slow readers use only connections of their own address, which then accepts no new one", async () => {
   const app = await aServer({ limits: { maxConnectionsPerAddress: 5 } });
   const slow = await many(5, () => Peer.open(app, attacker, get("pool/large.deb")));
   await expect.poll(app.begun, patience).toBe(5);
@@ -180,7 +180,7 @@ test("slow readers take places of their own address alone, and no new one gets i
   expect(slow.filter(({ closedMs }) => closedMs !== undefined)).toEqual([]);
 });
 
-test("a connection on which more requests wait than allowed is cut, and its address is not heard for a while", async () => {
+test("a connection with more queued requests than allowed is cut, and its address is blocked for a while", async () => {
   let nowMs = Date.now();
   const app = await aServer({ clock: () => nowMs });
   const patient = (await Peer.open(app, honest, get("dists/never") + get("dists/a").repeat(200))).listen();
@@ -195,7 +195,7 @@ test("a connection on which more requests wait than allowed is cut, and its addr
   expect(await answeredInMs(app, attacker)).toBeLessThan(promptMs);
 });
 
-test("floods of requests on many connections of one address keep nobody else waiting", async () => {
+test("floods of requests on many connections of one address delay nobody else", async () => {
   const app = await aServer();
   const requests = get("dists/never") + get("dists/a").repeat(2000);
   const floods = await many(200, () => Peer.open(app, attacker, requests));
@@ -204,7 +204,7 @@ test("floods of requests on many connections of one address keep nobody else wai
   await expect.poll(() => floods.filter(({ closedMs }) => closedMs === undefined), patience).toEqual([]);
 });
 
-test("requests that wait behind slow ones of an address leave the first of each connection alone", async () => {
+test("requests queued behind slow ones of an address do not delay the first request of each connection", async () => {
   const app = await aServer();
   // 40 connections with 16 requests each are more than one address may have made ahead.
   await many(40, () => Peer.open(app, attacker, get("dists/never") + get("dists/a").repeat(15)));
@@ -214,7 +214,7 @@ test("requests that wait behind slow ones of an address leave the first of each 
   await expect.poll(() => pipelining.read.split("small").length - 1, patience).toBe(50);
 });
 
-test("behind a proxy of ours its connections are not counted by address", async () => {
+test("behind a trusted proxy, connections are not counted by address", async () => {
   const app = await aServer({ limits: { maxConnectionsPerAddress: 3 }, behindProxy: true });
   const kept = await many(20, () => Peer.open(app, "127.0.0.1", get("dists/a")));
   expect(await openOf(kept)).toBe(20);

@@ -117,7 +117,7 @@ test.each(["Release", "InRelease"])("whoever began with %s gets plain names of t
   expect(await client.belongsTo(release)).toBe(true);
 });
 
-test("whoever did not begin with one, or is another client, gets plain names of the newest publication", async () => {
+test("a client without a session, or another client, gets plain names of the newest publication", async () => {
   const server = await Mirrored.start();
   await server.client().text(`${suite}/InRelease`);
   const name = await server.publish();
@@ -125,7 +125,7 @@ test("whoever did not begin with one, or is another client, gets plain names of 
   expect(await server.client({ "User-Agent": "mirror/1" }, "127.0.0.5").text(packages)).toContain(name);
 });
 
-test("whoever fetches InRelease anew gets the newest one, and from then on its plain names", async () => {
+test("a client that fetches InRelease again gets the newest one, and then its plain names", async () => {
   const server = await Mirrored.start();
   const client = server.client();
   await client.text(`${suite}/InRelease`);
@@ -140,7 +140,7 @@ test("whoever fetches InRelease anew gets the newest one, and from then on its p
   expect(await client.text(packages)).toContain(later);
 });
 
-test("clients at one address and with one agent keep to what each began with on its connection", async () => {
+test("clients with one address and User-Agent each keep the session of their connection", async () => {
   const server = await Mirrored.start();
   const [first, second] = [server.client(), server.client()];
   const older = await first.text(`${suite}/Release`);
@@ -151,7 +151,7 @@ test("clients at one address and with one agent keep to what each began with on 
   expect(await second.belongsTo(newer)).toBe(true);
 });
 
-test("a name by hash is the same for everybody: that of a newer publication too", async () => {
+test("by-hash names are the same for all clients, also those of a newer publication", async () => {
   const server = await Mirrored.start();
   const client = server.client();
   await client.text(`${suite}/InRelease`);
@@ -166,7 +166,7 @@ test("a name by hash is the same for everybody: that of a newer publication too"
   }
 });
 
-test("it ends when the client asks for nothing for a while, and after a longer while in any case", async () => {
+test("a session ends after a time without requests, and after a longer time in any case", async () => {
   const server = await Mirrored.start({ limits: { mirrorIdleSeconds: 10, mirrorSessionSeconds: 25 } });
   const client = server.client();
   const release = await client.text(`${suite}/Release`);
@@ -184,7 +184,7 @@ test("it ends when the client asks for nothing for a while, and after a longer w
   expect(await client.belongsTo(another)).toBe(false);
 });
 
-test("tags, dates and conditions are those of the publication that answers", async () => {
+test("ETags, dates and preconditions are those of the publication that is sent", async () => {
   const server = await Mirrored.start();
   const client = server.client();
   await client.text(`${suite}/InRelease`);
@@ -202,7 +202,7 @@ test("tags, dates and conditions are those of the publication that answers", asy
   expect((await client.ask(packages, { Range: "bytes=0-1", "If-Range": String(after.etag) })).status).toBe(200);
 });
 
-test("Release and InRelease that are fetched one right after the other are a pair, and others are not", async () => {
+test("Release and InRelease that are fetched one right after the other come from one publication, others do not", async () => {
   const server = await Mirrored.start();
   const client = server.client();
   const release = await client.text(`${suite}/Release`);
@@ -228,7 +228,7 @@ test("Release and InRelease that are fetched one right after the other are a pai
   expect(await server.client().text(`${suite}/InRelease`)).not.toBe(fourth);
 });
 
-test("behind a proxy clients are told apart by what it says of them, and not by its connections", async () => {
+test("behind a proxy clients are identified by its header, not by its connections", async () => {
   for (const behindProxy of [true, false]) {
     const server = await Mirrored.start({ behindProxy });
     const proxy = server.client({ "User-Agent": "mirror/1", Via: "1.1 proxy" });
@@ -244,7 +244,7 @@ test("behind a proxy clients are told apart by what it says of them, and not by 
   }
 });
 
-test("behind a proxy, too, Release and InRelease of one moment are a pair, once", async () => {
+test("also behind a proxy, Release and InRelease that are fetched at one moment come from one publication, once", async () => {
   const server = await Mirrored.start();
   const mirror = { "User-Agent": "mirror/1", "X-Forwarded-For": "192.0.2.1" };
   const release = await server.client(mirror).text(`${suite}/Release`);
@@ -259,7 +259,7 @@ test("behind a proxy, too, Release and InRelease of one moment are a pair, once"
   expect(await server.client(mirror).text(`${suite}/Release`)).not.toBe(newest);
 });
 
-test("behind a proxy of ours a client can't take another one's address by naming it first", async () => {
+test("behind a trusted proxy a client cannot take another one's address by sending the header itself", async () => {
   const server = await Mirrored.start({ behindProxy: true });
   const proxy = server.client();
   const release = (await proxy.ask(`${suite}/Release`, { "X-Forwarded-For": "192.0.2.1" })).body.toString();
@@ -280,7 +280,7 @@ test.each([
   expect(await proxy.text(packages)).toContain(name);
 });
 
-test("only so many clients are remembered", async () => {
+test("the number of sessions is limited", async () => {
   const server = await Mirrored.start({ limits: { maxMirrorSessions: 2 } });
   const agents = ["one", "two", "three"].map((agent) => ({ "User-Agent": agent }));
   const releases: string[] = [];
@@ -291,7 +291,7 @@ test("only so many clients are remembered", async () => {
   expect(belong).toEqual([false, true, true]);
 });
 
-test("what the first publication lacks is that of the newest", async () => {
+test("a file that the session's publication lacks comes from the newest one", async () => {
   const server = await Mirrored.start();
   const client = server.client();
   await client.text(`${suite}/Release`);

@@ -34,7 +34,7 @@ async function aServer(ping: ServedRepository["ping"], limits: Partial<HttpLimit
 const post = (app: StartedApp, target: string, token?: string) =>
   ask(app.address.port, "POST", target, token === undefined ? {} : { Authorization: `Bearer ${token}` });
 
-test("a ping is accepted at once and looks at its path, decoded once", async () => {
+test("a ping is accepted at once and its path, decoded once, is looked at", async () => {
   const seen: TreePath[] = [];
   let finish: (outcome: PingOutcome) => void = () => {};
   const app = await aServer((path) => {
@@ -50,7 +50,7 @@ test("a ping is accepted at once and looks at its path, decoded once", async () 
   finish(anOutcome);
 });
 
-test("whoever bears a token is told what it opens and which suites there are, without anything being looked at", async () => {
+test("a GET with a token returns its directories and the suites, without looking at the tree", async () => {
   const app = await aServer(() => Promise.reject(new Error("nobody pinged")));
   const get = (token?: string) =>
     ask(app.address.port, "GET", "/-/ping/debian", token === undefined ? {} : { Authorization: `Bearer ${token}` });
@@ -72,7 +72,7 @@ test.each(["/-/ping/debian", "/-/ping/debian/", "/-/ping//debian/./"])("%s pings
   expect(seen).toEqual([""]);
 });
 
-test("who waits is told what is servable now", async () => {
+test("a ping that waits returns what is servable now", async () => {
   const outcome: PingOutcome = {
     publications: [{ suite: "sid" as never, id: "7", dateSeconds: novemberSeconds }],
     added: [parseTreePath(`${alice}/a.deb`)],
@@ -87,7 +87,7 @@ test("who waits is told what is servable now", async () => {
   expect(JSON.parse(reply.body.toString())).toEqual({ status: "servable", ...outcome });
 });
 
-test("who has waited long enough is told that it goes on, and the longest wait is bounded", async () => {
+test("after the wait a ping returns that work continues, and the wait is limited", async () => {
   const app = await aServer(
     (_path, signal) =>
       new Promise((_resolve, reject) => {
@@ -101,13 +101,13 @@ test("who has waited long enough is told that it goes on, and the longest wait i
   }
 });
 
-test("a wait may be longer than a reply of the repository", async () => {
+test("a wait can be longer than the timeout for repository files", async () => {
   const slow = () => new Promise<PingOutcome>((resolve) => setTimeout(() => resolve(anOutcome), 300));
   const app = await aServer(slow, { firstByteTimeoutMs: 50 });
   expect((await post(app, "/-/ping/debian?wait=5", operatorsToken)).status).toBe(200);
 });
 
-test("a tree that can't be read is told to who waits, and logged for who does not", async () => {
+test("an unreadable tree is reported to a ping that waits, and logged for one that does not", async () => {
   const app = await aServer((path) => Promise.reject(new StorageUnavailable(path, "refused", { transient: true })));
   const reply = await post(app, "/-/ping/debian?wait=5", operatorsToken);
   expect([reply.status, reply.headers["retry-after"]]).toEqual([503, "5"]);
@@ -158,7 +158,7 @@ test("too many pings of one token are 429 with Retry-After, and leave the other 
   expect((await post(app, target, operatorsToken)).status).toBe(202);
 });
 
-test("no token comes out in a reply or the log", async () => {
+test("no response and no log line contains a token", async () => {
   const app = await aServer(() => Promise.reject(new TypeError("something broke")), { pingsPerMinute: 2 });
   const targets = ["/-/ping/debian?wait=1", "/-/ping/debian", `/-/ping/debian/${alice}`, "/-/ping/debian?wait=x"];
   for (const target of targets) {

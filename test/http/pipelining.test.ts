@@ -36,7 +36,7 @@ async function askWithoutReading(port: number, seen: { readonly reads: number },
   socket.destroy();
 }
 
-test("of a connection whose client reads nothing, one large body at a time is in memory", async () => {
+test("if a client reads nothing, one large body of its connection at a time is in memory", async () => {
   const { seen, repository } = aFile(32 * largeBytes);
   const app = await startApp([repository]);
   await askWithoutReading(app.address.port, seen, 1);
@@ -48,7 +48,7 @@ test("of a connection whose client reads nothing, one large body at a time is in
   await app.stop(0);
 });
 
-test("of a connection whose client waits for slow replies, a few requests at a time are worked on", async () => {
+test("if a client waits for slow responses, a few requests of its connection are processed at a time", async () => {
   const { seen, repository } = aFile(10, () => new Promise(() => {}));
   const app = await startApp([repository]);
   await askWithoutReading(app.address.port, seen, 10);
@@ -65,7 +65,7 @@ test.each([10, largeBytes])("all pipelined requests are answered, with %i bytes 
   await app.stop(0);
 });
 
-test("a reply that waits for its turn longer than a source may take is no failure", async () => {
+test("a response that is queued longer than the first-byte timeout does not fail", async () => {
   const { repository } = aFile(largeBytes, () => sleep(150));
   const app = await startApp([repository], { limits: { firstByteTimeoutMs: 400 } });
   const got = await rawExchange(app.address.port, thenClose(asked.slice(0, asked.length / 10)));

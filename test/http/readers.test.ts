@@ -40,7 +40,7 @@ const get = (app: StartedApp, target: string, headers: { readonly [name: string]
 
 const everything = ["", "ours.sources", "ours.yaml", "dists/sid/InRelease", "pool/SHA256/ab/x.deb", "nothing"];
 
-test.each(everything)("/ours/%s is for readers alone", async (path) => {
+test.each(everything)("/ours/%s requires a reader's password", async (path) => {
   const app = await aServer();
   const outside = await get(app, `/ours/${path}`);
   expect(outside.status).toBe(401);
@@ -57,7 +57,7 @@ test.each(everything)("/ours/%s is for readers alone", async (path) => {
   expect((await get(app, `/open/${path.replace("ours.", "open.")}`)).status).toBe(inside.status);
 });
 
-test("no way of writing a path leads around the desk, and no method does", async () => {
+test("no spelling of a path and no method bypasses authentication", async () => {
   const app = await aServer();
   for (const target of [
     "//ours/dists/sid/InRelease",
@@ -73,7 +73,7 @@ test("no way of writing a path leads around the desk, and no method does", async
   }
 });
 
-test("the public keys are public, and the front page does not tell of the repository", async () => {
+test("the public keys need no password, and the front page does not list a private repository", async () => {
   const app = await aServer();
   expect((await get(app, "/ours/key.asc")).status).toBe(200);
   expect((await get(app, "/ours/key.gpg")).status).toBe(200);
@@ -82,7 +82,7 @@ test("the public keys are public, and the front page does not tell of the reposi
   expect(page).not.toContain("ours");
 });
 
-test("the page tells a reader how apt comes to know the password", async () => {
+test("the page says where apt reads the password from", async () => {
   const app = await aServer();
   const page = (await get(app, "/ours/", bob)).body.toString();
   expect(page).toContain("curl -fsS -u READER http://");
@@ -90,7 +90,7 @@ test("the page tells a reader how apt comes to know the password", async () => {
   expect((await get(app, "/open/")).body.toString()).not.toMatch(/READER|auth\.conf/);
 });
 
-test("no cache shares what readers get", async () => {
+test("responses of a private repository are not for shared caches", async () => {
   const app = await aServer();
   const cacheControl = async (path: string, headers = {}) => (await get(app, path, headers)).headers["cache-control"];
   expect(await cacheControl("/ours/pool/SHA256/ab/x.deb", bob)).toBe("private, max-age=31536000, immutable");
@@ -99,7 +99,7 @@ test("no cache shares what readers get", async () => {
   expect(await cacheControl("/open/pool/SHA256/ab/x.deb", bob)).toBe("public, max-age=31536000, immutable");
 });
 
-test("after too many wrong passwords nobody at that address is heard, not even with the right one", async () => {
+test("after too many wrong passwords all requests from that address are rejected, even with the right one", async () => {
   const app = await aServer({ limits: { failedLoginsPerMinute: 3 }, behindProxy: true });
   const from = (address: string, headers = bob) =>
     get(app, "/ours/dists/sid/InRelease", { ...headers, "X-Forwarded-For": `10.0.0.1, ${address}` });
@@ -119,7 +119,7 @@ test("after too many wrong passwords nobody at that address is heard, not even w
   expect((await from("2001:db8:1:3::99")).status).toBe(200);
 });
 
-test("guesses that come all at once are counted one by one", async () => {
+test("simultaneous failed logins are all counted", async () => {
   const app = await aServer({ limits: { failedLoginsPerMinute: 3 } });
   const guess = (credentials: string) =>
     `GET /ours/dists/sid/InRelease HTTP/1.1\r\nHost: a\r\nAuthorization: ${basic(credentials).Authorization}\r\n\r\n`;
@@ -129,7 +129,7 @@ test("guesses that come all at once are counted one by one", async () => {
   expect(statuses).toEqual([...Array.from({ length: 3 }, () => "401"), ...Array.from({ length: 18 }, () => "429")]);
 });
 
-test("readiness tells strangers how many private repositories are not ready, and not which", async () => {
+test("readiness without a password gives the number of private repositories that are not ready, not their names", async () => {
   const status = () => aStatus({ notReady: "cannot read dists/secret-project yet" });
   const ours = aRepository("ours", files, { status });
   const reader = { name: "bob", password: new Secret(password) };
@@ -144,7 +144,7 @@ test("readiness tells strangers how many private repositories are not ready, and
   );
 });
 
-test("a request without a password is no guess, and right ones are none either", async () => {
+test("neither a request without a password nor one with the right password counts as a failed login", async () => {
   const app = await aServer({ limits: { failedLoginsPerMinute: 2 } });
   for (let count = 0; count < 5; count++) {
     expect((await get(app, "/ours/dists/sid/InRelease")).status).toBe(401);
@@ -152,7 +152,7 @@ test("a request without a password is no guess, and right ones are none either",
   }
 });
 
-test("who is behind no proxy can't choose an address", async () => {
+test("without a proxy a client cannot choose its address by a header", async () => {
   const app = await aServer({ limits: { failedLoginsPerMinute: 2 } });
   const statuses: number[] = [];
   for (const address of ["192.0.2.1", "192.0.2.2", "192.0.2.3"]) {
@@ -162,7 +162,7 @@ test("who is behind no proxy can't choose an address", async () => {
   expect(statuses).toEqual([401, 401, 429]);
 });
 
-test("metrics tell strangers nothing of private repositories, and all to whoever bears the token", async () => {
+test("metrics contain private repositories only for requests with the token", async () => {
   const series = (name: string) => `rejects_total{repository="${name}",code="not-a-deb"} 1\n`;
   const text = `# TYPE rejects_total counter\n${series("open")}${series("ours")}up 1\n`;
   const metrics = { contentType: "text/plain", render: async () => text };
@@ -178,14 +178,14 @@ test("metrics tell strangers nothing of private repositories, and all to whoever
   expect((await get(guarded, "/metrics")).body.toString()).not.toContain("ours");
 });
 
-test("metrics may have a token of their own, which a reader's password is not", async () => {
+test("metrics can have a token of their own, and a reader's password is not accepted for it", async () => {
   const app = await aServer({ metricsToken: new Secret("a-token-for-metrics") });
   const refused = await get(app, "/metrics", bob);
   expect([refused.status, refused.headers["www-authenticate"]]).toEqual([401, 'Bearer realm="metrics"']);
   expect((await get(app, "/metrics", { Authorization: "Bearer a-token-for-metrics" })).status).toBe(200);
 });
 
-test("a reader's password opens no other repository, and pings nothing", async () => {
+test("a reader's password gives no access to another repository and cannot ping", async () => {
   const mount = (name: string, reader: string) => {
     const repository = aRepository(name, files);
     return { repository, readers: [{ name: reader, password: new Secret(`${reader}: ${password}`) }] };

@@ -64,7 +64,7 @@ test.each(["Host: apt.example.org", "Host: [::1]:8380", "Host: a_b.example:", "H
   },
 );
 
-test("what is not HTTP behind a pipelined request is not mixed into its reply", async () => {
+test("an error about bytes that are not HTTP is not mixed into the response before it", async () => {
   const { file } = heldBack();
   const app = await startApp([aRepository("debian", { "dists/a": file })]);
   const sent = "GET /debian/dists/a HTTP/1.1\r\nHost: x\r\n\r\nrubbish\r\n\r\n";
@@ -75,7 +75,7 @@ test("what is not HTTP behind a pipelined request is not mixed into its reply", 
 /** Longer than anything here takes, on however slow a machine: only what waits for its end comes to see it. */
 const graceMs = 20_000;
 
-test("to stop finishes what is under way, takes nothing new, and waits for no idle connection", async () => {
+test("stopping finishes requests in progress, accepts no new ones, and does not wait for idle connections", async () => {
   const { file, begun, release } = heldBack();
   const app = await startApp([aRepository("debian", { "dists/a": file })]);
   const idle = connect(app.address.port, "127.0.0.1");
@@ -93,7 +93,7 @@ test("to stop finishes what is under way, takes nothing new, and waits for no id
   expect(Date.now() - begunMs).toBeLessThan(graceMs);
 });
 
-test("to stop sends a response whole that has ended and is not yet read", async () => {
+test("stopping sends a finished response completely, even if the client has not read it yet", async () => {
   const bytes = Buffer.alloc(32 * 2 ** 20, "x");
   const ended = withResolvers<void>();
   const server = await startServer((_request, response) => ended.resolve(void response.end(bytes)), {
@@ -108,7 +108,7 @@ test("to stop sends a response whole that has ended and is not yet read", async 
   await stopping;
 });
 
-test("to stop closes a connection that is kept alive as soon as its response is sent", async () => {
+test("stopping closes a kept-alive connection as soon as its response is sent", async () => {
   const begun = withResolvers<ServerResponse>();
   const listener: RequestListener = (_request, response) => {
     response.writeHead(200).write("begun, ");
@@ -126,7 +126,7 @@ test("to stop closes a connection that is kept alive as soon as its response is 
   expect(Date.now() - begunMs).toBeLessThan(graceMs);
 });
 
-test("to stop answers all requests of a connection that were sent before", async () => {
+test("stopping answers all requests that a connection sent before", async () => {
   const waiting: ServerResponse[] = [];
   const begun = withResolvers<void>();
   const listener: RequestListener = (_request, response) => {
@@ -145,7 +145,7 @@ test("to stop answers all requests of a connection that were sent before", async
   expect(received.match(/Connection: [a-z-]+/g)).toEqual(["Connection: keep-alive", "Connection: close"]);
 });
 
-test("what is not finished within the grace period is cut", async () => {
+test("requests that do not finish within the grace period are cut", async () => {
   const { file, begun } = heldBack();
   const app = await startApp([aRepository("debian", { "dists/a": file })]);
   const asking = expect(ask(app.address.port, "GET", "/debian/dists/a")).rejects.toThrow("hang up");
@@ -158,7 +158,7 @@ test("what is not finished within the grace period is cut", async () => {
   expect(tookMs).toBeLessThan(graceMs);
 });
 
-test("an address that is taken is an error, not a crash", async () => {
+test("an address that is in use is an error, not a crash", async () => {
   const app = await startApp([]);
   const again = startServer(() => {}, { host: "127.0.0.1", port: app.address.port });
   await expect(again).rejects.toMatchObject({ code: "EADDRINUSE" });

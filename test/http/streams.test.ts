@@ -51,7 +51,7 @@ async function until(condition: () => boolean): Promise<void> {
   await expect.poll(condition, { timeout: 20_000 }).toBe(true);
 }
 
-test("a stream arrives whole, with its length", async () => {
+test("a stream arrives completely, with its length", async () => {
   const { resource } = aStream(20);
   const app = await aServer({ "pool/a.deb": resource });
   const { headers, body } = await ask(app.address.port, "GET", "/debian/pool/a.deb");
@@ -68,7 +68,7 @@ test("HEAD of a stream reads nothing", async () => {
   expect(seen.given).toBe(0);
 });
 
-test("a client that reads nothing holds its source back, and ends it by going away", async () => {
+test("a client that reads nothing pauses its source, and ends it by disconnecting", async () => {
   const { resource, seen } = aStream(2000);
   const app = await aServer({ "pool/a.deb": resource });
   const socket = connect(app.address.port, "127.0.0.1");
@@ -84,7 +84,7 @@ test("a client that reads nothing holds its source back, and ends it by going aw
   expect(app.answered).toEqual([{ requestClass: "package", status: "cut" }]);
 });
 
-test("a source may fill one buffer again and again, however slowly its client reads", async () => {
+test("a source can reuse one buffer, however slowly the client reads", async () => {
   const [pieces, pieceBytes] = [4000, 4096];
   const asked: unknown[] = [];
   let given = 0;
@@ -113,7 +113,7 @@ test("a source may fill one buffer again and again, however slowly its client re
   expect(asked).toEqual(["fleeting"]);
 });
 
-test("a client that goes away also ends the pipelined request whose turn has not come", async () => {
+test("a client that disconnects also ends its queued pipelined requests", async () => {
   const first = aStream(2000);
   // Small enough to be begun ahead of its turn.
   const second = aStream(4);
@@ -138,7 +138,7 @@ test.each([
   expect(seen.closed).toBe(true);
 });
 
-test("a source without a first byte in time is 503, even if it heeds no signal", async () => {
+test("a source without a first byte in time is a 503, even if it ignores its signal", async () => {
   const { resource } = aStream(20, { stallAfter: 0 });
   const stuck = aResource("xyz", { read: () => new Promise(() => {}) });
   const app = await aServer({ "pool/a.deb": resource, "pool/b.deb": stuck }, { firstByteTimeoutMs: 50 });
@@ -149,7 +149,7 @@ test("a source without a first byte in time is 503, even if it heeds no signal",
   }
 });
 
-test("a slow body is not cut for being slow once it has begun", async () => {
+test("a slow body is not cut once it has begun", async () => {
   const resource = aResource("", {
     sizeBytes: 4,
     read: async () =>
@@ -184,7 +184,7 @@ test("ten pipelined requests get ten replies in order, whichever is ready first"
   expect(text.match(/<\d>/g)).toEqual(Array.from({ length: 10 }, (_, at) => `<${at}>`));
 });
 
-test("an error among pipelined requests leaves the others and the connection alone", async () => {
+test("an error among pipelined requests affects neither the others nor the connection", async () => {
   const app = await aServer({ "dists/a": aResource("AAA"), "dists/b": aResource("BBB") });
   const asked = ["a", "nothing", "%zz", "b"].map((name) => `GET /debian/dists/${name} HTTP/1.1\r\nHost: x\r\n\r\n`);
   const text = await rawExchange(app.address.port, thenClose(asked.join("")));
@@ -192,7 +192,7 @@ test("an error among pipelined requests leaves the others and the connection alo
   expect(text).toContain("BBB");
 });
 
-test("HTTP/1.0 gets its reply and the connection's end", async () => {
+test("an HTTP/1.0 client gets its response, and the connection is closed", async () => {
   const app = await aServer({ "dists/a": aResource("AAA") });
   const text = await rawExchange(app.address.port, "GET /debian/dists/a HTTP/1.0\r\n\r\n");
   expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\n/);

@@ -105,7 +105,7 @@ describe("pages", () => {
   playTranscript(new URL("pages.http", import.meta.url), () => app.address);
 });
 
-test("no reply and no log line holds a cap", async () => {
+test("no response and no log line contains a cap", async () => {
   const targets = ["pool/SHA256/unavailable.deb", "pool/SHA256/bug.deb", "", "fresh.sources"];
   const replies = [
     ...(await Promise.all(targets.map((target) => ask(app.address.port, "GET", `/debian/${target}`)))),
@@ -118,7 +118,7 @@ test("no reply and no log line holds a cap", async () => {
   for (const text of [...texts, app.logged()]) expect(text).not.toMatch(/secretsecret|morecap/);
 });
 
-test("requests are counted by what they ask for", async () => {
+test("requests are counted by class", async () => {
   app.answered.splice(0);
   const targets = [
     ["/debian/dists/sid/InRelease", "index"],

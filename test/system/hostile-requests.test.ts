@@ -94,7 +94,7 @@ const queryValues =
     .split(" ")
     .concat("", "9".repeat(400));
 
-test("no path, query, method or header is answered 500, and none is told an internal name", {
+test("no path, query, method or header causes a 500, and no response contains an internal name", {
   timeout: 240_000,
 }, async () => {
   const ask = asking();
@@ -170,7 +170,7 @@ test("no path, query, method or header is answered 500, and none is told an inte
   expect(server.output).not.toContain("request failed");
 });
 
-test("a wait may be any decimal number of seconds", { timeout: 60_000 }, async () => {
+test("a wait can be any decimal number of seconds", { timeout: 60_000 }, async () => {
   const ask = asking();
   for (const wait of ["16", "16.1", "1.001", "4.35", "0.07", "999999999.999"]) {
     const { status, body } = await ask("POST", `/-/ping/debian/dists/sid?wait=${wait}`, bearer);
@@ -178,7 +178,7 @@ test("a wait may be any decimal number of seconds", { timeout: 60_000 }, async (
   }
 });
 
-test("a path that has no room in a flat repository is malformed, and the answer names it as it was asked for", {
+test("a path that is too long for a flat repository is malformed, and the response contains it as it was requested", {
   timeout: 60_000,
 }, async () => {
   const ask = asking();
@@ -190,7 +190,7 @@ test("a path that has no room in a flat repository is malformed, and the answer 
   expect(body.toString()).toMatch(/^400 name\/malformed: "extras\/a+"… is too long for a path of a flat repository\n$/);
 });
 
-test("flat repositories have their names as in a source in pings, on the page, in metrics and in the log", {
+test("flat repositories have the same names in pings, on the page, in metrics and in the log as in a source", {
   timeout: 60_000,
 }, async () => {
   const ask = asking();
