@@ -1,4 +1,4 @@
-// The tree as last seen, with what was found in each package file; updated from surveys of parts of it.
+// The files of the tree as the last surveys saw them, each with its finding. Surveys of parts of the tree update it.
 
 import { endsWithin } from "../base/ends-within.ts";
 import { forEachConcurrent } from "../base/for-each-concurrent.ts";
@@ -20,68 +20,77 @@ import type { Survey } from "./survey.ts";
 import { hasMetadata } from "./survey.ts";
 import { SurveyOrder } from "./survey-order.ts";
 
-/** A path whose file, finding or neighbours changed. `before` equals `after` where only a neighbour did. */
+/**
+ * A path whose file or finding changed. `before` equals `after` for a .dsc that did not change itself, but one of
+ * whose parts did.
+ */
 export interface FileChange {
   readonly path: TreePath;
   readonly before: CatalogFile | undefined;
   readonly after: CatalogFile | undefined;
 }
 
-/** How many examinations are under way at once, also those that only ask the ledger: some batches of local files. */
+/** Concurrent examinations, including those that only read the inspection store: enough for several local batches. */
 const concurrentExaminations = 160;
 
-/** Is told of an update's changes, at once when they are made. */
+/** Receives the changes of an update, synchronously after the catalog has applied them. */
 export type UpdateObserver = (
   changes: readonly FileChange[],
-  /** Files that are still being inspected; what is known of them stays meanwhile. */
+  /** Files whose inspection is not finished. Their previous findings stay valid until it is. */
   undecided: readonly TreePath[],
 ) => void;
 
-/** So many files, those that source packages name among them, are taken in at once; and all of the last package. */
-const maxFilesPerPart = 1024;
+/**
+ * The number of files (including the parts of source packages) that are applied at once. A batch may exceed it by the
+ * parts of its last package.
+ */
+const maxFilesPerBatch = 1024;
 
-/** How long an update takes before what is decided by then is taken in, in ms; from then on twice as long each time. */
-const firstPartMs = 1000;
+/** The time in ms after which an update applies the files examined so far. It doubles with each batch. */
+const firstBatchMs = 1000;
 
+/** All files below `dists` with their findings. Suites derive their package lists from the changes it reports. */
 export class Catalog {
   readonly layout: Layout;
   readonly surveyOrder = new SurveyOrder();
   readonly #examiner: Examiner;
   readonly #files = new FileIndex();
-  /** By the path of a source package's part: the .dsc files that name it. */
+  /** The .dsc files that list a part, by the path of the part. */
   readonly #sourcesByPart = new PathsByKey<TreePath>();
 
+  /** Files that the next survey examines again, even if their entries have not changed. */
   readonly #untrusted = new Set<TreePath>();
-  /** Files that rest on their uploaders' word and were not held against their bytes. */
+  /** Files whose finding comes from entry metadata that has not been compared with the bytes. */
   readonly #claimed = new Set<TreePath>();
-  /** What entries say that a survey under way has seen. */
+  /** Files as their entry metadata describes them, for entries that a running survey has seen. */
   readonly #fromMetadata = new WeakMap<FileEntry | OtherEntry, CatalogFile>();
-  /** How many updates were made, parts of them counted too. */
+  /** The number of batches that were applied. */
   #updateCount = 0;
-  /** After a restart most files are in the ledger, and reading words is all work and no waiting. */
+  /** After a restart most files are in the inspection store: parsing metadata uses the CPU without ever waiting. */
   readonly #yieldNow = yieldToEventLoop();
 
-  /** @param layout tells suites with a slash from components */
+  /** @param layout distinguishes suites whose names contain a slash from components */
   constructor(examiner: Examiner, layout: Layout = plainLayout) {
     this.layout = layout;
     this.#examiner = examiner;
   }
 
+  /** @returns the file at a path; undefined if no survey has seen one there */
   file(path: TreePath): CatalogFile | undefined {
     return this.#files.get(path);
   }
 
-  /** The directories at or below a path that feed indices, also empty ones. */
+  /** The package directories (`binary-ARCH`, `source`) at or below a path, including empty ones. */
   packageDirectoriesWithin(path: TreePath): Iterable<TreePath> {
     return this.#files.packageDirectoriesWithin(path);
   }
 
-  /** Whether a directory was seen. */
+  /** Whether a survey has seen this directory. */
   hasDirectory(path: TreePath): boolean {
     return this.#files.hasDirectory(path);
   }
 
-  /** Makes the next survey that sees this path inspect it anew: its bytes turned out not to be what was found in them. */
+  /** Records that the bytes at a path differ from their finding. The next survey of the path inspects it again. */
   async markUntrusted(path: TreePath): Promise<void> {
     const file = this.file(path);
     if (file?.finding === undefined || file.entry.kind === "other") return;
@@ -89,7 +98,7 @@ export class Catalog {
     await this.#examiner.markUntrusted(file.entry);
   }
 
-  /** Every file of which only its uploader's word is known. */
+  /** Every file whose finding rests on its uploader's metadata alone. */
   *claims(): Iterable<CatalogFile> {
     for (const path of this.#claimed) {
       const file = this.file(path);
@@ -97,165 +106,167 @@ export class Catalog {
     }
   }
 
-  /** Settles a claim. One that was belied is examined anew by the next survey that sees it. */
-  resolveClaim(path: TreePath, verdict: "confirmed" | "belied"): void {
+  /** Records the result of comparing a claim with the bytes. The next survey examines a refuted one again. */
+  resolveClaim(path: TreePath, verdict: "confirmed" | "refuted"): void {
     if (!this.#claimed.delete(path)) return;
-    if (verdict === "belied") this.#untrusted.add(path);
+    if (verdict === "refuted") this.#untrusted.add(path);
   }
 
   /**
-   * Reads what entries say of their files, for the `update` that follows, while other directories are on their way.
-   * Reads no bytes.
+   * Parses the metadata of entries for the `update` that follows, while the survey still lists other directories. It
+   * reads no file.
    */
   async readMetadata(files: Iterable<readonly [TreePath, FileEntry]>, signal: AbortSignal): Promise<void> {
     for (const [path, entry] of files) {
       const kind = packageKindOf(lastName(path));
       if (kind === undefined) continue;
       signal.throwIfAborted();
-      const said = await this.#metadataKeyOf(entry);
-      if (this.#isSettled(path, entry, said)) continue;
+      const metadataKey = await this.#metadataKeyOf(entry);
+      if (this.#isSettled(path, entry, metadataKey)) continue;
       const examined = await this.#examiner.examineMetadata({ path, entry, kind });
-      if (examined !== undefined) this.#fromMetadata.set(entry, this.#fileOf(path, entry, said, examined));
+      if (examined !== undefined) this.#fromMetadata.set(entry, this.#fileOf(path, entry, metadataKey, examined));
     }
   }
 
   /**
-   * Takes in what a survey saw, inspecting what is new. Where that takes long, what is ready is taken in before the rest.
-   * A known package whose new bytes can't be read stays as it was, and is tried again with the next survey. Of what a
-   * later look has seen, nothing is taken in. Surveys of parts that do not overlap may be taken in at the same time.
-   * @param look as `looks` gave it when the survey began
-   * @param tell is told of every change, in no particular order; at least once
-   * @throws what an inspection throws; what was told of until then stays
+   * Applies a survey: inspects new files, and removes files that are gone. If that takes long, finished files are
+   * applied in batches before the rest. A known package whose new bytes cannot be read stays as it was; the next survey
+   * tries again. Paths that a later survey has already covered are skipped. Updates from surveys of disjoint parts of
+   * the tree may run concurrently.
+   * @param surveyNumber from `surveyOrder.begin`, called before the survey
+   * @param onChanges receives every change, in no particular order; it is called at least once
+   * @throws errors of inspections; changes that were reported before stay applied
    */
-  async update(survey: Survey, look: number, tell: UpdateObserver, signal: AbortSignal): Promise<void> {
-    const fresh = new Map<TreePath, CatalogFile>();
-    const perhapsNew = await this.#possiblyNew(survey);
-    // Whoever is told of no change is told with it what is still to come: a suite is not published for empty before.
+  async update(survey: Survey, surveyNumber: number, onChanges: UpdateObserver, signal: AbortSignal): Promise<void> {
+    const examined = new Map<TreePath, CatalogFile>();
+    const possiblyNew = await this.#possiblyNew(survey);
+    // The first report includes all undecided files, so that a suite is not published as empty before they are
+    // examined.
     const undecided = new Set<TreePath>();
-    for (const [path] of perhapsNew) if (packageKindOf(lastName(path)) !== undefined) undecided.add(path);
-    const inspecting = this.#inspectNew(survey, perhapsNew, fresh, undecided, signal);
-    let partMs = firstPartMs;
+    for (const [path] of possiblyNew) if (packageKindOf(lastName(path)) !== undefined) undecided.add(path);
+    const inspecting = this.#inspectNew(survey, possiblyNew, examined, undecided, signal);
+    let batchMs = firstBatchMs;
     for (let isInspected = false; ; ) {
       if (!isInspected) {
-        isInspected = await endsWithin(inspecting, partMs);
-        partMs *= 2;
+        isInspected = await endsWithin(inspecting, batchMs);
+        batchMs *= 2;
       }
       if (isInspected) await inspecting;
-      const taken = await this.#nextPart(survey, fresh, isInspected);
-      const part = new Map(taken);
-      await this.#examineRelated(survey, part, signal);
-      // Nothing is awaited from here to the end of the part: others take in what they saw meanwhile.
+      const taken = await this.#nextBatch(survey, examined, isInspected);
+      const batch = new Map(taken);
+      await this.#examineRelated(survey, batch, signal);
+      // No `await` from here to the end of the batch: concurrent updates would change the catalog in between.
       for (const [path, file] of taken) {
         undecided.delete(path);
-        if (fresh.get(path) === file) fresh.delete(path);
+        if (examined.get(path) === file) examined.delete(path);
       }
-      const isLast = isInspected && fresh.size === 0;
-      const changes = this.#changesBy(survey, look, part, isLast);
-      this.#apply(survey, look, changes, isLast);
-      tell([...changes, ...this.#sourcesOfChangedParts(changes)], [...undecided]);
+      const isLast = isInspected && examined.size === 0;
+      const changes = this.#changesBy(survey, surveyNumber, batch, isLast);
+      this.#apply(survey, surveyNumber, changes, isLast);
+      onChanges([...changes, ...this.#sourcesOfChangedParts(changes)], [...undecided]);
       if (isLast) return;
       await this.#yieldNow();
     }
   }
 
-  /** What may be taken in now, and not too much of it at once: the main thread is at nothing else meanwhile. */
-  async #nextPart(
+  /** The files to apply next. Their number is limited because applying them blocks the main thread. */
+  async #nextBatch(
     survey: Survey,
-    fresh: ReadonlyMap<TreePath, CatalogFile>,
+    examined: ReadonlyMap<TreePath, CatalogFile>,
     isInspected: boolean,
   ): Promise<Map<TreePath, CatalogFile>> {
-    const part = new Map<TreePath, CatalogFile>();
-    const take = (path: TreePath) => {
-      const file = fresh.get(path);
-      if (file !== undefined) part.set(path, file);
+    const batch = new Map<TreePath, CatalogFile>();
+    const add = (path: TreePath) => {
+      const file = examined.get(path);
+      if (file !== undefined) batch.set(path, file);
     };
-    let untilTurn = itemsPerStep;
-    let named = 0;
-    for (const [path, file] of fresh) {
-      if (part.size + named >= maxFilesPerPart) break;
-      if (--untilTurn <= 0) {
-        untilTurn = itemsPerStep;
+    let untilYield = itemsPerStep;
+    let partCount = 0;
+    for (const [path, file] of examined) {
+      if (batch.size + partCount >= maxFilesPerBatch) break;
+      if (--untilYield <= 0) {
+        untilYield = itemsPerStep;
         await this.#yieldNow();
       }
-      if (!isInspected && !this.#isReady(file, fresh, survey)) continue;
-      take(path);
-      const beside = partPaths(file);
-      named += beside.length;
-      untilTurn -= beside.length;
-      for (const each of beside) take(each);
+      if (!isInspected && !this.#isReady(file, examined, survey)) continue;
+      add(path);
+      const parts = partPaths(file);
+      partCount += parts.length;
+      untilYield -= parts.length;
+      for (const each of parts) add(each);
     }
-    return part;
+    return batch;
   }
 
-  /** Whether a file may be taken in before others of its survey: a source package only together with its parts. */
-  #isReady(file: CatalogFile, fresh: ReadonlyMap<TreePath, CatalogFile>, { files }: Survey): boolean {
+  /** Whether a file may be applied before the others of its survey: a source package needs all its parts. */
+  #isReady(file: CatalogFile, examined: ReadonlyMap<TreePath, CatalogFile>, { files }: Survey): boolean {
     return partPaths(file).every((path) => {
-      const part = fresh.get(path) ?? this.file(path);
+      const part = examined.get(path) ?? this.file(path);
       return part === undefined ? !files.has(path) : part.finding !== undefined;
     });
   }
 
   /**
-   * @param fresh gets what is found, file by file
-   * @param undecided holds the files that announce packages: those in which nothing is new are removed
+   * @param examined receives each changed file
+   * @param undecided holds the files with package names; unchanged ones are removed
    */
   async #inspectNew(
     survey: Survey,
-    perhapsNew: readonly (readonly [TreePath, FileEntry | OtherEntry])[],
-    fresh: Map<TreePath, CatalogFile>,
+    possiblyNew: readonly (readonly [TreePath, FileEntry | OtherEntry])[],
+    examined: Map<TreePath, CatalogFile>,
     undecided: Set<TreePath>,
     signal: AbortSignal,
   ): Promise<void> {
-    const examine = async (path: TreePath, asked: ExaminationRequest): Promise<CatalogFile> => {
-      const expected = this.#untrusted.has(path) ? undefined : this.#fromMetadata.get(asked.entry);
-      const after = expected ?? (await this.#examine(path, asked, signal));
-      // It may have been examined as a part meanwhile.
-      const isPart = asked.kind === undefined && fresh.get(path)?.finding !== undefined;
-      if (after !== this.file(path) && !isPart) fresh.set(path, after);
+    const examine = async (path: TreePath, request: ExaminationRequest): Promise<CatalogFile> => {
+      const fromMetadata = this.#untrusted.has(path) ? undefined : this.#fromMetadata.get(request.entry);
+      const after = fromMetadata ?? (await this.#examine(path, request, signal));
+      // A concurrent iteration may have examined it as a part.
+      const isPart = request.kind === undefined && examined.get(path)?.finding !== undefined;
+      if (after !== this.file(path) && !isPart) examined.set(path, after);
       return after;
     };
-    await forEachConcurrent(perhapsNew, concurrentExaminations, async ([path, entry]) => {
-      const said = await this.#metadataKeyOf(entry);
-      if (!this.#isSettled(path, entry, said)) {
+    await forEachConcurrent(possiblyNew, concurrentExaminations, async ([path, entry]) => {
+      const metadataKey = await this.#metadataKeyOf(entry);
+      if (!this.#isSettled(path, entry, metadataKey)) {
         const kind = packageKindOf(lastName(path)) ?? (this.#sourcesByPart.has(path) ? "part" : undefined);
-        const after = await examine(path, { entry, kind, said });
+        const after = await examine(path, { entry, kind, metadataKey });
         for (const part of partPaths(after)) {
           const partEntry = survey.files.get(part);
-          const known = fresh.get(part) ?? this.file(part);
+          const known = examined.get(part) ?? this.file(part);
           if (partEntry === undefined || known?.finding !== undefined) continue;
-          await examine(part, { entry: partEntry, kind: "part", said: await this.#metadataKeyOf(partEntry) });
+          await examine(part, { entry: partEntry, kind: "part", metadataKey: await this.#metadataKeyOf(partEntry) });
         }
       }
-      if (!fresh.has(path)) undecided.delete(path);
+      if (!examined.has(path)) undecided.delete(path);
     });
   }
 
   /**
-   * Examines what became of interest by what is about to be taken in: the parts of a .dsc, of which no name tells that
-   * they are any, and claims to digests that others have too.
-   * @param part gets what is found
+   * Examines files that the new batch makes relevant: the parts of a .dsc, which cannot be recognised by their names,
+   * and claims to digests that other files have too.
+   * @param batch receives the examined files
    */
-  async #examineRelated(survey: Survey, part: Map<TreePath, CatalogFile>, signal: AbortSignal): Promise<void> {
-    const tried = new Set<TreePath>();
-    for (let seenUpdates: number | undefined; ; ) {
-      const contested = seenUpdates === this.#updateCount ? [] : this.#contestedClaims(survey, part);
-      const asked = [...this.#wantedParts(part), ...contested].filter(([{ path }]) => !tried.has(path));
-      if (asked.length === 0) return;
-      seenUpdates = this.#updateCount;
-      await forEachConcurrent(asked, concurrentExaminations, async ([file, kind, claimRecord]) => {
+  async #examineRelated(survey: Survey, batch: Map<TreePath, CatalogFile>, signal: AbortSignal): Promise<void> {
+    const examinedPaths = new Set<TreePath>();
+    for (let seenUpdateCount: number | undefined; ; ) {
+      const contested = seenUpdateCount === this.#updateCount ? [] : this.#contestedClaims(survey, batch);
+      const requests = [...this.#wantedParts(batch), ...contested].filter(([{ path }]) => !examinedPaths.has(path));
+      if (requests.length === 0) return;
+      seenUpdateCount = this.#updateCount;
+      await forEachConcurrent(requests, concurrentExaminations, async ([file, kind, claimRecord]) => {
         const { path, entry, metadataKey: said } = file;
-        tried.add(path);
-        // Changes are told to the suite that was surveyed: files of others wait for a survey of their own.
+        examinedPaths.add(path);
+        // Changes are reported to the surveyed suite only: files of other suites wait for their own survey.
         if (claimRecord !== undefined && this.layout.suiteOf(path) !== this.layout.suiteOf(survey.path))
           return await this.markUntrusted(path);
-        const after = await this.#examine(path, { entry, kind, said, claimRecord }, signal);
-        const isSame = (part.get(path) ?? this.file(path)) === file;
-        if (isSame && after !== this.file(path)) part.set(path, after);
+        const after = await this.#examine(path, { entry, kind, metadataKey: said, claimKey: claimRecord }, signal);
+        const isSame = (batch.get(path) ?? this.file(path)) === file;
+        if (isSame && after !== this.file(path)) batch.set(path, after);
       });
     }
   }
 
-  /** Only a .dsc tells which files beside it matter. */
+  /** Files that a .dsc lists and that are not examined yet. */
   *#wantedParts(part: ReadonlyMap<TreePath, CatalogFile>): Iterable<readonly [CatalogFile, "part", undefined]> {
     const isWanted = (file: CatalogFile | undefined): file is CatalogFile =>
       file !== undefined && file.finding === undefined && file.entry.kind === "file";
@@ -268,54 +279,59 @@ export class Catalog {
     }
   }
 
-  /** What its listing does not show to be settled: of a large directory that is next to nothing. */
+  /** The files whose listing differs from the catalog, or that have metadata: usually few of a large directory. */
   async #possiblyNew({ files }: Survey): Promise<readonly (readonly [TreePath, FileEntry | OtherEntry])[]> {
-    const perhapsNew: (readonly [TreePath, FileEntry | OtherEntry])[] = [];
-    let untilTurn = itemsPerStep;
+    const possiblyNew: (readonly [TreePath, FileEntry | OtherEntry])[] = [];
+    let untilYield = itemsPerStep;
     for (const file of files) {
       const [path, entry] = file;
-      if (hasMetadata(entry) || !this.#isSettled(path, entry, undefined)) perhapsNew.push(file);
-      if (--untilTurn > 0) continue;
-      untilTurn = itemsPerStep;
+      if (hasMetadata(entry) || !this.#isSettled(path, entry, undefined)) possiblyNew.push(file);
+      if (--untilYield > 0) continue;
+      untilYield = itemsPerStep;
       await this.#yieldNow();
     }
-    return perhapsNew;
+    return possiblyNew;
   }
 
-  /** @param said names what its metadata says */
-  #isSettled(path: TreePath, entry: FileEntry | OtherEntry, said: string | undefined): boolean {
+  /** @param metadataKey identifies the content of the entry's metadata */
+  #isSettled(path: TreePath, entry: FileEntry | OtherEntry, metadataKey: string | undefined): boolean {
     const known = this.file(path);
-    return known !== undefined && !this.#untrusted.has(path) && isSettled(known, entry, said);
+    return known !== undefined && !this.#untrusted.has(path) && isSettled(known, entry, metadataKey);
   }
 
-  /** Names what an entry's metadata says. */
+  /**
+   * @returns a key that identifies the content of an entry's metadata; undefined if there is none that can be parsed
+   */
   async #metadataKeyOf(entry: FileEntry | OtherEntry): Promise<string | undefined> {
     if (!hasMetadata(entry)) return undefined;
     await this.#yieldNow();
     return this.#examiner.claims.metadataOf(entry)?.key;
   }
 
-  async #examine(path: TreePath, asked: ExaminationRequest, signal: AbortSignal): Promise<CatalogFile> {
-    const { entry, kind, said, claimRecord } = asked;
+  async #examine(path: TreePath, request: ExaminationRequest, signal: AbortSignal): Promise<CatalogFile> {
+    const { entry, kind, metadataKey, claimKey } = request;
     if (kind !== undefined && entry.kind === "file") {
       await this.#yieldNow();
-      const examined = await this.#examiner.examine({ path, entry, kind }, signal, claimRecord);
-      return this.#fileOf(path, entry, said, examined);
+      const examined = await this.#examiner.examine({ path, entry, kind }, signal, claimKey);
+      return this.#fileOf(path, entry, metadataKey, examined);
     }
-    const unexamined = { path, entry: this.#leanEntryOf(entry), claimed: false, metadataKey: said };
+    const unexamined = { path, entry: this.#leanEntryOf(entry), claimed: false, metadataKey };
     if (kind === undefined || entry.kind === "file") return { ...unexamined, finding: undefined };
     return { ...unexamined, finding: { kind: "rejected", code: "not-a-file", text: entry.reason } };
   }
 
-  #fileOf(path: TreePath, entry: FileEntry, said: string | undefined, examined: Examined): CatalogFile {
+  #fileOf(path: TreePath, entry: FileEntry, metadataKey: string | undefined, examined: Examined): CatalogFile {
     const { finding, claimed } = examined;
     const known = this.file(path);
     const unreadable = finding.kind === "rejected" && finding.code === "unreadable";
     if (unreadable && known?.finding !== undefined && known.finding.kind !== "rejected") return known;
-    return { path, entry: new LeanEntry(entry), claimed, metadataKey: said, finding };
+    return { path, entry: new LeanEntry(entry), claimed, metadataKey, finding };
   }
 
-  /** Of a file that no index asks for yet: should it come to be a part, what was said of it is short, and needed. */
+  /**
+   * The entry to store for a file that no index needs yet. Metadata without stanzas is kept: it is short, and needed if
+   * a .dsc lists the file later.
+   */
   #leanEntryOf(entry: FileEntry | OtherEntry): FileEntry | OtherEntry {
     if (entry.kind === "other") return entry;
     const metadata = this.#examiner.claims.metadataOf(entry)?.metadata;
@@ -324,23 +340,23 @@ export class Catalog {
   }
 
   /**
-   * The claims to a digest that other bytes have too, or claim: only one can be true, and until it is known which,
-   * requests for the true one could be sent to the other.
+   * The claims to a digest that other bytes have or claim too. Only one can be true; until the bytes are read, requests
+   * for the true one could receive the other.
    */
   *#contestedClaims(
     survey: Survey,
-    fresh: ReadonlyMap<TreePath, CatalogFile>,
+    examined: ReadonlyMap<TreePath, CatalogFile>,
   ): Iterable<readonly [CatalogFile, PackageKind | undefined, string | undefined]> {
-    if (this.#claimed.size === 0 && ![...fresh.values()].some(({ claimed }) => claimed)) return;
+    if (this.#claimed.size === 0 && ![...examined.values()].some(({ claimed }) => claimed)) return;
     const byDigest = new Map<string, CatalogFile[]>();
-    for (const file of fresh.values()) {
+    for (const file of examined.values()) {
       const sha256 = digestOf(file);
       if (sha256 !== undefined) byDigest.set(sha256, [...(byDigest.get(sha256) ?? []), file]);
     }
     if (byDigest.size === 0) return;
     for (const [sha256, same] of byDigest) {
       const known = [...this.#files.withDigest(sha256)];
-      const files = [...same, ...known.filter(({ path }) => !fresh.has(path) && !isGone(path, survey))];
+      const files = [...same, ...known.filter(({ path }) => !examined.has(path) && !isGone(path, survey))];
       if (files.length === 1) continue;
       const contents = new Set(files.map(({ entry }) => (entry.kind === "file" ? entry.content?.key : undefined)));
       if (contents.size <= 1) continue;
@@ -348,24 +364,32 @@ export class Catalog {
     }
   }
 
-  /** What a part of an update changes, as things are now. @param isLast then what is gone goes */
-  #changesBy(survey: Survey, look: number, part: ReadonlyMap<TreePath, CatalogFile>, isLast: boolean): FileChange[] {
+  /**
+   * The changes that a batch makes to the current catalog.
+   * @param isLast whether files that are gone are removed too
+   */
+  #changesBy(
+    survey: Survey,
+    surveyNumber: number,
+    batch: ReadonlyMap<TreePath, CatalogFile>,
+    isLast: boolean,
+  ): FileChange[] {
     const changes: FileChange[] = [];
-    const isOvertaken = this.surveyOrder.supersededBy(look);
+    const isSuperseded = this.surveyOrder.supersededBy(surveyNumber);
     for (const known of isLast ? this.#goneFiles(survey) : []) {
-      if (!isOvertaken(known.path)) changes.push({ path: known.path, before: known, after: undefined });
+      if (!isSuperseded(known.path)) changes.push({ path: known.path, before: known, after: undefined });
     }
-    for (const after of part.values()) {
+    for (const after of batch.values()) {
       const before = this.file(after.path);
-      // What lies elsewhere was examined for its claim alone, and may be gone by now.
+      // A file outside of the survey was examined for its claim only, and may have been removed since.
       const isElsewhere = !isWithin(after.path, survey.path);
-      if (isElsewhere ? before === undefined : isOvertaken(after.path)) continue;
+      if (isElsewhere ? before === undefined : isSuperseded(after.path)) continue;
       if (after !== before) changes.push({ path: after.path, before, after });
     }
     return changes;
   }
 
-  /** The known files of which a survey tells that they are not there. */
+  /** The catalog's files that a survey did not find. */
   *#goneFiles(survey: Survey): Iterable<CatalogFile> {
     const single = this.file(survey.path);
     if (single !== undefined && !survey.files.has(survey.path)) yield single;
@@ -375,15 +399,19 @@ export class Catalog {
     }
   }
 
-  #apply(survey: Survey, look: number, changes: readonly FileChange[], isLast: boolean): void {
+  #apply(survey: Survey, surveyNumber: number, changes: readonly FileChange[], isLast: boolean): void {
     this.#updateCount += 1;
-    const isOvertaken = this.surveyOrder.supersededBy(look);
+    const isSuperseded = this.surveyOrder.supersededBy(surveyNumber);
     for (const directory of isLast ? this.#files.directoriesWithin(survey.path) : []) {
       const isGoneToo = !survey.directories.has(directory) && !isUnseen(directory, survey);
-      if (isGoneToo && !isOvertaken(directory)) this.#files.removeDirectory(directory);
+      if (isGoneToo && !isSuperseded(directory)) this.#files.removeDirectory(directory);
     }
-    for (const directory of survey.directories) if (!isOvertaken(directory)) this.#files.addDirectory(directory);
-    this.surveyOrder.applied(look, survey.path, new Set([...survey.separate.keys(), ...survey.unlisted.keys()]));
+    for (const directory of survey.directories) if (!isSuperseded(directory)) this.#files.addDirectory(directory);
+    this.surveyOrder.applied(
+      surveyNumber,
+      survey.path,
+      new Set([...survey.separate.keys(), ...survey.unlisted.keys()]),
+    );
     for (const { path, before, after } of changes) {
       this.#untrusted.delete(path);
       if (after?.claimed) this.#claimed.add(path);
@@ -395,33 +423,33 @@ export class Catalog {
     }
   }
 
-  /** The .dsc files that did not change themselves, but one of whose parts did. */
+  /** Changes for .dsc files that did not change themselves, but one of whose parts did. */
   *#sourcesOfChangedParts(changes: readonly FileChange[]): Iterable<FileChange> {
-    const told = new Set(changes.map((change) => change.path));
+    const reported = new Set(changes.map((change) => change.path));
     for (const { path } of changes) {
-      for (const wanting of this.#sourcesByPart.of(path)) {
-        const source = this.file(wanting);
-        if (told.has(wanting) || source === undefined) continue;
-        told.add(wanting);
-        yield { path: wanting, before: source, after: source };
+      for (const sourcePath of this.#sourcesByPart.of(path)) {
+        const source = this.file(sourcePath);
+        if (reported.has(sourcePath) || source === undefined) continue;
+        reported.add(sourcePath);
+        yield { path: sourcePath, before: source, after: source };
       }
     }
   }
 }
 
-/** Whether a survey tells that nothing is at this path. */
+/** Whether a survey found nothing at this path. */
 const isGone = (path: TreePath, survey: Survey): boolean =>
   isWithin(path, survey.path) && !survey.files.has(path) && !isUnseen(path, survey);
 
-/** Whether a path lies in a directory of which a survey tells nothing. */
+/** Whether a path is in a directory that a survey did not list. */
 const isUnseen = (path: TreePath, { separate: apart, unlisted }: Survey): boolean =>
   [apart, unlisted].some((told) => told.size > 0 && coveringPath(path, told) !== undefined);
 
-/** What is asked of a file. */
+/** How to examine a file. */
 interface ExaminationRequest {
   readonly entry: FileEntry | OtherEntry;
   readonly kind: PackageKind | undefined;
-  readonly said: string | undefined;
-  /** The record of a claim that the bytes are to prove. */
-  readonly claimRecord?: string | undefined;
+  readonly metadataKey: string | undefined;
+  /** The key of a claim to compare with the bytes. */
+  readonly claimKey?: string | undefined;
 }

@@ -1,5 +1,5 @@
-// Brings the inspection of a file, reading each content at most once: from the ledger, from what its entry says, or by
-// one pass over its bytes.
+// Gets the inspection of a file from the cheapest source: the inspection store, the metadata of its directory entry, or
+// else one streaming read of its bytes. Each content is read at most once.
 
 import { endsWithin } from "../base/ends-within.ts";
 import { beyondText } from "../base/errors.ts";
@@ -26,8 +26,8 @@ import type { InspectionStore } from "./store/inspection-store.ts";
 import { isTemporary } from "./store/inspection-store.ts";
 
 /**
- * Runs one inspection over a stream of bytes; a bad package is a rejection, a failing stream throws. Builders take turns:
- * `builder` tells whose file it is.
+ * Inspects a stream of bytes. A bad package results in a rejection, a failing stream throws. Builders share the
+ * inspector fairly: `builder` is the builder of the file.
  */
 export interface ContentInspector {
   inspect(
@@ -36,7 +36,7 @@ export interface ContentInspector {
     signal: AbortSignal,
     builder?: string,
   ): Promise<Inspection>;
-  /** Reads a small file of this machine by itself; undefined where that can't be: then `inspect` says why. */
+  /** Reads a small local file in the worker. @returns undefined if that fails: then `inspect` finds the reason */
   inspectLocal?(
     kind: PackageKind,
     file: LocalFile,
@@ -45,44 +45,45 @@ export interface ContentInspector {
   ): Promise<Inspection | undefined>;
 }
 
-/** Told of each inspection that was needed, by where it came from, and of what became of entries' metadata. */
+/** Receives the source of each inspection, and each rejection of an entry's metadata. */
 export interface ExaminerObserver {
-  inspected(source: "entry" | "ledger" | "read"): void;
-  /** It can't be read as an inspection of this file, or the bytes tell something else. */
-  metadataRefused(reason: "malformed" | "lie"): void;
+  inspected(source: "entry" | "store" | "read"): void;
+  /** The metadata cannot be parsed, or the bytes differ from it. */
+  metadataRejected(reason: "malformed" | "mismatch"): void;
 }
 
-/** What was found in a file. The ledger has the inspection behind it under the file's record. */
+/** The result of an examination. The inspection store has the complete inspection under the file's key. */
 export interface Examined {
   readonly finding: Finding;
-  /** Whether it rests on the uploader's word alone. */
+  /** Whether it comes from the uploader's metadata, and the bytes have not been read. */
   readonly claimed: boolean;
 }
 
-/** A file and what its name, or the .dsc beside it, takes it for. */
+/** A file, and the kind of package file that its name or the .dsc beside it announces. */
 export interface ExaminedFile {
   readonly path: TreePath;
   readonly entry: FileEntry;
   readonly kind: PackageKind;
 }
 
-/** An inspection that the ledger has now, and its finding. */
+/** An inspection that is in the inspection store, and its finding. */
 interface StoredInspection {
   readonly inspection: Inspection;
   readonly finding: Finding;
 }
 
-/** How many files are streamed at the same time to be inspected. */
+/** How many files are streamed for inspection at the same time. */
 const defaultConcurrentReads = 8;
-/** How many more, each of a builder of which no other file is streamed. */
+/** Additional streams, each for a builder that has no other file being streamed. */
 const spareReads = 4;
 
-/** How long a file waits, in ms, for a reading of the same bytes among another builder's files. */
+/** How long in ms a file waits for another builder's pending read of the same bytes before it is read separately. */
 const maxWaitForOthersMs = 1000;
 
-/** How often a file is given to a worker that may have ended because of another file. */
+/** Attempts to inspect a file, because a worker may have crashed because of another file. */
 const maxAttempts = 3;
 
+/** Gets inspections for one repository. */
 export class Examiner {
   readonly claims: Claims;
   readonly #tree: Tree;
@@ -94,60 +95,62 @@ export class Examiner {
   readonly #readQueue: FairQueue;
   readonly #builders: BuilderDirectories;
   readonly #repositoryName: string;
-  /** By record: readings, and whose turn they take. */
+  /** Pending reads by inspection key, with the builder in whose share they run. */
   readonly #pendingReads = new Map<string, { readonly builder: string; readonly kept: Promise<StoredInspection> }>();
 
-  constructor(parts: {
+  constructor(options: {
     readonly tree: Tree;
     readonly inspectionStore: InspectionStore;
-    /** Undefined where nobody asks for packages' files. */
+    /** Undefined if no suite has Contents indices. */
     readonly fileLists?: FileLists | undefined;
     readonly inspector: ContentInspector;
     readonly observer: ExaminerObserver;
-    /** The digests that a claim must tell. */
+    /** The digests that a claim must contain. */
     readonly algorithms: readonly DigestAlgorithm[];
     readonly limits: InspectLimits;
     readonly concurrentReads?: number;
-    /** Whose directories there are: by these, reading and inspecting are shared out. */
+    /** The builders' directories: reads and inspections are shared fairly between them. */
     readonly builders?: BuilderDirectories;
-    /** Tells this repository's builders from those of others that share the inspector. */
+    /**
+     * The repository's name; it distinguishes its builders from those of other repositories with the same inspector.
+     */
     readonly name?: string;
   }) {
-    this.#tree = parts.tree;
-    this.#inspectionStore = parts.inspectionStore;
-    this.#fileLists = parts.fileLists;
-    this.#inspector = parts.inspector;
-    this.#observer = parts.observer;
-    this.#maxFileBytes = parts.limits.maxFileBytes;
-    const malformed = () => parts.observer.metadataRefused("malformed");
-    this.claims = new Claims({ ...parts, onMalformed: malformed });
-    this.#readQueue = new FairQueue({ limit: parts.concurrentReads ?? defaultConcurrentReads, spare: spareReads });
-    this.#builders = parts.builders ?? new BuilderDirectories();
-    this.#repositoryName = parts.name ?? "";
+    this.#tree = options.tree;
+    this.#inspectionStore = options.inspectionStore;
+    this.#fileLists = options.fileLists;
+    this.#inspector = options.inspector;
+    this.#observer = options.observer;
+    this.#maxFileBytes = options.limits.maxFileBytes;
+    const malformed = () => options.observer.metadataRejected("malformed");
+    this.claims = new Claims({ ...options, onMalformed: malformed });
+    this.#readQueue = new FairQueue({ limit: options.concurrentReads ?? defaultConcurrentReads, spare: spareReads });
+    this.#builders = options.builders ?? new BuilderDirectories();
+    this.#repositoryName = options.name ?? "";
   }
 
   /**
-   * Inspects a file as what its name announces. A file that can't be read now is a rejection too ("unreadable"), which
-   * no ledger keeps: one lost file must not hold up a suite. Metadata that the bytes are known to belie is a rejection.
-   * @param claimRecord the record of a claim, if the bytes are to prove it
+   * Gets the finding of a file of the announced kind. A file that cannot be read now is a rejection too (`unreadable`)
+   * that is not stored: one lost file must not delay a suite. A file whose metadata differs from its bytes is rejected.
+   * @param claimKey the key of a claim that is to be compared with the bytes
    */
-  async examine(file: ExaminedFile, signal: AbortSignal, claimRecord?: string): Promise<Examined> {
+  async examine(file: ExaminedFile, signal: AbortSignal, claimKey?: string): Promise<Examined> {
     const { content } = file.entry;
     if (content === undefined) return { finding: (await this.#readMutable(file, signal)).finding, claimed: false };
-    const claim = claimRecord === undefined ? this.claims.of(file.entry, file.kind) : this.claims.stored(claimRecord);
-    const record = bytesKey(file.kind, content);
-    const doubted = this.#inspectionStore.isUntrusted(content.key);
-    const known = doubted ? undefined : this.#inspectionStore.finding(record);
+    const claim = claimKey === undefined ? this.claims.of(file.entry, file.kind) : this.claims.stored(claimKey);
+    const keyOfBytes = bytesKey(file.kind, content);
+    const isUntrusted = this.#inspectionStore.isUntrusted(content.key);
+    const known = isUntrusted ? undefined : this.#inspectionStore.finding(keyOfBytes);
     if (known !== undefined) {
-      this.#observer.inspected("ledger");
-      return { finding: await this.#compared(record, known, claim), claimed: false };
+      this.#observer.inspected("store");
+      return { finding: await this.#compared(keyOfBytes, known, claim), claimed: false };
     }
-    if (claim !== undefined && claimRecord === undefined && !doubted) return await this.#acceptClaim(claim);
-    const { finding } = await this.#readOnce(file, record, signal);
-    return { finding: await this.#compared(record, finding, claim), claimed: false };
+    if (claim !== undefined && claimKey === undefined && !isUntrusted) return await this.#acceptClaim(claim);
+    const { finding } = await this.#readOnce(file, keyOfBytes, signal);
+    return { finding: await this.#compared(keyOfBytes, finding, claim), claimed: false };
   }
 
-  /** What `examine` gives where an entry's metadata is all that is known of its file; else undefined. */
+  /** @returns the result of `examine` if it comes from the entry's metadata; undefined otherwise */
   async examineMetadata({ entry, kind }: ExaminedFile): Promise<Examined | undefined> {
     const { content } = entry;
     const claim = this.claims.of(entry, kind);
@@ -158,126 +161,131 @@ export class Examiner {
       : undefined;
   }
 
-  /** The inspection behind a record, read anew should the ledger have lost it. */
-  async loadInspection(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Inspection> {
-    const known = this.#inspectionStore.get(record);
+  /** Loads the inspection of a key, and reads the file again if the inspection store has lost it. */
+  async loadInspection(file: ExaminedFile, inspectionKey: string, signal: AbortSignal): Promise<Inspection> {
+    const known = this.#inspectionStore.get(inspectionKey);
     if (known !== undefined) return known;
     const { content } = file.entry;
     if (content === undefined) return (await this.#readMutable(file, signal)).inspection;
-    const ofBytes = bytesKey(file.kind, content);
-    const isDoubted = this.#inspectionStore.isUntrusted(content.key);
-    const found = isDoubted ? undefined : this.#inspectionStore.get(ofBytes);
-    return found ?? (await this.#readOnce(file, ofBytes, signal)).inspection;
+    const keyOfBytes = bytesKey(file.kind, content);
+    const isUntrusted = this.#inspectionStore.isUntrusted(content.key);
+    const found = isUntrusted ? undefined : this.#inspectionStore.get(keyOfBytes);
+    return found ?? (await this.#readOnce(file, keyOfBytes, signal)).inspection;
   }
 
   /**
-   * The list of a package's files, in its compact form: what is known, what the uploader has put in place of it, or
-   * what the bytes tell, read for it if need be.
-   * @param record the ledger's name of the package's inspection
-   * @returns undefined where the bytes are not those of that inspection any more
-   * @throws what reading throws
+   * Gets the list of a package's files in its compressed form: from the store, from the list that the uploader has
+   * provided, or else by reading the package.
+   * @param inspectionKey the key of the package's inspection
+   * @returns undefined if the bytes are no longer those of that inspection
+   * @throws errors of reading
    */
-  async fileList(file: ExaminedFile, record: string, signal: AbortSignal): Promise<Uint8Array | Rejection | undefined> {
+  async fileList(
+    file: ExaminedFile,
+    inspectionKey: string,
+    signal: AbortSignal,
+  ): Promise<Uint8Array | Rejection | undefined> {
     const { content } = file.entry;
-    const known = this.storedFileList(record);
+    const known = this.storedFileList(inspectionKey);
     if (known !== undefined) return known;
-    const ofBytes = bytesKeyOf(record);
-    const claim = record === ofBytes ? undefined : this.claims.stored(record);
-    const said = claim && (await this.#fileLists?.claimed(claim, file.path, signal));
-    if (said !== undefined) return said;
+    const keyOfBytes = bytesKeyOf(inspectionKey);
+    const claim = inspectionKey === keyOfBytes ? undefined : this.claims.stored(inspectionKey);
+    const claimedList = claim && (await this.#fileLists?.claimed(claim, file.path, signal));
+    if (claimedList !== undefined) return claimedList;
     this.#observer.inspected("read");
     const found = await this.#readWithRetry(file, signal);
-    if (content !== undefined) await this.#store(file.entry, ofBytes, found);
+    if (content !== undefined) await this.#store(file.entry, keyOfBytes, found);
     else if (found.kind === "binary") {
       await this.#storeAs(mutableFileKey(file.kind, found.digests.sha256), found);
     }
-    return found.kind === "rejected" ? found : this.#fileLists?.get(ofBytes);
+    return found.kind === "rejected" ? found : this.#fileLists?.get(keyOfBytes);
   }
 
-  /** The list of a package's files if it is known here already. @param record as for `fileList` */
-  storedFileList(record: string): Uint8Array | undefined {
-    return this.#fileLists?.get(record) ?? this.#fileLists?.get(bytesKeyOf(record));
+  /** @returns the list of a package's files if it is stored already. @param inspectionKey as for `fileList` */
+  storedFileList(inspectionKey: string): Uint8Array | undefined {
+    return this.#fileLists?.get(inspectionKey) ?? this.#fileLists?.get(bytesKeyOf(inspectionKey));
   }
 
-  /** The list under this name can't be read: the next who asks gets what the bytes tell. */
-  async markFileListInvalid(record: string): Promise<void> {
-    const isOwn = this.#fileLists?.get(record) !== undefined;
-    await this.#fileLists?.markInvalid(isOwn ? record : bytesKeyOf(record));
+  /** Records that the stored list cannot be parsed. The next `fileList` reads the package instead. */
+  async markFileListInvalid(inspectionKey: string): Promise<void> {
+    const hasOwnList = this.#fileLists?.get(inspectionKey) !== undefined;
+    await this.#fileLists?.markInvalid(hasOwnList ? inspectionKey : bytesKeyOf(inspectionKey));
   }
 
   /**
-   * Holds a claim against the bytes. What these say is kept, so that the next examination has it.
-   * @param copy the whole file from elsewhere, if there is one; else and in doubt the tree is read
-   * @returns "unknown" where the bytes can't be judged here or the claim is gone
-   * @throws what reading throws
+   * Compares a claim with the bytes. The inspection of the bytes is stored for the next examination.
+   * @param copy the complete file from another source, e.g. a cache; without it, or if it differs, the tree is read
+   * @returns "unknown" if the bytes cannot be inspected on this machine or the claim is no longer stored
+   * @throws errors of reading
    */
   async audit(
     file: ExaminedFile,
-    claimRecord: string,
+    claimKey: string,
     copy: AsyncIterable<Uint8Array> | undefined,
     signal: AbortSignal,
-  ): Promise<"confirmed" | "belied" | "unknown"> {
+  ): Promise<"confirmed" | "refuted" | "unknown"> {
     const { entry, kind } = file;
-    const claim = this.claims.stored(claimRecord);
+    const claim = this.claims.stored(claimKey);
     if (entry.content === undefined || claim === undefined) return "unknown";
     const claimed = claim.inspection;
-    const record = bytesKey(kind, entry.content);
-    const said = await this.#fileLists?.claimed(claim, file.path, signal);
+    const keyOfBytes = bytesKey(kind, entry.content);
+    const claimedList = await this.#fileLists?.claimed(claim, file.path, signal);
     const isKnown =
-      !this.#inspectionStore.isUntrusted(entry.content.key) && (said === undefined || this.#fileLists?.get(record));
-    const known = isKnown ? this.#inspectionStore.get(record) : undefined;
+      !this.#inspectionStore.isUntrusted(entry.content.key) &&
+      (claimedList === undefined || this.#fileLists?.get(keyOfBytes));
+    const known = isKnown ? this.#inspectionStore.get(keyOfBytes) : undefined;
     const found =
       known ?? (await this.#inspectCopy(kind, copy, claimed, signal)) ?? (await this.#readWithRetry(file, signal));
-    if (known === undefined) await this.#store(entry, record, found);
+    if (known === undefined) await this.#store(entry, keyOfBytes, found);
     if (isTemporary(found)) return "unknown";
-    return (await this.#differenceOf(record, found, claim)) === undefined ? "confirmed" : "belied";
+    return (await this.#differenceOf(keyOfBytes, found, claim)) === undefined ? "confirmed" : "refuted";
   }
 
-  /** Makes the next examination of this content read the bytes again, and believe nothing else. */
+  /** Makes the next examination of this content read the bytes again, whatever metadata and stored inspections say. */
   async markUntrusted({ content }: FileEntry): Promise<void> {
     if (content !== undefined) await this.#inspectionStore.markUntrusted(content.key);
   }
 
-  async #compared(record: string, finding: Finding, claim: Claim | undefined): Promise<Finding> {
+  async #compared(keyOfBytes: string, finding: Finding, claim: Claim | undefined): Promise<Finding> {
     if (claim === undefined || isTemporary(finding)) return finding;
-    const found = finding.kind === "rejected" ? finding : this.#inspectionStore.get(record);
-    const differing = found && (await this.#differenceOf(record, found, claim));
-    if (differing === undefined) return finding;
-    this.#observer.metadataRefused("lie");
+    const found = finding.kind === "rejected" ? finding : this.#inspectionStore.get(keyOfBytes);
+    const difference = found && (await this.#differenceOf(keyOfBytes, found, claim));
+    if (difference === undefined) return finding;
+    this.#observer.metadataRejected("mismatch");
     if (finding.kind === "rejected") return finding;
-    return { kind: "rejected", code: "mismatch", text: `its entry's metadata and its bytes differ: ${differing}` };
+    return { kind: "rejected", code: "mismatch", text: `its entry's metadata and its bytes differ: ${difference}` };
   }
 
-  /** In what the bytes' inspection and a claim differ, in words. A list that nobody has fetched belies nobody. */
-  async #differenceOf(record: string, found: Inspection, claim: Claim): Promise<string | undefined> {
-    const differing = difference(claim.inspection, found);
-    if (differing !== undefined || this.#fileLists === undefined) return differing;
-    const [said, seen] = [this.#fileLists.get(claim.key), this.#fileLists.get(record)];
-    if (said === undefined || seen === undefined || claim.key === record) return undefined;
-    return (await this.#fileLists.differ(said, seen)) ? "list of files" : undefined;
+  /** @returns a description of how the bytes differ from a claim; file lists are compared only if both are stored */
+  async #differenceOf(keyOfBytes: string, found: Inspection, claim: Claim): Promise<string | undefined> {
+    const differenceOfInspections = difference(claim.inspection, found);
+    if (differenceOfInspections !== undefined || this.#fileLists === undefined) return differenceOfInspections;
+    const [claimedList, listOfBytes] = [this.#fileLists.get(claim.key), this.#fileLists.get(keyOfBytes)];
+    if (claimedList === undefined || listOfBytes === undefined || claim.key === keyOfBytes) return undefined;
+    return (await this.#fileLists.differ(claimedList, listOfBytes)) ? "list of files" : undefined;
   }
 
   async #acceptClaim(claim: Claim): Promise<Examined> {
-    this.#observer.inspected(claim.isStored ? "ledger" : "entry");
+    this.#observer.inspected(claim.isStored ? "store" : "entry");
     const known = claim.isStored ? this.#inspectionStore.finding(claim.key) : undefined;
     return { finding: known ?? (await this.#inspectionStore.put(claim.key, claim.inspection)), claimed: true };
   }
 
-  /** Equal content at two paths is read once, unless it waits for long among another builder's files. */
-  async #readOnce(file: ExaminedFile, record: string, signal: AbortSignal): Promise<StoredInspection> {
+  /** Reads equal content at two paths once, unless the pending read waits too long in another builder's share. */
+  async #readOnce(file: ExaminedFile, keyOfBytes: string, signal: AbortSignal): Promise<StoredInspection> {
     const builder = this.#builderOf(file.path);
-    const underWay = this.#pendingReads.get(record);
+    const pending = this.#pendingReads.get(keyOfBytes);
     const isPrompt =
-      underWay !== undefined && (underWay.builder === builder || (await endsWithin(underWay.kept, maxWaitForOthersMs)));
-    if (isPrompt) return await underWay.kept;
-    const kept = (async () => {
+      pending !== undefined && (pending.builder === builder || (await endsWithin(pending.kept, maxWaitForOthersMs)));
+    if (isPrompt) return await pending.kept;
+    const stored = (async () => {
       const inspection = await this.#read(file, signal);
-      return { inspection, finding: await this.#store(file.entry, record, inspection) };
+      return { inspection, finding: await this.#store(file.entry, keyOfBytes, inspection) };
     })();
-    const own = { builder, kept };
-    this.#pendingReads.set(record, own);
-    return await kept.finally(() => {
-      if (this.#pendingReads.get(record) === own) this.#pendingReads.delete(record);
+    const own = { builder, kept: stored };
+    this.#pendingReads.set(keyOfBytes, own);
+    return await stored.finally(() => {
+      if (this.#pendingReads.get(keyOfBytes) === own) this.#pendingReads.delete(keyOfBytes);
     });
   }
 
@@ -285,30 +293,30 @@ export class Examiner {
     return `${this.#repositoryName}/${this.#builders.of(parentPath(path)) ?? ""}`;
   }
 
-  async #store({ content }: FileEntry, record: string, inspection: Inspection): Promise<Finding> {
-    const finding = await this.#storeAs(record, inspection);
+  async #store({ content }: FileEntry, inspectionKey: string, inspection: Inspection): Promise<Finding> {
+    const finding = await this.#storeAs(inspectionKey, inspection);
     if (isTemporary(inspection)) return finding;
     if (content !== undefined && this.#inspectionStore.isUntrusted(content.key))
       await this.#inspectionStore.clearUntrusted(content.key);
     return finding;
   }
 
-  async #storeAs(record: string, inspection: Inspection): Promise<Finding> {
+  async #storeAs(inspectionKey: string, inspection: Inspection): Promise<Finding> {
     if (inspection.kind === "binary" && inspection.fileList !== undefined) {
-      await this.#fileLists?.put(record, inspection.fileList);
+      await this.#fileLists?.put(inspectionKey, inspection.fileList);
     }
-    return await this.#inspectionStore.put(record, withoutFileList(inspection));
+    return await this.#inspectionStore.put(inspectionKey, withoutFileList(inspection));
   }
 
   async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<StoredInspection> {
     const inspection = await this.#read(file, signal);
-    // It has no digest to be named by, and nobody would ask for it: the next look at such a file reads it anyway.
+    // A rejection has no digest for a key, and is not needed: the next survey reads a mutable file again anyway.
     if (inspection.kind === "rejected") return { inspection, finding: inspection };
-    const record = mutableFileKey(file.kind, inspection.digests.sha256);
-    return { inspection, finding: await this.#storeAs(record, inspection) };
+    const inspectionKey = mutableFileKey(file.kind, inspection.digests.sha256);
+    return { inspection, finding: await this.#storeAs(inspectionKey, inspection) };
   }
 
-  /** A copy may be damaged itself: what speaks against an uploader must come from the tree. */
+  /** @returns undefined if the copy differs from the claim: it may be damaged, so only the tree can refute a claim */
   async #inspectCopy(
     kind: PackageKind,
     copy: AsyncIterable<Uint8Array> | undefined,
@@ -322,7 +330,7 @@ export class Examiner {
 
   async #read(file: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
     signal.throwIfAborted();
-    // Where its size is known before, not even its begin is read.
+    // If the size is known in advance, no byte is read.
     if ((file.entry.sizeBytes ?? 0) > this.#maxFileBytes) {
       const text = beyondText(
         "maxFileBytes",
@@ -336,7 +344,7 @@ export class Examiner {
       return await this.#readWithRetry(file, signal);
     } catch (thrown) {
       if (signal.aborted || !(thrown instanceof StorageUnavailable || thrown instanceof ContentGone)) throw thrown;
-      // That this machine lacks descriptors says nothing of anybody's package.
+      // A lack of file descriptors on this machine is not a fault of the package.
       if (thrown instanceof StorageUnavailable && thrown.shortage) throw thrown;
       return { kind: "rejected", code: "unreadable", text: thrown.message };
     }
@@ -347,7 +355,7 @@ export class Examiner {
       try {
         return await this.#inspect(file, signal);
       } catch (thrown) {
-        // A worker that ends takes the files of others with it.
+        // A crashing worker fails all the files that it is inspecting.
         if (!(thrown instanceof InspectorFailed) || attempt >= maxAttempts) throw thrown;
         signal.throwIfAborted();
       }

@@ -1,57 +1,67 @@
-// The order of looks at the tree: what a later look has seen is not undone by an earlier one that took longer.
+// The order of surveys: an earlier survey that takes longer must not overwrite the results of a later one.
 import type { TreePath } from "../base/names.ts";
 import { isWithin, parentPath, rootPath } from "../base/names.ts";
 
-/** So many paths are remembered: of the first among more, an earlier look would undo what was seen, until the next. */
+/**
+ * The number of remembered paths. If there are more, the oldest is dropped, and an earlier survey of it could
+ * overwrite newer results until the next survey.
+ */
 const maxApplied = 10_000;
 
 interface AppliedSurvey {
-  readonly look: number;
-  readonly untold: ReadonlySet<TreePath>;
+  readonly surveyNumber: number;
+  readonly unseen: ReadonlySet<TreePath>;
 }
 
+/** Numbers surveys, and tells for a survey which of its paths a later one has covered. */
 export class SurveyOrder {
   #last = 0;
-  /** The paths of looks under way by number, the earliest first. */
-  readonly #underWay = new Map<number, TreePath>();
-  /** By the path of a look that was taken in, as long as an earlier one that overlaps is under way. */
+  /** The paths of running surveys by number, the earliest first. */
+  readonly #running = new Map<number, TreePath>();
+  /** Applied surveys by path, for as long as an earlier one that overlaps is running. */
   readonly #applied = new Map<TreePath, AppliedSurvey>();
 
-  /** To be called before the first listing. @returns the look's number, to be given to `end` in every case */
+  /** Call this before the first listing. @returns the survey's number; always pass it to `end` afterwards */
   begin(path: TreePath): number {
     this.#last += 1;
-    this.#underWay.set(this.#last, path);
+    this.#running.set(this.#last, path);
     return this.#last;
   }
 
-  end(look: number): void {
-    this.#underWay.delete(look);
-    const [earliest = Number.POSITIVE_INFINITY] = this.#underWay.keys();
-    for (const [path, taken] of this.#applied) if (taken.look < earliest) this.#applied.delete(path);
+  /** Call this when a survey has been applied or has failed. */
+  end(surveyNumber: number): void {
+    this.#running.delete(surveyNumber);
+    const [earliest = Number.POSITIVE_INFINITY] = this.#running.keys();
+    for (const [path, applied] of this.#applied) if (applied.surveyNumber < earliest) this.#applied.delete(path);
   }
 
   /**
-   * What this look has seen at and below a path is in the catalog, or will be.
-   * @param untold directories below the path of which it tells nothing
+   * Records that the catalog has applied a survey of a path, or is applying it.
+   * @param unseen directories below the path that the survey did not list
    */
-  applied(look: number, path: TreePath, untold: ReadonlySet<TreePath>): void {
+  applied(surveyNumber: number, path: TreePath, unseen: ReadonlySet<TreePath>): void {
     const overlaps = ([earlier, other]: readonly [number, TreePath]) =>
-      earlier < look && (isWithin(other, path) || isWithin(path, other));
-    if (![...this.#underWay].some(overlaps)) return;
-    if ((this.#applied.get(path)?.look ?? 0) < look) this.#applied.set(path, { look, untold });
+      earlier < surveyNumber && (isWithin(other, path) || isWithin(path, other));
+    if (![...this.#running].some(overlaps)) return;
+    if ((this.#applied.get(path)?.surveyNumber ?? 0) < surveyNumber) this.#applied.set(path, { surveyNumber, unseen });
     const [first] = this.#applied.keys();
     if (this.#applied.size > maxApplied && first !== undefined) this.#applied.delete(first);
   }
 
-  /** Whether a later look was taken in that covers a path. */
-  supersededBy(look: number): (path: TreePath) => boolean {
+  /** @returns a function that tells whether a later applied survey covers a path */
+  supersededBy(surveyNumber: number): (path: TreePath) => boolean {
     if (this.#applied.size === 0) return () => false;
     return (path) => {
       const above: TreePath[] = [];
       for (let at = path; ; at = parentPath(at)) {
         above.push(at);
-        const taken = this.#applied.get(at);
-        if (taken !== undefined && taken.look > look && !above.some((each) => taken.untold.has(each))) return true;
+        const applied = this.#applied.get(at);
+        if (
+          applied !== undefined &&
+          applied.surveyNumber > surveyNumber &&
+          !above.some((each) => applied.unseen.has(each))
+        )
+          return true;
         if (at === rootPath) return false;
       }
     };

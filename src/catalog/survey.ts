@@ -1,4 +1,4 @@
-// Looks at a part of the tree and tells what is there now: every directory once, each file by its listing alone.
+// A survey lists all directories below a path, each once. It reads no files.
 import { onAbort } from "../base/abort.ts";
 import { LimitExceeded } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
@@ -14,56 +14,59 @@ import type { RejectCode, Rejection } from "./inspection/inspection.ts";
 import type { Layout } from "./layout/repository-layout.ts";
 import { plainLayout } from "./layout/repository-layout.ts";
 
-/** What lies at or below one path at the moment of looking. */
+/** The directories and files at or below one path. */
 export interface Survey {
   readonly path: TreePath;
-  /** Every directory that may hold packages, also empty ones. */
+  /** Every directory that may hold packages, including empty ones. */
   readonly directories: ReadonlySet<TreePath>;
-  /** Every file, and what is neither file nor directory, by its path. */
+  /** Every file, and every entry that is neither file nor directory, by path. */
   readonly files: ReadonlyMap<TreePath, FileEntry | OtherEntry>;
   /**
-   * Directories that stand directly in a place and could not be listed to the end. Nothing at or below them is told:
-   * their builders are on their own, and nobody else's packages wait for them.
+   * Children of package directories that could not be listed completely. The survey contains nothing at or below them:
+   * such a failure affects their builder only, and other builders' packages do not wait for them.
    */
   readonly unlisted: ReadonlyMap<TreePath, Rejection>;
-  /** What lies here and is in no place for packages, or can't be named, and why nothing is made of it. */
+  /** Entries that are in no package directory or have invalid names, with the reason why no index lists them. */
   readonly skipped: ReadonlyMap<TreePath, Rejection>;
-  /** Directories that are looked at on their own, with their identity where there is one. Nothing else is told of them. */
+  /**
+   * Directories that have surveys of their own, with their directory identities if known. Their content is not listed.
+   */
   readonly separate: ReadonlyMap<TreePath, string | undefined>;
 }
 
-/** How a survey is made. */
+/** Options of a survey. */
 export interface SurveyOptions {
-  /** Works while other directories are on their way; the survey ends after it. */
+  /** Runs while other directories are being listed; the survey waits for it at the end. */
   readonly onFilesSeen?: FilesSeenListener;
-  /** Whether a directory below the path is looked at on its own. */
+  /** Whether a directory below the path has a survey of its own. */
   readonly isSeparate?: (directory: TreePath) => boolean;
-  /** Of the directory at the path itself, so that a link to it from below is not followed. */
+  /** The directory identity of the path itself, so that a link to it from below is not followed. */
   readonly identity?: string | undefined;
   readonly limits?: SurveyLimits;
   readonly layout?: Layout;
 }
 
-/** How much may lie at or below one directory of those that stand directly in a place. */
+/** Limits for everything at or below one child of a package directory. */
 interface SurveyLimits {
-  /** Directories that link one another make paths without number: two links in each of 16 make 65,536. */
+  /** Directories that link to one another make very many paths: two links in each of 16 directories make 65,536. */
   readonly maxDirectoriesBelow: number;
   readonly maxFilesBelow: number;
 }
 
 const defaultSurveyLimits: SurveyLimits = { maxDirectoriesBelow: 10_000, maxFilesBelow: 500_000 };
 
-/** Told of the files of each directory that have metadata as soon as it is listed, one directory after the other. */
+/** Receives the files with metadata of each directory as soon as it is listed, one directory after the other. */
 type FilesSeenListener = (files: readonly (readonly [TreePath, FileEntry])[]) => Promise<void>;
 
-/** Whether an entry says anything of its file. */
+/** Whether an entry is a file with metadata from its uploader. */
 export const hasMetadata = (entry: Entry): entry is FileEntry => entry.kind === "file" && entry.metadata !== undefined;
 
 /**
- * Surveys a directory with all below it, or one file.
- * @param path what to look at; if nothing is there, the survey is empty
- * @param nowMs of this look, in ms since the epoch: link times that are later are made unknown
- * @throws StorageUnavailable, LimitExceeded: of the path itself and what is not in `unlisted`; what `seen` throws
+ * Surveys a directory with everything below it, or one file.
+ * @param path the directory or file; if nothing is there, the survey is empty
+ * @param nowMs the current time in ms since the epoch: later link times count as unknown
+ * @throws StorageUnavailable, LimitExceeded: for the path itself and directories above the builders' (failures below
+ *   these are in `unlisted`); errors of `onFilesSeen`
  */
 export async function survey(
   tree: Tree,
@@ -73,27 +76,27 @@ export async function survey(
   {
     onFilesSeen: seen = () => Promise.resolve(),
     isSeparate: isApart = () => false,
-    identity: ownIdentity,
+    identity: rootIdentity,
     limits = defaultSurveyLimits,
     layout = plainLayout,
   }: SurveyOptions = {},
 ): Promise<Survey> {
   const unlisted = new Map<TreePath, Rejection>();
-  const passedOver = new Map<TreePath, Rejection>();
-  const apartFrom = new Map<TreePath, string | undefined>();
-  const all = new SurveyedPart(layout.packageDirectoryOf(parentPath(path)) === undefined ? unlimited : limits);
-  // Below one suite's directory there may be another one, whose name has a slash.
+  const skipped = new Map<TreePath, Rejection>();
+  const separate = new Map<TreePath, string | undefined>();
+  const all = new SurveyedPart(layout.packageDirectoryOf(parentPath(path)) === undefined ? noLimits : limits);
+  // The directory of one suite may contain that of another one, whose name contains a slash.
   const suite = layout.suiteOf(path);
-  if (ownIdentity !== undefined) all.isNew(ownIdentity);
+  if (rootIdentity !== undefined) all.isNew(rootIdentity);
 
-  async function apart(directory: TreePath, identity: string | undefined): Promise<void> {
+  async function surveySeparately(directory: TreePath, identity: string | undefined): Promise<void> {
     const own = new SurveyedPart(limits);
     if (identity !== undefined) own.isNew(identity);
     const ended = new AbortController();
     const forget = onAbort(signal, () => ended.abort(signal.reason));
     try {
       await walk(directory, own, ended.signal);
-      all.take(own);
+      all.addAll(own);
     } catch (thrown) {
       signal.throwIfAborted();
       const rejection = rejectionOf(thrown);
@@ -101,30 +104,32 @@ export async function survey(
       unlisted.set(directory, rejection);
     } finally {
       forget();
-      // After a failure nothing else of this directory counts.
+      // After a failure the rest of this directory is ignored: stop its other listings.
       ended.abort();
     }
   }
 
   const yieldNow = yieldToEventLoop(signal);
-  let telling = Promise.resolve();
-  function tell(files: Parameters<FilesSeenListener>[0]): void {
-    telling = telling.then(() => seen(files));
-    // Who waits hears of a failure at the end, if the survey comes to it.
-    telling.catch(() => undefined);
+  let reporting = Promise.resolve();
+  function report(files: Parameters<FilesSeenListener>[0]): void {
+    reporting = reporting.then(() => seen(files));
+    // The caller receives a failure at the end of the survey; this handler avoids an unhandled rejection before that.
+    reporting.catch(() => undefined);
   }
 
-  /** Level by level, so that of a directory linked at several places always the same one counts. */
+  /** Walks level by level: if a directory is linked at several paths, the same one is chosen every time. */
   async function walk(from: TreePath, into: SurveyedPart, walkSignal: AbortSignal): Promise<void> {
     for (let level: readonly TreePath[] = [from]; level.length > 0; ) {
-      const below: Below[] = [];
+      const below: ChildDirectory[] = [];
       await Promise.all(level.map(async (at) => void below.push(...(await look(at, into, walkSignal)))));
       below.sort((a, b) => (a.path < b.path ? -1 : 1));
-      for (const child of below) if (isApart(child.path)) apartFrom.set(child.path, child.identity);
-      const places = below.filter((child) => !apartFrom.has(child.path) && layout.isInPackageDirectory(child.path));
-      await Promise.all(places.map((child) => apart(child.path, child.identity)));
+      for (const child of below) if (isApart(child.path)) separate.set(child.path, child.identity);
+      const separatelyWalked = below.filter(
+        (child) => !separate.has(child.path) && layout.isInPackageDirectory(child.path),
+      );
+      await Promise.all(separatelyWalked.map((child) => surveySeparately(child.path, child.identity)));
       level = below
-        .filter((child) => !places.includes(child) && !apartFrom.has(child.path))
+        .filter((child) => !separatelyWalked.includes(child) && !separate.has(child.path))
         .filter(
           ({ path: at, identity }) => layout.packageDirectoryOf(parentPath(at)) === undefined || into.isNew(identity),
         )
@@ -132,12 +137,12 @@ export async function survey(
     }
   }
 
-  function passOver(at: TreePath, code: RejectCode, text: string): void {
-    if (passedOver.size < maxSkipped) passedOver.set(at, { kind: "rejected", code, text });
+  function skip(at: TreePath, code: RejectCode, text: string): void {
+    if (skipped.size < maxSkipped) skipped.set(at, { kind: "rejected", code, text });
   }
 
-  /** @returns the directories in it */
-  async function look(at: TreePath, into: SurveyedPart, lookSignal: AbortSignal): Promise<readonly Below[]> {
+  /** Lists one directory. @returns the child directories that may hold packages */
+  async function look(at: TreePath, into: SurveyedPart, lookSignal: AbortSignal): Promise<readonly ChildDirectory[]> {
     const node = await tree.look(at, lookSignal);
     if (node === undefined) return [];
     if (node.kind === "other" && node.mayBeDirectory === true) {
@@ -146,18 +151,18 @@ export async function survey(
     if (node.kind !== "directory") {
       const file = withPossibleTimes(node, nowMs);
       into.addFile(at, file);
-      if (hasMetadata(file)) tell([[at, file]]);
+      if (hasMetadata(file)) report([[at, file]]);
     }
     if (node.kind !== "directory" || !layout.mayHoldPackages(at)) return [];
     into.addDirectory(at);
-    if (node.invalidNames !== undefined) passOver(at, "bad-name", unnamedText(node.invalidNames));
-    const isInPlace = layout.packageDirectoryOf(at) !== undefined;
-    const below: Below[] = [];
+    if (node.invalidNames !== undefined) skip(at, "bad-name", invalidNamesText(node.invalidNames));
+    const isInPackageDirectory = layout.packageDirectoryOf(at) !== undefined;
+    const below: ChildDirectory[] = [];
     const files: [TreePath, FileEntry][] = [];
-    let untilTurn = itemsPerStep;
+    let untilYield = itemsPerStep;
     for (const [name, entry] of node.entries) {
-      if (--untilTurn <= 0) {
-        untilTurn = itemsPerStep;
+      if (--untilYield <= 0) {
+        untilYield = itemsPerStep;
         await yieldNow();
       }
       const child = joinPath(at, name);
@@ -168,49 +173,49 @@ export async function survey(
         if (entry.kind === "other" && entry.mayBeDirectory === true) {
           unlisted.set(child, { kind: "rejected", code: "unreadable", text: entry.reason });
         } else if (entry.kind === "other" && packageKindOf(name) === undefined) {
-          passOver(child, "not-a-file", entry.reason);
+          skip(child, "not-a-file", entry.reason);
         }
-        if (!isInPlace && packageKindOf(name) !== undefined) passOver(child, "wrong-place", outsideText(at));
+        if (!isInPackageDirectory && packageKindOf(name) !== undefined) skip(child, "wrong-place", wrongPlaceText(at));
       } else if (suite !== undefined && layout.suiteOf(child) !== suite) continue;
       else if (layout.mayHoldPackages(child)) below.push({ path: child, identity: entry.directoryIdentity });
       else {
         const why = layout.whySkipped(child);
-        if (why !== undefined) passOver(child, "wrong-place", `nothing in this directory is listed: ${why}`);
+        if (why !== undefined) skip(child, "wrong-place", `nothing in this directory is listed: ${why}`);
       }
     }
-    tell(files);
+    report(files);
     return below;
   }
 
   if (layout.mayHoldPackages(parentPath(path))) await walk(path, all, signal);
-  await telling;
-  return { path, directories: all.directories, files: all.files, unlisted, skipped: passedOver, separate: apartFrom };
+  await reporting;
+  return { path, directories: all.directories, files: all.files, unlisted, skipped, separate };
 }
 
-/** More than these are not told of one look. */
+/** The number of skipped entries that one survey reports. */
 const maxSkipped = 1000;
 
-const outsideText = (directory: TreePath): string =>
+const wrongPlaceText = (directory: TreePath): string =>
   `a package belongs into dists/SUITE/COMPONENT/binary-ARCH or …/source, and not into ${directory || "the root"}`;
 
-function unnamedText({ count, first }: InvalidNames): string {
+function invalidNamesText({ count, first }: InvalidNames): string {
   const named = first.map((name) => JSON.stringify(name)).join(", ");
   const more = count > first.length ? `, and ${count - first.length} more` : "";
   return `names that hold a slash or a control character, are too long or are not UTF-8 cannot be served: ${named}${more}`;
 }
 
-/** Above the builders' directories it is the operator who makes them; what is below counts for itself. */
-const unlimited: SurveyLimits = {
+/** The operator makes the directories above the builders' directories; only each of the latter has limits. */
+const noLimits: SurveyLimits = {
   maxDirectoriesBelow: Number.POSITIVE_INFINITY,
   maxFilesBelow: Number.POSITIVE_INFINITY,
 };
 
-interface Below {
+interface ChildDirectory {
   readonly path: TreePath;
   readonly identity: string | undefined;
 }
 
-/** What one part of a survey has seen, within its limits. */
+/** The directories and files of one part of a survey, within its limits. */
 class SurveyedPart {
   readonly directories = new Set<TreePath>();
   readonly files = new Map<TreePath, FileEntry | OtherEntry>();
@@ -235,20 +240,23 @@ class SurveyedPart {
     throw new LimitExceeded(undefined, maxFilesBelow, "the number of files below this directory");
   }
 
-  /** Whether this directory was not yet asked about; one without identity always is. */
+  /** Whether this identity is new; remembers it. A directory without identity always counts as new. */
   isNew(identity: string | undefined): boolean {
     if (identity === undefined) return true;
     const before = this.#identities.size;
     return this.#identities.add(identity).size > before;
   }
 
-  take(part: SurveyedPart): void {
+  addAll(part: SurveyedPart): void {
     for (const directory of part.directories) this.addDirectory(directory);
     for (const [path, entry] of part.files) this.addFile(path, entry);
   }
 }
 
-/** Why a directory could not be listed; undefined for what says nothing about the directory itself, as a lack of descriptors. */
+/**
+ * @returns the reason why a directory could not be listed; undefined for errors with other causes than the directory,
+ *   such as a lack of file descriptors
+ */
 export function rejectionOf(thrown: unknown): Rejection | undefined {
   if (thrown instanceof StorageUnavailable && !thrown.shortage)
     return { kind: "rejected", code: "unreadable", text: thrown.message };

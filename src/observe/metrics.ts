@@ -169,6 +169,11 @@ function cacheObserver(counter: CounterFactory, gauge: GaugeFactory): PackageCac
   };
 }
 
+/** The values of these labels are part of the interface with dashboards, so they keep the words of earlier versions. */
+const sourceLabels = { entry: "entry", store: "ledger", read: "read" } as const;
+const reasonLabels = { malformed: "malformed", mismatch: "lie" } as const;
+const verdictLabels = { confirmed: "confirmed", refuted: "belied", unknown: "unknown" } as const;
+
 function publishingMetrics({
   counter,
   gauge,
@@ -233,13 +238,13 @@ function publishingMetrics({
     // A repository and the flat ones in its tree tell of their suites one by one.
     const suites = currentAtMs.get(repository) ?? new Map<string, number>();
     currentAtMs.set(repository, suites);
-    for (const source of ["entry", "ledger", "read"]) inspections.inc({ repository, source }, 0);
-    for (const reason of ["malformed", "lie"]) refusals.inc({ repository, reason }, 0);
-    for (const verdict of ["confirmed", "belied", "unknown"]) audits.inc({ repository, verdict }, 0);
+    for (const source of Object.values(sourceLabels)) inspections.inc({ repository, source }, 0);
+    for (const reason of Object.values(reasonLabels)) refusals.inc({ repository, reason }, 0);
+    for (const verdict of Object.values(verdictLabels)) audits.inc({ repository, verdict }, 0);
     return {
-      inspected: (source) => inspections.inc({ repository, source }),
-      metadataRefused: (reason) => refusals.inc({ repository, reason }),
-      audited: (verdict) => audits.inc({ repository, verdict }),
+      inspected: (source) => inspections.inc({ repository, source: sourceLabels[source] }),
+      metadataRejected: (reason) => refusals.inc({ repository, reason: reasonLabels[reason] }),
+      audited: (verdict) => audits.inc({ repository, verdict: verdictLabels[verdict] }),
       pending: (suite, sources) => pendingSources.set({ repository, suite: nameOf(suite) }, sources),
       inspecting: (suite, files) => uninspected.set({ repository, suite: nameOf(suite) }, files),
       rejected: (code) => rejects.inc({ repository, code }),

@@ -4,14 +4,14 @@ import type { Suite } from "../base/names.ts";
 import type { RejectCode } from "../catalog/inspection/inspection.ts";
 
 /** "unknown": the bytes could not be read or judged, and will be asked again. */
-export type AuditVerdict = "confirmed" | "belied" | "unknown";
+export type AuditVerdict = "confirmed" | "refuted" | "unknown";
 
 /** Told of what happens to one repository. No call throws or waits. */
 export interface PublishingObserver {
   /** A file's inspection was needed and came from its directory entry, the ledger, or a read of its bytes. */
-  inspected(source: "entry" | "ledger" | "read"): void;
+  inspected(source: "entry" | "store" | "read"): void;
   /** What an entry's metadata says was not believed: it can't be read so, or the bytes tell something else. */
-  metadataRefused(reason: "malformed" | "lie"): void;
+  metadataRejected(reason: "malformed" | "mismatch"): void;
   /** An uploader's word was held against the bytes. */
   audited(verdict: AuditVerdict): void;
   /** A file came to be rejected: told once per file and change, not at every look. */
@@ -38,7 +38,7 @@ export interface PublishingObserver {
 
 export const silentPublishingObserver: PublishingObserver = {
   inspected() {},
-  metadataRefused() {},
+  metadataRejected() {},
   audited() {},
   rejected() {},
   pending() {},

@@ -136,7 +136,7 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
       lists: root.openDB({ name: "file-lists", encoding: "binary" }),
       tree,
       limits: shared.inspectionLimits,
-      onMalformed: () => observer.metadataRefused("malformed"),
+      onMalformed: () => observer.metadataRejected("malformed"),
     });
   const layout = new Layout(settings.configuredSuites, { acceptsFlat: settings.isFlat ?? false });
   const builders = new BuilderDirectories(settings.builderDirectories, layout);

@@ -76,7 +76,7 @@ test("no file is read twice, not even after a restart, and a look at one file re
   await served.restart();
   const before = await served.text("dists/sid/Release");
   await served.ping(`${amd64}/a.deb`);
-  expect(sources).toEqual(["read", "read", "ledger", "ledger"]);
+  expect(sources).toEqual(["read", "read", "store", "store"]);
   served.put(`${amd64}/c.deb`, await aDeb({ package: "c", architecture: "amd64" }));
   served.put(`${amd64}/d.deb`, await aDeb({ package: "d", architecture: "amd64" }));
   expect(await served.text("dists/sid/Release")).toBe(before);
@@ -88,7 +88,7 @@ test("requests have their turn while a restart goes through all that the ledger 
   let knownThisTurn = 0;
   let most = 0;
   const inspected = (from: string) => {
-    if (from === "ledger") most = Math.max(most, ++knownThisTurn);
+    if (from === "store") most = Math.max(most, ++knownThisTurn);
   };
   const served = new ServedFolder({ observer: { inspected } });
   // Equal bytes at many paths are read once, and are a file each.

@@ -40,7 +40,7 @@ function withMetadata() {
     wrap,
     observer: {
       inspected: (from) => void events.push(from),
-      metadataRefused: (reason) => void events.push(`refused: ${reason}`),
+      metadataRejected: (reason) => void events.push(`refused: ${reason}`),
       audited: (verdict) => void events.push(`audited: ${verdict}`),
     },
   });
@@ -142,9 +142,9 @@ test.each(lies)("the scrub finds %s, and others stay; the truth told at last is 
   const [rejected] = served.repository.status().rejected;
   expect(rejected).toEqual({ path, code: "mismatch", reason: `its entry's metadata and its bytes differ: ${what}` });
   await served.repository.audit.scrubOne();
-  expect(events.filter((event) => /audited|lie/.test(event))).toEqual([
-    "audited: belied",
-    "refused: lie",
+  expect(events.filter((event) => /audited|mismatch/.test(event))).toEqual([
+    "audited: refuted",
+    "refused: mismatch",
     "audited: confirmed",
   ]);
 

@@ -41,7 +41,7 @@ function withLists() {
     contents: true,
     wrap,
     observer: {
-      metadataRefused: (reason) => void events.push(`refused: ${reason}`),
+      metadataRejected: (reason) => void events.push(`refused: ${reason}`),
       audited: (verdict) => void events.push(`audited: ${verdict}`),
     },
   });
@@ -115,7 +115,7 @@ test("a list that tells of other files than the bytes do is a lie, found by the 
   await served.ping();
   expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/honest", "usr/bin/sudo"]);
   for (let count = 0; count < 2; count++) await served.repository.audit.scrubOne();
-  expect(events.filter((event) => event === "audited: belied")).toHaveLength(1);
+  expect(events.filter((event) => event === "audited: refuted")).toHaveLength(1);
   const { rejected } = await served.ping();
   expect(rejected).toMatchObject([{ path: `${amd64}/a.deb`, code: "mismatch" }]);
   expect(rejected[0]?.reason).toContain("list of files");
