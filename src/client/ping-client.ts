@@ -2,9 +2,12 @@
 
 import { z } from "zod";
 import { sleep } from "../base/abort.ts";
+import type { BackoffLimits } from "../base/backoff.ts";
+import { backoffMs } from "../base/backoff.ts";
 import { messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { pathNames } from "../base/names.ts";
+import { readAtMost } from "../base/read-at-most.ts";
 import { isUntrusted } from "../storage/tahoe/certificates.ts";
 import type { Bundle, PingAddress } from "./bundle.ts";
 
@@ -53,9 +56,8 @@ export type WaitingObserver = (url: string, reason: string) => void;
 const requestWaitSeconds = 30;
 const replyMarginMs = 15_000;
 const descriptionTimeoutMs = 10_000;
-const firstDelayMs = 500;
-const maxDelayMs = 10_000;
-const maxAnswerCharacters = 64 * 1024 * 1024;
+const backoffLimits: BackoffLimits = { firstDelayMs: 500, maxDelayMs: 10_000 };
+const maxAnswerBytes = 64 * 1024 * 1024;
 
 /**
  * Asks what the token opens.
@@ -106,7 +108,8 @@ export async function pingUntilLive(
   const target = [url, ...pathNames(path).map(encodeURIComponent)].join("/");
   const deadlineMs = Date.now() + patienceMs;
   let told: string | undefined;
-  for (let delayMs = firstDelayMs; ; delayMs = Math.min(maxDelayMs, delayMs * 2)) {
+  for (let attempt = 1; ; attempt++) {
+    const delayMs = backoffMs(attempt, backoffLimits);
     const leftSeconds = Math.max(1, Math.ceil((deadlineMs - Date.now()) / 1000));
     const waitSeconds = Math.min(requestWaitSeconds, leftSeconds);
     const timeoutMs = waitSeconds * 1000 + replyMarginMs;
@@ -156,7 +159,7 @@ async function ask(
     const seconds = Number(reply.headers.get("retry-after") ?? 0);
     return {
       status: reply.status,
-      text: (await reply.text()).slice(0, maxAnswerCharacters),
+      text: (reply.body && (await readAtMost(reply.body, maxAnswerBytes))?.toString()) ?? "",
       retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : 0,
     };
   } catch (thrown) {

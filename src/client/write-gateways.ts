@@ -1,10 +1,8 @@
 // Changes through the gateways of a bundle: one stands in for another, and what collided or broke off is tried again.
-import { sleep } from "../base/abort.ts";
 import type { RetryPolicy } from "../storage/decorators/retrying-tree.ts";
-import { defaultRetryPolicy } from "../storage/decorators/retrying-tree.ts";
+import { defaultRetryPolicy, waitForRetry } from "../storage/decorators/retrying-tree.ts";
 import { defaultWebapiLimits, Webapi } from "../storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
-import { StorageUnavailable } from "../storage/tree.ts";
 
 export class WriteGateways {
   readonly #writers: readonly WebapiWriter[];
@@ -25,18 +23,15 @@ export class WriteGateways {
    * @throws what `change` throws that is not transient, or in its last attempt
    */
   async change<T>(change: (writer: WebapiWriter) => Promise<T>, signal: AbortSignal): Promise<T> {
-    const { attempts, firstDelayMs, maxDelayMs, random } = this.#policy;
     for (let attempt = 0; ; attempt++) {
       const writer = this.#writers[attempt % this.#writers.length];
       if (writer === undefined) throw new Error("a bundle without a gateway was let through");
       try {
         return await change(writer);
       } catch (thrown) {
-        signal.throwIfAborted();
-        const isLast = attempt + 1 >= attempts * this.#writers.length;
-        if (!(thrown instanceof StorageUnavailable) || !thrown.transient || isLast) throw thrown;
-        const round = Math.floor(attempt / this.#writers.length);
-        await sleep(Math.min(maxDelayMs, firstDelayMs * 2 ** round) * (0.5 + random() / 2), signal);
+        const isLast = attempt + 1 >= this.#policy.attempts * this.#writers.length;
+        const failures = Math.floor(attempt / this.#writers.length) + 1;
+        await waitForRetry(thrown, { failures, isLast }, this.#policy, signal);
       }
     }
   }

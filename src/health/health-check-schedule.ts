@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { Clock } from "../base/clock.ts";
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { repeat } from "../base/repeat.ts";
 import { replaceFile } from "../base/replace-file.ts";
 import type { HealthCheck, HealthObserver } from "../storage/health.ts";
 import type { Tree } from "../storage/tree.ts";
@@ -13,7 +14,7 @@ import { deepCheck } from "./deep-check.ts";
 export const defaultCheckSeconds = 7 * 24 * 3600;
 
 /** Not at once: after a start the grid has indices to bring. */
-const firstDelaySeconds = 300;
+const minFirstDelaySeconds = 300;
 const delayAfterFailureSeconds = 3600;
 /** Few, because APT waits for the same gateway. */
 const concurrentChecks = 2;
@@ -48,8 +49,7 @@ const lastRound = z.object({
 export class HealthCheckSchedule {
   readonly #options: HealthCheckScheduleOptions;
   readonly #stopping = new AbortController();
-  #timer: NodeJS.Timeout | undefined;
-  #round: Promise<void> = Promise.resolve();
+  #rounds: Promise<void> = Promise.resolve();
 
   constructor(options: HealthCheckScheduleOptions) {
     this.#options = options;
@@ -61,23 +61,17 @@ export class HealthCheckSchedule {
     const last = await this.#readLast();
     if (last !== undefined) observer.ended(last.counts, last.endedAtSeconds);
     const dueInSeconds = last === undefined ? 0 : last.endedAtSeconds + checkSeconds - now() / 1000;
-    this.#scheduleRound(Math.min(checkSeconds, Math.max(firstDelaySeconds, dueInSeconds)));
+    const firstDelaySeconds = Math.min(checkSeconds, Math.max(minFirstDelaySeconds, dueInSeconds));
+    this.#rounds = repeat(async () => (await this.#runRound()) * 1000, {
+      firstDelayMs: firstDelaySeconds * 1000,
+      signal: this.#stopping.signal,
+    });
   }
 
   /** Abandons a round that is under way. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
-    clearTimeout(this.#timer);
-    await this.#round;
-  }
-
-  #scheduleRound(delaySeconds: number): void {
-    if (this.#stopping.signal.aborted) return;
-    this.#timer = setTimeout(() => {
-      this.#round = this.#runRound().then((nextInSeconds) => this.#scheduleRound(nextInSeconds));
-    }, delaySeconds * 1000);
-    // A server that could not begin to listen must end.
-    this.#timer.unref();
+    await this.#rounds;
   }
 
   /** @returns when the next one is due, in seconds from now */

@@ -1,8 +1,8 @@
 // Tells in the log when signing keys end, long enough before for every client to learn of their successors.
-import { onAbort } from "../base/abort.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
+import { repeat } from "../base/repeat.ts";
 import type { SigningKey } from "./signer.ts";
 
 const daySeconds = 24 * 3600;
@@ -32,6 +32,9 @@ export function watchExpiry(
     }
   };
   tell(yearSeconds);
-  const daily = setInterval(() => tell(soonSeconds), daySeconds * 1000).unref();
-  onAbort(signal, () => clearInterval(daily));
+  const tellDaily = (): number => {
+    tell(soonSeconds);
+    return daySeconds * 1000;
+  };
+  void repeat(tellDaily, { firstDelayMs: daySeconds * 1000, signal });
 }

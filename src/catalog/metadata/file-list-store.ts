@@ -1,11 +1,13 @@
 // The lists of packages' files on disk, apart from their inspections because only Contents asks for them, and what
 // uploaders have put in place of them.
+
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import type { Database } from "lmdb";
 import { asBuffer } from "../../base/as-buffer.ts";
 import { ContentId } from "../../base/content-id.ts";
 import type { TreePath } from "../../base/names.ts";
+import { readAtMost } from "../../base/read-at-most.ts";
 import type { FileListLimits } from "../../debian/file-list.ts";
 import type { Tree } from "../../storage/tree.ts";
 import { ContentGone } from "../../storage/tree.ts";
@@ -83,20 +85,15 @@ export class FileLists {
   }
 
   async #fetch(pointer: string, path: TreePath, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const chunks: Uint8Array[] = [];
-    let sizeBytes = 0;
     try {
       // What is no immutable file's name is nothing to any tree.
-      for await (const chunk of this.#options.tree.open({ path, content: new ContentId(pointer) }, undefined, signal)) {
-        chunks.push(chunk);
-        sizeBytes += chunk.byteLength;
-        if (sizeBytes > this.#options.limits.maxFileListBytes) return undefined;
-      }
+      const content = this.#options.tree.open({ path, content: new ContentId(pointer) }, undefined, signal);
+      const bytes = await readAtMost(content, this.#options.limits.maxFileListBytes);
+      return bytes?.byteLength === 0 ? undefined : bytes;
     } catch (thrown) {
       if (thrown instanceof ContentGone) return undefined;
       throw thrown;
     }
-    return sizeBytes === 0 ? undefined : Buffer.concat(chunks);
   }
 }
 

@@ -1,7 +1,9 @@
 // What was changed in a directory, and when: lines of JSON in a file of that directory, and of nobody else's.
+
 import type { Clock } from "../../base/clock.ts";
 import type { TreePath } from "../../base/names.ts";
 import { joinPath } from "../../base/names.ts";
+import { readAtMost } from "../../base/read-at-most.ts";
 import type { Entry, Tree } from "../../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
 import type { InventoryPackage } from "./inventory.ts";
@@ -83,14 +85,15 @@ const isOpen = (entry: Entry | undefined): boolean =>
 async function textOf(tree: Tree, path: TreePath, entries: Entries, signal: AbortSignal): Promise<string | undefined> {
   const entry = entries.get(path.slice(path.lastIndexOf("/") + 1));
   if (entry?.kind !== "file" || !isOpen(entry)) return undefined;
-  const chunks: Uint8Array[] = [];
+  let bytes: Buffer | undefined;
   try {
-    for await (const chunk of tree.open({ path, content: entry.content }, undefined, signal)) chunks.push(chunk);
+    bytes = await readAtMost(tree.open({ path, content: entry.content }, undefined, signal), fullAuditBytes);
   } catch (thrown) {
     signal.throwIfAborted();
     if (!(thrown instanceof StorageUnavailable) && !(thrown instanceof ContentGone)) throw thrown;
     return undefined;
   }
-  const text = Buffer.concat(chunks).toString("utf8");
+  const text = bytes?.toString("utf8");
+  if (text === undefined) return undefined;
   return text === "" || text.endsWith("\n") ? text : `${text}\n`;
 }

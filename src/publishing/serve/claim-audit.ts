@@ -5,6 +5,7 @@ import type { ContentId } from "../../base/content-id.ts";
 import { codeOf, messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { TreePath } from "../../base/names.ts";
+import { repeat } from "../../base/repeat.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
@@ -33,7 +34,6 @@ export class ClaimAudit {
   readonly #stopping = new AbortController();
   /** What could not be judged in this round. */
   readonly #passed = new Set<string>();
-  #scrub: NodeJS.Timeout | undefined;
 
   constructor(parts: ClaimAuditOptions) {
     this.#parts = parts;
@@ -41,16 +41,18 @@ export class ClaimAudit {
 
   /** @param scrubSeconds between two claims; 0: claims are audited only when their bytes come by */
   start(scrubSeconds: number): void {
-    if (scrubSeconds === 0 || this.#stopping.signal.aborted) return;
-    this.#scrub = setTimeout(() => {
-      void this.scrubOne().finally(() => this.start(scrubSeconds));
-    }, scrubSeconds * 1000);
+    if (scrubSeconds === 0) return;
+    const pauseMs = scrubSeconds * 1000;
+    const scrub = async (): Promise<number> => {
+      await this.scrubOne();
+      return pauseMs;
+    };
+    void repeat(scrub, { firstDelayMs: pauseMs, signal: this.#stopping.signal });
   }
 
   /** Abandons what is under way. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
-    clearTimeout(this.#scrub);
     await this.#oneByOne(async () => {});
   }
 

@@ -1,4 +1,5 @@
 // Every other file of the tree under its own path, as it stands there. Whoever asks for what is not there costs little.
+
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import pLimit from "p-limit";
@@ -6,6 +7,7 @@ import type { ContentId } from "../../base/content-id.ts";
 import { LimitExceeded } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { joinPath, lastName, parentPath, pathNames, rootPath } from "../../base/names.ts";
+import { readAtMost } from "../../base/read-at-most.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { ByteRange, Entry, Tree } from "../../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
@@ -169,15 +171,11 @@ export class TreeFileResources {
 
   /** @param old what was there before: as long as it is the same, nobody holds it twice */
   async #read(path: TreePath, old: Read | undefined, signal: AbortSignal): Promise<Read> {
-    const chunks: Uint8Array[] = [];
-    let total = 0;
-    for await (const chunk of this.#bytes(path, undefined, { start: 0, end: maxMutableBytes + 1 }, signal)) {
-      total += chunk.byteLength;
-      if (total > maxMutableBytes)
-        throw new LimitExceeded(undefined, maxMutableBytes, "a mutable file's size in bytes");
-      chunks.push(chunk);
+    const content = this.#bytes(path, undefined, { start: 0, end: maxMutableBytes + 1 }, signal);
+    const bytes = await readAtMost(content, maxMutableBytes);
+    if (bytes === undefined) {
+      throw new LimitExceeded(undefined, maxMutableBytes, "a mutable file's size in bytes");
     }
-    const bytes = Buffer.concat(chunks);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     return old?.sha256 === sha256 ? old : { bytes, sha256 };
   }

@@ -1,16 +1,15 @@
 // A tree that tries again what may succeed later, and takes broken streams up where they broke.
 
 import { sleep } from "../../base/abort.ts";
+import type { BackoffLimits } from "../../base/backoff.ts";
+import { backoffMs, withJitter } from "../../base/backoff.ts";
 import type { TreePath } from "../../base/names.ts";
 import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
 
-export interface RetryPolicy {
+export interface RetryPolicy extends BackoffLimits {
   /** In all, the first included; a stream that moves on starts counting anew. */
   readonly attempts: number;
-  /** Before the second attempt; doubled before each further one. */
-  readonly firstDelayMs: number;
-  readonly maxDelayMs: number;
   /** From 0 to below 1: spreads the delays, so that clients of one gateway do not come back together. */
   readonly random: () => number;
 }
@@ -70,12 +69,24 @@ export class RetryingTree implements Tree {
 
   /** Waits for the next attempt's time. @throws what was thrown, if there is to be none */
   async #recover(thrown: unknown, attempt: number, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    const { attempts, firstDelayMs, maxDelayMs, random } = this.#policy;
-    if (!(thrown instanceof StorageUnavailable) || !thrown.transient || attempt >= attempts) throw thrown;
-    const delayMs = Math.min(maxDelayMs, firstDelayMs * 2 ** Math.max(0, attempt - 1)) * (0.5 + random() / 2);
-    await sleep(delayMs, signal);
+    const isLast = attempt >= this.#policy.attempts;
+    await waitForRetry(thrown, { failures: Math.max(1, attempt), isLast }, this.#policy, signal);
   }
+}
+
+/**
+ * Waits before the next attempt at what a storage failed at.
+ * @throws what was thrown, if it is not transient or came in the last attempt; signal.reason
+ */
+export async function waitForRetry(
+  thrown: unknown,
+  { failures, isLast }: { readonly failures: number; readonly isLast: boolean },
+  policy: RetryPolicy,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  if (!(thrown instanceof StorageUnavailable) || !thrown.transient || isLast) throw thrown;
+  await sleep(withJitter(backoffMs(failures, policy), policy.random()), signal);
 }
 
 class Failure {

@@ -1,4 +1,5 @@
 // One HTTP exchange with a Tahoe gateway: bounded in time and sockets, and with errors that hold no cap.
+
 import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
@@ -11,6 +12,7 @@ import { maxTimerMs } from "../../base/clock.ts";
 import { LimitExceeded, RepoError, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { rootPath } from "../../base/names.ts";
+import { readAtMost } from "../../base/read-at-most.ts";
 import { withResolvers } from "../../base/with-resolvers.ts";
 import { StorageUnavailable } from "../tree.ts";
 import { isUntrusted } from "./certificates.ts";
@@ -107,14 +109,9 @@ export async function textOf(
   response: WebapiResponse,
   limit: { readonly bytes: number; readonly what: string },
 ): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body) {
-    bytes += chunk.length;
-    if (bytes > limit.bytes) throw new LimitExceeded(undefined, limit.bytes, limit.what);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
+  const bytes = await readAtMost(response.body, limit.bytes);
+  if (bytes === undefined) throw new LimitExceeded(undefined, limit.bytes, limit.what);
+  return bytes.toString("utf8");
 }
 
 /** One request under way. */
