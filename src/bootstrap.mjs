@@ -1,5 +1,5 @@
-// Gets a clean checkout ready (Node, dependencies, build), then hands over: `node src/bootstrap.mjs start|test|…`.
-// Plain JavaScript without dependencies, because it runs before any of them is installed.
+// Prepares a clean checkout (checks Node.js, installs dependencies, builds), then runs `node src/bootstrap.mjs COMMAND`.
+// Plain JavaScript without dependencies, because it runs before they are installed.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -33,19 +33,19 @@ const commands = {
   format: () => [["node_modules/@biomejs/biome/bin/biome", "check", "--write", "."]],
 };
 
-/** What the programs of a command find in their environment, unless it is set there already. */
+/** Environment variables for the programs of a command, unless they are set already. */
 const environments = {
-  // A fifth of the cases of properties: `npm test` tries all of them. See test/support/cases.ts.
+  // A fifth of the cases of property tests; `npm test` runs all of them. See test/support/cases.ts.
   "test:unit": { TEST_CASES: "few" },
 };
 
-/** These look at the sources, and run nothing that is built from them. */
+/** These read the sources and do not run what is built from them. */
 const withoutBuild = ["lint", "typecheck", "format"];
 
 /**
- * What glibc's malloc is told, here, in cli.ts and in the Dockerfile, because it listens before a program runs. By
- * itself it gives each thread an arena, and keeps what is freed there. V8 is told in the same places to collect what
- * lives short once there are 4 MiB of it.
+ * The settings of glibc's malloc, which it reads when a process starts. They are set here, in cli.ts and in the
+ * Dockerfile. By default malloc gives each thread an arena of its own and keeps freed memory there. The same places
+ * limit V8's young generation to 4 MiB per half-space.
  */
 const mallocSettings = { MALLOC_ARENA_MAX: "2" };
 
@@ -60,18 +60,18 @@ function demandNode() {
 
 const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
 
-/** npm leaves beside the packages a lock file of what it has really installed: it must hold what ours demands. */
+/** Compares package-lock.json with the lock file in which npm records the versions that it has installed. */
 function dependenciesAreInstalled() {
   const installedLock = join(root, "node_modules/.package-lock.json");
   if (!existsSync(installedLock)) return false;
   const installed = readJson(installedLock).packages;
   return Object.entries(readJson(join(root, "package-lock.json")).packages).every(
-    // An optional package may have no build for this machine.
+    // An optional package may not exist for this machine.
     ([path, wanted]) => path === "" || wanted.optional || installed[path]?.version === wanted.version,
   );
 }
 
-/** Changes whenever a source file, or the way of building it, does. */
+/** Returns a hash of all source files and of the settings of the build. */
 function fingerprintOfSources() {
   const hash = createHash("sha256");
   const sources = readdirSync(join(root, "src"), { recursive: true }).map((name) => `src/${name}`);
@@ -81,7 +81,7 @@ function fingerprintOfSources() {
   return hash.digest("hex");
 }
 
-/** Runs a long step quietly, saying now and then that it still runs; shows what it printed only when it fails. */
+/** Runs a long step, reporting now and then that it still runs; shows its output only if it fails. */
 function step(title, command, args) {
   const startedMs = Date.now();
   const seconds = () => `${Math.round((Date.now() - startedMs) / 1000)} s`;
@@ -126,11 +126,11 @@ async function build() {
   writeFileSync(stamp, fingerprint);
 }
 
-/** Runs a program with our terminal, passes signals on, and resolves to its exit code. */
+/** Runs a program on our terminal and forwards signals to it. @returns its exit code */
 function handOver(args) {
   const env = { ...mallocSettings, ...environments[command], ...process.env };
   const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit", env });
-  // A terminal sends Ctrl-C to the child as well; twice would look like impatience.
+  // The terminal sends Ctrl-C to the child too, so SIGINT is not forwarded there.
   const passOn = (signal) => (signal === "SIGINT" && process.stdin.isTTY) || child.kill(signal);
   const signals = ["SIGTERM", "SIGHUP", "SIGINT"];
   for (const signal of signals) process.on(signal, passOn);
@@ -143,7 +143,7 @@ function handOver(args) {
   });
 }
 
-/** Runs all programs, also after one has failed, so that one run of `lint` shows every complaint. */
+/** Runs all programs, even if one fails, so that one run of `lint` shows all problems. @returns the first failure */
 async function runAll(programs) {
   let exitCode = 0;
   for (const args of programs) {

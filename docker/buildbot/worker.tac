@@ -1,4 +1,4 @@
-# A Buildbot worker: the buildbot.tac of its directory. Its password comes from a file beside it and from no argument.
+# A Buildbot worker: the buildbot.tac in its directory. Its password comes from a file, not from an argument.
 from pathlib import Path
 
 from buildbot_worker.bot import Worker
@@ -8,7 +8,7 @@ MASTER_HOST = "127.0.0.1"
 MASTER_PORT = 9989
 
 basedir = Path(__file__).resolve().parent
-# buildbot-worker looks for this line, quotes and all.
+# buildbot-worker searches for exactly this line, including its quotes.
 application = service.Application('buildbot-worker')
 Worker(
     MASTER_HOST,

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Makes a repository's tree once and writes what each side needs to know into files of their own.
+"""Creates the tree of a repository once, and writes the secrets that each side needs into files.
 
-For the server, which alone can read them:
+Readable only by the server:
   readcap        reads the whole tree
-  ping-token     what pings must bear
-For the person who owns the directory of these files:
-  builder-cap    writes one builder's directory and nothing else
-  builder-token  what this builder's pings bear
-  writecap       writes the whole tree: for the safe
+  ping-token     authorises pings for the whole tree
+Readable only by the owner of the directory of these files:
+  builder-cap    writes the directory of one builder and nothing else
+  builder-token  authorises the pings of this builder
+  writecap       writes the whole tree: keep it offline
 """
 import json
 import os
@@ -30,7 +30,7 @@ def ask(method, path, query):
         with urllib.request.urlopen(request, timeout=120) as reply:
             return reply.read().decode()
     except (urllib.error.URLError, OSError) as error:
-        # The URL holds a cap: tell the reason alone.
+        # The URL contains a cap, so print only the reason.
         sys.exit(f"the gateway refused: {getattr(error, 'reason', error)}")
 
 
@@ -49,7 +49,7 @@ def keep(name, value, uid, gid):
     partial.rename(target / name)
 
 
-# The read cap is written last: where it is, all the others are.
+# The read cap is written last: if it exists, all others do too.
 if (target / "readcap").exists():
     print("the tree exists; its secrets are left as they are")
     sys.exit(0)

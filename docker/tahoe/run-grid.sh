@@ -1,11 +1,11 @@
 #!/bin/bash
-# Runs a grid of one until it is stopped; makes its nodes on the first run. Their data stays in /var/lib/tahoe.
+# Runs a grid with one node until it is stopped; the first run creates the node. Its data stays in /var/lib/tahoe.
 set -euo pipefail
 cd "${TAHOE_GRID_DIR:-/var/lib/tahoe}"
 umask 077
 furl=introducer/private/introducer.furl
 
-# Made beside and moved into place, so that a run that was cut short leaves no half of a node behind.
+# Creates the node under another name and renames it, so that an interrupted run leaves no incomplete node.
 make_node() { # NAME COMMAND ARGUMENT…
   local name=$1
   shift
@@ -31,13 +31,13 @@ until [ -s $furl ]; do
   sleep 0.2
 done
 
-# The introducer's address is a secret: it goes into the node's own file, not onto a command line.
+# The address of the introducer is a secret: it goes into a file of the node, not into a command line.
 make_node node create-node --webport=tcp:3456:interface=0.0.0.0 --port=tcp:3458:interface=127.0.0.1 \
   --location=tcp:127.0.0.1:3458 --shares-needed=1 --shares-happy=1 --shares-total=1
 [ -e node/private/introducers.yaml ] || printf 'introducers:\n  here:\n    furl: %s\n' "$(cat $furl)" >node/private/introducers.yaml
 tahoe run --allow-stdin-close node &
 
-# Either node's end is the end of the grid: whoever supervises this container starts both again.
+# If one process ends, the container ends, and its supervisor restarts both.
 wait -n || true
 echo "a node ended" >&2
 stop 1
