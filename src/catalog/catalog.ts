@@ -143,7 +143,7 @@ export class Catalog {
     // The first report includes all undecided files, so that a suite is not published as empty before they are
     // examined.
     const undecided = new Set<TreePath>();
-    for (const [path] of possiblyNew) if (packageKindOf(lastName(path)) !== undefined) undecided.add(path);
+    for (const path of possiblyNew) if (packageKindOf(lastName(path)) !== undefined) undecided.add(path);
     const inspecting = this.#inspectNew(survey, possiblyNew, examined, undecided, signal);
     let batchMs = firstBatchMs;
     for (let isInspected = false; ; ) {
@@ -212,7 +212,7 @@ export class Catalog {
    */
   async #inspectNew(
     survey: Survey,
-    possiblyNew: readonly (readonly [TreePath, FileEntry | OtherEntry])[],
+    possiblyNew: readonly TreePath[],
     examined: Map<TreePath, CatalogFile>,
     undecided: Set<TreePath>,
     signal: AbortSignal,
@@ -225,7 +225,9 @@ export class Catalog {
       if (after !== this.file(path) && !isPart) examined.set(path, after);
       return after;
     };
-    await forEachConcurrent(possiblyNew, concurrentExaminations, async ([path, entry]) => {
+    await forEachConcurrent(possiblyNew, concurrentExaminations, async (path) => {
+      const entry = survey.files.get(path);
+      if (entry === undefined) return;
       const metadataKey = await this.#metadataKeyOf(entry);
       if (!this.#isSettled(path, entry, metadataKey)) {
         const kind = packageKindOf(lastName(path)) ?? (this.#sourcesByPart.has(path) ? "part" : undefined);
@@ -280,12 +282,11 @@ export class Catalog {
   }
 
   /** The files whose listing differs from the catalog, or that have metadata: usually few of a large directory. */
-  async #possiblyNew({ files }: Survey): Promise<readonly (readonly [TreePath, FileEntry | OtherEntry])[]> {
-    const possiblyNew: (readonly [TreePath, FileEntry | OtherEntry])[] = [];
+  async #possiblyNew({ files }: Survey): Promise<readonly TreePath[]> {
+    const possiblyNew: TreePath[] = [];
     let untilYield = itemsPerStep;
-    for (const file of files) {
-      const [path, entry] = file;
-      if (hasMetadata(entry) || !this.#isSettled(path, entry, undefined)) possiblyNew.push(file);
+    for (const [path, entry] of files) {
+      if (hasMetadata(entry) || !this.#isSettled(path, entry, undefined)) possiblyNew.push(path);
       if (--untilYield > 0) continue;
       untilYield = itemsPerStep;
       await this.#yieldNow();

@@ -138,8 +138,10 @@ export class Examiner {
     const { content } = file.entry;
     if (content === undefined) return { finding: (await this.#readMutable(file, signal)).finding, claimed: false };
     const claim = claimKey === undefined ? this.claims.of(file.entry, file.kind) : this.claims.stored(claimKey);
-    const keyOfBytes = bytesKey(file.kind, content);
-    const isUntrusted = this.#inspectionStore.isUntrusted(content.key);
+    // Computing it hashes the content id.
+    const { key } = content;
+    const keyOfBytes = bytesKey(file.kind, key);
+    const isUntrusted = this.#inspectionStore.isUntrusted(key);
     const known = isUntrusted ? undefined : this.#inspectionStore.finding(keyOfBytes);
     if (known !== undefined) {
       this.#observer.inspected("store");
@@ -156,7 +158,7 @@ export class Examiner {
     const claim = this.claims.of(entry, kind);
     if (claim === undefined || content === undefined || this.#inspectionStore.isUntrusted(content.key))
       return undefined;
-    return this.#inspectionStore.finding(bytesKey(kind, content)) === undefined
+    return this.#inspectionStore.finding(bytesKey(kind, content.key)) === undefined
       ? await this.#acceptClaim(claim)
       : undefined;
   }
@@ -167,7 +169,7 @@ export class Examiner {
     if (known !== undefined) return known;
     const { content } = file.entry;
     if (content === undefined) return (await this.#readMutable(file, signal)).inspection;
-    const keyOfBytes = bytesKey(file.kind, content);
+    const keyOfBytes = bytesKey(file.kind, content.key);
     const isUntrusted = this.#inspectionStore.isUntrusted(content.key);
     const found = isUntrusted ? undefined : this.#inspectionStore.get(keyOfBytes);
     return found ?? (await this.#readOnce(file, keyOfBytes, signal)).inspection;
@@ -228,7 +230,7 @@ export class Examiner {
     const claim = this.claims.stored(claimKey);
     if (entry.content === undefined || claim === undefined) return "unknown";
     const claimed = claim.inspection;
-    const keyOfBytes = bytesKey(kind, entry.content);
+    const keyOfBytes = bytesKey(kind, entry.content.key);
     const claimedList = await this.#fileLists?.claimed(claim, file.path, signal);
     const isKnown =
       !this.#inspectionStore.isUntrusted(entry.content.key) &&

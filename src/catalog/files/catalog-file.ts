@@ -59,7 +59,7 @@ export function inspectionKeyOf(file: CatalogFile): string | undefined {
   const [kind, sha256] = [kindOf(file), sha256Of(file.finding)];
   if (entry.kind === "other" || kind === undefined || sha256 === undefined) return undefined;
   if (entry.content === undefined) return mutableFileKey(kind, sha256);
-  return claimed ? claimKey(kind, entry.content, said ?? "") : bytesKey(kind, entry.content);
+  return claimed ? claimKey(kind, entry.content, said ?? "") : bytesKey(kind, entry.content.key);
 }
 
 /** Whether nothing has to be looked at again: the same bytes under the same link, read before, and the same words. */

@@ -3,8 +3,8 @@
 import type { ContentId } from "../../base/content-id.ts";
 import type { PackageKind } from "./inspection.ts";
 
-/** Of the bytes' own inspection. */
-export const bytesKey = (kind: PackageKind, content: ContentId): string => `${kind}/${content.key}`;
+/** Of the bytes' own inspection. @param contentKey the key of their content id */
+export const bytesKey = (kind: PackageKind, contentKey: string): string => `${kind}/${contentKey}`;
 
 /** Of bytes that have no name but their digest. */
 export const mutableFileKey = (kind: PackageKind, sha256: string): string => `${kind}/mutable/${sha256}`;

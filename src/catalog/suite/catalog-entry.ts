@@ -18,6 +18,9 @@ interface ExaminedFile<Found extends Finding> extends CatalogFile {
 export const isExamined = <Found extends Finding>(file: CatalogFile, finding: Found): file is ExaminedFile<Found> =>
   file.entry.kind === "file" && file.finding === finding;
 
+/** Where identities are turned from one form into another: with a buffer for each, that would take twice as long. */
+const scratch = Buffer.alloc(32);
+
 abstract class FoundItem<Found extends BinaryFinding | SourceFinding> {
   readonly component: Component;
   protected readonly file: ExaminedFile<Found>;
@@ -27,11 +30,13 @@ abstract class FoundItem<Found extends BinaryFinding | SourceFinding> {
   constructor(file: ExaminedFile<Found>, component: Component, identity: string) {
     this.file = file;
     this.component = component;
-    this.#identity = Buffer.from(identity, "hex").toString("latin1");
+    scratch.write(identity, "hex");
+    this.#identity = scratch.toString("latin1");
   }
 
   get identity(): string {
-    return Buffer.from(this.#identity, "latin1").toString("hex");
+    scratch.write(this.#identity, "latin1");
+    return scratch.toString("hex");
   }
   get path(): TreePath {
     return this.file.path;

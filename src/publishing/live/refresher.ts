@@ -147,12 +147,18 @@ export class Refresher {
       if (outcome.status === "rejected") throw outcome.reason;
       published.push(outcome.value);
     }
-    const within = (paths: readonly TreePath[]) => paths.filter((each) => isWithin(each, path));
+    const inOrder = (paths: readonly TreePath[]) =>
+      [...new Set(paths.filter((each) => isWithin(each, path)))].toSorted();
+    // Put in order only where somebody asks: after a restart these are all files, and nobody does.
     return {
       suites,
       dists,
-      added: [...new Set(within(published.flatMap(({ added }) => added)))].toSorted(),
-      removed: [...new Set(within(published.flatMap(({ removed }) => removed)))].toSorted(),
+      get added() {
+        return inOrder(published.flatMap(({ added }) => added));
+      },
+      get removed() {
+        return inOrder(published.flatMap(({ removed }) => removed));
+      },
     };
   }
 

@@ -298,10 +298,9 @@ export class ServedSuite {
     return [...this.#undecided.values()].reduce((total, files) => total + files.length, 0);
   }
 
-  /** Those of some files that are in no index. */
-  rejectedAmong(paths: ReadonlySet<TreePath>): ReadonlySet<TreePath> {
-    const rejections = this.#snapshot.rejections();
-    return new Set([...paths].filter((path) => rejections.has(path)));
+  /** Whether a file is in no index. */
+  isRejected(path: TreePath): boolean {
+    return this.#snapshot.rejections().has(path);
   }
 
   /** What is rejected, sorted by path; of more than can be told at once, what was judged last. */

@@ -147,10 +147,9 @@ export class SuitePublisher {
 
 /** The package files that are new or have new bytes, but for those that are in no index of their suite. */
 export function addedBy(changes: readonly FileChange[], suite: ServedSuite | undefined): readonly TreePath[] {
-  const fresh = changes.filter(({ before, after }) => after?.finding !== undefined && after !== before);
-  const paths = fresh.map(({ path }) => path);
-  const inNoIndex = suite?.rejectedAmong(new Set(paths));
-  return paths.filter((path) => inNoIndex?.has(path) !== true);
+  const isNew = ({ path, before, after }: FileChange) =>
+    after?.finding !== undefined && after !== before && suite?.isRejected(path) !== true;
+  return changes.filter(isNew).map(({ path }) => path);
 }
 
 /** The package files that are gone. */

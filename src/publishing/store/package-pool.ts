@@ -162,9 +162,10 @@ function unescaped(name: string): string | undefined {
 }
 
 function* recordsOf(item: IndexEntry): Iterable<readonly [string, PoolRecord]> {
-  const keyOf = (path: TreePath) => `${item.sha256}/${poolName(path)}`;
+  const { sha256 } = item;
+  const keyOf = (path: TreePath) => `${sha256}/${poolName(path)}`;
   const lastModifiedSeconds = item.kind === "binary" ? item.builtAtSeconds : timelessSeconds;
-  yield [keyOf(item.path), recordOf(item, item.sha256, lastModifiedSeconds)];
+  yield [keyOf(item.path), recordOf(item, sha256, lastModifiedSeconds)];
   if (item.kind === "binary") return;
   for (const part of item.parts) yield [keyOf(part.path), recordOf(part, part.digests.sha256, lastModifiedSeconds)];
 }

@@ -1,7 +1,7 @@
 // A tree in a local folder. Every decision is made about a pinned inode, so that no link can be swapped in between.
 
 import { isUtf8 } from "node:buffer";
-import type { BigIntStats } from "node:fs";
+import type { BigIntStats, Dirent } from "node:fs";
 import { constants, promises as fs } from "node:fs";
 import { join } from "node:path";
 import { sleep } from "../../base/abort.ts";
@@ -157,12 +157,10 @@ export class FolderTree implements Tree {
     signal: AbortSignal,
   ): Promise<Directory> {
     const unnamed = new InvalidNameCollector();
-    // As text, a name that is not UTF-8 would look like one, and open nothing.
-    const found = (await fs.readdir(magicLink, { withFileTypes: true, encoding: "buffer" })).flatMap((entry) => {
-      const name = entry.name.toString();
-      if (isUtf8(entry.name) && isEntryName(name)) return [Object.assign(entry, { name })];
+    const found = (await entriesOf(magicLink, unnamed)).filter(({ name }) => {
+      if (isEntryName(name)) return true;
       unnamed.add(name);
-      return [];
+      return false;
     });
     const { maxEntries, parallelLinks } = this.#limits;
     if (found.length > maxEntries) throw new LimitExceeded("maxEntries", maxEntries, "a directory's number of entries");
@@ -240,6 +238,26 @@ export class FolderTree implements Tree {
 
 const notAFile: OtherEntry = { kind: "other", reason: "neither a file nor a directory" };
 const secondLink: OtherEntry = { kind: "other", reason: "a symbolic link to a directory below another such link" };
+
+/**
+ * What is in a directory.
+ * @param unnamed gets the names that are not UTF-8: as text, such a name would look like one, and open nothing
+ */
+async function entriesOf(directory: string, unnamed: InvalidNameCollector): Promise<Dirent[]> {
+  // The bytes of each name take longer than all else that is done with a listing. Where the system does not tell what an
+  // entry is, a name that is not UTF-8 fails here.
+  const asText = await fs.readdir(directory, { withFileTypes: true }).catch(() => undefined);
+  if (asText?.every(({ name }) => !name.includes(replacementCharacter)) === true) return asText;
+  return (await fs.readdir(directory, { withFileTypes: true, encoding: "buffer" })).flatMap((entry) => {
+    const name = entry.name.toString();
+    if (isUtf8(entry.name)) return [Object.assign(entry, { name })];
+    unnamed.add(name);
+    return [];
+  });
+}
+
+/** Stands in a text for bytes that are not UTF-8. */
+const replacementCharacter = "\ufffd";
 
 /** Undefined if nothing is there; also for a link that leads nowhere, unless O_NOFOLLOW is given. */
 async function openInode(path: string, flags = 0): Promise<InodeHandle | undefined> {
