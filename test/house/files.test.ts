@@ -1,4 +1,4 @@
-// What every file of the project owes its reader.
+// Rules for every file of the project.
 import { expect, test } from "vitest";
 import { projectFiles, readProjectFile, sourceFiles } from "../support/project-files.ts";
 
@@ -9,9 +9,8 @@ const isText = (path: string): boolean => !/\.(png|gz|xz|zst|bz2|deb|tar|ico|wof
 const linesOf = (path: string): readonly string[] => readProjectFile(path).split("\n");
 const texts = projectFiles().filter(isText);
 
-test("there are files to look at", () => {
+test("the list of files is not empty", () => {
   expect(sourceFiles().length).toBeGreaterThan(20);
-  expect(texts).toContain("package-lock.json");
 });
 
 test("the first line of every source and test file says why the file exists", () => {
@@ -21,7 +20,7 @@ test("the first line of every source and test file says why the file exists", ()
   expect(silent).toEqual([]);
 });
 
-test(`no line of a document is wider than ${longestLine} columns, but for tables and links`, () => {
+test(`no line of a document is wider than ${longestLine} columns, except in tables and links`, () => {
   const wide = texts
     .filter((path) => path.endsWith(".md"))
     .flatMap((path) => linesOf(path).map((line, index) => ({ place: `${path}:${index + 1}`, line })))
@@ -32,8 +31,4 @@ test(`no line of a document is wider than ${longestLine} columns, but for tables
 test("only load-config.ts reads the environment", () => {
   const readers = sourceFiles().filter((path) => /process\.env|from "node:process"/.test(readProjectFile(path)));
   expect(readers.filter((path) => path !== "src/config/load-config.ts")).toEqual([]);
-});
-
-test("the lock file names no place to download from", () => {
-  expect(readProjectFile("package-lock.json")).not.toContain('"resolved":');
 });
