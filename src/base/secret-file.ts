@@ -6,6 +6,10 @@ import { createFile, replaceFile } from "./replace-file.ts";
 import { Secret } from "./secret.ts";
 
 const privateMode = { mode: 0o600 };
+const othersMayRead = 0o077;
+
+/** Whether users other than the owner may read or change a file. @param mode as stat(2) gives it */
+export const isOpenToOthers = (mode: number): boolean => (mode & othersMayRead) !== 0;
 
 /** A file that should hold a secret and can't be read or is empty. */
 class SecretFileError extends RepoError {

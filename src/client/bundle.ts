@@ -1,15 +1,19 @@
 // A bundle: all that a builder needs to change its part of a tree, in one private file.
+
 import { readFile, stat } from "node:fs/promises";
 import { stringify as formatToml, parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
-import { fileReasonOf, messageOf, RepoError } from "../base/errors.ts";
+import { fileReasonOf, RepoError } from "../base/errors.ts";
 import type { Suite, TreePath } from "../base/names.ts";
 import { isWithin, parseSuite, parseTreePath } from "../base/names.ts";
+import { parsedBy } from "../base/parsed-by.ts";
 import { Secret } from "../base/secret.ts";
+import { isOpenToOthers } from "../base/secret-file.ts";
 import { validationMessage } from "../base/validation-messages.ts";
 import type { WriteCap } from "../storage/tahoe/caps.ts";
 import { parseWriteCap } from "../storage/tahoe/caps.ts";
 import { parseCertificates } from "../storage/tahoe/certificates.ts";
+import { parseWebUrl } from "../storage/tahoe/web-url.ts";
 
 /** A directory that the bearer may change, with all below it. */
 export interface BundleDirectory {
@@ -47,7 +51,6 @@ export class BundleError extends RepoError {
 }
 
 const maxBundleBytes = 1024 * 1024;
-const othersMayRead = 0o077;
 
 /** @param complain is told that others may read the file @throws BundleError */
 export async function readBundle(file: string, complain: (text: string) => void): Promise<Bundle> {
@@ -64,34 +67,16 @@ async function readFileOf(file: string, complain: (text: string) => void): Promi
   try {
     const { mode, size } = await stat(file);
     if (size > maxBundleBytes) throw new BundleError(`it is larger than ${maxBundleBytes} bytes`);
-    if ((mode & othersMayRead) !== 0) complain(`${file}: others may read these secrets; chmod 600 it`);
+    if (isOpenToOthers(mode)) complain(`${file}: others may read these secrets; chmod 600 it`);
     return await readFile(file, "utf8");
   } catch (thrown) {
     throw new BundleError(`cannot read the bundle ${file}: ${fileReasonOf(thrown)}`);
   }
 }
 
-/** What `parse` throws is the mistake; it must not repeat what it was given. */
-const parsedBy = <Value>(parse: (raw: string) => Value) =>
-  z.string().transform((raw, context): Value => {
-    try {
-      return parse(raw);
-    } catch (thrown) {
-      context.issues.push({ code: "custom", input: raw, message: messageOf(thrown) });
-      return z.NEVER;
-    }
-  });
-
-function parseUrl(raw: string): string {
-  if (!URL.canParse(raw) || !/^https?:$/.test(new URL(raw).protocol) || /URI(:|%3A)/i.test(raw)) {
-    throw new BundleError("is no http:// or https:// URL, or holds a cap");
-  }
-  return raw.replace(/\/+$/, "");
-}
-
 /** Pings authenticate by their token; Node's fetch takes no URL with a password, and would repeat it in its error. */
 function parsePingUrl(raw: string): string {
-  const url = parseUrl(raw);
+  const url = parseWebUrl(raw);
   const { username, password } = new URL(url);
   if (username !== "" || password !== "") throw new BundleError("must not hold a user or a password");
   return url;
@@ -100,7 +85,7 @@ function parsePingUrl(raw: string): string {
 const schema = z
   .strictObject({
     name: z.string().min(1),
-    webapi: z.array(parsedBy(parseUrl)).min(1),
+    webapi: z.array(parsedBy(parseWebUrl)).min(1),
     gateway_ca: parsedBy(parseCertificates).optional(),
     ping_url: parsedBy(parsePingUrl).optional(),
     ping_token: z.string().min(1).optional(),

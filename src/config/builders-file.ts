@@ -1,10 +1,12 @@
 // The builders that stand in a file of their own: read anew when it has changed, so that whoever comes or goes needs no
 // restart of the server.
+
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { parseTreePath } from "../base/names.ts";
+import { parsedBy } from "../base/parsed-by.ts";
 import { parsePackagePattern } from "../catalog/suite/owner-rules.ts";
-import { parsedBy, readSecret, readTomlAs } from "./config-values.ts";
+import { readSecret, readTomlAs } from "./config-values.ts";
 import type { BuilderConfiguration, RepositoryConfiguration } from "./configuration.ts";
 import { rereadWhenChanged } from "./reread-file.ts";
 

@@ -1,9 +1,11 @@
 // What a configuration file may hold: the form, default and meaning of each key, and every mistake in words.
+
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { configurationKey } from "../base/errors.ts";
 import { parseComponent, parseRepositoryName, parseSuite, rootPath } from "../base/names.ts";
+import { parsedBy } from "../base/parsed-by.ts";
 import type { Secret } from "../base/secret.ts";
 import { ownerPolicies } from "../catalog/suite/owner-rules.ts";
 import type { ViewRules } from "../catalog/suite/suite-view.ts";
@@ -14,17 +16,9 @@ import { defaultDateLagSeconds, maxDateLagSeconds, minDateLagSeconds } from "../
 import { defaultScrubSeconds } from "../publishing/serve/claim-audit.ts";
 import { maxSigningKeys } from "../signing/signer.ts";
 import { parseReadCap, ReadCap } from "../storage/tahoe/caps.ts";
+import { parseWebUrl } from "../storage/tahoe/web-url.ts";
 import { builderIn, buildersIn } from "./builders-file.ts";
-import {
-  demand,
-  parseDate,
-  parsedBy,
-  parseFlat,
-  parseGateway,
-  parseListen,
-  readCertificates,
-  readSecret,
-} from "./config-values.ts";
+import { demand, parseDate, parseFlat, parseListen, readCertificates, readSecret } from "./config-values.ts";
 import type {
   BuilderConfiguration,
   Configuration,
@@ -224,7 +218,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
   const repository = z
     .strictObject({
       name: parsedBy(parseRepositoryName),
-      webapi: oneOrMore(parsedBy(parseGateway)),
+      webapi: oneOrMore(parsedBy(parseWebUrl)),
       readcap_file: capFile,
       gateway_ca_file: parsedBy((raw) => readCertificates(resolve(base, raw))),
       folder,
@@ -314,7 +308,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
     .strictObject({
       listen: parsedBy(parseListen).prefault(defaultListen),
       state: path.prefault(defaultState),
-      public_url: parsedBy(parseGateway).optional(),
+      public_url: parsedBy(parseWebUrl).optional(),
       behind_proxy: z.boolean().default(false),
       metrics_token_file: secretFile.optional(),
       poll_seconds: positive.max(maxTimerSeconds).default(defaultPollSeconds),

@@ -1,17 +1,18 @@
 // The single values of a configuration: what a text or a file must be, and in words what is wrong with it.
+
 import { readFileSync, statSync } from "node:fs";
 import { parse as parseToml, TomlError } from "smol-toml";
-import { z } from "zod";
+import type { z } from "zod";
 import { fileReasonOf, messageOf } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { parseTreePath, rootPath } from "../base/names.ts";
 import { Secret } from "../base/secret.ts";
+import { isOpenToOthers } from "../base/secret-file.ts";
 import { validationMessage } from "../base/validation-messages.ts";
 import { isDists } from "../catalog/layout/repository-layout.ts";
 import { parseCertificates } from "../storage/tahoe/certificates.ts";
 
 const maxSecretFileBytes = 64 * 1024;
-const othersMayRead = 0o077;
 const maxPort = 65_535;
 
 /** @throws Error that quotes nothing of the file, since that may hold a secret */
@@ -44,28 +45,9 @@ export function readTomlAs<Value>(file: string, schema: z.ZodType<Value>): Value
 const tomlReasonOf = ({ message }: TomlError): string =>
   (message.split("\n")[0] ?? "").replace(/^Invalid TOML document: /, "");
 
-/** A string that `parse` takes; what it throws is the mistake. */
-export const parsedBy = <Value>(parse: (raw: string) => Value) =>
-  z.string().transform((raw, context): Value => {
-    try {
-      return parse(raw);
-    } catch (error) {
-      context.issues.push({ code: "custom", input: raw, message: fileReasonOf(error) });
-      return z.NEVER;
-    }
-  });
-
 /** @throws Error with what to say otherwise */
 export function demand(holds: boolean, otherwise: string): asserts holds {
   if (!holds) throw new Error(otherwise);
-}
-
-/** The webapi of a gateway, without a trailing slash. */
-export function parseGateway(raw: string): string {
-  // The text is not repeated: what was pasted here by mistake may be a cap.
-  demand(URL.canParse(raw) && /^https?:$/.test(new URL(raw).protocol), "is no http:// or https:// URL");
-  demand(!/URI(:|%3A)/i.test(raw), "holds a cap; give the gateway alone, and the cap in a file");
-  return raw.replace(/\/+$/, "");
 }
 
 /** `HOST:PORT`, or `[V6]:PORT`. */
@@ -91,7 +73,7 @@ export function readSecret(path: string, warn: (text: string) => void): Secret {
     demand(size <= maxSecretFileBytes, `is larger than ${maxSecretFileBytes} bytes`);
     const text = readFileSync(path, "utf8").trim();
     demand(text !== "", "is empty");
-    if ((mode & othersMayRead) !== 0) warn(`${path}: others may read this secret; chmod 600 it`);
+    if (isOpenToOthers(mode)) warn(`${path}: others may read this secret; chmod 600 it`);
     return new Secret(text);
   } catch (error) {
     throw new Error(`${path}: ${fileReasonOf(error)}`);

@@ -1,7 +1,9 @@
 // Which files of a site are named no more, and since when, so that they go only after a while.
+
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { systemCodeOf } from "../base/errors.ts";
+import { parseJsonIntegers } from "../base/json-integers.ts";
 import { replaceFile } from "../base/replace-file.ts";
 
 /** A file beside the site that remembers. A lost one costs space for a while. */
@@ -17,11 +19,7 @@ export class SupersededFiles {
 
   static async open(file: string): Promise<SupersededFiles> {
     try {
-      const known: unknown = JSON.parse(await readFile(file, "utf8"));
-      const entries = Object.entries(known ?? {}).flatMap(([path, ms]) =>
-        typeof ms === "number" ? [[path, ms] as const] : [],
-      );
-      return new SupersededFiles(file, new Map(entries));
+      return new SupersededFiles(file, parseJsonIntegers(await readFile(file, "utf8")));
     } catch (thrown) {
       if (thrown instanceof SyntaxError || systemCodeOf(thrown) === "ENOENT")
         return new SupersededFiles(file, new Map());

@@ -1,9 +1,11 @@
 // `npm run demo`: the whole story once, by itself, with the real tahoe, the real apt, and packages made on the spot.
+
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
+import { z } from "zod";
 import { RepoError } from "../base/errors.ts";
 import { silentLog } from "../base/log.ts";
 import { loadConfiguration, searchPath } from "../config/load-config.ts";
@@ -16,6 +18,9 @@ import { localDirectory, makePingFiles, seldom } from "./start.ts";
 const toolTimeoutMs = 120_000;
 const pingWaitSeconds = 60;
 const repository = "demo";
+
+/** What the demo needs of an answer to a ping. */
+const pingAnswer = z.object({ added: z.array(z.string()) });
 
 /** The demo shows what it says, or fails. */
 class DemoFailed extends RepoError {
@@ -134,11 +139,9 @@ class Act {
     const [headerName = "", value = ""] = header.split(/: (.*)/);
     const target = `${url}/-/ping/${repository}/${tree.binaries.path}?wait=${pingWaitSeconds}`;
     const reply = await fetch(target, { method: "POST", headers: { [headerName]: value }, signal });
-    const answer: unknown = await reply.json().catch(() => undefined);
-    const added = typeof answer === "object" && answer !== null && "added" in answer ? answer.added : undefined;
-    if (reply.status !== 200 || !Array.isArray(added))
-      throw new DemoFailed(`the ping was answered with ${reply.status}`);
-    say(`   ping: ${added.length} added and servable (${seconds(begunMs)})`);
+    const answer = pingAnswer.safeParse(await reply.json().catch(() => undefined));
+    if (reply.status !== 200 || !answer.success) throw new DemoFailed(`the ping was answered with ${reply.status}`);
+    say(`   ping: ${answer.data.added.length} added and servable (${seconds(begunMs)})`);
   }
 
   /** Nothing of the machine's own APT is touched: lists, cache, sources and keys are in the demo's directory. */

@@ -1,6 +1,6 @@
 // `npm start`: a repository on this machine that can be tried at once, and the lines to paste.
+
 import { mkdir, readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { pino } from "pino";
 import { messageOf, RepoError } from "../base/errors.ts";
@@ -16,6 +16,7 @@ import { outliveFailedWrites } from "../server/failed-writes.ts";
 import { serveUntilTold } from "../server/serve.ts";
 import { parseWriteCap } from "../storage/tahoe/caps.ts";
 import { InstallFailed } from "./grid/install.ts";
+import { freePort } from "./grid/node-directory.ts";
 import { ToolMissing } from "./grid/python.ts";
 import type { LocalTree } from "./local-tree.ts";
 import { localSuite, openLocalTree } from "./local-tree.ts";
@@ -148,16 +149,6 @@ async function keptAddress(directory: string): Promise<string> {
   const address = `127.0.0.1:${(await freePort(preferredPort)) ?? (await freePort(0)) ?? 0}`;
   await replaceFile(file, `${address}\n`);
   return address;
-}
-
-function freePort(port: number): Promise<number | undefined> {
-  return new Promise((settle) => {
-    const server = createServer().once("error", () => settle(undefined));
-    server.listen({ port, host: "127.0.0.1" }, () => {
-      const address = server.address();
-      server.close(() => settle(typeof address === "object" && address !== null ? address.port : undefined));
-    });
-  });
 }
 
 interface Shown {

@@ -1,4 +1,5 @@
 // The signing key as a file: read it, or make it when the repository is served for the first time.
+
 import { mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock } from "../base/clock.ts";
@@ -6,6 +7,7 @@ import { messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { createFile } from "../base/replace-file.ts";
 import { Secret } from "../base/secret.ts";
+import { isOpenToOthers } from "../base/secret-file.ts";
 import { createSigningKey } from "./openpgp-signer.ts";
 
 /** A key file that can't be read or written, or is empty. */
@@ -55,7 +57,7 @@ async function readIfThere(path: string, log: Log): Promise<Secret | undefined> 
       const { size, mode } = await file.stat();
       if (size === 0) throw new KeyFileError(`${path} is empty: put the key back, or remove it to have a new one made`);
       if (size > maxKeyFileBytes) throw new KeyFileError(`${path} is beyond maxKeyFileBytes = ${maxKeyFileBytes}`);
-      if ((mode & 0o077) !== 0) log.warn({ path }, "others may read the signing key: chmod 600");
+      if (isOpenToOthers(mode)) log.warn({ path }, "others may read the signing key: chmod 600");
       return new Secret(await file.readFile("utf8"));
     } finally {
       await file.close();

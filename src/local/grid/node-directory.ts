@@ -58,6 +58,13 @@ export async function areFree(ports: Ports): Promise<boolean> {
   return servers.every((server) => server !== undefined);
 }
 
+/** @param preferred 0 for any port @returns a port that was free a moment ago; undefined if the preferred one is taken */
+export async function freePort(preferred: number): Promise<number | undefined> {
+  const server = await listen(preferred);
+  await server?.close();
+  return server?.port;
+}
+
 function listen(port: number): Promise<{ port: number; close: () => Promise<void> } | undefined> {
   return new Promise((resolve) => {
     const server = createServer();

@@ -1,7 +1,9 @@
 // Stores the last Date of each suite in a file beside the database, so that it survives the loss of the database:
 // clients ignore a Release with an older Date.
+
 import { readFileSync } from "node:fs";
 import { messageOf, systemCodeOf } from "../../base/errors.ts";
+import { parseJsonIntegers } from "../../base/json-integers.ts";
 import type { Log } from "../../base/log.ts";
 import { replaceFile } from "../../base/replace-file.ts";
 
@@ -21,11 +23,7 @@ export class LastDates {
   /** Opens the file. A missing or unreadable file counts as empty. */
   static open(file: string, log: Log): LastDates {
     try {
-      const known: unknown = JSON.parse(readFileSync(file, "utf8"));
-      const entries = Object.entries(known ?? {}).filter((entry): entry is [string, number] =>
-        Number.isSafeInteger(entry[1]),
-      );
-      return new LastDates(file, new Map(entries), log);
+      return new LastDates(file, parseJsonIntegers(readFileSync(file, "utf8")), log);
     } catch (thrown) {
       if (systemCodeOf(thrown) !== "ENOENT")
         log.warn({ file, error: messageOf(thrown) }, "the last Dates could not be read");

@@ -1,4 +1,5 @@
 // What the webapi's `?t=json` says of a node, read while it comes, and checked like any stranger's word.
+
 import { asBuffer } from "../../base/as-buffer.ts";
 import { ContentId } from "../../base/content-id.ts";
 import { LimitExceeded } from "../../base/errors.ts";
@@ -10,6 +11,8 @@ import { InvalidNameCollector } from "../invalid-names.ts";
 import type { Entry, FileEntry, Node, OtherEntry } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
 import { immutableFileBytes } from "./caps.ts";
+import type { JsonObject } from "./json-object.ts";
+import { tryJsonObject } from "./json-object.ts";
 import { ListingError, ListingSplitter } from "./listing-splitter.ts";
 
 /** Bounds on one directory's listing. Time grows with its bytes; memory with its entries and what is kept of each. */
@@ -135,8 +138,6 @@ export class ListingReader {
   }
 }
 
-type JsonObject = Readonly<Record<string, unknown>>;
-
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -152,8 +153,9 @@ function nodeOf(value: unknown): [kind: string, facts: JsonObject] {
 }
 
 function asObject(value: unknown): JsonObject {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ListingError("no object");
-  return value as JsonObject;
+  const object = tryJsonObject(value);
+  if (object === undefined) throw new ListingError("no object");
+  return object;
 }
 
 function childOf(value: unknown): Entry {
@@ -186,15 +188,12 @@ function entryOf(kind: string, facts: JsonObject): FileEntry | OtherEntry {
 }
 
 function times(raw: unknown): Pick<FileEntry, "linkedAtMs" | "relinkedAtMs" | "metadata"> {
-  const metadata = optionalRecord(raw);
-  const tahoe = optionalRecord(metadata.tahoe);
-  const linked = milliseconds(tahoe.linkcrtime, metadata.ctime, metadata.mtime) ?? 0;
-  const relinked = milliseconds(tahoe.linkmotime, metadata.mtime) ?? linked;
-  return { linkedAtMs: linked, relinkedAtMs: relinked, metadata: metadata.apt };
+  const metadata = tryJsonObject(raw);
+  const tahoe = tryJsonObject(metadata?.tahoe);
+  const linked = milliseconds(tahoe?.linkcrtime, metadata?.ctime, metadata?.mtime) ?? 0;
+  const relinked = milliseconds(tahoe?.linkmotime, metadata?.mtime) ?? linked;
+  return { linkedAtMs: linked, relinkedAtMs: relinked, metadata: metadata?.apt };
 }
-
-const optionalRecord = (value: unknown): JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
 
 /** The year 9999: what lies beyond is nonsense that no date format takes. */
 const maxSeconds = 253_402_300_799;

@@ -1,4 +1,5 @@
 // The health of a Tahoe tree's objects, as a gateway's webapi checks it.
+import { z } from "zod";
 import type { TreePath } from "../../base/names.ts";
 import { pathNames } from "../../base/names.ts";
 import type { CheckOptions, Health, HealthCheck } from "../health.ts";
@@ -60,21 +61,31 @@ export class WebapiHealthCheck implements HealthCheck {
   }
 }
 
-type JsonObject = Readonly<Record<string, unknown>>;
+const checkAnswer = z.object({
+  "storage-index": z.string(),
+  results: z.object({
+    healthy: z.boolean(),
+    recoverable: z.unknown(),
+    "count-shares-good": z.unknown(),
+    "count-shares-needed": z.unknown(),
+    "count-shares-expected": z.unknown(),
+  }),
+});
 
 /** @throws StorageUnavailable that holds nothing of the answer */
 function healthOf(text: string, path: TreePath): Health {
-  const { "storage-index": storageIndex, results } = asObject(parseJson(text));
-  const { healthy, recoverable, ...counts } = asObject(results);
-  if (typeof storageIndex !== "string" || typeof healthy !== "boolean") {
+  const parsed = checkAnswer.safeParse(parseJson(text));
+  if (!parsed.success) {
     throw new StorageUnavailable(path, "the gateway's answer to a check is none", { transient: false });
   }
-  const count = (name: string): number => Number(counts[`count-shares-${name}`]);
+  const { "storage-index": storageIndex, results } = parsed.data;
+  const good = Number(results["count-shares-good"]);
+  const needed = Number(results["count-shares-needed"]);
+  const expected = Number(results["count-shares-expected"]);
   return {
-    state: healthy ? "healthy" : recoverable === true ? "unhealthy" : "lost",
+    state: results.healthy ? "healthy" : results.recoverable === true ? "unhealthy" : "lost",
     storageIndex,
-    shares:
-      storageIndex === "" ? undefined : { good: count("good"), needed: count("needed"), expected: count("expected") },
+    shares: storageIndex === "" ? undefined : { good, needed, expected },
     repaired: false,
   };
 }
@@ -86,6 +97,3 @@ function parseJson(text: string): unknown {
     return undefined;
   }
 }
-
-const asObject = (value: unknown): JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};

@@ -9,7 +9,7 @@ import type { Response } from "node-fetch";
 import fetch from "node-fetch";
 import { onAbort } from "../../base/abort.ts";
 import { maxTimerMs } from "../../base/clock.ts";
-import { LimitExceeded, RepoError, systemCodeOf } from "../../base/errors.ts";
+import { LimitExceeded, systemCodeOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { rootPath } from "../../base/names.ts";
 import { readAtMost } from "../../base/read-at-most.ts";
@@ -19,6 +19,7 @@ import { isUntrusted } from "./certificates.ts";
 import type { LivenessLimits } from "./gateway-liveness.ts";
 import { defaultLivenessLimits, GatewayLiveness } from "./gateway-liveness.ts";
 import { observedBody, TransferRate } from "./transfer-rate.ts";
+import { WebapiUrlError } from "./web-url.ts";
 
 /** How long, and how much at once. No time is a total: each ends when something moves. */
 export interface WebapiLimits extends LivenessLimits {
@@ -74,11 +75,6 @@ const literalFile = "URI:LIT:krugkidfnzsc4";
 
 /** Twisted closes an idle connection after 60 s; ours must go first, or a request meets a closing one. */
 const idleSocketMs = 30_000;
-
-/** Not the URL of a gateway. Does not repeat it, since a cap may have been pasted into it. */
-class WebapiUrlError extends RepoError {
-  readonly code = "storage/bad-webapi-url";
-}
 
 export interface WebapiRequest {
   readonly method: "GET" | "PUT" | "POST" | "DELETE";
