@@ -159,10 +159,10 @@ function cacheObserver(counter: CounterFactory, gauge: GaugeFactory): PackageCac
       missBytes.inc(bytes);
     },
     bypassed: (reason) => bypasses.inc({ reason }),
-    filled: (bytes) => filledBytes.inc(bytes),
+    stored: (bytes) => filledBytes.inc(bytes),
     evicted: (bytes) => evictedBytes.inc(bytes),
     mismatched: () => mismatches.inc(),
-    holds(bytes, files) {
+    sizeChanged(bytes, files) {
       heldBytes.set(bytes);
       heldFiles.set(files);
     },

@@ -174,10 +174,10 @@ test("promtool finds nothing to say about a real scrape in which everything has 
   metrics.cacheObserver.hit(10);
   metrics.cacheObserver.miss(10);
   metrics.cacheObserver.bypassed("disk");
-  metrics.cacheObserver.filled(10);
+  metrics.cacheObserver.stored(10);
   metrics.cacheObserver.evicted(10);
   metrics.cacheObserver.mismatched();
-  metrics.cacheObserver.holds(10, 1);
+  metrics.cacheObserver.sizeChanged(10, 1);
   metrics.signerObserver.signed(0.1);
   metrics.treeObserverOf(name).failed("read", "storage/unavailable");
   const app = await startApp([aRepository("debian", { "pool/secret-name.deb": aResource("x") })], {

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { silentLog } from "../../src/base/log.ts";
 import type { PackageCacheObserver } from "../../src/publishing/serve/package-cache.ts";
 import { PackageCache } from "../../src/publishing/serve/package-cache.ts";
-import type { PromisedContent } from "../../src/publishing/serve/verified-stream.ts";
+import type { ExpectedContent } from "../../src/publishing/serve/verified-stream.ts";
 import type { ByteRange } from "../../src/storage/tree.ts";
 
 export const chunkBytes = 64 * 1024;
@@ -40,10 +40,10 @@ export class Source {
   givenBytes = 0;
   aborted = 0;
   mismatches = 0;
-  readonly promised: PromisedContent;
+  readonly expected: ExpectedContent;
   constructor(bytes: Buffer, options: { given?: Buffer; failAt?: number; gate?: Promise<void> } = {}) {
     const given = options.given ?? bytes;
-    this.promised = {
+    this.expected = {
       sha256: sha256(bytes),
       sizeBytes: bytes.length,
       mismatched: () => {
@@ -91,12 +91,12 @@ class Counts implements PackageCacheObserver {
   bypassed(reason: string) {
     this.bypasses.push(reason);
   }
-  filled() {}
+  stored() {}
   evicted() {}
   mismatched() {
     this.mismatches += 1;
   }
-  holds(bytes: number) {
+  sizeChanged(bytes: number) {
     this.heldBytes = bytes;
   }
 }
@@ -115,8 +115,8 @@ export async function collect(body: Uint8Array | AsyncIterable<Uint8Array>): Pro
   return Buffer.concat(pieces);
 }
 
-export const readAll = async (cache: PackageCache, promised: PromisedContent, range: ByteRange = { start: 0 }) =>
-  collect(await cache.read(promised, range, never()));
+export const readAll = async (cache: PackageCache, expected: ExpectedContent, range: ByteRange = { start: 0 }) =>
+  collect(await cache.read(expected, range, never()));
 
 /** What arrived before the stream threw, and what it threw. */
 export async function readUntilFailure(body: Uint8Array | AsyncIterable<Uint8Array>) {
@@ -129,10 +129,10 @@ export async function readUntilFailure(body: Uint8Array | AsyncIterable<Uint8Arr
   throw new Error("the stream ended as if all were well");
 }
 
-export async function cached(directory: string, promised: PromisedContent): Promise<string> {
-  const path = join(directory, `${promised.sha256}-${promised.sizeBytes}`);
+export async function cached(directory: string, expected: ExpectedContent): Promise<string> {
+  const path = join(directory, `${expected.sha256}-${expected.sizeBytes}`);
   for (let tries = 0; tries < 500; tries += 1) {
-    if (readdirSync(directory).includes(`${promised.sha256}-${promised.sizeBytes}`)) {
+    if (readdirSync(directory).includes(`${expected.sha256}-${expected.sizeBytes}`)) {
       await sleep(5);
       return path;
     }

@@ -6,10 +6,10 @@ export const silentCacheObserver: PackageCacheObserver = {
   hit() {},
   miss() {},
   bypassed() {},
-  filled() {},
+  stored() {},
   evicted() {},
   mismatched() {},
-  holds() {},
+  sizeChanged() {},
 };
 
 export const silentTreeObserver: TreeObserver = { looked() {}, read() {}, failed() {} };

@@ -61,9 +61,9 @@ test("runs are merged within the thread's memory, however many there are", async
   for (const file of files) writeFileSync(file, lines);
   const into = join(directory, "merged");
   writeFileSync(into, "");
-  const { port1: heard, port2: told } = new MessageChannel();
+  const { port1: heard, port2: port } = new MessageChannel();
   const heardFirst = once(heard, "message");
-  await aThread().mergeFiles({ files, into, told }, noSignal);
+  await aThread().mergeFiles({ files, into, port }, noSignal);
   expect(await heardFirst).toMatchObject([{ first: `usr/${"0".repeat(100)}`, index: 0 }]);
 });
 

@@ -135,13 +135,13 @@ test("true indices are told nothing of, and what is not what they say is on the 
   rmSync(join(tree, "pool/main/h/hello/other_1_all.deb"));
   put(`${stable}/main/source/Sources.gz`, gzipSync("Package: another\n"));
   await ping();
-  await pageComesToSay(/other_1_all\.deb<\/td><td>.* names it, and it is not there \(absent\)/);
-  await pageComesToSay(/hello_2~rc1_amd64\.deb<\/td><td>.* names it with another size or SHA256 \(mismatch\)/);
+  await pageComesToSay(/other_1_all\.deb<\/td><td>.* lists it, but it does not exist \(absent\)/);
+  await pageComesToSay(/hello_2~rc1_amd64\.deb<\/td><td>.* lists it with another size or SHA256 \(mismatch\)/);
   await pageComesToSay(/Sources\.gz<\/td><td>Release lists it with another size or SHA256 \(mismatch\)/);
   const scrape = await text("/metrics");
   expect(scrape).toMatch(/^tahoe_apt_rejects_total\{repository="debian",code="absent"\} 1$/m);
   expect(scrape).toMatch(/^tahoe_apt_rejects_total\{repository="debian",code="mismatch"\} 2$/m);
-  await expect.poll(() => server.output).toContain("a file differs from what a prebuilt index says");
+  await expect.poll(() => server.output).toContain("a file does not match a prebuilt index");
   index();
   await ping();
   await pageComesToSay(/What was rejected, and why<\/h2>\s*<p>Nothing\.<\/p>/);

@@ -8,7 +8,7 @@ import type { Signer } from "../../signing/signer.ts";
 import { maxSigningKeys } from "../../signing/signer.ts";
 import type { Overlay } from "../../storage/decorators/overlay-tree.ts";
 
-export interface KeyringOrder {
+export interface KeyringOptions {
   readonly repository: RepositoryName;
   readonly label: string;
   readonly signer: Pick<Signer, "keys" | "publicKeyBytes">;
@@ -38,13 +38,13 @@ export const keyringPackageName = (repository: RepositoryName): string =>
 /**
  * @returns the package as a file of the tree, in `binary-all` of the component in every suite that has packages there
  */
-export function archiveKeyring(order: KeyringOrder): Overlay {
-  const { component, signer } = order;
+export function archiveKeyring(options: KeyringOptions): Overlay {
+  const { component, signer } = options;
   const atSeconds = Math.max(...signer.keys.map(({ changedAtSeconds }) => changedAtSeconds));
   const version = versionOf(atSeconds, signer.keys.length);
   return {
-    name: `${keyringPackageName(order.repository)}_${version}_all.deb`,
-    bytes: keyringDeb(order, version, atSeconds),
+    name: `${keyringPackageName(options.repository)}_${version}_all.deb`,
+    bytes: keyringDeb(options, version, atSeconds),
     linkedAtMs: atSeconds * 1000,
     directory: "binary-all",
     isAbove: (path: TreePath, { entries }) =>
@@ -66,15 +66,15 @@ function versionOf(atSeconds: number, keys: number): string {
   return `${stamp.slice(0, 8)}.${stamp.slice(8, 14)}.${maxSigningKeys - keys}`;
 }
 
-function keyringDeb(order: KeyringOrder, version: string, atSeconds: number): Buffer {
-  const { repository, signer, uri } = order;
+function keyringDeb(options: KeyringOptions, version: string, atSeconds: number): Buffer {
+  const { repository, signer, uri } = options;
   const name = keyringPackageName(repository);
-  const label = order.label.replace(/[^\p{L}\p{N}._-]+/gu, " ").trim() || repository;
+  const label = options.label.replace(/[^\p{L}\p{N}._-]+/gu, " ").trim() || repository;
   const maintainer = `${label} <postmaster@${uri === undefined ? "localhost" : new URL(uri).hostname}>`;
   const fingerprints = signer.keys.map(({ fingerprint }) => fingerprint);
   const keyring = `usr/share/keyrings/${name}.pgp`;
   const documents = `usr/share/doc/${name}`;
-  const source = sourceOf(order, keyring);
+  const source = sourceOf(options, keyring);
   const files: PackedFile[] = [
     {
       path: `${documents}/changelog.gz`,
@@ -113,7 +113,7 @@ const description = (
  place, an upgrade of this package brings it in time.`;
 
 /** @see sources.list(5) */
-function sourceOf({ uri, suites, component }: KeyringOrder, keyring: string): string | undefined {
+function sourceOf({ uri, suites, component }: KeyringOptions, keyring: string): string | undefined {
   if (uri === undefined || suites.length === 0) return undefined;
   return `Types: deb deb-src
 URIs: ${uri}

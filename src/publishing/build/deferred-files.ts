@@ -18,7 +18,7 @@ export interface DeferredRequest {
   /** The publication to generate files for. It may no longer be current when the files are complete. */
   readonly current: Manifest;
   /** The packages of that publication, in no particular order. */
-  readonly items: readonly IndexEntry[];
+  readonly entries: readonly IndexEntry[];
   /** To be awaited between all steps of the work, so that pings have priority. */
   readonly yieldNow: YieldFunction;
   readonly signal: AbortSignal;
@@ -29,7 +29,7 @@ export interface DeferredGenerator {
   /** The generator's name in metrics, logs and manifests. */
   readonly name: string;
   /** @returns all files that this generator has for the suite, including unchanged ones */
-  make(order: DeferredRequest): Promise<DeferredFiles>;
+  generate(request: DeferredRequest): Promise<DeferredFiles>;
 }
 
 /**
@@ -43,14 +43,14 @@ export function stillValid(
   replaced?: string,
 ): DeferredFiles {
   const plain = new Map(beside.map((index) => [indexPath(index, "plain"), index.forms.plain.sha256]));
-  const isOfUse = ({ late }: PublishedIndex | PublishedBlob): boolean =>
+  const isValid = ({ late }: PublishedIndex | PublishedBlob): boolean =>
     late !== undefined &&
     late.maker !== replaced &&
     (late.of === undefined || plain.get(late.of.path) === late.of.sha256);
-  const kept = indices.filter(isOfUse);
+  const kept = indices.filter(isValid);
   // A file may belong to an index that is deferred too.
   for (const index of kept) plain.set(indexPath(index, "plain"), index.forms.plain.sha256);
-  return { indices: kept, blobs: blobs.filter(isOfUse) };
+  return { indices: kept, blobs: blobs.filter(isValid) };
 }
 
 /** The files of a publication without the deferred ones. */
@@ -62,8 +62,8 @@ export const withoutDeferred = ({ indices, blobs }: DeferredFiles): DeferredFile
 /** The files of one publication, with the deferred files of another one as far as they are still valid. */
 export function withDeferredOf(publication: DeferredFiles, other: DeferredFiles): DeferredFiles {
   const { indices, blobs } = withoutDeferred(publication);
-  const late = stillValid(other, indices);
-  return { indices: [...indices, ...late.indices], blobs: [...blobs, ...late.blobs] };
+  const deferred = stillValid(other, indices);
+  return { indices: [...indices, ...deferred.indices], blobs: [...blobs, ...deferred.blobs] };
 }
 
 /**
@@ -72,7 +72,7 @@ export function withDeferredOf(publication: DeferredFiles, other: DeferredFiles)
  * @param history the publications of the same suite, newest first
  * @returns the publication's id
  */
-export function lastLike(past: Manifest, history: Iterable<PastPublication>): string {
+export function lastWithSamePackages(past: Manifest, history: Iterable<PastPublication>): string {
   const packagesOf = ({ indices }: Pick<PastPublication, "indices">) =>
     JSON.stringify(
       indices.flatMap(({ late, directory, name, forms }) => (late ? [] : [[directory, name, forms.plain.sha256]])),

@@ -15,10 +15,10 @@ export class Descriptions {
   *applying(change: PackageListChange): Steps<PackageListChange> {
     const removed: BinaryIndexEntry[] = [];
     const added: BinaryIndexEntry[] = [];
-    for (const [key, { left, come }] of yield* byDescription(change)) {
+    for (const [key, { gone, arrived }] of yield* byDescription(change)) {
       yield;
       const before = this.#sharing.get(key) ?? [];
-      const now = [...before.filter(({ path }) => !left.has(path)), ...come].toSorted(compareOrdered);
+      const now = [...before.filter(({ path }) => !gone.has(path)), ...arrived].toSorted(compareOrdered);
       if (now.length > 0) this.#sharing.set(key, now);
       else this.#sharing.delete(key);
       if (before[0] === now[0]) continue;
@@ -29,34 +29,34 @@ export class Descriptions {
   }
 
   /** All entries of Translation-en, in no particular order. */
-  *items(): Iterable<BinaryIndexEntry> {
+  *entries(): Iterable<BinaryIndexEntry> {
     for (const [first] of this.#sharing.values()) if (first !== undefined) yield first;
   }
 }
 
 interface DescriptionChange {
   /** The paths of packages that were removed, moved or changed. */
-  readonly left: Set<TreePath>;
-  readonly come: BinaryIndexEntry[];
+  readonly gone: Set<TreePath>;
+  readonly arrived: BinaryIndexEntry[];
 }
 
 function* byDescription({ removed, added }: PackageListChange): Steps<ReadonlyMap<string, DescriptionChange>> {
   const changes = new Map<string, DescriptionChange>();
-  const note = (item: BinaryIndexEntry): DescriptionChange => {
-    const key = `${item.component} ${item.descriptionKey}`;
-    const change = changes.get(key) ?? { left: new Set(), come: [] };
+  const noteRemoval = (entry: BinaryIndexEntry): DescriptionChange => {
+    const key = `${entry.component} ${entry.descriptionKey}`;
+    const change = changes.get(key) ?? { gone: new Set(), arrived: [] };
     changes.set(key, change);
-    change.left.add(item.path);
+    change.gone.add(entry.path);
     return change;
   };
-  const isDescribed = (item: PackageListChange["added"][number]): item is BinaryIndexEntry =>
-    item.kind === "binary" && !item.forInstaller && item.descriptionKey !== undefined;
-  for (const [index, item] of removed.entries()) {
-    if (isDescribed(item)) note(item);
+  const isDescribed = (entry: PackageListChange["added"][number]): entry is BinaryIndexEntry =>
+    entry.kind === "binary" && !entry.forInstaller && entry.descriptionKey !== undefined;
+  for (const [index, entry] of removed.entries()) {
+    if (isDescribed(entry)) noteRemoval(entry);
     if (index % itemsPerStep === 0) yield;
   }
-  for (const [index, item] of added.entries()) {
-    if (isDescribed(item)) note(item).come.push(item);
+  for (const [index, entry] of added.entries()) {
+    if (isDescribed(entry)) noteRemoval(entry).arrived.push(entry);
     if (index % itemsPerStep === 0) yield;
   }
   return changes;

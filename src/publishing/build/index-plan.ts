@@ -15,7 +15,7 @@ export interface PlannedIndex {
   readonly component: Component;
   /** The value in the directory's own Release file; undefined if it has no such file. */
   readonly architecture: Architecture | "source" | undefined;
-  readonly holds: (item: IndexEntry) => boolean;
+  readonly lists: (entry: IndexEntry) => boolean;
   /** Set for the index of a variant: the variant's builds replace those for the whole architecture. */
   readonly variant?: Architecture | undefined;
 }
@@ -60,7 +60,7 @@ const flatIndices = (component: Component): PlannedIndex[] =>
     stanzas: "full",
     component,
     architecture: undefined,
-    holds: (item) => item.kind === kind,
+    lists: (entry) => entry.kind === kind,
   }));
 
 /** Packages for "all" are in the index of every architecture, because some clients never download binary-all. */
@@ -72,7 +72,7 @@ function packagesOf(component: Component, architecture: Architecture, stanzas: S
     stanzas,
     component,
     architecture,
-    holds: (item) => isListed(item) && !item.forInstaller,
+    lists: (entry) => isListed(entry) && !entry.forInstaller,
   };
 }
 
@@ -84,19 +84,19 @@ function installerPackagesOf(component: Component, architecture: Architecture): 
     stanzas: "full",
     component,
     architecture,
-    holds: (item) => isListed(item) && item.forInstaller,
+    lists: (entry) => isListed(entry) && entry.forInstaller,
   };
 }
 
 /** The index of a variant also lists packages for its whole architecture; `VariantBuilds` selects which. */
-function isFor(component: Component, architecture: Architecture): (item: IndexEntry) => item is BinaryIndexEntry {
+function isFor(component: Component, architecture: Architecture): (entry: IndexEntry) => entry is BinaryIndexEntry {
   const base = baseOfVariant(architecture);
-  return (item): item is BinaryIndexEntry =>
-    item.kind === "binary" &&
-    item.component === component &&
-    (item.variant === undefined
-      ? item.architecture === architecture || item.architecture === "all" || item.architecture === base
-      : item.variant === architecture);
+  return (entry): entry is BinaryIndexEntry =>
+    entry.kind === "binary" &&
+    entry.component === component &&
+    (entry.variant === undefined
+      ? entry.architecture === architecture || entry.architecture === "all" || entry.architecture === base
+      : entry.variant === architecture);
 }
 
 const sourcesOf = (component: Component): PlannedIndex => ({
@@ -105,7 +105,7 @@ const sourcesOf = (component: Component): PlannedIndex => ({
   stanzas: "full",
   component,
   architecture: "source",
-  holds: (item) => item.kind === "source" && item.component === component,
+  lists: (entry) => entry.kind === "source" && entry.component === component,
 });
 
 const translationsOf = (component: Component): PlannedIndex => ({
@@ -114,5 +114,5 @@ const translationsOf = (component: Component): PlannedIndex => ({
   stanzas: "description",
   component,
   architecture: undefined,
-  holds: (item) => item.component === component,
+  lists: (entry) => entry.component === component,
 });

@@ -9,13 +9,13 @@ export class PackageCounts {
   readonly #variants = new Map<Architecture, number>();
   readonly #forInstaller = new Map<Component, number>();
 
-  constructor(items: Iterable<IndexEntry>) {
-    for (const item of items) this.#add(item, 1);
+  constructor(entries: Iterable<IndexEntry>) {
+    for (const entry of entries) this.#add(entry, 1);
   }
 
   apply({ removed, added }: PackageListChange): void {
-    for (const item of removed) this.#add(item, -1);
-    for (const item of added) this.#add(item, 1);
+    for (const entry of removed) this.#add(entry, -1);
+    for (const entry of added) this.#add(entry, 1);
   }
 
   get binary(): number {
@@ -36,10 +36,10 @@ export class PackageCounts {
     return new Set(this.#variants.keys());
   }
 
-  #add(item: IndexEntry, by: 1 | -1): void {
-    this.#count[item.kind] += by;
-    if (item.kind !== "binary") return;
-    if (item.variant !== undefined) addToCount(this.#variants, item.variant, by);
-    if (item.forInstaller) addToCount(this.#forInstaller, item.component, by);
+  #add(entry: IndexEntry, by: 1 | -1): void {
+    this.#count[entry.kind] += by;
+    if (entry.kind !== "binary") return;
+    if (entry.variant !== undefined) addToCount(this.#variants, entry.variant, by);
+    if (entry.forInstaller) addToCount(this.#forInstaller, entry.component, by);
   }
 }

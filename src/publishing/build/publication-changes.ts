@@ -21,7 +21,7 @@ export interface PublicationChanges {
   readonly removed: readonly ListedPackage[];
 }
 
-/** Wide limits, because these stanzas come from our own indices. */
+/** Wide limits, because these stanzas added from our own indices. */
 const limits: StanzaLimits = { maxStanzaBytes: 2 ** 30, maxFields: 10_000, maxFieldNameBytes: 2 ** 20 };
 
 /** Compares two publications. It reads only the segments that differ. */
@@ -31,14 +31,14 @@ export async function changesBetween(
   segments: Pick<SegmentStore, "read">,
 ): Promise<PublicationChanges> {
   const [before, after] = [segmentsOf(older), segmentsOf(newer)];
-  const gone = await packagesIn(before, after, segments);
-  const come = await packagesIn(after, before, segments);
+  const removed = await packagesIn(before, after, segments);
+  const added = await packagesIn(after, before, segments);
   const missing = (from: ReadonlyMap<string, ListedPackage>, others: ReadonlyMap<string, ListedPackage>) =>
     [...from]
       .filter(([key]) => !others.has(key))
       .map(([, listed]) => listed)
       .toSorted((a, b) => (a.package < b.package ? -1 : a.package > b.package ? 1 : 0));
-  return { added: missing(come, gone), removed: missing(gone, come) };
+  return { added: missing(added, removed), removed: missing(removed, added) };
 }
 
 /** The ids of a publication's segments, each with the component of an index that has it. */

@@ -16,7 +16,7 @@ export const minDateLagSeconds = 10;
 export const maxDateLagSeconds = 24 * 3600;
 
 /** The inputs for the next Date. */
-export interface DateOrder {
+export interface DateInputs {
   /** Milliseconds since the epoch, untrusted. 0 means unknown; then the time of publishing counts. */
   readonly newestLinkMs: number;
   /** The Date last served, seconds since the epoch. */
@@ -31,7 +31,7 @@ export interface DateOrder {
  * so a burst of changes uses up the lag.
  * @returns seconds since the epoch
  */
-export function nextDate({ newestLinkMs, lastSeconds, nowMs, lagSeconds }: DateOrder): number {
+export function nextDate({ newestLinkMs, lastSeconds, nowMs, lagSeconds }: DateInputs): number {
   const wanted = Math.floor((newestLinkMs > 0 ? Math.min(newestLinkMs, nowMs) : nowMs) / 1000) - lagSeconds;
   return lastSeconds === undefined || wanted > lastSeconds ? wanted : lastSeconds + 1;
 }

@@ -19,11 +19,11 @@ export class SegmentBuilder {
   readonly #stanzas: StanzaRenderer;
   readonly #compressor: Compressor;
   readonly #store: SegmentStore;
-  readonly #making = pLimit(concurrentSegments);
+  readonly #limit = pLimit(concurrentSegments);
   /** The sizes of segments that are complete and still part of an index. */
-  readonly #made = new WeakMap<Segment<IndexEntry>, SegmentSizes>();
+  readonly #finished = new WeakMap<Segment<IndexEntry>, SegmentSizes>();
   /** The segments that are being built, by id: two indices may contain the same segment. */
-  readonly #underWay = new Map<string, SegmentInMaking>();
+  readonly #inProgress = new Map<string, SegmentInMaking>();
   /** The plain bytes of segments that are being compressed, by id. */
   readonly #rendered = new Map<string, Uint8Array>();
 
@@ -35,42 +35,42 @@ export class SegmentBuilder {
 
   /**
    * Starts to build a segment, unless it is stored already or being built.
-   * @param gone segments that this index no longer has; they contain most stanzas of the new segments
+   * @param replaced segments that this index no longer has; they contain most stanzas of the new segments
    * @returns the sizes of a stored segment, or the build in progress
    */
-  make(
+  build(
     segment: Segment<IndexEntry>,
     style: StanzaStyle,
-    gone: readonly Segment<IndexEntry>[],
+    replaced: readonly Segment<IndexEntry>[],
     signal: AbortSignal,
   ): SegmentSizes | SegmentInMaking {
-    const made = this.#made.get(segment);
+    const made = this.#finished.get(segment);
     if (made !== undefined) return made;
     const id = this.#stanzas.keyOf(segment, style);
     const known = this.#store.sizesOf(id);
-    if (known === undefined) return this.#underWay.get(id) ?? this.#begin(id, segment, style, gone, signal);
-    this.#made.set(segment, known);
+    if (known === undefined) return this.#inProgress.get(id) ?? this.#begin(id, segment, style, replaced, signal);
+    this.#finished.set(segment, known);
     return known;
   }
 
   /** Reads stored segments, and the plain bytes of rendered ones. The bytes are valid until the next call. */
   readonly read: SegmentReader = (id, form) =>
-    (form === "plain" ? this.#rendered.get(id) : undefined) ?? this.#store.glimpse(id, form);
+    (form === "plain" ? this.#rendered.get(id) : undefined) ?? this.#store.readTransient(id, form);
 
   #begin(
     id: string,
     segment: Segment<IndexEntry>,
     style: StanzaStyle,
-    gone: readonly Segment<IndexEntry>[],
+    replaced: readonly Segment<IndexEntry>[],
     signal: AbortSignal,
   ): SegmentInMaking {
     let reportRendered: (sizeBytes: number) => void = () => undefined;
     const reported = new Promise<number>((resolve) => {
       reportRendered = resolve;
     });
-    const made = this.#making(async () => {
+    const made = this.#limit(async () => {
       signal.throwIfAborted();
-      const plain = await this.#stanzas.render(segment, style, this.#textsOf(segment, gone), signal);
+      const plain = await this.#stanzas.render(segment, style, this.#textsOf(segment, replaced), signal);
       this.#rendered.set(id, plain);
       reportRendered(plain.length);
       try {
@@ -78,26 +78,26 @@ export class SegmentBuilder {
         // A thread also finishes its task during a shutdown; the database is about to close then.
         signal.throwIfAborted();
         const sizes = await this.#store.put(id, plain, compressed);
-        this.#made.set(segment, sizes);
+        this.#finished.set(segment, sizes);
         return sizes;
       } finally {
         this.#rendered.delete(id);
       }
-    }).finally(() => this.#underWay.delete(id));
+    }).finally(() => this.#inProgress.delete(id));
     const rendered = Promise.race([reported, made.then(({ uncompressedBytes }) => uncompressedBytes)]);
     // A caller that awaits several builds handles only the first failure.
     for (const each of [made, rendered]) each.catch(() => undefined);
     const segmentInMaking = { id, rendered, made };
-    this.#underWay.set(id, segmentInMaking);
+    this.#inProgress.set(id, segmentInMaking);
     return segmentInMaking;
   }
 
   /** The stanzas of replaced segments, by entry identity. Reading them costs a tenth of rendering them. */
-  #textsOf(segment: Segment<IndexEntry>, gone: readonly Segment<IndexEntry>[]): ReadonlyMap<string, Uint8Array> {
+  #textsOf(segment: Segment<IndexEntry>, replaced: readonly Segment<IndexEntry>[]): ReadonlyMap<string, Uint8Array> {
     const texts = new Map<string, Uint8Array>();
-    const replaced = gone.filter((other) => overlap(segment, other));
-    for (const other of replaced.length > maxRereadSegments ? [] : replaced) {
-      const made = this.#made.get(other);
+    const overlapping = replaced.filter((other) => overlap(segment, other));
+    for (const other of overlapping.length > maxRereadSegments ? [] : overlapping) {
+      const made = this.#finished.get(other);
       const stanzas = made === undefined ? [] : stanzasOf(this.#store.read(made.id, "plain"));
       // If an entry has no stanza (it lacks a description), the other stanzas cannot be attributed to their entries.
       if (stanzas.length !== other.items.length) continue;

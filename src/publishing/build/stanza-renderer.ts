@@ -45,8 +45,8 @@ export class StanzaRenderer {
   keyOf(segment: Segment<IndexEntry>, style: StanzaStyle): string {
     const key = createHash("sha256").update(`${renderingVersion} ${style} ${this.#algorithms.join()}\n`);
     const inTree = this.#placement === "tree";
-    for (const item of segment.items) {
-      key.update(`${contentsOf(item).join("/")}${inTree ? `\0${parentPath(item.path)}` : ""}\n`);
+    for (const entry of segment.items) {
+      key.update(`${contentsOf(entry).join("/")}${inTree ? `\0${parentPath(entry.path)}` : ""}\n`);
     }
     return key.digest("hex");
   }
@@ -62,44 +62,45 @@ export class StanzaRenderer {
     signal: AbortSignal,
   ): Promise<Uint8Array> {
     const stanzas: Uint8Array[] = [];
-    for (const item of segment.items) {
-      const rendered = () => (item.kind === "binary" ? this.#package(item, style, signal) : this.#source(item, signal));
-      stanzas.push(known.get(item.identity) ?? Buffer.from(await rendered()));
+    for (const entry of segment.items) {
+      const rendered = () =>
+        entry.kind === "binary" ? this.#package(entry, style, signal) : this.#source(entry, signal);
+      stanzas.push(known.get(entry.identity) ?? Buffer.from(await rendered()));
       await this.#yieldNow();
     }
     return Buffer.concat(stanzas);
   }
 
-  async #package(item: BinaryIndexEntry, style: StanzaStyle, signal: AbortSignal): Promise<string> {
-    const inspection = await this.#examiner.loadInspection(item, item.inspectionKey, signal);
-    if (inspection.kind !== "binary") throw new IndexError(`${item.path} is no longer a binary package`);
+  async #package(entry: BinaryIndexEntry, style: StanzaStyle, signal: AbortSignal): Promise<string> {
+    const inspection = await this.#examiner.loadInspection(entry, entry.inspectionKey, signal);
+    if (inspection.kind !== "binary") throw new IndexError(`${entry.path} is no longer a binary package`);
     if (style === "description") return renderTranslation(inspection.control);
-    const filename = `${this.#directoryOf(item)}/${this.#nameOf(item)}`;
+    const filename = `${this.#directoryOf(entry)}/${this.#nameOf(entry)}`;
     const description = style === "short" ? "short" : "whole";
-    return renderPackage(inspection, filename, this.#algorithms, description, item.overrides);
+    return renderPackage(inspection, filename, this.#algorithms, description, entry.overrides);
   }
 
-  async #source(item: SourceIndexEntry, signal: AbortSignal): Promise<string> {
-    const inspection = await this.#examiner.loadInspection(item, item.inspectionKey, signal);
-    if (inspection.kind !== "source") throw new IndexError(`${item.path} is no longer a source package`);
+  async #source(entry: SourceIndexEntry, signal: AbortSignal): Promise<string> {
+    const inspection = await this.#examiner.loadInspection(entry, entry.inspectionKey, signal);
+    if (inspection.kind !== "source") throw new IndexError(`${entry.path} is no longer a source package`);
     const { digests, sizeBytes } = inspection;
-    const parts = item.parts.map((part) => ({ ...part, name: lastName(part.path) }));
-    const files = [{ name: lastName(item.path), sizeBytes, digests }, ...parts];
-    return renderSource(inspection, this.#directoryOf(item), files, this.#algorithms, item.overrides);
+    const parts = entry.parts.map((part) => ({ ...part, name: lastName(part.path) }));
+    const files = [{ name: lastName(entry.path), sizeBytes, digests }, ...parts];
+    return renderSource(inspection, this.#directoryOf(entry), files, this.#algorithms, entry.overrides);
   }
 
-  #nameOf(item: BinaryIndexEntry): string {
-    return this.#placement === "tree" ? lastName(item.path) : poolName(item.path);
+  #nameOf(entry: BinaryIndexEntry): string {
+    return this.#placement === "tree" ? lastName(entry.path) : poolName(entry.path);
   }
 
-  #directoryOf(item: IndexEntry): string {
-    return this.#placement === "tree" ? parentPath(item.path) : poolDirectory(item.sha256);
+  #directoryOf(entry: IndexEntry): string {
+    return this.#placement === "tree" ? parentPath(entry.path) : poolDirectory(entry.sha256);
   }
 }
 
 /** The names and digests in a stanza and the key of its text: together, everything that the stanza depends on. */
-function contentsOf(item: IndexEntry): readonly string[] {
-  const parts = item.kind === "binary" ? [] : item.parts;
+function contentsOf(entry: IndexEntry): readonly string[] {
+  const parts = entry.kind === "binary" ? [] : entry.parts;
   const shown = parts.flatMap(({ path, digests }) => [lastName(path), ...Object.values(digests)]);
-  return [poolName(item.path), item.sha256, item.stanzaKey, ...shown];
+  return [poolName(entry.path), entry.sha256, entry.stanzaKey, ...shown];
 }

@@ -22,7 +22,7 @@ import { publicationId, publishedIndex, segmentIdsOf } from "../store/publicatio
 import type { PublicationStore } from "../store/publication-store.ts";
 import type { SuiteSettings } from "../suite-settings.ts";
 import type { DeferredFiles } from "./deferred-files.ts";
-import { lastLike, stillValid, withDeferredOf, withoutDeferred } from "./deferred-files.ts";
+import { lastWithSamePackages, stillValid, withDeferredOf, withoutDeferred } from "./deferred-files.ts";
 import { Descriptions } from "./description-entries.ts";
 import type { PlannedIndex } from "./index-plan.ts";
 import { indicesOf } from "./index-plan.ts";
@@ -51,10 +51,10 @@ export interface SuiteBuilderOptions {
 }
 
 /** The input of a build. */
-export interface BuildOrder {
+export interface BuildRequest {
   /** The difference from the previous request. */
   readonly change: PackageListChange;
-  readonly items: () => Iterable<IndexEntry>;
+  readonly entries: () => Iterable<IndexEntry>;
   readonly newestLinkMs: number;
   readonly shape: SuiteShape;
   readonly current: Manifest | undefined;
@@ -74,7 +74,7 @@ export class SuiteBuilder {
   readonly #segments: SegmentBuilder;
   /** The last state of each index, by directory and name; undefined if all must be built from nothing. */
   #indices: ReadonlyMap<string, IndexState> | undefined;
-  #tally: PackageCounts | undefined;
+  #counts: PackageCounts | undefined;
   #descriptions = new Descriptions();
   #variantBuilds = new VariantBuilds();
 
@@ -89,19 +89,19 @@ export class SuiteBuilder {
    * Builds, stores and signs a publication of the package list, and makes it current.
    * @returns the current publication if nothing changed; undefined for a suite without any directory for packages
    */
-  async build(order: BuildOrder): Promise<Manifest | undefined> {
-    const { change, current, signal } = order;
+  async build(request: BuildRequest): Promise<Manifest | undefined> {
+    const { change, current, signal } = request;
     const { translations } = this.#settings;
     const before = this.#indices;
-    const tally = before === undefined ? undefined : this.#tally;
-    tally?.apply(change);
-    const counts = tally ?? new PackageCounts(order.items());
-    const shape = order.shape.flat ? order.shape : withVariants(order.shape, counts.variants());
-    const wantedIndices = indicesOf(shape, counts.withInstaller(), translations);
-    if (current !== undefined && before !== undefined && isSettled(before, wantedIndices, change)) return current;
+    const known = before === undefined ? undefined : this.#counts;
+    known?.apply(change);
+    const counts = known ?? new PackageCounts(request.entries());
+    const shape = request.shape.flat ? request.shape : withVariants(request.shape, counts.variants());
+    const plannedIndices = indicesOf(shape, counts.withInstaller(), translations);
+    if (current !== undefined && before !== undefined && isUnchanged(before, plannedIndices, change)) return current;
     // If something throws below, the next build starts from nothing, because it does not receive this change again.
     this.#indices = undefined;
-    this.#tally = counts;
+    this.#counts = counts;
     if (shape.components.length === 0) return undefined;
     if (before === undefined) {
       this.#descriptions = new Descriptions();
@@ -109,66 +109,66 @@ export class SuiteBuilder {
     }
     const variantBuilds = this.#variantBuilds;
     const descriptions = this.#descriptions;
-    const entered = before === undefined ? { removed: [], added: [...order.items()] } : change;
+    const entered = before === undefined ? { removed: [], added: [...request.entries()] } : change;
     const yieldNow = yieldToEventLoop(signal);
     const described = translations ? await inTurns(descriptions.applying(entered), yieldNow) : change;
-    const changeOf = variantBuilds.apply(entered, order.items);
+    const changeOf = variantBuilds.apply(entered, request.entries);
     const ofVariant = (variant: Architecture) => ({
-      items: () => filter(order.items(), (item) => variantBuilds.mayStandIn(variant, item)),
+      entries: () => filter(request.entries(), (entry) => variantBuilds.mayStandIn(variant, entry)),
       // Computed only if the index exists already.
       get change() {
         return changeOf(variant);
       },
     });
     // All builds start before the first is awaited: several threads build, and indices share packages.
-    const begun = [];
-    for (const wanted of wantedIndices) {
-      const known = before?.get(keyOf(wanted));
+    const builds = [];
+    for (const planned of plannedIndices) {
+      const known = before?.get(keyOf(planned));
       const from =
-        wanted.stanzas === "description"
-          ? { items: () => descriptions.items(), change: described }
-          : wanted.variant === undefined
-            ? order
-            : ofVariant(wanted.variant);
+        planned.stanzas === "description"
+          ? { entries: () => descriptions.entries(), change: described }
+          : planned.variant === undefined
+            ? request
+            : ofVariant(planned.variant);
       const listing =
         known === undefined
-          ? SegmentedList.building(filter(from.items(), wanted.holds))
-          : known.list.applying(only(from.change, wanted.holds));
+          ? SegmentedList.building(filter(from.entries(), planned.lists))
+          : known.list.applying(only(from.change, planned.lists));
       const list = await inTurns(listing, yieldNow);
       const segments = list.segments();
       const kept = new Set(segments);
-      const gone = known?.list.segments().filter((segment) => !kept.has(segment)) ?? [];
-      const making = [];
+      const replaced = known?.list.segments().filter((segment) => !kept.has(segment)) ?? [];
+      const segmentBuilds = [];
       for (const segment of segments) {
-        making.push(this.#segments.make(segment, wanted.stanzas, gone, signal));
+        segmentBuilds.push(this.#segments.build(segment, planned.stanzas, replaced, signal));
         await yieldNow();
       }
-      begun.push({ wanted, list, making, known });
+      builds.push({ planned, list, segmentBuilds, known });
     }
     const { store, releaseDigests } = this.#options;
     const indices = new Map<string, IndexState>();
     const published: PublishedIndex[] = [];
-    for (const { wanted, list, making, known } of begun) {
+    for (const { planned, list, segmentBuilds, known } of builds) {
       const { read } = this.#segments;
-      const assembled = await assemble(making, read, releaseDigests, known?.assembled, yieldNow);
-      indices.set(keyOf(wanted), { list, assembled });
-      published.push(publishedIndex({ directory: wanted.directory, name: wanted.name }, assembled));
+      const assembled = await assemble(segmentBuilds, read, releaseDigests, known?.assembled, yieldNow);
+      indices.set(keyOf(planned), { list, assembled });
+      published.push(publishedIndex({ directory: planned.directory, name: planned.name }, assembled));
     }
-    const late = stillValid(current ?? noDeferredFiles, published);
+    const deferred = stillValid(current ?? noDeferredFiles, published);
     // The Release of a flat repository lists neither.
     const { components, architectures } = shape.flat ? { components: [], architectures: [] } : shape;
     const bare = { components, architectures, indices: [], blobs: [] };
-    const about = undatedRelease(this.#suite, this.#settings.identity, bare, releaseDigests);
+    const suiteRelease = undatedRelease(this.#suite, this.#settings.identity, bare, releaseDigests);
     const manifest = await this.#publish(
       {
         components,
         architectures,
-        indices: [...published, ...late.indices],
-        blobs: [...(await directoryReleases(about, wantedIndices, store.blobs)), ...late.blobs],
+        indices: [...published, ...deferred.indices],
+        blobs: [...(await directoryReleases(suiteRelease, plannedIndices, store.blobs)), ...deferred.blobs],
         binaryPackages: counts.binary,
         sourcePackages: counts.source,
       },
-      { ...order, added: entered.added },
+      { ...request, added: entered.added },
     );
     this.#indices = indices;
     return manifest;
@@ -179,19 +179,22 @@ export class SuiteBuilder {
    */
   async amend(
     current: Manifest,
-    { late, signal }: { readonly late?: readonly [maker: string, DeferredFiles]; readonly signal: AbortSignal },
+    {
+      deferred,
+      signal,
+    }: { readonly deferred?: readonly [generator: string, DeferredFiles]; readonly signal: AbortSignal },
   ): Promise<Manifest> {
-    const punctual = withoutDeferred(current);
-    const kept = stillValid(current, punctual.indices, late?.[0]);
-    const indices = [...punctual.indices, ...kept.indices];
-    const fresh = late === undefined ? noDeferredFiles : stillValid(late[1], indices);
+    const base = withoutDeferred(current);
+    const kept = stillValid(current, base.indices, deferred?.[0]);
+    const indices = [...base.indices, ...kept.indices];
+    const fresh = deferred === undefined ? noDeferredFiles : stillValid(deferred[1], indices);
     return await this.#publish(
       {
         ...current,
         indices: [...indices, ...fresh.indices],
-        blobs: [...punctual.blobs, ...kept.blobs, ...fresh.blobs],
+        blobs: [...base.blobs, ...kept.blobs, ...fresh.blobs],
       },
-      { current, newestLinkMs: late === undefined ? 0 : 1, added: [], signal },
+      { current, newestLinkMs: deferred === undefined ? 0 : 1, added: [], signal },
     );
   }
 
@@ -202,8 +205,8 @@ export class SuiteBuilder {
   async rollBack(past: Manifest, current: Manifest | undefined, signal: AbortSignal): Promise<Manifest> {
     this.forget();
     const { store } = this.#options;
-    const like = store.get(this.#suite, lastLike(past, store.history(this.#suite))) ?? past;
-    const content = { ...past, ...withDeferredOf(past, like), rolledBackTo: past.id };
+    const withDeferred = store.get(this.#suite, lastWithSamePackages(past, store.history(this.#suite))) ?? past;
+    const content = { ...past, ...withDeferredOf(past, withDeferred), rolledBackTo: past.id };
     return await this.#publish(content, { current, newestLinkMs: 0, added: [], signal });
   }
 
@@ -213,7 +216,7 @@ export class SuiteBuilder {
   }
 
   /** Whether a publication must be renewed because half of its validity has passed. */
-  isDue({ validUntilSeconds }: Manifest): boolean {
+  isRenewalDue({ validUntilSeconds }: Manifest): boolean {
     const { validForSeconds } = this.#settings;
     if (validUntilSeconds === undefined || validForSeconds === undefined) return validUntilSeconds !== validForSeconds;
     return this.#options.now() / 1000 > validUntilSeconds - validForSeconds / 2;
@@ -226,7 +229,7 @@ export class SuiteBuilder {
       newestLinkMs,
       added,
       signal,
-    }: Pick<BuildOrder, "current" | "newestLinkMs" | "signal"> & {
+    }: Pick<BuildRequest, "current" | "newestLinkMs" | "signal"> & {
       readonly added: Iterable<IndexEntry>;
     },
   ): Promise<Manifest> {
@@ -248,7 +251,7 @@ export class SuiteBuilder {
     const last = latest(current?.dateSeconds ?? store.lastDate(this.#suite), datesAfterSeconds);
     const { components, architectures, indices, blobs, binaryPackages, sourcePackages, rolledBackTo } = content;
     const isSame = current?.state === state && current.rolledBackTo === rolledBackTo;
-    if (isSame && current.dateSeconds === last && !this.isDue(current)) {
+    if (isSame && current.dateSeconds === last && !this.isRenewalDue(current)) {
       await stored;
       return current;
     }
@@ -295,22 +298,22 @@ type Content = Composition & Pick<Manifest, "binaryPackages" | "sourcePackages" 
 const noDeferredFiles: DeferredFiles = { indices: [], blobs: [] };
 
 /** Whether a build would give the same result as the previous one. */
-function isSettled(
+function isUnchanged(
   before: ReadonlyMap<string, IndexState>,
-  wanted: readonly PlannedIndex[],
+  planned: readonly PlannedIndex[],
   { removed, added }: PackageListChange,
 ): boolean {
-  const isSame = before.size === wanted.length && wanted.every((index) => before.has(keyOf(index)));
+  const isSame = before.size === planned.length && planned.every((index) => before.has(keyOf(index)));
   return isSame && removed.length === 0 && added.length === 0;
 }
 
-const only = ({ removed, added }: PackageListChange, holds: PlannedIndex["holds"]) => ({
-  removed: filter(removed, holds),
-  added: filter(added, holds),
+const only = ({ removed, added }: PackageListChange, lists: PlannedIndex["lists"]) => ({
+  removed: filter(removed, lists),
+  added: filter(added, lists),
 });
 
 const keyOf = ({ directory, name }: PlannedIndex): string => `${directory}/${name}`;
 
-function* filter(items: Iterable<IndexEntry>, holds: (item: IndexEntry) => boolean): Iterable<IndexEntry> {
-  for (const item of items) if (holds(item)) yield item;
+function* filter(entries: Iterable<IndexEntry>, lists: (entry: IndexEntry) => boolean): Iterable<IndexEntry> {
+  for (const entry of entries) if (lists(entry)) yield entry;
 }

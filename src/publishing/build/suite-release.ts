@@ -5,7 +5,7 @@ import type { DigestAlgorithm } from "../../debian/digests.ts";
 import type { Release, ReleaseFile } from "../../indices/release.ts";
 import { renderDirectoryRelease, renderRelease } from "../../indices/release.ts";
 import type { BlobStore } from "../store/blob-store.ts";
-import { identityOfRelease } from "../store/known-identity.ts";
+import { identityFieldsOf } from "../store/known-identity.ts";
 import type { Listed, Manifest, PublishedBlob } from "../store/publication.ts";
 import { everyForm, indexPath } from "../store/publication.ts";
 import type { SuiteIdentity } from "../suite-settings.ts";
@@ -41,8 +41,8 @@ export function undatedRelease(
 }
 
 /** The identity fields that the Release of a suite contains, by field name. */
-export const identityIn = (suite: Suite, identity: SuiteIdentity): ReadonlyMap<string, string> =>
-  identityOfRelease(
+export const identityFields = (suite: Suite, identity: SuiteIdentity): ReadonlyMap<string, string> =>
+  identityFieldsOf(
     renderRelease(
       undatedRelease(suite, identity, { components: [], architectures: [], indices: [], blobs: [] }, ["sha256"]),
     ),

@@ -1,59 +1,60 @@
-// Work that somebody waits for goes before what is made in the background, which rests meanwhile.
+// Gives requests that a client waits for priority over background work, which pauses meanwhile.
 import { sleep } from "../../base/abort.ts";
 import type { YieldFunction } from "../../base/yield-to-event-loop.ts";
 import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 
 /**
- * How long late work rests at most, in ms, until it has worked as long again: under pings without an end it has half of
- * the time.
+ * How long background work pauses at most, in ms, until it has run equally long. So under a constant stream of pings it
+ * still gets half of the time.
  */
-const mostRestMs = 5_000;
-/** How often resting work looks whether it may go on, in ms. */
-const lookMs = 5;
+const maxPauseMs = 5_000;
+/** How often paused work checks whether it may continue, in ms. */
+const pollMs = 5;
 
 export class BackgroundPriority {
   readonly #now: () => number;
-  #waitedFor = 0;
-  #restLeftMs = mostRestMs;
-  #isResting = false;
-  #reckonedMs: number;
+  #foregroundCount = 0;
+  #pauseLeftMs = maxPauseMs;
+  #isPaused = false;
+  #updatedMs: number;
 
   /** @param now in milliseconds */
   constructor(now: () => number) {
     this.#now = now;
-    this.#reckonedMs = now();
+    this.#updatedMs = now();
   }
 
-  /** What somebody waits for has begun: until it ends, late work rests. */
-  async first<T>(work: Promise<T>): Promise<T> {
-    this.#waitedFor += 1;
+  /** Runs foreground work; background work pauses until it ends. */
+  async runInForeground<T>(work: Promise<T>): Promise<T> {
+    this.#foregroundCount += 1;
     try {
       return await work;
     } finally {
-      this.#waitedFor -= 1;
+      this.#foregroundCount -= 1;
     }
   }
 
   /**
-   * For late work, to be awaited often: besides taking turns, it rests while there is work that somebody waits for. Not
-   * to be awaited while holding what such work needs, as the queue of refreshes: they would wait for one another.
-   * @throws signal.reason from what is returned, when aborted
+   * Creates a function that background work must await often. It yields to the event loop, and pauses while foreground
+   * work is running. Do not await it while holding anything that foreground work needs, such as the refresh queue: that
+   * would be a deadlock.
+   * @returns a function that throws signal.reason when aborted
    */
   yieldToForeground(signal: AbortSignal): YieldFunction {
-    const takeTurns = yieldToEventLoop(signal);
+    const yieldNow = yieldToEventLoop(signal);
     return async () => {
-      await takeTurns();
-      while (this.#mustRest()) await sleep(lookMs, signal);
+      await yieldNow();
+      while (this.#mustPause()) await sleep(pollMs, signal);
     };
   }
 
-  #mustRest(): boolean {
+  #mustPause(): boolean {
     const nowMs = this.#now();
-    const passedMs = nowMs - this.#reckonedMs;
-    this.#reckonedMs = nowMs;
-    const leftMs = this.#restLeftMs + (this.#isResting ? -passedMs : passedMs);
-    this.#restLeftMs = Math.min(Math.max(0, leftMs), mostRestMs);
-    this.#isResting = this.#waitedFor > 0 && this.#restLeftMs > 0;
-    return this.#isResting;
+    const passedMs = nowMs - this.#updatedMs;
+    this.#updatedMs = nowMs;
+    const leftMs = this.#pauseLeftMs + (this.#isPaused ? -passedMs : passedMs);
+    this.#pauseLeftMs = Math.min(Math.max(0, leftMs), maxPauseMs);
+    this.#isPaused = this.#foregroundCount > 0 && this.#pauseLeftMs > 0;
+    return this.#isPaused;
   }
 }

@@ -1,5 +1,5 @@
-// Makes late files in the background: for one suite at a time, some moments after its packages were published, and
-// never in the way of a ping.
+// Generates deferred files in the background: for one suite at a time, shortly after its packages were published. Pings
+// have priority.
 import pLimit from "p-limit";
 import { sleep } from "../../base/abort.ts";
 import { codeOf } from "../../base/errors.ts";
@@ -9,25 +9,27 @@ import type { DeferredFiles, DeferredGenerator, DeferredRequest } from "../build
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { BackgroundPriority } from "./background-priority.ts";
 
-/** How often late files are made and tried. */
+/** The delays of the deferred queue. */
 export interface DeferredTimes {
-  /** From a publication to the work for it and all that follow meanwhile; a suite's first does not wait for others. */
+  /**
+   * From a publication to its deferred files. Publications in between need no run of their own. 0 for a suite's first.
+   */
   readonly settleMs: number;
-  /** From a failure to the next try. */
+  /** From a failure to the next attempt. */
   readonly retryMs: number;
 }
 
 export const defaultDeferredTimes: DeferredTimes = { settleMs: 1000, retryMs: 60_000 };
 
-/** How often those who wait look whether there is something left to do. */
+/** How often `settled` checks whether work is left, in ms. */
 const pollMs = 20;
 
 export interface DeferredQueueOptions {
-  readonly makers: readonly DeferredGenerator[];
-  /** What to work for; undefined for a suite that is not to be served any more. */
-  readonly orderFor: (suite: Suite) => Omit<DeferredRequest, "yieldNow" | "signal"> | undefined;
-  /** Publishes what one maker has made. */
-  readonly publish: (suite: Suite, made: readonly [maker: string, DeferredFiles]) => Promise<void>;
+  readonly generators: readonly DeferredGenerator[];
+  /** The input for a suite; undefined if the suite is no longer served. */
+  readonly requestFor: (suite: Suite) => Omit<DeferredRequest, "yieldNow" | "signal"> | undefined;
+  /** Publishes the files of one generator. */
+  readonly publish: (suite: Suite, generated: readonly [generator: string, DeferredFiles]) => Promise<void>;
   readonly backgroundPriority: Pick<BackgroundPriority, "yieldToForeground">;
   readonly observer: PublishingObserver;
   readonly log: Log;
@@ -36,88 +38,91 @@ export interface DeferredQueueOptions {
 }
 
 export class DeferredQueue {
-  readonly #parts: DeferredQueueOptions;
-  readonly #inTurn = pLimit(1);
-  /** Suites whose work has not begun, with the time of the first publication that it is for, ms since the epoch. */
-  readonly #wanted = new Map<Suite, number>();
-  /** Suites that were ever asked for. */
-  readonly #begun = new Set<Suite>();
-  /** Those of the wanted whose work failed last time. */
+  readonly #options: DeferredQueueOptions;
+  readonly #limit = pLimit(1);
+  /** The suites that wait, with the time of the first publication that needs the run, in ms since the epoch. */
+  readonly #waiting = new Map<Suite, number>();
+  /** The suites that were requested before. */
+  readonly #requested = new Set<Suite>();
+  /** The waiting suites whose last run failed. */
   readonly #failed = new Set<Suite>();
   readonly #stopping = new AbortController();
 
-  constructor(parts: DeferredQueueOptions) {
-    this.#parts = parts;
+  constructor(options: DeferredQueueOptions) {
+    this.#options = options;
   }
 
-  /** Sees to it that what is late of this suite is made soon. Work that is asked for before it begins is done once. */
+  /** Requests the deferred files of a suite. Requests before the run begins are merged. */
   request(suite: Suite): void {
-    if (this.#parts.makers.length === 0 || this.#wanted.has(suite)) return;
-    const sinceMs = this.#parts.now();
-    this.#wanted.set(suite, sinceMs);
-    void this.#soon(suite, sinceMs, this.#begun.has(suite) ? this.#parts.times.settleMs : 0);
-    this.#begun.add(suite);
+    if (this.#options.generators.length === 0 || this.#waiting.has(suite)) return;
+    const sinceMs = this.#options.now();
+    this.#waiting.set(suite, sinceMs);
+    void this.#runAfter(this.#requested.has(suite) ? this.#options.times.settleMs : 0, suite, sinceMs);
+    this.#requested.add(suite);
   }
 
-  /** Resolves when everything was tried. @returns the suites whose work failed and is to be tried again later */
+  /**
+   * Resolves when every requested run has succeeded or failed.
+   * @returns the suites whose run failed and will be repeated
+   */
   async settled(): Promise<ReadonlySet<Suite>> {
-    while (this.#wanted.size > this.#failed.size) await sleep(pollMs, this.#stopping.signal);
-    await this.#inTurn(async () => undefined);
+    while (this.#waiting.size > this.#failed.size) await sleep(pollMs, this.#stopping.signal);
+    await this.#limit(async () => undefined);
     return new Set(this.#failed);
   }
 
   /**
-   * Runs a task that must not meet any of this work.
-   * @returns false, with nothing done, while there is work under way
+   * Runs a task that must not overlap with a run of this queue.
+   * @returns false, without running the task, if the queue is busy
    */
   async unlessBusy(task: () => Promise<void>): Promise<boolean> {
-    if (this.#inTurn.activeCount + this.#inTurn.pendingCount > 0) return false;
-    await this.#inTurn(task);
+    if (this.#limit.activeCount + this.#limit.pendingCount > 0) return false;
+    await this.#limit(task);
     return true;
   }
 
-  /** Abandons what is under way. */
+  /** Aborts the run in progress. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
-    await this.#inTurn(async () => undefined);
+    await this.#limit(async () => undefined);
   }
 
-  async #soon(suite: Suite, sinceMs: number, waitMs: number): Promise<void> {
+  async #runAfter(delayMs: number, suite: Suite, sinceMs: number): Promise<void> {
     const { signal } = this.#stopping;
     try {
-      await sleep(waitMs, signal);
-      await this.#inTurn(async () => {
+      await sleep(delayMs, signal);
+      await this.#limit(async () => {
         signal.throwIfAborted();
-        this.#wanted.delete(suite);
+        this.#waiting.delete(suite);
         this.#failed.delete(suite);
-        await this.#makeAll(suite, sinceMs, signal);
+        await this.#generateAll(suite, sinceMs, signal);
       });
     } catch (thrown) {
       if (signal.aborted) return;
-      this.#parts.observer.refreshFailed(codeOf(thrown));
-      this.#parts.log.error({ suite, err: thrown }, "what is made in the background could not be made");
-      if (this.#wanted.has(suite)) return;
-      this.#wanted.set(suite, sinceMs);
+      this.#options.observer.refreshFailed(codeOf(thrown));
+      this.#options.log.error({ suite, err: thrown }, "deferred files could not be generated");
+      if (this.#waiting.has(suite)) return;
+      this.#waiting.set(suite, sinceMs);
       this.#failed.add(suite);
-      void this.#soon(suite, sinceMs, this.#parts.times.retryMs);
+      void this.#runAfter(this.#options.times.retryMs, suite, sinceMs);
     }
   }
 
-  /** What one maker fails at does not keep the others from their work. */
-  async #makeAll(suite: Suite, sinceMs: number, signal: AbortSignal): Promise<void> {
+  /** Runs all generators, even if one fails. */
+  async #generateAll(suite: Suite, sinceMs: number, signal: AbortSignal): Promise<void> {
     const failures: unknown[] = [];
-    for (const maker of this.#parts.makers) {
-      await this.#make(maker, suite, sinceMs, signal).catch((thrown: unknown) => failures.push(thrown));
+    for (const generator of this.#options.generators) {
+      await this.#generate(generator, suite, sinceMs, signal).catch((thrown: unknown) => failures.push(thrown));
     }
     if (failures.length > 0) throw failures[0];
   }
 
-  async #make(maker: DeferredGenerator, suite: Suite, sinceMs: number, signal: AbortSignal): Promise<void> {
-    const order = this.#parts.orderFor(suite);
-    if (order === undefined) return;
-    const yieldNow = this.#parts.backgroundPriority.yieldToForeground(signal);
-    const files = await maker.make({ ...order, yieldNow, signal });
-    await this.#parts.publish(suite, [maker.name, files]);
-    this.#parts.observer.deferredGenerated(suite, maker.name, (this.#parts.now() - sinceMs) / 1000);
+  async #generate(generator: DeferredGenerator, suite: Suite, sinceMs: number, signal: AbortSignal): Promise<void> {
+    const request = this.#options.requestFor(suite);
+    if (request === undefined) return;
+    const yieldNow = this.#options.backgroundPriority.yieldToForeground(signal);
+    const files = await generator.generate({ ...request, yieldNow, signal });
+    await this.#options.publish(suite, [generator.name, files]);
+    this.#options.observer.deferredGenerated(suite, generator.name, (this.#options.now() - sinceMs) / 1000);
   }
 }

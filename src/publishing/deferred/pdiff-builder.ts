@@ -1,4 +1,4 @@
-// Makes pdiffs in the background: what leads from an index of an earlier publication to the present one.
+// Generates pdiffs in the background: patches from the indices of earlier publications to the current ones.
 import { createHash } from "node:crypto";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
@@ -20,42 +20,42 @@ import type { SuiteSettingsProvider } from "../suite-settings.ts";
 export interface PdiffBuilderOptions {
   readonly store: PublicationStore;
   readonly suiteSettings: SuiteSettingsProvider;
-  /** The digests that Release lists. */
+  /** The algorithms that Release lists. */
   readonly releaseDigests: readonly DigestAlgorithm[];
   /** `defaultMinIndexBytes` by default. */
   readonly minIndexBytes?: number;
 }
 
-/** An index whose .xz is smaller gets no patches: to ask for one costs a client more than to fetch it whole. */
+/** An index whose .xz is smaller gets no patches: requesting one costs a client more than downloading the index. */
 const defaultMinIndexBytes = 64 * 1024;
-/** What one patch adds to the file that lists them. */
+/** The size of one patch's entry in the file that lists them. */
 const bytesPerListing = 800;
 
-/** Beyond, older states of an index get no patch: where all of it has changed, this is some seconds of work. */
+/** After so many bytes, older states of an index get no patch. If all of it changed, this takes some seconds. */
 const maxComparedBytes = 256 * 1024 ** 2;
-/** A longer patch takes more memory than it is worth to its clients. */
+/** A longer patch takes more memory than it saves its clients. */
 const maxScriptBytes = 8 * 1024 ** 2;
 
-/** Their SHA1 is remembered. */
-const maxRememberedStates = 1000;
+/** How many states of indices have their SHA1 cached. */
+const maxCachedStates = 1000;
 
 const name = "pdiffs";
 const compress = promisify(gzip);
 
 export class PdiffBuilder implements DeferredGenerator {
   readonly name = name;
-  readonly #parts: PdiffBuilderOptions;
-  /** Each index as it was hashed last. */
+  readonly #options: PdiffBuilderOptions;
+  /** Each index with the digests of its last run. */
   readonly #assembled = new Map<string, AssembledIndex>();
-  /** Of plain indices, by their SHA256. */
-  readonly #sha1Of = new LRUCache<string, string>({ max: maxRememberedStates });
+  /** The SHA1 of plain indices, by their SHA256. */
+  readonly #sha1Of = new LRUCache<string, string>({ max: maxCachedStates });
 
-  constructor(parts: PdiffBuilderOptions) {
-    this.#parts = parts;
+  constructor(options: PdiffBuilderOptions) {
+    this.#options = options;
   }
 
-  async make({ suite, current, yieldNow }: DeferredRequest): Promise<DeferredFiles> {
-    const { suiteSettings, minIndexBytes = defaultMinIndexBytes } = this.#parts;
+  async generate({ suite, current, yieldNow }: DeferredRequest): Promise<DeferredFiles> {
+    const { suiteSettings, minIndexBytes = defaultMinIndexBytes } = this.#options;
     const { pdiffs } = suiteSettings.of(suite);
     const large = pdiffs ? current.indices.filter(({ forms }) => forms.xz.sizeBytes >= minIndexBytes) : [];
     const states =
@@ -63,22 +63,22 @@ export class PdiffBuilder implements DeferredGenerator {
     const blobs: PublishedBlob[] = [];
     for (const index of large) {
       const of = { path: indexPath(index, "plain"), sha256: index.forms.plain.sha256 };
-      const made = current.blobs.filter(({ late }) => late?.maker === name && late.of?.path === of.path);
-      // Another maker's publication may have come in between, with the same packages.
-      if (made.some(({ late }) => late?.of?.sha256 === of.sha256)) blobs.push(...made);
-      else blobs.push(...(await this.#patch(suite, index, states.get(of.path) ?? [], yieldNow)));
+      const existing = current.blobs.filter(({ late }) => late?.maker === name && late.of?.path === of.path);
+      // Another generator may have published the same packages again in between.
+      if (existing.some(({ late }) => late?.of?.sha256 === of.sha256)) blobs.push(...existing);
+      else blobs.push(...(await this.#patches(suite, index, states.get(of.path) ?? [], yieldNow)));
     }
     return { indices: [], blobs };
   }
 
-  /** By the path of an index, what this publication and earlier ones have there, the newest first. */
+  /** The states of each index in this publication and earlier ones, newest first, by the path of the index. */
   async #statesOf(
     suite: Suite,
     current: Manifest,
     yieldNow: YieldFunction,
   ): Promise<ReadonlyMap<string, readonly PublishedState[]>> {
     const states = new Map<string, PublishedState[]>();
-    for (const { id, dateSeconds, indices } of this.#parts.store.history(suite)) {
+    for (const { id, dateSeconds, indices } of this.#options.store.history(suite)) {
       for (const index of dateSeconds > current.dateSeconds ? [] : indices) {
         const path = indexPath(index, "plain");
         const known = states.get(path) ?? [];
@@ -89,14 +89,15 @@ export class PdiffBuilder implements DeferredGenerator {
     }
     return states;
   }
-  /** The patches of one index and the file that lists them; nothing if there is no earlier state to start from. */
-  async #patch(
+
+  /** The patches of one index and the file that lists them; nothing if there is no earlier state. */
+  async #patches(
     suite: Suite,
     index: PublishedIndex,
     states: readonly PublishedState[],
     yieldNow: YieldFunction,
   ): Promise<readonly PublishedBlob[]> {
-    const { store, releaseDigests } = this.#parts;
+    const { store, releaseDigests } = this.#options;
     const path = indexPath(index, "plain");
     const { plain, xz } = index.forms;
     const late = { maker: name, of: { path, sha256: plain.sha256 } };
@@ -111,7 +112,7 @@ export class PdiffBuilder implements DeferredGenerator {
     const withSha1 = await this.#sha1s(suite, index, yieldNow);
     const patches: Patch[] = [];
     const blobs: PublishedBlob[] = [];
-    // apt adds up this patch and all that follow, and takes none if it would rather fetch the index.
+    // apt adds up the sizes of this patch and all later ones, and downloads the index instead if that is smaller.
     let budgetBytes = xz.sizeBytes;
     for (const from of statesToPatch(states)) {
       if (comparedBytes > maxComparedBytes) break;
@@ -135,11 +136,13 @@ export class PdiffBuilder implements DeferredGenerator {
     ];
   }
 
-  /** Gives the SHA1 of the states of an index, hashing no more of each than what differs from the present one. */
+  /**
+   * Creates a function for the SHA1 of an index's states. It hashes only the parts that differ from the current state.
+   */
   async #sha1s(suite: Suite, index: PublishedIndex, yieldNow: YieldFunction) {
-    // debmirror alone asks for SHA1, and it knows no pdiffs of Contents.
+    // Only debmirror needs SHA1, and it does not support pdiffs of Contents.
     if (!namesPackages(index)) return async () => ({});
-    const read: SegmentReader = (id, form) => this.#parts.store.segments.read(id, form);
+    const read: SegmentReader = (id, form) => this.#options.store.segments.read(id, form);
     const key = `${suite}/${indexPath(index, "plain")}`;
     const present = await assemble(index.segments, read, ["sha1"], this.#assembled.get(key), yieldNow);
     this.#assembled.set(key, present);

@@ -66,14 +66,14 @@ export class Maintenance {
     this.#parts = parts;
     this.#late = new DeferredQueue({
       ...parts,
-      makers: parts.deferredGenerators,
+      generators: parts.deferredGenerators,
       times: parts.deferredTimes,
-      orderFor: (suite) => {
+      requestFor: (suite) => {
         const served = parts.suites.get(suite);
         const current = served?.current;
         return served === undefined || current === undefined || served.isRolledBack
           ? undefined
-          : { suite, current, items: [...served.items()] };
+          : { suite, current, entries: [...served.items()] };
       },
       publish: async (suite, made) => {
         if (!this.#bringsNothing(suite, made)) {
@@ -132,7 +132,7 @@ export class Maintenance {
     const suite = this.#parts.suites.get(name);
     // It was made for what the tree holds.
     if (suite?.isRolledBack) return;
-    await suite?.amend({ late, signal: this.#stopping.signal });
+    await suite?.amend({ deferred: late, signal: this.#stopping.signal });
     if (suite?.current !== undefined) this.#workedFor.set(name, suite.current.id);
   }
 

@@ -24,7 +24,7 @@ import { defaultDateLagSeconds } from "../build/release-date.ts";
 import type { Placement } from "../build/stanza-renderer.ts";
 import { StanzaRenderer } from "../build/stanza-renderer.ts";
 import { SuiteBuilder } from "../build/suite-builder.ts";
-import { identityIn } from "../build/suite-release.ts";
+import { identityFields } from "../build/suite-release.ts";
 import type { BackgroundPriority } from "../deferred/background-priority.ts";
 import { ContentsBuilder } from "../deferred/contents/contents-builder.ts";
 import { ContentsStore } from "../deferred/contents/contents-store.ts";
@@ -39,8 +39,8 @@ import { ClaimAudit, defaultScrubSeconds } from "../serve/claim-audit.ts";
 import { IndexResources } from "../serve/index-resources.ts";
 import type { PackageCache } from "../serve/package-cache.ts";
 import { PackageResources } from "../serve/package-resources.ts";
-import { FirstOwnerStore } from "../store/held-names.ts";
-import { identityChanges, refuseIdentityChanges } from "../store/known-identity.ts";
+import { FirstOwnerStore } from "../store/first-owner-store.ts";
+import { identityChanges, rejectIdentityChanges } from "../store/known-identity.ts";
 import type { LastDates } from "../store/last-dates.ts";
 import { PublicationStore } from "../store/publication-store.ts";
 import type { SuiteSettingsProvider } from "../suite-settings.ts";
@@ -156,9 +156,9 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
   const store = new PublicationStore(root, stateName, shared.lastDates);
   if (settings.acceptIdentityChange !== true) {
     const changes = [...store.identities()].flatMap(([suite, known]) =>
-      identityChanges(suite, known, identityIn(suite, suiteSettings.of(suite).identity)),
+      identityChanges(suite, known, identityFields(suite, suiteSettings.of(suite).identity)),
     );
-    refuseIdentityChanges(changes);
+    rejectIdentityChanges(changes);
   }
   const tools = {
     stanzas: new StanzaRenderer(examiner, algorithms, settings.placement ?? "pool"),
@@ -170,7 +170,13 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     dateLagSeconds: settings.dateLagSeconds ?? defaultDateLagSeconds,
     ...(settings.datesAfterSeconds === undefined ? {} : { datesAfterSeconds: settings.datesAfterSeconds }),
   };
-  const audit = new ClaimAudit({ catalog, examiner, observer, log, lookAgain: (path) => repository.lookAgain(path) });
+  const audit = new ClaimAudit({
+    catalog,
+    examiner,
+    observer,
+    log,
+    requestRefresh: (path) => repository.requestRefresh(path),
+  });
   // Contents and pdiffs, in this order: the second may be about the first.
   const deferredGenerators: DeferredGenerator[] = [];
   if (shared.contents !== undefined) {

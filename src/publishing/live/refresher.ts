@@ -181,7 +181,7 @@ export class Refresher {
     const above = isWithin(distsPath, path) ? this.#suitesIn(dists) : [];
     const suites = suite === undefined ? above : new Set([suite, ...layout.nestedWithin(path)]);
     return [...suites].filter((each) => {
-      if (!this.#parts.passthrough.holds(each)) return true;
+      if (!this.#parts.passthrough.includes(each)) return true;
       this.#parts.passthrough.check(each);
       return false;
     });

@@ -173,14 +173,16 @@ export class Repository implements ServedRepository {
   }
 
   /** Looks at one path soon, without anybody waiting for it. */
-  lookAgain(path: TreePath): void {
+  requestRefresh(path: TreePath): void {
     if (!this.#stopping.signal.aborted) this.#refresh(path, "all").catch(() => undefined);
   }
 
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
     const begunMs = this.#parts.now();
     this.#treeFiles.forget();
-    const refreshed = await this.#parts.backgroundPriority.first(abortable(this.#refresh(path, "all"), signal));
+    const refreshed = await this.#parts.backgroundPriority.runInForeground(
+      abortable(this.#refresh(path, "all"), signal),
+    );
     this.#parts.observer.pingLive((this.#parts.now() - begunMs) / 1000);
     const suites = refreshed.suites.map((suite) => this.#suites.get(suite)).filter((suite) => suite !== undefined);
     return {
@@ -236,7 +238,7 @@ export class Repository implements ServedRepository {
     return {
       ...(suitesWithSlash.length > 0 && { suitesWithSlash }),
       suites: suites.flatMap(({ current }) => (current === undefined ? [] : [statusOf(current)])),
-      rejected: [...suites.flatMap((suite) => suite.rejected()), ...this.#passthrough.problems()],
+      rejected: [...suites.flatMap((suite) => suite.rejected()), ...this.#passthrough.rejects()],
       untoldRejections: suites.reduce((sum, suite) => sum + suite.rejectedCount - suite.rejected().length, 0),
       pending: suites.flatMap((suite) => suite.pending()),
       notices: this.#notices.about(rootPath).map(({ text }) => text),
@@ -268,7 +270,7 @@ export class Repository implements ServedRepository {
     const treePath = tryParseTreePath(path);
     const suite = treePath === undefined ? undefined : this.#parts.catalog.layout.suiteOf(treePath);
     if (!path.startsWith("dists/") || suite === undefined) return false;
-    return this.#suites.get(suite)?.surveyed === true || this.#passthrough.holds(suite);
+    return this.#suites.get(suite)?.surveyed === true || this.#passthrough.includes(suite);
   }
 
   #published(): { readonly state: string; readonly items: Iterable<IndexEntry> } {
@@ -310,7 +312,7 @@ export class Repository implements ServedRepository {
   }
 
   #holds(name: Suite): boolean {
-    return this.#suites.has(name) || this.#passthrough.holds(name);
+    return this.#suites.has(name) || this.#passthrough.includes(name);
   }
 
   get #lastError(): string | undefined {

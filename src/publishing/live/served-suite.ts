@@ -19,7 +19,7 @@ import { View, viewDifference } from "../../catalog/suite/suite-view.ts";
 import type { DeferredFiles } from "../build/deferred-files.ts";
 import type { SuiteBuilder } from "../build/suite-builder.ts";
 import type { PendingFile, RejectedFile } from "../served-repository.ts";
-import type { FirstOwnerStore } from "../store/held-names.ts";
+import type { FirstOwnerStore } from "../store/first-owner-store.ts";
 import type { Manifest } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 import type { SuiteSettings, SuiteSettingsProvider } from "../suite-settings.ts";
@@ -199,7 +199,7 @@ export class ServedSuite {
     else {
       this.#current = await this.#builder.build({
         change,
-        items: () => this.items(),
+        entries: () => this.items(),
         newestLinkMs: this.#snapshot.newestLinkMs,
         shape: shapeOf(places, this.name, this.#snapshot.emptyPackageDirectories(), catalog.layout),
         current: this.#current,
@@ -212,7 +212,7 @@ export class ServedSuite {
 
   /** Publishes the same packages again, with what was made for them in the background. */
   async amend(order: {
-    readonly late?: readonly [maker: string, DeferredFiles];
+    readonly deferred?: readonly [generator: string, DeferredFiles];
     readonly signal: AbortSignal;
   }): Promise<void> {
     if (this.#current !== undefined) this.#current = await this.#builder.amend(this.#current, order);
@@ -222,7 +222,7 @@ export class ServedSuite {
   async renew(signal: AbortSignal): Promise<void> {
     if (this.#past !== undefined && this.#current?.rolledBackTo !== this.#past.id)
       this.#current = await this.#builder.rollBack(this.#past, this.#current, signal);
-    else if (this.#current !== undefined && this.#builder.isDue(this.#current)) await this.amend({ signal });
+    else if (this.#current !== undefined && this.#builder.isRenewalDue(this.#current)) await this.amend({ signal });
   }
 
   /** Serves what a publication held, whatever the tree holds, until it is told to resume. */

@@ -1,44 +1,44 @@
-// One cold package on its way into the cache: a temporary file that grows while any number of readers follow it.
+// Downloads one package into the cache: a temporary file that grows while any number of readers follow it.
 import type { FileHandle } from "node:fs/promises";
 import { open, rename, rm } from "node:fs/promises";
 import { errorOf, RepoError, systemCodeOf } from "../../base/errors.ts";
 import type { ByteRange } from "../../storage/tree.ts";
-import type { PromisedContent } from "./verified-stream.ts";
+import type { ExpectedContent } from "./verified-stream.ts";
 import { ContentCheck, heldBackFrom } from "./verified-stream.ts";
 
-/** How far a fill runs ahead of its fastest reader while it has patience. More than `heldBackBytes`, or it could never end. */
+/** How far a download may be ahead of its fastest reader before it waits. It must be greater than `heldBackBytes`. */
 export const downloadWindowBytes = 8 * 1024 * 1024;
 /**
- * How long a fill lets its readers hold it up, from the first time that they do. It holds one of the few streams that the
- * storage gives at once, inspections among them: readers that take a byte now and then must not keep it.
+ * How long a download waits for its readers in total, from the first wait on. A download uses one of the few streams
+ * that the storage allows at once, which inspections need too. Very slow readers must not block it.
  */
-const readersPatienceMs = 10_000;
-/** The largest piece in which a growing file is read for a reply. */
+const maxReaderWaitMs = 10_000;
+/** The largest piece in which a growing file is read for a response. */
 const fileReadBytes = 256 * 1024;
 
-/** The disk took no more: readers go on from the source. */
+/** The cache could not be written. Readers continue from the source. */
 export class CacheUnwritable extends RepoError {
   readonly code = "cache/unwritable";
   /** The system's error code, e.g. ENOSPC. */
   readonly reason: string;
   constructor(cause: unknown) {
     const reason = systemCodeOf(cause) ?? "unknown";
-    super(`the package cache can't be written: ${reason}`);
+    super(`the package cache cannot be written: ${reason}`);
     this.reason = reason;
   }
 }
 
-/** How a fill ended: cached, or not and why. Told once, before any reader hears of it. */
+/** The result of a download. It is reported once, before any reader gets it. */
 export type CacheDownloadOutcome = { readonly kind: "cached" } | { readonly kind: "failed"; readonly error: unknown };
 
 export class CacheDownload {
-  readonly #promised: PromisedContent;
+  readonly #expected: ExpectedContent;
   readonly #temporaryPath: string;
-  readonly #settled: (outcome: CacheDownloadOutcome) => void;
-  readonly #patienceMs: number;
+  readonly #onSettled: (outcome: CacheDownloadOutcome) => void;
+  readonly #readerWaitMs: number;
   readonly #abandoned = new AbortController();
-  readonly #grown = new Bell();
-  readonly #consumed = new Bell();
+  readonly #grown = new Notifier();
+  readonly #consumed = new Notifier();
   #file: FileHandle | undefined;
   #writtenBytes = 0;
   #verified = false;
@@ -47,26 +47,30 @@ export class CacheDownload {
   #readers = 0;
   #fastestReaderAt = 0;
 
-  /** Starts at once. @param settled called exactly once, synchronously with the state that readers see */
+  /**
+   * Starts the download.
+   * @param onSettled called exactly once, in the same tick in which readers get the result
+   * @param readerWaitMs how long to wait for slow readers in total
+   */
   constructor(
-    promised: PromisedContent,
+    expected: ExpectedContent,
     paths: { readonly temporary: string; readonly final: string },
-    settled: (outcome: CacheDownloadOutcome) => void,
-    patienceMs = readersPatienceMs,
+    onSettled: (outcome: CacheDownloadOutcome) => void,
+    readerWaitMs = maxReaderWaitMs,
   ) {
-    this.#patienceMs = patienceMs;
-    this.#promised = promised;
+    this.#readerWaitMs = readerWaitMs;
+    this.#expected = expected;
     this.#temporaryPath = paths.temporary;
-    this.#settled = settled;
+    this.#onSettled = onSettled;
     void this.#run(paths.final);
   }
 
   /**
-   * Follows the growing file; when the last reader leaves before the end, the fill is given up.
-   * @throws ContentMismatch, CacheUnwritable, whatever the source throws
+   * Reads the growing file. If the last reader leaves before the end, the download is aborted.
+   * @throws ContentMismatch, CacheUnwritable, errors of the source
    */
   async *read(range: ByteRange, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
-    const end = range.end ?? this.#promised.sizeBytes;
+    const end = range.end ?? this.#expected.sizeBytes;
     let position = range.start;
     this.#readers += 1;
     this.#consumedTo(position);
@@ -92,22 +96,22 @@ export class CacheDownload {
 
   #consumedTo(position: number): void {
     this.#fastestReaderAt = Math.max(this.#fastestReaderAt, position);
-    this.#consumed.ring();
+    this.#consumed.notify();
   }
 
   #readableBytes(): number {
     return this.#verified
-      ? this.#promised.sizeBytes
-      : Math.min(this.#writtenBytes, heldBackFrom(this.#promised.sizeBytes));
+      ? this.#expected.sizeBytes
+      : Math.min(this.#writtenBytes, heldBackFrom(this.#expected.sizeBytes));
   }
 
   async #run(finalPath: string): Promise<void> {
     try {
       this.#file = await open(this.#temporaryPath, "wx+", 0o600).catch(unwritable);
-      await this.#pour(this.#file);
+      await this.#download(this.#file);
       this.#verified = true;
-      this.#grown.ring();
-      // Without this a power failure could leave the final name on a file whose bytes were never written.
+      this.#grown.notify();
+      // Otherwise a power failure could leave a file with the final name whose bytes were never written.
       await this.#file.datasync().catch(unwritable);
       await rename(this.#temporaryPath, finalPath).catch(unwritable);
       this.#end({ kind: "cached" });
@@ -116,34 +120,34 @@ export class CacheDownload {
       this.#end({ kind: "failed", error: thrown });
       await rm(this.#temporaryPath, { force: true }).catch(() => undefined);
     }
-    this.#grown.ring();
+    this.#grown.notify();
     if (this.#readers === 0) await this.#close();
   }
 
-  async #pour(file: FileHandle): Promise<void> {
+  async #download(file: FileHandle): Promise<void> {
     const { signal } = this.#abandoned;
-    const check = new ContentCheck(this.#promised);
-    let patience: AbortSignal | undefined;
-    for await (const chunk of this.#promised.source({ start: 0 }, signal)) {
+    const check = new ContentCheck(this.#expected);
+    let waitLimit: AbortSignal | undefined;
+    for await (const chunk of this.#expected.source({ start: 0 }, signal)) {
       check.add(chunk);
       await writeWhole(file, chunk, this.#writtenBytes).catch(unwritable);
       this.#writtenBytes += chunk.length;
-      this.#grown.ring();
+      this.#grown.notify();
       while (this.#writtenBytes - this.#fastestReaderAt > downloadWindowBytes) {
-        patience ??= AbortSignal.any([signal, AbortSignal.timeout(this.#patienceMs)]);
-        if (patience.aborted) break;
-        await this.#consumed.next(patience);
+        waitLimit ??= AbortSignal.any([signal, AbortSignal.timeout(this.#readerWaitMs)]);
+        if (waitLimit.aborted) break;
+        await this.#consumed.next(waitLimit);
       }
       signal.throwIfAborted();
     }
     check.finish();
   }
 
-  /** Nobody reads any more: what is verified is still kept, the rest is given up. */
+  /** Called when no reader is left. Verified bytes are still kept; an incomplete download is aborted. */
   async #abandon(): Promise<void> {
     if (this.#ended) return this.#close();
     if (this.#verified) return;
-    this.#failure ??= new DOMException("every reader has gone", "AbortError");
+    this.#failure ??= new DOMException("all readers have left", "AbortError");
     this.#end({ kind: "failed", error: this.#failure });
     this.#abandoned.abort(this.#failure);
   }
@@ -151,7 +155,7 @@ export class CacheDownload {
   #end(outcome: CacheDownloadOutcome): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#settled(outcome);
+    this.#onSettled(outcome);
   }
 
   async #close(): Promise<void> {
@@ -161,15 +165,15 @@ export class CacheDownload {
   }
 }
 
-/** Wakes all who wait. */
-class Bell {
+/** An event without data that several callers can await. */
+class Notifier {
   readonly #waiting = new Set<() => void>();
 
-  ring(): void {
+  notify(): void {
     for (const wake of this.#waiting) wake();
   }
 
-  /** Resolves at the next ring, or when the signal is aborted. */
+  /** Resolves at the next `notify`, or when the signal is aborted. */
   next(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
@@ -184,7 +188,10 @@ class Bell {
   }
 }
 
-/** Reads at most what a buffer holds. @returns a part of that buffer, empty at the file's end */
+/**
+ * Reads as many bytes as fit into a buffer.
+ * @returns a part of that buffer; empty at the end of the file
+ */
 export async function readPiece(file: FileHandle, position: number, buffer: Uint8Array): Promise<Uint8Array> {
   const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
   return buffer.subarray(0, bytesRead);

@@ -1,5 +1,5 @@
-// Reads the changelog of one package in a process of its own: hostile bytes can neither hold the server up nor outlive
-// their time, since a process, unlike a thread with a decoder in it, can be ended at any moment.
+// Reads the changelog of one package in a separate process. Malicious bytes can then neither block the server nor run
+// longer than allowed: unlike a thread with a decoder in it, a process can be killed at any moment.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { abortable, onAbort } from "../../base/abort.ts";
@@ -9,11 +9,11 @@ import { chunksOf } from "../../debian/byte-reader.ts";
 import type { DebLimits } from "../../debian/deb.ts";
 import { through } from "../../debian/through.ts";
 
-/** Configurable. */
+/** The configurable limits for changelogs. */
 export interface ChangelogLimits {
-  /** How long reading one package for its changelog may take. Beyond half a minute no apt waits for it. */
+  /** How long reading one package for its changelog may take. No apt waits longer than half a minute. */
   readonly maxReadingMs: number;
-  /** A longer changelog is cut. Debian's longest has some 3 MB. */
+  /** Longer changelogs are truncated. The longest in Debian has about 3 MB. */
   readonly maxChangelogBytes: number;
 }
 
@@ -22,25 +22,25 @@ export const defaultChangelogLimits: ChangelogLimits = {
   maxChangelogBytes: 16 * 1024 ** 2,
 };
 
-/** What the process is told, as JSON, in its one argument. */
+/** The only argument of the process, as JSON. */
 export interface ChangelogTask {
   readonly packageName: string;
   readonly limits: DebLimits & Pick<ChangelogLimits, "maxChangelogBytes">;
 }
 
-/** The first byte that the process writes: whether the changelog follows, or the package has none that can be read. */
+/** The first byte that the process writes: whether the changelog follows, or the package has no readable one. */
 export const found = "+".charCodeAt(0);
 export const absent = "-".charCodeAt(0);
 
-/** The process ended otherwise than it should. */
+/** The process failed or ended too early. */
 class ChangelogProcessFailed extends RepoError {
   readonly code = "publishing/changelog-unreadable";
 }
 
-/** Its heap, in MiB. Decoders have their own memory, bounded by `max_decoder_bytes`. */
+/** The heap of the process, in MiB. Decoders have their own memory, limited by `max_decoder_bytes`. */
 const maxHeapMebibytes = 128;
 
-// Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), the process comes from the build.
+// Node 20 cannot run TypeScript. If this file runs from src/ (in tests), the process is started from the build.
 const workerPath = fileURLToPath(
   new URL(
     import.meta.url.endsWith(".ts") ? "../../../dist/publishing/serve/changelog-worker.js" : "changelog-worker.js",
@@ -49,22 +49,23 @@ const workerPath = fileURLToPath(
 );
 
 /**
- * @param content a whole .deb, read to its end whatever is found in it
- * @param signal ends the process at once
- * @returns undefined where the package has no changelog, or can't be read
- * @throws `signal.reason`; what `content` throws; ChangelogProcessFailed
+ * Reads the changelog of a package in a separate process.
+ * @param content a whole .deb; it is read to its end in any case
+ * @param signal kills the process at once
+ * @returns undefined if the package has no changelog or cannot be read
+ * @throws `signal.reason`, errors of `content`, ChangelogProcessFailed
  */
-export async function readChangelogApart(
+export async function readChangelogInProcess(
   content: Content,
   task: ChangelogTask,
   signal: AbortSignal,
 ): Promise<Uint8Array | undefined> {
-  return await abortable(answerOf(content, task, signal), signal);
+  return await abortable(runWorker(content, task, signal), signal);
 }
 
-async function answerOf(content: Content, task: ChangelogTask, signal: AbortSignal): Promise<Uint8Array | undefined> {
+async function runWorker(content: Content, task: ChangelogTask, signal: AbortSignal): Promise<Uint8Array | undefined> {
   signal.throwIfAborted();
-  // An empty environment, because what reads hostile bytes needs no secret that stands there.
+  // The environment is empty, because code that reads malicious bytes must not see the secrets in it.
   const child = spawn(
     process.execPath,
     [`--max-old-space-size=${maxHeapMebibytes}`, workerPath, JSON.stringify(task)],
@@ -74,23 +75,23 @@ async function answerOf(content: Content, task: ChangelogTask, signal: AbortSign
     child.on("error", reject);
     child.on("close", (status) => resolve(status === 0));
   });
-  // It is awaited below; until then its failure must not count as unhandled.
+  // Awaited below; until then its rejection must not count as unhandled.
   ended.catch(() => undefined);
-  const forget = onAbort(signal, () => child.kill("SIGKILL"));
+  const removeListener = onAbort(signal, () => child.kill("SIGKILL"));
   try {
     const chunks: Uint8Array[] = [];
     const pipes = { input: child.stdin, output: child.stdout };
-    // What the process leaves unread still has to be read, since only the whole of a package is known to be genuine.
+    // Bytes that the process does not need are read too, because only a complete package is verified.
     for await (const chunk of through(chunksOf(content), pipes, failed, Number.POSITIVE_INFINITY)) chunks.push(chunk);
     const isWhole = await ended;
-    const [kind, answer] = [chunks[0]?.[0], Buffer.concat(chunks).subarray(1)];
+    const [kind, text] = [chunks[0]?.[0], Buffer.concat(chunks).subarray(1)];
     if (!isWhole || (kind !== found && kind !== absent)) throw failed(undefined);
-    return kind === found ? answer : undefined;
+    return kind === found ? text : undefined;
   } finally {
-    forget();
+    removeListener();
     child.kill("SIGKILL");
   }
 }
 
 const failed = (cause: unknown) =>
-  new ChangelogProcessFailed("the process that reads a package for its changelog has ended too early", { cause });
+  new ChangelogProcessFailed("the process that reads changelogs ended too early", { cause });

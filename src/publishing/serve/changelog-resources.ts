@@ -1,4 +1,4 @@
-// The changelogs of published packages, read out of the packages themselves when somebody asks.
+// Serves the changelogs of published packages, which it reads from the packages on request.
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import pLimit from "p-limit";
@@ -15,23 +15,23 @@ import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { DebLimits } from "../../debian/deb.ts";
 import type { Resource } from "../resource.ts";
 import type { ChangelogLimits } from "./changelog-process.ts";
-import { readChangelogApart } from "./changelog-process.ts";
+import { readChangelogInProcess } from "./changelog-process.ts";
 import type { PackageResources } from "./package-resources.ts";
 
-/** What the changelogs that were asked for last may take up in memory. */
-const maxRememberedBytes = 32 * 1024 ** 2;
-/** So many of a source's packages are read in search of it: in some the directory is a link to another package's. */
+/** The memory for recently requested changelogs. */
+const maxCachedBytes = 32 * 1024 ** 2;
+/** How many packages of a source are tried: in some, the documentation directory is a link to another package's. */
 const maxPackagesTried = 4;
-/** So many are read at a time, so that one package that takes its whole time does not hold up all others. */
-const readAtOnce = 2;
-/** How long it is remembered that reading one failed: whoever asks again so soon is told so at once. */
+/** How many packages are read at once, so that one slow package does not block the others. */
+const concurrentReads = 2;
+/** How long a failure is cached. Requests in this time fail at once. */
 const failureKeptMs = 600_000;
-/** More than these may not wait for their turn: each turn reads a whole package. */
+/** How many requests may wait, because each of them reads a whole package. */
 const maxWaiting = 32;
-/** How long it is remembered which packages come from which source after somebody asked. */
+/** How long the mapping from sources to their packages is cached after a request. */
 const indexKeptMs = 60_000;
 
-/** So many changelogs are asked for that this one would come too late. */
+/** Too many changelogs are requested for this one to be read in time. */
 class TooManyChangelogs extends RepoError {
   readonly code = "publishing/busy";
   constructor() {
@@ -39,7 +39,7 @@ class TooManyChangelogs extends RepoError {
   }
 }
 
-/** Reading a package for its changelog took too long, or ended its process. */
+/** Reading a package for its changelog took too long, or the process failed. */
 class ChangelogUnreadable extends RepoError {
   readonly code = "publishing/changelog-unreadable";
 }
@@ -50,42 +50,42 @@ export interface ChangelogResourcesOptions {
   readonly inspectionLimits: DebLimits;
   readonly changelogLimits: ChangelogLimits;
   readonly log: Log;
-  /** All published packages, by a name that changes whenever they do. */
+  /** All published packages, with a key that changes whenever they do. */
   readonly published: () => { readonly state: string; readonly items: Iterable<IndexEntry> };
 }
 
-/** Some packages of one source, those first that are most likely to have its changelog, and cheap. */
-type Carriers = readonly TreePath[];
+/** Packages of one source, first those that most probably have its changelog, then small ones. */
+type PackagesOfSource = readonly TreePath[];
 
 interface Changelog {
-  /** Empty where no package has one. */
+  /** Empty if no package has a changelog. */
   readonly text: Uint8Array;
   readonly lastModifiedSeconds: number;
 }
 
-/** What is remembered: a changelog, or why there is none for now. */
+/** The cached result: a changelog, or the reason why there is none. */
 type Outcome = Changelog | { readonly failure: string };
 
 export class ChangelogResources {
-  readonly #parts: ChangelogResourcesOptions;
-  readonly #indices = new LRUCache<string, ReadonlyMap<string, Carriers>>({
+  readonly #options: ChangelogResourcesOptions;
+  readonly #indices = new LRUCache<string, ReadonlyMap<string, PackagesOfSource>>({
     max: 1,
     ttl: indexKeptMs,
     ttlAutopurge: true,
   });
-  readonly #reading = pLimit(readAtOnce);
-  readonly #read: LRUCache<string, Outcome, readonly CatalogFile[]>;
+  readonly #limit = pLimit(concurrentReads);
+  readonly #outcomes: LRUCache<string, Outcome, readonly CatalogFile[]>;
   readonly #stopping: AbortSignal;
 
-  /** @param stopping ends what is under way */
-  constructor(parts: ChangelogResourcesOptions, stopping: AbortSignal) {
-    this.#parts = parts;
+  /** @param stopping aborts the reads in progress */
+  constructor(options: ChangelogResourcesOptions, stopping: AbortSignal) {
+    this.#options = options;
     this.#stopping = stopping;
-    this.#read = new LRUCache<string, Outcome, readonly CatalogFile[]>({
-      maxSize: maxRememberedBytes,
+    this.#outcomes = new LRUCache<string, Outcome, readonly CatalogFile[]>({
+      maxSize: maxCachedBytes,
       sizeCalculation: (outcome) => ("failure" in outcome ? outcome.failure.length : outcome.text.length + 1),
       fetchMethod: async (_key, _old, { context, options }) => {
-        const outcome = await this.#reading(() => this.#readFirst(context));
+        const outcome = await this.#limit(() => this.#readFirst(context));
         if ("failure" in outcome) options.ttl = failureKeptMs;
         return outcome;
       },
@@ -93,41 +93,42 @@ export class ChangelogResources {
   }
 
   /**
-   * @param path below the repository's root: `changelogs/COMPONENT/PREFIX/SOURCE/SOURCE_VERSION_changelog`, and without
-   * the component for a suite that has none
-   * @throws TooManyChangelogs, ChangelogUnreadable; what reading a package throws
-   * @see apt's acquire-item.cc, pkgAcqChangelog
+   * Finds the changelog at a path.
+   * @param path below the repository's root: `changelogs/COMPONENT/PREFIX/SOURCE/SOURCE_VERSION_changelog`; the
+   *   component is missing for a suite that has none
+   * @throws TooManyChangelogs, ChangelogUnreadable, errors of reading a package
+   * @see apt's acquire-entry.cc, pkgAcqChangelog
    */
   async find(path: string): Promise<Resource | undefined> {
     const [, component = "", prefix, directory, name, source] =
       /^changelogs\/(?:(.+)\/)?([^/]+)\/([^/]+)\/(([^/_]+)_[^/]+)_changelog$/.exec(path) ?? [];
     if (name === undefined || source !== directory || prefix !== prefixOf(source ?? "")) return undefined;
     const files = (this.#index().get(`${component}/${name}`) ?? [])
-      .map((at) => this.#parts.catalog.file(at))
+      .map((at) => this.#options.catalog.file(at))
       .filter((file) => file !== undefined);
     if (files.length === 0) return undefined;
-    // Not by digest: others may have claimed the same bytes for a package of another name, whose changelog is elsewhere.
+    // Not by digest: the same bytes may be claimed to be a package of another name, whose changelog is elsewhere.
     const key = files.map(inspectionKeyOf).join();
-    if (this.#reading.pendingCount >= maxWaiting && !this.#read.has(key)) throw new TooManyChangelogs();
-    const outcome = await this.#read.fetch(key, { context: files });
+    if (this.#limit.pendingCount >= maxWaiting && !this.#outcomes.has(key)) throw new TooManyChangelogs();
+    const outcome = await this.#outcomes.fetch(key, { context: files });
     if (outcome === undefined) return undefined;
     if ("failure" in outcome) throw new ChangelogUnreadable(outcome.failure);
     return outcome.text.length === 0 ? undefined : resourceOf(outcome);
   }
 
-  #index(): ReadonlyMap<string, Carriers> {
-    const { state, items } = this.#parts.published();
+  #index(): ReadonlyMap<string, PackagesOfSource> {
+    const { state, items } = this.#options.published();
     const known = this.#indices.get(state);
     if (known !== undefined) return known;
     const index = new Map<string, readonly (readonly [TreePath, BinaryFinding])[]>();
     for (const { component, path } of items) {
-      const finding = this.#parts.catalog.file(path)?.finding;
+      const finding = this.#options.catalog.file(path)?.finding;
       if (finding?.kind !== "binary") continue;
       const key = `${component}/${sourceNameOf(finding)}`;
-      const carriers = [...(index.get(key) ?? []), [path, finding] as const].toSorted(likeliestFirst);
-      index.set(key, carriers.slice(0, maxPackagesTried));
+      const packages = [...(index.get(key) ?? []), [path, finding] as const].toSorted(mostProbableFirst);
+      index.set(key, packages.slice(0, maxPackagesTried));
     }
-    const paths = new Map([...index].map(([key, carriers]) => [key, carriers.map(([path]) => path)]));
+    const paths = new Map([...index].map(([key, packages]) => [key, packages.map(([path]) => path)]));
     this.#indices.set(state, paths);
     return paths;
   }
@@ -135,7 +136,7 @@ export class ChangelogResources {
   async #readFirst(files: readonly CatalogFile[]): Promise<Outcome> {
     let failure: string | undefined;
     for (const file of files) {
-      const resource = this.#parts.packages.inTree(file);
+      const resource = this.#options.packages.inTree(file);
       if (resource === undefined || file.finding?.kind !== "binary") continue;
       const { package: name, builtAtSeconds } = file.finding;
       const text = await this.#readOne(resource, name, file.path);
@@ -145,32 +146,32 @@ export class ChangelogResources {
     return failure === undefined ? { text: Buffer.of(), lastModifiedSeconds: 0 } : { failure };
   }
 
-  /** @returns undefined where the package has no changelog; a failure that is this package's own */
+  /** @returns undefined if the package has no changelog; a failure if the package is the cause */
   async #readOne(
     resource: Resource,
     packageName: string,
     path: TreePath,
   ): Promise<Uint8Array | { readonly failure: string } | undefined> {
-    const { changelogLimits, inspectionLimits, log } = this.#parts;
+    const { changelogLimits, inspectionLimits, log } = this.#options;
     const { maxReadingMs, maxChangelogBytes } = changelogLimits;
-    const late = AbortSignal.timeout(maxReadingMs);
-    const signal = AbortSignal.any([this.#stopping, late]);
+    const timeout = AbortSignal.timeout(maxReadingMs);
+    const signal = AbortSignal.any([this.#stopping, timeout]);
     try {
       const bytes = await abortable(resource.read({ start: 0, end: resource.sizeBytes }, signal), signal);
       const limits = { ...inspectionLimits, maxChangelogBytes };
-      return await readChangelogApart(bytes, { packageName, limits }, signal);
+      return await readChangelogInProcess(bytes, { packageName, limits }, signal);
     } catch (thrown) {
-      const isLate = late.aborted && !this.#stopping.aborted;
-      if (!isLate && codeOf(thrown) !== "publishing/changelog-unreadable") throw thrown;
-      const why = isLate ? `it took more than max_reading_seconds = ${maxReadingMs / 1000}` : messageOf(thrown);
-      log.warn({ path, why }, "a package could not be read for its changelog");
-      return { failure: `a package could not be read for its changelog: ${why}` };
+      const isTooSlow = timeout.aborted && !this.#stopping.aborted;
+      if (!isTooSlow && codeOf(thrown) !== "publishing/changelog-unreadable") throw thrown;
+      const why = isTooSlow ? `it took more than max_reading_seconds = ${maxReadingMs / 1000}` : messageOf(thrown);
+      log.warn({ path, why }, "the changelog of a package could not be read");
+      return { failure: `the changelog of a package could not be read: ${why}` };
     }
   }
 }
 
-/** A package of its source's own name comes first, then small ones. */
-function likeliestFirst(
+/** Packages with the name of their source come first, then small ones. */
+function mostProbableFirst(
   [a, findingA]: readonly [TreePath, BinaryFinding],
   [b, findingB]: readonly [TreePath, BinaryFinding],
 ): number {

@@ -1,4 +1,4 @@
-// The process that reads one package for its changelog: the package on standard input, the changelog on standard output.
+// The process that reads the changelog of one package: the package on standard input, the changelog on standard output.
 import { readChangelog } from "../../debian/changelog.ts";
 import { Malformed } from "../../debian/malformed.ts";
 import type { ChangelogTask } from "./changelog-process.ts";

@@ -1,4 +1,4 @@
-// Holds what uploaders say of their packages against the bytes: when these come by, and slowly, one by one, otherwise.
+// Audits claims: compares uploaders' metadata with the packages' bytes, when these are read anyway or one by one.
 import type { LimitFunction } from "p-limit";
 import pLimit from "p-limit";
 import type { ContentId } from "../../base/content-id.ts";
@@ -12,7 +12,7 @@ import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { inspectionKeyOf, kindOf } from "../../catalog/files/catalog-file.ts";
 import type { AuditVerdict, PublishingObserver } from "../publishing-observer.ts";
 
-/** How often one claim is held against its bytes without being asked, by default. */
+/** The default interval between two claims that are audited in the background. */
 export const defaultScrubSeconds = 60;
 
 export interface ClaimAuditOptions {
@@ -20,26 +20,26 @@ export interface ClaimAuditOptions {
   readonly examiner: Examiner;
   readonly observer: PublishingObserver;
   readonly log: Log;
-  /** Asks for a new look at a file that is not what was said of it. */
-  readonly lookAgain: (path: TreePath) => void;
+  /** Requests a refresh of a file that differs from its claim. */
+  readonly requestRefresh: (path: TreePath) => void;
 }
 
 /**
- * What was audited needs no list of its own: its bytes are inspected, and so the ledger has it, and after a restart it
- * is no claim any more.
+ * Audits claims. Audited files need no list: their inspections are in the inspection store, so they no longer count as
+ * claims, even after a restart.
  */
 export class ClaimAudit {
-  readonly #parts: ClaimAuditOptions;
-  readonly #oneByOne: LimitFunction = pLimit(1);
+  readonly #options: ClaimAuditOptions;
+  readonly #queue: LimitFunction = pLimit(1);
   readonly #stopping = new AbortController();
-  /** What could not be judged in this round. */
-  readonly #passed = new Set<string>();
+  /** The inspection keys of claims that could not be verified in this round. */
+  readonly #skipped = new Set<string>();
 
-  constructor(parts: ClaimAuditOptions) {
-    this.#parts = parts;
+  constructor(options: ClaimAuditOptions) {
+    this.#options = options;
   }
 
-  /** @param scrubSeconds between two claims; 0: claims are audited only when their bytes come by */
+  /** @param scrubSeconds the interval between two claims; with 0, claims are audited only when their bytes are read */
   start(scrubSeconds: number): void {
     if (scrubSeconds === 0) return;
     const pauseMs = scrubSeconds * 1000;
@@ -50,39 +50,42 @@ export class ClaimAudit {
     void repeat(scrub, { firstDelayMs: pauseMs, signal: this.#stopping.signal });
   }
 
-  /** Abandons what is under way. */
+  /** Aborts the audit in progress. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
-    await this.#oneByOne(async () => {});
+    await this.#queue(async () => {});
   }
 
-  /** Audits the claim that was linked last. */
+  /** Audits the claim with the most recent link. */
   async scrubOne(): Promise<void> {
     const newest = this.#newestClaim();
-    if (newest === undefined) this.#passed.clear();
+    if (newest === undefined) this.#skipped.clear();
     else await this.#audit(newest, undefined);
   }
 
-  /** Audits every claim about bytes that have just been read. @param bytes all of them, if they can still be had */
-  async cameBy(content: ContentId, bytes: () => AsyncIterable<Uint8Array>): Promise<void> {
-    for (const file of this.#parts.catalog.claims()) {
+  /**
+   * Audits every claim about bytes that have just been read.
+   * @param bytes opens all bytes, if they are still available
+   */
+  async auditContent(content: ContentId, bytes: () => AsyncIterable<Uint8Array>): Promise<void> {
+    for (const file of this.#options.catalog.claims()) {
       if (file.entry.kind === "file" && content.equals(file.entry.content)) await this.#audit(file, bytes());
     }
   }
 
-  /** The bytes behind a path are not those that were promised. */
+  /** Handles a file whose bytes differ from the expected ones. */
   async mismatched(path: TreePath): Promise<void> {
-    await this.#parts.catalog.markUntrusted(path);
-    this.#parts.lookAgain(path);
+    await this.#options.catalog.markUntrusted(path);
+    this.#options.requestRefresh(path);
   }
 
   #newestClaim(): CatalogFile | undefined {
     let newest: CatalogFile | undefined;
     let newestMs = -1;
-    for (const file of this.#parts.catalog.claims()) {
+    for (const file of this.#options.catalog.claims()) {
       if (file.entry.kind === "other" || file.entry.relinkedAtMs <= newestMs) continue;
-      // A record's name is a hash, which is not made where nothing was passed over.
-      if (this.#passed.size > 0 && this.#passed.has(inspectionKeyOf(file) ?? "")) continue;
+      // The key is a hash, so it is computed only if something was skipped.
+      if (this.#skipped.size > 0 && this.#skipped.has(inspectionKeyOf(file) ?? "")) continue;
       newest = file;
       newestMs = file.entry.relinkedAtMs;
     }
@@ -90,19 +93,19 @@ export class ClaimAudit {
   }
 
   #audit(file: CatalogFile, bytes: AsyncIterable<Uint8Array> | undefined): Promise<void> {
-    return this.#oneByOne(async () => {
+    return this.#queue(async () => {
       const verdict = await this.#verdictOn(file, bytes);
       if (verdict === undefined) return;
-      const { catalog, observer, log, lookAgain } = this.#parts;
+      const { catalog, observer, log, requestRefresh } = this.#options;
       observer.audited(verdict);
       if (verdict === "unknown") {
-        this.#passed.add(inspectionKeyOf(file) ?? "");
+        this.#skipped.add(inspectionKeyOf(file) ?? "");
         return;
       }
       catalog.resolveClaim(file.path, verdict);
       if (verdict === "confirmed") return;
-      log.warn({ path: file.path }, "a package is not what its entry's metadata says");
-      lookAgain(file.path);
+      log.warn({ path: file.path }, "a package differs from its entry metadata");
+      requestRefresh(file.path);
     });
   }
 
@@ -114,10 +117,13 @@ export class ClaimAudit {
     const { signal } = this.#stopping;
     if (signal.aborted) return undefined;
     try {
-      return await this.#parts.examiner.audit({ path, entry, kind }, record, bytes, signal);
+      return await this.#options.examiner.audit({ path, entry, kind }, record, bytes, signal);
     } catch (thrown) {
       if (signal.aborted) return undefined;
-      this.#parts.log.warn({ path, code: codeOf(thrown), reason: messageOf(thrown) }, "a package could not be audited");
+      this.#options.log.warn(
+        { path, code: codeOf(thrown), reason: messageOf(thrown) },
+        "a package could not be audited",
+      );
       return "unknown";
     }
   }

@@ -1,4 +1,5 @@
-// Indices as resources: joined from their segments when asked for, with the most wanted ones kept in memory whole.
+// Serves indices as resources. They are joined from their segments on request; frequently requested ones stay in
+// memory.
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import type { Part } from "../../indices/assemble.ts";
@@ -9,11 +10,11 @@ import type { BlobStore } from "../store/blob-store.ts";
 import type { PublishedFile } from "../store/publication.ts";
 import type { SegmentStore } from "../store/segment-store.ts";
 
-/** What whole indices may take up in memory by default. */
+/** The default memory for whole indices. */
 const defaultIndexMemoryBytes = 8 * 1024 ** 2;
-/** A larger index is streamed: it would take longer to send than its pieces to be read. */
+/** Larger indices are streamed: sending them takes longer than reading their segments. */
 const maxWholeIndexBytes = 1024 ** 2;
-/** What a streamed index takes up in memory for each of its readers. */
+/** The memory that each reader of a streamed index needs. */
 const pieceBytes = 64 * 1024;
 
 export class IndexResources {
@@ -33,7 +34,7 @@ export class IndexResources {
     });
   }
 
-  /** @param lastModifiedSeconds the publication's, or, under a name that is a hash, one for all */
+  /** @param lastModifiedSeconds the publication's value, or a constant for a name that contains the hash */
   resource(file: PublishedFile, lastModifiedSeconds: number, caching: Resource["caching"]): Resource {
     if (file.kind === "text") return textResource(file.text, lastModifiedSeconds, caching);
     if (file.kind === "blob") {
@@ -65,7 +66,7 @@ export class IndexResources {
     const whole = Buffer.allocUnsafeSlow(sizeBytes);
     let at = 0;
     for (const part of parts()) {
-      whole.set(this.#glimpseOf(part, form), at);
+      whole.set(this.#bytesOf(part, form), at);
       at += part.sizeBytes;
     }
     this.#whole.set(sha256, whole);
@@ -89,8 +90,8 @@ export class IndexResources {
       while (from < to) {
         if (buffer.length === 0) buffer = Buffer.allocUnsafeSlow(Math.min(pieceBytes, left));
         const fits = Math.min(to - from, buffer.length - filled);
-        // Looked at again for each piece: nothing of it is held while a reader takes its time.
-        buffer.set(this.#glimpseOf(part, form).subarray(from, from + fits), filled);
+        // Read again for each piece, so that no bytes of the store are held while a slow client reads.
+        buffer.set(this.#bytesOf(part, form).subarray(from, from + fits), filled);
         from += fits;
         filled += fits;
         if (filled < buffer.length) continue;
@@ -103,9 +104,9 @@ export class IndexResources {
     }
   }
 
-  /** Bytes that hold until the next look. */
-  #glimpseOf(part: Part, form: Form): Uint8Array {
-    return part.kind === "literal" ? part.bytes : this.#segments.glimpse(part.id, form);
+  /** Bytes that are valid only until the next read. */
+  #bytesOf(part: Part, form: Form): Uint8Array {
+    return part.kind === "literal" ? part.bytes : this.#segments.readTransient(part.id, form);
   }
 }
 
@@ -117,7 +118,7 @@ const contentTypes: Readonly<Record<Form, string>> = {
   xz: "application/x-xz",
 };
 
-/** A small text of a publication: its tag is made when it is asked for the first time. */
+/** A small text of a publication. Its ETag is computed at the first request. */
 function textResource(text: string, lastModifiedSeconds: number, caching: Resource["caching"]): Resource {
   const bytes = Buffer.from(text);
   return {

@@ -1,4 +1,5 @@
-// Packages near at hand: a bounded directory of verified files by SHA256, filled once per content while it is served.
+// Caches packages on disk: a directory of verified files by SHA256 with a size limit. Each is downloaded once on
+// request.
 import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { open, readFile } from "node:fs/promises";
@@ -10,34 +11,34 @@ import type { ByteRange } from "../../storage/tree.ts";
 import type { Pieces } from "../resource.ts";
 import type { CacheDownloadOutcome } from "./cache-download.ts";
 import { CacheDownload, CacheUnwritable, readPiece } from "./cache-download.ts";
-import type { PromisedContent } from "./verified-stream.ts";
+import type { ExpectedContent } from "./verified-stream.ts";
 import { verifiedStream } from "./verified-stream.ts";
 
-/** What the cache may take up on disk by default. */
+/** The default size of the cache on disk. */
 const defaultPackageCacheBytes = 2 * 1024 ** 3;
-/** What the most wanted small packages may take up in memory by default. */
+/** The default memory for frequently requested small packages. */
 const defaultPackageMemoryBytes = 16 * 1024 ** 2;
-/** What of a larger one each of its readers has in memory. */
+/** The memory that each reader of a larger package needs. */
 const pieceBytes = 128 * 1024;
 /** Packages up to this size are read as one buffer when they are in the cache. */
 export const wholeReadBytes = 4 * 1024 ** 2;
 
-/** Told of what the cache does. */
+/** Receives the events of the cache. */
 export interface PackageCacheObserver {
   hit(bytes: number): void;
   miss(bytes: number): void;
-  /** A package was streamed past the cache: it or what is under way is too large, or the disk refused. */
+  /** A package was streamed without the cache: it is too large beside the current downloads, or the disk failed. */
   bypassed(reason: "size" | "disk"): void;
-  filled(bytes: number): void;
+  stored(bytes: number): void;
   evicted(bytes: number): void;
   mismatched(): void;
-  /** What the cache holds now. */
-  holds(bytes: number, files: number): void;
+  /** The cache has a new size. */
+  sizeChanged(bytes: number, files: number): void;
 }
 
 export interface PackageCacheOptions {
   readonly directory: string;
-  /** Temporary files included; 0 switches the cache off. */
+  /** The limit includes temporary files; 0 disables the cache. */
   readonly maxBytes?: number;
   readonly maxMemoryBytes?: number;
   readonly observer: PackageCacheObserver;
@@ -52,21 +53,21 @@ export class PackageCache {
   readonly #maxBytes: number;
   readonly #observer: PackageCacheObserver;
   readonly #log: Log;
-  /** Which files there are, by name, with their sizes; decides which to drop. */
+  /** The sizes of the cached files, by name. Decides which files to evict. */
   readonly #files: LRUCache<string, number>;
   readonly #memory: LRUCache<string, Uint8Array>;
-  readonly #fills = new Map<string, CacheDownload>();
-  #fillingBytes = 0;
-  #fillsStarted = 0;
-  #refused = false;
+  readonly #downloads = new Map<string, CacheDownload>();
+  #downloadingBytes = 0;
+  #startedDownloads = 0;
+  #isUnwritable = false;
 
-  /** Takes over what an earlier run left, the longest unused first in line to go; half-written files are removed. */
+  /** Opens the cache with the files of an earlier run, least recently used first. Incomplete files are deleted. */
   static open(options: PackageCacheOptions): PackageCache {
     const cache = new PackageCache(options);
     try {
-      cache.#adopt();
+      cache.#loadFiles();
     } catch (thrown) {
-      cache.#refuse(new CacheUnwritable(thrown));
+      cache.#reportUnwritable(new CacheUnwritable(thrown));
     }
     return cache;
   }
@@ -84,26 +85,27 @@ export class PackageCache {
       maxSize: Math.max(1, this.#maxBytes),
       sizeCalculation: (bytes) => Math.max(1, bytes),
       disposeAfter: (bytes, name, reason) => {
-        if (reason !== "set") this.#drop(name, bytes);
+        if (reason !== "set") this.#remove(name, bytes);
       },
     });
   }
 
   /**
-   * Reads a range of a package that lies inside it, from memory, disk or its source. Small cached ones come as one buffer.
-   * @throws ContentMismatch, and whatever the source throws, from the iteration and before the package's last bytes
+   * Reads a range of a package from memory, disk or its source. The range must be within the package. Small cached
+   * packages are returned as one buffer.
+   * @throws (while iterating, before the last bytes of the package) ContentMismatch, errors of the source
    */
   async read(
-    promised: PromisedContent,
+    expected: ExpectedContent,
     range: ByteRange,
     signal: AbortSignal,
     pieces?: Pieces,
   ): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
-    const name = `${promised.sha256}-${promised.sizeBytes}`;
-    const end = range.end ?? promised.sizeBytes;
+    const name = `${expected.sha256}-${expected.sizeBytes}`;
+    const end = range.end ?? expected.sizeBytes;
     const whole =
       this.#files.get(name) === undefined ? undefined : (this.#memory.get(name) ?? (await this.#load(name)));
-    if (whole === undefined) return this.#stream(name, promised, { start: range.start, end }, signal, pieces);
+    if (whole === undefined) return this.#stream(name, expected, { start: range.start, end }, signal, pieces);
     this.#observer.hit(end - range.start);
     return whole.subarray(range.start, end);
   }
@@ -120,10 +122,10 @@ export class PackageCache {
     return bytes;
   }
 
-  /** Opens and joins nothing before the first byte is asked for, so a stream that is never read holds nothing. */
+  /** Opens and downloads nothing before the first byte is requested, so that an unused stream holds no resources. */
   async *#stream(
     name: string,
-    content: PromisedContent,
+    content: ExpectedContent,
     range: Required<ByteRange>,
     signal: AbortSignal,
     pieces?: Pieces,
@@ -137,11 +139,11 @@ export class PackageCache {
         yield piece;
       }
       if (position === range.end) return;
-      // Somebody cut the file short under our hands: the source has the rest.
+      // Somebody truncated the file; the rest comes from the source.
       this.#files.delete(name);
     }
     this.#observer.miss(range.end - position);
-    const promised = {
+    const expected = {
       ...content,
       mismatched: () => {
         this.#observer.mismatched();
@@ -149,8 +151,8 @@ export class PackageCache {
       },
     };
     try {
-      const fill = this.#fillOf(name, promised);
-      for await (const piece of fill?.read({ start: position, end: range.end }, signal) ?? []) {
+      const download = this.#downloadOf(name, expected);
+      for await (const piece of download?.read({ start: position, end: range.end }, signal) ?? []) {
         position += piece.length;
         yield piece;
       }
@@ -158,10 +160,10 @@ export class PackageCache {
       if (!(thrown instanceof CacheUnwritable)) throw thrown;
       this.#observer.bypassed("disk");
     }
-    if (position < range.end) yield* verifiedStream(promised, { start: position, end: range.end }, signal);
+    if (position < range.end) yield* verifiedStream(expected, { start: position, end: range.end }, signal);
   }
 
-  /** Ends short where the file was dropped meanwhile. */
+  /** Ends early if the file was evicted. */
   async *#readBack(name: string, sizeBytes: number): AsyncGenerator<Uint8Array, void, undefined> {
     const file = await this.#openCached(name);
     if (file !== undefined) yield* readFrom(file, { start: 0, end: sizeBytes }, new AbortController().signal);
@@ -175,37 +177,37 @@ export class PackageCache {
     });
   }
 
-  /** The fill that is under way, or a new one; undefined where the content must go past the cache. */
-  #fillOf(name: string, promised: PromisedContent): CacheDownload | undefined {
-    const underWay = this.#fills.get(name);
-    if (underWay !== undefined) return underWay;
-    const { sizeBytes } = promised;
-    if (this.#fillingBytes + sizeBytes > this.#maxBytes) {
+  /** The download in progress or a new one; undefined if the content does not fit into the cache. */
+  #downloadOf(name: string, expected: ExpectedContent): CacheDownload | undefined {
+    const current = this.#downloads.get(name);
+    if (current !== undefined) return current;
+    const { sizeBytes } = expected;
+    if (this.#downloadingBytes + sizeBytes > this.#maxBytes) {
       this.#observer.bypassed("size");
       return undefined;
     }
-    this.#fillingBytes += sizeBytes;
-    this.#shrinkTo(this.#maxBytes - this.#fillingBytes);
+    this.#downloadingBytes += sizeBytes;
+    this.#shrinkTo(this.#maxBytes - this.#downloadingBytes);
     const final = this.#pathOf(name);
-    this.#fillsStarted += 1;
-    const paths = { final, temporary: `${final}.${this.#fillsStarted}${temporarySuffix}` };
-    const fill = new CacheDownload(promised, paths, (outcome) => this.#settle(name, promised, outcome));
-    this.#fills.set(name, fill);
-    return fill;
+    this.#startedDownloads += 1;
+    const paths = { final, temporary: `${final}.${this.#startedDownloads}${temporarySuffix}` };
+    const download = new CacheDownload(expected, paths, (outcome) => this.#settle(name, expected, outcome));
+    this.#downloads.set(name, download);
+    return download;
   }
 
-  #settle(name: string, { sizeBytes, cached }: PromisedContent, outcome: CacheDownloadOutcome): void {
-    this.#fills.delete(name);
-    this.#fillingBytes -= sizeBytes;
+  #settle(name: string, { sizeBytes, cached }: ExpectedContent, outcome: CacheDownloadOutcome): void {
+    this.#downloads.delete(name);
+    this.#downloadingBytes -= sizeBytes;
     if (outcome.kind === "cached") {
-      this.#refused = false;
+      this.#isUnwritable = false;
       this.#files.set(name, sizeBytes);
-      this.#observer.filled(sizeBytes);
-      this.#tellHoldings();
+      this.#observer.stored(sizeBytes);
+      this.#reportSize();
       cached?.(() => this.#readBack(name, sizeBytes));
     } else if (outcome.error instanceof CacheUnwritable) {
-      this.#refuse(outcome.error);
-      // A full disk: what was used least makes room, so that the next package may fit.
+      this.#reportUnwritable(outcome.error);
+      // The disk is full: evict the least recently used files, so that the next package may fit.
       if (outcome.error.reason === "ENOSPC") this.#shrinkTo(this.#files.calculatedSize - sizeBytes);
     }
   }
@@ -214,8 +216,8 @@ export class PackageCache {
     while (this.#files.size > 0 && this.#files.calculatedSize > bytes) this.#files.pop();
   }
 
-  // Synchronous, so that no later fill of the same content can be renamed into place before this unlinks it.
-  #drop(name: string, bytes: number): void {
+  // Synchronous, so that no later download of the same content is renamed to this path before the file is deleted.
+  #remove(name: string, bytes: number): void {
     this.#memory.delete(name);
     try {
       rmSync(this.#pathOf(name), { force: true });
@@ -223,59 +225,59 @@ export class PackageCache {
       this.#log.warn({ error: messageOf(thrown) }, "a file of the package cache could not be removed");
     }
     this.#observer.evicted(bytes);
-    this.#tellHoldings();
+    this.#reportSize();
   }
 
-  #adopt(): void {
+  #loadFiles(): void {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     const found: { name: string; sizeBytes: number; usedAtMs: number }[] = [];
     for (const name of readdirSync(this.#directory)) {
       const path = join(this.#directory, name);
       if (name.endsWith(temporarySuffix)) rmSync(path, { force: true });
-      const promisedBytes = cacheName.exec(name)?.[1];
-      if (promisedBytes === undefined) continue;
+      const expectedBytes = cacheName.exec(name)?.[1];
+      if (expectedBytes === undefined) continue;
       const { size, mtimeMs } = statSync(path);
-      if (size === Number(promisedBytes)) found.push({ name, sizeBytes: size, usedAtMs: mtimeMs });
+      if (size === Number(expectedBytes)) found.push({ name, sizeBytes: size, usedAtMs: mtimeMs });
       else rmSync(path, { force: true });
     }
     found.sort((a, b) => a.usedAtMs - b.usedAtMs);
     for (const { name, sizeBytes } of found) {
       this.#files.set(name, sizeBytes);
-      if (!this.#files.has(name)) this.#drop(name, sizeBytes);
+      if (!this.#files.has(name)) this.#remove(name, sizeBytes);
     }
-    this.#tellHoldings();
+    this.#reportSize();
   }
 
-  #refuse(error: CacheUnwritable): void {
-    if (!this.#refused)
-      this.#log.warn({ reason: error.reason }, "packages are streamed past the cache: it can't be written");
-    this.#refused = true;
+  #reportUnwritable(error: CacheUnwritable): void {
+    if (!this.#isUnwritable)
+      this.#log.warn({ reason: error.reason }, "the package cache cannot be written: packages are streamed without it");
+    this.#isUnwritable = true;
   }
 
-  #tellHoldings(): void {
-    this.#observer.holds(this.#files.calculatedSize, this.#files.size);
+  #reportSize(): void {
+    this.#observer.sizeChanged(this.#files.calculatedSize, this.#files.size);
   }
 
   #pathOf(name: string): string {
-    if (!cacheName.test(name)) throw new TypeError("a package is cached by its SHA256 and size");
+    if (!cacheName.test(name)) throw new TypeError("a cached package must be named by its SHA256 and size");
     return join(this.#directory, name);
   }
 }
 
-/** Ends early where the file does. */
+/** Ends early if the file is shorter. */
 async function* readFrom(
   file: FileHandle,
   range: Required<ByteRange>,
   signal: AbortSignal,
   pieces: Pieces = "lasting",
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const again =
+  const reused =
     pieces === "fleeting" ? Buffer.allocUnsafeSlow(Math.min(pieceBytes, range.end - range.start)) : undefined;
   try {
     for (let position = range.start; position < range.end; ) {
       signal.throwIfAborted();
       const wanted = Math.min(pieceBytes, range.end - position);
-      const piece = await readPiece(file, position, again?.subarray(0, wanted) ?? Buffer.allocUnsafeSlow(wanted));
+      const piece = await readPiece(file, position, reused?.subarray(0, wanted) ?? Buffer.allocUnsafeSlow(wanted));
       if (piece.length === 0) return;
       position += piece.length;
       yield piece;

@@ -1,4 +1,4 @@
-// Packages as resources: what publications name and what stands in the tree, read through the verifying cache.
+// Serves packages as resources through the verifying cache: those of publications and those at their path in the tree.
 import { lastName } from "../../base/names.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import type { ByteRange, Tree } from "../../storage/tree.ts";
@@ -14,16 +14,16 @@ export class PackageResources {
   readonly #audit: ClaimAudit;
   readonly #cache: PackageCache;
 
-  constructor(parts: {
+  constructor(options: {
     readonly pool: PackagePool;
     readonly tree: Tree;
     readonly audit: ClaimAudit;
     readonly cache: PackageCache;
   }) {
-    this.#pool = parts.pool;
-    this.#tree = parts.tree;
-    this.#audit = parts.audit;
-    this.#cache = parts.cache;
+    this.#pool = options.pool;
+    this.#tree = options.tree;
+    this.#audit = options.audit;
+    this.#cache = options.cache;
   }
 
   /** @param path `pool/SHA256/…/…` */
@@ -32,7 +32,7 @@ export class PackageResources {
     return file && this.#resource(file, "immutable");
   }
 
-  /** A package file under its own path, which may hold other bytes tomorrow. */
+  /** A package file under its path in the tree, where other bytes may be tomorrow. */
   inTree({ path, entry, finding }: CatalogFile): Resource | undefined {
     if (entry.kind === "other" || finding === undefined || finding.kind === "rejected") return undefined;
     const sha256 = finding.kind === "binary" ? finding.sha256 : finding.digests.sha256;
@@ -46,16 +46,16 @@ export class PackageResources {
     const source = (range: ByteRange, signal: AbortSignal) => this.#tree.open({ path, content }, range, signal);
     const mismatched = () => void this.#audit.mismatched(path);
     const cached = (bytes: () => AsyncIterable<Uint8Array>) => {
-      if (content !== undefined) void this.#audit.cameBy(content, bytes);
+      if (content !== undefined) void this.#audit.auditContent(content, bytes);
     };
-    const promised = { sha256, sizeBytes, source, mismatched, cached };
+    const expected = { sha256, sizeBytes, source, mismatched, cached };
     return {
       sizeBytes,
       etag: sha256,
       lastModifiedSeconds,
       contentType: contentTypeOf(lastName(path)),
       caching,
-      read: (range, signal, pieces) => this.#cache.read(promised, range, signal, pieces),
+      read: (range, signal, pieces) => this.#cache.read(expected, range, signal, pieces),
     };
   }
 }

@@ -1,4 +1,4 @@
-// Suites whose ready-made indices are served untouched, and whether these tell the truth: seen in the background.
+// Serves the prebuilt indices of some suites unchanged, and checks in the background whether they match the packages.
 import { setImmediate } from "node:timers/promises";
 import { codeOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
@@ -34,12 +34,12 @@ export interface PassthroughSuitesOptions {
 
 const releaseLimits = { maxStanzaBytes: maxReleaseBytes, maxFields: 100, maxFieldNameBytes: 200 };
 const indexLimits = { maxDecompressedBytes: 2 ** 31, maxDecoderBytes: 2 ** 27 };
-/** The longest stanza of an index; beyond it nothing is searched for its end. */
+/** The longest stanza of an index that is accepted. */
 const maxStanzaBytes = 4 * 1024 ** 2;
-/** Of one suite so many are told; more would tell no more. */
-const maxProblems = 1000;
-/** So many files between two pauses in which requests have their turn. */
-const filesAtOnce = 50;
+/** How many rejects of one suite are reported. */
+const maxRejects = 1000;
+/** After so many files, other requests run. */
+const filesPerStep = 50;
 
 const compressions: ReadonlyMap<string, Compression> = new Map([
   ["", "none"],
@@ -50,23 +50,23 @@ const compressions: ReadonlyMap<string, Compression> = new Map([
 ]);
 
 export class PassthroughSuites {
-  readonly #parts: PassthroughSuitesOptions;
+  readonly #options: PassthroughSuitesOptions;
   readonly #stopping: AbortSignal;
-  readonly #problems = new Map<Suite, readonly RejectedFile[]>();
+  readonly #rejects = new Map<Suite, readonly RejectedFile[]>();
   readonly #waiting = new Set<Suite>();
   #checking: Promise<void> | undefined;
 
-  /** @param stopping ends what is under way */
-  constructor(parts: PassthroughSuitesOptions, stopping: AbortSignal) {
-    this.#parts = parts;
+  /** @param stopping aborts the check in progress */
+  constructor(options: PassthroughSuitesOptions, stopping: AbortSignal) {
+    this.#options = options;
     this.#stopping = stopping;
   }
 
-  holds(suite: Suite): boolean {
-    return this.#parts.suiteSettings.of(suite).indices === "prebuilt";
+  includes(suite: Suite): boolean {
+    return this.#options.suiteSettings.of(suite).indices === "prebuilt";
   }
 
-  /** Looks soon, one after the other, whether the indices of a suite are true. */
+  /** Requests a check of a suite's indices. The checks run one after another. */
   check(suite: Suite): void {
     this.#waiting.add(suite);
     this.#checking ??= this.#checkAll().finally(() => {
@@ -74,28 +74,28 @@ export class PassthroughSuites {
     });
   }
 
-  /** Resolves when nothing is being checked. */
+  /** Resolves when no check is pending or running. */
   async idle(): Promise<void> {
     await this.#checking;
   }
 
-  /** Every file that is not what an index says, as far as it was seen. */
-  problems(): readonly RejectedFile[] {
-    return [...this.#problems.values()].flat();
+  /** All files that differ from what an index lists, according to the last checks. */
+  rejects(): readonly RejectedFile[] {
+    return [...this.#rejects.values()].flat();
   }
 
   async #checkAll(): Promise<void> {
     for (const suite of this.#waiting) {
       this.#waiting.delete(suite);
-      const { log, observer, treeFiles, examiner } = this.#parts;
+      const { log, observer, treeFiles, examiner } = this.#options;
       try {
         const found = await new Check({ suite, treeFiles, examiner, signal: this.#stopping }).run();
-        const before = new Set((this.#problems.get(suite) ?? []).map(({ path, reason }) => `${path} ${reason}`));
-        this.#problems.set(suite, found);
-        for (const problem of found) {
-          if (before.has(`${problem.path} ${problem.reason}`)) continue;
-          observer.rejected(problem.code);
-          log.warn({ suite, ...problem }, "a file differs from what a prebuilt index says");
+        const before = new Set((this.#rejects.get(suite) ?? []).map(({ path, reason }) => `${path} ${reason}`));
+        this.#rejects.set(suite, found);
+        for (const reject of found) {
+          if (before.has(`${reject.path} ${reject.reason}`)) continue;
+          observer.rejected(reject.code);
+          log.warn({ suite, ...reject }, "a file does not match a prebuilt index");
         }
       } catch (thrown) {
         if (!this.#stopping.aborted) log.warn({ suite, code: codeOf(thrown) }, "prebuilt indices could not be checked");
@@ -104,32 +104,32 @@ export class PassthroughSuites {
   }
 }
 
-/** One pass over a suite: Release against the indices, these against the packages. */
+/** One check of a suite: compares Release with the indices, and the indices with the packages. */
 class Check {
   readonly #suite: TreePath;
   readonly #treeFiles: TreeFileResources;
   readonly #examiner: Examiner;
   readonly #signal: AbortSignal;
-  readonly #problems: RejectedFile[] = [];
-  /** What was held against an index already: packages for all architectures stand in several. */
+  readonly #rejects: RejectedFile[] = [];
+  /** The files that were compared already: packages for all architectures are in several indices. */
   readonly #seen = new Set<string>();
 
-  constructor(parts: {
+  constructor(options: {
     readonly suite: Suite;
     readonly treeFiles: TreeFileResources;
     readonly examiner: Examiner;
     readonly signal: AbortSignal;
   }) {
-    this.#suite = suitePath(parts.suite);
-    this.#treeFiles = parts.treeFiles;
-    this.#examiner = parts.examiner;
-    this.#signal = parts.signal;
+    this.#suite = suitePath(options.suite);
+    this.#treeFiles = options.treeFiles;
+    this.#examiner = options.examiner;
+    this.#signal = options.signal;
   }
 
   /** @throws StorageUnavailable */
   async run(): Promise<readonly RejectedFile[]> {
     const release = await this.#release();
-    if (release === undefined) return this.#problems;
+    if (release === undefined) return this.#rejects;
     const read = new Set<string>();
     for (const file of listedFiles(release)) {
       const path = tryParseTreePath(`${this.#suite}/${file.path}`);
@@ -137,13 +137,13 @@ class Check {
       const [, index = "", form = ""] = /^(.*\/(?:Packages|Sources))(\.[a-z0-9]+)?$/.exec(`/${file.path}`) ?? [];
       const compression = compressions.get(form);
       const isIndex = index !== "" && compression !== undefined;
-      // Archives list forms of an index that they do not keep: what is absent, clients find in another form.
+      // Archives list forms of an index that they do not store. Clients then use another form.
       if ((await this.#treeFiles.entry(path))?.kind !== "file") continue;
       const isNew = isIndex && !read.has(index);
       if (isNew) read.add(index);
       await this.#index(path, file, isNew ? compression : undefined);
     }
-    return this.#problems;
+    return this.#rejects;
   }
 
   async #release(): Promise<string | undefined> {
@@ -157,41 +157,41 @@ class Check {
         return fieldOf(parseSignedStanza(Buffer.concat(chunks), releaseLimits), "SHA256") ?? "";
       } catch (thrown) {
         if (!(thrown instanceof Malformed)) throw thrown;
-        this.#tell(path, "bad-control", thrown.message);
+        this.#reject(path, "bad-control", thrown.message);
         return undefined;
       }
     }
-    this.#tell(joinPath(this.#suite, "Release"), "absent", "there is neither an InRelease nor a Release");
+    this.#reject(joinPath(this.#suite, "Release"), "absent", "there is neither an InRelease nor a Release");
     return undefined;
   }
 
-  /** @param compression undefined: what it names is not looked at */
+  /** @param compression undefined: the packages in this index are not checked */
   async #index(path: TreePath, listed: NamedFile, compression: Compression | undefined): Promise<void> {
     const content = await this.#read(path, Number.POSITIVE_INFINITY);
     if (content === undefined) return;
     const digests = new RunningDigests(["sha256"]);
     const counted = counting(content, digests);
     try {
-      if (compression !== undefined) await this.#named(path, decompress(compression, counted, indexLimits));
+      if (compression !== undefined) await this.#packages(path, decompress(compression, counted, indexLimits));
       for await (const _rest of counted) {
-        // To its end, for its digest.
+        // The digest needs all bytes.
       }
     } catch (thrown) {
       if (!(thrown instanceof Malformed)) throw thrown;
-      this.#tell(path, thrown.flaw, thrown.message);
+      this.#reject(path, thrown.flaw, thrown.message);
       return;
     }
     const { sizeBytes, digests: found } = digests.finish();
     const isListed = sizeBytes === listed.sizeBytes && found.sha256 === listed.sha256;
-    if (!isListed) this.#tell(path, "mismatch", "Release lists it with another size or SHA256");
+    if (!isListed) this.#reject(path, "mismatch", "Release lists it with another size or SHA256");
   }
 
-  async #named(index: TreePath, text: AsyncIterable<Uint8Array>): Promise<void> {
+  async #packages(index: TreePath, text: AsyncIterable<Uint8Array>): Promise<void> {
     let rest = "";
     const check = async (stanzas: string) => {
       for (const file of namedFiles(stanzas)) await this.#package(index, file);
     };
-    // Latin-1: nothing that is read here is beyond ASCII, and no character is cut in two.
+    // Latin-1, because only ASCII matters here, and no character is then split between two chunks.
     for await (const chunk of text) {
       rest += Buffer.from(chunk).toString("latin1");
       const end = rest.lastIndexOf("\n\n");
@@ -199,39 +199,40 @@ class Check {
         await check(rest.slice(0, end));
         rest = rest.slice(end + 2);
       }
-      if (rest.length > maxStanzaBytes) throw new Malformed("limit", `it has a stanza beyond ${maxStanzaBytes} bytes`);
+      if (rest.length > maxStanzaBytes) throw new Malformed("limit", `a stanza is longer than ${maxStanzaBytes} bytes`);
     }
     await check(rest);
   }
 
   async #package(index: TreePath, file: NamedFile): Promise<void> {
-    if (this.#seen.has(`${file.path} ${file.sha256}`) || this.#problems.length >= maxProblems) return;
+    if (this.#seen.has(`${file.path} ${file.sha256}`) || this.#rejects.length >= maxRejects) return;
     this.#seen.add(`${file.path} ${file.sha256}`);
-    if (this.#seen.size % filesAtOnce === 0) await setImmediate();
+    if (this.#seen.size % filesPerStep === 0) await setImmediate();
     this.#signal.throwIfAborted();
     const plain = file.path
       .split("/")
       .filter((name) => name !== "" && name !== ".")
       .join("/");
     const path = tryParseTreePath(plain);
-    if (path === undefined) return this.#tell(index, "bad-name", "it names a file that no tree can hold");
+    if (path === undefined)
+      return this.#reject(index, "bad-name", "it lists a file whose path is not allowed in a tree");
     const entry = await this.#treeFiles.entry(path);
-    if (entry?.kind !== "file") return this.#tell(path, "absent", `${index} names it, and it is not there`);
+    if (entry?.kind !== "file") return this.#reject(path, "absent", `${index} lists it, but it does not exist`);
     const sha256 = await this.#sha256Of(path, entry);
     if (sha256 === undefined) return;
-    const isNamed = sha256 === file.sha256 && (entry.sizeBytes ?? file.sizeBytes) === file.sizeBytes;
-    if (!isNamed) this.#tell(path, "mismatch", `${index} names it with another size or SHA256`);
+    const isListed = sha256 === file.sha256 && (entry.sizeBytes ?? file.sizeBytes) === file.sizeBytes;
+    if (!isListed) this.#reject(path, "mismatch", `${index} lists it with another size or SHA256`);
   }
 
-  /** From the ledger, or by the one reading that puts it there; undefined for what can't be read now. */
+  /** Reads the SHA256 from the inspection store, or inspects the file once; undefined if it cannot be read now. */
   async #sha256Of(path: TreePath, entry: FileEntry): Promise<string | undefined> {
     const kind = packageKindOf(lastName(path)) ?? "part";
     const { finding } = await this.#examiner.examine({ path, entry, kind }, this.#signal);
-    if (finding.kind === "rejected" && finding.code !== "unreadable") this.#tell(path, finding.code, finding.text);
+    if (finding.kind === "rejected" && finding.code !== "unreadable") this.#reject(path, finding.code, finding.text);
     return sha256Of(finding);
   }
 
-  /** @throws StorageUnavailable; Malformed `limit` while iterating */
+  /** @throws StorageUnavailable; while iterating, Malformed with the flaw `limit` */
   async #read(path: TreePath, maxBytes: number): Promise<AsyncIterable<Uint8Array> | undefined> {
     const resource = await this.#treeFiles.find(path, this.#signal);
     if (resource === undefined) return undefined;
@@ -240,12 +241,14 @@ class Check {
     return chunksOf(body);
   }
 
-  #tell(path: TreePath, code: RejectedFile["code"], reason: string): void {
-    if (this.#problems.length < maxProblems) this.#problems.push({ path, code, reason });
+  #reject(path: TreePath, code: RejectedFile["code"], reason: string): void {
+    if (this.#rejects.length < maxRejects) this.#rejects.push({ path, code, reason });
   }
 }
 
-/** Can be iterated in several goes: whoever reads on has what the one before has left. */
+/**
+ * Hashes content while it is read. Several loops may iterate over it in turn; each continues where the last one ended.
+ */
 function counting(content: AsyncIterable<Uint8Array>, digests: RunningDigests): AsyncIterable<Uint8Array> {
   const source = content[Symbol.asyncIterator]();
   const next = async (): Promise<IteratorResult<Uint8Array>> => {

@@ -1,4 +1,4 @@
-// What is behind a path of a repository: a file of a publication, a package that one names, or a file of the tree.
+// Finds the resource at a path of a repository: a file of a publication, a package in one, or a file of the tree.
 import { LRUCache } from "lru-cache";
 import type { StateName, Suite, TreePath } from "../../base/names.ts";
 import { tryParseSuiteOrFlat, tryParseTreePath } from "../../base/names.ts";
@@ -28,83 +28,86 @@ export interface PathResolverOptions {
   readonly currentOf: (suite: Suite) => Manifest | undefined;
 }
 
-/** The names of what is made here: one that is not there now is nowhere, whatever the tree has under its name. */
-const generated =
+/**
+ * Paths of generated files. If such a file does not exist, a file in the tree with the same path is not served either.
+ */
+const generatedPaths =
   /^pool\/SHA256\/|^snapshots\/|^dists\/[^/]+\/(.+\/)?(InRelease|Release|Release\.gpg|by-hash\/.*|(Packages|Sources|Contents-[^/.]+)(\.diff\/.*|\.[a-z0-9]+)?)$/;
 
-/** A large one takes some megabytes. */
+/** A large publication takes some megabytes. */
 const maxPastInMemory = 8;
 
 export class PathResolver {
-  readonly #parts: PathResolverOptions;
-  /** What was found in publications, by the path below the suite: most requests are for the same few files. */
-  readonly #found = new WeakMap<Manifest, Map<string, Resource>>();
+  readonly #options: PathResolverOptions;
+  /** The resources of publications, by the path below the suite. Most requests are for the same few files. */
+  readonly #resources = new WeakMap<Manifest, Map<string, Resource>>();
 
-  /** Publications of the past that were asked for lately. */
+  /** Recently requested past publications. */
   readonly #past = new LRUCache<string, Manifest>({ max: maxPastInMemory });
 
-  /** Suites with a slash in their names, which go before others at the beginning of a path. */
+  /** Suites with a slash in their names. They are compared first with the start of a path. */
   readonly #nested: readonly Suite[];
 
-  constructor(parts: PathResolverOptions) {
-    this.#parts = parts;
-    this.#nested = parts.catalog.layout.nestedSuites;
+  constructor(options: PathResolverOptions) {
+    this.#options = options;
+    this.#nested = options.catalog.layout.nestedSuites;
   }
 
   /**
-   * What is known without asking the storage.
+   * Finds a resource without access to the storage.
    * @param path below the repository's root, without a leading slash
-   * @param session of the client: it decides which publication plain names are of
+   * @param session the client's session, which selects the publication for plain names
    */
   find(path: string, session?: ClientSession): Resource | undefined {
     const treePath = tryParseTreePath(path);
-    // A database throws where it is asked for a key that is much longer than any path.
+    // The database throws for keys that are much longer than any valid path.
     if (treePath === undefined) return undefined;
-    const { packages } = this.#parts;
+    const { packages } = this.#options;
     return packages.pooled(path) ?? this.#published(path, session) ?? this.#inSnapshot(path) ?? this.#inTree(treePath);
   }
 
   /**
-   * A changelog, or another file of the tree, but for what would be taken for one of ours.
+   * Finds a changelog, or another file of the tree. A tree file with the path of a generated file is not served.
    * @throws StorageUnavailable, LimitExceeded, TooManyChangelogs
    */
   async findOther(path: string, signal: AbortSignal): Promise<Resource | undefined> {
-    const changelog = path.startsWith("changelogs/") ? await this.#parts.changelogs.find(path) : undefined;
+    const changelog = path.startsWith("changelogs/") ? await this.#options.changelogs.find(path) : undefined;
     if (changelog !== undefined) return changelog;
     const { suite } = this.#inSuite(path) ?? {};
-    const isOurs = generated.test(path) && (suite === undefined || !this.#parts.passthrough.holds(suite));
-    const treePath = isOurs ? undefined : tryParseTreePath(path);
-    return treePath === undefined ? undefined : await this.#parts.treeFiles.find(treePath, signal);
+    const isGenerated =
+      generatedPaths.test(path) && (suite === undefined || !this.#options.passthrough.includes(suite));
+    const treePath = isGenerated ? undefined : tryParseTreePath(path);
+    return treePath === undefined ? undefined : await this.#options.treeFiles.find(treePath, signal);
   }
 
   #published(path: string, session: ClientSession | undefined): Resource | undefined {
     const { suite, rest } = this.#inSuite(path) ?? {};
-    if (suite === undefined || rest === undefined || this.#parts.passthrough.holds(suite)) return undefined;
-    const current = this.#parts.currentOf(suite);
+    if (suite === undefined || rest === undefined || this.#options.passthrough.includes(suite)) return undefined;
+    const current = this.#options.currentOf(suite);
     const reference = hashReference(rest);
-    const begun = current && reference === undefined ? this.#begunWith(current, rest, session) : undefined;
-    // What that one does not have, its client asks for on no word of ours: the current one may have it.
+    const begun = current && reference === undefined ? this.#sessionPublication(current, rest, session) : undefined;
+    // A file that this publication lacks is not listed in the client's Release; the current publication may have it.
     const found = (begun && this.#inPublication(begun, rest)) ?? (current && this.#inPublication(current, rest));
     if (found !== undefined) return begun === undefined ? found : { ...found, caching: "per-client" };
-    const { indexResources, store } = this.#parts;
+    const { indexResources, store } = this.#options;
     const older = reference && store.byHash(suite, reference);
     return older && indexResources.resource(older, timelessSeconds, "immutable");
   }
 
-  /** The publication that the client began with, where that is not the current one. */
-  #begunWith(current: Manifest, rest: string, session: ClientSession | undefined): Manifest | undefined {
+  /** The publication whose Release the client downloaded in this session, unless that is the current one. */
+  #sessionPublication(current: Manifest, rest: string, session: ClientSession | undefined): Manifest | undefined {
     const { suite, id } = current;
-    const suiteKey = `${this.#parts.stateName} ${suite}`;
+    const suiteKey = `${this.#options.stateName} ${suite}`;
     const begunId =
       rest === "Release" || rest === "InRelease" ? session?.begin(suiteKey, rest, id) : session?.continued(suiteKey);
     return begunId === undefined || begunId === id ? undefined : this.#pastOf(suite, begunId);
   }
 
-  /** A suite as it was: all that its publication of that time names, and nothing that is not kept any more. */
+  /** Finds a file of a snapshot: everything that the publication lists and that is still kept. */
   #inSnapshot(path: string): Resource | undefined {
     const [, when, file] = /^snapshots\/([^/]+)\/(.+)$/.exec(path) ?? [];
     if (when === undefined || file === undefined) return undefined;
-    const { packages, store } = this.#parts;
+    const { packages, store } = this.#options;
     const { suite, rest } = this.#inSuite(file) ?? {};
     if (suite === undefined || rest === undefined) return packages.pooled(file);
     const id = store.idAt(suite, when);
@@ -114,17 +117,17 @@ export class PathResolver {
 
   #pastOf(suite: Suite, id: string): Manifest | undefined {
     const key = `${suite}/${id}`;
-    const past = this.#past.get(key) ?? this.#parts.store.get(suite, id);
+    const past = this.#past.get(key) ?? this.#options.store.get(suite, id);
     if (past !== undefined) this.#past.set(key, past);
     return past;
   }
 
   /** @param path below the suite */
   #inPublication(manifest: Manifest, path: string): Resource | undefined {
-    const found = this.#foundIn(manifest);
-    const known = found.get(path);
+    const resources = this.#resourcesOf(manifest);
+    const known = resources.get(path);
     if (known !== undefined) return known;
-    const { indexResources } = this.#parts;
+    const { indexResources } = this.#options;
     const reference = hashReference(path);
     const file = reference === undefined ? publishedFile(manifest, path) : fileByHash(manifest, reference);
     if (file === undefined) return undefined;
@@ -132,24 +135,24 @@ export class PathResolver {
       reference === undefined
         ? indexResources.resource(file, manifest.lastModifiedSeconds ?? manifest.dateSeconds, "revalidate")
         : indexResources.resource(file, timelessSeconds, "immutable");
-    found.set(path, resource);
+    resources.set(path, resource);
     return resource;
   }
 
   #inTree(path: TreePath): Resource | undefined {
-    const file = this.#parts.catalog.file(path);
-    return file && this.#parts.packages.inTree(file);
+    const file = this.#options.catalog.file(path);
+    return file && this.#options.packages.inTree(file);
   }
 
-  #foundIn(manifest: Manifest): Map<string, Resource> {
-    const known = this.#found.get(manifest);
+  #resourcesOf(manifest: Manifest): Map<string, Resource> {
+    const known = this.#resources.get(manifest);
     if (known !== undefined) return known;
-    const found = new Map<string, Resource>();
-    this.#found.set(manifest, found);
-    return found;
+    const resources = new Map<string, Resource>();
+    this.#resources.set(manifest, resources);
+    return resources;
   }
 
-  /** Takes the path of a suite's file apart; undefined for any other. */
+  /** Splits the path of a file in a suite; undefined for other paths. */
   #inSuite(path: string): { readonly suite: Suite; readonly rest: string } | undefined {
     const nested = this.#nested.find((suite) => path.startsWith(`dists/${suite}/`));
     if (nested !== undefined) return { suite: nested, rest: path.slice(`dists/${nested}/`.length) };

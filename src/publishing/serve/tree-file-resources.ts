@@ -1,5 +1,4 @@
-// Every other file of the tree under its own path, as it stands there. Whoever asks for what is not there costs little.
-
+// Serves all other files of the tree under their paths. Requests for files that do not exist cost little.
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import pLimit from "p-limit";
@@ -15,23 +14,23 @@ import type { Resource } from "../resource.ts";
 import { contentTypeOf } from "../resource.ts";
 import type { PackageCache } from "./package-cache.ts";
 
-/** How long a listing or a mutable file is believed: it is looked at once in this time, however often it is asked for. */
-const rememberedMs = 10_000;
-/** How many entries the remembered listings may have together. */
-const maxRememberedEntries = 100_000;
-/** How many directories are looked at, and mutable files read, at once for strangers: refreshes go on beside them. */
-const concurrentAsks = 2;
-/** How long a client may wait for a listing, in ms: a grid that takes longer is told to be unavailable for now. */
-const lookTimeoutMs = 10_000;
-/** The largest mutable file that is served, in bytes. It is read whole, for only its bytes tell its size and its tag. */
+/** How long a listing or a mutable file is cached. In this time it is read once, whatever the number of requests. */
+const cachedMs = 10_000;
+/** How many entries the cached listings may have together. */
+const maxCachedEntries = 100_000;
+/** How many directories and mutable files are read at once for clients. Refreshes are not limited by this. */
+const concurrentReads = 2;
+/** How long a client may wait for a listing, in ms. A slower grid counts as temporarily unavailable. */
+const listTimeoutMs = 10_000;
+/** The largest mutable file that is served, in bytes. It is read as a whole to determine its size and ETag. */
 const maxMutableBytes = 4 * 1024 ** 2;
-/** What the remembered mutable files may take up together, in bytes. */
-const maxRememberedBytes = 32 * 1024 ** 2;
+/** The memory for cached mutable files, in bytes. */
+const maxCachedBytes = 32 * 1024 ** 2;
 
 type Listing = ReadonlyMap<string, Entry>;
 
-/** A mutable file as it was read last. */
-interface Read {
+/** The last known content of a mutable file. */
+interface MutableFile {
   readonly bytes: Uint8Array;
   /** Lower-case hex. */
   readonly sha256: string;
@@ -41,42 +40,43 @@ export interface TreeFileResourcesOptions {
   readonly tree: Tree;
   readonly catalog: Catalog;
   readonly cache: PackageCache;
-  /** Whether a path lies in a directory that could not be listed, so that nobody knows what is there. */
+  /** Whether a path is in a directory that could not be listed, so that its contents are unknown. */
   readonly isUnlisted: (path: TreePath) => boolean;
 }
 
 export class TreeFileResources {
-  readonly #parts: TreeFileResourcesOptions;
-  readonly #asking = pLimit(concurrentAsks);
+  readonly #options: TreeFileResourcesOptions;
+  readonly #limit = pLimit(concurrentReads);
   readonly #listings: LRUCache<string, Listing, TreePath>;
-  readonly #mutables: LRUCache<string, Read, TreePath>;
-  /** Stands in every listing's name, so that what is remembered can be forgotten though somebody still waits for it. */
+  readonly #mutables: LRUCache<string, MutableFile, TreePath>;
+  /** Part of every cache key. A new value invalidates the caches, even while requests are pending. */
   #generation = 0;
 
-  constructor(parts: TreeFileResourcesOptions) {
-    this.#parts = parts;
-    const ttl = rememberedMs;
+  constructor(options: TreeFileResourcesOptions) {
+    this.#options = options;
+    const ttl = cachedMs;
     this.#listings = new LRUCache<string, Listing, TreePath>({
-      maxSize: maxRememberedEntries,
+      maxSize: maxCachedEntries,
       sizeCalculation: (listing) => listing.size + 1,
       ttl,
-      fetchMethod: (_key, _old, { signal, context }) => this.#asking(() => this.#look(context, signal)),
+      fetchMethod: (_key, _old, { signal, context }) => this.#limit(() => this.#readListing(context, signal)),
     });
-    this.#mutables = new LRUCache<string, Read, TreePath>({
-      maxSize: maxRememberedBytes,
+    this.#mutables = new LRUCache<string, MutableFile, TreePath>({
+      maxSize: maxCachedBytes,
       sizeCalculation: ({ bytes }) => bytes.length + 1,
       ttl,
-      fetchMethod: (_key, old, { signal, context }) => this.#asking(() => this.#read(context, old, signal)),
+      fetchMethod: (_key, old, { signal, context }) => this.#limit(() => this.#readMutable(context, old, signal)),
     });
   }
 
-  /** Looks at everything anew from now on. */
+  /** Invalidates all cached listings and files. */
   forget(): void {
     this.#generation += 1;
   }
 
   /**
-   * @returns undefined where there is no regular file
+   * Finds the file at a path.
+   * @returns undefined if there is no regular file
    * @throws StorageUnavailable, LimitExceeded
    */
   async find(path: TreePath, signal: AbortSignal): Promise<Resource | undefined> {
@@ -89,12 +89,12 @@ export class TreeFileResources {
   }
 
   /**
-   * What its directory tells of a path, not longer ago than a refresh or `rememberedMs`. Every directory on the way is
-   * looked at, and none that its own directory does not tell of: so only true directories can be made to cost a look.
+   * Finds the entry at a path, as of the last refresh or at most `cachedMs` ago. It lists each directory on the way,
+   * and only if its parent contains it, so requests can cause listings only for existing directories.
    * @throws StorageUnavailable, LimitExceeded
    */
   async entry(path: TreePath): Promise<Entry | undefined> {
-    const { catalog } = this.#parts;
+    const { catalog } = this.#options;
     const parent = parentPath(path);
     if (catalog.hasDirectory(parent)) {
       const known = catalog.file(path)?.entry;
@@ -103,15 +103,15 @@ export class TreeFileResources {
     let at = rootPath;
     for (const name of pathNames(parent)) {
       const child = joinPath(at, name);
-      if (!(catalog.hasDirectory(child) || (await this.#tellsOf(at, child)))) return undefined;
+      if (!(catalog.hasDirectory(child) || (await this.#hasSubdirectory(at, child)))) return undefined;
       at = child;
     }
-    // The catalog knows every file of its directories.
+    // The catalog contains every file of its directories.
     return catalog.hasDirectory(at) ? undefined : (await this.#list(at)).get(lastName(path));
   }
 
-  async #tellsOf(directory: TreePath, child: TreePath): Promise<boolean> {
-    const { catalog, isUnlisted } = this.#parts;
+  async #hasSubdirectory(directory: TreePath, child: TreePath): Promise<boolean> {
+    const { catalog, isUnlisted } = this.#options;
     if (catalog.hasDirectory(directory) && catalog.layout.mayHoldPackages(child) && !isUnlisted(child)) return false;
     return (await this.#list(directory)).get(lastName(child))?.kind === "directory";
   }
@@ -121,13 +121,15 @@ export class TreeFileResources {
     return (await this.#listings.fetch(key, { context: directory })) ?? new Map();
   }
 
-  async #look(directory: TreePath, signal: AbortSignal): Promise<Listing> {
-    const late = AbortSignal.timeout(lookTimeoutMs);
-    const node = await this.#parts.tree.look(directory, AbortSignal.any([signal, late])).catch((thrown: unknown) => {
-      if (!late.aborted || signal.aborted) throw thrown;
-      const why = `not listed within ${lookTimeoutMs / 1000} s`;
-      throw new StorageUnavailable(directory, why, { transient: true });
-    });
+  async #readListing(directory: TreePath, signal: AbortSignal): Promise<Listing> {
+    const timeout = AbortSignal.timeout(listTimeoutMs);
+    const node = await this.#options.tree
+      .look(directory, AbortSignal.any([signal, timeout]))
+      .catch((thrown: unknown) => {
+        if (!timeout.aborted || signal.aborted) throw thrown;
+        const why = `not listed within ${listTimeoutMs / 1000} s`;
+        throw new StorageUnavailable(directory, why, { transient: true });
+      });
     if (node?.kind !== "directory") return new Map();
     const entries = [...node.entries].map(([name, entry]) => [name, withoutEntryMetadata(entry)] as const);
     return new Map(entries);
@@ -138,7 +140,7 @@ export class TreeFileResources {
     content: ContentId,
     facts: { readonly sizeBytes: number; readonly lastModifiedSeconds: number },
   ): Resource {
-    const promised = {
+    const expected = {
       sha256: createHash("sha256").update(content.key).digest("hex"),
       isHashOf: "content-id",
       sizeBytes: facts.sizeBytes,
@@ -149,7 +151,7 @@ export class TreeFileResources {
       etag: content.key,
       contentType: contentTypeOf(lastName(path)),
       caching: "revalidate",
-      read: (range, signal, pieces) => this.#parts.cache.read(promised, range, signal, pieces),
+      read: (range, signal, pieces) => this.#options.cache.read(expected, range, signal, pieces),
     };
   }
 
@@ -160,7 +162,7 @@ export class TreeFileResources {
       read && {
         sizeBytes: read.bytes.length,
         etag: read.sha256,
-        // Its link is as old as ever when its bytes are new.
+        // The link of a mutable file is not updated when its bytes change.
         lastModifiedSeconds: undefined,
         contentType: contentTypeOf(lastName(path)),
         caching: "revalidate",
@@ -169,8 +171,8 @@ export class TreeFileResources {
     );
   }
 
-  /** @param old what was there before: as long as it is the same, nobody holds it twice */
-  async #read(path: TreePath, old: Read | undefined, signal: AbortSignal): Promise<Read> {
+  /** @param old the previous content; it is returned if nothing changed, so that no second copy stays in memory */
+  async #readMutable(path: TreePath, old: MutableFile | undefined, signal: AbortSignal): Promise<MutableFile> {
     const content = this.#bytes(path, undefined, { start: 0, end: maxMutableBytes + 1 }, signal);
     const bytes = await readAtMost(content, maxMutableBytes);
     if (bytes === undefined) {
@@ -180,7 +182,7 @@ export class TreeFileResources {
     return old?.sha256 === sha256 ? old : { bytes, sha256 };
   }
 
-  /** @throws StorageUnavailable also for what was replaced since it was listed: something is there */
+  /** @throws StorageUnavailable, also if the file was replaced after the listing: the path does exist */
   async *#bytes(
     path: TreePath,
     content: ContentId | undefined,
@@ -188,15 +190,15 @@ export class TreeFileResources {
     signal: AbortSignal,
   ): AsyncGenerator<Uint8Array> {
     try {
-      yield* this.#parts.tree.open({ path, content }, range, signal);
+      yield* this.#options.tree.open({ path, content }, range, signal);
     } catch (thrown) {
       if (!(thrown instanceof ContentGone)) throw thrown;
       this.forget();
-      throw new StorageUnavailable(path, "it was changed since it was listed", { transient: true });
+      throw new StorageUnavailable(path, "it changed after it was listed", { transient: true });
     }
   }
 }
 
-/** An uploader's words may be as long as a stanza, and nobody reads them here. */
+/** Entry metadata may be as long as a stanza, and is not used here. */
 const withoutEntryMetadata = (entry: Entry): Entry =>
   entry.kind === "file" ? { ...entry, metadata: undefined } : entry;

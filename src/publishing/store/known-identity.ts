@@ -11,7 +11,7 @@ class IdentityChanged extends RepoError {
 const identityFields = /^(Origin|Label|Codename|NotAutomatic|ButAutomaticUpgrades): (.*)$/gm;
 
 /** The identity fields of a Release file, by field name. */
-export const identityOfRelease = (release: string): ReadonlyMap<string, string> =>
+export const identityFieldsOf = (release: string): ReadonlyMap<string, string> =>
   new Map([...release.matchAll(identityFields)].map(([, name = "", value = ""]) => [name, value]));
 
 /** @returns a sentence for each changed field; empty if nothing changed */
@@ -27,7 +27,7 @@ export function identityChanges(
 }
 
 /** @throws IdentityChanged if there are any changes */
-export function refuseIdentityChanges(changes: readonly string[]): void {
+export function rejectIdentityChanges(changes: readonly string[]): void {
   if (changes.length === 0) return;
   const explanation =
     "every apt with the old values will reject this suite until its user accepts the new ones " +

@@ -109,8 +109,8 @@ export class PackagePool {
   async #put(items: Iterable<IndexEntry>): Promise<void> {
     let written: Promise<unknown> = Promise.resolve();
     let untilWait = packagesPerWrite;
-    for (const item of items) {
-      for (const [key, record] of recordsOf(item)) {
+    for (const entry of items) {
+      for (const [key, record] of recordsOf(entry)) {
         // After a restart all packages are added again and few of them are new. Reading costs a tenth of writing.
         if (!isSame(this.#files.get(key), record)) written = this.#files.put(key, record);
       }
@@ -161,13 +161,13 @@ function unescaped(name: string): string | undefined {
   }
 }
 
-function* recordsOf(item: IndexEntry): Iterable<readonly [string, PoolRecord]> {
-  const { sha256 } = item;
+function* recordsOf(entry: IndexEntry): Iterable<readonly [string, PoolRecord]> {
+  const { sha256 } = entry;
   const keyOf = (path: TreePath) => `${sha256}/${poolName(path)}`;
-  const lastModifiedSeconds = item.kind === "binary" ? item.builtAtSeconds : timelessSeconds;
-  yield [keyOf(item.path), recordOf(item, sha256, lastModifiedSeconds)];
-  if (item.kind === "binary") return;
-  for (const part of item.parts) yield [keyOf(part.path), recordOf(part, part.digests.sha256, lastModifiedSeconds)];
+  const lastModifiedSeconds = entry.kind === "binary" ? entry.builtAtSeconds : timelessSeconds;
+  yield [keyOf(entry.path), recordOf(entry, sha256, lastModifiedSeconds)];
+  if (entry.kind === "binary") return;
+  for (const part of entry.parts) yield [keyOf(part.path), recordOf(part, part.digests.sha256, lastModifiedSeconds)];
 }
 
 function recordOf(

@@ -7,7 +7,7 @@ import { written } from "../../base/state-errors.ts";
 import type { SegmentSizes } from "../../indices/assemble.ts";
 import type { FileEntry } from "../../storage/tree.ts";
 import { BlobStore } from "./blob-store.ts";
-import { identityOfRelease } from "./known-identity.ts";
+import { identityFieldsOf } from "./known-identity.ts";
 import type { LastDates } from "./last-dates.ts";
 import { latest } from "./last-dates.ts";
 import type { PoolRecord } from "./package-pool.ts";
@@ -107,7 +107,7 @@ export class PublicationStore {
       this.#supersede(suite, nowMs, id);
       this.#servedSeconds.putSync(suiteKey(suite, id), Math.floor(nowMs / 1000));
       this.#dates.putSync(suite, manifest.dateSeconds);
-      this.#identities.putSync(suite, [...identityOfRelease(manifest.release)]);
+      this.#identities.putSync(suite, [...identityFieldsOf(manifest.release)]);
       this.#current.putSync(suite, id);
     };
     await written(() => this.#manifests.transaction(put));

@@ -62,7 +62,7 @@ export class SegmentStore {
   }
 
   #decompress(id: string): Uint8Array {
-    const plain = this.#decompressed.get(id) ?? gunzipSync(this.glimpse(id, "gz"));
+    const plain = this.#decompressed.get(id) ?? gunzipSync(this.readTransient(id, "gz"));
     this.#decompressed.set(id, plain);
     return plain;
   }
@@ -72,7 +72,7 @@ export class SegmentStore {
    * that wait for the garbage collector.
    * @throws SegmentMissing
    */
-  glimpse(id: string, form: IndexForm): Uint8Array {
+  readTransient(id: string, form: IndexForm): Uint8Array {
     const bytes = this.#unwritten.has(id) ? undefined : this.#bytes.getBinaryFast(`${id}/${form}`);
     // The buffer is as long as the longest value that it ever held.
     return bytes?.subarray(0, bytes.length) ?? this.read(id, form);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
 import { parseComponent, parseRepositoryName } from "../../../src/base/names.ts";
-import type { KeyringOrder } from "../../../src/publishing/build/archive-keyring.ts";
+import type { KeyringOptions } from "../../../src/publishing/build/archive-keyring.ts";
 import { archiveKeyring, keyringPackageName, nameOnMachines } from "../../../src/publishing/build/archive-keyring.ts";
 import type { SigningKey } from "../../../src/signing/signer.ts";
 import { OverlayTree } from "../../../src/storage/decorators/overlay-tree.ts";
@@ -27,7 +27,7 @@ const aKey = (changedAtSeconds = november): SigningKey => ({
 
 const signerOf = (...keys: readonly SigningKey[]) => ({ keys, publicKeyBytes: Buffer.from(`${keys.length} keys`) });
 
-const anOrder = (changes: Partial<KeyringOrder> = {}): KeyringOrder => ({
+const anOrder = (changes: Partial<KeyringOptions> = {}): KeyringOptions => ({
   repository: parseRepositoryName("Example"),
   label: "Example & Co",
   signer: signerOf(aKey()),
@@ -41,7 +41,7 @@ const versionOf = (...keys: readonly SigningKey[]): string =>
   archiveKeyring(anOrder({ signer: signerOf(...keys) })).name.split("_")[1] ?? "";
 
 /** The package on disk, and unpacked by dpkg. */
-function unpacked(order: KeyringOrder): { readonly deb: string; readonly root: string; readonly control: string } {
+function unpacked(order: KeyringOptions): { readonly deb: string; readonly root: string; readonly control: string } {
   const { name, bytes } = archiveKeyring(order);
   const deb = join(directory, name);
   const root = mkdtempSync(join(directory, "root-"));

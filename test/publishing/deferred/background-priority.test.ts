@@ -15,7 +15,7 @@ test("late work rests from the first piece after a ping has come to the last ans
   const yieldNow = way.yieldToForeground(never);
   await yieldNow();
   const [one, other] = [withResolvers<void>(), withResolvers<void>()];
-  const answered = Promise.allSettled([way.first(one.promise), way.first(other.promise)]);
+  const answered = Promise.allSettled([way.runInForeground(one.promise), way.runInForeground(other.promise)]);
   const resting = yieldNow();
   one.resolve();
   expect(await isPending(resting)).toBe(true);
@@ -29,7 +29,7 @@ test("under pings without an end late work has half of the time", async () => {
   const way = new BackgroundPriority(() => nowMs);
   const stop = new AbortController();
   onTestFinished(() => stop.abort());
-  void way.first(new Promise(() => undefined));
+  void way.runInForeground(new Promise(() => undefined));
   const yieldNow = way.yieldToForeground(stop.signal);
   let workedMs = 0;
   const late = (async () => {
@@ -50,7 +50,7 @@ test("under pings without an end late work has half of the time", async () => {
 test("resting late work is abandoned with the server", async () => {
   const way = new BackgroundPriority(() => performance.now());
   const stop = new AbortController();
-  void way.first(new Promise(() => undefined));
+  void way.runInForeground(new Promise(() => undefined));
   const resting = way.yieldToForeground(stop.signal)();
   stop.abort(new Error("the server stops"));
   await expect(resting).rejects.toThrow("the server stops");

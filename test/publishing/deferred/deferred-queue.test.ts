@@ -14,8 +14,8 @@ test("a suite's first late files are made at once, and all later ones some momen
   const hourMs = 3_600_000;
   const times = { settleMs: hourMs, retryMs: hourMs };
   const work = new DeferredQueue({
-    makers: [{ name: "all", make: async () => ({ indices: [], blobs: [] }) }],
-    orderFor: () => ({ current: {} as Manifest, items: [], suite: sid }),
+    generators: [{ name: "all", generate: async () => ({ indices: [], blobs: [] }) }],
+    requestFor: () => ({ current: {} as Manifest, entries: [], suite: sid }),
     publish: async (suite) => void made.push(suite),
     backgroundPriority: new BackgroundPriority(() => performance.now()),
     observer: silentPublishingObserver,

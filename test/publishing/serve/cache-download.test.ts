@@ -12,7 +12,7 @@ const fillOf = (source: Source, patienceMs: number) => {
   const paths = { temporary: join(directory, "it.part"), final: join(directory, "it") };
   let fill: CacheDownload | undefined;
   const outcome = new Promise<CacheDownloadOutcome>((resolve) => {
-    fill = new CacheDownload(source.promised, paths, resolve, patienceMs);
+    fill = new CacheDownload(source.expected, paths, resolve, patienceMs);
   });
   return { fill: fill as unknown as CacheDownload, outcome, final: paths.final };
 };

@@ -20,16 +20,16 @@ test("the directory never outgrows its bound, and what was used least goes first
   const { cache, counts, directory } = aCache(undefined, { maxBytes: 350_000 });
   const sources = [1, 2, 3].map((seed) => new Source(someBytes(100_000, seed)));
   for (const source of sources) {
-    await readAll(cache, source.promised);
-    await cached(directory, source.promised);
+    await readAll(cache, source.expected);
+    await cached(directory, source.expected);
   }
-  await readAll(cache, sources[0]!.promised);
+  await readAll(cache, sources[0]!.expected);
   const fourth = new Source(someBytes(100_000, 4));
-  await readAll(cache, fourth.promised);
-  await cached(directory, fourth.promised);
+  await readAll(cache, fourth.expected);
+  await cached(directory, fourth.expected);
   expect(counts.heldBytes).toBe(300_000);
   expect(readdirSync(directory).sort()).toEqual(
-    [sources[0]!, sources[2]!, fourth].map(({ promised }) => `${promised.sha256}-100000`).sort(),
+    [sources[0]!, sources[2]!, fourth].map(({ expected }) => `${expected.sha256}-100000`).sort(),
   );
 });
 
@@ -38,14 +38,14 @@ test("a reader of a package that is dropped meanwhile still gets all of it", asy
   const { cache, directory } = aCache(undefined, { maxBytes: size + 10 });
   const bytes = someBytes(size);
   const source = new Source(bytes);
-  await readAll(cache, source.promised);
-  await cached(directory, source.promised);
-  const body = (await cache.read(source.promised, { start: 0 }, never())) as AsyncIterable<Uint8Array>;
+  await readAll(cache, source.expected);
+  await cached(directory, source.expected);
+  const body = (await cache.read(source.expected, { start: 0 }, never())) as AsyncIterable<Uint8Array>;
   const iterator = body[Symbol.asyncIterator]();
   const first = await iterator.next();
   const other = new Source(someBytes(size, 2));
-  await readAll(cache, other.promised);
-  await cached(directory, other.promised);
+  await readAll(cache, other.expected);
+  await cached(directory, other.expected);
   const rest = await collect({ [Symbol.asyncIterator]: () => iterator });
   expect(Buffer.concat([first.value as Uint8Array, rest]).equals(bytes)).toBe(true);
   expect(source.opened).toBe(1);
@@ -54,9 +54,9 @@ test("a reader of a package that is dropped meanwhile still gets all of it", asy
 test("a package larger than the cache is streamed past it, and still verified", async () => {
   const { cache, counts, directory } = aCache(undefined, { maxBytes: 100_000 });
   const bytes = someBytes(400_000);
-  expect((await readAll(cache, new Source(bytes).promised, { start: 7 })).equals(bytes.subarray(7))).toBe(true);
+  expect((await readAll(cache, new Source(bytes).expected, { start: 7 })).equals(bytes.subarray(7))).toBe(true);
   const wrong = new Source(bytes, { given: someBytes(400_000, 2) });
-  const { error, bytes: got } = await readUntilFailure(await cache.read(wrong.promised, { start: 0 }, never()));
+  const { error, bytes: got } = await readUntilFailure(await cache.read(wrong.expected, { start: 0 }, never()));
   expect(error).toBeInstanceOf(ContentMismatch);
   expect(got.length).toBeLessThanOrEqual(400_000 - heldBackBytes);
   expect(counts.bypasses).toEqual(["size", "size"]);
@@ -69,7 +69,7 @@ test("a directory that can't be made or written is warned of once, and packages 
   const { cache, warnings, counts } = aCache(join(file, "cache"));
   const bytes = someBytes(200_000);
   for (let round = 0; round < 3; round += 1) {
-    expect((await readAll(cache, new Source(bytes).promised)).equals(bytes)).toBe(true);
+    expect((await readAll(cache, new Source(bytes).expected)).equals(bytes)).toBe(true);
   }
   expect(warnings).toHaveLength(1);
   expect(counts.bypasses).toEqual(["disk", "disk", "disk"]);
@@ -80,8 +80,8 @@ test("a restart takes over the files, the oldest first in line to go, and remove
   const first = aCache(directory);
   const sources = [1, 2].map((seed) => new Source(someBytes(100_000, seed)));
   for (const [at, source] of sources.entries()) {
-    await readAll(first.cache, source.promised);
-    utimesSync(await cached(directory, source.promised), 1000 - at, 1000 - at);
+    await readAll(first.cache, source.expected);
+    utimesSync(await cached(directory, source.expected), 1000 - at, 1000 - at);
   }
   writeFileSync(join(directory, `${"a".repeat(64)}-5.1.part`), "ha");
   writeFileSync(join(directory, `${"b".repeat(64)}-5`), "shor");
@@ -89,11 +89,11 @@ test("a restart takes over the files, the oldest first in line to go, and remove
   expect(readdirSync(directory)).toHaveLength(2);
   expect(counts.heldBytes).toBe(200_000);
   const third = new Source(someBytes(100_000, 3));
-  await readAll(cache, third.promised);
-  await cached(directory, third.promised);
-  await readAll(cache, sources[0]!.promised);
+  await readAll(cache, third.expected);
+  await cached(directory, third.expected);
+  await readAll(cache, sources[0]!.expected);
   expect(sources[0]!.opened).toBe(1);
-  await readAll(cache, sources[1]!.promised);
+  await readAll(cache, sources[1]!.expected);
   expect(sources[1]!.opened).toBe(2);
 });
 
@@ -101,9 +101,9 @@ test("a restart with a smaller bound shrinks the directory to it", async () => {
   const directory = aDirectory();
   const { cache } = aCache(directory);
   for (const seed of [1, 2, 3]) {
-    const { promised } = new Source(someBytes(100_000, seed));
-    await readAll(cache, promised);
-    await cached(directory, promised);
+    const { expected } = new Source(someBytes(100_000, seed));
+    await readAll(cache, expected);
+    await cached(directory, expected);
   }
   expect(aCache(directory, { maxBytes: 150_000 }).counts.heldBytes).toBe(100_000);
   expect(readdirSync(directory)).toHaveLength(1);
@@ -114,11 +114,11 @@ test.each([["removed"], ["cut short"]])("a cached file that somebody %s is fetch
     const { cache, directory } = aCache(undefined, { maxMemoryBytes: 0 });
     const bytes = someBytes(size);
     const source = new Source(bytes);
-    await readAll(cache, source.promised);
-    const path = await cached(directory, source.promised);
+    await readAll(cache, source.expected);
+    const path = await cached(directory, source.expected);
     if (what === "removed") rmSync(path);
     else writeFileSync(path, readFileSync(path).subarray(0, 50_000));
-    expect((await readAll(cache, source.promised)).equals(bytes)).toBe(true);
+    expect((await readAll(cache, source.expected)).equals(bytes)).toBe(true);
     expect(source.opened).toBe(2);
   }
 });
@@ -127,10 +127,10 @@ test("a claim of the right digest with a wrong size spoils nobody else's reading
   const { cache } = aCache();
   const bytes = someBytes(200_000);
   const liar = new Source(bytes);
-  const lie = { ...liar.promised, sizeBytes: 150_000 };
+  const lie = { ...liar.expected, sizeBytes: 150_000 };
   const [told] = await Promise.all([
     readUntilFailure(await cache.read(lie, { start: 0 }, never())),
-    readAll(cache, new Source(bytes).promised).then((got) => expect(got.equals(bytes)).toBe(true)),
+    readAll(cache, new Source(bytes).expected).then((got) => expect(got.equals(bytes)).toBe(true)),
   ]);
   expect(told.error).toBeInstanceOf(ContentMismatch);
 });

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { downloadWindowBytes } from "../../../src/publishing/serve/cache-download.ts";
 import { wholeReadBytes } from "../../../src/publishing/serve/package-cache.ts";
-import type { PromisedContent } from "../../../src/publishing/serve/verified-stream.ts";
+import type { ExpectedContent } from "../../../src/publishing/serve/verified-stream.ts";
 import { ContentMismatch, heldBackBytes } from "../../../src/publishing/serve/verified-stream.ts";
 import { cases } from "../../support/cases.ts";
 import {
@@ -24,10 +24,10 @@ test("a package is read from its source once and from the cache ever after", asy
   const { cache, counts, directory } = aCache();
   const bytes = someBytes(300_000);
   const source = new Source(bytes);
-  expect((await readAll(cache, source.promised)).equals(bytes)).toBe(true);
-  const path = await cached(directory, source.promised);
-  expect((await readAll(cache, source.promised)).equals(bytes)).toBe(true);
-  expect((await readAll(cache, source.promised, { start: 5, end: 9 })).equals(bytes.subarray(5, 9))).toBe(true);
+  expect((await readAll(cache, source.expected)).equals(bytes)).toBe(true);
+  const path = await cached(directory, source.expected);
+  expect((await readAll(cache, source.expected)).equals(bytes)).toBe(true);
+  expect((await readAll(cache, source.expected, { start: 5, end: 9 })).equals(bytes.subarray(5, 9))).toBe(true);
   expect(source.opened).toBe(1);
   expect([counts.misses, counts.hits, counts.heldBytes]).toEqual([1, 2, 300_000]);
   expect(statSync(path).mode & 0o777).toBe(0o600);
@@ -37,13 +37,13 @@ test("a large cached package comes as a stream, whole and in ranges", async () =
   const { cache, directory } = aCache();
   const bytes = someBytes(wholeReadBytes + 100_000);
   const source = new Source(bytes);
-  await readAll(cache, source.promised);
-  await cached(directory, source.promised);
-  const body = await cache.read(source.promised, { start: 0 }, never());
+  await readAll(cache, source.expected);
+  await cached(directory, source.expected);
+  const body = await cache.read(source.expected, { start: 0 }, never());
   expect(body).not.toBeInstanceOf(Uint8Array);
   expect((await collect(body)).equals(bytes)).toBe(true);
   expect(
-    (await readAll(cache, source.promised, { start: wholeReadBytes })).equals(bytes.subarray(wholeReadBytes)),
+    (await readAll(cache, source.expected, { start: wholeReadBytes })).equals(bytes.subarray(wholeReadBytes)),
   ).toBe(true);
   expect(source.opened).toBe(1);
 });
@@ -53,7 +53,7 @@ test("many readers of one cold package share one fill", async () => {
   const bytes = someBytes(2_000_000);
   const source = new Source(bytes);
   const starts = [0, 0, 1, 70_000, 1_999_999, 1_000_000];
-  const read = await Promise.all(starts.map((start) => readAll(cache, source.promised, { start })));
+  const read = await Promise.all(starts.map((start) => readAll(cache, source.expected, { start })));
   for (const [at, start] of starts.entries()) expect(read[at]?.equals(bytes.subarray(start))).toBe(true);
   expect(source.opened).toBe(1);
 });
@@ -66,15 +66,15 @@ test("the first bytes are served before the last ones have arrived", async () =>
   });
   const bytes = someBytes(1_000_000);
   const slow = new Source(bytes);
-  const promised: PromisedContent = {
-    ...slow.promised,
+  const expected: ExpectedContent = {
+    ...slow.expected,
     source: async function* () {
       yield bytes.subarray(0, 500_000);
       await gate;
       yield bytes.subarray(500_000);
     },
   };
-  const body = (await cache.read(promised, { start: 0 }, never())) as AsyncIterable<Uint8Array>;
+  const body = (await cache.read(expected, { start: 0 }, never())) as AsyncIterable<Uint8Array>;
   const iterator = body[Symbol.asyncIterator]();
   expect((await iterator.next()).value).toBeDefined();
   openGate();
@@ -94,7 +94,7 @@ test.each([
   const { cache, counts, directory } = aCache();
   const bytes = someBytes(400_000);
   const source = new Source(bytes, { given: sabotage(bytes) });
-  const bodies = await Promise.all([0, 0, 100_000].map((start) => cache.read(source.promised, { start }, never())));
+  const bodies = await Promise.all([0, 0, 100_000].map((start) => cache.read(source.expected, { start }, never())));
   const ends = await Promise.all(bodies.map(readUntilFailure));
   for (const { error, bytes: got } of ends) {
     expect(error).toBeInstanceOf(ContentMismatch);
@@ -108,17 +108,17 @@ test("a source that fails on the way fails its readers and leaves nothing; the n
   const { cache, directory } = aCache();
   const bytes = someBytes(400_000);
   const failing = new Source(bytes, { failAt: 200_000 });
-  const { error } = await readUntilFailure(await cache.read(failing.promised, { start: 0 }, never()));
+  const { error } = await readUntilFailure(await cache.read(failing.expected, { start: 0 }, never()));
   expect(error).toHaveProperty("message", "the grid is down");
   await expect.poll(() => readdirSync(directory)).toEqual([]);
-  expect((await readAll(cache, new Source(bytes).promised)).equals(bytes)).toBe(true);
+  expect((await readAll(cache, new Source(bytes).expected)).equals(bytes)).toBe(true);
 });
 
 test("a fill runs ahead of its fastest reader by no more than its window", async () => {
   const { cache } = aCache();
   const bytes = someBytes(downloadWindowBytes + 4_000_000);
   const source = new Source(bytes);
-  const body = (await cache.read(source.promised, { start: 0 }, never())) as AsyncIterable<Uint8Array>;
+  const body = (await cache.read(source.expected, { start: 0 }, never())) as AsyncIterable<Uint8Array>;
   const iterator = body[Symbol.asyncIterator]();
   const first = await iterator.next();
   await expect.poll(() => source.givenBytes, { timeout: 20_000 }).toBeGreaterThan(1_000_000);
@@ -133,7 +133,7 @@ test("a cold package can be resumed far beyond the window", async () => {
   const { cache } = aCache();
   const bytes = someBytes(downloadWindowBytes + 1_000_000);
   const start = bytes.length - 10;
-  expect((await readAll(cache, new Source(bytes).promised, { start })).equals(bytes.subarray(start))).toBe(true);
+  expect((await readAll(cache, new Source(bytes).expected, { start })).equals(bytes.subarray(start))).toBe(true);
 });
 
 test("when the last reader goes away the source is given up, and one of two leaves the other alone", async () => {
@@ -141,7 +141,7 @@ test("when the last reader goes away the source is given up, and one of two leav
   const bytes = someBytes(downloadWindowBytes + 4_000_000);
   const source = new Source(bytes);
   const open = async () =>
-    ((await cache.read(source.promised, { start: 0 }, never())) as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+    ((await cache.read(source.expected, { start: 0 }, never())) as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
   const [one, two] = [await open(), await open()];
   await Promise.all([one.next(), two.next()]);
   await one.return?.();
@@ -157,7 +157,7 @@ test("an aborted reader ends with the signal's reason, also while it waits for b
   const { cache } = aCache();
   const source = new Source(someBytes(1000), { gate: new Promise(() => {}) });
   const asker = new AbortController();
-  const reading = collect(await cache.read(source.promised, { start: 0 }, asker.signal));
+  const reading = collect(await cache.read(source.expected, { start: 0 }, asker.signal));
   await expect.poll(() => source.opened).toBe(1);
   asker.abort(new Error("gone"));
   await expect(reading).rejects.toThrow("gone");
@@ -174,11 +174,11 @@ test("any range of any package arrives exactly, cold or cached or past the cache
     fc.asyncProperty(ranges, async ({ size, from, to, maxBytes }) => {
       const { cache } = aCache(undefined, { maxBytes });
       const bytes = someBytes(size);
-      const { promised } = new Source(bytes);
+      const { expected } = new Source(bytes);
       const start = Math.min(size - 1, Math.floor(Math.min(from, to) * size));
       const end = Math.max(start + 1, Math.floor(Math.max(from, to) * size));
       for (let round = 0; round < 2; round += 1) {
-        expect((await readAll(cache, promised, { start, end })).equals(bytes.subarray(start, end))).toBe(true);
+        expect((await readAll(cache, expected, { start, end })).equals(bytes.subarray(start, end))).toBe(true);
       }
     }),
     { numRuns: cases(60) },

@@ -1,4 +1,4 @@
-// Makes Contents in the background: from nothing the first time, then out of the last ones and what has changed.
+// Generates Contents in the background: from nothing the first time, then from the previous ones and the changes.
 import { mkdir, rm } from "node:fs/promises";
 import { forEachConcurrent } from "../../../base/for-each-concurrent.ts";
 import type { Suite } from "../../../base/names.ts";
@@ -15,7 +15,7 @@ import type { SuiteSettingsProvider } from "../../suite-settings.ts";
 import type { PlannedContents } from "./contents-plan.ts";
 import { contentsOf, groupOf, keyOf } from "./contents-plan.ts";
 import type { ContentsRunOptions, WantedPackage } from "./contents-run.ts";
-import { ContentsRun, ListRefused } from "./contents-run.ts";
+import { ContentsRun, InvalidFileList } from "./contents-run.ts";
 import type { ContentsMember, KeptContents } from "./contents-store.ts";
 import type { FileListSourceOptions } from "./file-list-source.ts";
 import { FileListSource } from "./file-list-source.ts";
@@ -23,36 +23,38 @@ import { FileListSource } from "./file-list-source.ts";
 export interface ContentsBuilderOptions extends ContentsRunOptions, FileListSourceOptions {
   readonly suiteSettings: SuiteSettingsProvider;
   readonly examiner: ContentsRunOptions["examiner"] & FileListSourceOptions["examiner"];
-  /** Release lists these. */
+  /** The algorithms that Release lists. */
   readonly releaseDigests: readonly DigestAlgorithm[];
 }
 
-/** How many lists are fetched or read at once: pings need the storage, too. */
+/** How many file lists are read at once. Pings need the storage, too. */
 const concurrentLists = 2;
 
 export class ContentsBuilder implements DeferredGenerator {
   readonly name = "contents";
-  readonly #parts: ContentsBuilderOptions;
+  readonly #options: ContentsBuilderOptions;
   readonly #lists: FileListSource;
-  /** By suite and path, the indices as they were put together last: what the next ones begin with is not read again. */
+  /**
+   * The last assembled indices, by suite and path. Unchanged segments at the start of an index are not hashed again.
+   */
   readonly #assembled = new Map<Suite, Map<string, AssembledIndex>>();
 
-  constructor(parts: ContentsBuilderOptions) {
-    this.#parts = parts;
-    this.#lists = new FileListSource(parts);
+  constructor(options: ContentsBuilderOptions) {
+    this.#options = options;
+    this.#lists = new FileListSource(options);
   }
 
-  async make(order: DeferredRequest): Promise<DeferredFiles> {
-    const { directory, suiteSettings } = this.#parts;
-    if (!suiteSettings.of(order.suite).contents) return { indices: [], blobs: [] };
+  async generate(request: DeferredRequest): Promise<DeferredFiles> {
+    const { directory, suiteSettings } = this.#options;
+    if (!suiteSettings.of(request.suite).contents) return { indices: [], blobs: [] };
     await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { recursive: true, mode: 0o700 });
     try {
       for (;;) {
         try {
-          return { indices: (await this.#make(order)).map(withoutFirsts), blobs: [] };
+          return { indices: (await this.#indices(request)).map(withoutFirsts), blobs: [] };
         } catch (thrown) {
-          if (!(thrown instanceof ListRefused)) throw thrown;
+          if (!(thrown instanceof InvalidFileList)) throw thrown;
         }
       }
     } finally {
@@ -60,35 +62,35 @@ export class ContentsBuilder implements DeferredGenerator {
     }
   }
 
-  async #make({ suite, current, items, yieldNow, signal }: DeferredRequest): Promise<readonly KeptContents[]> {
-    const { state } = this.#parts;
+  async #indices({ suite, current, entries, yieldNow, signal }: DeferredRequest): Promise<readonly KeptContents[]> {
+    const { state } = this.#options;
     const known = this.#usable(state.indices(suite));
-    const wanted = await wantedOf(items, yieldNow);
+    const wanted = await wantedPackages(entries, yieldNow);
     const missing = new Map(wanted);
     const removed = new Map<string, ContentsMember>();
     for await (const [key, member] of state.members(suite, yieldNow))
       if (!missing.delete(key)) removed.set(key, member);
     const added = await this.#added(missing, yieldNow, signal);
-    const asked = contentsOf(current, new Set([...wanted.values()].map(({ group }) => group)));
-    const making = new ContentsRun(this.#parts, this.#lists, { suite, wanted, removed, added, yieldNow, signal });
+    const planned = contentsOf(current, new Set([...wanted.values()].map(({ group }) => group)));
+    const run = new ContentsRun(this.#options, this.#lists, { suite, wanted, removed, added, yieldNow, signal });
     const indices: KeptContents[] = [];
-    const lastOnes = this.#assembled.get(suite) ?? new Map<string, AssembledIndex>();
-    this.#assembled.set(suite, lastOnes);
-    for (const one of asked) indices.push(await this.#index(lastOnes, one, known, making, indices, yieldNow));
-    await this.#parts.segments.written(segmentIdsOf(indices));
-    const isSame = known.length === indices.length && indices.every((one) => known.includes(one));
+    const assembled = this.#assembled.get(suite) ?? new Map<string, AssembledIndex>();
+    this.#assembled.set(suite, assembled);
+    for (const each of planned) indices.push(await this.#index(assembled, each, known, run, indices, yieldNow));
+    await this.#options.segments.written(segmentIdsOf(indices));
+    const isSame = known.length === indices.length && indices.every((index) => known.includes(index));
     if (!isSame || removed.size > 0 || added.size > 0) {
-      // No rest here: until all is saved there are no indices to go on from.
+      // Without a pause for pings: while this is incomplete, the next run would have to start from nothing.
       await state.save(suite, { removed: removed.keys(), added, indices }, yieldToEventLoop(signal));
     }
     const paths = new Set(indices.map((index) => indexPath(index, "plain")));
-    for (const path of lastOnes.keys()) if (!paths.has(path)) lastOnes.delete(path);
+    for (const path of assembled.keys()) if (!paths.has(path)) assembled.delete(path);
     return indices;
   }
 
-  /** The indices whose segments are all here still, with the digests that are asked for now. */
+  /** The previous indices whose segments are all stored and whose digests include all configured algorithms. */
   #usable(indices: readonly KeptContents[]): readonly KeptContents[] {
-    const { segments: store, releaseDigests } = this.#parts;
+    const { segments: store, releaseDigests } = this.#options;
     const hasDigests = ({ forms: { plain } }: KeptContents) =>
       releaseDigests.every((algorithm) => algorithm === "sha256" || plain.others?.[algorithm] !== undefined);
     return indices.filter(
@@ -96,7 +98,7 @@ export class ContentsBuilder implements DeferredGenerator {
     );
   }
 
-  /** What stands for new packages, once their lists are at hand. */
+  /** The members for new packages, once their file lists are stored. */
   async #added(
     missing: ReadonlyMap<string, WantedPackage>,
     yieldNow: YieldFunction,
@@ -104,15 +106,15 @@ export class ContentsBuilder implements DeferredGenerator {
   ): Promise<Map<string, ContentsMember>> {
     const added = new Map<string, ContentsMember>();
     let failure: { readonly thrown: unknown } | undefined;
-    await forEachConcurrent(missing, concurrentLists, async ([key, { item, group }]) => {
+    await forEachConcurrent(missing, concurrentLists, async ([key, { entry, group }]) => {
       await yieldNow();
       try {
-        if ((await this.#lists.listOf(item, signal)) === undefined) return;
-        const location = await this.#lists.locationOf(item, signal);
-        if (location !== undefined) added.set(key, { group, location, record: item.inspectionKey });
+        if ((await this.#lists.listOf(entry, signal)) === undefined) return;
+        const location = await this.#lists.locationOf(entry, signal);
+        if (location !== undefined) added.set(key, { group, location, record: entry.inspectionKey });
       } catch (thrown) {
         signal.throwIfAborted();
-        // The others' lists are brought all the same, so that the next try has them.
+        // The other lists are read anyway, so that the next attempt has them.
         failure ??= { thrown };
       }
     });
@@ -121,34 +123,37 @@ export class ContentsBuilder implements DeferredGenerator {
   }
 
   async #index(
-    lastOnes: Map<string, AssembledIndex>,
-    asked: PlannedContents,
+    assembled: Map<string, AssembledIndex>,
+    planned: PlannedContents,
     known: readonly KeptContents[],
-    making: ContentsRun,
-    made: readonly KeptContents[],
+    run: ContentsRun,
+    finished: readonly KeptContents[],
     yieldNow: YieldFunction,
   ): Promise<KeptContents> {
-    const { releaseDigests } = this.#parts;
-    const { directory, name } = asked;
-    const before = known.find((one) => one.directory === directory && one.name === name);
-    const segments = await making.segmentsOf(asked, before);
-    const same = (one: KeptContents): boolean =>
-      one.segments.length === segments.length && one.segments.every(({ id }, at) => id === segments[at]?.id);
-    if (before !== undefined && same(before)) return before;
-    const twin = made.find(same);
+    const { releaseDigests } = this.#options;
+    const { directory, name } = planned;
+    const before = known.find((index) => index.directory === directory && index.name === name);
+    const segments = await run.segmentsOf(planned, before);
+    const isSame = (index: KeptContents): boolean =>
+      index.segments.length === segments.length && index.segments.every(({ id }, at) => id === segments[at]?.id);
+    if (before !== undefined && isSame(before)) return before;
+    const twin = finished.find(isSame);
     if (twin !== undefined) return { ...twin, directory, name };
-    const path = indexPath(asked, "plain");
-    const assembled = await assemble(segments, making.read, releaseDigests, lastOnes.get(path), yieldNow);
-    lastOnes.set(path, assembled);
-    return { ...publishedIndex({ directory, name, late: { maker: this.name } }, assembled), segments };
+    const path = indexPath(planned, "plain");
+    const index = await assemble(segments, run.read, releaseDigests, assembled.get(path), yieldNow);
+    assembled.set(path, index);
+    return { ...publishedIndex({ directory, name, late: { maker: this.name } }, index), segments };
   }
 }
 
-/** The binary packages by what they bring into Contents; some are of many thousands. */
-async function wantedOf(items: readonly IndexEntry[], yieldNow: YieldFunction): Promise<Map<string, WantedPackage>> {
+/** The binary packages by the key of their lines in Contents. There may be many thousands. */
+async function wantedPackages(
+  entries: readonly IndexEntry[],
+  yieldNow: YieldFunction,
+): Promise<Map<string, WantedPackage>> {
   const wanted = new Map<string, WantedPackage>();
-  for (const item of items) {
-    if (item.kind === "binary") wanted.set(keyOf(item), { item, group: groupOf(item) });
+  for (const entry of entries) {
+    if (entry.kind === "binary") wanted.set(keyOf(entry), { entry, group: groupOf(entry) });
     await yieldNow();
   }
   return wanted;

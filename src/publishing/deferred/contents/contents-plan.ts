@@ -1,35 +1,36 @@
-// Which Contents a suite has, and which packages stand in each.
+// Plans which Contents indices a suite has, and which packages each of them lists.
 import { createHash } from "node:crypto";
 import { internString } from "../../../base/intern-string.ts";
 import { baseOfVariant, parseArchitecture } from "../../../base/names.ts";
 import type { BinaryIndexEntry } from "../../../catalog/suite/index-entry.ts";
 import type { Manifest } from "../../store/publication.ts";
 
-/** One index that a suite ought to have. */
+/** One index that a suite should have. */
 export interface PlannedContents {
   /** Below the suite; empty for the suite's own directory. */
   readonly directory: string;
   readonly name: string;
-  /** The groups of packages that stand in it. */
+  /** The groups of packages that it lists. */
   readonly groups: ReadonlySet<string>;
 }
 
-/** Names the packages that always stand in the same indices. */
+/** The name of a group: packages that are always in the same indices. */
 export const groupOf = ({ forInstaller, component, architecture, variant }: BinaryIndexEntry): string =>
   internString(`${forInstaller ? "udeb" : "deb"}/${component}/${variant ?? architecture}`);
 
-/** Names what a package brings into Contents: equal keys, equal lines. Short, because there is one for each package. */
-export function keyOf(item: BinaryIndexEntry): string {
-  const told = [groupOf(item), item.stanzaKey, item.inspectionKey];
-  const key = createHash("sha256").update(told.join("\n")).digest("base64url");
-  // Joined: one slice would hold on to the whole.
+/** The key of a package's lines in Contents: equal keys, equal lines. Short, because there is one for each package. */
+export function keyOf(entry: BinaryIndexEntry): string {
+  const parts = [groupOf(entry), entry.stanzaKey, entry.inspectionKey];
+  const key = createHash("sha256").update(parts.join("\n")).digest("base64url");
+  // Joined from parts, because V8 would keep the whole string in memory for a slice of it.
   return [key.slice(0, 11), key.slice(11, 22)].join("");
 }
 
 /**
- * For each component and architecture one, `all` merged in; one apart for debian-installer where there are packages for
- * it; and for clients that know of no components one with those of all, in the suite's own directory.
- * @param groups all that have a package
+ * Plans one index for each component and architecture, which includes packages for "all"; a separate one for packages
+ * for debian-installer, if there are any; and one for all components in the suite's own directory, for clients that do
+ * not support components.
+ * @param groups all groups that have a package
  */
 export function contentsOf(
   { components, architectures }: Pick<Manifest, "components" | "architectures">,
@@ -37,7 +38,7 @@ export function contentsOf(
 ): PlannedContents[] {
   const known: ReadonlySet<string> = new Set(architectures);
   return architectures.flatMap((architecture) => {
-    // A variant's index also tells of what is built for all machines of the architecture.
+    // The index of a variant also lists packages for all machines of the architecture.
     const base = baseOfVariant(parseArchitecture(architecture));
     const built = base !== undefined && known.has(base) ? [architecture, base] : [architecture];
     const name = `Contents-${architecture}`;
@@ -55,6 +56,6 @@ export function contentsOf(
   });
 }
 
-/** Also those that have lost their last package: its files must go. */
+/** Includes groups that have lost their last package, because its files must be removed. */
 const groupsOf = (kind: "deb" | "udeb", component: string, built: readonly string[]): readonly string[] =>
   [...built, "all"].map((architecture) => `${kind}/${component}/${architecture}`);

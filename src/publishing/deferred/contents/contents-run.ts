@@ -1,4 +1,4 @@
-// One making of a suite's Contents: brings together what stands in an index, or what has changed in it.
+// One run that generates a suite's Contents: collects the packages of an index, or the changes to it.
 import type { Suite } from "../../../base/names.ts";
 import type { YieldFunction } from "../../../base/yield-to-event-loop.ts";
 import type { Examiner } from "../../../catalog/examiner.ts";
@@ -17,72 +17,73 @@ export interface ContentsRunOptions extends ContentsSegmentsOptions {
   readonly examiner: Pick<Examiner, "storedFileList" | "markFileListInvalid">;
 }
 
-/** A package that Contents ought to hold. */
+/** A package that Contents should list. */
 export interface WantedPackage {
-  readonly item: BinaryIndexEntry;
+  readonly entry: BinaryIndexEntry;
   readonly group: string;
 }
 
-/** What to make: packages by their keys. */
-export interface ContentsOrder {
+/** The input of a run. Packages are identified by their keys. */
+export interface ContentsRequest {
   readonly suite: Suite;
   readonly wanted: ReadonlyMap<string, WantedPackage>;
   readonly removed: ReadonlyMap<string, ContentsMember>;
-  /** Without those that have no list. */
+  /** Without packages that have no file list. */
   readonly added: ReadonlyMap<string, ContentsMember>;
   readonly yieldNow: YieldFunction;
   readonly signal: AbortSignal;
 }
 
-/** A package's list turned out to be none: it is refused now, and the next try gets along without it. */
-export class ListRefused extends Error {}
+/** The file list of a package is invalid. It is marked as invalid, and the next attempt skips it. */
+export class InvalidFileList extends Error {}
 
-/** Beyond so many changed packages an index is made from nothing: what they touch would be most of it. */
+/** With more changed packages, an index is generated from nothing, because most of its segments would change. */
 const maxChangedPackages = 500;
-/** What goes to the sorting thread at once: in bytes of lists in their compact form, and in packages. */
+/** The maximum that is sent to the sorting thread at once: bytes of compact file lists, and packages. */
 const maxPackBytes = 1024 * 1024;
 const maxPackPackages = 2000;
 
 export class ContentsRun {
-  readonly #parts: ContentsRunOptions;
+  readonly #options: ContentsRunOptions;
   readonly #lists: FileListSource;
-  readonly #order: ContentsOrder;
+  readonly #request: ContentsRequest;
   readonly #builder: ContentsSegments;
-  /** By group, the files of its sorted runs. */
+  /** The files of sorted runs, by group. */
   readonly #runs = new Map<string, readonly string[]>();
-  /** By groups: one component's index is often the suite's as well. */
+  /** By groups: the index of the only component is equal to that of the suite. */
   readonly #segments = new Map<string, readonly KeptSegment[]>();
   #staying: ReadonlyMap<string, readonly ContentsMember[]> | undefined;
 
-  constructor(parts: ContentsRunOptions, lists: FileListSource, order: ContentsOrder) {
-    this.#parts = parts;
+  constructor(options: ContentsRunOptions, lists: FileListSource, request: ContentsRequest) {
+    this.#options = options;
     this.#lists = lists;
-    this.#order = order;
-    this.#builder = new ContentsSegments(parts, order);
+    this.#request = request;
+    this.#builder = new ContentsSegments(options, request);
   }
 
-  /** Reads what was made. It holds until the next reading. */
+  /** Reads generated segments. The bytes are valid until the next call. */
   readonly read: SegmentReader = (id, form) =>
-    (form === "plain" ? this.#builder.plainOf(id) : undefined) ?? this.#parts.segments.glimpse(id, form);
+    (form === "plain" ? this.#builder.plainOf(id) : undefined) ?? this.#options.segments.readTransient(id, form);
 
   /**
-   * @param before the same index as it was made last
-   * @throws ListRefused
+   * Generates the segments of an index.
+   * @param before the same index in the previous run
+   * @throws InvalidFileList
    */
   async segmentsOf({ groups }: PlannedContents, before: KeptContents | undefined): Promise<readonly KeptSegment[]> {
     const name = [...groups].toSorted().join();
-    const segments = this.#segments.get(name) ?? (await this.#made(groups, before));
+    const segments = this.#segments.get(name) ?? (await this.#generate(groups, before));
     this.#segments.set(name, segments);
     return segments;
   }
 
-  async #made(groups: ReadonlySet<string>, before: KeptContents | undefined): Promise<readonly KeptSegment[]> {
+  async #generate(groups: ReadonlySet<string>, before: KeptContents | undefined): Promise<readonly KeptSegment[]> {
     const isIn = ({ group }: ContentsMember): boolean => groups.has(group);
-    const removed = [...this.#order.removed.values()].filter(isIn);
-    const added = [...this.#order.added.values()].filter(isIn);
+    const removed = [...this.#request.removed.values()].filter(isIn);
+    const added = [...this.#request.added.values()].filter(isIn);
     if (before !== undefined) {
       if (removed.length + added.length === 0) return before.segments;
-      const segments = await this.#fromLast(before, removed, added, groups);
+      const segments = await this.#update(before, removed, added, groups);
       if (segments !== undefined) return segments;
     }
     const files: string[] = [];
@@ -90,45 +91,45 @@ export class ContentsRun {
     return await this.#builder.fromRuns(files);
   }
 
-  /** @returns undefined where it must be, or had better be, made from nothing */
-  async #fromLast(
+  /** @returns undefined if the index must be generated from nothing, or if that is cheaper */
+  async #update(
     before: KeptContents,
     removed: readonly ContentsMember[],
     added: readonly ContentsMember[],
     groups: ReadonlySet<string>,
   ): Promise<readonly KeptSegment[] | undefined> {
     if (before.segments.length === 0 || removed.length + added.length > maxChangedPackages) return undefined;
-    // Another version, or the same name elsewhere, may bring the same line: then it stays.
+    // Another version, or a package with the same name elsewhere, may have the same line, which must then stay.
     const staying = await this.#stayingMembers();
     const locations = new Set(removed.map(({ location }) => location));
     const others = [...locations].flatMap((location) => staying.get(location) ?? []);
-    const brought = [...added, ...others.filter(({ group }) => groups.has(group))];
-    const [out, into] = [this.#packed(removed), this.#packed(brought)];
-    if (out === undefined || into === undefined) return undefined;
-    const outcome = await this.#builder.fromLast(before.segments, out.packed(), into.packed());
+    const kept = [...added, ...others.filter(({ group }) => groups.has(group))];
+    const [removedPack, addedPack] = [this.#packed(removed), this.#packed(kept)];
+    if (removedPack === undefined || addedPack === undefined) return undefined;
+    const outcome = await this.#builder.update(before.segments, removedPack.packed(), addedPack.packed());
     if (outcome === undefined || "segments" in outcome) return outcome?.segments;
-    return await this.#refuse(outcome.malformed.map((index) => brought[index]));
+    return await this.#rejectLists(outcome.malformed.map((index) => kept[index]));
   }
 
-  /** @returns undefined where a list has been lost */
+  /** @returns undefined if a file list is no longer stored */
   #packed(members: readonly ContentsMember[]): ListPack | undefined {
     const pack = new ListPack();
     for (const { location, record } of members) {
-      const list = this.#parts.examiner.storedFileList(record);
+      const list = this.#options.examiner.storedFileList(record);
       if (list === undefined) return undefined;
       pack.add(location, list);
     }
     return pack;
   }
 
-  /** Of what was in the last Contents and stays, all that is called as something that goes. */
+  /** The unchanged members of the previous Contents that have the location of a removed one, by location. */
   async #stayingMembers(): Promise<ReadonlyMap<string, readonly ContentsMember[]>> {
     if (this.#staying !== undefined) return this.#staying;
-    const { suite, wanted, removed, yieldNow } = this.#order;
+    const { suite, wanted, removed, yieldNow } = this.#request;
     const staying = new Map<string, ContentsMember[]>();
     for (const { location } of removed.values()) staying.set(location, []);
     if (staying.size > 0) {
-      for await (const [key, member] of this.#parts.state.members(suite, yieldNow)) {
+      for await (const [key, member] of this.#options.state.members(suite, yieldNow)) {
         if (wanted.has(key)) staying.get(member.location)?.push(member);
       }
     }
@@ -136,21 +137,21 @@ export class ContentsRun {
     return staying;
   }
 
-  /** Sorts all packages of a group, once for all indices that they stand in. */
+  /** Sorts all packages of a group, once for all indices that list them. */
   async #runsOf(group: string): Promise<readonly string[]> {
     const known = this.#runs.get(group);
     if (known !== undefined) return known;
-    const { wanted, yieldNow, signal } = this.#order;
+    const { wanted, yieldNow, signal } = this.#request;
     const files: string[] = [];
     let pack = new ListPack();
     let members: ContentsMember[] = [];
     let sorting: Promise<void> = Promise.resolve();
     const sort = async (packed: ListedPackages, packedMembers: readonly ContentsMember[]): Promise<void> => {
       const sorted = await this.#builder.sort(packed);
-      if (sorted.malformed.length > 0) await this.#refuse(sorted.malformed.map((index) => packedMembers[index]));
+      if (sorted.malformed.length > 0) await this.#rejectLists(sorted.malformed.map((index) => packedMembers[index]));
       files.push(...sorted.files);
     };
-    /** One pack is gathered while the one before is sorted. */
+    /** One pack is collected while the previous one is sorted. */
     const sendPack = async (): Promise<void> => {
       await sorting;
       sorting = sort(pack.packed(), members);
@@ -160,10 +161,10 @@ export class ContentsRun {
     };
     try {
       for await (const [key, member] of this.#membersOf(group)) {
-        const item = wanted.get(key)?.item;
-        if (item === undefined) continue;
+        const entry = wanted.get(key)?.entry;
+        if (entry === undefined) continue;
         await yieldNow();
-        const list = this.#parts.examiner.storedFileList(member.record) ?? (await this.#lists.listOf(item, signal));
+        const list = this.#options.examiner.storedFileList(member.record) ?? (await this.#lists.listOf(entry, signal));
         if (list === undefined) continue;
         pack.add(member.location, list);
         members.push(member);
@@ -171,7 +172,7 @@ export class ContentsRun {
       }
       if (members.length > 0) await sendPack();
     } finally {
-      // Nobody takes the directory away from under it.
+      // The caller deletes the directory, so sorting must have ended before.
       await sorting.catch(() => undefined);
     }
     await sorting;
@@ -180,16 +181,16 @@ export class ContentsRun {
   }
 
   async *#membersOf(group: string): AsyncGenerator<readonly [key: string, ContentsMember]> {
-    const { suite, added, yieldNow } = this.#order;
+    const { suite, added, yieldNow } = this.#request;
     for (const [key, member] of added) if (member.group === group) yield [key, member];
-    for await (const [key, member] of this.#parts.state.members(suite, yieldNow)) {
+    for await (const [key, member] of this.#options.state.members(suite, yieldNow)) {
       if (member.group === group) yield [key, member];
     }
   }
 
-  async #refuse(members: readonly (ContentsMember | undefined)[]): Promise<never> {
+  async #rejectLists(members: readonly (ContentsMember | undefined)[]): Promise<never> {
     for (const member of members)
-      if (member !== undefined) await this.#parts.examiner.markFileListInvalid(member.record);
-    throw new ListRefused("a package's list of files was none");
+      if (member !== undefined) await this.#options.examiner.markFileListInvalid(member.record);
+    throw new InvalidFileList("the file list of a package is invalid");
   }
 }

@@ -1,4 +1,4 @@
-// Builds one suite's Contents: an index from nothing by merging sorted runs, or out of the last one, segment by segment.
+// Builds the segments of Contents: from nothing by merging sorted runs, or from the previous index by editing segments.
 import { on } from "node:events";
 import { closeSync, openSync, readSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
@@ -20,7 +20,7 @@ export interface ContentsSegmentsOptions {
   readonly compressor: Compressor;
   readonly segments: SegmentStore;
   readonly limits: FileListLimits;
-  /** For what is too much for memory; a directory of its own. */
+  /** A directory for data that does not fit into memory. It is used by nothing else. */
   readonly directory: string;
   readonly cut?: ContentsCut | undefined;
 }
@@ -30,67 +30,71 @@ type Compress = (plain: Uint8Array) => Promise<CompressedSegment>;
 const nothing = new Uint8Array(0);
 
 export class ContentsSegments {
-  readonly #parts: ContentsSegmentsOptions;
+  readonly #options: ContentsSegmentsOptions;
   readonly #yieldNow: YieldFunction;
   readonly #signal: AbortSignal;
   #files = 0;
-  /** By id, where the segments are that were made here of runs. */
+  /** The positions of merged segments, by id. */
   readonly #merged = new Map<string, { readonly file: string; readonly placed: PlacedSegment }>();
   #plain = new Uint8Array(0);
 
   constructor(
-    parts: ContentsSegmentsOptions,
+    options: ContentsSegmentsOptions,
     { yieldNow, signal }: { readonly yieldNow: YieldFunction; readonly signal: AbortSignal },
   ) {
-    this.#parts = parts;
+    this.#options = options;
     this.#yieldNow = yieldNow;
     this.#signal = signal;
   }
 
-  /** Sorts a part of the packages into runs. @returns the runs' files, and which packages have a list that is none */
+  /**
+   * Sorts some of the packages into runs.
+   * @returns the files of the runs, and the indices of the packages whose file list is invalid
+   */
   async sort(packages: ListedPackages): ReturnType<ContentsTasks["sortLists"]> {
-    const { tasks, limits } = this.#parts;
+    const { tasks, limits } = this.#options;
     await this.#yieldNow();
     return await tasks.sortLists({ packages, limits, into: this.#newFile() }, this.#signal);
   }
 
-  /** An index out of all of its runs: its first segments are compressed while the others are merged. */
+  /** Builds an index by merging all of its runs. The first segments are compressed while the others are merged. */
   async fromRuns(files: readonly string[]): Promise<readonly KeptSegment[]> {
-    const { tasks, cut } = this.#parts;
+    const { tasks, cut } = this.#options;
     const into = this.#newFile();
     await this.#yieldNow();
     const merged = await open(into, "w+", 0o600);
-    const { port1: heard, port2: told } = new MessageChannel();
+    const { port1: receiver, port2: sender } = new MessageChannel();
     const segments: KeptSegment[] = [];
     try {
-      const placed = placedSegments(heard, this.#signal);
+      const placed = placedSegments(receiver, this.#signal);
       const compressed = async (compress: Compress): Promise<void> => {
         for await (const [each] of placed) {
           if (each === undefined) break;
           this.#merged.set(each.id, { file: into, placed: each });
-          segments[each.index] = await this.#stored(each, () => readPlaced(merged, each), compress);
+          segments[each.index] = await this.#store(each, () => readPlaced(merged, each), compress);
         }
       };
-      const merging = tasks.mergeFiles({ files, into, cut, told }, this.#signal);
-      // The thread that has merged compresses as well, and so leaves all but one of the others to pings.
+      const merging = tasks.mergeFiles({ files, into, cut, port: sender }, this.#signal);
+      // After merging, that thread compresses as well. So only one of the other threads is busy, and pings can use the
+      // rest.
       const compressing = [
         compressed(this.#compress),
         merging.then(() => compressed((plain) => tasks.compressPaths(plain, this.#signal))),
       ];
-      // Where one fails, the other is to end.
+      // If one fails, the other must end.
       for (const each of compressing) each.catch(() => placed.return?.());
       const outcomes = await Promise.allSettled(compressing);
       for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
       return segments;
     } finally {
-      heard.close();
+      receiver.close();
       await merged.close();
     }
   }
 
   /**
-   * The plain bytes of a segment that was made here of runs, as long as its file is there: decompressing all segments for
-   * the digests of an index would leave as much for V8 to collect. They hold until the next reading.
+   * Reads the plain bytes of a merged segment, as long as its file exists. Decompressing all segments for the digests
+   * of an index would produce much garbage for V8. The bytes are valid until the next call.
    */
   plainOf(id: string): Uint8Array | undefined {
     const merged = this.#merged.get(id);
@@ -106,18 +110,18 @@ export class ContentsSegments {
   }
 
   /**
-   * An index out of the last one.
+   * Builds an index by editing the previous one.
    * @param before at least one segment
-   * @param removed what is taken out, unless an added package brings it too
-   * @returns undefined where the changes are too much for memory; which added packages have a list that is none, if there
-   * are such
+   * @param removed packages whose lines are removed, unless an added package has the same line
+   * @returns undefined if the changes do not fit into memory; the indices of added packages whose file list is invalid,
+   *   if there are any
    */
-  async fromLast(
+  async update(
     before: readonly KeptSegment[],
     removed: ListedPackages,
     added: ListedPackages,
   ): Promise<{ readonly segments: readonly KeptSegment[] } | { readonly malformed: readonly number[] } | undefined> {
-    const { tasks, limits, segments: store, cut } = this.#parts;
+    const { tasks, limits, segments: store, cut } = this.#options;
     const firsts = before.map(({ first }) => first);
     const plan = await tasks.planEdits({ firsts, removed, added, limits }, this.#signal);
     if (plan === undefined) return undefined;
@@ -126,10 +130,10 @@ export class ContentsSegments {
     const editsOf = new Map(edits.map((each) => [each.segment, each]));
     const segments: Promise<KeptSegment>[] = [];
     let storing: Promise<unknown> = Promise.resolve();
-    /** One is compressed while the next is cut. */
+    /** One segment is compressed while the next one is cut. */
     const keep = async (segment: NamedSegment): Promise<void> => {
       await storing;
-      const stored = this.#stored(segment, async () => segment.plain, this.#compress);
+      const stored = this.#store(segment, async () => segment.plain, this.#compress);
       stored.catch(() => undefined);
       storing = stored;
       segments.push(stored);
@@ -151,12 +155,12 @@ export class ContentsSegments {
     return { segments: await Promise.all(segments) };
   }
 
-  async #stored(
+  async #store(
     { id, first }: Pick<NamedSegment, "id" | "first">,
     plain: () => Promise<Uint8Array>,
     compress: Compress,
   ): Promise<KeptSegment> {
-    const { segments } = this.#parts;
+    const { segments } = this.#options;
     const known = segments.sizesOf(id);
     if (known !== undefined) return { ...known, first };
     await this.#yieldNow();
@@ -165,19 +169,19 @@ export class ContentsSegments {
     return { ...sizes, first };
   }
 
-  /** To be called for one segment after the other, so that a ping always finds a thread to compress its own. */
-  readonly #compress: Compress = (plain) => this.#parts.compressor.compress(plain, this.#signal, "paths");
+  /** To be called for one segment at a time, so that a ping always finds a free thread for its own compression. */
+  readonly #compress: Compress = (plain) => this.#options.compressor.compress(plain, this.#signal, "paths");
 
   #newFile(): string {
     this.#signal.throwIfAborted();
-    return join(this.#parts.directory, `${this.#files++}`);
+    return join(this.#options.directory, `${this.#files++}`);
   }
 }
 
-/** Each goes to one of those who ask, until one of them has found the end. */
-const placedSegments = (heard: MessagePort, signal: AbortSignal) =>
-  // What `mergeFiles` tells: a thread's messages have no type of their own.
-  on(heard, "message", { signal }) as AsyncIterableIterator<readonly [PlacedSegment | undefined]>;
+/** An iterator that several consumers may share. Each segment goes to one of them, until one receives the end. */
+const placedSegments = (port: MessagePort, signal: AbortSignal) =>
+  // The cast gives the messages of `mergeFiles` their type.
+  on(port, "message", { signal }) as AsyncIterableIterator<readonly [PlacedSegment | undefined]>;
 
 async function readPlaced(file: FileHandle, { atBytes, sizeBytes }: PlacedSegment): Promise<Uint8Array> {
   const plain = new Uint8Array(sizeBytes);

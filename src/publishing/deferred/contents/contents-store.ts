@@ -1,4 +1,4 @@
-// What the last Contents of each suite were made from, on disk: so that the next ones cost what has changed.
+// Stores the input of each suite's last Contents on disk, so that the cost of the next run depends on the changes only.
 import type { Database, RootDatabase } from "lmdb";
 import type { StateName, Suite } from "../../../base/names.ts";
 import { written } from "../../../base/state-errors.ts";
@@ -9,43 +9,43 @@ import { renderingVersion } from "./contents-tasks.ts";
 
 /** One package in Contents. */
 export interface ContentsMember {
-  /** The packages that always stand in the same indices. */
+  /** The group of packages that are always in the same indices. */
   readonly group: string;
-  /** What Contents calls it. */
+  /** The package's name in Contents. */
   readonly location: string;
-  /** The ledger's name of the inspection, and of the list. */
+  /** The key of its inspection and of its file list in the inspection store. */
   readonly record: string;
 }
 
-/** A segment, and the first path in it. */
+/** A segment with the first path in it. */
 export interface KeptSegment extends SegmentSizes {
   readonly first: string;
 }
 
-/** One index as it was made last. */
+/** One index of the previous run. */
 export interface KeptContents extends Omit<PublishedIndex, "segments"> {
   readonly segments: readonly KeptSegment[];
 }
 
 interface KeptIndices {
-  /** How their segments were rendered. Without it, as it once was, they may be of any. */
+  /** The version with which the segments were rendered; undefined in records of older versions. */
   readonly renderingVersion?: string;
   readonly indices: readonly KeptContents[];
 }
 
-/** What a making has changed. */
+/** The changes of a run. */
 export interface ContentsChange {
   readonly removed: Iterable<string>;
   readonly added: Iterable<readonly [key: string, ContentsMember]>;
-  /** All indices that there are now. */
+  /** All current indices. */
   readonly indices: readonly KeptContents[];
 }
 
-/** A member with its key, as it stands in a bucket. */
+/** A member with its key, as stored in a bucket. */
 type KeyedMember = readonly [key: string, group: string, location: string, record: string];
 
 export class ContentsStore {
-  /** Members by the first letter of their keys: as good as all are read each time, and few of them change. */
+  /** The members by the first letter of their keys. Each run reads almost all of them and changes few. */
   readonly #buckets: Database<readonly KeyedMember[], string>;
   readonly #indices: Database<KeptIndices, string>;
 
@@ -54,15 +54,15 @@ export class ContentsStore {
     this.#indices = root.openDB({ name: `${name}/contents-indices` });
   }
 
-  /** The indices that were made last; none if there never were, or if they would be rendered in another way today. */
+  /** The indices of the previous run; empty if there was none or if it used another rendering version. */
   indices(suite: Suite): readonly KeptContents[] {
     const kept = this.#indices.get(suite);
     return kept?.renderingVersion === renderingVersion ? kept.indices : [];
   }
 
   /**
-   * Every package that the indices hold, by its key.
-   * @param yieldNow one bucket of a large repository takes some milliseconds
+   * All packages in the indices of the previous run, by key.
+   * @param yieldNow awaited after each bucket, which takes some milliseconds in a large repository
    */
   async *members(suite: Suite, yieldNow: YieldFunction): AsyncGenerator<readonly [key: string, ContentsMember]> {
     const start = bucketName(suite, "");
@@ -72,7 +72,9 @@ export class ContentsStore {
     }
   }
 
-  /** Keeps what was made. Where that is cut short, there are no indices, and the next ones are made from nothing. */
+  /**
+   * Stores the result of a run. If this is interrupted, no indices are stored, and the next run starts from nothing.
+   */
   async save(suite: Suite, { removed, added, indices }: ContentsChange, yieldNow: YieldFunction): Promise<void> {
     const changes = new Map<string, Map<string, KeyedMember | undefined>>();
     const note = (key: string, member: KeyedMember | undefined): void => {
@@ -83,14 +85,14 @@ export class ContentsStore {
     for (const key of removed) note(key, undefined);
     for (const [key, { group, location, record }] of added) note(key, [key, group, location, record]);
     await written(async () => {
-      // One after the other, each on disk before the next is begun: there are indices only where all buckets fit them.
+      // In this order, each on disk before the next: indices must exist only together with all of their buckets.
       await this.#indices.remove(suite);
       const writing: Promise<unknown>[] = [];
       for (const [name, inBucket] of changes) {
         const kept = (this.#buckets.get(name) ?? []).filter(([key]) => !inBucket.has(key));
         const bucket = [...kept, ...[...inBucket.values()].filter((member) => member !== undefined)];
         writing.push(bucket.length === 0 ? this.#buckets.remove(name) : this.#buckets.put(name, bucket));
-        // One transaction over them all would hold up requests.
+        // A single transaction would block requests.
         await yieldNow();
       }
       await Promise.all(writing);
@@ -99,5 +101,5 @@ export class ContentsStore {
   }
 }
 
-/** A slash in a suite's name would put its buckets among those of another suite. */
+/** A slash in a suite's name would mix its buckets with those of another suite. */
 const bucketName = (suite: Suite, key: string): string => `${suite.replaceAll("/", ":")}/${key.slice(0, 1)}`;

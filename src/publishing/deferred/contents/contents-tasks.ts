@@ -1,4 +1,4 @@
-// What making Contents costs most: sorting, merging, cutting and compressing lines, as tasks for a thread of their own.
+// The expensive tasks of generating Contents, for a separate thread: sorting, merging, cutting and compressing lines.
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
@@ -13,49 +13,49 @@ import type { ContentsCut, ContentsEntry, ContentsSegment } from "../../../indic
 import { ContentsCutter, chunksOf, entryOf, recut, textOf } from "../../../indices/contents/contents.ts";
 import { mergeRuns } from "../../../indices/contents/merge-sorted-runs.ts";
 
-/** Packages with the lists of their files, packed for the way into a thread. */
+/** Packages with their file lists, packed for the transfer to a thread. */
 export interface ListedPackages {
-  /** What Contents calls each. */
+  /** The name of each package in Contents. */
   readonly locations: readonly string[];
   /** The length of each list in its compact form, in bytes. */
   readonly lengths: readonly number[];
-  /** The lists, one behind the other. */
+  /** The concatenated lists. */
   readonly lists: Uint8Array;
 }
 
-/** A segment with the name of its bytes: equal ids, equal bytes. */
+/** A segment with an id: equal ids, equal bytes. */
 export interface NamedSegment extends ContentsSegment {
   readonly id: string;
 }
 
-/** Where a segment stands in a file. */
+/** The position of a segment in a file. */
 export interface PlacedSegment extends Omit<NamedSegment, "plain"> {
-  /** How many segments come before it in its index. */
+  /** The number of segments before it in its index. */
   readonly index: number;
   readonly atBytes: number;
   readonly sizeBytes: number;
 }
 
-/** A change of what is rendered or how it is compressed gets a new one: in every segment's id, and beside what is kept. */
+/** Part of every segment's id, and stored with the indices. Change it when the text or the compression changes. */
 export const renderingVersion = "contents 3";
 
 /** How many bytes of lines are sorted in memory at once. */
 const maxRunBytes = 8 * 1024 * 1024;
-/** How many bytes of changed lines are in memory at once, each taken for so many bytes longer than it is. */
+/** The memory for changed lines. Each line counts with an overhead of so many bytes. */
 const maxPlanBytes = 32 * 1024 * 1024;
 const entryOverheadBytes = 64;
-/** How much of all runs is in memory while they are merged, and of each at most and at least, in bytes. */
+/** The memory for runs while they are merged, in bytes: for all of them, and the limits for each. */
 const maxChunkBytes = { ofAll: 32 * 1024 * 1024, ofEach: 256 * 1024 };
 const minChunkBytes = 16 * 1024;
 
 export interface SortTask {
   readonly packages: ListedPackages;
   readonly limits: FileListLimits;
-  /** Files of runs get this path and a number. */
+  /** The path of the runs' files, to which a number is added. */
   readonly into: string;
 }
 
-/** @returns the files of the sorted runs, and which packages have a list that is none */
+/** @returns the files of the sorted runs, and the indices of the packages whose file list is invalid */
 export async function sortLists({
   packages,
   limits,
@@ -81,7 +81,8 @@ export async function sortLists({
     const end = `${entryOf("", location)}\n`;
     const listBytes = paths.reduce((bytes, path) => bytes + path.length + end.length, 0);
     if (listBytes > maxRunBytes) {
-      // A run by itself, as it is in order; and not in memory, as the package stands behind each of its paths.
+      // It becomes a run of its own, because it is sorted already. It is streamed, because each line repeats the
+      // location.
       await write(chunksOf(entriesIn(paths, location)));
       continue;
     }
@@ -95,22 +96,22 @@ export async function sortLists({
 
 export interface MergeTask {
   readonly files: readonly string[];
-  /** The file for the segments' bytes, which is there. */
+  /** An existing file for the bytes of the segments. */
   readonly into: string;
   readonly cut?: ContentsCut | undefined;
-  /** Is told of each segment, a `PlacedSegment`, as soon as it stands in the file, and of their end by `undefined`. */
-  readonly told: MessagePort;
+  /** Receives each segment as a `PlacedSegment` as soon as it is in the file, and `undefined` at the end. */
+  readonly port: MessagePort;
 }
 
-/** Merges runs into segments, with a small part of each in memory. */
-export async function mergeFiles({ files, into, cut, told }: MergeTask): Promise<void> {
+/** Merges runs into segments. Only a small part of each run is in memory. */
+export async function mergeFiles({ files, into, cut, port }: MergeTask): Promise<void> {
   let [index, atBytes] = [0, 0];
   const output = await open(into, "r+");
   const write = async (segments: readonly ContentsSegment[]): Promise<void> => {
     for (const segment of segments) {
       const { id, first, plain } = named(segment);
       await output.appendFile(plain);
-      told.postMessage({ id, first, index, atBytes, sizeBytes: plain.length } satisfies PlacedSegment);
+      port.postMessage({ id, first, index, atBytes, sizeBytes: plain.length } satisfies PlacedSegment);
       index += 1;
       atBytes += plain.length;
     }
@@ -125,9 +126,9 @@ export async function mergeFiles({ files, into, cut, told }: MergeTask): Promise
     }
     const { ended, rest } = cutter.finish();
     await write(rest === undefined ? ended : [...ended, rest]);
-    told.postMessage(undefined);
+    port.postMessage(undefined);
   } finally {
-    told.close();
+    port.close();
     await output.close();
   }
 }
@@ -140,7 +141,7 @@ export interface PlanTask {
   readonly limits: FileListLimits;
 }
 
-/** What to change in one segment, as entries with a line feed behind each. */
+/** The changes to one segment: entries that end with a line feed. */
 export interface SegmentEdits {
   readonly segment: number;
   readonly removed: Uint8Array;
@@ -148,8 +149,9 @@ export interface SegmentEdits {
 }
 
 /**
- * Sorts changes by the segments that they touch.
- * @returns these in order, and which added packages have no list; undefined where the changes are too much for memory
+ * Sorts changes by the segments that they affect.
+ * @returns the edits in order, and the indices of added packages whose file list is invalid; undefined if the changes
+ *   do not fit into memory
  */
 export function planEdits({ firsts, removed, added, limits }: PlanTask):
   | {
@@ -185,12 +187,12 @@ export interface RecutTask {
   readonly open: Uint8Array;
   /** The segment as a gzip member. */
   readonly old: Uint8Array;
-  /** Undefined where only what comes before it has changed. */
+  /** Undefined if only the segments before it changed. */
   readonly edits: SegmentEdits | undefined;
   readonly cut?: ContentsCut | undefined;
 }
 
-/** As in indices/contents/contents.ts. */
+/** Edits and cuts one segment; see indices/contents/contents.ts. */
 export async function recutSegment({ open: before, old, edits, cut }: RecutTask): Promise<{
   readonly ended: readonly NamedSegment[];
   readonly rest: NamedSegment | undefined;
@@ -200,9 +202,13 @@ export async function recutSegment({ open: before, old, edits, cut }: RecutTask)
   return { ended: ended.map(named), rest: rest && named(rest) };
 }
 
-/** @param plain a segment @throws what loading the compressing library throws */
+/**
+ * Compresses a segment.
+ * @param plain the bytes of the segment
+ * @throws errors of loading the compression library
+ */
 export async function compressPaths(plain: Uint8Array): Promise<CompressedSegment> {
-  // Most threads live for a small change, and never come here: loading it would take longer than their work.
+  // Loaded only here: most threads run only small updates that do not compress, and loading takes longer than those.
   const worker = await import("../../../indices/compression/compress-worker.ts");
   return await worker.compressPaths(plain);
 }
@@ -211,7 +217,7 @@ function named({ first, plain }: ContentsSegment): NamedSegment {
   return { first, plain, id: createHash("sha256").update(`${renderingVersion}\n`).update(plain).digest("hex") };
 }
 
-/** @returns paths undefined for a list that is none */
+/** @returns each package; `paths` is undefined if its file list is invalid */
 function* unpacked({ locations, lengths, lists }: ListedPackages, limits: FileListLimits) {
   let at = 0;
   for (const [index, location] of locations.entries()) {
@@ -234,7 +240,7 @@ function pathsOf(list: Uint8Array, limits: FileListLimits): readonly string[] | 
   }
 }
 
-/** The last segment that begins at or before a path; before all of them, the first. */
+/** The last segment that begins at or before a path, or the first segment. */
 function segmentOf(path: string, firsts: readonly string[]): number {
   let [from, to] = [0, firsts.length];
   while (from < to) {

@@ -1,4 +1,4 @@
-// The thread in which Contents are sorted, merged, cut and compressed: started when there is work, ended with it.
+// The thread in which Contents are sorted, merged, cut and compressed. It is started on demand and ends when idle.
 import type { MessagePort } from "node:worker_threads";
 import { youngHeapMebibytes } from "../../../base/worker-heap.ts";
 import type { CompressedSegment } from "../../../indices/compression/compress.ts";
@@ -15,7 +15,7 @@ import type {
   sortLists,
 } from "./contents-tasks.ts";
 
-/** The tasks of contents-tasks.ts, wherever they run. */
+/** The tasks of contents-tasks.ts, in any thread. */
 export interface ContentsTasks {
   sortLists(task: SortTask, signal: AbortSignal): ReturnType<typeof sortLists>;
   mergeFiles(task: MergeTask, signal: AbortSignal): ReturnType<typeof mergeFiles>;
@@ -26,10 +26,10 @@ export interface ContentsTasks {
 
 /** How long the idle thread is kept, in milliseconds. */
 const idleThreadMs = 2_000;
-/** The thread's heap, in MiB: some times the lines that it sorts at once. */
+/** The thread's heap, in MiB: several times the size of the lines that it sorts at once. */
 const maxHeapMebibytes = 256;
 
-/** @returns the tasks, in one thread for all repositories; `close` ends it when nothing is under way */
+/** @returns the tasks, in one thread for all repositories; `close` ends the thread when no task is running */
 export function createContentsThread(): ContentsTasks & { close(): Promise<void> } {
   const pool = new CompressionPool({
     filename: taskUrl().href,
@@ -38,18 +38,18 @@ export function createContentsThread(): ContentsTasks & { close(): Promise<void>
     idleTimeout: idleThreadMs,
     resourceLimits: { maxOldGenerationSizeMb: maxHeapMebibytes, maxYoungGenerationSizeMb: youngHeapMebibytes },
   });
-  // Aborting ends the thread: a task may take minutes, and the next one gets a new thread.
+  // Aborting ends the thread, because a task may take minutes. The next task gets a new thread.
   const run = async <Result>(
     name: keyof ContentsTasks,
     task: object,
     signal: AbortSignal,
     moved: readonly MessagePort[] = [],
   ): Promise<Result> =>
-    // What the function of this name returns: a thread's messages have no type of their own.
+    // The cast gives the thread's result the type of the function.
     (await pool.run(name, task, signal, moved)) as Result;
   return {
     sortLists: (task, signal) => run("sortLists", task, signal),
-    mergeFiles: (task, signal) => run("mergeFiles", task, signal, [task.told]),
+    mergeFiles: (task, signal) => run("mergeFiles", task, signal, [task.port]),
     planEdits: (task, signal) => run("planEdits", task, signal),
     recutSegment: (task, signal) => run("recutSegment", task, signal),
     async compressPaths(plain, signal) {
@@ -60,7 +60,7 @@ export function createContentsThread(): ContentsTasks & { close(): Promise<void>
   };
 }
 
-/** Node 20 runs no TypeScript: where this file runs from src/ (in tests), the thread comes from dist/. */
+/** Node 20 cannot run TypeScript. If this file runs from src/ (in tests), the thread runs the build in dist/. */
 function taskUrl(): URL {
   return import.meta.url.endsWith(".ts")
     ? new URL("../../../../dist/publishing/deferred/contents/contents-tasks.js", import.meta.url)

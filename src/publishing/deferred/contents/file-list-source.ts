@@ -1,4 +1,4 @@
-// The lists that Contents are made from: brought one by one, and packed for the thread that sorts them.
+// Reads the file lists for Contents one by one, and packs them for the thread that sorts them.
 import { codeOf } from "../../../base/errors.ts";
 import type { Log } from "../../../base/log.ts";
 import type { TreePath } from "../../../base/names.ts";
@@ -11,69 +11,75 @@ import type { ListedPackages } from "./contents-tasks.ts";
 
 export interface FileListSourceOptions {
   readonly examiner: Pick<Examiner, "fileList" | "loadInspection">;
-  /** Told of a package whose bytes can't be unpacked, though its inspection says nothing of it. */
+  /** Handles a package whose data cannot be unpacked, although its inspection reports no error. */
   readonly mismatched: (path: TreePath) => Promise<void>;
   readonly log: Log;
 }
 
-/** How often a list that can't be read holds up the others, before Contents are made without it. */
+/** How often an unreadable list makes a run fail before Contents are generated without it. */
 const triesPerList = 3;
 
 export class FileListSource {
-  readonly #parts: FileListSourceOptions;
-  /** By record, how often its list could not be read. */
+  readonly #options: FileListSourceOptions;
+  /** How often the list of an inspection could not be read, by inspection key. */
   readonly #failures = new Map<string, number>();
 
-  constructor(parts: FileListSourceOptions) {
-    this.#parts = parts;
+  constructor(options: FileListSourceOptions) {
+    this.#options = options;
   }
 
-  /** What Contents calls a package. @throws what reading throws */
-  async locationOf(item: BinaryIndexEntry, signal: AbortSignal): Promise<string | undefined> {
-    const inspection = await this.#parts.examiner.loadInspection(item, item.inspectionKey, signal);
+  /**
+   * The name of a package in Contents.
+   * @throws errors of reading the inspection
+   */
+  async locationOf(entry: BinaryIndexEntry, signal: AbortSignal): Promise<string | undefined> {
+    const inspection = await this.#options.examiner.loadInspection(entry, entry.inspectionKey, signal);
     if (inspection.kind !== "binary") return undefined;
     return locationOf(fieldOf(inspection.control, "Package") ?? "", fieldOf(inspection.control, "Section"));
   }
 
   /**
-   * The list of a package's files in its compact form.
-   * @returns undefined for a package that Contents must do without
-   * @throws StorageUnavailable where trying again later may help
+   * Reads the list of a package's files in its compact form.
+   * @returns undefined if Contents must be generated without this package
+   * @throws StorageUnavailable if another attempt may succeed
    */
-  async listOf(item: BinaryIndexEntry, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const failures = this.#failures.get(item.inspectionKey) ?? 0;
+  async listOf(entry: BinaryIndexEntry, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const failures = this.#failures.get(entry.inspectionKey) ?? 0;
     if (failures >= triesPerList) return undefined;
     try {
-      const list = await this.#parts.examiner.fileList(item, item.inspectionKey, signal);
+      const list = await this.#options.examiner.fileList(entry, entry.inspectionKey, signal);
       if (list instanceof Uint8Array) return list;
-      this.#giveUp(item, list === undefined ? "nothing reads its data here" : list.text);
-      if (list !== undefined) await this.#parts.mismatched(item.path);
+      this.#giveUp(entry, list === undefined ? "its data cannot be read here" : list.text);
+      if (list !== undefined) await this.#options.mismatched(entry.path);
       return undefined;
     } catch (thrown) {
       signal.throwIfAborted();
-      // Removed or replaced since: the tree is looked at again sooner or later, and then Contents are made anew.
+      // The file was removed or replaced. A later refresh finds that, and Contents are generated again.
       if (thrown instanceof ContentGone) return undefined;
       if (!(thrown instanceof StorageUnavailable)) throw thrown;
-      this.#failures.set(item.inspectionKey, failures + 1);
+      this.#failures.set(entry.inspectionKey, failures + 1);
       if (failures + 1 < triesPerList) throw thrown;
-      this.#giveUp(item, codeOf(thrown));
+      this.#giveUp(entry, codeOf(thrown));
       return undefined;
     }
   }
 
   #giveUp({ inspectionKey: record, path }: BinaryIndexEntry, why: string): void {
     this.#failures.set(record, triesPerList);
-    this.#parts.log.warn({ path, why }, "the files of a package can't be listed: Contents are made without them");
+    this.#options.log.warn(
+      { path, why },
+      "the files of a package cannot be listed: Contents are generated without them",
+    );
   }
 }
 
-/** Gathers lists until they are worth a task. */
+/** Collects lists until there are enough for a task. */
 export class ListPack {
   readonly #locations: string[] = [];
   readonly #lists: Uint8Array[] = [];
   #sizeBytes = 0;
 
-  /** How long the lists are together, in their compact form. */
+  /** The total length of the lists in compact form. */
   get sizeBytes(): number {
     return this.#sizeBytes;
   }
@@ -85,7 +91,7 @@ export class ListPack {
   }
 
   packed(): ListedPackages {
-    // Of its own: a list may be a view of some larger buffer, all of which would go along into the thread.
+    // A copy: a list may be a view of a larger buffer, which would be transferred as a whole.
     const lists = new Uint8Array(this.#sizeBytes);
     let at = 0;
     for (const list of this.#lists) {

@@ -1,7 +1,7 @@
 // Contents of a suite that is rolled back: those of the packages that it serves, whenever they were made.
 import { expect, test } from "vitest";
 import { parseSuite } from "../../../../src/base/names.ts";
-import { lastLike } from "../../../../src/publishing/build/deferred-files.ts";
+import { lastWithSamePackages } from "../../../../src/publishing/build/deferred-files.ts";
 import type { Manifest } from "../../../../src/publishing/store/publication.ts";
 import { aDeb } from "../../../support/debs.ts";
 import { packageNames, ServedFolder, servedContents } from "../../../support/served-folder.ts";
@@ -62,6 +62,6 @@ test("what is late is taken from before other packages came, though the same one
       indices: [{ directory: "main/binary-amd64", name: "Packages", forms: { plain: { sha256: packages } } }],
     }) as unknown as Manifest;
   const history = [publication("4", "a"), publication("3", "a b"), publication("2", "a"), publication("1", "a")];
-  const lastLikeNth = (id: string) => lastLike(history.find((one) => one.id === id)!, history);
+  const lastLikeNth = (id: string) => lastWithSamePackages(history.find((one) => one.id === id)!, history);
   expect(["1", "2", "3", "4"].map(lastLikeNth)).toEqual(["2", "2", "3", "4"]);
 });
