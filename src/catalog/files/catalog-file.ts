@@ -1,4 +1,4 @@
-// A file of the catalog, and what it tells of itself: whether it is still the same, which bytes, and what it asks for.
+// A file of the catalog: its directory entry, its finding, and values derived from these.
 import type { ContentId } from "../../base/content-id.ts";
 import type { TreePath } from "../../base/names.ts";
 import { joinPath, parentPath } from "../../base/names.ts";
@@ -7,22 +7,22 @@ import type { PackageKind } from "../inspection/inspection.ts";
 import { bytesKey, claimKey, mutableFileKey } from "../inspection/inspection-keys.ts";
 import type { Finding } from "./finding.ts";
 
-/** A file and what is known of it. */
+/** A file of the tree and the result of its inspection. */
 export interface CatalogFile {
   readonly path: TreePath;
-  /** Without its metadata once that was read, because it is as long as a stanza. */
+  /** Without metadata once that has been parsed, because it is as long as a stanza. */
   readonly entry: FileEntry | OtherEntry;
-  /** Whether the inspection is its uploader's word alone. */
+  /** Whether the inspection comes from its uploader's metadata and has not been compared with the bytes. */
   readonly claimed: boolean;
-  /** Names what its uploader said of it; undefined if nothing sensible. */
+  /** Identifies the content of its uploader's metadata; undefined if there is none that can be parsed. */
   readonly metadataKey: string | undefined;
-  /** Undefined for a file that no index asks for. */
+  /** Undefined for a file that no index needs. */
   readonly finding: Finding | undefined;
 }
 
 /**
- * A file's entry without its metadata. There are as many of these as files, and most were linked once. Never to be
- * spread: some fields are getters.
+ * A file's directory entry without its metadata, in little memory, since there is one for each file. Do not spread it:
+ * some properties are getters.
  */
 export class LeanEntry implements FileEntry {
   readonly sizeBytes: number | undefined;
@@ -48,12 +48,12 @@ export class LeanEntry implements FileEntry {
   }
 }
 
-/** What an index took the file for; undefined where none did. */
+/** The kind of package file that was inspected; undefined for other files and rejections. */
 export function kindOf({ finding }: CatalogFile): PackageKind | undefined {
   return finding === undefined || finding.kind === "rejected" ? undefined : finding.kind;
 }
 
-/** The ledger's name of the inspection that an index rests on; undefined where none does. */
+/** The key of the file's inspection in the inspection store; undefined if there is none. */
 export function inspectionKeyOf(file: CatalogFile): string | undefined {
   const { entry, claimed, metadataKey: said } = file;
   const [kind, sha256] = [kindOf(file), sha256Of(file.finding)];
@@ -62,35 +62,35 @@ export function inspectionKeyOf(file: CatalogFile): string | undefined {
   return claimed ? claimKey(kind, entry.content, said ?? "") : bytesKey(kind, entry.content.key);
 }
 
-/** Whether nothing has to be looked at again: the same bytes under the same link, read before, and the same words. */
-export function isSettled(known: CatalogFile, entry: FileEntry | OtherEntry, said: string | undefined): boolean {
-  if (known.finding?.kind === "rejected" && known.finding.code === "unreadable") return false;
-  if (known.entry.kind === "other" || entry.kind === "other") {
-    return known.entry.kind === entry.kind;
+/** Whether a file needs no new examination: the same bytes, link times and metadata as before, and readable. */
+export function isSettled(file: CatalogFile, entry: FileEntry | OtherEntry, said: string | undefined): boolean {
+  if (file.finding?.kind === "rejected" && file.finding.code === "unreadable") return false;
+  if (file.entry.kind === "other" || entry.kind === "other") {
+    return file.entry.kind === entry.kind;
   }
   return (
-    (known.entry.content?.equals(entry.content) ?? entry.content === undefined) &&
-    known.entry.sizeBytes === entry.sizeBytes &&
-    known.entry.linkedAtMs === entry.linkedAtMs &&
-    known.entry.relinkedAtMs === entry.relinkedAtMs &&
-    known.metadataKey === said
+    (file.entry.content?.equals(entry.content) ?? entry.content === undefined) &&
+    file.entry.sizeBytes === entry.sizeBytes &&
+    file.entry.linkedAtMs === entry.linkedAtMs &&
+    file.entry.relinkedAtMs === entry.relinkedAtMs &&
+    file.metadataKey === said
   );
 }
 
 /** Whether a package is for debian-installer. */
 export const isUdeb = (path: TreePath): boolean => path.endsWith(".udeb");
 
-/** The SHA256 of a file's bytes; undefined for what no index took. */
+/** The SHA256 of a file's bytes, in lower-case hex; undefined for rejections and files that no index needs. */
 export function sha256Of(finding: Finding | undefined): string | undefined {
   if (finding === undefined || finding.kind === "rejected") return undefined;
   return finding.kind === "binary" ? finding.sha256 : finding.digests.sha256;
 }
 
-/** The SHA256 under which its package is served; undefined for what is none. */
+/** The SHA256 under which the package is served; undefined if the file is not a package. */
 export const digestOf = ({ finding }: CatalogFile): string | undefined =>
   finding?.kind === "part" ? undefined : sha256Of(finding);
 
-/** Where the parts of a source package must lie: beside its .dsc. */
+/** The paths of a source package's parts, which must be in the directory of its .dsc. */
 export function partPaths(file: CatalogFile | undefined): readonly TreePath[] {
   if (file?.finding?.kind !== "source") return [];
   const directory = parentPath(file.path);

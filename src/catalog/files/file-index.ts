@@ -1,4 +1,4 @@
-// The files of the tree as last seen, by path, by directory and by digest: what one look asks costs what it is about.
+// The catalog's files by path, directory and digest. The cost of a query is proportional to its result.
 import type { TreePath } from "../../base/names.ts";
 import { parentPath, rootPath } from "../../base/names.ts";
 import { anyTreeLayout } from "../layout/repository-layout.ts";
@@ -6,12 +6,13 @@ import type { CatalogFile } from "./catalog-file.ts";
 import { digestOf } from "./catalog-file.ts";
 import { PathsByKey } from "./paths-by-key.ts";
 
+/** A mutable index of files; directories may be known without files in them. */
 export class FileIndex {
   readonly #directories = new Map<TreePath, Map<TreePath, CatalogFile>>();
-  /** By directory, whether known or only on the way to one: the directories in it that are either. */
+  /** The child directories that are known or lead to known ones, by parent. */
   readonly #children = new Map<TreePath, Set<TreePath>>();
-  /** By the beginning of a digest: the files that have one of these, in most cases one. */
-  readonly #byDigest = new PathsByKey<number>();
+  /** Paths of files by the first 31 bits of their digests. */
+  readonly #byDigestStart = new PathsByKey<number>();
 
   get(path: TreePath): CatalogFile | undefined {
     return this.#directories.get(parentPath(path))?.get(path);
@@ -28,28 +29,28 @@ export class FileIndex {
 
   /** Every known directory at or below a path. */
   *directoriesWithin(path: TreePath): Iterable<TreePath> {
-    for (const waiting = [path]; ; ) {
-      const directory = waiting.pop();
+    for (const pending = [path]; ; ) {
+      const directory = pending.pop();
       if (directory === undefined) return;
-      // Before it is given: it may be forgotten then.
-      waiting.push(...(this.#children.get(directory) ?? []));
+      // Read the children before the yield, because the caller may remove the directory.
+      pending.push(...(this.#children.get(directory) ?? []));
       if (this.#directories.has(directory)) yield directory;
     }
   }
 
-  /** Every known directory at or below a path that feeds an index; what is below one of these is passed over. */
+  /** The known package directories at or below a path, without the directories below them. */
   *packageDirectoriesWithin(path: TreePath): Iterable<TreePath> {
-    for (const waiting = [path]; ; ) {
-      const directory = waiting.pop();
+    for (const pending = [path]; ; ) {
+      const directory = pending.pop();
       if (directory === undefined) return;
-      if (!anyTreeLayout.isPackageDirectory(directory)) waiting.push(...(this.#children.get(directory) ?? []));
+      if (!anyTreeLayout.isPackageDirectory(directory)) pending.push(...(this.#children.get(directory) ?? []));
       else if (this.#directories.has(directory)) yield directory;
     }
   }
 
-  /** Every file that is served under a digest. @param sha256 lower-case hex */
+  /** The packages that have a digest. @param sha256 lower-case hex */
   *withDigest(sha256: string): Iterable<CatalogFile> {
-    for (const path of this.#byDigest.of(beginningOf(sha256))) {
+    for (const path of this.#byDigestStart.of(digestStart(sha256))) {
       const file = this.get(path);
       if (file !== undefined && digestOf(file) === sha256) yield file;
     }
@@ -65,7 +66,7 @@ export class FileIndex {
     }
   }
 
-  /** Forgets a directory with the files in it. Directories below it are their own. */
+  /** Removes a directory and the files in it, but not the directories below it. */
   removeDirectory(directory: TreePath): void {
     for (const file of this.in(directory)) this.#forgetDigest(file);
     this.#directories.delete(directory);
@@ -78,7 +79,7 @@ export class FileIndex {
     }
   }
 
-  /** Its directory is known from now on. */
+  /** Adds or replaces a file, and adds its directory. */
   set(file: CatalogFile): void {
     const directory = parentPath(file.path);
     this.addDirectory(directory);
@@ -87,7 +88,7 @@ export class FileIndex {
     if (before !== undefined) this.#forgetDigest(before);
     files?.set(file.path, file);
     const sha256 = digestOf(file);
-    if (sha256 !== undefined) this.#byDigest.add(beginningOf(sha256), file.path);
+    if (sha256 !== undefined) this.#byDigestStart.add(digestStart(sha256), file.path);
   }
 
   remove(path: TreePath): void {
@@ -99,9 +100,9 @@ export class FileIndex {
 
   #forgetDigest(file: CatalogFile): void {
     const sha256 = digestOf(file);
-    if (sha256 !== undefined) this.#byDigest.remove(beginningOf(sha256), file.path);
+    if (sha256 !== undefined) this.#byDigestStart.remove(digestStart(sha256), file.path);
   }
 }
 
-/** 31 bits of a digest: as a key, a small integer takes no memory of its own. */
-const beginningOf = (sha256: string): number => Number.parseInt(sha256.slice(0, 8), 16) >>> 1;
+/** The first 31 bits of a digest: V8 stores such small integers without allocating memory. */
+const digestStart = (sha256: string): number => Number.parseInt(sha256.slice(0, 8), 16) >>> 1;

@@ -1,4 +1,5 @@
-// What memory and the first line of a record keep of an inspection: enough to place and order a file, not its stanza.
+// A finding is the short form of an inspection that is kept in memory: enough to put a file into an index and to order
+// it, without its stanza. It is also the first line of a record in the inspection store.
 import { createHash } from "node:crypto";
 import { internString } from "../../base/intern-string.ts";
 import { variantOf } from "../../debian/control.ts";
@@ -13,37 +14,43 @@ import { fieldOf } from "../../debian/stanza.ts";
 import type { BinaryInspection, Inspection, Rejection, SourcePart } from "../inspection/inspection.ts";
 import { stanzaBytesOf } from "../inspection/stanza-bytes.ts";
 
+/** The short form of the inspection of a .deb or .udeb. */
 export interface BinaryFinding {
   readonly kind: "binary";
   readonly package: string;
   readonly version: string;
-  /** The source package as `sourceNameOf` has it; undefined where it has the package's own name and version. */
+  /** The source package in the form of `sourceNameOf`; undefined if it has the package's own name and version. */
   readonly source?: string | undefined;
   readonly architecture: string;
-  /** The variant of its architecture that it is built for, e.g. `amd64v3`; undefined: every machine of the architecture. */
+  /** The architecture variant that it is built for, e.g. `amd64v3`; undefined if it runs on every machine. */
   readonly variant?: string | undefined;
   readonly sizeBytes: number;
   readonly sha256: string;
+  /** Identifies the stanza and digests that an index shows: equal bytes may have different entry metadata. */
   readonly stanzaKey: string;
-  /** See stanza-bytes.ts. */
+  /** The greatest possible length of the stanza: see stanza-bytes.ts. */
   readonly stanzaBytes: number;
-  /** Names the package and its description; undefined where it has none. */
+  /** Identifies the package's name and description; undefined if it has no description. */
   readonly descriptionKey?: string | undefined;
+  /** In seconds since the epoch, from the ar header. */
   readonly builtAtSeconds: number;
 }
 
+/** The short form of the inspection of a .dsc. */
 export interface SourceFinding {
   readonly kind: "source";
   readonly package: string;
   readonly version: string;
   readonly sizeBytes: number;
   readonly digests: Digests;
+  /** Identifies the stanza and digests that an index shows: equal bytes may have different entry metadata. */
   readonly stanzaKey: string;
-  /** See stanza-bytes.ts. */
+  /** The greatest possible length of the stanza: see stanza-bytes.ts. */
   readonly stanzaBytes: number;
   readonly parts: readonly SourcePart[];
 }
 
+/** The short form of the inspection of a file that a .dsc lists. */
 export interface PartFinding {
   readonly kind: "part";
   readonly sizeBytes: number;
@@ -52,7 +59,7 @@ export interface PartFinding {
 
 export type Finding = BinaryFinding | SourceFinding | PartFinding | Rejection;
 
-/** The finding of an inspection. */
+/** Makes the short form of an inspection. */
 export function findingOf(inspection: Inspection): Finding {
   switch (inspection.kind) {
     case "binary":
@@ -84,7 +91,7 @@ function binaryFinding({ control, sizeBytes, digests, builtAtSeconds }: BinaryIn
     kind: "binary",
     package: name,
     version,
-    source: foreignSource(name, version, sourceOf(control)),
+    source: sourceIfDifferent(name, version, sourceOf(control)),
     architecture: fieldOf(control, "Architecture") ?? "",
     variant: variantOf(control),
     sizeBytes,
@@ -96,13 +103,13 @@ function binaryFinding({ control, sizeBytes, digests, builtAtSeconds }: BinaryIn
   });
 }
 
-/** A finding as it was before it was written as JSON. */
+/** Restores a finding that was parsed from JSON. */
 export const leanFinding = (finding: Finding): Finding =>
   finding.kind === "binary" ? new LeanBinary(finding) : finding;
 
 /**
- * There are as many of these as packages: texts that others have too are shared, and digests are short. Never to be
- * spread: most fields are getters.
+ * A finding in little memory, since there is one for each package: common strings are shared, and digests are stored as
+ * bytes. Do not spread it: most properties are getters.
  */
 class LeanBinary implements BinaryFinding {
   readonly package: string;
@@ -112,22 +119,23 @@ class LeanBinary implements BinaryFinding {
   readonly variant: string | undefined;
   readonly sizeBytes: number;
   readonly stanzaBytes: number;
+  /** In seconds since the epoch, from the ar header. */
   readonly builtAtSeconds: number;
-  /** The bytes of SHA256, stanza key and description key, a character each. */
+  /** The bytes of SHA256, stanza key and description key, one character for each byte. */
   readonly #digests: string;
 
-  constructor(told: BinaryFinding) {
-    this.package = told.package;
-    this.version = internString(told.version);
-    this.source = told.source && internString(told.source);
-    this.architecture = internString(told.architecture);
-    this.variant = told.variant && internString(told.variant);
-    this.sizeBytes = told.sizeBytes;
-    this.stanzaBytes = told.stanzaBytes;
-    this.builtAtSeconds = told.builtAtSeconds;
-    let end = scratch.write(told.sha256, "hex");
-    end += scratch.write(told.stanzaKey, end, "base64url");
-    end += scratch.write(told.descriptionKey ?? "", end, "base64url");
+  constructor(finding: BinaryFinding) {
+    this.package = finding.package;
+    this.version = internString(finding.version);
+    this.source = finding.source && internString(finding.source);
+    this.architecture = internString(finding.architecture);
+    this.variant = finding.variant && internString(finding.variant);
+    this.sizeBytes = finding.sizeBytes;
+    this.stanzaBytes = finding.stanzaBytes;
+    this.builtAtSeconds = finding.builtAtSeconds;
+    let end = scratch.write(finding.sha256, "hex");
+    end += scratch.write(finding.stanzaKey, end, "base64url");
+    end += scratch.write(finding.descriptionKey ?? "", end, "base64url");
     this.#digests = scratch.toString("latin1", 0, end);
   }
 
@@ -143,13 +151,13 @@ class LeanBinary implements BinaryFinding {
   get descriptionKey(): string | undefined {
     return this.#bytes.toString("base64url", 2 * sha256Bytes, this.#digests.length) || undefined;
   }
-  /** They hold until the next finding's are asked for. */
+  /** Valid until the digests of another finding are read. */
   get #bytes(): Buffer {
     scratch.write(this.#digests, "latin1");
     return scratch;
   }
 
-  /** All of it by its own name, as the interface has it. */
+  /** Lists all properties of the interface, including the getters. */
   toJSON(): BinaryFinding {
     const { kind, package: name, version, source, architecture, variant, sizeBytes, builtAtSeconds } = this;
     const { sha256, stanzaKey, stanzaBytes, descriptionKey } = this;
@@ -160,37 +168,37 @@ class LeanBinary implements BinaryFinding {
 
 const sha256Bytes = 32;
 
-/** Where digests are turned from one form into another: with a buffer for each, that would take twice as long. */
+/** A buffer for converting digests; allocating one for each conversion would take twice as long. */
 const scratch = Buffer.alloc(3 * sha256Bytes);
 
-function foreignSource(name: string, version: string, source: SourceName): string | undefined {
+function sourceIfDifferent(name: string, version: string, source: SourceName): string | undefined {
   const isOwn = source.name === name && source.version === version;
   return isOwn ? undefined : sourceName(source.name, source.version);
 }
 
-/** A source package as files and changelogs are named after it: `apt_2.6.1`, without the version's epoch. */
+/** The source package in the form that file names and changelogs use: `apt_2.6.1`, without the version's epoch. */
 export const sourceNameOf = ({ package: name, version, source }: BinaryFinding): string =>
   source ?? sourceName(name, version);
 
-/** The source package that a package was built from, or is. No name has an underscore in it. */
-export const sourcePackageOf = (one: OfSource): string =>
+/** The name of the source package that a package was built from, or is. Package names contain no underscore. */
+export const sourcePackageOf = (one: PackageWithSource): string =>
   (one.kind === "binary" && one.source?.split("_")[0]) || one.package;
 
-/** A finding or an item. */
-type OfSource =
+/** A finding or an index entry. */
+type PackageWithSource =
   | { readonly kind: "source"; readonly package: string }
   | { readonly kind: "binary"; readonly package: string; readonly source?: string | undefined };
 
 const sourceName = (name: string, version: string): string => [name, version.replace(/^\d+:/, "")].join("_");
 
-/** Names what an index tells of a file: equal bytes may have been described in different words. */
+/** Identifies what an index shows of a file: for equal bytes, uploaders' metadata may differ. */
 function stanzaKeyOf(stanza: Stanza, digests: Digests): string {
-  const told = [stanza, ...digestAlgorithms.map((algorithm) => digests[algorithm])];
-  return createHash("sha256").update(JSON.stringify(told)).digest("base64url");
+  const content = [stanza, ...digestAlgorithms.map((algorithm) => digests[algorithm])];
+  return createHash("sha256").update(JSON.stringify(content)).digest("base64url");
 }
 
 function descriptionKeyOf(control: Stanza): string | undefined {
   const description = descriptionOf(control);
-  const told = [fieldOf(control, "Package"), description?.md5];
-  return description && createHash("md5").update(JSON.stringify(told)).digest("base64url");
+  const content = [fieldOf(control, "Package"), description?.md5];
+  return description && createHash("md5").update(JSON.stringify(content)).digest("base64url");
 }

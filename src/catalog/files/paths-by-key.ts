@@ -1,21 +1,22 @@
-// Paths by a key that nearly always has one, where there may be very many keys.
+// A multimap from keys to paths that needs little memory if nearly every key has one path.
 import type { TreePath } from "../../base/names.ts";
 
+/** Maps each key to one or more paths. */
 export class PathsByKey<Key> {
-  /** A set only where a key has several: it takes some 200 bytes. */
+  /** A key with one path has no Set, which would take about 200 bytes. */
   readonly #paths = new Map<Key, TreePath | Set<TreePath>>();
 
   add(key: Key, path: TreePath): void {
-    const known = this.#paths.get(key);
-    if (known === undefined) this.#paths.set(key, path);
-    else if (typeof known !== "string") known.add(path);
-    else if (known !== path) this.#paths.set(key, new Set([known, path]));
+    const paths = this.#paths.get(key);
+    if (paths === undefined) this.#paths.set(key, path);
+    else if (typeof paths !== "string") paths.add(path);
+    else if (paths !== path) this.#paths.set(key, new Set([paths, path]));
   }
 
   remove(key: Key, path: TreePath): void {
-    const known = this.#paths.get(key);
-    if (known === undefined) return;
-    if (typeof known === "string" ? known === path : known.delete(path) && known.size === 0) {
+    const paths = this.#paths.get(key);
+    if (paths === undefined) return;
+    if (typeof paths === "string" ? paths === path : paths.delete(path) && paths.size === 0) {
       this.#paths.delete(key);
     }
   }
@@ -25,8 +26,8 @@ export class PathsByKey<Key> {
   }
 
   *of(key: Key): Iterable<TreePath> {
-    const known = this.#paths.get(key);
-    if (typeof known === "string") yield known;
-    else if (known !== undefined) yield* known;
+    const paths = this.#paths.get(key);
+    if (typeof paths === "string") yield paths;
+    else if (paths !== undefined) yield* paths;
   }
 }

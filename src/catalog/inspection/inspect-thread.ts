@@ -1,4 +1,4 @@
-// The main thread's side of one inspecting worker: sends content under back-pressure, brings the inspection back.
+// The main thread's side of one worker: sends content with back-pressure, receives the inspection.
 import { Worker } from "node:worker_threads";
 import { onAbort } from "../../base/abort.ts";
 import { RepoError } from "../../base/errors.ts";
@@ -8,44 +8,44 @@ import type { InspectOptions } from "./inspect.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 import type { FromWorker, LocalInspectionRequest, LocalInspectionResult, ToWorker } from "./worker-messages.ts";
 
-/** How many bytes of one file may be on their way to a worker. */
-const maxBytesUnderWay = 2 ** 20;
+/** How many bytes of one file may be in transit to a worker. */
+const maxBytesInTransit = 2 ** 20;
 
-/** A worker's heap if not configured, in MiB: beyond it the worker ends, not the server. */
+/** The default limit of a worker's heap in MiB. A worker that exceeds it ends; the server continues. */
 export const defaultMaxHeapMebibytes = 256;
 
-/** How long a worker has to end by itself, in ms: it may be reading a file, or be in the middle of one. */
-const endingMs = 5_000;
+/** How long in ms `close` waits for a worker that is reading or inspecting a file. */
+const closeTimeoutMs = 5_000;
 
-/** The worker ended while it inspected several files, or for another reason than the file's. Trying again may help. */
+/** The worker ended while it inspected several files, or for a reason other than the file. A retry may succeed. */
 export class InspectorFailed extends RepoError {
   readonly code = "catalog/inspector-failed";
 }
 
-/** What was read ahead of a content, and how to read on; `rest` is undefined where it was all. */
+/** The first chunks of a content, and an iterator for the others; `rest` is undefined if there are none. */
 export interface StartedContent {
   readonly start: readonly Uint8Array[];
   readonly rest: AsyncIterator<Uint8Array> | undefined;
 }
 
 interface Job {
-  /** Of one file, or of each of a batch. */
+  /** Receives the result of one file, or of each file of a batch. */
   readonly done: (files: readonly LocalInspectionResult[]) => void;
   readonly failed: (reason: unknown) => void;
-  readonly taken: (sizeBytes: number) => void;
+  readonly consumed: (sizeBytes: number) => void;
   readonly fileCount: number;
   readonly builder: string;
   /** On the clock of `performance.now`. */
-  readonly begunMs: number;
+  readonly startedMs: number;
 }
 
-// Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), the worker comes from the build.
+// Node.js 20 cannot run TypeScript: if this file runs from src/ (in tests), the worker comes from the build.
 const workerUrl = new URL(
   import.meta.url.endsWith(".ts") ? "../../../dist/catalog/inspection/inspect-worker.js" : "inspect-worker.js",
   import.meta.url,
 );
 
-/** One worker. It starts with the first file and never again once it has ended. */
+/** One worker thread. It is not restarted after it has ended. */
 export class InspectThread {
   readonly #worker: Worker;
   readonly #jobs = new Map<number, Job>();
@@ -54,11 +54,11 @@ export class InspectThread {
   #nextId = 0;
   #hasEnded = false;
 
-  /** @param onEnd called once, when the worker is no more, before its files fail */
+  /** @param onEnd called once when the worker has ended, before its inspections fail */
   constructor(options: InspectOptions, maxHeapMebibytes: number, onEnd: () => void) {
     this.#maxHeapMebibytes = maxHeapMebibytes;
     this.#onEnd = onEnd;
-    // An empty environment, because what reads hostile bytes needs no secret that stands there.
+    // An empty environment: code that parses hostile bytes must not have access to secrets in variables.
     this.#worker = new Worker(workerUrl, {
       workerData: options,
       env: {},
@@ -71,66 +71,69 @@ export class InspectThread {
     this.#worker.unref();
   }
 
-  /** How many files it was ever given. */
+  /** How many jobs it has received since its start. */
   get inspected(): number {
     return this.#nextId;
   }
 
-  /** How many files it inspects now. */
+  /** How many jobs are running. */
   get busy(): number {
     return this.#jobs.size;
   }
 
-  /** Whether it inspects a file of this builder now. */
-  worksFor(builder: string): boolean {
+  /** Whether a job of this builder is running. */
+  isInspectingFor(builder: string): boolean {
     return [...this.#jobs.values()].some((job) => job.builder === builder);
   }
 
-  /** For how long it has been at what it inspects for other builders, in ms; 0 if it inspects nothing for these. */
-  longestMsForOthers(builder: string): number {
-    const begun = [...this.#jobs.values()].filter((job) => job.builder !== builder).map(({ begunMs }) => begunMs);
-    return begun.length === 0 ? 0 : performance.now() - Math.min(...begun);
+  /** The age in ms of the oldest running job of other builders; 0 if there is none. */
+  longestInspectionForOthersMs(builder: string): number {
+    const startTimes = [...this.#jobs.values()]
+      .filter((job) => job.builder !== builder)
+      .map(({ startedMs: begunMs }) => begunMs);
+    return startTimes.length === 0 ? 0 : performance.now() - Math.min(...startTimes);
   }
 
   /**
-   * @param builder whose file it is
-   * @throws what reading the content throws, `signal.reason`, or InspectorFailed
+   * Inspects one content.
+   * @param builder the builder of the file
+   * @throws errors of reading the content, `signal.reason`, or InspectorFailed
    */
   async inspect(kind: PackageKind, content: StartedContent, signal: AbortSignal, builder: string): Promise<Inspection> {
     const id = this.#nextId++;
-    const { promise: answer, resolve, reject } = withResolvers<Inspection>();
-    const credit = new Credit(maxBytesUnderWay);
+    const { promise: result, resolve, reject } = withResolvers<Inspection>();
+    const credit = new SendCredit(maxBytesInTransit);
     this.#jobs.set(id, {
       done: ([file]) => file?.inspection && resolve(file.inspection),
       failed: reject,
-      taken: (sizeBytes) => credit.give(sizeBytes),
+      consumed: (sizeBytes) => credit.give(sizeBytes),
       fileCount: 1,
       builder,
-      begunMs: performance.now(),
+      startedMs: performance.now(),
     });
     this.#worker.ref();
     const forget = onAbort(signal, () => reject(signal.reason));
-    let answered = false;
+    let hasResult = false;
     try {
-      if (content.rest === undefined) this.#say({ type: "whole", id, kind, bytes: joined(content.start) });
+      if (content.rest === undefined) this.#post({ type: "whole", id, kind, bytes: copyOf(content.start) });
       else this.#send(id, kind, content.start, content.rest, credit).catch(reject);
-      const inspection = await answer;
-      answered = true;
+      const inspection = await result;
+      hasResult = true;
       return inspection;
     } finally {
       forget();
-      // Also wakes the sending where it waits: without a job it stops.
+      // This also wakes a sender that waits for credit; it stops because the job is gone.
       this.#jobs.delete(id);
-      credit.give(maxBytesUnderWay);
-      if (!answered) this.#say({ type: "abandon", id });
+      credit.give(maxBytesInTransit);
+      if (!hasResult) this.#post({ type: "abandon", id });
       if (this.#jobs.size === 0) this.#worker.unref();
     }
   }
 
   /**
-   * Has files read and inspected there.
-   * @param builder whose files they are
-   * @returns what became of each, in the same order
+   * Lets the worker read and inspect local files.
+   * @param builder the builder of the files
+   * @returns the results in the order of the requests
    * @throws InspectorFailed
    */
   async inspectFiles(
@@ -138,19 +141,19 @@ export class InspectThread {
     builder: string,
   ): Promise<readonly LocalInspectionResult[]> {
     const id = this.#nextId++;
-    const { promise: answer, resolve, reject } = withResolvers<readonly LocalInspectionResult[]>();
+    const { promise: result, resolve, reject } = withResolvers<readonly LocalInspectionResult[]>();
     this.#jobs.set(id, {
       done: resolve,
       failed: reject,
-      taken: () => {},
+      consumed: () => {},
       fileCount: files.length,
       builder,
-      begunMs: performance.now(),
+      startedMs: performance.now(),
     });
     this.#worker.ref();
     try {
-      this.#say({ type: "files", id, files });
-      return await answer;
+      this.#post({ type: "files", id, files });
+      return await result;
     } finally {
       this.#jobs.delete(id);
       if (this.#jobs.size === 0) this.#worker.unref();
@@ -158,17 +161,17 @@ export class InspectThread {
   }
 
   /**
-   * Inspections under way fail at once. The worker ends by itself: were it terminated while lzma-native is loaded or at
-   * work, the whole process would be aborted. One that does not end within `endingMs` is no longer waited for.
+   * Fails running inspections immediately, and asks the worker to end. It is not terminated: doing so while lzma-native
+   * is loading or running would abort the whole process. After `closeTimeoutMs` the wait ends in any case.
    */
   async close(): Promise<void> {
     if (this.#hasEnded) return;
     this.#end(new Error("the worker was stopped"));
     const { promise: ended, resolve } = withResolvers<void>();
     this.#worker.once("exit", () => resolve());
-    const timer = setTimeout(resolve, endingMs);
+    const timer = setTimeout(resolve, closeTimeoutMs);
     this.#worker.ref();
-    this.#say({ type: "close" });
+    this.#post({ type: "close" });
     await ended;
     clearTimeout(timer);
     this.#worker.unref();
@@ -179,27 +182,27 @@ export class InspectThread {
     kind: PackageKind,
     start: readonly Uint8Array[],
     rest: AsyncIterator<Uint8Array>,
-    credit: Credit,
+    credit: SendCredit,
   ): Promise<void> {
-    this.#say({ type: "open", id, kind });
+    this.#post({ type: "open", id, kind });
     for (const chunk of start) await this.#sendChunk(id, chunk, credit);
     while (this.#jobs.has(id)) {
       const step = await rest.next();
       if (step.done === true) {
-        this.#say({ type: "end", id });
+        this.#post({ type: "end", id });
         return;
       }
       await this.#sendChunk(id, step.value, credit);
     }
   }
 
-  async #sendChunk(id: number, chunk: Uint8Array, credit: Credit): Promise<void> {
+  async #sendChunk(id: number, chunk: Uint8Array, credit: SendCredit): Promise<void> {
     await credit.take(chunk.byteLength);
-    if (this.#jobs.has(id)) this.#say({ type: "chunk", id, bytes: joined([chunk]) });
+    if (this.#jobs.has(id)) this.#post({ type: "chunk", id, bytes: copyOf([chunk]) });
   }
 
-  #say(message: ToWorker): void {
-    // The bytes move, since `joined` has made them our own.
+  #post(message: ToWorker): void {
+    // Transfer the bytes instead of copying them: `copyOf` has made a buffer that nothing else uses.
     const moved = "bytes" in message ? [message.bytes.buffer as ArrayBuffer] : [];
     this.#worker.postMessage(message, moved);
   }
@@ -207,11 +210,11 @@ export class InspectThread {
   #receive(message: FromWorker): void {
     const job = this.#jobs.get(message.id);
     switch (message.type) {
-      case "taken":
-        job?.taken(message.sizeBytes);
+      case "consumed":
+        job?.consumed(message.sizeBytes);
         return;
       case "done":
-        job?.done([notTimed(message.inspection)]);
+        job?.done([withoutTiming(message.inspection)]);
         return;
       case "read":
         job?.done(message.files);
@@ -234,7 +237,7 @@ export class InspectThread {
     for (const job of jobs) {
       if (outOfMemory && alone) {
         const text = `inspecting it takes more than ${this.#maxHeapMebibytes} MiB of memory`;
-        job.done([notTimed({ kind: "rejected", code: "limit", text })]);
+        job.done([withoutTiming({ kind: "rejected", code: "limit", text })]);
       } else {
         job.failed(new InspectorFailed(`an inspecting worker has ended: ${cause.message}`, { cause }));
       }
@@ -242,32 +245,32 @@ export class InspectThread {
   }
 }
 
-const notTimed = (inspection: Inspection): LocalInspectionResult => ({ inspection, seconds: 0, bytes: 0 });
+const withoutTiming = (inspection: Inspection): LocalInspectionResult => ({ inspection, seconds: 0, bytes: 0 });
 
-/** Bytes that may still be sent. One chunk may always go, however large. */
-class Credit {
-  readonly #most: number;
-  #underWay = 0;
+/** Limits the bytes in transit. A single chunk may exceed the limit. */
+class SendCredit {
+  readonly #maxBytes: number;
+  #usedBytes = 0;
   #wake = () => {};
-  constructor(most: number) {
-    this.#most = most;
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
   }
   async take(sizeBytes: number): Promise<void> {
-    while (this.#underWay > 0 && this.#underWay + sizeBytes > this.#most) {
+    while (this.#usedBytes > 0 && this.#usedBytes + sizeBytes > this.#maxBytes) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
-    this.#underWay += sizeBytes;
+    this.#usedBytes += sizeBytes;
   }
   give(sizeBytes: number): void {
-    this.#underWay = Math.max(0, this.#underWay - sizeBytes);
+    this.#usedBytes = Math.max(0, this.#usedBytes - sizeBytes);
     this.#wake();
   }
 }
 
-/** A copy in a buffer of its own: chunks may be views of a buffer that others share, and such must not be moved. */
-function joined(chunks: readonly Uint8Array[]): Uint8Array {
+/** Copies chunks into one new buffer: they may be views of a shared buffer, which must not be transferred. */
+function copyOf(chunks: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(chunks.reduce((total, chunk) => total + chunk.byteLength, 0));
   let at = 0;
   for (const chunk of chunks) {

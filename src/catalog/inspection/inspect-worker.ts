@@ -1,4 +1,4 @@
-// The worker's side of inspecting: content comes in as messages, an inspection goes back.
+// The worker's side of inspections: receives content as messages, sends the inspection back.
 import { parentPort, workerData } from "node:worker_threads";
 import { messageOf } from "../../base/errors.ts";
 import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
@@ -12,11 +12,14 @@ import type { FromWorker, LocalInspectionRequest, LocalInspectionResult, ToWorke
 if (parentPort === null) throw new Error("this file runs as a worker thread only");
 const port = parentPort;
 const options = workerData as InspectOptions;
-const streams = new Map<number, Inbox>();
+const streams = new Map<number, ChunkQueue>();
 
-/** How many files of a batch are inspected side by side: some wait for a decoder in a process of its own. */
+/** How many files of a batch are inspected concurrently: some wait for a decoder in another process. */
 const filesAtOnce = 4;
-/** Once a batch holds so many bytes of file lists, the rest of it is left to streams, of which fewer are open at a time. */
+/**
+ * When the file lists of a batch exceed this size, its remaining files are returned unread. The main thread streams
+ * them, which limits how many are in memory.
+ */
 const maxListBytes = 4 * 2 ** 20;
 
 port.on("message", (message: ToWorker) => {
@@ -25,15 +28,15 @@ port.on("message", (message: ToWorker) => {
       inspect(message.id, message.kind, message.bytes);
       return;
     case "files":
-      readAll(message.files).then(
-        (files) => say({ type: "read", id: message.id, files }),
-        (thrown: unknown) => say({ type: "failed", id: message.id, message: messageOf(thrown) }),
+      inspectLocalFiles(message.files).then(
+        (files) => post({ type: "read", id: message.id, files }),
+        (thrown: unknown) => post({ type: "failed", id: message.id, message: messageOf(thrown) }),
       );
       return;
     case "open": {
-      const inbox = new Inbox(message.id);
-      streams.set(message.id, inbox);
-      inspect(message.id, message.kind, inbox);
+      const chunks = new ChunkQueue(message.id);
+      streams.set(message.id, chunks);
+      inspect(message.id, message.kind, chunks);
       return;
     }
     case "chunk":
@@ -56,20 +59,22 @@ port.on("message", (message: ToWorker) => {
 function inspect(id: number, kind: PackageKind, content: Content): void {
   inspectContent(kind, content, options)
     .then(
-      (inspection) => say({ type: "done", id, inspection }),
-      (thrown: unknown) => say({ type: "failed", id, message: messageOf(thrown) }),
+      (inspection) => post({ type: "done", id, inspection }),
+      (thrown: unknown) => post({ type: "failed", id, message: messageOf(thrown) }),
     )
     .finally(() => streams.delete(id));
 }
 
-async function readAll(asked: readonly LocalInspectionRequest[]): Promise<readonly LocalInspectionResult[]> {
+async function inspectLocalFiles(
+  requests: readonly LocalInspectionRequest[],
+): Promise<readonly LocalInspectionResult[]> {
   const files: LocalInspectionResult[] = [];
   let listBytes = 0;
-  await forEachConcurrent(asked.entries(), filesAtOnce, async ([index, { kind, location: place }]) => {
-    const begunMs = performance.now();
-    const bytes = listBytes > maxListBytes ? undefined : readLocalFile(place);
-    const seconds = (performance.now() - begunMs) / 1000;
-    // What fails for another reason than the file's is told where its stream is inspected, and holds no other file up.
+  await forEachConcurrent(requests.entries(), filesAtOnce, async ([index, { kind, location }]) => {
+    const startedMs = performance.now();
+    const bytes = listBytes > maxListBytes ? undefined : readLocalFile(location);
+    const seconds = (performance.now() - startedMs) / 1000;
+    // Unexpected errors are reported when the main thread streams the file; here they must not fail the batch.
     const inspection = bytes && (await inspectContent(kind, bytes, options).catch(() => undefined));
     if (inspection?.kind === "binary") listBytes += inspection.fileList?.byteLength ?? 0;
     files[index] = { inspection, seconds, bytes: bytes?.byteLength ?? 0 };
@@ -77,10 +82,10 @@ async function readAll(asked: readonly LocalInspectionRequest[]): Promise<readon
   return files;
 }
 
-const say = (message: FromWorker): void => port.postMessage(message);
+const post = (message: FromWorker): void => port.postMessage(message);
 
-/** Chunks that arrive as messages, read as a content. The sender keeps the queue short: it waits for credit. */
-class Inbox implements AsyncIterable<Uint8Array> {
+/** An iterable of the chunks that arrive as messages. The sender waits for credit, which keeps the queue short. */
+class ChunkQueue implements AsyncIterable<Uint8Array> {
   readonly #id: number;
   readonly #queue: Array<Uint8Array | undefined> = [];
   #abandoned = false;
@@ -90,7 +95,7 @@ class Inbox implements AsyncIterable<Uint8Array> {
     this.#id = id;
   }
 
-  /** Undefined is the end. */
+  /** @param chunk undefined at the end of the content */
   push(chunk: Uint8Array | undefined): void {
     this.#queue.push(chunk);
     this.#wake();
@@ -103,7 +108,7 @@ class Inbox implements AsyncIterable<Uint8Array> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
     for (;;) {
-      if (this.#abandoned) throw new Error("nobody waits for this inspection any more");
+      if (this.#abandoned) throw new Error("the inspection was abandoned");
       if (this.#queue.length === 0) {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
@@ -112,7 +117,7 @@ class Inbox implements AsyncIterable<Uint8Array> {
       }
       const chunk = this.#queue.shift();
       if (chunk === undefined) return;
-      say({ type: "taken", id: this.#id, sizeBytes: chunk.byteLength });
+      post({ type: "consumed", id: this.#id, sizeBytes: chunk.byteLength });
       yield chunk;
     }
   }

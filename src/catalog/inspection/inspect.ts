@@ -1,4 +1,4 @@
-// Inspects one file: reads it once and tells what an index needs to know of it.
+// Inspects one file in a single pass over its bytes.
 
 import { isBinaryPackageName } from "../../base/names.ts";
 import type { Content } from "../../debian/byte-reader.ts";
@@ -12,15 +12,16 @@ import type { InspectLimits } from "./inspect-limits.ts";
 import type { Inspection, PackageKind, SoundInspection } from "./inspection.ts";
 import { checkStanzaBytes } from "./stanza-bytes.ts";
 
+/** Options of all inspections of a repository. */
 export interface InspectOptions {
   readonly limits: InspectLimits;
-  /** The digests wanted; SHA256 is always made. */
+  /** The digests to compute; SHA256 is always included. */
   readonly algorithms: readonly DigestAlgorithm[];
-  /** Whether the files of binary packages are listed, which takes decompressing all of each. */
+  /** Whether to list the files of binary packages, which requires decompressing all data. */
   readonly fileLists?: boolean;
 }
 
-/** The kind that a file's name announces. No name announces a part: the .dsc beside it does. */
+/** The kind that a file name announces; undefined for others, including parts, which only a .dsc identifies. */
 export function packageKindOf(name: string): PackageKind | undefined {
   if (isBinaryPackageName(name)) return "binary";
   if (name.endsWith(".dsc")) return "source";
@@ -28,9 +29,9 @@ export function packageKindOf(name: string): PackageKind | undefined {
 }
 
 /**
- * Reads the content to its end, once; after a flaw no further.
- * @returns a rejection for a bad package: that is a result, not an error
- * @throws what `content` throws, untouched
+ * Inspects a content. It is read once, to its end or to the first flaw.
+ * @returns a rejection for a bad package, which is a result and not an error
+ * @throws errors of `content`, unchanged
  */
 export async function inspectContent(
   kind: PackageKind,

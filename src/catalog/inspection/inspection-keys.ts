@@ -1,17 +1,17 @@
-// What the ledger calls what is known of a content: what its bytes tell, and what somebody said of them. No name holds
-// an uploader's text, which may be longer than a key can be.
+// Keys of the inspection store. Inspections of bytes and claims from metadata have different keys. No key contains an
+// uploader's text, which may be longer than the database allows.
 import type { ContentId } from "../../base/content-id.ts";
 import type { PackageKind } from "./inspection.ts";
 
-/** Of the bytes' own inspection. @param contentKey the key of their content id */
+/** The key of the inspection of an immutable content. @param contentKey the key of their content id */
 export const bytesKey = (kind: PackageKind, contentKey: string): string => `${kind}/${contentKey}`;
 
-/** Of bytes that have no name but their digest. */
+/** The key of the inspection of a mutable file, which has no content id. */
 export const mutableFileKey = (kind: PackageKind, sha256: string): string => `${kind}/mutable/${sha256}`;
 
-/** Of a claim about them. @param wordsKey names what was said */
-export const claimKey = (kind: PackageKind, content: ContentId, wordsKey: string): string =>
-  `claim/${kind}/${content.key}/${wordsKey}`;
+/** The key of a claim about a content. @param metadataKey identifies the metadata */
+export const claimKey = (kind: PackageKind, content: ContentId, metadataKey: string): string =>
+  `claim/${kind}/${content.key}/${metadataKey}`;
 
-/** Under which name the bytes' own inspection is, of what a claim is about. */
-export const bytesKeyOf = (record: string): string => /^claim\/([^/]+\/[^/]+)\//.exec(record)?.[1] ?? record;
+/** The key of the inspection of the bytes that a claim is about; the same key for an inspection of bytes. */
+export const bytesKeyOf = (key: string): string => /^claim\/([^/]+\/[^/]+)\//.exec(key)?.[1] ?? key;

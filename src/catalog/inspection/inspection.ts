@@ -1,4 +1,4 @@
-// What an index needs to know of one file, or why it takes nothing from it.
+// The result of inspecting one file: everything that an index needs, or the reason why no index lists it.
 import type { Digests } from "../../debian/digests.ts";
 import type { Flaw } from "../../debian/malformed.ts";
 import type { Stanza } from "../../debian/stanza.ts";
@@ -8,49 +8,49 @@ interface Measured {
   readonly digests: Digests;
 }
 
-/** A .deb: its control stanza as it stands in control.tar. */
+/** The inspection of a .deb or .udeb, with the control stanza from its control.tar. */
 export interface BinaryInspection extends Measured {
   readonly kind: "binary";
   readonly control: Stanza;
   /** The time in the first member's ar header, in seconds since the epoch: a property of the bytes. */
   readonly builtAtSeconds: number;
-  /** Where its uploader has put the list of its files. A cap is authority: never to be shown. */
+  /** The cap of the file list that the uploader has provided. A cap gives access, so it must not be shown. */
   readonly contents?: string;
-  /** The list of its files in its compact form, as it comes out of the bytes: the ledger keeps it apart. */
+  /** The compressed list of its files, read from the bytes. It is stored separately from the inspection. */
   readonly fileList?: Uint8Array;
 }
 
-/** One file that a .dsc names. */
+/** One file that a .dsc lists. */
 export interface SourcePart {
   readonly name: string;
   readonly sizeBytes: number;
-  /** As the .dsc gives them; at least one algorithm. */
+  /** The digests in the .dsc, by algorithm; at least one. */
   readonly digests: { readonly [algorithm: string]: string };
 }
 
-/** A .dsc: its stanza (without the OpenPGP armour) and the files that must be beside it. */
+/** The inspection of a .dsc: its stanza (without the OpenPGP armour) and the files that must be beside it. */
 export interface SourceInspection extends Measured {
   readonly kind: "source";
   readonly dsc: Stanza;
   readonly parts: readonly SourcePart[];
 }
 
-/** A file that belongs to a source package: only its size and digests count. */
+/** The inspection of a file that belongs to a source package: only its size and digests are needed. */
 export interface PartInspection extends Measured {
   readonly kind: "part";
 }
 
-/** Why a file is in no index. `code` is stable and a metric's label; `text` is for people and names no secret. */
+/** The reason why a file is in no index. `code` is stable, and a label of metrics; `text` contains no secrets. */
 export interface Rejection {
   readonly kind: "rejected";
   readonly code: RejectCode;
   readonly text: string;
 }
 
-/** A source package of whose files some are not there yet: nothing is wrong with it, and it enters the index when it is whole. */
+/** A source package that waits for some of its files. It is not an error; the index lists it once it is complete. */
 export interface Pending {
   readonly kind: "pending";
-  /** The names of the files that are not there, in the order of the .dsc. */
+  /** The names of the missing files, in the order of the .dsc. */
   readonly missing: readonly string[];
 }
 
@@ -68,8 +68,8 @@ export type RejectCode =
 
 export type Inspection = BinaryInspection | SourceInspection | PartInspection | Rejection;
 
-/** An inspection that came to its end well. */
+/** An inspection that is not a rejection. */
 export type SoundInspection = Exclude<Inspection, Rejection>;
 
-/** What kind of package file a name announces; undefined for files that no index names by themselves. */
+/** The kinds of files that packages consist of: .deb or .udeb, .dsc, and files that a .dsc lists. */
 export type PackageKind = "binary" | "source" | "part";

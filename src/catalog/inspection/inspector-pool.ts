@@ -1,4 +1,4 @@
-// Inspects files in worker threads, so that serving goes on while packages are read.
+// Inspects files in worker threads, so that the server remains responsive while it reads packages.
 import { availableParallelism } from "node:os";
 import { onAbort } from "../../base/abort.ts";
 import { FairQueue } from "../../base/fair-queue.ts";
@@ -9,34 +9,34 @@ import type { StartedContent } from "./inspect-thread.ts";
 import { defaultMaxHeapMebibytes, InspectorFailed, InspectThread } from "./inspect-thread.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 
-/** A file up to this size, in bytes, is read first and goes to a worker as one message. */
+/** A file up to this size in bytes is read completely and sent to a worker as one message. */
 const smallFileBytes = 2 ** 20;
 
-/** How many files a worker inspects side by side, because most of that time it waits for storage. */
+/** How many files a worker inspects concurrently, because most of the time they wait for storage. */
 const filesPerThread = 4;
 
-/** How many files that a worker is to read by itself go to it as one message: each message costs as much as a file. */
+/** How many local files one message requests from a worker: a message costs as much as inspecting a file. */
 const filesPerBatch = 32;
 
-/** So that the next is there when one is done. */
+/** Two, so that the next batch is ready when one ends. */
 const batchesPerThread = 2;
 
-/** How many workers beyond the usual number there may be, each for a builder whose files none of them inspects now. */
+/** How many additional workers may be started for builders that have no running inspection. */
 const spareThreads = 1;
 
-/** A worker that has been inspecting one file for so long, in ms, is not given files of other builders if that can be avoided. */
+/** A worker that inspects one file for longer than this, in ms, gets no files of other builders if possible. */
 const longInspectionMs = 250;
 
-/** For how long after the end of a worker each has one file at a time, in ms. */
-const carefulMs = 10 * 60_000;
+/** For how long, in ms, after a crash every worker gets one file at a time. */
+const singleFileMs = 10 * 60_000;
 
-/** Whose files are inspected where nobody says it. */
-const nobody = "";
+/** The builder of files for which the caller gives none. */
+const noBuilder = "";
 
-/** How long a worker without work is kept, in ms: most of the time a server inspects nothing. */
+/** How long in ms an idle worker is kept: most of the time a server inspects nothing. */
 const defaultIdleThreadMs = 2_000;
 
-interface AskedFile {
+interface WaitingFile {
   readonly kind: PackageKind;
   readonly file: LocalFile;
   readonly done: (inspection: Inspection | undefined) => void;
@@ -44,8 +44,8 @@ interface AskedFile {
 }
 
 /**
- * A pool of workers: started when they are needed, ended but for one when they are not, replaced when they crash. The
- * builders whose files wait take turns by the time that their inspections last.
+ * A pool of workers. They start on demand, end when they are idle (except for one), and are replaced after a crash.
+ * The pool is shared fairly between builders, by the time that their inspections take.
  */
 export class InspectorPool {
   readonly #options: InspectOptions;
@@ -54,19 +54,19 @@ export class InspectorPool {
   readonly #idleThreadMs: number;
   readonly #threads = new Set<InspectThread>();
   readonly #queue: FairQueue;
-  /** Files that wait for a batch, by builder. */
-  readonly #asked = new Map<string, AskedFile[]>();
-  /** How many batches of each builder wait or are under way. */
+  /** Local files that wait for a batch, by builder. */
+  readonly #waiting = new Map<string, WaitingFile[]>();
+  /** How many batches of each builder are waiting or running. */
   readonly #batches = new Map<string, number>();
   readonly #closing = new AbortController();
-  /** Set while a worker has one file at a time, so that the next crash shows which file it was. */
-  #careful: NodeJS.Timeout | undefined;
+  /** Set while workers get one file at a time, so that the next crash identifies the file. */
+  #singleFileTimer: NodeJS.Timeout | undefined;
   #closed = false;
 
   /**
-   * @param threadCount how many workers; as many as the machine runs in parallel if not given
-   * @param maxHeapMebibytes beyond it a worker ends, and with it the inspection that it makes
-   * @param idleThreadMs a worker without work ends after so long
+   * @param threadCount the usual number of workers; by default the number of parallel threads of the machine
+   * @param maxHeapMebibytes a worker that exceeds it ends, and its inspections fail
+   * @param idleThreadMs the time in ms after which an idle worker ends
    */
   constructor(
     options: InspectOptions,
@@ -82,55 +82,55 @@ export class InspectorPool {
   }
 
   /**
-   * Inspects one file. The content is read here, in the caller's thread, and not before it is this file's turn.
-   * @param builder whose turn it takes
+   * Inspects one file. The content is read in the caller's thread, after the file has reached the head of the queue.
+   * @param builder the builder of the file, for the fair queue
    * @returns a rejection for a bad package
-   * @throws what reading the content throws, untouched; `signal.reason`; InspectorFailed
+   * @throws errors of reading the content, unchanged; `signal.reason`; InspectorFailed
    */
   async inspect(
     kind: PackageKind,
     content: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
-    builder = nobody,
+    builder = noBuilder,
   ): Promise<Inspection> {
     return await this.#queue.run(builder, signal, async () => {
       const source = content[Symbol.asyncIterator]();
       try {
-        const started = await begin(source);
+        const started = await readStart(source);
         const thread = this.#threadFor(builder);
         return await thread.inspect(kind, started, signal, builder).finally(() => this.#endIfIdle(thread));
       } finally {
-        // Not awaited: where a read hangs, the content ends as soon as that read does.
+        // Not awaited: if a read hangs, the content is closed when that read ends.
         source.return?.().catch(() => undefined);
       }
     });
   }
 
   /**
-   * Inspects a small file that the worker reads by itself, together with others that are asked for at the same time.
-   * @returns undefined where it can't be read so: `inspect` what the tree opens
+   * Inspects a small local file that the worker reads itself, in one batch with others that are waiting.
+   * @returns undefined if the worker cannot read it: then call `inspect` with a stream from the tree
    * @throws `signal.reason`, InspectorFailed
    */
   async inspectLocal(
     kind: PackageKind,
     file: LocalFile,
     signal: AbortSignal,
-    builder = nobody,
+    builder = noBuilder,
   ): Promise<Inspection | undefined> {
     const { promise, resolve, reject } = withResolvers<Inspection | undefined>();
     const forget = onAbort(signal, () => reject(signal.reason));
-    const asked = this.#asked.get(builder) ?? [];
-    this.#asked.set(builder, asked);
-    asked.push({ kind, file, done: resolve, failed: reject });
-    if ((this.#batches.get(builder) ?? 0) < this.#threadCount * batchesPerThread) this.#beginBatch(builder);
+    const waiting = this.#waiting.get(builder) ?? [];
+    this.#waiting.set(builder, waiting);
+    waiting.push({ kind, file, done: resolve, failed: reject });
+    if ((this.#batches.get(builder) ?? 0) < this.#threadCount * batchesPerThread) this.#startBatch(builder);
     return await promise.finally(forget);
   }
 
-  /** Ends the workers. Inspections under way fail. */
+  /** Ends the workers. Running inspections fail. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#careful);
-    this.#closing.abort(new InspectorFailed("the inspector was closed"));
+    clearTimeout(this.#singleFileTimer);
+    this.#closing.abort(new InspectorFailed("the inspector pool was closed"));
     await Promise.all([...this.#threads].map((thread) => thread.close()));
   }
 
@@ -139,48 +139,48 @@ export class InspectorPool {
   }
 
   get #filesPerBatch(): number {
-    return this.#careful === undefined ? filesPerBatch : 1;
+    return this.#singleFileTimer === undefined ? filesPerBatch : 1;
   }
 
-  #beginBatch(builder: string): void {
+  #startBatch(builder: string): void {
     this.#batches.set(builder, (this.#batches.get(builder) ?? 0) + 1);
     void this.#queue
       .run(builder, this.#closing.signal, () => this.#inspectBatch(builder))
       .catch((closed: unknown) => {
-        for (const { failed } of this.#asked.get(builder) ?? []) failed(closed);
-        this.#asked.delete(builder);
+        for (const { failed } of this.#waiting.get(builder) ?? []) failed(closed);
+        this.#waiting.delete(builder);
       })
       .finally(() => {
         const left = (this.#batches.get(builder) ?? 1) - 1;
         if (left > 0) this.#batches.set(builder, left);
         else this.#batches.delete(builder);
-        if (this.#asked.has(builder)) this.#beginBatch(builder);
+        if (this.#waiting.has(builder)) this.#startBatch(builder);
       });
   }
 
   async #inspectBatch(builder: string): Promise<void> {
-    const asked = this.#asked.get(builder) ?? [];
-    const batch = asked.splice(0, this.#filesPerBatch);
-    if (asked.length === 0) this.#asked.delete(builder);
+    const waiting = this.#waiting.get(builder) ?? [];
+    const batch = waiting.splice(0, this.#filesPerBatch);
+    if (waiting.length === 0) this.#waiting.delete(builder);
     if (batch.length === 0) return;
     try {
       const thread = this.#threadFor(builder);
-      const placed = batch.map(({ kind, file }) => ({ kind, location: file.location }));
-      const read = await thread.inspectFiles(placed, builder).finally(() => this.#endIfIdle(thread));
+      const requests = batch.map(({ kind, file }) => ({ kind, location: file.location }));
+      const results = await thread.inspectFiles(requests, builder).finally(() => this.#endIfIdle(thread));
       for (const [index, { file, done }] of batch.entries()) {
-        const { inspection, seconds, bytes } = read[index] ?? {};
+        const { inspection, seconds, bytes } = results[index] ?? {};
         if (inspection !== undefined) file.onRead?.(seconds ?? 0, bytes ?? 0);
         done(inspection);
       }
     } catch (thrown) {
-      // The worker has ended, and one of them may be why: from now on each goes alone.
+      // The worker has crashed, possibly because of one of these files: try each of them alone.
       if (batch.length > this.#filesPerBatch && !this.#closed) {
-        this.#asked.set(builder, [...batch, ...(this.#asked.get(builder) ?? [])]);
+        this.#waiting.set(builder, [...batch, ...(this.#waiting.get(builder) ?? [])]);
       } else for (const { failed } of batch) failed(thrown);
     }
   }
 
-  /** One stays: starting it takes longer than all the rest that a ping has to wait for. */
+  /** Ends an idle worker after a while. One stays, because starting it would dominate the duration of a ping. */
   #endIfIdle(thread: InspectThread): void {
     if (thread.busy > 0) return;
     const { inspected } = thread;
@@ -192,43 +192,43 @@ export class InspectorPool {
   }
 
   /**
-   * The worker that has least to do. A builder has the usual number of them at most, so that for others there is one
-   * that is not in the middle of a long inspection of that builder's.
+   * Chooses the least busy worker. One builder may occupy the usual number of workers only, so that the spare worker is
+   * free from its long inspections.
    */
   #threadFor(builder: string): InspectThread {
-    if (this.#closed) throw new InspectorFailed("the inspector was closed");
+    if (this.#closed) throw new InspectorFailed("the inspector pool was closed");
     const threads = [...this.#threads].sort((a, b) => a.busy - b.busy);
-    if (this.#careful !== undefined) return threads.find(({ busy }) => busy === 0) ?? this.#startThread();
-    const own = threads.filter((thread) => thread.worksFor(builder));
+    if (this.#singleFileTimer !== undefined) return threads.find(({ busy }) => busy === 0) ?? this.#startThread();
+    const own = threads.filter((thread) => thread.isInspectingFor(builder));
     const open = own.length < this.#threadCount ? threads : own;
-    const prompt = open.filter((thread) => thread.longestMsForOthers(builder) < longInspectionMs);
-    const [idlest] = prompt;
+    const responsive = open.filter((thread) => thread.longestInspectionForOthersMs(builder) < longInspectionMs);
+    const [idlest] = responsive;
     if (idlest !== undefined && (idlest.busy === 0 || threads.length >= this.#threadCount)) return idlest;
-    const most = idlest === undefined && own.length === 0 ? this.#threadCount + spareThreads : this.#threadCount;
-    if (threads.length < most) return this.#startThread();
-    const [least] = idlest === undefined ? open : prompt;
+    const maxThreads = idlest === undefined && own.length === 0 ? this.#threadCount + spareThreads : this.#threadCount;
+    if (threads.length < maxThreads) return this.#startThread();
+    const [least] = idlest === undefined ? open : responsive;
     return least ?? this.#startThread();
   }
 
   #startThread(): InspectThread {
     const thread: InspectThread = new InspectThread(this.#options, this.#maxHeapMebibytes, () => {
-      if (this.#threads.delete(thread) && !this.#closed) this.#beCareful();
+      if (this.#threads.delete(thread) && !this.#closed) this.#inspectSingly();
     });
     this.#threads.add(thread);
     return thread;
   }
 
-  #beCareful(): void {
-    clearTimeout(this.#careful);
-    this.#careful = setTimeout(() => {
-      this.#careful = undefined;
+  #inspectSingly(): void {
+    clearTimeout(this.#singleFileTimer);
+    this.#singleFileTimer = setTimeout(() => {
+      this.#singleFileTimer = undefined;
       this.#queue.resize(this.#slots(filesPerThread));
-    }, carefulMs).unref();
+    }, singleFileMs).unref();
     this.#queue.resize(this.#slots(1));
   }
 }
 
-async function begin(source: AsyncIterator<Uint8Array>): Promise<StartedContent> {
+async function readStart(source: AsyncIterator<Uint8Array>): Promise<StartedContent> {
   const start: Uint8Array[] = [];
   let total = 0;
   while (total <= smallFileBytes) {

@@ -1,4 +1,4 @@
-// How long a package's stanza is in an index: a bound, known before it is rendered.
+// An upper bound for the length of a package's stanza in an index, which can be computed before rendering it.
 import { beyondText } from "../../base/errors.ts";
 import { formatStanza } from "../../debian/deb822.ts";
 import { digestAlgorithms } from "../../debian/digests.ts";
@@ -7,26 +7,29 @@ import type { Stanza } from "../../debian/stanza.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
 import type { Rejection, SoundInspection, SourcePart } from "./inspection.ts";
 
-/** apt 2.6 fails over an index with a stanza of 1 MiB, and apt 3 does not find what stands behind one. */
+/** apt 2.6 rejects an index with a stanza of 1 MiB, and apt 3 ignores the stanzas that follow it. */
 const aptStanzaBytes = 2 ** 20;
-/** What no bound below counts, in bytes: the longest path inside a tree, in Filename or Directory, and a field's name. */
+/**
+ * Allowance in bytes for everything that the bound does not count: the longest path of a tree (in Filename or
+ * Directory) and the name of its field.
+ */
 const pathBytes = 4096;
-/** Whatever the configuration says, no stanza is longer. */
-const mostStanzaBytes = aptStanzaBytes - pathBytes;
+/** The absolute limit for a stanza, whatever the configuration says. */
+const maxPossibleStanzaBytes = aptStanzaBytes - pathBytes;
 
-/** Size, all digests and the digest of a description, each with its field's name. */
+/** Size, all digests and Description-md5, with the names of their fields. */
 const measuredBytes = 512;
-/** The name of a list's field, and of a list's line its blanks, its size and its line feed. */
+/** The name of a Files or Checksums field; and for each of its lines the spaces, the size and the line feed. */
 const listBytes = 32;
 const listLineBytes = 24;
 const digestDigits = { md5: 32, sha1: 40, sha256: 64, sha512: 128 } as const;
 
-/** Whoever checks an inspection makes a finding of it too, mostly in the same thread: its stanza is measured once. */
+/** A cache: an inspection is checked and then turned into a finding, mostly in the same thread. */
 const measured = new WeakMap<Stanza, number>();
 
 /**
- * How long a stanza is at most, whatever digests are configured, but for the path in Filename or Directory. In bytes.
- * Equal stanzas and names of parts give equal numbers on every machine.
+ * The maximum length in bytes of a package's stanza without the path in Filename or Directory, whatever digests are
+ * configured. It depends on the stanza and the names of the parts only, so it is the same on every machine.
  */
 export function stanzaBytesOf(
   inspection:
@@ -43,7 +46,7 @@ function measure(inspection: Parameters<typeof stanzaBytesOf>[0]): number {
   if (inspection.kind === "binary") return Buffer.byteLength(formatStanza(inspection.control)) + measuredBytes;
   const { dsc, parts } = inspection;
   const own = dsc.filter(([name]) => !/^(files|checksums-.*)$/i.test(name));
-  // The .dsc itself stands in each list, under a name that is not known here: pathBytes has room for it.
+  // Each list contains the .dsc itself too. Its name is not known here; `pathBytes` covers it.
   const names = parts.reduce((sum, { name }) => sum + Buffer.byteLength(name) + listLineBytes, listLineBytes);
   const lists = digestAlgorithms.map((algorithm) => listBytes + names + (parts.length + 1) * digestDigits[algorithm]);
   return lists.reduce((sum, bytes) => sum + bytes, Buffer.byteLength(formatStanza(own)));
@@ -51,15 +54,15 @@ function measure(inspection: Parameters<typeof stanzaBytesOf>[0]): number {
 
 const what = "the size of its stanza in an index";
 
-/** The limit on the stanzas of one kind of package: its name and value. */
+/** The name and value of the limit for one kind of package. */
 const stanzaLimitOf = (kind: "binary" | "source", limits: StanzaByteLimits) => {
   const limit = kind === "binary" ? "maxStanzaBytes" : "maxSourceStanzaBytes";
-  return { limit, allowed: Math.min(limits[limit], mostStanzaBytes) };
+  return { limit, allowed: Math.min(limits[limit], maxPossibleStanzaBytes) };
 };
 
 export type StanzaByteLimits = Pick<InspectLimits, "maxStanzaBytes" | "maxSourceStanzaBytes">;
 
-/** Why an index may not have this package; undefined for one that it may have. */
+/** @returns the reason why an index cannot list the package; undefined if it can */
 export function stanzaRejection(
   { kind, stanzaBytes }: { readonly kind: "binary" | "source"; readonly stanzaBytes: number },
   limits: StanzaByteLimits,
@@ -69,7 +72,7 @@ export function stanzaRejection(
   return { kind: "rejected", code: "limit", text: beyondText(limit, allowed, what) };
 }
 
-/** @throws Malformed `limit` for a package whose stanza in an index could be longer than is allowed */
+/** @throws Malformed `limit` for a package whose stanza may exceed the limit */
 export function checkStanzaBytes(inspection: SoundInspection, limits: StanzaByteLimits): void {
   if (inspection.kind === "part") return;
   const { limit, allowed } = stanzaLimitOf(inspection.kind, limits);

@@ -1,23 +1,23 @@
-// What the main thread and an inspecting worker say to each other.
+// The messages between the main thread and a worker that inspects files.
 import type { LocalFileLocation } from "../../storage/local-file.ts";
 import type { Inspection, PackageKind } from "./inspection.ts";
 
-/** A file that a worker is to read by itself. */
+/** A local file for a worker to read and inspect. */
 export interface LocalInspectionRequest {
   readonly kind: PackageKind;
   readonly location: LocalFileLocation;
 }
 
-/** What became of it. */
+/** The result for one local file. */
 export interface LocalInspectionResult {
-  /** Undefined where it could not be read as what it should be. */
+  /** Undefined if the file could not be read, or is no longer the same. */
   readonly inspection: Inspection | undefined;
-  /** How long the storage took, and how much it gave. */
+  /** The duration of the read, and the number of bytes. */
   readonly seconds: number;
   readonly bytes: number;
 }
 
-/** To the worker. `id` names one inspection on one worker. */
+/** Messages to the worker. `id` identifies one job of this worker. */
 export type ToWorker =
   | { readonly type: "whole"; readonly id: number; readonly kind: PackageKind; readonly bytes: Uint8Array }
   | { readonly type: "files"; readonly id: number; readonly files: readonly LocalInspectionRequest[] }
@@ -25,12 +25,12 @@ export type ToWorker =
   | { readonly type: "chunk"; readonly id: number; readonly bytes: Uint8Array }
   | { readonly type: "end"; readonly id: number }
   | { readonly type: "abandon"; readonly id: number }
-  /** The last one: it ends once it has done what it is at. */
+  /** The last message: the worker ends when its running inspections have ended. */
   | { readonly type: "close" };
 
-/** From the worker. `taken` gives credit for as many bytes back. */
+/** Messages from the worker. `consumed` returns credit for a number of bytes. */
 export type FromWorker =
-  | { readonly type: "taken"; readonly id: number; readonly sizeBytes: number }
+  | { readonly type: "consumed"; readonly id: number; readonly sizeBytes: number }
   | { readonly type: "done"; readonly id: number; readonly inspection: Inspection }
   | { readonly type: "read"; readonly id: number; readonly files: readonly LocalInspectionResult[] }
   | { readonly type: "failed"; readonly id: number; readonly message: string };

@@ -1,25 +1,26 @@
-// Whose directory a path belongs to, while builders come and go.
+// Maps directories to builders' directories. The configured builders may change at any time.
 import type { TreePath } from "../../base/names.ts";
 import type { Layout } from "./repository-layout.ts";
 import { anyTreeLayout } from "./repository-layout.ts";
 
-/** How long the configured directories are taken for the same, in ms: asking for them costs a call to the system. */
-const freshMs = 1000;
-/** For so many directories it is remembered whose they are. */
-const maxKnown = 10_000;
+/** How often, in ms, the configured directories are read again, which costs a system call. */
+const refreshIntervalMs = 1000;
+/** The number of cached results. */
+const maxCached = 10_000;
 
+/** Caches `Layout.builderDirectoryOf` for the current configuration. */
 export class BuilderDirectories {
   readonly #configured: () => readonly TreePath[];
   readonly #layout: Layout;
   readonly #now: () => number;
-  readonly #known = new Map<TreePath, TreePath | undefined>();
+  readonly #cache = new Map<TreePath, TreePath | undefined>();
   #directories: ReadonlySet<TreePath> = new Set();
-  #askedMs = Number.NEGATIVE_INFINITY;
+  #refreshedMs = Number.NEGATIVE_INFINITY;
 
   /**
-   * @param configured the directories of the builders that are known at the moment
-   * @param layout tells whole suites, which are the operator's, from directories in them
-   * @param now in milliseconds
+   * @param configured returns the directories of the currently configured builders
+   * @param layout distinguishes suites, which belong to the operator, from directories in them
+   * @param now a monotonic clock in ms
    */
   constructor(
     configured: () => readonly TreePath[] = () => [],
@@ -34,14 +35,14 @@ export class BuilderDirectories {
   /** @param directory a directory that holds files, not a file @see builderDirectoryOf */
   of(directory: TreePath): TreePath | undefined {
     this.#refresh();
-    if (this.#known.has(directory)) return this.#known.get(directory);
-    if (this.#known.size >= maxKnown) this.#known.clear();
+    if (this.#cache.has(directory)) return this.#cache.get(directory);
+    if (this.#cache.size >= maxCached) this.#cache.clear();
     const builder = this.#layout.builderDirectoryOf(directory, this.#directories);
-    this.#known.set(directory, builder);
+    this.#cache.set(directory, builder);
     return builder;
   }
 
-  /** Whether this is the directory of a configured builder. */
+  /** Whether a builder with this directory is configured. */
   isConfigured(directory: TreePath): boolean {
     this.#refresh();
     return this.#directories.has(directory);
@@ -49,11 +50,11 @@ export class BuilderDirectories {
 
   #refresh(): void {
     const nowMs = this.#now();
-    if (nowMs - this.#askedMs < freshMs) return;
-    this.#askedMs = nowMs;
+    if (nowMs - this.#refreshedMs < refreshIntervalMs) return;
+    this.#refreshedMs = nowMs;
     const configured = new Set(this.#configured());
     if ([...configured].join("\n") === [...this.#directories].join("\n")) return;
     this.#directories = configured;
-    this.#known.clear();
+    this.#cache.clear();
   }
 }

@@ -1,4 +1,4 @@
-// A directory of packages without `dists`, shown as a tree of one suite: a flat repository.
+// Presents a flat repository (a directory of packages without `dists`) as a tree with one suite.
 import type { TreePath } from "../../base/names.ts";
 import {
   flatSuite,
@@ -15,8 +15,8 @@ import type { LocalFile } from "../../storage/local-file.ts";
 import type { ByteRange, Directory, Entry, FileRef, Node, Tree } from "../../storage/tree.ts";
 import { distsPath, flatBinaries, flatComponent, flatSources, isDists, suitePath } from "./repository-layout.ts";
 
-/** Directories that stand above the packages, with what is in them. */
-const above: ReadonlyMap<TreePath, readonly string[]> = new Map([
+/** The directories above the package directories, with their entries. */
+const parentDirectories: ReadonlyMap<TreePath, readonly string[]> = new Map([
   [suitePath(flatSuite), [flatComponent]],
   [parentPath(flatBinaries), [flatBinaries, flatSources].map((path) => pathNames(path).at(-1) ?? "")],
 ]);
@@ -26,15 +26,20 @@ const directoryOf = (entries: Iterable<readonly [string, Entry]>): Directory => 
   entries: new Map(entries),
 });
 
-/** Binary packages show as if they were in one place for any architecture, and all else as in the place for sources. */
+/**
+ * Presents binary packages as if they were in one package directory for all architectures, and all other files as if
+ * they were in a directory for sources.
+ */
 export class FlatTree implements Tree {
   readonly #inner: Tree;
-  readonly #at: TreePath;
+  readonly #root: TreePath;
 
-  /** @param at where the packages are; the root is a flat repository only while it holds something, and no `dists` */
-  constructor(inner: Tree, at: TreePath) {
+  /**
+   * @param root the directory of the packages; the tree's own root is flat only if it is not empty and has no `dists`
+   */
+  constructor(inner: Tree, root: TreePath) {
     this.#inner = inner;
-    this.#at = at;
+    this.#root = root;
   }
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
@@ -57,36 +62,36 @@ export class FlatTree implements Tree {
 
   async #lookAbove(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
     if (path === rootPath) return directoryOf([["dists", { kind: "directory" }]]);
-    const node = await this.#inner.look(this.#at, signal);
+    const node = await this.#inner.look(this.#root, signal);
     const isFlat =
-      node?.kind === "directory" && (this.#at !== rootPath || (node.entries.size > 0 && !node.entries.has("dists")));
+      node?.kind === "directory" && (this.#root !== rootPath || (node.entries.size > 0 && !node.entries.has("dists")));
     if (path === distsPath) return directoryOf(isFlat ? [[flatSuite, { kind: "directory" }]] : []);
-    const names = isFlat ? above.get(path) : undefined;
+    const names = isFlat ? parentDirectories.get(path) : undefined;
     return names && directoryOf(names.map((name) => [name, { kind: "directory" }]));
   }
 
-  /** Where something of the packages' places is in the tree; undefined for the directories above them. */
+  /** The path in the real tree; undefined for the directories above the package directories. */
   #realPath(path: TreePath): TreePath | undefined {
-    const place = [flatBinaries, flatSources].find((candidate) => isWithin(path, candidate));
-    if (place === undefined) return undefined;
-    return pathNames(path).slice(pathNames(place).length).reduce(joinPath, this.#at);
+    const packageDirectory = [flatBinaries, flatSources].find((candidate) => isWithin(path, candidate));
+    if (packageDirectory === undefined) return undefined;
+    return pathNames(path).slice(pathNames(packageDirectory).length).reduce(joinPath, this.#root);
   }
 }
 
-/** What announces no binary package may belong to a source package. */
+/** Files that are not binary packages may belong to source packages. */
 const isShownIn = (path: TreePath, file: TreePath): boolean =>
   isBinaryPackageName(file) === isWithin(path, flatBinaries);
 
 /**
- * Where in a flat tree something of the real tree is to be looked for.
- * @param at where the flat repository is
- * @returns nothing for what lies elsewhere
- * @throws NameError for a path that has no room for the names that a flat tree puts before it
+ * The paths in the flat tree at which a path of the real tree may appear.
+ * @param root the directory of the flat repository
+ * @returns an empty list for paths outside of it
+ * @throws NameError if the path is too long after the flat tree's prefix is added
  */
-export function flatPathsOf(path: TreePath, at: TreePath): readonly TreePath[] {
-  if (isWithin(at, path)) return [rootPath];
-  if (!isWithin(path, at) || isDists(path)) return [];
-  const below = pathNames(path).slice(pathNames(at).length);
+export function flatPathsOf(path: TreePath, root: TreePath): readonly TreePath[] {
+  if (isWithin(root, path)) return [rootPath];
+  if (!isWithin(path, root) || isDists(path)) return [];
+  const below = pathNames(path).slice(pathNames(root).length);
   return [flatBinaries, flatSources].map((place) => {
     const flat = tryParseTreePath([place, ...below].join("/"));
     if (flat !== undefined) return flat;
@@ -94,7 +99,7 @@ export function flatPathsOf(path: TreePath, at: TreePath): readonly TreePath[] {
   });
 }
 
-/** Where in the real tree something of a flat tree is. */
-export function realPathOf(path: TreePath, at: TreePath): TreePath {
-  return pathNames(path).slice(pathNames(flatBinaries).length).reduce(joinPath, at);
+/** The path in the real tree for a path of the flat tree. */
+export function realPathOf(path: TreePath, root: TreePath): TreePath {
+  return pathNames(path).slice(pathNames(flatBinaries).length).reduce(joinPath, root);
 }

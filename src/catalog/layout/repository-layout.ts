@@ -1,4 +1,4 @@
-// Where things are in a tree: `dists/SUITE/COMPONENT/{source,binary-ARCH}/…`, where a component may be of several names.
+// The layout of a tree: `dists/SUITE/COMPONENT/{source,binary-ARCH}/…`; a component may consist of several names.
 
 import { internString } from "../../base/intern-string.ts";
 import type { Architecture, Component, Suite, SuiteName, TreePath } from "../../base/names.ts";
@@ -20,40 +20,43 @@ import {
 
 /** The directory that holds the suites. */
 export const distsPath: TreePath = parseTreePath("dists");
-/** Whether a path is or lies in the directory that holds the suites. */
+/** Whether a path is `dists` or is below it. */
 export const isDists = (path: TreePath): boolean => pathNames(path)[0] === "dists";
 
-/** A directory that feeds one index: what lies in it, at any depth, belongs to that index. */
+/** A directory whose packages, at any depth below it, belong to one index. */
 export type PackageDirectory =
   | {
       readonly kind: "binary";
       readonly suite: Suite;
       readonly component: Component;
       readonly architecture: Architecture;
-      /** Below debian-installer: for .udeb files alone. */
+      /** Whether it is below `debian-installer`, and so for .udeb files only. */
       readonly forInstaller: boolean;
     }
   | { readonly kind: "source"; readonly suite: Suite; readonly component: Component };
 
-/** How many names below its place a file may be: a loop of directories must end. */
+/** How deep below a package directory files may be: directories may link to one another. */
 const maxDepthBelowPackageDirectory = 16;
 
 const binaryPrefix = "binary-";
 const anyArchitecture = "any";
-/** Where a component keeps what debian-installer asks for, in a tree as in an index. */
+/** The directory of a component's .udeb packages, in trees and in indices. */
 const installer = "debian-installer";
-/** How many names a component may have, as `updates/main` has two. */
+/** How many names a component may consist of; `updates/main` has two. */
 const maxComponentNames = 4;
 
-/** Reads paths. Nothing in a path tells a suite with a slash from a suite and a component, so these suites are given. */
+/**
+ * Interprets paths of a tree. A path alone does not show whether a slash separates suite and component or is part of
+ * the suite's name, so the suites whose names contain a slash are given.
+ */
 export class Layout {
-  /** The suites with a slash in their names, the longest first, each as its names below `dists`. */
+  /** The suites whose names contain a slash, the longest first, split at the slashes. */
   readonly #nested: readonly (readonly string[])[];
   readonly #acceptsFlat: boolean;
 
   /**
-   * @param suites those with a slash in their names, e.g. `bookworm/updates`; names without a slash have no effect
-   * @param acceptsFlat whether paths may be those of a FlatTree; in any other tree, no suite may have that name
+   * @param suites the suites whose names contain a slash, e.g. `bookworm/updates`; others are ignored
+   * @param acceptsFlat whether paths may be those of a FlatTree, whose suite has a name that no real tree may have
    */
   constructor(suites: Iterable<Suite> = [], { acceptsFlat = false }: { readonly acceptsFlat?: boolean } = {}) {
     this.#acceptsFlat = acceptsFlat;
@@ -63,14 +66,15 @@ export class Layout {
       .toSorted((a, b) => b.length - a.length);
   }
 
-  /** The suites with a slash in their names. */
+  /** The suites whose names contain a slash, the longest first. */
   get nestedSuites(): readonly SuiteName[] {
     return this.#nested.map((names) => parseSuite(names.join("/")));
   }
 
   /**
-   * Tells which index a path at or below `dists/SUITE/COMPONENT/{source,binary-ARCH,debian-installer/binary-ARCH}` feeds.
-   * @returns undefined for every other path, for malformed names and beyond `maxDepthBelowPlace`
+   * Finds the package directory `dists/SUITE/COMPONENT/{source,binary-ARCH,debian-installer/binary-ARCH}` at or above a
+   * path.
+   * @returns undefined for every other path, for malformed names and below `maxDepthBelowPackageDirectory`
    */
   packageDirectoryOf(path: TreePath): PackageDirectory | undefined {
     const names = pathNames(path);
@@ -87,7 +91,7 @@ export class Layout {
     if (leaf === "source") return forInstaller ? undefined : { kind: "source", suite, component };
     const architecture = tryParseArchitecture(leaf.slice(binaryPrefix.length));
     if (architecture === undefined) return undefined;
-    // Only the packages of a flat repository are in a directory for any architecture.
+    // Only a flat repository has a directory for all architectures.
     if (isArchitectureWildcard(architecture) && suite !== flatSuite) return undefined;
     return { kind: "binary", suite, component, architecture, forInstaller };
   }
@@ -96,68 +100,68 @@ export class Layout {
     return this.#acceptsFlat ? tryParseSuiteOrFlat(raw) : tryParseSuite(raw);
   }
 
-  /** How many names lead to the suite that a path lies in. */
+  /** The number of names in the path of the suite that contains a path. */
   #suiteDepth(names: readonly string[]): number {
     const nested = this.#nested.find((suite) => suite.every((name, at) => names[at + 1] === name));
     return (nested?.length ?? 1) + 1;
   }
 
-  /** How many names lead to the place that a path lies in; undefined where it lies in none. */
+  /** The number of names in the path of the package directory that contains a path; undefined if there is none. */
   #packageDirectoryDepth(names: readonly string[]): number | undefined {
     const leafAt = leafIndex(names, this.#suiteDepth(names));
     return leafAt === undefined ? undefined : leafAt + 1;
   }
 
-  /** The directory that feeds an index and that a directory lies in or is; undefined where there is none. */
+  /** The path of the package directory that is or contains a directory; undefined if there is none. */
   packageDirectoryPath(directory: TreePath): TreePath | undefined {
     if (this.packageDirectoryOf(directory) === undefined) return undefined;
     const names = pathNames(directory);
     return parseTreePath(names.slice(0, this.#packageDirectoryDepth(names)).join("/"));
   }
 
-  /** Whether this directory is itself the one that feeds an index. */
+  /** Whether a directory is a package directory itself. */
   isPackageDirectory(directory: TreePath): boolean {
     const names = pathNames(directory);
     return names.length === this.#packageDirectoryDepth(names) && this.packageDirectoryOf(directory) !== undefined;
   }
 
-  /** The suite that a path lies in or is; undefined above the suites and elsewhere. */
+  /** The suite that contains a path; undefined above the suites and outside of `dists`. */
   suiteOf(path: TreePath): Suite | undefined {
     const names = pathNames(path);
     if (names[0] !== "dists" || names.length < 2) return undefined;
     return this.#tryParseSuite(names.slice(1, this.#suiteDepth(names)).join("/"));
   }
 
-  /** The suites with a slash in their names that lie at or below a path. */
+  /** The suites at or below a path whose names contain a slash. */
   nestedWithin(path: TreePath): readonly SuiteName[] {
     return this.nestedSuites.filter((suite) => isWithin(suitePath(suite), path));
   }
 
-  /** Whether packages may lie in or below this directory, so that it is worth a listing. */
+  /** Whether packages may be in or below a directory, so that it must be listed. */
   mayHoldPackages(directory: TreePath): boolean {
-    return this.#judgementOf(directory) === "worth a listing";
+    return this.#judgementOf(directory) === "listed";
   }
 
   /**
-   * Why no package is looked for in a directory below `dists`.
-   * @returns undefined where packages are looked for, and where nobody would expect any
+   * The reason why a directory below `dists` is not searched for packages.
+   * @returns undefined for directories that are searched, and for directories of indices, where nobody expects packages
    */
   whySkipped(directory: TreePath): string | undefined {
     const judgement = this.#judgementOf(directory);
-    return judgement === "worth a listing" || judgement === "of indices" ? undefined : judgement;
+    return judgement === "listed" || judgement === "for indices" ? undefined : judgement;
   }
 
-  #judgementOf(directory: TreePath): "worth a listing" | "of indices" | (string & {}) {
+  #judgementOf(directory: TreePath): "listed" | "for indices" | (string & {}) {
     const names = pathNames(directory);
     const suiteDepth = this.#suiteDepth(names);
     if (
       names.some(isIndexDirectoryName) ||
       (names.length > suiteDepth + 1 && isOtherToolDirectoryName(names.at(-1) ?? ""))
     ) {
-      return "of indices";
+      return "for indices";
     }
-    if (names.length === 0) return "worth a listing";
-    if (names[0] !== "dists") return "of indices";
+    if (names.length === 0) return "listed";
+    if (names[0] !== "dists") return "for indices";
     if (!hasRoomForNames(directory)) return "its path is too long for any file in it";
     if (names.length > 1 && this.suiteOf(directory) === undefined) {
       return `${JSON.stringify(names[1])} cannot be a suite's name`;
@@ -165,16 +169,16 @@ export class Layout {
     const depth = this.#packageDirectoryDepth(names);
     if (depth === undefined) {
       const isTooDeep = names.length > suiteDepth + maxComponentNames + 1;
-      return isTooDeep ? "it is deeper than any binary-ARCH or source directory may be" : "worth a listing";
+      return isTooDeep ? "it is deeper than any binary-ARCH or source directory may be" : "listed";
     }
-    if (this.packageDirectoryOf(directory) !== undefined) return "worth a listing";
+    if (this.packageDirectoryOf(directory) !== undefined) return "listed";
     if (names.length - depth > maxDepthBelowPackageDirectory) {
       return `it lies more than ${maxDepthBelowPackageDirectory} directories below ${names.slice(0, depth).join("/")}`;
     }
     return `${JSON.stringify(names.slice(suiteDepth, depth).join("/"))} is not a component with an architecture or source`;
   }
 
-  /** Whether this directory lies directly in a place: what is at or below it is one builder's, as a rule. */
+  /** Whether a directory is a child of a package directory, and so belongs to one builder as a rule. */
   isInPackageDirectory(directory: TreePath): boolean {
     const names = pathNames(directory);
     const depth = this.#packageDirectoryDepth(names);
@@ -182,12 +186,12 @@ export class Layout {
   }
 
   /**
-   * The directory whose builder answers for what lies in a directory: work, budgets and failures are kept apart by it.
-   * @param directory a directory that holds files, not a file
-   * @param configured the directories of the configured builders. The innermost one around `directory` counts; the root,
-   * `dists` and whole suites do not, because their tokens belong to the operator
-   * @returns a configured directory; else the directory directly below a place, or the place itself; undefined above
-   * places
+   * The builder's directory that contains a directory. Work, budgets and failures are separated by it.
+   * @param directory a directory with files, not a file
+   * @param configured the directories of the configured builders. The innermost one around `directory` is chosen. The
+   *   root, `dists` and whole suites are ignored, because their tokens belong to the operator
+   * @returns a configured directory; else the child of the package directory, or the package directory itself;
+   *   undefined above package directories
    */
   builderDirectoryOf(
     directory: TreePath,
@@ -206,12 +210,12 @@ export class Layout {
 
 const noDirectories: ReadonlySet<TreePath> = new Set();
 
-/** For who knows of no configuration: every suite has one name. */
+/** The layout without configuration: no suite has a slash in its name. */
 export const plainLayout = new Layout();
-/** Reads paths of FlatTrees and of all other trees. */
+/** The layout for paths of FlatTrees and of all other trees. */
 export const anyTreeLayout = new Layout([], { acceptsFlat: true });
 
-/** Where the first name stands that makes a directory a place; undefined where there is none. */
+/** The position of the first name `source` or `binary-ARCH`; undefined if there is none. */
 function leafIndex(names: readonly string[], suiteDepth: number): number | undefined {
   const last = Math.min(names.length - 1, suiteDepth + maxComponentNames + 1);
   for (let at = suiteDepth + 1; at <= last; at++) {
@@ -224,7 +228,7 @@ function leafIndex(names: readonly string[], suiteDepth: number): number | undef
 /** The directory of a suite. */
 export const suitePath = (suite: Suite): TreePath => parseTreePath(`dists/${suite}`);
 
-/** The directory that feeds a place's index. */
+/** The path of a package directory. */
 export function placePath(place: PackageDirectory): TreePath {
   const below =
     place.kind === "source"
@@ -233,18 +237,18 @@ export function placePath(place: PackageDirectory): TreePath {
   return parseTreePath([suitePath(place.suite), below].join("/"));
 }
 
-/** Where a flat repository's one suite stands, and in it its packages, which may be for any architecture. */
+/** The path of a flat repository's only suite, and the package directories in it. */
 export const flatPath = suitePath(flatSuite);
 export const flatComponent = "main";
 export const flatBinaries = parseTreePath(`${flatPath}/${flatComponent}/${binaryPrefix}${anyArchitecture}`);
 export const flatSources = parseTreePath(`${flatPath}/${flatComponent}/source`);
 
-/** Whether a directory of this name is made for indices: no package is looked for in it. */
+/** Whether a directory of this name is for index files: it is not searched for packages. */
 const isIndexDirectoryName = (name: string): boolean => name === "by-hash" || name.endsWith(".diff");
-/** What other tools put beside the places of a component. */
+/** Directories that other tools create in a component beside the package directories. */
 const isOtherToolDirectoryName = (name: string): boolean => /^(i18n|dep11|cnf|installer-.*)$/.test(name);
 
-/** The directory of an index below its suite, e.g. `main/binary-amd64` or `main/source`; empty in a flat repository. */
+/** The directory of an index, relative to its suite, e.g. `main/binary-amd64`; empty in a flat repository. */
 export type IndexDirectory = "" | `${string}/source` | `${string}/binary-${string}` | `${string}/i18n`;
 
 export const binaryIndex = (component: Component, architecture: Architecture): IndexDirectory =>

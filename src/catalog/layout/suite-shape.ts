@@ -1,21 +1,21 @@
-// Which indices a suite has, read off its directories.
+// Derives the indices of a suite from its package directories.
 import type { Architecture, Component, Suite, TreePath } from "../../base/names.ts";
 import { baseOfVariant, flatSuite, isWithin } from "../../base/names.ts";
 import type { Layout, PackageDirectory } from "./repository-layout.ts";
 import { plainLayout, suitePath } from "./repository-layout.ts";
 
-/** The indices that a suite's directories ask for. */
+/** The components and architectures of a suite, which determine its indices. */
 export interface SuiteShape {
   readonly components: readonly Component[];
-  /** Without `all`, unless it is the only one. */
+  /** Without `all`, unless that is the only one. */
   readonly architectures: readonly Architecture[];
-  /** One index of packages for any architecture and one of sources, in the suite's own directory. */
+  /** Whether there is one index of all binary packages and one of sources, both in the suite's directory. */
   readonly flat: boolean;
 }
 
 /**
- * A suite's architectures with the variants that it has packages for, and without the others: a client that runs a
- * variant asks for its index in place of the architecture's, and an empty one would hide all packages from it.
+ * Adds the architecture variants that have packages, and removes those without. A client with a variant requests the
+ * variant's index instead of the architecture's, so an empty one would hide all packages from it.
  */
 export function withVariants(shape: SuiteShape, variants: ReadonlySet<Architecture>): SuiteShape {
   const known = new Set(shape.architectures);
@@ -29,30 +29,35 @@ export function withVariants(shape: SuiteShape, variants: ReadonlySet<Architectu
 }
 
 /**
- * Reads a suite's shape off the directories that feed indices.
- * @param hollow an architecture that has only such directories has no index, unless every one of the suite's is so
+ * Derives the shape from the package directories of a suite.
+ * @param withoutPackages directories with rejected files only. An architecture that has no others has no index, unless
+ *   this is true of all architectures
  */
 export function shapeOf(
   directories: Iterable<TreePath>,
   suite: Suite,
-  hollow: ReadonlySet<TreePath> = new Set(),
+  withoutPackages: ReadonlySet<TreePath> = new Set(),
   layout: Layout = plainLayout,
 ): SuiteShape {
-  const places: PackageDirectory[] = [];
+  const packageDirectories: PackageDirectory[] = [];
   const architectures = new Set<Architecture>();
-  const hollowArchitectures = new Set<Architecture>();
+  const architecturesWithoutPackages = new Set<Architecture>();
   for (const directory of directories) {
     if (!isWithin(directory, suitePath(suite)) || !layout.isPackageDirectory(directory)) continue;
-    const place = layout.packageDirectoryOf(directory);
-    if (place?.suite !== suite) continue;
-    places.push(place);
-    if (place.kind === "binary") (hollow.has(directory) ? hollowArchitectures : architectures).add(place.architecture);
+    const packageDirectory = layout.packageDirectoryOf(directory);
+    if (packageDirectory?.suite !== suite) continue;
+    packageDirectories.push(packageDirectory);
+    if (packageDirectory.kind === "binary")
+      (withoutPackages.has(directory) ? architecturesWithoutPackages : architectures).add(
+        packageDirectory.architecture,
+      );
   }
   const real = [...architectures].filter((architecture) => architecture !== "all");
-  if (real.length === 0) real.push(...[...hollowArchitectures].filter((architecture) => architecture !== "all"));
+  if (real.length === 0)
+    real.push(...[...architecturesWithoutPackages].filter((architecture) => architecture !== "all"));
   return {
     flat: suite === flatSuite,
-    components: [...new Set(places.map((place) => place.component))].toSorted(),
+    components: [...new Set(packageDirectories.map((packageDirectory) => packageDirectory.component))].toSorted(),
     architectures: (real.length > 0 ? real : [...architectures]).toSorted(),
   };
 }

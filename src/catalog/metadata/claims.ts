@@ -1,4 +1,5 @@
-// What uploaders say of their files in place of the bytes: read out of entries, and kept in the ledger by its wording.
+// A claim is an inspection that an uploader has stored in the metadata of a directory entry. It replaces reading the
+// file, and is kept in the inspection store under the key of its content.
 import type { DigestAlgorithm } from "../../debian/digests.ts";
 import type { FileEntry } from "../../storage/tree.ts";
 import type { InspectLimits } from "../inspection/inspect-limits.ts";
@@ -8,43 +9,45 @@ import type { InspectionStore } from "../store/inspection-store.ts";
 import type { EntryMetadata } from "./entry-metadata.ts";
 import { inspectionOf, metadataKey, parseEntryMetadata } from "./entry-metadata.ts";
 
-/** An uploader's word that passed for an inspection. */
+/** A valid inspection from an entry's metadata. */
 export interface Claim {
-  /** The ledger's name for it. */
+  /** Its key in the inspection store. */
   readonly key: string;
   readonly inspection: SoundInspection;
-  /** Whether the ledger has it already. */
+  /** Whether it is in the inspection store already. */
   readonly isStored: boolean;
 }
 
+/** The collaborators and settings of `Claims`. */
 export interface ClaimsOptions {
   readonly inspectionStore: InspectionStore;
-  /** The digests that a claim must tell. */
+  /** The digests that a claim must contain. */
   readonly algorithms: readonly DigestAlgorithm[];
   readonly limits: InspectLimits;
-  /** Told of each entry whose metadata is passed over. */
+  /** Called once for each entry whose metadata is invalid. */
   readonly onMalformed: () => void;
 }
 
-/** An entry's metadata as far as it has the form of any. */
+/** Metadata of the right form, whose stanzas have not been parsed. */
 interface ParsedMetadata {
   readonly metadata: EntryMetadata;
-  /** Names what it says. */
+  /** Identifies its content. */
   readonly key: string;
 }
 
+/** Reads the claims in directory entries. */
 export class Claims {
   readonly #options: ClaimsOptions;
-  /** Every entry is asked for its words several times; undefined where it has none. */
+  /** A cache, because the metadata of an entry is needed several times; undefined for invalid metadata. */
   readonly #metadata = new WeakMap<FileEntry, ParsedMetadata | undefined>();
-  /** Entries that `malformed` was told of. */
+  /** Entries that were passed to `onMalformed`. */
   readonly #reported = new WeakSet<FileEntry>();
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
   }
 
-  /** What an entry's metadata says; of a mutable file nothing, since it may have been said of other bytes. */
+  /** Parses an entry's metadata. @returns undefined for a mutable file, whose bytes may have changed since */
   metadataOf(entry: FileEntry): ParsedMetadata | undefined {
     if (entry.content !== undefined && entry.metadata !== undefined && !this.#metadata.has(entry)) {
       const parsed = parseEntryMetadata(entry.metadata, this.#options.limits);
@@ -53,27 +56,27 @@ export class Claims {
     return this.#metadata.get(entry);
   }
 
-  /** @returns undefined where nothing was said, or nothing that can be believed */
+  /** @returns the claim in an entry's metadata; undefined if there is none, or none that is valid */
   of(entry: FileEntry, kind: PackageKind): Claim | undefined {
     const { content, sizeBytes } = entry;
     if (content === undefined || entry.metadata === undefined || this.#reported.has(entry)) return undefined;
-    const words = this.metadataOf(entry);
-    if (words !== undefined) {
-      const record = claimKey(kind, content, words.key);
-      const kept = this.stored(record);
-      if (kept !== undefined) return kept;
-      const inspection = inspectionOf(words.metadata, kind, { sizeBytes, ...this.#options });
-      if (inspection !== undefined) return { key: record, inspection, isStored: false };
+    const metadata = this.metadataOf(entry);
+    if (metadata !== undefined) {
+      const key = claimKey(kind, content, metadata.key);
+      const stored = this.stored(key);
+      if (stored !== undefined) return stored;
+      const inspection = inspectionOf(metadata.metadata, kind, { sizeBytes, ...this.#options });
+      if (inspection !== undefined) return { key, inspection, isStored: false };
     }
     this.#reported.add(entry);
     this.#options.onMalformed();
     return undefined;
   }
 
-  /** The claim behind a record, if the ledger has it. */
-  stored(record: string): Claim | undefined {
-    const inspection = this.#options.inspectionStore.get(record);
+  /** @returns the claim of a key; undefined if it is not in the inspection store */
+  stored(key: string): Claim | undefined {
+    const inspection = this.#options.inspectionStore.get(key);
     if (inspection === undefined || inspection.kind === "rejected") return undefined;
-    return { key: record, inspection, isStored: true };
+    return { key, inspection, isStored: true };
   }
 }

@@ -1,4 +1,4 @@
-// What an uploader may say of a file beside its link, under the key `apt`: made from an inspection, believed as one.
+// The metadata that an uploader may store with a link under the key `apt`: made from an inspection, and read as one.
 import { createHash } from "node:crypto";
 import { maxArTimeSeconds } from "../../debian/ar.ts";
 import { checkBinaryControl } from "../../debian/control.ts";
@@ -11,7 +11,10 @@ import type { InspectLimits } from "../inspection/inspect-limits.ts";
 import type { PackageKind, SoundInspection } from "../inspection/inspection.ts";
 import { checkStanzaBytes } from "../inspection/stanza-bytes.ts";
 
-/** What stands under the key `apt` of a directory entry. docs/entry-metadata.md tells what each key means and how far it is believed. */
+/**
+ * The value of the key `apt` in a directory entry's metadata.
+ * @see docs/entry-metadata.md for the meaning of each key, and how far it is trusted
+ */
 export type EntryMetadata = {
   readonly version: 1;
   readonly sizeBytes: number;
@@ -21,11 +24,11 @@ export type EntryMetadata = {
   readonly contents?: string;
 } & { readonly sha256: string } & { readonly [Algorithm in DigestAlgorithm]?: string };
 
-/** What must hold of metadata before it is believed. */
+/** Conditions that valid metadata must meet. */
 export interface MetadataRequirements {
-  /** As the listing says; undefined where it does not know. */
+  /** The size in the listing; undefined if the listing does not contain it. */
   readonly sizeBytes: number | undefined;
-  /** The digests that must be there. */
+  /** The digests that must be present. */
   readonly algorithms: readonly DigestAlgorithm[];
   readonly limits: InspectLimits;
 }
@@ -33,30 +36,30 @@ export interface MetadataRequirements {
 /** The length of each digest in hex digits. */
 const digestDigits: Readonly<Record<DigestAlgorithm, number>> = { md5: 32, sha1: 40, sha256: 64, sha512: 128 };
 
-/** The longest pointer to a list of files, in characters: a cap is below 200. */
+/** The maximum length in characters of a cap that points to a file list; real ones have fewer than 200. */
 const maxContentsLength = 512;
 
-/** What an uploader writes beside the link of a file that was inspected so. */
+/** Makes the metadata for the link of an inspected file. */
 export function entryMetadataOf(inspection: SoundInspection): EntryMetadata {
-  const measured = { version: 1, sizeBytes: inspection.sizeBytes, ...inspection.digests } as const;
+  const common = { version: 1, sizeBytes: inspection.sizeBytes, ...inspection.digests } as const;
   switch (inspection.kind) {
     case "binary": {
       const { builtAtSeconds, control, contents } = inspection;
       const pointer = contents === undefined ? {} : { contents };
-      return { ...measured, builtAtSeconds, control: formatStanza(control), ...pointer };
+      return { ...common, builtAtSeconds, control: formatStanza(control), ...pointer };
     }
     case "source":
-      return { ...measured, dsc: formatStanza(inspection.dsc) };
+      return { ...common, dsc: formatStanza(inspection.dsc) };
     case "part":
-      return measured;
+      return common;
     default:
       return inspection satisfies never;
   }
 }
 
 /**
- * Takes metadata that may hold anything for metadata of this schema; unknown keys are left out.
- * @returns undefined where a known key has a wrong type, form or length; no text in it has been read yet
+ * Checks the types, forms and lengths of metadata from a stranger. Unknown keys are dropped; stanzas are not parsed.
+ * @returns undefined if a required key is missing, or the value of a known key is invalid
  */
 export function parseEntryMetadata(metadata: unknown, limits: InspectLimits): EntryMetadata | undefined {
   if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) return undefined;
@@ -89,7 +92,7 @@ export function parseEntryMetadata(metadata: unknown, limits: InspectLimits): En
   return parsed;
 }
 
-/** Names what metadata says: equal names, equal metadata. */
+/** @returns a hash that identifies the content of metadata */
 export function metadataKey(metadata: EntryMetadata): string {
   const { version, sizeBytes, builtAtSeconds, control, dsc, contents } = metadata;
   const digests = digestAlgorithms.map((algorithm) => metadata[algorithm]);
@@ -99,8 +102,8 @@ export function metadataKey(metadata: EntryMetadata): string {
 }
 
 /**
- * Reads metadata as strictly as the bytes would be read.
- * @returns undefined where it can't be believed: then the bytes tell
+ * Turns metadata into an inspection, with the same checks as an inspection of the bytes.
+ * @returns undefined if it is invalid: then the file must be read
  */
 export function inspectionOf(
   metadata: EntryMetadata,
@@ -115,9 +118,9 @@ export function inspectionOf(
       return digest === undefined ? [] : [[algorithm, digest]];
     }),
   );
-  const measured = { sizeBytes: metadata.sizeBytes, digests: { ...digests, sha256: metadata.sha256 } };
+  const common = { sizeBytes: metadata.sizeBytes, digests: { ...digests, sha256: metadata.sha256 } };
   try {
-    const inspection = readMetadata(metadata, kind, measured, limits);
+    const inspection = readMetadata(metadata, kind, common, limits);
     if (inspection !== undefined) checkStanzaBytes(inspection, limits);
     return inspection;
   } catch (thrown) {
@@ -129,7 +132,7 @@ export function inspectionOf(
 function readMetadata(
   { builtAtSeconds, control, dsc, contents }: EntryMetadata,
   kind: PackageKind,
-  measured: Pick<SoundInspection, "sizeBytes" | "digests">,
+  common: Pick<SoundInspection, "sizeBytes" | "digests">,
   limits: InspectLimits,
 ): SoundInspection | undefined {
   switch (kind) {
@@ -137,25 +140,25 @@ function readMetadata(
       if (control === undefined || builtAtSeconds === undefined) return undefined;
       const stanza = parseStanza(Buffer.from(control), limits);
       checkBinaryControl(stanza);
-      return { kind, ...measured, control: stanza, builtAtSeconds, ...(contents === undefined ? {} : { contents }) };
+      return { kind, ...common, control: stanza, builtAtSeconds, ...(contents === undefined ? {} : { contents }) };
     }
     case "source": {
       if (dsc === undefined) return undefined;
       const { stanza, parts } = parseDsc(Buffer.from(dsc), limits);
-      return { kind, ...measured, dsc: stanza, parts };
+      return { kind, ...common, dsc: stanza, parts };
     }
     case "part":
-      return { kind, ...measured };
+      return { kind, ...common };
     default:
       return kind satisfies never;
   }
 }
 
-const isCount = (value: unknown, most: number): value is number =>
-  Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= most;
+const isCount = (value: unknown, max: number): value is number =>
+  Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= max;
 
-const isText = (value: unknown, mostCharacters: number): value is string =>
-  typeof value === "string" && value.length <= mostCharacters;
+const isText = (value: unknown, maxCharacters: number): value is string =>
+  typeof value === "string" && value.length <= maxCharacters;
 
 const isDigest = (algorithm: DigestAlgorithm, value: unknown): value is string =>
   typeof value === "string" && value.length === digestDigits[algorithm] && /^[0-9a-f]+$/.test(value);

@@ -1,6 +1,5 @@
-// The lists of packages' files on disk, apart from their inspections because only Contents asks for them, and what
-// uploaders have put in place of them.
-
+// The file lists of packages on disk, including lists that uploaders have provided. They are separate from inspections
+// because only Contents indices need them.
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import type { Database } from "lmdb";
@@ -15,22 +14,23 @@ import type { Inspection } from "../inspection/inspection.ts";
 import { WriteBehind } from "../store/write-behind.ts";
 import type { Claim } from "./claims.ts";
 
-/** Names what a list means: another form of it gets a new one, and old ones are ignored. */
+/** The version of the lists' format. Lists of other versions are ignored. */
 const schema = "1";
 
-/** Stands for a list that is not to be believed. */
+/** Replaces an uploader's list that is invalid. */
 const invalidList = Buffer.alloc(0);
 
+/** The collaborators and settings of `FileLists`. */
 export interface FileListsOptions {
-  /** A database of its own, of bytes as they are. */
+  /** A separate database with binary values. */
   readonly lists: Database<Buffer, string>;
   readonly tree: Tree;
   readonly limits: FileListLimits;
-  /** Told of each pointer that leads to no list. */
+  /** Called for each cap in metadata that leads to no valid list. */
   readonly onMalformed: () => void;
 }
 
-/** Lists in their compact form by the ledger's names of the inspections that they belong to. */
+/** Compressed file lists, by the keys of their packages' inspections. */
 export class FileLists {
   readonly #lists: WriteBehind;
   readonly #options: FileListsOptions;
@@ -40,43 +40,40 @@ export class FileLists {
     this.#lists = new WriteBehind(options.lists);
   }
 
-  /** @returns undefined where none is known, or the known one was refused */
-  get(record: string): Uint8Array | undefined {
-    const list = this.#lists.get(`${schema}/${record}`);
+  /** @returns undefined if no list is stored, or it was marked invalid */
+  get(key: string): Uint8Array | undefined {
+    const list = this.#lists.get(`${schema}/${key}`);
     return list === undefined || list.byteLength === 0 ? undefined : list;
   }
 
-  async put(record: string, list: Uint8Array): Promise<void> {
-    await this.#lists.put(`${schema}/${record}`, asBuffer(list));
+  /** Stores a list. */
+  async put(key: string, list: Uint8Array): Promise<void> {
+    await this.#lists.put(`${schema}/${key}`, asBuffer(list));
   }
 
-  /** Makes sure that the list that an uploader has put under this name is never asked for again. */
-  async markInvalid(record: string): Promise<void> {
+  /** Records that the uploader's list of this key is invalid, so that it is never fetched again. */
+  async markInvalid(key: string): Promise<void> {
     this.#options.onMalformed();
-    await this.put(record, invalidList);
+    await this.put(key, invalidList);
   }
 
   /**
-   * The list that a claim points to, as it was found: nothing has looked into it.
-   * @returns undefined where it points to none, or to what was refused
+   * Gets the list that a claim points to. Its content is not checked.
+   * @returns undefined if there is none, or it is invalid
    * @throws StorageUnavailable
    */
-  async claimed(
-    { key: record, inspection }: Claim,
-    path: TreePath,
-    signal: AbortSignal,
-  ): Promise<Uint8Array | undefined> {
+  async claimed({ key, inspection }: Claim, path: TreePath, signal: AbortSignal): Promise<Uint8Array | undefined> {
     const pointer = inspection.kind === "binary" ? inspection.contents : undefined;
     if (pointer === undefined) return undefined;
-    const known = this.#lists.get(`${schema}/${record}`);
+    const known = this.#lists.get(`${schema}/${key}`);
     if (known !== undefined) return known.byteLength === 0 ? undefined : known;
     const list = await this.#fetch(pointer, path, signal);
-    if (list === undefined) await this.markInvalid(record);
-    else await this.put(record, list);
+    if (list === undefined) await this.markInvalid(key);
+    else await this.put(key, list);
     return list;
   }
 
-  /** Whether two lists name other files; also where one of them is no list. */
+  /** Whether two lists contain different files, or one of them cannot be decompressed. */
   async differ(one: Uint8Array, other: Uint8Array): Promise<boolean> {
     const options = { maxOutputLength: this.#options.limits.maxFileListBytes };
     const plain = (list: Uint8Array) => promisify(gunzip)(list, options).catch(() => undefined);
@@ -86,7 +83,7 @@ export class FileLists {
 
   async #fetch(pointer: string, path: TreePath, signal: AbortSignal): Promise<Uint8Array | undefined> {
     try {
-      // What is no immutable file's name is nothing to any tree.
+      // Every tree throws ContentGone for a content id that is not an immutable cap.
       const content = this.#options.tree.open({ path, content: new ContentId(pointer) }, undefined, signal);
       const bytes = await readAtMost(content, this.#options.limits.maxFileListBytes);
       return bytes?.byteLength === 0 ? undefined : bytes;
@@ -97,7 +94,7 @@ export class FileLists {
   }
 }
 
-/** Lists are kept apart: whoever holds an inspection must not hold its list too. */
+/** Removes the file list from an inspection, so that it can be freed while the inspection is in use. */
 export function withoutFileList(inspection: Inspection): Inspection {
   if (inspection.kind !== "binary") return inspection;
   const { fileList: _apart, ...rest } = inspection;

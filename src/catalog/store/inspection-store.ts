@@ -1,4 +1,4 @@
-// Inspections by content, on disk: what was read once is never read again.
+// Inspections on disk, by content: every content is read once.
 import type { Database } from "lmdb";
 import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { DigestAlgorithm, Digests } from "../../debian/digests.ts";
@@ -8,27 +8,27 @@ import { findingOf, leanFinding } from "../files/finding.ts";
 import type { Inspection, RejectCode } from "../inspection/inspection.ts";
 import { WriteBehind } from "./write-behind.ts";
 
-/** Names what a record means: a change of the rules or shape of inspections or findings gets a new one. */
+/** The version of the records. It changes with the rules and the format of inspections and findings. */
 const schema = "4";
 
-/** Rejections that another machine, limit or moment may not share: they are told, but not kept, and belie nobody. */
+/** Rejections that depend on the machine or the moment. They are not stored, and cannot refute a claim. */
 const temporaryRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compression", "unreadable"]);
 
 export const isTemporary = (found: Inspection | Finding): boolean =>
   found.kind === "rejected" && temporaryRejections.has(found.code);
 
-/** The first line of a record, in JSON: all that a restart asks for, and a sixth of the record. */
+/** The first line of a record, as JSON. A restart reads this sixth of the record only. */
 interface Summary {
   readonly finding: Finding;
-  /** Under what the finding holds: the limits of a rejection, the digests of all others. */
+  /** The conditions for which the finding is valid: limits for a rejection, otherwise digest algorithms. */
   readonly under: string;
 }
 
 const endOfLine = 0x0a;
 
 /**
- * Inspections by the key of a content id. Records never grow old: equal ids, equal bytes. A record has two lines, its
- * finding and the whole, so that whoever asks for the one does not read the other.
+ * Inspections by key (see inspection-keys.ts). Records never expire, because equal content ids mean equal bytes. A
+ * record has two lines, the finding and the whole inspection, so that each can be parsed without the other.
  */
 export class InspectionStore {
   readonly #written: WriteBehind;
@@ -36,12 +36,12 @@ export class InspectionStore {
   readonly #limits: string;
   readonly #algorithms: readonly DigestAlgorithm[];
   readonly #yieldNow = yieldToEventLoop();
-  #lastTurn = Promise.resolve();
+  #lastPut = Promise.resolve();
 
   /**
-   * @param records a database of its own, of bytes as they are
-   * @param limits a fingerprint of the inspection's limits
-   * @param algorithms the digests that a record must have to be of use, and that findings tell
+   * @param records a separate database with binary values
+   * @param limits a fingerprint of the limits of inspections
+   * @param algorithms the digests that records must contain, and that findings have
    */
   constructor(records: Database<Buffer, string>, limits: string, algorithms: readonly DigestAlgorithm[]) {
     this.#records = records;
@@ -50,13 +50,13 @@ export class InspectionStore {
     this.#algorithms = algorithms;
   }
 
-  /** @returns undefined if these bytes were never inspected, or not for all digests that are asked now */
+  /** @returns undefined if there is no inspection, or it lacks digests that are required now */
   get(contentKey: string): Inspection | undefined {
     const record = this.#written.getTemporary(`${schema}/${contentKey}`);
     return record && this.#inspectionIn(record);
   }
 
-  /** What memory keeps of an inspection; undefined where `get` is. */
+  /** @returns the finding of an inspection; undefined if `get` returns undefined */
   finding(contentKey: string): Finding | undefined {
     const record = this.#written.getTemporary(`${schema}/${contentKey}`);
     if (record === undefined) return undefined;
@@ -67,15 +67,16 @@ export class InspectionStore {
   }
 
   /**
-   * Keeps an inspection: `get` has it from now on, and the disk soon. Resolves when the next may come. One that is lost
-   * to a kill or a full disk is made again.
-   * @returns its finding
+   * Stores an inspection. `get` returns it immediately; it is written to disk soon after. Inspections that are lost in
+   * a crash or because of a full disk are made again. Await the result before the next call, to limit the memory in
+   * use.
+   * @returns the finding
    */
   async put(contentKey: string, inspection: Inspection): Promise<Finding> {
-    // One after the other: long ones that are inspected at the same time would otherwise be written out in one turn.
-    const turn = this.#lastTurn.then(this.#yieldNow);
-    this.#lastTurn = turn;
-    await turn;
+    // One at a time: serializing several long inspections in a row would block the event loop.
+    const ready = this.#lastPut.then(this.#yieldNow);
+    this.#lastPut = ready;
+    await ready;
     const finding = findingOf(this.#withRequestedDigests(inspection));
     if (isTemporary(finding)) return finding;
     const brief: Summary = { finding, under: this.#conditionsOf(finding) };
@@ -84,16 +85,17 @@ export class InspectionStore {
     return finding;
   }
 
-  /** Remembers that something untrue is known of this content, so that its bytes must be asked. */
+  /** Records that stored data about this content is wrong, so that its bytes must be read again. */
   async markUntrusted(contentKey: string): Promise<void> {
     await this.#records.put(`${schema}/doubt/${contentKey}`, untrusted);
   }
 
-  /** Takes a doubt back: the bytes were asked. */
+  /** Reverts `markUntrusted` after the bytes were read. */
   async clearUntrusted(contentKey: string): Promise<void> {
     await this.#records.remove(`${schema}/doubt/${contentKey}`);
   }
 
+  /** Whether `markUntrusted` was called for this content. */
   isUntrusted(contentKey: string): boolean {
     return this.#records.doesExist(`${schema}/doubt/${contentKey}`);
   }
@@ -108,7 +110,7 @@ export class InspectionStore {
     return finding.kind === "rejected" ? this.#limits : this.#algorithms.join();
   }
 
-  /** No more digests than are asked for: what an inspection tells must not depend on where it came from. */
+  /** Drops digests that are not required, so that inspections are equal whatever their source is. */
   #withRequestedDigests(inspection: Inspection): Inspection {
     if (inspection.kind === "rejected") return inspection;
     const digests: { -readonly [Algorithm in keyof Digests]: Digests[Algorithm] } = {
@@ -122,7 +124,7 @@ export class InspectionStore {
   }
 }
 
-/** Stands for a content of which something untrue was said. */
+/** The value for contents that are marked untrusted. */
 const untrusted = Buffer.from("doubted");
 
 const summaryOf = (record: Buffer): Summary =>

@@ -1,36 +1,36 @@
-// Bytes that can be read from the moment they are put, and are on disk soon after.
+// A write-behind cache: values can be read as soon as they are put, and are written to disk soon after.
 import type { Database } from "lmdb";
 
-/** How many values may wait to be written, and of how many bytes: bounds on memory. */
+/** The number and size of unwritten values, which limits the memory in use. */
 const maxUnwritten = 1024;
 const maxUnwrittenBytes = 16 * 1024 * 1024;
 
-/** For what can be made again: a value is lost to a kill or a full disk that comes before it is written. */
+/** For values that can be made again, because a crash or a full disk may lose some. */
 export class WriteBehind {
-  readonly #written: Database<Buffer, string>;
-  /** What is on its way to the disk. */
+  readonly #database: Database<Buffer, string>;
+  /** Values that are being database. */
   readonly #unwritten = new Map<string, Buffer>();
-  /** Of all values whose writing has not ended. */
+  /** The size of all values that are being database. */
   #unwrittenBytes = 0;
 
-  /** @param written a database of its own, of bytes as they are */
-  constructor(written: Database<Buffer, string>) {
-    this.#written = written;
+  /** @param database a separate database with binary values */
+  constructor(database: Database<Buffer, string>) {
+    this.#database = database;
   }
 
   get(key: string): Buffer | undefined {
-    return this.#unwritten.get(key) ?? this.#written.get(key);
+    return this.#unwritten.get(key) ?? this.#database.get(key);
   }
 
-  /** As `get`, of bytes that hold only until the next glimpse. */
+  /** Like `get`, but the returned bytes are valid only until the next call. */
   getTemporary(key: string): Buffer | undefined {
     const unwritten = this.#unwritten.get(key);
-    const bytes = unwritten ?? this.#written.getBinaryFast(key);
-    // The buffer is as long as the longest that it ever held.
+    const bytes = unwritten ?? this.#database.getBinaryFast(key);
+    // lmdb reuses one buffer, which is as long as its longest value.
     return bytes?.subarray(0, bytes.length);
   }
 
-  /** Resolves when the next may come: waiting for each to be written would wait for the disk each time. */
+  /** Stores a value. Await this before the next call: it resolves immediately unless too much is unwritten. */
   async put(key: string, value: Buffer): Promise<void> {
     this.#unwritten.set(key, value);
     this.#unwrittenBytes += value.length;
@@ -38,7 +38,7 @@ export class WriteBehind {
       this.#unwrittenBytes -= value.length;
       if (this.#unwritten.get(key) === value) this.#unwritten.delete(key);
     };
-    const writing = this.#written.put(key, value).then(forget, forget);
+    const writing = this.#database.put(key, value).then(forget, forget);
     if (this.#unwritten.size >= maxUnwritten || this.#unwrittenBytes >= maxUnwrittenBytes) await writing;
   }
 }
