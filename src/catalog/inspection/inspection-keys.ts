@@ -3,7 +3,7 @@
 import type { ContentId } from "../../base/content-id.ts";
 import type { PackageKind } from "./inspection.ts";
 
-/** The key of the inspection of an immutable content. @param contentKey the key of their content id */
+/** The key of the inspection of an immutable content. @param contentKey the key of its content id */
 export const bytesKey = (kind: PackageKind, contentKey: string): string => `${kind}/${contentKey}`;
 
 /** The key of the inspection of a mutable file, which has no content id. */
