@@ -117,15 +117,9 @@ async function make(
   work: (repository: Repository, making: Making) => Promise<object | undefined>,
 ): Promise<void> {
   const { config, name, webapi, readcapFile, gatewayCaFile, folder, state } = flags;
-  const configuration = loadConfiguration({
-    ...(config !== undefined && { config }),
-    ...(config === undefined && name !== undefined && { name }),
-    ...(webapi !== undefined && { webapi }),
-    ...(readcapFile !== undefined && { readcapFile }),
-    ...(gatewayCaFile !== undefined && { gatewayCaFile }),
-    ...(folder !== undefined && { folder }),
-    ...(state !== undefined && { state }),
-  });
+  // With --config, the name selects one of its repositories.
+  const newName = config === undefined ? name : undefined;
+  const configuration = loadConfiguration({ config, name: newName, webapi, readcapFile, gatewayCaFile, folder, state });
   const { repositories, stateDirectory, publicUrl } = configuration;
   const named = repositories.filter((each) => name === undefined || each.name === name);
   const [one] = named;

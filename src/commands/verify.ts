@@ -95,13 +95,7 @@ async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Pro
   const site = new HttpServer(url, signal, systemClock);
   const keys = await keysOf(flags.key, site);
   const { config, webapi, readcapFile, gatewayCaFile, folder } = flags;
-  const configuration = loadConfiguration({
-    ...(config !== undefined && { config }),
-    ...(webapi !== undefined && { webapi }),
-    ...(readcapFile !== undefined && { readcapFile }),
-    ...(gatewayCaFile !== undefined && { gatewayCaFile }),
-    ...(folder !== undefined && { folder }),
-  });
+  const configuration = loadConfiguration({ config, webapi, readcapFile, gatewayCaFile, folder });
   const named = decodeURIComponent(url.slice(url.lastIndexOf("/") + 1));
   const configured = configuration.repositories.find(({ name }) => name === named) ?? configuration.repositories[0];
   if (configured === undefined) throw new ConfigurationError(["--config: has no repository"]);

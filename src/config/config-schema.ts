@@ -151,29 +151,19 @@ const suite = z
   })
   .transform(
     ({
-      codename,
-      version,
-      description,
-      translations,
-      pdiffs,
-      contents,
-      indices,
-      view,
+      not_automatic: notAutomatic,
+      but_automatic_upgrades: butAutomaticUpgrades,
+      valid_for_seconds: validForSeconds,
+      signed_by: signedBy,
+      package_owners: packageOwners,
       ...raw
     }): SuiteConfiguration => ({
-      codename,
-      version,
-      description,
-      translations,
-      pdiffs,
-      contents,
-      indices,
-      view,
-      notAutomatic: raw.not_automatic,
-      butAutomaticUpgrades: raw.but_automatic_upgrades,
-      validForSeconds: raw.valid_for_seconds,
-      signedBy: raw.signed_by,
-      packageOwners: raw.package_owners,
+      ...raw,
+      notAutomatic,
+      butAutomaticUpgrades,
+      validForSeconds,
+      signedBy,
+      packageOwners,
     }),
   );
 

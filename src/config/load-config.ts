@@ -12,17 +12,17 @@ import { ConfigurationError } from "./configuration-error.ts";
 
 /** The flags of `serve`. No secret is among them: every argument is visible in the process list. */
 export interface Flags {
-  readonly config?: string;
-  readonly name?: string;
-  readonly webapi?: readonly string[];
-  readonly readcapFile?: string;
-  readonly gatewayCaFile?: string;
-  readonly folder?: string;
-  readonly listen?: string;
-  readonly state?: string;
-  readonly pingTokenFile?: string;
-  readonly archiveKeyring?: string;
-  readonly acceptIdentityChange?: boolean;
+  readonly config?: string | undefined;
+  readonly name?: string | undefined;
+  readonly webapi?: readonly string[] | undefined;
+  readonly readcapFile?: string | undefined;
+  readonly gatewayCaFile?: string | undefined;
+  readonly folder?: string | undefined;
+  readonly listen?: string | undefined;
+  readonly state?: string | undefined;
+  readonly pingTokenFile?: string | undefined;
+  readonly archiveKeyring?: string | undefined;
+  readonly acceptIdentityChange?: boolean | undefined;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;

@@ -52,12 +52,7 @@ export async function chosenTrees(
 ): Promise<readonly ChosenTree[]> {
   const { bundle: file, config, webapi, readcapFile, gatewayCaFile } = flags;
   if (file === undefined) {
-    const { repositories, limits } = loadConfiguration({
-      ...(config !== undefined && { config }),
-      ...(webapi !== undefined && { webapi }),
-      ...(readcapFile !== undefined && { readcapFile }),
-      ...(gatewayCaFile !== undefined && { gatewayCaFile }),
-    });
+    const { repositories, limits } = loadConfiguration({ config, webapi, readcapFile, gatewayCaFile });
     const inGrids = repositories.flatMap(({ name, tree, suites }) => {
       if (tree.kind === "folder") return [];
       const layout = new Layout([...layoutOf({ suites }).nestedSuites, ...named]);
