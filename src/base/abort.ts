@@ -1,5 +1,5 @@
 // Heeding an abort signal without leaving traces on it.
-import { once, setMaxListeners } from "node:events";
+import { setMaxListeners } from "node:events";
 import { setTimeout as timer } from "node:timers/promises";
 
 /**
@@ -71,17 +71,12 @@ export function calledOrAborted<T>(signal: AbortSignal, enter: (call: (value: T)
 
 /** Rejects when the signal is aborted first; the work itself goes on. */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  // Where nobody waits for it any more, what it fails at is nobody's concern.
+  // Once the caller has aborted, later rejections of the work are ignored.
   work.catch(() => undefined);
   signal.throwIfAborted();
-  setMaxListeners(0, signal);
-  const ended = new AbortController();
-  const aborted = once(signal, "abort", { signal: ended.signal }).then(() => signal.throwIfAborted());
-  try {
-    await Promise.race([work, aborted]);
-    return await work;
-  } finally {
-    ended.abort();
-    aborted.catch(() => undefined);
-  }
+  return await calledOrAborted<Promise<T>>(signal, (call) => {
+    const settle = (): void => call(work);
+    work.then(settle, settle);
+    return () => undefined;
+  });
 }

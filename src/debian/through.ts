@@ -1,5 +1,7 @@
 // A content through a Node stream, with errors kept apart: the content's own, and the stream's about the bytes.
+
 import type { Readable, Writable } from "node:stream";
+import { errorOf } from "../base/errors.ts";
 
 /** Both ends of what transforms bytes: twice the same duplex stream, or the pipes of a process. */
 export interface Transforming {
@@ -77,7 +79,7 @@ class Feeder {
     this.#input = input;
     // A failed write ends the feeding, and how the output ends says why. Without a listener it would end the process.
     input.on("error", () => this.#abandonWrite());
-    this.#done = this.#feed().catch((thrown: unknown) => void output.destroy(thrown as Error));
+    this.#done = this.#feed().catch((thrown: unknown) => void output.destroy(errorOf(thrown)));
   }
 
   /** Set once reading the content itself has thrown. */

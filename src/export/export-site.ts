@@ -331,7 +331,8 @@ async function replaceLink(path: string, target: string): Promise<void> {
 
 async function sha256Of(path: string, signal: AbortSignal): Promise<string> {
   const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { signal })) hash.update(chunk as Uint8Array);
+  const chunks: AsyncIterable<Uint8Array> = createReadStream(path, { signal });
+  for await (const chunk of chunks) hash.update(chunk);
   return hash.digest("hex");
 }
 

@@ -1,7 +1,9 @@
 // Sends a resource: status, headers and body, with back-pressure. On an error the connection is cut, so that no client
 // takes an incomplete body for a complete one.
+
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { abortable } from "../base/abort.ts";
 import { httpDate } from "../base/clock.ts";
 import type { Resource } from "../publishing/resource.ts";
 import { HttpError } from "./error-responses.ts";
@@ -71,7 +73,7 @@ export async function sendResource(
   if (end - start > maxBytesAhead && response.socket === null) await once(response, "socket", { signal });
   // The "socket" event is also emitted when the connection is closed.
   if (response.socket?.destroyed === true) return;
-  const body = await unlessAborted(resource.read({ start, end }, signal, "fleeting"), signal);
+  const body = await abortable(resource.read({ start, end }, signal, "fleeting"), signal);
   if (!(body instanceof Uint8Array)) return sendStream(body, end - start, response, signal, { status, fields });
   if (body.length !== end - start) throw new Error(`read ${body.length} bytes of ${end - start}`);
   response.writeHead(status, fields).end(body);
@@ -122,7 +124,7 @@ async function sendStream(
   let sentBytes = 0;
   try {
     // The status is sent with the first chunk: until then a failure can still be an error response.
-    for (let next = await unlessAborted(pieces.next(), signal); next.done !== true; next = await pieces.next()) {
+    for (let next = await abortable(pieces.next(), signal); next.done !== true; next = await pieces.next()) {
       if (sentBytes === 0 && !response.headersSent) response.writeHead(head.status, head.fields);
       signal.throwIfAborted();
       sentBytes += next.value.length;
@@ -143,15 +145,5 @@ function flushed(response: ServerResponse, bytes: Uint8Array, signal: AbortSigna
     // If writing fails, the connection has ended, which aborts the signal.
     response.write(bytes, (failed) => failed ?? resolve());
   });
-  return unlessAborted(written, signal);
-}
-
-/** The promise's outcome, or the signal's reason if that comes first: the source may ignore its signal. */
-function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
+  return abortable(written, signal);
 }

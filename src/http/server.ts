@@ -1,9 +1,7 @@
 // The HTTP server: limits on the size and duration of requests, and graceful shutdown.
 import type { RequestListener, ServerResponse } from "node:http";
 import { createServer } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
-import { Server as NetServer } from "node:net";
-import type { Duplex } from "node:stream";
+import { Server as NetServer, Socket } from "node:net";
 import type { Clock } from "../base/clock.ts";
 import { systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
@@ -75,8 +73,11 @@ export async function startServer(answer: RequestListener, options: ServerOption
   );
   server.setTimeout(silentSocketTimeoutMs);
   server.on("connection", (socket) => connections.add(socket));
-  server.on("clientError", (error: NodeJS.ErrnoException, duplex: Duplex) => {
-    const socket = duplex as Socket;
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (!(socket instanceof Socket)) {
+      socket.destroy();
+      return;
+    }
     if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") {
       const address = networkOf(socket.remoteAddress ?? "");
       connections.hit("headers_timeout_seconds", limits.headersTimeoutSeconds, address);
@@ -93,7 +94,9 @@ export async function startServer(answer: RequestListener, options: ServerOption
       resolve();
     });
   });
-  const { address, port } = server.address() as AddressInfo;
+  const bound = server.address();
+  if (bound === null || typeof bound === "string") throw new Error("the server does not listen on a TCP port");
+  const { address, port } = bound;
   return {
     address: { host: address, port },
     async stop(graceMs) {

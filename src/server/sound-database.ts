@@ -1,4 +1,5 @@
 // Opens the state's database, or a new one where it is corrupt: what is in it comes back from the tree.
+
 import { execFile } from "node:child_process";
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -6,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { RootDatabase } from "lmdb";
+import { z } from "zod";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
@@ -101,6 +103,9 @@ function isShorterThanItSays(file: string): boolean {
   }
 }
 
+/** What execFile adds to its error. */
+const execFileFailure = z.object({ code: z.unknown(), signal: z.unknown(), stderr: z.unknown() }).partial();
+
 /** What keeps the other process from telling is its own matter: then the database is taken for sound. */
 async function readByAnother(path: string, log: Log): Promise<string | undefined> {
   const begunMs = performance.now();
@@ -112,11 +117,7 @@ async function readByAnother(path: string, log: Log): Promise<string | undefined
     log.info({ seconds: (performance.now() - begunMs) / 1000 }, "the database was not closed last time, and is sound");
     return undefined;
   } catch (thrown) {
-    const { code, signal, stderr } = thrown as {
-      readonly code?: unknown;
-      readonly signal?: unknown;
-      readonly stderr?: unknown;
-    };
+    const { code, signal, stderr } = execFileFailure.catch({}).parse(thrown);
     if (code === brokenExitCode) return String(stderr).trim();
     if (signal === "SIGBUS" || signal === "SIGSEGV" || signal === "SIGABRT") return `reading it ends with ${signal}`;
     log.warn({ error: messageOf(thrown) }, "the database could not be checked");

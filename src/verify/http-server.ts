@@ -59,7 +59,7 @@ export class HttpServer implements VerifiedServer {
       const running = new RunningDigests([]);
       let sizeBytes = 0;
       for await (const piece of response.body ?? []) {
-        const chunk = Buffer.from(piece as Uint8Array).subarray(0, maxBytes - sizeBytes);
+        const chunk = (typeof piece === "string" ? Buffer.from(piece) : piece).subarray(0, maxBytes - sizeBytes);
         sizeBytes += chunk.length;
         clearTimeout(timer);
         timer = setTimeout(() => silent.abort(new Error("the answer stopped")), silenceMs);

@@ -203,7 +203,7 @@ export class InspectThread {
 
   #post(message: ToWorker): void {
     // Transfer the bytes instead of copying them: `copyOf` has made a buffer that nothing else uses.
-    const moved = "bytes" in message ? [message.bytes.buffer as ArrayBuffer] : [];
+    const moved = "bytes" in message ? [message.bytes.buffer] : [];
     this.#worker.postMessage(message, moved);
   }
 
@@ -270,7 +270,7 @@ class SendCredit {
 }
 
 /** Copies chunks into one new buffer: they may be views of a shared buffer, which must not be transferred. */
-function copyOf(chunks: readonly Uint8Array[]): Uint8Array {
+function copyOf(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(chunks.reduce((total, chunk) => total + chunk.byteLength, 0));
   let at = 0;
   for (const chunk of chunks) {

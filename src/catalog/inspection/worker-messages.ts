@@ -19,10 +19,10 @@ export interface LocalInspectionResult {
 
 /** Messages to the worker. `id` identifies one job of this worker. */
 export type ToWorker =
-  | { readonly type: "whole"; readonly id: number; readonly kind: PackageKind; readonly bytes: Uint8Array }
+  | { readonly type: "whole"; readonly id: number; readonly kind: PackageKind; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly type: "files"; readonly id: number; readonly files: readonly LocalInspectionRequest[] }
   | { readonly type: "open"; readonly id: number; readonly kind: PackageKind }
-  | { readonly type: "chunk"; readonly id: number; readonly bytes: Uint8Array }
+  | { readonly type: "chunk"; readonly id: number; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly type: "end"; readonly id: number }
   | { readonly type: "abandon"; readonly id: number }
   /** The last message: the worker ends when its running inspections have ended. */

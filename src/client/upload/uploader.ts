@@ -64,7 +64,8 @@ export class Uploader {
       counted = 0;
       const running = new RunningDigests([]);
       async function* content(): AsyncGenerator<Uint8Array> {
-        for await (const chunk of createReadStream(path) as AsyncIterable<Uint8Array>) {
+        const chunks: AsyncIterable<Uint8Array> = createReadStream(path);
+        for await (const chunk of chunks) {
           running.update(chunk);
           yield chunk;
           counted += chunk.byteLength;

@@ -47,8 +47,7 @@ export function createCompressor({ threads }: { readonly threads: number }): Com
       // Aborting empties the queue; a running thread is left alone, because ending it costs more than its result.
       return limit(async () => {
         signal.throwIfAborted();
-        // What these return: a thread's messages have no type of their own.
-        return (await pool.compress(taskOf[texture], plain)) as CompressedSegment;
+        return await pool.compress<CompressedSegment>(taskOf[texture], plain);
       });
     },
     wake() {

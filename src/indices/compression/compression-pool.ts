@@ -1,4 +1,5 @@
-// Threads that compress: one that is ended while lzma-native is loaded or at work in it would abort the whole process.
+// A pool of threads for compression. A thread that is ended while lzma-native is loaded or works in it would abort the
+// whole process.
 import type { MessagePort } from "node:worker_threads";
 import type { Options } from "tinypool";
 import { Tinypool } from "tinypool";
@@ -11,19 +12,27 @@ export class CompressionPool {
     this.#pool = new Tinypool(options);
   }
 
-  /** Runs the file's function of this name, in which lzma-native may be at work: `close` waits for it. */
-  async compress(name: string, task: object): Promise<unknown> {
-    const running: Promise<unknown> = this.#pool.run(task, { name });
+  /**
+   * Runs an exported function of the worker file that may use lzma-native: `close` waits for it.
+   * @returns what the function returns; messages of a thread are not typed, so `Result` is the caller's claim
+   */
+  async compress<Result>(name: string, task: object): Promise<Result> {
+    const running = this.#pool.run(task, { name }) as Promise<Result>;
     this.#compressing.add(running);
     return await running.finally(() => this.#compressing.delete(running));
   }
 
   /**
-   * As `compress`, for what works without lzma-native: aborting ends the thread, and so does `close`.
-   * @param moved of the task, what goes into the thread and is gone here
+   * Runs an exported function that does not use lzma-native: an abort ends the thread, and so does `close`.
+   * @param moved ports of the task that move to the thread
    */
-  async run(name: string, task: object, signal: AbortSignal, moved: readonly MessagePort[] = []): Promise<unknown> {
-    return await this.#pool.run(task, { name, signal, transferList: [...moved] });
+  async run<Result>(
+    name: string,
+    task: object,
+    signal: AbortSignal,
+    moved: readonly MessagePort[] = [],
+  ): Promise<Result> {
+    return await (this.#pool.run(task, { name, signal, transferList: [...moved] }) as Promise<Result>);
   }
 
   /** Ends the threads, once nothing is being compressed. */

@@ -2,8 +2,7 @@
 
 import http from "node:http";
 import https from "node:https";
-import type { Socket } from "node:net";
-import type { Duplex, Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { rootCertificates } from "node:tls";
 import type { Response } from "node-fetch";
 import fetch from "node-fetch";
@@ -412,11 +411,11 @@ function agentsFor(secure: boolean, limits: WebapiLimits, gatewayCa: string | un
 
 function bounded(agent: http.Agent, secure: boolean, limits: WebapiLimits): http.Agent {
   const connect = agent.createConnection.bind(agent);
-  agent.createConnection = (options, callback): Duplex => {
-    const socket = connect(options, callback) as Socket;
-    const timer = setTimeout(() => socket.destroy(new ConnectTimeout()), limits.connectTimeoutMs);
+  agent.createConnection = (options, callback) => {
+    const socket = connect(options, callback);
+    const timer = setTimeout(() => socket?.destroy(new ConnectTimeout()), limits.connectTimeoutMs);
     const stallTimer = (): void => clearTimeout(timer);
-    socket.once(secure ? "secureConnect" : "connect", stallTimer).once("close", stallTimer);
+    socket?.once(secure ? "secureConnect" : "connect", stallTimer).once("close", stallTimer);
     return socket;
   };
   return agent;

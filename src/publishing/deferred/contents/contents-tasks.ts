@@ -253,8 +253,9 @@ function segmentOf(path: string, firsts: readonly string[]): number {
 
 async function* readRun(file: string, chunkBytes: number): AsyncGenerator<Uint8Array> {
   let partial: Uint8Array = Buffer.of();
-  for await (const read of createReadStream(file, { highWaterMark: chunkBytes })) {
-    const chunk = Buffer.concat([partial, read as Uint8Array]);
+  const chunks: AsyncIterable<Uint8Array> = createReadStream(file, { highWaterMark: chunkBytes });
+  for await (const read of chunks) {
+    const chunk = Buffer.concat([partial, read]);
     const end = chunk.lastIndexOf("\n") + 1;
     partial = chunk.subarray(end);
     if (end > 0) yield chunk.subarray(0, end);

@@ -44,9 +44,7 @@ export function createContentsThread(): ContentsTasks & { close(): Promise<void>
     task: object,
     signal: AbortSignal,
     moved: readonly MessagePort[] = [],
-  ): Promise<Result> =>
-    // The cast gives the thread's result the type of the function.
-    (await pool.run(name, task, signal, moved)) as Result;
+  ): Promise<Result> => await pool.run<Result>(name, task, signal, moved);
   return {
     sortLists: (task, signal) => run("sortLists", task, signal),
     mergeFiles: (task, signal) => run("mergeFiles", task, signal, [task.port]),
@@ -54,7 +52,7 @@ export function createContentsThread(): ContentsTasks & { close(): Promise<void>
     recutSegment: (task, signal) => run("recutSegment", task, signal),
     async compressPaths(plain, signal) {
       signal.throwIfAborted();
-      return (await pool.compress("compressPaths", plain)) as CompressedSegment;
+      return await pool.compress<CompressedSegment>("compressPaths", plain);
     },
     close: () => pool.close(),
   };
