@@ -1,4 +1,4 @@
-// The package with a repository's keys: what is in it, what dpkg makes of it, and where the tree shows it.
+// The keyring package of a repository: its contents, its installation by dpkg, and its place in the tree.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,7 +27,7 @@ const aKey = (changedAtSeconds = november): SigningKey => ({
 
 const signerOf = (...keys: readonly SigningKey[]) => ({ keys, publicKeyBytes: Buffer.from(`${keys.length} keys`) });
 
-const anOrder = (changes: Partial<KeyringOptions> = {}): KeyringOptions => ({
+const someOptions = (changes: Partial<KeyringOptions> = {}): KeyringOptions => ({
   repository: parseRepositoryName("Example"),
   label: "Example & Co",
   signer: signerOf(aKey()),
@@ -38,11 +38,11 @@ const anOrder = (changes: Partial<KeyringOptions> = {}): KeyringOptions => ({
 });
 
 const versionOf = (...keys: readonly SigningKey[]): string =>
-  archiveKeyring(anOrder({ signer: signerOf(...keys) })).name.split("_")[1] ?? "";
+  archiveKeyring(someOptions({ signer: signerOf(...keys) })).name.split("_")[1] ?? "";
 
-/** The package on disk, and unpacked by dpkg. */
-function unpacked(order: KeyringOptions): { readonly deb: string; readonly root: string; readonly control: string } {
-  const { name, bytes } = archiveKeyring(order);
+/** The package on disk, and its contents unpacked by dpkg. */
+function unpacked(options: KeyringOptions): { readonly deb: string; readonly root: string; readonly control: string } {
+  const { name, bytes } = archiveKeyring(options);
   const deb = join(directory, name);
   const root = mkdtempSync(join(directory, "root-"));
   writeFileSync(deb, bytes);
@@ -51,14 +51,16 @@ function unpacked(order: KeyringOptions): { readonly deb: string; readonly root:
   return { deb, root, control: readFileSync(join(root, "DEBIAN/control"), "utf8") };
 }
 
-test("equal keys make equal bytes, and other keys others", () => {
-  expect(archiveKeyring(anOrder())).toMatchObject({ name: `${packageName}_20261122.164501.8_all.deb` });
-  expect(archiveKeyring(anOrder()).bytes).toEqual(archiveKeyring(anOrder()).bytes);
-  expect(archiveKeyring(anOrder()).bytes).not.toEqual(archiveKeyring(anOrder({ signer: signerOf(aKey(1)) })).bytes);
+test("equal keys give equal bytes, and different keys different ones", () => {
+  expect(archiveKeyring(someOptions())).toMatchObject({ name: `${packageName}_20261122.164501.8_all.deb` });
+  expect(archiveKeyring(someOptions()).bytes).toEqual(archiveKeyring(someOptions()).bytes);
+  expect(archiveKeyring(someOptions()).bytes).not.toEqual(
+    archiveKeyring(someOptions({ signer: signerOf(aKey(1)) })).bytes,
+  );
 });
 
-test("dpkg finds the keyring under both names, the source that names it, and checksums that are right", () => {
-  const { root, control } = unpacked(anOrder());
+test("dpkg finds the keyring under both names, the source that refers to it, and correct checksums", () => {
+  const { root, control } = unpacked(someOptions());
   const text = (path: string) => readFileSync(join(root, path), "utf8");
   expect(control).toMatch(/^Package: example-archive-keyring\nVersion: 20261122\.164501\.8\nArchitecture: all\n/);
   expect(control).toContain("Maintainer: Example Co <postmaster@apt.example.org>\n");
@@ -74,15 +76,15 @@ test("dpkg finds the keyring under both names, the source that names it, and che
   expect(parsed).toContain("Date: Sun, 22 Nov 2026 16:45:01 +0000\n");
 });
 
-test("no source is in it while nobody knows where clients reach the repository, or which suites it has", () => {
-  for (const order of [anOrder({ uri: undefined }), anOrder({ suites: [] })]) {
-    expect(runTool("dpkg-deb", ["--contents", unpacked(order).deb]).toString()).not.toContain(".sources");
+test("the package contains no source while the public URL or the suites are unknown", () => {
+  for (const options of [someOptions({ uri: undefined }), someOptions({ suites: [] })]) {
+    expect(runTool("dpkg-deb", ["--contents", unpacked(options).deb]).toString()).not.toContain(".sources");
   }
 });
 
-test("owners, permissions and links are those that Policy asks for, also where names are long", () => {
-  const order = anOrder({ repository: parseRepositoryName("x".repeat(64)) });
-  const listed = runTool("dpkg-deb", ["--contents", unpacked(order).deb])
+test("owners, permissions and links comply with Policy, even for long names", () => {
+  const options = someOptions({ repository: parseRepositoryName("x".repeat(64)) });
+  const listed = runTool("dpkg-deb", ["--contents", unpacked(options).deb])
     .toString()
     .trim()
     .split("\n");
@@ -91,7 +93,7 @@ test("owners, permissions and links are those that Policy asks for, also where n
   expect(listed.join("\n")).toContain(`./usr/share/doc/${"x".repeat(64)}-archive-keyring/changelog.gz`);
 });
 
-test("the coming of a key and the going of one are upgrades", () => {
+test("adding a key and removing a key are upgrades", () => {
   const [old, young] = [aKey(november - 1000), aKey()];
   const versions = [versionOf(old), versionOf(old, young), versionOf(young)];
   for (const [index, version] of versions.slice(1).entries()) {
@@ -99,7 +101,7 @@ test("the coming of a key and the going of one are upgrades", () => {
   }
 });
 
-test("a distribution's own keyring and sources are not replaced", () => {
+test("the keyring and sources of a distribution are not overwritten", () => {
   const nameOf = (raw: string) => keyringPackageName(parseRepositoryName(raw));
   expect(["debian", "Ubuntu", "my_repo"].map(nameOf)).toEqual([
     "debian-tahoe-archive-keyring",
@@ -111,7 +113,7 @@ test("a distribution's own keyring and sources are not replaced", () => {
     "Ubuntu-tahoe",
     "my_repo",
   ]);
-  const { root } = unpacked(anOrder({ repository: parseRepositoryName("debian") }));
+  const { root } = unpacked(someOptions({ repository: parseRepositoryName("debian") }));
   expect(readFileSync(join(root, "DEBIAN/postinst"), "utf8")).toContain(
     "sources=/etc/apt/sources.list.d/debian-tahoe.sources\n",
   );
@@ -119,9 +121,9 @@ test("a distribution's own keyring and sources are not replaced", () => {
 
 const keyring = /^example-archive-keyring /;
 
-test("every suite with packages in its component lists it, and no other does", async () => {
-  const order = anOrder();
-  const served = new ServedFolder({ wrap: (tree) => new OverlayTree(tree, archiveKeyring(order)) });
+test("every suite with packages in the component lists the keyring package, and no other suite does", async () => {
+  const options = someOptions();
+  const served = new ServedFolder({ wrap: (tree) => new OverlayTree(tree, archiveKeyring(options)) });
   const deb = await aDeb({ architecture: "amd64" });
   served.put("dists/sid/main/binary-amd64/a/hello_1.0-1_amd64.deb", deb);
   served.put("dists/sid/extra/binary-amd64/hello_1.0-1_amd64.deb", deb);
@@ -138,9 +140,9 @@ test("every suite with packages in its component lists it, and no other does", a
 
   const index = await served.text("dists/sid/main/binary-amd64/Packages");
   const path = /^Filename: (pool\/.*example-archive-keyring.*)$/m.exec(index)?.[1] ?? "";
-  expect(await served.bytes(path)).toEqual(archiveKeyring(order).bytes);
+  expect(await served.bytes(path)).toEqual(archiveKeyring(options).bytes);
 
-  // A ping of a builder's own directory leaves it where it is.
+  // A ping for a builder's directory does not remove it.
   served.put(
     "dists/sid/main/binary-amd64/a/later_1_amd64.deb",
     await aDeb({ package: "later", architecture: "amd64" }),
@@ -151,8 +153,8 @@ test("every suite with packages in its component lists it, and no other does", a
   expect(await packageNames(served)).toHaveLength(3);
 });
 
-test("what an older publication named stays readable when the keys are others", async () => {
-  const of = (...keys: readonly SigningKey[]) => archiveKeyring(anOrder({ signer: signerOf(...keys) }));
+test("a package of an older publication stays readable after a change of keys", async () => {
+  const of = (...keys: readonly SigningKey[]) => archiveKeyring(someOptions({ signer: signerOf(...keys) }));
   const [before, after] = [of(aKey(1000)), of(aKey(1000), aKey())];
   const served = new ServedFolder({ wrap: (tree) => new OverlayTree(tree, before) });
   served.put("dists/sid/main/binary-amd64/hello_1.0-1_all.deb", await aDeb());
@@ -164,7 +166,7 @@ test("what an older publication named stays readable when the keys are others", 
   await served.ping();
   expect(await pathOf()).not.toBe(oldPath);
   expect(await served.bytes((await pathOf()) ?? "")).toEqual(after.bytes);
-  // Not from the cache: this is the first time that anybody asks for it.
+  // Not from the cache: this is the first request for it.
   rmSync(join(served.state, "packages"), { recursive: true, force: true });
   mkdirSync(join(served.state, "packages"));
   expect(await served.bytes(oldPath)).toEqual(before.bytes);

@@ -1,4 +1,4 @@
-// Suites whose long descriptions stand in Translation-en: each once, and no more work than what changes.
+// Suites with long descriptions in Translation-en: each is listed once, and the work depends on the change only.
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { parseStanzas } from "../../../src/debian/deb822.ts";
@@ -27,7 +27,7 @@ async function descriptions(
   return stanzas.map((stanza) => [fieldOf(stanza, "Package"), fieldOf(stanza, "Description-en")]);
 }
 
-test("Packages keeps the first line and the MD5 by which Translation-en, listed in every form, has the rest", async () => {
+test("Packages keeps the first line and an MD5 that refers to the rest in Translation-en, which is listed in every form", async () => {
   const served = new ServedFolder({ translations: true });
   await putDeb(served, {});
   await served.ping();
@@ -47,7 +47,7 @@ test("Packages keeps the first line and the MD5 by which Translation-en, listed 
   }
 });
 
-test("without being asked for, there is no Translation-en, and Packages has the whole description", async () => {
+test("by default there is no Translation-en, and Packages contains the whole description", async () => {
   const served = new ServedFolder();
   await putDeb(served, {});
   await served.ping();
@@ -58,7 +58,7 @@ test("without being asked for, there is no Translation-en, and Packages has the 
   expect(packages).not.toContain("Description-md5");
 });
 
-test("what several versions, architectures and names say alike stands once for each name", async () => {
+test("a description that versions, architectures and packages share is listed once for each package name", async () => {
   const served = new ServedFolder({ translations: true });
   await putDeb(served, {});
   await putDeb(served, { version: "2" });
@@ -67,14 +67,14 @@ test("what several versions, architectures and names say alike stands once for e
   await putDeb(served, { name: "world" });
   await putDeb(served, { name: "mute", description: "" });
   await served.ping();
-  expect((await descriptions(served)).map((told) => told.join(": ")).toSorted()).toEqual([
+  expect((await descriptions(served)).map((entry) => entry.join(": ")).toSorted()).toEqual([
     "hello: it\n is long",
     "hello: it\n is other",
     "world: it\n is long",
   ]);
 });
 
-test("a description stays, byte for byte, as long as any package has it, and goes with the last", async () => {
+test("a description stays unchanged while any package has it, and disappears with the last one", async () => {
   const served = new ServedFolder({ translations: true });
   const first = await putDeb(served, { version: "1", at: 1_700_000_000 });
   await putDeb(served, { name: "other", at: 1_700_000_005 });
@@ -92,7 +92,7 @@ test("a description stays, byte for byte, as long as any package has it, and goe
   expect((await descriptions(served)).map(([name]) => name)).toEqual(["other"]);
 });
 
-test("debian-installer's packages keep their descriptions, and Translation-en does not have them", async () => {
+test("packages for debian-installer keep their descriptions, and Translation-en does not list them", async () => {
   const served = new ServedFolder({ translations: true });
   await putDeb(served, {});
   const udeb = await aDeb({ package: "step", architecture: "amd64", fields: { Description: "it\n is a step" } });

@@ -1,4 +1,4 @@
-// What the list of snapshots says of each: which packages came and went since the one before.
+// The changes that the list of snapshots shows: packages that were added or removed since the previous snapshot.
 import { expect, test } from "vitest";
 import type { ListedPackage } from "../../../src/publishing/build/publication-changes.ts";
 import { aDeb } from "../../support/debs.ts";
@@ -15,7 +15,7 @@ async function changesOf(served: ServedFolder) {
   return found;
 }
 
-test("each snapshot is compared with the one before it, the newest first, and the oldest with none", async () => {
+test("each snapshot is compared with the previous one, newest first, and the oldest with none", async () => {
   const served = new ServedFolder();
   served.put(`${amd64}/a.deb`, await aDeb({ package: "a", version: "1" }), 1_700_000_000);
   served.put(`${amd64}/b.deb`, await aDeb({ package: "b", version: "1", architecture: "amd64" }), 1_700_000_001);
@@ -32,7 +32,7 @@ test("each snapshot is compared with the one before it, the newest first, and th
   ]);
 });
 
-test("snapshots of other suites are not compared with each other", async () => {
+test("snapshots of different suites are not compared", async () => {
   const served = new ServedFolder();
   for (const suite of ["sid", "trixie"])
     served.put(`dists/${suite}/main/binary-amd64/x.deb`, await aDeb({ package: `in-${suite}` }), 1_700_000_000);

@@ -1,4 +1,4 @@
-// What a ping makes of an index: what is new in it, once.
+// Building an index after a ping: new segments are rendered once.
 import { setImmediate } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
 import { withResolvers } from "../../../src/base/with-resolvers.ts";
@@ -12,7 +12,7 @@ const amd64 = "dists/sid/main/binary-amd64";
 
 afterEach(() => vi.restoreAllMocks());
 
-test("a ping renders the stanzas that it brings, and takes those beside them from the index before", async () => {
+test("a ping renders only the stanzas of new packages, and copies the others from the previous index", async () => {
   const served = new ServedFolder();
   const put = async (name: string, at: number, description = "first") =>
     served.put(`${amd64}/${name}.deb`, await aDeb({ package: name, fields: { Description: description } }), at);
@@ -30,7 +30,7 @@ test("a ping renders the stanzas that it brings, and takes those beside them fro
   expect(await served.text(`${amd64}/Packages`)).toMatch(/^Package: b\n(.+\n)+Description: second\n\nPackage: c\n/);
 });
 
-test("what two indices have in common is made once, though both are begun at the same time", async () => {
+test("a segment that two indices share is built once, even if both builds start at the same time", async () => {
   const served = new ServedFolder();
   const made = vi.spyOn(SegmentStore.prototype, "put");
   for (const architecture of ["amd64", "arm64"]) served.makeDirectory(`dists/sid/main/binary-${architecture}`);
@@ -40,7 +40,7 @@ test("what two indices have in common is made once, though both are begun at the
   expect(made).toHaveBeenCalledTimes(1);
 });
 
-test("once the server is told to stop, no segment is rendered that still waits for its turn", async () => {
+test("after a stop, no waiting segment is rendered", async () => {
   const served = new ServedFolder();
   for (const architecture of ["amd64", "arm64", "armhf", "i386", "ppc64el", "riscv64", "s390x"]) {
     const name = `for-${architecture}`;

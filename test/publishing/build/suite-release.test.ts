@@ -1,4 +1,4 @@
-// What a suite's Release says: identity that is pinned, dates that are renewed, digests that are chosen, and its parts.
+// The Release of a suite: its identity, dates, digests and lists of files.
 import { createHash } from "node:crypto";
 import { expect, test, vi } from "vitest";
 import { defaultDateLagSeconds } from "../../../src/publishing/build/release-date.ts";
@@ -10,7 +10,7 @@ const amd64 = "dists/sid/main/binary-amd64";
 const release = "dists/sid/Release";
 const field = (text: string, name: string): string | undefined => new RegExp(`^${name}: (.*)$`, "m").exec(text)?.[1];
 
-test("a start with another identity is refused and says what it would do to users; one that accepts it goes on", async () => {
+test("a start with a changed identity fails and names the consequences for users, unless the change is accepted", async () => {
   const served = new ServedFolder({ identity: { origin: "Example" } });
   served.makeDirectory(amd64);
   await served.ping();
@@ -24,7 +24,7 @@ test("a start with another identity is refused and says what it would do to user
   await served.restart(changed);
 });
 
-test("Valid-Until is renewed in time although nothing changes and the tree can't be read", async () => {
+test("Valid-Until is renewed in time, even if nothing changes and the tree cannot be read", async () => {
   let nowMs = Date.UTC(2026, 10, 22, 12);
   const day = 24 * 3600;
   const options = { now: () => nowMs, validForSeconds: 7 * day };
@@ -52,7 +52,7 @@ test("Valid-Until is renewed in time although nothing changes and the tree can't
   expect(Date.parse(field(await served.text(release), "Date") ?? "")).toBe(nowMs - defaultDateLagSeconds * 1000);
 });
 
-test("the digests of Release are chosen, and everything can be had by each of them", async () => {
+test("the digests of Release are configurable, and every file is available by each of them", async () => {
   const served = new ServedFolder({ releaseDigests: ["md5", "sha256", "sha512"] });
   served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
   await served.ping();
@@ -75,7 +75,7 @@ test("the digests of Release are chosen, and everything can be had by each of th
   expect(text).not.toContain("\nSHA1:");
 });
 
-test("each directory of indices has a Release of its own, which says which part of the suite it is", async () => {
+test("each directory of indices has its own Release, which names its part of the suite", async () => {
   const served = new ServedFolder({ identity: { notAutomatic: true, butAutomaticUpgrades: true } });
   served.makeDirectory(amd64);
   await served.ping();
@@ -87,7 +87,7 @@ test("each directory of indices has a Release of its own, which says which part 
   expect(await served.text(release)).toContain("\nNotAutomatic: yes\nButAutomaticUpgrades: yes\n");
 });
 
-test("packages for debian-installer stand in an index of their own, wherever they lie, and in no other", async () => {
+test("packages for debian-installer are only in its index, wherever they are in the tree", async () => {
   const served = new ServedFolder();
   served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
   served.put(`${amd64}/b.udeb`, await aDeb({ package: "b", architecture: "amd64" }));
@@ -110,7 +110,7 @@ test("packages for debian-installer stand in an index of their own, wherever the
   expect(await served.text(release)).not.toContain("debian-installer");
 });
 
-test("where there are packages for any architecture alone, apt is told to ask for them", async () => {
+test('a suite with packages only for "all" tells apt to request that architecture', async () => {
   const served = new ServedFolder();
   served.put("dists/sid/main/binary-all/a.deb", await aDeb({ package: "a", architecture: "all" }));
   await served.ping();
@@ -119,7 +119,7 @@ test("where there are packages for any architecture alone, apt is told to ask fo
   expect(text).not.toContain("No-Support-for-Architecture-all");
 });
 
-test("where a suite is to name its keys, Release says beside Valid-Until which ones clients shall accept", async () => {
+test("if a suite names its keys, Release lists the accepted keys beside Valid-Until", async () => {
   const fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567";
   const key = { fingerprint, signingFingerprint: fingerprint, expiresAtSeconds: undefined, changedAtSeconds: 0 };
   const signer = { ...unsigned, keys: [key, { ...key, fingerprint: "F".repeat(40) }] };
@@ -129,7 +129,7 @@ test("where a suite is to name its keys, Release says beside Valid-Until which o
   served.makeDirectory(amd64);
   await served.ping();
   expect(await served.text(release)).not.toContain("Signed-By");
-  // Nothing else has changed, and still it is told at the next look.
+  // Nothing else has changed, and the next refresh still publishes the new keys.
   await served.restart(named);
   await served.ping();
   expect(field(await served.text(release), "Signed-By")).toBe(`${fingerprint}, ${"F".repeat(40)}`);

@@ -1,4 +1,4 @@
-// Pings go first: what is made in the background rests while somebody waits for one, but not for ever.
+// Background priority: background work pauses while a ping waits, but not forever.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -10,7 +10,7 @@ import { isPending, onceUnchanged } from "../../support/standing-still.ts";
 
 const never = new AbortController().signal;
 
-test("late work rests from the first piece after a ping has come to the last answer of several", async () => {
+test("background work pauses from the first ping until the last of several has its response", async () => {
   const way = new BackgroundPriority(() => performance.now());
   const yieldNow = way.yieldToForeground(never);
   await yieldNow();
@@ -24,7 +24,7 @@ test("late work rests from the first piece after a ping has come to the last ans
   await answered;
 });
 
-test("under pings without an end late work has half of the time", async () => {
+test("under a constant stream of pings, background work gets half of the time", async () => {
   let nowMs = 0;
   const way = new BackgroundPriority(() => nowMs);
   const stop = new AbortController();
@@ -32,22 +32,22 @@ test("under pings without an end late work has half of the time", async () => {
   void way.runInForeground(new Promise(() => undefined));
   const yieldNow = way.yieldToForeground(stop.signal);
   let workedMs = 0;
-  const late = (async () => {
+  const background = (async () => {
     while (nowMs < 60_000) {
       await yieldNow();
       nowMs += 250;
       workedMs += 250;
     }
   })();
-  // Only while it rests does time pass without it.
+  // Time passes only while the work pauses.
   const clock = setInterval(() => (nowMs += 250), 5);
   onTestFinished(() => clearInterval(clock));
-  await late;
+  await background;
   expect(workedMs / nowMs).toBeGreaterThan(0.4);
   expect(workedMs / nowMs).toBeLessThan(0.6);
 });
 
-test("resting late work is abandoned with the server", async () => {
+test("paused background work ends with the server", async () => {
   const way = new BackgroundPriority(() => performance.now());
   const stop = new AbortController();
   void way.runInForeground(new Promise(() => undefined));
@@ -56,7 +56,7 @@ test("resting late work is abandoned with the server", async () => {
   await expect(resting).rejects.toThrow("the server stops");
 });
 
-test("Contents wait for a ping that is under way, and not it for them", async () => {
+test("Contents wait for a ping in progress, and the ping does not wait for them", async () => {
   const reached = withResolvers<void>();
   const released = withResolvers<void>();
   const served = new ServedFolder({
@@ -79,7 +79,7 @@ test("Contents wait for a ping that is under way, and not it for them", async ()
   await served.ping(`${directory}/first.deb`);
   const slow = served.ping(`${directory}/slow.deb`);
   await reached.promise;
-  // What it is made with stands there from its begin to its end.
+  // The working directory exists from the begin to the end of the run.
   const underWay = () => readdirSync(join(served.state, "contents")).length;
   await expect.poll(underWay).toBe(1);
   expect(await onceUnchanged(underWay)).toBe(1);

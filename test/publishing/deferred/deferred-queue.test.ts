@@ -1,4 +1,4 @@
-// When what is late is made: at once where nothing was made yet, else for a burst of publications together.
+// When deferred files are generated: at once for the first publication, later once for a burst of publications.
 import { expect, onTestFinished, test } from "vitest";
 import { silentLog } from "../../../src/base/log.ts";
 import { parseSuite } from "../../../src/base/names.ts";
@@ -8,7 +8,7 @@ import { silentPublishingObserver } from "../../../src/publishing/publishing-obs
 import type { Manifest } from "../../../src/publishing/store/publication.ts";
 import { isPending } from "../../support/standing-still.ts";
 
-test("a suite's first late files are made at once, and all later ones some moments after a publication", async () => {
+test("the first deferred files of a suite are generated at once, and later ones shortly after a publication", async () => {
   const sid = parseSuite("sid");
   const made: string[] = [];
   const hourMs = 3_600_000;

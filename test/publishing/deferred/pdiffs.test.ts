@@ -1,4 +1,4 @@
-// Pdiffs of a served folder: each leads from an earlier index to the present one, by apt's own rred, and none is in vain.
+// Pdiffs of a served folder: each leads from an earlier index to the current one, as apt's own rred shows.
 import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,15 +23,15 @@ function patched(old: Uint8Array, script: Uint8Array): Buffer {
   return runTool("/usr/lib/apt/methods/rred", ["-f", join(directory, "script")], old, "apt");
 }
 
-/** A folder with pdiffs, and what tells when those for the latest publication have been made. */
+/** A folder with pdiffs, and a promise for those of the latest publication. */
 function patchedFolder({ now = Date.now, contents = false } = {}): {
   readonly served: ServedFolder;
   readonly made: () => Promise<void>;
 } {
   let [rounds, seen] = [0, 0];
   let another = withResolvers<void>();
-  const deferredGenerated = (_suite: unknown, maker: string): void => {
-    if (maker !== "pdiffs") return;
+  const deferredGenerated = (_suite: unknown, generator: string): void => {
+    if (generator !== "pdiffs") return;
     rounds += 1;
     another.resolve();
     another = withResolvers<void>();
@@ -44,7 +44,7 @@ function patchedFolder({ now = Date.now, contents = false } = {}): {
   return { served, made };
 }
 
-/** Text that hardly compresses, so that a few packages make an index that is worth a patch. */
+/** Text that hardly compresses, so that a few packages make an index large enough for patches. */
 const noise = (name: string): string =>
   `it\n ${Array.from({ length: 20 }, (_, n) => createHash("sha256").update(`${name}${n}`).digest("base64")).join("\n ")}`;
 
@@ -82,7 +82,7 @@ async function listOf(served: ServedFolder, index = packages) {
   };
 }
 
-/** Every patch that is listed can be had, and makes the present index of the old one. @returns how many there are */
+/** Checks that every listed patch is served and transforms an old index into the current one. @returns their number */
 async function expectTrue(served: ServedFolder, olds: readonly Buffer[], index = packages): Promise<number> {
   const present = (await served.bytes(index))!;
   const { current, precedence, history, patches, downloads } = await listOf(served, index);
@@ -98,7 +98,7 @@ async function expectTrue(served: ServedFolder, olds: readonly Buffer[], index =
     expect(patches[n]).toEqual({ sha256: sha256(script), sizeBytes: script.length, name: from.name });
     if (old === undefined) continue;
     expect(from.sizeBytes).toBe(old.length);
-    // debmirror looks at no other digest than SHA1.
+    // debmirror checks only SHA1.
     const sha1s = [old, script].map((bytes) => ` ${sha1(bytes)} ${bytes.length} ${from.name}\n`);
     if (!index.includes("Contents")) for (const line of sha1s) expect(list).toContain(line);
     expect(patched(old, script)).toEqual(present);
@@ -112,7 +112,7 @@ async function expectTrue(served: ServedFolder, olds: readonly Buffer[], index =
   return history.length;
 }
 
-test("one patch leads from each earlier Packages to the present one, and Release names the list of them", async () => {
+test("one patch leads from each earlier Packages to the current one, and Release lists the index of patches", async () => {
   const { served, made } = patchedFolder();
   const paths: string[] = [];
   for (let n = 0; n < 40; n++) paths.push(await put(served, `p${n}`));
@@ -135,7 +135,7 @@ test("one patch leads from each earlier Packages to the present one, and Release
   }
 });
 
-test("patches are never offered beside a newer index, and stay readable under their names", async () => {
+test("patches are never listed beside a newer index, and stay readable under their names", async () => {
   const { served, made } = patchedFolder();
   for (let n = 0; n < 40; n++) await put(served, `p${n}`);
   await served.ping();
@@ -156,7 +156,7 @@ test("patches are never offered beside a newer index, and stay readable under th
   expect((await listOf(served)).history).toHaveLength(2);
 });
 
-test("the patches for old states are left out where all together would be longer than the index", async () => {
+test("patches for old states are omitted if all together would be longer than the index", async () => {
   const { served, made } = patchedFolder();
   const olds: Buffer[] = [];
   for (const count of [20, 10, 40, 1]) {
@@ -172,7 +172,7 @@ test("the patches for old states are left out where all together would be longer
   expect(downloads.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)).toBeLessThan(indexBytes);
 });
 
-test("an hour after their publication patches are gone, and those of the present one stay", async () => {
+test("patches are deleted an hour after their publication, except those of the current one", async () => {
   let nowMs = Date.now();
   const { served, made } = patchedFolder({ now: () => nowMs });
   for (let n = 0; n < 40; n++) await put(served, `p${n}`);
@@ -209,7 +209,7 @@ test("Sources have patches too", async () => {
   expect(await expectTrue(served, [old], `${main}/source/Sources`)).toBe(1);
 });
 
-test("Contents have patches, line by line, which stay while packages come that change nothing of them", async () => {
+test("Contents have patches by line, which stay while packages arrive that do not change Contents", async () => {
   const { served, made } = patchedFolder({ contents: true });
   const contents = `${main}/Contents-amd64`;
   const withFiles = async (name: string): Promise<string> => {
@@ -237,7 +237,7 @@ test("Contents have patches, line by line, which stay while packages come that c
   expect(await expectTrue(served, [old], contents)).toBe(1);
 });
 
-test("a suite that wants no pdiffs has none", async () => {
+test("a suite without pdiffs in its configuration has none", async () => {
   const served = new ServedFolder();
   for (let n = 0; n < 40; n++) await put(served, `p${n}`);
   await served.ping();

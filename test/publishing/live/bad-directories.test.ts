@@ -119,7 +119,9 @@ test("a directory that is linked at several places, also in itself, is looked at
   const looks: string[] = [];
   const links = (...names: string[]): Directory => ({
     kind: "directory",
-    entries: new Map(names.map((name) => [name, { kind: "directory", directoryIdentity: name === "twin" ? "a" : name }])),
+    entries: new Map(
+      names.map((name) => [name, { kind: "directory", directoryIdentity: name === "twin" ? "a" : name }]),
+    ),
   });
   const wrap = wrapped((path) => {
     if (path === place) return links("alice", "mallory");

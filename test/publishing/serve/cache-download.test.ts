@@ -1,4 +1,4 @@
-// One fill of the package cache: what its readers may do to it.
+// One download into the package cache, and the influence of its readers.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -7,30 +7,30 @@ import { CacheDownload, downloadWindowBytes } from "../../../src/publishing/serv
 import { aDirectory, never, Source, someBytes } from "../../support/package-source.ts";
 import { onceUnchanged } from "../../support/standing-still.ts";
 
-const fillOf = (source: Source, patienceMs: number) => {
+const startDownload = (source: Source, readerWaitMs: number) => {
   const directory = aDirectory();
   const paths = { temporary: join(directory, "it.part"), final: join(directory, "it") };
-  let fill: CacheDownload | undefined;
+  let download: CacheDownload | undefined;
   const outcome = new Promise<CacheDownloadOutcome>((resolve) => {
-    fill = new CacheDownload(source.expected, paths, resolve, patienceMs);
+    download = new CacheDownload(source.expected, paths, resolve, readerWaitMs);
   });
-  return { fill: fill as unknown as CacheDownload, outcome, final: paths.final };
+  return { download: download as unknown as CacheDownload, outcome, final: paths.final };
 };
 
-test("a reader that takes next to nothing holds the source up for a while, and not for ever", async () => {
+test("a very slow reader delays the source only for a limited time", async () => {
   const bytes = someBytes(downloadWindowBytes * 2);
-  const { fill, outcome, final } = fillOf(new Source(bytes), 100);
-  const reader = fill.read({ start: 0 }, never());
+  const { download, outcome, final } = startDownload(new Source(bytes), 100);
+  const reader = download.read({ start: 0 }, never());
   await reader.next();
   expect(await outcome).toEqual({ kind: "cached" });
   expect(readFileSync(final).equals(bytes)).toBe(true);
   await reader.return();
 });
 
-test("a fill waits for its reader as long as it has patience", async () => {
+test("a download waits for its reader within the limit", async () => {
   const source = new Source(someBytes(downloadWindowBytes * 2));
-  const { fill, outcome } = fillOf(source, 60_000);
-  const reader = fill.read({ start: 0 }, never());
+  const { download, outcome } = startDownload(source, 60_000);
+  const reader = download.read({ start: 0 }, never());
   await reader.next();
   expect(await onceUnchanged(() => source.givenBytes)).toBeLessThan(downloadWindowBytes * 1.5);
   await reader.return();

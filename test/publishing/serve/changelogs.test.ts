@@ -1,4 +1,4 @@
-// Changelogs out of published packages, under the names that apt asks for.
+// Changelogs of published packages, under the paths that apt requests.
 import { randomBytes } from "node:crypto";
 import { linkSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ const amd64 = "dists/sid/main/binary-amd64";
 const entry = (source: string, version: string): string =>
   `${source} (${version}) sid; urgency=low\n\n  * Über all.\n\n -- A <a@b.c>  Thu, 01 Jan 2026 00:00:00 +0000\n`;
 
-/** A package with a changelog of its own, in the file of this name. */
+/** A package with its own changelog, in the file with this name. */
 function withChangelog(recipe: DebRecipe & { readonly package: string }, text: string, file = "changelog.Debian.gz") {
   const bytes = file.endsWith(".gz") ? gzipSync(text) : Buffer.from(text);
   const files = { "./usr/share/doc/a/changelog.Debian.gz": "of another package", ...recipe.files };
@@ -43,13 +43,13 @@ test.each<readonly [string, DebRecipe & { readonly package: string }, string, st
   ],
   ["a library's", { package: "libhello1", version: "1" }, "changelog.gz", "main/libh/libhello1/libhello1_1"],
   [
-    "its source's",
+    "a differently named source's",
     { package: "libhello1", version: "1:5", fields: { Source: "hello (2:2.0~rc1+ds-1)" } },
     "changelog.Debian.gz",
     "main/h/hello/hello_2.0~rc1+ds-1",
   ],
   [
-    "a package's whose Source has no blank",
+    "a package's without a space in Source",
     { package: "libhello1", version: "1", fields: { Source: "hello(2.0)" } },
     "changelog.Debian.gz",
     "main/h/hello/hello_2.0",
@@ -94,7 +94,7 @@ test.each<Compression>(["none", "gz", "xz", "zst", "bz2", "lzma"])(
   },
 );
 
-test("of several packages one has it, and the upstream author's is not taken for it", async () => {
+test("the changelog is found in one of several packages, and the upstream author's changelog is not used", async () => {
   const served = new ServedFolder();
   const fields = { Source: "many" };
   const link = await tarOf([{ name: "./usr/share/doc/many", type: "symlink", linkname: "many-common" }]);
@@ -117,7 +117,7 @@ test("of several packages one has it, and the upstream author's is not taken for
   expect(await served.bytes("changelogs/main/m/many/many_1.0-1_changelog")).toBeUndefined();
 });
 
-test("however often it is asked for, a package is read once, and a new one of the same version anew", async () => {
+test("a package is read once for any number of requests, and a new one with the same version is read again", async () => {
   let opened = 0;
   const counting = (tree: Tree): Tree => ({
     look: (path, signal) => tree.look(path, signal),
@@ -139,7 +139,7 @@ test("however often it is asked for, a package is read once, and a new one of th
   expect(await served.text(path)).toBe(entry("hello", "another"));
 });
 
-test("a package's changelog is found, though its bytes were asked for before under a name that somebody claimed", async () => {
+test("a changelog is found, even if the same bytes were requested before under a falsely claimed name", async () => {
   const said = new Map<string, unknown>();
   const served = new ServedFolder({
     wrap: (tree) => ({
@@ -160,7 +160,7 @@ test("a package's changelog is found, though its bytes were asked for before und
   expect(await served.text("changelogs/main/h/hello/hello_1.0-1_changelog")).toBe(entry("hello", "1.0-1"));
 });
 
-test("before the tree was seen no changelog is called absent", async () => {
+test("before the first scan, no changelog is reported as absent", async () => {
   const served = new ServedFolder();
   served.put(`${amd64}/it.deb`, await withChangelog({ package: "hello" }, entry("hello", "1.0-1")));
   await served.ping();
@@ -171,7 +171,7 @@ test("before the tree was seen no changelog is called absent", async () => {
   expect(await served.text(path)).toBe(entry("hello", "1.0-1"));
 });
 
-/** The commands of this process's children. */
+/** The commands of this process's child processes. */
 function children(): readonly string[] {
   return readdirSync("/proc").flatMap((pid) => {
     try {
@@ -189,25 +189,25 @@ const changeData = (change: (data: Buffer) => Uint8Array): Required<DebRecipe>["
 };
 
 test.each<Compression>(["gz", "xz", "zst", "bz2", "lzma"])(
-  "a %s package with trailing bytes, a truncated and a corrupt one concern nobody but who asks for theirs",
+  "%s packages with trailing bytes, truncated and corrupt ones affect only requests for their own changelogs",
   async (dataCompression) => {
     const served = new ServedFolder();
-    const bent = (data: Buffer) => {
+    const corrupt = (data: Buffer) => {
       data[data.length >> 1]! ^= 0x55;
       return data;
     };
     for (const [name, change] of [
       ["trailing", (data) => Buffer.concat([data, Buffer.alloc(300)])],
       ["truncated", (data) => data.subarray(0, data.length >> 1)],
-      ["bent", bent],
+      ["corrupt", corrupt],
       ["hello", (data) => data],
     ] as const satisfies ReadonlyArray<readonly [string, (data: Buffer) => Uint8Array]>) {
       const recipe = { package: name, compression: "gz", dataCompression, members: changeData(change) } as const;
       served.put(`${amd64}/${name}.deb`, await withChangelog(recipe, entry(name, "1.0-1")));
     }
     await served.ping();
-    const asked = ["truncated", "bent", "trailing", "hello"].map((name) => served.bytes(pathOf(name)));
-    const [truncated, , trailing, hello] = await Promise.all(asked);
+    const requests = ["truncated", "corrupt", "trailing", "hello"].map((name) => served.bytes(pathOf(name)));
+    const [truncated, , trailing, hello] = await Promise.all(requests);
     expect(truncated).toBeUndefined();
     expect(trailing?.toString()).toBe(entry("trailing", "1.0-1"));
     expect(hello?.toString()).toBe(entry("hello", "1.0-1"));
@@ -215,7 +215,7 @@ test.each<Compression>(["gz", "xz", "zst", "bz2", "lzma"])(
   },
 );
 
-test("a package that takes too long is given up with its process, at once the next time, and no other waits for it", async () => {
+test("a package that takes too long fails with its process, fails at once the next time, and delays no other", async () => {
   let reads = 0;
   const hanging = (tree: Tree): Tree => ({
     look: (path, signal) => tree.look(path, signal),
@@ -225,7 +225,7 @@ test("a package that takes too long is given up with its process, at once the ne
       reads += 1;
       return (async function* () {
         for await (const chunk of content) yield chunk.subarray(0, 100);
-        // Never goes on, and does not even heed the signal.
+        // It never continues and ignores the signal.
         await new Promise(() => undefined);
       })();
     },
@@ -251,9 +251,9 @@ test("a package that takes too long is given up with its process, at once the ne
   expect(reads).toBe(1);
 });
 
-test("decoding that takes too long is ended, whatever it is at", async () => {
+test("decoding that takes too long is killed at any point", async () => {
   const changelogLimits = { maxReadingMs: 700, maxChangelogBytes: 2 ** 20 };
-  // Else the ratio would end it sooner.
+  // Otherwise the ratio limit would end it sooner.
   const served = new ServedFolder({ changelogLimits, inspectLimits: { ...limits, maxDataRatio: 2 ** 14 } });
   const zeros = blockOfStream(await compressed("xz", Buffer.alloc(2 ** 24)));
   const header = blockOfStream(await compressed("xz", tarHeader("./usr/zeros", 20_000_000_000)));
@@ -270,7 +270,7 @@ test("decoding that takes too long is ended, whatever it is at", async () => {
     message: expect.stringContaining("max_reading_seconds") as string,
   });
   await expect.poll(children).toEqual([]);
-  // Were it done in this thread, there would be no tick until the limit was hit.
+  // If this thread decoded, there would be no tick before the limit.
   expect(Math.max(...ticks.slice(1).map((tick, index) => tick - ticks[index]!))).toBeLessThan(
     changelogLimits.maxReadingMs - 100,
   );

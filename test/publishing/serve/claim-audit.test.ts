@@ -1,4 +1,4 @@
-// Metadata beside the links in place of reading: believed, held against the bytes, and no harm to others where it lies.
+// Claims: they replace reading, are compared with the bytes later, and harm nobody else if they are wrong.
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { inspectContent } from "../../../src/catalog/inspection/inspect.ts";
@@ -15,14 +15,14 @@ const amd64 = "dists/sid/main/binary-amd64";
 const source = "dists/sid/main/source";
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-/** What an honest uploader writes beside a link. */
+/** The metadata that an honest uploader writes beside a link. */
 async function metadataOf(bytes: Uint8Array, kind: PackageKind = "binary"): Promise<object> {
   const inspection = await inspectContent(kind, inChunks(bytes), { limits, algorithms: ["md5", "sha256"] });
   if (inspection.kind === "rejected") throw new Error(inspection.text);
   return entryMetadataOf(inspection);
 }
 
-/** A folder whose listings have metadata, and a count of the files opened. */
+/** A folder whose listings contain metadata, and a count of opened files. */
 function withMetadata() {
   const said = new Map<string, unknown>();
   const opened: string[] = [];
@@ -76,7 +76,7 @@ test("a tree with metadata gives the same indices as one without, and no file is
   expect(one.opened).toEqual([]);
 });
 
-test("words that come later change nothing where they are true, and the file is still read once only", async () => {
+test("true metadata that is added later changes nothing, and the file is not read again", async () => {
   const { served, said, opened, names } = withMetadata();
   const deb = await hello();
   served.put(`${amd64}/hello.deb`, deb);
@@ -89,7 +89,7 @@ test("words that come later change nothing where they are true, and the file is 
   expect(opened).toHaveLength(1);
 });
 
-test("words that can't be believed are passed over: the file is read", async () => {
+test("invalid metadata is ignored, and the file is read", async () => {
   const { served, said, opened, events, names } = withMetadata();
   const deb = await hello();
   served.put(`${amd64}/hello.deb`, deb);
@@ -100,7 +100,7 @@ test("words that can't be believed are passed over: the file is read", async () 
   expect(events).toContain("refused: malformed");
 });
 
-test("changed words about the same bytes under the same link are seen, and leave no trace when changed back", async () => {
+test("changed metadata for the same bytes and link takes effect, and so does the change back", async () => {
   const { served, said } = withMetadata();
   const deb = await hello();
   const [path, truth] = [`${amd64}/hello.deb`, (await metadataOf(deb)) as { control: string }];
@@ -120,44 +120,51 @@ const lies: [string, (truth: { control: string }) => object, string][] = [
   ["another digest", (truth) => ({ ...truth, sha256: "00".repeat(32) }), "sha256"],
   ["another weak digest", (truth) => ({ ...truth, md5: "00".repeat(16) }), "md5"],
   ["another version", (truth) => ({ ...truth, control: truth.control.replace("1.0-1", "9") }), "field Version"],
-  ["a further field", (truth) => ({ ...truth, control: `${truth.control}Depends: evil\n` }), "field Depends"],
-  ["a field less", (truth) => ({ ...truth, control: truth.control.replace(/Maintainer.*\n/, "") }), "field Maintainer"],
+  ["an additional field", (truth) => ({ ...truth, control: `${truth.control}Depends: evil\n` }), "field Depends"],
+  [
+    "a missing field",
+    (truth) => ({ ...truth, control: truth.control.replace(/Maintainer.*\n/, "") }),
+    "field Maintainer",
+  ],
   ["another time", (truth) => ({ ...truth, builtAtSeconds: 1 }), "time of building"],
 ];
 
-test.each(lies)("the scrub finds %s, and others stay; the truth told at last is taken in", async (_what, lie, what) => {
-  const { served, said, events, names } = withMetadata();
-  const [path, deb, honest] = [`${amd64}/liar.deb`, await hello("liar"), await hello("honest")];
-  const truth = (await metadataOf(deb)) as { control: string };
-  served.put(path, deb, 1_700_000_001);
-  served.put(`${amd64}/honest.deb`, honest);
-  said.set(path, lie(truth));
-  said.set(`${amd64}/honest.deb`, await metadataOf(honest));
-  await served.ping();
-  expect(await names()).toEqual(["honest", "liar"]);
+test.each(lies)(
+  "the scrub finds %s and keeps other packages; corrected metadata is then accepted",
+  async (_what, lie, what) => {
+    const { served, said, events, names } = withMetadata();
+    const [path, deb, honest] = [`${amd64}/liar.deb`, await hello("liar"), await hello("honest")];
+    const truth = (await metadataOf(deb)) as { control: string };
+    served.put(path, deb, 1_700_000_001);
+    served.put(`${amd64}/honest.deb`, honest);
+    said.set(path, lie(truth));
+    said.set(`${amd64}/honest.deb`, await metadataOf(honest));
+    await served.ping();
+    expect(await names()).toEqual(["honest", "liar"]);
 
-  await served.repository.audit.scrubOne();
-  await served.ping();
-  expect(await names()).toEqual(["honest"]);
-  const [rejected] = served.repository.status().rejected;
-  expect(rejected).toEqual({ path, code: "mismatch", reason: `its entry's metadata and its bytes differ: ${what}` });
-  await served.repository.audit.scrubOne();
-  expect(events.filter((event) => /audited|mismatch/.test(event))).toEqual([
-    "audited: refuted",
-    "refused: mismatch",
-    "audited: confirmed",
-  ]);
+    await served.repository.audit.scrubOne();
+    await served.ping();
+    expect(await names()).toEqual(["honest"]);
+    const [rejected] = served.repository.status().rejected;
+    expect(rejected).toEqual({ path, code: "mismatch", reason: `its entry's metadata and its bytes differ: ${what}` });
+    await served.repository.audit.scrubOne();
+    expect(events.filter((event) => /audited|mismatch/.test(event))).toEqual([
+      "audited: refuted",
+      "refused: mismatch",
+      "audited: confirmed",
+    ]);
 
-  await served.restart();
-  await served.ping();
-  expect(await names()).toEqual(["honest"]);
+    await served.restart();
+    await served.ping();
+    expect(await names()).toEqual(["honest"]);
 
-  said.set(path, truth);
-  await served.ping(path);
-  expect(await names()).toEqual(["honest", "liar"]);
-});
+    said.set(path, truth);
+    await served.ping(path);
+    expect(await names()).toEqual(["honest", "liar"]);
+  },
+);
 
-test("bytes that are no package at all are rejected for what they are", async () => {
+test("a file that is not a package is rejected with the reason found in its bytes", async () => {
   const { served, said, names } = withMetadata();
   const text = Buffer.from("this is no package");
   served.put(`${amd64}/liar.deb`, text);
@@ -174,7 +181,7 @@ test("bytes that are no package at all are rejected for what they are", async ()
   expect(served.repository.status().rejected).toMatchObject([{ code: "not-a-deb" }]);
 });
 
-test("a package that is fetched is held against its words on the way, without another read", async () => {
+test("a downloaded package is compared with its claim on the way, without another read", async () => {
   const { served, said, opened, names } = withMetadata();
   for (const name of ["liar", "honest"]) {
     const deb = await hello(name);
@@ -192,7 +199,7 @@ test("a package that is fetched is held against its words on the way, without an
   expect(opened.toSorted()).toEqual([`${amd64}/honest.deb`, `${amd64}/liar.deb`]);
 });
 
-test("after a stream whose bytes were others than said, the bytes alone are believed, also after a restart", async () => {
+test("after a stream that differed from the claim, only the bytes count, even after a restart", async () => {
   const { served, said, opened, names } = withMetadata();
   const deb = await hello();
   const path = `${amd64}/hello.deb`;
@@ -208,7 +215,7 @@ test("after a stream whose bytes were others than said, the bytes alone are beli
   expect(opened).toHaveLength(2);
 });
 
-test("who claims the digest of another's package can't put other bytes in its place, whoever comes first", async () => {
+test("a claim with the digest of another builder's package cannot replace its bytes, whoever is first", async () => {
   for (const liarFirst of [true, false]) {
     const { served, said, names } = withMetadata();
     const [deb, evil] = [await hello("victim"), await hello("victim", { files: { "./evil": "evil" } })];
@@ -235,7 +242,7 @@ test("who claims the digest of another's package can't put other bytes in its pl
   }
 });
 
-test("the scrub takes the newest first, passes over what can't be read now, and goes on after a restart", async () => {
+test("the scrub begins with the newest claim, skips unreadable files, and continues after a restart", async () => {
   const { served, said, opened, lost, events } = withMetadata();
   for (const [n, name] of ["old", "gone", "new"].entries()) {
     const deb = await hello(name);

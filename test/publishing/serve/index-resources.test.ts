@@ -1,4 +1,4 @@
-// Indices as HTTP reads them: the same bytes however they come, and little memory for each of many readers.
+// Indices as resources: the same bytes in every way of reading, and little memory for each reader.
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ import { openStateDatabase } from "../../../src/publishing/store/state-database.
 
 const { signal } = new AbortController();
 
-/** The plain form of an index of random segments of this size. @param kept how the store keeps them */
+/** The plain form of an index of random segments with this size. @param kept how the store keeps them */
 async function anIndex(segmentBytes: number, segmentCount: number, kept: "plain" | "compressed" = "plain") {
   const directory = mkdtempSync(join(tmpdir(), "index-reader-"));
   const root = openStateDatabase(join(directory, "database"));
@@ -72,7 +72,7 @@ test.each([
   }
 });
 
-test("a hundred readers in the middle of a large index take a small buffer each, and no other for their next pieces", async () => {
+test("a hundred readers in the middle of a large index use one small buffer each, which they reuse", async () => {
   const readers = 100;
   const mostBytesEach = 64 * 1024;
   const { whole, resource } = await anIndex(600_000, 8);

@@ -1,4 +1,4 @@
-// The package cache and its directory: bounded, taken over by a restart, and never in the way of serving.
+// The directory of the package cache: its size limit, restarts, and errors that must not prevent serving.
 import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -16,7 +16,7 @@ import {
   someBytes,
 } from "../../support/package-source.ts";
 
-test("the directory never outgrows its bound, and what was used least goes first", async () => {
+test("the directory never exceeds its limit, and the least recently used package is evicted first", async () => {
   const { cache, counts, directory } = aCache(undefined, { maxBytes: 350_000 });
   const sources = [1, 2, 3].map((seed) => new Source(someBytes(100_000, seed)));
   for (const source of sources) {
@@ -33,7 +33,7 @@ test("the directory never outgrows its bound, and what was used least goes first
   );
 });
 
-test("a reader of a package that is dropped meanwhile still gets all of it", async () => {
+test("a reader of a package that is evicted meanwhile still gets all of it", async () => {
   const size = wholeReadBytes + 2_000_000;
   const { cache, directory } = aCache(undefined, { maxBytes: size + 10 });
   const bytes = someBytes(size);
@@ -51,7 +51,7 @@ test("a reader of a package that is dropped meanwhile still gets all of it", asy
   expect(source.opened).toBe(1);
 });
 
-test("a package larger than the cache is streamed past it, and still verified", async () => {
+test("a package larger than the cache is streamed without it, and still verified", async () => {
   const { cache, counts, directory } = aCache(undefined, { maxBytes: 100_000 });
   const bytes = someBytes(400_000);
   expect((await readAll(cache, new Source(bytes).expected, { start: 7 })).equals(bytes.subarray(7))).toBe(true);
@@ -63,7 +63,7 @@ test("a package larger than the cache is streamed past it, and still verified", 
   expect(readdirSync(directory)).toEqual([]);
 });
 
-test("a directory that can't be made or written is warned of once, and packages are served past it", async () => {
+test("a directory that cannot be created or written causes one warning, and packages are served without it", async () => {
   const file = join(aDirectory(), "not-a-directory");
   writeFileSync(file, "");
   const { cache, warnings, counts } = aCache(join(file, "cache"));
@@ -75,7 +75,7 @@ test("a directory that can't be made or written is warned of once, and packages 
   expect(counts.bypasses).toEqual(["disk", "disk", "disk"]);
 });
 
-test("a restart takes over the files, the oldest first in line to go, and removes half-written and short ones", async () => {
+test("a restart keeps the files, evicts the oldest first, and deletes incomplete and truncated ones", async () => {
   const directory = aDirectory();
   const first = aCache(directory);
   const sources = [1, 2].map((seed) => new Source(someBytes(100_000, seed)));
@@ -97,7 +97,7 @@ test("a restart takes over the files, the oldest first in line to go, and remove
   expect(sources[1]!.opened).toBe(2);
 });
 
-test("a restart with a smaller bound shrinks the directory to it", async () => {
+test("a restart with a lower limit shrinks the directory", async () => {
   const directory = aDirectory();
   const { cache } = aCache(directory);
   for (const seed of [1, 2, 3]) {
@@ -109,28 +109,28 @@ test("a restart with a smaller bound shrinks the directory to it", async () => {
   expect(readdirSync(directory)).toHaveLength(1);
 });
 
-test.each([["removed"], ["cut short"]])("a cached file that somebody %s is fetched again", async (what) => {
+test.each([["deleted"], ["truncated"]])("a cached file that somebody %s is downloaded again", async (what) => {
   for (const size of [100_000, wholeReadBytes + 1000]) {
     const { cache, directory } = aCache(undefined, { maxMemoryBytes: 0 });
     const bytes = someBytes(size);
     const source = new Source(bytes);
     await readAll(cache, source.expected);
     const path = await cached(directory, source.expected);
-    if (what === "removed") rmSync(path);
+    if (what === "deleted") rmSync(path);
     else writeFileSync(path, readFileSync(path).subarray(0, 50_000));
     expect((await readAll(cache, source.expected)).equals(bytes)).toBe(true);
     expect(source.opened).toBe(2);
   }
 });
 
-test("a claim of the right digest with a wrong size spoils nobody else's reading", async () => {
+test("a claim with the correct digest and a wrong size does not affect other readers", async () => {
   const { cache } = aCache();
   const bytes = someBytes(200_000);
   const liar = new Source(bytes);
   const lie = { ...liar.expected, sizeBytes: 150_000 };
-  const [told] = await Promise.all([
+  const [failure] = await Promise.all([
     readUntilFailure(await cache.read(lie, { start: 0 }, never())),
     readAll(cache, new Source(bytes).expected).then((got) => expect(got.equals(bytes)).toBe(true)),
   ]);
-  expect(told.error).toBeInstanceOf(ContentMismatch);
+  expect(failure.error).toBeInstanceOf(ContentMismatch);
 });

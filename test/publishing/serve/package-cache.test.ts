@@ -1,4 +1,4 @@
-// The package cache in use: one fill per content, paced by its readers, truthful to the last byte.
+// The package cache in use: one download per content, paced by its readers, and verified to the last byte.
 import { readdirSync, statSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -20,7 +20,7 @@ import {
 } from "../../support/package-source.ts";
 import { onceUnchanged } from "../../support/standing-still.ts";
 
-test("a package is read from its source once and from the cache ever after", async () => {
+test("a package is read from its source once, and from the cache after that", async () => {
   const { cache, counts, directory } = aCache();
   const bytes = someBytes(300_000);
   const source = new Source(bytes);
@@ -33,7 +33,7 @@ test("a package is read from its source once and from the cache ever after", asy
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
-test("a large cached package comes as a stream, whole and in ranges", async () => {
+test("a large cached package is streamed as a whole and in ranges", async () => {
   const { cache, directory } = aCache();
   const bytes = someBytes(wholeReadBytes + 100_000);
   const source = new Source(bytes);
@@ -48,7 +48,7 @@ test("a large cached package comes as a stream, whole and in ranges", async () =
   expect(source.opened).toBe(1);
 });
 
-test("many readers of one cold package share one fill", async () => {
+test("many readers of an uncached package share one download", async () => {
   const { cache } = aCache();
   const bytes = someBytes(2_000_000);
   const source = new Source(bytes);
@@ -88,9 +88,9 @@ test.each([
     (bytes: Buffer) => Buffer.concat([bytes.subarray(0, -1), Buffer.from([bytes.at(-1)! ^ 1])]),
   ],
   ["a truncated file", (bytes: Buffer) => bytes.subarray(0, -1)],
-  ["a file that goes on", (bytes: Buffer) => Buffer.concat([bytes, Buffer.from("x")])],
+  ["a file with extra bytes", (bytes: Buffer) => Buffer.concat([bytes, Buffer.from("x")])],
   ["an empty file", () => Buffer.alloc(0)],
-])("%s never reaches a reader whole, is not kept, and is reported once", async (_what, sabotage) => {
+])("%s never reaches a reader completely, is not cached, and is reported once", async (_what, sabotage) => {
   const { cache, counts, directory } = aCache();
   const bytes = someBytes(400_000);
   const source = new Source(bytes, { given: sabotage(bytes) });
@@ -104,7 +104,7 @@ test.each([
   await expect.poll(() => readdirSync(directory)).toEqual([]);
 });
 
-test("a source that fails on the way fails its readers and leaves nothing; the next reader begins anew", async () => {
+test("a source that fails during the download fails its readers and leaves nothing; the next reader starts again", async () => {
   const { cache, directory } = aCache();
   const bytes = someBytes(400_000);
   const failing = new Source(bytes, { failAt: 200_000 });
@@ -114,7 +114,7 @@ test("a source that fails on the way fails its readers and leaves nothing; the n
   expect((await readAll(cache, new Source(bytes).expected)).equals(bytes)).toBe(true);
 });
 
-test("a fill runs ahead of its fastest reader by no more than its window", async () => {
+test("a download is never further ahead of its fastest reader than its window", async () => {
   const { cache } = aCache();
   const bytes = someBytes(downloadWindowBytes + 4_000_000);
   const source = new Source(bytes);
@@ -129,14 +129,14 @@ test("a fill runs ahead of its fastest reader by no more than its window", async
   expect(Buffer.concat([first.value as Uint8Array, rest]).equals(bytes)).toBe(true);
 });
 
-test("a cold package can be resumed far beyond the window", async () => {
+test("an uncached package can be resumed far beyond the window", async () => {
   const { cache } = aCache();
   const bytes = someBytes(downloadWindowBytes + 1_000_000);
   const start = bytes.length - 10;
   expect((await readAll(cache, new Source(bytes).expected, { start })).equals(bytes.subarray(start))).toBe(true);
 });
 
-test("when the last reader goes away the source is given up, and one of two leaves the other alone", async () => {
+test("when the last reader leaves, the source is aborted; one of two readers does not affect the other", async () => {
   const { cache, directory } = aCache();
   const bytes = someBytes(downloadWindowBytes + 4_000_000);
   const source = new Source(bytes);
@@ -153,7 +153,7 @@ test("when the last reader goes away the source is given up, and one of two leav
   expect(source.opened).toBe(1);
 });
 
-test("an aborted reader ends with the signal's reason, also while it waits for bytes", async () => {
+test("an aborted reader fails with the signal's reason, even while it waits for bytes", async () => {
   const { cache } = aCache();
   const source = new Source(someBytes(1000), { gate: new Promise(() => {}) });
   const asker = new AbortController();
@@ -163,7 +163,7 @@ test("an aborted reader ends with the signal's reason, also while it waits for b
   await expect(reading).rejects.toThrow("gone");
 });
 
-test("any range of any package arrives exactly, cold or cached or past the cache", async () => {
+test("any range of any package is exact: uncached, cached or without the cache", async () => {
   const ranges = fc.record({
     size: fc.integer({ min: 1, max: 300_000 }),
     from: fc.double({ min: 0, max: 1, noNaN: true }),

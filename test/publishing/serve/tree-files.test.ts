@@ -1,4 +1,4 @@
-// Every other file of a tree: served as it stands there, and what is not there costs the storage next to nothing.
+// Other files of a tree: served unchanged, and requests for missing files cost the storage almost nothing.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -11,7 +11,7 @@ import { ServedFolder, sha256, unlistedWhile } from "../../support/served-folder
 const amd64 = "dists/sid/main/binary-amd64";
 const { signal } = new AbortController();
 
-/** A fake around a real tree that counts the looks, by path. */
+/** A decorator that counts the listings of a tree, by path. */
 const counting =
   (looks: Map<string, number>) =>
   (tree: Tree): Tree => ({
@@ -28,7 +28,7 @@ async function aServedFolder(options: ConstructorParameters<typeof ServedFolder>
   return served;
 }
 
-test("files that no index names are served from every place of the tree, with their link's time", async () => {
+test("files that no index lists are served from any place in the tree, with the time of their link", async () => {
   const served = await aServedFolder();
   const files = [
     "README",
@@ -58,7 +58,7 @@ test("files that no index names are served from every place of the tree, with th
   );
 });
 
-test("a page or a script that a builder leaves in the tree is sent as bytes, which no browser runs", async () => {
+test("a page or script in the tree is sent as plain bytes, which no browser executes", async () => {
   const served = await aServedFolder();
   const names = [
     "index.html",
@@ -82,7 +82,7 @@ test("a page or a script that a builder leaves in the tree is sent as bytes, whi
   expect(await typeOf("notes.txt")).toBe("text/plain; charset=utf-8");
 });
 
-test("what is made here is never taken from the tree, nor is a directory or what is below a file", async () => {
+test("generated files are never served from the tree, nor are directories or paths below a file", async () => {
   const served = await aServedFolder();
   const stale = [
     "dists/sid/InRelease",
@@ -103,7 +103,7 @@ test("what is made here is never taken from the tree, nor is a directory or what
   }
 });
 
-test("changed bytes have another tag, after a ping at once", async () => {
+test("changed bytes have another ETag at once after a ping", async () => {
   const served = await aServedFolder();
   served.put("keys/key.asc", "old");
   await served.ping();
@@ -117,7 +117,7 @@ test("changed bytes have another tag, after a ping at once", async () => {
   expect(await served.text("keys/other.asc")).toBe("other");
 });
 
-test("a file that was replaced since it was listed is an error that passes, and no 404", async () => {
+test("a file that was replaced after the listing gives a temporary error and not 404", async () => {
   const served = await aServedFolder();
   served.put("keys/key.asc", "old");
   await served.ping();
@@ -129,7 +129,7 @@ test("a file that was replaced since it was listed is an error that passes, and 
   expect(await served.text("keys/key.asc")).toBe("another");
 });
 
-test("a thousand paths that are not there cost a look for each true directory", async () => {
+test("a thousand missing paths cost one listing for each existing directory", async () => {
   const looks = new Map<string, number>();
   const served = await aServedFolder({ wrap: counting(looks) });
   served.put("keys/key.asc", "it");
@@ -143,7 +143,7 @@ test("a thousand paths that are not there cost a look for each true directory", 
     expect(found.every((bytes) => bytes === undefined)).toBe(true);
     for (const name of names) expect(await served.bytes(`${parent}${name}`)).toBeUndefined();
   }
-  // The catalog tells of the rest: not even a directory of packages is listed for a stranger.
+  // The catalog answers for the rest: directories of packages are never listed for a request.
   expect([...looks].toSorted(([a], [b]) => a.localeCompare(b))).toEqual([
     ["", 1],
     ["dists/sid/main", 1],
@@ -152,7 +152,7 @@ test("a thousand paths that are not there cost a look for each true directory", 
   ]);
 });
 
-test("while the storage is down the reply is no 404, and what the catalog and the cache have is served", async () => {
+test("while the storage is down, the response is not 404, and files of the catalog and the cache are served", async () => {
   let down = false;
   const served = await aServedFolder({ wrap: unlistedWhile(() => down) });
   served.put(`${amd64}/NOTES`, "it");

@@ -1,4 +1,4 @@
-// The pool on disk: what a restart finds as it was is not written again.
+// The pool on disk: a restart does not write unchanged records again.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import type { PoolRecord } from "../../../src/publishing/store/package-pool.ts";
 import { PackagePool } from "../../../src/publishing/store/package-pool.ts";
 import { openStateDatabase } from "../../../src/publishing/store/state-database.ts";
 
-function anItem(builder: string, content: string): BinaryIndexEntry {
+function anEntry(builder: string, content: string): BinaryIndexEntry {
   const linkedAtMs = 1_700_000_000_000;
   return {
     kind: "binary",
@@ -42,7 +42,7 @@ function anItem(builder: string, content: string): BinaryIndexEntry {
   };
 }
 
-test("a package is written once, and again when it is to be had elsewhere", async () => {
+test("a record is written once, and again if the package has another path", async () => {
   const directory = mkdtempSync(join(tmpdir(), "pool-"));
   const root = openStateDatabase(join(directory, "database"));
   onTestFinished(async () => {
@@ -54,13 +54,13 @@ test("a package is written once, and again when it is to be had elsewhere", asyn
   const pool = new PackagePool(files);
   const found = () => pool.find(`pool/SHA256/${"2".repeat(64)}/hello_1_amd64.deb`);
 
-  await pool.add([anItem("one", "first")]);
+  await pool.add([anEntry("one", "first")]);
   expect(found()?.path).toBe("dists/sid/main/binary-amd64/one/hello_1_amd64.deb");
-  await pool.add([anItem("one", "first")]);
+  await pool.add([anEntry("one", "first")]);
   expect(put).toHaveBeenCalledTimes(1);
 
-  await pool.add([anItem("two", "first")]);
+  await pool.add([anEntry("two", "first")]);
   expect(found()?.path).toBe("dists/sid/main/binary-amd64/two/hello_1_amd64.deb");
-  await pool.add([anItem("two", "second")]);
+  await pool.add([anEntry("two", "second")]);
   expect(found()?.content?.reveal()).toBe("second");
 });

@@ -1,4 +1,4 @@
-// Segments on their way to the disk: whoever waits for one hears of it if the disk has not taken it.
+// Writing segments to disk: every caller that waits for a segment gets the error if the write failed.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { openStateDatabase } from "../../../src/publishing/store/state-database.
 const plain = Buffer.from("Package: hello\n");
 const compressed = { gz: plain, xz: { bytes: plain, unpaddedBytes: 15, uncompressedBytes: 15 }, lines: 1 };
 
-/** A store over a real database, whose transactions fail as those on a full disk while `full()` says so. */
+/** A store with a real database, whose transactions fail as on a full disk while `full()` returns true. */
 function aStore(full: () => boolean): SegmentStore {
   const directory = mkdtempSync(join(tmpdir(), "segment-store-"));
   const root = openStateDatabase(join(directory, "database"));
@@ -20,7 +20,7 @@ function aStore(full: () => boolean): SegmentStore {
     await root.close();
     rmSync(directory, { recursive: true });
   });
-  // No full disk can be had for a moment and as often as a test wants it.
+  // A disk cannot be filled and emptied as often as the test needs it.
   const fake = Object.create(root, {
     openDB: {
       value: (options: { readonly name: string }) => {
@@ -36,7 +36,7 @@ function aStore(full: () => boolean): SegmentStore {
   return new SegmentStore(fake, parseRepositoryName("debian"));
 }
 
-test("everybody who waits for a segment that could not be written hears of it, also after another", async () => {
+test("every caller that waits for a segment gets its write error, also after another caller", async () => {
   let isFull = true;
   const store = aStore(() => isFull);
   await store.put("one", plain, compressed);
@@ -49,7 +49,7 @@ test("everybody who waits for a segment that could not be written hears of it, a
   expect(Buffer.from(store.read("one", "plain"))).toEqual(plain);
 });
 
-test("who waits for a segment of its own does not hear of what others could not write", async () => {
+test("a caller that waits for its own segment does not get the errors of others", async () => {
   let isFull = true;
   const store = aStore(() => isFull);
   await store.put("others", plain, compressed);
@@ -59,7 +59,7 @@ test("who waits for a segment of its own does not hear of what others could not 
   await expect(store.written(["others"])).rejects.toMatchObject({ code: "state/unwritable" });
 });
 
-test("of many segments that can't be written few are held in memory, and none passes for written", async () => {
+test("of many segments that cannot be written, few stay in memory, and none counts as written", async () => {
   let isFull = true;
   const store = aStore(() => isFull);
   const ids = Array.from({ length: 100 }, (_, index) => `segment ${index}`);
@@ -67,7 +67,7 @@ test("of many segments that can't be written few are held in memory, and none pa
   let refused = 0;
   for (const id of ids) await put(id).catch(() => (refused += 1));
   expect(refused).toBeGreaterThan(60);
-  // Whoever makes an index of the first ones comes to the end of it, and hears of them there.
+  // The caller that builds an index of the first segments gets their errors when it finishes.
   expect(Buffer.from(store.read("segment 0", "plain"))).toEqual(plain);
   expect(ids.filter((id) => store.sizesOf(id) !== undefined)).toEqual([]);
   isFull = false;
@@ -76,7 +76,7 @@ test("of many segments that can't be written few are held in memory, and none pa
   for (const id of ids.slice(1)) await expect(store.written([id])).rejects.toMatchObject({ code: "state/unwritable" });
 });
 
-test("a glimpse shows what a reading does, on the way to the disk and on it, also after a longer one", async () => {
+test("transient reads return the same bytes as normal ones, during and after the write, and after a longer segment", async () => {
   const store = aStore(() => false);
   const forms = ["plain", "gz", "xz"] as const;
   const long = Buffer.alloc(300_000, "Package: long\n");

@@ -1,4 +1,4 @@
-// Segments of Contents are compressed as soon as they are there, and stand in order whichever thread is done first.
+// Segments of Contents are compressed as soon as possible, and stay in order whichever thread is first.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -43,7 +43,7 @@ async function sortedIn(builder: ContentsSegments): Promise<readonly string[]> {
   return (await builder.sort({ locations: ["utils/p"], lengths: [list.length], lists: list })).files;
 }
 
-/** Compresses in this thread. @param before each is compressed */
+/** Compresses in this thread. @param before awaited before each compression */
 const compressorAfter = (before: () => Promise<void>) => ({
   async compress(plain: Uint8Array) {
     await before();
@@ -53,7 +53,7 @@ const compressorAfter = (before: () => Promise<void>) => ({
   close: async () => undefined,
 });
 
-test("an index from nothing has its segments in order, though one of two threads is slow", async () => {
+test("an index that is built from nothing has its segments in order, even if one of two threads is slow", async () => {
   const parts = opened();
   let slowly = 0;
   const compressor = compressorAfter(async () => {
@@ -85,12 +85,12 @@ test("the first segments are compressed while the others are merged", async () =
   expect((await builder.fromRuns(await sortedIn(builder))).length).toBeGreaterThan(2);
 });
 
-test.each(["merged", "compressed by the thread that has merged", "compressed elsewhere"])(
-  "what can't be %s ends the making of an index, and is told",
+test.each(["merged", "compressed by the merging thread", "compressed elsewhere"])(
+  "if segments cannot be %s, the build of the index fails with that error",
   async (what) => {
     const parts = opened();
     const failing = async (): Promise<never> => {
-      throw new Error("as foreseen");
+      throw new Error("expected failure");
     };
     const tasks: ContentsTasks = {
       ...parts.tasks,
@@ -100,6 +100,6 @@ test.each(["merged", "compressed by the thread that has merged", "compressed els
     const compressor = compressorAfter(what === "compressed elsewhere" ? failing : () => sleep(50));
     const builder = new ContentsSegments({ ...parts, tasks, compressor, limits, cut }, when);
     const files = await sortedIn(builder);
-    await expect(builder.fromRuns(files)).rejects.toThrow("as foreseen");
+    await expect(builder.fromRuns(files)).rejects.toThrow("expected failure");
   },
 );

@@ -1,4 +1,4 @@
-// What is remembered of the last Contents: in the grid a package may go and come back as the very same content.
+// The stored state of the last Contents. A package may disappear and return with the same content.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ function openState() {
 
 const yieldNow = yieldToEventLoop(new AbortController().signal);
 
-test("members are those that were added and not removed since, each suite's apart", async () => {
+test("members are those that were added and not removed since, separately for each suite", async () => {
   const { state } = openState();
   const [sid, sidNext] = [parseSuite("sid"), parseSuite("sid-next")];
   const member = (record: string) => ({ group: "deb/main/amd64", location: "utils/p", record });
@@ -39,7 +39,7 @@ test("members are those that were added and not removed since, each suite's apar
   expect(await keysOf(sid)).toEqual(["aa=again", "ab=r-ab", "ad=r-ad", "b=r-b"]);
 });
 
-test("indices that were rendered in another way are not built upon: replicas from nothing would have other bytes", async () => {
+test("indices with another rendering version are not reused: replicas that start from nothing would have other bytes", async () => {
   const { root, state } = openState();
   const sid = parseSuite("sid");
   const form = { sizeBytes: 0, sha256: "" };

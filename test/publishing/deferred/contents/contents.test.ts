@@ -1,4 +1,4 @@
-// Contents follow the packages in the background: right, in every form, and after any history as if made from nothing.
+// Contents follow the packages in the background: correct, in every form, and equal to a build from nothing.
 import { dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
@@ -22,7 +22,7 @@ const withFiles = (name: string, paths: readonly string[], more: DebRecipe = {})
 const nameOf = (location: string): string => location.slice(location.lastIndexOf("/") + 1);
 const byName = (a: string, b: string): number => (nameOf(a) < nameOf(b) ? -1 : nameOf(a) > nameOf(b) ? 1 : 0);
 
-/** What Contents ought to be, from pairs of path and package. */
+/** The expected Contents, from pairs of path and package. */
 function linesOf(pairs: readonly (readonly [path: string, location: string])[]): string {
   const byPath = new Map<string, Set<string>>();
   for (const [path, location] of pairs) byPath.set(path, (byPath.get(path) ?? new Set()).add(location));
@@ -83,7 +83,7 @@ test("packages are served at once, and Contents with a later publication, listed
   }
 });
 
-test("packages for debian-installer have Contents of their own", async () => {
+test("packages for debian-installer have their own Contents", async () => {
   const served = new ServedFolder({ contents: true });
   served.put(`${amd64}/a.deb`, await withFiles("a", ["bin/a"]));
   served.put("dists/sid/main/debian-installer/binary-amd64/b.udeb", await withFiles("b", ["bin/b"]));
@@ -93,7 +93,7 @@ test("packages for debian-installer have Contents of their own", async () => {
   expect(await servedContents(served, "Contents-amd64")).toBe(linesOf([["bin/a", "utils/a"]]));
 });
 
-test("Ubuntu's packages of debug symbols stand in Contents", async () => {
+test("Ubuntu's packages of debug symbols are listed in Contents", async () => {
   const served = new ServedFolder({ contents: true });
   served.put(`${amd64}/a-dbgsym_1_amd64.ddeb`, await withFiles("a-dbgsym", ["usr/lib/debug/a"]));
   await served.ping();
@@ -131,13 +131,13 @@ const step = fc.record({
   files: fc.array(path, { maxLength: 40 }),
 });
 
-/** A clock that leaves a second between any two publications without waiting for it. */
+/** A clock with a second between any two publications, without waiting. */
 function hurrying(): () => number {
   let nowMs = Date.now();
   return () => (nowMs += 2000);
 }
 
-test("after any history Contents are, byte for byte, those that are made from nothing", async () => {
+test("after any history, Contents are byte for byte equal to a build from nothing", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 8 }), async (steps) => {
       const [grown, fresh] = [0, 1].map(() => new ServedFolder({ contents: true, now: hurrying() })) as [
@@ -170,7 +170,7 @@ test("after any history Contents are, byte for byte, those that are made from no
   );
 });
 
-test("a file goes with the last version of a package that has it, not before", async () => {
+test("a file disappears with the last version of a package that has it, and not before", async () => {
   const served = new ServedFolder({ contents: true, now: hurrying() });
   const filler = Array.from({ length: 100 }, (_none, n) => `usr/share/filler/${n}`);
   served.put(`${amd64}/filler.deb`, await withFiles("filler", filler));
@@ -193,7 +193,7 @@ test("a file goes with the last version of a package that has it, not before", a
   expect(await paths()).toEqual(["etc/both", "etc/one"]);
 });
 
-test("of many packages each goes with its files, whatever came after it", async () => {
+test("each of many packages disappears with its files, whatever came after it", async () => {
   const served = new ServedFolder({ contents: true, now: hurrying() });
   const count = 100;
   for (let n = 0; n < count; n++) served.put(`${amd64}/p${n}.deb`, await withFiles(`p${n}`, [`etc/${n}`]));

@@ -1,4 +1,4 @@
-// Where the lists behind Contents come from: uploaders' own objects, hostile ones too, and bytes that were read before.
+// The file lists for Contents: uploaders' own objects, malicious ones too, and lists of bytes that were read before.
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { inspectContent } from "../../../../src/catalog/inspection/inspect.ts";
@@ -19,7 +19,7 @@ const pathsIn = (text: string): readonly string[] => [...text.matchAll(/^(\S+) +
 const hello = (name: string): Promise<Buffer> =>
   aDeb({ package: name, architecture: "amd64", files: { [`./usr/bin/${name}`]: name } });
 
-/** A folder whose packages have metadata, whose lists are objects behind caps. */
+/** A folder whose packages have metadata, and whose file lists are objects behind caps. */
 function withLists() {
   const said = new Map<string, unknown>();
   const objects = new Map<string, Uint8Array | "lost">();
@@ -45,7 +45,7 @@ function withLists() {
       audited: (verdict) => void events.push(`audited: ${verdict}`),
     },
   });
-  /** Places a package with its metadata and, if there is one, the pointer to a list. */
+  /** Adds a package with its metadata and, if given, the pointer to a file list. */
   const place = async (name: string, contents?: string): Promise<void> => {
     const bytes = await hello(name);
     served.put(`${amd64}/${name}.deb`, bytes);
@@ -56,7 +56,7 @@ function withLists() {
   return { served, objects, opened, events, place };
 }
 
-test("a list that an uploader has put beside a package spares the reading of that package", async () => {
+test("with an uploader's file list, the package is not read for Contents", async () => {
   const { served, objects, opened, events, place } = withLists();
   const bytes = await inspectContent("binary", inChunks(await hello("a")), { limits, algorithms: [], fileLists: true });
   objects.set("URI:a", (bytes.kind === "binary" && bytes.fileList) || Buffer.of());
@@ -73,7 +73,7 @@ test("a list that an uploader has put beside a package spares the reading of tha
   expect(opened).toEqual(["URI:a", `${amd64}/a.deb`]);
 });
 
-test("a package whose uploader tells no list is read for it in the background, once", async () => {
+test("a package without an uploader's file list is read once in the background", async () => {
   const { served, opened, place } = withLists();
   await place("a");
   await served.ping();
@@ -89,25 +89,28 @@ test.each<[string, Uint8Array | undefined]>([
   ["empty", Buffer.of()],
   ["unsorted", gzipSync("usr/b\nusr/a\n")],
   ["absolute", gzipSync("/etc/passwd\n")],
-  ["a bomb", gzipSync(Buffer.alloc(limits.maxFileListBytes + 1, "a"))],
-  ["no object at all", undefined],
-])("in place of a list that is %s the bytes tell, and it is not asked for again", async (_what, object) => {
-  const { served, objects, opened, events, place } = withLists();
-  if (object !== undefined) objects.set("URI:bad", object);
-  await place("a", "URI:bad");
-  await place("b");
-  await served.ping();
-  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a", "usr/bin/b"]);
-  expect(events).toEqual(["refused: malformed"]);
-  expect(opened.toSorted()).toEqual(["URI:bad", `${amd64}/a.deb`, `${amd64}/b.deb`]);
-  await served.restart();
-  served.remove(`${amd64}/b.deb`);
-  await served.ping();
-  expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a"]);
-  expect(opened.filter((each) => each === "URI:bad")).toHaveLength(1);
-});
+  ["a decompression bomb", gzipSync(Buffer.alloc(limits.maxFileListBytes + 1, "a"))],
+  ["missing", undefined],
+])(
+  "instead of a file list that is %s, the bytes are used, and the list is not requested again",
+  async (_what, object) => {
+    const { served, objects, opened, events, place } = withLists();
+    if (object !== undefined) objects.set("URI:bad", object);
+    await place("a", "URI:bad");
+    await place("b");
+    await served.ping();
+    expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a", "usr/bin/b"]);
+    expect(events).toEqual(["refused: malformed"]);
+    expect(opened.toSorted()).toEqual(["URI:bad", `${amd64}/a.deb`, `${amd64}/b.deb`]);
+    await served.restart();
+    served.remove(`${amd64}/b.deb`);
+    await served.ping();
+    expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a"]);
+    expect(opened.filter((each) => each === "URI:bad")).toHaveLength(1);
+  },
+);
 
-test("a list that tells of other files than the bytes do is a lie, found by the audit, and the package goes", async () => {
+test("a file list that differs from the bytes is found by the audit, and the package is removed", async () => {
   const { served, objects, events, place } = withLists();
   objects.set("URI:lie", gzipSync("usr/bin/sudo\n"));
   await place("a", "URI:lie");
@@ -122,7 +125,7 @@ test("a list that tells of other files than the bytes do is a lie, found by the 
   expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/honest"]);
 });
 
-test("a list that can't be read holds up the others for a while only", async () => {
+test("an unreadable file list delays the others only for a while", async () => {
   const { served, objects, opened, place } = withLists();
   objects.set("URI:lost", "lost");
   await place("a", "URI:lost");
@@ -137,7 +140,7 @@ test("a list that can't be read holds up the others for a while only", async () 
   expect(pathsIn(await servedContents(served, index))).toEqual(["usr/bin/a", "usr/bin/b"]);
 });
 
-test("a repository that had no Contents gets them without waiting, and what dpkg can't unpack goes; off, they go", async () => {
+test("Contents that are switched on start without waiting, and omit what dpkg cannot unpack; switched off, they disappear", async () => {
   const served = new ServedFolder({});
   served.put(`${amd64}/a.deb`, await hello("a"));
   const pax = await tarOf([{ name: "./é", content: "x" }]);

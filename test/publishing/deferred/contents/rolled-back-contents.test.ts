@@ -1,4 +1,4 @@
-// Contents of a suite that is rolled back: those of the packages that it serves, whenever they were made.
+// Contents of a suite that is rolled back: those of the packages that it serves, whenever they were generated.
 import { expect, test } from "vitest";
 import { parseSuite } from "../../../../src/base/names.ts";
 import { lastWithSamePackages } from "../../../../src/publishing/build/deferred-files.ts";
@@ -10,7 +10,7 @@ const sid = parseSuite("sid");
 const amd64 = "dists/sid/main/binary-amd64";
 const contents = "main/Contents-amd64";
 
-/** Two packages that came one after the other, with Contents after each; the ids of all four publications. */
+/** Two uploads one after the other, with Contents after each; the ids of all four publications. */
 async function twoUploads() {
   const served = new ServedFolder({ contents: true });
   const ids: string[] = [];
@@ -30,32 +30,35 @@ const files = async (served: ServedFolder): Promise<readonly string[]> =>
   [...(await servedContents(served, contents)).matchAll(/^(\S+) /gm)].map(([, path = ""]) => path);
 
 test.each([
-  [0, "a", "before it had any Contents"],
-  [1, "a", "that has Contents"],
-  [2, "a b", "while its Contents were still the last one's"],
-])("rolled back to publication %i, clients find the files of %s: to a moment %s", async (nth, packages) => {
-  const { served, ids } = await twoUploads();
-  expect(new Set(ids).size).toBe(4);
-  await served.repository.snapshotControl.rollBack(sid, ids[nth]!);
-  const expected = packages.split(" ");
-  const isServed = async () => {
-    expect((await packageNames(served)).map((one) => one.split(" ")[0])).toEqual(expected);
-    expect(await files(served)).toEqual(expected);
-    expect(await served.text("dists/sid/Release")).toContain(` ${contents}.xz\n`);
-    expect(served.repository.status().suites[0]?.rolledBackTo).toBe(ids[nth]);
-  };
-  await isServed();
-  served.put(`${amd64}/c.deb`, await aDeb({ package: "c", architecture: "amd64", files: { "./c": "" } }));
-  await served.ping();
-  await isServed();
-  await served.restart();
-  await served.ping();
-  await isServed();
-  await served.repository.snapshotControl.resume(sid);
-  expect(await files(served)).toEqual(["a", "b", "c"]);
-});
+  [0, "a", "one without Contents"],
+  [1, "a", "one with Contents"],
+  [2, "a b", "one with the Contents of the previous packages"],
+])(
+  "after a rollback to publication %i, Contents list the files of %s: the publication was %s",
+  async (nth, packages) => {
+    const { served, ids } = await twoUploads();
+    expect(new Set(ids).size).toBe(4);
+    await served.repository.snapshotControl.rollBack(sid, ids[nth]!);
+    const expected = packages.split(" ");
+    const isServed = async () => {
+      expect((await packageNames(served)).map((one) => one.split(" ")[0])).toEqual(expected);
+      expect(await files(served)).toEqual(expected);
+      expect(await served.text("dists/sid/Release")).toContain(` ${contents}.xz\n`);
+      expect(served.repository.status().suites[0]?.rolledBackTo).toBe(ids[nth]);
+    };
+    await isServed();
+    served.put(`${amd64}/c.deb`, await aDeb({ package: "c", architecture: "amd64", files: { "./c": "" } }));
+    await served.ping();
+    await isServed();
+    await served.restart();
+    await served.ping();
+    await isServed();
+    await served.repository.snapshotControl.resume(sid);
+    expect(await files(served)).toEqual(["a", "b", "c"]);
+  },
+);
 
-test("what is late is taken from before other packages came, though the same ones are served again now", () => {
+test("deferred files come from before other packages were published, even if the same ones are served again later", () => {
   const publication = (id: string, packages: string) =>
     ({
       id,
