@@ -24,12 +24,20 @@ export const defaultDeferredTimes: DeferredTimes = { settleMs: 1000, retryMs: 60
 /** How often `settled` checks whether work is left, in ms. */
 const pollMs = 20;
 
+/** The input of the generators, without what the queue itself adds. */
+export type DeferredInput = Omit<DeferredRequest, "yieldNow" | "signal">;
+
+/** Where deferred files are published. */
+export interface DeferredTarget {
+  /** @returns undefined for a suite that is no longer served, or needs no deferred files now */
+  inputFor(suite: Suite): DeferredInput | undefined;
+  /** Publishes the files of one generator. */
+  publish(suite: Suite, generated: readonly [generator: string, DeferredFiles]): Promise<void>;
+}
+
 export interface DeferredQueueOptions {
   readonly generators: readonly DeferredGenerator[];
-  /** The input for a suite; undefined if the suite is no longer served. */
-  readonly requestFor: (suite: Suite) => Omit<DeferredRequest, "yieldNow" | "signal"> | undefined;
-  /** Publishes the files of one generator. */
-  readonly publish: (suite: Suite, generated: readonly [generator: string, DeferredFiles]) => Promise<void>;
+  readonly target: DeferredTarget;
   readonly backgroundPriority: Pick<BackgroundPriority, "yieldToForeground">;
   readonly observer: PublishingObserver;
   readonly log: Log;
@@ -118,11 +126,11 @@ export class DeferredQueue {
   }
 
   async #generate(generator: DeferredGenerator, suite: Suite, sinceMs: number, signal: AbortSignal): Promise<void> {
-    const request = this.#options.requestFor(suite);
-    if (request === undefined) return;
+    const input = this.#options.target.inputFor(suite);
+    if (input === undefined) return;
     const yieldNow = this.#options.backgroundPriority.yieldToForeground(signal);
-    const files = await generator.generate({ ...request, yieldNow, signal });
-    await this.#options.publish(suite, [generator.name, files]);
+    const files = await generator.generate({ ...input, yieldNow, signal });
+    await this.#options.target.publish(suite, [generator.name, files]);
     this.#options.observer.deferredGenerated(suite, generator.name, (this.#options.now() - sinceMs) / 1000);
   }
 }

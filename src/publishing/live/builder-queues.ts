@@ -1,39 +1,39 @@
-// A queue of looks for each builder's directory: nobody waits for a look at another's.
+// A queue of surveys for each builder's directory, so that no builder waits for a survey of another one's directory.
 import { FairQueue } from "../../base/fair-queue.ts";
 import type { TreePath } from "../../base/names.ts";
 import { coveringPath } from "../../base/names.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
 
-/** How many directories are looked at at once: what their listings hold is in memory meanwhile. */
-const concurrentLooks = 64;
+/** How many directories are surveyed at once. Their listings are in memory meanwhile. */
+const concurrentSurveys = 64;
 
-/** What became of each path of a run. */
+/** The result for each path of a run. */
 type Results<Result> = ReadonlyMap<TreePath, Result>;
 
 export class BuilderQueues<Result> {
-  readonly #look: (owner: TreePath, path: TreePath) => Promise<Result>;
+  readonly #survey: (owner: TreePath, path: TreePath) => Promise<Result>;
   readonly #signal: AbortSignal;
   readonly #queues = new Map<TreePath, RefreshQueue<Results<Result>>>();
-  readonly #slots = new FairQueue({ limit: concurrentLooks });
+  readonly #slots = new FairQueue({ limit: concurrentSurveys });
 
   /**
-   * @param look looks at a path of an owner; never called twice at once for the same owner; failures are results
-   * @param signal ends what is under way
+   * @param survey surveys a path; it is never called twice at once for the same owner, and returns failures as results
+   * @param signal aborts what is running
    */
-  constructor(look: (owner: TreePath, path: TreePath) => Promise<Result>, signal: AbortSignal) {
-    this.#look = look;
+  constructor(survey: (owner: TreePath, path: TreePath) => Promise<Result>, signal: AbortSignal) {
+    this.#survey = survey;
     this.#signal = signal;
   }
 
   /**
-   * Resolves with the result of a look that began after this and covered the path.
-   * @param owner the directory whose queue it is
+   * Resolves with the result of a survey that began after this call and covered the path.
+   * @param owner the directory whose queue is used
    */
   async request(owner: TreePath, path: TreePath): Promise<Result> {
     const queue = this.#queues.get(owner) ?? this.#open(owner);
     const results = await queue.request(path).finally(() => this.#closeIfIdle(owner, queue));
     const result = results.get(coveringPath(path, results) ?? path);
-    if (result === undefined) throw new Error(`a look at ${owner} did not cover ${path}`);
+    if (result === undefined) throw new Error(`a survey of ${owner} did not cover ${path}`);
     return result;
   }
 
@@ -55,7 +55,7 @@ export class BuilderQueues<Result> {
   async #run(owner: TreePath, paths: readonly TreePath[]): Promise<Results<Result>> {
     return await this.#slots.run(owner, this.#signal, async () => {
       const results = new Map<TreePath, Result>();
-      for (const path of paths) results.set(path, await this.#look(owner, path));
+      for (const path of paths) results.set(path, await this.#survey(owner, path));
       return results;
     });
   }

@@ -1,5 +1,5 @@
-// What an operator should know of a tree in which nothing is wrong, but which is not what it looks like: a repository that
-// was made elsewhere, a backup's root, a suite that is not there.
+// Notices for operators about a tree that can be served but is probably not what they want: a repository with ready-made
+// indices, the root of a backup, a configured suite that does not exist.
 import type { Log } from "../../base/log.ts";
 import type { Suite, TreePath } from "../../base/names.ts";
 import { isWithin, joinPath, parseTreePath, rootPath, tryJoinPath } from "../../base/names.ts";
@@ -7,45 +7,50 @@ import type { Catalog } from "../../catalog/catalog.ts";
 import { packageKindOf } from "../../catalog/inspection/inspect.ts";
 import { distsPath, suitePath } from "../../catalog/layout/repository-layout.ts";
 import type { Directory, Tree } from "../../storage/tree.ts";
+import { StorageUnavailable } from "../../storage/tree.ts";
+import type { PassthroughSuites } from "../serve/passthrough-suites.ts";
 import type { ServedSuite } from "./served-suite.ts";
+import type { ServedSuites } from "./served-suites.ts";
 
-/** Something for people. */
-export interface Notice {
-  /** Undefined for what is about the whole tree. */
+/** A text for people. */
+interface Notice {
+  /** Undefined if the notice is about the whole tree. */
   readonly suite: Suite | undefined;
   readonly text: string;
 }
 
-/** So many names are told of. */
+/** The maximum number of names in one notice. */
 const maxNamed = 5;
 const poolPath = parseTreePath("pool");
-/** So many directories of `pool` are counted, then "more than" is said. */
+/** The maximum number of directories of `pool` that are listed; beyond it, the notice says "more than". */
 const maxPoolDirectories = 200;
-/** Counting takes a listing for each directory, so that its result is used for a while, in ms. */
+/** How long the number of packages in `pool` is reused, in ms: counting them takes a listing for each directory. */
 const poolCountMs = 15 * 60 * 1000;
 
 const readyMade = ["Packages", "Sources"].flatMap((name) => ["", ".gz", ".xz", ".bz2"].map((form) => `${name}${form}`));
 
-interface NoticesParts {
+interface NoticesOptions {
   readonly tree: Tree;
   readonly catalog: Catalog;
-  /** The suites that the configuration has a table for. */
+  readonly suites: ServedSuites;
+  readonly passthrough: PassthroughSuites;
+  /** The suites that have a table in the configuration. */
   readonly configuredSuites: readonly Suite[];
   readonly log: Log;
   readonly now: () => number;
 }
 
 export class Notices {
-  readonly #parts: NoticesParts;
+  readonly #options: NoticesOptions;
   readonly #ofSuites = new Map<Suite, string>();
   #ofTree: readonly Notice[] = [];
   #pool: { readonly count: string; readonly atMs: number } | undefined;
 
-  constructor(parts: NoticesParts) {
-    this.#parts = parts;
+  constructor(options: NoticesOptions) {
+    this.#options = options;
   }
 
-  /** Those about what lies at, above or below a path. */
+  /** Returns the notices about what is at, above or below a path. */
   about(path: TreePath): readonly Notice[] {
     const ofSuites = [...this.#ofSuites].map(([name, text]) => ({ suite: name, text }));
     return [...this.#ofTree, ...ofSuites].filter(({ suite }) => {
@@ -54,31 +59,43 @@ export class Notices {
     });
   }
 
-  /** To be called after a suite was published. @throws StorageUnavailable; signal.reason */
-  async afterSuite(suite: ServedSuite, signal: AbortSignal): Promise<void> {
+  /**
+   * Updates the notices after a refresh. Parts of the tree that cannot be listed now are examined by a later refresh.
+   * @param names the suites that were refreshed
+   * @param wholeTree the listing of `dists`, which is undefined if there is none; undefined after a refresh of a part
+   */
+  async afterRefresh(
+    names: readonly Suite[],
+    wholeTree: { readonly dists: Directory | undefined } | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { suites } = this.#options;
+    try {
+      for (const name of names) {
+        const suite = suites.get(name);
+        if (suite !== undefined) await this.#afterSuite(suite, signal);
+      }
+      if (wholeTree !== undefined) await this.#afterWholeTree(wholeTree.dists, signal);
+    } catch (thrown) {
+      if (!(thrown instanceof StorageUnavailable) && !signal.aborted) throw thrown;
+    }
+  }
+
+  async #afterSuite(suite: ServedSuite, signal: AbortSignal): Promise<void> {
     const text = await this.#textFor(suite, signal);
     const before = this.#ofSuites.get(suite.name);
     if (text === undefined) this.#ofSuites.delete(suite.name);
     else this.#ofSuites.set(suite.name, text);
-    if (text !== undefined && text !== before) this.#parts.log.warn({ suite: suite.name }, text);
+    if (text !== undefined && text !== before) this.#options.log.warn({ suite: suite.name }, text);
   }
 
-  /**
-   * To be called after a look at the whole tree.
-   * @param holds whether the tree has a suite
-   * @param dists as that look has listed it; undefined where the tree has none
-   * @throws StorageUnavailable; signal.reason
-   */
-  async afterTree(
-    holds: (suite: Suite) => boolean,
-    names: Iterable<Suite>,
-    dists: Directory | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    for (const name of this.#ofSuites.keys()) if (!holds(name)) this.#ofSuites.delete(name);
+  async #afterWholeTree(dists: Directory | undefined, signal: AbortSignal): Promise<void> {
+    const { configuredSuites, suites: served, passthrough } = this.#options;
+    const exists = (name: Suite) => served.has(name) || passthrough.includes(name);
+    for (const name of this.#ofSuites.keys()) if (!exists(name)) this.#ofSuites.delete(name);
     const before = new Set(this.#ofTree.map(({ text }) => text));
-    const absent = this.#parts.configuredSuites.filter((name) => !holds(name));
-    const suites = [...names].toSorted();
+    const absent = configuredSuites.filter((name) => !exists(name));
+    const suites = [...served.names()].toSorted();
     const known = suites.join(", ") || "no suite";
     const found: Notice[] = absent.map((suite) => ({
       suite,
@@ -102,15 +119,16 @@ export class Notices {
       });
     }
     this.#ofTree = found;
-    for (const { suite, text } of found) if (!before.has(text)) this.#parts.log.warn({ ...(suite && { suite }) }, text);
+    for (const { suite, text } of found)
+      if (!before.has(text)) this.#options.log.warn({ ...(suite && { suite }) }, text);
   }
 
   async #textFor(suite: ServedSuite, signal: AbortSignal): Promise<string | undefined> {
     const { current, name } = suite;
     const isEmpty = current === undefined || current.binaryPackages + current.sourcePackages === 0;
-    if (!isEmpty || suite.isRolledBack || suite.uninspected > 0) return undefined;
+    if (!isEmpty || suite.isRolledBack || suite.inspectingCount > 0) return undefined;
     const path = suitePath(name);
-    const { catalog } = this.#parts;
+    const { catalog } = this.#options;
     const hasIndices = (place: TreePath) => readyMade.some((file) => catalog.file(joinPath(place, file)) !== undefined);
     if (![...catalog.packageDirectoriesWithin(path)].some(hasIndices)) return undefined;
     const count = await this.#countPool(signal);
@@ -122,9 +140,9 @@ export class Notices {
     );
   }
 
-  /** @returns e.g. "12 packages"; undefined where there is no pool */
+  /** @returns for example "12 packages"; undefined if there is no pool */
   async #countPool(signal: AbortSignal): Promise<string | undefined> {
-    const { tree, now } = this.#parts;
+    const { tree, now } = this.#options;
     if (this.#pool !== undefined && now() - this.#pool.atMs < poolCountMs) return this.#pool.count;
     let packages = 0;
     let directories = 0;
@@ -147,18 +165,18 @@ export class Notices {
     return count;
   }
 
-  /** Packages, and directories that can't be suites, directly in `dists`. */
+  /** Returns the names of packages, and of directories that cannot be suites, directly in `dists`. */
   #straysIn(dists: Directory): readonly string[] {
     const strays = [...dists.entries].filter(([name, entry]) => {
       if (entry.kind === "directory")
-        return this.#parts.catalog.layout.suiteOf(joinPath(distsPath, name)) === undefined;
+        return this.#options.catalog.layout.suiteOf(joinPath(distsPath, name)) === undefined;
       return entry.kind === "other" || packageKindOf(name) !== undefined;
     });
     return [...strays.map(([name]) => name), ...(dists.invalidNames?.first ?? [])].toSorted();
   }
 
   async #isBackup(signal: AbortSignal): Promise<boolean> {
-    const root = await this.#parts.tree.look(rootPath, signal);
+    const root = await this.#options.tree.look(rootPath, signal);
     if (root?.kind !== "directory" || root.entries.has("dists")) return false;
     return ["Archives", "Latest"].every((name) => root.entries.get(name)?.kind === "directory");
   }

@@ -1,4 +1,4 @@
-// Puts a repository together from its tree, its state and its signer.
+// Builds a repository from its collaborators: the one place where they are connected.
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { RootDatabase } from "lmdb";
@@ -19,51 +19,61 @@ import type { Compressor } from "../../indices/compression/compress.ts";
 import type { ContentsCut } from "../../indices/contents/contents.ts";
 import type { Signer } from "../../signing/signer.ts";
 import type { Tree } from "../../storage/tree.ts";
-import type { DeferredGenerator } from "../build/deferred-files.ts";
 import { defaultDateLagSeconds } from "../build/release-date.ts";
 import type { Placement } from "../build/stanza-renderer.ts";
 import { StanzaRenderer } from "../build/stanza-renderer.ts";
-import { SuiteBuilder } from "../build/suite-builder.ts";
 import { identityFields } from "../build/suite-release.ts";
 import type { BackgroundPriority } from "../deferred/background-priority.ts";
 import { ContentsBuilder } from "../deferred/contents/contents-builder.ts";
 import { ContentsStore } from "../deferred/contents/contents-store.ts";
 import type { ContentsTasks } from "../deferred/contents/contents-thread.ts";
 import type { DeferredTimes } from "../deferred/deferred-queue.ts";
-import { defaultDeferredTimes } from "../deferred/deferred-queue.ts";
+import { DeferredQueue, defaultDeferredTimes } from "../deferred/deferred-queue.ts";
 import { PdiffBuilder } from "../deferred/pdiff-builder.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { ChangelogLimits } from "../serve/changelog-process.ts";
 import { defaultChangelogLimits } from "../serve/changelog-process.ts";
+import { ChangelogResources } from "../serve/changelog-resources.ts";
 import { ClaimAudit, defaultScrubSeconds } from "../serve/claim-audit.ts";
 import { IndexResources } from "../serve/index-resources.ts";
 import type { PackageCache } from "../serve/package-cache.ts";
 import { PackageResources } from "../serve/package-resources.ts";
+import { PassthroughSuites } from "../serve/passthrough-suites.ts";
+import { PathResolver } from "../serve/path-resolver.ts";
+import { TreeFileResources } from "../serve/tree-file-resources.ts";
 import { FirstOwnerStore } from "../store/first-owner-store.ts";
 import { identityChanges, rejectIdentityChanges } from "../store/known-identity.ts";
 import type { LastDates } from "../store/last-dates.ts";
 import { PublicationStore } from "../store/publication-store.ts";
 import type { SuiteSettingsProvider } from "../suite-settings.ts";
+import { DeferredPublisher } from "./deferred-publisher.ts";
 import type { KeptContents } from "./maintenance.ts";
+import { Maintenance } from "./maintenance.ts";
+import { Notices } from "./notices.ts";
+import { RefreshStatus } from "./refresh-status.ts";
+import { Refresher } from "./refresher.ts";
 import { Repository } from "./repository.ts";
+import { SerialQueue } from "./serial-queue.ts";
+import { ServedSuites } from "./served-suites.ts";
+import { SuitePublisher } from "./suite-publisher.ts";
 
-/** What repositories of one server may share: all of it is keyed by content. */
+/** The resources that the repositories of one server share. Their data is keyed by content. */
 export interface SharedState {
-  /** The state directory's database. */
+  /** The database of the state directory. */
   readonly root: RootDatabase;
-  /** The last Dates, where they outlive the database. */
+  /** The last Date of each suite, in a file that outlives the database. */
   readonly lastDates?: LastDates;
   readonly inspector: ContentInspector;
-  /** The inspector's limits: some rejections depend on them, and entries' metadata is held against them too. */
+  /** The limits of the inspector. Some rejections depend on them, and metadata of entries is checked against them. */
   readonly inspectionLimits: InspectLimits;
-  /** How much each builder's directory may hold. */
+  /** How much each builder's directory may contain; `defaultDirectoryLimits` by default. */
   readonly directoryLimits?: DirectoryLimits;
-  /** The usual ones by default. */
+  /** `defaultChangelogLimits` by default. */
   readonly changelogLimits?: ChangelogLimits;
   readonly compressor: Compressor;
-  /** What Contents are made with, and a directory for what is too much for memory; undefined where none are made. */
+  /** How Contents are generated, and a directory for temporary files; undefined: there are no Contents. */
   readonly contents?: { readonly tasks: ContentsTasks; readonly directory: string; readonly cut?: ContentsCut };
-  /** Pings of any repository go before what is made in the background for any. */
+  /** Shared, because pings of one repository have priority over background work of every repository. */
   readonly backgroundPriority: BackgroundPriority;
   readonly cache: PackageCache;
   readonly indexMemoryBytes?: number;
@@ -74,73 +84,236 @@ export interface SharedState {
 
 export interface RepositorySettings {
   readonly name: RepositoryName;
-  /** The name under which the state keeps it; by default its own. */
+  /** The name under which the state directory keeps its data; its own name by default. */
   readonly stateName?: StateName;
   readonly tree: Tree;
   readonly signer: Signer;
   readonly suiteSettings: SuiteSettingsProvider;
-  /** The suites that the configuration has a table for: one that the tree does not have is told of. */
+  /** The suites that have a table in the configuration. A notice reports those that the tree does not have. */
   readonly configuredSuites?: readonly Suite[];
-  /** Whether the tree is a FlatTree; by default it is none. */
+  /** Whether the tree is a FlatTree; false by default. */
   readonly isFlat?: boolean;
   /** An index gets no pdiffs if its .xz is smaller than this; 64 KiB by default. */
   readonly minPdiffIndexBytes?: number;
-  /** The repository whose memory of who had a name first this one shares; by default its own. */
+  /** The repository whose record of the first owner of each name this one shares; its own by default. */
   readonly namesHeldIn?: RepositoryName;
-  /** How soon what is late is made. */
+  /** How soon deferred files are generated; `defaultDeferredTimes` by default. */
   readonly deferredTimes?: DeferredTimes;
-  /** Where the indices say that packages are; in the pool by default. */
+  /** Where packages are according to the indices; "pool" by default. */
   readonly placement?: Placement;
-  /** The digests of Packages and Sources; SHA256 must be among them. */
+  /** The digests in Packages and Sources, which must include SHA256. */
   readonly digests: readonly DigestAlgorithm[];
-  /** Whether clients may be told another identity of a suite than they know; no by default. */
+  /** Whether the identity of a suite may differ from what clients have seen; false by default. */
   readonly acceptIdentityChange?: boolean;
-  /** What Release lists; SHA256 alone by default, as in Debian's archive. */
+  /** The digests in Release; only SHA256 by default, as in Debian's archive. */
   readonly releaseDigests?: readonly DigestAlgorithm[];
   readonly observer: PublishingObserver;
-  /** Every publication gets a Date after this one, seconds since the epoch. */
+  /** Every publication gets a later Date than this, in seconds since the epoch. */
   readonly datesAfterSeconds?: number;
   /** How far Date lags behind the newest link; `defaultDateLagSeconds` by default. */
   readonly dateLagSeconds?: number;
   readonly concurrentReads?: number;
   /**
-   * The directories of the builders that are known at the moment: work is shared out by them, and, where there is none,
-   * by the directories that stand directly in a place.
+   * Returns the directories of the current builders, which get equal shares of the work. Where no builder is configured,
+   * each directory directly in a package directory gets a share.
    */
   readonly builderDirectories?: () => readonly TreePath[];
-  /** How long a publication stays readable after the next one took its place. */
+  /** How long a publication stays readable after the next one. */
   readonly keepSeconds: number;
-  /** How often one claim is held against its bytes without being asked; 0: only when it is fetched; `defaultScrubSeconds` by default. */
+  /** How often one claim is compared with its bytes; 0: only when the package is downloaded; `defaultScrubSeconds` by default. */
   readonly scrubSeconds?: number;
-  /** Where the bytes of unlinked files are kept; not needed where the storage keeps them by itself, as Tahoe does. */
+  /** Where the bytes of unlinked files are kept; undefined if the storage keeps them itself, as Tahoe does. */
   readonly keptFiles?: KeptContents | undefined;
 }
 
 /**
- * Opens a repository that serves its stored publications at once; `start` makes it look at its tree.
+ * Opens a repository that serves its stored publications at once; `start` makes it survey its tree.
  * @throws IdentityChanged
  */
 export function openRepository(shared: SharedState, settings: RepositorySettings): Repository {
-  // In one transaction: else each of its databases, where it is new, waits for the disk.
-  return shared.root.transactionSync(() => putTogether(shared, settings));
+  // All new databases are created in one transaction: otherwise each of them waits for the disk.
+  return shared.root.transactionSync(() => buildRepository(shared, settings));
 }
 
-function putTogether(shared: SharedState, settings: RepositorySettings): Repository {
-  const { root, inspector, log, now } = shared;
-  const { name, stateName = name, tree, signer, suiteSettings, digests: algorithms, observer } = settings;
-  const records = root.openDB<Buffer, string>({ name: "ledger", encoding: "binary" });
-  const inspectionStore = new InspectionStore(records, JSON.stringify(shared.inspectionLimits), algorithms);
+/** Builds a repository from its collaborators, those first that need no others. */
+function buildRepository(shared: SharedState, settings: RepositorySettings): Repository {
+  const { root, backgroundPriority, cache, compressor, inspectionLimits, log, now } = shared;
+  const { name, stateName = name, tree, signer, suiteSettings, observer } = settings;
+  const { configuredSuites = [], dateLagSeconds = defaultDateLagSeconds, releaseDigests = ["sha256"] } = settings;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+
+  // The content of the tree.
+  const layout = new Layout(configuredSuites, { acceptsFlat: settings.isFlat ?? false });
+  const builders = new BuilderDirectories(settings.builderDirectories, layout);
+  const examiner = openExaminer(shared, settings, builders);
+  const catalog = new Catalog(examiner, layout);
+
+  // The publications.
+  const store = new PublicationStore(root, stateName, shared.lastDates);
+  if (settings.acceptIdentityChange !== true) refuseChangedIdentities(store, suiteSettings);
+  const suites = new ServedSuites({
+    suiteSettings,
+    store,
+    suiteBuilder: {
+      stanzas: new StanzaRenderer(examiner, settings.digests, settings.placement ?? "pool"),
+      compressor,
+      store,
+      signer,
+      releaseDigests,
+      now,
+      dateLagSeconds,
+      ...(settings.datesAfterSeconds !== undefined && { datesAfterSeconds: settings.datesAfterSeconds }),
+    },
+    firstOwners: new FirstOwnerStore(root, settings.namesHeldIn ?? stateName, log),
+    builders,
+    directoryLimits: shared.directoryLimits ?? defaultDirectoryLimits,
+    inspectionLimits,
+    catalog,
+    observer,
+    now,
+  });
+
+  // The resources that requests find.
+  const audit = new ClaimAudit({ catalog, examiner, observer, log });
+  const packages = new PackageResources({ pool: store.pool, tree, audit, cache });
+  const treeFiles = new TreeFileResources({ tree, catalog, cache, suites });
+  const passthrough = new PassthroughSuites({ suiteSettings, treeFiles, examiner, observer, log }, signal);
+  const changelogLimits = shared.changelogLimits ?? defaultChangelogLimits;
+  const pathResolver = new PathResolver({
+    stateName,
+    catalog,
+    store,
+    suites,
+    passthrough,
+    packages,
+    treeFiles,
+    indexResources: new IndexResources(store, shared.indexMemoryBytes),
+    changelogs: new ChangelogResources({ catalog, packages, suites, inspectionLimits, changelogLimits, log }, signal),
+  });
+
+  // What runs in the background.
+  const publishQueue = new SerialQueue();
+  const deferredPublisher = new DeferredPublisher({
+    suites,
+    publishQueue,
+    backgroundPriority,
+    dateLagSeconds,
+    now,
+    signal,
+  });
+  const contents = openContents(shared, settings, { store, examiner, audit });
+  const { minPdiffIndexBytes: minIndexBytes } = settings;
+  const pdiffs = new PdiffBuilder({
+    suiteSettings,
+    store,
+    releaseDigests,
+    ...(minIndexBytes !== undefined && { minIndexBytes }),
+  });
+  const deferredQueue = new DeferredQueue({
+    // In this order, because there are pdiffs of Contents.
+    generators: contents === undefined ? [pdiffs] : [contents, pdiffs],
+    target: deferredPublisher,
+    backgroundPriority,
+    observer,
+    log,
+    now,
+    times: settings.deferredTimes ?? defaultDeferredTimes,
+  });
+  const { keepSeconds, keptFiles } = settings;
+  const maintenance = new Maintenance({
+    stateName,
+    store,
+    catalog,
+    suites,
+    publishQueue,
+    deferredQueue,
+    deferredPublisher,
+    log,
+    now,
+    keepSeconds,
+    keptFiles,
+    signal,
+  });
+
+  // What pings and polls start.
+  const status = new RefreshStatus(stateName, log);
+  const notices = new Notices({ tree, catalog, suites, passthrough, configuredSuites, log, now });
+  const publisher = new SuitePublisher({
+    catalog,
+    suites,
+    status,
+    maintenance,
+    publishQueue,
+    observer,
+    log,
+    now,
+    signal,
+  });
+  const refresher = new Refresher({
+    tree,
+    catalog,
+    builders,
+    suites,
+    passthrough,
+    publisher,
+    notices,
+    status,
+    store,
+    compressor,
+    observer,
+    log,
+    now,
+    signal,
+  });
+  // The only circle: a package that contradicts its claim is refreshed, and a refresh leads to Contents and an audit.
+  audit.refreshWith(refresher);
+
+  return new Repository({
+    name,
+    key: {
+      armored: signer.publicKey,
+      binary: signer.publicKeyBytes,
+      fingerprints: signer.keys.map(({ fingerprint }) => fingerprint),
+    },
+    layout,
+    store,
+    suites,
+    passthrough,
+    pathResolver,
+    treeFiles,
+    audit,
+    refresher,
+    status,
+    notices,
+    publisher,
+    publishQueue,
+    maintenance,
+    backgroundPriority,
+    observer,
+    now,
+    scrubSeconds: settings.scrubSeconds ?? defaultScrubSeconds,
+    stopping,
+  });
+}
+
+function openExaminer(
+  { root, inspector, inspectionLimits: limits, contents }: SharedState,
+  { name, stateName = name, tree, digests: algorithms, observer, concurrentReads }: RepositorySettings,
+  builders: BuilderDirectories,
+): Examiner {
+  // The names of these databases are older than the words of today.
+  const inspections = root.openDB<Buffer, string>({ name: "ledger", encoding: "binary" });
+  const inspectionStore = new InspectionStore(inspections, JSON.stringify(limits), algorithms);
   const fileLists =
-    shared.contents &&
+    contents &&
     new FileLists({
       lists: root.openDB({ name: "file-lists", encoding: "binary" }),
       tree,
-      limits: shared.inspectionLimits,
+      limits,
       onMalformed: () => observer.metadataRejected("malformed"),
     });
-  const layout = new Layout(settings.configuredSuites, { acceptsFlat: settings.isFlat ?? false });
-  const builders = new BuilderDirectories(settings.builderDirectories, layout);
-  const examiner = new Examiner({
+  return new Examiner({
     name: stateName,
     builders,
     tree,
@@ -149,96 +322,42 @@ function putTogether(shared: SharedState, settings: RepositorySettings): Reposit
     inspector,
     observer,
     algorithms,
-    limits: shared.inspectionLimits,
-    ...(settings.concurrentReads === undefined ? {} : { concurrentReads: settings.concurrentReads }),
+    limits,
+    ...(concurrentReads !== undefined && { concurrentReads }),
   });
-  const catalog = new Catalog(examiner, layout);
-  const store = new PublicationStore(root, stateName, shared.lastDates);
-  if (settings.acceptIdentityChange !== true) {
-    const changes = [...store.identities()].flatMap(([suite, known]) =>
-      identityChanges(suite, known, identityFields(suite, suiteSettings.of(suite).identity)),
-    );
-    rejectIdentityChanges(changes);
-  }
-  const tools = {
-    stanzas: new StanzaRenderer(examiner, algorithms, settings.placement ?? "pool"),
-    compressor: shared.compressor,
-    store,
-    signer,
-    releaseDigests: settings.releaseDigests ?? (["sha256"] as const),
-    now,
-    dateLagSeconds: settings.dateLagSeconds ?? defaultDateLagSeconds,
-    ...(settings.datesAfterSeconds === undefined ? {} : { datesAfterSeconds: settings.datesAfterSeconds }),
-  };
-  const audit = new ClaimAudit({
-    catalog,
-    examiner,
-    observer,
-    log,
-    requestRefresh: (path) => repository.requestRefresh(path),
-  });
-  // Contents and pdiffs, in this order: the second may be about the first.
-  const deferredGenerators: DeferredGenerator[] = [];
-  if (shared.contents !== undefined) {
-    deferredGenerators.push(
-      new ContentsBuilder({
-        suiteSettings,
-        examiner,
-        state: new ContentsStore(root, stateName),
-        segments: store.segments,
-        compressor: shared.compressor,
-        ...shared.contents,
-        directory: join(shared.contents.directory, createHash("sha256").update(stateName).digest("hex")),
-        limits: shared.inspectionLimits,
-        releaseDigests: tools.releaseDigests,
-        mismatched: (path) => audit.mismatched(path),
-        log,
-      }),
-    );
-  }
-  deferredGenerators.push(
-    new PdiffBuilder({
-      store,
-      suiteSettings,
-      releaseDigests: tools.releaseDigests,
-      ...(settings.minPdiffIndexBytes !== undefined && { minIndexBytes: settings.minPdiffIndexBytes }),
-    }),
+}
+
+/** @throws IdentityChanged */
+function refuseChangedIdentities(store: PublicationStore, suiteSettings: SuiteSettingsProvider): void {
+  const changes = [...store.identities()].flatMap(([suite, known]) =>
+    identityChanges(suite, known, identityFields(suite, suiteSettings.of(suite).identity)),
   );
-  const repository = new Repository({
-    name,
-    stateName,
-    key: {
-      armored: signer.publicKey,
-      binary: signer.publicKeyBytes,
-      fingerprints: signer.keys.map(({ fingerprint }) => fingerprint),
-    },
-    tree,
-    catalog,
-    builders,
-    wake: () => shared.compressor.wake(),
+  rejectIdentityChanges(changes);
+}
+
+/** @returns undefined if this server generates no Contents */
+function openContents(
+  { root, contents, compressor, inspectionLimits: limits, log }: SharedState,
+  { name, stateName = name, suiteSettings, releaseDigests = ["sha256"] }: RepositorySettings,
+  {
     store,
-    indexResources: new IndexResources(store, shared.indexMemoryBytes),
-    cache: shared.cache,
-    inspectionLimits: shared.inspectionLimits,
-    directoryLimits: shared.directoryLimits ?? defaultDirectoryLimits,
-    changelogLimits: shared.changelogLimits ?? defaultChangelogLimits,
     examiner,
-    configuredSuites: settings.configuredSuites ?? [],
-    packages: new PackageResources({ pool: store.pool, tree, audit, cache: shared.cache }),
     audit,
+  }: { readonly store: PublicationStore; readonly examiner: Examiner; readonly audit: ClaimAudit },
+): ContentsBuilder | undefined {
+  if (contents === undefined) return undefined;
+  return new ContentsBuilder({
     suiteSettings,
-    builderOf: (suite) => new SuiteBuilder(suite, suiteSettings.of(suite), tools),
-    heldNames: new FirstOwnerStore(root, settings.namesHeldIn ?? stateName, log),
-    deferredGenerators,
-    deferredTimes: settings.deferredTimes ?? defaultDeferredTimes,
-    backgroundPriority: shared.backgroundPriority,
-    observer,
+    examiner,
+    audit,
+    state: new ContentsStore(root, stateName),
+    segments: store.segments,
+    compressor,
+    tasks: contents.tasks,
+    directory: join(contents.directory, createHash("sha256").update(stateName).digest("hex")),
+    ...(contents.cut !== undefined && { cut: contents.cut }),
+    limits,
+    releaseDigests,
     log,
-    now,
-    keepSeconds: settings.keepSeconds,
-    dateLagSeconds: tools.dateLagSeconds,
-    keptFiles: settings.keptFiles,
-    scrubSeconds: settings.scrubSeconds ?? defaultScrubSeconds,
   });
-  return repository;
 }

@@ -1,38 +1,42 @@
-// Coalesces requests to look again: one run is under way, at most one waits, and everybody who asked gets the result of
-// a run that began after the request.
+// Merges refresh requests: one run is active, at most one waits, and every caller gets the result of a run that began
+// after its request.
 import type { TreePath } from "../../base/names.ts";
 import { coveringPath, parentPath, rootPath } from "../../base/names.ts";
+import { SerialQueue } from "./serial-queue.ts";
 
-/** A run that waits: its paths, none of them twice. */
+/** A run that waits. */
 interface WaitingRun<Result> {
   readonly paths: Set<TreePath>;
   readonly done: Promise<Result>;
 }
 
-/** A run has no more paths than these: a bound on memory. Where more are asked for, one path stands for all. */
+/** The maximum number of paths in a run, which bounds memory. Beyond it, one path stands for all. */
 const maxPathsInRun = 1000;
 
 export class RefreshQueue<Result> {
   readonly #refresh: (paths: readonly TreePath[]) => Promise<Result>;
   readonly #whole: TreePath;
-  /** Resolves when all that was asked for so far is done. */
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #queue: SerialQueue;
   #waiting: WaitingRun<Result> | undefined;
-  /** How many runs and other tasks are under way or wait. */
-  #tasks = 0;
 
   /**
-   * @param refresh looks again at all these paths, of which none lies within another; never called twice at once
-   * @param whole what is looked at in place of more than `maxPathsInRun` paths
+   * @param refresh refreshes all these paths, none of which is within another; it is never called twice at once
+   * @param whole the path that replaces more than `maxPathsInRun` paths
+   * @param queue where the runs take their turn with other tasks
    */
-  constructor(refresh: (paths: readonly TreePath[]) => Promise<Result>, whole: TreePath = rootPath) {
+  constructor(
+    refresh: (paths: readonly TreePath[]) => Promise<Result>,
+    whole: TreePath = rootPath,
+    queue: SerialQueue = new SerialQueue(),
+  ) {
     this.#refresh = refresh;
     this.#whole = whole;
+    this.#queue = queue;
   }
 
-  /** Resolves with the result of the run that covered this path, and rejects with that run's error. */
+  /** Resolves with the result of the run that covered this path. @throws the error of that run */
   request(path: TreePath): Promise<Result> {
-    // Until it runs, whoever asks meanwhile joins it.
+    // Requests join the waiting run until it begins.
     if (this.#waiting !== undefined) {
       const { paths, done } = this.#waiting;
       paths.add(path);
@@ -43,7 +47,7 @@ export class RefreshQueue<Result> {
       return done;
     }
     const paths = new Set([path]);
-    const done = this.alone(() => {
+    const done = this.#queue.run(() => {
       this.#waiting = undefined;
       return this.#refresh(withoutNested(paths));
     });
@@ -51,31 +55,16 @@ export class RefreshQueue<Result> {
     return done;
   }
 
-  /** Runs something else in its turn, while nothing is refreshed. */
-  alone<T>(task: () => Promise<T>): Promise<T> {
-    this.#tasks += 1;
-    const done = this.#tail.then(task).finally(() => {
-      this.#tasks -= 1;
-    });
-    // A run that nobody waits for must not end the server.
-    this.#tail = done.catch(() => undefined);
-    return done;
-  }
-
   get isIdle(): boolean {
-    return this.#tasks === 0;
+    return this.#queue.isIdle;
   }
 
   /** Resolves when nothing runs or waits. */
   async idle(): Promise<void> {
-    let seen: Promise<unknown> | undefined;
-    while (seen !== this.#tail) {
-      seen = this.#tail;
-      await seen;
-    }
+    await this.#queue.idle();
   }
 }
 
-/** The work is proportional to the number of paths, and to how deep they lie. */
+/** Linear in the number of paths and in their depth. */
 const withoutNested = (paths: ReadonlySet<TreePath>): TreePath[] =>
   [...paths].filter((path) => path === rootPath || coveringPath(parentPath(path), paths) === undefined);

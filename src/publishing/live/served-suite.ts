@@ -1,4 +1,4 @@
-// One suite under refresh: its snapshot follows the catalog, and its current publication follows the snapshot.
+// A suite in service: its package list is updated from the catalog, and its publication from the package list.
 import type { Suite, TreePath } from "../../base/names.ts";
 import { coveringPath, isWithin, rootPath } from "../../base/names.ts";
 import { inTurns } from "../../base/steps.ts";
@@ -17,28 +17,28 @@ import { PackageList } from "../../catalog/suite/package-list.ts";
 import type { ViewDifference, ViewRules } from "../../catalog/suite/suite-view.ts";
 import { View, viewDifference } from "../../catalog/suite/suite-view.ts";
 import type { DeferredFiles } from "../build/deferred-files.ts";
-import type { SuiteBuilder } from "../build/suite-builder.ts";
+import type { SuiteBuilderOptions } from "../build/suite-builder.ts";
+import { SuiteBuilder } from "../build/suite-builder.ts";
 import type { PendingFile, RejectedFile } from "../served-repository.ts";
 import type { FirstOwnerStore } from "../store/first-owner-store.ts";
 import type { Manifest } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
-import type { SuiteSettings, SuiteSettingsProvider } from "../suite-settings.ts";
-import { NotedChanges } from "./noted-changes.ts";
+import type { SuiteSettings } from "../suite-settings.ts";
+import { UnpublishedChanges } from "./unpublished-changes.ts";
 
-/** What one success of following brought. */
-interface Followed {
+/** The changes in one publication. */
+interface PublishedChanges {
   readonly changes: readonly FileChange[];
-  /** Files that came to be rejected. */
+  /** Files that are rejected now and were not before, or for another reason. */
   readonly rejected: readonly RejectedFile[];
 }
 
-export interface SuiteParts {
+export interface ServedSuiteOptions {
   readonly store: PublicationStore;
-  /** Makes the builder of one suite's publications. */
-  readonly builderOf: (suite: Suite) => SuiteBuilder;
-  readonly suiteSettings: SuiteSettingsProvider;
-  readonly heldNames: FirstOwnerStore;
-  /** Whose directories there are: publications, and the indices, are shared out by these. */
+  /** What the builders of all suites share. */
+  readonly suiteBuilder: SuiteBuilderOptions;
+  readonly firstOwners: FirstOwnerStore;
+  /** The directories of the builders, which share the room in a publication and in the indices. */
   readonly builders: BuilderDirectories;
   readonly directoryLimits: DirectoryLimits;
   readonly inspectionLimits: InspectLimits;
@@ -54,44 +54,44 @@ export class ServedSuite {
   readonly #settings: SuiteSettings;
   readonly #overridden: OverriddenEntries;
   readonly #now: () => number;
-  readonly #snapshot: PackageList;
+  readonly #packageList: PackageList;
   #current: Manifest | undefined;
+  /** The publication that the suite is rolled back to. */
   #past: Manifest | undefined;
   #surveyed = false;
-  /** Not yet published. The catalog tells of each change once, so none may be lost to a look that fails. */
-  readonly #noted: NotedChanges;
-  /** By the path of a look under way: what it has seen and not yet inspected. */
-  readonly #undecided = new Map<TreePath, readonly TreePath[]>();
-  /** Directories that could not be listed when they were last looked at. */
+  /** The catalog reports each change once, so a failed attempt to publish must not lose any. */
+  readonly #unpublished: UnpublishedChanges;
+  /** By the path of an active survey: the files that it has seen and that are not inspected yet. */
+  readonly #inspecting = new Map<TreePath, readonly TreePath[]>();
+  /** The directories that could not be listed by the last survey of them. */
   #unlisted: ReadonlyMap<TreePath, Rejection> = new Map();
-  /** What lies in no place for packages, or can't be named, as it was last seen. */
-  #passedOver: ReadonlyMap<TreePath, Rejection> = new Map();
-  /** Sorted when they are first asked for, because a page may be asked for often. */
+  /** The files outside of package directories, and those with invalid names, as of the last survey. */
+  #skipped: ReadonlyMap<TreePath, Rejection> = new Map();
+  /** Sorted on first use, because status pages are requested often. */
   #rejected: readonly RejectedFile[] | undefined;
-  /** No one has a turn in the midst of the snapshot's change alone: it is not to be left half made. */
+  /** Takes no abort signal: an update of the package list must not end halfway. */
   readonly #yieldNow = yieldToEventLoop();
 
-  /** @param current what is served until the tree was looked at */
-  constructor(name: Suite, current: Manifest | undefined, parts: SuiteParts) {
-    const { store, now } = parts;
-    const settings = parts.suiteSettings.of(name);
+  /** @param current the publication that is served until the tree was surveyed */
+  constructor(name: Suite, current: Manifest | undefined, settings: SuiteSettings, options: ServedSuiteOptions) {
+    const { store, now } = options;
     const pastId = store.pins.rolledBackTo(name);
     this.name = name;
-    this.#builder = parts.builderOf(name);
+    this.#builder = new SuiteBuilder(name, settings, options.suiteBuilder);
     this.#settings = settings;
     this.#view = settings.view && new View(settings.view);
     this.#overridden = new OverriddenEntries(settings.overrides());
     this.#now = now;
-    const builderOf = (directory: TreePath) => parts.builders.of(directory);
-    const { directoryLimits: directory, inspectionLimits: stanzas } = parts;
-    this.#noted = new NotedChanges(builderOf);
+    const builderOf = (directory: TreePath) => options.builders.of(directory);
+    const { directoryLimits: directory, inspectionLimits: stanzas } = options;
+    this.#unpublished = new UnpublishedChanges(builderOf);
     const ownership = {
       rules: () => settings.ownerRules(),
-      held: parts.heldNames.of(name),
+      held: options.firstOwners.of(name),
       startedMs: now(),
       now,
     };
-    this.#snapshot = new PackageList(ownership, { directory, stanzas, builderOf }, parts.catalog.layout);
+    this.#packageList = new PackageList(ownership, { directory, stanzas, builderOf }, options.catalog.layout);
     this.#current = current;
     this.#past = pastId === undefined ? undefined : store.get(name, pastId);
   }
@@ -100,98 +100,99 @@ export class ServedSuite {
     return this.#current;
   }
 
-  /** Whether the whole suite was seen since the start: before, no part of it can be brought up to date alone. */
+  /** Whether the whole suite was surveyed since the start. Until then, no part of it can be published. */
   get surveyed(): boolean {
     return this.#surveyed;
   }
 
-  /** Takes in what the catalog has seen, in its order, for the next `follow`. */
-  note(changes: readonly FileChange[]): void {
-    this.#noted.add(changes);
+  /** Adds changes of the catalog, in its order, to the next `publishChanges`. */
+  addChanges(changes: readonly FileChange[]): void {
+    this.#unpublished.add(changes);
   }
 
-  /** Whether something was noted that no `follow` has taken in. */
+  /** Whether there are changes that are not published. */
   get hasChanges(): boolean {
-    return !this.#noted.isEmpty;
+    return !this.#unpublished.isEmpty;
   }
 
-  /** Whether some of it is at or below a path. */
+  /** Whether there are changes at or below a path that are not published. */
   hasChangesWithin(path: TreePath): boolean {
-    return this.#noted.has(path);
+    return this.#unpublished.has(path);
   }
 
-  /** Takes in which files a look at a path is still inspecting; none when it has ended. */
-  noteUndecided(path: TreePath, files: readonly TreePath[]): void {
-    if (files.length > 0) this.#undecided.set(path, files);
-    else this.#undecided.delete(path);
+  /** Replaces the list of files that a survey of a path is still inspecting. @param files none when the survey ends */
+  noteInspecting(path: TreePath, files: readonly TreePath[]): void {
+    if (files.length > 0) this.#inspecting.set(path, files);
+    else this.#inspecting.delete(path);
   }
 
-  /** Whether a path lies in a directory that could not be listed when it was last looked at. */
+  /** Whether a path is in a directory that could not be listed by the last survey of it. */
   isUnlisted(path: TreePath): boolean {
     return this.#unlisted.size > 0 && coveringPath(path, this.#unlisted) !== undefined;
   }
 
-  /** Whether every directory could be listed when it was last looked at. */
-  get seenWhole(): boolean {
+  /** Whether every directory could be listed by the last survey of it. */
+  get isFullyListed(): boolean {
     return this.#unlisted.size === 0;
   }
 
   /**
-   * Takes in which directories at or below a path could not be listed.
-   * @param apart directories below the path of which nothing is told
-   * @returns those that could be before, or for another reason could not
+   * Replaces the directories at or below a path that could not be listed.
+   * @param separate directories below the path that were surveyed separately and stay as they are
+   * @returns the directories that could be listed before, or failed for another reason
    */
   noteUnlisted(
     path: TreePath,
     unlisted: ReadonlyMap<TreePath, Rejection>,
-    apart: ReadonlyMap<TreePath, unknown>,
+    separate: ReadonlyMap<TreePath, unknown>,
   ): RejectedFile[] {
     const before = this.#unlisted;
-    this.#unlisted = this.#replaced(before, path, unlisted, apart);
+    this.#unlisted = this.#replaced(before, path, unlisted, separate);
     return newRejections(before, unlisted);
   }
 
   /**
-   * Takes in what at or below a path was passed over.
-   * @param apart directories below the path of which nothing is told
-   * @returns what was not before, or for another reason
+   * Replaces the files at or below a path that were skipped.
+   * @param separate directories below the path that were surveyed separately and stay as they are
+   * @returns the files that were not skipped before, or for another reason
    */
-  notePassedOver(
+  noteSkipped(
     path: TreePath,
-    passedOver: ReadonlyMap<TreePath, Rejection>,
-    apart: ReadonlyMap<TreePath, unknown>,
+    skipped: ReadonlyMap<TreePath, Rejection>,
+    separate: ReadonlyMap<TreePath, unknown>,
   ): RejectedFile[] {
-    const before = this.#passedOver;
-    this.#passedOver = this.#replaced(before, path, passedOver, apart);
-    return newRejections(before, passedOver);
+    const before = this.#skipped;
+    this.#skipped = this.#replaced(before, path, skipped, separate);
+    return newRejections(before, skipped);
   }
 
   #replaced(
     before: ReadonlyMap<TreePath, Rejection>,
     path: TreePath,
     found: ReadonlyMap<TreePath, Rejection>,
-    apart: ReadonlyMap<TreePath, unknown>,
+    separate: ReadonlyMap<TreePath, unknown>,
   ): ReadonlyMap<TreePath, Rejection> {
     if (before.size === 0 && found.size === 0) return before;
     this.#rejected = undefined;
-    const stays = (each: TreePath) => !isWithin(each, path) || coveringPath(each, apart) !== undefined;
+    const stays = (each: TreePath) => !isWithin(each, path) || coveringPath(each, separate) !== undefined;
     return new Map([...[...before].filter(([each]) => stays(each)), ...found]);
   }
 
   /**
-   * Brings the snapshot up to date, and the publication unless the suite is rolled back; where much was noted, with some
-   * of it. Throws where that can't be built; then the last one stays.
-   * @returns what was taken in
+   * Updates the package list, and publishes it unless the suite is rolled back. If there are very many changes, only
+   * some of them are published.
+   * @returns the changes that were published
+   * @throws what building and storing throw; then the last publication stays
    */
-  async follow(catalog: Catalog, signal: AbortSignal): Promise<Followed> {
-    // After a failure the snapshot gets some of them again, which changes nothing. More may be noted meanwhile.
-    const changes = this.#noted.next(!this.#surveyed);
-    const held = await inTurns(
-      this.#snapshot.applying(changes, (path) => catalog.file(path)),
+  async publishChanges(catalog: Catalog, signal: AbortSignal): Promise<PublishedChanges> {
+    // After a failure, the package list gets some changes twice, which has no effect. Others may be added meanwhile.
+    const changes = this.#unpublished.next(!this.#surveyed);
+    const listed = await inTurns(
+      this.#packageList.applying(changes, (path) => catalog.file(path)),
       this.#yieldNow,
     );
-    if (held.changesRejections) this.#rejected = undefined;
-    const visible = this.#view?.apply(held, this.#now()) ?? held;
+    if (listed.changesRejections) this.#rejected = undefined;
+    const visible = this.#view?.apply(listed, this.#now()) ?? listed;
     const change = this.#overridden.apply(visible, this.#settings.overrides(), () => this.#visible());
     this.#surveyed = true;
     const places = [...catalog.packageDirectoriesWithin(suitePath(this.name))];
@@ -199,39 +200,42 @@ export class ServedSuite {
     else {
       this.#current = await this.#builder.build({
         change,
-        entries: () => this.items(),
-        newestLinkMs: this.#snapshot.newestLinkMs,
-        shape: shapeOf(places, this.name, this.#snapshot.emptyPackageDirectories(), catalog.layout),
+        entries: () => this.entries(),
+        newestLinkMs: this.#packageList.newestLinkMs,
+        shape: shapeOf(places, this.name, this.#packageList.emptyPackageDirectories(), catalog.layout),
         current: this.#current,
         signal,
       });
     }
-    this.#noted.done();
-    return { changes, rejected: held.rejected.map(rejectedFile) };
+    this.#unpublished.done();
+    return { changes, rejected: listed.rejected.map(rejectedFile) };
   }
 
-  /** Publishes the same packages again, with what was made for them in the background. */
-  async amend(order: {
+  /**
+   * Publishes the same packages again.
+   * @param options.deferred deferred files to add, and the generator that replaces its earlier files by them
+   */
+  async republish(options: {
     readonly deferred?: readonly [generator: string, DeferredFiles];
     readonly signal: AbortSignal;
   }): Promise<void> {
-    if (this.#current !== undefined) this.#current = await this.#builder.amend(this.#current, order);
+    if (this.#current !== undefined) this.#current = await this.#builder.amend(this.#current, options);
   }
 
-  /** Publishes the same again before clients would believe it no more, or what it is to be rolled back to. */
+  /** Publishes again if the publication is due to expire, or if the suite must still be rolled back. */
   async renew(signal: AbortSignal): Promise<void> {
     if (this.#past !== undefined && this.#current?.rolledBackTo !== this.#past.id)
       this.#current = await this.#builder.rollBack(this.#past, this.#current, signal);
-    else if (this.#current !== undefined && this.#builder.isRenewalDue(this.#current)) await this.amend({ signal });
+    else if (this.#current !== undefined && this.#builder.isRenewalDue(this.#current)) await this.republish({ signal });
   }
 
-  /** Serves what a publication held, whatever the tree holds, until it is told to resume. */
+  /** Serves the content of an earlier publication, independent of the tree, until `resume`. */
   async rollBack(past: Manifest, signal: AbortSignal): Promise<void> {
     this.#past = past;
     await this.renew(signal);
   }
 
-  /** The next `follow` publishes what the tree holds. */
+  /** Lets the next `publishChanges` publish the content of the tree. */
   resume(): void {
     this.#past = undefined;
   }
@@ -240,98 +244,97 @@ export class ServedSuite {
     return this.#past !== undefined;
   }
 
-  /** Whether some names are not everybody's. */
+  /** Whether any package name has an owner. */
   get hasOwners(): boolean {
-    return this.#snapshot.hasOwners;
+    return this.#packageList.hasOwners;
   }
 
-  /** Who owns which name, and who has packages of it; by name. None where every name is everybody's. */
+  /** Returns the owners and the publishers of each package name, sorted by name; none if no name has an owner. */
   shares(): Iterable<NameShare> {
-    return this.#snapshot.shares();
+    return this.#packageList.shares();
   }
 
-  /** What the indices show. */
-  items(): Iterable<IndexEntry> {
+  /** The entries of the indices. */
+  entries(): Iterable<IndexEntry> {
     return this.#overridden.shown(this.#visible());
   }
 
-  /** What the view lets through. */
+  /** The entries that the view does not hide, without overrides. */
   #visible(): Iterable<IndexEntry> {
-    return this.#view?.items() ?? this.#snapshot.items();
+    return this.#view?.items() ?? this.#packageList.items();
   }
 
-  /** Whether time alone has something to hide, which the next `follow` does. */
-  get isAging(): boolean {
+  /** Whether the view must hide packages that have become too old, which the next `publishChanges` does. */
+  get isViewDue(): boolean {
     return this.#surveyed && this.#view?.isDue(this.#now()) === true;
   }
 
-  /** What other rules would hide and show. Overrides are left out on both sides. @param rules undefined: none */
+  /** Returns what other view rules would hide and show, without overrides. @param rules undefined: no rules */
   preview(rules: ViewRules | undefined): ViewDifference {
-    return viewDifference(this.#snapshot.items(), this.#visible(), rules, this.#now());
+    return viewDifference(this.#packageList.items(), this.#visible(), rules, this.#now());
   }
 
-  /** The source packages at or below a path that wait for files, and what is being inspected there, sorted by path. */
+  /** Returns the source packages at or below a path that wait for files, and the files in inspection, sorted by path. */
   pending(within: TreePath = rootPath): readonly PendingFile[] {
     const found: PendingFile[] = [];
-    for (const [path, { missing }] of this.#snapshot.pending())
+    for (const [path, { missing }] of this.#packageList.pending())
       if (isWithin(path, within)) found.push({ path, missing });
-    for (const [look, files] of this.#undecided) {
-      // Of another builder there may be very many.
-      if (!isWithin(look, within) && !isWithin(within, look)) continue;
+    for (const [surveyed, files] of this.#inspecting) {
+      // Another builder may have very many files, none of which need to be compared.
+      if (!isWithin(surveyed, within) && !isWithin(within, surveyed)) continue;
       for (const path of files) if (isWithin(path, within)) found.push({ path, missing: [], inspecting: true });
     }
     return found.sort((a, b) => (a.path < b.path ? -1 : 1));
   }
 
-  /** How many source packages wait for files. */
+  /** The number of source packages that wait for files. */
   get pendingSources(): number {
-    return this.#snapshot.pending().size;
+    return this.#packageList.pending().size;
   }
 
-  /** The files that are being inspected, or wait for that, where this takes longer than usual. */
-  undecided(): readonly TreePath[] {
-    return [...this.#undecided.values()].flat();
+  /** The files that are being inspected or wait for inspection, if that takes longer than usual. */
+  inspecting(): readonly TreePath[] {
+    return [...this.#inspecting.values()].flat();
   }
 
-  /** How many these are. */
-  get uninspected(): number {
-    return [...this.#undecided.values()].reduce((total, files) => total + files.length, 0);
+  /** The number of these files. */
+  get inspectingCount(): number {
+    return [...this.#inspecting.values()].reduce((total, files) => total + files.length, 0);
   }
 
-  /** Whether a file is in no index. */
   isRejected(path: TreePath): boolean {
-    return this.#snapshot.rejections().has(path);
+    return this.#packageList.rejections().has(path);
   }
 
-  /** What is rejected, sorted by path; of more than can be told at once, what was judged last. */
+  /** Returns the rejected files, sorted by path; if there are too many, the most recent ones. */
   rejected(): readonly RejectedFile[] {
     this.#rejected ??= this.#rejectedWithin(rootPath);
     return this.#rejected;
   }
 
-  /** The same of what is at or below a path. */
+  /** Returns the rejected files at or below a path, sorted by path; if there are too many, the most recent ones. */
   rejectedWithin(path: TreePath): readonly RejectedFile[] {
-    if (this.rejectedCount > maxRejectedTold) return this.#rejectedWithin(path);
+    if (this.rejectedCount > maxRejectedListed) return this.#rejectedWithin(path);
     return this.rejected().filter((file) => isWithin(file.path, path));
   }
 
   #rejectedWithin(path: TreePath): readonly RejectedFile[] {
-    const told: RejectedFile[] = [];
-    for (const rejected of [...this.#unlisted, ...this.#passedOver, ...[...this.#snapshot.rejections()].reverse()]) {
-      if (told.length >= maxRejectedTold) break;
-      if (isWithin(rejected[0], path)) told.push(rejectedFile(rejected));
+    const listed: RejectedFile[] = [];
+    for (const rejected of [...this.#unlisted, ...this.#skipped, ...[...this.#packageList.rejections()].reverse()]) {
+      if (listed.length >= maxRejectedListed) break;
+      if (isWithin(rejected[0], path)) listed.push(rejectedFile(rejected));
     }
-    return told.sort((a, b) => (a.path < b.path ? -1 : 1));
+    return listed.sort((a, b) => (a.path < b.path ? -1 : 1));
   }
 
-  /** How many files are rejected. */
+  /** The number of rejected files. */
   get rejectedCount(): number {
-    return this.#snapshot.rejections().size + this.#unlisted.size + this.#passedOver.size;
+    return this.#packageList.rejections().size + this.#unlisted.size + this.#skipped.size;
   }
 }
 
-/** How many rejected files one answer or page tells of. */
-const maxRejectedTold = 5000;
+/** The maximum number of rejected files in one response or page. */
+const maxRejectedListed = 5000;
 
 function newRejections(
   before: ReadonlyMap<TreePath, Rejection>,

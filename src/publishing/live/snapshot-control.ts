@@ -1,4 +1,4 @@
-// What an operator does with the past of a repository: pin a publication, roll a suite back to one, and resume.
+// The operator's commands for snapshots: pin a publication, roll a suite back to one, and resume.
 import { RepoError } from "../../base/errors.ts";
 import type { Suite } from "../../base/names.ts";
 import type { PublicationChanges } from "../build/publication-changes.ts";
@@ -8,12 +8,12 @@ import type { Manifest } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 import { isPinName } from "../store/snapshot-pins.ts";
 
-/** What was asked for can't be done, and nothing was changed. */
+/** The command cannot be executed, and nothing was changed. */
 class NoSuchPast extends RepoError {
   readonly code = "publishing/no-such-past";
 }
 
-/** A snapshot and what it holds. */
+/** A snapshot with a summary of its content. */
 export interface DescribedSnapshot extends KeptPublication {
   /** Release's Date, seconds since the epoch. */
   readonly dateSeconds: number;
@@ -22,27 +22,27 @@ export interface DescribedSnapshot extends KeptPublication {
   readonly changes: PublicationChanges | undefined;
 }
 
-/** The suites in service. */
-export interface LiveSuites {
-  /** Runs a task while nothing is refreshed, swept or published. */
-  alone<T>(task: () => Promise<T>): Promise<T>;
-  /** Resolves when the suite serves what this publication held. */
+/** The repository in service whose suites are rolled back and resumed. */
+export interface SuiteRollback {
+  /** Runs a task while nothing is published or removed. */
+  whileNothingIsPublished<T>(task: () => Promise<T>): Promise<T>;
+  /** Resolves when the suite serves the content of this publication. */
   rollBack(past: Manifest): Promise<void>;
-  /** Resolves when the suite serves what the tree holds. */
+  /** Resolves when the suite serves the content of the tree. */
   resume(suite: Suite): Promise<void>;
 }
 
 export class SnapshotControl {
   readonly #store: PublicationStore;
-  readonly #live: LiveSuites | undefined;
+  readonly #live: SuiteRollback | undefined;
 
-  /** @param live undefined where no server runs: then a suite changes with the next start of one */
-  constructor(store: PublicationStore, live?: LiveSuites) {
+  /** @param live undefined if no server runs; then a rollback takes effect when one starts */
+  constructor(store: PublicationStore, live?: SuiteRollback) {
     this.#store = store;
     this.#live = live;
   }
 
-  /** Those of one suite side by side, the newest first. */
+  /** Returns the snapshots by suite, the newest first. */
   *snapshots(): Iterable<KeptPublication> {
     const current = new Map(this.#store.currentIds());
     const pins = [...this.#store.pins.all()];
@@ -54,8 +54,8 @@ export class SnapshotControl {
   }
 
   /**
-   * The snapshots with what they hold, and what changed since the one before: undefined for the oldest one of a suite.
-   * In the order of `snapshots`.
+   * Returns the snapshots in the order of `snapshots`, each with a summary of its content and the changes since the
+   * previous one, which are undefined for the oldest snapshot of a suite.
    */
   async *described(): AsyncIterable<DescribedSnapshot> {
     let newer: { readonly snapshot: KeptPublication; readonly manifest: Manifest } | undefined;
@@ -80,18 +80,19 @@ export class SnapshotControl {
     return { ...snapshot, dateSeconds, binaryPackages, sourcePackages, changes };
   }
 
-  /** The suites that are rolled back, each with the publication whose content it serves. */
+  /** Returns the suites that are rolled back, each with the id of the publication whose content it serves. */
   rolledBack(): Iterable<readonly [Suite, string]> {
     return this.#store.pins.rolledBack();
   }
 
   /**
-   * Keeps a publication for ever.
-   * @param when its id, a moment, or a name that it has already
-   * @returns its id @throws NoSuchPast
+   * Keeps a publication forever, under a name.
+   * @param when its id, a time, or a name that it already has
+   * @returns its id
+   * @throws NoSuchPast
    */
   async pin(suite: Suite, when: string, name: string): Promise<string> {
-    return await this.#alone(async () => {
+    return await this.#whileNothingIsPublished(async () => {
       if (!isPinName(name)) throw new NoSuchPast(`${JSON.stringify(name.slice(0, 80))} is no name for a pin`);
       const id = this.#find(suite, when);
       const known = this.#store.pins.idOf(suite, name);
@@ -101,9 +102,9 @@ export class SnapshotControl {
     });
   }
 
-  /** Lets go of a name: the publication is kept as long as any other. @throws NoSuchPast */
+  /** Removes a name, so that the publication is kept only as long as any other. @throws NoSuchPast */
   async unpin(suite: Suite, name: string): Promise<string> {
-    return await this.#alone(async () => {
+    return await this.#whileNothingIsPublished(async () => {
       const id = isPinName(name) ? this.#store.pins.idOf(suite, name) : undefined;
       if (id === undefined)
         throw new NoSuchPast(`nothing of ${suite} is pinned as ${JSON.stringify(name.slice(0, 80))}`);
@@ -113,12 +114,14 @@ export class SnapshotControl {
   }
 
   /**
-   * Makes a suite serve what a publication held, under a new Date, until it is resumed. After a failure it is tried
-   * again: what was asked for is kept first.
-   * @param when as for `pin` @returns the publication's id @throws NoSuchPast, and what publishing throws
+   * Lets a suite serve the content of an earlier publication, under a new Date, until `resume`. The command is stored
+   * first, so it is retried after a failure.
+   * @param when as for `pin`
+   * @returns the id of the publication
+   * @throws NoSuchPast, and errors of publishing
    */
   async rollBack(suite: Suite, when: string): Promise<string> {
-    return await this.#alone(async () => {
+    return await this.#whileNothingIsPublished(async () => {
       const id = this.#find(suite, when);
       const past = this.#store.get(suite, id);
       await this.#store.pins.rollBack(suite, id);
@@ -127,9 +130,9 @@ export class SnapshotControl {
     });
   }
 
-  /** Makes a suite serve what the tree holds again. @throws NoSuchPast, and what looking at the tree throws */
+  /** Lets a suite serve the content of the tree again. @throws NoSuchPast, and errors of the refresh */
   async resume(suite: Suite): Promise<void> {
-    await this.#alone(async () => {
+    await this.#whileNothingIsPublished(async () => {
       if (this.#store.pins.rolledBackTo(suite) === undefined) throw new NoSuchPast(`${suite} is not rolled back`);
       await this.#store.pins.resume(suite);
     });
@@ -142,7 +145,7 @@ export class SnapshotControl {
     throw new NoSuchPast(`no publication of ${suite} is kept for ${JSON.stringify(when.slice(0, 80))}`);
   }
 
-  #alone<T>(task: () => Promise<T>): Promise<T> {
-    return this.#live?.alone(task) ?? task();
+  #whileNothingIsPublished<T>(task: () => Promise<T>): Promise<T> {
+    return this.#live?.whileNothingIsPublished(task) ?? task();
   }
 }

@@ -11,12 +11,12 @@ import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { inspectionKeyOf } from "../../catalog/files/catalog-file.ts";
 import type { BinaryFinding } from "../../catalog/files/finding.ts";
 import { sourceNameOf } from "../../catalog/files/finding.ts";
-import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { DebLimits } from "../../debian/deb.ts";
 import type { Resource } from "../resource.ts";
 import type { ChangelogLimits } from "./changelog-process.ts";
 import { readChangelogInProcess } from "./changelog-process.ts";
 import type { PackageResources } from "./package-resources.ts";
+import type { PublishedSuites } from "./published-suites.ts";
 
 /** The memory for recently requested changelogs. */
 const maxCachedBytes = 32 * 1024 ** 2;
@@ -50,8 +50,7 @@ export interface ChangelogResourcesOptions {
   readonly inspectionLimits: DebLimits;
   readonly changelogLimits: ChangelogLimits;
   readonly log: Log;
-  /** All published packages, with a key that changes whenever they do. */
-  readonly published: () => { readonly state: string; readonly items: Iterable<IndexEntry> };
+  readonly suites: PublishedSuites;
 }
 
 /** Packages of one source, first those that most probably have its changelog, then small ones. */
@@ -117,11 +116,11 @@ export class ChangelogResources {
   }
 
   #index(): ReadonlyMap<string, PackagesOfSource> {
-    const { state, items } = this.#options.published();
+    const { state, entries } = this.#options.suites.published();
     const known = this.#indices.get(state);
     if (known !== undefined) return known;
     const index = new Map<string, readonly (readonly [TreePath, BinaryFinding])[]>();
-    for (const { component, path } of items) {
+    for (const { component, path } of entries) {
       const finding = this.#options.catalog.file(path)?.finding;
       if (finding?.kind !== "binary") continue;
       const key = `${component}/${sourceNameOf(finding)}`;

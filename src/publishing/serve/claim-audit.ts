@@ -15,13 +15,17 @@ import type { AuditVerdict, PublishingObserver } from "../publishing-observer.ts
 /** The default interval between two claims that are audited in the background. */
 export const defaultScrubSeconds = 60;
 
+/** Refreshes files that differ from their claim. */
+export interface FileRefresher {
+  /** Refreshes a path in the background. */
+  requestRefresh(path: TreePath): void;
+}
+
 export interface ClaimAuditOptions {
   readonly catalog: Catalog;
   readonly examiner: Examiner;
   readonly observer: PublishingObserver;
   readonly log: Log;
-  /** Requests a refresh of a file that differs from its claim. */
-  readonly requestRefresh: (path: TreePath) => void;
 }
 
 /**
@@ -34,9 +38,15 @@ export class ClaimAudit {
   readonly #stopping = new AbortController();
   /** The inspection keys of claims that could not be verified in this round. */
   readonly #skipped = new Set<string>();
+  #refresher: FileRefresher | undefined;
 
   constructor(options: ClaimAuditOptions) {
     this.#options = options;
+  }
+
+  /** Sets the refresher, which is created later than the audit. */
+  refreshWith(refresher: FileRefresher): void {
+    this.#refresher = refresher;
   }
 
   /** @param scrubSeconds the interval between two claims; with 0, claims are audited only when their bytes are read */
@@ -76,7 +86,7 @@ export class ClaimAudit {
   /** Handles a file whose bytes differ from the expected ones. */
   async mismatched(path: TreePath): Promise<void> {
     await this.#options.catalog.markUntrusted(path);
-    this.#options.requestRefresh(path);
+    this.#refresher?.requestRefresh(path);
   }
 
   #newestClaim(): CatalogFile | undefined {
@@ -96,7 +106,7 @@ export class ClaimAudit {
     return this.#queue(async () => {
       const verdict = await this.#verdictOn(file, bytes);
       if (verdict === undefined) return;
-      const { catalog, observer, log, requestRefresh } = this.#options;
+      const { catalog, observer, log } = this.#options;
       observer.audited(verdict);
       if (verdict === "unknown") {
         this.#skipped.add(inspectionKeyOf(file) ?? "");
@@ -105,7 +115,7 @@ export class ClaimAudit {
       catalog.resolveClaim(file.path, verdict);
       if (verdict === "confirmed") return;
       log.warn({ path: file.path }, "a package differs from its entry metadata");
-      requestRefresh(file.path);
+      this.#refresher?.requestRefresh(file.path);
     });
   }
 

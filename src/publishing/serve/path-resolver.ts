@@ -13,6 +13,7 @@ import type { ChangelogResources } from "./changelog-resources.ts";
 import type { IndexResources } from "./index-resources.ts";
 import type { PackageResources } from "./package-resources.ts";
 import type { PassthroughSuites } from "./passthrough-suites.ts";
+import type { PublishedSuites } from "./published-suites.ts";
 import type { TreeFileResources } from "./tree-file-resources.ts";
 
 export interface PathResolverOptions {
@@ -24,8 +25,7 @@ export interface PathResolverOptions {
   readonly changelogs: ChangelogResources;
   readonly treeFiles: TreeFileResources;
   readonly passthrough: PassthroughSuites;
-  /** The current publication of a suite. */
-  readonly currentOf: (suite: Suite) => Manifest | undefined;
+  readonly suites: PublishedSuites;
 }
 
 /**
@@ -83,7 +83,7 @@ export class PathResolver {
   #published(path: string, session: ClientSession | undefined): Resource | undefined {
     const { suite, rest } = this.#inSuite(path) ?? {};
     if (suite === undefined || rest === undefined || this.#options.passthrough.includes(suite)) return undefined;
-    const current = this.#options.currentOf(suite);
+    const current = this.#options.suites.currentOf(suite);
     const reference = hashReference(rest);
     const begun = current && reference === undefined ? this.#sessionPublication(current, rest, session) : undefined;
     // A file that this publication lacks is not listed in the client's Release; the current publication may have it.

@@ -13,6 +13,7 @@ import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
 import type { Resource } from "../resource.ts";
 import { contentTypeOf } from "../resource.ts";
 import type { PackageCache } from "./package-cache.ts";
+import type { PublishedSuites } from "./published-suites.ts";
 
 /** How long a listing or a mutable file is cached. In this time it is read once, whatever the number of requests. */
 const cachedMs = 10_000;
@@ -40,8 +41,7 @@ export interface TreeFileResourcesOptions {
   readonly tree: Tree;
   readonly catalog: Catalog;
   readonly cache: PackageCache;
-  /** Whether a path is in a directory that could not be listed, so that its contents are unknown. */
-  readonly isUnlisted: (path: TreePath) => boolean;
+  readonly suites: PublishedSuites;
 }
 
 export class TreeFileResources {
@@ -111,8 +111,9 @@ export class TreeFileResources {
   }
 
   async #hasSubdirectory(directory: TreePath, child: TreePath): Promise<boolean> {
-    const { catalog, isUnlisted } = this.#options;
-    if (catalog.hasDirectory(directory) && catalog.layout.mayHoldPackages(child) && !isUnlisted(child)) return false;
+    const { catalog, suites } = this.#options;
+    if (catalog.hasDirectory(directory) && catalog.layout.mayHoldPackages(child) && !suites.isUnlisted(child))
+      return false;
     return (await this.#list(directory)).get(lastName(child))?.kind === "directory";
   }
 

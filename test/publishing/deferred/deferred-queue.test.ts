@@ -15,8 +15,10 @@ test("the first deferred files of a suite are generated at once, and later ones 
   const times = { settleMs: hourMs, retryMs: hourMs };
   const work = new DeferredQueue({
     generators: [{ name: "all", generate: async () => ({ indices: [], blobs: [] }) }],
-    requestFor: () => ({ current: {} as Manifest, entries: [], suite: sid }),
-    publish: async (suite) => void made.push(suite),
+    target: {
+      inputFor: () => ({ current: {} as Manifest, entries: [], suite: sid }),
+      publish: async (suite) => void made.push(suite),
+    },
     backgroundPriority: new BackgroundPriority(() => performance.now()),
     observer: silentPublishingObserver,
     log: silentLog,

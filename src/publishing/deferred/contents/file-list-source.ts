@@ -1,18 +1,18 @@
 // Reads the file lists for Contents one by one, and packs them for the thread that sorts them.
 import { codeOf } from "../../../base/errors.ts";
 import type { Log } from "../../../base/log.ts";
-import type { TreePath } from "../../../base/names.ts";
 import type { Examiner } from "../../../catalog/examiner.ts";
 import type { BinaryIndexEntry } from "../../../catalog/suite/index-entry.ts";
 import { fieldOf } from "../../../debian/stanza.ts";
 import { locationOf } from "../../../indices/contents/contents.ts";
 import { ContentGone, StorageUnavailable } from "../../../storage/tree.ts";
+import type { ClaimAudit } from "../../serve/claim-audit.ts";
 import type { ListedPackages } from "./contents-tasks.ts";
 
 export interface FileListSourceOptions {
   readonly examiner: Pick<Examiner, "fileList" | "loadInspection">;
-  /** Handles a package whose data cannot be unpacked, although its inspection reports no error. */
-  readonly mismatched: (path: TreePath) => Promise<void>;
+  /** Handles packages whose data cannot be unpacked, although their inspection reports no error. */
+  readonly audit: Pick<ClaimAudit, "mismatched">;
   readonly log: Log;
 }
 
@@ -50,7 +50,7 @@ export class FileListSource {
       const list = await this.#options.examiner.fileList(entry, entry.inspectionKey, signal);
       if (list instanceof Uint8Array) return list;
       this.#giveUp(entry, list === undefined ? "its data cannot be read here" : list.text);
-      if (list !== undefined) await this.#options.mismatched(entry.path);
+      if (list !== undefined) await this.#options.audit.mismatched(entry.path);
       return undefined;
     } catch (thrown) {
       signal.throwIfAborted();

@@ -5,7 +5,7 @@ import type { TreePath } from "../../../src/base/names.ts";
 import { parseTreePath } from "../../../src/base/names.ts";
 import type { FileChange } from "../../../src/catalog/catalog.ts";
 import { plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
-import { NotedChanges } from "../../../src/publishing/live/noted-changes.ts";
+import { UnpublishedChanges } from "../../../src/publishing/live/unpublished-changes.ts";
 
 const place = "dists/sid/main/binary-amd64";
 const builderOf = (directory: TreePath) => plainLayout.builderDirectoryOf(directory);
@@ -14,11 +14,11 @@ const aChange = (builder: string, n: number): FileChange => ({
   before: undefined,
   after: undefined,
 });
-const noted = (maxChanges: number) => new NotedChanges(builderOf, { maxChanges, maxStanzaBytes: 2 ** 20 });
+const limitedTo = (maxChanges: number) => new UnpublishedChanges(builderOf, { maxChanges, maxStanzaBytes: 2 ** 20 });
 const pathsOf = (changes: readonly FileChange[]) => changes.map(({ path }) => path.slice(place.length + 1));
 
 test("a builder with one change does not wait behind another's thousands", () => {
-  const changes = noted(10);
+  const changes = limitedTo(10);
   changes.add(Array.from({ length: 5000 }, (_, n) => aChange("mallory", n)));
   changes.add([aChange("alice", 1), aChange("bob", 1)]);
   expect(pathsOf(changes.next(false))).toEqual(expect.arrayContaining(["alice/p1.deb", "bob/p1.deb"]));
@@ -28,7 +28,7 @@ test("a builder with one change does not wait behind another's thousands", () =>
 });
 
 test("what could not be published comes again, before what has not been tried", () => {
-  const changes = noted(2);
+  const changes = limitedTo(2);
   changes.add([1, 2, 3].map((n) => aChange("alice", n)));
   expect(pathsOf(changes.next(false))).toEqual(["alice/p1.deb", "alice/p2.deb"]);
   expect(pathsOf(changes.next(false))).toEqual(["alice/p1.deb", "alice/p2.deb"]);
@@ -40,7 +40,7 @@ test("what could not be published comes again, before what has not been tried", 
 });
 
 test("the first publication takes all", () => {
-  const changes = noted(2);
+  const changes = limitedTo(2);
   changes.add([1, 2, 3].map((n) => aChange("alice", n)));
   expect(changes.next(true)).toHaveLength(3);
 });
@@ -52,7 +52,7 @@ test("in any history every change comes once, those of a path in their order", (
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), fc.integer({ min: 1, max: 4 }), (steps, most) => {
-      const changes = noted(most);
+      const changes = limitedTo(most);
       const [wanted, got]: [FileChange[], FileChange[]] = [[], []];
       const take = () => {
         const batch = changes.next(false);

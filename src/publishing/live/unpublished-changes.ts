@@ -1,26 +1,26 @@
-// Changes that wait for a publication. Where there are many, each publication takes some of each builder's.
+// Changes that are not published yet. If there are very many, each publication contains some of every builder's.
 import type { TreePath } from "../../base/names.ts";
 import { isWithin, parentPath } from "../../base/names.ts";
 import type { FileChange } from "../../catalog/catalog.ts";
 
-/** What one publication takes in. The first of a server takes in all. */
+/** The maximum size of the changes in one publication. The first publication after a start has no such limit. */
 interface BatchLimits {
   readonly maxChanges: number;
-  /** Of the stanzas that are new, in bytes. */
+  /** The total size of new stanzas, in bytes. */
   readonly maxStanzaBytes: number;
 }
 
-/** Some two or three segments, which are compressed in half a second: so long others wait for the next publication. */
+/** About three segments, which are compressed in half a second. Later changes wait that long for the next publication. */
 const defaultBatchLimits: BatchLimits = { maxChanges: 1024, maxStanzaBytes: 2 ** 20 };
 
-export class NotedChanges {
+export class UnpublishedChanges {
   readonly #builderOf: (directory: TreePath) => TreePath | undefined;
   readonly #limits: BatchLimits;
-  /** In the order in which they were noted: later changes of one path build on earlier ones. */
+  /** By builder, in the order in which they were added: later changes of a path build on earlier ones. */
   readonly #waiting = new Map<TreePath, FileChange[]>();
   #batch: FileChange[] = [];
 
-  /** @param builderOf whose directory a directory with files is, or lies in */
+  /** @param builderOf returns the builder's directory that a directory is or is in */
   constructor(builderOf: (directory: TreePath) => TreePath | undefined, limits = defaultBatchLimits) {
     this.#builderOf = builderOf;
     this.#limits = limits;
@@ -30,7 +30,7 @@ export class NotedChanges {
     return this.#batch.length === 0 && this.#waiting.size === 0;
   }
 
-  /** Whether something at or below a path waits. */
+  /** Whether there are changes at or below a path. */
   has(path: TreePath): boolean {
     const isThere = (change: FileChange) => isWithin(change.path, path);
     return this.#batch.some(isThere) || [...this.#waiting.values()].some((changes) => changes.some(isThere));
@@ -50,9 +50,9 @@ export class NotedChanges {
   }
 
   /**
-   * The next changes to publish: those of the last batch once more, unless it is `done`, and as many others as there is
-   * room for, of all builders alike.
-   * @param all whether there is room for all
+   * Returns the changes to publish next: those of the last batch again if it is not `done`, and as many others as fit,
+   * the same number of each builder.
+   * @param all whether the limits are ignored
    */
   next(all: boolean): readonly FileChange[] {
     const queues = [...this.#waiting].map(([builder, changes]) => ({ builder, changes, taken: 0 }));
@@ -72,7 +72,7 @@ export class NotedChanges {
     for (const { builder, changes, taken } of queues) {
       if (taken === changes.length) this.#waiting.delete(builder);
       else if (taken > 0) {
-        // Who was served goes behind who was not.
+        // Builders whose changes are in this batch go to the end of the queue.
         this.#waiting.delete(builder);
         this.#waiting.set(builder, changes.slice(taken));
       }
@@ -80,7 +80,7 @@ export class NotedChanges {
     return this.#batch;
   }
 
-  /** The last batch was published. */
+  /** To be called when the last batch is published. */
   done(): void {
     this.#batch = [];
   }

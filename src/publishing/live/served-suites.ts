@@ -1,0 +1,82 @@
+// The suites of a repository that are in service, by name.
+import type { Suite, TreePath } from "../../base/names.ts";
+import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
+import type { PublishingObserver } from "../publishing-observer.ts";
+import type { PublishedSuites } from "../serve/published-suites.ts";
+import type { Manifest } from "../store/publication.ts";
+import type { SuiteSettingsProvider } from "../suite-settings.ts";
+import type { ServedSuiteOptions } from "./served-suite.ts";
+import { ServedSuite } from "./served-suite.ts";
+
+export interface ServedSuitesOptions extends ServedSuiteOptions {
+  readonly suiteSettings: SuiteSettingsProvider;
+  readonly observer: PublishingObserver;
+}
+
+export class ServedSuites implements PublishedSuites, Iterable<ServedSuite> {
+  readonly #options: ServedSuitesOptions;
+  readonly #byName = new Map<Suite, ServedSuite>();
+
+  /** Puts every suite into service that has a stored publication, except those with prebuilt indices. */
+  constructor(options: ServedSuitesOptions) {
+    this.#options = options;
+    for (const manifest of options.store.current()) {
+      if (options.suiteSettings.of(manifest.suite).indices === "prebuilt") continue;
+      this.#add(manifest.suite, manifest);
+      options.observer.restored(manifest.suite);
+    }
+  }
+
+  [Symbol.iterator](): Iterator<ServedSuite> {
+    return this.#byName.values();
+  }
+
+  has(name: Suite): boolean {
+    return this.#byName.has(name);
+  }
+
+  get(name: Suite): ServedSuite | undefined {
+    return this.#byName.get(name);
+  }
+
+  names(): Iterable<Suite> {
+    return this.#byName.keys();
+  }
+
+  /** Returns a suite, which is put into service if it is new. */
+  open(name: Suite): ServedSuite {
+    return this.#byName.get(name) ?? this.#add(name, undefined);
+  }
+
+  /** Takes a suite out of service that is no longer in the tree. */
+  async close(name: Suite): Promise<void> {
+    const { store, observer, now } = this.#options;
+    this.#byName.delete(name);
+    await store.withdraw(name, now());
+    observer.withdrawn(name);
+  }
+
+  currentOf(name: Suite): Manifest | undefined {
+    return this.#byName.get(name)?.current;
+  }
+
+  isUnlisted(path: TreePath): boolean {
+    for (const suite of this.#byName.values()) if (suite.isUnlisted(path)) return true;
+    return false;
+  }
+
+  published(): { readonly state: string; readonly entries: Iterable<IndexEntry> } {
+    const suites = [...this.#byName.values()];
+    return { state: suites.map(({ name, current }) => `${name} ${current?.id}`).join(), entries: entriesOf(suites) };
+  }
+
+  #add(name: Suite, current: Manifest | undefined): ServedSuite {
+    const suite = new ServedSuite(name, current, this.#options.suiteSettings.of(name), this.#options);
+    this.#byName.set(name, suite);
+    return suite;
+  }
+}
+
+function* entriesOf(suites: Iterable<ServedSuite>): Iterable<IndexEntry> {
+  for (const suite of suites) yield* suite.entries();
+}
