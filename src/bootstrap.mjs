@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const oldestNode = [20, 9];
+const oldestNode = [20, 19];
 const firstProgressMs = 5_000;
 const progressEveryMs = 10_000;
 

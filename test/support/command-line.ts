@@ -1,12 +1,10 @@
 // The built command line as a child process: what it prints, until it ends or is told to.
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { projectRoot } from "./project-files.ts";
 
-const pollMs = 50;
 const defaultPatienceMs = 20_000;
 
 export interface CommandOptions {
@@ -21,6 +19,9 @@ export class CommandLine {
   output = "";
   /** What it printed so far on standard output. */
   printed = "";
+  /** Emits `more` with each output, and at the end. */
+  readonly #heard = new EventEmitter();
+  #hasEnded = false;
   readonly #ended: Promise<number | null>;
 
   constructor(args: readonly string[], { cwd = projectRoot, env = {} }: CommandOptions = {}) {
@@ -32,24 +33,29 @@ export class CommandLine {
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.on("data", (chunk: Buffer) => {
         this.output += chunk.toString();
+        this.#heard.emit("more");
       });
     }
     this.child.stdout?.on("data", (chunk: Buffer) => {
       this.printed += chunk.toString();
     });
-    this.#ended = once(this.child, "close").then(([code]) => code as number | null);
+    this.#ended = once(this.child, "close").then(([code]) => {
+      this.#hasEnded = true;
+      this.#heard.emit("more");
+      return code as number | null;
+    });
   }
 
   /** What `pattern` captures first in the output, as soon as it is there. @throws when the command ends or takes too long */
   async says(pattern: RegExp, patienceMs = defaultPatienceMs): Promise<string> {
-    const deadline = Date.now() + patienceMs;
+    const patience = AbortSignal.timeout(patienceMs);
     for (;;) {
       const match = pattern.exec(this.output);
       if (match) return match[1] ?? match[0];
-      if (this.child.exitCode !== null || Date.now() > deadline) {
+      if (this.#hasEnded || patience.aborted) {
         throw new Error(`the command did not say ${pattern}, but:\n${this.output}`);
       }
-      await sleep(pollMs);
+      await once(this.#heard, "more", { signal: patience }).catch(() => undefined);
     }
   }
 

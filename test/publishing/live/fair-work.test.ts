@@ -1,5 +1,4 @@
 // Builders share the work: what takes long, or fails, in one's directory holds up nobody else's uploads.
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { TreePath } from "../../../src/base/names.ts";
 import { withResolvers } from "../../../src/base/with-resolvers.ts";
@@ -8,7 +7,7 @@ import { StorageUnavailable } from "../../../src/storage/tree.ts";
 import { aDeb, aDsc } from "../../support/debs.ts";
 import type { ServedFolderOptions } from "../../support/served-folder.ts";
 import { packageNames, ServedFolder, treePath } from "../../support/served-folder.ts";
-import { isPending } from "../../support/standing-still.ts";
+import { isPending, onceUnchanged } from "../../support/standing-still.ts";
 
 const place = "dists/sid/main/binary-amd64";
 const alice = `${place}/alice`;
@@ -159,21 +158,24 @@ test("builders' directories count where they are configured, at any depth, and a
   letGo();
   await attack;
   // Asked for anew after a second.
-  await sleep(1100);
+  const realNow = performance.now.bind(performance);
+  vi.spyOn(performance, "now").mockImplementation(() => realNow() + 1100);
   expect((await served.ping(team)).removed).toEqual([]);
   expect(await packageNames(served)).toHaveLength(5);
 });
 
 test("a suite's first publication waits for slow packages, but not for ever", async () => {
-  const { served, slow } = slowed();
+  const inspected = withResolvers<void>();
+  const { served, slow } = slowed({ observer: { inspected: () => inspected.resolve() } });
   slow.files = (path) => path.startsWith(mallory);
   await put(served, alice, "hello");
   const bomb = await put(served, mallory, "bomb");
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   onTestFinished(() => void vi.useRealTimers());
   const ping = served.ping(`${alice}/hello.deb`);
-  // This timer is not a fake: the folder is read meanwhile.
-  await sleep(1000);
+  await inspected.promise;
+  // Then it waits by a timer for the others.
+  await onceUnchanged(() => vi.getTimerCount());
   await vi.advanceTimersByTimeAsync(58_000);
   expect(await isPending(ping)).toBe(true);
   await vi.advanceTimersByTimeAsync(3_000);
@@ -201,13 +203,16 @@ test("after a restart uploads wait seconds for others' slow packages, and what w
 
 test("a look at the whole tree right after a restart leaves out nothing that an earlier look is still reading", async () => {
   const gates: ReturnType<typeof withResolvers<void>>[] = [];
+  let timesSeen = 0;
   let isSlow = false;
   const wrap = (tree: Tree): Tree => ({
     open: (...asked) => tree.open(...asked),
     async look(path, signal) {
       const gate = withResolvers<void>();
       if (isSlow && path === alice && gates.push(gate) > 0) await gate.promise;
-      return await tree.look(path, signal);
+      const node = await tree.look(path, signal);
+      if (isSlow && path === place) timesSeen += 1;
+      return node;
     },
   });
   const served = new ServedFolder({ wrap });
@@ -218,8 +223,8 @@ test("a look at the whole tree right after a restart leaves out nothing that an 
   const first = served.ping();
   await vi.waitFor(() => expect(gates).toHaveLength(1));
   const second = served.ping();
-  // By then the second one has seen the suite and its places; for the builder's directory it waits.
-  await sleep(200);
+  // The second one has seen the suite and its places; for the builder's directory it waits.
+  await expect.poll(() => timesSeen).toBe(2);
   gates[0]?.resolve();
   await vi.waitFor(() => expect(gates).toHaveLength(2));
   await first;

@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { parseRepositoryName } from "../../../../src/base/names.ts";
@@ -55,12 +54,20 @@ const compressorAfter = (before: () => Promise<void>) => ({
 
 test("an index that is built from nothing has its segments in order, even if one of two threads is slow", async () => {
   const parts = opened();
+  const byTheOther = withResolvers<void>();
+  const tasks: ContentsTasks = {
+    ...parts.tasks,
+    async compressPaths(...asked) {
+      byTheOther.resolve();
+      return await parts.tasks.compressPaths(...asked);
+    },
+  };
   let slowly = 0;
   const compressor = compressorAfter(async () => {
     slowly += 1;
-    await sleep(300);
+    await byTheOther.promise;
   });
-  const builder = new ContentsSegments({ ...parts, compressor, limits, cut }, when);
+  const builder = new ContentsSegments({ ...parts, tasks, compressor, limits, cut }, when);
   const made = await builder.fromRuns(await sortedIn(builder));
   expect(slowly).toBeGreaterThan(0);
   expect(slowly).toBeLessThan(made.length);
@@ -89,7 +96,9 @@ test.each(["merged", "compressed by the merging thread", "compressed elsewhere"]
   "if segments cannot be %s, the build of the index fails with that error",
   async (what) => {
     const parts = opened();
+    const failed = withResolvers<void>();
     const failing = async (): Promise<never> => {
+      failed.resolve();
       throw new Error("expected failure");
     };
     const tasks: ContentsTasks = {
@@ -97,7 +106,7 @@ test.each(["merged", "compressed by the merging thread", "compressed elsewhere"]
       ...(what === "merged" && { mergeFiles: failing }),
       ...(what.startsWith("compressed by") && { compressPaths: failing }),
     };
-    const compressor = compressorAfter(what === "compressed elsewhere" ? failing : () => sleep(50));
+    const compressor = compressorAfter(what === "compressed elsewhere" ? failing : () => failed.promise);
     const builder = new ContentsSegments({ ...parts, tasks, compressor, limits, cut }, when);
     const files = await sortedIn(builder);
     await expect(builder.fromRuns(files)).rejects.toThrow("expected failure");
