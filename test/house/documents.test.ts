@@ -118,3 +118,18 @@ test("the index of the tests' helpers names each of them once, and nothing else"
   );
   expect(listed.toSorted()).toEqual(helpers.map((path) => path.slice(directory.length)).toSorted());
 });
+
+/** The npm scripts that a text runs, by name. */
+const scriptsIn = (text: string): readonly string[] =>
+  [...text.matchAll(/\bnpm (?:run ([a-z:]+)|(start|test)\b)|\.ci\/run ([a-z:]+)$/gm)].map(
+    ([, run, short, inCi]) => run ?? short ?? inCi ?? "",
+  );
+
+test("every npm script that a document or a workflow names is in package.json", () => {
+  const { scripts } = JSON.parse(readProjectFile("package.json")) as { readonly scripts: Record<string, string> };
+  const unknown = (text: string) => scriptsIn(text).filter((name) => !Object.hasOwn(scripts, name));
+  const files = projectFiles().filter((path) => path.endsWith(".md") || path.startsWith(".github/"));
+  expect(files.flatMap((path) => unknown(readProjectFile(path)).map((name) => `${path}: ${name}`))).toEqual([]);
+  expect(files.flatMap((path) => scriptsIn(readProjectFile(path))).length).toBeGreaterThan(10);
+  expect(unknown("`npm run lnit`, `npm run lint`\n  - run: bash .ci/run test:unti\n")).toEqual(["lnit", "test:unti"]);
+});
