@@ -2,7 +2,7 @@
 // Plain JavaScript without dependencies, because it runs before they are installed.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -117,12 +117,21 @@ async function installDependencies() {
 
 const compile = (title, config) => step(title, process.execPath, ["node_modules/typescript/bin/tsc", "-p", config]);
 
+/** Removes modules whose source was moved or deleted: a program that still imports one must fail here as elsewhere. */
+function removeStaleModules() {
+  for (const name of readdirSync(join(root, "dist"), { recursive: true })) {
+    const source = /\.js(\.map)?$/.test(name) ? `src/${name.replace(/\.js(\.map)?$/, ".ts")}` : undefined;
+    if (source !== undefined && !existsSync(join(root, source))) rmSync(join(root, "dist", name));
+  }
+}
+
 async function build() {
   const stamp = join(root, "dist/.built-from");
   const fingerprint = fingerprintOfSources();
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === fingerprint) return;
   await compile("building", "tsconfig.build.json");
   mkdirSync(join(root, "dist"), { recursive: true });
+  removeStaleModules();
   writeFileSync(stamp, fingerprint);
 }
 

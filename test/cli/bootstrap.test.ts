@@ -2,7 +2,16 @@
 import type { SpawnSyncReturns } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
@@ -169,10 +178,21 @@ test.each(["lint", "test:unit"])("%s installs what is missing first", (command) 
   expect(readFileSync(join(root, "installed"), "utf8")).toBe("ci");
 });
 
-test("every script of package.json but build goes through the bootstrap, under its own name", () => {
+test("a build removes the modules of sources that were moved or deleted, and nothing else", () => {
+  const root = aCheckout("");
+  writeFileSync(join(root, "src/old.ts"), "");
+  run(root, "demo");
+  for (const name of ["old.js", "old.js.map", "cli.js.map", "template.eta"])
+    writeFileSync(join(root, "dist", name), "");
+  rmSync(join(root, "src/old.ts"));
+  run(root, "demo");
+  expect(readdirSync(join(root, "dist")).toSorted()).toEqual([".built-from", "cli.js", "cli.js.map", "template.eta"]);
+});
+
+test("every script of package.json goes through the bootstrap, under its own name", () => {
   const { scripts } = JSON.parse(readProjectFile("package.json")) as { readonly scripts: Record<string, string> };
   const direct = Object.entries(scripts).filter(([name, script]) => script !== `node src/bootstrap.mjs ${name}`);
-  expect(direct.map(([name]) => name)).toEqual(["build"]);
+  expect(direct).toEqual([]);
 });
 
 test("a command that it does not know is answered with those that it knows", () => {
