@@ -45,4 +45,4 @@ test("every command that the help names can be asked for by its name", async () 
       expect.stringContaining(`Usage: tahoe-apt ${name}`),
     ]);
   }
-}, 60_000);
+});
