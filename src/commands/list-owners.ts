@@ -52,7 +52,7 @@ export async function listOwners(
     const snapshots = packageListsOf(stock, (each) => ({
       // Also where every name is everybody's, it is told who has packages of it.
       rules: () => rules.of(each) ?? everybodys,
-      held: nothingHeld,
+      firstOwners: nothingHeld,
       startedMs: 0,
       now: systemClock,
     }));

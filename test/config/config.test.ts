@@ -272,7 +272,7 @@ test("overrides stand in a repository's table, and one that no index can follow 
     { packages: "hello=2.0", suite: "sid", set: { Section: "libs" } },
   ]);
   expect(mistakesOf(() => load('{ Version = "3" }'))).toEqual([
-    expect.stringMatching(/^repository\[\d\]\.override\[0\]: .*Version can't be overridden/),
+    expect.stringMatching(/^repository\[\d\]\.override\[0\]: .*Version cannot be overridden/),
   ]);
 });
 

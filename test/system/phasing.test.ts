@@ -59,7 +59,7 @@ test.each([
   [["phase", "hello", "--percent", "101"], 2, /--percent: a whole number from 0 to 100/],
   [["phase", "hello"], 2, /--percent: a whole number/],
   [["override", "set", "hello", "Section"], 2, /"Section" is not FIELD=VALUE/],
-  [["override", "set", "hello", "Version=3"], 1, /Version can't be overridden/],
+  [["override", "set", "hello", "Version=3"], 1, /Version cannot be overridden/],
   [["override", "set", "hello", "Section=x", "--suite", "sdi"], 2, /no suite sdi; known: sid/],
 ] as const)("%j ends with %d and says why", async (args, exitCode, says) => {
   const grid = await ServedGrid.start(inject("webapiUrl"));

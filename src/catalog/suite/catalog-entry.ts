@@ -1,4 +1,4 @@
-// Items as a snapshot holds them: each speaks for its file, of which the catalog has the rest, and keeps what it adds.
+// The index entries of a package list. Each refers to its file in the catalog and stores only what it adds.
 import type { Architecture, Component, TreePath } from "../../base/names.ts";
 import { parseArchitecture } from "../../base/names.ts";
 import type { FileEntry } from "../../storage/tree.ts";
@@ -8,34 +8,34 @@ import type { BinaryFinding, Finding, SourceFinding } from "../files/finding.ts"
 import type { BinaryIndexEntry, SourceIndexEntry, SourceIndexEntryPart } from "./index-entry.ts";
 import { entryIdentityOf } from "./index-entry.ts";
 
-/** A file in which something was found. */
+/** A file that has been examined successfully. */
 interface ExaminedFile<Found extends Finding> extends CatalogFile {
   readonly entry: FileEntry;
   readonly finding: Found;
 }
 
-/** @param finding the file's own */
+/** Narrows the type of a file. @param finding the finding of this file */
 export const isExamined = <Found extends Finding>(file: CatalogFile, finding: Found): file is ExaminedFile<Found> =>
   file.entry.kind === "file" && file.finding === finding;
 
 /** Where identities are turned from one form into another: with a buffer for each, that would take twice as long. */
 const scratch = Buffer.alloc(32);
 
-abstract class FoundItem<Found extends BinaryFinding | SourceFinding> {
+abstract class CatalogEntry<Found extends BinaryFinding | SourceFinding> {
   readonly component: Component;
   protected readonly file: ExaminedFile<Found>;
-  /** The identity's bytes, a character each. */
-  readonly #identity: string;
+  /** The bytes of the identity, one character for each byte, which needs less memory than hex digits. */
+  readonly #identityBytes: string;
 
   constructor(file: ExaminedFile<Found>, component: Component, identity: string) {
     this.file = file;
     this.component = component;
     scratch.write(identity, "hex");
-    this.#identity = scratch.toString("latin1");
+    this.#identityBytes = scratch.toString("latin1");
   }
 
   get identity(): string {
-    scratch.write(this.#identity, "latin1");
+    scratch.write(this.#identityBytes, "latin1");
     return scratch.toString("hex");
   }
   get path(): TreePath {
@@ -67,7 +67,8 @@ abstract class FoundItem<Found extends BinaryFinding | SourceFinding> {
   }
 }
 
-export class CatalogBinaryEntry extends FoundItem<BinaryFinding> implements BinaryIndexEntry {
+/** The index entry of a binary package in the catalog. */
+export class CatalogBinaryEntry extends CatalogEntry<BinaryFinding> implements BinaryIndexEntry {
   constructor(file: ExaminedFile<BinaryFinding>, component: Component) {
     const { sha256, stanzaKey } = file.finding;
     super(file, component, entryIdentityOf(file.path, sha256, stanzaKey));
@@ -100,13 +101,14 @@ export class CatalogBinaryEntry extends FoundItem<BinaryFinding> implements Bina
   }
 }
 
-export class CatalogSourceEntry extends FoundItem<SourceFinding> implements SourceIndexEntry {
+/** The index entry of a source package in the catalog. */
+export class CatalogSourceEntry extends CatalogEntry<SourceFinding> implements SourceIndexEntry {
   readonly parts: readonly SourceIndexEntryPart[];
 
   constructor(file: ExaminedFile<SourceFinding>, component: Component, parts: readonly SourceIndexEntryPart[]) {
     const { digests, stanzaKey } = file.finding;
-    const ofParts = parts.flatMap((part) => Object.values(part.digests));
-    super(file, component, entryIdentityOf(file.path, digests.sha256, stanzaKey, ...ofParts));
+    const partDigests = parts.flatMap((part) => Object.values(part.digests));
+    super(file, component, entryIdentityOf(file.path, digests.sha256, stanzaKey, ...partDigests));
     this.parts = parts;
   }
 

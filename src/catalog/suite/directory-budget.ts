@@ -1,4 +1,5 @@
-// How much of a suite's indices one builder's directory may take: what was linked first stays, whoever looks and whenever.
+// Limits how much of a suite's indices one builder's directory may use. The packages that were linked first are listed,
+// so the result is the same on all servers and at all times.
 import { addToCount } from "../../base/counts.ts";
 import { beyondText } from "../../base/errors.ts";
 import type { Architecture, TreePath } from "../../base/names.ts";
@@ -8,108 +9,112 @@ import type { Rejection } from "../inspection/inspection.ts";
 import type { IndexEntry } from "./index-entry.ts";
 import { firstLinkedFirst } from "./index-entry.ts";
 
+/** The limits for each builder's directory. Each has a configuration key of the same name. */
 export interface DirectoryLimits {
-  /** How many packages of one builder's directory a suite lists. */
+  /** The number of packages that a suite lists. */
   readonly maxDirectoryPackages: number;
-  /** How long their stanzas may be together, in bytes. */
+  /** The total length of their stanzas, in bytes. */
   readonly maxDirectoryIndexBytes: number;
-  /** For how many variants of architectures it may have builds: each has indices of its own, with all of the suite. */
+  /** The number of architecture variants of its packages. Each adds indices with all packages of the suite. */
   readonly maxDirectoryVariants: number;
 }
 
-/** All of Debian 12's main, amd64, has 63,440 packages with 50 MB of stanzas. */
+/** For comparison: main of Debian 12 for amd64 has 63,440 packages with 50 MB of stanzas. */
 export const defaultDirectoryLimits: DirectoryLimits = {
   maxDirectoryPackages: 100_000,
   maxDirectoryIndexBytes: 128 * 2 ** 20,
   maxDirectoryVariants: 8,
 };
 
-/** What came within and beyond the budget because of a change, or is beyond it for another reason. */
+/**
+ * Packages that the budget admits or rejects because of changes to others, or rejects for another reason than before.
+ */
 export interface BudgetChange {
   readonly admitted: readonly IndexEntry[];
   readonly expelled: readonly IndexEntry[];
 }
 
-/** Between so many changes at once, each finds its place in the order by itself. */
+/** Up to this number of changes, each is inserted into the sorted list; above it the list is sorted again. */
 const maxSingleChanges = 256;
 
 /**
- * The packages of one builder's directory. Of those that are sound, in the order of their first links, the budget takes as
- * many as fit, and none behind the first that does not; builds for further variants take no place. So equal trees are judged equally, whatever was looked at when.
+ * The packages of one builder's directory. In the order of their first links, valid packages are admitted up to the
+ * first one that exceeds a limit; that one and all later ones are rejected. Packages for too many variants are rejected
+ * without counting. So the result depends on the tree only, and not on the order in which packages were seen.
  */
 export class DirectoryBudget {
   readonly #directory: TreePath;
   readonly #limits: DirectoryLimits;
-  readonly #items = new Map<TreePath, IndexEntry>();
-  /** How many items there are of each variant. */
+  readonly #entries = new Map<TreePath, IndexEntry>();
+  /** The number of packages for each variant. */
   readonly #variants = new Map<Architecture, number>();
   #stanzaBytes = 0;
-  /** What changed since `settle`. */
+  /** The entries before the changes since the last `settle`, by path. */
   #changed = new Map<TreePath, IndexEntry | undefined>();
-  /** All in order, while they are beyond the budget. */
+  /** All packages in the order of their first links; only while they exceed the budget. */
   #order: IndexEntry[] | undefined;
-  #beyond: ReadonlyMap<TreePath, Rejection> = new Map();
+  #rejections: ReadonlyMap<TreePath, Rejection> = new Map();
 
   constructor(directory: TreePath, limits: DirectoryLimits) {
     this.#directory = directory;
     this.#limits = limits;
   }
 
-  /** @param item undefined where none stands at this path any more */
-  set(path: TreePath, item: IndexEntry | undefined): void {
-    const before = this.#items.get(path);
+  /** Adds, replaces or removes a package. @param entry undefined if there is none at this path any more */
+  set(path: TreePath, entry: IndexEntry | undefined): void {
+    const before = this.#entries.get(path);
     if (!this.#changed.has(path)) this.#changed.set(path, before);
-    this.#stanzaBytes += (item?.stanzaBytes ?? 0) - (before?.stanzaBytes ?? 0);
+    this.#stanzaBytes += (entry?.stanzaBytes ?? 0) - (before?.stanzaBytes ?? 0);
     this.#countVariant(before, -1);
-    this.#countVariant(item, 1);
-    if (item === undefined) this.#items.delete(path);
-    else this.#items.set(path, item);
+    this.#countVariant(entry, 1);
+    if (entry === undefined) this.#entries.delete(path);
+    else this.#entries.set(path, entry);
   }
 
   get(path: TreePath): IndexEntry | undefined {
-    return this.#items.get(path);
+    return this.#entries.get(path);
   }
 
-  /** Why a package is beyond the budget; undefined for one that is not. As `settle` left it. */
+  /** @returns why the budget rejects a package, as of the last `settle`; undefined if it does not */
   rejectionOf(path: TreePath): Rejection | undefined {
-    return this.#beyond.get(path);
+    return this.#rejections.get(path);
   }
 
-  /** @returns what changed sides without having changed itself */
+  /** Applies the limits. @returns packages with a new result that did not change themselves */
   *settle(): Steps<BudgetChange> {
-    const before = this.#beyond;
+    const before = this.#rejections;
     const changed = this.#changed;
     this.#changed = new Map();
     if (this.#isWithin()) {
       this.#order = undefined;
-      this.#beyond = new Map();
+      this.#rejections = new Map();
     } else {
-      this.#order = yield* this.#ordered(changed);
-      this.#beyond = yield* this.#cut(this.#order);
+      this.#order = yield* this.#sortedEntries(changed);
+      this.#rejections = yield* this.#rejectBeyondLimits(this.#order);
     }
     const admitted: IndexEntry[] = [];
     const expelled: IndexEntry[] = [];
     for (const path of before.keys()) {
-      const item = this.#items.get(path);
-      if (item !== undefined && !changed.has(path) && !this.#beyond.has(path)) admitted.push(item);
+      const entry = this.#entries.get(path);
+      if (entry !== undefined && !changed.has(path) && !this.#rejections.has(path)) admitted.push(entry);
     }
-    for (const [path, { text }] of this.#beyond) {
-      const item = this.#items.get(path);
-      const isKnown = before.get(path)?.text === text;
-      if (item !== undefined && !changed.has(path) && !isKnown) expelled.push(item);
+    for (const [path, { text }] of this.#rejections) {
+      const entry = this.#entries.get(path);
+      const isUnchanged = before.get(path)?.text === text;
+      if (entry !== undefined && !changed.has(path) && !isUnchanged) expelled.push(entry);
     }
     return { admitted, expelled };
   }
 
-  *#ordered(changed: ReadonlyMap<TreePath, IndexEntry | undefined>): Steps<IndexEntry[]> {
+  *#sortedEntries(changed: ReadonlyMap<TreePath, IndexEntry | undefined>): Steps<IndexEntry[]> {
     if (this.#order === undefined || changed.size > maxSingleChanges) {
-      return yield* sorted([...this.#items.values()], firstLinkedFirst);
+      return yield* sorted([...this.#entries.values()], firstLinkedFirst);
     }
     const order = this.#order;
     for (const [path, before] of changed) {
-      const now = this.#items.get(path);
-      if (before !== undefined) order.splice(placeIn(order, before), 1);
-      if (now !== undefined) order.splice(placeIn(order, now), 0, now);
+      const now = this.#entries.get(path);
+      if (before !== undefined) order.splice(positionIn(order, before), 1);
+      if (now !== undefined) order.splice(positionIn(order, now), 0, now);
       yield;
     }
     return order;
@@ -118,32 +123,32 @@ export class DirectoryBudget {
   #isWithin(): boolean {
     const { maxDirectoryPackages, maxDirectoryIndexBytes, maxDirectoryVariants } = this.#limits;
     return (
-      this.#items.size <= maxDirectoryPackages &&
+      this.#entries.size <= maxDirectoryPackages &&
       this.#stanzaBytes <= maxDirectoryIndexBytes &&
       this.#variants.size <= maxDirectoryVariants
     );
   }
 
-  *#cut(order: readonly IndexEntry[]): Steps<Map<TreePath, Rejection>> {
-    const beyond = new Map<TreePath, Rejection>();
+  *#rejectBeyondLimits(order: readonly IndexEntry[]): Steps<Map<TreePath, Rejection>> {
+    const rejections = new Map<TreePath, Rejection>();
     const variants = new Set<Architecture>();
     let packages = 0;
     let stanzaBytes = 0;
     let rejection: Rejection | undefined;
-    for (const [at, item] of order.entries()) {
+    for (const [at, entry] of order.entries()) {
       if (at % itemsPerStep === 0) yield;
-      rejection ??= this.#rejectionAfter(packages + 1, stanzaBytes + item.stanzaBytes);
-      const forThis = rejection ?? this.#variantRejection(item, variants);
-      if (forThis !== undefined) {
-        beyond.set(item.path, forThis);
+      rejection ??= this.#rejectionAfter(packages + 1, stanzaBytes + entry.stanzaBytes);
+      const own = rejection ?? this.#variantRejection(entry, variants);
+      if (own !== undefined) {
+        rejections.set(entry.path, own);
         continue;
       }
       packages += 1;
-      stanzaBytes += item.stanzaBytes;
-      const variant = variantOf(item);
+      stanzaBytes += entry.stanzaBytes;
+      const variant = variantOf(entry);
       if (variant !== undefined) variants.add(variant);
     }
-    return beyond;
+    return rejections;
   }
 
   #rejectionAfter(packages: number, stanzaBytes: number): Rejection | undefined {
@@ -157,8 +162,8 @@ export class DirectoryBudget {
     return undefined;
   }
 
-  #variantRejection(item: IndexEntry, variants: ReadonlySet<Architecture>): Rejection | undefined {
-    const variant = variantOf(item);
+  #variantRejection(entry: IndexEntry, variants: ReadonlySet<Architecture>): Rejection | undefined {
+    const variant = variantOf(entry);
     if (variant === undefined || variants.has(variant) || variants.size < this.#limits.maxDirectoryVariants) {
       return undefined;
     }
@@ -169,21 +174,22 @@ export class DirectoryBudget {
     return { kind: "rejected", code: "limit", text: beyondText(limit, this.#limits[limit], what) };
   }
 
-  #countVariant(item: IndexEntry | undefined, by: 1 | -1): void {
-    const variant = item && variantOf(item);
+  #countVariant(entry: IndexEntry | undefined, by: 1 | -1): void {
+    const variant = entry && variantOf(entry);
     if (variant !== undefined) addToCount(this.#variants, variant, by);
   }
 }
 
-const variantOf = (item: IndexEntry): Architecture | undefined => (item.kind === "binary" ? item.variant : undefined);
+const variantOf = (entry: IndexEntry): Architecture | undefined =>
+  entry.kind === "binary" ? entry.variant : undefined;
 
-/** Where an item stands, or would stand. */
-function placeIn(order: readonly IndexEntry[], item: IndexEntry): number {
+/** The position of an entry in the sorted list, or the position to insert it. */
+function positionIn(order: readonly IndexEntry[], entry: IndexEntry): number {
   let [from, to] = [0, order.length];
   while (from < to) {
     const middle = (from + to) >> 1;
     const there = order[middle];
-    if (there !== undefined && firstLinkedFirst(there, item) < 0) from = middle + 1;
+    if (there !== undefined && firstLinkedFirst(there, entry) < 0) from = middle + 1;
     else to = middle;
   }
   return from;

@@ -1,23 +1,25 @@
-// Names under which apt can fetch a file: it puts some characters into a request as they are, though they end a path.
+// File names that apt can fetch. apt does not percent-encode some characters that may not occur in the path of a URL.
 
 import type { TreePath } from "../../base/names.ts";
 import { joinPath } from "../../base/names.ts";
 import type { LocalFile } from "../../storage/local-file.ts";
 import type { ByteRange, Entry, FileRef, Node, Tree } from "../../storage/tree.ts";
 
-/** A server takes `?` for the end of the path and `#` for no part of it; the others must not stand in a URL at all. */
+/** Servers parse `?` and `#` as the end of the path; the others are not allowed in a URL. */
 const unfetchable = /[?#"<>\\^`{|}[\]]/g;
 
-/** What is wrong with a name or path; undefined if apt can fetch it. For people. */
+/** @returns the reason why apt cannot fetch a name or path, for people; undefined if it can */
 export function whyNotFetchable(path: string): string | undefined {
   const [found] = path.match(unfetchable) ?? [];
-  return found === undefined ? undefined : `apt can't fetch a path with ${found} in it`;
+  return found === undefined ? undefined : `apt cannot fetch a path with ${found} in it`;
 }
 
-/** The name under which a package is served, where the server is free to choose one. */
+/** The name under which a package is served, if the server may choose it. */
 export const fetchableName = (name: string): string => name.replace(unfetchable, "_");
 
-/** A tree whose own paths are what clients ask for: what apt can't fetch is shown as no file, and why. */
+/**
+ * A decorator for trees whose paths appear in indices: files that apt cannot fetch become other entries with a reason.
+ */
 export class FetchableTree implements Tree {
   readonly #inner: Tree;
 

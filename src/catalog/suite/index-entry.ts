@@ -1,4 +1,4 @@
-// One entry of an index: a package that a suite holds, placed and ordered.
+// One entry of an index: a package with its component and its position in the order.
 import { createHash } from "node:crypto";
 import type { Architecture, Component, TreePath } from "../../base/names.ts";
 import type { Digests } from "../../debian/digests.ts";
@@ -8,43 +8,44 @@ import type { FileEntry } from "../../storage/tree.ts";
 
 interface IndexEntryBase {
   readonly path: TreePath;
-  /** Orders the item: see indices/order.ts. In ms since the epoch. */
+  /** The time of the first link, in ms since the epoch; determines the order (see indices/order.ts). */
   readonly linkedAtMs: number;
-  /** Lower-case hex SHA256 over path, content and what the index tells of it. */
+  /** Lower-case hex SHA256 of path, content and stanza. */
   readonly identity: string;
   readonly component: Component;
   readonly package: string;
-  /** As Debian orders versions: see debian/version.ts. */
+  /** A Debian version: see debian/version.ts. */
   readonly version: string;
   readonly entry: FileEntry;
-  /** The ledger's name of the inspection that holds the stanza. */
+  /** The key in the inspection store of the inspection with the stanza. */
   readonly inspectionKey: string;
   readonly sizeBytes: number;
   readonly sha256: string;
-  /** Names what the index tells of the file: the same bytes may have been described in other words. */
+  /** Identifies the stanza and digests that the index shows: equal bytes may have different entry metadata. */
   readonly stanzaKey: string;
-  /** How long its stanza is at most, in bytes: see stanza-bytes.ts. */
+  /** The maximum length of its stanza in bytes: see stanza-bytes.ts. */
   readonly stanzaBytes: number;
-  /** Fields that the index is to have in place of the package's own; undefined where there are none. */
+  /** Fields that replace the package's own in the index; undefined if there are none. */
   readonly overrides?: Stanza;
 }
 
+/** A package in a Packages index. */
 export interface BinaryIndexEntry extends IndexEntryBase {
   readonly kind: "binary";
-  /** The source package, e.g. `apt_2.6.1` without an epoch; undefined where it has the package's own name and version. */
+  /** The source package, e.g. `apt_2.6.1` without an epoch; undefined if it has the package's own name and version. */
   readonly source: string | undefined;
-  /** The package's own: `all` is listed in every architecture's index. */
+  /** The architecture of the package; packages for `all` are listed in every architecture's index. */
   readonly architecture: Architecture;
-  /** The variant of its architecture that it is built for; undefined: every machine of the architecture. */
+  /** The architecture variant that it is built for; undefined if it runs on every machine of the architecture. */
   readonly variant: Architecture | undefined;
   readonly builtAtSeconds: number;
-  /** Equal in packages of one name and description, whatever their version; undefined where it has none. */
+  /** Equal for all versions of a package with the same description; undefined if it has no description. */
   readonly descriptionKey: string | undefined;
-  /** A .udeb: it stands in debian-installer's index, and in no other. */
+  /** Whether it is a .udeb, which only the index of debian-installer lists. */
   readonly forInstaller: boolean;
 }
 
-/** One file of a source package, found beside its .dsc. */
+/** One file of a source package, in the directory of its .dsc. */
 export interface SourceIndexEntryPart {
   readonly path: TreePath;
   readonly entry: FileEntry;
@@ -52,6 +53,7 @@ export interface SourceIndexEntryPart {
   readonly digests: Digests;
 }
 
+/** A package in a Sources index. */
 export interface SourceIndexEntry extends IndexEntryBase {
   readonly kind: "source";
   readonly parts: readonly SourceIndexEntryPart[];
@@ -59,14 +61,16 @@ export interface SourceIndexEntry extends IndexEntryBase {
 
 export type IndexEntry = BinaryIndexEntry | SourceIndexEntry;
 
-/** A suite takes one item of each key: a package, version, architecture and variant in a component. */
-export function uniqueKeyOf(item: IndexEntry): string {
+/** Component, package, version, architecture and variant: a suite lists one entry for each combination. */
+export function uniqueKeyOf(entry: IndexEntry): string {
   const kind =
-    item.kind === "source" ? "source" : `${item.variant ?? item.architecture} ${item.forInstaller ? "udeb" : "deb"}`;
-  return [item.component, item.package, item.version, kind].join(" ");
+    entry.kind === "source"
+      ? "source"
+      : `${entry.variant ?? entry.architecture} ${entry.forInstaller ? "udeb" : "deb"}`;
+  return [entry.component, entry.package, entry.version, kind].join(" ");
 }
 
-/** Orders items by their first links, unknown times last, then by path. Alike on every machine. */
+/** Orders entries by their first links, unknown times last, then by path. It is the same on every machine. */
 export function firstLinkedFirst(a: IndexEntry, b: IndexEntry): number {
   const [isKnown, isOtherKnown] = [isKnownTime(a.linkedAtMs), isKnownTime(b.linkedAtMs)];
   if (isKnown !== isOtherKnown) return isKnown ? -1 : 1;
@@ -74,7 +78,7 @@ export function firstLinkedFirst(a: IndexEntry, b: IndexEntry): number {
   return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
 }
 
-/** The identity of a path under which lies what these digests name. */
+/** The identity of an entry. @param digests of its files and stanza */
 export function entryIdentityOf(path: TreePath, ...digests: readonly string[]): string {
   return createHash("sha256")
     .update([path, ...digests].join("\0"))

@@ -1,4 +1,5 @@
-// Who may publish which names in one suite: judges each package by its builder's list and by who else has its name.
+// Decides which builder may publish packages of a name in one suite, by the builders' lists of packages and by which
+// builders have packages of that name.
 import type { TreePath } from "../../base/names.ts";
 import { parentPath } from "../../base/names.ts";
 import type { Rejection } from "../inspection/inspection.ts";
@@ -7,246 +8,247 @@ import { firstLinkedFirst } from "./index-entry.ts";
 import type { OwnerRules } from "./owner-rules.ts";
 import { NameOwners, operator } from "./owner-rules.ts";
 
-/** A package that an index would take if its name were its builder's. */
+/** A package whose builder may or may not use its name. */
 export interface NameUse {
-  readonly item: IndexEntry;
-  /** Under it no second item may stand in the suite. */
+  readonly entry: IndexEntry;
+  /** The unique key of the entry: see `uniqueKeyOf`. */
   readonly key: string;
-  /** The name of its source package: its own, or another. */
+  /** The name of its source package, which may be equal to its own. */
   readonly source: string;
 }
 
-/** Who had a name first, and since when that is known, in ms since the epoch. */
+/** The builder that used a name first, and when that was recorded, in ms since the epoch. */
 export interface FirstOwner {
   readonly owner: string;
   readonly sinceMs: number;
 }
 
-/** Remembers, for one suite, who had a name first. */
+/** The first users of names in one suite, which are remembered over a restart. */
 export interface FirstOwners {
   get(name: string): FirstOwner | undefined;
-  /** @param holder undefined: the name is free */
+  /** @param holder undefined if the name is free */
   set(name: string, holder: FirstOwner | undefined): void;
 }
 
 /**
- * So long after a name was first seen, an earlier link of somebody else may take it over: servers that see two uploads
- * in another order, by pings and polls, come to the same. Afterwards a link time of the past changes nothing.
+ * How long after the first use of a name another builder with an earlier link takes it over. Servers that see two
+ * uploads in different orders so get the same result. Afterwards earlier link times have no effect.
  */
-const settlingMs = 15 * 60 * 1000;
+const takeoverPeriodMs = 15 * 60 * 1000;
 /**
- * So long after the start a name stays with whom it is remembered of, though nothing of theirs was seen: their directory
- * may be slow, or not readable for a while.
+ * How long after the start a name remains with its recorded owner whose packages have not been seen yet: the owner's
+ * directory may be slow, or temporarily unreadable.
  */
-const absencePatienceMs = 15 * 60 * 1000;
+const absencePeriodMs = 15 * 60 * 1000;
 
-/** What speaks for a package before anybody else's packages are looked at. */
+/** The right of a builder to use a name, without regard to the packages of others. */
 type Standing =
-  /** The builder's list has the name, or the operator publishes a name that lists have. */
+  /** The builder's list contains the name, or the operator publishes a name that is in a list. */
   | { readonly kind: "owned" }
-  /** The name is nobody's by configuration, and this builder may publish such names. */
+  /** The name is in no list, and this builder may publish such names. */
   | { readonly kind: "free" }
-  /** Only the source package's name is in the builder's list. */
+  /** The builder's list contains only the name of the source package. */
   | { readonly kind: "by-source" }
   | Rejection;
 
 interface JudgedUse extends NameUse {
   readonly builder: string;
   readonly standing: Standing;
-  /** By whose rules. */
+  /** The rules that were applied. */
   readonly owners: NameOwners;
 }
 
-/** How a name is shared among those who claim it. */
-interface Decision {
-  /** The only one who may publish it; undefined: all who may by themselves. */
+/** Which of the builders that use a name may publish it. */
+interface NameDecision {
+  /** The only builder that may publish it; undefined if every builder with the right may. */
   readonly holder: string | undefined;
-  /** For the others: where the holder has it, if that is known. */
+  /** The path of the owner's package, if known, for the messages to others. */
   readonly at: TreePath | undefined;
 }
 
-const everybody: Decision = { holder: undefined, at: undefined };
+const noOwner: NameDecision = { holder: undefined, at: undefined };
 
-/** How a suite's packages of one name are shared out. */
+/** The owners and publishers of one name in a suite. */
 export interface NameShare {
   readonly name: string;
-  /** Sorted; none where the name is nobody's alone. */
+  /** Sorted; empty if the name has no owner. */
   readonly owners: readonly string[];
-  /** What makes it theirs. */
+  /** The reason for the ownership: a list of packages, or the first use. */
   readonly by: "packages" | "first" | "nobody";
-  /** Whose packages of this name are taken; sorted. */
+  /** The builders whose packages of this name are listed; sorted. */
   readonly publishers: readonly string[];
   readonly rejected: readonly { readonly builder: string; readonly path: TreePath; readonly reason: string }[];
 }
 
-/** The verdict about a package: taken, or rejected since its name is not its builder's. */
+/** The decision about a package: its rejection, or undefined if its builder may use the name. */
 export interface Verdict extends NameUse {
   readonly rejection: Rejection | undefined;
 }
 
 /**
- * All claims of a suite. The work is proportional to what changes: to the changed packages, and where a name changes
- * hands, to the packages of that name.
+ * All uses of names in a suite. The cost of an update is proportional to the number of changed packages; if a name gets
+ * another owner, to the number of packages of that name.
  */
 export class NameOwnership {
-  readonly #held: FirstOwners;
+  readonly #firstOwners: FirstOwners;
   readonly #startedMs: number;
   #owners: NameOwners;
   readonly #byName = new Map<string, Map<TreePath, JudgedUse>>();
   readonly #nameAt = new Map<TreePath, string>();
   readonly #rejections = new Map<TreePath, Rejection>();
-  /** Of names that are not everybody's. */
-  readonly #decisions = new Map<string, Decision>();
-  /** What is to be judged again, by name; all packages of a name where it changes hands. */
-  #noted = new Map<string, Set<TreePath>>();
-  /** Names of which the remembered holder has not been seen since the start. */
+  /** The decisions about names that have an owner. */
+  readonly #decisions = new Map<string, NameDecision>();
+  /** The paths to decide about in the next `settle`, by name. */
+  #changed = new Map<string, Set<TreePath>>();
+  /** Names whose recorded owners have not been seen since the start. */
   readonly #absent = new Set<string>();
 
   constructor(rules: OwnerRules, held: FirstOwners, startedMs: number) {
     this.#owners = new NameOwners(rules);
-    this.#held = held;
+    this.#firstOwners = held;
     this.#startedMs = startedMs;
   }
 
-  /** Judges everything anew, at the next `settle`. */
+  /** Replaces the rules. The next `settle` decides about all packages again. */
   setRules(rules: OwnerRules): void {
     this.#owners = new NameOwners(rules);
     for (const name of this.#byName.keys()) this.#touch(name);
   }
 
-  /** @param claim undefined: there is none at this path any more */
-  note(path: TreePath, claim: NameUse | undefined): void {
+  /** Records a new, changed or removed package. @param use undefined if there is none at this path any more */
+  note(path: TreePath, use: NameUse | undefined): void {
     const before = this.#nameAt.get(path);
-    if (before !== undefined && before !== claim?.item.package) {
+    if (before !== undefined && before !== use?.entry.package) {
       this.#byName.get(before)?.delete(path);
       this.#nameAt.delete(path);
       this.#touch(before, path);
     }
-    if (claim === undefined) {
+    if (use === undefined) {
       this.#rejections.delete(path);
       return;
     }
-    const name = claim.item.package;
-    const claims = this.#byName.get(name) ?? new Map<TreePath, JudgedUse>();
-    this.#byName.set(name, claims);
-    claims.set(path, judge(this.#owners, claim));
+    const name = use.entry.package;
+    const uses = this.#byName.get(name) ?? new Map<TreePath, JudgedUse>();
+    this.#byName.set(name, uses);
+    uses.set(path, judge(this.#owners, use));
     this.#nameAt.set(path, name);
     this.#touch(name, path);
   }
 
-  /** The verdicts about what was noted, and about what they change for others. */
+  /** Decides about changed packages, and about others that are affected by these. */
   *settle(nowMs: number): Iterable<Verdict> {
-    if (!this.#isPatient(nowMs)) for (const name of this.#absent) this.#touch(name);
-    const noted = this.#noted;
-    this.#noted = new Map();
+    if (!this.#mayStillAppear(nowMs)) for (const name of this.#absent) this.#touch(name);
+    const noted = this.#changed;
+    this.#changed = new Map();
     for (const [name, paths] of noted) {
-      const claims = this.#byName.get(name) ?? new Map<TreePath, JudgedUse>();
-      if (claims.size === 0) this.#byName.delete(name);
+      const uses = this.#byName.get(name) ?? new Map<TreePath, JudgedUse>();
+      if (uses.size === 0) this.#byName.delete(name);
       let isJudgedAnew = false;
-      for (const [path, claim] of claims) {
-        if (claim.owners === this.#owners) continue;
+      for (const [path, use] of uses) {
+        if (use.owners === this.#owners) continue;
         isJudgedAnew = true;
-        claims.set(path, judge(this.#owners, claim));
+        uses.set(path, judge(this.#owners, use));
       }
-      const before = this.#decisions.get(name) ?? everybody;
-      const after = this.#decide(name, [...claims.values()], nowMs);
-      if (after === everybody) this.#decisions.delete(name);
+      const before = this.#decisions.get(name) ?? noOwner;
+      const after = this.#decide(name, [...uses.values()], nowMs);
+      if (after === noOwner) this.#decisions.delete(name);
       else this.#decisions.set(name, after);
       const isChanged = isJudgedAnew || before.holder !== after.holder || before.at !== after.at;
-      for (const path of isChanged ? claims.keys() : paths) {
-        const claim = claims.get(path);
-        if (claim === undefined) continue;
-        const rejection = this.#rejectionOf(claim, after);
+      for (const path of isChanged ? uses.keys() : paths) {
+        const use = uses.get(path);
+        if (use === undefined) continue;
+        const rejection = this.#rejectionOf(use, after);
         if (rejection === undefined) this.#rejections.delete(path);
         else this.#rejections.set(path, rejection);
-        yield { item: claim.item, key: claim.key, source: claim.source, rejection };
+        yield { entry: use.entry, key: use.key, source: use.source, rejection };
       }
     }
   }
 
-  /** Every claim, and why it is rejected. */
+  /** The last decisions about all packages. */
   *verdicts(): Iterable<Verdict> {
-    for (const claims of this.#byName.values()) {
-      for (const { item, key, source } of claims.values()) {
-        yield { item, key, source, rejection: this.#rejections.get(item.path) };
+    for (const uses of this.#byName.values()) {
+      for (const { entry, key, source } of uses.values()) {
+        yield { entry, key, source, rejection: this.#rejections.get(entry.path) };
       }
     }
   }
 
-  /** Who owns which name, and who has packages of it; by name. */
+  /** The owners and publishers of all names, sorted by name. */
   *shares(): Iterable<NameShare> {
     for (const name of [...this.#byName.keys()].toSorted()) {
-      const claims = [...(this.#byName.get(name)?.values() ?? [])];
-      // It may have gone while somebody listens.
-      if (claims.length === 0) continue;
-      const taken = claims.filter(({ item }) => !this.#rejections.has(item.path));
+      const uses = [...(this.#byName.get(name)?.values() ?? [])];
+      // It may have been removed while the caller iterates.
+      if (uses.length === 0) continue;
+      const taken = uses.filter(({ entry }) => !this.#rejections.has(entry.path));
       const listed = this.#owners.owners(name);
-      const { holder } = this.#decisions.get(name) ?? everybody;
-      const isFirst = listed.length === 0 && this.#owners.policy === "first" && holder !== undefined;
+      const { holder } = this.#decisions.get(name) ?? noOwner;
+      const belongsToFirst = listed.length === 0 && this.#owners.policy === "first" && holder !== undefined;
       yield {
         name,
-        owners: isFirst ? [holder] : listed,
-        by: listed.length > 0 ? "packages" : isFirst ? "first" : "nobody",
+        owners: belongsToFirst ? [holder] : listed,
+        by: listed.length > 0 ? "packages" : belongsToFirst ? "first" : "nobody",
         publishers: [...new Set(taken.map(({ builder }) => builder))].toSorted(),
-        rejected: claims.flatMap(({ item, builder }) => {
-          const reason = this.#rejections.get(item.path)?.text;
-          return reason === undefined ? [] : [{ builder, path: item.path, reason }];
+        rejected: uses.flatMap(({ entry, builder }) => {
+          const reason = this.#rejections.get(entry.path)?.text;
+          return reason === undefined ? [] : [{ builder, path: entry.path, reason }];
         }),
       };
     }
   }
 
+  /** The paths of all rejected packages, with the reasons. */
   rejections(): Iterable<readonly [TreePath, Rejection]> {
     return this.#rejections;
   }
 
   #touch(name: string, path?: TreePath): void {
-    const paths = this.#noted.get(name) ?? new Set();
-    this.#noted.set(name, path === undefined ? paths : paths.add(path));
+    const paths = this.#changed.get(name) ?? new Set();
+    this.#changed.set(name, path === undefined ? paths : paths.add(path));
   }
 
-  /** Whether those who have not been seen since the start may still be there. */
-  #isPatient(nowMs: number): boolean {
-    return nowMs - this.#startedMs < absencePatienceMs;
+  /** Whether directories that have not been seen since the start may still appear. */
+  #mayStillAppear(nowMs: number): boolean {
+    return nowMs - this.#startedMs < absencePeriodMs;
   }
 
-  #decide(name: string, claims: readonly JudgedUse[], nowMs: number): Decision {
-    const contesting = claims.filter(({ standing }) => standing.kind === "free" || standing.kind === "by-source");
-    if (this.#owners.policy === "first") return this.#first(name, contesting, nowMs);
+  #decide(name: string, uses: readonly JudgedUse[], nowMs: number): NameDecision {
+    const contesting = uses.filter(({ standing }) => standing.kind === "free" || standing.kind === "by-source");
+    if (this.#owners.policy === "first") return this.#decideFirst(name, contesting, nowMs);
     const bySource = contesting.filter(({ standing }) => standing.kind === "by-source");
     const [one] = bySource;
-    if (one === undefined || contesting.every(({ builder }) => builder === one.builder)) return everybody;
+    if (one === undefined || contesting.every(({ builder }) => builder === one.builder)) return noOwner;
     const stronger = contesting.filter(({ standing }) => standing.kind === "free");
     return decisionFor(earliest(stronger.length > 0 ? stronger : bySource));
   }
 
-  /** Whom a name belongs to where the first one gets it. */
-  #first(name: string, contesting: readonly JudgedUse[], nowMs: number): Decision {
-    const held = this.#held.get(name);
+  /** Decides under the policy `first`. */
+  #decideFirst(name: string, contesting: readonly JudgedUse[], nowMs: number): NameDecision {
+    const held = this.#firstOwners.get(name);
     const isThere = held !== undefined && contesting.some(({ builder }) => builder === held.owner);
     if (isThere) this.#absent.delete(name);
     const wasSeen = held !== undefined && this.#decisions.get(name)?.at !== undefined;
-    if (held !== undefined && !isThere && !wasSeen && this.#isPatient(nowMs)) {
+    if (held !== undefined && !isThere && !wasSeen && this.#mayStillAppear(nowMs)) {
       this.#absent.add(name);
       return { holder: held.owner, at: undefined };
     }
     this.#absent.delete(name);
     if (contesting.length === 0) {
-      if (held !== undefined) this.#held.set(name, undefined);
-      return everybody;
+      if (held !== undefined) this.#firstOwners.set(name, undefined);
+      return noOwner;
     }
-    const isSettled = isThere && nowMs - held.sinceMs >= settlingMs;
+    const isSettled = isThere && nowMs - held.sinceMs >= takeoverPeriodMs;
     const first = earliest(isSettled ? contesting.filter(({ builder }) => builder === held.owner) : contesting);
     if (held?.owner !== first.builder) {
-      this.#held.set(name, { owner: first.builder, sinceMs: isThere ? held.sinceMs : nowMs });
+      this.#firstOwners.set(name, { owner: first.builder, sinceMs: isThere ? held.sinceMs : nowMs });
     }
     return decisionFor(first);
   }
 
-  #rejectionOf({ item, builder, source, standing }: JudgedUse, { holder, at }: Decision): Rejection | undefined {
+  #rejectionOf({ entry, builder, source, standing }: JudgedUse, { holder, at }: NameDecision): Rejection | undefined {
     if (standing.kind === "rejected") return standing;
     if (standing.kind === "owned" || holder === undefined || holder === builder) return undefined;
-    const { package: name } = item;
+    const { package: name } = entry;
     if (this.#owners.policy === "first") {
       return notOwned(
         `${name} belongs to ${holder}, who linked it first${at === undefined ? "" : ` (${at})`}`,
@@ -255,25 +257,25 @@ export class NameOwnership {
       );
     }
     if (standing.kind === "free") return undefined;
-    const claim = `${builder} has it only as built from ${source}`;
-    return notOwned(`${name} is published by ${holder} (${at}), and ${claim}`, builder, name);
+    const use = `${builder} has it only as built from ${source}`;
+    return notOwned(`${name} is published by ${holder} (${at}), and ${use}`, builder, name);
   }
 }
 
-function judge(owners: NameOwners, { item, key, source }: NameUse): JudgedUse {
-  const builder = owners.ownerOf(parentPath(item.path));
-  return { item, key, source, builder, standing: standingOf(owners, { item, key, source }, builder), owners };
+function judge(owners: NameOwners, { entry, key, source }: NameUse): JudgedUse {
+  const builder = owners.ownerOf(parentPath(entry.path));
+  return { entry, key, source, builder, standing: standingOf(owners, { entry, key, source }, builder), owners };
 }
 
-function standingOf(owners: NameOwners, { item, source }: NameUse, builder: string): Standing {
-  const { package: name } = item;
+function standingOf(owners: NameOwners, { entry, source }: NameUse, builder: string): Standing {
+  const { package: name } = entry;
   if (builder === operator) return { kind: owners.owners(name).length > 0 ? "owned" : "free" };
   if (owners.isReserved(name)) {
     return rejected(`${name} belongs to ${operator}: the server makes this package itself (archive_keyring)`);
   }
-  const named = owners.owners(name);
-  if (named.includes(builder)) return { kind: "owned" };
-  if (named.length > 0) return notOwned(`${name} belongs to ${named.join(" and ")}`, builder, name);
+  const listedOwners = owners.owners(name);
+  if (listedOwners.includes(builder)) return { kind: "owned" };
+  if (listedOwners.length > 0) return notOwned(`${name} belongs to ${listedOwners.join(" and ")}`, builder, name);
   const list = owners.listOf(builder);
   const ofSource = source === name ? [] : owners.owners(source);
   if (ofSource.length > 0 && !ofSource.includes(builder)) {
@@ -284,29 +286,29 @@ function standingOf(owners: NameOwners, { item, source }: NameUse, builder: stri
   }
   if (list === undefined || list.allows(name)) return { kind: "free" };
   if (ofSource.length > 0 && !list.excludes(name)) return { kind: "by-source" };
-  return notOwned(`${name} is not among the packages of ${builder} (${shortly(list.patterns)})`, builder, name);
+  return notOwned(`${name} is not among the packages of ${builder} (${shortList(list.patterns)})`, builder, name);
 }
 
 const rejected = (text: string): Rejection => ({ kind: "rejected", code: "not-owner", text });
 
-/** Says what to do, too. */
+/** A rejection that also says what to do. */
 function notOwned(why: string, builder: string, name: string): Rejection {
   const remedy =
     builder === operator
-      ? "it may stand in a directory of theirs"
+      ? "it may be published from a directory of that builder"
       : `${operator} can give it to ${builder} by: tahoe-apt owner move ${name} ${builder}`;
   return rejected(`${why}; ${remedy}`);
 }
 
 const maxPatternsShown = 5;
 
-function shortly(patterns: readonly string[]): string {
+function shortList(patterns: readonly string[]): string {
   const shown = patterns.slice(0, maxPatternsShown).join(", ");
   return patterns.length > maxPatternsShown ? `${shown} and ${patterns.length - maxPatternsShown} more` : shown;
 }
 
-const decisionFor = ({ builder, item }: JudgedUse): Decision => ({ holder: builder, at: item.path });
+const decisionFor = ({ builder, entry }: JudgedUse): NameDecision => ({ holder: builder, at: entry.path });
 
-/** The one that was linked first: unknown times come last, then paths decide. @param claims at least one */
-const earliest = (claims: readonly JudgedUse[]): JudgedUse =>
-  claims.reduce((first, one) => (firstLinkedFirst(one.item, first.item) < 0 ? one : first));
+/** The package that was linked first, in the order of `firstLinkedFirst`. @param uses at least one */
+const earliest = (uses: readonly JudgedUse[]): JudgedUse =>
+  uses.reduce((first, one) => (firstLinkedFirst(one.entry, first.entry) < 0 ? one : first));

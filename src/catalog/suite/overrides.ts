@@ -1,4 +1,4 @@
-// What the operator has index fields say in place of what packages say, as apt-ftparchive's override files do.
+// Overrides replace fields of packages in the indices, like the override files of apt-ftparchive.
 import { createHash } from "node:crypto";
 import { RepoError } from "../../base/errors.ts";
 import type { Architecture, Component, TreePath } from "../../base/names.ts";
@@ -10,24 +10,24 @@ import type { BinaryIndexEntry, IndexEntry, SourceIndexEntry, SourceIndexEntryPa
 import type { PackageListChange } from "./package-list.ts";
 import { packageMatcher } from "./package-pattern.ts";
 
-/** One rule, as it is written down. */
+/** One rule, as in the configuration. */
 export interface OverrideRule {
   /** `NAME`, `NAME=VERSION`, `src:NAME` or `src:NAME=VERSION`, each with `*` and `?`. */
   readonly packages: string;
-  /** Undefined: in every suite. */
+  /** Undefined for every suite. */
   readonly suite?: string | undefined;
-  /** Values by the names of fields, e.g. `Section`. */
+  /** The new values by field name, e.g. `Section`. */
   readonly set: { readonly [field: string]: string };
 }
 
-/** A rule that no index can follow. */
+/** An invalid rule. */
 class BadOverride extends RepoError {
   readonly code = "catalog/bad-override";
 }
 
 /**
- * Fields that say which package this is and where its bytes are, and those that APT compares with the installed package:
- * with other values it would offer the same version again and again.
+ * Fields that identify the package and its file, and those that APT compares with the installed package: with other
+ * values it would offer the same version again and again.
  * @see apt, apt-pkg/deb/deblistparser.cc: debListParser::VersionHash
  */
 const fixedFields: ReadonlySet<string> = new Set(
@@ -40,13 +40,13 @@ const fixedFields: ReadonlySet<string> = new Set(
   ].flatMap((names) => names.map((name) => name.toLowerCase())),
 );
 
-/** Of source packages there is nothing to be phased. */
+/** Fields that have no meaning for source packages. */
 const binaryFields: ReadonlySet<string> = new Set(["phased-update-percentage"]);
 
 const fieldName = /^[!"$-,.-9;-~][!-9;-~]*$/;
 const maxValueCharacters = 1000;
 
-/** @throws BadOverride that says what is wrong with the rule; PatternError */
+/** Checks a rule. @throws BadOverride with the reason; PatternError */
 export function checkOverride({ packages, set }: OverrideRule): void {
   packageMatcher(packages);
   const fields = Object.entries(set);
@@ -54,12 +54,12 @@ export function checkOverride({ packages, set }: OverrideRule): void {
   for (const [name, value] of fields) {
     if (!fieldName.test(name)) throw new BadOverride(`${JSON.stringify(name.slice(0, 80))} is not a field's name`);
     if (fixedFields.has(name.toLowerCase()))
-      throw new BadOverride(`${name} can't be overridden: it belongs to the package`);
+      throw new BadOverride(`${name} cannot be overridden: it belongs to the package`);
     if (!/^[^\p{Cc}]+$/u.test(value) || value.trim() === "" || value.length > maxValueCharacters) {
       throw new BadOverride(`${name}: the value must be one line of at most ${maxValueCharacters} characters`);
     }
   }
-  // apt takes what is no number for 0, and a package may say so; who sets it by hand means something else.
+  // apt reads an invalid number as 0. A package may contain one, but in an override it is a mistake.
   const phased = fields.find(([name]) => name.toLowerCase() === "phased-update-percentage");
   if (phased !== undefined && !/^\d+$/.test(phased[1]))
     throw new BadOverride(`Phased-Update-Percentage: ${JSON.stringify(phased[1])} is not a number from 0 to 100`);
@@ -77,7 +77,7 @@ interface CompiledRule {
   readonly fields: Stanza;
 }
 
-/** Rules made ready to be asked often. Of several for a field the last one counts. */
+/** Compiled rules. If several set the same field, the last one wins. */
 export class Overrides {
   readonly #rules: readonly CompiledRule[];
 
@@ -89,36 +89,36 @@ export class Overrides {
     }));
   }
 
-  /** The item as indices are to tell of it: the item itself where no rule is about it. */
-  apply(item: IndexEntry): IndexEntry {
-    const fields = this.#fieldsFor(item);
-    if (fields.length === 0) return item;
-    return item.kind === "binary" ? new OverriddenBinary(item, fields) : new OverriddenSource(item, fields);
+  /** @returns an entry with the overridden fields; the entry itself if no rule matches */
+  apply(entry: IndexEntry): IndexEntry {
+    const fields = this.#fieldsFor(entry);
+    if (fields.length === 0) return entry;
+    return entry.kind === "binary" ? new OverriddenBinary(entry, fields) : new OverriddenSource(entry, fields);
   }
 
-  #fieldsFor(item: IndexEntry): Stanza {
+  #fieldsFor(entry: IndexEntry): Stanza {
     if (this.#rules.length === 0) return [];
-    const named = { name: item.package, version: item.version, source: sourceOf(item) };
+    const named = { name: entry.package, version: entry.version, source: sourceOf(entry) };
     const found = new Map<string, readonly [name: string, value: string]>();
     for (const { matches, fields } of this.#rules) {
       if (!matches(named)) continue;
       for (const field of fields) {
         const key = field[0].toLowerCase();
-        if (item.kind === "binary" || !binaryFields.has(key)) found.set(key, field);
+        if (entry.kind === "binary" || !binaryFields.has(key)) found.set(key, field);
       }
     }
     return [...found.values()];
   }
 }
 
-function sourceOf(item: IndexEntry): { readonly name: string; readonly version: string } {
-  const own = { name: item.package, version: item.version };
-  if (item.kind === "source" || item.source === undefined) return own;
-  const [name = "", version = ""] = item.source.split("_");
+function sourceOf(entry: IndexEntry): { readonly name: string; readonly version: string } {
+  const own = { name: entry.package, version: entry.version };
+  if (entry.kind === "source" || entry.source === undefined) return own;
+  const [name = "", version = ""] = entry.source.split("_");
   return { name, version };
 }
 
-/** What a suite's indices tell of its packages under the operator's rules, which may change at any time. */
+/** Applies overrides, which may change at any time, to the package list of a suite. */
 export class OverriddenEntries {
   #rules: Overrides;
 
@@ -126,74 +126,78 @@ export class OverriddenEntries {
     this.#rules = rules;
   }
 
-  /** @param all every item after the change */
+  /**
+   * Turns a change of the package list, and of the rules, into a change of the overridden entries.
+   * @param all returns every entry after the change
+   */
   apply(change: PackageListChange, rules: Overrides, all: () => Iterable<IndexEntry>): PackageListChange {
     const before = this.#rules;
     this.#rules = rules;
     const removed = change.removed.map((item) => before.apply(item));
     const added = change.added.map((item) => rules.apply(item));
     if (before === rules) return { removed, added };
-    const told = new Set(change.added);
-    for (const item of all()) {
-      const [was, is] = [before.apply(item), rules.apply(item)];
-      if (told.has(item) || was.identity === is.identity) continue;
+    const addedEntries = new Set(change.added);
+    for (const entry of all()) {
+      const [was, is] = [before.apply(entry), rules.apply(entry)];
+      if (addedEntries.has(entry) || was.identity === is.identity) continue;
       removed.push(was);
       added.push(is);
     }
     return { removed, added };
   }
 
-  *shown(items: Iterable<IndexEntry>): Iterable<IndexEntry> {
-    for (const item of items) yield this.#rules.apply(item);
+  /** Applies the current rules. */
+  *shown(entries: Iterable<IndexEntry>): Iterable<IndexEntry> {
+    for (const entry of entries) yield this.#rules.apply(entry);
   }
 }
 
-abstract class OverriddenItem<Overridden extends IndexEntry> {
+abstract class OverriddenEntry<Overridden extends IndexEntry> {
   readonly overrides: Stanza;
-  protected readonly item: Overridden;
+  protected readonly original: Overridden;
 
-  constructor(item: Overridden, overrides: Stanza) {
-    this.item = item;
+  constructor(original: Overridden, overrides: Stanza) {
+    this.original = original;
     this.overrides = overrides;
   }
 
   get identity(): string {
-    return this.#hash(this.item.identity, "hex");
+    return this.#hash(this.original.identity, "hex");
   }
   get stanzaKey(): string {
-    return this.#hash(this.item.stanzaKey, "base64url");
+    return this.#hash(this.original.stanzaKey, "base64url");
   }
   get path(): TreePath {
-    return this.item.path;
+    return this.original.path;
   }
   get linkedAtMs(): number {
-    return this.item.linkedAtMs;
+    return this.original.linkedAtMs;
   }
   get component(): Component {
-    return this.item.component;
+    return this.original.component;
   }
   get package(): string {
-    return this.item.package;
+    return this.original.package;
   }
   get version(): string {
-    return this.item.version;
+    return this.original.version;
   }
   get entry(): FileEntry {
-    return this.item.entry;
+    return this.original.entry;
   }
   get inspectionKey(): string {
-    return this.item.inspectionKey;
+    return this.original.inspectionKey;
   }
   get sizeBytes(): number {
-    return this.item.sizeBytes;
+    return this.original.sizeBytes;
   }
   get sha256(): string {
-    return this.item.sha256;
+    return this.original.sha256;
   }
   get stanzaBytes(): number {
     return this.overrides.reduce(
       (total, [name, value]) => total + name.length + value.length + 3,
-      this.item.stanzaBytes,
+      this.original.stanzaBytes,
     );
   }
 
@@ -204,31 +208,31 @@ abstract class OverriddenItem<Overridden extends IndexEntry> {
   }
 }
 
-class OverriddenBinary extends OverriddenItem<BinaryIndexEntry> implements BinaryIndexEntry {
+class OverriddenBinary extends OverriddenEntry<BinaryIndexEntry> implements BinaryIndexEntry {
   readonly kind = "binary";
   get architecture(): Architecture {
-    return this.item.architecture;
+    return this.original.architecture;
   }
   get variant(): Architecture | undefined {
-    return this.item.variant;
+    return this.original.variant;
   }
   get source(): string | undefined {
-    return this.item.source;
+    return this.original.source;
   }
   get builtAtSeconds(): number {
-    return this.item.builtAtSeconds;
+    return this.original.builtAtSeconds;
   }
   get descriptionKey(): string | undefined {
-    return this.item.descriptionKey;
+    return this.original.descriptionKey;
   }
   get forInstaller(): boolean {
-    return this.item.forInstaller;
+    return this.original.forInstaller;
   }
 }
 
-class OverriddenSource extends OverriddenItem<SourceIndexEntry> implements SourceIndexEntry {
+class OverriddenSource extends OverriddenEntry<SourceIndexEntry> implements SourceIndexEntry {
   readonly kind = "source";
   get parts(): readonly SourceIndexEntryPart[] {
-    return this.item.parts;
+    return this.original.parts;
   }
 }

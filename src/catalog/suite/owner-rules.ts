@@ -1,4 +1,4 @@
-// What the configuration says of names of packages: which builder may publish which.
+// The configured rules about which builder may publish packages of which names.
 import { globMatcher } from "../../base/glob.ts";
 import type { TreePath } from "../../base/names.ts";
 import { lastName, NameError } from "../../base/names.ts";
@@ -6,37 +6,37 @@ import type { Layout } from "../layout/repository-layout.ts";
 import { anyTreeLayout } from "../layout/repository-layout.ts";
 
 /**
- * Who may publish a name that no builder's list of packages has:
- * - "any": everybody who has no list;
- * - "first": of these the one who linked it first;
- * - "listed": nobody but the operator.
+ * Who may publish a name that is in no builder's list of packages:
+ * - "any": every builder without a list;
+ * - "first": the one of these that linked it first;
+ * - "listed": only the operator.
  */
 export const ownerPolicies = ["any", "first", "listed"] as const;
 export type OwnerPolicy = (typeof ownerPolicies)[number];
 
-/** One directory of a builder, who may have several. */
+/** One directory of a builder; a builder may have several. */
 export interface BuilderNames {
   readonly name: string;
   readonly directory: TreePath;
-  /** Patterns; undefined where the builder is not confined to some names. Those of all its directories count together. */
+  /** Patterns of names; undefined if all names are allowed. The lists of all directories of a builder are combined. */
   readonly packages?: readonly string[] | undefined;
 }
 
 export interface OwnerRules {
   readonly policy: OwnerPolicy;
   readonly builders: readonly BuilderNames[];
-  /** Names of packages that the server makes itself. */
+  /** Names of packages that the server builds itself. */
   readonly reserved: readonly string[];
-  /** Tells whole suites, which are the operator's, from directories in them; by default no suite has a slash in its name. */
+  /** Distinguishes suites, which belong to the operator, from directories in them. By default no suite has a slash. */
   readonly layout?: Layout;
 }
 
-/** Whoever can put files directly into a place, or is no builder: the owner of the tree. */
+/** The name for the owner of the tree, who publishes everything that is in no builder's directory. */
 export const operator = "the operator";
 
 /**
- * A pattern of a builder's list: a name with `*` and `?`; behind `!`, names that are not the builder's after all. `*`
- * alone allows every name that is nobody's, and claims none.
+ * A pattern of a builder's list: a name with `*` and `?`; with `!` before it, names to exclude. `*` alone allows every
+ * name without an owner, and owns none.
  * @throws NameError
  */
 export function parsePackagePattern(raw: string): string {
@@ -46,31 +46,31 @@ export function parsePackagePattern(raw: string): string {
   return raw;
 }
 
-/** One builder's list. */
+/** One builder's list of packages. */
 export class AllowedPackages {
   readonly patterns: readonly string[];
   readonly #allowsAll: boolean;
-  readonly #claims: readonly Matcher[];
+  readonly #owned: readonly Matcher[];
   readonly #excludes: readonly Matcher[];
 
   constructor(patterns: readonly string[]) {
     this.patterns = patterns;
     this.#allowsAll = patterns.includes(allNames);
-    this.#claims = patterns.filter((one) => one !== allNames && !one.startsWith("!")).map(globMatcher);
+    this.#owned = patterns.filter((one) => one !== allNames && !one.startsWith("!")).map(globMatcher);
     this.#excludes = patterns.filter((one) => one.startsWith("!")).map((one) => globMatcher(one.slice(1)));
   }
 
-  /** Whether names are the builder's by this list: nobody else's, but for those whose lists have them too. */
+  /** Whether this list makes the builder an owner of the name. Other builders whose lists match are owners too. */
   owns(name: string): boolean {
-    return this.#claims.some((matches) => matches(name)) && !this.excludes(name);
+    return this.#owned.some((matches) => matches(name)) && !this.excludes(name);
   }
 
-  /** Whether the builder may publish it where it is nobody's. */
+  /** Whether the builder may publish the name if it has no owner. */
   allows(name: string): boolean {
     return (this.#allowsAll || this.owns(name)) && !this.excludes(name);
   }
 
-  /** Whether the builder may not publish it, even if it is built from a source package of the builder's. */
+  /** Whether the builder may not publish the name, even for packages built from its own source packages. */
   excludes(name: string): boolean {
     return this.#excludes.some((matches) => matches(name));
   }
@@ -81,11 +81,12 @@ type Matcher = ReturnType<typeof globMatcher>;
 const allNames = "*";
 
 /**
- * The lists that have to change so that a name belongs to one builder alone, by builder.
- * @param lists of the builders that are confined to some names
- * @throws NameError where a pattern of the builder's own list excludes the name
+ * Changes lists so that one builder is the only owner of a name.
+ * @param lists the lists of the builders that have one
+ * @returns the changed lists, by builder
+ * @throws NameError if a pattern of the new owner's list excludes the name
  */
-export function withName(
+export function listsWithOwner(
   lists: ReadonlyMap<string, readonly string[]>,
   name: string,
   to: string,
@@ -96,7 +97,7 @@ export function withName(
     const others = patterns.filter((pattern) => pattern !== name);
     changed.set(builder, new AllowedPackages(others).owns(name) ? [...others, `!${name}`] : others);
   }
-  // Who was not confined is not confined by a gift.
+  // A builder without a list keeps the right to publish all other names.
   const before = lists.get(to) ?? [allNames];
   const own = before.filter((pattern) => pattern !== `!${name}`);
   const excluding = own.find((pattern) => pattern.startsWith("!") && globMatcher(pattern.slice(1))(name));
@@ -107,14 +108,14 @@ export function withName(
   return changed;
 }
 
-/** Rules made ready to be asked often. */
+/** Compiled owner rules. */
 export class NameOwners {
   readonly policy: OwnerPolicy;
   readonly #lists: ReadonlyMap<string, AllowedPackages>;
-  /** Names without wildcards, which most are: one look for each, however many builders there are. */
+  /** Builders by listed names without wildcards (most patterns): one lookup, however many builders there are. */
   readonly #exact = new Map<string, string[]>();
-  /** The lists that have patterns with wildcards, by what the pattern begins with: few are looked at for each name. */
-  readonly #patterned = new Map<string, Set<string>>();
+  /** Builders by the prefixes of their patterns with wildcards, so that few patterns are matched for each name. */
+  readonly #byPatternPrefix = new Map<string, Set<string>>();
   readonly #reserved: ReadonlySet<string>;
   readonly #layout: Layout;
   readonly #nameOf = new Map<TreePath, string>();
@@ -133,32 +134,32 @@ export class NameOwners {
     for (const [name, { patterns: own }] of this.#lists) {
       for (const pattern of own) {
         if (pattern === allNames || pattern.startsWith("!")) continue;
-        const [beginning = ""] = /^[^*?]*/.exec(pattern) ?? [];
-        if (beginning === pattern) this.#exact.set(pattern, [...(this.#exact.get(pattern) ?? []), name]);
+        const [prefix = ""] = /^[^*?]*/.exec(pattern) ?? [];
+        if (prefix === pattern) this.#exact.set(pattern, [...(this.#exact.get(pattern) ?? []), name]);
         else {
-          const key = beginning.slice(0, indexedBeginning);
-          this.#patterned.set(key, (this.#patterned.get(key) ?? new Set()).add(name));
+          const key = prefix.slice(0, indexedPrefixLength);
+          this.#byPatternPrefix.set(key, (this.#byPatternPrefix.get(key) ?? new Set()).add(name));
         }
       }
     }
   }
 
-  /** Who answers for a directory with files: a builder by its configured name, else by its directory's, or the operator. */
+  /** The builder of a directory with files: its configured name, else its directory's name, or the operator. */
   ownerOf(directory: TreePath): string {
     const known = this.#ownerOf.get(directory);
     if (known !== undefined) return known;
-    const owner = this.#find(directory);
+    const owner = this.#findOwner(directory);
     this.#ownerOf.set(directory, owner);
     return owner;
   }
 
-  /** The builders whose lists have a name; none: it is nobody's by configuration. */
+  /** The builders whose lists contain a name, sorted; empty if it has no configured owner. */
   owners(name: string): readonly string[] {
     const exact = this.#exact.get(name) ?? [];
     const found = exact.filter((builder) => this.#lists.get(builder)?.owns(name) === true);
-    if (this.#patterned.size > 0) {
-      for (let length = 0; length <= Math.min(indexedBeginning, name.length); length++) {
-        for (const builder of this.#patterned.get(name.slice(0, length)) ?? []) {
+    if (this.#byPatternPrefix.size > 0) {
+      for (let length = 0; length <= Math.min(indexedPrefixLength, name.length); length++) {
+        for (const builder of this.#byPatternPrefix.get(name.slice(0, length)) ?? []) {
           if (!found.includes(builder) && this.#lists.get(builder)?.owns(name) === true) found.push(builder);
         }
       }
@@ -166,26 +167,27 @@ export class NameOwners {
     return found.length > 1 ? found.toSorted() : found;
   }
 
-  /** Undefined for a builder who is not confined to some names. */
+  /** @returns undefined for a builder without a list */
   listOf(builder: string): AllowedPackages | undefined {
     return this.#lists.get(builder);
   }
 
-  /** The builders that have a list, with it. */
+  /** All lists by builder. */
   lists(): Iterable<readonly [string, AllowedPackages]> {
     return this.#lists;
   }
 
+  /** Whether the server builds the package of this name itself. */
   isReserved(name: string): boolean {
     return this.#reserved.has(name);
   }
 
-  #find(directory: TreePath): string {
+  #findOwner(directory: TreePath): string {
     const own = this.#layout.builderDirectoryOf(directory, this.#nameOf);
     if (own === undefined) return operator;
     return this.#nameOf.get(own) ?? (this.#layout.isPackageDirectory(own) ? operator : lastName(own));
   }
 }
 
-/** So many characters of a pattern's beginning are looked up. */
-const indexedBeginning = 6;
+/** The maximum length of indexed pattern prefixes. */
+const indexedPrefixLength = 6;

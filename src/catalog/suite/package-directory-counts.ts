@@ -1,15 +1,16 @@
-// How many files of each place a suite's indices take, and how many they reject, kept up to date change by change.
+// Counts of the listed and the rejected files of each package directory, updated with each change.
 import { addToCount } from "../../base/counts.ts";
 import type { TreePath } from "../../base/names.ts";
 import { parentPath } from "../../base/names.ts";
 import type { Rejection } from "../inspection/inspection.ts";
 import type { Layout } from "../layout/repository-layout.ts";
 
+/** Counts files to find package directories with rejected files only. */
 export class PackageDirectoryCounts {
   readonly #layout: Layout;
   readonly #taken = new Map<TreePath, number>();
   readonly #rejected = new Map<TreePath, number>();
-  /** The place around each directory that holds files. */
+  /** The package directory of each directory with files. */
   readonly #places = new Map<TreePath, TreePath | undefined>();
 
   constructor(layout: Layout) {
@@ -21,19 +22,19 @@ export class PackageDirectoryCounts {
   }
 
   countRejected(path: TreePath, { code }: Rejection, by: 1 | -1): void {
-    // A file that could not be read may be a package.
+    // Unreadable files are not counted, because they may be packages.
     if (code !== "unreadable") this.#count(this.#rejected, path, by);
   }
 
-  /** The places that hold files of which every one is rejected. */
+  /** The package directories that contain rejected files and no listed ones. */
   withoutPackages(): ReadonlySet<TreePath> {
-    return new Set([...this.#rejected.keys()].filter((place) => !this.#taken.has(place)));
+    return new Set([...this.#rejected.keys()].filter((directory) => !this.#taken.has(directory)));
   }
 
   #count(counts: Map<TreePath, number>, path: TreePath, by: 1 | -1): void {
     const directory = parentPath(path);
     if (!this.#places.has(directory)) this.#places.set(directory, this.#layout.packageDirectoryPath(directory));
-    const place = this.#places.get(directory);
-    if (place !== undefined) addToCount(counts, place, by);
+    const packageDirectory = this.#places.get(directory);
+    if (packageDirectory !== undefined) addToCount(counts, packageDirectory, by);
   }
 }

@@ -1,4 +1,4 @@
-// The packages that a suite holds at one moment, without double versions, and what is left out of it.
+// The packages that a suite contains at one moment, without duplicate versions, and the rejected files.
 import type { TreePath } from "../../base/names.ts";
 import { parentPath } from "../../base/names.ts";
 import type { Steps } from "../../base/steps.ts";
@@ -22,132 +22,136 @@ import type { OwnerRules } from "./owner-rules.ts";
 import { PackageDirectoryCounts } from "./package-directory-counts.ts";
 import { placementOf } from "./placement-rules.ts";
 
-/** What a change of files did to the packages of a suite. */
+/** The difference between two package lists. */
 export interface PackageListChange {
   readonly removed: readonly IndexEntry[];
   readonly added: readonly IndexEntry[];
 }
 
-/** The same, and what is rejected now and was not, or for another reason. */
+/** A change, with the files that are newly rejected or have a new reason. */
 export interface PackageListOutcome extends PackageListChange {
   readonly rejected: readonly (readonly [TreePath, Rejection])[];
-  /** Whether any rejection came, went or has another reason. */
-  readonly changesRejections: boolean;
+  /** Whether any rejection was added, removed or changed. */
+  readonly rejectionsChanged: boolean;
 }
 
 type FileAt = (path: TreePath) => CatalogFile | undefined;
 
-/** How much of a suite's indices each builder may take. */
-export interface Budget {
+/** Limits on the part of a suite's indices that each builder may use. */
+export interface PackageBudget {
   readonly directory: DirectoryLimits;
   readonly stanzas: StanzaByteLimits;
-  /** Whose directory a directory with files is, or lies in. */
+  /** Maps a directory with files to the builder's directory that contains it. */
   readonly builderOf: (directory: TreePath) => TreePath | undefined;
 }
 
-/** Who may publish which names in a suite. */
+/** The rules and the recorded first owners of names in a suite. */
 export interface Ownership {
-  /** As they are now, the same object as long as they are the same; undefined: every name is everybody's. */
+  /**
+   * The current rules: the same object as long as they are unchanged; undefined if every builder may use every name.
+   */
   readonly rules: () => OwnerRules | undefined;
-  readonly held: FirstOwners;
-  /** When this process began to look, in ms since the epoch. */
+  readonly firstOwners: FirstOwners;
+  /** The start of this process, in ms since the epoch. */
   readonly startedMs: number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
 
-/** A suite's packages, kept up to date change by change: the work is proportional to the change. */
+/** The package list of a suite. The cost of an update is proportional to the change. */
 export class PackageList {
   readonly #chosen = new Map<string, IndexEntry>();
-  /** By key: all candidates by path, where there is or was another beside the chosen one. */
-  readonly #rivals = new Map<string, Map<TreePath, IndexEntry>>();
+  /** All entries of a key by path, for keys that have or had several; the key's chosen one is in the list. */
+  readonly #contenders = new Map<string, Map<TreePath, IndexEntry>>();
   readonly #rejections = new Map<TreePath, Rejection>();
   readonly #pending = new Map<TreePath, Pending>();
-  readonly #placeCounts: PackageDirectoryCounts;
-  /** By key: those of the rejections that its chosen one is the reason of. */
+  readonly #directoryCounts: PackageDirectoryCounts;
+  /** The rejections that the chosen entry of a key causes, by key. */
   readonly #conflicts = new Map<string, ReadonlyMap<TreePath, Rejection>>();
   readonly #ownership: Ownership;
-  readonly #budget: Budget;
-  /** By builder's directory, and the builder's directory by each directory in it. */
+  readonly #budget: PackageBudget;
+  /** Budgets by builder's directory, and builder's directories by the directories in them. */
   readonly #budgets = new Map<TreePath, DirectoryBudget>();
   readonly #builders = new Map<TreePath, TreePath>();
-  /** The rejections of files that `apply` has touched, as they were before. */
+  /** The previous rejections of the files that `apply` has changed. */
   #touched = new Map<TreePath, Rejection | undefined>();
-  /** The rules as they were last, and what they say; undefined where every name is everybody's. */
+  /** The last rules and their decisions; undefined if every builder may use every name. */
   #rules: OwnerRules | undefined;
-  #claims: NameOwnership | undefined;
+  #nameOwnership: NameOwnership | undefined;
   readonly #layout: Layout;
   #newestLinkMs = 0;
 
-  constructor(ownership: Ownership = noOwnership, budget: Budget = noBudget, layout: Layout = plainLayout) {
+  constructor(ownership: Ownership = noOwnership, budget: PackageBudget = noBudget, layout: Layout = plainLayout) {
     this.#layout = layout;
-    this.#placeCounts = new PackageDirectoryCounts(layout);
+    this.#directoryCounts = new PackageDirectoryCounts(layout);
     this.#ownership = ownership;
     this.#budget = budget;
   }
 
-  /** The newest link time that any package of this suite ever had here, in ms since the epoch. */
+  /** The newest link time of all packages that this list has ever contained, in ms since the epoch. */
   get newestLinkMs(): number {
     return this.#newestLinkMs;
   }
 
   /** Every package, in no particular order. */
-  items(): Iterable<IndexEntry> {
+  entries(): Iterable<IndexEntry> {
     return this.#chosen.values();
   }
 
-  /** Every file that is in no index though its name announces a package; those that were judged last come last. */
+  /**
+   * All files with the name of a package that are not listed, with the reasons; the most recent decisions come last.
+   */
   rejections(): ReadonlyMap<TreePath, Rejection> {
     return this.#rejections;
   }
 
-  /** The directories that feed indices and hold files of which every one is rejected; one that is unreadable is not. */
+  /** The package directories that contain rejected files only. Unreadable files do not count as rejected. */
   emptyPackageDirectories(): ReadonlySet<TreePath> {
-    return this.#placeCounts.withoutPackages();
+    return this.#directoryCounts.withoutPackages();
   }
 
-  /** Whether some names are not everybody's. */
+  /** Whether names can have owners. */
   get hasOwners(): boolean {
-    return this.#claims !== undefined;
+    return this.#nameOwnership !== undefined;
   }
 
-  /** Who owns which name, and who has packages of it; by name. None where every name is everybody's. */
+  /** The owners and publishers of each name, sorted by name; empty if names cannot have owners. */
   shares(): Iterable<NameShare> {
-    return this.#claims?.shares() ?? [];
+    return this.#nameOwnership?.shares() ?? [];
   }
 
-  /** Every source package that waits for files. */
+  /** All source packages that wait for files. */
   pending(): ReadonlyMap<TreePath, Pending> {
     return this.#pending;
   }
 
-  /** @param fileAt the catalog's files after the change */
+  /** Updates the list. @param fileAt returns the catalog's files after the change */
   apply(changes: readonly FileChange[], fileAt: FileAt): PackageListOutcome {
     return atOnce(this.applying(changes, fileAt));
   }
 
-  /** As `apply`, in steps, all of which must be taken. Between them the snapshot is neither as before nor as after. */
+  /** Like `apply`, but in steps, all of which must be run. Between them the list is inconsistent. */
   *applying(changes: readonly FileChange[], fileAt: FileAt): Steps<PackageListOutcome> {
     this.#touched = new Map();
     const contenders = new Map<string, Contenders>();
-    /** Whatever stands at this path under a key makes room. */
-    const contend = (key: string, path: TreePath, item?: IndexEntry) => {
-      const items = contenders.has(key) ? contenders.get(key) : this.#contenders(key);
-      contenders.set(key, withItemAt(items, path, item));
+    /** Replaces the entry of a key at a path. */
+    const contend = (key: string, path: TreePath, entry?: IndexEntry) => {
+      const contending = contenders.has(key) ? contenders.get(key) : this.#contendersFor(key);
+      contenders.set(key, withEntryAt(contending, path, entry));
     };
-    /** What became of a path, once its builder's budget has room for it; undefined: nothing stands there. */
-    const enter = (path: TreePath, item: IndexEntry | undefined) => {
-      const claim = item && claimOf(item);
-      if (this.#claims !== undefined) this.#claims.note(path, claim);
-      else if (claim !== undefined) contend(claim.key, path, item);
+    /** Sets the entry at a path after the budget has admitted it; undefined removes it. */
+    const enter = (path: TreePath, entry: IndexEntry | undefined) => {
+      const use = entry && nameUseOf(entry);
+      if (this.#nameOwnership !== undefined) this.#nameOwnership.note(path, use);
+      else if (use !== undefined) contend(use.key, path, entry);
     };
-    /** What stood at this path makes room. */
-    const leave = (path: TreePath, item: IndexEntry | undefined) => {
+    /** Removes the entry at a path. */
+    const leave = (path: TreePath, entry: IndexEntry | undefined) => {
       enter(path, undefined);
-      if (item !== undefined) contend(uniqueKeyOf(item), path);
+      if (entry !== undefined) contend(uniqueKeyOf(entry), path);
     };
-    this.#followRules(contend);
-    const candidates: IndexEntry[] = [];
+    this.#applyOwnerRules(contend);
+    const placed: IndexEntry[] = [];
     const budgets = new Set<DirectoryBudget>();
     for (const { path, after } of changes) {
       yield;
@@ -155,58 +159,58 @@ export class PackageList {
       this.#reject(path, undefined);
       this.#pending.delete(path);
       leave(path, budget.get(path));
-      const decided = after && this.#decide(after, fileAt);
-      if (decided?.kind === "rejected") this.#reject(path, decided);
-      else if (decided?.kind === "pending") this.#pending.set(path, decided);
-      const item = decided?.kind === "binary" || decided?.kind === "source" ? decided : undefined;
+      const placement = after && this.#placementOf(after, fileAt);
+      if (placement?.kind === "rejected") this.#reject(path, placement);
+      else if (placement?.kind === "pending") this.#pending.set(path, placement);
+      const entry = placement?.kind === "binary" || placement?.kind === "source" ? placement : undefined;
       budgets.add(budget);
-      budget.set(path, item);
-      if (item === undefined) continue;
-      this.#newestLinkMs = Math.max(this.#newestLinkMs, item.entry.relinkedAtMs);
-      candidates.push(item);
+      budget.set(path, entry);
+      if (entry === undefined) continue;
+      this.#newestLinkMs = Math.max(this.#newestLinkMs, entry.entry.relinkedAtMs);
+      placed.push(entry);
     }
     for (const budget of budgets) {
       const { admitted, expelled } = yield* budget.settle();
-      for (const item of expelled) {
-        leave(item.path, item);
-        this.#reject(item.path, budget.rejectionOf(item.path));
+      for (const entry of expelled) {
+        leave(entry.path, entry);
+        this.#reject(entry.path, budget.rejectionOf(entry.path));
         yield;
       }
-      for (const item of admitted) {
-        this.#reject(item.path, undefined);
-        enter(item.path, item);
+      for (const entry of admitted) {
+        this.#reject(entry.path, undefined);
+        enter(entry.path, entry);
         yield;
       }
     }
-    for (const item of candidates) {
-      const { path } = item;
+    for (const entry of placed) {
+      const { path } = entry;
       const budget = this.#budgetOf(path);
       yield;
-      // It may have changed once more.
-      if (budget.get(path) !== item) continue;
+      // The path may have changed again later in `changes`.
+      if (budget.get(path) !== entry) continue;
       const rejection = budget.rejectionOf(path);
-      if (rejection === undefined) enter(path, item);
+      if (rejection === undefined) enter(path, entry);
       else this.#reject(path, rejection);
     }
-    for (const { item, key, rejection } of this.#claims?.settle(this.#ownership.now()) ?? []) {
-      this.#reject(item.path, rejection);
-      contend(key, item.path, rejection === undefined ? item : undefined);
+    for (const { entry, key, rejection } of this.#nameOwnership?.settle(this.#ownership.now()) ?? []) {
+      this.#reject(entry.path, rejection);
+      contend(key, entry.path, rejection === undefined ? entry : undefined);
       yield;
     }
     const removed: IndexEntry[] = [];
     const added: IndexEntry[] = [];
-    for (const [key, items] of contenders) {
+    for (const [key, contending] of contenders) {
       const before = this.#chosen.get(key);
-      const after = this.#choose(key, items);
+      const after = this.#choose(key, contending);
       yield;
       if (before !== undefined && after !== undefined && isSameEntry(before, after)) continue;
       if (before !== undefined) removed.push(before);
       if (after !== undefined) added.push(after);
     }
-    for (const { path } of removed) this.#placeCounts.countTaken(path, -1);
-    for (const { path } of added) this.#placeCounts.countTaken(path, 1);
-    const changesRejections = [...this.#touched].some(([path, before]) => before !== this.#rejections.get(path));
-    return { removed, added, rejected: [...this.#newRejections()], changesRejections };
+    for (const { path } of removed) this.#directoryCounts.countTaken(path, -1);
+    for (const { path } of added) this.#directoryCounts.countTaken(path, 1);
+    const rejectionsChanged = [...this.#touched].some(([path, before]) => before !== this.#rejections.get(path));
+    return { removed, added, rejected: [...this.#newRejections()], rejectionsChanged };
   }
 
   *#newRejections(): Iterable<readonly [TreePath, Rejection]> {
@@ -216,28 +220,28 @@ export class PackageList {
     }
   }
 
-  /** @param rejection undefined: it is not rejected any more */
+  /** @param rejection undefined if the file is no longer rejected */
   #reject(path: TreePath, rejection: Rejection | undefined): void {
     const before = this.#rejections.get(path);
     if (rejection === undefined && before === undefined) return;
     if (!this.#touched.has(path)) this.#touched.set(path, before);
-    if (before !== undefined) this.#placeCounts.countRejected(path, before, -1);
-    if (rejection !== undefined) this.#placeCounts.countRejected(path, rejection, 1);
+    if (before !== undefined) this.#directoryCounts.countRejected(path, before, -1);
+    if (rejection !== undefined) this.#directoryCounts.countRejected(path, rejection, 1);
     this.#rejections.delete(path);
     if (rejection !== undefined) this.#rejections.set(path, rejection);
   }
 
-  #decide(file: CatalogFile, fileAt: FileAt): ReturnType<typeof placementOf> {
-    const decided = placementOf(file, fileAt, this.#layout);
-    if (decided === undefined || decided.kind === "rejected" || decided.kind === "pending") return decided;
-    // It may have been inspected under other limits.
-    return stanzaRejection(decided, this.#budget.stanzas) ?? decided;
+  #placementOf(file: CatalogFile, fileAt: FileAt): ReturnType<typeof placementOf> {
+    const placement = placementOf(file, fileAt, this.#layout);
+    if (placement === undefined || placement.kind === "rejected" || placement.kind === "pending") return placement;
+    // The stored inspection may have been made under other limits.
+    return stanzaRejection(placement, this.#budget.stanzas) ?? placement;
   }
 
   #budgetOf(path: TreePath): DirectoryBudget {
     const directory = parentPath(path);
     const builder = this.#builders.get(directory) ?? this.#budget.builderOf(directory) ?? directory;
-    // For as long as this snapshot lives, should builders come and go meanwhile: a package counts where it was counted.
+    // Cached for the lifetime of this list: a package must leave the budget that it entered, even if builders change.
     this.#builders.set(directory, builder);
     const known = this.#budgets.get(builder);
     if (known !== undefined) return known;
@@ -246,49 +250,49 @@ export class PackageList {
     return budget;
   }
 
-  /** Takes in that the operator has given names to others. */
-  #followRules(contend: (key: string, path: TreePath, item: IndexEntry) => void): void {
+  /** Applies changed owner rules. */
+  #applyOwnerRules(contend: (key: string, path: TreePath, entry: IndexEntry) => void): void {
     const rules = this.#ownership.rules();
     if (rules === this.#rules) return;
     this.#rules = rules;
     if (rules === undefined) {
-      for (const { item, key } of this.#claims?.verdicts() ?? []) {
-        if (this.#rejections.get(item.path)?.code === "not-owner") this.#reject(item.path, undefined);
-        contend(key, item.path, item);
+      for (const { entry, key } of this.#nameOwnership?.verdicts() ?? []) {
+        if (this.#rejections.get(entry.path)?.code === "not-owner") this.#reject(entry.path, undefined);
+        contend(key, entry.path, entry);
       }
-      this.#claims = undefined;
-    } else if (this.#claims !== undefined) this.#claims.setRules(rules);
+      this.#nameOwnership = undefined;
+    } else if (this.#nameOwnership !== undefined) this.#nameOwnership.setRules(rules);
     else {
-      this.#claims = new NameOwnership(rules, this.#ownership.held, this.#ownership.startedMs);
+      this.#nameOwnership = new NameOwnership(rules, this.#ownership.firstOwners, this.#ownership.startedMs);
       for (const key of this.#chosen.keys()) {
-        for (const item of itemsOf(this.#contenders(key))) this.#claims.note(item.path, claimOf(item));
+        for (const entry of entriesOf(this.#contendersFor(key))) this.#nameOwnership.note(entry.path, nameUseOf(entry));
       }
     }
   }
 
-  #contenders(key: string): Contenders {
-    return this.#rivals.get(key) ?? this.#chosen.get(key);
+  #contendersFor(key: string): Contenders {
+    return this.#contenders.get(key) ?? this.#chosen.get(key);
   }
 
-  /** One item per key: the newest link's bytes; of several paths with these bytes, the one linked first. */
+  /** Chooses one entry for a key: the bytes with the newest link; if several paths have these, the one linked first. */
   #choose(key: string, contenders: Contenders): IndexEntry | undefined {
     for (const [path, rejection] of this.#conflicts.get(key) ?? []) {
       if (this.#rejections.get(path) === rejection) this.#reject(path, undefined);
     }
     this.#conflicts.delete(key);
-    const newest = first(itemsOf(contenders), newestFirst);
+    const newest = first(entriesOf(contenders), newestFirst);
     if (newest === undefined || !(contenders instanceof Map) || contenders.size === 1) {
-      this.#rivals.delete(key);
+      this.#contenders.delete(key);
       if (newest === undefined) this.#chosen.delete(key);
       else this.#chosen.set(key, newest);
       return newest;
     }
-    this.#rivals.set(key, contenders);
+    this.#contenders.set(key, contenders);
     const conflicts = new Map<TreePath, Rejection>();
     const same: IndexEntry[] = [];
-    for (const item of contenders.values()) {
-      if (item.sha256 === newest.sha256) same.push(item);
-      else conflicts.set(item.path, { kind: "rejected", code: "conflict", text: conflictText(item, newest) });
+    for (const entry of contenders.values()) {
+      if (entry.sha256 === newest.sha256) same.push(entry);
+      else conflicts.set(entry.path, { kind: "rejected", code: "conflict", text: conflictText(entry, newest) });
     }
     for (const [path, rejection] of conflicts) this.#reject(path, rejection);
     if (conflicts.size > 0) this.#conflicts.set(key, conflicts);
@@ -298,44 +302,47 @@ export class PackageList {
   }
 }
 
-/** All candidates for one key: none, one, as in most cases, or several by path. */
+/** The entries of one key: none, one (in most cases), or several by path. */
 type Contenders = IndexEntry | Map<TreePath, IndexEntry> | undefined;
 
-function withItemAt(contenders: Contenders, path: TreePath, item: IndexEntry | undefined): Contenders {
+function withEntryAt(contenders: Contenders, path: TreePath, entry: IndexEntry | undefined): Contenders {
   if (contenders instanceof Map) {
     contenders.delete(path);
-    return item === undefined ? contenders : contenders.set(path, item);
+    return entry === undefined ? contenders : contenders.set(path, entry);
   }
-  if (contenders === undefined || contenders.path === path) return item;
-  if (item === undefined) return contenders;
-  return new Map([contenders, item].map((each) => [each.path, each]));
+  if (contenders === undefined || contenders.path === path) return entry;
+  if (entry === undefined) return contenders;
+  return new Map([contenders, entry].map((each) => [each.path, each]));
 }
 
-function itemsOf(contenders: Contenders): Iterable<IndexEntry> {
+function entriesOf(contenders: Contenders): Iterable<IndexEntry> {
   if (contenders === undefined) return [];
   return contenders instanceof Map ? contenders.values() : [contenders];
 }
 
-/** The first item in an order; undefined if there is none. */
-function first(items: Iterable<IndexEntry>, compare: (a: IndexEntry, b: IndexEntry) => number): IndexEntry | undefined {
+/** The first entry in an order; undefined if there is none. */
+function first(
+  entries: Iterable<IndexEntry>,
+  compare: (a: IndexEntry, b: IndexEntry) => number,
+): IndexEntry | undefined {
   let found: IndexEntry | undefined;
-  for (const item of items) if (found === undefined || compare(item, found) < 0) found = item;
+  for (const entry of entries) if (found === undefined || compare(entry, found) < 0) found = entry;
   return found;
 }
 
 const noOwnership: Ownership = {
   rules: () => undefined,
-  held: { get: () => undefined, set: () => undefined },
+  firstOwners: { get: () => undefined, set: () => undefined },
   startedMs: 0,
   now: () => 0,
 };
 
-const claimOf = (item: IndexEntry): NameUse => ({ item, key: uniqueKeyOf(item), source: sourcePackageOf(item) });
+const nameUseOf = (entry: IndexEntry): NameUse => ({ entry, key: uniqueKeyOf(entry), source: sourcePackageOf(entry) });
 
 const newestFirst = (a: IndexEntry, b: IndexEntry): number =>
   b.entry.relinkedAtMs - a.entry.relinkedAtMs || (a.path < b.path ? -1 : 1);
 
-const noBudget: Budget = {
+const noBudget: PackageBudget = {
   directory: {
     maxDirectoryPackages: Number.POSITIVE_INFINITY,
     maxDirectoryIndexBytes: Number.POSITIVE_INFINITY,
@@ -351,10 +358,10 @@ function conflictText(loser: IndexEntry, { path }: IndexEntry): string {
   return `${text}: a file whose link time is unknown or in the future counts as the oldest`;
 }
 
-/** Whether both make the same stanza at the same place of the index, out of files that are found in the same way. */
+/** Whether two entries have the same stanza at the same position, and the same content ids. */
 const isSameEntry = (a: IndexEntry, b: IndexEntry): boolean =>
   a.identity === b.identity && a.linkedAtMs === b.linkedAtMs && contentKeys(a).join() === contentKeys(b).join();
 
-/** Equal bytes may have come to stand under another id: a package must then be read by the new one. */
-const contentKeys = (item: IndexEntry): readonly (string | undefined)[] =>
-  [item, ...(item.kind === "source" ? item.parts : [])].map(({ entry }) => entry.content?.key);
+/** Content ids are compared because equal bytes may get a new one, by which the package must then be read. */
+const contentKeys = (entry: IndexEntry): readonly (string | undefined)[] =>
+  [entry, ...(entry.kind === "source" ? entry.parts : [])].map(({ entry }) => entry.content?.key);

@@ -1,21 +1,23 @@
-// Which packages a person means: `NAME`, `NAME=VERSION`, `src:NAME` or `src:NAME=VERSION`, each with `*` and `?`.
+// Patterns that select packages: `NAME`, `NAME=VERSION`, `src:NAME` or `src:NAME=VERSION`, each with `*` and `?`.
 import { RepoError } from "../../base/errors.ts";
 import { globMatcher } from "../../base/glob.ts";
 
+/** A pattern that cannot be parsed. */
 class PatternError extends RepoError {
   readonly code = "builder/bad-pattern";
 }
 
-/** What a pattern is held against. */
+/** A package that a pattern may match. */
 export interface NamedPackage {
   readonly name: string;
   readonly version: string;
-  /** The source package that it was built from; of a source package itself. The version may lack its epoch. */
+  /** The source package that it was built from, or is. The version may lack its epoch. */
   readonly source: { readonly name: string; readonly version: string };
 }
 
 /**
- * `src:` stands for a source package and all that was built from it. A version may be given without its epoch.
+ * Compiles a pattern. `src:` selects a source package and everything that was built from it. Versions match with and
+ * without their epochs.
  * @throws PatternError
  */
 export function packageMatcher(raw: string): (one: NamedPackage) => boolean {

@@ -1,4 +1,4 @@
-// Decides of one file whether it may stand in an index of its suite, and if not, why.
+// Decides whether an index may list a file at its path, and makes the index entry or the rejection.
 import type { TreePath } from "../../base/names.ts";
 import { baseOfVariant, flatSuite, joinPath, lastName, parentPath } from "../../base/names.ts";
 import { digestAlgorithms } from "../../debian/digests.ts";
@@ -13,8 +13,9 @@ import { whyNotFetchable } from "./fetchable-names.ts";
 import type { BinaryIndexEntry, IndexEntry, SourceIndexEntry, SourceIndexEntryPart } from "./index-entry.ts";
 
 /**
- * @param fileAt the catalog's files, for the parts of a source package
- * @returns undefined for a file that no index asks for
+ * Makes the index entry of a file.
+ * @param fileAt returns the catalog's files, for the parts of a source package
+ * @returns undefined for a file that no index lists
  */
 export function placementOf(
   file: CatalogFile,
@@ -22,47 +23,51 @@ export function placementOf(
   layout: Layout = plainLayout,
 ): IndexEntry | Pending | Rejection | undefined {
   const { finding, path } = file;
-  const place = layout.packageDirectoryOf(parentPath(path));
-  if (finding === undefined || finding.kind === "part" || place === undefined) return undefined;
+  const directory = layout.packageDirectoryOf(parentPath(path));
+  if (finding === undefined || finding.kind === "part" || directory === undefined) return undefined;
   switch (finding.kind) {
     case "rejected":
       return finding;
     case "binary":
-      return placeBinary(file, finding, place);
+      return placeBinary(file, finding, directory);
     case "source":
-      return placeSource(file, finding, place, fileAt);
+      return placeSource(file, finding, directory, fileAt);
     default:
       return finding satisfies never;
   }
 }
 
-function placeBinary(file: CatalogFile, finding: BinaryFinding, place: PackageDirectory): BinaryIndexEntry | Rejection {
-  // A plain blank is part of Filename's value; what else is white, some programs take for the line's end.
+function placeBinary(
+  file: CatalogFile,
+  finding: BinaryFinding,
+  directory: PackageDirectory,
+): BinaryIndexEntry | Rejection {
+  // A space may be part of Filename's value; some programs parse other white space as the end of the line.
   if (/[^\S ]/.test(lastName(file.path))) return reject("bad-name", "its name has white space other than blanks");
-  if (place.kind === "source") return reject("wrong-place", "a binary package in a source directory");
+  if (directory.kind === "source") return reject("wrong-place", "a binary package in a source directory");
   const { architecture, variant } = finding;
-  if (place.suite === flatSuite && variant !== undefined) {
+  if (directory.suite === flatSuite && variant !== undefined) {
     return reject("wrong-place", `a package for ${variant}, and a flat repository is for all machines alike`);
   }
-  const fits = architecture === "all" || [architecture, variant].includes(place.architecture);
-  if (!fits && place.suite !== flatSuite) {
-    const lacking = baseOfVariant(place.architecture) === architecture && variant === undefined;
-    const what = lacking ? `${architecture} without Architecture-Variant` : (variant ?? architecture);
-    return reject("wrong-place", `a package for ${what} in binary-${place.architecture}`);
+  const fits = architecture === "all" || [architecture, variant].includes(directory.architecture);
+  if (!fits && directory.suite !== flatSuite) {
+    const lacksVariant = baseOfVariant(directory.architecture) === architecture && variant === undefined;
+    const what = lacksVariant ? `${architecture} without Architecture-Variant` : (variant ?? architecture);
+    return reject("wrong-place", `a package for ${what} in binary-${directory.architecture}`);
   }
   if (!isExamined(file, finding)) return reject("not-a-file", "not a file");
-  const item = new CatalogBinaryEntry(file, place.component);
-  const isLost = place.forInstaller && !item.forInstaller;
-  return isLost ? reject("wrong-place", "only .udeb files are for debian-installer") : item;
+  const entry = new CatalogBinaryEntry(file, directory.component);
+  const isNotForInstaller = directory.forInstaller && !entry.forInstaller;
+  return isNotForInstaller ? reject("wrong-place", "only .udeb files are for debian-installer") : entry;
 }
 
 function placeSource(
   file: CatalogFile,
   finding: SourceFinding,
-  place: PackageDirectory,
+  directory: PackageDirectory,
   fileAt: (path: TreePath) => CatalogFile | undefined,
 ): SourceIndexEntry | Pending | Rejection {
-  if (place.kind === "binary") return reject("wrong-place", "a source package in a directory of binary packages");
+  if (directory.kind === "binary") return reject("wrong-place", "a source package in a directory of binary packages");
   const names = [lastName(file.path), ...finding.parts.map(({ name }) => name)];
   const white = names.find((name) => /\s/.test(name));
   const [unfetchable] = names.flatMap((name) => whyNotFetchable(name) ?? []);
@@ -79,22 +84,22 @@ function placeSource(
     else parts.push(part);
   }
   if (missing.length > 0) return { kind: "pending", missing };
-  return new CatalogSourceEntry(file, place.component, parts);
+  return new CatalogSourceEntry(file, directory.component, parts);
 }
 
-/** Holds one file against what the .dsc says of it. */
+/** Compares a file with its size and digests in the .dsc. */
 function matchPart(wanted: SourcePart, found: CatalogFile): SourceIndexEntryPart | Rejection {
   const { finding, entry } = found;
   if (finding?.kind === "rejected") return reject("incomplete", `${wanted.name}: ${finding.text}`);
   if (finding?.kind !== "part" || entry.kind === "other")
-    return reject("incomplete", `${wanted.name} can't be a part of it`);
+    return reject("incomplete", `${wanted.name} cannot be a part of it`);
   if (finding.sizeBytes !== wanted.sizeBytes) {
     return reject("mismatch", `${wanted.name} has ${finding.sizeBytes} bytes where the .dsc says ${wanted.sizeBytes}`);
   }
   for (const algorithm of digestAlgorithms) {
-    const said = wanted.digests[algorithm];
-    const seen = finding.digests[algorithm];
-    if (said !== undefined && seen !== undefined && said !== seen) {
+    const claimedDigest = wanted.digests[algorithm];
+    const foundDigest = finding.digests[algorithm];
+    if (claimedDigest !== undefined && foundDigest !== undefined && claimedDigest !== foundDigest) {
       return reject("mismatch", `${wanted.name} has another ${algorithm} than the .dsc says`);
     }
   }

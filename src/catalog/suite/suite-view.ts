@@ -1,23 +1,23 @@
-// What a suite shows of the packages that it holds: rules hide some of them, and delete none.
+// A view of a suite: rules hide some of its packages from the indices, without deleting them.
 import { globMatcher } from "../../base/glob.ts";
 import type { Component } from "../../base/names.ts";
 import { compareVersions } from "../../debian/version.ts";
 import type { IndexEntry } from "./index-entry.ts";
 import type { PackageListChange } from "./package-list.ts";
 
-/** The rules of one suite, each of which may hide; what one hides takes no place in those after it. */
+/** The rules of one suite. They apply in this order: packages hidden by one rule do not count for the next. */
 export interface ViewRules {
-  /** Only packages of these names are shown: shell patterns with `*` and `?`. Undefined: all. */
+  /** Shows only packages of these names: shell patterns with `*` and `?`. Undefined: all. */
   readonly show?: readonly string[] | undefined;
-  /** Packages of these names are hidden, likewise. */
+  /** Hides packages of these names: patterns too. */
   readonly hide?: readonly string[] | undefined;
-  /** What was linked longer ago is hidden. */
+  /** Hides packages that were linked longer ago. */
   readonly maxAgeSeconds?: number | undefined;
-  /** So many versions are shown of each package and architecture in its component, the newest by Debian's order. */
+  /** The number of versions to show of each package, architecture and component: the newest in Debian's order. */
   readonly newest?: number | undefined;
 }
 
-/** One side of the difference that other rules would make. */
+/** A package in the difference between two views. */
 export interface ViewedPackage {
   readonly component: Component;
   readonly package: string;
@@ -26,8 +26,8 @@ export interface ViewedPackage {
   readonly architecture: string;
 }
 
-/** Judges single packages; how many versions are shown is for a `View` to count. */
-class Judge {
+/** Applies the rules for single packages; `View` counts versions. */
+class RuleMatcher {
   readonly #show: readonly ReturnType<typeof globMatcher>[] | undefined;
   readonly #hide: readonly ReturnType<typeof globMatcher>[];
   readonly #maxAgeMs: number;
@@ -43,89 +43,90 @@ class Judge {
     return isShown && !this.#hide.some((matches) => matches(name));
   }
 
-  /** The moment from which on a package is too old, in ms since the epoch. */
+  /** When a package becomes too old, in ms since the epoch. */
   endMs({ linkedAtMs }: IndexEntry): number {
     return linkedAtMs + this.#maxAgeMs;
   }
 }
 
-/** The visible packages of a suite, kept up to date: a change costs as much as the versions of its packages. */
+/** The visible packages of a suite. The cost of a change is proportional to the versions of the changed packages. */
 export class View {
-  readonly #judge: Judge;
+  readonly #rules: RuleMatcher;
   readonly #newest: number;
-  /** All that the patterns show, by package and architecture. */
+  /** All packages that the patterns show, by package and architecture. */
   readonly #groups = new Map<string, readonly IndexEntry[]>();
   readonly #visible = new Map<string, readonly IndexEntry[]>();
-  /** When the next package grows too old, in ms since the epoch. */
+  /** When the next package becomes too old, in ms since the epoch. */
   #nextEndMs = Number.POSITIVE_INFINITY;
 
   constructor(rules: ViewRules) {
-    this.#judge = new Judge(rules);
+    this.#rules = new RuleMatcher(rules);
     this.#newest = rules.newest ?? Number.POSITIVE_INFINITY;
   }
 
   /** Every visible package, in no particular order. */
-  *items(): Iterable<IndexEntry> {
-    for (const items of this.#visible.values()) yield* items;
+  *entries(): Iterable<IndexEntry> {
+    for (const entries of this.#visible.values()) yield* entries;
   }
 
-  /** Whether time alone has something to hide. */
+  /** Whether a visible package has become too old. */
   isDue(nowMs: number): boolean {
     return nowMs >= this.#nextEndMs;
   }
 
-  /** Turns what changed in the suite, and that time went on, into what changed in its view. */
+  /** Turns a change of the package list, and of the time, into a change of the view. */
   apply({ removed, added }: PackageListChange, nowMs: number): PackageListChange {
     const touched = new Set<string>();
-    const update = (item: IndexEntry, change: (group: readonly IndexEntry[]) => readonly IndexEntry[]): void => {
-      if (!this.#judge.isNamed(item)) return;
-      const key = groupOf(item);
+    const update = (entry: IndexEntry, change: (group: readonly IndexEntry[]) => readonly IndexEntry[]): void => {
+      if (!this.#rules.isNamed(entry)) return;
+      const key = groupOf(entry);
       this.#groups.set(key, change(this.#groups.get(key) ?? []));
       touched.add(key);
     };
-    for (const item of removed) update(item, (group) => group.filter(({ identity }) => identity !== item.identity));
-    for (const item of added) update(item, (group) => [...group, item]);
+    for (const entry of removed) update(entry, (group) => group.filter(({ identity }) => identity !== entry.identity));
+    for (const entry of added) update(entry, (group) => [...group, entry]);
     const isDue = this.isDue(nowMs);
-    if (isDue) for (const [key, items] of this.#visible) if (this.#earliestEnd(items) <= nowMs) touched.add(key);
+    if (isDue) for (const [key, entries] of this.#visible) if (this.#earliestEnd(entries) <= nowMs) touched.add(key);
     const changes = [...touched].map((key) => this.#settle(key, nowMs));
-    if (isDue) this.#nextEndMs = this.#earliestEnd(this.items());
+    if (isDue) this.#nextEndMs = this.#earliestEnd(this.entries());
     return { removed: changes.flatMap((one) => one.removed), added: changes.flatMap((one) => one.added) };
   }
 
   #settle(key: string, nowMs: number): PackageListChange {
     const before = this.#visible.get(key) ?? [];
     const group = this.#groups.get(key) ?? [];
-    const young = group.filter((item) => this.#judge.endMs(item) > nowMs);
+    const young = group.filter((entry) => this.#rules.endMs(entry) > nowMs);
     const after = young.length <= this.#newest ? young : young.toSorted(newestFirst).slice(0, this.#newest);
     if (group.length === 0) this.#groups.delete(key);
     if (after.length === 0) this.#visible.delete(key);
     else this.#visible.set(key, after.length === group.length ? group : after);
     this.#nextEndMs = Math.min(this.#nextEndMs, this.#earliestEnd(after));
     return {
-      removed: before.filter((item) => !after.includes(item)),
-      added: after.filter((item) => !before.includes(item)),
+      removed: before.filter((entry) => !after.includes(entry)),
+      added: after.filter((entry) => !before.includes(entry)),
     };
   }
 
-  #earliestEnd(items: Iterable<IndexEntry>): number {
+  #earliestEnd(entries: Iterable<IndexEntry>): number {
     let earliest = Number.POSITIVE_INFINITY;
-    for (const item of items) earliest = Math.min(earliest, this.#judge.endMs(item));
+    for (const entry of entries) earliest = Math.min(earliest, this.#rules.endMs(entry));
     return earliest;
   }
 }
 
-/** What a suite would hide and show if it had these rules. */
+/** The packages that other rules would hide and show. */
 export interface ViewDifference {
   readonly hides: readonly ViewedPackage[];
   readonly shows: readonly ViewedPackage[];
-  /** How many packages are visible either way. */
+  /** How many packages are visible with both rules. */
   readonly stays: number;
 }
 
 /**
- * @param all what the suite holds
- * @param visible what it shows now
- * @param rules undefined: all would be shown
+ * Compares the current view of a suite with that of other rules.
+ * @param all the package list of the suite
+ * @param visible the packages that it shows now
+ * @param rules the other rules; undefined to show all packages
  */
 export function viewDifference(
   all: Iterable<IndexEntry>,
@@ -135,28 +136,28 @@ export function viewDifference(
 ): ViewDifference {
   const view = new View(rules ?? {});
   view.apply({ removed: [], added: [...all] }, nowMs);
-  const [now, then] = [byIdentity(visible), byIdentity(view.items())];
-  const hides = [...now].filter(([identity]) => !then.has(identity)).map(([, item]) => viewed(item));
-  const shows = [...then].filter(([identity]) => !now.has(identity)).map(([, item]) => viewed(item));
+  const [now, after] = [byIdentity(visible), byIdentity(view.entries())];
+  const hides = [...now].filter(([identity]) => !after.has(identity)).map(([, entry]) => viewedPackage(entry));
+  const shows = [...after].filter(([identity]) => !now.has(identity)).map(([, entry]) => viewedPackage(entry));
   return { hides, shows, stays: now.size - hides.length };
 }
 
-const byIdentity = (items: Iterable<IndexEntry>): ReadonlyMap<string, IndexEntry> =>
-  new Map([...items].map((item) => [item.identity, item]));
+const byIdentity = (entries: Iterable<IndexEntry>): ReadonlyMap<string, IndexEntry> =>
+  new Map([...entries].map((entry) => [entry.identity, entry]));
 
-const architectureOf = (item: IndexEntry): string =>
-  item.kind === "binary" ? (item.variant ?? item.architecture) : "source";
+const architectureOf = (entry: IndexEntry): string =>
+  entry.kind === "binary" ? (entry.variant ?? entry.architecture) : "source";
 
-const viewed = (item: IndexEntry): ViewedPackage => ({
-  component: item.component,
-  package: item.package,
-  version: item.version,
-  architecture: architectureOf(item),
+const viewedPackage = (entry: IndexEntry): ViewedPackage => ({
+  component: entry.component,
+  package: entry.package,
+  version: entry.version,
+  architecture: architectureOf(entry),
 });
 
-const groupOf = (item: IndexEntry): string =>
-  [item.component, item.package, architectureOf(item), item.kind === "binary" && item.forInstaller].join(" ");
+const groupOf = (entry: IndexEntry): string =>
+  [entry.component, entry.package, architectureOf(entry), entry.kind === "binary" && entry.forInstaller].join(" ");
 
-/** Versions that are equal though written differently are told apart by their paths. */
+/** Versions that are equal but written differently (e.g. 1.0 and 1.00) are ordered by path. */
 const newestFirst = (a: IndexEntry, b: IndexEntry): number =>
   compareVersions(b.version, a.version) || (a.path < b.path ? -1 : a.path > b.path ? 1 : 0);

@@ -1,44 +1,50 @@
-// Which packages a variant of an architecture has builds of: in its index these stand in place of the architecture's own.
+// Tracks which packages have builds for an architecture variant (e.g. amd64v3). In the variant's index, these replace
+// the builds for the plain architecture.
 import { addToCount } from "../../base/counts.ts";
 import type { Architecture } from "../../base/names.ts";
 import type { BinaryIndexEntry, IndexEntry } from "./index-entry.ts";
 import type { PackageListChange } from "./package-list.ts";
 
-/** Follows a suite's snapshot, at the cost of what changes in it, and of one look at all items if a build comes or goes. */
+/**
+ * The variant builds of a package list. An update costs what changes, and one pass over all entries if builds change.
+ */
 export class VariantBuilds {
-  /** For each variant, how many builds it has of a package and version. */
+  /** The number of builds of each package and version, by variant. */
   readonly #builds = new Map<Architecture, Map<string, number>>();
 
   /**
-   * @param items all items after the change
-   * @returns for a variant, the change of all that could stand in its index
+   * Applies a change of the package list.
+   * @param entries returns all entries after the change
+   * @returns a function that gives, for a variant, the change of the entries that its index may list
    */
-  apply(change: PackageListChange, items: () => Iterable<IndexEntry>): (variant: Architecture) => PackageListChange {
-    const moved = new Set<string>();
-    const count = (item: IndexEntry, by: 1 | -1) => {
-      if (item.kind !== "binary" || item.variant === undefined) return;
-      const builds = this.#builds.get(item.variant) ?? new Map<string, number>();
-      this.#builds.set(item.variant, builds);
-      addToCount(builds, keyOf(item), by);
-      if (builds.size === 0) this.#builds.delete(item.variant);
-      moved.add(keyOf(item));
+  apply(change: PackageListChange, entries: () => Iterable<IndexEntry>): (variant: Architecture) => PackageListChange {
+    const changedKeys = new Set<string>();
+    const count = (entry: IndexEntry, by: 1 | -1) => {
+      if (entry.kind !== "binary" || entry.variant === undefined) return;
+      const builds = this.#builds.get(entry.variant) ?? new Map<string, number>();
+      this.#builds.set(entry.variant, builds);
+      addToCount(builds, keyOf(entry), by);
+      if (builds.size === 0) this.#builds.delete(entry.variant);
+      changedKeys.add(keyOf(entry));
     };
-    for (const item of change.removed) count(item, -1);
-    for (const item of change.added) count(item, 1);
-    const neighbours = moved.size === 0 ? [] : [...items()].filter((item) => isPlain(item) && moved.has(keyOf(item)));
+    for (const entry of change.removed) count(entry, -1);
+    for (const entry of change.added) count(entry, 1);
+    const plainEntries =
+      changedKeys.size === 0 ? [] : [...entries()].filter((entry) => isPlain(entry) && changedKeys.has(keyOf(entry)));
     return (variant) => ({
-      removed: [...change.removed, ...neighbours.filter((item) => !this.mayStandIn(variant, item))],
-      added: [...change.added, ...neighbours].filter((item) => this.mayStandIn(variant, item)),
+      removed: [...change.removed, ...plainEntries.filter((entry) => !this.mayBeListedFor(variant, entry))],
+      added: [...change.added, ...plainEntries].filter((entry) => this.mayBeListedFor(variant, entry)),
     });
   }
 
-  /** Whether a variant has no build of its own that stands in its index in place of this package. */
-  mayStandIn(variant: Architecture, item: IndexEntry): boolean {
-    return !isPlain(item) || this.#builds.get(variant)?.has(keyOf(item)) !== true;
+  /** Whether a variant's index may list an entry, because the variant has no build that replaces it. */
+  mayBeListedFor(variant: Architecture, entry: IndexEntry): boolean {
+    return !isPlain(entry) || this.#builds.get(variant)?.has(keyOf(entry)) !== true;
   }
 }
 
-const isPlain = (item: IndexEntry): item is BinaryIndexEntry => item.kind === "binary" && item.variant === undefined;
+const isPlain = (entry: IndexEntry): entry is BinaryIndexEntry =>
+  entry.kind === "binary" && entry.variant === undefined;
 
 const keyOf = ({ component, forInstaller, package: name, version }: BinaryIndexEntry): string =>
   [component, forInstaller, name, version].join(" ");

@@ -47,7 +47,7 @@ const none: Entries = new Map();
 function indicesOf({ files, directories, layout }: InventoryFiles): ReadonlyMap<string, Entries> {
   const indices = new Map<string, Map<string, PreviewEntry>>();
   for (const [suite, snapshot] of packageListsOf({ files, layout })) {
-    const items = [...snapshot.items()];
+    const items = [...snapshot.entries()];
     const variants = items.flatMap((item) => (item.kind === "binary" ? (item.variant ?? []) : []));
     const { architectures } = withVariants(shapeOf(directories, suite, undefined, layout), new Set(variants));
     const builds = new VariantBuilds();
@@ -80,7 +80,7 @@ function indicesWith(
       ? ["all", architecture, baseOfVariant(architecture)].includes(item.architecture)
       : item.variant === architecture,
   );
-  const shown = own.filter((architecture) => builds.mayStandIn(architecture, item));
+  const shown = own.filter((architecture) => builds.mayBeListedFor(architecture, item));
   return shown.map((architecture) => index(item.component, architecture));
 }
 

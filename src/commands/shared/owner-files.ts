@@ -11,7 +11,7 @@ import { isWithin, rootPath } from "../../base/names.ts";
 import { createFile, replaceFile } from "../../base/replace-file.ts";
 import { makeToken, openSecretFile, writeSecretFile } from "../../base/secret-file.ts";
 import { suitePath } from "../../catalog/layout/repository-layout.ts";
-import { withName } from "../../catalog/suite/owner-rules.ts";
+import { listsWithOwner } from "../../catalog/suite/owner-rules.ts";
 import type { Bundle, BundleDirectory, PingAddress } from "../../client/bundle.ts";
 import { formatBundle, readBundle } from "../../client/bundle.ts";
 import { readTomlAs } from "../../config/config-values.ts";
@@ -184,7 +184,7 @@ export class OwnerFiles {
     return await this.#alone(async () => {
       if (!(await this.builders()).has(to)) return undefined;
       const lists = await this.#packages();
-      const changed = withName(lists, name, to);
+      const changed = listsWithOwner(lists, name, to);
       await this.#writeBuilders(new Map([...lists, ...changed]));
       return changed;
     });

@@ -114,7 +114,7 @@ export class SuiteBuilder {
     const described = translations ? await inTurns(descriptions.applying(entered), yieldNow) : change;
     const changeOf = variantBuilds.apply(entered, request.entries);
     const ofVariant = (variant: Architecture) => ({
-      entries: () => filter(request.entries(), (entry) => variantBuilds.mayStandIn(variant, entry)),
+      entries: () => filter(request.entries(), (entry) => variantBuilds.mayBeListedFor(variant, entry)),
       // Computed only if the index exists already.
       get change() {
         return changeOf(variant);

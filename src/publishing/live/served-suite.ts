@@ -87,7 +87,7 @@ export class ServedSuite {
     this.#unpublished = new UnpublishedChanges(builderOf);
     const ownership = {
       rules: () => settings.ownerRules(),
-      held: options.firstOwners.of(name),
+      firstOwners: options.firstOwners.of(name),
       startedMs: now(),
       now,
     };
@@ -191,7 +191,7 @@ export class ServedSuite {
       this.#packageList.applying(changes, (path) => catalog.file(path)),
       this.#yieldNow,
     );
-    if (listed.changesRejections) this.#rejected = undefined;
+    if (listed.rejectionsChanged) this.#rejected = undefined;
     const visible = this.#view?.apply(listed, this.#now()) ?? listed;
     const change = this.#overridden.apply(visible, this.#settings.overrides(), () => this.#visible());
     this.#surveyed = true;
@@ -261,7 +261,7 @@ export class ServedSuite {
 
   /** The entries that the view does not hide, without overrides. */
   #visible(): Iterable<IndexEntry> {
-    return this.#view?.items() ?? this.#packageList.items();
+    return this.#view?.entries() ?? this.#packageList.entries();
   }
 
   /** Whether the view must hide packages that have become too old, which the next `publishChanges` does. */
@@ -271,7 +271,7 @@ export class ServedSuite {
 
   /** Returns what other view rules would hide and show, without overrides. @param rules undefined: no rules */
   preview(rules: ViewRules | undefined): ViewDifference {
-    return viewDifference(this.#packageList.items(), this.#visible(), rules, this.#now());
+    return viewDifference(this.#packageList.entries(), this.#visible(), rules, this.#now());
   }
 
   /** Returns the source packages at or below a path that wait for files, and the files in inspection, sorted by path. */

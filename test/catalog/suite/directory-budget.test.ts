@@ -11,7 +11,7 @@ import type { CatalogFile } from "../../../src/catalog/files/catalog-file.ts";
 import { findingOf } from "../../../src/catalog/files/finding.ts";
 import { plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
 import type { DirectoryLimits } from "../../../src/catalog/suite/directory-budget.ts";
-import type { Budget } from "../../../src/catalog/suite/package-list.ts";
+import type { PackageBudget } from "../../../src/catalog/suite/package-list.ts";
 import { PackageList } from "../../../src/catalog/suite/package-list.ts";
 import { cases } from "../../support/cases.ts";
 import { longestStandstillMs } from "../../support/standstill.ts";
@@ -56,7 +56,7 @@ function aPackage({ builder, n, linkedAtMs, longer = 0, variant, version = "1" }
 
 const wide = { maxDirectoryPackages: 100, maxDirectoryIndexBytes: 2 ** 30, maxDirectoryVariants: 100 };
 const unlimited = { maxStanzaBytes: 2 ** 30, maxSourceStanzaBytes: 2 ** 30 };
-const budgetOf = (directory: DirectoryLimits, stanzas = unlimited): Budget => ({
+const budgetOf = (directory: DirectoryLimits, stanzas = unlimited): PackageBudget => ({
   directory,
   stanzas,
   builderOf: (each) => plainLayout.builderDirectoryOf(each),
@@ -66,7 +66,7 @@ const budgetOf = (directory: DirectoryLimits, stanzas = unlimited): Budget => ({
 class Told {
   readonly files = new Map<string, CatalogFile>();
   readonly snapshot: PackageList;
-  constructor(budget: Budget) {
+  constructor(budget: PackageBudget) {
     this.snapshot = new PackageList(undefined, budget);
   }
   change(...files: readonly (CatalogFile | string)[]): void {
@@ -81,7 +81,7 @@ class Told {
     this.snapshot.apply(changes, (path) => this.files.get(path));
   }
   get names(): string[] {
-    return [...this.snapshot.items()].map((item) => item.package).toSorted();
+    return [...this.snapshot.entries()].map((item) => item.package).toSorted();
   }
   get rejections(): string[] {
     return [...this.snapshot.rejections()].map(([path, { code, text }]) => `${path} ${code} ${text}`).toSorted();
@@ -239,7 +239,7 @@ test("many packages of one name and version are judged in turns, and in time tha
     ),
   );
   expect(stoodStillMs).toBeLessThan((performance.now() - begunMs) / 2);
-  expect([...snapshot.items()]).toHaveLength(1);
+  expect([...snapshot.entries()]).toHaveLength(1);
   expect(snapshot.rejections().size).toBe(19_999);
   const started = process.cpuUsage();
   atOnce(new PackageList().applying(same(2000), () => undefined));

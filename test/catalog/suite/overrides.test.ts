@@ -26,10 +26,10 @@ test.each([
 
 test.each([
   [{}, /sets no field/],
-  [{ Version: "2" }, /Version can't be overridden/],
-  [{ depends: "x" }, /depends can't be overridden/],
-  [{ SHA256: "0".repeat(64) }, /SHA256 can't be overridden/],
-  [{ Description: "x" }, /Description can't be overridden/],
+  [{ Version: "2" }, /Version cannot be overridden/],
+  [{ depends: "x" }, /depends cannot be overridden/],
+  [{ SHA256: "0".repeat(64) }, /SHA256 cannot be overridden/],
+  [{ Description: "x" }, /Description cannot be overridden/],
   [{ "Phased-Update-Percentage": "101" }, /Phased-Update-Percentage/],
   [{ "Phased-Update-Percentage": "many" }, /Phased-Update-Percentage/],
   [{ Section: "a\nEssential: yes" }, /one line/],

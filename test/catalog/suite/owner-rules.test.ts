@@ -5,10 +5,10 @@ import { Layout } from "../../../src/catalog/layout/repository-layout.ts";
 import type { BuilderNames } from "../../../src/catalog/suite/owner-rules.ts";
 import {
   AllowedPackages,
+  listsWithOwner,
   NameOwners,
   operator,
   parsePackagePattern,
-  withName,
 } from "../../../src/catalog/suite/owner-rules.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
@@ -86,14 +86,16 @@ test.each<[string, Readonly<Record<string, readonly string[]>>, Readonly<Record<
   ["what is its owner's already stays", { bob: ["hel*"], alice: ["world"] }, {}],
 ])("a name that is moved: %s", (_, before, changed) => {
   const lists = new Map(Object.entries(before));
-  expect(Object.fromEntries(withName(lists, "hello", "bob"))).toEqual(changed);
+  expect(Object.fromEntries(listsWithOwner(lists, "hello", "bob"))).toEqual(changed);
   const after = new Map([...lists, ...Object.entries(changed)]);
   const rules = rulesWith([...after].map(([name, packages]) => builder(name, `${amd64}/${name}`, packages)));
   expect(rules.owners("hello")).toEqual(["bob"]);
 });
 
 test("a name that its new owner's list excludes by a pattern is not moved", () => {
-  expect(() => withName(new Map([["bob", ["*", "!hel*"]]]), "hello", "bob")).toThrow('"!hel*", which excludes hello');
+  expect(() => listsWithOwner(new Map([["bob", ["*", "!hel*"]]]), "hello", "bob")).toThrow(
+    '"!hel*", which excludes hello',
+  );
 });
 
 test("who may ping all of a suite with a slash in its name is the operator there", () => {

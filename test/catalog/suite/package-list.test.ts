@@ -57,7 +57,7 @@ const pathOf = (place: number) => parseTreePath(`dists/sid/main/binary-amd64/bui
 
 /** All that a snapshot tells, in an order of its own. */
 const told = (snapshot: PackageList) => ({
-  items: [...snapshot.items()]
+  items: [...snapshot.entries()]
     .map(({ path, version, sha256, linkedAtMs }) => `${path} ${version} ${sha256} ${linkedAtMs}`)
     .toSorted(),
   rejections: [...snapshot.rejections()].map(([path, { code, text }]) => `${path} ${code} ${text}`).toSorted(),
@@ -87,7 +87,7 @@ test("what is rejected now and was not is told with each change, and nothing els
         if (change.after === undefined) files.delete(path);
         else files.set(path, change.after);
         const before = new Map([...snapshot.rejections()].map(([at, { text }]) => [at, text]));
-        const { rejected, changesRejections } = snapshot.apply([change], (at) => files.get(at));
+        const { rejected, rejectionsChanged: changesRejections } = snapshot.apply([change], (at) => files.get(at));
         const now = new Map([...snapshot.rejections()].map(([at, { text }]) => [at, text]));
         const fresh = [...now].filter(([at, text]) => before.get(at) !== text).map(([at]) => at);
         expect(rejected.map(([at]) => at).toSorted()).toEqual(fresh.toSorted());
@@ -105,7 +105,7 @@ test("after any history a snapshot tells what a new one tells, also where change
     fc.property(histories, (history) => {
       const files = new Map<string, CatalogFile>();
       let rules: OwnerRules | undefined;
-      const ownership = { rules: () => rules, held, startedMs: 0, now: () => 0 };
+      const ownership = { rules: () => rules, firstOwners: held, startedMs: 0, now: () => 0 };
       const snapshot = new PackageList(ownership);
       const shown = new Map<string, string>();
       let noted: FileChange[] = [];
@@ -126,9 +126,9 @@ test("after any history a snapshot tells what a new one tells, also where change
       const all = [...files.values()].map((after) => ({ path: after.path, before: undefined, after }));
       fresh.apply(all, (at) => files.get(at));
       expect(told(snapshot)).toEqual(told(fresh));
-      const isHollow = snapshot.rejections().size > 0 && [...snapshot.items()].length === 0;
+      const isHollow = snapshot.rejections().size > 0 && [...snapshot.entries()].length === 0;
       expect(told(snapshot).hollow).toEqual(isHollow ? ["dists/sid/main/binary-amd64"] : []);
-      expect(new Map([...snapshot.items()].map(({ path, sha256 }) => [path, sha256]))).toEqual(shown);
+      expect(new Map([...snapshot.entries()].map(({ path, sha256 }) => [path, sha256]))).toEqual(shown);
     }),
   );
 });

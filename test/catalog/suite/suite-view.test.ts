@@ -64,7 +64,7 @@ const namesOf = (items: Iterable<IndexEntry>): string[] => [...items].map(({ pat
 function shownBy(rules: ViewRules, recipes: readonly Recipe[], nowMs = 0): string[] {
   const view = new View(rules);
   view.apply({ removed: [], added: recipes.map(anItem) }, nowMs);
-  return namesOf(view.items());
+  return namesOf(view.entries());
 }
 
 test("the newest versions are those by Debian's order, of each architecture and of sources by themselves", () => {
@@ -171,8 +171,8 @@ test("after any history, a view shows what its rules say, and what it told of it
           expect(told.has(item.path)).toBe(false);
           told.set(item.path, item);
         }
-        expect(namesOf(view.items())).toEqual(expected([...there.values()], wanted, nowMs));
-        expect(new Set(view.items())).toEqual(new Set(told.values()));
+        expect(namesOf(view.entries())).toEqual(expected([...there.values()], wanted, nowMs));
+        expect(new Set(view.entries())).toEqual(new Set(told.values()));
         expect(view.isDue(nowMs)).toBe(false);
       }
     }),

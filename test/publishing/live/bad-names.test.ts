@@ -74,7 +74,7 @@ test("a package whose name apt can't ask for is served under another, and a sour
   for (const [name, bytes] of odd.files) served.put(`${source}/${name}`, bytes);
   const { rejected } = await served.ping();
   expect(rejected).toMatchObject([{ path: `${source}/odd_1.0-1.dsc`, code: "bad-name" }]);
-  expect(rejected[0]?.reason).toContain("apt can't fetch a path with ? in it");
+  expect(rejected[0]?.reason).toContain("apt cannot fetch a path with ? in it");
   const paths = [...(await served.text(`${amd64}/Packages`)).matchAll(/^Filename: (.*)$/gm)].map(
     ([, path = ""]) => path,
   );
@@ -104,7 +104,7 @@ test("where the tree's own paths are what clients ask for, what apt can't ask fo
     [`${amd64}/a?b.deb`, `${amd64}/who?/two.deb`].map((path) => ({
       path,
       code: "not-a-file",
-      reason: "apt can't fetch a path with ? in it",
+      reason: "apt cannot fetch a path with ? in it",
     })),
   );
   expect(await packageNames(served)).toEqual(["good 1.0-1"]);

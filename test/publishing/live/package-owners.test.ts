@@ -205,7 +205,7 @@ test("the first to link a name has it: the same name elsewhere is a reject, in t
     `${amd64}/bob/hello_2.deb not-owner: hello belongs to alice, who linked it first (${amd64}/alice/hello_1.deb); ` +
       "the operator can give it to bob by: tahoe-apt owner move hello bob",
     `${amd64}/hello_3.deb not-owner: hello belongs to alice, who linked it first (${amd64}/alice/hello_1.deb); ` +
-      "it may stand in a directory of theirs",
+      "it may be published from a directory of that builder",
   ]);
 });
 
