@@ -1,16 +1,16 @@
-// Heeding an abort signal without leaving traces on it.
+// Waiting with an abort signal, without leaving listeners on the signal.
 import { setMaxListeners } from "node:events";
 import { setTimeout as timer } from "node:timers/promises";
 
 /**
- * All that is called when a signal is aborted. The signal itself has one listener: Node compares each that is added with
- * all that are there, and thousands of tasks may share one signal.
+ * The listeners of each signal. The signal itself has one: Node.js compares each added listener with all others, and
+ * thousands of tasks may share one signal.
  */
 const listenersOf = new WeakMap<AbortSignal, Set<() => void>>();
 
 /**
- * Calls once when the signal is aborted, at once if it is already.
- * @returns takes the listener away; to be called in every case, since a signal may live as long as the server
+ * Calls the listener once when the signal is aborted; at once if it is aborted already.
+ * @returns a function that removes the listener. Call it in every case, because a signal may live as long as the server
  */
 export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   if (signal.aborted) {
@@ -19,12 +19,12 @@ export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   }
   const known = listenersOf.get(signal);
   const listeners = known ?? new Set();
-  // The same function may be given twice.
+  // The same function may be added twice.
   const own = () => listener();
   listeners.add(own);
   if (known === undefined) {
     listenersOf.set(signal, listeners);
-    // Many calls share one signal, and Node would warn of a leak at the eleventh.
+    // Many calls share one signal, and Node.js would warn of a leak at the eleventh listener.
     setMaxListeners(0, signal);
     signal.addEventListener("abort", callAll, { once: true });
   }
@@ -42,7 +42,7 @@ function callAll(this: AbortSignal): void {
   for (const listener of listeners) listener();
 }
 
-/** @throws signal.reason, unlike Node's own, which throws an error of its making */
+/** @throws signal.reason when aborted; the timer of Node.js would throw an error of its own */
 export async function sleep(delayMs: number, signal: AbortSignal): Promise<void> {
   setMaxListeners(0, signal);
   await timer(delayMs, undefined, { signal }).catch(() => {});
@@ -50,9 +50,9 @@ export async function sleep(delayMs: number, signal: AbortSignal): Promise<void>
 }
 
 /**
- * Waits to be called.
- * @param enter takes what to call, with what to resolve with; returns how to leave without having been called
- * @throws signal.reason when aborted first, after leaving
+ * Waits for a callback.
+ * @param enter registers the callback, whose argument becomes the result; returns a function that unregisters it
+ * @throws signal.reason when aborted first; the callback is then unregistered
  */
 export function calledOrAborted<T>(signal: AbortSignal, enter: (call: (value: T) => void) => () => void): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -62,14 +62,14 @@ export function calledOrAborted<T>(signal: AbortSignal, enter: (call: (value: T)
     });
     const forget = onAbort(signal, () => {
       leave();
-      // What the signal gives is passed on as it is, like everywhere else.
+      // The reason of the signal is passed on unchanged, as everywhere else.
       // oxlint-disable-next-line typescript/prefer-promise-reject-errors
       reject(signal.reason);
     });
   });
 }
 
-/** Rejects when the signal is aborted first; the work itself goes on. */
+/** Waits for work. @throws signal.reason when aborted first; the work itself continues */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   // Once the caller has aborted, later rejections of the work are ignored.
   work.catch(() => undefined);

@@ -1,4 +1,4 @@
-// Bytes with what Buffer knows to do with them.
+// A Buffer view of any bytes.
 
-/** The same bytes, not copied. */
+/** @returns a Buffer that shares the memory of the bytes */
 export const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

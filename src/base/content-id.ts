@@ -1,10 +1,10 @@
-// What names bytes: equal ids, equal bytes. In Tahoe it is the immutable cap and so a secret.
+// The identity of immutable bytes: equal ids mean equal bytes. In Tahoe it is the immutable cap, and so a secret.
 import { createHash } from "node:crypto";
 import { inspect } from "node:util";
 
 /**
- * The identity of immutable bytes, as its storage names them (a `URI:CHK:…` cap, or a file's device, inode, size and
- * times of writing and birth). Prints as its key, because a cap is authority.
+ * Identifies immutable bytes as their storage does: by a `URI:CHK:…` cap, or by a file's device, inode, size, time of
+ * modification and time of birth. It prints as its key, because a cap gives access.
  */
 export class ContentId {
   readonly #raw: string;
@@ -13,18 +13,18 @@ export class ContentId {
     this.#raw = raw;
   }
 
-  /** 43 characters of base64url, a hash of the id: fit for logs, maps and database keys. */
+  /** A hash of the id, 43 characters of base64url, for logs, maps and database keys. */
   get key(): string {
-    // Not remembered: of many ids, most are compared alone, and a hash takes a microsecond.
+    // Not cached: most ids are only compared, and the hash takes a microsecond.
     return createHash("sha256").update(this.#raw).digest("base64url");
   }
 
-  /** Whether both name the same bytes. */
+  /** Whether both identify the same bytes. */
   equals(other: ContentId | undefined): boolean {
     return other !== undefined && this.#raw === other.#raw;
   }
 
-  /** The id as storage gave it. Only `storage/` may use it, and the state directory may keep it. */
+  /** The id as the storage made it. Only `storage/` may use it; the state directory may contain it. */
   reveal(): string {
     return this.#raw;
   }

@@ -1,4 +1,4 @@
-// Counts by key, in maps that hold only what is counted: a key whose count comes to 0 is gone.
+// Counts by key. A map contains only counts other than 0.
 
 /** @param by may be negative */
 export function addToCount<Key>(counts: Map<Key, number>, key: Key, by: number): void {

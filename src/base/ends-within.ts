@@ -1,6 +1,6 @@
-// Waiting for work, but not for ever.
+// Waiting for work with a time limit.
 
-/** @returns whether the work has ended by then, be it with a failure; it goes on if not */
+/** @returns whether the work has ended in time, with or without an error; if not, it continues */
 export async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const later = new Promise<false>((resolve) => {

@@ -1,43 +1,44 @@
-// A bound on how much happens at once that several owners share fairly: whoever used the least time goes next.
+// A bound on concurrent tasks that several owners share fairly: the owner that has used the least time is next.
 import { calledOrAborted } from "./abort.ts";
 
 export interface FairQueueOptions {
   /** How many tasks run at once. */
   readonly limit: number;
-  /** How many more may run beyond `limit`, each of an owner that runs nothing else; 0 by default. */
+  /** Additional slots, each for an owner that has no running task; 0 by default. */
   readonly spare?: number;
   /** In milliseconds. */
   readonly now?: () => number;
 }
 
-/** What is known of one owner while it waits, runs, or has used more time than others. */
+/** The state of one owner: its tasks and the time that they have used. */
 interface Account {
-  /** Orders those that have used as much: when it last began to wait. */
+  /** When the owner last began to wait: the order among owners that have used the same time. */
   arrival: number;
-  /** Whether it stands in the heap of those that wait and run nothing. */
+  /** Whether it is in the heap of owners that wait and have no running task. */
   isInHeap: boolean;
-  /** Tasks that wait, the oldest first. */
+  /** Waiting tasks, the oldest first. */
   readonly waiting: Set<(begunMs: number) => void>;
   running: number;
-  /** The sum of the times at which the running tasks began, in ms. */
+  /** The sum of the start times of the running tasks, in ms. */
   begunSumMs: number;
-  /** How long its ended tasks ran, in ms, or what an owner that was there all the time could have used by then. */
+  /** The run time of its ended tasks, in ms; at least the value with which an owner without tasks would begin. */
   usedMs: number;
 }
 
-/** So many accounts of owners that neither wait nor run are kept, to remember what these have used. */
+/** How many accounts without tasks are kept, to remember the time that their owners have used. */
 const maxIdleAccounts = 1000;
 
 /**
- * Start-time fair queueing with the time that a slot is held as the cost. Whoever comes anew begins where the one that
- * was served last stands, so that nobody saves up turns. Tasks of one owner begin in the order in which they came.
+ * Start-time fair queueing; the cost of a task is the time for which it holds a slot. A new owner begins with the used
+ * time of the owner that was served last, so that idle time gives no advantage later. Tasks of one owner start in the
+ * order of their requests.
  */
 export class FairQueue {
   readonly #now: () => number;
   readonly #accounts = new Map<string, Account>();
-  /** Accounts with waiting tasks that run something: no more than there are slots. */
+  /** Accounts with waiting and running tasks: at most one for each slot. */
   readonly #waitingAndRunning = new Set<Account>();
-  /** Accounts with waiting tasks that run nothing. What these have used does not change meanwhile. */
+  /** Accounts with waiting tasks and no running one. The time that they have used does not change meanwhile. */
   readonly #waitingOnly = new Heap<Account>(
     (a, b) => a.usedMs < b.usedMs || (a.usedMs === b.usedMs && a.arrival < b.arrival),
   );
@@ -45,9 +46,9 @@ export class FairQueue {
   #limit: number;
   #spare: number;
   #running = 0;
-  /** So many are known before the idle ones are forgotten. */
+  /** When there are more accounts, those without tasks are removed. */
   #maxAccounts = maxIdleAccounts;
-  /** What the owner that was served last had used, in ms. */
+  /** The time that the owner served last had used, in ms. */
   #servedMs = 0;
 
   constructor({ limit, spare = 0, now = () => performance.now() }: FairQueueOptions) {
@@ -56,7 +57,7 @@ export class FairQueue {
     this.#now = now;
   }
 
-  /** Changes how many tasks run at once; those that run already go on. */
+  /** Changes the number of slots. Running tasks continue. */
   resize({ limit, spare }: { readonly limit: number; readonly spare: number }): void {
     this.#limit = limit;
     this.#spare = spare;
@@ -64,14 +65,15 @@ export class FairQueue {
   }
 
   /**
-   * Resolves, when it is this owner's turn, with the call that gives the slot back (at most once).
-   * @throws signal.reason when aborted while waiting: the place in the queue is then given up
+   * Waits for a slot.
+   * @returns a function that releases the slot; only its first call has an effect
+   * @throws signal.reason when aborted while waiting: the request then leaves the queue
    */
   async take(owner: string, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     const account = this.#accountOf(owner);
     const begunMs =
-      this.#isFreeFor(account) && !this.#hasWaiting() ? this.#begin(account) : await this.#turn(account, signal);
+      this.#isFreeFor(account) && !this.#hasWaiting() ? this.#begin(account) : await this.#waitForSlot(account, signal);
     let isHeld = true;
     return () => {
       if (!isHeld) return;
@@ -80,26 +82,26 @@ export class FairQueue {
     };
   }
 
-  /** Runs a task in this owner's turn. @throws what the task throws; signal.reason when aborted while waiting */
+  /** Runs a task in a slot of this owner. @throws what the task throws; signal.reason when aborted while waiting */
   async run<T>(owner: string, signal: AbortSignal, task: () => Promise<T>): Promise<T> {
-    const giveBack = await this.take(owner, signal);
+    const release = await this.take(owner, signal);
     try {
       return await task();
     } finally {
-      giveBack();
+      release();
     }
   }
 
-  /** @returns when it began, in ms */
-  #turn(account: Account, signal: AbortSignal): Promise<number> {
-    const turn = calledOrAborted<number>(signal, (go) => {
+  /** @returns the start time, in ms */
+  #waitForSlot(account: Account, signal: AbortSignal): Promise<number> {
+    const slot = calledOrAborted<number>(signal, (go) => {
       account.waiting.add(go);
       if (account.waiting.size === 1) this.#enter(account);
-      // An account without a waiting task is passed over when its turn comes.
+      // The queue skips an account whose waiting tasks were all aborted.
       return () => account.waiting.delete(go);
     });
     this.#serve();
-    return turn;
+    return slot;
   }
 
   #enter(account: Account): void {
@@ -136,7 +138,7 @@ export class FairQueue {
     this.#servedMs = 0;
   }
 
-  /** The waiting account that has used least, among those that may run something now. */
+  /** The waiting account that has used the least time, among those that may start a task now. */
   #next(): Account | undefined {
     const idle = this.#firstOnlyWaiting();
     if (this.#running >= this.#limit) return idle;
@@ -193,7 +195,7 @@ export class FairQueue {
   #accountOf(owner: string): Account {
     const known = this.#accounts.get(owner);
     if (known !== undefined) {
-      // In the heap its place depends on it; an account whose waiting tasks were all aborted may still stand there.
+      // The order of the heap depends on the used time; an account without tasks may still be in the heap after an abort.
       const isIdle = known.running === 0 && known.waiting.size === 0 && !known.isInHeap;
       if (isIdle) known.usedMs = Math.max(known.usedMs, this.#servedMs);
       return known;
@@ -219,11 +221,11 @@ export class FairQueue {
   }
 }
 
-/** Counts the running tasks up to now. */
+/** The time that an account has used, including its running tasks. */
 const usedBy = ({ usedMs, running, begunSumMs }: Account, nowMs: number): number =>
   usedMs + running * nowMs - begunSumMs;
 
-/** A binary heap: `first` comes before all others. */
+/** A binary heap: `first` is before all others. */
 class Heap<T> {
   readonly #items: T[] = [];
   readonly #isBefore: (a: T, b: T) => boolean;

@@ -1,8 +1,8 @@
-// Work on many things, a bounded number of them at a time: memory grows with the bound, not with the many.
+// Work on many items with bounded concurrency: memory use depends on the bound, not on the number of items.
 
 /**
- * Calls `work` for each item, at most `limit` at once, and starts no more after the first failure.
- * @throws what `work` throws first, once all that was started has ended
+ * Calls `work` for each item, at most `limit` at a time, and starts no more calls after the first failure.
+ * @throws the first error of `work`, once all started calls have ended
  */
 export async function forEachConcurrent<T>(
   items: Iterable<T>,

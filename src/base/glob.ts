@@ -1,8 +1,8 @@
-// Shell patterns over whole texts: `*` stands for any characters, `?` for one.
+// Shell patterns for whole texts: `*` matches any characters, `?` matches one.
 
 /**
- * Compiles a pattern. A star that matched too little is extended, and earlier stars are never tried again, because what
- * follows the last star decides: the time is bounded by the pattern's length times the text's, whatever both hold.
+ * Compiles a pattern. On a mismatch only the last star is extended and earlier stars are final, so the time is at most
+ * proportional to the length of the pattern times the length of the text.
  */
 export function globMatcher(pattern: string): (text: string) => boolean {
   if (!/[*?]/.test(pattern)) return (text) => text === pattern;
@@ -28,7 +28,7 @@ export function globMatcher(pattern: string): (text: string) => boolean {
   };
 }
 
-/** Whether a text matches one of some patterns; where there are none, every text does. */
+/** Matches a text against several patterns. Without patterns, every text matches. */
 export function anyGlobMatcher(patterns: readonly string[]): (text: string) => boolean {
   const matchers = patterns.map(globMatcher);
   return (text) => matchers.length === 0 || matchers.some((matches) => matches(text));

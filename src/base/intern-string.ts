@@ -1,13 +1,13 @@
-// One string where many equal ones come: versions, architectures and components are the same in file after file.
+// Shares one copy of equal strings: versions, architectures and components repeat in many files.
 
-/** How many texts are remembered: a bound on memory. */
+/** How many texts are stored: a bound on memory. */
 const maxTexts = 4096;
-/** Longer ones, in UTF-16 code units, are left as they are. */
+/** Longer texts, in UTF-16 code units, are not stored. */
 const maxTextLength = 64;
 
 const known = new Map<string, string>();
 
-/** An equal string, which whoever else asked for it holds too. */
+/** @returns an equal string; the same object for all equal texts */
 export function internString(text: string): string {
   const one = known.get(text);
   if (one !== undefined || text.length > maxTextLength) return one ?? text;

@@ -1,4 +1,4 @@
-// One process at a time in a directory's files, also where an earlier one was killed while it had the lock.
+// A lock between processes in a directory. It is free again when the process that holds it is killed.
 import { readdir, readFile, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { sleep } from "./abort.ts";
@@ -9,18 +9,18 @@ const pollMs = 50;
 
 interface LockOptions {
   readonly signal: AbortSignal;
-  /** Called once if another task has the lock. @param pid the process that it runs in */
+  /** Called once if another task holds the lock. @param pid the process of that task */
   readonly waiting?: (pid: number) => void;
 }
 
 /**
- * Runs a task while no other task, in this process or another one of this machine, has the lock of this name in this
- * directory.
+ * Runs a task while no other task, in this process or in another one on this machine, holds the lock of this name in
+ * this directory.
  *
- * The lock is a series of files `.NAME.lock.1`, `.NAME.lock.2` and so on. The last one counts: it names its holder, and
- * is empty once that has released it. Whoever finds it released, or its holder dead, makes the next file, which only one
- * can. Only files before the last are removed: if a stale lock were removed to make room for a new one, somebody slower
- * could remove the new one in its place.
+ * The lock is a series of files `.NAME.lock.1`, `.NAME.lock.2` and so on. The last one is valid: it names the process that
+ * holds the lock, and is empty once the lock is released. A process that finds it released, or its holder dead, creates
+ * the next file, which only one process can do. Only files before the last are removed: if a stale lock were removed to
+ * make room for a new one, a slower process could remove the new one instead.
  */
 export async function withLock<T>(
   directory: string,
@@ -57,7 +57,7 @@ export async function withLock<T>(
         for (const number of known) if (number < own) await rm(fileOf(number), { force: true });
         return fileOf(own);
       }
-      // We were slow: somebody has made a later one since we looked, and the number that we took was free again.
+      // This process was slow: another one has created a later file meanwhile, and removed the file with our number.
       await rm(fileOf(own), { force: true });
     }
   };
@@ -70,7 +70,7 @@ export async function withLock<T>(
   }
 }
 
-/** The process that holds a lock; "unknown" where the file has gone because there is a later one. */
+/** The process that holds a lock; "unknown" if the file was removed because there is a later one. */
 async function holderOf(file: string): Promise<number | "nobody" | "unknown"> {
   const text = await readFile(file, "utf8").catch((thrown: unknown) => {
     if (systemCodeOf(thrown) === "ENOENT") return undefined;
@@ -87,17 +87,17 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (thrown) {
-    // EPERM: there is such a process, and it is another user's.
+    // EPERM: the process exists, and belongs to another user.
     return systemCodeOf(thrown) === "EPERM";
   }
 }
 
 /**
- * When a process started, in a unit of the system's: tells it from a later one with the same number.
+ * When a process started, in units of the kernel. It distinguishes the process from a later one with the same pid.
  * @see proc_pid_stat(5), field 22
  */
 async function startOf(pid: number): Promise<string | undefined> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
-  // The second field is the program's name in parentheses, which may hold anything.
+  // The second field is the name of the program in parentheses, which may contain any character.
   return stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
 }

@@ -1,6 +1,6 @@
-// The log port: what a stage may say. Composition decides where it goes (pino).
+// The interface for logging. The server passes a pino logger.
 
-/** Structured logging; `context` never holds a cap, token or key. */
+/** Structured logging; `context` never contains a cap, token or key. */
 export interface Log {
   info(context: object, message: string): void;
   warn(context: object, message: string): void;

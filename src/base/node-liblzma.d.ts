@@ -1,14 +1,14 @@
-// What is used of node-liblzma, which is not installed everywhere: its own types are then missing too.
+// Types for the parts of node-liblzma that are used. It is an optional dependency, so its own types may be absent.
 declare module "node-liblzma" {
-  /** Works in a thread of libuv's. @param options liblzma's own numbers */
+  /** Runs in a thread of libuv. @param options with the numbers of liblzma */
   export function xzAsync(plain: Buffer, options: { readonly preset: number; readonly check: number }): Promise<Buffer>;
 
   export function versionString(): string;
 
   export class Unxz {
-    /** Told of as protected: it is for what extends this. */
+    /** Declared as protected: it is meant for subclasses. */
     protected readonly lzma: {
-      /** @param action liblzma's number @returns liblzma's status, the bytes left to read, and those left to write to */
+      /** @param action a number of liblzma @returns the status of liblzma, the unread bytes and the unused output bytes */
       codeSync(
         action: number,
         input: Buffer,

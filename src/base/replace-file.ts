@@ -1,36 +1,36 @@
-// Files that are whole or not there, whoever reads them and whatever interrupts the writing.
+// Atomic writes: a reader sees a whole file or none, also after an interruption.
 import { createHash, randomUUID } from "node:crypto";
 import { link, open, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { systemCodeOf } from "./errors.ts";
 
-/** What a file is to hold. An iterable that throws leaves everything as it was. */
+/** The content of a file. If an iterable throws, nothing changes. */
 export type FileContent = string | Uint8Array | AsyncIterable<Uint8Array>;
 
 interface WriteOptions {
-  /** The permissions of the new file, exactly; by default those that the umask leaves of 0o666. */
+  /** The exact permissions of the new file; by default 0o666 without the bits of the umask. */
   readonly mode?: number;
   readonly signal?: AbortSignal;
 }
 
 /**
- * Puts a new file in the place of whatever has this name. Readers see the old bytes or the new ones, also after a power
- * failure. Of several writers at once the last one's bytes stay, whole.
+ * Creates a file, or replaces the one with this name. Readers see the old bytes or the new ones, also after a power
+ * failure. If several writers replace a file at the same time, the bytes of the last one remain, whole.
  */
 export async function replaceFile(file: string, content: FileContent, options: WriteOptions = {}): Promise<void> {
   await write(file, content, options, async (draft) => await rename(draft, file));
 }
 
 /**
- * Makes a file unless there is one, which then stays as it is.
- * @returns whether it was made
+ * Creates a file. An existing file stays unchanged.
+ * @returns whether the file was created
  */
 export async function createFile(file: string, content: FileContent, options: WriteOptions = {}): Promise<boolean> {
   return await write(file, content, options, async (draft) => await linkUnlessThere(draft, file));
 }
 
 /**
- * Gives a file another name. Unlike a rename, it never replaces what has that name already.
+ * Gives a file a second name. Unlike a rename, it never replaces an existing file.
  * @returns whether the name was free
  */
 export async function linkUnlessThere(existing: string, path: string): Promise<boolean> {
@@ -53,10 +53,10 @@ async function write<T>(
   try {
     const handle = await open(draft, "wx", mode);
     try {
-      // The umask may have taken away more than the caller wants.
+      // The umask may have removed permissions that the caller wants.
       if (mode !== undefined) await handle.chmod(mode);
       await writeFile(handle, content, { signal });
-      // Without it a power failure could leave the name on bytes that were never written.
+      // Without this, the file could be empty or incomplete after a power failure.
       await handle.sync();
     } finally {
       await handle.close();
@@ -68,7 +68,7 @@ async function write<T>(
   }
 }
 
-/** No writer's draft is another's. Of its own length, because the file's name may be as long as a name can be. */
+/** Each writer has a draft of its own. The name has a fixed length, because the file may have the longest possible name. */
 function draftNameOf(file: string): string {
   const name = createHash("sha256").update(file).digest("hex").slice(0, 16);
   return `.${name}.${randomUUID()}.unfinished`;

@@ -2,7 +2,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { inspect } from "node:util";
 
-/** Holds one secret. Only the adapter that must speak it calls `reveal`. */
+/** Contains one secret. Only the adapter that must send it calls `reveal`. */
 export class Secret {
   readonly #value: string;
   constructor(value: string) {

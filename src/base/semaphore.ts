@@ -1,39 +1,40 @@
-// A fair bound on how much happens at once.
+// A semaphore that divides its slots fairly.
 import { calledOrAborted } from "./abort.ts";
 
 /**
- * So many slots. A free one goes to the sharer that holds the fewest, and among equals to each in turn; a named
- * sharer never holds more than half of them, so that there is always one for somebody else.
+ * A free slot goes to the waiting sharer that holds the fewest slots; sharers with equal numbers take turns. A named
+ * sharer never holds more than half of the slots, so that other sharers can always get one.
  */
 export class Semaphore {
   #free: number;
-  readonly #mostOfOne: number;
+  readonly #maxOfOne: number;
   readonly #held = new Map<string, number>();
-  /** What to call when it is their turn, by sharer; of those that have none waiting, nothing. */
+  /** The waiting requests by sharer; sharers without waiting requests have no entry. */
   readonly #waiting = new Map<string | undefined, Set<() => void>>();
 
   constructor(count: number) {
     this.#free = count;
-    this.#mostOfOne = Math.ceil(count / 2);
+    this.#maxOfOne = Math.ceil(count / 2);
   }
 
   /**
-   * Resolves with the call that gives the slot back (at most once).
-   * @param sharer on whose behalf; undefined: on nobody's, which is not bounded
-   * @throws signal.reason when aborted while waiting: the place in the queue is then given up
+   * Waits for a slot.
+   * @param sharer the party that uses the slot; undefined: no particular one, and no limit of half of the slots
+   * @returns a function that releases the slot; only its first call has an effect
+   * @throws signal.reason when aborted while waiting: the request then leaves the queue
    */
   async take(signal: AbortSignal, sharer?: string): Promise<() => void> {
     signal.throwIfAborted();
     if (this.#free > 0 && this.#mayHold(sharer)) this.#hold(sharer);
-    else await this.#turn(signal, sharer);
+    else await this.#waitForSlot(signal, sharer);
     let held = true;
     return () => {
-      if (held) this.#give(sharer);
+      if (held) this.#release(sharer);
       held = false;
     };
   }
 
-  #turn(signal: AbortSignal, sharer: string | undefined): Promise<void> {
+  #waitForSlot(signal: AbortSignal, sharer: string | undefined): Promise<void> {
     return calledOrAborted(signal, (go: () => void) => {
       this.#waiting.set(sharer, (this.#waiting.get(sharer) ?? new Set()).add(go));
       return () => this.#forget(sharer, go);
@@ -45,7 +46,7 @@ export class Semaphore {
   }
 
   #mayHold(sharer: string | undefined): boolean {
-    return sharer === undefined || this.#heldBy(sharer) < this.#mostOfOne;
+    return sharer === undefined || this.#heldBy(sharer) < this.#maxOfOne;
   }
 
   #hold(sharer: string | undefined): void {
@@ -53,7 +54,7 @@ export class Semaphore {
     if (sharer !== undefined) this.#held.set(sharer, this.#heldBy(sharer) + 1);
   }
 
-  #give(sharer: string | undefined): void {
+  #release(sharer: string | undefined): void {
     this.#free += 1;
     if (sharer !== undefined) {
       const held = this.#heldBy(sharer) - 1;
@@ -77,7 +78,7 @@ export class Semaphore {
     if (go === undefined || fewest === Number.POSITIVE_INFINITY) return;
     this.#forget(next, go);
     this.#hold(next);
-    // Behind all others that wait: of equals, each has its turn.
+    // Move the sharer behind all others, so that sharers with equal numbers take turns.
     const rest = this.#waiting.get(next);
     if (rest !== undefined) {
       this.#waiting.delete(next);

@@ -1,36 +1,36 @@
-// Long work as a run of short steps: done at once, or in turns with everybody else's.
+// Long work as a sequence of short steps, which run at once or with pauses for other work.
 import type { YieldFunction } from "./yield-to-event-loop.ts";
 
-/** Yields between two steps of some ten microseconds, seldom of some hundred, and returns what the work came to. */
+/** Yields between steps, which take tens of microseconds, rarely hundreds. Returns the result of the work. */
 export type Steps<Result> = Generator<void, Result, void>;
 
-/** How many small items, each worth some microseconds, make up a step. */
+/** How many small items of some microseconds each make up a step. */
 export const itemsPerStep = 32;
 
-/** All steps at once. */
-export function atOnce<Result>(steps: Steps<Result>): Result {
+/** Runs all steps at once. */
+export function runStepsAtOnce<Result>(steps: Steps<Result>): Result {
   for (;;) {
     const step = steps.next();
     if (step.done === true) return step.value;
   }
 }
 
-/** So many steps are taken before the clock is looked at: that costs as much as a small one. */
-const stepsBetweenLooks = 8;
+/** How many steps run between two looks at the clock, each of which costs as much as a small step. */
+const stepsBetweenClockReads = 8;
 
-/** The same, with a turn for others whenever one's own is over. @throws what giving way throws */
-export async function inTurns<Result>(steps: Steps<Result>, yieldNow: YieldFunction): Promise<Result> {
+/** Runs the steps, and lets other work run in between. @throws what `yieldNow` throws */
+export async function runSteps<Result>(steps: Steps<Result>, yieldNow: YieldFunction): Promise<Result> {
   for (let taken = 1; ; taken++) {
     const step = steps.next();
     if (step.done === true) return step.value;
-    if (taken % stepsBetweenLooks === 0) await yieldNow();
+    if (taken % stepsBetweenClockReads === 0) await yieldNow();
   }
 }
 
-/** Up to so many items are sorted in one step. */
+/** How many items one step sorts. */
 const sortedAtOnce = 512;
 
-/** A sorted copy. Equal items keep their order. */
+/** @returns a sorted copy; equal items keep their order */
 export function* sorted<T>(items: readonly T[], compare: (a: T, b: T) => number): Steps<T[]> {
   let runs: T[][] = [];
   for (let at = 0; at < items.length; at += sortedAtOnce) {

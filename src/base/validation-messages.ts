@@ -1,4 +1,4 @@
-// What is wrong with a value of a file that people write, in their words and not in those of the validator.
+// Messages about wrong values in files that people write, in the words of TOML and not of the validation library.
 import type { z } from "zod";
 
 const named: { readonly [Type: string]: string } = {
@@ -17,8 +17,8 @@ const typeOf = (value: unknown): string => {
 };
 
 /**
- * Messages for `schema.safeParse(raw, { error: validationMessage })`. None repeats the value, which may be a secret.
- * @returns undefined for an issue that brings its own message
+ * Messages for `schema.safeParse(raw, { error: validationMessage })`. None quotes the value, which may be a secret.
+ * @returns undefined for an issue that has its own message
  */
 export function validationMessage(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {

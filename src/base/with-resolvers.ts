@@ -1,4 +1,4 @@
-// A promise with what settles it: Node 20 has no Promise.withResolvers.
+// A promise with the functions that settle it. Node.js 20 has no Promise.withResolvers.
 
 export function withResolvers<T>(): {
   readonly promise: Promise<T>;

@@ -1,4 +1,4 @@
-// How the heaps of all our threads are divided.
+// The heap settings of all worker threads.
 
-/** The part of a thread's heap that fills with what lives short, in MiB: Node's default is made for whole programs. */
+/** The size of a thread's young generation, in MiB. The default of Node.js suits whole programs. */
 export const youngHeapMebibytes = 8;

@@ -1,22 +1,23 @@
-// Long work in the main thread, in turns with everybody else's.
+// Lets other events run during long work in the main thread.
 import { setImmediate } from "node:timers/promises";
 
-/** For so long, in ms, one piece of work has the main thread: requests wait meanwhile. */
-const turnMs = 4;
+/** How long work may block the event loop before it yields, in ms. Requests wait meanwhile. */
+const maxBlockMs = 4;
 
-/** To be awaited often: it costs next to nothing until the turn is over. */
+/** Await this often: it returns at once until the time is over. */
 export type YieldFunction = () => Promise<void>;
 
 /**
- * Gives everybody else a turn whenever one's own is over. What goes on side by side shares one of these, and its turn.
- * @throws signal.reason from what is returned, when aborted
+ * Makes a function that yields to the event loop once work has blocked it for some milliseconds. Concurrent parts of the
+ * same work share one such function, and so share the time.
+ * @returns a function that throws signal.reason when aborted
  */
 export function yieldToEventLoop(signal?: AbortSignal): YieldFunction {
   let begunMs = performance.now();
   let others: Promise<void> | undefined;
   return async () => {
-    if (others === undefined && performance.now() - begunMs < turnMs) return;
-    // One for all who wait: with one each, they would begin one turn behind the other.
+    if (others === undefined && performance.now() - begunMs < maxBlockMs) return;
+    // One promise for all that wait: with separate ones, each would block the event loop in turn.
     others ??= setImmediate().then(() => {
       others = undefined;
       begunMs = performance.now();

@@ -2,7 +2,7 @@
 // else one streaming read of its bytes. Each content is read at most once.
 
 import { endsWithin } from "../base/ends-within.ts";
-import { beyondText } from "../base/errors.ts";
+import { limitMessage } from "../base/errors.ts";
 import { FairQueue } from "../base/fair-queue.ts";
 import type { TreePath } from "../base/names.ts";
 import { parentPath } from "../base/names.ts";
@@ -334,7 +334,7 @@ export class Examiner {
     signal.throwIfAborted();
     // If the size is known in advance, no byte is read.
     if ((file.entry.sizeBytes ?? 0) > this.#maxFileBytes) {
-      const text = beyondText(
+      const text = limitMessage(
         "maxFileBytes",
         this.#maxFileBytes,
         `the size of the file, ${file.entry.sizeBytes} bytes,`,

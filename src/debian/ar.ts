@@ -2,7 +2,7 @@
 import { asBuffer } from "../base/as-buffer.ts";
 import type { Content } from "./byte-reader.ts";
 import { ByteReader } from "./byte-reader.ts";
-import { beyondLimit, Malformed, quoted } from "./malformed.ts";
+import { limitFlaw, Malformed, quoted } from "./malformed.ts";
 
 /** One member. Its content can be read once and only until the next member is asked for; unread bytes are skipped. */
 export interface ArMember {
@@ -37,8 +37,7 @@ export async function* readAr(content: Content, limits: ArLimits): AsyncGenerato
       const at = reader.position;
       const header = latin1(reader.atHand(headerBytes) ?? (await reader.read(headerBytes)));
       if (header === "") return;
-      if (count > limits.maxArMembers)
-        throw beyondLimit("maxArMembers", limits.maxArMembers, "the number of ar members");
+      if (count > limits.maxArMembers) throw limitFlaw("maxArMembers", limits.maxArMembers, "the number of ar members");
       const member = parseHeader(header, at);
       const whole = reader.atHand(member.sizeBytes);
       const body = { left: whole === undefined ? member.sizeBytes : 0 };

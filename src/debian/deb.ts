@@ -15,7 +15,7 @@ import type { DigestAlgorithm, Digests } from "./digests.ts";
 import { digesting, RunningDigests } from "./digests.ts";
 import type { FileListLimits } from "./file-list.ts";
 import { FileListWriter } from "./file-list.ts";
-import { beyondLimit, Malformed, quoted } from "./malformed.ts";
+import { limitFlaw, Malformed, quoted } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
 import type { TarEntry, TarHeader, TarKind } from "./tar.ts";
 import { readTar } from "./tar.ts";
@@ -126,7 +126,7 @@ async function readControl(member: ArMember, limits: DebLimits): Promise<Stanza>
     if (text !== undefined) throw new Malformed("bad-control", "its control archive has two files named control");
     if (entry.type !== "file") throw new Malformed("bad-control", `its control is a ${entry.type}, not a file`);
     if (entry.sizeBytes > limits.maxStanzaBytes) {
-      throw beyondLimit("maxStanzaBytes", limits.maxStanzaBytes, "the size of its control");
+      throw limitFlaw("maxStanzaBytes", limits.maxStanzaBytes, "the size of its control");
     }
     text = await new ByteReader(entry.content).read(entry.sizeBytes);
   }

@@ -2,7 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import { asBuffer } from "../base/as-buffer.ts";
 import { RepoError } from "../base/errors.ts";
-import { beyondLimit, quoted } from "./malformed.ts";
+import { limitFlaw, quoted } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
 
 export interface StanzaLimits {
@@ -95,7 +95,7 @@ function readStanzas(raw: Uint8Array, limits: TextLimits): readonly Placed[] {
     const folded = name.toLowerCase();
     if (known.has(folded)) throw new Deb822Error(line, `the field ${name} comes twice`);
     known.add(folded);
-    if (known.size > limits.maxFields) throw beyondLimit("maxFields", limits.maxFields, "the number of fields");
+    if (known.size > limits.maxFields) throw limitFlaw("maxFields", limits.maxFields, "the number of fields");
     open.fields.push([name, value]);
   });
   return stanzas;
@@ -103,7 +103,7 @@ function readStanzas(raw: Uint8Array, limits: TextLimits): readonly Placed[] {
 
 function textOf(raw: Uint8Array, limits: TextLimits): string {
   if (raw.byteLength > limits.maxStanzaBytes) {
-    throw beyondLimit(limits.stanzaLimit ?? "maxStanzaBytes", limits.maxStanzaBytes, "the size of the stanza");
+    throw limitFlaw(limits.stanzaLimit ?? "maxStanzaBytes", limits.maxStanzaBytes, "the size of the stanza");
   }
   const bytes = asBuffer(raw);
   return bytes.toString(isUtf8(bytes) ? "utf8" : "latin1");
@@ -122,7 +122,7 @@ function parseField(text: string, line: number, limits: StanzaLimits): readonly 
   }
   if (/^[#-]/.test(name)) throw new Deb822Error(line, `${quoted(name)} is not a field name`);
   if (name.length > limits.maxFieldNameBytes) {
-    throw beyondLimit("maxFieldNameBytes", limits.maxFieldNameBytes, "the length of a field name");
+    throw limitFlaw("maxFieldNameBytes", limits.maxFieldNameBytes, "the length of a field name");
   }
   return [name, trim(value)];
 }

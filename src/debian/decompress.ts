@@ -9,7 +9,7 @@ import { atMost, ByteReader, chunksOf } from "./byte-reader.ts";
 import type { DecompressionLimits, OutputLimits } from "./decompression-limits.ts";
 import { allowedOf, tooMuch } from "./decompression-limits.ts";
 import { firstBzip2Stream, firstZstdFrame, inSlices } from "./first-stream.ts";
-import { beyondLimit, Malformed } from "./malformed.ts";
+import { limitFlaw, Malformed } from "./malformed.ts";
 import type { Transforming } from "./through.ts";
 import { through } from "./through.ts";
 import { decompressWhole } from "./xz-whole.ts";
@@ -190,7 +190,7 @@ function endWithFirstStream(stream: object): void {
 
 const xzError = (maxDecoderBytes: number) => (thrown: unknown) =>
   thrown instanceof Error && thrown.name === "LZMA_MEMLIMIT_ERROR"
-    ? beyondLimit("maxDecoderBytes", maxDecoderBytes, "the memory to decompress a member")
+    ? limitFlaw("maxDecoderBytes", maxDecoderBytes, "the memory to decompress a member")
     : corrupt("xz")(thrown);
 
 const memory = (limits: DecompressionLimits): string =>

@@ -1,5 +1,5 @@
 // How far decompressing goes.
-import { beyondLimit } from "./malformed.ts";
+import { limitFlaw } from "./malformed.ts";
 
 export interface DecompressionLimits {
   /** How much may come out, in bytes. */
@@ -64,5 +64,5 @@ export function tooMuch(limits: OutputLimits, bytesIn = Number.POSITIVE_INFINITY
   const isByRatio = allowedOf(limits, bytesIn) < maxDecompressedBytes;
   const ofWhole = decidedBy ?? { limit: "maxDecompressedBytes", allowed: maxDecompressedBytes };
   const { limit, allowed } = isByRatio && ratio !== undefined ? { limit: "maxDataRatio", allowed: ratio } : ofWhole;
-  return beyondLimit(limit, allowed, "what a member decompresses to");
+  return limitFlaw(limit, allowed, "what a member decompresses to");
 }

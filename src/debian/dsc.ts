@@ -8,7 +8,7 @@ import type { DigestAlgorithm, Digests } from "./digests.ts";
 import { digesting, RunningDigests } from "./digests.ts";
 import type { FileListLimits, ListedFile, ListForm } from "./listed-files.ts";
 import { listingStanzaLimits, readFileLists } from "./listed-files.ts";
-import { beyondLimit } from "./malformed.ts";
+import { limitFlaw } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
 
 export interface DscLimits extends FileListLimits {
@@ -41,7 +41,7 @@ export async function readDsc(
   const text = await reader.read(limits.maxDscBytes + 1);
   await reader.close();
   if (text.byteLength > limits.maxDscBytes) {
-    throw beyondLimit("maxDscBytes", limits.maxDscBytes, "the size of the .dsc");
+    throw limitFlaw("maxDscBytes", limits.maxDscBytes, "the size of the .dsc");
   }
   return { ...running.finish(), ...parseDsc(Buffer.from(text), limits) };
 }

@@ -1,6 +1,6 @@
 // The list of the files that a package unpacks, and its compact form: what Contents is made from.
 import { gunzipSync, gzipSync } from "node:zlib";
-import { beyondLimit, Malformed } from "./malformed.ts";
+import { limitFlaw, Malformed } from "./malformed.ts";
 
 export interface FileListLimits {
   /** How long the paths of one package may be together, a line feed behind each, in bytes. */
@@ -40,10 +40,10 @@ export class FileListWriter {
     const { maxFileListBytes, maxFileListEntries } = this.#limits;
     this.#sizeBytes += path.length + 1;
     if (this.#sizeBytes > maxFileListBytes) {
-      throw beyondLimit("maxFileListBytes", maxFileListBytes, "the length of the list of its files");
+      throw limitFlaw("maxFileListBytes", maxFileListBytes, "the length of the list of its files");
     }
     if (this.#paths.push(path) > maxFileListEntries) {
-      throw beyondLimit("maxFileListEntries", maxFileListEntries, "the number of its files");
+      throw limitFlaw("maxFileListEntries", maxFileListEntries, "the number of its files");
     }
   }
 
@@ -66,7 +66,7 @@ export function decodeFileList(encoded: Uint8Array, limits: FileListLimits): Fil
   if (!text.endsWith("\n")) throw new Malformed("bad-data", "a list of files ends inside a line");
   const paths = text.slice(0, -1).split("\n");
   if (paths.length > limits.maxFileListEntries) {
-    throw beyondLimit("maxFileListEntries", limits.maxFileListEntries, "the number of files in a list");
+    throw limitFlaw("maxFileListEntries", limits.maxFileListEntries, "the number of files in a list");
   }
   const isWrong = (path: string, index: number) =>
     path <= (paths[index - 1] ?? "") || path.startsWith("/") || path.endsWith("/") || isUnfit(path);
@@ -79,7 +79,7 @@ function plainText(encoded: Uint8Array, { maxFileListBytes }: FileListLimits): s
     return gunzipSync(encoded, { maxOutputLength: maxFileListBytes }).toString("latin1");
   } catch (cause) {
     if (cause instanceof RangeError) {
-      throw beyondLimit("maxFileListBytes", maxFileListBytes, "the length of a list of files");
+      throw limitFlaw("maxFileListBytes", maxFileListBytes, "the length of a list of files");
     }
     throw new Malformed("bad-data", "a list of files is no whole gzip file", { cause });
   }

@@ -2,7 +2,7 @@
 import { isEntryName } from "../base/names.ts";
 import type { StanzaLimits, TextLimits } from "./deb822.ts";
 import type { DigestAlgorithm } from "./digests.ts";
-import { beyondLimit, Malformed, quoted } from "./malformed.ts";
+import { limitFlaw, Malformed, quoted } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
 import { fieldOf } from "./stanza.ts";
 
@@ -82,7 +82,7 @@ function readList(
   const lines = value.split("\n").filter((line) => line !== "");
   if (lines.length === 0) throw new Malformed("bad-dsc", `its ${field} names no file`);
   if (lines.length > limits.maxSourceParts) {
-    throw beyondLimit("maxSourceParts", limits.maxSourceParts, `the number of files in ${field}`);
+    throw limitFlaw("maxSourceParts", limits.maxSourceParts, `the number of files in ${field}`);
   }
   const wordCount = 3 + (field === "Files" ? wordsBeforeNameInFiles : 0);
   for (const line of lines) {

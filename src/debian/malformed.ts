@@ -1,5 +1,5 @@
 // What is wrong with a package file, told so that its maintainer can mend it.
-import { beyondText, RepoError } from "../base/errors.ts";
+import { limitMessage, RepoError } from "../base/errors.ts";
 
 /** The kinds of flaw that a caller can tell apart. */
 export type Flaw =
@@ -23,8 +23,8 @@ export class Malformed extends RepoError {
 }
 
 /** A flaw of the kind `limit`. @param limit the setting's name in the code; the message has the configuration's key */
-export const beyondLimit = (limit: string, allowed: number, what: string): Malformed =>
-  new Malformed("limit", beyondText(limit, allowed, what));
+export const limitFlaw = (limit: string, allowed: number, what: string): Malformed =>
+  new Malformed("limit", limitMessage(limit, allowed, what));
 
 /** Quotes untrusted text for a message: short, printable, on one line. */
 export const quoted = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);

@@ -3,7 +3,7 @@ import { asBuffer } from "../base/as-buffer.ts";
 import type { Content } from "./byte-reader.ts";
 import { ByteReader } from "./byte-reader.ts";
 import type { Flaw } from "./malformed.ts";
-import { beyondLimit, Malformed, quoted } from "./malformed.ts";
+import { limitFlaw, Malformed, quoted } from "./malformed.ts";
 
 /** By the type flag of its header; "other" is what dpkg does not unpack (sparse and contiguous files, PAX headers, …). */
 export type TarType = "file" | "link" | "symlink" | "device" | "directory" | "fifo" | "other";
@@ -76,7 +76,7 @@ export async function* readTar(
       if (block.byteLength < blockBytes) throw refuse(`it ends inside the header at byte ${at}`);
       if (block[0] === 0 && block.every((byte) => byte === 0)) break;
       const { limit, count } = kind.maxHeaders;
-      if (headers > count) throw beyondLimit(limit, count, `the number of entries in the ${kind.what}`);
+      if (headers > count) throw limitFlaw(limit, count, `the number of entries in the ${kind.what}`);
       const header = parseHeader(block);
       if (typeof header === "string") throw refuse(`the header at byte ${at} ${header}`);
       const written = named ?? header.name;

@@ -1,7 +1,7 @@
 // Cuts an ordered list into segments by its content alone, and recuts only where the list has changed.
 import { createHash } from "node:crypto";
 import type { Steps } from "../base/steps.ts";
-import { atOnce, itemsPerStep, sorted } from "../base/steps.ts";
+import { itemsPerStep, runStepsAtOnce, sorted } from "../base/steps.ts";
 import type { Ordered } from "./order.ts";
 import { compareOrdered } from "./order.ts";
 
@@ -71,7 +71,7 @@ export class SegmentedList<T extends Ordered> {
 
   /** @param items in any order */
   static build<T extends Ordered>(items: Iterable<T>, cut: Cut = defaultCut): SegmentedList<T> {
-    return atOnce(SegmentedList.building(items, cut));
+    return runStepsAtOnce(SegmentedList.building(items, cut));
   }
 
   /** As `build`, in steps. */
@@ -86,7 +86,7 @@ export class SegmentedList<T extends Ordered> {
 
   /** Removing what is not there changes nothing. Costs what the segments concerned hold, not what the list holds. */
   apply(change: ListChange<T>): SegmentedList<T> {
-    return atOnce(this.applying(change));
+    return runStepsAtOnce(this.applying(change));
   }
 
   /** As `apply`, in steps. */

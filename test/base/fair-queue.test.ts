@@ -1,11 +1,11 @@
-// How owners share a bounded number of slots.
+// How owners share a limited number of slots.
 import { expect, test } from "vitest";
 import { FairQueue } from "../../src/base/fair-queue.ts";
 import { withResolvers } from "../../src/base/with-resolvers.ts";
 
 const never = new AbortController().signal;
 
-/** A queue with a clock of its own, and tasks that end when the test says so. */
+/** A queue with a fake clock, and tasks that the test ends. */
 function aQueue(limit: number, spare = 0) {
   let nowMs = 1000;
   const queue = new FairQueue({ limit, spare, now: () => nowMs });
@@ -27,7 +27,7 @@ function aQueue(limit: number, spare = 0) {
   return { queue, begun, begin, end, settle };
 }
 
-test("tasks of one owner run in the order in which they came, no more than the limit at once", async () => {
+test("tasks of one owner run in the order of their requests, at most the limit at once", async () => {
   const { begun, begin, end, settle } = aQueue(2);
   for (let n = 0; n < 5; n++) void begin("alice", `a${n}`);
   await settle();
@@ -39,7 +39,7 @@ test("tasks of one owner run in the order in which they came, no more than the l
   expect(begun).toEqual(["a0", "a1", "a2", "a3", "a4"]);
 });
 
-test("whoever comes late goes before the hundred tasks of another that wait already", async () => {
+test("a task of a new owner runs before a hundred waiting tasks of another owner", async () => {
   const { begun, begin, end, settle } = aQueue(1);
   for (let n = 0; n < 100; n++) void begin("mallory", `m${n}`);
   await settle();
@@ -48,7 +48,7 @@ test("whoever comes late goes before the hundred tasks of another that wait alre
   expect(begun).toEqual(["m0", "a"]);
 });
 
-test("turns are by time used: long tasks of one let several short ones of another pass", async () => {
+test("slots depend on used time: several short tasks of one owner run between long tasks of another", async () => {
   const { begun, begin, end, settle } = aQueue(1);
   for (let n = 0; n < 2; n++) void begin("mallory", `m${n}`);
   for (let n = 0; n < 6; n++) void begin("alice", `a${n}`);
@@ -58,7 +58,7 @@ test("turns are by time used: long tasks of one let several short ones of anothe
   expect(begun).toEqual(["m0", "a0", "a1", "a2", "a3", "a4", "a5", "m1"]);
 });
 
-test("the time of tasks that still run counts", async () => {
+test("the time of running tasks counts", async () => {
   const { begun, begin, end, settle } = aQueue(2);
   void begin("mallory", "m0");
   void begin("bob", "b0");
@@ -69,7 +69,7 @@ test("the time of tasks that still run counts", async () => {
   expect(begun).toEqual(["m0", "b0", "a0"]);
 });
 
-test("who did nothing for a long time saves up no turns", async () => {
+test("idle time gives an owner no advantage later", async () => {
   const { begun, begin, end, settle } = aQueue(1);
   void begin("alice", "a0");
   await settle();
@@ -82,7 +82,7 @@ test("who did nothing for a long time saves up no turns", async () => {
   expect(begun).toEqual(["a0", "b0", "b1", "a1", "b2"]);
 });
 
-test("spare slots are for owners that hold none, and for as many of them as there are", async () => {
+test("spare slots are only for owners without a running task", async () => {
   const { begun, begin, end, settle } = aQueue(2, 1);
   for (let n = 0; n < 4; n++) void begin("mallory", `m${n}`);
   await settle();
@@ -95,7 +95,7 @@ test("spare slots are for owners that hold none, and for as many of them as ther
   expect(begun).toEqual(["m0", "m1", "a0", "b0"]);
 });
 
-test("an aborted wait gives its place up and holds nothing", async () => {
+test("an aborted request leaves the queue and holds no slot", async () => {
   const { begun, begin, end, settle } = aQueue(1);
   const impatient = new AbortController();
   void begin("alice", "a0");
@@ -111,13 +111,13 @@ test("an aborted wait gives its place up and holds nothing", async () => {
   expect(begun).toEqual(["a0", "b2", "c0", "b3"]);
 });
 
-test("what a task throws comes out, and its slot is free again", async () => {
+test("an error of a task is thrown, and its slot is free again", async () => {
   const queue = new FairQueue({ limit: 1 });
   await expect(queue.run("a", never, () => Promise.reject(new Error("broken")))).rejects.toThrow("broken");
   expect(await queue.run("a", never, async () => "well")).toBe("well");
 });
 
-test("a higher limit serves those who wait, and a lower one lets what runs go on", async () => {
+test("a higher limit starts waiting tasks, and a lower one lets running tasks continue", async () => {
   const { queue, begun, begin, end, settle } = aQueue(1);
   for (let n = 0; n < 4; n++) void begin("alice", `a${n}`);
   await settle();
@@ -132,7 +132,7 @@ test("a higher limit serves those who wait, and a lower one lets what runs go on
   expect(begun).toHaveLength(4);
 });
 
-test("twenty thousand tasks of as many owners are served in less time than comparing each with each takes", async () => {
+test("twenty thousand tasks of as many owners take less time than quadratic scheduling would", async () => {
   const queue = new FairQueue({ limit: 4, spare: 2 });
   const begunMs = performance.now();
   let served = 0;

@@ -1,10 +1,10 @@
-// Bounded work: never more at a time, all of it in the end.
+// Bounded concurrency over many items.
 import { expect, test } from "vitest";
 import { forEachConcurrent } from "../../src/base/for-each-concurrent.ts";
 
 const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-test("every item is worked on once, and never more than the limit at a time", async () => {
+test("every item is processed once, and never more than the limit at a time", async () => {
   let underWay = 0;
   let most = 0;
   const seen: number[] = [];
@@ -18,7 +18,7 @@ test("every item is worked on once, and never more than the limit at a time", as
   expect(seen.toSorted((a, b) => a - b)).toEqual([...Array.from({ length: 100 }).keys()]);
 });
 
-test("after a failure no more is started, what was started ends, and the failure is thrown", async () => {
+test("after a failure no more calls start, started calls end, and the failure is thrown", async () => {
   const started: number[] = [];
   let ended = 0;
   const work = forEachConcurrent([0, 1, 2, 3, 4, 5], 2, async (item) => {
@@ -32,6 +32,6 @@ test("after a failure no more is started, what was started ends, and the failure
   expect(ended).toBe(3);
 });
 
-test("no items is no work", async () => {
+test("without items nothing is called", async () => {
   await forEachConcurrent([], 3, () => Promise.reject(new Error("never")));
 });

@@ -1,9 +1,9 @@
-// Patterns with `*` and `?`, judged as the shell's, in bounded time.
+// Patterns with `*` and `?`, which match as in the shell, in bounded time.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { globMatcher } from "../../src/base/glob.ts";
 
-/** The meaning, in an obvious form that takes exponential time. */
+/** A simple reference implementation that takes exponential time. */
 function means(pattern: string, text: string): boolean {
   const [first, ...rest] = pattern;
   if (first === undefined) return text === "";
@@ -12,23 +12,23 @@ function means(pattern: string, text: string): boolean {
   return text !== "" && (first === "?" || first === text[0]) && means(remaining, text.slice(1));
 }
 
-test("a pattern matches what its stars and question marks can stand for, and nothing else", () => {
+test("stars match any characters, question marks match one, and nothing else matches", () => {
   const pattern = fc.string({ unit: fc.constantFrom("a", "b", "-", "*", "?"), maxLength: 8 });
   const text = fc.string({ unit: fc.constantFrom("a", "b", "-"), maxLength: 10 });
   fc.assert(fc.property(pattern, text, (one, other) => globMatcher(one)(other) === means(one, other)));
 });
 
-test("characters that mean something in regular expressions mean themselves", () => {
+test("special characters of regular expressions are literal", () => {
   expect(globMatcher("libstdc++*")("libstdc++6")).toBe(true);
   expect(globMatcher("libstdc++*")("libstdccc6")).toBe(false);
   expect(globMatcher("a.c")("abc")).toBe(false);
   expect(globMatcher("[ab]")("a")).toBe(false);
 });
 
-test("a name made to mislead many stars is judged at once", () => {
+test("a name that would make a backtracking matcher slow is matched at once", () => {
   const matches = globMatcher(`${"*-".repeat(50)}dbgsym`);
   const begun = performance.now();
   for (let n = 0; n < 100; n++) expect(matches(`a${"-a".repeat(500)}`)).toBe(false);
-  // A backtracking matcher would not end in a lifetime.
+  // A backtracking matcher would not end within a lifetime.
   expect(performance.now() - begun).toBeLessThan(2000);
 });

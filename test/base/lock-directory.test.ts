@@ -1,4 +1,4 @@
-// A lock keeps processes apart, ends with its holder however that ends, and is never held by two.
+// A lock between processes: never held by two, and free again when its holder ends in any way.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
@@ -12,7 +12,7 @@ import { projectRoot } from "../support/project-files.ts";
 const aDirectory = async (): Promise<string> => await mkdtemp(join(tmpdir(), "lock-directory-"));
 const { signal } = new AbortController();
 
-/** Adds one to the number in a file, `times` times, in a way that loses some where two do so at once. */
+/** Increments the number in a file `times` times; without a lock, concurrent calls lose increments. */
 const countIn = (directory: string, times: number): string => `
   import { readFile, writeFile } from "node:fs/promises";
   import { withLock } from ${JSON.stringify(pathToFileURL(join(projectRoot, "dist/base/lock-directory.js")).href)};
@@ -26,7 +26,7 @@ const countIn = (directory: string, times: number): string => `
 
 const nodeOf = (script: string) => spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "inherit" });
 
-test("processes that change one file in turns lose nothing", async () => {
+test("processes that change one file under the lock lose no change", async () => {
   const directory = await aDirectory();
   await writeFile(join(directory, "count"), "0");
   const processes = Array.from({ length: 4 }, () => nodeOf(countIn(directory, 10)));
@@ -35,7 +35,7 @@ test("processes that change one file in turns lose nothing", async () => {
   expect(await readFile(join(directory, "count"), "utf8")).toBe("40");
 });
 
-test("tasks of one process take turns too, and one that fails gives the lock back", async () => {
+test("the lock works between tasks of one process too, and a task that fails releases it", async () => {
   const directory = await aDirectory();
   let underWay = 0;
   const tasks = Array.from({ length: 10 }, async (_, n) =>
@@ -53,7 +53,7 @@ test("tasks of one process take turns too, and one that fails gives the lock bac
   ]);
 });
 
-test("the lock of a process that was killed is nobody's, and only one of those who find that out gets it", async () => {
+test("the lock of a killed process is free, and only one of several waiting processes gets it", async () => {
   const directory = await aDirectory();
   const holder = nodeOf(`
     import { withLock } from ${JSON.stringify(pathToFileURL(join(projectRoot, "dist/base/lock-directory.js")).href)};
@@ -76,13 +76,13 @@ test("the lock of a process that was killed is nobody's, and only one of those w
   expect(await readdir(directory)).toHaveLength(1);
 });
 
-test("a process that has the number of a dead one is not taken for it", async () => {
+test("a process with the pid of a dead lock holder does not count as the holder", async () => {
   const directory = await aDirectory();
   await writeFile(join(directory, ".x.lock.7"), `${process.pid} 1\n`);
   expect(await withLock(directory, "x", { signal }, async () => await readdir(directory))).toEqual([".x.lock.8"]);
 });
 
-test("waiting for a lock ends with the signal", async () => {
+test("an abort ends the wait for a lock", async () => {
   const directory = await aDirectory();
   const stop = new AbortController();
   await withLock(directory, "x", { signal }, async () => {

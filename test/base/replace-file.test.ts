@@ -1,4 +1,4 @@
-// A file is replaced whole or stays as it was, and nothing is left beside it.
+// A file is replaced as a whole or stays unchanged, and no draft remains beside it.
 import { mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { createFile, replaceFile } from "../../src/base/replace-file.ts";
 const aFile = async (): Promise<string> => join(await mkdtemp(join(tmpdir(), "replace-file-")), "file");
 const beside = async (file: string): Promise<string[]> => await readdir(join(file, ".."));
 
-test("of many writers at once one wins whole, and no draft is left", async () => {
+test("after many concurrent writes one content remains whole, and no draft remains", async () => {
   const file = await aFile();
   const texts = Array.from({ length: 50 }, (_, n) => String(n).repeat(10_000));
   await Promise.all(texts.map((text) => replaceFile(file, text)));
@@ -16,7 +16,7 @@ test("of many writers at once one wins whole, and no draft is left", async () =>
   expect(await beside(file)).toEqual(["file"]);
 });
 
-test("a reader sees one whole file or another at every moment", async () => {
+test("a reader sees a whole file at every moment", async () => {
   const file = await aFile();
   const texts = ["a".repeat(500_000), "b".repeat(400_000)];
   await replaceFile(file, texts[0]!);
@@ -29,7 +29,7 @@ test("a reader sees one whole file or another at every moment", async () => {
   await reading;
 });
 
-test("content that breaks off leaves the old file, and no draft", async () => {
+test("content that throws leaves the old file, and no draft", async () => {
   const file = await aFile();
   await writeFile(file, "old");
   async function* broken(): AsyncGenerator<Uint8Array> {
@@ -56,7 +56,7 @@ test("an aborted write leaves the old file, and no draft", async () => {
   expect(await beside(file)).toEqual(["file"]);
 });
 
-test("a secret's file has its permissions whatever the umask and the old file's are", async () => {
+test("the file of a secret has its permissions, whatever the umask and the old permissions are", async () => {
   const file = await aFile();
   await writeFile(file, "old", { mode: 0o666 });
   const before = process.umask(0o277);
@@ -68,13 +68,13 @@ test("a secret's file has its permissions whatever the umask and the old file's 
   expect((await stat(file)).mode & 0o777).toBe(0o640);
 });
 
-test("a name as long as a name can be is replaced too", async () => {
+test("a file with the longest possible name is replaced too", async () => {
   const file = join(await aFile(), "..", "n".repeat(255));
   await replaceFile(file, "x");
   expect(await beside(file)).toEqual(["n".repeat(255)]);
 });
 
-test("a file that is made once is never replaced, whoever comes at the same time", async () => {
+test("a file is created once and never replaced, also by concurrent calls", async () => {
   const file = await aFile();
   const made = await Promise.all(Array.from({ length: 20 }, (_, n) => createFile(file, `by ${n}`)));
   expect(made.filter((isOurs) => isOurs)).toHaveLength(1);

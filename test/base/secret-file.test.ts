@@ -1,4 +1,4 @@
-// Secrets that are made once: a file that is there is never replaced, because others rely on what stands in it.
+// Secrets are created once: an existing file is never replaced, because others rely on its content.
 import { mkdir, mkdtemp, readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { CommandLine } from "../support/command-line.ts";
 const aFile = async (): Promise<string> => join(await mkdtemp(join(tmpdir(), "secret-file-")), "token");
 const made = async (): Promise<Secret> => new Secret("made just now");
 
-test("a secret is made where there is none, kept for its owner alone, and found again", async () => {
+test("a missing secret is created, readable by its owner only, and read again later", async () => {
   const file = await aFile();
   expect((await openSecretFile(file, made)).reveal()).toBe("made just now");
   expect((await stat(file)).mode & 0o777).toBe(0o600);
@@ -19,8 +19,8 @@ test("a secret is made where there is none, kept for its owner alone, and found 
 
 test.each([
   ["is empty", (file: string) => writeFile(file, " \n")],
-  ["can't be read", (file: string) => mkdir(file)],
-])("a file that %s is named, and nothing takes its place", async (_, spoil) => {
+  ["cannot be read", (file: string) => mkdir(file)],
+])("a file that %s is named in the error and is not replaced", async (_, spoil) => {
   const file = await aFile();
   await spoil(file);
   const before = await stat(file);
@@ -28,7 +28,7 @@ test.each([
   expect((await stat(file)).ino).toBe(before.ino);
 });
 
-test("a server does not replace a signing key that it can't use, and says which one", async () => {
+test("a server does not replace a signing key that it cannot use, and names its file", async () => {
   const state = await mkdtemp(join(tmpdir(), "secret-file-"));
   const key = join(state, "repositories/debian/signing-key.asc");
   await mkdir(join(state, "repositories/debian"), { recursive: true });

@@ -1,4 +1,4 @@
-// What people are told of a wrong value in a file: the value's place and what it should be, not the validator's words.
+// Messages about wrong values in files: they name the place and the expected value, in the words of TOML.
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { validationMessage } from "../../src/base/validation-messages.ts";
@@ -18,7 +18,7 @@ const toldOf = (changes: object): readonly string[] =>
     .safeParse({ ...good, ...changes }, { error: validationMessage })
     .error?.issues.map(({ path, message }) => `${path.join(".")} ${message}`) ?? [];
 
-test("a good value brings no message", () => {
+test("a valid value gives no message", () => {
   expect(toldOf({})).toEqual([]);
 });
 
@@ -42,6 +42,6 @@ test.each([
   expect(toldOf(changes)).toEqual([message]);
 });
 
-test("no message repeats the value, which may be a secret", () => {
+test("no message quotes the value, which may be a secret", () => {
   for (const key of Object.keys(good)) expect(toldOf({ [key]: "hunter2" }).join()).not.toContain("hunter2");
 });

@@ -1,9 +1,9 @@
-// Long work in the main thread: how long everybody else waits for it.
+// How long work in the main thread blocks the event loop.
 import { setImmediate } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { yieldToEventLoop } from "../../src/base/yield-to-event-loop.ts";
 
-/** Works in pieces of a millisecond until it is told to end. @returns how many pieces it was */
+/** Works in pieces of a millisecond until an abort. @returns the number of pieces */
 async function work(yieldNow: () => Promise<void>, isOver: () => boolean): Promise<number> {
   let pieces = 0;
   while (!isOver()) {
@@ -15,14 +15,14 @@ async function work(yieldNow: () => Promise<void>, isOver: () => boolean): Promi
   return pieces;
 }
 
-test("work that goes on side by side has one turn together, and not one each", async () => {
+test("concurrent work with one yield function shares the time between two yields", async () => {
   const yieldNow = yieldToEventLoop();
   let looks = 0;
   const isOver = () => looks >= 20;
   const atWork = [1, 2, 3, 4].map(() => work(yieldNow, isOver));
   for (; looks < 20; looks++) await setImmediate();
   const pieces = (await Promise.all(atWork)).reduce((sum, each) => sum + each);
-  // Four turns behind one another would be 16 pieces for each look.
+  // With separate times, four workers would do 16 pieces between two timer events.
   expect(pieces / looks).toBeLessThan(10);
 });
 

@@ -37,7 +37,7 @@ test("every limit that a message names is a key of the configuration", () => {
   const known = new Set(Object.values(defaultLimits).flatMap((stage) => Object.keys(stage)));
   const named = sourceFiles().flatMap((file) => [
     ...readProjectFile(file).matchAll(
-      /(?:LimitExceeded|beyondLimit|beyondText)\(\s*"(\w+)"|\b(?:limit|name): "(max\w+)"/g,
+      /(?:LimitExceeded|limitFlaw|limitMessage)\(\s*"(\w+)"|\b(?:limit|name): "(max\w+)"/g,
     ),
   ]);
   const names = named.map(([, direct, inObject]) => direct ?? inObject ?? "");

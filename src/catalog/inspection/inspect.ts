@@ -7,7 +7,7 @@ import { readDeb } from "../../debian/deb.ts";
 import type { DigestAlgorithm } from "../../debian/digests.ts";
 import { digesting, RunningDigests } from "../../debian/digests.ts";
 import { readDsc } from "../../debian/dsc.ts";
-import { beyondLimit, Malformed } from "../../debian/malformed.ts";
+import { limitFlaw, Malformed } from "../../debian/malformed.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
 import type { Inspection, PackageKind, SoundInspection } from "./inspection.ts";
 import { checkStanzaBytes } from "./stanza-bytes.ts";
@@ -40,7 +40,7 @@ export async function inspectContent(
 ): Promise<Inspection> {
   try {
     const { maxFileBytes } = options.limits;
-    const tooLarge = () => beyondLimit("maxFileBytes", maxFileBytes, "the size of the file");
+    const tooLarge = () => limitFlaw("maxFileBytes", maxFileBytes, "the size of the file");
     const inspection = await inspectAs(kind, atMost(content, maxFileBytes, tooLarge), options);
     checkStanzaBytes(inspection, options.limits);
     return inspection;

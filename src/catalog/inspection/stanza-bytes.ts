@@ -1,8 +1,8 @@
 // An upper bound for the length of a package's stanza in an index, which can be computed before rendering it.
-import { beyondText } from "../../base/errors.ts";
+import { limitMessage } from "../../base/errors.ts";
 import { formatStanza } from "../../debian/deb822.ts";
 import { digestAlgorithms } from "../../debian/digests.ts";
-import { beyondLimit } from "../../debian/malformed.ts";
+import { limitFlaw } from "../../debian/malformed.ts";
 import type { Stanza } from "../../debian/stanza.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
 import type { Rejection, SoundInspection, SourcePart } from "./inspection.ts";
@@ -69,12 +69,12 @@ export function stanzaRejection(
 ): Rejection | undefined {
   const { limit, allowed } = stanzaLimitOf(kind, limits);
   if (stanzaBytes <= allowed) return undefined;
-  return { kind: "rejected", code: "limit", text: beyondText(limit, allowed, what) };
+  return { kind: "rejected", code: "limit", text: limitMessage(limit, allowed, what) };
 }
 
 /** @throws Malformed `limit` for a package whose stanza may exceed the limit */
 export function checkStanzaBytes(inspection: SoundInspection, limits: StanzaByteLimits): void {
   if (inspection.kind === "part") return;
   const { limit, allowed } = stanzaLimitOf(inspection.kind, limits);
-  if (stanzaBytesOf(inspection) > allowed) throw beyondLimit(limit, allowed, what);
+  if (stanzaBytesOf(inspection) > allowed) throw limitFlaw(limit, allowed, what);
 }

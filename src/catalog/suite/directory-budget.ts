@@ -1,7 +1,7 @@
 // Limits how much of a suite's indices one builder's directory may use. The packages that were linked first are listed,
 // so the result is the same on all servers and at all times.
 import { addToCount } from "../../base/counts.ts";
-import { beyondText } from "../../base/errors.ts";
+import { limitMessage } from "../../base/errors.ts";
 import type { Architecture, TreePath } from "../../base/names.ts";
 import type { Steps } from "../../base/steps.ts";
 import { itemsPerStep, sorted } from "../../base/steps.ts";
@@ -171,7 +171,7 @@ export class DirectoryBudget {
   }
 
   #rejection(limit: keyof DirectoryLimits, what: string): Rejection {
-    return { kind: "rejected", code: "limit", text: beyondText(limit, this.#limits[limit], what) };
+    return { kind: "rejected", code: "limit", text: limitMessage(limit, this.#limits[limit], what) };
   }
 
   #countVariant(entry: IndexEntry | undefined, by: 1 | -1): void {

@@ -2,7 +2,7 @@
 import type { TreePath } from "../../base/names.ts";
 import { parentPath } from "../../base/names.ts";
 import type { Steps } from "../../base/steps.ts";
-import { atOnce } from "../../base/steps.ts";
+import { runStepsAtOnce } from "../../base/steps.ts";
 import { isKnownTime } from "../../storage/link-times.ts";
 import type { FileChange } from "../catalog.ts";
 import type { CatalogFile } from "../files/catalog-file.ts";
@@ -127,7 +127,7 @@ export class PackageList {
 
   /** Updates the list. @param fileAt returns the catalog's files after the change */
   apply(changes: readonly FileChange[], fileAt: FileAt): PackageListOutcome {
-    return atOnce(this.applying(changes, fileAt));
+    return runStepsAtOnce(this.applying(changes, fileAt));
   }
 
   /** Like `apply`, but in steps, all of which must be run. Between them the list is inconsistent. */

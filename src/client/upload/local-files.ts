@@ -10,7 +10,7 @@ import type { PackageKind, SoundInspection } from "../../catalog/inspection/insp
 import { listsBuiltFiles, parseChanges } from "../../debian/changes.ts";
 import { digestAlgorithms } from "../../debian/digests.ts";
 import type { ListedFile } from "../../debian/listed-files.ts";
-import { beyondLimit } from "../../debian/malformed.ts";
+import { limitFlaw } from "../../debian/malformed.ts";
 
 /** A file that passed every check that needs no more than itself and what lists it. */
 export interface LocalFile {
@@ -93,7 +93,7 @@ class Gathering implements CollectedFiles {
   async #readList(path: string): Promise<readonly string[]> {
     try {
       const { size } = await stat(path);
-      if (size > this.#limits.maxDscBytes) throw beyondLimit("maxDscBytes", this.#limits.maxDscBytes, "its size");
+      if (size > this.#limits.maxDscBytes) throw limitFlaw("maxDscBytes", this.#limits.maxDscBytes, "its size");
       const { files, suites } = parseChanges(await readFile(path), this.#limits);
       if (path.endsWith(".changes")) this.distributions.set(path, suites);
       return files.map((file) => {

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { sleep } from "../../base/abort.ts";
 import type { Architecture, Suite } from "../../base/names.ts";
-import { inTurns } from "../../base/steps.ts";
+import { runSteps } from "../../base/steps.ts";
 import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { SuiteShape } from "../../catalog/layout/suite-shape.ts";
 import { withVariants } from "../../catalog/layout/suite-shape.ts";
@@ -111,7 +111,7 @@ export class SuiteBuilder {
     const descriptions = this.#descriptions;
     const entered = before === undefined ? { removed: [], added: [...request.entries()] } : change;
     const yieldNow = yieldToEventLoop(signal);
-    const described = translations ? await inTurns(descriptions.applying(entered), yieldNow) : change;
+    const described = translations ? await runSteps(descriptions.applying(entered), yieldNow) : change;
     const changeOf = variantBuilds.apply(entered, request.entries);
     const ofVariant = (variant: Architecture) => ({
       entries: () => filter(request.entries(), (entry) => variantBuilds.mayBeListedFor(variant, entry)),
@@ -134,7 +134,7 @@ export class SuiteBuilder {
         known === undefined
           ? SegmentedList.building(filter(from.entries(), planned.lists))
           : known.list.applying(only(from.change, planned.lists));
-      const list = await inTurns(listing, yieldNow);
+      const list = await runSteps(listing, yieldNow);
       const segments = list.segments();
       const kept = new Set(segments);
       const replaced = known?.list.segments().filter((segment) => !kept.has(segment)) ?? [];

@@ -1,7 +1,7 @@
 // A suite in service: its package list is updated from the catalog, and its publication from the package list.
 import type { Suite, TreePath } from "../../base/names.ts";
 import { coveringPath, isWithin, rootPath } from "../../base/names.ts";
-import { inTurns } from "../../base/steps.ts";
+import { runSteps } from "../../base/steps.ts";
 import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { Catalog, FileChange } from "../../catalog/catalog.ts";
 import type { InspectLimits } from "../../catalog/inspection/inspect-limits.ts";
@@ -187,7 +187,7 @@ export class ServedSuite {
   async publishChanges(catalog: Catalog, signal: AbortSignal): Promise<PublishedChanges> {
     // After a failure, the package list gets some changes twice, which has no effect. Others may be added meanwhile.
     const changes = this.#unpublished.next(!this.#surveyed);
-    const listed = await inTurns(
+    const listed = await runSteps(
       this.#packageList.applying(changes, (path) => catalog.file(path)),
       this.#yieldNow,
     );

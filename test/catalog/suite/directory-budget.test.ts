@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ContentId } from "../../../src/base/content-id.ts";
 import { parentPath, parseTreePath } from "../../../src/base/names.ts";
-import { atOnce, inTurns } from "../../../src/base/steps.ts";
+import { runSteps, runStepsAtOnce } from "../../../src/base/steps.ts";
 import { yieldToEventLoop } from "../../../src/base/yield-to-event-loop.ts";
 import type { FileChange } from "../../../src/catalog/catalog.ts";
 import type { CatalogFile } from "../../../src/catalog/files/catalog-file.ts";
@@ -233,7 +233,7 @@ test("many packages of one name and version are judged in turns, and in time tha
   const snapshot = new PackageList();
   const begunMs = performance.now();
   const stoodStillMs = await longestStandstillMs(() =>
-    inTurns(
+    runSteps(
       snapshot.applying(changes, () => undefined),
       yieldToEventLoop(),
     ),
@@ -242,9 +242,9 @@ test("many packages of one name and version are judged in turns, and in time tha
   expect([...snapshot.entries()]).toHaveLength(1);
   expect(snapshot.rejections().size).toBe(19_999);
   const started = process.cpuUsage();
-  atOnce(new PackageList().applying(same(2000), () => undefined));
+  runStepsAtOnce(new PackageList().applying(same(2000), () => undefined));
   const few = process.cpuUsage(started).user;
   const again = process.cpuUsage();
-  atOnce(new PackageList().applying(changes, () => undefined));
+  runStepsAtOnce(new PackageList().applying(changes, () => undefined));
   expect(process.cpuUsage(again).user / few).toBeLessThan(40);
 });
