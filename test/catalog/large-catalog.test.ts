@@ -9,7 +9,7 @@ import type { Examined, Examiner } from "../../src/catalog/examiner.ts";
 import { findingOf } from "../../src/catalog/files/finding.ts";
 import type { Survey } from "../../src/catalog/survey.ts";
 import type { FileEntry } from "../../src/storage/tree.ts";
-import { longestStandstillMs } from "../support/standstill.ts";
+import { longestBlockMs } from "../support/event-loop-block.ts";
 
 const directory = parseTreePath("dists/sid/main/binary-amd64/builder");
 const noSignal = new AbortController().signal;
@@ -102,7 +102,7 @@ test("many files are taken in by parts between which others have their turn, and
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
   const begunMs = performance.now();
-  const stoodStillMs = await longestStandstillMs(async () => {
+  const stoodStillMs = await longestBlockMs(async () => {
     changes = await look({ path: directory, files: many }, [directory]);
   });
   clearInterval(timer);

@@ -5,9 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { networkOf } from "../../src/http/client-address.ts";
 import { aRepository, aResource } from "../support/served-repository.ts";
-import { onceUnchanged } from "../support/standing-still.ts";
 import type { StartedApp } from "../support/started-app.ts";
 import { startApp } from "../support/started-app.ts";
+import { onceUnchanged } from "../support/unchanged.ts";
 
 const largeBytes = 32 * 1024 * 1024;
 /** Without the bounds it takes until connections time out, on however fast a machine. */

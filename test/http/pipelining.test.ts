@@ -3,8 +3,8 @@ import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { aRepository, aResource } from "../support/served-repository.ts";
-import { onceUnchanged } from "../support/standing-still.ts";
 import { rawExchange, startApp, thenClose } from "../support/started-app.ts";
+import { onceUnchanged } from "../support/unchanged.ts";
 
 const requests = 100;
 const largeBytes = 1024 * 1024;

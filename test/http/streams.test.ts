@@ -6,10 +6,10 @@ import { withResolvers } from "../../src/base/with-resolvers.ts";
 import type { HttpLimits } from "../../src/http/app.ts";
 import type { Resource } from "../../src/publishing/resource.ts";
 import { aRepository, aResource } from "../support/served-repository.ts";
-import { onceUnchanged } from "../support/standing-still.ts";
 import type { StartedApp } from "../support/started-app.ts";
 import { rawExchange, startApp, thenClose } from "../support/started-app.ts";
 import { ask } from "../support/transcript.ts";
+import { onceUnchanged } from "../support/unchanged.ts";
 
 const chunkBytes = 64 * 1024;
 const stops: (() => Promise<void>)[] = [];

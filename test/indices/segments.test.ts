@@ -6,7 +6,7 @@ import { compareOrdered } from "../../src/indices/order.ts";
 import type { Cut, Segment } from "../../src/indices/segments.ts";
 import { SegmentedList } from "../../src/indices/segments.ts";
 import { cases } from "../support/cases.ts";
-import { anItem, anyItem } from "../support/ordered-items.ts";
+import { anEntry, anyEntry } from "../support/ordered-entries.ts";
 
 /** Fine enough that short lists have many segments of both kinds. */
 const fineCut: Cut = {
@@ -17,15 +17,15 @@ const fineCut: Cut = {
 const idsOf = (list: SegmentedList<Ordered>): readonly string[] => list.segments().map((segment) => segment.id);
 const itemsOf = (list: SegmentedList<Ordered>): readonly Ordered[] => list.segments().flatMap(({ items }) => items);
 const manyItems = (count: number): readonly Ordered[] =>
-  Array.from({ length: count }, (_, n) => anItem({ linkedAtMs: n, path: `pool/p${n}.deb` }));
+  Array.from({ length: count }, (_, n) => anEntry({ linkedAtMs: n, path: `pool/p${n}.deb` }));
 
 test("any history gives the same segments as building the list from nothing", () => {
   const anyChange = fc.record({
-    added: fc.array(anyItem, { maxLength: 12 }),
+    added: fc.array(anyEntry, { maxLength: 12 }),
     removed: fc.array(fc.nat(), { maxLength: 6 }),
   });
   fc.assert(
-    fc.property(fc.array(anyItem, { maxLength: 120 }), fc.array(anyChange, { maxLength: 8 }), (first, changes) => {
+    fc.property(fc.array(anyEntry, { maxLength: 120 }), fc.array(anyChange, { maxLength: 8 }), (first, changes) => {
       let list = SegmentedList.build(first, fineCut);
       const model = new Map<string, Ordered>();
       const placeOf = (item: Ordered): string => `${item.linkedAtMs} ${item.path}`;
@@ -46,7 +46,7 @@ test("any history gives the same segments as building the list from nothing", ()
 
 test("an unchanged segment stays the same object", () => {
   fc.assert(
-    fc.property(fc.array(anyItem, { minLength: 5, maxLength: 120 }), anyItem, fc.nat(), (items, added, n) => {
+    fc.property(fc.array(anyEntry, { minLength: 5, maxLength: 120 }), anyEntry, fc.nat(), (items, added, n) => {
       const before = SegmentedList.build(items, fineCut);
       const known = new Map<string, Segment<Ordered>>(
         before.segments().map((segment) => [JSON.stringify(segment), segment]),
@@ -64,13 +64,13 @@ test("an unchanged segment stays the same object", () => {
 test("removing what is not there, or nothing at all, changes no segment", () => {
   const list = SegmentedList.build(manyItems(2000));
   expect(list.apply({ removed: [], added: [] })).toBe(list);
-  const same = list.apply({ removed: [anItem({ linkedAtMs: 7, path: "elsewhere.deb" })], added: [] });
+  const same = list.apply({ removed: [anEntry({ linkedAtMs: 7, path: "elsewhere.deb" })], added: [] });
   expect(same.segments()).toEqual(list.segments());
 });
 
 test("a replaced content gives a changed segment though the place is the same", () => {
   const list = SegmentedList.build(manyItems(2000));
-  const replaced = anItem({ linkedAtMs: 1000, path: "pool/p1000.deb", content: "other" });
+  const replaced = anEntry({ linkedAtMs: 1000, path: "pool/p1000.deb", content: "other" });
   const after = list.apply({ removed: [], added: [replaced] });
   expect(itemsOf(after)).toHaveLength(2000);
   expect(idsOf(after)).not.toEqual(idsOf(list));
@@ -85,12 +85,12 @@ test("an append, a replacement, a removal and an insertion each change hardly mo
   let total = 0;
   for (let n = 0; n < 400; n++) {
     const place = (n * 7919) % 20_000;
-    const there = anItem({ linkedAtMs: place, path: `pool/p${place}.deb` });
+    const there = anEntry({ linkedAtMs: place, path: `pool/p${place}.deb` });
     const counts = [
-      changedBy([], [anItem({ linkedAtMs: 30_000, path: `pool/new${n}.deb` })]),
-      changedBy([there], [anItem({ linkedAtMs: place, path: `pool/p${place}.deb`, content: "new" })]),
+      changedBy([], [anEntry({ linkedAtMs: 30_000, path: `pool/new${n}.deb` })]),
+      changedBy([there], [anEntry({ linkedAtMs: place, path: `pool/p${place}.deb`, content: "new" })]),
       changedBy([there], []),
-      changedBy([], [anItem({ linkedAtMs: place, path: `pool/z${n}.deb` })]),
+      changedBy([], [anEntry({ linkedAtMs: place, path: `pool/z${n}.deb` })]),
     ];
     most = Math.max(most, ...counts);
     total += counts.reduce((a, b) => a + b, 0);
@@ -122,7 +122,7 @@ test("a run of items that never say end is still cut", () => {
 /** As long as stanzas may be. */
 const longItems = (count: number): readonly Ordered[] =>
   Array.from({ length: count }, (_, n) =>
-    anItem({ linkedAtMs: n, path: `pool/p${n}.deb`, stanzaBytes: 100_000 + ((n * 7919) % 160_000) }),
+    anEntry({ linkedAtMs: n, path: `pool/p${n}.deb`, stanzaBytes: 100_000 + ((n * 7919) % 160_000) }),
   );
 
 const bytesOf = ({ items }: Segment<Ordered>): number => items.reduce((sum, { stanzaBytes }) => sum + stanzaBytes, 0);
@@ -142,7 +142,7 @@ test("a change among long stanzas leaves nearly all segments as they are", () =>
   let total = 0;
   for (let n = 0; n < 100; n++) {
     const place = (n * 7919) % 3000;
-    const other = anItem({ linkedAtMs: place, path: `pool/p${place}.deb`, content: "new", stanzaBytes: 1000 });
+    const other = anEntry({ linkedAtMs: place, path: `pool/p${place}.deb`, content: "new", stanzaBytes: 1000 });
     total += idsOf(list.apply({ removed: [], added: [other] })).filter((id) => !known.has(id)).length;
   }
   expect(total / 100).toBeLessThan(3);
@@ -158,7 +158,7 @@ test("one change in 60,000 items takes about a millisecond", () => {
   let list = SegmentedList.build(manyItems(60_000));
   const started = performance.now();
   for (let n = 0; n < 200; n++) {
-    list = list.apply({ removed: [], added: [anItem({ linkedAtMs: n * 300, path: `pool/new${n}.deb` })] });
+    list = list.apply({ removed: [], added: [anEntry({ linkedAtMs: n * 300, path: `pool/new${n}.deb` })] });
   }
   expect((performance.now() - started) / 200).toBeLessThan(3);
 });

@@ -1,17 +1,17 @@
-// Real apt with a root of its own: it sees one repository, and never touches the machine's own state.
+// Runs the real apt with its own root directory. It uses one repository and never touches the machine's own state.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runTool } from "./debs.ts";
 
-/** Where packages come from. */
+/** The repository that apt uses. */
 export interface AptSource {
   /** The repository's root. */
   readonly url: string;
   readonly suite: string;
   readonly components?: readonly string[];
-  /** The armoured public key that the source is signed by. */
+  /** The armoured public key that the source contains. */
   readonly publicKey: string;
 }
 
@@ -19,28 +19,28 @@ export interface AptRootOptions {
   /** A source, or the text of a whole deb822 .sources file. */
   readonly source: AptSource | string;
   readonly architecture?: string;
-  /** The text of /var/lib/dpkg/status: what counts as installed. */
+  /** The text of /var/lib/dpkg/status: the installed packages. */
   readonly installed?: string;
-  /** Further options, e.g. `{ "Acquire::CompressionTypes::Order": "gz" }`. */
+  /** Additional options, e.g. `{ "Acquire::CompressionTypes::Order": "gz" }`. */
   readonly options?: { readonly [name: string]: string };
-  /** What apt's programs see beyond the usual. */
+  /** Additional environment variables for apt's programs. */
   readonly environment?: { readonly [name: string]: string };
 }
 
-/** What heeds APT_CONFIG. */
+/** Programs that use APT_CONFIG. */
 export type AptCommand = "apt" | "apt-get" | "apt-cache" | "aptitude" | "/usr/bin/python3";
 
-/** What a command said and how it ended. */
+/** The output and the exit code of a command. */
 export interface AptRun {
   readonly exitCode: number;
   /** Standard output and standard error. */
   readonly output: string;
 }
 
-/** Beyond this, apt counts as hung, in milliseconds. */
+/** After this time, in milliseconds, apt counts as hung. */
 const aptTimeoutMs = 120_000;
 
-/** apt, apt-get and apt-cache over a private root directory. `close` removes it. */
+/** apt, apt-get and apt-cache with a private root directory. `close` deletes it. */
 export class AptRoot {
   readonly directory: string;
   readonly #configuration: string;
@@ -88,7 +88,7 @@ export class AptRoot {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
-  /** Runs one command of apt's in the directory `got`, whatever its exit code. */
+  /** Runs an apt command in the directory `got`, whatever its exit code. */
   run(command: AptCommand, ...args: readonly string[]): Promise<AptRun> {
     const env = { PATH: process.env.PATH, LC_ALL: "C.UTF-8", APT_CONFIG: this.#configuration, ...this.#environment };
     return new Promise((resolve, reject) => {
@@ -101,32 +101,32 @@ export class AptRoot {
     });
   }
 
-  /** @throws Error with all that apt said, also when it only warned */
+  /** @throws Error with apt's output, even for a warning */
   async update(): Promise<string> {
     return await this.#succeed("apt-get", "update", "--error-on=any");
   }
 
-  /** @returns all that apt said, of an update that must fail @throws Error if it succeeds */
+  /** @returns apt's output of an update that must fail @throws Error if it succeeds */
   async failToUpdate(): Promise<string> {
     const { exitCode, output } = await this.run("apt-get", "update", "--error-on=any");
     if (exitCode === 0) throw new Error(`apt-get update should have failed:\n${output}`);
     return output;
   }
 
-  /** Fetches a package and gives its bytes. */
+  /** Downloads a package and returns its bytes. */
   async download(name: string): Promise<Buffer> {
     await this.#succeed("apt-get", "download", name);
     const [packageName = ""] = name.split(/[=/:]/);
     return this.#newest("got", (file) => file.startsWith(`${packageName}_`) && /\.d?deb$/.test(file));
   }
 
-  /** `apt-get install --download-only`: the names of the files in apt's archive. */
+  /** `apt-get install --download-only`: the names of the files in apt's cache. */
   async installDownloadOnly(...names: readonly string[]): Promise<readonly string[]> {
     await this.#succeed("apt-get", "install", "--download-only", ...names);
     return readdirSync(join(this.directory, "cache/archives")).filter((file) => file.endsWith(".deb"));
   }
 
-  /** `apt-get source --download-only`: the fetched files by name. */
+  /** `apt-get source --download-only`: the downloaded files by name. */
   async source(name: string): Promise<ReadonlyMap<string, Buffer>> {
     await this.#succeed("apt-get", "source", "--download-only", name);
     const [sourceName = ""] = name.split(/[=/]/);
@@ -139,13 +139,13 @@ export class AptRoot {
     return await this.#succeed("apt-cache", "policy", name);
   }
 
-  /** The version that apt would install, undefined if none. */
+  /** The version that apt would install; undefined if there is none. */
   async candidate(name: string): Promise<string | undefined> {
     const version = /^ {2}Candidate: (.+)$/m.exec(await this.policy(name))?.[1];
     return version === "(none)" ? undefined : version;
   }
 
-  /** The names of all packages that apt knows, sorted. */
+  /** The names of all packages in apt's lists, sorted. */
   async packageNames(): Promise<readonly string[]> {
     const names = (await this.#succeed("apt-cache", "pkgnames")).split("\n");
     return names.filter((name) => name !== "").toSorted();

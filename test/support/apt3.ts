@@ -1,4 +1,4 @@
-// apt 3, which verifies with sqv, on a trixie or a sid of its own: one shell in it, asked line by line.
+// apt 3, which verifies with sqv, in a minimal trixie or sid. Commands run one by one in a shell there.
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -9,7 +9,7 @@ import { sourceText } from "./apt.ts";
 import type { Machine } from "./rootfs.ts";
 import { debianMachine } from "./rootfs.ts";
 
-/** Ends what one line printed, with its exit code; apt prints no such character. */
+/** Ends the output of a line, with its exit code. apt never prints this character. */
 const endOfLine = /\u0004(\d+)\n$/;
 const shell = `exec 2>&1
 export DEBIAN_FRONTEND=noninteractive
@@ -32,8 +32,8 @@ export class Apt3 {
   }
 
   /**
-   * @param source the only one that it knows; undefined: it is told with each command
-   * @param name which machine runs it
+   * @param source the only source; undefined if each command names its own
+   * @param name the machine that runs it
    */
   static async start(source?: AptSource, name: "trixie-apt" | "sid" = "trixie-apt"): Promise<Apt3> {
     const machine = await debianMachine(name);
@@ -56,8 +56,8 @@ export class Apt3 {
   }
 
   /**
-   * Runs one line of shell there, whatever its exit code. One at a time.
-   * @param environment beyond the usual
+   * Runs a shell command, whatever its exit code. Commands must not overlap.
+   * @param environment additional variables
    */
   async run(line: string, environment: { readonly [name: string]: string } = {}): Promise<AptRun> {
     const settings = Object.entries(environment).map(([name, value]) => `export ${name}='${value}';`);
@@ -73,7 +73,7 @@ export class Apt3 {
     }
   }
 
-  /** @throws Error with all that apt said, also when it only warned */
+  /** @throws Error with apt's output, even for a warning */
   async update(environment?: { readonly [name: string]: string }): Promise<string> {
     const { exitCode, output } = await this.run("apt-get update --error-on=any", environment);
     if (exitCode !== 0) throw new Error(`apt 3's update ended with ${exitCode}:\n${output}`);

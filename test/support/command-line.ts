@@ -1,11 +1,11 @@
-// The built command line as a child process: what it prints, until it ends or is told to.
+// Runs the built command line as a child process.
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { EventEmitter, once } from "node:events";
 import { join } from "node:path";
 import { projectRoot } from "./project-files.ts";
 
-const defaultPatienceMs = 20_000;
+const defaultTimeoutMs = 20_000;
 
 export interface CommandOptions {
   readonly cwd?: string;
@@ -15,12 +15,12 @@ export interface CommandOptions {
 /** One run of `node dist/cli.js`. */
 export class CommandLine {
   readonly child: ChildProcess;
-  /** What it printed so far, both streams together. */
+  /** The output so far, of both streams. */
   output = "";
-  /** What it printed so far on standard output. */
+  /** The standard output so far. */
   printed = "";
   /** Emits `more` with each output, and at the end. */
-  readonly #heard = new EventEmitter();
+  readonly #events = new EventEmitter();
   #hasEnded = false;
   readonly #ended: Promise<number | null>;
 
@@ -33,7 +33,7 @@ export class CommandLine {
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.on("data", (chunk: Buffer) => {
         this.output += chunk.toString();
-        this.#heard.emit("more");
+        this.#events.emit("more");
       });
     }
     this.child.stdout?.on("data", (chunk: Buffer) => {
@@ -41,25 +41,28 @@ export class CommandLine {
     });
     this.#ended = once(this.child, "close").then(([code]) => {
       this.#hasEnded = true;
-      this.#heard.emit("more");
+      this.#events.emit("more");
       return code as number | null;
     });
   }
 
-  /** What `pattern` captures first in the output, as soon as it is there. @throws when the command ends or takes too long */
-  async says(pattern: RegExp, patienceMs = defaultPatienceMs): Promise<string> {
-    const patience = AbortSignal.timeout(patienceMs);
+  /**
+   * The first capture of `pattern`, as soon as the output contains it.
+   * @throws if the command ends before, or on timeout
+   */
+  async waitForOutput(pattern: RegExp, timeoutMs = defaultTimeoutMs): Promise<string> {
+    const timeout = AbortSignal.timeout(timeoutMs);
     for (;;) {
       const match = pattern.exec(this.output);
       if (match) return match[1] ?? match[0];
-      if (this.#hasEnded || patience.aborted) {
+      if (this.#hasEnded || timeout.aborted) {
         throw new Error(`the command did not say ${pattern}, but:\n${this.output}`);
       }
-      await once(this.#heard, "more", { signal: patience }).catch(() => undefined);
+      await once(this.#events, "more", { signal: timeout }).catch(() => undefined);
     }
   }
 
-  /** The exit code, once it has ended. */
+  /** The exit code, once the process has ended. */
   ends(): Promise<number | null> {
     return this.#ended;
   }
@@ -70,22 +73,22 @@ export class CommandLine {
   }
 }
 
-/** How a command ended. */
-export interface Ran {
+/** The result of a command. */
+export interface CommandResult {
   readonly exitCode: number | null;
   /** Both streams together. */
   readonly output: string;
-  /** Standard output alone. */
+  /** Only standard output. */
   readonly printed: string;
 }
 
 /** Runs `tahoe-apt` to its end. */
-export async function runCommand(args: readonly string[], options?: CommandOptions): Promise<Ran> {
+export async function runCommand(args: readonly string[], options?: CommandOptions): Promise<CommandResult> {
   const command = new CommandLine(args, options);
   return { exitCode: await command.ends(), output: command.output, printed: command.printed };
 }
 
-/** What `tahoe-apt` printed. @throws where its exit code is not 0 */
+/** The output of `tahoe-apt`. @throws if its exit code is not 0 */
 export async function outputOf(args: readonly string[], options?: CommandOptions): Promise<string> {
   const { exitCode, output } = await runCommand(args, options);
   if (exitCode !== 0) throw new Error(`tahoe-apt ${args.join(" ")} ended with ${exitCode}:\n${output}`);

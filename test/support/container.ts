@@ -1,4 +1,4 @@
-// Container images without a container daemon: built and run by buildah on a base image of our own.
+// Builds and runs container images without a container daemon, by buildah, on a base image of our own.
 import type { ChildProcess } from "node:child_process";
 import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -10,19 +10,19 @@ import { demandRoot, demandTool, networkFiles, testCache, trixieRootfs } from ".
 const run = promisify(execFile);
 const maxOutputBytes = 2 ** 24;
 const overlayFileSystem = 0x794c7630;
-const lastWordsLength = 4_000;
+const errorTailLength = 4_000;
 
-/** How a command ended. */
+/** The result of a command. */
 export interface Ended {
   readonly status: number;
   readonly output: string;
 }
 
-/** Images and containers in a directory of their own. */
+/** Images and containers in a separate directory. */
 export interface ContainerStore {
-  /** @returns what buildah printed @throws if it fails */
+  /** @returns buildah's output @throws if it fails */
   buildah(...args: readonly string[]): Promise<string>;
-  /** Builds an image on the base image and tags it. @throws with the build's last words */
+  /** Builds an image on the base image and tags it. @throws with the end of the build's output */
   build(name: string, dockerfile: string, context: string): Promise<void>;
   /** The command line that runs a command in a container. */
   inContainer(container: string, options: readonly string[], command: readonly string[]): readonly string[];
@@ -33,7 +33,7 @@ export async function containerStore(): Promise<ContainerStore> {
   demandTool("buildah", "buildah");
   demandTool("ip", "iproute2");
   await mkdir(testCache, { recursive: true });
-  // Where the cache lies on an overlay itself (inside a container) there can't be another one on top of it.
+  // If the cache is on an overlay file system (inside a container), overlays on top of it do not work.
   const driver = (await statfs(testCache)).type === overlayFileSystem ? "vfs" : "overlay";
   const places = ["--root", join(testCache, "containers"), "--runroot", join(testCache, "containers-run")];
   const global = [...places, "--storage-driver", driver];
@@ -55,13 +55,13 @@ export async function containerStore(): Promise<ContainerStore> {
     buildah,
     async build(name, dockerfile, context) {
       const volumes = (await networkFiles()).flatMap(([here, there]) => ["--volume", `${here}:${there}:ro`]);
-      // Only Docker's own format knows health checks.
+      // Only Docker's format supports health checks.
       const form = ["--layers", "--isolation", "chroot", "--format", "docker", "--build-arg", `BASE=${base}`];
       try {
         await buildah("bud", ...form, ...volumes, "--tag", name, "--file", dockerfile, context);
       } catch (thrown) {
-        const words = thrown instanceof Error && "stdout" in thrown ? String(thrown.stdout) : "";
-        throw new Error(`the image ${name} can't be built:\n${words.slice(-lastWordsLength)}`, { cause: thrown });
+        const output = thrown instanceof Error && "stdout" in thrown ? String(thrown.stdout) : "";
+        throw new Error(`the image ${name} cannot be built:\n${output.slice(-errorTailLength)}`, { cause: thrown });
       }
     },
     inContainer(container, options, command) {
@@ -71,13 +71,13 @@ export async function containerStore(): Promise<ContainerStore> {
   };
 }
 
-/** A network with nothing but its own loopback interface, and processes of its own: fixed ports collide with nobody's. */
+/** A network with only its own loopback interface, and separate processes: fixed ports conflict with nothing. */
 export interface PrivateNetwork {
   /** Starts a command in it. */
   start(command: readonly string[]): ChildProcess;
   /** Runs a command in it to its end. */
   run(command: readonly string[]): Promise<Ended>;
-  /** Ends every process in it. */
+  /** Kills every process in it. */
   close(): Promise<void>;
 }
 

@@ -1,6 +1,7 @@
-// Control fields that apt or dpkg trip over, and mutations of them: from a seed, so that a failure can be repeated.
+// Control fields that cause trouble for apt or dpkg, and mutations of them from a seed, so that failures are
+// repeatable.
 
-/** Values of relation fields, good and bad. */
+/** Values of relation fields, valid and invalid. */
 export const relationSeeds: readonly string[] = [
   "foo",
   "foo, bar | baz, qux",
@@ -56,7 +57,7 @@ export const relationSeeds: readonly string[] = [
   "foo-1.0 (1.0)",
 ];
 
-/** Values of a source package's relation fields, good and bad. */
+/** Values of a source package's relation fields, valid and invalid. */
 export const buildRelationSeeds: readonly string[] = [
   ...relationSeeds,
   "debhelper-compat (= 13), foo [amd64 i386], bar [!hurd-any] <!nocheck>, baz <!nocheck> <cross>",
@@ -71,7 +72,7 @@ export const buildRelationSeeds: readonly string[] = [
   ",foo,,bar,",
 ];
 
-/** Other fields of a binary package, in which apt or dpkg look for something. */
+/** Other fields of a binary package that apt or dpkg parse. */
 const otherFields: ReadonlyArray<readonly [name: string, values: readonly string[]]> = [
   ["Multi-Arch", ["same", "foreign", "allowed", "no", "Same", "same foreign", "bogus"]],
   ["Essential", ["yes", "no", "YES", "maybe", "true", "1"]],
@@ -101,7 +102,7 @@ const otherFields: ReadonlyArray<readonly [name: string, values: readonly string
   ["Homepage", ["x"]],
 ];
 
-/** The relation fields that apt and dpkg know of a binary package. */
+/** The relation fields of a binary package that apt and dpkg parse. */
 export const relationFields = [
   "Depends",
   "Pre-Depends",
@@ -114,7 +115,7 @@ export const relationFields = [
   "Provides",
 ] as const;
 
-/** The relation fields that apt knows of a source package. */
+/** The relation fields of a source package that apt parses. */
 const buildRelationFields = [
   "Build-Depends",
   "Build-Depends-Indep",
@@ -124,7 +125,7 @@ const buildRelationFields = [
   "Build-Conflicts-Arch",
 ] as const;
 
-/** What a mutation inserts: characters, and words of the syntax. */
+/** The text that mutations insert: characters, and words of the syntax. */
 const tokens: readonly string[] = [
   ..."()[]<>,|!=:; \t#$äA1.~+-".split(""),
   ..."any amd64 :any 1.0 foo >= << != é".split(" "),
@@ -136,7 +137,7 @@ const tokens: readonly string[] = [
   "bar ",
 ];
 
-/** Mutates fields by a generator of pseudo-random numbers: equal seeds, equal fields. */
+/** Mutates fields with pseudo-random numbers: equal seeds give equal fields. */
 export class FieldMutator {
   #state: number;
 
@@ -144,14 +145,14 @@ export class FieldMutator {
     this.#state = seed;
   }
 
-  /** A relation field, of one or several seeds with up to three changes. Its last line does not end with blanks. */
+  /** A relation field from one or several seeds with up to three mutations. Its last line does not end with blanks. */
   relation(seeds = relationSeeds): string {
     let text = this.#one(seeds);
     while (this.#below(3) === 0) text += this.#one([", ", ",", " | ", "|", ""]) + this.#one(seeds);
     return this.#mutated(text, this.#below(4));
   }
 
-  /** A field of a binary package and its value: a relation field, or another that apt or dpkg look into. */
+  /** A field of a binary package and its value: a relation field, or another field that apt or dpkg parse. */
   binaryField(): readonly [name: string, value: string] {
     if (this.#below(3) > 0) return [this.#one(relationFields), this.relation()];
     const [name, values] = this.#one(otherFields);
@@ -171,7 +172,7 @@ export class FieldMutator {
       const added = this.#below(3) === 0 ? "" : this.#one(tokens);
       changed = changed.slice(0, at) + added + changed.slice(at + removed);
     }
-    // A line of blanks would end the stanza for some readers, and is rejected for that.
+    // A line of blanks would end the stanza for some parsers, and is rejected for that reason.
     return changed
       .replace(/\n(?![ \t])/g, "\n ")
       .replace(/(\n[ \t]*)+(?=\n|$)/g, "")

@@ -1,4 +1,4 @@
-// Debian's own archive, as this machine's apt knows it: where tests get real packages from.
+// Debian's own archive, as configured for this machine's apt: the source of real packages for tests.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import fetch from "node-fetch";
@@ -6,12 +6,12 @@ import { AptRoot } from "./apt.ts";
 import { debianMirror } from "./rootfs.ts";
 
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const patienceMs = 15_000;
+const timeoutMs = 15_000;
 
 /**
- * Undefined where Debian's mirror can be reached; else why not, for a test to say when it is skipped. A test run for the
- * record (where the environment has `CI`) must have it.
- * @throws Error there
+ * Checks whether Debian's mirror is reachable.
+ * @returns undefined if it is; else the reason, with which a test is skipped
+ * @throws Error instead, if the environment has `CI`
  */
 export async function archiveMissing(): Promise<string | undefined> {
   const why = await whyMissing();
@@ -25,7 +25,7 @@ async function whyMissing(): Promise<string | undefined> {
     const { url, suite } = await debianMirror();
     const reply = await fetch(`${url}dists/${suite}/InRelease`, {
       method: "HEAD",
-      signal: AbortSignal.timeout(patienceMs),
+      signal: AbortSignal.timeout(timeoutMs),
     });
     return reply.ok ? undefined : `${url} answers ${reply.status}`;
   } catch (thrown) {
@@ -34,8 +34,8 @@ async function whyMissing(): Promise<string | undefined> {
 }
 
 /**
- * A private apt that has the archive for its only source: binaries of these architectures, and sources.
- * @param codename of a suite; by default the one that this machine is made of
+ * Creates a private apt that has only the archive as its source: binaries of these architectures, and sources.
+ * @param codename of a suite; by default that of this machine
  */
 export async function archiveApt(
   components: readonly string[],
@@ -60,7 +60,7 @@ export async function archiveApt(
   return root;
 }
 
-/** The text of each stanza of the index whose name ends so, e.g. `main_binary-amd64_Packages`. */
+/** The text of each stanza in the index whose file name ends with `end`, e.g. `main_binary-amd64_Packages`. */
 export function archiveIndex(root: AptRoot, end: string): readonly string[] {
   const lists = join(root.directory, "state/lists");
   return readdirSync(lists)

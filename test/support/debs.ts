@@ -1,4 +1,4 @@
-// Packages for tests, made without a process per package.
+// Makes packages for tests, without a process for each package.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
@@ -6,16 +6,16 @@ import lzma from "lzma-native";
 import { pack } from "tar-stream";
 import type { Compression } from "../../src/debian/decompress.ts";
 
-/** Everything about a .deb, with valid defaults. */
+/** The properties of a .deb, with valid defaults. */
 export interface DebRecipe {
   readonly package?: string;
   readonly version?: string;
   readonly architecture?: string;
-  /** Further fields, or other values for the usual ones; undefined leaves a field out. */
+  /** Additional fields, or other values for the usual ones; undefined omits a field. */
   readonly fields?: { readonly [name: string]: string | undefined };
-  /** The whole control file, in place of all fields. */
+  /** The whole control file; it replaces all fields. */
   readonly control?: string | Uint8Array;
-  /** Further entries of control.tar, before control. */
+  /** Additional entries of control.tar, before control. */
   readonly controlEntries?: ReadonlyArray<TarPart>;
   /** The files of data.tar, by path. */
   readonly files?: { readonly [path: string]: string | Uint8Array };
@@ -41,7 +41,7 @@ export interface TarPart {
 
 const defaultBuiltAtSeconds = 1_700_000_000;
 
-/** A whole .deb as bytes. Equal recipes give equal bytes. */
+/** The bytes of a .deb. Equal recipes give equal bytes. */
 export async function aDeb(recipe: DebRecipe = {}): Promise<Buffer> {
   const { compression = "gz", dataCompression = compression, builtAtSeconds = defaultBuiltAtSeconds } = recipe;
   const control = recipe.control ?? controlText(recipe);
@@ -101,7 +101,7 @@ export async function tarOf(entries: readonly TarPart[]): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** The header of a file that says this of its size, whatever follows. */
+/** The header of a file with this size, whatever follows. */
 export function tarHeader(name: string, sizeBytes: number): Buffer {
   return withChecksum(
     Buffer.concat([Buffer.from(name.padEnd(100, "\0")), Buffer.alloc(412)]),
@@ -109,7 +109,7 @@ export function tarHeader(name: string, sizeBytes: number): Buffer {
   );
 }
 
-/** Changes a header and gives it the checksum that fits. */
+/** Changes a header and corrects its checksum. */
 export function withChecksum(header: Buffer, change: (header: Buffer) => void): Buffer {
   change(header);
   header.write("        ", 148);
@@ -140,7 +140,7 @@ export async function compressed(compression: Compression, plain: Uint8Array): P
   }
 }
 
-/** Runs a tool that the test can't do without, and says what to install where it is missing. */
+/** Runs a tool that the test requires. If it is missing, the error names the package to install. */
 export function runTool(
   command: string,
   args: readonly string[],
@@ -157,16 +157,16 @@ export function runTool(
   }
 }
 
-/** Everything about a source package, with valid defaults. */
+/** The properties of a source package, with valid defaults. */
 export interface DscRecipe {
   readonly source?: string;
   readonly version?: string;
   readonly fields?: { readonly [name: string]: string | undefined };
-  /** Contents of the files beside the .dsc, by name. */
+  /** The contents of the files beside the .dsc, by name. */
   readonly parts?: { readonly [name: string]: string | Uint8Array };
 }
 
-/** The name of the .dsc, and all files of the source package by name, the .dsc among them. Unsigned. */
+/** The name of the .dsc, and all files of the source package by name, including the .dsc. Unsigned. */
 export function aDsc(recipe: DscRecipe = {}): { readonly dsc: string; readonly files: ReadonlyMap<string, Buffer> } {
   const { source = "hello", version = "1.0-1" } = recipe;
   const upstream = version.replace(/^\d+:/, "");
@@ -203,7 +203,7 @@ export function aDsc(recipe: DscRecipe = {}): { readonly dsc: string; readonly f
   return { dsc, files: new Map([...parts, [dsc, Buffer.from(text)]]) };
 }
 
-/** A content that yields these bytes in chunks of this size. */
+/** Yields bytes in chunks of this size. */
 export async function* inChunks(bytes: Uint8Array, chunkBytes = bytes.byteLength): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.byteLength; at += chunkBytes) yield bytes.subarray(at, at + chunkBytes);
 }

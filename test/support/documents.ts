@@ -1,4 +1,4 @@
-// The commands that the documents tell people to type, for the tests that run them.
+// The commands in the documents, for the tests that run them.
 import { projectFiles, readProjectFile } from "./project-files.ts";
 
 const guides = (): readonly string[] =>
@@ -7,7 +7,7 @@ const guides = (): readonly string[] =>
 /**
  * The text of a fenced block.
  *
- * @param fence what stands behind the three backticks; one block of all guides has it, e.g. `sh builder`
+ * @param fence the text after the three backticks, which only one block of all guides has, e.g. `sh builder`
  * @throws if there is no such block, or more than one
  */
 export function blockOf(fence: string): string {

@@ -1,22 +1,22 @@
-// A gateway that misbehaves on demand: for faults that a real Tahoe node can't be made to show.
+// A gateway that misbehaves on demand, for faults that a real Tahoe node cannot be made to show.
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 
 export interface FakeGateway {
   readonly url: string;
-  /** `METHOD /path` of each request, and its Range if it had one. */
+  /** `METHOD /path` of each request, with its Range if it had one. */
   readonly requests: string[];
-  /** Bytes handed to the sockets so far. */
+  /** The bytes that were written to the sockets so far. */
   bytesSent(): number;
-  /** Connections that are open now. */
+  /** The number of open connections. */
   connections(): Promise<number>;
   end(): Promise<void>;
 }
 
 export type Answer = (request: IncomingMessage, response: ServerResponse, count: number) => void;
 
-/** @param answer is told how many requests came before */
+/** @param answer gets the number of earlier requests */
 export async function fakeGateway(answer: Answer): Promise<FakeGateway> {
   const requests: string[] = [];
   let closedBytes = 0;
@@ -41,7 +41,7 @@ export async function fakeGateway(answer: Answer): Promise<FakeGateway> {
   return {
     url: `http://127.0.0.1:${port}`,
     requests,
-    // What is written to a socket but waits in this process counts as sent too, so it is taken off.
+    // Bytes that were written but still wait in this process count as sent, so they are subtracted.
     bytesSent: () =>
       [...sockets].reduce((sum, { bytesWritten, writableLength }) => sum + bytesWritten - writableLength, closedBytes),
     connections: async () => sockets.size,

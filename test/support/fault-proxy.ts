@@ -1,22 +1,22 @@
-// Stands between a client and a gateway as a bad network would: connections hang, trickle, or stop after the headers.
+// A bad network between a client and a gateway: connections hang, trickle, or stop after the headers.
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { connect, createServer } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 
 /**
- * `hang`: accepts and says nothing. `headers-only`: as much of each answer as its headers. `trickle`: a byte a second.
- * `trickle-body`: the same after the headers.
+ * `hang`: accepts and sends nothing. `headers-only`: sends only the headers of each response. `trickle`: sends a byte
+ * per second. `trickle-body`: the same after the headers.
  */
 export type Fault = "hang" | "headers-only" | "trickle" | "trickle-body";
 
 export interface FaultProxy {
   readonly url: string;
-  /** Connections that are open now, to the client's side. */
+  /** The number of open connections to clients. */
   connections(): number;
-  /** From now on, for connections that there are and that come. */
+  /** Applies a fault to existing and new connections. */
   fault(fault: Fault): void;
-  /** New connections work; those that met the fault stay as they are for ever. */
+  /** Ends the fault for new connections; affected connections stay as they are. */
   recover(): void;
   end(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-// A folder in a temporary place as the subject of the tree contract.
+// A temporary folder as the subject of the tree contract.
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -7,8 +7,8 @@ import type { Tree } from "../../src/storage/tree.ts";
 import type { TreeSubject } from "./tree-contract.ts";
 
 /**
- * @param wrap puts decorators round the folder's tree
- * @param readsLocally whether these let threads read by themselves
+ * @param wrap adds decorators to the folder's tree
+ * @param readsLocally whether the decorated tree lets threads read files themselves
  */
 export async function folderSubject(
   wrap: (tree: Tree) => Tree = (tree) => tree,

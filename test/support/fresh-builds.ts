@@ -1,4 +1,4 @@
-// Builds from nothing, by the real server in a process of its own, to hold what grew step by step against.
+// Builds repositories from nothing with the real server in a separate process, to compare them with incremental ones.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,10 +8,10 @@ import { sha256 } from "./served-folder.ts";
 import { ServerUnderTest } from "./server.ts";
 import { aSigningKey } from "./signing-key.ts";
 
-/** A suite's files: the text of Release without its Date, and each index by its digest. */
+/** The files of a suite: the text of Release without its Date, and the digest of each index. */
 export type SuiteFiles = Readonly<Record<string, string>>;
 
-/** @param read gives the bytes of a file of the suite, undefined where there is none */
+/** @param read returns the bytes of a file of the suite; undefined if it does not exist */
 async function suiteFiles(read: (path: string) => Promise<Buffer | undefined>): Promise<SuiteFiles> {
   const release = (await read("Release"))?.toString();
   if (release === undefined) return {};
@@ -23,11 +23,11 @@ async function suiteFiles(read: (path: string) => Promise<Buffer | undefined>): 
   return files;
 }
 
-/** The files of the suite `sid` that a repository serves now; none when it has no such suite. */
+/** The current files of the suite `sid` of a repository; empty if it has no such suite. */
 export const servedFiles = (served: ServedFolder): Promise<SuiteFiles> =>
   suiteFiles((path) => served.bytes(`dists/sid/${path}`));
 
-/** The files of the suite `sid` that builds from nothing make of these folders, with descriptions in Translation-en. */
+/** The files of the suite `sid` after builds of these folders from nothing, with descriptions in Translation-en. */
 export async function freshBuilds(folders: readonly string[]): Promise<readonly SuiteFiles[]> {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-fresh-"));
   const key = join(work, "key.asc");

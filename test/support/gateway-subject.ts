@@ -1,4 +1,4 @@
-// A webapi tree against a fake gateway, which fails as the real one can't be made to.
+// A web API tree with a fake gateway, for failures that a real one cannot be made to show.
 import { inspect } from "node:util";
 import { afterEach, expect } from "vitest";
 import { ContentId } from "../../src/base/content-id.ts";

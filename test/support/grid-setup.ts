@@ -1,4 +1,4 @@
-// One real grid for all system tests: installed once under .tahoe-apt/, started anew for each run.
+// One real grid for all system tests: installed once under .tahoe-apt/, and started for each run.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,16 +8,16 @@ import { installTahoe } from "../../src/local/grid/install.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** The grid's webapi, e.g. `http://127.0.0.1:34567`. */
+    /** The URL of the grid's web API, e.g. `http://127.0.0.1:34567`. */
     webapiUrl: string;
     /** The `tahoe` command. */
     tahoe: string;
-    /** The client's node directory, for `tahoe --node-directory`. */
+    /** The node directory of the client, for `tahoe --node-directory`. */
     nodeDirectory: string;
   }
 }
 
-/** A global set-up of vitest; what it returns takes everything down. */
+/** A global set-up of vitest. The returned function stops everything. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const { signal } = new AbortController();
   const venv = join(import.meta.dirname, "../../.tahoe-apt/venv");

@@ -1,15 +1,15 @@
-// Stands between a command and a real Tahoe gateway, and can do something at any one request: kill the command, or fail.
+// A proxy between a command and a real Tahoe gateway that can act at any one request: kill the command, or fail.
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, request as send } from "node:http";
 
 export interface InterruptingGateway {
   readonly url: string;
-  /** `METHOD query` of each request since the last call of `at`; caps are left out. */
+  /** `METHOD query` of each request since the last call of `at`, without caps. */
   readonly requests: readonly string[];
   /**
-   * Counts anew, and calls at the request of this number, from 0: before it goes on to the real gateway, or once it was
-   * answered there. Where `act` gives a status, the command is told that in place of the answer.
+   * Restarts the count, and acts at the request with this number (from 0): before it is forwarded to the real gateway,
+   * or after the response. If `act` returns a status, the command gets that instead of the response.
    */
   at(number: number, when: "before" | "after", act: () => number | undefined): void;
   end(): Promise<void>;
@@ -65,7 +65,7 @@ function forward(
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     answer.pipe(response);
   });
-  // The command may have been killed, or the gateway have hung up: either way this exchange is over.
+  // The command was killed, or the gateway closed the connection; in both cases the exchange is over.
   for (const stream of [request, response, onward]) stream.on("error", () => response.destroy());
   request.pipe(onward);
 }

@@ -1,4 +1,4 @@
-// Package caches, sources of packages that count what is asked of them, and readers.
+// Package caches, sources of packages that count requests, and readers.
 import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -34,7 +34,7 @@ export function someBytes(size: number, seed = 1): Buffer {
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-/** A source in memory that counts what is asked of it. */
+/** A source in memory that counts requests. */
 export class Source {
   opened = 0;
   givenBytes = 0;
@@ -118,7 +118,7 @@ export async function collect(body: Uint8Array | AsyncIterable<Uint8Array>): Pro
 export const readAll = async (cache: PackageCache, expected: ExpectedContent, range: ByteRange = { start: 0 }) =>
   collect(await cache.read(expected, range, never()));
 
-/** What arrived before the stream threw, and what it threw. */
+/** The bytes that arrived before the stream threw, and the error. */
 export async function readUntilFailure(body: Uint8Array | AsyncIterable<Uint8Array>) {
   const pieces: Uint8Array[] = [];
   try {

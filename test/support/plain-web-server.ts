@@ -1,10 +1,10 @@
-// Python's web server over a directory, until the test ends.
+// Python's web server for a directory, until the test ends.
 import { spawn } from "node:child_process";
 import fetch from "node-fetch";
 import { expect, onTestFinished } from "vitest";
 import { freePort } from "./server.ts";
 
-/** @returns its URL, once it answers */
+/** @returns its URL, once it responds */
 export async function plainWebServer(directory: string): Promise<string> {
   const port = await freePort();
   const args = ["-m", "http.server", "--bind", "127.0.0.1", "--directory", directory, String(port)];

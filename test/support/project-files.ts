@@ -1,4 +1,4 @@
-// The files of this project, as the house tests look at them.
+// The files of this project, for the house tests.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 /** The checkout, with a trailing slash. */
 export const projectRoot = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Every file that is, or could be, committed: paths relative to the checkout, sorted. */
+/** Every file that is or could be committed: paths relative to the checkout, sorted. */
 export function projectFiles(): readonly string[] {
   const listing = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "-z"], {
     cwd: projectRoot,

@@ -1,16 +1,16 @@
-// What apt's own parsers of relation fields make of many fields, asked by python3-apt.
+// The verdicts of apt's own parsers of relation fields, from python3-apt.
 import type { Relation } from "../../src/debian/relations.ts";
 import { RelationError } from "../../src/debian/relations.ts";
 
-/** What apt makes of a field: it takes it, refuses it, or ends by a signal. */
+/** The result of apt's parser: it accepts a field, rejects it, or crashes. */
 export type AptVerdict = "taken" | "refused" | "crashed";
 
 export type AptParser = "parse_depends" | "parse_src_depends";
 
 /**
- * Reads `[parser, fields]` as JSON on standard input and prints a letter for each field. A process that crashes says
- * nothing of the field that it crashed at, and a new one goes on behind it. No field names the architecture that is asked
- * for, so that no list of architectures ends early.
+ * Reads `[parser, fields]` as JSON on standard input and prints a letter for each field. A process that crashes prints
+ * nothing for that field, and a new one continues after it. No field contains the configured architecture, so that no
+ * list of architectures ends early.
  */
 export const askingScript = `
 import apt_pkg, json, os, sys
@@ -35,7 +35,7 @@ print(verdicts.decode())`;
 
 const verdicts: { readonly [letter: string]: AptVerdict } = { t: "taken", r: "refused", c: "crashed" };
 
-/** Reads what the script printed, one verdict for each field. */
+/** Parses the output of the script, one verdict for each field. */
 export function verdictsOf(printed: string): readonly AptVerdict[] {
   return printed
     .trim()
@@ -47,7 +47,7 @@ export function verdictsOf(printed: string): readonly AptVerdict[] {
     });
 }
 
-/** Whether a parser of ours takes a field. */
+/** Whether our parser accepts a field. */
 export function isTaken(read: (field: string) => Iterable<Relation>, field: string): boolean {
   try {
     for (const _relation of read(field));

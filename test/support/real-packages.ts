@@ -1,17 +1,17 @@
-// Packages of every shape that Debian's archive offers, the smallest of each, fetched from there.
+// Downloads packages of every shape in Debian's archive, the smallest of each.
 import { copyFileSync, mkdirSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { archiveApt, archiveIndex } from "./debian-archive.ts";
 
-/** Of each shape of source packages so many are asked for: not every mirror has all files of all. */
+/** How many packages of each source shape are requested, because not every mirror has all files. */
 const candidatesPerShape = 16;
-/** Larger packages would tell no more. */
+/** Larger packages would show nothing new. */
 const maxPackageBytes = 300_000;
 
-/** The value of a field of a stanza's text. */
+/** The value of a field in a stanza's text. */
 const inStanza = (stanza: string, name: string): string => new RegExp(`^${name}: *(.*)$`, "m").exec(stanza)?.[1] ?? "";
 
-/** Shapes of binary packages, each with how many of it are wanted. */
+/** Shapes of binary packages, each with the number of packages to download. */
 const shapes: readonly (readonly [number, (stanza: string) => boolean])[] = [
   [8, (stanza) => inStanza(stanza, "Package").includes("+")],
   [8, (stanza) => inStanza(stanza, "Package").includes(".")],
@@ -29,7 +29,7 @@ const shapes: readonly (readonly [number, (stanza: string) => boolean])[] = [
   [20, () => true],
 ];
 
-/** The smallest of each shape, and two of every field that there is. */
+/** The smallest packages of each shape, and two with each existing field. */
 function chosen(stanzas: readonly string[]): readonly string[] {
   const small = stanzas
     .filter((stanza) => Number(inStanza(stanza, "Size")) < maxPackageBytes)
@@ -81,7 +81,7 @@ function chosenSources(stanzas: readonly string[]): readonly string[] {
 }
 
 /**
- * Fetches some 200 binaries and a dozen sources, each to where it belongs.
+ * Downloads about 200 binaries and a dozen sources into their directories.
  * @param component the directory of a component in a tree
  */
 export async function fetchRealPackages(component: string): Promise<void> {
@@ -101,7 +101,7 @@ export async function fetchRealPackages(component: string): Promise<void> {
         const architecture = inStanza(stanza, "Architecture").replace("all", "amd64");
         return `${inStanza(stanza, "Package")}:${architecture}=${inStanza(stanza, "Version")}`;
       });
-    // Not every mirror has them all.
+    // Not every mirror has all of them.
     await root.run("apt-get", "download", ...named([...chosen(own), ...some(foreign, 30), ...some(udebs, 30)]));
     const sources = chosenSources(archiveIndex(root, "main_source_Sources"));
     await root.run("apt-get", "source", "--download-only", ...sources.map(inQuestion));

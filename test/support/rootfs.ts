@@ -1,4 +1,4 @@
-// Minimal Debians to run things in: each made once, kept under `.tahoe-apt/`, never changed by what runs in it.
+// Minimal Debian systems: each is made once, kept under `.tahoe-apt/`, and never changed by the programs in it.
 import { execFile } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -10,25 +10,25 @@ import { projectFiles, projectRoot } from "./project-files.ts";
 
 const run = promisify(execFile);
 
-/** What each machine holds beyond Debian's essential packages. */
+/** The packages of each machine, in addition to Debian's essential ones. */
 const machines = {
   bookworm: { suite: "bookworm", packages: [] },
-  /** One that this project is started on. */
+  /** A machine that this project is installed on. */
   trixie: {
     suite: "trixie",
     packages: ["ca-certificates", "nodejs", "npm", "python3-netifaces", "python3-venv"],
   },
-  /** apt 3, its library for Python, and what sets its clock back. */
+  /** apt 3, its Python library, and faketime to set its clock back. */
   "trixie-apt": { suite: "trixie", packages: ["faketime", "python3-apt"] },
-  /** The apt that knows architecture variants. */
+  /** An apt that supports architecture variants. */
   sid: { suite: "sid", packages: [] },
 } as const satisfies { readonly [name: string]: { readonly suite: string; readonly packages: readonly string[] } };
 
 type MachineName = keyof typeof machines;
-/** What no test reads; it would be a seventh of the size. */
+/** Files that no test needs; they would be a seventh of the size. */
 const leftOut = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 
-/** Where tests keep what is dear to make. Not in git. */
+/** The directory for things that are expensive to make. Not in git. */
 export const testCache = join(projectRoot, ".tahoe-apt/test-cache");
 
 /** @throws an error that names the Debian package to install */
@@ -37,17 +37,17 @@ export function demandTool(command: string, debianPackage: string): void {
   if (!found) throw new Error(`this test needs ${command}: apt-get install ${debianPackage}`);
 }
 
-/** @throws an error that says so, unless the tests run as root, who alone may mount and enter another root */
+/** @throws an error unless the tests run as root, because only root may mount and chroot */
 export function demandRoot(): void {
   if (process.getuid?.() !== 0) throw new Error("this test enters another root directory and so must run as root");
 }
 
-/** Puts what a clean clone would hold, uncommitted changes included, into a new directory. */
+/** Copies the files of a clean clone, including uncommitted changes, into a new directory. */
 export async function cleanCheckout(target: string): Promise<void> {
   for (const path of projectFiles()) await cp(join(projectRoot, path), join(target, path), { recursive: true });
 }
 
-/** The mirror that this machine's own apt takes Debian from, and the suite that the machine is made of. */
+/** The Debian mirror of this machine's own apt, and the suite of the machine. */
 export async function debianMirror(): Promise<{ readonly url: string; readonly suite: string }> {
   const format = "$(REPO_URI) $(CODENAME) $(COMPONENT) $(LABEL)";
   const { stdout } = await run("apt-get", ["indextargets", "--format", format, "Created-By: Packages"]);
@@ -56,7 +56,7 @@ export async function debianMirror(): Promise<{ readonly url: string; readonly s
   return { url, suite };
 }
 
-/** The root directory of a minimal trixie with Debian's Node.js, npm and Python. Nobody may write into it. */
+/** The root directory of a minimal trixie with Debian's Node.js, npm and Python. It must not be modified. */
 export const trixieRootfs = (): Promise<string> => rootfsOf("trixie");
 
 /** Takes about a minute the first time. */
@@ -68,14 +68,14 @@ async function rootfsOf(name: MachineName): Promise<string> {
     "--variant=minbase",
     ...(packages.length === 0 ? [] : [`--include=${packages.join(",")}`]),
     ...leftOut.map((paths) => `--dpkgopt=path-exclude=${paths}`),
-    // Alone of Debian's suites, sid expires after some days, which a mirror may be behind.
+    // Only sid expires after some days, and a mirror may be older than that.
     ...(suite === "sid" ? ['--aptopt=Acquire::Check-Valid-Until "false"'] : []),
     suite,
   ];
   const key = createHash("sha256").update(recipe.join("\n")).digest("hex").slice(0, 12);
   const rootfs = join(testCache, `${suite}-${key}`);
   await mkdir(testCache, { recursive: true });
-  // Test files run side by side: whoever comes first makes it, the others wait for the lock.
+  // Test files run in parallel: the first one makes the system, and the others wait for the lock.
   const script = `
     rootfs=$1; shift
     [ -e "$rootfs" ] && exit
@@ -87,7 +87,7 @@ async function rootfsOf(name: MachineName): Promise<string> {
   return rootfs;
 }
 
-/** Files of this machine without which the registries cannot be reached from another root, and where they go there. */
+/** Files of this machine that are needed to reach the registries from another root, with their paths there. */
 export async function networkFiles(): Promise<ReadonlyArray<readonly [here: string, there: string]>> {
   const npmFile = async (key: string) => (await run("npm", ["config", "get", key], { cwd: "/" })).stdout.trim();
   const files: ReadonlyArray<readonly [string, string]> = [
@@ -105,7 +105,7 @@ export async function networkFiles(): Promise<ReadonlyArray<readonly [here: stri
 const networkVariables =
   /^(https?_proxy|no_proxy|npm_config_registry|pip_(index_url|cert)|node_extra_ca_certs|ssl_cert_file)$/i;
 
-// Mounts and processes live in namespaces of their own, and so end with the first process.
+// Mounts and processes are in separate namespaces, so they end with the first process.
 const enterScript = `
 set -eu
 rootfs=$1 machine=$2 root=$2/root script=$3; shift 3
@@ -121,11 +121,13 @@ shift
 exec chroot "$root" env -i HOME=/root LANG=C.UTF-8 TERM=dumb PATH=/usr/sbin:/usr/bin "$@" sh -c "$script"
 `;
 
-/** A throw-away machine: a minimal Debian with changes of its own, seeing no process but its own. */
+/** A temporary machine: a minimal Debian with changes of its own and separate processes. */
 export interface Machine {
-  /** Files put here, before anything runs, appear in the machine's root directory. */
+  /** Files that are put here before the first command appear in the machine's root directory. */
   readonly changes: string;
-  /** The command line that runs a shell script there as process 1. Its end, or a SIGKILL, ends every process of the machine. */
+  /**
+   * The command line that runs a shell script there as process 1. When it ends or is killed, all processes there end.
+   */
   enter(script: string): Promise<readonly [command: string, args: readonly string[]]>;
   remove(): Promise<void>;
 }

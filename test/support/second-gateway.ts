@@ -1,4 +1,4 @@
-// A second Tahoe gateway to the same grid: it knows nothing of what the first one writes, so that both can collide.
+// A second Tahoe gateway to the same grid. It does not see the first one's writes at once, so that both can collide.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
@@ -17,7 +17,7 @@ export interface SecondGateway {
   stop(): Promise<void>;
 }
 
-/** @param tahoe the `tahoe` command @param first the node directory of a gateway that knows the grid's storage server */
+/** @param tahoe the `tahoe` command @param first the node directory of a gateway that is connected to the grid */
 export async function secondGateway(tahoe: string, first: string): Promise<SecondGateway> {
   const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-second-"));
   const node = join(directory, "node");

@@ -1,4 +1,4 @@
-// A repository over a real folder, put together in this thread: for tests of what publishing does with files.
+// A repository over a real folder, created in this thread, for tests of publishing.
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -48,7 +48,7 @@ const algorithms = ["md5", "sha256"] as const;
 const noOverrides = new Overrides([]);
 const noSignal = new AbortController().signal;
 
-/** A fake: signs nothing, so that these tests need no key. What real keys do is tested in test/signing. */
+/** A fake signer, so that these tests need no key. Real keys are tested in test/signing. */
 const unsigned: Signer = {
   publicKey: "no key",
   publicKeyBytes: Buffer.from("no key"),
@@ -58,42 +58,42 @@ const unsigned: Signer = {
 
 export interface ServedFolderOptions {
   readonly observer?: Partial<PublishingObserver>;
-  /** Wraps the folder, to force faults. */
+  /** Adds decorators to the folder's tree, to force faults. */
   readonly wrap?: (tree: Tree) => Tree;
-  /** By default one that signs nothing. */
+  /** By default a fake signer. */
   readonly signer?: Signer;
   readonly now?: () => number;
   readonly datesAfterSeconds?: number;
   readonly dateLagSeconds?: number;
-  /** The identity of every suite, beyond the usual. */
+  /** Additional identity fields of every suite. */
   readonly identity?: Partial<SuiteIdentity>;
   /** Other settings of every suite; by default there are no Translation-en, pdiffs, view, owner rules and overrides. */
   readonly validForSeconds?: number;
   readonly signedBy?: boolean;
   readonly releaseDigests?: readonly DigestAlgorithm[];
   readonly changelogLimits?: ChangelogLimits;
-  /** Of the inspection, and of reading changelogs. */
+  /** The limits of inspections and changelogs. */
   readonly inspectLimits?: InspectLimits;
   /** Whether long descriptions are in Translation-en. */
   readonly translations?: boolean;
-  /** Whether there are pdiffs: of every index, and at once. */
+  /** Whether all indices have pdiffs, which are then generated at once. */
   readonly pdiffs?: boolean;
-  /** The directories of the builders that are known at the moment. */
+  /** The current directories of builders. */
   readonly builderDirectories?: () => readonly TreePath[];
   /** Hides some packages of every suite. */
   readonly view?: ViewRules;
   readonly configuredSuites?: readonly Suite[];
   readonly overrides?: (suite: Suite) => Overrides;
-  /** Who may publish which names, asked at each look. */
+  /** The owner rules of names, read at each refresh. */
   readonly ownerRules?: () => OwnerRules | undefined;
   readonly acceptIdentityChange?: boolean;
-  /** Makes Contents, at once after each publication, in segments of a few lines. */
+  /** Generates Contents at once after each publication, in segments of a few lines. */
   readonly contents?: boolean;
-  /** Called when the threads that compress are to be ready. */
+  /** Called when the compression threads should be ready. */
   readonly woken?: () => void;
 }
 
-/** In this thread; what the thread of their own does is the same. */
+/** Runs the tasks in this thread; the worker thread runs the same functions. */
 const contentsTasks: ContentsTasks = {
   sortLists,
   mergeFiles,
@@ -103,7 +103,7 @@ const contentsTasks: ContentsTasks = {
 };
 const shortSegments = { leastBytes: 200, oneIn: 4, mostBytes: 2000 };
 
-/** A folder below the system's temporary directory, and a repository that serves it. Both go with the test. */
+/** A temporary folder, and a repository that serves it. Both are deleted with the test. */
 export class ServedFolder {
   readonly folder = mkdtempSync(join(tmpdir(), "tahoe-apt-folder-"));
   readonly state = mkdtempSync(join(tmpdir(), "tahoe-apt-state-"));
@@ -121,7 +121,7 @@ export class ServedFolder {
     });
   }
 
-  /** Writes a file whole, as an uploader would; `linkedAtSeconds` is its time of linking. */
+  /** Writes a file atomically, as an uploader does; `linkedAtSeconds` is its link time. */
   put(path: string, bytes: Uint8Array | string, linkedAtSeconds = 1_700_000_000): void {
     const target = join(this.folder, path);
     mkdirSync(dirname(target), { recursive: true });
@@ -130,7 +130,7 @@ export class ServedFolder {
     renameSync(`${target}.new`, target);
   }
 
-  /** Resolves when all that is late has been made for the last publication. */
+  /** Resolves when all deferred files of the last publication are generated. */
   async deferredGenerated(): Promise<void> {
     await this.repository.deferredSettled();
   }
@@ -143,12 +143,12 @@ export class ServedFolder {
     rmSync(join(this.folder, path), { recursive: true, force });
   }
 
-  /** Looks again and waits until what changed is servable. */
+  /** Refreshes, and waits until the change is published. */
   async ping(path = ""): Promise<PingOutcome> {
     return await this.repository.ping(path === "" ? rootPath : parseTreePath(path), noSignal);
   }
 
-  /** Stops and opens again over the same state, as after a restart. */
+  /** Stops and opens again with the same state, as after a restart. */
   async restart(options: ServedFolderOptions = this.#options): Promise<void> {
     await this.#close();
     this.#options = options;
@@ -165,7 +165,7 @@ export class ServedFolder {
     return Buffer.concat(chunks);
   }
 
-  /** The text behind a path; throws where there is none. */
+  /** The text of a path; throws if it does not exist. */
   async text(path: string): Promise<string> {
     const bytes = await this.bytes(path);
     if (bytes === undefined) throw new Error(`${path} is not served`);
@@ -257,7 +257,7 @@ export const sha256 = (bytes: Uint8Array | string): string => createHash("sha256
 
 export const treePath = (path: string): TreePath => parseTreePath(path);
 
-/** The packages and versions in an index, in its order. */
+/** The packages and versions in an index, in order. */
 export async function packageNames(
   served: ServedFolder,
   index = "dists/sid/main/binary-amd64/Packages",
@@ -265,13 +265,13 @@ export async function packageNames(
   return [...(await served.text(index)).matchAll(/^Package: (.*)\nVersion: (.*)$/gm)].map((m) => `${m[1]} ${m[2]}`);
 }
 
-/** The text of Contents, once they are made for what is published now. @param path below the suite `sid` */
+/** The text of Contents, once they are generated for the current publication. @param path below the suite `sid` */
 export async function servedContents(served: ServedFolder, path: string): Promise<string> {
   await served.deferredGenerated();
   return await served.text(`dists/sid/${path}`);
 }
 
-/** A fake around a real tree: while it is down nothing can be listed, as when a grid is gone. */
+/** A decorator with which no directory can be listed while it is down, as if the grid were unreachable. */
 export const unlistedWhile =
   (isDown: () => boolean) =>
   (tree: Tree): Tree => ({

@@ -1,4 +1,4 @@
-// A tree in the real grid, the real server before it, and a builder who writes into it and pings.
+// A tree in the real grid, the real server, and a builder who writes to it and pings.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,10 +14,10 @@ import { ServerUnderTest } from "./server.ts";
 
 const { signal } = new AbortController();
 const token = "the-token-of-a-builder-of-tests";
-/** Uploads side by side: the grid takes no more. */
+/** How many uploads run at once; the grid supports no more. */
 const concurrentUploads = 6;
 
-export interface PingAnswer {
+export interface PingResponse {
   readonly added: readonly string[];
   readonly removed: readonly string[];
   readonly rejected: readonly { readonly path: string; readonly code: string; readonly reason: string }[];
@@ -25,7 +25,7 @@ export interface PingAnswer {
 }
 
 export class ServedGrid {
-  /** Holds whatever a test wants to put beside; goes with `end`. */
+  /** A directory for additional files of the test; deleted by `end`. */
   readonly work: string;
   readonly server: ServerUnderTest;
   /** The repository's root. */
@@ -54,8 +54,8 @@ export class ServedGrid {
   }
 
   /**
-   * @param webapiUrl the grid's, as the set-up of the system tests provides it
-   * @param settings further lines of the repository's table in the configuration
+   * @param webapiUrl the grid's URL, as the set-up of the system tests provides it
+   * @param settings additional lines of the repository's table in the configuration
    */
   static async start(webapiUrl: string, settings = ""): Promise<ServedGrid> {
     const work = mkdtempSync(join(tmpdir(), "tahoe-apt-served-grid-"));
@@ -96,7 +96,7 @@ export class ServedGrid {
     await this.#writer.link(await this.#directory(directory), links, signal);
   }
 
-  /** Writes a mutable file in place, or makes one. */
+  /** Overwrites or creates a mutable file. */
   async putMutable(path: string, bytes: string): Promise<void> {
     const names = [this.#root.reveal(), ...pathNames(parseTreePath(path))].map(encodeURIComponent);
     const url = `${this.#webapiUrl}/uri/${names.join("/")}?format=SDMF`;
@@ -104,7 +104,7 @@ export class ServedGrid {
     if (status !== 200 && status !== 201) throw new Error(`the grid answers ${status} to a mutable file`);
   }
 
-  /** Links whatever a cap opens, also what nobody has stored. The directory above must be there. */
+  /** Links a cap, which need not be stored in the grid. The parent directory must exist. */
   async link(path: string, cap: string): Promise<void> {
     const names = [this.#root.reveal(), ...pathNames(parseTreePath(path))].map(encodeURIComponent);
     const url = `${this.#webapiUrl}/uri/${names.join("/")}?t=uri`;
@@ -116,14 +116,14 @@ export class ServedGrid {
     await this.#writer.unlink(this.#root, parseTreePath(path), signal);
   }
 
-  /** Waits until what changed is servable. @throws Error with the answer, where it is no success */
-  async ping(path = ""): Promise<PingAnswer> {
+  /** Waits until the change is published. @throws Error with the response, if it is not a success */
+  async ping(path = ""): Promise<PingResponse> {
     const { status, text } = await this.answerTo(path);
     if (status !== 200) throw new Error(`the ping is answered ${status}: ${text}`);
-    return JSON.parse(text) as PingAnswer;
+    return JSON.parse(text) as PingResponse;
   }
 
-  /** What a ping that waits is answered, whatever that is. */
+  /** The response to a ping that waits, whatever it is. */
   async answerTo(path: string): Promise<{ readonly status: number; readonly text: string }> {
     const reply = await fetch(`${this.server.url}/-/ping/debian/${path}?wait=120`, {
       method: "POST",
@@ -132,7 +132,7 @@ export class ServedGrid {
     return { status: reply.status, text: await reply.text() };
   }
 
-  /** A private apt that has this repository's suite for its only source. */
+  /** A private apt whose only source is this repository's suite. */
   apt(suite = "sid", options: Omit<AptRootOptions, "source"> = {}): AptRoot {
     return new AptRoot({ source: { url: this.url, suite, publicKey: this.publicKey }, ...options });
   }

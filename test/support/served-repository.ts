@@ -1,4 +1,4 @@
-// Repositories in memory, for what HTTP alone is about.
+// Repositories in memory, for tests of HTTP only.
 import { createHash } from "node:crypto";
 import { parseRepositoryName, parseSuite } from "../../src/base/names.ts";
 import type { Resource } from "../../src/publishing/resource.ts";
@@ -6,7 +6,7 @@ import type { PingOutcome, RepositoryStatus, ServedRepository } from "../../src/
 
 export const novemberSeconds = Date.parse("Sun, 06 Nov 1994 08:49:37 GMT") / 1000;
 
-/** A resource over bytes; `read` may be replaced to break it. */
+/** A resource of some bytes; `read` may be replaced to make it fail. */
 export function aResource(bytes: string | Uint8Array, changes: Partial<Resource> = {}): Resource {
   const buffer = Buffer.from(bytes);
   return {

@@ -1,4 +1,4 @@
-// The real server as a process of its own, as an operator runs it.
+// The real server as a separate process, as in production.
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
@@ -12,19 +12,19 @@ import fetch from "node-fetch";
 const program = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 const startTimeoutMs = 60_000;
 const pollMs = 20;
-/** Linux gives those from 32,768 on to whoever asks for any. */
+/** Linux assigns ports from 32,768 on by itself. */
 const portsBelowTheSystems = [10_000, 32_000] as const;
 const maxPortAttempts = 20;
 
 export interface ServerOptions {
-  /** Arguments of `tahoe-apt serve` but for --listen. */
+  /** Arguments of `tahoe-apt serve` except --listen. */
   readonly flags: readonly string[];
   readonly env?: { readonly [name: string]: string };
-  /** The port of an earlier run, to stand in for it. */
+  /** The port of an earlier run, to replace it. */
   readonly port?: number;
 }
 
-/** A port of loopback that nobody listens on, and that the system gives to no connection and no other listener. */
+/** A free loopback port that the system does not assign to other connections or listeners. */
 export async function freePort(): Promise<number> {
   for (let attempt = 1; ; attempt++) {
     const port = randomInt(...portsBelowTheSystems);
@@ -52,7 +52,7 @@ export class ServerUnderTest {
     for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => (this.#output += String(chunk)));
   }
 
-  /** Resolves when it answers at all; `ready` tells when it can serve. */
+  /** Resolves when the server responds at all; `ready` waits until it can serve. */
   static async start({ flags, env = {}, port }: ServerOptions): Promise<ServerUnderTest> {
     const own = port ?? (await freePort());
     const args = [program, "serve", ...flags, "--listen", `127.0.0.1:${own}`];
@@ -66,8 +66,8 @@ export class ServerUnderTest {
   }
 
   /**
-   * Serves one repository, `debian`, that is pinged as often as anybody likes. Resolves when it is ready.
-   * @param work gets the configuration and the state
+   * Serves one repository, `debian`, without a limit for pings. Resolves when it is ready.
+   * @param work the directory for the configuration and the state
    * @param settings lines of the repository's table
    */
   static async withRepository(work: string, settings: readonly string[]): Promise<ServerUnderTest> {
@@ -87,17 +87,17 @@ export class ServerUnderTest {
     return server;
   }
 
-  /** Resolves when every repository has something to serve. */
+  /** Resolves when every repository can serve something. */
   async ready(): Promise<void> {
     await this.#until("/readyz");
   }
 
-  /** All that it has logged. */
+  /** The whole log. */
   get output(): string {
     return this.#output;
   }
 
-  /** Ends it, and waits; gives its exit code or the signal's name. */
+  /** Stops the server and waits; returns its exit code or the signal's name. */
   async end(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<number | string | null> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const exited = new Promise((resolve) => this.#child.once("exit", resolve));

@@ -1,4 +1,4 @@
-// Observers that nobody listens to.
+// Observers that ignore everything.
 import type { TreeObserver } from "../../src/observe/measured-tree.ts";
 import type { PackageCacheObserver } from "../../src/publishing/serve/package-cache.ts";
 

@@ -7,11 +7,11 @@ import { runTool } from "./debs.ts";
 export interface SourceTree {
   readonly name: string;
   readonly version: string;
-  /** What its .changes is for. */
+  /** The distribution in its .changes. */
   readonly distribution: string;
 }
 
-/** Writes it, or a newer version over an older one. @param directory is made */
+/** Writes the source tree, or a newer version over an older one. @param directory is created */
 export function writeSourceTree(directory: string, { name, version, distribution }: SourceTree): void {
   mkdirSync(join(directory, "debian/source"), { recursive: true });
   const rules = [
@@ -40,7 +40,7 @@ export function writeSourceTree(directory: string, { name, version, distribution
   }
 }
 
-/** Builds it; what comes out lies beside it. */
+/** Builds it; the results are in the parent directory. */
 export function buildSourceTree(directory: string): void {
   runTool("dpkg-buildpackage", ["--version"], "", "dpkg-dev");
   const env = { ...process.env, DEB_BUILD_OPTIONS: "noautodbgsym" };

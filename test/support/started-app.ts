@@ -1,4 +1,4 @@
-// The real server on a loopback port, with repositories of a test's choice.
+// The real server on a loopback port, with any repositories.
 import { connect } from "node:net";
 import { systemClock } from "../../src/base/clock.ts";
 import type { Log } from "../../src/base/log.ts";
@@ -13,7 +13,7 @@ import type { ServedRepository } from "../../src/publishing/served-repository.ts
 export interface StartedApp extends RunningServer {
   readonly base: string;
   readonly answered: { requestClass: RequestClass; status: number | "cut" }[];
-  /** All that was logged, as one text. */
+  /** The whole log, as one text. */
   readonly logged: () => string;
 }
 
@@ -40,12 +40,12 @@ export async function startApp(
   return { ...server, base, answered, logged: () => lines.join("\n") };
 }
 
-const closePatienceMs = 30_000;
+const closeTimeoutMs = 30_000;
 
-/** Requests one after the other, of which the last one asks the server to close the connection. */
+/** Requests one after the other; the last one makes the server close the connection. */
 export const thenClose = (requests: string): string => requests.replace(/\r\n$/, "Connection: close\r\n\r\n");
 
-/** Sends text as it stands and gives back all that came until the server closed the connection. @throws where it does not */
+/** Sends raw text and returns everything received until the server closes the connection. @throws if it does not */
 export function rawExchange(port: number, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -54,7 +54,7 @@ export function rawExchange(port: number, text: string): Promise<string> {
       socket.destroy();
       resolve(Buffer.concat(chunks).toString("latin1"));
     };
-    socket.setTimeout(closePatienceMs, () => socket.destroy(new Error("the server left the connection open")));
+    socket.setTimeout(closeTimeoutMs, () => socket.destroy(new Error("the server left the connection open")));
     socket.on("data", (chunk) => chunks.push(chunk));
     socket.on("end", done);
     socket.on("error", reject);

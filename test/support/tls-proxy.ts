@@ -1,4 +1,4 @@
-// HTTPS before a gateway, with a certificate of an authority that nobody knows: made by openssl, as an operator would.
+// HTTPS for a gateway, with a certificate of an unknown authority, made with openssl.
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -14,8 +14,8 @@ export interface TlsProxy {
 }
 
 /**
- * @param upstream the URL of the gateway behind it
- * @param directory for keys and certificates; it is there
+ * @param upstream the URL of the gateway
+ * @param directory an existing directory for keys and certificates
  */
 export async function tlsProxy(upstream: string, directory: string): Promise<TlsProxy> {
   const at = (name: string): string => join(directory, name);

@@ -1,4 +1,4 @@
-// Plays HTTP transcripts: scenes of a request and what its reply must be, written as a specification.
+// Runs HTTP transcripts: scenes that consist of a request and the expected response.
 import { readFileSync } from "node:fs";
 import type { IncomingHttpHeaders } from "node:http";
 import { request } from "node:http";
@@ -14,8 +14,8 @@ import { expect, test } from "vitest";
  *   header etag == "abc"               or:  header x ~ REGEXP,  header x absent
  *   body empty                         or:  body == TEXT with \n,  body ~ REGEXP,  body length N
  *
- * The path goes over the wire as it stands. {name} stands for a variable. Whatever a scene says, every reply is without
- * Content-Encoding, and every error has a body that begins with its status and code.
+ * The path is sent unchanged. {name} is replaced by a variable. In every scene, the response must have no
+ * Content-Encoding, and every error must have a body that begins with its status and code.
  */
 
 interface Scene {
@@ -32,7 +32,7 @@ export interface Reply {
   readonly body: Buffer;
 }
 
-/** Registers one test for each scene of a file. @param place known when the tests run */
+/** Registers one test for each scene of a file. @param place available when the tests run */
 export function playTranscript(
   file: URL,
   place: () => { readonly port: number },
@@ -54,7 +54,7 @@ export function playTranscript(
   }
 }
 
-/** One request whose target is not touched. Rejects when the reply is cut. */
+/** Sends a request with an unchanged target. Rejects if the response is truncated. */
 export function ask(
   port: number,
   method: string,

@@ -1,4 +1,4 @@
-// What every tree must do, whatever holds it: run by each backend and each decorator.
+// The contract of every tree, run by each backend and each decorator.
 import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -8,23 +8,23 @@ import { readLocalFile } from "../../src/storage/local-file.ts";
 import type { ByteRange, Directory, FileEntry, Tree } from "../../src/storage/tree.ts";
 import { ContentGone } from "../../src/storage/tree.ts";
 
-/** A tree under test, and the hands that change what it shows. */
+/** A tree under test, and functions that change its contents. */
 export interface TreeSubject {
   readonly tree: Tree;
-  /** Puts a file, with its parents, in place of what is there. */
+  /** Writes or replaces a file, and creates its parents. */
   put(path: string, bytes: Uint8Array): Promise<void>;
   makeDirectory(path: string): Promise<void>;
   remove(path: string): Promise<void>;
-  /** Whether bytes can be opened by their content id after their name is gone. */
+  /** Whether bytes can be opened by their content id after their name was removed. */
   readonly keepsUnlinked: boolean;
-  /** Whether a thread may read small files by itself. */
+  /** Whether a thread may read small files itself. */
   readonly readsLocally?: boolean;
-  /** How many bytes the tree has drawn from what is below it, where that can be known. */
+  /** How many bytes the tree has read from its source, if that is known. */
   bytesDrawn?(): number;
   end(): Promise<void>;
 }
 
-/** Names that URLs, file systems or JSON might trip over. */
+/** Names that may cause trouble in URLs, file systems or JSON. */
 const oddNames = [
   "a+b~c.deb",
   "sp ace%20",
@@ -42,7 +42,7 @@ const oddNames = [
 ] as const;
 
 const bigBytes = 12 * 1024 * 1024;
-/** What may lie between the storage and the consumer: our own 100 kB and, for a gateway, the sockets' buffers. */
+/** The maximum between the storage and the consumer: our own 100 kB and, for a gateway, the sockets' buffers. */
 const readAheadBytes = 8 * 1024 * 1024;
 const idle = new AbortController().signal;
 const path = parseTreePath;
@@ -76,7 +76,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
   const open = async (at: string, range?: ByteRange, signal = idle): Promise<AsyncIterable<Uint8Array>> =>
     subject.tree.open({ path: path(at), content: (await fileAt(at)).content }, range, signal);
 
-  test(`${name}: a directory comes with its whole listing`, async () => {
+  test(`${name}: a directory is returned with its whole listing`, async () => {
     const { entries } = await directoryAt("");
     expect([...entries].map(([entry, { kind }]) => `${entry} ${kind}`).toSorted()).toEqual([
       "a directory",
@@ -88,7 +88,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
     expect((await directoryAt("hollow")).entries.size).toBe(0);
   });
 
-  test(`${name}: a file looks the same by itself and in its directory's listing`, async () => {
+  test(`${name}: a file has the same properties by itself and in the listing of its directory`, async () => {
     const listed = (await directoryAt("a/b/c")).entries.get("deep");
     const alone = await fileAt("a/b/c/deep");
     expect(listed?.kind === "file" && listed.content?.key).toBe(alone.content?.key);
@@ -100,20 +100,20 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
     expect(Number.isInteger(alone.linkedAtMs) && Number.isInteger(alone.relinkedAtMs)).toBe(true);
   });
 
-  test(`${name}: what is not there is undefined, below a directory, a file and nothing`, async () => {
+  test(`${name}: a missing path is undefined, below a directory, a file and another missing path`, async () => {
     for (const missing of ["nope", "a/nope", "a/b/c/nope", "nope/nope/nope", "top.txt/nope", "a/tiny/x/y"]) {
       expect(await subject.tree.look(path(missing), idle), missing).toBeUndefined();
     }
   });
 
-  test(`${name}: a file is read whole, also a tiny and an empty one`, async () => {
+  test(`${name}: a file is read completely, including tiny and empty ones`, async () => {
     expectSame(await collect(await open("a/b/c/deep")), content);
     expect((await collect(await open("a/tiny"))).toString()).toBe("tiny");
     expect(await collect(await open("a/empty"))).toHaveLength(0);
     expectSame(await collect(await open("big")), big);
   });
 
-  test(`${name}: a small file that a thread may read by itself has the same bytes there`, async () => {
+  test(`${name}: a small file that a thread may read itself has the same bytes there`, async () => {
     for (const at of ["a/b/c/deep", "a/empty", "top.txt"]) {
       const local = subject.tree.localFile?.({ path: path(at), content: (await fileAt(at)).content });
       expect(local !== undefined, at).toBe(subject.readsLocally ?? false);
@@ -122,7 +122,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
     }
   });
 
-  test(`${name}: a range gives just its bytes, up to the file's end and no further`, async () => {
+  test(`${name}: a range returns exactly its bytes, up to the end of the file`, async () => {
     const size = content.length;
     const ranges: readonly ByteRange[] = [
       { start: 0, end: 1 },
@@ -143,12 +143,12 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
     expect(await collect(await open("a/empty", { start: 0, end: 5 }))).toHaveLength(0);
   });
 
-  test(`${name}: a file is read by its path where no content id is known`, async () => {
+  test(`${name}: a file is read by its path if its content id is unknown`, async () => {
     const chunks = subject.tree.open({ path: path("a/b/c/deep"), content: undefined }, { start: 10, end: 20 }, idle);
     expectSame(await collect(chunks), content.subarray(10, 20));
   });
 
-  test(`${name}: odd names are listed, looked at and read like others`, async () => {
+  test(`${name}: odd names are listed and read like others`, async () => {
     for (const odd of oddNames) await subject.put(`odd/${odd}/${odd}`, Buffer.from(odd));
     const { entries } = await directoryAt("odd");
     expect([...entries.keys()].toSorted()).toEqual([...oddNames].toSorted());
@@ -168,7 +168,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
     expect((await collect(await open("changing"))).toString()).toBe("other");
   });
 
-  test(`${name}: bytes that were unlinked after their listing are still themselves, or gone, but never others`, async () => {
+  test(`${name}: bytes that were unlinked after their listing are unchanged or gone, but never replaced`, async () => {
     const bytes = randomBytes(1000);
     await subject.put("fleeting/file", bytes);
     const { content: id } = await fileAt("fleeting/file");
@@ -182,7 +182,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
     }
   });
 
-  test(`${name}: opening what is no file, not there or of another storage is told as gone`, async () => {
+  test(`${name}: opening a directory, a missing file or one of another storage fails as gone`, async () => {
     for (const at of ["nope", "a", "", "top.txt/x"]) {
       const chunks = subject.tree.open({ path: path(at), content: undefined }, undefined, idle);
       await expect(collect(chunks), at).rejects.toBeInstanceOf(ContentGone);
@@ -191,14 +191,14 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
     await expect(collect(subject.tree.open(stranger, undefined, idle))).rejects.toBeInstanceOf(ContentGone);
   });
 
-  test(`${name}: a call with an aborted signal ends with the signal's reason`, async () => {
+  test(`${name}: a call with an aborted signal fails with the signal's reason`, async () => {
     const reason = new Error("the asker has gone");
     const aborted = AbortSignal.abort(reason);
     await expect(subject.tree.look(rootPath, aborted)).rejects.toBe(reason);
     await expect(collect(await open("top.txt", undefined, aborted))).rejects.toBe(reason);
   });
 
-  test(`${name}: aborting in the middle of a stream or of a listing ends it with the signal's reason`, async () => {
+  test(`${name}: aborting in the middle of a stream or a listing makes it fail with the signal's reason`, async () => {
     const reason = new Error("the asker has gone");
     const controller = new AbortController();
     const chunks = await open("big", undefined, controller.signal);
@@ -213,7 +213,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
     await expect(look).rejects.toBe(reason);
   });
 
-  test(`${name}: nothing is read far ahead of a slow consumer, and what it gets is whole`, async () => {
+  test(`${name}: nothing is read far ahead of a slow consumer, and it receives all bytes`, async () => {
     const before = subject.bytesDrawn?.() ?? 0;
     let pausedAt = 0;
     const chunks: Uint8Array[] = [];
@@ -233,7 +233,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
     expectSame(Buffer.concat(chunks), big);
   });
 
-  test(`${name}: many streams that are left early are closed and block nobody`, async () => {
+  test(`${name}: many streams that are left early are closed and block nothing`, async () => {
     for (let round = 0; round < 40; round++) {
       for await (const chunk of await open("big")) {
         expect(chunk.length).toBeGreaterThan(0);
@@ -243,7 +243,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
     expect((await collect(await open("top.txt"))).toString()).toBe("at the top");
   });
 
-  test(`${name}: many looks and reads at once all get their own answer`, async () => {
+  test(`${name}: many parallel listings and reads all get their own result`, async () => {
     const jobs = Array.from({ length: 60 }, async (_, index) => {
       const range = { start: index * 1000, end: index * 1000 + 1000 };
       expectSame(await collect(await open("a/b/c/deep", range)), content.subarray(range.start, range.end));
@@ -252,7 +252,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
   });
 }
 
-/** Not `toEqual`, which takes minutes over some million bytes. */
+/** Instead of `toEqual`, which takes minutes for some million bytes. */
 function expectSame(actual: Buffer, wanted: Uint8Array): void {
   expect(actual.length).toBe(wanted.length);
   expect(actual.equals(wanted)).toBe(true);

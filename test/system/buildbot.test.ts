@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { runTool } from "../support/debs.ts";
-import { installedCommand, PlantedTree } from "../support/planted-tree.ts";
+import { InitializedTree, installedCommand } from "../support/initialized-tree.ts";
 import { projectRoot, readProjectFile } from "../support/project-files.ts";
 import { testCache } from "../support/rootfs.ts";
 import { freePort } from "../support/server.ts";
@@ -18,7 +18,7 @@ const setUpMs = 480_000;
 const readme = readProjectFile("docker/buildbot/README.md");
 /** The environment's directory, made once for a set of versions. */
 const venv = join(testCache, `buildbot-${/buildbot==([\d.]+)/.exec(readme)?.[1]}`);
-let tree: PlantedTree;
+let tree: InitializedTree;
 let checkout: string;
 let source: string;
 let bin: string;
@@ -53,7 +53,7 @@ async function until(holds: () => Promise<boolean> | boolean, what: string): Pro
 }
 
 beforeAll(async () => {
-  tree = await PlantedTree.plant(inject("webapiUrl"));
+  tree = await InitializedTree.plant(inject("webapiUrl"));
   checkout = join(tree.work, "checkout");
   source = join(tree.work, "hello");
   for (const directory of [checkout, source]) mkdirSync(directory);

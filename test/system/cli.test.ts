@@ -33,7 +33,7 @@ async function aServer(state: string, ...flags: readonly string[]): Promise<{ se
   const args = ["serve", "--folder", folder, "--listen", "127.0.0.1:0", "--state", state, ...flags];
   const server = new CommandLine(args);
   onTestFinished(() => void server.child.kill("SIGKILL"));
-  return { server, url: await server.says(/"url":"(http:[^"]+)\/debian\/"/) };
+  return { server, url: await server.waitForOutput(/"url":"(http:[^"]+)\/debian\/"/) };
 }
 
 test("a folder is served by flags alone, and SIGTERM ends the server with 0", async () => {
@@ -52,7 +52,7 @@ test("the key and the ping token are made once, kept for their owner alone, and 
   const state = await temporary();
   const first = await aServer(state);
   const keyBefore = await (await fetch(`${first.url}/debian/key.asc`)).text();
-  const tokenFile = await first.server.says(/"file":"([^"]*ping-token)"/);
+  const tokenFile = await first.server.waitForOutput(/"file":"([^"]*ping-token)"/);
   const token = readFileSync(tokenFile, "utf8").trim();
   expect(token.length).toBeGreaterThanOrEqual(32);
   for (const file of [tokenFile, join(state, "repositories/debian/signing-key.asc")]) {
@@ -164,14 +164,14 @@ test("an address that is in use is said in one line, and the exit code is 1", as
 test("a second server is refused a state directory that is in use, and given one whose server was killed", async () => {
   const flags = ["--folder", await aFolder(), "--state", await aState(), "--listen", "127.0.0.1:0"];
   const first = new CommandLine(["serve", ...flags]);
-  await first.says(/serving debian/);
+  await first.waitForOutput(/serving debian/);
   const second = new CommandLine(["serve", ...flags]);
   expect(await second.ends()).toBe(1);
   expect(second.output).toContain("tahoe-apt: another server works in the state directory");
   first.child.kill("SIGKILL");
   await first.ends();
   const third = new CommandLine(["serve", ...flags]);
-  await third.says(/serving debian/);
+  await third.waitForOutput(/serving debian/);
   third.child.kill("SIGTERM");
   expect(await third.ends()).toBe(0);
 });

@@ -7,9 +7,9 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import type { AptRun } from "../support/apt.ts";
 import { AptRoot } from "../support/apt.ts";
 import { Apt3 } from "../support/apt3.ts";
+import { clockBehind } from "../support/client-clock.ts";
 import { aDeb } from "../support/debs.ts";
 import { ServerUnderTest } from "../support/server.ts";
-import { clockBehind } from "../support/slow-clock.ts";
 
 const setUpMs = 480_000;
 const burst = 30;

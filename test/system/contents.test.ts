@@ -7,9 +7,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { AptRoot } from "../support/apt.ts";
+import { CorruptingProxy } from "../support/corrupting-proxy.ts";
 import { aDeb, runTool } from "../support/debs.ts";
 import { ServerUnderTest } from "../support/server.ts";
-import { SpoilingProxy } from "../support/spoiling-proxy.ts";
 
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-contents-"));
 const packages = 300;
@@ -19,7 +19,7 @@ const aptFileTargets = "/etc/apt/apt.conf.d/50apt-file.conf";
 const contentsPattern = /Contents-amd64|\/main\/by-hash\//;
 const token = "a-token-for-this-test-alone";
 let server: ServerUnderTest;
-let proxy: SpoilingProxy;
+let proxy: CorruptingProxy;
 let publicKey: string;
 
 async function put(path: string, name: string, paths: readonly string[]): Promise<void> {
@@ -53,7 +53,7 @@ beforeAll(async () => {
   });
   await server.ready();
   await releaseWhere((known) => known.includes("contrib/Contents-amd64.xz"));
-  proxy = await SpoilingProxy.start(server.url);
+  proxy = await CorruptingProxy.start(server.url);
   publicKey = await text("debian/key.asc");
 });
 
@@ -107,7 +107,7 @@ for (const form of ["xz", "gz"]) {
     expect((await aptFile("list", "p012")).output.trim().split("\n")).toHaveLength(22);
     expect((await aptFile("search", "usr/bin/no-such-tool")).exitCode).toBe(1);
 
-    const refused = await proxy.whileSpoiling(contentsPattern, () => anAptFile(options)("update"));
+    const refused = await proxy.whileCorrupting(contentsPattern, () => anAptFile(options)("update"));
     expect(refused.output).toMatch(/Hash Sum mismatch/i);
   });
 }

@@ -43,7 +43,7 @@ ${view}`,
 async function start(): Promise<void> {
   server = new CommandLine(["serve", "--config", config]);
   onTestFinished(() => void server.child.kill("SIGKILL"));
-  url = await server.says(/"url":"(http:[^"]+\/debian)\/"/);
+  url = await server.waitForOutput(/"url":"(http:[^"]+\/debian)\/"/);
   await ping();
 }
 

@@ -8,16 +8,16 @@ import type { Link } from "../../src/storage/tahoe/webapi-writer.ts";
 import type { Entry } from "../../src/storage/tree.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
+import { InitializedTree } from "../support/initialized-tree.ts";
 import type { InterruptingGateway } from "../support/interrupting-gateway.ts";
 import { interruptingGateway } from "../support/interrupting-gateway.ts";
-import { PlantedTree } from "../support/planted-tree.ts";
 import { projectRoot } from "../support/project-files.ts";
 import { secondGateway } from "../support/second-gateway.ts";
 
 const { signal } = new AbortController();
 const { dsc, files: sources } = aDsc({ source: "hello", version: "1.0-1" });
 const deb = "hello_1.0-1_amd64.deb";
-let tree: PlantedTree;
+let tree: InitializedTree;
 let gateway: InterruptingGateway;
 /** The master's bundle, with the gateway that interrupts and without a ping. */
 let bundle: string;
@@ -29,7 +29,7 @@ function masterBundle(name: string, url: string): string {
 }
 
 beforeAll(async () => {
-  tree = await PlantedTree.plant(inject("webapiUrl"), ["sid/main/binary-amd64", "sid/main/source"]);
+  tree = await InitializedTree.plant(inject("webapiUrl"), ["sid/main/binary-amd64", "sid/main/source"]);
   gateway = await interruptingGateway(inject("webapiUrl"));
   bundle = masterBundle("master", gateway.url);
   const all = new Map([...sources, [deb, await aDeb({ package: "hello", architecture: "amd64" })]]);

@@ -5,10 +5,10 @@ import type { IndexChange } from "../../src/client/curation/index-preview.ts";
 import type { AptRoot } from "../support/apt.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
-import { PlantedTree } from "../support/planted-tree.ts";
+import { InitializedTree } from "../support/initialized-tree.ts";
 
 const { signal } = new AbortController();
-let tree: PlantedTree;
+let tree: InitializedTree;
 let master: string;
 
 interface Outcome {
@@ -83,7 +83,7 @@ async function put(files: ReadonlyMap<string, Uint8Array>): Promise<void> {
 }
 
 beforeAll(async () => {
-  tree = await PlantedTree.plant(inject("webapiUrl"));
+  tree = await InitializedTree.plant(inject("webapiUrl"));
   master = tree.writeBundle("master.bundle", {
     ...tree.bundle,
     name: "master",

@@ -21,7 +21,7 @@ import { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { AptRoot } from "../support/apt.ts";
-import type { Ran } from "../support/command-line.ts";
+import type { CommandResult } from "../support/command-line.ts";
 import { CommandLine, outputOf, runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import { blockOf } from "../support/documents.ts";
@@ -40,7 +40,7 @@ const writer = new WebapiWriter(new Webapi(gateway));
 let port: number;
 let server: ServerUnderTest;
 
-const run = async (...args: readonly string[]): Promise<Ran> => await runCommand(args, { cwd: work });
+const run = async (...args: readonly string[]): Promise<CommandResult> => await runCommand(args, { cwd: work });
 const succeed = async (...args: readonly string[]): Promise<string> => await outputOf(args, { cwd: work });
 
 const initArguments = (): readonly string[] =>

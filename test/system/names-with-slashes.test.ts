@@ -10,8 +10,8 @@ import { AptRoot } from "../support/apt.ts";
 import { Apt3 } from "../support/apt3.ts";
 import { CommandLine, outputOf, runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
+import { InitializedTree, namedDeb } from "../support/initialized-tree.ts";
 import { plainWebServer } from "../support/plain-web-server.ts";
-import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 import { buildSourceTree, writeSourceTree } from "../support/source-tree.ts";
 
@@ -129,7 +129,7 @@ test("both apts use the site that export wrote, of a suite with a slash and of t
 });
 
 test("a suite with a slash is published into its tree as the suite that it is, by a server and by the command", async () => {
-  const tree = await PlantedTree.plant(inject("webapiUrl"), ["bookworm/updates/main/binary-amd64"]);
+  const tree = await InitializedTree.plant(inject("webapiUrl"), ["bookworm/updates/main/binary-amd64"]);
   onTestFinished(() => tree.close());
   await tree.put(tree.write(new Map([await namedDeb({ package: "fix" })])));
   const bundle = tree.writeBundle("root.bundle", {

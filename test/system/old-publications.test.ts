@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import type { AptRun } from "../support/apt.ts";
 import { AptRoot } from "../support/apt.ts";
+import { clockBehind } from "../support/client-clock.ts";
 import { aDeb } from "../support/debs.ts";
 import { ServerUnderTest } from "../support/server.ts";
-import { clockBehind } from "../support/slow-clock.ts";
 
 const place = "dists/sid/main/binary-amd64";
 const validSeconds = 2 * 24 * 3600;

@@ -149,7 +149,7 @@ test("a name that the new owner's own list excludes is refused with 2, and no li
 async function serve(pinged: string) {
   const server = new CommandLine(["serve", "--config", join(work, "tahoe-apt.toml")]);
   onTestFinished(() => void server.child.kill("SIGKILL"));
-  const url = await server.says(/"url":"(http:[^"]+\/debian)\/"/);
+  const url = await server.waitForOutput(/"url":"(http:[^"]+\/debian)\/"/);
   const ping = async () => {
     const headers = { authorization: "Bearer a-token-for-this-test" };
     const reply = await fetch(url.replace(/\/debian$/, `/-/ping/debian${pinged}?wait=30`), { method: "POST", headers });

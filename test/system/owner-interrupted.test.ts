@@ -13,9 +13,9 @@ import type { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { CommandLine } from "../support/command-line.ts";
+import { namedDeb } from "../support/initialized-tree.ts";
 import type { InterruptingGateway } from "../support/interrupting-gateway.ts";
 import { interruptingGateway } from "../support/interrupting-gateway.ts";
-import { namedDeb } from "../support/planted-tree.ts";
 
 const { signal } = new AbortController();
 const writer = new WebapiWriter(new Webapi(inject("webapiUrl")));

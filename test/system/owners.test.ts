@@ -6,7 +6,7 @@ import { join } from "node:path";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
 import { AptRoot } from "../support/apt.ts";
-import type { Ran } from "../support/command-line.ts";
+import type { CommandResult } from "../support/command-line.ts";
 import { outputOf, runCommand } from "../support/command-line.ts";
 import type { DebRecipe } from "../support/debs.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
@@ -16,10 +16,14 @@ const work = mkdtempSync(join(tmpdir(), "tahoe-apt-owners-"));
 const directory = join(work, "debian");
 let server: ServerUnderTest;
 
-const run = async (...args: readonly string[]): Promise<Ran> => await runCommand(args, { cwd: work });
+const run = async (...args: readonly string[]): Promise<CommandResult> => await runCommand(args, { cwd: work });
 const succeed = async (...args: readonly string[]): Promise<string> => await outputOf(args, { cwd: work });
 
-async function put(who: string, recipe: DebRecipe & { readonly package: string }, suite = "sid"): Promise<Ran> {
+async function put(
+  who: string,
+  recipe: DebRecipe & { readonly package: string },
+  suite = "sid",
+): Promise<CommandResult> {
   const file = join(work, `${recipe.package}_${recipe.version}_amd64.deb`);
   writeFileSync(file, await aDeb({ architecture: "amd64", ...recipe }));
   return await run("put", "--bundle", join(directory, "builders", `${who}.bundle`), "--suite", suite, file);

@@ -8,17 +8,17 @@ import type { BundleDirectory } from "../../src/client/bundle.ts";
 import { AptRoot } from "../support/apt.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDsc } from "../support/debs.ts";
-import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
+import { InitializedTree, namedDeb } from "../support/initialized-tree.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
 const { signal } = new AbortController();
 const long = 240_000;
-let tree: PlantedTree;
+let tree: InitializedTree;
 let indices: string;
 let readCap: string;
 
 beforeAll(async () => {
-  tree = await PlantedTree.plant(inject("webapiUrl"));
+  tree = await InitializedTree.plant(inject("webapiUrl"));
   readCap = readFileSync(join(tree.work, "readcap"), "utf8");
   await put(new Map([await namedDeb({ package: "hello", version: "1:2.0+b~1" }), ...aDsc({ source: "greet" }).files]));
   indices = await bundleOf("indices", "dists/sid");

@@ -4,9 +4,9 @@ import { afterAll, beforeAll, expect, inject, test, vi } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
+import { InitializedTree } from "../support/initialized-tree.ts";
 import type { InterruptingGateway } from "../support/interrupting-gateway.ts";
 import { interruptingGateway } from "../support/interrupting-gateway.ts";
-import { PlantedTree } from "../support/planted-tree.ts";
 import { secondGateway } from "../support/second-gateway.ts";
 
 const { signal } = new AbortController();
@@ -14,14 +14,14 @@ const binaries = "sid/main/binary-amd64";
 const sources = "sid/main/source";
 /** A test that runs the command some forty times. */
 const manyRunsMs = 900_000;
-let tree: PlantedTree;
+let tree: InitializedTree;
 let gateway: InterruptingGateway;
 /** The same bundle, but its gateway is the one that interrupts. */
 let bundle: string;
 let serial = 0;
 
 beforeAll(async () => {
-  tree = await PlantedTree.plant(inject("webapiUrl"), [binaries, sources]);
+  tree = await InitializedTree.plant(inject("webapiUrl"), [binaries, sources]);
   gateway = await interruptingGateway(inject("webapiUrl"));
   bundle = tree.writeBundle("interrupted.bundle", { ...tree.bundle, gateways: [gateway.url] });
   // The first links of a directory would be looked at once more: one request more in some uploads, and none in others.
@@ -153,7 +153,7 @@ test("of two gateways, the one that is up is used", async () => {
 });
 
 test("a directory's first links, overwritten by one who lost the race for it, are set again", async () => {
-  const fresh = await PlantedTree.plant(inject("webapiUrl"), [binaries]);
+  const fresh = await InitializedTree.plant(inject("webapiUrl"), [binaries]);
   try {
     const [deb = ""] = (await anUpload()).paths.filter((path) => path.endsWith(".deb"));
     const command = new CommandLine(["put", "--bundle", fresh.file, deb]);
@@ -170,7 +170,7 @@ test.each(["empty", "used"])(
   "uploads into one %s directory at the same moment, through two gateways, all end well, and none is lost",
   async (state) => {
     const other = await secondGateway(inject("tahoe"), inject("nodeDirectory"));
-    const target = state === "used" ? tree : await PlantedTree.plant(inject("webapiUrl"), [binaries, sources]);
+    const target = state === "used" ? tree : await InitializedTree.plant(inject("webapiUrl"), [binaries, sources]);
     try {
       const through = target.writeBundle("other.bundle", { ...target.bundle, gateways: [other.url] });
       const uploads = await Promise.all(Array.from({ length: 6 }, anUpload));

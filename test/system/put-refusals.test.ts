@@ -7,14 +7,14 @@ import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vites
 import { Secret } from "../../src/base/secret.ts";
 import { parseWriteCap } from "../../src/storage/tahoe/caps.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
-import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
+import { InitializedTree, namedDeb } from "../support/initialized-tree.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
 const amd64 = "sid/main/binary-amd64";
-let tree: PlantedTree;
+let tree: InitializedTree;
 
 beforeAll(async () => {
-  tree = await PlantedTree.plant(inject("webapiUrl"));
+  tree = await InitializedTree.plant(inject("webapiUrl"));
 });
 afterAll(() => tree?.close());
 

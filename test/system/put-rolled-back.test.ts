@@ -2,11 +2,11 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { CommandLine } from "../support/command-line.ts";
-import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
+import { InitializedTree, namedDeb } from "../support/initialized-tree.ts";
 
-let tree: PlantedTree;
+let tree: InitializedTree;
 beforeAll(async () => {
-  tree = await PlantedTree.plant(inject("webapiUrl"));
+  tree = await InitializedTree.plant(inject("webapiUrl"));
 });
 afterAll(() => tree?.close());
 

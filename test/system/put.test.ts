@@ -8,17 +8,17 @@ import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limit
 import { decodeFileList } from "../../src/debian/file-list.ts";
 import type { AptRoot } from "../support/apt.ts";
 import { aDeb, aDsc, runTool } from "../support/debs.ts";
-import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
+import { InitializedTree, namedDeb } from "../support/initialized-tree.ts";
 import { projectRoot } from "../support/project-files.ts";
 import { buildSourceTree, writeSourceTree } from "../support/source-tree.ts";
 
 const amd64 = "sid/main/binary-amd64";
 const all = "sid/main/binary-all";
 const source = "sid/main/source";
-let tree: PlantedTree;
+let tree: InitializedTree;
 
 beforeAll(async () => {
-  tree = await PlantedTree.plant(inject("webapiUrl"));
+  tree = await InitializedTree.plant(inject("webapiUrl"));
 });
 afterAll(() => tree?.close());
 

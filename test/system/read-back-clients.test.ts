@@ -6,9 +6,9 @@ import { dirname, join } from "node:path";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { AptRoot } from "../support/apt.ts";
+import { CorruptingProxy, withOneBitChanged } from "../support/corrupting-proxy.ts";
 import { aDeb, aDsc, runTool } from "../support/debs.ts";
 import { ServerUnderTest } from "../support/server.ts";
-import { SpoilingProxy, withOneBitChanged } from "../support/spoiling-proxy.ts";
 
 const packages = 420;
 /** What debootstrap takes into a minimal system: these, and apt. */
@@ -23,7 +23,7 @@ const binaryNames: string[] = [];
 const sourceFiles = new Map<string, Buffer>();
 const indexPattern = /binary-amd64\/(by-hash|Packages)/;
 let server: ServerUnderTest;
-let proxy: SpoilingProxy;
+let proxy: CorruptingProxy;
 let publicKey: string;
 
 beforeAll(async () => {
@@ -49,7 +49,7 @@ beforeAll(async () => {
   }
   server = await ServerUnderTest.start({ flags: ["--folder", join(work, "tree"), "--state", join(work, "state")] });
   await server.ready();
-  proxy = await SpoilingProxy.start(server.url);
+  proxy = await CorruptingProxy.start(server.url);
   publicKey = await (await fetch(`${server.url}/debian/key.asc`)).text();
   writeFileSync(keyring, runTool("gpg", ["--batch", "--homedir", work, "--dearmor"], publicKey, "gnupg"));
 });
@@ -146,7 +146,7 @@ for (const form of ["xz", "gz"] as const) {
     expect(await good.download("pack-399")).toEqual(binaries.get("pack-399.deb"));
     expect([...(await good.source("source-17")).values()]).toHaveLength(3);
     const bad = anApt();
-    expect(await proxy.whileSpoiling(indexPattern, () => bad.failToUpdate())).toMatch(/Hash Sum mismatch/i);
+    expect(await proxy.whileCorrupting(indexPattern, () => bad.failToUpdate())).toMatch(/Hash Sum mismatch/i);
     expect(await bad.packageNames()).toEqual([]);
   });
 }
@@ -167,7 +167,7 @@ test("debootstrap finds and downloads a minimal system, and refuses an index of 
   expect(got).toHaveLength(requiredPackages + 1);
   for (const bytes of got) expect([...binaries.values()].some((deb) => deb.equals(bytes))).toBe(true);
 
-  const refused = await proxy.whileSpoiling(indexPattern, () => debootstrap(aDirectory()));
+  const refused = await proxy.whileCorrupting(indexPattern, () => debootstrap(aDirectory()));
   expect(refused.exitCode).not.toBe(0);
 });
 
@@ -187,6 +187,6 @@ test("debmirror mirrors binaries and sources without a complaint, and refuses an
   const mirrored = filesBelow(join(target, "pool"));
   for (const [name, bytes] of [...binaries, ...sourceFiles]) expect(mirrored.get(name)?.equals(bytes), name).toBe(true);
 
-  const refused = await proxy.whileSpoiling(indexPattern, () => debmirror(aDirectory()));
+  const refused = await proxy.whileCorrupting(indexPattern, () => debmirror(aDirectory()));
   expect(refused.exitCode).not.toBe(0);
 });

@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { blockOf } from "../support/documents.ts";
-import { installedCommand, PlantedTree } from "../support/planted-tree.ts";
+import { InitializedTree, installedCommand } from "../support/initialized-tree.ts";
 import { writeSourceTree } from "../support/source-tree.ts";
 
-let tree: PlantedTree;
+let tree: InitializedTree;
 let bin: string;
 beforeAll(async () => {
-  tree = await PlantedTree.plant(inject("webapiUrl"));
+  tree = await InitializedTree.plant(inject("webapiUrl"));
   bin = installedCommand(tree.work);
 });
 afterAll(() => tree?.close());

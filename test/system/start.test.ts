@@ -30,8 +30,8 @@ async function shell(text: string, env: Readonly<Record<string, string>> = {}): 
 
 async function start(...flags: readonly string[]): Promise<void> {
   started = new CommandLine(["start", ...flags], { cwd: checkout });
-  url = await started.says(/^ {2}(http:\S+)\/debian\/$/m, setUpPatienceMs);
-  await started.says(/Ctrl-C ends it all/);
+  url = await started.waitForOutput(/^ {2}(http:\S+)\/debian\/$/m, setUpPatienceMs);
+  await started.waitForOutput(/Ctrl-C ends it all/);
 }
 
 /** The command lines of all processes that have something to do with this checkout. */
@@ -127,7 +127,7 @@ test("Ctrl-C ends every process, and the next start goes on at the same address 
 test("caps are printed when they are asked for", async () => {
   expect(await started.stop("SIGINT")).toBe(0);
   await start("--show-caps");
-  await started.says(new RegExp(`root.readcap: ${readFileSync(local("caps/root.readcap"), "utf8").trim()}`));
+  await started.waitForOutput(new RegExp(`root.readcap: ${readFileSync(local("caps/root.readcap"), "utf8").trim()}`));
 });
 
 test("the demo tells the whole story, ends with 0 and leaves nothing behind", async () => {

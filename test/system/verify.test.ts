@@ -6,16 +6,16 @@ import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
 import type { Verification } from "../../src/verify/verify-suite.ts";
 import { CommandLine } from "../support/command-line.ts";
+import { CorruptingProxy } from "../support/corrupting-proxy.ts";
 import { aDeb, aDsc } from "../support/debs.ts";
-import { namedDeb, PlantedTree } from "../support/planted-tree.ts";
+import { InitializedTree, namedDeb } from "../support/initialized-tree.ts";
 import { ServerUnderTest } from "../support/server.ts";
-import { SpoilingProxy } from "../support/spoiling-proxy.ts";
 
-let tree: PlantedTree;
-let proxy: SpoilingProxy;
+let tree: InitializedTree;
+let proxy: CorruptingProxy;
 
 beforeAll(async () => {
-  tree = await PlantedTree.plant(inject("webapiUrl"));
+  tree = await InitializedTree.plant(inject("webapiUrl"));
   const files = new Map([
     await namedDeb({ package: "hello", version: "1:2.0+b~1" }),
     await namedDeb({ package: "other", architecture: "all" }),
@@ -23,7 +23,7 @@ beforeAll(async () => {
   ]);
   const { exitCode, output } = await tree.put(tree.write(files));
   if (exitCode !== 0) throw new Error(output);
-  proxy = await SpoilingProxy.start(tree.server.url);
+  proxy = await CorruptingProxy.start(tree.server.url);
 });
 
 afterAll(async () => {
@@ -55,10 +55,10 @@ test("a server that tells the truth is found to, with nothing but the read cap",
 });
 
 test("an index that is compared is asked for once by its name and once by its hash", async () => {
-  const before = proxy.asked.length;
+  const before = proxy.requestedPaths.length;
   const { exitCode, output } = await verify(`http://${proxy.host}/debian`, ...ofTheTree());
   expect(exitCode, output).toBe(0);
-  const asked = proxy.asked.slice(before).filter((path) => /\/source\/(by-hash\/SHA256\/|Sources)/.test(path));
+  const asked = proxy.requestedPaths.slice(before).filter((path) => /\/source\/(by-hash\/SHA256\/|Sources)/.test(path));
   expect(asked.filter((path) => path.endsWith("/Sources"))).toHaveLength(1);
   expect(asked.some((path) => path.includes("/by-hash/SHA256/"))).toBe(true);
   expect(asked.toSorted()).toEqual([...new Set(asked)].toSorted());
@@ -71,7 +71,7 @@ test.each([
   ["a signed file", /\/InRelease$/, ["signature"]],
 ])("one changed bit in %s is found and named", async (_, paths, expected) => {
   const url = `http://${proxy.host}/debian`;
-  const { exitCode, output, suites } = await proxy.whileSpoiling(paths, () => verify(url, ...ofTheTree()));
+  const { exitCode, output, suites } = await proxy.whileCorrupting(paths, () => verify(url, ...ofTheTree()));
   expect(exitCode, output).toBe(3);
   expect(codes(suites)).toEqual(expected);
   for (const { path, code } of suites.flatMap(({ findings }) => findings))

@@ -14,7 +14,7 @@ import type { DirectoryLimits } from "../../../src/catalog/suite/directory-budge
 import type { PackageBudget } from "../../../src/catalog/suite/package-list.ts";
 import { PackageList } from "../../../src/catalog/suite/package-list.ts";
 import { cases } from "../../support/cases.ts";
-import { longestStandstillMs } from "../../support/standstill.ts";
+import { longestBlockMs } from "../../support/event-loop-block.ts";
 
 const place = "dists/sid/main/binary-amd64";
 
@@ -232,7 +232,7 @@ test("many packages of one name and version are judged in turns, and in time tha
   const changes = same(20_000);
   const snapshot = new PackageList();
   const begunMs = performance.now();
-  const stoodStillMs = await longestStandstillMs(() =>
+  const stoodStillMs = await longestBlockMs(() =>
     runSteps(
       snapshot.applying(changes, () => undefined),
       yieldToEventLoop(),

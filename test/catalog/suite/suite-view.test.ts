@@ -18,7 +18,7 @@ interface Recipe {
 }
 
 /** An item made anew each time, as a snapshot makes them. */
-function anItem({
+function anEntry({
   package: name = "hello",
   version = "1",
   architecture = "amd64",
@@ -63,7 +63,7 @@ const namesOf = (items: Iterable<IndexEntry>): string[] => [...items].map(({ pat
 
 function shownBy(rules: ViewRules, recipes: readonly Recipe[], nowMs = 0): string[] {
   const view = new View(rules);
-  view.apply({ removed: [], added: recipes.map(anItem) }, nowMs);
+  view.apply({ removed: [], added: recipes.map(anEntry) }, nowMs);
   return namesOf(view.entries());
 }
 
@@ -99,7 +99,7 @@ test("what is hidden by its age takes no place among the newest", () => {
 });
 
 test("the difference to other rules names what they would hide and show", () => {
-  const all = ["1", "2", "3"].map((version) => anItem({ version }));
+  const all = ["1", "2", "3"].map((version) => anEntry({ version }));
   const visible = all.slice(1);
   const versions = (packages: readonly { readonly version: string }[]) => packages.map(({ version }) => version);
   const narrow = viewDifference(all, visible, { newest: 1 }, 0);
@@ -160,8 +160,8 @@ test("after any history, a view shows what its rules say, and what it told of it
       for (const { put, drop, waitMs } of history) {
         nowMs += waitMs;
         const before = new Map(there);
-        for (const item of drop.map(anItem)) there.delete(item.path);
-        for (const item of put.map(anItem)) there.set(item.path, item);
+        for (const item of drop.map(anEntry)) there.delete(item.path);
+        for (const item of put.map(anEntry)) there.set(item.path, item);
         const removed = [...before.values()].filter((item) => there.get(item.path) !== item);
         const added = [...there.values()].filter((item) => before.get(item.path) !== item);
         // A snapshot may know an item by a copy of the one that it told of.

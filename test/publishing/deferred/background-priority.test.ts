@@ -6,7 +6,7 @@ import { withResolvers } from "../../../src/base/with-resolvers.ts";
 import { BackgroundPriority } from "../../../src/publishing/deferred/background-priority.ts";
 import { aDeb } from "../../support/debs.ts";
 import { ServedFolder, servedContents } from "../../support/served-folder.ts";
-import { isPending, onceUnchanged } from "../../support/standing-still.ts";
+import { isPending, onceUnchanged } from "../../support/unchanged.ts";
 
 const never = new AbortController().signal;
 

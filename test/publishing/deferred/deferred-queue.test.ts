@@ -6,7 +6,7 @@ import { BackgroundPriority } from "../../../src/publishing/deferred/background-
 import { DeferredQueue } from "../../../src/publishing/deferred/deferred-queue.ts";
 import { silentPublishingObserver } from "../../../src/publishing/publishing-observer.ts";
 import type { Manifest } from "../../../src/publishing/store/publication.ts";
-import { isPending } from "../../support/standing-still.ts";
+import { isPending } from "../../support/unchanged.ts";
 
 test("the first deferred files of a suite are generated at once, and later ones shortly after a publication", async () => {
   const sid = parseSuite("sid");

@@ -7,7 +7,7 @@ import { StorageUnavailable } from "../../../src/storage/tree.ts";
 import { aDeb, aDsc } from "../../support/debs.ts";
 import type { ServedFolderOptions } from "../../support/served-folder.ts";
 import { packageNames, ServedFolder, treePath } from "../../support/served-folder.ts";
-import { isPending, onceUnchanged } from "../../support/standing-still.ts";
+import { isPending, onceUnchanged } from "../../support/unchanged.ts";
 
 const place = "dists/sid/main/binary-amd64";
 const alice = `${place}/alice`;

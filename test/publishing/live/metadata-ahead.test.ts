@@ -6,8 +6,8 @@ import { defaultInspectLimits as limits } from "../../../src/catalog/inspection/
 import { entryMetadataOf } from "../../../src/catalog/metadata/entry-metadata.ts";
 import type { Tree } from "../../../src/storage/tree.ts";
 import { aDeb, inChunks } from "../../support/debs.ts";
+import { lookWithMetadata } from "../../support/metadata-tree.ts";
 import { ServedFolder } from "../../support/served-folder.ts";
-import { lookTold } from "../../support/told-tree.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 
@@ -24,7 +24,7 @@ function withLateDirectory() {
   const events: string[] = [];
   let held: Promise<void> | undefined;
   const wrap = (tree: Tree): Tree => {
-    const told = lookTold(tree, said);
+    const told = lookWithMetadata(tree, said);
     return {
       async look(path, signal) {
         if (path === `${amd64}/late`) await held;

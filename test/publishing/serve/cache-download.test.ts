@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import type { CacheDownloadOutcome } from "../../../src/publishing/serve/cache-download.ts";
 import { CacheDownload, downloadWindowBytes } from "../../../src/publishing/serve/cache-download.ts";
 import { aDirectory, never, Source, someBytes } from "../../support/package-source.ts";
-import { onceUnchanged } from "../../support/standing-still.ts";
+import { onceUnchanged } from "../../support/unchanged.ts";
 
 const startDownload = (source: Source, readerWaitMs: number) => {
   const directory = aDirectory();

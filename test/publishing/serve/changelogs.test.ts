@@ -13,8 +13,8 @@ import { NotSeenYet } from "../../../src/publishing/served-repository.ts";
 import type { Tree } from "../../../src/storage/tree.ts";
 import type { DebRecipe } from "../../support/debs.ts";
 import { aDeb, compressed, inChunks, tarHeader, tarOf } from "../../support/debs.ts";
+import { lookWithMetadata } from "../../support/metadata-tree.ts";
 import { ServedFolder } from "../../support/served-folder.ts";
-import { lookTold } from "../../support/told-tree.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const entry = (source: string, version: string): string =>
@@ -143,7 +143,7 @@ test("a changelog is found, even if the same bytes were requested before under a
   const said = new Map<string, unknown>();
   const served = new ServedFolder({
     wrap: (tree) => ({
-      look: lookTold(tree, said),
+      look: lookWithMetadata(tree, said),
       open: (file, range, signal) => tree.open(file, range, signal),
     }),
   });

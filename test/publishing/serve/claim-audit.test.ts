@@ -8,8 +8,8 @@ import { entryMetadataOf } from "../../../src/catalog/metadata/entry-metadata.ts
 import type { FileRef, Tree } from "../../../src/storage/tree.ts";
 import { StorageUnavailable } from "../../../src/storage/tree.ts";
 import { aDeb, aDsc, inChunks } from "../../support/debs.ts";
+import { lookWithMetadata } from "../../support/metadata-tree.ts";
 import { ServedFolder } from "../../support/served-folder.ts";
-import { lookTold } from "../../support/told-tree.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const source = "dists/sid/main/source";
@@ -29,7 +29,7 @@ function withMetadata() {
   const lost = new Set<string>();
   const events: string[] = [];
   const wrap = (tree: Tree): Tree => ({
-    look: lookTold(tree, said),
+    look: lookWithMetadata(tree, said),
     open(file: FileRef, range, signal) {
       opened.push(file.path);
       if (lost.has(file.path)) throw new StorageUnavailable(file.path, "lost", { transient: false });

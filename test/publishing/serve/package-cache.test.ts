@@ -18,7 +18,7 @@ import {
   Source,
   someBytes,
 } from "../../support/package-source.ts";
-import { onceUnchanged } from "../../support/standing-still.ts";
+import { onceUnchanged } from "../../support/unchanged.ts";
 
 test("a package is read from its source once, and from the cache after that", async () => {
   const { cache, counts, directory } = aCache();

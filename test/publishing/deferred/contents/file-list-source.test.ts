@@ -7,8 +7,8 @@ import { entryMetadataOf } from "../../../../src/catalog/metadata/entry-metadata
 import type { Tree } from "../../../../src/storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../../../src/storage/tree.ts";
 import { aDeb, inChunks, tarOf } from "../../../support/debs.ts";
+import { lookWithMetadata } from "../../../support/metadata-tree.ts";
 import { ServedFolder, servedContents } from "../../../support/served-folder.ts";
-import { lookTold } from "../../../support/told-tree.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 const index = "main/Contents-amd64";
@@ -26,7 +26,7 @@ function withLists() {
   const opened: string[] = [];
   const events: string[] = [];
   const wrap = (tree: Tree): Tree => ({
-    look: lookTold(tree, said),
+    look: lookWithMetadata(tree, said),
     async *open(file, range, signal) {
       const cap = file.content?.reveal() ?? "";
       const object = objects.get(cap);

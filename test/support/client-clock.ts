@@ -1,16 +1,16 @@
-// The clock of a client of the tests' own, set back or forward while the machine's goes on: by libfaketime.
+// Changes the clock of the test's client by libfaketime, while the machine's clock stays the same.
 import { existsSync } from "node:fs";
 
-/** The same place in every Debian of this architecture. */
+/** The path in every Debian of this architecture. */
 const library = `/usr/lib/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu/faketime/libfaketime.so.1`;
 
 /**
- * What to put into the environment of a program, and of all that it starts, so that its clock is so far behind.
- * @param seconds below zero: so far ahead
+ * Environment variables with which the clock of a program and its children is behind.
+ * @param seconds how far behind; negative: ahead
  */
 export function clockBehind(seconds: number): { readonly [name: string]: string } {
   if (!existsSync(library)) throw new Error("this test needs libfaketime: apt-get install faketime");
-  // Only what tells the time of day: what measures how long something takes is right.
+  // Only the time of day changes; monotonic clocks stay correct.
   return {
     LD_PRELOAD: library,
     FAKETIME: seconds < 0 ? `+${-seconds}s` : `-${seconds}s`,

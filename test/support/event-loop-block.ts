@@ -1,11 +1,11 @@
-// For how long the main thread was at nothing but one piece of work: nobody was answered meanwhile.
+// Measures how long the main thread was blocked by a single piece of work.
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * Does some work and tells the longest time, in ms, between two turns of a timer of one millisecond. Of a machine with other
- * work to do that says little: compare it with the same work done otherwise, not with a clock.
+ * Runs some work and returns the longest time, in ms, between two ticks of a timer of one millisecond. On a busy
+ * machine the value means little by itself: compare it with the same work done in another way.
  */
-export async function longestStandstillMs(work: () => unknown): Promise<number> {
+export async function longestBlockMs(work: () => unknown): Promise<number> {
   let longestMs = 0;
   let lastMs = performance.now();
   const look = () => {

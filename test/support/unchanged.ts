@@ -1,10 +1,10 @@
-// For what must not happen any more, which no event tells: whether something stays as it is for a moment.
+// Waits for a moment without a change, for things that must not happen and have no event.
 import { setTimeout as sleep } from "node:timers/promises";
 
 const momentMs = 200;
 const lookEveryMs = 10;
 
-/** Resolves with a value once it has been the same for a moment. */
+/** Resolves with a value once it has not changed for a moment. */
 export async function onceUnchanged<T>(read: () => T): Promise<T> {
   for (let [value, sinceMs] = [read(), performance.now()]; ; ) {
     await sleep(lookEveryMs);
@@ -14,6 +14,6 @@ export async function onceUnchanged<T>(read: () => T): Promise<T> {
   }
 }
 
-/** Whether work is still under way after a moment. */
+/** Whether work is still pending after a moment. */
 export const isPending = async (work: Promise<unknown>): Promise<boolean> =>
   await Promise.race([work.then(() => false), sleep(momentMs / 4).then(() => true)]);

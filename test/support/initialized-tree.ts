@@ -1,4 +1,4 @@
-// A tree on the real grid with a builder's bundle and a server over it, as `put` and its kin need them.
+// A tree on the real grid that `tahoe-apt init` created, with a builder's bundle and a server, for `put` and similar.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import type { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { AptRoot } from "./apt.ts";
-import type { CommandOptions, Ran } from "./command-line.ts";
+import type { CommandOptions, CommandResult } from "./command-line.ts";
 import { runCommand } from "./command-line.ts";
 import type { DebRecipe } from "./debs.ts";
 import { aDeb } from "./debs.ts";
@@ -22,7 +22,7 @@ import { ServerUnderTest } from "./server.ts";
 const { signal } = new AbortController();
 const token = "a-token-for-this-test-alone";
 
-/** The places of a builder `alice` below `dists`. */
+/** The directories of a builder `alice` below `dists`. */
 const usualPlaces = ["sid/main/binary-amd64", "sid/main/binary-all", "sid/main/source"];
 
 /** A package under its usual name. */
@@ -34,7 +34,7 @@ export async function namedDeb(
   return [name, await aDeb({ ...recipe, version, architecture })];
 }
 
-/** Makes `tahoe-apt` a command, as an installation has it. @returns the directory for PATH */
+/** Makes `tahoe-apt` available as a command, as after an installation. @returns the directory for PATH */
 export function installedCommand(work: string): string {
   const bin = mkdtempSync(join(work, "bin-"));
   const program = join(projectRoot, "dist/cli.js");
@@ -42,7 +42,7 @@ export function installedCommand(work: string): string {
   return bin;
 }
 
-export class PlantedTree {
+export class InitializedTree {
   readonly work: string;
   readonly writer: WebapiWriter;
   readonly root: WriteCap;
@@ -51,7 +51,7 @@ export class PlantedTree {
   readonly file: string;
   readonly server: ServerUnderTest;
 
-  private constructor(parts: Pick<PlantedTree, "work" | "writer" | "root" | "bundle" | "server">) {
+  private constructor(parts: Pick<InitializedTree, "work" | "writer" | "root" | "bundle" | "server">) {
     this.work = parts.work;
     this.writer = parts.writer;
     this.root = parts.root;
@@ -60,7 +60,7 @@ export class PlantedTree {
     this.file = this.writeBundle("alice.bundle", parts.bundle);
   }
 
-  static async plant(webapiUrl: string, places: readonly string[] = usualPlaces): Promise<PlantedTree> {
+  static async plant(webapiUrl: string, places: readonly string[] = usualPlaces): Promise<InitializedTree> {
     const work = mkdtempSync(join(tmpdir(), "tahoe-apt-planted-"));
     const writer = new WebapiWriter(new Webapi(webapiUrl));
     const root = await writer.createDirectory(signal);
@@ -76,7 +76,7 @@ export class PlantedTree {
     });
     await server.ready();
     const ping = { url: `${server.url}/-/ping/debian`, token: new Secret(token) };
-    return new PlantedTree({
+    return new InitializedTree({
       work,
       writer,
       root,
@@ -85,14 +85,14 @@ export class PlantedTree {
     });
   }
 
-  /** Puts it into a private file. */
+  /** Writes a bundle into a private file. */
   writeBundle(name: string, bundle: Bundle): string {
     const file = join(this.work, name);
     writeFileSync(file, formatBundle(bundle).reveal(), { mode: 0o600 });
     return file;
   }
 
-  /** Writes files side by side into a new directory. @returns their paths */
+  /** Writes files into a new directory. @returns their paths */
   write(files: ReadonlyMap<string, Uint8Array | string>): readonly string[] {
     const directory = mkdtempSync(join(this.work, "files-"));
     return [...files].map(([name, bytes]) => {
@@ -101,12 +101,16 @@ export class PlantedTree {
     });
   }
 
-  /** `tahoe-apt put`, to its end. */
-  async put(paths: readonly string[], flags: readonly string[] = [], options: CommandOptions = {}): Promise<Ran> {
+  /** Runs `tahoe-apt put` to its end. */
+  async put(
+    paths: readonly string[],
+    flags: readonly string[] = [],
+    options: CommandOptions = {},
+  ): Promise<CommandResult> {
     return await runCommand(["put", "--bundle", this.file, ...flags, ...paths], options);
   }
 
-  /** `tahoe-apt put --json`: what it tells of the upload. */
+  /** Runs `tahoe-apt put --json` and returns its result. */
   async putJson(
     paths: readonly string[],
     ...flags: readonly string[]
@@ -124,7 +128,7 @@ export class PlantedTree {
     return [...(await this.entries(place)).keys()].toSorted();
   }
 
-  /** The names in each of the builder's directories: to see that nothing changed. */
+  /** The names in each of the builder's directories, to check that nothing changed. */
   async allNames(): Promise<readonly (readonly string[])[]> {
     return await Promise.all(
       this.bundle.directories.map(async ({ cap }) => [...(await this.writer.list(cap, signal)).keys()].toSorted()),
