@@ -103,7 +103,7 @@ const answers = {
 type Answered<Ask extends Question["ask"]> = z.infer<(typeof answers)[Ask]>;
 
 /** A repository in service, and what commands may change of it. */
-export interface OperatedRepository {
+export interface ControlledRepository {
   readonly repository: Repository;
   readonly overrides: OverridesFile;
 }
@@ -117,7 +117,7 @@ interface Operated {
 }
 
 /** Answers for the repositories of a running server. */
-export function answerFor(repositories: () => Iterable<OperatedRepository>, log: Log): Answer {
+export function answerFor(repositories: () => Iterable<ControlledRepository>, log: Log): Answer {
   return async (text) => {
     try {
       const asked = question.parse(JSON.parse(text));

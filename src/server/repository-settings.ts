@@ -68,8 +68,14 @@ interface ConfiguredSuitesOptions {
   readonly overrides: OverridesFile;
 }
 
+/** The settings of a repository that depend only on the configuration. */
+export type ConfiguredSettings = Omit<
+  RepositorySettings,
+  "stateName" | "tree" | "keptFiles" | "signer" | "observer" | "builderDirectories" | "isFlat" | "placement"
+>;
+
 /**
- * The settings of a repository that do not depend on where its tree is and who uses it.
+ * Returns the settings of a repository that depend only on the configuration.
  * @param complain receives complaints about files that are read again because they have changed
  */
 export const settingsOf = (
@@ -77,7 +83,8 @@ export const settingsOf = (
   configuration: Configuration,
   overrides: OverridesFile,
   complain: (text: string) => void,
-): Omit<RepositorySettings, "name" | "tree" | "signer" | "observer"> => ({
+): ConfiguredSettings => ({
+  name: one.name,
   suiteSettings: new ConfiguredSuites(one, {
     publicUrl: configuration.publicUrl,
     ownerRules: new CurrentOwnerRules(one, complain),

@@ -66,7 +66,7 @@ test("what is ready in a directory is published before what is not, which is sho
   const source = "dists/sid/main/source/mallory";
   const { dsc, files } = aDsc({ source: "hello" });
   const ping = served.ping("dists/sid");
-  await expect.poll(() => packageNames(served), { timeout: 5000 }).toContain("quick 1.0-1");
+  await expect.poll(() => packageNames(served), { timeout: 20_000 }).toContain("quick 1.0-1");
   expect(served.repository.status().pending).toEqual([{ path: late, missing: [], inspecting: true }]);
   for (const [name, bytes] of files) served.put(`${source}/${name}`, bytes);
   expect((await served.ping(source)).added).toContain(`${source}/${dsc}`);
@@ -89,7 +89,7 @@ test("a source package whose files are at hand is whole when it is published bef
   }
   const ping = served.ping(directory);
   const sources = () => served.text("dists/sid/main/source/Sources");
-  await expect.poll(sources, { timeout: 5000 }).toContain("Package: quick\n");
+  await expect.poll(sources, { timeout: 20_000 }).toContain("Package: quick\n");
   expect(served.repository.status()).toMatchObject({ rejected: [], pending: [{ inspecting: true }] });
   letGo();
   expect(await ping).toMatchObject({ rejected: [], pending: [] });
@@ -198,7 +198,7 @@ test("after a restart uploads wait seconds for others' slow packages, and what w
   expect(performance.now() - begunMs).toBeLessThan(5000);
   expect(await packageNames(served)).toEqual(["new 1.0-1", "old 1.0-1", "hello 1.0-1"]);
   letGo();
-  await expect.poll(() => packageNames(served), { timeout: 5000 }).toContain("bomb 1.0-1");
+  await expect.poll(() => packageNames(served), { timeout: 20_000 }).toContain("bomb 1.0-1");
 });
 
 test("a look at the whole tree right after a restart leaves out nothing that an earlier look is still reading", async () => {
