@@ -1,10 +1,11 @@
 // Generates deferred files in the background: for one suite at a time, shortly after its packages were published. Pings
 // have priority.
-import pLimit from "p-limit";
+
 import { sleep } from "../../base/abort.ts";
 import { codeOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Suite } from "../../base/names.ts";
+import { SerialQueue } from "../../base/serial-queue.ts";
 import type { DeferredFiles, DeferredGenerator, DeferredRequest } from "../build/deferred-files.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { BackgroundPriority } from "./background-priority.ts";
@@ -47,7 +48,7 @@ export interface DeferredQueueOptions {
 
 export class DeferredQueue {
   readonly #options: DeferredQueueOptions;
-  readonly #limit = pLimit(1);
+  readonly #runs = new SerialQueue();
   /** The suites that wait, with the time of the first publication that needs the run, in ms since the epoch. */
   readonly #waiting = new Map<Suite, number>();
   /** The suites that were requested before. */
@@ -75,7 +76,7 @@ export class DeferredQueue {
    */
   async settled(): Promise<ReadonlySet<Suite>> {
     while (this.#waiting.size > this.#failed.size) await sleep(pollMs, this.#stopping.signal);
-    await this.#limit(async () => undefined);
+    await this.#runs.run(async () => undefined);
     return new Set(this.#failed);
   }
 
@@ -84,22 +85,22 @@ export class DeferredQueue {
    * @returns false, without running the task, if the queue is busy
    */
   async unlessBusy(task: () => Promise<void>): Promise<boolean> {
-    if (this.#limit.activeCount + this.#limit.pendingCount > 0) return false;
-    await this.#limit(task);
+    if (!this.#runs.isIdle) return false;
+    await this.#runs.run(task);
     return true;
   }
 
   /** Aborts the run in progress. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
-    await this.#limit(async () => undefined);
+    await this.#runs.run(async () => undefined);
   }
 
   async #runAfter(delayMs: number, suite: Suite, sinceMs: number): Promise<void> {
     const { signal } = this.#stopping;
     try {
       await sleep(delayMs, signal);
-      await this.#limit(async () => {
+      await this.#runs.run(async () => {
         signal.throwIfAborted();
         this.#waiting.delete(suite);
         this.#failed.delete(suite);

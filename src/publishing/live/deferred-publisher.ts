@@ -1,10 +1,10 @@
 // Publishes deferred files: the same packages again, with Contents or pdiffs that were generated for them meanwhile.
 import { sleep } from "../../base/abort.ts";
 import type { Suite } from "../../base/names.ts";
+import type { SerialQueue } from "../../base/serial-queue.ts";
 import type { DeferredFiles } from "../build/deferred-files.ts";
 import type { BackgroundPriority } from "../deferred/background-priority.ts";
 import type { DeferredInput, DeferredTarget } from "../deferred/deferred-queue.ts";
-import type { SerialQueue } from "./serial-queue.ts";
 import type { ServedSuite } from "./served-suite.ts";
 import type { ServedSuites } from "./served-suites.ts";
 

@@ -1,11 +1,13 @@
 // Periodic work beside refreshes: renews publications before they expire, and removes old ones.
+
 import type { Log } from "../../base/log.ts";
 import type { StateName, Suite } from "../../base/names.ts";
+import { repeat } from "../../base/repeat.ts";
+import type { SerialQueue } from "../../base/serial-queue.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { DeferredQueue } from "../deferred/deferred-queue.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 import type { DeferredPublisher } from "./deferred-publisher.ts";
-import type { SerialQueue } from "./serial-queue.ts";
 import type { ServedSuites } from "./served-suites.ts";
 
 /** Contents that stay readable although they may be unlinked. */
@@ -46,7 +48,6 @@ const renewalSeconds = 60;
 
 export class Maintenance {
   readonly #options: MaintenanceOptions;
-  #renewals: NodeJS.Timeout | undefined;
   #sweepAtMs = 0;
 
   constructor(options: MaintenanceOptions) {
@@ -54,9 +55,12 @@ export class Maintenance {
   }
 
   start(): void {
-    const renew = () => void this.#options.publishQueue.run(() => this.#renew());
-    renew();
-    this.#renewals = setInterval(renew, renewalSeconds * 1000);
+    const { publishQueue, signal } = this.#options;
+    const renew = async (): Promise<number> => {
+      await publishQueue.run(() => this.#renew());
+      return renewalSeconds * 1000;
+    };
+    void repeat(renew, { firstDelayMs: 0, signal });
   }
 
   /** Resolves when every deferred file was tried. @returns the suites that lack some */
@@ -66,7 +70,6 @@ export class Maintenance {
 
   /** Resolves when nothing runs any more; `signal` must be aborted before. */
   async stop(): Promise<void> {
-    clearInterval(this.#renewals);
     await this.#options.deferredQueue.stop();
   }
 

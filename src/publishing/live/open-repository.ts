@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { RootDatabase } from "lmdb";
 import type { Log } from "../../base/log.ts";
 import type { RepositoryName, StateName, Suite, TreePath } from "../../base/names.ts";
+import { SerialQueue } from "../../base/serial-queue.ts";
 import { Catalog } from "../../catalog/catalog.ts";
 import type { ContentInspector } from "../../catalog/examiner.ts";
 import { Examiner } from "../../catalog/examiner.ts";
@@ -53,7 +54,6 @@ import { Notices } from "./notices.ts";
 import { RefreshStatus } from "./refresh-status.ts";
 import { Refresher } from "./refresher.ts";
 import { Repository } from "./repository.ts";
-import { SerialQueue } from "./serial-queue.ts";
 import { ServedSuites } from "./served-suites.ts";
 import { SuitePublisher } from "./suite-publisher.ts";
 

@@ -2,7 +2,7 @@
 // after its request.
 import type { TreePath } from "../../base/names.ts";
 import { coveringPath, parentPath, rootPath } from "../../base/names.ts";
-import { SerialQueue } from "./serial-queue.ts";
+import { SerialQueue } from "../../base/serial-queue.ts";
 
 /** A run that waits. */
 interface WaitingRun<Result> {

@@ -1,7 +1,11 @@
 // A repository in service: refreshes its suites, and finds the resources that are requested.
+
 import { abortable } from "../../base/abort.ts";
+import { backoffMs } from "../../base/backoff.ts";
 import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
 import { rootPath, tryParseTreePath } from "../../base/names.ts";
+import { repeat } from "../../base/repeat.ts";
+import type { SerialQueue } from "../../base/serial-queue.ts";
 import type { Layout } from "../../catalog/layout/repository-layout.ts";
 import { suitePath } from "../../catalog/layout/repository-layout.ts";
 import type { BackgroundPriority } from "../deferred/background-priority.ts";
@@ -28,7 +32,6 @@ import type { Maintenance } from "./maintenance.ts";
 import type { Notices } from "./notices.ts";
 import type { RefreshStatus } from "./refresh-status.ts";
 import type { Refresher } from "./refresher.ts";
-import type { SerialQueue } from "./serial-queue.ts";
 import type { ServedSuite } from "./served-suite.ts";
 import type { ServedSuites } from "./served-suites.ts";
 import type { SuiteRollback } from "./snapshot-control.ts";
@@ -75,7 +78,6 @@ export class Repository implements ServedRepository, SuiteRollback {
   readonly #options: RepositoryOptions;
   readonly #suites: ServedSuites;
   readonly #refresher: Refresher;
-  #poll: NodeJS.Timeout | undefined;
 
   /** Serves the stored publications at once; the tree is first surveyed by `start` or `ping`. */
   constructor(options: RepositoryOptions) {
@@ -99,7 +101,6 @@ export class Repository implements ServedRepository, SuiteRollback {
   async stop(): Promise<void> {
     const { audit, maintenance, passthrough, publisher, publishQueue, stopping } = this.#options;
     stopping.abort(new Error("the server stops"));
-    clearTimeout(this.#poll);
     await Promise.all([audit.stop(), maintenance.stop(), passthrough.idle()]);
     publisher.cancelScheduled();
     await this.#refresher.idle();
@@ -192,19 +193,21 @@ export class Repository implements ServedRepository, SuiteRollback {
     await this.ping(suitePath(suite), this.#options.stopping.signal);
   }
 
-  /** @param failures how many refreshes have failed in a row: after the first ones, the next follows soon */
-  #pollEvery(pollSeconds: number, failures = 0): void {
-    void this.#refresher
-      .refresh(rootPath, "bounded")
-      .then(
-        () => true,
-        () => false,
-      )
-      .then((succeeded) => {
-        if (this.#options.stopping.signal.aborted) return;
-        const seconds = succeeded ? pollSeconds : Math.min(pollSeconds, retrySeconds * 2 ** failures);
-        this.#poll = setTimeout(() => this.#pollEvery(pollSeconds, succeeded ? 0 : failures + 1), seconds * 1000);
-      });
+  /** Refreshes the whole tree periodically. After a failure the next refresh follows soon. */
+  #pollEvery(pollSeconds: number): void {
+    const pollMs = pollSeconds * 1000;
+    let failures = 0;
+    const poll = async (): Promise<number> => {
+      try {
+        await this.#refresher.refresh(rootPath, "bounded");
+        failures = 0;
+        return pollMs;
+      } catch {
+        failures += 1;
+        return backoffMs(failures, { firstDelayMs: retrySeconds * 1000, maxDelayMs: pollMs });
+      }
+    };
+    void repeat(poll, { firstDelayMs: 0, signal: this.#options.stopping.signal });
   }
 
   /** Whether a path that is not found does not exist. Before the whole tree was seen, only surveyed suites are known. */

@@ -2,13 +2,13 @@
 import { codeOf, errorOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Suite, TreePath } from "../../base/names.ts";
+import type { SerialQueue } from "../../base/serial-queue.ts";
 import type { Catalog, FileChange } from "../../catalog/catalog.ts";
 import { distsPath, suitePath } from "../../catalog/layout/repository-layout.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { Maintenance } from "./maintenance.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
 import type { RefreshStatus } from "./refresh-status.ts";
-import type { SerialQueue } from "./serial-queue.ts";
 import type { ServedSuite } from "./served-suite.ts";
 import type { ServedSuites } from "./served-suites.ts";
 

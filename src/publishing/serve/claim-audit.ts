@@ -1,11 +1,11 @@
 // Audits claims: compares uploaders' metadata with the packages' bytes, when these are read anyway or one by one.
-import type { LimitFunction } from "p-limit";
-import pLimit from "p-limit";
+
 import type { ContentId } from "../../base/content-id.ts";
 import { codeOf, messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { TreePath } from "../../base/names.ts";
 import { repeat } from "../../base/repeat.ts";
+import { SerialQueue } from "../../base/serial-queue.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
@@ -34,7 +34,7 @@ export interface ClaimAuditOptions {
  */
 export class ClaimAudit {
   readonly #options: ClaimAuditOptions;
-  readonly #queue: LimitFunction = pLimit(1);
+  readonly #queue = new SerialQueue();
   readonly #stopping = new AbortController();
   /** The inspection keys of claims that could not be verified in this round. */
   readonly #skipped = new Set<string>();
@@ -63,7 +63,7 @@ export class ClaimAudit {
   /** Aborts the audit in progress. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
-    await this.#queue(async () => {});
+    await this.#queue.run(async () => {});
   }
 
   /** Audits the claim with the most recent link. */
@@ -103,7 +103,7 @@ export class ClaimAudit {
   }
 
   #audit(file: CatalogFile, bytes: AsyncIterable<Uint8Array> | undefined): Promise<void> {
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       const verdict = await this.#verdictOn(file, bytes);
       if (verdict === undefined) return;
       const { catalog, observer, log } = this.#options;

@@ -54,7 +54,7 @@ test("another view after a restart shows what it shows, and none shows all", asy
 });
 
 test("what has grown too old leaves the index by itself, with no ping and no poll", async () => {
-  vi.useFakeTimers({ toFake: ["setInterval"] });
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   let nowMs = 1_700_000_000_000;
   const served = new ServedFolder({ view: { maxAgeSeconds: daySeconds }, now: () => nowMs });
   served.put(`${amd64}/old.deb`, await aDeb({ package: "old", architecture: "amd64" }), nowMs / 1000 - 23 * 3600);
