@@ -1,5 +1,4 @@
-// A bundle: all that a builder needs to change its part of a tree, in one private file.
-
+// The bundle: a private file with the caps, gateways and ping token that a builder needs to change its part of a tree.
 import { readFile, stat } from "node:fs/promises";
 import { stringify as formatToml, parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
@@ -15,46 +14,46 @@ import { parseWriteCap } from "../storage/tahoe/caps.ts";
 import { parseCertificates } from "../storage/tahoe/certificates.ts";
 import { parseWebUrl } from "../storage/tahoe/web-url.ts";
 
-/** A directory that the bearer may change, with all below it. */
+/** A directory that the owner of the bundle may change, including everything below it. */
 export interface BundleDirectory {
-  /** Where it stands in the tree; the root's is "". */
+  /** Path in the tree; "" for the root. */
   readonly path: TreePath;
   readonly cap: WriteCap;
 }
 
-/** The server to be told of changes. */
+/** Where to notify the server of changes. */
 export interface PingAddress {
-  /** `http://HOST/-/ping/NAME`, without a trailing slash: paths of the tree are added to it. */
+  /** `http://HOST/-/ping/NAME`, without a trailing slash: the client appends a path of the tree. */
   readonly url: string;
-  /** Its scope holds the bundle's directories. */
+  /** Valid for the directories of the bundle. */
   readonly token: Secret;
 }
 
-/** Of a builder: its directories. Of a tree's owner, the *master* bundle: the root alone. */
+/** A builder's bundle has the builder's directories. The *master* bundle of the tree's owner has only the root. */
 export interface Bundle {
   readonly name: string;
-  /** The webapi URLs of gateways that stand in for each other; at least one. */
+  /** Webapi URLs of one or more gateways; if one fails, the client uses the next. */
   readonly gateways: readonly string[];
-  /** Certificates, in PEM, that are trusted for the gateways beside those that everybody trusts. */
+  /** Additional certificate authorities for the gateways, in PEM. */
   readonly gatewayCa?: string | undefined;
-  /** At least one, and none within another. */
+  /** At least one; none contains another. */
   readonly directories: readonly BundleDirectory[];
-  /** Undefined: the server finds changes by its next poll. */
+  /** Undefined: the server notices changes at its next poll. */
   readonly ping: PingAddress | undefined;
-  /** Those of the tree's suites that have a slash in their names, as far as they are known. */
+  /** The known suites of the tree whose names contain a slash. */
   readonly suitesWithSlash?: readonly Suite[] | undefined;
 }
 
-/** A bundle's file can't be used. Quotes nothing of what is in it. */
+/** The bundle file is invalid or unreadable. The message never quotes its contents, which are secret. */
 export class BundleError extends RepoError {
   readonly code = "builder/bad-bundle";
 }
 
 const maxBundleBytes = 1024 * 1024;
 
-/** @param complain is told that others may read the file @throws BundleError */
-export async function readBundle(file: string, complain: (text: string) => void): Promise<Bundle> {
-  const text = await readFileOf(file, complain);
+/** @param warn receives a warning if other users may read the file @throws BundleError */
+export async function readBundle(file: string, warn: (text: string) => void): Promise<Bundle> {
+  const text = await readPrivateFile(file, warn);
   try {
     return parseBundle(text);
   } catch (thrown) {
@@ -63,22 +62,22 @@ export async function readBundle(file: string, complain: (text: string) => void)
   }
 }
 
-async function readFileOf(file: string, complain: (text: string) => void): Promise<string> {
+async function readPrivateFile(file: string, warn: (text: string) => void): Promise<string> {
   try {
     const { mode, size } = await stat(file);
     if (size > maxBundleBytes) throw new BundleError(`it is larger than ${maxBundleBytes} bytes`);
-    if (isOpenToOthers(mode)) complain(`${file}: others may read these secrets; chmod 600 it`);
+    if (isOpenToOthers(mode)) warn(`${file}: other users may read these secrets; run chmod 600 on it`);
     return await readFile(file, "utf8");
   } catch (thrown) {
     throw new BundleError(`cannot read the bundle ${file}: ${fileReasonOf(thrown)}`);
   }
 }
 
-/** Pings authenticate by their token; Node's fetch takes no URL with a password, and would repeat it in its error. */
+/** Rejects credentials in the URL: Node's fetch rejects them too, and its error message would contain the password. */
 function parsePingUrl(raw: string): string {
   const url = parseWebUrl(raw);
   const { username, password } = new URL(url);
-  if (username !== "" || password !== "") throw new BundleError("must not hold a user or a password");
+  if (username !== "" || password !== "") throw new BundleError("must not contain a user name or password");
   return url;
 }
 
@@ -93,12 +92,12 @@ const schema = z
     directory: z.array(z.strictObject({ path: parsedBy(parseTreePath), writecap: parsedBy(parseWriteCap) })).min(1),
   })
   .refine((raw) => (raw.ping_url === undefined) === (raw.ping_token === undefined), {
-    message: "ping_url and ping_token belong together",
+    message: "ping_url and ping_token must be given together",
   })
   .refine(
     ({ directory }) => !directory.some((one) => directory.some((two) => one !== two && isWithin(one.path, two.path))),
     {
-      message: "one directory lies within another",
+      message: "one directory is inside another",
     },
   )
   .transform(
@@ -115,13 +114,13 @@ const schema = z
     }),
   );
 
-/** @throws BundleError naming every mistake */
+/** @throws BundleError that lists every mistake */
 export function parseBundle(text: string): Bundle {
   let raw: unknown;
   try {
     raw = parseToml(text);
   } catch (thrown) {
-    // Only where: the parser's message quotes the text.
+    // Give only the line number: the parser's message quotes the text.
     const line = thrown instanceof TomlError ? `line ${thrown.line}` : "it";
     throw new BundleError(`${line} is not valid TOML: is this the whole file that init or builder add wrote?`);
   }
@@ -131,7 +130,7 @@ export function parseBundle(text: string): Bundle {
   throw new BundleError(mistakes.join("; "));
 }
 
-/** The text of a bundle's file: a secret as a whole. */
+/** Formats the bundle file, which is a secret as a whole. */
 export function formatBundle({ name, gateways, gatewayCa, directories, ping, suitesWithSlash = [] }: Bundle): Secret {
   const values = {
     name,
@@ -141,5 +140,7 @@ export function formatBundle({ name, gateways, gatewayCa, directories, ping, sui
     ...(suitesWithSlash.length > 0 && { suites_with_slash: suitesWithSlash }),
     directory: directories.map(({ path, cap }) => ({ path, writecap: cap.reveal() })),
   };
-  return new Secret(`# Whoever has this file may change these directories: keep it private.\n${formatToml(values)}`);
+  return new Secret(
+    `# Anybody who has this file can change these directories: keep it private.\n${formatToml(values)}`,
+  );
 }

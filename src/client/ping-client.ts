@@ -1,4 +1,4 @@
-// What a builder asks the server: what its token opens, and, after a change, to look again until APT sees it.
+// The client side of a ping: describes a token, and pings until a change is live.
 
 import { z } from "zod";
 import { sleep } from "../base/abort.ts";
@@ -11,57 +11,57 @@ import { readAtMost } from "../base/read-at-most.ts";
 import { isUntrusted } from "../storage/tahoe/certificates.ts";
 import type { Bundle, PingAddress } from "./bundle.ts";
 
-/** The server refuses for good: it does not know the token, or the token is for another directory. */
+/** The server rejects the ping and will not accept it later: the token is unknown, or valid for another directory. */
 class PingRefused extends RepoError {
   readonly code = "builder/ping-refused";
 }
 
-/** The server does not know the bundle's token: what the bundle opens may no longer be in the tree. */
+/** The server does not know the bundle's token. The bundle's directories may no longer be in the tree. */
 export class TokenUnknown extends PingRefused {
   constructor(url: string) {
     super(
-      `${url} does not know this bundle's token: the builder was revoked, got a newer bundle, or is missing in the server's builders_file`,
+      `${url} does not know this bundle's token: the builder was revoked, got a newer bundle, or is missing from the server's builders_file`,
     );
   }
 }
 
-/** What the server answered when the change was servable. */
-export type PingAnswer = z.infer<typeof answer>;
+/** The response to a ping when the change is served. */
+export type PingResult = z.infer<typeof pingResultSchema>;
 
-const answer = z.object({
+const pingResultSchema = z.object({
   status: z.literal("servable"),
   publications: z.array(z.object({ suite: z.string(), id: z.string(), rolledBackTo: z.string().optional() })),
   added: z.array(z.string()),
   removed: z.array(z.string()),
   rejected: z.array(z.object({ path: z.string(), code: z.string(), reason: z.string() })),
-  /** Servers of earlier versions do not tell. */
+  /** Absent in responses of earlier server versions. */
   pending: z.array(z.object({ path: z.string() })).optional(),
 });
 
-/** What the server says of a token. */
-export type TokenDescription = z.infer<typeof description>;
+/** The server's description of a token. */
+export type TokenDescription = z.infer<typeof descriptionSchema>;
 
-const description = z.object({
+const descriptionSchema = z.object({
   repository: z.string(),
   directories: z.array(z.string()),
   suites: z.array(z.object({ suite: z.string(), codename: z.string().optional() })),
-  /** All that the server knows, also before it serves them; servers of earlier versions do not tell. */
+  /** All that the server knows, even if not yet served. Absent in responses of earlier server versions. */
   suitesWithSlash: z.array(z.string()).optional(),
 });
 
-/** Told that the server is waited for: where it is, and why. Called again only when the reason changes. */
+/** Called with the server's URL and the reason for waiting; called again only when the reason changes. */
 export type WaitingObserver = (url: string, reason: string) => void;
 
-/** How long one request waits; then the next one does. Proxies cut longer silences. */
+/** How long the server may hold one request. Proxies close connections that are silent for longer. */
 const requestWaitSeconds = 30;
-const replyMarginMs = 15_000;
+const responseMarginMs = 15_000;
 const descriptionTimeoutMs = 10_000;
 const backoffLimits: BackoffLimits = { firstDelayMs: 500, maxDelayMs: 10_000 };
-const maxAnswerBytes = 64 * 1024 * 1024;
+const maxResponseBytes = 64 * 1024 * 1024;
 
 /**
- * Asks what the token opens.
- * @returns undefined where the server can't be reached in time, or is of a version that does not tell
+ * Requests the description of a token: its repository, directories and suites.
+ * @returns undefined if the server does not respond in time, or is too old to describe tokens
  * @throws TokenUnknown; signal.reason
  */
 export async function describeToken(
@@ -69,20 +69,20 @@ export async function describeToken(
   waiting: WaitingObserver,
   signal: AbortSignal,
 ): Promise<TokenDescription | undefined> {
-  const reply = await ask("GET", url, token.reveal(), descriptionTimeoutMs, signal);
-  if (typeof reply === "string") waiting(url, reply);
-  else if (reply.status === 401) throw new TokenUnknown(url);
-  else if (reply.status === 200) return parsed(description, reply.text);
+  const response = await send("GET", url, token.reveal(), descriptionTimeoutMs, signal);
+  if (typeof response === "string") waiting(url, response);
+  else if (response.status === 401) throw new TokenUnknown(url);
+  else if (response.status === 200) return parsed(descriptionSchema, response.text);
   return undefined;
 }
 
 /**
- * Refuses a bundle that was revoked. Its caps still open directories, but these may no longer be in the tree, so each
- * command calls this before it says anything about the tree. A bundle without a ping passes: nobody can be asked.
- * @returns what the server says of its token, where it answers
+ * Rejects a revoked bundle. Its caps still give access to directories, but these may no longer be in the tree, so each
+ * command calls this before it reports anything about the tree. A bundle without ping settings is not checked.
+ * @returns the description of the token, if the server responds
  * @throws TokenUnknown; signal.reason
  */
-export async function refuseRevoked(
+export async function rejectRevokedBundle(
   { ping }: Bundle,
   waiting: WaitingObserver,
   signal: AbortSignal,
@@ -91,90 +91,91 @@ export async function refuseRevoked(
 }
 
 /**
- * Pings until what is at the path is servable; a server that is away or busy is asked again.
- * @param patienceMs how long to go on; at least one request is made
- * @returns the answer; or, when it was not servable in time, why
+ * Pings until the change at the path is served; repeats the request if the server is unreachable or busy.
+ * @param timeoutMs how long to try, in ms; sends at least one request
+ * @returns the result; or, if the change was not served in time, the reason
  * @throws PingRefused; signal.reason
  */
 export async function pingUntilLive(
   { url, token }: PingAddress,
   path: TreePath,
   {
-    patienceMs,
+    timeoutMs,
     waiting,
     signal,
-  }: { readonly patienceMs: number; readonly waiting: WaitingObserver; readonly signal: AbortSignal },
-): Promise<PingAnswer | { readonly notLive: string }> {
+  }: { readonly timeoutMs: number; readonly waiting: WaitingObserver; readonly signal: AbortSignal },
+): Promise<PingResult | { readonly notLive: string }> {
   const target = [url, ...pathNames(path).map(encodeURIComponent)].join("/");
-  const deadlineMs = Date.now() + patienceMs;
-  let told: string | undefined;
+  const deadlineMs = Date.now() + timeoutMs;
+  let reportedReason: string | undefined;
   for (let attempt = 1; ; attempt++) {
     const delayMs = backoffMs(attempt, backoffLimits);
     const leftSeconds = Math.max(1, Math.ceil((deadlineMs - Date.now()) / 1000));
     const waitSeconds = Math.min(requestWaitSeconds, leftSeconds);
-    const timeoutMs = waitSeconds * 1000 + replyMarginMs;
-    const reply = await ask("POST", `${target}?wait=${waitSeconds}`, token.reveal(), timeoutMs, signal);
-    if (typeof reply !== "string") {
-      if (reply.status === 200) return parsed(answer, reply.text);
-      if (reply.status === 401) throw new TokenUnknown(url);
-      if (isFinal(reply.status)) throw new PingRefused(`${url} answered the ping with ${inShort(reply)}`);
+    const requestTimeoutMs = waitSeconds * 1000 + responseMarginMs;
+    const response = await send("POST", `${target}?wait=${waitSeconds}`, token.reveal(), requestTimeoutMs, signal);
+    if (typeof response !== "string") {
+      if (response.status === 200) return parsed(pingResultSchema, response.text);
+      if (response.status === 401) throw new TokenUnknown(url);
+      if (isPermanent(response.status)) throw new PingRefused(`${url} answered the ping with ${summaryOf(response)}`);
     }
-    const reason = typeof reply === "string" ? reply : reply.status === 202 ? "still at work" : inShort(reply);
-    if (reason !== told) waiting(url, reason);
-    told = reason;
+    const reason =
+      typeof response === "string" ? response : response.status === 202 ? "still in progress" : summaryOf(response);
+    if (reason !== reportedReason) waiting(url, reason);
+    reportedReason = reason;
     if (Date.now() + delayMs >= deadlineMs) return { notLive: `${url}: ${reason}` };
-    // After 202 the server has waited itself.
-    if (typeof reply === "string") await sleep(delayMs, signal);
-    else if (reply.status !== 202) await sleep(Math.max(delayMs, reply.retryAfterMs), signal);
+    // Before a 202 the server has waited already.
+    if (typeof response === "string") await sleep(delayMs, signal);
+    else if (response.status !== 202) await sleep(Math.max(delayMs, response.retryAfterMs), signal);
   }
 }
 
-const isFinal = (status: number): boolean => status !== 202 && status !== 429 && status < 500;
+const isPermanent = (status: number): boolean => status !== 202 && status !== 429 && status < 500;
 
-const inShort = ({ status, text }: Reply): string => `status ${status}: ${text.slice(0, 200).trim()}`;
+const summaryOf = ({ status, text }: PingResponse): string => `status ${status}: ${text.slice(0, 200).trim()}`;
 
-interface Reply {
+interface PingResponse {
   readonly status: number;
   readonly text: string;
   readonly retryAfterMs: number;
 }
 
-/** @returns why no answer came, where none did */
-async function ask(
+/** @returns the response, or the reason why there is none */
+async function send(
   method: "GET" | "POST",
   target: string,
   token: string,
-  timeoutMs: number,
+  requestTimeoutMs: number,
   signal: AbortSignal,
-): Promise<Reply | string> {
-  const timeout = AbortSignal.timeout(timeoutMs);
+): Promise<PingResponse | string> {
+  const timeout = AbortSignal.timeout(requestTimeoutMs);
   try {
-    const reply = await fetch(target, {
+    const response = await fetch(target, {
       method,
       headers: { Authorization: `Bearer ${token}` },
-      // A redirect would carry the token elsewhere.
+      // Following a redirect would send the token to another server.
       redirect: "manual",
       signal: AbortSignal.any([signal, timeout]),
     });
-    const seconds = Number(reply.headers.get("retry-after") ?? 0);
+    const seconds = Number(response.headers.get("retry-after") ?? 0);
     return {
-      status: reply.status,
-      text: (reply.body && (await readAtMost(reply.body, maxAnswerBytes))?.toString()) ?? "",
+      status: response.status,
+      text: (response.body && (await readAtMost(response.body, maxResponseBytes))?.toString()) ?? "",
       retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : 0,
     };
   } catch (thrown) {
     signal.throwIfAborted();
-    if (timeout.aborted) return `no answer within ${timeoutMs / 1000} s`;
+    if (timeout.aborted) return `no answer within ${requestTimeoutMs / 1000} s`;
     return reasonOf(thrown instanceof Error ? (thrown.cause ?? thrown) : thrown);
   }
 }
 
-/** fetch hides the system's error behind its own. */
+/** fetch wraps the system error in its own. */
 function reasonOf(cause: unknown): string {
   const reasons = new Map([
     ["ECONNREFUSED", "connection refused"],
     ["ENOTFOUND", "unknown host"],
-    ["EAI_AGAIN", "the host's name can't be looked up now"],
+    ["EAI_AGAIN", "temporary failure in name resolution"],
     ["ECONNRESET", "connection reset"],
     ["EHOSTUNREACH", "host unreachable"],
     ["ETIMEDOUT", "connection timed out"],
@@ -182,7 +183,7 @@ function reasonOf(cause: unknown): string {
   ]);
   const code = systemCodeOf(cause);
   if (isUntrusted(code)) {
-    return `its certificate is not trusted (${code}): the environment's NODE_EXTRA_CA_CERTS may name a file with its authority's`;
+    return `its certificate is not trusted (${code}): set NODE_EXTRA_CA_CERTS to a file with the certificate of its authority`;
   }
   return reasons.get(code ?? "") ?? code ?? messageOf(cause);
 }

@@ -1,16 +1,16 @@
-// Which suites have a slash in their names, as whoever changes a tree knows it: nothing in a path tells it.
+// Finds out which suites of a tree have a slash in their names, which paths alone do not show.
 import { tryParseSuite } from "../base/names.ts";
 import { Layout } from "../catalog/layout/repository-layout.ts";
 import type { Bundle } from "./bundle.ts";
 import type { TokenDescription } from "./ping-client.ts";
 
-/** Whether this names a suite that a path alone does not tell from a component of the suite above. */
+/** Whether a path alone cannot distinguish this suite from a component of the suite above it. */
 export const hasSlash = (suite: string): boolean => suite.includes("/");
 
 /**
- * Where things are in the tree that a bundle opens. What the server says goes before what the bundle says.
- * @param described what the server says of the bundle's token; undefined where it was not asked or does not answer
- * @param named suites that were asked for by name: whoever does not know them otherwise takes them for suites
+ * The layout of the tree of a bundle. The server's description has priority over the bundle.
+ * @param described the description of the bundle's token; undefined if the server was not queried or did not respond
+ * @param named names that the user gave as suites: if neither the server nor the bundle decides, they count as suites
  */
 export function layoutFor(
   { suitesWithSlash = [] }: Pick<Bundle, "suitesWithSlash">,
@@ -24,12 +24,12 @@ export function layoutFor(
 
 const suitesIn = (names: readonly string[]) => names.filter(hasSlash).flatMap((name) => tryParseSuite(name) ?? []);
 
-/** Why a suite can't be what was asked for by name; undefined where nothing speaks against it. */
-export function whyNoSuite(suite: string, described: TokenDescription | undefined): string | undefined {
+/** Why the server does not accept this name as a suite; undefined if it does, or if this is unknown. */
+export function reasonNotSuite(suite: string, described: TokenDescription | undefined): string | undefined {
   if (!hasSlash(suite) || described?.suitesWithSlash?.includes(suite) !== false) return undefined;
-  return `the server takes dists/${suite} for a part of another suite: to make it a suite, ${tableFor(suite)}`;
+  return `the server treats dists/${suite} as a part of another suite: to make it a suite, ${requiredTableFor(suite)}`;
 }
 
-/** What the operator has to do for a server to serve a suite with a slash in its name. */
-export const tableFor = (suite: string): string =>
+/** Tells the operator which configuration table a suite with a slash in its name requires. */
+export const requiredTableFor = (suite: string): string =>
   `its configuration needs [repository.suite.${JSON.stringify(suite)}]`;

@@ -1,4 +1,4 @@
-// The shape of a tree as its owner makes it: places, a directory per builder in each, and a builder's end.
+// Changes by the tree's owner: creates package directories and builders' directories in them, and revokes write access.
 import type { TreePath } from "../base/names.ts";
 import { joinPath, lastName, NameError, parentPath, parseTreePath, rootPath } from "../base/names.ts";
 import type { Layout, PackageDirectory } from "../catalog/layout/repository-layout.ts";
@@ -9,38 +9,38 @@ import type { BundleDirectory } from "./bundle.ts";
 import { layoutFor } from "./suites-with-slash.ts";
 import type { WriteGateways } from "./write-gateways.ts";
 
-/** What a suite is made of. */
-export interface SuiteParts {
+/** The components and architectures of a suite. */
+export interface SuiteDefinition {
   readonly suite: string;
   readonly components: readonly string[];
   readonly architectures: readonly string[];
 }
 
-/** Directories below a builder's own, as deep as a server looks. */
+/** How many levels below a builder's directory are copied: as many as the server reads. */
 const maxDepth = 16;
 
 /**
- * The places of a suite: sources and, for each architecture and `all`, binaries.
+ * The package directories of a suite: for each component one for sources, and one for each architecture and `all`.
  * @throws NameError
  */
-export function placesOf({ suite, components, architectures }: SuiteParts): readonly TreePath[] {
+export function packageDirectoriesOf({ suite, components, architectures }: SuiteDefinition): readonly TreePath[] {
   const layout = layoutFor({}, undefined, [suite]);
   const leaves = ["source", ...new Set([...architectures, "all"].map((architecture) => `binary-${architecture}`))];
   return components.flatMap((component) =>
     leaves.map((leaf) => {
       const path = parseTreePath(`dists/${suite}/${component}/${leaf}`);
       if (layout.packageDirectoryOf(path)?.suite !== suite)
-        throw new NameError(`${path} has a name in it that no suite, component or architecture has`);
+        throw new NameError(`${path} contains a name that cannot be a suite, component or architecture`);
       return path;
     }),
   );
 }
 
-/** @returns undefined for a name that makes no file and no directory everywhere */
+/** @returns undefined if the name is not usable as a file and directory name on every system */
 export const tryParseBuilderName = (raw: string): string | undefined =>
   /^[a-z0-9][a-z0-9.+_-]{0,63}$/i.test(raw) ? raw : undefined;
 
-/** A tree in the hands of who holds the write cap of its root. Every change can be made again after an interruption. */
+/** A tree, changed with the write cap of its root. Every change can be repeated after an interruption. */
 export class OwnedTree {
   readonly #gateways: WriteGateways;
   readonly #root: WriteCap;
@@ -52,8 +52,10 @@ export class OwnedTree {
     this.#signal = signal;
   }
 
-  /** Every place that the tree has, sorted. @param layout tells suites with a slash from components */
-  async places(layout: Layout): Promise<readonly { readonly path: TreePath; readonly place: PackageDirectory }[]> {
+  /** Lists all package directories, sorted by path. @param layout distinguishes suites with a slash from components */
+  async packageDirectories(
+    layout: Layout,
+  ): Promise<readonly { readonly path: TreePath; readonly place: PackageDirectory }[]> {
     const found: { readonly path: TreePath; readonly place: PackageDirectory }[] = [];
     const walk = async (path: TreePath): Promise<void> => {
       const place = layout.packageDirectoryOf(path);
@@ -64,47 +66,47 @@ export class OwnedTree {
     return found.toSorted((one, two) => (one.path < two.path ? -1 : 1));
   }
 
-  /** Makes what is missing of these directories. */
-  async make(paths: readonly TreePath[]): Promise<readonly BundleDirectory[]> {
-    const made: BundleDirectory[] = [];
+  /** Creates these directories unless they exist. */
+  async createDirectories(paths: readonly TreePath[]): Promise<readonly BundleDirectory[]> {
+    const created: BundleDirectory[] = [];
     for (const path of paths) {
-      made.push({ path, cap: await this.#change((writer) => writer.makeDirectory(this.#root, path, this.#signal)) });
+      created.push({ path, cap: await this.#retry((writer) => writer.makeDirectory(this.#root, path, this.#signal)) });
     }
-    return made;
+    return created;
   }
 
   /**
-   * Takes a directory out of the hands of whoever holds its write cap: another one takes its place, with the links of
-   * the old one, also of the directories below, whose caps stand in it.
-   * @returns what could not be kept because its bytes can still be changed
+   * Revokes the existing write cap of a directory: replaces the directory by a copy with a new cap. Subdirectories are
+   * copied too, because the old directory contains their caps.
+   * @returns paths that are not in the copy, because the holder of the old caps can still change them
    */
   async replace(path: TreePath): Promise<readonly TreePath[]> {
-    const leftOut: TreePath[] = [];
-    await this.#change(async (writer) => {
-      leftOut.length = 0;
+    const omitted: TreePath[] = [];
+    await this.#retry(async (writer) => {
+      omitted.length = 0;
       const old = await writer.directoryAt(this.#root, path, this.#signal);
       const parent = await writer.directoryAt(this.#root, parentPath(path), this.#signal);
       if (old === undefined || parent === undefined) return;
-      const copy = await this.#copy(writer, { path, cap: old }, maxDepth, leftOut);
+      const copy = await this.#copy(writer, { path, cap: old }, maxDepth, omitted);
       await writer.linkDirectory(parent, lastName(path), copy, this.#signal);
     });
-    return leftOut;
+    return omitted;
   }
 
-  async drop(path: TreePath): Promise<void> {
-    await this.#change((writer) => writer.unlink(this.#root, path, this.#signal));
+  async remove(path: TreePath): Promise<void> {
+    await this.#retry((writer) => writer.unlink(this.#root, path, this.#signal));
   }
 
-  /** The directories directly in a directory; none where there is no such directory. */
+  /** The direct subdirectories; empty if there is no such directory. */
   async #directoriesIn(path: TreePath): Promise<readonly TreePath[]> {
-    return await this.#change(async (writer) => {
+    return await this.#retry(async (writer) => {
       const cap = await writer.directoryAt(this.#root, path, this.#signal);
       const entries = cap === undefined ? [] : [...(await writer.list(cap, this.#signal))];
       return entries.filter(([, { kind }]) => kind === "directory").map(([name]) => joinPath(path, name));
     });
   }
 
-  async #copy(writer: WebapiWriter, from: BundleDirectory, levels: number, leftOut: TreePath[]): Promise<WriteCap> {
+  async #copy(writer: WebapiWriter, from: BundleDirectory, levels: number, omitted: TreePath[]): Promise<WriteCap> {
     const copy = await writer.createDirectory(this.#signal);
     const links = new Map<string, Link>();
     for (const [name, entry] of await writer.list(from.cap, this.#signal)) {
@@ -114,12 +116,12 @@ export class OwnedTree {
         continue;
       }
       const below = await writer.directoryAt(from.cap, joinPath(rootPath, name), this.#signal);
-      if (entry.kind !== "directory" || below === undefined || levels === 0) leftOut.push(path);
+      if (entry.kind !== "directory" || below === undefined || levels === 0) omitted.push(path);
       else
         await writer.linkDirectory(
           copy,
           name,
-          await this.#copy(writer, { path, cap: below }, levels - 1, leftOut),
+          await this.#copy(writer, { path, cap: below }, levels - 1, omitted),
           this.#signal,
         );
     }
@@ -127,7 +129,7 @@ export class OwnedTree {
     return copy;
   }
 
-  async #change<T>(change: (writer: WebapiWriter) => Promise<T>): Promise<T> {
-    return await this.#gateways.change(change, this.#signal);
+  async #retry<T>(operation: (writer: WebapiWriter) => Promise<T>): Promise<T> {
+    return await this.#gateways.retry(operation, this.#signal);
   }
 }

@@ -1,4 +1,4 @@
-// Changes through the gateways of a bundle: one stands in for another, and what collided or broke off is tried again.
+// Writes through the gateways of a bundle, with failover between them and retries.
 import type { RetryPolicy } from "../storage/decorators/retrying-tree.ts";
 import { defaultRetryPolicy, waitForRetry } from "../storage/decorators/retrying-tree.ts";
 import { defaultWebapiLimits, Webapi } from "../storage/tahoe/webapi.ts";
@@ -10,7 +10,7 @@ export class WriteGateways {
 
   /**
    * @param urls at least one
-   * @param gatewayCa certificates, in PEM, that are trusted for them beside those that everybody trusts
+   * @param gatewayCa additional certificate authorities for the gateways, in PEM
    */
   constructor(urls: readonly string[], gatewayCa?: string, policy: RetryPolicy = defaultRetryPolicy) {
     this.#writers = urls.map((url) => new WebapiWriter(new Webapi(url, defaultWebapiLimits, gatewayCa)));
@@ -18,16 +18,16 @@ export class WriteGateways {
   }
 
   /**
-   * @param change may be called several times, each time from its start. A lost race for a directory (Tahoe's
-   * UncoordinatedWriteError) is one of the failures after which it is: so it reads anew what it changes
-   * @throws what `change` throws that is not transient, or in its last attempt
+   * @param operation may be called several times, for example after a lost race for a directory (Tahoe's
+   * UncoordinatedWriteError); so it must read again what it changes
+   * @throws the error of `operation` if it is not transient, or if the last attempt failed
    */
-  async change<T>(change: (writer: WebapiWriter) => Promise<T>, signal: AbortSignal): Promise<T> {
+  async retry<T>(operation: (writer: WebapiWriter) => Promise<T>, signal: AbortSignal): Promise<T> {
     for (let attempt = 0; ; attempt++) {
       const writer = this.#writers[attempt % this.#writers.length];
-      if (writer === undefined) throw new Error("a bundle without a gateway was let through");
+      if (writer === undefined) throw new Error("WriteGateways has no gateway");
       try {
-        return await change(writer);
+        return await operation(writer);
       } catch (thrown) {
         const isLast = attempt + 1 >= this.#policy.attempts * this.#writers.length;
         const failures = Math.floor(attempt / this.#writers.length) + 1;

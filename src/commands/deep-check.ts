@@ -1,4 +1,4 @@
-// `tahoe-apt deep-check`: how well the grid holds every object of a tree, with leases renewed and, if asked for, repairs.
+// `tahoe-apt deep-check`: checks the health of every object of a tree, renews leases, and repairs objects on request.
 import type { Command } from "commander";
 import { pathNames } from "../base/names.ts";
 import type { CheckedObject } from "../health/deep-check.ts";
@@ -11,23 +11,23 @@ import { print, printable } from "./shared/terminal.ts";
 
 const exitCodes = { healthy: 0, unchecked: 1, unhealthy: 3, lost: 4 } as const;
 
-/** Objects that are checked at once: a gateway asks every storage server about each. */
+/** How many objects are checked at once. For each object, the gateway queries every storage server. */
 const concurrentChecks = 8;
 
 const help = `
-Leases are renewed along with each check, so that storage servers that expire them keep the objects. The server does
-the same by itself every check_seconds.
+Each check also renews leases, so that storage servers with lease expiration keep the objects. A running server does
+the same every check_seconds.
 
 Examples:
   tahoe-apt deep-check --config /etc/tahoe-apt.toml
   tahoe-apt deep-check --webapi http://127.0.0.1:3456 --readcap-file debian.readcap --json
-  tahoe-apt deep-check --bundle master.bundle --repair      directories are mended with their write caps alone
+  tahoe-apt deep-check --bundle master.bundle --repair      directories can only be repaired with their write caps
 
-With --json, each object is a line {"tree", "path", "kind", "state", …} and the last line is {"summary": …}; else only
-what is not healthy is told. No cap is printed: a storage index is no authority.
+With --json, each object is a line {"tree", "path", "kind", "state", …} and the last line is {"summary": …}; without
+it, only unhealthy objects are shown. No caps are printed: a storage index gives no access.
 
-Exit codes: 0 all is healthy (now), 1 something could not be checked, 2 wrong arguments or configuration,
-3 something has too few shares, 4 something can't be read any more.
+Exit codes: 0 all objects are healthy (perhaps after repair), 1 some could not be checked, 2 wrong arguments or
+configuration, 3 some have too few shares, 4 some can no longer be read.
 `;
 
 interface DeepCheckFlags extends TreeFlags {
@@ -36,16 +36,16 @@ interface DeepCheckFlags extends TreeFlags {
   readonly json?: boolean;
 }
 
-/** @param untilTold a signal that is aborted when this process is told to stop */
-export function addDeepCheck(commands: Command, untilTold: () => AbortSignal): void {
+/** @param stopSignal returns a signal that is aborted when the process must stop */
+export function addDeepCheck(commands: Command, stopSignal: () => AbortSignal): void {
   withTreeFlags(commands.command("deep-check"))
-    .description("Check the health of every object of a tree, and renew the leases on all.")
-    .option("--verify", "read every share whole, to find those whose bytes have changed")
-    .option("--repair", "make missing shares anew: of files with any cap, of directories with a write cap")
-    .option("--json", "print a line of JSON for each object and one for the whole")
+    .description("Check the health of every object of a tree, and renew all leases.")
+    .option("--verify", "read every share completely, to find corrupt ones")
+    .option("--repair", "recreate missing shares: of files with any cap, of directories with a write cap")
+    .option("--json", "print a line of JSON for each object, and a summary")
     .addHelpText("after", help)
     .action(async (flags: DeepCheckFlags) => {
-      const signal = untilTold();
+      const signal = stopSignal();
       process.exitCode = await run(flags, await chosenTrees(flags, signal), signal);
     });
 }

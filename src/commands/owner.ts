@@ -1,4 +1,4 @@
-// What a tree's owner runs: `tahoe-apt init`, `builder add`, `builder revoke`, `owner` and `suite add`.
+// The commands for a tree's owner: `tahoe-apt init`, `builder add`, `builder revoke`, `owner` and `suite add`.
 import { mkdir } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import type { Command } from "commander";
@@ -9,24 +9,24 @@ import { joinPath, parseRepositoryName, parseSuite } from "../base/names.ts";
 import { parsePackagePattern } from "../catalog/suite/owner-rules.ts";
 import type { Bundle, BundleDirectory } from "../client/bundle.ts";
 import { pingUntilLive } from "../client/ping-client.ts";
-import { hasSlash, layoutFor, tableFor } from "../client/suites-with-slash.ts";
-import { OwnedTree, placesOf, tryParseBuilderName } from "../client/tree-owner.ts";
+import { hasSlash, layoutFor, requiredTableFor } from "../client/suites-with-slash.ts";
+import { OwnedTree, packageDirectoriesOf, tryParseBuilderName } from "../client/tree-owner.ts";
 import { WriteGateways } from "../client/write-gateways.ts";
 import { readCertificates } from "../config/config-values.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
-import { another, argument, gatewayCaOption, withRequired } from "./shared/arguments.ts";
+import { argument, gatewayCaOption, repeatable, withRequired } from "./shared/arguments.ts";
 import { OwnerFiles } from "./shared/owner-files.ts";
-import { complainOfWaiting } from "./shared/terminal.ts";
+import { warnWaiting } from "./shared/terminal.ts";
 
 const defaultListen = "127.0.0.1:8380";
-/** How long the server may take to answer an owner; it finds out by itself in any case. */
-const patienceMs = 15_000;
+/** How long to wait for the server, which will notice the change at its next poll in any case. */
+const pingTimeoutMs = 15_000;
 
 const initHelp = `
-DIRECTORY comes to hold, each in a file of mode 0600: master.bundle with the write cap of the tree (keep a copy where
-nobody else reads), tree.readcap for the server, and builders/NAME.bundle for each builder's machine. Beside them stands
-a configuration, ready for: tahoe-apt serve --config DIRECTORY/tahoe-apt.toml
-An init that was interrupted is finished by the same command; what is there is never made anew.
+init creates these files of mode 0600 in DIRECTORY: master.bundle with the tree's write cap (keep a private backup),
+tree.readcap for the server, and builders/NAME.bundle for each builder's machine. It also creates a configuration, ready
+for: tahoe-apt serve --config DIRECTORY/tahoe-apt.toml
+The same command completes an interrupted init; existing files are never replaced.
 
 Examples:
   tahoe-apt init debian --webapi http://127.0.0.1:3456 --suite sid --architecture amd64 arm64 --builder alice
@@ -35,12 +35,12 @@ Examples:
   tahoe-apt suite add trixie --dir debian
 `;
 
-interface PartFlags {
+interface SuiteFlags {
   readonly component?: readonly string[];
   readonly architecture?: readonly string[];
 }
 
-interface InitFlags extends PartFlags {
+interface InitFlags extends SuiteFlags {
   readonly webapi: readonly string[];
   readonly gatewayCaFile?: string;
   readonly name: string;
@@ -51,11 +51,11 @@ interface InitFlags extends PartFlags {
   readonly showCaps?: boolean;
 }
 
-interface BuilderFlags extends PartFlags {
+interface BuilderFlags extends SuiteFlags {
   readonly dir: string;
   readonly suite?: readonly string[];
   readonly packages?: readonly string[];
-  /** False where --no-source is given. */
+  /** False if --no-source is given. */
   readonly source: boolean;
 }
 
@@ -67,110 +67,114 @@ interface ListFlags {
   readonly json?: boolean;
 }
 
-interface Surroundings {
-  /** A signal that is aborted when this process is told to stop. */
-  readonly untilTold: () => AbortSignal;
-  readonly say: (text: string) => void;
+interface OwnerCommandsOptions {
+  /** Returns a signal that is aborted when the process must stop. */
+  readonly stopSignal: () => AbortSignal;
+  readonly printLine: (text: string) => void;
 }
 
-export function addOwnerCommands(commands: Command, { untilTold, say }: Surroundings): void {
-  const complain = (text: string): void => void process.stderr.write(`tahoe-apt: ${text}\n`);
-  const withParts = (command: Command): Command =>
+export function addOwnerCommands(commands: Command, { stopSignal, printLine }: OwnerCommandsOptions): void {
+  const warn = (text: string): void => void process.stderr.write(`tahoe-apt: ${text}\n`);
+  const withSuiteFlags = (command: Command): Command =>
     command
-      .option("--component <name...>", "its components (default: main, or those that there are)")
-      .option("--architecture <name...>", "its architectures (default: amd64, or those that there are)");
-  const dirOption = () => new Option("--dir <directory>", "the directory that init made").default(".");
+      .option("--component <name...>", "its components (default: main, or all existing ones)")
+      .option("--architecture <name...>", "its architectures (default: amd64, or all existing ones)");
+  const dirOption = () => new Option("--dir <directory>", "the directory that init created").default(".");
 
-  const initCommand = withParts(commands.command("init"))
-    .description("Make a tree in the grid, with its builders' bundles and a configuration for the server.")
-    .argument("<directory>", "where the tree's files are to be");
-  const gateway = "the Tahoe gateway; may be repeated, and several stand in for each other";
-  withRequired(initCommand, "--webapi <url>", gateway, another)
+  const initCommand = withSuiteFlags(commands.command("init"))
+    .description("Create a tree in the grid, with bundles for builders and a configuration for the server.")
+    .argument("<directory>", "the directory for the tree's files");
+  const gateway = "the Tahoe gateway; repeatable: if one fails, the next is used";
+  withRequired(initCommand, "--webapi <url>", gateway, repeatable)
     .addOption(gatewayCaOption())
     .option("--name <name>", "the repository's name: it is served at /NAME/", "debian")
     .option("--suite <name...>", "its suites", ["sid"])
-    .option("--builder <name...>", "its builders, each with a directory in every place", [])
-    .option("--listen <host:port>", "the server's address", defaultListen)
-    .option("--public-url <url>", "the server's address as builders and people reach it")
-    .option("--show-caps", "print the secrets too (by default only their files are named)")
+    .option("--builder <name...>", "its builders, each with a directory in every package directory", [])
+    .option("--listen <host:port>", "the address that the server listens on", defaultListen)
+    .option("--public-url <url>", "the server's URL for builders and users")
+    .option("--show-caps", "print the secrets too (default: only the names of their files)")
     .addHelpText("after", initHelp)
     .action(async (directory: string, flags: InitFlags) => {
-      const signal = untilTold();
+      const signal = stopSignal();
       await init(resolve(directory), flags, {
-        files: new OwnerFiles(resolve(directory), complain, signal),
+        files: new OwnerFiles(resolve(directory), warn, signal),
         signal,
-        say,
+        printLine,
       });
     });
 
-  const builder = commands.command("builder").description("Let a builder in, or out.");
-  withParts(builder.command("add"))
-    .description("Make a builder's directories and its bundle, or add directories to them.")
+  const builder = commands.command("builder").description("Add or revoke builders.");
+  withSuiteFlags(builder.command("add"))
+    .description("Create a builder's directories and bundle, or add directories.")
     .argument("<name>", "the builder")
     .addOption(dirOption())
-    .option("--suite <name...>", "only in these suites (default: all, or with --packages alone those that it has)")
+    .option("--suite <name...>", "only in these suites (default: all; with only --packages: no new directories)")
     .option("--no-source", "no directory for source packages")
-    .option("--packages <pattern...>", "the names that it may publish, and nobody else (default: any that is free)")
+    .option(
+      "--packages <pattern...>",
+      "the names that only this builder may publish (default: all names without an owner)",
+    )
     .action(async (raw: string, flags: BuilderFlags) => {
-      const owner = await Owner.of(flags.dir, complain, untilTold(), say);
+      const owner = await Owner.of(flags.dir, warn, stopSignal(), printLine);
       await owner.addBuilder(named(raw), flags);
     });
   builder
     .command("revoke")
-    .description("Make a builder's caps and token worthless. Its packages stay, unless told otherwise.")
+    .description("Revoke a builder's caps and token. Its packages are kept, except with --drop.")
     .argument("<name>", "the builder")
     .addOption(dirOption())
     .option("--drop", "remove its packages from the tree too")
     .action(async (raw: string, { dir, drop = false }: { readonly dir: string; readonly drop?: boolean }) => {
-      const owner = await Owner.of(dir, complain, untilTold(), say);
+      const owner = await Owner.of(dir, warn, stopSignal(), printLine);
       await owner.revokeBuilder(named(raw), drop);
     });
 
   const owner = commands
     .command("owner")
-    .description("Show who owns which names of packages, and give them to others.")
+    .description("Show and change the owners of package names.")
     .addHelpText("after", ownerHelp);
   owner
     .command("list")
-    .description("Show who owns the names that a tree has, by the rules of a configuration.")
-    .argument("[pattern...]", "which names (default: all)")
+    .description("Show the owners of the package names in a tree, by the rules of a configuration.")
+    .argument("[pattern...]", "the names to list (default: all)")
     .addOption(dirOption())
     .option("--config <file>", "the server's configuration (default: the one in --dir)")
-    .option("--repository <name>", "only of this repository")
-    .option("--suite <name>", "only in this suite")
+    .option("--repository <name>", "only this repository")
+    .option("--suite <name>", "only this suite")
     .option("--json", "print a line of JSON for each name")
     .action(async (patterns: readonly string[], { dir, config = join(dir, "tahoe-apt.toml"), ...flags }: ListFlags) => {
       const { listOwners } = await import("./list-owners.ts");
-      await listOwners(patterns, { ...flags, config }, untilTold());
+      await listOwners(patterns, { ...flags, config }, stopSignal());
     });
   owner
     .command("move")
-    .description("Make a name of packages one builder's alone.")
-    .argument("<package>", "the name")
+    .description("Make a builder the only owner of a package name.")
+    .argument("<package>", "the package name")
     .argument("<builder>", "its new owner")
     .addOption(dirOption())
     .action(async (raw: string, builderName: string, { dir }: { readonly dir: string }) => {
       const name = argument("NAME", () => parsePackagePattern(raw));
-      if (/[*?!]/.test(name)) throw new ConfigurationError(["NAME: is a pattern; names are moved one by one"]);
-      const files = await Owner.of(dir, complain, untilTold(), say);
+      if (/[*?!]/.test(name))
+        throw new ConfigurationError(["NAME: is a pattern, but only one name can be moved at a time"]);
+      const files = await Owner.of(dir, warn, stopSignal(), printLine);
       await files.movePackage(name, named(builderName));
     });
 
-  withParts(commands.command("suite").description("Change the suites of a tree.").command("add"))
-    .description("Make a suite, with the components and architectures of the others.")
+  withSuiteFlags(commands.command("suite").description("Change the suites of a tree.").command("add"))
+    .description("Create a suite with the components and architectures of the others.")
     .argument("<name>", "the suite")
     .addOption(dirOption())
-    .action(async (suite: string, flags: PartFlags & { readonly dir: string }) => {
-      const owner = await Owner.of(flags.dir, complain, untilTold(), say);
+    .action(async (suite: string, flags: SuiteFlags & { readonly dir: string }) => {
+      const owner = await Owner.of(flags.dir, warn, stopSignal(), printLine);
       await owner.addSuite(suite, flags);
     });
 }
 
 const ownerHelp = `
-Who owns a name is told by the builders' lists (packages, in builders.toml) and by package_owners in the configuration:
-see "Names have owners" in the README. move writes a name into its new owner's list and takes it out of all others; a
-running server heeds it at once. list asks the server that works in the configuration's state directory, because it
-remembers who had a name first; where none runs here, the tree is looked at.
+The owners of names are determined by the builders' lists (packages, in builders.toml) and by package_owners in the
+configuration: see "Names have owners" in the README. move adds a name to its new owner's list and removes it from all
+others; a running server applies this at once. list queries the server that uses the configuration's state directory,
+because it remembers who published a name first; if none is running, list reads the tree.
 
 Examples:
   tahoe-apt builder add alice --dir debian --packages hello 'libhello*'
@@ -195,12 +199,12 @@ async function init(
   {
     files,
     signal,
-    say,
-  }: { readonly files: OwnerFiles; readonly signal: AbortSignal; readonly say: (text: string) => void },
+    printLine,
+  }: { readonly files: OwnerFiles; readonly signal: AbortSignal; readonly printLine: (text: string) => void },
 ): Promise<void> {
   const { component: components = ["main"], architecture: architectures = ["amd64"], showCaps = false } = flags;
-  const places = argument("--suite, --component or --architecture", () =>
-    flags.suite.flatMap((suite) => placesOf({ suite, components, architectures })),
+  const packageDirectories = argument("--suite, --component or --architecture", () =>
+    flags.suite.flatMap((suite) => packageDirectoriesOf({ suite, components, architectures })),
   );
   const builders = flags.builder.map(named);
   const { gatewayCaFile } = flags;
@@ -217,111 +221,123 @@ async function init(
   };
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const master = await files.openMaster(settings, () =>
-    gateways.change((writer) => writer.createDirectory(signal), signal),
+    gateways.retry((writer) => writer.createDirectory(signal), signal),
   );
   await files.addSuitesWithSlash(settings.suitesWithSlash);
   const tree = new OwnedTree(gateways, master.root, signal);
-  await tree.make(places);
+  await tree.createDirectories(packageDirectories);
   const isNew = await files.writeServerFiles(
     settings,
-    await gateways.change((writer) => writer.readCapOf(master.root, signal), signal),
+    await gateways.retry((writer) => writer.readCapOf(master.root, signal), signal),
   );
   for (const name of builders) {
-    await files.writeBuilder(name, await files.master(), await tree.make(places.map((place) => joinPath(place, name))));
+    await files.writeBuilder(
+      name,
+      await files.master(),
+      await tree.createDirectories(packageDirectories.map((path) => joinPath(path, name))),
+    );
   }
 
   const at = (...names: readonly string[]): string => relative(process.cwd(), files.at(...names)) || ".";
-  say(
-    `The tree has ${places.length} places. Its read cap is in ${at("tree.readcap")}, its write cap in ${at("master.bundle")}.`,
+  printLine(
+    `The tree has ${packageDirectories.length} package directories. Its read cap is in ${at("tree.readcap")}, its write cap in ${at("master.bundle")}.`,
   );
   for (const name of builders)
-    say(`${name} uploads with: tahoe-apt put --bundle ${relative(process.cwd(), files.builderFile(name))} FILE…`);
+    printLine(`${name} uploads with: tahoe-apt put --bundle ${relative(process.cwd(), files.builderFile(name))} FILE…`);
   for (const suite of isNew ? [] : settings.suitesWithSlash)
-    say(`For the server to serve ${suite}, ${tableFor(suite)}`);
-  say(`The server${isNew ? "" : ", as it was configured before"}: tahoe-apt serve --config ${at("tahoe-apt.toml")}`);
-  if (showCaps) for (const file of await files.secrets()) say(`\n${file}:\n${(await files.reveal(file)).trimEnd()}`);
+    printLine(`To serve ${suite},  ${requiredTableFor(suite)}`);
+  printLine(
+    `The server${isNew ? "" : ", with the existing configuration"}: tahoe-apt serve --config ${at("tahoe-apt.toml")}`,
+  );
+  if (showCaps)
+    for (const file of await files.secrets()) printLine(`\n${file}:\n${(await files.reveal(file)).trimEnd()}`);
 }
 
-/** The owner of a tree that init made. */
+/** The operations of a tree's owner. */
 class Owner {
   readonly #files: OwnerFiles;
   readonly #master: Bundle;
   readonly #tree: OwnedTree;
   readonly #signal: AbortSignal;
-  readonly #say: (text: string) => void;
+  readonly #printLine: (text: string) => void;
 
   private constructor(
     files: OwnerFiles,
     master: Bundle,
     tree: OwnedTree,
     signal: AbortSignal,
-    say: (text: string) => void,
+    printLine: (text: string) => void,
   ) {
     this.#files = files;
     this.#master = master;
     this.#tree = tree;
     this.#signal = signal;
-    this.#say = say;
+    this.#printLine = printLine;
   }
 
   static async of(
     directory: string,
-    complain: (text: string) => void,
+    warn: (text: string) => void,
     signal: AbortSignal,
-    say: (text: string) => void,
+    printLine: (text: string) => void,
   ): Promise<Owner> {
-    const files = new OwnerFiles(resolve(directory), complain, signal);
+    const files = new OwnerFiles(resolve(directory), warn, signal);
     const master = await files.master();
     const tree = new OwnedTree(new WriteGateways(master.gateways, master.gatewayCa), master.root, signal);
-    return new Owner(files, master, tree, signal, say);
+    return new Owner(files, master, tree, signal, printLine);
   }
 
   async addBuilder(name: string, flags: BuilderFlags): Promise<void> {
     const { suite, component, architecture, source } = flags;
     const packages = flags.packages?.map((each) => argument("--packages", () => parsePackagePattern(each)));
     const before = (await this.#files.builders()).get(name)?.directories ?? [];
-    const namesNoPlace = suite === undefined && component === undefined && architecture === undefined && source;
-    // Whoever says only what a builder may publish does not mean to open more directories to it.
-    const keepsPlaces = before.length > 0 && packages !== undefined && namesNoPlace;
-    const directories = keepsPlaces ? [] : await this.#makeDirectories(name, flags);
+    const selectsAll = suite === undefined && component === undefined && architecture === undefined && source;
+    // With --packages alone, an existing builder gets no new directories.
+    const keepsDirectories = before.length > 0 && packages !== undefined && selectsAll;
+    const directories = keepsDirectories ? [] : await this.#createDirectories(name, flags);
     await this.#files.writeBuilder(name, await this.#files.master(), directories, packages);
     const count = new Set([...before, ...directories].map(({ path }) => path)).size;
-    this.#say(`${name} has ${count} directories; the bundle is ${this.#files.builderFile(name)}`);
-    if (packages !== undefined) this.#say(`${name} may publish ${packages.join(", ")}`);
+    this.#printLine(`${name} has ${count} directories; the bundle is ${this.#files.builderFile(name)}`);
+    if (packages !== undefined) this.#printLine(`${name} may publish ${packages.join(", ")}`);
   }
 
-  /** A builder's directory in each place that the flags name. */
-  async #makeDirectories(
+  /** Creates a builder's directory in each package directory that the flags select. */
+  async #createDirectories(
     name: string,
     { suite, component, architecture, source }: BuilderFlags,
   ): Promise<readonly BundleDirectory[]> {
-    const wanted = (asked: readonly string[] | undefined, has: string): boolean => asked?.includes(has) ?? true;
+    const isSelected = (values: readonly string[] | undefined, value: string): boolean =>
+      values?.includes(value) ?? true;
     const named = (suite ?? []).filter(hasSlash).map((each) => argument("--suite", () => parseSuite(each)));
-    const places = (await this.#tree.places(layoutFor(this.#master, undefined, named))).filter(({ place }) => {
-      if (!wanted(suite, place.suite) || !wanted(component, place.component)) return false;
-      return place.kind === "source"
-        ? source
-        : place.architecture === "all" || wanted(architecture, place.architecture);
-    });
-    if (places.length === 0)
-      throw new ConfigurationError(["the tree has no such place: tahoe-apt suite add makes some"]);
-    await this.#files.addSuitesWithSlash(named.filter((each) => places.some(({ place }) => place.suite === each)));
-    return await this.#tree.make(places.map(({ path }) => joinPath(path, name)));
+    const packageDirectories = (await this.#tree.packageDirectories(layoutFor(this.#master, undefined, named))).filter(
+      ({ place }) => {
+        if (!isSelected(suite, place.suite) || !isSelected(component, place.component)) return false;
+        return place.kind === "source"
+          ? source
+          : place.architecture === "all" || isSelected(architecture, place.architecture);
+      },
+    );
+    if (packageDirectories.length === 0)
+      throw new ConfigurationError(["the tree has no such package directory: tahoe-apt suite add creates some"]);
+    await this.#files.addSuitesWithSlash(
+      named.filter((each) => packageDirectories.some(({ place }) => place.suite === each)),
+    );
+    return await this.#tree.createDirectories(packageDirectories.map(({ path }) => joinPath(path, name)));
   }
 
-  /** The token goes first: what follows may be interrupted and run again. */
+  /** Revokes the token first; the following steps can be repeated after an interruption. */
   async revokeBuilder(name: string, drop: boolean): Promise<void> {
     const bundle = await this.#files.forgetBuilder(name);
     if (bundle === undefined) throw new ConfigurationError([`there is no builder ${name}`]);
     const directories = bundle.directories.map(({ path }) => path);
     for (const path of directories) {
-      if (drop) await this.#tree.drop(path);
+      if (drop) await this.#tree.remove(path);
       else
         for (const lost of await this.#tree.replace(path))
-          this.#say(`not kept, since its bytes can be changed: ${lost}`);
+          this.#printLine(`not kept, because its bytes can be changed: ${lost}`);
     }
     await this.#files.removeBuilder(name);
-    this.#say(`${name} can change nothing any more; its packages are ${drop ? "gone" : "kept"}.`);
+    this.#printLine(`${name} can no longer change anything; its packages are ${drop ? "removed" : "kept"}.`);
     await this.#ping(directories);
   }
 
@@ -333,53 +349,60 @@ class Owner {
     );
     const bundle = (await this.#files.builders()).get(to);
     if (changed === undefined || bundle === undefined) throw new ConfigurationError([`there is no builder ${to}`]);
-    for (const [builder, patterns] of changed) this.#say(`${builder} may publish ${patterns.join(", ") || "nothing"}`);
-    this.#say(`${name} belongs to ${to}${changed.size === 0 ? " already" : ""}.`);
-    // Each suite is judged anew when any part of it is looked at.
+    for (const [builder, patterns] of changed)
+      this.#printLine(`${builder} may publish ${patterns.join(", ") || "nothing"}`);
+    this.#printLine(`${name} belongs to ${to}${changed.size === 0 ? " already" : ""}.`);
+    // A ping for any directory of a suite applies the rules to the whole suite.
     const layout = layoutFor(this.#master, undefined, []);
     const bySuite = new Map(bundle.directories.map(({ path }) => [layout.suiteOf(path), path]));
     await this.#ping([...bySuite.values()]);
   }
 
-  async addSuite(suite: string, { component, architecture }: PartFlags): Promise<void> {
-    const known = (await this.#tree.places(layoutFor(this.#master, undefined, [suite]))).map(({ place }) => place);
-    const knownComponents = unlessNone(
-      known.map((place) => place.component),
+  async addSuite(suite: string, { component, architecture }: SuiteFlags): Promise<void> {
+    const existing = (await this.#tree.packageDirectories(layoutFor(this.#master, undefined, [suite]))).map(
+      ({ place }) => place,
+    );
+    const existingComponents = uniqueOr(
+      existing.map((place) => place.component),
       "main",
     );
-    const knownArchitectures = unlessNone(
-      known.flatMap((place) => (place.kind === "binary" ? place.architecture : [])),
+    const existingArchitectures = uniqueOr(
+      existing.flatMap((place) => (place.kind === "binary" ? place.architecture : [])),
       "amd64",
     );
-    const parts = {
+    const suiteDefinition = {
       suite,
-      components: component ?? knownComponents,
-      architectures: architecture ?? knownArchitectures,
+      components: component ?? existingComponents,
+      architectures: architecture ?? existingArchitectures,
     };
-    const places = argument("NAME, --component or --architecture", () => placesOf(parts));
-    await this.#tree.make(places);
+    const packageDirectories = argument("NAME, --component or --architecture", () =>
+      packageDirectoriesOf(suiteDefinition),
+    );
+    await this.#tree.createDirectories(packageDirectories);
     if (hasSlash(suite)) {
       await this.#files.addSuitesWithSlash([argument("NAME", () => parseSuite(suite))]);
-      this.#say(`For the server to serve ${suite}, ${tableFor(suite)}`);
+      this.#printLine(`To serve ${suite},  ${requiredTableFor(suite)}`);
     }
-    this.#say(`${suite} has ${places.length} places. To let a builder in: tahoe-apt builder add NAME --suite ${suite}`);
+    this.#printLine(
+      `${suite} has ${packageDirectories.length} package directories. To add a builder: tahoe-apt builder add NAME --suite ${suite}`,
+    );
   }
 
-  /** The server may be down: then it sees the change when it is up. */
+  /** If the server is not running, it notices the change at its next start. */
   async #ping(paths: readonly TreePath[]): Promise<void> {
     const { ping } = this.#master;
     if (ping === undefined) return;
     for (const path of paths) {
-      const waiting = complainOfWaiting;
-      const asked = pingUntilLive(ping, path, { patienceMs, waiting, signal: this.#signal });
-      const answer = await asked.catch((thrown: unknown) => ({ notLive: messageOf(thrown) }));
-      if (!("notLive" in answer)) continue;
-      this.#say(`The server does not know of it yet: ${answer.notLive}.`);
+      const waiting = warnWaiting;
+      const live = pingUntilLive(ping, path, { timeoutMs: pingTimeoutMs, waiting, signal: this.#signal });
+      const result = await live.catch((thrown: unknown) => ({ notLive: messageOf(thrown) }));
+      if (!("notLive" in result)) continue;
+      this.#printLine(`The server has not noticed the change yet: ${result.notLive}.`);
       return;
     }
   }
 }
 
-function unlessNone(found: readonly string[], usual: string): readonly string[] {
-  return found.length > 0 ? [...new Set(found)] : [usual];
+function uniqueOr(found: readonly string[], fallback: string): readonly string[] {
+  return found.length > 0 ? [...new Set(found)] : [fallback];
 }

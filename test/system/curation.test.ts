@@ -138,7 +138,7 @@ test("a dry run shows what becomes of each index, and changes nothing", async ()
 test("a mistyped suite or package is refused: 3, and nothing is changed", async () => {
   const unknown = await json("promote", "--from", "sid", "--to", "stabel", "hello=1.10-1", "nobody");
   expect(unknown).toMatchObject({ exitCode: 3, status: "refused" });
-  expect(unknown.problems).toEqual(["nothing matches nobody", "there is no suite stabel: --new-suite makes it"]);
+  expect(unknown.problems).toEqual(["nothing matches nobody", "there is no suite stabel: --new-suite creates it"]);
   expect(await names("dists")).toEqual(["sid"]);
   expect((await run("promote", "--from", "sid", "--to", "a//b", "hello")).exitCode).toBe(2);
   const mistyped = ["--suite", "sdi"];

@@ -187,7 +187,7 @@ test("put refuses a package that has no place among the bundle's directories, an
   const { exitCode, output } = await run("put", "--bundle", at("builders/carol.bundle"), file);
   expect([exitCode, output]).toEqual([
     3,
-    expect.stringMatching(/a package for amd64 has no place[\s\S]*nothing was changed/),
+    expect.stringMatching(/a package for amd64 does not fit into[\s\S]*nothing was changed/),
   ]);
 });
 
@@ -246,7 +246,7 @@ test("a revoked builder can change nothing any more, and its packages stay", asy
 
   copyFileSync(at("builders", "alice.bundle"), oldBundle);
   const output = await succeed("builder", "revoke", "alice", "--dir", directory);
-  expect(output).toContain("not kept, since its bytes can be changed: dists/sid/main/binary-amd64/alice/mutable.deb");
+  expect(output).toContain("not kept, because its bytes can be changed: dists/sid/main/binary-amd64/alice/mutable.deb");
   expect(readdirSync(at("builders")).filter((name) => name.startsWith("alice"))).toEqual([]);
   const evil = await aDeb({ package: "evil", architecture: "amd64" });
   for (const each of [cap, below])

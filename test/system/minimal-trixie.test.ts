@@ -92,7 +92,7 @@ test("npm run demo tells its story to the end with apt 3, update after update", 
   );
   await running.end();
   expect(running.printed).toMatch(/^apt 3\./m);
-  expect(running.printed).toContain("That is the whole story.");
+  expect(running.printed).toContain("The demonstration is finished.");
   expect(running.printed).toContain("ended with 0");
 });
 

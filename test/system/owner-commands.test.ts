@@ -71,7 +71,7 @@ test("who owns a name is listed, by which rule, who publishes it and what is rej
     [
       "debian: package_owners is first, any in trixie",
       "bob may publish *, world",
-      "sid hello belongs to alice (who was first); published by alice",
+      "sid hello belongs to alice (published first); published by alice",
       `  rejected: ${amd64}/bob/hello.deb`,
       "sid world belongs to bob (by its list); published by bob\n",
     ].join("\n"),
@@ -107,12 +107,12 @@ test("where names are everybody's, it is told who publishes them", async () => {
   await configure("");
   await lists({});
   const [code, output] = await run("list");
-  expect([code, output.split("\n")[1]]).toEqual([0, "sid hello is nobody's alone; published by alice, bob"]);
+  expect([code, output.split("\n")[1]]).toEqual([0, "sid hello has no single owner; published by alice, bob"]);
 });
 
 test.each([
   [["list", "--suite", "nope"], "there is no suite nope"],
-  [["list", "--repository", "nope"], "has none called nope"],
+  [["list", "--repository", "nope"], "has no repository nope"],
   [["move", "hel*", "bob"], "names are moved one by one"],
 ])("%j is refused with 2", async (args, why) => {
   await configure("");
@@ -126,7 +126,7 @@ test("a directory that holds no owner's files is told so", async () => {
   await configure("");
   await lists({});
   const [code, output] = await run("move", "hello", "bob");
-  expect(output).toContain("holds no master.bundle");
+  expect(output).toContain("contains no master.bundle");
   expect(code).toBe(1);
 });
 
@@ -184,7 +184,7 @@ test("a running server tells who was first, also where the tree alone would say 
   await ping();
   await put(`${amd64}/alice/hello.deb`, "hello", "1", 1_700_000_000);
   const before = await run("list", "hello");
-  expect(before[1]).toContain("sid hello belongs to bob (who was first); published by bob");
+  expect(before[1]).toContain("sid hello belongs to bob (published first); published by bob");
   await server.stop();
-  expect((await run("list", "hello"))[1]).toContain("sid hello belongs to alice (who was first); published by alice");
+  expect((await run("list", "hello"))[1]).toContain("sid hello belongs to alice (published first); published by alice");
 });

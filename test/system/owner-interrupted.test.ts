@@ -66,7 +66,7 @@ async function plantedIn(directory: string): Promise<{ readonly root: WriteCap; 
   const master = await files.openMaster(settings, () => writer.createDirectory(signal));
   const silent = { ...master, ping: undefined };
   writeFileSync(join(directory, "master.bundle"), formatBundle(silent).reveal(), { mode: 0o600 });
-  const [own] = await new OwnedTree(new WriteGateways(master.gateways), master.root, signal).make([path]);
+  const [own] = await new OwnedTree(new WriteGateways(master.gateways), master.root, signal).createDirectories([path]);
   await files.writeBuilder("alice", silent, [own!]);
   return { root: master.root, own: own!.cap };
 }

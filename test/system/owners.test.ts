@@ -84,7 +84,7 @@ test("a name in a builder's list is not anybody else's, on a running server, unt
 
   const moved = await succeed("owner", "move", "hello", "bob", "--dir", directory);
   expect(moved).toContain("alice may publish libhello*\nbob may publish *, hello\nhello belongs to bob.");
-  expect(moved).not.toContain("does not know of it yet");
+  expect(moved).not.toContain("has not noticed the change yet");
   expect(await candidates("sid", "hello")).toEqual(["2.0-1"]);
   expect(await page()).toContain("hello belongs to bob");
 });
@@ -143,5 +143,8 @@ test("a version that the server rejects makes prune remove none of those that it
   const bundle = readFileSync(join(directory, "master.bundle"), "utf8");
   writeFileSync(deaf, bundle.replace(/(?<=ping_url = "http:\/\/)[^/]+/, "127.0.0.1:1"), { mode: 0o600 });
   const blind = await run("prune", "--bundle", deaf, "--suite", "sid", "--keep", "1", "--timeout", "1");
-  expect([blind.exitCode, blind.output]).toEqual([1, expect.stringContaining("did not say in time what it rejects")]);
+  expect([blind.exitCode, blind.output]).toEqual([
+    1,
+    expect.stringContaining("did not report in time which packages it rejects"),
+  ]);
 });

@@ -46,7 +46,7 @@ test("phase keeps an update back from a machine until its turn, and override cha
   ]);
   expect(await upgraded()).not.toContain("Inst hello");
 
-  expect(await run("phase", "hello=2.0", "--percent", "100")).toEqual([0, "nothing is set for hello=2.0 any more\n"]);
+  expect(await run("phase", "hello=2.0", "--percent", "100")).toEqual([0, "no override is left for hello=2.0\n"]);
   expect(await upgraded()).toContain("Inst hello [1.0] (2.0 ");
 
   expect((await run("override", "set", "src:hello", "Section=games", "Priority=extra", "--suite", "sid"))[0]).toBe(0);

@@ -85,7 +85,7 @@ test("apt installs and fetches sources through a gateway, with the read cap and 
   const apt = await updated();
   expect((await apt.download("hello")).length).toBeGreaterThan(100);
   expect((await apt.source("greet")).size).toBe(3);
-  expect(await publish()).toBe("all was up to date\n");
+  expect(await publish()).toBe("everything is up to date\n");
 
   await put(new Map([await namedDeb({ package: "later" })]));
   const again = await publish();

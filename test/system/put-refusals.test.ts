@@ -38,7 +38,7 @@ test("one bad file among good ones stops it all before anything is changed, and 
   expect(Object.fromEntries(problems.map(({ file, reason }) => [basename(file), reason]))).toEqual({
     "absent_1_all.deb": "is not there",
     "cut_1.0-1_all.deb": expect.stringContaining("ends"),
-    [dsc]: `${tarball} is neither beside it nor in dists/sid/main/source/alice`,
+    [dsc]: `${tarball} is neither in its directory nor in dists/sid/main/source/alice`,
     "notes.txt": "is no package, and no .dsc that is uploaded names it",
     "stranger_1.0-1_riscv64.deb": expect.stringContaining("a package for riscv64 has no place"),
     "text_1.0-1_all.deb": expect.stringContaining("ar archive"),
@@ -74,7 +74,7 @@ test("an upload of nothing is refused", async () => {
   );
   expect(await tree.putJson([changes])).toMatchObject({
     exitCode: 3,
-    problems: [{ file: changes, reason: "lists nothing that APT has a use for" }],
+    problems: [{ file: changes, reason: "lists no file that APT uses" }],
   });
 });
 
@@ -85,7 +85,7 @@ test("other bytes under a name that is taken are refused, whether its entry tell
   const other = tree.write(new Map([[name, others]]));
   const refused = await tree.putJson(other);
   expect(refused.problems).toEqual([
-    { file: other[0], reason: expect.stringContaining("is there already with other bytes") },
+    { file: other[0], reason: expect.stringContaining("already exists with different bytes") },
   ]);
   // The plain way leaves no word about the bytes.
   const cap = tree.bundle.directories.find(({ path }) => path.includes(amd64))!.cap.reveal();

@@ -74,7 +74,7 @@ test("a .changes uploads what dpkg-buildpackage has built, source and binaries, 
   const { exitCode, output } = await tree.put([join(work, "from-changes_1.0_amd64.changes")]);
   expect([exitCode, output]).toEqual([
     0,
-    expect.stringContaining("from-changes_1.0_amd64.buildinfo is checked, and not uploaded"),
+    expect.stringContaining("from-changes_1.0_amd64.buildinfo is checked, but not uploaded"),
   ]);
   expect(output).toMatch(/^live: from-changes 1\.0 source in sid main\nlive: from-changes 1\.0 amd64 in sid main$/m);
   for (const step of ["checked", "uploaded", "linked", "pinged"])
@@ -97,7 +97,7 @@ test("a .buildinfo uploads what it lists, unless a byte of that is another", asy
   expect([refused.exitCode, refused.status, refused.problems]).toEqual([
     3,
     "refused",
-    [{ file: deb, reason: "has another size than the file that lists it says" }],
+    [{ file: deb, reason: "its size differs from the one in the file that lists it" }],
   ]);
   expect(await tree.allNames()).toEqual(before);
   writeFileSync(deb, good);

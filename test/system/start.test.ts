@@ -31,7 +31,7 @@ async function shell(text: string, env: Readonly<Record<string, string>> = {}): 
 async function start(...flags: readonly string[]): Promise<void> {
   started = new CommandLine(["start", ...flags], { cwd: checkout });
   url = await started.waitForOutput(/^ {2}(http:\S+)\/debian\/$/m, setUpPatienceMs);
-  await started.waitForOutput(/Ctrl-C ends it all/);
+  await started.waitForOutput(/Ctrl-C stops everything/);
 }
 
 /** The command lines of all processes that have something to do with this checkout. */

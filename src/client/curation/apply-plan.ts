@@ -1,4 +1,4 @@
-// Carries a plan out: directory by directory, each change with its line in the directory's own log, and then the pings.
+// Applies a curation plan: changes each directory together with its change log, then pings the server.
 import type { Clock } from "../../base/clock.ts";
 import { RepoError } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
@@ -8,139 +8,141 @@ import type { Link, WebapiWriter } from "../../storage/tahoe/webapi-writer.ts";
 import type { Directory, Entry, Tree } from "../../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
 import type { Bundle } from "../bundle.ts";
-import type { LinkWords } from "../change-failed.ts";
+import type { LinkStateTexts } from "../change-failed.ts";
 import { ChangeFailed } from "../change-failed.ts";
 import type { WaitingObserver } from "../ping-client.ts";
 import { pingUntilLive } from "../ping-client.ts";
-import type { Linked } from "../upload/link-with-recheck.ts";
+import type { LinkChange } from "../upload/link-with-recheck.ts";
 import { linkWithRecheck } from "../upload/link-with-recheck.ts";
 import type { WriteGateways } from "../write-gateways.ts";
 import type { NextChangeLog } from "./change-log.ts";
 import { nextChangeLog } from "./change-log.ts";
 import type { CurationPlan, DirectoryPlan } from "./curation-plan.ts";
 
-/** Another one has put something else here since the plan was made: a new plan will tell of it. */
+/** Somebody else has changed the directory since the plan was made. A new plan will include that change. */
 class Overtaken extends RepoError {
   readonly code = "builder/overtaken";
 }
 
-/** The bundle has no cap for this directory. */
+/** The bundle gives no write access to this directory. */
 class OutsideBundle extends RepoError {
   readonly code = "builder/outside-bundle";
 }
 
 export interface AppliedDirectory {
   readonly path: TreePath;
-  /** Names; none where all was as it should be. */
+  /** Names; empty if nothing had to be changed. */
   readonly linked: readonly string[];
   readonly unlinked: readonly string[];
-  /** Whether the server has said that APT sees it; undefined where the bundle has no ping. */
+  /** Whether the server has confirmed that APT sees the change; undefined if the bundle has no ping settings. */
   live: boolean | undefined;
 }
 
 export interface ApplyPlanOptions {
   readonly bundle: Bundle;
   readonly gateways: WriteGateways;
-  /** What the bundle's caps open, each at its place. */
+  /** The bundle's directories, at their paths in the tree. */
   readonly tree: Tree;
   readonly mayReplace: boolean;
-  /** How long to wait until all is live, in ms. */
-  readonly patienceMs: number;
+  /** How long to wait until all changes are live, in ms. */
+  readonly timeoutMs: number;
   readonly waiting: WaitingObserver;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
 
-/** The paths of a plan that the bundle can't change. */
-export const outside = ({ directories }: Bundle, plan: CurationPlan): readonly TreePath[] =>
+/** The directories of a plan to which the bundle gives no write access. */
+export const directoriesOutsideBundle = ({ directories }: Bundle, plan: CurationPlan): readonly TreePath[] =>
   plan.directories
     .map(({ directory }) => directory)
     .filter((path) => !directories.some((each) => isWithin(path, each.path)));
 
 /**
- * Safe to be interrupted and called again with a new plan: what is done is found done. Links of a directory appear
- * together, with the line that tells of them; files go one by one, after the line was written.
+ * Can be interrupted, and called again with a new plan, which does not repeat completed changes. All new links of a
+ * directory, including the change log, are set in one write; files are unlinked one by one after that.
  * @throws ChangeFailed, because of StorageUnavailable, Overtaken, OutsideBundle, PingRefused or signal.reason
  */
-export async function applyPlan(plan: CurationPlan, parts: ApplyPlanOptions): Promise<readonly AppliedDirectory[]> {
-  const changes = plan.directories.map((each) => new DirectoryChange(each, parts));
+export async function applyPlan(plan: CurationPlan, options: ApplyPlanOptions): Promise<readonly AppliedDirectory[]> {
+  const changes = plan.directories.map((each) => new DirectoryChange(each, options));
   const done: AppliedDirectory[] = [];
   try {
     for (const change of changes) done.push(await change.run());
-    await pingAll(done, parts);
+    await pingAll(done, options);
     return done;
   } catch (thrown) {
-    const isAll = done.length === changes.length;
-    const linked = changes.some(({ hasBegun }) => hasBegun) ? (isAll ? "all" : "unknown") : "none";
-    throw new ChangeFailed(thrown, linked, linkWords);
+    const isComplete = done.length === changes.length;
+    const linked = changes.some(({ hasBegun }) => hasBegun) ? (isComplete ? "all" : "unknown") : "none";
+    throw new ChangeFailed(thrown, linked, linkStateTexts);
   }
 }
 
-const linkWords: LinkWords = {
+const linkStateTexts: LinkStateTexts = {
   unknown: "some of the changes may be made already; the same command finishes them",
   all: "all changes are made",
 };
 
-/** Asks the server, directory by directory, whether APT sees the change. */
-async function pingAll(done: readonly AppliedDirectory[], parts: ApplyPlanOptions): Promise<void> {
-  const { bundle, clock, signal } = parts;
+/** Pings the server for each directory, to find out whether APT sees the change. */
+async function pingAll(done: readonly AppliedDirectory[], options: ApplyPlanOptions): Promise<void> {
+  const { bundle, clock, signal } = options;
   if (bundle.ping === undefined) return;
-  const deadlineMs = clock() + parts.patienceMs;
+  const deadlineMs = clock() + options.timeoutMs;
   for (const each of done) {
-    const patienceMs = Math.max(0, deadlineMs - clock());
-    const answer = await pingUntilLive(bundle.ping, each.path, { patienceMs, waiting: parts.waiting, signal });
-    each.live = !("notLive" in answer);
+    const timeoutMs = Math.max(0, deadlineMs - clock());
+    const result = await pingUntilLive(bundle.ping, each.path, { timeoutMs, waiting: options.waiting, signal });
+    each.live = !("notLive" in result);
   }
 }
 
 class DirectoryChange {
-  /** Whether anything was written here, or may have been. */
+  /** Whether something was written to this directory, or may have been. */
   hasBegun = false;
   readonly #plan: DirectoryPlan;
-  readonly #parts: ApplyPlanOptions;
+  readonly #options: ApplyPlanOptions;
   readonly #linked = new Set<string>();
   readonly #unlinked = new Set<string>();
   #superseded: readonly string[] = [];
 
-  constructor(plan: DirectoryPlan, parts: ApplyPlanOptions) {
+  constructor(plan: DirectoryPlan, options: ApplyPlanOptions) {
     this.#plan = plan;
-    this.#parts = parts;
+    this.#options = options;
   }
 
   async run(): Promise<AppliedDirectory> {
-    const { gateways, clock, signal } = this.#parts;
+    const { gateways, clock, signal } = this.#options;
     const sources = await this.#sources();
-    const carryOut = () => gateways.change((writer) => this.#carryOut(writer, sources), signal);
-    await linkWithRecheck([{ link: carryOut }], () => undefined, { clock, signal });
+    const change = () => gateways.retry((writer) => this.#change(writer, sources), signal);
+    await linkWithRecheck([{ link: change }], () => undefined, { clock, signal });
     return { path: this.#plan.directory, linked: [...this.#linked], unlinked: [...this.#unlinked], live: undefined };
   }
 
-  /** Does what is not done. */
-  async #carryOut(writer: WebapiWriter, sources: ReadonlyMap<string, Link>): Promise<Linked> {
-    const { signal } = this.#parts;
+  /** Makes the changes that are not made yet. */
+  async #change(writer: WebapiWriter, sources: ReadonlyMap<string, Link>): Promise<LinkChange> {
+    const { signal } = this.#options;
     const cap = await this.#capOf(writer);
     const entries = await writer.list(cap, signal);
     const links = this.#missing(sources, entries);
-    const going = [...this.#plan.unlinks].flatMap(([name, key]) => (isStill(entries.get(name), key) ? [name] : []));
-    const left = new Set([...entries.keys(), ...links.keys()]);
-    if (links.size > 0 || going.some((name) => !this.#unlinked.has(name))) {
+    const removed = [...this.#plan.unlinks].flatMap(([name, key]) =>
+      isUnchanged(entries.get(name), key) ? [name] : [],
+    );
+    const after = new Set([...entries.keys(), ...links.keys()]);
+    if (links.size > 0 || removed.some((name) => !this.#unlinked.has(name))) {
       this.hasBegun = true;
-      const log = await this.#link(writer, cap, entries, links, going);
-      left.add(log.name);
+      const log = await this.#link(writer, cap, entries, links, removed);
+      after.add(log.name);
       this.#superseded = log.superseded;
       for (const name of links.keys()) this.#linked.add(name);
-      for (const name of going) this.#unlinked.add(name);
+      for (const name of removed) this.#unlinked.add(name);
     }
-    for (const name of [...going, ...this.#superseded]) {
+    for (const name of [...removed, ...this.#superseded]) {
       await writer.unlink(cap, parseTreePath(name), signal);
-      left.delete(name);
+      after.delete(name);
     }
-    return { found: entries, left };
+    return { before: entries, after };
   }
 
-  /** What is to be linked, as its own directory tells of it now. */
+  /** The links to set, with content and metadata as they are now at their present location. */
   async #sources(): Promise<ReadonlyMap<string, Link>> {
-    const { tree, signal } = this.#parts;
+    const { tree, signal } = this.#options;
     const listings = new Map<TreePath, Directory>();
     const links = new Map<string, Link>();
     for (const [name, { from, contentKey }] of this.#plan.links) {
@@ -155,55 +157,55 @@ class DirectoryChange {
     return links;
   }
 
-  /** @throws Overtaken where other bytes have one of the names and may not be replaced */
+  /** @throws Overtaken if a name has different bytes, which may not be replaced */
   #missing(sources: ReadonlyMap<string, Link>, entries: ReadonlyMap<string, Entry>): ReadonlyMap<string, Link> {
     const missing = new Map<string, Link>();
     for (const [name, link] of sources) {
-      const there = entries.get(name);
-      if (there?.kind === "file" && there.content?.key === link.content.key) continue;
-      if (there !== undefined && !this.#parts.mayReplace) {
-        throw new Overtaken(`${joinPath(this.#plan.directory, name)} has come to be there with other bytes`);
+      const existing = entries.get(name);
+      if (existing?.kind === "file" && existing.content?.key === link.content.key) continue;
+      if (existing !== undefined && !this.#options.mayReplace) {
+        throw new Overtaken(`${joinPath(this.#plan.directory, name)} was created with different bytes in the meantime`);
       }
       missing.set(name, link);
     }
     return missing;
   }
 
-  /** One write, but for what takes another's place. @returns the log that is among what it linked */
+  /** Sets all new links in one write, and those that replace others in a second one. @returns the linked change log */
   async #link(
     writer: WebapiWriter,
     cap: WriteCap,
     entries: ReadonlyMap<string, Entry>,
     links: ReadonlyMap<string, Link>,
-    going: readonly string[],
+    removed: readonly string[],
   ): Promise<NextChangeLog> {
-    const { tree, bundle, clock, signal } = this.#parts;
+    const { tree, bundle, clock, signal } = this.#options;
     const { directory, events } = this.#plan;
-    const changed = new Set([...links.keys(), ...going]);
-    const due = events.filter(({ path }) => changed.has(lastName(path)));
-    const log = await nextChangeLog({ tree, directory, entries }, due, bundle.name, { clock, signal });
+    const changed = new Set([...links.keys(), ...removed]);
+    const changedEvents = events.filter(({ path }) => changed.has(lastName(path)));
+    const log = await nextChangeLog({ tree, directory, entries }, changedEvents, bundle.name, { clock, signal });
     const content = await writer.upload(Buffer.from(log.text), signal);
-    const fresh = new Map([...links].filter(([name]) => !entries.has(name)));
-    await writer.linkNew(cap, new Map([...fresh, [log.name, { content, metadata: undefined }]]), signal);
-    const replacing = new Map([...links].filter(([name]) => entries.has(name)));
-    if (replacing.size > 0) await writer.link(cap, replacing, signal);
+    const newLinks = new Map([...links].filter(([name]) => !entries.has(name)));
+    await writer.linkNew(cap, new Map([...newLinks, [log.name, { content, metadata: undefined }]]), signal);
+    const replacements = new Map([...links].filter(([name]) => entries.has(name)));
+    if (replacements.size > 0) await writer.link(cap, replacements, signal);
     return log;
   }
 
-  /** The directory's own cap; where it is missing, it is made. */
+  /** The write cap of the directory, which is created if it is missing. */
   async #capOf(writer: WebapiWriter): Promise<WriteCap> {
-    const { bundle, signal } = this.#parts;
+    const { bundle, signal } = this.#options;
     const { directory, links } = this.#plan;
-    const owned = bundle.directories.find(({ path }) => isWithin(directory, path));
-    if (owned === undefined) throw new OutsideBundle(`${directory} is in none of this bundle's directories`);
-    const relative = parseTreePath(directory.slice(owned.path === "" ? 0 : owned.path.length + 1));
-    const cap = await writer.directoryAt(owned.cap, relative, signal);
+    const opened = bundle.directories.find(({ path }) => isWithin(directory, path));
+    if (opened === undefined) throw new OutsideBundle(`${directory} is in none of this bundle's directories`);
+    const relative = parseTreePath(directory.slice(opened.path === "" ? 0 : opened.path.length + 1));
+    const cap = await writer.directoryAt(opened.cap, relative, signal);
     if (cap !== undefined) return cap;
-    if (links.size === 0) throw new StorageUnavailable(directory, "it can't be changed", { transient: false });
-    return await writer.makeDirectory(owned.cap, relative, signal);
+    if (links.size === 0) throw new StorageUnavailable(directory, "it cannot be changed", { transient: false });
+    return await writer.makeDirectory(opened.cap, relative, signal);
   }
 }
 
-/** Whether this is what was to go. What was uploaded under its name since then stays. */
-const isStill = (entry: Entry | undefined, contentKey: string | undefined): boolean =>
+/** Whether the entry still has the planned content: a file uploaded in the meantime is not unlinked. */
+const isUnchanged = (entry: Entry | undefined, contentKey: string | undefined): boolean =>
   entry?.kind === "file" && entry.content?.key === contentKey;

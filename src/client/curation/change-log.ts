@@ -1,4 +1,4 @@
-// What was changed in a directory, and when: lines of JSON in a file of that directory, and of nobody else's.
+// The change log of a directory: lines of JSON in a file of the directory, which record curation changes.
 
 import type { Clock } from "../../base/clock.ts";
 import type { TreePath } from "../../base/names.ts";
@@ -8,7 +8,7 @@ import type { Entry, Tree } from "../../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
 import type { InventoryPackage } from "./inventory.ts";
 
-/** One line. Whoever holds the directory's cap can rewrite it: it is a memory, and no proof. */
+/** One line of the log. It proves nothing: anybody with the directory's write cap can rewrite it. */
 export interface ChangeLogEntry {
   readonly action: "promote" | "remove" | "prune";
   readonly package: string;
@@ -16,7 +16,7 @@ export interface ChangeLogEntry {
   readonly architecture: string;
   readonly sha256: string;
   readonly path: TreePath;
-  /** Where it was promoted from. */
+  /** The path that the package was promoted from. */
   readonly from?: TreePath;
 }
 
@@ -35,23 +35,23 @@ export const changeLogEntry = (
   ...(from !== undefined && { from }),
 });
 
-/** The file that takes the place of the last one, and what it makes superfluous. */
+/** The next file of the change log, and the files that it replaces. */
 export interface NextChangeLog {
-  /** Not in the directory yet: two writers at once ask for the same name, and only one of them gets it. */
+  /** An unused name. Of two concurrent writers, which choose the same name, only one can create the link. */
   readonly name: string;
   readonly text: string;
   readonly superseded: readonly string[];
 }
 
-/** From this size on, a file is left as it is and a new one is begun. */
-const fullAuditBytes = 256 * 1024;
+/** A file of this size is complete: the next lines start a new file. */
+const maxLogBytes = 256 * 1024;
 const maxNumber = 999_999_999;
-const auditName = /^audit\.([1-9]\d{0,8})\.jsonl$/;
+const logFileName = /^audit\.([1-9]\d{0,8})\.jsonl$/;
 
 /**
- * The log with lines more. It is a numbered file that holds all of its predecessor's lines; the number is what makes
- * sure that of two writers none loses the other's.
- * @param by who says so
+ * Extends the change log. The result is a new numbered file with all lines of its predecessor: because of the new
+ * number, two concurrent writers cannot overwrite each other's lines.
+ * @param by name of the bundle that makes the changes
  */
 export async function nextChangeLog(
   { tree, directory, entries }: { readonly tree: Tree; readonly directory: TreePath; readonly entries: Entries },
@@ -59,35 +59,36 @@ export async function nextChangeLog(
   by: string,
   { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<NextChangeLog> {
-  const numbers = [...entries.keys()].flatMap((name) => auditName.exec(name)?.[1] ?? []).map(Number);
+  const numbers = [...entries.keys()].flatMap((name) => logFileName.exec(name)?.[1] ?? []).map(Number);
   const last = Math.max(0, ...numbers);
   let next = (last % maxNumber) + 1;
-  while (entries.has(nameOf(next))) next++;
-  const before = last === 0 ? undefined : await textOf(tree, joinPath(directory, nameOf(last)), entries, signal);
+  while (entries.has(fileName(next))) next++;
+  const before = last === 0 ? undefined : await textOf(tree, joinPath(directory, fileName(last)), entries, signal);
   const time = new Date(clock()).toISOString();
   const lines = events.map((event) => `${JSON.stringify({ time, by, ...event })}\n`);
   return {
-    name: nameOf(next),
+    name: fileName(next),
     text: `${before ?? ""}${lines.join("")}`,
-    superseded: before === undefined ? [] : numbers.filter((each) => isOpen(entries.get(nameOf(each)))).map(nameOf),
+    superseded:
+      before === undefined ? [] : numbers.filter((each) => isIncomplete(entries.get(fileName(each)))).map(fileName),
   };
 }
 
 type Entries = ReadonlyMap<string, Entry>;
 
-const nameOf = (number: number): string => `audit.${number}.jsonl`;
+const fileName = (number: number): string => `audit.${number}.jsonl`;
 
-/** Whether more lines come to a file: each such file but the last is a predecessor that was not yet taken away. */
-const isOpen = (entry: Entry | undefined): boolean =>
-  entry?.kind === "file" && entry.content !== undefined && (entry.sizeBytes ?? fullAuditBytes) < fullAuditBytes;
+/** Whether a file is incomplete. All such files except the last are predecessors that were not removed yet. */
+const isIncomplete = (entry: Entry | undefined): boolean =>
+  entry?.kind === "file" && entry.content !== undefined && (entry.sizeBytes ?? maxLogBytes) < maxLogBytes;
 
-/** @returns undefined for a file that is full, or can't be read: it stays, and another one is begun */
+/** @returns undefined if the file is complete or unreadable: then it is kept, and a new file starts */
 async function textOf(tree: Tree, path: TreePath, entries: Entries, signal: AbortSignal): Promise<string | undefined> {
   const entry = entries.get(path.slice(path.lastIndexOf("/") + 1));
-  if (entry?.kind !== "file" || !isOpen(entry)) return undefined;
+  if (entry?.kind !== "file" || !isIncomplete(entry)) return undefined;
   let bytes: Buffer | undefined;
   try {
-    bytes = await readAtMost(tree.open({ path, content: entry.content }, undefined, signal), fullAuditBytes);
+    bytes = await readAtMost(tree.open({ path, content: entry.content }, undefined, signal), maxLogBytes);
   } catch (thrown) {
     signal.throwIfAborted();
     if (!(thrown instanceof StorageUnavailable) && !(thrown instanceof ContentGone)) throw thrown;

@@ -1,4 +1,4 @@
-// Plans of changes to a tree: what is to be linked and unlinked in which directory, and what that does to each index.
+// Plans changes of a tree: the links to set and remove in each directory, and the resulting changes of indices.
 import type { Component, Suite, TreePath } from "../../base/names.ts";
 import { joinPath, lastName, parentPath, parseTreePath } from "../../base/names.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
@@ -10,20 +10,20 @@ import { changeLogEntry } from "./change-log.ts";
 import type { IndexChange } from "./index-preview.ts";
 import { previewIndices } from "./index-preview.ts";
 import type { Inventory, InventoryPackage } from "./inventory.ts";
-import { namesBelowPlace } from "./package-patterns.ts";
+import { subdirectoriesOf } from "./package-patterns.ts";
 
-/** What is to be done in one directory. */
+/** The changes of one directory. */
 export interface DirectoryPlan {
   readonly directory: TreePath;
-  /** By the name that each file is to have here. */
+  /** The links to set, by name in this directory. */
   readonly links: ReadonlyMap<string, LinkPlan>;
-  /** The content of each name that goes, in the order in which they do: what names others after these. */
+  /** The content key of each name to unlink, in this order: a .dsc follows the files that it lists. */
   readonly unlinks: ReadonlyMap<string, string | undefined>;
-  /** A line for each package; only those of whose files there is something to do are written. */
+  /** One change log line for each package; lines of packages without changed files are not written. */
   readonly events: readonly ChangeLogEntry[];
 }
 
-/** A content that is to be linked, by its key, and where it is linked now. */
+/** The key of the content to link, and the path where it is linked now. */
 interface LinkPlan {
   readonly from: TreePath;
   readonly contentKey: string;
@@ -32,71 +32,75 @@ interface LinkPlan {
 export interface CurationPlan {
   readonly directories: readonly DirectoryPlan[];
   readonly changes: readonly IndexChange[];
-  /** What speaks against it; then nothing is to be done. */
+  /** Reasons against the plan; if there are any, it must not be applied. */
   readonly problems: readonly string[];
 }
 
-/** Where packages are promoted to; what is undefined stays as it is where each package comes from. */
+/** The destination of promoted packages; an undefined property keeps the value of each package's own location. */
 export interface Destination {
   readonly suite: Suite;
   readonly component: Component | undefined;
-  /** The names of the directories below the place. */
+  /** The names of the directories below the package directory. */
   readonly builder: readonly string[] | undefined;
 }
 
 export interface PromoteOptions {
-  /** Whether a package may take the place of a file of the same name with other bytes. */
+  /** Whether a package may replace a file of the same name with different bytes. */
   readonly mayReplace: boolean;
   readonly nowMs: number;
 }
 
-/** Links packages at a second place, with all files of a source package and what stands beside each link. */
+/** Plans to link packages at a second location, with all files of source packages and the metadata of each link. */
 export function planPromotion(
-  stock: Inventory,
+  inventory: Inventory,
   packages: readonly InventoryPackage[],
   to: Destination,
   { mayReplace, nowMs }: PromoteOptions,
 ): CurationPlan {
   const problems: string[] = [];
-  const plans = new Map<TreePath, Promotion>();
-  const files = new Map(stock.files);
-  const directories = new Set(stock.directories);
-  for (const one of packages) {
-    const directory = destinationOf(one, to);
-    const plan: Promotion = plans.get(directory) ?? { links: new Map(), events: [], architecture: one.architecture };
+  const plans = new Map<TreePath, DirectoryPromotion>();
+  const files = new Map(inventory.files);
+  const directories = new Set(inventory.directories);
+  for (const each of packages) {
+    const directory = destinationOf(each, to);
+    const plan: DirectoryPromotion = plans.get(directory) ?? {
+      links: new Map(),
+      events: [],
+      architecture: each.architecture,
+    };
     plans.set(directory, plan);
-    for (const from of one.files) {
+    for (const from of each.files) {
       const path = joinPath(directory, lastName(from));
-      const [source, there] = [stock.files.get(from), files.get(path)];
+      const [source, existing] = [inventory.files.get(from), files.get(path)];
       if (path === from) continue;
       const contentKey = contentOf(source);
       if (source === undefined || contentKey === undefined) {
-        problems.push(`${from} is a mutable file: its bytes may become others`);
+        problems.push(`${from} is a mutable file, whose bytes may change`);
         continue;
       }
-      if (there !== undefined && contentOf(there) !== contentKey && !mayReplace) {
-        problems.push(`${path} is there already with other bytes: --replace puts this one in its place`);
+      if (existing !== undefined && contentOf(existing) !== contentKey && !mayReplace) {
+        problems.push(`${path} already exists with different bytes: --replace overwrites it`);
       }
       plan.links.set(lastName(from), { from, contentKey });
-      files.set(path, linkedNow(source, path, there, nowMs));
+      files.set(path, linkedFile(source, path, existing, nowMs));
     }
-    if (directory !== parentPath(one.path)) {
-      plan.events.push(changeLogEntry("promote", one, joinPath(directory, lastName(one.path)), one.path));
+    if (directory !== parentPath(each.path)) {
+      plan.events.push(changeLogEntry("promote", each, joinPath(directory, lastName(each.path)), each.path));
     }
     for (let at = directory; at !== "" && !directories.has(at); at = parentPath(at)) directories.add(at);
   }
   return {
-    // Sources first, then what any architecture may depend on: nothing that dangles is seen.
+    // Sources first, then packages that others may depend on, so that no dependency is missing at any time.
     directories: [...plans]
       .toSorted(([, one], [, two]) => rank(one.architecture) - rank(two.architecture))
       .map(([directory, { links, events }]) => ({ directory, links, events, unlinks: new Map() })),
-    changes: previewIndices(stock, { files, directories, layout: stock.layout }),
+    changes: previewIndices(inventory, { files, directories, layout: inventory.layout }),
     problems,
   };
 }
 
-/** What comes into one directory, with the architecture of the first package. */
-interface Promotion {
+/** The changes of one directory, with the architecture of its first package. */
+interface DirectoryPromotion {
   readonly links: Map<string, LinkPlan>;
   readonly events: ChangeLogEntry[];
   readonly architecture: string;
@@ -104,45 +108,51 @@ interface Promotion {
 
 const rank = (architecture: string): number => (architecture === "source" ? 0 : architecture === "all" ? 1 : 2);
 
-function destinationOf(one: InventoryPackage, { suite, component, builder }: Destination): TreePath {
-  const place = placePath({ ...one.place, suite, component: component ?? one.place.component });
-  return parseTreePath([place, ...(builder ?? namesBelowPlace(one))].join("/"));
+function destinationOf(each: InventoryPackage, { suite, component, builder }: Destination): TreePath {
+  const path = placePath({ ...each.location, suite, component: component ?? each.location.component });
+  return parseTreePath([path, ...(builder ?? subdirectoriesOf(each))].join("/"));
 }
 
 const contentOf = (file: CatalogFile | undefined): string | undefined =>
   file?.entry.kind === "file" ? file.entry.content?.key : undefined;
 
-/** A file as it is found after it was linked here: where it was already, nothing is written. */
-function linkedNow(source: CatalogFile, path: TreePath, there: CatalogFile | undefined, nowMs: number): CatalogFile {
-  if (there !== undefined && contentOf(there) === contentOf(source)) return { ...there, finding: source.finding };
+/** The file after linking it at `path`. If it is linked there already, its entry does not change. */
+function linkedFile(
+  source: CatalogFile,
+  path: TreePath,
+  existing: CatalogFile | undefined,
+  nowMs: number,
+): CatalogFile {
+  if (existing !== undefined && contentOf(existing) === contentOf(source))
+    return { ...existing, finding: source.finding };
   if (source.entry.kind === "other") return { ...source, path };
-  const linkedAtMs = there?.entry.kind === "file" ? there.entry.linkedAtMs : nowMs;
+  const linkedAtMs = existing?.entry.kind === "file" ? existing.entry.linkedAtMs : nowMs;
   return { ...source, path, entry: { ...source.entry, linkedAtMs, relinkedAtMs: nowMs } };
 }
 
-/** Unlinks packages, with those files of a source package that no other one in its directory names. */
+/** Plans to unlink packages, with the files of source packages that no remaining source package lists. */
 export function planRemoval(
-  stock: Inventory,
+  inventory: Inventory,
   packages: readonly InventoryPackage[],
   action: "remove" | "prune",
 ): CurationPlan {
-  const going = new Set(packages.map(({ path }) => path));
+  const removed = new Set(packages.map(({ path }) => path));
   const needed = new Set(
-    [...stock.packages.values()].filter(({ path }) => !going.has(path)).flatMap((one) => one.files),
+    [...inventory.packages.values()].filter(({ path }) => !removed.has(path)).flatMap((each) => each.files),
   );
-  const files = new Map(stock.files);
+  const files = new Map(inventory.files);
   const plans = new Map<TreePath, { unlinks: Map<string, string | undefined>; events: ChangeLogEntry[] }>();
-  for (const one of packages) {
-    const directory = parentPath(one.path);
+  for (const each of packages) {
+    const directory = parentPath(each.path);
     const plan = plans.get(directory) ?? { unlinks: new Map<string, string | undefined>(), events: [] };
     plans.set(directory, plan);
-    // The .dsc goes last: as long as it is there, the next attempt knows what belongs to it.
-    for (const path of one.files) {
-      if (path !== one.path && needed.has(path)) continue;
-      plan.unlinks.set(lastName(path), contentOf(stock.files.get(path)));
+    // The .dsc is unlinked last: after an interruption, the next attempt finds the remaining files through it.
+    for (const path of each.files) {
+      if (path !== each.path && needed.has(path)) continue;
+      plan.unlinks.set(lastName(path), contentOf(inventory.files.get(path)));
       files.delete(path);
     }
-    plan.events.push(changeLogEntry(action, one, one.path));
+    plan.events.push(changeLogEntry(action, each, each.path));
   }
   return {
     directories: [...plans].map(([directory, { unlinks, events }]) => ({
@@ -151,53 +161,55 @@ export function planRemoval(
       unlinks,
       events,
     })),
-    changes: previewIndices(stock, { ...stock, files }),
+    changes: previewIndices(inventory, { ...inventory, files }),
     problems: [],
   };
 }
 
-/** What a retention lets go. */
+/** Rules for which old versions `prune` removes. */
 export interface Retention {
-  /** How many versions of each package stay at least, the newest by Debian's order; 1 or more. */
+  /** How many versions of each package are kept: the newest in Debian's order; at least 1. */
   readonly keep: number;
-  /** Only what was linked before this goes, in ms since the epoch. */
+  /** Only packages linked before this time are removed, in ms since the epoch. */
   readonly linkedBeforeMs: number;
-  /** Whether an index takes a package: no other one counts as a version. By default whatever is sound in itself. */
-  readonly isAccepted?: ((one: InventoryPackage) => boolean) | undefined;
+  /** Whether an index lists a package; only listed packages count as versions. Default: all sound packages. */
+  readonly isAccepted?: ((each: InventoryPackage) => boolean) | undefined;
 }
 
 /**
- * The packages beyond a retention, counted by suite, component, name and architecture. A source package stays as long
- * as anything that was built from it does.
+ * The packages that the retention rules remove. Versions are counted for each suite, component, name and architecture.
+ * A source package is kept while a package built from it is kept.
  */
-export function expired(
+export function expiredPackages(
   packages: readonly InventoryPackage[],
   all: Iterable<InventoryPackage>,
   { keep, linkedBeforeMs, isAccepted = ({ isSound }) => isSound }: Retention,
 ): readonly InventoryPackage[] {
   const groups = new Map<string, InventoryPackage[]>();
-  for (const one of packages) {
-    const key = [one.place.suite, one.place.component, one.name, one.architecture, isForInstaller(one)].join(" ");
-    groups.set(key, [...(groups.get(key) ?? []), one]);
+  for (const each of packages) {
+    const key = [each.location.suite, each.location.component, each.name, each.architecture, isForInstaller(each)].join(
+      " ",
+    );
+    groups.set(key, [...(groups.get(key) ?? []), each]);
   }
-  const going = new Set<InventoryPackage>();
+  const removed = new Set<InventoryPackage>();
   for (const group of groups.values()) {
     const accepted = new Set(group.filter(isAccepted).map(({ version }) => version));
     const newest = new Set([...accepted].toSorted((one, two) => compareVersions(two, one)).slice(0, keep));
     const oldest = [...newest].at(-1);
     if (oldest === undefined || newest.size < keep) continue;
-    for (const one of group) {
-      // What is in no index takes no version's place, and goes only where it is older than all that stay.
-      const isOld = !newest.has(one.version) && (isAccepted(one) || compareVersions(one.version, oldest) < 0);
-      if (isOld && one.linkedAtMs < linkedBeforeMs) going.add(one);
+    for (const each of group) {
+      // A package that is in no index does not count as a version; it is removed only if it is older than all kept ones.
+      const isOld = !newest.has(each.version) && (isAccepted(each) || compareVersions(each.version, oldest) < 0);
+      if (isOld && each.linkedAtMs < linkedBeforeMs) removed.add(each);
     }
   }
   const needed = new Set<string>();
-  for (const one of all) if (one.architecture !== "source" && !going.has(one)) needed.add(sourceKeyOf(one));
-  return [...going].filter((one) => one.architecture !== "source" || !needed.has(sourceKeyOf(one)));
+  for (const each of all) if (each.architecture !== "source" && !removed.has(each)) needed.add(sourceKeyOf(each));
+  return [...removed].filter((each) => each.architecture !== "source" || !needed.has(sourceKeyOf(each)));
 }
 
 const isForInstaller = ({ path }: InventoryPackage): boolean => isUdeb(path);
 
-const sourceKeyOf = ({ place, source }: InventoryPackage): string =>
-  [place.suite, place.component, source.name, source.version].join(" ");
+const sourceKeyOf = ({ location, source }: InventoryPackage): string =>
+  [location.suite, location.component, source.name, source.version].join(" ");

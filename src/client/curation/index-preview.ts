@@ -1,4 +1,4 @@
-// What a change of files does to each index, told before it is made.
+// Computes how a change of files would change each index.
 import type { Architecture, TreePath } from "../../base/names.ts";
 import { baseOfVariant } from "../../base/names.ts";
 import { binaryIndex, installerIndex, sourceIndex } from "../../catalog/layout/repository-layout.ts";
@@ -8,11 +8,11 @@ import { VariantBuilds } from "../../catalog/suite/variant-builds.ts";
 import type { InventoryFiles } from "./inventory.ts";
 import { packageListsOf } from "./inventory.ts";
 
-/** A stanza of an index, in short. */
+/** Identifies a stanza of an index. */
 export interface PreviewEntry {
   readonly package: string;
   readonly version: string;
-  /** `source` in an index of sources. */
+  /** `source` in a Sources index. */
   readonly architecture: string;
   readonly component: string;
   readonly path: TreePath;
@@ -20,44 +20,44 @@ export interface PreviewEntry {
 
 export interface IndexChange {
   readonly suite: string;
-  /** Below the suite, e.g. `main/binary-amd64`. */
+  /** Path below the suite, e.g. `main/binary-amd64`. */
   readonly index: string;
-  /** The same package and version in both lists: with other bytes. */
+  /** If a package and version is in both lists, its bytes differ. */
   readonly added: readonly PreviewEntry[];
   readonly removed: readonly PreviewEntry[];
 }
 
-/** Sorted by suite, index, package and version; an index that stays as it is has no place in it. */
+/** @returns only the indices that change, sorted by suite and index; their entries sorted by package */
 export function previewIndices(before: InventoryFiles, after: InventoryFiles): readonly IndexChange[] {
-  const [old, young] = [indicesOf(before), indicesOf(after)];
-  return [...new Set([...old.keys(), ...young.keys()])].toSorted().flatMap((key): IndexChange[] => {
-    const [left = none, right = none] = [old.get(key), young.get(key)];
-    const removed = [...left].filter(([identity]) => !right.has(identity)).map(([, entry]) => entry);
-    const added = [...right].filter(([identity]) => !left.has(identity)).map(([, entry]) => entry);
+  const [oldIndices, newIndices] = [indicesOf(before), indicesOf(after)];
+  return [...new Set([...oldIndices.keys(), ...newIndices.keys()])].toSorted().flatMap((key): IndexChange[] => {
+    const [oldEntries = none, newEntries = none] = [oldIndices.get(key), newIndices.get(key)];
+    const removed = [...oldEntries].filter(([entryKey]) => !newEntries.has(entryKey)).map(([, entry]) => entry);
+    const added = [...newEntries].filter(([entryKey]) => !oldEntries.has(entryKey)).map(([, entry]) => entry);
     if (removed.length + added.length === 0) return [];
     const [suite = "", index = ""] = key.split(" ");
-    return [{ suite, index, added: added.toSorted(inOrder), removed: removed.toSorted(inOrder) }];
+    return [{ suite, index, added: added.toSorted(compareEntries), removed: removed.toSorted(compareEntries) }];
   });
 }
 
 type Entries = ReadonlyMap<string, PreviewEntry>;
 const none: Entries = new Map();
 
-/** By suite and index, the entries of each by what makes them the same to APT. */
+/** The entries of each suite and index; the entries are keyed by everything that APT compares to detect a change. */
 function indicesOf({ files, directories, layout }: InventoryFiles): ReadonlyMap<string, Entries> {
   const indices = new Map<string, Map<string, PreviewEntry>>();
-  for (const [suite, snapshot] of packageListsOf({ files, layout })) {
-    const items = [...snapshot.entries()];
-    const variants = items.flatMap((item) => (item.kind === "binary" ? (item.variant ?? []) : []));
+  for (const [suite, packageList] of packageListsOf({ files, layout })) {
+    const indexEntries = [...packageList.entries()];
+    const variants = indexEntries.flatMap((entry) => (entry.kind === "binary" ? (entry.variant ?? []) : []));
     const { architectures } = withVariants(shapeOf(directories, suite, undefined, layout), new Set(variants));
     const builds = new VariantBuilds();
-    builds.apply({ removed: [], added: items }, () => []);
-    for (const item of items) {
-      const entry = entryOf(item);
-      const identity = [entry.package, entry.version, entry.architecture, item.sha256].join(" ");
-      for (const index of indicesWith(item, architectures, builds)) {
+    builds.apply({ removed: [], added: indexEntries }, () => []);
+    for (const indexEntry of indexEntries) {
+      const entry = previewEntryOf(indexEntry);
+      const entryKey = [entry.package, entry.version, entry.architecture, indexEntry.sha256].join(" ");
+      for (const index of indicesContaining(indexEntry, architectures, builds)) {
         const entries = indices.get(`${suite} ${index}`) ?? new Map<string, PreviewEntry>();
-        indices.set(`${suite} ${index}`, entries.set(identity, entry));
+        indices.set(`${suite} ${index}`, entries.set(entryKey, entry));
       }
     }
   }
@@ -65,32 +65,32 @@ function indicesOf({ files, directories, layout }: InventoryFiles): ReadonlyMap<
 }
 
 /**
- * A package for any architecture stands in the index of each, and one for all machines of an architecture in those of its
- * variants too.
+ * Lists the indices that contain an entry. A package for `all` is in the index of each architecture, and a package for
+ * an architecture also in the indices of its variants.
  */
-function indicesWith(
-  item: IndexEntry,
+function indicesContaining(
+  entry: IndexEntry,
   architectures: readonly Architecture[],
   builds: VariantBuilds,
 ): readonly string[] {
-  if (item.kind === "source") return [sourceIndex(item.component)];
-  const index = item.forInstaller ? installerIndex : binaryIndex;
-  const own = architectures.filter((architecture) =>
-    item.variant === undefined
-      ? ["all", architecture, baseOfVariant(architecture)].includes(item.architecture)
-      : item.variant === architecture,
+  if (entry.kind === "source") return [sourceIndex(entry.component)];
+  const index = entry.forInstaller ? installerIndex : binaryIndex;
+  const matching = architectures.filter((architecture) =>
+    entry.variant === undefined
+      ? ["all", architecture, baseOfVariant(architecture)].includes(entry.architecture)
+      : entry.variant === architecture,
   );
-  const shown = own.filter((architecture) => builds.mayBeListedFor(architecture, item));
-  return shown.map((architecture) => index(item.component, architecture));
+  const listed = matching.filter((architecture) => builds.mayBeListedFor(architecture, entry));
+  return listed.map((architecture) => index(entry.component, architecture));
 }
 
-const entryOf = (item: IndexEntry): PreviewEntry => ({
-  package: item.package,
-  version: item.version,
-  architecture: item.kind === "source" ? "source" : (item.variant ?? item.architecture),
-  component: item.component,
-  path: item.path,
+const previewEntryOf = (entry: IndexEntry): PreviewEntry => ({
+  package: entry.package,
+  version: entry.version,
+  architecture: entry.kind === "source" ? "source" : (entry.variant ?? entry.architecture),
+  component: entry.component,
+  path: entry.path,
 });
 
-const inOrder = (one: PreviewEntry, two: PreviewEntry): number =>
+const compareEntries = (one: PreviewEntry, two: PreviewEntry): number =>
   one.package < two.package ? -1 : one.package > two.package ? 1 : one.path < two.path ? -1 : 1;

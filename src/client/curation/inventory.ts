@@ -1,4 +1,4 @@
-// What a tree holds, as the server would judge it: each package with its files, and what no index takes.
+// Reads an inventory of a tree by the server's rules: the packages with their files, and the rejected files.
 import { forEachConcurrent } from "../../base/for-each-concurrent.ts";
 import type { Suite, TreePath } from "../../base/names.ts";
 import { joinPath, lastName, parentPath } from "../../base/names.ts";
@@ -21,30 +21,30 @@ import { withPossibleTimes } from "../../storage/link-times.ts";
 import type { FileEntry, OtherEntry, Tree } from "../../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
 
-/** A file whose name announces a package. */
+/** A file with the name of a .deb, .udeb, .ddeb or .dsc. */
 export interface InventoryPackage {
   readonly path: TreePath;
-  readonly place: PackageDirectory;
-  /** Whether an index takes it, or would if it were not for another one of the same name and version. */
+  readonly location: PackageDirectory;
+  /** Whether the package is valid: an index lists it, or another package with the same name and version instead. */
   readonly isSound: boolean;
-  /** "", as is what follows, where the file could not be understood. */
+  /** For a rejected file this and the following strings are "". */
   readonly name: string;
   readonly version: string;
   /** `source` for a source package. */
   readonly architecture: string;
-  /** The source package that it was built from, or is. */
+  /** The source package that it is, or that it was built from. */
   readonly source: { readonly name: string; readonly version: string };
-  /** Itself, and of a source package the files that it names and that are there: these first. */
+  /** The package file, preceded by the existing files that a source package lists. */
   readonly files: readonly TreePath[];
   readonly sizeBytes: number;
   readonly sha256: string;
-  /** When the link was last set, in ms since the epoch, as its uploader says: it may be in the future. */
+  /** When the link was last set, in ms since the epoch, according to the uploader: it may be in the future. */
   readonly linkedAtMs: number;
 }
 
-/** Files and directories of a tree. */
+/** The files and directories of a tree. */
 export interface InventoryFiles {
-  /** Tells suites with a slash from components. */
+  /** Distinguishes suites with a slash from components. */
   readonly layout: Layout;
   readonly directories: ReadonlySet<TreePath>;
   readonly files: ReadonlyMap<TreePath, CatalogFile>;
@@ -53,23 +53,22 @@ export interface InventoryFiles {
 export interface Inventory extends InventoryFiles {
   /** By path. */
   readonly packages: ReadonlyMap<TreePath, InventoryPackage>;
-  /** Why a file is in no index though its name announces a package; sorted by path. */
+  /** Why a package file is in no index; sorted by path. */
   readonly rejections: readonly (readonly [TreePath, Rejection])[];
 }
 
-/** Whether the directories that stock was taken of have a suite. */
+/** Whether the inventory contains a directory of the suite. */
 export const hasSuite = ({ directories, layout }: Inventory, suite: string): boolean =>
   [...directories].some((path) => layout.suiteOf(path) === suite);
 
-/** Files without a claim beside their link are read, so many at once. */
+/** How many files without a valid claim are read at once. */
 const concurrentReads = 8;
 
 /**
- * Takes stock of some directories. Files are judged by what their entries' metadata says, and read where it says
- * nothing that can be believed.
- * @param nowMs in ms since the epoch: the server takes link times that are later for unknown
- * @param paths none within another, but for suites; where nothing is, there is no stock
- * @param layout tells suites with a slash from components
+ * Reads the inventory of some directories. A file is read only if its entry has no valid claim.
+ * @param paths must not contain each other, except suites; paths that do not exist add nothing
+ * @param nowMs in ms since the epoch: link times later than this count as unknown, as for the server
+ * @param layout distinguishes suites with a slash from components
  * @throws StorageUnavailable, LimitExceeded
  */
 export async function readInventory(
@@ -79,61 +78,61 @@ export async function readInventory(
   signal: AbortSignal,
   layout: Layout = plainLayout,
 ): Promise<Inventory> {
-  const seen = new Map<TreePath, FileEntry | OtherEntry>();
+  const entries = new Map<TreePath, FileEntry | OtherEntry>();
   const directories = new Set<TreePath>();
   for (const path of paths) {
-    const part = await survey(tree, path, signal, Number.POSITIVE_INFINITY, { layout });
-    const [unlisted] = part.unlisted;
+    const surveyed = await survey(tree, path, signal, Number.POSITIVE_INFINITY, { layout });
+    const [unlisted] = surveyed.unlisted;
     if (unlisted !== undefined) throw new StorageUnavailable(unlisted[0], unlisted[1].text, { transient: true });
-    for (const [at, entry] of part.files) seen.set(at, entry);
-    for (const directory of part.directories) directories.add(directory);
+    for (const [at, entry] of surveyed.files) entries.set(at, entry);
+    for (const directory of surveyed.directories) directories.add(directory);
   }
-  const reader = new Reader(tree, signal);
+  const reader = new InspectionReader(tree, signal);
   const files = new Map<TreePath, CatalogFile>();
   const sources = new Map<TreePath, InventoryPackage["source"]>();
-  const wanted = new Set<TreePath>();
-  await forEachConcurrent(seen, concurrentReads, async ([at, entry]) => {
+  const partPaths = new Set<TreePath>();
+  await forEachConcurrent(entries, concurrentReads, async ([at, entry]) => {
     const kind = packageKindOf(lastName(at));
     const inspection = kind && (await reader.inspect(at, entry, kind));
     files.set(at, fileOf(at, withPossibleTimes(entry, nowMs), inspection));
     if (inspection?.kind === "source") {
-      for (const { name } of inspection.parts) wanted.add(joinPath(parentPath(at), name));
+      for (const { name } of inspection.parts) partPaths.add(joinPath(parentPath(at), name));
     }
     const source = inspection && sourcePackageOf(inspection);
     if (source !== undefined) sources.set(at, source);
   });
-  await forEachConcurrent(wanted, concurrentReads, async (at) => {
+  await forEachConcurrent(partPaths, concurrentReads, async (at) => {
     const part = files.get(at);
     if (part === undefined || part.finding !== undefined) return;
-    files.set(at, fileOf(at, part.entry, await reader.inspect(at, seen.get(at) ?? part.entry, "part")));
+    files.set(at, fileOf(at, part.entry, await reader.inspect(at, entries.get(at) ?? part.entry, "part")));
   });
-  return judged(seen, { files, directories, layout }, sources);
+  return inventoryOf(entries, { files, directories, layout }, sources);
 }
 
-function judged(
-  seen: ReadonlyMap<TreePath, FileEntry | OtherEntry>,
-  found: InventoryFiles,
+function inventoryOf(
+  entries: ReadonlyMap<TreePath, FileEntry | OtherEntry>,
+  inventoryFiles: InventoryFiles,
   sources: ReadonlyMap<TreePath, InventoryPackage["source"]>,
 ): Inventory {
-  const { files, layout } = found;
+  const { files, layout } = inventoryFiles;
   const packages = new Map<TreePath, InventoryPackage>();
   for (const file of files.values()) {
-    const known = packageOf(file, sources.get(file.path), seen.get(file.path), found);
-    if (known !== undefined) packages.set(file.path, known);
+    const inventoryPackage = packageOf(file, sources.get(file.path), entries.get(file.path), inventoryFiles);
+    if (inventoryPackage !== undefined) packages.set(file.path, inventoryPackage);
   }
-  const rejections = [...packageListsOf({ files, layout }).values()].flatMap((snapshot) => [
-    ...snapshot.rejections(),
-    ...[...snapshot.pending()].map(([path, { missing }]): [TreePath, Rejection] => [
+  const rejections = [...packageListsOf({ files, layout }).values()].flatMap((packageList) => [
+    ...packageList.rejections(),
+    ...[...packageList.pending()].map(([path, { missing }]): [TreePath, Rejection] => [
       path,
-      { kind: "rejected", code: "incomplete", text: `${missing.join(", ")} is missing beside it` },
+      { kind: "rejected", code: "incomplete", text: `${missing.join(", ")} is missing in its directory` },
     ]),
   ]);
-  return { ...found, packages, rejections: rejections.toSorted(([one], [two]) => (one < two ? -1 : 1)) };
+  return { ...inventoryFiles, packages, rejections: rejections.toSorted(([one], [two]) => (one < two ? -1 : 1)) };
 }
 
 /**
- * Each suite's packages, as the server would find them among these files.
- * @param ownershipOf who may publish which names; by default everybody may publish all
+ * Computes the package list of each suite from these files, as the server does.
+ * @param ownershipOf returns the rules for who may publish which names; by default all names are allowed to all
  */
 export function packageListsOf(
   { files, layout }: Pick<InventoryFiles, "files" | "layout">,
@@ -143,17 +142,17 @@ export function packageListsOf(
   for (const [path, after] of files) {
     const suite = layout.suiteOf(path);
     if (suite === undefined) continue;
-    const ofSuite = changes.get(suite) ?? [];
-    changes.set(suite, ofSuite);
-    ofSuite.push({ path, before: undefined, after });
+    const suiteChanges = changes.get(suite) ?? [];
+    changes.set(suite, suiteChanges);
+    suiteChanges.push({ path, before: undefined, after });
   }
-  const snapshots = new Map<Suite, PackageList>();
-  for (const [suite, ofSuite] of changes) {
-    const snapshot = new PackageList(ownershipOf(suite), undefined, layout);
-    snapshot.apply(ofSuite, (path) => files.get(path));
-    snapshots.set(suite, snapshot);
+  const packageLists = new Map<Suite, PackageList>();
+  for (const [suite, suiteChanges] of changes) {
+    const packageList = new PackageList(ownershipOf(suite), undefined, layout);
+    packageList.apply(suiteChanges, (path) => files.get(path));
+    packageLists.set(suite, packageList);
   }
-  return snapshots;
+  return packageLists;
 }
 
 const unknown = { name: "", version: "" };
@@ -165,13 +164,13 @@ function packageOf(
   { files, layout }: InventoryFiles,
 ): InventoryPackage | undefined {
   const { path, finding } = file;
-  const place = layout.packageDirectoryOf(parentPath(path));
-  if (place === undefined || finding === undefined || finding.kind === "part") return undefined;
-  const judgement = placementOf(file, (at) => files.get(at), layout);
+  const location = layout.packageDirectoryOf(parentPath(path));
+  if (location === undefined || finding === undefined || finding.kind === "part") return undefined;
+  const placement = placementOf(file, (at) => files.get(at), layout);
   const common = {
     path,
-    place,
-    isSound: judgement?.kind === "binary" || judgement?.kind === "source",
+    location,
+    isSound: placement?.kind === "binary" || placement?.kind === "source",
     source: source ?? unknown,
     linkedAtMs: listed?.kind === "file" ? listed.relinkedAtMs : 0,
   };
@@ -185,16 +184,16 @@ function packageOf(
     }
     case "source": {
       const { package: name, version, sizeBytes, digests, parts } = finding;
-      const named = parts.map((part) => joinPath(parentPath(path), part.name)).filter((at) => files.has(at));
+      const existing = parts.map((part) => joinPath(parentPath(path), part.name)).filter((at) => files.has(at));
       const { sha256 } = digests;
-      return { ...common, name, version, architecture: "source", files: [...named, path], sizeBytes, sha256 };
+      return { ...common, name, version, architecture: "source", files: [...existing, path], sizeBytes, sha256 };
     }
     default:
       return finding satisfies never;
   }
 }
 
-/** A file as a catalog has it. Its metadata is dropped: it is as long as a stanza. */
+/** Creates a catalog file, without the metadata: to save memory, because it is as long as a stanza. */
 function fileOf(path: TreePath, entry: FileEntry | OtherEntry, inspection: Inspection | undefined): CatalogFile {
   return {
     path,
@@ -212,8 +211,8 @@ function sourcePackageOf(inspection: Inspection): InventoryPackage["source"] | u
   return inspection.kind === "binary" ? sourceOf(inspection.control) : undefined;
 }
 
-/** Brings inspections as the server does: what an entry says of its file is believed where it can be. */
-class Reader {
+/** Gets inspections as the server does: from a valid claim in the entry's metadata, else from the file. */
+class InspectionReader {
   readonly #tree: Tree;
   readonly #signal: AbortSignal;
 
@@ -225,8 +224,8 @@ class Reader {
   async inspect(path: TreePath, entry: FileEntry | OtherEntry, kind: PackageKind): Promise<Inspection> {
     if (entry.kind === "other") return { kind: "rejected", code: "not-a-file", text: entry.reason };
     const { content, sizeBytes } = entry;
-    const said = content === undefined ? undefined : parseEntryMetadata(entry.metadata, limits);
-    const claim = said && inspectionOf(said, kind, { sizeBytes, algorithms: [], limits });
+    const metadata = content === undefined ? undefined : parseEntryMetadata(entry.metadata, limits);
+    const claim = metadata && inspectionOf(metadata, kind, { sizeBytes, algorithms: [], limits });
     if (claim !== undefined) return claim;
     try {
       const bytes = this.#tree.open({ path, content }, undefined, this.#signal);

@@ -1,29 +1,29 @@
-// Which packages of a stock are meant: by name, version, source or path, with wildcards, and by where they are.
+// Selects packages of an inventory by patterns (name, version, source or path, with wildcards) and by location.
 import { globMatcher } from "../../base/glob.ts";
 import { parentPath, pathNames } from "../../base/names.ts";
 import { placePath } from "../../catalog/layout/repository-layout.ts";
 import { packageMatcher } from "../../catalog/suite/package-pattern.ts";
 import type { InventoryPackage } from "./inventory.ts";
 
-/** Narrows packages down; what is undefined allows all. */
-export interface Where {
+/** Selects packages by location; an undefined property matches all. */
+export interface LocationFilter {
   readonly suite?: string | undefined;
   readonly component?: string | undefined;
   /** `source` for source packages. */
   readonly architecture?: string | undefined;
-  /** The directories between a place and its files, joined by `/`; "" for what lies directly in the place. */
+  /** The path from the package directory to the file's directory; "" for files directly in the package directory. */
   readonly builder?: string | undefined;
 }
 
-/** What a person meant by one word. */
+/** A parsed command line argument. */
 export interface Pattern {
   readonly raw: string;
   readonly matches: (one: InventoryPackage) => boolean;
 }
 
 /**
- * `NAME`, `NAME=VERSION`, `src:NAME`, `src:NAME=VERSION` (a source package and all that was built from it), or a path
- * of the tree, told by its slash. `*` stands for any characters and `?` for one.
+ * Parses `NAME`, `NAME=VERSION`, `src:NAME`, `src:NAME=VERSION` (a source package and everything built from it), or a
+ * path of the tree, which contains a slash. `*` matches any characters and `?` matches one.
  * @throws PatternError
  */
 export function parsePattern(raw: string): Pattern {
@@ -34,29 +34,33 @@ export function parsePattern(raw: string): Pattern {
   return { raw, matches: packageMatcher(raw) };
 }
 
-/** The names of the directories between a package's place and the file. */
-export const namesBelowPlace = ({ path, place }: Pick<InventoryPackage, "path" | "place">): readonly string[] =>
-  pathNames(parentPath(path)).slice(pathNames(placePath(place)).length);
+/** The names of the directories between the package directory and the file. */
+export const subdirectoriesOf = ({ path, location }: Pick<InventoryPackage, "path" | "location">): readonly string[] =>
+  pathNames(parentPath(path)).slice(pathNames(placePath(location)).length);
 
 export interface Selected {
   /** Sorted by path. */
   readonly packages: readonly InventoryPackage[];
-  /** Patterns that nothing matched. */
+  /** Patterns that match no package. */
   readonly unmatched: readonly string[];
 }
 
-/** @param patterns none: everything that is where it should be */
-export function select(packages: Iterable<InventoryPackage>, patterns: readonly Pattern[], where: Where): Selected {
-  const there = [...packages].filter((one) => isThere(one, where));
-  const meant = there.filter((one) => patterns.length === 0 || patterns.some(({ matches }) => matches(one)));
+/** @param patterns if empty, all packages that the filter matches are selected */
+export function select(
+  packages: Iterable<InventoryPackage>,
+  patterns: readonly Pattern[],
+  filter: LocationFilter,
+): Selected {
+  const inLocation = [...packages].filter((one) => matchesFilter(one, filter));
+  const selected = inLocation.filter((one) => patterns.length === 0 || patterns.some(({ matches }) => matches(one)));
   return {
-    packages: meant.toSorted((one, two) => (one.path < two.path ? -1 : 1)),
-    unmatched: patterns.filter(({ matches }) => !meant.some(matches)).map(({ raw }) => raw),
+    packages: selected.toSorted((one, two) => (one.path < two.path ? -1 : 1)),
+    unmatched: patterns.filter(({ matches }) => !selected.some(matches)).map(({ raw }) => raw),
   };
 }
 
-const isThere = (one: InventoryPackage, where: Where): boolean =>
-  (where.suite ?? one.place.suite) === one.place.suite &&
-  (where.component ?? one.place.component) === one.place.component &&
-  (where.architecture ?? one.architecture) === one.architecture &&
-  (where.builder === undefined || where.builder === namesBelowPlace(one).join("/"));
+const matchesFilter = (one: InventoryPackage, filter: LocationFilter): boolean =>
+  (filter.suite ?? one.location.suite) === one.location.suite &&
+  (filter.component ?? one.location.component) === one.location.component &&
+  (filter.architecture ?? one.architecture) === one.architecture &&
+  (filter.builder === undefined || filter.builder === subdirectoriesOf(one).join("/"));

@@ -1,4 +1,4 @@
-// Which of a bundle's directories each file goes to, and whether the server would list it there.
+// Assigns each file to a directory of the bundle, and checks whether the server would list it there.
 
 import type { TreePath } from "../../base/names.ts";
 import { joinPath, lastName, parentPath, rootPath, tryJoinPath } from "../../base/names.ts";
@@ -16,198 +16,214 @@ import type { Entry } from "../../storage/tree.ts";
 import type { Bundle, BundleDirectory } from "../bundle.ts";
 import type { CollectedFiles, LocalFile, Problem } from "./local-files.ts";
 
-/** One of the bundle's directories, as it was listed, and what goes there. */
-export interface Parcel {
+/** A directory of the bundle, its present entries, and the files to link in it. */
+export interface DirectoryUpload {
   readonly directory: BundleDirectory;
-  readonly place: PackageDirectory;
+  readonly location: PackageDirectory;
   readonly entries: ReadonlyMap<string, Entry>;
   readonly files: readonly LocalFile[];
 }
 
-/** Narrows down where packages may go. */
-export interface Choice {
-  /** Goes before what a .changes says. */
+/** Restricts the directories to which packages may be assigned. */
+export interface DestinationFilter {
+  /** Overrides the Distribution field of a .changes file. */
   readonly suite?: string | undefined;
   readonly component?: string | undefined;
 }
 
-type Placed = BundleDirectory & { readonly place: PackageDirectory };
+type PackageLocation = BundleDirectory & { readonly location: PackageDirectory };
 
 export interface Assignment {
-  /** In the order in which they may appear: what others depend on comes first. */
-  readonly destinations: ReadonlyMap<Placed, readonly LocalFile[]>;
+  /** In upload order: packages that others depend on come first. */
+  readonly destinations: ReadonlyMap<PackageLocation, readonly LocalFile[]>;
   readonly problems: readonly Problem[];
 }
 
 /**
- * Finds a directory for every file: by suite (as chosen, as a .changes says, or the only one), by component (as chosen,
- * as Section says, or the only one), and by architecture. A source package's files stay together.
- * @param codenames the server's suites by their codenames, as far as they are known
- * @param layout tells suites with a slash from components
+ * Assigns every file to a directory: by suite (from the filter, a .changes file, or the only one), by component (from
+ * the filter, the Section field, or the only one), and by architecture. All files of a source package get the same
+ * directory.
+ * @param codenames the known suites of the server by codename
+ * @param layout distinguishes suites with a slash from components
  */
-export function assign(
+export function assignDirectories(
   bundle: Bundle,
   { files, distributions }: CollectedFiles,
-  choice: Choice,
+  filter: DestinationFilter,
   codenames: ReadonlyMap<string, string>,
   layout: Layout = plainLayout,
 ): Assignment {
   const problems: Problem[] = [];
-  const placed = bundle.directories
-    .flatMap((directory): Placed[] => {
-      const place = layout.packageDirectoryOf(directory.path);
-      return place === undefined ? [] : [{ ...directory, place }];
+  const locations = bundle.directories
+    .flatMap((directory): PackageLocation[] => {
+      const location = layout.packageDirectoryOf(directory.path);
+      return location === undefined ? [] : [{ ...directory, location }];
     })
-    .filter(({ place }) => (choice.suite ?? place.suite) === place.suite);
-  const known = new Set(placed.map(({ place }) => place.suite as string));
+    .filter(({ location }) => (filter.suite ?? location.suite) === location.suite);
+  const bundleSuites = new Set(locations.map(({ location }) => location.suite as string));
   const suites = new Set<string>();
-  for (const [file, names] of choice.suite === undefined ? distributions : []) {
-    const [suite, reason] = suiteFor(names, known, codenames);
+  for (const [file, names] of filter.suite === undefined ? distributions : []) {
+    const [suite, reason] = suiteFor(names, bundleSuites, codenames);
     if (suite === undefined) problems.push({ file, reason });
     else suites.add(suite);
   }
   if (problems.length > 0) return { destinations: new Map(), problems };
-  const named = placed.filter(({ place }) => suites.has(place.suite));
-  const inSuite = named.length > 0 ? named : placed;
-  const found = new Map<Placed, LocalFile[]>();
+  const namedLocations = locations.filter(({ location }) => suites.has(location.suite));
+  const suiteLocations = namedLocations.length > 0 ? namedLocations : locations;
+  const destinations = new Map<PackageLocation, LocalFile[]>();
   for (const file of files.values()) {
     if (file.inspection.kind === "part") continue;
-    const fitting = inComponent(
-      inSuite.filter(({ place }) => fits(file, place)),
+    const matching = inComponent(
+      suiteLocations.filter(({ location }) => isAllowed(file, location)),
       file,
-      choice,
+      filter,
     );
-    const [best] = fitting.toSorted((one, two) => rank(file, one.place) - rank(file, two.place));
-    if (best === undefined || new Set(fitting.map(({ place }) => `${place.suite}/${place.component}`)).size > 1) {
-      problems.push({ file: file.path, reason: best === undefined ? noPlace(bundle, file) : ambiguous(fitting) });
+    const [best] = matching.toSorted((one, two) => rank(file, one.location) - rank(file, two.location));
+    if (
+      best === undefined ||
+      new Set(matching.map(({ location }) => `${location.suite}/${location.component}`)).size > 1
+    ) {
+      problems.push({
+        file: file.path,
+        reason: best === undefined ? reasonNoLocation(bundle, file) : reasonAmbiguous(matching),
+      });
       continue;
     }
     const parts = file.inspection.kind === "source" ? file.inspection.parts : [];
-    const together = parts.flatMap(({ name }) => files.get(name) ?? []);
-    found.set(best, [...new Set([...(found.get(best) ?? []), ...together, file])]);
+    const existingParts = parts.flatMap(({ name }) => files.get(name) ?? []);
+    destinations.set(best, [...new Set([...(destinations.get(best) ?? []), ...existingParts, file])]);
   }
-  const ordered = [...found].toSorted(([one], [two]) => order(one.place) - order(two.place));
+  const ordered = [...destinations].toSorted(([one], [two]) => order(one.location) - order(two.location));
   return { destinations: new Map(ordered), problems };
 }
 
 /**
- * The suite that a .changes file is for.
- * @param names in its Distribution field
- * @param known the suites of the bundle
- * @returns the suite, or why there is none
+ * The suite of a .changes file.
+ * @param names the names in its Distribution field
+ * @param bundleSuites the suites of the bundle
+ * @returns the suite, or the reason why there is none
  * @see Debian Policy 5.6.14
  */
 function suiteFor(
   names: readonly string[],
-  known: ReadonlySet<string>,
+  bundleSuites: ReadonlySet<string>,
   codenames: ReadonlyMap<string, string>,
 ): readonly [suite: string, reason: ""] | readonly [suite: undefined, reason: string] {
-  const found = names.map((name) => (known.has(name) ? name : codenames.get(name)));
-  const has = `the bundle has ${[...known].toSorted().join(", ") || "no suite"}; --suite chooses one`;
-  const strangers = names.filter((_, at) => found[at] === undefined || !known.has(found[at]));
-  if (strangers.length > 0) return [undefined, `its Distribution ${strangers.join(", ")} is no suite here: ${has}`];
+  const found = names.map((name) => (bundleSuites.has(name) ? name : codenames.get(name)));
+  const hint = `the bundle has ${[...bundleSuites].toSorted().join(", ") || "no suite"}; --suite chooses one`;
+  const unknown = names.filter((_, at) => found[at] === undefined || !bundleSuites.has(found[at]));
+  if (unknown.length > 0) return [undefined, `its Distribution ${unknown.join(", ")} is not a suite here: ${hint}`];
   const [suite, ...others] = new Set(found);
-  if (suite === undefined) return [undefined, `it has no Distribution: ${has}`];
-  if (others.length > 0) return [undefined, `its Distribution names several suites, ${names.join(", ")}: ${has}`];
+  if (suite === undefined) return [undefined, `it has no Distribution: ${hint}`];
+  if (others.length > 0) return [undefined, `its Distribution names several suites, ${names.join(", ")}: ${hint}`];
   return [suite, ""];
 }
 
-function fits({ name, inspection }: LocalFile, place: PackageDirectory): boolean {
-  if (inspection.kind !== "binary" || place.kind === "source") return inspection.kind === place.kind;
+function isAllowed({ name, inspection }: LocalFile, location: PackageDirectory): boolean {
+  if (inspection.kind !== "binary" || location.kind === "source") return inspection.kind === location.kind;
   const architecture = fieldOf(inspection.control, "Architecture");
-  const isIts = architecture === "all" || [architecture, variantOf(inspection.control)].includes(place.architecture);
-  return isIts && (!place.forInstaller || name.endsWith(".udeb"));
+  const isMatching =
+    architecture === "all" || [architecture, variantOf(inspection.control)].includes(location.architecture);
+  return isMatching && (!location.forInstaller || name.endsWith(".udeb"));
 }
 
-/** All component directories, unless one is chosen or is the one that the package's Section names. */
-function inComponent(fitting: readonly Placed[], { inspection }: LocalFile, { component }: Choice): readonly Placed[] {
-  if (component !== undefined) return fitting.filter(({ place }) => place.component === component);
+/** Restricts the locations to the component of the filter or, if there are any, of the package's Section field. */
+function inComponent(
+  matching: readonly PackageLocation[],
+  { inspection }: LocalFile,
+  { component }: DestinationFilter,
+): readonly PackageLocation[] {
+  if (component !== undefined) return matching.filter(({ location }) => location.component === component);
   const stanza = inspection.kind === "binary" ? inspection.control : inspection.kind === "source" ? inspection.dsc : [];
-  const named = /^([^/\s]+)\//.exec(fieldOf(stanza, "Section") ?? "")?.[1] ?? "main";
-  const own = fitting.filter(({ place }) => place.component === named);
-  return own.length > 0 ? own : fitting;
+  const sectionComponent = /^([^/\s]+)\//.exec(fieldOf(stanza, "Section") ?? "")?.[1] ?? "main";
+  const matchingOwn = matching.filter(({ location }) => location.component === sectionComponent);
+  return matchingOwn.length > 0 ? matchingOwn : matching;
 }
 
-/** The directory that tells most about the package goes first. */
-function rank({ name, inspection }: LocalFile, place: PackageDirectory): number {
-  if (inspection.kind !== "binary" || place.kind !== "binary") return 0;
+/** Ranks locations: the most specific for the package's architecture is first. */
+function rank({ name, inspection }: LocalFile, location: PackageDirectory): number {
+  if (inspection.kind !== "binary" || location.kind !== "binary") return 0;
   const built = variantOf(inspection.control) ?? fieldOf(inspection.control, "Architecture");
-  const own = place.architecture === built ? 0 : 1;
-  return own + (place.forInstaller === name.endsWith(".udeb") ? 0 : 2);
+  const architectureRank = location.architecture === built ? 0 : 1;
+  return architectureRank + (location.forInstaller === name.endsWith(".udeb") ? 0 : 2);
 }
 
-/** Sources, then what any architecture may depend on, then the rest. */
-const order = (place: PackageDirectory): number => (place.kind === "source" ? 0 : place.architecture === "all" ? 1 : 2);
+/** Sources first, then packages for `all`, on which the others may depend. */
+const order = (location: PackageDirectory): number =>
+  location.kind === "source" ? 0 : location.architecture === "all" ? 1 : 2;
 
-function noPlace({ directories }: Bundle, { inspection }: LocalFile): string {
+function reasonNoLocation({ directories }: Bundle, { inspection }: LocalFile): string {
   const what =
     inspection.kind === "binary" ? `a package for ${fieldOf(inspection.control, "Architecture")}` : "a source package";
-  return `${what} has no place in ${directories.map(({ path }) => path || "the tree's root").join(", ")}`;
+  return `${what} does not fit into ${directories.map(({ path }) => path || "the tree's root").join(", ")}`;
 }
 
-const ambiguous = (fitting: readonly Placed[]): string =>
-  `could go to ${fitting.map(({ path }) => path).join(" or ")}: choose by --suite and --component`;
+const reasonAmbiguous = (matching: readonly PackageLocation[]): string =>
+  `could go to ${matching.map(({ path }) => path).join(" or ")}: choose by --suite and --component`;
 
 /**
- * Asks what the server will say of each package, by the very rules that it follows.
- * @returns what speaks against a package, also what is in the directory under its name already
+ * Checks each package by the rules of the server.
+ * @returns the reasons for rejections, and conflicts with existing files of the same name
  */
-export function objections(
-  { directory, entries, files }: Parcel,
+export function findProblems(
+  { directory, entries, files }: DirectoryUpload,
   mayReplace: boolean,
   limits: InspectLimits,
   layout: Layout = plainLayout,
 ): readonly Problem[] {
-  const ours = new Map(files.map((file) => [file.name, file]));
+  const uploads = new Map(files.map((file) => [file.name, file]));
   const fileAt = (path: TreePath): CatalogFile | undefined => {
     const name = lastName(path);
-    const own = ours.get(name)?.inspection;
-    return asSeen(path, own ?? claimOf(entries.get(name), limits));
+    const uploaded = uploads.get(name)?.inspection;
+    return catalogFileOf(path, uploaded ?? claimOf(entries.get(name), limits));
   };
-  return files.flatMap(({ path: file, name, inspection }): Problem[] => {
+  return files.flatMap(({ path: localPath, name, inspection }): Problem[] => {
     const path = tryJoinPath(directory.path, name);
-    const seen = path === undefined ? undefined : fileAt(path);
-    if (path === undefined || seen === undefined)
-      return [{ file, reason: "its name is none that a directory can hold" }];
-    const judged = placementOf(seen, fileAt, layout);
-    if (judged?.kind === "rejected") return [{ file, reason: judged.text }];
-    if (judged?.kind === "pending") {
+    const file = path === undefined ? undefined : fileAt(path);
+    if (path === undefined || file === undefined)
+      return [{ file: localPath, reason: "its name is not a valid file name" }];
+    const placement = placementOf(file, fileAt, layout);
+    if (placement?.kind === "rejected") return [{ file: localPath, reason: placement.text }];
+    if (placement?.kind === "pending") {
       return [
-        { file, reason: `${judged.missing.join(", ")} is neither beside it nor in ${parentPath(path) || rootPath}` },
+        {
+          file: localPath,
+          reason: `${placement.missing.join(", ")} is neither in its directory nor in ${parentPath(path) || rootPath}`,
+        },
       ];
     }
-    const there = entries.get(name);
-    if (there === undefined || mayReplace || !isOther(there, inspection, limits)) return [];
-    return [otherBytes(directory, { path: file, name })];
+    const existing = entries.get(name);
+    if (existing === undefined || mayReplace || !isDifferent(existing, inspection, limits)) return [];
+    return [nameTakenProblem(directory, { path: localPath, name })];
   });
 }
 
-/** The problem of a name that is taken. */
-export function otherBytes({ path }: BundleDirectory, file: Pick<LocalFile, "path" | "name">): Problem {
-  const taken = joinPath(path, file.name);
+/** The problem that a name is already used for different bytes. */
+export function nameTakenProblem(directory: BundleDirectory, file: Pick<LocalFile, "path" | "name">): Problem {
+  const path = joinPath(directory.path, file.name);
   return {
     file: file.path,
-    reason: `${taken} is there already with other bytes: --replace puts this one in its place`,
+    reason: `${path} already exists with different bytes: --replace overwrites it`,
   };
 }
 
-/** Whether an entry is surely not the file that was inspected. */
-function isOther(entry: Entry, { sizeBytes, digests }: SoundInspection, limits: InspectLimits): boolean {
+/** Whether an entry certainly differs from the inspected file. */
+function isDifferent(entry: Entry, { sizeBytes, digests }: SoundInspection, limits: InspectLimits): boolean {
   if (entry.kind !== "file") return true;
   if (entry.sizeBytes !== undefined && entry.sizeBytes !== sizeBytes) return true;
-  const said = parseEntryMetadata(entry.metadata, limits);
-  return said !== undefined && said.sha256 !== digests.sha256;
+  const metadata = parseEntryMetadata(entry.metadata, limits);
+  return metadata !== undefined && metadata.sha256 !== digests.sha256;
 }
 
-/** What an earlier upload said of a part. */
+/** The inspection that an earlier upload stored in the metadata of a part. */
 function claimOf(entry: Entry | undefined, limits: InspectLimits): SoundInspection | undefined {
   if (entry?.kind !== "file" || entry.content === undefined) return undefined;
-  const said = parseEntryMetadata(entry.metadata, limits);
-  return said && inspectionOf(said, "part", { sizeBytes: entry.sizeBytes, algorithms: [], limits });
+  const metadata = parseEntryMetadata(entry.metadata, limits);
+  return metadata && inspectionOf(metadata, "part", { sizeBytes: entry.sizeBytes, algorithms: [], limits });
 }
 
-/** A file as the server's catalog will have it. */
-function asSeen(path: TreePath, inspection: SoundInspection | undefined): CatalogFile | undefined {
+/** The file as the server's catalog will represent it. */
+function catalogFileOf(path: TreePath, inspection: SoundInspection | undefined): CatalogFile | undefined {
   if (inspection === undefined) return undefined;
   return {
     path,

@@ -1,60 +1,60 @@
-// The first links of a directory can be lost after they were set: so they are looked at again, and set again.
+// Sets links and checks them again later: another gateway can overwrite the first links of a directory.
 import { sleep } from "../../base/abort.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Entry } from "../../storage/tree.ts";
 
-/** A directory before and after what was missing of its links was set. */
-export interface Linked {
-  readonly found: ReadonlyMap<string, Entry>;
-  /** The names that it was left with. */
-  readonly left: ReadonlySet<string>;
+/** The entries of a directory before and after setting the missing links. */
+export interface LinkChange {
+  readonly before: ReadonlyMap<string, Entry>;
+  /** All names in the directory afterwards. */
+  readonly after: ReadonlySet<string>;
 }
 
 /**
- * A gateway that lost a race for a directory tries again after e s, then e² s, then e³ s (each normally distributed,
- * σ = 0.12 of it), with the contents that it read at first. Of a directory with entries it finds them gone, and says so
- * (500); of an empty one there is nothing to be found gone, and what another gateway was told is written goes. Measured
- * with Tahoe-LAFS 1.20.
+ * A gateway that loses a race for a directory retries after e, e² and e³ seconds (each normally distributed, σ = 0.12
+ * of the value), with the contents that it read at first. If the directory had entries, the gateway notices the
+ * conflict and responds with 500. If it was empty, the gateway overwrites the entries that another gateway has confirmed
+ * as written. Measured with Tahoe-LAFS 1.20.
  * @see Tahoe-LAFS, allmydata/mutable/filenode.py: BackoffAgent, MutableFileVersion._modify_once
  */
-const lookAgainMs = 5_000;
-/** Two such rounds: a directory whose entries are all younger may have been found empty by who tries still. */
+const recheckIntervalMs = 5_000;
+/** Two retries: if all entries are younger than this, a gateway that still retries may have read an empty directory. */
 const youngMs = 12_000;
-/** All three of them, for a directory at which somebody else was seen to write. */
+/** All three retries: how long a directory is checked if another writer was detected. */
 const contestedMs = 35_000;
 
-/** One directory's links. */
-interface Linking {
-  /** Sets what is missing of them; called again where they may have been lost. */
-  readonly link: () => Promise<Linked>;
+/** Sets the links of one directory. */
+interface DirectoryLinker {
+  /** Sets the missing links; called again if they may have been overwritten. */
+  readonly link: () => Promise<LinkChange>;
 }
 
-/** @param waiting told, once, of those that have to be looked at again */
-export async function linkWithRecheck<T extends Linking>(
-  linkings: readonly T[],
+/** @param waiting called once with the directories that must be checked again; not called if there are none */
+export async function linkWithRecheck<T extends DirectoryLinker>(
+  linkers: readonly T[],
   waiting: (young: readonly T[]) => void,
   { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<void> {
-  const lefts = new Map<T, ReadonlySet<string>>();
-  for (const linking of linkings) {
-    const { found, left } = await linking.link();
-    if (isYoung(found, clock())) lefts.set(linking, left);
+  const unconfirmed = new Map<T, ReadonlySet<string>>();
+  for (const linker of linkers) {
+    const { before, after } = await linker.link();
+    if (isYoung(before, clock())) unconfirmed.set(linker, after);
   }
-  if (lefts.size === 0) return;
-  waiting([...lefts.keys()]);
+  if (unconfirmed.size === 0) return;
+  waiting([...unconfirmed.keys()]);
   const endMs = clock() + contestedMs;
   const contested = new Set<T>();
-  while (lefts.size > 0) {
-    await sleep(lookAgainMs, signal);
-    for (const [linking, before] of lefts) {
-      const { found, left } = await linking.link();
-      if (before.size !== found.size || [...before].some((name) => !found.has(name))) contested.add(linking);
-      if (!contested.has(linking) || clock() >= endMs) lefts.delete(linking);
-      else lefts.set(linking, left);
+  while (unconfirmed.size > 0) {
+    await sleep(recheckIntervalMs, signal);
+    for (const [linker, previous] of unconfirmed) {
+      const { before, after } = await linker.link();
+      if (previous.size !== before.size || [...previous].some((name) => !before.has(name))) contested.add(linker);
+      if (!contested.has(linker) || clock() >= endMs) unconfirmed.delete(linker);
+      else unconfirmed.set(linker, after);
     }
   }
 }
 
-/** A directory in it does not tell its age: it counts as old. */
+/** A subdirectory has no known age: it counts as old. */
 const isYoung = (entries: ReadonlyMap<string, Entry>, nowMs: number): boolean =>
   [...entries.values()].every((entry) => entry.kind === "file" && nowMs - entry.linkedAtMs < youngMs);

@@ -1,4 +1,4 @@
-// The local files of an upload: those that are named, those that a .changes, .buildinfo or .dsc lists, all inspected.
+// Collects and inspects the files of an upload: the given ones, and those that a .changes, .buildinfo or .dsc lists.
 import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
@@ -12,15 +12,15 @@ import { digestAlgorithms } from "../../debian/digests.ts";
 import type { ListedFile } from "../../debian/listed-files.ts";
 import { limitFlaw } from "../../debian/malformed.ts";
 
-/** A file that passed every check that needs no more than itself and what lists it. */
+/** A file that passed all checks of itself and of the files that list it. */
 export interface LocalFile {
   readonly path: string;
-  /** The name that it will be linked under. */
+  /** The name of its link in the tree. */
   readonly name: string;
   readonly inspection: SoundInspection;
 }
 
-/** Why a file can't be uploaded, for people. */
+/** The reason why a file cannot be uploaded, for users. */
 export interface Problem {
   readonly file: string;
   readonly reason: string;
@@ -29,35 +29,35 @@ export interface Problem {
 export interface CollectedFiles {
   /** By name. */
   readonly files: ReadonlyMap<string, LocalFile>;
-  /** The .changes files, by path, each with the names in its Distribution field. */
+  /** The names in the Distribution field of each .changes file, by its path. */
   readonly distributions: ReadonlyMap<string, readonly string[]>;
-  /** Listed, whole, and of no use to APT: the .buildinfo itself, for one. */
-  readonly passedOver: readonly string[];
+  /** Names of listed, correct files that are not uploaded because APT does not use them, such as .buildinfo files. */
+  readonly notUploaded: readonly string[];
   readonly problems: readonly Problem[];
 }
 
-/** Inspections side by side: each decompresses a package on the one main thread, while others wait for the disk. */
+/** Concurrent inspections: one decompresses on the main thread while the others wait for the disk. */
 const concurrentInspections = 4;
 
-/** Reads every file once. @param paths of packages, their parts, .changes and .buildinfo files, in any order */
+/** Reads every file once. @param paths packages, their parts, .changes and .buildinfo files, in any order */
 export async function collectLocalFiles(
   paths: readonly string[],
   limits: InspectLimits,
   signal: AbortSignal,
 ): Promise<CollectedFiles> {
-  const gathering = new Gathering(limits, signal);
-  await gathering.take(paths);
-  return gathering;
+  const collector = new LocalFilesCollector(limits, signal);
+  await collector.collect(paths);
+  return collector;
 }
 
-class Gathering implements CollectedFiles {
+class LocalFilesCollector implements CollectedFiles {
   readonly files = new Map<string, LocalFile>();
   readonly distributions = new Map<string, readonly string[]>();
   readonly problems: Problem[] = [];
-  readonly passedOver: string[] = [];
+  readonly notUploaded: string[] = [];
   readonly #limits: InspectLimits;
   readonly #signal: AbortSignal;
-  /** What is known of a file before it is read, by its path: the lists that name it. */
+  /** The list entries of each file, by its path, against which it is checked. */
   readonly #listed = new Map<string, ListedFile[]>();
 
   constructor(limits: InspectLimits, signal: AbortSignal) {
@@ -65,12 +65,12 @@ class Gathering implements CollectedFiles {
     this.#signal = signal;
   }
 
-  async take(paths: readonly string[]): Promise<void> {
-    const wanted = new Set(paths.map((path) => resolve(path)));
-    for (const path of [...wanted].filter((each) => listsBuiltFiles(each))) {
-      for (const each of await this.#readList(path)) wanted.add(each);
+  async collect(paths: readonly string[]): Promise<void> {
+    const allPaths = new Set(paths.map((path) => resolve(path)));
+    for (const path of [...allPaths].filter((each) => listsBuiltFiles(each))) {
+      for (const each of await this.#readList(path)) allPaths.add(each);
     }
-    const [lists, others] = split([...wanted], listsBuiltFiles);
+    const [lists, others] = split([...allPaths], listsBuiltFiles);
     const [packages, rest] = split(others, (path) => packageKindOf(basename(path)) !== undefined);
     await this.#inspectAll(packages, (name) => packageKindOf(name) ?? "part");
 
@@ -79,17 +79,18 @@ class Gathering implements CollectedFiles {
       if (inspection.kind !== "source") continue;
       for (const part of inspection.parts) {
         const at = rest.find((each) => basename(each) === part.name) ?? join(dirname(path), part.name);
-        // One that is not here may be in the directory already.
+        // A missing file may be in the tree already.
         if (!(await exists(at))) continue;
-        this.#note(at, part);
+        this.#addListed(at, part);
         parts.add(at);
       }
     }
     await this.#inspectAll([...parts], () => "part");
-    for (const path of [...lists, ...rest.filter((each) => !parts.has(each))]) await this.#passOver(path, paths);
+    for (const path of [...lists, ...rest.filter((each) => !parts.has(each))])
+      await this.#checkNotUploaded(path, paths);
   }
 
-  /** The paths that a .changes or .buildinfo lists, beside it. */
+  /** The paths of the files that a .changes or .buildinfo lists, in the same directory. */
   async #readList(path: string): Promise<readonly string[]> {
     try {
       const { size } = await stat(path);
@@ -98,16 +99,16 @@ class Gathering implements CollectedFiles {
       if (path.endsWith(".changes")) this.distributions.set(path, suites);
       return files.map((file) => {
         const at = join(dirname(path), file.name);
-        this.#note(at, file);
+        this.#addListed(at, file);
         return at;
       });
     } catch (thrown) {
-      this.#fail(path, thrown);
+      this.#addProblem(path, thrown);
       return [];
     }
   }
 
-  #note(path: string, listed: ListedFile): void {
+  #addListed(path: string, listed: ListedFile): void {
     this.#listed.set(path, [...(this.#listed.get(path) ?? []), listed]);
   }
 
@@ -117,51 +118,51 @@ class Gathering implements CollectedFiles {
       const inspection = await this.#inspect(path, kindOf(name));
       if (inspection === undefined) return;
       const other = this.files.get(name);
-      if (other !== undefined && other.path !== path) this.#fail(path, `${other.path} has the same name`);
+      if (other !== undefined && other.path !== path) this.#addProblem(path, `${other.path} has the same name`);
       this.files.set(name, { path, name, inspection });
     });
   }
 
-  /** @returns undefined where the file was found wanting */
+  /** @returns undefined if the file is rejected; then a problem is added */
   async #inspect(path: string, kind: PackageKind): Promise<SoundInspection | undefined> {
     try {
       const options = { limits: this.#limits, algorithms: digestAlgorithms, fileLists: true };
       const inspection = await inspectContent(kind, createReadStream(path, { signal: this.#signal }), options);
       if (inspection.kind === "rejected") {
-        this.#fail(path, inspection.text);
+        this.#addProblem(path, inspection.text);
         return undefined;
       }
-      const differing = (this.#listed.get(path) ?? []).map((listed) => difference(listed, inspection)).find(Boolean);
-      if (differing === undefined) return inspection;
-      this.#fail(path, `has another ${differing} than the file that lists it says`);
+      const different = (this.#listed.get(path) ?? []).map((listed) => difference(listed, inspection)).find(Boolean);
+      if (different === undefined) return inspection;
+      this.#addProblem(path, `its ${different} differs from the one in the file that lists it`);
     } catch (thrown) {
       this.#signal.throwIfAborted();
-      this.#fail(path, thrown);
+      this.#addProblem(path, thrown);
     }
     return undefined;
   }
 
-  /** What is listed must be whole, even if nothing of it is uploaded; what was named by hand must be of use. */
-  async #passOver(path: string, named: readonly string[]): Promise<void> {
+  /** Listed files must be correct even if they are not uploaded. Files that the user names must be usable. */
+  async #checkNotUploaded(path: string, named: readonly string[]): Promise<void> {
     const isNamed = named.some((each) => resolve(each) === path);
     if (isNamed && !listsBuiltFiles(path)) {
-      this.#fail(path, "is no package, and no .dsc that is uploaded names it");
+      this.#addProblem(path, "is not a package, and no uploaded .dsc lists it");
     } else if (isNamed || (await this.#inspect(path, "part")) !== undefined) {
-      this.passedOver.push(basename(path));
+      this.notUploaded.push(basename(path));
     }
   }
 
-  #fail(file: string, thrown: unknown): void {
+  #addProblem(file: string, thrown: unknown): void {
     this.problems.push({ file, reason: reasonOf(file, thrown) });
   }
 }
 
 function reasonOf(file: string, thrown: unknown): string {
   if (systemCodeOf(thrown) !== "ENOENT") return fileReasonOf(thrown);
-  return /[*?]/.test(basename(file)) ? "no file matches this pattern" : "is not there";
+  return /[*?]/.test(basename(file)) ? "no file matches this pattern" : "does not exist";
 }
 
-/** @returns what differs, in words */
+/** @returns the name of the property that differs */
 function difference(listed: ListedFile, found: SoundInspection): string | undefined {
   if (listed.sizeBytes !== found.sizeBytes) return "size";
   return digestAlgorithms.find(

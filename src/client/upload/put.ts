@@ -1,44 +1,44 @@
-// An upload from local files to what APT sees: gathered, checked, uploaded, linked in one write per directory, pinged.
+// Uploads packages: checks local files, uploads them, links them in one write per directory, and pings the server.
 import type { Clock } from "../../base/clock.ts";
 import { joinPath } from "../../base/names.ts";
 import { defaultInspectLimits } from "../../catalog/inspection/inspect-limits.ts";
 import { fieldOf } from "../../debian/stanza.ts";
 import type { WebapiWriter } from "../../storage/tahoe/webapi-writer.ts";
 import type { Bundle, PingAddress } from "../bundle.ts";
-import type { LinkState, LinkWords } from "../change-failed.ts";
+import type { LinkState, LinkStateTexts } from "../change-failed.ts";
 import { ChangeFailed } from "../change-failed.ts";
 import type { TokenDescription, WaitingObserver } from "../ping-client.ts";
 import { describeToken, pingUntilLive } from "../ping-client.ts";
-import { layoutFor, whyNoSuite } from "../suites-with-slash.ts";
+import { layoutFor, reasonNotSuite } from "../suites-with-slash.ts";
 import { WriteGateways } from "../write-gateways.ts";
-import type { Choice, Parcel } from "./assign-directories.ts";
-import { assign, objections } from "./assign-directories.ts";
+import type { DestinationFilter, DirectoryUpload } from "./assign-directories.ts";
+import { assignDirectories, findProblems } from "./assign-directories.ts";
 import { linkWithRecheck } from "./link-with-recheck.ts";
 import type { Problem } from "./local-files.ts";
 import { collectLocalFiles } from "./local-files.ts";
-import { differing, Uploader } from "./uploader.ts";
+import { findConflicts, Uploader } from "./uploader.ts";
 
-export interface PutOptions extends Choice {
-  /** Whether a file may take the place of one of the same name with other bytes. */
+export interface PutOptions extends DestinationFilter {
+  /** Whether a file may replace one of the same name with different bytes. */
   readonly mayReplace: boolean;
-  /** How long to wait until all is live, after it was linked. */
-  readonly patienceMs: number;
+  /** How long to wait after linking until all packages are live, in ms. */
+  readonly timeoutMs: number;
 }
 
 type Step = "check" | "upload" | "link" | "ping";
 
-/** Told of the progress, for people. */
+/** Receives the progress, for users. */
 export interface PutObserver {
   began(step: Step): void;
   ended(step: Step, seconds: number): void;
-  /** So many bytes more are uploaded, of so many in all. */
+  /** Called when more bytes are uploaded; negative if an upload starts again. */
   uploaded(bytes: number, totalBytes: number): void;
   note(text: string): void;
-  /** The server does not answer, or not yet as hoped. */
+  /** Called if the server does not respond, or the change is not live yet. */
   waiting: WaitingObserver;
 }
 
-/** A package as APT names it, and what became of it. */
+/** A package, as APT identifies it, and its result. */
 export interface PutPackage {
   readonly name: string;
   readonly version: string;
@@ -47,43 +47,43 @@ export interface PutPackage {
   readonly suite: string;
   readonly component: string;
   readonly path: string;
-  /** "live": APT sees it. "linked": it is in the tree, and the server has not said so yet. */
+  /** "live": APT sees it. "linked": it is in the tree, but the server has not confirmed that APT sees it. */
   readonly state: "live" | "linked" | "rejected";
   /** Why it is not live. */
   readonly reason?: string;
 }
 
 export interface PutOutcome {
-  /** "refused": nothing was changed, since the problems speak against it. "rejected": the server lists not all of it. */
+  /** "refused": nothing was changed because of the problems. "rejected": the server rejected some of the packages. */
   readonly status: "live" | "linked" | "rejected" | "refused";
   readonly packages: readonly PutPackage[];
   readonly problems: readonly Problem[];
-  /** How long each step took. */
+  /** Duration of each step. */
   readonly seconds: { readonly [Name in Step]?: number };
 }
 
-const linkWords: LinkWords = {
+const linkStateTexts: LinkStateTexts = {
   unknown: "some of the files may be linked already; the same command finishes it",
   all: "the files are linked",
 };
 
 /**
- * Safe to be interrupted and called again: uploads of the same bytes are the same objects, links that stand are left as
- * they are, and until the one write of its links a directory is not touched.
- * @param paths of .deb, .udeb, .ddeb, .dsc, .changes and .buildinfo files
+ * Uploads packages. Can be interrupted and called again: the same bytes give the same objects, existing links do not
+ * change, and a directory is not modified before the single write of all its links.
+ * @param paths .deb, .udeb, .ddeb, .dsc, .changes and .buildinfo files
  * @throws ChangeFailed
  */
 export async function put(
   bundle: Bundle,
   paths: readonly string[],
   options: PutOptions,
-  surroundings: { readonly observer: PutObserver; readonly clock: Clock; readonly signal: AbortSignal },
+  environment: { readonly observer: PutObserver; readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<PutOutcome> {
-  const upload = new Put(bundle, options, surroundings);
+  const upload = new Put(bundle, options, environment);
   try {
     return await upload.run(paths);
   } catch (thrown) {
-    throw new ChangeFailed(thrown, upload.linked, linkWords);
+    throw new ChangeFailed(thrown, upload.linked, linkStateTexts);
   }
 }
 
@@ -117,19 +117,19 @@ class Put {
   }
 
   async run(paths: readonly string[]): Promise<PutOutcome> {
-    const { parcels, problems } = await this.#timed("check", () => this.#check(paths));
+    const { uploads, problems } = await this.#timed("check", () => this.#check(paths));
     const outcome = { problems, seconds: this.#seconds };
     if (problems.length > 0) return { ...outcome, status: "refused", packages: [] };
-    const links = await this.#timed("upload", () => this.#uploader.upload(parcels));
-    const late = this.#options.mayReplace ? [] : parcels.flatMap((parcel) => differing(parcel, links));
-    if (late.length > 0) return { ...outcome, problems: late, status: "refused", packages: [] };
+    const links = await this.#timed("upload", () => this.#uploader.upload(uploads));
+    const conflicts = this.#options.mayReplace ? [] : uploads.flatMap((upload) => findConflicts(upload, links));
+    if (conflicts.length > 0) return { ...outcome, problems: conflicts, status: "refused", packages: [] };
     this.linked = "unknown";
     await this.#timed("link", async () => {
-      const linking = parcels.map((parcel) => ({ parcel, link: () => this.#uploader.link(parcel, links) }));
-      const waiting = (young: readonly { readonly parcel: Parcel }[]) => {
-        for (const { parcel } of young) {
+      const linking = uploads.map((upload) => ({ upload, link: () => this.#uploader.link(upload, links) }));
+      const waiting = (pending: readonly { readonly upload: DirectoryUpload }[]) => {
+        for (const { upload } of pending) {
           this.#observer.note(
-            `${parcel.directory.path} is new: waiting to see that no other upload overwrites this one`,
+            `${upload.directory.path} is new: waiting to see that no other upload overwrites this one`,
           );
         }
       };
@@ -138,8 +138,8 @@ class Put {
     this.linked = "all";
     const { ping } = this.#bundle;
     if (ping === undefined)
-      return { ...outcome, status: "linked", packages: parcels.flatMap((each) => packagesOf(each)) };
-    const packages = await this.#timed("ping", () => this.#ping(ping, parcels));
+      return { ...outcome, status: "linked", packages: uploads.flatMap((each) => packagesOf(each)) };
+    const packages = await this.#timed("ping", () => this.#ping(ping, uploads));
     const states = packages.map(({ state }) => state);
     const status = states.includes("rejected") ? "rejected" : states.includes("linked") ? "linked" : "live";
     return { ...outcome, status, packages };
@@ -157,70 +157,70 @@ class Put {
 
   async #check(
     paths: readonly string[],
-  ): Promise<{ readonly parcels: readonly Parcel[]; readonly problems: readonly Problem[] }> {
+  ): Promise<{ readonly uploads: readonly DirectoryUpload[]; readonly problems: readonly Problem[] }> {
     const { ping } = this.#bundle;
     const described = ping && describeToken(ping, this.#observer.waiting, this.#signal);
-    // Awaited below: while files are read, nobody hears of a failure.
+    // It is awaited below: until then, a rejection must not count as unhandled.
     described?.catch(() => undefined);
-    const gathered = await collectLocalFiles(paths, defaultInspectLimits, this.#signal);
-    for (const name of gathered.passedOver) this.#observer.note(`${name} is checked, and not uploaded`);
+    const collected = await collectLocalFiles(paths, defaultInspectLimits, this.#signal);
+    for (const name of collected.notUploaded) this.#observer.note(`${name} is checked, but not uploaded`);
     const description = await described;
-    const [first = ""] = paths;
+    const [firstPath = ""] = paths;
     const { suite } = this.#options;
-    const whyNot = suite === undefined ? undefined : whyNoSuite(suite, description);
-    if (whyNot !== undefined) return { parcels: [], problems: [...gathered.problems, { file: first, reason: whyNot }] };
-    const named = suite === undefined ? [...gathered.distributions.values()].flat() : [suite];
+    const reason = suite === undefined ? undefined : reasonNotSuite(suite, description);
+    if (reason !== undefined) return { uploads: [], problems: [...collected.problems, { file: firstPath, reason }] };
+    const named = suite === undefined ? [...collected.distributions.values()].flat() : [suite];
     const layout = layoutFor(this.#bundle, description, named);
     const codenames = codenamesIn(description);
-    const { destinations, problems } = assign(this.#bundle, gathered, this.#options, codenames, layout);
-    const parcels = await Promise.all(
-      [...destinations].map(async ([{ place, ...directory }, files]): Promise<Parcel> => {
+    const { destinations, problems } = assignDirectories(this.#bundle, collected, this.#options, codenames, layout);
+    const uploads = await Promise.all(
+      [...destinations].map(async ([{ location, ...directory }, files]): Promise<DirectoryUpload> => {
         const list = (writer: WebapiWriter) => writer.list(directory.cap, this.#signal);
-        return { directory, place, files, entries: await this.#gateways.change(list, this.#signal) };
+        return { directory, location, files, entries: await this.#gateways.retry(list, this.#signal) };
       }),
     );
-    const objected = parcels.flatMap((parcel) =>
-      objections(parcel, this.#options.mayReplace, defaultInspectLimits, layout),
+    const rejected = uploads.flatMap((upload) =>
+      findProblems(upload, this.#options.mayReplace, defaultInspectLimits, layout),
     );
-    const all = [...gathered.problems, ...problems, ...objected];
-    if (parcels.length === 0 && all.length === 0)
-      all.push({ file: first, reason: "lists nothing that APT has a use for" });
-    return { parcels, problems: all };
+    const all = [...collected.problems, ...problems, ...rejected];
+    if (uploads.length === 0 && all.length === 0) all.push({ file: firstPath, reason: "lists no file that APT uses" });
+    return { uploads, problems: all };
   }
 
-  async #ping(ping: PingAddress, parcels: readonly Parcel[]): Promise<readonly PutPackage[]> {
-    const deadlineMs = this.#clock() + this.#options.patienceMs;
-    const seen: PutPackage[] = [];
-    for (const parcel of parcels) {
-      const patienceMs = Math.max(0, deadlineMs - this.#clock());
+  async #ping(ping: PingAddress, uploads: readonly DirectoryUpload[]): Promise<readonly PutPackage[]> {
+    const deadlineMs = this.#clock() + this.#options.timeoutMs;
+    const packages: PutPackage[] = [];
+    for (const upload of uploads) {
+      const timeoutMs = Math.max(0, deadlineMs - this.#clock());
       const { waiting } = this.#observer;
       const signal = this.#signal;
-      const answer = await pingUntilLive(ping, parcel.directory.path, { patienceMs, waiting, signal });
-      if ("notLive" in answer) {
-        const reason = `the server did not say in time that it is live (${answer.notLive})`;
-        seen.push(...packagesOf(parcel).map((each) => ({ ...each, reason })));
+      const result = await pingUntilLive(ping, upload.directory.path, { timeoutMs, waiting, signal });
+      if ("notLive" in result) {
+        const reason = `the server did not confirm in time that it is live (${result.notLive})`;
+        packages.push(...packagesOf(upload).map((each) => ({ ...each, reason })));
         continue;
       }
-      const rejected = new Map(answer.rejected.map(({ path, reason }) => [path, reason]));
-      for (const each of packagesOf(parcel)) {
+      const rejected = new Map(result.rejected.map(({ path, reason }) => [path, reason]));
+      for (const each of packagesOf(upload)) {
         const reason = rejected.get(each.path);
-        const past = answer.publications.find(({ suite }) => suite === each.suite)?.rolledBackTo;
-        if (reason !== undefined) seen.push({ ...each, state: "rejected", reason });
-        else if (past !== undefined) seen.push({ ...each, reason: `${each.suite} is rolled back to ${past} for now` });
-        else seen.push({ ...each, state: "live" });
+        const rolledBackTo = result.publications.find(({ suite }) => suite === each.suite)?.rolledBackTo;
+        if (reason !== undefined) packages.push({ ...each, state: "rejected", reason });
+        else if (rolledBackTo !== undefined)
+          packages.push({ ...each, reason: `${each.suite} is rolled back to ${rolledBackTo} for now` });
+        else packages.push({ ...each, state: "live" });
       }
     }
-    return seen;
+    return packages;
   }
 }
 
-/** The server's suites by their codenames. */
+/** The server's suites by codename. */
 function codenamesIn(described: TokenDescription | undefined): ReadonlyMap<string, string> {
   const named = described?.suites ?? [];
   return new Map(named.flatMap(({ suite, codename }) => (codename === undefined ? [] : [[codename, suite]])));
 }
 
-function packagesOf({ directory, place, files }: Parcel): readonly PutPackage[] {
+function packagesOf({ directory, location, files }: DirectoryUpload): readonly PutPackage[] {
   return files.flatMap(({ name, inspection }): PutPackage[] => {
     if (inspection.kind === "part") return [];
     const stanza = inspection.kind === "binary" ? inspection.control : inspection.dsc;
@@ -229,8 +229,8 @@ function packagesOf({ directory, place, files }: Parcel): readonly PutPackage[] 
         name: fieldOf(stanza, inspection.kind === "binary" ? "Package" : "Source") ?? "",
         version: fieldOf(stanza, "Version") ?? "",
         architecture: inspection.kind === "binary" ? (fieldOf(stanza, "Architecture") ?? "") : "source",
-        suite: place.suite,
-        component: place.component,
+        suite: location.suite,
+        component: location.component,
         path: joinPath(directory.path, name),
         state: "linked",
       },

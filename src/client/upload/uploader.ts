@@ -1,4 +1,4 @@
-// The bytes of an upload, and the one write in which a directory comes to hold them.
+// Uploads files through the gateways, and links all files of a directory in one write.
 import { createReadStream } from "node:fs";
 import type { ContentId } from "../../base/content-id.ts";
 import { RepoError } from "../../base/errors.ts";
@@ -10,17 +10,17 @@ import { RunningDigests } from "../../debian/digests.ts";
 import type { Link } from "../../storage/tahoe/webapi-writer.ts";
 import type { Entry } from "../../storage/tree.ts";
 import type { WriteGateways } from "../write-gateways.ts";
-import type { Parcel } from "./assign-directories.ts";
-import { otherBytes } from "./assign-directories.ts";
-import type { Linked } from "./link-with-recheck.ts";
+import type { DirectoryUpload } from "./assign-directories.ts";
+import { nameTakenProblem } from "./assign-directories.ts";
+import type { LinkChange } from "./link-with-recheck.ts";
 import type { LocalFile, Problem } from "./local-files.ts";
 
-/** A file was written to between its check and its upload. */
+/** A file was modified between its check and its upload. */
 class FileChanged extends RepoError {
   readonly code = "builder/file-changed";
 }
 
-/** The link that a file is to have, for each that does not stand in its directory yet. */
+/** The new link of each file that is not yet in its directory. */
 export type Links = ReadonlyMap<LocalFile, Link>;
 
 const concurrentUploads = 4;
@@ -28,7 +28,7 @@ const concurrentUploads = 4;
 export class Uploader {
   readonly #gateways: WriteGateways;
   readonly #signal: AbortSignal;
-  /** Told of so many bytes more, of so many in all; of fewer than none where an upload begins again. */
+  /** Called with the number of newly uploaded bytes (negative if an upload starts again) and the total. */
   readonly #uploaded: (bytes: number, totalBytes: number) => void;
 
   constructor(gateways: WriteGateways, uploaded: (bytes: number, totalBytes: number) => void, signal: AbortSignal) {
@@ -37,10 +37,10 @@ export class Uploader {
     this.#signal = signal;
   }
 
-  /** Uploads what is not in its directory yet. @throws StorageUnavailable, FileChanged */
-  async upload(parcels: readonly Parcel[]): Promise<Links> {
-    const missing = parcels.flatMap(({ files, entries }) =>
-      files.filter((file) => !stands(entries.get(file.name), file)),
+  /** Uploads the files that are not in their directories yet. @throws StorageUnavailable, FileChanged */
+  async upload(uploads: readonly DirectoryUpload[]): Promise<Links> {
+    const missing = uploads.flatMap(({ files, entries }) =>
+      files.filter((file) => !isLinked(entries.get(file.name), file)),
     );
     const totalBytes = missing.reduce((total, { inspection }) => total + inspection.sizeBytes, 0);
     const links = new Map<LocalFile, Link>();
@@ -48,7 +48,7 @@ export class Uploader {
       const { inspection } = file;
       const list = inspection.kind === "binary" ? inspection.fileList : undefined;
       const contents =
-        list && (await this.#gateways.change((writer) => writer.upload(list, this.#signal), this.#signal));
+        list && (await this.#gateways.retry((writer) => writer.upload(list, this.#signal), this.#signal));
       const content = await this.#uploadFile(file, totalBytes);
       const metadata = entryMetadataOf(inspection);
       links.set(file, { content, metadata: contents ? { ...metadata, contents: contents.reveal() } : metadata });
@@ -57,62 +57,62 @@ export class Uploader {
   }
 
   async #uploadFile({ path, inspection }: LocalFile, totalBytes: number): Promise<ContentId> {
-    let counted = 0;
-    const told = this.#uploaded;
-    return await this.#gateways.change(async (writer) => {
-      told(-counted, totalBytes);
-      counted = 0;
+    let reported = 0;
+    const report = this.#uploaded;
+    return await this.#gateways.retry(async (writer) => {
+      report(-reported, totalBytes);
+      reported = 0;
       const running = new RunningDigests([]);
       async function* content(): AsyncGenerator<Uint8Array> {
         const chunks: AsyncIterable<Uint8Array> = createReadStream(path);
         for await (const chunk of chunks) {
           running.update(chunk);
           yield chunk;
-          counted += chunk.byteLength;
-          told(chunk.byteLength, totalBytes);
+          reported += chunk.byteLength;
+          report(chunk.byteLength, totalBytes);
         }
       }
       const uploaded = await writer.upload(content(), this.#signal);
       if (running.finish().digests.sha256 !== inspection.digests.sha256) {
-        throw new FileChanged(`${path} was written to while it was uploaded`);
+        throw new FileChanged(`${path} was modified while it was uploaded`);
       }
       return uploaded;
     }, this.#signal);
   }
 
-  /** All of a directory's links in one write, and none where all stand. */
-  async link({ directory, files }: Parcel, links: Links): Promise<Linked> {
-    return await this.#gateways.change(async (writer) => {
+  /** Sets all missing links of a directory in one write; writes nothing if none is missing. */
+  async link({ directory, files }: DirectoryUpload, links: Links): Promise<LinkChange> {
+    return await this.#gateways.retry(async (writer) => {
       const entries = await writer.list(directory.cap, this.#signal);
       const missing = new Map<string, Link>();
       for (const file of files) {
         const link = links.get(file);
-        if (link !== undefined && !stands(entries.get(file.name), file)) missing.set(file.name, link);
+        if (link !== undefined && !isLinked(entries.get(file.name), file)) missing.set(file.name, link);
       }
       if (missing.size > 0) await writer.link(directory.cap, missing, this.#signal);
-      return { found: entries, left: new Set([...entries.keys(), ...missing.keys()]) };
+      return { before: entries, after: new Set([...entries.keys(), ...missing.keys()]) };
     }, this.#signal);
   }
 }
 
-/** What stood under a name without a word on its bytes, and turned out to hold others than were uploaded for it. */
-export function differing({ files, entries, directory }: Parcel, links: Links): readonly Problem[] {
+/** Finds entries without metadata, under names to be linked, that have different bytes than the uploaded files. */
+export function findConflicts({ files, entries, directory }: DirectoryUpload, links: Links): readonly Problem[] {
   return files.flatMap((file) => {
     const [entry, link] = [entries.get(file.name), links.get(file)];
     if (entry?.kind !== "file" || link === undefined || entry.content?.key === link.content.key) return [];
-    const said = parseEntryMetadata(entry.metadata, defaultInspectLimits);
-    return said?.sha256 === file.inspection.digests.sha256 ? [] : [otherBytes(directory, file)];
+    const metadata = parseEntryMetadata(entry.metadata, defaultInspectLimits);
+    return metadata?.sha256 === file.inspection.digests.sha256 ? [] : [nameTakenProblem(directory, file)];
   });
 }
 
-/** Whether an entry is this file, with all that is to be said of it: but for the pointer to the list of its files. */
-function stands(entry: Entry | undefined, { inspection }: LocalFile): boolean {
+/** Whether an entry has the same metadata as this file, apart from the content id of the list of its files. */
+function isLinked(entry: Entry | undefined, { inspection }: LocalFile): boolean {
   if (entry?.kind !== "file" || entry.content === undefined) return false;
-  const said = parseEntryMetadata(entry.metadata, defaultInspectLimits);
-  return said !== undefined && wordsOf(said) === wordsOf(entryMetadataOf(inspection));
+  const metadata = parseEntryMetadata(entry.metadata, defaultInspectLimits);
+  return metadata !== undefined && keyWithoutContents(metadata) === keyWithoutContents(entryMetadataOf(inspection));
 }
 
-function wordsOf(metadata: EntryMetadata): string {
+function keyWithoutContents(metadata: EntryMetadata): string {
   const { contents: _, ...rest } = metadata;
   return metadataKey(rest);
 }

@@ -1,10 +1,10 @@
-// What several commands do with what follows a flag.
+// Helpers for option arguments that several commands use.
 import type { Command } from "commander";
 import { Option } from "commander";
 import { messageOf, RepoError } from "../../base/errors.ts";
 import { ConfigurationError } from "../../config/configuration-error.ts";
 
-/** @throws ConfigurationError that names the flag, for an argument that can't be parsed */
+/** Parses an argument. @throws ConfigurationError with the name of the flag if the argument is invalid */
 export function argument<T>(flag: string, parse: () => T): T {
   try {
     return parse();
@@ -15,8 +15,8 @@ export function argument<T>(flag: string, parse: () => T): T {
 }
 
 /**
- * Adds an option that must be given. commander's own `requiredOption` looks for missing options before unknown ones, and
- * so reports `--bundel FILE` as a missing `--bundle`.
+ * Adds a required option. commander's own `requiredOption` looks for missing options before unknown ones, so it would
+ * report `--bundel FILE` as a missing `--bundle`.
  */
 export function withRequired(
   command: Command,
@@ -34,9 +34,9 @@ export function withRequired(
   });
 }
 
-/** @see Configuration's `gateway_ca_file` */
+/** The option for the configuration key `gateway_ca_file`. */
 export const gatewayCaOption = (): Option =>
-  new Option("--gateway-ca-file <file>", "in PEM, the certificate of your own authority for https gateways");
+  new Option("--gateway-ca-file <file>", "additional certificate authorities for https gateways, in PEM");
 
-/** For a flag that may be repeated. Not variadic: a positional argument behind it would be taken for one more. */
-export const another = (raw: string, before: readonly string[] = []): readonly string[] => [...before, raw];
+/** Parser for a repeatable option. A variadic option would also take the positional arguments that follow it. */
+export const repeatable = (raw: string, before: readonly string[] = []): readonly string[] => [...before, raw];

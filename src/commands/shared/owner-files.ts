@@ -1,4 +1,4 @@
-// The files of a tree's owner: the master bundle, the read cap, each builder's bundle and token, the server's configuration.
+// The tree owner's files: master bundle, read cap, each builder's bundle and token, the server's configuration.
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,42 +18,42 @@ import { readTomlAs } from "../../config/config-values.ts";
 import { ConfigurationError } from "../../config/configuration-error.ts";
 import type { ReadCap, WriteCap } from "../../storage/tahoe/caps.ts";
 
-/** There is no tree's master bundle where one is needed. */
+/** The directory has no master bundle. */
 class NotATree extends RepoError {
   readonly code = "owner/no-tree";
 }
 
-/** What a new tree is told of itself. */
+/** Settings of a new tree. */
 export interface TreeSettings {
   readonly name: RepositoryName;
   readonly gateways: readonly string[];
-  /** Certificates, in PEM, that are trusted for the gateways beside those that everybody trusts. */
+  /** Additional certificate authorities for the gateways, in PEM. */
   readonly gatewayCa?: string | undefined;
-  /** `HOST:PORT` for the server. */
+  /** `HOST:PORT` on which the server listens. */
   readonly listen: string;
-  /** As builders and people reach the server, without a trailing slash. */
+  /** The server's URL for builders and users, without a trailing slash. */
   readonly publicUrl: string | undefined;
-  /** Those of its suites that have a slash in their names. */
+  /** The suites of the tree whose names contain a slash. */
   readonly suitesWithSlash?: readonly Suite[];
 }
 
 const builderComment =
-  "# The builders that may ping. Written by tahoe-apt: of changes by hand those of `packages` alone are kept.";
+  "# The builders that may ping. Written by tahoe-apt, which keeps manual changes only of `packages`.";
 
-const listsInFile = z.object({
+const buildersFileSchema = z.object({
   builder: z.array(z.object({ name: z.string(), packages: z.array(z.string()).optional() })).default([]),
 });
 
-/** All names of files are relative to the directory, so that it can be moved as a whole. */
+/** The files of one directory. They refer to each other by relative paths, so the directory can be moved. */
 export class OwnerFiles {
   readonly #directory: string;
-  readonly #complain: (text: string) => void;
+  readonly #warn: (text: string) => void;
   readonly #signal: AbortSignal;
 
-  /** @param signal ends waiting for another process that changes these files */
-  constructor(directory: string, complain: (text: string) => void, signal = new AbortController().signal) {
+  /** @param signal aborts waiting for another process that changes these files */
+  constructor(directory: string, warn: (text: string) => void, signal = new AbortController().signal) {
     this.#directory = directory;
-    this.#complain = complain;
+    this.#warn = warn;
     this.#signal = signal;
   }
 
@@ -61,7 +61,7 @@ export class OwnerFiles {
     return join(this.#directory, ...names);
   }
 
-  /** Every file that holds a secret, sorted. */
+  /** Paths of all files with secrets, sorted. */
   async secrets(): Promise<readonly string[]> {
     const names = (await readdir(this.at("builders")))
       .filter((name) => !name.startsWith("."))
@@ -70,21 +70,22 @@ export class OwnerFiles {
     return ["master.bundle", "master.token", "tree.readcap", ...names].map((name) => this.at(name));
   }
 
-  /** The bundle of the whole tree. @throws NotATree, BundleError */
+  /** Reads the bundle of the whole tree. @throws NotATree, BundleError */
   async master(): Promise<Bundle & { readonly root: WriteCap }> {
     if (!existsSync(this.at("master.bundle"))) {
-      throw new NotATree(`${this.#directory} holds no master.bundle: it is no directory that tahoe-apt init made`);
+      throw new NotATree(`${this.#directory} contains no master.bundle: tahoe-apt init did not create this directory`);
     }
-    const bundle = await readBundle(this.at("master.bundle"), this.#complain);
+    const bundle = await readBundle(this.at("master.bundle"), this.#warn);
     const root = bundle.directories.find(({ path }) => path === rootPath);
-    if (root === undefined) throw new NotATree(`${this.at("master.bundle")} holds no write cap of a tree's root`);
+    if (root === undefined)
+      throw new NotATree(`${this.at("master.bundle")} contains no write cap for the root of a tree`);
     return { ...bundle, root: root.cap };
   }
 
-  /** The master bundle that is there, or one of a root that is made now. */
+  /** Reads the master bundle, or creates it with a new root directory. */
   async openMaster(settings: TreeSettings, makeRoot: () => Promise<WriteCap>): ReturnType<OwnerFiles["master"]> {
     await mkdir(this.at("builders"), { recursive: true, mode: 0o700 });
-    await this.#alone(async () => {
+    await this.#withLock(async () => {
       await openSecretFile(this.at("master.bundle"), async () => {
         const token = await openSecretFile(this.at("master.token"), makeToken);
         const { name, gateways, gatewayCa, listen, publicUrl, suitesWithSlash } = settings;
@@ -96,9 +97,9 @@ export class OwnerFiles {
     return await this.master();
   }
 
-  /** Lets the master bundle know suites with a slash in their names. */
+  /** Adds suites with a slash in their names to the master bundle. */
   async addSuitesWithSlash(suites: readonly Suite[]): Promise<void> {
-    await this.#alone(async () => {
+    await this.#withLock(async () => {
       const { root: _, ...master } = await this.master();
       const known = new Set([...(master.suitesWithSlash ?? []), ...suites]);
       if (known.size === (master.suitesWithSlash ?? []).length) return;
@@ -106,10 +107,10 @@ export class OwnerFiles {
     });
   }
 
-  /** @returns whether the configuration is new: one that is there is its owner's to change */
+  /** Writes the server's files. Never changes an existing configuration. @returns whether the configuration is new */
   async writeServerFiles(settings: TreeSettings, readCap: ReadCap): Promise<boolean> {
     await writeSecretFile(this.at("tree.readcap"), readCap);
-    await this.#alone(async () => {
+    await this.#withLock(async () => {
       if (!existsSync(this.at("builders.toml"))) await this.#writeBuilders();
     });
     if (existsSync(this.at("tahoe-apt.toml"))) return false;
@@ -138,19 +139,19 @@ export class OwnerFiles {
     return this.at("builders", `${name}.bundle`);
   }
 
-  /** Every builder that has a bundle here, by name. */
+  /** The bundles of all builders, by name. */
   async builders(): Promise<ReadonlyMap<string, Bundle>> {
     const names = (await readdir(this.at("builders"))).filter((name) => name.endsWith(".bundle")).toSorted();
     const bundles = new Map<string, Bundle>();
     for (const name of names) {
-      bundles.set(name.replace(/\.bundle$/, ""), await readBundle(this.at("builders", name), this.#complain));
+      bundles.set(name.replace(/\.bundle$/, ""), await readBundle(this.at("builders", name), this.#warn));
     }
     return bundles;
   }
 
   /**
-   * Makes a builder known to the server, or its bundle larger.
-   * @param packages patterns of the names that it may publish; undefined: as before, and all for a new builder
+   * Adds a builder, or adds directories to an existing one.
+   * @param packages patterns of the names that it may publish; undefined: unchanged, or all names for a new builder
    */
   async writeBuilder(
     name: string,
@@ -158,7 +159,7 @@ export class OwnerFiles {
     directories: readonly BundleDirectory[],
     packages?: readonly string[],
   ): Promise<void> {
-    await this.#alone(async () => {
+    await this.#withLock(async () => {
       const token = await openSecretFile(this.at("builders", `${name}.token`), makeToken);
       const before = (await this.builders()).get(name);
       const kept = (before?.directories ?? []).filter(({ path }) => !directories.some((one) => one.path === path));
@@ -169,21 +170,21 @@ export class OwnerFiles {
       );
       const bundle = { name, gateways, gatewayCa, ping: own, directories: all, suitesWithSlash: suites };
       await writeSecretFile(this.builderFile(name), formatBundle(bundle));
-      const lists = new Map(await this.#packages());
+      const lists = new Map(await this.#packageLists());
       if (packages !== undefined) lists.set(name, packages);
       await this.#writeBuilders(lists);
     });
   }
 
   /**
-   * Gives a name to one builder alone.
-   * @returns the lists that became others, by builder; undefined if there is no such builder
-   * @throws NameError where the builder's list excludes the name by a pattern
+   * Makes a builder the only owner of a package name.
+   * @returns the changed lists, by builder; undefined if there is no such builder
+   * @throws NameError if a pattern in the builder's list excludes the name
    */
   async movePackage(name: string, to: string): Promise<ReadonlyMap<string, readonly string[]> | undefined> {
-    return await this.#alone(async () => {
+    return await this.#withLock(async () => {
       if (!(await this.builders()).has(to)) return undefined;
-      const lists = await this.#packages();
+      const lists = await this.#packageLists();
       const changed = listsWithOwner(lists, name, to);
       await this.#writeBuilders(new Map([...lists, ...changed]));
       return changed;
@@ -191,29 +192,30 @@ export class OwnerFiles {
   }
 
   /**
-   * Takes a builder out of those that are known, for good: what follows may be interrupted and begun again.
-   * @returns its bundle, until `removeBuilder`; undefined if there is no such builder
+   * Removes a builder from the list, but keeps its bundle until `removeBuilder`, so that an interrupted revocation can be
+   * resumed.
+   * @returns its bundle; undefined if there is no such builder
    */
   async forgetBuilder(name: string): Promise<Bundle | undefined> {
     const forgotten = this.at("builders", `${name}.revoked`);
-    await this.#alone(async () => {
+    await this.#withLock(async () => {
       if (existsSync(this.builderFile(name))) await rename(this.builderFile(name), forgotten);
       await this.#writeBuilders();
     });
-    return existsSync(forgotten) ? await readBundle(forgotten, this.#complain) : undefined;
+    return existsSync(forgotten) ? await readBundle(forgotten, this.#warn) : undefined;
   }
 
   async removeBuilder(name: string): Promise<void> {
     for (const end of ["token", "revoked"]) await rm(this.at("builders", `${name}.${end}`), { force: true });
   }
 
-  /** The contents of a secret's file. */
+  /** Reads a file that contains a secret. */
   async reveal(file: string): Promise<string> {
     return await readFile(file, "utf8");
   }
 
-  /** The names that builders may publish, by builder: they stand in `builders.toml` alone. */
-  async #packages(): Promise<ReadonlyMap<string, readonly string[]>> {
+  /** The patterns that each builder may publish; they are stored only in `builders.toml`. */
+  async #packageLists(): Promise<ReadonlyMap<string, readonly string[]>> {
     const file = this.at("builders.toml");
     if (!existsSync(file)) return new Map();
     const lists = new Map<string, readonly string[]>();
@@ -223,8 +225,8 @@ export class OwnerFiles {
     return lists;
   }
 
-  async #writeBuilders(known?: ReadonlyMap<string, readonly string[]>): Promise<void> {
-    const lists = known ?? (await this.#packages());
+  async #writeBuilders(newLists?: ReadonlyMap<string, readonly string[]>): Promise<void> {
+    const lists = newLists ?? (await this.#packageLists());
     const builder = [...(await this.builders())].flatMap(([name, { directories }]) => {
       const packages = lists.get(name);
       return directories.map(({ path }) => ({
@@ -238,17 +240,18 @@ export class OwnerFiles {
     await replaceFile(this.at("builders.toml"), text);
   }
 
-  /** What is written depends on what was read: two commands at once must not read the same. */
-  async #alone<T>(change: () => Promise<T>): Promise<T> {
-    const waiting = (pid: number) => this.#complain(`waiting for process ${pid}, which changes ${this.#directory} too`);
+  /** Prevents that two concurrent commands read the same state, and one overwrites the change of the other. */
+  async #withLock<T>(change: () => Promise<T>): Promise<T> {
+    const waiting = (pid: number) =>
+      this.#warn(`waiting for process ${pid}, which is also changing ${this.#directory}`);
     return await withLock(this.#directory, "owner", { signal: this.#signal, waiting }, change);
   }
 }
 
-/** @throws ConfigurationError that names the file, and what is wrong with it */
+/** @throws ConfigurationError with the name of the file and the mistake */
 function buildersListedIn(file: string) {
   try {
-    return readTomlAs(file, listsInFile).builder;
+    return readTomlAs(file, buildersFileSchema).builder;
   } catch (thrown) {
     throw new ConfigurationError([messageOf(thrown)]);
   }

@@ -1,45 +1,45 @@
-// Lines for a terminal or a pipe.
+// Prints lines, warnings and progress to a terminal or a pipe.
 import { once } from "node:events";
 import { clearLine, cursorTo } from "node:readline";
 
 const mebibyte = 2 ** 20;
-/** A progress line is written again no sooner than after this. */
+/** The minimum time between two updates of the progress line. */
 const progressEveryMs = 100;
 
-/** Names in a tree are their uploaders' words: what a terminal would act on is spelt out. */
+/** Escapes control characters: uploaders choose names in a tree, and a terminal would interpret such characters. */
 export const printable = (text: string): string =>
   text.replace(/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/gu, (odd) => `\\u{${odd.codePointAt(0)?.toString(16)}}`);
 
-/** Waits where the reader is slower than we are, so that memory does not hold what it has not read. */
+/** Prints a line; if the reader is slow, waits, so that output does not accumulate in memory. */
 export async function print(line: string): Promise<void> {
   if (!process.stdout.write(`${line}\n`)) await once(process.stdout, "drain");
 }
 
-/** Tells at once, and not when the patience is over, that a server does not answer. */
-export const complainOfWaiting = (url: string, reason: string): void => complain(`waiting for ${url} (${reason})`);
+/** Warns immediately, not only after the timeout, that a server does not respond. */
+export const warnWaiting = (url: string, reason: string): void => warn(`waiting for ${url} (${reason})`);
 
-export function complain(text: string): void {
+export function warn(text: string): void {
   process.stderr.write(`tahoe-apt: ${text}\n`);
 }
 
 /**
- * Shows on standard error how much of some bytes is done, in one line that is written over and disappears at the end.
- * Shows nothing unless standard error is a terminal.
+ * Shows progress in one line on standard error, which is updated in place and removed at the end. Shows nothing unless
+ * standard error is a terminal.
  */
 export function progressLine(title: string): (doneBytes: number, totalBytes: number) => void {
-  const screen = process.stderr;
-  const beganMs = performance.now();
+  const terminal = process.stderr;
+  const startedMs = performance.now();
   let shownMs = Number.NEGATIVE_INFINITY;
   return (doneBytes, totalBytes) => {
     const nowMs = performance.now();
     const isDone = doneBytes >= totalBytes;
-    if (!screen.isTTY || doneBytes <= 0 || (nowMs - shownMs < progressEveryMs && !isDone)) return;
+    if (!terminal.isTTY || doneBytes <= 0 || (nowMs - shownMs < progressEveryMs && !isDone)) return;
     shownMs = nowMs;
-    cursorTo(screen, 0);
-    clearLine(screen, 0);
+    cursorTo(terminal, 0);
+    clearLine(terminal, 0);
     if (isDone) return;
-    const secondsLeft = (((nowMs - beganMs) / 1000) * (totalBytes - doneBytes)) / Math.max(1, doneBytes);
+    const secondsLeft = (((nowMs - startedMs) / 1000) * (totalBytes - doneBytes)) / Math.max(1, doneBytes);
     const [done, total] = [doneBytes, totalBytes].map((bytes) => (bytes / mebibyte).toFixed(1));
-    screen.write(`${title} ${done}/${total} MiB, ${Math.ceil(secondsLeft)} s left`);
+    terminal.write(`${title} ${done}/${total} MiB, ${Math.ceil(secondsLeft)} s left`);
   };
 }

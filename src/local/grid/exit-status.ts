@@ -1,9 +1,9 @@
-// How a program that was started has ended.
+// Waits for the exit of a child process.
 import type { ChildProcess } from "node:child_process";
 
 /**
- * @returns the exit status; null where a signal ended it
- * @throws what kept it from starting; signal.reason where it was called off
+ * @returns the exit status; null if a signal terminated the process
+ * @throws the error if the process cannot be started; signal.reason
  */
 export async function exitStatus(child: ChildProcess, signal: AbortSignal): Promise<number | null> {
   try {

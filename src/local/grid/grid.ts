@@ -1,4 +1,4 @@
-// A whole Tahoe grid in one process on one machine: a node that is its own storage server.
+// A complete Tahoe grid in one local process: a node that is its own storage server.
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { promises as fs } from "node:fs";
@@ -22,12 +22,12 @@ import {
 } from "./node-directory.ts";
 
 export interface GridOptions {
-  /** Holds everything of the grid, kept between starts. */
+  /** Contains all files of the grid; kept between starts. */
   readonly directory: string;
   readonly tahoe: Tahoe;
-  /** Told what is being done, for people. */
+  /** Receives descriptions of the steps, for the user. */
   readonly progress: (step: string) => void;
-  /** Ends the starting; a grid that runs is ended by `stop`. */
+  /** Aborts the start; a running grid is stopped by `stop`. */
   readonly signal: AbortSignal;
 }
 
@@ -37,27 +37,27 @@ export interface Grid {
   /** For `tahoe --node-directory`. */
   readonly nodeDirectory: string;
   readonly pid: number;
-  /** Resolves when the node has ended, wanted or not. */
+  /** Resolves when the node has stopped for any reason. */
   readonly ended: Promise<void>;
-  /** Lets the `tahoe` command call a directory `NAME:`. */
+  /** Adds an alias, with which the `tahoe` command calls a directory `NAME:`. */
   addAlias(name: string, cap: Secret): Promise<void>;
-  /** Resolves when the node has ended; it gets some seconds to do so by itself. */
+  /** Stops the node, and kills it after some seconds. Resolves when it has stopped. */
   stop(): Promise<void>;
 }
 
-/** The node did not come up. Its last words are in the message; Tahoe keeps caps out of them. */
+/** The node did not start. The message contains its last output, in which Tahoe prints no caps. */
 class GridFailed extends RepoError {
   readonly code = "grid/failed";
 }
 
 const startTimeoutMs = 60_000;
 const stopTimeoutMs = 8_000;
-const welcomeTimeoutMs = 2_000;
+const requestTimeoutMs = 2_000;
 const pollMs = 50;
 const keptOutputLines = 20;
 
 /**
- * Some 2 s; some 4 s more the first time. The node ends by itself when this process does, however that ends.
+ * Starts a grid, which takes about 2 s, and 4 s more the first time. The node stops when this process ends in any way.
  * @throws GridFailed
  */
 export async function startGrid({ directory, tahoe, progress, signal }: GridOptions): Promise<Grid> {
@@ -66,11 +66,11 @@ export async function startGrid({ directory, tahoe, progress, signal }: GridOpti
   const nodeDirectory = join(directory, "node");
   const ports = await configure(nodeDirectory, tahoe, progress, signal);
   if (!(await writeServers(nodeDirectory, ports))) {
-    progress("Making the node's keys");
+    progress("Creating the node's keys");
     const node = new Node(tahoe, nodeDirectory);
     try {
-      // It learns of its storage server only when that has a name, which the first run makes.
-      await node.until(() => writeServers(nodeDirectory, ports), signal);
+      // The client's list of servers needs the storage server's id, which the first run creates.
+      await node.waitUntil(() => writeServers(nodeDirectory, ports), signal);
     } finally {
       await node.stop();
     }
@@ -79,7 +79,7 @@ export async function startGrid({ directory, tahoe, progress, signal }: GridOpti
   const node = new Node(tahoe, nodeDirectory);
   const webapiUrl = `http://127.0.0.1:${ports.web}`;
   try {
-    await node.until(() => isConnected(webapiUrl), signal);
+    await node.waitUntil(() => isConnected(webapiUrl), signal);
   } catch (thrown) {
     await node.stop();
     throw thrown;
@@ -94,24 +94,24 @@ export async function startGrid({ directory, tahoe, progress, signal }: GridOpti
   };
 }
 
-/** Makes the node where there is none yet. Its ports stay as they are, unless something else has taken them. */
+/** Creates the node if there is none yet. Keeps its ports, unless another process uses them. */
 async function configure(
   nodeDirectory: string,
   tahoe: Tahoe,
   progress: (step: string) => void,
   signal: AbortSignal,
 ): Promise<Ports> {
-  const kept = await readPorts(nodeDirectory);
-  if (kept !== undefined) {
-    await predecessorEnded(nodeDirectory, signal);
-    if (await areFree(kept)) return kept;
+  const existing = await readPorts(nodeDirectory);
+  if (existing !== undefined) {
+    await waitForPreviousNode(nodeDirectory, signal);
+    if (await areFree(existing)) return existing;
     const ports = await freePorts();
     await writePorts(nodeDirectory, ports);
     return ports;
   }
-  progress("Making a Tahoe node");
+  progress("Creating a Tahoe node");
   const ports = await freePorts();
-  // Under another name until it is whole: what an interrupted start leaves behind is not mistaken for a node.
+  // Use a temporary name until it is complete, so that an interrupted start leaves no incomplete node.
   const unfinished = `${nodeDirectory}.unfinished`;
   await fs.rm(unfinished, { recursive: true, force: true });
   const child = spawn(tahoe.executable, ["create-node", ...createArguments(ports), unfinished], {
@@ -124,8 +124,8 @@ async function configure(
   return ports;
 }
 
-/** After a sudden end of ours, the node before may still be about to end. @throws GridFailed if it goes on */
-async function predecessorEnded(nodeDirectory: string, signal: AbortSignal): Promise<void> {
+/** If this program was killed, its previous node may still be stopping. @throws GridFailed if it does not stop */
+async function waitForPreviousNode(nodeDirectory: string, signal: AbortSignal): Promise<void> {
   const text = await fs.readFile(join(nodeDirectory, "running.process"), "utf8").catch(() => "");
   const pid = Number.parseInt(text, 10);
   if (!(pid > 0)) return;
@@ -139,25 +139,25 @@ async function predecessorEnded(nodeDirectory: string, signal: AbortSignal): Pro
 
 async function isConnected(webapiUrl: string): Promise<boolean> {
   try {
-    const reply = await fetch(`${webapiUrl}/?t=json`, { signal: AbortSignal.timeout(welcomeTimeoutMs) });
-    return /"connection_status": *"Connected/.test(await reply.text());
+    const response = await fetch(`${webapiUrl}/?t=json`, { signal: AbortSignal.timeout(requestTimeoutMs) });
+    return /"connection_status": *"Connected/.test(await response.text());
   } catch {
-    // Not listening yet.
+    // The node does not listen yet.
     return false;
   }
 }
 
-/** One `tahoe run`. */
+/** A `tahoe run` process. */
 class Node {
   readonly pid: number;
   readonly ended: Promise<void>;
   readonly #child: ChildProcess;
   readonly #lastLines: string[] = [];
-  #hasEnded = false;
+  #hasExited = false;
 
   constructor(tahoe: Tahoe, directory: string) {
-    // The open stdin is what ties the node's life to ours: tahoe ends when it closes, and it closes even on kill -9.
-    // A process group of its own keeps a terminal's Ctrl-C from it, so that whoever uses it can finish first.
+    // tahoe exits when its stdin is closed, which happens even if this process is killed with SIGKILL.
+    // With its own process group, the node does not receive Ctrl-C from the terminal, so its users can finish first.
     const child = spawn(tahoe.executable, ["run", directory], { stdio: ["pipe", "pipe", "pipe"], detached: true });
     child.stdin.on("error", () => {});
     for (const output of [child.stdout, child.stderr]) {
@@ -168,7 +168,7 @@ class Node {
     }
     this.ended = new Promise((resolve) => {
       const end = (): void => {
-        this.#hasEnded = true;
+        this.#hasExited = true;
         resolve();
       };
       child.once("close", end).once("error", end);
@@ -177,12 +177,13 @@ class Node {
     this.pid = child.pid ?? 0;
   }
 
-  /** @throws GridFailed if the node ends before, or if it takes too long; signal.reason when aborted */
-  async until(isReady: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
+  /** Polls until ready. @throws GridFailed if the node exits or takes too long; signal.reason */
+  async waitUntil(isReady: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
     const deadline = AbortSignal.timeout(startTimeoutMs);
     while (!(await isReady())) {
-      if (this.#hasEnded) throw new GridFailed(`the Tahoe node ended by itself:\n${this.#lastLines.join("\n")}`);
-      if (deadline.aborted) throw new GridFailed(`the Tahoe node did not come up:\n${this.#lastLines.join("\n")}`);
+      if (this.#hasExited) throw new GridFailed(`the Tahoe node exited unexpectedly:\n${this.#lastLines.join("\n")}`);
+      if (deadline.aborted)
+        throw new GridFailed(`the Tahoe node did not start in time:\n${this.#lastLines.join("\n")}`);
       await sleep(pollMs, signal);
     }
   }

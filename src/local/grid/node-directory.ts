@@ -1,4 +1,4 @@
-// The files of the grid's one node: its ports, its storage server as its own client must know it, its aliases.
+// Reads and writes the node's files: its ports, the client's list of storage servers, its aliases.
 import { promises as fs } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ export interface Ports {
   readonly storage: number;
 }
 
-/** What `tahoe create-node` needs so that nothing but loopback is used and one server is enough. */
+/** Arguments for `tahoe create-node`: use only the loopback interface, and require only one storage server. */
 export const createArguments = (ports: Ports): readonly string[] => [
   `--webport=${endpoint(ports.web)}`,
   `--port=${endpoint(ports.storage)}`,
@@ -44,7 +44,7 @@ export async function writePorts(node: string, ports: Ports): Promise<void> {
   await replaceFile(file, text, privateMode);
 }
 
-/** Different ports that were free a moment ago. */
+/** Finds two different free ports, which another process may still take. */
 export async function freePorts(): Promise<Ports> {
   const [web, storage] = await Promise.all([listen(0), listen(0)]);
   const ports = { web: web?.port ?? 0, storage: storage?.port ?? 0 };
@@ -80,7 +80,7 @@ function listen(port: number): Promise<{ port: number; close: () => Promise<void
 }
 
 /**
- * Tells the node of itself as its one storage server, so that the grid needs no introducer.
+ * Configures the node as its own only storage server, so that the grid needs no introducer.
  * @returns false if the node has never run and so has no storage server yet
  * @see Tahoe-LAFS, docs/configuration.rst, "Static Server Definitions"
  */
@@ -105,7 +105,7 @@ export async function writeServers(node: string, ports: Ports): Promise<boolean>
   return true;
 }
 
-/** Gives a directory the name with which the `tahoe` command finds it: `tahoe put FILE NAME:PATH`, and no cap in argv. */
+/** Adds an alias for a directory, so that `tahoe put FILE NAME:PATH` has no cap in its arguments. */
 export async function writeAlias(node: string, name: string, cap: Secret): Promise<void> {
   const file = join(node, "private", "aliases");
   const others = (await fs.readFile(file, "utf8").catch(() => ""))

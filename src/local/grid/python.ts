@@ -1,31 +1,31 @@
-// The Python that Tahoe-LAFS runs on.
+// Finds a Python interpreter for Tahoe-LAFS.
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { RepoError } from "../../base/errors.ts";
 
-/** Something that this machine must have and lacks. */
+/** A required program is not installed. */
 export class ToolMissing extends RepoError {
   readonly code = "grid/tool-missing";
   readonly debianPackage: string;
-  constructor(what: string, debianPackage: string) {
-    super(`${what} Install Debian's package ${debianPackage}: apt-get install ${debianPackage}`);
+  constructor(message: string, debianPackage: string) {
+    super(`${message} Install Debian's package ${debianPackage}: apt-get install ${debianPackage}`);
     this.debianPackage = debianPackage;
   }
 }
 
-/** A Python that can make virtual environments. */
+/** A Python interpreter that can create virtual environments. */
 export interface Python {
-  /** Its own idea of where it is, as an absolute path. */
+  /** The absolute path, from `sys.executable`. */
   readonly executable: string;
   /** E.g. `3.11.7`. */
   readonly version: string;
-  /** Whether netifaces, which Tahoe needs and which has no ready-made wheel for new Pythons, is there already. */
+  /** Whether netifaces is installed already: Tahoe needs it, and there are no wheels for new Python versions. */
   readonly hasNetifaces: boolean;
 }
 
-/** In the order of trying: the machine's choice, then Debian's own. */
+/** In this order: the first Python in PATH, then Debian's. */
 const defaultCandidates = ["python3", "/usr/bin/python3"] as const;
-/** A Python that has not answered by then is not asked any more. */
+/** An interpreter that takes longer is skipped. */
 const probeTimeoutMs = 20_000;
 const lowestMinor = 9;
 
@@ -42,26 +42,33 @@ export async function findPython(
 ): Promise<Python> {
   let withoutVenv = false;
   for (const candidate of candidates) {
-    const found = await ask(candidate, signal);
+    const found = await probeInterpreter(candidate, signal);
     if (found?.venv === true) return found.python;
     withoutVenv ||= found !== undefined;
   }
-  if (withoutVenv) throw new ToolMissing("Python is there, but it can't make virtual environments.", "python3-venv");
-  throw new ToolMissing(`There is no Python of at least 3.${lowestMinor}, on which Tahoe-LAFS runs.`, "python3-venv");
+  if (withoutVenv)
+    throw new ToolMissing("Python is installed, but cannot create virtual environments.", "python3-venv");
+  throw new ToolMissing(
+    `Tahoe-LAFS requires Python 3.${lowestMinor} or newer, which is not installed.`,
+    "python3-venv",
+  );
 }
 
-async function ask(candidate: string, signal: AbortSignal): Promise<{ python: Python; venv: boolean } | undefined> {
+async function probeInterpreter(
+  candidate: string,
+  signal: AbortSignal,
+): Promise<{ python: Python; venv: boolean } | undefined> {
   try {
     const { stdout } = await promisify(execFile)(candidate, ["-c", probe], { signal, timeout: probeTimeoutMs });
-    const answer = /^(?<version>3\.(?<minor>\d+)\.\d+) (?<venv>\w+) (?<netifaces>\w+) (?<executable>\/.+)$/m.exec(
+    const match = /^(?<version>3\.(?<minor>\d+)\.\d+) (?<venv>\w+) (?<netifaces>\w+) (?<executable>\/.+)$/m.exec(
       stdout,
     );
-    const { version, minor, venv, netifaces, executable } = answer?.groups ?? {};
+    const { version, minor, venv, netifaces, executable } = match?.groups ?? {};
     if (version === undefined || executable === undefined || Number(minor) < lowestMinor) return undefined;
     return { python: { executable, version, hasNetifaces: netifaces === "True" }, venv: venv === "True" };
   } catch {
     signal.throwIfAborted();
-    // Not there, or not working (a version chooser's stub): the next one may be.
+    // It does not exist or does not work (for example the stub of a version manager): try the next one.
     return undefined;
   }
 }

@@ -1,17 +1,18 @@
-// The Python packages that a grid is made of, pinned to versions that were tried together.
+// The Python packages of a grid, pinned to versions that were tested together.
 
-/** What is asked for. Everything else follows from it. */
+/** The direct requirements; all other packages are their dependencies. */
 export const requirements = [
   "tahoe-lafs==1.20.0",
-  // Tahoe's web gateway imports a module that Python 3.13 has dropped, and does not ask for its successor.
+  // Tahoe's web gateway imports a module that Python 3.13 has removed, but does not depend on its successor.
   "legacy-cgi==2.6.4; python_version >= '3.13'",
 ] as const;
 
 /**
- * Where the pins below hold. On another Python pip chooses by itself, because not all of these versions are made for it.
+ * The Python versions for which the pins are valid. For other versions pip selects the packages, because some pinned
+ * versions do not support them.
  * @see PEP 508, environment markers
  */
-const tried = "python_version >= '3.11' and python_version < '3.14'";
+const tested = "python_version >= '3.11' and python_version < '3.14'";
 
 const pins = [
   "appdirs==1.4.4",
@@ -70,5 +71,5 @@ const pins = [
   "zope.interface==8.7",
 ] as const;
 
-/** A pip constraints file. netifaces is not in it: where only Debian's own can be had, that one must do. */
-export const constraints = pins.map((pin) => `${pin}; ${tried}\n`).join("");
+/** A pip constraints file. It does not pin netifaces, because Debian's version may be the only available one. */
+export const constraints = pins.map((pin) => `${pin}; ${tested}\n`).join("");

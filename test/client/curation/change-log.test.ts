@@ -1,4 +1,4 @@
-// A directory's log: numbered files of which the last holds all lines, until it is full.
+// The change log of a directory: numbered files, of which the last contains all lines until it is complete.
 import { expect, test } from "vitest";
 import { ContentId } from "../../../src/base/content-id.ts";
 import { parseTreePath, rootPath } from "../../../src/base/names.ts";
@@ -18,7 +18,7 @@ const event: ChangeLogEntry = {
   path: parseTreePath("hello_1.0-1_amd64.deb"),
 };
 
-/** A fake: the one directory of a tree, as its log needs it. An entry without text can't be read. */
+/** A fake tree with one directory. Entries without text are unreadable. */
 function aDirectory(texts: { readonly [name: string]: string | undefined }): {
   tree: Tree;
   entries: Map<string, Entry>;
@@ -48,7 +48,7 @@ function aDirectory(texts: { readonly [name: string]: string | undefined }): {
 const next = async (texts: { readonly [name: string]: string | undefined }) =>
   await nextChangeLog({ ...aDirectory(texts), directory: rootPath }, [event, event], "alice", { clock, signal });
 
-test("the first file is number 1, and a line says when, who, what and where", async () => {
+test("the first file has number 1, and a line contains time, author, action, package and path", async () => {
   const { name, text, superseded } = await next({ "hello_1.0-1_amd64.deb": "" });
   expect([name, superseded]).toEqual(["audit.1.jsonl", []]);
   expect(
@@ -62,23 +62,23 @@ test("the first file is number 1, and a line says when, who, what and where", as
   ]);
 });
 
-test("the next one holds all lines before, and takes the place of every file that its predecessor did not fill", async () => {
+test("the next file contains all earlier lines, and replaces every incomplete file", async () => {
   const { name, text, superseded } = await next({ "audit.9.jsonl": "nine\n", "audit.10.jsonl": "nine\nten" });
   expect(name).toBe("audit.11.jsonl");
   expect(text.split("\n").slice(0, 2)).toEqual(["nine", "ten"]);
   expect(superseded).toEqual(["audit.9.jsonl", "audit.10.jsonl"]);
 });
 
-test("a full file stays, and so does one that can't be read", async () => {
+test("complete files and unreadable ones are kept", async () => {
   const full = { "audit.3.jsonl": "x".repeat(256 * 1024) };
-  const begun = await next(full);
-  expect([begun.name, begun.superseded, begun.text.split("\n").length]).toEqual(["audit.4.jsonl", [], 3]);
+  const started = await next(full);
+  expect([started.name, started.superseded, started.text.split("\n").length]).toEqual(["audit.4.jsonl", [], 3]);
   expect((await next({ ...full, "audit.4.jsonl": "four\n" })).superseded).toEqual(["audit.4.jsonl"]);
   const lost = await next({ "audit.7.jsonl": undefined });
   expect([lost.name, lost.superseded]).toEqual(["audit.8.jsonl", []]);
 });
 
-test("names that are no log's, or were made to be the last, hold up nothing", async () => {
+test("files with invalid numbers or the highest number do not prevent a new file", async () => {
   expect(
     (await next({ "audit.jsonl": "", "audit.0.jsonl": "", "audit.01.jsonl": "", "xaudit.5.jsonl": "" })).name,
   ).toBe("audit.1.jsonl");

@@ -1,10 +1,10 @@
-// Which packages a pattern means, and which of them a retention lets go.
+// Which packages a pattern selects, and which of them the retention rules remove.
 import { expect, test } from "vitest";
 import { parentPath, parseArchitecture, parseComponent, parseSuite, parseTreePath } from "../../../src/base/names.ts";
 import { Layout, placePath, plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
-import { expired, planRemoval } from "../../../src/client/curation/curation-plan.ts";
+import { expiredPackages, planRemoval } from "../../../src/client/curation/curation-plan.ts";
 import type { InventoryPackage } from "../../../src/client/curation/inventory.ts";
-import { namesBelowPlace, parsePattern, select } from "../../../src/client/curation/package-patterns.ts";
+import { parsePattern, select, subdirectoriesOf } from "../../../src/client/curation/package-patterns.ts";
 
 interface Recipe {
   readonly name?: string;
@@ -32,7 +32,7 @@ function aPackage(recipe: Recipe = {}): InventoryPackage {
   } as const;
   return {
     path,
-    place: isSource ? { kind: "source", suite, component } : binary,
+    location: isSource ? { kind: "source", suite, component } : binary,
     isSound: true,
     name,
     version,
@@ -59,38 +59,38 @@ test.each([
   ["libstdc++6=1:2~rc1", "libstdc++6 1:2~rc1", true],
   ["h.llo", "hello 1.0-1", false],
   ["", "hello 1.0-1", false],
-])("%j means %s: %s", (pattern, what, isMeant) => {
-  const [name = "", version = ""] = what.split(" ");
+])("%j matches %s: %s", (pattern, nameAndVersion, isMatching) => {
+  const [name = "", version = ""] = nameAndVersion.split(" ");
   if (pattern === "") expect(() => parsePattern(pattern)).toThrow("NAME");
-  else expect(parsePattern(pattern).matches(aPackage({ name, version }))).toBe(isMeant);
+  else expect(parsePattern(pattern).matches(aPackage({ name, version }))).toBe(isMatching);
 });
 
-test("src: means a source package and what was built from it, and a slash a path", () => {
+test("src: selects a source package and the packages built from it, and a pattern with a slash selects by path", () => {
   const packages = [
     aPackage({ name: "hello", architecture: "source" }),
     aPackage({ name: "hello-data", source: "hello" }),
     aPackage({ name: "other" }),
   ];
-  const meant = (pattern: string) => select(packages, [parsePattern(pattern)], {}).packages.map(({ name }) => name);
-  expect(meant("src:hello")).toEqual(["hello-data", "hello"]);
-  expect(meant("dists/*/other_*")).toEqual(["other"]);
+  const selected = (pattern: string) => select(packages, [parsePattern(pattern)], {}).packages.map(({ name }) => name);
+  expect(selected("src:hello")).toEqual(["hello-data", "hello"]);
+  expect(selected("dists/*/other_*")).toEqual(["other"]);
   expect(select(packages, [parsePattern("src:none")], {}).unmatched).toEqual(["src:none"]);
 });
 
-test("a pattern full of stars takes no longer than others", () => {
+test("a pattern with many stars is matched in linear time", () => {
   const name = "a".repeat(200);
-  const begunMs = Date.now();
+  const startedMs = Date.now();
   expect(parsePattern(`${"*a".repeat(100)}b`).matches(aPackage({ name }))).toBe(false);
-  // With every star tried at every place it would never end.
-  expect(Date.now() - begunMs).toBeLessThan(20_000);
+  // Backtracking would take forever.
+  expect(Date.now() - startedMs).toBeLessThan(20_000);
 });
 
-test("a path's place and what is below it, also for debian-installer", () => {
+test("a path is split into package directory and subdirectories, also for debian-installer", () => {
   const below = (raw: string, suites: readonly string[] = []) => {
     const path = parseTreePath(raw);
-    const place = new Layout(suites.map(parseSuite)).packageDirectoryOf(parentPath(path));
-    if (place === undefined) throw new Error(`${raw} is in no place`);
-    return [placePath(place), namesBelowPlace({ path, place })];
+    const location = new Layout(suites.map(parseSuite)).packageDirectoryOf(parentPath(path));
+    if (location === undefined) throw new Error(`${raw} is in no package directory`);
+    return [placePath(location), subdirectoriesOf({ path, location })];
   };
   expect(below("dists/sid/main/binary-amd64/alice/deep/x.deb")).toEqual([
     "dists/sid/main/binary-amd64",
@@ -106,31 +106,34 @@ test("a path's place and what is below it, also for debian-installer", () => {
   ]);
 });
 
-test("what stays is the newest by Debian's order, and each version with all of its files", () => {
+test("prune keeps the newest versions in Debian's order", () => {
   const packages = ["1.0-1", "1.9-1", "1.10-1", "1.10~rc1-1", "1:0.1-1"].map((version) => aPackage({ version }));
-  const gone = expired(packages, packages, { keep: 2, linkedBeforeMs: 1 });
-  expect(versionsOf(gone)).toEqual(["1.0-1 amd64", "1.10~rc1-1 amd64", "1.9-1 amd64"]);
+  const removed = expiredPackages(packages, packages, { keep: 2, linkedBeforeMs: 1 });
+  expect(versionsOf(removed)).toEqual(["1.0-1 amd64", "1.10~rc1-1 amd64", "1.9-1 amd64"]);
 });
 
-test("what was linked lately stays, however old its version", () => {
+test("recently linked packages are kept, even old versions", () => {
   const packages = [
     aPackage({ version: "1", linkedAtMs: 500 }),
     aPackage({ version: "2" }),
     aPackage({ version: "3" }),
   ];
-  expect(versionsOf(expired(packages, packages, { keep: 1, linkedBeforeMs: 100 }))).toEqual(["2 amd64"]);
+  expect(versionsOf(expiredPackages(packages, packages, { keep: 1, linkedBeforeMs: 100 }))).toEqual(["2 amd64"]);
 });
 
-test("a source stays with what was built from it, and architectures are counted apart", () => {
+test("a source is kept while a package built from it is kept, and architectures are counted separately", () => {
   const packages = [
     ...["1", "2", "3"].map((version) => aPackage({ version, architecture: "source" })),
     ...["1", "3"].map((version) => aPackage({ version })),
     aPackage({ version: "2", name: "hello-doc", architecture: "all", source: "hello" }),
   ];
-  expect(versionsOf(expired(packages, packages, { keep: 1, linkedBeforeMs: 1 }))).toEqual(["1 amd64", "1 source"]);
+  expect(versionsOf(expiredPackages(packages, packages, { keep: 1, linkedBeforeMs: 1 }))).toEqual([
+    "1 amd64",
+    "1 source",
+  ]);
 });
 
-test("a file that two source packages name goes with the last of them", () => {
+test("a file that two source packages list is removed with the second one", () => {
   const one = aPackage({
     version: "1-1",
     architecture: "source",
@@ -141,30 +144,30 @@ test("a file that two source packages name goes with the last of them", () => {
     architecture: "source",
     files: ["hello_1.orig.tar.gz", "hello_1-2.debian.tar.xz"],
   });
-  const stock = {
+  const inventory = {
     layout: plainLayout,
     directories: new Set<never>(),
     files: new Map(),
     packages: new Map([one, two].map((each) => [each.path, each])),
     rejections: [],
   };
-  const namesOf = (...going: readonly InventoryPackage[]) =>
-    planRemoval(stock, going, "remove").directories.flatMap(({ unlinks }) => [...unlinks.keys()]);
+  const namesOf = (...removed: readonly InventoryPackage[]) =>
+    planRemoval(inventory, removed, "remove").directories.flatMap(({ unlinks }) => [...unlinks.keys()]);
   expect(namesOf(one)).toEqual(["hello_1-1.debian.tar.xz", "hello_1-1.dsc"]);
   expect(namesOf(one, two)).toHaveLength(5);
 });
 
-test("what no index takes counts for no version, and goes only where it is older than all that stay", () => {
+test("rejected packages do not count as versions, and are removed only if they are older than all kept ones", () => {
   const packages = ["1", "2", "3", "99"].map((version) => aPackage({ version }));
   const rejecting =
     (...versions: readonly string[]) =>
     ({ version }: { readonly version: string }) =>
       !versions.includes(version);
-  const gone = (keep: number, ...rejected: readonly string[]) =>
-    versionsOf(expired(packages, packages, { keep, linkedBeforeMs: 1, isAccepted: rejecting(...rejected) }));
-  expect(gone(1)).toEqual(["1 amd64", "2 amd64", "3 amd64"]);
-  expect(gone(1, "99")).toEqual(["1 amd64", "2 amd64"]);
-  expect(gone(1, "1", "99")).toEqual(["1 amd64", "2 amd64"]);
-  expect(gone(2, "1", "2", "99")).toEqual([]);
-  expect(gone(1, "1", "2", "3", "99")).toEqual([]);
+  const removed = (keep: number, ...rejected: readonly string[]) =>
+    versionsOf(expiredPackages(packages, packages, { keep, linkedBeforeMs: 1, isAccepted: rejecting(...rejected) }));
+  expect(removed(1)).toEqual(["1 amd64", "2 amd64", "3 amd64"]);
+  expect(removed(1, "99")).toEqual(["1 amd64", "2 amd64"]);
+  expect(removed(1, "1", "99")).toEqual(["1 amd64", "2 amd64"]);
+  expect(removed(2, "1", "2", "99")).toEqual([]);
+  expect(removed(1, "1", "2", "3", "99")).toEqual([]);
 });

@@ -1,12 +1,12 @@
-// Links that are set in a directory which was empty a moment ago. The directory is a fake: real gateways lose a race
-// after random times, and the third round of one is rarely seen.
+// Links in a directory that was empty until recently. The directory is a fake, because real gateways retry at random
+// times and rarely reach the third retry.
 import { afterAll, afterEach, beforeEach, expect, test, vi } from "vitest";
 import { ContentId } from "../../../src/base/content-id.ts";
 import type { Entry } from "../../../src/storage/tree.ts";
 
 const { signal } = new AbortController();
 
-// Timers that the test moves on; those of node:timers/promises can't be.
+// Use timers that the test can advance; node:timers/promises cannot be faked.
 vi.resetModules();
 vi.doMock(import("../../../src/base/abort.ts"), async (original) => ({
   ...(await original()),
@@ -29,10 +29,10 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A directory, and who puts one file into it. */
-class Place {
+/** A fake directory, and an upload of one file into it. */
+class FakeDirectory {
   readonly entries = new Map<string, Entry>();
-  looks = 0;
+  listings = 0;
 
   set(name: string): void {
     const now = Date.now();
@@ -40,7 +40,7 @@ class Place {
     this.entries.set(name, { kind: "file", sizeBytes: 1, content: new ContentId(name), metadata: undefined, ...times });
   }
 
-  /** A gateway that read the directory while it was empty, and got to write only now. */
+  /** Simulates a gateway that read the directory when it was empty, and writes it only now. */
   overwrite(name: string): void {
     this.entries.clear();
     this.set(name);
@@ -48,58 +48,58 @@ class Place {
 
   async put(name: string): Promise<void> {
     const link = async () => {
-      this.looks++;
-      const found = new Map(this.entries);
-      if (!found.has(name)) this.set(name);
-      return { found, left: new Set(this.entries.keys()) };
+      this.listings++;
+      const before = new Map(this.entries);
+      if (!before.has(name)) this.set(name);
+      return { before, after: new Set(this.entries.keys()) };
     };
     await linkWithRecheck([{ link }], () => undefined, { clock: Date.now, signal });
   }
 }
 
-/** Has an upload end while other things happen, each so many seconds after its start. */
-async function meanwhile(upload: Promise<void>, events: ReadonlyMap<number, () => void>): Promise<number> {
-  const begunMs = Date.now();
-  for (const [second, happen] of events) setTimeout(happen, second * 1_000);
+/** Runs an upload while events happen, each at a given second after the start. @returns the duration in seconds */
+async function duringEvents(upload: Promise<void>, events: ReadonlyMap<number, () => void>): Promise<number> {
+  const startedMs = Date.now();
+  for (const [second, event] of events) setTimeout(event, second * 1_000);
   let endedMs = Number.NaN;
   const ends = upload.then(() => {
     endedMs = Date.now();
   });
   await vi.advanceTimersByTimeAsync(60_000);
   await ends;
-  return (endedMs - begunMs) / 1_000;
+  return (endedMs - startedMs) / 1_000;
 }
 
-test("links in a directory that has been used for a while are good at once", async () => {
-  const place = new Place();
-  place.set("old");
+test("links in a directory with old entries are not checked again", async () => {
+  const directory = new FakeDirectory();
+  directory.set("old");
   vi.advanceTimersByTime(12_000);
-  expect(await meanwhile(place.put("ours"), new Map())).toBe(0);
+  expect(await duringEvents(directory.put("ours"), new Map())).toBe(0);
 });
 
-test("the first links are looked at once more, after five seconds", async () => {
-  const place = new Place();
-  expect(await meanwhile(place.put("ours"), new Map())).toBe(5);
-  expect(place.looks).toBe(2);
+test("the first links are checked again after five seconds", async () => {
+  const directory = new FakeDirectory();
+  expect(await duringEvents(directory.put("ours"), new Map())).toBe(5);
+  expect(directory.listings).toBe(2);
 });
 
 test.each([
-  ["the first round", [2.7]],
-  ["the first and the second round", [2.7, 10.1]],
-  ["all three rounds", [2.7, 10.1, 30.2]],
-])("links lost to a gateway that gets to write in %s are set again", async (_, rounds) => {
-  const place = new Place();
-  await meanwhile(
-    place.put("ours"),
-    new Map(rounds.map((second, round) => [second, () => place.overwrite(`theirs-${round}`)])),
+  ["the first retry", [2.7]],
+  ["the first and the second retry", [2.7, 10.1]],
+  ["all three retries", [2.7, 10.1, 30.2]],
+])("links that another gateway overwrites in %s are set again", async (_, retries) => {
+  const directory = new FakeDirectory();
+  await duringEvents(
+    directory.put("ours"),
+    new Map(retries.map((second, retry) => [second, () => directory.overwrite(`theirs-${retry}`)])),
   );
-  expect([...place.entries.keys()]).toContain("ours");
+  expect([...directory.entries.keys()]).toContain("ours");
 });
 
-test("links that follow another's first ones are looked at too, since a third one may have found nothing there", async () => {
-  const place = new Place();
-  place.set("first");
+test("links that follow another upload's first links are checked too: a third one may overwrite both", async () => {
+  const directory = new FakeDirectory();
+  directory.set("first");
   vi.advanceTimersByTime(1_000);
-  await meanwhile(place.put("ours"), new Map([[1.7, () => place.overwrite("third")]]));
-  expect([...place.entries.keys()]).toContain("ours");
+  await duringEvents(directory.put("ours"), new Map([[1.7, () => directory.overwrite("third")]]));
+  expect([...directory.entries.keys()]).toContain("ours");
 });

@@ -1,4 +1,4 @@
-// Builds of an architecture variant on their way into a tree: where they are put, and what the server would say.
+// Uploads of packages for architecture variants: the assigned directories, and the problems.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { parseTreePath } from "../../../src/base/names.ts";
 import { defaultInspectLimits as limits } from "../../../src/catalog/inspection/inspect-limits.ts";
 import type { Bundle } from "../../../src/client/bundle.ts";
-import { assign, objections } from "../../../src/client/upload/assign-directories.ts";
+import { assignDirectories, findProblems } from "../../../src/client/upload/assign-directories.ts";
 import { collectLocalFiles } from "../../../src/client/upload/local-files.ts";
 import { parseWriteCap } from "../../../src/storage/tahoe/caps.ts";
 import { aDeb } from "../../support/debs.ts";
@@ -24,18 +24,18 @@ async function assigned(bundle: Bundle, variant: string | undefined, name = "hel
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const fields = { "Architecture-Variant": variant };
   writeFileSync(join(folder, name), await aDeb({ package: "hello", architecture: "amd64", fields }));
-  const gathered = await collectLocalFiles([join(folder, name)], limits, new AbortController().signal);
-  expect(gathered.problems).toEqual([]);
-  const { destinations, problems } = assign(bundle, gathered, {}, new Map());
-  const parcels = [...destinations].map(([{ place, ...directory }, files]) => ({
+  const collected = await collectLocalFiles([join(folder, name)], limits, new AbortController().signal);
+  expect(collected.problems).toEqual([]);
+  const { destinations, problems } = assignDirectories(bundle, collected, {}, new Map());
+  const uploads = [...destinations].map(([{ location, ...directory }, files]) => ({
     directory,
-    place,
+    location,
     files,
     entries: new Map(),
   }));
   return {
-    paths: parcels.map(({ directory }) => directory.path),
-    problems: [...problems, ...parcels.flatMap((parcel) => objections(parcel, false, limits))].map(
+    paths: uploads.map(({ directory }) => directory.path),
+    problems: [...problems, ...uploads.flatMap((upload) => findProblems(upload, false, limits))].map(
       ({ reason }) => reason,
     ),
   };
@@ -44,15 +44,15 @@ async function assigned(bundle: Bundle, variant: string | undefined, name = "hel
 const amd64 = "dists/sid/main/binary-amd64";
 const amd64v3 = "dists/sid/main/binary-amd64v3";
 
-test("a variant's build goes to its own directory, else to its architecture's, and another build never to the variant's", async () => {
+test("a variant's package goes to the variant's directory, else to its architecture's; others never do", async () => {
   expect(await assigned(bundleOf(amd64, amd64v3), "amd64v3")).toEqual({ paths: [amd64v3], problems: [] });
   expect(await assigned(bundleOf(amd64), "amd64v3")).toEqual({ paths: [amd64], problems: [] });
   expect(await assigned(bundleOf(amd64, amd64v3), undefined)).toEqual({ paths: [amd64], problems: [] });
   const { paths, problems } = await assigned(bundleOf(amd64v3), undefined);
   expect(paths).toEqual([]);
-  expect(problems).toEqual([`a package for amd64 has no place in ${amd64v3}`]);
+  expect(problems).toEqual([`a package for amd64 does not fit into ${amd64v3}`]);
 });
 
-test("debug symbols of Ubuntu's are uploaded as packages are", async () => {
+test("Ubuntu's debug symbols (.ddeb) are uploaded like packages", async () => {
   expect(await assigned(bundleOf(amd64), undefined, "hello-dbgsym.ddeb")).toEqual({ paths: [amd64], problems: [] });
 });

@@ -1,4 +1,4 @@
-// The owner's files stay whole whatever is done at the same time.
+// The tree owner's files stay consistent under concurrent changes.
 import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -25,7 +25,7 @@ async function aTree() {
   return { directory, files, master: await files().openMaster(settings, async () => cap) };
 }
 
-test("builders who are added at once are all known, each with all of its directories", async () => {
+test("builders added concurrently are all stored, each with all of its directories", async () => {
   const { directory, files, master } = await aTree();
   const adds = ["alice", "bob", "carol"].flatMap((name) =>
     ["sid", "trixie"].map((suite) => ({ name, path: parseTreePath(`dists/${suite}/main/binary-amd64/${name}`) })),
@@ -42,7 +42,7 @@ test("builders who are added at once are all known, each with all of its directo
   }
 });
 
-test("a suite with a slash is in the configuration and in the bundles of those who have a directory in it, also where it came later", async () => {
+test("a suite with a slash is in the configuration and in the bundles of its builders, even if added later", async () => {
   const { directory, files } = await aTree();
   const [updates, backports] = ["bookworm/updates", "bookworm/backports"].map(parseSuite) as [Suite, Suite];
   const readCap = new ReadCap(`URI:DIR2-RO:${"a".repeat(26)}:${"b".repeat(52)}`);
@@ -50,21 +50,21 @@ test("a suite with a slash is in the configuration and in the bundles of those w
   expect(loadConfiguration({ config: join(directory, "tahoe-apt.toml") }).repositories[0]?.suites).toEqual(
     new Map([[updates, {}]]),
   );
-  const knownTo = async (name: string) => (await files().builders()).get(name)?.suitesWithSlash;
+  const suitesOf = async (name: string) => (await files().builders()).get(name)?.suitesWithSlash;
   const add = async (name: string, suite: string) => {
     const path = parseTreePath(`dists/${suite}/main/binary-amd64/${name}`);
     await files().writeBuilder(name, await files().master(), [{ path, cap }]);
   };
   await add("alice", updates);
-  expect(await knownTo("alice")).toBeUndefined();
+  expect(await suitesOf("alice")).toBeUndefined();
   await Promise.all([files().addSuitesWithSlash([updates]), files().addSuitesWithSlash([backports, updates])]);
   for (const suite of ["bookworm", updates]) await add("alice", suite);
   await add("bob", "bookworm");
   expect(new Set((await files().master()).suitesWithSlash)).toEqual(new Set([updates, backports]));
-  expect([await knownTo("alice"), await knownTo("bob")]).toEqual([[updates], undefined]);
+  expect([await suitesOf("alice"), await suitesOf("bob")]).toEqual([[updates], undefined]);
 });
 
-test("a builder who goes while another comes is gone, and the other one is there", async () => {
+test("removing a builder and adding another one concurrently takes effect for both", async () => {
   const { directory, files, master } = await aTree();
   const path = (name: string) => parseTreePath(`dists/sid/main/binary-amd64/${name}`);
   await files().writeBuilder("alice", master, [{ path: path("alice"), cap }]);
@@ -77,23 +77,23 @@ test("a builder who goes while another comes is gone, and the other one is there
   expect(text).not.toContain("alice");
 });
 
-test("a tree that is made twice at once is made once, and locks are no secrets", async () => {
+test("concurrent calls create only one tree, and lock files are not listed as secrets", async () => {
   const directory = await mkdtemp(join(tmpdir(), "owner-files-"));
-  let made = 0;
+  let created = 0;
   const makeRoot = async () => {
-    made += 1;
+    created += 1;
     return cap;
   };
   const open = () => new OwnerFiles(directory, () => {}).openMaster(settings, makeRoot);
   await Promise.all([open(), open(), open()]);
-  expect(made).toBe(1);
+  expect(created).toBe(1);
   const secrets = await new OwnerFiles(directory, () => {}).secrets();
   expect(secrets.filter((file) => /lock|unfinished/.test(file))).toEqual([]);
 });
 
-test("a builder's names stand in builders.toml for each of its directories, and stay when others come and go", async () => {
+test("a builder's packages are in builders.toml for each directory, and are kept when other builders change", async () => {
   const { directory, files, master } = await aTree();
-  const at = (name: string, place: string) => [{ path: parseTreePath(`dists/sid/main/${place}/${name}`), cap }];
+  const at = (name: string, index: string) => [{ path: parseTreePath(`dists/sid/main/${index}/${name}`), cap }];
   const read = () => parseToml(readFileSync(join(directory, "builders.toml"), "utf8"));
   await files().writeBuilder("alice", master, at("alice", "binary-amd64"), ["hello", "libhello*"]);
   await files().writeBuilder("bob", master, at("bob", "binary-amd64"));
@@ -113,7 +113,7 @@ test("a builder's names stand in builders.toml for each of its directories, and 
   expect(read()).toEqual({ builder: [bob] });
 });
 
-test("a name that is moved is in its new owner's list and in no other", async () => {
+test("a moved name is only in its new owner's list", async () => {
   const { directory, files, master } = await aTree();
   const at = (name: string) => [{ path: parseTreePath(`dists/sid/main/binary-amd64/${name}`), cap }];
   await files().writeBuilder("alice", master, at("alice"), ["hello", "libhello*"]);
@@ -132,7 +132,7 @@ test("a name that is moved is in its new owner's list and in no other", async ()
   ]);
 });
 
-test("builders.toml that was spoilt by hand is left alone, so that no list is lost", async () => {
+test("an invalid builders.toml is not changed, so that no list is lost", async () => {
   const { directory, files, master } = await aTree();
   await writeFile(join(directory, "builders.toml"), '[[builder]]\nname = "alice"\npackages = "hello"\n');
   const path = parseTreePath("dists/sid/main/binary-amd64/bob");
@@ -140,7 +140,7 @@ test("builders.toml that was spoilt by hand is left alone, so that no list is lo
   expect(await readFile(join(directory, "builders.toml"), "utf8")).toContain("alice");
 });
 
-test("a builders.toml that somebody has broken is left as it is, with what is wrong in it", async () => {
+test("the error for an invalid builders.toml names the mistake, and the file is not changed", async () => {
   const { directory, files, master } = await aTree();
   const broken = '[[builder]]\nnamee = "alice"\n';
   await writeFile(join(directory, "builders.toml"), broken);

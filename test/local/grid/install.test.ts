@@ -1,4 +1,4 @@
-// Finding Python and installing Tahoe where something is missing: what is said, and what an interruption leaves behind.
+// Finding Python and installing Tahoe: missing programs, interruptions, and concurrent installations.
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,13 +23,14 @@ async function program(path: string, script: string): Promise<string> {
   return path;
 }
 
-/** Answers the probe as Python would. */
-const pretending = (name: string, answer: string): Promise<string> => program(join(base, name), `echo '${answer}'`);
+/** Creates a program that answers the probe like Python. */
+const fakeInterpreter = (name: string, answer: string): Promise<string> =>
+  program(join(base, name), `echo '${answer}'`);
 
-test("a Python that is too old, broken or not there is passed over for the next one", async () => {
-  const old = await pretending("old", "3.8.18 True True /usr/bin/old");
+test("a Python that is too old, broken or missing is skipped for the next one", async () => {
+  const old = await fakeInterpreter("old", "3.8.18 True True /usr/bin/old");
   const broken = await program(join(base, "broken"), "exit 127");
-  const good = await pretending("good", "3.13.5 True False /usr/bin/a python");
+  const good = await fakeInterpreter("good", "3.13.5 True False /usr/bin/a python");
   expect(await findPython(signal, [join(base, "absent"), old, broken, good])).toEqual({
     executable: "/usr/bin/a python",
     version: "3.13.5",
@@ -37,16 +38,16 @@ test("a Python that is too old, broken or not there is passed over for the next 
   });
 });
 
-test("without any Python, and with one that lacks venv, the package to install is named", async () => {
+test("without Python, or with one without venv, the error names the package to install", async () => {
   await expect(findPython(signal, [join(base, "absent")])).rejects.toMatchObject({
     code: "grid/tool-missing",
     debianPackage: "python3-venv",
   });
-  const bare = await pretending("bare", "3.13.5 False False /usr/bin/python3");
+  const bare = await fakeInterpreter("bare", "3.13.5 False False /usr/bin/python3");
   await expect(findPython(signal, [bare])).rejects.toThrow("apt-get install python3-venv");
 });
 
-/** A Python whose venv module makes a directory with a pip of our choice; `calls` records what was asked. */
+/** A fake Python whose venv module creates a directory with a fake pip; the file `calls` records all arguments. */
 async function fakePython(pip: string, hasNetifaces: boolean): Promise<Python> {
   const script = `
 echo "$*" >> ${base}/calls
@@ -61,7 +62,7 @@ const install = (python: Python, searchPath = "", progress: (step: string) => vo
   installTahoe({ directory: join(base, "state/venv"), progress, signal, python, searchPath });
 const calls = async (): Promise<string[]> => (await readFile(join(base, "calls"), "utf8")).trim().split("\n");
 
-test("an installation is made once, pinned and constrained, and then found again", async () => {
+test("Tahoe is installed once, with pinned and constrained versions, and then reused", async () => {
   const python = await fakePython("echo Collecting something", false);
   const steps: string[] = [];
   const tahoe = await install(python, "", (step) => steps.push(step));
@@ -77,7 +78,7 @@ test("an installation is made once, pinned and constrained, and then found again
   expect(await calls()).toHaveLength(4);
 });
 
-test("an installation that broke off is made anew, and a dead process's lock does not hinder it", async () => {
+test("a failed installation is repeated, even if a dead process left its lock", async () => {
   const failing = await fakePython("echo it broke; exit 1", false);
   await expect(install(failing, await compilerPath())).rejects.toMatchObject({ code: "grid/install-failed" });
   await expect(install(failing, await compilerPath())).rejects.toThrow("it broke");
@@ -86,14 +87,14 @@ test("an installation that broke off is made anew, and a dead process's lock doe
   expect((await calls()).length).toBe(6);
 });
 
-test("where a part can't be built, the package that has it ready is named", async () => {
+test("if netifaces cannot be built, the error names the Debian package", async () => {
   await expect(install(await fakePython("exit 1", false))).rejects.toMatchObject({
     code: "grid/tool-missing",
     debianPackage: "python3-netifaces",
   });
 });
 
-test("the system's netifaces is used where there is no compiler, and only there", async () => {
+test("the system's netifaces is used only if there is no compiler", async () => {
   const python = await fakePython("true", true);
   await install(python);
   expect((await calls())[0]).toContain("--system-site-packages");
@@ -102,35 +103,35 @@ test("the system's netifaces is used where there is no compiler, and only there"
   expect((await calls())[2]).not.toContain("--system-site-packages");
 });
 
-test("two installations at once: one works, the other waits and finds it done", async () => {
+test("of two concurrent installations, one waits and reuses the other", async () => {
   const isReleased = join(base, "released");
   const python = await fakePython(`until [ -e ${isReleased} ]; do sleep 0.05; done`, false);
-  const waits = withResolvers<string>();
-  const heard = (step: string): void => {
-    if (step.includes("Waiting")) waits.resolve(step);
+  const waiting = withResolvers<string>();
+  const onProgress = (step: string): void => {
+    if (step.includes("Waiting")) waiting.resolve(step);
   };
-  const both = [install(python, "", heard), install(python, "", heard)];
-  expect(await waits.promise).toContain(`Waiting for another installation (process ${process.pid})`);
+  const both = [install(python, "", onProgress), install(python, "", onProgress)];
+  expect(await waiting.promise).toContain(`Waiting for another installation (process ${process.pid})`);
   await writeFile(isReleased, "");
   await Promise.all(both);
   expect(await calls()).toHaveLength(2);
 });
 
-test("an installation that is called off ends with the signal's reason and releases its lock", async () => {
+test("an aborted installation rejects with the signal's reason and releases its lock", async () => {
   const python = await fakePython("echo Collecting something; sleep 30", false);
   const controller = new AbortController();
-  const reason = new Error("called off");
-  const begun = withResolvers<void>();
-  const progress = (step: string) => void (step === "Collecting something" && begun.resolve());
+  const reason = new Error("aborted");
+  const started = withResolvers<void>();
+  const progress = (step: string) => void (step === "Collecting something" && started.resolve());
   const options = { directory: join(base, "state/venv"), progress, python, searchPath: "" };
   const installing = installTahoe({ ...options, signal: controller.signal });
-  await begun.promise;
+  await started.promise;
   controller.abort(reason);
   await expect(installing).rejects.toBe(reason);
   expect(await readFile(join(base, "state/.venv.lock.1"), "utf8")).toBe("");
 });
 
-test("where no file can be made, the installation says so instead of trying for ever", async () => {
+test("if no file can be created, the installation fails instead of retrying forever", async () => {
   const options = { progress: () => {}, python: await fakePython("true", false), searchPath: "", signal };
   await expect(installTahoe({ ...options, directory: "/proc/venv" })).rejects.toMatchObject({ code: "ENOENT" });
 });
