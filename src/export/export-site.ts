@@ -345,11 +345,17 @@ async function sizeOf(path: string): Promise<number | undefined> {
 
 /** The paths below a generation that name files by their hash. */
 async function filesByHash(directory: string): Promise<readonly string[]> {
-  const all = await fs.readdir(directory, { recursive: true, withFileTypes: true }).catch(() => []);
-  return all
-    .filter((entry) => entry.isFile())
-    .map((entry) => relative(directory, join(entry.parentPath, entry.name)))
-    .filter((path) => /(^|\/)by-hash\//.test(path));
+  const found: string[] = [];
+  // The suites within are links to directories, which `recursive` follows in Node.js 26, and in 24 does not.
+  async function walk(below: string): Promise<void> {
+    for (const entry of await fs.readdir(join(directory, below), { withFileTypes: true }).catch(() => [])) {
+      const path = join(below, entry.name);
+      if (entry.isDirectory()) await walk(path);
+      else if (entry.isFile() && /(^|\/)by-hash\//.test(path)) found.push(path);
+    }
+  }
+  await walk("");
+  return found;
 }
 
 async function removeOthers(directory: string, names: ReadonlySet<string>): Promise<void> {

@@ -71,7 +71,9 @@ test("packages that take long to inspect hold up nobody else's", { timeout: 600_
   const attack = grid.answerTo(mallory).finally(() => {
     isOver = true;
   });
-  await sleep(1000);
+  // The page lists the files that are being inspected.
+  const page = async () => await (await fetch(`${grid.url}/`)).text();
+  await expect.poll(page, { timeout: 30_000 }).toContain("slow0_1_amd64.deb");
   const tookMs: number[] = [];
   for (let n = 0; n < 10 && !isOver; n++) tookMs.push(await aliceUploads(grid, `p${n}`));
   expect(isOver).toBe(false);

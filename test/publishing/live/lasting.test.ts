@@ -93,7 +93,7 @@ test("requests have their turn while a restart goes through all that the ledger 
   const served = new ServedFolder({ observer: { inspected } });
   // Equal bytes at many paths are read once, and are a file each.
   const deb = await aDeb({ architecture: "amd64" });
-  const files = 1200;
+  const files = 3000;
   for (let file = 0; file < files; file++) served.put(`${amd64}/${file}.deb`, deb);
   await served.ping();
   await served.restart();
