@@ -6,7 +6,7 @@ import { joinPath, parentPath } from "../base/names.ts";
 import { itemsPerStep } from "../base/steps.ts";
 import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import type { InvalidNames } from "../storage/invalid-names.ts";
-import { withPossibleTimes } from "../storage/link-times.ts";
+import { withPlausibleTimes } from "../storage/link-times.ts";
 import type { Entry, FileEntry, OtherEntry, Tree } from "../storage/tree.ts";
 import { StorageUnavailable } from "../storage/tree.ts";
 import { packageKindOf } from "./inspection/inspect.ts";
@@ -149,7 +149,7 @@ export async function survey(
       throw new StorageUnavailable(at, node.reason, { transient: false });
     }
     if (node.kind !== "directory") {
-      const file = withPossibleTimes(node, nowMs);
+      const file = withPlausibleTimes(node, nowMs);
       into.addFile(at, file);
       if (hasMetadata(file)) report([[at, file]]);
     }
@@ -167,7 +167,7 @@ export async function survey(
       }
       const child = joinPath(at, name);
       if (entry.kind !== "directory") {
-        const file = withPossibleTimes(entry, nowMs);
+        const file = withPlausibleTimes(entry, nowMs);
         into.addFile(child, file);
         if (hasMetadata(file)) files.push([child, file]);
         if (entry.kind === "other" && entry.mayBeDirectory === true) {
@@ -198,7 +198,7 @@ const maxSkipped = 1000;
 const wrongPlaceText = (directory: TreePath): string =>
   `a package belongs into dists/SUITE/COMPONENT/binary-ARCH or …/source, and not into ${directory || "the root"}`;
 
-function invalidNamesText({ count, first }: InvalidNames): string {
+function invalidNamesText({ count, examples: first }: InvalidNames): string {
   const named = first.map((name) => JSON.stringify(name)).join(", ");
   const more = count > first.length ? `, and ${count - first.length} more` : "";
   return `names that hold a slash or a control character, are too long or are not UTF-8 cannot be served: ${named}${more}`;

@@ -1,50 +1,52 @@
-// The port through which one stored object is checked and kept from being forgotten.
+// The interface for checking one stored object and renewing its leases.
 import type { FileRef } from "./tree.ts";
 
-/** How well the storage holds an object, and what was done about it. */
+/** The health of an object, and whether it was repaired. */
 export interface Health {
-  /** `unhealthy`: it can be read, from fewer shares than it should have. `lost`: it can't be read any more. */
+  /** `unhealthy`: readable, but with fewer shares than it should have. `lost`: no longer readable. */
   readonly state: "healthy" | "unhealthy" | "lost";
-  /** Names the object to those who run the storage, and is no authority; "" for what its cap holds by itself. */
+  /** Tahoe's storage index, which gives no access to the content; "" for a literal cap, which contains the content. */
   readonly storageIndex: string;
-  /** How many shares are good, suffice to read it, and should be there; undefined where nothing is stored. */
+  /** The number of good shares, of shares needed to read it, and of shares expected; undefined for a literal cap. */
   readonly shares: { readonly good: number; readonly needed: number; readonly expected: number } | undefined;
-  /** Whether it was mended by this check, so that `state` is how it is now. */
+  /** Whether this check repaired it; `state` is the state after the repair. */
   readonly repaired: boolean;
 }
 
-/** How many objects are in each state, and what was done for them. */
+/** The number of objects in each state, of repairs and of renewed leases. */
 export interface HealthCounts {
   readonly healthy: number;
   readonly unhealthy: number;
   readonly lost: number;
-  /** Nobody could tell. */
+  /** The check of these failed. */
   readonly unchecked: number;
-  /** Mended, and counted as healthy. */
+  /** Repaired objects, which also count as healthy. */
   readonly repaired: number;
-  /** Objects whose leases were renewed: all that are stored and can be read. */
+  /** Objects whose leases were renewed: all that have shares and are readable. */
   readonly renewed: number;
 }
 
+/** Options of a check. */
 export interface CheckOptions {
-  /** Reads every share whole: slow, and finds also those whose bytes have changed. */
+  /** Reads every share completely: slow, but also finds corrupt shares. */
   readonly verify: boolean;
-  /** Makes the missing shares of what is unhealthy. A mutable object needs its write cap for that. */
+  /** Makes the missing shares of unhealthy objects. Mutable objects require the write cap. */
   readonly repair: boolean;
 }
 
+/** Checks objects. Implemented by the webapi, and by the failover between gateways. */
 export interface HealthCheck {
   /**
-   * Checks one object, by its content where it has one and else by its path, and renews the leases on all its shares.
+   * Checks one object, by its content id if it has one and else by its path, and renews the leases on all its shares.
    * @throws StorageUnavailable, ContentGone
    */
   check(object: FileRef, options: CheckOptions, signal: AbortSignal): Promise<Health>;
 }
 
-/** Told of each object that is checked, and of each round over a tree. */
+/** Receives each checked object, and the result of each round over a tree. */
 export interface HealthObserver {
   checked(state: Health["state"] | "unchecked"): void;
-  /** @param endedAtSeconds since the epoch; may be long ago, where a server has just started */
+  /** @param endedAtSeconds since the epoch; at the start of a server it is the end of the last round */
   ended(counts: HealthCounts, endedAtSeconds: number): void;
   failed(): void;
 }

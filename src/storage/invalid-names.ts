@@ -1,16 +1,16 @@
-// Entries of a directory whose names no path can have: they are told of, and nothing else is made of them.
+// Directory entries whose names cannot be part of a path. They are reported, and otherwise ignored.
 
-/** Names that `isEntryName` refuses. */
+/** Names that `isEntryName` rejects. */
 export interface InvalidNames {
   readonly count: number;
-  /** The first of them, not longer than `maxShownCharacters` each. */
-  readonly first: readonly string[];
+  /** The first of them, cut to `maxShownCharacters` each. */
+  readonly examples: readonly string[];
 }
 
 const maxShown = 5;
 const maxShownCharacters = 80;
 
-/** Gathers them while a directory is listed. */
+/** Collects invalid names while a directory is listed. */
 export class InvalidNameCollector {
   #count = 0;
   readonly #first: string[] = [];
@@ -20,8 +20,8 @@ export class InvalidNameCollector {
     if (this.#first.length < maxShown) this.#first.push(name.slice(0, maxShownCharacters));
   }
 
-  /** For a directory; nothing where there are none. */
+  /** The property `invalidNames` of a directory, or an empty object if there are none. */
   get asProperty(): { readonly invalidNames?: InvalidNames } {
-    return this.#count === 0 ? {} : { invalidNames: { count: this.#count, first: this.#first } };
+    return this.#count === 0 ? {} : { invalidNames: { count: this.#count, examples: this.#first } };
   }
 }

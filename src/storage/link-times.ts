@@ -1,22 +1,22 @@
-// Link times are an uploader's word: one that is later than now must win nothing.
+// Link times come from uploaders, so a time in the future must not have any advantage.
 import type { FileEntry, OtherEntry } from "./tree.ts";
 
-/** How far an uploader's clock may run ahead of ours. */
+/** How far an uploader's clock may be ahead. */
 export const maxClockSkewMs = 10 * 60 * 1000;
 
 /**
- * A link time of 0 stands for "unknown": the entry has none, or one that cannot be true. It is the oldest possible where
- * the newest link wins, and comes last where the first link wins.
+ * Whether a link time is known. 0 means unknown: the entry has no time, or an impossible one. An unknown time counts as
+ * the oldest if the newest link wins, and comes last if the first link wins.
  */
 export const isKnownTime = (linkTimeMs: number): boolean => linkTimeMs > 0;
 
 /**
- * Makes times in the future unknown. What depends on them is a function of the tree and the clock: every replica that
- * looks at the same tree decides alike, and an entry becomes an ordinary one once, when its time has come.
- * @param nowMs the moment of the look, in ms since the epoch
- * @returns the same entry where its times can be true
+ * Replaces link times in the future by 0 (unknown). The result depends on the tree and the clock only, so all replicas
+ * decide alike. When the time has come, the entry gets its times back.
+ * @param nowMs the current time in ms since the epoch
+ * @returns the same entry if no time is in the future
  */
-export function withPossibleTimes<Known extends FileEntry | OtherEntry>(entry: Known, nowMs: number): Known {
+export function withPlausibleTimes<Timed extends FileEntry | OtherEntry>(entry: Timed, nowMs: number): Timed {
   if (entry.kind === "other") return entry;
   const latestMs = nowMs + maxClockSkewMs;
   const { linkedAtMs, relinkedAtMs } = entry;

@@ -1,4 +1,4 @@
-// A file of this machine, read by whichever thread needs its bytes: the inode that was judged is the one that is read.
+// Local files that a worker thread can read itself. The inode that is checked is also the one that is read.
 
 import type { BigIntStats } from "node:fs";
 import {
@@ -13,43 +13,45 @@ import {
   rmSync,
 } from "node:fs";
 
-/** Where a file is, and what it must be. Plain values, for threads to send each other. */
+/** The location of a file and its expected identity, as plain values that can be sent to a worker. */
 export interface LocalFileLocation {
-  /** The tree's root as it truly lies; what does not lie below it is none of the tree's. */
+  /** The real path of the tree's root; files outside of it do not belong to the tree. */
   readonly root: string;
   readonly path: string;
-  /** As `identityOf` has it. */
+  /** The result of `fileIdentityOf`. */
   readonly fileIdentity: string;
-  /** Where to make a hard link, so that its bytes outlive their name; undefined where nothing is kept. */
+  /** Where to create a hard link, which keeps the bytes after the file is deleted; undefined for none. */
   readonly hardLinkPath: string | undefined;
 }
 
+/** A file that `readLocalFile` can read. */
 export interface LocalFile {
   readonly location: LocalFileLocation;
-  /** Told by whoever had it read in a thread. @param seconds that the storage took */
+  /** Callers report a read in a worker with it. @param seconds the duration of the read */
   onRead?(seconds: number, bytes: number): void;
 }
 
-/** Files up to this size, in bytes, are read whole and in one go. */
+/** The maximum size in bytes of files that are read at once. */
 export const maxLocalBytes = 2 ** 20;
 
-/** open(2)'s O_PATH, which Node does not name: refers to an inode without opening what it is. */
+/** O_PATH of open(2), which Node.js does not define: refers to an inode without opening the file. */
 export const O_PATH = 0o10_000_000;
 
 /**
- * Names a file's bytes: a write changes its mtime, and another file in its place is another inode or was born later.
- * ctime is not in it, because a hard link changes that. Who sets mtime back is found out when the bytes are streamed.
+ * Identifies the bytes of a file: a write changes its mtime, and a file that replaces it has another inode or birth
+ * time. ctime is excluded because creating a hard link changes it. If somebody resets the mtime, the change is found
+ * when the bytes are streamed.
  */
 export const fileIdentityOf = (stat: BigIntStats): string =>
   `file:${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.birthtimeNs}`;
 
-/** Whether a path without links is the root or lies below it. */
+/** Whether a real path is the root or is below it. */
 export const isBelow = (realPath: string, root: string): boolean =>
   realPath === root || realPath.startsWith(root === "/" ? root : `${root}/`);
 
 /**
- * Reads a file whole, by calls that block: for a thread of which nobody asks anything else.
- * @returns undefined where it is not, or was not to its end, the small file that it should be: ask the tree for the
+ * Reads a complete file with blocking calls, for use in worker threads only.
+ * @returns undefined if the file is too large, is another one or changed during the read; `Tree.open` reports the
  *   reason
  */
 export function readLocalFile({ root, path, fileIdentity, hardLinkPath }: LocalFileLocation): Uint8Array | undefined {
@@ -59,25 +61,25 @@ export function readLocalFile({ root, path, fileIdentity, hardLinkPath }: LocalF
     opened.push(descriptor);
     return descriptor;
   };
-  const stat = (descriptor: number) => fstatSync(descriptor, { bigint: true });
+  const statOf = (descriptor: number) => fstatSync(descriptor, { bigint: true });
   try {
-    const pinned = open(path, O_PATH);
-    const magicLink = `/proc/self/fd/${pinned}`;
+    const inode = open(path, O_PATH);
+    const magicLink = `/proc/self/fd/${inode}`;
     const realPath = readlinkSync(magicLink);
-    const judged = stat(pinned);
-    if (!isBelow(realPath, root) || !judged.isFile() || fileIdentityOf(judged) !== fileIdentity) return undefined;
-    if (judged.size > maxLocalBytes) return undefined;
+    const stat = statOf(inode);
+    if (!isBelow(realPath, root) || !stat.isFile() || fileIdentityOf(stat) !== fileIdentity) return undefined;
+    if (stat.size > maxLocalBytes) return undefined;
     if (hardLinkPath !== undefined) addHardLink(realPath, hardLinkPath, fileIdentity);
-    // Through the magic link, this opens the very inode that was judged.
+    // Opening the magic link opens exactly the inode that was checked.
     const descriptor = open(magicLink, constants.O_RDONLY | constants.O_NONBLOCK);
-    const bytes = new Uint8Array(Number(judged.size));
+    const bytes = new Uint8Array(Number(stat.size));
     for (let at = 0; at < bytes.length; ) {
-      const came = readSync(descriptor, bytes, at, bytes.length - at, at);
-      if (came === 0) return undefined;
-      at += came;
+      const bytesRead = readSync(descriptor, bytes, at, bytes.length - at, at);
+      if (bytesRead === 0) return undefined;
+      at += bytesRead;
     }
-    // Written to while it was read: the bytes are neither the old ones nor the new.
-    return fileIdentityOf(stat(descriptor)) === fileIdentity ? bytes : undefined;
+    // If the file was written during the read, the bytes are neither the old nor the new content.
+    return fileIdentityOf(statOf(descriptor)) === fileIdentity ? bytes : undefined;
   } catch {
     return undefined;
   } finally {
@@ -85,7 +87,7 @@ export function readLocalFile({ root, path, fileIdentity, hardLinkPath }: LocalF
   }
 }
 
-/** What can't be linked is not kept. */
+/** Creates a hard link to a file; does nothing if that fails. */
 function addHardLink(realPath: string, target: string, fileIdentity: string): void {
   try {
     linkSync(realPath, target);

@@ -74,7 +74,7 @@ const fresh = aRepository(
           {
             path: parseTreePath("a.deb"),
             code: "unreadable",
-            reason: `${gateway} and http://[fd00::1]:3456 gave no answer`,
+            reason: `${gateway} and http://[fd00::1]:3456 did not respond`,
           },
         ],
       }),

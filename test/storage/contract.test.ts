@@ -18,7 +18,7 @@ treeContract("with limits", () =>
 treeContract("behind gateways", () => folderSubject((tree) => new FailoverTree([tree, tree])));
 const overlay = { name: "ours", bytes: Buffer.from("ours"), linkedAtMs: 0, directory: "made" };
 treeContract("with a file of ours elsewhere", () =>
-  folderSubject((tree) => new OverlayTree(tree, { ...overlay, isAbove: (path) => path === "elsewhere" }), true),
+  folderSubject((tree) => new OverlayTree(tree, { ...overlay, isParent: (path) => path === "elsewhere" }), true),
 );
 treeContract("mounted", () => folderSubject((tree) => new MountedTree([{ at: rootPath, tree }])));
 treeContract("measured", () => folderSubject((tree) => new MeasuredTree(tree, silentTreeObserver, Date.now), true));

@@ -24,10 +24,10 @@ test("names that no path can have, and a directory linked by a cap that the gate
   expect(rejected).toContainEqual({
     path: `${place}/alice`,
     code: "unreadable",
-    reason: expect.stringContaining("the gateway does not know what its cap opens"),
+    reason: expect.stringContaining("the gateway does not know the type of its cap"),
   });
   expect(await (await fetch(`${grid.url}/${place}/Packages`)).text()).toContain("Package: from-alice\n");
   const page = await (await fetch(`${grid.url}/`)).text();
-  expect(page).toContain("the gateway does not know what its cap opens");
+  expect(page).toContain("the gateway does not know the type of its cap");
   expect(page).toContain("two\\nlines.deb");
 });

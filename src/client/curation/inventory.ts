@@ -17,7 +17,7 @@ import { placementOf } from "../../catalog/suite/placement-rules.ts";
 import { survey } from "../../catalog/survey.ts";
 import { sourceOf } from "../../debian/source-field.ts";
 import { fieldOf } from "../../debian/stanza.ts";
-import { withPossibleTimes } from "../../storage/link-times.ts";
+import { withPlausibleTimes } from "../../storage/link-times.ts";
 import type { FileEntry, OtherEntry, Tree } from "../../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
 
@@ -94,7 +94,7 @@ export async function readInventory(
   await forEachConcurrent(entries, concurrentReads, async ([at, entry]) => {
     const kind = packageKindOf(lastName(at));
     const inspection = kind && (await reader.inspect(at, entry, kind));
-    files.set(at, fileOf(at, withPossibleTimes(entry, nowMs), inspection));
+    files.set(at, fileOf(at, withPlausibleTimes(entry, nowMs), inspection));
     if (inspection?.kind === "source") {
       for (const { name } of inspection.parts) partPaths.add(joinPath(parentPath(at), name));
     }

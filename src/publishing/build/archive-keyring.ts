@@ -47,7 +47,7 @@ export function archiveKeyring(options: KeyringOptions): Overlay {
     bytes: keyringDeb(options, version, atSeconds),
     linkedAtMs: atSeconds * 1000,
     directory: "binary-all",
-    isAbove: (path: TreePath, { entries }) =>
+    isParent: (path: TreePath, { entries }) =>
       isComponent(path, component) && [...entries.keys()].some((name) => name.startsWith("binary-")),
   };
 }

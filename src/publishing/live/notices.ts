@@ -172,7 +172,7 @@ export class Notices {
         return this.#options.catalog.layout.suiteOf(joinPath(distsPath, name)) === undefined;
       return entry.kind === "other" || packageKindOf(name) !== undefined;
     });
-    return [...strays.map(([name]) => name), ...(dists.invalidNames?.first ?? [])].toSorted();
+    return [...strays.map(([name]) => name), ...(dists.invalidNames?.examples ?? [])].toSorted();
   }
 
   async #isBackup(signal: AbortSignal): Promise<boolean> {

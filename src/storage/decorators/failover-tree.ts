@@ -1,10 +1,13 @@
-// One tree behind several gateways: the next is asked where one fails, and the one that answers is remembered.
+// Failover between several gateways to one tree. The last gateway that responded is tried first.
 import type { TreePath } from "../../base/names.ts";
 import type { CheckOptions, Health, HealthCheck } from "../health.ts";
 import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
 
-/** A stream that breaks after its first bytes fails; opened again (as `RetryingTree` does), it comes from the next gateway. */
+/**
+ * Tries the gateways in order. A stream that fails after its first bytes is not continued; if it is opened again (as
+ * `RetryingTree` does), the next gateway is used.
+ */
 export class FailoverTree implements Tree {
   readonly #gateways: GatewayOrder<Tree>;
 
@@ -21,18 +24,18 @@ export class FailoverTree implements Tree {
     const failures = new Failures();
     for (const [index, gateway] of this.#gateways.ordered()) {
       const chunks = gateway.open(file, range, signal)[Symbol.asyncIterator]();
-      let begun = false;
+      let hasStarted = false;
       try {
         for (;;) {
           const step = await chunks.next();
           if (step.done === true) return;
-          if (!begun) this.#gateways.startWith(index);
-          begun = true;
+          if (!hasStarted) this.#gateways.startWith(index);
+          hasStarted = true;
           yield step.value;
         }
       } catch (thrown) {
         signal.throwIfAborted();
-        if (begun) {
+        if (hasStarted) {
           if (thrown instanceof StorageUnavailable) this.#gateways.startWith(index + 1);
           throw thrown;
         }
@@ -45,7 +48,7 @@ export class FailoverTree implements Tree {
   }
 }
 
-/** Objects are checked by whichever gateway answers. */
+/** Checks objects with the first gateway that responds. */
 export class FailoverHealthCheck implements HealthCheck {
   readonly #gateways: GatewayOrder<HealthCheck>;
 
@@ -59,7 +62,7 @@ export class FailoverHealthCheck implements HealthCheck {
   }
 }
 
-/** Gateways of which the one that answered last is asked first. */
+/** Gateways, ordered so that the last one that responded comes first. */
 class GatewayOrder<Gateway> {
   readonly #gateways: readonly Gateway[];
   #first = 0;
@@ -93,10 +96,10 @@ class GatewayOrder<Gateway> {
   }
 }
 
-/** What all gateways said; a transient failure of any is worth another try. */
+/** The failures of all gateways. A transient one is reported in preference, because then a retry may succeed. */
 class Failures {
   mostRelevant: unknown;
-  /** @throws what is not a gateway's failure */
+  /** @throws errors other than StorageUnavailable */
   add(thrown: unknown): void {
     if (!(thrown instanceof StorageUnavailable)) throw thrown;
     if (!(this.mostRelevant instanceof StorageUnavailable && this.mostRelevant.transient)) this.mostRelevant = thrown;

@@ -1,24 +1,26 @@
-// A tree that is asked for only so much at once, and not for ever.
+// Limits the number of concurrent operations on a tree, and the duration of listings.
 import { onAbort } from "../../base/abort.ts";
 import type { TreePath } from "../../base/names.ts";
 import { Semaphore } from "../../base/semaphore.ts";
 import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
 
+/** Limits of a tree. */
 export interface TreeLimits {
+  /** Concurrent calls of `look`. */
   readonly maxLooks: number;
-  /** Streams open at once. A stream keeps its slot until it ends, so whoever reads slowly should read from a cache. */
+  /** Open streams. A stream counts until it ends, so slow consumers should read from a cache. */
   readonly maxOpens: number;
-  /** For one look, from when its turn has come. */
+  /** For one call of `look`, without the time in the queue. */
   readonly lookTimeoutMs: number;
 }
 
 export const defaultTreeLimits: TreeLimits = { maxLooks: 8, maxOpens: 16, lookTimeoutMs: 180_000 };
 
-/** Who shares the looks, each its own; undefined: nobody in particular. */
+/** Returns a key for each path. Calls of `look` are shared fairly between keys; undefined for no particular key. */
 export type FairShareKeyOf = (path: TreePath) => string | undefined;
 
-/** First come, first served, but for those whose looks are many already; an aborted wait gives its place up. */
+/** Queues operations: first come, first served, except that keys with many running calls of `look` wait longer. */
 export class LimitedTree implements Tree {
   readonly #tree: Tree;
   readonly #looks: Semaphore;
@@ -36,15 +38,15 @@ export class LimitedTree implements Tree {
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
     const release = await this.#looks.take(signal, this.#fairShareKeyOf(path));
-    const late = new AbortController();
-    const forget = onAbort(signal, () => late.abort(signal.reason));
+    const timeout = new AbortController();
+    const forget = onAbort(signal, () => timeout.abort(signal.reason));
     const timer = setTimeout(() => {
       const why = `not listed within ${this.#lookTimeoutMs / 1000} s`;
-      late.abort(new StorageUnavailable(path, why, { transient: true }));
+      timeout.abort(new StorageUnavailable(path, why, { transient: true }));
     }, this.#lookTimeoutMs);
     try {
       signal.throwIfAborted();
-      return await this.#tree.look(path, late.signal);
+      return await this.#tree.look(path, timeout.signal);
     } finally {
       clearTimeout(timer);
       forget();

@@ -1,19 +1,21 @@
-// A tree of which only some directories can be seen, each at its own place: what the bearer of several caps sees.
+// A tree that consists of several mounted trees, for a builder with caps of several directories.
 import type { TreePath } from "../../base/names.ts";
 import { isWithin, pathNames, pathWithin } from "../../base/names.ts";
 import type { ByteRange, Directory, DirectoryEntry, FileRef, Node, Tree } from "../tree.ts";
 import { ContentGone } from "../tree.ts";
 
+/** A tree and its mount point. */
 export interface Mount {
   readonly at: TreePath;
-  /** Its root stands at `at`. */
+  /** Its root is shown at `at`. */
   readonly tree: Tree;
 }
 
+/** Shows each mounted tree at its mount point, and the directories above the mount points. */
 export class MountedTree implements Tree {
   readonly #mounts: readonly Mount[];
 
-  /** @param mounts none within another */
+  /** @param mounts none may be within another */
   constructor(mounts: readonly Mount[]) {
     this.#mounts = mounts;
   }
@@ -21,7 +23,7 @@ export class MountedTree implements Tree {
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
     const mount = this.#mountOf(path);
     if (mount !== undefined) return await mount.tree.look(pathWithin(path, mount.at), signal);
-    return this.#above(path);
+    return this.#parentDirectory(path);
   }
 
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
@@ -34,8 +36,8 @@ export class MountedTree implements Tree {
     return this.#mounts.find(({ at }) => isWithin(path, at));
   }
 
-  /** The way to the mounts: directories that hold nothing else. */
-  #above(path: TreePath): Directory | undefined {
+  /** A directory above mount points, which contains only the way to these. */
+  #parentDirectory(path: TreePath): Directory | undefined {
     const below = this.#mounts.filter(({ at }) => isWithin(at, path));
     if (below.length === 0) return undefined;
     const depth = pathNames(path).length;

@@ -1,25 +1,26 @@
-// A tree in which a file of our own making stands beside those that are truly there.
+// A decorator that adds one generated file to a tree.
 import { ContentId } from "../../base/content-id.ts";
 import type { TreePath } from "../../base/names.ts";
 import { lastName, parentPath } from "../../base/names.ts";
 import type { LocalFile } from "../local-file.ts";
 import type { ByteRange, Directory, Entry, FileEntry, FileRef, Node, Tree } from "../tree.ts";
 
-/** The file, and where it is shown. */
+/** The generated file and its location. */
 export interface Overlay {
   readonly name: string;
-  /** A few kilobytes: they are kept in its content id. */
+  /** A few kilobytes at most, because the content id contains them. */
   readonly bytes: Uint8Array;
   readonly linkedAtMs: number;
-  /** The directory that it is in, made where there is none. */
+  /** The name of its directory, which is added if it does not exist. */
   readonly directory: string;
-  /** Whether that directory belongs into this one. */
-  isAbove(path: TreePath, listing: Directory): boolean;
+  /** Whether that directory is shown in the directory `path`. */
+  isParent(path: TreePath, listing: Directory): boolean;
 }
 
-/** Such a content id holds the bytes themselves, so that they can be opened for as long as anything names them. */
+/** The prefix of content ids that contain the bytes themselves, so that these can be opened at any later time. */
 const overlayPrefix = "overlay:";
 
+/** Shows the generated file beside the tree's own. */
 export class OverlayTree implements Tree {
   readonly #tree: Tree;
   readonly #overlay: Overlay;
@@ -41,21 +42,22 @@ export class OverlayTree implements Tree {
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
     const node = await this.#tree.look(path, signal);
-    if (node?.kind === "directory" && this.#overlay.isAbove(path, node)) return this.#withDirectory(node);
+    if (node?.kind === "directory" && this.#overlay.isParent(path, node)) return this.#withDirectory(node);
     const [here, above] = [lastName(path), parentPath(path)];
-    if (here === this.#overlay.directory && (await this.#isShownBelow(above, signal))) return this.#withFile(node);
+    if (here === this.#overlay.directory && (await this.#hasOverlayDirectory(above, signal)))
+      return this.#withFile(node);
     if (here !== this.#overlay.name || lastName(above) !== this.#overlay.directory) return node;
-    return (await this.#isShownBelow(parentPath(above), signal)) ? this.#entry : node;
+    return (await this.#hasOverlayDirectory(parentPath(above), signal)) ? this.#entry : node;
   }
 
-  async #isShownBelow(path: TreePath, signal: AbortSignal): Promise<boolean> {
+  async #hasOverlayDirectory(path: TreePath, signal: AbortSignal): Promise<boolean> {
     const above = await this.#tree.look(path, signal);
-    return above?.kind === "directory" && this.#overlay.isAbove(path, above);
+    return above?.kind === "directory" && this.#overlay.isParent(path, above);
   }
 
   #withDirectory(node: Directory): Directory {
     const there = node.entries.get(this.#overlay.directory);
-    // What has taken its place, a file or a broken link, is the operator's.
+    // A file or broken link of the same name was made by the operator and is not replaced.
     return there === undefined ? withEntry(node, this.#overlay.directory, { kind: "directory" }) : node;
   }
 

@@ -1,4 +1,4 @@
-// A tree that tries again what may succeed later, and takes broken streams up where they broke.
+// A decorator that retries failed operations, and resumes broken streams.
 
 import { sleep } from "../../base/abort.ts";
 import type { BackoffLimits } from "../../base/backoff.ts";
@@ -7,10 +7,11 @@ import type { TreePath } from "../../base/names.ts";
 import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
 import { StorageUnavailable } from "../tree.ts";
 
+/** When and how often operations are retried. */
 export interface RetryPolicy extends BackoffLimits {
-  /** In all, the first included; a stream that moves on starts counting anew. */
+  /** The number of attempts, including the first. For a stream, each received chunk resets the count. */
   readonly attempts: number;
-  /** From 0 to below 1: spreads the delays, so that clients of one gateway do not come back together. */
+  /** Returns a number from 0 to below 1, which spreads the retries of several clients of one gateway. */
   readonly random: () => number;
 }
 
@@ -21,7 +22,10 @@ export const defaultRetryPolicy: RetryPolicy = {
   random: Math.random,
 };
 
-/** Only what is transient is tried again. A stream is resumed only where its bytes have a content id: else they may have changed. */
+/**
+ * Retries transient failures. A stream is resumed only if the file has a content id: the bytes of others may have
+ * changed.
+ */
 export class RetryingTree implements Tree {
   readonly #tree: Tree;
   readonly #policy: RetryPolicy;
@@ -43,21 +47,21 @@ export class RetryingTree implements Tree {
 
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const start = range?.start ?? 0;
-    let sent = 0;
+    let sentBytes = 0;
     for (let attempt = 1; ; attempt++) {
-      const rest = sent === 0 ? range : { ...range, start: start + sent };
+      const rest = sentBytes === 0 ? range : { ...range, start: start + sentBytes };
       const chunks = this.#tree.open(file, rest, signal)[Symbol.asyncIterator]();
       try {
         for (;;) {
-          // Not `for await`: what the consumer throws at the yield is not the storage's fault.
+          // Not `for await`: errors that the consumer throws at the yield are not failures of the storage.
           const step = await chunks.next().catch((thrown: unknown) => new Failure(thrown));
           if (step instanceof Failure) {
-            if (sent > 0 && file.content === undefined) throw step.thrown;
+            if (sentBytes > 0 && file.content === undefined) throw step.thrown;
             await this.#recover(step.thrown, attempt, signal);
             break;
           }
           if (step.done === true) return;
-          sent += step.value.length;
+          sentBytes += step.value.length;
           attempt = 0;
           yield step.value;
         }
@@ -67,7 +71,7 @@ export class RetryingTree implements Tree {
     }
   }
 
-  /** Waits for the next attempt's time. @throws what was thrown, if there is to be none */
+  /** Waits before the next attempt. @throws the failure if it is not retried */
   async #recover(thrown: unknown, attempt: number, signal: AbortSignal): Promise<void> {
     const isLast = attempt >= this.#policy.attempts;
     await waitForRetry(thrown, { failures: Math.max(1, attempt), isLast }, this.#policy, signal);
@@ -75,8 +79,8 @@ export class RetryingTree implements Tree {
 }
 
 /**
- * Waits before the next attempt at what a storage failed at.
- * @throws what was thrown, if it is not transient or came in the last attempt; signal.reason
+ * Waits before the next attempt of a failed operation.
+ * @throws the failure, if it is not transient or it was the last attempt; signal.reason
  */
 export async function waitForRetry(
   thrown: unknown,

@@ -1,4 +1,5 @@
-// A tree in a local folder. Every decision is made about a pinned inode, so that no link can be swapped in between.
+// A tree in a local folder. Every check is made on an open inode, so that a path cannot be replaced by a link between
+// check and use.
 
 import { isUtf8 } from "node:buffer";
 import type { BigIntStats, Dirent } from "node:fs";
@@ -22,16 +23,17 @@ import type { HardLinks, OpenedFile } from "./hard-links.ts";
 import type { FileStat } from "./stats.ts";
 import { fileStat, isAbsence, statsOf } from "./stats.ts";
 
+/** Limits of a folder tree. */
 export interface FolderLimits {
-  /** In one directory. */
+  /** The number of entries in one directory. */
   readonly maxEntries: number;
-  /** Directories that are looked at at once. Each holds a descriptor; the others wait, in the order of asking. */
+  /** Directories that are listed concurrently. Each needs a file descriptor; others wait in a queue. */
   readonly maxLooks: number;
-  /** Threads at once that look at the files of a large directory; each takes about 12 MB. */
+  /** Concurrent threads for large directories; each needs about 12 MB. */
   readonly maxStatThreads: number;
-  /** How many links are followed together: Node's own pool has four threads. */
+  /** Symbolic links that are followed concurrently; the thread pool of Node.js has four threads. */
   readonly parallelLinks: number;
-  /** Of one read. */
+  /** The size of one read. */
   readonly chunkBytes: number;
 }
 
@@ -43,21 +45,21 @@ export const defaultFolderLimits: FolderLimits = {
   chunkBytes: 64 * 1024,
 };
 
-/** How long is waited, in ms, before each further attempt at what the machine was short of, e.g. descriptors. */
+/** The delays in ms before retries when the machine lacks e.g. file descriptors. */
 const shortageDelaysMs = [50, 200, 500, 1000];
 
-/** An inode held fast, where it truly lies, and what it is. */
+/** An inode that is open with O_PATH, its real path and its stat. */
 interface InodeHandle {
   readonly descriptor: number;
-  /** Leads to the inode itself whatever its name has become. @see proc(5) */
+  /** Opens this inode even if its name has changed. @see proc(5) */
   readonly magicLink: string;
   readonly realPath: string;
   readonly stat: BigIntStats;
 }
 
 /**
- * Needs Linux with /proc. Links that stay inside the folder are followed: those to files always, those to directories
- * at most once on a path, so that no walk goes round in circles.
+ * Requires Linux with /proc. Symbolic links within the folder are followed: links to files always, links to directories
+ * at most once in a path, to avoid cycles.
  */
 export class FolderTree implements Tree {
   readonly #root: string;
@@ -96,7 +98,7 @@ export class FolderTree implements Tree {
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     signal.throwIfAborted();
     const { path, content } = file;
-    // Where the root was when it was last looked at: should it be elsewhere now, what is opened lies outside and is gone.
+    // The last known real path of the root. If the root has moved since, the file is outside of it and counts as gone.
     const root = this.#lastRoot ?? (await this.#realRoot());
     const opened = await withStorageErrors(path, signal, () => this.#openRegular(root, file));
     if (opened === undefined) throw new ContentGone(path);
@@ -112,7 +114,7 @@ export class FolderTree implements Tree {
         position += bytesRead;
         yield buffer.subarray(0, bytesRead);
       }
-      // Written to while it was read: the bytes were neither the old ones nor the new.
+      // If the file was written during the read, the bytes are neither the old nor the new content.
       if (content !== undefined && fileIdentityOf(await descriptors.statOf(descriptor)) !== content.reveal()) {
         throw new ContentGone(path);
       }
@@ -141,9 +143,9 @@ export class FolderTree implements Tree {
     try {
       const entry = entryOf(root, inode);
       if (entry.kind !== "directory") return entry;
-      const linked = inode.realPath !== join(root, path);
-      if (linked && (await this.#isSecondLink(root, path))) return secondLink;
-      return await this.#list(root, path, inode, linked, signal);
+      const isLinked = inode.realPath !== join(root, path);
+      if (isLinked && (await this.#isSecondLink(root, path))) return secondLink;
+      return await this.#list(root, path, inode, isLinked, signal);
     } finally {
       await descriptors.close(inode.descriptor);
     }
@@ -153,44 +155,45 @@ export class FolderTree implements Tree {
     root: string,
     path: TreePath,
     { magicLink }: InodeHandle,
-    linked: boolean,
+    isLinked: boolean,
     signal: AbortSignal,
   ): Promise<Directory> {
-    const unnamed = new InvalidNameCollector();
-    const found = (await entriesOf(magicLink, unnamed)).filter(({ name }) => {
+    const invalidNames = new InvalidNameCollector();
+    const dirents = (await entriesOf(magicLink, invalidNames)).filter(({ name }) => {
       if (isEntryName(name)) return true;
-      unnamed.add(name);
+      invalidNames.add(name);
       return false;
     });
     const { maxEntries, parallelLinks } = this.#limits;
-    if (found.length > maxEntries) throw new LimitExceeded("maxEntries", maxEntries, "a directory's number of entries");
+    if (dirents.length > maxEntries)
+      throw new LimitExceeded("maxEntries", maxEntries, "a directory's number of entries");
     const entries = new Map<string, Entry>();
-    for (const entry of found) entries.set(entry.name, entry.isDirectory() ? { kind: "directory" } : notAFile);
-    const put = (name: string, entry: Entry | undefined) =>
+    for (const entry of dirents) entries.set(entry.name, entry.isDirectory() ? { kind: "directory" } : notAFile);
+    const setEntry = (name: string, entry: Entry | undefined) =>
       entry === undefined ? entries.delete(name) : entries.set(name, entry);
-    const names = found.filter((entry) => entry.isFile()).map(({ name }) => name);
+    const names = dirents.filter((entry) => entry.isFile()).map(({ name }) => name);
     const stats = await statsOf({ directory: magicLink, names }, this.#statThreads, signal);
-    for (const [index, stat] of stats.entries()) put(names[index] ?? "", stat && fileEntry(stat));
-    const links = found.filter((entry) => entry.isSymbolicLink());
+    for (const [index, stat] of stats.entries()) setEntry(names[index] ?? "", stat && fileEntry(stat));
+    const links = dirents.filter((entry) => entry.isSymbolicLink());
     await forEachConcurrent(links, parallelLinks, async ({ name }) => {
       signal.throwIfAborted();
-      put(name, await this.#followLink(root, joinPath(path, name), linked));
+      setEntry(name, await this.#followLink(root, joinPath(path, name), isLinked));
     });
-    return { kind: "directory", entries, ...unnamed.asProperty };
+    return { kind: "directory", entries, ...invalidNames.asProperty };
   }
 
-  async #followLink(root: string, path: TreePath, linkedAlready: boolean): Promise<Entry | undefined> {
+  async #followLink(root: string, path: TreePath, isBelowLink: boolean): Promise<Entry | undefined> {
     const inode = await openInode(join(root, path));
     if (inode === undefined) return this.#dangling(root, path);
     try {
       const entry = entryOf(root, inode);
-      return entry.kind === "directory" && linkedAlready ? secondLink : entry;
+      return entry.kind === "directory" && isBelowLink ? secondLink : entry;
     } finally {
       await descriptors.close(inode.descriptor);
     }
   }
 
-  /** Of a path that leads nowhere: whether nothing is there, or a link to nothing. */
+  /** Distinguishes a missing path from a dangling link. */
   async #dangling(root: string, path: TreePath): Promise<OtherEntry | undefined> {
     const inode = await openInode(join(root, path), constants.O_NOFOLLOW);
     if (inode !== undefined) await descriptors.close(inode.descriptor);
@@ -203,16 +206,16 @@ export class FolderTree implements Tree {
     return (await fs.realpath(parent)) !== parent;
   }
 
-  /** By path if it still is what was listed there, else from what was kept. */
+  /** Opens a file by its path if it is unchanged, else by its hard link. */
   async #openRegular(root: string, { path, content }: FileRef): Promise<OpenedFile | undefined> {
     const inode = await openInode(join(root, path));
     if (inode === undefined) return await this.#openHardLink(content);
     try {
       const entry = entryOf(root, inode);
-      const wanted = content === undefined || (entry.kind === "file" && entry.content?.reveal() === content.reveal());
-      if (entry.kind !== "file" || !wanted) return await this.#openHardLink(content);
+      const isSame = content === undefined || (entry.kind === "file" && entry.content?.reveal() === content.reveal());
+      if (entry.kind !== "file" || !isSame) return await this.#openHardLink(content);
       if (content !== undefined) await this.#hardLinks?.add(content, inode.realPath, isContent(content));
-      // Through the magic link, this opens the very inode that was judged.
+      // Opening the magic link opens exactly the inode that was checked.
       const descriptor = await descriptors.open(inode.magicLink, constants.O_RDONLY | constants.O_NONBLOCK);
       return { descriptor, sizeBytes: Number(inode.stat.size) };
     } finally {
@@ -224,10 +227,10 @@ export class FolderTree implements Tree {
     return content && (await this.#hardLinks?.open(content, isContent(content)));
   }
 
-  /** Without its root a tree is not empty but unavailable: else a lost mount would unpublish everything. */
+  /** A missing root is an error, not an empty tree: otherwise an unmounted disk would withdraw all suites. */
   async #realRoot(): Promise<string> {
     try {
-      // The dot makes a file in the folder's place an error, too.
+      // The dot makes it an error if the path is a file.
       this.#lastRoot = await fs.realpath(`${this.#root}/.`);
       return this.#lastRoot;
     } catch (thrown) {
@@ -240,26 +243,26 @@ const notAFile: OtherEntry = { kind: "other", reason: "neither a file nor a dire
 const secondLink: OtherEntry = { kind: "other", reason: "a symbolic link to a directory below another such link" };
 
 /**
- * What is in a directory.
- * @param unnamed gets the names that are not UTF-8: as text, such a name would look like one, and open nothing
+ * Reads the entries of a directory.
+ * @param invalidNames receives names that are not UTF-8: decoded to text, they could not be opened
  */
-async function entriesOf(directory: string, unnamed: InvalidNameCollector): Promise<Dirent[]> {
-  // The bytes of each name take longer than all else that is done with a listing. Where the system does not tell what an
-  // entry is, a name that is not UTF-8 fails here.
+async function entriesOf(directory: string, invalidNames: InvalidNameCollector): Promise<Dirent[]> {
+  // Reading names as bytes takes longer than everything else in a listing, so text is tried first. If the file system
+  // does not report types of entries, this call fails for names that are not UTF-8.
   const asText = await fs.readdir(directory, { withFileTypes: true }).catch(() => undefined);
   if (asText?.every(({ name }) => !name.includes(replacementCharacter)) === true) return asText;
   return (await fs.readdir(directory, { withFileTypes: true, encoding: "buffer" })).flatMap((entry) => {
     const name = entry.name.toString();
     if (isUtf8(entry.name)) return [Object.assign(entry, { name })];
-    unnamed.add(name);
+    invalidNames.add(name);
     return [];
   });
 }
 
-/** Stands in a text for bytes that are not UTF-8. */
+/** Replaces bytes that are not UTF-8 in decoded text. */
 const replacementCharacter = "\ufffd";
 
-/** Undefined if nothing is there; also for a link that leads nowhere, unless O_NOFOLLOW is given. */
+/** @returns undefined if nothing is there, or (without O_NOFOLLOW) for a dangling link */
 async function openInode(path: string, flags = 0): Promise<InodeHandle | undefined> {
   const descriptor = await undefinedIfAbsent(() => descriptors.open(path, O_PATH | flags));
   if (descriptor === undefined) return undefined;
@@ -270,7 +273,7 @@ async function openInode(path: string, flags = 0): Promise<InodeHandle | undefin
   } catch (thrown) {
     await descriptors.close(descriptor);
     if (isShortage(thrown)) throw thrown;
-    throw new StorageUnavailable(rootPath, `/proc can't be read (${codeOf(thrown)})`, { transient: false });
+    throw new StorageUnavailable(rootPath, `/proc cannot be read (${codeOf(thrown)})`, { transient: false });
   }
 }
 
@@ -301,7 +304,7 @@ const isContent =
 
 const permanentErrors: ReadonlySet<string> = new Set(["EACCES", "EPERM"]);
 
-/** What this machine lacks, whatever it was asked for: descriptors, memory, threads. */
+/** Errors because the machine lacks file descriptors, memory or threads. */
 const shortageErrors: ReadonlySet<string> = new Set([
   "EMFILE",
   "ENFILE",
@@ -325,8 +328,8 @@ async function undefinedIfAbsent<T>(action: () => Promise<T>): Promise<T | undef
 }
 
 /**
- * Turns the system's errors into the port's; undefined where it says that nothing is there. What the machine is short of
- * is often there again in a moment, so that is tried again before anybody hears of it.
+ * Turns system errors into errors of the Tree interface, and absence into undefined. Operations that fail because the
+ * machine lacks resources are retried, because these are often available again soon.
  */
 async function withStorageErrors<T>(
   path: TreePath,

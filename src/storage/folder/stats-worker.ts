@@ -1,10 +1,11 @@
-// The thread that looks at the many files of one directory: stats go back in parts, so that none takes long to take in.
+// The worker thread that stats the files of a large directory. Results are sent in parts, so that receiving each part
+// blocks the main thread only briefly.
 import { lstatSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import type { FileStat, StatRequest, Stats } from "./stats.ts";
 import { fileStat, isAbsence } from "./stats.ts";
 
-/** How many stats go back together. */
+/** The number of results in one message. */
 const partLength = 1000;
 
 const { directory, names } = workerData as StatRequest;

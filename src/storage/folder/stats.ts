@@ -1,4 +1,4 @@
-// What the names in a directory stand for: of a few by calls that do not block, of many by a thread whose calls do.
+// Stats the files of a directory: a few with asynchronous calls, many in a worker thread with blocking calls.
 
 import type { BigIntStats } from "node:fs";
 import { Worker } from "node:worker_threads";
@@ -10,33 +10,33 @@ import { youngHeapMebibytes } from "../../base/worker-heap.ts";
 import { fileIdentityOf } from "../local-file.ts";
 import * as descriptors from "./descriptors.ts";
 
-/** What a listing tells of a file; plain, for threads to send each other. */
+/** The properties of a file that a listing needs, as plain values that threads can send to each other. */
 export interface FileStat {
   readonly isFile: boolean;
   readonly sizeBytes: number;
   readonly modifiedMs: number;
-  /** As `identityOf` has it. */
+  /** The result of `fileIdentityOf`. */
   readonly fileIdentity: string;
 }
 
-/** Whose stats are wanted. */
+/** The files to stat. */
 export interface StatRequest {
   readonly directory: string;
   readonly names: readonly string[];
 }
 
-/** In the order of the names; undefined for what is not there any more. */
+/** The results in the order of the names; undefined for files that no longer exist. */
 export type Stats = readonly (FileStat | undefined)[];
 
-/** From so many names on, a thread is started: it takes as long as some thousand calls, and less of the main thread. */
+/** From this number of names on, a thread is used. Starting it takes as long as about a thousand calls. */
 const manyNames = 2_000;
 
-/** How many are asked for together: Node's own pool has four threads. */
+/** Concurrent calls; the thread pool of Node.js has four threads. */
 const parallelStats = 64;
 
 const absenceErrors: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"]);
 
-/** Whether a system call failed because nothing is there. */
+/** Whether a system call failed because the path does not exist. */
 export const isAbsence = (thrown: unknown): boolean => absenceErrors.has(systemCodeOf(thrown) ?? "");
 
 export const fileStat = (stat: BigIntStats): FileStat => ({
@@ -47,9 +47,10 @@ export const fileStat = (stat: BigIntStats): FileStat => ({
 });
 
 /**
- * @param threads where a large directory waits for a thread to be free
- * @returns the stats in the order of the names, of links themselves; undefined for what is not there any more
- * @throws the system's errors; signal.reason
+ * Stats files without following links.
+ * @param threads limits the number of threads
+ * @returns the results in the order of the names; undefined for files that no longer exist
+ * @throws system errors; signal.reason
  */
 export async function statsOf(files: StatRequest, threads: Semaphore, signal: AbortSignal): Promise<Stats> {
   if (files.names.length < manyNames) return await statsWithoutThread(files, signal);
@@ -74,13 +75,13 @@ async function statsWithoutThread({ directory, names }: StatRequest, signal: Abo
   return stats;
 }
 
-// Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), the worker comes from the build.
+// Node.js 20 cannot run TypeScript: if this file runs from src/ (in tests), the worker comes from the build.
 const workerUrl = new URL(
   import.meta.url.endsWith(".ts") ? "../../../dist/storage/folder/stats-worker.js" : "stats-worker.js",
   import.meta.url,
 );
 
-/** As `statsOf`, by a thread that lives as long as this takes: a storage that hangs holds nothing else up. */
+/** Like `statsOf`, in a new thread, so that a file system that hangs does not block other operations. */
 export async function statsInThread(files: StatRequest, signal: AbortSignal): Promise<Stats> {
   signal.throwIfAborted();
   const resourceLimits = { maxYoungGenerationSizeMb: youngHeapMebibytes };
@@ -92,13 +93,13 @@ export async function statsInThread(files: StatRequest, signal: AbortSignal): Pr
       if (stats.length === files.names.length) resolve();
     });
     worker.on("error", reject);
-    worker.on("exit", () => reject(new Error("the thread that looks at files was stopped")));
+    worker.on("exit", () => reject(new Error("the thread that stats files was stopped")));
   });
   try {
     await abortable(ended, signal);
     return stats;
   } finally {
-    // Not awaited: where a call hangs, the thread ends as soon as that does.
+    // Not awaited: if a call hangs, the thread ends when that call returns.
     void worker.terminate();
   }
 }

@@ -1,8 +1,8 @@
-// Certificates of authorities that are trusted for gateways beside those that everybody trusts.
+// Parses certificates of additional authorities to trust for gateways.
 import { X509Certificate } from "node:crypto";
 import { RepoError } from "../../base/errors.ts";
 
-/** Not the certificate of an authority. */
+/** The file contains no valid certificate. */
 class CertificateError extends RepoError {
   readonly code = "storage/bad-certificate";
 }
@@ -10,26 +10,25 @@ class CertificateError extends RepoError {
 const block = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /**
- * The certificates in a PEM file, and nothing else of it: what stands beside them may be a key.
- * @returns PEM, each certificate on its own lines
- * @throws CertificateError that quotes nothing of it
+ * Extracts the certificates of a PEM file. Everything else is dropped, because it may contain a private key.
+ * @returns the certificates in PEM
+ * @throws CertificateError, which quotes nothing of the file
  */
 export function parseCertificates(pem: string): string {
   const blocks = pem.match(block) ?? [];
-  if (blocks.length === 0) throw new CertificateError("holds no certificate: a PEM file begins with BEGIN CERTIFICATE");
+  if (blocks.length === 0)
+    throw new CertificateError("contains no certificate: a PEM file begins with BEGIN CERTIFICATE");
   for (const each of blocks) {
     try {
       new X509Certificate(each);
     } catch {
-      throw new CertificateError(
-        "holds something that is no certificate between BEGIN CERTIFICATE and END CERTIFICATE",
-      );
+      throw new CertificateError("contains an invalid certificate between BEGIN CERTIFICATE and END CERTIFICATE");
     }
   }
   return `${blocks.join("\n")}\n`;
 }
 
-/** OpenSSL's names for chains that end in nobody whom this machine trusts. */
+/** OpenSSL's error codes for certificate chains without a trusted root. */
 const untrusted: ReadonlySet<string> = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",
   "SELF_SIGNED_CERT_IN_CHAIN",
@@ -38,5 +37,5 @@ const untrusted: ReadonlySet<string> = new Set([
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
 ]);
 
-/** Whether the system's code for a failed connection says that a certificate is not trusted. */
+/** Whether the code of a failed connection means that the certificate is not trusted. */
 export const isUntrusted = (code: string | undefined): boolean => code !== undefined && untrusted.has(code);

@@ -1,24 +1,24 @@
-// Whether a gateway answers at all: asked only when something has been waited for suspiciously long.
+// Checks whether a gateway responds at all. It sends probes only if a request has taken suspiciously long.
 
-/** When a gateway is asked whether it is there, and when it counts as gone. */
+/** When a gateway is probed, and when it counts as unresponsive. */
 export interface LivenessLimits {
-  /** A request that has had no answer for so long raises the question. */
+  /** The time without a response after which a request causes a probe. */
   readonly doubtAfterMs: number;
-  /** A gateway that answered nothing for so long after that is asked for nothing more until it answers. */
+  /** The time of failing probes after which the gateway gets no requests until it responds. */
   readonly unresponsiveAfterMs: number;
 }
 
 export const defaultLivenessLimits: LivenessLimits = { doubtAfterMs: 3_000, unresponsiveAfterMs: 15_000 };
 
-/** For one probe, and between two. */
+/** The timeout of one probe, and the pause between two. */
 const probeTimeoutMs = 2_000;
 const probePauseMs = 1_000;
-/** Nobody has asked for so long: nothing is known, and the next request finds out. */
-const forgetAfterMs = 60_000;
+/** Probes end when nothing has used the gateway for this time. The next request then starts without knowledge. */
+const stopAfterUnusedMs = 60_000;
 
 /**
- * Probes are requests that cost a gateway nothing, each on a connection of its own: a connection through which nothing
- * comes any more says little about the gateway behind it. Only one is under way at any time.
+ * The liveness of one gateway. Probes are cheap requests, each on a new connection, because a stalled connection says
+ * little about the gateway. Only one probe is running at any time.
  */
 export class GatewayLiveness {
   readonly #probe: (signal: AbortSignal) => Promise<boolean>;
@@ -29,35 +29,40 @@ export class GatewayLiveness {
   #isUnresponsive = false;
   #lastUsedMs = 0;
 
-  /** @param probe whether an answer came, whatever it was; ends soon after its signal is aborted, and never throws */
+  /**
+   * @param probe returns whether any response was received; must end soon after its signal is aborted, and not throw
+   */
   constructor(probe: (signal: AbortSignal) => Promise<boolean>, limits: LivenessLimits) {
     this.#probe = probe;
     this.#limits = limits;
   }
 
-  /** Whether it has not answered for so long that asking it for anything is waste of time. */
+  /** Whether the gateway has not responded for so long that requests should fail at once. */
   get isUnresponsive(): boolean {
     this.#lastUsedMs = performance.now();
     return this.#isUnresponsive;
   }
 
-  /** Whether the last probe got no answer. The gateway may be busy. */
+  /** Whether the last probe got no response. The gateway may be busy. */
   get hasFailedProbe(): boolean {
     return this.#failures > 0;
   }
 
-  /** Whether it is being found out whether it answers: for longer than a moment, only while it does not. */
+  /** Whether probes are running. If the gateway responds, they end after the first one. */
   get isChecking(): boolean {
     return this.#isChecking;
   }
 
-  /** Finds out whether it answers, unless that is being done. */
+  /** Starts probing, unless probes are running. */
   check(): void {
     this.#lastUsedMs = performance.now();
     if (!this.#isChecking) void this.#probeUntilResponse();
   }
 
-  /** Calls each time that it answers again after it did not. @returns takes the listener away */
+  /**
+   * Adds a listener for each time when the gateway responds again after a failed probe.
+   * @returns removes the listener
+   */
   onRecovery(listener: () => void): () => void {
     this.#recoveries.add(listener);
     return () => this.#recoveries.delete(listener);
@@ -65,12 +70,12 @@ export class GatewayLiveness {
 
   async #probeUntilResponse(): Promise<void> {
     this.#isChecking = true;
-    const begunMs = performance.now();
-    while (performance.now() - this.#lastUsedMs < forgetAfterMs) {
+    const startedMs = performance.now();
+    while (performance.now() - this.#lastUsedMs < stopAfterUnusedMs) {
       if (await this.#probeOnce()) break;
       this.#failures += 1;
-      if (performance.now() - begunMs >= this.#limits.unresponsiveAfterMs) this.#isUnresponsive = true;
-      await pause(probePauseMs);
+      if (performance.now() - startedMs >= this.#limits.unresponsiveAfterMs) this.#isUnresponsive = true;
+      await pauseUnreferenced(probePauseMs);
     }
     const recovered = this.#failures > 0;
     this.#isChecking = false;
@@ -90,8 +95,8 @@ export class GatewayLiveness {
   }
 }
 
-/** A command that has nothing else to do may end meanwhile. */
-const pause = (ms: number): Promise<void> =>
+/** Waits without keeping the process alive. */
+const pauseUnreferenced = (ms: number): Promise<void> =>
   new Promise((resolve) => {
     setTimeout(resolve, ms).unref();
   });

@@ -1,24 +1,25 @@
-// Cuts the JSON of a `?t=json` answer into its entries while it comes, so that none of it is held longer than needed.
+// Splits the JSON of a `?t=json` response into the entries of the directory while it is received, so that only one
+// entry is in memory at a time.
 import { isUtf8 } from "node:buffer";
 import { LimitExceeded } from "../../base/errors.ts";
 
-/** The answer has not the shape that the webapi documents. Holds nothing of it, because it is full of caps. */
+/** The response does not have the documented form. The message quotes nothing of it, because it contains caps. */
 export class ListingError extends Error {}
 
-/** How much of one entry is held. */
+/** Limits of one entry. */
 export interface SplitterLimits {
-  /** Of the value of `apt` in an entry's metadata, as JSON. */
+  /** The size of the value of `apt` in an entry's metadata, as JSON. */
   readonly maxMetadataBytes: number;
 }
 
-/** What an entry's metadata says for `apt` where the limit is passed: nothing that anybody takes for metadata. */
+/** Replaces a value of `apt` that exceeds the limit; it is not valid metadata. */
 const tooLongMarker = "beyond max_metadata_bytes";
 
-/** Of all that stands beside the children, and of an entry without its metadata; some caps and numbers. */
+/** The maximum size of everything beside the children, and of an entry without metadata: caps and numbers. */
 const maxOtherBytes = 64 * 1024;
-/** Of what Tahoe itself puts into metadata. */
+/** The maximum size of Tahoe's own values in metadata. */
 const maxTahoeBytes = 4 * 1024;
-/** Keys that are longer mean nothing here. */
+/** Longer keys have no meaning here. */
 const maxKeyBytes = 16;
 
 const quote = 0x22;
@@ -30,13 +31,13 @@ const closeObject = 0x7d;
 const openArray = 0x5b;
 const closeArray = 0x5d;
 
-/** How deep the members of `["dirnode", {"children": {NAME: ["filenode", {"metadata": {…}}]}}]` lie. */
+/** The depths of the objects in `["dirnode", {"children": {NAME: ["filenode", {"metadata": {…}}]}}]`. */
 const depthOf = { facts: 2, children: 3, childFacts: 5 } as const;
 
 /**
- * Finds where entries begin and end, and which parts of their metadata count, by brackets and strings alone: whatever is
- * kept is parsed by `JSON.parse` afterwards, one entry at a time, and what nobody reads is left out before. So time grows
- * with the bytes, and memory with one entry, however deep or long or broken they are.
+ * Finds the entries, and the values of their metadata that are needed, by scanning for brackets and strings only. Each
+ * entry is parsed with `JSON.parse` afterwards; other metadata is dropped before. The time is proportional to the bytes
+ * and the memory to one entry, however deep, long or malformed the JSON is.
  */
 export class ListingSplitter {
   readonly #maxMetadataBytes: number;
@@ -48,24 +49,24 @@ export class ListingSplitter {
   #inChildren = false;
   #seenChildren = false;
   #hasEntries = false;
-  /** The depth of the object whose keys are read as metadata; 0 outside of any. */
+  /** The depth of the current metadata object; 0 outside of metadata. */
   #metadataDepth = 0;
-  /** At the depths that matter: whether a key is next, and which was last. */
+  /** At the depth where keys are read: whether a key follows, and which was the last. */
   #expectsKey = false;
   #keyDepth = 0;
   #isKey = false;
   #key = "";
 
-  /** Of the entry under way, or of what stands beside the children. */
+  /** The kept bytes of the current entry, and of everything beside the children. */
   readonly #outer = new ByteCollector();
   readonly #entry = new ByteCollector();
   #target = this.#outer;
-  /** Where in the chunk that is read now the kept run begins; undefined while something is left out. */
+  /** The start of the bytes to keep in the current chunk; undefined while bytes are dropped. */
   #runStart: number | undefined = 0;
   #maxValueBytes = Number.POSITIVE_INFINITY;
   #valueStart: Mark | undefined;
 
-  /** @param onEntry is called with each `"NAME": […]` as it stood there, but for what its metadata need not say */
+  /** @param onEntry receives each `"NAME": […]` unchanged, except for dropped metadata */
   constructor({ maxMetadataBytes }: SplitterLimits, onEntry: (json: string) => void) {
     this.#maxMetadataBytes = maxMetadataBytes;
     this.#onEntry = onEntry;
@@ -108,13 +109,13 @@ export class ListingSplitter {
     this.#checkLength();
   }
 
-  /** @returns what stood beside the children, with `"children": {}` in their place. @throws ListingError */
+  /** @returns the JSON of everything beside the children, with `"children": {}` in their place. @throws ListingError */
   end(): string {
-    if (!this.#isOver) throw new ListingError("it ends too early");
-    return this.#outer.take();
+    if (!this.#isOver) throw new ListingError("the end is missing");
+    return this.#outer.takeText();
   }
 
-  /** @returns where the string ends, or the chunk */
+  /** @returns the position of the string's end, or the end of the chunk */
   #skipString(chunk: Buffer, from: number): number {
     let isEscaped = this.#isEscaped;
     let at = from;
@@ -139,11 +140,11 @@ export class ListingSplitter {
     if (this.#isOver) throw new ListingError("more than one value");
     this.#depth += 1;
     if (!isObject || this.#metadataDepth > 0) return;
-    const above = this.#depth - 1;
-    const key = this.#keyDepth === above ? this.#key : "";
+    const parentDepth = this.#depth - 1;
+    const key = this.#keyDepth === parentDepth ? this.#key : "";
     const factsDepth = this.#inChildren ? depthOf.childFacts : depthOf.facts;
     if (this.#depth === factsDepth) this.#expectKeysAt(factsDepth);
-    else if (above !== factsDepth) return;
+    else if (parentDepth !== factsDepth) return;
     else if (key === "metadata") {
       this.#metadataDepth = this.#depth;
       this.#expectKeysAt(this.#depth);
@@ -173,7 +174,7 @@ export class ListingSplitter {
       this.#expectsKey = false;
     }
     this.#depth -= 1;
-    if (this.#depth < 0) throw new ListingError("a bracket too many");
+    if (this.#depth < 0) throw new ListingError("too many closing brackets");
     if (this.#depth === 0) this.#isOver = true;
   }
 
@@ -194,20 +195,20 @@ export class ListingSplitter {
     this.#key = "";
   }
 
-  /** Of a member of the metadata; its key is kept already. */
+  /** Starts a value in metadata; its key is kept already. */
   #beginValue(chunk: Buffer, at: number): void {
     if (this.#valueStart !== undefined || this.#runStart === undefined) return;
     const key = this.#key;
-    const counts = key === "apt" || key === "tahoe" || key === "ctime" || key === "mtime";
-    this.#maxValueBytes = key === "apt" ? this.#maxMetadataBytes : counts ? maxTahoeBytes : 0;
+    const isKept = key === "apt" || key === "tahoe" || key === "ctime" || key === "mtime";
+    this.#maxValueBytes = key === "apt" ? this.#maxMetadataBytes : isKept ? maxTahoeBytes : 0;
     this.#keepRun(chunk, at + 1);
     this.#checkLength();
     this.#valueStart = this.#target.mark();
     this.#runStart = at + 1;
-    if (!counts) this.#replaceValue("null");
+    if (!isKept) this.#replaceValue("null");
   }
 
-  /** @param at where a comma or the object's end stands */
+  /** @param at the position of a comma or of the object's end */
   #endValue(chunk: Buffer, at: number): void {
     this.#keepRun(chunk, at);
     this.#checkLength();
@@ -215,10 +216,10 @@ export class ListingSplitter {
     this.#runStart = at;
   }
 
-  /** Puts this in place of the value that is read now, up to its end. */
-  #replaceValue(instead: string): void {
+  /** Replaces the current value, and drops the rest of it. */
+  #replaceValue(replacement: string): void {
     if (this.#valueStart !== undefined) this.#target.truncate(this.#valueStart);
-    this.#target.add(Buffer.from(instead));
+    this.#target.add(Buffer.from(replacement));
     this.#valueStart = undefined;
     this.#runStart = undefined;
   }
@@ -226,7 +227,7 @@ export class ListingSplitter {
   #endEntry(chunk: Buffer, at: number, isLast: boolean): void {
     this.#keepRun(chunk, at);
     this.#checkLength();
-    const json = this.#entry.take();
+    const json = this.#entry.takeText();
     if (json.trim() !== "") this.#onEntry(json);
     else if (!isLast || this.#hasEntries) throw new ListingError("an entry is missing");
     this.#hasEntries = true;
@@ -236,7 +237,7 @@ export class ListingSplitter {
     if (this.#runStart !== undefined && end > this.#runStart) this.#target.add(chunk.subarray(this.#runStart, end));
   }
 
-  /** Of what was kept, before more is. */
+  /** Checks the size of the kept bytes. */
   #checkLength(): void {
     const { bytes } = this.#target;
     if (this.#valueStart !== undefined && bytes - this.#valueStart.bytes > this.#maxValueBytes) {
@@ -244,7 +245,7 @@ export class ListingSplitter {
     }
     const metadataBytes = this.#maxMetadataBytes + 2 * maxTahoeBytes;
     if (this.#target.bytes <= maxOtherBytes + metadataBytes) return;
-    throw new LimitExceeded("maxMetadataBytes", this.#maxMetadataBytes, "what stands beside a link");
+    throw new LimitExceeded("maxMetadataBytes", this.#maxMetadataBytes, "the metadata of a link");
   }
 }
 
@@ -253,7 +254,7 @@ interface Mark {
   readonly bytes: number;
 }
 
-/** Bytes that are kept until all of them are there. */
+/** Collects bytes until they are complete. */
 class ByteCollector {
   readonly #parts: Buffer[] = [];
   bytes = 0;
@@ -272,11 +273,11 @@ class ByteCollector {
     this.bytes = bytes;
   }
 
-  take(): string {
+  takeText(): string {
     const [first] = this.#parts;
     const all = this.#parts.length === 1 && first !== undefined ? first : Buffer.concat(this.#parts);
     this.truncate({ length: 0, bytes: 0 });
-    if (!isUtf8(all)) throw new ListingError("no UTF-8");
+    if (!isUtf8(all)) throw new ListingError("not UTF-8");
     return all.toString("utf8");
   }
 }

@@ -1,4 +1,4 @@
-// What the webapi's `?t=json` says of a node, read while it comes, and checked like any stranger's word.
+// Parses the webapi's `?t=json` response for a node while it is received, and validates it.
 
 import { asBuffer } from "../../base/as-buffer.ts";
 import { ContentId } from "../../base/content-id.ts";
@@ -15,15 +15,15 @@ import type { JsonObject } from "./json-object.ts";
 import { tryJsonObject } from "./json-object.ts";
 import { ListingError, ListingSplitter } from "./listing-splitter.ts";
 
-/** Bounds on one directory's listing. Time grows with its bytes; memory with its entries and what is kept of each. */
+/** Limits of listings. The time to parse one is proportional to its bytes, the memory to its entries and metadata. */
 export interface ListingLimits {
-  /** Of one directory's JSON; about 700 bytes an entry, and its metadata. */
+  /** The JSON of one directory: about 700 bytes for each entry, and its metadata. */
   readonly maxListingBytes: number;
-  /** In one directory. */
+  /** The number of entries in one directory. */
   readonly maxEntries: number;
-  /** Of an entry's metadata, as JSON. Longer metadata counts as none that can be understood: the file itself is read. */
+  /** The size of an entry's metadata as JSON. Longer metadata counts as invalid: the file itself is read. */
   readonly maxMetadataBytes: number;
-  /** Listings of more than 4 MiB that are read at once, over all directories; the others wait, their senders with them. */
+  /** Concurrent listings of more than 4 MiB over all directories; others wait, and so do their gateways. */
   readonly maxLargeListings: number;
 }
 
@@ -35,60 +35,66 @@ export const defaultListingLimits: ListingLimits = {
 };
 
 const largeBytes = 4 * 1024 * 1024;
-/** What is parsed in one go, in bytes: a millisecond of work, or two. */
-const pieceBytes = 64 * 1024;
+/** The number of bytes parsed without yielding to the event loop, in one or two milliseconds. */
+const sliceBytes = 64 * 1024;
 
-/** Everybody's, because it is one thread that parses them. */
+/** Shared, because all listings are parsed in one thread. */
 const yieldNow = yieldToEventLoop();
 
-/** What `?t=json` says of a node. */
+/** The parsed response of `?t=json` for a directory or file. */
 export class Listing {
   readonly #kind: string;
-  readonly #facts: JsonObject;
+  readonly #properties: JsonObject;
   readonly #entries: ReadonlyMap<string, Entry>;
-  readonly #unnamed: InvalidNameCollector;
+  readonly #invalidNames: InvalidNameCollector;
 
-  constructor(kind: string, facts: JsonObject, entries: ReadonlyMap<string, Entry>, unnamed: InvalidNameCollector) {
+  constructor(
+    kind: string,
+    properties: JsonObject,
+    entries: ReadonlyMap<string, Entry>,
+    invalidNames: InvalidNameCollector,
+  ) {
     this.#kind = kind;
-    this.#facts = facts;
+    this.#properties = properties;
     this.#entries = entries;
-    this.#unnamed = unnamed;
+    this.#invalidNames = invalidNames;
   }
 
   get node(): Node {
-    if (this.#kind === "dirnode") return { kind: "directory", entries: this.#entries, ...this.#unnamed.asProperty };
-    return entryOf(this.#kind, this.#facts);
+    if (this.#kind === "dirnode")
+      return { kind: "directory", entries: this.#entries, ...this.#invalidNames.asProperty };
+    return entryOf(this.#kind, this.#properties);
   }
-  /** The cap with which to read the file; undefined if it is none. */
+  /** The cap to read the file; undefined if the node is not a file. */
   get fileCap(): string | undefined {
     return this.#cap("filenode", "ro_uri");
   }
-  /** The read cap of the directory; undefined if it is none. */
+  /** The read cap of the directory; undefined if the node is not a directory. */
   get directoryReadCap(): string | undefined {
     return this.#cap("dirnode", "ro_uri");
   }
-  /** The write cap of the directory; undefined if it is none or may not be changed. */
+  /** The write cap of the directory; undefined if the node is not a directory or is read-only. */
   get directoryWriteCap(): string | undefined {
     return this.#cap("dirnode", "rw_uri");
   }
 
   #cap(kind: string, name: "ro_uri" | "rw_uri"): string | undefined {
-    const cap = this.#facts[name];
+    const cap = this.#properties[name];
     return this.#kind === kind && typeof cap === "string" ? cap : undefined;
   }
 }
 
-/** @throws StorageUnavailable in place of ListingError */
+/** Runs a function, and turns ListingError into StorageUnavailable. */
 export async function withListingErrors<T>(path: TreePath, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (thrown) {
     if (!(thrown instanceof ListingError)) throw thrown;
-    throw new StorageUnavailable(path, "the gateway's answer is no listing", { transient: true });
+    throw new StorageUnavailable(path, "the gateway's response is not a listing", { transient: true });
   }
 }
 
-/** Reads listings within limits, and gives way to everybody else between their pieces. */
+/** Reads listings within limits, and yields to the event loop while parsing. */
 export class ListingReader {
   readonly #limits: ListingLimits;
   readonly #large: Semaphore;
@@ -98,12 +104,12 @@ export class ListingReader {
     this.#large = new Semaphore(limits.maxLargeListings);
   }
 
-  /** @throws ListingError, see `understood`; LimitExceeded; signal.reason; what reading the body throws */
+  /** @throws ListingError (see `withListingErrors`), LimitExceeded, signal.reason, errors of the body */
   async read(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Listing> {
     const { maxListingBytes } = this.#limits;
     const entries = new Map<string, Entry>();
-    const unnamed = new InvalidNameCollector();
-    const splitter = new ListingSplitter(this.#limits, (json) => this.#addEntries(json, entries, unnamed));
+    const invalidNames = new InvalidNameCollector();
+    const splitter = new ListingSplitter(this.#limits, (json) => this.#addEntries(json, entries, invalidNames));
     let bytes = 0;
     let release: (() => void) | undefined;
     try {
@@ -113,25 +119,25 @@ export class ListingReader {
           throw new LimitExceeded("maxListingBytes", maxListingBytes, "a directory's listing");
         }
         if (bytes > largeBytes) release ??= await this.#large.take(signal);
-        for (let at = 0; at < chunk.length; at += pieceBytes) {
-          splitter.push(asBuffer(chunk).subarray(at, at + pieceBytes));
+        for (let at = 0; at < chunk.length; at += sliceBytes) {
+          splitter.push(asBuffer(chunk).subarray(at, at + sliceBytes));
           await yieldNow();
         }
       }
-      const [kind, facts] = nodeOf(parseJson(splitter.end()));
-      if (kind === "dirnode") asObject(facts.children);
-      return new Listing(kind, facts, entries, unnamed);
+      const [kind, properties] = nodeOf(parseJson(splitter.end()));
+      if (kind === "dirnode") asObject(properties.children);
+      return new Listing(kind, properties, entries, invalidNames);
     } finally {
       release?.();
     }
   }
 
   /** @param json `"NAME": […]` */
-  #addEntries(json: string, entries: Map<string, Entry>, unnamed: InvalidNameCollector): void {
+  #addEntries(json: string, entries: Map<string, Entry>, invalidNames: InvalidNameCollector): void {
     const { maxEntries } = this.#limits;
     for (const [name, child] of Object.entries(asObject(parseJson(`{${json}}`)))) {
       if (isEntryName(name)) entries.set(name, childOf(child));
-      else unnamed.add(name);
+      else invalidNames.add(name);
     }
     if (entries.size <= maxEntries) return;
     throw new LimitExceeded("maxEntries", maxEntries, "a directory's number of entries");
@@ -142,48 +148,48 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // The original message quotes the text, and so a cap.
-    throw new ListingError("no JSON");
+    // The original message is not used, because it quotes the text, and so a cap.
+    throw new ListingError("not JSON");
   }
 }
 
 function nodeOf(value: unknown): [kind: string, facts: JsonObject] {
-  if (!Array.isArray(value) || typeof value[0] !== "string") throw new ListingError("no node");
+  if (!Array.isArray(value) || typeof value[0] !== "string") throw new ListingError("not a node");
   return [value[0], asObject(value[1])];
 }
 
 function asObject(value: unknown): JsonObject {
   const object = tryJsonObject(value);
-  if (object === undefined) throw new ListingError("no object");
+  if (object === undefined) throw new ListingError("not an object");
   return object;
 }
 
 function childOf(value: unknown): Entry {
-  const [kind, facts] = nodeOf(value);
-  if (kind !== "dirnode") return entryOf(kind, facts);
-  const uri = facts.verify_uri ?? facts.ro_uri;
+  const [kind, properties] = nodeOf(value);
+  if (kind !== "dirnode") return entryOf(kind, properties);
+  const uri = properties.verify_uri ?? properties.ro_uri;
   return typeof uri === "string"
     ? { kind: "directory", directoryIdentity: new ContentId(uri).key }
     : { kind: "directory" };
 }
 
-function entryOf(kind: string, facts: JsonObject): FileEntry | OtherEntry {
+function entryOf(kind: string, properties: JsonObject): FileEntry | OtherEntry {
   if (kind !== "filenode") {
     const reason =
-      "the gateway does not know what its cap opens: it is of a newer Tahoe-LAFS, or a verify cap; link a read cap";
+      "the gateway does not know the type of its cap: it is of a newer Tahoe-LAFS, or a verify cap; link a read cap";
     return { kind: "other", reason, mayBeDirectory: true };
   }
-  const uri = facts.ro_uri;
-  const size = facts.size;
+  const uri = properties.ro_uri;
+  const size = properties.size;
   const knownBytes = typeof uri === "string" ? immutableFileBytes(uri) : undefined;
-  if (facts.mutable !== true && knownBytes === undefined) {
+  if (properties.mutable !== true && knownBytes === undefined) {
     return { kind: "other", reason: "an immutable file with a cap of an unknown kind" };
   }
   return {
     kind: "file",
     sizeBytes: knownBytes ?? (Number.isSafeInteger(size) && Number(size) >= 0 ? Number(size) : undefined),
     content: knownBytes === undefined ? undefined : new ContentId(String(uri)),
-    ...times(facts.metadata),
+    ...times(properties.metadata),
   };
 }
 
@@ -195,10 +201,10 @@ function times(raw: unknown): Pick<FileEntry, "linkedAtMs" | "relinkedAtMs" | "m
   return { linkedAtMs: linked, relinkedAtMs: relinked, metadata: metadata?.apt };
 }
 
-/** The year 9999: what lies beyond is nonsense that no date format takes. */
+/** The year 9999; later times are invalid in most date formats. */
 const maxSeconds = 253_402_300_799;
 
-/** The first that is a time in seconds. */
+/** The first valid time of several in seconds since the epoch, in ms. */
 function milliseconds(...candidates: readonly unknown[]): number | undefined {
   for (const seconds of candidates) {
     if (typeof seconds === "number" && seconds >= 0 && seconds <= maxSeconds) return Math.round(seconds * 1000);

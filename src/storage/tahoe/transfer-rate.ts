@@ -1,40 +1,41 @@
-// Bodies in both directions, timed by silence and never by a total: what moves goes on.
+// Measures the progress of request and response bodies. Timeouts apply to stalled transfers only: there is no limit on
+// the total duration.
 import { Readable } from "node:stream";
 
-/** Pieces of this size, in bytes, tell progress; a slow line takes seconds for each. */
-const pieceBytes = 64 * 1024;
+/** The size in bytes after which progress is reported; a slow connection takes seconds for it. */
+const sliceBytes = 64 * 1024;
 
-/** What an upload's body says of itself while it is sent. */
+/** Receives the progress of an upload's body. */
 export interface SendProgress {
-  /** The connection takes no more for now, or has everything: from now on it is waited for. */
+  /** From now on the upload waits for the connection, which has been given a slice, or (if `isWhole`) everything. */
   waiting(sentBytes: number, isWhole: boolean): void;
-  /** It took what it was given: now the body's own source is waited for, which is nobody's silence. */
-  moved(): void;
+  /** The connection has accepted the slice: from now on the upload waits for the body's source, without a timeout. */
+  sourceReading(): void;
 }
 
 /**
- * A body that tells when its consumer takes something.
- * @param body at most `pieceBytes` are taken at once, however long a piece of it is
+ * Wraps a body to report when its consumer reads from it.
+ * @param body its chunks are split into slices of at most `sliceBytes`
  */
 export function observedBody(body: Uint8Array | AsyncIterable<Uint8Array>, progress: SendProgress): Readable {
-  async function* pieces(): AsyncGenerator<Uint8Array> {
+  async function* slices(): AsyncGenerator<Uint8Array> {
     let sentBytes = 0;
     for await (const chunk of body instanceof Uint8Array ? [body] : body) {
-      for (let at = 0; at < chunk.length; at += pieceBytes) {
-        const piece = chunk.subarray(at, at + pieceBytes);
+      for (let at = 0; at < chunk.length; at += sliceBytes) {
+        const slice = chunk.subarray(at, at + sliceBytes);
         progress.waiting(sentBytes, false);
-        yield piece;
-        sentBytes += piece.length;
-        progress.moved();
+        yield slice;
+        sentBytes += slice.length;
+        progress.sourceReading();
       }
     }
     progress.waiting(sentBytes, true);
   }
-  // Without this, 16 pieces would be read ahead and count as sent.
-  return Readable.from(pieces(), { highWaterMark: 1 });
+  // With the default, 16 slices would be read ahead and count as sent.
+  return Readable.from(slices(), { highWaterMark: 1 });
 }
 
-/** How fast what is waited for comes, over windows of waiting; a consumer that takes its time does not count. */
+/** Measures the rate of a transfer in windows of waiting time, without the time that the consumer takes. */
 export class TransferRate {
   readonly #windowMs: number;
   readonly #minBytesPerSecond: number;
@@ -46,7 +47,7 @@ export class TransferRate {
     this.#minBytesPerSecond = minBytesPerSecond;
   }
 
-  /** @returns whether the whole window was too slow */
+  /** Counts received bytes. @returns whether a window has ended that was too slow */
   add(bytes: number, waitedMs: number): boolean {
     this.#waitedMs += waitedMs;
     this.#bytes += bytes;
@@ -57,12 +58,12 @@ export class TransferRate {
     return tooSlow;
   }
 
-  /** Whether it is too slow as far as this window has come. @param waitedMs for what has not come yet */
+  /** Whether the current window is too slow so far. @param waitedMs the time waited since the last bytes */
   isSlow(waitedMs: number): boolean {
     return this.#bytes * 1000 < this.#minBytesPerSecond * (this.#waitedMs + waitedMs);
   }
 
-  /** @param waitedMs for what has not come yet */
+  /** The waiting time in the current window. @param waitedMs the time waited since the last bytes */
   waitedMs(waitedMs: number): number {
     return this.#waitedMs + waitedMs;
   }

@@ -1,4 +1,4 @@
-// The health of a Tahoe tree's objects, as a gateway's webapi checks it.
+// Checks objects of a Tahoe tree with a gateway's webapi.
 import { z } from "zod";
 import type { TreePath } from "../../base/names.ts";
 import { pathNames } from "../../base/names.ts";
@@ -10,7 +10,7 @@ import { immutableFileBytes } from "./caps.ts";
 import type { Webapi } from "./webapi.ts";
 import { textOf } from "./webapi.ts";
 
-/** The longest answer, in bytes: it names every server and share. */
+/** The maximum size of a response in bytes; it contains every server and share. */
 const maxCheckAnswerBytes = 16 * 1024 * 1024;
 
 /** @see Tahoe-LAFS, docs/frontends/webapi.rst, "Debugging and Testing Features": t=check */
@@ -26,7 +26,7 @@ export class WebapiHealthCheck implements HealthCheck {
   async check(object: FileRef, { verify, repair }: CheckOptions, signal: AbortSignal): Promise<Health> {
     const found = healthOf(await this.#requestCheck(object, `verify=${verify}`, signal), object.path);
     if (!repair || found.state !== "unhealthy") return found;
-    // A failed repair leaves the object as it was, which the second check tells.
+    // A failed repair leaves the object unchanged; the second check reports its state.
     await this.#requestCheck(object, `verify=${verify}&repair=true`, signal).catch((thrown: unknown) => {
       if (!(thrown instanceof StorageUnavailable)) throw thrown;
       signal.throwIfAborted();
@@ -51,12 +51,12 @@ export class WebapiHealthCheck implements HealthCheck {
     if (response.status === 200) {
       return textOf(response, {
         bytes: maxCheckAnswerBytes,
-        what: "the size of a check's answer in bytes",
+        what: "the size of the response to a check in bytes",
       });
     }
     response.close();
     if (response.status === 404 && cap === undefined) throw new ContentGone(path);
-    const why = `the gateway answered a check with status ${response.status}`;
+    const why = `the gateway responded to a check with status ${response.status}`;
     throw new StorageUnavailable(path, why, { transient: response.status >= 500 });
   }
 }
@@ -72,11 +72,11 @@ const checkAnswer = z.object({
   }),
 });
 
-/** @throws StorageUnavailable that holds nothing of the answer */
+/** @throws StorageUnavailable, which quotes nothing of the response */
 function healthOf(text: string, path: TreePath): Health {
   const parsed = checkAnswer.safeParse(parseJson(text));
   if (!parsed.success) {
-    throw new StorageUnavailable(path, "the gateway's answer to a check is none", { transient: false });
+    throw new StorageUnavailable(path, "the gateway sent an invalid response to a check", { transient: false });
   }
   const { "storage-index": storageIndex, results } = parsed.data;
   const good = Number(results["count-shares-good"]);

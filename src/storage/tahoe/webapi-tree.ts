@@ -1,4 +1,4 @@
-// A Tahoe directory tree, read through a gateway's webapi.
+// A Tahoe directory tree that is read through a gateway's webapi.
 import type { TreePath } from "../../base/names.ts";
 import { lastName, parentPath, pathNames, rootPath } from "../../base/names.ts";
 import type { ByteRange, FileRef, Node, Tree } from "../tree.ts";
@@ -9,13 +9,13 @@ import type { Listing } from "./listing.ts";
 import { ListingReader, withListingErrors } from "./listing.ts";
 import type { Webapi, WebapiResponse } from "./webapi.ts";
 
-/** @see Tahoe-LAFS, docs/frontends/webapi.rst */
+/** Reads a tree below the directory of a cap. @see Tahoe-LAFS, docs/frontends/webapi.rst */
 export class WebapiTree implements Tree {
   readonly #webapi: Webapi;
   readonly #cap: ReadCap | WriteCap;
   readonly #listings: ListingReader;
 
-  /** @param listings shared by all trees whose listings are to be bounded together */
+  /** @param listings shared by all trees to which one limit of large listings applies */
   constructor(webapi: Webapi, cap: ReadCap | WriteCap, listings: ListingReader = new ListingReader()) {
     this.#webapi = webapi;
     this.#cap = cap;
@@ -23,12 +23,12 @@ export class WebapiTree implements Tree {
   }
 
   async look(path: TreePath, signal: AbortSignal): Promise<Node | undefined> {
-    // Tahoe composes the names that it stores and those that it is asked for: under another spelling, a gateway would show
-    // what no listing has.
+    // Tahoe normalizes stored and requested names to NFC. With another form, a gateway would return a file that no
+    // listing contains.
     if (path !== path.normalize("NFC")) return undefined;
     const node = (await this.#describe(path, signal))?.node;
     if (path === rootPath && node?.kind !== "directory") {
-      throw new StorageUnavailable(path, "its cap is no directory's, as far as the gateway knows", {
+      throw new StorageUnavailable(path, "its cap is not a directory's, as far as the gateway knows", {
         transient: false,
       });
     }
@@ -39,11 +39,11 @@ export class WebapiTree implements Tree {
     const { path } = file;
     const cap = file.content === undefined ? await this.#fileCapAt(path, signal) : file.content.reveal();
     const sizeBytes = immutableFileBytes(cap);
-    // An id of another storage, left in a state directory: these bytes are not here.
+    // The id of another storage, from an old state directory: the grid does not have these bytes.
     if (file.content !== undefined && sizeBytes === undefined) throw new ContentGone(path);
     const start = range?.start ?? 0;
     const end = Math.min(range?.end ?? Number.POSITIVE_INFINITY, sizeBytes ?? Number.POSITIVE_INFINITY);
-    // Tahoe answers a range that begins at the end with the whole file, so it is not even asked.
+    // Tahoe responds to a range that begins at the end with the whole file, so no request is sent.
     if (start >= end) return;
     const whole = start === 0 && end === (sizeBytes ?? Number.POSITIVE_INFINITY);
     const response = await this.#webapi.request(
@@ -60,7 +60,7 @@ export class WebapiTree implements Tree {
     yield* sliceOf(response, path, { start, end, sizeBytes });
   }
 
-  /** What is at a path; undefined if nothing is there. */
+  /** Requests the JSON of the node at a path; undefined if nothing is there. */
   async #describe(path: TreePath, signal: AbortSignal): Promise<Listing | undefined> {
     const response = await this.#webapi.request(
       {
@@ -80,8 +80,9 @@ export class WebapiTree implements Tree {
       if (status === 404) return undefined;
       throw unexpectedStatus(response, path);
     }
-    // 400 is Tahoe's word for a name below a file. A proxy's 404 or 400 means something else, and Tahoe says 404 of all
-    // that is below a broken cap. A suite would be withdrawn on that word: hence the second look.
+    // Tahoe responds with 400 for a name below a file. But a proxy may respond with 404 or 400 for other reasons, and
+    // Tahoe responds with 404 for everything below a broken cap. A suite would be withdrawn, so the parent is checked
+    // too.
     const parent = await this.look(parentPath(path), signal);
     if (parent === undefined || parent.kind === "file") return undefined;
     if (status === 404 && !(parent.kind === "directory" && parent.entries.has(lastName(path)))) return undefined;
@@ -95,10 +96,10 @@ export class WebapiTree implements Tree {
   }
 }
 
-/** The part of a file that is wanted, whether or not the gateway heeded the range. */
+/** The requested part of a file, which must be cut out if the gateway ignores the range. */
 interface ByteSlice {
   readonly start: number;
-  /** Infinity: up to an end that only the reply will tell. */
+  /** Infinity if only the response shows the end. */
   readonly end: number;
   /** Undefined for a mutable file. */
   readonly sizeBytes: number | undefined;
@@ -109,7 +110,7 @@ async function* sliceOf(response: WebapiResponse, path: TreePath, slice: ByteSli
   if (response.status !== 200 && response.status !== 206) {
     response.close();
     if (response.status === 416) return;
-    // An immutable cap names its bytes for ever: a 404 for one is not Tahoe's word.
+    // An immutable cap is valid forever: a 404 for one does not come from Tahoe.
     const gone = response.status === 404 && slice.sizeBytes === undefined;
     throw gone ? new ContentGone(path) : unexpectedStatus(response, path);
   }
@@ -117,25 +118,26 @@ async function* sliceOf(response: WebapiResponse, path: TreePath, slice: ByteSli
   const [, first, last] = /^bytes (\d+)-(\d+)\//.exec(response.header("content-range") ?? "") ?? [];
   if (partial && Number(first) !== start) {
     response.close();
-    throw new StorageUnavailable(path, "the gateway sent another range than it was asked for", { transient: false });
+    throw new StorageUnavailable(path, "the gateway sent another range than was requested", { transient: false });
   }
-  // Where no cap tells the file's size, the gateway's word is all there is; without even that, the end is the end.
+  // If the cap does not contain the size, Content-Length is used; without it, the end of the body counts.
   const lengthBytes = Number(response.header("content-length") ?? Number.POSITIVE_INFINITY);
   const fileEnd = slice.sizeBytes ?? (partial ? Number(last) + 1 : lengthBytes);
-  const expected = Math.max(0, Math.min(slice.end, fileEnd) - start);
-  let skip = partial ? 0 : start;
-  let sent = 0;
+  const expectedBytes = Math.max(0, Math.min(slice.end, fileEnd) - start);
+  let skipBytes = partial ? 0 : start;
+  let sentBytes = 0;
   for await (const chunk of response.body) {
-    const from = Math.min(skip, chunk.length);
-    skip -= from;
-    const piece = chunk.subarray(from, Math.min(chunk.length, from + expected - sent));
-    sent += piece.length;
-    if (piece.length > 0) yield piece;
-    // All is here, and the gateway would go on to the file's end. Else the body is read out, to keep its connection.
-    if (sent === expected && !partial && slice.end < fileEnd) return;
+    const from = Math.min(skipBytes, chunk.length);
+    skipBytes -= from;
+    const part = chunk.subarray(from, Math.min(chunk.length, from + expectedBytes - sentBytes));
+    sentBytes += part.length;
+    if (part.length > 0) yield part;
+    // Everything is sent, but the gateway would continue to the end of the file. In other cases the body is read to its
+    // end, to keep the connection alive.
+    if (sentBytes === expectedBytes && !partial && slice.end < fileEnd) return;
   }
-  if (sent < expected && Number.isFinite(expected)) {
-    throw new StorageUnavailable(path, `the file ended ${expected - sent} bytes short`, { transient: true });
+  if (sentBytes < expectedBytes && Number.isFinite(expectedBytes)) {
+    throw new StorageUnavailable(path, `the file ended ${expectedBytes - sentBytes} bytes short`, { transient: true });
   }
 }
 
@@ -143,7 +145,7 @@ function unexpectedStatus({ status }: WebapiResponse, path: TreePath): StorageUn
   if (status === 410) {
     return new StorageUnavailable(path, "the grid does not have enough shares of it now", { transient: true });
   }
-  // A 404 that comes here can't be true.
+  // A 404 at this point does not mean that the file is missing.
   const transient = status >= 500 || status === 404 || status === 408 || status === 429;
-  return new StorageUnavailable(path, `the gateway answered with status ${status}`, { transient });
+  return new StorageUnavailable(path, `the gateway responded with status ${status}`, { transient });
 }

@@ -1,4 +1,4 @@
-// Changes to a Tahoe tree through a gateway's webapi: what sets a tree up and what uploads into it.
+// Changes a Tahoe tree through a gateway's webapi.
 import { ContentId } from "../../base/content-id.ts";
 import type { TreePath } from "../../base/names.ts";
 import { lastName, parentPath, pathNames, rootPath } from "../../base/names.ts";
@@ -11,35 +11,35 @@ import { defaultListingLimits, ListingReader, withListingErrors } from "./listin
 import type { Webapi, WebapiRequest, WebapiResponse } from "./webapi.ts";
 import { textOf } from "./webapi.ts";
 
-/** A link to be set: immutable bytes that the grid already holds, and what stands beside the link under the key `apt`. */
+/** A link to immutable bytes that are in the grid already, and its metadata under the key `apt`. */
 export interface Link {
   readonly content: ContentId;
   readonly metadata: unknown;
 }
 
-/** The longest answer to a change, in bytes: a cap, or some words. */
+/** The maximum size in bytes of a response, which contains a cap or a short text. */
 const maxResponseBytes = 1024 * 1024;
-/** The longest metadata of an entry. */
+/** The maximum size of an entry's metadata. */
 const maxMetadataBytes = 16 * 1024 * 1024;
 
-/** All calls throw StorageUnavailable, also where a cap is not accepted. None is repeated by itself. */
+/** All methods throw StorageUnavailable, also for caps that the gateway rejects. None retries. */
 export class WebapiWriter {
   readonly #webapi: Webapi;
-  /** It reads what its holder wrote, and would write it anew if it did not know it again. */
+  /** Larger metadata than in the server's listings is allowed, because unread metadata would be lost when rewritten. */
   readonly #listings = new ListingReader({ ...defaultListingLimits, maxMetadataBytes });
 
   constructor(webapi: Webapi) {
     this.#webapi = webapi;
   }
 
-  /** A new, empty directory that nothing links to yet. */
+  /** Creates an empty directory that nothing links to yet. */
   async createDirectory(signal: AbortSignal): Promise<WriteCap> {
     return parseWriteCap(
       await this.#requestText({ method: "POST", names: [], query: "t=mkdir", path: rootPath }, signal),
     );
   }
 
-  /** The directory at a path, made along with its parents where it is missing. */
+  /** Returns the directory at a path; creates it and its parents if they are missing. */
   async makeDirectory(root: WriteCap, path: TreePath, signal: AbortSignal): Promise<WriteCap> {
     if (path === rootPath) return root;
     return parseWriteCap(
@@ -50,16 +50,16 @@ export class WebapiWriter {
     );
   }
 
-  /** The directory at a path; undefined if there is none, or none that may be changed. */
+  /** Returns the directory at a path; undefined if there is none, or it is read-only. */
   async directoryAt(root: WriteCap, path: TreePath, signal: AbortSignal): Promise<WriteCap | undefined> {
     if (path === rootPath) return root;
-    // 400 is Tahoe's word for a name below a file.
+    // Tahoe responds with 400 for a name below a file.
     const cap = (await this.#describe([root.reveal(), ...pathNames(path)], path, signal, [400, 404]))
       ?.directoryWriteCap;
     return cap === undefined ? undefined : parseWriteCap(cap);
   }
 
-  /** The entries of a directory, which its holder is about to change. */
+  /** Lists a directory before a change. */
   async list(directory: WriteCap, signal: AbortSignal): Promise<ReadonlyMap<string, Entry>> {
     const node = (await this.#describe([directory.reveal()], rootPath, signal))?.node;
     if (node?.kind === "directory") return node.entries;
@@ -72,19 +72,19 @@ export class WebapiWriter {
     return parseReadCap(cap);
   }
 
-  /** Uploads immutable bytes that nothing links to yet. */
+  /** Uploads immutable bytes without linking them. */
   async upload(body: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<ContentId> {
     return contentId(await this.#requestText({ method: "PUT", names: [], body, path: rootPath }, signal));
   }
 
-  /** Uploads immutable bytes to a path; missing directories are made, and what was there is replaced. */
+  /** Uploads immutable bytes to a path. Creates missing directories, and replaces an existing file. */
   async put(
     root: WriteCap,
     path: TreePath,
     body: Uint8Array | AsyncIterable<Uint8Array>,
     signal: AbortSignal,
   ): Promise<ContentId> {
-    // Tahoe would make the directories by itself, but answers 404 where the last of them has the file's own name.
+    // Tahoe could create the directories itself, but responds with 404 if the last of them has the name of the file.
     const directory = await this.makeDirectory(root, parentPath(path), signal);
     const names = [directory.reveal(), lastName(path)];
     return contentId(await this.#requestText({ method: "PUT", names, body, path }, signal));
@@ -96,13 +96,13 @@ export class WebapiWriter {
   }
 
   /**
-   * Sets many links of one directory in one write, or none where one of the names is there already.
-   * @throws StorageUnavailable, transient, where one is: who lists the directory anew may do better
+   * Sets many links of one directory in one write, or none if one of the names exists already.
+   * @throws StorageUnavailable, transient, if a name exists: list the directory again before a retry
    */
   async linkNew(directory: WriteCap, links: ReadonlyMap<string, Link>, signal: AbortSignal): Promise<void> {
     const status = await this.#setChildren(directory, links, "false", signal, [200, 409]);
     if (status === 409)
-      throw new StorageUnavailable(rootPath, "a name came to be taken meanwhile", { transient: true });
+      throw new StorageUnavailable(rootPath, "another upload has used one of the names", { transient: true });
   }
 
   async #setChildren(
@@ -128,20 +128,20 @@ export class WebapiWriter {
     return status;
   }
 
-  /** Links a directory, in place of what has the name. */
+  /** Links a directory; an existing entry of this name is replaced. */
   async linkDirectory(parent: WriteCap, name: string, directory: WriteCap, signal: AbortSignal): Promise<void> {
     const body = Buffer.from(directory.reveal());
     const names = [parent.reveal(), name];
     await this.#requestText({ method: "PUT", names, query: "t=uri&replace=true", body, path: rootPath }, signal);
   }
 
-  /** Removes a link; no error if there was none. */
+  /** Removes a link; it is not an error if there is none. */
   async unlink(root: WriteCap, path: TreePath, signal: AbortSignal): Promise<void> {
     const names = [root.reveal(), ...pathNames(path)];
     await this.#exchange({ method: "DELETE", names, path }, signal, [200, 404]);
   }
 
-  /** @returns undefined where the status is one of `absent` */
+  /** @returns undefined if the status is one of `absent` */
   async #describe(
     names: readonly string[],
     path: TreePath,
@@ -166,7 +166,7 @@ export class WebapiWriter {
     accepted: readonly number[],
   ): Promise<{ readonly status: number; readonly text: string }> {
     const response = await this.#request(request, signal, accepted);
-    const what = "the size of the answer to a change in bytes";
+    const what = "the size of the response to a change in bytes";
     const text = await textOf(response, { bytes: maxResponseBytes, what });
     return { status: response.status, text };
   }
@@ -182,19 +182,19 @@ export class WebapiWriter {
     const why =
       response.status === 410
         ? "the gateway finds no such directory: the cap in the bundle is wrong or incomplete, or too few storage servers are reachable"
-        : `the gateway answered a change with status ${response.status}`;
-    // 410 is also what a gateway says of a directory that it reads in pieces while another one writes it.
+        : `the gateway responded to a change with status ${response.status}`;
+    // A gateway also responds with 410 if another one writes the directory while it reads the shares.
     throw new StorageUnavailable(request.path, why, { transient: response.status >= 500 || response.status === 410 });
   }
 }
 
 const notADirectory = (): StorageUnavailable =>
-  new StorageUnavailable(rootPath, "its cap is no directory's, as far as the gateway knows", { transient: false });
+  new StorageUnavailable(rootPath, "its cap is not a directory's, as far as the gateway knows", { transient: false });
 
 function contentId(response: string): ContentId {
   const cap = response.trim();
   if (immutableFileBytes(cap) === undefined) {
-    throw new StorageUnavailable(rootPath, "the gateway's answer to an upload is no cap", { transient: false });
+    throw new StorageUnavailable(rootPath, "the gateway's response to an upload is not a cap", { transient: false });
   }
   return new ContentId(cap);
 }

@@ -1,4 +1,4 @@
-// One HTTP exchange with a Tahoe gateway: bounded in time and sockets, and with errors that hold no cap.
+// HTTP requests to a Tahoe gateway, with limits on time and sockets, and with errors that contain no caps.
 
 import http from "node:http";
 import https from "node:https";
@@ -20,29 +20,31 @@ import { defaultLivenessLimits, GatewayLiveness } from "./gateway-liveness.ts";
 import { observedBody, TransferRate } from "./transfer-rate.ts";
 import { WebapiUrlError } from "./web-url.ts";
 
-/** How long, and how much at once. No time is a total: each ends when something moves. */
+/** Timeouts and limits. No timeout is for a total duration: progress resets them. */
 export interface WebapiLimits extends LivenessLimits {
-  /** Until a connection stands. */
+  /** Until a connection is established. */
   readonly connectTimeoutMs: number;
-  /** Until the first byte of a file's bytes comes, waiting for a free socket included. */
+  /** Until the first byte of a file is received, including the wait for a free socket. */
   readonly firstByteTimeoutMs: number;
-  /** The same for a listing, which Tahoe sends only when all of it is read: some 0.25 ms an entry. */
+  /** The same for a listing, which Tahoe sends only after it has read all of it (about 0.25 ms for each entry). */
   readonly listingTimeoutMs: number;
-  /** While a body is sent: until the gateway takes the next piece. */
+  /** While a body is sent: until the gateway accepts the next slice. */
   readonly sendTimeoutMs: number;
-  /** Until a change is answered after its last byte was sent: Tahoe answers when all is stored. */
+  /** Between the last byte of a change and the response, which Tahoe sends when everything is stored. */
   readonly writeTimeoutMs: number;
-  /** What an upload may take longer to be stored: Tahoe encodes and spreads it only when it has all of it. */
+  /**
+   * Extends `writeTimeoutMs` for large uploads, which Tahoe encodes and distributes after it has received all bytes.
+   */
   readonly minStoreBytesPerSecond: number;
-  /** Between two pieces of an answer's body, while somebody waits for them; and how long one may come too slowly. */
+  /** Between two chunks of a response, while the consumer waits; also the period over which the rate is measured. */
   readonly stallTimeoutMs: number;
-  /** A body that comes more slowly than this is asked for anew. */
+  /** A response slower than this is requested again. */
   readonly minBytesPerSecond: number;
-  /** A file whose first byte has not come by then is asked for once more, beside, while the gateway answers others. */
+  /** After this time without the first byte of a file, a second (hedged) request is sent if the gateway is alive. */
   readonly hedgeAfterMs: number;
-  /** The same for a listing, of which a large one takes long on any grid. */
+  /** The same for a listing; large ones take long on any grid. */
   readonly hedgeListingAfterMs: number;
-  /** How many such second requests may be under way at once. */
+  /** The number of concurrent hedged requests. */
   readonly maxHedges: number;
   readonly maxSockets: number;
 }
@@ -63,43 +65,45 @@ export const defaultWebapiLimits: WebapiLimits = {
   maxSockets: 32,
 };
 
-/** After a gateway has recovered, what waits for it is sent again within this time, and not all in one moment. */
+/** After a gateway has recovered, waiting requests are sent again at random times within this period. */
 const recoverySpreadMs = 500;
 
-/** How long a second request waits, in ms, for there to be few of them and for the gateway to answer at all. */
+/** How often, in ms, a delayed hedged request checks whether it may be sent. */
 const hedgePauseMs = 1_000;
 
-/** A file of a few bytes that its cap holds itself: a gateway reads nothing to send it. */
+/** A literal cap, which contains its file: a gateway responds without reading anything. */
 const literalFile = "URI:LIT:krugkidfnzsc4";
 
-/** Twisted closes an idle connection after 60 s; ours must go first, or a request meets a closing one. */
+/** Twisted closes idle connections after 60 s. Ours are closed before, so that no request uses a closing one. */
 const idleSocketMs = 30_000;
 
+/** A request to the webapi. */
 export interface WebapiRequest {
   readonly method: "GET" | "PUT" | "POST" | "DELETE";
-  /** Below `/uri`, each not yet encoded. */
+  /** The path segments below `/uri`, not encoded. */
   readonly names: readonly string[];
   readonly query?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
-  /** Without an answer, counted from when the last byte of `body` was sent. */
+  /** The maximum time between the last byte of `body` and the response. */
   readonly timeoutMs: number;
-  /** For what may be asked twice at once. Undefined: never. */
+  /** For requests that may be sent twice concurrently; undefined otherwise. */
   readonly hedgeAfterMs?: number;
-  /** What errors name. */
+  /** The path for error messages. */
   readonly path: TreePath;
 }
 
+/** The response of a gateway, with any status. */
 export interface WebapiResponse {
   readonly status: number;
   header(name: string): string | undefined;
-  /** To be iterated at most once. @throws StorageUnavailable when it stalls or breaks off */
+  /** Iterate it at most once. @throws StorageUnavailable if it stalls or breaks */
   readonly body: AsyncIterable<Uint8Array>;
-  /** Ends an exchange whose body is not wanted. */
+  /** Ends the response if the body is not needed. */
   close(): void;
 }
 
-/** A reply's whole body, within a fixed limit. @throws LimitExceeded, StorageUnavailable */
+/** Reads the whole body of a response as text, within a limit. @throws LimitExceeded, StorageUnavailable */
 export async function textOf(
   response: WebapiResponse,
   limit: { readonly bytes: number; readonly what: string },
@@ -109,23 +113,23 @@ export async function textOf(
   return bytes.toString("utf8");
 }
 
-/** One request under way. */
+/** One running HTTP request. */
 interface Attempt {
   readonly response: Promise<Response>;
   readonly isHedge: boolean;
-  /** Ends it, also while its body comes. */
+  /** Ends it, also while its body is received. */
   end(): void;
 }
 
-/** A Tahoe gateway. */
+/** The webapi of one Tahoe gateway. */
 export class Webapi {
   readonly limits: WebapiLimits;
   readonly #base: string;
-  /** For messages: without a user, a password or a path. */
+  /** For messages: without user, password and path. */
   readonly #origin: string;
   readonly #authorization: Readonly<Record<string, string>>;
   readonly #agent: http.Agent;
-  /** For requests that must not wait for, or take, a connection that others have used; probes wait for nobody. */
+  /** New connections for hedged requests; and for probes, which must not wait for other requests. */
   readonly #freshAgent: http.Agent;
   readonly #probeAgent: http.Agent;
   readonly #liveness: GatewayLiveness;
@@ -133,14 +137,14 @@ export class Webapi {
   #hedges = 0;
 
   /**
-   * @param url e.g. `http://127.0.0.1:3456`; may hold a user and password for a proxy before it
-   * @param gatewayCa certificates, in PEM, that are trusted beside those that everybody trusts
+   * @param url e.g. `http://127.0.0.1:3456`; may contain user and password for a proxy
+   * @param gatewayCa additional trusted certificates, in PEM
    * @throws WebapiUrlError
    */
   constructor(url: string, limits: WebapiLimits = defaultWebapiLimits, gatewayCa?: string) {
     const parsed = URL.canParse(url) ? new URL(url) : undefined;
     if (parsed === undefined || !/^https?:$/.test(parsed.protocol) || /uri/i.test(parsed.pathname) || parsed.search) {
-      throw new WebapiUrlError("a gateway's URL looks like http://127.0.0.1:3456 and holds no cap");
+      throw new WebapiUrlError("a gateway's URL looks like http://127.0.0.1:3456 and contains no cap");
     }
     const user = `${decodeURIComponent(parsed.username)}:${decodeURIComponent(parsed.password)}`;
     this.#authorization = user === ":" ? {} : { Authorization: `Basic ${Buffer.from(user).toString("base64")}` };
@@ -155,16 +159,16 @@ export class Webapi {
     this.#liveness.onRecovery(() => closeIdleSockets(this.#agent));
   }
 
-  /** Makes these stand in for each other: a second request for what one does not answer goes to another. */
+  /** Makes gateways fallbacks of each other: hedged requests go to another gateway. */
   static setFallbacks(gateways: readonly Webapi[]): void {
     for (const gateway of gateways) gateway.#fallbacks = gateways.filter((other) => other !== gateway);
   }
 
-  /** @throws StorageUnavailable if no answer comes; any status is an answer */
+  /** Sends a request. @throws StorageUnavailable if there is no response; any status is a response */
   async request(request: WebapiRequest, signal: AbortSignal): Promise<WebapiResponse> {
     signal.throwIfAborted();
     if (request.method === "GET" && this.#liveness.isUnresponsive) {
-      throw new StorageUnavailable(request.path, `${this.#origin} does not answer`, { transient: true });
+      throw new StorageUnavailable(request.path, `${this.#origin} does not respond`, { transient: true });
     }
     const { response, attempt } = await this.#firstResponse(request, signal);
     const header = (name: string): string | undefined => response.headers.get(name) ?? undefined;
@@ -176,13 +180,13 @@ export class Webapi {
     };
   }
 
-  /** The first answer of as many attempts as the waiting for it gives rise to. */
+  /** Returns the first response of the request and its hedged requests. */
   #firstResponse(request: WebapiRequest, signal: AbortSignal): Promise<{ response: Response; attempt: Attempt }> {
     const { doubtAfterMs } = this.limits;
     const { promise, resolve, reject } = withResolvers<{ response: Response; attempt: Attempt }>();
     const attempts = new Set<Attempt>();
     const timers = new Set<NodeJS.Timeout>();
-    const later = (ms: number, work: () => void): void => void timers.add(setTimeout(work, ms));
+    const after = (ms: number, work: () => void): void => void timers.add(setTimeout(work, ms));
     let isOver = false;
     let forgetRecovery = (): unknown => undefined;
     let deadline: NodeJS.Timeout | undefined;
@@ -199,14 +203,14 @@ export class Webapi {
       if (signal.aborted) reject(signal.reason);
       else reject(new StorageUnavailable(request.path, why, { transient }));
     };
-    /** @param timeoutMs from now on; undefined: it is not the gateway that is waited for */
-    const expectWithin = (timeoutMs: number | undefined): void => {
+    /** @param timeoutMs from now on; undefined while the request does not wait for the gateway */
+    const setDeadline = (timeoutMs: number | undefined): void => {
       clearTimeout(deadline);
       if (isOver || timeoutMs === undefined) return;
-      const why = `${this.#origin} gave no answer within ${timeoutMs / 1000} s`;
+      const why = `${this.#origin} did not respond within ${timeoutMs / 1000} s`;
       deadline = setTimeout(() => fail(why), timeoutMs);
     };
-    const begin = (attempt: Attempt): void => {
+    const start = (attempt: Attempt): void => {
       attempts.add(attempt);
       attempt.response.then(
         (response) => {
@@ -228,39 +232,39 @@ export class Webapi {
     };
     const hedge = (): void => {
       if (isOver) return;
-      // The one before went to a gateway that did not answer.
+      // A previous hedged request went to a gateway that did not respond.
       for (const attempt of attempts) {
         if (!attempt.isHedge) continue;
         attempts.delete(attempt);
         attempt.end();
       }
       const fallback = this.#fallback();
-      if (fallback === undefined) begin(this.#send(request, this.#freshAgent, signal, true));
-      else begin(fallback.#send(request, fallback.#agent, signal, true));
+      if (fallback === undefined) start(this.#send(request, this.#freshAgent, signal, true));
+      else start(fallback.#send(request, fallback.#agent, signal, true));
     };
 
-    const first = request.body === undefined ? undefined : this.#sendBody(request, request.body, expectWithin, signal);
-    begin(first ?? this.#send(request, this.#agent, signal, false));
-    if (first === undefined) expectWithin(request.timeoutMs);
+    const first = request.body === undefined ? undefined : this.#sendBody(request, request.body, setDeadline, signal);
+    start(first ?? this.#send(request, this.#agent, signal, false));
+    if (first === undefined) setDeadline(request.timeoutMs);
     const { hedgeAfterMs } = request;
     if (hedgeAfterMs !== undefined) {
-      later(doubtAfterMs, () => this.#liveness.check());
-      const begunMs = performance.now();
+      after(doubtAfterMs, () => this.#liveness.check());
+      const startedMs = performance.now();
       const hedgeOnce = (): void => {
         if (attempts.size > 1) return;
-        const isTime = performance.now() - begunMs >= hedgeAfterMs && this.#hedges < this.limits.maxHedges;
-        // To a gateway that does not answer anybody it would be one more request to be lost.
+        const isTime = performance.now() - startedMs >= hedgeAfterMs && this.#hedges < this.limits.maxHedges;
+        // A gateway that does not respond at all would not respond to a hedged request either.
         if (this.#liveness.isChecking ? this.#liveness.hasFailedProbe && this.#fallback() !== undefined : isTime)
           hedge();
-        else later(hedgePauseMs, hedgeOnce);
+        else after(hedgePauseMs, hedgeOnce);
       };
-      later(Math.min(hedgeAfterMs, 2 * doubtAfterMs), hedgeOnce);
-      forgetRecovery = this.#liveness.onRecovery(() => later(Math.random() * recoverySpreadMs, hedge));
+      after(Math.min(hedgeAfterMs, 2 * doubtAfterMs), hedgeOnce);
+      forgetRecovery = this.#liveness.onRecovery(() => after(Math.random() * recoverySpreadMs, hedge));
     }
     return promise;
   }
 
-  /** Another gateway that is not known to be silent too. */
+  /** Another gateway whose last probe did not fail. */
   #fallback(): Webapi | undefined {
     return this.#fallbacks.find((other) => !other.#liveness.hasFailedProbe);
   }
@@ -283,7 +287,7 @@ export class Webapi {
       headers: { "Accept-Encoding": "identity", ...this.#authorization, ...length, ...request.headers },
       body: body ?? null,
       agent,
-      // A redirect would carry the cap elsewhere.
+      // A redirect would send the cap to another server.
       redirect: "manual",
       compress: false,
       signal: controller.signal,
@@ -294,20 +298,20 @@ export class Webapi {
   #sendBody(
     request: WebapiRequest,
     body: Uint8Array | AsyncIterable<Uint8Array>,
-    expectWithin: (timeoutMs: number | undefined) => void,
+    setDeadline: (timeoutMs: number | undefined) => void,
     signal: AbortSignal,
   ): Attempt {
     const { sendTimeoutMs, minStoreBytesPerSecond } = this.limits;
-    const watched = observedBody(body, {
+    const observed = observedBody(body, {
       waiting(sentBytes, isWhole) {
         const storeMs = Math.ceil((sentBytes * 1000) / minStoreBytesPerSecond);
-        expectWithin(isWhole ? Math.min(request.timeoutMs + storeMs, maxTimerMs) : sendTimeoutMs);
+        setDeadline(isWhole ? Math.min(request.timeoutMs + storeMs, maxTimerMs) : sendTimeoutMs);
       },
-      moved: () => expectWithin(undefined),
+      sourceReading: () => setDeadline(undefined),
     });
-    // A connection that is never made takes nothing.
-    expectWithin(sendTimeoutMs);
-    return this.#send(request, this.#agent, signal, false, watched);
+    // The deadline applies before a connection is established, too.
+    setDeadline(sendTimeoutMs);
+    return this.#send(request, this.#agent, signal, false, observed);
   }
 
   async *#body(
@@ -328,7 +332,7 @@ export class Webapi {
     const forget = this.#liveness.onRecovery(() => {
       const waitedMs = performance.now() - sinceMs;
       if (!isWaiting || rate.waitedMs(waitedMs) < recoverySpreadMs || !rate.isSlow(waitedMs)) return;
-      giveUp(`the connection to ${this.#origin} went silent`);
+      giveUp(`the connection to ${this.#origin} stalled`);
     });
     try {
       const chunks = response.body?.[Symbol.asyncIterator]();
@@ -361,11 +365,11 @@ export class Webapi {
       }
     } catch (thrown) {
       signal.throwIfAborted();
-      // node-fetch's errors hold the whole URL and so the cap: never passed on, not even as a cause.
+      // Errors of node-fetch contain the URL and so the cap: they must not be passed on, not even as a cause.
       why ??= connectionFailure(this.#origin, thrown).why;
     } finally {
       forget();
-      // Cuts the connection of a body that is left early, which stops the gateway's reading; a finished one is kept.
+      // Closes the connection if the body was not read to its end, which also stops the gateway's reads.
       attempt.end();
     }
     if (why !== undefined) throw new StorageUnavailable(request.path, why, { transient: true });
@@ -375,7 +379,7 @@ export class Webapi {
     const request = { method: "GET", names: [literalFile], timeoutMs: 0, path: rootPath } as const;
     const attempt = this.#send(request, this.#probeAgent, signal, false);
     try {
-      // Some gateways stop after their headers.
+      // Read the body too, because some faulty gateways send only headers.
       await (await attempt.response).arrayBuffer();
       return true;
     } catch {
@@ -386,7 +390,7 @@ export class Webapi {
   }
 }
 
-/** What to say of a connection that failed: node-fetch's own message holds the whole URL and so the cap. */
+/** Describes a failed connection. The message of node-fetch is not used, because it contains the URL and so the cap. */
 function connectionFailure(origin: string, thrown: unknown): { readonly why: string; readonly transient: boolean } {
   const code = systemCodeOf(thrown);
   if (isUntrusted(code)) {
@@ -421,7 +425,7 @@ function bounded(agent: http.Agent, secure: boolean, limits: WebapiLimits): http
   return agent;
 }
 
-/** Those of before may be dead without anybody having said so. */
+/** Closes idle connections, which may be dead after an outage. */
 function closeIdleSockets(agent: http.Agent): void {
   for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
 }

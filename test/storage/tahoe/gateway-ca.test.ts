@@ -65,8 +65,8 @@ test("another authority's certificate does not help", async () => {
 });
 
 test.each([
-  ["readcap", "holds no certificate"],
-  ["broken.pem", "no certificate between"],
+  ["readcap", "contains no certificate"],
+  ["broken.pem", "contains an invalid certificate between"],
   ["absent.pem", "no such file"],
 ])("%s is no file of certificates, and it is named", (name, why) => {
   const text = readFileSync(proxy.caFile, "utf8");

@@ -121,9 +121,9 @@ test("names that no entry may have are told of beside a listing, and a cap that 
   const { tree } = await against((_, response) => response.end(JSON.stringify(["dirnode", { children }])));
   const node = await tree.look(rootPath, signal);
   if (node?.kind !== "directory") throw new Error("no directory");
-  const reason = expect.stringContaining("the gateway does not know what its cap opens");
+  const reason = expect.stringContaining("the gateway does not know the type of its cap");
   expect([...node.entries]).toEqual([["good", { kind: "other", reason, mayBeDirectory: true }]]);
-  expect(node.invalidNames).toEqual({ count: 6, first: ["..", ".", "", "a/b", "new\nline"] });
+  expect(node.invalidNames).toEqual({ count: 6, examples: ["..", ".", "", "a/b", "new\nline"] });
 });
 
 test("times that are missing, old-fashioned or absurd do no harm", async () => {
