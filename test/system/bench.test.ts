@@ -1,4 +1,4 @@
-// A tiny run of the benchmark goes through.
+// A short run of the benchmark succeeds.
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,11 +14,11 @@ import { median } from "../bench/rows.ts";
 import { Workshop } from "../bench/workshop.ts";
 import { projectRoot } from "../support/project-files.ts";
 
-/** It starts several servers, and waits until each has nothing more to do. */
+/** It starts several servers and waits until each of them is idle. */
 const tinyRunTimeoutMs = 240_000;
 
 test(
-  "a tiny run without rivals measures every way of a folder and leaves nothing behind but its corpora",
+  "a short run without competitors measures every case of a folder and leaves only its corpora behind",
   async () => {
     const corpora = mkdtempSync(join(tmpdir(), "tahoe-apt-bench-"));
     onTestFinished(() => rmSync(corpora, { recursive: true }));

@@ -1,4 +1,5 @@
-// The worked example for Buildbot, run as its README says: a commit is built, put with the worker's own bundle, and installable.
+// The example for Buildbot, as in its README: a commit is built, uploaded with the worker's own bundle, and
+// installable.
 import { execFile } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,17 +14,17 @@ import { freePort } from "../support/server.ts";
 import { writeSourceTree } from "../support/source-tree.ts";
 
 const patienceMs = 150_000;
-/** Buildbot comes over the network, the first time. */
+/** The first time, Buildbot is downloaded. */
 const setUpMs = 480_000;
 const readme = readProjectFile("docker/buildbot/README.md");
-/** The environment's directory, made once for a set of versions. */
+/** The virtual environment, made once for each set of versions. */
 const venv = join(testCache, `buildbot-${/buildbot==([\d.]+)/.exec(readme)?.[1]}`);
 let tree: InitializedTree;
 let checkout: string;
 let source: string;
 let bin: string;
 
-/** Runs the block of the README that is fenced as this. */
+/** Runs the block of the README with this fence. */
 async function follow(fence: string, cwd = checkout): Promise<void> {
   const block = new RegExp(`^\`\`\`sh ${fence}\\n([\\s\\S]*?)^\`\`\``, "m").exec(readme)?.[1];
   if (block === undefined) throw new Error(`the README has no block ${fence}`);
@@ -58,7 +59,7 @@ beforeAll(async () => {
   source = join(tree.work, "hello");
   for (const directory of [checkout, source]) mkdirSync(directory);
   bin = installedCommand(tree.work);
-  // Its programs hold its path, so it can't be made elsewhere and moved: a file tells that it is whole.
+  // Its programs contain its path, so it cannot be made elsewhere and moved. A file marks it as complete.
   const whole = join(venv, "whole");
   if (!existsSync(whole)) {
     rmSync(venv, { recursive: true, force: true });
@@ -101,7 +102,7 @@ afterAll(async () => {
   await tree?.close();
 });
 
-test("a commit becomes a package that apt has, built and put by a worker that holds one builder's bundle", async () => {
+test("a commit becomes a package that apt can install, built and uploaded by a worker with one builder's bundle", async () => {
   await until(() => logOf("worker").includes("Connected to buildmaster; worker is ready"), "the worker's greeting");
   await until(() => logOf("master").includes("gitpoller: processing changes"), "the first look at the source");
   commit("1.1");
@@ -118,7 +119,7 @@ test("a commit becomes a package that apt has, built and put by a worker that ho
   }
 });
 
-test("neither the master nor the logs know a cap or the token", () => {
+test("neither the master nor the logs contain a cap or the token", () => {
   const bundle = readFileSync(tree.file, "utf8");
   const secrets = [...bundle.matchAll(/(?:writecap|ping_token) = "([^"]+)"/g)].map(([, secret]) => secret ?? "");
   expect(secrets).toHaveLength(tree.bundle.directories.length + 1);

@@ -1,4 +1,4 @@
-// The command line as people meet it: what it serves, what it says when something is wrong, and how it ends.
+// The command line as users see it: serving, error messages and exit codes.
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, stat, writeFile } from "node:fs/promises";
@@ -13,7 +13,7 @@ import { aSigningKey } from "../support/signing-key.ts";
 
 const temporary = (): Promise<string> => mkdtemp(join(tmpdir(), "cli-"));
 
-/** A state directory that has its signing key: to make one takes seconds. */
+/** A state directory with a signing key, because generating a key takes seconds. */
 async function aState(): Promise<string> {
   const state = await temporary();
   await mkdir(join(state, "repositories/debian"), { recursive: true });
@@ -27,7 +27,7 @@ async function aFolder(): Promise<string> {
   return folder;
 }
 
-/** A server of a folder, on a port of its own; killed when the test is over. */
+/** A server for a folder, on its own port; killed after the test. */
 async function aServer(state: string, ...flags: readonly string[]): Promise<{ server: CommandLine; url: string }> {
   const folder = await aFolder();
   const args = ["serve", "--folder", folder, "--listen", "127.0.0.1:0", "--state", state, ...flags];
@@ -36,19 +36,19 @@ async function aServer(state: string, ...flags: readonly string[]): Promise<{ se
   return { server, url: await server.waitForOutput(/"url":"(http:[^"]+)\/debian\/"/) };
 }
 
-test("a folder is served by flags alone, and SIGTERM ends the server with 0", async () => {
+test("a folder is served with flags only, and SIGTERM ends the server with 0", async () => {
   const { server, url } = await aServer(await aState());
   const key = await (await fetch(`${url}/debian/key.asc`)).text();
   expect(key).toMatch(/^-----BEGIN PGP PUBLIC KEY BLOCK-----/);
   expect(await server.stop("SIGTERM")).toBe(0);
 });
 
-test("Ctrl-C ends it with 0 too", async () => {
+test("Ctrl-C also ends it with 0", async () => {
   const { server } = await aServer(await aState());
   expect(await server.stop("SIGINT")).toBe(0);
 });
 
-test("the key and the ping token are made once, kept for their owner alone, and never shown", async () => {
+test("the key and the ping token are generated once, readable only by their owner, and never printed", async () => {
   const state = await temporary();
   const first = await aServer(state);
   const keyBefore = await (await fetch(`${first.url}/debian/key.asc`)).text();
@@ -77,14 +77,14 @@ test("a ping token can come from a file or from the environment", async () => {
   expect((await fetch(`${url}/-/ping/debian`, { method: "POST", headers })).status).toBe(202);
 });
 
-test("metrics, health and readiness are there", async () => {
+test("metrics, health and readiness are available", async () => {
   const { url } = await aServer(await aState());
   expect((await fetch(`${url}/healthz`)).status).toBe(200);
   await expect.poll(async () => (await fetch(`${url}/readyz`)).status, { timeout: 10_000 }).toBe(200);
   expect(await (await fetch(`${url}/metrics`)).text()).toContain("# TYPE ");
 });
 
-test("every mistake of a configuration is one line with its place, and the exit code is 2", async () => {
+test("every mistake in a configuration is one line with its place, and the exit code is 2", async () => {
   const directory = await temporary();
   await writeFile(join(directory, "c.toml"), '[[repository]]\nname = "-"\nfolder = "none"\ncolour = "red"\n');
   const command = new CommandLine(["serve", "--config", join(directory, "c.toml")]);
@@ -101,7 +101,7 @@ test.each([
   [["serve"], /--webapi: is missing/],
   [["serve", "--readcap", "URI:DIR2-RO:x"], /unknown option/],
   [["sevre"], /Did you mean serve/],
-])("%j is a mistake of usage: exit code 2, and no stack trace", async (args, says) => {
+])("%j is a usage error: exit code 2, and no stack trace", async (args, says) => {
   const command = new CommandLine(args, { env: { TAHOE_APT_READCAP: "" } });
   expect(await command.ends()).toBe(2);
   expect(command.output).toMatch(says);
@@ -115,7 +115,7 @@ test.each([
   [["init", "--webapp", "http://127.0.0.1:3456", "x"], /unknown option '--webapp'/],
   [["view", "--confg", "x.toml"], /unknown option '--confg'/],
   [["publish", "--bundel", "x"], /unknown option '--bundel'/],
-])("%j: what is misspelt is named, and not what is missing because of it", async (args, says) => {
+])("%j: the error names the misspelt option, and not the missing one", async (args, says) => {
   const command = new CommandLine(args);
   expect(await command.ends()).toBe(2);
   expect(command.output).toMatch(says);
@@ -141,14 +141,14 @@ test.each([
   });
 });
 
-test("a reader who has had enough, as head has, ends a command without a stack trace", async () => {
+test("if the reader of a pipe leaves, such as head, a command ends without a stack trace", async () => {
   const program = join(projectRoot, "dist/cli.js");
   const script = `'${process.execPath}' '${program}' --help | true; echo "\${PIPESTATUS[0]}"`;
   const { stdout, stderr } = await promisify(execFile)("bash", ["-c", script]);
   expect([stdout, stderr]).toEqual(["0\n", ""]);
 });
 
-test("an address that is in use is said in one line, and the exit code is 1", async () => {
+test("an address in use is reported in one line, and the exit code is 1", async () => {
   const other = createServer().listen(0, "127.0.0.1");
   onTestFinished(() => void other.close());
   await expect.poll(() => other.listening).toBe(true);
@@ -161,7 +161,7 @@ test("an address that is in use is said in one line, and the exit code is 1", as
   expect(command.output).not.toMatch(/\n {4}at /);
 });
 
-test("a second server is refused a state directory that is in use, and given one whose server was killed", async () => {
+test("a second server cannot use a state directory in use, but can use that of a killed server", async () => {
   const flags = ["--folder", await aFolder(), "--state", await aState(), "--listen", "127.0.0.1:0"];
   const first = new CommandLine(["serve", ...flags]);
   await first.waitForOutput(/serving debian/);
@@ -190,34 +190,31 @@ test.each([
     ["prune", "--help"],
     ["stay; 1 where only --older-than is given", "--older-than or both are needed"],
   ],
-])("%j tells what one needs to know, and ends with 0", async (args, words) => {
+])("%j prints help, and ends with 0", async (args, words) => {
   const command = new CommandLine(args);
   expect(await command.ends()).toBe(0);
   const said = command.output.replaceAll(/\s+/g, " ");
   for (const word of words) expect(said).toContain(word);
 });
 
-test.each(["--version", "-V"])(
-  "%s prints the version of package.json and nothing else, from any directory",
-  async (flag) => {
-    const { version } = JSON.parse(readProjectFile("package.json")) as { readonly version: string };
-    const program = [join(projectRoot, "dist/cli.js"), flag];
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, program, { cwd: "/" });
-    expect([stdout, stderr]).toEqual([`${version}\n`, ""]);
-  },
-);
+test.each(["--version", "-V"])("%s prints only the version of package.json, from any directory", async (flag) => {
+  const { version } = JSON.parse(readProjectFile("package.json")) as { readonly version: string };
+  const program = [join(projectRoot, "dist/cli.js"), flag];
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, program, { cwd: "/" });
+  expect([stdout, stderr]).toEqual([`${version}\n`, ""]);
+});
 
 test.each([
   { state: "/proc/x", why: "ENOENT" },
   { state: "/proc/version/x", why: "a file is in the way" },
-])("a state directory that can't be made, $state, is named, and ends the server with 2", async ({ state, why }) => {
+])("a state directory that cannot be created, $state, is named, and the server ends with 2", async ({ state, why }) => {
   const server = new CommandLine(["serve", "--folder", await aFolder(), "--listen", "127.0.0.1:0", "--state", state]);
   onTestFinished(() => void server.child.kill("SIGKILL"));
   expect(await server.ends()).toBe(2);
   expect(server.output).toContain(`tahoe-apt: the state directory ${state} can't be made: ${why}`);
 });
 
-test("verify takes --suite again and again, and never the URL for one more", async () => {
+test("verify accepts --suite repeatedly, and does not take the URL for another suite", async () => {
   const suites = ["--suite", "a b", "--suite", "sid"];
   const verify = new CommandLine(["verify", "--folder", await aFolder(), ...suites, "http://127.0.0.1:1/debian"]);
   expect(await verify.ends()).toBe(2);
@@ -228,9 +225,12 @@ test.each([
   ["init", "directory", ["--suite", "a b"], "--suite, --component or --architecture: "],
   ["export", "directory", [], "--readcap-file: is missing"],
   ["list", "=", [], "PATTERN: "],
-])("%s takes --webapi again and again, and never what is behind it for one more", async (name, behind, flags, says) => {
-  const gateways = ["--webapi", "http://127.0.0.1:1", "--webapi", "http://127.0.0.1:2"];
-  const command = new CommandLine([name, ...gateways, behind, ...flags], { env: { TAHOE_APT_READCAP: "" } });
-  expect(await command.ends()).toBe(2);
-  expect(command.output).toContain(`tahoe-apt: ${says}`);
-});
+])(
+  "%s accepts --webapi repeatedly, and does not take the next argument for another gateway",
+  async (name, behind, flags, says) => {
+    const gateways = ["--webapi", "http://127.0.0.1:1", "--webapi", "http://127.0.0.1:2"];
+    const command = new CommandLine([name, ...gateways, behind, ...flags], { env: { TAHOE_APT_READCAP: "" } });
+    expect(await command.ends()).toBe(2);
+    expect(command.output).toContain(`tahoe-apt: ${says}`);
+  },
+);

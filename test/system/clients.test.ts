@@ -1,4 +1,4 @@
-// Clients of every kind, each doing what its users do, against a tree in the real grid.
+// All kinds of clients, used as their users do, with a tree in the real grid.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -53,14 +53,14 @@ function anApt(options: AptRootOptions["options"] = {}): AptRoot {
   return root;
 }
 
-/** @throws Error with all that it said, unless it succeeds */
+/** @throws Error with the output, unless it succeeds */
 async function succeed(root: AptRoot, command: AptCommand, ...args: readonly string[]): Promise<string> {
   const { exitCode, output } = await root.run(command, ...args);
   if (exitCode !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${exitCode}:\n${output}`);
   return output;
 }
 
-/** Runs another program in a directory of its own. @throws Error with all that it said, unless it succeeds */
+/** Runs another program in a directory of its own. @throws Error with the output, unless it succeeds */
 function run(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<string> {
   return new Promise((resolve, reject) => {
     const options = { env: { PATH: process.env.PATH, HOME: grid.work, LC_ALL: "C.UTF-8", ...env }, maxBuffer: 2 ** 26 };
@@ -71,7 +71,7 @@ function run(command: string, args: readonly string[], env: Readonly<Record<stri
   });
 }
 
-/** Every file below a directory, by its last name. */
+/** Every file below a directory, by file name. */
 const filesBelow = (directory: string): ReadonlyMap<string, Buffer> =>
   new Map(
     readdirSync(directory, { recursive: true, withFileTypes: true })
@@ -79,12 +79,12 @@ const filesBelow = (directory: string): ReadonlyMap<string, Buffer> =>
       .map((entry) => [entry.name, readFileSync(join(entry.parentPath, entry.name))]),
   );
 
-test("apt-get and apt show the changelog that a package carries, also of a package of another name", async () => {
+test("apt-get and apt show a package's changelog, also if the source has another name", async () => {
   const root = anApt();
   await root.update();
   for (const name of names) {
     await succeed(root, "apt-get", "changelog", "--download-only", name);
-    // It calls the file after the source.
+    // The file is named after the source.
     const file = join(root.directory, "got/hello.changelog");
     expect(readFileSync(file, "utf8")).toBe(changelog);
     rmSync(file);
@@ -94,7 +94,7 @@ test("apt-get and apt show the changelog that a package carries, also of a packa
   expect([exitCode, output]).toEqual([100, expect.stringContaining("Unable to locate package")]);
 });
 
-test("apt that is made to asks for indices by their hashes alone", async () => {
+test("apt with forced by-hash requests indices only by hash", async () => {
   const root = anApt({ "Acquire::By-Hash": "force", "Debug::Acquire::http": "true" });
   const asked = [...(await root.update()).matchAll(/^GET \/debian\/dists\/sid\/(\S+)/gm)].map(([, path = ""]) => path);
   const indices = asked.filter((path) => path.includes("/"));
@@ -103,7 +103,7 @@ test("apt that is made to asks for indices by their hashes alone", async () => {
   expect(await root.packageNames()).toEqual(names);
 });
 
-test("aptitude updates, finds and downloads", async () => {
+test("aptitude updates, searches and downloads", async () => {
   demandTool("aptitude", "aptitude");
   const root = anApt();
   expect(await succeed(root, "aptitude", "update")).not.toMatch(/^[WE]:/m);
@@ -128,7 +128,7 @@ dsc = cache["hello"].candidate.fetch_source(destdir=".", unpack=False, progress=
 print("fetched", path, dsc)
 `;
 
-test("python-apt updates, lists, and fetches a package and its source", async () => {
+test("python-apt updates, lists, and downloads a package and its source", async () => {
   const root = anApt();
   const said = await succeed(root, "/usr/bin/python3", "-c", pythonScript).catch((thrown: Error) => {
     const hint = thrown.message.includes("No module named 'apt'")
@@ -157,7 +157,7 @@ test("aptly mirrors binaries and sources", async () => {
   for (const bytes of [...debs.values(), ...source.files.values()]) expect(mirrored).toContainEqual(bytes);
 });
 
-test("reprepro takes binaries and sources over by an update", async () => {
+test("reprepro imports binaries and sources by an update", async () => {
   demandTool("reprepro", "reprepro");
   const home = mkdtempSync(join(grid.work, "reprepro-"));
   mkdirSync(join(home, "conf"));
@@ -182,7 +182,7 @@ test("reprepro takes binaries and sources over by an update", async () => {
   for (const bytes of [...debs.values(), ...source.files.values()]) expect(taken).toContainEqual(bytes);
 });
 
-test("apt 3 with sqv updates, installs, fetches a source and shows a changelog", {
+test("apt 3 with sqv updates, installs, downloads a source and shows a changelog", {
   timeout: machineTimeoutMs,
 }, async () => {
   const machine = await trixieMachine();

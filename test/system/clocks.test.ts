@@ -1,4 +1,4 @@
-// Clients whose clocks are slow, with apt 2.6 (gpgv) and apt 3 (sqv): what was published just now is theirs at once.
+// Clients with slow clocks, with apt 2.6 (gpgv) and apt 3 (sqv): they accept a new publication at once.
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,7 +27,7 @@ const repository = (): string => `${server.url}/debian`;
 interface Published {
   readonly id: string;
   readonly dateSeconds: number;
-  /** When the ping was sent, and when it was answered, in ms since the epoch. */
+  /** When the ping was sent, and when its response arrived, in ms since the epoch. */
   readonly pingedMs: number;
   readonly answeredMs: number;
 }
@@ -43,7 +43,7 @@ async function upload(name: string): Promise<Published> {
   return { id, dateSeconds, pingedMs, answeredMs: Date.now() };
 }
 
-/** apt 2.6 and apt 3, each with lists of its own, update from one address with a clock so far behind. */
+/** apt 2.6 and apt 3, each with its own lists, update from one address with a slow clock. */
 async function updates(url: string, behindSeconds: number): Promise<readonly AptRun[]> {
   const environment = clockBehind(behindSeconds);
   const source = { url, suite: "sid", publicKey };
@@ -79,16 +79,16 @@ test("a client whose clock is 50 seconds slow accepts a single publication at on
   await sleep(1000);
   await upload("single");
   for (const { exitCode, output } of await updates(repository(), 50)) expect([exitCode, output]).toEqual([0, output]);
-  // What the lag is for: a clock that is slower than that is refused, by apt 2.6 for its Date, by apt 3 for the signature.
+  // A slower clock than the lag fails: in apt 2.6 because of the Date, in apt 3 because of the signature.
   await upload("another");
   for (const { exitCode, output } of await updates(repository(), 90))
     expect([exitCode, output]).not.toEqual([0, output]);
 });
 
-test("of thirty pings in fifteen seconds none waits for the clock, and a client 20 seconds slow accepts each", {
+test("of thirty pings in fifteen seconds none waits for the clock, and a client that is 20 seconds slow accepts each", {
   timeout: 300_000,
 }, async () => {
-  // The lag that the test before has used up comes back.
+  // The lag that the previous test has used up is restored.
   await sleep(5000);
   const published: Published[] = [];
   const beganMs = Date.now();
@@ -101,7 +101,7 @@ test("of thirty pings in fifteen seconds none waits for the clock, and a client 
     `burst: ${burst} pings in ${Date.now() - beganMs} ms; median ${waited[burst >> 1]} ms, longest ${waited.at(-1)} ms\n`,
   );
   expect(new Set(published.map(({ id }) => id)).size).toBe(burst);
-  // Who waits for the clock is answered when Date is ten seconds old.
+  // A ping that waits for the clock gets its response when Date is ten seconds old.
   for (const { pingedMs, dateSeconds } of published) expect(pingedMs / 1000 - dateSeconds).toBeGreaterThan(20);
   for (const { id, answeredMs } of published) {
     const behindSeconds = 20 + Math.floor((Date.now() - answeredMs) / 1000);

@@ -1,4 +1,4 @@
-// The thread that makes Contents outlives packages with the longest lists that are allowed, however many there are.
+// The thread for Contents survives packages with the longest allowed file lists, whatever their number.
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -27,7 +27,7 @@ function aDirectory(): string {
   return directory;
 }
 
-/** As many packages, each with as many files. */
+/** Packages with this number of files each. */
 function packagesOf(count: number, files: number, pathBytes: number): ListedPackages {
   const paths = Array.from({ length: files }, (_none, at) => `${String(at).padStart(7, "0")}`.padEnd(pathBytes, "x"));
   const list = gzipSync(`${paths.join("\n")}\n`);
@@ -43,7 +43,7 @@ test.each([
   [6, limits.maxFileListEntries, 60],
   [16, 8000, 4096],
 ])(
-  "%i packages of %i files with names of %i bytes are too much to change at once, and nothing breaks",
+  "%i packages of %i files with names of %i bytes exceed the memory for a single change, and nothing breaks",
   async (...of) => {
     const thread = aThread();
     const task = { firsts: ["a"], removed: none, added: packagesOf(...of), limits };
@@ -54,7 +54,7 @@ test.each([
   },
 );
 
-test("runs are merged within the thread's memory, however many there are", async () => {
+test("runs are merged within the thread's memory, whatever their number", async () => {
   const directory = aDirectory();
   const lines = Array.from({ length: 2000 }, (_none, at) => `usr/${String(at).padStart(100, "0")}\0utils/p\n`).join("");
   const files = Array.from({ length: 1000 }, (_none, at) => join(directory, `run-${at}`));
@@ -81,7 +81,7 @@ test("a package with many short paths and a long name is sorted within the threa
   );
 });
 
-test("a segment with long paths that many packages bring is cut again within the thread's memory", async () => {
+test("a segment with long paths that many packages contain is cut again within the thread's memory", async () => {
   const paths = Array.from({ length: 230 }, (_none, at) => `p/${String(at).padStart(5, "0")}/`.padEnd(4096, "x"));
   const names = Array.from({ length: 250 }, (_none, at) => `p${String(at).padStart(4, "0")}`);
   const lines = paths.map((path) => `${path} ${names.join(",")}\n`).join("");

@@ -1,4 +1,4 @@
-// Contents read by the programs that people have for them: apt-file, which refuses them when one bit differs, and debmirror.
+// Contents as read by real programs: apt-file, which rejects a changed bit, and debmirror.
 import { execFile } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,7 +14,7 @@ import { ServerUnderTest } from "../support/server.ts";
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-contents-"));
 const packages = 300;
 const clientTimeoutMs = 120_000;
-/** What Debian's apt-file brings, so that apt fetches Contents. */
+/** The configuration of Debian's apt-file, with which apt downloads Contents. */
 const aptFileTargets = "/etc/apt/apt.conf.d/50apt-file.conf";
 const contentsPattern = /Contents-amd64|\/main\/by-hash\//;
 const token = "a-token-for-this-test-alone";
@@ -81,7 +81,7 @@ function run(command: string, args: readonly string[], env: { readonly [name: st
   });
 }
 
-/** apt-file over an apt of its own. */
+/** apt-file with its own apt configuration. */
 function anAptFile(options: { readonly [name: string]: string } = {}): (...args: readonly string[]) => Promise<Run> {
   if (!existsSync(aptFileTargets)) throw new Error("this test needs apt-file: apt-get install apt-file");
   const components = ["main", "contrib"];
@@ -112,7 +112,7 @@ for (const form of ["xz", "gz"]) {
   });
 }
 
-test("a ping is answered before its Contents are made, and apt-file finds the new file soon after", async () => {
+test("a ping is answered before its Contents are generated, and apt-file finds the new file soon after", async () => {
   await put("main/binary-amd64", "newcomer", ["usr/bin/newcomer"]);
   const headers = { authorization: `Bearer ${token}` };
   const before = /([0-9a-f]{64}) \d+ main\/Contents-amd64$/m.exec(await release())?.[1] ?? "none";
@@ -127,7 +127,7 @@ test("a ping is answered before its Contents are made, and apt-file finds the ne
   expect(await text("metrics")).toMatch(/^tahoe_apt_late_lag_seconds\{.*maker="contents".*\} \d/m);
 });
 
-test("debmirror takes Contents along", async () => {
+test("debmirror mirrors Contents", async () => {
   const keyring = join(work, "keyring.gpg");
   writeFileSync(keyring, runTool("gpg", ["--batch", "--homedir", work, "--dearmor"], publicKey, "gnupg"));
   const debmirror = async (target: string): Promise<Run> =>

@@ -1,4 +1,4 @@
-// What an operator does by command on a running server: views before they are in use, pins, and rolling back at night.
+// Commands for a running server: preview of views, pins, and rollbacks.
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
@@ -70,7 +70,7 @@ async function text(path: string): Promise<string> {
 const versions = async (at = ""): Promise<string[]> =>
   [...(await text(`${at}${amd64}/Packages`)).matchAll(/^Version: (.*)$/gm)].map((match) => match[1] ?? "");
 
-/** Runs a command to its end. @returns what it said, which ends with its exit code where that is not 0 */
+/** Runs a command to its end. @returns its output, which ends with the exit code if that is not 0 */
 async function run(...args: readonly string[]): Promise<string> {
   const command = new CommandLine([...args, "--config", config]);
   const code = await command.ends();
@@ -84,7 +84,7 @@ interface Listed {
 const listed = async (): Promise<Listed["snapshots"]> =>
   (JSON.parse(await run("snapshot", "list", "--json")) as Listed).snapshots;
 
-test("at night: list, roll back to what was good, look by day, resume", async () => {
+test("list snapshots, roll back to a good one, inspect the problem, resume", async () => {
   await put(`${amd64}/1.deb`, "1", longAgoSeconds);
   await start();
   await put(`${amd64}/2.deb`, "2-bad", longAgoSeconds + 60);
@@ -110,7 +110,7 @@ test("at night: list, roll back to what was good, look by day, resume", async ()
   expect(await run("snapshot", "resume")).toContain("sid is not rolled back\nended with 1");
 });
 
-test("a pin is an address of its own, is made while the server runs or not, and goes by its name", async () => {
+test("a pin is an address of its own, can be created with or without a running server, and is removed by its name", async () => {
   await put(`${amd64}/1.deb`, "1", longAgoSeconds);
   await start();
   const only = (await listed()).at(-1);
@@ -125,7 +125,7 @@ test("a pin is an address of its own, is made while the server runs or not, and 
   );
 });
 
-test("a suite that is rolled back while no server runs is so before the next one has looked at its tree", async () => {
+test("a suite that is rolled back without a running server is rolled back before the next server reads its tree", async () => {
   await put(`${amd64}/1.deb`, "1", longAgoSeconds);
   await start();
   await put(`${amd64}/2.deb`, "2-bad", longAgoSeconds + 60);
@@ -137,7 +137,7 @@ test("a suite that is rolled back while no server runs is so before the next one
   expect(await versions()).toEqual(["1"]);
 });
 
-test("what a view would hide and show is told before it is in use, and it is so when it is", async () => {
+test("the effect of a view is shown before it is in use, and matches the effect afterwards", async () => {
   for (const [n, version] of ["1", "2", "10"].entries())
     await put(`${amd64}/${version}.deb`, version, longAgoSeconds + n);
   const view = "[repository.suite.sid.view]\nnewest = ";
@@ -161,7 +161,7 @@ test("what a view would hide and show is told before it is in use, and it is so 
   expect(await versions()).toEqual([]);
 });
 
-test("a view is judged by what it hides alone, also where an override changes what the indices say", async () => {
+test("a view considers only what it hides, even if an override changes the indices", async () => {
   for (const version of ["1", "2"]) await put(`${amd64}/${version}.deb`, version, longAgoSeconds);
   await start();
   expect(await run("override", "set", "hello", "Section=libs")).toContain("Section=libs");
@@ -175,14 +175,14 @@ test.each([
   ["newest = 1.5", "view.newest"],
   ["hide = 'x'", "view.hide"],
   ["older = 1", "view.older"],
-])("a view with %s is refused with its place", async (view, place) => {
+])("a view with %s is rejected with its place", async (view, place) => {
   await configure(`[repository.suite.sid.view]\n${view}`);
   const said = await run("view", "--dry-run");
   expect(said).toContain(`repository[0].suite.sid.${place}: `);
   expect(said).toContain("ended with 2");
 });
 
-test("the socket is its owner's alone, and neither nonsense nor silence on it holds anything up", async () => {
+test("only the owner can use the socket, and invalid or idle connections block nothing", async () => {
   await put(`${amd64}/1.deb`, "1", longAgoSeconds);
   await start();
   const socket = join(work, "state/in-use");
@@ -207,7 +207,7 @@ test("the socket is its owner's alone, and neither nonsense nor silence on it ho
   expect(existsSync(socket)).toBe(false);
 });
 
-test("where there are several suites, a command that is about one asks which: a mistake of usage, whether a server runs or not", async () => {
+test("with several suites, a command for one suite requires its name: a usage error with or without a running server", async () => {
   for (const suite of ["sid", "trixie"]) await put(`dists/${suite}/main/binary-amd64/1.deb`, "1", longAgoSeconds);
   await start();
   const asked = () => run("snapshot", "rollback", "20990101T000000Z");
@@ -216,7 +216,7 @@ test("where there are several suites, a command that is about one asks which: a 
   expect(await asked()).toBe("tahoe-apt: --suite: one of sid, trixie is needed\nended with 2");
 });
 
-test("a mistyped suite, repository or directory is an error, and nothing is made there", async () => {
+test("a mistyped suite, repository or directory is an error, and nothing is created", async () => {
   await put(`${amd64}/1.deb`, "1", longAgoSeconds);
   await start();
   expect(await run("snapshot", "list", "--suite", "sdi")).toMatch(/there is no suite sdi; known: sid\nended with 2$/);

@@ -1,4 +1,4 @@
-// A database that is truncated or has broken pages: it is set aside and rebuilt, and the key and the last Date stay.
+// A truncated or corrupt database is set aside and rebuilt; the key and the last Date are kept.
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -74,7 +74,7 @@ class Served {
     );
   }
 
-  /** Waits until everything can be had. @returns Release's Date */
+  /** Waits until everything can be downloaded. @returns Release's Date */
   async whole(): Promise<number> {
     await expect.poll(() => this.ping(), { timeout: long / 2, interval: 200 }).toBe(200);
     const get = async (path: string): Promise<string> => {
@@ -93,7 +93,7 @@ class Served {
 function zeroPages(): void {
   const pages = statSync(database).size / pageBytes;
   const file = openSync(database, "r+");
-  // All but the first two, which tell of the whole.
+  // All pages except the first two, which describe the database.
   for (let page = 2; page < pages; page++) writeSync(file, Buffer.alloc(pageBytes), 0, pageBytes, page * pageBytes);
   closeSync(file);
 }
@@ -122,7 +122,7 @@ test.each(["SIGTERM", "SIGKILL"] as const)(
   },
 );
 
-test("zeroed pages in a database that was closed are found at the start, and the server goes on with a new one by itself", {
+test("zeroed pages in a closed database are found at the start, and the server continues with a new database", {
   timeout: long,
 }, async () => {
   const [before, keyBefore] = await leave("SIGTERM");
@@ -134,7 +134,7 @@ test("zeroed pages in a database that was closed are found at the start, and the
   expect(served.child.exitCode).toBeNull();
 });
 
-test("pages that are zeroed under a running server make it begin anew with another database, by itself", {
+test("pages that are zeroed under a running server make it restart with a new database by itself", {
   timeout: long,
 }, async () => {
   const served = new Served();
@@ -149,7 +149,7 @@ test("pages that are zeroed under a running server make it begin anew with anoth
   expect(served.child.exitCode).toBeNull();
 });
 
-test("a sound database is kept, however the server ended", { timeout: long }, async () => {
+test("an intact database is kept, however the server ended", { timeout: long }, async () => {
   for (const signal of ["SIGKILL", "SIGTERM"] as const) {
     const [before] = await leave(signal);
     const served = new Served();

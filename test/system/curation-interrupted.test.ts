@@ -1,4 +1,4 @@
-// `tahoe-apt promote` and `remove` killed at any change, failed by their gateway, or beside others: nothing is torn or lost.
+// `tahoe-apt promote` and `remove` with a kill at any change, gateway failures, or parallel commands: nothing is lost.
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import fetch from "node-fetch";
@@ -19,7 +19,7 @@ const { dsc, files: sources } = aDsc({ source: "hello", version: "1.0-1" });
 const deb = "hello_1.0-1_amd64.deb";
 let tree: InitializedTree;
 let gateway: InterruptingGateway;
-/** The master's bundle, with the gateway that interrupts and without a ping. */
+/** The master's bundle, with the interrupting gateway and without a ping. */
 let bundle: string;
 let serial = 0;
 
@@ -63,7 +63,7 @@ async function entries(path: string): Promise<ReadonlyMap<string, Entry>> {
 const isLog = (name: string): boolean => name.startsWith("audit.");
 const packagesIn = async (path: string) => [...(await entries(path)).keys()].filter((name) => !isLog(name)).toSorted();
 
-/** All lines of all of a directory's logs, as `action package architecture`. */
+/** All lines of a directory's change logs, as `action package architecture`. */
 async function linesOf(path: string): Promise<readonly string[]> {
   const lines: string[] = [];
   for (const [name, entry] of await entries(path)) {
@@ -80,7 +80,7 @@ async function linesOf(path: string): Promise<readonly string[]> {
 
 type When = "before" | "after";
 
-/** Requests by number, between which something has changed on the grid, when nothing disturbs the command. */
+/** The numbers of the requests between which something changes on the grid in an undisturbed run. */
 async function momentsOf(args: readonly string[]): Promise<readonly (readonly [number: number, when: When])[]> {
   gateway.at(-1, "before", () => undefined);
   const command = new CommandLine(args);
@@ -89,7 +89,7 @@ async function momentsOf(args: readonly string[]): Promise<readonly (readonly [n
   return [[changes[0] ?? 0, "before"], ...changes.map((number) => [number, "after"] as const)];
 }
 
-/** Runs a command that is killed at one request, and then runs it whole. */
+/** Runs a command that is killed at one request, and then runs it to its end. */
 async function killedThenWhole(args: readonly string[], number: number, when: When, between: () => Promise<void>) {
   const command = new CommandLine(args);
   gateway.at(number, when, () => {
@@ -106,7 +106,7 @@ async function killedThenWhole(args: readonly string[], number: number, when: Wh
 const binaryAt = (suite: string) => `dists/${suite}/main/binary-amd64/alice`;
 const sourceAt = (suite: string) => `dists/${suite}/main/source/alice`;
 
-/** A suite that holds what sid holds. */
+/** A new suite with the contents of sid. */
 async function aSuite(): Promise<string> {
   const suite = `r${serial++}`;
   for (const [from, to] of [
@@ -122,9 +122,9 @@ async function aSuite(): Promise<string> {
   return suite;
 }
 
-test("killed at any change, promote leaves whole directories with their lines, and ends well the next time", async () => {
+test("after a kill at any change, promote leaves complete directories with their log lines, and succeeds the next time", async () => {
   const moments = await momentsOf(promotion("whole"));
-  // For each of two directories: it is made, its log is uploaded, and all its links are one write.
+  // For each of two directories: it is created, its log is uploaded, and all its links are set in one write.
   expect(moments).toHaveLength(1 + 6);
   for (const [number, when] of moments) {
     const suite = `p${serial++}`;
@@ -140,7 +140,7 @@ test("killed at any change, promote leaves whole directories with their lines, a
   }
 });
 
-test("killed at any change, remove has written down what goes, and ends well the next time", async () => {
+test("after a kill at any change, remove has logged what it removes, and succeeds the next time", async () => {
   for (const [number, when] of await momentsOf(removal(await aSuite()))) {
     const suite = await aSuite();
     await killedThenWhole(removal(suite), number, when, async () => {
@@ -155,7 +155,7 @@ test("killed at any change, remove has written down what goes, and ends well the
   }
 });
 
-test("a write that was done, but failed for all that its gateway says, is not done twice", async () => {
+test("a write that succeeded although its gateway reported an error is not repeated", async () => {
   const [, , , [number] = [0]] = await momentsOf(promotion(`f${serial++}`));
   const suite = `f${serial++}`;
   gateway.at(number, "after", () => 502);
@@ -166,7 +166,7 @@ test("a write that was done, but failed for all that its gateway says, is not do
   expect(await linesOf(sourceAt(suite))).toEqual(["promote hello source"]);
 });
 
-/** Packages in sid that a test alone promotes. */
+/** Packages in sid that only one test promotes. */
 async function packagesOfOurOwn(count: number): Promise<readonly string[]> {
   const names = Array.from({ length: count }, () => `own${serial++}`);
   for (const name of names) {
@@ -176,7 +176,7 @@ async function packagesOfOurOwn(count: number): Promise<readonly string[]> {
   return names;
 }
 
-test("who is overtaken between looking and writing loses neither a link nor a line, and takes none away", async () => {
+test("a command that is overtaken between reading and writing loses no link and no line, and removes none of others", async () => {
   const other = masterBundle("other", inject("webapiUrl"));
   const names = await packagesOfOurOwn(4);
   const [first = "", second = "", slow = "", quick = ""] = names;
@@ -186,7 +186,7 @@ test("who is overtaken between looking and writing loses neither a link nor a li
   const write = gateway.requests.findIndex((request) => request.includes("set_children"));
 
   const command = new CommandLine(args(bundle, slow));
-  // This process waits, and with it the first one's write, until the second one has done all of its own.
+  // This process blocks, and so does the first command's write, until the second command has finished.
   gateway.at(write, "before", () => {
     execFileSync(process.execPath, [join(projectRoot, "dist/cli.js"), ...args(other, quick)]);
     return undefined;
@@ -197,7 +197,7 @@ test("who is overtaken between looking and writing loses neither a link nor a li
   expect(await linesOf(binaryAt("race"))).toEqual(names.map((name) => `promote ${name} amd64`).toSorted());
 });
 
-test("what another one has put under the name meanwhile is not replaced", async () => {
+test("a file that somebody else linked under the same name meanwhile is not replaced", async () => {
   const [first = "", second = "", third = ""] = await packagesOfOurOwn(3);
   const args = (name: string) => ["promote", "--bundle", bundle, "--from", "sid", "--to", "held", name];
   await momentsOf([...args(first), "--new-suite"]);
@@ -218,7 +218,7 @@ test("what another one has put under the name meanwhile is not replaced", async 
   expect((await entries(binaryAt("held"))).get(file)).toMatchObject({ content: { key: theirs.key } });
 });
 
-test("two who change one directory at once through two gateways lose neither a link nor a line", async () => {
+test("two commands that change one directory at once through two gateways lose no link and no line", async () => {
   const other = await secondGateway(inject("tahoe"), inject("nodeDirectory"));
   try {
     const curators = [masterBundle("first", inject("webapiUrl")), masterBundle("second", other.url)];

@@ -1,4 +1,4 @@
-// `tahoe-apt list`, `promote`, `remove` and `prune` on a real grid, and what a real apt sees of them.
+// `tahoe-apt list`, `promote`, `remove` and `prune` on a real grid, and the result in a real apt.
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
 import type { IndexChange } from "../../src/client/curation/index-preview.ts";
@@ -39,7 +39,7 @@ async function json(command: string, ...args: readonly string[]): Promise<Outcom
   }
 }
 
-/** The changes of indices in short: `suite index +package version architecture`. */
+/** The changes of indices in short form: `suite index +package version architecture`. */
 const inShort = ({ changes }: Outcome): readonly string[] =>
   changes.flatMap(({ suite, index, added, removed }) => [
     ...removed.map((one) => `${suite} ${index} -${one.package} ${one.version} ${one.architecture}`),
@@ -54,7 +54,7 @@ async function entries(path: string) {
 
 const names = async (path: string): Promise<readonly string[]> => [...(await entries(path)).keys()].toSorted();
 
-/** The lines of a directory's log. */
+/** The lines of a directory's change log. */
 async function auditOf(path: string): Promise<readonly { readonly [key: string]: string }[]> {
   const logs = (await names(path)).filter((name) => name.startsWith("audit."));
   expect(logs).toHaveLength(1);
@@ -104,7 +104,7 @@ afterAll(() => tree?.close());
 
 const alice = "sid/main/binary-amd64/alice";
 
-test("list tells every package file with its place, by bundle and by read cap, and narrows down", async () => {
+test("list shows every package file with its directory, by bundle and by read cap, and can be filtered", async () => {
   const whole = await run("list");
   expect(whole.exitCode).toBe(0);
   expect(whole.output.trim().split("\n")).toHaveLength(10);
@@ -122,7 +122,7 @@ test("list tells every package file with its place, by bundle and by read cap, a
   expect(reader.output).toMatch(/^hello 1\.0-1 source sid main dists\/\S+\.dsc\n$/);
 });
 
-test("a dry run shows what becomes of each index, and changes nothing", async () => {
+test("a dry run shows the change of each index, and changes nothing", async () => {
   const asked = ["--from", "sid", "--to", "stable", "--new-suite", "--dry-run", "src:hello=1.10-1"];
   const planned = await json("promote", ...asked);
   expect(planned).toMatchObject({ exitCode: 0, status: "planned" });
@@ -135,7 +135,7 @@ test("a dry run shows what becomes of each index, and changes nothing", async ()
   expect(await names("dists")).toEqual(["sid"]);
 });
 
-test("a mistyped suite or package is refused: 3, and nothing is changed", async () => {
+test("a mistyped suite or package is rejected with exit code 3, and nothing is changed", async () => {
   const unknown = await json("promote", "--from", "sid", "--to", "stabel", "hello=1.10-1", "nobody");
   expect(unknown).toMatchObject({ exitCode: 3, status: "refused" });
   expect(unknown.problems).toEqual(["nothing matches nobody", "there is no suite stabel: --new-suite creates it"]);
@@ -148,7 +148,7 @@ test("a mistyped suite or package is refused: 3, and nothing is changed", async 
   expect(await run("list", ...mistyped)).toMatchObject({ exitCode: 2 });
 });
 
-test("promoted to another suite, binaries and sources are installed from there, and no byte was copied", async () => {
+test("binaries and sources that are promoted to another suite are installable from there, and no bytes were copied", async () => {
   const asked = ["--from", "sid", "--to", "stable", "--new-suite", "src:hello=1.10-1"];
   const done = await json("promote", ...asked);
   expect(done).toMatchObject({ exitCode: 0, status: "done" });
@@ -179,7 +179,7 @@ test("promoted to another suite, binaries and sources are installed from there, 
   ]);
 });
 
-test("a pool of several builders: what one uploaded stands in another's directory too", async () => {
+test("a pool of several builders: one builder's upload is linked into another's directory too", async () => {
   const asked = ["--from", "sid", "--to", "sid", "--builder", "alice", "--to-builder", "bob/new", "other"];
   const done = await json("promote", ...asked);
   expect(done).toMatchObject({ exitCode: 0, status: "done", changes: [] });
@@ -188,7 +188,7 @@ test("a pool of several builders: what one uploaded stands in another's director
   expect(told.output).toBe("other 1 amd64 sid main dists/sid/main/binary-amd64/bob/new/other_1_amd64.deb\n");
 });
 
-test("a file of the same name with other bytes is replaced where that is asked for, and else refused", async () => {
+test("a file with the same name and other bytes is replaced only on request, and rejected otherwise", async () => {
   const path = parseTreePath("dists/testing/main/binary-amd64/alice/other_1_amd64.deb");
   await tree.writer.put(tree.root, path, await deb("other", "1", "somebody-elses"), signal);
   const refused = await json("promote", "--from", "sid", "--to", "testing", "--builder", "alice", "other");
@@ -202,7 +202,7 @@ test("a file of the same name with other bytes is replaced where that is asked f
   expect(await (await updated("testing")).download("other")).toEqual(await deb("other", "1"));
 });
 
-test("prune keeps the newest by Debian's order, and the sources of what stays", async () => {
+test("prune keeps the newest versions by Debian's order, and the sources of the packages that stay", async () => {
   const planned = await json("prune", "--suite", "sid", "--keep", "2", "--dry-run", "hello*");
   expect(inShort(planned)).toEqual([
     "sid main/binary-amd64 -hello 1.0-1 amd64",
@@ -228,7 +228,7 @@ test("prune keeps the newest by Debian's order, and the sources of what stays", 
   ]);
 });
 
-test("removed packages are gone for apt, and removing them again is no mistake", async () => {
+test("removed packages disappear for apt, and removing them again is not an error", async () => {
   const done = await json("remove", "--suite", "stable", "src:hello");
   expect(done).toMatchObject({ exitCode: 0, status: "done" });
   const left = await names("dists/stable/main/source/alice");
@@ -238,7 +238,7 @@ test("removed packages are gone for apt, and removing them again is no mistake",
   expect(again).toMatchObject({ exitCode: 0, status: "nothing", unmatched: ["src:hello"] });
 });
 
-test("a file that is no package is listed with the reason, never promoted, and removed by its path", async () => {
+test("a file that is not a package is listed with the reason, never promoted, and removable by its path", async () => {
   const path = parseTreePath("dists/sid/main/binary-amd64/bob/text_1_amd64.deb");
   await tree.writer.put(tree.root, path, Buffer.from("this is no package, and longer than a cap would hold\n"), signal);
   expect((await run("list", "--suite", "sid")).output).toContain(`rejected: ${path}: `);
@@ -248,7 +248,7 @@ test("a file that is no package is listed with the reason, never promoted, and r
   expect(await names("dists/sid/main/binary-amd64/bob")).not.toContain("text_1_amd64.deb");
 });
 
-test("a builder curates within its own directories, and nowhere else", async () => {
+test("a builder's commands work only in its own directories", async () => {
   const own = new CommandLine(["promote", "--bundle", tree.file, "--from", "sid", "--to", "testing", "other"]);
   expect(await own.ends()).toBe(3);
   expect(own.output).toContain("dists/testing/main/binary-amd64/alice is in none of this bundle's directories");
@@ -258,7 +258,7 @@ test("a builder curates within its own directories, and nowhere else", async () 
   expect(await names("dists/sid/main/binary-amd64/bob/new")).toContain("other_1_amd64.deb");
 });
 
-test("without a pattern that can be one, a number, a bundle or a retention it is the arguments that are wrong: 2", async () => {
+test("an invalid pattern or number, or a missing bundle or retention, is a usage error: exit code 2", async () => {
   for (const args of [
     ["remove", "--bundle", master, "=1.0"],
     ["remove", "--bundle", master, "--timeout", "soon", "hello"],
@@ -271,7 +271,7 @@ test("without a pattern that can be one, a number, a bundle or a retention it is
   }
 });
 
-test("hostile names neither act on a terminal nor stand for more than themselves", async () => {
+test("malicious names do not control the terminal, and match only themselves", async () => {
   const odd = ["*", "a\u{202e}b_1_amd64.deb", "__proto__", "sp ace_1_amd64.deb", "-rf_1_amd64.deb"];
   const directory = "dists/odd/main/binary-amd64/mallory";
   for (const [number, name] of odd.entries()) {

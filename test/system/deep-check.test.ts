@@ -1,4 +1,4 @@
-// Health and leases on a real grid: shares are deleted from its storage, and deep-check tells, mends and renews.
+// Health and leases on a real grid: shares are deleted from its storage, and deep-check reports, repairs and renews.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ let grid: Grid;
 let writer: WebapiWriter;
 let root: WriteCap;
 
-/** Three shares of each object on one server: one can go, and the object is still there. */
+/** Three shares of each object on one server: an object survives the loss of one. */
 async function startWithThreeShares(): Promise<Grid> {
   const tahoe = { executable: inject("tahoe") };
   const options = { directory: join(work, "grid"), tahoe, progress: () => {}, signal };
@@ -86,13 +86,15 @@ const indexOf = (lines: readonly Line[], path: string): string => {
   return index;
 };
 
-/** When the lease of an immutable file's first share ends, in seconds since the epoch: what its container ends with. */
+/**
+ * The end of the lease of an immutable file's first share, in seconds since the epoch, from the end of its container.
+ */
 function leaseEnd(storageIndex: string): number {
   const share = join(shareDirectory(storageIndex), readdirSync(shareDirectory(storageIndex)).toSorted()[0] ?? "0");
   return readFileSync(share).readUInt32BE(statSync(share).size - 4);
 }
 
-test("a whole tree is healthy: each object is told once, with 0, and its leases last longer than before", async () => {
+test("a healthy tree: each object is reported once, exit code 0, and its leases are extended", async () => {
   const first = await check("--json");
   expect(first).toMatchObject({ code: 0 });
   const paths = first.lines.map(({ path }) => path);
@@ -110,7 +112,7 @@ test("a whole tree is healthy: each object is told once, with 0, and its leases 
   expect(leaseEnd(index)).toBeGreaterThan(before);
 });
 
-test("a file that lost a share is unhealthy: 3, until --repair makes the share anew", async () => {
+test("a file that lost a share is unhealthy: exit code 3, until --repair restores the share", async () => {
   const path = `${directory}/thin.deb`;
   const index = indexOf((await check("--json")).lines, path);
   rmSync(join(shareDirectory(index), "1"));
@@ -126,7 +128,7 @@ test("a file that lost a share is unhealthy: 3, until --repair makes the share a
   expect(readdirSync(shareDirectory(index)).toSorted()).toEqual(["0", "1", "2"]);
 });
 
-test("a directory is mended with its write cap, and with its read cap only told of", async () => {
+test("a directory is repaired with its write cap, and only reported with its read cap", async () => {
   const index = indexOf((await check("--json")).lines, directory);
   rmSync(join(shareDirectory(index), "0"));
   expect((await check("--repair")).code).toBe(3);
@@ -137,7 +139,7 @@ test("a directory is mended with its write cap, and with its read cap only told 
   expect(readdirSync(shareDirectory(index))).toHaveLength(3);
 });
 
-test("bytes that changed on a server are found by --verify alone", async () => {
+test("only --verify finds bytes that changed on a server", async () => {
   const index = indexOf((await check("--json")).lines, `${directory}/thin.deb`);
   const share = join(shareDirectory(index), "2");
   const bytes = readFileSync(share);
@@ -147,7 +149,7 @@ test("bytes that changed on a server are found by --verify alone", async () => {
   expect((await check("--verify", "--repair")).output).toContain("thin.deb");
 });
 
-test("a file without shares is lost: 4, and all else is checked and renewed", async () => {
+test("a file without shares is lost: exit code 4, and everything else is checked and renewed", async () => {
   const path = `${directory}/gone.deb`;
   rmSync(shareDirectory(indexOf((await check("--json")).lines, path)), { recursive: true });
   const { code, lines } = await check("--json", "--repair");
@@ -157,7 +159,7 @@ test("a file without shares is lost: 4, and all else is checked and renewed", as
   expect(lines.at(-1)?.summary).toMatchObject({ lost: 1, renewed: 8 });
 });
 
-test("the list of a package's files, which no directory holds, is checked and kept as well", async () => {
+test("a package's file list, which is in no directory, is checked and renewed as well", async () => {
   const [content, list] = [Buffer.alloc(4_000, "d"), Buffer.alloc(4_000, "l")];
   const contents = await writer.upload(list, signal);
   const said = { version: 1, sizeBytes: 4_000, sha256: "00".repeat(32) };
@@ -178,7 +180,7 @@ test("the list of a package's files, which no directory holds, is checked and ke
   expect(lines.at(-1)?.summary).toMatchObject({ unchecked: 0 });
 });
 
-test("a directory without shares is lost and hides what is below it, and nothing beside it", async () => {
+test("a directory without shares is lost and hides its contents, but nothing else", async () => {
   await writer.put(root, parseTreePath("dists/other/main/source/x.dsc"), Buffer.alloc(3_000), signal);
   const index = indexOf((await check("--json")).lines, "dists/other/main");
   rmSync(shareDirectory(index), { recursive: true });
@@ -189,7 +191,7 @@ test("a directory without shares is lost and hides what is below it, and nothing
   expect(stateOf(lines, `${directory}/well.deb`)).toBe("healthy");
 });
 
-test("a hostile name is spelt out for a terminal", async () => {
+test("a malicious name is escaped for the terminal", async () => {
   const name = "a\u{202e}b";
   await writer.put(root, parseTreePath(name), Buffer.alloc(2_000), signal);
   rmSync(shareDirectory(indexOf((await check("--json")).lines, name)), { recursive: true });
@@ -198,7 +200,7 @@ test("a hostile name is spelt out for a terminal", async () => {
   expect(output).not.toContain("\u{202e}");
 });
 
-test("without a tree it is the arguments that are wrong: 2; without a gateway it failed: 1", async () => {
+test("without a tree, it is a usage error: 2; without a gateway, a failure: 1", async () => {
   const none = new CommandLine(["deep-check"]);
   expect(await none.ends()).toBe(2);
   expect(none.output).toContain("--webapi: is missing");

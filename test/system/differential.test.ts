@@ -1,5 +1,5 @@
-// Real packages of every shape that Debian's archive offers, in our indices and in those of Debian's own tools: the same
-// set, the same fields, the same values; whatever differs is in a table with its reason, and the table is printed.
+// Real packages of every shape that Debian's archive offers, in our indices and in those of Debian's own tools: the
+// same set, the same fields, the same values; whatever differs is in a table with its reason, and the table is printed.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -27,7 +27,7 @@ const work = mkdtempSync(join(tmpdir(), "tahoe-apt-differential-"));
 const tree = join(work, "tree");
 let server: ServerUnderTest;
 
-/** Packages the same files anew in every form that dpkg-deb makes: the archive has but two. */
+/** Repackages the same files in every form that dpkg-deb can write, because the archive has only two. */
 function repack(): void {
   const debs = readdirSync(join(tree, main, "binary-amd64"), { recursive: true, encoding: "utf8" }).filter((name) =>
     name.endsWith(".deb"),
@@ -41,7 +41,7 @@ function repack(): void {
   }
 }
 
-/** How many packages have each pair of forms of control.tar and data.tar. */
+/** How many packages have each pair of compressions of control.tar and data.tar. */
 function formsIn(): ReadonlyMap<string, number> {
   const forms = new Map<string, number>();
   for (const name of readdirSync(join(tree, main), { recursive: true, encoding: "utf8" })) {
@@ -69,7 +69,7 @@ const tool = (command: string, args: readonly string[], debianPackage: string): 
   return read(execFileSync(command, args, { cwd: tree, maxBuffer: 2 ** 28, stdio: ["ignore", "pipe", "ignore"] }));
 };
 
-/** A difference that is meant, of a field in one tool's output. Undefined: not there. */
+/** An intended difference of a field in one tool's output. Undefined: the field is missing. */
 interface Explained {
   readonly tool: string;
   readonly field: string;
@@ -103,10 +103,10 @@ const explained: readonly Explained[] = [
   })),
 ];
 
-/** How often each explained difference was met. */
+/** How often each explained difference occurred. */
 const met = new Map<string, number>();
 
-/** Holds ours against theirs, stanza by stanza. @returns every difference that nothing explains */
+/** Compares our stanzas with theirs. @returns every unexplained difference */
 function unexplained(
   toolName: string,
   ours: readonly Stanza[],
@@ -165,7 +165,7 @@ describe.skipIf(missing !== undefined)("packages of Debian's archive", () => {
     ["debian-installer/binary-amd64", ".udeb"],
   ] as const;
 
-  test("none is rejected, and there are enough of every form", async () => {
+  test("no package is rejected, and there are enough of every form", async () => {
     const page = await (await fetch(`${server.url}/debian/`)).text();
     expect(page).toMatch(/What was rejected, and why<\/h2>\s*<p>Nothing\.<\/p>/);
     const stanzas = (await Promise.all(indices.map(([index]) => served(`${index}/Packages`)))).flat();
@@ -179,11 +179,11 @@ describe.skipIf(missing !== undefined)("packages of Debian's archive", () => {
     expect((await served("source/Sources")).length).toBeGreaterThanOrEqual(wantedSources);
   });
 
-  test.each(indices)("%s has what apt-ftparchive and dpkg-scanpackages give", async (index, end) => {
+  test.each(indices)("%s matches apt-ftparchive and dpkg-scanpackages", async (index, end) => {
     const ours = await served(`${index}/Packages`);
     expect(ours.length).toBeGreaterThan(0);
     const place = `${main}/${index}`;
-    // What is for all architectures lies in one place, and is listed in each.
+    // Packages for "all" are in one directory, and listed in each index.
     const inPlace =
       index === "binary-arm64" ? ours.filter((stanza) => fieldOf(stanza, "Architecture") !== "all") : ours;
     const ftparchive = tool("apt-ftparchive", ["packages", place], "apt-utils");
@@ -192,7 +192,7 @@ describe.skipIf(missing !== undefined)("packages of Debian's archive", () => {
     expect(unexplained("dpkg-scanpackages", inPlace, scanned, packageKey)).toEqual([]);
   });
 
-  test("Sources has what apt-ftparchive and dpkg-scansources give", async () => {
+  test("Sources matches apt-ftparchive and dpkg-scansources", async () => {
     const ours = await served("source/Sources");
     const keyOf = (stanza: Stanza): string => `${fieldOf(stanza, "Package")} ${fieldOf(stanza, "Version")}`;
     expect(
@@ -203,7 +203,7 @@ describe.skipIf(missing !== undefined)("packages of Debian's archive", () => {
     ).toEqual([]);
   });
 
-  // apt-ftparchive knows no Contents of packages for debian-installer.
+  // apt-ftparchive does not support Contents of packages for debian-installer.
   test("Contents has the paths and packages that apt-ftparchive finds", async () => {
     const url = `${server.url}/debian/${main}/Contents-amd64`;
     await expect.poll(() => fetch(url).then(({ status }) => status), { timeout: lateTimeoutMs }).toBe(200);
@@ -219,7 +219,7 @@ describe.skipIf(missing !== undefined)("packages of Debian's archive", () => {
   });
 });
 
-/** The packages that hold each path, sorted and without their sections, which apt-ftparchive takes from overrides alone. */
+/** The packages of each path, sorted and without sections, which apt-ftparchive reads only from overrides. */
 function locations(contents: string): ReadonlyMap<string, string> {
   const lines = contents.matchAll(/^(.*\S)\s+(\S+)$/gm);
   return new Map(

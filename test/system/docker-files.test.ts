@@ -1,4 +1,4 @@
-// The files for containers are what Compose and Prometheus accept, and agree with each other.
+// The files for containers are valid for Compose and Prometheus, and consistent with each other.
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ beforeAll(() => {
   demandTool("promtool", "prometheus");
 });
 
-/** A copy of `docker/` in which one text is another. */
+/** A copy of `docker/` in which one text is replaced. */
 function sabotaged(file: string, what: string, by: string): string {
   const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-docker-"));
   onTestFinished(() => rmSync(directory, { recursive: true }));
@@ -35,11 +35,11 @@ test("Compose accepts the compose file", () => {
   for (const service of ["tahoe", "tahoe-apt", "prometheus", "tree"]) expect(stdout).toMatch(`\n  ${service}:\n`);
 });
 
-test("Compose refuses a compose file with a misspelt key", () => {
+test("Compose rejects a compose file with a misspelt key", () => {
   expect(compose(sabotaged("compose.yaml", "depends_on:", "depend_on:")).status).not.toBe(0);
 });
 
-test("Compose refuses a service that asks for a volume which nobody defines", () => {
+test("Compose rejects a service with an undefined volume", () => {
   expect(compose(sabotaged("compose.yaml", "- state:/", "- stale:/")).status).not.toBe(0);
 });
 
@@ -47,7 +47,7 @@ test("Prometheus accepts its configuration", () => {
   expect(promtool(join(projectRoot, "docker/prometheus.yml"))).toMatchObject({ status: 0 });
 });
 
-test("Prometheus refuses a configuration with a misspelt key", () => {
+test("Prometheus rejects a configuration with a misspelt key", () => {
   expect(promtool(sabotaged("prometheus.yml", "static_configs", "static_config")).status).not.toBe(0);
 });
 
@@ -58,7 +58,7 @@ test("Prometheus scrapes the port on which the server's image listens", () => {
   expect(readProjectFile("docker/compose.yaml")).toContain(`"${port}:${port}"`);
 });
 
-test("the server gets its secrets as files, and git never sees them", () => {
+test("the server gets its secrets as files, which are ignored by git", () => {
   const text = readProjectFile("docker/compose.yaml");
   const defined = [...text.matchAll(/file: (\.\/secrets\/\S+)/g)].map(([, path]) => path);
   expect(defined).toEqual(["./secrets/readcap", "./secrets/ping-token"]);

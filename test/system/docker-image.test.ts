@@ -1,4 +1,4 @@
-// The images are built and run for real: by buildah, on a minimal trixie, without a container daemon.
+// The images are built and run by buildah, on a minimal trixie, without a container daemon.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -38,7 +38,7 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tahoe-apt-image-"));
   const context = join(directory, "context");
   await cleanCheckout(context);
-  // What a busy checkout holds beside the sources.
+  // Files of a checkout in use, beside the sources.
   for (const path of ["docker/secrets/readcap", ".tahoe-apt/caps/writecap", ".env", "node_modules/left.js"]) {
     mkdirSync(join(context, path, ".."), { recursive: true });
     writeFileSync(join(context, path), planted);
@@ -73,12 +73,12 @@ async function configOf(name: string): Promise<ImageConfig> {
   return inspected.Docker.config;
 }
 
-/** Buildah now and then loses the output of a command that ends at once: this one lingers for a moment. */
+/** Buildah sometimes loses the output of a command that ends at once, so this one waits for a moment. */
 const lingering = ["sh", "-c", '"$@"; status=$?; sleep 0.3; exit $status', "sh"];
 const inside = (...command: readonly string[]) =>
   network.run(store.inContainer(container, [], [...lingering, ...command]));
 
-/** Asks as a container daemon would, until the answer is that all is well; resolves to the last answer. */
+/** Repeats the health check as a container daemon does, until it succeeds; resolves to the last result. */
 async function healthWithin(ms: number, check: () => Promise<Ended>): Promise<Ended> {
   for (const deadlineMs = Date.now() + ms; ; ) {
     const health = await check();
@@ -89,7 +89,7 @@ async function healthWithin(ms: number, check: () => Promise<Ended>): Promise<En
 
 const checkOf = ({ Healthcheck: { Test: check } }: ImageConfig): readonly string[] => check.slice(1);
 
-test("the image runs as a user who is not root, and who may write nothing but the state", async () => {
+test("the image runs as a user other than root, who may write only to the state directory", async () => {
   expect(config.User).toMatch(/^[1-9]\d*:[1-9]\d*$/);
   expect((await inside("id", "--user")).output.trim()).toBe(config.User.split(":")[0]);
   expect(Object.keys(config.Volumes)).toEqual(["/var/lib/tahoe-apt"]);
@@ -97,7 +97,7 @@ test("the image runs as a user who is not root, and who may write nothing but th
   expect((await inside("touch", "/opt/tahoe-apt/dist/cli.js")).status).not.toBe(0);
 });
 
-test("the command has its name in the image, and tells its version", async () => {
+test("the command is in the image's PATH, and prints its version", async () => {
   const { version } = JSON.parse(readProjectFile("package.json")) as { readonly version: string };
   expect(await inside("tahoe-apt", "--version")).toMatchObject({ status: 0, output: `${version}\n` });
 });
@@ -115,7 +115,7 @@ test("the health check fails while no server runs, and passes once it serves a f
   expect(await get("/metrics")).toMatch(/^# TYPE /m);
 });
 
-test("the server's own process is not root's", async () => {
+test("the server process does not run as root", async () => {
   const { output } = await network.run(["ps", "-ww", "-eo", "uid=,args="]);
   const servers = output
     .split("\n")
@@ -123,12 +123,12 @@ test("the server's own process is not root's", async () => {
   expect(servers.map((line) => line.trim().split(" ")[0])).toEqual([config.User.split(":")[0]]);
 });
 
-test("no layer and no setting of the image holds a secret, a development tool or a source", async () => {
+test("no layer and no setting of the image contains a secret, a development tool or a source file", async () => {
   expect(config.Env.join("\n")).not.toMatch(/token|cap|secret|passw/i);
   const layers = join(directory, "layers");
   await store.buildah("push", "--quiet", "--disable-compression", image, `dir:${layers}`);
   const layersWith = (text: string) => {
-    // grep ends with 1 when it finds nothing.
+    // grep ends with 1 if it finds nothing.
     const script = 'grep --recursive --files-with-matches --text --fixed-strings -e "$1" "$2" || [ $? = 1 ]';
     return execFileSync("sh", ["-c", script, "sh", text, layers], { encoding: "utf8" }).split("\n").filter(Boolean);
   };
@@ -146,7 +146,7 @@ test("the image adds less than 120 MB to its base", async () => {
   expect(Number.parseInt(output, 10)).toBeLessThan(120);
 });
 
-test("the compose file's way works: a grid of one, its tree made once, served with the secrets from files", async () => {
+test("the steps of the compose file work: a grid with one node, a tree that is created once, and secrets from files", async () => {
   const served = await store.buildah("from", image);
   onTestFinished(async () => void (await store.buildah("rm", served)));
   const own = await privateNetwork();

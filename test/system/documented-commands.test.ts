@@ -1,11 +1,11 @@
-// Every command and option of tahoe-apt that a document names exists.
+// Every command and option of tahoe-apt in a document exists.
 import { expect, test } from "vitest";
 import { CommandLine } from "../support/command-line.ts";
 import { projectFiles, readProjectFile } from "../support/project-files.ts";
 
 const documents = projectFiles().filter((path) => /^([A-Z]+|docs\/[^/]+)\.md$/.test(path));
 
-/** What follows `tahoe-apt` in the code of a document, in words. */
+/** The words after `tahoe-apt` in the code of a document. */
 function commandsIn(text: string): readonly (readonly string[])[] {
   const lines = [...text.matchAll(/^```[\s\S]*?^```/gm)].flatMap(([block]) => block.split("\n"));
   const spans = [...text.replaceAll(/^```[\s\S]*?^```/gm, "").matchAll(/`([^`]+)`/g)].map(([, span = ""]) => span);
@@ -29,7 +29,7 @@ async function helpOf(command: string): Promise<string> {
 
 const isListed = (help: string, name: string): boolean => new RegExp(`^  ${name} `, "m").test(help);
 
-/** What a document says of a command and is not so; undefined if all of it is. */
+/** A mistake in a document's use of a command; undefined if there is none. */
 async function mistakeIn(words: readonly string[]): Promise<string | undefined> {
   const [first = "", second = ""] = words;
   const names = first.startsWith("-") ? [] : [first];
@@ -43,7 +43,7 @@ async function mistakeIn(words: readonly string[]): Promise<string | undefined> 
   return unknown.length === 0 ? undefined : `${words.join(" ")}: there is no option ${unknown.join(", ")}`;
 }
 
-test("every command and option of tahoe-apt that a document names exists", async () => {
+test("every command and option of tahoe-apt in a document exists", async () => {
   const mistakes: string[] = [];
   let count = 0;
   for (const path of documents) {

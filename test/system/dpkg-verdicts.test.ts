@@ -1,4 +1,4 @@
-// Odd packages: what dpkg installs is taken, and what dpkg refuses, or is broken by, is rejected.
+// Odd packages: those that dpkg installs are accepted, and those that dpkg rejects or that break it are rejected.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { defaultInspectLimits as limits } from "../../src/catalog/inspection/ins
 import { aDeb, compressed, tarHeader, tarOf, withChecksum } from "../support/debs.ts";
 import { demandRoot } from "../support/rootfs.ts";
 
-/** Whether dpkg installs a package into an empty root, and can go on with what it wrote there. */
+/** Whether dpkg installs a package into an empty root, and can still read its own database afterwards. */
 function dpkgTakes(deb: Uint8Array): boolean {
   const folder = mkdtempSync(join(tmpdir(), "tahoe-apt-dpkg-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -79,7 +79,7 @@ test.each<readonly [what: string, deb: () => Promise<Buffer>, verdict: boolean]>
   expect(await isTaken(bytes)).toBe(verdict);
 });
 
-test("dpkg and we agree on one and on several frames of zstd", async () => {
+test("dpkg and we agree on one and on several zstd frames", async () => {
   demandRoot();
   const tar = await tarOf([
     { name: "./", type: "directory" },

@@ -1,4 +1,4 @@
-// Threads are ended at any moment, also while they load lzma-native or are at work in it, which once aborted the process.
+// Threads that end at any moment, even while they load or use lzma-native, which once aborted the process.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { projectRoot } from "../support/project-files.ts";
 
 const built = (file: string): string => JSON.stringify(pathToFileURL(join(projectRoot, "dist", file)).href);
 
-/** @param round the body of a function that is called many times, each time after another delay in ms */
+/** @param round the body of a function that is called many times, each time with another delay in ms */
 function exitOf(round: string, input: Uint8Array): { readonly status: number | null; readonly output: string } {
   const program = `
     import { buffer } from "node:stream/consumers";
@@ -19,7 +19,7 @@ function exitOf(round: string, input: Uint8Array): { readonly status: number | n
     const { signal } = new AbortController();
     for (let delayMs = 0; delayMs < 120; delayMs += 10) { ${round} }
     console.log("done");`;
-  // A file, because threads inherit the flags that a program on the command line takes.
+  // A file, because threads inherit the flags of a program on the command line.
   const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-ending-"));
   try {
     const file = join(directory, "program.mjs");
@@ -31,7 +31,7 @@ function exitOf(round: string, input: Uint8Array): { readonly status: number | n
   }
 }
 
-test("a compressor is closed while its threads start or compress, and the process lives on", () => {
+test("a compressor can be closed while its threads start or compress, and the process survives", () => {
   const lines = Array.from({ length: 20_000 }, (_, line) => `line ${(line * 7919) % 1000}\n`).join("");
   const ended = exitOf(
     `const { createCompressor } = await import(${built("indices/compression/compress.js")});
@@ -45,7 +45,7 @@ test("a compressor is closed while its threads start or compress, and the proces
   expect(ended).toEqual({ status: 0, output: "done\n" });
 });
 
-test("a thread for Contents is closed or aborted while it compresses, and the process lives on", () => {
+test("a thread for Contents can be closed or aborted while it compresses, and the process survives", () => {
   const ended = exitOf(
     `const { createContentsThread } = await import(${built("publishing/deferred/contents/contents-thread.js")});
      const thread = createContentsThread();
@@ -59,7 +59,7 @@ test("a thread for Contents is closed or aborted while it compresses, and the pr
   expect(ended).toEqual({ status: 0, output: "done\n" });
 });
 
-test("an inspector is closed while it unpacks an .xz, and the process lives on", async () => {
+test("an inspector can be closed while it unpacks an .xz, and the process survives", async () => {
   const files = { "./usr/share/large": Buffer.alloc(4_000_000, "a line\n") };
   const deb = await aDeb({ package: "large", version: "1", architecture: "amd64", files, compression: "xz" });
   const ended = exitOf(

@@ -1,4 +1,4 @@
-// Packages linked with metadata on a real grid: indexed without a read, installed by apt, and liars found by the scrub.
+// Packages with metadata on a real grid: indexed without a read, installed by apt, and false claims found by the scrub.
 import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -52,7 +52,7 @@ afterAll(async () => {
 const hello = (name: string) =>
   aDeb({ package: name, architecture: "amd64", files: { [`./usr/bin/${name}`]: name, "./usr/share/all": "" } });
 
-/** What an honest uploader says, the list of the package's files in an object of its own. */
+/** The metadata of an honest uploader, with the package's file list in a separate object. */
 async function truthOf(bytes: Uint8Array): Promise<{ readonly control?: string }> {
   const options = { limits, algorithms: ["md5", "sha256"], fileLists: true } as const;
   const inspection = await inspectContent("binary", inChunks(bytes), options);
@@ -88,7 +88,7 @@ async function apt(): Promise<AptRoot> {
   return machine;
 }
 
-test("fifty packages linked in one write are indexed, also by their files, with none read, and apt gets one whole", async () => {
+test("fifty packages that are linked in one write are indexed with their file lists, none is read, and apt downloads one", async () => {
   const debs = new Map<string, Buffer>();
   for (let n = 0; n < 50; n++) debs.set(`p${n}_1.0-1_amd64.deb`, await hello(`p${n}`));
   const links = new Map<string, Link>();
@@ -112,7 +112,7 @@ test("fifty packages linked in one write are indexed, also by their files, with 
   await expect.poll(() => metric('audits_total{repository="debian",verdict="confirmed"}')).toBe(1);
 });
 
-test("liars of each kind are found without any download, and never harm another package", async () => {
+test("false claims of each kind are found without any download, and never affect another package", async () => {
   const links = new Map<string, Link>();
   const say = async (name: string, lie: (control: string) => object) => {
     const bytes = await hello(name);
@@ -121,18 +121,18 @@ test("liars of each kind are found without any download, and never harm another 
   };
   const victim = await truthOf(await hello("p3"));
   await say("honest", () => ({}));
-  // Passed over: the bytes are read.
+  // Ignored: the bytes are read.
   await say("size", () => ({ sizeBytes: 1 }));
   await say("second-stanza", (control) => ({ control: `${control}\n${control.replace("second", "forged")}` }));
   await say("carriage-return", (control) => ({ control: `${control}X: a\rPackage: forged\n` }));
   await say("huge", (control) => ({ control: `${control}X: ${"x".repeat(limits.maxStanzaBytes)}\n` }));
   await say("types", () => ({ sha256: 5, control: [{}] }));
   await say("deep", () => ({ contents: JSON.parse(`${"[".repeat(100)}${"]".repeat(100)}`) as unknown }));
-  // Believed, until they are held against the bytes.
+  // Accepted, until they are compared with the bytes.
   await say("digest", () => ({ sha256: "00".repeat(32) }));
   await say("control", (control) => ({ control: `${control}Depends: evil\n` }));
   await say("version", (control) => ({ control: control.replace("1.0-1", "99") }));
-  // Caught at once: two contents can't have one digest.
+  // Found at once: two contents cannot have one digest.
   const thief = await hello("thief");
   links.set("thief_1.0-1_amd64.deb", await linkOf(thief, { ...victim, sizeBytes: thief.length }));
   await writer.link(builder, links, signal);

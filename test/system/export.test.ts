@@ -1,4 +1,4 @@
-// A repository as a site of plain files, served by a web server that knows nothing of it, and read by real clients.
+// A repository as a site of plain files, served by an ordinary web server, and read by real clients.
 import { execFile } from "node:child_process";
 import {
   cpSync,
@@ -53,7 +53,7 @@ class Site {
     return await outputOf(["export", ...this.flags, this.directory]);
   }
 
-  /** A web server of Python's over a directory beside the site or the site itself. @returns its URL */
+  /** Python's web server for a directory beside the site, or for the site itself. @returns its URL */
   async serve(directory = this.directory): Promise<string> {
     return await plainWebServer(directory);
   }
@@ -68,7 +68,7 @@ class Site {
     return apt;
   }
 
-  /** The directory that the suite's name stands for. */
+  /** The directory of the suite. */
   get generation(): string {
     return readlinkSync(join(this.directory, "dists/sid"));
   }
@@ -78,7 +78,7 @@ async function planted(): Promise<Site> {
   const site = new Site();
   site.put(`${place}/hello.deb`, await aDeb({ package: "hello", version: "1:2.0+b~1", architecture: "amd64" }));
   site.put(`${place}/other.deb`, await aDeb({ package: "other", architecture: "all" }));
-  // What debootstrap takes into a minimal system: apt, and all that is required.
+  // The packages that debootstrap installs into a minimal system: apt, and all required ones.
   site.put(`${place}/apt.deb`, await aDeb({ package: "apt", architecture: "amd64" }));
   const fields = { Priority: "required" };
   site.put(`${place}/base.deb`, await aDeb({ package: "base", architecture: "amd64", fields }));
@@ -86,7 +86,7 @@ async function planted(): Promise<Site> {
   return site;
 }
 
-test("apt, debmirror, debootstrap and a copy find a whole repository in the files", { timeout: long }, async () => {
+test("apt, debmirror, debootstrap and a copy find a complete repository in the files", { timeout: long }, async () => {
   const site = await planted();
   expect(await site.export()).toContain("packagesWritten 7");
   const url = await site.serve();
@@ -113,7 +113,7 @@ test("apt, debmirror, debootstrap and a copy find a whole repository in the file
   await site.apt(await site.serve(copy));
 });
 
-test("a package whose name is as long as a name can be holds up nobody", async () => {
+test("a package with the longest possible name does not fail the export", async () => {
   const site = new Site();
   const name = `${"x".repeat(251)}.deb`;
   site.put(`${place}/hello.deb`, await aDeb({ package: "hello", architecture: "amd64" }));
@@ -128,7 +128,7 @@ test("a package whose name is as long as a name can be holds up nobody", async (
   expect(readdirSync(join(site.directory, "pool"), { recursive: true }).join()).not.toContain(".new");
 });
 
-test("a package that several indices name is written once", async () => {
+test("a package in several indices is written once", async () => {
   const site = new Site();
   for (const architecture of ["amd64", "arm64", "armhf"]) {
     site.put(`dists/sid/main/binary-${architecture}/own.deb`, await aDeb({ package: "own", architecture }));
@@ -141,7 +141,7 @@ test("a package that several indices name is written once", async () => {
   expect(await site.export()).toContain("packagesWritten 11");
 });
 
-test("only what changed is written, an old index still finds its packages, and what is gone goes after a while", {
+test("only changes are written, an old index still finds its packages, and removed files are deleted after a while", {
   timeout: long,
 }, async () => {
   const site = await planted();
@@ -181,7 +181,9 @@ test("only what changed is written, an old index still finds its packages, and w
   }
 });
 
-test("killed at any moment, the site is whole, and the next export finishes it", { timeout: long }, async () => {
+test("after a kill at any moment, the site is complete, and the next export finishes it", {
+  timeout: long,
+}, async () => {
   const site = await planted();
   await site.export();
   const url = await site.serve();
@@ -199,7 +201,7 @@ test("killed at any moment, the site is whole, and the next export finishes it",
   expect(readdirSync(join(site.directory, ".generations/sid"))).toHaveLength(1);
 });
 
-test("a server keeps the site up to date by itself, and a command may export beside it", {
+test("a server keeps the site up to date by itself, and a command may export at the same time", {
   timeout: long,
 }, async () => {
   const site = await planted();
@@ -231,7 +233,7 @@ test("a server keeps the site up to date by itself, and a command may export bes
   );
 });
 
-test("a directory with a dists of somebody else is left alone, and the command says so", async () => {
+test("a directory with somebody else's dists is not touched, and the command reports it", async () => {
   const site = await planted();
   mkdirSync(join(site.directory, "dists/precious"), { recursive: true });
   const command = new CommandLine(["export", ...site.flags, site.directory]);
@@ -239,7 +241,7 @@ test("a directory with a dists of somebody else is left alone, and the command s
   expect(command.output).toContain("dists/precious was made by somebody else");
 });
 
-test("an export directory belongs to one repository: another one's export is refused and removes nothing", async () => {
+test("an export directory belongs to one repository: another one's export is rejected and deletes nothing", async () => {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-site-"));
   onTestFinished(() => rmSync(work, { recursive: true }));
   const site = join(work, "site");

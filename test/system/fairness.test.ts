@@ -1,4 +1,4 @@
-// One builder's unreadable directory, and packages that take long to inspect, against another builder's uploads.
+// One builder's unreadable directory and slow packages do not affect another builder's uploads.
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,7 +12,9 @@ const mallory = `${place}/mallory`;
 const gibibyte = 2 ** 30;
 const mostMs = 5000;
 
-/** What unpacks to much more than it has bytes is rejected by default: here it is to be inspected to its end. */
+/**
+ * A package with a high compression ratio is rejected by default. Here the limit is raised, so that it is inspected.
+ */
 const settings = "contents = true\n[limits.inspection]\nmax_data_ratio = 1_000_000";
 
 async function served(): Promise<ServedGrid> {
@@ -23,7 +25,7 @@ async function served(): Promise<ServedGrid> {
   return grid;
 }
 
-/** Uploads one package as alice, and pings for it. @returns how long it took from the ping until it was servable, in ms */
+/** Uploads one package as alice, and pings. @returns how long publishing took after the ping, in ms */
 async function aliceUploads(grid: ServedGrid, name: string): Promise<number> {
   const file = `${name}_1_amd64.deb`;
   await grid.put(alice, new Map([[file, await aDeb({ package: name, architecture: "amd64" })]]));
@@ -32,11 +34,11 @@ async function aliceUploads(grid: ServedGrid, name: string): Promise<number> {
   return performance.now() - begunMs;
 }
 
-test("a builder that pings its unreadable directory without an end fails nobody else's pings", {
+test("endless pings of a builder for its unreadable directory fail no other builder's pings", {
   timeout: 300_000,
 }, async () => {
   const grid = await served();
-  // Nobody has ever stored a directory under this cap.
+  // Nothing is stored in the grid for this directory cap.
   const base32 = (length: number) =>
     [...randomBytes(length)].map((byte) => "abcdefghijklmnopqrstuvwxyz234567"[byte % 32]).join("");
   await grid.link(mallory, `URI:DIR2-RO:${base32(25)}a:${base32(51)}a`);
@@ -53,7 +55,7 @@ test("a builder that pings its unreadable directory without an end fails nobody 
   for (const { status, text } of await attack) expect([status, text]).toEqual([503, expect.stringContaining(mallory)]);
 });
 
-test("packages that take long to inspect hold up nobody else's", { timeout: 600_000 }, async () => {
+test("packages that take long to inspect do not delay other builders' packages", { timeout: 600_000 }, async () => {
   const grid = await served();
   const zeros = `(cat; head -c ${gibibyte + 1024} /dev/zero) | xz -0`;
   const content = execFileSync("bash", ["-o", "pipefail", "-c", zeros], { input: tarHeader("./zeros", gibibyte) });

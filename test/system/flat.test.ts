@@ -1,4 +1,4 @@
-// Flat repositories, read by real apt: directories of packages without dists, at the root and deep in a tree.
+// Flat repositories with real apt: directories of packages without dists, at the root and deep in a tree.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -54,7 +54,7 @@ async function updated(source: string): Promise<AptRoot> {
 
 const textOf = async (url: string): Promise<string> => await (await fetch(url)).text();
 
-test("a tree of packages without dists is a flat repository: apt installs and fetches sources from it", async () => {
+test("a tree of packages without dists is a flat repository: apt installs and downloads sources from it", async () => {
   const hello = await aDeb({ package: "hello", version: "1:2.0+b~1", architecture: "amd64" });
   const dsc = aDsc({ source: "greet" });
   const { url, put, restart } = await serve(
@@ -80,14 +80,14 @@ test("a tree of packages without dists is a flat repository: apt installs and fe
   expect(release).not.toMatch(/^(Suite|Codename|Components|Architectures):/m);
 });
 
-test("a flat repository promises no changelogs, no snapshots and no Contents, which it does not have", async () => {
+test("a flat repository announces no changelogs, snapshots or Contents, which it does not have", async () => {
   const hello = await aDeb({ package: "hello", architecture: "amd64" });
   const { url } = await serve(new Map([["hello.deb", hello]]), "", 'public_url = "http://127.0.0.1:1"\n');
   await expect.poll(() => textOf(`${url}/Release`)).toContain("Packages.xz\n");
   expect(await textOf(`${url}/Release`)).not.toMatch(/^(Changelogs|Snapshots):|Contents-/m);
 });
 
-test("export leaves flat repositories out, says so, and brings all else", async () => {
+test("export omits flat repositories, reports it, and exports everything else", async () => {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-flat-"));
   onTestFinished(() => rmSync(work, { recursive: true }));
   const put = async (path: string, name: string): Promise<void> => {
@@ -110,7 +110,7 @@ test("export leaves flat repositories out, says so, and brings all else", async 
   expect(readFileSync(join(work, "site-of-it/dists/sid/main/binary-amd64/Packages"), "utf8")).toContain("Package: a\n");
 });
 
-test("a directory beside dists is flat where the configuration says so, and both are served", async () => {
+test("a directory beside dists is flat if the configuration says so, and both are served", async () => {
   const { url } = await serve(
     new Map([
       ["dists/sid/main/binary-amd64/a.deb", await aDeb({ package: "a", architecture: "amd64" })],

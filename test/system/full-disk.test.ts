@@ -1,4 +1,4 @@
-// A state directory that takes no more: what is published stays served, and the server stays up.
+// A full state directory: published files are still served, and the server keeps running.
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -9,14 +9,14 @@ import { expect, onTestFinished, test } from "vitest";
 import { aDeb } from "../support/debs.ts";
 import { projectRoot } from "../support/project-files.ts";
 
-/** Larger than a database with one small publication in it, in the shell's blocks of 512 bytes. */
+/** Larger than a database with one small publication, in the shell's blocks of 512 bytes. */
 const fileLimitBlocks = 1024;
 
 test.each([
   ["serve", "state/repositories/debian/ping-token"],
   ["start", ".tahoe-apt/caps/ping-token"],
 ])(
-  "a database that can't grow fails the ping alone: %s serves on what it has published",
+  "a database that cannot grow fails only the ping: %s continues to serve its publications",
   async (command, tokenFile) => {
     const work = mkdtempSync(join(tmpdir(), "full-disk-"));
     const packages = join(work, "tree/dists/sid/main/binary-amd64");
@@ -25,7 +25,7 @@ test.each([
 
     const state = join(work, "state");
     const serve = [join(projectRoot, "dist/cli.js"), command, "--folder", join(work, "tree"), "--state", state];
-    // A limit on the size of files stands in for a full disk: a write beyond it fails, as the signal is ignored.
+    // A file size limit simulates a full disk: with the signal ignored, a write beyond it fails.
     const limited = `trap "" XFSZ; ulimit -f ${fileLimitBlocks}; exec "$0" "$@"`;
     const server = spawn("sh", ["-c", limited, process.execPath, ...serve, "--listen", "127.0.0.1:0"], { cwd: work });
     onTestFinished(() => {
@@ -41,7 +41,7 @@ test.each([
       .toMatch(/"url":"[\s\S]*"msg":"published"|"msg":"published"[\s\S]*"url":"/);
     const url = /"url":"([^"]+)"/.exec(log())?.[1] ?? "";
     const inRelease = async () => (await fetch(`${url}dists/sid/InRelease`)).text();
-    // What is made in the background for the first packages is a publication of its own.
+    // The deferred files of the first packages are a separate publication.
     await expect.poll(inRelease, { timeout: 30_000 }).toContain("/Contents-");
     const before = await inRelease();
 
@@ -55,7 +55,8 @@ test.each([
       headers: { authorization: `Bearer ${token}` },
     });
     expect(ping.status).toBe(503);
-    // lmdb takes a write that was cut short for an error of the disk; a write that begins at the limit is not cut short.
+    // lmdb reports a truncated write as a disk error; a write that begins at the limit is not
+    // truncated.
     expect(await ping.text()).toMatch(/the state directory can't be written: (i\/o error|file too large)/);
     expect(await (await fetch(url)).text()).toMatch(/be written: (i\/o error|file too large)/);
     expect(await inRelease()).toBe(before);

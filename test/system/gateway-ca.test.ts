@@ -1,4 +1,4 @@
-// A real grid behind HTTPS with a certificate of one's own: init, a builder's bundle alone, and the server reach it.
+// A real grid behind HTTPS with a private certificate: init, a builder's bundle and the server reach it.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,7 +25,7 @@ afterAll(async () => {
 
 const run = async (...args: readonly string[]) => await runCommand(args, { cwd: work });
 
-test("the certificate that init was given goes with the bundles and the configuration", async () => {
+test("the certificate given to init is written into the bundles and the configuration", async () => {
   const port = await freePort();
   const init = ["init", "debian", "--webapi", proxy.url, "--listen", `127.0.0.1:${port}`, "--builder", "alice"];
   const refused = await run(...init);

@@ -1,4 +1,4 @@
-// A builder whose listing is 130 MB of JSON: the others' uploads and everybody's requests go on while it is read.
+// A builder's listing of 130 MB of JSON: other uploads and all requests continue while it is read.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,7 +27,7 @@ afterAll(async () => {
 const directory = (names: readonly string[]): string =>
   JSON.stringify(["dirnode", { children: Object.fromEntries(names.map((name) => [name, ["dirnode", {}]])) }]);
 
-/** Such a content's cap, of so many bytes. */
+/** The cap of a content with this size. */
 const capOf = (number: number, bytes: number): string => {
   const digits = number.toString().replaceAll(/\d/g, (digit) => "abcdefghij"[Number(digit)] ?? "");
   return `URI:CHK:${"a".repeat(26)}:${digits.padStart(52, "z")}:1:1:${bytes}`;
@@ -51,7 +51,7 @@ function giantListing(): Buffer {
   return Buffer.from(`["dirnode", {"children": {${children.join(", ")}}}]`);
 }
 
-test("while a giant listing is looked at again and again, others publish within 5 s, and requests are answered", async () => {
+test("while a giant listing is read repeatedly, others publish within 5 s, and requests are answered", async () => {
   const deb = await aDeb({ package: "hello", architecture: "amd64" });
   const giant = giantListing();
   expect(giant.length).toBeGreaterThan(125e6);
@@ -98,7 +98,7 @@ test("while a giant listing is looked at again and again, others publish within 
     const metrics = await (await fetch(`${url}/metrics`)).text();
     return Number(/^process_resident_memory_bytes (\S+)/m.exec(metrics)?.[1]) / mebibyte;
   };
-  // What it brings is published once; every further look brings nothing, and is what this is about.
+  // Its packages are published once. Every further listing adds nothing; this test is about those.
   await ping(`${binaries}/mallory`);
   const before = await memory();
   let grown = 0;
@@ -127,7 +127,7 @@ test("while a giant listing is looked at again and again, others publish within 
   }
   await readers;
   expect(Math.max(...seconds)).toBeLessThan(5);
-  // Half a second is the goal on a machine that does nothing else; in one go, parsing alone takes more than a second.
+  // The goal is half a second on an idle machine. In one piece, parsing alone takes more than a second.
   expect(longestSeconds).toBeLessThan(1);
   expect(grown).toBeLessThan(250);
 }, 400_000);

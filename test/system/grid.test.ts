@@ -1,4 +1,4 @@
-// The one-machine grid: what it keeps, how it starts again, and that nothing of it outlives us.
+// The one-machine grid: what it keeps, how it restarts, and that none of its processes survives us.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
@@ -31,12 +31,12 @@ const start = (name: string): Promise<Grid> =>
     signal,
   });
 
-test("a grid keeps its data and its ports over a restart, and finds other ports when its own are taken", async () => {
+test("a grid keeps its data and its ports after a restart, and finds other ports if its own are taken", async () => {
   const first = await start("kept");
   const writer = new WebapiWriter(new Webapi(first.webapiUrl));
   const root = await writer.createDirectory(signal);
   const readCap = await writer.readCapOf(root, signal);
-  // Longer than a literal cap holds, so that the storage server must have it.
+  // Longer than the content of a literal cap, so that the storage server must store it.
   const content = await writer.put(root, parseTreePath("a/b"), Buffer.alloc(1000, 7), signal);
   await first.stop();
 
@@ -61,7 +61,7 @@ test("a grid keeps its data and its ports over a restart, and finds other ports 
   squatter.close();
 });
 
-test("what the grid keeps is closed to other users", async () => {
+test("other users cannot read the files of the grid", async () => {
   const grid = await start("private");
   await grid.stop();
   expect((await stat(join(directory, "private"))).mode & 0o077).toBe(0);
@@ -88,7 +88,7 @@ test("a node whose parent is killed ends too, and the next start waits for that"
   await again.stop();
 });
 
-test("a second grid in the same directory is refused and the first one goes on", async () => {
+test("a second grid in the same directory is rejected and the first one continues", async () => {
   const first = await start("twice");
   await expect(start("twice")).rejects.toMatchObject({ code: "grid/failed" });
   expect(await isRunning(first.pid)).toBe(true);
@@ -96,7 +96,7 @@ test("a second grid in the same directory is refused and the first one goes on",
   expect(await isRunning(first.pid)).toBe(false);
 });
 
-test("a start that is called off leaves no node behind, and the next start works", async () => {
+test("an aborted start leaves no node behind, and the next start works", async () => {
   const off = new AbortController();
   const starting = startGrid({
     directory: join(directory, "off"),
@@ -112,7 +112,7 @@ test("a start that is called off leaves no node behind, and the next start works
   await (await start("off")).stop();
 });
 
-test("the tahoe command reaches a directory by its alias, and no cap is in the node's logs", async () => {
+test("the tahoe command reaches a directory by its alias, and the node's logs contain no cap", async () => {
   const grid = await start("alias");
   const writer = new WebapiWriter(new Webapi(grid.webapiUrl));
   const root = await writer.createDirectory(signal);

@@ -1,4 +1,4 @@
-// Whatever a client sends, it gets an answer that is about its request: never a 500, and never a name that is internal.
+// Whatever a client sends, the response is about its request: never a 500, and never an internal name.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ const token = "the-token-of-strangers";
 const requests = 4000;
 const atOnce = 20;
 
-/** A server with a suite and two flat repositories, one of them at the root of a tree of its own. */
+/** A server with a suite and two flat repositories, one of them at the root of a separate tree. */
 async function startServer(): Promise<ServerUnderTest> {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-hostile-"));
   const put = (path: string, bytes: Uint8Array | string): void => {
@@ -69,7 +69,10 @@ function asking() {
 
 const bearer = { Authorization: `Bearer ${token}` };
 
-/** Numbers that are the same in each run. @see https://github.com/bryc/code/blob/master/jshash/PRNGs.md (mulberry32) */
+/**
+ * Pseudo-random numbers, equal in each run.
+ * @see https://github.com/bryc/code/blob/master/jshash/PRNGs.md (mulberry32)
+ */
 function seeded(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -155,11 +158,11 @@ test("no path, query, method or header causes a 500, and no response contains an
   const client = async (): Promise<void> => {
     while (left-- > 0) {
       const [path, query] = [aPath(), aQuery()];
-      // A ping that works waits for nothing here: what it would find was found before.
+      // A valid ping does not wait here, because its change is already published.
       const method = path.startsWith("/-/") ? "POST" : one(methods);
       const { status, body } = await ask(method, path + query, { ...bearer, ...aHeader() });
       const text = body.toString();
-      // What a client itself has said may come back to it.
+      // A client may get its own text back.
       const isInternal =
         /~flat|binary-any|debian\/\.(?!\w)/.test(text) && !path.includes("~flat") && !path.includes("/.");
       if (status === 500 || isInternal) failures.push(`${method} ${path}${query}: ${status} ${text.slice(0, 200)}`);

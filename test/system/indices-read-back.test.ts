@@ -1,4 +1,4 @@
-// A static repository of stitched indices, read by real apt: in each form, and with each kind of sabotage beside it.
+// A static repository of stitched indices, read by real apt: in each form, and with each kind of sabotage.
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -22,7 +22,7 @@ const algorithms = ["md5", "sha256"] as const;
 const packageNames = Array.from({ length: 40 }, (_, n) => `pack-${String(n).padStart(2, "0")}`);
 const stanzasPerSegment = 7;
 
-/** What the server answers, by path. */
+/** The server's responses, by path. */
 const files = new Map<string, Uint8Array>();
 const server = createServer((request, response) => {
   const path = decodeURIComponent(request.url ?? "/").slice(1);
@@ -42,7 +42,7 @@ const digestsOf = (bytes: Uint8Array) => ({
   sha256: createHash("sha256").update(bytes).digest("hex"),
 });
 
-/** Cuts the stanzas into segments and puts all forms of their index where the server finds them. */
+/** Cuts the stanzas into segments and stores all forms of their index for the server. */
 async function publish(path: string, stanzas: readonly string[]): Promise<readonly ReleaseFile[]> {
   const stored = new Map<string, Readonly<Record<IndexForm, Uint8Array>>>();
   const segments: SegmentSizes[] = [];
@@ -126,7 +126,7 @@ function anAptRoot(options: { readonly [name: string]: string } = {}): AptRoot {
   return root;
 }
 
-/** Changes what the server has under the names that match, for the time of the work. */
+/** Corrupts the server's files whose names match, while some work runs. */
 async function sabotaged<T>(names: RegExp, spoil: (good: Buffer) => Uint8Array, work: () => Promise<T>): Promise<T> {
   const good = [...files].filter(([path]) => names.test(path));
   if (good.length === 0) throw new Error(`nothing matches ${names.source}`);
@@ -172,20 +172,20 @@ test("apt finds the indices by their hashes", async () => {
   expect(await root.packageNames()).toEqual(packageNames);
 });
 
-test("apt refuses an index under its hash that has other bytes", async () => {
+test("apt rejects an index with other bytes under its hash", async () => {
   const root = anAptRoot();
   const said = await sabotaged(/main\/binary-amd64\/by-hash/, withOneBitChanged, () => root.failToUpdate());
   expect(said).toMatch(/Hash Sum mismatch/i);
 });
 
-test("apt refuses an InRelease with one changed byte", async () => {
+test("apt rejects an InRelease with one changed byte", async () => {
   const root = anAptRoot();
   const changed = (good: Buffer): Buffer => Buffer.from(good.toString().replace("Label: Tests", "Label: Tesss"));
   const said = await sabotaged(/InRelease$/, changed, () => root.failToUpdate());
   expect(said).toMatch(/BADSIG|invalid|not signed/i);
 });
 
-test("apt takes Release and Release.gpg where there is no InRelease, and refuses a changed Release", async () => {
+test("apt uses Release and Release.gpg if there is no InRelease, and rejects a changed Release", async () => {
   const inRelease = files.get("dists/sid/InRelease")!;
   files.delete("dists/sid/InRelease");
   try {
@@ -200,7 +200,7 @@ test("apt takes Release and Release.gpg where there is no InRelease, and refuses
   }
 });
 
-test("apt downloads a package by its content's name, and refuses other bytes there", async () => {
+test("apt downloads a package under the name of its content, and rejects other bytes there", async () => {
   const root = anAptRoot();
   await root.update();
   const [path, bytes] = [...files].find(([name]) => name.endsWith("/pack-06_1.6-1.deb"))!;
@@ -214,7 +214,7 @@ test("apt downloads a package by its content's name, and refuses other bytes the
   });
 });
 
-test("apt downloads a source package, every file of it", async () => {
+test("apt downloads a source package with all of its files", async () => {
   const root = anAptRoot();
   await root.update();
   const fetched = await root.source("pack");

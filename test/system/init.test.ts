@@ -1,4 +1,5 @@
-// `tahoe-apt init`, `builder` and `suite` against a real grid: a tree from nothing, builders in and out, no secret told.
+// `tahoe-apt init`, `builder` and `suite` with a real grid: a new tree, adding and revoking builders, no secret
+// printed.
 import {
   copyFileSync,
   existsSync,
@@ -33,7 +34,7 @@ const { signal } = new AbortController();
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-init-"));
 const directory = join(work, "debian");
 const at = (...names: readonly string[]): string => join(directory, ...names);
-/** What alice still has after she was revoked. */
+/** The files that alice still has after she was revoked. */
 const oldBundle = join(work, "old.bundle");
 const gateway = inject("webapiUrl");
 const writer = new WebapiWriter(new Webapi(gateway));
@@ -70,7 +71,7 @@ async function knownPackages(suite = "sid"): Promise<readonly string[]> {
   return await machine.packageNames();
 }
 
-/** Every secret of the owner's files: caps, tokens. */
+/** All secrets in the owner's files: caps, tokens. */
 function secrets(): readonly string[] {
   const files = [
     "master.bundle",
@@ -95,7 +96,7 @@ afterAll(async () => {
   rmSync(work, { recursive: true, force: true });
 });
 
-test("every secret is in a file for its owner alone, and none is said unless it is asked for", async () => {
+test("every secret is in a file that only its owner can read, and none is printed unless requested", async () => {
   expect(new Set(secrets()).size).toBeGreaterThan(12);
   for (const name of ["master.bundle", "master.token", "tree.readcap", "builders/alice.bundle", "builders/alice.token"])
     expect(statSync(at(name)).mode & 0o777, name).toBe(0o600);
@@ -107,7 +108,7 @@ test("every secret is in a file for its owner alone, and none is said unless it 
   for (const secret of secrets()) expect(shown).toContain(secret);
 });
 
-test("a second init leaves every secret and the configuration as they are", async () => {
+test("a second init changes neither the secrets nor the configuration", async () => {
   const before = secrets();
   writeFileSync(at("tahoe-apt.toml"), `${readFileSync(at("tahoe-apt.toml"), "utf8")}# mine\n`);
   await succeed(...initArguments());
@@ -115,13 +116,13 @@ test("a second init leaves every secret and the configuration as they are", asyn
   expect(readFileSync(at("tahoe-apt.toml"), "utf8")).toContain("# mine");
 });
 
-test("a builder uploads with its bundle, and apt sees it, without more set-up than init", async () => {
+test("a builder uploads with its bundle, and apt finds the package, without more set-up than init", async () => {
   await put("from-alice", "alice");
   await put("from-bob", "bob");
   expect(await knownPackages()).toEqual(["from-alice", "from-bob"]);
 });
 
-test("a builder's caps open nothing but its own directories", async () => {
+test("a builder's caps open only its own directories", async () => {
   const alice = bundleOf("alice");
   const mine = new Set<string>();
   for (const { cap } of alice.directories) {
@@ -150,7 +151,7 @@ test.each(["../bob", "..%2Fbob", "%2E%2E/bob", "./../../source/bob", "alice/../.
     const listings = () => Promise.all(places.map(async (cap) => [...(await writer.list(cap, signal)).keys()]));
     const before = await listings();
     const cap = encodeURIComponent(capOf(bundleOf("alice"), "dists/sid/main/binary-amd64/alice").reveal());
-    // As it stands: a client's URL parser would take the dots away.
+    // Sent unchanged, because a client's URL parser would remove the dots.
     const answer = await rawExchange(
       Number(new URL(gateway).port),
       `PUT /uri/${cap}/${path}/evil.deb HTTP/1.1\r\nHost: it\r\nContent-Length: 4\r\nConnection: close\r\n\r\nevil`,
@@ -160,7 +161,7 @@ test.each(["../bob", "..%2Fbob", "%2E%2E/bob", "./../../source/bob", "alice/../.
   },
 );
 
-test("the tree's read cap changes nothing, and a builder's token pings no other builder's directory", async () => {
+test("the tree's read cap cannot change anything, and a builder's token cannot ping for another builder's directory", async () => {
   const readCap = readFileSync(at("tree.readcap"), "utf8").trim();
   const path = "dists/sid/main/binary-amd64/bob/evil_1_amd64.deb";
   const reply = await fetch(`${gateway}/uri/${encodeURIComponent(readCap)}/${path}`, { method: "PUT", body: "evil" });
@@ -176,7 +177,7 @@ test("the tree's read cap changes nothing, and a builder's token pings no other 
   expect(answers).toEqual([202, 403]);
 });
 
-test("put refuses a package that has no place among the bundle's directories, and changes nothing", async () => {
+test("put rejects a package that fits into none of the bundle's directories, and changes nothing", async () => {
   await succeed("builder", "add", "carol", "--dir", directory, "--architecture", "arm64", "--no-source");
   expect(bundleOf("carol").directories.map(({ path }) => path)).toEqual([
     "dists/sid/main/binary-all/carol",
@@ -191,7 +192,7 @@ test("put refuses a package that has no place among the bundle's directories, an
   ]);
 });
 
-test("a new suite is served, and takes packages of a builder that was let in there", async () => {
+test("a new suite is served, and accepts packages of a builder that was added to it", async () => {
   await succeed("suite", "add", "trixie", "--dir", directory);
   await succeed("builder", "add", "bob", "--dir", directory, "--suite", "trixie");
   const file = join(work, "newer_1.0-1_arm64.deb");
@@ -209,7 +210,7 @@ test("a new suite is served, and takes packages of a builder that was let in the
   expect(await knownPackages("trixie")).toEqual(["newer"]);
 });
 
-test("the lines of the guide for a new tree do what they say", async () => {
+test("the commands of the guide for a new tree work", async () => {
   const elsewhere = mkdtempSync(join(work, "guide-"));
   const lines = blockOf("sh owner")
     .split("\n")
@@ -224,10 +225,10 @@ test("the lines of the guide for a new tree do what they say", async () => {
   loadConfiguration({ config: join(elsewhere, "debian/tahoe-apt.toml") }, {});
 });
 
-test("a revoked builder can change nothing any more, and its packages stay", async () => {
+test("a revoked builder can no longer change anything, and its packages stay", async () => {
   const alice = bundleOf("alice");
   const cap = capOf(alice, "dists/sid/main/binary-amd64/alice");
-  // A directory below her own: its cap stands in the one that she holds.
+  // A directory below her own: its cap is in the one that she holds.
   const below = new WriteCap(
     await (
       await fetch(`${gateway}/uri/${encodeURIComponent(cap.reveal())}?t=mkdir&name=below`, { method: "POST" })
@@ -263,7 +264,7 @@ test("a revoked builder can change nothing any more, and its packages stay", asy
   );
 });
 
-test("every command tells a revoked builder so, and changes nothing", async () => {
+test("every command reports the revocation to a revoked builder, and changes nothing", async () => {
   const cap = capOf(parseBundle(readFileSync(oldBundle, "utf8")), "dists/sid/main/binary-amd64/alice");
   const names = async () => [...(await writer.list(cap, signal)).keys()];
   const before = await names();
@@ -283,7 +284,7 @@ test("every command tells a revoked builder so, and changes nothing", async () =
   expect(await names()).toEqual(before);
 });
 
-test("a builder who hears of it only after the change is told that its links may be in the tree no more", async () => {
+test("a builder who learns of the revocation after its upload is told that its links may no longer be in the tree", async () => {
   const server = await fakeGateway(({ method }, response) => {
     response.writeHead(method === "GET" ? 503 : 401).end("x");
   });
@@ -310,7 +311,7 @@ test("a builder who hears of it only after the change is told that its links may
   }
 });
 
-test("a builder that is revoked with --drop is gone with its packages, and others are not", async () => {
+test("revoking a builder with --drop removes its packages and no others", async () => {
   await succeed("builder", "revoke", "bob", "--drop", "--dir", directory);
   expect(await knownPackages()).toEqual(["from-alice", "from-below"]);
   const again = await run("builder", "revoke", "bob", "--dir", directory);

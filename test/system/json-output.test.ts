@@ -1,4 +1,4 @@
-// `--json`: whatever a builder's command comes to, standard output holds one object, and it says whether links are changed.
+// `--json`: standard output of a builder's command is always one object, which says whether links were changed.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// The keys that we take and those that we refuse, held against what both of apt's verifiers take, now and in a year.
+// The keys that we accept and reject, compared with both of apt's verifiers, now and in a year.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { debianMachine } from "../support/rootfs.ts";
 const setUpMs = 480_000;
 const release = "Origin: Tests\nSuite: sid\n";
 
-/** How gpg makes each key: its algorithm, and what it signs itself with. */
+/** The options with which gpg generates each key: its algorithm and its self-signature. */
 const kinds: {
   readonly [name: string]: { readonly algorithm: string; readonly digest?: string; readonly isFit: boolean };
 } = {
@@ -64,7 +64,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-/** @param verify a shell command, in which $key is a key's name @returns the keys that it takes */
+/** @param verify a shell command, in which $key is a key's name @returns the keys that it accepts */
 async function takenBy(machine: Machine, verify: string): Promise<readonly string[]> {
   const script = `cd /; for key in ${names.join(" ")}; do ${verify} >/dev/null 2>&1 && echo $key; done; true`;
   const [command, args] = await machine.enter(script);
@@ -74,20 +74,20 @@ async function takenBy(machine: Machine, verify: string): Promise<readonly strin
     .split("\n");
 }
 
-/** With apt's own policy. @param date undefined for today's */
+/** With apt's own policy. @param date undefined for today */
 const sqv = (date?: Date): string => {
   const policy = "SEQUOIA_CRYPTO_POLICY=/usr/share/apt/default-sequoia.config";
   const day = date === undefined ? "" : `--policy-as-of ${date.toISOString().slice(0, 10)}`;
   return `env ${policy} sqv --keyring $key.pgp ${day} --signature-file $key.sig Release`;
 };
 
-test.each(names)("%s is taken or refused as it is told", async (name) => {
+test.each(names)("%s is accepted or rejected as expected", async (name) => {
   const opened = openKey({ file: `${name}.asc`, armored: secrets.get(name)! }, { passphrases: [], now: Date.now });
   if (kinds[name]?.isFit === true) await opened;
   else await expect(opened).rejects.toThrow(UnfitKey);
 });
 
-test("what we take, both of apt's verifiers take, today and in a year", async () => {
+test("every key that we accept is accepted by both of apt's verifiers, today and in a year", async () => {
   const inAYear = new Date(Date.now() + 365 * 24 * 3600 * 1000);
   const fit = names.filter((name) => kinds[name]?.isFit);
   expect(await takenBy(bookworm, "gpgv --keyring /$key.pgp $key.sig Release")).toEqual(expect.arrayContaining(fit));
@@ -95,7 +95,7 @@ test("what we take, both of apt's verifiers take, today and in a year", async ()
   expect(await takenBy(trixie, sqv(inAYear))).toEqual(expect.arrayContaining(fit));
 });
 
-test("the verifiers do refuse some that we refuse, each in its time", async () => {
+test("the verifiers reject some of the keys that we reject, each at its time", async () => {
   const refused = async (date?: Date) => {
     const taken = await takenBy(trixie, sqv(date));
     return names.filter((name) => !taken.includes(name));

@@ -1,4 +1,4 @@
-// One signing key takes another's place, and no machine with the keyring package notices more than an upgrade.
+// Rotation of the signing key: machines with the keyring package only notice an upgrade.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -28,7 +28,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-/** Starts the server anew with these keys, at the address that it had. @param more keys of the repository */
+/** Restarts the server with these keys, at the same address. @param more keys of the repository */
 async function serveWith(keys: readonly string[], more = ""): Promise<ServerUnderTest> {
   const port = server?.port;
   await server?.end();
@@ -45,7 +45,7 @@ async function serveWith(keys: readonly string[], more = ""): Promise<ServerUnde
   return server;
 }
 
-/** Runs lines on the machine. @throws Error with all that they said, where they fail */
+/** Runs lines on the machine. @throws Error with their output if they fail */
 async function on(machine: Machine, lines: string): Promise<string> {
   const [command, args] = await machine.enter(`exec 2>&1; set -eu; export DEBIAN_FRONTEND=noninteractive\n${lines}`);
   const running = promisify(execFile)(command, [...args], { maxBuffer: 2 ** 24 });
@@ -73,14 +73,16 @@ async function makeKeysAndTree(): Promise<void> {
 }
 
 describe.each(["bookworm", "trixie"] as const)("on a machine with the apt of %s", (suite) => {
-  test("the keyring package is installed, brings the new key, and the old one goes", { timeout: setUpMs }, async () => {
+  test("the keyring package is installed, adds the new key, and the old one is removed", {
+    timeout: setUpMs,
+  }, async () => {
     await makeKeysAndTree();
     const machine = await debianMachine(suite);
     try {
       const { url } = await serveWith(["old.asc"]);
       mkdirSync(join(machine.changes, dirname(sources)), { recursive: true });
       const fetched = await (await fetch(`${url}/example/example.sources`)).text();
-      // A user's own word in the file, which no upgrade may lose.
+      // A user's own change in the file, which an upgrade must keep.
       writeFileSync(join(machine.changes, sources), `# mine\n${fetched}`);
       writeFileSync(join(machine.changes, "etc/apt/sources.list"), "");
       await on(machine, `rm -f /etc/apt/sources.list.d/debian.sources; ${update}; ${install(`${packageName} one`)}`);
@@ -97,7 +99,7 @@ describe.each(["bookworm", "trixie"] as const)("on a machine with the apt of %s"
       const after = await on(machine, `${update}; apt-get upgrade -y -q; ${install("three")}`);
       expect(after).toMatch(new RegExp(`Unpacking ${packageName} .*over`));
       expect(after).not.toMatch(/^[WE]:/m);
-      // apt 3 tells here what it will refuse within a year.
+      // apt 3 announces here what it will reject within a year.
       const audit = suite === "trixie" ? await on(machine, "apt-get update --audit") : "";
       expect(audit).not.toMatch(/Policy|^[WE]:/m);
       expect(await on(machine, "dpkg --audit; dpkg -l one two three | grep -c ^ii")).toMatch(/^3$/m);
@@ -106,7 +108,7 @@ describe.each(["bookworm", "trixie"] as const)("on a machine with the apt of %s"
     }
   });
 
-  test("who skips the step with both keys is refused", { timeout: setUpMs }, async () => {
+  test("a client that skips the step with both keys rejects the repository", { timeout: setUpMs }, async () => {
     const machine = await debianMachine(suite);
     try {
       const { url } = await serveWith(["old.asc"]);
@@ -121,11 +123,11 @@ describe.each(["bookworm", "trixie"] as const)("on a machine with the apt of %s"
   });
 });
 
-test("the package alone adds the repository, and its removal takes it away", { timeout: setUpMs }, async () => {
+test("the package alone adds the repository, and its removal removes it", { timeout: setUpMs }, async () => {
   const machine = await debianMachine("trixie");
   try {
     const { url } = await serveWith(["new.asc"]);
-    // As if a proxy in front were known by that address.
+    // As if a proxy were reachable at that address.
     await server?.end();
     const config = `public_url = "${url}"\n`;
     write(
@@ -143,7 +145,7 @@ test("the package alone adds the repository, and its removal takes it away", { t
     const bare = "rm -f /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list";
     await on(machine, `${bare}; dpkg -i /keyring.deb; ${update}; ${install("one")}`);
     await on(machine, `apt-get purge -y -q ${packageName}; test ! -e ${sources}; ${update}`);
-    // Who takes the source away keeps it away over an upgrade.
+    // If the user deletes the source, an upgrade does not restore it.
     await on(machine, `dpkg -i /keyring.deb; rm ${sources}; dpkg -i /keyring.deb; test ! -e ${sources}`);
   } finally {
     await machine.remove();

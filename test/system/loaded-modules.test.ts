@@ -1,10 +1,10 @@
-// A command loads what it needs: all of them together would take longer than most of what they do.
+// A command loads only the modules that it needs, because loading all of them takes longer than most commands.
 import { expect, test } from "vitest";
 import { CommandLine } from "../support/command-line.ts";
 
 const module = (text: string): string => `data:text/javascript,${encodeURIComponent(text)}`;
 
-/** Says of each module that is loaded where it is from. */
+/** Prints the path of each loaded module. */
 const telling = module(`
 import { writeSync } from "node:fs";
 export const load = (url, context, next) => { writeSync(1, "loads " + url + "\\n"); return next(url, context); };
@@ -20,7 +20,7 @@ async function loadedBy(...args: readonly string[]): Promise<readonly string[]> 
 
 const ofServersAlone = /^node_modules\/(koa|@koa|openpgp|lmdb|prom-client|pino)\/|^dist\/(main|config)\.js$/;
 
-test("an upload loads nothing that only a server needs", async () => {
+test("an upload loads no module that only a server needs", async () => {
   const loaded = await loadedBy("put", "--help");
   expect(loaded).toContain("dist/commands/put.js");
   expect(loaded.filter((path) => ofServersAlone.test(path))).toEqual([]);
@@ -32,7 +32,7 @@ test("the help of all commands loads them all", async () => {
   expect(loaded.some((path) => ofServersAlone.test(path))).toBe(true);
 });
 
-test("every command that the help names can be asked for by its name", async () => {
+test("every command in the help can be loaded by its name", async () => {
   const help = new CommandLine(["--help"]);
   await help.ends();
   const names = [...help.output.matchAll(/^ {2}([a-z-]+) (?:\[|<| {2})/gm)].map(([, name = ""]) => name);

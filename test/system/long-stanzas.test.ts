@@ -1,4 +1,4 @@
-// Whatever limits an operator sets, no stanza is as long as to keep apt from reading an index.
+// With any configured limit, every stanza is short enough for apt to read its index.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

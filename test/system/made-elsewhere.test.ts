@@ -1,4 +1,4 @@
-// Repositories that other tools made, brought into a real grid as people do it: where no package is served, it is told why.
+// Repositories of other tools in a real grid: if no package is served, the reason is shown.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +21,7 @@ const tahoe = (...args: readonly string[]): string =>
     .toString()
     .trim();
 
-/** The read cap of a directory, by its own cap or a path from one. */
+/** The read cap of a directory, from its own cap or from a path below one. */
 function readCapOf(directory: string): string {
   const [, facts] = JSON.parse(tahoe("ls", "--json", directory)) as readonly [string, { readonly ro_uri: string }];
   return facts.ro_uri;
@@ -43,7 +43,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(work, { recursive: true }));
 
-/** Expects a server of a tree to say something in the log, on the page and in a ping's answer. */
+/** Expects a server of a tree to report something in the log, on the page and in the response to a ping. */
 async function expectTold(readCap: string, what: RegExp): Promise<void> {
   const own = mkdtempSync(join(work, "server-"));
   writeFileSync(join(own, "readcap"), readCap, { mode: 0o600 });
@@ -63,17 +63,17 @@ async function expectTold(readCap: string, what: RegExp): Promise<void> {
   expect(notices.join("\n")).toMatch(what);
   const page = await (await fetch(`${server.url}/debian/`)).text();
   expect(page.replaceAll("&quot;", '"')).toMatch(what);
-  // What it has logged by now may still be on its way through the pipe.
+  // Its log output may still be in the pipe.
   await expect.poll(() => server.output.replaceAll('\\"', '"'), { timeout: 10_000 }).toMatch(what);
 }
 
-test("a repository that apt-ftparchive made and `tahoe cp -r` brought is told of in the log, on the page and to who pings", async () => {
+test("a repository from apt-ftparchive and `tahoe cp -r` is reported in the log, on the page and in ping responses", async () => {
   const writeCap = tahoe("mkdir");
   tahoe("cp", "-r", join(made, "dists"), join(made, "pool"), writeCap);
   await expectTold(readCapOf(writeCap), readyMade);
 });
 
-test("a `tahoe backup` of it is explained at its root, and told of as the repository that it is at Latest", async () => {
+test("a `tahoe backup` of it is explained at its root, and reported as the repository that it is at Latest", async () => {
   const writeCap = tahoe("mkdir");
   tahoe("backup", made, writeCap);
   await expectTold(readCapOf(writeCap), backup);

@@ -1,4 +1,4 @@
-// One builder brings thousands of packages at once, or some that are as long as may be: the others hardly notice.
+// One builder uploads thousands of packages at once, or some of the maximum size: the others hardly notice.
 import { expect, test } from "vitest";
 import { aDeb } from "../support/debs.ts";
 import { packageNames, ServedFolder } from "../support/served-folder.ts";
@@ -6,7 +6,7 @@ import { packageNames, ServedFolder } from "../support/served-folder.ts";
 const place = "dists/sid/main/binary-amd64";
 const tiny = (name: string) => aDeb({ package: name, architecture: "amd64", compression: "none", files: {} });
 
-test("another's upload is published before the last of thousands, and each ping is answered when its own are servable", async () => {
+test("another builder's upload is published before the last of thousands, and each ping is answered once its own are", async () => {
   const published: number[] = [];
   const served = new ServedFolder({ observer: { published: () => published.push(1) } });
   served.put(`${place}/alice/first.deb`, await tiny("first"));
@@ -19,7 +19,7 @@ test("another's upload is published before the last of thousands, and each ping 
     expect(outcome.added).toHaveLength(count);
     expect(await packageNames(served)).toHaveLength(count + 2);
   });
-  // Once a part is published, the rest waits for its turn.
+  // After a part is published, the rest waits for its turn.
   await expect.poll(() => published.length, { timeout: 60_000, interval: 5 }).toBeGreaterThan(before);
   served.put(`${place}/alice/second.deb`, await tiny("second"));
   const alice = served.ping(`${place}/alice/second.deb`).then(async ({ added }) => {
@@ -32,7 +32,7 @@ test("another's upload is published before the last of thousands, and each ping 
   expect(published.length - before).toBeGreaterThan(2);
 }, 120_000);
 
-test("the first publication of a server has all of the tree, however much it is", async () => {
+test("the first publication of a server contains the whole tree, however large it is", async () => {
   const published: number[] = [];
   const served = new ServedFolder({ observer: { published: () => published.push(1) } });
   for (let n = 0; n < 3000; n++) served.put(`${place}/alice/p${n}.deb`, await tiny(`p${n}`));
@@ -41,7 +41,7 @@ test("the first publication of a server has all of the tree, however much it is"
   expect(await packageNames(served)).toHaveLength(3000);
 }, 60_000);
 
-test("of more rejected files than can be told an answer has those that were judged last", async () => {
+test("if there are too many rejects for a response, it contains the most recent ones", async () => {
   const served = new ServedFolder();
   for (let n = 0; n < 5100; n++) served.put(`${place}/mallory/p${n}.deb`, "no package");
   await served.ping();

@@ -1,4 +1,4 @@
-// On a minimal Debian trixie, with no compiler, a clean clone comes up with `npm start` and goes down with Ctrl-C.
+// On a minimal Debian trixie without a compiler, a clean clone starts with `npm start` and stops with Ctrl-C.
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -22,7 +22,7 @@ afterAll(async () => {
   await machine?.remove();
 });
 
-/** A running script, with all that it has printed so far. */
+/** A running script with its output. */
 class Running {
   readonly child: ChildProcessWithoutNullStreams;
   printed = "";
@@ -57,7 +57,9 @@ class Running {
   }
 }
 
-/** For process 1: prints the command line of every other process. No pipe, whose ends would be listed too. */
+/**
+ * For process 1: prints the command line of every other process. Without a pipe, whose processes would be listed too.
+ */
 const listProcesses = `
   for each in /proc/[0-9]*; do
     [ $each = /proc/1 ] || { tr '\\0' ' ' <$each/cmdline; echo; }
@@ -66,9 +68,9 @@ const listProcesses = `
 test("npm start brings up grid and page on a minimal trixie, and Ctrl-C ends every process", {
   timeout: setUpMs,
 }, async () => {
-  // A terminal of its own, so that Ctrl-C reaches all that a terminal's Ctrl-C reaches.
+  // A separate terminal, so that Ctrl-C reaches the same processes as in a real one.
   const start = `script --quiet --return --command "npm start" /dev/null`;
-  // The sleeper, which nobody ends, shows that what is left behind would be seen.
+  // The sleeper, which nobody ends, proves that leftover processes would be found.
   const script = `cd ${checkout}; sleep 12345 & ${start}; echo "left behind:"; ${listProcesses}; echo "end of list"`;
   const running = new Running(await machine.enter(script));
   const [, url] = await running.until(/(http:\/\/127\.0\.0\.1:\d+\/debian)\/[\s\S]*sources\.list\.d/);
@@ -85,8 +87,8 @@ test("npm start brings up grid and page on a minimal trixie, and Ctrl-C ends eve
   await expect(fetch(`${url}/`)).rejects.toThrow();
 });
 
-// After the first test, which leaves dependencies and build behind.
-test("npm run demo tells its story to the end with apt 3, update after update", { timeout: setUpMs }, async () => {
+// After the first test, which leaves dependencies and the build behind.
+test("npm run demo runs to the end with apt 3, update after update", { timeout: setUpMs }, async () => {
   const running = new Running(
     await machine.enter(`cd ${checkout}; apt-get --version; npm run demo; echo "ended with $?"`),
   );
@@ -101,7 +103,7 @@ test.each([
   ["Python's venv", "/usr/lib/python3.13/ensurepip", "python3-venv"],
   ["netifaces or a compiler", "/usr/lib/python3/dist-packages/netifaces*.so", "python3-netifaces"],
 ])(
-  "without %s, npm start names what to install and another way",
+  "without %s, npm start names the packages to install and an alternative",
   { timeout: setUpMs },
   async (_what, hidden, named) => {
     const script = `

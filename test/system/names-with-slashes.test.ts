@@ -1,4 +1,4 @@
-// Suites and components with a slash in their names, as apt 2.6 and apt 3 take them.
+// Suites and components with a slash in their names, with apt 2.6 and apt 3.
 import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -15,7 +15,7 @@ import { plainWebServer } from "../support/plain-web-server.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 import { buildSourceTree, writeSourceTree } from "../support/source-tree.ts";
 
-test("both apts update without a warning from a suite and a component with a slash, and fetch from each its own packages, which can be verified", async () => {
+test("both apts update without a warning from a suite and a component with a slash, and download the packages of each", async () => {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-slashes-"));
   const places = {
     base: "bookworm/main",
@@ -70,7 +70,7 @@ test("both apts update without a warning from a suite and a component with a sla
   expect((await verify("--folder", "tree"))[0], "whoever does not know it takes updates for a component").toBe(3);
 });
 
-test("both apts use the site that export wrote, of a suite with a slash and of the suite around it, also when either was changed", async () => {
+test("both apts use an exported site of a suite with a slash and of the suite around it, also after changes of either", async () => {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-slashes-"));
   onTestFinished(() => rmSync(work, { recursive: true, force: true }));
   const put = async (place: string, name: string) => {
@@ -121,14 +121,14 @@ test("both apts use the site that export wrote, of a suite with a slash and of t
   ] as const) {
     await put(`${suite}/main`, name);
     held[suite].push(name);
-    // Beyond keep_seconds, what was superseded goes.
+    // After keep_seconds, superseded files are deleted.
     await sleep(1500);
     await write();
     await read();
   }
 });
 
-test("a suite with a slash is published into its tree as the suite that it is, by a server and by the command", async () => {
+test("a suite with a slash is published into its tree as such, by a server and by the command", async () => {
   const tree = await InitializedTree.plant(inject("webapiUrl"), ["bookworm/updates/main/binary-amd64"]);
   onTestFinished(() => tree.close());
   await tree.put(tree.write(new Map([await namedDeb({ package: "fix" })])));
@@ -157,7 +157,7 @@ test("a suite with a slash is published into its tree as the suite that it is, b
   expect(await release()).toMatch(/^Components: main$/m);
 });
 
-test("builders' commands know a suite with a slash from the suite around it, as init, builder add and suite add made it", async () => {
+test("builders' commands distinguish a suite with a slash from the suite around it, as init, builder add and suite add do", async () => {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-slashes-"));
   onTestFinished(() => rmSync(work, { recursive: true, force: true }));
   const port = await freePort();
@@ -183,7 +183,7 @@ test("builders' commands know a suite with a slash from the suite around it, as 
   }
   writeSourceTree(join(work, "built"), { name: "built", version: "1.0", distribution: "bookworm" });
   buildSourceTree(join(work, "built"));
-  // A changelog can't say it; dpkg-genchanges is told by -DDistribution.
+  // A changelog cannot contain it; dpkg-genchanges gets it by -DDistribution.
   const changes = readFileSync(join(work, "built_1.0_amd64.changes"), "utf8");
   expect(changes).toMatch(/^Distribution: bookworm$/m);
   const changed = changes.replace(/^Distribution: .*$/m, "Distribution: bookworm/updates");

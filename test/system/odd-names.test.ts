@@ -1,4 +1,4 @@
-// File names that are odd, but right: apt fetches what lies under them, from a server and from a site of plain files.
+// File names that are odd, but valid: apt downloads them, from a server and from a site of plain files.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, inject, onTestFinished, test } from "vitest";
@@ -19,7 +19,7 @@ const names = {
   symbols: "symbols_1.0_amd64.ddeb",
 } as const;
 
-test("apt fetches packages under odd file names, and Ubuntu's packages of debug symbols", async () => {
+test("apt downloads packages with odd file names, and Ubuntu's packages of debug symbols", async () => {
   const grid = await ServedGrid.start(inject("webapiUrl"), `flat = ["extras"]`);
   onTestFinished(() => grid.end());
   const debs = new Map<string, Buffer>();
@@ -40,7 +40,7 @@ test("apt fetches packages under odd file names, and Ubuntu's packages of debug 
   expect(await flat.text()).toMatch(/^Package: extra$/m);
 });
 
-test("a ping under another spelling of a directory's name in Tahoe is one of that directory, and shows no other", async () => {
+test("a ping with another Unicode form of a directory's name in Tahoe is for that directory, and creates no other", async () => {
   const grid = await ServedGrid.start(inject("webapiUrl"));
   onTestFinished(() => grid.end());
   const [composed, decomposed] = ["zoë".normalize("NFC"), "zoë".normalize("NFD")];
@@ -49,11 +49,11 @@ test("a ping under another spelling of a directory's name in Tahoe is one of tha
   await grid.put(`${place}/${composed}`, new Map([["two.deb", await aDeb({ package: "two" })]]));
   const answer = await grid.ping(`${place}/${encodeURIComponent(decomposed)}`);
   expect(answer).toMatchObject({ added: [`${place}/${composed}/two.deb`], removed: [], rejected: [] });
-  // Nothing is at the other spelling, so that nothing goes when the whole tree is looked at.
+  // Nothing exists under the other form, so nothing disappears at the next poll.
   expect(await grid.ping()).toMatchObject({ added: [], removed: [], rejected: [] });
 });
 
-test("in a folder both spellings may be there, and each is what it is", async () => {
+test("in a folder both Unicode forms may exist, and each is a separate directory", async () => {
   const served = new ServedFolder();
   const [composed, decomposed] = ["zoë".normalize("NFC"), "zoë".normalize("NFD")];
   served.put(`${place}/${composed}/one.deb`, await aDeb({ package: "one" }));

@@ -1,4 +1,4 @@
-// Somebody between a client and the server who keeps serving an old publication, and how long apt takes it.
+// An attacker between a client and the server replays an old publication; apt accepts it for a limited time.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { ServerUnderTest } from "../support/server.ts";
 const place = "dists/sid/main/binary-amd64";
 const validSeconds = 2 * 24 * 3600;
 
-test("apt takes an old publication for as long as it says that it is valid, and no longer", async () => {
+test("apt accepts an old publication as long as its Valid-Until allows, and no longer", async () => {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-old-"));
   mkdirSync(join(work, "tree", place), { recursive: true });
   writeFileSync(join(work, "tree", place, "it.deb"), await aDeb({ package: "it", architecture: "amd64" }));
@@ -26,7 +26,7 @@ test("apt takes an old publication for as long as it says that it is valid, and 
   });
   const url = `${server.url}/debian`;
   const publicKey = await (await fetch(`${url}/key.asc`)).text();
-  // What a client sees whose way to the server is cut off by somebody who has a copy of today's files.
+  // The view of a client whose traffic an attacker replaces by a copy of today's files.
   const updateIn = async (seconds: number): Promise<AptRun> => {
     const machine = new AptRoot({ source: { url, suite: "sid", publicKey }, environment: clockBehind(-seconds) });
     onTestFinished(() => machine.close());

@@ -1,4 +1,4 @@
-// `tahoe-apt owner list`, and a running server that heeds lists as soon as they stand in its file of builders.
+// `tahoe-apt owner list`, and a running server that uses a changed builders file at once.
 import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -18,7 +18,7 @@ beforeEach(async () => {
   work = await mkdtemp(join(tmpdir(), "owner-"));
   onTestFinished(() => rm(work, { recursive: true, force: true }));
   await writeFile(join(work, "token"), "a-token-for-this-test\n", { mode: 0o600 });
-  // Making a key takes long on a busy machine.
+  // Generating a key takes long on a busy machine.
   await writeFile(join(work, "key.asc"), (await aSigningKey()).reveal(), { mode: 0o600 });
   await put(`${amd64}/alice/hello.deb`, "hello", "1", 1_700_000_000);
   await put(`${amd64}/bob/hello.deb`, "hello", "2", 1_700_000_100);
@@ -63,7 +63,7 @@ async function run(...args: readonly string[]): Promise<readonly [code: number |
   return [code, command.output];
 }
 
-test("who owns a name is listed, by which rule, who publishes it and what is rejected", async () => {
+test("owner list shows the owner of each name, the rule, the builders that publish it, and the rejects", async () => {
   await configure('package_owners = "first"\n[repository.suite.trixie]\npackage_owners = "any"');
   await lists({ bob: ["*", "world"] });
   expect(await run("list")).toEqual([
@@ -103,7 +103,7 @@ test("who owns a name is listed, by which rule, who publishes it and what is rej
   ]);
 });
 
-test("where names are everybody's, it is told who publishes them", async () => {
+test("without owners, the list shows who publishes each name", async () => {
   await configure("");
   await lists({});
   const [code, output] = await run("list");
@@ -114,7 +114,7 @@ test.each([
   [["list", "--suite", "nope"], "there is no suite nope"],
   [["list", "--repository", "nope"], "has no repository nope"],
   [["move", "hel*", "bob"], "names are moved one by one"],
-])("%j is refused with 2", async (args, why) => {
+])("%j is rejected with 2", async (args, why) => {
   await configure("");
   await lists({});
   const [code, output] = await run(...args);
@@ -122,7 +122,7 @@ test.each([
   expect(code).toBe(2);
 });
 
-test("a directory that holds no owner's files is told so", async () => {
+test("a directory without an owner's files is reported as such", async () => {
   await configure("");
   await lists({});
   const [code, output] = await run("move", "hello", "bob");
@@ -130,7 +130,7 @@ test("a directory that holds no owner's files is told so", async () => {
   expect(code).toBe(1);
 });
 
-test("a name that the new owner's own list excludes is refused with 2, and no list changes", async () => {
+test("a name that the new owner's own list excludes is rejected with 2, and no list changes", async () => {
   const directory = join(work, "owned");
   await mkdir(directory, { recursive: true });
   const files = new OwnerFiles(directory, () => {});
@@ -145,7 +145,7 @@ test("a name that the new owner's own list excludes is refused with 2, and no li
   expect(await readFile(join(directory, "builders.toml"), "utf8")).toBe(before);
 });
 
-/** A server of the tree. @param pinged the path that its `ping` tells of, with its first slash */
+/** A server of the tree. @param pinged the path that its `ping` announces, with a leading slash */
 async function serve(pinged: string) {
   const server = new CommandLine(["serve", "--config", join(work, "tahoe-apt.toml")]);
   onTestFinished(() => void server.child.kill("SIGKILL"));
@@ -159,7 +159,7 @@ async function serve(pinged: string) {
   return { server, url, ping };
 }
 
-test("a running server heeds a list that changed at its next look, and its page says who owns a name", async () => {
+test("a running server uses a changed list at its next refresh, and its page shows the owner of a name", async () => {
   await configure("");
   await lists({});
   const { url, ping } = await serve(`/${amd64}/bob`);
@@ -175,7 +175,7 @@ test("a running server heeds a list that changed at its next look, and its page 
   expect(await (await fetch(`${url}/`)).text()).toContain("hello belongs to alice");
 });
 
-test("a running server tells who was first, also where the tree alone would say otherwise", async () => {
+test("a running server reports the first owner, even if the tree alone would give another one", async () => {
   await configure('package_owners = "first"');
   await lists({});
   const { server, ping } = await serve("");

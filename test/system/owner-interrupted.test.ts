@@ -1,4 +1,4 @@
-// `tahoe-apt init` and `builder revoke` killed at any moment: the same command, run again, finishes them.
+// `tahoe-apt init` and `builder revoke` that are killed at any moment: the same command finishes them when run again.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ import { interruptingGateway } from "../support/interrupting-gateway.ts";
 const { signal } = new AbortController();
 const writer = new WebapiWriter(new Webapi(inject("webapiUrl")));
 const path = parseTreePath("dists/sid/main/binary-amd64/alice");
-/** A test that runs the command some forty times. */
+/** A test that runs the command about forty times. */
 const manyRunsMs = 900_000;
 let gateway: InterruptingGateway;
 
@@ -37,7 +37,7 @@ function aDirectory(): string {
 
 const initIn = (directory: string) => ["init", directory, "--webapi", gateway.url, "--builder", "alice"];
 
-/** Runs a command that is killed when a request was done and before its answer is told. @returns whether it came so far */
+/** Runs a command that is killed after a request and before its response. @returns whether it came that far */
 async function killed(args: readonly string[], number: number): Promise<boolean> {
   const command = new CommandLine(args);
   gateway.at(number, "after", () => {
@@ -54,7 +54,7 @@ async function succeed(args: readonly string[]): Promise<void> {
   expect(await command.ends(), command.output).toBe(0);
 }
 
-/** A tree with one builder in one place, and no server to ping, made without a process of its own. */
+/** A tree with one builder in one directory, and no server to ping, made without a separate process. */
 async function plantedIn(directory: string): Promise<{ readonly root: WriteCap; readonly own: WriteCap }> {
   const files = new OwnerFiles(directory, () => {});
   const settings = {
@@ -74,7 +74,7 @@ async function plantedIn(directory: string): Promise<{ readonly root: WriteCap; 
 const bundleIn = (directory: string, name: string) => parseBundle(readFileSync(join(directory, name), "utf8"));
 
 test(
-  "an init that is killed at any request is finished by the next one, and none of its secrets is made twice",
+  "an init that is killed at any request is finished by the next one, and none of its secrets is generated twice",
   async () => {
     for (let number = 0; ; number++) {
       const directory = aDirectory();
@@ -102,7 +102,7 @@ test(
 );
 
 test(
-  "a revocation that is killed at any request is finished by the next one, and no package is lost on the way",
+  "a revocation that is killed at any request is finished by the next one, and no package is lost",
   async () => {
     const [name, bytes] = await namedDeb({ package: "kept" });
     for (let number = 0; ; number++) {

@@ -29,7 +29,7 @@ async function put(
   return await run("put", "--bundle", join(directory, "builders", `${who}.bundle`), "--suite", suite, file);
 }
 
-/** What apt would install of each package. */
+/** The version of each package that apt would install. */
 async function candidates(suite: string, ...names: readonly string[]): Promise<readonly (string | undefined)[]> {
   const publicKey = await (await fetch(`${server.url}/debian/key.asc`)).text();
   const machine = new AptRoot({ source: { url: `${server.url}/debian`, suite, publicKey } });
@@ -60,14 +60,14 @@ afterAll(async () => {
   rmSync(work, { recursive: true, force: true });
 });
 
-test("a name in a builder's list is not anybody else's, on a running server, until it is moved", async () => {
+test("on a running server, a name in a builder's list cannot be published by others, until it is moved", async () => {
   expect((await put("alice", { package: "hello", version: "1.0-1" })).exitCode).toBe(0);
   await succeed("builder", "add", "alice", "--dir", directory, "--packages", "hello", "libhello*");
   const refused = await put("bob", { package: "hello", version: "2.0-1" });
   expect(refused.output).toContain("hello belongs to alice");
   expect(refused.output).toContain("tahoe-apt owner move hello bob");
   expect(refused.exitCode).toBe(3);
-  // Whoever may publish hello may not publish anybody's name by way of it.
+  // The owner of hello may not publish other owners' names through it.
   expect((await put("bob", { package: "tool", version: "1" })).exitCode).toBe(0);
   const takeover = await put("alice", { package: "tool", version: "9", fields: { Source: "hello" } });
   expect([takeover.exitCode, takeover.output]).toEqual([3, expect.stringContaining("tool is published by bob")]);
@@ -89,7 +89,7 @@ test("a name in a builder's list is not anybody else's, on a running server, unt
   expect(await page()).toContain("hello belongs to bob");
 });
 
-test("where the first one has a name, a builder's sources and binaries are one owner's, and another's are rejected", async () => {
+test('with the rule "first", the first builder owns the sources and binaries of a name, and another\'s are rejected', async () => {
   const bundle = join(directory, "builders/alice.bundle");
   await succeed("builder", "add", "alice", "--dir", directory, "--packages", "*");
   const { files } = aDsc({ source: "greet", version: "1.0-1" });
@@ -104,13 +104,13 @@ test("where the first one has a name, a builder's sources and binaries are one o
     3,
     expect.stringContaining("greet belongs to alice, who linked it first"),
   ]);
-  // In another suite the name is nobody's yet.
+  // In another suite the name has no owner yet.
   expect((await put("bob", { package: "greet", version: "9" }, "sid")).exitCode).toBe(0);
   expect(await candidates("trixie", "greet")).toEqual(["1.0-1"]);
   expect(await candidates("sid", "greet")).toEqual(["9"]);
 });
 
-test("a list alone opens no directory to a builder that has some, and a place opens those that it names", async () => {
+test("a list alone gives a builder no directory, and a place in it gives the named ones", async () => {
   const opened = () =>
     [...readFileSync(join(directory, "builders/dora.bundle"), "utf8").matchAll(/^path = "(.*)"$/gm)].map(
       ([, path]) => path,
@@ -128,7 +128,7 @@ test("a list alone opens no directory to a builder that has some, and a place op
   expect(opened().length).toBeGreaterThan(before.length);
 });
 
-test("a version that the server rejects makes prune remove none of those that it lists", async () => {
+test("a version that the server rejects does not make prune remove any listed one", async () => {
   await succeed("builder", "add", "erin", "--dir", directory, "--suite", "sid", "--packages", "erin");
   for (const version of ["1", "2"]) expect((await put("erin", { package: "erin", version })).exitCode).toBe(0);
   const foreign = await put("bob", { package: "erin", version: "99" });
@@ -138,7 +138,7 @@ test("a version that the server rejects makes prune remove none of those that it
   expect(await succeed(...prune)).toContain("nothing to do");
   expect(await candidates("sid", "erin")).toEqual(["2"]);
 
-  // Where the server does not tell, nothing goes.
+  // If the server does not answer, nothing is removed.
   const deaf = join(work, "deaf.bundle");
   const bundle = readFileSync(join(directory, "master.bundle"), "utf8");
   writeFileSync(deaf, bundle.replace(/(?<=ping_url = "http:\/\/)[^/]+/, "127.0.0.1:1"), { mode: 0o600 });

@@ -1,4 +1,4 @@
-// What Tahoe lets people link and no index can take, in a real grid: it is told why, and nobody's packages vanish with it.
+// Links that Tahoe allows and no index can contain, in a real grid: they are reported, and affect no package.
 import fetch from "node-fetch";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { aDeb } from "../support/debs.ts";
@@ -6,7 +6,7 @@ import { ServedGrid } from "../support/served-grid.ts";
 
 const place = "dists/sid/main/binary-amd64";
 
-test("names that no path can have, and a directory linked by a cap that the gateway does not know, are rejected, and its packages stay", async () => {
+test("names that no path can have, and a directory with a cap that the gateway does not support, are rejected", async () => {
   const grid = await ServedGrid.start(inject("webapiUrl"));
   onTestFinished(() => grid.end());
   const odd = ["two\nlines.deb", "nul\u0000.deb", "a/b.deb"];

@@ -1,4 +1,4 @@
-// Real apt takes pdiffs: the list of patches and one patch in place of the index, and then knows what the index says.
+// Real apt uses pdiffs: it downloads the list of patches and one patch instead of the index.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -21,7 +21,7 @@ let server: ServerUnderTest;
 let publicKey = "";
 let machine: Machine;
 
-/** Text that hardly compresses, so that the index is worth a patch. */
+/** Text that hardly compresses, so that the index is large enough for a patch. */
 const noise = (name: string): string =>
   Array.from({ length: 20 }, (_, n) => createHash("sha256").update(`${name}${n}`).digest("base64")).join("\n ");
 
@@ -42,7 +42,7 @@ async function release(): Promise<string> {
   return await (await fetch(`${server.url}/debian/dists/sid/Release`)).text();
 }
 
-/** Makes packages and sources live, and waits for their patches. */
+/** Publishes packages and sources, and waits for their patches. */
 async function publish(...names: readonly string[]): Promise<void> {
   for (const name of names) {
     await putPackage(name);
@@ -83,7 +83,7 @@ afterAll(async () => {
   rmSync(work, { recursive: true });
 });
 
-/** The paths below the suite that apt has asked for, in its own account of it. */
+/** The paths below the suite that apt requested, from its own output. */
 const requestsIn = (said: string): readonly string[] =>
   [...said.matchAll(/GET \/debian\/dists\/sid\/(\S+) HTTP/g)].map(([, path = ""]) => path);
 
@@ -100,7 +100,7 @@ function expectOnePatchEach(requests: readonly string[]): void {
   expect(requests.filter((path) => wholeIndex.test(path))).toEqual([]);
 }
 
-test("apt comes up to date by one patch of Packages and one of Sources, from any earlier publication", async () => {
+test("apt updates from any earlier publication by one patch of Packages and one of Sources", async () => {
   const root = new AptRoot({ source: { url: `${server.url}/debian`, suite: "sid", publicKey }, options: debug });
   const late = new AptRoot({ source: { url: `${server.url}/debian`, suite: "sid", publicKey }, options: debug });
   try {
@@ -122,7 +122,7 @@ test("apt comes up to date by one patch of Packages and one of Sources, from any
   }
 });
 
-test("apt that wants no pdiffs fetches the indices whole", async () => {
+test("apt with pdiffs disabled downloads whole indices", async () => {
   const source = { url: `${server.url}/debian`, suite: "sid", publicKey };
   const root = new AptRoot({ source, options: { ...debug, "Acquire::PDiffs": "false" } });
   try {
@@ -136,7 +136,7 @@ test("apt that wants no pdiffs fetches the indices whole", async () => {
   }
 });
 
-test("debmirror, which knows SHA1 alone, patches the indices that it has", async () => {
+test("debmirror, which supports only SHA1, patches its indices", async () => {
   for (const tool of ["debmirror", "patch", "ed"]) demandTool(tool, tool);
   const keyring = join(work, "keyring");
   runTool("gpg", ["--dearmor", "--output", keyring], publicKey, "gnupg");
@@ -156,7 +156,7 @@ test("debmirror, which knows SHA1 alone, patches the indices that it has", async
 });
 
 test(
-  "trixie's apt comes up to date by one patch too",
+  "trixie's apt also updates by one patch",
   async () => {
     const sources = join(machine.changes, "etc/apt/sources.list.d/it.sources");
     mkdirSync(dirname(sources), { recursive: true });

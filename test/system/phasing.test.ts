@@ -1,4 +1,4 @@
-// A phased update on a running server, as a real apt takes it: kept back, then offered, while the package stays as it is.
+// A phased update on a running server, with real apt: kept back, then offered, while the package stays the same.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, inject, onTestFinished, test } from "vitest";
@@ -26,7 +26,7 @@ test("phase keeps an update back from a machine until its turn, and override cha
   onTestFinished(() => grid.end());
   await grid.put(path, new Map([["hello_2.0_amd64.deb", await hello()]]));
   await grid.ping();
-  // Only a machine's id decides in which part of 100 it is.
+  // The machine id alone decides its phase.
   const options = { "APT::Machine-ID": "912e43bd1c1d4ba481f9f8ccab25f9ee" };
   const machine = grid.apt("sid", { installed, options });
   onTestFinished(() => machine.close());
@@ -71,7 +71,7 @@ test.each([
   expect(command.output).toMatch(says);
 });
 
-test("a broken file of overrides stops a start, which names the file and the line", async () => {
+test("an invalid overrides file prevents a start, and the error names the file and the line", async () => {
   const grid = await ServedGrid.start(inject("webapiUrl"));
   onTestFinished(() => grid.end());
   const file = join(stateOf(grid), "repositories/debian/overrides.toml");

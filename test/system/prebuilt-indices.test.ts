@@ -1,4 +1,4 @@
-// A suite whose indices were made elsewhere: real apt takes them as they stand in the tree, and the server tells where they lie.
+// A suite with prebuilt indices: real apt accepts them unchanged, and the server reports differences.
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,7 +31,7 @@ function put(path: string, bytes: string | Uint8Array): void {
 const gpg = (...args: readonly string[]): Buffer =>
   runTool("gpg", ["--batch", "--quiet", "--homedir", gnupg, "--passphrase", "", ...args], "", "gnupg");
 
-/** Makes and signs the indices of `stable` as a tool of the operator's choice does. */
+/** Generates and signs the indices of `stable` as an external tool does. */
 function index(): void {
   runTool("apt-ftparchive", ["--version"], "", "apt-utils");
   const ftparchive = (...args: readonly string[]): Buffer =>
@@ -104,7 +104,7 @@ async function ping(): Promise<void> {
 
 const text = async (path: string): Promise<string> => (await fetch(`${server.url}${path}`)).text();
 
-/** Waits until the page says so: indices are checked in the background. */
+/** Waits until the page shows this, because indices are checked in the background. */
 async function pageComesToSay(pattern: RegExp): Promise<void> {
   for (const begunMs = Date.now(); Date.now() - begunMs < patienceMs; await sleep(50)) {
     if (pattern.test(await text("/debian/"))) return;
@@ -112,7 +112,7 @@ async function pageComesToSay(pattern: RegExp): Promise<void> {
   expect(await text("/debian/")).toMatch(pattern);
 }
 
-test("apt takes indices, packages and sources as they stand in the tree, beside a suite that is made", async () => {
+test("apt accepts prebuilt indices, packages and sources unchanged, beside a suite with generated indices", async () => {
   const root = anApt("stable", publicKey);
   await root.update();
   expect(await root.packageNames()).toEqual(["hello", "other"]);
@@ -129,7 +129,7 @@ test("apt takes indices, packages and sources as they stand in the tree, beside 
   expect(await text("/debian/debian.sources")).toMatch(/^Suites: sid$/m);
 });
 
-test("true indices are told nothing of, and what is not what they say is on the page, in the log and in a metric", async () => {
+test("correct indices cause no report, and differences are on the page, in the log and in a metric", async () => {
   await pageComesToSay(/What was rejected, and why<\/h2>\s*<p>Nothing\.<\/p>/);
   put("pool/main/h/hello/hello_2~rc1_amd64.deb", await aDeb({ package: "hello", version: "9" }));
   rmSync(join(tree, "pool/main/h/hello/other_1_all.deb"));

@@ -1,4 +1,4 @@
-// A private repository and the real apt: readers come in by auth.conf, others are told why they can't.
+// A private repository and real apt: readers log in by auth.conf, and others get a clear error.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -36,7 +36,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-/** apt with what a user's auth.conf says; its source comes from outside, by way of a key that everybody may read. */
+/** apt with a user's auth.conf; its source contains a public path of the key. */
 async function aRoot(login?: { readonly name?: string; readonly password: string }): Promise<AptRoot> {
   const publicKey = await (await fetch(`${server.url}/ours/key.asc`)).text();
   const root = new AptRoot({ source: { url: `${server.url}/ours`, suite: "sid", publicKey } });
@@ -48,7 +48,7 @@ async function aRoot(login?: { readonly name?: string; readonly password: string
   return root;
 }
 
-test("a reader's apt updates and fetches a package", async () => {
+test("a reader's apt updates and downloads a package", async () => {
   const root = await aRoot({ password });
   await root.update();
   expect(await root.download("hello")).toEqual(deb);
@@ -60,14 +60,14 @@ test("apt without a password is told that it is not authorised, and gets nothing
   expect(await root.candidate("hello")).toBeUndefined();
 });
 
-test("the other repository of the same server asks for no password", async () => {
+test("another repository on the same server needs no password", async () => {
   const publicKey = await (await fetch(`${server.url}/open/key.asc`)).text();
   const root = new AptRoot({ source: { url: `${server.url}/open`, suite: "sid", publicKey } });
   onTestFinished(() => root.close());
   await root.update();
 });
 
-test("the bare keys are a keyring for a source that names its file", async () => {
+test("the binary keys are a keyring for a source that names the file", async () => {
   const keyring = join(directory, "open.gpg");
   writeFileSync(keyring, Buffer.from(await (await fetch(`${server.url}/open/key.gpg`)).arrayBuffer()));
   const source = `Types: deb\nURIs: ${server.url}/open\nSuites: sid\nComponents: main\nSigned-By: ${keyring}\n`;
@@ -76,7 +76,7 @@ test("the bare keys are a keyring for a source that names its file", async () =>
   await root.update();
 });
 
-test("a wrong password is told as one, and soon guessing is refused", async () => {
+test("a wrong password is reported as such, and repeated guessing is soon rejected", async () => {
   const root = await aRoot({ password: "a-wrong-guess" });
   expect(await root.failToUpdate()).toMatch(/401 +Unauthorized/);
   const headers = { Authorization: `Basic ${Buffer.from("bob:another-guess").toString("base64")}` };
@@ -85,7 +85,7 @@ test("a wrong password is told as one, and soon guessing is refused", async () =
   expect(await reader.failToUpdate()).toMatch(/429 +Too Many Requests/);
 });
 
-test("no log line and no page for outsiders holds a password or a token", async () => {
+test("no log line and no public page contains a password or a token", async () => {
   for (const secret of [
     password,
     "a-wrong-guess",

@@ -1,4 +1,4 @@
-// Indices in the Tahoe tree itself: apt reads the repository through the gateway, and no server of ours is asked.
+// Indices in the Tahoe tree itself: apt reads the repository through the gateway, without our server.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -31,7 +31,7 @@ const put = async (files: ReadonlyMap<string, Uint8Array>): Promise<void> => {
   if (exitCode !== 0) throw new Error(output);
 };
 
-/** A bundle that opens these directories and no more. */
+/** A bundle that opens only these directories. */
 async function bundleOf(name: string, ...paths: readonly string[]): Promise<string> {
   const directories: BundleDirectory[] = [];
   for (const raw of paths) {
@@ -75,7 +75,7 @@ async function updated(): Promise<AptRoot> {
   return apt;
 }
 
-test("apt installs and fetches sources through a gateway, with the read cap and no server of ours", {
+test("apt installs and downloads sources through a gateway, with the read cap and without our server", {
   timeout: long,
 }, async () => {
   writeFileSync(join(tree.work, "key.asc"), await (await fetch(`${tree.server.url}/debian/key.asc`)).text());
@@ -94,7 +94,7 @@ test("apt installs and fetches sources through a gateway, with the read cap and 
   await (await updated()).download("later");
 });
 
-test("a directory that the bundle does not open is named, and nothing is half published", {
+test("a directory that the bundle does not open is named, and nothing is partly published", {
   timeout: long,
 }, async () => {
   const before = await tree.writer.list(
@@ -113,7 +113,7 @@ test("a directory that the bundle does not open is named, and nothing is half pu
   expect(after.get("InRelease")).toEqual(before.get("InRelease"));
 });
 
-test("killed at any point, the tree is a whole repository, and the next run finishes it", {
+test("after a kill at any point, the tree is a complete repository, and the next run finishes it", {
   timeout: long,
 }, async () => {
   for (const afterMs of [900, 1200, 1500, 1800]) {
@@ -127,7 +127,7 @@ test("killed at any point, the tree is a whole repository, and the next run fini
   await (await updated()).download("killed-1800");
 });
 
-test("apt in a loop finds a whole repository at any instant while a server publishes twice a second", {
+test("apt in a loop finds a complete repository at any moment while a server publishes twice a second", {
   timeout: long,
 }, async () => {
   const config = join(tree.work, "conf");

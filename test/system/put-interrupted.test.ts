@@ -1,4 +1,4 @@
-// `tahoe-apt put` killed at any moment, failed by its gateway at any request, or beside others: nothing is torn or lost.
+// `tahoe-apt put` with a kill at any moment, a gateway failure at any request, or parallel uploads: nothing is lost.
 import { basename } from "node:path";
 import { afterAll, beforeAll, expect, inject, test, vi } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
@@ -12,11 +12,11 @@ import { secondGateway } from "../support/second-gateway.ts";
 const { signal } = new AbortController();
 const binaries = "sid/main/binary-amd64";
 const sources = "sid/main/source";
-/** A test that runs the command some forty times. */
+/** A test that runs the command about forty times. */
 const manyRunsMs = 900_000;
 let tree: InitializedTree;
 let gateway: InterruptingGateway;
-/** The same bundle, but its gateway is the one that interrupts. */
+/** The same bundle with the interrupting gateway. */
 let bundle: string;
 let serial = 0;
 
@@ -24,7 +24,8 @@ beforeAll(async () => {
   tree = await InitializedTree.plant(inject("webapiUrl"), [binaries, sources]);
   gateway = await interruptingGateway(inject("webapiUrl"));
   bundle = tree.writeBundle("interrupted.bundle", { ...tree.bundle, gateways: [gateway.url] });
-  // The first links of a directory would be looked at once more: one request more in some uploads, and none in others.
+  // Otherwise the first links of a directory would be checked again, which is an additional request in some uploads
+  // only.
   for (const place of [binaries, sources]) {
     await tree.writer.makeDirectory(tree.root, parseTreePath(`dists/${place}/alice/used`), signal);
   }
@@ -41,7 +42,7 @@ interface Upload {
   readonly sources: readonly string[];
 }
 
-/** A package with its source, of a version that nobody has. */
+/** A package with its source, with a new version. */
 async function anUpload(): Promise<Upload> {
   const version = `1.${serial++}-1`;
   const { dsc, files } = aDsc({ source: "hello", version });
@@ -56,7 +57,7 @@ async function anUpload(): Promise<Upload> {
   };
 }
 
-/** Those of these names that are in a place. */
+/** The names of these that exist in a directory. */
 async function there(place: string, names: readonly string[], inTree = tree): Promise<readonly string[]> {
   const known = await inTree.names(place);
   return names.filter((name) => known.includes(name));
@@ -67,7 +68,7 @@ async function isWhole(upload: Upload, inTree = tree): Promise<void> {
   expect(await there(binaries, upload.binaries, inTree)).toEqual(upload.binaries);
 }
 
-/** How many requests an undisturbed upload makes of its gateway. */
+/** The requests of an undisturbed upload to its gateway. */
 async function requestsOfOne(): Promise<readonly string[]> {
   gateway.at(-1, "before", () => undefined);
   const { paths } = await anUpload();
@@ -76,7 +77,7 @@ async function requestsOfOne(): Promise<readonly string[]> {
 }
 
 test(
-  "killed at any request, before or after the gateway has done it, put leaves whole directories and ends well the next time",
+  "after a kill at any request, before or after the gateway processed it, put leaves complete directories and succeeds next time",
   async () => {
     const requests = await requestsOfOne();
     expect(requests.filter((each) => each.includes("set_children"))).toHaveLength(2);
@@ -90,7 +91,7 @@ test(
         });
         await command.ends();
         expect(command.child.signalCode, `${when} ${number} ${request}: ${command.output}`).toBe("SIGKILL");
-        // All of a directory's files or none; and no binary before its source.
+        // All files of a directory or none, and no binary before its source.
         const [inSources, inBinaries] = [await there(sources, upload.sources), await there(binaries, upload.binaries)];
         expect([0, upload.sources.length], `${when} ${request}`).toContain(inSources.length);
         if (inBinaries.length > 0) expect(inSources).toEqual(upload.sources);
@@ -106,7 +107,7 @@ test(
   manyRunsMs,
 );
 
-test("a run that was complete but for its answer changes nothing when it is run again", async () => {
+test("if only the response was lost, running put again changes nothing", async () => {
   const upload = await anUpload();
   await tree.put(upload.paths);
   const linked = async () => [...(await tree.entries(binaries)).entries()];
@@ -119,7 +120,7 @@ test("a run that was complete but for its answer changes nothing when it is run 
 });
 
 test(
-  "a gateway that fails at any one request, before or after it has done it, is asked again",
+  "a request that fails at a gateway, before or after it was processed, is repeated",
   async () => {
     const requests = await requestsOfOne();
     for (const when of ["before", "after"] as const) {
@@ -135,7 +136,7 @@ test(
   manyRunsMs,
 );
 
-test("when the gateway is away, put ends with 1, names no cap, and nothing was changed", async () => {
+test("if the gateway is unreachable, put ends with 1, prints no cap, and changes nothing", async () => {
   const upload = await anUpload();
   const away = tree.writeBundle("away.bundle", { ...tree.bundle, gateways: ["http://127.0.0.1:9"] });
   const { exitCode, output } = await tree.put(upload.paths, ["--bundle", away]);
@@ -144,7 +145,7 @@ test("when the gateway is away, put ends with 1, names no cap, and nothing was c
   expect([await there(sources, upload.sources), await there(binaries, upload.binaries)]).toEqual([[], []]);
 });
 
-test("of two gateways, the one that is up is used", async () => {
+test("of two gateways, the reachable one is used", async () => {
   const upload = await anUpload();
   const gateways = ["http://127.0.0.1:9", inject("webapiUrl")];
   const half = tree.writeBundle("half.bundle", { ...tree.bundle, gateways });
@@ -152,7 +153,7 @@ test("of two gateways, the one that is up is used", async () => {
   await isWhole(upload);
 });
 
-test("a directory's first links, overwritten by one who lost the race for it, are set again", async () => {
+test("a directory's first links that a parallel upload has overwritten are set again", async () => {
   const fresh = await InitializedTree.plant(inject("webapiUrl"), [binaries]);
   try {
     const [deb = ""] = (await anUpload()).paths.filter((path) => path.endsWith(".deb"));
@@ -167,7 +168,7 @@ test("a directory's first links, overwritten by one who lost the race for it, ar
 });
 
 test.each(["empty", "used"])(
-  "uploads into one %s directory at the same moment, through two gateways, all end well, and none is lost",
+  "parallel uploads into one %s directory through two gateways all succeed, and none is lost",
   async (state) => {
     const other = await secondGateway(inject("tahoe"), inject("nodeDirectory"));
     const target = state === "used" ? tree : await InitializedTree.plant(inject("webapiUrl"), [binaries, sources]);

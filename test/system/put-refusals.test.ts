@@ -1,4 +1,4 @@
-// What `tahoe-apt put` refuses before it changes anything, and how it ends when something else is amiss.
+// Uploads that `tahoe-apt put` rejects before it changes anything, and its exit codes for other problems.
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => tree?.close());
 
-test("one bad file among good ones stops it all before anything is changed, and every problem is named", async () => {
+test("one bad file among good ones stops the upload before any change, and every problem is named", async () => {
   const before = await tree.allNames();
   const { dsc, files: sources } = aDsc({ source: "half", version: "1.0-1" });
   const [tarball = ""] = [...sources.keys()].filter((name) => name.endsWith(".debian.tar.xz"));
@@ -47,7 +47,7 @@ test("one bad file among good ones stops it all before anything is changed, and 
   expect(await tree.allNames()).toEqual(before);
 });
 
-test("what the server would reject for a limit is refused before it is uploaded, under the same key", async () => {
+test("a file that the server would reject because of a limit is rejected before the upload, with the same key", async () => {
   const before = await tree.allNames();
   const files = new Map([
     await namedDeb({ package: "long", fields: { "X-Long": "x".repeat(300_000) } }),
@@ -62,7 +62,7 @@ test("what the server would reject for a limit is refused before it is uploaded,
   expect(await tree.allNames()).toEqual(before);
 });
 
-test("an upload of nothing is refused", async () => {
+test("an upload without files is rejected", async () => {
   const [, changes = ""] = tree.write(
     new Map([
       ["notes.txt", "four"],
@@ -78,7 +78,7 @@ test("an upload of nothing is refused", async () => {
   });
 });
 
-test("other bytes under a name that is taken are refused, whether its entry tells of them or not, unless told to replace", async () => {
+test("other bytes under an existing name are rejected, with and without entry metadata, unless --replace is given", async () => {
   const [name, bytes] = await namedDeb({ package: "taken" });
   const [, others] = await namedDeb({ package: "taken", fields: { Description: "another one" } });
   await tree.put(tree.write(new Map([[name, bytes]])));
@@ -87,7 +87,7 @@ test("other bytes under a name that is taken are refused, whether its entry tell
   expect(refused.problems).toEqual([
     { file: other[0], reason: expect.stringContaining("already exists with different bytes") },
   ]);
-  // The plain way leaves no word about the bytes.
+  // A plain upload stores no metadata.
   const cap = tree.bundle.directories.find(({ path }) => path.includes(amd64))!.cap.reveal();
   const sameLength = Buffer.from(others);
   sameLength.write("another 1", sameLength.length - 20);
@@ -100,7 +100,7 @@ test("other bytes under a name that is taken are refused, whether its entry tell
   expect(await machine.download("taken")).toEqual(others);
 });
 
-test("what the server rejects though it was linked is told, with exit code 3", async () => {
+test("a file that the server rejects after it was linked is reported, with exit code 3", async () => {
   const config = join(tree.work, "strict.toml");
   writeFileSync(join(tree.work, "strict.token"), "a-token-for-the-strict-one", { mode: 0o600 });
   writeFileSync(
@@ -136,7 +136,7 @@ async function aChanges(name: string, distribution: string): Promise<string> {
 }
 
 test.each(["UNRELEASED", "bookworm", "sid trixie", "SID", ""])(
-  "a .changes for %j, which is no suite of the bundle, is refused by that name, unless --suite says otherwise",
+  "a .changes for %j, which is no suite of the bundle, is rejected with that name, unless --suite overrides it",
   async (distribution) => {
     const name = `for${distribution.replaceAll(/\W/g, "-").toLowerCase()}${distribution.length}`;
     const changes = await aChanges(name, distribution);
@@ -152,7 +152,7 @@ test.each(["UNRELEASED", "bookworm", "sid trixie", "SID", ""])(
   },
 );
 
-test("a .changes for a suite's codename goes to that suite", async () => {
+test("a .changes for a suite's codename is uploaded to that suite", async () => {
   const config = join(tree.work, "codename.toml");
   writeFileSync(join(tree.work, "codename.token"), "a-token-for-the-codename", { mode: 0o600 });
   writeFileSync(
@@ -173,7 +173,7 @@ test("a .changes for a suite's codename goes to that suite", async () => {
   });
 });
 
-test("a pattern that the shell found nothing for, and a write cap that opens nothing, are said in words", async () => {
+test("an unmatched shell pattern and an invalid write cap are reported in words", async () => {
   expect(await tree.putJson(["*.deb"])).toMatchObject({
     exitCode: 3,
     problems: [{ reason: "no file matches this pattern" }],
@@ -191,7 +191,7 @@ test("a pattern that the shell found nothing for, and a write cap that opens not
   expect(output).not.toMatch(/status 410|URI:/);
 });
 
-test("while the server is away the upload is linked, exit code 4; without a ping it is linked, exit code 0; a wrong token is 1", async () => {
+test("while the server is unreachable the upload is linked, exit code 4; without a ping, exit code 0; with a wrong token, 1", async () => {
   const away = { url: "http://127.0.0.1:3/-/ping/debian", token: new Secret("x") };
   const wrong = { ...tree.bundle.ping!, token: new Secret("a-token-that-nobody-knows") };
   const cases = [away, undefined, wrong].map((ping, n) => tree.writeBundle(`${n}.bundle`, { ...tree.bundle, ping }));
@@ -228,7 +228,7 @@ test("while the server is away the upload is linked, exit code 4; without a ping
   expect(await tree.names(amd64)).toEqual(expect.arrayContaining(["later0_1.0-1_amd64.deb", "later1_1.0-1_amd64.deb"]));
 });
 
-test("no cap and no token is in its output or its arguments, and a wrong bundle is exit code 2 without a word of it", async () => {
+test("no cap and no token is in its output or arguments, and an invalid bundle is exit code 2 without any of its text", async () => {
   const secrets = [tree.bundle.ping!.token, ...tree.bundle.directories.map(({ cap }) => cap)].map((each) =>
     each.reveal(),
   );

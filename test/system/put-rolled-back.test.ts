@@ -1,4 +1,4 @@
-// A builder who uploads into a suite that is rolled back is told so, and not that APT sees the upload.
+// A builder who uploads into a suite that is rolled back is told so, and not that apt sees the upload.
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { CommandLine } from "../support/command-line.ts";
@@ -19,7 +19,7 @@ async function operate(...args: readonly string[]): Promise<string> {
 const put = async (version: string) =>
   await tree.putJson(tree.write(new Map([await namedDeb({ package: "hello", version })])));
 
-test("put says that the suite is rolled back, and after resuming the same put says that it is live", async () => {
+test("put reports that the suite is rolled back, and after resuming the same put reports that it is live", async () => {
   expect(await put("1")).toMatchObject({ exitCode: 0, status: "live" });
   const [, good = ""] = /^sid (\S+) .*\(current\)$/m.exec(await operate("list")) ?? [];
   await operate("rollback", good);

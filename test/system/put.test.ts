@@ -1,4 +1,4 @@
-// `tahoe-apt put` against a real grid, a real server and a real apt: what is uploaded is installable when it ends.
+// `tahoe-apt put` with a real grid, server and apt: uploads are installable when it ends.
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -29,7 +29,7 @@ async function updated(): Promise<AptRoot> {
   return machine;
 }
 
-test("binaries, an arch:all package and a source go each to its place, and apt has them when put ends", async () => {
+test("binaries, an arch:all package and a source are uploaded to their directories, and apt finds them when put ends", async () => {
   const { dsc, files: sources } = aDsc({ source: "hello", version: "1:1.0-1" });
   const files = new Map([
     ...sources,
@@ -61,7 +61,7 @@ test("binaries, an arch:all package and a source go each to its place, and apt h
   expect((await machine.source("hello")).get(dsc)).toEqual(files.get(dsc));
 });
 
-/** What dpkg-buildpackage makes of a source: the directory of it all. */
+/** Runs dpkg-buildpackage on a source. @returns the directory with the results */
 function built(name: string, distribution: string): string {
   const work = mkdtempSync(join(tree.work, "build-"));
   writeSourceTree(join(work, name), { name, version: "1.0", distribution });
@@ -69,7 +69,7 @@ function built(name: string, distribution: string): string {
   return work;
 }
 
-test("a .changes uploads what dpkg-buildpackage has built, source and binaries, and its .buildinfo stays behind", async () => {
+test("a .changes uploads the source and binaries of dpkg-buildpackage, without its .buildinfo", async () => {
   const work = built("from-changes", "sid");
   const { exitCode, output } = await tree.put([join(work, "from-changes_1.0_amd64.changes")]);
   expect([exitCode, output]).toEqual([
@@ -87,7 +87,7 @@ test("a .changes uploads what dpkg-buildpackage has built, source and binaries, 
   expect(await machine.download("from-changes")).toEqual(readFileSync(join(work, "from-changes_1.0_amd64.deb")));
 });
 
-test("a .buildinfo uploads what it lists, unless a byte of that is another", async () => {
+test("a .buildinfo uploads the files that it lists, unless a byte of one differs", async () => {
   const work = built("from-buildinfo", "sid");
   const before = await tree.allNames();
   const deb = join(work, "from-buildinfo_1.0_amd64.deb");
@@ -107,7 +107,7 @@ test("a .buildinfo uploads what it lists, unless a byte of that is another", asy
   });
 });
 
-test("the server reads no byte of what put has uploaded, and finds the list of its files", async () => {
+test("the server reads no bytes of an upload by put, and finds its file list", async () => {
   const [name, bytes] = await namedDeb({
     package: "unread",
     files: { "./usr/bin/unread": "it", "./etc/unread.conf": "it" },
@@ -126,7 +126,7 @@ test("the server reads no byte of what put has uploaded, and finds the list of i
   expect(decodeFileList(Buffer.from(list), defaultInspectLimits)).toEqual(["etc/unread.conf", "usr/bin/unread"]);
 });
 
-test("a part of a source that is there from an earlier upload need not be here again", async () => {
+test("a part of a source that was uploaded earlier need not exist locally", async () => {
   const orig = { "twice_1.0.orig.tar.gz": "the original" };
   const first = aDsc({ source: "twice", version: "1.0-1", parts: { ...orig, "twice_1.0-1.debian.tar.xz": "one" } });
   await tree.put(tree.write(first.files).filter((path) => path.endsWith(".dsc")));
@@ -138,7 +138,7 @@ test("a part of a source that is there from an earlier upload need not be here a
   expect([...(await (await updated()).source("twice")).keys()]).toContain("twice_1.0.orig.tar.gz");
 });
 
-test("a terminal shows a bar while bytes go up, and a pipe does not", async () => {
+test("a terminal shows a progress bar during uploads, and a pipe does not", async () => {
   const paths = async (n: number) =>
     tree.write(new Map([await namedDeb({ package: `bar${n}`, files: { "./it": randomBytes(4_000_000) } })]));
   expect((await tree.put(await paths(0))).output).not.toContain("uploading");

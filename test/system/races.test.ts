@@ -17,11 +17,11 @@ import { ServerUnderTest } from "../support/server.ts";
 
 const raceMs = 60_000;
 const changeEveryMs = 500;
-/** Fewer would be no race: what a loaded machine manages of two a second. */
+/** With fewer changes it would be no race; a loaded machine manages fewer than two a second. */
 const fewestChanges = 60;
 const dateEveryMs = 100;
 const snapshotEveryMs = 10_000;
-/** Clients with clocks that are as slow as this keep up with any burst. */
+/** Clients with clocks that are this slow accept every burst. */
 const leastBehindMs = 10_000;
 const raceTimeoutMs = 300_000;
 const packagesAtFirst = 25;
@@ -38,7 +38,7 @@ interface Racetrack {
   end(): Promise<void>;
 }
 
-/** A folder, whose files are replaced by renaming, and the real server before it. */
+/** A folder, whose files are replaced by renaming, with the real server. */
 async function aFolder(): Promise<Racetrack> {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-race-"));
   const folder = join(work, "tree");
@@ -73,7 +73,7 @@ async function aFolder(): Promise<Racetrack> {
   };
 }
 
-/** One race: what runs in it, for how long, and all that went wrong. */
+/** One race: its tasks, its duration, and all failures. */
 class Race {
   readonly track: Racetrack;
   readonly failures: string[] = [];
@@ -84,7 +84,7 @@ class Race {
     this.track = track;
   }
 
-  /** Repeats until the time is over, or something went wrong. */
+  /** Repeats until the time is over or something failed. */
   async lap(name: string, once: () => Promise<void>, everyMs = 0): Promise<void> {
     while (Date.now() < this.#untilMs && this.failures.length === 0) {
       const nextMs = Date.now() + everyMs;
@@ -105,7 +105,7 @@ class Race {
     return bytes;
   }
 
-  /** @throws Error where the bytes are not these */
+  /** @throws Error if the bytes differ */
   async getPromised(path: string, sha256: string, sizeBytes: number): Promise<Buffer> {
     const bytes = await this.get(path);
     if (bytes.length !== sizeBytes) throw new Error(`size mismatch: ${path}`);
@@ -135,7 +135,7 @@ function churn(race: Race): () => Promise<void> {
   };
 }
 
-/** Release's Date as clients see it: never back, and always behind the clock. */
+/** Release's Date as clients see it: it never decreases, and is always behind the clock. */
 function watchDate(race: Race): () => Promise<void> {
   let lastMs = 0;
   return async () => {
@@ -147,7 +147,7 @@ function watchDate(race: Race): () => Promise<void> {
   };
 }
 
-/** Every index by its hash, and packages that an index of the last minute named. */
+/** Every index by its hash, and packages of an index of the last minute. */
 function fetchByHash(race: Race): () => Promise<void> {
   const named = new Map<string, { readonly sha256: string; readonly sizeBytes: number; readonly atMs: number }>();
   return async () => {
@@ -164,12 +164,12 @@ function fetchByHash(race: Race): () => Promise<void> {
       }
     }
     const fresh = [...named].filter(([, { atMs }]) => Date.now() - atMs < 60_000);
-    // The oldest of them are those that are gone most likely.
+    // The oldest of them are most probably deleted.
     for (const [path, { sha256, sizeBytes }] of fresh.slice(0, 20)) await race.getPromised(path, sha256, sizeBytes);
   };
 }
 
-/** Real apt on one machine for all the time; each time it fetches a package that its index names. */
+/** Real apt on one machine for the whole race; it downloads a package of its index each time. */
 function runApt(race: Race): () => Promise<void> {
   const root = new AptRoot({ source: { url: race.track.url, suite: "sid", publicKey: race.track.publicKey } });
   onTestFinished(() => root.close());
@@ -182,7 +182,7 @@ function runApt(race: Race): () => Promise<void> {
   };
 }
 
-/** The same with apt 3, whose verifier takes no signature that is a second ahead of the clock. */
+/** The same with apt 3, whose verifier rejects a signature that is a second ahead of the clock. */
 function runApt3(machine: Apt3): () => Promise<void> {
   const succeed = async (line: string): Promise<string> => {
     const { exitCode, output } = await machine.run(line);
@@ -208,7 +208,7 @@ function runAptitude(race: Race): () => Promise<void> {
   };
 }
 
-/** A directory that goes with the test, and how programs are run in it. */
+/** A directory that is deleted with the test, and a function that runs programs in it. */
 function aWorkplace(race: Race) {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-race-"));
   onTestFinished(() => rmSync(work, { recursive: true, force: true }));
@@ -228,7 +228,7 @@ function aWorkplace(race: Race) {
   return { work, keyring, run };
 }
 
-/** It asks for plain names, request by request. What it keeps must be whole: another mirror may be made of it. */
+/** It requests plain names, one by one. Its result must be complete: another mirror may be made of it. */
 function runDebmirror(race: Race, rootOf: () => Promise<string>): () => Promise<void> {
   demandTool("debmirror", "debmirror");
   const { work, keyring, run } = aWorkplace(race);
@@ -249,7 +249,7 @@ function runDebmirror(race: Race, rootOf: () => Promise<string>): () => Promise<
   };
 }
 
-/** The newest publication, as a repository of its own. */
+/** The newest publication, as a separate repository. */
 const newestSnapshot = (race: Race) => async (): Promise<string> => {
   const list = JSON.parse((await race.get("snapshots/index.json")).toString()) as unknown;
   return `debian/snapshots/${/"id":"([^"]+)"/.exec(JSON.stringify(list))?.[1]}`;
@@ -270,7 +270,7 @@ function runAptly(race: Race): () => Promise<void> {
   };
 }
 
-/** Each time from the start: it takes no other bytes for a version that it has. */
+/** From nothing each time, because it rejects other bytes for a version that it has. */
 function runReprepro(race: Race): () => Promise<void> {
   demandTool("reprepro", "reprepro");
   const { work, run } = aWorkplace(race);
@@ -297,7 +297,7 @@ test.each<readonly [string, () => Promise<Racetrack>]>([
   ["a folder", aFolder],
   ["the grid", () => ServedGrid.start(inject("webapiUrl"))],
 ])(
-  "while packages of %s come, go and change, no client sees a mixture",
+  "while packages of %s are added, removed and changed, no client sees a mixture",
   { timeout: raceTimeoutMs },
   async (_what, start) => {
     const track = await start();

@@ -1,4 +1,4 @@
-// Indices of many segments, as served, read by the clients and tools that people have; beside each, one changed bit.
+// Served indices of many segments, read by real clients and tools; and the same with one changed bit.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +11,7 @@ import { aDeb, aDsc, runTool } from "../support/debs.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
 const packages = 420;
-/** What debootstrap takes into a minimal system: these, and apt. */
+/** The packages that debootstrap installs into a minimal system, beside apt. */
 const requiredPackages = 12;
 const sources = 30;
 const clientTimeoutMs = 120_000;
@@ -93,7 +93,7 @@ const filesBelow = (directory: string): Map<string, Buffer> =>
       .map((entry) => [entry.name, readFileSync(join(entry.parentPath, entry.name))]),
   );
 
-test("these indices are made of several gzip members and several xz blocks", async () => {
+test("these indices consist of several gzip members and several xz blocks", async () => {
   const members = (bytes: Buffer) => bytes.toString("latin1").split("\x1f\x8b\x08\0\0\0\0\0").length - 1;
   expect(members(await fetched("binary-amd64/Packages.gz"))).toBeGreaterThan(5);
   const listing = runTool(
@@ -120,17 +120,14 @@ test.each([
   ["python's lzma", "xz", "python3", ["-c", pythonReader], "python3"],
   ["gzip -dc", "gz", "gzip", ["-dc"], "gzip"],
   ["gzip -t", "gz", "gzip", ["-t"], "gzip"],
-] as const)(
-  "%s takes the indices whole, and refuses them when one bit differs",
-  async (what, form, command, args, from) => {
-    for (const index of ["binary-amd64/Packages", "source/Sources"]) {
-      const bytes = await fetched(`${index}.${form}`);
-      const said = runTool(command, args, bytes, from);
-      if (!what.endsWith("-t")) expect(said.equals(await fetched(index))).toBe(true);
-      expect(() => runTool(command, args, withOneBitChanged(bytes), from)).toThrow();
-    }
-  },
-);
+] as const)("%s accepts the indices, and rejects them if one bit differs", async (what, form, command, args, from) => {
+  for (const index of ["binary-amd64/Packages", "source/Sources"]) {
+    const bytes = await fetched(`${index}.${form}`);
+    const said = runTool(command, args, bytes, from);
+    if (!what.endsWith("-t")) expect(said.equals(await fetched(index))).toBe(true);
+    expect(() => runTool(command, args, withOneBitChanged(bytes), from)).toThrow();
+  }
+});
 
 for (const form of ["xz", "gz"] as const) {
   test(`apt takes every package from .${form} and installs one, and refuses the index when one bit differs`, async () => {
@@ -151,7 +148,7 @@ for (const form of ["xz", "gz"] as const) {
   });
 }
 
-test("debootstrap finds and downloads a minimal system, and refuses an index of which one bit differs", async () => {
+test("debootstrap finds and downloads a minimal system, and rejects an index with one changed bit", async () => {
   const debootstrap = (target: string) =>
     run("debootstrap", [
       ...`--download-only --variant=minbase --arch=amd64 --keyring=${keyring} --force-check-gpg sid`.split(" "),
@@ -171,7 +168,7 @@ test("debootstrap finds and downloads a minimal system, and refuses an index of 
   expect(refused.exitCode).not.toBe(0);
 });
 
-test("debmirror mirrors binaries and sources without a complaint, and refuses an index of which one bit differs", async () => {
+test("debmirror mirrors binaries and sources without a complaint, and rejects an index with one changed bit", async () => {
   const debmirror = (target: string) =>
     run("debmirror", [
       ...`--method=http --host=${proxy.host} --root=debian --dist=sid --section=main --arch=amd64 --source`.split(" "),
@@ -180,7 +177,7 @@ test("debmirror mirrors binaries and sources without a complaint, and refuses an
     ]);
   const target = aDirectory();
   const { exitCode, output } = await debmirror(target);
-  // Told of its own option, whatever the server: there is no rsync beside HTTP here.
+  // A complaint about its own option, whatever the server: there is no rsync beside HTTP here.
   const complaints = output.replace(/^Warning: --rsync-extra is not configured .*$/m, "");
   expect(complaints).not.toMatch(/error|warning|fail|mismatch|missing/i);
   expect(exitCode, output).toBe(0);

@@ -1,4 +1,4 @@
-// No package of Debian's own archive is rejected for its control fields.
+// No package of Debian's own archive is rejected because of its control fields.
 import { expect, test } from "vitest";
 import { checkBinaryControl, checkSourceControl } from "../../src/debian/control.ts";
 import { parseStanza } from "../../src/debian/deb822.ts";
@@ -12,7 +12,7 @@ const fetchMs = 600_000;
 const missing = await archiveMissing();
 if (missing !== undefined) process.stderr.write(`no real control fields are read: ${missing}\n`);
 
-/** Why stanzas are rejected. */
+/** The reasons why stanzas are rejected. */
 function rejections(texts: readonly string[], check: (stanza: Stanza) => void): readonly string[] {
   return texts.flatMap((text) => {
     try {
@@ -24,11 +24,11 @@ function rejections(texts: readonly string[], check: (stanza: Stanza) => void): 
   });
 }
 
-/** In Sources the source package's name is in Package. */
+/** In Sources, the name of the source package is in Package. */
 const asDsc = (stanza: Stanza): Stanza => stanza.map(([name, value]) => [name === "Package" ? "Source" : name, value]);
 
 test.skipIf(missing !== undefined).each(["bookworm", "trixie"])(
-  "all of Debian %s, binaries and sources, passes the rules for what apt reads",
+  "all binaries and sources of Debian %s comply with the rules for fields that apt reads",
   async (codename) => {
     const apt = await archiveApt(components, ["amd64"], "deb deb-src", codename);
     try {

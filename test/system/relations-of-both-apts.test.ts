@@ -1,4 +1,4 @@
-// Relation fields are taken exactly where both apt 2.6 and apt 3 take them, each asked by its own python3-apt.
+// Relation fields are accepted if and only if both apt 2.6 and apt 3 accept them, according to their own python3-apt.
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,12 +15,12 @@ const setUpMs = 600_000;
 const fieldCount = 50_000;
 
 test.each<[AptParser, typeof readRelations, RegExp]>([
-  // Where nothing stands behind a bar, the parser is content, and apt crashes later.
+  // If nothing follows a bar, the parser accepts it, and apt crashes later.
   ["parse_depends", readRelations, /\|[ \t\n]*$/],
-  // Nor does anybody call this parser with superfluous commas, and beyond an open bracket it may read anything.
+  // No program calls this parser with superfluous commas, and after an open bracket it may read anything.
   ["parse_src_depends", readBuildRelations, /\|[ \t\n,]*$|(^|[,|])[ \t\n]*,|<[^>]*$/],
 ])(
-  "%s of apt 2.6 and of apt 3 take together what is taken here",
+  "%s of apt 2.6 and of apt 3 accepts the fields that we accept",
   async (parser, read, excepted) => {
     const mutator = new FieldMutator(5);
     const fields = new Set<string>();

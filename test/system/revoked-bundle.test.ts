@@ -1,4 +1,4 @@
-// What every command says to a builder whose bundle was revoked, before it has said or changed anything else.
+// The output of every command for a builder whose bundle was revoked, before any other output or change.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,7 +49,7 @@ afterAll(async () => {
   rmSync(work, { recursive: true });
 });
 
-/** How each command that takes a bundle is called. */
+/** The arguments of each command that uses a bundle. */
 const changing = [
   "put hello_1.0-1_amd64.deb",
   "promote --from sid --to stable hello",
@@ -70,7 +70,7 @@ async function run(command: string, bundle: string, ...flags: readonly string[])
 }
 
 test.each([...changing, ...telling, publishing])(
-  "%s: who was revoked is told so, exit code 1, and the grid is asked for nothing",
+  "%s: a revoked builder gets this reason, exit code 1, and no request is sent to the grid",
   async (command) => {
     const { exitCode, printed, output, requests } = await run(command, "old.bundle");
     expect(output).toContain(
@@ -80,11 +80,11 @@ test.each([...changing, ...telling, publishing])(
   },
 );
 
-test.each(changing)("%s says to who was revoked that nothing was changed", async (command) => {
+test.each(changing)("%s tells a revoked builder that nothing was changed", async (command) => {
   expect((await run(command, "old.bundle")).output).toContain("(nothing was changed)");
 });
 
-test.each([...changing, ...telling])("%s --json tells it in one object", async (command) => {
+test.each([...changing, ...telling])("%s --json reports it in one object", async (command) => {
   const { exitCode, printed } = await run(command, "old.bundle", "--json");
   expect(exitCode).toBe(1);
   expect(JSON.parse(printed)).toEqual({
@@ -96,7 +96,7 @@ test.each([...changing, ...telling])("%s --json tells it in one object", async (
   });
 });
 
-test.each([...changing, ...telling])("%s: with a bundle that the server knows, the grid is asked", async (command) => {
+test.each([...changing, ...telling])("%s: with a valid bundle, requests are sent to the grid", async (command) => {
   const { output, requests } = await run(command, "known.bundle");
   expect(output).not.toContain("revoked");
   expect(requests).not.toEqual([]);

@@ -1,4 +1,4 @@
-// The lines that the guide for builders has for continuous integration, run as they are.
+// The lines for continuous integration in the guide for builders, run unchanged.
 import { execFile } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => tree?.close());
 
-/** The shell lines of a block of the guide. */
+/** The shell lines of a block in the guide. */
 function linesOf(fence: string): string {
   const block = blockOf(fence);
   switch (fence) {
@@ -31,20 +31,23 @@ function linesOf(fence: string): string {
   }
 }
 
-test.each(["sh runner", "yaml github", "yaml gitlab"])("the lines for %s build a package and put it", async (fence) => {
-  const home = mkdtempSync(join(tree.work, "home-"));
-  const name = fence.replace(" ", "-");
-  const source = join(home, "build", name);
-  mkdirSync(source, { recursive: true });
-  writeSourceTree(source, { name, version: "1.0", distribution: "sid" });
-  copyFileSync(tree.file, join(home, "alice.bundle"));
-  // As GitLab leaves it.
-  chmodSync(join(home, "alice.bundle"), 0o666);
-  const bundle = fence === "yaml gitlab" ? join(home, "alice.bundle") : readFileSync(tree.file, "utf8");
-  const env = { ...process.env, HOME: home, RUNNER_TEMP: home, BUNDLE: bundle, PATH: `${bin}:${process.env.PATH}` };
-  const script = linesOf(fence);
-  expect(script).toMatch(/^dpkg-buildpackage[\s\S]*\btahoe-apt put /);
-  const { stdout } = await promisify(execFile)("bash", ["-eo", "pipefail", "-c", script], { cwd: source, env });
-  expect(stdout).toContain(`live: ${name} 1.0 source in sid main`);
-  expect(stdout).toContain(`live: ${name} 1.0 amd64 in sid main`);
-});
+test.each(["sh runner", "yaml github", "yaml gitlab"])(
+  "the lines for %s build a package and upload it",
+  async (fence) => {
+    const home = mkdtempSync(join(tree.work, "home-"));
+    const name = fence.replace(" ", "-");
+    const source = join(home, "build", name);
+    mkdirSync(source, { recursive: true });
+    writeSourceTree(source, { name, version: "1.0", distribution: "sid" });
+    copyFileSync(tree.file, join(home, "alice.bundle"));
+    // As GitLab leaves it.
+    chmodSync(join(home, "alice.bundle"), 0o666);
+    const bundle = fence === "yaml gitlab" ? join(home, "alice.bundle") : readFileSync(tree.file, "utf8");
+    const env = { ...process.env, HOME: home, RUNNER_TEMP: home, BUNDLE: bundle, PATH: `${bin}:${process.env.PATH}` };
+    const script = linesOf(fence);
+    expect(script).toMatch(/^dpkg-buildpackage[\s\S]*\btahoe-apt put /);
+    const { stdout } = await promisify(execFile)("bash", ["-eo", "pipefail", "-c", script], { cwd: source, env });
+    expect(stdout).toContain(`live: ${name} 1.0 source in sid main`);
+    expect(stdout).toContain(`live: ${name} 1.0 amd64 in sid main`);
+  },
+);

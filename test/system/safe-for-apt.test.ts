@@ -1,4 +1,5 @@
-// Whatever builders upload, apt's commands neither fail nor warn on any client; and nothing is rejected that apt and dpkg take.
+// Whatever builders upload, apt neither fails nor warns on any client; and nothing that apt and dpkg accept is
+// rejected.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,13 +19,13 @@ import { ServerUnderTest } from "../support/server.ts";
 const setUpMs = 600_000;
 const mutatedBinaries = 1500;
 const mutatedSources = 300;
-/** Each is shown to apt and to dpkg by itself, which takes a second. */
+/** Each is given to apt and dpkg separately, which takes a second. */
 const heldAgainstBoth = 150;
 
 const inspect = (kind: "binary" | "source", bytes: Uint8Array): Promise<Inspection> =>
   inspectContent(kind, inChunks(bytes), { limits: defaultInspectLimits, algorithms: ["sha256"] });
 
-/** What a command printed and how it ended: as text where a signal ended it. */
+/** The output of a command and its exit code, or the name of the signal that ended it. */
 interface Ran {
   readonly output: string;
   readonly ended: number | string | undefined;
@@ -38,7 +39,7 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = 
   });
 }
 
-/** Fields that are taken as they are, and look as if they were not. */
+/** Fields that are accepted although they look invalid. */
 const strangeFields: ReadonlyArray<Readonly<Record<string, string>>> = [
   { Section: "s".repeat(64_000) },
   { Source: `${"s".repeat(64_000)} (1)` },
@@ -54,7 +55,7 @@ const strangeFields: ReadonlyArray<Readonly<Record<string, string>>> = [
   { Provides: "", Depends: "", Section: "", Essential: "", "Multi-Arch": "", "Phased-Update-Percentage": "" },
 ];
 
-/** Of source packages, too. */
+/** Also for source packages. */
 const strangeSourceFields: ReadonlyArray<Readonly<Record<string, string>>> = [
   { Binary: ",, a b,\n c ,", "Package-List": "\n x\n  y z", Architecture: "any all\n linux-any" },
   { "Vcs-Git": "ext::sh -c evil% \u009b31m", "Vcs-Browser": "x", Homepage: "" },
@@ -63,11 +64,11 @@ const strangeSourceFields: ReadonlyArray<Readonly<Record<string, string>>> = [
   { "Build-Depends": ", ,hello,,", "Build-Depends-Indep": "", Testsuite: "x y\n z" },
 ];
 
-/** Names that dpkg takes. */
+/** Names that dpkg accepts. */
 const strangeNames = ["UPPER", "x_y", "9", "a.b+c", `long${"g".repeat(190)}`];
 
 const work = mkdtempSync(join(tmpdir(), "safe-for-apt-"));
-/** Names of packages that no relation field could keep from being installed. */
+/** Names of packages that no relation field prevents from being installed. */
 const installable: string[] = [];
 let server: ServerUnderTest;
 
@@ -80,9 +81,9 @@ beforeAll(async () => {
   const putDeb = async (name: string, fields: Readonly<Record<string, string>>): Promise<void> =>
     put(`binary-amd64/${name}_1.0-1_all.deb`, await aDeb({ package: name, fields }));
   await putDeb("hello", {});
-  // The same name to apt and dpkg: only one of both can be in an index.
+  // The same name for apt and dpkg: an index can contain only one of them.
   await putDeb("Hello", { Homepage: "https://hello.example.org" });
-  // What the mutated fields name, so that apt has something to choose from.
+  // The packages that the mutated fields name, so that apt has choices.
   for (const name of ["foo", "bar", "baz", "qux"]) await putDeb(name, {});
   const mutator = new FieldMutator(3);
   for (let n = 0; n < mutatedBinaries; n++) {
@@ -113,7 +114,7 @@ afterAll(async () => {
 const served = async (path: string): Promise<string> =>
   await (await fetch(`${server.url}/debian/dists/sid/main/${path}`)).text();
 
-/** apt's own lines of errors and warnings. */
+/** The error and warning lines of apt. */
 const complaints = (output: string): readonly string[] =>
   output.split("\n").filter((line) => /^[EW]:|terminate/.test(line));
 
@@ -164,7 +165,7 @@ describe.each(["bookworm", "trixie-apt"] as const)("a client with the apt of %s"
   );
 });
 
-test("of the mutated packages some are listed and some rejected, and the page shows field and place", async () => {
+test("some of the mutated packages are listed and some rejected, and the page shows field and place", async () => {
   const listed = (await served("binary-amd64/Packages")).match(/^Package: mutated/gm)?.length ?? 0;
   expect(listed).toBeGreaterThan(mutatedBinaries / 3);
   expect(listed).toBeLessThan((mutatedBinaries * 2) / 3);
@@ -178,14 +179,14 @@ test("of the mutated packages some are listed and some rejected, and the page sh
   expect(page).toMatch(/apt cannot read its [A-Z][A-Za-z-]+, .+ at character \d+: /);
 });
 
-/** What apt says of an index. */
+/** The errors and warnings of apt for an index. */
 async function aptOn(index: string): Promise<readonly string[]> {
   const directory = mkdtempSync(join(work, "alone-"));
   writeFileSync(join(directory, "Packages"), index);
   const apt = new AptRoot({ source: `Types: deb\nURIs: file:${directory}\nSuites: ./\nTrusted: yes\n` });
   try {
     const { output, exitCode } = await apt.run("apt-get", "update");
-    // A crash has no exit code, and is an error of this.
+    // A crash has no exit code, and counts as an error here.
     const again = await apt.run("apt-get", "--simulate", "install", "hello").catch(String);
     const later = typeof again === "string" ? `E: ${again}` : again.output;
     return complaints(`${output}\n${later}\n${exitCode === 0 ? "" : `E: exit code ${exitCode}`}`);
@@ -194,7 +195,7 @@ async function aptOn(index: string): Promise<readonly string[]> {
   }
 }
 
-/** What dpkg says when it is to install a package whose dependencies do not count. @returns undefined if it would */
+/** The error of dpkg when it installs a package without regard to dependencies. @returns undefined if it succeeds */
 async function dpkgOn(deb: Uint8Array): Promise<string | undefined> {
   const directory = mkdtempSync(join(work, "dpkg-"));
   writeFileSync(join(directory, "it.deb"), deb);
@@ -210,7 +211,7 @@ const archiveFields = `Filename: ./it.deb\nSize: 1\nSHA256: ${"0".repeat(64)}\n`
 const hello = `Package: hello\nVersion: 1\nArchitecture: amd64\n${archiveFields.replace("it", "hello")}\n`;
 
 test(
-  "what is rejected, apt or dpkg refuse, and what is listed, apt takes in silence",
+  "rejected packages are rejected by apt or dpkg, and listed ones are accepted by apt without a warning",
   async () => {
     const mutator = new FieldMutator(4);
     const wrong: string[] = [];
@@ -221,17 +222,17 @@ test(
       const deb = await aDeb({ control });
       const inspection = await inspect("binary", deb);
       const isListed = inspection.kind === "binary";
-      // What is listed stands in the index as it is rendered, and what is rejected as its uploader wrote it.
+      // Listed packages are tested as rendered in the index, and rejected ones as uploaded.
       const shown = isListed ? renderPackage(inspection, "./it.deb", ["sha256"]) : `${control}${archiveFields}\n`;
       const said = await aptOn(`${shown}${hello}`);
       counts.listed += isListed ? 1 : 0;
       counts.aptRefuses += said.length > 0 ? 1 : 0;
-      // Which variant's index a package belongs into is decided here, and neither program has a say in that.
+      // The index of a variant is chosen by us only, independently of both programs.
       if (field === "Architecture-Variant" && !isListed) continue;
       const isOk = isListed ? said.length === 0 : said.length > 0 || (await dpkgOn(deb)) !== undefined;
       if (!isOk) wrong.push(`${isListed ? "listed" : "rejected"}: ${field}: ${value}: ${JSON.stringify(said)}`);
     }
-    // Both kinds are held against apt and dpkg.
+    // Both kinds are compared with apt and dpkg.
     expect(counts.listed).toBeGreaterThan(heldAgainstBoth / 4);
     expect(counts.aptRefuses).toBeGreaterThan(heldAgainstBoth / 4);
     expect(wrong).toEqual([]);

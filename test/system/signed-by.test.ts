@@ -1,4 +1,4 @@
-// A Release that names its keys and expires: real apt takes it, and goes on with the keys that it names.
+// A Release that names its keys and expires: real apt accepts it, and then trusts only these keys.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

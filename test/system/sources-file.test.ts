@@ -1,4 +1,4 @@
-// The file that people put into sources.list.d serves machines of every architecture, and none with what it can't install.
+// One source file works on machines of every architecture, and offers none of them packages that they cannot install.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -41,7 +41,7 @@ const binary = async (name: string, architecture: string) =>
 const threeArchitectures = async (): Promise<ReadonlyMap<string, Uint8Array>> =>
   new Map([await binary("everywhere", "amd64"), await binary("only386", "i386"), await binary("only-arm", "arm64")]);
 
-/** The same file as it would be with its architectures named. */
+/** The same file with explicit architectures. */
 const withArchitectures = (source: string): string =>
   source.replace("Signed-By:", "Architectures: amd64 i386 arm64\nSigned-By:");
 
@@ -55,14 +55,14 @@ async function asked(
   return { architectures: [...new Set(found)].toSorted(), names: await apt.packageNames() };
 }
 
-test("a machine fetches the indices of its own architecture alone, which naming them all would change", async () => {
+test("a machine downloads only the indices of its own architecture, which explicit architectures would change", async () => {
   const { source } = await serve(await threeArchitectures());
   expect(source).not.toContain("Architectures");
   expect(await asked(source)).toEqual({ architectures: ["amd64"], names: ["everywhere"] });
   expect((await asked(withArchitectures(source))).architectures).toEqual(["amd64", "arm64", "i386"]);
 });
 
-test("a machine whose architecture came later needs no new file", async () => {
+test("a machine with an architecture that was added later needs no new file", async () => {
   const { url, put, source } = await serve(await threeArchitectures());
   const [path, bytes] = await binary("late", "riscv64");
   put(path, bytes);
@@ -75,7 +75,7 @@ test("a machine whose architecture came later needs no new file", async () => {
   expect(await apt.download("late")).toEqual(bytes);
 });
 
-test("a repository of sources alone is no reason for apt to complain, which asking it for packages would be", async () => {
+test("apt does not complain about a repository that has only sources, as it would if it requested packages", async () => {
   const dsc = aDsc({ source: "greet" });
   const files = [...dsc.files].map(([name, bytes]) => [`dists/sid/main/source/${name}`, bytes] as const);
   const { source } = await serve(new Map(files));
@@ -90,7 +90,7 @@ test("a repository of sources alone is no reason for apt to complain, which aski
   expect((await update(source.replace("Types: deb-src", "Types: deb deb-src"))).output).toMatch(/^[WEN]:/m);
 });
 
-test("apt 3 plans no package of an architecture that the machine does not have", {
+test("apt 3 downloads no index of an architecture that the machine does not have", {
   timeout: machineTimeoutMs,
 }, async () => {
   const { source } = await serve(await threeArchitectures());

@@ -1,4 +1,4 @@
-// What `npm start` brings up, what it prints and the guides say, and what is left when it ends: all with the real tools.
+// `npm start`: its services, its output, the guides, and the state after its end, with the real tools.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +21,7 @@ const local = (...names: readonly string[]): string => join(checkout, ".tahoe-ap
 let started: CommandLine;
 let url = "";
 
-/** Runs shell lines in the checkout, against this run's server; they must succeed. */
+/** Runs shell lines in the checkout with this run's server; they must succeed. */
 async function shell(text: string, env: Readonly<Record<string, string>> = {}): Promise<string> {
   const script = `set -eu\n${text.replaceAll(addressInGuides, url)}`;
   const options = { cwd: checkout, env: { ...process.env, ...env } };
@@ -34,7 +34,7 @@ async function start(...flags: readonly string[]): Promise<void> {
   await started.waitForOutput(/Ctrl-C stops everything/);
 }
 
-/** The command lines of all processes that have something to do with this checkout. */
+/** The command lines of all processes that belong to this checkout. */
 function processes(): readonly string[] {
   return readdirSync("/proc").flatMap((pid) => {
     if (!/^\d+$/.test(pid)) return [];
@@ -63,7 +63,7 @@ afterAll(async () => {
   rmSync(checkout, { recursive: true, force: true });
 });
 
-test("caps and the token are in files for their owner alone, and nothing of them is printed or in a process list", () => {
+test("caps and the token are in files for their owner only, and neither printed nor in a process list", () => {
   expect(capsOf().length).toBeGreaterThanOrEqual(6);
   for (const name of readdirSync(local("caps"))) expect(statSync(local("caps", name)).mode & 0o777, name).toBe(0o600);
   const log = readFileSync(local("server.log"), "utf8");
@@ -74,20 +74,20 @@ test("caps and the token are in files for their owner alone, and nothing of them
   }
 });
 
-test("the lines that are printed for a builder are those of the guide", () => {
+test("the printed lines for a builder are those of the guide", () => {
   const plain = (text: string): string => text.replaceAll(`${checkout}/`, "").replaceAll(url, addressInGuides);
   const unbroken = blockOf("sh builder").replaceAll("\\\n ", "").replaceAll(/ +/g, " ");
   for (const line of unbroken.trim().split("\n")) expect(plain(started.output)).toContain(line);
 });
 
-test("the lines for a builder upload a package and make it servable, with the builder's own write cap alone", async () => {
+test("the lines for a builder upload a package and publish it, with only the builder's own write cap", async () => {
   const answer = await shell(blockOf("sh builder"));
   expect(answer).toContain('"added":["dists/sid/main/binary-amd64/builder/hello_1.0_amd64.deb"]');
   const aliases = readFileSync(local("grid/node/private/aliases"), "utf8");
   expect(aliases).not.toContain(readFileSync(local("caps/root.writecap"), "utf8").trim());
 });
 
-test("the line for put is printed, and finds that all is in its place", async () => {
+test("the line for put is printed, and reports that everything is uploaded already", async () => {
   const line = blockOf("sh put").trim();
   expect(started.output.replaceAll(`${checkout}/`, "")).toContain(line);
   const told = await shell(
@@ -111,7 +111,7 @@ test("the lines for an APT user install it", async () => {
   }
 });
 
-test("Ctrl-C ends every process, and the next start goes on at the same address with the same data", async () => {
+test("Ctrl-C ends every process, and the next start uses the same address and data", async () => {
   const [urlBefore, capsBefore] = [url, capsOf()];
   const release = await (await fetch(`${url}/debian/dists/sid/InRelease`)).text();
   expect(processes()).not.toEqual([]);
@@ -124,13 +124,13 @@ test("Ctrl-C ends every process, and the next start goes on at the same address 
   expect(await shell(".tahoe-apt/venv/bin/tahoe -d .tahoe-apt/grid/node ls builder:")).toContain("hello_1.0_amd64.deb");
 });
 
-test("caps are printed when they are asked for", async () => {
+test("caps are printed on request", async () => {
   expect(await started.stop("SIGINT")).toBe(0);
   await start("--show-caps");
   await started.waitForOutput(new RegExp(`root.readcap: ${readFileSync(local("caps/root.readcap"), "utf8").trim()}`));
 });
 
-test("the demo tells the whole story, ends with 0 and leaves nothing behind", async () => {
+test("the demo runs to its end, ends with 0 and leaves nothing behind", async () => {
   const temporary = join(checkout, "tmp");
   mkdirSync(temporary);
   const demo = new CommandLine(["demo"], { cwd: checkout, env: { TMPDIR: temporary } });
@@ -140,9 +140,9 @@ test("the demo tells the whole story, ends with 0 and leaves nothing behind", as
   expect(processes().filter((words) => words.includes(temporary))).toEqual([]);
 });
 
-test("without Python, it says what to install and what else can be done", async () => {
+test("without Python, the error names the packages to install and an alternative", async () => {
   const elsewhere = mkdtempSync(join(tmpdir(), "start-"));
-  // In a mount namespace of its own, Debian's Python is no program any more, and PATH leads to no other.
+  // In a separate mount namespace, Debian's Python is not executable, and PATH leads to no other one.
   const script = 'mount --bind /dev/null /usr/bin/python3; PATH=/nowhere exec "$0" "$@"';
   const namespace = ["--map-root-user", "--mount", "bash", "-c", script];
   const command = [process.execPath, join(projectRoot, "dist/cli.js"), "start"];
@@ -151,7 +151,7 @@ test("without Python, it says what to install and what else can be done", async 
   await expect(outcome).rejects.toMatchObject({ code: 1, stderr });
 });
 
-test("the configuration in the guide for operators is one", () => {
+test("the configuration in the guide for operators is valid", () => {
   const directory = mkdtempSync(join(tmpdir(), "start-"));
   const files = {
     "c.toml": blockOf("toml"),

@@ -1,4 +1,4 @@
-// One server to a state directory, whatever was left there and however many start at once: real processes, no mocks.
+// One server per state directory, whatever was left there and however many start at once, with real processes.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ const contenders = 3;
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-state-lock-"));
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 
-/** Claims a directory when a moment has come, and keeps it until its standard input ends. */
+/** Claims a directory at a given time, and keeps it until its standard input ends. */
 const script = join(work, "claim.mjs");
 writeFileSync(
   script,
@@ -30,7 +30,7 @@ if (giveBack !== undefined) {
 );
 
 interface Contender {
-  /** Resolves with the first thing that it says. */
+  /** Resolves with its first output. */
   readonly said: Promise<string>;
   kill(): Promise<void>;
   end(): Promise<void>;
@@ -53,7 +53,7 @@ function contend(directory: string, atMs: number): Contender {
   };
 }
 
-test("of servers that start at once beside a killed one's claim, exactly one takes the directory, and gives it back", {
+test("of servers that start at once beside a killed one's claim, exactly one gets the directory, and releases it", {
   timeout: 120_000,
 }, async () => {
   const directory = mkdtempSync(join(work, "state-"));
@@ -62,7 +62,7 @@ test("of servers that start at once beside a killed one's claim, exactly one tak
     const all = Array.from({ length: contenders }, () => contend(directory, atMs));
     const said = await Promise.all(all.map((one) => one.said));
     expect(said.toSorted()).toEqual(["claimed", "state/in-use", "state/in-use"]);
-    // Killed, it leaves its claim behind for the next round.
+    // A kill leaves its claim behind for the next round.
     await Promise.all(all.map((one, index) => (said[index] === "claimed" ? one.kill() : one.end())));
     expect(readdirSync(directory)).toEqual(["in-use"]);
   }

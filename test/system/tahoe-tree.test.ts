@@ -1,4 +1,4 @@
-// The webapi backend against a real Tahoe grid: the tree contract, and what only Tahoe has.
+// The web API backend with a real Tahoe grid: the tree contract, and features that only Tahoe has.
 import fetch from "node-fetch";
 import { expect, inject, test } from "vitest";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
@@ -35,7 +35,7 @@ treeContract("a Tahoe directory", async () => {
   };
 });
 
-test("what the uploader put beside a link under the key apt is in the listing, and nothing else of the metadata", async () => {
+test("the listing contains the uploader's metadata under the key apt, and no other metadata", async () => {
   const { root, writer, tree } = await newTree();
   const content = await writer.upload(Buffer.alloc(100, 1), signal);
   await writer.link(root, new Map([["x.deb", { content, metadata: { version: 1, size: 100 } }]]), signal);
@@ -45,7 +45,7 @@ test("what the uploader put beside a link under the key apt is in the listing, a
   expect(await tree.look(parseTreePath("x.deb"), signal)).toEqual(entry);
 });
 
-test("uploading the same bytes again renews when the link was set, not when its name was first linked", async () => {
+test("uploading the same bytes again updates the time of the link, but not of its first link", async () => {
   const { root, writer, tree } = await newTree();
   const path = parseTreePath("again");
   await writer.put(root, path, Buffer.alloc(200, 2), signal);
@@ -58,7 +58,7 @@ test("uploading the same bytes again renews when the link was set, not when its 
   expect(after.content?.key).toBe(before.content?.key);
 });
 
-test("a stream of unknown length is uploaded whole", async () => {
+test("a stream of unknown length is uploaded completely", async () => {
   const { writer, tree } = await newTree();
   async function* pieces(): AsyncGenerator<Uint8Array> {
     for (let piece = 0; piece < 50; piece++) yield Buffer.alloc(10_000, piece);
@@ -85,7 +85,7 @@ test.each(["SDMF", "MDMF"])("a mutable file (%s) has no content id and is read b
   expect((await read(99)).toString()).toBe("");
 });
 
-test("a directory tree of the MDMF kind and immutable ones are read by their read caps", async () => {
+test("a tree of MDMF and immutable directories is read by their read caps", async () => {
   const base = `${inject("webapiUrl")}/uri`;
   const child = JSON.stringify({ tiny: ["filenode", { ro_uri: "URI:LIT:oruw46i" }] });
   const big = await new WebapiWriter(new Webapi(inject("webapiUrl"))).upload(Buffer.alloc(500, 9), signal);
@@ -117,7 +117,7 @@ test("a directory tree of the MDMF kind and immutable ones are read by their rea
   }
 });
 
-test("an entry that this Tahoe does not know is something else, and the listing goes on", async () => {
+test("an entry of a kind that this Tahoe does not support has the kind other, and the listing continues", async () => {
   const { root, tree } = await newTree();
   const body = JSON.stringify({
     future: ["filenode", { ro_uri: "x-tahoe-future:abc" }],
@@ -134,7 +134,7 @@ test("an entry that this Tahoe does not know is something else, and the listing 
   expect((await tree.look(parseTreePath("future"), signal))?.kind).toBe("other");
 });
 
-test("a directory and a file whose shares are lost are unavailable for now, and the error does not hold the cap", async () => {
+test("a directory and a file whose shares are lost are temporarily unavailable, and the error contains no cap", async () => {
   const letters = "a".repeat(26);
   const cap = `URI:DIR2-RO:${letters}:${"a".repeat(52)}`;
   const tree = new WebapiTree(new Webapi(inject("webapiUrl")), parseReadCap(cap));
@@ -149,7 +149,7 @@ test("a directory and a file whose shares are lost are unavailable for now, and 
   }
 });
 
-test("a cap that the gateway can't make sense of is unavailable for good", async () => {
+test("a cap that the gateway cannot parse is permanently unavailable", async () => {
   const tree = new WebapiTree(
     new Webapi(inject("webapiUrl")),
     parseReadCap(`URI:DIR2-RO:${"b".repeat(26)}:${"b".repeat(52)}`),

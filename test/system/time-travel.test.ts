@@ -1,4 +1,4 @@
-// The past of a repository in a real grid, as apt 2.6 and apt 3 see it, also after its packages were unlinked.
+// Snapshots of a repository in a real grid, in apt 2.6 and apt 3, even after its packages were unlinked.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -27,7 +27,7 @@ let writer: WebapiWriter;
 let cap: WriteCap;
 let server: ServerUnderTest;
 let publicKey: string;
-/** The publication that held hello 1 alone. */
+/** The publication that contained only hello 1. */
 let first: string;
 
 const hello = (version: string) =>
@@ -59,7 +59,7 @@ async function kept(): Promise<readonly { readonly id: string; readonly servedSe
   return ((await reply.json()) as { snapshots: { id: string; servedSeconds: number }[] }).snapshots;
 }
 
-/** The moment one second after a publication was served first. */
+/** The time one second after a publication was first served. */
 async function secondAfter(wanted: string): Promise<string> {
   const served = (await kept()).find(({ id }) => id === wanted)?.servedSeconds ?? Number.NaN;
   return `${new Date((served + 1) * 1000).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
@@ -89,7 +89,7 @@ beforeAll(async () => {
   await link("1");
   await serve(undefined);
   expect(await releaseOf(), "whose address is not known tells nobody of its past").not.toContain("Snapshots:");
-  // As if a proxy in front were known by that address.
+  // As if a proxy were reachable at that address.
   const { port } = server;
   await server.end();
   rmSync(join(work, "state"), { recursive: true });
@@ -109,7 +109,7 @@ afterAll(async () => {
   rmSync(work, { recursive: true, force: true });
 });
 
-test("apt 2.6 updates from a snapshot and fetches what was unlinked since, by id, by moment and by the name of a pin", async () => {
+test("apt 2.6 updates from a snapshot and downloads packages that were unlinked since, by id, by time and by pin", async () => {
   await operate("pin", first, "release-1");
   for (const past of [`/snapshots/${first}`, `/snapshots/${await secondAfter(first)}`, "/snapshots/release-1"]) {
     const machine = apt(past);
@@ -123,11 +123,11 @@ test("apt 2.6 updates from a snapshot and fetches what was unlinked since, by id
   expect(await present.candidate("hello")).toBe("2");
 });
 
-test("apt refuses a moment before all, and does not take it for an empty suite", async () => {
+test("apt rejects a time before the first publication, and does not take it for an empty suite", async () => {
   expect(await apt("/snapshots/20010101T000000Z").failToUpdate()).toContain("404");
 });
 
-test("a machine that knew the bad version is offered the old one after a rollback, and the new one after resuming", async () => {
+test("a machine with the bad version is offered the old one after a rollback, and the new one after resuming", async () => {
   const machine = apt();
   await machine.update();
   expect(await machine.candidate("hello")).toBe("2");
@@ -140,7 +140,7 @@ test("a machine that knew the bad version is offered the old one after a rollbac
   expect(await machine.candidate("hello")).toBe("2");
 });
 
-test("apt 3 installs from a snapshot that it is told of by Release, and upgrades to the present", {
+test("apt 3 installs from a snapshot that Release announces, and upgrades to the current version", {
   timeout: setUpMs,
 }, async () => {
   const machine = await trixieMachine();

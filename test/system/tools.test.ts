@@ -1,4 +1,4 @@
-// The formatter, the compiler, the linter and the dead-code check have nothing to say.
+// The formatter, the compiler, the linter and the dead-code check report nothing.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { projectRoot } from "../support/project-files.ts";
 
-/** What a tool says when it is not content; "" when it is. */
+/** The complaints of a tool; "" if there are none. */
 function complaintsOf(tool: string, args: readonly string[], input = ""): string {
   const { status, stdout, stderr } = spawnSync(process.execPath, [join("node_modules", tool), ...args], {
     cwd: projectRoot,
@@ -34,20 +34,20 @@ test("every file passes the type-aware linter", () => {
   expect(complaintsOf(oxlint, ["--type-aware", "--deny-warnings"])).toBe("");
 });
 
-test("no export, file or dependency is dead", () => {
+test("no export, file or dependency is unused", () => {
   expect(complaintsOf(knip, ["--no-progress", "--treat-config-hints-as-errors"])).toBe("");
 });
 
-test("the workflows are what GitHub understands", () => {
+test("the workflows are valid for GitHub", () => {
   expect(complaintsOf(actionlint, [".github/workflows/*.yml"])).toBe("");
 });
 
-test("the formatter does find a misplaced space", () => {
+test("the formatter finds a misplaced space", () => {
   const complaints = complaintsOf(biome, ["check", "--stdin-file-path=src/sabotage.ts"], "export const  one = 1;\n");
   expect(complaints).not.toBe("");
 });
 
-test("the linter does see types: a promise that nobody awaits is found", () => {
+test("the linter uses types: a promise that is not awaited is found", () => {
   const directory = mkdtempSync(join(tmpdir(), "house-"));
   try {
     writeFileSync(join(directory, "tsconfig.json"), JSON.stringify({ extends: join(projectRoot, "tsconfig.json") }));
@@ -59,7 +59,7 @@ test("the linter does see types: a promise that nobody awaits is found", () => {
   }
 });
 
-test("the check of workflows does find a key that GitHub does not know, and an expression about nothing", () => {
+test("the check of workflows finds an unknown key, and an expression with an unknown name", () => {
   const directory = mkdtempSync(join(tmpdir(), "house-"));
   try {
     const lines = ["runs_on: ubuntu-24.04", `runs-on: \${{ matrix.nothing }}`];

@@ -1,4 +1,4 @@
-// Long descriptions by way of Translation-en, as real apt shows them: fetched once, and found to their package.
+// Long descriptions in Translation-en, as real apt shows them: downloaded once, and matched with their package.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -13,7 +13,7 @@ let server: ServerUnderTest;
 let publicKey = "";
 const roots: AptRoot[] = [];
 
-/** An apt that knows one suite, and asks for descriptions in English unless told otherwise. */
+/** An apt with one suite, which requests English descriptions by default. */
 function anAptRoot(suite: string, languages = "en"): AptRoot {
   const source = { url: `${server.url}/debian`, suite, publicKey };
   const root = new AptRoot({ source, options: { "Acquire::Languages": languages } });
@@ -53,7 +53,7 @@ afterAll(async () => {
   rmSync(work, { recursive: true });
 });
 
-test("apt fetches Translation-en and shows the long description with its package", async () => {
+test("apt downloads Translation-en and shows the long description with its package", async () => {
   const root = anAptRoot("split");
   expect(await root.update()).toMatch(/split\/main Translation-en/);
   const said = await shown(root);
@@ -63,7 +63,7 @@ test("apt fetches Translation-en and shows the long description with its package
   expect(output).toContain("hello - a package with much to say");
 });
 
-test("an apt that asks for no language has the first line", async () => {
+test("an apt without languages has the first line", async () => {
   const root = anAptRoot("split", "none");
   expect(await root.update()).not.toContain("Translation");
   const said = await shown(root);
@@ -71,7 +71,7 @@ test("an apt that asks for no language has the first line", async () => {
   expect(said).not.toContain("First of all");
 });
 
-test("a suite without translations offers none, and Packages has the whole", async () => {
+test("a suite without translations offers none, and Packages has the whole description", async () => {
   const root = anAptRoot("whole");
   expect(await root.update()).not.toContain("Translation");
   expect(await shown(root)).toMatch(/^Description(-en)?: a package with much to say\n First of all, it greets.$/m);

@@ -1,4 +1,4 @@
-// A tree's other files on a real grid, over HTTP: immutable and mutable ones, and strangers who ask for what is not there.
+// Other files of a tree on a real grid, over HTTP: immutable and mutable ones, and requests for missing files.
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { aDeb } from "../support/debs.ts";
@@ -14,7 +14,7 @@ afterAll(() => grid?.end());
 const get = (path: string, headers: Record<string, string> = {}) => fetch(`${grid.url}/${path}`, { headers });
 const large = Buffer.alloc(300_000, "an installer's image\n");
 
-test("an immutable file has a tag and a date of its own, and parts of it can be had", async () => {
+test("an immutable file has its own ETag and date, and ranges of it can be downloaded", async () => {
   await grid.put("dists/sid/main/installer-amd64", new Map([["mini.iso", large]]));
   await grid.ping();
   const whole = await get("dists/sid/main/installer-amd64/mini.iso");
@@ -42,7 +42,7 @@ test("a mutable file has no date, and its new bytes are served after a ping", as
   expect([second.status, await second.text()]).toEqual([200, "the second\n"]);
 });
 
-test("a storm of requests for what is not there is answered 404 at the price of a few looks", async () => {
+test("many requests for missing files get 404 and cost only a few listings", async () => {
   const looks = async (): Promise<number> => {
     const scrape = await (await fetch(`${grid.server.url}/metrics`)).text();
     return Number(/^tahoe_apt_tree_look_duration_seconds_count\{[^}]*\} (\d+)$/m.exec(scrape)?.[1]);

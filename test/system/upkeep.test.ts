@@ -1,4 +1,4 @@
-// A server keeps the objects of its tree on the grid: checked again and again, their leases renewed, what is lost told.
+// Health check schedule: a server checks the objects of its tree on the grid, renews leases, and reports losses.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -63,16 +63,16 @@ test("every object is checked and its leases are renewed, round after round", as
   expect(Math.abs(Number(endedAt) - Date.now() / 1000)).toBeLessThan(30);
 });
 
-test("what is lost shows in the metrics and is named in the log, without a cap", async () => {
+test("lost objects are shown in the metrics and named in the log, without a cap", async () => {
   rmSync(shares, { recursive: true });
   await expect.poll(() => objects("lost"), { timeout: 30_000 }).toBe(1);
   expect(await objects("healthy")).toBe(6);
-  // The metric is there a moment before the line has come through the pipe.
+  // The metric changes a moment before the log line arrives through the pipe.
   await expect.poll(() => server.output).toContain(`"path":"${path}","kind":"file","state":"lost"`);
   expect(server.output).not.toMatch(/URI:|URI%3A/i);
 });
 
-test("after a restart the last round is still told, and the next one waits until it is due", async () => {
+test("after a restart the last round is still reported, and the next one waits until it is due", async () => {
   expect(await server.end()).toBe(0);
   await start(3600);
   expect(await objects("lost")).toBe(1);

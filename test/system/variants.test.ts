@@ -1,4 +1,4 @@
-// Architecture variants as apt of Debian sid sees them: served from a real grid, and as a site of plain files.
+// Architecture variants in apt of Debian sid: served from a real grid, and as a site of plain files.
 import { join } from "node:path";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { Apt3 } from "../support/apt3.ts";
@@ -10,7 +10,7 @@ import { ServedGrid } from "../support/served-grid.ts";
 const amd64 = "dists/sid/main/binary-amd64";
 const amd64v3 = "dists/sid/main/binary-amd64v3";
 const fast = "-o APT::Architecture-Variants=amd64v3";
-/** Ubuntu's dpkg brings this file, Debian's not yet: a variant, its architecture, and what a processor must have. */
+/** Ubuntu's dpkg has this file, Debian's not yet: a variant, its architecture, and the required processor features. */
 const variantTable = "echo 'amd64v3 amd64 avx2' >/usr/share/dpkg/varianttable";
 
 const build = (name: string, version: string, variant?: string, architecture = "amd64"): Promise<Buffer> =>
@@ -22,7 +22,7 @@ const build = (name: string, version: string, variant?: string, architecture = "
     files: { [`./opt-${name}`]: variant ?? "plain" },
   });
 
-/** What apt would install, by package: version and whether it is a variant's build. */
+/** The versions that apt would install, by package, and whether they are a variant's build. */
 async function offered(apt: Apt3, options: string): Promise<Readonly<Record<string, string>>> {
   const { exitCode, output } = await apt.run(`apt-get update --error-on=any ${options}`);
   expect(output).not.toMatch(/^[EWN]:/m);
@@ -64,7 +64,7 @@ async function filled(): Promise<ServedGrid> {
 
 test("a client with a variant is offered its builds and all other packages, and one without is offered none of them", async () => {
   const grid = await filled();
-  // All rejected: such a directory must not hide what the architecture has.
+  // All are rejected: such a directory must not hide the packages of the architecture.
   await grid.put(amd64v3, new Map([["wrong.deb", await build("wrong", "1.0")]]));
   await grid.ping();
   const source = { url: grid.url, suite: "sid", publicKey: grid.publicKey };

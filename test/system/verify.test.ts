@@ -1,4 +1,4 @@
-// `tahoe-apt verify` against a real server over a tree on the real grid, and against servers that lie.
+// `tahoe-apt verify` with a real server of a tree on the real grid, and with servers that lie.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -45,7 +45,7 @@ const codes = (suites: readonly Verification[]) => [
   ...new Set(suites.flatMap(({ findings }) => findings.map(({ code }) => code))),
 ];
 
-test("a server that tells the truth is found to, with nothing but the read cap", async () => {
+test("a correct server is verified, with nothing but the read cap", async () => {
   const { exitCode, output, suites } = await verify(`${tree.server.url}/debian`, ...ofTheTree());
   expect(suites, output).toMatchObject([{ suite: "sid", packages: 5, findings: [] }]);
   expect(suites[0]?.indices).toBeGreaterThan(5);
@@ -54,7 +54,7 @@ test("a server that tells the truth is found to, with nothing but the read cap",
   expect(output).not.toContain("URI:");
 });
 
-test("an index that is compared is asked for once by its name and once by its hash", async () => {
+test("a compared index is requested once by its name and once by its hash", async () => {
   const before = proxy.requestedPaths.length;
   const { exitCode, output } = await verify(`http://${proxy.host}/debian`, ...ofTheTree());
   expect(exitCode, output).toBe(0);
@@ -78,7 +78,7 @@ test.each([
     if (code === "bytes") expect(path).toMatch(/xz$|SHA256|deb$|Sources$/);
 });
 
-test("a server that hides, adds and changes packages is found to, entry by entry, though all its digests are right", async () => {
+test("a server that hides, adds and changes packages is found entry by entry, although all its digests are correct", async () => {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-verify-"));
   const put = (root: string, path: string, bytes: Uint8Array): void => {
     mkdirSync(dirname(join(work, root, path)), { recursive: true });
@@ -122,7 +122,7 @@ test("a server that hides, adds and changes packages is found to, entry by entry
   expect([well.exitCode, well.suites[0]?.packages], well.output).toEqual([0, 0]);
 });
 
-test("what can't be asked is no difference but a failure, and says what", async () => {
+test("a file that cannot be downloaded is not a difference but a failure, and is named", async () => {
   const { exitCode, output } = await verify("http://127.0.0.1:1/debian", ...ofTheTree());
   expect(exitCode).toBe(1);
   expect(output).toContain("http://127.0.0.1:1/debian/key.asc");

@@ -1,4 +1,5 @@
-// Gateways that hang, trickle or stop, and recover: what waits for them is answered soon after, and sound ones are spared.
+// Gateways that hang, trickle or stop, and recover: waiting requests are answered soon after, and good gateways are not
+// slowed.
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, expect, test } from "vitest";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
@@ -58,14 +59,14 @@ test.concurrent.each<readonly [Fault, number]>([
   ["trickle-body", 8],
   ["hang", 19],
 ])(
-  "after a gateway recovers from %s of %i s, all is answered within 10 s",
+  "after a gateway recovers from %s of %i s, all requests are answered within 10 s",
   { timeout: 90_000 },
   async (fault, seconds) => {
     const proxy = await proxyTo(await gatewayOf(sound));
     const tree = treeAt([proxy.url], { maxSockets: 4 });
     await look(tree, "dists");
     proxy.fault(fault);
-    // As a builder does who pings until it is answered.
+    // Like a builder who repeats its ping until it succeeds.
     const insist = async (work: () => Promise<unknown>): Promise<void> => {
       for (;;) {
         try {
@@ -91,7 +92,7 @@ test.concurrent("a gateway that answers nothing is not waited for again and agai
   proxy.fault("hang");
   const first = failure(read(tree));
   await wait(5000);
-  // Four attempts, and what lies between them.
+  // Four attempts, and the delays between them.
   expect(await secondsOf(() => failure(look(tree, "absent")))).toBeLessThan(3.5);
   expect((await first).transient).toBe(true);
   proxy.recover();
@@ -99,7 +100,7 @@ test.concurrent("a gateway that answers nothing is not waited for again and agai
   expect(await look(tree, "dists")).toMatchObject({ kind: "directory" });
 });
 
-test.concurrent("where one gateway hangs, another answers in its place", { timeout: 60_000 }, async () => {
+test.concurrent("if one gateway hangs, another one answers instead", { timeout: 60_000 }, async () => {
   const hung = await proxyTo(await gatewayOf(sound));
   hung.fault("hang");
   const well = await gatewayOf(sound);
@@ -107,7 +108,7 @@ test.concurrent("where one gateway hangs, another answers in its place", { timeo
   expect(await secondsOf(() => Promise.all([look(tree, "dists"), read(tree)]))).toBeLessThan(9);
 });
 
-test.concurrent("a slow grid is asked at most twice for what takes its time, and both may answer", {
+test.concurrent("a slow grid gets at most two requests for the same object, and either may answer", {
   timeout: 60_000,
 }, async () => {
   const gateway = await gatewayOf((request, response, count) => {
@@ -117,11 +118,11 @@ test.concurrent("a slow grid is asked at most twice for what takes its time, and
   const tree = treeAt([gateway.url], { doubtAfterMs: 300, hedgeListingAfterMs: 1000, unresponsiveAfterMs: 1000 });
   expect(await look(tree, "dists")).toMatchObject({ kind: "directory" });
   expect(gateway.requests.filter((each) => each.includes("t=json"))).toHaveLength(2);
-  // It was asked once whether it is there.
+  // One request checked whether it is reachable.
   expect(gateway.requests.filter((each) => each.includes("LIT"))).toHaveLength(1);
 });
 
-test.concurrent("second requests are few, however many wait", { timeout: 60_000 }, async () => {
+test.concurrent("second requests are few, however many callers wait", { timeout: 60_000 }, async () => {
   const gateway = await gatewayOf((request, response, count) => {
     if (request.url?.includes("t=json") !== true) return sound(request, response, count);
     setTimeout(() => sound(request, response, count), 3000);
@@ -132,7 +133,7 @@ test.concurrent("second requests are few, however many wait", { timeout: 60_000 
   expect(gateway.requests.filter((each) => each.includes("t=json"))).toHaveLength(12 + 2);
 });
 
-test.concurrent("a body that trickles is given up, with the limit that it missed", { timeout: 60_000 }, async () => {
+test.concurrent("a body that trickles is aborted, with the limit that it missed", { timeout: 60_000 }, async () => {
   const proxy = await proxyTo(await gatewayOf(sound));
   proxy.fault("trickle-body");
   const tree = new WebapiTree(new Webapi(proxy.url, { ...defaultWebapiLimits, stallTimeoutMs: 3000 }), cap);
@@ -141,8 +142,8 @@ test.concurrent("a body that trickles is given up, with the limit that it missed
   expect(thrown.transient).toBe(true);
 });
 
-test.concurrent("a busy gateway that answers nobody for a while keeps its listing", { timeout: 60_000 }, async () => {
-  // Tahoe answers nobody while it puts a large listing together.
+test.concurrent("a busy gateway that does not respond for a while keeps its listing", { timeout: 60_000 }, async () => {
+  // Tahoe responds to nothing while it assembles a large listing.
   let busyUntilMs = 0;
   const gateway = await gatewayOf((request, response, count) => {
     if (request.url?.includes("t=json") === true && busyUntilMs === 0) busyUntilMs = performance.now() + 7000;
@@ -160,7 +161,7 @@ const storing: Answer = (request, response) => {
 const writerTo = (url: string, limits: Partial<WebapiLimits>): WebapiWriter =>
   new WebapiWriter(new Webapi(url, { ...defaultWebapiLimits, ...limits }));
 
-test.concurrent("an upload that moves on takes as long as it takes", { timeout: 60_000 }, async () => {
+test.concurrent("an upload that makes progress may take any time", { timeout: 60_000 }, async () => {
   async function* slow(): AsyncGenerator<Uint8Array> {
     for (let piece = 0; piece < 15; piece++) {
       await wait(200);
@@ -172,14 +173,14 @@ test.concurrent("an upload that moves on takes as long as it takes", { timeout: 
   expect((await writer.upload(slow(), signal)).reveal()).toBe("URI:LIT:krugkidfnzsc4");
 });
 
-test.concurrent("an upload that the gateway takes no more of is given up", { timeout: 60_000 }, async () => {
+test.concurrent("an upload that makes no progress is aborted", { timeout: 60_000 }, async () => {
   const gateway = await gatewayOf((request) => request.pause());
   const writer = writerTo(gateway.url, { sendTimeoutMs: 1000, writeTimeoutMs: 60_000 });
   const seconds = await secondsOf(() => failure(writer.upload(Buffer.alloc(64 * 2 ** 20), signal)));
   expect(seconds).toBeLessThan(10);
 });
 
-test.concurrent("an upload that was sent whole may be stored for the longer the larger it is, but not for ever", {
+test.concurrent("the time limit for storing a fully sent upload grows with its size, but is limited", {
   timeout: 60_000,
 }, async () => {
   const gateway = await gatewayOf((request, response, count) => {
@@ -191,7 +192,7 @@ test.concurrent("an upload that was sent whole may be stored for the longer the 
   expect(await secondsOf(() => failure(writer.upload(Buffer.alloc(1000), signal)))).toBeLessThan(2);
 });
 
-test.concurrent("nothing is sent to a gateway after the last who waited for it has gone", async () => {
+test.concurrent("no request is sent to a gateway after the last caller has aborted", async () => {
   const proxy = await proxyTo(await gatewayOf(sound));
   proxy.fault("hang");
   const left = new AbortController();

@@ -1,4 +1,4 @@
-// A whole minimal Debian, made of Debian's own packages that lie in a Tahoe tree: by debootstrap and by mmdebstrap.
+// A whole minimal Debian of Debian's own packages in a Tahoe tree, by debootstrap and by mmdebstrap.
 import { execFile } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { ServedGrid } from "../support/served-grid.ts";
 
 const setUpTimeoutMs = 900_000;
 const installTimeoutMs = 900_000;
-/** Fewer are no system. */
+/** With fewer packages it is not a system. */
 const fewestPackages = 80;
 
 const missing = await archiveMissing();
@@ -20,7 +20,7 @@ let grid: ServedGrid;
 let suite: string;
 let keyring: string;
 
-/** What a minimal system is: all that Debian requires, and what debootstrap adds, with what these depend on. */
+/** The packages of a minimal system: all that Debian requires, those that debootstrap adds, and their dependencies. */
 async function minimalPackages(): Promise<ReadonlyMap<string, Buffer>> {
   const root = await archiveApt(["main"], ["amd64"], "deb");
   try {
@@ -34,7 +34,7 @@ async function minimalPackages(): Promise<ReadonlyMap<string, Buffer>> {
   }
 }
 
-/** Runs a command to its end. @throws Error with all that it said */
+/** Runs a command to its end. @throws Error with its output */
 function run(command: string, args: readonly string[]): Promise<string> {
   const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" };
   return new Promise((resolve, reject) => {
@@ -45,7 +45,7 @@ function run(command: string, args: readonly string[]): Promise<string> {
   });
 }
 
-/** @returns how many packages are installed, each of them to the end */
+/** @returns how many packages are installed, all of them completely */
 async function expectWholeSystem(target: string): Promise<number> {
   const inside = (...args: readonly string[]) => run("chroot", [target, ...args]);
   expect(await inside("dpkg", "--audit")).toBe("");
@@ -80,7 +80,7 @@ describe.skipIf(missing !== undefined)("a minimal Debian in a Tahoe tree", () =>
     expect(said).toContain("Valid Release signature");
     expect(said).toContain("Base system installed successfully");
     expect(await expectWholeSystem(target)).toBeGreaterThan(fewestPackages);
-    // The system that was installed updates from where it came.
+    // The installed system updates from the same repository.
     mkdirSync(join(target, "etc/apt/keyrings"), { recursive: true });
     writeFileSync(join(target, "etc/apt/keyrings/it.asc"), grid.publicKey);
     writeFileSync(
@@ -96,7 +96,7 @@ describe.skipIf(missing !== undefined)("a minimal Debian in a Tahoe tree", () =>
 
   test("mmdebstrap installs it, and it works", { timeout: installTimeoutMs }, async () => {
     const target = join(grid.work, "mmdebstrap");
-    // In Debian's own archive it is apt's priority that brings it in: that stands in no package.
+    // In Debian's archive, apt has a priority that installs it, which is not in the package itself.
     const options = [
       "--mode=root",
       "--variant=minbase",

@@ -1,4 +1,4 @@
-// The whole way: a builder's `tahoe put` into its own directory, a ping, and a real apt with a root of its own.
+// End to end: a builder's `tahoe put` into its own directory, a ping, and real apt with its own root.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -39,7 +39,7 @@ const startServer = (port?: number) =>
   });
 
 beforeAll(async () => {
-  // A grid of this file's own: one test stops it.
+  // A separate grid, because one test stops it.
   grid = await startGrid({
     directory: join(work, "grid"),
     tahoe: { executable: inject("tahoe") },
@@ -63,7 +63,7 @@ afterAll(async () => {
   rmSync(work, { recursive: true, force: true });
 });
 
-/** Uploads with the real `tahoe put`, by an alias that holds no more than one directory's write cap. */
+/** Uploads with the real `tahoe put`, by an alias with the write cap of one directory only. */
 async function tahoePut(name: string, bytes: Uint8Array | string, alias = "builder"): Promise<void> {
   const file = join(work, name);
   writeFileSync(file, bytes);
@@ -104,18 +104,18 @@ function apt(): AptRoot {
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 const hello = (version: string) => aDeb({ package: "hello", version, architecture: "amd64" });
 
-test("apt updates from a tree that holds nothing yet", async () => {
+test("apt updates from an empty tree", async () => {
   expect(await apt().update()).not.toContain("W:");
 });
 
-test("a package put into a builder's directory and pinged is installable, byte for byte, and a second update is all Hit", async () => {
+test("an uploaded package is installable after a ping, byte for byte, and a second update is all Hit", async () => {
   const bytes = await hello("1.0-1");
   await tahoePut("hello_1.0-1_amd64.deb", bytes);
   const { status, body } = await ping(builderPath);
   expect(status).toBe(200);
   expect(body).toMatchObject({ added: [`${builderPath}/hello_1.0-1_amd64.deb`], removed: [], rejected: [] });
 
-  // These come some seconds later, with a publication of their own.
+  // These follow some seconds later, in a separate publication.
   const contents = async () => (await fetch(`${server.url}/debian/dists/sid/main/Contents-amd64`)).text();
   await expect.poll(contents, { timeout: 60_000 }).toMatch(/ hello$/m);
   const machine = apt();
@@ -129,7 +129,7 @@ test("a package put into a builder's directory and pinged is installable, byte f
   expect(again).not.toMatch(/^Get:/m);
 });
 
-test("the next upload is apt's candidate after ping and update; before them it is not", async () => {
+test("the next upload is apt's candidate after ping and update, and not before", async () => {
   const machine = apt();
   await machine.update();
   await tahoePut("hello_2.0-1_amd64.deb", await hello("2.0-1"));
@@ -140,7 +140,7 @@ test("the next upload is apt's candidate after ping and update; before them it i
   expect(await machine.candidate("hello")).toBe("2.0-1");
 });
 
-test("a source package is fetched whole by apt-get source", async () => {
+test("apt-get source downloads a complete source package", async () => {
   const { files } = aDsc({ source: "hello", version: "2.0-1" });
   for (const [name, bytes] of files) await tahoePut(name, bytes, "sources");
   await ping(sourcePath);
@@ -151,14 +151,14 @@ test("a source package is fetched whole by apt-get source", async () => {
   for (const [name, bytes] of fetched) expect(sha256(bytes)).toBe(sha256(files.get(name) ?? Buffer.alloc(0)));
 });
 
-test("apt refuses the repository when it trusts another key", async () => {
+test("apt rejects the repository if it trusts another key", async () => {
   const otherKey = publicKey.replace(/\n([A-Za-z0-9+/]{10})/, "\nAAAAAAAAAA");
   const machine = new AptRoot({ source: { url: `${server.url}/debian`, suite: "sid", publicKey: otherKey } });
   onTestFinished(() => machine.close());
   expect(await machine.failToUpdate()).toMatch(/NO_PUBKEY|couldn't be verified|not signed/);
 });
 
-test("a cut package and a text named .deb among good ones leave the suite intact and are reported", async () => {
+test("a truncated package and a text named .deb among good ones leave the suite intact and are reported", async () => {
   const good = await aDeb({ package: "good", architecture: "amd64" });
   await linkAll(
     new Map([
@@ -182,7 +182,7 @@ test("a cut package and a text named .deb among good ones leave the suite intact
   expect(await machine.packageNames()).toEqual(["good", "hello"]);
 });
 
-test("a builder's cap and token reach no other directory", async () => {
+test("a builder's cap and token give access to no other directory", async () => {
   const foreign = await fetch(`${server.url}/-/ping/debian/dists`, {
     method: "POST",
     headers: { authorization: "Bearer of-somebody-else" },
@@ -192,7 +192,7 @@ test("a builder's cap and token reach no other directory", async () => {
   expect(statSync(aliases).mode & 0o077).toBe(0);
 });
 
-test("killed with -9 during a rebuild, the server starts with the last complete publication and then catches up", async () => {
+test("after kill -9 during a rebuild, the server starts with the last complete publication and then catches up", async () => {
   const inRelease = async () => (await fetch(`${server.url}/debian/dists/sid/InRelease`)).text();
   const before = await inRelease();
   const late = new Map<string, Uint8Array>();
@@ -205,7 +205,7 @@ test("killed with -9 during a rebuild, the server starts with the last complete 
   await server.end("SIGKILL");
   server = await startServer(server.port);
   await server.ready();
-  // Either the rebuild was done or it was not: what is served is whole.
+  // Whether the rebuild was complete or not, the served files are consistent.
   const machine = apt();
   await machine.update();
   if ((await inRelease()) === before) expect(await machine.packageNames()).toEqual(["good", "hello"]);
@@ -215,7 +215,7 @@ test("killed with -9 during a rebuild, the server starts with the last complete 
   expect(publicKey).toBe(await (await fetch(`${server.url}/debian/key.asc`)).text());
 });
 
-test("with the grid stopped, the suite and cached packages are served on, a ping fails clearly, also after a restart", async () => {
+test("while the grid is stopped, the suite and cached packages are still served, and a ping fails clearly, even after a restart", async () => {
   const early = apt();
   await early.update();
   const bytes = await early.download("hello");
@@ -240,7 +240,7 @@ test("with the grid stopped, the suite and cached packages are served on, a ping
   await whileDown();
 });
 
-test("nothing that the server said holds a cap or the token", () => {
+test("no output of the server contains a cap or the token", () => {
   expect(server.output).not.toMatch(/URI:|URI%3A/i);
   expect(server.output).not.toContain(token);
 });
