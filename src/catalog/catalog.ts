@@ -16,6 +16,7 @@ import { packageKindOf } from "./inspection/inspect.ts";
 import type { PackageKind } from "./inspection/inspection.ts";
 import type { Layout } from "./layout/repository-layout.ts";
 import { plainLayout } from "./layout/repository-layout.ts";
+import type { ParsedMetadata } from "./metadata/claims.ts";
 import type { Survey } from "./survey.ts";
 import { hasMetadata } from "./survey.ts";
 import { SurveyOrder } from "./survey-order.ts";
@@ -40,6 +41,16 @@ export type UpdateObserver = (
   undecided: readonly TreePath[],
 ) => void;
 
+/** The metadata of an entry that a survey has seen. */
+interface SurveyedMetadata {
+  readonly parsed: ParsedMetadata | undefined;
+  /** The file as the metadata describes it; undefined if the metadata does not replace an examination. */
+  readonly file: CatalogFile | undefined;
+}
+
+/** The metadata that a survey has seen, by path, so that each is parsed once. */
+export type SurveyMetadata = Map<TreePath, SurveyedMetadata>;
+
 /**
  * The number of files (including the parts of source packages) that are applied at once. A batch may exceed it by the
  * parts of its last package.
@@ -62,8 +73,6 @@ export class Catalog {
   readonly #untrusted = new Set<TreePath>();
   /** Files whose finding comes from entry metadata that has not been compared with the bytes. */
   readonly #claimed = new Set<TreePath>();
-  /** Files as their entry metadata describes them, for entries that a running survey has seen. */
-  readonly #fromMetadata = new WeakMap<FileEntry | OtherEntry, CatalogFile>();
   /** The number of batches that were applied. */
   #updateCount = 0;
   /** After a restart most files are in the inspection store: parsing metadata uses the CPU without ever waiting. */
@@ -115,16 +124,22 @@ export class Catalog {
   /**
    * Parses the metadata of entries for the `update` that follows, while the survey still lists other directories. It
    * reads no file.
+   * @param metadata receives the results
    */
-  async readMetadata(files: Iterable<readonly [TreePath, FileEntry]>, signal: AbortSignal): Promise<void> {
+  async readMetadata(
+    files: Iterable<readonly [TreePath, FileEntry]>,
+    metadata: SurveyMetadata,
+    signal: AbortSignal,
+  ): Promise<void> {
     for (const [path, entry] of files) {
       const kind = packageKindOf(lastName(path));
       if (kind === undefined) continue;
       signal.throwIfAborted();
-      const metadataKey = await this.#metadataKeyOf(entry);
-      if (this.#isSettled(path, entry, metadataKey)) continue;
-      const examined = await this.#examiner.examineMetadata({ path, entry, kind });
-      if (examined !== undefined) this.#fromMetadata.set(entry, this.#fileOf(path, entry, metadataKey, examined));
+      const parsed = await this.#parsedMetadata(path, entry, metadata);
+      if (this.#isSettled(path, entry, parsed?.key)) continue;
+      const examined = await this.#examiner.examineMetadata({ path, entry, kind, parsed });
+      if (examined !== undefined)
+        metadata.set(path, { parsed, file: this.#fileOf(path, entry, parsed?.key, examined) });
     }
   }
 
@@ -135,16 +150,23 @@ export class Catalog {
    * the tree may run concurrently.
    * @param surveyNumber from `surveyOrder.begin`, called before the survey
    * @param onChanges receives every change, in no particular order; it is called at least once
+   * @param metadata the results of `readMetadata` for this survey
    * @throws errors of inspections; changes that were reported before stay applied
    */
-  async update(survey: Survey, surveyNumber: number, onChanges: UpdateObserver, signal: AbortSignal): Promise<void> {
+  async update(
+    survey: Survey,
+    surveyNumber: number,
+    onChanges: UpdateObserver,
+    signal: AbortSignal,
+    metadata: SurveyMetadata = new Map(),
+  ): Promise<void> {
     const examined = new Map<TreePath, CatalogFile>();
     const possiblyNew = await this.#possiblyNew(survey);
     // The first report includes all undecided files, so that a suite is not published as empty before they are
     // examined.
     const undecided = new Set<TreePath>();
     for (const path of possiblyNew) if (packageKindOf(lastName(path)) !== undefined) undecided.add(path);
-    const inspecting = this.#inspectNew(survey, possiblyNew, examined, undecided, signal);
+    const inspecting = this.#inspectNew(survey, possiblyNew, metadata, examined, undecided, signal);
     let batchMs = firstBatchMs;
     for (let isInspected = false; ; ) {
       if (!isInspected) {
@@ -213,12 +235,13 @@ export class Catalog {
   async #inspectNew(
     survey: Survey,
     possiblyNew: readonly TreePath[],
+    metadata: SurveyMetadata,
     examined: Map<TreePath, CatalogFile>,
     undecided: Set<TreePath>,
     signal: AbortSignal,
   ): Promise<void> {
     const examine = async (path: TreePath, request: ExaminationRequest): Promise<CatalogFile> => {
-      const fromMetadata = this.#untrusted.has(path) ? undefined : this.#fromMetadata.get(request.entry);
+      const fromMetadata = this.#untrusted.has(path) ? undefined : metadata.get(path)?.file;
       const after = fromMetadata ?? (await this.#examine(path, request, signal));
       // A concurrent iteration may have examined it as a part.
       const isPart = request.kind === undefined && examined.get(path)?.finding !== undefined;
@@ -228,15 +251,16 @@ export class Catalog {
     await forEachConcurrent(possiblyNew, concurrentExaminations, async (path) => {
       const entry = survey.files.get(path);
       if (entry === undefined) return;
-      const metadataKey = await this.#metadataKeyOf(entry);
-      if (!this.#isSettled(path, entry, metadataKey)) {
+      const parsed = await this.#parsedMetadata(path, entry, metadata);
+      if (!this.#isSettled(path, entry, parsed?.key)) {
         const kind = packageKindOf(lastName(path)) ?? (this.#sourcesByPart.has(path) ? "part" : undefined);
-        const after = await examine(path, { entry, kind, metadataKey });
+        const after = await examine(path, { entry, kind, parsed, metadataKey: parsed?.key });
         for (const part of partPaths(after)) {
           const partEntry = survey.files.get(part);
           const known = examined.get(part) ?? this.file(part);
           if (partEntry === undefined || known?.finding !== undefined) continue;
-          await examine(part, { entry: partEntry, kind: "part", metadataKey: await this.#metadataKeyOf(partEntry) });
+          const ofPart = await this.#parsedMetadata(part, partEntry, metadata);
+          await examine(part, { entry: partEntry, kind: "part", parsed: ofPart, metadataKey: ofPart?.key });
         }
       }
       if (!examined.has(path)) undecided.delete(path);
@@ -300,23 +324,29 @@ export class Catalog {
     return known !== undefined && !this.#untrusted.has(path) && isSettled(known, entry, metadataKey);
   }
 
-  /**
-   * @returns a key that identifies the content of an entry's metadata; undefined if there is none that can be parsed
-   */
-  async #metadataKeyOf(entry: FileEntry | OtherEntry): Promise<string | undefined> {
+  /** Parses an entry's metadata, unless the survey has done that already. @returns undefined if there is none */
+  async #parsedMetadata(
+    path: TreePath,
+    entry: FileEntry | OtherEntry,
+    metadata: SurveyMetadata,
+  ): Promise<ParsedMetadata | undefined> {
     if (!hasMetadata(entry)) return undefined;
     await this.#yieldNow();
-    return this.#examiner.claims.metadataOf(entry)?.key;
+    const known = metadata.get(path);
+    if (known !== undefined) return known.parsed;
+    const parsed = this.#examiner.claims.parse(entry);
+    metadata.set(path, { parsed, file: undefined });
+    return parsed;
   }
 
   async #examine(path: TreePath, request: ExaminationRequest, signal: AbortSignal): Promise<CatalogFile> {
-    const { entry, kind, metadataKey, claimKey } = request;
+    const { entry, kind, parsed, metadataKey, claimKey } = request;
     if (kind !== undefined && entry.kind === "file") {
       await this.#yieldNow();
-      const examined = await this.#examiner.examine({ path, entry, kind }, signal, claimKey);
+      const examined = await this.#examiner.examine({ path, entry, kind, parsed }, signal, claimKey);
       return this.#fileOf(path, entry, metadataKey, examined);
     }
-    const unexamined = { path, entry: this.#leanEntryOf(entry), claimed: false, metadataKey };
+    const unexamined = { path, entry: this.#leanEntryOf(entry, parsed), claimed: false, metadataKey };
     if (kind === undefined || entry.kind === "file") return { ...unexamined, finding: undefined };
     return { ...unexamined, finding: { kind: "rejected", code: "not-a-file", text: entry.reason } };
   }
@@ -333,9 +363,9 @@ export class Catalog {
    * The entry to store for a file that no index needs yet. Metadata without stanzas is kept: it is short, and needed if
    * a .dsc lists the file later.
    */
-  #leanEntryOf(entry: FileEntry | OtherEntry): FileEntry | OtherEntry {
+  #leanEntryOf(entry: FileEntry | OtherEntry, parsed: ParsedMetadata | undefined): FileEntry | OtherEntry {
     if (entry.kind === "other") return entry;
-    const metadata = this.#examiner.claims.metadataOf(entry)?.metadata;
+    const metadata = parsed?.metadata;
     const isShort = metadata !== undefined && metadata.control === undefined && metadata.dsc === undefined;
     return isShort ? { ...entry, metadata } : new LeanEntry(entry);
   }
@@ -450,6 +480,8 @@ const isUnseen = (path: TreePath, { separate: apart, unlisted }: Survey): boolea
 interface ExaminationRequest {
   readonly entry: FileEntry | OtherEntry;
   readonly kind: PackageKind | undefined;
+  /** The metadata of the entry, if it was parsed already. */
+  readonly parsed?: ParsedMetadata | undefined;
   readonly metadataKey: string | undefined;
   /** The key of a claim to compare with the bytes. */
   readonly claimKey?: string | undefined;

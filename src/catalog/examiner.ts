@@ -18,7 +18,7 @@ import type { Inspection, PackageKind, Rejection, SoundInspection } from "./insp
 import { bytesKey, bytesKeyOf, mutableFileKey } from "./inspection/inspection-keys.ts";
 import { BuilderDirectories } from "./layout/builder-directories.ts";
 import { difference } from "./metadata/claim-mismatch.ts";
-import type { Claim } from "./metadata/claims.ts";
+import type { Claim, ParsedMetadata } from "./metadata/claims.ts";
 import { Claims } from "./metadata/claims.ts";
 import type { FileLists } from "./metadata/file-list-store.ts";
 import { withoutFileList } from "./metadata/file-list-store.ts";
@@ -64,6 +64,8 @@ export interface ExaminedFile {
   readonly path: TreePath;
   readonly entry: FileEntry;
   readonly kind: PackageKind;
+  /** The metadata of the entry, if it was parsed already. */
+  readonly parsed?: ParsedMetadata | undefined;
 }
 
 /** An inspection that is in the inspection store, and its finding. */
@@ -137,7 +139,7 @@ export class Examiner {
   async examine(file: ExaminedFile, signal: AbortSignal, claimKey?: string): Promise<Examined> {
     const { content } = file.entry;
     if (content === undefined) return { finding: (await this.#readMutable(file, signal)).finding, claimed: false };
-    const claim = claimKey === undefined ? this.claims.of(file.entry, file.kind) : this.claims.stored(claimKey);
+    const claim = claimKey === undefined ? this.#claimOf(file) : this.claims.stored(claimKey);
     // Computing it hashes the content id.
     const { key } = content;
     const keyOfBytes = bytesKey(file.kind, key);
@@ -153,14 +155,19 @@ export class Examiner {
   }
 
   /** @returns the result of `examine` if it comes from the entry's metadata; undefined otherwise */
-  async examineMetadata({ entry, kind }: ExaminedFile): Promise<Examined | undefined> {
+  async examineMetadata(file: ExaminedFile): Promise<Examined | undefined> {
+    const { kind, entry } = file;
     const { content } = entry;
-    const claim = this.claims.of(entry, kind);
+    const claim = this.#claimOf(file);
     if (claim === undefined || content === undefined || this.#inspectionStore.isUntrusted(content.key))
       return undefined;
     return this.#inspectionStore.finding(bytesKey(kind, content.key)) === undefined
       ? await this.#acceptClaim(claim)
       : undefined;
+  }
+
+  #claimOf({ entry, kind, parsed = this.claims.parse(entry) }: ExaminedFile): Claim | undefined {
+    return this.claims.of(entry, kind, parsed);
   }
 
   /** Loads the inspection of a key, and reads the file again if the inspection store has lost it. */

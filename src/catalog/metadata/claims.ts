@@ -28,47 +28,46 @@ export interface ClaimsOptions {
   readonly onMalformed: () => void;
 }
 
-/** Metadata of the right form, whose stanzas have not been parsed. */
-interface ParsedMetadata {
-  readonly metadata: EntryMetadata;
-  /** Identifies its content. */
-  readonly key: string;
+/** The metadata of one entry, parsed once. Its stanzas are not parsed. */
+export interface ParsedMetadata {
+  /** Undefined for metadata of a wrong form. */
+  readonly metadata: EntryMetadata | undefined;
+  /** Identifies its content; undefined for metadata of a wrong form. */
+  readonly key: string | undefined;
+  /** Whether `onMalformed` was called for it. */
+  isReported: boolean;
 }
 
 /** Reads the claims in directory entries. */
 export class Claims {
   readonly #options: ClaimsOptions;
-  /** A cache, because the metadata of an entry is needed several times; undefined for invalid metadata. */
-  readonly #metadata = new WeakMap<FileEntry, ParsedMetadata | undefined>();
-  /** Entries that were passed to `onMalformed`. */
-  readonly #reported = new WeakSet<FileEntry>();
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
   }
 
-  /** Parses an entry's metadata. @returns undefined for a mutable file, whose bytes may have changed since */
-  metadataOf(entry: FileEntry): ParsedMetadata | undefined {
-    if (entry.content !== undefined && entry.metadata !== undefined && !this.#metadata.has(entry)) {
-      const parsed = parseEntryMetadata(entry.metadata, this.#options.limits);
-      this.#metadata.set(entry, parsed && { metadata: parsed, key: metadataKey(parsed) });
-    }
-    return this.#metadata.get(entry);
+  /** Parses an entry's metadata. @returns undefined for no metadata, and for a mutable file, whose bytes may have changed */
+  parse({ content, metadata: raw }: FileEntry): ParsedMetadata | undefined {
+    if (content === undefined || raw === undefined) return undefined;
+    const metadata = parseEntryMetadata(raw, this.#options.limits);
+    return { metadata, key: metadata && metadataKey(metadata), isReported: false };
   }
 
-  /** @returns the claim in an entry's metadata; undefined if there is none, or none that is valid */
-  of(entry: FileEntry, kind: PackageKind): Claim | undefined {
-    const { content, sizeBytes } = entry;
-    if (content === undefined || entry.metadata === undefined || this.#reported.has(entry)) return undefined;
-    const metadata = this.metadataOf(entry);
-    if (metadata !== undefined) {
-      const key = claimKey(kind, content, metadata.key);
+  /**
+   * @param parsed the metadata of the entry
+   * @returns the claim in the metadata; undefined if there is none, or none that is valid
+   */
+  of({ content, sizeBytes }: FileEntry, kind: PackageKind, parsed: ParsedMetadata | undefined): Claim | undefined {
+    if (content === undefined || parsed === undefined || parsed.isReported) return undefined;
+    const { metadata, key: contentKey } = parsed;
+    if (metadata !== undefined && contentKey !== undefined) {
+      const key = claimKey(kind, content, contentKey);
       const stored = this.stored(key);
       if (stored !== undefined) return stored;
-      const inspection = inspectionOf(metadata.metadata, kind, { sizeBytes, ...this.#options });
+      const inspection = inspectionOf(metadata, kind, { sizeBytes, ...this.#options });
       if (inspection !== undefined) return { key, inspection, isStored: false };
     }
-    this.#reported.add(entry);
+    parsed.isReported = true;
     this.#options.onMalformed();
     return undefined;
   }

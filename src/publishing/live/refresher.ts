@@ -5,7 +5,7 @@ import { codeOf, errorOf, RepoError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Suite, TreePath } from "../../base/names.ts";
 import { isWithin, joinPath, lastName, parentPath } from "../../base/names.ts";
-import type { Catalog, FileChange, UpdateObserver } from "../../catalog/catalog.ts";
+import type { Catalog, FileChange, SurveyMetadata, UpdateObserver } from "../../catalog/catalog.ts";
 import { packageKindOf } from "../../catalog/inspection/inspect.ts";
 import type { Rejection } from "../../catalog/inspection/inspection.ts";
 import type { BuilderDirectories } from "../../catalog/layout/builder-directories.ts";
@@ -339,17 +339,18 @@ export class Refresher implements FileRefresher {
     const all: FileChange[] = [];
     if (name === undefined) return { separate: nothingSeparate, changes: all, failure: undefined };
     const order = catalog.surveyOrder.begin(path);
+    const metadata: SurveyMetadata = new Map();
     try {
       if (this.#mayBeLarge(suites.open(name), path)) compressor.wake();
       const found = await survey(tree, path, signal, now(), {
-        onFilesSeen: (files) => catalog.readMetadata(files, signal),
+        onFilesSeen: (files) => catalog.readMetadata(files, metadata, signal),
         layout: catalog.layout,
         isSeparate: (directory) => this.#ownerOf(directory) !== owner,
         identity: this.#identities.get(path),
       });
       await this.#noteUnlisted(name, path, found.unlisted, found.separate);
       this.#noteSkipped(name, found);
-      await catalog.update(found, order, this.#changeRecorder(name, path, all), signal);
+      await catalog.update(found, order, this.#changeRecorder(name, path, all), signal, metadata);
       if (!this.#isBuilders(owner)) status.noteSurvey(path, undefined, found.separate);
       return { separate: found.separate, changes: all, failure: undefined };
     } catch (thrown) {
