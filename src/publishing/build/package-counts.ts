@@ -26,7 +26,7 @@ export class PackageCounts {
     return this.#count.source;
   }
 
-  /** The components that hold packages for debian-installer. */
+  /** The components that have packages for debian-installer. */
   withInstaller(): ReadonlySet<Component> {
     return new Set(this.#forInstaller.keys());
   }

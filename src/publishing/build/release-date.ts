@@ -44,7 +44,7 @@ class ClockBehind extends RepoError {
   readonly code = "publishing/clock-behind";
   constructor(dateSeconds: number, nowMs: number) {
     super(
-      `the clock says ${httpDate(Math.floor(nowMs / 1000))}, and clients know a Date up to ${httpDate(dateSeconds)}`,
+      `the clock is at ${httpDate(Math.floor(nowMs / 1000))}, but the Date for clients must be ${httpDate(dateSeconds)}`,
     );
   }
 }

@@ -203,7 +203,7 @@ export class SuiteBuilder {
    * later. The build after it starts from nothing.
    */
   async rollBack(past: Manifest, current: Manifest | undefined, signal: AbortSignal): Promise<Manifest> {
-    this.forget();
+    this.reset();
     const { store } = this.#options;
     const withDeferred = store.get(this.#suite, lastWithSamePackages(past, store.history(this.#suite))) ?? past;
     const content = { ...past, ...withDeferredOf(past, withDeferred), rolledBackTo: past.id };
@@ -211,7 +211,7 @@ export class SuiteBuilder {
   }
 
   /** Makes the next build start from nothing, because this builder missed a change. */
-  forget(): void {
+  reset(): void {
     this.#indices = undefined;
   }
 

@@ -51,11 +51,11 @@ export const identityFields = (suite: Suite, identity: SuiteIdentity): ReadonlyM
 /** Renders and stores the small Release file of each directory of indices. */
 export async function directoryReleases(
   release: Release,
-  wanted: readonly PlannedIndex[],
+  plannedIndices: readonly PlannedIndex[],
   blobs: BlobStore,
 ): Promise<PublishedBlob[]> {
   return await Promise.all(
-    wanted.flatMap(({ directory, component, architecture }) => {
+    plannedIndices.flatMap(({ directory, component, architecture }) => {
       if (architecture === undefined) return [];
       const text = renderDirectoryRelease(release, { component, architecture });
       const stored = blobs.put(Buffer.from(text), release.algorithms);

@@ -110,7 +110,7 @@ export class Repository implements ServedRepository, SuiteRollback {
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
     const { treeFiles, backgroundPriority, notices, observer, now } = this.#options;
     const begunMs = now();
-    treeFiles.forget();
+    treeFiles.invalidate();
     const refreshed = await backgroundPriority.runInForeground(abortable(this.#refresher.refresh(path, "all"), signal));
     observer.pingLive((now() - begunMs) / 1000);
     const suites = refreshed.suites.map((suite) => this.#suites.get(suite)).filter((suite) => suite !== undefined);

@@ -196,7 +196,7 @@ export class ServedSuite {
     const change = this.#overridden.apply(visible, this.#settings.overrides(), () => this.#visible());
     this.#surveyed = true;
     const places = [...catalog.packageDirectoriesWithin(suitePath(this.name))];
-    if (this.#past !== undefined) this.#builder.forget();
+    if (this.#past !== undefined) this.#builder.reset();
     else {
       this.#current = await this.#builder.build({
         change,

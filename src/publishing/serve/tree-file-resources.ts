@@ -70,7 +70,7 @@ export class TreeFileResources {
   }
 
   /** Invalidates all cached listings and files. */
-  forget(): void {
+  invalidate(): void {
     this.#generation += 1;
   }
 
@@ -194,7 +194,7 @@ export class TreeFileResources {
       yield* this.#options.tree.open({ path, content }, range, signal);
     } catch (thrown) {
       if (!(thrown instanceof ContentGone)) throw thrown;
-      this.forget();
+      this.invalidate();
       throw new StorageUnavailable(path, "it changed after it was listed", { transient: true });
     }
   }

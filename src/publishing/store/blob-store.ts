@@ -12,7 +12,7 @@ import { listed } from "./publication.ts";
 class BlobMissing extends RepoError {
   readonly code = "publishing/blob-missing";
   constructor(sha256: string) {
-    super(`the state directory has lost the file ${sha256}`);
+    super(`the state directory lacks the file ${sha256} of a publication`);
   }
 }
 

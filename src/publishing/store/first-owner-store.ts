@@ -8,12 +8,12 @@ import type { FirstOwner, FirstOwners } from "../../catalog/suite/name-ownership
 
 /** A lost record is restored from the tree: the owner is then the builder with the earliest link that still exists. */
 export class FirstOwnerStore {
-  readonly #holders: Database<FirstOwner, string>;
+  readonly #owners: Database<FirstOwner, string>;
   readonly #log: Log;
 
   /** @param root the state directory's database */
   constructor(root: RootDatabase, repository: StateName, log: Log) {
-    this.#holders = root.openDB({ name: `${repository}/held-names` });
+    this.#owners = root.openDB({ name: `${repository}/held-names` });
     this.#log = log;
   }
 
@@ -23,14 +23,13 @@ export class FirstOwnerStore {
     /** Changes that are not on disk yet, or could not be written. */
     const unwritten = new Map<string, FirstOwner | undefined>();
     return {
-      get: (name) => (unwritten.has(name) ? unwritten.get(name) : this.#holders.get(keyOf(name))),
-      set: (name, holder) => {
-        unwritten.set(name, holder);
-        const writing =
-          holder === undefined ? this.#holders.remove(keyOf(name)) : this.#holders.put(keyOf(name), holder);
+      get: (name) => (unwritten.has(name) ? unwritten.get(name) : this.#owners.get(keyOf(name))),
+      set: (name, owner) => {
+        unwritten.set(name, owner);
+        const writing = owner === undefined ? this.#owners.remove(keyOf(name)) : this.#owners.put(keyOf(name), owner);
         writing.then(
           () => {
-            if (unwritten.get(name) === holder) unwritten.delete(name);
+            if (unwritten.get(name) === owner) unwritten.delete(name);
           },
           (thrown: unknown) =>
             this.#log.warn({ suite, error: messageOf(thrown) }, "the owner of a package name could not be stored"),

@@ -60,7 +60,7 @@ export class PackagePool {
   find(path: string): PooledFile | undefined {
     const [, sha256, name] = poolPath.exec(path) ?? [];
     if (sha256 === undefined || name === undefined) return undefined;
-    const record = this.#files.get(`${sha256}/${name}`) ?? this.#underEscapedName(sha256, name);
+    const record = this.#files.get(`${sha256}/${name}`) ?? this.#findUnescaped(sha256, name);
     if (record === undefined) return undefined;
     const { content, sizeBytes, lastModifiedSeconds } = record;
     return {
@@ -92,7 +92,7 @@ export class PackagePool {
    * Finds a file by its unescaped name. Some clients, such as debootstrap, do not escape the `%` of a Filename. So a
    * request for `1%3a2.deb`, the name that apt needs, arrives as `1:2.deb`.
    */
-  #underEscapedName(sha256: string, name: string): PoolRecord | undefined {
+  #findUnescaped(sha256: string, name: string): PoolRecord | undefined {
     // "0" is the character after "/".
     for (const { key, value } of this.#files.getRange({ start: `${sha256}/`, end: `${sha256}0` })) {
       const escaped = key.slice(sha256.length + 1);
@@ -102,14 +102,14 @@ export class PackagePool {
   }
 
   /** Adds the files of some packages; resolves when `find` finds all of them. */
-  async add(items: Iterable<IndexEntry>): Promise<void> {
-    await written(() => this.#put(items));
+  async add(entries: Iterable<IndexEntry>): Promise<void> {
+    await written(() => this.#put(entries));
   }
 
-  async #put(items: Iterable<IndexEntry>): Promise<void> {
+  async #put(entries: Iterable<IndexEntry>): Promise<void> {
     let written: Promise<unknown> = Promise.resolve();
     let untilWait = packagesPerWrite;
-    for (const entry of items) {
+    for (const entry of entries) {
       for (const [key, record] of recordsOf(entry)) {
         // After a restart all packages are added again and few of them are new. Reading costs a tenth of writing.
         if (!isSame(this.#files.get(key), record)) written = this.#files.put(key, record);

@@ -210,9 +210,9 @@ export class PublicationStore {
    * @returns how many publications were deleted
    */
   async sweep(supersededBeforeMs: number, patchesBeforeMs: number): Promise<number> {
-    const held = this.#held();
+    const protectedKeys = this.#protectedKeys();
     const old = [...this.#supersededMs.getRange()].filter(
-      ({ key, value }) => value < supersededBeforeMs && !held.has(key),
+      ({ key, value }) => value < supersededBeforeMs && !protectedKeys.has(key),
     );
     for (const { key } of old) {
       const manifest = this.#read(key);
@@ -226,7 +226,7 @@ export class PublicationStore {
       await this.#supersededMs.remove(key);
     }
     if (old.length > 0) {
-      await this.#nameByHash(held);
+      await this.#nameByHash(protectedKeys);
       await this.#sweepUnused();
     }
     await this.#sweepBlobs(patchesBeforeMs);
@@ -234,7 +234,7 @@ export class PublicationStore {
   }
 
   /** The keys of all publications that must not be deleted, whatever their age. */
-  #held(): ReadonlySet<string> {
+  #protectedKeys(): ReadonlySet<string> {
     const pinned = [...this.pins.all()].map(({ suite, id }) => suiteKey(suite, id));
     return new Set([...pinned, ...[...this.pins.rolledBack()].map(([suite, id]) => suiteKey(suite, id))]);
   }

@@ -154,12 +154,12 @@ export function publishedFile(manifest: Manifest, path: string): PublishedFile |
         const form = everyForm.find((each) => path === indexPath(index, each));
         if (form !== undefined) return { kind: "index", index, form };
       }
-      return blobWhere(manifest, (blob) => blob.path === path);
+      return findBlob(manifest, (blob) => blob.path === path);
   }
 }
 
-function blobWhere(manifest: Manifest, isIt: (blob: PublishedBlob) => boolean): PublishedFile | undefined {
-  const blob = manifest.blobs.find(isIt);
+function findBlob(manifest: Manifest, matches: (blob: PublishedBlob) => boolean): PublishedFile | undefined {
+  const blob = manifest.blobs.find(matches);
   return blob && { kind: "blob", blob };
 }
 
@@ -198,13 +198,13 @@ export function hashReference(path: string): HashReference | undefined {
 /** Finds the file that has this hash. */
 export function fileByHash(manifest: Manifest, reference: HashReference): PublishedFile | undefined {
   const { directory, algorithm, digest } = reference;
-  const isIt = (file: Listed) => digestOf(file, algorithm) === digest;
+  const matches = (file: Listed) => digestOf(file, algorithm) === digest;
   for (const index of manifest.indices) {
     if (index.directory !== directory) continue;
-    const form = everyForm.find((each) => isIt(index.forms[each]));
+    const form = everyForm.find((each) => matches(index.forms[each]));
     if (form !== undefined) return { kind: "index", index, form };
   }
-  return blobWhere(manifest, (blob) => directoryOf(blob.path) === directory && isIt(blob));
+  return findBlob(manifest, (blob) => directoryOf(blob.path) === directory && matches(blob));
 }
 
 /** All by-hash references to files of a publication. */

@@ -15,7 +15,7 @@ import { namedFiles } from "../../indices/named-files.ts";
 class SegmentMissing extends RepoError {
   readonly code = "publishing/segment-missing";
   constructor(id: string) {
-    super(`the state directory has lost segment ${id}`);
+    super(`the state directory lacks segment ${id} of a publication`);
   }
 }
 

@@ -52,7 +52,7 @@ export class ContentsRun {
   readonly #runs = new Map<string, readonly string[]>();
   /** By groups: the index of the only component is equal to that of the suite. */
   readonly #segments = new Map<string, readonly KeptSegment[]>();
-  #staying: ReadonlyMap<string, readonly ContentsMember[]> | undefined;
+  #remaining: ReadonlyMap<string, readonly ContentsMember[]> | undefined;
 
   constructor(options: ContentsRunOptions, lists: FileListSource, request: ContentsRequest) {
     this.#options = options;
@@ -100,9 +100,9 @@ export class ContentsRun {
   ): Promise<readonly KeptSegment[] | undefined> {
     if (before.segments.length === 0 || removed.length + added.length > maxChangedPackages) return undefined;
     // Another version, or a package with the same name elsewhere, may have the same line, which must then stay.
-    const staying = await this.#stayingMembers();
+    const remaining = await this.#remainingMembers();
     const locations = new Set(removed.map(({ location }) => location));
-    const others = [...locations].flatMap((location) => staying.get(location) ?? []);
+    const others = [...locations].flatMap((location) => remaining.get(location) ?? []);
     const kept = [...added, ...others.filter(({ group }) => groups.has(group))];
     const [removedPack, addedPack] = [this.#packed(removed), this.#packed(kept)];
     if (removedPack === undefined || addedPack === undefined) return undefined;
@@ -123,18 +123,18 @@ export class ContentsRun {
   }
 
   /** The unchanged members of the previous Contents that have the location of a removed one, by location. */
-  async #stayingMembers(): Promise<ReadonlyMap<string, readonly ContentsMember[]>> {
-    if (this.#staying !== undefined) return this.#staying;
+  async #remainingMembers(): Promise<ReadonlyMap<string, readonly ContentsMember[]>> {
+    if (this.#remaining !== undefined) return this.#remaining;
     const { suite, wanted, removed, yieldNow } = this.#request;
-    const staying = new Map<string, ContentsMember[]>();
-    for (const { location } of removed.values()) staying.set(location, []);
-    if (staying.size > 0) {
+    const remaining = new Map<string, ContentsMember[]>();
+    for (const { location } of removed.values()) remaining.set(location, []);
+    if (remaining.size > 0) {
       for await (const [key, member] of this.#options.state.members(suite, yieldNow)) {
-        if (wanted.has(key)) staying.get(member.location)?.push(member);
+        if (wanted.has(key)) remaining.get(member.location)?.push(member);
       }
     }
-    this.#staying = staying;
-    return staying;
+    this.#remaining = remaining;
+    return remaining;
   }
 
   /** Sorts all packages of a group, once for all indices that list them. */
