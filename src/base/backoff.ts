@@ -11,7 +11,8 @@ export const backoffMs = (failures: number, { firstDelayMs, maxDelayMs }: Backof
   Math.min(maxDelayMs, firstDelayMs * 2 ** (failures - 1));
 
 /**
- * Spreads delays between half of their length and the whole, so that clients which failed together do not return together.
+ * Spreads delays between half of their length and the whole, so that clients which failed together do not return
+ * together.
  * @param random from 0 to below 1
  */
 export const withJitter = (delayMs: number, random: number): number => delayMs * (0.5 + random / 2);

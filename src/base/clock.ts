@@ -8,5 +8,8 @@ export const systemClock: Clock = () => Date.now();
 /** The longest delay of a timer: Node.js stores it in 31 bits, and a longer one fires at once. */
 export const maxTimerMs = 2 ** 31 - 1;
 
-/** IMF-fixdate, the format that HTTP and Release files use, e.g. `Sun, 06 Nov 1994 08:49:37 GMT`. @see RFC 9110 5.6.7 */
+/**
+ * IMF-fixdate, the format that HTTP and Release files use, e.g. `Sun, 06 Nov 1994 08:49:37 GMT`.
+ * @see RFC 9110 5.6.7
+ */
 export const httpDate = (seconds: number): string => new Date(seconds * 1000).toUTCString();

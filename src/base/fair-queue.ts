@@ -195,7 +195,8 @@ export class FairQueue {
   #accountOf(owner: string): Account {
     const known = this.#accounts.get(owner);
     if (known !== undefined) {
-      // The order of the heap depends on the used time; an account without tasks may still be in the heap after an abort.
+      // The order of the heap depends on the used time; an account without tasks may still be in the heap after an
+      // abort.
       const isIdle = known.running === 0 && known.waiting.size === 0 && !known.isInHeap;
       if (isIdle) known.usedMs = Math.max(known.usedMs, this.#servedMs);
       return known;

@@ -17,10 +17,10 @@ interface LockOptions {
  * Runs a task while no other task, in this process or in another one on this machine, holds the lock of this name in
  * this directory.
  *
- * The lock is a series of files `.NAME.lock.1`, `.NAME.lock.2` and so on. The last one is valid: it names the process that
- * holds the lock, and is empty once the lock is released. A process that finds it released, or its holder dead, creates
- * the next file, which only one process can do. Only files before the last are removed: if a stale lock were removed to
- * make room for a new one, a slower process could remove the new one instead.
+ * The lock is a series of files `.NAME.lock.1`, `.NAME.lock.2` and so on. The last one is valid: it names the process
+ * that holds the lock, and is empty once the lock is released. A process that finds it released, or its holder dead,
+ * creates the next file, which only one process can do. Only files before the last are removed: if a stale lock were
+ * removed to make room for a new one, a slower process could remove the new one instead.
  */
 export async function withLock<T>(
   directory: string,

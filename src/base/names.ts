@@ -6,7 +6,9 @@ type Brand<Kind extends string> = string & { readonly [brand]: Kind };
 
 /** The name of a directory below `dists`, e.g. `sid`, or of several, e.g. `bookworm/updates`. */
 export type SuiteName = Brand<"SuiteName">;
-/** Stands for the only suite of a flat repository, which has no name. It is a key in the state; clients never see it. */
+/**
+ * Stands for the only suite of a flat repository, which has no name. It is a key in the state; clients never see it.
+ */
 export const flatSuite = "~flat";
 /** A suite below `dists`, or the only one of a flat repository. */
 export type Suite = SuiteName | typeof flatSuite;
@@ -84,7 +86,9 @@ export const parseArchitecture = (raw: string): Architecture =>
 export const isArchitectureWildcard = (architecture: Architecture): boolean =>
   architecture === "source" || architecture.split("-").includes("any");
 
-/** The architecture that a variant belongs to: `amd64` for `amd64v3`; undefined if the name is not that of a variant. */
+/**
+ * The architecture that a variant belongs to: `amd64` for `amd64v3`; undefined if the name is not that of a variant.
+ */
 export const baseOfVariant = (architecture: Architecture): Architecture | undefined =>
   tryParseArchitecture(/^(?!(?:.+-)?riscv64$)(.+)v[0-9][a-z0-9]*$/.exec(architecture)?.[1] ?? "");
 
@@ -153,7 +157,9 @@ export const pathNames = (path: TreePath): readonly string[] => (path === "" ? [
 /** The last name, "" for the root. */
 export const lastName = (path: TreePath): string => path.slice(path.lastIndexOf("/") + 1);
 
-/** Whether this is the name of a binary package: .deb, .udeb, or .ddeb, which Ubuntu uses for automatic debug symbols. */
+/**
+ * Whether this is the name of a binary package: .deb, .udeb, or .ddeb, which Ubuntu uses for automatic debug symbols.
+ */
 export const isBinaryPackageName = (name: string): boolean => /\.[du]?deb$/.test(name);
 
 /** The directory that holds this path; the root's is the root. */

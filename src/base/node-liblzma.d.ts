@@ -8,7 +8,10 @@ declare module "node-liblzma" {
   export class Unxz {
     /** Declared as protected: it is meant for subclasses. */
     protected readonly lzma: {
-      /** @param action a number of liblzma @returns the status of liblzma, the unread bytes and the unused output bytes */
+      /**
+       * @param action a number of liblzma
+       * @returns the status of liblzma, the unread bytes and the unused output bytes
+       */
       codeSync(
         action: number,
         input: Buffer,

@@ -68,7 +68,9 @@ async function write<T>(
   }
 }
 
-/** Each writer has a draft of its own. The name has a fixed length, because the file may have the longest possible name. */
+/**
+ * Each writer has a draft of its own. The name has a fixed length, because the file may have the longest possible name.
+ */
 function draftNameOf(file: string): string {
   const name = createHash("sha256").update(file).digest("hex").slice(0, 16);
   return `.${name}.${randomUUID()}.unfinished`;

@@ -18,7 +18,8 @@ class SecretFileError extends RepoError {
 
 /**
  * Reads the secret in a file. If there is no such file, creates it with a new secret.
- * @throws SecretFileError for a file that cannot be used: a new secret in it would lock out everyone who uses the old one
+ * @throws SecretFileError for a file that cannot be used: a new secret in it would lock out everyone who uses the old
+ *   one
  */
 export async function openSecretFile(file: string, make: () => Promise<Secret>): Promise<Secret> {
   const text = await readFile(file, "utf8").catch((thrown: unknown) => {

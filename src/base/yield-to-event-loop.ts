@@ -8,8 +8,8 @@ const maxBlockMs = 4;
 export type YieldFunction = () => Promise<void>;
 
 /**
- * Makes a function that yields to the event loop once work has blocked it for some milliseconds. Concurrent parts of the
- * same work share one such function, and so share the time.
+ * Makes a function that yields to the event loop once work has blocked it for some milliseconds. Concurrent parts of
+ * the same work share one such function, and so share the time.
  * @returns a function that throws signal.reason when aborted
  */
 export function yieldToEventLoop(signal?: AbortSignal): YieldFunction {

@@ -1,4 +1,4 @@
-// The fields of a stanza that apt reads: which of their values it refuses or warns about, on every client and for all packages.
+// Checks the fields of a stanza that apt reads. A value that apt refuses breaks apt on every client, for all packages.
 import type { Flaw } from "./malformed.ts";
 import { Malformed, quoted } from "./malformed.ts";
 import type { Relation } from "./relations.ts";
@@ -30,19 +30,19 @@ const sourceRelations = [
   "Build-Conflicts-Indep",
 ] as const;
 
-/** What apt's cache keeps of a stanza as one text each, beside the names and versions in relation fields. */
+/** Fields that apt's cache stores as one text each, besides the names and versions in relation fields. */
 const cachedTexts = ["Version", "Section", "Source", "Architecture-Variant"] as const;
 
 /**
- * How long a text in apt's cache may be, in bytes. apt ends by a signal from 65,535 bytes on, with the name of an
- * architecture that it adds to some names.
+ * The longest text in apt's cache, in bytes. apt crashes at 65,535 bytes, which include the name of an architecture
+ * that it appends to some names.
  */
 const maxCachedTextBytes = 65_000;
 
 /**
- * Checks what apt reads of a binary package's stanza. One value that it refuses ends every command of apt on every client,
- * for the packages of all repositories; one that it only warns about is printed by each of these commands. Empty fields
- * do not count: no index has them.
+ * Checks the fields of a binary package that apt reads. If apt refuses one value, every apt command on every client
+ * fails, for the packages of all repositories; a warning is printed by each of these commands. Empty fields are
+ * ignored, because no index contains them.
  * @throws Malformed `bad-control`
  * @see apt-pkg/deb/deblistparser.cc, debListParser::NewVersion and UsePackage
  */
@@ -56,13 +56,13 @@ export function checkBinaryFields(stanza: Stanza): void {
   for (const field of ["Essential", "Protected"]) {
     checkWord(stanza, field, "yes or no", (value) => /^(yes|no)$/i.test(value));
   }
-  // Unlike Essential and Protected, dpkg does not know it, so that whatever apt understands is taken.
+  // dpkg does not read this field, so every value that apt understands is accepted.
   checkWord(stanza, "Important", "yes or no", isAptBoolean);
   checkWord(stanza, "Phased-Update-Percentage", "between 0 and 100", isAptPercentage);
 }
 
 /**
- * Checks what apt reads of a source package's stanza when it searches a source package or its build dependencies.
+ * Checks the fields of a source package that apt reads when it looks for a source package or its build dependencies.
  * @throws Malformed `bad-dsc`
  * @see apt-pkg/deb/debsrcrecords.cc
  */
@@ -92,9 +92,9 @@ function checkRelations(
 }
 
 /**
- * In Breaks, Conflicts and Replaces, apt copies each relation by itself to the other architectures of the package that it
- * names, still marked as one that an alternative follows, and then crashes as if nothing followed. In Provides it ignores
- * alternatives and operators other than `=`, with a warning. dpkg refuses all of these.
+ * In Breaks, Conflicts and Replaces, apt copies each relation separately to the other architectures of the named
+ * package. The copy is still marked as one with an alternative, and apt crashes because none follows. In Provides, apt
+ * ignores alternatives and operators other than `=`, with a warning. dpkg refuses all of these.
  */
 function checkMeaning(field: string, { operator, hasAlternative, offset }: Relation, value: string): void {
   const place = () => placeOfRelation(value, offset);
@@ -128,9 +128,9 @@ function checkMultiArch(stanza: Stanza): void {
   }
 }
 
-function checkWord(stanza: Stanza, field: string, wanted: string, isTaken: (value: string) => boolean): void {
+function checkWord(stanza: Stanza, field: string, wanted: string, isAccepted: (value: string) => boolean): void {
   const value = fieldOf(stanza, field);
-  if (value === undefined || value === "" || isTaken(value)) return;
+  if (value === undefined || value === "" || isAccepted(value)) return;
   throw new Malformed("bad-control", `its ${field} is ${quoted(value)}, not ${wanted}`);
 }
 
@@ -140,10 +140,10 @@ const isAptBoolean = (value: string): boolean =>
     value,
   );
 
-/** apt does not read a longer value as a number. */
+/** apt does not parse a longer value as a number. */
 const maxNumberBytes = 99;
 
-/** apt reads the number that a value begins with; where there is none, it takes all for 100. */
+/** apt reads the number at the start of a value; without one, it takes the value as 100. */
 function isAptPercentage(value: string): boolean {
   if (Buffer.byteLength(value.trim()) > maxNumberBytes) return true;
   const [, sign, digits] = /^[\t-\r ]*([+-]?)([0-9]+)/.exec(value) ?? [];

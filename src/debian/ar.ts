@@ -1,14 +1,14 @@
-// The ar format, as far as a .deb uses it: a magic line, then members, each behind a header of 60 bytes.
+// The subset of the ar format that a .deb uses: a magic line, then members, each after a header of 60 bytes.
 import { asBuffer } from "../base/as-buffer.ts";
 import type { Content } from "./byte-reader.ts";
-import { ByteReader } from "./byte-reader.ts";
+import { ByteReader, takeBody } from "./byte-reader.ts";
 import { limitFlaw, Malformed, quoted } from "./malformed.ts";
 
-/** One member. Its content can be read once and only until the next member is asked for; unread bytes are skipped. */
+/** One member. Its content can be read once, before the next member is requested; unread bytes are skipped. */
 export interface ArMember {
   readonly name: string;
   readonly sizeBytes: number;
-  /** As its header says, in seconds since the epoch. */
+  /** From the header, in seconds since the epoch. */
   readonly mtimeSeconds: number;
   readonly content: Content;
 }
@@ -20,12 +20,12 @@ export interface ArLimits {
 
 const magic = "!<arch>\n";
 const headerBytes = 60;
-/** The end of the year 9999: no HTTP date has five digits for a year, and a package's Last-Modified is made from this. */
+/** The end of the year 9999: the time becomes Last-Modified of a package, and HTTP dates have years of four digits. */
 export const maxArTimeSeconds = 253_402_300_799;
 const headerEnd = "`\n";
 
 /**
- * Reads an archive in one pass, to its very end.
+ * Reads an archive in one pass, to its end.
  * @throws Malformed while iterating: `not-a-deb`, `truncated` or `limit`
  * @see ar(5), deb(5)
  */
@@ -41,10 +41,10 @@ export async function* readAr(content: Content, limits: ArLimits): AsyncGenerato
       const member = parseHeader(header, at);
       const whole = reader.atHand(member.sizeBytes);
       const body = { left: whole === undefined ? member.sizeBytes : 0 };
-      yield { ...member, content: whole ?? takeBody(reader, body, member.name) };
+      yield { ...member, content: whole ?? takeBody(reader, body, () => endsInside(member.name)) };
       if (body.left > 0) {
-        for await (const _skipped of takeBody(reader, body, member.name)) {
-          // What the consumer did not want is still counted and must be there.
+        for await (const _skipped of takeBody(reader, body, () => endsInside(member.name))) {
+          // Bytes that the consumer did not read must still be present.
         }
       }
       const isPadded = member.sizeBytes % 2 === 1;
@@ -61,16 +61,16 @@ async function expectMagic(reader: ByteReader): Promise<void> {
   const start = latin1(reader.atHand(magic.length) ?? (await reader.read(magic.length)));
   if (start === magic) return;
   if (magic.startsWith(start)) throw new Malformed("truncated", `it ends after ${start.length} bytes`);
-  throw new Malformed("not-a-deb", `it starts with ${quoted(start)}, not as an ar archive does`);
+  throw new Malformed("not-a-deb", `it starts with ${quoted(start)}, not like an ar archive`);
 }
 
 function parseHeader(header: string, at: number): { name: string; sizeBytes: number; mtimeSeconds: number } {
   const refuse = (why: string) => new Malformed("not-a-deb", `the ar header at byte ${at} ${why}`);
   if (header.length < headerBytes) throw new Malformed("truncated", `it ends inside the ar header at byte ${at}`);
-  if (!header.endsWith(headerEnd)) throw refuse("does not end as one does");
-  // GNU's ar ends a name with a slash. Other slashes belong to long-name tables, which a .deb never has.
+  if (!header.endsWith(headerEnd)) throw refuse("does not end like one");
+  // GNU ar ends a name with a slash. Other slashes belong to tables of long names, which a .deb never has.
   const name = /^([A-Za-z0-9._+-]+)\/?$/.exec(header.slice(0, 16).trimEnd())?.[1];
-  // dpkg does not look at it; apt takes a blank one for 0 and reads no further than the digits.
+  // dpkg ignores the time; apt reads a blank one as 0, and ignores everything after the digits.
   const mtime = /^(?:[0-9]+| *$)/.exec(header.slice(16, 28))?.[0];
   const size = /^[0-9]+$/.exec(header.slice(48, 58).trimEnd())?.[0];
   if (name === undefined) throw refuse(`has the name ${quoted(header.slice(0, 16).trimEnd())}`);
@@ -78,15 +78,6 @@ function parseHeader(header: string, at: number): { name: string; sizeBytes: num
   if (Number(mtime) > maxArTimeSeconds) throw refuse("has a time beyond the year 9999");
   if (size === undefined) throw refuse("has a size that is no number");
   return { name, sizeBytes: Number(size), mtimeSeconds: Number(mtime) };
-}
-
-async function* takeBody(reader: ByteReader, body: { left: number }, name: string): AsyncGenerator<Uint8Array> {
-  while (body.left > 0) {
-    const chunk = await reader.some(body.left);
-    if (chunk === undefined) throw endsInside(name);
-    body.left -= chunk.byteLength;
-    yield chunk;
-  }
 }
 
 const endsInside = (name: string) => new Malformed("truncated", `it ends inside its member ${name}`);

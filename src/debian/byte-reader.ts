@@ -1,18 +1,18 @@
-// Exact runs of bytes out of a content that is at hand, or comes in chunks of any size.
+// Reads given numbers of bytes from a content that is in memory or arrives in chunks of any size.
 
-/** Bytes that are all at hand, for which nobody has to wait, or chunks on their way. */
+/** Bytes that are all in memory, or a stream of chunks. */
 export type Content = Uint8Array | AsyncIterable<Uint8Array>;
 
-/** For what works on chunks alone. */
+/** The content as a stream of chunks. */
 export async function* chunksOf(content: Content): AsyncGenerator<Uint8Array> {
   if (content instanceof Uint8Array) yield content;
   else yield* content;
 }
 
 /**
- * Hands the content on up to a limit.
- * @param maxBytes the limit; a function is asked again with each chunk
- * @param beyond what is thrown, at once or while iterating, where there are more bytes
+ * Passes a content on, up to a limit.
+ * @param maxBytes the limit; a function is called again for each chunk
+ * @param beyond makes the error for more bytes, which is thrown at once or while iterating
  */
 export function atMost(content: Content, maxBytes: number | (() => number), beyond: () => Error): Content {
   const most = typeof maxBytes === "number" ? () => maxBytes : maxBytes;
@@ -34,7 +34,25 @@ async function* chunksAtMost(
   }
 }
 
-/** Pulls from a content, holding at most one of its chunks. */
+/**
+ * Reads the content of an archive member in chunks.
+ * @param body counts the bytes that are left, so that the caller can skip them
+ * @param truncated makes the error for a content that ends before
+ */
+export async function* takeBody(
+  reader: ByteReader,
+  body: { left: number },
+  truncated: () => Error,
+): AsyncGenerator<Uint8Array> {
+  while (body.left > 0) {
+    const chunk = await reader.some(body.left);
+    if (chunk === undefined) throw truncated();
+    body.left -= chunk.byteLength;
+    yield chunk;
+  }
+}
+
+/** Reads from a content and holds at most one of its chunks. */
 export class ByteReader {
   readonly #source: AsyncIterator<Uint8Array> | undefined;
   #chunk: Uint8Array = new Uint8Array(0);
@@ -45,12 +63,12 @@ export class ByteReader {
     else this.#source = content[Symbol.asyncIterator]();
   }
 
-  /** How many bytes were taken so far. */
+  /** How many bytes were read so far. */
   get position(): number {
     return this.#position;
   }
 
-  /** Takes at least one byte and at most `most`; undefined at the end. */
+  /** Reads at least one byte and at most `most`; undefined at the end. */
   async some(most: number): Promise<Uint8Array | undefined> {
     while (this.#chunk.byteLength === 0) {
       const step = await this.#source?.next();
@@ -63,7 +81,7 @@ export class ByteReader {
     return taken;
   }
 
-  /** Takes `count` bytes without waiting, where the chunk at hand has them all; else none, and undefined. */
+  /** Reads `count` bytes without waiting, if the current chunk contains them all; otherwise reads nothing. */
   atHand(count: number): Uint8Array | undefined {
     if (this.#chunk.byteLength < count) return undefined;
     const taken = this.#chunk.subarray(0, count);
@@ -72,7 +90,7 @@ export class ByteReader {
     return taken;
   }
 
-  /** Passes over at most so many bytes of the chunk at hand. @returns how many */
+  /** Skips at most `most` bytes of the current chunk. @returns how many */
   skipAtHand(most: number): number {
     const skipped = Math.min(most, this.#chunk.byteLength);
     if (skipped > 0) this.#chunk = this.#chunk.subarray(skipped);
@@ -80,7 +98,7 @@ export class ByteReader {
     return skipped;
   }
 
-  /** Takes `count` bytes into one buffer; fewer only where the content ends. The caller bounds `count`. */
+  /** Reads `count` bytes into one buffer; fewer only if the content ends. The caller limits `count`. */
   async read(count: number): Promise<Uint8Array> {
     const parts: Uint8Array[] = [];
     let left = count;
@@ -93,12 +111,12 @@ export class ByteReader {
     return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
   }
 
-  /** Passes over all that is left. */
+  /** Skips the rest. */
   async drain(): Promise<void> {
     while ((await this.some(Number.POSITIVE_INFINITY)) !== undefined);
   }
 
-  /** Closes the content, read to its end or not. */
+  /** Closes the content, whether it was read to its end or not. */
   async close(): Promise<void> {
     await this.#source?.return?.();
   }

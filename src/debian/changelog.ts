@@ -1,4 +1,4 @@
-// The Debian changelog that a binary package carries.
+// The Debian changelog in a binary package.
 import { readAr } from "./ar.ts";
 import type { Content } from "./byte-reader.ts";
 import { ByteReader } from "./byte-reader.ts";
@@ -8,18 +8,18 @@ import { decompress } from "./decompress.ts";
 import type { TarEntry } from "./tar.ts";
 
 export interface ChangelogLimits extends DebLimits {
-  /** How long a changelog may be, decompressed, in bytes. */
+  /** The longest changelog, decompressed, in bytes. A longer one is cut. */
   readonly maxChangelogBytes: number;
 }
 
-/** How many files of such a name are looked into: two may be there, and each may be long. */
+/** How many changelog files are read: a package normally has at most two, and each may be long. */
 const maxTexts = 4;
 
 /**
- * Reads a .deb to its end, for who gives it may count on that.
- * @param packageName its files are below the directory of documentation of this name
- * @returns undefined where there is none, be it that the directory is a link to another package's
- * @throws Malformed; what `content` throws passes by
+ * Finds the changelog. Reads the .deb to its end, because the caller checks the digests of all bytes.
+ * @param packageName names the directory in `usr/share/doc`
+ * @returns undefined if there is none, e.g. because the directory is a link to that of another package
+ * @throws Malformed; errors of `content` pass through
  * @see Debian Policy 12.7
  */
 export async function readChangelog(
@@ -35,7 +35,7 @@ export async function readChangelog(
     if (data === undefined) continue;
     for await (const entry of data) {
       const name = entry.name.slice(directory.length);
-      // A native package has but the second; of the others' it is that of their author.
+      // A native package has only `changelog`; in other packages that is the changelog of the upstream author.
       const isDebian = /^changelog\.Debian(\.gz)?$/.test(name);
       if (!(isDebian || (found === undefined && /^changelog(\.gz)?$/.test(name)))) continue;
       if (++texts > maxTexts) break;
@@ -47,7 +47,7 @@ export async function readChangelog(
   return found;
 }
 
-/** Beyond the limit it is cut, which in so long a text is far in the past. */
+/** Cuts the text at the limit: in so long a changelog, the rest is very old. */
 async function textOf({ name, content }: TarEntry, { maxChangelogBytes, ...limits }: ChangelogLimits) {
   const plain = decompress(name.endsWith(".gz") ? "gz" : "none", content, {
     maxDecoderBytes: limits.maxDecoderBytes,

@@ -1,17 +1,17 @@
-// A .changes or .buildinfo: the files that one build made.
+// A .changes or .buildinfo: the files that one build has produced.
 import { parseSignedStanza } from "./clearsigned.ts";
-import type { FileListLimits, ListedFile, ListForm } from "./listed-files.ts";
+import type { ListedFile, ListedFilesLimits, ListForm } from "./listed-files.ts";
 import { listingStanzaLimits, readFileLists } from "./listed-files.ts";
 import { fieldOf } from "./stanza.ts";
 
-/** What a build made, and what it was made for. */
+/** The files of a build, and the suites that they are for. */
 export interface Changes {
   readonly files: readonly ListedFile[];
-  /** The suites that a .changes names; none in a .buildinfo. */
+  /** The suites in Distribution of a .changes; empty for a .buildinfo. */
   readonly suites: readonly string[];
 }
 
-/** Whether a name announces a file that lists what a build made. */
+/** Whether this is the name of a .changes or .buildinfo. */
 export const listsBuiltFiles = (name: string): boolean => /\.(changes|buildinfo)$/.test(name);
 
 const ofChanges: ListForm = { wordsBeforeNameInFiles: 2, mayList: (name) => !name.endsWith(".changes") };
@@ -21,7 +21,7 @@ const ofChanges: ListForm = { wordsBeforeNameInFiles: 2, mayList: (name) => !nam
  * @throws Malformed
  * @see Debian Policy 5.5, deb-changes(5), deb-buildinfo(5)
  */
-export function parseChanges(raw: Buffer, limits: FileListLimits): Changes {
+export function parseChanges(raw: Buffer, limits: ListedFilesLimits): Changes {
   const stanza = parseSignedStanza(raw, listingStanzaLimits(limits));
   const distribution = fieldOf(stanza, "Distribution") ?? "";
   return {

@@ -1,4 +1,4 @@
-// The text inside an OpenPGP clear-signature. The signature is not verified here.
+// The text in an OpenPGP cleartext signature. The signature is not verified here.
 import type { TextLimits } from "./deb822.ts";
 import { Deb822Error, parseStanza, withoutSpaceAtEnd } from "./deb822.ts";
 import { Malformed } from "./malformed.ts";
@@ -9,11 +9,11 @@ const signature = "-----BEGIN PGP SIGNATURE-----";
 const end = "-----END PGP SIGNATURE-----";
 
 /**
- * @param text as it stands in the file
- * @returns the signed text with its dashes unescaped; a text without armour as it is. Either without the white space at
- *   the ends of lines: no signature covers it, and a line of nothing else ends a stanza for dpkg-source
- * @throws Malformed `bad-dsc` where the armour is incomplete or text stands outside of it: that would be read by some
- * programs and not by others
+ * @param text the text of the file
+ * @returns the signed text with its dashes unescaped; a text without armour unchanged. White space at line ends is
+ *   removed from both: no signature covers it, and dpkg-source takes a line of white space for the end of a stanza
+ * @throws Malformed `bad-dsc` if the armour is incomplete or there is text outside of it, which only some programs
+ *   would read
  * @see RFC 4880 7.1
  */
 function stripClearSignature(text: string): string {
@@ -37,9 +37,9 @@ function stripClearSignature(text: string): string {
   return body.map((line) => `${line.replace(/^- /, "")}\n`).join("");
 }
 
-/** The one stanza of a text that may be clear-signed. @throws Malformed */
+/** Reads the only stanza of a text that may have a cleartext signature. @throws Malformed */
 export function parseSignedStanza(raw: Buffer, limits: TextLimits): Stanza {
-  // Latin-1 maps bytes to characters and back, so that the armour goes before the encoding is looked at.
+  // Latin-1 maps bytes to characters and back, so the armour can be removed before the encoding is checked.
   const text = stripClearSignature(raw.toString("latin1"));
   try {
     return parseStanza(Buffer.from(text, "latin1"), limits);

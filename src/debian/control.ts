@@ -1,4 +1,4 @@
-// What a stanza must say to be a binary package's or a source package's.
+// Checks the fields that a binary package or a source package needs.
 import { baseOfVariant, isArchitectureWildcard, tryParseArchitecture } from "../base/names.ts";
 import { checkBinaryFields, checkSourceFields } from "./apt-fields.ts";
 import type { Flaw } from "./malformed.ts";
@@ -7,14 +7,14 @@ import type { Stanza } from "./stanza.ts";
 import { fieldOf } from "./stanza.ts";
 import { parseVersion, VersionError } from "./version.ts";
 
-/** Policy wants lower case and two characters at least; dpkg installs these, so they are listed. @see Debian Policy 5.6.1 */
+/** Policy requires lower case and at least two characters; dpkg also installs these. @see Debian Policy 5.6.1 */
 const packageName = /^[A-Za-z0-9][A-Za-z0-9+._-]*$/;
 
-/** The longest package name: Debian's file names hold it along with a version and an architecture. In bytes. */
+/** The longest package name, in bytes: file names contain it together with a version and an architecture. */
 const maxPackageNameBytes = 200;
 
 /**
- * The variant of its architecture that a package is built for; undefined where any machine of the architecture runs it.
+ * The architecture variant that a package is built for; undefined if every machine of the architecture can run it.
  * @see apt.conf(5), APT::Architecture-Variants
  */
 export function variantOf(stanza: Stanza): string | undefined {
@@ -25,7 +25,7 @@ export function variantOf(stanza: Stanza): string | undefined {
 const singleLine = ["Source", "Section", "Priority", "Multi-Arch", "Essential", "Installed-Size", "Format"] as const;
 
 /**
- * Checks what the index and apt rely on in a .deb's control stanza.
+ * Checks the control stanza of a .deb for everything that the index and apt rely on.
  * @throws Malformed `bad-control`
  */
 export function checkBinaryControl(stanza: Stanza): void {
@@ -37,7 +37,7 @@ export function checkBinaryControl(stanza: Stanza): void {
 }
 
 /**
- * Checks what the index and apt rely on in a .dsc's stanza, other than its lists of files.
+ * Checks the stanza of a .dsc for everything that the index and apt rely on, except its lists of files.
  * @throws Malformed `bad-dsc`
  */
 export function checkSourceControl(stanza: Stanza): void {
@@ -85,7 +85,7 @@ function checkName(stanza: Stanza, field: string, flaw: Flaw): void {
 
 function checkVersion(stanza: Stanza, flaw: Flaw): void {
   const version = required(stanza, "Version", flaw);
-  // parseVersion forgives white space; here a second line would be some.
+  // parseVersion accepts white space around a version, and so a second line.
   if (/\s/.test(version)) throw new Malformed(flaw, `its Version ${quoted(version)} has white space`);
   try {
     parseVersion(version);

@@ -1,4 +1,4 @@
-// A .deb in one streaming pass: its digests, its structure, its control stanza and the list of its files.
+// Reads a .deb in one pass: its digests, its structure, its control stanza and the list of its files.
 
 import type { ArLimits, ArMember } from "./ar.ts";
 import { readAr } from "./ar.ts";
@@ -25,31 +25,30 @@ export interface DebLimits extends ArLimits, StanzaLimits, MemberLimits, FileLis
   readonly maxControlEntries: number;
   /** How many entries data.tar may have, directories among them; a name longer than 100 bytes counts as one more. */
   readonly maxDataEntries: number;
-  /** How much may come out of data.tar when it is decompressed, in bytes. */
+  /** The largest decompressed size of data.tar, in bytes. */
   readonly maxDataBytes: number;
 }
 
-/** What to read of a .deb. */
-export interface DebReading {
+export interface DebOptions {
   readonly limits: DebLimits;
-  /** The digests wanted; SHA256 is always made. */
+  /** The digests to compute; SHA256 is always computed. */
   readonly algorithms: readonly DigestAlgorithm[];
-  /** Whether to decompress data.tar and list its files; else it must be complete, and that is all. */
+  /** Whether to decompress data.tar and list its files; otherwise it must only be complete. */
   readonly fileLists?: boolean;
 }
 
-/** What one pass over a .deb tells. */
+/** The result of reading a .deb. */
 export interface Deb {
   readonly sizeBytes: number;
   readonly digests: Digests;
   readonly control: Stanza;
   /** The time in the first member's header, in seconds since the epoch. */
   readonly builtAtSeconds: number;
-  /** What data.tar unpacks but for directories, in its compact form, if it was asked for. */
+  /** The files in data.tar without directories, in compact form, if `fileLists` is set. */
   readonly fileList?: Uint8Array;
 }
 
-/** The format's version: a number on the first line. Only the first bytes of the member are looked at. */
+/** The format version is a number on the first line. Only so many bytes of the member are read. */
 const maxFormatBytes = 16;
 
 const controlCompressions: ReadonlyMap<string, Compression> = new Map([
@@ -69,19 +68,19 @@ const dataCompressions: ReadonlyMap<string, Compression> = new Map([
 
 /**
  * Reads a .deb to its end.
- * @throws Malformed; what `content` throws passes by
+ * @throws Malformed; errors of `content` pass through
  * @see deb(5)
  */
-export async function readDeb(content: Content, reading: DebReading): Promise<Deb> {
-  const running = new RunningDigests(reading.algorithms);
-  const found = await readMembers(readAr(digesting(content, running), reading.limits), reading);
+export async function readDeb(content: Content, options: DebOptions): Promise<Deb> {
+  const running = new RunningDigests(options.algorithms);
+  const found = await readMembers(readAr(digesting(content, running), options.limits), options);
   return { ...running.finish(), ...found };
 }
 
-/** The order is the format's: debian-binary, control.tar, data.tar, then whatever the future brings. @see deb(5) */
+/** The order of members is fixed: debian-binary, control.tar, data.tar, then members of future formats. @see deb(5) */
 async function readMembers(
   members: AsyncIterable<ArMember>,
-  { limits, fileLists = false }: DebReading,
+  { limits, fileLists = false }: DebOptions,
 ): Promise<Pick<Deb, "control" | "builtAtSeconds" | "fileList">> {
   let builtAtSeconds: number | undefined;
   let control: Stanza | undefined;
@@ -91,13 +90,13 @@ async function readMembers(
     if (builtAtSeconds === undefined) {
       builtAtSeconds = await readFormat(member);
     } else if (/^(debian-binary|control\.tar|data\.tar)/.test(member.name)) {
-      // Readers differ in which of two control members counts, so that nothing may come twice.
+      // Programs differ in which of two control members they read, so each member may occur only once.
       if (control === undefined) control = await readControl(member, limits);
       else if (hasFiles) throw misplaced(member);
       else {
         hasFiles = true;
         const compression = compressionOf(member, dataCompressions);
-        // Unread, readAr skips it and sees to its completeness.
+        // Otherwise readAr skips the member and checks that it is complete.
         if (fileLists) fileList = await readFileList(member, compression, limits);
       }
     } else if (!hasFiles && !member.name.startsWith("_")) {
@@ -169,9 +168,9 @@ async function readFileList(member: ArMember, compression: Compression, limits: 
   return list.encode();
 }
 
-/** Why dpkg refuses an entry when it unpacks the package, or, worse, writes a list of files that it cannot read again. */
+/** Why dpkg refuses to unpack an entry, or would write a list of files that it cannot read again. */
 function whyNotUnpacked({ name, written, type, flag, linksNothing }: TarHeader): string | undefined {
-  // PAX headers among them.
+  // This includes PAX headers.
   if (type === "other") return `of the type ${quoted(flag)}`;
   if (name === "" && !(flag === "5" && (written === "." || written === "./"))) {
     return `with the name ${quoted(written)}, which names no file`;
@@ -180,7 +179,7 @@ function whyNotUnpacked({ name, written, type, flag, linksNothing }: TarHeader):
   return linksNothing ? `${quoted(written)} that links nothing` : undefined;
 }
 
-/** The entries of data.tar that are wanted; undefined for every other member. */
+/** The wanted entries of data.tar; undefined for every other member. */
 export function dataMember(
   member: ArMember,
   limits: DebLimits,
@@ -208,4 +207,4 @@ function compressionOf(member: ArMember, known: ReadonlyMap<string, Compression>
 }
 
 const misplaced = (member: ArMember) =>
-  new Malformed("not-a-deb", `its member ${quoted(member.name)} does not belong where it stands`);
+  new Malformed("not-a-deb", `its member ${quoted(member.name)} is not allowed at this place`);

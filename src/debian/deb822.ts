@@ -1,4 +1,4 @@
-// The text form of stanzas: read strictly, because what is read here is written into indices.
+// Reads and writes deb822 stanzas. Reading is strict, because the result is written into indices.
 import { isUtf8 } from "node:buffer";
 import { asBuffer } from "../base/as-buffer.ts";
 import { RepoError } from "../base/errors.ts";
@@ -6,24 +6,24 @@ import { limitFlaw, quoted } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
 
 export interface StanzaLimits {
-  /** How long a text of stanzas may be, in bytes. */
+  /** The longest text of stanzas, in bytes. */
   readonly maxStanzaBytes: number;
   /** How many fields one stanza may have. */
   readonly maxFields: number;
-  /** How long a field's name may be, in bytes. */
+  /** The longest field name, in bytes. */
   readonly maxFieldNameBytes: number;
 }
 
 /** The limits on one kind of text. */
 export interface TextLimits extends StanzaLimits {
-  /** The name of the limit that `maxStanzaBytes` has its value from, if it is another one. */
+  /** The name of the setting that `maxStanzaBytes` comes from, if it is another one. */
   readonly stanzaLimit?: string;
 }
 
-/** A text that is no deb822. */
+/** A text is not valid deb822. */
 export class Deb822Error extends RepoError {
   readonly code = "debian/deb822";
-  /** Where, counted from 1. */
+  /** Counted from 1. */
   readonly line: number;
   constructor(line: number, why: string) {
     super(`line ${line}: ${why}`);
@@ -35,8 +35,8 @@ const forbidden = /[\0-\x08\x0b-\x1f\x7f]/;
 const fieldLine = /^([!-9;-~]+)[ \t]*:(.*)$/s;
 
 /**
- * Reads one stanza, with blank lines around it or not.
- * @throws Deb822Error, also where there is no stanza or more than one; Malformed for a limit
+ * Reads one stanza, with or without empty lines around it.
+ * @throws Deb822Error also if there is no stanza or more than one; Malformed for a limit
  */
 export function parseStanza(raw: Uint8Array, limits: TextLimits): Stanza {
   const [first, second] = readStanzas(raw, limits);
@@ -46,11 +46,11 @@ export function parseStanza(raw: Uint8Array, limits: TextLimits): Stanza {
 }
 
 /**
- * Reads all stanzas of a text, as dpkg does: a blank line (nothing else separates) ends a stanza, a line that begins with
- * white space continues a field, and a field must not come twice. As for dpkg, a CR at the end of a line is white space
- * there. Stricter than dpkg, control characters (also any other CR) and field names beyond ASCII are errors, since other
- * readers of an index may see more lines than we do. Text that is not
- * UTF-8 is taken for Latin-1, as packages of before 2005 were written, so that what we write is always UTF-8.
+ * Reads all stanzas of a text, as dpkg does: an empty line ends a stanza, a line that begins with white space continues
+ * a field, and a field must not occur twice. A CR at the end of a line is white space, also as in dpkg. Unlike dpkg,
+ * control characters (including any other CR) and field names outside ASCII are errors, because other programs may see
+ * more lines in an index. Text that is not UTF-8 is read as Latin-1, as packages before 2005 were written, so that the
+ * output is always UTF-8.
  * @throws Deb822Error; Malformed for a limit
  * @see deb822(5)
  */
@@ -66,7 +66,7 @@ interface Placed {
 function readStanzas(raw: Uint8Array, limits: TextLimits): readonly Placed[] {
   const text = textOf(raw, limits);
   const lines = linesOf(text);
-  // One look at all of it is cheaper than one at each line, and hardly ever finds anything.
+  // One search in the whole text is faster than one in each line, and rarely finds anything.
   const isClean = !forbidden.test(text);
   const stanzas: Placed[] = [];
   let open: Placed | undefined;
@@ -134,25 +134,25 @@ function continueField(open: Placed | undefined, text: string, line: number): vo
   open.fields.push([field[0], `${field[1]}\n${text}`]);
 }
 
-/** Without what dpkg and apt take for white space. Not by a pattern: one looks for the end from every blank. */
+/** Removes what dpkg and apt take for white space at the end. A regular expression would take quadratic time. */
 export function withoutSpaceAtEnd(text: string): string {
   let end = text.length;
   while (end > 0 && " \t\n\v\f\r".includes(text[end - 1] ?? "-")) end--;
   return text.slice(0, end);
 }
 
-/** Not by a pattern: one that looks for the end from every blank takes hours over a line of 2 MiB of them. */
-function trim(text: string): string {
+/** A regular expression would take hours for a line of 2 MiB of blanks. @param blanks the characters to remove */
+export function trim(text: string, blanks = " \t"): string {
   let start = 0;
   let end = text.length;
-  while (start < end && isBlank(text, start)) start++;
-  while (end > start && isBlank(text, end - 1)) end--;
+  while (start < end && blanks.includes(text.charAt(start))) start++;
+  while (end > start && blanks.includes(text.charAt(end - 1))) end--;
   return text.slice(start, end);
 }
 
 const isBlank = (text: string, at: number): boolean => text[at] === " " || text[at] === "\t";
 
-/** A stanza as it stands in an index: every line ends with a line feed; no blank line follows. */
+/** The text of a stanza in an index: every line ends with a line feed, and no empty line follows. */
 export function formatStanza(stanza: Stanza): string {
   return stanza
     .map(([name, value]) => `${name}:${value === "" || value.startsWith("\n") ? "" : " "}${value}\n`)

@@ -1,4 +1,4 @@
-// Undoes the compressions that packages use. Truncated and corrupt input is always an error.
+// Decompresses the formats that packages use. Truncated and corrupt input is always an error.
 import { constants } from "node:buffer";
 import { spawn } from "node:child_process";
 import type { Duplex } from "node:stream";
@@ -14,32 +14,32 @@ import type { Transforming } from "./through.ts";
 import { through } from "./through.ts";
 import { decompressWhole } from "./xz-whole.ts";
 
-/** Named as the suffixes are. */
+/** Named after the suffixes of files. */
 export type Compression = "none" | "gz" | "xz" | "zst" | "bz2" | "lzma";
 
 /**
- * Whose rules hold for what follows the first compressed stream. apt reads an index to its end, stream after stream. dpkg
- * ends a member with its first stream (but for gzip) and ignores a little of what follows.
+ * The program whose rules apply to bytes after the first compressed stream. apt reads all streams of an index. dpkg
+ * reads only the first stream of a member (except for gzip) and ignores a few bytes after it.
  */
 export type Reader = "apt" | "dpkg";
 
 /**
- * How many bytes behind a member's first stream are ignored. dpkg takes these in every form; from 64 KiB on, which a pipe
- * of its own no longer holds, it refuses the package now and then, and from 128 KiB on always.
+ * How many bytes after the first stream of a member are ignored. dpkg accepts these in every format. From 64 KiB, which
+ * a pipe no longer holds, it refuses the package sometimes, and from 128 KiB always.
  */
 const maxTrailingBytes = 48 * 1024;
 
 /**
- * xz is fed in slices of this many bytes, because its decoder puts out all of a slice at once: up to 7,000 times it. In
- * the main thread requests wait that long.
+ * xz is decoded in slices of this many bytes, because the decoder outputs a whole slice at once, up to 7,000 times its
+ * size. In the main thread, requests wait meanwhile.
  */
 const xzSliceBytes = isMainThread ? 1024 : 4096;
 const bytesPerMebibyte = 2 ** 20;
 
 /**
  * @returns the plain bytes, with back-pressure, never more than the limits allow
- * @throws Malformed, at once or while iterating: `bad-compression`, `unsupported-compression` or `limit`; what `content`
- *   throws passes by
+ * @throws Malformed, at once or while iterating: `bad-compression`, `unsupported-compression` or `limit`; errors of
+ *   `content` pass through
  */
 export function decompress(
   compression: Compression,
@@ -57,7 +57,7 @@ export function decompress(
   if (content instanceof Uint8Array) {
     return atMost(decoded(compression, content, limits, reader), limits.maxDecompressedBytes, () => tooMuch(limits));
   }
-  // What does not lie at hand may be shorter than it is said to be.
+  // A stream may be shorter than its header says, so the ratio is checked against the bytes that really arrived.
   const fed = { bytes: 0 };
   const plain = decoded(compression, counted(content, fed), limits, reader);
   return atMost(
@@ -84,13 +84,13 @@ function decoded(compression: Compression, content: Content, limits: OutputLimit
       return isMainThread ? lzma(chunksOf(content), "streamDecoder", limits, reader) : xz(content, limits, reader);
     case "lzma":
       return lzma(chunksOf(content), "aloneDecoder", limits, reader);
-    // A process, because Node's own zstd (tried in 22.23) takes a truncated frame for a whole one.
+    // A process, because zstd in Node.js (tested with 22.23) accepts a truncated frame.
     case "zst": {
       const command = { command: "zstd", args: ["-dcq", memory(limits)], debianPackage: "zstd" };
       const frames = chunksOf(content);
       return throughCommand(reader === "apt" ? frames : firstZstdFrame(frames, maxTrailingBytes), command);
     }
-    // A process, because the decoders in JavaScript put out whole blocks without back-pressure.
+    // A process, because the decoders in JavaScript output whole blocks without back-pressure.
     case "bz2": {
       const command = { command: "bzip2", args: ["-dc"], debianPackage: "bzip2", maxTrailingBytes };
       const streams = chunksOf(content);
@@ -101,7 +101,7 @@ function decoded(compression: Compression, content: Content, limits: OutputLimit
   }
 }
 
-/** A member up to this size, in bytes, is decompressed in one call: setting a stream up would take ten times as long. */
+/** A member up to this size, in bytes, is decompressed in one call: to set up a stream would take ten times as long. */
 const smallGzipBytes = 2 ** 16;
 
 const isSmallGzip = (content: Content): content is Uint8Array =>
@@ -109,7 +109,7 @@ const isSmallGzip = (content: Content): content is Uint8Array =>
 
 async function* gunzip(content: Content, limits: OutputLimits, reader: Reader): AsyncGenerator<Uint8Array> {
   const bytes = new ByteReader(content);
-  // For Node, only NULs can follow the last gzip member.
+  // Node.js accepts only NULs after the last gzip member.
   const most = reader === "dpkg" ? maxTrailingBytes : Number.POSITIVE_INFINITY;
   try {
     const start = await bytes.read(smallGzipBytes);
@@ -140,7 +140,7 @@ async function* startingWith(start: Uint8Array, rest: ByteReader): AsyncGenerato
 const corrupt = (format: string) => (thrown: unknown) =>
   new Malformed("bad-compression", `its ${format} data are truncated or corrupt`, { cause: thrown });
 
-/** A member up to this size, in bytes, is at hand whole before it is decompressed. */
+/** A member up to this size, in bytes, is read into memory before it is decompressed. */
 const maxWholeXzBytes = 8 * 2 ** 20;
 
 async function* xz(content: Content, limits: OutputLimits, reader: Reader): AsyncGenerator<Uint8Array> {
@@ -169,10 +169,10 @@ async function* lzma(
   { maxDecoderBytes }: DecompressionLimits,
   reader: Reader,
 ): AsyncGenerator<Uint8Array> {
-  // Not before there is something to do: it takes longer to load than a hundred packages.
+  // Loaded on first use: loading takes longer than a hundred packages.
   const { default: library } = await import("lzma-native");
-  // Synchronous in a worker: it costs less, and a worker that is ended leaves no decoder behind. The main thread has
-  // requests to answer meanwhile.
+  // Synchronous in a worker: it costs less, and a worker that ends leaves no decoder behind. The main thread must
+  // answer requests meanwhile.
   const options = { memlimit: Math.max(maxDecoderBytes, bytesPerMebibyte), synchronous: !isMainThread };
   const stream = library.createStream(decoder, options);
   if (reader === "dpkg") endWithFirstStream(stream);
@@ -182,7 +182,7 @@ async function* lzma(
 
 const bothEnds = (stream: Duplex): Transforming => ({ input: stream, output: stream });
 
-/** lzma-native calls this method of its native object at the end of a stream to begin the next; without it, it ends. */
+/** lzma-native calls `_restart` of its native object to begin the next stream; without it, the decoder ends. */
 function endWithFirstStream(stream: object): void {
   const native: unknown = Reflect.get(stream, "nativeStream");
   if (typeof native === "object" && native !== null) Reflect.deleteProperty(native, "_restart");
@@ -199,19 +199,19 @@ const memory = (limits: DecompressionLimits): string =>
 interface Command {
   readonly command: string;
   readonly args: readonly string[];
-  /** What brings the command, for the message when it is missing. */
+  /** The package that contains the command, for the message if it is missing. */
   readonly debianPackage: string;
-  /** How much of its input it may leave unread. */
+  /** How many bytes of its input it may leave unread. */
   readonly maxTrailingBytes?: number;
 }
 
-/** Nothing of ours, least of all a cap, is in the environment of a decoder that reads hostile bytes. */
+/** A decoder reads hostile bytes, so its environment contains no variables of ours, and no caps. */
 const commandEnvironment = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C" };
 
 async function* throughCommand(content: AsyncIterable<Uint8Array>, wanted: Command): AsyncGenerator<Uint8Array> {
   const child = spawn(wanted.command, wanted.args, { stdio: ["pipe", "pipe", "ignore"], env: commandEnvironment });
   const ended = new Promise<void>((resolve, reject) => {
-    // What the machine is short of (processes, memory) is no flaw of the package, and stays an error.
+    // A lack of processes or memory on this machine is not a flaw of the package, and stays an error.
     child.on("error", (cause) => reject("code" in cause && cause.code === "ENOENT" ? missing(wanted, cause) : cause));
     child.on("close", (status, signal) => {
       if (signal !== null) reject(new Error(`${wanted.command} was ended by ${signal}`));
@@ -219,10 +219,10 @@ async function* throughCommand(content: AsyncIterable<Uint8Array>, wanted: Comma
       else reject(corrupt(wanted.command)(undefined));
     });
   });
-  // It is awaited below; until then its failure must not count as unhandled.
+  // It is awaited below; until then a rejection must not count as unhandled.
   ended.catch(() => undefined);
   try {
-    // How the command ends says more than a pipe that broke.
+    // The exit status of the command tells more than a broken pipe.
     yield* through(
       content,
       { input: child.stdin, output: child.stdout },
@@ -242,7 +242,7 @@ async function* throughCommand(content: AsyncIterable<Uint8Array>, wanted: Comma
 const missing = ({ command, debianPackage }: Command, cause: Error) =>
   new Malformed(
     "unsupported-compression",
-    `this server has no ${command} to read it with: install the Debian package ${debianPackage}`,
+    `this server lacks ${command} to read it: install the Debian package ${debianPackage}`,
     { cause },
   );
 

@@ -1,39 +1,40 @@
-// How far decompressing goes.
+// Limits of decompression.
 import { limitFlaw } from "./malformed.ts";
 
 export interface DecompressionLimits {
-  /** How much may come out, in bytes. */
+  /** The largest decompressed size, in bytes. */
   readonly maxDecompressedBytes: number;
-  /** How much memory a decoder may take, in bytes: xz -9 and zstd --ultra need 65 and 128 MiB. */
+  /** How much memory a decoder may use, in bytes: xz -9 needs 65 MiB, and zstd --ultra 128 MiB. */
   readonly maxDecoderBytes: number;
 }
 
-/** What a package's members may become when they are decompressed. */
+/** The limits for the members of a package. */
 export interface MemberLimits extends DecompressionLimits {
-  /** How many times as long as it is a member may become, once it is longer than `anyRatioBytes`. */
+  /** The largest ratio of decompressed to compressed size, beyond `anyRatioBytes`. */
   readonly maxDataRatio: number;
-  /** So many bytes may come out of however few. */
+  /** Up to this decompressed size, in bytes, any ratio is allowed. */
   readonly anyRatioBytes: number;
 }
 
-/** The limits of one decompression, and what is said where too much comes out. */
+/** The limits of one decompression, and the setting that an error names. */
 export interface OutputLimits extends DecompressionLimits {
-  /** The limit that decided `maxDecompressedBytes`; undefined: it is the configured one itself. */
+  /** The setting that `maxDecompressedBytes` comes from; undefined: the setting of that name. */
   readonly decidedBy?: { readonly limit: string; readonly allowed: number };
-  /** How many times as much as went in may have come out at any moment, beyond `aheadBytes`; undefined: anything. */
+  /** The largest ratio of output to input at any moment, beyond `aheadBytes`; undefined: any. */
   readonly ratio?: number;
 }
 
 /**
- * A member that comes in pieces may be shorter than its header says. Then this much may come out of it before what went in
- * counts, so that a package may begin with a long run of zeros: Debian's qemu-efi-aarch64 does.
+ * A member that arrives in pieces may be shorter than its header says, so the ratio applies to the bytes that have
+ * arrived. Up to this output size the ratio is ignored, because a package may begin with a long run of zeros:
+ * qemu-efi-aarch64 in Debian does.
  */
 const aheadBytes = 64 * 2 ** 20;
 
 /**
- * The limits on what one member becomes.
- * @param sizeBytes the member's size as its header says
- * @param absolute the limit that holds however long the member is: its name and value
+ * The limits for one member.
+ * @param sizeBytes the size of the member in its header
+ * @param absolute the limit that does not depend on the size of the member: its name and value
  */
 export function outputLimitsOf(
   sizeBytes: number,
@@ -51,18 +52,18 @@ export function outputLimitsOf(
   };
 }
 
-/** How much may have come out once so much went in, in bytes. */
+/** The allowed output after so much input, in bytes. */
 export const allowedOf = ({ maxDecompressedBytes, ratio }: OutputLimits, bytesIn: number): number =>
   ratio === undefined ? maxDecompressedBytes : Math.min(maxDecompressedBytes, Math.max(aheadBytes, ratio * bytesIn));
 
 /**
- * What is thrown when more comes out than may.
- * @param bytesIn how much went in, where that counts
+ * The error for too much output.
+ * @param bytesIn how much input has arrived, if the ratio applies
  */
 export function tooMuch(limits: OutputLimits, bytesIn = Number.POSITIVE_INFINITY): Error {
   const { maxDecompressedBytes, decidedBy, ratio } = limits;
   const isByRatio = allowedOf(limits, bytesIn) < maxDecompressedBytes;
   const ofWhole = decidedBy ?? { limit: "maxDecompressedBytes", allowed: maxDecompressedBytes };
   const { limit, allowed } = isByRatio && ratio !== undefined ? { limit: "maxDataRatio", allowed: ratio } : ofWhole;
-  return limitFlaw(limit, allowed, "what a member decompresses to");
+  return limitFlaw(limit, allowed, "the decompressed size of a member");
 }

@@ -1,17 +1,17 @@
-// The digests that indices and Release carry.
+// The digests in indices and Release files.
 
 import type { Hash } from "node:crypto";
 import { createHash } from "node:crypto";
 import type { Content } from "./byte-reader.ts";
 
-/** The algorithms in the order of their strength, weakest first. */
+/** The algorithms by strength, the weakest first. */
 export const digestAlgorithms = ["md5", "sha1", "sha256", "sha512"] as const;
 export type DigestAlgorithm = (typeof digestAlgorithms)[number];
 
-/** Lower-case hex by algorithm. SHA256 is always there: it names content. */
+/** Lower-case hex by algorithm. SHA256 is always present, because it identifies content. */
 export type Digests = { readonly sha256: string } & { readonly [Algorithm in DigestAlgorithm]?: string };
 
-/** Digests of bytes that come piece by piece. SHA256 is always among them. */
+/** Computes digests of bytes that arrive in pieces. SHA256 is always computed. */
 export class RunningDigests {
   readonly #hashes: ReadonlyArray<readonly [DigestAlgorithm, Hash]>;
   readonly #sha256: Hash;
@@ -30,7 +30,7 @@ export class RunningDigests {
     for (const [, hash] of this.#hashes) hash.update(bytes);
   }
 
-  /** How many bytes went in, and their digests. Ends the run: a second call throws. */
+  /** The number of bytes and their digests. A second call throws. */
   finish(): { readonly sizeBytes: number; readonly digests: Digests } {
     const others = this.#hashes.map(([algorithm, hash]) => [algorithm, hash.digest("hex")] as const);
     const digests = { ...Object.fromEntries(others), sha256: this.#sha256.digest("hex") };
@@ -38,7 +38,7 @@ export class RunningDigests {
   }
 }
 
-/** Hands the content on and feeds `running` with what goes by. */
+/** Passes a content on, and updates `running` with its bytes. */
 export function digesting(content: AsyncIterable<Uint8Array>, running: RunningDigests): AsyncIterable<Uint8Array>;
 export function digesting(content: Content, running: RunningDigests): Content;
 export function digesting(content: Content, running: RunningDigests): Content {

@@ -6,17 +6,17 @@ import { parseSignedStanza } from "./clearsigned.ts";
 import { checkSourceControl } from "./control.ts";
 import type { DigestAlgorithm, Digests } from "./digests.ts";
 import { digesting, RunningDigests } from "./digests.ts";
-import type { FileListLimits, ListedFile, ListForm } from "./listed-files.ts";
+import type { ListedFile, ListedFilesLimits, ListForm } from "./listed-files.ts";
 import { listingStanzaLimits, readFileLists } from "./listed-files.ts";
 import { limitFlaw } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
 
-export interface DscLimits extends FileListLimits {
-  /** How long a .dsc may be, its armour included, in bytes. */
+export interface DscLimits extends ListedFilesLimits {
+  /** The longest .dsc with its OpenPGP armour, in bytes. */
   readonly maxDscBytes: number;
 }
 
-/** What a .dsc tells. */
+/** The content of a .dsc. */
 export interface Dsc {
   readonly sizeBytes: number;
   readonly digests: Digests;
@@ -28,7 +28,7 @@ export interface Dsc {
 
 /**
  * Reads a .dsc, clear-signed or plain. The signature is not verified.
- * @throws Malformed; what `content` throws passes by
+ * @throws Malformed; errors of `content` pass through
  * @see Debian Policy 5.4
  */
 export async function readDsc(
@@ -47,8 +47,8 @@ export async function readDsc(
 }
 
 /**
- * Archives, diffs, bundles and their signatures. A web server that is given plain files would run, obey or show other
- * names, e.g. `.htaccess` and `index.html`.
+ * Archives, diffs, bundles and their signatures. A web server that serves exported files would treat other names
+ * specially, e.g. `.htaccess` and `index.html`.
  * @see dpkg-source(1), SOURCE PACKAGE FORMATS
  */
 const partName = /^[^.].*\.(tar(\.[a-z0-9]+)?|diff\.gz|git|gitshallow)(\.(asc|sig))?$/;
@@ -56,7 +56,7 @@ const partName = /^[^.].*\.(tar(\.[a-z0-9]+)?|diff\.gz|git|gitshallow)(\.(asc|si
 const form: ListForm = { wordsBeforeNameInFiles: 0, mayList: (name) => partName.test(name) };
 
 /**
- * Reads the whole text of a .dsc, armoured or not.
+ * Reads the text of a .dsc, with or without OpenPGP armour.
  * @throws Malformed
  */
 export function parseDsc(raw: Buffer, limits: DscLimits): Pick<Dsc, "stanza" | "parts"> {

@@ -1,30 +1,30 @@
-// The list of the files that a package unpacks, and its compact form: what Contents is made from.
+// The list of the files in a package, and its compact form. Contents indices are generated from such lists.
 import { gunzipSync, gzipSync } from "node:zlib";
 import { limitFlaw, Malformed } from "./malformed.ts";
 
 export interface FileListLimits {
-  /** How long the paths of one package may be together, a line feed behind each, in bytes. */
+  /** The longest list of one package, in bytes, with a line feed after each path. */
   readonly maxFileListBytes: number;
   /** How many files one package may have. */
   readonly maxFileListEntries: number;
 }
 
 /**
- * Paths as Contents shows them: without a leading slash, one character per byte, so that comparing strings compares
- * bytes.
+ * Paths as in Contents: without a leading slash, and one character for each byte, so that the order of strings is the
+ * order of bytes.
  */
 export type FilePaths = readonly string[];
 
-/** The longest path that can be unpacked, in bytes. @see Linux' PATH_MAX */
+/** The longest path that can be unpacked, in bytes. @see PATH_MAX of Linux */
 const maxPathBytes = 4096;
 
-/** Whether a path can't be unpacked, breaks its line, or would be read without its last blanks. */
+/** Whether a path cannot be unpacked, contains a line break, or ends with blanks, which a reader would drop. */
 const isUnfit = (path: string): boolean => path.length > maxPathBytes || /[\n\r\0]|[ \t]$/.test(path);
 
-/** Half of the time of Node's default, for 7 % more: a list is read by us alone, and each package needs one. */
+/** Takes half the time of the default level and makes lists 7 % larger. Each package needs a list. */
 const gzipLevel = 3;
 
-/** Gathers the paths of one package, in any order. One that would break its line, or is too long, is left out. */
+/** Collects the paths of one package, in any order. Omits paths with line breaks and paths that are too long. */
 export class FileListWriter {
   readonly #limits: FileListLimits;
   readonly #paths: string[] = [];
@@ -47,7 +47,7 @@ export class FileListWriter {
     }
   }
 
-  /** The list in its compact form: gzip of the paths, each once, in the order of their bytes, a line feed behind each. */
+  /** The compact form: gzip of the different paths in the order of their bytes, with a line feed after each. */
   encode(): Uint8Array {
     const sorted = this.#paths.sort();
     const lines = sorted.filter((path, index) => path !== sorted[index - 1]).map((path) => `${path}\n`);
@@ -56,8 +56,8 @@ export class FileListWriter {
 }
 
 /**
- * Reads a compact form that anybody may have made.
- * @returns the paths in the order of their bytes, each once
+ * Reads a compact form from an untrusted source.
+ * @returns the different paths in the order of their bytes
  * @throws Malformed `bad-data` for another form or order, or `limit`
  */
 export function decodeFileList(encoded: Uint8Array, limits: FileListLimits): FilePaths {

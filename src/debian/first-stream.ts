@@ -1,9 +1,9 @@
-// Where the first compressed stream of a content ends: dpkg reads no further, its decoders' commands do.
+// Cuts a content after its first compressed stream: dpkg reads no further, but the decoder commands do.
 import { asBuffer } from "../base/as-buffer.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { Malformed } from "./malformed.ts";
 
-/** How much is handed on at once, in bytes. */
+/** The largest chunk that is passed on, in bytes. */
 const sliceBytes = 2 ** 16;
 
 export async function* inSlices(content: AsyncIterable<Uint8Array>, bytes: number): AsyncGenerator<Uint8Array> {
@@ -13,12 +13,12 @@ export async function* inSlices(content: AsyncIterable<Uint8Array>, bytes: numbe
 }
 
 const zstdMagic = 0xfd2fb528;
-/** The last four bits may be any. */
+/** The last four bits can have any value. */
 const skippableMagic = 0x184d2a50;
 
 /**
- * Hands on the first frame; a content that begins with none, or ends inside it, unchanged, since its decoder will tell.
- * @throws Malformed while iterating, where more than `maxTrailingBytes` follow the frame
+ * Passes on the first frame. A content without a complete frame passes unchanged, because its decoder will report it.
+ * @throws Malformed while iterating, if more than `maxTrailingBytes` follow the frame
  * @see RFC 8878 3.1
  */
 export async function* firstZstdFrame(
@@ -65,7 +65,7 @@ async function* restOfFrame(reader: ByteReader, descriptor: number): AsyncGenera
   if (hasChecksum) yield* exactly(reader, 4);
 }
 
-/** Fewer only where the content ends. */
+/** Passes on so many bytes; fewer only if the content ends. */
 async function* exactly(reader: ByteReader, bytes: number): AsyncGenerator<Uint8Array> {
   for (let left = bytes; left > 0; ) {
     const chunk = await reader.some(Math.min(left, sliceBytes));
@@ -76,12 +76,12 @@ async function* exactly(reader: ByteReader, bytes: number): AsyncGenerator<Uint8
 }
 
 const bzip2HeaderBytes = 10;
-/** The level, then the first block's mark, or the mark of the end in a stream without blocks. */
+/** The level, then the magic number of the first block, or that of the end in a stream without blocks. */
 const bzip2Header = /BZh[1-9](?:1AY&SY|\x17rE8P\x90)/g;
 
 /**
- * Hands on all before a second stream's header. Where other bytes follow the first stream, its decoder passes over them.
- * @throws Malformed while iterating, where a second stream is longer than `maxTrailingBytes`
+ * Passes on everything before the header of a second stream. The decoder ignores other bytes after the first stream.
+ * @throws Malformed while iterating, if a second stream is longer than `maxTrailingBytes`
  */
 export async function* firstBzip2Stream(
   content: AsyncIterable<Uint8Array>,
@@ -90,12 +90,12 @@ export async function* firstBzip2Stream(
   const reader = new ByteReader(content);
   try {
     let held = Buffer.of();
-    let handedOn = 0;
+    let passedOn = 0;
     for (;;) {
       const chunk = await reader.some(sliceBytes);
       if (chunk === undefined) break;
       const text = Buffer.concat([held, chunk]);
-      const second = secondHeader(text, handedOn === 0);
+      const second = secondHeader(text, passedOn === 0);
       if (second !== undefined) {
         yield text.subarray(0, second);
         await dropTrailing(reader, maxTrailingBytes - (text.length - second));
@@ -104,7 +104,7 @@ export async function* firstBzip2Stream(
       // The next chunk may complete a header that begins here.
       const whole = Math.max(0, text.length - bzip2HeaderBytes + 1);
       if (whole > 0) yield text.subarray(0, whole);
-      handedOn += whole;
+      passedOn += whole;
       held = text.subarray(whole);
     }
     yield held;
@@ -113,7 +113,7 @@ export async function* firstBzip2Stream(
   }
 }
 
-/** @param isStart whether the first stream's own header is at the start */
+/** @param isStart whether the header of the first stream is at the start */
 function secondHeader(bytes: Buffer, isStart: boolean): number | undefined {
   for (const { index } of bytes.toString("latin1").matchAll(bzip2Header)) {
     if (!(isStart && index === 0)) return index;
@@ -128,5 +128,5 @@ async function dropTrailing(reader: ByteReader, most: number): Promise<void> {
     if (chunk === undefined) return;
     bytes += chunk.byteLength;
   }
-  throw new Malformed("bad-compression", "so much follows the end of its compressed data that dpkg can't unpack it");
+  throw new Malformed("bad-compression", "too many bytes follow its compressed data, so that dpkg cannot unpack it");
 }

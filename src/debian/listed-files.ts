@@ -6,37 +6,37 @@ import { limitFlaw, Malformed, quoted } from "./malformed.ts";
 import type { Stanza } from "./stanza.ts";
 import { fieldOf } from "./stanza.ts";
 
-export interface FileListLimits extends StanzaLimits {
+export interface ListedFilesLimits extends StanzaLimits {
   /** How many files one list may name. */
   readonly maxSourceParts: number;
-  /** How long the stanza of a source package, a .changes or a .buildinfo may be, in bytes. */
+  /** The longest stanza of a source package, a .changes or a .buildinfo, in bytes. */
   readonly maxSourceStanzaBytes: number;
 }
 
-/** The limits on a stanza that lists files: it is longer than a binary package's. */
-export const listingStanzaLimits = ({ maxSourceStanzaBytes, ...limits }: FileListLimits): TextLimits => ({
+/** The limits of a stanza with lists of files, which is longer than that of a binary package. */
+export const listingStanzaLimits = ({ maxSourceStanzaBytes, ...limits }: ListedFilesLimits): TextLimits => ({
   ...limits,
   maxStanzaBytes: maxSourceStanzaBytes,
   stanzaLimit: "maxSourceStanzaBytes",
 });
 
-/** One file that a list names. */
+/** A file in a list. */
 export interface ListedFile {
   readonly name: string;
   readonly sizeBytes: number;
-  /** As the lists give them, lower-case hex; at least one algorithm. */
+  /** The digests in the lists, in lower-case hex; at least one algorithm. */
   readonly digests: { readonly [Algorithm in DigestAlgorithm]?: string };
 }
 
-/** In which way kinds of files differ in their lists. */
+/** How the lists of .dsc, .changes and .buildinfo files differ. */
 export interface ListForm {
-  /** What stands between size and name in `Files`: nothing, or section and priority. */
+  /** How many words are between size and name in `Files`: none, or section and priority. */
   readonly wordsBeforeNameInFiles: 0 | 2;
   /** Whether a file of this name may be listed. */
   readonly mayList: (name: string) => boolean;
 }
 
-/** Each list with its algorithm and that algorithm's length in hex digits. */
+/** Each list with its digest algorithm and the length of a digest in hex digits. */
 const lists = [
   { field: "Files", algorithm: "md5", digits: 32 },
   { field: "Checksums-Md5", algorithm: "md5", digits: 32 },
@@ -46,12 +46,12 @@ const lists = [
 ] as const;
 
 /**
- * All lists must name the same files with the same sizes: clients differ in which of them they read.
- * @returns in the order of the first list
+ * Reads all lists. They must name the same files with the same sizes, because clients differ in which list they read.
+ * @returns the files in the order of the first list
  * @throws Malformed
  * @see Debian Policy 5.6.21, 5.6.24
  */
-export function readFileLists(stanza: Stanza, form: ListForm, limits: FileListLimits): readonly ListedFile[] {
+export function readFileLists(stanza: Stanza, form: ListForm, limits: ListedFilesLimits): readonly ListedFile[] {
   let files: ReadonlyMap<string, ListedFile> | undefined;
   for (const { field, algorithm, digits } of lists) {
     const value = fieldOf(stanza, field);
@@ -76,7 +76,7 @@ function readList(
   value: string,
   digits: number,
   { wordsBeforeNameInFiles, mayList }: ListForm,
-  limits: FileListLimits,
+  limits: ListedFilesLimits,
 ): ReadonlyMap<string, { readonly sizeBytes: number; readonly digest: string }> {
   const list = new Map<string, { sizeBytes: number; digest: string }>();
   const lines = value.split("\n").filter((line) => line !== "");

@@ -1,7 +1,7 @@
-// What is wrong with a package file, told so that its maintainer can mend it.
+// Flaws of package files, with messages that help their maintainers to repair them.
 import { limitMessage, RepoError } from "../base/errors.ts";
 
-/** The kinds of flaw that a caller can tell apart. */
+/** The kinds of flaws that a caller can distinguish. */
 export type Flaw =
   | "not-a-deb"
   | "truncated"
@@ -12,7 +12,7 @@ export type Flaw =
   | "unsupported-compression"
   | "limit";
 
-/** The bytes are at fault, not their storage: reading them again would end the same way. */
+/** A file is malformed. The cause is its bytes and not the storage: a second read would have the same result. */
 export class Malformed extends RepoError {
   readonly code = "debian/malformed";
   readonly flaw: Flaw;
@@ -22,7 +22,10 @@ export class Malformed extends RepoError {
   }
 }
 
-/** A flaw of the kind `limit`. @param limit the setting's name in the code; the message has the configuration's key */
+/**
+ * A flaw of the kind `limit`.
+ * @param limit the name of the setting in the code; the message names the configuration key
+ */
 export const limitFlaw = (limit: string, allowed: number, what: string): Malformed =>
   new Malformed("limit", limitMessage(limit, allowed, what));
 

@@ -1,10 +1,10 @@
-// The name of a binary package, as apt and dpkg know it.
+// The name of a binary package as apt and dpkg read it.
 import type { Stanza } from "./stanza.ts";
 import { fieldOf } from "./stanza.ts";
 
 /**
- * apt and dpkg take `Hello` for `hello`. Were they two names here, both could be in an index as one version of one package
- * with different bytes, which apt warns about.
- * @returns in lower case; "" where there is none
+ * apt and dpkg read `Hello` as `hello`. If these were two names here, an index could contain both as the same version
+ * of one package with different bytes, and apt would warn.
+ * @returns the name in lower case; "" if there is none
  */
 export const packageNameOf = (control: Stanza): string => fieldOf(control, "Package")?.toLowerCase() ?? "";

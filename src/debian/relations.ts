@@ -1,26 +1,26 @@
-// Relation fields (Depends, Provides, Build-Depends and their like), read as apt reads them.
+// Parses relation fields (Depends, Provides, Build-Depends etc.) as apt does.
 import { RepoError } from "../base/errors.ts";
 import { withoutSpaceAtEnd } from "./deb822.ts";
 import { quoted } from "./malformed.ts";
 
-/** One package that a relation field names. */
+/** One relation to a package. */
 export interface Relation {
-  /** With its architecture qualifier, e.g. `python3:any`. apt takes any characters here. */
+  /** With its architecture qualifier, e.g. `python3:any`. apt accepts any characters here. */
   readonly name: string;
   /** `<` and `>` are read as `<=` and `>=`, and a version without an operator as `=`. */
   readonly operator: "<<" | "<=" | "=" | "!=" | ">=" | ">>" | undefined;
-  /** "" where there is no operator. */
+  /** "" if there is no operator. */
   readonly version: string;
   /** Whether a `|` follows. */
   readonly hasAlternative: boolean;
-  /** Where its name begins in the field, in characters, counted from 0. */
+  /** The position of the name in the field, in characters, counted from 0. */
   readonly offset: number;
 }
 
 /** A relation field that apt cannot read. */
 export class RelationError extends RepoError {
   readonly code = "debian/relations";
-  /** Where the relation that apt refuses begins in the field, in characters, counted from 0. */
+  /** The position of the refused relation in the field, in characters, counted from 0. */
   readonly offset: number;
   constructor(text: string, offset: number, why: string) {
     super(`${placeOfRelation(text, offset)}: ${why}`);
@@ -28,20 +28,20 @@ export class RelationError extends RepoError {
   }
 }
 
-/** The longest relation that a message shows whole, in characters. */
+/** The longest relation that a message quotes in full, in characters. */
 const maxShownCharacters = 80;
 
-/** For messages: a relation up to the comma or bar that ends it, in quotation marks, and where it begins. */
+/** For messages: the quoted relation, up to the comma or bar that ends it, and its position. */
 export function placeOfRelation(text: string, offset: number): string {
-  // One character more than `quoted` shows, so that it shows that there are more.
+  // One character more than `quoted` shows, so that it marks the text as cut.
   const start = text.slice(offset, offset + maxShownCharacters + 1);
   const end = start.search(/[,|]/);
   return `${quoted(end < 1 ? start : start.slice(0, end))} at character ${offset + 1}`;
 }
 
 /**
- * The relations of a binary package's field.
- * @throws RelationError where apt 2.6 or apt 3 refuses the field
+ * The relations in a field of a binary package.
+ * @throws RelationError if apt 2.6 or apt 3 refuses the field
  * @see apt-pkg/deb/deblistparser.cc, debListParser::ParseDepends
  */
 export function* readRelations(field: string): Generator<Relation> {
@@ -50,9 +50,9 @@ export function* readRelations(field: string): Generator<Relation> {
 }
 
 /**
- * The relations of a source package's field: with architectures in brackets, with build profiles, and with superfluous
- * commas.
- * @throws RelationError where apt 2.6 or apt 3 refuses the field on any architecture
+ * The relations in a field of a source package, which may have architectures in brackets, build profiles and
+ * superfluous commas.
+ * @throws RelationError if apt 2.6 or apt 3 refuses the field on any architecture
  * @see apt-pkg/deb/debsrcrecords.cc, debSrcRecordParser::BuildDepends
  */
 export function* readBuildRelations(field: string): Generator<Relation> {
@@ -60,7 +60,7 @@ export function* readBuildRelations(field: string): Generator<Relation> {
   for (reader.skipCommas(); !reader.isAtEnd; reader.skipCommas()) yield reader.next();
 }
 
-/** These patterns are sticky: they match at `lastIndex` or not at all, so that a field is read in one pass. */
+/** These patterns are sticky: they match only at `lastIndex`, so that a field is read in one pass. */
 const blanks = /[\t-\r ]*/y;
 const packageName = /[^\t-\r (),|[\]<>]*/y;
 const architecture = /[^\t-\r \]]*/y;
@@ -86,9 +86,9 @@ class RelationReader {
   }
 
   /**
-   * Also takes the comma or bar behind the relation. Nothing need follow a comma. Where nothing follows a bar, apt's parser
-   * takes the field, and the first command that resolves dependencies looks for the alternative beyond the last relation
-   * and crashes, whichever package it is asked for.
+   * Also reads the comma or bar after the relation. A comma may be the end of the field. A bar may not: the parser of
+   * apt accepts it, but every command that resolves dependencies, of any package, then reads beyond the last relation
+   * and crashes.
    */
   next(): Relation {
     this.#take(blanks);
@@ -106,7 +106,7 @@ class RelationReader {
     }
     const hasAlternative = this.#skip("|");
     if (!hasAlternative && !this.isAtEnd && !this.#skip(",")) {
-      throw this.#error(offset, `${quoted(this.#text.charAt(this.#at))} stands where a comma or nothing belongs`);
+      throw this.#error(offset, `${quoted(this.#text.charAt(this.#at))} is where a comma or the end should be`);
     }
     this.#take(blanks);
     if (this.#isForBuilds) this.skipCommas();
@@ -116,7 +116,7 @@ class RelationReader {
 
   #restOfVersion(offset: number): Pick<Relation, "operator" | "version"> {
     this.#take(blanks);
-    // apt 2.6 wants four bytes from the operator to the end of the field, and apt 3 three.
+    // apt 2.6 needs at least four bytes from the operator to the end of the field, and apt 3 three.
     if (this.#bytesLeft(4) < 4) throw this.#error(offset, "its version is too short or has no end");
     const operator = this.#operator();
     this.#take(blanks);
@@ -138,9 +138,9 @@ class RelationReader {
   }
 
   /**
-   * Behind the opening bracket.
-   * @throws RelationError also for `[]` and `[!]`, which apt 2.6 takes and apt 3 refuses, and for two blanks, at which apt
-   * 2.6 crashes
+   * Reads the architectures after the opening bracket.
+   * @throws RelationError also for `[]` and `[!]`, which apt 2.6 accepts and apt 3 refuses, and for two blanks, on
+   *   which apt 2.6 crashes
    */
   #restOfArchitectures(offset: number): void {
     const end = this.#text.indexOf("]", this.#at);
@@ -150,8 +150,8 @@ class RelationReader {
     while (this.#at < end) {
       this.#skip("!");
       const name = this.#take(architecture);
-      if (name === "") throw this.#error(offset, "an architecture is missing behind a !");
-      // Behind an architecture that is the client's own apt reads no further, and this one is every client's.
+      if (name === "") throw this.#error(offset, "an architecture is missing after a !");
+      // apt reads no further after an architecture that matches its own, and `any` matches every architecture.
       if (name === "any") break;
       this.#skipOneBlank(offset, "architectures");
     }
@@ -160,8 +160,8 @@ class RelationReader {
   }
 
   /**
-   * Lists of build profiles, each in angle brackets, as they are read where no profile is active: behind a list that
-   * applies (all of its terms are negated) apt does not look into any further one.
+   * Reads lists of build profiles in angle brackets as apt does when no profile is active: after a list that applies
+   * (all of its terms are negated), apt does not parse the others.
    */
   #skipProfiles(offset: number): void {
     let applies = false;
@@ -174,7 +174,7 @@ class RelationReader {
     }
   }
 
-  /** @throws RelationError for two blanks behind a negated term: apt 2.6 and 3 crash there */
+  /** @throws RelationError for two blanks after a negated term, on which apt 2.6 and 3 crash */
   #applies(offset: number, end: number): boolean {
     while (this.#at < end) {
       if (!this.#skip("!")) return false;
@@ -185,10 +185,10 @@ class RelationReader {
   }
 
   #skipOneBlank(offset: number, what: string): void {
-    if (this.#take(blanks).length > 1) throw this.#error(offset, `two blanks stand between its ${what}`);
+    if (this.#take(blanks).length > 1) throw this.#error(offset, `there are two blanks between its ${what}`);
   }
 
-  /** How many bytes follow, but no more than are asked for. */
+  /** The number of bytes that follow, at most `most`. */
   #bytesLeft(most: number): number {
     return Math.min(most, Buffer.byteLength(this.#text.slice(this.#at, this.#at + most)));
   }

@@ -1,4 +1,4 @@
-// The field Source of a binary package: the source package that it was built from.
+// The Source field of a binary package: the source package that it was built from.
 import { packageNameOf } from "./package-name.ts";
 import type { Stanza } from "./stanza.ts";
 import { fieldOf } from "./stanza.ts";
@@ -9,9 +9,9 @@ export interface SourceName {
 }
 
 /**
- * Reads `Source: NAME (VERSION)` as apt's record parser does, for which a blank or a parenthesis ends the name: so also
- * `NAME(VERSION)`, and what stands behind the version does not count.
- * @returns the package's own name or version where the field does not tell another
+ * Reads `Source: NAME (VERSION)` as the record parser of apt does: a blank or a parenthesis ends the name, so
+ * `NAME(VERSION)` is valid too, and text after the version is ignored.
+ * @returns the name or version of the binary package if the field does not contain another one
  * @see Debian Policy 5.6.1; apt-pkg/deb/debrecords.cc, SourcePkg and SourceVer
  */
 export function sourceOf(control: Stanza): SourceName {

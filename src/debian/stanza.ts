@@ -1,13 +1,13 @@
-// A stanza: one paragraph of a deb822 file as a value.
+// A stanza: one paragraph of a deb822 file.
 
 /**
- * Fields in their written order. A value has no leading or trailing white space on its first line; continuation lines
- * follow as `"\n "` plus their text, exactly as written. Field names keep their case and compare without it.
+ * Fields in the order of the file. The first line of a value has no leading or trailing white space; continuation lines
+ * follow unchanged, each after a line feed. Field names keep their case and are compared without it.
  * @see deb822(5)
  */
 export type Stanza = ReadonlyArray<readonly [name: string, value: string]>;
 
-/** The value of a field, names compared without case; undefined if absent. */
+/** The value of a field; undefined if it is absent. Names are compared without case. */
 export function fieldOf(stanza: Stanza, name: string): string | undefined {
   const wanted = name.toLowerCase();
   for (const [field, value] of stanza) {
@@ -16,7 +16,7 @@ export function fieldOf(stanza: Stanza, name: string): string | undefined {
   return undefined;
 }
 
-/** A stanza in which these fields stand in the place of those of the same name; new ones stand at its end. */
+/** A stanza in which these fields replace those of the same name. New fields are added at the end. */
 export function withFields(stanza: Stanza, fields: Stanza): Stanza {
   if (fields.length === 0) return stanza;
   const values = new Map(fields.map((field) => [field[0].toLowerCase(), field]));

@@ -1,37 +1,39 @@
-// The entries of a tar archive, streamed: as dpkg reads one, with the long names that GNU tar writes.
+// Streams the entries of a tar archive as dpkg reads it, with the long names of GNU tar.
 import { asBuffer } from "../base/as-buffer.ts";
 import type { Content } from "./byte-reader.ts";
-import { ByteReader } from "./byte-reader.ts";
+import { ByteReader, takeBody } from "./byte-reader.ts";
 import type { Flaw } from "./malformed.ts";
 import { limitFlaw, Malformed, quoted } from "./malformed.ts";
 
-/** By the type flag of its header; "other" is what dpkg does not unpack (sparse and contiguous files, PAX headers, …). */
+/**
+ * The type of an entry; "other" is everything that dpkg does not unpack (sparse and contiguous files, PAX headers, …).
+ */
 export type TarType = "file" | "link" | "symlink" | "device" | "directory" | "fifo" | "other";
 
-/** What stands before an entry's content. */
+/** The header of an entry. */
 export interface TarHeader {
-  /** One character per byte. As written, except that `./`, double and last slashes are gone: `control` for `./control`. */
+  /** One character per byte, without `./`, double slashes and trailing slashes: `control` for `./control`. */
   readonly name: string;
-  /** The name as it is written. */
+  /** The unchanged name. */
   readonly written: string;
   readonly type: TarType;
-  /** The flag itself: one character. */
+  /** The type flag of the header: one character. */
   readonly flag: string;
   readonly sizeBytes: number;
-  /** Whether it is a link that names nothing. */
+  /** Whether it is a link without a target. */
   readonly linksNothing: boolean;
 }
 
-/** One entry. Its content can be read once and only until the next entry is asked for; unread bytes are skipped. */
+/** One entry. Its content can be read once, before the next entry is requested; unread bytes are skipped. */
 export interface TarEntry extends TarHeader {
   readonly content: Content;
 }
 
-/** An archive's name, for messages, the flaw that it is not to be whole, and how much it may have. */
+/** What an archive is, for error messages, and its limit. */
 export interface TarKind {
   readonly what: string;
   readonly flaw: Flaw;
-  /** How many headers, directories' and those of long names among them, and what that limit is called. */
+  /** How many headers it may have, including those of directories and long names, and the name of that setting. */
   readonly maxHeaders: { readonly limit: string; readonly count: number };
 }
 
@@ -53,9 +55,10 @@ const longName = "L";
 const longLink = "K";
 
 /**
- * Reads an archive in one pass, and its content to its very end.
- * @param isWanted shown every entry in turn; the others' content is passed over without further ado
- * @throws Malformed while iterating, with the kind's flaw or `limit`; what `content` and `isWanted` throw passes by
+ * Reads an archive in one pass, to the end of its content.
+ * @param isWanted called for each entry; the content of unwanted entries is skipped
+ * @throws Malformed while iterating, with the flaw of `kind` or `limit`; errors of `content` and `isWanted` pass
+ *   through
  * @see tar(5)
  */
 export async function* readTar(
@@ -70,7 +73,7 @@ export async function* readTar(
     let linked: string | undefined;
     for (let headers = 1; ; headers++) {
       const at = reader.position;
-      // Most are at hand, and waiting for them costs more than all the rest.
+      // Most headers are in the current chunk, and a promise would cost more than everything else here.
       const block = reader.atHand(blockBytes) ?? (await reader.read(blockBytes));
       if (block.byteLength === 0) return;
       if (block.byteLength < blockBytes) throw refuse(`it ends inside the header at byte ${at}`);
@@ -105,18 +108,18 @@ export async function* readTar(
       body.left -= reader.skipAtHand(body.left);
       if (body.left > 0) await skip(reader, body, ending);
     }
-    // Whatever follows the end counts for nothing, but what it is compressed in must be whole.
+    // Bytes after the end of the archive are ignored, but the compressed data around it must be complete.
     await reader.drain();
   } finally {
     await reader.close();
   }
 }
 
-/** The header at hand, so that its words can be read wherever it lies in its chunk. */
+/** A copy of the current header, aligned so that it can be read as 32-bit words. */
 const bytes = Buffer.from(new ArrayBuffer(blockBytes));
 const words = new Int32Array(bytes.buffer);
 
-/** @returns what is wrong with it, in words, where it is no header */
+/** @returns a message if the block is not a valid header */
 function parseHeader(block: Uint8Array): Omit<TarHeader, "written"> | string {
   bytes.set(block);
   if (octal(148, 156) !== checksum()) return "has another checksum";
@@ -126,7 +129,7 @@ function parseHeader(block: Uint8Array): Omit<TarHeader, "written"> | string {
   const prefix = bytes[262] === 0 && bytes.toString("latin1", 257, 262) === "ustar" ? untilNul(345, 500) : "";
   const name = untilNul(0, 100);
   const type = types.get(flag) ?? "other";
-  // What is no content has none, whatever its size says: a link's is that of the file that it links.
+  // Other types have no content, whatever their size: the size of a link is that of its target.
   const hasContent = type === "file" || type === "other";
   const linksNothing = (type === "link" || type === "symlink") && bytes[157] === 0;
   return {
@@ -138,9 +141,9 @@ function parseHeader(block: Uint8Array): Omit<TarHeader, "written"> | string {
   };
 }
 
-/** The sum of all bytes, those of the checksum itself counted as blanks. */
+/** The sum of all bytes, with the bytes of the checksum field counted as blanks. */
 function checksum(): number {
-  // Two sums side by side, of the even and of the odd bytes: neither comes to 2^16.
+  // Two sums in one word, of the even and of the odd bytes: neither reaches 2^16.
   let [even, odd] = [0, 0];
   for (let at = 0; at < words.length; at++) {
     const word = words[at] ?? 0;
@@ -152,7 +155,7 @@ function checksum(): number {
   return sum;
 }
 
-/** Octal digits between blanks, with NULs at the end as well. @returns undefined for anything else */
+/** Octal digits after blanks, followed by blanks or NULs. @returns undefined for anything else */
 function octal(start: number, end: number): number | undefined {
   let at = start;
   while (at < end && bytes[at] === 0x20) at++;
@@ -168,7 +171,7 @@ function octalDigit(at: number): number | undefined {
   return digit >= 0 && digit < 8 ? digit : undefined;
 }
 
-/** As GNU tar writes large sizes, a number of 88 bits behind a byte that says so. */
+/** The binary format of GNU tar for large sizes: a number of 88 bits after a marker byte. */
 function largeSize(field: Uint8Array): number | undefined {
   const size = Number(field.reduce((sum, byte) => sum * 256n + BigInt(byte), 0n));
   return Number.isSafeInteger(size) ? size : undefined;
@@ -179,7 +182,7 @@ function untilNul(start: number, end: number): string {
   return bytes.toString("latin1", start, nul === -1 || nul > end ? end : nul);
 }
 
-/** @returns undefined where the archive ends before */
+/** @returns undefined if the archive ends before */
 async function readName(reader: ByteReader, sizeBytes: number): Promise<string | undefined> {
   if (sizeBytes > maxLongNameBytes)
     throw new Malformed("limit", `the name of a file in it is longer than ${maxLongNameBytes} bytes`);
@@ -187,19 +190,6 @@ async function readName(reader: ByteReader, sizeBytes: number): Promise<string |
   if (bytes.byteLength < sizeBytes) return undefined;
   const [text = ""] = asBuffer(bytes).toString("latin1").split("\0", 1);
   return text;
-}
-
-async function* takeBody(
-  reader: ByteReader,
-  body: { left: number },
-  ending: () => Malformed,
-): AsyncGenerator<Uint8Array> {
-  while (body.left > 0) {
-    const chunk = await reader.some(body.left);
-    if (chunk === undefined) throw ending();
-    body.left -= chunk.byteLength;
-    yield chunk;
-  }
 }
 
 async function skip(reader: ByteReader, body: { left: number }, ending: () => Malformed): Promise<void> {

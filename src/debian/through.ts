@@ -1,20 +1,20 @@
-// A content through a Node stream, with errors kept apart: the content's own, and the stream's about the bytes.
+// Pipes a content through a Node.js stream, and distinguishes errors of the content from errors of the stream.
 
 import type { Readable, Writable } from "node:stream";
 import { errorOf } from "../base/errors.ts";
 
-/** Both ends of what transforms bytes: twice the same duplex stream, or the pipes of a process. */
+/** Both ends of a transformation: the same duplex stream twice, or the pipes of a process. */
 export interface Transforming {
   readonly input: Writable;
   readonly output: Readable;
 }
 
 /**
- * Feeds the content to what transforms it and yields what comes out, with back-pressure. Once the output has ended,
- * nothing waits for the input to take more. Ending the iteration early destroys both and closes the content.
- * @param explain turns what the output throws about the bytes into an error of ours; the content's own errors pass by
- * @param maxTrailingBytes how much of the content may be left when the output ends: it is read and dropped. A chunk of
- *   which the stream took a part counts as taken
+ * Writes the content to the input and yields the output, with back-pressure. Once the output has ended, nothing waits
+ * for the input. When the iteration ends early, both are destroyed and the content is closed.
+ * @param explain turns an error of the output into one of ours; errors of the content pass through
+ * @param maxTrailingBytes how many bytes of the content may be left when the output ends; they are read and dropped. A
+ *   chunk that was written in part counts as written
  */
 export async function* through(
   content: AsyncIterable<Uint8Array>,
@@ -38,8 +38,8 @@ export async function* through(
 }
 
 /**
- * Not the stream's own iterator: that of lzma-native's streams waits for the input to end too, which after trailing bytes
- * it never does.
+ * Replaces the iterator of the stream: that of lzma-native also waits for the end of the input, which never comes after
+ * trailing bytes.
  */
 async function* chunksFrom(output: Readable): AsyncGenerator<Uint8Array> {
   let end: { readonly failure?: unknown } | undefined;
@@ -61,33 +61,33 @@ async function* chunksFrom(output: Readable): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** Writes a content into a stream: one chunk at a time, so that it never gathers several to transform them as one. */
+/** Writes a content to a stream, one chunk at a time, so that the stream never buffers several chunks. */
 class Feeder {
   readonly #source: AsyncIterator<Uint8Array>;
   readonly #input: Writable;
   readonly #done: Promise<void>;
   #failure: { readonly thrown: unknown } | undefined;
   #isStopped = false;
-  /** Read, but not written, because the feeding was stopped meanwhile. */
+  /** A chunk that was read but not written, because the feeder was stopped meanwhile. */
   #unwritten: Uint8Array | undefined;
-  /** Ends the waiting for a write: a decoder that has finished never takes a chunk that it has not taken by then. */
+  /** Ends the wait for a write: a decoder that has finished never accepts another chunk. */
   #abandonWrite = () => {};
 
-  /** @param output destroyed when the content fails, so that its reader learns of that */
+  /** @param output destroyed when the content fails, so that its reader gets an error */
   constructor(content: AsyncIterable<Uint8Array>, input: Writable, output: Readable) {
     this.#source = content[Symbol.asyncIterator]();
     this.#input = input;
-    // A failed write ends the feeding, and how the output ends says why. Without a listener it would end the process.
+    // A failed write ends the feeder; the output gives the cause. Without a listener the error would end the process.
     input.on("error", () => this.#abandonWrite());
     this.#done = this.#feed().catch((thrown: unknown) => void output.destroy(errorOf(thrown)));
   }
 
-  /** Set once reading the content itself has thrown. */
+  /** Set once reading the content has failed. */
   get failure(): { readonly thrown: unknown } | undefined {
     return this.#failure;
   }
 
-  /** Stops the feeding and reads on until there is nothing left, or more than `most` bytes. @returns how many bytes */
+  /** Stops the feeder and reads the rest, but not much more than `most` bytes. @returns how many bytes were read */
   async dropRest(most: number): Promise<number> {
     await this.#stop();
     if (this.#failure !== undefined) throw this.#failure.thrown;
@@ -100,7 +100,7 @@ class Feeder {
     return bytes;
   }
 
-  /** Stops the feeding and closes the content. A read that is under way ends first: two must never overlap. */
+  /** Stops the feeder and closes the content. A pending read ends first, because two reads must never overlap. */
   async close(): Promise<void> {
     await this.#stop();
     await this.#source.return?.();

@@ -1,11 +1,11 @@
-// Debian version numbers: their form and their order.
+// Debian version numbers: syntax and order.
 import { RepoError } from "../base/errors.ts";
 
 /** A version number in its three parts. */
 export interface Version {
   readonly epoch: number;
   readonly upstream: string;
-  /** "" where there is none, which orders as "0" does. */
+  /** "" if there is none, which sorts like "0". */
   readonly revision: string;
 }
 
@@ -14,11 +14,11 @@ export class VersionError extends RepoError {
   readonly code = "debian/version";
 }
 
-/** The largest epoch that dpkg takes. */
+/** The largest epoch that dpkg accepts. */
 export const maxEpoch = 2 ** 31 - 1;
 
 /**
- * White space around the number does not count, and an epoch may have a sign: dpkg lets both pass.
+ * Parses a version. As in dpkg, white space around it is ignored, and the epoch may have a sign.
  * @throws VersionError
  * @see Debian Policy 5.6.12
  */
@@ -56,7 +56,7 @@ export function compareVersions(a: string, b: string): number {
   );
 }
 
-/** Goes through both parts by turns: a run without digits, character by character, then a run of digits as a number. */
+/** Compares alternately: a run of non-digits character by character, then a run of digits as a number. */
 function comparePart(a: string, b: string): number {
   let i = 0;
   let j = 0;
@@ -79,7 +79,7 @@ function comparePart(a: string, b: string): number {
 
 const isDigit = (text: string, at: number): boolean => text.charCodeAt(at) >= 0x30 && text.charCodeAt(at) <= 0x39;
 
-/** A tilde, then the end (a digit ends the run, too), then letters, then everything else. */
+/** The order of characters: tilde, end of the run (also before a digit), letters, everything else. */
 function rank(text: string, at: number): number {
   if (at >= text.length || isDigit(text, at)) return 0;
   const character = text.charAt(at);
@@ -93,7 +93,7 @@ function digitsAt(text: string, start: number): string {
   return text.slice(start, end);
 }
 
-/** As numbers of any length: a run of digits may be longer than what a double holds exactly. */
+/** Compares numbers of any length: a run of digits may exceed the precision of a double. */
 function compareDigits(a: string, b: string): number {
   const left = a.replace(/^0+/, "");
   const right = b.replace(/^0+/, "");

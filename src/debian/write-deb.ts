@@ -1,4 +1,4 @@
-// Writes a .deb of a few small files. Equal recipes give equal bytes, on any machine.
+// Writes a .deb with a few small files. Equal input gives equal bytes on every machine.
 import { createHash } from "node:crypto";
 import { gzip } from "pako";
 import { formatStanza } from "./deb822.ts";
@@ -6,25 +6,25 @@ import type { Stanza } from "./stanza.ts";
 
 /** A file of a package. */
 export interface PackedFile {
-  /** Below the root, without a leading slash; its last name has at most 100 bytes. */
+  /** Relative to the root, without a leading slash; the last name has at most 100 bytes. */
   readonly path: string;
   readonly content: Uint8Array | string | { readonly linkTo: string };
 }
 
 export interface DebRecipe {
-  /** The control file's fields, in their order. */
+  /** The fields of the control file, in order. */
   readonly control: Stanza;
   /** Maintainer scripts by name, e.g. `postinst`. */
   readonly scripts: { readonly [name: string]: string };
   readonly files: readonly PackedFile[];
-  /** The time of everything in it, in seconds since the epoch. */
+  /** The modification time of all entries, in seconds since the epoch. */
   readonly atSeconds: number;
 }
 
 const blockBytes = 512;
-/** Of the field for a name in a tar header. */
+/** The size of the name field in a tar header. */
 const maxNameBytes = 100;
-/** As `gzip -9`, which Policy wants of a changelog. */
+/** As `gzip -9`, which Policy requires for a changelog. */
 const gzipLevel = 9;
 const modes = { directory: 0o755, script: 0o755, file: 0o644, link: 0o777 } as const;
 const typeFlags = { directory: "5", script: "0", file: "0", link: "2" } as const;
@@ -63,7 +63,7 @@ export function writeDeb({ control, scripts, files, atSeconds }: DebRecipe): Buf
   ]);
 }
 
-/** Every directory above a file, each behind the one that it is in. */
+/** All parent directories of the files, each after its own parent. */
 function directoriesOf(files: readonly PackedFile[]): readonly string[] {
   const directories = new Set(["./"]);
   for (const { path } of files) {
@@ -84,7 +84,7 @@ function tarEntry(
   const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, "0")}\0`;
   const header = Buffer.alloc(blockBytes);
   const put = (text: string, at: number) => header.write(text, at, "utf8");
-  // What is too long for the name's own field goes into the prefix's, which a slash ends.
+  // The first part of a long name goes into the prefix field; a slash is implied after it.
   const cut = name.length > maxNameBytes ? name.lastIndexOf("/") : -1;
   put(name.slice(cut + 1), 0);
   put(name.slice(0, Math.max(0, cut)), 345);

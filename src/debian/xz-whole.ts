@@ -1,33 +1,33 @@
-// An .xz file that is at hand whole, decompressed by the optimised liblzma: for threads, since it blocks.
+// Decompresses an .xz file that is in memory with the optimised liblzma. It blocks, so it is for worker threads.
 import { asBuffer } from "../base/as-buffer.ts";
 import type { OutputLimits } from "./decompression-limits.ts";
 import { tooMuch } from "./decompression-limits.ts";
 
-/** What the blocks of a file say of themselves. */
+/** The sizes in the block headers of a file. */
 interface XzBlocks {
   readonly plainBytes: number;
-  /** The largest of them all. */
+  /** The largest dictionary. */
   readonly dictionaryBytes: number;
 }
 
-/** How much comes out at once, in bytes. */
+/** The size of one output piece, in bytes. */
 const pieceBytes = 2 ** 20;
-/** What a decoder needs beside its dictionary, in bytes: less than this. */
+/** An upper bound on the memory of a decoder besides its dictionary, in bytes. */
 const decoderBytes = 2 ** 19;
 
 const streamHeaderBytes = 12;
 const streamFooterBytes = 12;
-/** The size of a check by its type's number. @see xz file format 1.1.0, 2.1.1.2 */
+/** The size of a check by the number of its type. @see xz file format 1.1.0, 2.1.1.2 */
 const checkBytes = [0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64] as const;
 
 type Decode = (file: Buffer, plainBytes: number) => Iterable<Uint8Array>;
 let decoder: Promise<Decode | undefined> | undefined;
 
 /**
- * @returns the plain bytes piece by piece, which throws where the file is corrupt or ends early; undefined for a file of
- *   another form than `xz` and dpkg give theirs, for one whose decoder would take more memory than allowed, and where
- *   there is no such liblzma: all of these are for lzma-native
- * @throws Malformed `limit` for one that would become too long: that is known before any of it is decoded
+ * @returns the plain bytes in pieces; the iteration throws if the file is corrupt or truncated. Undefined if the file
+ *   has another structure than those of `xz` and dpkg, if its decoder would need more memory than allowed, or if this
+ *   liblzma is not installed: then the caller uses lzma-native
+ * @throws Malformed `limit` for a file that would become too long, before any of it is decoded
  */
 export async function decompressWhole(xz: Uint8Array, limits: OutputLimits): Promise<Iterable<Uint8Array> | undefined> {
   const file = asBuffer(xz);
@@ -39,7 +39,7 @@ export async function decompressWhole(xz: Uint8Array, limits: OutputLimits): Pro
   return decode?.(file, blocks.plainBytes);
 }
 
-/** liblzma's LZMA_FINISH, LZMA_OK and LZMA_STREAM_END. */
+/** LZMA_FINISH, LZMA_OK and LZMA_STREAM_END of liblzma. */
 const finish = 3;
 const ok = 0;
 const streamEnd = 1;
@@ -47,12 +47,12 @@ const streamEnd = 1;
 async function loadDecoder(): Promise<Decode | undefined> {
   const found = await import("node-liblzma").catch(() => undefined);
   if (found === undefined) return undefined;
-  // Its own functions take a file that ends early for a whole one.
+  // The functions of the library accept a truncated file as a whole one.
   class PieceByPiece extends found.Unxz {
     *decode(file: Buffer, plainBytes: number): Generator<Uint8Array> {
       let status = ok;
       for (let [left, plainLeft] = [file.length, plainBytes]; status === ok; ) {
-        // One byte more, so that there is room to come to the end of the file in the same call.
+        // One byte more, so that the same call can reach the end of the file.
         const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, Math.max(0, plainLeft) + 1));
         const [result, unread, unused] = this.lzma.codeSync(finish, file, file.length - left, left, piece, 0);
         status = result;
@@ -74,8 +74,8 @@ async function loadDecoder(): Promise<Decode | undefined> {
 }
 
 /**
- * Walks over the chunks of a file without decoding them: what its decoder will need is known before it is asked.
- * @returns undefined for any other form than one stream of blocks that LZMA2 alone has made
+ * Reads the headers of all chunks without decoding them, to learn the memory and output sizes in advance.
+ * @returns undefined for everything other than one stream of blocks with LZMA2 as the only filter
  * @see xz file format 1.1.0; liblzma, src/liblzma/lzma/lzma2_decoder.c
  */
 function blocksOf(file: Buffer): XzBlocks | undefined {
@@ -84,7 +84,7 @@ function blocksOf(file: Buffer): XzBlocks | undefined {
   if (footer < streamHeaderBytes || check === undefined) return undefined;
   let [plainBytes, dictionaryBytes, integers] = [0, 0, 1];
   let at = streamHeaderBytes;
-  // Where no block begins, there is the index.
+  // A zero byte in place of a block header is the start of the index.
   while (file[at] !== 0) {
     const dictionary = dictionaryOf(file, at);
     const chunks = chunksOf(file, at + 4 * ((file[at] ?? 0) + 1), footer);
@@ -97,11 +97,11 @@ function blocksOf(file: Buffer): XzBlocks | undefined {
   }
   let end = at + 1;
   for (; integers > 0; integers--) end = behindInteger(file, end);
-  // Else the decoder would come to another stream.
+  // Otherwise another stream follows.
   return Math.ceil(end / 4) * 4 + 4 === footer ? { plainBytes, dictionaryBytes } : undefined;
 }
 
-/** The chunks of one block: how long they are decompressed, and where they end. */
+/** The decompressed size of the chunks of one block, and where they end. */
 function chunksOf(file: Buffer, start: number, footer: number): { plainBytes: number; end: number } | undefined {
   let [at, plainBytes] = [start, 0];
   for (let control = file[at]; control !== 0; control = file[at]) {
@@ -114,7 +114,7 @@ function chunksOf(file: Buffer, start: number, footer: number): { plainBytes: nu
   return { plainBytes, end: at + 1 };
 }
 
-/** The dictionary that a block's header asks for, where LZMA2 is its only filter. @see xz file format 1.1.0, 3.1, 5.3.1 */
+/** The dictionary size in a block header, if LZMA2 is the only filter. @see xz file format 1.1.0, 3.1, 5.3.1 */
 function dictionaryOf(file: Buffer, header: number): number | undefined {
   const flags = file[header + 1] ?? 0;
   if ((flags & 0x3f) !== 0) return undefined;

@@ -40,7 +40,7 @@ test.each(compressions)(
   async (format) => {
     const bomb = await withData(format, await compressed(format, await tarOfZeros(128 * mebibyte)));
     expect(bomb.length).toBeLessThan((128 * mebibyte) / maxDataRatio);
-    const refused = `limit: what a member decompresses to is beyond max_data_ratio = ${maxDataRatio}`;
+    const refused = `limit: the decompressed size of a member is beyond max_data_ratio = ${maxDataRatio}`;
     expect(await verdictOf(bomb)).toBe(refused);
     expect(await verdictOf(inChunks(bomb, 10_000))).toBe(refused);
   },

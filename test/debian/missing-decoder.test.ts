@@ -24,7 +24,7 @@ test("without zstd a .zst package is a rejection that names the Debian package t
   expect(await inspectContent("binary", inChunks(deb), options)).toEqual({
     kind: "rejected",
     code: "unsupported-compression",
-    text: "this server has no zstd to read it with: install the Debian package zstd",
+    text: "this server lacks zstd to read it: install the Debian package zstd",
   });
   expect(await inspectContent("binary", inChunks(await aDeb()), options)).toMatchObject({ kind: "binary" });
 });

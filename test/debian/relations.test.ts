@@ -122,7 +122,7 @@ test("an error names the relation, its place, and what is wrong there", () => {
     }
   };
   expect(messageOf("libc6, irods-runtime (= ), bar")).toBe('"irods-runtime (= )" at character 8: its version is empty');
-  expect(messageOf("foo bar | baz")).toBe('"foo bar " at character 1: "b" stands where a comma or nothing belongs');
+  expect(messageOf("foo bar | baz")).toBe('"foo bar " at character 1: "b" is where a comma or the end should be');
   expect(messageOf("foo, , bar")).toBe('", bar" at character 6: a package name is missing');
   expect(messageOf(`a, ${"b".repeat(2000)} (`).length).toBeLessThan(200);
 });

@@ -57,7 +57,7 @@ test("a file that the server would reject because of a limit is rejected before 
   expect([exitCode, status]).toEqual([3, "refused"]);
   expect(Object.fromEntries(problems.map(({ file, reason }) => [basename(file), reason]))).toEqual({
     "long_1.0-1_amd64.deb": "the size of its control is beyond max_stanza_bytes = 262144",
-    "bomb_1.0-1_amd64.deb": "what a member decompresses to is beyond max_data_ratio = 256",
+    "bomb_1.0-1_amd64.deb": "the decompressed size of a member is beyond max_data_ratio = 256",
   });
   expect(await tree.allNames()).toEqual(before);
 });
