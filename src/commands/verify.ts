@@ -26,7 +26,7 @@ import { layoutOf } from "../server/repository-settings.ts";
 import { unsigned } from "../signing/unsigned.ts";
 import { fingerprintOf, readPublicKeys, verifyDetached, verifyInRelease } from "../signing/verify.ts";
 import { withoutEntryMetadata } from "../storage/decorators/metadata-free-tree.ts";
-import { HttpServer } from "../verify/http-server.ts";
+import { RemoteServer } from "../verify/remote-server.ts";
 import type { SignedFiles, Verification, VerifiedServer } from "../verify/verify-suite.ts";
 import { verifySuite } from "../verify/verify-suite.ts";
 import { argument, gatewayCaOption, repeatable } from "./shared/arguments.ts";
@@ -92,7 +92,7 @@ export function addVerify(commands: Command, stopSignal: () => AbortSignal): voi
 async function verify(url: string, flags: VerifyFlags, signal: AbortSignal): Promise<number> {
   const maxPackages = packagesOf(flags.packages);
   const suites = flags.suite?.map((raw) => argument("--suite", () => parseSuite(raw)));
-  const server = new HttpServer(url, signal, systemClock);
+  const server = new RemoteServer(url, signal, systemClock);
   const keys = await keysOf(flags.key, server);
   const { config, webapi, readcapFile, gatewayCaFile, folder } = flags;
   const configuration = loadConfiguration({ config, webapi, readcapFile, gatewayCaFile, folder });

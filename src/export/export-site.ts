@@ -1,4 +1,4 @@
-// Writes publications as a site of plain files that any web server can serve, each suite switched at once.
+// Exports publications as a site of plain files that any web server can serve. Each suite is switched atomically.
 import { createHash } from "node:crypto";
 import { createReadStream, promises as fs } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
@@ -15,53 +15,55 @@ import type { SegmentStore } from "../publishing/store/segment-store.ts";
 import { newlyReferenced, siteFiles, unreferenced } from "./site-files.ts";
 import { SupersededFiles } from "./superseded-files.ts";
 
-/** What a site is written from. */
+/** The repository to export. */
 export interface SiteSource {
   /** The current publications. */
   publications(): Iterable<Manifest>;
-  /** An earlier one, if it is still kept. */
+  /** An earlier publication; undefined if it is no longer stored. */
   publication(suite: Suite, id: string): Manifest | undefined;
   readonly segments: Pick<SegmentStore, "read">;
   find(path: string, asker: { readonly signal: AbortSignal }): Promise<Resource | undefined>;
 }
 
+/** The target and settings of an export. */
 export interface ExportOptions {
-  /** The site's root, which is ours alone but for what is beside `dists`, `pool` and `.generations`. */
+  /** The site's root. `dists`, `pool` and `.generations` in it belong to the export; other files are ignored. */
   readonly directory: string;
-  /** How long what is named no more stays, in seconds. */
+  /** How long files that no publication lists any more are kept, in seconds. */
   readonly keepSeconds: number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly signal: AbortSignal;
 }
 
-/** What one export did. */
+/** The result of one export. */
 export interface ExportOutcome {
-  /** The suites that were switched. */
+  /** The suites that were switched to a new publication. */
   readonly switched: readonly Suite[];
   readonly packagesWritten: number;
 }
 
-/** What ought to be exported can't be had. */
+/** A file that must be exported is not available. */
 class ExportIncomplete extends RepoError {
   readonly code = "publishing/export-incomplete";
 }
 
-/** How many packages are written at once. */
+/** The number of packages that are written concurrently. */
 const concurrentWrites = 4;
 const generations = ".generations";
 
 /**
- * Brings a site up to date with the current publications: packages first, then each suite's files in a directory of their
- * own, to which its name is switched in one step. Killed at any instant, the site is whole, and the next export goes on.
- * @throws ExportIncomplete, and what reading and writing throws
+ * Updates a site to the current publications: first the packages, then the files of each suite in a new directory, to
+ * which a symbolic link is switched atomically. If the process is killed, the site is consistent and the next export
+ * continues.
+ * @throws ExportIncomplete, errors of reading and writing
  */
 export async function exportSite(source: SiteSource, options: ExportOptions): Promise<ExportOutcome> {
   const { directory, now, keepSeconds } = options;
   await fs.mkdir(join(directory, "dists"), { recursive: true });
   for (const entry of await fs.readdir(join(directory, "dists"), { withFileTypes: true })) {
     if (!entry.isSymbolicLink())
-      throw new ExportIncomplete(`${directory}/dists/${entry.name} was made by somebody else`);
+      throw new ExportIncomplete(`${directory}/dists/${entry.name} was not made by an export`);
   }
   const publications = [...source.publications()];
   const suites = siteSuites(publications);
@@ -73,26 +75,26 @@ export async function exportSite(source: SiteSource, options: ExportOptions): Pr
     const { suite, manifest, generation } = one;
     const before = await currentGeneration(directory, suite);
     if (before === generation) continue;
-    const left = new Map<string, string>();
+    const writtenBefore = new Map<string, string>();
     if (manifest !== undefined) {
       const earlier = before === undefined ? undefined : source.publication(suite, publicationIn(before));
       if (earlier !== undefined) {
         for await (const { path, sha256 } of newlyReferenced(earlier, manifest, source.segments))
-          left.set(path, sha256);
+          writtenBefore.set(path, sha256);
       }
       const fresh = newlyReferenced(manifest, earlier, source.segments);
-      packagesWritten += await writePackages(fresh, { superseded, source, written: left }, options);
+      packagesWritten += await writePackages(fresh, { superseded, source, written: writtenBefore }, options);
       switched.push(suite);
     }
     await writeGeneration(one, before, superseded, source, options);
-    const link = linkOf(directory, suite);
-    await replaceLink(link, relative(dirname(link), join(generationsOf(directory, suite), generation)));
-    for (const path of await unreferenced(new Set(left.keys()), publications, source.segments))
+    const suiteLink = linkOf(directory, suite);
+    await replaceLink(suiteLink, relative(dirname(suiteLink), join(generationsOf(directory, suite), generation)));
+    for (const path of await unreferenced(new Set(writtenBefore.keys()), publications, source.segments))
       superseded.add(path, now());
     await superseded.save();
     await removeOthers(generationsOf(directory, suite), new Set([generation, currentLink]));
   }
-  await withdraw(directory, new Set(suites.map(({ suite }) => suite)));
+  await removeWithdrawnSuites(directory, new Set(suites.map(({ suite }) => suite)));
   for (const path of await unreferenced(
     superseded.supersededBefore(expiredMs, "pool/"),
     publications,
@@ -106,35 +108,35 @@ export async function exportSite(source: SiteSource, options: ExportOptions): Pr
 }
 
 /**
- * A suite of the site. The files of a suite with a slash in its name have a directory of their own beside those of the
- * suite around it, which shows them by a link, so that each of the two is switched by itself.
+ * A suite of the site. If a suite's name contains a slash, its files have a separate directory, and the suite around it
+ * (if any) contains a link to it, so that both can be switched independently.
  */
 interface SiteSuite {
   readonly suite: Suite;
-  /** Undefined for a directory that only leads to suites, as `bookworm` where there is `bookworm/updates` alone. */
+  /** Undefined for a directory that only contains suites, e.g. `bookworm` if only `bookworm/updates` exists. */
   readonly manifest: Manifest | undefined;
-  /** The suites that are shown within this one, by their paths below it. */
+  /** The suites that this one contains, by their relative paths. */
   readonly within: ReadonlyMap<string, Suite>;
-  /** Names the directory of its files: the publication, and which suites are within. */
+  /** The name of the directory of its files; it depends on the publication and on the contained suites. */
   readonly generation: string;
 }
 
-/** Those with a slash come first, so that no link leads to what is not there yet. */
+/** The suites of the site. Those with a slash come first, so that links to them never dangle. */
 function siteSuites(publications: readonly Manifest[]): readonly SiteSuite[] {
   const manifests = new Map(publications.map((manifest) => [manifest.suite, manifest]));
   const within = new Map<Suite, Map<string, Suite>>([...manifests.keys()].map((suite) => [suite, new Map()]));
   for (const suite of manifests.keys()) {
     const names = suite.split("/");
     if (names.length === 1) continue;
-    const around = names.slice(1).map((_, at) => parseSuite(names.slice(0, at + 1).join("/")));
-    const nearest = around.findLast((each) => manifests.has(each)) ?? around[0] ?? suite;
-    const shown = within.get(nearest) ?? new Map<string, Suite>();
-    within.set(nearest, shown.set(suite.slice(nearest.length + 1), suite));
+    const parents = names.slice(1).map((_, at) => parseSuite(names.slice(0, at + 1).join("/")));
+    const nearest = parents.findLast((each) => manifests.has(each)) ?? parents[0] ?? suite;
+    const inner = within.get(nearest) ?? new Map<string, Suite>();
+    within.set(nearest, inner.set(suite.slice(nearest.length + 1), suite));
   }
   return [...within]
-    .map(([suite, shown]): SiteSuite => {
+    .map(([suite, inner]): SiteSuite => {
       const manifest = manifests.get(suite);
-      return { suite, manifest, within: shown, generation: generationName(manifest, [...shown.keys()]) };
+      return { suite, manifest, within: inner, generation: generationName(manifest, [...inner.keys()]) };
     })
     .toSorted((one, two) => two.suite.split("/").length - one.suite.split("/").length);
 }
@@ -148,22 +150,22 @@ function generationName(manifest: Manifest | undefined, within: readonly string[
   return [id, hash].join(generationSeparator);
 }
 
-/** The id of the publication that a generation is of. */
+/** The publication id in the name of a generation. */
 const publicationIn = (generation: string): string => generation.split(generationSeparator)[0] ?? "";
 
-/** In the name of a directory, for the slash in a suite's name: no suite has a percent sign in its name. */
-const slash = "%2F";
-/** Beside the generations of a suite with a slash: the link to the one that is shown. */
+/** Replaces the slashes of a suite's name in directory names. Names of suites contain no percent sign. */
+const encodedSlash = "%2F";
+/** The name of the link to the current generation of a suite with a slash, beside its generations. */
 const currentLink = "current";
 
 const generationsOf = (directory: string, suite: string): string =>
-  join(directory, generations, suite.replaceAll("/", slash));
+  join(directory, generations, suite.replaceAll("/", encodedSlash));
 
-/** The link by which a suite is switched. */
+/** The path of the link that is switched. */
 const linkOf = (directory: string, suite: Suite): string =>
   suite.includes("/") ? join(generationsOf(directory, suite), currentLink) : join(directory, "dists", suite);
 
-/** The generation that a suite's name stands for now. */
+/** The current generation of a suite; undefined if there is none. */
 async function currentGeneration(directory: string, suite: Suite): Promise<string | undefined> {
   try {
     return (await fs.readlink(linkOf(directory, suite))).split("/").at(-1);
@@ -174,9 +176,9 @@ async function currentGeneration(directory: string, suite: Suite): Promise<strin
 }
 
 /**
- * Writes the packages that are not there yet. After a failure nothing is being written any more.
- * @param written the SHA256 of what the publication before had written, by path: only its size is looked at again
- * @returns how many
+ * Writes missing packages. When it throws, all writes have ended.
+ * @param written the SHA256 of files that the previous publication has written, by path; only their sizes are checked
+ * @returns the number of written packages
  */
 async function writePackages(
   files: AsyncIterable<NamedFile>,
@@ -199,18 +201,18 @@ async function writePackages(
   const write = async ({ path, sizeBytes, sha256 }: NamedFile): Promise<void> => {
     signal.throwIfAborted();
     const target = join(directory, path);
-    // Another run, or another version of ours, may have left something else of this size.
+    // Another export may have left a different file of the same size.
     const isKnown = written.get(path) === sha256;
     if ((await sizeOf(target)) === sizeBytes && (isKnown || (await sha256Of(target, signal)) === sha256)) return;
     const resource = await source.find(path, { signal });
-    if (resource === undefined) throw new ExportIncomplete(`${path} is named and can't be had`);
-    await writeFile(target, resource, sha256, signal);
+    if (resource === undefined) throw new ExportIncomplete(`${path} is listed in an index, but is not available`);
+    await writeVerified(target, resource, sha256, signal);
     count += 1;
   };
   try {
     for await (const file of files) {
       superseded.remove(file.path);
-      // Several indices may name it.
+      // Several indices may list it.
       if (waiting.has(file.path)) continue;
       const writing = limit(() => write(file));
       waiting.set(file.path, writing);
@@ -224,13 +226,13 @@ async function writePackages(
     return count;
   } catch (thrown) {
     failed.abort(thrown);
-    // Whoever is told of the failure may begin the next run at once.
+    // Wait for the other writes, because the caller may start the next export immediately.
     await Promise.allSettled(waiting.values());
     throw thrown;
   }
 }
 
-/** What was there before is linked, not written; so are the names by hash. */
+/** Writes the files of a suite. Unchanged files, and names in by-hash, are hard links. */
 async function writeGeneration(
   { suite, manifest, within, generation }: SiteSuite,
   before: string | undefined,
@@ -242,38 +244,39 @@ async function writeGeneration(
   const old =
     before === undefined || manifest === undefined ? undefined : join(generationsOf(directory, suite), before);
   const target = join(generationsOf(directory, suite), generation);
-  const draft = `${target}.new`;
-  await fs.rm(draft, { recursive: true, force: true });
+  const temporary = `${target}.new`;
+  await fs.rm(temporary, { recursive: true, force: true });
   const named = new Set<string>();
   for (const { path, sha256, byHash } of manifest === undefined ? [] : siteFiles(manifest)) {
     const [known] = byHash;
-    const isKnown = old !== undefined && known !== undefined && (await link(join(old, known), join(draft, path)));
+    const isKnown =
+      old !== undefined && known !== undefined && (await addHardLink(join(old, known), join(temporary, path)));
     if (!isKnown) {
       const resource = await source.find(`${base}/${path}`, { signal });
-      if (resource === undefined) throw new ExportIncomplete(`${base}/${path} can't be had`);
-      await writeFile(join(draft, path), resource, sha256, signal);
+      if (resource === undefined) throw new ExportIncomplete(`${base}/${path} is not available`);
+      await writeVerified(join(temporary, path), resource, sha256, signal);
     }
     for (const name of byHash) {
       named.add(name);
       superseded.remove(`${base}/${name}`);
-      await link(join(draft, path), join(draft, name));
+      await addHardLink(join(temporary, path), join(temporary, name));
     }
   }
-  // What clients of the last publications ask for stays for a while.
+  // Keep files that clients of the previous publications may request.
   for (const name of old === undefined ? [] : await filesByHash(old)) {
     if (named.has(name)) continue;
-    // It was this suite's as long as the suite within was a component of it.
+    // The path belongs to a contained suite now; before, that was a component of this suite.
     if ([...within.keys()].some((at) => name.startsWith(`${at}/`))) continue;
     if (superseded.add(`${base}/${name}`, now()) < now() - keepSeconds * 1000) superseded.remove(`${base}/${name}`);
-    else await link(join(old ?? "", name), join(draft, name));
+    else await addHardLink(join(old ?? "", name), join(temporary, name));
   }
-  for (const [at, other] of within) await linkWithin(join(draft, at), linkOf(directory, other));
+  for (const [at, other] of within) await linkInnerSuite(join(temporary, at), linkOf(directory, other));
   await fs.rm(target, { recursive: true, force: true });
-  await fs.rename(draft, target);
+  await fs.rename(temporary, target);
 }
 
-/** Writes a file whole and checked, or not at all. @param sha256 undefined: as it comes */
-async function writeFile(
+/** Writes a complete, verified file, or none. @param sha256 undefined to skip the verification */
+async function writeVerified(
   target: string,
   resource: Resource,
   sha256: string | undefined,
@@ -281,11 +284,11 @@ async function writeFile(
 ): Promise<void> {
   await fs.mkdir(dirname(target), { recursive: true });
   const body = await resource.read({ start: 0, end: resource.sizeBytes }, signal);
-  await replaceFile(target, checked(target, body, sha256), { signal });
+  await replaceFile(target, verified(target, body, sha256), { signal });
 }
 
-/** @throws ExportIncomplete behind the last byte, if they are not the ones that were promised */
-async function* checked(
+/** @throws ExportIncomplete after the last byte if the digest differs */
+async function* verified(
   target: string,
   body: Uint8Array | AsyncIterable<Uint8Array>,
   sha256: string | undefined,
@@ -295,11 +298,12 @@ async function* checked(
   if (content instanceof Uint8Array) yield content;
   else yield* content;
   const found = running.finish().digests.sha256;
-  if (sha256 !== undefined && found !== sha256) throw new ExportIncomplete(`${target} was not what its index says`);
+  if (sha256 !== undefined && found !== sha256)
+    throw new ExportIncomplete(`${target} differs from its digest in the index`);
 }
 
-/** @returns whether there was something to link */
-async function link(from: string, to: string): Promise<boolean> {
+/** Creates a hard link. @returns whether `from` exists */
+async function addHardLink(from: string, to: string): Promise<boolean> {
   await fs.mkdir(dirname(to), { recursive: true });
   try {
     await fs.link(from, to);
@@ -311,8 +315,8 @@ async function link(from: string, to: string): Promise<boolean> {
   }
 }
 
-/** Files that are there already stay: a publication of before may have a component of this name. */
-async function linkWithin(path: string, target: string): Promise<void> {
+/** Links to a contained suite, unless the path exists: an earlier publication may have a component of this name. */
+async function linkInnerSuite(path: string, target: string): Promise<void> {
   await fs.mkdir(dirname(path), { recursive: true });
   try {
     await fs.symlink(relative(dirname(path), target), path);
@@ -322,11 +326,11 @@ async function linkWithin(path: string, target: string): Promise<void> {
 }
 
 async function replaceLink(path: string, target: string): Promise<void> {
-  // No suite's name begins with a dot.
-  const draft = join(dirname(path), `.${basename(path)}`);
-  await fs.rm(draft, { force: true });
-  await fs.symlink(target, draft);
-  await fs.rename(draft, path);
+  // Names of suites do not begin with a dot, so this name is free.
+  const temporary = join(dirname(path), `.${basename(path)}`);
+  await fs.rm(temporary, { force: true });
+  await fs.symlink(target, temporary);
+  await fs.rename(temporary, path);
 }
 
 async function sha256Of(path: string, signal: AbortSignal): Promise<string> {
@@ -343,10 +347,10 @@ async function sizeOf(path: string): Promise<number | undefined> {
   );
 }
 
-/** The paths below a generation that name files by their hash. */
+/** The by-hash paths of a generation. */
 async function filesByHash(directory: string): Promise<readonly string[]> {
   const found: string[] = [];
-  // The suites within are links to directories, which `recursive` follows in Node.js 26, and in 24 does not.
+  // Contained suites are links to directories, which `recursive` follows in Node.js 26, but not in 24.
   async function walk(below: string): Promise<void> {
     for (const entry of await fs.readdir(join(directory, below), { withFileTypes: true }).catch(() => [])) {
       const path = join(below, entry.name);
@@ -364,15 +368,15 @@ async function removeOthers(directory: string, names: ReadonlySet<string>): Prom
   }
 }
 
-/** Suites that are no more in service are no more in the site. */
-async function withdraw(directory: string, present: ReadonlySet<string>): Promise<void> {
+/** Removes suites without a current publication from the site. */
+async function removeWithdrawnSuites(directory: string, present: ReadonlySet<string>): Promise<void> {
   for (const name of await fs.readdir(join(directory, "dists"))) {
     if (present.has(name)) continue;
     await fs.rm(join(directory, "dists", name), { force: true });
     await fs.rm(generationsOf(directory, name), { recursive: true, force: true });
   }
   for (const name of await fs.readdir(join(directory, generations))) {
-    if (!name.includes(slash) || present.has(name.replaceAll(slash, "/"))) continue;
+    if (!name.includes(encodedSlash) || present.has(name.replaceAll(encodedSlash, "/"))) continue;
     await fs.rm(join(directory, generations, name), { recursive: true, force: true });
   }
 }

@@ -1,4 +1,4 @@
-// Puts a publication's files into the tree itself, so that any gateway serves them to who has the read cap.
+// Publishes the files of a publication in the tree itself, so that any gateway can serve them with the read cap.
 import { createHash } from "node:crypto";
 import pLimit from "p-limit";
 import type { ContentId } from "../base/content-id.ts";
@@ -12,31 +12,32 @@ import type { Entry } from "../storage/tree.ts";
 import type { SiteFile } from "./site-files.ts";
 import { siteFiles } from "./site-files.ts";
 
-/** The directories of a tree that may be changed. All calls are tried again where that helps. */
+/** Writable directories of a tree. All calls are retried after transient failures. */
 export interface WritableTree {
-  /** What is in a directory, which is made where it is missing. */
+  /** Lists a directory; creates it if it is missing. */
   list(directory: TreePath, signal: AbortSignal): Promise<ReadonlyMap<string, Entry>>;
-  /** Uploads immutable bytes; equal bytes give equal content. */
+  /** Uploads immutable bytes; equal bytes have equal content ids. */
   upload(body: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<ContentId>;
   /** Sets links of one directory in one write. */
   link(directory: TreePath, links: ReadonlyMap<string, ContentId>, signal: AbortSignal): Promise<void>;
   unlink(path: TreePath, signal: AbortSignal): Promise<void>;
 }
 
-/** Which bytes the grid holds already, by their SHA256: what was uploaded once is never uploaded again. */
+/** The contents that were uploaded to the grid, by SHA256, so that they are not uploaded again. */
 export interface Uploads {
   get(sha256: string): ContentId | undefined;
   put(sha256: string, content: ContentId): Promise<void>;
 }
 
+/** Collaborators of `publishIntoTree`. */
 export interface TreePublishOptions {
   readonly tree: WritableTree;
   readonly uploads: Uploads;
-  /** Finds a file of the repository; what it does not find by hash belongs to no kept publication. */
+  /** Finds a file of the repository; undefined for a by-hash path that no stored publication lists. */
   readonly find: (path: string, asker: { readonly signal: AbortSignal }) => Promise<Resource | undefined>;
 }
 
-/** What was changed in the tree. */
+/** The changes in the tree. */
 export interface TreePublishOutcome {
   readonly suite: Suite;
   readonly uploaded: number;
@@ -44,20 +45,20 @@ export interface TreePublishOutcome {
   readonly unlinked: number;
 }
 
-/** What ought to be published can't be had. */
+/** A file that must be published is not available. */
 class PublishIncomplete extends RepoError {
   readonly code = "publishing/publish-incomplete";
 }
 
-/** How many files are uploaded at once. */
+/** The number of concurrent uploads. */
 const concurrentUploads = 4;
-/** Files up to this size are read whole to know their hash. */
+/** The maximum size of signed files, which are in memory. */
 const maxSignedBytes = 32 * 1024 * 1024;
 
 /**
- * Links a publication so that a reader at any instant finds one whole repository: first by hash, which old and new names
- * live beside each other; then by their plain names; the signed files last and in one write; then what is named no more
- * is unlinked. Killed at any point and begun again, it finishes.
+ * Links a publication so that readers find a consistent repository at all times. The order is: by-hash names, beside
+ * the old ones; plain names of indices; the signed files, in one write; then by-hash names that no stored publication
+ * lists are unlinked. If it is interrupted, the next call completes it.
  * @throws PublishIncomplete, StorageUnavailable
  */
 export async function publishIntoTree(
@@ -73,7 +74,7 @@ export async function publishIntoTree(
 
   const contentOf = async ({ path, sha256 }: SiteFile): Promise<ContentId> => {
     const resource = await find(`${base}/${path}`, { signal });
-    if (resource === undefined) throw new PublishIncomplete(`${base}/${path} can't be had`);
+    if (resource === undefined) throw new PublishIncomplete(`${base}/${path} is not available`);
     const body = await resource.read({ start: 0, end: resource.sizeBytes }, signal);
     const name = sha256 ?? hashOf(body);
     const known = uploads.get(name);
@@ -91,13 +92,13 @@ export async function publishIntoTree(
   );
 
   const byDirectory = new Map<TreePath, Map<string, ContentId>>();
-  const want = (path: string, content: ContentId): void => {
+  const addLink = (path: string, content: ContentId): void => {
     const whole = parseTreePath(`${base}/${path}`);
     const links = byDirectory.get(parentPath(whole)) ?? new Map<string, ContentId>();
     byDirectory.set(parentPath(whole), links.set(lastName(whole), content));
   };
-  /** @returns the names that were there before */
-  const set = async (directory: TreePath): Promise<readonly string[]> => {
+  /** Sets the new links of a directory. @returns the names that existed before */
+  const writeLinks = async (directory: TreePath): Promise<readonly string[]> => {
     const present = await tree.list(directory, signal);
     const links = new Map(
       [...(byDirectory.get(directory) ?? [])].filter(([name, content]) => !isLinked(present.get(name), content)),
@@ -108,13 +109,13 @@ export async function publishIntoTree(
     return [...present.keys()];
   };
 
-  for (const { byHash, content } of files) for (const path of byHash) want(path, content);
+  for (const { byHash, content } of files) for (const path of byHash) addLink(path, content);
   const before = new Map<TreePath, readonly string[]>();
-  for (const directory of Array.from(byDirectory.keys())) before.set(directory, await set(directory));
-  for (const { path, sha256, content } of files) if (sha256 !== undefined) want(path, content);
-  for (const directory of Array.from(byDirectory.keys())) await set(directory);
-  for (const { path, sha256, content } of files) if (sha256 === undefined) want(path, content);
-  await set(base);
+  for (const directory of Array.from(byDirectory.keys())) before.set(directory, await writeLinks(directory));
+  for (const { path, sha256, content } of files) if (sha256 !== undefined) addLink(path, content);
+  for (const directory of Array.from(byDirectory.keys())) await writeLinks(directory);
+  for (const { path, sha256, content } of files) if (sha256 === undefined) addLink(path, content);
+  await writeLinks(base);
 
   let unlinked = 0;
   for (const [directory, names] of before) {
@@ -130,7 +131,7 @@ export async function publishIntoTree(
 const isLinked = (entry: Entry | undefined, content: ContentId): boolean =>
   entry?.kind === "file" && entry.content?.key === content.key;
 
-/** Of a signed file, which comes as one piece. */
+/** The SHA256 of a signed file. */
 function hashOf(body: Uint8Array | AsyncIterable<Uint8Array>): string {
   if (!(body instanceof Uint8Array) || body.length > maxSignedBytes)
     throw new PublishIncomplete("a signed file is too large");

@@ -1,4 +1,4 @@
-// What of a publication a site of plain files holds: every path below its suite, and the packages that are new in it.
+// The files of a publication as paths below its suite, and the packages that it lists.
 import { setImmediate } from "node:timers/promises";
 import type { NamedFile } from "../indices/named-files.ts";
 import { namedFiles } from "../indices/named-files.ts";
@@ -14,7 +14,7 @@ import {
 } from "../publishing/store/publication.ts";
 import type { SegmentStore } from "../publishing/store/segment-store.ts";
 
-/** A file of a publication, with all the names below its suite that mean it. */
+/** A file of a publication, with all its paths below the suite. */
 export interface SiteFile {
   readonly path: string;
   /** Lower-case hex; undefined for the signed files, which Release does not list. */
@@ -24,7 +24,7 @@ export interface SiteFile {
 
 const signed = ["Release", "Release.gpg", "InRelease"];
 
-/** Every file; the signed ones come last. */
+/** All files of a publication; the signed ones come last. */
 export function* siteFiles({ indices, blobs }: Manifest): Iterable<SiteFile> {
   for (const index of indices) {
     for (const form of everyForm) yield siteFile(indexPath(index, form), index.forms[form], true);
@@ -38,11 +38,11 @@ function siteFile(path: string, listed: Listed, hasHashes: boolean): SiteFile {
   return { path, sha256: listed.sha256, byHash: references.map(hashPath) };
 }
 
-/** The segments that name packages. */
+/** The ids of the segments that list packages. */
 const stanzaSegments = (manifest: Manifest | undefined): ReadonlySet<string> =>
   new Set(segmentIdsOf((manifest?.indices ?? []).filter(namesPackages)));
 
-/** The files that a publication names in segments that an earlier one does not have: the work is that of the change. */
+/** The package files in segments that an earlier publication does not have: the cost is proportional to the change. */
 export async function* newlyReferenced(
   manifest: Manifest,
   earlier: Manifest | undefined,
@@ -52,12 +52,12 @@ export async function* newlyReferenced(
   for (const id of stanzaSegments(manifest)) {
     if (known.has(id)) continue;
     yield* namedFiles(Buffer.from(segments.read(id, "plain")).toString());
-    // Reading many stanzas takes a while, and a server has requests to answer.
+    // Yield to the event loop, because parsing many stanzas would block other requests.
     await setImmediate();
   }
 }
 
-/** Of some files, those that none of these publications names. */
+/** @returns those of the paths that no publication lists */
 export async function unreferenced(
   paths: ReadonlySet<string>,
   manifests: Iterable<Manifest>,

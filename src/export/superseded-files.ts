@@ -1,4 +1,4 @@
-// Which files of a site are named no more, and since when, so that they go only after a while.
+// Records since when files of a site have not been listed by any publication, so that they can be removed later.
 
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -6,10 +6,10 @@ import { systemCodeOf } from "../base/errors.ts";
 import { parseJsonIntegers } from "../base/json-integers.ts";
 import { replaceFile } from "../base/replace-file.ts";
 
-/** A file beside the site that remembers. A lost one costs space for a while. */
+/** A JSON file in the site. If it is lost, files are removed later than necessary. */
 export class SupersededFiles {
   readonly #file: string;
-  /** In ms since the epoch, by path below the site's root. */
+  /** Times in ms since the epoch, by path below the site's root. */
   readonly #sinceMs: Map<string, number>;
 
   private constructor(file: string, sinceMs: Map<string, number>) {
@@ -27,19 +27,19 @@ export class SupersededFiles {
     }
   }
 
-  /** Tells since when a path is named no more; the first telling counts. @returns ms since the epoch */
+  /** Records a path, unless it is recorded already. @returns since when it is superseded, in ms since the epoch */
   add(path: string, nowMs: number): number {
     const sinceMs = this.#sinceMs.get(path) ?? nowMs;
     this.#sinceMs.set(path, sinceMs);
     return sinceMs;
   }
 
-  /** It is named again, or gone. */
+  /** Removes the record of a path that is listed again, or was deleted. */
   remove(path: string): void {
     this.#sinceMs.delete(path);
   }
 
-  /** The paths at or below a directory that have been named no more since before a moment. */
+  /** The paths with a prefix that were superseded before a time. */
   supersededBefore(beforeMs: number, prefix: string): ReadonlySet<string> {
     return new Set(
       [...this.#sinceMs].flatMap(([path, ms]) => (ms < beforeMs && path.startsWith(prefix) ? [path] : [])),

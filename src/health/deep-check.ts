@@ -1,4 +1,4 @@
-// Checks every object of a tree, one directory after the other: its listing is all that memory holds of it.
+// Checks every object of a tree, one directory after the other, so that only one listing is in memory at a time.
 import { LRUCache } from "lru-cache";
 import { ContentId } from "../base/content-id.ts";
 import { LimitExceeded, messageOf, RepoError } from "../base/errors.ts";
@@ -11,42 +11,45 @@ import type { CheckOptions, Health, HealthCheck, HealthCounts } from "../storage
 import type { Directory, Entry, FileRef, Tree } from "../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../storage/tree.ts";
 
-/** One object and how it is; `unchecked`: nobody could tell, for the reason in `why`. */
+/** One object and its health; `unchecked` if the check failed, for the reason in `why`. */
 export interface CheckedObject {
   readonly path: TreePath;
-  /** `file list`: what an uploader has put beside a link for the Contents indices; no directory holds it. */
+  /** `file list`: a list for Contents indices whose cap is in the metadata of a link. No directory contains it. */
   readonly kind: "directory" | "file" | "file list";
   readonly health: Health | { readonly state: "unchecked"; readonly why: string };
 }
 
+/** Collaborators and options of a deep-check. */
 export interface DeepCheckOptions {
   readonly tree: Tree;
   readonly health: HealthCheck;
   readonly options: CheckOptions;
-  /** How many objects are checked at once. */
+  /** The number of concurrent checks. */
   readonly concurrency: number;
-  /** Told of each object, once; the check waits for it. */
+  /** Receives each object once; the check waits for it. */
   readonly onChecked: (object: CheckedObject) => Promise<void> | void;
 }
 
-/** Where as many checks fail one after the other, it is the gateway that fails and not an object. */
-const maxFailuresInRow = 20;
-/** Of how many contents it is remembered that they were checked under another name: some 100 bytes each. */
-const rememberedContents = 100_000;
-/** Directories that link one another make paths without number. */
+/** If this number of consecutive checks fail, the fault is the gateway's, and not one of the objects. */
+const maxConsecutiveFailures = 20;
+/** The number of checked contents that are remembered to skip further links to them; about 100 bytes each. */
+const maxRememberedContents = 100_000;
+/** A limit, because directories that link to one another make very many paths. */
 const maxDirectories = 100_000;
 
 /**
- * A directory that can't be listed is told and passed over; what lies beside it is checked all the same. What is linked
- * at several places is checked once.
- * @throws StorageUnavailable if the root can't be listed or checks go on failing; LimitExceeded; what `tell` throws
+ * Checks all objects of a tree. A directory that cannot be listed is reported as unchecked, and the check goes on.
+ * Objects that are linked several times are checked once.
+ * @returns the number of objects in each state
+ * @throws StorageUnavailable if the root cannot be listed or too many consecutive checks fail; LimitExceeded; errors of
+ *   `onChecked`
  */
-export async function deepCheck(parts: DeepCheckOptions, signal: AbortSignal): Promise<HealthCounts> {
-  const { tree, concurrency } = parts;
-  const checker = new Checker(parts, signal);
-  const waiting: TreePath[] = [rootPath];
+export async function deepCheck(options: DeepCheckOptions, signal: AbortSignal): Promise<HealthCounts> {
+  const { tree, concurrency } = options;
+  const checker = new Checker(options, signal);
+  const pending: TreePath[] = [rootPath];
   const seen = new Set<string>();
-  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+  for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
     const directory = path;
     if ((await checker.check("directory", { path: directory, content: undefined })) === "lost") continue;
     const listing = directory === rootPath ? await tree.look(rootPath, signal) : await checker.list(directory);
@@ -56,12 +59,12 @@ export async function deepCheck(parts: DeepCheckOptions, signal: AbortSignal): P
     });
     for (const [name, entry] of listing.entries) {
       if (entry.kind !== "directory" || !hasRoomForNames(directory)) continue;
-      const { directoryIdentity: identity = joinPath(directory, name) } = entry;
-      if (seen.has(identity)) continue;
-      seen.add(identity);
+      const { directoryIdentity = joinPath(directory, name) } = entry;
+      if (seen.has(directoryIdentity)) continue;
+      seen.add(directoryIdentity);
       if (seen.size > maxDirectories)
         throw new LimitExceeded(undefined, maxDirectories, "the number of directories in the tree");
-      waiting.push(joinPath(directory, name));
+      pending.push(joinPath(directory, name));
     }
   }
   return checker.counts;
@@ -71,8 +74,8 @@ class Checker {
   readonly counts = { healthy: 0, unhealthy: 0, lost: 0, unchecked: 0, repaired: 0, renewed: 0 };
   readonly #options: DeepCheckOptions;
   readonly #signal: AbortSignal;
-  readonly #seen = new LRUCache<string, true>({ max: rememberedContents });
-  #failuresInRow = 0;
+  readonly #seen = new LRUCache<string, true>({ max: maxRememberedContents });
+  #consecutiveFailures = 0;
 
   constructor(options: DeepCheckOptions, signal: AbortSignal) {
     this.#options = options;
@@ -104,7 +107,7 @@ class Checker {
       await this.#handleFailure(thrown, object.path, kind);
       return "unchecked";
     }
-    this.#failuresInRow = 0;
+    this.#consecutiveFailures = 0;
     this.counts[health.state]++;
     if (health.repaired) this.counts.repaired++;
     if (health.shares !== undefined && health.state !== "lost") this.counts.renewed++;
@@ -112,7 +115,7 @@ class Checker {
     return health.state;
   }
 
-  /** @returns undefined where it can't be listed */
+  /** @returns undefined if the directory cannot be listed */
   async list(path: TreePath): Promise<Directory | undefined> {
     try {
       const node = await this.#options.tree.look(path, this.#signal);
@@ -123,13 +126,13 @@ class Checker {
     }
   }
 
-  /** @throws what is no word of the storage about one object */
+  /** Reports a failed check. @throws errors that are not about one object */
   async #handleFailure(thrown: unknown, path: TreePath, kind: CheckedObject["kind"]): Promise<void> {
     this.#signal.throwIfAborted();
     if (!(thrown instanceof RepoError)) throw thrown;
-    // Uploaders can write anything there; what names no object is none that could be lost.
+    // Metadata may contain an invalid cap of a file list. There is no such object, so it cannot be lost.
     if (thrown instanceof ContentGone && kind === "file list") return;
-    if (thrown instanceof StorageUnavailable && ++this.#failuresInRow >= maxFailuresInRow) throw thrown;
+    if (thrown instanceof StorageUnavailable && ++this.#consecutiveFailures >= maxConsecutiveFailures) throw thrown;
     await this.#reportUnchecked(path, kind, messageOf(thrown));
   }
 

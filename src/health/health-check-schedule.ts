@@ -1,4 +1,5 @@
-// Keeps a tree's objects on their grid while the server runs: every so often each is checked and its leases are renewed.
+// Checks all objects of a tree periodically while the server runs, and renews their leases, so that storage servers do
+// not delete them.
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import type { Clock } from "../base/clock.ts";
@@ -10,23 +11,24 @@ import type { HealthCheck, HealthObserver } from "../storage/health.ts";
 import type { Tree } from "../storage/tree.ts";
 import { deepCheck } from "./deep-check.ts";
 
-/** Storage servers that expire leases do so after 31 days: three rounds may fail before. */
+/** Storage servers that expire leases do so after 31 days by default, so three rounds may fail. */
 export const defaultCheckSeconds = 7 * 24 * 3600;
 
-/** Not at once: after a start the grid has indices to bring. */
+/** A delay after the start, when the server reads from the grid to build indices. */
 const minFirstDelaySeconds = 300;
 const delayAfterFailureSeconds = 3600;
-/** Few, because APT waits for the same gateway. */
+/** Few, because requests of APT use the same gateway. */
 const concurrentChecks = 2;
-/** How many objects that are not healthy a round names in the log; the metrics count them all. */
-const maxNamedObjects = 100;
+/** The number of unhealthy objects that one round logs; the metrics count all. */
+const maxLoggedObjects = 100;
 
+/** Collaborators and settings of the schedule. */
 export interface HealthCheckScheduleOptions {
   readonly tree: Tree;
   readonly health: HealthCheck;
-  /** From the end of one round to the next. */
+  /** The time from the end of one round to the start of the next. */
   readonly checkSeconds: number;
-  /** Remembers the last round over a restart. */
+  /** The path of a file that stores the result of the last round. */
   readonly file: string;
   readonly observer: HealthObserver;
   readonly log: Log;
@@ -45,7 +47,7 @@ const lastRound = z.object({
   }),
 });
 
-/** One repository's rounds, one after the other. */
+/** The rounds of one repository, one at a time. */
 export class HealthCheckSchedule {
   readonly #options: HealthCheckScheduleOptions;
   readonly #stopping = new AbortController();
@@ -55,7 +57,7 @@ export class HealthCheckSchedule {
     this.#options = options;
   }
 
-  /** The first round comes when it is due, and some minutes after the start at the earliest. */
+  /** Schedules the first round for when it is due, but not before some minutes after the start. */
   async start(): Promise<void> {
     const { checkSeconds, observer, now } = this.#options;
     const last = await this.#readLast();
@@ -68,17 +70,17 @@ export class HealthCheckSchedule {
     });
   }
 
-  /** Abandons a round that is under way. */
+  /** Aborts a running round, and waits for its end. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
     await this.#rounds;
   }
 
-  /** @returns when the next one is due, in seconds from now */
+  /** @returns the time in seconds until the next round */
   async #runRound(): Promise<number> {
     const { tree, health, checkSeconds, file, observer, log, now } = this.#options;
     const { signal } = this.#stopping;
-    let named = 0;
+    let logged = 0;
     try {
       const counts = await deepCheck(
         {
@@ -88,7 +90,7 @@ export class HealthCheckSchedule {
           concurrency: concurrentChecks,
           onChecked({ path, kind, health: { state, ...rest } }) {
             observer.checked(state);
-            if (state !== "healthy" && ++named <= maxNamedObjects)
+            if (state !== "healthy" && ++logged <= maxLoggedObjects)
               log.warn({ path, kind, state, ...rest }, "not healthy");
           },
         },
@@ -96,19 +98,19 @@ export class HealthCheckSchedule {
       );
       const endedAtSeconds = now() / 1000;
       observer.ended(counts, endedAtSeconds);
-      log.info(counts, "every object was checked");
+      log.info(counts, "all objects checked");
       await replaceFile(file, JSON.stringify({ endedAtSeconds, counts }));
       return checkSeconds;
     } catch (thrown) {
       if (!signal.aborted) {
         observer.failed();
-        log.error({ code: codeOf(thrown), why: messageOf(thrown) }, "the objects could not be checked to the end");
+        log.error({ code: codeOf(thrown), why: messageOf(thrown) }, "object check failed");
       }
       return Math.min(checkSeconds, delayAfterFailureSeconds);
     }
   }
 
-  /** @returns undefined where there is none, or none that can be read: then a round is due */
+  /** @returns undefined if there is none, or it cannot be read: then a round is due */
   async #readLast(): Promise<z.infer<typeof lastRound> | undefined> {
     try {
       return lastRound.parse(JSON.parse(await readFile(this.#options.file, "utf8")));

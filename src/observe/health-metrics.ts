@@ -1,28 +1,21 @@
-// What Prometheus sees of deep-checks: how many objects are how healthy, and when that was last seen.
+// Prometheus metrics of deep-checks: the number of objects in each state, and when the last round ended.
 import type { Counter, Gauge } from "prom-client";
 import type { RepositoryName } from "../base/names.ts";
 import type { HealthObserver } from "../storage/health.ts";
 
-/** Makers of measures in one registry. */
+/** Create metrics in one registry. */
 interface MetricFactories {
   readonly counter: <Label extends string>(name: string, help: string, labels?: readonly Label[]) => Counter<Label>;
   readonly gauge: <Label extends string>(name: string, help: string, labels?: readonly Label[]) => Gauge<Label>;
 }
 
+/** Creates the metrics. @returns a function that makes the observer of a repository */
 export function healthMetrics({ counter, gauge }: MetricFactories): (repository: RepositoryName) => HealthObserver {
-  const checked = counter("objects_checked_total", "Objects of the grid that were checked, by what was found.", [
-    "repository",
-    "state",
-  ]);
+  const checked = counter("objects_checked_total", "Checked objects of the grid, by state.", ["repository", "state"]);
   const renewed = counter("leases_renewed_total", "Objects whose leases were renewed.", ["repository"]);
-  const failures = counter("deep_check_errors_total", "Rounds over all objects that did not come to their end.", [
-    "repository",
-  ]);
-  const objects = gauge("objects", "Objects of the tree by how healthy the last whole round found them.", [
-    "repository",
-    "state",
-  ]);
-  const endedAt = gauge("deep_check_timestamp_seconds", "When the last whole round over all objects ended.", [
+  const failures = counter("deep_check_errors_total", "Rounds over all objects that failed.", ["repository"]);
+  const objects = gauge("objects", "Objects of the tree by state in the last complete round.", ["repository", "state"]);
+  const endedAt = gauge("deep_check_timestamp_seconds", "When the last complete round over all objects ended.", [
     "repository",
   ]);
   return (repository) => {

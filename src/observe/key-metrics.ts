@@ -1,11 +1,11 @@
-// What Prometheus sees of signing keys: how long each lasts.
+// Prometheus metrics of signing keys: the time until each expires.
 import type { Registry } from "prom-client";
 import { Gauge } from "prom-client";
 import type { Clock } from "../base/clock.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { SigningKey } from "../signing/signer.ts";
 
-/** Told once of the keys of each repository. */
+/** Creates the metrics. @returns a function to call once with the keys of each repository */
 export function keyMetrics(
   registry: Registry,
   clock: Clock,

@@ -1,13 +1,14 @@
-// A signer whose signatures are measured.
+// A decorator that measures a signer.
 import type { Clock } from "../base/clock.ts";
 import type { SignedRelease, Signer } from "../signing/signer.ts";
 
-/** Told of each Release. */
+/** Receives the result of each signature. */
 export interface SignerObserver {
   signed(durationSeconds: number): void;
   failed(): void;
 }
 
+/** Reports the duration of each signature, or its failure, to an observer. */
 export function measuredSigner(signer: Signer, observer: SignerObserver, clock: Clock): Signer {
   return {
     ...signer,

@@ -1,4 +1,4 @@
-// A tree whose looks and reads are measured.
+// A decorator that measures the listings and reads of a tree.
 import type { Clock } from "../base/clock.ts";
 import type { ErrorCode } from "../base/error-codes.ts";
 import { codeOf } from "../base/errors.ts";
@@ -6,15 +6,16 @@ import type { TreePath } from "../base/names.ts";
 import type { LocalFile } from "../storage/local-file.ts";
 import type { ByteRange, FileRef, Node, Tree } from "../storage/tree.ts";
 
-/** Told of each look and read. What its asker gave up is a read like another one, not a failure. */
+/** Receives each call of `look` and each read. A read that its consumer ends early is not a failure. */
 export interface TreeObserver {
   looked(durationSeconds: number): void;
-  /** @param waitedSeconds for the storage alone, whatever the reader's pace */
+  /** @param waitedSeconds the time spent waiting for the storage, without the time of the consumer */
   read(waitedSeconds: number, bytes: number): void;
-  /** @param code as in RepoError, "unknown" for others */
+  /** @param code the code of a RepoError, "unknown" for other errors */
   failed(operation: "look" | "read", code: ErrorCode): void;
 }
 
+/** Reports the duration of all operations to an observer. */
 export class MeasuredTree implements Tree {
   readonly #tree: Tree;
   readonly #observer: TreeObserver;
@@ -33,7 +34,7 @@ export class MeasuredTree implements Tree {
       this.#observer.looked(this.#secondsSince(startedMs));
       return node;
     } catch (thrown) {
-      this.#count("look", thrown, signal);
+      this.#reportFailure("look", thrown, signal);
       throw thrown;
     }
   }
@@ -41,17 +42,17 @@ export class MeasuredTree implements Tree {
   async *open(file: FileRef, range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     let waitedSeconds = 0;
     let bytes = 0;
-    let askedMs = this.#clock();
+    let waitingSinceMs = this.#clock();
     try {
       for await (const chunk of this.#tree.open(file, range, signal)) {
-        waitedSeconds += this.#secondsSince(askedMs);
+        waitedSeconds += this.#secondsSince(waitingSinceMs);
         bytes += chunk.length;
         yield chunk;
-        askedMs = this.#clock();
+        waitingSinceMs = this.#clock();
       }
-      waitedSeconds += this.#secondsSince(askedMs);
+      waitedSeconds += this.#secondsSince(waitingSinceMs);
     } catch (thrown) {
-      this.#count("read", thrown, signal);
+      this.#reportFailure("read", thrown, signal);
       throw thrown;
     } finally {
       this.#observer.read(waitedSeconds, bytes);
@@ -63,7 +64,7 @@ export class MeasuredTree implements Tree {
     return local && { ...local, onRead: (seconds, bytes) => this.#observer.read(seconds, bytes) };
   }
 
-  #count(operation: "look" | "read", thrown: unknown, signal: AbortSignal): void {
+  #reportFailure(operation: "look" | "read", thrown: unknown, signal: AbortSignal): void {
     if (signal.aborted) return;
     this.#observer.failed(operation, codeOf(thrown));
   }

@@ -1,4 +1,4 @@
-// What Prometheus sees: every measure by name, in seconds and bytes, with no cap, token or file name in a label.
+// All Prometheus metrics, in seconds and bytes. Labels contain no caps, tokens or file names.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "../base/clock.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
@@ -14,32 +14,32 @@ import type { TreeObserver } from "./measured-tree.ts";
 const responseBuckets = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 25, 60, 300];
 const workBuckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
 
-/** All measures, and the ears through which the stages tell them. */
+/** The Prometheus registry, and one observer for each subsystem. */
 export interface Metrics {
   readonly contentType: string;
-  /** The text for a scrape. */
+  /** The response to a scrape. */
   render(): Promise<string>;
   readonly requestObserver: {
     answered(requestClass: string, status: number | "cut", durationSeconds: number): void;
   };
   readonly cacheObserver: PackageCacheObserver;
   readonly signerObserver: SignerObserver;
-  /** Shows how long a repository's keys last. */
+  /** Exports when the keys of a repository expire. */
   watchKeys(repository: RepositoryName, keys: readonly SigningKey[]): void;
   treeObserverOf(repository: RepositoryName): TreeObserver;
-  /** @param output what is made of the publications, e.g. `exported` */
+  /** @param output the kind of export target, e.g. `exported` */
   exportObserverOf(repository: RepositoryName, output: string): { done(seconds: number): void; failed(): void };
   healthObserverOf(repository: RepositoryName): HealthObserver;
-  /** @param nameOf what a suite is called in labels; by default its own name */
+  /** @param nameOf returns the name of a suite for labels; by default its own name */
   observerOf(repository: RepositoryName, nameOf?: (suite: Suite) => string): PublishingObserver;
 }
 
-/** Makes a registry of its own, so that several may live in one process. */
+/** Creates a separate registry, so that one process can have several. */
 export function createMetrics(clock: Clock): Metrics {
   const registry = new Registry();
-  // The event loop's lag among them: while it lags, nobody is answered.
+  // These include the lag of the event loop, during which the server cannot respond.
   collectDefaultMetrics({ register: registry });
-  // Gauges whose names end as those of counters do, and sums of others that are there too.
+  // Remove gauges whose names end like those of counters; they are sums of other metrics.
   for (const sum of ["handles", "requests", "resources"]) registry.removeSingleMetric(`nodejs_active_${sum}_total`);
   const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
     new Counter({ name: `tahoe_apt_${name}`, help, labelNames, registers: [registry] });
@@ -53,26 +53,26 @@ export function createMetrics(clock: Clock): Metrics {
     new Gauge({ name: `tahoe_apt_${name}`, help, labelNames, registers: [registry] });
 
   const publishing = publishingMetrics({ counter, gauge, histogram, registry, clock });
-  const requests = counter("http_requests_total", "Requests by what they asked for and how they ended.", [
-    "class",
-    "status",
-  ]);
+  const requests = counter("http_requests_total", "Requests by class and status.", ["class", "status"]);
   const responses = histogram(
     "http_request_duration_seconds",
-    "From a request to the end of its reply.",
+    "Time from a request to the end of its response.",
     responseBuckets,
     ["class"],
   );
-  const signing = histogram("signing_duration_seconds", "Time to sign one Release, both ways.", workBuckets);
+  const signing = histogram("signing_duration_seconds", "Time to sign one Release, inline and detached.", workBuckets);
   const signingErrors = counter("signing_errors_total", "Releases that could not be signed.");
-  const looks = histogram("tree_look_duration_seconds", "Time to list a directory or look at a file.", workBuckets, [
-    "repository",
-  ]);
+  const looks = histogram(
+    "tree_look_duration_seconds",
+    "Time to list a directory or to get the entry of a file.",
+    workBuckets,
+    ["repository"],
+  );
   const reads = histogram("tree_read_duration_seconds", "Time that one read waited for the storage.", workBuckets, [
     "repository",
   ]);
   const readBytes = counter("tree_read_bytes_total", "Bytes read from the storage.", ["repository"]);
-  const treeErrors = counter("tree_errors_total", "Looks and reads that failed, by error code.", [
+  const treeErrors = counter("tree_errors_total", "Failed listings and reads, by error code.", [
     "repository",
     "operation",
     "code",
@@ -80,14 +80,15 @@ export function createMetrics(clock: Clock): Metrics {
 
   const exports = histogram(
     "output_duration_seconds",
-    "Time to bring files up to date with a publication.",
+    "Time to update an export target after a publication.",
     workBuckets,
     ["repository", "output"],
   );
-  const exportErrors = counter("output_errors_total", "Files that could not be brought up to date; they stay whole.", [
-    "repository",
-    "output",
-  ]);
+  const exportErrors = counter(
+    "output_errors_total",
+    "Failed updates of export targets, which keep their previous state.",
+    ["repository", "output"],
+  );
 
   return {
     contentType: registry.contentType,
@@ -138,14 +139,14 @@ type HistogramFactory = <Label extends string>(
 ) => Histogram<Label>;
 
 function cacheObserver(counter: CounterFactory, gauge: GaugeFactory): PackageCacheObserver {
-  const hits = counter("cache_hits_total", "Reads of packages that the cache answered.");
-  const hitBytes = counter("cache_hit_bytes_total", "Bytes that the cache answered.");
+  const hits = counter("cache_hits_total", "Reads of packages from the cache.");
+  const hitBytes = counter("cache_hit_bytes_total", "Bytes read from the cache.");
   const misses = counter("cache_misses_total", "Reads of packages that were not in the cache.");
   const missBytes = counter("cache_miss_bytes_total", "Bytes of packages that were not in the cache.");
   const bypasses = counter("cache_bypasses_total", "Packages streamed past the cache.", ["reason"]);
-  const filledBytes = counter("cache_filled_bytes_total", "Bytes that came into the cache.");
-  const evictedBytes = counter("cache_evicted_bytes_total", "Bytes that were dropped from the cache.");
-  const mismatches = counter("content_mismatches_total", "Packages whose bytes were not those of their inspection.");
+  const filledBytes = counter("cache_filled_bytes_total", "Bytes that were added to the cache.");
+  const evictedBytes = counter("cache_evicted_bytes_total", "Bytes that were removed from the cache.");
+  const mismatches = counter("content_mismatches_total", "Packages whose bytes differ from their inspection.");
   const heldBytes = gauge("cache_bytes", "Bytes in the cache.");
   const heldFiles = gauge("cache_files", "Packages in the cache.");
   for (const reason of ["size", "disk"]) bypasses.inc({ reason }, 0);
@@ -187,43 +188,41 @@ function publishingMetrics({
   readonly registry: Registry;
   readonly clock: Clock;
 }): Metrics["observerOf"] {
-  const inspections = counter("inspections_total", "Inspections by where they came from.", ["repository", "source"]);
-  const refusals = counter("entry_metadata_refused_total", "Entries whose metadata was not believed, by reason.", [
+  const inspections = counter("inspections_total", "Inspections by source.", ["repository", "source"]);
+  const refusals = counter("entry_metadata_refused_total", "Entries whose metadata was rejected, by reason.", [
     "repository",
     "reason",
   ]);
-  const audits = counter("audits_total", "Inspections from entry metadata held against the bytes, by verdict.", [
+  const audits = counter("audits_total", "Comparisons of entry metadata with the bytes, by result.", [
     "repository",
     "verdict",
   ]);
-  const rejects = counter("rejects_total", "Files that came to be rejected, by reason.", ["repository", "code"]);
-  const pendingSources = gauge("pending_sources", "Source packages that wait for files of their own to come.", [
+  const rejects = counter("rejects_total", "Files that were rejected, by reason.", ["repository", "code"]);
+  const pendingSources = gauge("pending_sources", "Source packages that wait for missing files.", [
     "repository",
     "suite",
   ]);
-  const uninspected = gauge("uninspected_files", "Files that are being inspected for long, or wait for that.", [
-    "repository",
-    "suite",
-  ]);
+  const uninspected = gauge(
+    "uninspected_files",
+    "Files that have been waiting long for an inspection, or for its end.",
+    ["repository", "suite"],
+  );
   const publications = histogram("publication_duration_seconds", "Time to build a suite's publication.", workBuckets, [
     "repository",
   ]);
-  const failures = counter("refresh_errors_total", "Looks or rebuilds that failed, by error code.", [
-    "repository",
-    "code",
-  ]);
-  const pings = histogram("ping_to_live_seconds", "From a ping to its change being servable.", workBuckets, [
+  const failures = counter("refresh_errors_total", "Failed surveys and builds, by error code.", ["repository", "code"]);
+  const pings = histogram("ping_to_live_seconds", "Time from a ping until its change is published.", workBuckets, [
     "repository",
   ]);
-  const deferredLag = gauge(
-    "late_lag_seconds",
-    "From a publication to what is made in the background for it, last time.",
-    ["repository", "suite", "maker"],
-  );
+  const deferredLag = gauge("late_lag_seconds", "Time from the last publication to its deferred files.", [
+    "repository",
+    "suite",
+    "maker",
+  ]);
   const currentAtMs = new Map<RepositoryName, Map<string, number>>();
   new Gauge({
     name: "tahoe_apt_publication_age_seconds",
-    help: "Time since the current publication was last known to hold what the tree holds, or since the start.",
+    help: "Time since the current publication was last known to match the tree, or since the start.",
     labelNames: ["repository", "suite"],
     registers: [registry],
     collect() {
@@ -235,7 +234,7 @@ function publishingMetrics({
   });
 
   return (repository, nameOf = (suite) => suite) => {
-    // A repository and the flat ones in its tree tell of their suites one by one.
+    // A repository and the flat repositories in its tree have separate observers with the same repository label.
     const suites = currentAtMs.get(repository) ?? new Map<string, number>();
     currentAtMs.set(repository, suites);
     for (const source of Object.values(sourceLabels)) inspections.inc({ repository, source }, 0);
@@ -252,7 +251,7 @@ function publishingMetrics({
         publications.observe({ repository }, durationSeconds);
         suites.set(nameOf(suite), clock());
       },
-      // Without an age from the start on, no alert could tell that a server started while its grid was down.
+      // Set the age from the start on, so that alerts also work if the server was started while the grid was down.
       restored: (suite) => void suites.set(nameOf(suite), clock()),
       confirmed: (suite) => void suites.set(nameOf(suite), clock()),
       withdrawn(suite) {

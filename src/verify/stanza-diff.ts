@@ -1,16 +1,18 @@
-// What two versions of an index say differently, stanza by stanza and field by field.
+// Compares two versions of an index, stanza by stanza and field by field.
 
-/** One thing that differs between what should be and what is. */
+/** One difference between the expected and the actual index. */
 export interface StanzaDifference {
-  /** `missing`: only the expected index has it; `surplus`: only the actual one; `changed`: both, with other fields. */
+  /**
+   * `missing`: only in the expected index; `surplus`: only in the actual one; `changed`: in both, with other fields.
+   */
   readonly kind: "missing" | "surplus" | "changed";
-  /** Package, version and architecture, or package and version of a source. */
+  /** Package, version and architecture; for a source, package and version. */
   readonly entry: string;
-  /** The names of the fields that differ, where the entry is in both. */
+  /** The names of the different fields, if the entry is in both. */
   readonly fields: readonly string[];
 }
 
-/** The fields of one stanza as text, by lower-case name. */
+/** The values of a stanza's fields, by lower-case name. */
 function fieldsOf(stanza: string): ReadonlyMap<string, string> {
   const lines = stanza.split(/\n(?![ \t])/);
   return new Map(
@@ -21,7 +23,7 @@ function fieldsOf(stanza: string): ReadonlyMap<string, string> {
   );
 }
 
-/** The stanzas of an index by what they are about; a repeated one is counted up. */
+/** The stanzas of an index by package, version and architecture; repeated ones get a number. */
 function stanzasOf(index: string): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const stanza of index.split(/\n\n+/)) {
@@ -38,17 +40,18 @@ function stanzasOf(index: string): ReadonlyMap<string, string> {
   return found;
 }
 
-/** @returns nothing for indices that say the same, whatever the order of their stanzas */
+/** @returns the differences; none if both have the same stanzas in any order */
 export function* stanzaDifferences(expected: string, actual: string): Iterable<StanzaDifference> {
-  const wanted = stanzasOf(expected);
-  const given = stanzasOf(actual);
-  for (const [entry, stanza] of wanted) {
-    const other = given.get(entry);
+  const expectedStanzas = stanzasOf(expected);
+  const actualStanzas = stanzasOf(actual);
+  for (const [entry, stanza] of expectedStanzas) {
+    const other = actualStanzas.get(entry);
     if (other === undefined) yield { kind: "missing", entry, fields: [] };
     else if (other !== stanza)
       yield { kind: "changed", entry, fields: differingFields(fieldsOf(stanza), fieldsOf(other)) };
   }
-  for (const entry of given.keys()) if (!wanted.has(entry)) yield { kind: "surplus", entry, fields: [] };
+  for (const entry of actualStanzas.keys())
+    if (!expectedStanzas.has(entry)) yield { kind: "surplus", entry, fields: [] };
 }
 
 const differingFields = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): readonly string[] =>

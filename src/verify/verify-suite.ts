@@ -1,4 +1,5 @@
-// Whether a public server tells the truth about a tree: signatures, indices and packages, held against what the tree gives.
+// Verifies that a public server serves the content of a tree: compares its signatures, indices and packages with those
+// that are generated from the tree.
 import { createHash } from "node:crypto";
 import pLimit from "p-limit";
 import { LimitExceeded } from "../base/errors.ts";
@@ -8,26 +9,26 @@ import { maxReleaseBytes } from "../indices/release.ts";
 import { directoryOf, hashPath } from "../publishing/store/publication.ts";
 import { stanzaDifferences } from "./stanza-diff.ts";
 
-/** One thing that is not as it should be. */
+/** One difference between the server and the tree, or a fault of the server. */
 export interface Discrepancy {
   /**
-   * `signature`; `absent`: a file that is listed or must be there is not; `bytes`: a file is not what its index says;
-   * `missing`, `surplus`, `changed`: entries of an index against the tree's.
+   * `signature`: invalid; `absent`: a required or listed file does not exist; `bytes`: a file differs from its size or
+   * digest in the index; `missing`, `surplus`, `changed`: index entries compared with the tree's.
    */
   readonly code: "signature" | "absent" | "bytes" | "missing" | "surplus" | "changed";
-  /** Below the repository's root. */
+  /** Relative to the repository's root. */
   readonly path: string;
   /** For people. */
   readonly text: string;
 }
 
-/** The server that is checked; nothing that it says is believed. Paths are below the repository's root. */
+/** The server to verify. Paths are relative to the repository's root. */
 export interface VerifiedServer {
-  /** @returns undefined where there is no such file @throws for what can't be asked, or is longer */
+  /** Reads a file. @returns undefined if there is no such file @throws if the request fails or the file is longer */
   read(path: string, maxBytes: number): Promise<Buffer | undefined>;
-  /** Reads a file's first bytes, no more than asked for. */
+  /** Reads up to `maxBytes` from the start of a file. */
   readStart(path: string, maxBytes: number): Promise<Buffer | undefined>;
-  /** Reads a file to its end and keeps nothing. @param maxBytes it is not read further */
+  /** Computes the size and digest of a file. @param maxBytes the read stops after this size */
   measure(path: string, maxBytes: number): Promise<FileDigest | undefined>;
 }
 
@@ -36,44 +37,47 @@ interface FileDigest {
   readonly sha256: string;
 }
 
+/** What to verify, and how. */
 export interface VerificationOptions {
   readonly suite: Suite;
   readonly server: VerifiedServer;
-  /** What the tree gives: a file of the suite as it should be, as text; undefined: there is none. */
+  /** Returns the text of an index of the suite, generated from the tree; undefined if there is none. */
   readonly expected: (path: string) => Promise<string | undefined>;
-  /** The paths of the plain indices that the tree gives, below the suite. */
+  /** The paths of the uncompressed indices from the tree, relative to the suite. */
   readonly indices: readonly string[];
-  /** What is wrong with the signatures of InRelease, or of Release by Release.gpg; nothing if all is well. */
+  /** Checks the signatures of InRelease and Release.gpg. @returns descriptions of faults; empty if both are valid */
   readonly signatures: (signed: SignedFiles) => Promise<readonly string[]>;
-  /** How many packages are read and held against their index, evenly spread over it. */
+  /** The number of packages to read and compare with their index, evenly distributed over it. */
   readonly maxPackages: number;
   readonly signal: AbortSignal;
   readonly progress?: (text: string) => void;
 }
 
+/** The contents of the signed files. */
 export interface SignedFiles {
   readonly inRelease: string;
   readonly release: string;
   readonly releaseGpg: string;
 }
 
+/** The result for one suite. */
 export interface Verification {
   readonly findings: readonly Discrepancy[];
   readonly indices: number;
   readonly packages: number;
 }
 
-/** The longest index that is compared: V8 has no longer strings. */
+/** The maximum size of a compared index: the maximum length of a string in V8. */
 const maxIndexBytes = 2 ** 29 - 1024;
 const maxPackageBytes = 64 * 1024 ** 3;
-/** How many files are asked for at once. */
+/** The number of concurrent requests. */
 const concurrentRequests = 4;
-/** How often it is begun again because the server published meanwhile. */
+/** The number of attempts, because the server may publish during a verification. */
 const maxAttempts = 3;
-/** How many differences of one index are told one by one. */
+/** The number of differences of one index that are reported one by one. */
 const maxReportedPerIndex = 100;
 
-/** @throws what the site throws */
+/** Verifies a suite, and starts again if the server publishes meanwhile. @throws errors of the server */
 export async function verifySuite(options: VerificationOptions): Promise<Verification> {
   for (let attempt = 1; ; attempt++) {
     const before = await options.server.read(`dists/${options.suite}/InRelease`, maxReleaseBytes);
@@ -81,7 +85,7 @@ export async function verifySuite(options: VerificationOptions): Promise<Verific
     const after = await options.server.read(`dists/${options.suite}/InRelease`, maxReleaseBytes);
     const isSame = before === undefined ? after === undefined : after !== undefined && before.equals(after);
     if (verification.findings.length === 0 || isSame || attempt >= maxAttempts) return verification;
-    options.progress?.(`${options.suite} was published anew meanwhile; once more`);
+    options.progress?.(`${options.suite} was published during the verification; trying again`);
   }
 }
 
@@ -93,7 +97,7 @@ async function verifyOnce(options: VerificationOptions): Promise<Verification> {
   const texts = await Promise.all(
     ["InRelease", "Release", "Release.gpg"].map(async (name) => {
       const bytes = await server.read(`${base}/${name}`, maxReleaseBytes);
-      if (bytes === undefined) report("absent", `${base}/${name}`, "is not there");
+      if (bytes === undefined) report("absent", `${base}/${name}`, "does not exist");
       return bytes?.toString();
     }),
   );
@@ -112,7 +116,7 @@ async function verifyOnce(options: VerificationOptions): Promise<Verification> {
   await Promise.all(
     files.flatMap(({ path, ...listed }) => {
       const reference = { directory: directoryOf(path), algorithm: "sha256", digest: listed.sha256 } as const;
-      const paths = isPlain(path) ? [hashPath(reference)] : [path, hashPath(reference)];
+      const paths = isUncompressedIndex(path) ? [hashPath(reference)] : [path, hashPath(reference)];
       return paths.map((each) =>
         limit(async () => {
           signal.throwIfAborted();
@@ -125,7 +129,7 @@ async function verifyOnce(options: VerificationOptions): Promise<Verification> {
 
   let packages = 0;
   for (const { path, ...listed } of files) {
-    if (!isPlain(path)) continue;
+    if (!isUncompressedIndex(path)) continue;
     signal.throwIfAborted();
     if (listed.sizeBytes > maxIndexBytes)
       throw new LimitExceeded(undefined, maxIndexBytes, `the size of ${base}/${path} in bytes`);
@@ -141,12 +145,12 @@ async function verifyOnce(options: VerificationOptions): Promise<Verification> {
     }
     if (reported > maxReportedPerIndex)
       report("changed", `${base}/${path}`, `and ${reported - maxReportedPerIndex} more entries differ`);
-    const named = [...namedFiles(actual)];
-    const step = Math.max(1, named.length / Math.max(0, options.maxPackages - packages));
-    const chosen = options.maxPackages <= packages ? [] : named.filter((_, at) => at % step < 1);
-    packages += chosen.length;
+    const listedPackages = [...namedFiles(actual)];
+    const step = Math.max(1, listedPackages.length / Math.max(0, options.maxPackages - packages));
+    const sample = options.maxPackages <= packages ? [] : listedPackages.filter((_, at) => at % step < 1);
+    packages += sample.length;
     await Promise.all(
-      chosen.map(({ path: file, ...listed }) =>
+      sample.map(({ path: file, ...listed }) =>
         limit(async () => {
           signal.throwIfAborted();
           const discrepancy = discrepancyOf(
@@ -161,8 +165,8 @@ async function verifyOnce(options: VerificationOptions): Promise<Verification> {
   return { findings, indices: files.length, packages };
 }
 
-/** Those are read once, to be both measured and compared; of all others just the digest counts. */
-const isPlain = (path: string): boolean => /(^|\/)(Packages|Sources|Translation-en)$/.test(path);
+/** These indices are read once for digest and comparison; only the digests of all others are checked. */
+const isUncompressedIndex = (path: string): boolean => /(^|\/)(Packages|Sources|Translation-en)$/.test(path);
 
 const digestOf = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -170,19 +174,18 @@ function discrepancyOf(
   listed: FileDigest,
   found: FileDigest | undefined,
 ): Pick<Discrepancy, "code" | "text"> | undefined {
-  if (found === undefined) return { code: "absent", text: "is not there" };
-  if (found.sizeBytes !== listed.sizeBytes)
-    return { code: "bytes", text: `does not have the ${listed.sizeBytes} bytes that it ought to have` };
+  if (found === undefined) return { code: "absent", text: "does not exist" };
+  if (found.sizeBytes !== listed.sizeBytes) return { code: "bytes", text: `its size is not ${listed.sizeBytes} bytes` };
   if (found.sha256 !== listed.sha256)
     return { code: "bytes", text: `its SHA256 is ${found.sha256}, not ${listed.sha256}` };
   return undefined;
 }
 
 function describeDifference(kind: "missing" | "surplus" | "changed", entry: string, fields: readonly string[]): string {
-  if (kind === "missing") return `${entry}: the tree has it, the server does not tell of it`;
-  if (kind === "surplus") return `${entry}: the server tells of it, the tree does not have it`;
-  return `${entry}: other values of ${fields.join(", ")}`;
+  if (kind === "missing") return `${entry}: in the tree, but not on the server`;
+  if (kind === "surplus") return `${entry}: on the server, but not in the tree`;
+  return `${entry}: different values of ${fields.join(", ")}`;
 }
 
-/** What a Release lists under SHA256. */
+/** The files that a Release lists under SHA256. */
 const listedIn = (release: string) => [...listedFiles(/^SHA256:\n((?: .*\n?)*)/m.exec(release)?.[1] ?? "")];

@@ -238,7 +238,7 @@ test("a directory with somebody else's dists is not touched, and the command rep
   mkdirSync(join(site.directory, "dists/precious"), { recursive: true });
   const command = new CommandLine(["export", ...site.flags, site.directory]);
   expect(await command.ends()).toBe(1);
-  expect(command.output).toContain("dists/precious was made by somebody else");
+  expect(command.output).toContain("dists/precious was not made by an export");
 });
 
 test("an export directory belongs to one repository: another one's export is rejected and deletes nothing", async () => {

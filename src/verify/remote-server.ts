@@ -1,28 +1,29 @@
-// A public server that is to be verified, over HTTP. Nothing that it says is believed, and no answer is without end.
+// Reads files of the server to verify, over HTTP. Nothing is trusted, and sizes and durations are limited.
 import fetch from "node-fetch";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
 import { RunningDigests } from "../debian/digests.ts";
 import type { VerifiedServer } from "./verify-suite.ts";
 
-/** The server can't be asked, or gives no sensible answer. */
+/** The server does not respond, or sends an invalid response. */
 class ServerUnavailable extends RepoError {
   readonly code = "verify/site-unavailable";
 }
 
-/** From the request to the head of the answer, and from one piece of it to the next. */
+/** The timeout from the request to the response, and between two chunks of it. */
 const silenceMs = 60_000;
-/** An answer gets the time for its bytes at this rate, and once the longest silence besides. */
+/** The minimum rate of a response; `silenceMs` is added to the allowed time. */
 const minBytesPerSecond = 4096;
 
-type Read = Awaited<ReturnType<VerifiedServer["measure"]>> & object;
+type FileDigest = Awaited<ReturnType<VerifiedServer["measure"]>> & object;
 
-export class HttpServer implements VerifiedServer {
+/** The server to verify, accessed over HTTP. */
+export class RemoteServer implements VerifiedServer {
   readonly #url: string;
   readonly #signal: AbortSignal;
   readonly #clock: Clock;
 
-  /** @param url of the repository's root, without a trailing slash */
+  /** @param url the URL of the repository's root, without a trailing slash */
   constructor(url: string, signal: AbortSignal, clock: Clock) {
     this.#url = url;
     this.#signal = signal;
@@ -41,43 +42,43 @@ export class HttpServer implements VerifiedServer {
     return (await this.#get(path, maxBytes, (chunk) => chunks.push(chunk))) && Buffer.concat(chunks);
   }
 
-  async measure(path: string, maxBytes: number): Promise<Read | undefined> {
+  async measure(path: string, maxBytes: number): Promise<FileDigest | undefined> {
     return await this.#get(path, maxBytes, () => undefined);
   }
 
-  async #get(path: string, maxBytes: number, take: (chunk: Uint8Array) => void): Promise<Read | undefined> {
+  async #get(path: string, maxBytes: number, onChunk: (chunk: Uint8Array) => void): Promise<FileDigest | undefined> {
     const url = `${this.#url}/${path.split("/").map(encodeURIComponent).join("/")}`;
-    const silent = new AbortController();
-    const begunMs = this.#clock();
-    let timer = setTimeout(() => silent.abort(new Error("no answer in time")), silenceMs);
+    const timeout = new AbortController();
+    const startedMs = this.#clock();
+    let timer = setTimeout(() => timeout.abort(new Error("no response in time")), silenceMs);
     try {
-      const response = await fetch(url, { signal: AbortSignal.any([this.#signal, silent.signal]) });
+      const response = await fetch(url, { signal: AbortSignal.any([this.#signal, timeout.signal]) });
       if (url.startsWith("https:") && !response.url.startsWith("https:"))
-        throw new ServerUnavailable(`${url} leads to a place without TLS`);
+        throw new ServerUnavailable(`${url} redirects to a URL without TLS`);
       if (response.status === 404) return undefined;
-      if (!response.ok) throw new ServerUnavailable(`${url} answers with status ${response.status}`);
+      if (!response.ok) throw new ServerUnavailable(`${url} responds with status ${response.status}`);
       const running = new RunningDigests([]);
       let sizeBytes = 0;
-      for await (const piece of response.body ?? []) {
-        const chunk = (typeof piece === "string" ? Buffer.from(piece) : piece).subarray(0, maxBytes - sizeBytes);
+      for await (const part of response.body ?? []) {
+        const chunk = (typeof part === "string" ? Buffer.from(part) : part).subarray(0, maxBytes - sizeBytes);
         sizeBytes += chunk.length;
         clearTimeout(timer);
-        timer = setTimeout(() => silent.abort(new Error("the answer stopped")), silenceMs);
-        if (this.#clock() - begunMs > silenceMs + (sizeBytes * 1000) / minBytesPerSecond)
-          throw new ServerUnavailable(`${url} comes slower than ${minBytesPerSecond} bytes a second`);
+        timer = setTimeout(() => timeout.abort(new Error("the response stalled")), silenceMs);
+        if (this.#clock() - startedMs > silenceMs + (sizeBytes * 1000) / minBytesPerSecond)
+          throw new ServerUnavailable(`${url} is slower than ${minBytesPerSecond} bytes per second`);
         running.update(chunk);
-        take(chunk);
+        onChunk(chunk);
         if (sizeBytes === maxBytes) break;
       }
       return { sizeBytes, sha256: running.finish().digests.sha256 };
     } catch (thrown) {
       this.#signal.throwIfAborted();
       if (thrown instanceof ServerUnavailable) throw thrown;
-      const why: unknown = silent.signal.aborted ? silent.signal.reason : thrown;
+      const why: unknown = timeout.signal.aborted ? timeout.signal.reason : thrown;
       throw new ServerUnavailable(`${url}: ${messageOf(why)}`);
     } finally {
       clearTimeout(timer);
-      silent.abort();
+      timeout.abort();
     }
   }
 }

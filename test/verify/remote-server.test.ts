@@ -2,7 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { HttpServer } from "../../src/verify/http-server.ts";
+import { RemoteServer } from "../../src/verify/remote-server.ts";
 
 const { signal } = new AbortController();
 
@@ -33,19 +33,19 @@ const clockOf = (stepMs: number) => {
 
 test("an answer that comes in drops is given up, with its URL, though it never falls silent", async () => {
   const url = await dripping("x");
-  const reading = new HttpServer(url, signal, clockOf(10_000)).measure("pool/a b.deb", 2 ** 40);
-  await expect(reading).rejects.toThrow(`${url}/pool/a%20b.deb comes slower than 4096 bytes a second`);
+  const reading = new RemoteServer(url, signal, clockOf(10_000)).measure("pool/a b.deb", 2 ** 40);
+  await expect(reading).rejects.toThrow(`${url}/pool/a%20b.deb is slower than 4096 bytes per second`);
 });
 
 test("an answer that takes long for its size, but comes, is read to its end", async () => {
   const url = await dripping("x".repeat(100_000), 50);
-  const read = await new HttpServer(url, signal, clockOf(2_000)).measure("slow", 2 ** 23);
+  const read = await new RemoteServer(url, signal, clockOf(2_000)).measure("slow", 2 ** 23);
   expect(read?.sizeBytes).toBe(5_000_000);
 });
 
 test("an answer without end is cut where enough is known, and what ought to be short is an error", async () => {
   const url = await dripping("0123456789");
-  const site = new HttpServer(url, signal, () => 0);
+  const site = new RemoteServer(url, signal, () => 0);
   expect((await site.readStart("index", 25))?.toString()).toBe("0123456789012345678901234");
   expect((await site.measure("index", 25))?.sizeBytes).toBe(25);
   await expect(site.read("index", 25)).rejects.toThrow(`${url}/index is longer than 25 bytes`);
