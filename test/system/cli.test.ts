@@ -188,7 +188,7 @@ test.each([
   ],
   [
     ["prune", "--help"],
-    ["stay; 1 where only --older-than is given", "--older-than or both are needed"],
+    ["newest versions to keep (default with --older-than: 1)", "--older-than or both are required"],
   ],
 ])("%j prints help, and ends with 0", async (args, words) => {
   const command = new CommandLine(args);

@@ -192,7 +192,7 @@ test("a file with the same name and other bytes is replaced only on request, and
   const path = parseTreePath("dists/testing/main/binary-amd64/alice/other_1_amd64.deb");
   await tree.writer.put(tree.root, path, await deb("other", "1", "somebody-elses"), signal);
   const refused = await json("promote", "--from", "sid", "--to", "testing", "--builder", "alice", "other");
-  expect(refused).toMatchObject({ exitCode: 3, problems: [expect.stringContaining("other bytes: --replace")] });
+  expect(refused).toMatchObject({ exitCode: 3, problems: [expect.stringContaining("different bytes: --replace")] });
   const done = await json("promote", "--from", "sid", "--to", "testing", "--builder", "alice", "--replace", "other");
   expect(done).toMatchObject({ exitCode: 0, status: "done" });
   expect(inShort(done)).toEqual([

@@ -204,7 +204,7 @@ test("a new suite is served, and accepts packages of a builder that was added to
   const misnamed = await run("suite", "add", "a b", "--dir", directory);
   expect([misnamed.exitCode, misnamed.output]).toEqual([
     2,
-    expect.stringContaining("dists/a b/main/source has a name"),
+    expect.stringContaining("dists/a b/main/source contains a name"),
   ]);
   await succeed("put", "--bundle", at("builders/bob.bundle"), "--suite", "trixie", file);
   expect(await knownPackages("trixie")).toEqual(["newer"]);
@@ -306,7 +306,9 @@ test("a builder who learns of the revocation after its upload is told that its l
       exitCode: 1,
       linked: "all",
       code: "builder/ping-refused",
-      errors: [expect.stringMatching(/the builder was revoked.*only in the bundle's directories.*not in the tree/)],
+      errors: [
+        expect.stringMatching(/the builder was revoked.*only in the bundle's directories.*no longer in the tree/),
+      ],
     });
   }
 });

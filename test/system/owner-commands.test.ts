@@ -113,7 +113,7 @@ test("without owners, the list shows who publishes each name", async () => {
 test.each([
   [["list", "--suite", "nope"], "there is no suite nope"],
   [["list", "--repository", "nope"], "has no repository nope"],
-  [["move", "hel*", "bob"], "names are moved one by one"],
+  [["move", "hel*", "bob"], "only one name can be moved at a time"],
 ])("%j is rejected with 2", async (args, why) => {
   await configure("");
   await lists({});

@@ -36,11 +36,11 @@ test("one bad file among good ones stops the upload before any change, and every
   const { exitCode, status, problems } = await tree.putJson(paths);
   expect([exitCode, status]).toEqual([3, "refused"]);
   expect(Object.fromEntries(problems.map(({ file, reason }) => [basename(file), reason]))).toEqual({
-    "absent_1_all.deb": "is not there",
+    "absent_1_all.deb": "does not exist",
     "cut_1.0-1_all.deb": expect.stringContaining("ends"),
     [dsc]: `${tarball} is neither in its directory nor in dists/sid/main/source/alice`,
-    "notes.txt": "is no package, and no .dsc that is uploaded names it",
-    "stranger_1.0-1_riscv64.deb": expect.stringContaining("a package for riscv64 has no place"),
+    "notes.txt": "is not a package, and no uploaded .dsc lists it",
+    "stranger_1.0-1_riscv64.deb": expect.stringContaining("a package for riscv64 does not fit into"),
     "text_1.0-1_all.deb": expect.stringContaining("ar archive"),
     "unreadable_1.0-1_amd64.deb": expect.stringContaining('apt cannot read its Depends, "hello (= )" at character 7: '),
   });
@@ -208,7 +208,7 @@ test("while the server is unreachable the upload is linked, exit code 4; without
   );
   expect([absent!.exitCode, absent!.output]).toEqual([
     4,
-    expect.stringContaining("linked: later0 1.0-1 amd64 in sid main: the server did not say"),
+    expect.stringContaining("linked: later0 1.0-1 amd64 in sid main: the server did not confirm"),
   ]);
   expect(absent!.output).toContain(`waiting for ${away.url} (connection refused)`);
   const asked = ["--json", "--timeout", "1", "--bundle", join(tree.work, "0.bundle")];
@@ -218,7 +218,7 @@ test("while the server is unreachable the upload is linked, exit code 4; without
   expect(program.output).toContain(`waiting for ${away.url} (connection refused)`);
   expect([silent!.exitCode, silent!.output]).toEqual([
     0,
-    expect.stringContaining("the server finds it by its next poll"),
+    expect.stringContaining("the server will notice the change at its next poll"),
   ]);
   expect([forbidden!.exitCode, forbidden!.output]).toEqual([
     1,
