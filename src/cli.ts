@@ -72,7 +72,7 @@ A configuration file (TOML) can define several repositories; its paths are relat
   name = "alice"
   token_file = "alice.token"
   directory = "dists/sid/main/binary-amd64/alice"
-  packages = ["hello", "libhello*"]           # only she may publish these, and nothing else; default: any free name
+  packages = ["hello", "libhello*"]           # she owns these names and may publish no others; default: any free name
   [[repository.override]]                     # sets index fields of packages; also tahoe-apt override and phase
   packages = "src:hello=2.0-*"                # also suite = "sid"
   set = { Section = "utils", Phased-Update-Percentage = "30" }

@@ -9,24 +9,24 @@ export const hasSlash = (suite: string): boolean => suite.includes("/");
 
 /**
  * The layout of the tree of a bundle. The server's description has priority over the bundle.
- * @param described the description of the bundle's token; undefined if the server was not queried or did not respond
+ * @param description the description of the bundle's token; undefined if the server was not queried or did not respond
  * @param named names that the user gave as suites: if neither the server nor the bundle decides, they count as suites
  */
 export function layoutFor(
   { suitesWithSlash = [] }: Pick<Bundle, "suitesWithSlash">,
-  described: TokenDescription | undefined,
+  description: TokenDescription | undefined,
   named: readonly string[],
 ): Layout {
-  if (described?.suitesWithSlash !== undefined) return new Layout(suitesIn(described.suitesWithSlash));
-  const served = (described?.suites ?? []).map(({ suite }) => suite);
+  if (description?.suitesWithSlash !== undefined) return new Layout(suitesIn(description.suitesWithSlash));
+  const served = (description?.suites ?? []).map(({ suite }) => suite);
   return new Layout([...suitesWithSlash, ...suitesIn([...served, ...named])]);
 }
 
 const suitesIn = (names: readonly string[]) => names.filter(hasSlash).flatMap((name) => tryParseSuite(name) ?? []);
 
 /** Why the server does not accept this name as a suite; undefined if it does, or if this is unknown. */
-export function reasonNotSuite(suite: string, described: TokenDescription | undefined): string | undefined {
-  if (!hasSlash(suite) || described?.suitesWithSlash?.includes(suite) !== false) return undefined;
+export function reasonNotSuite(suite: string, description: TokenDescription | undefined): string | undefined {
+  if (!hasSlash(suite) || description?.suitesWithSlash?.includes(suite) !== false) return undefined;
   return `the server treats dists/${suite} as a part of another suite: to make it a suite, ${requiredTableFor(suite)}`;
 }
 

@@ -55,11 +55,11 @@ export class OwnedTree {
   /** Lists all package directories, sorted by path. @param layout distinguishes suites with a slash from components */
   async packageDirectories(
     layout: Layout,
-  ): Promise<readonly { readonly path: TreePath; readonly place: PackageDirectory }[]> {
-    const found: { readonly path: TreePath; readonly place: PackageDirectory }[] = [];
+  ): Promise<readonly { readonly path: TreePath; readonly location: PackageDirectory }[]> {
+    const found: { readonly path: TreePath; readonly location: PackageDirectory }[] = [];
     const walk = async (path: TreePath): Promise<void> => {
-      const place = layout.packageDirectoryOf(path);
-      if (place !== undefined) found.push({ path, place });
+      const location = layout.packageDirectoryOf(path);
+      if (location !== undefined) found.push({ path, location });
       else if (layout.mayHoldPackages(path)) for (const each of await this.#directoriesIn(path)) await walk(each);
     };
     await walk(distsPath);

@@ -81,11 +81,11 @@ function exitCodeOf({ lost, unhealthy, unchecked }: HealthCounts): number {
 }
 
 function lineOf(path: string, { health, kind }: CheckedObject): string {
-  const what = `${kind} ${path === "" ? "(the root)" : printable(path)}`;
-  if (health.state === "unchecked") return `unchecked: ${what}: ${printable(health.why)}`;
+  const description = `${kind} ${path === "" ? "(the root)" : printable(path)}`;
+  if (health.state === "unchecked") return `unchecked: ${description}: ${printable(health.why)}`;
   const { good, expected, needed } = health.shares ?? { good: 0, expected: 0, needed: 0 };
   const state = health.repaired ? "repaired" : health.state;
-  return `${state}: ${what}: ${good} of ${expected} shares, ${needed} needed; storage index ${health.storageIndex}`;
+  return `${state}: ${description}: ${good} of ${expected} shares, ${needed} needed; storage index ${health.storageIndex}`;
 }
 
 const summaryOf = (name: string, counts: HealthCounts): string =>

@@ -74,8 +74,8 @@ async function servedShares(
   patterns: readonly string[],
 ) {
   try {
-    const asked = { ask: "owners", repository, suite, patterns } as const;
-    return (await ask(stateDirectory, asked, [repository])).shares;
+    const request = { ask: "owners", repository, suite, patterns } as const;
+    return (await ask(stateDirectory, request, [repository])).shares;
   } catch (thrown) {
     // `operator/refused` means that no server is running. For other errors warn: the server may know different owners.
     if (codeOf(thrown) !== "operator/refused")

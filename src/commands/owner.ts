@@ -172,9 +172,9 @@ export function addOwnerCommands(commands: Command, { stopSignal, printLine }: O
 
 const ownerHelp = `
 The owners of names are determined by the builders' lists (packages, in builders.toml) and by package_owners in the
-configuration: see "Names have owners" in the README. move adds a name to its new owner's list and removes it from all
-others; a running server applies this at once. list queries the server that uses the configuration's state directory,
-because it remembers who published a name first; if none is running, list reads the tree.
+configuration: see "Package names and their owners" in docs/guide-operators.md. move adds a name to its new owner's list
+and removes it from all others; a running server applies this at once. list queries the server that uses the
+configuration's state directory, because it remembers who published a name first; if none is running, it reads the tree.
 
 Examples:
   tahoe-apt builder add alice --dir debian --packages hello 'libhello*'
@@ -244,8 +244,7 @@ async function init(
   );
   for (const name of builders)
     printLine(`${name} uploads with: tahoe-apt put --bundle ${relative(process.cwd(), files.builderFile(name))} FILE…`);
-  for (const suite of isNew ? [] : settings.suitesWithSlash)
-    printLine(`To serve ${suite},  ${requiredTableFor(suite)}`);
+  for (const suite of isNew ? [] : settings.suitesWithSlash) printLine(`To serve ${suite}, ${requiredTableFor(suite)}`);
   printLine(
     `The server${isNew ? "" : ", with the existing configuration"}: tahoe-apt serve --config ${at("tahoe-apt.toml")}`,
   );
@@ -310,17 +309,17 @@ class Owner {
       values?.includes(value) ?? true;
     const named = (suite ?? []).filter(hasSlash).map((each) => argument("--suite", () => parseSuite(each)));
     const packageDirectories = (await this.#tree.packageDirectories(layoutFor(this.#master, undefined, named))).filter(
-      ({ place }) => {
-        if (!isSelected(suite, place.suite) || !isSelected(component, place.component)) return false;
-        return place.kind === "source"
+      ({ location }) => {
+        if (!isSelected(suite, location.suite) || !isSelected(component, location.component)) return false;
+        return location.kind === "source"
           ? source
-          : place.architecture === "all" || isSelected(architecture, place.architecture);
+          : location.architecture === "all" || isSelected(architecture, location.architecture);
       },
     );
     if (packageDirectories.length === 0)
       throw new ConfigurationError(["the tree has no such package directory: tahoe-apt suite add creates some"]);
     await this.#files.addSuitesWithSlash(
-      named.filter((each) => packageDirectories.some(({ place }) => place.suite === each)),
+      named.filter((each) => packageDirectories.some(({ location }) => location.suite === each)),
     );
     return await this.#tree.createDirectories(packageDirectories.map(({ path }) => joinPath(path, name)));
   }
@@ -360,14 +359,14 @@ class Owner {
 
   async addSuite(suite: string, { component, architecture }: SuiteFlags): Promise<void> {
     const existing = (await this.#tree.packageDirectories(layoutFor(this.#master, undefined, [suite]))).map(
-      ({ place }) => place,
+      ({ location }) => location,
     );
     const existingComponents = uniqueOr(
-      existing.map((place) => place.component),
+      existing.map((location) => location.component),
       "main",
     );
     const existingArchitectures = uniqueOr(
-      existing.flatMap((place) => (place.kind === "binary" ? place.architecture : [])),
+      existing.flatMap((location) => (location.kind === "binary" ? location.architecture : [])),
       "amd64",
     );
     const suiteDefinition = {
@@ -381,7 +380,7 @@ class Owner {
     await this.#tree.createDirectories(packageDirectories);
     if (hasSlash(suite)) {
       await this.#files.addSuitesWithSlash([argument("NAME", () => parseSuite(suite))]);
-      this.#printLine(`To serve ${suite},  ${requiredTableFor(suite)}`);
+      this.#printLine(`To serve ${suite}, ${requiredTableFor(suite)}`);
     }
     this.#printLine(
       `${suite} has ${packageDirectories.length} package directories. To add a builder: tahoe-apt builder add NAME --suite ${suite}`,

@@ -97,7 +97,7 @@ function warn(text: string): void {
 }
 
 /** Prints only the reasons for waiting. */
-const quietObserver: PutObserver = { began() {}, ended() {}, uploaded() {}, note() {}, waiting: warnWaiting };
+const quietObserver: PutObserver = { started() {}, finished() {}, uploaded() {}, note() {}, waiting: warnWaiting };
 
 const stepTexts = { check: "checked", upload: "uploaded", link: "linked", ping: "pinged" } as const;
 
@@ -106,12 +106,12 @@ function terminalObserver(): PutObserver {
   const showProgress = progressLine("uploading");
   let doneBytes = 0;
   return {
-    began() {},
+    started() {},
     uploaded(bytes, totalBytes) {
       doneBytes += bytes;
       showProgress(doneBytes, totalBytes);
     },
-    ended(step, seconds) {
+    finished(step, seconds) {
       warn(`${stepTexts[step]} in ${seconds.toFixed(2)} s`);
     },
     note: warn,

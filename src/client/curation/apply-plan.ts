@@ -20,7 +20,7 @@ import { nextChangeLog } from "./change-log.ts";
 import type { CurationPlan, DirectoryPlan } from "./curation-plan.ts";
 
 /** Somebody else has changed the directory since the plan was made. A new plan will include that change. */
-class Overtaken extends RepoError {
+class ConcurrentChange extends RepoError {
   readonly code = "builder/overtaken";
 }
 
@@ -60,7 +60,7 @@ export const directoriesOutsideBundle = ({ directories }: Bundle, plan: Curation
 /**
  * Can be interrupted, and called again with a new plan, which does not repeat completed changes. All new links of a
  * directory, including the change log, are set in one write; files are unlinked one by one after that.
- * @throws ChangeFailed, because of StorageUnavailable, Overtaken, OutsideBundle, PingRefused or signal.reason
+ * @throws ChangeFailed, because of StorageUnavailable, ConcurrentChange, OutsideBundle, PingRefused or signal.reason
  */
 export async function applyPlan(plan: CurationPlan, options: ApplyPlanOptions): Promise<readonly AppliedDirectory[]> {
   const changes = plan.directories.map((each) => new DirectoryChange(each, options));
@@ -157,14 +157,16 @@ class DirectoryChange {
     return links;
   }
 
-  /** @throws Overtaken if a name has different bytes, which may not be replaced */
+  /** @throws ConcurrentChange if a name has different bytes, which may not be replaced */
   #missing(sources: ReadonlyMap<string, Link>, entries: ReadonlyMap<string, Entry>): ReadonlyMap<string, Link> {
     const missing = new Map<string, Link>();
     for (const [name, link] of sources) {
       const existing = entries.get(name);
       if (existing?.kind === "file" && existing.content?.key === link.content.key) continue;
       if (existing !== undefined && !this.#options.mayReplace) {
-        throw new Overtaken(`${joinPath(this.#plan.directory, name)} was created with different bytes in the meantime`);
+        throw new ConcurrentChange(
+          `${joinPath(this.#plan.directory, name)} was created with different bytes in the meantime`,
+        );
       }
       missing.set(name, link);
     }

@@ -153,9 +153,9 @@ const order = (location: PackageDirectory): number =>
   location.kind === "source" ? 0 : location.architecture === "all" ? 1 : 2;
 
 function reasonNoLocation({ directories }: Bundle, { inspection }: LocalFile): string {
-  const what =
+  const description =
     inspection.kind === "binary" ? `a package for ${fieldOf(inspection.control, "Architecture")}` : "a source package";
-  return `${what} does not fit into ${directories.map(({ path }) => path || "the tree's root").join(", ")}`;
+  return `${description} does not fit into ${directories.map(({ path }) => path || "the tree's root").join(", ")}`;
 }
 
 const reasonAmbiguous = (matching: readonly PackageLocation[]): string =>

@@ -29,8 +29,8 @@ type Step = "check" | "upload" | "link" | "ping";
 
 /** Receives the progress, for users. */
 export interface PutObserver {
-  began(step: Step): void;
-  ended(step: Step, seconds: number): void;
+  started(step: Step): void;
+  finished(step: Step, seconds: number): void;
   /** Called when more bytes are uploaded; negative if an upload starts again. */
   uploaded(bytes: number, totalBytes: number): void;
   note(text: string): void;
@@ -146,12 +146,12 @@ class Put {
   }
 
   async #timed<T>(step: Step, work: () => Promise<T>): Promise<T> {
-    const begunMs = this.#clock();
-    this.#observer.began(step);
+    const startedMs = this.#clock();
+    this.#observer.started(step);
     const result = await work();
-    const seconds = (this.#clock() - begunMs) / 1000;
+    const seconds = (this.#clock() - startedMs) / 1000;
     this.#seconds[step] = seconds;
-    this.#observer.ended(step, seconds);
+    this.#observer.finished(step, seconds);
     return result;
   }
 
@@ -159,12 +159,12 @@ class Put {
     paths: readonly string[],
   ): Promise<{ readonly uploads: readonly DirectoryUpload[]; readonly problems: readonly Problem[] }> {
     const { ping } = this.#bundle;
-    const described = ping && describeToken(ping, this.#observer.waiting, this.#signal);
+    const pendingDescription = ping && describeToken(ping, this.#observer.waiting, this.#signal);
     // It is awaited below: until then, a rejection must not count as unhandled.
-    described?.catch(() => undefined);
+    pendingDescription?.catch(() => undefined);
     const collected = await collectLocalFiles(paths, defaultInspectLimits, this.#signal);
     for (const name of collected.notUploaded) this.#observer.note(`${name} is checked, but not uploaded`);
-    const description = await described;
+    const description = await pendingDescription;
     const [firstPath = ""] = paths;
     const { suite } = this.#options;
     const reason = suite === undefined ? undefined : reasonNotSuite(suite, description);
@@ -215,8 +215,8 @@ class Put {
 }
 
 /** The server's suites by codename. */
-function codenamesIn(described: TokenDescription | undefined): ReadonlyMap<string, string> {
-  const named = described?.suites ?? [];
+function codenamesIn(description: TokenDescription | undefined): ReadonlyMap<string, string> {
+  const named = description?.suites ?? [];
   return new Map(named.flatMap(({ suite, codename }) => (codename === undefined ? [] : [[codename, suite]])));
 }
 

@@ -117,8 +117,8 @@ interface CurationJob {
 
 async function runJob({ request, patterns, suites, paths, bundle, signal, planOf }: CurationJob): Promise<Outcome> {
   const { suite, timeout, onlySound = false, queriesServer = false, mayReplace = false } = request;
-  const described = await rejectRevokedBundle(bundle, warnWaiting, signal);
-  const layout = layoutFor(bundle, described, suites);
+  const description = await rejectRevokedBundle(bundle, warnWaiting, signal);
+  const layout = layoutFor(bundle, description, suites);
   const tree = treeOf(bundle);
   const inventory = await readInventory(tree, paths.length === 0 ? [rootPath] : paths, Date.now(), signal, layout);
   const candidates = [...inventory.packages.values()].filter(({ isSound }) => isSound || !onlySound);
@@ -127,7 +127,7 @@ async function runJob({ request, patterns, suites, paths, bundle, signal, planOf
   const canQuery = queriesServer && (suite === undefined || hasSuite(inventory, suite));
   const unlisted = canQuery ? await unlistedBy(bundle, paths, Number(timeout) * 1000, signal) : undefined;
   const plan = planOf(inventory, packages, ({ isSound, path }) => isSound && unlisted?.has(path) !== true);
-  const notSuites = suites.flatMap((each) => reasonNotSuite(each, described) ?? []);
+  const notSuites = suites.flatMap((each) => reasonNotSuite(each, description) ?? []);
   const problems = [
     ...notSuites,
     ...(notSuites.length > 0 || suite === undefined || hasSuite(inventory, suite)
