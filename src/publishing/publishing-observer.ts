@@ -1,38 +1,38 @@
-// What publishing tells of itself while it works, for whoever counts: the port that metrics implement.
+// The interface through which publishing reports events to the metrics.
 import type { ErrorCode } from "../base/error-codes.ts";
 import type { Suite } from "../base/names.ts";
 import type { RejectCode } from "../catalog/inspection/inspection.ts";
 
-/** "unknown": the bytes could not be read or judged, and will be asked again. */
+/** "unknown": the bytes could not be read or inspected, so the claim will be audited again. */
 export type AuditVerdict = "confirmed" | "refuted" | "unknown";
 
-/** Told of what happens to one repository. No call throws or waits. */
+/** Receives the events of one repository. No method throws or blocks. */
 export interface PublishingObserver {
-  /** A file's inspection was needed and came from its directory entry, the ledger, or a read of its bytes. */
+  /** An inspection was needed and came from the directory entry, the inspection store, or the bytes of the file. */
   inspected(source: "entry" | "store" | "read"): void;
-  /** What an entry's metadata says was not believed: it can't be read so, or the bytes tell something else. */
+  /** The metadata of an entry was rejected: it cannot be parsed, or differs from the bytes. */
   metadataRejected(reason: "malformed" | "mismatch"): void;
-  /** An uploader's word was held against the bytes. */
+  /** A claim of an uploader was compared with the bytes. */
   audited(verdict: AuditVerdict): void;
-  /** A file came to be rejected: told once per file and change, not at every look. */
+  /** A file was rejected. Reported once for each change of the file, not by every survey. */
   rejected(code: RejectCode): void;
-  /** So many of a suite's source packages wait for files now. */
+  /** The number of source packages of a suite that wait for files now. */
   pending(suite: Suite, sources: number): void;
-  /** So many of a suite's files are being inspected, or wait for that. Told where that takes longer than usual. */
+  /** The number of files of a suite that are in inspection or wait for it. Reported if that takes longer than usual. */
   inspecting(suite: Suite, files: number): void;
-  /** A publication of an earlier run is served again; what the tree holds is not known yet. */
+  /** A publication of an earlier run is served again. The content of the tree is not known yet. */
   restored(suite: Suite): void;
   /** A new publication became the current one. */
   published(suite: Suite, durationSeconds: number): void;
-  /** The tree was looked at, and the current publication holds what is there: its age starts again from zero. */
+  /** The tree was surveyed, and the current publication is still correct, so its age is zero again. */
   confirmed(suite: Suite): void;
-  /** A suite has gone from the tree and is served no more. */
+  /** A suite is no longer in the tree and no longer served. */
   withdrawn(suite: Suite): void;
-  /** A look or a rebuild failed and the last publication stays; `code` as in RepoError, "unknown" for others. */
+  /** A survey or a build failed, and the last publication stays. */
   refreshFailed(code: ErrorCode): void;
-  /** What a maker makes in the background is published, this long after the packages that it is about. */
-  deferredGenerated(suite: Suite, maker: string, seconds: number): void;
-  /** What a ping announced is servable, this long after the ping came in. */
+  /** Deferred files were published. @param seconds the time since the publication of their packages */
+  deferredGenerated(suite: Suite, generator: string, seconds: number): void;
+  /** The changes that a ping announced are published. @param seconds the time since the ping */
   pingLive(seconds: number): void;
 }
 

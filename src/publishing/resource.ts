@@ -1,39 +1,39 @@
-// What can be served: some bytes of known size and identity, whatever holds them.
+// A resource is what HTTP can serve: bytes of known size and with an ETag, wherever they are stored.
 import { isBinaryPackageName } from "../base/names.ts";
 import type { ByteRange } from "../storage/tree.ts";
 
 /**
- * Whether a piece that a stream gave may be held, or only until the next one is asked for: then one buffer holds them
- * all, one after the other, and nothing waits for V8 to collect it, however many read at once.
+ * Whether the chunks of a stream stay valid. A "fleeting" chunk is valid only until the next one is requested, so that one
+ * buffer serves the whole stream and no garbage accumulates, however many streams are read at once.
  */
 export type Pieces = "lasting" | "fleeting";
 
-/** Bytes under one URL at one moment. */
+/** The bytes of one URL at one moment. */
 export interface Resource {
   readonly sizeBytes: number;
-  /** A strong validator, without quotes: equal tags, equal bytes. */
+  /** A strong validator, without quotes: resources with equal tags have equal bytes. */
   readonly etag: string;
   /**
-   * Seconds since the epoch. A property of the publication or of the content, never of this process; undefined where
-   * nothing tells when these bytes came to be.
+   * In seconds since the epoch. It depends on the publication or the content, never on this process; undefined if the
+   * time is not known.
    */
   readonly lastModifiedSeconds: number | undefined;
   readonly contentType: string;
-  /** Whether the URL names these bytes for ever, or may name others later, or names others now for other clients. */
+  /** Whether the URL always has these bytes, may have others later, or has others now for other clients. */
   readonly caching: "immutable" | "revalidate" | "per-client";
-  /** All of it where it lies in memory: then there is nothing to read and to wait for. */
+  /** The whole resource if it is in memory, so that `read` is not needed. */
   readonly bytes?: Uint8Array;
   /**
-   * Reads the bytes of a range that lies inside the resource: as one buffer where they are small or at hand, else as a
-   * stream with back-pressure. A stream that can't be completed truthfully throws before its last bytes.
-   * @param pieces of a stream; "lasting" by default. A buffer always lasts.
+   * Reads a range of the resource: as one buffer if the range is small or in memory, otherwise as a stream with
+   * back-pressure. A stream throws before its last bytes if the bytes turn out to be wrong.
+   * @param pieces whether chunks stay valid; "lasting" by default. A buffer always stays valid.
    * @throws StorageUnavailable, ContentGone
    */
   read(range: ByteRange, signal: AbortSignal, pieces?: Pieces): Promise<Uint8Array | AsyncIterable<Uint8Array>>;
 }
 
 /**
- * What a file's name says of its content. A stranger's HTML is no page of ours, so that no browser runs what is in it.
+ * Returns the media type for a file name. HTML of uploaders is not served as HTML, so that no browser runs its scripts.
  * @see IANA's media types: vnd.debian.binary-package
  */
 export function contentTypeOf(name: string): string {

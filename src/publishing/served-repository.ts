@@ -1,74 +1,74 @@
-// What a served repository offers to those who ask over HTTP: the port between publishing and http.
+// The interface between publishing and HTTP: a repository in service.
 import { RepoError } from "../base/errors.ts";
 import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import type { RejectCode } from "../catalog/inspection/inspection.ts";
 import type { Resource } from "./resource.ts";
 
-/** Nothing of this name is known, and the tree has not been seen well enough to say that there is none. */
+/** The path is unknown, and the tree is not surveyed completely, so it may exist. */
 export class NotSeenYet extends RepoError {
   readonly code = "publishing/not-seen-yet";
   constructor(path: string, why: string) {
-    super(`whether there is ${path} is not known yet: ${why}`);
+    super(`it is not known yet whether ${path} exists: ${why}`);
   }
 }
 
-/** A file that is in no index, and why. */
+/** A file that is in no index, and the reason. */
 export interface RejectedFile {
   readonly path: TreePath;
   readonly code: RejectCode;
   readonly reason: string;
 }
 
-/** What is in no index yet: a source package that waits for files of its own, or what was not inspected yet. */
+/** A file that is in no index yet: a source package that waits for its files, or a file that is not inspected yet. */
 export interface PendingFile {
-  /** Of a package, of a source package's .dsc, or of a directory that was not listed yet. */
+  /** The path of a package, of a .dsc, or of a directory that is not listed yet. */
   readonly path: TreePath;
-  /** Names of the files that are not beside a .dsc yet. */
+  /** The names of the files of a .dsc that do not exist yet. */
   readonly missing: readonly string[];
-  /** Set while it is being inspected, or waits for that. */
+  /** Set while the file is being inspected or waits for inspection. */
   readonly inspecting?: true;
 }
 
-/** A suite's current publication in short. */
+/** A summary of the current publication of a suite. */
 export interface PublicationSummary {
   readonly suite: Suite;
-  /** Where a flat repository is in the tree; undefined for a suite below `dists`. */
+  /** The directory of a flat repository; undefined for a suite below `dists`. */
   readonly at?: TreePath;
-  /** Names the publication; grows with time. */
+  /** The id of the publication. Later publications have greater ids. */
   readonly id: string;
   /** Release's Date, seconds since the epoch. */
   readonly dateSeconds: number;
-  /** The publication whose content this one has, whatever the tree holds; undefined for what the tree held. */
+  /** The id of the publication that the suite is rolled back to; undefined if it has the content of the tree. */
   readonly rolledBackTo?: string;
 }
 
-/** A publication that is kept: its suite as it was then is at `snapshots/ID/`. */
+/** A snapshot: a publication that is kept. It is served at `snapshots/ID/`. */
 export interface KeptPublication {
   readonly suite: Suite;
   readonly id: string;
-  /** Since when it was served, seconds since the epoch: later than its Date, which follows the uploads. */
+  /** When it was first served, in seconds since the epoch. That is later than its Date, which follows the uploads. */
   readonly servedSeconds: number;
   readonly isCurrent: boolean;
-  /** The names under which it is kept for ever, and is at `snapshots/NAME/` too. */
+  /** The names under which it is kept forever, and served at `snapshots/NAME/` too. */
   readonly pins: readonly string[];
 }
 
-/** What looking again has brought, once it is servable. */
+/** The result of a ping. All changes are published. */
 export interface PingOutcome {
-  /** The publications of the suites below the path, now current. */
+  /** The current publications of the suites that contain the path or are below it. */
   readonly publications: readonly PublicationSummary[];
-  /** Package files that are new or have new bytes. */
+  /** Package files that are new or have new bytes, sorted. */
   readonly added: readonly TreePath[];
   readonly removed: readonly TreePath[];
-  /** Every file at or below the pinged path that is rejected now; where there are many, what was judged last. */
+  /** The rejected files at or below the pinged path; if there are too many, the most recent ones. */
   readonly rejected: readonly RejectedFile[];
-  /** Everything at or below the pinged path that waits. */
+  /** The pending files at or below the pinged path. */
   readonly pending: readonly PendingFile[];
-  /** What the operator should know of the suites below the path, for people. */
+  /** Texts for the operator about the suites that contain the path or are below it. */
   readonly notices: readonly string[];
 }
 
-/** What several looks have brought together. A suite that several of them tell of is told of once. */
+/** Combines several results. A suite that occurs in several of them is listed once. */
 export function combined(outcomes: readonly PingOutcome[]): PingOutcome {
   const publications = new Map(
     outcomes.flatMap((outcome) => outcome.publications.map((each) => [`${each.suite} ${each.at ?? ""}`, each])),
@@ -83,26 +83,26 @@ export function combined(outcomes: readonly PingOutcome[]): PingOutcome {
   };
 }
 
-/** For the page and for readiness. */
+/** The state of a repository, for its page and for the readiness check. */
 export interface RepositoryStatus {
   readonly suites: readonly SuiteStatus[];
   /** The suites with a slash in their names that are configured, also those that have nothing yet. */
   readonly suitesWithSlash?: readonly Suite[];
-  /** Where there are many, some thousands of them. */
+  /** The rejected files; if there are too many, the most recent ones. */
   readonly rejected: readonly RejectedFile[];
-  /** How many more are rejected. */
+  /** The number of rejected files that are not in `rejected`. */
   readonly untoldRejections?: number;
   readonly pending: readonly PendingFile[];
-  /** What the operator should know of the tree, for people. */
+  /** Texts for the operator about the tree. */
   readonly notices: readonly string[];
-  /** Why this repository can't serve now, for people; undefined when it can. */
+  /** Why this repository cannot serve now, as a text for people; undefined if it can. */
   readonly notReady: string | undefined;
-  /** The last failure of looking at the tree, until one succeeds; undefined when all is well. */
+  /** The last failed refresh, until one succeeds; undefined if there is none. */
   readonly lastError: string | undefined;
 }
 
 export interface SuiteStatus extends PublicationSummary {
-  /** As Release says it; undefined where it has none. */
+  /** The Codename in Release; undefined if there is none. */
   readonly codename?: string;
   readonly components: readonly string[];
   readonly architectures: readonly string[];
@@ -110,59 +110,60 @@ export interface SuiteStatus extends PublicationSummary {
   readonly sourcePackages: number;
 }
 
-/** The keys that sign a repository, public as they are: more than one while one takes another's place. */
+/** The public keys of a repository. There are several while one key replaces another. */
 export interface PublicKey {
-  /** All of them in one block. */
+  /** All keys in one armoured block. */
   readonly armored: string;
-  /** The same without the armour. */
+  /** The same keys without armour. */
   readonly binary: Uint8Array;
   /** 40 upper-case hex digits each. */
   readonly fingerprints: readonly string[];
 }
 
-/** The files of a publication that a client which asks for plain names begins with. */
+/** The files with which a client begins that requests indices by plain names, not by-hash. */
 export type ReleaseFile = "Release" | "InRelease";
 
 /**
- * Which publications a client began with, so that all that it fetches by plain names is of one publication.
- * @see mirror-sessions.ts for how long, and how clients are told apart
+ * The publications with which a client began, so that all files that it requests by plain names are of one publication.
+ * @see mirror-sessions.ts for the duration, and for how clients are distinguished
  */
 export interface ClientSession {
   /**
-   * A client fetches what it begins with.
-   * @param suiteKey names the suite among all of the server
-   * @param currentId of the suite's current publication
-   * @returns the id of the publication to answer from: the current one, but for the second file of a pair
+   * To be called when a client requests a file with which it begins.
+   * @param suiteKey identifies the suite among all suites of the server
+   * @param currentId the id of the current publication of the suite
+   * @returns the id of the publication to serve: the current one, or for the second file that of the first
    */
   begin(suiteKey: string, file: ReleaseFile, currentId: string): string;
-  /** The id of the publication that a client began with; undefined: it did not, or too long ago. */
+  /** @returns the id of the publication with which the client began; undefined if it did not begin, or too long ago */
   continued(suiteKey: string): string | undefined;
 }
 
-/** What a repository has to know of the request that it finds something for. */
+/** The part of a request that a repository needs to find a resource. */
 export interface RequestContext {
-  /** Is looked at only where something has to be waited for: it costs more than a small reply. */
+  /** Created on first access, which costs more than a small response: access it only before waiting. */
   readonly signal: AbortSignal;
-  /** Undefined: plain names are those of the current publication. */
+  /** Undefined: plain names are served from the current publication. */
   readonly session?: ClientSession | undefined;
 }
 
-/** A repository as HTTP sees it. */
+/** A repository in service. */
 export interface ServedRepository {
   readonly name: RepositoryName;
   readonly key: PublicKey;
   /**
+   * Finds the resource of a path.
    * @param path below `/NAME/`, decoded once and normalised: `dists/…` or `pool/…`, without a leading slash
-   * @returns undefined if there is no such thing: then and only then the reply is 404
+   * @returns undefined if there is none: only then the response is 404
    * @throws StorageUnavailable, NotSeenYet
    */
   find(path: string, context: RequestContext): Promise<Resource | undefined>;
   /**
-   * Looks again at a directory or file and resolves when what changed is servable. Aborting stops the waiting, not the work.
+   * Refreshes a directory or file and resolves when its changes are published. Aborting stops waiting, not the refresh.
    * @throws StorageUnavailable if the tree could not be read
    */
   ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome>;
   status(): RepositoryStatus;
-  /** Those of one suite side by side, the newest first. */
+  /** Returns the snapshots by suite, the newest first. */
   snapshots(): Iterable<KeptPublication>;
 }

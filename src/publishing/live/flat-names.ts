@@ -1,4 +1,4 @@
-// What a flat repository is called where people and programs see it: inside it is a suite of a name that nobody knows.
+// The public names of a flat repository. Internally it is a suite with a name that must not appear outside.
 import type { Log } from "../../base/log.ts";
 import type { RepositoryName, StateName, TreePath } from "../../base/names.ts";
 import { flatSuite } from "../../base/names.ts";
@@ -6,19 +6,19 @@ import { flatBinaries, flatComponent, flatPath, flatSources } from "../../catalo
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { PublicationSummary } from "../served-repository.ts";
 
-/** The name of a flat repository as a source names it, e.g. `./extras/`. @see sources.list(5) */
+/** The name of a flat repository in an APT source, for example `./extras/`. @see sources.list(5) */
 export const flatSuiteName = (at: TreePath): string => (at === "" ? "./" : `./${at}/`);
 
-/** A suite's name as clients know it. */
+/** The public name of a suite. */
 export const publicSuiteName = ({ suite, at }: Pick<PublicationSummary, "suite" | "at">): string =>
   at === undefined ? suite : flatSuiteName(at);
 
-/** The name under which a flat repository keeps its state: no repository of its own can have it. */
+/** The name under which a flat repository keeps its state. No configured repository can have this name. */
 export const flatStateName = (name: RepositoryName, at: TreePath): StateName => `${name}/${at || "."}`;
 
 /** A flat repository of a tree. */
 interface Flat {
-  /** The repository that it is a part of. */
+  /** The repository that it belongs to. */
   readonly name: RepositoryName;
   readonly at: TreePath;
 }
@@ -29,13 +29,13 @@ const internalPaths = new RegExp(
   "g",
 );
 
-/** A text about a flat repository, with paths of the tree and public names in place of internal ones. */
+/** Replaces the internal paths and names in a text about a flat repository by paths of the tree and public names. */
 export const withPublicNames = (text: string, at: TreePath): string =>
   text
     .replaceAll(internalPaths, (_whole, _path, slash: string) => (at === "" ? (slash === "/" ? "" : ".") : at + slash))
     .replaceAll(flatSuite, flatSuiteName(at));
 
-/** An error about a flat repository, for whoever asked: its texts are rewritten in place. */
+/** Replaces the internal names in the texts of an error about a flat repository, in place. */
 export function renamed(thrown: unknown, at: TreePath): unknown {
   if (!(thrown instanceof Error)) return thrown;
   if (thrown.stack !== undefined) thrown.stack = withPublicNames(thrown.stack, at);
@@ -43,7 +43,7 @@ export function renamed(thrown: unknown, at: TreePath): unknown {
   return thrown;
 }
 
-/** A log for a flat repository: what it is told is written down with public names. */
+/** A log for a flat repository, which replaces internal names by public ones. */
 export function flatLog(log: Log, { name, at }: Flat): Log {
   const internalName = flatStateName(name, at);
   const shown = (value: unknown): unknown => {
@@ -55,14 +55,14 @@ export function flatLog(log: Log, { name, at }: Flat): Log {
     }
     return value;
   };
-  const context = (told: object): object =>
-    Object.fromEntries(Object.entries(told).map(([key, value]) => [key, shown(value)]));
+  const shownContext = (context: object): object =>
+    Object.fromEntries(Object.entries(context).map(([key, value]) => [key, shown(value)]));
   return {
-    info: (told, message) => log.info(context(told), withPublicNames(message, at)),
-    warn: (told, message) => log.warn(context(told), withPublicNames(message, at)),
-    error: (told, message) => log.error(context(told), withPublicNames(message, at)),
+    info: (context, message) => log.info(shownContext(context), withPublicNames(message, at)),
+    warn: (context, message) => log.warn(shownContext(context), withPublicNames(message, at)),
+    error: (context, message) => log.error(shownContext(context), withPublicNames(message, at)),
   };
 }
 
-/** Pings are counted by the repository that a flat one is a part of: it is pinged with it. */
+/** Pings are counted by the repository that the flat one belongs to, because both are pinged together. */
 export const flatObserver = (observer: PublishingObserver): PublishingObserver => ({ ...observer, pingLive() {} });

@@ -1,4 +1,4 @@
-// A repository together with the flat ones in the same tree: each is asked for what lies at its directory.
+// A repository with the flat repositories in the same tree. Requests and pings go to the one at whose directory they are.
 import type { RepositoryName, TreePath } from "../../base/names.ts";
 import { flatPathsOf, realPathOf } from "../../catalog/layout/flat-tree.ts";
 import { flatPath } from "../../catalog/layout/repository-layout.ts";
@@ -21,8 +21,8 @@ export interface FlatRepository {
   readonly repository: Repository;
 }
 
-/** What a client asks a flat repository for; all else in its directory is a file of the tree. */
-const ofFlat = /^(InRelease|Release|Release\.gpg|by-hash\/.+|(Packages|Sources)(\.gz|\.xz|\.diff\/.+)?)$/;
+/** The generated files of a flat repository. All other files in its directory are files of the tree. */
+const generatedFiles = /^(InRelease|Release|Release\.gpg|by-hash\/.+|(Packages|Sources)(\.gz|\.xz|\.diff\/.+)?)$/;
 
 export class FlatRepositories implements ServedRepository {
   readonly name: RepositoryName;
@@ -34,7 +34,7 @@ export class FlatRepositories implements ServedRepository {
     this.name = main.name;
     this.key = main.key;
     this.#main = main;
-    // The innermost first: what lies at its directory is its own.
+    // The innermost directory first, because it takes precedence.
     this.#flats = flats.toSorted((a, b) => b.at.length - a.at.length);
   }
 
@@ -52,7 +52,7 @@ export class FlatRepositories implements ServedRepository {
       const prefix = at === "" ? "" : `${at}/`;
       if (!path.startsWith(prefix)) continue;
       const rest = path.slice(prefix.length);
-      if (!ofFlat.test(rest) && !rest.startsWith("pool/SHA256/")) continue;
+      if (!generatedFiles.test(rest) && !rest.startsWith("pool/SHA256/")) continue;
       try {
         const found = await repository.find(rest.startsWith("pool/") ? rest : `${flatPath}/${rest}`, context);
         if (found !== undefined) return found;
@@ -68,7 +68,7 @@ export class FlatRepositories implements ServedRepository {
   }
 
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
-    const asked = this.#flats.flatMap(({ at, repository }) =>
+    const ofFlats = this.#flats.flatMap(({ at, repository }) =>
       flatPathsOf(path, at).map(async (flat) => {
         try {
           return inTree(await repository.ping(flat, signal), at);
@@ -77,7 +77,7 @@ export class FlatRepositories implements ServedRepository {
         }
       }),
     );
-    return combined(await Promise.all([this.#main.ping(path, signal), ...asked]));
+    return combined(await Promise.all([this.#main.ping(path, signal), ...ofFlats]));
   }
 
   status(): RepositoryStatus {
@@ -105,7 +105,7 @@ export class FlatRepositories implements ServedRepository {
     };
   }
 
-  /** Those of suites below `dists`. */
+  /** Returns the snapshots of the suites below `dists`. Flat repositories have none. */
   snapshots(): Iterable<KeptPublication> {
     return this.#main.snapshots();
   }

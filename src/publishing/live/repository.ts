@@ -65,7 +65,7 @@ interface RepositoryOptions {
   readonly stopping: AbortController;
 }
 
-const firstSurvey = "the tree is being looked at for the first time";
+const firstSurvey = "the tree is being read for the first time";
 /** The time from a failed refresh of the whole tree to the next one. It doubles each time, up to the poll interval. */
 const retrySeconds = 10;
 
