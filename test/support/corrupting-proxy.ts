@@ -41,7 +41,7 @@ export class CorruptingProxy {
     try {
       const result = await work();
       if (!this.requestedPaths.slice(before).some((path) => paths.test(path)))
-        throw new Error(`nobody requestedPaths for ${paths.source}`);
+        throw new Error(`no client requested ${paths.source}`);
       return result;
     } finally {
       this.corrupts = undefined;

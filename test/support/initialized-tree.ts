@@ -119,7 +119,7 @@ export class InitializedTree {
     try {
       return { ...(JSON.parse(printed) as PutOutcome), exitCode };
     } catch {
-      throw new Error(`put said:\n${output}`);
+      throw new Error(`put printed:\n${output}`);
     }
   }
 

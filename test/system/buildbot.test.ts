@@ -13,7 +13,7 @@ import { testCache } from "../support/rootfs.ts";
 import { freePort } from "../support/server.ts";
 import { writeSourceTree } from "../support/source-tree.ts";
 
-const patienceMs = 150_000;
+const timeoutMs = 150_000;
 /** The first time, Buildbot is downloaded. */
 const setUpMs = 480_000;
 const readme = readProjectFile("docker/buildbot/README.md");
@@ -46,9 +46,9 @@ function commit(version: string): void {
 
 const logOf = (who: "master" | "worker"): string => readFileSync(join(checkout, who, "twistd.log"), "utf8");
 
-async function until(holds: () => Promise<boolean> | boolean, what: string): Promise<void> {
-  for (const begunMs = Date.now(); !(await holds()); await sleep(500)) {
-    if (Date.now() - begunMs > patienceMs)
+async function until(condition: () => Promise<boolean> | boolean, what: string): Promise<void> {
+  for (const begunMs = Date.now(); !(await condition()); await sleep(500)) {
+    if (Date.now() - begunMs > timeoutMs)
       throw new Error(`${what} did not happen:\n${logOf("master")}\n${logOf("worker")}`);
   }
 }

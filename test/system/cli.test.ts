@@ -101,10 +101,10 @@ test.each([
   [["serve"], /--webapi: is missing/],
   [["serve", "--readcap", "URI:DIR2-RO:x"], /unknown option/],
   [["sevre"], /Did you mean serve/],
-])("%j is a usage error: exit code 2, and no stack trace", async (args, says) => {
+])("%j is a usage error: exit code 2, and no stack trace", async (args, expected) => {
   const command = new CommandLine(args, { env: { TAHOE_APT_READCAP: "" } });
   expect(await command.ends()).toBe(2);
-  expect(command.output).toMatch(says);
+  expect(command.output).toMatch(expected);
   expect(command.output).not.toMatch(/\n {4}at /);
 });
 
@@ -115,10 +115,10 @@ test.each([
   [["init", "--webapp", "http://127.0.0.1:3456", "x"], /unknown option '--webapp'/],
   [["view", "--confg", "x.toml"], /unknown option '--confg'/],
   [["publish", "--bundel", "x"], /unknown option '--bundel'/],
-])("%j: the error names the misspelt option, and not the missing one", async (args, says) => {
+])("%j: the error names the misspelt option, and not the missing one", async (args, expected) => {
   const command = new CommandLine(args);
   expect(await command.ends()).toBe(2);
-  expect(command.output).toMatch(says);
+  expect(command.output).toMatch(expected);
 });
 
 test.each([
@@ -128,7 +128,7 @@ test.each([
   ["remove", ["--bundle", "/nowhere.bundle", "x"], 2, { code: "builder/bad-bundle" }],
   ["list", ["--webapi", "x", "--readcap-file", "/nowhere"], 2, { code: "configuration/invalid" }],
   ["snapshot", ["list", "--state", "/nowhere"], 1, { code: "operator/refused" }],
-] as const)("%s %j --json prints one object though it fails", async (name, args, exitCode, says) => {
+] as const)("%s %j --json prints one object though it fails", async (name, args, exitCode, expected) => {
   const command = new CommandLine([name, ...args, "--json"], { env: { TAHOE_APT_READCAP: "" } });
   expect(await command.ends()).toBe(exitCode);
   const objects = command.printed.split("\n").filter((line) => line !== "");
@@ -137,7 +137,7 @@ test.each([
     status: "failed",
     exitCode,
     errors: expect.arrayContaining([expect.stringMatching(/\S/)]),
-    ...says,
+    ...expected,
   });
 });
 
@@ -193,8 +193,8 @@ test.each([
 ])("%j prints help, and ends with 0", async (args, words) => {
   const command = new CommandLine(args);
   expect(await command.ends()).toBe(0);
-  const said = command.output.replaceAll(/\s+/g, " ");
-  for (const word of words) expect(said).toContain(word);
+  const output = command.output.replaceAll(/\s+/g, " ");
+  for (const word of words) expect(output).toContain(word);
 });
 
 test.each(["--version", "-V"])("%s prints only the version of package.json, from any directory", async (flag) => {
@@ -227,10 +227,10 @@ test.each([
   ["list", "=", [], "PATTERN: "],
 ])(
   "%s accepts --webapi repeatedly, and does not take the next argument for another gateway",
-  async (name, behind, flags, says) => {
+  async (name, behind, flags, expected) => {
     const gateways = ["--webapi", "http://127.0.0.1:1", "--webapi", "http://127.0.0.1:2"];
     const command = new CommandLine([name, ...gateways, behind, ...flags], { env: { TAHOE_APT_READCAP: "" } });
     expect(await command.ends()).toBe(2);
-    expect(command.output).toContain(`tahoe-apt: ${says}`);
+    expect(command.output).toContain(`tahoe-apt: ${expected}`);
   },
 );

@@ -123,8 +123,8 @@ test.each([
 ] as const)("%s accepts the indices, and rejects them if one bit differs", async (what, form, command, args, from) => {
   for (const index of ["binary-amd64/Packages", "source/Sources"]) {
     const bytes = await fetched(`${index}.${form}`);
-    const said = runTool(command, args, bytes, from);
-    if (!what.endsWith("-t")) expect(said.equals(await fetched(index))).toBe(true);
+    const output = runTool(command, args, bytes, from);
+    if (!what.endsWith("-t")) expect(output.equals(await fetched(index))).toBe(true);
     expect(() => runTool(command, args, withOneBitChanged(bytes), from)).toThrow();
   }
 });

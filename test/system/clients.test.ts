@@ -96,8 +96,10 @@ test("apt-get and apt show a package's changelog, also if the source has another
 
 test("apt with forced by-hash requests indices only by hash", async () => {
   const root = anApt({ "Acquire::By-Hash": "force", "Debug::Acquire::http": "true" });
-  const asked = [...(await root.update()).matchAll(/^GET \/debian\/dists\/sid\/(\S+)/gm)].map(([, path = ""]) => path);
-  const indices = asked.filter((path) => path.includes("/"));
+  const requests = [...(await root.update()).matchAll(/^GET \/debian\/dists\/sid\/(\S+)/gm)].map(
+    ([, path = ""]) => path,
+  );
+  const indices = requests.filter((path) => path.includes("/"));
   expect(indices.length).toBeGreaterThanOrEqual(2);
   for (const path of indices) expect(path).toMatch(/\/by-hash\/SHA256\/[0-9a-f]{64}$/);
   expect(await root.packageNames()).toEqual(names);
@@ -130,13 +132,13 @@ print("fetched", path, dsc)
 
 test("python-apt updates, lists, and downloads a package and its source", async () => {
   const root = anApt();
-  const said = await succeed(root, "/usr/bin/python3", "-c", pythonScript).catch((thrown: Error) => {
+  const output = await succeed(root, "/usr/bin/python3", "-c", pythonScript).catch((thrown: Error) => {
     const hint = thrown.message.includes("No module named 'apt'")
       ? "this test needs python3-apt: apt-get install python3-apt"
       : "";
     throw new Error(`${hint}\n${thrown.message}`);
   });
-  for (const name of names) expect(said).toContain(`${name} 2:1.0~rc1+ds-1 hello\n`);
+  for (const name of names) expect(output).toContain(`${name} 2:1.0~rc1+ds-1 hello\n`);
   const got = filesBelow(join(root.directory, "got"));
   for (const [name, bytes] of source.files) expect(got.get(name)).toEqual(bytes);
   expect([...got.values()]).toContainEqual(debs.get("hello_1.0~rc1+ds-1_amd64.deb"));
@@ -199,10 +201,10 @@ test("apt 3 with sqv updates, installs, downloads a source and shows a changelog
     apt-get source --download-only hello; ls *.dsc
     apt-get changelog hello | cat
     dpkg-query --show --showformat 'installed \${Package} \${Version}\\n' ${names.join(" ")}`);
-  const said = await run(command, args);
-  expect(said).toMatch(/^apt 3\./m);
-  expect(said).toContain("/usr/bin/sqv\n");
-  expect(said).toContain("hello_1.0~rc1+ds-1.dsc\n");
-  expect(said).toContain(changelog);
-  for (const name of names) expect(said).toContain(`installed ${name} 2:1.0~rc1+ds-1\n`);
+  const output = await run(command, args);
+  expect(output).toMatch(/^apt 3\./m);
+  expect(output).toContain("/usr/bin/sqv\n");
+  expect(output).toContain("hello_1.0~rc1+ds-1.dsc\n");
+  expect(output).toContain(changelog);
+  for (const name of names) expect(output).toContain(`installed ${name} 2:1.0~rc1+ds-1\n`);
 });

@@ -61,10 +61,10 @@ test("runs are merged within the thread's memory, whatever their number", async 
   for (const file of files) writeFileSync(file, lines);
   const into = join(directory, "merged");
   writeFileSync(into, "");
-  const { port1: heard, port2: port } = new MessageChannel();
-  const heardFirst = once(heard, "message");
+  const { port1: receiver, port2: port } = new MessageChannel();
+  const firstMessage = once(receiver, "message");
   await aThread().mergeFiles({ files, into, port }, noSignal);
-  expect(await heardFirst).toMatchObject([{ first: `usr/${"0".repeat(100)}`, index: 0 }]);
+  expect(await firstMessage).toMatchObject([{ first: `usr/${"0".repeat(100)}`, index: 0 }]);
 });
 
 test("a package with many short paths and a long name is sorted within the thread's memory", async () => {

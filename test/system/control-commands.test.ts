@@ -177,9 +177,9 @@ test.each([
   ["older = 1", "view.older"],
 ])("a view with %s is rejected with its place", async (view, place) => {
   await configure(`[repository.suite.sid.view]\n${view}`);
-  const said = await run("view", "--dry-run");
-  expect(said).toContain(`repository[0].suite.sid.${place}: `);
-  expect(said).toContain("ended with 2");
+  const output = await run("view", "--dry-run");
+  expect(output).toContain(`repository[0].suite.sid.${place}: `);
+  expect(output).toContain("ended with 2");
 });
 
 test("only the owner can use the socket, and invalid or idle connections block nothing", async () => {
@@ -187,7 +187,7 @@ test("only the owner can use the socket, and invalid or idle connections block n
   await start();
   const socket = join(work, "state/in-use");
   expect((await stat(socket)).mode & 0o777).toBe(0o600);
-  const told = (question: string) =>
+  const respond = (question: string) =>
     new Promise<string>((resolve) => {
       let answer = "";
       const asking = createConnection({ path: socket, allowHalfOpen: true });
@@ -196,10 +196,10 @@ test("only the owner can use the socket, and invalid or idle connections block n
       asking.on("close", () => resolve(answer));
       asking.end(question);
     });
-  expect(JSON.parse(await told("x"))).toHaveProperty("refused");
-  expect(JSON.parse(await told('{"ask":"rollback"}'))).toHaveProperty("refused");
-  expect(await told("x".repeat(100_000))).toBe("");
-  expect(await told("")).toBe("");
+  expect(JSON.parse(await respond("x"))).toHaveProperty("refused");
+  expect(JSON.parse(await respond('{"ask":"rollback"}'))).toHaveProperty("refused");
+  expect(await respond("x".repeat(100_000))).toBe("");
+  expect(await respond("")).toBe("");
   const silent = createConnection({ path: socket });
   silent.on("error", () => undefined);
   await new Promise((resolve) => silent.once("connect", resolve));
@@ -210,10 +210,10 @@ test("only the owner can use the socket, and invalid or idle connections block n
 test("with several suites, a command for one suite requires its name: a usage error with or without a running server", async () => {
   for (const suite of ["sid", "trixie"]) await put(`dists/${suite}/main/binary-amd64/1.deb`, "1", longAgoSeconds);
   await start();
-  const asked = () => run("snapshot", "rollback", "20990101T000000Z");
-  expect(await asked()).toBe("tahoe-apt: --suite: one of sid, trixie is needed\nended with 2");
+  const rollBack = () => run("snapshot", "rollback", "20990101T000000Z");
+  expect(await rollBack()).toBe("tahoe-apt: --suite: one of sid, trixie is needed\nended with 2");
   await server.stop();
-  expect(await asked()).toBe("tahoe-apt: --suite: one of sid, trixie is needed\nended with 2");
+  expect(await rollBack()).toBe("tahoe-apt: --suite: one of sid, trixie is needed\nended with 2");
 });
 
 test("a mistyped suite, repository or directory is an error, and nothing is created", async () => {

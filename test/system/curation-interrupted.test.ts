@@ -69,11 +69,11 @@ async function linesOf(path: string): Promise<readonly string[]> {
   for (const [name, entry] of await entries(path)) {
     if (!isLog(name) || entry.kind !== "file") continue;
     const reply = await fetch(`${inject("webapiUrl")}/uri/${encodeURIComponent(entry.content?.reveal() ?? "")}`);
-    const told = (await reply.text())
+    const entries = (await reply.text())
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line) as Record<string, string>);
-    lines.push(...told.map(({ action, package: name_, architecture }) => `${action} ${name_} ${architecture}`));
+    lines.push(...entries.map(({ action, package: name_, architecture }) => `${action} ${name_} ${architecture}`));
   }
   return lines.toSorted();
 }

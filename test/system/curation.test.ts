@@ -110,8 +110,8 @@ test("list shows every package file with its directory, by bundle and by read ca
   expect(whole.output.trim().split("\n")).toHaveLength(10);
   expect(whole.output).toContain(`hello 1.10-1 amd64 sid main dists/${alice}/hello_1.10-1_amd64.deb\n`);
   const lines = (await run("list", "src:hello=1.9*", "--json")).output.trim().split("\n");
-  const told = lines.map((line) => JSON.parse(line) as { readonly [key: string]: string });
-  expect(told.map((one) => `${one.package} ${one.version} ${one.architecture}`)).toEqual([
+  const listed = lines.map((line) => JSON.parse(line) as { readonly [key: string]: string });
+  expect(listed.map((one) => `${one.package} ${one.version} ${one.architecture}`)).toEqual([
     "hello-data 1.9-1 all",
     "hello 1.9-1 amd64",
     "hello 1.9-1 source",
@@ -123,15 +123,15 @@ test("list shows every package file with its directory, by bundle and by read ca
 });
 
 test("a dry run shows the change of each index, and changes nothing", async () => {
-  const asked = ["--from", "sid", "--to", "stable", "--new-suite", "--dry-run", "src:hello=1.10-1"];
-  const planned = await json("promote", ...asked);
+  const flags = ["--from", "sid", "--to", "stable", "--new-suite", "--dry-run", "src:hello=1.10-1"];
+  const planned = await json("promote", ...flags);
   expect(planned).toMatchObject({ exitCode: 0, status: "planned" });
   expect(inShort(planned)).toEqual([
     "stable main/binary-amd64 +hello 1.10-1 amd64",
     "stable main/binary-amd64 +hello-data 1.10-1 all",
     "stable main/source +hello 1.10-1 source",
   ]);
-  expect((await run("promote", ...asked)).output).toContain("stable main/source:\n  + hello 1.10-1 source\n");
+  expect((await run("promote", ...flags)).output).toContain("stable main/source:\n  + hello 1.10-1 source\n");
   expect(await names("dists")).toEqual(["sid"]);
 });
 
@@ -149,8 +149,8 @@ test("a mistyped suite or package is rejected with exit code 3, and nothing is c
 });
 
 test("binaries and sources that are promoted to another suite are installable from there, and no bytes were copied", async () => {
-  const asked = ["--from", "sid", "--to", "stable", "--new-suite", "src:hello=1.10-1"];
-  const done = await json("promote", ...asked);
+  const flags = ["--from", "sid", "--to", "stable", "--new-suite", "src:hello=1.10-1"];
+  const done = await json("promote", ...flags);
   expect(done).toMatchObject({ exitCode: 0, status: "done" });
   const [before, after] = [await entries(`dists/${alice}`), await entries("dists/stable/main/binary-amd64/alice")];
   const name = "hello_1.10-1_amd64.deb";
@@ -165,7 +165,7 @@ test("binaries and sources that are promoted to another suite are installable fr
     expect.arrayContaining(["hello_1.10-1.dsc", "hello_1.10-1.tar.gz"]),
   );
 
-  const again = await json("promote", ...asked);
+  const again = await json("promote", ...flags);
   expect(again).toMatchObject({ exitCode: 0, status: "nothing", changes: [] });
   expect(await auditOf("dists/stable/main/binary-amd64/alice")).toEqual([
     expect.objectContaining({
@@ -180,12 +180,12 @@ test("binaries and sources that are promoted to another suite are installable fr
 });
 
 test("a pool of several builders: one builder's upload is linked into another's directory too", async () => {
-  const asked = ["--from", "sid", "--to", "sid", "--builder", "alice", "--to-builder", "bob/new", "other"];
-  const done = await json("promote", ...asked);
+  const flags = ["--from", "sid", "--to", "sid", "--builder", "alice", "--to-builder", "bob/new", "other"];
+  const done = await json("promote", ...flags);
   expect(done).toMatchObject({ exitCode: 0, status: "done", changes: [] });
   expect(await names("dists/sid/main/binary-amd64/bob/new")).toContain("other_1_amd64.deb");
-  const told = await run("list", "--builder", "bob/new");
-  expect(told.output).toBe("other 1 amd64 sid main dists/sid/main/binary-amd64/bob/new/other_1_amd64.deb\n");
+  const listed = await run("list", "--builder", "bob/new");
+  expect(listed.output).toBe("other 1 amd64 sid main dists/sid/main/binary-amd64/bob/new/other_1_amd64.deb\n");
 });
 
 test("a file with the same name and other bytes is replaced only on request, and rejected otherwise", async () => {
@@ -242,8 +242,8 @@ test("a file that is not a package is listed with the reason, never promoted, an
   const path = parseTreePath("dists/sid/main/binary-amd64/bob/text_1_amd64.deb");
   await tree.writer.put(tree.root, path, Buffer.from("this is no package, and longer than a cap would hold\n"), signal);
   expect((await run("list", "--suite", "sid")).output).toContain(`rejected: ${path}: `);
-  const asked = ["--from", "sid", "--to", "stable", path];
-  expect((await json("promote", ...asked)).problems).toEqual([`nothing matches ${path}`]);
+  const flags = ["--from", "sid", "--to", "stable", path];
+  expect((await json("promote", ...flags)).problems).toEqual([`nothing matches ${path}`]);
   expect((await json("remove", path)).status).toBe("done");
   expect(await names("dists/sid/main/binary-amd64/bob")).not.toContain("text_1_amd64.deb");
 });

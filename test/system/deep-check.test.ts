@@ -68,8 +68,10 @@ interface Line {
 }
 
 async function check(...args: readonly string[]): Promise<{ code: number | null; output: string; lines: Line[] }> {
-  const asked = args.includes("--bundle") ? [] : ["--webapi", grid.webapiUrl, "--readcap-file", join(work, "readcap")];
-  const command = new CommandLine(["deep-check", ...asked, ...args]);
+  const gatewayFlags = args.includes("--bundle")
+    ? []
+    : ["--webapi", grid.webapiUrl, "--readcap-file", join(work, "readcap")];
+  const command = new CommandLine(["deep-check", ...gatewayFlags, ...args]);
   const code = await command.ends();
   expect(command.output).not.toMatch(/URI:/);
   const json = args.includes("--json") ? command.output.trim().split("\n") : [];
@@ -117,10 +119,10 @@ test("a file that lost a share is unhealthy: exit code 3, until --repair restore
   const index = indexOf((await check("--json")).lines, path);
   rmSync(join(shareDirectory(index), "1"));
 
-  const told = await check();
-  expect(told.code).toBe(3);
-  expect(told.output).toContain(`unhealthy: file ${path}: 2 of 3 shares, 1 needed; storage index ${index}\n`);
-  expect(told.output).not.toContain("well.deb");
+  const result = await check();
+  expect(result.code).toBe(3);
+  expect(result.output).toContain(`unhealthy: file ${path}: 2 of 3 shares, 1 needed; storage index ${index}\n`);
+  expect(result.output).not.toContain("well.deb");
 
   const mended = await check("--json", "--repair");
   expect(mended.code).toBe(0);
@@ -162,21 +164,21 @@ test("a file without shares is lost: exit code 4, and everything else is checked
 test("a package's file list, which is in no directory, is checked and renewed as well", async () => {
   const [content, list] = [Buffer.alloc(4_000, "d"), Buffer.alloc(4_000, "l")];
   const contents = await writer.upload(list, signal);
-  const said = { version: 1, sizeBytes: 4_000, sha256: "00".repeat(32) };
+  const claim = { version: 1, sizeBytes: 4_000, sha256: "00".repeat(32) };
   const links = new Map([
     [
       "listed.deb",
-      { content: await writer.upload(content, signal), metadata: { ...said, contents: contents.reveal() } },
+      { content: await writer.upload(content, signal), metadata: { ...claim, contents: contents.reveal() } },
     ],
     [
       "odd.deb",
-      { content: await writer.upload(Buffer.alloc(3_000), signal), metadata: { ...said, contents: "nonsense" } },
+      { content: await writer.upload(Buffer.alloc(3_000), signal), metadata: { ...claim, contents: "nonsense" } },
     ],
   ]);
   await writer.link(await writer.makeDirectory(root, directory, signal), links, signal);
   const { lines } = await check("--json");
-  const told = lines.filter(({ path }) => path === `${directory}/listed.deb`);
-  expect(told.map(({ kind, state }) => `${kind} ${state}`)).toEqual(["file healthy", "file list healthy"]);
+  const result = lines.filter(({ path }) => path === `${directory}/listed.deb`);
+  expect(result.map(({ kind, state }) => `${kind} ${state}`)).toEqual(["file healthy", "file list healthy"]);
   expect(lines.at(-1)?.summary).toMatchObject({ unchecked: 0 });
 });
 

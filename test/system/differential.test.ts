@@ -73,7 +73,7 @@ const tool = (command: string, args: readonly string[], debianPackage: string): 
 interface Explained {
   readonly tool: string;
   readonly field: string;
-  readonly isIt: (ours: string | undefined, theirs: string | undefined) => boolean;
+  readonly matches: (ours: string | undefined, theirs: string | undefined) => boolean;
   readonly why: string;
 }
 
@@ -85,20 +85,20 @@ const explained: readonly Explained[] = [
   {
     tool: "",
     field: "filename",
-    isIt: (ours, theirs) =>
+    matches: (ours, theirs) =>
       /^pool\/SHA256\/[0-9a-f]{64}\/[^/]+$/.test(ours ?? "") && lastName(ours) === lastName(theirs),
     why: "packages are addressed by their content",
   },
   {
     tool: "",
     field: "directory",
-    isIt: (ours) => /^pool\/SHA256\/[0-9a-f]{64}$/.test(ours ?? ""),
+    matches: (ours) => /^pool\/SHA256\/[0-9a-f]{64}$/.test(ours ?? ""),
     why: "sources are addressed by their .dsc's content",
   },
   ...["sha1", "sha512", "checksums-sha1", "checksums-sha512"].map((field) => ({
     tool: "",
     field,
-    isIt: onlyTheirs,
+    matches: onlyTheirs,
     why: "the configured digests are MD5 and SHA256, as in Debian's archive",
   })),
 ];
@@ -126,13 +126,13 @@ function unexplained(
     }
     const names = new Set([...own, ...stanza].map(([name]) => name.toLowerCase()));
     for (const field of names) {
-      const [said, seen] = [fieldOf(own, field), fieldOf(stanza, field)];
-      if (said === seen) continue;
+      const [ours, theirs] = [fieldOf(own, field), fieldOf(stanza, field)];
+      if (ours === theirs) continue;
       const reason = explained.find(
-        (one) => [toolName, ""].includes(one.tool) && one.field === field && one.isIt(said, seen),
+        (one) => [toolName, ""].includes(one.tool) && one.field === field && one.matches(ours, theirs),
       );
       if (reason === undefined)
-        differences.push(`${key}: ${field} is ${JSON.stringify(said)}, and of ${toolName} ${JSON.stringify(seen)}`);
+        differences.push(`${key}: ${field} is ${JSON.stringify(ours)}, and of ${toolName} ${JSON.stringify(theirs)}`);
       else {
         const row = `${toolName.padEnd(18)} ${field.padEnd(18)} ${reason.why}`;
         met.set(row, (met.get(row) ?? 0) + 1);

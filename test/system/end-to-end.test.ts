@@ -195,11 +195,11 @@ test("a builder's cap and token give access to no other directory", async () => 
 test("after kill -9 during a rebuild, the server starts with the last complete publication and then catches up", async () => {
   const inRelease = async () => (await fetch(`${server.url}/debian/dists/sid/InRelease`)).text();
   const before = await inRelease();
-  const late = new Map<string, Uint8Array>();
+  const more = new Map<string, Uint8Array>();
   for (let n = 0; n < 5; n++) {
-    late.set(`late${n}_1.0-1_amd64.deb`, await aDeb({ package: `late${n}`, architecture: "amd64" }));
+    more.set(`late${n}_1.0-1_amd64.deb`, await aDeb({ package: `late${n}`, architecture: "amd64" }));
   }
-  await linkAll(late);
+  await linkAll(more);
   expect((await ping(builderPath, "")).status).toBe(202);
   await new Promise((resolve) => setTimeout(resolve, 30));
   await server.end("SIGKILL");

@@ -74,7 +74,7 @@ class Site {
   }
 }
 
-async function planted(): Promise<Site> {
+async function siteWithPackages(): Promise<Site> {
   const site = new Site();
   site.put(`${place}/hello.deb`, await aDeb({ package: "hello", version: "1:2.0+b~1", architecture: "amd64" }));
   site.put(`${place}/other.deb`, await aDeb({ package: "other", architecture: "all" }));
@@ -87,7 +87,7 @@ async function planted(): Promise<Site> {
 }
 
 test("apt, debmirror, debootstrap and a copy find a complete repository in the files", { timeout: long }, async () => {
-  const site = await planted();
+  const site = await siteWithPackages();
   expect(await site.export()).toContain("packagesWritten 7");
   const url = await site.serve();
   const apt = await site.apt(url, { "Acquire::By-Hash": "force" });
@@ -144,14 +144,14 @@ test("a package in several indices is written once", async () => {
 test("only changes are written, an old index still finds its packages, and removed files are deleted after a while", {
   timeout: long,
 }, async () => {
-  const site = await planted();
+  const site = await siteWithPackages();
   await site.export();
   const before = site.generation;
   expect(await site.export()).toContain("up to date");
   expect(site.generation).toBe(before);
 
   const url = await site.serve();
-  const late = await site.apt(url);
+  const outdated = await site.apt(url);
   const sources = join(site.directory, "dists/sid/main/source/Sources.xz");
   const inode = statSync(sources).ino;
   const old = readFileSync(join(site.work, "tree", place, "hello.deb"));
@@ -161,7 +161,7 @@ test("only changes are written, an old index still finds its packages, and remov
   expect(site.generation).not.toBe(before);
   expect(statSync(sources).ino).toBe(inode);
   expect(existsSync(join(site.directory, "dists", before))).toBe(false);
-  expect(await late.download("hello")).toEqual(old);
+  expect(await outdated.download("hello")).toEqual(old);
   expect((await (await site.apt(url)).run("apt-cache", "policy", "hello")).output).toContain("Candidate: 3");
 
   const held = () =>
@@ -184,7 +184,7 @@ test("only changes are written, an old index still finds its packages, and remov
 test("after a kill at any moment, the site is complete, and the next export finishes it", {
   timeout: long,
 }, async () => {
-  const site = await planted();
+  const site = await siteWithPackages();
   await site.export();
   const url = await site.serve();
   for (const afterMs of [300, 600, 900, 1200, 1500]) {
@@ -204,7 +204,7 @@ test("after a kill at any moment, the site is complete, and the next export fini
 test("a server keeps the site up to date by itself, and a command may export at the same time", {
   timeout: long,
 }, async () => {
-  const site = await planted();
+  const site = await siteWithPackages();
   const config = join(site.work, "conf");
   writeFileSync(
     config,
@@ -234,7 +234,7 @@ test("a server keeps the site up to date by itself, and a command may export at 
 });
 
 test("a directory with somebody else's dists is not touched, and the command reports it", async () => {
-  const site = await planted();
+  const site = await siteWithPackages();
   mkdirSync(join(site.directory, "dists/precious"), { recursive: true });
   const command = new CommandLine(["export", ...site.flags, site.directory]);
   expect(await command.ends()).toBe(1);

@@ -84,8 +84,8 @@ test(
       const before = master();
       await succeed(initIn(directory));
       if (before !== false) expect(master()).toBe(before);
-      const { repositories, warnings: told } = loadConfiguration({ config: join(directory, "tahoe-apt.toml") }, {});
-      const warnings = [...told];
+      const { repositories, warnings: found } = loadConfiguration({ config: join(directory, "tahoe-apt.toml") }, {});
+      const warnings = [...found];
       const builders = repositories[0]?.builders((complaint) => warnings.push(complaint));
       expect([repositories.length, builders?.length, warnings]).toEqual([1, 4, []]);
       const [root] = bundleIn(directory, "master.bundle").directories;

@@ -83,10 +83,10 @@ function secrets(): readonly string[] {
   return texts.flatMap((text) => text.match(/URI:[^"\s]+|(?<=ping_token = ")[^"]+|^[\w-]{20,}$/gm) ?? []);
 }
 
-let said: string;
+let output: string;
 beforeAll(async () => {
   port = await freePort();
-  said = await succeed(...initArguments());
+  output = await succeed(...initArguments());
   server = await ServerUnderTest.start({ flags: ["--config", at("tahoe-apt.toml")], port });
   await server.ready();
 });
@@ -100,8 +100,8 @@ test("every secret is in a file that only its owner can read, and none is printe
   expect(new Set(secrets()).size).toBeGreaterThan(12);
   for (const name of ["master.bundle", "master.token", "tree.readcap", "builders/alice.bundle", "builders/alice.token"])
     expect(statSync(at(name)).mode & 0o777, name).toBe(0o600);
-  for (const secret of secrets()) expect(said).not.toContain(secret);
-  expect(said).not.toContain("URI");
+  for (const secret of secrets()) expect(output).not.toContain(secret);
+  expect(output).not.toContain("URI");
   for (const name of ["builders.toml", "tahoe-apt.toml"])
     for (const secret of secrets()) expect(readFileSync(at(name), "utf8")).not.toContain(secret);
   const shown = await succeed(...initArguments(), "--show-caps");

@@ -58,10 +58,10 @@ test.each([
   ["deep-check --bundle broken.bundle", 2, { code: "builder/bad-bundle" }],
   ["view --config nowhere.toml", 2, { code: "configuration/invalid" }],
   ["owner list --config nowhere.toml", 2, { code: "configuration/invalid" }],
-] as const)("%s --json ends with %d and prints one object", async (command, exitCode, says) => {
+] as const)("%s --json ends with %d and prints one object", async (command, exitCode, expected) => {
   const ran = await runCommand([...command.split(" "), "--json"], { cwd: work });
   expect(ran.exitCode).toBe(exitCode);
   expect(ran.printed.match(/\n/g)).toHaveLength(1);
   const failed = exitCode === 1 || exitCode === 2;
-  expect(JSON.parse(ran.printed)).toMatchObject({ ...(failed && { status: "failed", exitCode }), ...says });
+  expect(JSON.parse(ran.printed)).toMatchObject({ ...(failed && { status: "failed", exitCode }), ...expected });
 });

@@ -178,8 +178,8 @@ test("builders' commands distinguish a suite with a slash from the suite around 
   };
   expect(await run("put", ...bundle, "--suite", "bookworm", await add("base"))).toContain("in bookworm main");
   for (const version of ["1.0-1", "1.0-2"]) {
-    const said = await run("put", ...bundle, "--suite", "bookworm/updates", await add("fix", version));
-    expect(said).toContain(`live: fix ${version} amd64 in bookworm/updates main`);
+    const output = await run("put", ...bundle, "--suite", "bookworm/updates", await add("fix", version));
+    expect(output).toContain(`live: fix ${version} amd64 in bookworm/updates main`);
   }
   writeSourceTree(join(work, "built"), { name: "built", version: "1.0", distribution: "bookworm" });
   buildSourceTree(join(work, "built"));

@@ -119,9 +119,9 @@ test("a list alone gives a builder no directory, and a place in it gives the nam
   await succeed("builder", "add", "dora", "--dir", directory, ...places);
   const before = opened();
   expect(before).toEqual(["dists/sid/main/binary-all/dora", "dists/sid/main/binary-amd64/dora"]);
-  const told = await succeed("builder", "add", "dora", "--dir", directory, "--packages", "dora*");
-  expect(told).toContain("dora has 2 directories");
-  expect(told).toContain("dora may publish dora*");
+  const output = await succeed("builder", "add", "dora", "--dir", directory, "--packages", "dora*");
+  expect(output).toContain("dora has 2 directories");
+  expect(output).toContain("dora may publish dora*");
   expect(opened()).toEqual(before);
   await succeed("builder", "add", "dora", "--dir", directory, "--suite", "trixie", "--packages", "dora*");
   expect(opened()).toEqual([...before, ...opened().filter((path) => path?.startsWith("dists/trixie/"))]);

@@ -84,8 +84,8 @@ afterAll(async () => {
 });
 
 /** The paths below the suite that apt requested, from its own output. */
-const requestsIn = (said: string): readonly string[] =>
-  [...said.matchAll(/GET \/debian\/dists\/sid\/(\S+) HTTP/g)].map(([, path = ""]) => path);
+const requestsIn = (output: string): readonly string[] =>
+  [...output.matchAll(/GET \/debian\/dists\/sid\/(\S+) HTTP/g)].map(([, path = ""]) => path);
 
 const debug = { "Debug::Acquire::http": "true", "Debug::pkgAcquire::Diffs": "true" };
 const listOf = (directory: string) => new RegExp(`^main/${directory}\\.diff/(by-hash/SHA256/[0-9a-f]{64}|Index)$`);
@@ -102,23 +102,23 @@ function expectOnePatchEach(requests: readonly string[]): void {
 
 test("apt updates from any earlier publication by one patch of Packages and one of Sources", async () => {
   const root = new AptRoot({ source: { url: `${server.url}/debian`, suite: "sid", publicKey }, options: debug });
-  const late = new AptRoot({ source: { url: `${server.url}/debian`, suite: "sid", publicKey }, options: debug });
+  const other = new AptRoot({ source: { url: `${server.url}/debian`, suite: "sid", publicKey }, options: debug });
   try {
     expect(requestsIn(await root.update()).filter((path) => wholeIndex.test(path))).toHaveLength(2);
-    await late.update();
+    await other.update();
     await publish("one");
     expectOnePatchEach(requestsIn(await root.update()));
     expect(await root.candidate("one")).toBe("1.0-1");
     expect(await root.packageNames()).toHaveLength(packagesAtFirst + 1);
     await publish("two");
-    for (const each of [root, late]) {
+    for (const each of [root, other]) {
       expectOnePatchEach(requestsIn(await each.update()));
       expect(await each.packageNames()).toHaveLength(packagesAtFirst + 2);
     }
     expect([...(await root.source("two")).keys()]).toContain("two_1.0-1.dsc");
   } finally {
     root.close();
-    late.close();
+    other.close();
   }
 });
 
@@ -149,10 +149,10 @@ test("debmirror, which supports only SHA1, patches its indices", async () => {
   };
   await mirror();
   await publish("mirrored");
-  const said = await mirror();
-  expect(said).toMatch(/binary-amd64\/Packages patched with .*\.gz/);
-  expect(said).toMatch(/source\/Sources patched with .*\.gz/);
-  expect(said).not.toMatch(/^Errors:/m);
+  const output = await mirror();
+  expect(output).toMatch(/binary-amd64\/Packages patched with .*\.gz/);
+  expect(output).toMatch(/source\/Sources patched with .*\.gz/);
+  expect(output).not.toMatch(/^Errors:/m);
 });
 
 test(

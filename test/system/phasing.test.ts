@@ -61,14 +61,14 @@ test.each([
   [["override", "set", "hello", "Section"], 2, /"Section" is not FIELD=VALUE/],
   [["override", "set", "hello", "Version=3"], 1, /Version cannot be overridden/],
   [["override", "set", "hello", "Section=x", "--suite", "sdi"], 2, /no suite sdi; known: sid/],
-] as const)("%j ends with %d and says why", async (args, exitCode, says) => {
+] as const)("%j ends with %d and says why", async (args, exitCode, expected) => {
   const grid = await ServedGrid.start(inject("webapiUrl"));
   onTestFinished(() => grid.end());
   await grid.put(path, new Map([["hello_2.0_amd64.deb", await hello()]]));
   await grid.ping();
   const command = new CommandLine([...args, "--state", stateOf(grid)]);
   expect(await command.ends()).toBe(exitCode);
-  expect(command.output).toMatch(says);
+  expect(command.output).toMatch(expected);
 });
 
 test("an invalid overrides file prevents a start, and the error names the file and the line", async () => {

@@ -12,7 +12,7 @@ import { aDeb, aDsc, runTool } from "../support/debs.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
 const token = "the-token-of-prebuilt";
-const patienceMs = 20_000;
+const timeoutMs = 20_000;
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-prebuilt-"));
 const tree = join(work, "tree");
 const gnupg = join(work, "gnupg");
@@ -106,7 +106,7 @@ const text = async (path: string): Promise<string> => (await fetch(`${server.url
 
 /** Waits until the page shows this, because indices are checked in the background. */
 async function pageComesToSay(pattern: RegExp): Promise<void> {
-  for (const begunMs = Date.now(); Date.now() - begunMs < patienceMs; await sleep(50)) {
+  for (const begunMs = Date.now(); Date.now() - begunMs < timeoutMs; await sleep(50)) {
     if (pattern.test(await text("/debian/"))) return;
   }
   expect(await text("/debian/")).toMatch(pattern);

@@ -42,8 +42,8 @@ async function aRoot(login?: { readonly name?: string; readonly password: string
   const root = new AptRoot({ source: { url: `${server.url}/ours`, suite: "sid", publicKey } });
   onTestFinished(() => root.close());
   if (login !== undefined) {
-    const words = `machine ${server.url}/ours login ${login.name ?? "bob"} password ${login.password}\n`;
-    writeFileSync(join(root.directory, "etc/auth.conf"), words, { mode: 0o600 });
+    const authConf = `machine ${server.url}/ours login ${login.name ?? "bob"} password ${login.password}\n`;
+    writeFileSync(join(root.directory, "etc/auth.conf"), authConf, { mode: 0o600 });
   }
   return root;
 }

@@ -79,9 +79,9 @@ test("apt installs and downloads sources through a gateway, with the read cap an
   timeout: long,
 }, async () => {
   writeFileSync(join(tree.work, "key.asc"), await (await fetch(`${tree.server.url}/debian/key.asc`)).text());
-  const said = await publish();
-  expect(said).toMatch(/uploaded \d+, linked \d+/);
-  expect(said).not.toContain("URI:");
+  const output = await publish();
+  expect(output).toMatch(/uploaded \d+, linked \d+/);
+  expect(output).not.toContain("URI:");
   const apt = await updated();
   expect((await apt.download("hello")).length).toBeGreaterThan(100);
   expect((await apt.source("greet")).size).toBe(3);

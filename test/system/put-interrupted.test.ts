@@ -148,8 +148,8 @@ test("if the gateway is unreachable, put ends with 1, prints no cap, and changes
 test("of two gateways, the reachable one is used", async () => {
   const upload = await anUpload();
   const gateways = ["http://127.0.0.1:9", inject("webapiUrl")];
-  const half = tree.writeBundle("half.bundle", { ...tree.bundle, gateways });
-  expect((await tree.put(upload.paths, ["--bundle", half])).exitCode).toBe(0);
+  const partlyReachable = tree.writeBundle("half.bundle", { ...tree.bundle, gateways });
+  expect((await tree.put(upload.paths, ["--bundle", partlyReachable])).exitCode).toBe(0);
   await isWhole(upload);
 });
 

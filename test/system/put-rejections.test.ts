@@ -211,8 +211,8 @@ test("while the server is unreachable the upload is linked, exit code 4; without
     expect.stringContaining("linked: later0 1.0-1 amd64 in sid main: the server did not confirm"),
   ]);
   expect(absent!.output).toContain(`waiting for ${away.url} (connection refused)`);
-  const asked = ["--json", "--timeout", "1", "--bundle", join(tree.work, "0.bundle")];
-  const program = await tree.put(tree.write(new Map([await namedDeb({ package: "later3" })])), asked);
+  const flags = ["--json", "--timeout", "1", "--bundle", join(tree.work, "0.bundle")];
+  const program = await tree.put(tree.write(new Map([await namedDeb({ package: "later3" })])), flags);
   expect(program.exitCode).toBe(4);
   expect(JSON.parse(program.printed)).toMatchObject({ status: "linked" });
   expect(program.output).toContain(`waiting for ${away.url} (connection refused)`);

@@ -142,7 +142,14 @@ test("a terminal shows a progress bar during uploads, and a pipe does not", asyn
   const paths = async (n: number) =>
     tree.write(new Map([await namedDeb({ package: `bar${n}`, files: { "./it": randomBytes(4_000_000) } })]));
   expect((await tree.put(await paths(0))).output).not.toContain("uploading");
-  const words = [process.execPath, join(projectRoot, "dist/cli.js"), "put", "--bundle", tree.file, ...(await paths(1))];
-  const seen = runTool("script", ["-qec", words.join(" "), "/dev/null"], "", "bsdutils").toString();
+  const commandLine = [
+    process.execPath,
+    join(projectRoot, "dist/cli.js"),
+    "put",
+    "--bundle",
+    tree.file,
+    ...(await paths(1)),
+  ];
+  const seen = runTool("script", ["-qec", commandLine.join(" "), "/dev/null"], "", "bsdutils").toString();
   expect(seen).toMatch(/uploading .*MiB/);
 });

@@ -28,11 +28,11 @@ test.each<[AptParser, typeof readRelations, RegExp]>([
       const field = parser === "parse_depends" ? mutator.relation() : mutator.relation(buildRelationSeeds);
       if (!excepted.test(field)) fields.add(field);
     }
-    const asked = JSON.stringify([parser, [...fields]]);
-    const older = verdictsOf(runTool("/usr/bin/python3", ["-c", askingScript], asked, "python3-apt").toString());
+    const input = JSON.stringify([parser, [...fields]]);
+    const older = verdictsOf(runTool("/usr/bin/python3", ["-c", askingScript], input, "python3-apt").toString());
     const machine = await debianMachine("trixie-apt");
     try {
-      writeFileSync(join(machine.changes, "asked.json"), asked);
+      writeFileSync(join(machine.changes, "asked.json"), input);
       writeFileSync(join(machine.changes, "ask.py"), askingScript);
       const [command, args] = await machine.enter("python3 /ask.py </asked.json");
       const { stdout } = await promisify(execFile)(command, [...args], { maxBuffer: 2 ** 24 });

@@ -224,13 +224,13 @@ test(
       const isListed = inspection.kind === "binary";
       // Listed packages are tested as rendered in the index, and rejected ones as uploaded.
       const shown = isListed ? renderPackage(inspection, "./it.deb", ["sha256"]) : `${control}${archiveFields}\n`;
-      const said = await aptOn(`${shown}${hello}`);
+      const complaints = await aptOn(`${shown}${hello}`);
       counts.listed += isListed ? 1 : 0;
-      counts.aptRefuses += said.length > 0 ? 1 : 0;
+      counts.aptRefuses += complaints.length > 0 ? 1 : 0;
       // The index of a variant is chosen by us only, independently of both programs.
       if (field === "Architecture-Variant" && !isListed) continue;
-      const isOk = isListed ? said.length === 0 : said.length > 0 || (await dpkgOn(deb)) !== undefined;
-      if (!isOk) wrong.push(`${isListed ? "listed" : "rejected"}: ${field}: ${value}: ${JSON.stringify(said)}`);
+      const isOk = isListed ? complaints.length === 0 : complaints.length > 0 || (await dpkgOn(deb)) !== undefined;
+      if (!isOk) wrong.push(`${isListed ? "listed" : "rejected"}: ${field}: ${value}: ${JSON.stringify(complaints)}`);
     }
     // Both kinds are compared with apt and dpkg.
     expect(counts.listed).toBeGreaterThan(heldAgainstBoth / 4);

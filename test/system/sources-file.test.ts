@@ -45,21 +45,21 @@ const threeArchitectures = async (): Promise<ReadonlyMap<string, Uint8Array>> =>
 const withArchitectures = (source: string): string =>
   source.replace("Signed-By:", "Architectures: amd64 i386 arm64\nSigned-By:");
 
-async function asked(
+async function updateResult(
   source: string,
 ): Promise<{ readonly architectures: readonly string[]; readonly names: readonly string[] }> {
   const apt = new AptRoot({ source, options: { "Debug::Acquire::http": "true" } });
   onTestFinished(() => apt.close());
-  const said = await apt.update();
-  const found = [...said.matchAll(/^GET \S+\/binary-(\w+)\//gm)].map(([, architecture = ""]) => architecture);
+  const output = await apt.update();
+  const found = [...output.matchAll(/^GET \S+\/binary-(\w+)\//gm)].map(([, architecture = ""]) => architecture);
   return { architectures: [...new Set(found)].toSorted(), names: await apt.packageNames() };
 }
 
 test("a machine downloads only the indices of its own architecture, which explicit architectures would change", async () => {
   const { source } = await serve(await threeArchitectures());
   expect(source).not.toContain("Architectures");
-  expect(await asked(source)).toEqual({ architectures: ["amd64"], names: ["everywhere"] });
-  expect((await asked(withArchitectures(source))).architectures).toEqual(["amd64", "arm64", "i386"]);
+  expect(await updateResult(source)).toEqual({ architectures: ["amd64"], names: ["everywhere"] });
+  expect((await updateResult(withArchitectures(source))).architectures).toEqual(["amd64", "arm64", "i386"]);
 });
 
 test("a machine with an architecture that was added later needs no new file", async () => {
@@ -107,14 +107,14 @@ test("apt 3 downloads no index of an architecture that the machine does not have
       apt-get -s install everywhere && echo "$file: everywhere"
       apt-get -s install only386 && echo "$file: only386"
     done; true`);
-  const said = await new Promise<string>((resolve, reject) => {
+  const output = await new Promise<string>((resolve, reject) => {
     execFile(command, args, (error, stdout, stderr) => {
       if (error === null) resolve(stdout + stderr);
       else reject(new Error(`${command}: ${stdout}${stderr}`));
     });
   });
-  const done = [...said.matchAll(/^(?:it|named): .*$/gm)].map(([line]) => line);
-  expect(done, said).toEqual([
+  const done = [...output.matchAll(/^(?:it|named): .*$/gm)].map(([line]) => line);
+  expect(done, output).toEqual([
     "it: updated",
     "it: everywhere",
     "named: updated",

@@ -39,8 +39,8 @@ function processes(): readonly string[] {
   return readdirSync("/proc").flatMap((pid) => {
     if (!/^\d+$/.test(pid)) return [];
     try {
-      const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").join(" ");
-      return words.includes(checkout) ? [words] : [];
+      const commandLine = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").join(" ");
+      return commandLine.includes(checkout) ? [commandLine] : [];
     } catch {
       return [];
     }
@@ -90,10 +90,10 @@ test("the lines for a builder upload a package and publish it, with only the bui
 test("the line for put is printed, and reports that everything is uploaded already", async () => {
   const line = blockOf("sh put").trim();
   expect(started.output.replaceAll(`${checkout}/`, "")).toContain(line);
-  const told = await shell(
+  const output = await shell(
     line.replace("npx tahoe-apt", `'${process.execPath}' '${join(projectRoot, "dist/cli.js")}'`),
   );
-  expect(told).toBe("live: hello 1.0 amd64 in sid main\n");
+  expect(output).toBe("live: hello 1.0 amd64 in sid main\n");
 });
 
 test("the lines for an APT user install it", async () => {
@@ -137,7 +137,7 @@ test("the demo runs to its end, ends with 0 and leaves nothing behind", async ()
   expect(await demo.ends(), demo.output).toBe(0);
   expect(demo.output).toContain("the candidate of tahoe-demo-hello is 1.1");
   expect(readdirSync(temporary)).toEqual([]);
-  expect(processes().filter((words) => words.includes(temporary))).toEqual([]);
+  expect(processes().filter((commandLine) => commandLine.includes(temporary))).toEqual([]);
 });
 
 test("without Python, the error names the packages to install and an alternative", async () => {

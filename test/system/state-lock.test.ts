@@ -31,7 +31,7 @@ if (giveBack !== undefined) {
 
 interface Contender {
   /** Resolves with its first output. */
-  readonly said: Promise<string>;
+  readonly output: Promise<string>;
   kill(): Promise<void>;
   end(): Promise<void>;
 }
@@ -41,7 +41,7 @@ function contend(directory: string, atMs: number): Contender {
   onTestFinished(() => void child.kill("SIGKILL"));
   const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
   return {
-    said: new Promise((resolve) => child.stdout.once("data", (chunk: Buffer) => resolve(chunk.toString().trim()))),
+    output: new Promise((resolve) => child.stdout.once("data", (chunk: Buffer) => resolve(chunk.toString().trim()))),
     async kill() {
       child.kill("SIGKILL");
       await closed;
@@ -60,14 +60,14 @@ test("of servers that start at once beside a killed one's claim, exactly one get
   for (let n = 0; n < tries; n++) {
     const atMs = Date.now() + 500;
     const all = Array.from({ length: contenders }, () => contend(directory, atMs));
-    const said = await Promise.all(all.map((one) => one.said));
-    expect(said.toSorted()).toEqual(["claimed", "state/in-use", "state/in-use"]);
+    const output = await Promise.all(all.map((one) => one.output));
+    expect(output.toSorted()).toEqual(["claimed", "state/in-use", "state/in-use"]);
     // A kill leaves its claim behind for the next round.
-    await Promise.all(all.map((one, index) => (said[index] === "claimed" ? one.kill() : one.end())));
+    await Promise.all(all.map((one, index) => (output[index] === "claimed" ? one.kill() : one.end())));
     expect(readdirSync(directory)).toEqual(["in-use"]);
   }
   const last = contend(directory, 0);
-  expect(await last.said).toBe("claimed");
+  expect(await last.output).toBe("claimed");
   await last.end();
   expect(readdirSync(directory)).toEqual([]);
 });

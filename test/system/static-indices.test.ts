@@ -127,10 +127,10 @@ function anAptRoot(options: { readonly [name: string]: string } = {}): AptRoot {
 }
 
 /** Corrupts the server's files whose names match, while some work runs. */
-async function sabotaged<T>(names: RegExp, spoil: (good: Buffer) => Uint8Array, work: () => Promise<T>): Promise<T> {
+async function sabotaged<T>(names: RegExp, corrupt: (good: Buffer) => Uint8Array, work: () => Promise<T>): Promise<T> {
   const good = [...files].filter(([path]) => names.test(path));
   if (good.length === 0) throw new Error(`nothing matches ${names.source}`);
-  for (const [path, bytes] of good) files.set(path, spoil(Buffer.from(bytes)));
+  for (const [path, bytes] of good) files.set(path, corrupt(Buffer.from(bytes)));
   try {
     return await work();
   } finally {
@@ -148,8 +148,8 @@ for (const form of ["xz", "gz"] as const) {
 
   test(`apt reads every package of an index that is joined from segments as .${form}`, async () => {
     const root = anAptRoot(preferring);
-    const said = await root.update();
-    expect(said).toMatch(/^Get:\d+ \S+ sid InRelease/m);
+    const output = await root.update();
+    expect(output).toMatch(/^Get:\d+ \S+ sid InRelease/m);
     expect(await root.packageNames()).toEqual(packageNames);
     expect(await root.candidate("pack-07")).toBe("1.7-1");
     expect(await root.update()).not.toMatch(/^Get:\d+ \S+ sid\/main/m);
@@ -157,10 +157,10 @@ for (const form of ["xz", "gz"] as const) {
 
   test(`apt refuses the .${form} when one bit of it differs`, async () => {
     const root = anAptRoot(preferring);
-    const said = await sabotaged(new RegExp(`main/binary-amd64/Packages\\.${form}$`), withOneBitChanged, () =>
+    const output = await sabotaged(new RegExp(`main/binary-amd64/Packages\\.${form}$`), withOneBitChanged, () =>
       root.failToUpdate(),
     );
-    expect(said).toMatch(/Hash Sum mismatch/i);
+    expect(output).toMatch(/Hash Sum mismatch/i);
     expect(await root.packageNames()).toEqual([]);
   });
 }
@@ -174,15 +174,15 @@ test("apt finds the indices by their hashes", async () => {
 
 test("apt rejects an index with other bytes under its hash", async () => {
   const root = anAptRoot();
-  const said = await sabotaged(/main\/binary-amd64\/by-hash/, withOneBitChanged, () => root.failToUpdate());
-  expect(said).toMatch(/Hash Sum mismatch/i);
+  const output = await sabotaged(/main\/binary-amd64\/by-hash/, withOneBitChanged, () => root.failToUpdate());
+  expect(output).toMatch(/Hash Sum mismatch/i);
 });
 
 test("apt rejects an InRelease with one changed byte", async () => {
   const root = anAptRoot();
   const changed = (good: Buffer): Buffer => Buffer.from(good.toString().replace("Label: Tests", "Label: Tesss"));
-  const said = await sabotaged(/InRelease$/, changed, () => root.failToUpdate());
-  expect(said).toMatch(/BADSIG|invalid|not signed/i);
+  const output = await sabotaged(/InRelease$/, changed, () => root.failToUpdate());
+  expect(output).toMatch(/BADSIG|invalid|not signed/i);
 });
 
 test("apt uses Release and Release.gpg if there is no InRelease, and rejects a changed Release", async () => {
@@ -193,8 +193,8 @@ test("apt uses Release and Release.gpg if there is no InRelease, and rejects a c
     await root.update();
     expect(await root.packageNames()).toEqual(packageNames);
     const changed = (good: Buffer): Buffer => Buffer.from(good.toString().replace("Label: Tests", "Label: Tesss"));
-    const said = await sabotaged(/sid\/Release$/, changed, () => anAptRoot().failToUpdate());
-    expect(said).toMatch(/BADSIG|invalid|not signed/i);
+    const output = await sabotaged(/sid\/Release$/, changed, () => anAptRoot().failToUpdate());
+    expect(output).toMatch(/BADSIG|invalid|not signed/i);
   } finally {
     files.set("dists/sid/InRelease", inRelease);
   }

@@ -56,9 +56,9 @@ afterAll(async () => {
 test("apt downloads Translation-en and shows the long description with its package", async () => {
   const root = anAptRoot("split");
   expect(await root.update()).toMatch(/split\/main Translation-en/);
-  const said = await shown(root);
-  expect(said).toContain(`Description-en: ${long}\n`);
-  expect(said).toMatch(/^Description-md5: [0-9a-f]{32}$/m);
+  const stanza = await shown(root);
+  expect(stanza).toContain(`Description-en: ${long}\n`);
+  expect(stanza).toMatch(/^Description-md5: [0-9a-f]{32}$/m);
   const { output } = await root.run("apt-cache", "search", "takes its leave");
   expect(output).toContain("hello - a package with much to say");
 });
@@ -66,9 +66,9 @@ test("apt downloads Translation-en and shows the long description with its packa
 test("an apt without languages has the first line", async () => {
   const root = anAptRoot("split", "none");
   expect(await root.update()).not.toContain("Translation");
-  const said = await shown(root);
-  expect(said).toContain("Description: a package with much to say\n");
-  expect(said).not.toContain("First of all");
+  const stanza = await shown(root);
+  expect(stanza).toContain("Description: a package with much to say\n");
+  expect(stanza).not.toContain("First of all");
 });
 
 test("a suite without translations offers none, and Packages has the whole description", async () => {

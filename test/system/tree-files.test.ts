@@ -50,8 +50,8 @@ test("many requests for missing files get 404 and cost only a few listings", asy
   const before = await looks();
   const parents = ["", "dists/sid/main/", "dists/sid/main/installer-amd64/", "dists/sid/main/binary-amd64/", "a/b/"];
   for (const parent of parents) {
-    const asked = Array.from({ length: 100 }, async (_, n) => (await get(`${parent}random-${n}/x`)).status);
-    expect(new Set(await Promise.all(asked))).toEqual(new Set([404]));
+    const statuses = Array.from({ length: 100 }, async (_, n) => (await get(`${parent}random-${n}/x`)).status);
+    expect(new Set(await Promise.all(statuses))).toEqual(new Set([404]));
   }
   expect((await looks()) - before).toBeLessThan(10);
   expect(grid.server.output).not.toMatch(/URI:|URI%3A/);

@@ -76,13 +76,13 @@ test.concurrent.each<readonly [Fault, number]>([
         }
       }
     };
-    const asked = [
+    const requests = [
       ...Array.from({ length: 10 }, (_, index) => insist(() => look(tree, `dists/d${index}`))),
       ...Array.from({ length: 5 }, () => insist(() => read(tree))),
     ];
     await wait(seconds * 1000);
     proxy.recover();
-    expect(await secondsOf(() => Promise.all(asked))).toBeLessThan(10);
+    expect(await secondsOf(() => Promise.all(requests))).toBeLessThan(10);
   },
 );
 

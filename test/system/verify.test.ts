@@ -58,10 +58,12 @@ test("a compared index is requested once by its name and once by its hash", asyn
   const before = proxy.requestedPaths.length;
   const { exitCode, output } = await verify(`http://${proxy.host}/debian`, ...ofTheTree());
   expect(exitCode, output).toBe(0);
-  const asked = proxy.requestedPaths.slice(before).filter((path) => /\/source\/(by-hash\/SHA256\/|Sources)/.test(path));
-  expect(asked.filter((path) => path.endsWith("/Sources"))).toHaveLength(1);
-  expect(asked.some((path) => path.includes("/by-hash/SHA256/"))).toBe(true);
-  expect(asked.toSorted()).toEqual([...new Set(asked)].toSorted());
+  const requests = proxy.requestedPaths
+    .slice(before)
+    .filter((path) => /\/source\/(by-hash\/SHA256\/|Sources)/.test(path));
+  expect(requests.filter((path) => path.endsWith("/Sources"))).toHaveLength(1);
+  expect(requests.some((path) => path.includes("/by-hash/SHA256/"))).toBe(true);
+  expect(requests.toSorted()).toEqual([...new Set(requests)].toSorted());
 });
 
 test.each([
@@ -107,8 +109,8 @@ test("a server that hides, adds and changes packages is found entry by entry, al
   const url = `${server.url}/debian`;
   const { exitCode, output, suites } = await verify(url, "--folder", join(work, "true"));
   expect(exitCode, output).toBe(3);
-  const told = suites.flatMap(({ findings }) => findings).map(({ code, text }) => `${code} ${text}`);
-  expect(told.toSorted()).toEqual([
+  const texts = suites.flatMap(({ findings }) => findings).map(({ code, text }) => `${code} ${text}`);
+  expect(texts.toSorted()).toEqual([
     expect.stringMatching(/^changed changed .*: different values of .*sha256/),
     expect.stringMatching(/^missing hidden .*: in the tree/),
     expect.stringMatching(/^surplus added .*: .* not in the tree$/),

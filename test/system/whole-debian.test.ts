@@ -76,9 +76,9 @@ describe.skipIf(missing !== undefined)("a minimal Debian in a Tahoe tree", () =>
     demandTool("debootstrap", "debootstrap");
     const target = join(grid.work, "debootstrap");
     const options = ["--variant=minbase", "--arch=amd64", `--keyring=${keyring}`, "--force-check-gpg"];
-    const said = await run("debootstrap", [...options, suite, target, grid.url]);
-    expect(said).toContain("Valid Release signature");
-    expect(said).toContain("Base system installed successfully");
+    const output = await run("debootstrap", [...options, suite, target, grid.url]);
+    expect(output).toContain("Valid Release signature");
+    expect(output).toContain("Base system installed successfully");
     expect(await expectWholeSystem(target)).toBeGreaterThan(fewestPackages);
     // The installed system updates from the same repository.
     mkdirSync(join(target, "etc/apt/keyrings"), { recursive: true });
