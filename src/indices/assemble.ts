@@ -1,4 +1,4 @@
-// Puts an index together from segments: sizes, digests and the order of its parts, without holding its bytes.
+// Assembles an index from segments: its sizes, digests and parts, without its bytes in memory.
 import type { Hash } from "node:crypto";
 import { createHash } from "node:crypto";
 import type { YieldFunction } from "../base/yield-to-event-loop.ts";
@@ -11,77 +11,77 @@ import { IndexError } from "./fields.ts";
 export const indexForms = { plain: "", gz: ".gz", xz: ".xz" } as const;
 export type IndexForm = keyof typeof indexForms;
 
-/** What is needed of a compressed segment to place it. */
+/** The properties of a compressed segment that the assembly of an index needs. */
 export interface SegmentSizes extends XzBlockSizes {
-  /** Names the segment's bytes: equal ids, equal bytes in every form. */
+  /** Identifies the bytes: equal ids mean equal bytes in every form. */
   readonly id: string;
   readonly gzBytes: number;
-  /** How many line feeds it holds. */
+  /** The number of line feeds. */
   readonly lines: number;
 }
 
 /** A segment that is being rendered and compressed. */
-export interface SegmentInMaking {
+export interface PendingSegment {
   readonly id: string;
-  /** How many plain bytes it has; resolves when they can be read. */
+  /** The number of plain bytes; resolves when they can be read. */
   readonly rendered: Promise<number>;
-  /** Resolves when all its forms can be read. */
+  /** Resolves when all forms can be read. */
   readonly made: Promise<SegmentSizes>;
 }
 
-/** Reads one segment's bytes in one form, from wherever they are kept. */
+/** Reads the bytes of a segment in one form from their store. */
 export type SegmentReader = (segmentId: string, form: IndexForm) => Uint8Array;
 
-/** A run of an index's bytes: a stored segment's, or a few of the index's own. */
+/** A part of an index file: a stored segment, or a few bytes of its own. */
 export type Part =
   | { readonly kind: "segment"; readonly id: string; readonly sizeBytes: number }
   | { readonly kind: "literal"; readonly bytes: Uint8Array; readonly sizeBytes: number };
 
-/** One form of an index, ready to be listed and served. */
+/** One form of an index that can be listed and served. */
 export interface AssembledForm {
   readonly sizeBytes: number;
   readonly digests: { readonly [Algorithm in DigestAlgorithm]?: string };
-  /** In order; together they are the file. */
+  /** Concatenated, they are the file. */
   readonly parts: readonly Part[];
 }
 
-/** An index in all its forms, and what lets the next one be hashed from its first difference on. */
+/** An index in all forms, with the hash states that let the next one be hashed from its first difference on. */
 export interface AssembledIndex {
   readonly forms: Readonly<Record<IndexForm, AssembledForm>>;
   readonly algorithms: readonly DigestAlgorithm[];
   readonly segments: readonly SegmentSizes[];
-  /** By form, the hash states after the form's opening bytes and after each segment. */
+  /** By form, the hash states after the first bytes of the form and after each segment. */
   readonly states: Readonly<Record<IndexForm, readonly HashStates[]>>;
 }
 
 type HashStates = readonly Hash[];
 
-/** A gzip member of nothing, for an index of no segments: an empty file would be no gzip file. */
+/** An empty gzip member, for an index without segments: an empty file is not valid gzip. */
 const emptyGzipMember = Buffer.from("1f8b080000000000000303000000000000000000", "hex");
 
 /**
- * Hashes the plain form while segments of it are still being compressed: of a change in the middle of a large index,
- * hashing what follows takes as long as compressing what changed.
- * @param asked in the order of the index
- * @param read what it gives is looked at before the next is read, and not held
- * @param previous an earlier assembly of the same index: what both begin with is not read again
+ * Assembles an index. Hashes the plain form while segments are still being compressed: after a change in the middle of
+ * a large index, hashing the rest takes as long as compressing the change.
+ * @param pending the segments in the order of the index
+ * @param read the result is used before the next call, and not kept
+ * @param previous an earlier assembly of the same index: common first segments are not read again
  * @param yieldNow awaited after each segment
- * @throws what giving way throws; IndexError when a segment has another size than was said; what making one throws
+ * @throws IndexError if a segment does not have the expected size; what `yieldNow` and making a segment throw
  */
 export async function assemble(
-  asked: readonly (SegmentSizes | SegmentInMaking)[],
+  pending: readonly (SegmentSizes | PendingSegment)[],
   read: SegmentReader,
   algorithms: readonly DigestAlgorithm[],
   previous: AssembledIndex | undefined,
   yieldNow: YieldFunction,
 ): Promise<AssembledIndex> {
   const known = previous?.algorithms.join() === algorithms.join() ? previous : undefined;
-  const different = asked.findIndex(({ id }, index) => id !== known?.segments[index]?.id);
-  const same = known === undefined ? 0 : different === -1 ? asked.length : different;
+  const different = pending.findIndex(({ id }, index) => id !== known?.segments[index]?.id);
+  const same = known === undefined ? 0 : different === -1 ? pending.length : different;
   const hashed = async (form: IndexForm): Promise<readonly HashStates[]> => {
     const begun = algorithms.map((name) => createHash(name));
     const states = known?.states[form].slice(0, same + 1) ?? [advance(begun, openings[form])];
-    for (const segment of asked.slice(same)) {
+    for (const segment of pending.slice(same)) {
       const isAhead = form === "plain" && "rendered" in segment;
       const sizeBytes = isAhead ? await segment.rendered : sizeIn(form, await sizesOf(segment));
       const bytes = read(segment.id, form);
@@ -92,7 +92,7 @@ export async function assemble(
     return states;
   };
   const states = { plain: await hashed("plain"), gz: await hashed("gz"), xz: await hashed("xz") };
-  const segments = await Promise.all(asked.map(sizesOf));
+  const segments = await Promise.all(pending.map(sizesOf));
   const assembled = (form: IndexForm): AssembledForm => {
     const closing = closingOf(form, segments);
     const final = advance(states[form].at(-1) ?? [], closing);
@@ -107,10 +107,10 @@ export async function assemble(
   return { forms, algorithms, segments, states };
 }
 
-const sizesOf = async (segment: SegmentSizes | SegmentInMaking): Promise<SegmentSizes> =>
+const sizesOf = async (segment: SegmentSizes | PendingSegment): Promise<SegmentSizes> =>
   "made" in segment ? await segment.made : segment;
 
-/** The parts of one form of an index that is made of these segments, in order. */
+/** The parts of one form of an index with these segments, in order. */
 export const partsOf = (segments: readonly SegmentSizes[], form: IndexForm): readonly Part[] =>
   partsBetween(segments, form, closingOf(form, segments));
 

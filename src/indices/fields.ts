@@ -1,14 +1,14 @@
-// Writes a stanza of an index, the same way for Packages, Sources and Release.
+// Writes the fields of a stanza, for Packages, Sources and Release.
 import { RepoError } from "../base/errors.ts";
 import { formatStanza } from "../debian/deb822.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 
-/** A value that can't stand in an index without being read as something else, or a digest that nobody has computed. */
+/** A value that would be read as something else in an index, or a missing digest. */
 export class IndexError extends RepoError {
   readonly code = "indices/unwritable";
 }
 
-/** What a field of each algorithm is called in Packages and as a section of Release. */
+/** The field of each digest algorithm in Packages and in Release. */
 export const packagesDigestField: Readonly<Record<DigestAlgorithm, string>> = {
   md5: "MD5sum",
   sha1: "SHA1",
@@ -16,13 +16,13 @@ export const packagesDigestField: Readonly<Record<DigestAlgorithm, string>> = {
   sha512: "SHA512",
 };
 
-/** @throws IndexError if the value would end its field, and so could forge another or a whole stanza */
+/** @throws IndexError if the value would end its field, and so could forge another field or a whole stanza */
 export function writeField(name: string, value: string): string {
   if (/\r|\n(?![ \t])|\n[ \t]*(?=\n|$)/.test(value)) throw new IndexError(`the field ${name} has a broken line`);
   return formatStanza([[name, value]]);
 }
 
-/** @throws IndexError if there is none */
+/** @throws IndexError if there is no digest of this algorithm */
 export function digestOf(
   digests: { readonly [Algorithm in DigestAlgorithm]?: string },
   algorithm: DigestAlgorithm,

@@ -1,7 +1,10 @@
-// The files that an index or a Release names, with their sizes and digests.
+// The files in an index or a Release, with their sizes and digests.
 
 export interface NamedFile {
-  /** Relative to the repository's root in an index, and to the suite in a Release; nothing says that it stays below. */
+  /**
+   * Relative to the root of the repository in an index, and to the suite in a Release. It is unchecked: it may contain
+   * `..`.
+   */
   readonly path: string;
   readonly sizeBytes: number;
   /** Lower-case hex. */
@@ -14,7 +17,7 @@ const sha256 = /^SHA256:[ \t]*(.+)$/m;
 const directory = /^Directory:[ \t]*(.+)$/m;
 const checksums = /^Checksums-Sha256:[ \t]*\n((?: .*\n?)*)/m;
 
-/** @param index the text of Packages or Sources; what has no SHA256 is passed over, which nothing made here is */
+/** Skips files without SHA256, which our own indices do not contain. @param index the text of Packages or Sources */
 export function* namedFiles(index: string): Iterable<NamedFile> {
   for (const stanza of index.split(/\n\n+/)) {
     const path = filename.exec(stanza)?.[1];
@@ -28,7 +31,7 @@ export function* namedFiles(index: string): Iterable<NamedFile> {
   }
 }
 
-/** @param list the lines of a field Checksums-Sha256, or of Release's SHA256 */
+/** @param list the value of Checksums-Sha256, or of SHA256 in a Release */
 export function* listedFiles(list: string): Iterable<NamedFile> {
   for (const [, digest = "", bytes, path = ""] of list.matchAll(/^ *([0-9a-f]{64}) +(\d+) +(\S+)$/gm)) {
     yield { path, sizeBytes: Number(bytes), sha256: digest };

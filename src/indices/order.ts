@@ -1,18 +1,21 @@
-// The order of an index: by first link, then by path, so that a new upload lands at the end.
+// The order of entries in an index: by first link, then by path, so that a new upload is at the end.
 import type { TreePath } from "../base/names.ts";
 
-/** What orders an index and cuts it into segments. */
+/** The properties by which an index is ordered and cut into segments. */
 export interface Ordered {
   readonly path: TreePath;
   /** When the name was first linked, in ms since the epoch. */
   readonly linkedAtMs: number;
-  /** Lower-case hex SHA256 over path and content: with the number of items since the last end, it decides where segments end. */
+  /**
+   * Lower-case hex SHA256 of path and content. With the number of items since the last end, it decides where segments
+   * end.
+   */
   readonly identity: string;
-  /** How long its stanza is at most, in bytes: where stanzas are long, this decides too. */
+  /** An upper bound on the length of its stanza, in bytes, which also decides where segments of long stanzas end. */
   readonly stanzaBytes: number;
 }
 
-/** Below, equal to or above zero. Paths compare by UTF-16 code units, so alike on every machine and locale. */
+/** Compares by time, then by UTF-16 code units of the path, independent of the locale. @returns <0, 0 or >0 */
 export function compareOrdered(a: Ordered, b: Ordered): number {
   if (a.linkedAtMs !== b.linkedAtMs) return a.linkedAtMs - b.linkedAtMs;
   return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;

@@ -1,4 +1,4 @@
-// One stanza of Packages: a package's control fields and where its bytes are.
+// Renders a stanza of Packages: the control fields of a package, and where its file is.
 import type { BinaryInspection } from "../catalog/inspection/inspection.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import type { Stanza } from "../debian/stanza.ts";
@@ -7,16 +7,16 @@ import { digestOf, packagesDigestField, writeField } from "./fields.ts";
 import { withShortDescription } from "./translations.ts";
 
 /**
- * Fields that a package has no say in, whatever algorithms are configured.
+ * Fields that are not copied from a package, whatever digest algorithms are configured.
  *
- * The index's own values replace these: Package, Filename, Size and all digests. Checksum-FileSize is one more digest to
- * apt, and another size than Size fails every download. apt finds the translated description by Description-md5, and apt
- * 2.6 refuses one that is not 32 characters long. Directory and the lists of files are what Sources has in their place.
+ * The index has its own values for Package, Filename, Size and all digests. apt reads Checksum-FileSize as a further
+ * digest, and every download fails if it differs from Size. apt finds the translated description by Description-md5,
+ * and apt 2.6 refuses a value that does not have 32 characters. Directory and the lists of files belong to Sources.
  *
- * These describe an installed package, and only dpkg's own database has them: Status, Config-Version and the triggers.
+ * Status, Config-Version and the triggers describe an installed package, and occur only in the database of dpkg.
  *
- * All other fields of an index describe the package, so that it may bring them, as with apt-ftparchive: Section, Priority,
- * Origin, Bugs, Tag, Task, Conffiles and Phased-Update-Percentage, too.
+ * All other fields describe the package and are copied, as in apt-ftparchive, including Section, Priority, Origin,
+ * Bugs, Tag, Task, Conffiles and Phased-Update-Percentage.
  */
 const ownedByTheIndex: ReadonlySet<string> = new Set(
   [
@@ -41,13 +41,13 @@ const ownedByTheIndex: ReadonlySet<string> = new Set(
 );
 
 /**
- * Renders one package: `Package` first, then the control fields in their own order but for empty ones; `Filename`, `Size`
- * and the digests stand before `Description`, or last if there is none.
- * @param filename relative to the repository's root
- * @param description whether the stanza has all of the description, or its first line and the MD5 that Translation-en
- * has it under
+ * Renders one package: `Package` first, then the control fields in their order without empty ones. `Filename`, `Size`
+ * and the digests are before `Description`, or last if there is none.
+ * @param filename relative to the root of the repository
+ * @param description whether the stanza has the whole description, or its first line and the MD5 that refers to
+ *   Translation-en
  * @param overrides fields that the operator sets
- * @returns the stanza and the empty line that ends it, so that stanzas are simply concatenated
+ * @returns the stanza with the empty line that ends it, so that stanzas can be concatenated
  * @throws IndexError
  */
 export function renderPackage(

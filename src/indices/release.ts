@@ -1,50 +1,54 @@
-// Renders Release: who a suite is, and the size and digests of every index of a publication.
+// Renders Release: the identity of a suite, and the sizes and digests of all indices of a publication.
 import { httpDate } from "../base/clock.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { digestOf, IndexError, writeField } from "./fields.ts";
 
-/** One form of an index, as Release lists it. */
+/** One form of an index in a Release. */
 export interface ReleaseFile {
-  /** Relative to the suite's directory, e.g. `main/binary-amd64/Packages.xz`. */
+  /** Relative to the directory of the suite, e.g. `main/binary-amd64/Packages.xz`. */
   readonly path: string;
   readonly sizeBytes: number;
   readonly digests: { readonly [Algorithm in DigestAlgorithm]?: string };
 }
 
-/** What a Release says. A changed origin, label or codename is a hard error for every client that knew the old one. */
+/**
+ * The content of a Release. A changed origin, label or codename is an error for every client that knows the old value.
+ */
 export interface Release {
   readonly origin: string;
   readonly label: string;
-  /** Undefined in a flat repository, which goes by its place alone. */
+  /** Undefined in a flat repository, which is identified by its directory only. */
   readonly suite: string | undefined;
   readonly codename: string | undefined;
   readonly version?: string;
   readonly description?: string;
-  /** Clients install from here only what they are told to, or with the second one, what they have from here already. */
+  /**
+   * Clients install from here only on request; with `butAutomaticUpgrades` they also upgrade what they have from here.
+   */
   readonly notAutomatic?: boolean;
   readonly butAutomaticUpgrades?: boolean;
-  /** Where changelogs are, with `@CHANGEPATH@` in it. */
+  /** The URL of changelogs, with `@CHANGEPATH@`. */
   readonly changelogs?: string;
-  /** Where earlier publications are, with `@SNAPSHOTID@` in it. */
+  /** The URL of snapshots, with `@SNAPSHOTID@`. */
   readonly snapshots?: string;
-  /** Fingerprints of the keys that clients shall accept from now on, in upper-case hex; an exact one ends in `!`. */
+  /** Fingerprints of the keys that clients accept from now on, in upper-case hex; `!` at the end excludes sub-keys. */
   readonly signedBy?: readonly string[];
   /** Seconds since the epoch. */
   readonly dateSeconds: number;
   readonly validUntilSeconds?: number;
   readonly architectures: readonly string[];
   readonly components: readonly string[];
-  /** The algorithms of the lists: at least SHA256 or SHA512. */
+  /** The algorithms of the lists, with SHA256 or SHA512 among them. */
   readonly algorithms: readonly DigestAlgorithm[];
-  /** Every form that is served, and always the plain one: apt recognises an index by it. */
+  /** Every form that is served, and always the plain one, by which apt recognises an index. */
   readonly files: readonly ReleaseFile[];
 }
 
-/** apt reads no Release beyond this. */
+/** apt refuses a larger Release. */
 export const maxReleaseBytes = 10_000_000;
 
-/** What Release, and by-hash directories, call the algorithms. */
+/** The names of the algorithms in Release and in by-hash directories. */
 export const releaseDigestName: Readonly<Record<DigestAlgorithm, string>> = {
   md5: "MD5Sum",
   sha1: "SHA1",
@@ -52,7 +56,7 @@ export const releaseDigestName: Readonly<Record<DigestAlgorithm, string>> = {
   sha512: "SHA512",
 };
 
-/** @throws IndexError for a value of several lines, an empty one, no strong digest, or more than apt would read */
+/** @throws IndexError for a value with several lines, an empty value, no strong digest, or more bytes than apt reads */
 export function renderRelease(release: Release): string {
   if (!release.algorithms.some((algorithm) => algorithm === "sha256" || algorithm === "sha512")) {
     throw new IndexError("a Release needs SHA256 or SHA512");
@@ -70,13 +74,13 @@ export function renderRelease(release: Release): string {
     ["NotAutomatic", yes(release.notAutomatic)],
     ["ButAutomaticUpgrades", yes(release.butAutomaticUpgrades)],
     ["Acquire-By-Hash", "yes"],
-    // Arch:all packages stand in every binary-ARCH; without this line apt would fetch binary-all as well. Where
-    // binary-all is all that there is, with this line it would fetch nothing.
+    // Packages for all architectures are in every binary-ARCH; without this line apt would also fetch binary-all. If
+    // there is only binary-all, apt would fetch nothing with this line.
     ["No-Support-for-Architecture-all", release.architectures.includes("all") ? undefined : "Packages"],
     ["Architectures", release.architectures.join(" ") || undefined],
     ["Components", release.components.join(" ") || undefined],
     ["Description", release.description],
-    // Clients heed it only beside a date until which it is valid.
+    // Clients ignore Signed-By without Valid-Until.
     ["Signed-By", release.validUntilSeconds === undefined ? undefined : release.signedBy?.join(", ")],
   ];
   const files = release.files.toSorted((a, b) => (a.path < b.path ? -1 : 1));
@@ -95,7 +99,10 @@ export function renderRelease(release: Release): string {
 
 const yes = (isSo: boolean | undefined): "yes" | undefined => (isSo === true ? "yes" : undefined);
 
-/** The Release of one directory of indices: which part of which suite it is. It has no date, and changes with these alone. */
+/**
+ * The Release of a directory with one index: its suite, component and architecture. It has no date, so it rarely
+ * changes.
+ */
 export function renderDirectoryRelease(
   { suite, origin, label, version, notAutomatic, butAutomaticUpgrades }: Release,
   { component, architecture }: { readonly component: string; readonly architecture: string },
@@ -117,6 +124,6 @@ export function renderDirectoryRelease(
 function writeSingleLine([name, value]: readonly [string, string | undefined]): string {
   if (value === undefined) return "";
   if (/[\n\r]/.test(value)) throw new IndexError(`Release's ${name} has a broken line`);
-  // Clear-signed lines have no white space at their ends (RFC 4880 7.1), and the same signature is for this text.
+  // A cleartext signature does not cover white space at line ends (RFC 4880 7.1), and Release.gpg signs the same text.
   return writeField(name, value.trimEnd());
 }

@@ -1,21 +1,21 @@
-// Cuts an ordered list into segments by its content alone, and recuts only where the list has changed.
+// Cuts an ordered list into segments by its content, and after a change recuts only the segments concerned.
 import { createHash } from "node:crypto";
 import type { Steps } from "../base/steps.ts";
 import { itemsPerStep, runStepsAtOnce, sorted } from "../base/steps.ts";
 import type { Ordered } from "./order.ts";
 import { compareOrdered } from "./order.ts";
 
-/** A run of items that is rendered and compressed on its own. */
+/** Consecutive items that are rendered and compressed separately. */
 export interface Segment<T extends Ordered> {
-  /** Lower-case hex SHA256 over the items' identities: equal ids, equal stanzas. */
+  /** Lower-case hex SHA256 of the identities of the items: equal ids mean equal stanzas. */
   readonly id: string;
   readonly items: readonly T[];
 }
 
 /**
- * Where segments end: after `most` items, or, beyond `least`, after an item whose hash says so once in `oneIn`. Where
- * stanzas are long, bytes decide in the same way: `mostBytes`, or beyond `leastBytes` after an item whose hash says so
- * once in about as many bytes. (The item that reaches `mostBytes` is the last one.)
+ * Where segments end: after `most` items, or, beyond `least` items, after one whose hash is a multiple of `oneIn`. For
+ * long stanzas the bytes decide in the same way: after `mostBytes`, or, beyond `leastBytes`, with a probability of
+ * about one end in so many bytes. (The item that reaches `mostBytes` is the last one.)
  */
 export interface Ends {
   readonly least: number;
@@ -26,7 +26,7 @@ export interface Ends {
   readonly mostBytes: number;
 }
 
-/** How fine a list is cut: `small` up to its last large end, one segment between two `large` ends. */
+/** How a list is cut: into one segment between two `large` ends, and into `small` segments after the last large end. */
 export interface Cut {
   readonly small: Ends;
   readonly large: Ends;
@@ -35,30 +35,29 @@ export interface Cut {
 const kibibyte = 2 ** 10;
 
 /**
- * About 16 and 256 items. Beginning to look for an end only after `least` items keeps lengths close to their mean, and
- * as lengths count from the last end, a change moves no other end, but for a chance of the next one or two.
- * Of real stanzas, twice as large segments would make the .xz 3 % smaller and a change in the middle twice as slow: see
- * decision 0003.
+ * About 16 and 256 items. The minimum of `least` items keeps lengths close to their mean. Lengths count from the last
+ * end, so a change normally moves no other end, and sometimes the next one or two. With real stanzas, segments of twice
+ * the size would make the .xz 3 % smaller and a change in the middle twice as slow: see decision 0003.
  */
 const defaultCut: Cut = {
   small: { least: 8, oneIn: 8, most: 64, leastBytes: 128 * kibibyte, mostBytes: 256 * kibibyte },
-  // 512 of Debian's stanzas seldom come to as much. A segment is rendered, hashed and sent to a thread in one piece.
+  // 512 stanzas of Debian are rarely so long. A segment is rendered, hashed and sent to a thread in one piece.
   large: { least: 192, oneIn: 64, most: 512, leastBytes: 1024 * kibibyte, mostBytes: 2048 * kibibyte },
 };
 
-/** Items to take out and to put in. An added item takes the place of one with the same time and path. */
+/** Items to remove and to add. An added item replaces one with the same time and path. */
 export interface ListChange<T extends Ordered> {
   readonly removed: Iterable<T>;
   readonly added: Iterable<T>;
 }
 
 /**
- * An immutable ordered list in segments. How it came about leaves no trace: equal items give equal segments. Lists made
- * from one another share all segments that are equal.
+ * An immutable ordered list in segments. The segments depend only on the items and not on earlier changes. A list that
+ * is derived from another one shares all equal segments with it.
  */
 export class SegmentedList<T extends Ordered> {
   readonly #cut: Cut;
-  /** One segment per large end. */
+  /** One segment for each large end. */
   readonly #closed: readonly Segment<T>[];
   /** The small segments after the last large end. */
   readonly #open: readonly Segment<T>[];
@@ -79,12 +78,12 @@ export class SegmentedList<T extends Ordered> {
     return new SegmentedList<T>(cut, [], []).applying({ removed: [], added: items });
   }
 
-  /** In the order of the index; concatenated they hold every item once. */
+  /** In the order of the index; they contain every item once. */
   segments(): readonly Segment<T>[] {
     return [...this.#closed, ...this.#open];
   }
 
-  /** Removing what is not there changes nothing. Costs what the segments concerned hold, not what the list holds. */
+  /** Ignores removals of absent items. The cost depends on the segments concerned, not on the length of the list. */
   apply(change: ListChange<T>): SegmentedList<T> {
     return runStepsAtOnce(this.applying(change));
   }
@@ -95,9 +94,9 @@ export class SegmentedList<T extends Ordered> {
     if (edits.length === 0) return this;
     const opened = new Map<string, Segment<T>>();
     const closed: Segment<T>[] = [];
-    /** How many edits were made. */
+    /** How many edits were applied. */
     let made = 0;
-    /** The items since the last large end that is certain. */
+    /** The items since the last large end that cannot change any more. */
     let carried: readonly T[] = [];
     for (const group of this.#closed) {
       const upTo = countUpTo(edits, made, group.items.at(-1));
@@ -130,7 +129,7 @@ interface Edit<T> {
   readonly kind: "remove" | "add";
 }
 
-/** In order, one per place: the last one said, and additions after removals. */
+/** The edits in order, one for each position: additions override removals, and later ones override earlier ones. */
 function* editsOf<T extends Ordered>({ removed, added }: ListChange<T>): Steps<readonly Edit<T>[]> {
   const edits: Edit<T>[] = [];
   for (const item of removed) edits.push({ item, kind: "remove" });
@@ -148,7 +147,7 @@ function* editsOf<T extends Ordered>({ removed, added }: ListChange<T>): Steps<r
   return last;
 }
 
-/** How many edits stand at or before an item. @param from so many are known to */
+/** How many edits are at or before an item. @param from a known lower bound */
 function countUpTo<T extends Ordered>(edits: readonly Edit<T>[], from: number, last: T | undefined): number {
   if (last === undefined) return from;
   let count = from;
@@ -157,7 +156,7 @@ function countUpTo<T extends Ordered>(edits: readonly Edit<T>[], from: number, l
   return count;
 }
 
-/** @param from the first edit, `to` is behind the last one */
+/** @param from the index of the first edit; `to` is after the last one */
 function* merge<T extends Ordered>(
   items: readonly T[],
   edits: readonly Edit<T>[],
@@ -178,7 +177,7 @@ function* merge<T extends Ordered>(
 
 interface Runs<T> {
   readonly ended: readonly (readonly T[])[];
-  /** The items behind the last end. */
+  /** The items after the last end. */
   readonly rest: readonly T[];
 }
 
@@ -197,7 +196,7 @@ function* split<T extends Ordered>(items: readonly T[], ends: Ends, kind: keyof 
   return { ended, rest: items.slice(start) };
 }
 
-/** @param length so many items have come since the last end, this one among them, and so many `bytes` */
+/** @param length the number of items since the last end, including this one; `bytes` likewise */
 function isEnd(item: Ordered, length: number, bytes: number, ends: Ends, kind: keyof Cut): boolean {
   if (length >= ends.most || bytes >= ends.mostBytes) return true;
   if (length >= ends.least && hashOf(item, kind) % ends.oneIn === 0) return true;
@@ -205,7 +204,7 @@ function isEnd(item: Ordered, length: number, bytes: number, ends: Ends, kind: k
   return bytes >= ends.leastBytes && hashOf(item, kind) < 2 * share * 2 ** 32;
 }
 
-/** 32 bits of the identity, others for each kind of end, so that the two kinds are independent. */
+/** 32 bits of the identity, different ones for small and large ends, so that both are independent. */
 function hashOf(item: Ordered, kind: keyof Cut): number {
   return Number.parseInt(kind === "large" ? item.identity.slice(0, 8) : item.identity.slice(8, 16), 16);
 }
@@ -222,6 +221,6 @@ function* segmentOf<T extends Ordered>(
   return old?.items.every((item, index) => compareOrdered(item, items[index] as T) === 0) ? old : { id, items };
 }
 
-/** Equal bytes may have been linked twice or anew: then ids are the same, but places are not. */
+/** Equal bytes may be linked twice or again: then ids are equal, but positions differ. */
 const keyOf = <T extends Ordered>(id: string, [first]: readonly T[]): string =>
   `${id} ${first?.linkedAtMs} ${first?.path}`;

@@ -1,11 +1,11 @@
-// One stanza of Sources: a source package's fields and the files that make it up.
+// Renders a stanza of Sources: the fields and files of a source package.
 import type { SourceInspection } from "../catalog/inspection/inspection.ts";
 import type { DigestAlgorithm, Digests } from "../debian/digests.ts";
 import type { Stanza } from "../debian/stanza.ts";
 import { fieldOf, withFields } from "../debian/stanza.ts";
 import { digestOf, writeField } from "./fields.ts";
 
-/** One file of a source package as it was really found. */
+/** A file of a source package as found in the tree. */
 export interface ResolvedPart {
   readonly name: string;
   readonly sizeBytes: number;
@@ -20,8 +20,8 @@ const listField: Readonly<Record<DigestAlgorithm, string>> = {
 };
 
 /**
- * Replaced or dropped, as apt-ftparchive does: a .dsc has no say in them. apt would read Checksums-Md5 beside Files, in which
- * a .dsc does not name itself.
+ * Fields of a .dsc that are replaced or omitted, as in apt-ftparchive. apt would read Checksums-Md5 besides Files, and
+ * the .dsc itself is not listed in it.
  */
 const ownedByTheIndex: ReadonlySet<string> = new Set(
   ["Source", "Package", "Directory", "Status", "Priority", "Checksums-Md5", ...Object.values(listField)].map((name) =>
@@ -30,12 +30,12 @@ const ownedByTheIndex: ReadonlySet<string> = new Set(
 );
 
 /**
- * Renders one source package: `Package` first, then the .dsc's fields in their own order but for empty ones, then
- * `Directory` and one list of files per algorithm.
- * @param directory relative to the repository's root, holding all parts under their names
- * @param parts in the order of the lists: the .dsc itself first, as apt-ftparchive has it
+ * Renders one source package: `Package` first, then the fields of the .dsc in their order without empty ones, then
+ * `Directory` and one list of files for each algorithm.
+ * @param directory relative to the root of the repository; it contains all parts under their names
+ * @param parts in the order of the lists: the .dsc itself first, as in apt-ftparchive
  * @param overrides fields that the operator sets
- * @returns the stanza and the empty line that ends it
+ * @returns the stanza with the empty line that ends it
  * @throws IndexError
  */
 export function renderSource(

@@ -1,4 +1,4 @@
-// Descriptions outside of Packages: one stanza of Translation-en, and what Packages keeps of a description then.
+// Renders long descriptions for Translation-en, and the short ones that remain in Packages.
 import { descriptionOf } from "../debian/description.ts";
 import type { Stanza } from "../debian/stanza.ts";
 import { fieldOf } from "../debian/stanza.ts";
@@ -6,8 +6,9 @@ import { writeField } from "./fields.ts";
 
 const description = "description";
 /**
- * The fields of a package as Packages shows them beside a Translation-en: the description's first line, and its MD5.
- * @param control without a `Description-md5` of the package's own
+ * The fields of a package for Packages if there is a Translation-en: with the first line of the description and its
+ * MD5.
+ * @param control without the `Description-md5` of the package itself
  */
 export function withShortDescription(control: Stanza): Stanza {
   const described = descriptionOf(control);
@@ -23,8 +24,8 @@ export function withShortDescription(control: Stanza): Stanza {
 }
 
 /**
- * Renders what Translation-en tells of a package.
- * @returns the stanza and the empty line that ends it; nothing for a package without a description
+ * Renders the stanza of a package in Translation-en.
+ * @returns the stanza with the empty line that ends it; "" for a package without a description
  * @throws IndexError
  */
 export function renderTranslation(control: Stanza): string {

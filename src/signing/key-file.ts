@@ -1,4 +1,4 @@
-// The signing key as a file: read it, or make it when the repository is served for the first time.
+// The file of the signing key: it is read, or created when the repository is served for the first time.
 
 import { mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -10,12 +10,12 @@ import { Secret } from "../base/secret.ts";
 import { isOpenToOthers } from "../base/secret-file.ts";
 import { createSigningKey } from "./openpgp-signer.ts";
 
-/** A key file that can't be read or written, or is empty. */
+/** A key file cannot be read or written, or is empty. */
 export class KeyFileError extends RepoError {
   readonly code = "signing/key-file";
 }
 
-/** Far above any armoured key. */
+/** Much more than any armoured key. */
 export const maxKeyFileBytes = 1024 * 1024;
 
 export interface KeyFileOptions {
@@ -23,7 +23,7 @@ export interface KeyFileOptions {
 }
 
 /**
- * Reads an armoured private key. Others' permission to read it is worth a warning, not a refusal: it may be meant.
+ * Reads an armoured private key. Logs a warning if other users may read it, which may be intended.
  * @throws KeyFileError
  */
 export async function readKeyFile(path: string, { log }: KeyFileOptions): Promise<Secret> {
@@ -33,9 +33,9 @@ export async function readKeyFile(path: string, { log }: KeyFileOptions): Promis
 }
 
 /**
- * Reads the key, or makes one that only the owner can read. Two that do so at once get the same key, and a crash leaves
- * none or a whole one.
- * @param options.name of the repository, as the new key will show it
+ * Reads the key, or creates one that only the owner can read. Concurrent calls get the same key, and a crash leaves no
+ * key or a whole one.
+ * @param options.name the name of the repository, which becomes the user id of a new key
  * @throws KeyFileError
  */
 export async function openKeyFile(
@@ -46,7 +46,7 @@ export async function openKeyFile(
   if (known !== undefined) return known;
   const made = await createSigningKey({ name, now });
   await writeOnce(path, made);
-  log.info({ path }, "made a signing key: keep a copy of it, because clients trust this one alone");
+  log.info({ path }, "created a signing key: keep a copy of it, because clients trust only this key");
   return await readKeyFile(path, { log });
 }
 
@@ -68,7 +68,7 @@ async function readIfThere(path: string, log: Log): Promise<Secret | undefined> 
   }
 }
 
-/** Never replaces a key that came first. */
+/** Never replaces an existing key. */
 async function writeOnce(path: string, key: Secret): Promise<void> {
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });

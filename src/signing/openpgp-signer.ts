@@ -1,4 +1,4 @@
-// Signs with OpenPGP keys held in memory: each Release carries a signature of every key that has not expired.
+// Signs with OpenPGP keys in memory. Each Release gets a signature of every key that has not expired.
 import type { PartialConfig } from "openpgp";
 import { armor, createCleartextMessage, enums, generateKey, PacketList, sign } from "openpgp";
 import type { Clock } from "../base/clock.ts";
@@ -8,27 +8,30 @@ import type { KeyFile, OpenedKey } from "./openpgp-key.ts";
 import { openKey, UnfitKey } from "./openpgp-key.ts";
 import type { Signer } from "./signer.ts";
 
-/** What we make ourselves: old verifiers know RSA alone, and this length lasts. */
+/** The size of new keys: old verifiers support only RSA, and this length is enough for years. */
 const newRsaBits = 4096;
 
 /** @see RFC 4880 6.2 */
 const signatureBegin = "-----BEGIN PGP SIGNATURE-----";
 
-/** Given with each call, so that nobody else's OpenPGP in this process changes. */
+/** Passed with each call, because the global configuration would also affect other users of the library. */
 const signingConfig: PartialConfig = {
-  // Otherwise a random notation goes into each signature, and equal Releases differ.
+  // Otherwise each signature contains random data, and signatures of equal Releases differ.
   nonDeterministicSignaturesViaNotation: false,
   preferredHashAlgorithm: enums.hash.sha512,
   showVersion: false,
   showComment: false,
 };
 
-/** A new key is dated back by this: no signature may be older than its key, and Release's Date lags behind the clock. */
+/**
+ * The creation time of a new key is moved back by this: a signature must not be older than its key, and Date is in the
+ * past.
+ */
 export const keyDatedBackMs = 24 * 3600 * 1000;
 
 /**
- * Makes a private key for signing only, RSA-4096, that never expires.
- * @param name of the repository, as people will see it in the key
+ * Creates a private RSA-4096 key that can only sign and never expires.
+ * @param name the name of the repository, which becomes the user id of the key
  * @returns the key, ASCII-armoured, without a passphrase
  */
 export async function createSigningKey({ name, now }: { readonly name: string; readonly now: Clock }): Promise<Secret> {
@@ -45,11 +48,10 @@ export async function createSigningKey({ name, now }: { readonly name: string; r
 }
 
 /**
- * Opens keys to sign with, all at once: gpgv and sqv are content with one signature that they can verify. Signatures
- * are deterministic.
+ * Opens keys that all sign: gpgv and sqv need only one signature that they can verify. Signatures are deterministic.
  * @param files at least one
- * @param passphrases of the keys that are locked, in any order
- * @throws UnfitKey if one of them is unfit, or all have expired
+ * @param passphrases for locked keys, in any order
+ * @throws UnfitKey if one key cannot be used, or if all have expired
  */
 export async function openpgpSigner(
   files: readonly KeyFile[],
@@ -74,16 +76,16 @@ export async function openpgpSigner(
       const options = {
         signingKeys: fit.map(({ key }) => key),
         signingKeyIDs: fit.map(({ id }) => id),
-        // A signature from before its key is none: packages may well be older than the key.
+        // A signature that is older than its key is invalid, and packages may be older than the key.
         date: new Date(Math.max(dateSeconds * 1000, ...fit.map(({ sinceMs }) => sinceMs))),
         config: signingConfig,
       };
       try {
-        // With its last line end the text is Release itself, to the byte, so one signature is enough for both, and a
-        // ping waits for one.
+        // With the last line end, the signed text is Release byte for byte, so the same signature is used for InRelease
+        // and Release.gpg, and a ping waits for only one.
         const message = await createCleartextMessage({ text: release });
         const signed = await sign({ ...options, message });
-        // The text is signed with the line ends of the mail of old; Release has others, and so has what clients store.
+        // OpenPGP signs text with CRLF line ends; Release has LF, and so does the text that clients store.
         const inRelease = signed.replaceAll("\r\n", "\n");
         return { inRelease, releaseGpg: inRelease.slice(inRelease.lastIndexOf(signatureBegin)) };
       } catch (thrown) {
@@ -93,7 +95,7 @@ export async function openpgpSigner(
   };
 }
 
-/** Those that have not expired. @throws UnfitKey if there are none */
+/** The keys that have not expired. @throws UnfitKey if there are none */
 function fitKeys(keys: readonly OpenedKey[], dateMs: number): readonly OpenedKey[] {
   const fit = keys.filter(({ expiresAtSeconds = Number.POSITIVE_INFINITY }) => expiresAtSeconds * 1000 > dateMs);
   if (fit.length > 0) return fit;

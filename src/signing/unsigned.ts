@@ -1,7 +1,7 @@
-// Stands in for a signer where indices are made to be compared, and nothing is published.
+// A signer that does not sign, for indices that are only compared and not published.
 import type { Signer } from "./signer.ts";
 
-/** Its Release is what would be signed; nobody would accept it. */
+/** Returns the text without a signature, which no client accepts. */
 export const unsigned: Signer = {
   publicKey: "",
   publicKeyBytes: new Uint8Array(),

@@ -1,30 +1,30 @@
-// Whether a Release was really signed by given keys: what a client asks, for those who check a repository.
+// Verifies the signatures of a Release with given keys, as a client does.
 import type { Key } from "openpgp";
 import { createMessage, readCleartextMessage, readKeys, readSignature, verify } from "openpgp";
 import { messageOf } from "../base/errors.ts";
 
-/** Who signed a text, and what of it was signed. */
+/** The result of verifying a text. */
 export interface Verdict {
-  /** Fingerprints of the keys whose signatures are good, 40 upper-case hex digits each. */
+  /** Fingerprints of the keys with good signatures, 40 upper-case hex digits each. */
   readonly goodFingerprints: readonly string[];
-  /** Why each of the other signatures is not good, or why nothing could be read. */
+  /** Why other signatures are not good, or why the text could not be read. */
   readonly complaints: readonly string[];
   /** The signed text; undefined if it could not be read. */
   readonly text: string | undefined;
 }
 
-/** @param armored one block or several, as `key.asc` is served @throws what openpgp throws for what is no key */
+/** @param armored one or several blocks, as in `key.asc` @throws an error of openpgp for anything that is not a key */
 export const readPublicKeys = async (armored: string): Promise<readonly Key[]> =>
   await readKeys({ armoredKeys: armored });
 
 export const fingerprintOf = (key: Key): string => key.getFingerprint().toUpperCase();
 
-/** @see RFC 4880 7, on clear-signed text */
+/** @see RFC 4880 7, on cleartext signatures */
 export async function verifyInRelease(inRelease: string, keys: readonly Key[], now: Date): Promise<Verdict> {
   try {
     const message = await readCleartextMessage({ cleartextMessage: inRelease });
     const { signatures } = await verify({ message, verificationKeys: [...keys], date: now });
-    // The line feed before the signature belongs to the armour: it is the text's last one where that has none itself.
+    // The line feed before the signature belongs to the armour, not to the text; add it, as Release ends with one.
     const text = message.getText().replaceAll("\r\n", "\n").replace(/\n?$/, "\n");
     return { ...(await judged(signatures, keys)), text };
   } catch (thrown) {

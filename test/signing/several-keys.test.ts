@@ -105,7 +105,9 @@ test("a key that has expired leaves the signing to the others, at the start and 
 });
 
 test("of several keys, the one that is unfit is named", async () => {
-  await expect(signerOf([await aSigningKey(), new Secret("no key")])).rejects.toThrow("key-1.asc: this is no armoured");
+  await expect(signerOf([await aSigningKey(), new Secret("no key")])).rejects.toThrow(
+    "key-1.asc: this is not an armoured",
+  );
 });
 
 /** A key of gpg's making whose sub-key signs, exported without its primary key; the sub-key ends in 30 days. */

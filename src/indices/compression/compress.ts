@@ -1,38 +1,41 @@
-// Compresses segments off the main thread.
+// Compresses segments in worker threads.
 import pLimit from "p-limit";
 import { youngHeapMebibytes } from "../../base/worker-heap.ts";
 import { CompressionPool } from "./compression-pool.ts";
 import type { XzBlock } from "./xz-stitch.ts";
 
-/** One segment in the forms that are concatenated. Equal plain bytes give equal bytes on every machine. */
+/**
+ * A segment in the compressed forms, which are concatenated to files. Equal plain bytes give equal bytes on every
+ * machine.
+ */
 export interface CompressedSegment {
   /** One whole gzip member, without time or name. */
   readonly gz: Uint8Array;
   readonly xz: XzBlock;
-  /** How many line feeds the plain bytes hold: so a pdiff knows where what follows begins, without reading them. */
+  /** The number of line feeds in the plain bytes: a pdiff needs the line number of the next segment. */
   readonly lines: number;
 }
 
-/** What a segment is made of: stanzas, or lines that begin as the one before does. */
-export type Texture = "stanzas" | "paths";
+/** The kind of text in a segment: stanzas, or sorted paths. */
+export type SegmentKind = "stanzas" | "paths";
 
 /** Compresses segments, several at once. */
 export interface Compressor {
   /**
-   * @param plain one segment, at least one byte; not transferred, so the caller may go on using it
-   * @throws signal.reason when aborted before its turn
+   * @param plain one segment, at least one byte; it is copied, so the caller may continue to use it
+   * @throws signal.reason when aborted before it starts
    */
-  compress(plain: Uint8Array, signal: AbortSignal, texture?: Texture): Promise<CompressedSegment>;
-  /** Tells that many segments are about to come, so that every thread is ready for them. */
+  compress(plain: Uint8Array, signal: AbortSignal, kind?: SegmentKind): Promise<CompressedSegment>;
+  /** Starts all threads, because many segments will follow. */
   wake(): void;
-  /** Ends the threads, once they have done what they are at. */
+  /** Ends the threads when their running tasks have ended. */
   close(): Promise<void>;
 }
 
 /** How long an idle thread beyond the first is kept, in milliseconds. */
 const idleThreadMs = 10_000;
 
-/** @param threads at most so many run, and one always: starting it would cost a single upload more than its segment */
+/** @param threads the maximum. One always runs: to start it would take longer than to compress one segment */
 export function createCompressor({ threads }: { readonly threads: number }): Compressor {
   const pool = new CompressionPool({
     filename: workerUrl().href,
@@ -43,15 +46,15 @@ export function createCompressor({ threads }: { readonly threads: number }): Com
   });
   const limit = pLimit(threads);
   return {
-    compress(plain, signal, texture = "stanzas") {
-      // Aborting empties the queue; a running thread is left alone, because ending it costs more than its result.
+    compress(plain, signal, kind = "stanzas") {
+      // An abort removes waiting tasks. A running one continues, because a new thread costs more than its result.
       return limit(async () => {
         signal.throwIfAborted();
-        return await pool.compress<CompressedSegment>(taskOf[texture], plain);
+        return await pool.compress<CompressedSegment>(taskOf[kind], plain);
       });
     },
     wake() {
-      // Each is busy with one, so that the next goes to another.
+      // Each task occupies one thread, so the next one goes to another thread.
       for (let thread = 0; thread < threads; thread++) {
         pool.compress(taskOf.stanzas, Buffer.from("\n")).catch(() => undefined);
       }
@@ -60,9 +63,9 @@ export function createCompressor({ threads }: { readonly threads: number }): Com
   };
 }
 
-const taskOf: Readonly<Record<Texture, string>> = { stanzas: "compressSegment", paths: "compressPaths" };
+const taskOf: Readonly<Record<SegmentKind, string>> = { stanzas: "compressSegment", paths: "compressPaths" };
 
-/** Node 20 runs no TypeScript: where this file runs from src/ (in tests), the thread comes from dist/. */
+/** Node.js 20 cannot run TypeScript: if this file runs from src/ (in tests), the worker is that in dist/. */
 function workerUrl(): URL {
   return import.meta.url.endsWith(".ts")
     ? new URL("../../../dist/indices/compression/compress-worker.js", import.meta.url)

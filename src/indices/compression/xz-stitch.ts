@@ -1,20 +1,20 @@
-// Joins xz blocks that were compressed apart into one stream: apt reads no further than the first stream of a file.
+// Joins separately compressed xz blocks into one stream, because apt reads only the first stream of a file.
 import { asBuffer } from "../../base/as-buffer.ts";
 import { RepoError } from "../../base/errors.ts";
 
-/** The sizes of a block that the stream's index records. @see xz file format 1.1.0, 4.3 */
+/** The sizes of a block in the index of its stream. @see xz file format 1.1.0, 4.3 */
 export interface XzBlockSizes {
   /** Header, compressed data and check, without the padding between data and check. */
   readonly unpaddedBytes: number;
   readonly uncompressedBytes: number;
 }
 
-/** One block as it stands in a stream, padding and check included. */
+/** One block of a stream, with padding and check. */
 export interface XzBlock extends XzBlockSizes {
   readonly bytes: Uint8Array;
 }
 
-/** Bytes that are no xz stream of the one form that we make ourselves: one block, CRC32. */
+/** Bytes are not an xz stream of one block with CRC32, the only form that our encoders produce. */
 export class XzFormError extends RepoError {
   readonly code = "indices/xz-form";
 }
@@ -22,17 +22,19 @@ export class XzFormError extends RepoError {
 /** 2.1.1.2 */
 const streamFlags = Buffer.from([0x00, 0x01]);
 
-/** 2.1.1: magic, flags naming CRC32 (every decoder has it), and their CRC32. Opens every stitched stream. */
+/**
+ * The start of every joined stream: magic number, flags for CRC32 (which every decoder supports), their CRC32. 2.1.1
+ */
 export const xzStreamHeader: Uint8Array = Buffer.concat([
   Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]),
   streamFlags,
   crc32(streamFlags),
 ]);
 
-/** How many bytes a block takes in the stream: its size with padding to a multiple of four. 3.3 */
+/** The size of a block in the stream, padded to a multiple of four bytes. 3.3 */
 export const paddedBytes = ({ unpaddedBytes }: XzBlockSizes): number => Math.ceil(unpaddedBytes / 4) * 4;
 
-/** The index and footer that close a stream of these blocks; of none at all for the empty stream. 4 and 2.1.2 */
+/** The index and footer at the end of a stream with these blocks, possibly none. 4 and 2.1.2 */
 export function xzStreamEnd(blocks: Iterable<XzBlockSizes>): Uint8Array {
   const records = Array.from(blocks);
   const list = [0x00, ...integer(records.length)];
@@ -46,7 +48,7 @@ export function xzStreamEnd(blocks: Iterable<XzBlockSizes>): Uint8Array {
 }
 
 /**
- * Takes the one block out of a whole stream.
+ * Extracts the only block of a stream.
  * @throws XzFormError
  */
 export function blockOfStream(stream: Uint8Array): XzBlock {
@@ -67,7 +69,7 @@ export function blockOfStream(stream: Uint8Array): XzBlock {
   return block;
 }
 
-/** 1.1: CRC32 as in IEEE 802.3, little-endian. (Node has its own only from 20.15 on; an index is a few kilobytes.) */
+/** CRC32 as in IEEE 802.3, little-endian. 1.1 (Node.js has its own since 20.15; an index has a few kilobytes.) */
 function crc32(bytes: Uint8Array): Buffer {
   let crc = 0xffffffff;
   for (const byte of bytes) {
@@ -79,7 +81,7 @@ function crc32(bytes: Uint8Array): Buffer {
   return out;
 }
 
-/** 1.2: seven bits a byte, the lowest first. */
+/** Seven bits per byte, the lowest first. 1.2 */
 function integer(value: number): readonly number[] {
   const bytes: number[] = [];
   let rest = value;

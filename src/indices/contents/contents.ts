@@ -1,14 +1,14 @@
-// The lines of Contents, cut into segments by their paths alone: which packages bring which files.
+// The lines of Contents, which tell the packages of each file, cut into segments by their paths.
 import { asBuffer } from "../../base/as-buffer.ts";
 import { mergeRuns } from "./merge-sorted-runs.ts";
 
 /**
- * One file of one package: its path, the package's name and its section, NULs in between. Strings hold one character per
- * byte, so that comparing them orders bytes: by path, then by name, as dak does.
+ * A file of a package: its path, and the name and section of the package, separated by NULs. Strings have one character
+ * for each byte, so their order is that of bytes: by path, then by name, as in dak.
  */
 export type ContentsEntry = string;
 
-/** Where segments end: after so many bytes, or, beyond `leastBytes`, after a path whose hash says so once in `oneIn`. */
+/** Where segments end: after `mostBytes`, or, beyond `leastBytes`, after a path whose hash is a multiple of `oneIn`. */
 export interface ContentsCut {
   readonly leastBytes: number;
   readonly oneIn: number;
@@ -16,31 +16,31 @@ export interface ContentsCut {
 }
 
 /**
- * Some 500 kB. Of real Contents (148 MB) segments twice as long would make the .xz a tenth smaller, and what a package
- * touches, which is as much as its files lie apart, twice as slow to make.
+ * Some 500 kB. With real Contents (148 MB), segments of twice the size would make the .xz a tenth smaller, and the
+ * update for a package, whose files are in many segments, twice as slow.
  */
 const defaultContentsCut: ContentsCut = { leastBytes: 256 * 1024, oneIn: 4096, mostBytes: 2 * 1024 * 1024 };
 
-/** A run of lines that is compressed by itself. Its bytes depend on what stands in it and in no way on what changed. */
+/** Consecutive lines that are compressed separately. The bytes depend on the lines only, not on earlier changes. */
 export interface ContentsSegment {
-  /** The path of its first line. */
+  /** The path of the first line. */
   readonly first: string;
   readonly plain: Uint8Array;
 }
 
 const separator = "\0";
 const [nul, lineFeed, blank, comma] = [0x00, 0x0a, 0x20, 0x2c] as const;
-/** Packages stand in this column, as in Debian's own Contents. */
+/** The column of packages, as in the Contents of Debian. */
 const pathColumns = 55;
 
-/** A Section that can stand in a line whose blanks and commas mean something. @see Debian Policy 2.4 */
+/** A valid Section, without blanks and commas, which separate the fields of a line. @see Debian Policy 2.4 */
 const plainSection = /^[A-Za-z0-9][A-Za-z0-9.+_/-]{0,99}$/;
 
-/** What Contents calls a package: `SECTION/PACKAGE`, or its name alone where its section is none. */
+/** A package in Contents: `SECTION/PACKAGE`, or only its name if its section is not valid. */
 export const locationOf = (packageName: string, section: string | undefined): string =>
   section !== undefined && plainSection.test(section) ? `${section}/${packageName}` : packageName;
 
-/** @param location as of `locationOf` */
+/** @param location the result of `locationOf` */
 export function entryOf(path: string, location: string): ContentsEntry {
   const at = location.lastIndexOf("/") + 1;
   return `${path}${separator}${location.slice(at)}${separator}${location.slice(0, at)}`;
@@ -49,16 +49,16 @@ export function entryOf(path: string, location: string): ContentsEntry {
 export const pathOf = (entry: ContentsEntry): string => entry.slice(0, entry.indexOf(separator));
 
 /**
- * Reads lines back, in their order and one by one: a long path that many packages bring is an entry of each of them, and
- * so a segment's entries together can be hundreds of times longer than the segment.
- * @param lines as `ContentsCutter` wrote them
+ * Parses lines one at a time. A long path in many packages is a separate entry for each of them, so all entries of a
+ * segment can be hundreds of times longer than the segment.
+ * @param lines the output of `ContentsCutter`
  */
 export function* entriesOf(lines: Uint8Array): Generator<ContentsEntry, void> {
   const text = latin1(lines);
   let at = 0;
   for (let lineEnd = text.indexOf("\n"); lineEnd !== -1; lineEnd = text.indexOf("\n", at)) {
     const blank = text.lastIndexOf(" ", lineEnd);
-    // Character by character: an expression would look for the end from each blank of a path that is full of them.
+    // By character: a regular expression would take quadratic time for a path with many blanks.
     let end = blank;
     while (text[end - 1] === " ") end--;
     const path = text.slice(at, end);
@@ -67,14 +67,14 @@ export function* entriesOf(lines: Uint8Array): Generator<ContentsEntry, void> {
   }
 }
 
-/** Writes entries down, a line feed behind each. */
+/** Encodes entries, with a line feed after each. */
 export const textOf = (entries: readonly ContentsEntry[]): Uint8Array =>
   Buffer.from(entries.map((entry) => `${entry}\n`).join(""), "latin1");
 
-/** How many bytes of entries are written down at once, before the last of them. */
+/** The size of a chunk in bytes, without its last entry. */
 const chunkBytes = 256 * 1024;
 
-/** As `textOf`, chunk by chunk, with the entries of no more than one in memory. */
+/** As `textOf`, in chunks; only the entries of one chunk are in memory. */
 export function* chunksOf(entries: Iterable<ContentsEntry>): Generator<Uint8Array, void> {
   let chunk: ContentsEntry[] = [];
   let sizeBytes = 0;
@@ -89,18 +89,18 @@ export function* chunksOf(entries: Iterable<ContentsEntry>): Generator<Uint8Arra
   yield textOf(chunk);
 }
 
-/** How long the buffer for a segment is at first, in bytes: as long as most of them. */
+/** The initial size of the buffer for a segment, in bytes: enough for most segments. */
 const segmentBytes = 1024 * 1024;
 
-/** Makes segments out of entries that come in order; one that comes twice counts once. */
+/** Makes segments from ordered entries. Repeated entries count once. */
 export class ContentsCutter {
   readonly #cut: ContentsCut;
   /** The lines since the last end. */
   #lines = new Uint8Array(segmentBytes);
   #sizeBytes = 0;
-  /** How long the path of the first of them is. */
+  /** The length of the path of the first line. */
   #firstBytes = 0;
-  /** The last of them, to which packages may come yet: where its path begins and ends, and where its last package does. */
+  /** The last line, which may get more packages: the positions of its path and of its last package. */
   #open: { readonly pathAt: number; readonly pathEnd: number; packageAt: number } | undefined;
   #ended: ContentsSegment[] = [];
 
@@ -108,7 +108,7 @@ export class ContentsCutter {
     this.#cut = cut;
   }
 
-  /** @param entries as of `textOf`, in order and behind those that came before */
+  /** @param entries in the format of `textOf`, in order, and after all earlier ones */
   add(entries: Uint8Array): void {
     for (let at = 0; at < entries.length; ) {
       const pathEnd = entries.indexOf(nul, at);
@@ -119,14 +119,14 @@ export class ContentsCutter {
     }
   }
 
-  /** Gives the segments that have ended since the last call. */
+  /** @returns the segments that have ended since the last call */
   take(): readonly ContentsSegment[] {
     const ended = this.#ended;
     this.#ended = [];
     return ended;
   }
 
-  /** Gives what is left: segments that have ended, and the lines behind the last end. */
+  /** @returns the rest: segments that have ended, and the lines after the last end */
   finish(): Recut {
     this.#endLine();
     const rest = this.#takeLines();
@@ -182,11 +182,11 @@ export class ContentsCutter {
     return { first: plain.toString("latin1", 0, this.#firstBytes), plain };
   }
 
-  /** Whether a part of the lines is the same as one of the entries. */
+  /** Whether a part of the lines equals a part of the entries. */
   #holds(start: number, end: number, entries: Uint8Array, entryStart: number, entryEnd: number): boolean {
     if (end - start !== entryEnd - entryStart) return false;
     const lines = this.#lines;
-    // Paths that follow one another begin alike.
+    // Consecutive paths have a common beginning, so compare from the end.
     let [at, entryAt] = [end, entryEnd];
     while (at > start && lines[at - 1] === entries[entryAt - 1]) {
       at -= 1;
@@ -210,7 +210,7 @@ export class ContentsCutter {
   }
 }
 
-/** Where an entry begins and ends among others, and where its path and its package's name end. */
+/** The positions of an entry: its start and end, and the ends of its path and of the package name. */
 interface EntryPlace {
   readonly at: number;
   readonly pathEnd: number;
@@ -218,23 +218,23 @@ interface EntryPlace {
   readonly end: number;
 }
 
-/** Segments, and the lines behind the last end: at an index's end the last segment, else the begin of one. */
+/** Segments, and the lines after the last end: the last segment of the index, or the start of another one. */
 export interface Recut {
   readonly ended: readonly ContentsSegment[];
   readonly rest: ContentsSegment | undefined;
 }
 
-/** What to take out of a segment, and to put in; what is put in stays, even if it is taken out as well. */
+/** Entries to remove from a segment and to add. An entry in both is added. */
 export interface ContentsEdits {
   readonly removed: Iterable<ContentsEntry>;
   readonly added: Iterable<ContentsEntry>;
 }
 
 /**
- * Cuts again where lines have changed. Memory holds the lines and the changes, and few of the lines' entries at a time.
+ * Cuts changed lines again. Memory contains the lines and the changes, but few entries at a time.
  * @param open the lines before the segment, since the last end
  * @param old the segment itself
- * @returns without a rest, the segment's successor begins where it did; else it is to be cut again behind that
+ * @returns without a rest, the next segment is unchanged; otherwise it must be cut again after the rest
  */
 export async function recut(
   open: Uint8Array,
@@ -252,7 +252,7 @@ export async function recut(
   return cutter.finish();
 }
 
-/** How many columns a path takes: in UTF-8 a character's further bytes take none. */
+/** The width of a path in columns: continuation bytes of UTF-8 take none. */
 function columnsOf(bytes: Uint8Array, start: number, end: number): number {
   let columns = 0;
   for (let at = start; at < end; at++) if (((bytes[at] ?? 0) & 0xc0) !== 0x80) columns += 1;

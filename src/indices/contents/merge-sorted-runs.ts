@@ -1,9 +1,10 @@
-// Merges sorted runs of lines that are too many for memory. As bytes, since V8 would be at work on strings for longer.
+// Merges sorted runs of lines that do not fit in memory. It works on bytes, because V8 would need more time for
+// strings.
 
-/** One run: lines in order, a line feed behind each, in chunks that end where lines end. */
+/** Sorted lines with a line feed after each, in chunks that end with whole lines. */
 export type SortedRun = Iterator<Uint8Array> | AsyncIterator<Uint8Array>;
 
-/** A run, and where its next line begins in what was read of it. */
+/** A run, and the position of its next line in the current chunk. */
 interface OpenRun {
   readonly run: SortedRun;
   chunk: Uint8Array;
@@ -12,12 +13,12 @@ interface OpenRun {
 
 const lineFeed = 0x0a;
 
-/** How many bytes of lines are given at once; more only where one line is longer. */
+/** The size of a batch in bytes; larger only for a single longer line. */
 const batchBytes = 256 * 1024;
 
 /**
- * Merges runs; memory holds one chunk of each. Lines compare by their bytes, as if nothing stood behind them.
- * @returns all lines in order, equal ones side by side; in batches that hold until the next is asked for
+ * Merges runs; memory contains one chunk of each. Lines are compared by their bytes without the line feed.
+ * @returns all lines in order, including equal ones; each batch is valid until the next one is requested
  */
 export async function* mergeRuns(runs: readonly SortedRun[]): AsyncGenerator<Uint8Array> {
   const heap: OpenRun[] = [];
@@ -36,7 +37,7 @@ export async function* mergeRuns(runs: readonly SortedRun[]): AsyncGenerator<Uin
       if (length > batch.length) batch = new Uint8Array(length);
     }
     const { chunk, at } = least;
-    // A loop: `set` would make a view with each line, for V8 to collect.
+    // A loop, because `set` would create a view for each line.
     for (let byte = 0; byte < length; byte++) batch[filled + byte] = chunk[at + byte] ?? 0;
     filled += length;
     least.at += length;
@@ -49,7 +50,7 @@ export async function* mergeRuns(runs: readonly SortedRun[]): AsyncGenerator<Uin
   if (filled > 0) yield batch.subarray(0, filled);
 }
 
-/** @returns false at the run's end */
+/** @returns false at the end of the run */
 async function refill(opened: OpenRun): Promise<boolean> {
   do {
     const step = await opened.run.next();
@@ -60,7 +61,7 @@ async function refill(opened: OpenRun): Promise<boolean> {
   return true;
 }
 
-/** Moves one run down to where no line below it comes before its own. */
+/** Moves a run down the heap until no line below it is smaller than its own. */
 function sink(heap: OpenRun[], from: number): void {
   const moved = heap[from];
   if (moved === undefined) return;
@@ -76,7 +77,7 @@ function sink(heap: OpenRun[], from: number): void {
   heap[at] = moved;
 }
 
-/** Whether the next line of one comes before that of the other; no run comes after all. */
+/** Whether the next line of a run is before that of another; a missing run is last. */
 function isBefore(one: OpenRun | undefined, other: OpenRun | undefined): boolean {
   if (one === undefined || other === undefined) return false;
   const { chunk: left, at: leftAt } = one;

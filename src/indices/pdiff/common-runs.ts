@@ -1,15 +1,15 @@
-// What two lists of texts have in common, and what stands between.
+// Finds the common runs of two lists of texts, and the runs between them.
 
 type Range = readonly [start: number, end: number];
 
-/** Items that both lists have, or what stands between such items in the one and in the other. */
+/** Items that are in both lists, or the different items between them in each list. */
 export interface Run {
   readonly kind: "same" | "different";
   readonly from: Range;
   readonly to: Range;
 }
 
-/** In the order of the lists, from their first items to their last. */
+/** All runs, in the order of the lists. */
 export function* runsOf(from: readonly string[], to: readonly string[]): Iterable<Run> {
   let [i, j] = [0, 0];
   for (const [nextI, nextJ] of [...commonOf(from, to), [from.length, to.length] as const]) {
@@ -22,8 +22,9 @@ export function* runsOf(from: readonly string[], to: readonly string[]): Iterabl
 type Pair = readonly [inFrom: number, inTo: number];
 
 /**
- * Pairs of equal items, ascending in both lists: what both begin and end with, and in between the longest ascending run
- * of items that each list has once. As good as all are such: no two stanzas of an index are equal.
+ * Pairs of equal items, ascending in both lists: the common start and end, and between them the longest increasing
+ * sequence of items that are unique in each list. In practice all items are unique: no two stanzas of an index are
+ * equal.
  */
 function commonOf(from: readonly string[], to: readonly string[]): readonly Pair[] {
   const shorter = Math.min(from.length, to.length);
@@ -43,7 +44,7 @@ function commonOf(from: readonly string[], to: readonly string[]): readonly Pair
   ];
 }
 
-/** Where each item stands; undefined for one that stands more than once. In the order of the list. */
+/** The position of each item, in the order of the list; undefined for an item that occurs more than once. */
 function placesOf(items: readonly string[], start: number, end: number): ReadonlyMap<string, number | undefined> {
   const places = new Map<string, number | undefined>();
   for (let at = start; at < end; at++) {
@@ -59,7 +60,7 @@ function longestAscending(pairs: readonly Pair[]): readonly Pair[] {
     readonly pair: Pair;
     readonly before: Link | undefined;
   }
-  /** The ends of the best runs of each length: the one whose end stands foremost in the second list. */
+  /** For each length, the end of the best sequence: that with the smallest position in the second list. */
   const ends: Link[] = [];
   for (const pair of pairs) {
     let [low, high] = [0, ends.length];

@@ -1,33 +1,33 @@
-// What turns one index into another, as the ed script of a pdiff: only segments that differ are looked into.
+// Makes the ed script of a pdiff, which turns one index into another. Only different segments are compared.
 import type { YieldFunction } from "../../base/yield-to-event-loop.ts";
 import type { Run } from "./common-runs.ts";
 import { runsOf } from "./common-runs.ts";
 
-/** One segment of an index, which ends with a record's end: equal ids, equal bytes. */
+/** A segment of an index with whole records. Equal ids mean equal bytes. */
 export interface ScriptSegment {
   readonly id: string;
 }
 
-/** What ends a record, the unit that is kept or replaced: in Packages and Sources a stanza, in Contents a line. */
+/** The end of a record, which is kept or replaced as a whole: a stanza in Packages and Sources, a line in Contents. */
 export type RecordEnd = "\n\n" | "\n";
 
 export interface ScriptOptions {
-  /** Gives a segment's plain bytes; not asked for those that both indices hold. */
+  /** Reads the plain bytes of a segment; not called for segments that both indices contain. */
   readonly read: (segmentId: string) => Uint8Array;
   readonly recordEnd: RecordEnd;
-  /** How long the script may become. */
+  /** The longest script, in bytes. */
   readonly maxBytes: number;
   readonly yieldNow: YieldFunction;
 }
 
-/** So much of each index is compared in memory at once, in bytes: some 25 ms of work. */
+/** How many bytes of each index are compared in memory at once: some 25 ms of work. */
 const windowBytes = 2 * 1024 ** 2;
 
 /**
- * The commands a, c and d, from the last line to the first, as `diff --ed` writes them and apt's rred takes them. Where
- * more than some megabytes were taken out of one place, it may be longer than it need be.
- * @returns the script, empty for equal indices; undefined where it is too long, or where ed could not take a line
- * @throws what giving way throws
+ * The commands a, c and d from the last line to the first, as `diff --ed` writes them and the rred method of apt reads
+ * them. If more than some megabytes were removed at one place, the script may be longer than necessary.
+ * @returns the script, empty for equal indices; undefined if it is too long, or if a line cannot be in an ed script
+ * @throws what `yieldNow` throws
  */
 export async function edScript(
   from: readonly ScriptSegment[],
@@ -54,12 +54,12 @@ export async function edScript(
   return written === undefined || written.length > maxBytes ? undefined : written;
 }
 
-/** A script as it is written, from the first line of the old index to its last. */
+/** Collects a script, from the first line of the old index to the last. */
 class Script {
   readonly #commands: string[] = [];
-  /** How many lines of the old index have been passed. */
+  /** The current line of the old index. */
   #line = 0;
-  /** The change that the next one, where nothing is kept between them, belongs to. */
+  /** The current change. The next one is added to it if no line is kept between them. */
   #change: { readonly line: number; readonly removed: number; readonly added: string } | undefined;
   #isWritable = true;
   bytes = 0;
@@ -85,7 +85,7 @@ class Script {
     if (this.#change === undefined) return;
     const { line, removed, added } = this.#change;
     this.#change = undefined;
-    // Such a line would end the text of its command.
+    // A line with a single dot would end the text of its command.
     if (added.startsWith(".\n") || added.includes("\n.\n")) this.#isWritable = false;
     const range = removed > 1 ? `${line + 1},${line + removed}` : `${line + 1}`;
     const text = added === "" ? "" : `${added}.\n`;
@@ -95,25 +95,25 @@ class Script {
   }
 }
 
-/** How many lines a text has, each ending with a line feed. */
+/** The number of lines of a text, each ending with a line feed. */
 function countLines(text: string): number {
   let count = 0;
   for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) count += 1;
   return count;
 }
 
-/** Some text of the old index: kept, or replaced. */
+/** A part of the old index that is kept or replaced. */
 type Part =
   | { readonly kind: "same"; readonly text: string }
   | { readonly kind: "different"; readonly removed: string; readonly added: string };
 
-/** The records of some segments, read as they are asked for. */
+/** The records of some segments, read on demand. */
 class Records {
   readonly #segments: Iterator<ScriptSegment>;
   readonly #read: ScriptOptions["read"];
   readonly #end: RecordEnd;
   #ended = false;
-  /** What was read and not yet dropped. */
+  /** Records that were read and not yet dropped. */
   items: readonly string[] = [];
 
   constructor(segments: readonly ScriptSegment[], { read, recordEnd }: Pick<ScriptOptions, "read" | "recordEnd">) {
@@ -126,7 +126,7 @@ class Records {
     return this.#ended;
   }
 
-  /** Reads on until there is a window's worth of items, or no more. */
+  /** Reads until the window is full, or until the end. */
   fill(): void {
     const more: string[] = [];
     let bytes = lengthOf(this.items);
@@ -134,7 +134,7 @@ class Records {
       const next = this.#segments.next();
       if (next.done === true) this.#ended = true;
       else {
-        // Latin-1 keeps every byte, whatever the text is encoded in.
+        // Latin-1 preserves every byte, whatever the encoding of the text is.
         const text = Buffer.from(this.#read(next.value.id)).toString("latin1");
         more.push(...split(text, this.#end));
         bytes += text.length;
@@ -145,8 +145,8 @@ class Records {
 }
 
 /**
- * Compares a window of each after the other: what follows the last record that both windows hold is looked at again, with
- * what comes then.
+ * Compares one window of both indices after the other. Records after the last common one are compared again together
+ * with the next window.
  */
 function* compare(
   from: readonly ScriptSegment[],
@@ -172,7 +172,7 @@ function* compare(
       to: [, j],
     } = certain.at(-1) ?? nothing;
     if (lengthOf(old.items.slice(0, i)) + lengthOf(fresh.items.slice(0, j)) < windowBytes / 2) {
-      // Hardly anything in common: there is no better guess than that the windows have nothing to do with each other.
+      // Almost nothing in common: treat both windows as entirely different.
       const rest = {
         kind: "different",
         from: [i, old.ended ? i : old.items.length],

@@ -1,29 +1,29 @@
-// Which older states of an index get a patch to the present one, and the file that tells clients of these patches.
+// Selects the older versions of an index that get a patch to the current one, and renders the list of patches.
 import { IndexError } from "../fields.ts";
 
-/** Bytes by their size and digests, in lower-case hex. */
+/** The size and digests of bytes, in lower-case hex. */
 export interface Digested {
   readonly sizeBytes: number;
   readonly sha256: string;
-  /** For debmirror, which looks at no other digest. */
+  /** For debmirror, which reads no other digest. */
   readonly sha1?: string;
 }
 
-/** A patch that leads from an older state of an index to the present one at once. */
+/** A patch that turns an older version of an index directly into the current one. */
 export interface Patch {
-  /** Its file's name without `.gz`. */
+  /** The file name without `.gz`. */
   readonly name: string;
-  /** The index that it is for. */
+  /** The old index. */
   readonly from: Digested;
   readonly plain: Digested;
   readonly gz: Digested;
 }
 
 /**
- * Renders `Packages.diff/Index` and its like. The fields are those that apt reads; `merged` tells it that one patch is
- * enough, where it would otherwise apply all that follow as well.
- * @param current its SHA1 makes the list name those of all else too
- * @param patches the one for the oldest state first: apt looks no further ahead than from the state that it has
+ * Renders `Packages.diff/Index` and similar files, with the fields that apt reads. `merged` tells apt that one patch is
+ * enough; otherwise it would also apply all patches after it.
+ * @param current if it has a SHA1, the list contains the SHA1 of everything
+ * @param patches the oldest version first: apt starts at the version that it has
  * @throws IndexError for a name that would end its line
  */
 export function renderPatchIndex(current: Digested, patches: readonly Patch[]): string {
@@ -50,26 +50,26 @@ const listedDigests = [
   ["SHA256", "sha256"],
 ] as const;
 
-/** A plain index as one publication had it. */
+/** The plain index of one publication. */
 export interface PublishedState extends Digested {
-  /** The publication's id. */
+  /** The id of the publication. */
   readonly publication: string;
-  /** Its Date, in seconds since the epoch. */
+  /** The Date of the publication, in seconds since the epoch. */
   readonly dateSeconds: number;
 }
 
-/** That many of the newest states always get a patch: who updates often has one of them. */
+/** So many of the newest versions always get a patch, for clients that update often. */
 const newestStates = 6;
-/** Beyond, one for each doubling of this age, in seconds. */
+/** Older versions get one patch for each doubling of this age, in seconds. */
 const firstAgeSeconds = 3600;
-/** So many patches at most. */
+/** The maximum number of patches. */
 const maxPatches = 16;
 
 /**
- * Chooses the states that get a patch to the present one: the newest, and of older ones always fewer; there the one that
- * was served longest, because most clients will have it.
- * @param states the present one first, then backwards
- * @returns the newest first; no two of them, and none of them and the present one, are equal
+ * Selects the versions that get a patch to the current one: the newest ones, and ever fewer older ones. Among older
+ * ones it takes those that were served longest, because most clients have these.
+ * @param states the current version first, then older ones
+ * @returns the newest first; all differ from each other and from the current version
  */
 export function statesToPatch(states: readonly PublishedState[]): readonly PublishedState[] {
   const present = states[0];
@@ -78,7 +78,7 @@ export function statesToPatch(states: readonly PublishedState[]): readonly Publi
   const seen = new Set([present.sha256]);
   let untilSeconds = present.dateSeconds;
   states.forEach((state, index) => {
-    // It began with the oldest of its publications in a row.
+    // A version was first served by the oldest of consecutive publications with it.
     if (states[index + 1]?.sha256 === state.sha256) return;
     const times = { servedSeconds: untilSeconds - state.dateSeconds, ageSeconds: present.dateSeconds - untilSeconds };
     untilSeconds = state.dateSeconds;
@@ -92,6 +92,6 @@ export function statesToPatch(states: readonly PublishedState[]): readonly Publi
     const known = byAge.get(age);
     if (known === undefined || state.servedSeconds > known.servedSeconds) byAge.set(age, state);
   }
-  // Ages come in their order, and so do the states that stand for them.
+  // Age groups are in order, and so are the versions that represent them.
   return [...past.slice(0, newestStates), ...byAge.values()].slice(0, maxPatches);
 }

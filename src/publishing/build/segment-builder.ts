@@ -2,7 +2,7 @@
 import pLimit from "p-limit";
 import { asBuffer } from "../../base/as-buffer.ts";
 import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
-import type { SegmentInMaking, SegmentReader, SegmentSizes } from "../../indices/assemble.ts";
+import type { PendingSegment, SegmentReader, SegmentSizes } from "../../indices/assemble.ts";
 import type { Compressor } from "../../indices/compression/compress.ts";
 import { compareOrdered } from "../../indices/order.ts";
 import type { Segment } from "../../indices/segments.ts";
@@ -23,7 +23,7 @@ export class SegmentBuilder {
   /** The sizes of segments that are complete and still part of an index. */
   readonly #finished = new WeakMap<Segment<IndexEntry>, SegmentSizes>();
   /** The segments that are being built, by id: two indices may contain the same segment. */
-  readonly #inProgress = new Map<string, SegmentInMaking>();
+  readonly #inProgress = new Map<string, PendingSegment>();
   /** The plain bytes of segments that are being compressed, by id. */
   readonly #rendered = new Map<string, Uint8Array>();
 
@@ -43,7 +43,7 @@ export class SegmentBuilder {
     style: StanzaStyle,
     replaced: readonly Segment<IndexEntry>[],
     signal: AbortSignal,
-  ): SegmentSizes | SegmentInMaking {
+  ): SegmentSizes | PendingSegment {
     const made = this.#finished.get(segment);
     if (made !== undefined) return made;
     const id = this.#stanzas.keyOf(segment, style);
@@ -63,7 +63,7 @@ export class SegmentBuilder {
     style: StanzaStyle,
     replaced: readonly Segment<IndexEntry>[],
     signal: AbortSignal,
-  ): SegmentInMaking {
+  ): PendingSegment {
     let reportRendered: (sizeBytes: number) => void = () => undefined;
     const reported = new Promise<number>((resolve) => {
       reportRendered = resolve;
