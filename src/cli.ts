@@ -215,7 +215,7 @@ function printLine(text: string): void {
 }
 
 /**
- * Reports an error: prints lines without stack trace on standard error and, with `--json`, an object on standard output.
+ * Reports an error: prints lines without stack trace to standard error and, with `--json`, an object to standard output.
  * @returns the exit code
  */
 function reportError(thrown: unknown): number {

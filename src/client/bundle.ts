@@ -122,7 +122,7 @@ export function parseBundle(text: string): Bundle {
   } catch (thrown) {
     // Give only the line number: the parser's message quotes the text.
     const line = thrown instanceof TomlError ? `line ${thrown.line}` : "it";
-    throw new BundleError(`${line} is not valid TOML: is this the whole file that init or builder add wrote?`);
+    throw new BundleError(`${line} is not valid TOML: is this the complete file from init or builder add?`);
   }
   const parsed = schema.safeParse(raw, { error: validationMessage });
   if (parsed.success) return parsed.data;

@@ -165,7 +165,7 @@ async function send(
     };
   } catch (thrown) {
     signal.throwIfAborted();
-    if (timeout.aborted) return `no answer within ${requestTimeoutMs / 1000} s`;
+    if (timeout.aborted) return `no response within ${requestTimeoutMs / 1000} s`;
     return reasonOf(thrown instanceof Error ? (thrown.cause ?? thrown) : thrown);
   }
 }

@@ -77,7 +77,7 @@ async function servedShares(
     const request = { ask: "owners", repository, suite, patterns } as const;
     return (await ask(stateDirectory, request, [repository])).shares;
   } catch (thrown) {
-    // `operator/refused` means that no server is running. For other errors warn: the server may know different owners.
+    // `operator/refused` means that there is no server or that it knows no owners; other errors may hide different owners.
     if (codeOf(thrown) !== "operator/refused")
       warn(`the server cannot be queried (${messageOf(thrown)}): the first publishers are taken from the tree`);
     return undefined;

@@ -92,8 +92,8 @@ test("a package is assigned to the suite with a slash of --suite or, by name or 
 async function aTree(...packages: readonly (readonly [component: string, version: string])[]): Promise<Tree> {
   const folder = await folderSubject();
   onTestFinished(() => folder.end());
-  for (const [place, version] of packages) {
-    const path = parseTreePath(`dists/${place}/binary-amd64/alice/hello_${version}.deb`);
+  for (const [component, version] of packages) {
+    const path = parseTreePath(`dists/${component}/binary-amd64/alice/hello_${version}.deb`);
     await folder.put(path, await aDeb({ package: "hello", version, architecture: "amd64" }));
   }
   return folder.tree;

@@ -84,7 +84,7 @@ test("metrics, health and readiness are available", async () => {
   expect(await (await fetch(`${url}/metrics`)).text()).toContain("# TYPE ");
 });
 
-test("every mistake in a configuration is one line with its place, and the exit code is 2", async () => {
+test("every mistake in a configuration is one line with its key, and the exit code is 2", async () => {
   const directory = await temporary();
   await writeFile(join(directory, "c.toml"), '[[repository]]\nname = "-"\nfolder = "none"\ncolour = "red"\n');
   const command = new CommandLine(["serve", "--config", join(directory, "c.toml")]);
@@ -190,11 +190,11 @@ test.each([
     ["prune", "--help"],
     ["newest versions to keep (default with --older-than: 1)", "--older-than or both are required"],
   ],
-])("%j prints help, and ends with 0", async (args, words) => {
+])("%j prints help, and ends with 0", async (args, texts) => {
   const command = new CommandLine(args);
   expect(await command.ends()).toBe(0);
   const output = command.output.replaceAll(/\s+/g, " ");
-  for (const word of words) expect(output).toContain(word);
+  for (const text of texts) expect(output).toContain(text);
 });
 
 test.each(["--version", "-V"])("%s prints only the version of package.json, from any directory", async (flag) => {
@@ -205,14 +205,17 @@ test.each(["--version", "-V"])("%s prints only the version of package.json, from
 });
 
 test.each([
-  { state: "/proc/x", why: "ENOENT" },
-  { state: "/proc/version/x", why: "a file is in the way" },
-])("a state directory that cannot be created, $state, is named, and the server ends with 2", async ({ state, why }) => {
-  const server = new CommandLine(["serve", "--folder", await aFolder(), "--listen", "127.0.0.1:0", "--state", state]);
-  onTestFinished(() => void server.child.kill("SIGKILL"));
-  expect(await server.ends()).toBe(2);
-  expect(server.output).toContain(`tahoe-apt: the state directory ${state} can't be made: ${why}`);
-});
+  { state: "/proc/x", reason: "ENOENT" },
+  { state: "/proc/version/x", reason: "a file is in the way" },
+])(
+  "a state directory that cannot be created, $state, is named, and the server ends with 2",
+  async ({ state, reason }) => {
+    const server = new CommandLine(["serve", "--folder", await aFolder(), "--listen", "127.0.0.1:0", "--state", state]);
+    onTestFinished(() => void server.child.kill("SIGKILL"));
+    expect(await server.ends()).toBe(2);
+    expect(server.output).toContain(`tahoe-apt: the state directory ${state} can't be made: ${reason}`);
+  },
+);
 
 test("verify accepts --suite repeatedly, and does not take the URL for another suite", async () => {
   const suites = ["--suite", "a b", "--suite", "sid"];
@@ -227,9 +230,9 @@ test.each([
   ["list", "=", [], "PATTERN: "],
 ])(
   "%s accepts --webapi repeatedly, and does not take the next argument for another gateway",
-  async (name, behind, flags, expected) => {
+  async (name, argument, flags, expected) => {
     const gateways = ["--webapi", "http://127.0.0.1:1", "--webapi", "http://127.0.0.1:2"];
-    const command = new CommandLine([name, ...gateways, behind, ...flags], { env: { TAHOE_APT_READCAP: "" } });
+    const command = new CommandLine([name, ...gateways, argument, ...flags], { env: { TAHOE_APT_READCAP: "" } });
     expect(await command.ends()).toBe(2);
     expect(command.output).toContain(`tahoe-apt: ${expected}`);
   },

@@ -68,8 +68,8 @@ async function linesOf(path: string): Promise<readonly string[]> {
   const lines: string[] = [];
   for (const [name, entry] of await entries(path)) {
     if (!isLog(name) || entry.kind !== "file") continue;
-    const reply = await fetch(`${inject("webapiUrl")}/uri/${encodeURIComponent(entry.content?.reveal() ?? "")}`);
-    const entries = (await reply.text())
+    const response = await fetch(`${inject("webapiUrl")}/uri/${encodeURIComponent(entry.content?.reveal() ?? "")}`);
+    const entries = (await response.text())
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line) as Record<string, string>);
@@ -90,7 +90,7 @@ async function momentsOf(args: readonly string[]): Promise<readonly (readonly [n
 }
 
 /** Runs a command that is killed at one request, and then runs it to its end. */
-async function killedThenWhole(args: readonly string[], number: number, when: When, between: () => Promise<void>) {
+async function killAndRepeat(args: readonly string[], number: number, when: When, between: () => Promise<void>) {
   const command = new CommandLine(args);
   gateway.at(number, when, () => {
     command.child.kill("SIGKILL");
@@ -128,10 +128,10 @@ test("after a kill at any change, promote leaves complete directories with their
   expect(moments).toHaveLength(1 + 6);
   for (const [number, when] of moments) {
     const suite = `p${serial++}`;
-    await killedThenWhole(promotion(suite), number, when, async () => {
-      const seen = await packagesIn(sourceAt(suite));
-      if (seen.length > 0) expect(seen).toEqual([...sources.keys()].toSorted());
-      expect(await linesOf(sourceAt(suite))).toEqual(seen.length > 0 ? ["promote hello source"] : []);
+    await killAndRepeat(promotion(suite), number, when, async () => {
+      const present = await packagesIn(sourceAt(suite));
+      if (present.length > 0) expect(present).toEqual([...sources.keys()].toSorted());
+      expect(await linesOf(sourceAt(suite))).toEqual(present.length > 0 ? ["promote hello source"] : []);
     });
     expect(await packagesIn(sourceAt(suite))).toEqual([...sources.keys()].toSorted());
     expect(await packagesIn(binaryAt(suite))).toEqual([deb]);
@@ -143,10 +143,10 @@ test("after a kill at any change, promote leaves complete directories with their
 test("after a kill at any change, remove has logged what it removes, and succeeds the next time", async () => {
   for (const [number, when] of await momentsOf(removal(await aSuite()))) {
     const suite = await aSuite();
-    await killedThenWhole(removal(suite), number, when, async () => {
-      const seen = await packagesIn(sourceAt(suite));
-      if (seen.length < sources.size) expect(await linesOf(sourceAt(suite))).toContain("remove hello source");
-      if (seen.length > 0) expect(seen).toContain(dsc);
+    await killAndRepeat(removal(suite), number, when, async () => {
+      const present = await packagesIn(sourceAt(suite));
+      if (present.length < sources.size) expect(await linesOf(sourceAt(suite))).toContain("remove hello source");
+      if (present.length > 0) expect(present).toContain(dsc);
     });
     expect(await packagesIn(binaryAt(suite))).toEqual([]);
     expect(await packagesIn(sourceAt(suite))).toEqual([]);
@@ -167,7 +167,7 @@ test("a write that succeeded although its gateway reported an error is not repea
 });
 
 /** Packages in sid that only one test promotes. */
-async function packagesOfOurOwn(count: number): Promise<readonly string[]> {
+async function newPackages(count: number): Promise<readonly string[]> {
   const names = Array.from({ length: count }, () => `own${serial++}`);
   for (const name of names) {
     const path = parseTreePath(`${binaryAt("sid")}/${name}_1_amd64.deb`);
@@ -178,7 +178,7 @@ async function packagesOfOurOwn(count: number): Promise<readonly string[]> {
 
 test("a command that is overtaken between reading and writing loses no link and no line, and removes none of others", async () => {
   const other = masterBundle("other", inject("webapiUrl"));
-  const names = await packagesOfOurOwn(4);
+  const names = await newPackages(4);
   const [first = "", second = "", slow = "", quick = ""] = names;
   const args = (by: string, name: string) => ["promote", "--bundle", by, "--from", "sid", "--to", "race", name];
   await momentsOf([...args(bundle, first), "--new-suite"]);
@@ -198,7 +198,7 @@ test("a command that is overtaken between reading and writing loses no link and 
 });
 
 test("a file that somebody else linked under the same name meanwhile is not replaced", async () => {
-  const [first = "", second = "", third = ""] = await packagesOfOurOwn(3);
+  const [first = "", second = "", third = ""] = await newPackages(3);
   const args = (name: string) => ["promote", "--bundle", bundle, "--from", "sid", "--to", "held", name];
   await momentsOf([...args(first), "--new-suite"]);
   await momentsOf(args(second));
@@ -221,11 +221,11 @@ test("a file that somebody else linked under the same name meanwhile is not repl
 test("two commands that change one directory at once through two gateways lose no link and no line", async () => {
   const other = await secondGateway(inject("tahoe"), inject("nodeDirectory"));
   try {
-    const curators = [masterBundle("first", inject("webapiUrl")), masterBundle("second", other.url)];
-    const names = await packagesOfOurOwn(4);
+    const bundles = [masterBundle("first", inject("webapiUrl")), masterBundle("second", other.url)];
+    const names = await newPackages(4);
     await tree.writer.makeDirectory(tree.root, parseTreePath(binaryAt("busy")), signal);
     const run = async (name: string, index: number) => {
-      const args = ["promote", "--bundle", curators[index % 2] ?? "", "--from", "sid", "--to", "busy", name];
+      const args = ["promote", "--bundle", bundles[index % 2] ?? "", "--from", "sid", "--to", "busy", name];
       const command = new CommandLine(args);
       expect(await command.ends(), command.output).toBe(0);
     };

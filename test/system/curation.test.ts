@@ -40,7 +40,7 @@ async function json(command: string, ...args: readonly string[]): Promise<Outcom
 }
 
 /** The changes of indices in short form: `suite index +package version architecture`. */
-const inShort = ({ changes }: Outcome): readonly string[] =>
+const summaryOf = ({ changes }: Outcome): readonly string[] =>
   changes.flatMap(({ suite, index, added, removed }) => [
     ...removed.map((one) => `${suite} ${index} -${one.package} ${one.version} ${one.architecture}`),
     ...added.map((one) => `${suite} ${index} +${one.package} ${one.version} ${one.architecture}`),
@@ -55,12 +55,12 @@ async function entries(path: string) {
 const names = async (path: string): Promise<readonly string[]> => [...(await entries(path)).keys()].toSorted();
 
 /** The lines of a directory's change log. */
-async function auditOf(path: string): Promise<readonly { readonly [key: string]: string }[]> {
+async function changeLogOf(path: string): Promise<readonly { readonly [key: string]: string }[]> {
   const logs = (await names(path)).filter((name) => name.startsWith("audit."));
   expect(logs).toHaveLength(1);
   const { content } = (await entries(path)).get(logs[0] ?? "") as { readonly content: { reveal(): string } };
-  const reply = await fetch(`${inject("webapiUrl")}/uri/${encodeURIComponent(content.reveal())}`);
-  return (await reply.text())
+  const response = await fetch(`${inject("webapiUrl")}/uri/${encodeURIComponent(content.reveal())}`);
+  return (await response.text())
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line) as { readonly [key: string]: string });
@@ -105,10 +105,10 @@ afterAll(() => tree?.close());
 const alice = "sid/main/binary-amd64/alice";
 
 test("list shows every package file with its directory, by bundle and by read cap, and can be filtered", async () => {
-  const whole = await run("list");
-  expect(whole.exitCode).toBe(0);
-  expect(whole.output.trim().split("\n")).toHaveLength(10);
-  expect(whole.output).toContain(`hello 1.10-1 amd64 sid main dists/${alice}/hello_1.10-1_amd64.deb\n`);
+  const all = await run("list");
+  expect(all.exitCode).toBe(0);
+  expect(all.output.trim().split("\n")).toHaveLength(10);
+  expect(all.output).toContain(`hello 1.10-1 amd64 sid main dists/${alice}/hello_1.10-1_amd64.deb\n`);
   const lines = (await run("list", "src:hello=1.9*", "--json")).output.trim().split("\n");
   const listed = lines.map((line) => JSON.parse(line) as { readonly [key: string]: string });
   expect(listed.map((one) => `${one.package} ${one.version} ${one.architecture}`)).toEqual([
@@ -126,7 +126,7 @@ test("a dry run shows the change of each index, and changes nothing", async () =
   const flags = ["--from", "sid", "--to", "stable", "--new-suite", "--dry-run", "src:hello=1.10-1"];
   const planned = await json("promote", ...flags);
   expect(planned).toMatchObject({ exitCode: 0, status: "planned" });
-  expect(inShort(planned)).toEqual([
+  expect(summaryOf(planned)).toEqual([
     "stable main/binary-amd64 +hello 1.10-1 amd64",
     "stable main/binary-amd64 +hello-data 1.10-1 all",
     "stable main/source +hello 1.10-1 source",
@@ -167,7 +167,7 @@ test("binaries and sources that are promoted to another suite are installable fr
 
   const again = await json("promote", ...flags);
   expect(again).toMatchObject({ exitCode: 0, status: "nothing", changes: [] });
-  expect(await auditOf("dists/stable/main/binary-amd64/alice")).toEqual([
+  expect(await changeLogOf("dists/stable/main/binary-amd64/alice")).toEqual([
     expect.objectContaining({
       by: "master",
       action: "promote",
@@ -195,7 +195,7 @@ test("a file with the same name and other bytes is replaced only on request, and
   expect(refused).toMatchObject({ exitCode: 3, problems: [expect.stringContaining("different bytes: --replace")] });
   const done = await json("promote", "--from", "sid", "--to", "testing", "--builder", "alice", "--replace", "other");
   expect(done).toMatchObject({ exitCode: 0, status: "done" });
-  expect(inShort(done)).toEqual([
+  expect(summaryOf(done)).toEqual([
     "testing main/binary-amd64 -other 1 amd64",
     "testing main/binary-amd64 +other 1 amd64",
   ]);
@@ -204,35 +204,34 @@ test("a file with the same name and other bytes is replaced only on request, and
 
 test("prune keeps the newest versions by Debian's order, and the sources of the packages that stay", async () => {
   const planned = await json("prune", "--suite", "sid", "--keep", "2", "--dry-run", "hello*");
-  expect(inShort(planned)).toEqual([
+  expect(summaryOf(planned)).toEqual([
     "sid main/binary-amd64 -hello 1.0-1 amd64",
     "sid main/binary-amd64 -hello-data 1.0-1 all",
     "sid main/source -hello 1.0-1 source",
   ]);
   expect((await json("prune", "--suite", "sid", "--older-than", "1")).status).toBe("nothing");
   const binaries = await json("prune", "--suite", "sid", "--keep", "1", "--architecture", "amd64");
-  expect(inShort(binaries)).toEqual([
+  expect(summaryOf(binaries)).toEqual([
     "sid main/binary-amd64 -hello 1.0-1 amd64",
     "sid main/binary-amd64 -hello 1.9-1 amd64",
   ]);
   expect((await json("prune", "--suite", "sid", "--keep", "1", "--architecture", "source")).status).toBe("nothing");
   const rest = await json("prune", "--suite", "sid", "--keep", "1");
   expect(rest).toMatchObject({ exitCode: 0, status: "done" });
-  const left = (await names("dists/sid/main/source/alice")).filter((name) => !name.startsWith("audit."));
-  expect(left).toEqual(["hello_1.10-1.dsc", "hello_1.10-1.tar.gz"]);
+  const remaining = (await names("dists/sid/main/source/alice")).filter((name) => !name.startsWith("audit."));
+  expect(remaining).toEqual(["hello_1.10-1.dsc", "hello_1.10-1.tar.gz"]);
   const machine = await updated("sid");
   expect((await machine.policy("hello")).match(/1\.\d+-1 500/g)).toEqual(["1.10-1 500"]);
-  expect((await auditOf(`dists/${alice}`)).map((line) => `${line.action} ${line.package} ${line.version}`)).toEqual([
-    "prune hello 1.0-1",
-    "prune hello 1.9-1",
-  ]);
+  expect((await changeLogOf(`dists/${alice}`)).map((line) => `${line.action} ${line.package} ${line.version}`)).toEqual(
+    ["prune hello 1.0-1", "prune hello 1.9-1"],
+  );
 });
 
 test("removed packages disappear for apt, and removing them again is not an error", async () => {
   const done = await json("remove", "--suite", "stable", "src:hello");
   expect(done).toMatchObject({ exitCode: 0, status: "done" });
-  const left = await names("dists/stable/main/source/alice");
-  expect(left).toEqual([expect.stringMatching(/^audit\.\d+\.jsonl$/)]);
+  const remaining = await names("dists/stable/main/source/alice");
+  expect(remaining).toEqual([expect.stringMatching(/^audit\.\d+\.jsonl$/)]);
   expect(await (await updated("stable")).packageNames()).toEqual([]);
   const again = await json("remove", "--suite", "stable", "src:hello");
   expect(again).toMatchObject({ exitCode: 0, status: "nothing", unmatched: ["src:hello"] });
@@ -283,7 +282,7 @@ test("malicious names do not control the terminal, and match only themselves", a
   expect(listed.output).toContain("a\\u{202e}b_1_amd64.deb");
   const promoted = await json("promote", "--from", "odd", "--to", "odd2", "--new-suite", "*");
   expect(promoted).toMatchObject({ exitCode: 0, status: "done" });
-  expect(inShort(promoted)).toHaveLength(3);
+  expect(summaryOf(promoted)).toHaveLength(3);
   const one = await json("remove", "--suite", "odd2", `dists/odd2/main/binary-amd64/mallory/a\u{202e}b_1_amd64.deb`);
-  expect(inShort(one)).toEqual(["odd2 main/binary-amd64 -odd1 1 amd64"]);
+  expect(summaryOf(one)).toEqual(["odd2 main/binary-amd64 -odd1 1 amd64"]);
 });

@@ -55,7 +55,7 @@ async function succeed(args: readonly string[]): Promise<void> {
 }
 
 /** A tree with one builder in one directory, and no server to ping, made without a separate process. */
-async function plantedIn(directory: string): Promise<{ readonly root: WriteCap; readonly own: WriteCap }> {
+async function createTreeIn(directory: string): Promise<{ readonly root: WriteCap; readonly own: WriteCap }> {
   const files = new OwnerFiles(directory, () => {});
   const settings = {
     name: parseRepositoryName("debian"),
@@ -64,10 +64,10 @@ async function plantedIn(directory: string): Promise<{ readonly root: WriteCap; 
     publicUrl: undefined,
   };
   const master = await files.openMaster(settings, () => writer.createDirectory(signal));
-  const silent = { ...master, ping: undefined };
-  writeFileSync(join(directory, "master.bundle"), formatBundle(silent).reveal(), { mode: 0o600 });
+  const withoutPing = { ...master, ping: undefined };
+  writeFileSync(join(directory, "master.bundle"), formatBundle(withoutPing).reveal(), { mode: 0o600 });
   const [own] = await new OwnedTree(new WriteGateways(master.gateways), master.root, signal).createDirectories([path]);
-  await files.writeBuilder("alice", silent, [own!]);
+  await files.writeBuilder("alice", withoutPing, [own!]);
   return { root: master.root, own: own!.cap };
 }
 
@@ -78,7 +78,7 @@ test(
   async () => {
     for (let number = 0; ; number++) {
       const directory = aDirectory();
-      const cameSoFar = await killed(initIn(directory), number);
+      const wasKilled = await killed(initIn(directory), number);
       const master = () =>
         readdirSync(directory).includes("master.bundle") && readFileSync(join(directory, "master.bundle"), "utf8");
       const before = master();
@@ -86,13 +86,13 @@ test(
       if (before !== false) expect(master()).toBe(before);
       const { repositories, warnings: found } = loadConfiguration({ config: join(directory, "tahoe-apt.toml") }, {});
       const warnings = [...found];
-      const builders = repositories[0]?.builders((complaint) => warnings.push(complaint));
+      const builders = repositories[0]?.builders((warning) => warnings.push(warning));
       expect([repositories.length, builders?.length, warnings]).toEqual([1, 4, []]);
       const [root] = bundleIn(directory, "master.bundle").directories;
       for (const own of bundleIn(directory, "builders/alice.bundle").directories) {
         expect((await writer.directoryAt(root!.cap, own.path, signal))?.reveal()).toBe(own.cap.reveal());
       }
-      if (!cameSoFar) {
+      if (!wasKilled) {
         expect(number).toBeGreaterThan(6);
         return;
       }
@@ -107,24 +107,24 @@ test(
     const [name, bytes] = await namedDeb({ package: "kept" });
     for (let number = 0; ; number++) {
       const directory = aDirectory();
-      const { root, own } = await plantedIn(directory);
+      const { root, own } = await createTreeIn(directory);
       await writer.link(own, new Map([[name, { content: await writer.upload(bytes, signal), metadata: {} }]]), signal);
 
       const revoke = ["builder", "revoke", "alice", "--dir", directory];
-      const cameSoFar = await killed(revoke, number);
-      const there = async () => {
+      const wasKilled = await killed(revoke, number);
+      const present = async () => {
         const cap = await writer.directoryAt(root, path, signal);
         return { cap: cap?.reveal(), names: cap === undefined ? [] : [...(await writer.list(cap, signal)).keys()] };
       };
-      expect((await there()).names).toEqual([name]);
-      if (!cameSoFar) {
+      expect((await present()).names).toEqual([name]);
+      if (!wasKilled) {
         expect(number).toBeGreaterThan(4);
         return;
       }
       expect(readFileSync(join(directory, "builders.toml"), "utf8")).not.toContain("alice");
       await succeed(revoke);
-      expect((await there()).names).toEqual([name]);
-      expect((await there()).cap).not.toBe(own.reveal());
+      expect((await present()).names).toEqual([name]);
+      expect((await present()).cap).not.toBe(own.reveal());
       expect(readdirSync(join(directory, "builders"))).toEqual([]);
     }
   },

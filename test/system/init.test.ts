@@ -147,16 +147,16 @@ test("a builder's caps open only its own directories", async () => {
 test.each(["../bob", "..%2Fbob", "%2E%2E/bob", "./../../source/bob", "alice/../../bob"])(
   "a path with dots below a builder's cap (%s) leads to no other builder",
   async (path) => {
-    const places = ["binary-amd64", "source"].map((place) => capOf(bundleOf("bob"), `dists/sid/main/${place}/bob`));
-    const listings = () => Promise.all(places.map(async (cap) => [...(await writer.list(cap, signal)).keys()]));
+    const caps = ["binary-amd64", "source"].map((index) => capOf(bundleOf("bob"), `dists/sid/main/${index}/bob`));
+    const listings = () => Promise.all(caps.map(async (cap) => [...(await writer.list(cap, signal)).keys()]));
     const before = await listings();
     const cap = encodeURIComponent(capOf(bundleOf("alice"), "dists/sid/main/binary-amd64/alice").reveal());
     // Sent unchanged, because a client's URL parser would remove the dots.
-    const answer = await rawExchange(
+    const response = await rawExchange(
       Number(new URL(gateway).port),
       `PUT /uri/${cap}/${path}/evil.deb HTTP/1.1\r\nHost: it\r\nContent-Length: 4\r\nConnection: close\r\n\r\nevil`,
     );
-    expect(answer).toMatch(/^HTTP\/1\.1 \d{3} /);
+    expect(response).toMatch(/^HTTP\/1\.1 \d{3} /);
     expect(await listings()).toEqual(before);
   },
 );
@@ -164,17 +164,20 @@ test.each(["../bob", "..%2Fbob", "%2E%2E/bob", "./../../source/bob", "alice/../.
 test("the tree's read cap cannot change anything, and a builder's token cannot ping for another builder's directory", async () => {
   const readCap = readFileSync(at("tree.readcap"), "utf8").trim();
   const path = "dists/sid/main/binary-amd64/bob/evil_1_amd64.deb";
-  const reply = await fetch(`${gateway}/uri/${encodeURIComponent(readCap)}/${path}`, { method: "PUT", body: "evil" });
-  expect(reply.status).toBeGreaterThanOrEqual(400);
+  const response = await fetch(`${gateway}/uri/${encodeURIComponent(readCap)}/${path}`, {
+    method: "PUT",
+    body: "evil",
+  });
+  expect(response.status).toBeGreaterThanOrEqual(400);
   const { ping } = bundleOf("alice");
-  const answers = await Promise.all(
+  const statuses = await Promise.all(
     ["alice", "bob"].map(async (name) => {
       const target = `${ping!.url}/dists/sid/main/binary-amd64/${name}`;
       const headers = { authorization: `Bearer ${ping!.token.reveal()}` };
       return (await fetch(target, { method: "POST", headers })).status;
     }),
   );
-  expect(answers).toEqual([202, 403]);
+  expect(statuses).toEqual([202, 403]);
 });
 
 test("put rejects a package that fits into none of the bundle's directories, and changes nothing", async () => {
@@ -284,7 +287,7 @@ test("every command reports the revocation to a revoked builder, and changes not
   expect(await names()).toEqual(before);
 });
 
-test("a builder who learns of the revocation after its upload is told that its links may no longer be in the tree", async () => {
+test("put and remove report that links may no longer be in the tree if they notice the revocation late", async () => {
   const server = await fakeGateway(({ method }, response) => {
     response.writeHead(method === "GET" ? 503 : 401).end("x");
   });

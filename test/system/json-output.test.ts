@@ -1,4 +1,4 @@
-// `--json`: standard output of a builder's command is always one object, which says whether links were changed.
+// `--json`: standard output of a builder's command is always one object, which shows whether links were changed.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,9 +59,9 @@ test.each([
   ["view --config nowhere.toml", 2, { code: "configuration/invalid" }],
   ["owner list --config nowhere.toml", 2, { code: "configuration/invalid" }],
 ] as const)("%s --json ends with %d and prints one object", async (command, exitCode, expected) => {
-  const ran = await runCommand([...command.split(" "), "--json"], { cwd: work });
-  expect(ran.exitCode).toBe(exitCode);
-  expect(ran.printed.match(/\n/g)).toHaveLength(1);
+  const result = await runCommand([...command.split(" "), "--json"], { cwd: work });
+  expect(result.exitCode).toBe(exitCode);
+  expect(result.printed.match(/\n/g)).toHaveLength(1);
   const failed = exitCode === 1 || exitCode === 2;
-  expect(JSON.parse(ran.printed)).toMatchObject({ ...(failed && { status: "failed", exitCode }), ...expected });
+  expect(JSON.parse(result.printed)).toMatchObject({ ...(failed && { status: "failed", exitCode }), ...expected });
 });

@@ -114,11 +114,11 @@ test.each([
   [["list", "--suite", "nope"], "there is no suite nope"],
   [["list", "--repository", "nope"], "has no repository nope"],
   [["move", "hel*", "bob"], "only one name can be moved at a time"],
-])("%j is rejected with 2", async (args, why) => {
+])("%j is rejected with 2", async (args, message) => {
   await configure("");
   await lists({});
   const [code, output] = await run(...args);
-  expect(output).toContain(why);
+  expect(output).toContain(message);
   expect(code).toBe(2);
 });
 
@@ -152,9 +152,12 @@ async function serve(pinged: string) {
   const url = await server.waitForOutput(/"url":"(http:[^"]+\/debian)\/"/);
   const ping = async () => {
     const headers = { authorization: "Bearer a-token-for-this-test" };
-    const reply = await fetch(url.replace(/\/debian$/, `/-/ping/debian${pinged}?wait=30`), { method: "POST", headers });
-    expect(reply.status).toBe(200);
-    return (await reply.json()) as { readonly rejected: readonly { readonly code: string }[] };
+    const response = await fetch(url.replace(/\/debian$/, `/-/ping/debian${pinged}?wait=30`), {
+      method: "POST",
+      headers,
+    });
+    expect(response.status).toBe(200);
+    return (await response.json()) as { readonly rejected: readonly { readonly code: string }[] };
   };
   return { server, url, ping };
 }

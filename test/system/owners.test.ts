@@ -1,5 +1,5 @@
 // Names have owners, on a real grid with real apt: a second builder's higher version of the first one's name reaches no
-// client, and everybody is told whose the name is, until the tree's owner gives it away.
+// client, and put, page and list name the owner, until the tree's owner moves the name.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -111,21 +111,21 @@ test('with the rule "first", the first builder owns the sources and binaries of 
 });
 
 test("a list alone gives a builder no directory, and a place in it gives the named ones", async () => {
-  const opened = () =>
+  const directoriesOf = () =>
     [...readFileSync(join(directory, "builders/dora.bundle"), "utf8").matchAll(/^path = "(.*)"$/gm)].map(
       ([, path]) => path,
     );
   const places = ["--suite", "sid", "--architecture", "amd64", "--no-source"];
   await succeed("builder", "add", "dora", "--dir", directory, ...places);
-  const before = opened();
+  const before = directoriesOf();
   expect(before).toEqual(["dists/sid/main/binary-all/dora", "dists/sid/main/binary-amd64/dora"]);
   const output = await succeed("builder", "add", "dora", "--dir", directory, "--packages", "dora*");
   expect(output).toContain("dora has 2 directories");
   expect(output).toContain("dora may publish dora*");
-  expect(opened()).toEqual(before);
+  expect(directoriesOf()).toEqual(before);
   await succeed("builder", "add", "dora", "--dir", directory, "--suite", "trixie", "--packages", "dora*");
-  expect(opened()).toEqual([...before, ...opened().filter((path) => path?.startsWith("dists/trixie/"))]);
-  expect(opened().length).toBeGreaterThan(before.length);
+  expect(directoriesOf()).toEqual([...before, ...directoriesOf().filter((path) => path?.startsWith("dists/trixie/"))]);
+  expect(directoriesOf().length).toBeGreaterThan(before.length);
 });
 
 test("a version that the server rejects does not make prune remove any listed one", async () => {
@@ -139,11 +139,11 @@ test("a version that the server rejects does not make prune remove any listed on
   expect(await candidates("sid", "erin")).toEqual(["2"]);
 
   // If the server does not answer, nothing is removed.
-  const deaf = join(work, "deaf.bundle");
+  const unreachableBundle = join(work, "deaf.bundle");
   const bundle = readFileSync(join(directory, "master.bundle"), "utf8");
-  writeFileSync(deaf, bundle.replace(/(?<=ping_url = "http:\/\/)[^/]+/, "127.0.0.1:1"), { mode: 0o600 });
-  const blind = await run("prune", "--bundle", deaf, "--suite", "sid", "--keep", "1", "--timeout", "1");
-  expect([blind.exitCode, blind.output]).toEqual([
+  writeFileSync(unreachableBundle, bundle.replace(/(?<=ping_url = "http:\/\/)[^/]+/, "127.0.0.1:1"), { mode: 0o600 });
+  const result = await run("prune", "--bundle", unreachableBundle, "--suite", "sid", "--keep", "1", "--timeout", "1");
+  expect([result.exitCode, result.output]).toEqual([
     1,
     expect.stringContaining("did not report in time which packages it rejects"),
   ]);

@@ -26,8 +26,8 @@ beforeAll(async () => {
   bundle = tree.writeBundle("interrupted.bundle", { ...tree.bundle, gateways: [gateway.url] });
   // Otherwise the first links of a directory would be checked again, which is an additional request in some uploads
   // only.
-  for (const place of [binaries, sources]) {
-    await tree.writer.makeDirectory(tree.root, parseTreePath(`dists/${place}/alice/used`), signal);
+  for (const path of [binaries, sources]) {
+    await tree.writer.makeDirectory(tree.root, parseTreePath(`dists/${path}/alice/used`), signal);
   }
 });
 
@@ -58,18 +58,18 @@ async function anUpload(): Promise<Upload> {
 }
 
 /** The names of these that exist in a directory. */
-async function there(place: string, names: readonly string[], inTree = tree): Promise<readonly string[]> {
-  const known = await inTree.names(place);
+async function namesIn(path: string, names: readonly string[], inTree = tree): Promise<readonly string[]> {
+  const known = await inTree.names(path);
   return names.filter((name) => known.includes(name));
 }
 
-async function isWhole(upload: Upload, inTree = tree): Promise<void> {
-  expect(await there(sources, upload.sources, inTree)).toEqual(upload.sources);
-  expect(await there(binaries, upload.binaries, inTree)).toEqual(upload.binaries);
+async function expectComplete(upload: Upload, inTree = tree): Promise<void> {
+  expect(await namesIn(sources, upload.sources, inTree)).toEqual(upload.sources);
+  expect(await namesIn(binaries, upload.binaries, inTree)).toEqual(upload.binaries);
 }
 
 /** The requests of an undisturbed upload to its gateway. */
-async function requestsOfOne(): Promise<readonly string[]> {
+async function requestsOfUpload(): Promise<readonly string[]> {
   gateway.at(-1, "before", () => undefined);
   const { paths } = await anUpload();
   expect((await tree.put(paths, ["--bundle", bundle])).exitCode).toBe(0);
@@ -79,7 +79,7 @@ async function requestsOfOne(): Promise<readonly string[]> {
 test(
   "after a kill at any request, before or after the gateway processed it, put leaves complete directories and succeeds next time",
   async () => {
-    const requests = await requestsOfOne();
+    const requests = await requestsOfUpload();
     expect(requests.filter((each) => each.includes("set_children"))).toHaveLength(2);
     for (const when of ["before", "after"] as const) {
       for (const [number, request] of requests.entries()) {
@@ -92,13 +92,16 @@ test(
         await command.ends();
         expect(command.child.signalCode, `${when} ${number} ${request}: ${command.output}`).toBe("SIGKILL");
         // All files of a directory or none, and no binary before its source.
-        const [inSources, inBinaries] = [await there(sources, upload.sources), await there(binaries, upload.binaries)];
+        const [inSources, inBinaries] = [
+          await namesIn(sources, upload.sources),
+          await namesIn(binaries, upload.binaries),
+        ];
         expect([0, upload.sources.length], `${when} ${request}`).toContain(inSources.length);
         if (inBinaries.length > 0) expect(inSources).toEqual(upload.sources);
 
         const again = await tree.put(upload.paths);
         expect(again.exitCode, again.output).toBe(0);
-        await isWhole(upload);
+        await expectComplete(upload);
       }
     }
     const names = [...(await tree.names(sources)), ...(await tree.names(binaries))];
@@ -122,14 +125,14 @@ test("if only the response was lost, running put again changes nothing", async (
 test(
   "a request that fails at a gateway, before or after it was processed, is repeated",
   async () => {
-    const requests = await requestsOfOne();
+    const requests = await requestsOfUpload();
     for (const when of ["before", "after"] as const) {
       for (const number of requests.keys()) {
         const upload = await anUpload();
         gateway.at(number, when, () => 500);
         const { exitCode, output } = await tree.put(upload.paths, ["--bundle", bundle]);
         expect(exitCode, output).toBe(0);
-        await isWhole(upload);
+        await expectComplete(upload);
       }
     }
   },
@@ -142,7 +145,7 @@ test("if the gateway is unreachable, put ends with 1, prints no cap, and changes
   const { exitCode, output } = await tree.put(upload.paths, ["--bundle", away]);
   expect([exitCode, output]).toEqual([1, expect.stringContaining("ECONNREFUSED")]);
   expect(output).not.toContain("URI");
-  expect([await there(sources, upload.sources), await there(binaries, upload.binaries)]).toEqual([[], []]);
+  expect([await namesIn(sources, upload.sources), await namesIn(binaries, upload.binaries)]).toEqual([[], []]);
 });
 
 test("of two gateways, the reachable one is used", async () => {
@@ -150,7 +153,7 @@ test("of two gateways, the reachable one is used", async () => {
   const gateways = ["http://127.0.0.1:9", inject("webapiUrl")];
   const partlyReachable = tree.writeBundle("half.bundle", { ...tree.bundle, gateways });
   expect((await tree.put(upload.paths, ["--bundle", partlyReachable])).exitCode).toBe(0);
-  await isWhole(upload);
+  await expectComplete(upload);
 });
 
 test("a directory's first links that a parallel upload has overwritten are set again", async () => {
@@ -179,7 +182,7 @@ test.each(["empty", "used"])(
         uploads.map(({ paths }, index) => target.put(paths, index % 2 === 0 ? [] : ["--bundle", through])),
       );
       for (const { exitCode, output } of runs) expect(exitCode, output).toBe(0);
-      for (const upload of uploads) await isWhole(upload, target);
+      for (const upload of uploads) await expectComplete(upload, target);
     } finally {
       await other.stop();
       if (target !== tree) await target.close();

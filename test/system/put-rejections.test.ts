@@ -22,13 +22,13 @@ test("one bad file among good ones stops the upload before any change, and every
   const before = await tree.allNames();
   const { dsc, files: sources } = aDsc({ source: "half", version: "1.0-1" });
   const [tarball = ""] = [...sources.keys()].filter((name) => name.endsWith(".debian.tar.xz"));
-  const whole = await aDeb({ package: "cut" });
+  const complete = await aDeb({ package: "cut" });
   const files = new Map<string, Uint8Array | string>([
     ...[...sources].filter(([name]) => name !== tarball),
     await namedDeb({ package: "good" }),
     await namedDeb({ package: "stranger", architecture: "riscv64" }),
     await namedDeb({ package: "unreadable", fields: { Depends: "good, hello (= )" } }),
-    ["cut_1.0-1_all.deb", whole.subarray(0, whole.length - 20)],
+    ["cut_1.0-1_all.deb", complete.subarray(0, complete.length - 20)],
     ["text_1.0-1_all.deb", "this is no package\n"],
     ["notes.txt", "of no use"],
   ]);
@@ -212,10 +212,10 @@ test("while the server is unreachable the upload is linked, exit code 4; without
   ]);
   expect(absent!.output).toContain(`waiting for ${away.url} (connection refused)`);
   const flags = ["--json", "--timeout", "1", "--bundle", join(tree.work, "0.bundle")];
-  const program = await tree.put(tree.write(new Map([await namedDeb({ package: "later3" })])), flags);
-  expect(program.exitCode).toBe(4);
-  expect(JSON.parse(program.printed)).toMatchObject({ status: "linked" });
-  expect(program.output).toContain(`waiting for ${away.url} (connection refused)`);
+  const jsonResult = await tree.put(tree.write(new Map([await namedDeb({ package: "later3" })])), flags);
+  expect(jsonResult.exitCode).toBe(4);
+  expect(JSON.parse(jsonResult.printed)).toMatchObject({ status: "linked" });
+  expect(jsonResult.output).toContain(`waiting for ${away.url} (connection refused)`);
   expect([silent!.exitCode, silent!.output]).toEqual([
     0,
     expect.stringContaining("the server will notice the change at its next poll"),

@@ -150,6 +150,6 @@ test("a terminal shows a progress bar during uploads, and a pipe does not", asyn
     tree.file,
     ...(await paths(1)),
   ];
-  const seen = runTool("script", ["-qec", commandLine.join(" "), "/dev/null"], "", "bsdutils").toString();
-  expect(seen).toMatch(/uploading .*MiB/);
+  const output = runTool("script", ["-qec", commandLine.join(" "), "/dev/null"], "", "bsdutils").toString();
+  expect(output).toMatch(/uploading .*MiB/);
 });

@@ -16,14 +16,16 @@ import { fakeGateway } from "../support/fake-gateway.ts";
 const work = mkdtempSync(join(tmpdir(), "old-bundle-"));
 const at = (name: string): string => join(work, name);
 let gateway: FakeGateway;
-let knowsNobody: FakeGateway;
-let knowsAll: FakeGateway;
+let rejectingServer: FakeGateway;
+let acceptingServer: FakeGateway;
 
 beforeAll(async () => {
   gateway = await fakeGateway((_request, response) => void response.writeHead(404).end());
-  knowsNobody = await fakeGateway((_request, response) => void response.writeHead(401).end("unknown token"));
+  rejectingServer = await fakeGateway((_request, response) => void response.writeHead(401).end("unknown token"));
   const description = { repository: "debian", directories: [""], suites: [{ suite: "sid" }] };
-  knowsAll = await fakeGateway((_request, response) => void response.writeHead(200).end(JSON.stringify(description)));
+  acceptingServer = await fakeGateway(
+    (_request, response) => void response.writeHead(200).end(JSON.stringify(description)),
+  );
   const write = (name: string, { url }: FakeGateway): void => {
     const bundle: Bundle = {
       name: "alice",
@@ -38,14 +40,14 @@ beforeAll(async () => {
     };
     writeFileSync(at(name), formatBundle(bundle).reveal(), { mode: 0o600 });
   };
-  write("old.bundle", knowsNobody);
-  write("known.bundle", knowsAll);
+  write("old.bundle", rejectingServer);
+  write("known.bundle", acceptingServer);
   writeFileSync(at("hello_1.0-1_amd64.deb"), await aDeb({ package: "hello", architecture: "amd64" }));
   writeFileSync(at("tree.readcap"), `URI:DIR2-RO:${"a".repeat(26)}:${"b".repeat(52)}\n`, { mode: 0o600 });
 });
 
 afterAll(async () => {
-  await Promise.all([gateway.end(), knowsNobody.end(), knowsAll.end()]);
+  await Promise.all([gateway.end(), rejectingServer.end(), acceptingServer.end()]);
   rmSync(work, { recursive: true });
 });
 
@@ -59,22 +61,22 @@ const changing = [
   "prune --keep 1",
   "prune --keep 1 --dry-run",
 ];
-const telling = ["list", "deep-check"];
+const reading = ["list", "deep-check"];
 const publishing = "publish --webapi http://127.0.0.1:1 --readcap-file tree.readcap --state state";
 
 async function run(command: string, bundle: string, ...flags: readonly string[]) {
   const [name = "", ...args] = command.split(" ");
   const before = gateway.requests.length;
-  const ran = await runCommand([name, "--bundle", at(bundle), ...args, ...flags], { cwd: work });
-  return { ...ran, requests: gateway.requests.slice(before) };
+  const result = await runCommand([name, "--bundle", at(bundle), ...args, ...flags], { cwd: work });
+  return { ...result, requests: gateway.requests.slice(before) };
 }
 
-test.each([...changing, ...telling, publishing])(
+test.each([...changing, ...reading, publishing])(
   "%s: a revoked builder gets this reason, exit code 1, and no request is sent to the grid",
   async (command) => {
     const { exitCode, printed, output, requests } = await run(command, "old.bundle");
     expect(output).toContain(
-      `${knowsNobody.url}/-/ping/debian does not know this bundle's token: the builder was revoked`,
+      `${rejectingServer.url}/-/ping/debian does not know this bundle's token: the builder was revoked`,
     );
     expect([exitCode, printed, requests]).toEqual([1, "", []]);
   },
@@ -84,7 +86,7 @@ test.each(changing)("%s tells a revoked builder that nothing was changed", async
   expect((await run(command, "old.bundle")).output).toContain("(nothing was changed)");
 });
 
-test.each([...changing, ...telling])("%s --json reports it in one object", async (command) => {
+test.each([...changing, ...reading])("%s --json reports it in one object", async (command) => {
   const { exitCode, printed } = await run(command, "old.bundle", "--json");
   expect(exitCode).toBe(1);
   expect(JSON.parse(printed)).toEqual({
@@ -96,7 +98,7 @@ test.each([...changing, ...telling])("%s --json reports it in one object", async
   });
 });
 
-test.each([...changing, ...telling])("%s: with a valid bundle, requests are sent to the grid", async (command) => {
+test.each([...changing, ...reading])("%s: with a valid bundle, requests are sent to the grid", async (command) => {
   const { output, requests } = await run(command, "known.bundle");
   expect(output).not.toContain("revoked");
   expect(requests).not.toEqual([]);

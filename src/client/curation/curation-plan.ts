@@ -199,7 +199,7 @@ export function expiredPackages(
     const oldest = [...newest].at(-1);
     if (oldest === undefined || newest.size < keep) continue;
     for (const each of group) {
-      // A package that is in no index does not count as a version; it is removed only if it is older than all kept ones.
+      // A package that is in no index does not count as a version; it is removed only if older than all kept ones.
       const isOld = !newest.has(each.version) && (isAccepted(each) || compareVersions(each.version, oldest) < 0);
       if (isOld && each.linkedAtMs < linkedBeforeMs) removed.add(each);
     }

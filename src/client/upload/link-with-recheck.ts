@@ -13,8 +13,8 @@ export interface LinkChange {
 /**
  * A gateway that loses a race for a directory retries after e, e² and e³ seconds (each normally distributed, σ = 0.12
  * of the value), with the contents that it read at first. If the directory had entries, the gateway notices the
- * conflict and responds with 500. If it was empty, the gateway overwrites the entries that another gateway has confirmed
- * as written. Measured with Tahoe-LAFS 1.20.
+ * conflict and responds with 500. If it was empty, the gateway overwrites entries that another gateway has confirmed as
+ * written. Measured with Tahoe-LAFS 1.20.
  * @see Tahoe-LAFS, allmydata/mutable/filenode.py: BackoffAgent, MutableFileVersion._modify_once
  */
 const recheckIntervalMs = 5_000;

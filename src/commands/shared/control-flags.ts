@@ -19,7 +19,7 @@ export const withControlFlags = (command: Command): Command =>
     .option("--state <directory>", "the server's state directory, if it has no configuration file")
     .option("--repository <name>", "the repository, if there are several")
     .option("--suite <name>", "the suite, if there are several")
-    .option("--json", "print the answer as one JSON object");
+    .option("--json", "print the result as one JSON object");
 
 export const selectionOf = ({ repository, suite }: ControlFlags) => ({ repository, suite });
 

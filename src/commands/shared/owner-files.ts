@@ -192,8 +192,8 @@ export class OwnerFiles {
   }
 
   /**
-   * Removes a builder from the list, but keeps its bundle until `removeBuilder`, so that an interrupted revocation can be
-   * resumed.
+   * Removes a builder from the list, but keeps its bundle until `removeBuilder`, so that an interrupted revocation can
+   * be resumed.
    * @returns its bundle; undefined if there is no such builder
    */
   async forgetBuilder(name: string): Promise<Bundle | undefined> {

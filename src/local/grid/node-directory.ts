@@ -58,7 +58,7 @@ export async function areFree(ports: Ports): Promise<boolean> {
   return servers.every((server) => server !== undefined);
 }
 
-/** @param preferred 0 for any port @returns a port that was free a moment ago; undefined if the preferred one is taken */
+/** @param preferred 0 for any port @returns a port that was free just now; undefined if the preferred one is in use */
 export async function freePort(preferred: number): Promise<number | undefined> {
   const server = await listen(preferred);
   await server?.close();

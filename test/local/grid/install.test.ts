@@ -24,8 +24,8 @@ async function program(path: string, script: string): Promise<string> {
 }
 
 /** Creates a program that answers the probe like Python. */
-const fakeInterpreter = (name: string, answer: string): Promise<string> =>
-  program(join(base, name), `echo '${answer}'`);
+const fakeInterpreter = (name: string, output: string): Promise<string> =>
+  program(join(base, name), `echo '${output}'`);
 
 test("a Python that is too old, broken or missing is skipped for the next one", async () => {
   const old = await fakeInterpreter("old", "3.8.18 True True /usr/bin/old");
