@@ -94,7 +94,7 @@ test("no log line and no public page contains a password or a token", async () =
   ]) {
     expect(server.output).not.toContain(secret);
   }
-  await expect.poll(() => server.output).toContain("too many wrong passwords");
+  await expect.poll(() => server.output).toContain("too many failed logins");
   expect((await fetch(`${server.url}/metrics`)).status).toBe(401);
   expect(await (await fetch(`${server.url}/`)).text()).not.toContain("ours");
 });
