@@ -1,4 +1,4 @@
-// A catalog of many files: a look at one costs what one costs, and a look at all of them leaves others their turns.
+// A catalog of many files: the cost of a survey is proportional to its files, and it yields to the event loop.
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { ContentId } from "../../src/base/content-id.ts";
@@ -30,7 +30,7 @@ function aFile(n: number, content = `content ${n}`): readonly [TreePath, FileEnt
   ];
 }
 
-/** A fake: every file is a sound package, of which only its uploader's word is known. Counts what it is asked. */
+/** A fake: every file is a valid package with metadata of its uploader only. Counts the calls. */
 class FakeExaminer {
   readonly claims = { wordsOf: () => undefined };
   asked = 0;
@@ -68,7 +68,7 @@ async function aCatalog(count: number) {
   return { catalog, examiner, files, look };
 }
 
-test("a look at one new file asks about no other file, however many are known", async () => {
+test("a survey of one new file queries no other file, however many are known", async () => {
   const { examiner, look, files } = await aCatalog(20_000);
   const before = examiner.asked;
   const started = process.cpuUsage();
@@ -78,24 +78,24 @@ test("a look at one new file asks about no other file, however many are known", 
   }
   expect(examiner.asked - before).toBe(200);
   const { user } = process.cpuUsage(started);
-  // Making the digests of all files would take some 10 ms each time.
+  // Computing the digests of all files would take about 10 ms each time.
   expect(user / 1000 / 200).toBeLessThan(3);
   expect(files.size).toBe(20_000);
 });
 
-test("a claim to a digest that another file has is still seen among many", async () => {
+test("a claim to the digest of another file is found among many files", async () => {
   const { catalog, examiner, look } = await aCatalog(5000);
   const known = parseTreePath(`${directory}/p77.deb`);
   const of = examiner.digestOf;
   const [path, entry] = aFile(100_000, "other bytes");
   examiner.digestOf = (each) => (each === path ? of(known) : of(each));
   await look({ path, files: new Map([[path, entry]]) });
-  // Both were read, and their words count no more.
+  // Both were read, so their metadata is no longer used.
   expect([catalog.file(path)?.claimed, catalog.file(known)?.claimed]).toEqual([false, false]);
   expect(catalog.file(parseTreePath(`${directory}/p78.deb`))?.claimed).toBe(true);
 });
 
-test("many files are taken in by parts between which others have their turn, and each is told once", async () => {
+test("many files are applied in batches that yield to the event loop, and each is reported once", async () => {
   const { look, files, catalog } = await aCatalog(10);
   const many = new Map([...files, ...Array.from({ length: 30_000 }, (_, n) => aFile(n + 10))]);
   let changes: readonly TreePath[] = [];
@@ -115,7 +115,7 @@ test("many files are taken in by parts between which others have their turn, and
   expect(catalog.file(parseTreePath(`${directory}/p29999.deb`))).toBeUndefined();
 });
 
-test("with each part it is told which files are still to come, also those that are inspected and not yet taken in", async () => {
+test("each batch reports the undecided files, including those that are inspected but not yet applied", async () => {
   const { catalog } = await aCatalog(10);
   const files = new Map(Array.from({ length: 5000 }, (_, n) => aFile(n + 10)));
   const survey = { path: directory, files, directories: new Set([directory]), ...nothingElse };
@@ -125,7 +125,7 @@ test("with each part it is told which files are still to come, also those that a
   const tell = (changes: readonly { readonly after: unknown }[], undecided: readonly TreePath[]) => {
     taken += changes.filter(({ after }) => after !== undefined).length;
     left.push(undecided.length);
-    // Else a suite could be published without packages that its last publication had.
+    // Otherwise a suite could be published without packages of its last publication.
     expect(taken + undecided.length).toBe(5000);
   };
   await catalog.update(survey, number, tell, noSignal);

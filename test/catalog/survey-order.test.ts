@@ -1,4 +1,4 @@
-// Looks that overlap in time: the later one's word counts.
+// Surveys that overlap in time: the later one wins.
 import { expect, test } from "vitest";
 import type { TreePath } from "../../src/base/names.ts";
 import { parseTreePath } from "../../src/base/names.ts";
@@ -7,7 +7,7 @@ import { SurveyOrder } from "../../src/catalog/survey-order.ts";
 const path = parseTreePath;
 const nothing: ReadonlySet<TreePath> = new Set();
 
-test("what a later look has seen is not undone by an earlier one that took longer", () => {
+test("the results of a later survey are not overwritten by an earlier one that took longer", () => {
   const looks = new SurveyOrder();
   const earlier = looks.begin(path("a"));
   const later = looks.begin(path("a/b"));
@@ -18,7 +18,7 @@ test("what a later look has seen is not undone by an earlier one that took longe
   expect(["a", "a/bc", "a/c"].map((each) => isOvertaken(path(each)))).toEqual([false, false, false]);
 });
 
-test("an earlier look that is taken in first holds up no later one", () => {
+test("an earlier survey that is applied first has no effect on a later one", () => {
   const looks = new SurveyOrder();
   const earlier = looks.begin(path("a"));
   const later = looks.begin(path("a"));
@@ -26,7 +26,7 @@ test("an earlier look that is taken in first holds up no later one", () => {
   expect(looks.supersededBy(later)(path("a"))).toBe(false);
 });
 
-test("of looks that meet no other nothing is remembered", () => {
+test("surveys without overlap are not remembered", () => {
   const looks = new SurveyOrder();
   const slow = looks.begin(path("mallory"));
   for (let n = 0; n < 1000; n++) {
@@ -38,7 +38,7 @@ test("of looks that meet no other nothing is remembered", () => {
   looks.end(slow);
 });
 
-test("a later look undoes nothing below a directory of which it tells nothing", () => {
+test("a later survey has no effect below directories that it did not list", () => {
   const looks = new SurveyOrder();
   const earlier = looks.begin(path("a/b/c"));
   const later = looks.begin(path("a"));

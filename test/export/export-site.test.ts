@@ -1,4 +1,4 @@
-// Writing a site of plain files: what a failed export leaves behind, what is trusted, and whose a directory is.
+// Exporting a site of plain files: failures, existing files, and suites within suites.
 import { createHash } from "node:crypto";
 import {
   existsSync,
@@ -37,11 +37,11 @@ function aSite(): string {
   return work;
 }
 
-/** Two packages: one comes slowly, one fails as long as it is told to. */
+/** Two packages: one is slow, one fails until the test ends that. */
 class Source implements SiteSource {
   isSmallAway = false;
   stepMs = 10;
-  /** How many reads of the slow package are under way. */
+  /** How many reads of the slow package are running. */
   slowReads = 0;
   readonly #slowBegun = withResolvers<void>();
   readonly segments = { read: () => index };
@@ -118,7 +118,7 @@ class Source implements SiteSource {
 const run = (source: Source, directory: string) =>
   exportSite(source, { directory, keepSeconds: 60, now: Date.now, signal: new AbortController().signal });
 
-test("an export that failed writes nothing any more once it has said so, and the next one brings every package whole", async () => {
+test("a failed export writes nothing after it has thrown, and the next one writes every package completely", async () => {
   const [source, directory] = [new Source(), aSite()];
   source.isSmallAway = true;
   await expect(run(source, directory)).rejects.toThrow("the grid is away");
@@ -130,7 +130,7 @@ test("an export that failed writes nothing any more once it has said so, and the
   expect(sha256(readFileSync(join(directory, pooled("big", big))))).toBe(sha256(big));
 });
 
-test("a file that stands there already is trusted by its digest, not by its size", async () => {
+test("an existing file is trusted by its digest, not by its size", async () => {
   const [source, directory] = [new Source(), aSite()];
   source.stepMs = 0;
   for (const [name, bytes, found] of [
@@ -144,13 +144,13 @@ test("a file that stands there already is trusted by its digest, not by its size
   expect(sha256(readFileSync(join(directory, pooled("big", big))))).toBe(sha256(big));
 });
 
-/** Suites of one package each, whose index and Release are others in each round. */
+/** Suites of one package each, whose index and Release change in each round. */
 class Suites implements SiteSource {
   readonly manifests = new Map<string, Manifest>();
   readonly #bytes = new Map<string, Buffer>();
   readonly segments = { read: (id: string) => this.#bytes.get(id) ?? Buffer.of() };
 
-  /** @param component is where the suite has its index */
+  /** @param component the component of the suite's index */
   publish(suite: string, round: number, component = "main"): void {
     const deb = Buffer.from(`package of ${suite}, ${round}`);
     const packages = Buffer.from(stanza("one", deb));
@@ -223,7 +223,7 @@ const releaseIn = (directory: string, suite: string): string =>
 const byHash = (directory: string, suite: string, component = "main"): readonly string[] =>
   readdirSync(join(directory, "dists", suite, component, "binary-all/by-hash/SHA256"));
 
-test("suites with slashes in their names are exported within one another, and each is switched without the others", async () => {
+test("suites with slashes in their names are exported within one another, and each is switched independently", async () => {
   const [suites, directory] = [new Suites(), aSite()];
   const names = ["bookworm", "bookworm/updates", "bookworm/updates/new/er", "bookworm/backports", "sid"];
   for (const name of names) suites.publish(name, 1);
@@ -238,7 +238,7 @@ test("suites with slashes in their names are exported within one another, and ea
   }
 });
 
-test("what one suite names no more goes after a while, and what lies in the suite within it stays", async () => {
+test("files that a suite no longer lists are removed later, and those of a contained suite stay", async () => {
   const [suites, directory] = [new Suites(), aSite()];
   for (const name of ["bookworm", "bookworm/updates"]) suites.publish(name, 1);
   await exporting(suites, directory);
@@ -260,7 +260,7 @@ test("what one suite names no more goes after a while, and what lies in the suit
   expect(lstatSync(join(directory, "dists/bookworm/updates")).isSymbolicLink()).toBe(true);
 });
 
-test("a suite comes and goes around and within another one, whose clients lose nothing", async () => {
+test("a suite can be added and removed around and within another one, whose clients lose nothing", async () => {
   const [suites, directory] = [new Suites(), aSite()];
   const generations = () => readdirSync(join(directory, ".generations")).toSorted();
   suites.publish("bookworm/updates", 1);
@@ -290,12 +290,12 @@ test("a suite comes and goes around and within another one, whose clients lose n
   expect(generations()).toEqual(["superseded.json"]);
 });
 
-test("a component that becomes a suite is no more among the files of the suite around it", async () => {
+test("a component that becomes a suite is removed from the files of the containing suite", async () => {
   const [suites, directory] = [new Suites(), aSite()];
   suites.publish("bookworm", 1, "updates/main");
   await exporting(suites, directory);
   expect(byHash(directory, "bookworm", "updates/main")).toHaveLength(1);
-  // The suite within is published first: as long as the one around has files of its own there, these stay.
+  // The contained suite is published first: files of the containing suite at that path stay until it is published.
   suites.publish("bookworm/updates", 2);
   await exporting(suites, directory);
   expect(releaseIn(directory, "bookworm")).toBe("bookworm 1");

@@ -1,4 +1,4 @@
-// The walk over all objects of a tree: each once, around loops, past what fails, and not on and on without a gateway.
+// The deep-check of all objects of a tree: each once, with cycles, with failures, and without a gateway.
 import { expect, test } from "vitest";
 import { ContentId } from "../../src/base/content-id.ts";
 import type { CheckedObject } from "../../src/health/deep-check.ts";
@@ -26,7 +26,7 @@ const aFile = (id: string): Entry => ({
 
 const aDirectory = (identity: string): Entry => ({ kind: "directory", directoryIdentity: identity });
 
-/** A fake: directories by their path. */
+/** A fake: directories by path. */
 const aTree = (directories: { readonly [path: string]: { readonly [name: string]: Entry } }): Tree => ({
   async look(path): Promise<Directory> {
     const entries = directories[path];
@@ -46,7 +46,7 @@ async function check(tree: Tree, health: HealthCheck["check"] = async () => well
   return { counts, told: told.map(({ path, kind, health: { state } }) => `${kind} ${path || "/"} ${state}`) };
 }
 
-test("what is linked at several places is checked once, and directories that hold each other come to an end", async () => {
+test("objects with several links are checked once, and cyclic directories end", async () => {
   const tree = aTree({
     "": { a: aDirectory("a"), b: aDirectory("b"), x: aFile("x") },
     a: { x: aFile("x"), up: aDirectory("b") },
@@ -65,7 +65,7 @@ test("what is linked at several places is checked once, and directories that hol
   expect(counts).toMatchObject({ healthy: 5, renewed: 5 });
 });
 
-test("a directory that can't be listed, and what is no object, are told as unchecked; all else goes on", async () => {
+test("an unlistable directory and entries that are not objects are reported as unchecked, and the check continues", async () => {
   const tree = aTree({ "": { a: aDirectory("a"), odd: { kind: "other", reason: "unknown" }, x: aFile("x") } });
   const { told, counts } = await check(tree);
   expect(told).toEqual([
@@ -78,7 +78,7 @@ test("a directory that can't be listed, and what is no object, are told as unche
   expect(counts).toMatchObject({ healthy: 3, unchecked: 2 });
 });
 
-test("where every check fails it is the gateway, and the walk ends", async () => {
+test("if every check fails, the gateway is at fault and the deep-check ends", async () => {
   const files = Object.fromEntries(Array.from({ length: 500 }, (_, n) => [`f${n}`, aFile(`f${n}`)]));
   let asked = 0;
   const fails: HealthCheck["check"] = async ({ path }) => {
@@ -89,7 +89,7 @@ test("where every check fails it is the gateway, and the walk ends", async () =>
   expect(asked).toBeLessThan(30);
 });
 
-test("a fault of ours is not taken for an object's", async () => {
+test("an internal error is not reported as an object's", async () => {
   const broken: HealthCheck["check"] = async () => {
     throw new TypeError("a mistake");
   };

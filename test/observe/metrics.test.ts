@@ -1,4 +1,4 @@
-// What Prometheus scrapes: counted right, named by convention, without a secret.
+// Prometheus metrics: correct values, conventional names, no secrets.
 import { spawnSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
@@ -57,7 +57,7 @@ test("a publication's age grows from the start on until it is confirmed or repla
   await expect(age()).rejects.toThrow("no tahoe_apt_publication_age_seconds");
 });
 
-test("a tree's looks, reads and failures are told from one another, and the reader's own pace is not the storage's", async () => {
+test("a tree's looks, reads and failures are counted separately, without the time of the consumer", async () => {
   const { clock, pass } = aClock();
   const metrics = createMetrics(clock);
   const never = new AbortController().signal;
@@ -94,7 +94,7 @@ test("a tree's looks, reads and failures are told from one another, and the read
   expect([errors("look"), errors("read")]).toEqual([1, 1]);
 });
 
-test("what a thread reads by itself is measured as a read too", async () => {
+test("a local read in a worker is measured too", async () => {
   const { clock } = aClock();
   const metrics = createMetrics(clock);
   const location = { root: "/tree", path: "/tree/file", fileIdentity: "file:1", hardLinkPath: undefined };
@@ -109,7 +109,7 @@ test("what a thread reads by itself is measured as a read too", async () => {
 
 const aKey = { fingerprint: "AB", signingFingerprint: "CD", expiresAtSeconds: 5_000, changedAtSeconds: 1_000 };
 
-test("how long the event loop stands still is told by the default metrics of Node.js", async () => {
+test("the default metrics of Node.js include the lag of the event loop", async () => {
   const { clock } = aClock();
   const metrics = createMetrics(clock);
   const lag = async () => seriesValue(await metrics.render(), "nodejs_eventloop_lag_max_seconds");
@@ -123,7 +123,7 @@ test("how long the event loop stands still is told by the default metrics of Nod
   expect(seriesValue(await metrics.render(), "process_resident_memory_bytes")).toBeGreaterThan(0);
 });
 
-test("how long each key lasts can be alerted on, also for one that never ends", async () => {
+test("the expiry of each key has a metric, also for a key that never expires", async () => {
   const { clock, pass } = aClock();
   const metrics = createMetrics(clock);
   metrics.watchKeys(name, [aKey, { ...aKey, fingerprint: "EF", expiresAtSeconds: undefined }]);
@@ -136,7 +136,7 @@ test("how long each key lasts can be alerted on, also for one that never ends", 
   expect([await left("AB"), await left("EF")]).toEqual(["-1000", "+Inf"]);
 });
 
-test("a signer is measured and otherwise the same", async () => {
+test("a measured signer behaves like the original", async () => {
   const { clock, pass } = aClock();
   const metrics = createMetrics(clock);
   const signer = measuredSigner(
@@ -161,7 +161,7 @@ test("a signer is measured and otherwise the same", async () => {
   expect(seriesValue(scrape, "tahoe_apt_signing_errors_total")).toBe(1);
 });
 
-test("promtool finds nothing to say about a real scrape in which everything has happened, and it holds no secret", async () => {
+test("promtool accepts a scrape with all metrics, and it contains no secret", async () => {
   const { clock } = aClock();
   const metrics = createMetrics(clock);
   const observer = metrics.observerOf(name);

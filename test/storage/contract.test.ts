@@ -1,4 +1,4 @@
-// The folder and every decorator, held to the tree contract.
+// The contract of the Tree interface, for the folder tree and every decorator.
 import { rootPath } from "../../src/base/names.ts";
 import { MeasuredTree } from "../../src/observe/measured-tree.ts";
 import { FailoverTree } from "../../src/storage/decorators/failover-tree.ts";

@@ -1,4 +1,4 @@
-// Files that a thread reads by itself: nothing but the very inode that was listed, and nothing outside of the tree.
+// Local files that a worker reads: only the inode that was listed, and nothing outside of the tree.
 import { execFileSync } from "node:child_process";
 import {
   existsSync,
@@ -36,7 +36,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(base, { recursive: true, force: true }));
 
-/** As the folder tells of it after a look. */
+/** The location that the folder tree returns after a look. */
 async function placeOf(at: string, tree = new FolderTree(root)): Promise<LocalFileLocation> {
   const path = parseTreePath(at);
   const node = await tree.look(path, signal);
@@ -51,13 +51,13 @@ const text = (place: LocalFileLocation): string | undefined => {
 };
 const openDescriptors = (): number => readdirSync("/proc/self/fd").length;
 
-test("a file is read as it was listed, also through a link that stays in the tree", async () => {
+test("a file is read as it was listed, also through a link within the tree", async () => {
   symlinkSync("sub", join(root, "linked"));
   expect(text(await placeOf("sub/file"))).toBe("inside");
   expect(text(await placeOf("linked/file"))).toBe("inside");
 });
 
-test("a directory that is replaced by a link to elsewhere does not lead out, even for a file that lies there", async () => {
+test("a directory that is replaced by a link out of the tree gives no access, even to a file that is there", async () => {
   const place = await placeOf("sub/file");
   renameSync(join(root, "sub"), join(root, "old"));
   symlinkSync(join(base, "outside"), join(root, "sub"));
@@ -67,7 +67,7 @@ test("a directory that is replaced by a link to elsewhere does not lead out, eve
   expect(text({ ...place, fileIdentity: stolen, root: base })).toBe("outside");
 });
 
-test("another file of equal size and time in its place is not read for it, nor one that was written over", async () => {
+test("a file of equal size and time that replaces it is not read, nor one that was overwritten", async () => {
   const file = join(root, "sub/file");
   const time = new Date("2020-01-02T03:04:05Z");
   utimesSync(file, time, time);
@@ -81,7 +81,7 @@ test("another file of equal size and time in its place is not read for it, nor o
   expect(text(second)).toBeUndefined();
 });
 
-test("a pipe in a file's place is not opened, so nothing hangs", async () => {
+test("a pipe that replaces a file is not opened, so nothing hangs", async () => {
   const place = await placeOf("sub/file");
   rmSync(join(root, "sub/file"));
   execFileSync("mkfifo", [join(root, "sub/file")]);
@@ -89,7 +89,7 @@ test("a pipe in a file's place is not opened, so nothing hangs", async () => {
   expect(text({ ...place, fileIdentity: fileIdentityOf(statSync(place.path, { bigint: true })) })).toBeUndefined();
 });
 
-test("a file beyond the limit and one that is gone are left to the tree, and no descriptor stays open", async () => {
+test("files that are too large or gone are left to the tree, and no descriptor stays open", async () => {
   writeFileSync(join(root, "most"), Buffer.alloc(maxLocalBytes));
   writeFileSync(join(root, "more"), Buffer.alloc(maxLocalBytes + 1));
   const before = openDescriptors();
@@ -101,7 +101,7 @@ test("a file beyond the limit and one that is gone are left to the tree, and no 
   expect(openDescriptors()).toBe(before);
 });
 
-test("what was read so is kept, and can be opened when its name is gone", async () => {
+test("a file that was read so has a hard link, and can be opened after it was deleted", async () => {
   const tree = new FolderTree(root, undefined, new HardLinks(join(base, "kept")));
   const path = parseTreePath("sub/file");
   const node = await tree.look(path, signal);

@@ -1,4 +1,4 @@
-// The public server that `tahoe-apt verify` asks: whatever it does, its answer has an end.
+// The server that `tahoe-apt verify` reads from: whatever it sends, every read ends.
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
@@ -6,7 +6,7 @@ import { RemoteServer } from "../../src/verify/remote-server.ts";
 
 const { signal } = new AbortController();
 
-/** A server that sends piece after piece, each in a write of its own. @param pieces no number: without end */
+/** A server that sends chunk after chunk, each in a separate write. @param pieces undefined for an endless response */
 async function dripping(piece: string, pieces = Number.POSITIVE_INFINITY): Promise<string> {
   const server = createServer((_request, response) => {
     let sent = 0;
@@ -25,25 +25,25 @@ async function dripping(piece: string, pieces = Number.POSITIVE_INFINITY): Promi
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** So much time goes by whenever somebody looks at the clock. */
+/** The clock advances by this time whenever it is read. */
 const clockOf = (stepMs: number) => {
   let nowMs = 0;
   return () => (nowMs += stepMs);
 };
 
-test("an answer that comes in drops is given up, with its URL, though it never falls silent", async () => {
+test("a response that is too slow is aborted, with its URL, even if it never stalls", async () => {
   const url = await dripping("x");
   const reading = new RemoteServer(url, signal, clockOf(10_000)).measure("pool/a b.deb", 2 ** 40);
   await expect(reading).rejects.toThrow(`${url}/pool/a%20b.deb is slower than 4096 bytes per second`);
 });
 
-test("an answer that takes long for its size, but comes, is read to its end", async () => {
+test("a large response that takes long is read to its end", async () => {
   const url = await dripping("x".repeat(100_000), 50);
   const read = await new RemoteServer(url, signal, clockOf(2_000)).measure("slow", 2 ** 23);
   expect(read?.sizeBytes).toBe(5_000_000);
 });
 
-test("an answer without end is cut where enough is known, and what ought to be short is an error", async () => {
+test("an endless response is cut when enough is known, and is an error where a limit applies", async () => {
   const url = await dripping("0123456789");
   const site = new RemoteServer(url, signal, () => 0);
   expect((await site.readStart("index", 25))?.toString()).toBe("0123456789012345678901234");

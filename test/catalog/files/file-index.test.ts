@@ -1,4 +1,4 @@
-// What is known of the tree is found by path, directory and digest, and forgotten in all three ways.
+// The file index: files are found by path, directory and digest, and can be removed.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parentPath, parseTreePath } from "../../../src/base/names.ts";
@@ -22,7 +22,7 @@ function aFile(path: string, sha256: string): CatalogFile {
   };
 }
 
-/** Of which the first 31 bits are equal in some that differ. */
+/** Digests, some of which have the same first 31 bits. */
 const digest = fc.constantFrom("0", "1", "2").map((last) => `${"a".repeat(63)}${last}`);
 const directory = fc.constantFrom(
   "dists/sid/main/binary-amd64",
@@ -39,7 +39,7 @@ const step = fc.oneof(
   fc.record({ forget: directory }),
 );
 
-test("after any history what is found is what is there", () => {
+test("after any history queries return exactly the current files", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const known = new FileIndex();

@@ -1,4 +1,4 @@
-// What an uploader may name its files, no record is too long for.
+// Keys of inspections are short enough for the database, whatever an uploader names its files.
 import { expect, test } from "vitest";
 import type { Entry, Tree } from "../../../src/storage/tree.ts";
 import { aDeb } from "../../support/debs.ts";
@@ -6,7 +6,7 @@ import { packageNames, ServedFolder, treePath } from "../../support/served-folde
 
 const amd64 = "dists/sid/main/binary-amd64";
 
-/** A folder whose files are as mutable ones of a grid: their bytes have no name. */
+/** A folder whose files have no content ids, like mutable files of a grid. */
 const mutable = (tree: Tree): Tree => ({
   async look(path, signal) {
     const found = await tree.look(path, signal);
@@ -20,12 +20,12 @@ const mutable = (tree: Tree): Tree => ({
   open: ({ path }, range, signal) => tree.open({ path, content: undefined }, range, signal),
 });
 
-test("a mutable file under a very long path is rejected alone, and one beside it is served", async () => {
+test("only a mutable file with a very long path is rejected, and its neighbours are served", async () => {
   const served = new ServedFolder({ wrap: mutable });
-  // The longest directory that is looked into: any name has room behind it in a path of 2048 bytes.
+  // The longest directory that is listed: a path of 2048 bytes has room for any name in it.
   const directory = [amd64, ...Array.from({ length: 6 }, () => "d".repeat(255))].join("/");
   const longest = `${directory}/${"e".repeat(1792 - directory.length - 1)}`;
-  // A file is written under a name that is longer by ".new", and the disk has no longer ones than 255.
+  // Files are written with the suffix ".new", and names on the disk have at most 255 bytes.
   const [bad, good] = [`${longest}/${"x".repeat(247)}.deb`, `${longest}/${"y".repeat(247)}.deb`];
   expect(treePath(bad)).toHaveLength(2044);
   served.put(bad, "no package");

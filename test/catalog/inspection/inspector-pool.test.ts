@@ -1,4 +1,4 @@
-// Inspection, in the caller's thread and in workers: equal results, bounded, and able to lose a worker.
+// Inspection in the caller's thread and in workers: equal results, limits, and recovery from a crashed worker.
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -40,7 +40,7 @@ test.each([
   expect(packageKindOf(name)).toBe(kind);
 });
 
-test("a good package, a good .dsc and a part are inspected alike in chunks, at hand and in a worker", async () => {
+test("a valid package, .dsc and part have the same inspection in chunks, in memory and in a worker", async () => {
   const inspector = anInspector();
   const { dsc, files } = aDsc();
   const cases = [
@@ -59,7 +59,7 @@ test("a good package, a good .dsc and a part are inspected alike in chunks, at h
   }
 });
 
-test("a bad package is a rejection that says what and where", async () => {
+test("an invalid package is a rejection that says what is wrong and where", async () => {
   const inspector = anInspector();
   const whole = await aDeb();
   for (const bytes of [whole.subarray(0, -10), Buffer.from("a text"), Buffer.alloc(0)]) {
@@ -74,7 +74,7 @@ test("a bad package is a rejection that says what and where", async () => {
   });
 });
 
-test("the limits given hold in the workers", async () => {
+test("the given limits apply in the workers", async () => {
   const inspector = anInspector(1, { ...defaultInspectLimits, maxFields: 2 });
   expect(await inspector.inspect("binary", inChunks(await aDeb()), never)).toMatchObject({
     kind: "rejected",
@@ -82,7 +82,7 @@ test("the limits given hold in the workers", async () => {
   });
 });
 
-test("a file beyond the limit is rejected as soon as that is seen, wherever its size was not known before", async () => {
+test("a file of unknown size is rejected as soon as it exceeds the limit", async () => {
   const limits = { ...defaultInspectLimits, maxFileBytes: 100_000 };
   let given = 0;
   async function* endless() {
@@ -98,14 +98,14 @@ test("a file beyond the limit is rejected as soon as that is seen, wherever its 
   expect(given).toBeLessThanOrEqual(120_000);
 });
 
-test("a view of a shared buffer is left as it was", async () => {
+test("a view of a shared buffer is not changed", async () => {
   const whole = await aDeb();
   const shared = Buffer.concat([Buffer.from("before"), whole, Buffer.from("after")]);
   await anInspector().inspect("binary", inChunks(shared.subarray(6, -5)), never);
   expect(shared.toString("latin1")).toContain("after");
 });
 
-test("what the content throws comes out untouched, early or late, and the pool goes on", async () => {
+test("errors of the content are thrown unchanged, early or late, and the pool still works", async () => {
   const inspector = anInspector(1);
   const whole = await large();
   const lost = new Error("the grid is away");
@@ -119,7 +119,7 @@ test("what the content throws comes out untouched, early or late, and the pool g
   expect(await inspector.inspect("binary", inChunks(await aDeb()), never)).toMatchObject({ kind: "binary" });
 });
 
-test("a content is not read far ahead of a worker, and no further than its flaw", async () => {
+test("a content is not read far ahead of a worker, nor beyond its flaw", async () => {
   let given = 0;
   let closed = false;
   const endless = (async function* () {
@@ -138,7 +138,7 @@ test("a content is not read far ahead of a worker, and no further than its flaw"
   await expect.poll(() => closed).toBe(true);
 });
 
-test("an aborted inspection ends with the signal's reason, and its content is closed", async () => {
+test("an aborted inspection throws the signal's reason and closes its content", async () => {
   const inspector = anInspector(1);
   const whole = await large();
   const controller = new AbortController();
@@ -158,7 +158,7 @@ test("an aborted inspection ends with the signal's reason, and its content is cl
   expect(await inspector.inspect("binary", inChunks(whole), never)).toMatchObject({ kind: "binary" });
 });
 
-test("closing ends what is under way with a typed error", async () => {
+test("closing the pool fails running inspections with a typed error", async () => {
   const inspector = new InspectorPool(options, 1);
   const whole = await large();
   const stuck = (async function* () {
@@ -170,7 +170,7 @@ test("closing ends what is under way with a typed error", async () => {
   await expect(inspector.inspect("binary", inChunks(whole), never)).rejects.toThrow(InspectorFailed);
 });
 
-/** Takes a worker a second or so: zeros. */
+/** A package of zeros, which takes a worker about a second. */
 async function aSlowDeb(): Promise<Buffer> {
   const sizeBytes = 2 ** 26;
   const zeros = `(cat; head -c ${sizeBytes + 1024} /dev/zero) | xz -0`;
@@ -178,7 +178,7 @@ async function aSlowDeb(): Promise<Buffer> {
   return await aDeb({ members: (usual) => [...usual.slice(0, 2), { name: "data.tar.xz", content }] });
 }
 
-test("a builder whose packages take long leaves a worker for another's, sent there or read there", async () => {
+test("a builder whose packages take long leaves a worker for other builders, for streams and for local files", async () => {
   const limits = { ...defaultInspectLimits, maxDataRatio: 1_000_000 };
   const inspector = new InspectorPool({ ...options, limits, fileLists: true }, 2);
   onTestFinished(() => inspector.close());
@@ -206,11 +206,11 @@ test("a builder whose packages take long leaves a worker for another's, sent the
   await Promise.all(attack);
 });
 
-/** Small, but its control stanza is not. */
+/** A small package with a large control stanza. */
 const aBomb = (): Promise<Buffer> =>
   aDeb({ control: Buffer.from(Array.from({ length: 300_000 }, (_none, index) => `A${index}: \n`).join("")) });
 
-test("a file that takes all of a worker's memory is a rejection, and the pool goes on", async () => {
+test("a file that exhausts a worker's memory is rejected, and the pool still works", async () => {
   const inspector = anInspector(1, { ...defaultInspectLimits, maxStanzaBytes: 2 ** 30, maxFields: 2 ** 30 }, 24);
   expect(await inspector.inspect("binary", inChunks(await aBomb()), never)).toMatchObject({
     kind: "rejected",
@@ -219,7 +219,7 @@ test("a file that takes all of a worker's memory is a rejection, and the pool go
   expect(await inspector.inspect("binary", inChunks(await aDeb()), never)).toMatchObject({ kind: "binary" });
 });
 
-/** Writes files as a folder would tell of them. */
+/** Writes files, and returns them as a folder tree does. */
 function placed(files: Readonly<Record<string, Uint8Array>>): Record<string, LocalFile> {
   const root = mkdtempSync(join(tmpdir(), "tahoe-apt-placed-"));
   onTestFinished(() => rmSync(root, { recursive: true }));
@@ -233,7 +233,7 @@ function placed(files: Readonly<Record<string, Uint8Array>>): Record<string, Loc
   );
 }
 
-test("files that the workers read by themselves are inspected like others, each for itself", async () => {
+test("local files that the workers read are inspected like others, each independently", async () => {
   const inspector = anInspector();
   const debs = await Promise.all(Array.from({ length: 100 }, (_none, index) => aDeb({ package: `local-${index}` })));
   const files = Object.values(placed({ ...Object.fromEntries(debs.entries()), broken: debs[0]!.subarray(0, -10) }));
@@ -242,7 +242,7 @@ test("files that the workers read by themselves are inspected like others, each 
   expect(found).toEqual([...wanted, expect.objectContaining({ kind: "rejected", code: "truncated" })]);
 });
 
-test("what a worker can't read by itself is left to the tree, and what it reads is told", async () => {
+test("files that a worker cannot read are left to the tree, and its reads are reported", async () => {
   const inspector = anInspector(1);
   const { good, changed } = placed({ good: await aDeb(), changed: Buffer.from("first") });
   writeFileSync(changed!.location.path, "another");
@@ -258,7 +258,7 @@ test("what a worker can't read by itself is left to the tree, and what it reads 
   await expect(inspector.inspectLocal("binary", good!, aborted)).rejects.toThrow("nobody asks any more");
 });
 
-test("of a batch of files, only the one that takes all of a worker's memory is rejected", async () => {
+test("if one file of a batch exhausts a worker's memory, only that one is rejected", async () => {
   const inspector = anInspector(1, { ...defaultInspectLimits, maxStanzaBytes: 2 ** 30, maxFields: 2 ** 30 }, 24);
   const files = placed({ good: await aDeb(), bomb: await aBomb(), better: await aDeb() });
   const found = await Promise.all(Object.values(files).map((file) => inspector.inspectLocal("binary", file, never)));
@@ -266,7 +266,7 @@ test("of a batch of files, only the one that takes all of a worker's memory is r
   expect(found[1]).toMatchObject({ code: "limit", text: expect.stringContaining("24 MiB of memory") });
 });
 
-test("files under way in the workers fail with a typed error when the inspector is closed", async () => {
+test("running batches fail with a typed error when the pool is closed", async () => {
   const inspector = new InspectorPool(options, 1);
   const files = Object.values(placed({ one: await aDeb(), two: await aDeb() }));
   const failing = files.map((file) => inspector.inspectLocal("binary", file, never));
@@ -276,7 +276,7 @@ test("files under way in the workers fail with a typed error when the inspector 
   for (const result of await settled) expect(result).toMatchObject({ reason: expect.any(InspectorFailed) });
 });
 
-test("of many files at once no more are open than the workers take", async () => {
+test("no more files are open at once than the workers can inspect", async () => {
   const inspector = anInspector(2);
   const debs = await Promise.all(Array.from({ length: 20 }, (_none, index) => aDeb({ package: `many-${index}` })));
   let open = 0;
@@ -300,7 +300,7 @@ test("of many files at once no more are open than the workers take", async () =>
   expect(open).toBe(0);
 });
 
-test("workers without work end but for one, and the next files get new ones", async () => {
+test("idle workers end except for one, and later files start new ones", async () => {
   const alive = new Set<Worker>();
   const watch = (worker: Worker) => void alive.add(worker.on("exit", () => alive.delete(worker)));
   process.on("worker", watch);

@@ -1,4 +1,4 @@
-// A package's stanza in an index is never longer than what was said before it was rendered, and never as long as 1 MiB.
+// The bound of a package's stanza holds after rendering, and is always below 1 MiB.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { inspectContent } from "../../../src/catalog/inspection/inspect.ts";
@@ -42,7 +42,7 @@ function dscOf(recipe: Parameters<typeof aDsc>[0]): Uint8Array {
 
 const withLong = (bytes: number): Promise<Buffer> => aDeb({ fields: { "X-Long": "x".repeat(bytes) } });
 
-test("no stanza comes out longer than its bound and the longest path", async () => {
+test("no rendered stanza is longer than its bound plus the longest path", async () => {
   const text = fc
     .string({ unit: "grapheme", maxLength: 300 })
     .map((raw) => raw.replace(/[\p{Cc}\p{Cs}]|^\s+|\s+$/gu, "x"));
@@ -63,7 +63,7 @@ test("no stanza comes out longer than its bound and the longest path", async () 
   );
 });
 
-test("a stanza beyond max_stanza_bytes is rejected under that name, and so is one by the bytes that Filename adds", async () => {
+test("a stanza beyond max_stanza_bytes is rejected with that key, also if only Filename makes it too long", async () => {
   const { maxStanzaBytes } = defaultInspectLimits;
   expect(await inspect("binary", await withLong(maxStanzaBytes / 2))).toMatchObject({ kind: "binary" });
   for (const bytes of [maxStanzaBytes - 600, maxStanzaBytes + 1]) {
@@ -75,7 +75,7 @@ test("a stanza beyond max_stanza_bytes is rejected under that name, and so is on
   }
 });
 
-test("a source package has a limit of its own, since its lists are longer", async () => {
+test("source packages have a separate limit, because their lists are longer", async () => {
   const { maxStanzaBytes, maxSourceStanzaBytes } = defaultInspectLimits;
   const source = (bytes: number) => inspect("source", dscOf({ fields: { "X-Long": "x".repeat(bytes) } }));
   expect(await source(maxStanzaBytes + 1)).toMatchObject({ kind: "source" });
@@ -87,7 +87,7 @@ test("a source package has a limit of its own, since its lists are longer", asyn
   }
 });
 
-test("whatever the configuration says, no stanza reaches the 1 MiB at which apt fails", async () => {
+test("whatever the configuration says, no stanza reaches 1 MiB, at which apt fails", async () => {
   const longest = await inspect("binary", await withLong(aptLimitBytes - 6000), unlimited);
   expect(renderedBytes(longest)).toBeLessThan(aptLimitBytes);
   for (const bytes of [aptLimitBytes - 4096, aptLimitBytes, 2 * aptLimitBytes]) {
@@ -103,7 +103,7 @@ test("whatever the configuration says, no stanza reaches the 1 MiB at which apt 
   });
 });
 
-test("what an uploader says of a package is held against the same limit", async () => {
+test("the same limit applies to the metadata of uploaders", async () => {
   const found = await inspect("binary", await withLong(10_000));
   if (found.kind !== "binary") throw new Error(found.kind);
   const demands = { sizeBytes: found.sizeBytes, algorithms: digestAlgorithms };

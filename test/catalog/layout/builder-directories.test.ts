@@ -1,4 +1,4 @@
-// Whose directory a path belongs to, while builders come and go.
+// Builders' directories while the configuration changes.
 import { expect, test } from "vitest";
 import { parseSuite, parseTreePath } from "../../../src/base/names.ts";
 import { BuilderDirectories } from "../../../src/catalog/layout/builder-directories.ts";
@@ -7,7 +7,7 @@ import { Layout } from "../../../src/catalog/layout/repository-layout.ts";
 const place = "dists/sid/main/binary-amd64";
 const path = parseTreePath;
 
-test("who comes is known within a second, and until then nothing is asked of the configuration", () => {
+test("a new builder is known after a second, and until then the configuration is not read", () => {
   let nowMs = 0;
   let asked = 0;
   let configured = [path(`${place}/team/alice`)];
@@ -30,11 +30,11 @@ test("who comes is known within a second, and until then nothing is asked of the
   expect(builders.isConfigured(path(`${place}/team/alice`))).toBe(false);
 });
 
-test("a token for all of a suite with a slash in its name makes no builder of the suite", () => {
+test("a token for a whole suite with a slash in its name does not make the suite a builder's directory", () => {
   const configured = () => [path("dists/bookworm/updates")];
   const alices = path("dists/bookworm/updates/main/binary-amd64/alice");
   const withSuite = new BuilderDirectories(configured, new Layout([parseSuite("bookworm/updates")]));
   expect(withSuite.of(alices)).toBe(alices);
-  // Without such a suite it is a directory of bookworm's.
+  // Without such a suite it is a directory in bookworm.
   expect(new BuilderDirectories(configured).of(alices)).toBe("dists/bookworm/updates");
 });

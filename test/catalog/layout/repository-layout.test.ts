@@ -1,4 +1,4 @@
-// Whose directory a path belongs to.
+// The builder's directory of a path.
 import { expect, test } from "vitest";
 import { parseTreePath } from "../../../src/base/names.ts";
 import { plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
@@ -6,7 +6,7 @@ import { plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
 const of = (directory: string, ...configured: readonly string[]) =>
   plainLayout.builderDirectoryOf(parseTreePath(directory), new Set(configured.map(parseTreePath)));
 
-test("without configured builders, each directory directly below a place is a builder's", () => {
+test("without configured builders, each child of a package directory is a builder's directory", () => {
   expect(of("dists/sid/main/binary-amd64/alice")).toBe("dists/sid/main/binary-amd64/alice");
   expect(of("dists/sid/main/binary-amd64/alice/2024/05")).toBe("dists/sid/main/binary-amd64/alice");
   expect(of("dists/sid/main/source/alice/x")).toBe("dists/sid/main/source/alice");
@@ -15,15 +15,15 @@ test("without configured builders, each directory directly below a place is a bu
   );
 });
 
-test("files directly in a place belong to the place", () => {
+test("files directly in a package directory belong to that directory", () => {
   expect(of("dists/sid/main/binary-amd64")).toBe("dists/sid/main/binary-amd64");
 });
 
-test("above the places nobody is answerable", () => {
+test("directories above the package directories have no builder", () => {
   for (const path of ["", "dists", "dists/sid", "dists/sid/main", "pool/main/h"]) expect(of(path)).toBeUndefined();
 });
 
-test("a configured builder's directory counts, at whatever depth, and of several the innermost", () => {
+test("a configured builder's directory is used at any depth, and of several the innermost", () => {
   expect(of("dists/sid/main/binary-amd64/alice", "dists/sid/main")).toBe("dists/sid/main");
   expect(of("dists/sid/main/binary-amd64/a/b/c", "dists/sid/main", "dists/sid/main/binary-amd64/a/b")).toBe(
     "dists/sid/main/binary-amd64/a/b",
@@ -31,6 +31,6 @@ test("a configured builder's directory counts, at whatever depth, and of several
   expect(of("dists/sid/main/binary-amd64/ab", "dists/sid/main/binary-amd64/a")).toBe("dists/sid/main/binary-amd64/ab");
 });
 
-test("a token for the whole tree, dists or a suite is the operator's and makes no builder", () => {
+test("a token for the whole tree, dists or a suite belongs to the operator, not to a builder", () => {
   expect(of("dists/sid/main/binary-amd64/alice", "", "dists", "dists/sid")).toBe("dists/sid/main/binary-amd64/alice");
 });

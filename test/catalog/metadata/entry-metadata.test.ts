@@ -1,4 +1,4 @@
-// What uploaders write beside a link: it comes back as the inspection that it was made from, or is not believed.
+// Metadata of uploaders: it parses to the inspection that it was made from, or is rejected.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { inspectContent } from "../../../src/catalog/inspection/inspect.ts";
@@ -15,7 +15,7 @@ import { aDeb, aDsc, inChunks } from "../../support/debs.ts";
 
 const algorithms = ["md5", "sha256"] as const;
 
-/** What becomes of metadata after its way through a listing. */
+/** Metadata as it is read from a listing. */
 function believed(metadata: unknown, kind: PackageKind, sizeBytes?: number): SoundInspection | undefined {
   const parsed = parseEntryMetadata(JSON.parse(JSON.stringify(metadata)), limits);
   return parsed && inspectionOf(parsed, kind, { sizeBytes, algorithms, limits });
@@ -36,7 +36,7 @@ const field = fc.tuple(line, folded).map(([first, more]) => [first, ...more].joi
 const hex = (digits: number) =>
   fc.string({ unit: fc.constantFrom(..."0123456789abcdef".split("")), minLength: digits, maxLength: digits });
 
-test("metadata made from any binary package comes back as the same inspection", () => {
+test("metadata made from any binary package parses to the same inspection", () => {
   const fields = fc.uniqueArray(fc.tuple(fc.stringMatching(/^X[A-Za-z0-9-]{1,20}$/), field), {
     selector: ([name]) => name.toLowerCase(),
     maxLength: 12,
@@ -57,7 +57,7 @@ test("metadata made from any binary package comes back as the same inspection", 
   );
 });
 
-test("metadata of real files comes back as the inspection of their bytes, and is about as long as a stanza", async () => {
+test("metadata of real files parses to the inspection of their bytes, and is about as long as a stanza", async () => {
   const { dsc, files } = aDsc();
   const cases = [
     ["binary", await aDeb()],
@@ -85,7 +85,7 @@ const md5 = "cd".repeat(16);
 const control = "Package: a\nVersion: 1\nArchitecture: all\n";
 const good = { version: 1, sizeBytes: 10, md5, sha256, builtAtSeconds: 5, control };
 
-test("the good metadata that the bad ones are made from is believed", () => {
+test("the valid metadata that the invalid examples are made from is accepted", () => {
   expect(believed(good, "binary", 10)).toMatchObject({ kind: "binary", builtAtSeconds: 5 });
   expect(believed({ ...good, unknown: { key: [] } }, "binary", 10)).toMatchObject({ kind: "binary" });
 });
@@ -145,7 +145,7 @@ test.each<[string, string]>([
 });
 
 test.each(["Depends: foo (= )", "Multi-Arch: bogus"])(
-  "a control with %s, which apt refuses, is not believed, as it would not be in the bytes",
+  "a control stanza with %s, which apt rejects, is rejected as it would be in the bytes",
   async (field) => {
     const metadata = entryMetadataOf(await inspected("binary", await aDeb()));
     expect(believed(metadata, "binary")).toBeDefined();
@@ -153,7 +153,7 @@ test.each(["Depends: foo (= )", "Multi-Arch: bogus"])(
   },
 );
 
-test("build dependencies that apt refuses are not believed", async () => {
+test("build dependencies that apt rejects are rejected", async () => {
   const { dsc, files } = aDsc();
   const metadata = entryMetadataOf(await inspected("source", files.get(dsc)!));
   expect(believed(metadata, "source")).toBeDefined();
@@ -161,7 +161,7 @@ test("build dependencies that apt refuses are not believed", async () => {
   expect(believed({ ...metadata, dsc: spoiled }, "source")).toBeUndefined();
 });
 
-test("deep and arbitrary JSON is not believed and does no harm", () => {
+test("deep and arbitrary JSON is rejected without side effects", () => {
   const deep: unknown = JSON.parse(`${"[".repeat(500_000)}${"]".repeat(500_000)}`);
   for (const key of ["control", "sha256", "contents", "version", "other"]) {
     const parsed = parseEntryMetadata({ ...good, [key]: deep }, limits);
@@ -184,7 +184,7 @@ test("deep and arbitrary JSON is not believed and does no harm", () => {
   );
 });
 
-test("every key that counts is in the metadata's name", () => {
+test("the metadata key depends on every known property", () => {
   const key = (metadata: object) => metadataKey(parseEntryMetadata(metadata, limits)!);
   const others = [
     good,

@@ -1,4 +1,4 @@
-// What the ledger tells in short is what the whole would tell, whoever asks for it and when.
+// The inspection store: a stored finding always equals the finding of the stored inspection.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -40,7 +40,7 @@ const source: SourceInspection = {
 
 const rejected: Inspection = { kind: "rejected", code: "limit", text: "too large" };
 
-/** A database that is written to its end and opened again between two ledgers. */
+/** A database that is closed and opened again between two inspection stores. */
 function aDisk() {
   const directory = mkdtempSync(join(tmpdir(), "ledger-"));
   let root = openStateDatabase(join(directory, "database"));
@@ -61,7 +61,7 @@ function aDisk() {
   };
 }
 
-/** As the interface has it, whatever holds it. */
+/** A plain object with the properties of the interface. */
 const plain = (finding: Finding | undefined): unknown => JSON.parse(JSON.stringify(finding ?? null));
 
 test.each([binary, source, rejected, { kind: "part", sizeBytes: 1, digests } as const])(
@@ -80,7 +80,7 @@ test.each([binary, source, rejected, { kind: "part", sizeBytes: 1, digests } as 
   },
 );
 
-test("a finding speaks of the digests that are asked for now, not of those that were asked for then", async () => {
+test("a finding contains the digests that are required now, not those required when it was stored", async () => {
   const disk = aDisk();
   await (await disk.inspectionStore(["md5", "sha256"])).put("key", binary);
   const fewer = (await disk.inspectionStore(["sha256"])).finding("key");
@@ -89,14 +89,14 @@ test("a finding speaks of the digests that are asked for now, not of those that 
   expect(plain(fewer)).not.toEqual(plain(findingOf(binary)));
 });
 
-test("nothing is known of bytes where a digest is asked for that they were not read for", async () => {
+test("an inspection that lacks a required digest is not returned", async () => {
   const disk = aDisk();
   await (await disk.inspectionStore(["sha256"])).put("key", binary);
   const more = await disk.inspectionStore(["sha256", "sha512"]);
   expect([more.finding("key"), more.get("key")]).toEqual([undefined, undefined]);
 });
 
-test("a rejection holds for the limits under which it was found alone", async () => {
+test("a rejection is valid only for the limits under which it was made", async () => {
   const disk = aDisk();
   await (await disk.inspectionStore(["sha256"], "narrow")).put("key", rejected);
   const wide = await disk.inspectionStore(["sha256"], "wide");
@@ -104,7 +104,7 @@ test("a rejection holds for the limits under which it was found alone", async ()
   expect((await disk.inspectionStore(["sha256"], "narrow")).finding("key")).toEqual(rejected);
 });
 
-test("many long inspections that come at once are kept in turns with everybody else", async () => {
+test("many long inspections at once are stored without blocking the event loop", async () => {
   const inspectionStore = await aDisk().inspectionStore(["sha256"]);
   const parts = Array.from({ length: 1000 }, (_, n) => ({
     name: `hello_1.orig-component${n}.tar.xz`,

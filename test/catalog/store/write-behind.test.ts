@@ -1,11 +1,11 @@
-// What waits for the disk is bounded in bytes as well as in number.
+// Unwritten values are limited in bytes and in number.
 import type { Database } from "lmdb";
 import { expect, test } from "vitest";
 import { WriteBehind } from "../../../src/catalog/store/write-behind.ts";
 
 const mebibyte = 2 ** 20;
 
-/** A fake: a disk that writes nothing until it is told to. */
+/** A fake: a disk that writes nothing until the test says so. */
 function aSlowDisk() {
   const waiting: (() => void)[] = [];
   const database = {
@@ -18,7 +18,7 @@ function aSlowDisk() {
   return { kept: new WriteBehind(database as unknown as Database<Buffer, string>), write };
 }
 
-/** Whether a promise is settled once everybody has had a turn. */
+/** Whether a promise is settled after one turn of the event loop. */
 async function isSettled(promise: Promise<void>): Promise<boolean> {
   let settled = false;
   void promise.then(() => {
@@ -28,13 +28,13 @@ async function isSettled(promise: Promise<void>): Promise<boolean> {
   return settled;
 }
 
-test("short values do not wait for the disk, and can be read before they are there", async () => {
+test("small values do not wait for the disk, and can be read before they are written", async () => {
   const { kept } = aSlowDisk();
   expect(await isSettled(kept.put("a", Buffer.from("short")))).toBe(true);
   expect(kept.get("a")?.toString()).toBe("short");
 });
 
-test("beyond so many bytes the next value waits until the disk has written", async () => {
+test("beyond the limit of unwritten bytes the next value waits for the disk", async () => {
   const { kept, write } = aSlowDisk();
   for (let n = 0; n < 15; n++) expect(await isSettled(kept.put(`k${n}`, Buffer.alloc(mebibyte)))).toBe(true);
   const last = kept.put("last", Buffer.alloc(mebibyte));

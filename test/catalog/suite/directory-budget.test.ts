@@ -22,7 +22,7 @@ interface Recipe {
   readonly builder: string;
   readonly n: number;
   readonly linkedAtMs: number;
-  /** How long its stanza is, beyond what every one has. */
+  /** The additional length of its stanza. */
   readonly longer?: number;
   readonly variant?: string | undefined;
   readonly version?: string;
@@ -62,7 +62,7 @@ const budgetOf = (directory: DirectoryLimits, stanzas = unlimited): PackageBudge
   builderOf: (each) => plainLayout.builderDirectoryOf(each),
 });
 
-/** A snapshot and the files that it was told of. */
+/** A package list and the files that were applied to it. */
 class Told {
   readonly files = new Map<string, CatalogFile>();
   readonly snapshot: PackageList;
@@ -88,7 +88,7 @@ class Told {
   }
 }
 
-test("beyond the number of packages the newest links are rejected, and the key of the limit is named", () => {
+test("beyond the number of packages the newest links are rejected, with the key of the limit", () => {
   const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 2 }));
   told.change(...[3, 1, 2].map((n) => aPackage({ builder: "mallory", n, linkedAtMs: n })));
   told.change(aPackage({ builder: "alice", n: 9, linkedAtMs: 9 }));
@@ -98,7 +98,7 @@ test("beyond the number of packages the newest links are rejected, and the key o
   ]);
 });
 
-test("beyond the bytes of stanzas likewise, and a package that goes makes room for the next", () => {
+test("the same is true of the bytes of stanzas, and a removed package admits the next one", () => {
   const told = new Told(budgetOf({ ...wide, maxDirectoryIndexBytes: 30_000 }));
   const files = [1, 2, 3, 4].map((n) => aPackage({ builder: "mallory", n, linkedAtMs: n, longer: 12_000 }));
   told.change(...files);
@@ -115,12 +115,12 @@ test.each([
   ["gone", undefined],
   ["another version of it", "2"],
 ] as const)(
-  "a package that comes to be beyond the budget leaves the index, though its file is %s by then",
+  "a package that no longer fits the budget leaves the index, even if its file is %s by then",
   (_, version) => {
     const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 1 }));
     const later = aPackage({ builder: "a", n: 2, linkedAtMs: 2 });
     told.change(later);
-    // The catalog is ahead: this change is told in another turn.
+    // The catalog is ahead: this change is applied later.
     if (version === undefined) told.files.delete(later.path);
     else told.files.set(later.path, aPackage({ builder: "a", n: 2, linkedAtMs: 2, version }));
     told.change(aPackage({ builder: "a", n: 1, linkedAtMs: 1 }));
@@ -129,7 +129,7 @@ test.each([
   },
 );
 
-test("a file that was linked earlier, or whose time is unknown, takes its place in the order and not the last", () => {
+test("a file with an earlier or unknown link time is inserted in the order, not added at the end", () => {
   const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 2 }));
   told.change(...[5, 6].map((n) => aPackage({ builder: "a", n, linkedAtMs: n })));
   told.change(aPackage({ builder: "a", n: 7, linkedAtMs: 1 }));
@@ -138,7 +138,7 @@ test("a file that was linked earlier, or whose time is unknown, takes its place 
   expect(told.names).toEqual(["a-p5", "a-p7"]);
 });
 
-test("a package that was inspected under a higher limit is rejected under the present one", () => {
+test("a package that was inspected under a higher limit is rejected under the current one", () => {
   const told = new Told(budgetOf(wide, { ...unlimited, maxStanzaBytes: 5000 }));
   told.change(
     aPackage({ builder: "a", n: 1, linkedAtMs: 1, longer: 6000 }),
@@ -148,7 +148,7 @@ test("a package that was inspected under a higher limit is rejected under the pr
   expect(told.rejections[0]).toMatch(/ limit .* max_stanza_bytes = 5000$/);
 });
 
-test("beyond the number of variants their builds are rejected, and what is built for every machine is not", () => {
+test("beyond the number of variants their builds are rejected, but builds for every machine are not", () => {
   const told = new Told(budgetOf({ ...wide, maxDirectoryVariants: 2 }));
   const files = ["amd64v2", "amd64v3", "amd64v4", "amd64v2", undefined].map((variant, n) =>
     aPackage({ builder: "mallory", n, linkedAtMs: n + 1, variant }),
@@ -175,7 +175,7 @@ const anyStep = fc.record({
   isRemoved: fc.boolean(),
 });
 
-test("after any history of pings a server lists what one lists that has just started", () => {
+test("after any history of pings a server lists the same as one that has just started", () => {
   const limits = fc.record({
     maxDirectoryPackages: fc.integer({ min: 1, max: 6 }),
     maxDirectoryIndexBytes: fc.integer({ min: 1000, max: 9000 }),
@@ -205,17 +205,17 @@ test("after any history of pings a server lists what one lists that has just sta
   );
 });
 
-test("one more package beyond the budget costs about as much in a directory of 20,000 as in a small one", () => {
+test("one more package beyond the budget costs about the same in a directory of 20,000 as in a small one", () => {
   const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 19_000 }));
   told.change(...Array.from({ length: 20_000 }, (_, n) => aPackage({ builder: "m", n, linkedAtMs: n })));
   expect(told.names).toHaveLength(19_000);
   const started = process.cpuUsage();
   for (let n = 0; n < 50; n++) told.change(aPackage({ builder: "m", n: 30_000 + n, linkedAtMs: 30_000 + n }));
-  // Sorting all of them would take some 20 ms.
+  // Sorting all of them would take about 20 ms.
   expect(process.cpuUsage(started).user / 1000 / 50).toBeLessThan(15);
 });
 
-test("many packages of one name and version are judged in turns, and in time that grows as their number", async () => {
+test("many packages of one name and version are processed in steps, in time proportional to their number", async () => {
   const same = (count: number) =>
     Array.from({ length: count }, (_, n): FileChange => {
       const file = aPackage({ builder: `b${n}`, n: 1, linkedAtMs: n });

@@ -1,4 +1,4 @@
-// The operator's rules for index fields: which packages they are about, and which rules no index can follow.
+// Overrides of index fields: which packages they match, and which rules are invalid.
 import { expect, test } from "vitest";
 import type { OverrideRule } from "../../../src/catalog/suite/overrides.ts";
 import { checkOverride } from "../../../src/catalog/suite/overrides.ts";

@@ -1,4 +1,4 @@
-// Lists of packages: what they claim, whose a directory is, and how a name goes from one list to another.
+// Builders' lists of packages: the names that they own, the builder of a directory, and moving a name between lists.
 import { expect, test } from "vitest";
 import { parseSuite, parseTreePath } from "../../../src/base/names.ts";
 import { Layout } from "../../../src/catalog/layout/repository-layout.ts";
@@ -24,13 +24,13 @@ test.each(["hello", "libhello*", "?ello", "!apt", "*", "libstdc++6", "!lib*-dev"
 });
 
 test.each(["", "!", "two words", "src:hello", "a/b", "-x", "a\n", "x".repeat(300), "hello=1"])(
-  "%j is no pattern",
+  "%j is not a pattern",
   (raw) => {
     expect(() => parsePackagePattern(raw)).toThrow("is not a package's name");
   },
 );
 
-test("a list owns what its patterns match but for what it excludes, and a lone star owns nothing", () => {
+test("a list owns the names that its patterns match, except for excluded ones, and a single star owns none", () => {
   const list = new AllowedPackages(["hello", "lib*", "!libc*", "*"]);
   expect(["hello", "libhello1", "libc6", "apt"].map((name) => list.owns(name))).toEqual([true, true, false, false]);
   expect(["hello", "libhello1", "libc6", "apt"].map((name) => list.allows(name))).toEqual([true, true, false, true]);
@@ -38,7 +38,7 @@ test("a list owns what its patterns match but for what it excludes, and a lone s
   expect(new AllowedPackages([]).allows("apt")).toBe(false);
 });
 
-test("what lies in a directory belongs to its configured builder, else to the directory's name, else to the operator", () => {
+test("a directory's files belong to its configured builder, else to the directory's name, else to the operator", () => {
   const rules = rulesWith([
     builder("all", ""),
     builder("suite-token", "dists/sid"),
@@ -58,12 +58,12 @@ test("what lies in a directory belongs to its configured builder, else to the di
   expect(rules.ownerOf(parseTreePath("dists/trixie/contrib/source/carol"))).toBe("carol");
 });
 
-test("the directories of one builder share its lists, whichever of them has one", () => {
+test("the directories of one builder share its lists, even if only one of them has a list", () => {
   const rules = rulesWith([builder("a", `${amd64}/a`, ["x"]), builder("a", "dists/sid/main/source/a", ["y*"])]);
   expect([rules.owners("x"), rules.owners("y1"), rules.owners("z")]).toEqual([["a"], ["a"], []]);
 });
 
-test("ten thousand names in lists cost one look for each package", () => {
+test("with ten thousand names in lists, each package costs one lookup", () => {
   const builders = Array.from({ length: 1000 }, (_, n) =>
     builder(
       `b${n}`,
@@ -92,13 +92,13 @@ test.each<[string, Readonly<Record<string, readonly string[]>>, Readonly<Record<
   expect(rules.owners("hello")).toEqual(["bob"]);
 });
 
-test("a name that its new owner's list excludes by a pattern is not moved", () => {
+test("a name is not moved to an owner whose list excludes it by a pattern", () => {
   expect(() => listsWithOwner(new Map([["bob", ["*", "!hel*"]]]), "hello", "bob")).toThrow(
     '"!hel*", which excludes hello',
   );
 });
 
-test("who may ping all of a suite with a slash in its name is the operator there", () => {
+test("whoever may ping a whole suite with a slash in its name is its operator", () => {
   const builders = [builder("suite-token", "dists/bookworm/updates")];
   const layout = new Layout([parseSuite("bookworm/updates")]);
   const owners = new NameOwners({ policy: "any", builders, reserved: [], layout });

@@ -1,4 +1,4 @@
-// A snapshot follows any history of files, also where it is told parts of it twice, and ends where a new one begins.
+// A package list after any history of changes, some of them applied twice, equals a new list of the same files.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ContentId } from "../../../src/base/content-id.ts";
@@ -9,12 +9,12 @@ import { findingOf } from "../../../src/catalog/files/finding.ts";
 import type { OwnerRules } from "../../../src/catalog/suite/owner-rules.ts";
 import { PackageList } from "../../../src/catalog/suite/package-list.ts";
 
-/** Nothing is remembered where it does not matter who was first. */
+/** No recorded owners, for policies that do not depend on the first use. */
 const held = { get: () => undefined, set: () => undefined };
 
 interface Recipe {
   readonly place: number;
-  /** Undefined: the file is removed. */
+  /** Undefined if the file is removed. */
   readonly version: number | undefined;
   readonly bytes: number;
   readonly linkedAtMs: number;
@@ -27,7 +27,7 @@ const recipe: fc.Arbitrary<Recipe> = fc.record({
   linkedAtMs: fc.nat(3),
 });
 
-/** Of a package that is rejected where it stands in a directory of another architecture. */
+/** The architecture of a package that is rejected in a directory of another architecture. */
 function aFile({ place, version, bytes, linkedAtMs }: Recipe): CatalogFile | undefined {
   if (version === undefined) return undefined;
   const sha256 = String(bytes).repeat(64);
@@ -55,7 +55,7 @@ function aFile({ place, version, bytes, linkedAtMs }: Recipe): CatalogFile | und
 
 const pathOf = (place: number) => parseTreePath(`dists/sid/main/binary-amd64/builder-${place}/hello.deb`);
 
-/** All that a snapshot tells, in an order of its own. */
+/** The whole state of a package list, sorted. */
 const told = (snapshot: PackageList) => ({
   items: [...snapshot.entries()]
     .map(({ path, version, sha256, linkedAtMs }) => `${path} ${version} ${sha256} ${linkedAtMs}`)
@@ -64,7 +64,7 @@ const told = (snapshot: PackageList) => ({
   hollow: [...snapshot.emptyPackageDirectories()].toSorted(),
 });
 
-/** Builder 0 has a list of its own in each of these, and the others have none, or none that has its name. */
+/** Builder 0 has a list in each of these, and the others have none, or none with its name. */
 const someRules: readonly (OwnerRules | undefined)[] = [
   undefined,
   ...(["any", "listed"] as const).flatMap((policy) =>
@@ -76,7 +76,7 @@ const someRules: readonly (OwnerRules | undefined)[] = [
   ),
 ];
 
-test("what is rejected now and was not is told with each change, and nothing else", () => {
+test("each change reports exactly the new rejections", () => {
   fc.assert(
     fc.property(fc.array(recipe, { maxLength: 30 }), (history) => {
       const files = new Map<string, CatalogFile>();
@@ -98,7 +98,7 @@ test("what is rejected now and was not is told with each change, and nothing els
   );
 });
 
-test("after any history a snapshot tells what a new one tells, also where changes come twice", () => {
+test("after any history a package list equals a new one, also if changes are applied twice", () => {
   const rulesFor = fc.nat(someRules.length - 1);
   const histories = fc.array(fc.tuple(recipe, fc.boolean(), rulesFor), { maxLength: 30 });
   fc.assert(
@@ -119,7 +119,7 @@ test("after any history a snapshot tells what a new one tells, also where change
         const { removed, added } = snapshot.apply(noted, (at) => files.get(at));
         for (const { path: at } of removed) shown.delete(at);
         for (const item of added) shown.set(item.path, item.sha256);
-        // What could not be published is told again, with what comes after it.
+        // Changes that could not be published are applied again, with later ones.
         if (!isLost) noted = [];
       }
       const fresh = new PackageList(ownership);

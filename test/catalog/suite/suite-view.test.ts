@@ -1,4 +1,4 @@
-// What a view shows, after any history, is what its rules say of all that is there; and it tells of each change.
+// A view shows what its rules say after any history, and reports each change.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseArchitecture, parseComponent, parseTreePath } from "../../../src/base/names.ts";
@@ -17,7 +17,7 @@ interface Recipe {
   readonly linkedAtMs?: number;
 }
 
-/** An item made anew each time, as a snapshot makes them. */
+/** A new entry object each time, as package lists make them. */
 function anEntry({
   package: name = "hello",
   version = "1",
@@ -67,7 +67,7 @@ function shownBy(rules: ViewRules, recipes: readonly Recipe[], nowMs = 0): strin
   return namesOf(view.entries());
 }
 
-test("the newest versions are those by Debian's order, of each architecture and of sources by themselves", () => {
+test("the newest versions are chosen in Debian's order, for each architecture and for sources separately", () => {
   const versions = ["1.9", "1.10", "1.10~rc1", "1:0.1"];
   const recipes = ["amd64", "all", "source"].flatMap((architecture) =>
     versions.map((version) => ({ version, architecture })),
@@ -77,7 +77,7 @@ test("the newest versions are those by Debian's order, of each architecture and 
   );
 });
 
-test("patterns choose by whole names: a dot or a plus sign stands for itself", () => {
+test("patterns match whole names: a dot or a plus sign is literal", () => {
   const recipes = ["libc++", "libc++-dbgsym", "libc6", "g.a", "gxa"].map((name) => ({ package: name }));
   const shown = (rules: ViewRules) => shownBy(rules, recipes).map((name) => name.split("_")[0]);
   expect(shown({ show: ["libc++*"] })).toEqual(["libc++-dbgsym", "libc++"]);
@@ -85,7 +85,7 @@ test("patterns choose by whole names: a dot or a plus sign stands for itself", (
   expect(shown({ hide: ["g.a", "libc?"] })).toEqual(["gxa", "libc++-dbgsym", "libc++"]);
 });
 
-test("what is hidden by its age takes no place among the newest", () => {
+test("packages hidden by their age do not count among the newest", () => {
   const recipes = [
     { version: "3", linkedAtMs: 0 },
     { version: "2", linkedAtMs: 5000 },
@@ -98,7 +98,7 @@ test("what is hidden by its age takes no place among the newest", () => {
   expect(shownBy(rules, recipes, 16_000)).toEqual([]);
 });
 
-test("the difference to other rules names what they would hide and show", () => {
+test("the difference to other rules contains what these would hide and show", () => {
   const all = ["1", "2", "3"].map((version) => anEntry({ version }));
   const visible = all.slice(1);
   const versions = (packages: readonly { readonly version: string }[]) => packages.map(({ version }) => version);
@@ -121,7 +121,7 @@ const rules: fc.Arbitrary<ViewRules> = fc.record({
   hide: fc.option(fc.constant(["?b"]), { nil: undefined }),
 });
 
-/** The rules in the plainest words, of all that is there. */
+/** A simple implementation of the rules, for all entries. */
 function expected(
   all: readonly IndexEntry[],
   { newest = 99, maxAgeSeconds = 1e9, show, hide }: ViewRules,
@@ -145,7 +145,7 @@ function expected(
   );
 }
 
-test("after any history, a view shows what its rules say, and what it told of its changes adds up to that", () => {
+test("after any history, a view shows what its rules say, and the sum of its changes is the same", () => {
   const step = fc.record({
     put: fc.array(recipe, { maxLength: 4 }),
     drop: fc.array(recipe, { maxLength: 2 }),
@@ -164,7 +164,7 @@ test("after any history, a view shows what its rules say, and what it told of it
         for (const item of put.map(anEntry)) there.set(item.path, item);
         const removed = [...before.values()].filter((item) => there.get(item.path) !== item);
         const added = [...there.values()].filter((item) => before.get(item.path) !== item);
-        // A snapshot may know an item by a copy of the one that it told of.
+        // A package list may have a copy of the entry that it reported.
         const change = view.apply({ removed: removed.map((item) => ({ ...item })), added }, nowMs);
         for (const item of change.removed) expect(told.delete(item.path)).toBe(true);
         for (const item of change.added) {
@@ -180,7 +180,7 @@ test("after any history, a view shows what its rules say, and what it told of it
   );
 });
 
-test("a name made to mislead a pattern with many stars is judged at once", () => {
+test("a name made to slow down a pattern with many stars is matched at once", () => {
   const begun = performance.now();
   const rules = { hide: ["*-*-*-*-*-*-*-*-*-dbgsym"] };
   expect(shownBy(rules, [{ package: `a${"-a".repeat(99)}` }])).toHaveLength(1);

@@ -1,4 +1,4 @@
-// Limits: how much at once, in which order, and for how long.
+// Limits of concurrent operations, their order, and their timeouts.
 
 import { setTimeout as wait } from "node:timers/promises";
 import fc from "fast-check";
@@ -11,7 +11,7 @@ import type { Tree } from "../../../src/storage/tree.ts";
 const { signal } = new AbortController();
 const limits = { maxLooks: 2, maxOpens: 2, lookTimeoutMs: 60_000 };
 
-/** A tree whose looks and streams last until told, and that counts them. */
+/** A tree whose looks and streams last until the test ends them, and that counts them. */
 function held(): { tree: Tree; running: () => number; most: () => number; started: string[]; release: () => void } {
   let running = 0;
   let most = 0;
@@ -46,7 +46,7 @@ function held(): { tree: Tree; running: () => number; most: () => number; starte
   return { tree, running: () => running, most: () => most, started, release };
 }
 
-test("never more than so many looks and opens run at once, and they run in the order of asking", async () => {
+test("the number of concurrent looks and opens is limited, and they run in the order of the calls", async () => {
   const { tree, most, started, release } = held();
   const limited = new LimitedTree(tree, limits);
   const names = ["a", "b", "c", "d", "e"];
@@ -59,7 +59,7 @@ test("never more than so many looks and opens run at once, and they run in the o
   expect(most()).toBe(2);
 });
 
-test("one builder's looks never take more than half of the slots, and whoever has fewest comes next", async () => {
+test("one builder's looks never use more than half of the slots, and the builder with fewest comes next", async () => {
   const { tree, started, release } = held();
   const limited = new LimitedTree(tree, { ...limits, maxLooks: 4 }, (path) => path.slice(0, 1));
   const looks = ["a1", "a2", "a3", "a4", "b1"].map((name) => limited.look(parseTreePath(name), signal));
@@ -74,7 +74,7 @@ test("one builder's looks never take more than half of the slots, and whoever ha
   expect(started.toSorted()).toEqual(["a1", "a2", "a3", "a4", "b1", "c1", "c2", "d1"]);
 });
 
-test("a stream keeps its slot until it ends or is left", async () => {
+test("a stream uses its slot until it ends or is closed", async () => {
   const { tree, started, release } = held();
   release();
   const limited = new LimitedTree(tree, { ...limits, maxOpens: 1 });
@@ -90,7 +90,7 @@ test("a stream keeps its slot until it ends or is left", async () => {
   expect(started).toEqual(["first", "second"]);
 });
 
-test("who gives up while waiting frees the place, and the others go on", async () => {
+test("an aborted call leaves the queue, and the others continue", async () => {
   const { tree, started, release } = held();
   const limited = new LimitedTree(tree, { ...limits, maxLooks: 1 });
   const first = limited.look(parseTreePath("first"), signal);
@@ -104,7 +104,7 @@ test("who gives up while waiting frees the place, and the others go on", async (
   expect(started).toEqual(["first", "third"]);
 });
 
-test("a look that takes too long is unavailable for now, and gives its slot back; waiting for a turn does not count", async () => {
+test("a look that takes too long is unavailable for now and frees its slot; the wait in the queue does not count", async () => {
   const { tree, running } = held();
   const limited = new LimitedTree(tree, { ...limits, maxLooks: 1, lookTimeoutMs: 60 });
   const looks = ["a", "b", "c"].map((name) => limited.look(parseTreePath(name), signal));
@@ -112,7 +112,7 @@ test("a look that takes too long is unavailable for now, and gives its slot back
   expect(running()).toBe(0);
 });
 
-test("an abort in the very moment of the turn is heeded", async () => {
+test("an abort at the moment when a slot is assigned takes effect", async () => {
   const { tree, running } = held();
   const controller = new AbortController();
   const look = new LimitedTree(tree, limits).look(rootPath, controller.signal);
@@ -121,7 +121,7 @@ test("an abort in the very moment of the turn is heeded", async () => {
   expect(running()).toBe(0);
 });
 
-test("slots are never lost or made, whatever the order of takings, givings and givings-up", async () => {
+test("slots are never lost or added, whatever the order of acquiring, releasing and aborting", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 1, max: 4 }),

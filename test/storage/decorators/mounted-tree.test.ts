@@ -1,4 +1,4 @@
-// Directories of a tree that are seen each at its own place, and nothing around them.
+// Several trees, each shown at its mount point, and nothing else.
 import { randomBytes } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
 import { parseTreePath, rootPath } from "../../../src/base/names.ts";
@@ -11,7 +11,7 @@ import { collect } from "../../support/tree-contract.ts";
 const { signal } = new AbortController();
 const path = parseTreePath;
 
-/** A directory with one file, seen at a place. */
+/** A directory with one file, at a mount point. */
 async function aMount(at: string, file: string, bytes: Uint8Array): Promise<Mount> {
   const subject = await folderSubject();
   onTestFinished(() => subject.end());
@@ -19,7 +19,7 @@ async function aMount(at: string, file: string, bytes: Uint8Array): Promise<Moun
   return { at: path(at), tree: subject.tree };
 }
 
-test("the way to each mount can be listed, and shows nothing else", async () => {
+test("directories above mount points can be listed, and contain nothing else", async () => {
   const bytes = randomBytes(100);
   const tree = new MountedTree([
     await aMount("dists/sid/main/binary-amd64/alice", "deep/x.deb", bytes),

@@ -1,4 +1,4 @@
-// A folder with more directories than the machine has descriptors, and with more files than threads should be started for.
+// A folder with more directories than file descriptors, and with very many files.
 import { execFile } from "node:child_process";
 import { linkSync, writeFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
@@ -22,12 +22,12 @@ async function fill(directories: number, files: number): Promise<void> {
   for (let directory = 0; directory < directories; directory++) {
     const at = join(root, `dists/sid/main/binary-amd64/b${directory}`);
     await mkdir(at, { recursive: true });
-    // Links are made faster than files.
+    // Creating links is faster than creating files.
     for (let file = 0; file < files; file++) linkSync(join(root, "file"), join(at, `p${file}.txt`));
   }
 }
 
-/** Surveys in a process of its own, and tells what that saw and took at most. */
+/** Surveys in a separate process, and returns the result and the peak use of resources. */
 const script = `
   import { openSync, readdirSync, readFileSync } from "node:fs";
   const [dist, root, limits, held] = process.argv.slice(1);
@@ -54,20 +54,20 @@ async function surveyed(limits: object, { descriptors = 1024, held = 0 } = {}): 
   return JSON.parse(stdout) as Record<string, unknown>;
 }
 
-test("more directories than there are descriptors are all listed", async () => {
+test("more directories than file descriptors are all listed", async () => {
   await fill(400, 1);
   expect(await surveyed({}, { descriptors: 128 })).toMatchObject({ files: 400, unlisted: 0 });
 });
 
-test("large directories share as few threads as they may", async () => {
+test("large directories share a limited number of threads", async () => {
   await fill(6, 2000);
   const { files, threads } = await surveyed({ maxStatThreads: 1 });
   expect(files).toBe(12_000);
-  // Node's own pool of four is started meanwhile.
+  // The thread pool of Node.js with four threads starts meanwhile.
   expect(Number(threads)).toBeLessThanOrEqual(5 + 1);
 });
 
-test("a machine without descriptors makes a survey fail for now, and rejects nobody's directory", async () => {
+test("a lack of file descriptors makes a survey fail for now, and rejects no directory", async () => {
   await fill(3, 1);
   expect(await surveyed({}, { descriptors: 64, held: 100 })).toMatchObject({
     code: "storage/unavailable",

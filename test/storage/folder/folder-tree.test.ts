@@ -1,4 +1,4 @@
-// The folder backend among links, pipes and files that change: nothing outside is shown, nothing odd is opened.
+// The folder tree with links, pipes and changing files: nothing outside is shown, no special file is opened.
 import { execFileSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { chmod, chown, link, mkdir, mkdtemp, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
@@ -43,7 +43,7 @@ async function kinds(at: string): Promise<Record<string, string>> {
   return Object.fromEntries([...node.entries].map(([name, entry]) => [name, entry.kind]));
 }
 
-test("a link that stays in the tree is what it points to, a link that leaves it is never opened", async () => {
+test("a link within the tree is followed, a link out of it is never opened", async () => {
   await symlink("sub/file", join(root, "inner"));
   await symlink(join(root, "sub/file"), join(root, "absolute"));
   await symlink("sub", join(root, "directory"));
@@ -77,7 +77,7 @@ test("a sibling folder whose name begins like the root's is outside", async () =
   expect((await look("near"))?.kind).toBe("other");
 });
 
-test("links in circles end: at most one link to a directory is followed on a path", async () => {
+test("cyclic links end: at most one link to a directory is followed in a path", async () => {
   await symlink("..", join(root, "sub/up"));
   await mkdir(join(root, "twin"));
   await symlink("../sub", join(root, "twin/to-sub"));
@@ -95,7 +95,7 @@ test("links in circles end: at most one link to a directory is followed on a pat
   expect(directories).toBeGreaterThan(4);
 });
 
-test("a directory that is replaced by a link to elsewhere does not lead out, even for a content id from there", async () => {
+test("a directory that is replaced by a link out of the tree gives no access, even with a content id from there", async () => {
   const outside = new FolderTree(join(base, "outside"));
   const stolen = await outside.look(path("secret"), signal);
   if (stolen?.kind !== "file") throw new Error("no file");
@@ -126,7 +126,7 @@ test("pipes, sockets and devices are neither listed as files nor opened, so noth
   server.close();
 });
 
-test("a file that takes another's place is told apart though size and time are equal", async () => {
+test("a file that replaces another of equal size and time is distinguished", async () => {
   const file = join(root, "sub/file");
   const time = new Date("2020-01-02T03:04:05Z");
   await utimes(file, time, time);
@@ -147,14 +147,14 @@ test("a file that takes another's place is told apart though size and time are e
   ).rejects.toBeInstanceOf(ContentGone);
 });
 
-test("a hard link made elsewhere, and another mode, leave a file what it was", async () => {
+test("a hard link elsewhere, or another mode, does not change a file's identity", async () => {
   const before = await look("sub/file");
   await link(join(root, "sub/file"), join(root, "backup"));
   await chmod(join(root, "sub/file"), 0o600);
   expect(await look("sub/file")).toEqual(before);
 });
 
-test("with a place to keep links, what was opened once is readable after it was replaced and after it was removed", async () => {
+test("with hard links, a file that was opened once is readable after it was replaced or removed", async () => {
   const keeping = new HardLinks(join(root, "../kept"));
   const kept = new FolderTree(root, undefined, keeping);
   const before = await look("sub/file");
@@ -171,7 +171,7 @@ test("with a place to keep links, what was opened once is readable after it was 
   await expect(collect(kept.open(file, undefined, signal))).rejects.toBeInstanceOf(ContentGone);
 });
 
-test("what was kept is not given for what it was once it was written to", async () => {
+test("a hard link to a file that was written to is not used for its old content", async () => {
   const kept = new FolderTree(root, undefined, new HardLinks(join(root, "../kept")));
   const before = await look("sub/file");
   if (before?.kind !== "file" || before.content === undefined) throw new Error("no file");
@@ -181,7 +181,7 @@ test("what was kept is not given for what it was once it was written to", async 
   await expect(collect(kept.open(file, undefined, signal))).rejects.toBeInstanceOf(ContentGone);
 });
 
-test("a file that is written to while it is read is told as gone before its end", async () => {
+test("a file that is written to while it is read is reported as gone before its end", async () => {
   const file = join(root, "long");
   await writeFile(file, Buffer.alloc(1_000_000));
   const node = await look("long");
@@ -196,7 +196,7 @@ test("a file that is written to while it is read is told as gone before its end"
   await expect(overwritten()).rejects.toBeInstanceOf(ContentGone);
 });
 
-test("a root that is missing is unavailable, not empty: else a lost mount would unpublish everything", async () => {
+test("a missing root is unavailable, not empty, otherwise an unmounted disk would unpublish everything", async () => {
   await rm(root, { recursive: true });
   await expect(look("")).rejects.toBeInstanceOf(StorageUnavailable);
   await expect(look("sub")).rejects.toBeInstanceOf(StorageUnavailable);
@@ -212,16 +212,16 @@ test("a root that is itself a link is followed", async () => {
   expect((await through.look(path("sub/file"), signal))?.kind).toBe("file");
 });
 
-test("a directory with too many entries is refused", async () => {
+test("a directory with too many entries is rejected", async () => {
   for (const name of ["a", "b", "c"]) await writeFile(join(root, "sub", name), "");
   const small = new FolderTree(root, { ...defaultFolderLimits, maxEntries: 3 });
   await expect(small.look(path("sub"), signal)).rejects.toBeInstanceOf(LimitExceeded);
 });
 
-/** Enough that a thread looks at them. */
+/** Enough files for a thread to be used. */
 const many = 2_100;
 
-test("a directory of very many entries is told as one of few is, but for what is gone by then", async () => {
+test("a very large directory is listed like a small one, without files that are gone by then", async () => {
   const directory = join(root, "many");
   await mkdir(join(directory, "below"), { recursive: true });
   await symlink("../sub/file", join(directory, "link"));
@@ -256,7 +256,7 @@ test.each([
   await expect(looking).rejects.toBe(reason);
 });
 
-test("what permissions hide is unavailable for good, and what is beside it is still seen", async () => {
+test("files without permission are permanently unavailable, and their neighbours are still listed", async () => {
   await chmod(base, 0o755);
   const isRoot = process.getuid?.() === 0;
   await mkdir(join(root, "closed"), { mode: 0o700 });
@@ -266,7 +266,7 @@ test("what permissions hide is unavailable for good, and what is beside it is st
   ] as const) {
     await mkdir(join(root, name));
     await Promise.all(Array.from({ length: count }, (_none, index) => writeFile(join(root, name, `${index}`), "")));
-    // Whoever is no owner sees the names, and not what they stand for.
+    // Others than the owner can read the names, but not stat the files.
     await chmod(join(root, name), 0o744);
   }
   if (isRoot) for (const name of ["closed", "few", "many"]) await chown(join(root, name), nobody, nobody);
@@ -279,7 +279,7 @@ test("what permissions hide is unavailable for good, and what is beside it is st
       seen.push(await tree.look(path, signal).then((node) => node?.kind ?? "nothing", (error) => [error.code, error.transient]));
     }
     console.log(JSON.stringify(seen));`;
-  // Root sees everything by its capabilities. Without them it is the checkout's owner who looks: nobody else may be able
+  // Root can read everything because of its capabilities. Without these, the owner of the checkout is used: others may be unable
   // to read the program there.
   const { uid, gid } = statSync(projectRoot);
   const asOwner = [`--reuid=${uid}`, `--regid=${gid}`, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"];

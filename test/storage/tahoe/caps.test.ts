@@ -1,4 +1,4 @@
-// Caps: which are taken, and that none is ever shown.
+// Caps: which are accepted, and that none is ever shown.
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
 import { CapError, immutableFileBytes, parseReadCap, parseWriteCap } from "../../../src/storage/tahoe/caps.ts";
@@ -43,7 +43,7 @@ test.each(readCaps)("%s is a directory's read cap, with a line end or without", 
 });
 
 test.each(writeCaps)(
-  "a write cap is refused where reading is enough, with the command that gives the read cap",
+  "a write cap is rejected where a read cap is sufficient, with the command that prints the read cap",
   (raw) => {
     const error = refusal(parseReadCap, raw);
     expect(error.message).toContain("tahoe ls --json");
@@ -52,7 +52,7 @@ test.each(writeCaps)(
   },
 );
 
-test.each(others)("%s is refused, and the error does not repeat it", (raw) => {
+test.each(others)("%s is rejected, and the error does not contain it", (raw) => {
   expect(inspect(refusal(parseReadCap, raw))).not.toContain(key);
   expect(inspect(refusal(parseWriteCap, raw))).not.toContain(key);
 });
@@ -65,10 +65,10 @@ test("a cap prints as a fingerprint, however it is printed", () => {
   }
 });
 
-test("an immutable file's cap tells its size, and no other cap does", () => {
+test("the size of an immutable file is read from its cap, and from no other cap", () => {
   expect(immutableFileBytes(`URI:CHK:${key}:${hash}:3:10:1234`)).toBe(1234);
   expect(immutableFileBytes("URI:LIT:")).toBe(0);
-  // Seen from a node: PUT /uri with "tiny".
+  // From a real node: PUT /uri with "tiny".
   expect(immutableFileBytes("URI:LIT:oruw46i")).toBe(4);
   for (const raw of [...readCaps, ...writeCaps, `URI:SSK-RO:${key}:${hash}`, "file:1:2:3:4:5", "URI:LIT:../x"]) {
     expect(immutableFileBytes(raw)).toBeUndefined();

@@ -1,4 +1,4 @@
-// A gateway with a certificate of one's own authority: trusted where that is named, and else refused with what to do.
+// A gateway with a certificate of a private authority: trusted if configured, and otherwise rejected with a hint.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,7 +39,7 @@ const configured = (gatewayCa: string) => {
   return loadConfiguration({ config: file }, {}, directory).repositories[0]?.tree;
 };
 
-test("gateway_ca_file makes a gateway of one's own trusted, and so does its flag", async () => {
+test("gateway_ca_file makes a gateway with a private authority trusted, and so does its flag", async () => {
   const flags = { webapi: [proxy.url], readcapFile: "readcap", gatewayCaFile: "ca.pem" };
   const byFlag = loadConfiguration(flags, {}, directory).repositories[0]?.tree;
   for (const tree of [configured('gateway_ca_file = "ca.pem"'), byFlag]) {
@@ -49,7 +49,7 @@ test("gateway_ca_file makes a gateway of one's own trusted, and so does its flag
   }
 });
 
-test("without it, the gateway is refused at once, and it is said what to name", async () => {
+test("without it, the connection fails at once, and the error says what to configure", async () => {
   const thrown = await failure(new WebapiTree(new Webapi(proxy.url), cap).look(rootPath, signal));
   expect(thrown.message).toContain(`the certificate of ${proxy.url} is not trusted`);
   expect(thrown.message).toContain("gateway_ca_file");
@@ -77,7 +77,7 @@ test.each([
   expect(load).toThrow(why);
 });
 
-test("of a file that holds a key too, the certificates alone are kept", () => {
+test("only the certificates of a file that also contains a key are kept", () => {
   const certificate = readFileSync(proxy.caFile, "utf8").trim();
   const key = readFileSync(join(directory, "ca.key"), "utf8");
   expect(parseCertificates(`${key}\n${certificate}\n${certificate}\n`)).toBe(`${certificate}\n${certificate}\n`);

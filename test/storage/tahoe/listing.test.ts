@@ -1,4 +1,4 @@
-// Listings as they come: cut anywhere they say the same, and what is hostile costs bounded time, memory, and nobody else.
+// Listings in chunks: the result does not depend on the chunks, and hostile ones cost limited time and memory.
 import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -37,7 +37,7 @@ const metadataOf = (entry: Entry | undefined): unknown => (entry as FileEntry | 
 
 type Said = [string, { children: Record<string, [string, { metadata?: { apt?: unknown } }]> }];
 
-test("wherever it is cut, a listing says what JSON.parse says of it", async () => {
+test("wherever it is cut into chunks, a listing has the same result as JSON.parse", async () => {
   const name = fc
     .string({ unit: "grapheme", minLength: 1, maxLength: 12 })
     .map((raw) => `n${raw.replace(/[/\p{C}]/gu, "")}`);
@@ -81,13 +81,13 @@ test("wherever it is cut, a listing says what JSON.parse says of it", async () =
   );
 });
 
-test("no beginning of a listing passes for one", async () => {
+test("no truncated listing is accepted", async () => {
   const text = listingOf({ a: fileWith({ apt: { x: ['\\"]', 1] } }), b: ["dirnode", {}] });
   expect(await entriesIn(text)).toHaveProperty("size", 2);
   for (let end = 0; end < text.length; end++) await expect(entriesIn(text.slice(0, end))).rejects.toThrow();
 });
 
-test("metadata beyond its limit counts as none that is understood, and its file and times stay", async () => {
+test("metadata beyond its limit counts as invalid, and its file and times are kept", async () => {
   const times = { linkcrtime: 5, linkmotime: 6 };
   const long = '"[{\\'.repeat(1000);
   const text = listingOf({
@@ -111,7 +111,7 @@ test("metadata beyond its limit counts as none that is understood, and its file 
   }
 });
 
-test("what stands beside a link and is no metadata of ours is not held, but for its names", async () => {
+test("foreign metadata of a link is dropped, except for its keys", async () => {
   const own = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`key${index}`, "x".repeat(10_000)]));
   expect(metadataOf((await entriesIn(listingOf({ a: fileWith({ ...own, apt: 1 }) }))).get("a"))).toBe(1);
   const names = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`${index}${"k".repeat(10_000)}`, 1]));
@@ -120,7 +120,7 @@ test("what stands beside a link and is no metadata of ours is not held, but for 
   );
 });
 
-test("a limit that is passed is named as in the configuration", async () => {
+test("an exceeded limit is reported with its configuration key", async () => {
   const many = listingOf(Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`n${index}`, ["unknown", {}]])));
   await expect(entriesIn(many, { maxListingBytes: 1000 })).rejects.toThrow("max_listing_bytes = 1000");
   await expect(entriesIn(many, { maxEntries: 99 })).rejects.toThrow("max_entries = 99");
@@ -146,7 +146,7 @@ const hostile: readonly (readonly [what: string, text: string | Uint8Array])[] =
   ["two values", `${listingOf({})} 1`],
   ["two listings", listingOf({}) + listingOf({})],
 ];
-test.each(hostile)("%s is no listing, and is found out in no time", async (_what, text) => {
+test.each(hostile)("%s is rejected as a listing, and quickly", async (_what, text) => {
   const begunMs = performance.now();
   const thrown: unknown = await entriesIn(text).catch((reason: unknown) => reason);
   expect(thrown).toBeInstanceOf(Error);
@@ -154,7 +154,7 @@ test.each(hostile)("%s is no listing, and is found out in no time", async (_what
   expect(performance.now() - begunMs).toBeLessThan(5000);
 });
 
-test("metadata that is nested a million times deep, huge or named like a prototype harms nobody beside it", async () => {
+test("metadata that is nested a million times, huge or named like a prototype affects no other entry", async () => {
   const text = `["dirnode", {"children": {
     "deep": ["filenode", {"ro_uri": "${cap}", "mutable": false, "metadata": {"apt": ${deep(1_000_000)}}}],
     "deepest": ["filenode", {"ro_uri": "${cap}", "mutable": false, "metadata": {"own": ${deep(1_000_000)}, "apt": 1}}],
@@ -172,7 +172,7 @@ test("metadata that is nested a million times deep, huge or named like a prototy
   expect(({} as Record<string, unknown>).x).toBeUndefined();
 });
 
-test("while a large listing is read, everybody else has turns", async () => {
+test("reading a large listing yields to the event loop", async () => {
   const children = Object.fromEntries(
     Array.from({ length: 10_000 }, (_, index) => [`n${index}`, fileWith({ apt: "x".repeat(1200) })]),
   );
@@ -182,7 +182,7 @@ test("while a large listing is read, everybody else has turns", async () => {
   const text = listingOf(children);
   const others = (async () => {
     while (!isOver) {
-      // By the processor's time: whatever else this machine does is not the listing's fault.
+      // In CPU time, because other processes of this machine must not affect the result.
       const before = process.cpuUsage();
       await turn();
       const { user, system } = process.cpuUsage(before);
@@ -197,7 +197,7 @@ test("while a large listing is read, everybody else has turns", async () => {
   expect(longestMs).toBeLessThan(100);
 });
 
-test("of large listings only so many are read at once, and small ones pass them", async () => {
+test("only a limited number of large listings is read at once, and small ones do not wait for them", async () => {
   const reader = new ListingReader({ ...defaultListingLimits, maxLargeListings: 2 });
   const tail = '"z": ["unknown", {}]}}]';
   const padded = `["unknown", {"x": "${"x".repeat(2 ** 18)}"}], `;
@@ -209,7 +209,7 @@ test("of large listings only so many are read at once, and small ones pass them"
   });
   async function* large(): AsyncGenerator<Uint8Array> {
     yield Buffer.from('["dirnode", {"children": {');
-    // 4 MiB are let through to anybody; who asks for more holds a place.
+    // Listings up to 4 MiB are not limited; larger ones use a slot.
     for (let index = 0; index < 20; index++) yield Buffer.from(`"${index}": ${padded}`);
     most = Math.max(most, ++beyond);
     await gate;

@@ -1,4 +1,4 @@
-// The webapi backend against a gateway that fails in every way: what is told, what is not, and that nothing hangs.
+// The webapi tree with a gateway that fails in every way: errors are correct and contain no caps, and nothing hangs.
 
 import { setTimeout as wait } from "node:timers/promises";
 import { inspect } from "node:util";
@@ -26,7 +26,7 @@ const faults: ReadonlyArray<readonly [what: string, transient: boolean, answer: 
 ];
 
 test.each(faults)(
-  "a gateway that %s is unavailable (transient: %s), and no cap is told",
+  "a gateway that %s is unavailable (transient: %s), and no cap is shown",
   async (_what, transient, answer) => {
     const { tree } = await against(answer);
     expect((await failure(tree.look(rootPath, signal))).transient).toBe(transient);
@@ -35,14 +35,14 @@ test.each(faults)(
   },
 );
 
-test("a gateway that is not there is unavailable", async () => {
+test("a gateway that does not exist is unavailable", async () => {
   const { tree, gateway } = await against(() => {});
   await gateway.end();
   expect((await failure(tree.look(rootPath, signal))).transient).toBe(true);
 });
 
-test("what a gateway gives for a cap is believed, so that a gateway must be one's own", async () => {
-  // It is the gateway that checks shares against a cap: who asks it has nothing to hold its answer against.
+test("the bytes that a gateway sends for a cap are trusted, so a gateway must be trusted", async () => {
+  // The gateway verifies shares with the cap; its client has nothing to compare the response with.
   const content = fileOf(5).content.reveal();
   const { tree } = await against((request, response) => {
     const listing = ["dirnode", { children: { "evil.deb": ["filenode", { ro_uri: content, size: 5 }] } }];
@@ -52,7 +52,7 @@ test("what a gateway gives for a cap is believed, so that a gateway must be one'
   expect((await collect(tree.open(fileOf(5), undefined, signal))).toString()).toBe("evil!");
 });
 
-test("a root that is not found is unavailable: else a wrong gateway would unpublish everything", async () => {
+test("a root that is not found is unavailable, otherwise a wrong gateway would unpublish everything", async () => {
   const { tree } = await against((_, response) => response.writeHead(404).end());
   await failure(tree.look(rootPath, signal));
   await failure(tree.look(parseTreePath("dists"), signal));
@@ -64,7 +64,7 @@ test("an immutable file is never gone: a gateway that does not find it is unavai
   expect((await failure(collect(tree.open(fileOf(1000), undefined, signal)))).transient).toBe(true);
 });
 
-test("a 404 is believed if the directory above does not list the name, and else asked again", async () => {
+test("a 404 is accepted if the parent directory does not list the name, and retried otherwise", async () => {
   let listed = '"dists": ["dirnode", {}]';
   const { tree } = await against((request, response) => {
     if (request.url?.includes("/dists") === true) response.writeHead(404).end("<h1>not found</h1>");
@@ -76,7 +76,7 @@ test("a 404 is believed if the directory above does not list the name, and else 
   expect(await tree.look(parseTreePath("dists/sid/main"), signal)).toBeUndefined();
 });
 
-test("a 400 that is not about a name below a file is no proof of absence", async () => {
+test("a 400 proves absence only for a name below a file", async () => {
   const { tree } = await against((request, response) => {
     if (request.url?.includes("/dists/") === true) response.writeHead(400).end();
     else response.writeHead(200).end('["dirnode", {"children": {}}]');
@@ -94,12 +94,12 @@ const nonsense = [
   `["dirnode", {"children": {"a": "${secret}"}}]`,
   `["dirnode", {"children": {"a": ["filenode", {"ro_uri": "${secret}"`,
 ];
-test.each(nonsense)("an answer that is no listing is not believed: %s", async (text) => {
+test.each(nonsense)("a response that is not a listing is rejected: %s", async (text) => {
   const { tree } = await against((_, response) => response.end(text));
   expect((await failure(tree.look(rootPath, signal))).transient).toBe(true);
 });
 
-test("a listing beyond its limits, in bytes or entries, is refused while it comes", async () => {
+test("a listing beyond its limits, in bytes or entries, is rejected while it is received", async () => {
   const children = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`n${index}`, ["unknown", {}]]));
   const gateway = await fakeGateway((_, response) => response.end(JSON.stringify(["dirnode", { children }])));
   ending.push(gateway);
@@ -114,7 +114,7 @@ test("a listing beyond its limits, in bytes or entries, is refused while it come
   expect(await limited(100_000, 100)).toMatchObject({ kind: "directory" });
 });
 
-test("names that no entry may have are told of beside a listing, and a cap that the gateway does not know is told of too", async () => {
+test("invalid names are reported with a listing, and so is a cap that the gateway does not know", async () => {
   const children = Object.fromEntries(
     ["..", ".", "", "a/b", "new\nline", "nul\u0000", "good"].map((name) => [name, ["unknown", {}]]),
   );
@@ -126,7 +126,7 @@ test("names that no entry may have are told of beside a listing, and a cap that 
   expect(node.invalidNames).toEqual({ count: 6, examples: ["..", ".", "", "a/b", "new\nline"] });
 });
 
-test("times that are missing, old-fashioned or absurd do no harm", async () => {
+test("missing, old-style or absurd times are handled", async () => {
   const file = (metadata: unknown): unknown => ["filenode", { ro_uri: "URI:LIT:oruw46i", mutable: false, metadata }];
   const children = {
     none: file(undefined),
@@ -163,12 +163,12 @@ test.each([
   expect(bytes).toBe(600);
 });
 
-test("a body that ends properly but shorter than its cap says is an error", async () => {
+test("a body that ends regularly but is shorter than its cap says is an error", async () => {
   const { tree } = await against((_, response) => response.end(Buffer.alloc(600, 1)));
   await failure(collect(tree.open(fileOf(1000), undefined, signal)));
 });
 
-test("a body that stalls is given up, but a consumer may take its time", async () => {
+test("a stalled body times out, but a slow consumer does not cause a timeout", async () => {
   const { tree } = await against((_, response, count) => {
     response.writeHead(200);
     response.write(Buffer.alloc(600, 1));
@@ -185,7 +185,7 @@ test("a body that stalls is given up, but a consumer may take its time", async (
   expect(bytes).toBe(1000);
 });
 
-test("a gateway that heeds no range gives the right bytes all the same, one that sends another range is refused", async () => {
+test("a gateway that ignores ranges still gives the right bytes, and one that sends another range is rejected", async () => {
   const content = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
   const { tree } = await against((_, response) => response.end(content));
   expect(await collect(tree.open(fileOf(256), { start: 10, end: 20 }, signal))).toEqual(content.subarray(10, 20));
@@ -196,7 +196,7 @@ test("a gateway that heeds no range gives the right bytes all the same, one that
   await failure(collect(other.open(fileOf(256), { start: 10, end: 20 }, signal)));
 });
 
-test("connections are kept and few: finished exchanges share them, those left early are cut", async () => {
+test("connections are few and reused: finished responses share them, those left early are closed", async () => {
   const gateway = await fakeGateway((_, response) => response.end(Buffer.alloc(1000)));
   ending.push(gateway);
   const tree = new WebapiTree(new Webapi(gateway.url, { ...quick, maxSockets: 3 }), cap);
@@ -219,14 +219,14 @@ test("a slow consumer slows the gateway down, and leaving early stops it", async
   });
   for await (const _chunk of tree.open(fileOf(sizeBytes), undefined, signal)) {
     await wait(300);
-    // The kernel's own socket buffers on loopback are some megabytes.
+    // The socket buffers of the kernel on loopback are some megabytes.
     expect(gateway.bytesSent()).toBeLessThan(32 * 1024 * 1024);
     break;
   }
   await expect.poll(() => gateway.connections()).toBe(0);
 });
 
-test("a user and password in the gateway's URL are sent as such and told to nobody", async () => {
+test("user and password in the gateway's URL are sent as such and never shown", async () => {
   let authorization: string | undefined;
   const gateway = await fakeGateway((request, response) => {
     authorization = request.headers.authorization;
@@ -239,7 +239,7 @@ test("a user and password in the gateway's URL are sent as such and told to nobo
   expect(thrown.message).not.toContain("cret@");
 });
 
-test("a gateway that can't be reached is named", async () => {
+test("an error names a gateway that cannot be reached", async () => {
   const gateway = await fakeGateway((_request, response) => void response.destroy());
   ending.push(gateway);
   const { origin, host } = new URL(gateway.url);

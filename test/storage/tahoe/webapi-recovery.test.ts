@@ -1,4 +1,4 @@
-// The webapi backend behind retries and gateways: what is tried again, where, and when not.
+// The webapi tree with retries and several gateways: which failures are retried, and where.
 import { expect, test } from "vitest";
 import { rootPath } from "../../../src/base/names.ts";
 import { withResolvers } from "../../../src/base/with-resolvers.ts";
@@ -10,7 +10,7 @@ import { collect } from "../../support/tree-contract.ts";
 
 const retries = { attempts: 3, firstDelayMs: 1, maxDelayMs: 5, random: () => 0.5 };
 
-/** Sends the wanted part of `content`, and breaks off after `perRequest` bytes. */
+/** Sends the requested part of `content`, and closes the connection after `perRequest` bytes. */
 const breaking = (content: Buffer, perRequest: number): Answer => {
   return (request, response) => {
     const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "bytes=0-")?.[1]);
@@ -24,7 +24,7 @@ const breaking = (content: Buffer, perRequest: number): Answer => {
   };
 };
 
-test("with retries, a stream that keeps breaking is taken up where it broke, on the next gateway", async () => {
+test("with retries, a stream that keeps breaking is resumed where it broke, on the next gateway", async () => {
   const content = Buffer.from(Array.from({ length: 3000 }, (_, index) => index % 251));
   const first = await against(breaking(content, 400));
   const second = await against(breaking(content, 700));
@@ -41,7 +41,7 @@ test("with retries, a stream that keeps breaking is taken up where it broke, on 
   ]);
 });
 
-test("without a content id, a broken stream is not taken up: the bytes may be others by now", async () => {
+test("without a content id, a broken stream is not resumed, because the bytes may have changed", async () => {
   const { tree } = await against((request, response) => {
     if (request.url?.includes("t=json") === true) {
       response.end('["filenode", {"mutable": true, "ro_uri": "URI:SSK-RO:x"}]');
@@ -52,7 +52,7 @@ test("without a content id, a broken stream is not taken up: the bytes may be ot
   );
 });
 
-test("with retries, what is transient is tried so many times and what is lasting once", async () => {
+test("with retries, transient failures are retried up to the limit and permanent ones are not", async () => {
   const busy = await against((_, response) => response.writeHead(503).end());
   await failure(new RetryingTree(busy.tree, retries).look(rootPath, signal));
   await failure(collect(new RetryingTree(busy.tree, retries).open(fileOf(10), undefined, signal)));
@@ -66,7 +66,7 @@ test("with retries, what is transient is tried so many times and what is lasting
   expect(await new RetryingTree(recovering.tree, retries).look(rootPath, signal)).toMatchObject({ kind: "directory" });
 });
 
-test("an abort ends the waiting between two attempts", async () => {
+test("an abort ends the wait between two attempts", async () => {
   const { tree } = await against((_, response) => response.writeHead(503).end());
   const [controller, waits] = [new AbortController(), withResolvers<void>()];
   const random = () => {
@@ -80,7 +80,7 @@ test("an abort ends the waiting between two attempts", async () => {
   await expect(looking).rejects.toThrow("gone");
 });
 
-test("behind gateways, the healthy one is asked first from then on", async () => {
+test("of several gateways, the healthy one is used first from then on", async () => {
   const sick = await against((_, response) => response.writeHead(500).end());
   const well = await against((_, response) => response.end('["dirnode", {"children": {}}]'));
   const tree = new FailoverTree([sick.tree, well.tree]);
