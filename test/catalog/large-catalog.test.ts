@@ -33,10 +33,10 @@ function aFile(n: number, content = `content ${n}`): readonly [TreePath, FileEnt
 /** A fake: every file is a valid package with metadata of its uploader only. Counts the calls. */
 class FakeExaminer {
   readonly claims = { wordsOf: () => undefined };
-  asked = 0;
+  calls = 0;
   digestOf = (path: TreePath): string => sha256(path);
   async examine({ path }: { readonly path: TreePath }, _signal: AbortSignal, claimRecord?: string): Promise<Examined> {
-    this.asked += 1;
+    this.calls += 1;
     const control = [
       ["Package", path.replace(/.*\//, "").replace(".deb", "")],
       ["Version", "1"],
@@ -50,7 +50,7 @@ class FakeExaminer {
   async doubt(): Promise<void> {}
 }
 
-const nothingElse = { unlisted: new Map(), skipped: new Map(), separate: new Map() };
+const noOtherResults = { unlisted: new Map(), skipped: new Map(), separate: new Map() };
 
 async function aCatalog(count: number) {
   const examiner = new FakeExaminer();
@@ -58,9 +58,9 @@ async function aCatalog(count: number) {
   const files = new Map(Array.from({ length: count }, (_, n) => aFile(n)));
   const look = async (survey: Pick<Survey, "path" | "files">, directories: readonly TreePath[] = []) => {
     const changes: TreePath[] = [];
-    const whole = { ...survey, directories: new Set(directories), ...nothingElse };
+    const whole = { ...survey, directories: new Set(directories), ...noOtherResults };
     const number = catalog.surveyOrder.begin(survey.path);
-    await catalog.update(whole, number, (told) => changes.push(...told.map(({ path }) => path)), noSignal);
+    await catalog.update(whole, number, (reported) => changes.push(...reported.map(({ path }) => path)), noSignal);
     catalog.surveyOrder.end(number);
     return changes;
   };
@@ -70,13 +70,13 @@ async function aCatalog(count: number) {
 
 test("a survey of one new file queries no other file, however many are known", async () => {
   const { examiner, look, files } = await aCatalog(20_000);
-  const before = examiner.asked;
+  const before = examiner.calls;
   const started = process.cpuUsage();
   for (let n = 0; n < 200; n++) {
     const [path, entry] = aFile(100_000 + n);
     expect(await look({ path, files: new Map([[path, entry]]) })).toEqual([path]);
   }
-  expect(examiner.asked - before).toBe(200);
+  expect(examiner.calls - before).toBe(200);
   const { user } = process.cpuUsage(started);
   // Computing the digests of all files would take about 10 ms each time.
   expect(user / 1000 / 200).toBeLessThan(3);
@@ -101,12 +101,12 @@ test("many files are applied in batches that yield to the event loop, and each i
   let changes: readonly TreePath[] = [];
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
-  const begunMs = performance.now();
+  const startedMs = performance.now();
   const stoodStillMs = await longestBlockMs(async () => {
     changes = await look({ path: directory, files: many }, [directory]);
   });
   clearInterval(timer);
-  expect(stoodStillMs).toBeLessThan((performance.now() - begunMs) / 2);
+  expect(stoodStillMs).toBeLessThan((performance.now() - startedMs) / 2);
   expect(changes.toSorted()).toEqual([...many.keys()].slice(10).toSorted());
   expect(turns).toBeGreaterThan(30);
   expect(catalog.file(parseTreePath(`${directory}/p29999.deb`))).toBeDefined();
@@ -118,7 +118,7 @@ test("many files are applied in batches that yield to the event loop, and each i
 test("each batch reports the undecided files, including those that are inspected but not yet applied", async () => {
   const { catalog } = await aCatalog(10);
   const files = new Map(Array.from({ length: 5000 }, (_, n) => aFile(n + 10)));
-  const survey = { path: directory, files, directories: new Set([directory]), ...nothingElse };
+  const survey = { path: directory, files, directories: new Set([directory]), ...noOtherResults };
   const number = catalog.surveyOrder.begin(directory);
   let taken = 0;
   const left: number[] = [];

@@ -37,13 +37,13 @@ const aTree = (directories: { readonly [path: string]: { readonly [name: string]
 });
 
 async function check(tree: Tree, health: HealthCheck["check"] = async () => well) {
-  const told: CheckedObject[] = [];
+  const reported: CheckedObject[] = [];
   const options = { verify: false, repair: false };
   const counts = await deepCheck(
-    { tree, health: { check: health }, options, concurrency: 3, onChecked: (object) => void told.push(object) },
+    { tree, health: { check: health }, options, concurrency: 3, onChecked: (object) => void reported.push(object) },
     signal,
   );
-  return { counts, told: told.map(({ path, kind, health: { state } }) => `${kind} ${path || "/"} ${state}`) };
+  return { counts, told: reported.map(({ path, kind, health: { state } }) => `${kind} ${path || "/"} ${state}`) };
 }
 
 test("objects with several links are checked once, and cyclic directories end", async () => {
@@ -52,8 +52,8 @@ test("objects with several links are checked once, and cyclic directories end", 
     a: { x: aFile("x"), up: aDirectory("b") },
     b: { down: aDirectory("a"), y: aFile("y") },
   });
-  const { told, counts } = await check(tree);
-  expect(told.toSorted()).toEqual(
+  const { told: reported, counts } = await check(tree);
+  expect(reported.toSorted()).toEqual(
     [
       "directory / healthy",
       "directory a healthy",
@@ -67,8 +67,8 @@ test("objects with several links are checked once, and cyclic directories end", 
 
 test("an unlistable directory and entries that are not objects are reported as unchecked, and the check continues", async () => {
   const tree = aTree({ "": { a: aDirectory("a"), odd: { kind: "other", reason: "unknown" }, x: aFile("x") } });
-  const { told, counts } = await check(tree);
-  expect(told).toEqual([
+  const { told: reported, counts } = await check(tree);
+  expect(reported).toEqual([
     "directory / healthy",
     "file odd unchecked",
     "file x healthy",

@@ -37,7 +37,7 @@ beforeEach(() => {
 afterEach(() => rmSync(base, { recursive: true, force: true }));
 
 /** The location that the folder tree returns after a look. */
-async function placeOf(at: string, tree = new FolderTree(root)): Promise<LocalFileLocation> {
+async function locationOf(at: string, tree = new FolderTree(root)): Promise<LocalFileLocation> {
   const path = parseTreePath(at);
   const node = await tree.look(path, signal);
   const local = tree.localFile({ path, content: node?.kind === "file" ? node.content : undefined });
@@ -45,59 +45,61 @@ async function placeOf(at: string, tree = new FolderTree(root)): Promise<LocalFi
   return local.location;
 }
 
-const text = (place: LocalFileLocation): string | undefined => {
-  const bytes = readLocalFile(place);
+const text = (location: LocalFileLocation): string | undefined => {
+  const bytes = readLocalFile(location);
   return bytes && Buffer.from(bytes).toString();
 };
 const openDescriptors = (): number => readdirSync("/proc/self/fd").length;
 
 test("a file is read as it was listed, also through a link within the tree", async () => {
   symlinkSync("sub", join(root, "linked"));
-  expect(text(await placeOf("sub/file"))).toBe("inside");
-  expect(text(await placeOf("linked/file"))).toBe("inside");
+  expect(text(await locationOf("sub/file"))).toBe("inside");
+  expect(text(await locationOf("linked/file"))).toBe("inside");
 });
 
 test("a directory that is replaced by a link out of the tree gives no access, even to a file that is there", async () => {
-  const place = await placeOf("sub/file");
+  const location = await locationOf("sub/file");
   renameSync(join(root, "sub"), join(root, "old"));
   symlinkSync(join(base, "outside"), join(root, "sub"));
-  expect(text(place)).toBeUndefined();
+  expect(text(location)).toBeUndefined();
   const stolen = fileIdentityOf(statSync(join(base, "outside/file"), { bigint: true }));
-  expect(text({ ...place, fileIdentity: stolen })).toBeUndefined();
-  expect(text({ ...place, fileIdentity: stolen, root: base })).toBe("outside");
+  expect(text({ ...location, fileIdentity: stolen })).toBeUndefined();
+  expect(text({ ...location, fileIdentity: stolen, root: base })).toBe("outside");
 });
 
 test("a file of equal size and time that replaces it is not read, nor one that was overwritten", async () => {
   const file = join(root, "sub/file");
   const time = new Date("2020-01-02T03:04:05Z");
   utimesSync(file, time, time);
-  const place = await placeOf("sub/file");
+  const location = await locationOf("sub/file");
   writeFileSync(`${file}.new`, "INSIDE");
   utimesSync(`${file}.new`, time, time);
   renameSync(`${file}.new`, file);
-  expect(text(place)).toBeUndefined();
-  const second = await placeOf("sub/file");
+  expect(text(location)).toBeUndefined();
+  const second = await locationOf("sub/file");
   writeFileSync(file, "longer than before");
   expect(text(second)).toBeUndefined();
 });
 
 test("a pipe that replaces a file is not opened, so nothing hangs", async () => {
-  const place = await placeOf("sub/file");
+  const location = await locationOf("sub/file");
   rmSync(join(root, "sub/file"));
   execFileSync("mkfifo", [join(root, "sub/file")]);
-  expect(text(place)).toBeUndefined();
-  expect(text({ ...place, fileIdentity: fileIdentityOf(statSync(place.path, { bigint: true })) })).toBeUndefined();
+  expect(text(location)).toBeUndefined();
+  expect(
+    text({ ...location, fileIdentity: fileIdentityOf(statSync(location.path, { bigint: true })) }),
+  ).toBeUndefined();
 });
 
 test("files that are too large or gone are left to the tree, and no descriptor stays open", async () => {
   writeFileSync(join(root, "most"), Buffer.alloc(maxLocalBytes));
   writeFileSync(join(root, "more"), Buffer.alloc(maxLocalBytes + 1));
   const before = openDescriptors();
-  expect(readLocalFile(await placeOf("most"))).toHaveLength(maxLocalBytes);
-  expect(readLocalFile(await placeOf("more"))).toBeUndefined();
-  const place = await placeOf("sub/file");
+  expect(readLocalFile(await locationOf("most"))).toHaveLength(maxLocalBytes);
+  expect(readLocalFile(await locationOf("more"))).toBeUndefined();
+  const location = await locationOf("sub/file");
   rmSync(join(root, "sub"), { recursive: true });
-  for (let time = 0; time < 20; time++) expect(text(place)).toBeUndefined();
+  for (let time = 0; time < 20; time++) expect(text(location)).toBeUndefined();
   expect(openDescriptors()).toBe(before);
 });
 
@@ -106,9 +108,9 @@ test("a file that was read so has a hard link, and can be opened after it was de
   const path = parseTreePath("sub/file");
   const node = await tree.look(path, signal);
   const content = node?.kind === "file" ? node.content : undefined;
-  const place = await placeOf("sub/file", tree);
-  expect(existsSync(place.hardLinkPath ?? "")).toBe(false);
-  expect(text(place)).toBe("inside");
+  const location = await locationOf("sub/file", tree);
+  expect(existsSync(location.hardLinkPath ?? "")).toBe(false);
+  expect(text(location)).toBe("inside");
   rmSync(join(root, "sub"), { recursive: true });
   expect((await collect(tree.open({ path, content }, undefined, signal))).toString()).toBe("inside");
 });

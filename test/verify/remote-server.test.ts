@@ -7,7 +7,7 @@ import { RemoteServer } from "../../src/verify/remote-server.ts";
 const { signal } = new AbortController();
 
 /** A server that sends chunk after chunk, each in a separate write. @param pieces undefined for an endless response */
-async function dripping(piece: string, pieces = Number.POSITIVE_INFINITY): Promise<string> {
+async function slowServer(piece: string, pieces = Number.POSITIVE_INFINITY): Promise<string> {
   const server = createServer((_request, response) => {
     let sent = 0;
     const drip = () => {
@@ -32,21 +32,21 @@ const clockOf = (stepMs: number) => {
 };
 
 test("a response that is too slow is aborted, with its URL, even if it never stalls", async () => {
-  const url = await dripping("x");
+  const url = await slowServer("x");
   const reading = new RemoteServer(url, signal, clockOf(10_000)).measure("pool/a b.deb", 2 ** 40);
   await expect(reading).rejects.toThrow(`${url}/pool/a%20b.deb is slower than 4096 bytes per second`);
 });
 
 test("a large response that takes long is read to its end", async () => {
-  const url = await dripping("x".repeat(100_000), 50);
+  const url = await slowServer("x".repeat(100_000), 50);
   const read = await new RemoteServer(url, signal, clockOf(2_000)).measure("slow", 2 ** 23);
   expect(read?.sizeBytes).toBe(5_000_000);
 });
 
 test("an endless response is cut when enough is known, and is an error where a limit applies", async () => {
-  const url = await dripping("0123456789");
-  const site = new RemoteServer(url, signal, () => 0);
-  expect((await site.readStart("index", 25))?.toString()).toBe("0123456789012345678901234");
-  expect((await site.measure("index", 25))?.sizeBytes).toBe(25);
-  await expect(site.read("index", 25)).rejects.toThrow(`${url}/index is longer than 25 bytes`);
+  const url = await slowServer("0123456789");
+  const server = new RemoteServer(url, signal, () => 0);
+  expect((await server.readStart("index", 25))?.toString()).toBe("0123456789012345678901234");
+  expect((await server.measure("index", 25))?.sizeBytes).toBe(25);
+  await expect(server.read("index", 25)).rejects.toThrow(`${url}/index is longer than 25 bytes`);
 });

@@ -84,10 +84,10 @@ test("the given limits apply in the workers", async () => {
 
 test("a file of unknown size is rejected as soon as it exceeds the limit", async () => {
   const limits = { ...defaultInspectLimits, maxFileBytes: 100_000 };
-  let given = 0;
+  let readBytes = 0;
   async function* endless() {
     for (;;) {
-      given += 10_000;
+      readBytes += 10_000;
       yield Buffer.alloc(10_000);
     }
   }
@@ -95,7 +95,7 @@ test("a file of unknown size is rejected as soon as it exceeds the limit", async
     kind: "rejected",
     code: "limit",
   });
-  expect(given).toBeLessThanOrEqual(120_000);
+  expect(readBytes).toBeLessThanOrEqual(120_000);
 });
 
 test("a view of a shared buffer is not changed", async () => {
@@ -120,13 +120,13 @@ test("errors of the content are thrown unchanged, early or late, and the pool st
 });
 
 test("a content is not read far ahead of a worker, nor beyond its flaw", async () => {
-  let given = 0;
+  let readBytes = 0;
   let closed = false;
   const endless = (async function* () {
     try {
       yield Buffer.from("!<arch>\nnot an ar header");
       for (;;) {
-        given += 60_000;
+        readBytes += 60_000;
         yield Buffer.alloc(60_000);
       }
     } finally {
@@ -134,7 +134,7 @@ test("a content is not read far ahead of a worker, nor beyond its flaw", async (
     }
   })();
   expect(await anInspector().inspect("binary", endless, never)).toMatchObject({ kind: "rejected", code: "not-a-deb" });
-  expect(given).toBeLessThan(4_000_000);
+  expect(readBytes).toBeLessThan(4_000_000);
   await expect.poll(() => closed).toBe(true);
 });
 
@@ -183,7 +183,7 @@ test("a builder whose packages take long leaves a worker for other builders, for
   const inspector = new InspectorPool({ ...options, limits, fileLists: true }, 2);
   onTestFinished(() => inspector.close());
   const [slow, quick] = [await aSlowDeb(), await aDeb()];
-  const { slow: slowFile, quick: quickFile } = placed({ slow, quick });
+  const { slow: slowFile, quick: quickFile } = writeFiles({ slow, quick });
   let ended = 0;
   const end = (): void => {
     ended += 1;
@@ -220,7 +220,7 @@ test("a file that exhausts a worker's memory is rejected, and the pool still wor
 });
 
 /** Writes files, and returns them as a folder tree does. */
-function placed(files: Readonly<Record<string, Uint8Array>>): Record<string, LocalFile> {
+function writeFiles(files: Readonly<Record<string, Uint8Array>>): Record<string, LocalFile> {
   const root = mkdtempSync(join(tmpdir(), "tahoe-apt-placed-"));
   onTestFinished(() => rmSync(root, { recursive: true }));
   return Object.fromEntries(
@@ -236,7 +236,7 @@ function placed(files: Readonly<Record<string, Uint8Array>>): Record<string, Loc
 test("local files that the workers read are inspected like others, each independently", async () => {
   const inspector = anInspector();
   const debs = await Promise.all(Array.from({ length: 100 }, (_none, index) => aDeb({ package: `local-${index}` })));
-  const files = Object.values(placed({ ...Object.fromEntries(debs.entries()), broken: debs[0]!.subarray(0, -10) }));
+  const files = Object.values(writeFiles({ ...Object.fromEntries(debs.entries()), broken: debs[0]!.subarray(0, -10) }));
   const found = await Promise.all(files.map((file) => inspector.inspectLocal("binary", file, never)));
   const wanted = await Promise.all(debs.map((deb) => inspectContent("binary", inChunks(deb), options)));
   expect(found).toEqual([...wanted, expect.objectContaining({ kind: "rejected", code: "truncated" })]);
@@ -244,7 +244,7 @@ test("local files that the workers read are inspected like others, each independ
 
 test("files that a worker cannot read are left to the tree, and its reads are reported", async () => {
   const inspector = anInspector(1);
-  const { good, changed } = placed({ good: await aDeb(), changed: Buffer.from("first") });
+  const { good, changed } = writeFiles({ good: await aDeb(), changed: Buffer.from("first") });
   writeFileSync(changed!.location.path, "another");
   const told: number[] = [];
   const asked = [good!, changed!].map((file) => ({
@@ -260,7 +260,7 @@ test("files that a worker cannot read are left to the tree, and its reads are re
 
 test("if one file of a batch exhausts a worker's memory, only that one is rejected", async () => {
   const inspector = anInspector(1, { ...defaultInspectLimits, maxStanzaBytes: 2 ** 30, maxFields: 2 ** 30 }, 24);
-  const files = placed({ good: await aDeb(), bomb: await aBomb(), better: await aDeb() });
+  const files = writeFiles({ good: await aDeb(), bomb: await aBomb(), better: await aDeb() });
   const found = await Promise.all(Object.values(files).map((file) => inspector.inspectLocal("binary", file, never)));
   expect(found.map((inspection) => inspection?.kind)).toEqual(["binary", "rejected", "binary"]);
   expect(found[1]).toMatchObject({ code: "limit", text: expect.stringContaining("24 MiB of memory") });
@@ -268,7 +268,7 @@ test("if one file of a batch exhausts a worker's memory, only that one is reject
 
 test("running batches fail with a typed error when the pool is closed", async () => {
   const inspector = new InspectorPool(options, 1);
-  const files = Object.values(placed({ one: await aDeb(), two: await aDeb() }));
+  const files = Object.values(writeFiles({ one: await aDeb(), two: await aDeb() }));
   const failing = files.map((file) => inspector.inspectLocal("binary", file, never));
   const settled = Promise.allSettled(failing);
   await Promise.resolve();

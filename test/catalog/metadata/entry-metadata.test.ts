@@ -16,7 +16,7 @@ import { aDeb, aDsc, inChunks } from "../../support/debs.ts";
 const algorithms = ["md5", "sha256"] as const;
 
 /** Metadata as it is read from a listing. */
-function believed(metadata: unknown, kind: PackageKind, sizeBytes?: number): SoundInspection | undefined {
+function accepted(metadata: unknown, kind: PackageKind, sizeBytes?: number): SoundInspection | undefined {
   const parsed = parseEntryMetadata(JSON.parse(JSON.stringify(metadata)), limits);
   return parsed && inspectionOf(parsed, kind, { sizeBytes, algorithms, limits });
 }
@@ -51,7 +51,7 @@ test("metadata made from any binary package parses to the same inspection", () =
       (more, measured, contents) => {
         const control = [["Package", "a"], ["Version", "1:2~rc1"], ["Architecture", "all"], ...more] as const;
         const inspection = { kind: "binary", control, ...measured, ...(contents && { contents }) } as const;
-        expect(believed(entryMetadataOf(inspection), "binary", measured.sizeBytes)).toEqual(inspection);
+        expect(accepted(entryMetadataOf(inspection), "binary", measured.sizeBytes)).toEqual(inspection);
       },
     ),
   );
@@ -73,7 +73,7 @@ test("metadata of real files parses to the inspection of their bytes, and is abo
   for (const [kind, bytes] of cases) {
     const inspection = await inspected(kind, bytes);
     const metadata = entryMetadataOf(inspection);
-    const back = believed(metadata, kind, bytes.length);
+    const back = accepted(metadata, kind, bytes.length);
     expect(back).toEqual(inspection);
     expect(difference(back!, inspection)).toBeUndefined();
     expect(JSON.stringify(metadata).length).toBeLessThan(1300);
@@ -86,8 +86,8 @@ const control = "Package: a\nVersion: 1\nArchitecture: all\n";
 const good = { version: 1, sizeBytes: 10, md5, sha256, builtAtSeconds: 5, control };
 
 test("the valid metadata that the invalid examples are made from is accepted", () => {
-  expect(believed(good, "binary", 10)).toMatchObject({ kind: "binary", builtAtSeconds: 5 });
-  expect(believed({ ...good, unknown: { key: [] } }, "binary", 10)).toMatchObject({ kind: "binary" });
+  expect(accepted(good, "binary", 10)).toMatchObject({ kind: "binary", builtAtSeconds: 5 });
+  expect(accepted({ ...good, unknown: { key: [] } }, "binary", 10)).toMatchObject({ kind: "binary" });
 });
 
 test.each<[string, unknown]>([
@@ -130,7 +130,7 @@ test.each<[string, unknown]>([
   ["contents of another type", { ...good, contents: ["URI:CHK:x"] }],
   ["contents without end", { ...good, contents: "U".repeat(10_000) }],
 ])("metadata with %s is not believed", (_what, metadata) => {
-  expect(believed(metadata, "binary", 10)).toBeUndefined();
+  expect(accepted(metadata, "binary", 10)).toBeUndefined();
 });
 
 test.each<[string, string]>([
@@ -139,26 +139,26 @@ test.each<[string, string]>([
 ])("a source package's metadata that %s is not believed", (_what, name) => {
   const { dsc, files } = aDsc();
   const text = files.get(dsc)!.toString();
-  const told = { version: 1, sizeBytes: 10, md5, sha256, dsc: text };
-  expect(believed(told, "source", 10)).toMatchObject({ kind: "source" });
-  expect(believed({ ...told, dsc: text.replaceAll("hello_1.0.orig.tar.gz", name) }, "source", 10)).toBeUndefined();
+  const metadata = { version: 1, sizeBytes: 10, md5, sha256, dsc: text };
+  expect(accepted(metadata, "source", 10)).toMatchObject({ kind: "source" });
+  expect(accepted({ ...metadata, dsc: text.replaceAll("hello_1.0.orig.tar.gz", name) }, "source", 10)).toBeUndefined();
 });
 
 test.each(["Depends: foo (= )", "Multi-Arch: bogus"])(
   "a control stanza with %s, which apt rejects, is rejected as it would be in the bytes",
   async (field) => {
     const metadata = entryMetadataOf(await inspected("binary", await aDeb()));
-    expect(believed(metadata, "binary")).toBeDefined();
-    expect(believed({ ...metadata, control: `${metadata.control}${field}\n` }, "binary")).toBeUndefined();
+    expect(accepted(metadata, "binary")).toBeDefined();
+    expect(accepted({ ...metadata, control: `${metadata.control}${field}\n` }, "binary")).toBeUndefined();
   },
 );
 
 test("build dependencies that apt rejects are rejected", async () => {
   const { dsc, files } = aDsc();
   const metadata = entryMetadataOf(await inspected("source", files.get(dsc)!));
-  expect(believed(metadata, "source")).toBeDefined();
+  expect(accepted(metadata, "source")).toBeDefined();
   const spoiled = metadata.dsc?.replace(/^Build-Depends:.*$/m, "Build-Depends: foo (= )");
-  expect(believed({ ...metadata, dsc: spoiled }, "source")).toBeUndefined();
+  expect(accepted({ ...metadata, dsc: spoiled }, "source")).toBeUndefined();
 });
 
 test("deep and arbitrary JSON is rejected without side effects", () => {
@@ -178,7 +178,7 @@ test("deep and arbitrary JSON is rejected without side effects", () => {
         control: fc.jsonValue(),
       }),
       (metadata) => {
-        expect(believed(metadata, "binary")).toBeUndefined();
+        expect(accepted(metadata, "binary")).toBeUndefined();
       },
     ),
   );

@@ -16,7 +16,7 @@ import { PackageList } from "../../../src/catalog/suite/package-list.ts";
 import { cases } from "../../support/cases.ts";
 import { longestBlockMs } from "../../support/event-loop-block.ts";
 
-const place = "dists/sid/main/binary-amd64";
+const packageDirectory = "dists/sid/main/binary-amd64";
 
 interface Recipe {
   readonly builder: string;
@@ -29,7 +29,7 @@ interface Recipe {
 }
 
 function aPackage({ builder, n, linkedAtMs, longer = 0, variant, version = "1" }: Recipe): CatalogFile {
-  const path = parseTreePath(`${place}/${builder}/p${n}.deb`);
+  const path = parseTreePath(`${packageDirectory}/${builder}/p${n}.deb`);
   const control = [
     ["Package", `${builder}-p${n}`],
     ["Version", version],
@@ -63,11 +63,11 @@ const budgetOf = (directory: DirectoryLimits, stanzas = unlimited): PackageBudge
 });
 
 /** A package list and the files that were applied to it. */
-class Told {
+class BudgetedList {
   readonly files = new Map<string, CatalogFile>();
-  readonly snapshot: PackageList;
+  readonly packageList: PackageList;
   constructor(budget: PackageBudget) {
-    this.snapshot = new PackageList(undefined, budget);
+    this.packageList = new PackageList(undefined, budget);
   }
   change(...files: readonly (CatalogFile | string)[]): void {
     const changes = files.map((file): FileChange => {
@@ -78,37 +78,37 @@ class Told {
       else this.files.set(path, after);
       return { path, before, after };
     });
-    this.snapshot.apply(changes, (path) => this.files.get(path));
+    this.packageList.apply(changes, (path) => this.files.get(path));
   }
   get names(): string[] {
-    return [...this.snapshot.entries()].map((item) => item.package).toSorted();
+    return [...this.packageList.entries()].map((entry) => entry.package).toSorted();
   }
   get rejections(): string[] {
-    return [...this.snapshot.rejections()].map(([path, { code, text }]) => `${path} ${code} ${text}`).toSorted();
+    return [...this.packageList.rejections()].map(([path, { code, text }]) => `${path} ${code} ${text}`).toSorted();
   }
 }
 
 test("beyond the number of packages the newest links are rejected, with the key of the limit", () => {
-  const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 2 }));
-  told.change(...[3, 1, 2].map((n) => aPackage({ builder: "mallory", n, linkedAtMs: n })));
-  told.change(aPackage({ builder: "alice", n: 9, linkedAtMs: 9 }));
-  expect(told.names).toEqual(["alice-p9", "mallory-p1", "mallory-p2"]);
-  expect(told.rejections).toEqual([
-    `${place}/mallory/p3.deb limit the number of packages in ${place}/mallory is beyond max_directory_packages = 2`,
+  const list = new BudgetedList(budgetOf({ ...wide, maxDirectoryPackages: 2 }));
+  list.change(...[3, 1, 2].map((n) => aPackage({ builder: "mallory", n, linkedAtMs: n })));
+  list.change(aPackage({ builder: "alice", n: 9, linkedAtMs: 9 }));
+  expect(list.names).toEqual(["alice-p9", "mallory-p1", "mallory-p2"]);
+  expect(list.rejections).toEqual([
+    `${packageDirectory}/mallory/p3.deb limit the number of packages in ${packageDirectory}/mallory is beyond max_directory_packages = 2`,
   ]);
 });
 
 test("the same is true of the bytes of stanzas, and a removed package admits the next one", () => {
-  const told = new Told(budgetOf({ ...wide, maxDirectoryIndexBytes: 30_000 }));
+  const list = new BudgetedList(budgetOf({ ...wide, maxDirectoryIndexBytes: 30_000 }));
   const files = [1, 2, 3, 4].map((n) => aPackage({ builder: "mallory", n, linkedAtMs: n, longer: 12_000 }));
-  told.change(...files);
-  expect(told.names).toEqual(["mallory-p1", "mallory-p2"]);
-  expect(told.rejections).toHaveLength(2);
-  expect(told.rejections[0]).toMatch(/ limit .*mallory.* max_directory_index_bytes = 30000$/);
-  told.change(files[0]!.path);
-  expect(told.names).toEqual(["mallory-p2", "mallory-p3"]);
-  told.change(files[1]!.path, files[2]!.path, files[3]!.path);
-  expect([told.names, told.rejections]).toEqual([[], []]);
+  list.change(...files);
+  expect(list.names).toEqual(["mallory-p1", "mallory-p2"]);
+  expect(list.rejections).toHaveLength(2);
+  expect(list.rejections[0]).toMatch(/ limit .*mallory.* max_directory_index_bytes = 30000$/);
+  list.change(files[0]!.path);
+  expect(list.names).toEqual(["mallory-p2", "mallory-p3"]);
+  list.change(files[1]!.path, files[2]!.path, files[3]!.path);
+  expect([list.names, list.rejections]).toEqual([[], []]);
 });
 
 test.each([
@@ -117,50 +117,50 @@ test.each([
 ] as const)(
   "a package that no longer fits the budget leaves the index, even if its file is %s by then",
   (_, version) => {
-    const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 1 }));
+    const list = new BudgetedList(budgetOf({ ...wide, maxDirectoryPackages: 1 }));
     const later = aPackage({ builder: "a", n: 2, linkedAtMs: 2 });
-    told.change(later);
+    list.change(later);
     // The catalog is ahead: this change is applied later.
-    if (version === undefined) told.files.delete(later.path);
-    else told.files.set(later.path, aPackage({ builder: "a", n: 2, linkedAtMs: 2, version }));
-    told.change(aPackage({ builder: "a", n: 1, linkedAtMs: 1 }));
-    expect(told.names).toEqual(["a-p1"]);
-    expect(told.rejections).toEqual([expect.stringMatching(/p2\.deb limit /)]);
+    if (version === undefined) list.files.delete(later.path);
+    else list.files.set(later.path, aPackage({ builder: "a", n: 2, linkedAtMs: 2, version }));
+    list.change(aPackage({ builder: "a", n: 1, linkedAtMs: 1 }));
+    expect(list.names).toEqual(["a-p1"]);
+    expect(list.rejections).toEqual([expect.stringMatching(/p2\.deb limit /)]);
   },
 );
 
 test("a file with an earlier or unknown link time is inserted in the order, not added at the end", () => {
-  const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 2 }));
-  told.change(...[5, 6].map((n) => aPackage({ builder: "a", n, linkedAtMs: n })));
-  told.change(aPackage({ builder: "a", n: 7, linkedAtMs: 1 }));
-  expect(told.names).toEqual(["a-p5", "a-p7"]);
-  told.change(aPackage({ builder: "a", n: 8, linkedAtMs: 0 }));
-  expect(told.names).toEqual(["a-p5", "a-p7"]);
+  const list = new BudgetedList(budgetOf({ ...wide, maxDirectoryPackages: 2 }));
+  list.change(...[5, 6].map((n) => aPackage({ builder: "a", n, linkedAtMs: n })));
+  list.change(aPackage({ builder: "a", n: 7, linkedAtMs: 1 }));
+  expect(list.names).toEqual(["a-p5", "a-p7"]);
+  list.change(aPackage({ builder: "a", n: 8, linkedAtMs: 0 }));
+  expect(list.names).toEqual(["a-p5", "a-p7"]);
 });
 
 test("a package that was inspected under a higher limit is rejected under the current one", () => {
-  const told = new Told(budgetOf(wide, { ...unlimited, maxStanzaBytes: 5000 }));
-  told.change(
+  const list = new BudgetedList(budgetOf(wide, { ...unlimited, maxStanzaBytes: 5000 }));
+  list.change(
     aPackage({ builder: "a", n: 1, linkedAtMs: 1, longer: 6000 }),
     aPackage({ builder: "a", n: 2, linkedAtMs: 1, longer: 3000 }),
   );
-  expect(told.names).toEqual(["a-p2"]);
-  expect(told.rejections[0]).toMatch(/ limit .* max_stanza_bytes = 5000$/);
+  expect(list.names).toEqual(["a-p2"]);
+  expect(list.rejections[0]).toMatch(/ limit .* max_stanza_bytes = 5000$/);
 });
 
 test("beyond the number of variants their builds are rejected, but builds for every machine are not", () => {
-  const told = new Told(budgetOf({ ...wide, maxDirectoryVariants: 2 }));
+  const list = new BudgetedList(budgetOf({ ...wide, maxDirectoryVariants: 2 }));
   const files = ["amd64v2", "amd64v3", "amd64v4", "amd64v2", undefined].map((variant, n) =>
     aPackage({ builder: "mallory", n, linkedAtMs: n + 1, variant }),
   );
-  told.change(...files);
-  told.change(aPackage({ builder: "alice", n: 9, linkedAtMs: 9, variant: "amd64v4" }));
-  expect(told.names).toEqual(["alice-p9", "mallory-p0", "mallory-p1", "mallory-p3", "mallory-p4"]);
-  expect(told.rejections).toEqual([
-    `${place}/mallory/p2.deb limit the number of architecture variants in ${place}/mallory is beyond max_directory_variants = 2`,
+  list.change(...files);
+  list.change(aPackage({ builder: "alice", n: 9, linkedAtMs: 9, variant: "amd64v4" }));
+  expect(list.names).toEqual(["alice-p9", "mallory-p0", "mallory-p1", "mallory-p3", "mallory-p4"]);
+  expect(list.rejections).toEqual([
+    `${packageDirectory}/mallory/p2.deb limit the number of architecture variants in ${packageDirectory}/mallory is beyond max_directory_variants = 2`,
   ]);
-  told.change(files[1]!.path);
-  expect([told.names, told.rejections]).toEqual([
+  list.change(files[1]!.path);
+  expect([list.names, list.rejections]).toEqual([
     ["alice-p9", "mallory-p0", "mallory-p2", "mallory-p3", "mallory-p4"],
     [],
   ]);
@@ -183,20 +183,22 @@ test("after any history of pings a server lists the same as one that has just st
   });
   fc.assert(
     fc.property(limits, fc.array(fc.array(anyStep, { maxLength: 6 }), { maxLength: 12 }), (directory, pings) => {
-      const told = new Told(budgetOf(directory));
+      const list = new BudgetedList(budgetOf(directory));
       for (const ping of pings) {
-        told.change(
-          ...ping.map((each) => (each.isRemoved ? `${place}/${each.builder}/p${each.n}.deb` : aPackage(each))),
+        list.change(
+          ...ping.map((each) =>
+            each.isRemoved ? `${packageDirectory}/${each.builder}/p${each.n}.deb` : aPackage(each),
+          ),
         );
-        const fresh = new Told(budgetOf(directory));
-        fresh.change(...told.files.values());
-        expect(told.names).toEqual(fresh.names);
-        expect(told.rejections).toEqual(fresh.rejections);
+        const fresh = new BudgetedList(budgetOf(directory));
+        fresh.change(...list.files.values());
+        expect(list.names).toEqual(fresh.names);
+        expect(list.rejections).toEqual(fresh.rejections);
         for (const builder of ["a", "b"]) {
-          const listed = told.names.filter((name) => name.startsWith(`${builder}-`));
+          const listed = list.names.filter((name) => name.startsWith(`${builder}-`));
           expect(listed.length).toBeLessThanOrEqual(directory.maxDirectoryPackages);
-          const rejected = told.rejections.filter((each) => each.includes(`/${builder}/`));
-          const all = [...told.files.values()].filter(({ path }) => parentPath(path).endsWith(`/${builder}`));
+          const rejected = list.rejections.filter((each) => each.includes(`/${builder}/`));
+          const all = [...list.files.values()].filter(({ path }) => parentPath(path).endsWith(`/${builder}`));
           expect(listed.length + rejected.length).toBe(all.length);
         }
       }
@@ -206,11 +208,11 @@ test("after any history of pings a server lists the same as one that has just st
 });
 
 test("one more package beyond the budget costs about the same in a directory of 20,000 as in a small one", () => {
-  const told = new Told(budgetOf({ ...wide, maxDirectoryPackages: 19_000 }));
-  told.change(...Array.from({ length: 20_000 }, (_, n) => aPackage({ builder: "m", n, linkedAtMs: n })));
-  expect(told.names).toHaveLength(19_000);
+  const list = new BudgetedList(budgetOf({ ...wide, maxDirectoryPackages: 19_000 }));
+  list.change(...Array.from({ length: 20_000 }, (_, n) => aPackage({ builder: "m", n, linkedAtMs: n })));
+  expect(list.names).toHaveLength(19_000);
   const started = process.cpuUsage();
-  for (let n = 0; n < 50; n++) told.change(aPackage({ builder: "m", n: 30_000 + n, linkedAtMs: 30_000 + n }));
+  for (let n = 0; n < 50; n++) list.change(aPackage({ builder: "m", n: 30_000 + n, linkedAtMs: 30_000 + n }));
   // Sorting all of them would take about 20 ms.
   expect(process.cpuUsage(started).user / 1000 / 50).toBeLessThan(15);
 });
@@ -231,14 +233,14 @@ test("many packages of one name and version are processed in steps, in time prop
     });
   const changes = same(20_000);
   const snapshot = new PackageList();
-  const begunMs = performance.now();
+  const startedMs = performance.now();
   const stoodStillMs = await longestBlockMs(() =>
     runSteps(
       snapshot.applying(changes, () => undefined),
       yieldToEventLoop(),
     ),
   );
-  expect(stoodStillMs).toBeLessThan((performance.now() - begunMs) / 2);
+  expect(stoodStillMs).toBeLessThan((performance.now() - startedMs) / 2);
   expect([...snapshot.entries()]).toHaveLength(1);
   expect(snapshot.rejections().size).toBe(19_999);
   const started = process.cpuUsage();

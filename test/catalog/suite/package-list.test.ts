@@ -13,7 +13,7 @@ import { PackageList } from "../../../src/catalog/suite/package-list.ts";
 const held = { get: () => undefined, set: () => undefined };
 
 interface Recipe {
-  readonly place: number;
+  readonly builder: number;
   /** Undefined if the file is removed. */
   readonly version: number | undefined;
   readonly bytes: number;
@@ -21,24 +21,24 @@ interface Recipe {
 }
 
 const recipe: fc.Arbitrary<Recipe> = fc.record({
-  place: fc.nat(3),
+  builder: fc.nat(3),
   version: fc.option(fc.nat(2), { nil: undefined }),
   bytes: fc.nat(2),
   linkedAtMs: fc.nat(3),
 });
 
 /** The architecture of a package that is rejected in a directory of another architecture. */
-function aFile({ place, version, bytes, linkedAtMs }: Recipe): CatalogFile | undefined {
+function aFile({ builder, version, bytes, linkedAtMs }: Recipe): CatalogFile | undefined {
   if (version === undefined) return undefined;
   const sha256 = String(bytes).repeat(64);
-  const architecture = bytes === 2 && place === 3 ? "i386" : "amd64";
+  const architecture = bytes === 2 && builder === 3 ? "i386" : "amd64";
   const control = [
     ["Package", "hello"],
     ["Version", String(version)],
     ["Architecture", architecture],
   ] as const;
   return {
-    path: pathOf(place),
+    path: pathOf(builder),
     entry: {
       kind: "file",
       sizeBytes: 1,
@@ -53,15 +53,15 @@ function aFile({ place, version, bytes, linkedAtMs }: Recipe): CatalogFile | und
   };
 }
 
-const pathOf = (place: number) => parseTreePath(`dists/sid/main/binary-amd64/builder-${place}/hello.deb`);
+const pathOf = (builder: number) => parseTreePath(`dists/sid/main/binary-amd64/builder-${builder}/hello.deb`);
 
 /** The whole state of a package list, sorted. */
-const told = (snapshot: PackageList) => ({
-  items: [...snapshot.entries()]
+const stateOf = (list: PackageList) => ({
+  items: [...list.entries()]
     .map(({ path, version, sha256, linkedAtMs }) => `${path} ${version} ${sha256} ${linkedAtMs}`)
     .toSorted(),
-  rejections: [...snapshot.rejections()].map(([path, { code, text }]) => `${path} ${code} ${text}`).toSorted(),
-  hollow: [...snapshot.emptyPackageDirectories()].toSorted(),
+  rejections: [...list.rejections()].map(([path, { code, text }]) => `${path} ${code} ${text}`).toSorted(),
+  hollow: [...list.emptyPackageDirectories()].toSorted(),
 });
 
 /** Builder 0 has a list in each of these, and the others have none, or none with its name. */
@@ -80,18 +80,18 @@ test("each change reports exactly the new rejections", () => {
   fc.assert(
     fc.property(fc.array(recipe, { maxLength: 30 }), (history) => {
       const files = new Map<string, CatalogFile>();
-      const snapshot = new PackageList();
+      const list = new PackageList();
       for (const step of history) {
-        const path = pathOf(step.place);
+        const path = pathOf(step.builder);
         const change = { path, before: files.get(path), after: aFile(step) };
         if (change.after === undefined) files.delete(path);
         else files.set(path, change.after);
-        const before = new Map([...snapshot.rejections()].map(([at, { text }]) => [at, text]));
-        const { rejected, rejectionsChanged: changesRejections } = snapshot.apply([change], (at) => files.get(at));
-        const now = new Map([...snapshot.rejections()].map(([at, { text }]) => [at, text]));
+        const before = new Map([...list.rejections()].map(([at, { text }]) => [at, text]));
+        const { rejected, rejectionsChanged } = list.apply([change], (at) => files.get(at));
+        const now = new Map([...list.rejections()].map(([at, { text }]) => [at, text]));
         const fresh = [...now].filter(([at, text]) => before.get(at) !== text).map(([at]) => at);
         expect(rejected.map(([at]) => at).toSorted()).toEqual(fresh.toSorted());
-        if (!changesRejections) expect(now).toEqual(before);
+        if (!rejectionsChanged) expect(now).toEqual(before);
       }
     }),
     { numRuns: 300 },
@@ -106,29 +106,29 @@ test("after any history a package list equals a new one, also if changes are app
       const files = new Map<string, CatalogFile>();
       let rules: OwnerRules | undefined;
       const ownership = { rules: () => rules, firstOwners: held, startedMs: 0, now: () => 0 };
-      const snapshot = new PackageList(ownership);
+      const list = new PackageList(ownership);
       const shown = new Map<string, string>();
-      let noted: FileChange[] = [];
+      let unpublished: FileChange[] = [];
       for (const [step, isLost, ruleNumber] of history) {
         rules = someRules[ruleNumber];
-        const path = pathOf(step.place);
+        const path = pathOf(step.builder);
         const after = aFile(step);
-        noted.push({ path, before: files.get(path), after });
+        unpublished.push({ path, before: files.get(path), after });
         if (after === undefined) files.delete(path);
         else files.set(path, after);
-        const { removed, added } = snapshot.apply(noted, (at) => files.get(at));
+        const { removed, added } = list.apply(unpublished, (at) => files.get(at));
         for (const { path: at } of removed) shown.delete(at);
-        for (const item of added) shown.set(item.path, item.sha256);
+        for (const entry of added) shown.set(entry.path, entry.sha256);
         // Changes that could not be published are applied again, with later ones.
-        if (!isLost) noted = [];
+        if (!isLost) unpublished = [];
       }
       const fresh = new PackageList(ownership);
       const all = [...files.values()].map((after) => ({ path: after.path, before: undefined, after }));
       fresh.apply(all, (at) => files.get(at));
-      expect(told(snapshot)).toEqual(told(fresh));
-      const isHollow = snapshot.rejections().size > 0 && [...snapshot.entries()].length === 0;
-      expect(told(snapshot).hollow).toEqual(isHollow ? ["dists/sid/main/binary-amd64"] : []);
-      expect(new Map([...snapshot.entries()].map(({ path, sha256 }) => [path, sha256]))).toEqual(shown);
+      expect(stateOf(list)).toEqual(stateOf(fresh));
+      const hasRejectionsOnly = list.rejections().size > 0 && [...list.entries()].length === 0;
+      expect(stateOf(list).hollow).toEqual(hasRejectionsOnly ? ["dists/sid/main/binary-amd64"] : []);
+      expect(new Map([...list.entries()].map(({ path, sha256 }) => [path, sha256]))).toEqual(shown);
     }),
   );
 });

@@ -128,17 +128,17 @@ function expected(
   nowMs: number,
 ) {
   const candidates = all.filter(
-    (item) =>
-      (show === undefined || item.package.startsWith("a")) &&
-      (hide === undefined || item.package !== "ab") &&
-      item.linkedAtMs + maxAgeSeconds * 1000 > nowMs,
+    (entry) =>
+      (show === undefined || entry.package.startsWith("a")) &&
+      (hide === undefined || entry.package !== "ab") &&
+      entry.linkedAtMs + maxAgeSeconds * 1000 > nowMs,
   );
-  const groupOf = (item: IndexEntry) => `${item.package} ${item.kind === "binary" ? item.architecture : "source"}`;
+  const groupOf = (entry: IndexEntry) => `${entry.package} ${entry.kind === "binary" ? entry.architecture : "source"}`;
   return namesOf(
-    candidates.filter((item) => {
+    candidates.filter((entry) => {
       const isAhead = (other: IndexEntry) => {
-        const order = compareVersions(other.version, item.version);
-        return groupOf(other) === groupOf(item) && (order > 0 || (order === 0 && other.path < item.path));
+        const order = compareVersions(other.version, entry.version);
+        return groupOf(other) === groupOf(entry) && (order > 0 || (order === 0 && other.path < entry.path));
       };
       return candidates.filter(isAhead).length < newest;
     }),
@@ -160,16 +160,16 @@ test("after any history, a view shows what its rules say, and the sum of its cha
       for (const { put, drop, waitMs } of history) {
         nowMs += waitMs;
         const before = new Map(there);
-        for (const item of drop.map(anEntry)) there.delete(item.path);
-        for (const item of put.map(anEntry)) there.set(item.path, item);
-        const removed = [...before.values()].filter((item) => there.get(item.path) !== item);
-        const added = [...there.values()].filter((item) => before.get(item.path) !== item);
+        for (const entry of drop.map(anEntry)) there.delete(entry.path);
+        for (const entry of put.map(anEntry)) there.set(entry.path, entry);
+        const removed = [...before.values()].filter((entry) => there.get(entry.path) !== entry);
+        const added = [...there.values()].filter((entry) => before.get(entry.path) !== entry);
         // A package list may have a copy of the entry that it reported.
-        const change = view.apply({ removed: removed.map((item) => ({ ...item })), added }, nowMs);
-        for (const item of change.removed) expect(told.delete(item.path)).toBe(true);
-        for (const item of change.added) {
-          expect(told.has(item.path)).toBe(false);
-          told.set(item.path, item);
+        const change = view.apply({ removed: removed.map((entry) => ({ ...entry })), added }, nowMs);
+        for (const entry of change.removed) expect(told.delete(entry.path)).toBe(true);
+        for (const entry of change.added) {
+          expect(told.has(entry.path)).toBe(false);
+          told.set(entry.path, entry);
         }
         expect(namesOf(view.entries())).toEqual(expected([...there.values()], wanted, nowMs));
         expect(new Set(view.entries())).toEqual(new Set(told.values()));
@@ -181,8 +181,8 @@ test("after any history, a view shows what its rules say, and the sum of its cha
 });
 
 test("a name made to slow down a pattern with many stars is matched at once", () => {
-  const begun = performance.now();
+  const startedMs = performance.now();
   const rules = { hide: ["*-*-*-*-*-*-*-*-*-dbgsym"] };
   expect(shownBy(rules, [{ package: `a${"-a".repeat(99)}` }])).toHaveLength(1);
-  expect(performance.now() - begun).toBeLessThan(1000);
+  expect(performance.now() - startedMs).toBeLessThan(1000);
 });

@@ -12,9 +12,15 @@ const { signal } = new AbortController();
 const limits = { maxLooks: 2, maxOpens: 2, lookTimeoutMs: 60_000 };
 
 /** A tree whose looks and streams last until the test ends them, and that counts them. */
-function held(): { tree: Tree; running: () => number; most: () => number; started: string[]; release: () => void } {
+function held(): {
+  tree: Tree;
+  running: () => number;
+  maxRunning: () => number;
+  started: string[];
+  release: () => void;
+} {
   let running = 0;
-  let most = 0;
+  let maxRunning = 0;
   const started: string[] = [];
   let release = (): void => {};
   const gate = new Promise<void>((resolve) => {
@@ -23,7 +29,7 @@ function held(): { tree: Tree; running: () => number; most: () => number; starte
   const enter = async (path: string, abort: AbortSignal): Promise<void> => {
     abort.throwIfAborted();
     started.push(path);
-    most = Math.max(most, ++running);
+    maxRunning = Math.max(maxRunning, ++running);
     try {
       await Promise.race([
         gate,
@@ -43,11 +49,11 @@ function held(): { tree: Tree; running: () => number; most: () => number; starte
       yield Buffer.from(path);
     },
   };
-  return { tree, running: () => running, most: () => most, started, release };
+  return { tree, running: () => running, maxRunning: () => maxRunning, started, release };
 }
 
 test("the number of concurrent looks and opens is limited, and they run in the order of the calls", async () => {
-  const { tree, most, started, release } = held();
+  const { tree, maxRunning, started, release } = held();
   const limited = new LimitedTree(tree, limits);
   const names = ["a", "b", "c", "d", "e"];
   const looks = names.map((name) => limited.look(parseTreePath(name), signal));
@@ -56,7 +62,7 @@ test("the number of concurrent looks and opens is limited, and they run in the o
   release();
   await Promise.all(looks);
   expect(started).toEqual(names);
-  expect(most()).toBe(2);
+  expect(maxRunning()).toBe(2);
 });
 
 test("one builder's looks never use more than half of the slots, and the builder with fewest comes next", async () => {
@@ -129,25 +135,25 @@ test("slots are never lost or added, whatever the order of acquiring, releasing 
       async (count, steps) => {
         const slots = new Semaphore(count);
         const waiting: AbortController[] = [];
-        const given: Array<() => void> = [];
+        const releases: Array<() => void> = [];
         for (const step of steps) {
           if (step === "take") {
             const controller = new AbortController();
             waiting.push(controller);
             slots.take(controller.signal).then(
-              (giveBack) => {
+              (release) => {
                 waiting.splice(waiting.indexOf(controller), 1);
-                given.push(giveBack);
+                releases.push(release);
               },
               () => waiting.splice(waiting.indexOf(controller), 1),
             );
-          } else if (step === "give") given.shift()?.();
+          } else if (step === "give") releases.shift()?.();
           else waiting.at(-1)?.abort();
           await wait(0);
-          expect(given.length).toBeLessThanOrEqual(count);
-          if (waiting.length > 0) expect(given.length).toBe(count);
+          expect(releases.length).toBeLessThanOrEqual(count);
+          if (waiting.length > 0) expect(releases.length).toBe(count);
         }
-        for (const giveBack of given.splice(0)) giveBack();
+        for (const release of releases.splice(0)) release();
       },
     ),
     { numRuns: 50 },
