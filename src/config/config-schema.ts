@@ -67,8 +67,8 @@ const minTimerSeconds = 0.001;
 const keyOfLimit = (name: string): string => configurationKey(name).replace(/_ms$/, "_seconds");
 
 /**
- * Every limit of a stage by its name in the code. A time is written in seconds, fractions allowed, and never longer than
- * Node's timers count. `x_ms`, the spelling of earlier versions, is read too, with a warning.
+ * Every limit of a stage by its name in the code. A time is written in seconds, fractions allowed, and never longer
+ * than Node's timers count. `x_ms`, the spelling of earlier versions, is read too, with a warning.
  */
 function limitsOf<Stage extends { readonly [Name in keyof Stage]: number }>(
   stage: string,

@@ -1,5 +1,5 @@
-// What is wrong with flags, a configuration or the environment. Apart from the configuration, which loads all whose limits
-// it holds: most commands have no need of that.
+// What is wrong with flags, a configuration or the environment. Apart from the configuration, which loads all whose
+// limits it holds: most commands have no need of that.
 import { RepoError } from "../base/errors.ts";
 
 /** Everything that is wrong with a configuration, each mistake with its place. */

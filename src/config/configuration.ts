@@ -96,8 +96,8 @@ export interface RepositoryConfiguration {
   /** Who may publish a name that no builder's `packages` have. */
   readonly packageOwners: OwnerPolicy;
   /**
-   * Those that are known now, the same array as long as they are the same; none at the start: a token for the whole tree
-   * is made in the state directory.
+   * Those that are known now, the same array as long as they are the same; none at the start: a token for the whole
+   * tree is made in the state directory.
    * @param complain is told what is wrong with a file of theirs that was changed
    */
   readonly builders: (complain: (text: string) => void) => readonly BuilderConfiguration[];
@@ -132,7 +132,10 @@ export interface Configuration {
   readonly pollSeconds: number;
   /** How long what a publication names stays readable after the next one took its place. */
   readonly keepSeconds: number;
-  /** How often one package that is known by its entry's metadata alone is held against its bytes; 0: only when it is fetched. */
+  /**
+   * How often one package that is known by its entry's metadata alone is held against its bytes; 0: only when it is
+   * fetched.
+   */
   readonly scrubSeconds: number;
   /** How often all objects of a tree in a grid are checked and their leases renewed; 0: never. */
   readonly checkSeconds: number;

@@ -4,8 +4,8 @@ import { messageOf } from "../base/errors.ts";
 
 /**
  * @param read parses the file; called now, and again when the file has changed
- * @returns what gives the present value; where the changed file can't be read, the value stays, and `complain` is told of
- * it once
+ * @returns what gives the present value; where the changed file can't be read, the value stays, and `complain` is told
+ * of it once
  * @throws what `read` throws now
  */
 export function rereadWhenChanged<Value>(

@@ -3,8 +3,8 @@ import { isBinaryPackageName } from "../base/names.ts";
 import type { ByteRange } from "../storage/tree.ts";
 
 /**
- * Whether the chunks of a stream stay valid. A "fleeting" chunk is valid only until the next one is requested, so that one
- * buffer serves the whole stream and no garbage accumulates, however many streams are read at once.
+ * Whether the chunks of a stream stay valid. A "fleeting" chunk is valid only until the next one is requested, so that
+ * one buffer serves the whole stream and no garbage accumulates, however many streams are read at once.
  */
 export type Pieces = "lasting" | "fleeting";
 

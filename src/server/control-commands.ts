@@ -1,5 +1,5 @@
-// What an operator asks of a server over its state directory's socket, and what it answers; where none runs, the state
-// itself is asked.
+// Commands of the operator, which reach a running server over the socket in its state directory. If no server runs,
+// they are executed on the state directory itself.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
@@ -21,12 +21,12 @@ import { openStateDatabase } from "../publishing/store/state-database.ts";
 import type { Answer } from "./state-lock.ts";
 import { askServer, claimState } from "./state-lock.ts";
 
-/** Arguments are missing or name nothing that there is: the command ends as for a mistake on its command line. */
+/** An argument is missing, or names something that does not exist: the command exits as after a usage error. */
 class ChoiceNeeded extends RepoError {
   readonly code = "operator/choice-needed";
 }
 
-/** What was asked can't be done, and why. */
+/** The command cannot be executed; the message says why. */
 class OperationRefused extends RepoError {
   readonly code = "operator/refused";
 }
@@ -84,7 +84,7 @@ const answers = {
         date: z.string(),
         binaryPackages: z.number(),
         sourcePackages: z.number(),
-        /** Undefined for the oldest snapshot of a suite. Of the packages the first `maxListedChanges` are named. */
+        /** Undefined for the oldest snapshot of a suite. Only the first `maxListedChanges` packages are named. */
         changes: z
           .object({ addedCount: z.number(), removedCount: z.number(), added: listed, removed: listed })
           .optional(),
@@ -96,27 +96,27 @@ const answers = {
   unpin: z.object({ suite: z.string(), id: z.string() }),
   rollback: z.object({ suite: z.string(), id: z.string(), isLive: z.boolean() }),
   resume: z.object({ suite: z.string(), isLive: z.boolean() }),
-  /** Undefined where no server runs, or has not seen all yet: then the tree has to be asked. */
+  /** Undefined if no server runs, or it has not surveyed the suite yet: then the caller must read the tree. */
   owners: z.object({ shares: z.array(nameShare).optional() }),
   view: z.array(z.object({ suite: z.string(), hides: listed, shows: listed, stays: z.number() })),
 };
 type Answered<Ask extends Question["ask"]> = z.infer<(typeof answers)[Ask]>;
 
-/** A repository in service, and what commands may change of it. */
+/** A repository in service, with the overrides that commands can change. */
 export interface ControlledRepository {
   readonly repository: Repository;
   readonly overrides: OverridesFile;
 }
 
-/** A repository as an operator works on it. */
+/** A repository with everything that a command may need. */
 interface Operated {
   readonly snapshotControl: SnapshotControl;
   readonly overrides: OverridesFile;
-  /** Undefined where no server runs. */
+  /** Undefined if no server runs. */
   readonly live: Repository | undefined;
 }
 
-/** Answers for the repositories of a running server. */
+/** Returns the function that executes commands in a running server. */
 export function answerFor(repositories: () => Iterable<ControlledRepository>, log: Log): Answer {
   return async (text) => {
     try {
@@ -135,8 +135,8 @@ export function answerFor(repositories: () => Iterable<ControlledRepository>, lo
 }
 
 /**
- * Asks the server that works in a state directory, or, where none does, the state.
- * @param names of the repositories in the state, where they are known
+ * Executes a command in the server that uses a state directory or, if no server runs, on the state directory itself.
+ * @param names the names of the repositories in the state directory, if they are known
  * @throws OperationRefused
  */
 export async function ask<Asked extends Question>(
@@ -230,7 +230,8 @@ async function operate(asked: Question, repositories: ReadonlyMap<string, Operat
     }
     case "override": {
       const set = Object.fromEntries(Object.entries(asked.set).map(([name, value]) => [name, value ?? undefined]));
-      // A suite that is not there yet may have overrides in the configuration; here it is more likely a slip of the pen.
+      // The configuration may have overrides for a suite that does not exist yet; on a command line it is probably a
+      // typo.
       if (live !== undefined && asked.suite !== undefined)
         only("suite", asked.suite, new Map([...live.suites()].map((suite) => [suite.name as string, suite])));
       const changed = await overrides.change({ packages: asked.packages, suite: asked.suite }, set);
@@ -253,10 +254,10 @@ async function operate(asked: Question, repositories: ReadonlyMap<string, Operat
   }
 }
 
-/** Whether nothing is changed. */
+/** Whether a command changes nothing. */
 const isQuestion = ({ ask: asked }: Question): boolean => ["snapshots", "overrides", "owners", "view"].includes(asked);
 
-/** Who owns which name. @returns undefined where a suite is not there or not seen yet, or its names are everybody's */
+/** Returns the owners of names. @returns undefined if a suite does not exist, is not surveyed yet, or has no owners */
 async function sharesOf(live: Repository, suite: string | undefined, patterns: readonly string[]) {
   const isMeant = anyGlobMatcher(patterns);
   const yieldNow = yieldToEventLoop();
@@ -273,7 +274,7 @@ async function sharesOf(live: Repository, suite: string | undefined, patterns: r
   return shares;
 }
 
-/** How many packages are named that came, and as many that went, with one snapshot. */
+/** The maximum number of added packages, and of removed ones, that are named for one snapshot. */
 const maxListedChanges = 100;
 
 function inShort({ changes, dateSeconds, ...snapshot }: DescribedSnapshot) {
@@ -284,7 +285,7 @@ function inShort({ changes, dateSeconds, ...snapshot }: DescribedSnapshot) {
   return { ...snapshot, date, ...(changes && { changes: { ...counted, ...named } }) };
 }
 
-/** The one that is named, or the only one that there is. */
+/** Returns the named one, or the only one. */
 function only<T>(what: string, name: string | undefined, all: ReadonlyMap<string, T>): T {
   const [first, ...others] = all.values();
   const found = name === undefined ? (others.length === 0 ? first : undefined) : all.get(name);

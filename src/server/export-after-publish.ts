@@ -1,11 +1,11 @@
-// Follows the publications of a repository in service with work of its own: after each of them, one run at a time.
+// Runs an export after each publication of a repository, one run at a time.
 import { sleep } from "../base/abort.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 
-/** Told of each run: how long it took, or that it failed. */
+/** Receives the duration or the failure of each run. */
 export interface ExportObserver {
   done(seconds: number): void;
   failed(): void;
@@ -13,37 +13,37 @@ export interface ExportObserver {
 
 export interface ExportAfterPublishOptions {
   readonly repository: RepositoryName;
-  /** What it does, for the log, e.g. `exported`. */
+  /** The participle of the action, for the log and the metrics, for example `exported`. */
   readonly done: string;
-  /** @returns what it changed, for the log; undefined if nothing */
+  /** The export. @returns the changes, for the log; undefined if there are none */
   readonly work: (signal: AbortSignal) => Promise<object | undefined>;
   readonly observer: ExportObserver;
   readonly log: Log;
   readonly now: Clock;
 }
 
-/** From a failed run to the next try. */
+/** The time from a failed run to the next one. */
 const retryMs = 60_000;
 
 export class ExportAfterPublish {
-  readonly #parts: ExportAfterPublishOptions;
+  readonly #options: ExportAfterPublishOptions;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
-  #wanted = false;
+  #isRequested = false;
 
-  constructor(parts: ExportAfterPublishOptions) {
-    this.#parts = parts;
+  constructor(options: ExportAfterPublishOptions) {
+    this.#options = options;
   }
 
-  /** Something was published. What is asked for while the work is under way is done by one more run. */
+  /** Requests a run. Requests during a run are merged into one more run. */
   request(): void {
-    this.#wanted = true;
+    this.#isRequested = true;
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
     });
   }
 
-  /** Abandons what is under way; what it writes stays whole. */
+  /** Aborts the run. The files that it has written stay consistent. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the server stops"));
     await this.#running;
@@ -51,16 +51,16 @@ export class ExportAfterPublish {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
-    while (this.#wanted && !signal.aborted) {
-      this.#wanted = false;
+    while (this.#isRequested && !signal.aborted) {
+      this.#isRequested = false;
       if ((await this.#work()) || signal.aborted) continue;
-      this.#wanted = true;
+      this.#isRequested = true;
       await sleep(retryMs, signal).catch(() => undefined);
     }
   }
 
   async #work(): Promise<boolean> {
-    const { repository, done, work, observer, log, now } = this.#parts;
+    const { repository, done, work, observer, log, now } = this.#options;
     const begunMs = now();
     try {
       const changed = await work(this.#stopping.signal);

@@ -1,4 +1,4 @@
-// What is made of a repository's publications besides serving them: a site of plain files, and files in the tree itself.
+// The targets of exports: a site of plain files in a local directory, and the tree itself.
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { RootDatabase } from "lmdb";
@@ -18,26 +18,26 @@ import type { Repository } from "../publishing/live/repository.ts";
 import type { WriteCap } from "../storage/tahoe/caps.ts";
 import type { WebapiWriter } from "../storage/tahoe/webapi-writer.ts";
 
-/** The bundle does not open a directory that an index has to go to. */
+/** The bundle has no write cap for a directory that an index belongs to. */
 class NoWriteCap extends RepoError {
   readonly code = "publishing/no-write-cap";
 }
 
-/** What a repository that is published into its tree is called in the state: none of its own can have this name. */
+/** The name under which the state keeps a repository that is published into its tree. No repository can have it. */
 export const publishedName = (name: RepositoryName): StateName => `${name}/published`;
 
-/** The site's directory belongs to another repository. */
+/** The directory of the site belongs to another repository. */
 class ForeignSite extends RepoError {
   readonly code = "publishing/foreign-site";
 }
 
-/** Below a site's directory: which repository it belongs to. Each export removes what its repository does not have. */
+/** The file in a site that names its repository: an export removes every file that its repository does not have. */
 const ownerFile = ".generations/repository.json";
 
 /** @throws ForeignSite */
 async function claimSite(directory: string, name: RepositoryName, tree: TreeConfiguration): Promise<void> {
   const file = join(directory, ownerFile);
-  // A cap prints as its fingerprint.
+  // String() of a cap is its fingerprint.
   const owner = `${JSON.stringify({ repository: name, tree: tree.kind === "folder" ? tree.directory : String(tree.readCap) })}\n`;
   await mkdir(dirname(file), { recursive: true });
   if (await createFile(file, owner)) return;
@@ -49,7 +49,7 @@ async function claimSite(directory: string, name: RepositoryName, tree: TreeConf
     );
 }
 
-/** Brings a site up to date. @returns what was changed; undefined if nothing was @throws ForeignSite */
+/** Updates a site. @returns the changes; undefined if there are none @throws ForeignSite */
 export async function exportTo(
   repository: Repository,
   options: {
@@ -67,9 +67,9 @@ export async function exportTo(
 }
 
 /**
- * Looks at the tree and links what it finds into it: the packages' indices at once, and what takes longer when it is made.
- * @param repository one whose stanzas point to the tree's own paths
- * @returns what was changed; undefined if nothing was
+ * Refreshes a repository and writes its indices into its tree: first those of packages, then the deferred files.
+ * @param repository a repository with the placement "tree"
+ * @returns the changes; undefined if there are none
  * @throws NoWriteCap, StorageUnavailable
  */
 export async function publishTo(
@@ -77,7 +77,7 @@ export async function publishTo(
   { tree, uploads }: { readonly tree: WritableTree; readonly uploads: Uploads },
   signal: AbortSignal,
 ): Promise<object | undefined> {
-  const find = (path: string, asker: { readonly signal: AbortSignal }) => repository.find(path, asker);
+  const find = (path: string, context: { readonly signal: AbortSignal }) => repository.find(path, context);
   const sum = { uploaded: 0, linked: 0, unlinked: 0 };
   const done = new Set<string>();
   const publishAll = async (): Promise<void> => {
@@ -97,7 +97,7 @@ export async function publishTo(
   return sum.linked + sum.unlinked === 0 ? undefined : sum;
 }
 
-/** The caps of what was uploaded, in the private state directory. */
+/** The caps of uploaded files, in the private state directory. */
 export function uploadsIn(root: RootDatabase, name: RepositoryName): Uploads {
   const caps = root.openDB<string, string>({ name: `${name}/uploads` });
   return {
@@ -111,7 +111,7 @@ export function uploadsIn(root: RootDatabase, name: RepositoryName): Uploads {
   };
 }
 
-/** What a bundle opens of a tree. */
+/** The part of a tree for which a bundle has write caps. */
 export function writableTree({ gateways: urls, gatewayCa, directories, name }: Bundle): WritableTree {
   const gateways = new WriteGateways(urls, gatewayCa);
   const caps = new Map<TreePath, WriteCap>();

@@ -1,14 +1,15 @@
-// What keeps a server up while its state directory takes no more.
+// Keeps a server running while nothing can be written to its state directory.
 import type { Log } from "../base/log.ts";
 import { stackWithoutCaps } from "../http/error-responses.ts";
 
 /**
- * A full disk fails a commit of lmdb's, and with it promises that lmdb alone holds: they would end the process. Who
- * waits for a write is told by its own promise; what is published stays served.
+ * Logs unhandled promise rejections, which would otherwise end the process. A full disk fails a commit of lmdb, which
+ * then rejects promises of its own that no caller can handle. Callers see the failure in the promises of their writes,
+ * and publications stay served.
  */
 export function outliveFailedWrites(log: Log): void {
   process.on("unhandledRejection", (reason) => {
-    // It may come from anywhere, also from a library that quotes a URL with a cap in it.
+    // It may come from a library that quotes a URL with a cap.
     log.error({ error: stackWithoutCaps(reason) }, "unhandled promise rejection");
   });
 }

@@ -1,4 +1,4 @@
-// Puts a tree together from its backend and what wraps it: the one place that knows in which order.
+// Opens a tree: its backend, and the decorators around it in the right order.
 import { plainLayout } from "../catalog/layout/repository-layout.ts";
 import type { Limits, TreeConfiguration } from "../config/configuration.ts";
 import { FailoverHealthCheck, FailoverTree } from "../storage/decorators/failover-tree.ts";
@@ -15,37 +15,40 @@ import { WebapiHealthCheck } from "../storage/tahoe/webapi-health.ts";
 import { WebapiTree } from "../storage/tahoe/webapi-tree.ts";
 import type { Tree } from "../storage/tree.ts";
 
-/** A directory of a grid and the gateways to it, which stand in for each other; at least one. */
+/** A directory of a grid, and at least one gateway. If one gateway fails, another one is used. */
 export interface GridTree {
   readonly gateways: readonly string[];
   readonly cap: ReadCap | WriteCap;
-  /** Certificates, in PEM, that are trusted for them beside those that everybody trusts. */
+  /** Additional trusted certificates for the gateways, in PEM. */
   readonly gatewayCa?: string | undefined;
 }
 
-const builderByPlace: FairShareKeyOf = (path) => plainLayout.builderDirectoryOf(path);
+const defaultBuilderOf: FairShareKeyOf = (path) => plainLayout.builderDirectoryOf(path);
 
 /**
- * @param measured wraps each backend: what is measured is the storage itself
- * @param builderOf whose looks they are; by default each directory directly below a place is a builder's
+ * Opens the tree of a repository.
+ * @param measured decorates each backend, so that only the storage itself is measured
+ * @param builderOf returns the builder whose share of the listings a path uses; by default each directory directly
+ * below
+ *   a package directory has a share
  */
 export function openTree(
   tree: TreeConfiguration,
   limits: Limits,
   keptFiles: HardLinks | undefined,
   measured: (tree: Tree) => Tree,
-  builderOf: FairShareKeyOf = builderByPlace,
+  builderOf: FairShareKeyOf = defaultBuilderOf,
 ): Tree {
   if (tree.kind === "folder") return measured(new FolderTree(tree.directory, limits.folder, keptFiles, builderOf));
   return openGridTree({ ...tree, cap: tree.readCap }, limits, measured, builderOf);
 }
 
-/** Retries stand outside of the limits, so that one that waits for its next attempt holds no place. */
+/** Retries are outside of the limits, so that a request that waits for its next attempt does not count. */
 export function openGridTree(
   { gateways, cap, gatewayCa }: GridTree,
   limits: Limits,
   measured: (tree: Tree) => Tree = (tree) => tree,
-  builderOf: FairShareKeyOf = builderByPlace,
+  builderOf: FairShareKeyOf = defaultBuilderOf,
 ): Tree {
   const webapis = each(gateways, (url) => new Webapi(url, limits.webapi, gatewayCa));
   const listings = listingsWithin(limits);
@@ -54,16 +57,16 @@ export function openGridTree(
   return new RetryingTree(new LimitedTree(new FailoverTree(trees), limits.tree, builderOf));
 }
 
-const readers = new WeakMap<Limits["listing"], ListingReader>();
+const listingReaders = new WeakMap<Limits["listing"], ListingReader>();
 
-/** One for all trees of a configuration: what it bounds is this process' time and memory. */
+/** Returns the reader that all trees with the same limits share, because it bounds time and memory of the process. */
 function listingsWithin({ listing }: Limits): ListingReader {
-  const known = readers.get(listing) ?? new ListingReader(listing);
-  readers.set(listing, known);
+  const known = listingReaders.get(listing) ?? new ListingReader(listing);
+  listingReaders.set(listing, known);
   return known;
 }
 
-/** What checks the objects of a directory and all below it. */
+/** Opens the health check of a directory and everything below it. */
 export const openHealthCheck = ({ gateways, cap, gatewayCa }: GridTree, limits: Limits): HealthCheck =>
   new FailoverHealthCheck(
     each(gateways, (url) => new WebapiHealthCheck(new Webapi(url, limits.webapi, gatewayCa), cap)),
@@ -71,6 +74,6 @@ export const openHealthCheck = ({ gateways, cap, gatewayCa }: GridTree, limits: 
 
 function each<G, T>(gateways: readonly G[], open: (gateway: G) => T): readonly [T, ...T[]] {
   const [first, ...others] = gateways.map(open);
-  if (first === undefined) throw new Error("a configuration without a gateway was let through");
+  if (first === undefined) throw new Error("the configuration has no gateway");
   return [first, ...others];
 }

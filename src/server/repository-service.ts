@@ -256,8 +256,8 @@ const warnAbout =
     log.warn({ repository: name }, text);
 
 /**
- * Opens the ping tokens of a repository. If it has no builders at the start, one token for the whole tree is created and
- * kept in its directory; that token is invalid while there are builders.
+ * Opens the ping tokens of a repository. If it has no builders at the start, one token for the whole tree is created
+ * and kept in its directory; that token is invalid while there are builders.
  * @returns a function that returns the tokens that are valid now
  */
 async function openPingTokens(

@@ -1,4 +1,4 @@
-// What a configuration means for one repository, and the keys that sign it.
+// The settings of one repository, derived from the configuration, and its signing keys.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
@@ -22,7 +22,7 @@ import { openKeyFile } from "../signing/key-file.ts";
 import { openpgpSigner } from "../signing/openpgp-signer.ts";
 import type { Signer } from "../signing/signer.ts";
 
-/** Where a state directory keeps what is one repository's own, made where it is missing. */
+/** Returns the directory of one repository in the state directory, which is created if it is missing. */
 export async function repositoryDirectory(stateDirectory: string, name: RepositoryName): Promise<string> {
   const directory = join(stateDirectory, "repositories", name);
   await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -30,8 +30,9 @@ export async function repositoryDirectory(stateDirectory: string, name: Reposito
 }
 
 /**
- * Yours, or one that is made on the first start and kept: it is the one thing in the state that can't come back.
- * @param directory the repository's own
+ * Opens the configured signing keys or, if there are none, a key that is generated at the first start. That key is the
+ * only data in the state directory that cannot be restored.
+ * @param directory the directory of the repository
  * @throws KeyFileError, UnfitKey
  */
 export async function openSigner(one: RepositoryConfiguration, directory: string, log: Log): Promise<Signer> {
@@ -42,14 +43,14 @@ export async function openSigner(one: RepositoryConfiguration, directory: string
   return await openpgpSigner([{ file, armored: await openKeyFile(file, { name: one.label, now, log }) }], { now });
 }
 
-/** The overrides of a repository, those that commands have set in its directory among them. */
+/** Opens the overrides of a repository, including those that commands have written to its directory. */
 export const openOverrides = (
   one: RepositoryConfiguration,
   { stateDirectory }: Configuration,
   complain: (text: string) => void,
 ): OverridesFile => new OverridesFile(overridesFileIn(stateDirectory, one.name), one.overrides, complain);
 
-/** Where things are in its tree: the configured suites tell which names of suites have a slash. */
+/** Returns the layout of its tree, which depends on the configured suites whose names contain a slash. */
 export const layoutOf = ({ suites }: Pick<RepositoryConfiguration, "suites">): Layout =>
   new Layout([...suites.keys()].map(parseSuite));
 
@@ -148,11 +149,13 @@ export class CurrentOwnerRules {
   }
 }
 
-/** Whether some suite may have Contents, so that the files of packages are listed. */
+/** Whether any suite has Contents, so that the inspector must collect file lists. */
 export const anyContents = ({ repositories }: Configuration): boolean =>
   repositories.some(({ contents, suites }) => contents || [...suites.values()].some((suite) => suite.contents));
 
-/** Suite names also come from requests for suites that do not exist, so the number of remembered settings is bounded. */
+/**
+ * Suite names also come from requests for suites that do not exist, so the number of remembered settings is bounded.
+ */
 const maxRememberedSuites = 1000;
 
 /** The settings of the suites of a repository, from its table in the configuration and the tables of the suites. */

@@ -21,7 +21,9 @@ export interface Server {
   readonly url: string;
   /** Resolves when the server has stopped: requests have ended, and all state is on disk. */
   readonly closed: Promise<void>;
-  /** Whether it stopped because its database is corrupt. The next start sets that database aside and creates another. */
+  /**
+   * Whether it stopped because its database is corrupt. The next start sets that database aside and creates another.
+   */
   readonly isDatabaseCorrupt: () => boolean;
 }
 

@@ -1,4 +1,4 @@
-// What repositories are made and kept with: a state directory that is ours alone, its database, its threads, its cache.
+// The resources that all repositories share: the locked state directory, its database, worker threads, the cache.
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../base/clock.ts";
@@ -22,16 +22,16 @@ import { claimState } from "./state-lock.ts";
 export interface SharedResources {
   readonly shared: SharedState;
   /**
-   * Ends the threads and gives the directory back; the repositories must be stopped before.
-   * @param options.isCorrupt whether the database is to be set aside at the next start
+   * Ends the threads and unlocks the directory. The repositories must be stopped before.
+   * @param options.isCorrupt whether the next start must set the database aside
    */
   close(options?: { readonly isCorrupt?: boolean }): Promise<void>;
 }
 
-/** Worker threads of each kind: one takes some 40 MB, and two keep up with what the main thread can bring them. */
+/** The maximum number of worker threads of each kind. A thread takes about 40 MB, and two keep the main thread busy. */
 const maxThreads = 2;
 
-/** @throws StateInUse, and what keeps the state directory from being opened */
+/** @throws StateInUse, and errors of opening the state directory */
 export async function openSharedResources(
   configuration: Configuration,
   {
@@ -41,13 +41,13 @@ export async function openSharedResources(
   }: {
     readonly log: Log;
     readonly cacheObserver: PackageCacheObserver;
-    /** To those who may write to the state directory, and ask who works there. */
+    /** Answers control commands of users who may write to the state directory. */
     readonly answer?: Answer;
   },
 ): Promise<SharedResources> {
   const { limits, stateDirectory } = configuration;
   await makeStateDirectory(stateDirectory);
-  const giveStateBack = await claimState(stateDirectory, log, answer);
+  const unlockState = await claimState(stateDirectory, log, answer);
   const threads = Math.min(maxThreads, availableParallelism());
   const database = await openSoundDatabase(stateDirectory, log);
   const lastDates = LastDates.open(join(stateDirectory, "last-dates.json"), log);
@@ -84,7 +84,7 @@ export async function openSharedResources(
     async close({ isCorrupt = false } = {}) {
       await Promise.all([inspector.close(), compressor.close(), contentsThread.close(), lastDates.written()]);
       await database.close(isCorrupt);
-      await giveStateBack();
+      await unlockState();
     },
   };
 }

@@ -1,5 +1,4 @@
-// Opens the state's database, or a new one where it is corrupt: what is in it comes back from the tree.
-
+// Opens the database of a state directory. A corrupt one is set aside, and a new one is filled from the tree.
 import { execFile } from "node:child_process";
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -12,17 +11,17 @@ import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
 
-/** Beside the database while somebody works with it, and after that if it was not closed. */
+/** A file beside the database that exists while it is open, and afterwards if it was not closed. */
 const openedMark = "database.opened";
-/** What the mark says of a database that was found corrupt while it was in use. */
+/** The content of the mark if the database turned out to be corrupt while it was open. */
 const foundCorrupt = "corrupt";
-/** How the process that reads all of it says that something in it is broken. */
+/** The exit code of the process that checks the database, if the database is corrupt. */
 export const brokenExitCode = 3;
 
-/** What a corrupt database makes lmdb say. */
+/** Error messages of lmdb for a corrupt database. */
 const corruption = /MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID|PANIC|VERSION_MISMATCH|BAD_TXN|PAGE_FULL|CURSOR_FULL)/;
 
-/** Whether an error says that the database is corrupt. */
+/** Whether an error, or one of its causes, means that the database is corrupt. */
 export const isCorruption = (thrown: unknown): boolean => {
   for (let at: unknown = thrown; at instanceof Error; at = at.cause) if (corruption.test(at.message)) return true;
   return false;
@@ -30,13 +29,13 @@ export const isCorruption = (thrown: unknown): boolean => {
 
 export interface SoundDatabase {
   readonly root: RootDatabase;
-  /** @param isCorrupt whether it is to be set aside by who opens it next */
+  /** @param isCorrupt whether the next start must set the database aside */
   close(isCorrupt: boolean): Promise<void>;
 }
 
 /**
- * Opens the database of a state directory that is claimed. One that is shorter than it says, or was not closed, is read to
- * its end first, by another process: a page that is missing would end this one without a word.
+ * Opens the database of a locked state directory. If it is shorter than its header says, or was not closed, another
+ * process reads it completely first: a missing page would kill this process without a message.
  */
 export async function openSoundDatabase(stateDirectory: string, log: Log): Promise<SoundDatabase> {
   const path = join(stateDirectory, "database");
@@ -44,7 +43,7 @@ export async function openSoundDatabase(stateDirectory: string, log: Log): Promi
   const flaw = await flawOf(path, mark, log);
   if (flaw !== undefined) await setAside(path, flaw, log);
   await writeFile(mark, "", { mode: 0o600 }).catch((thrown: unknown) => {
-    log.warn({ file: mark, error: messageOf(thrown) }, "the state directory can't be written");
+    log.warn({ file: mark, error: messageOf(thrown) }, "the state directory cannot be written");
   });
   const root = await opened(path, log);
   return {
@@ -67,24 +66,24 @@ async function opened(path: string, log: Log): Promise<RootDatabase> {
   }
 }
 
-/** @returns undefined where the database is sound, or where there is none */
+/** @returns undefined if the database is sound or does not exist */
 async function flawOf(path: string, mark: string, log: Log): Promise<string | undefined> {
   const file = join(path, "data.mdb");
   if (!existsSync(file)) return undefined;
-  // There is none where the last one closed its database.
+  // The mark does not exist if the last server closed the database.
   const left = existsSync(mark) ? await readFile(mark, "utf8") : undefined;
   if (left === foundCorrupt) return "it was found corrupt while it was in use";
-  // The last pages of a sound one may never have been written: then whoever reads it misses none.
-  return left !== undefined || isShorterThanItSays(file) ? await readByAnother(path, log) : undefined;
+  // A sound database may be shorter than its header says, because unused pages at the end are not written.
+  return left !== undefined || isShorterThanHeader(file) ? await checkInProcess(path, log) : undefined;
 }
 
-/** Where a page of lmdb's begins to tell of the whole: in each of the first two pages, of which the newer one counts. */
+/** The offset of the meta data in each of the first two pages of an lmdb file, of which the newer one is valid. */
 const metaBytes = 24;
 const metaMagic = 0xbe_ef_c0_de;
 const metaFields = { pageBytes: 24, lastPage: 120, transaction: 128 } as const;
 
-/** Whether a database lacks pages that it has according to its own words, or has no such words. */
-function isShorterThanItSays(file: string): boolean {
+/** Whether a database file has fewer pages than its meta data says, or no valid meta data. */
+function isShorterThanHeader(file: string): boolean {
   const head = Buffer.alloc(2 ** 17);
   const handle = openSync(file, "r");
   try {
@@ -92,24 +91,24 @@ function isShorterThanItSays(file: string): boolean {
     const pageBytes = head.readUInt32LE(metaBytes + metaFields.pageBytes);
     if (pageBytes < 512 || pageBytes > 2 ** 16 || read < 2 * pageBytes) return true;
     const metas = [metaBytes, pageBytes + metaBytes].filter((at) => head.readUInt32LE(at) === metaMagic);
-    const told = metas.map((at) => ({
+    const found = metas.map((at) => ({
       transaction: head.readBigUInt64LE(at + metaFields.transaction),
       lastPage: head.readBigUInt64LE(at + metaFields.lastPage),
     }));
-    const [newest] = told.toSorted((one, other) => (one.transaction < other.transaction ? 1 : -1));
+    const [newest] = found.toSorted((one, other) => (one.transaction < other.transaction ? 1 : -1));
     return newest === undefined || BigInt(statSync(file).size) < (newest.lastPage + 1n) * BigInt(pageBytes);
   } finally {
     closeSync(handle);
   }
 }
 
-/** What execFile adds to its error. */
+/** The properties that execFile adds to its error. */
 const execFileFailure = z.object({ code: z.unknown(), signal: z.unknown(), stderr: z.unknown() }).partial();
 
-/** What keeps the other process from telling is its own matter: then the database is taken for sound. */
-async function readByAnother(path: string, log: Log): Promise<string | undefined> {
+/** Checks the database in another process. If that process cannot run, the database counts as sound. */
+async function checkInProcess(path: string, log: Log): Promise<string | undefined> {
   const begunMs = performance.now();
-  // Node 20 runs no TypeScript: where this file itself runs from src/ (in tests), that one comes from the build.
+  // Node 20 cannot run TypeScript: if this file runs from src/ (in tests), the script is taken from the build.
   const built = import.meta.url.endsWith(".ts") ? "../../dist/server/state-check-worker.js" : "state-check-worker.js";
   const script = fileURLToPath(new URL(built, import.meta.url));
   try {
@@ -125,7 +124,7 @@ async function readByAnother(path: string, log: Log): Promise<string | undefined
   }
 }
 
-/** Keeps it for who wants to see what happened; only the newest one, for it may be large. */
+/** Keeps the corrupt database for diagnosis; only the newest one, because it may be large. */
 async function setAside(path: string, flaw: string, log: Log): Promise<void> {
   const aside = `${path}.corrupt`;
   await rm(aside, { recursive: true, force: true });

@@ -1,4 +1,5 @@
-// Reads all of a database in a process of its own: what is broken in it may end whoever reads it. Ends with 3 where it is.
+// Reads a whole database in a process of its own, because a corrupt one may kill its reader. Exits with 3 if it is
+// corrupt.
 import { messageOf } from "../base/errors.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
 import { brokenExitCode } from "./sound-database.ts";

@@ -1,4 +1,4 @@
-// The state directory, made where it is not there, or a word about why it can't be.
+// Creates the state directory.
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { systemCodeOf } from "../base/errors.ts";
@@ -6,25 +6,25 @@ import { ConfigurationError } from "../config/configuration-error.ts";
 
 const mode = 0o700;
 
-/** @throws ConfigurationError where there can be no such directory */
+/** @throws ConfigurationError if the directory cannot be created */
 export async function makeStateDirectory(directory: string): Promise<void> {
   try {
     await make(directory);
   } catch (thrown) {
     const code = systemCodeOf(thrown);
     const why = code === "EEXIST" ? "a file is in the way" : (code ?? "unknown error");
-    throw new ConfigurationError([`the state directory ${directory} can't be made: ${why}`]);
+    throw new ConfigurationError([`the state directory ${directory} cannot be created: ${why}`]);
   }
 }
 
-/** Name by name: Node's recursive way goes on for ever below a directory that takes nothing, as /proc. */
+/** Level by level: Node's recursive mkdir never ends below a directory that takes no entries, such as /proc. */
 async function make(directory: string): Promise<void> {
   const known = await stat(directory).catch(() => undefined);
   if (known?.isDirectory() === true) return;
   const parent = dirname(directory);
   if (known === undefined && parent !== directory) await make(parent);
   await mkdir(directory, { mode }).catch((thrown: unknown) => {
-    // Another process may have made it meanwhile.
+    // Another process may have created it meanwhile.
     if (known !== undefined || systemCodeOf(thrown) !== "EEXIST") throw thrown;
   });
 }

@@ -1,5 +1,5 @@
-// One server to a state directory: a second one would serve what the first has swept away, and sign beside it. Whoever
-// may write there can talk to it.
+// Locks a state directory for one server: a second one would serve files that the first has removed, and sign other
+// publications. Users who may write to the directory can send control commands to the server.
 import { createHash, randomBytes } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { chmod, link, lstat, open, rename, rm } from "node:fs/promises";
@@ -12,24 +12,24 @@ import type { Log } from "../base/log.ts";
 import { linkUnlessThere } from "../base/replace-file.ts";
 
 const socketName = "in-use";
-/** The longest question, in bytes. */
+/** The maximum length of a question, in bytes. */
 const maxQuestionBytes = 64 * 1024;
 
-/** Another server works in this state directory. */
+/** Another server uses this state directory. */
 class StateInUse extends RepoError {
   readonly code = "state/in-use";
 }
 
-/** Answers a question of whoever may write to the state directory. Never throws. */
+/** Answers a question of a user who may write to the state directory. Never throws. */
 export type Answer = (question: string) => Promise<string>;
 
 const noAnswer: Answer = async () => "";
 
 /**
- * Claims a state directory for this process. A socket is the claim, because the system takes it back from the dead
- * whatever killed them, and containers that share a directory see each other's.
- * A file system without sockets takes no claim, which is only logged.
- * @returns gives the directory back
+ * Locks a state directory for this process. The lock is a socket that is listened on, because the kernel closes it
+ * however the process dies, and because containers that share the directory see each other's sockets. On a file system
+ * without sockets there is no lock, which is only logged.
+ * @returns a function that unlocks the directory
  * @throws StateInUse
  */
 export async function claimState(directory: string, log: Log, answer: Answer = noAnswer): Promise<() => Promise<void>> {
@@ -37,14 +37,14 @@ export async function claimState(directory: string, log: Log, answer: Answer = n
   const socketAt = (name: string): string => socketPath(directory, handle, name);
   const draft = socketAt(`${socketName}.${randomBytes(6).toString("hex")}`);
   try {
-    const asking = new Set<Socket>();
+    const connections = new Set<Socket>();
     const server = createServer({ allowHalfOpen: true }, (socket) => {
-      asking.add(socket.once("close", () => asking.delete(socket)));
+      connections.add(socket.once("close", () => connections.delete(socket)));
       void reply(socket, answer);
     });
-    // The claim alone must not keep the process alive.
+    // The lock alone must not keep the process alive.
     server.unref();
-    // Under a name of its own first, so that no one sees a socket on which nobody listens yet and takes it for a dead one's.
+    // The socket first has a temporary name: before it is listened on, another server would take it for a stale one.
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject).listen(draft, () => {
         server.off("error", reject);
@@ -54,7 +54,7 @@ export async function claimState(directory: string, log: Log, answer: Answer = n
     try {
       await chmod(draft, 0o600);
       if (!(await claimName(socketName, draft, socketAt)))
-        throw new StateInUse(`another server works in the state directory ${directory}`);
+        throw new StateInUse(`another server uses the state directory ${directory}`);
     } catch (thrown) {
       server.close();
       throw thrown;
@@ -64,7 +64,7 @@ export async function claimState(directory: string, log: Log, answer: Answer = n
     return async () => {
       await rm(socketAt(socketName), { force: true });
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const socket of asking) socket.destroy();
+      for (const socket of connections) socket.destroy();
       await closed;
       await handle.close();
     };
@@ -77,37 +77,37 @@ export async function claimState(directory: string, log: Log, answer: Answer = n
 }
 
 /**
- * Puts a socket that is listened on under a name, unless one stands there that is listened on too. A dead one may be replaced
- * only by who holds the name that is made of it: so of several that find it dead at once, one replaces it, and none takes
- * away what another has put in its place meanwhile.
- * @returns whether the name was free or its holder dead
+ * Gives a name to a socket that is listened on, unless the name has a socket that is listened on. A stale socket is
+ * only replaced by the process that has claimed a second name, derived from the stale file. So if several processes
+ * find it stale at once, one of them replaces it, and no other one removes the replacement.
+ * @returns whether the name was free or its socket stale
  */
 async function claimName(name: string, draft: string, socketAt: (name: string) => string): Promise<boolean> {
   const path = socketAt(name);
   for (;;) {
     if (await linkUnlessThere(draft, path)) return true;
-    const dead = await identityOf(path);
-    if (dead === undefined) continue;
+    const stale = await fileIdOf(path);
+    if (stale === undefined) continue;
     if (await isAnswered(path)) return false;
-    const right = `${name}.${dead}`;
-    if (!(await claimName(right, draft, socketAt))) return false;
+    const replacementName = `${name}.${stale}`;
+    if (!(await claimName(replacementName, draft, socketAt))) return false;
     try {
-      if ((await identityOf(path)) !== dead) continue;
+      if ((await fileIdOf(path)) !== stale) continue;
       const own = `${draft}.own`;
       await link(draft, own);
       await rename(own, path);
       return true;
     } finally {
-      await rm(socketAt(right), { force: true });
+      await rm(socketAt(replacementName), { force: true });
     }
   }
 }
 
-/** Tells a file from every other that has or had its name; undefined where there is none. */
-async function identityOf(path: string): Promise<string | undefined> {
+/** Returns an id that distinguishes a file from all others that had the same name; undefined if there is none. */
+async function fileIdOf(path: string): Promise<string | undefined> {
   try {
     const { ino, birthtimeNs, mtimeNs } = await lstat(path, { bigint: true });
-    // Short, since it becomes a part of a socket's path.
+    // Short, because it becomes part of the path of a socket.
     return createHash("sha256").update(`${ino} ${birthtimeNs} ${mtimeNs}`).digest("hex").slice(0, 16);
   } catch (thrown) {
     if (systemCodeOf(thrown) === "ENOENT") return undefined;
@@ -116,8 +116,8 @@ async function identityOf(path: string): Promise<string | undefined> {
 }
 
 /**
- * Asks the server that works in a state directory.
- * @returns undefined where none does
+ * Sends a question to the server that uses a state directory.
+ * @returns the answer; undefined if no server runs
  */
 export async function askServer(directory: string, question: string): Promise<string | undefined> {
   const handle = await open(directory, "r");
@@ -131,19 +131,19 @@ export async function askServer(directory: string, question: string): Promise<st
   }
 }
 
-/** A socket's path has room for some 100 characters only; on Linux this one is short whatever the directory's is. */
+/** The path of a socket is limited to about 100 characters. On Linux, this path is short for every directory. */
 const socketPath = (directory: string, { fd }: FileHandle, name = socketName): string =>
   process.platform === "linux" ? `/proc/self/fd/${fd}/${name}` : join(directory, name);
 
 async function reply(socket: Socket, answer: Answer): Promise<void> {
-  // Who has gone away needs no answer.
+  // The client has disconnected.
   socket.on("error", () => socket.destroy());
   const question = await questionOn(socket);
   if (question === "") socket.destroy();
   else socket.end(await answer(question));
 }
 
-/** @returns all that the other side sends; nothing where that is too long */
+/** @returns the whole question; "" if it is too long */
 function questionOn(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
@@ -158,7 +158,10 @@ function questionOn(socket: Socket): Promise<string> {
   });
 }
 
-/** Whether somebody listens on a socket: nobody does on one that was left by a killed server. A busy one is no dead one. */
+/**
+ * Whether a process listens on a socket. A killed server leaves a socket that no process listens on; a busy one is in
+ * use.
+ */
 function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path, () => {

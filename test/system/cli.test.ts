@@ -167,7 +167,7 @@ test("a second server cannot use a state directory in use, but can use that of a
   await first.waitForOutput(/serving debian/);
   const second = new CommandLine(["serve", ...flags]);
   expect(await second.ends()).toBe(1);
-  expect(second.output).toContain("tahoe-apt: another server works in the state directory");
+  expect(second.output).toContain("tahoe-apt: another server uses the state directory");
   first.child.kill("SIGKILL");
   await first.ends();
   const third = new CommandLine(["serve", ...flags]);
@@ -213,7 +213,7 @@ test.each([
     const server = new CommandLine(["serve", "--folder", await aFolder(), "--listen", "127.0.0.1:0", "--state", state]);
     onTestFinished(() => void server.child.kill("SIGKILL"));
     expect(await server.ends()).toBe(2);
-    expect(server.output).toContain(`tahoe-apt: the state directory ${state} can't be made: ${reason}`);
+    expect(server.output).toContain(`tahoe-apt: the state directory ${state} cannot be created: ${reason}`);
   },
 );
 

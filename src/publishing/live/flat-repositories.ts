@@ -1,4 +1,5 @@
-// A repository with the flat repositories in the same tree. Requests and pings go to the one at whose directory they are.
+// A repository with the flat repositories in the same tree. Requests and pings go to the one at whose directory they
+// are.
 import type { RepositoryName, TreePath } from "../../base/names.ts";
 import { flatPathsOf, realPathOf } from "../../catalog/layout/flat-tree.ts";
 import { flatPath } from "../../catalog/layout/repository-layout.ts";

@@ -1,5 +1,5 @@
-// Notices for operators about a tree that can be served but is probably not what they want: a repository with ready-made
-// indices, the root of a backup, a configured suite that does not exist.
+// Notices for operators about a tree that can be served but is probably not what they want: a repository with ready-
+// made indices, the root of a backup, a configured suite that does not exist.
 import type { Log } from "../../base/log.ts";
 import type { Suite, TreePath } from "../../base/names.ts";
 import { isWithin, joinPath, parseTreePath, rootPath, tryJoinPath } from "../../base/names.ts";

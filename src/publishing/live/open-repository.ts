@@ -114,13 +114,16 @@ export interface RepositorySettings {
   readonly dateLagSeconds?: number;
   readonly concurrentReads?: number;
   /**
-   * Returns the directories of the current builders, which get equal shares of the work. Where no builder is configured,
-   * each directory directly in a package directory gets a share.
+   * Returns the directories of the current builders, which get equal shares of the work. Where no builder is
+   * configured, each directory directly in a package directory gets a share.
    */
   readonly builderDirectories?: () => readonly TreePath[];
   /** How long a publication stays readable after the next one. */
   readonly keepSeconds: number;
-  /** How often one claim is compared with its bytes; 0: only when the package is downloaded; `defaultScrubSeconds` by default. */
+  /**
+   * How often one claim is compared with its bytes; 0: only when the package is downloaded; `defaultScrubSeconds` by
+   * default.
+   */
   readonly scrubSeconds?: number;
   /** Where the bytes of unlinked files are kept; undefined if the storage keeps them itself, as Tahoe does. */
   readonly keptFiles?: KeptContents | undefined;

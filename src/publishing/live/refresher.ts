@@ -1,5 +1,5 @@
-// Surveys parts of the tree and publishes their changes. Each builder's directory is surveyed separately: one that cannot
-// be read, or takes long to inspect, delays only its own builder.
+// Surveys parts of the tree and publishes their changes. Each builder's directory is surveyed separately: one that
+// cannot be read, or takes long to inspect, delays only its own builder.
 import { endsWithin } from "../../base/ends-within.ts";
 import { codeOf, errorOf, RepoError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
@@ -64,7 +64,9 @@ const restartPatienceMs = 15 * 60 * 1000;
  * listed or inspected. Later publications contain the rest.
  */
 const inspectionPatienceMs = 60_000;
-/** How often, in ms, the first survey checks whether all packages of the publication of an earlier run are known again. */
+/**
+ * How often, in ms, the first survey checks whether all packages of the publication of an earlier run are known again.
+ */
 const restartStepMs = 2000;
 
 interface RefresherOptions {

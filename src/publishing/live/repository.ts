@@ -210,7 +210,9 @@ export class Repository implements ServedRepository, SuiteRollback {
     void repeat(poll, { firstDelayMs: 0, signal: this.#options.stopping.signal });
   }
 
-  /** Whether a path that is not found does not exist. Before the whole tree was seen, only surveyed suites are known. */
+  /**
+   * Whether a path that is not found does not exist. Before the whole tree was seen, only surveyed suites are known.
+   */
   #isSurveyed(path: string): boolean {
     const { layout, passthrough, status } = this.#options;
     if (status.sawWholeTree || !/^(dists|pool|changelogs)\//.test(path)) return true;

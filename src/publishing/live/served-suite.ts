@@ -274,7 +274,9 @@ export class ServedSuite {
     return viewDifference(this.#packageList.entries(), this.#visible(), rules, this.#now());
   }
 
-  /** Returns the source packages at or below a path that wait for files, and the files in inspection, sorted by path. */
+  /**
+   * Returns the source packages at or below a path that wait for files, and the files in inspection, sorted by path.
+   */
   pending(within: TreePath = rootPath): readonly PendingFile[] {
     const found: PendingFile[] = [];
     for (const [path, { missing }] of this.#packageList.pending())

@@ -10,7 +10,9 @@ interface BatchLimits {
   readonly maxStanzaBytes: number;
 }
 
-/** About three segments, which are compressed in half a second. Later changes wait that long for the next publication. */
+/**
+ * About three segments, which are compressed in half a second. Later changes wait that long for the next publication.
+ */
 const defaultBatchLimits: BatchLimits = { maxChanges: 1024, maxStanzaBytes: 2 ** 20 };
 
 export class UnpublishedChanges {
