@@ -61,7 +61,7 @@ export class InitializedTree {
   }
 
   static async plant(webapiUrl: string, places: readonly string[] = usualPlaces): Promise<InitializedTree> {
-    const work = mkdtempSync(join(tmpdir(), "tahoe-apt-planted-"));
+    const work = mkdtempSync(join(tmpdir(), "tahoe-apt-tree-"));
     const writer = new WebapiWriter(new Webapi(webapiUrl));
     const root = await writer.createDirectory(signal);
     const directories = [];

@@ -1,5 +1,5 @@
-// Real packages of every shape that Debian's archive offers, in our indices and in those of Debian's own tools: the
-// same set, the same fields, the same values; whatever differs is in a table with its reason, and the table is printed.
+// Real packages of every shape in Debian's archive, in our indices and in those of Debian's own tools: the same
+// packages, fields and values. A printed table lists all differences with their reasons.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

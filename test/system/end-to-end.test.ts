@@ -22,7 +22,7 @@ const token = "a-token-for-this-test-alone";
 const builderPath = "dists/sid/main/binary-amd64/builder";
 const sourcePath = "dists/sid/main/source/builder";
 
-const work = mkdtempSync(join(tmpdir(), "tahoe-apt-whole-way-"));
+const work = mkdtempSync(join(tmpdir(), "tahoe-apt-end-to-end-"));
 const readCapFile = join(work, "readcap");
 const state = join(work, "state");
 let grid: Grid;

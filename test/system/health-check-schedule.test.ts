@@ -12,7 +12,7 @@ import { aDeb } from "../support/debs.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
 const { signal } = new AbortController();
-const work = mkdtempSync(join(tmpdir(), "tahoe-apt-upkeep-"));
+const work = mkdtempSync(join(tmpdir(), "tahoe-apt-health-"));
 const path = parseTreePath("dists/sid/main/binary-amd64/builder/hello_1.0-1_amd64.deb");
 let server: ServerUnderTest;
 

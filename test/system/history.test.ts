@@ -1,4 +1,4 @@
-// Whatever happened to a tree, and in whatever order it was told, its indices are those of a build from nothing.
+// After any changes of a tree, in any order of pings, its indices are equal to a build from nothing.
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
@@ -19,15 +19,15 @@ const amd64 = `${main}/binary-amd64`;
 const source = `${main}/source`;
 const firstLinkSeconds = 1_700_000_000;
 
-/** Enough for two large segments with small ones behind them, and for a few of sources. */
+/** Enough for two large segments with small ones after them, and for a few of sources. */
 const packagesAtFirst = 520;
 const sourcesAtFirst = 30;
 const histories = 8;
-/** On a busy machine there are fewer histories, but never none. */
+/** On a busy machine fewer histories are run, but at least one. */
 const budgetMs = 50_000;
 const timeoutMs = 180_000;
 
-/** What every history begins with: by path, the bytes and when they were linked. */
+/** The initial files of every history, with bytes and link times, by path. */
 const beginning = new Map<string, { readonly bytes: Buffer; readonly at: number }>();
 
 const lastOfSegments: string[] = [];
@@ -36,7 +36,7 @@ beforeAll(async () => {
   const ordered: Ordered[] = [];
   for (let n = 0; n < packagesAtFirst; n++) {
     const recipe = { package: `base${n}`, architecture: n % 5 === 0 ? "all" : "amd64", compression: "none" } as const;
-    // Two at a time, so that paths too decide the order.
+    // Pairs with equal times, so that the order also depends on paths.
     const [path, bytes, at] = [`${amd64}/base/base${n}.deb`, await aDeb(recipe), firstLinkSeconds + 2 * (n >> 1)];
     beginning.set(path, { bytes, at });
     const identity = entryIdentityOf(treePath(path), sha256(bytes));
@@ -52,7 +52,7 @@ beforeAll(async () => {
 type Change =
   | { readonly kind: "put"; readonly directory: string; readonly name: string; readonly deb: Deb; readonly at: number }
   | { readonly kind: "overwrite"; readonly which: number; readonly deb: Deb; readonly at: number | undefined }
-  | { readonly kind: "spoil"; readonly which: number }
+  | { readonly kind: "corrupt"; readonly which: number }
   | { readonly kind: "remove"; readonly which: number }
   | { readonly kind: "relink"; readonly which: number; readonly at: number | undefined }
   | { readonly kind: "copy" | "move"; readonly which: number; readonly directory: string }
@@ -76,7 +76,7 @@ interface Dsc {
 interface Step {
   readonly changes: readonly Change[];
   readonly restart: boolean;
-  /** What is pinged: each changed path, their directories, or the root; all at once or one after the other. */
+  /** The pinged paths: each changed path, their directories, or the root; all at once or one after the other. */
   readonly look: "paths" | "directories" | "root";
   readonly atOnce: boolean;
 }
@@ -96,20 +96,20 @@ const deb = fc.record({
   architecture: fc.constantFrom("amd64", "amd64", "all", "arm64"),
   files: fc.constantFrom("x", "y").map((content) => ({ "./content": content })),
 });
-// Both versions share an original, so that one source package's files are another's too.
+// Both versions share an original tarball, so that two source packages have a file in common.
 const dsc = fc.record({
   source: fc.constantFrom("s", "t"),
   version: fc.constantFrom("1.0-1", "1.0-2"),
   fields: fc.constantFrom("x", "y").map((homepage) => ({ Homepage: homepage })),
 });
-/** An existing file; a negative one is the last of a segment, for there a change concerns the next segment too. */
+/** An existing file; negative numbers select the last of a segment, where a change also affects the next segment. */
 const which = fc.oneof({ weight: 2, arbitrary: fc.nat() }, { weight: 1, arbitrary: fc.integer({ min: -5, max: -1 }) });
 const atOrAsBefore = fc.option(at, { nil: undefined });
 
 const change: fc.Arbitrary<Change> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("put"), directory: debDirectory, name, deb, at }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("overwrite"), which, deb, at: atOrAsBefore }) },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("spoil", "remove", "remove"), which }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("corrupt", "remove", "remove"), which }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("relink"), which, at: atOrAsBefore }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom("copy", "move"), which, directory: debDirectory }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("source"), directory: sourceDirectory, dsc, at }) },
@@ -129,8 +129,8 @@ const step: fc.Arbitrary<Step> = fc.record({
   atOnce: fc.boolean(),
 });
 
-/** Does it to the folder. @returns the paths that are not as before */
-async function make(served: ServedFolder, wanted: Change): Promise<string[]> {
+/** Applies a change to the folder. @returns the changed paths */
+async function applyChange(served: ServedFolder, wanted: Change): Promise<string[]> {
   const put = (path: string, bytes: Buffer | string, linkedAtSeconds: number | undefined): string[] => {
     const known = existingFile(served, path);
     served.put(path, bytes, linkedAtSeconds ?? known?.at);
@@ -159,7 +159,7 @@ async function make(served: ServedFolder, wanted: Change): Promise<string[]> {
   switch (wanted.kind) {
     case "overwrite":
       return put(path, await aDeb(wanted.deb), wanted.at);
-    case "spoil":
+    case "corrupt":
       return put(path, known.bytes.subarray(0, known.bytes.length - 7), undefined);
     case "relink":
       return put(path, known.bytes, wanted.at);
@@ -192,14 +192,14 @@ function existingFile(served: ServedFolder, path: string): { readonly bytes: Buf
   return stat?.isFile() ? { bytes: readFileSync(target), at: stat.mtimeMs / 1000 } : undefined;
 }
 
-async function tell(served: ServedFolder, { look, atOnce }: Step, changed: readonly string[]): Promise<void> {
-  const asked = { paths: changed, directories: changed.map((path) => dirname(path)), root: [""] }[look];
-  if (atOnce) await Promise.all(asked.map((path) => served.ping(path)));
-  else for (const path of asked) await served.ping(path);
+async function pingChanged(served: ServedFolder, { look, atOnce }: Step, changed: readonly string[]): Promise<void> {
+  const paths = { paths: changed, directories: changed.map((path) => dirname(path)), root: [""] }[look];
+  if (atOnce) await Promise.all(paths.map((path) => served.ping(path)));
+  else for (const path of paths) await served.ping(path);
 }
 
-/** Every file that the indices name and that has the name of a changed one can be had, with the bytes that it should have. */
-async function expectChangedCanBeHad(served: ServedFolder, indices: SuiteFiles, changed: readonly string[]) {
+/** Checks that every listed file with the name of a changed one is served with the listed bytes. */
+async function expectChangedAreServed(served: ServedFolder, indices: SuiteFiles, changed: readonly string[]) {
   const names = new Set(changed.map((path) => basename(path)));
   for (const index of Object.keys(indices).filter((path) => /(Packages|Sources)$/.test(path))) {
     for (const { path } of namedFiles(await served.text(`dists/sid/${index}`))) {
@@ -211,7 +211,7 @@ async function expectChangedCanBeHad(served: ServedFolder, indices: SuiteFiles, 
   }
 }
 
-/** Every index that was ever listed is still served by its hash. */
+/** Checks that every index that was ever listed is still served by its hash. */
 async function expectAllByHash(served: ServedFolder, publications: readonly SuiteFiles[]): Promise<void> {
   const listed = new Map(publications.flatMap((files) => Object.entries(files).map(([path, hash]) => [hash, path])));
   for (const [hash, path] of listed) {
@@ -234,11 +234,11 @@ async function live(history: readonly Step[]): Promise<void> {
     for (const each of history) {
       const dateBefore = await dateOf(served);
       const changed: string[] = [];
-      for (const one of each.changes) changed.push(...(await make(served, one)));
+      for (const one of each.changes) changed.push(...(await applyChange(served, one)));
       if (each.restart) await served.restart();
-      await tell(served, each, changed);
+      await pingChanged(served, each, changed);
       const files = await servedFiles(served);
-      await expectChangedCanBeHad(served, files, changed);
+      await expectChangedAreServed(served, files, changed);
       if (files.Release !== publications.at(-1)?.Release) expect(await dateOf(served)).toBeGreaterThan(dateBefore);
       else expect(await dateOf(served)).toBe(dateBefore);
       cpSync(served.folder, join(copies, String(publications.length)), { recursive: true, preserveTimestamps: true });
@@ -252,14 +252,14 @@ async function live(history: readonly Step[]): Promise<void> {
 }
 
 const aDebOf = (name: string): Deb => ({ package: name, version: "1", architecture: "amd64", files: { "./it": "x" } });
-const told = { restart: false, look: "paths", atOnce: false } as const;
+const usual = { restart: false, look: "paths", atOnce: false } as const;
 
-/** What is rare in random histories and is to be seen in every run: changes at the ends of segments, and double files. */
+/** Cases that are rare in random histories: changes at the ends of segments, and duplicate files. */
 const atTheEdges: readonly Step[] = [
-  { ...told, changes: [{ kind: "remove", which: -5 }] },
-  { ...told, changes: [{ kind: "overwrite", which: -4, deb: aDebOf("other"), at: undefined }] },
+  { ...usual, changes: [{ kind: "remove", which: -5 }] },
+  { ...usual, changes: [{ kind: "overwrite", which: -4, deb: aDebOf("other"), at: undefined }] },
   {
-    ...told,
+    ...usual,
     changes: [firstLinkSeconds - 1, firstLinkSeconds + 300, firstLinkSeconds + 10_000].map((linkedAt) => ({
       kind: "put",
       directory: amd64,
@@ -269,7 +269,7 @@ const atTheEdges: readonly Step[] = [
     })),
   },
   {
-    ...told,
+    ...usual,
     changes: [
       { kind: "copy", which: -3, directory: `${amd64}/one` },
       { kind: "relink", which: -3, at: firstLinkSeconds + 20_000 },
@@ -277,10 +277,10 @@ const atTheEdges: readonly Step[] = [
   },
 ];
 
-test("after any history, indices grown step by step are byte for byte those of a build from nothing", {
+test("after any history, incrementally built indices are byte for byte equal to a build from nothing", {
   timeout: timeoutMs,
 }, async () => {
-  // Not fast-check's own limit, which would leave a history and its server running.
+  // Instead of fast-check's own limit, which would leave a history and its server running.
   const enoughAtMs = performance.now() + budgetMs;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 6, size: "max" }), async (history) => {

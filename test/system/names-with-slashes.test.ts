@@ -67,7 +67,10 @@ test("both apts update without a warning from a suite and a component with a sla
   const exported = new CommandLine(["export", "--config", "tahoe-apt.toml", "site"], { cwd: work });
   expect(await exported.ends(), exported.output).toBe(0);
   expect(exported.output).not.toContain("left out");
-  expect((await verify("--folder", "tree"))[0], "whoever does not know it takes updates for a component").toBe(3);
+  expect(
+    (await verify("--folder", "tree"))[0],
+    "without the suite in the configuration, updates counts as a component",
+  ).toBe(3);
 });
 
 test("both apts use an exported site of a suite with a slash and of the suite around it, also after changes of either", async () => {
@@ -211,7 +214,7 @@ test("builders' commands distinguish a suite with a slash from the suite around 
   }
   const reading = ["--webapi", inject("webapiUrl"), "--readcap-file", "debian/tree.readcap"];
   expect(await listed(...reading, "--suite", "bookworm/updates")).toEqual(inUpdates);
-  expect(await listed(...reading, "--suite", "bookworm"), "whoever does not know it").toContain(
+  expect(await listed(...reading, "--suite", "bookworm"), "without the suite in the configuration").toContain(
     "built 1.0 amd64 bookworm updates/main",
   );
 

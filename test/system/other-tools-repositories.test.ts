@@ -9,8 +9,8 @@ import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vites
 import { aDeb } from "../support/debs.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
-const token = "the-token-of-made-elsewhere";
-const work = mkdtempSync(join(tmpdir(), "tahoe-apt-made-elsewhere-"));
+const token = "a-token-for-this-test";
+const work = mkdtempSync(join(tmpdir(), "tahoe-apt-other-tools-"));
 const made = join(work, "made");
 const readyMade =
   /dists\/stable has ready-made indices and no package in its places; 2 packages lie in pool\/: link the packages below dists\/stable\/COMPONENT\/binary-ARCH .*or set indices = "prebuilt"/;

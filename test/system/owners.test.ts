@@ -1,5 +1,5 @@
-// Names have owners, on a real grid with real apt: a second builder's higher version of the first one's name reaches no
-// client, and put, page and list name the owner, until the tree's owner moves the name.
+// Owners of names, on a real grid with real apt: another builder's higher version of an owned name reaches no client,
+// and put, page and list name the owner, until the tree's owner moves the name.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

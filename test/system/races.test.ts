@@ -1,5 +1,5 @@
-// The races that break other servers: clients of every kind update and fetch in a loop while packages come, go and
-// change twice a second. Nobody ever sees a mixture: not by hash, and not by plain names either.
+// The races that break other servers: all kinds of clients update and download in a loop while packages are added,
+// removed and changed twice a second. No client ever sees a mixture, neither by hash nor by plain names.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";

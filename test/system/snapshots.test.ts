@@ -88,7 +88,7 @@ beforeAll(async () => {
   writeFileSync(join(work, "token"), token, { mode: 0o600 });
   await link("1");
   await serve(undefined);
-  expect(await releaseOf(), "whose address is not known tells nobody of its past").not.toContain("Snapshots:");
+  expect(await releaseOf(), "without a public URL, Release announces no snapshots").not.toContain("Snapshots:");
   // As if a proxy were reachable at that address.
   const { port } = server;
   await server.end();
