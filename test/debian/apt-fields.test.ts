@@ -1,4 +1,5 @@
-// Values of fields that apt refuses or warns about are refused by name and place; what apt and dpkg understand is taken.
+// Field values that apt refuses or warns about are refused with name and place; values that apt and dpkg accept are
+// accepted.
 import { expect, test } from "vitest";
 import { checkBinaryFields, checkSourceFields } from "../../src/debian/apt-fields.ts";
 import { Malformed } from "../../src/debian/malformed.ts";
@@ -6,7 +7,7 @@ import { sourceOf } from "../../src/debian/source-field.ts";
 import type { Stanza } from "../../src/debian/stanza.ts";
 import { relationFields } from "../support/control-fields.ts";
 
-/** Why a field is refused; "" where it is taken. */
+/** Why a field is refused; "" if it is accepted. */
 function refusal(check: (stanza: Stanza) => void, ...fields: Stanza): string {
   try {
     check(fields);
@@ -17,7 +18,7 @@ function refusal(check: (stanza: Stanza) => void, ...fields: Stanza): string {
   }
 }
 
-test.each(relationFields)("a relation of %s that apt cannot read is shown with its place", (field) => {
+test.each(relationFields)("a relation of %s that apt cannot read is quoted with its place", (field) => {
   expect(refusal(checkBinaryFields, [field, "libc6, irods-runtime (= ), bar"])).toBe(
     `bad-control: apt cannot read its ${field}, "irods-runtime (= )" at character 8: its version is empty`,
   );
@@ -29,7 +30,7 @@ test.each(relationFields)("a relation of %s that apt cannot read is shown with i
   }
 });
 
-test("alternatives are for fields in which dpkg allows them, and nothing must follow none of them", () => {
+test("alternatives are allowed only in the fields in which dpkg allows them, and a bar must not be the end", () => {
   for (const field of relationFields) {
     const isAllowed = ["Pre-Depends", "Depends", "Recommends", "Suggests", "Enhances"].includes(field);
     expect(refusal(checkBinaryFields, [field, "x, foo | bar"])).toBe(
@@ -58,7 +59,7 @@ test.each<[string, readonly string[], readonly string[]]>([
   ["Section", ["s".repeat(65_000)], ["s".repeat(65_001), "ß".repeat(33_000)]],
   ["Source", ["foo bar", "foo (1"], [`${"s".repeat(65_000)} (1)`]],
   ["Depends", ["d".repeat(65_000)], ["d".repeat(65_001), `d (= ${"1".repeat(65_001)})`]],
-])("%s has values that are taken, and others that are refused", (field, taken, refused) => {
+])("some values of %s are accepted, and others refused", (field, taken, refused) => {
   for (const value of taken) expect(refusal(checkBinaryFields, [field, value]), value.slice(0, 80)).toBe("");
   for (const value of refused) {
     const why = refusal(checkBinaryFields, [field, value]);
@@ -80,7 +81,7 @@ test.each([
   "Build-Conflicts",
   "Build-Conflicts-Arch",
   "Build-Conflicts-Indep",
-])("a relation of a .dsc's %s that apt cannot read is shown with its place", (field) => {
+])("a relation of %s in a .dsc that apt cannot read is quoted with its place", (field) => {
   expect(refusal(checkSourceFields, [field, "debhelper, foo [amd64"])).toBe(
     `bad-dsc: apt cannot read its ${field}, "foo [amd64" at character 12: its architectures have no closing bracket`,
   );
@@ -98,7 +99,7 @@ test.each([
   ["foo", "foo", "2.0"],
   ["(1.0)", "libfoo", "2.0"],
   ["", "libfoo", "2.0"],
-])("Source: %s is read as apt's records read it", (value, name, version) => {
+])("Source: %s is read as by the record parser of apt", (value, name, version) => {
   const control = [
     ["Package", "libfoo"],
     ["Version", "2.0"],

@@ -1,9 +1,9 @@
-// What an ar header may say, as far as a .deb's Last-Modified rests on it.
+// The time in an ar header, which becomes the Last-Modified of a .deb.
 import { expect, test } from "vitest";
 import { readAr } from "../../src/debian/ar.ts";
 import { arOf, inChunks } from "../support/debs.ts";
 
-test("a time that no HTTP date can tell is a flaw", async () => {
+test("a time that no HTTP date can express is a flaw", async () => {
   const last = Date.UTC(9999, 11, 31, 23, 59, 59) / 1000;
   const firstOf = async (mtimeSeconds: number) => {
     const archive = arOf([{ name: "debian-binary", content: "2.0\n" }], mtimeSeconds);

@@ -1,4 +1,4 @@
-// What a package may unpack to is bounded by what was uploaded, in every compression, in control.tar as in data.tar.
+// The unpacked size of a package is limited by its uploaded size, in every compression of control.tar and data.tar.
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
@@ -26,7 +26,7 @@ async function verdictOf(
   return "sound";
 }
 
-/** A package whose data.tar is this, in one compression. */
+/** A package with this data.tar, in one compression. */
 const withData = (compression: Compression, bytes: Uint8Array): Promise<Buffer> =>
   aDeb({ members: ([format, control]) => [format!, control!, { name: `data.tar.${compression}`, content: bytes }] });
 
@@ -47,19 +47,19 @@ test.each(compressions)(
   },
 );
 
-test.each(compressions)("data.tar.%s of a few bytes may become some mebibytes", async (format) => {
+test.each(compressions)("data.tar.%s of a few bytes may unpack to some mebibytes", async (format) => {
   const small = await withData(format, await compressed(format, await tarOfZeros(anyRatioBytes - mebibyte)));
   expect(await verdictOf(small)).toBe("sound");
 });
 
-test("data.tar beyond max_data_bytes is refused under that name, whatever the ratio would allow", async () => {
+test("data.tar beyond max_data_bytes is refused with that key in the message, whatever the ratio allows", async () => {
   const deb = await withData("gz", await compressed("gz", await tarOfZeros(8 * mebibyte)));
   expect(await verdictOf(deb, { ...defaultInspectLimits, maxDataBytes: mebibyte })).toMatch(
     /max_data_bytes = 1048576$/,
   );
 });
 
-test.each(["gz", "xz", "zst"] as const)("control.tar.%s is bounded in the same way", async (format) => {
+test.each(["gz", "xz", "zst"] as const)("control.tar.%s has the same limits", async (format) => {
   const deb = await aDeb({
     compression: format,
     controlEntries: [{ name: "./md5sums", content: Buffer.alloc(2 * anyRatioBytes) }],
@@ -71,20 +71,20 @@ test.each(["gz", "xz", "zst"] as const)("control.tar.%s is bounded in the same w
   expect(await verdictOf(deb, { ...defaultInspectLimits, anyRatioBytes: 4 * anyRatioBytes })).toBe("sound");
 });
 
-/** An archive of which a header promises more bytes than follow. */
+/** An archive with a header that promises more bytes than follow. */
 function withPromise(deb: Buffer, member: string, promisedBytes: number): Buffer {
   const lying = Buffer.from(deb);
   lying.write(String(promisedBytes).padEnd(10), lying.lastIndexOf(member) + 48, "latin1");
   return lying;
 }
 
-test("a header that promises more than follows buys no more than the bytes that are there", async () => {
+test("a header that promises more bytes than follow does not raise the limit", async () => {
   const member: ArPart = { name: "data.tar.gz", content: await compressed("gz", await tarOfZeros(80 * mebibyte)) };
   const bomb = await aDeb({ members: ([format, control]) => [format!, control!, member] });
   const lying = withPromise(bomb, "data.tar.gz", 9_999_999_999);
   const slowly = async function* () {
     yield lying;
-    // Nothing more comes, and the end does not come either.
+    // Neither more bytes nor the end follow.
     for (let wait = 0; wait < 1000; wait++) {
       await sleep(10);
       yield new Uint8Array(0);

@@ -1,4 +1,5 @@
-// A .changes or .buildinfo tells which files a build made, as dpkg's own tools write them, or says what is wrong with it.
+// A .changes or .buildinfo from the tools of dpkg gives the files of a build; a malformed one gives an error with the
+// reason.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -18,7 +19,7 @@ const aChanges = (fields = "") =>
   `Format: 1.8\nSource: hello\nDistribution: sid\nFiles:\n ${md5} 5 misc optional hello_1_all.deb\n` +
   `Checksums-Sha256:\n ${sha256} 5 hello_1_all.deb\n${fields}`;
 
-test("a .changes tells its suite, and its files with every digest", () => {
+test("a .changes gives its suite, and its files with all digests", () => {
   expect(parse(aChanges())).toEqual({
     suites: ["sid"],
     files: [{ name: "hello_1_all.deb", sizeBytes: 5, digests: { md5, sha256 } }],
@@ -42,7 +43,7 @@ test.each([
   expect(() => parse(text)).toThrow(why);
 });
 
-test("what dpkg-genbuildinfo and dpkg-genchanges write is read: every file with its digests", async () => {
+test("the output of dpkg-genbuildinfo and dpkg-genchanges is read: every file with its digests", async () => {
   const work = mkdtempSync(join(tmpdir(), "changes-"));
   onTestFinished(() => rmSync(work, { recursive: true }));
   const source = join(work, "hello");

@@ -1,4 +1,4 @@
-// A .deb is read in one pass; whatever is wrong with it is told, and nothing hangs or slips through.
+// A .deb is read in one pass; every flaw is reported, and nothing hangs.
 import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
@@ -21,7 +21,7 @@ const read = (bytes: Uint8Array, limits: DebLimits = defaultInspectLimits, chunk
   readDeb(chunkBytes === undefined ? bytes : inChunks(bytes, chunkBytes), { ...reading, limits });
 const reading = { limits: defaultInspectLimits, algorithms: ["md5"], fileLists: true } as const;
 
-/** The same at hand and in a chunk. */
+/** The same bytes in memory and as a stream of chunks. */
 async function flawOf(bytes: Uint8Array, limits?: DebLimits): Promise<string> {
   const outcome = await read(bytes, limits).catch((thrown: unknown) => thrown);
   expect(await read(bytes, limits, bytes.length).catch((thrown: unknown) => thrown)).toEqual(outcome);
@@ -70,7 +70,7 @@ test.each(["gzip", "xz", "zstd", "none"])(
   },
 );
 
-test("the test's own packages are packages to dpkg-deb", async () => {
+test("dpkg-deb reads the packages of the test", async () => {
   const folder = mkdtempSync(join(tmpdir(), "deb-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, "own.deb");
@@ -79,7 +79,7 @@ test("the test's own packages are packages to dpkg-deb", async () => {
   expect(runTool("dpkg-deb", ["--contents", file], "", "dpkg").toString()).toContain("usr/share/doc/it/README");
 });
 
-test("packages in apt's cache, where there are any, are read as dpkg-deb reads them", async () => {
+test("packages in the cache of apt, if any, are read as by dpkg-deb", async () => {
   const cache = "/var/cache/apt/archives";
   const files = readdirSync(cache)
     .filter((name) => name.endsWith(".deb"))
@@ -117,7 +117,7 @@ test("any flipped bit gives a typed flaw or other digests", async () => {
   );
 });
 
-test("bytes that are cut, doubled, swapped or made up end in a value or a flaw, the same at hand and in chunks", async () => {
+test("cut, doubled, swapped or random bytes give a value or a flaw, the same in memory and in chunks", async () => {
   const whole = await aDeb({ compression: "none" });
   const place = fc.integer({ min: 0, max: whole.length });
   const mangled = fc.oneof(
@@ -205,7 +205,7 @@ test("a control archive without a control is refused", async () => {
   expect(await flawOf(await aDeb({ members }))).toMatch(/^bad-control: .*no file named control/);
 });
 
-test("members that begin with an underscore, and any behind data.tar, are passed by", async () => {
+test("members that begin with an underscore, and all members after data.tar, are skipped", async () => {
   const spare = { name: "_gpgorigin", content: "odd" };
   const deb = await aDeb({
     members: ([a, b, c]) => [a!, spare, b!, spare, c!, spare, { name: "future", content: "" }],
@@ -225,7 +225,7 @@ test.each(["garbage", "\n", "x".repeat(60), "x".repeat(10_000)])(
   },
 );
 
-test("a text file by the name of a .deb is told by its first bytes", async () => {
+test("the message about a text file with the name of a .deb quotes its first bytes", async () => {
   expect(await flawOf(Buffer.from("This is not a package, but a text.\n"))).toMatch(/^not-a-deb: .*"This is /);
 });
 
@@ -244,9 +244,12 @@ test("sizes and times in ar headers are numbers or the archive is refused", asyn
   }
 });
 
-test.each(["any", "linux-any", "any-amd64", "source"])("a package for %s is for no machine", async (architecture) => {
-  expect(await flawOf(await aDeb({ architecture }))).toMatch(/^bad-control: .*which no machine has/);
-});
+test.each(["any", "linux-any", "any-amd64", "source"])(
+  "a package for %s is refused, because no machine has this architecture",
+  async (architecture) => {
+    expect(await flawOf(await aDeb({ architecture }))).toMatch(/^bad-control: .*which no machine has/);
+  },
+);
 
 test("a time in an ar header may be blank or have a decimal point, and control files may end their lines as DOS does", async () => {
   const control = "Package: it\r\nVersion: 1.0\r\nArchitecture: all\r\nDescription: short\r\n long\r\n";
@@ -272,7 +275,7 @@ test.each<[keyof DebLimits, number, Parameters<typeof aDeb>[0]]>([
   ["maxFields", 3, {}],
   ["maxFieldNameBytes", 5, {}],
   ["maxDecoderBytes", 2 ** 20, { compression: "xz" }],
-])("%s holds", async (limit, allowed, recipe) => {
+])("the limit %s is enforced", async (limit, allowed, recipe) => {
   const deb = await aDeb(recipe);
   expect(await flawOf(deb)).toBe("none");
   expect(await flawOf(deb, { ...defaultInspectLimits, [limit]: allowed })).toMatch(
@@ -280,7 +283,7 @@ test.each<[keyof DebLimits, number, Parameters<typeof aDeb>[0]]>([
   );
 });
 
-test("what the storage throws comes out untouched, wherever it happens", async () => {
+test("errors of the storage pass through unchanged, wherever they happen", async () => {
   const deb = await aDeb({ compression: "xz" });
   const lost = new Error("the grid is away");
   for (let end = 0; end <= deb.length; end += 7) {
@@ -292,7 +295,7 @@ test("what the storage throws comes out untouched, wherever it happens", async (
   }
 });
 
-test("after a flaw the content is closed and read no further", async () => {
+test("after a flaw the content is closed and not read further", async () => {
   let read = 0;
   let closed = false;
   const content = (async function* () {
@@ -310,8 +313,8 @@ test("after a flaw the content is closed and read no further", async () => {
   expect(closed).toBe(true);
 });
 
-test("a member's size is believed to the byte, not its content", async () => {
-  // data.tar holds what looks like another member: only its header's size tells where it ends.
+test("the size in the header decides where a member ends, not its content", async () => {
+  // data.tar contains what looks like another member; only the size in its header tells where it ends.
   const nested = arOf([{ name: "control.tar.gz", content: "" }]).subarray(8);
   const deb = await aDeb({
     members: ([a, b]) => [a!, b!, { name: "data.tar", content: Buffer.concat([Buffer.alloc(512), nested]) }],

@@ -1,4 +1,4 @@
-// Stanzas as text: what is read is what was written, and what others could read differently is refused.
+// Stanzas as text: reading returns what was written, and refuses what other programs could read differently.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Deb822Error, formatStanza, parseStanza, parseStanzas } from "../../src/debian/deb822.ts";
@@ -52,7 +52,7 @@ test("any stanzas joined by blank lines read back as those stanzas", () => {
   );
 });
 
-test("any bytes give stanzas that format and read back the same, or a typed error", () => {
+test("any bytes give stanzas that can be formatted and read back, or a typed error", () => {
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 200 }),
     fc
@@ -75,20 +75,20 @@ test("any bytes give stanzas that format and read back the same, or a typed erro
   );
 });
 
-test("a continuation keeps its own white space, and the first line loses what surrounds it", () => {
+test("a continuation line keeps its white space, and the first line loses white space around it", () => {
   expect(parse("Description:  short \t\n  two spaces \n\ttab\n .\n")).toEqual([
     ["Description", "short\n  two spaces \n\ttab\n ."],
   ]);
 });
 
-test("carriage returns at the ends of lines are white space there, as for dpkg", () => {
+test("carriage returns at line ends are white space, as in dpkg", () => {
   const text = "A: 1\nB: x\n y  z\n .\n";
   for (const end of ["\r\n", "\r\r\n", " \r\n", "\f\n", "\v\r\n"]) {
     expect(parse(text.replaceAll("\n", end)), JSON.stringify(end)).toEqual(parse(text));
   }
 });
 
-test("a field name compares without case and keeps the case that it was written in", () => {
+test("field names are compared without case and keep their case", () => {
   expect(fieldOf(parse("pAcKaGe: a\n"), "Package")).toBe("a");
   expect(parse("pAcKaGe: a\n")[0]?.[0]).toBe("pAcKaGe");
 });
@@ -113,12 +113,12 @@ test.each([
   ["a last line that does not end", "A: 1\nB: 2", 2],
   ["two stanzas", "A: 1\n\nB: 2\n", 3],
   ["nothing", "\n\n", 1],
-])("%s is refused with its line", (_what, text, line) => {
+])("%s is refused with the number of the line", (_what, text, line) => {
   expect(() => parse(text)).toThrow(Deb822Error);
   expect(() => parse(text)).toThrow(`line ${line}:`);
 });
 
-test("text that is not UTF-8 is taken for Latin-1, so that an index is always UTF-8", () => {
+test("text that is not UTF-8 is read as Latin-1, so that an index is always UTF-8", () => {
   expect(parse(Buffer.from("Maintainer: Jos\xe9\n", "latin1"))).toEqual([["Maintainer", "José"]]);
   expect(parse("Maintainer: José\n")).toEqual([["Maintainer", "José"]]);
 });
@@ -127,17 +127,17 @@ test.each([
   ["max_stanza_bytes", `A: ${"x".repeat(limits.maxStanzaBytes)}\n`],
   ["max_fields", Array.from({ length: limits.maxFields + 1 }, (_none, index) => `A${index}: x\n`).join("")],
   ["max_field_name_bytes", `${"A".repeat(limits.maxFieldNameBytes + 1)}: x\n`],
-])("beyond %s a text is refused with the limit's name", (limit, text) => {
+])("a text beyond %s is refused with the name of the limit", (limit, text) => {
   expect(() => parse(text)).toThrow(Malformed);
   expect(() => parse(text)).toThrow(limit);
 });
 
-test("a line full of blanks takes no longer than one full of letters", () => {
+test("a line of blanks takes no longer than a line of letters", () => {
   const generous = { ...limits, maxStanzaBytes: 4_000_000 };
   const blanks = " \t".repeat(500_000);
   const begunMs = performance.now();
   const stanza = parseStanza(Buffer.from(`A: a${blanks}b${blanks}\n c${blanks}d\n`), generous);
-  // By the square of its length it would take many minutes.
+  // Quadratic time would be many minutes.
   expect(performance.now() - begunMs).toBeLessThan(20_000);
   expect(fieldOf(stanza, "A")).toBe(`a${blanks}b\n c${blanks}d`);
 });

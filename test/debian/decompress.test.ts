@@ -1,4 +1,4 @@
-// Every compression comes apart whole or not at all, however the bytes arrive.
+// Every format is decompressed completely or with an error, in whatever chunks the bytes arrive.
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
@@ -13,7 +13,7 @@ const limits = { maxDecompressedBytes: 4 * mebibyte, maxDecoderBytes: 64 * mebib
 const formats = ["gz", "xz", "zst", "bz2", "lzma"] as const;
 /** A .lzma has neither checksums nor a second stream. */
 const checkedFormats = ["gz", "xz", "zst", "bz2"] as const;
-/** The formats that no process is needed for can be tried often. */
+/** Formats that need no process can be tested often. */
 const tries: { readonly [Format in Compression]: number } = { none: 200, gz: 200, xz: 200, zst: 15, bz2: 15, lzma: 15 };
 
 async function collect(
@@ -37,10 +37,10 @@ async function flawOf(result: Promise<unknown>): Promise<string> {
 }
 
 const text = Buffer.from(Array.from({ length: 300 }, (_none, index) => `line ${index * 7919}\n`).join(""));
-/** Does not compress, so that its compressed form is longer than what is decompressed in one call. */
+/** Incompressible bytes, so that the compressed form is longer than what is decompressed in one call. */
 const noise = Buffer.from(Array.from({ length: 200_000 }, (_none, index) => ((index * 2_654_435_761) >>> 13) & 0xff));
 
-test.each(["none", ...formats] as const)("%s gives the plain bytes back, in any chunking", async (format) => {
+test.each(["none", ...formats] as const)("%s gives the plain bytes, whatever the chunks are", async (format) => {
   await fc.assert(
     fc.asyncProperty(
       fc.uint8Array({ maxLength: 3000 }),
@@ -55,11 +55,11 @@ test.each(["none", ...formats] as const)("%s gives the plain bytes back, in any 
   );
 });
 
-test.each(["none", ...formats] as const)("%s of a larger content streams through", async (format) => {
+test.each(["none", ...formats] as const)("larger content in %s is streamed", async (format) => {
   expect((await collect(format, inChunks(await compressed(format, noise), 10_007))).equals(noise)).toBe(true);
 });
 
-test.each(formats)("%s that ends early is an error at every byte", async (format) => {
+test.each(formats)("truncated %s is an error at every byte", async (format) => {
   const whole = await compressed(format, text);
   const step = Math.ceil(whole.length / cases(tries[format]));
   for (let end = 0; end < whole.length; end += step) {
@@ -70,7 +70,7 @@ test.each(formats)("%s that ends early is an error at every byte", async (format
   expect(await flawOf(collect(format, inChunks(whole.subarray(0, -1))))).toBe("bad-compression");
 });
 
-test.each(formats)("%s that ends early is an error also when it is long", async (format) => {
+test.each(formats)("truncated %s is also an error if it is long", async (format) => {
   const whole = await compressed(format, noise);
   expect(await flawOf(collect(format, inChunks(whole.subarray(0, -1), 10_007)))).toBe("bad-compression");
 });
@@ -90,7 +90,7 @@ test.each(checkedFormats)("a flipped bit in %s is an error or changes nothing", 
   );
 });
 
-test.each(checkedFormats)("two %s streams in a row are one content, in any chunking", async (format) => {
+test.each(checkedFormats)("two consecutive %s streams are one content, whatever the chunks are", async (format) => {
   const two = Buffer.concat([await compressed(format, text), await compressed(format, text)]);
   const step = Math.ceil(two.length / cases(tries[format]));
   for (let cut = 1; cut < two.length; cut += step) {
@@ -102,26 +102,26 @@ test.each(checkedFormats)("two %s streams in a row are one content, in any chunk
   }
 });
 
-test.each(["gz", "xz", "zst"] as const)("garbage behind %s is an error", async (format) => {
+test.each(["gz", "xz", "zst"] as const)("garbage after %s is an error", async (format) => {
   const whole = Buffer.concat([await compressed(format, text), Buffer.from("garbage!")]);
   expect(await flawOf(collect(format, inChunks(whole)))).toBe("bad-compression");
   expect(await flawOf(collect(format, inChunks(whole, 1)))).toBe("bad-compression");
 });
 
-test.each(formats)("%s is stopped at the limit, long before a bomb has gone off", async (format) => {
-  // All of this xz bomb fits into one chunk: without slices its decoder would put out the whole of it.
+test.each(formats)("%s stops at the limit, long before a bomb is decompressed", async (format) => {
+  // The whole xz bomb fits into one chunk: without slices the decoder would output all of it.
   const bomb = await compressed(format, Buffer.alloc((format === "xz" ? 160 : 64) * mebibyte));
   const before = process.memoryUsage().rss;
   expect(await flawOf(collect(format, inChunks(bomb)))).toBe("limit");
   expect(process.memoryUsage().rss - before).toBeLessThan(100 * mebibyte);
 });
 
-test("a long gzip that passes the limit late is stopped as well", async () => {
+test("a long gzip that exceeds the limit late stops too", async () => {
   const bomb = Buffer.concat([gzipSync(noise), gzipSync(Buffer.alloc(8 * mebibyte))]);
   expect(await flawOf(collect("gz", inChunks(bomb, 1000)))).toBe("limit");
 });
 
-test("xz and zstd that want more memory than allowed are refused", async () => {
+test("xz and zstd that need more memory than allowed are refused", async () => {
   const little = { ...limits, maxDecoderBytes: mebibyte };
   const strong = runTool("xz", ["-c9"], text, "xz-utils");
   expect(await flawOf(collect("xz", inChunks(strong), little))).toBe("limit");
@@ -130,7 +130,7 @@ test("xz and zstd that want more memory than allowed are refused", async () => {
   expect(await flawOf(collect("zst", inChunks(wide), little))).toBe("bad-compression");
 });
 
-test.each(["none", ...formats] as const)("what the content of %s throws comes out untouched", async (format) => {
+test.each(["none", ...formats] as const)("errors of the content of %s pass through unchanged", async (format) => {
   const whole = await compressed(format, noise);
   const lost = new Error("the grid is away");
   for (const before of [0, 10, 100_000]) {
@@ -142,7 +142,7 @@ test.each(["none", ...formats] as const)("what the content of %s throws comes ou
   }
 });
 
-test.each(["none", ...formats] as const)("a reader of %s who leaves early closes the content", async (format) => {
+test.each(["none", ...formats] as const)("a reader of %s that stops early closes the content", async (format) => {
   const whole = await compressed(format, noise);
   let closed = false;
   const content = (async function* () {
@@ -156,12 +156,12 @@ test.each(["none", ...formats] as const)("a reader of %s who leaves early closes
   await expect.poll(() => closed).toBe(true);
 });
 
-test("in a server's own thread requests are answered all the while that xz is decompressed", async () => {
+test("in the main thread, requests are answered while xz is decompressed", async () => {
   const bomb = await compressed("xz", Buffer.alloc(2 ** 27));
   let turns = 0;
   const counting = setInterval(() => turns++, 1);
   onTestFinished(() => clearInterval(counting));
   for await (const _chunk of decompress("xz", inChunks(bomb), { ...limits, maxDecompressedBytes: 2 ** 27 }));
-  // Of 4 KiB at a time, in this thread, there would be five.
+  // With slices of 4 KiB there would be five.
   expect(turns).toBeGreaterThan(20);
 });

@@ -1,4 +1,4 @@
-// A .dsc, signed or not, comes apart into its stanza and its parts, or says what is wrong with it.
+// A .dsc, signed or not, gives its stanza and its parts, or an error with the reason.
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -29,14 +29,14 @@ function text(recipe: DscRecipe = {}): string {
   return files.get(dsc)!.toString();
 }
 
-/** What `gpg --clearsign` makes of a text, but for the truth of the signature. */
+/** A text in the form of `gpg --clearsign`, with an invalid signature. */
 const signed = (body: string): string =>
   `-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n${body.replace(/^-/gm, "- -")}` +
   "\n-----BEGIN PGP SIGNATURE-----\n\niQEzBAEBCgAdFiEE\n=abcd\n-----END PGP SIGNATURE-----\n";
 
 const md5 = "0123456789abcdef0123456789abcdef";
 
-test("a .dsc tells its stanza, and its parts with every digest", async () => {
+test("a .dsc gives its stanza, and its parts with all digests", async () => {
   const parts = { "hello_1.0.orig.tar.gz": "original", "hello_1.0-1.debian.tar.xz": "packaging" };
   const result = await read(text({ parts }));
   expect(fieldOf(result.stanza, "Source")).toBe("hello");
@@ -51,7 +51,7 @@ test("a .dsc tells its stanza, and its parts with every digest", async () => {
   );
 });
 
-test("the armour is gone from the stanza, but counts in size and digests", async () => {
+test("the armour is not in the stanza, but is part of size and digests", async () => {
   const whole = signed(text());
   const result = await read(whole);
   expect(result.stanza).toEqual((await read(text())).stanza);
@@ -59,7 +59,7 @@ test("the armour is gone from the stanza, but counts in size and digests", async
   expect(result.digests.sha256).toBe(createHash("sha256").update(whole).digest("hex"));
 });
 
-test("white space at the ends of lines, and lines of nothing else before the signature, count for nothing", async () => {
+test("white space at line ends, and lines of white space before the signature, are ignored", async () => {
   const plain = await read(text());
   for (const odd of [
     signed(`${text()} \t\n`),
@@ -134,13 +134,13 @@ test("lists that differ in a size are refused", async () => {
   expect(await flawOf(text().replace(/^( [0-9a-f]{64} )(\d+)/m, "$11$2"))).toMatch(/^bad-dsc: .*sizes/);
 });
 
-test("lists of which one names fewer files are refused", async () => {
+test("lists with different numbers of files are refused", async () => {
   const fewer = text().replace(/(Checksums-Sha256:\n [^\n]*\n) [^\n]*\n/, "$1");
   expect(fewer).not.toBe(text());
   expect(await flawOf(fewer)).toMatch(/^bad-dsc: .*other files/);
 });
 
-test("one list alone is enough", async () => {
+test("one list is enough", async () => {
   const { parts } = await read(text({ fields: { Files: undefined, "Checksums-Sha1": undefined } }));
   expect(Object.keys(parts[0]!.digests)).toEqual(["sha256"]);
 });
@@ -169,7 +169,7 @@ test("a signed .dsc that ends early is refused at every byte but the last line f
     expect(await flawOf(whole.slice(0, end)), `${end}`).toMatch(/^bad-dsc: /);
 });
 
-test("a .dsc that is cut, mixed up or made up never ends in anything but a value or a flaw", async () => {
+test("a cut, shuffled or random .dsc gives a value or a flaw", async () => {
   const whole = Buffer.from(signed(text()));
   const place = fc.integer({ min: 0, max: whole.length });
   await fc.assert(

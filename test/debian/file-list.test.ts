@@ -1,4 +1,4 @@
-// The files of a package are listed as it is read; what dpkg could not unpack is told, and nothing slips into a list.
+// The files of a package are listed while it is read; entries that dpkg could not unpack are flaws.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -34,7 +34,7 @@ async function flawOf(reading: Promise<unknown>): Promise<string> {
   return "none";
 }
 
-/** A .deb whose data.tar holds these bytes. */
+/** A .deb whose data.tar contains these bytes. */
 const withData = (content: Uint8Array): Promise<Buffer> =>
   aDeb({ members: ([format, control]: readonly ArPart[]) => [format!, control!, { name: "data.tar", content }] });
 
@@ -51,7 +51,7 @@ test.each(["gz", "xz", "zst", "bz2", "lzma", "none"] as const)(
   },
 );
 
-test("what dpkg-deb packs is listed as apt-ftparchive lists it: links, pipes, long names and odd bytes, no directories", async () => {
+test("a package of dpkg-deb is listed as by apt-ftparchive: links, pipes, long names and odd bytes, no directories", async () => {
   const folder = mkdtempSync(join(tmpdir(), "file-list-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const root = join(folder, "root");
@@ -82,18 +82,18 @@ test("a package without files has an empty list", async () => {
   expect(await listOf(await aDeb({ files: {} }))).toEqual([]);
 });
 
-test("a name that is longer than a path can be is left out, so that no client meets endless lines", () => {
+test("a name that is too long for a path is omitted, so that lines stay bounded", () => {
   const list = new FileListWriter(limits);
   for (const length of [4096, 4097]) list.add("a".repeat(length));
   expect(decodeFileList(list.encode(), limits)).toEqual(["a".repeat(4096)]);
 });
 
-test("a file that is packed twice is listed once, and a name that would break its line not at all", async () => {
+test("a file that is packed twice is listed once, and a name with a line break is omitted", async () => {
   const names = ["./b", "b", ".//b", "/abs", "./cr\rcr", "./blank ", "./tab\t", "./a"];
   expect(await listOf(await withEntries(names.map((name) => ({ name }))))).toEqual(["a", "abs", "b"]);
 });
 
-test("data that dpkg could not unpack is a flaw of the package, unless nobody asks for its files", async () => {
+test("data that dpkg could not unpack is a flaw, if lists of files are requested", async () => {
   const tar = await tarOf([{ name: "./usr/bin/x", content: "x".repeat(2000) }]);
   const pax = await tarOf([{ name: "./é/x", content: "x" }]);
   const bent = Buffer.from(tar);
@@ -150,7 +150,7 @@ test("entries without a name, and others that dpkg refuses, are a flaw of the pa
   }
 });
 
-test("the limits on lists and data hold", async () => {
+test("the limits of lists and data are enforced", async () => {
   const deb = await aDeb({ files: { "./a": "x".repeat(5000), "./b": "" } });
   for (const [limit, allowed] of [
     ["maxDataEntries", 1],
@@ -163,7 +163,7 @@ test("the limits on lists and data hold", async () => {
   }
 });
 
-test("directories count as entries, and so do long names, since reading them takes as long", async () => {
+test("directories and long names count as entries, because reading them takes as long", async () => {
   const directories = await withEntries(["a/", "b/", "c/"].map((name) => ({ name, type: "directory" })));
   expect(await listOf(directories, { ...limits, maxDataEntries: 3 })).toEqual([]);
   expect(await flawOf(listOf(directories, { ...limits, maxDataEntries: 2 }))).toMatch(/^limit: .*max_data_entries = 2/);
@@ -174,10 +174,10 @@ test("directories count as entries, and so do long names, since reading them tak
   expect(await flawOf(listOf(many, { ...limits, maxDataEntries: 4 }))).toMatch(/^limit: .*max_data_entries = 4/);
 });
 
-test("a small package that would become gigabytes is refused early, so that the others' turn comes", async () => {
+test("a small package that would unpack to gigabytes is refused early", async () => {
   const zeros = await compressed("xz", Buffer.alloc(2 ** 24));
   const header = tarHeader("./usr/zeros", 20_000_000_000);
-  // One stream of many blocks, because dpkg reads no second stream.
+  // One stream of many blocks, because dpkg does not read a second stream.
   const blocks = [
     blockOfStream(await compressed("xz", header)),
     ...Array.from({ length: 80 }, () => blockOfStream(zeros)),
@@ -190,7 +190,7 @@ test("a small package that would become gigabytes is refused early, so that the 
 
 const aList = fc.uniqueArray(fc.stringMatching(/^[!-.0-~][ -.0-~/]{0,20}[!-.0-~]$/), { maxLength: 50 });
 
-test("a list comes back sorted out of its compact form, which does not tell in which order it was written", () => {
+test("a decoded list is sorted, and the compact form does not depend on the order of writing", () => {
   fc.assert(
     fc.property(aList, (paths) => {
       const [forth, back] = [new FileListWriter(limits), new FileListWriter(limits)];
@@ -228,7 +228,7 @@ test("a list beyond the limits is refused, before it is unpacked", () => {
   );
 });
 
-test("bytes that are made up are a list or a flaw", () => {
+test("random bytes are a list or a flaw", () => {
   const valid = gzipSync("a\nb\n");
   fc.assert(
     fc.property(fc.integer({ min: 0, max: valid.length * 8 - 1 }), (at) => {

@@ -1,4 +1,4 @@
-// A machine without a decoder says what to install, and keeps that apart from a broken package.
+// Without a decoder, the message says what to install, and differs from that for a broken package.
 import { afterAll, expect, test, vi } from "vitest";
 import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import { aDeb, inChunks } from "../support/debs.ts";

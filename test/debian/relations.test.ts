@@ -1,4 +1,4 @@
-// Relation fields are taken and refused as apt's own parser does, which python3-apt has.
+// Relation fields are accepted and refused as by the parser of apt, which python3-apt contains.
 import { expect, test } from "vitest";
 import { readBuildRelations, readRelations } from "../../src/debian/relations.ts";
 import { buildRelationSeeds, FieldMutator, relationSeeds } from "../support/control-fields.ts";
@@ -22,31 +22,31 @@ function differing(
 const countOf = (apt: readonly AptVerdict[], wanted: AptVerdict): number =>
   apt.filter((verdict) => verdict === wanted).length;
 
-/** Where apt may read beyond the end of the field, so that its verdict depends on what happens to be there. */
+/** Fields for which apt may read beyond the end, so that its verdict depends on other memory. */
 const isUnsafeToAsk = (field: string): boolean => /<[^>]*$/.test(field);
-/** Where apt 3 refuses what apt 2.6 takes: brackets without an architecture, and an operator of apt 3 without a version. */
+/** Fields that apt 2.6 accepts and apt 3 refuses: brackets without an architecture, `!=` without a version. */
 const isForApt3 = (field: string): boolean => /\[[ \t\n]*\]|![ \t\n\]]|\([ \t\n]*!=[ \t\n]*\)/.test(field);
 
-/** What apt's parser takes, and the rest of apt crashes at: nothing behind a bar. */
+/** A bar at the end: the parser of apt accepts it, and the rest of apt crashes. */
 const endsWithBar = (field: string): boolean => /\|[ \t\n,]*$/.test(field);
 
-test("100,000 mutated relation fields get the verdict of apt's parser", () => {
+test("100,000 mutated relation fields get the same verdict as from the parser of apt", () => {
   const mutator = new FieldMutator(1);
   const fields = new Set(relationSeeds.map((seed) => seed.trimEnd()));
   while (fields.size < 110_000) fields.add(mutator.relation());
   const asked = [...fields].filter((field) => !isForApt3(field) && !endsWithBar(field));
   expect(asked.length).toBeGreaterThan(100_000);
   const apt = aptOn("parse_depends", asked);
-  // Both verdicts are held against apt's in great number.
+  // Both verdicts must be frequent.
   expect(countOf(apt, "taken")).toBeGreaterThan(20_000);
   expect(countOf(apt, "refused")).toBeGreaterThan(20_000);
   expect(differing(asked, readRelations, apt)).toEqual([]);
 });
 
-/** apt itself skips these before it calls what python3-apt calls. */
+/** apt skips superfluous commas before it calls the function that python3-apt calls. */
 const hasSuperfluousComma = (field: string): boolean => /(^|[,|])[ \t\n]*,/.test(field);
 
-test("30,000 mutated build relation fields get the verdict of apt's parser, and what it crashes at is refused", () => {
+test("30,000 mutated build relation fields get the same verdict as from the parser of apt, and fields on which it crashes are refused", () => {
   const mutator = new FieldMutator(2);
   const fields = new Set(buildRelationSeeds.map((seed) => seed.trimEnd()));
   while (fields.size < 30_000) fields.add(mutator.relation(buildRelationSeeds));
@@ -61,7 +61,7 @@ test("30,000 mutated build relation fields get the verdict of apt's parser, and 
   expect(differing(asked, readBuildRelations, apt)).toEqual([]);
 });
 
-test("what apt 3 refuses or apt crashes at is refused, and what is like it and harmless is not", () => {
+test("fields that apt 3 refuses or on which apt crashes are refused, and similar harmless fields are not", () => {
   for (const refused of ["foo (!= ), bar", "foo |", "foo, bar (= 1.0)|"]) {
     expect(isTaken(readRelations, refused), refused).toBe(false);
   }

@@ -1,4 +1,4 @@
-// Versions order as dpkg orders them: held against dpkg itself.
+// Versions have the order of dpkg, which is asked.
 import { existsSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -41,7 +41,7 @@ const epoch = fc.constantFrom(
   ":",
 );
 const version = fc.tuple(epoch, fc.constantFrom("1", "0", "2.0", "", "x"), tail).map((some) => some.join(""));
-/** Two versions that share their start more often than not: those are the ones that are hard to order. */
+/** Two versions that often have a common start, which makes them hard to order. */
 const pair = fc.oneof(
   fc.tuple(version, version),
   fc.tuple(epoch, tail, tail, tail).map(([e, start, a, b]) => [`${e}1${start}${a}`, `${e}1${start}${b}`] as const),
@@ -57,14 +57,17 @@ function outcome(a: string, b: string): "lt" | "eq" | "gt" | "malformed" {
   }
 }
 
-/** Asks dpkg whether each of our answers is right, with one question per pair in one shell. Returns the pairs that differ. */
+/**
+ * Asks dpkg whether each of our answers is right, with one question per pair in one shell. Returns the pairs that
+ * differ.
+ */
 function differences(pairs: ReadonlyArray<readonly [string, string]>): readonly string[] {
   const asked = pairs.filter(([a, b]) => ![a, b].some((one) => one === "" || one.startsWith("-")));
   const questions = asked.map(([a, b]) => {
     const ours = outcome(a, b);
     return `${a} ${ours === "malformed" ? "eq" : ours} ${b}`;
   });
-  // Warnings come before the status: they tell of versions that dpkg does not install.
+  // Warnings are before the status, and name versions that dpkg does not install.
   const script = 'while read -r a op b; do dpkg --compare-versions "$a" "$op" "$b" 2>&1; echo "=$?"; done';
   const spoken = runTool("sh", ["-c", script], questions.map((line) => `${line}\n`).join("")).toString();
   const answers = spoken.split(/(?<==[0-9])\n/).slice(0, -1);
@@ -85,15 +88,15 @@ function realVersions(): readonly string[] {
   return [...new Set([...all].map((match) => match[1]!))];
 }
 
-test("generated versions order as dpkg orders them, and malformed ones are those that dpkg refuses or warns about", () => {
+test("generated versions have the order of dpkg, and malformed ones are those that dpkg refuses or warns about", () => {
   expect(differences(fc.sample(pair, cases(3000)))).toEqual([]);
 });
 
-test("real versions order as dpkg orders them", () => {
+test("real versions have the order of dpkg", () => {
   const real = realVersions();
   const step = Math.max(1, Math.floor(real.length / cases(1000)));
   const some = real.filter((_one, index) => index % step === 0);
-  // Sorted neighbours are alike; the others are whatever comes.
+  // Sorted neighbours are similar; other pairs are random.
   const sorted = [...some].sort();
   const neighbours = sorted.slice(1).map((one, index) => [sorted[index]!, one] as const);
   const strangers = some.map((one, index) => [one, some[(index * 7 + 3) % some.length]!] as const);
@@ -131,7 +134,7 @@ test.each([
   ["0:1", "1"],
   ["1.01", "1.1"],
   [" 1.0\n", "1.0"],
-])("%j is as new as %j", (a, b) => {
+])("%j equals %j", (a, b) => {
   expect(compareVersions(a, b)).toBe(0);
 });
 
@@ -142,6 +145,6 @@ test.each(["", " ", "a", "1_0", "1.0-", "-1", ":1", "1:", "a:1", "2147483648:1",
   },
 );
 
-test("a version comes apart at its first colon and its last hyphen", () => {
+test("a version is split at its first colon and its last hyphen", () => {
   expect(parseVersion("2:1.0-rc-3~bpo12+1")).toEqual({ epoch: 2, upstream: "1.0-rc", revision: "3~bpo12+1" });
 });

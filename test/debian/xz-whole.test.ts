@@ -1,4 +1,4 @@
-// What comes out is what xz would give, and never what xz would refuse.
+// The output is that of xz, and files that xz refuses are refused.
 import fc from "fast-check";
 import { afterEach, expect, test, vi } from "vitest";
 import { decompressWhole } from "../../src/debian/xz-whole.ts";
@@ -11,11 +11,11 @@ const xz = (plain: Uint8Array, ...options: readonly string[]) =>
   runTool("xz", ["-c", "-T1", ...options], Buffer.from(plain), "xz-utils");
 
 const text = Buffer.from(Array.from({ length: 3000 }, (_none, index) => `line ${index * 7919}\n`).join(""));
-/** Does not compress: xz puts such bytes as they are into chunks of their own. */
+/** Incompressible bytes, which xz stores in chunks of their own. */
 const noise = Buffer.from(Array.from({ length: 200_000 }, (_none, index) => ((index * 2_654_435_761) >>> 13) & 0xff));
 const mixed = Buffer.concat([text, noise, text]);
 
-/** What comes out; "corrupt" where that fails, and undefined for what is left to lzma-native. */
+/** The output; "corrupt" for an error, and undefined for a file that is left to lzma-native. */
 async function collected(file: Uint8Array, allowed = limits): Promise<Buffer | "corrupt" | undefined> {
   const pieces = await decompressWhole(file, allowed);
   try {
@@ -47,12 +47,12 @@ test.each(["-0", "-6", "-9e", "-6 --check=crc32", "-6 --check=sha256", "-6 --che
   },
 );
 
-test("what xz makes with several threads comes out whole", async () => {
+test("the output of xz with several threads is decompressed", async () => {
   const plain = Buffer.concat([mixed, Buffer.alloc(3 * mebibyte), mixed]);
   expect(await comesOut(xz(plain, "-0", "-T2", "--block-size=1MiB"), plain)).toBe(true);
 });
 
-test("bytes of any kind come out as they were", async () => {
+test("any bytes are compressed and decompressed without change", async () => {
   await fc.assert(
     fc.asyncProperty(fc.uint8Array({ maxLength: 3000, size: "max" }), async (plain) => {
       expect(await comesOut(xz(plain), Buffer.from(plain))).toBe(true);
@@ -61,7 +61,7 @@ test("bytes of any kind come out as they were", async () => {
   );
 });
 
-test("a file that ends early, or goes on, never comes out whole", async () => {
+test("a truncated file, or one with more bytes, is never accepted", async () => {
   const whole = xz(mixed);
   for (let end = 0; end < whole.length; end += end < 200 || end > whole.length - 200 ? 1 : 997) {
     expect(await collected(whole.subarray(0, end)), `${end} bytes`).toBeUndefined();
@@ -71,7 +71,7 @@ test("a file that ends early, or goes on, never comes out whole", async () => {
   }
 });
 
-test("nor does a file that ends early where an index and a footer close it", async () => {
+test("a truncated file with a valid index and footer is not accepted either", async () => {
   const whole = xz(mixed);
   const end = whole.subarray(12 + blocksOf(whole).length);
   for (let at = 24; at < whole.length - end.length; at += 499) {
@@ -83,7 +83,7 @@ test("nor does a file that ends early where an index and a footer close it", asy
   expect(await collected(short)).toBeUndefined();
 });
 
-test("a flipped bit is never taken for what it was not", async () => {
+test("a flipped bit never gives other output", async () => {
   const whole = xz(text);
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 0, max: whole.length * 8 - 1 }), async (at) => {
@@ -102,11 +102,11 @@ test("a flipped bit is never taken for what it was not", async () => {
 test.each([
   ["another filter", ["--x86", "--lzma2=preset=6"]],
   ["no xz form", ["--format=lzma"]],
-])("a file of %s is left to lzma-native", async (_form, options) => {
+])("a file in the format %s is left to lzma-native", async (_form, options) => {
   expect(await collected(xz(mixed, ...options))).toBeUndefined();
 });
 
-test("no block gets a larger dictionary than allowed, wherever it stands", async () => {
+test("no block gets a larger dictionary than allowed, wherever it is", async () => {
   const [small, large] = [xz(text, "--lzma2=preset=0,dict=64KiB"), xz(text, "--lzma2=preset=0,dict=512MiB")];
   const end = small.subarray(12 + blocksOf(small).length);
   expect(await comesOut(small, text)).toBe(true);
@@ -114,19 +114,19 @@ test("no block gets a larger dictionary than allowed, wherever it stands", async
   expect(
     await collected(Buffer.concat([small.subarray(0, 12), blocksOf(small), blocksOf(large), end])),
   ).toBeUndefined();
-  // A stream of its own, hidden in what the last footer takes for the index.
+  // A separate stream, hidden in what the last footer describes as the index.
   const hidden = Buffer.concat([small, large]);
   hidden.writeUInt32LE((hidden.length - 24 - blocksOf(small).length) / 4 - 1, hidden.length - 8);
   expect(await collected(hidden)).toBeUndefined();
 });
 
-test("a decoder that would take more memory than allowed is not asked", async () => {
+test("a file whose decoder would need more memory than allowed is left to lzma-native", async () => {
   const strong = xz(text, "-9");
   expect(await comesOut(strong, text)).toBe(true);
   expect(await collected(strong, { ...limits, maxDecoderBytes: 64 * mebibyte })).toBeUndefined();
 });
 
-test("a bomb goes off piece by piece", async () => {
+test("a bomb is decompressed in pieces", async () => {
   const generous = { ...limits, maxDecompressedBytes: 128 * mebibyte };
   const pieces = (await decompressWhole(xz(Buffer.alloc(100 * mebibyte)), generous)) ?? [];
   let sizeBytes = 0;
@@ -144,7 +144,7 @@ test("a bomb beyond the limit is refused before any of it is decompressed", asyn
   );
 });
 
-test("where node-liblzma can't be loaded, all files are left to lzma-native", async () => {
+test("if node-liblzma cannot be loaded, all files are left to lzma-native", async () => {
   vi.resetModules();
   vi.doMock("node-liblzma", () => {
     throw new Error("no binary for this machine");

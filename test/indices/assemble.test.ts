@@ -1,4 +1,4 @@
-// Assembling an index: true sizes and digests of what the parts hold, and no reading of what did not change.
+// Assembling an index: correct sizes and digests, without reading unchanged parts again.
 import { createHash } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
@@ -64,7 +64,7 @@ test("the sizes and digests of every form are those of its parts' bytes", async 
   expectTrue(await assemble(segments, shelf.read, algorithms, undefined, yieldNow), shelf, "one\ntwo\nthree\n");
 });
 
-test("an index of nothing is valid in every form", async () => {
+test("an empty index is valid in every form", async () => {
   const shelf = new Shelf();
   const empty = await assemble([], shelf.read, algorithms, undefined, yieldNow);
   expectTrue(empty, shelf, "");
@@ -72,7 +72,7 @@ test("an index of nothing is valid in every form", async () => {
   runTool("gzip", ["-t"], shelf.fileOf(empty, "gz"));
 });
 
-test("only what follows the first difference is read again, and the digests are right", async () => {
+test("only segments after the first difference are read again, and the digests are correct", async () => {
   const shelf = new Shelf();
   const [a, b, c, d, e] = await Promise.all(["a\n", "b\n", "c\n", "d\n", "e\n"].map((text) => shelf.put(text)));
   let index = await assemble([a!, b!, c!], shelf.read, algorithms, undefined, yieldNow);
@@ -92,14 +92,14 @@ test("only what follows the first difference is read again, and the digests are 
   }
 });
 
-test("an earlier assembly with other algorithms is of no use and does no harm", async () => {
+test("an earlier assembly with other algorithms is ignored", async () => {
   const shelf = new Shelf();
   const segments = [await shelf.put("one\n")];
   const before = await assemble(segments, shelf.read, ["sha512"], undefined, yieldNow);
   expectTrue(await assemble(segments, shelf.read, algorithms, before, yieldNow), shelf, "one\n");
 });
 
-test("a stored segment of another size is noticed, not listed with a wrong digest", async () => {
+test("a stored segment of another size is an error, not a wrong digest", async () => {
   const shelf = new Shelf();
   const segment = await shelf.put("one\n");
   const cutShort = (id: string, form: IndexForm): Uint8Array => shelf.read(id, form).subarray(1);
@@ -122,7 +122,7 @@ test("the plain form is read and hashed while a segment is still being compresse
   expectTrue(await assembling, shelf, "one\ntwo\nthree\n");
 });
 
-test("an index of which a segment can't be made is not assembled", async () => {
+test("an index is not assembled if a segment cannot be made", async () => {
   const shelf = new Shelf();
   const whole = await shelf.put("one\n");
   const failure = new Error("no such inspection");

@@ -1,4 +1,4 @@
-// Release: what apt insists on, and values that can't forge others.
+// Release: what apt requires, and values that cannot forge others.
 import { expect, test } from "vitest";
 import { parseStanza } from "../../src/debian/deb822.ts";
 import { fieldOf } from "../../src/debian/stanza.ts";
@@ -26,7 +26,7 @@ const parsed = (changes: Partial<Release> = {}) =>
     maxFieldNameBytes: 100,
   });
 
-test("a Release holds who it is, its date in GMT and every file with its size", () => {
+test("a Release contains its identity, its date in GMT and every file with its size", () => {
   expect(Object.fromEntries(parsed({ version: "1.0", description: "A test", validUntilSeconds: 784111778 }))).toEqual({
     Origin: "Example",
     Label: "Example packages",
@@ -45,16 +45,16 @@ test("a Release holds who it is, its date in GMT and every file with its size", 
 });
 
 // debootstrap looks for exactly this line.
-test("the line Acquire-By-Hash: yes stands as it is", () => {
+test("the line is exactly Acquire-By-Hash: yes", () => {
   expect(renderRelease(release)).toMatch(/^Acquire-By-Hash: yes$/m);
 });
 
-// RFC 4880 7.1: a signature over clear-signed text does not count it, but one over the bare text may.
+// RFC 4880 7.1: a cleartext signature does not cover it, but a detached one does.
 test("no line ends in white space", () => {
   expect(renderRelease({ ...release, description: "A test \t", version: "1.0 " })).not.toMatch(/[ \t]$/m);
 });
 
-test("what is not known is left out", () => {
+test("unknown values are omitted", () => {
   for (const field of ["Version", "Valid-Until", "Description", "MD5Sum", "SHA1", "SHA512"]) {
     expect(fieldOf(parsed(), field)).toBeUndefined();
   }
@@ -74,7 +74,7 @@ test("every configured algorithm has its section", () => {
   ]);
 });
 
-test("a value can't forge a field", () => {
+test("a value cannot forge a field", () => {
   for (const value of ["a\nSuite: b", "a\n", "a\r\nb", "a\n b"]) {
     expect(() => renderRelease({ ...release, label: value })).toThrow("Label");
     expect(() => renderRelease({ ...release, components: [value] })).toThrow("Components");
@@ -83,7 +83,7 @@ test("a value can't forge a field", () => {
   expect(() => renderRelease({ ...release, files: [forged] })).toThrow("broken line");
 });
 
-test("a Release that apt would refuse is not made", () => {
+test("a Release that apt would refuse is an error", () => {
   expect(() => renderRelease({ ...release, algorithms: ["md5", "sha1"] })).toThrow("SHA256 or SHA512");
   expect(() => renderRelease({ ...release, algorithms: ["sha512"] })).toThrow("no sha512");
   const files = Array.from({ length: 100_000 }, (_, n) => ({

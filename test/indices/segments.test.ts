@@ -1,4 +1,4 @@
-// Segments: a function of the list alone, and cheap to keep.
+// Segments depend only on the list, and are cheap to update.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Ordered } from "../../src/indices/order.ts";
@@ -8,7 +8,7 @@ import { SegmentedList } from "../../src/indices/segments.ts";
 import { cases } from "../support/cases.ts";
 import { anEntry, anyEntry } from "../support/ordered-entries.ts";
 
-/** Fine enough that short lists have many segments of both kinds. */
+/** Small limits, so that short lists have many segments of both kinds. */
 const fineCut: Cut = {
   small: { least: 1, oneIn: 2, most: 3, leastBytes: 2000, mostBytes: 4000 },
   large: { least: 3, oneIn: 4, most: 9, leastBytes: 6000, mostBytes: 12_000 },
@@ -19,7 +19,7 @@ const itemsOf = (list: SegmentedList<Ordered>): readonly Ordered[] => list.segme
 const manyItems = (count: number): readonly Ordered[] =>
   Array.from({ length: count }, (_, n) => anEntry({ linkedAtMs: n, path: `pool/p${n}.deb` }));
 
-test("any history gives the same segments as building the list from nothing", () => {
+test("any sequence of changes gives the same segments as a new list", () => {
   const anyChange = fc.record({
     added: fc.array(anyEntry, { maxLength: 12 }),
     removed: fc.array(fc.nat(), { maxLength: 6 }),
@@ -61,14 +61,14 @@ test("an unchanged segment stays the same object", () => {
   );
 });
 
-test("removing what is not there, or nothing at all, changes no segment", () => {
+test("removals of absent items, and empty changes, change no segment", () => {
   const list = SegmentedList.build(manyItems(2000));
   expect(list.apply({ removed: [], added: [] })).toBe(list);
   const same = list.apply({ removed: [anEntry({ linkedAtMs: 7, path: "elsewhere.deb" })], added: [] });
   expect(same.segments()).toEqual(list.segments());
 });
 
-test("a replaced content gives a changed segment though the place is the same", () => {
+test("a replaced content changes its segment, even at the same position", () => {
   const list = SegmentedList.build(manyItems(2000));
   const replaced = anEntry({ linkedAtMs: 1000, path: "pool/p1000.deb", content: "other" });
   const after = list.apply({ removed: [], added: [replaced] });
@@ -76,7 +76,7 @@ test("a replaced content gives a changed segment though the place is the same", 
   expect(idsOf(after)).not.toEqual(idsOf(list));
 });
 
-test("an append, a replacement, a removal and an insertion each change hardly more than one segment of thousands of items", () => {
+test("an append, a replacement, a removal and an insertion each change about one segment of thousands of items", () => {
   const list = SegmentedList.build(manyItems(20_000));
   const known = new Set(idsOf(list));
   const changedBy = (removed: readonly Ordered[], added: readonly Ordered[]): number =>
@@ -99,7 +99,7 @@ test("an append, a replacement, a removal and an insertion each change hardly mo
   expect(most).toBeLessThan(20);
 });
 
-test("large segments hold about 256 items, and none holds more than 512", () => {
+test("large segments have about 256 items, and none has more than 512", () => {
   const sizes = SegmentedList.build(manyItems(60_000))
     .segments()
     .map((segment) => segment.items.length);
@@ -108,7 +108,7 @@ test("large segments hold about 256 items, and none holds more than 512", () => 
   expect(60_000 / sizes.length).toBeLessThan(300);
 });
 
-test("a run of items that never say end is still cut", () => {
+test("items whose hashes never mark an end are still cut", () => {
   const endless = manyItems(5000).map((item) => ({
     ...item,
     identity: `${"0".repeat(7)}1${"0".repeat(7)}1`.padEnd(64, "0"),
@@ -119,7 +119,7 @@ test("a run of items that never say end is still cut", () => {
   expect(Math.max(...sizes)).toBe(512);
 });
 
-/** As long as stanzas may be. */
+/** The longest stanzas. */
 const longItems = (count: number): readonly Ordered[] =>
   Array.from({ length: count }, (_, n) =>
     anEntry({ linkedAtMs: n, path: `pool/p${n}.deb`, stanzaBytes: 100_000 + ((n * 7919) % 160_000) }),
@@ -127,7 +127,7 @@ const longItems = (count: number): readonly Ordered[] =>
 
 const bytesOf = ({ items }: Segment<Ordered>): number => items.reduce((sum, { stanzaBytes }) => sum + stanzaBytes, 0);
 
-test("segments of long stanzas are bounded by bytes, and end where their content says so", () => {
+test("segments of long stanzas are limited in bytes, and end where their content decides", () => {
   const segments = SegmentedList.build(longItems(5000)).segments();
   const bytes = segments.map(bytesOf);
   expect(Math.max(...bytes)).toBeLessThan(2 * 2 ** 20 + 260_000);
@@ -136,7 +136,7 @@ test("segments of long stanzas are bounded by bytes, and end where their content
   expect(large.filter((each) => each < 2 * 2 ** 20).length / large.length).toBeGreaterThan(0.9);
 });
 
-test("a change among long stanzas leaves nearly all segments as they are", () => {
+test("a change among long stanzas leaves almost all segments unchanged", () => {
   const list = SegmentedList.build(longItems(3000));
   const known = new Set(idsOf(list));
   let total = 0;
@@ -148,7 +148,7 @@ test("a change among long stanzas leaves nearly all segments as they are", () =>
   expect(total / 100).toBeLessThan(3);
 });
 
-test("stanzas of the usual length are cut by their number alone", () => {
+test("stanzas of usual length are cut by their number only", () => {
   const items = manyItems(20_000);
   const usual = SegmentedList.build(items.map((item, n) => ({ ...item, stanzaBytes: 500 + ((n * 7919) % 3000) })));
   expect(idsOf(usual)).toEqual(idsOf(SegmentedList.build(items.map((item) => ({ ...item, stanzaBytes: 0 })))));

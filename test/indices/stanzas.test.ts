@@ -1,4 +1,4 @@
-// Stanzas hold what apt-ftparchive gives for the same files, and nothing that an uploader smuggles in.
+// Stanzas contain what apt-ftparchive writes for the same files, and no fields that an uploader could misuse.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -71,7 +71,7 @@ async function expectAsFtparchive(root: string): Promise<void> {
   for (const stanza of wanted) {
     const path = fieldOf(stanza, "Filename") ?? "";
     const [ours] = stanzasOf(renderPackage(await binary(join(root, path)), path, digestAlgorithms));
-    // Where there is no Translation-en, apt-ftparchive leaves a package's own, which ends every command of apt 2.6.
+    // Without Translation-en, apt-ftparchive keeps the field of the package, which breaks every command of apt 2.6.
     const expected = stanza.filter(([name]) => name.toLowerCase() !== "description-md5");
     expect(comparable(ours!), path).toEqual(comparable(expected));
   }
@@ -93,7 +93,7 @@ const unusual: { readonly [name: string]: string | undefined } = {
   "description-md5": "0123",
 };
 
-test("a package's stanza holds what apt-ftparchive gives for it", async () => {
+test("the stanza of a package contains what apt-ftparchive writes", async () => {
   const root = place({
     "pool/plain_1_amd64.deb": await aDeb({ package: "plain" }),
     "pool/a/unusual_1_all.deb": await aDeb({ package: "unusual", architecture: "all", fields: unusual }),
@@ -106,7 +106,7 @@ test("a package's stanza holds what apt-ftparchive gives for it", async () => {
   await expectAsFtparchive(root);
 });
 
-test("real packages' stanzas hold what apt-ftparchive gives for them", async () => {
+test("the stanzas of real packages contain what apt-ftparchive writes", async () => {
   const root = mkdtempSync(join(directory, "real-"));
   mkdirSync(join(root, "pool"));
   const selected = runTool("dpkg", ["--get-selections"]).toString();
@@ -119,7 +119,7 @@ test("real packages' stanzas hold what apt-ftparchive gives for them", async () 
   await expectAsFtparchive(root);
 });
 
-/** A .deb by dpkg-deb with an installed package's own control fields, and no files. */
+/** A .deb of dpkg-deb with the control fields of an installed package, and no files. */
 function repack(name: string, into: string): void {
   const status = runTool("dpkg-query", ["--status", name]).toString();
   const control = status.replace(/^(Status|Config-Version|Conffiles):.*\n(?: .*\n)*/gm, "");
@@ -127,7 +127,7 @@ function repack(name: string, into: string): void {
   runTool("dpkg-deb", ["--build", "--root-owner-group", root, into], "", "dpkg");
 }
 
-test("an uploader's own archive fields are replaced or dropped, in any spelling", async () => {
+test("archive fields of an uploader are replaced or omitted, in any spelling", async () => {
   const replaced = { filename: "evil", SIZE: "1", sha256: "0", MD5sum: "0" };
   const dropped = {
     Sha1: "0",
@@ -158,7 +158,7 @@ test("an uploader's own archive fields are replaced or dropped, in any spelling"
   for (const field of Object.keys(dropped)) expect(fieldOf(rendered!, field), field).toBeUndefined();
 });
 
-test("empty fields are dropped from both indices, and what else is beside them stays", async () => {
+test("empty fields are omitted from both indices, and other fields remain", async () => {
   const fields = { Section: "", Provides: "", "X-Empty": "", Bugs: "https://bugs.example.org" };
   const { dsc, files } = aDsc({ fields: { ...fields, "Build-Depends": "" } });
   const root = place({
@@ -175,7 +175,7 @@ test("empty fields are dropped from both indices, and what else is beside them s
   }
 });
 
-test("Package comes first, the archive's fields stand before Description, and an empty line ends the stanza", async () => {
+test("Package is first, the fields of the archive are before Description, and an empty line ends the stanza", async () => {
   const root = place({ "pool/x.deb": await aDeb({ package: "hello", fields: { "X-Last": "y" } }) });
   const text = renderPackage(await binary(join(root, "pool/x.deb")), "pool/x.deb", ["md5", "sha256"]);
   const names = stanzasOf(text)[0]!.map(([name]) => name);
@@ -207,7 +207,7 @@ async function expectSourcesAsFtparchive(root: string): Promise<void> {
   }
 }
 
-test("a source package's stanza holds what apt-ftparchive gives for it", async () => {
+test("the stanza of a source package contains what apt-ftparchive writes", async () => {
   const plain = aDsc({});
   const smuggling = aDsc({
     source: "smuggling",
@@ -227,7 +227,7 @@ test("a source package's stanza holds what apt-ftparchive gives for it", async (
   await expectSourcesAsFtparchive(place(Object.fromEntries(placed)));
 });
 
-test("a source package that dpkg-source made has the stanza that apt-ftparchive gives", async () => {
+test("a source package of dpkg-source has the stanza that apt-ftparchive writes", async () => {
   const root = place({
     "pool/hello-1.0/debian/control":
       "Source: hello\nSection: misc\nPriority: optional\nMaintainer: A <a@b.c>\nStandards-Version: 4.7.0\n" +
@@ -242,7 +242,7 @@ test("a source package that dpkg-source made has the stanza that apt-ftparchive 
   await expectSourcesAsFtparchive(root);
 });
 
-test("lists that nobody asked for are not in Sources, and asked ones are computed where the .dsc lacks them", async () => {
+test("Sources has only the configured lists, which are computed if the .dsc lacks them", async () => {
   const { dsc, files } = aDsc({ fields: { "Checksums-Sha256": undefined } });
   const root = place(Object.fromEntries(files));
   const [stanza] = stanzasOf(await rendered(root, dsc, ["sha256"]));
@@ -261,7 +261,7 @@ test("a name or value that would begin another field or stanza is refused", asyn
   }
 });
 
-test("a digest that was never made is an error, not an empty field", async () => {
+test("a missing digest is an error, not an empty field", async () => {
   const root = place({ "x.deb": await aDeb({}) });
   const { digests, ...rest } = await binary(join(root, "x.deb"));
   const partial = { ...rest, digests: { sha256: digests.sha256 } };

@@ -1,4 +1,4 @@
-// Translation-en and what is left of descriptions in Packages, held against apt-ftparchive's own.
+// Translation-en and the short descriptions in Packages, compared with those of apt-ftparchive.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -61,7 +61,7 @@ test("Translation-en has the stanzas that apt-ftparchive writes", () => {
   expect(stanzasIn(packages.map(({ control }) => renderTranslation(control)).join(""))).toEqual(wanted);
 });
 
-test("Packages has the short descriptions and the MD5 that apt-ftparchive writes, whatever an uploader says", () => {
+test("Packages has the short descriptions and the MD5 that apt-ftparchive writes, whatever the package contains", () => {
   const wanted = stanzasIn(readFileSync(join(directory, indices, "binary-amd64/Packages")));
   const ours = stanzasIn(packages.map((inspection) => renderPackage(inspection, "x", [], "short")).join(""));
   const described = (stanza: Stanza) => stanza.filter(([name]) => /^(Package|Description.*)$/i.test(name));
@@ -71,7 +71,7 @@ test("Packages has the short descriptions and the MD5 that apt-ftparchive writes
   );
 });
 
-test("a package without a description stands in Packages without one, and not in Translation-en", () => {
+test("a package without a description is in Packages, and not in Translation-en", () => {
   const [any] = packages;
   if (any === undefined) throw new Error("no package");
   for (const control of [

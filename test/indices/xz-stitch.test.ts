@@ -1,4 +1,4 @@
-// Stitched xz streams and joined gzip members, read back by the tools that users have.
+// Joined xz streams and gzip members are read back by the usual tools.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,7 +29,7 @@ async function stitched(segments: readonly Uint8Array[]): Promise<{ readonly xz:
   };
 }
 
-test("blocks of any segments make one stream that xz and python's lzma read back whole", async () => {
+test("the blocks of any segments make one stream that xz and the lzma module of Python read back", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anySegment, { maxLength: 6 }), async (segments) => {
       const { xz: stream } = await stitched(segments);
@@ -42,7 +42,7 @@ test("blocks of any segments make one stream that xz and python's lzma read back
   );
 });
 
-test("xz counts one stream with a block per segment", async () => {
+test("xz counts one stream with a block for each segment", async () => {
   const { xz: stream } = await stitched([Buffer.from("one"), Buffer.from("two"), Buffer.from("three")]);
   const directory = mkdtempSync(join(tmpdir(), "stitch-"));
   writeFileSync(join(directory, "three.xz"), stream);
@@ -57,7 +57,7 @@ test("an index of several hundred blocks is read back", async () => {
   expect(runTool("xz", ["-dc"], stream, "xz-utils").equals(Buffer.concat(segments))).toBe(true);
 });
 
-test("any changed byte of a stitched stream is found by xz", async () => {
+test("xz detects any changed byte of a joined stream", async () => {
   const { xz: stream } = await stitched([Buffer.from("one"), Buffer.from("two")]);
   for (let at = 0; at < stream.length; at++) {
     const broken = Buffer.from(stream);
@@ -66,7 +66,7 @@ test("any changed byte of a stitched stream is found by xz", async () => {
   }
 });
 
-test("an index that forgets a block is found by xz", async () => {
+test("xz detects an index without one of the blocks", async () => {
   const { xz: block } = await compressor.compress(Buffer.from("one"), signal);
   const forgetful = Buffer.concat([xzStreamHeader, block.bytes, block.bytes, xzStreamEnd([block])]);
   expect(() => runTool("xz", ["-t"], forgetful, "xz-utils")).toThrow();
@@ -83,12 +83,12 @@ test("gzip members are read back as one file", async () => {
   );
 });
 
-test("a gzip member names no time, no file and no system of its own", async () => {
+test("a gzip member contains no time, no file name and no operating system", async () => {
   const { gz } = await compressor.compress(Buffer.from("Package: hello\n\n"), signal);
   expect(Buffer.from(gz.subarray(0, 10)).toString("hex")).toBe("1f8b0800000000000003");
 });
 
-test("what is compressed is fixed to the byte, on every machine", async () => {
+test("compressed bytes are the same on every machine", async () => {
   const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
   const lines = (count: number) => Buffer.from("Package: hello\n".repeat(count));
   const few = await compressor.compress(lines(50), signal);
@@ -104,7 +104,7 @@ test("what is compressed is fixed to the byte, on every machine", async () => {
   );
 });
 
-test("what is no stream of one block is refused", () => {
+test("anything other than a stream of one block is refused", () => {
   const stream = runTool("xz", ["-c", "--check=crc32"], "text", "xz-utils");
   expect(blockOfStream(stream).uncompressedBytes).toBe(4);
   const wrong = [
@@ -117,12 +117,12 @@ test("what is no stream of one block is refused", () => {
   for (const bytes of wrong) expect(() => blockOfStream(bytes)).toThrow(XzFormError);
 });
 
-test("an aborted compression says why", async () => {
+test("an aborted compression throws the reason", async () => {
   const gone = AbortSignal.abort(new Error("gone"));
   await expect(compressor.compress(Buffer.from("x"), gone)).rejects.toThrow("gone");
 });
 
-test("threads that were woken compress the same, and can be ended before they are awake", async () => {
+test("threads that were started in advance give the same bytes, and can be ended before they have started", async () => {
   const plain = Buffer.from("Package: hello\n\n");
   const [woken, ended] = [createCompressor({ threads: 2 }), createCompressor({ threads: 2 })];
   woken.wake();

@@ -1,4 +1,4 @@
-// What the log says of keys that end, and when.
+// When and how the log reports keys that will expire.
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Log } from "../../src/base/log.ts";
 import { silentLog } from "../../src/base/log.ts";
@@ -10,7 +10,7 @@ const dayMs = 24 * 3600 * 1000;
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-/** Watches one key that ends after so many days. @returns what is logged, as it comes */
+/** Watches one key that expires after so many days. @returns the levels of log lines, as they are written */
 function watched(endsInDays: number | undefined, signal = new AbortController().signal): string[] {
   const told: string[] = [];
   const tell = (level: string) => () => void told.push(level);
@@ -26,11 +26,11 @@ test.each([
   [400, []],
   [300, ["warn"]],
   [-1, ["error"]],
-])("of a key that ends in %s days, the start says %j", (days, told) => {
+])("for a key that expires in %s days, the start logs %j", (days, told) => {
   expect(watched(days)).toEqual(told);
 });
 
-test("from sixty days before its end a key is told of every day, and as an error once it has ended", async () => {
+test("from sixty days before its expiry a key is logged every day, and as an error once it has expired", async () => {
   const told = watched(62);
   await vi.advanceTimersByTimeAsync(1.5 * dayMs);
   expect(told).toEqual(["warn"]);
@@ -40,7 +40,7 @@ test("from sixty days before its end a key is told of every day, and as an error
   expect(told.slice(-3)).toEqual(["warn", "error", "error"]);
 });
 
-test("a server that stops tells no more", async () => {
+test("a server that stops logs no more", async () => {
   const stop = new AbortController();
   const told = watched(30, stop.signal);
   stop.abort();

@@ -1,4 +1,4 @@
-// The key file: made once, whole, and for its owner's eyes.
+// The key file is created once, atomically, and readable by its owner only.
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ function aLog(): { readonly log: Log; readonly warnings: string[] } {
   return { log: { ...silentLog, warn: (_, message) => warnings.push(message) }, warnings };
 }
 
-test("the first start makes a key, and every later one finds it, also when two start at once", async () => {
+test("the first start creates a key, and every later start finds it, also with two concurrent starts", async () => {
   const path = join(directory, "new", "signing.asc");
   const options = { name: "Tests", now: Date.now, log: silentLog };
   const [one, two] = await Promise.all([openKeyFile(path, options), openKeyFile(path, options)]);
@@ -43,7 +43,7 @@ test("a key that others may read is used, with a warning", async () => {
   }
 });
 
-test("a key file that is missing, no file or too large is named, with no word of its content", async () => {
+test("the error for a key file that is missing, not a file or too large names it, without its content", async () => {
   await expect(readKeyFile(join(directory, "none.asc"), { log: silentLog })).rejects.toThrow("none.asc");
   await expect(readKeyFile(directory, { log: silentLog })).rejects.toThrow("cannot read");
   const large = join(directory, "large.asc");
@@ -51,7 +51,7 @@ test("a key file that is missing, no file or too large is named, with no word of
   await expect(readKeyFile(large, { log: silentLog })).rejects.toThrow("maxKeyFileBytes");
 });
 
-test("a directory that can't be written is named", async () => {
+test("the error for a directory that cannot be written names it", async () => {
   const file = join(directory, "file");
   writeFileSync(file, "");
   const inFile = openKeyFile(join(file, "signing.asc"), { name: "Tests", now: Date.now, log: silentLog });

@@ -1,4 +1,4 @@
-// Signatures as APT's own verifiers see them, and keys that they would refuse.
+// Signatures are verified with the verifiers of APT, and keys that they would refuse are refused.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,10 +18,10 @@ afterAll(() => rmSync(directory, { recursive: true }));
 const release = "Origin: Tests\nSuite: sid\n- dash\nFrom here\nSHA256:\n 0123 0 main/binary-amd64/Packages\n";
 const dateSeconds = keyMadeAtSeconds + 1000;
 
-/** gpgv ends what it takes out of a clear-signed text with a line feed of its own. */
+/** gpgv adds a line feed to the text of a cleartext signature. */
 const asGpgvWrites = (text: string): string => `${text}\n`;
 
-/** Writes files and hands on their paths. */
+/** Writes files. @returns their paths */
 function files(texts: { readonly [name: string]: string | Uint8Array }): { readonly [name: string]: string } {
   return Object.fromEntries(
     Object.entries(texts).map(([name, text]) => {
@@ -36,7 +36,7 @@ async function binaryKey(armoredKey: string): Promise<Uint8Array> {
   return (await readKey({ armoredKey })).write();
 }
 
-test("gpgv takes both signed forms and reads the very Release back", async () => {
+test("gpgv accepts both signed forms, and returns the same Release", async () => {
   const signer = await aSigner();
   const signed = await signer.sign(release, dateSeconds);
   const { keyring, inRelease, releaseGpg, text } = files({
@@ -49,7 +49,7 @@ test("gpgv takes both signed forms and reads the very Release back", async () =>
   runTool("gpgv", ["--keyring", keyring!, releaseGpg!, text!]);
 });
 
-test("one signature is for both forms: for Release to the byte, as apt takes it out of InRelease", async () => {
+test("both forms have the same signature, also for Release as apt extracts it from InRelease", async () => {
   const signer = await aSigner();
   const { inRelease, releaseGpg } = await signer.sign(release, dateSeconds);
   expect(inRelease.endsWith(`\n${releaseGpg}`)).toBe(true);
@@ -65,7 +65,7 @@ test("one signature is for both forms: for Release to the byte, as apt takes it 
   expect(() => runTool("gpgv", ["--keyring", keyring!, signature!, shorter!])).toThrow("BAD signature");
 });
 
-test("sqv takes both signed forms", async () => {
+test("sqv accepts both signed forms", async () => {
   const signer = await aSigner();
   const signed = await signer.sign(release, dateSeconds);
   const { keyring, releaseGpg, text } = files({
@@ -91,7 +91,7 @@ test("one changed byte of the text makes both signatures bad", async () => {
   expect(() => runTool("sqv", ["--keyring", keyring!, releaseGpg!, text!])).toThrow();
 });
 
-test("another key's signature is not taken", async () => {
+test("the signature of another key is not accepted", async () => {
   const signed = await (await aSigner()).sign(release, dateSeconds);
   const other = await anyKey({ type: "ecc", curve: "ed25519Legacy" });
   const { keyring, inRelease } = files({
@@ -101,7 +101,7 @@ test("another key's signature is not taken", async () => {
   expect(() => runTool("gpgv", ["--keyring", keyring!, inRelease!])).toThrow("No public key");
 });
 
-test("the clear-signed form has nothing before or behind it", async () => {
+test("the cleartext signed form has nothing before or after it", async () => {
   const { inRelease, releaseGpg } = await (await aSigner()).sign(release, dateSeconds);
   expect(inRelease).toMatch(/^-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nOrigin: Tests\n/);
   expect(inRelease).toMatch(/\n-----END PGP SIGNATURE-----\n$/);
@@ -109,14 +109,14 @@ test("the clear-signed form has nothing before or behind it", async () => {
   expect(inRelease + releaseGpg).not.toContain("\r");
 });
 
-test("equal text and date give equal bytes, another date others", async () => {
+test("equal text and date give equal bytes, and another date gives others", async () => {
   const signer = await aSigner();
   const signed = await signer.sign(release, dateSeconds);
   expect(await (await aSigner()).sign(release, dateSeconds)).toEqual(signed);
   expect(await signer.sign(release, dateSeconds + 1)).not.toEqual(signed);
 });
 
-test("a Release older than the key is signed at the key's time, since earlier signatures would be bad", async () => {
+test("a Release older than the key is signed with the time of the key, because earlier signatures would be bad", async () => {
   const signer = await aSigner();
   const signed = await signer.sign(release, keyMadeAtSeconds - 1_000_000);
   expect(signed).toEqual(await signer.sign(release, keyMadeAtSeconds));
@@ -124,7 +124,7 @@ test("a Release older than the key is signed at the key's time, since earlier si
   runTool("gpgv", ["--keyring", keyring!, inRelease!]);
 });
 
-test("a key that we make is dated back a day, so that no signature is younger than the first Dates, which lag", async () => {
+test("a new key is dated back one day, so that signatures with the first Dates are valid", async () => {
   const nowSeconds = keyMadeAtSeconds + keyDatedBackMs / 1000;
   const signer = await aSigner();
   const { keyring, releaseGpg, text } = files({
@@ -175,7 +175,7 @@ function gpgAt(home: string): (...args: readonly string[]) => Buffer {
   return (...args) => runTool("gpg", ["--homedir", home, "--batch", "--quiet", ...args], "", "gnupg");
 }
 
-test("a key made by gpg signs", async () => {
+test("a key of gpg signs", async () => {
   const gpg = gpgAt(mkdtempSync(join(directory, "gnupg-")));
   gpg("--passphrase", "", "--quick-generate-key", "By gpg", "rsa3072", "sign", "never");
   const exported = new Secret(gpg("--export-secret-keys", "--armor").toString());
@@ -185,7 +185,7 @@ test("a key made by gpg signs", async () => {
   expect(runTool("gpgv", ["--keyring", keyring!, "--output", "-", inRelease!]).toString()).toBe(asGpgvWrites(release));
 });
 
-test("a key that vouches for itself with SHA-1 is refused, as sqv does", async () => {
+test("a key with SHA-1 self-signatures is refused, as by sqv", async () => {
   const gpg = gpgAt(mkdtempSync(join(directory, "gnupg-")));
   gpg("--cert-digest-algo", "SHA1", "--passphrase", "", "--quick-generate-key", "Old", "rsa3072", "sign", "never");
   const exported = new Secret(gpg("--export-secret-keys", "--armor").toString());
@@ -199,8 +199,8 @@ test("keys that APT would refuse are refused before anything is signed, with adv
     ["algorithm is ecdsa", anyKey({ type: "ecc", curve: "nistP256" })],
     ["version 6", anyKey({ type: "curve25519", config: { v6Keys: true } })],
     ["expired on 2023-11-14: extend the key", anyKey({ type: "ecc", curve: "ed25519Legacy", keyExpirationTime: 5 })],
-    ["no armoured OpenPGP private key", Promise.resolve(new Secret("not a key"))],
-    ["no armoured OpenPGP private key", aSigner().then((signer) => new Secret(signer.publicKey))],
+    ["not an armoured OpenPGP private key", Promise.resolve(new Secret("not a key"))],
+    ["not an armoured OpenPGP private key", aSigner().then((signer) => new Secret(signer.publicKey))],
   ];
   for (const [why, key] of refused) {
     const refusal = signerOf(await key);
@@ -210,7 +210,7 @@ test("keys that APT would refuse are refused before anything is signed, with adv
   }
 });
 
-test("a passphrase opens the key that has it, and no other does", async () => {
+test("a passphrase unlocks its key, and no other passphrase does", async () => {
   const key = await anyKey({ type: "ecc", curve: "ed25519Legacy", passphrase: "correct horse" });
   const open = (...words: readonly string[]) =>
     openpgpSigner([{ file: "locked.asc", armored: key }], {
@@ -224,14 +224,14 @@ test("a passphrase opens the key that has it, and no other does", async () => {
   await expect(open("battery staple")).rejects.not.toThrow("battery");
 });
 
-test("a key that expires while it is in use says so", async () => {
+test("the error for a key that expires while it is in use says so", async () => {
   const key = await anyKey({ type: "ecc", curve: "ed25519Legacy", keyExpirationTime: 100 });
   const signer = await signerOf(key);
   await signer.sign(release, keyMadeAtSeconds + 50);
   await expect(signer.sign(release, keyMadeAtSeconds + 150)).rejects.toThrow("can't sign any more");
 });
 
-test("the private key is not in what a signer shows", async () => {
+test("the private key is not in the public properties of a signer", async () => {
   const signer = await aSigner();
   expect(signer.keys[0]?.fingerprint).toMatch(/^[0-9A-F]{40}$/);
   expect(signer.publicKey).toMatch(/^-----BEGIN PGP PUBLIC KEY BLOCK-----/);

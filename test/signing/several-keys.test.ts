@@ -1,4 +1,4 @@
-// More than one key, keys with sub-keys, and keys that end: what those see who trust only one of them.
+// Several keys, keys with sub-keys and keys that expire: clients that trust only one of them can verify.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,7 +41,7 @@ function write(name: string, content: string | Uint8Array): string {
   return path;
 }
 
-/** Both forms, held against a keyring by both of APT's verifiers. @returns gpgv's status lines */
+/** Verifies both forms with both verifiers of APT. @returns the status lines of gpgv */
 async function verify(signer: Signer, trusted: Signer): Promise<string> {
   const signed = await signer.sign(release, dateSeconds);
   const [keyring, armored] = [write("ring.gpg", trusted.publicKeyBytes), write("ring.asc", trusted.publicKey)];
@@ -50,7 +50,7 @@ async function verify(signer: Signer, trusted: Signer): Promise<string> {
     write("Release.gpg", signed.releaseGpg),
     write("Release", release),
   ];
-  // gpgv itself ends with 2 where one key is missing; apt reads its status lines, and one good one is enough.
+  // gpgv exits with 2 if one key is missing; apt reads the status lines, and needs one good signature.
   const status = ["--status-fd", "1", "--keyring", keyring];
   const gpgv = (...args: readonly string[]) =>
     runTool("bash", ["-c", 'gpgv "$@" || [ $? -eq 2 ]', "gpgv", ...status, ...args]).toString();
@@ -62,7 +62,7 @@ async function verify(signer: Signer, trusted: Signer): Promise<string> {
 
 const goodSignatures = (status: string): number => status.match(/ GOODSIG /g)?.length ?? 0;
 
-test("who trusts either of two keys can verify, and who trusts both finds two good signatures", async () => {
+test("clients that trust one of two keys can verify, and clients that trust both find two good signatures", async () => {
   const [old, young] = [await aSigningKey(), await aKey()];
   const both = await signerOf([old, young]);
   expect(goodSignatures(await verify(both, await signerOf([old])))).toBe(1);
@@ -77,7 +77,7 @@ test("two keys sign deterministically", async () => {
   expect(await (await signerOf(keys)).sign(release, dateSeconds)).toEqual(signed);
 });
 
-test("both keys are in one block of armour, in their order, and one key's armour is its own", async () => {
+test("both keys are in one armoured block, in order, and a single key is in a block of its own", async () => {
   const [one, two] = [await aSigningKey(), await aKey()];
   const [first, second, both] = [await signerOf([one]), await signerOf([two]), await signerOf([one, two])];
   expect(both.publicKey.match(/BEGIN PGP/g)).toHaveLength(1);
@@ -88,7 +88,7 @@ test("both keys are in one block of armour, in their order, and one key's armour
   expect(listed.toString().match(/^pub:/gm)).toHaveLength(2);
 });
 
-test("a key that has expired leaves the signing to the others, at the start and while it goes on", async () => {
+test("if a key has expired, the others sign, at the start and later", async () => {
   const ends = keyMadeAtSeconds + 500;
   const [lasting, ending] = [await aSigningKey(), await aKey(500)];
   const alone = await signerOf([lasting]);
@@ -96,7 +96,7 @@ test("a key that has expired leaves the signing to the others, at the start and 
     const signer = await signerOf([ending, lasting], nowSeconds);
     expect(signer.keys.map((key) => key.expiresAtSeconds)).toEqual([ends, undefined]);
     expect(await signer.sign(release, ends + 100)).toEqual(await alone.sign(release, ends + 100));
-    // What counts is the present: a Date may be as old as the newest package.
+    // The current time decides: a Date may be as old as the newest package.
     const [both, one] = [await signer.sign(release, ends - 100), await alone.sign(release, ends - 100)];
     if (nowSeconds < ends) expect(both.releaseGpg.length).toBeGreaterThan(one.releaseGpg.length);
     else expect(both).toEqual(one);
@@ -104,13 +104,13 @@ test("a key that has expired leaves the signing to the others, at the start and 
   await expect(signerOf([ending], ends + 100)).rejects.toThrow("key-0.asc: can't sign any more, expired on 2023-11-14");
 });
 
-test("of several keys, the one that is unfit is named", async () => {
+test("the error for several keys names the one that cannot be used", async () => {
   await expect(signerOf([await aSigningKey(), new Secret("no key")])).rejects.toThrow(
     "key-1.asc: this is not an armoured",
   );
 });
 
-/** A key of gpg's making whose sub-key signs, exported without its primary key; the sub-key ends in 30 days. */
+/** A key of gpg whose sub-key signs, exported without its primary key; the sub-key expires in 30 days. */
 function withPrimaryElsewhere(passphrase: string): Secret {
   const home = mkdtempSync(join(directory, "gnupg-"));
   const unlock = ["--pinentry-mode", "loopback", "--passphrase", passphrase];

@@ -1,4 +1,4 @@
-// Two liblzmas, of which a machine may have one: replicas must agree on every byte that either of them makes.
+// Two builds of liblzma, of which a machine may have one: both must make the same bytes.
 import { spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { afterEach, expect, test, vi } from "vitest";
@@ -8,7 +8,7 @@ import { cases } from "../../support/cases.ts";
 
 const presets = [1, 5] as const satisfies readonly XzPreset[];
 
-/** Words that come again, near and far, as in stanzas, with some bytes of no meaning among them. */
+/** Words that repeat near and far, as in stanzas, with some random bytes among them. */
 const texts = fc
   .record({
     words: fc.array(fc.string({ minLength: 1, maxLength: 24 }), { minLength: 1, maxLength: 400 }),
@@ -33,7 +33,7 @@ test("lzma-native and node-liblzma make the same bytes", { timeout: 120_000 }, a
   );
 });
 
-test.each(presets)("they are what xz -%i makes", async (preset) => {
+test.each(presets)("their bytes are those of xz -%i", async (preset) => {
   const text = Buffer.from(
     Array.from({ length: 20_000 }, (_, line) => `usr/share/doc/${line % 977}/${line}\n`).join(""),
   );
@@ -41,7 +41,7 @@ test.each(presets)("they are what xz -%i makes", async (preset) => {
   expect(Buffer.from(await byNodeLiblzma(text, preset)).equals(stdout)).toBe(true);
 });
 
-test("where node-liblzma can't be loaded, lzma-native does it", async () => {
+test("if node-liblzma cannot be loaded, lzma-native is used", async () => {
   vi.resetModules();
   vi.doMock("node-liblzma", () => {
     throw new Error("no binary for this machine");

@@ -1,4 +1,4 @@
-// Contents as dak writes it, and segments that come out alike whatever changes led to them.
+// Contents in the format of dak, and segments that do not depend on earlier changes.
 import { execFileSync } from "node:child_process";
 import { buffer } from "node:stream/consumers";
 import fc from "fast-check";
@@ -28,7 +28,7 @@ function cutOf(entries: Iterable<ContentsEntry>): readonly ContentsSegment[] {
 const text = (segments: readonly ContentsSegment[]): string =>
   Buffer.concat(segments.map(({ plain }) => plain)).toString("latin1");
 
-/** Cuts again what changes touch, segment by segment, as publishing does. */
+/** Cuts changed segments again, one by one, as publishing does. */
 async function applied(
   segments: readonly ContentsSegment[],
   removed: readonly ContentsEntry[],
@@ -58,7 +58,7 @@ async function applied(
   return open === undefined ? result : [...result, open];
 }
 
-test("a line has the path, padded as dak pads it, and all packages that bring it, in the order of their names", () => {
+test("a line has the path, padded as by dak, and all packages with it, in the order of their names", () => {
   const entries = [
     entryOf("usr/bin/x", "utils/b"),
     entryOf("usr/bin/x", "admin/z"),
@@ -76,7 +76,7 @@ usr/share/${"x".repeat(60)} doc
   );
 });
 
-test("a section that would not be one word in a line is left out", () => {
+test("a section that is not one word is omitted", () => {
   expect(locationOf("x", "contrib/utils")).toBe("contrib/utils/x");
   for (const section of [undefined, "", "a b", "a,b", "é", "-", "x".repeat(101)]) {
     expect(locationOf("x", section)).toBe("x");
@@ -91,7 +91,7 @@ const entry = fc
   .map(([at, location]) => entryOf(at, location));
 const entries = fc.uniqueArray(entry, { maxLength: 150 });
 
-test("what was written is read back, whatever bytes the paths have", () => {
+test("written entries are read back, whatever bytes the paths have", () => {
   fc.assert(
     fc.property(entries, (some) => {
       expect([...entriesOf(Buffer.concat(cutOf(some).map(({ plain }) => plain)))]).toEqual([...some].sort());
@@ -99,14 +99,14 @@ test("what was written is read back, whatever bytes the paths have", () => {
   );
 });
 
-test("lines whose paths are full of blanks are read back as fast as others", () => {
+test("paths with many blanks are read as fast as others", () => {
   const some = [entryOf(`usr/${" ".repeat(200_000)}x`, "utils/a")];
   const begunMs = performance.now();
   expect([...entriesOf(cutOf(some)[0]!.plain)]).toEqual(some);
   expect(performance.now() - begunMs).toBeLessThan(2000);
 });
 
-test("lines stand in the order of LC_ALL=C sort", () => {
+test("lines have the order of LC_ALL=C sort", () => {
   fc.assert(
     fc.property(entries, (some) => {
       const lines = text(cutOf(some));
@@ -118,7 +118,7 @@ test("lines stand in the order of LC_ALL=C sort", () => {
   );
 });
 
-test("any history of changes gives the segments of a build from nothing", async () => {
+test("any sequence of changes gives the same segments as a new build", async () => {
   const change = fc.record({ removed: fc.array(fc.nat(), { maxLength: 20 }), added: entries });
   await fc.assert(
     fc.asyncProperty(fc.array(change, { maxLength: 6 }), async (changes) => {
@@ -137,7 +137,7 @@ test("any history of changes gives the segments of a build from nothing", async 
   );
 });
 
-test("a file that comes or goes changes few of many segments", async () => {
+test("an added or removed file changes few of many segments", async () => {
   const many = Array.from({ length: 2000 }, (_none, n) => entryOf(`usr/share/doc/${n * 7919}/copyright`, `misc/p${n}`));
   const segments = cutOf(many);
   expect(segments.length).toBeGreaterThan(50);
@@ -149,7 +149,7 @@ test("a file that comes or goes changes few of many segments", async () => {
   }
 });
 
-test("no segment is longer than its most bytes and one line", () => {
+test("no segment is longer than the maximum and one line", () => {
   const many = Array.from({ length: 3000 }, (_none, n) => entryOf(`f${n}`, "x"));
   const never = { leastBytes: 100, oneIn: 2 ** 31, mostBytes: 1000 };
   const cutter = new ContentsCutter(never);
@@ -157,7 +157,7 @@ test("no segment is longer than its most bytes and one line", () => {
   for (const { plain } of cutter.finish().ended) expect(plain.length).toBeLessThan(1100);
 });
 
-test("runs are merged in order, however their chunks are cut", async () => {
+test("runs are merged in order, whatever their chunks are", async () => {
   const line = fc.stringMatching(/^[\u0001-\u0009a-c]{1,4}$/);
   const run = fc.tuple(fc.array(line, { maxLength: 60 }), fc.integer({ min: 1, max: 10 }));
   await fc.assert(

@@ -1,4 +1,4 @@
-// Ed scripts between indices: apt's own rred makes the new index of the old one, and what did not change is not read.
+// Ed scripts between indices: rred of apt makes the new index from the old one, and unchanged segments are not read.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 const yieldNow = yieldToEventLoop(new AbortController().signal);
 const manyBytes = 1_000_000;
 
-/** An index in segments, each given as its text, which is its id too. */
+/** An index in segments, each given by its text, which is also its id. */
 type Segments = readonly string[];
 
 async function scriptOf(
@@ -46,7 +46,7 @@ function patched(old: string, script: Uint8Array): string {
 
 const stanza = (name: string, version = "1"): string => `Package: ${name}\nVersion: ${version}\nText: ä\n\n`;
 
-test("a stanza that was put in, taken out or changed is named by its lines, the last first", async () => {
+test("commands for added, removed and changed stanzas have line numbers, the last first", async () => {
   const from = [stanza("a") + stanza("b"), stanza("c"), stanza("d")];
   const to = [stanza("new") + stanza("a") + stanza("b", "2"), stanza("c"), stanza("e")];
   const script = await scriptOf(from, to);
@@ -54,7 +54,7 @@ test("a stanza that was put in, taken out or changed is named by its lines, the 
   expect(patched(from.join(""), script!)).toBe(to.join(""));
 });
 
-test("segments that both indices hold are counted, but never read", async () => {
+test("segments that both indices contain are counted, but never read", async () => {
   const many = Array.from({ length: 50 }, (_, n) => stanza(`p${n}`) + stanza(`q${n}`));
   const read: string[] = [];
   const from = [...many, stanza("x")];
@@ -72,12 +72,12 @@ test("the same stanzas in other segments need no command", async () => {
   expect((await scriptOf([], []))?.toString()).toBe("");
 });
 
-test("lines are records by themselves where they are said to be", async () => {
+test("lines are records if the options say so", async () => {
   const script = await scriptOf(["a\nb\nc\n"], ["a\nc\nd\n"], { recordEnd: "\n" });
   expect(script?.toString()).toBe("3a\nd\n.\n2d\n");
 });
 
-test("there is no script where it would be too long, or a line would end its text", async () => {
+test("there is no script if it would be too long, or if a line would end its text", async () => {
   const text = stanza("a");
   const exactly = `0a\n${text}.\n`.length;
   const bytes = Buffer.byteLength(`0a\n${text}.\n`);
@@ -88,7 +88,7 @@ test("there is no script where it would be too long, or a line would end its tex
   expect((await scriptOf([], [" .\n.x\n\n"]))?.toString()).toBe("0a\n .\n.x\n\n.\n");
 });
 
-test("indices of many megabytes that differ in every segment are compared piece by piece, and no worse for it", async () => {
+test("indices of many megabytes that differ in every segment are compared in windows, with scripts as short as otherwise", async () => {
   const filling = "It fills a window.\n ".repeat(70);
   const large = (name: string): string => `Package: ${name}\nDescription: ${filling}.\n\n`;
   const groups = Array.from({ length: 60 }, (_, n) => Array.from({ length: 50 }, (_, k) => large(`p${n}-${k}`)));
@@ -114,7 +114,7 @@ const anyIndex = (recordEnd: RecordEnd): fc.Arbitrary<Segments> =>
     { maxLength: 6 },
   );
 
-test("whatever two indices hold, also records that repeat or move, rred makes the new one of the old one", async () => {
+test("for any two indices, also with records that repeat or move, rred makes the new one from the old one", async () => {
   const pair = fc
     .constantFrom<RecordEnd>("\n", "\n\n")
     .chain((recordEnd) =>

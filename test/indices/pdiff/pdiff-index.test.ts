@@ -1,4 +1,4 @@
-// The file that lists an index's patches, and the choice of the older states that get one.
+// The list of the patches of an index, and the selection of older versions that get a patch.
 import { expect, test } from "vitest";
 import type { PublishedState } from "../../../src/indices/pdiff/pdiff-index.ts";
 import { renderPatchIndex, statesToPatch } from "../../../src/indices/pdiff/pdiff-index.ts";
@@ -27,7 +27,7 @@ X-Patch-Precedence: merged
   );
 });
 
-test("where the SHA1 of the index is known, all is listed by SHA1 too", () => {
+test("if the SHA1 of the index is known, everything is listed by SHA1 too", () => {
   const withSha1 = (patch: ReturnType<typeof aPatch>) => ({
     ...patch,
     from: { ...patch.from, sha1: "f" },
@@ -40,13 +40,13 @@ test("where the SHA1 of the index is known, all is listed by SHA1 too", () => {
   );
 });
 
-test("a patch's name can't forge a line or leave its directory", () => {
+test("the name of a patch cannot forge a line or leave its directory", () => {
   for (const name of ["", "a b", "a\nb", "../a"]) {
     expect(() => renderPatchIndex({ sha256: "", sizeBytes: 0 }, [aPatch(name, 1)])).toThrow("no name of a patch");
   }
 });
 
-/** States from the present backwards; each is `[name, its Date]`. */
+/** Versions, the newest first; each is `[name, its Date]`. */
 const statesOf = (...states: readonly (readonly [string, number])[]): PublishedState[] =>
   states.map(([sha256, dateSeconds]) => ({
     publication: `${sha256}@${dateSeconds}`,
@@ -56,7 +56,7 @@ const statesOf = (...states: readonly (readonly [string, number])[]): PublishedS
   }));
 const chosen = (states: readonly PublishedState[]) => statesToPatch(states).map(({ publication }) => publication);
 
-test("publications that left an index alone count as one state, and no state comes twice", () => {
+test("publications with an unchanged index count as one version, and no version occurs twice", () => {
   expect(chosen(statesOf(["c", 60], ["c", 50], ["b", 40], ["b", 30], ["a", 20], ["b", 10]))).toEqual(["b@30", "a@20"]);
   expect(chosen(statesOf(["a", 30], ["b", 20], ["a", 10]))).toEqual(["b@20"]);
   expect(chosen(statesOf(["a", 30]))).toEqual([]);
@@ -65,7 +65,7 @@ test("publications that left an index alone count as one state, and no state com
 
 const day = 86_400;
 
-test("of many states the newest get a patch, and of the older ones fewer and fewer, 16 at most", () => {
+test("the newest versions get a patch, and ever fewer older ones, 16 at most", () => {
   const everyTenMinutes = statesOf(
     ...Array.from({ length: 30 * 144 }, (_, n) => [`s${n}`, 100 * day - n * 600] as const),
   );
@@ -78,7 +78,7 @@ test("of many states the newest get a patch, and of the older ones fewer and few
   expect(ages.at(-1)).toBeGreaterThan(7 * day);
 });
 
-test("of older states of like age the one that was served longest gets the patch", () => {
+test("among older versions of similar age, the one that was served longest gets the patch", () => {
   const newest = Array.from({ length: 7 }, (_, n) => [`n${n}`, 10 * day - n] as const);
   const long = ["long", 9 * day - 5000] as const;
   const states = statesOf(...newest, ["day", 9 * day], ["short", 9 * day - 10], long, ["brief", 9 * day - 5010]);
