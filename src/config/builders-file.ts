@@ -1,5 +1,4 @@
-// The builders that stand in a file of their own: read anew when it has changed, so that whoever comes or goes needs no
-// restart of the server.
+// Reads builders from a file of their own, and again when it changes, so that new builders need no restart.
 
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
@@ -10,7 +9,11 @@ import { readSecret, readTomlAs } from "./config-values.ts";
 import type { BuilderConfiguration, RepositoryConfiguration } from "./configuration.ts";
 import { rereadWhenChanged } from "./reread-file.ts";
 
-/** @param directory that the names of token files are relative to @param warn is told of files that others may read */
+/**
+ * Returns the schema of one builder.
+ * @param directory the directory that names of token files are relative to
+ * @param warn receives warnings about secrets that other users may read
+ */
 export const builderIn = (directory: string, warn: (text: string) => void) =>
   z
     .strictObject({
@@ -22,9 +25,10 @@ export const builderIn = (directory: string, warn: (text: string) => void) =>
     .transform(({ token_file: token, ...raw }): BuilderConfiguration => ({ ...raw, token }));
 
 /**
- * @returns what gives those of the file as it is now, and as it was while it can't be read
- * (that a token's file alone has changed is not noticed)
- * @throws Error that names the file, and what is wrong with it
+ * @returns a function that returns the builders in the file now or, while it cannot be read, before; a change of a
+ * token
+ *   file alone is not noticed
+ * @throws Error that names the file and its mistakes
  */
 export function buildersIn(file: string, warn: (text: string) => void): RepositoryConfiguration["builders"] {
   return rereadWhenChanged(file, (complain) => read(file, complain), warn);

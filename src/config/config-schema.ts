@@ -1,4 +1,4 @@
-// What a configuration file may hold: the form, default and meaning of each key, and every mistake in words.
+// The schema of the configuration file: the type and default of each key, and messages for mistakes.
 
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
@@ -35,40 +35,38 @@ const defaultKeepSeconds = 7 * 24 * 3600;
 const defaultGracePeriodSeconds = 10;
 const defaultCacheBytes = 2 * 1024 ** 3;
 const shortestGoodTokenLength = 16;
-/** Clients look once a day or so, and a publication is renewed when half of its time has passed. */
+/** Clients update about once a day, and a publication is renewed when half of its validity has passed. */
 const minValiditySeconds = 3600;
 
-/** What the schema needs of its surroundings. */
+/** The context in which a configuration is parsed. */
 export interface Surroundings {
-  /** The directory that relative paths start from. */
+  /** The directory that relative paths are relative to. */
   readonly base: string;
-  /** Tells of what is allowed but unwise. */
+  /** Receives warnings about values that are valid but unwise. */
   readonly warn: (text: string) => void;
-  /** Secrets of the environment, meant for a repository that gives none of its own. */
+  /** Secrets from the environment, for a repository without own secrets. */
   readonly readCap: ReadCap | undefined;
   readonly pingToken: Secret | undefined;
 }
 
-/** A list, or its only member. */
+/** A list, or its only member alone. */
 const oneOrMore = <Member extends z.ZodType>(member: Member, max = Number.POSITIVE_INFINITY) =>
   z.preprocess((raw) => (typeof raw === "string" ? [raw] : raw), z.array(member).min(1).max(max));
 
 const text = z.string().min(1);
 const positive = z.number().int().positive();
-/**
- * 24 days: Node's timers count milliseconds in 31 bits, which is some hours more, and a longer one fires at once, again
- * and again.
- */
+/** 24 days. Node's timers count milliseconds in 31 bits, which is some hours more; a longer timer fires at once. */
 const maxTimerSeconds = 24 * 24 * 3600;
-/** What such a timer can tell from nothing. */
+/** The resolution of these timers. */
 const minTimerSeconds = 0.001;
 
-/** The key of a limit: `maxDscBytes` is `max_dsc_bytes`, and what the code counts in ms is written in seconds. */
+/** Returns the key of a limit: `maxDscBytes` is `max_dsc_bytes`; times in ms in the code are keys in seconds. */
 const keyOfLimit = (name: string): string => configurationKey(name).replace(/_ms$/, "_seconds");
 
 /**
- * Every limit of a stage by its name in the code. A time is written in seconds, fractions allowed, and never longer
- * than Node's timers count. `x_ms`, the spelling of earlier versions, is read too, with a warning.
+ * Returns the schema of the limits of a stage, by their names in the code. Times are in seconds, which may have
+ * fractions, and not longer than Node's timers allow. The keys of earlier versions in ms (`x_ms`) are accepted with a
+ * warning.
  */
 function limitsOf<Stage extends { readonly [Name in keyof Stage]: number }>(
   stage: string,
@@ -143,11 +141,11 @@ const suite = z
   .partial()
   .refine((raw) => raw.but_automatic_upgrades !== true || raw.not_automatic === true, {
     path: ["but_automatic_upgrades"],
-    message: "means nothing without not_automatic = true",
+    message: "has no effect without not_automatic = true",
   })
   .refine((raw) => raw.signed_by !== true || raw.valid_for_seconds !== undefined, {
     path: ["signed_by"],
-    message: "is heeded by no client without valid_for_seconds",
+    message: "has no effect in clients without valid_for_seconds",
   })
   .transform(
     ({
@@ -167,7 +165,7 @@ const suite = z
     }),
   );
 
-/** The same array as long as the file has not changed. */
+/** Combines the builders of the configuration and of the file. Returns the same array until the file changes. */
 function withOwn(
   own: readonly BuilderConfiguration[],
   ofFile: RepositoryConfiguration["builders"] | undefined,
@@ -182,11 +180,11 @@ function withOwn(
   };
 }
 
-/** SHA256 and what else was asked for, in the order of strength. */
+/** Returns SHA256 and the requested digests, in the order of strength. */
 const withSha256 = (asked: readonly DigestAlgorithm[]): readonly DigestAlgorithm[] =>
   digestAlgorithms.filter((algorithm) => algorithm === "sha256" || asked.includes(algorithm));
 
-/** The schema of the whole; files are read, and so checked, while parsing. */
+/** Returns the schema of the whole configuration. Parsing also reads and validates the files that it names. */
 export function schemaFor({ base, warn, ...environment }: Surroundings) {
   const path = text.transform((raw) => resolve(base, raw));
   const folder = parsedBy((raw) => {
@@ -199,7 +197,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
     file: resolve(base, raw),
     armored: readSecret(resolve(base, raw), warn),
   }));
-  // A colon ends the name in what a client sends.
+  // In HTTP basic authentication, a colon ends the name.
   const readerName = text.regex(/^[^:\p{Cc}]+$/u, "holds a colon or a control character");
   const reader = z.strictObject({ name: readerName, password_file: secretFile });
   const capFile = parsedBy((raw) => parseReadCap(readSecret(resolve(base, raw), warn).reveal()));
@@ -257,7 +255,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
         warn(`${raw.name}: a reader's password with fewer than ${shortestGoodTokenLength} characters can be guessed`);
       }
       if (readers.some(({ password }) => /\s/.test(password.reveal()))) {
-        warn(`${raw.name}: apt's auth.conf has no way to write a reader's password with a blank in it`);
+        warn(`${raw.name}: apt's auth.conf cannot contain a reader's password with a blank`);
       }
       return {
         name: raw.name,

@@ -1,5 +1,4 @@
-// The single values of a configuration: what a text or a file must be, and in words what is wrong with it.
-
+// Parsers for single values of a configuration, with error messages for people.
 import { readFileSync, statSync } from "node:fs";
 import { parse as parseToml, TomlError } from "smol-toml";
 import type { z } from "zod";
@@ -15,19 +14,19 @@ import { parseCertificates } from "../storage/tahoe/certificates.ts";
 const maxSecretFileBytes = 64 * 1024;
 const maxPort = 65_535;
 
-/** @throws Error that quotes nothing of the file, since that may hold a secret */
+/** @throws Error that quotes nothing from the file, because it may contain a secret */
 export function readToml(path: string): Record<string, unknown> {
   try {
     return parseToml(readFileSync(path, "utf8"));
   } catch (error) {
-    // The first line of the parser's message alone: the lines below it are the file's.
+    // Without the other lines of the parser's message, which quote the file.
     throw new Error(
       error instanceof TomlError ? `line ${error.line} is not valid TOML: ${tomlReasonOf(error)}` : fileReasonOf(error),
     );
   }
 }
 
-/** @throws Error that names the file, and what is wrong with it */
+/** @throws Error that names the file and its mistakes */
 export function readTomlAs<Value>(file: string, schema: z.ZodType<Value>): Value {
   let raw: unknown;
   try {
@@ -41,16 +40,16 @@ export function readTomlAs<Value>(file: string, schema: z.ZodType<Value>): Value
   return parsed.data;
 }
 
-/** The first line of the parser's message, without its prefix: the lines below it quote the file. */
+/** The first line of the parser's message, without its prefix. The other lines quote the file. */
 const tomlReasonOf = ({ message }: TomlError): string =>
   (message.split("\n")[0] ?? "").replace(/^Invalid TOML document: /, "");
 
-/** @throws Error with what to say otherwise */
+/** @throws Error with the message `otherwise` if the condition does not hold */
 export function demand(holds: boolean, otherwise: string): asserts holds {
   if (!holds) throw new Error(otherwise);
 }
 
-/** `HOST:PORT`, or `[V6]:PORT`. */
+/** Parses `HOST:PORT` or `[V6]:PORT`. */
 export function parseListen(raw: string): { readonly host: string; readonly port: number } {
   const match = /^(?:\[(?<v6>[0-9a-f:.]+)\]|(?<name>[^:[\]]+)):(?<port>\d{1,5})$/i.exec(raw);
   const host = match?.groups?.v6 ?? match?.groups?.name;
@@ -59,14 +58,14 @@ export function parseListen(raw: string): { readonly host: string; readonly port
   return { host, port };
 }
 
-/** A Date as it stands in a Release file. @returns seconds since the epoch */
+/** Parses a Date as in a Release file. @returns seconds since the epoch */
 export function parseDate(raw: string): number {
   const milliseconds = Date.parse(raw);
   demand(!Number.isNaN(milliseconds), `${JSON.stringify(raw)} is no date like "Sun, 22 Nov 2026 13:45:00 UTC"`);
   return Math.floor(milliseconds / 1000);
 }
 
-/** The one secret of a file. @param warn is told that others may read it */
+/** Reads a secret from a file. @param warn receives a warning if other users may read the file */
 export function readSecret(path: string, warn: (text: string) => void): Secret {
   try {
     const { mode, size } = statSync(path);
@@ -80,7 +79,7 @@ export function readSecret(path: string, warn: (text: string) => void): Secret {
   }
 }
 
-/** Certificates in PEM. */
+/** Reads certificates in PEM. */
 export function readCertificates(path: string): string {
   try {
     return parseCertificates(readFileSync(path, "utf8"));
@@ -89,7 +88,7 @@ export function readCertificates(path: string): string {
   }
 }
 
-/** The directory of a flat repository; "." is the root. */
+/** Parses the directory of a flat repository; "." is the root. */
 export function parseFlat(raw: string): TreePath {
   const path = raw === "." ? rootPath : parseTreePath(raw.replace(/^\.\//, "").replace(/\/$/, ""));
   demand(!isDists(path), "lies in dists, where suites are");

@@ -1,8 +1,8 @@
-// What is wrong with flags, a configuration or the environment. Apart from the configuration, which loads all whose
-// limits it holds: most commands have no need of that.
+// The error for mistakes in flags, the configuration or the environment. It is in a file of its own because
+// configuration.ts imports every stage that has limits, which most commands do not need.
 import { RepoError } from "../base/errors.ts";
 
-/** Everything that is wrong with a configuration, each mistake with its place. */
+/** All mistakes in a configuration, each with its place. */
 export class ConfigurationError extends RepoError {
   readonly code = "configuration/invalid";
   readonly mistakes: readonly string[];

@@ -1,4 +1,4 @@
-// The validated configuration: what composition builds from. How it is written down is config-schema.ts's matter.
+// The validated configuration, from which the server is built. config-schema.ts parses it.
 import type { Component, RepositoryName, TreePath } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
 import { defaultInspectLimits } from "../catalog/inspection/inspect-limits.ts";
@@ -15,27 +15,27 @@ import type { ReadCap } from "../storage/tahoe/caps.ts";
 import { defaultListingLimits } from "../storage/tahoe/listing.ts";
 import { defaultWebapiLimits } from "../storage/tahoe/webapi.ts";
 
-/** Where a repository's tree is. */
+/** The location of a repository's tree. */
 export type TreeConfiguration =
   | {
       readonly kind: "tahoe";
       readonly gateways: readonly string[];
-      /** Certificates, in PEM, that are trusted for the gateways beside those that everybody trusts. */
+      /** Additional trusted certificates for the gateways, in PEM. */
       readonly gatewayCa: string | undefined;
       readonly readCap: ReadCap;
     }
   | { readonly kind: "folder"; readonly directory: string };
 
-/** Who may ask to look again, and below which directory. */
+/** A builder: it may ping its directory and upload to it. */
 export interface BuilderConfiguration {
   readonly name: string;
   readonly token: Secret;
   readonly directory: TreePath;
-  /** Patterns of the names that it may publish; undefined: it is not confined to some. */
+  /** Patterns of the package names that it may publish; undefined: every name that has no other owner. */
   readonly packages?: readonly string[] | undefined;
 }
 
-/** What Release says of one suite beyond what its tree says. */
+/** The table of one suite. */
 export interface SuiteConfiguration {
   readonly codename?: string | undefined;
   readonly version?: string | undefined;
@@ -44,17 +44,17 @@ export interface SuiteConfiguration {
   readonly butAutomaticUpgrades?: boolean | undefined;
   /** Whether Release names the keys that clients shall accept. */
   readonly signedBy?: boolean | undefined;
-  /** How long clients may believe a Release; undefined: for ever. */
+  /** How long clients may trust a Release; undefined: without limit. */
   readonly validForSeconds?: number | undefined;
-  /** Undefined: as the repository says. */
+  /** Undefined: the value of the repository; likewise for the next two. */
   readonly translations?: boolean | undefined;
   readonly pdiffs?: boolean | undefined;
   readonly contents?: boolean | undefined;
   /** "prebuilt": the indices in the tree are served unchanged; by default they are generated from the packages. */
   readonly indices?: "made" | "prebuilt" | undefined;
-  /** What hides some of its packages from its indices. */
+  /** Rules that hide some packages from the indices. */
   readonly view?: ViewRules | undefined;
-  /** Who may publish a name that no builder's `packages` have; undefined: as the repository says. */
+  /** Who may publish a name that no builder's `packages` match; undefined: the value of the repository. */
   readonly packageOwners?: OwnerPolicy | undefined;
 }
 
@@ -64,48 +64,48 @@ export interface RepositoryConfiguration {
   readonly origin: string;
   readonly label: string;
   readonly description: string | undefined;
-  /** What opens the directories of the tree where indices go after each publication; undefined: they go nowhere. */
+  /** The bundle with write caps for the directories of the tree that receive the indices; undefined: none do. */
   readonly publishBundleFile: string | undefined;
-  /** A site of plain files that follows each publication; undefined: there is none. */
+  /** The directory of a site of plain files that is updated after each publication; undefined: there is none. */
   readonly exportDirectory: string | undefined;
-  /** What indices say of packages in place of what these say. */
+  /** Fields of packages that the indices override. */
   readonly overrides: readonly OverrideRule[];
-  /** Where there are packages without `dists`; the tree's root always may be such a place. */
+  /** The directories of flat repositories, which always include the root of the tree. */
   readonly flat: readonly TreePath[];
   readonly suites: ReadonlyMap<string, SuiteConfiguration>;
-  /** Whether long descriptions stand in Translation-en, and not in Packages. */
+  /** Whether long descriptions are in Translation-en instead of Packages. */
   readonly translations: boolean;
-  /** Whether patches lead from indices of earlier publications to the present ones. */
+  /** Whether there are patches from the indices of earlier publications to the current ones. */
   readonly pdiffs: boolean;
-  /** Whether there are Contents: which package brings which file. */
+  /** Whether there are Contents indices, which list the files of packages. */
   readonly contents: boolean;
-  /** What the stanzas of Packages and Sources carry, SHA256 always among them. */
+  /** The digests in Packages and Sources, which always include SHA256. */
   readonly digests: readonly DigestAlgorithm[];
-  /** What Release lists, SHA256 always among them. */
+  /** The digests in Release, which always include SHA256. */
   readonly releaseDigests: readonly DigestAlgorithm[];
-  /** The last Date that clients know of, where the state directory was lost; seconds since the epoch. */
+  /** The last Date that clients have seen, if the state directory was lost; in seconds since the epoch. */
   readonly datesAfterSeconds: number | undefined;
   /** How far Release's Date lags behind the newest link. */
   readonly dateLagSeconds: number;
-  /** Armoured secret keys, each of which signs; none: one is made in the state directory. */
+  /** Armoured secret keys, all of which sign; if there are none, one is generated in the state directory. */
   readonly signingKeys: readonly { readonly file: string; readonly armored: Secret }[];
-  /** The component that holds a package with the public keys, in every suite that has it; undefined: there is none. */
+  /** The component with a generated package of the public keys, in every suite that has it; undefined: none. */
   readonly archiveKeyring: Component | undefined;
-  /** Those that the keys are locked with, in any order. */
+  /** The passphrases of the keys, in any order. */
   readonly signingPassphrases: readonly Secret[];
-  /** Who may publish a name that no builder's `packages` have. */
+  /** Who may publish a name that no builder's `packages` match. */
   readonly packageOwners: OwnerPolicy;
   /**
-   * Those that are known now, the same array as long as they are the same; none at the start: a token for the whole
-   * tree is made in the state directory.
-   * @param complain is told what is wrong with a file of theirs that was changed
+   * Returns the current builders: the same array until they change. If there are none at the start, a token for the
+   * whole tree is generated in the state directory.
+   * @param complain receives complaints about a changed file of builders
    */
   readonly builders: (complain: (text: string) => void) => readonly BuilderConfiguration[];
-  /** Who may read; none: everybody. */
+  /** The readers of a private repository; if there are none, everybody may read. */
   readonly readers: readonly { readonly name: string; readonly password: Secret }[];
 }
 
-/** Bounds on what comes from outside, by the stage that holds them. */
+/** Limits on external input, by the stage that enforces them. */
 export const defaultLimits = {
   tree: defaultTreeLimits,
   webapi: defaultWebapiLimits,
@@ -121,16 +121,16 @@ export type Limits = typeof defaultLimits;
 export interface Configuration {
   readonly listen: { readonly host: string; readonly port: number };
   readonly stateDirectory: string;
-  /** The base of the URLs that are shown to people, without a trailing slash. Undefined: as each request says. */
+  /** The base of the URLs on pages, without a trailing slash; undefined: taken from each request. */
   readonly publicUrl: string | undefined;
-  /** Whether the last address in X-Forwarded-For is the client's. */
+  /** Whether the last address in X-Forwarded-For is that of the client. */
   readonly behindProxy: boolean;
-  /** What asks for metrics must bear it; undefined: everybody may. */
+  /** The token for the metrics; undefined: everybody may read them. */
   readonly metricsToken: Secret | undefined;
-  /** Whether this start may tell clients another identity of a suite than they know. */
+  /** Whether the identity of a suite may differ from what clients have seen, for this start. */
   readonly acceptIdentityChange: boolean;
   readonly pollSeconds: number;
-  /** How long what a publication names stays readable after the next one took its place. */
+  /** How long the files of a publication stay readable after the next publication. */
   readonly keepSeconds: number;
   /**
    * How often one package that is known by its entry's metadata alone is held against its bytes; 0: only when it is
@@ -139,11 +139,11 @@ export interface Configuration {
   readonly scrubSeconds: number;
   /** How often all objects of a tree in a grid are checked and their leases renewed; 0: never. */
   readonly checkSeconds: number;
-  /** How much of the disk cached packages may take. */
+  /** The maximum disk space of the package cache. */
   readonly cacheBytes: number;
   readonly gracePeriodSeconds: number;
   readonly limits: Limits;
   readonly repositories: readonly RepositoryConfiguration[];
-  /** What is allowed but unwise, each with its place. */
+  /** Warnings about values that are valid but unwise, each with its place. */
   readonly warnings: readonly string[];
 }

@@ -1,4 +1,4 @@
-// Flags, a TOML file and the environment become one configuration. Nothing else reads the environment.
+// Loads a configuration from flags, a TOML file and the environment. No other file reads the environment.
 import { dirname, resolve } from "node:path";
 import { fileReasonOf, messageOf } from "../base/errors.ts";
 import { Secret } from "../base/secret.ts";
@@ -10,7 +10,7 @@ import { readToml } from "./config-values.ts";
 import type { Configuration } from "./configuration.ts";
 import { ConfigurationError } from "./configuration-error.ts";
 
-/** The flags of `serve`. No secret is among them: every argument is visible in the process list. */
+/** The flags of `serve`. None of them is a secret, because arguments are visible in the process list. */
 export interface Flags {
   readonly config?: string | undefined;
   readonly name?: string | undefined;
@@ -35,12 +35,12 @@ interface Mistake {
 
 const defaultName = "debian";
 
-/** Where programs are looked for, as in PATH. */
+/** The directories in which programs are searched, as in PATH. */
 export const searchPath = (environment: Environment = process.env): string => environment.PATH ?? "";
 
 /**
- * Reads and checks everything at once. Paths in a file are relative to that file, those of flags to `directory`.
- * @throws ConfigurationError naming every mistake
+ * Loads and validates a configuration. Paths in a file are relative to the file, those in flags to `directory`.
+ * @throws ConfigurationError that lists every mistake
  */
 export function loadConfiguration(
   flags: Flags,
@@ -104,7 +104,7 @@ function readCapOf({ TAHOE_APT_READCAP: raw }: Environment): ReadCap | undefined
 
 const secretOf = (raw: string | undefined): Secret | undefined => (raw?.trim() ? new Secret(raw.trim()) : undefined);
 
-/** What no single key can tell. Judged on the raw value, so that it is told together with the keys' own mistakes. */
+/** Mistakes that concern several keys. They are found in the raw values, so that all mistakes are reported together. */
 function contradictions(raw: Readonly<Record<string, unknown>>, readCapInEnvironment: boolean): readonly Mistake[] {
   const repositories = Array.isArray(raw.repository) ? raw.repository : [];
   const names = repositories.map((one: unknown) => (isRecord(one) ? String(one.name).toLowerCase() : undefined));
@@ -141,12 +141,12 @@ function contradictions(raw: Readonly<Record<string, unknown>>, readCapInEnviron
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
 
-/** Names each unknown key by its own place. */
+/** Turns one issue about several unknown keys into one for each key. */
 const spreadKeys = (
   issue: Mistake & { readonly code: string; readonly keys?: readonly string[] },
 ): readonly Mistake[] =>
   issue.code === "unrecognized_keys" && issue.keys
-    ? issue.keys.map((key) => ({ path: [...issue.path, key], message: "is not a key that is known here" }))
+    ? issue.keys.map((key) => ({ path: [...issue.path, key], message: "is not a known key" }))
     : [issue];
 
 const placeInFile = (path: Path): string =>
@@ -155,7 +155,7 @@ const placeInFile = (path: Path): string =>
     .join("")
     .replace(/^\./, "") || "the file";
 
-/** The one repository's keys are flags of the same name. */
+/** Without a file, the keys of the only repository are flags of the same name. */
 const placeInFlags = (path: Path): string => flagName(String(path[0] === "repository" ? path[2] : path[0]));
 
 const flagName = (key: string): string =>

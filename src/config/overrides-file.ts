@@ -1,4 +1,4 @@
-// The overrides of a repository: those of its configuration, and those of a file that commands write.
+// The overrides of a repository: those in its configuration, and those in a file that commands write.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { stringify as formatToml } from "smol-toml";
@@ -11,7 +11,7 @@ import { checkOverride, Overrides } from "../catalog/suite/overrides.ts";
 import { readTomlAs } from "./config-values.ts";
 import { rereadWhenChanged } from "./reread-file.ts";
 
-/** One rule as it is written in either file. */
+/** The schema of one rule in either file. */
 export const overrideRule = z
   .strictObject({
     packages: z.string().min(1),
@@ -26,23 +26,23 @@ export const overrideRule = z
     }
   });
 
-/** Where a state directory keeps the overrides that commands have set for a repository. */
+/** Returns the path of the file in the state directory to which commands write the overrides of a repository. */
 export const overridesFileIn = (stateDirectory: string, name: RepositoryName): string =>
   join(stateDirectory, "repositories", name, "overrides.toml");
 
-/** What commands may change of the overrides. */
+/** The overrides of a repository, which commands can change. */
 export class OverridesFile {
   readonly file: string;
   readonly #configured: readonly OverrideRule[];
   readonly #rules: ReturnType<typeof rereadWhenChanged<readonly OverrideRule[]>>;
   readonly #complain: (text: string) => void;
-  /** One change after the other. */
+  /** The last change. Each change waits for the previous one. */
   #changing: Promise<unknown> = Promise.resolve();
   #compiled: { readonly rules: readonly OverrideRule[]; readonly bySuite: Map<Suite, Overrides> } | undefined;
 
   /**
-   * @param configured rules that stand before those of the file: of several for a field the last one counts
-   * @throws Error that names the file, and what is wrong with it
+   * @param configured rules that precede those of the file; the last rule for a field takes effect
+   * @throws Error that names the file and its mistakes
    */
   constructor(file: string, configured: readonly OverrideRule[], complain: (text: string) => void) {
     this.file = file;
@@ -51,12 +51,12 @@ export class OverridesFile {
     this.#rules = rereadWhenChanged(file, () => read(file), complain);
   }
 
-  /** All rules, those of the file behind those of the configuration. */
+  /** Returns all rules, first those of the configuration. */
   rules(): readonly OverrideRule[] {
     return [...this.#configured, ...this.#rules(this.#complain)];
   }
 
-  /** The rules of one suite; the same object as long as the file has not changed. */
+  /** Returns the rules of one suite: the same object until the file changes. */
   of(suite: Suite): Overrides {
     const rules = this.#rules(this.#complain);
     if (this.#compiled?.rules !== rules) this.#compiled = { rules, bySuite: new Map() };
@@ -69,9 +69,9 @@ export class OverridesFile {
   }
 
   /**
-   * Sets fields of the packages that a pattern names, or stops setting them where the value is undefined.
-   * @returns the rule as it stands in the file then; undefined where nothing is left of it
-   * @throws BadOverride, and what writing throws
+   * Overrides fields of the packages that match a pattern. A value of undefined removes an override.
+   * @returns the new rule in the file; undefined if no field is left
+   * @throws BadOverride, errors of writing
    */
   async change(
     about: Pick<OverrideRule, "packages" | "suite">,
@@ -79,14 +79,14 @@ export class OverridesFile {
   ): Promise<OverrideRule | undefined> {
     const changing = this.#changing.then(async () => {
       const before = read(this.file);
-      const isMeant = ({ packages, suite }: OverrideRule) => packages === about.packages && suite === about.suite;
-      const set = new Map(Object.entries(before.find(isMeant)?.set ?? {}));
+      const isSame = ({ packages, suite }: OverrideRule) => packages === about.packages && suite === about.suite;
+      const set = new Map(Object.entries(before.find(isSame)?.set ?? {}));
       for (const [name, value] of Object.entries(fields)) {
         for (const known of set.keys()) if (known.toLowerCase() === name.toLowerCase()) set.delete(known);
         if (value !== undefined) set.set(name, value);
       }
       const rule = { ...about, set: Object.fromEntries(set) };
-      const others = before.filter((each) => !isMeant(each));
+      const others = before.filter((each) => !isSame(each));
       if (set.size > 0) checkOverride(rule);
       await replaceFile(this.file, textOf(set.size > 0 ? [...others, rule] : others), { mode: 0o600 });
       return set.size > 0 ? rule : undefined;

@@ -1,12 +1,14 @@
-// A file of settings that is read anew when it has changed, so that a running server needs no restart.
+// Reads a file of settings again when it changes, so that a running server needs no restart.
 import { statSync } from "node:fs";
 import { messageOf } from "../base/errors.ts";
 
 /**
- * @param read parses the file; called now, and again when the file has changed
- * @returns what gives the present value; where the changed file can't be read, the value stays, and `complain` is told
- * of it once
- * @throws what `read` throws now
+ * Reads a file now, and again when it has changed.
+ * @param read reads and parses the file
+ * @returns a function that returns the current value; if a changed file cannot be read, it returns the previous value
+ * and
+ *   passes one complaint to `complain`
+ * @throws errors of the first `read`
  */
 export function rereadWhenChanged<Value>(
   file: string,
@@ -24,7 +26,7 @@ export function rereadWhenChanged<Value>(
       version = present;
       complaint = undefined;
     } catch (thrown) {
-      // Tried again each time, because what is wrong may be another file that comes later.
+      // Retried on every call, because the cause may be another file that is written later.
       const text = `${messageOf(thrown)}; the settings in it stay as they were`;
       if (text !== complaint) complain(text);
       complaint = text;
@@ -33,7 +35,7 @@ export function rereadWhenChanged<Value>(
   };
 }
 
-/** Whoever writes the file gives it another time, or puts another file in its place. */
+/** Returns a string that changes when the file is written or replaced. */
 function versionOf(file: string): string {
   try {
     const { ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true });
