@@ -1,12 +1,12 @@
 // The contract of every tree, run by each backend and each decorator.
 import { randomBytes } from "node:crypto";
-import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ContentId } from "../../src/base/content-id.ts";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
 import { readLocalFile } from "../../src/storage/local-file.ts";
 import type { ByteRange, Directory, FileEntry, Tree } from "../../src/storage/tree.ts";
 import { ContentGone } from "../../src/storage/tree.ts";
+import { onceUnchanged } from "./unchanged.ts";
 
 /** A tree under test, and functions that change its contents. */
 export interface TreeSubject {
@@ -224,7 +224,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
       expect(chunk.length).toBeLessThanOrEqual(256 * 1024);
       if (pausedAt === 0 && taken > 200_000) {
         pausedAt = taken;
-        await wait(300);
+        await onceUnchanged(() => subject.bytesDrawn?.());
         if (subject.bytesDrawn !== undefined) {
           expect(subject.bytesDrawn() - before).toBeLessThan(pausedAt + readAheadBytes);
         }

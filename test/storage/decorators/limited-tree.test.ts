@@ -7,6 +7,7 @@ import { parseTreePath, rootPath } from "../../../src/base/names.ts";
 import { Semaphore } from "../../../src/base/semaphore.ts";
 import { LimitedTree } from "../../../src/storage/decorators/limited-tree.ts";
 import type { Tree } from "../../../src/storage/tree.ts";
+import { onceUnchanged } from "../../support/unchanged.ts";
 
 const { signal } = new AbortController();
 const limits = { maxLooks: 2, maxOpens: 2, lookTimeoutMs: 60_000 };
@@ -57,7 +58,7 @@ test("the number of concurrent looks and opens is limited, and they run in the o
   const limited = new LimitedTree(tree, limits);
   const names = ["a", "b", "c", "d", "e"];
   const looks = names.map((name) => limited.look(parseTreePath(name), signal));
-  await wait(20);
+  await onceUnchanged(() => started.length);
   expect(started).toEqual(["a", "b"]);
   release();
   await Promise.all(looks);
@@ -69,10 +70,10 @@ test("one builder's looks never use more than half of the slots, and the builder
   const { tree, started, release } = held();
   const limited = new LimitedTree(tree, { ...limits, maxLooks: 4 }, (path) => path.slice(0, 1));
   const looks = ["a1", "a2", "a3", "a4", "b1"].map((name) => limited.look(parseTreePath(name), signal));
-  await wait(20);
+  await onceUnchanged(() => started.length);
   expect(started).toEqual(["a1", "a2", "b1"]);
   looks.push(...["c1", "c2", "d1"].map((name) => limited.look(parseTreePath(name), signal)));
-  await wait(20);
+  await onceUnchanged(() => started.length);
   expect(started).toEqual(["a1", "a2", "b1", "c1"]);
   release();
   await Promise.all(looks);
@@ -89,7 +90,7 @@ test("a stream uses its slot until it ends or is closed", async () => {
   const first = stream("first");
   await first.next();
   const second = stream("second").next();
-  await wait(20);
+  await onceUnchanged(() => started.length);
   expect(started).toEqual(["first"]);
   await first.return?.();
   await second;

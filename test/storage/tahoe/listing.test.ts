@@ -1,11 +1,12 @@
 // Listings in chunks: the result does not depend on the chunks, and hostile ones cost limited time and memory.
-import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
+import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { ListingLimits } from "../../../src/storage/tahoe/listing.ts";
 import { defaultListingLimits, ListingReader } from "../../../src/storage/tahoe/listing.ts";
 import type { Entry, FileEntry } from "../../../src/storage/tree.ts";
 import { cases } from "../../support/cases.ts";
+import { onceUnchanged } from "../../support/unchanged.ts";
 
 const { signal } = new AbortController();
 const cap = "URI:LIT:krugkidfnzsc4";
@@ -218,7 +219,7 @@ test("only a limited number of large listings is read at once, and small ones do
   }
   const all = Array.from({ length: 5 }, () => reader.read(large(), signal));
   await expect.poll(() => most, { timeout: 10_000 }).toBe(2);
-  await wait(200);
+  await onceUnchanged(() => most);
   const small = await reader.read(inPieces(Buffer.from(listingOf({})), [10]), signal);
   expect(small.node.kind).toBe("directory");
   release();
