@@ -473,8 +473,8 @@ const isGone = (path: TreePath, survey: Survey): boolean =>
   isWithin(path, survey.path) && !survey.files.has(path) && !isUnseen(path, survey);
 
 /** Whether a path is in a directory that a survey did not list. */
-const isUnseen = (path: TreePath, { separate: apart, unlisted }: Survey): boolean =>
-  [apart, unlisted].some((told) => told.size > 0 && coveringPath(path, told) !== undefined);
+const isUnseen = (path: TreePath, { separate, unlisted }: Survey): boolean =>
+  [separate, unlisted].some((directories) => directories.size > 0 && coveringPath(path, directories) !== undefined);
 
 /** How to examine a file. */
 interface ExaminationRequest {

@@ -39,7 +39,7 @@ export const O_PATH = 0o10_000_000;
 
 /**
  * Identifies the bytes of a file: a write changes its mtime, and a file that replaces it has another inode or birth
- * time. ctime is excluded because creating a hard link changes it. If somebody resets the mtime, the change is found
+ * time. ctime is excluded because creating a hard link changes it. If the mtime is reset, the change is found
  * when the bytes are streamed.
  */
 export const fileIdentityOf = (stat: BigIntStats): string =>

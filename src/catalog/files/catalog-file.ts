@@ -63,7 +63,7 @@ export function inspectionKeyOf(file: CatalogFile): string | undefined {
 }
 
 /** Whether a file needs no new examination: the same bytes, link times and metadata as before, and readable. */
-export function isSettled(file: CatalogFile, entry: FileEntry | OtherEntry, said: string | undefined): boolean {
+export function isSettled(file: CatalogFile, entry: FileEntry | OtherEntry, metadataKey: string | undefined): boolean {
   if (file.finding?.kind === "rejected" && file.finding.code === "unreadable") return false;
   if (file.entry.kind === "other" || entry.kind === "other") {
     return file.entry.kind === entry.kind;
@@ -73,7 +73,7 @@ export function isSettled(file: CatalogFile, entry: FileEntry | OtherEntry, said
     file.entry.sizeBytes === entry.sizeBytes &&
     file.entry.linkedAtMs === entry.linkedAtMs &&
     file.entry.relinkedAtMs === entry.relinkedAtMs &&
-    file.metadataKey === said
+    file.metadataKey === metadataKey
   );
 }
 

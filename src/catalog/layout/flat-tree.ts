@@ -92,8 +92,8 @@ export function flatPathsOf(path: TreePath, root: TreePath): readonly TreePath[]
   if (isWithin(root, path)) return [rootPath];
   if (!isWithin(path, root) || isDists(path)) return [];
   const below = pathNames(path).slice(pathNames(root).length);
-  return [flatBinaries, flatSources].map((place) => {
-    const flat = tryParseTreePath([place, ...below].join("/"));
+  return [flatBinaries, flatSources].map((packageDirectory) => {
+    const flat = tryParseTreePath([packageDirectory, ...below].join("/"));
     if (flat !== undefined) return flat;
     throw new NameError(`${JSON.stringify(path.slice(0, 80))}… is too long for a path of a flat repository`);
   });

@@ -144,7 +144,7 @@ export class Layout {
 
   /**
    * The reason why a directory below `dists` is not searched for packages.
-   * @returns undefined for directories that are searched, and for directories of indices, where nobody expects packages
+   * @returns undefined for directories that are searched, and for directories of indices, where no packages are expected
    */
   whySkipped(directory: TreePath): string | undefined {
     const judgement = this.#judgementOf(directory);
@@ -229,12 +229,12 @@ function leafIndex(names: readonly string[], suiteDepth: number): number | undef
 export const suitePath = (suite: Suite): TreePath => parseTreePath(`dists/${suite}`);
 
 /** The path of a package directory. */
-export function placePath(place: PackageDirectory): TreePath {
+export function packageDirectoryPathOf(directory: PackageDirectory): TreePath {
   const below =
-    place.kind === "source"
-      ? sourceIndex(place.component)
-      : (place.forInstaller ? installerIndex : binaryIndex)(place.component, place.architecture);
-  return parseTreePath([suitePath(place.suite), below].join("/"));
+    directory.kind === "source"
+      ? sourceIndex(directory.component)
+      : (directory.forInstaller ? installerIndex : binaryIndex)(directory.component, directory.architecture);
+  return parseTreePath([suitePath(directory.suite), below].join("/"));
 }
 
 /** The path of a flat repository's only suite, and the package directories in it. */

@@ -26,8 +26,8 @@ export interface FirstOwner {
 /** The first users of names in one suite, which are remembered over a restart. */
 export interface FirstOwners {
   get(name: string): FirstOwner | undefined;
-  /** @param holder undefined if the name is free */
-  set(name: string, holder: FirstOwner | undefined): void;
+  /** @param owner undefined if the name is free */
+  set(name: string, owner: FirstOwner | undefined): void;
 }
 
 /**
@@ -61,12 +61,12 @@ interface JudgedUse extends NameUse {
 /** Which of the builders that use a name may publish it. */
 interface NameDecision {
   /** The only builder that may publish it; undefined if every builder with the right may. */
-  readonly holder: string | undefined;
+  readonly owner: string | undefined;
   /** The path of the owner's package, if known, for the messages to others. */
   readonly at: TreePath | undefined;
 }
 
-const noOwner: NameDecision = { holder: undefined, at: undefined };
+const noOwner: NameDecision = { owner: undefined, at: undefined };
 
 /** The owners and publishers of one name in a suite. */
 export interface NameShare {
@@ -153,7 +153,7 @@ export class NameOwnership {
       const after = this.#decide(name, [...uses.values()], nowMs);
       if (after === noOwner) this.#decisions.delete(name);
       else this.#decisions.set(name, after);
-      const isChanged = isJudgedAnew || before.holder !== after.holder || before.at !== after.at;
+      const isChanged = isJudgedAnew || before.owner !== after.owner || before.at !== after.at;
       for (const path of isChanged ? uses.keys() : paths) {
         const use = uses.get(path);
         if (use === undefined) continue;
@@ -182,11 +182,11 @@ export class NameOwnership {
       if (uses.length === 0) continue;
       const taken = uses.filter(({ entry }) => !this.#rejections.has(entry.path));
       const listed = this.#owners.owners(name);
-      const { holder } = this.#decisions.get(name) ?? noOwner;
-      const belongsToFirst = listed.length === 0 && this.#owners.policy === "first" && holder !== undefined;
+      const { owner } = this.#decisions.get(name) ?? noOwner;
+      const belongsToFirst = listed.length === 0 && this.#owners.policy === "first" && owner !== undefined;
       yield {
         name,
-        owners: belongsToFirst ? [holder] : listed,
+        owners: belongsToFirst ? [owner] : listed,
         by: listed.length > 0 ? "packages" : belongsToFirst ? "first" : "nobody",
         publishers: [...new Set(taken.map(({ builder }) => builder))].toSorted(),
         rejected: uses.flatMap(({ entry, builder }) => {
@@ -230,7 +230,7 @@ export class NameOwnership {
     const wasSeen = held !== undefined && this.#decisions.get(name)?.at !== undefined;
     if (held !== undefined && !isThere && !wasSeen && this.#mayStillAppear(nowMs)) {
       this.#absent.add(name);
-      return { holder: held.owner, at: undefined };
+      return { owner: held.owner, at: undefined };
     }
     this.#absent.delete(name);
     if (contesting.length === 0) {
@@ -245,20 +245,20 @@ export class NameOwnership {
     return decisionFor(first);
   }
 
-  #rejectionOf({ entry, builder, source, standing }: JudgedUse, { holder, at }: NameDecision): Rejection | undefined {
+  #rejectionOf({ entry, builder, source, standing }: JudgedUse, { owner, at }: NameDecision): Rejection | undefined {
     if (standing.kind === "rejected") return standing;
-    if (standing.kind === "owned" || holder === undefined || holder === builder) return undefined;
+    if (standing.kind === "owned" || owner === undefined || owner === builder) return undefined;
     const { package: name } = entry;
     if (this.#owners.policy === "first") {
       return notOwned(
-        `${name} belongs to ${holder}, who linked it first${at === undefined ? "" : ` (${at})`}`,
+        `${name} belongs to ${owner}, who linked it first${at === undefined ? "" : ` (${at})`}`,
         builder,
         name,
       );
     }
     if (standing.kind === "free") return undefined;
     const use = `${builder} has it only as built from ${source}`;
-    return notOwned(`${name} is published by ${holder} (${at}), and ${use}`, builder, name);
+    return notOwned(`${name} is published by ${owner} (${at}), and ${use}`, builder, name);
   }
 }
 
@@ -282,7 +282,7 @@ function standingOf(owners: NameOwners, { entry, source }: NameUse, builder: str
     return notOwned(`${name} is built from ${source}, which belongs to ${ofSource.join(" and ")}`, builder, name);
   }
   if (owners.policy === "listed") {
-    return notOwned(`${name} is in nobody's packages, and package_owners is "listed"`, builder, name);
+    return notOwned(`${name} is in no builder's packages, and package_owners is "listed"`, builder, name);
   }
   if (list === undefined || list.allows(name)) return { kind: "free" };
   if (ofSource.length > 0 && !list.excludes(name)) return { kind: "by-source" };
@@ -307,7 +307,7 @@ function shortList(patterns: readonly string[]): string {
   return patterns.length > maxPatternsShown ? `${shown} and ${patterns.length - maxPatternsShown} more` : shown;
 }
 
-const decisionFor = ({ builder, entry }: JudgedUse): NameDecision => ({ holder: builder, at: entry.path });
+const decisionFor = ({ builder, entry }: JudgedUse): NameDecision => ({ owner: builder, at: entry.path });
 
 /** The package that was linked first, in the order of `firstLinkedFirst`. @param uses at least one */
 const earliest = (uses: readonly JudgedUse[]): JudgedUse =>

@@ -133,8 +133,8 @@ export class OverriddenEntries {
   apply(change: PackageListChange, rules: Overrides, all: () => Iterable<IndexEntry>): PackageListChange {
     const before = this.#rules;
     this.#rules = rules;
-    const removed = change.removed.map((item) => before.apply(item));
-    const added = change.added.map((item) => rules.apply(item));
+    const removed = change.removed.map((entry) => before.apply(entry));
+    const added = change.added.map((entry) => rules.apply(entry));
     if (before === rules) return { removed, added };
     const addedEntries = new Set(change.added);
     for (const entry of all()) {

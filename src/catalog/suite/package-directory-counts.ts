@@ -11,7 +11,7 @@ export class PackageDirectoryCounts {
   readonly #taken = new Map<TreePath, number>();
   readonly #rejected = new Map<TreePath, number>();
   /** The package directory of each directory with files. */
-  readonly #places = new Map<TreePath, TreePath | undefined>();
+  readonly #packageDirectories = new Map<TreePath, TreePath | undefined>();
 
   constructor(layout: Layout) {
     this.#layout = layout;
@@ -33,8 +33,9 @@ export class PackageDirectoryCounts {
 
   #count(counts: Map<TreePath, number>, path: TreePath, by: 1 | -1): void {
     const directory = parentPath(path);
-    if (!this.#places.has(directory)) this.#places.set(directory, this.#layout.packageDirectoryPath(directory));
-    const packageDirectory = this.#places.get(directory);
+    if (!this.#packageDirectories.has(directory))
+      this.#packageDirectories.set(directory, this.#layout.packageDirectoryPath(directory));
+    const packageDirectory = this.#packageDirectories.get(directory);
     if (packageDirectory !== undefined) addToCount(counts, packageDirectory, by);
   }
 }

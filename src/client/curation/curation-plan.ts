@@ -3,7 +3,7 @@ import type { Component, Suite, TreePath } from "../../base/names.ts";
 import { joinPath, lastName, parentPath, parseTreePath } from "../../base/names.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { isUdeb } from "../../catalog/files/catalog-file.ts";
-import { placePath } from "../../catalog/layout/repository-layout.ts";
+import { packageDirectoryPathOf } from "../../catalog/layout/repository-layout.ts";
 import { compareVersions } from "../../debian/version.ts";
 import type { ChangeLogEntry } from "./change-log.ts";
 import { changeLogEntry } from "./change-log.ts";
@@ -109,7 +109,7 @@ interface DirectoryPromotion {
 const rank = (architecture: string): number => (architecture === "source" ? 0 : architecture === "all" ? 1 : 2);
 
 function destinationOf(each: InventoryPackage, { suite, component, builder }: Destination): TreePath {
-  const path = placePath({ ...each.location, suite, component: component ?? each.location.component });
+  const path = packageDirectoryPathOf({ ...each.location, suite, component: component ?? each.location.component });
   return parseTreePath([path, ...(builder ?? subdirectoriesOf(each))].join("/"));
 }
 

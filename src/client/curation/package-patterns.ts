@@ -1,7 +1,7 @@
 // Selects packages of an inventory by patterns (name, version, source or path, with wildcards) and by location.
 import { globMatcher } from "../../base/glob.ts";
 import { parentPath, pathNames } from "../../base/names.ts";
-import { placePath } from "../../catalog/layout/repository-layout.ts";
+import { packageDirectoryPathOf } from "../../catalog/layout/repository-layout.ts";
 import { packageMatcher } from "../../catalog/suite/package-pattern.ts";
 import type { InventoryPackage } from "./inventory.ts";
 
@@ -36,7 +36,7 @@ export function parsePattern(raw: string): Pattern {
 
 /** The names of the directories between the package directory and the file. */
 export const subdirectoriesOf = ({ path, location }: Pick<InventoryPackage, "path" | "location">): readonly string[] =>
-  pathNames(parentPath(path)).slice(pathNames(placePath(location)).length);
+  pathNames(parentPath(path)).slice(pathNames(packageDirectoryPathOf(location)).length);
 
 export interface Selected {
   /** Sorted by path. */

@@ -1,7 +1,7 @@
 // Which packages a pattern selects, and which of them the retention rules remove.
 import { expect, test } from "vitest";
 import { parentPath, parseArchitecture, parseComponent, parseSuite, parseTreePath } from "../../../src/base/names.ts";
-import { Layout, placePath, plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
+import { Layout, packageDirectoryPathOf, plainLayout } from "../../../src/catalog/layout/repository-layout.ts";
 import { expiredPackages, planRemoval } from "../../../src/client/curation/curation-plan.ts";
 import type { InventoryPackage } from "../../../src/client/curation/inventory.ts";
 import { parsePattern, select, subdirectoriesOf } from "../../../src/client/curation/package-patterns.ts";
@@ -90,7 +90,7 @@ test("a path is split into package directory and subdirectories, also for debian
     const path = parseTreePath(raw);
     const location = new Layout(suites.map(parseSuite)).packageDirectoryOf(parentPath(path));
     if (location === undefined) throw new Error(`${raw} is in no package directory`);
-    return [placePath(location), subdirectoriesOf({ path, location })];
+    return [packageDirectoryPathOf(location), subdirectoriesOf({ path, location })];
   };
   expect(below("dists/sid/main/binary-amd64/alice/deep/x.deb")).toEqual([
     "dists/sid/main/binary-amd64",
