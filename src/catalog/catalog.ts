@@ -279,13 +279,13 @@ export class Catalog {
       const requests = [...this.#wantedParts(batch), ...contested].filter(([{ path }]) => !examinedPaths.has(path));
       if (requests.length === 0) return;
       seenUpdateCount = this.#updateCount;
-      await forEachConcurrent(requests, concurrentExaminations, async ([file, kind, claimRecord]) => {
-        const { path, entry, metadataKey: said } = file;
+      await forEachConcurrent(requests, concurrentExaminations, async ([file, kind, claimKey]) => {
+        const { path, entry, metadataKey } = file;
         examinedPaths.add(path);
         // Changes are reported to the surveyed suite only: files of other suites wait for their own survey.
-        if (claimRecord !== undefined && this.layout.suiteOf(path) !== this.layout.suiteOf(survey.path))
+        if (claimKey !== undefined && this.layout.suiteOf(path) !== this.layout.suiteOf(survey.path))
           return await this.markUntrusted(path);
-        const after = await this.#examine(path, { entry, kind, metadataKey: said, claimKey: claimRecord }, signal);
+        const after = await this.#examine(path, { entry, kind, metadataKey, claimKey }, signal);
         const isSame = (batch.get(path) ?? this.file(path)) === file;
         if (isSame && after !== this.file(path)) batch.set(path, after);
       });

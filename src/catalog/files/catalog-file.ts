@@ -55,11 +55,11 @@ export function kindOf({ finding }: CatalogFile): PackageKind | undefined {
 
 /** The key of the file's inspection in the inspection store; undefined if there is none. */
 export function inspectionKeyOf(file: CatalogFile): string | undefined {
-  const { entry, claimed, metadataKey: said } = file;
+  const { entry, claimed, metadataKey } = file;
   const [kind, sha256] = [kindOf(file), sha256Of(file.finding)];
   if (entry.kind === "other" || kind === undefined || sha256 === undefined) return undefined;
   if (entry.content === undefined) return mutableFileKey(kind, sha256);
-  return claimed ? claimKey(kind, entry.content, said ?? "") : bytesKey(kind, entry.content.key);
+  return claimed ? claimKey(kind, entry.content, metadataKey ?? "") : bytesKey(kind, entry.content.key);
 }
 
 /** Whether a file needs no new examination: the same bytes, link times and metadata as before, and readable. */

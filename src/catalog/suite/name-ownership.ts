@@ -103,9 +103,9 @@ export class NameOwnership {
   /** Names whose recorded owners have not been seen since the start. */
   readonly #absent = new Set<string>();
 
-  constructor(rules: OwnerRules, held: FirstOwners, startedMs: number) {
+  constructor(rules: OwnerRules, firstOwners: FirstOwners, startedMs: number) {
     this.#owners = new NameOwners(rules);
-    this.#firstOwners = held;
+    this.#firstOwners = firstOwners;
     this.#startedMs = startedMs;
   }
 
@@ -224,23 +224,23 @@ export class NameOwnership {
 
   /** Decides under the policy `first`. */
   #decideFirst(name: string, contesting: readonly JudgedUse[], nowMs: number): NameDecision {
-    const held = this.#firstOwners.get(name);
-    const isThere = held !== undefined && contesting.some(({ builder }) => builder === held.owner);
-    if (isThere) this.#absent.delete(name);
-    const wasSeen = held !== undefined && this.#decisions.get(name)?.at !== undefined;
-    if (held !== undefined && !isThere && !wasSeen && this.#mayStillAppear(nowMs)) {
+    const recorded = this.#firstOwners.get(name);
+    const isPresent = recorded !== undefined && contesting.some(({ builder }) => builder === recorded.owner);
+    if (isPresent) this.#absent.delete(name);
+    const wasSeen = recorded !== undefined && this.#decisions.get(name)?.at !== undefined;
+    if (recorded !== undefined && !isPresent && !wasSeen && this.#mayStillAppear(nowMs)) {
       this.#absent.add(name);
-      return { owner: held.owner, at: undefined };
+      return { owner: recorded.owner, at: undefined };
     }
     this.#absent.delete(name);
     if (contesting.length === 0) {
-      if (held !== undefined) this.#firstOwners.set(name, undefined);
+      if (recorded !== undefined) this.#firstOwners.set(name, undefined);
       return noOwner;
     }
-    const isSettled = isThere && nowMs - held.sinceMs >= takeoverPeriodMs;
-    const first = earliest(isSettled ? contesting.filter(({ builder }) => builder === held.owner) : contesting);
-    if (held?.owner !== first.builder) {
-      this.#firstOwners.set(name, { owner: first.builder, sinceMs: isThere ? held.sinceMs : nowMs });
+    const isSettled = isPresent && nowMs - recorded.sinceMs >= takeoverPeriodMs;
+    const first = earliest(isSettled ? contesting.filter(({ builder }) => builder === recorded.owner) : contesting);
+    if (recorded?.owner !== first.builder) {
+      this.#firstOwners.set(name, { owner: first.builder, sinceMs: isPresent ? recorded.sinceMs : nowMs });
     }
     return decisionFor(first);
   }

@@ -178,7 +178,7 @@ test("where only listed names are allowed, any other name is a reject, also one 
   await folder.ping();
   expect(await packageNames(folder)).toEqual(["hello 1", "tool 1"]);
   expect(rejected()).toEqual([
-    expect.stringContaining('bash is in nobody\'s packages, and package_owners is "listed"'),
+    expect.stringContaining('bash is in no builder\'s packages, and package_owners is "listed"'),
     expect.stringContaining("other is in no builder's packages"),
   ]);
 });
