@@ -8,6 +8,7 @@ import type { Signer } from "../../signing/signer.ts";
 import { maxSigningKeys } from "../../signing/signer.ts";
 import type { Overlay } from "../../storage/decorators/overlay-tree.ts";
 
+/** The repository that the keyring package is for. */
 export interface KeyringOptions {
   readonly repository: RepositoryName;
   readonly label: string;

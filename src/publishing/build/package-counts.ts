@@ -4,6 +4,7 @@ import type { Architecture, Component } from "../../base/names.ts";
 import type { IndexEntry } from "../../catalog/suite/index-entry.ts";
 import type { PackageListChange } from "../../catalog/suite/package-list.ts";
 
+/** The numbers of binary and source packages in a suite, and which variants and installer components it has. */
 export class PackageCounts {
   readonly #count: Record<IndexEntry["kind"], number> = { binary: 0, source: 0 };
   readonly #variants = new Map<Architecture, number>();

@@ -15,6 +15,7 @@ export interface ListedPackage {
   readonly architecture: string;
 }
 
+/** The difference between two publications of a suite. */
 export interface PublicationChanges {
   /** Both lists are sorted by name. A package that was replaced by one with the same version is in neither. */
   readonly added: readonly ListedPackage[];

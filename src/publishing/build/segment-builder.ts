@@ -15,6 +15,7 @@ const concurrentSegments = 4;
 /** If a segment replaces more segments than this, its stanzas are rendered again. This bounds memory. */
 const maxRereadSegments = 48;
 
+/** Builds segments, and remembers their sizes while they are part of an index. One instance serves one suite. */
 export class SegmentBuilder {
   readonly #stanzas: StanzaRenderer;
   readonly #compressor: Compressor;

@@ -24,6 +24,7 @@ export type StanzaStyle = "full" | "short" | "description";
  */
 export type Placement = "pool" | "tree";
 
+/** Renders stanzas, and computes the keys of segments. */
 export class StanzaRenderer {
   readonly #examiner: Examiner;
   readonly #algorithms: readonly DigestAlgorithm[];

@@ -67,6 +67,10 @@ interface IndexState {
   readonly assembled: AssembledIndex | undefined;
 }
 
+/**
+ * Builds the publications of one suite. It keeps the state of each index, so that a build costs only its change. Calls
+ * must not overlap.
+ */
 export class SuiteBuilder {
   readonly #suite: Suite;
   readonly #settings: SuiteSettings;

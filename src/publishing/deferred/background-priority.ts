@@ -11,6 +11,7 @@ const maxPauseMs = 5_000;
 /** How often paused work checks whether it may continue, in ms. */
 const pollMs = 5;
 
+/** Counts foreground work, and makes background work pause while there is any. */
 export class BackgroundPriority {
   readonly #now: () => number;
   #foregroundCount = 0;

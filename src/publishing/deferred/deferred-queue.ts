@@ -20,6 +20,7 @@ export interface DeferredTimes {
   readonly retryMs: number;
 }
 
+/** The delays that apply if the configuration has no others. */
 export const defaultDeferredTimes: DeferredTimes = { settleMs: 1000, retryMs: 60_000 };
 
 /** How often `settled` checks whether work is left, in ms. */
@@ -36,6 +37,7 @@ export interface DeferredTarget {
   publish(suite: Suite, generated: readonly [generator: string, DeferredFiles]): Promise<void>;
 }
 
+/** The collaborators of `DeferredQueue`, and its delays. */
 export interface DeferredQueueOptions {
   readonly generators: readonly DeferredGenerator[];
   readonly target: DeferredTarget;
@@ -46,6 +48,7 @@ export interface DeferredQueueOptions {
   readonly times: DeferredTimes;
 }
 
+/** Runs the deferred generators of one repository, for one suite at a time. */
 export class DeferredQueue {
   readonly #options: DeferredQueueOptions;
   readonly #runs = new SerialQueue();

@@ -17,6 +17,7 @@ import { indexPath, namesPackages, patchPath } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 import type { SuiteSettingsProvider } from "../suite-settings.ts";
 
+/** The collaborators of `PdiffBuilder`, and the size from which an index has patches. */
 export interface PdiffBuilderOptions {
   readonly store: PublicationStore;
   readonly suiteSettings: SuiteSettingsProvider;
@@ -42,6 +43,7 @@ const maxCachedStates = 1000;
 const name = "pdiffs";
 const compress = promisify(gzip);
 
+/** Generates the pdiffs of a suite. Patches for an unchanged index are reused. */
 export class PdiffBuilder implements DeferredGenerator {
   readonly name = name;
   readonly #options: PdiffBuilderOptions;

@@ -31,6 +31,10 @@ export class CacheUnwritable extends RepoError {
 /** The result of a download. It is reported once, before any reader gets it. */
 export type CacheDownloadOutcome = { readonly kind: "cached" } | { readonly kind: "failed"; readonly error: unknown };
 
+/**
+ * A download in progress. It ends when all bytes are verified and cached, when it fails, or when the last reader has
+ * left.
+ */
 export class CacheDownload {
   readonly #expected: ExpectedContent;
   readonly #temporaryPath: string;

@@ -17,6 +17,7 @@ export interface ChangelogLimits {
   readonly maxChangelogBytes: number;
 }
 
+/** The limits that apply if the configuration has no others. */
 export const defaultChangelogLimits: ChangelogLimits = {
   maxReadingMs: 30_000,
   maxChangelogBytes: 16 * 1024 ** 2,

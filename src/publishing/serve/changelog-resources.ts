@@ -44,6 +44,7 @@ class ChangelogUnreadable extends RepoError {
   readonly code = "publishing/changelog-unreadable";
 }
 
+/** The collaborators of `ChangelogResources`. */
 export interface ChangelogResourcesOptions {
   readonly catalog: Catalog;
   readonly packages: PackageResources;
@@ -65,6 +66,7 @@ interface Changelog {
 /** The cached result: a changelog, or the reason why there is none. */
 type Outcome = Changelog | { readonly failure: string };
 
+/** Finds changelogs. Results and failures are cached, and each package is read once. */
 export class ChangelogResources {
   readonly #options: ChangelogResourcesOptions;
   readonly #indices = new LRUCache<string, ReadonlyMap<string, PackagesOfSource>>({

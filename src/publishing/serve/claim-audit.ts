@@ -21,6 +21,7 @@ export interface FileRefresher {
   requestRefresh(path: TreePath): void;
 }
 
+/** The collaborators of `ClaimAudit`. */
 export interface ClaimAuditOptions {
   readonly catalog: Catalog;
   readonly examiner: Examiner;

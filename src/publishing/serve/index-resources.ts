@@ -17,6 +17,7 @@ const maxWholeIndexBytes = 1024 ** 2;
 /** The memory that each reader of a streamed index needs. */
 const pieceBytes = 64 * 1024;
 
+/** The files of a repository's publications as resources, with the frequently requested ones in memory. */
 export class IndexResources {
   readonly #segments: SegmentStore;
   readonly #blobs: BlobStore;

@@ -36,6 +36,7 @@ export interface PackageCacheObserver {
   sizeChanged(bytes: number, files: number): void;
 }
 
+/** The directory and the limits of the cache. */
 export interface PackageCacheOptions {
   readonly directory: string;
   /** The limit includes temporary files; 0 disables the cache. */
@@ -48,6 +49,7 @@ export interface PackageCacheOptions {
 const temporarySuffix = ".part";
 const cacheName = /^[0-9a-f]{64}-([0-9]+)$/;
 
+/** The package cache of the server. All repositories share it. */
 export class PackageCache {
   readonly #directory: string;
   readonly #maxBytes: number;

@@ -8,6 +8,7 @@ import type { PackagePool, PooledFile } from "../store/package-pool.ts";
 import type { ClaimAudit } from "./claim-audit.ts";
 import type { PackageCache } from "./package-cache.ts";
 
+/** Finds packages of one repository, and reports bytes that differ from the expected ones. */
 export class PackageResources {
   readonly #pool: PackagePool;
   readonly #tree: Tree;

@@ -24,6 +24,7 @@ import type { RejectedFile } from "../served-repository.ts";
 import type { SuiteSettingsProvider } from "../suite-settings.ts";
 import type { TreeFileResources } from "./tree-file-resources.ts";
 
+/** The collaborators of `PassthroughSuites`. */
 export interface PassthroughSuitesOptions {
   readonly suiteSettings: SuiteSettingsProvider;
   readonly treeFiles: TreeFileResources;
@@ -49,6 +50,10 @@ const compressions: ReadonlyMap<string, Compression> = new Map([
   [".bz2", "bz2"],
 ]);
 
+/**
+ * The suites of a repository with prebuilt indices. Their files are served as other files of the tree; this class
+ * checks them.
+ */
 export class PassthroughSuites {
   readonly #options: PassthroughSuitesOptions;
   readonly #stopping: AbortSignal;

@@ -16,6 +16,7 @@ import type { PassthroughSuites } from "./passthrough-suites.ts";
 import type { PublishedSuites } from "./published-suites.ts";
 import type { TreeFileResources } from "./tree-file-resources.ts";
 
+/** The collaborators of `PathResolver`. */
 export interface PathResolverOptions {
   readonly stateName: StateName;
   readonly catalog: Catalog;
@@ -37,6 +38,7 @@ const generatedPaths =
 /** A large publication takes some megabytes. */
 const maxPastInMemory = 8;
 
+/** Maps paths of one repository to resources. */
 export class PathResolver {
   readonly #options: PathResolverOptions;
   /** The resources of publications, by the path below the suite. Most requests are for the same few files. */

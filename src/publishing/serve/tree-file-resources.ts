@@ -37,6 +37,7 @@ interface MutableFile {
   readonly sha256: string;
 }
 
+/** The collaborators of `TreeFileResources`. */
 export interface TreeFileResourcesOptions {
   readonly tree: Tree;
   readonly catalog: Catalog;
@@ -44,6 +45,7 @@ export interface TreeFileResourcesOptions {
   readonly suites: PublishedSuites;
 }
 
+/** Finds files of the tree that are neither indices nor packages. */
 export class TreeFileResources {
   readonly #options: TreeFileResourcesOptions;
   readonly #limit = pLimit(concurrentReads);

@@ -16,6 +16,7 @@ class BlobMissing extends RepoError {
   }
 }
 
+/** The small files of one repository. */
 export class BlobStore {
   readonly #bytes: Database<Buffer, string>;
 

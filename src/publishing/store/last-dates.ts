@@ -7,6 +7,7 @@ import { parseJsonIntegers } from "../../base/json-integers.ts";
 import type { Log } from "../../base/log.ts";
 import { replaceFile } from "../../base/replace-file.ts";
 
+/** The last Date of each suite of all repositories. */
 export class LastDates {
   readonly #file: string;
   readonly #log: Log;

@@ -48,6 +48,7 @@ const poolPath = /^pool\/SHA256\/([0-9a-f]{64})\/([^/]+)$/;
 /** After so many packages, wait for the writes and let requests run. This bounds memory. */
 const packagesPerWrite = 1024;
 
+/** The packages of one repository that kept publications list. */
 export class PackagePool {
   readonly #files: Database<PoolRecord, string>;
 

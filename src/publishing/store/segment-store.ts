@@ -32,6 +32,7 @@ const maxUnwritten = 32;
 /** The memory for plain bytes of segments that are stored only compressed; they are read in several pieces. */
 const maxDecompressedBytes = 8 * 1024 ** 2;
 
+/** The segments of one repository. A segment can be read before it is on disk. */
 export class SegmentStore {
   readonly #sizes: Database<SegmentSizes, string>;
   readonly #bytes: Database<Buffer, string>;

@@ -12,6 +12,7 @@ export interface Pin {
   readonly id: string;
 }
 
+/** The pins and rollbacks of one repository. */
 export class SnapshotPins {
   readonly #ids: Database<string, string>;
   readonly #rolledBackTo: Database<string, string>;

@@ -20,6 +20,7 @@ import type { ContentsMember, KeptContents } from "./contents-store.ts";
 import type { FileListSourceOptions } from "./file-list-source.ts";
 import { FileListSource } from "./file-list-source.ts";
 
+/** The collaborators of `ContentsBuilder`. */
 export interface ContentsBuilderOptions extends ContentsRunOptions, FileListSourceOptions {
   readonly suiteSettings: SuiteSettingsProvider;
   readonly examiner: ContentsRunOptions["examiner"] & FileListSourceOptions["examiner"];
@@ -30,6 +31,7 @@ export interface ContentsBuilderOptions extends ContentsRunOptions, FileListSour
 /** How many file lists are read at once. Pings need the storage, too. */
 const concurrentLists = 2;
 
+/** Generates a suite's Contents, one run after another, and stores the result for the next run. */
 export class ContentsBuilder implements DeferredGenerator {
   readonly name = "contents";
   readonly #options: ContentsBuilderOptions;

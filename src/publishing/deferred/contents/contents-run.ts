@@ -12,6 +12,7 @@ import type { ListedPackages } from "./contents-tasks.ts";
 import type { FileListSource } from "./file-list-source.ts";
 import { ListPack } from "./file-list-source.ts";
 
+/** The collaborators of `ContentsRun`. */
 export interface ContentsRunOptions extends ContentsSegmentsOptions {
   readonly state: ContentsStore;
   readonly examiner: Pick<Examiner, "storedFileList" | "markFileListInvalid">;
@@ -43,6 +44,7 @@ const maxChangedPackages = 500;
 const maxPackBytes = 1024 * 1024;
 const maxPackPackages = 2000;
 
+/** One run. It shares sorted runs and segments between the suite's indices. */
 export class ContentsRun {
   readonly #options: ContentsRunOptions;
   readonly #lists: FileListSource;

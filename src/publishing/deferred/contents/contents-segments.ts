@@ -15,6 +15,7 @@ import type { KeptSegment } from "./contents-store.ts";
 import type { ListedPackages, NamedSegment, PlacedSegment } from "./contents-tasks.ts";
 import type { ContentsTasks } from "./contents-thread.ts";
 
+/** The collaborators of `ContentsSegments`. */
 export interface ContentsSegmentsOptions {
   readonly tasks: ContentsTasks;
   readonly compressor: Compressor;
@@ -29,6 +30,7 @@ type Compress = (plain: Uint8Array) => Promise<CompressedSegment>;
 
 const nothing = new Uint8Array(0);
 
+/** Builds and stores segments for one run. */
 export class ContentsSegments {
   readonly #options: ContentsSegmentsOptions;
   readonly #yieldNow: YieldFunction;

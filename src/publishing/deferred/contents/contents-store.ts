@@ -44,6 +44,7 @@ export interface ContentsChange {
 /** A member with its key, as stored in a bucket. */
 type KeyedMember = readonly [key: string, group: string, location: string, record: string];
 
+/** The members and indices of each suite's last run. */
 export class ContentsStore {
   /** The members by the first letter of their keys. Each run reads almost all of them and changes few. */
   readonly #buckets: Database<readonly KeyedMember[], string>;

@@ -48,6 +48,7 @@ const entryOverheadBytes = 64;
 const maxChunkBytes = { ofAll: 32 * 1024 * 1024, ofEach: 256 * 1024 };
 const minChunkBytes = 16 * 1024;
 
+/** The input of `sortLists`. */
 export interface SortTask {
   readonly packages: ListedPackages;
   readonly limits: FileListLimits;
@@ -94,6 +95,7 @@ export async function sortLists({
   return { files, malformed };
 }
 
+/** The input of `mergeFiles`. */
 export interface MergeTask {
   readonly files: readonly string[];
   /** An existing file for the bytes of the segments. */
@@ -133,6 +135,7 @@ export async function mergeFiles({ files, into, cut, port }: MergeTask): Promise
   }
 }
 
+/** The input of `planEdits`. */
 export interface PlanTask {
   /** The first path of each segment of an index; at least one. */
   readonly firsts: readonly string[];
@@ -183,6 +186,7 @@ export function planEdits({ firsts, removed, added, limits }: PlanTask):
   return { edits, malformed };
 }
 
+/** The input of `recutSegment`. */
 export interface RecutTask {
   readonly open: Uint8Array;
   /** The segment as a gzip member. */

@@ -9,6 +9,7 @@ import { ContentGone, StorageUnavailable } from "../../../storage/tree.ts";
 import type { ClaimAudit } from "../../serve/claim-audit.ts";
 import type { ListedPackages } from "./contents-tasks.ts";
 
+/** The collaborators of `FileListSource`. */
 export interface FileListSourceOptions {
   readonly examiner: Pick<Examiner, "fileList" | "loadInspection">;
   /** Handles packages whose data cannot be unpacked, although their inspection reports no error. */
@@ -19,6 +20,7 @@ export interface FileListSourceOptions {
 /** How often an unreadable list makes a run fail before Contents are generated without it. */
 const triesPerList = 3;
 
+/** Reads file lists, and gives up on a list after some failures. */
 export class FileListSource {
   readonly #options: FileListSourceOptions;
   /** How often the list of an inspection could not be read, by inspection key. */
