@@ -230,18 +230,18 @@ async function signatureProblemsOf(signed: SignedFiles, keys: readonly Key[]): P
   const now = new Date(systemClock() + allowedAheadMs);
   const inRelease = await verifyInRelease(signed.inRelease, keys, now);
   const detached = await verifyDetached(signed.release, signed.releaseGpg, keys, now);
-  const complaints: string[] = [];
+  const problems: string[] = [];
   for (const [name, { goodFingerprints, complaints: own }] of [
     ["InRelease", inRelease],
     ["Release.gpg", detached],
   ] as const) {
     if (goodFingerprints.length === 0)
-      complaints.push(`${name} has no good signature: ${own.join("; ") || "signed by none of the keys"}`);
+      problems.push(`${name} has no good signature: ${own.join("; ") || "signed by none of the keys"}`);
   }
   if (inRelease.text !== undefined && inRelease.text !== signed.release) {
-    complaints.push("InRelease and Release have different contents");
+    problems.push("InRelease and Release have different contents");
   }
-  return complaints;
+  return problems;
 }
 
 async function printVerification(

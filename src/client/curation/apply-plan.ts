@@ -71,7 +71,7 @@ export async function applyPlan(plan: CurationPlan, options: ApplyPlanOptions): 
     return done;
   } catch (thrown) {
     const isComplete = done.length === changes.length;
-    const linked = changes.some(({ hasBegun }) => hasBegun) ? (isComplete ? "all" : "unknown") : "none";
+    const linked = changes.some(({ hasStarted }) => hasStarted) ? (isComplete ? "all" : "unknown") : "none";
     throw new ChangeFailed(thrown, linked, linkStateTexts);
   }
 }
@@ -95,7 +95,7 @@ async function pingAll(done: readonly AppliedDirectory[], options: ApplyPlanOpti
 
 class DirectoryChange {
   /** Whether something was written to this directory, or may have been. */
-  hasBegun = false;
+  hasStarted = false;
   readonly #plan: DirectoryPlan;
   readonly #options: ApplyPlanOptions;
   readonly #linked = new Set<string>();
@@ -126,7 +126,7 @@ class DirectoryChange {
     );
     const after = new Set([...entries.keys(), ...links.keys()]);
     if (links.size > 0 || removed.some((name) => !this.#unlinked.has(name))) {
-      this.hasBegun = true;
+      this.hasStarted = true;
       const log = await this.#link(writer, cap, entries, links, removed);
       after.add(log.name);
       this.#superseded = log.superseded;
