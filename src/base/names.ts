@@ -163,11 +163,19 @@ export const lastName = (path: TreePath): string => path.slice(path.lastIndexOf(
 export const isBinaryPackageName = (name: string): boolean => /\.[du]?deb$/.test(name);
 
 /** The directory that holds this path; the root's is the root. */
-export const parentPath = (path: TreePath): TreePath => path.slice(0, Math.max(0, path.lastIndexOf("/"))) as TreePath;
+export function parentPath(path: TreePath): TreePath {
+  const length = Math.max(0, path.lastIndexOf("/"));
+  if (length !== lastParent.length || !path.startsWith(lastParent)) lastParent = path.slice(0, length) as TreePath;
+  return lastParent;
+}
+
+/** The last result of `parentPath`. Most calls are about files of one directory, and maps hash each new string. */
+let lastParent = rootPath;
 
 /** Whether `path` is `directory` itself or below it. */
 export const isWithin = (path: TreePath, directory: TreePath): boolean =>
-  directory === "" || path === directory || path.startsWith(`${directory}/`);
+  directory === "" ||
+  (path.startsWith(directory) && (path.length === directory.length || path[directory.length] === "/"));
 
 /** The path relative to a directory that it is or lies below. */
 export const pathWithin = (path: TreePath, directory: TreePath): TreePath =>

@@ -53,6 +53,8 @@ export class Layout {
   /** The suites whose names contain a slash, the longest first, split at the slashes. */
   readonly #nested: readonly (readonly string[])[];
   readonly #acceptsFlat: boolean;
+  /** The last result of `packageDirectoryOf`: most calls are about files of one directory. */
+  #last: { readonly path: TreePath; readonly directory: PackageDirectory | undefined } | undefined;
 
   /**
    * @param suites the suites whose names contain a slash, e.g. `bookworm/updates`; others are ignored
@@ -77,6 +79,11 @@ export class Layout {
    * @returns undefined for every other path, for malformed names and below `maxDepthBelowPackageDirectory`
    */
   packageDirectoryOf(path: TreePath): PackageDirectory | undefined {
+    if (this.#last?.path !== path) this.#last = { path, directory: this.#findPackageDirectory(path) };
+    return this.#last.directory;
+  }
+
+  #findPackageDirectory(path: TreePath): PackageDirectory | undefined {
     const names = pathNames(path);
     const suiteDepth = this.#suiteDepth(names);
     const leafAt = leafIndex(names, suiteDepth);
