@@ -60,8 +60,12 @@ export class DirectoryBudget {
     this.#limits = limits;
   }
 
-  /** Adds, replaces or removes a package. @param entry undefined if there is none at this path any more */
-  set(path: TreePath, entry: IndexEntry | undefined): void {
+  /**
+   * Adds, replaces or removes a package.
+   * @param entry undefined if there is none at this path any more
+   * @returns the previous one
+   */
+  set(path: TreePath, entry: IndexEntry | undefined): IndexEntry | undefined {
     const before = this.#entries.get(path);
     if (!this.#changed.has(path)) this.#changed.set(path, before);
     this.#stanzaBytes += (entry?.stanzaBytes ?? 0) - (before?.stanzaBytes ?? 0);
@@ -69,6 +73,7 @@ export class DirectoryBudget {
     this.#countVariant(entry, 1);
     if (entry === undefined) this.#entries.delete(path);
     else this.#entries.set(path, entry);
+    return before;
   }
 
   get(path: TreePath): IndexEntry | undefined {

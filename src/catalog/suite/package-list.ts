@@ -58,6 +58,9 @@ export interface Ownership {
   readonly now: () => number;
 }
 
+/** How many files make up a step. One takes some microseconds, and a step for each would take as long again. */
+const filesPerStep = 8;
+
 /** The package list of a suite. The cost of an update is proportional to the change. */
 export class PackageList {
   readonly #chosen = new Map<string, IndexEntry>();
@@ -150,21 +153,22 @@ export class PackageList {
       enter(path, undefined);
       if (entry !== undefined) contend(uniqueKeyOf(entry), path);
     };
+    let count = 0;
+    const isStepDone = () => ++count % filesPerStep === 0;
     this.#applyOwnerRules(contend);
     const placed: IndexEntry[] = [];
     const budgets = new Set<DirectoryBudget>();
     for (const { path, after } of changes) {
-      yield;
+      if (isStepDone()) yield;
       const budget = this.#budgetOf(path);
       this.#reject(path, undefined);
       this.#pending.delete(path);
-      leave(path, budget.get(path));
       const placement = after && this.#placementOf(after, fileAt);
       if (placement?.kind === "rejected") this.#reject(path, placement);
       else if (placement?.kind === "pending") this.#pending.set(path, placement);
       const entry = placement?.kind === "binary" || placement?.kind === "source" ? placement : undefined;
       budgets.add(budget);
-      budget.set(path, entry);
+      leave(path, budget.set(path, entry));
       if (entry === undefined) continue;
       this.#newestLinkMs = Math.max(this.#newestLinkMs, entry.entry.relinkedAtMs);
       placed.push(entry);
@@ -174,18 +178,18 @@ export class PackageList {
       for (const entry of expelled) {
         leave(entry.path, entry);
         this.#reject(entry.path, budget.rejectionOf(entry.path));
-        yield;
+        if (isStepDone()) yield;
       }
       for (const entry of admitted) {
         this.#reject(entry.path, undefined);
         enter(entry.path, entry);
-        yield;
+        if (isStepDone()) yield;
       }
     }
     for (const entry of placed) {
       const { path } = entry;
       const budget = this.#budgetOf(path);
-      yield;
+      if (isStepDone()) yield;
       // The path may have changed again later in `changes`.
       if (budget.get(path) !== entry) continue;
       const rejection = budget.rejectionOf(path);
@@ -195,14 +199,14 @@ export class PackageList {
     for (const { entry, key, rejection } of this.#nameOwnership?.settle(this.#ownership.now()) ?? []) {
       this.#reject(entry.path, rejection);
       contend(key, entry.path, rejection === undefined ? entry : undefined);
-      yield;
+      if (isStepDone()) yield;
     }
     const removed: IndexEntry[] = [];
     const added: IndexEntry[] = [];
     for (const [key, contending] of contenders) {
       const before = this.#chosen.get(key);
       const after = this.#choose(key, contending);
-      yield;
+      if (isStepDone()) yield;
       if (before !== undefined && after !== undefined && isSameEntry(before, after)) continue;
       if (before !== undefined) removed.push(before);
       if (after !== undefined) added.push(after);
