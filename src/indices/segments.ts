@@ -139,8 +139,9 @@ function* editsOf<T extends Ordered>({ removed, added }: ListChange<T>): Steps<r
   }
   const inOrder = yield* sorted(edits, (a, b) => compareOrdered(a.item, b.item));
   const last: Edit<T>[] = [];
-  for (const [index, edit] of inOrder.entries()) {
-    const next = inOrder[index + 1];
+  let index = 0;
+  for (const edit of inOrder) {
+    const next = inOrder[++index];
     if (next === undefined || compareOrdered(edit.item, next.item) !== 0) last.push(edit);
     if (index % itemsPerStep === 0) yield;
   }
@@ -183,14 +184,14 @@ interface Runs<T> {
 
 function* split<T extends Ordered>(items: readonly T[], ends: Ends, kind: keyof Cut): Steps<Runs<T>> {
   const ended: (readonly T[])[] = [];
-  let start = 0;
-  let bytes = 0;
-  for (const [index, item] of items.entries()) {
+  let [start, end, bytes] = [0, 0, 0];
+  for (const item of items) {
+    end += 1;
     bytes += item.stanzaBytes;
-    if (index % itemsPerStep === 0) yield;
-    if (!isEnd(item, index + 1 - start, bytes, ends, kind)) continue;
-    ended.push(items.slice(start, index + 1));
-    start = index + 1;
+    if (end % itemsPerStep === 0) yield;
+    if (!isEnd(item, end - start, bytes, ends, kind)) continue;
+    ended.push(items.slice(start, end));
+    start = end;
     bytes = 0;
   }
   return { ended, rest: items.slice(start) };
@@ -200,8 +201,9 @@ function* split<T extends Ordered>(items: readonly T[], ends: Ends, kind: keyof 
 function isEnd(item: Ordered, length: number, bytes: number, ends: Ends, kind: keyof Cut): boolean {
   if (length >= ends.most || bytes >= ends.mostBytes) return true;
   if (length >= ends.least && hashOf(item, kind) % ends.oneIn === 0) return true;
+  if (bytes < ends.leastBytes) return false;
   const share = item.stanzaBytes / (ends.mostBytes - ends.leastBytes);
-  return bytes >= ends.leastBytes && hashOf(item, kind) < 2 * share * 2 ** 32;
+  return hashOf(item, kind) < 2 * share * 2 ** 32;
 }
 
 /** 32 bits of the identity, different ones for small and large ends, so that both are independent. */
