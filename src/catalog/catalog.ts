@@ -251,7 +251,8 @@ export class Catalog {
     await forEachConcurrent(possiblyNew, concurrentExaminations, async (path) => {
       const entry = survey.files.get(path);
       if (entry === undefined) return;
-      const parsed = await this.#parsedMetadata(path, entry, metadata);
+      // Each `await` of the few hundred thousand that a large repository needs after a restart takes CPU.
+      const parsed = hasMetadata(entry) ? await this.#parsedMetadata(path, entry, metadata) : undefined;
       if (!this.#isSettled(path, entry, parsed?.key)) {
         const kind = packageKindOf(lastName(path)) ?? (this.#sourcesByPart.has(path) ? "part" : undefined);
         const after = await examine(path, { entry, kind, parsed, metadataKey: parsed?.key });

@@ -147,7 +147,8 @@ export class Examiner {
     const known = isUntrusted ? undefined : this.#inspectionStore.finding(keyOfBytes);
     if (known !== undefined) {
       this.#observer.inspected("store");
-      return { finding: await this.#compared(keyOfBytes, known, claim), claimed: false };
+      const finding = claim === undefined ? known : await this.#compared(keyOfBytes, known, claim);
+      return { finding, claimed: false };
     }
     if (claim !== undefined && claimKey === undefined && !isUntrusted) return await this.#acceptClaim(claim);
     const { finding } = await this.#readOnce(file, keyOfBytes, signal);

@@ -180,5 +180,5 @@ function recordOf(
   const { path, sizeBytes } = file;
   const { linkedAtMs, relinkedAtMs } = file.entry;
   const known = { path, sizeBytes, sha256, lastModifiedSeconds, linkedAtMs, relinkedAtMs };
-  return { ...known, ...(content === undefined ? {} : { content }) };
+  return content === undefined ? known : { ...known, content };
 }
