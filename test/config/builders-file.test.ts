@@ -31,7 +31,7 @@ function aConfiguration() {
   return { directory, write, know, table, complaints, builders, names: () => builders().map(({ name }) => name) };
 }
 
-test("a builder that came is known at once, with its token, and one that went is not", () => {
+test("an added builder is known at once with its token, and a removed one is not", () => {
   const { know, names, builders, complaints } = aConfiguration();
   expect(names()).toEqual(["alice", "bob"]);
   know("bob", "carol");
@@ -44,7 +44,7 @@ test("a builder that came is known at once, with its token, and one that went is
   expect(complaints).toEqual([]);
 });
 
-test("while the file can't be read the builders stay, and it is told once what is wrong", () => {
+test("while the file cannot be read, the builders stay and one complaint is made", () => {
   const { directory, write, know, table, names, complaints } = aConfiguration();
   const stays = (complaint: string) => {
     expect(names()).toEqual(["alice", "bob"]);

@@ -33,7 +33,7 @@ function mistakesOf(keys: string): readonly string[] {
 
 const ofFirst = ({ repositories }: Configuration) => repositories[0]!;
 
-test("one key may sign, or several, each known by its file", () => {
+test("one key or several keys may sign, each named by its file", () => {
   const files = (keys: string) => ofFirst(load(keys)).signingKeys.map(({ file }) => file);
   expect(files("")).toEqual([]);
   expect(files('signing_key_file = "old.asc"')).toEqual([join(directory, "old.asc")]);
@@ -42,7 +42,7 @@ test("one key may sign, or several, each known by its file", () => {
   expect(ofFirst(load(both)).signingPassphrases.map((secret) => secret.reveal())).toEqual(["the-secret-of-words"]);
 });
 
-test("a missing key has its place", () => {
+test("a missing key is reported with its place", () => {
   expect(mistakesOf('signing_key_file = ["old.asc", "none.asc"]')).toEqual([
     `repository[0].signing_key_file[1]: ${join(directory, "none.asc")}: no such file or directory`,
   ]);
@@ -51,7 +51,7 @@ test("a missing key has its place", () => {
   expect(mistakesOf(`signing_key_file = ${ten}`)).toHaveLength(1);
 });
 
-test("a repository with readers is theirs, and a password that can be guessed or not be written is warned of", () => {
+test("a repository may have readers, and passwords that are weak or that auth.conf cannot contain cause warnings", () => {
   expect(ofFirst(load("")).readers).toEqual([]);
   const configuration = load('[[repository.reader]]\nname = "bob"\npassword_file = "bob.password"');
   expect(configuration.warnings).toEqual([]);
@@ -67,12 +67,12 @@ test("a repository with readers is theirs, and a password that can be guessed or
   }
 });
 
-test("a reader's name has no colon, which would end it in what a client sends", () => {
+test("the name of a reader must not contain a colon, which would end it in HTTP basic authentication", () => {
   const [mistake] = mistakesOf('[[repository.reader]]\nname = "b:ob"\npassword_file = "bob.password"');
   expect(mistake).toMatch(/^repository\[0\]\.reader\[0\]\.name: .*colon/);
 });
 
-test("metrics are for everybody and no proxy is believed, unless the file says otherwise", () => {
+test("by default everybody may read the metrics and no proxy is trusted", () => {
   expect(load("")).toMatchObject({ behindProxy: false, metricsToken: undefined });
   const { behindProxy, metricsToken } = load("", 'behind_proxy = true\nmetrics_token_file = "metrics.token"');
   expect([behindProxy, metricsToken?.reveal()]).toEqual([true, "the-secret-of-metrics.token"]);

@@ -78,7 +78,7 @@ test("a file mounts several repositories, each with its own tree, identity and b
   expect(none).toEqual([]);
 });
 
-test("a suite's word on pdiffs and translations goes before its repository's", () => {
+test("pdiffs and translations of a suite override those of its repository", () => {
   const file = `
 [[repository]]
 name = "local"
@@ -117,7 +117,7 @@ test("a printed configuration shows no secret", () => {
   }
 });
 
-test("every mistake is named at once, with its place", () => {
+test("all mistakes are reported together, each with its place", () => {
   const directory = aDirectory({
     empty: "\n",
     "c.toml": `
@@ -170,7 +170,7 @@ test("every mistake is named at once, with its place", () => {
   expect(mistakes).toContain(`repository[1].builders_file: ${join(directory, "gone")}: no such file or directory`);
 });
 
-test("two repositories can't have one export directory, however it is written", () => {
+test("two repositories cannot have the same export directory, however it is written", () => {
   const table = (name: string, site: string) =>
     `[[repository]]\nname = "${name}"\nfolder = "."\nexport_directory = "${site}"\n`;
   const directory = aDirectory({
@@ -192,7 +192,7 @@ test("a repository needs a tree, and a file needs a repository", () => {
   expect(mistakesOf(() => loadConfiguration({}, {}, directory))).toEqual([expect.stringMatching(/^--webapi: /)]);
 });
 
-test("flags make one repository, and the environment may hold its secrets", () => {
+test("flags configure one repository, and the environment may contain its secrets", () => {
   const directory = aDirectory({});
   const configuration = loadConfiguration(
     { webapi: ["http://127.0.0.1:3456"] },
@@ -205,13 +205,13 @@ test("flags make one repository, and the environment may hold its secrets", () =
   expect(configuration.repositories[0]!.builders(() => undefined)).toMatchObject([{ directory: "" }]);
 });
 
-test("secrets of the environment are not given to the repositories of a file", () => {
+test("secrets in the environment are not used for the repositories of a file", () => {
   const directory = aDirectory({ "c.toml": '[[repository]]\nname = "debian"\nwebapi = "http://127.0.0.1"\n' });
   const mistakes = mistakesOf(() => loadConfiguration({ config: "c.toml" }, { TAHOE_APT_READCAP: readCap }, directory));
   expect(mistakes).toEqual([expect.stringMatching(/^repository\[0\]\.readcap_file: /)]);
 });
 
-test("what is no cap is refused without being repeated, wherever it was put", () => {
+test("an invalid cap is rejected without being quoted, wherever it is", () => {
   const directory = aDirectory({ readcap: "hunter2" });
   const webapi = ["http://127.0.0.1:3456"];
   const mistakes = [
@@ -224,7 +224,7 @@ test("what is no cap is refused without being repeated, wherever it was put", ()
   expect(mistakes.join("\n")).not.toContain(readCap);
 });
 
-test("a secret that others may read and a weak token are warned of", () => {
+test("a secret that others may read and a weak token cause warnings", () => {
   const directory = aDirectory({ readcap: readCap, token: "short" });
   chmodSync(join(directory, "token"), 0o644);
   const flags = { webapi: ["http://127.0.0.1:3456"], readcapFile: "readcap", pingTokenFile: "token" };
@@ -232,7 +232,7 @@ test("a secret that others may read and a weak token are warned of", () => {
   expect(warnings).toEqual([expect.stringContaining("chmod 600"), expect.stringContaining("guessed")]);
 });
 
-test("a write cap is more authority than a server needs, and refused", () => {
+test("a write cap is rejected, because it is more authority than a server needs", () => {
   const directory = aDirectory({ readcap: readCap.replace("-RO", "") });
   const flags = { webapi: ["http://127.0.0.1:3456"], readcapFile: "readcap" };
   expect(mistakesOf(() => loadConfiguration(flags, {}, directory))).toEqual([
@@ -240,7 +240,7 @@ test("a write cap is more authority than a server needs, and refused", () => {
   ]);
 });
 
-test("a file that is no TOML is refused with its line, and without quoting it", () => {
+test("a file that is not TOML is rejected with the line, without quoting it", () => {
   const directory = aDirectory({ "c.toml": 'listen = "x"\nhunter2 hunter2\n' });
   const mistakes = mistakesOf(() => loadConfiguration({ config: "c.toml" }, {}, directory));
   expect(mistakes).toEqual([expect.stringMatching(/c\.toml: line 2 is not valid TOML: /)]);
@@ -255,7 +255,7 @@ test("beside a file, only the address and the state may be given as flags", () =
   expect(mistakes).toHaveLength(2);
 });
 
-test("times that a timer can't count are mistakes, named with their place", () => {
+test("times that are too long for a timer are mistakes, reported with their place", () => {
   const directory = aDirectory({
     "c.toml": "poll_seconds = 2147484\nscrub_seconds = 2147484\ngrace_period_seconds = 2147484\n",
   });
@@ -263,7 +263,7 @@ test("times that a timer can't count are mistakes, named with their place", () =
   for (const key of ["poll_seconds", "scrub_seconds", "grace_period_seconds"]) expect(mistakes).toContain(`${key}: `);
 });
 
-test("overrides stand in a repository's table, and one that no index can follow is a mistake with its place", () => {
+test("overrides are in the table of a repository, and an invalid one is a mistake with its place", () => {
   const table = (set: string) =>
     `${good}\n[[repository.override]]\npackages = "hello=2.0"\nsuite = "sid"\nset = ${set}\n`;
   const load = (set: string) =>
@@ -280,7 +280,7 @@ const withLimits = (limits: string): string => `${good}\n${limits}\n`;
 const limitsOf = (limits: string) =>
   loadConfiguration({ config: "c.toml" }, {}, aDirectory({ "c.toml": withLimits(limits), readcap: readCap, token }));
 
-test("times among the limits are written in seconds, fractions of them too, or in ms as once, which is warned of", () => {
+test("times in the limits are in seconds, also fractions; the earlier keys in ms work and cause a warning", () => {
   const inSeconds = limitsOf("[limits.webapi]\nfirst_byte_timeout_seconds = 2.5\n[limits.http]\nmax_wait_seconds = 60");
   expect(inSeconds.limits.webapi.firstByteTimeoutMs).toBe(2500);
   expect(inSeconds.limits.http.maxWaitSeconds).toBe(60);
@@ -292,7 +292,7 @@ test("times among the limits are written in seconds, fractions of them too, or i
   ]);
 });
 
-test("a time among the limits that is written twice, or that no timer counts, is a mistake", () => {
+test("a time in the limits that is written twice or is too long for a timer is a mistake", () => {
   const mistake = (limits: string) => mistakesOf(() => limitsOf(limits));
   const twice = mistake("[limits.webapi]\nfirst_byte_timeout_ms = 2500\nfirst_byte_timeout_seconds = 2.5");
   expect(twice).toEqual([expect.stringContaining("limits.webapi.first_byte_timeout_ms: stands beside")]);

@@ -3,7 +3,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { silentLog } from "../../src/base/log.ts";
 import { outliveFailedWrites } from "../../src/server/failed-writes.ts";
 
-test("an unhandled rejection is logged with its place, and without the cap that a library quotes", () => {
+test("an unhandled rejection is logged with its stack, without a cap that a library quotes", () => {
   const logged: unknown[] = [];
   outliveFailedWrites({ ...silentLog, error: (...line) => logged.push(line) });
   // Called by itself: the test runner listens too, and would count it as its own failure.

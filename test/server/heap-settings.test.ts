@@ -20,7 +20,7 @@ const flags = ["--max-semi-space-size=4", "--input-type=module"];
 const peakMebibytes = (program: string): number =>
   Number.parseFloat(execFileSync(process.execPath, [...flags, "-e", program]).toString());
 
-test("a lean heap stays close to what is alive in it", () => {
+test("a lean heap stays close to its live size", () => {
   const module = new URL("../../dist/server/heap-settings.js", import.meta.url).href;
   const lean = peakMebibytes(`import { keepHeapLean } from ${JSON.stringify(module)};\nkeepHeapLean();\n${churn}`);
   expect(lean).toBeLessThan(0.75 * peakMebibytes(churn));

@@ -10,7 +10,7 @@ import { projectRoot, readProjectFile } from "../support/project-files.ts";
 const young = "--max-semi-space-size=4";
 const setting = "MALLOC_ARENA_MAX=2";
 
-test("the command, run by its name, gives its malloc two arenas, and V8 little to collect", async () => {
+test("the command, run by its name, sets two malloc arenas and a small young generation", async () => {
   const work = mkdtempSync(join(tmpdir(), "malloc-settings-"));
   const program = join(projectRoot, "dist/cli.js");
   chmodSync(program, 0o755);
@@ -31,7 +31,7 @@ test("the command, run by its name, gives its malloc two arenas, and V8 little t
   expect(readFileSync(`/proc/${child.pid}/environ`, "utf8").split("\0")).toEqual(expect.arrayContaining([setting]));
 });
 
-test("the image and npm tell them the same", () => {
+test("the image and npm use the same settings", () => {
   expect(readProjectFile("docker/Dockerfile")).toContain(`ENV ${setting}\n`);
   expect(readProjectFile("docker/Dockerfile")).toContain(`ENTRYPOINT ["node", "${young}", `);
   expect(readProjectFile("src/bootstrap.mjs")).toContain('{ MALLOC_ARENA_MAX: "2" }');
