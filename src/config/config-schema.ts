@@ -93,7 +93,7 @@ function limitsOf<Stage extends { readonly [Name in keyof Stage]: number }>(
         const inMs = raw[oldKey];
         if (inMs !== undefined) warn(`limits.${stage}.${oldKey}: is now written ${key}, in seconds`);
         if (inMs !== undefined && inSeconds !== undefined) {
-          const message = `stands beside ${key}, which means the same; only one of them can count`;
+          const message = `conflicts with ${key}, which means the same; only one of them can take effect`;
           context.issues.push({ code: "custom", input: inMs, path: [oldKey], message });
         }
         return inSeconds === undefined ? (inMs ?? value) : Math.round(inSeconds * 1000);

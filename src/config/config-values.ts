@@ -91,6 +91,6 @@ export function readCertificates(path: string): string {
 /** Parses the directory of a flat repository; "." is the root. */
 export function parseFlat(raw: string): TreePath {
   const path = raw === "." ? rootPath : parseTreePath(raw.replace(/^\.\//, "").replace(/\/$/, ""));
-  demand(!isDists(path), "lies in dists, where suites are");
+  demand(!isDists(path), "is in dists, which contains suites");
   return path;
 }

@@ -116,7 +116,7 @@ function contradictions(raw: Readonly<Record<string, unknown>>, readCapInEnviron
     const at = (key: string, message: string): Mistake => ({ path: ["repository", index, key], message });
     return [
       ...(has("folder") && has("webapi")
-        ? [at("folder", "stands beside webapi; only one of them can be the tree")]
+        ? [at("folder", "conflicts with webapi; only one of them can be the tree")]
         : []),
       ...(!has("folder") && !has("webapi")
         ? [at("webapi", "is missing, and so is a folder; one of them is needed")]

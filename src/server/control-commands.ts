@@ -109,7 +109,7 @@ export interface ControlledRepository {
 }
 
 /** A repository with everything that a command may need. */
-interface Operated {
+interface CommandTarget {
   readonly snapshotControl: SnapshotControl;
   readonly overrides: OverridesFile;
   /** Undefined if no server runs. */
@@ -120,13 +120,13 @@ interface Operated {
 export function answerFor(repositories: () => Iterable<ControlledRepository>, log: Log): Answer {
   return async (text) => {
     try {
-      const asked = question.parse(JSON.parse(text));
-      const operated = [...repositories()].map(
+      const command = question.parse(JSON.parse(text));
+      const targets = [...repositories()].map(
         ({ repository: live, overrides }) =>
           [live.name, { snapshotControl: live.snapshotControl, overrides, live }] as const,
       );
-      const answer = await operate(asked, new Map(operated));
-      if (!isQuestion(asked)) log.info({ asked, answer }, "control command executed");
+      const answer = await execute(command, new Map(targets));
+      if (!isQuestion(command)) log.info({ asked: command, answer }, "control command executed");
       return JSON.stringify({ answer });
     } catch (thrown) {
       return JSON.stringify({ refused: messageOf(thrown), isUsage: thrown instanceof ChoiceNeeded });
@@ -141,83 +141,87 @@ export function answerFor(repositories: () => Iterable<ControlledRepository>, lo
  */
 export async function ask<Asked extends Question>(
   stateDirectory: string,
-  asked: Asked,
+  command: Asked,
   names: readonly RepositoryName[],
 ): Promise<Answered<Asked["ask"]>> {
   if (!existsSync(databaseIn(stateDirectory))) throw new OperationRefused(`${stateDirectory} holds no server's state`);
-  const text = await askServer(stateDirectory, JSON.stringify(asked));
-  const answer = text === undefined ? await askState(stateDirectory, asked, names) : answerIn(text);
-  return answers[asked.ask].parse(answer) as Answered<Asked["ask"]>;
+  const text = await askServer(stateDirectory, JSON.stringify(command));
+  const answer = text === undefined ? await executeOnState(stateDirectory, command, names) : answerIn(text);
+  return answers[command.ask].parse(answer) as Answered<Asked["ask"]>;
 }
 
 const databaseIn = (stateDirectory: string): string => join(stateDirectory, "database");
 
 function answerIn(text: string): unknown {
-  const told = z
+  const response = z
     .object({ answer: z.unknown().optional(), refused: z.string().optional(), isUsage: z.boolean().optional() })
     .parse(JSON.parse(text || "{}"));
-  if (told.isUsage === true) throw new ConfigurationError([told.refused ?? ""]);
-  if (told.refused !== undefined) throw new OperationRefused(told.refused);
-  if (told.answer === undefined)
+  if (response.isUsage === true) throw new ConfigurationError([response.refused ?? ""]);
+  if (response.refused !== undefined) throw new OperationRefused(response.refused);
+  if (response.answer === undefined)
     throw new OperationRefused("the process that works in the state directory is no server");
-  return told.answer;
+  return response.answer;
 }
 
-async function askState(directory: string, asked: Question, names: readonly RepositoryName[]): Promise<unknown> {
+async function executeOnState(
+  directory: string,
+  command: Question,
+  names: readonly RepositoryName[],
+): Promise<unknown> {
   const refuse = (_: object, text: string): never => {
     throw new OperationRefused(text);
   };
-  const giveBack = await claimState(directory, { ...silentLog, warn: refuse });
+  const unlock = await claimState(directory, { ...silentLog, warn: refuse });
   try {
     const root = openStateDatabase(databaseIn(directory));
     try {
-      const wanted = asked.repository === undefined ? names : [parseRepositoryName(asked.repository)];
+      const wanted = command.repository === undefined ? names : [parseRepositoryName(command.repository)];
       if (wanted.length === 0) throw new ConfigurationError(["--repository: is needed, since no server runs"]);
-      const operated = wanted.map((name) => {
+      const targets = wanted.map((name) => {
         const snapshotControl = new SnapshotControl(new PublicationStore(root, name));
         const overrides = new OverridesFile(overridesFileIn(directory, name), [], () => {});
         return [name, { snapshotControl, overrides, live: undefined }] as const;
       });
-      return await operate(asked, new Map(operated));
+      return await execute(command, new Map(targets));
     } catch (thrown) {
       throw thrown instanceof ChoiceNeeded ? new ConfigurationError([thrown.message]) : thrown;
     } finally {
       await root.close();
     }
   } finally {
-    await giveBack();
+    await unlock();
   }
 }
 
-async function operate(asked: Question, repositories: ReadonlyMap<string, Operated>): Promise<unknown> {
-  const { snapshotControl, overrides, live } = only("repository", asked.repository, repositories);
+async function execute(command: Question, repositories: ReadonlyMap<string, CommandTarget>): Promise<unknown> {
+  const { snapshotControl, overrides, live } = only("repository", command.repository, repositories);
   const isLive = live !== undefined;
   const suiteOf = (): Suite => {
     const suites = new Map([...snapshotControl.snapshots()].map(({ suite }) => [suite, suite]));
     for (const [suite] of snapshotControl.rolledBack()) suites.set(suite, suite);
-    return only("suite", asked.suite, suites);
+    return only("suite", command.suite, suites);
   };
-  switch (asked.ask) {
+  switch (command.ask) {
     case "snapshots": {
-      if (asked.suite !== undefined) suiteOf();
-      const isAsked = ({ suite }: { readonly suite: Suite }) => asked.suite === undefined || asked.suite === suite;
+      if (command.suite !== undefined) suiteOf();
+      const isWanted = ({ suite }: { readonly suite: Suite }) => command.suite === undefined || command.suite === suite;
       const rolledBack = [...snapshotControl.rolledBack()].map(([suite, id]) => ({ suite, id }));
       const snapshots = [];
       for await (const snapshot of snapshotControl.described())
-        if (isAsked(snapshot)) snapshots.push(inShort(snapshot));
-      return { snapshots, rolledBack: rolledBack.filter(isAsked) };
+        if (isWanted(snapshot)) snapshots.push(inShort(snapshot));
+      return { snapshots, rolledBack: rolledBack.filter(isWanted) };
     }
     case "pin": {
       const suite = suiteOf();
-      return { suite, id: await snapshotControl.pin(suite, asked.when, asked.name) };
+      return { suite, id: await snapshotControl.pin(suite, command.when, command.name) };
     }
     case "unpin": {
       const suite = suiteOf();
-      return { suite, id: await snapshotControl.unpin(suite, asked.name) };
+      return { suite, id: await snapshotControl.unpin(suite, command.name) };
     }
     case "rollback": {
       const suite = suiteOf();
-      return { suite, id: await snapshotControl.rollBack(suite, asked.when), isLive };
+      return { suite, id: await snapshotControl.rollBack(suite, command.when), isLive };
     }
     case "resume": {
       const suite = suiteOf();
@@ -225,37 +229,37 @@ async function operate(asked: Question, repositories: ReadonlyMap<string, Operat
       return { suite, isLive };
     }
     case "overrides": {
-      const rules = overrides.rules().filter(({ suite }) => asked.suite === undefined || suite === asked.suite);
+      const rules = overrides.rules().filter(({ suite }) => command.suite === undefined || suite === command.suite);
       return { file: overrides.file, overrides: rules };
     }
     case "override": {
-      const set = Object.fromEntries(Object.entries(asked.set).map(([name, value]) => [name, value ?? undefined]));
+      const set = Object.fromEntries(Object.entries(command.set).map(([name, value]) => [name, value ?? undefined]));
       // The configuration may have overrides for a suite that does not exist yet; on a command line it is probably a
       // typo.
-      if (live !== undefined && asked.suite !== undefined)
-        only("suite", asked.suite, new Map([...live.suites()].map((suite) => [suite.name as string, suite])));
-      const changed = await overrides.change({ packages: asked.packages, suite: asked.suite }, set);
-      const path = asked.suite === undefined ? rootPath : suitePath(parseSuite(asked.suite));
+      if (live !== undefined && command.suite !== undefined)
+        only("suite", command.suite, new Map([...live.suites()].map((suite) => [suite.name as string, suite])));
+      const changed = await overrides.change({ packages: command.packages, suite: command.suite }, set);
+      const path = command.suite === undefined ? rootPath : suitePath(parseSuite(command.suite));
       await live?.ping(path, new AbortController().signal);
       return { file: overrides.file, ...(changed && { rule: changed }), isLive };
     }
     case "owners":
-      return { shares: live && (await sharesOf(live, asked.suite, asked.patterns)) };
+      return { shares: live && (await sharesOf(live, command.suite, command.patterns)) };
     case "view": {
       if (live === undefined) throw new OperationRefused("no server runs, and it alone knows what the tree holds");
-      const views = new Map(Object.entries(asked.views));
-      const suites = [...live.suites()].filter(({ name }) => asked.suite === undefined || asked.suite === name);
+      const views = new Map(Object.entries(command.views));
+      const suites = [...live.suites()].filter(({ name }) => command.suite === undefined || command.suite === name);
       const unseen = suites.find(({ surveyed }) => !surveyed);
       if (unseen !== undefined) throw new OperationRefused(`the server has not yet seen what ${unseen.name} holds`);
       return suites.map((suite) => ({ suite: suite.name, ...suite.preview(views.get(suite.name)) }));
     }
     default:
-      return asked satisfies never;
+      return command satisfies never;
   }
 }
 
 /** Whether a command changes nothing. */
-const isQuestion = ({ ask: asked }: Question): boolean => ["snapshots", "overrides", "owners", "view"].includes(asked);
+const isQuestion = ({ ask }: Question): boolean => ["snapshots", "overrides", "owners", "view"].includes(ask);
 
 /** Returns the owners of names. @returns undefined if a suite does not exist, is not surveyed yet, or has no owners */
 async function sharesOf(live: Repository, suite: string | undefined, patterns: readonly string[]) {

@@ -1,4 +1,4 @@
-// A repository that serves nobody: opened by a command, looked at, and closed again.
+// Opens a repository for the duration of one command, without serving it.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,20 +18,20 @@ import { openOverrides, settingsOf } from "./repository-settings.ts";
 import { openSharedResources } from "./shared-resources.ts";
 
 export interface OfflineRepositoryOptions {
-  /** Its state directory is claimed as a server's would be. */
+  /** Its state directory is locked as by a server. */
   readonly configuration: Configuration;
   readonly one: RepositoryConfiguration;
   readonly signer: Signer;
-  /** What is shown of the tree; all by default. */
+  /** A decorator of the tree; none by default. */
   readonly shown?: (tree: Tree) => Tree;
   readonly settings?: Partial<RepositorySettings>;
   readonly log: Log;
 }
 
-/** Nothing is waited for that would gather a burst: there is one look. */
+/** Deferred files are generated at once, because there is only one refresh. */
 const atOnce = { settleMs: 0, retryMs: 60_000 };
 
-/** @throws StateInUse, IdentityChanged, and what `use` throws */
+/** Opens a repository, and closes it after `use`. @throws StateInUse, IdentityChanged, errors of `use` */
 export async function withOfflineRepository<T>(
   { configuration, one, signer, shown = (tree) => tree, settings = {}, log }: OfflineRepositoryOptions,
   use: (repository: Repository, root: RootDatabase) => Promise<T>,
@@ -62,7 +62,7 @@ export async function withOfflineRepository<T>(
   }
 }
 
-/** Gives a directory that is gone afterwards. */
+/** Creates a directory that is removed after `use`. */
 export async function inTemporaryDirectory<T>(use: (directory: string) => Promise<T>): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), "tahoe-apt-"));
   try {

@@ -295,7 +295,7 @@ test("times in the limits are in seconds, also fractions; the earlier keys in ms
 test("a time in the limits that is written twice or is too long for a timer is a mistake", () => {
   const mistake = (limits: string) => mistakesOf(() => limitsOf(limits));
   const twice = mistake("[limits.webapi]\nfirst_byte_timeout_ms = 2500\nfirst_byte_timeout_seconds = 2.5");
-  expect(twice).toEqual([expect.stringContaining("limits.webapi.first_byte_timeout_ms: stands beside")]);
+  expect(twice).toEqual([expect.stringContaining("limits.webapi.first_byte_timeout_ms: conflicts with")]);
   for (const [stage, key] of [
     ["webapi", "first_byte_timeout_ms = 3000000000"],
     ["webapi", "first_byte_timeout_seconds = 3000000"],
