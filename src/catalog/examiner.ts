@@ -124,8 +124,8 @@ export class Examiner {
     this.#inspector = options.inspector;
     this.#observer = options.observer;
     this.#maxFileBytes = options.limits.maxFileBytes;
-    const malformed = () => options.observer.metadataRejected("malformed");
-    this.claims = new Claims({ ...options, onMalformed: malformed });
+    const onMalformed = () => options.observer.metadataRejected("malformed");
+    this.claims = new Claims({ ...options, onMalformed });
     this.#readQueue = new FairQueue({ limit: options.concurrentReads ?? defaultConcurrentReads, spare: spareReads });
     this.#builders = options.builders ?? new BuilderDirectories();
     this.#repositoryName = options.name ?? "";

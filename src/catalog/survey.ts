@@ -74,8 +74,8 @@ export async function survey(
   signal: AbortSignal,
   nowMs: number,
   {
-    onFilesSeen: seen = () => Promise.resolve(),
-    isSeparate: isApart = () => false,
+    onFilesSeen = () => Promise.resolve(),
+    isSeparate = () => false,
     identity: rootIdentity,
     limits = defaultSurveyLimits,
     layout = plainLayout,
@@ -112,7 +112,7 @@ export async function survey(
   const yieldNow = yieldToEventLoop(signal);
   let reporting = Promise.resolve();
   function report(files: Parameters<FilesSeenListener>[0]): void {
-    reporting = reporting.then(() => seen(files));
+    reporting = reporting.then(() => onFilesSeen(files));
     // The caller receives a failure at the end of the survey; this handler avoids an unhandled rejection before that.
     reporting.catch(() => undefined);
   }
@@ -123,7 +123,7 @@ export async function survey(
       const below: ChildDirectory[] = [];
       await Promise.all(level.map(async (at) => void below.push(...(await look(at, into, walkSignal)))));
       below.sort((a, b) => (a.path < b.path ? -1 : 1));
-      for (const child of below) if (isApart(child.path)) separate.set(child.path, child.identity);
+      for (const child of below) if (isSeparate(child.path)) separate.set(child.path, child.identity);
       const separatelyWalked = below.filter(
         (child) => !separate.has(child.path) && layout.isInPackageDirectory(child.path),
       );
@@ -198,9 +198,9 @@ const maxSkipped = 1000;
 const wrongPlaceText = (directory: TreePath): string =>
   `a package belongs into dists/SUITE/COMPONENT/binary-ARCH or …/source, and not into ${directory || "the root"}`;
 
-function invalidNamesText({ count, examples: first }: InvalidNames): string {
-  const named = first.map((name) => JSON.stringify(name)).join(", ");
-  const more = count > first.length ? `, and ${count - first.length} more` : "";
+function invalidNamesText({ count, examples }: InvalidNames): string {
+  const named = examples.map((name) => JSON.stringify(name)).join(", ");
+  const more = count > examples.length ? `, and ${count - examples.length} more` : "";
   return `names that hold a slash or a control character, are too long or are not UTF-8 cannot be served: ${named}${more}`;
 }
 
