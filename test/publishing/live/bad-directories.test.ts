@@ -1,4 +1,4 @@
-// Directories that can't be listed, or not to their end: they harm their own builder and nobody else.
+// Directories that cannot be listed completely affect only their own builder.
 import { expect, test } from "vitest";
 import type { TreePath } from "../../../src/base/names.ts";
 import type { Directory, Node, Tree } from "../../../src/storage/tree.ts";
@@ -21,7 +21,7 @@ const wrapped =
 
 const unavailable = (path: TreePath) => new StorageUnavailable(path, "it has no shares", { transient: true });
 
-test("a builder's directory that can't be listed is shown as rejected, and the others' packages are published", async () => {
+test("a builder's directory that cannot be listed is shown as rejected, and the packages of other builders are published", async () => {
   const wrap = wrapped((path) => {
     if (path === mallory) throw unavailable(path);
     return undefined;
@@ -35,7 +35,7 @@ test("a builder's directory that can't be listed is shown as rejected, and the o
   await expect(served.ping(mallory)).rejects.toThrow(StorageUnavailable);
 });
 
-test("what was published of a directory stays while it can't be listed, and others go on", async () => {
+test("published packages of a directory stay while it cannot be listed, and other directories are updated", async () => {
   let broken = false;
   const confirmed: string[] = [];
   const served = new ServedFolder({
@@ -60,7 +60,7 @@ test("what was published of a directory stays while it can't be listed, and othe
   expect(await packageNames(served)).toEqual(["hello 1.0-1", "more 1.0-1"]);
 });
 
-test("after a restart what was published of a directory stays while it can't be listed, and others go on", async () => {
+test("after a restart, published packages of a directory stay while it cannot be listed, and other directories are updated", async () => {
   let broken = false;
   let nowMs = Date.now();
   const served = new ServedFolder({
@@ -95,7 +95,7 @@ test("after a restart what was published of a directory stays while it can't be 
   expect(await packageNames(served)).toEqual(["hello 1.0-1", "old 1.0-1", "more 1.0-1"]);
 });
 
-test("directories that link one another without end are left, and the others' packages are published", async () => {
+test("directories that link each other endlessly are rejected, and the packages of other builders are published", async () => {
   const loop: Directory = {
     kind: "directory",
     entries: new Map(["a", "b", "c", "d"].map((name) => [name, { kind: "directory" }])),
@@ -115,7 +115,7 @@ test("directories that link one another without end are left, and the others' pa
   expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
 });
 
-test("a directory that is linked at several places, also in itself, is looked at once", async () => {
+test("a directory that is linked at several places, also in itself, is listed once", async () => {
   const looks: string[] = [];
   const links = (...names: string[]): Directory => ({
     kind: "directory",
@@ -136,7 +136,7 @@ test("a directory that is linked at several places, also in itself, is looked at
   expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
 });
 
-test("directories whose names together are longer than a path may be are rejected, and nobody else's packages with them", async () => {
+test("directories with a too long path are rejected, and no packages of other builders", async () => {
   const served = new ServedFolder();
   served.put(`${alice}/hello.deb`, await aDeb({ package: "hello" }));
   const long = "d".repeat(240);

@@ -1,4 +1,4 @@
-// Names of files that an index can't carry so that every program reads the same.
+// File names that programs would read differently in an index.
 import { expect, test } from "vitest";
 import { FetchableTree } from "../../../src/catalog/suite/fetchable-names.ts";
 import { aDeb, aDsc } from "../../support/debs.ts";

@@ -1,4 +1,4 @@
-// Many pings at once, and suites that they do not concern: what is built and signed, and when each asker is answered.
+// Many pings at once, also for other suites: what is built and signed, and when each ping is answered.
 import { expect, test } from "vitest";
 import type { TreePath } from "../../../src/base/names.ts";
 import type { Signer } from "../../../src/signing/signer.ts";
@@ -67,7 +67,7 @@ test("a hundred pings at once make two builds, and each is answered when its own
   expect(signer.signed).toBeLessThanOrEqual(3);
 });
 
-test("a ping that comes while a build is under way is answered by the next one", async () => {
+test("a ping that arrives during a build is answered by the next build", async () => {
   const { signer, hold } = countingSigner();
   const served = new ServedFolder({ signer });
   await put(served, "first");
@@ -124,7 +124,7 @@ test("a change in one suite rebuilds, signs and, where it was pinged, lists that
   expect(signer.signed).toBe(4);
 });
 
-test("an asker who goes away stops neither the work nor the others who wait for it", async () => {
+test("a client that disconnects stops neither the refresh nor other clients that wait for it", async () => {
   const { signer, hold } = countingSigner();
   const served = new ServedFolder({ signer });
   await put(served, "first");
@@ -143,7 +143,7 @@ test("an asker who goes away stops neither the work nor the others who wait for 
   expect(signer.signed).toBe(2);
 });
 
-test("a build that fails at its end is made by the next look, though nothing has changed since", async () => {
+test("a build that fails at its end is repeated by the next refresh, although nothing has changed since", async () => {
   const { signer } = countingSigner();
   let broken = false;
   const failing: Signer = {

@@ -13,7 +13,7 @@ const source = "dists/sid/main/source";
 const namesIn = async (served: ServedFolder): Promise<string[]> =>
   [...(await served.text(`${amd64}/Packages`)).matchAll(/^Package: (.*)$/gm)].map(([, name = ""]) => name);
 
-test("files that were copied over themselves, bytes and times alike, can still be downloaded", async () => {
+test("files that were replaced by identical copies can still be downloaded", async () => {
   const served = new ServedFolder();
   const deb = await aDeb({ package: "a", architecture: "amd64" });
   const { dsc, files } = aDsc({ source: "s" });
@@ -33,7 +33,7 @@ test("files that were copied over themselves, bytes and times alike, can still b
   }
 });
 
-test("a path that can't be read fails the ping that names it alone, and is published when it can be read", async () => {
+test("a path that cannot be read fails only the ping of this path, and is published when it can be read", async () => {
   let unreadable = false;
   let held = Promise.resolve();
   const failing = (tree: Tree): Tree => ({

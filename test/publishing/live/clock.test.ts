@@ -1,4 +1,4 @@
-// What becomes of Release's Date as changes come, and when the clock, or the state directory, is not what it was.
+// The Date of Release after changes, after a change of the clock, and after a loss of the state directory.
 import { expect, test } from "vitest";
 import { parseSuite } from "../../../src/base/names.ts";
 import {

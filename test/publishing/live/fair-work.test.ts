@@ -1,4 +1,4 @@
-// Builders share the work: what takes long, or fails, in one's directory holds up nobody else's uploads.
+// Builders get equal shares of the work: slow or failing files of one builder do not delay another one's uploads.
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { TreePath } from "../../../src/base/names.ts";
 import { withResolvers } from "../../../src/base/with-resolvers.ts";
@@ -38,7 +38,7 @@ async function put(served: ServedFolder, directory: string, name: string): Promi
   return path;
 }
 
-test("a ping is answered while another builder's packages are being inspected, and these follow", async () => {
+test("a ping is answered while another builder's packages are being inspected, which are published later", async () => {
   const { served, slow, letGo } = slowed();
   await put(served, alice, "first");
   await served.ping();
@@ -56,7 +56,7 @@ test("a ping is answered while another builder's packages are being inspected, a
   expect(await packageNames(served)).toHaveLength(204);
 });
 
-test("what is ready in a directory is published before what is not, which is shown as being inspected", async () => {
+test("inspected packages of a directory are published before the others, which are shown as being inspected", async () => {
   const uninspected: number[] = [];
   const { served, slow, letGo } = slowed({ observer: { inspecting: (_suite, files) => void uninspected.push(files) } });
   await put(served, alice, "first");
@@ -78,7 +78,7 @@ test("what is ready in a directory is published before what is not, which is sho
   expect(uninspected).toEqual([1, 0]);
 });
 
-test("a source package whose files are at hand is whole when it is published before slower packages", async () => {
+test("a source package that is published before slower packages is complete", async () => {
   const { served, slow, letGo } = slowed();
   const directory = "dists/sid/main/source/mallory";
   served.makeDirectory(directory);
@@ -96,7 +96,7 @@ test("a source package whose files are at hand is whole when it is published bef
   expect(await sources()).toContain("Package: slow\n");
 });
 
-test("a directory that can't be listed fails its own pings, and is nobody else's trouble", async () => {
+test("a directory that cannot be listed fails only the pings of this directory", async () => {
   let broken = false;
   const wrap = (tree: Tree): Tree => ({
     look: async (path, signal) => {
@@ -125,7 +125,7 @@ test("a directory that can't be listed fails its own pings, and is nobody else's
   });
 });
 
-test("a listing that does not come holds up its own builder alone", async () => {
+test("a listing that never ends delays only its own builder", async () => {
   const { served, slow, letGo } = slowed();
   await put(served, alice, "first");
   await put(served, mallory, "old");
@@ -140,7 +140,7 @@ test("a listing that does not come holds up its own builder alone", async () => 
   await Promise.all([attack, whole]);
 });
 
-test("builders' directories count where they are configured, at any depth, and also while the server runs", async () => {
+test("configured directories of builders have own queues, at any depth, also if they are added while the server runs", async () => {
   const team = `${place}/team`;
   const member = treePath(`${team}/deep/member`);
   let configured = [member];
@@ -164,7 +164,7 @@ test("builders' directories count where they are configured, at any depth, and a
   expect(await packageNames(served)).toHaveLength(5);
 });
 
-test("a suite's first publication waits for slow packages, but not for ever", async () => {
+test("the first publication of a suite waits for slow packages, but not forever", async () => {
   const inspected = withResolvers<void>();
   const { served, slow } = slowed({ observer: { inspected: () => inspected.resolve() } });
   slow.files = (path) => path.startsWith(mallory);
@@ -184,7 +184,7 @@ test("a suite's first publication waits for slow packages, but not for ever", as
   expect(served.repository.status().pending).toEqual([{ path: bomb, missing: [], inspecting: true }]);
 });
 
-test("after a restart uploads wait seconds for others' slow packages, and what was published stays", async () => {
+test("after a restart, uploads wait only seconds for slow packages of others, and published packages stay", async () => {
   const { served, slow, letGo } = slowed();
   await put(served, alice, "hello");
   await put(served, mallory, "old");
@@ -201,7 +201,7 @@ test("after a restart uploads wait seconds for others' slow packages, and what w
   await expect.poll(() => packageNames(served), { timeout: 20_000 }).toContain("bomb 1.0-1");
 });
 
-test("a look at the whole tree right after a restart leaves out nothing that an earlier look is still reading", async () => {
+test("a refresh of the whole tree after a restart omits nothing that an earlier refresh is still reading", async () => {
   const gates: ReturnType<typeof withResolvers<void>>[] = [];
   let timesSeen = 0;
   let isSlow = false;
@@ -234,7 +234,7 @@ test("a look at the whole tree right after a restart leaves out nothing that an 
   expect(await packageNames(served)).toEqual(["first 1.0-1"]);
 });
 
-test("of one directory no more pings wait than memory is to hold", async () => {
+test("the number of pings that wait for one directory is limited", async () => {
   const { served, slow, letGo } = slowed();
   await put(served, alice, "first");
   await put(served, mallory, "old");

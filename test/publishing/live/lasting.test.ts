@@ -1,4 +1,4 @@
-// What a repository goes on serving: by hash, after restarts, while the tree fails, and for how long.
+// What a repository continues to serve: by hash, after restarts, while the tree is unavailable, and for how long.
 import { expect, test } from "vitest";
 import { defaultDateLagSeconds } from "../../../src/publishing/build/release-date.ts";
 import type { Tree } from "../../../src/storage/tree.ts";
@@ -21,7 +21,7 @@ test("an index is still served by hash after the next publication", async () => 
   expect(await served.bytes(`${amd64}/by-hash/SHA256/${"0".repeat(64)}`)).toBeUndefined();
 });
 
-test("a look that finds nothing new makes no publication, also when the same file was put again", async () => {
+test("a refresh without changes makes no publication, also if the same file was written again", async () => {
   const served = new ServedFolder();
   const deb = await aDeb({ architecture: "amd64" });
   served.put(`${amd64}/a.deb`, deb);
@@ -52,7 +52,7 @@ test("Date follows the uploads at its distance, moves on for a removal, and igno
   expect(await date()).toBe(1_700_000_052 - defaultDateLagSeconds);
 });
 
-test("after a restart the last publication and its packages are served before the tree is looked at", async () => {
+test("after a restart, the last publication and its packages are served before the tree is listed", async () => {
   const served = new ServedFolder();
   const deb = await aDeb({ architecture: "amd64" });
   served.put(`${amd64}/a.deb`, deb);
@@ -66,7 +66,7 @@ test("after a restart the last publication and its packages are served before th
   expect(served.repository.status().notReady).toBeUndefined();
 });
 
-test("no file is read twice, not even after a restart, and a look at one file reads that one", async () => {
+test("no file is read twice, not even after a restart, and a refresh of one file reads only that file", async () => {
   const sources: string[] = [];
   const served = new ServedFolder({ observer: { inspected: (from) => sources.push(from) } });
   for (const name of ["a", "b"])
@@ -84,7 +84,7 @@ test("no file is read twice, not even after a restart, and a look at one file re
   expect(await packageNames(served)).toEqual(["a 1.0-1", "b 1.0-1", "c 1.0-1"]);
 });
 
-test("requests have their turn while a restart goes through all that the ledger knows", async () => {
+test("requests are answered while a restart goes through all files of the inspection store", async () => {
   let knownThisTurn = 0;
   let most = 0;
   const inspected = (from: string) => {
@@ -107,7 +107,7 @@ test("requests have their turn while a restart goes through all that the ledger 
   expect(most).toBeLessThan(files / 2);
 });
 
-test("while the tree can't be listed the last publication stays, and the ping says why", async () => {
+test("while the tree cannot be listed, the last publication stays, and the ping reports the reason", async () => {
   let broken = false;
   const served = new ServedFolder({ wrap: unlistedWhile(() => broken) });
   served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
@@ -122,7 +122,7 @@ test("while the tree can't be listed the last publication stays, and the ping sa
   expect(served.repository.status().lastError).toBeUndefined();
 });
 
-test("a file that can't be read is left out and tried again; a known package that was replaced by one stays", async () => {
+test("a file that cannot be read is omitted and retried; a known package that was replaced by such a file stays", async () => {
   let broken = false;
   const failing = (tree: Tree): Tree => ({
     look: (path, signal) => tree.look(path, signal),
@@ -182,7 +182,7 @@ test("what a publication named stays readable for a week after the next one, the
   }
 });
 
-test("a ping lists what it names and what is below, and nothing else of the tree", async () => {
+test("a ping lists its path and everything below, and nothing else of the tree", async () => {
   const looked: string[] = [];
   const watched = (tree: Tree): Tree => ({
     look: (path, signal) => {

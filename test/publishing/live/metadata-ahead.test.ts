@@ -1,4 +1,4 @@
-// What entries say is read while other directories are still on their way, and believed no more than if it came later.
+// Metadata of entries is read while other directories are still being listed, with the same checks as later.
 import { expect, test, vi } from "vitest";
 import { withResolvers } from "../../../src/base/with-resolvers.ts";
 import { inspectContent } from "../../../src/catalog/inspection/inspect.ts";
@@ -52,7 +52,7 @@ function withLateDirectory() {
   return { served, said, events, put, hold, index };
 }
 
-test("entries are read while another directory is on its way, and each once", async () => {
+test("metadata is read while another directory is being listed, and once for each entry", async () => {
   const { served, events, put, hold, index } = withLateDirectory();
   for (const name of ["a", "b", "c"]) await put(`early/${name}.deb`, name);
   await put("late/d.deb", "d");
@@ -65,7 +65,7 @@ test("entries are read while another directory is on its way, and each once", as
   expect((await index()).match(/^Package: /gm)).toHaveLength(4);
 });
 
-test("words that were read before their file came into doubt are not believed after it", async () => {
+test("metadata that was read before its file became untrusted is not used afterwards", async () => {
   const { served, said, events, put, hold, index } = withLateDirectory();
   await put("late/other.deb", "other");
   // The scrub takes the newest first.
@@ -86,7 +86,7 @@ test("words that were read before their file came into doubt are not believed af
   expect(await index()).not.toMatch(/evil|worse/);
 });
 
-test("the threads that compress are woken for a directory that nobody has seen, and for no known one", async () => {
+test("the compressor threads are started for an unknown directory, and not for a known one", async () => {
   const woken = vi.fn();
   const served = new ServedFolder({ woken });
   const put = async (path: string) =>

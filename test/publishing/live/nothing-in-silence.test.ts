@@ -1,4 +1,4 @@
-// Whatever lies below dists is in an index, or it is told why not; and a tree that is not what it looks like is told of.
+// Every file below dists is in an index or reported with a reason, and so is a tree that is probably a mistake.
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -21,7 +21,7 @@ async function aFolder(paths: readonly string[], options: ServedFolderOptions = 
   return served;
 }
 
-test("a package outside of every place is rejected, with where packages belong", async () => {
+test("a package outside of package directories is rejected, and the reason says where packages belong", async () => {
   const served = await aFolder([
     `${amd64}/good.deb`,
     "dists/sid/lost.deb",
@@ -35,7 +35,7 @@ test("a package outside of every place is rejected, with where packages belong",
   expect(await packageNames(served)).toEqual(["p0 1.0-1"]);
 });
 
-test("a directory in which nothing is looked for is rejected with the reason, but for those of indices", async () => {
+test("a directory that is not read is rejected with the reason, except directories of indices", async () => {
   const deep = Array.from({ length: 18 }, (_, n) => `d${n}`);
   const served = await aFolder([
     `${amd64}/good.deb`,
@@ -57,7 +57,7 @@ test("a directory in which nothing is looked for is rejected with the reason, bu
   });
 });
 
-test("a link to nowhere, a pipe's like and names that no URL can have are rejected", async () => {
+test("dangling links, pipes and names that no URL can contain are rejected", async () => {
   const served = await aFolder([`${amd64}/good.deb`]);
   const directory = join(served.folder, amd64);
   writeFileSync(join(directory, "two\nlines.deb"), "x");
@@ -85,7 +85,7 @@ const unknownWhile =
     },
   });
 
-test("a builder whose directory the gateway does not know any more does not vanish: its packages stay, and it is told", async () => {
+test("if the gateway no longer knows the directory of a builder, its packages stay and a reject is reported", async () => {
   let isUnknown = false;
   const served = await aFolder([`${amd64}/alice/a.deb`, `${amd64}/bob/b.deb`], { wrap: unknownWhile(() => isUnknown) });
   await served.ping();
@@ -98,7 +98,7 @@ test("a builder whose directory the gateway does not know any more does not vani
   expect(await reasons(served)).toEqual({});
 });
 
-test("what is passed over is forgotten once it is gone, and a ping of another directory does not forget it", async () => {
+test("a skipped file is reported until it is removed, also after pings of other directories", async () => {
   const served = await aFolder([`${amd64}/alice/a.deb`, "dists/sid/lost.deb"]);
   await served.ping();
   await served.ping(`${amd64}/alice`);
@@ -108,7 +108,7 @@ test("what is passed over is forgotten once it is gone, and a ping of another di
   expect(served.repository.status().rejected).toEqual([]);
 });
 
-test("what was rejected is not counted as added", async () => {
+test("rejected files are not counted as added", async () => {
   const served = await aFolder([`${amd64}/good.deb`]);
   served.put(`${amd64}/bad.deb`, "no package", 1_700_000_001);
   served.put(`${amd64}/twin.deb`, await aDeb({ package: "p0", architecture: "amd64", fields: { Bugs: "other" } }), 1);
@@ -178,7 +178,7 @@ test("a suite may have a slash, where the configuration names it, beside the sui
   expect(await packageNames(served, "dists/bookworm/main/binary-amd64/Packages")).toEqual(["p1 1.0-1"]);
 });
 
-test("a repository that was made elsewhere is told of where it is served empty, with what to do", async () => {
+test("a repository with ready-made indices that would be served empty causes a notice that says what to do", async () => {
   const served = await aFolder(["pool/main/h/hello/hello_1_amd64.deb", "pool/main/h/hello/hello_2_amd64.deb"]);
   served.put(`${amd64}/Packages`, "Package: hello\n\n");
   served.put(`${amd64}/Packages.gz`, "x");
@@ -195,7 +195,7 @@ test("a repository that was made elsewhere is told of where it is served empty, 
   expect((await served.ping()).notices).toEqual([]);
 });
 
-test("nothing is told any more of a suite that has left the tree", async () => {
+test("the notice about a suite disappears when the suite is removed", async () => {
   const served = await aFolder([`${amd64}/a.deb`]);
   served.put("dists/old/main/binary-amd64/Packages.gz", "x");
   expect((await served.ping()).notices).toEqual([expect.stringContaining("dists/old has ready-made indices")]);
@@ -203,7 +203,7 @@ test("nothing is told any more of a suite that has left the tree", async () => {
   expect((await served.ping()).notices).toEqual([]);
 });
 
-test("what lies directly in dists and belongs to no suite is told of", async () => {
+test("files directly in dists that belong to no suite cause a notice", async () => {
   const served = await aFolder([`${amd64}/a.deb`, "dists/lost.deb", "dists/my suite/main/binary-amd64/b.deb"]);
   served.put("dists/README", "of no interest");
   expect((await served.ping()).notices).toEqual([
@@ -225,7 +225,7 @@ test("a ping of the whole tree lists dists once", async () => {
   expect(looks.filter((path) => path === "dists")).toEqual(["dists"]);
 });
 
-test("a directory that is called as flat repositories are inside is no suite, and is told of", async () => {
+test("a directory with the internal name of flat repositories is no suite and causes a notice", async () => {
   const served = await aFolder([`${amd64}/a.deb`, "dists/~flat/main/binary-any/b.deb", "dists/~flat/Release"]);
   const { publications, notices } = await served.ping();
   expect(publications.map(({ suite }) => suite)).toEqual(["sid"]);
@@ -241,7 +241,7 @@ test("the root of a tahoe backup is recognised and explained", async () => {
   expect((await served.ping()).notices).toEqual([expect.stringContaining("root of a `tahoe backup`")]);
 });
 
-test("a suite that is configured and is not in the tree is told of, until it is there", async () => {
+test("a configured suite that is not in the tree causes a notice until it exists", async () => {
   const served = await aFolder([`${amd64}/a.deb`], { configuredSuites: ["sid", "trixe"].map(parseSuite) });
   expect((await served.ping()).notices).toEqual([
     "the configuration has a table for the suite trixe, which the tree does not have: it has sid",

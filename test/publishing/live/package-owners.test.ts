@@ -149,7 +149,7 @@ test("the name of the keyring package is the server's own", async () => {
   expect(rejected()).toEqual([expect.stringContaining("the server makes this package itself (archive_keyring)")]);
 });
 
-test("lists that change are heeded at the next look, for what is known already, and cost no reading", async () => {
+test("changed lists take effect with the next refresh, also for known packages, and no file is read again", async () => {
   const { state, folder, rejected } = served(undefined);
   folder.put(`${amd64}/alice/hello.deb`, await deb("hello", "1"));
   folder.put(`${amd64}/bob/hello.deb`, await deb("hello", "2"));

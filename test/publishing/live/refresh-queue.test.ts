@@ -1,4 +1,4 @@
-// How wishes to look again are coalesced.
+// How refresh requests are merged.
 import { expect, test } from "vitest";
 import type { TreePath } from "../../../src/base/names.ts";
 import { RefreshQueue } from "../../../src/publishing/live/refresh-queue.ts";
@@ -17,7 +17,7 @@ function stepped() {
   return { queue, runs, finish, settle };
 }
 
-test("a storm of wishes makes one run and one more, and each asker gets the answer of a run that began after it asked", async () => {
+test("many requests cause one more run, and each caller gets the result of a run that began after its request", async () => {
   const { queue, runs, finish, settle } = stepped();
   const first = queue.request(treePath("dists/a"));
   await settle();
@@ -32,7 +32,7 @@ test("a storm of wishes makes one run and one more, and each asker gets the answ
   expect(runs[1]).toHaveLength(10);
 });
 
-test("a path within another is looked at once", async () => {
+test("a path within another one is refreshed once", async () => {
   const { queue, runs, finish, settle } = stepped();
   void queue.request(treePath("x"));
   await settle();
@@ -44,7 +44,7 @@ test("a path within another is looked at once", async () => {
   await Promise.all(waiting);
 });
 
-test("a failed run fails its own askers only", async () => {
+test("a failed run fails only its own callers", async () => {
   const { queue, finish, settle } = stepped();
   const first = queue.request(treePath("a"));
   await settle();
@@ -57,7 +57,7 @@ test("a failed run fails its own askers only", async () => {
   await queue.idle();
 });
 
-test("thousands of paths that wait are compared in linear time, and no more than a thousand are kept", async () => {
+test("thousands of waiting paths are compared in linear time, and at most a thousand are kept", async () => {
   const { queue, runs, finish, settle } = stepped();
   void queue.request(treePath("dists"));
   await settle();

@@ -1,4 +1,4 @@
-// The past of a repository: each kept publication at its own address, pins that outlive every sweep, and rolling back.
+// Snapshots: each kept publication has its own address, pins outlive every sweep, and suites can be rolled back.
 import { expect, test } from "vitest";
 import { parseSuite } from "../../../src/base/names.ts";
 import type { Tree } from "../../../src/storage/tree.ts";

@@ -1,4 +1,4 @@
-// What waits for a publication goes into it by turns of builders, each path's changes in their order, none lost.
+// Unpublished changes are taken from all builders alike, those of a path in their order, and none is lost.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { TreePath } from "../../../src/base/names.ts";
@@ -27,7 +27,7 @@ test("a builder with one change does not wait behind another's thousands", () =>
   expect(changes.has(parseTreePath(`${place}/mallory`))).toBe(true);
 });
 
-test("what could not be published comes again, before what has not been tried", () => {
+test("changes that could not be published come again, before others", () => {
   const changes = limitedTo(2);
   changes.add([1, 2, 3].map((n) => aChange("alice", n)));
   expect(pathsOf(changes.next(false))).toEqual(["alice/p1.deb", "alice/p2.deb"]);
@@ -39,13 +39,13 @@ test("what could not be published comes again, before what has not been tried", 
   expect(changes.isEmpty).toBe(true);
 });
 
-test("the first publication takes all", () => {
+test("the first publication contains all changes", () => {
   const changes = limitedTo(2);
   changes.add([1, 2, 3].map((n) => aChange("alice", n)));
   expect(changes.next(true)).toHaveLength(3);
 });
 
-test("in any history every change comes once, those of a path in their order", () => {
+test("in any history every change comes once, and those of a path in their order", () => {
   const step = fc.oneof(
     fc.array(fc.tuple(fc.constantFrom("a", "b", "c"), fc.nat(3)), { maxLength: 8 }),
     fc.constantFrom("next" as const, "fail" as const),
