@@ -221,7 +221,7 @@ test("a mistyped suite, repository or directory is an error, and nothing is crea
   await start();
   expect(await run("snapshot", "list", "--suite", "sdi")).toMatch(/there is no suite sdi; known: sid\nended with 2$/);
   expect(await run("view", "--dry-run", "--suite", "sdi")).toMatch(/no suite sdi\nended with 2$/);
-  expect(await run("view", "--dry-run", "--repository", "dbian")).toMatch(/none called dbian\nended with 2$/);
+  expect(await run("view", "--dry-run", "--repository", "dbian")).toMatch(/no repository dbian\nended with 2$/);
   expect(await run("snapshot", "list", "--state", join(work, "tree"))).toMatch(
     /holds no server's state\nended with 1$/,
   );
