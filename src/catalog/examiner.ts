@@ -125,7 +125,12 @@ export class Examiner {
     this.#observer = options.observer;
     this.#maxFileBytes = options.limits.maxFileBytes;
     const onMalformed = () => options.observer.metadataRejected("malformed");
-    this.claims = new Claims({ ...options, onMalformed });
+    this.claims = new Claims({
+      inspectionStore: options.inspectionStore,
+      algorithms: options.algorithms,
+      limits: options.limits,
+      onMalformed,
+    });
     this.#readQueue = new FairQueue({ limit: options.concurrentReads ?? defaultConcurrentReads, spare: spareReads });
     this.#builders = options.builders ?? new BuilderDirectories();
     this.#repositoryName = options.name ?? "";

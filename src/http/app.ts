@@ -57,7 +57,11 @@ export function createApp(options: AppOptions): RequestListener {
   const basicAuth = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log });
   const sessions = new MirrorSessions(limits, { behindProxy, clock: options.clock });
   const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
-  const routes = createRoutes({ ...options, pingLimits: limits }, basicAuth);
+  const { tokens, metricsToken, publicUrl, metrics } = options;
+  const routes = createRoutes(
+    { repositories: options.repositories, tokens, pingLimits: limits, metricsToken, publicUrl, metrics, log },
+    basicAuth,
+  );
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const context = new HttpRequestContext(request, response, options, sessions.of(request));

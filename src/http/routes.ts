@@ -136,13 +136,13 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
   });
 
   for (const [name, repository] of repositories) {
-    const basicAuth = new PingHandler(repository, tokens.get(name) ?? (() => []), options.pingLimits, log);
+    const pingHandler = new PingHandler(repository, tokens.get(name) ?? (() => []), options.pingLimits, log);
     router.post([`/-/ping/${name}`, `/-/ping/${name}/{*path}`], async (ctx) => {
       const { context } = ctx.state;
       const { rest, query } = context.path();
-      await basicAuth.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), context.signal);
+      await pingHandler.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), context.signal);
     });
-    router.get(`/-/ping/${name}`, (ctx) => basicAuth.describe(ctx));
+    router.get(`/-/ping/${name}`, (ctx) => pingHandler.describe(ctx));
     const uriOf = (ctx: Koa.Context): string => `${options.publicUrl ?? originOf(ctx)}/${name}`;
     addRepositoryPages(router, repository, { uriOf, isPrivate: readers.isPrivate(name) });
   }
