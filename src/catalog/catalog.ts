@@ -294,13 +294,13 @@ export class Catalog {
   }
 
   /** Files that a .dsc lists and that are not examined yet. */
-  *#wantedParts(part: ReadonlyMap<TreePath, CatalogFile>): Iterable<readonly [CatalogFile, "part", undefined]> {
+  *#wantedParts(batch: ReadonlyMap<TreePath, CatalogFile>): Iterable<readonly [CatalogFile, "part", undefined]> {
     const isWanted = (file: CatalogFile | undefined): file is CatalogFile =>
       file !== undefined && file.finding === undefined && file.entry.kind === "file";
-    for (const file of part.values()) {
+    for (const file of batch.values()) {
       if (isWanted(file) && this.#sourcesByPart.has(file.path)) yield [file, "part", undefined];
       for (const path of partPaths(file)) {
-        const wanted = part.get(path) ?? this.file(path);
+        const wanted = batch.get(path) ?? this.file(path);
         if (isWanted(wanted)) yield [wanted, "part", undefined];
       }
     }
