@@ -56,8 +56,8 @@ test("phase keeps an update back from a machine until its turn, and override cha
 });
 
 test.each([
-  [["phase", "hello", "--percent", "101"], 2, /--percent: a whole number from 0 to 100/],
-  [["phase", "hello"], 2, /--percent: a whole number/],
+  [["phase", "hello", "--percent", "101"], 2, /--percent: must be a whole number from 0 to 100/],
+  [["phase", "hello"], 2, /--percent: must be a whole number/],
   [["override", "set", "hello", "Section"], 2, /"Section" is not FIELD=VALUE/],
   [["override", "set", "hello", "Version=3"], 1, /Version cannot be overridden/],
   [["override", "set", "hello", "Section=x", "--suite", "sdi"], 2, /no suite sdi; known: sid/],

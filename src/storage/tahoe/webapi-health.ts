@@ -11,7 +11,7 @@ import type { Webapi } from "./webapi.ts";
 import { textOf } from "./webapi.ts";
 
 /** The maximum size of a response in bytes; it contains every server and share. */
-const maxCheckAnswerBytes = 16 * 1024 * 1024;
+const maxCheckResponseBytes = 16 * 1024 * 1024;
 
 /** @see Tahoe-LAFS, docs/frontends/webapi.rst, "Debugging and Testing Features": t=check */
 export class WebapiHealthCheck implements HealthCheck {
@@ -50,7 +50,7 @@ export class WebapiHealthCheck implements HealthCheck {
     );
     if (response.status === 200) {
       return textOf(response, {
-        bytes: maxCheckAnswerBytes,
+        bytes: maxCheckResponseBytes,
         what: "the size of the response to a check in bytes",
       });
     }
@@ -61,20 +61,21 @@ export class WebapiHealthCheck implements HealthCheck {
   }
 }
 
-const checkAnswer = z.object({
+/** For an object with a literal cap, which has no shares, Tahoe reports `healthy` only. */
+const checkResponse = z.object({
   "storage-index": z.string(),
   results: z.object({
     healthy: z.boolean(),
-    recoverable: z.unknown(),
-    "count-shares-good": z.unknown(),
-    "count-shares-needed": z.unknown(),
-    "count-shares-expected": z.unknown(),
+    recoverable: z.unknown().optional(),
+    "count-shares-good": z.unknown().optional(),
+    "count-shares-needed": z.unknown().optional(),
+    "count-shares-expected": z.unknown().optional(),
   }),
 });
 
 /** @throws StorageUnavailable, which quotes nothing of the response */
 function healthOf(text: string, path: TreePath): Health {
-  const parsed = checkAnswer.safeParse(parseJson(text));
+  const parsed = checkResponse.safeParse(parseJson(text));
   if (!parsed.success) {
     throw new StorageUnavailable(path, "the gateway sent an invalid response to a check", { transient: false });
   }
