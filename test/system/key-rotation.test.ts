@@ -1,6 +1,6 @@
 // Rotation of the signing key: machines with the keyring package only notice an upgrade.
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -40,8 +40,11 @@ async function serveWith(keys: readonly string[], more = ""): Promise<ServerUnde
   const flags = ["--config", join(directory, "c.toml"), "--state", join(directory, "state")];
   server = await ServerUnderTest.start({ flags, ...(port !== undefined && { port }) });
   await server.ready();
-  // The publication of this run carries the signatures of this run's keys.
-  await expect.poll(() => server?.output, { timeout: 60_000 }).toContain('"msg":"published"');
+  // After a ping, the current publication has the signatures of this run's keys. With unchanged keys, it is the last one.
+  const token = readFileSync(join(directory, "state/repositories/example/ping-token"), "utf8").trim();
+  const headers = { authorization: `Bearer ${token}` };
+  const ping = await fetch(`${server.url}/-/ping/example?wait=60`, { method: "POST", headers });
+  expect(ping.status, await ping.text()).toBe(200);
   return server;
 }
 
