@@ -23,6 +23,8 @@ const commands = {
   "test:system": (flags) => [[vitest, "run", "--project", "system", ...flags]],
   bench: (flags) => [[".tahoe-apt/bench-build/test/bench/main.js", ...flags]],
   build: () => [],
+  prepack: () => [],
+  package: (flags) => [["packaging/build-packages.mjs", ...flags]],
   lint: () => [
     ["node_modules/@biomejs/biome/bin/biome", "check", "--error-on-warnings", "."],
     ["node_modules/oxlint/bin/oxlint", "--type-aware", "--deny-warnings"],

@@ -1,0 +1,159 @@
+// The packages that `npm run package` builds: an npm tarball that runs, and Debian packages that install and purge cleanly.
+import { execFile } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import fetch from "node-fetch";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { projectRoot } from "../support/project-files.ts";
+import { debianMachine, demandTool } from "../support/rootfs.ts";
+import { ServerUnderTest } from "../support/server.ts";
+
+const run = promisify(execFile);
+const buildMs = 15 * 60_000;
+const installMs = 10 * 60_000;
+
+let work: string;
+let output: string;
+let files: readonly string[];
+let version: string;
+/** Serves the Debian packages as a repository. */
+let server: ServerUnderTest;
+
+beforeAll(async () => {
+  work = mkdtempSync(join(tmpdir(), "tahoe-apt-packages-"));
+  output = join(work, "made");
+  await run("npm", ["run", "package", "--", "--output", output], { cwd: projectRoot, maxBuffer: 1 << 26 });
+  files = readdirSync(output);
+  ({ version } = JSON.parse(readFileSync(join(projectRoot, "package.json"), "utf8")) as { readonly version: string });
+  const place = join(work, "tree/dists/stable/main/binary-amd64");
+  mkdirSync(place, { recursive: true });
+  for (const name of files.filter((each) => each.endsWith(".deb"))) cpSync(join(output, name), join(place, name));
+  const flags = ["--folder", join(work, "tree"), "--name", "tools", "--state", join(work, "state")];
+  server = await ServerUnderTest.start({ flags });
+  await server.ready();
+}, buildMs);
+
+afterAll(async () => {
+  await server?.end();
+  rmSync(work, { recursive: true, force: true });
+});
+
+test("the npm tarball installs in an empty directory, and the program in it runs", { timeout: installMs }, async () => {
+  const directory = join(work, "installed");
+  mkdirSync(directory);
+  const tarball = join(output, `tahoe-apt-${version}.tgz`);
+  await run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", tarball], { cwd: directory });
+  const { stdout } = await run(join(directory, "node_modules/.bin/tahoe-apt"), ["--version"], { cwd: "/" });
+  expect(stdout).toBe(`${version}\n`);
+});
+
+/** The machine of an ELF file. @see elf(5), e_machine */
+const machineOf = (file: Buffer): number | undefined =>
+  file.subarray(0, 4).equals(Buffer.from("\u007fELF", "latin1")) ? file.readUInt16LE(18) : undefined;
+
+const amd64 = 0x3e;
+
+test("the packages for amd64 contain programs for that architecture only", async () => {
+  const debs = files.filter((name) => name.endsWith("_amd64.deb"));
+  expect(debs.map((name) => name.split("_", 1).join("")).toSorted()).toEqual(["tahoe-apt", "tahoe-apt-nodejs"]);
+  for (const deb of debs) {
+    const directory = mkdtempSync(join(work, "unpacked-"));
+    await run("dpkg-deb", ["--extract", join(output, deb), directory]);
+    const machines = readdirSync(directory, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .flatMap((entry) => machineOf(readFileSync(join(entry.parentPath, entry.name))) ?? []);
+    expect(machines.length, deb).toBeGreaterThan(0);
+    expect([...new Set(machines)], deb).toEqual([amd64]);
+  }
+});
+
+test("lintian finds no error and no warning in any of them", async () => {
+  demandTool("lintian", "lintian");
+  const debs = files.filter((name) => name.endsWith(".deb")).map((name) => join(output, name));
+  expect(debs).toHaveLength(2);
+  const { stdout } = await run("lintian", ["--allow-root", "--tag-display-limit", "0", "--fail-on", "none", ...debs]);
+  expect(stdout).toBe("");
+});
+
+test("systemd rates the exposure of the service at 1.5 or less", async () => {
+  demandTool("systemd-analyze", "systemd");
+  const unit = join(projectRoot, "packaging/deb/tahoe-apt.service");
+  const { stdout } = await run("systemd-analyze", ["security", "--offline=true", "--no-pager", unit]);
+  const exposure = Number(/Overall exposure level for \S+: (\d+\.\d)/.exec(stdout)?.[1]);
+  expect(exposure).toBeLessThanOrEqual(1.5);
+});
+
+/** Lists what an installed package leaves behind, ignoring the records that apt and dpkg keep of everything. */
+const findOwn = "find / -xdev -path /proc -prune -o -path /sys -prune -o -iname '*tahoe-apt*' -print";
+
+/** What a machine prints: each answer behind a line with its name. */
+const script = (source: string): string => `
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+printf '%s' '${source.replaceAll("'", "'\\''")}' > /etc/apt/sources.list.d/tools.sources
+apt-get update -q >&2
+apt-get install -q -y --no-install-recommends tahoe-apt >&2
+echo "== version"; tahoe-apt --version
+echo "== node"; dpkg-query -W -f '\${db:Status-Status} \${Package}\\n' | sed -n 's/^installed \\(.*nodejs\\)$/\\1/p'
+echo "== config"; stat -c '%U:%G %a' /etc/tahoe-apt /etc/tahoe-apt/tahoe-apt.toml /var/lib/tahoe-apt
+echo "== conffiles"; dpkg-query -W -f '\${Conffiles}\\n' tahoe-apt
+mkdir -p /srv/packages/dists/stable/main/binary-amd64
+cat >> /etc/tahoe-apt/tahoe-apt.toml <<'END'
+[[repository]]
+name = "local"
+folder = "/srv/packages"
+END
+echo "== serve"
+setpriv --reuid=tahoe-apt --regid=tahoe-apt --clear-groups tahoe-apt serve --config /etc/tahoe-apt/tahoe-apt.toml > /tmp/log 2>&1 &
+pid=$!
+for i in $(seq 1 300); do grep -q '"serving local"' /tmp/log && break; sleep 0.1; done
+grep -o '"serving local"' /tmp/log
+kill -TERM "$pid"
+wait "$pid" && echo "ended with 0"
+echo "== reinstalled"
+apt-get install -q -y --reinstall tahoe-apt >&2
+grep -c '^\\[\\[repository' /etc/tahoe-apt/tahoe-apt.toml
+apt-get purge -q -y tahoe-apt 'tahoe-apt-nodejs*' >&2
+rm -f /etc/apt/sources.list.d/tools.sources
+apt-get update -q >&2
+apt-get clean
+echo "== left"
+${findOwn} | grep -v '^/var/l\\(og\\|ib/dpkg\\|ib/systemd\\)/' || true
+getent passwd tahoe-apt || echo "no user"
+`;
+
+const sectionsOf = (printed: string): ReadonlyMap<string, string> =>
+  new Map(
+    printed
+      .split(/^== /m)
+      .slice(1)
+      .map((part) => [part.split("\n", 1)[0] ?? "", part.slice(part.indexOf("\n") + 1).trim()]),
+  );
+
+describe.each([
+  ["trixie", "nodejs"],
+  ["bookworm", "tahoe-apt-nodejs"],
+] as const)("on a minimal %s", (suite, node) => {
+  test(`apt installs it from a repository that it serves itself, with ${node}, and purges it without a trace`, {
+    timeout: installMs,
+  }, async () => {
+    const machine = await debianMachine(suite);
+    try {
+      const source = await (await fetch(`${server.url}/tools/tools.sources`)).text();
+      const [command, args] = await machine.enter(script(source));
+      const { stdout } = await run(command, args, { maxBuffer: 1 << 26 });
+      const sections = sectionsOf(stdout);
+      expect(sections.get("version")).toBe(version);
+      expect(sections.get("node")).toBe(node);
+      expect(sections.get("config")).toBe("root:tahoe-apt 750\nroot:root 644\ntahoe-apt:tahoe-apt 700");
+      expect(sections.get("conffiles")).toMatch(/^\/etc\/tahoe-apt\/tahoe-apt\.toml [0-9a-f]{32}$/);
+      expect(sections.get("serve")).toBe('"serving local"\nended with 0');
+      expect(sections.get("reinstalled"), "the edited configuration is kept").toBe("1");
+      expect(sections.get("left")).toBe("no user");
+    } finally {
+      await machine.remove();
+    }
+  });
+});
