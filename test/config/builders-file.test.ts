@@ -1,4 +1,4 @@
-// The builders in a file of their own come and go while a server runs; a file that says nothing sensible changes nobody.
+// The builders file can change while a server runs, and an invalid file leaves the builders unchanged.
 import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { loadConfiguration } from "../../src/config/load-config.ts";
 
 const place = "dists/sid/main/binary-amd64";
 
-/** A configuration whose only repository has alice in its table, and a file of builders that can be written anew. */
+/** A configuration with one repository, which has the builder alice in its table and a replaceable builders file. */
 function aConfiguration() {
   const directory = mkdtempSync(join(tmpdir(), "builders-"));
   onTestFinished(() => rmSync(directory, { recursive: true }));
@@ -31,7 +31,7 @@ function aConfiguration() {
   return { directory, write, know, table, complaints, builders, names: () => builders().map(({ name }) => name) };
 }
 
-test("an added builder is known at once with its token, and a removed one is not", () => {
+test("an added builder is accepted at once with its token, and a removed builder is no longer accepted", () => {
   const { know, names, builders, complaints } = aConfiguration();
   expect(names()).toEqual(["alice", "bob"]);
   know("bob", "carol");
@@ -44,7 +44,7 @@ test("an added builder is known at once with its token, and a removed one is not
   expect(complaints).toEqual([]);
 });
 
-test("while the file cannot be read, the builders stay and one complaint is made", () => {
+test("while the file is invalid, the builders are unchanged and the problem is reported once", () => {
   const { directory, write, know, table, names, complaints } = aConfiguration();
   const stays = (complaint: string) => {
     expect(names()).toEqual(["alice", "bob"]);

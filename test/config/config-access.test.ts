@@ -1,4 +1,4 @@
-// What a configuration says of keys, readers and proxies: who vouches for a repository, and who may see it.
+// The configuration of signing keys, readers and trusted proxies.
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ for (const name of ["old.asc", "new.asc", "words", "bob.password", "metrics.toke
 writeFileSync(join(directory, "short"), "short\n", { mode: 0o600 });
 writeFileSync(join(directory, "blank"), "correct horse battery\n", { mode: 0o600 });
 
-/** @param keys of the repository @param above keys of the file */
+/** @param keys configuration keys of the repository @param above configuration keys of the file */
 function load(keys: string, above = ""): Configuration {
   const text = `${above}\n[[repository]]\nname = "debian"\nfolder = "."\n${keys}\n`;
   writeFileSync(join(directory, "c.toml"), text);

@@ -1,4 +1,4 @@
-// A configuration is checked as a whole: every mistake has its place, and no secret is repeated.
+// The whole configuration is checked: every mistake is reported with its place, and secrets are never quoted.
 import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { loadConfiguration } from "../../src/config/load-config.ts";
 const readCap = "URI:DIR2-RO:aaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const token = "a-token-that-is-long-enough";
 
-/** A directory with these files, all readable by their owner only. */
+/** A directory with the given files, readable only by their owner. */
 function aDirectory(files: Readonly<Record<string, string>>): string {
   const directory = mkdtempSync(join(tmpdir(), "config-"));
   for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text, { mode: 0o600 });
@@ -49,7 +49,7 @@ name = "local"
 folder = "."
 `;
 
-test("a file mounts several repositories, each with its own tree, identity and builders", () => {
+test("a file configures several repositories, each with its own tree, suite identity and builders", () => {
   const directory = aDirectory({ "c.toml": good, readcap: `${readCap}\n`, token });
   const configuration = loadConfiguration({ config: "c.toml" }, {}, directory);
   expect(configuration).toMatchObject({
@@ -96,7 +96,7 @@ pdiffs = true
   expect(one!.suites.get("stable")).toEqual({ pdiffs: true });
 });
 
-test("indices are made or prebuilt, also under the earlier name of prebuilt, and any other value is a mistake", () => {
+test("indices are generated or prebuilt, the earlier name of prebuilt is accepted, and any other value is a mistake", () => {
   const suitesWith = (indices: string) => {
     const directory = aDirectory({ "c.toml": `[[repository]]\nname = "debian"\nfolder = "."\n${suite(indices)}` });
     return loadConfiguration({ config: "c.toml" }, {}, directory).repositories[0]?.suites.get("sid")?.indices;
@@ -247,7 +247,7 @@ test("a file that is not TOML is rejected with the line, without quoting it", ()
   expect(mistakes.join()).not.toContain("hunter2");
 });
 
-test("beside a file, only the address and the state may be given as flags", () => {
+test("with a configuration file, only the address and the state directory may be given as flags", () => {
   const directory = aDirectory({ "c.toml": good, readcap: readCap, token });
   const { listen } = loadConfiguration({ config: "c.toml", listen: "localhost:1" }, {}, directory);
   expect(listen).toEqual({ host: "localhost", port: 1 });

@@ -1,4 +1,4 @@
-// A rejection that nobody handles is logged, and no cap with it.
+// An unhandled promise rejection is logged without caps.
 import { expect, onTestFinished, test } from "vitest";
 import { silentLog } from "../../src/base/log.ts";
 import { outliveFailedWrites } from "../../src/server/failed-writes.ts";
@@ -6,7 +6,7 @@ import { outliveFailedWrites } from "../../src/server/failed-writes.ts";
 test("an unhandled rejection is logged with its stack, without a cap that a library quotes", () => {
   const logged: unknown[] = [];
   outliveFailedWrites({ ...silentLog, error: (...line) => logged.push(line) });
-  // Called by itself: the test runner listens too, and would count it as its own failure.
+  // The listener is called directly, because the test runner also listens and would report a failure.
   const listener = process.listeners("unhandledRejection").at(-1);
   onTestFinished(() => void (listener && process.off("unhandledRejection", listener)));
   const cap = `URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`;

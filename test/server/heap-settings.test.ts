@@ -1,8 +1,8 @@
-// What a program that goes through much holds of it, as V8 sees fit and when it is told to be lean.
+// The peak heap size of a program with much garbage, with V8's defaults and with a lean heap.
 import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
 
-/** Keeps some 30 MB, lets several hundred pass by long enough to grow old, and prints the largest heap in MiB. */
+/** Keeps 30 MB, allocates several hundred MB that live long enough to be promoted, and prints the peak heap in MiB. */
 const churn = `
 const kept = Array.from({ length: 300_000 }, (_, n) => ({ n, text: "kept " + n }));
 const passing = [];
@@ -14,7 +14,7 @@ for (let n = 0; n < 5_000_000; n++) {
 console.log(peak / 2 ** 20, kept.length);
 `;
 
-/** As `tahoe-apt` starts Node.js. What is new may be as large as V8 likes otherwise: three times as large in Node.js 24. */
+/** The flags of `tahoe-apt`. Without them V8 chooses the size of the young generation, which Node.js 24 triples. */
 const flags = ["--max-semi-space-size=4", "--input-type=module"];
 
 const peakMebibytes = (program: string): number =>

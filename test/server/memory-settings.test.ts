@@ -1,4 +1,4 @@
-// What malloc and V8 are told of memory, however the server is started: they listen before a program runs.
+// The memory settings of malloc and V8, which must be set before the process starts, for each way to start the server.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -26,7 +26,7 @@ test("the command, run by its name, sets two malloc arenas and a small young gen
     rmSync(work, { recursive: true });
   });
   await once(child.stdout, "data");
-  // Node has taken the place of env in this process, so that signals reach it.
+  // Node.js has replaced env in this process, so that signals reach it.
   expect(readFileSync(`/proc/${child.pid}/cmdline`, "utf8").split("\0").slice(0, 2)).toEqual(["node", young]);
   expect(readFileSync(`/proc/${child.pid}/environ`, "utf8").split("\0")).toEqual(expect.arrayContaining([setting]));
 });

@@ -11,7 +11,7 @@ const alice = `${place}/alice`;
 const mallory = `${place}/mallory`;
 const minuteMs = 60_000;
 
-/** A folder in which some looks go wrong; `answer` gives a node, throws, or leaves the answer to the folder. */
+/** A folder in which some lookups fail: `answer` returns a node, throws, or returns undefined to use the folder. */
 const wrapped =
   (answer: (path: TreePath) => Node | undefined) =>
   (tree: Tree): Tree => ({

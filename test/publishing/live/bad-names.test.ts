@@ -1,4 +1,4 @@
-// File names that programs would read differently in an index.
+// File names that apt and other programs would parse differently in an index.
 import { expect, test } from "vitest";
 import { FetchableTree } from "../../../src/catalog/suite/fetchable-names.ts";
 import { aDeb, aDsc } from "../../support/debs.ts";
@@ -7,7 +7,7 @@ import { packageNames, ServedFolder, sha256 } from "../../support/served-folder.
 const amd64 = "dists/sid/main/binary-amd64";
 const source = "dists/sid/main/source";
 
-test("a package whose name has a line separator in it is rejected, and one with a blank is served", async () => {
+test("a package file with a line separator in its name is rejected, and one with a space is served", async () => {
   const served = new ServedFolder();
   const blank = await aDeb({ package: "blank" });
   served.put(`${amd64}/with a blank.deb`, blank);
@@ -19,7 +19,7 @@ test("a package whose name has a line separator in it is rejected, and one with 
   expect((await served.bytes(path))?.equals(blank)).toBe(true);
 });
 
-test("a source package with white space in a file's name is rejected, and others keep their lists", async () => {
+test("a source package with white space in a file name is rejected, and other source packages are listed correctly", async () => {
   const served = new ServedFolder();
   const good = aDsc({ source: "good" });
   for (const [name, bytes] of good.files) served.put(`${source}/good/${name}`, bytes);
@@ -39,7 +39,7 @@ test("a source package with white space in a file's name is rejected, and others
   ]);
 });
 
-test("a package whose name has an escape in it is found by that name, and by what it means", async () => {
+test("a package file with a percent escape in its name is served under the escaped and the decoded name", async () => {
   const served = new ServedFolder();
   const deb = await aDeb({ package: "it", version: "1:2", architecture: "amd64" });
   served.put(`${amd64}/it_1%3a2_amd64.deb`, deb);
@@ -57,14 +57,14 @@ test.each([
   ["a package of a snapshot", `snapshots/20260101T000000Z/pool/SHA256/${sha256("")}/${"a".repeat(8000)}.deb`],
   ["an index by hash", `${amd64}/by-hash/SHA256/${"a".repeat(8000)}`],
   ["a patch", `dists/sid/${"a".repeat(8000)}.diff/${sha256("")}.gz`],
-])("%s under a name that is too long for any is nowhere", async (_what, path) => {
+])("%s with a file name longer than any file system allows is not found", async (_what, path) => {
   const served = new ServedFolder();
   served.put(`${amd64}/it.deb`, await aDeb({ package: "it" }));
   await served.ping();
   expect(await served.bytes(path)).toBeUndefined();
 });
 
-test("a package whose name apt can't ask for is served under another, and a source package of such files is rejected", async () => {
+test("a package file name that apt cannot request is replaced, and a source package with such files is rejected", async () => {
   const served = new ServedFolder();
   for (const name of ["a?b#c.deb", '"[x]".deb', "plain%3f.deb"]) {
     const deb = await aDeb({ package: `p${name.length}${name.startsWith("a") ? "a" : ""}`, architecture: "amd64" });
@@ -86,7 +86,7 @@ test("a package whose name apt can't ask for is served under another, and a sour
   for (const path of paths) expect(sha256((await served.bytes(path)) ?? "")).toBe(path.split("/").at(-2));
 });
 
-test("a directory for all architectures is none that feeds an index", async () => {
+test("a directory binary-any adds no architecture to Release", async () => {
   const served = new ServedFolder();
   served.put("dists/sid/main/binary-any/it.deb", await aDeb({ package: "it" }));
   served.put(`${amd64}/other.deb`, await aDeb({ package: "other" }));
@@ -94,7 +94,7 @@ test("a directory for all architectures is none that feeds an index", async () =
   expect(await served.text("dists/sid/Release")).toMatch(/^Architectures: amd64$/m);
 });
 
-test("where the tree's own paths are what clients ask for, what apt can't ask for is left out with the reason", async () => {
+test("if clients request the paths of the tree, files that apt cannot request are rejected with the reason", async () => {
   const served = new ServedFolder({ wrap: (tree) => new FetchableTree(tree) });
   served.put(`${amd64}/a?b.deb`, await aDeb({ package: "one" }));
   served.put(`${amd64}/who?/two.deb`, await aDeb({ package: "two" }));

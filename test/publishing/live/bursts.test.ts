@@ -1,4 +1,4 @@
-// Many pings at once, also for other suites: what is built and signed, and when each ping is answered.
+// Many concurrent pings, also for several suites: the number of builds and signatures, and the time of each response.
 import { expect, test } from "vitest";
 import type { TreePath } from "../../../src/base/names.ts";
 import type { Signer } from "../../../src/signing/signer.ts";
@@ -8,7 +8,7 @@ import { ServedFolder, treePath } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 
-/** A signer that counts, and waits where the test wants it to. */
+/** A signer that counts its calls and can be paused by the test. */
 function countingSigner() {
   let held = Promise.resolve();
   let reached = (): void => {};
@@ -24,7 +24,7 @@ function countingSigner() {
       return { inRelease: release, releaseGpg: "no signature" };
     },
   };
-  /** From now on nothing is signed until `goOn` is called; `isReached` resolves when something waits for that. */
+  /** Pauses signing until `goOn` is called; `isReached` resolves when a call is waiting. */
   const hold = () => {
     let goOn = (): void => {};
     held = new Promise((resolve) => {
@@ -47,7 +47,7 @@ const put = async (served: ServedFolder, name: string, suite = "sid"): Promise<s
 const isListed = async (served: ServedFolder, name: string): Promise<boolean> =>
   (await served.text(`${amd64}/Packages`)).split("\n").includes(`Package: ${name}`);
 
-test("a hundred pings at once make two builds, and each is answered when its own file can be had", async () => {
+test("a hundred pings at once make two builds, and each is answered when its own file can be downloaded", async () => {
   const { signer } = countingSigner();
   const served = new ServedFolder({ signer });
   await put(served, "first");
@@ -91,7 +91,7 @@ test("a ping that arrives during a build is answered by the next build", async (
   expect(signer.signed).toBe(3);
 });
 
-test("a change in one suite rebuilds, signs and, where it was pinged, lists that suite alone", async () => {
+test("a change in one suite rebuilds and signs only that suite, and a ping of the suite lists only that suite", async () => {
   const { signer } = countingSigner();
   const listed: TreePath[] = [];
   const watched = (tree: Tree): Tree => ({
@@ -143,7 +143,7 @@ test("a client that disconnects stops neither the refresh nor other clients that
   expect(signer.signed).toBe(2);
 });
 
-test("a build that fails at its end is repeated by the next refresh, although nothing has changed since", async () => {
+test("a build that fails in its last step is repeated by the next refresh, although nothing has changed", async () => {
   const { signer } = countingSigner();
   let broken = false;
   const failing: Signer = {

@@ -1,4 +1,4 @@
-// Changes that are easily lost between a listing and a publication.
+// Changes that could be lost between a listing and a publication.
 import { utimesSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";

@@ -1,4 +1,4 @@
-// The Date of Release after changes, after a change of the clock, and after a loss of the state directory.
+// The Date of Release after uploads, after a change of the clock, and after the state directory is lost.
 import { expect, test } from "vitest";
 import { parseSuite } from "../../../src/base/names.ts";
 import {
@@ -20,7 +20,7 @@ const noon = Date.UTC(2026, 10, 22, 12) / 1000;
 const dateIn = (text: string): number => Date.parse(/^Date: (.+)$/m.exec(text)?.[1] ?? "") / 1000;
 const dateOf = async (served: ServedFolder): Promise<number> => dateIn(await served.text(release));
 
-/** A repository whose clock, in seconds since the epoch, is the test's. */
+/** A repository with a clock, in seconds since the epoch, that the test sets. */
 class Timed {
   nowSeconds = noon;
   readonly served: ServedFolder;
@@ -30,7 +30,7 @@ class Timed {
     this.served = new ServedFolder({ ...options, now: () => this.nowSeconds * 1000 });
   }
 
-  /** Puts another package, linked now or when it is said, and waits until it can be had. @returns Release's Date */
+  /** Uploads another package, linked at the given time, and pings. @returns the Date of Release, in seconds */
   async upload(linkedAtSeconds = this.nowSeconds): Promise<number> {
     this.#count += 1;
     const name = `p${this.#count}`;
@@ -45,7 +45,7 @@ class Timed {
   }
 }
 
-test("Date is the newest link's time less the lag, however old the link, and later links move it on", async () => {
+test("Date is the newest link time minus the lag, however old the link is, and increases with later links", async () => {
   const timed = new Timed();
   const years = 3 * 365 * 24 * 3600;
   expect(await timed.upload(noon - years)).toBe(noon - years - defaultDateLagSeconds);
@@ -54,7 +54,7 @@ test("Date is the newest link's time less the lag, however old the link, and lat
   expect(await timed.upload()).toBe(noon + 3600 - defaultDateLagSeconds);
 });
 
-test("thirty uploads in fifteen seconds each get a Date of their own at once, twenty seconds behind the clock and more", async () => {
+test("thirty uploads in fifteen seconds each get their own Date at once, at least twenty seconds behind the clock", async () => {
   const timed = new Timed();
   const dates: number[] = [];
   const beganMs = performance.now();
@@ -65,11 +65,11 @@ test("thirty uploads in fifteen seconds each get a Date of their own at once, tw
   }
   expect(dates).toEqual(dates.toSorted((a, b) => a - b));
   expect(new Set(dates).size).toBe(30);
-  // Waiting for the clock would have taken half of the fifteen seconds.
+  // A server that waits for the clock needs half of the fifteen seconds.
   expect(performance.now() - beganMs).toBeLessThan(5000);
 });
 
-test("a burst that has used up the lag waits until its Date is ten seconds behind the clock, and no longer", () => {
+test("a burst that has used up the lag waits exactly until its Date is ten seconds behind the clock", () => {
   const order = { newestLinkMs: noon * 1000, nowMs: noon * 1000, lagSeconds: defaultDateLagSeconds };
   let lastSeconds: number | undefined;
   const freely = defaultDateLagSeconds - minDateLagSeconds + 1;
@@ -82,12 +82,12 @@ test("a burst that has used up the lag waits until its Date is ten seconds behin
   expect(waitForDateMs(next, (noon + 1) * 1000)).toBe(0);
 });
 
-test("a link from a clock that is ahead counts as made now", async () => {
+test("a link time in the future counts as the current time", async () => {
   const timed = new Timed();
   expect(await timed.upload(noon + 24 * 3600)).toBe(noon - defaultDateLagSeconds);
 });
 
-test("a suite without packages is dated by the clock, and a removal moves Date on by a second", async () => {
+test("the Date of a suite without packages follows the clock, and a removal increases Date by one second", async () => {
   const timed = new Timed();
   const { served } = timed;
   served.makeDirectory(amd64);
@@ -101,7 +101,7 @@ test("a suite without packages is dated by the clock, and a removal moves Date o
   expect(await dateOf(served)).toBe(before + 1);
 });
 
-test("the lag is configurable, and two servers of one tree agree on Release without talking", async () => {
+test("the lag is configurable, and two servers of one tree publish the same Release without communicating", async () => {
   const [one, other, soon] = [new Timed(), new Timed(), new Timed({ dateLagSeconds: minDateLagSeconds })];
   for (const timed of [one, other, soon]) await timed.upload(noon - 1000);
   other.nowSeconds += 300;
@@ -112,14 +112,14 @@ test("the lag is configurable, and two servers of one tree agree on Release with
   expect(await dateOf(soon.served)).toBe(noon - 7 - minDateLagSeconds);
 });
 
-test("Valid-Until counts from the present, and after a loss of state such a Release is as young as the clock", async () => {
+test("Valid-Until is relative to the current time, and a first Release with Valid-Until has a current Date", async () => {
   const timed = new Timed({ validForSeconds: 7200 });
   expect(await timed.upload(noon - 24 * 3600)).toBe(noon - defaultDateLagSeconds);
   const until = /^Valid-Until: (.+)$/m.exec(await timed.served.text(release))?.[1] ?? "";
   expect(Date.parse(until) / 1000).toBe(noon + 7200);
 });
 
-test("after the clock was set back a change is refused, not waited for, and goes through once the clock is right", async () => {
+test("after the clock is set back, a change fails without waiting, and is published once the clock is right", async () => {
   const timed = new Timed();
   const { served } = timed;
   served.makeDirectory(amd64);
@@ -137,14 +137,14 @@ test("after the clock was set back a change is refused, not waited for, and goes
   expect(await dateOf(served)).toBe(dateIn(before) + 1);
 });
 
-test("where an earlier version left a Date ahead of the clock, the next publication waits until it lags again", async () => {
+test("after a Date that is too close to the clock, the next publication waits until its Date lags behind the clock", async () => {
   const timed = new Timed({ datesAfterSeconds: noon - 9 });
   const beganMs = performance.now();
   expect(await timed.upload()).toBe(noon - 8);
   expect(performance.now() - beganMs).toBeGreaterThan(1900);
 });
 
-test("where the state was lost, every Date comes after the one that the operator gives", async () => {
+test("after the state is lost, every Date is later than the configured one", async () => {
   const options = { now: () => (noon + 60) * 1000 };
   const served = new ServedFolder(options);
   served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
@@ -157,7 +157,7 @@ test("where the state was lost, every Date comes after the one that the operator
   expect(await dateOf(served)).toBe(noon + 1);
 });
 
-/** A fake: signs nothing, but in a name. */
+/** A fake signer that only appends its fingerprint. */
 const signerNamed = (fingerprint: string): Signer => ({
   publicKey: fingerprint,
   publicKeyBytes: Buffer.from(fingerprint),
@@ -165,7 +165,7 @@ const signerNamed = (fingerprint: string): Signer => ({
   sign: async (text) => ({ inRelease: `${text}by ${fingerprint}\n`, releaseGpg: fingerprint }),
 });
 
-test("Last-Modified grows with Date, is never later, and other bytes of the same Date have another", async () => {
+test("Last-Modified increases with Date, is never later than Date, and differs for other bytes with the same Date", async () => {
   const timed = new Timed({ signer: signerNamed("A") });
   const seen: number[] = [];
   for (let n = 0; n < 5; n++) {
@@ -177,7 +177,7 @@ test("Last-Modified grows with Date, is never later, and other bytes of the same
     }
   }
   expect(seen).toEqual([0, 1, 2, 3, 4].map((n) => (seen[0] ?? 0) + n));
-  // The state is lost with the key, another key is made, and later the first one is restored, again without a state.
+  // The state and the key are lost, another key is generated, and later the first key is restored without the state.
   const changes: readonly ServedFolderOptions[] = [
     { signer: signerNamed("B") },
     { signer: signerNamed("A"), identity: { label: "Another" } },
@@ -194,7 +194,7 @@ test("Last-Modified grows with Date, is never later, and other bytes of the same
   expect(same[2]).toBe(seen[0]);
 });
 
-test("a key that was lost and restored beside its state gives the same packages a new Date each time", async () => {
+test("if the key is lost and later restored while the state is kept, each change of the key gives a new Date", async () => {
   const timed = new Timed({ signer: signerNamed("A") });
   const { served } = timed;
   const first = await timed.upload();
@@ -205,7 +205,7 @@ test("a key that was lost and restored beside its state gives the same packages 
   }
 });
 
-test("a publication remembers since when it was served, and a moment finds what was served then", async () => {
+test("a publication records since when it is served, and a time selects the publication that was served then", async () => {
   const timed = new Timed();
   const { served } = timed;
   const old = noon - 10 * 24 * 3600;

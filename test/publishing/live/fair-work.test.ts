@@ -1,4 +1,4 @@
-// Builders get equal shares of the work: slow or failing files of one builder do not delay another one's uploads.
+// Builders get equal shares of the work: slow or failing files of one builder do not delay uploads of another.
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { TreePath } from "../../../src/base/names.ts";
 import { withResolvers } from "../../../src/base/with-resolvers.ts";
@@ -13,7 +13,7 @@ const place = "dists/sid/main/binary-amd64";
 const alice = `${place}/alice`;
 const mallory = `${place}/mallory`;
 
-/** A folder in which some files can't be read to their end, or some directories not be listed, until the test lets them go. */
+/** A folder in which reads of some files, or listings of some directories, block until the test releases them. */
 function slowed(options: ServedFolderOptions = {}) {
   const { promise: gone, resolve: letGo } = withResolvers<void>();
   const slow = { files: (_path: TreePath): boolean => false, listings: (_path: TreePath): boolean => false };
@@ -38,7 +38,7 @@ async function put(served: ServedFolder, directory: string, name: string): Promi
   return path;
 }
 
-test("a ping is answered while another builder's packages are being inspected, which are published later", async () => {
+test("a ping is answered while packages of another builder are inspected, which are published later", async () => {
   const { served, slow, letGo } = slowed();
   await put(served, alice, "first");
   await served.ping();
@@ -140,7 +140,7 @@ test("a listing that never ends delays only its own builder", async () => {
   await Promise.all([attack, whole]);
 });
 
-test("configured directories of builders have own queues, at any depth, also if they are added while the server runs", async () => {
+test("each configured directory of a builder has its own queue, at any depth, also if it is added while the server runs", async () => {
   const team = `${place}/team`;
   const member = treePath(`${team}/deep/member`);
   let configured = [member];
@@ -157,7 +157,7 @@ test("configured directories of builders have own queues, at any depth, also if 
   configured = [];
   letGo();
   await attack;
-  // Asked for anew after a second.
+  // The configuration is read again after a second.
   const realNow = performance.now.bind(performance);
   vi.spyOn(performance, "now").mockImplementation(() => realNow() + 1100);
   expect((await served.ping(team)).removed).toEqual([]);
@@ -174,7 +174,7 @@ test("the first publication of a suite waits for slow packages, but not forever"
   onTestFinished(() => void vi.useRealTimers());
   const ping = served.ping(`${alice}/hello.deb`);
   await inspected.promise;
-  // Then it waits by a timer for the others.
+  // Then a timer limits the wait for the other packages.
   await onceUnchanged(() => vi.getTimerCount());
   await vi.advanceTimersByTimeAsync(58_000);
   expect(await isPending(ping)).toBe(true);
@@ -223,7 +223,7 @@ test("a refresh of the whole tree after a restart omits nothing that an earlier 
   const first = served.ping();
   await vi.waitFor(() => expect(gates).toHaveLength(1));
   const second = served.ping();
-  // The second one has seen the suite and its places; for the builder's directory it waits.
+  // The second ping has listed the suite and its directories, and waits for the builder's directory.
   await expect.poll(() => timesSeen).toBe(2);
   gates[0]?.resolve();
   await vi.waitFor(() => expect(gates).toHaveLength(2));

@@ -1,4 +1,4 @@
-// What a repository continues to serve: by hash, after restarts, while the tree is unavailable, and for how long.
+// A repository serves old files by hash for a week, and its last publication after restarts and without the tree.
 import { expect, test } from "vitest";
 import { defaultDateLagSeconds } from "../../../src/publishing/build/release-date.ts";
 import type { Tree } from "../../../src/storage/tree.ts";
@@ -33,7 +33,7 @@ test("a refresh without changes makes no publication, also if the same file was 
   expect(await served.text("dists/sid/Release")).toBe(before);
 });
 
-test("Date follows the uploads at its distance, moves on for a removal, and ignores an uploader's wrong clock", async () => {
+test("Date follows the uploads with its lag, increases with a removal, and ignores an uploader's wrong clock", async () => {
   const nowSeconds = 1_750_000_000;
   const served = new ServedFolder({ now: () => nowSeconds * 1000 });
   const date = async () => Date.parse(/^Date: (.*)$/m.exec(await served.text("dists/sid/Release"))?.[1] ?? "") / 1000;
@@ -48,7 +48,7 @@ test("Date follows the uploads at its distance, moves on for a removal, and igno
   expect(await date()).toBe(1_700_000_051 - defaultDateLagSeconds);
   served.put(`${amd64}/c.deb`, await aDeb({ package: "c", architecture: "amd64" }), nowSeconds + 86_400);
   await served.ping();
-  // A link of tomorrow counts as the oldest possible: Date moves on by a second only.
+  // A link time of tomorrow counts as the oldest possible: Date increases only by a second.
   expect(await date()).toBe(1_700_000_052 - defaultDateLagSeconds);
 });
 
@@ -91,7 +91,7 @@ test("requests are answered while a restart goes through all files of the inspec
     if (from === "store") most = Math.max(most, ++knownThisTurn);
   };
   const served = new ServedFolder({ observer: { inspected } });
-  // Equal bytes at many paths are read once, and are a file each.
+  // Identical bytes at many paths are read once, but are stored as one file for each path.
   const deb = await aDeb({ architecture: "amd64" });
   const files = 3000;
   for (let file = 0; file < files; file++) served.put(`${amd64}/${file}.deb`, deb);
@@ -147,7 +147,7 @@ test("a file that cannot be read is omitted and retried; a known package that wa
   expect(await packageNames(served)).toEqual(["b 1.0-1", "a 2"]);
 });
 
-test("what a publication named stays readable for a week after the next one, then goes; what is still named stays", async () => {
+test("files of a replaced publication are readable for one week, and files of the current one remain readable", async () => {
   let nowMs = 1_750_000_000_000;
   const served = new ServedFolder({ now: () => nowMs });
   const [stays, goes] = [
@@ -182,7 +182,7 @@ test("what a publication named stays readable for a week after the next one, the
   }
 });
 
-test("a ping lists its path and everything below, and nothing else of the tree", async () => {
+test("a ping lists only its path and everything below it", async () => {
   const looked: string[] = [];
   const watched = (tree: Tree): Tree => ({
     look: (path, signal) => {

@@ -1,4 +1,4 @@
-// A link time in the future wins nothing, whichever replica looks, and counts from the moment when it has come.
+// A link time in the future takes precedence over no other link, on any replica, until that time is reached.
 import { expect, test } from "vitest";
 import { maxClockSkewMs } from "../../../src/storage/link-times.ts";
 import { aDeb } from "../../support/debs.ts";
@@ -15,7 +15,7 @@ const rejected = (served: ServedFolder) =>
   served.repository.status().rejected.map(({ path, code, reason }) => `${path} ${code} ${reason}`);
 const packages = (served: ServedFolder) => served.text(`${amd64}/Packages`);
 
-test("of two files of one package and version, one from the year 2099 loses, whichever came first", async () => {
+test("of two files with the same package and version, a link time in 2099 loses, whichever was uploaded first", async () => {
   const served = new ServedFolder({ now: () => nowSeconds * 1000 });
   served.put(`${amd64}/bob/hello.deb`, await hello("forged"), year2099);
   await served.ping();
@@ -34,7 +34,7 @@ test("of two files of one package and version, one from the year 2099 loses, whi
   expect(await packages(replica)).toBe(await packages(served));
 });
 
-test("the newest link still wins, also from a clock that runs a little ahead", async () => {
+test("the newest link wins, also if the uploader's clock is slightly ahead", async () => {
   const served = new ServedFolder({ now: () => nowSeconds * 1000 });
   served.put(`${amd64}/alice/hello.deb`, await hello("earlier"), nowSeconds - 1000);
   served.put(`${amd64}/bob/hello.deb`, await hello("later"), nowSeconds + maxClockSkewMs / 1000 - 1);
@@ -42,7 +42,7 @@ test("the newest link still wins, also from a clock that runs a little ahead", a
   expect(await packages(served)).toContain("later");
 });
 
-test("an entry of tomorrow becomes an ordinary one tomorrow, once, and then stays", async () => {
+test("an entry with a link time of tomorrow takes effect tomorrow, once and permanently", async () => {
   let now = nowSeconds;
   const served = new ServedFolder({ now: () => now * 1000 });
   const tomorrow = nowSeconds + 24 * 3600;
@@ -56,7 +56,7 @@ test("an entry of tomorrow becomes an ordinary one tomorrow, once, and then stay
   expect(seen).toEqual(["today", "today", "today", "tomorrow", "tomorrow", "tomorrow"]);
 });
 
-test("in the index an entry of the future stands first, and moves to its place when its time has come", async () => {
+test("an entry with a future link time is first in the index, and moves to its place when its time is reached", async () => {
   let now = nowSeconds;
   const served = new ServedFolder({ now: () => now * 1000 });
   const deb = (name: string) => aDeb({ package: name, version: "1", architecture: "amd64" });
@@ -76,7 +76,7 @@ test("in the index an entry of the future stands first, and moves to its place w
   expect(await packageNames(served)).toHaveLength(3);
 });
 
-test("Release's Date does not follow a link time of the future, nor run ahead of the clock when its time has come", async () => {
+test("the Date of Release ignores a future link time, and is not ahead of the clock when that time is reached", async () => {
   let now = nowSeconds;
   const served = new ServedFolder({ now: () => now * 1000 });
   const date = async () => Date.parse(/^Date: (.+)$/m.exec(await served.text("dists/sid/Release"))?.[1] ?? "") / 1000;
@@ -91,7 +91,7 @@ test("Release's Date does not follow a link time of the future, nor run ahead of
   expect(await date()).toBeLessThanOrEqual(year2099);
 });
 
-test("a copy with the same bytes and a link time of the future does not take the place of the first one", async () => {
+test("a copy with the same bytes and a future link time does not replace the first one", async () => {
   const served = new ServedFolder({ now: () => nowSeconds * 1000 });
   const bytes = await hello("same");
   served.put(`${amd64}/bob/hello.deb`, bytes, nowSeconds - 1000);

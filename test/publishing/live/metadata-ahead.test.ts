@@ -11,14 +11,14 @@ import { ServedFolder } from "../../support/served-folder.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
 
-/** What an honest uploader writes beside a link. */
+/** The metadata that an honest uploader writes beside a link. */
 async function metadataOf(bytes: Uint8Array): Promise<{ readonly control: string }> {
   const inspection = await inspectContent("binary", inChunks(bytes), { limits, algorithms: ["md5", "sha256"] });
   if (inspection.kind !== "binary") throw new Error("no package");
   return { control: "", ...entryMetadataOf(inspection) };
 }
 
-/** A folder whose listings have metadata, of which the directory `late` is held back when it is told to be. */
+/** A folder whose listings contain metadata, and whose directory `late` is listed only after the test releases it. */
 function withLateDirectory() {
   const said = new Map<string, unknown>();
   const events: string[] = [];
@@ -42,7 +42,7 @@ function withLateDirectory() {
     said.set(`${amd64}/${path}`, truth);
     return truth;
   };
-  /** @returns what lets the directory go */
+  /** @returns the function that releases the directory */
   const hold = () => {
     const { promise, resolve } = withResolvers<void>();
     held = promise;
@@ -68,7 +68,7 @@ test("metadata is read while another directory is being listed, and once for eac
 test("metadata that was read before its file became untrusted is not used afterwards", async () => {
   const { served, said, events, put, hold, index } = withLateDirectory();
   await put("late/other.deb", "other");
-  // The scrub takes the newest first.
+  // The scrub checks the newest files first.
   const truth = await put("early/liar.deb", "liar", 1_700_000_001);
   const lie = (field: string) =>
     said.set(`${amd64}/early/liar.deb`, { ...truth, control: `${truth.control}${field}\n` });

@@ -1,4 +1,4 @@
-// The responses of a repository while its tree is not completely surveyed.
+// The responses of a repository before its tree is completely listed.
 import { expect, onTestFinished, test, vi } from "vitest";
 import { NotSeenYet } from "../../../src/publishing/served-repository.ts";
 import { StorageUnavailable } from "../../../src/storage/tree.ts";
@@ -7,7 +7,7 @@ import { ServedFolder, unlistedWhile } from "../../support/served-folder.ts";
 const amd64 = "dists/sid/main/binary-amd64";
 const poolFile = `pool/SHA256/${"0".repeat(64)}/a_1_amd64.deb`;
 
-test("no path is reported as absent before the tree was surveyed, because APT would not retry", async () => {
+test("no path is reported as absent before the tree is listed, because apt would not retry", async () => {
   let broken = true;
   const served = new ServedFolder({ wrap: unlistedWhile(() => broken) });
   served.makeDirectory(amd64);
@@ -27,7 +27,7 @@ test("no path is reported as absent before the tree was surveyed, because APT wo
   expect(await served.bytes(poolFile)).toBeUndefined();
 });
 
-test("a tree that cannot be read is retried soon and then less and less often, not only with the next poll", async () => {
+test("a tree that cannot be read is retried with increasing delays, without waiting for the next poll", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   onTestFinished(() => void vi.useRealTimers());
   let looks = 0;
@@ -52,7 +52,7 @@ test("a tree that cannot be read is retried soon and then less and less often, n
   }
 });
 
-test("the age of the publication of an earlier run is reported from the start on", async () => {
+test("after a restart, the age of the last publication is reported at once", async () => {
   const restored: string[] = [];
   const served = new ServedFolder({ observer: { restored: (suite) => void restored.push(suite) } });
   served.makeDirectory(amd64);

@@ -71,7 +71,7 @@ test("dangling links, pipes and names that no URL can contain are rejected", asy
   expect((await served.ping()).rejected.find(({ path }) => path === amd64)?.reason).toMatch(/f\ufffd\.deb/u);
 });
 
-/** A fake gateway's word: the storage does not know what a builder's directory is any more. */
+/** Simulates a gateway that returns an unknown node for the directory of a builder. */
 const unknownWhile =
   (isUnknown: () => boolean) =>
   (tree: Tree): Tree => ({
@@ -117,7 +117,7 @@ test("rejected files are not counted as added", async () => {
   expect(rejected.map(({ path }) => path)).toEqual([`${amd64}/bad.deb`, `${amd64}/twin.deb`]);
 });
 
-test("a component may have a slash, as apt takes it", async () => {
+test("a component may contain a slash, as apt allows", async () => {
   const served = await aFolder([
     "dists/bookworm/updates/main/binary-amd64/a.deb",
     "dists/bookworm/main/debug/binary-amd64/alice/b.deb",
@@ -130,7 +130,7 @@ test("a component may have a slash, as apt takes it", async () => {
   expect(await packageNames(served, "dists/bookworm/main/binary-amd64/Packages")).toEqual(["p2 1.0-1"]);
 });
 
-test("a suite may have a slash, where the configuration names it, beside the suite that it lies in", async () => {
+test("a configured suite may contain a slash, and may be inside the directory of another suite", async () => {
   const nested = parseSuite("bookworm/updates");
   const served = await aFolder(
     ["dists/bookworm/updates/main/binary-amd64/alice/a.deb", "dists/bookworm/main/binary-amd64/b.deb"],

@@ -1,4 +1,4 @@
-// Overrides in indices: what they change, what they leave alone, and that they can change while a package stays.
+// Overrides change the fields of matching packages in indices, also if the rules change and the packages do not.
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { OverrideRule } from "../../../src/catalog/suite/overrides.ts";
@@ -32,7 +32,7 @@ async function stanzaOf(served: ServedFolder, name: string, index = `${amd64}/Pa
   return stanzas.find((stanza) => stanza.startsWith(`Package: ${name}\n`)) ?? "";
 }
 
-test("a rule changes the fields of the packages that it names, and of no other", async () => {
+test("a rule changes only the fields of the packages that it matches", async () => {
   const { served, overrides } = withOverrides();
   await put(served, "one", { Section: "misc", Priority: "extra" });
   await put(served, "two", { Section: "misc" }, 1_700_000_001);
@@ -48,7 +48,7 @@ test("a rule changes the fields of the packages that it names, and of no other",
   expect(await stanzaOf(served, "two")).toBe(before);
 });
 
-test("a rule can be changed and taken back while the package stays, and the index is then what it was before", async () => {
+test("if a rule is changed and then removed, the index is the same as before the rule", async () => {
   const { served, overrides } = withOverrides();
   await put(served, "hello");
   await served.ping();
@@ -64,7 +64,7 @@ test("a rule can be changed and taken back while the package stays, and the inde
   expect(await served.text(`${amd64}/Packages`)).toBe(before);
 });
 
-test("an index with overrides is the same whether it was changed or built from nothing", async () => {
+test("an index with overrides is the same whether it is updated or built anew", async () => {
   const { served, overrides } = withOverrides();
   await put(served, "a");
   await put(served, "b", {}, 1_700_000_001);
@@ -80,7 +80,7 @@ test("an index with overrides is the same whether it was changed or built from n
   expect(await stanzaOf(served, "b")).toContain("Section: net");
 });
 
-test("Sources follow the rules too, but are never phased", async () => {
+test("rules apply to Sources too, except for phased updates", async () => {
   const { served, overrides } = withOverrides();
   for (const [name, bytes] of aDsc({ source: "hello", version: "1.0-1" }).files)
     served.put(`dists/sid/main/source/${name}`, bytes);
@@ -91,7 +91,7 @@ test("Sources follow the rules too, but are never phased", async () => {
   expect(stanza).not.toContain("Phased");
 });
 
-test("of several rules the last one counts, and a rule for another suite does not", async () => {
+test("if several rules match, the last one applies, and a rule for another suite does not", async () => {
   const { served, overrides } = withOverrides();
   await put(served, "hello");
   await overrides.change({ packages: "*" }, { Section: "one", Priority: "optional" });
@@ -103,7 +103,7 @@ test("of several rules the last one counts, and a rule for another suite does no
   );
 });
 
-test("a rule of the configuration for one version leaves another version alone, and a command's rule goes before it", async () => {
+test("a configured rule for one version changes no other version, and a rule set by command overrides it", async () => {
   const { served, overrides } = withOverrides([
     { packages: "hello=2.0", set: { "Phased-Update-Percentage": "30", Section: "libs" } },
   ]);

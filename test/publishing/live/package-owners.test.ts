@@ -1,4 +1,4 @@
-// Names have owners: a builder publishes its own names, and nobody else's package takes their place in an index.
+// Package names have owners: a builder publishes only its own names, and no other builder can replace its packages.
 import { expect, test } from "vitest";
 import { parseTreePath } from "../../../src/base/names.ts";
 import type { OwnerPolicy, OwnerRules } from "../../../src/catalog/suite/owner-rules.ts";
@@ -9,12 +9,12 @@ const amd64 = "dists/sid/main/binary-amd64";
 const arm64 = "dists/sid/main/binary-arm64";
 const startMs = 1_750_000_000_000;
 const minuteMs = 60_000;
-/** Link times from before the tests begin. */
+/** A link time in seconds, before the tests begin. */
 const linked = (minutes: number): number => 1_749_000_000 + minutes * 60;
 
 type Lists = Readonly<Record<string, readonly string[] | undefined>>;
 
-/** Builders with a directory in each place, as `builder add` makes them. */
+/** Builders with a directory in each package directory, as `builder add` creates them. */
 function rulesOf(lists: Lists, policy: OwnerPolicy = "any", reserved: readonly string[] = []): OwnerRules {
   const builders = Object.entries(lists).flatMap(([name, packages]) =>
     [amd64, arm64, "dists/sid/main/source"].map((place) => ({
@@ -40,7 +40,7 @@ const packageNames = async (folder: ServedFolder) => (await packageNamesIn(folde
 const deb = (name: string, version = "1", fields: Record<string, string> = {}) =>
   aDeb({ package: name, version, architecture: "amd64", fields });
 
-test("a package whose name is in another builder's list is a reject that says whose it is and what to do", async () => {
+test("a package name from another builder's list is rejected, and the reason names the owner and the command to move it", async () => {
   const { folder, rejected } = served(rulesOf({ alice: ["hello", "libhello*"], bob: undefined }));
   folder.put(`${amd64}/alice/hello_1.deb`, await deb("hello", "1"));
   await folder.ping();
@@ -55,7 +55,7 @@ test("a package whose name is in another builder's list is a reject that says wh
   expect(outcome.rejected.map(({ code }) => code)).toEqual(["not-owner"]);
 });
 
-test("a builder with a list publishes what is in it, in all of its directories, and nothing else", async () => {
+test("a builder with a list publishes only the names in it, in all of its directories", async () => {
   const { folder, rejected } = served(rulesOf({ alice: ["hello", "libhello*"] }));
   folder.put(`${amd64}/alice/hello.deb`, await deb("hello"));
   folder.put(`${amd64}/alice/deeper/libhello1.deb`, await deb("libhello1"));
@@ -71,12 +71,12 @@ test("a builder with a list publishes what is in it, in all of its directories, 
   ]);
 });
 
-test("a binary belongs to its source, as long as nobody else has its name", async () => {
+test("a binary package belongs to the owner of its source, unless another builder owns its name", async () => {
   const { folder, rejected } = served(rulesOf({ alice: ["hello"], bob: undefined }));
   folder.put(`${amd64}/alice/hello-doc.deb`, await deb("hello-doc", "1", { Source: "hello" }));
   await folder.ping();
   expect(await packageNames(folder)).toEqual(["hello-doc 1"]);
-  // To claim another's package as built from one's own source takes nothing over, whichever came first.
+  // A false Source field does not take over another builder's package, whichever was linked first.
   folder.put(`${amd64}/alice/apt.deb`, await deb("apt", "99", { Source: "hello" }));
   await folder.ping();
   expect(await packageNames(folder)).toEqual(["apt 99", "hello-doc 1"]);
@@ -94,9 +94,9 @@ test("a binary belongs to its source, as long as nobody else has its name", asyn
 });
 
 test.each([
-  ["another builder's list has its name", { alice: ["hello"], bob: ["apt"] }],
+  ["another builder's list contains its name", { alice: ["hello"], bob: ["apt"] }],
   ["its builder's list excludes it", { alice: ["hello", "!apt"] }],
-])("a binary does not belong to its source where %s", async (_, lists) => {
+])("a binary package does not belong to the owner of its source if %s", async (_, lists) => {
   const { folder, rejected } = served(rulesOf(lists));
   folder.put(`${amd64}/alice/apt.deb`, await deb("apt", "99", { Source: "hello" }));
   folder.put(`${amd64}/alice/hello.deb`, await deb("hello"));
@@ -105,17 +105,17 @@ test.each([
   expect(rejected()).toEqual([expect.stringContaining("not-owner")]);
 });
 
-test("nobody builds binaries from another's source package", async () => {
+test("a builder cannot publish binary packages of another builder's source package", async () => {
   const { folder, rejected } = served(rulesOf({ alice: ["hello"], bob: undefined, carol: ["hello-doc"] }));
   folder.put(`${amd64}/bob/hello-dev.deb`, await deb("hello-dev", "1", { Source: "hello" }));
-  // Unless the list has the binary's own name.
+  // A list that contains the name of the binary package allows it.
   folder.put(`${amd64}/carol/hello-doc.deb`, await deb("hello-doc", "1", { Source: "hello (1)" }));
   await folder.ping();
   expect(await packageNames(folder)).toEqual(["hello-doc 1"]);
   expect(rejected()).toEqual([expect.stringContaining("hello-dev is built from hello, which belongs to alice")]);
 });
 
-test("builders whose lists have the same name share it, and `*` allows every name that is nobody's", async () => {
+test("builders whose lists contain the same name share it, and `*` allows every name without an owner", async () => {
   const { folder, rejected } = served(rulesOf({ alice: ["hello*"], bob: ["*", "hello", "!bash"], carol: ["*"] }));
   folder.put(`${amd64}/alice/hello.deb`, await deb("hello", "1"));
   folder.put(`${amd64}/bob/hello.deb`, await deb("hello", "2"));
@@ -131,7 +131,7 @@ test("builders whose lists have the same name share it, and `*` allows every nam
   ]);
 });
 
-test("the operator, who can put files directly into a place, may publish every name", async () => {
+test("files directly in a package directory, which only the operator can add, may have any name", async () => {
   const { folder, rejected } = served(rulesOf({ alice: ["hello"] }));
   folder.put(`${amd64}/hello.deb`, await deb("hello", "2"));
   folder.put(`${amd64}/alice/hello.deb`, await deb("hello", "1"));
@@ -140,7 +140,7 @@ test("the operator, who can put files directly into a place, may publish every n
   expect(rejected()).toEqual([]);
 });
 
-test("the name of the keyring package is the server's own", async () => {
+test("the name of the keyring package is reserved for the server", async () => {
   const { folder, rejected } = served(rulesOf({ bob: undefined }, "any", ["debian-archive-keyring"]));
   folder.put(`${amd64}/bob/k.deb`, await deb("debian-archive-keyring", "9999"));
   folder.put(`${amd64}/debian-archive-keyring.deb`, await deb("debian-archive-keyring", "1"));
@@ -149,7 +149,7 @@ test("the name of the keyring package is the server's own", async () => {
   expect(rejected()).toEqual([expect.stringContaining("the server makes this package itself (archive_keyring)")]);
 });
 
-test("changed lists take effect with the next refresh, also for known packages, and no file is read again", async () => {
+test("changed lists take effect at the next refresh, also for published packages, without reading a file again", async () => {
   const { state, folder, rejected } = served(undefined);
   folder.put(`${amd64}/alice/hello.deb`, await deb("hello", "1"));
   folder.put(`${amd64}/bob/hello.deb`, await deb("hello", "2"));
@@ -169,7 +169,7 @@ test("changed lists take effect with the next refresh, also for known packages, 
   ]);
 });
 
-test("where only listed names are allowed, any other name is a reject, also one built from a listed source", async () => {
+test("if only listed names are allowed, every other name is rejected, also if its source is listed", async () => {
   const { folder, rejected } = served(rulesOf({ alice: ["hello"], bob: undefined }, "listed"));
   folder.put(`${amd64}/alice/hello.deb`, await deb("hello"));
   folder.put(`${amd64}/alice/bash.deb`, await deb("bash", "99", { Source: "hello" }));
@@ -183,7 +183,7 @@ test("where only listed names are allowed, any other name is a reject, also one 
   ]);
 });
 
-test("by default everybody may publish every name", async () => {
+test("by default every builder may publish any name", async () => {
   const { folder, rejected } = served(rulesOf({ alice: undefined, bob: undefined }));
   folder.put(`${amd64}/alice/hello.deb`, await deb("hello", "1"));
   folder.put(`${amd64}/bob/hello.deb`, await deb("hello", "2"));
@@ -192,7 +192,7 @@ test("by default everybody may publish every name", async () => {
   expect(rejected()).toEqual([]);
 });
 
-test("the first to link a name has it: the same name elsewhere is a reject, in this suite alone", async () => {
+test("the first directory that links a name owns it: the name is rejected in other directories of the same suite", async () => {
   const { folder, rejected } = served(rulesOf({}, "first"));
   folder.put(`${amd64}/alice/hello_1.deb`, await deb("hello", "1"), linked(1));
   folder.put(`${amd64}/bob/hello_2.deb`, await deb("hello", "2"), linked(2));
@@ -209,7 +209,7 @@ test("the first to link a name has it: the same name elsewhere is a reject, in t
   ]);
 });
 
-test("the first one's directories, binaries and sources and architectures, do not reject each other", async () => {
+test("the directories of the first builder for several architectures do not reject each other", async () => {
   const { folder, rejected } = served(rulesOf({ alice: undefined }, "first"));
   folder.put(`${amd64}/alice/hello.deb`, await deb("hello"), linked(1));
   folder.put(
@@ -221,7 +221,7 @@ test("the first one's directories, binaries and sources and architectures, do no
   expect(rejected()).toEqual([]);
 });
 
-test("an upgrade and a pruning do not hand a name to somebody who waits for it", async () => {
+test("an upgrade and the removal of the old version do not give a name to a builder with a rejected package", async () => {
   const { state, folder, rejected } = served(rulesOf({}, "first"));
   folder.put(`${amd64}/alice/hello_1.deb`, await deb("hello", "1"), linked(1));
   folder.put(`${amd64}/bob/hello_9.deb`, await deb("hello", "9"), linked(2));
@@ -232,14 +232,14 @@ test("an upgrade and a pruning do not hand a name to somebody who waits for it",
   folder.remove(`${amd64}/alice/hello_1.deb`);
   await folder.ping();
   expect(await packageNames(folder)).toEqual(["hello 2"]);
-  // Nor does a restart, though the tree alone would now say otherwise.
+  // A restart does not either, although the oldest link in the tree is now bob's.
   await folder.restart();
   await folder.ping();
   expect(await packageNames(folder)).toEqual(["hello 2"]);
   expect(rejected()).toHaveLength(1);
 });
 
-test("a name is free when its holder's last package goes", async () => {
+test("a name is free when the last package of its owner is removed", async () => {
   const { state, folder, rejected } = served(rulesOf({}, "first"));
   folder.put(`${amd64}/alice/hello_1.deb`, await deb("hello", "1"), linked(1));
   folder.put(`${amd64}/bob/hello_9.deb`, await deb("hello", "9"), linked(2));
@@ -255,9 +255,9 @@ test("a name is free when its holder's last package goes", async () => {
 });
 
 test.each([
-  ["of the past", linked(-100_000)],
-  ["of the future", startMs / 1000 + 10_000_000],
-])("a link time %s takes no name from whom it has been known to be for a while", async (_, forged) => {
+  ["in the past", linked(-100_000)],
+  ["in the future", startMs / 1000 + 10_000_000],
+])("a link time %s does not take a name from its established owner", async (_, forged) => {
   const { state, folder } = served(rulesOf({}, "first"));
   folder.put(`${amd64}/alice/hello_1.deb`, await deb("hello", "1"), linked(1));
   await folder.ping();
@@ -267,7 +267,7 @@ test.each([
   expect(await packageNames(folder)).toEqual(["hello 1"]);
 });
 
-test("a link time of the future is the last, though nobody was seen before", async () => {
+test("a link time in the future counts as the last, also if the name had no owner before", async () => {
   const { folder } = served(rulesOf({}, "first"));
   folder.put(`${amd64}/alice/hello_1.deb`, await deb("hello", "1"), linked(1));
   folder.put(`${amd64}/bob/hello_9.deb`, await deb("hello", "9"), startMs / 1000 + 10_000_000);
@@ -275,7 +275,7 @@ test("a link time of the future is the last, though nobody was seen before", asy
   expect(await packageNames(folder)).toEqual(["hello 1"]);
 });
 
-test("servers that see two uploads in another order come to the same", async () => {
+test("servers that list two uploads in a different order give the name to the same owner", async () => {
   const [one, other] = [served(rulesOf({}, "first")), served(rulesOf({}, "first"))];
   const puts = [
     async ({ folder }: typeof one) => folder.put(`${amd64}/alice/h.deb`, await deb("hello", "1"), linked(1)),
@@ -292,7 +292,7 @@ test("servers that see two uploads in another order come to the same", async () 
   expect(await packageNames(other.folder)).toEqual(["hello 1"]);
 });
 
-test("after a restart a name stays with a holder whose directory is not seen for a while, and not for ever", async () => {
+test("after a restart, the owner of a missing directory keeps its names for a limited time", async () => {
   const { state, folder, rejected } = served(rulesOf({}, "first"));
   folder.put(`${amd64}/alice/hello_1.deb`, await deb("hello", "1"), linked(1));
   folder.put(`${amd64}/bob/hello_9.deb`, await deb("hello", "9"), linked(2));
@@ -307,7 +307,7 @@ test("after a restart a name stays with a holder whose directory is not seen for
   expect(rejected()).toEqual([]);
 });
 
-test("a list gives a name to another than the first one, at once", async () => {
+test("a list transfers a name from the first builder to another at once", async () => {
   const { state, folder, rejected } = served(rulesOf({}, "first"));
   folder.put(`${amd64}/alice/hello.deb`, await deb("hello", "2"), linked(1));
   folder.put(`${amd64}/bob/hello.deb`, await deb("hello", "1"), linked(2));

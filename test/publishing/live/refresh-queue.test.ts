@@ -1,10 +1,10 @@
-// How refresh requests are merged.
+// The refresh queue merges refresh requests.
 import { expect, test } from "vitest";
 import type { TreePath } from "../../../src/base/names.ts";
 import { RefreshQueue } from "../../../src/publishing/live/refresh-queue.ts";
 import { treePath } from "../../support/served-folder.ts";
 
-/** A refresh that ends when the test says so. */
+/** A refresh that the test finishes. */
 function stepped() {
   const runs: (readonly TreePath[])[] = [];
   const finish: ((outcome?: Error) => void)[] = [];

@@ -1,4 +1,4 @@
-// What a repository serves of the files in its tree.
+// A repository publishes the files of its tree in indices and serves them.
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { aDeb, runTool } from "../../support/debs.ts";
@@ -6,7 +6,7 @@ import { packageNames, ServedFolder, sha256 } from "../../support/served-folder.
 
 const amd64 = "dists/sid/main/binary-amd64";
 
-test("a package that was put and pinged is in the index, and its bytes are behind its Filename", async () => {
+test("after an upload and a ping, the package is in the index and can be downloaded by its Filename", async () => {
   const served = new ServedFolder();
   const deb = await aDeb({ package: "hello", version: "1.0-1", architecture: "amd64" });
   served.put(`${amd64}/builder/hello_1.0-1_amd64.deb`, deb);
@@ -23,7 +23,7 @@ test("a package that was put and pinged is in the index, and its bytes are behin
   expect(await served.bytes(`pool/SHA256/${sha256(deb)}/other_1.0-1_amd64.deb`)).toBeUndefined();
 });
 
-test("all forms of an index hold the same text, and Release lists each with its size and hash", async () => {
+test("all compressed forms of an index contain the same text, and Release lists each with its size and hash", async () => {
   const served = new ServedFolder();
   for (let n = 0; n < 60; n++) {
     served.put(`${amd64}/p${n}.deb`, await aDeb({ package: `p${n}`, architecture: "amd64" }), 1_700_000_000 + n);
@@ -45,7 +45,7 @@ test("all forms of an index hold the same text, and Release lists each with its 
   }
 });
 
-test("a package for all architectures stands in each index, and one for another architecture is rejected", async () => {
+test("a package with Architecture: all is in each index, and one for a different architecture is rejected", async () => {
   const served = new ServedFolder();
   served.put(`${amd64}/all.deb`, await aDeb({ package: "everywhere", architecture: "all" }));
   served.put("dists/sid/main/binary-arm64/one.deb", await aDeb({ package: "one", architecture: "arm64" }));
@@ -62,7 +62,7 @@ test("a package for all architectures stands in each index, and one for another 
   expect(await served.text("dists/sid/Release")).toContain("\nArchitectures: amd64 arm64\n");
 });
 
-test("a broken package is reported and leaves the suite intact", async () => {
+test("a broken package is rejected and does not affect the other packages of the suite", async () => {
   const served = new ServedFolder();
   const good = await aDeb({ package: "good", architecture: "amd64" });
   served.put(`${amd64}/good.deb`, good);
@@ -77,7 +77,7 @@ test("a broken package is reported and leaves the suite intact", async () => {
   expect(served.repository.status().rejected).toHaveLength(2);
 });
 
-test("a name in capital letters is the same package, as it is to apt and dpkg", async () => {
+test("package names are not case-sensitive, as in apt and dpkg", async () => {
   const served = new ServedFolder();
   served.put(`${amd64}/hello.deb`, await aDeb({ package: "hello", architecture: "amd64" }), 1_700_000_000);
   served.put(`${amd64}/Hello.deb`, await aDeb({ package: "Hello", architecture: "amd64" }), 1_700_000_001);
@@ -86,7 +86,7 @@ test("a name in capital letters is the same package, as it is to apt and dpkg", 
   expect((await served.text(`${amd64}/Packages`)).match(/^Package: .*$/gm)).toEqual(["Package: Hello"]);
 });
 
-test("the newest link of the same package and version wins, and the conflict is shown until it is gone", async () => {
+test("the newest link of the same package and version wins, and the conflict is reported until it is resolved", async () => {
   const served = new ServedFolder();
   const older = await aDeb({ package: "twice", architecture: "amd64", files: { "./a": "1" } });
   const newer = await aDeb({ package: "twice", architecture: "amd64", files: { "./a": "2" } });
@@ -100,7 +100,7 @@ test("the newest link of the same package and version wins, and the conflict is 
   expect(await served.text(`${amd64}/Packages`)).toContain(sha256(older));
 });
 
-test("the same bytes at two paths are one entry", async () => {
+test("identical files at two paths are one index entry", async () => {
   const served = new ServedFolder();
   const deb = await aDeb({ package: "same", architecture: "amd64" });
   served.put(`${amd64}/one/same.deb`, deb);
@@ -109,7 +109,7 @@ test("the same bytes at two paths are one entry", async () => {
   expect(await packageNames(served)).toEqual(["same 1.0-1"]);
 });
 
-test("a removal and a replacement are seen, and the replaced package's stanza is gone", async () => {
+test("a removed package and a replaced package are no longer in the index", async () => {
   const served = new ServedFolder();
   served.put(`${amd64}/a.deb`, await aDeb({ package: "a", version: "1", architecture: "amd64" }));
   served.put(`${amd64}/b.deb`, await aDeb({ package: "b", version: "1", architecture: "amd64" }));
@@ -121,7 +121,7 @@ test("a removal and a replacement are seen, and the replaced package's stanza is
   expect(await packageNames(served)).toEqual(["a 2"]);
 });
 
-test("an empty suite is a repository already, and a suite that is gone is withdrawn", async () => {
+test("an empty suite is published, and a removed suite is no longer served", async () => {
   const served = new ServedFolder();
   served.makeDirectory(amd64);
   await served.ping();
@@ -132,7 +132,7 @@ test("an empty suite is a repository already, and a suite that is gone is withdr
   expect(await served.bytes("dists/sid/InRelease")).toBeUndefined();
 });
 
-test("a new architecture's index holds the packages for all architectures that were there before", async () => {
+test("the index of a new architecture contains the existing packages with Architecture: all", async () => {
   const served = new ServedFolder();
   served.put(`${amd64}/all.deb`, await aDeb({ package: "everywhere", architecture: "all" }));
   await served.ping();

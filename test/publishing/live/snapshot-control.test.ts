@@ -1,4 +1,4 @@
-// Snapshots: each kept publication has its own address, pins outlive every sweep, and suites can be rolled back.
+// Snapshots: each kept publication has its own URL, pinned ones are never removed, and suites can be rolled back.
 import { expect, test } from "vitest";
 import { parseSuite } from "../../../src/base/names.ts";
 import type { Tree } from "../../../src/storage/tree.ts";
@@ -17,7 +17,7 @@ const dateOf = async (served: ServedFolder, path = release): Promise<number> =>
 const moment = (seconds: number): string =>
   `${new Date(seconds * 1000).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
 
-/** A repository whose clock is the test's, and which gets a new version of one package by `upload`. */
+/** A repository with a clock that the test sets, and with one package that `upload` updates. */
 class Travelled {
   nowSeconds = 1_700_000_000;
   readonly served: ServedFolder;
@@ -26,14 +26,14 @@ class Travelled {
     this.served = new ServedFolder({ now: () => this.nowSeconds * 1000, wrap });
   }
 
-  /** @returns the id of the publication that has it */
+  /** @returns the id of the publication that contains the new version */
   async upload(version: string): Promise<string> {
     await this.#put(version);
     await this.served.ping();
     return this.current;
   }
 
-  /** Puts it into the tree, and tells nobody. */
+  /** Adds the package to the tree without a ping. */
   async #put(version: string): Promise<void> {
     this.served.put(`${amd64}/${version}.deb`, await aDeb({ version, architecture: "amd64" }), this.nowSeconds);
   }
@@ -50,14 +50,14 @@ class Travelled {
     return [...this.served.repository.snapshots()].map(({ id }) => id);
   }
 
-  /** The clock goes on, and old publications are dropped if they may be. */
+  /** Advances the clock and removes expired publications. */
   async wait(seconds: number): Promise<void> {
     this.nowSeconds += seconds;
     await this.served.ping();
   }
 }
 
-test("each kept publication is whole at its own address, with its packages, and signed as it was", async () => {
+test("each kept publication is complete at its own URL, with its packages and its original signature", async () => {
   const travelled = new Travelled();
   const { served } = travelled;
   const first = await travelled.upload("1");
@@ -80,7 +80,7 @@ test("each kept publication is whole at its own address, with its packages, and 
   ]);
 });
 
-test("a snapshot holds by hash what it named, and nothing of another publication", async () => {
+test("a snapshot serves only its own indices by hash", async () => {
   const travelled = new Travelled();
   const first = await travelled.upload("1");
   await travelled.wait(60);
@@ -89,7 +89,7 @@ test("a snapshot holds by hash what it named, and nothing of another publication
   expect(await travelled.served.bytes(`snapshots/${first}/${amd64}/by-hash/SHA256/${newer}`)).toBeUndefined();
 });
 
-test("a moment is answered by the newest publication of then or before, and one before them all by none", async () => {
+test("a time selects the newest publication up to that time, and a time before the first one is not found", async () => {
   const travelled = new Travelled();
   const { served } = travelled;
   const firstSeconds = travelled.nowSeconds;
@@ -107,7 +107,7 @@ test("a moment is answered by the newest publication of then or before, and one 
   expect(await versions(firstSeconds + 10 * 365 * daySeconds)).toEqual(["hello 1", "hello 2"]);
 });
 
-test("nothing else is below snapshots, whatever is asked for", async () => {
+test("every other path below snapshots is not found", async () => {
   const travelled = new Travelled();
   await travelled.upload("1");
   for (const path of [
@@ -122,7 +122,7 @@ test("nothing else is below snapshots, whatever is asked for", async () => {
   }
 });
 
-test("a pinned publication outlives every sweep with its packages and by hash, until it is unpinned", async () => {
+test("a pinned publication is kept with its packages and by-hash files until it is unpinned", async () => {
   const travelled = new Travelled();
   const { served } = travelled;
   const first = await travelled.upload("1");
@@ -145,7 +145,7 @@ test("a pinned publication outlives every sweep with its packages and by hash, u
     expect(sha256((await served.bytes(`snapshots/${name}/${deb}`)) ?? "")).toBe(/^SHA256: (.*)$/m.exec(index)?.[1]);
   }
   expect(await served.text(`${amd64}/by-hash/SHA256/${sha256(index)}`)).toBe(index);
-  // The second one is dropped, and its moment is not the first one's.
+  // The second publication is removed, and its time does not select the first one.
   expect(await served.repository.find(`snapshots/${second}/${release}`, unaborted)).toBeUndefined();
 
   await served.repository.snapshotControl.unpin(sid, "release-1");
@@ -157,7 +157,7 @@ test("a pinned publication outlives every sweep with its packages and by hash, u
   expect(await served.bytes(`snapshots/release-1/${release}`)).toBeUndefined();
 });
 
-test("by hash, a pinned publication keeps what a dropped one after it named too", async () => {
+test("by-hash files of a pinned publication are kept if a later publication with the same files is removed", async () => {
   const travelled = new Travelled();
   const { served } = travelled;
   const first = await travelled.upload("1");
@@ -174,7 +174,7 @@ test("by hash, a pinned publication keeps what a dropped one after it named too"
   expect(await served.text(`${amd64}/by-hash/SHA256/${sha256(index)}`)).toBe(index);
 });
 
-test("a pin's name stays with its publication; what is not kept can't be pinned, and a moment is no name", async () => {
+test("the name of a pin cannot be reused, a removed publication cannot be pinned, and a time is not a valid name", async () => {
   const travelled = new Travelled();
   const { snapshotControl } = travelled.served.repository;
   const first = await travelled.upload("1");
@@ -189,7 +189,7 @@ test("a pin's name stays with its publication; what is not kept can't be pinned,
   await expect(snapshotControl.unpin(sid, "worse")).rejects.toThrow("nothing of sid");
 });
 
-test("a suite that is rolled back serves the old content under a newer Date, whatever comes, until it is resumed", async () => {
+test("a rolled back suite serves the old content with a newer Date and ignores changes until it is resumed", async () => {
   const travelled = new Travelled();
   const { served } = travelled;
   const good = await travelled.upload("1");
@@ -226,7 +226,7 @@ test("a suite that is rolled back serves the old content under a newer Date, wha
   await expect(served.repository.snapshotControl.resume(sid)).rejects.toThrow("not rolled back");
 });
 
-test("rolling back needs no tree, and a suite that was taken from the tree comes back so", async () => {
+test("a rollback does not need the tree, and can restore a suite that was removed from the tree", async () => {
   let isDown = false;
   const travelled = new Travelled(unlistedWhile(() => isDown));
   const { served } = travelled;
@@ -245,7 +245,7 @@ test("rolling back needs no tree, and a suite that was taken from the tree comes
   expect(await served.bytes(release)).toBeUndefined();
 });
 
-test("while a suite is rolled back, what it serves and what it is rolled back to outlive every sweep", async () => {
+test("while a suite is rolled back, the publication that it serves and the target of the rollback are kept", async () => {
   const travelled = new Travelled();
   const { served } = travelled;
   const good = await travelled.upload("1");

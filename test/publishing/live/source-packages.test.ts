@@ -1,4 +1,4 @@
-// Source packages: one that is not whole waits without a fuss, and one that is whole is listed with every word of its .dsc.
+// An incomplete source package is pending, and a complete one is listed with all fields of its .dsc.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { ServedFolder, sha256 } from "../../support/served-folder.ts";
 
 const source = "dists/sid/main/source";
 
-/** Everything about `hello_2.0-1`, and the names of its two parts. */
+/** The files of the source package `hello_2.0-1`, and the names of its two parts. */
 function aSource() {
   const { dsc, files } = aDsc({ source: "hello", version: "2.0-1" });
   const [orig, debian] = [...files.keys()].filter((name) => name !== dsc) as [string, string];
@@ -19,7 +19,7 @@ function aSource() {
   return { dsc, files, orig, debian, put };
 }
 
-test("a source package waits for its files in any order, is no reject meanwhile, and appears when it is whole", async () => {
+test("a source package is pending, not rejected, until all its files are uploaded, in any order", async () => {
   const waiting: number[] = [];
   const served = new ServedFolder({ observer: { pending: (_suite, sources) => void waiting.push(sources) } });
   const { dsc, files, orig, debian, put } = aSource();
@@ -43,7 +43,7 @@ test("a source package waits for its files in any order, is no reject meanwhile,
   }
 });
 
-test("a source package that loses a file waits again", async () => {
+test("a source package is pending again if one of its files is removed", async () => {
   const served = new ServedFolder();
   const { files, orig, put } = aSource();
   put(served, ...files.keys());
@@ -55,7 +55,7 @@ test("a source package that loses a file waits again", async () => {
   expect(await served.text(`${source}/Sources`)).toBe("");
 });
 
-test("a file that is there and wrong makes the source package a reject, whatever else is missing", async () => {
+test("a source package with a wrong file is rejected, also if other files are missing", async () => {
   const served = new ServedFolder();
   const { dsc, orig, put } = aSource();
   put(served, dsc);
@@ -65,7 +65,7 @@ test("a file that is there and wrong makes the source package a reject, whatever
   expect(rejected).toMatchObject([{ path: `${source}/${dsc}`, code: "mismatch" }]);
 });
 
-test("a suite that holds nothing but sources is one, and its page knows no architecture", async () => {
+test("a suite with only source packages is published without architectures", async () => {
   const served = new ServedFolder();
   const { files, put } = aSource();
   put(served, ...files.keys());
@@ -79,18 +79,18 @@ test("a suite that holds nothing but sources is one, and its page knows no archi
   expect(served.repository.status().suites).toMatchObject([{ architectures: [], sourcePackages: 1 }]);
 });
 
-/** As dpkg-scansources has it, once for each package. @returns the fields of its only stanza, by name */
+/** Runs dpkg-scansources on a directory with one source package. @returns the fields of the stanza, by name */
 function scanned(directory: string): ReadonlyMap<string, string> {
   return fieldsOf(runTool("dpkg-scansources", [directory], "", "dpkg-dev").toString());
 }
 
-/** A stanza's values by field, each with its blanks as they are. */
+/** The values of a stanza by field name, with white space unchanged. */
 const fieldsOf = (stanza: string): ReadonlyMap<string, string> =>
   new Map(
     [...stanza.matchAll(/^([A-Za-z0-9-]+):((?:.*)(?:\n[ \t].*)*)/gm)].map(([, name = "", value = ""]) => [name, value]),
   );
 
-test("a clear-signed source package of many files is listed with the fields that dpkg-scansources gives", async () => {
+test("a clear-signed source package of many files is listed with the same fields as by dpkg-scansources", async () => {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-dsc-"));
   onTestFinished(() => rmSync(work, { recursive: true }));
   const parts = Object.fromEntries(

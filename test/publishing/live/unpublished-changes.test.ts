@@ -1,4 +1,4 @@
-// Unpublished changes are taken from all builders alike, those of a path in their order, and none is lost.
+// Unpublished changes are taken from all builders in turn, in order for each path, and none is lost.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { TreePath } from "../../../src/base/names.ts";
@@ -17,7 +17,7 @@ const aChange = (builder: string, n: number): FileChange => ({
 const limitedTo = (maxChanges: number) => new UnpublishedChanges(builderOf, { maxChanges, maxStanzaBytes: 2 ** 20 });
 const pathsOf = (changes: readonly FileChange[]) => changes.map(({ path }) => path.slice(place.length + 1));
 
-test("a builder with one change does not wait behind another's thousands", () => {
+test("a builder with one change does not wait for thousands of changes of another builder", () => {
   const changes = limitedTo(10);
   changes.add(Array.from({ length: 5000 }, (_, n) => aChange("mallory", n)));
   changes.add([aChange("alice", 1), aChange("bob", 1)]);
@@ -27,7 +27,7 @@ test("a builder with one change does not wait behind another's thousands", () =>
   expect(changes.has(parseTreePath(`${place}/mallory`))).toBe(true);
 });
 
-test("changes that could not be published come again, before others", () => {
+test("changes that could not be published are returned again, before other changes", () => {
   const changes = limitedTo(2);
   changes.add([1, 2, 3].map((n) => aChange("alice", n)));
   expect(pathsOf(changes.next(false))).toEqual(["alice/p1.deb", "alice/p2.deb"]);
@@ -45,7 +45,7 @@ test("the first publication contains all changes", () => {
   expect(changes.next(true)).toHaveLength(3);
 });
 
-test("in any history every change comes once, and those of a path in their order", () => {
+test("in any sequence of operations, each change is returned once, and changes of one path are in order", () => {
   const step = fc.oneof(
     fc.array(fc.tuple(fc.constantFrom("a", "b", "c"), fc.nat(3)), { maxLength: 8 }),
     fc.constantFrom("next" as const, "fail" as const),

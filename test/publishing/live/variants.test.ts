@@ -1,4 +1,4 @@
-// Architecture variants: what stands in which index, however it got there.
+// The index of an architecture variant contains its own builds and the other packages of its base architecture.
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -17,7 +17,7 @@ interface Build {
   readonly architecture?: string;
 }
 
-/** The same build is always the same bytes, and another variant of it is others. */
+/** The same options always give the same bytes, and another variant gives different bytes. */
 const build = ({ name, version = "1.0", variant, architecture = "amd64" }: Build): Promise<Buffer> =>
   aDeb({
     package: name,
@@ -27,7 +27,7 @@ const build = ({ name, version = "1.0", variant, architecture = "amd64" }: Build
     files: { [`./usr/bin/${name}`]: variant ?? "plain", ...(variant && { [`./usr/lib/${variant}/${name}`]: "" }) },
   });
 
-/** Name, version and variant of all packages of an index. */
+/** The name, version and variant of each package in an index. */
 async function packagesIn(served: ServedFolder, index: string): Promise<readonly string[]> {
   const stanzas = (await served.text(`${index}/Packages`)).split("\n\n").filter((stanza) => stanza.trim() !== "");
   const field = (stanza: string, name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(stanza)?.[1];
@@ -41,7 +41,7 @@ async function packagesIn(served: ServedFolder, index: string): Promise<readonly
 const architecturesOf = async (served: ServedFolder): Promise<string | undefined> =>
   /^Architectures: (.*)$/m.exec(await served.text(`${sid}/Release`))?.[1];
 
-test("a variant's index has its builds, and of the architecture what it has no build of; plain clients see no build of it", async () => {
+test("a variant's index contains its builds and the base packages without one, and the base index contains no variant builds", async () => {
   const served = new ServedFolder();
   served.put(`${amd64}/hello_1.0.deb`, await build({ name: "hello" }));
   served.put(`${amd64}/hello_2.0.deb`, await build({ name: "hello", version: "2.0" }));
@@ -60,12 +60,12 @@ test("a variant's index has its builds, and of the architecture what it has no b
   expect(stanza).toMatch(/^Architecture: amd64\nArchitecture-Variant: amd64v3$|^Architecture-Variant: amd64v3$/m);
 });
 
-test("builds of a variant that lie in the architecture's directory stand in the variant's index alone", async () => {
+test("builds of a variant in the directory of the base architecture are only in the variant's index", async () => {
   const served = new ServedFolder();
   served.put(`${amd64}/hello.deb`, await build({ name: "hello" }));
   await served.ping();
   expect(await architecturesOf(served)).toBe("amd64");
-  // A later link, which without a variant would win.
+  // Without a variant, this later link would win.
   served.put(`${amd64}/fast.deb`, await build({ name: "hello", variant: "amd64v3" }), 1_800_000_000);
   expect(await served.ping()).toMatchObject({ rejected: [] });
   expect(await architecturesOf(served)).toBe("amd64 amd64v3");
@@ -77,7 +77,7 @@ test("builds of a variant that lie in the architecture's directory stand in the 
   expect(await served.bytes(`${amd64v3}/Packages`)).toBeUndefined();
 });
 
-test("a build that comes later takes the architecture's place in the variant's index, and gives it back when it goes", async () => {
+test("in a variant's index, a later build of the variant replaces the base package until the build is removed", async () => {
   const served = new ServedFolder();
   served.put(`${amd64v3}/first.deb`, await build({ name: "first", variant: "amd64v3" }));
   served.put(`${amd64}/hello.deb`, await build({ name: "hello" }));
@@ -91,7 +91,7 @@ test("a build that comes later takes the architecture's place in the variant's i
   expect(await packagesIn(served, amd64v3)).toEqual(["first 1.0 amd64v3", "hello 1.0"]);
 });
 
-test("a variant without a directory of its architecture brings that one's index too, without its own builds", async () => {
+test("a variant without a directory of its base architecture also creates the base index, without its own builds", async () => {
   const served = new ServedFolder();
   served.put(`${amd64v3}/hello.deb`, await build({ name: "hello", variant: "amd64v3" }));
   await served.ping();
@@ -100,9 +100,9 @@ test("a variant without a directory of its architecture brings that one's index 
 });
 
 test.each<readonly [what: string, build: Build]>([
-  ["a package of the plain architecture", { name: "hello" }],
+  ["a package of the base architecture", { name: "hello" }],
   ["a package of another variant", { name: "hello", variant: "amd64v4" }],
-])("a variant's directory in which there is but %s gets no index and hides nothing", async (_what, wrong) => {
+])("a variant's directory that contains only %s has no index and hides no other package", async (_what, wrong) => {
   const served = new ServedFolder();
   served.put(`${amd64}/other.deb`, await build({ name: "other" }));
   served.put(`${amd64v3}/hello.deb`, await build(wrong));
@@ -112,7 +112,7 @@ test.each<readonly [what: string, build: Build]>([
   expect(await served.bytes(`${amd64v3}/Packages`)).toBeUndefined();
 });
 
-test("a directory in which everything is rejected gets no index, until something in it is not", async () => {
+test("a directory has no index while all its packages are rejected", async () => {
   const served = new ServedFolder();
   const arm64 = `${sid}/main/binary-arm64`;
   served.put(`${amd64}/hello.deb`, await build({ name: "hello" }));
@@ -129,11 +129,11 @@ test("a directory in which everything is rejected gets no index, until something
   served.remove(`${arm64}/hello.deb`);
   served.remove(`${arm64}/text.deb`);
   await served.ping();
-  // Empty directories still ask for an index: who asks for it today need not change anything when something comes.
+  // Empty directories still have an index, so that clients can configure them before the first package is uploaded.
   expect(await architecturesOf(served)).toBe("amd64 arm64");
 });
 
-test("an empty directory of a variant gets no index, and where all of a suite is rejected its index stays", async () => {
+test("an empty directory of a variant has no index, and a suite with only rejected packages keeps its index", async () => {
   const served = new ServedFolder();
   served.put(`${amd64}/hello.deb`, await build({ name: "hello" }));
   served.put(`${amd64v3}/README`, Buffer.from("nothing yet"));
@@ -145,7 +145,7 @@ test("an empty directory of a variant gets no index, and where all of a suite is
   expect(await architecturesOf(alone)).toBe("amd64");
 });
 
-test("riscv64 is no variant, and a package can't enter another architecture's index by its variant", async () => {
+test("riscv64 is not a variant, and a package cannot get into another architecture's index by its variant field", async () => {
   const served = new ServedFolder();
   served.put(`${sid}/main/binary-riscv64/hello.deb`, await build({ name: "hello", architecture: "riscv64" }));
   served.put(`${sid}/main/binary-risc/odd.deb`, await build({ name: "odd", architecture: "risc" }));
@@ -155,7 +155,7 @@ test("riscv64 is no variant, and a package can't enter another architecture's in
   expect(await packagesIn(served, `${sid}/main/binary-riscv64`)).toEqual(["hello 1.0"]);
 });
 
-test("udebs, translations, pdiffs, sources and Contents of variants are complete as well", async () => {
+test("udebs, pdiffs and Contents of variants are complete", async () => {
   const served = new ServedFolder({ contents: true, translations: true, pdiffs: true });
   for (const variant of [undefined, "amd64v3"]) {
     const own = variant === undefined ? amd64 : amd64v3;
@@ -164,7 +164,7 @@ test("udebs, translations, pdiffs, sources and Contents of variants are complete
   }
   served.put(`${amd64}/plain.deb`, await build({ name: "plain" }));
   served.put(`${amd64}/plain.udeb`, await build({ name: "plain-udeb" }));
-  // Many, so that a patch is shorter than the index.
+  // Enough packages that a patch is shorter than the index.
   for (let index = 0; index < 20; index++) {
     served.put(`${amd64}/many${index}.udeb`, await build({ name: `many${index}-udeb` }));
     served.put(`${amd64}/many${index}.deb`, await build({ name: `many${index}`, architecture: "all" }));
@@ -192,7 +192,7 @@ test("udebs, translations, pdiffs, sources and Contents of variants are complete
   expect(await served.text(`${amd64v3}/Packages.diff/Index`)).toMatch(/^SHA256-Current: /m);
 });
 
-test("a suite that grew change by change has the indices of one that is read at once", async () => {
+test("a suite that is updated change by change has the same indices as a suite that is built at once", async () => {
   const place = fc.record({
     name: fc.constantFrom("a", "b"),
     version: fc.constantFrom("1", "1", "2"),

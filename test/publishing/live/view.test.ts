@@ -1,4 +1,4 @@
-// A suite with a view: what it hides is in no index and still there, and what hides it may be time alone.
+// A suite with a view: hidden packages are not in the index but can be downloaded, and age alone can hide a package.
 import { afterEach, expect, test, vi } from "vitest";
 import { aDeb } from "../../support/debs.ts";
 import { packageNames, ServedFolder, sha256 } from "../../support/served-folder.ts";
@@ -12,7 +12,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("an older version leaves the index when a newer one comes, can be had all the same, and returns with a removal", async () => {
+test("an older version is hidden by a newer one, can still be downloaded, and is listed again when the newer one is removed", async () => {
   const served = new ServedFolder({ view: { newest: 1 } });
   const old = await hello("1.0-1");
   served.put(`${amd64}/old.deb`, old);
@@ -29,7 +29,7 @@ test("an older version leaves the index when a newer one comes, can be had all t
   expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
 });
 
-test("an upload that the view hides makes no publication", async () => {
+test("an upload that the view hides causes no publication", async () => {
   const served = new ServedFolder({ view: { hide: ["*-dbgsym"] } });
   served.put(`${amd64}/a.deb`, await hello("1.0-1"));
   await served.ping();
@@ -39,7 +39,7 @@ test("an upload that the view hides makes no publication", async () => {
   expect(await served.text("dists/sid/Release")).toBe(before);
 });
 
-test("another view after a restart shows what it shows, and none shows all", async () => {
+test("a changed view takes effect after a restart, and without a view all packages are listed", async () => {
   const served = new ServedFolder({ view: { newest: 1 } });
   for (const [at, version] of ["1", "2", "3"].entries())
     served.put(`${amd64}/${version}.deb`, await hello(version), 1_700_000_000 + at);
@@ -53,7 +53,7 @@ test("another view after a restart shows what it shows, and none shows all", asy
   expect(await packageNames(served)).toEqual(["hello 1", "hello 2", "hello 3"]);
 });
 
-test("what has grown too old leaves the index by itself, with no ping and no poll", async () => {
+test("a package that becomes too old is removed from the index without a ping or a poll", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   let nowMs = 1_700_000_000_000;
   const served = new ServedFolder({ view: { maxAgeSeconds: daySeconds }, now: () => nowMs });
@@ -66,7 +66,7 @@ test("what has grown too old leaves the index by itself, with no ping and no pol
   expect(await packageNames(served)).toEqual(["old 1.0-1", "new 1.0-1"]);
   nowMs += 2 * 3600 * 1000;
   vi.advanceTimersByTime(60_000);
-  // What runs after the timer's work, and looks at nothing of this suite.
+  // This ping of another path runs after the work of the timer, and does not list this suite.
   await served.ping("dists/other");
   expect(await packageNames(served)).toEqual(["new 1.0-1"]);
 });
