@@ -17,7 +17,7 @@ export async function written<T>(write: () => Promise<T>): Promise<T> {
     return await write();
   } catch (thrown) {
     const cause = await commitErrorOf(thrown);
-    throw new StateUnwritable(`the state directory can't be written: ${reasonOf(cause)}`, { cause });
+    throw new StateUnwritable(`the state directory cannot be written: ${reasonOf(cause)}`, { cause });
   }
 }
 

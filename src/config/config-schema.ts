@@ -189,7 +189,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
   const path = text.transform((raw) => resolve(base, raw));
   const folder = parsedBy((raw) => {
     const directory = resolve(base, raw);
-    demand(statSync(directory, { throwIfNoEntry: false })?.isDirectory() ?? false, `${directory}: is no directory`);
+    demand(statSync(directory, { throwIfNoEntry: false })?.isDirectory() ?? false, `${directory}: is not a directory`);
     return directory;
   });
   const secretFile = parsedBy((raw) => readSecret(resolve(base, raw), warn));

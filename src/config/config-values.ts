@@ -61,7 +61,7 @@ export function parseListen(raw: string): { readonly host: string; readonly port
 /** Parses a Date as in a Release file. @returns seconds since the epoch */
 export function parseDate(raw: string): number {
   const milliseconds = Date.parse(raw);
-  demand(!Number.isNaN(milliseconds), `${JSON.stringify(raw)} is no date like "Sun, 22 Nov 2026 13:45:00 UTC"`);
+  demand(!Number.isNaN(milliseconds), `${JSON.stringify(raw)} is not a date like "Sun, 22 Nov 2026 13:45:00 UTC"`);
   return Math.floor(milliseconds / 1000);
 }
 

@@ -74,9 +74,9 @@ function parseHeader(header: string, at: number): { name: string; sizeBytes: num
   const mtime = /^(?:[0-9]+| *$)/.exec(header.slice(16, 28))?.[0];
   const size = /^[0-9]+$/.exec(header.slice(48, 58).trimEnd())?.[0];
   if (name === undefined) throw refuse(`has the name ${quoted(header.slice(0, 16).trimEnd())}`);
-  if (mtime === undefined) throw refuse("has a time that is no number");
+  if (mtime === undefined) throw refuse("has a time that is not a number");
   if (Number(mtime) > maxArTimeSeconds) throw refuse("has a time beyond the year 9999");
-  if (size === undefined) throw refuse("has a size that is no number");
+  if (size === undefined) throw refuse("has a size that is not a number");
   return { name, sizeBytes: Number(size), mtimeSeconds: Number(mtime) };
 }
 

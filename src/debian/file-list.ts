@@ -81,6 +81,6 @@ function plainText(encoded: Uint8Array, { maxFileListBytes }: FileListLimits): s
     if (cause instanceof RangeError) {
       throw limitFlaw("maxFileListBytes", maxFileListBytes, "the length of a list of files");
     }
-    throw new Malformed("bad-data", "a list of files is no whole gzip file", { cause });
+    throw new Malformed("bad-data", "a list of files is not a complete gzip file", { cause });
   }
 }

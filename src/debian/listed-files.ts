@@ -100,7 +100,7 @@ function readList(
       throw new Malformed("bad-dsc", `its ${field} has ${quoted(size)} for a size`);
     }
     if (!isEntryName(name) || !mayList(name)) {
-      throw new Malformed("bad-dsc", `its ${field} names ${quoted(name)}, which can't be a part of it`);
+      throw new Malformed("bad-dsc", `its ${field} names ${quoted(name)}, which cannot be a part of it`);
     }
     if (list.has(name)) throw new Malformed("bad-dsc", `its ${field} names ${quoted(name)} twice`);
     list.set(name, { sizeBytes, digest: digest.toLowerCase() });

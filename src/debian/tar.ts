@@ -124,7 +124,7 @@ function parseHeader(block: Uint8Array): Omit<TarHeader, "written"> | string {
   bytes.set(block);
   if (octal(148, 156) !== checksum()) return "has another checksum";
   const sizeBytes = bytes[124] === 0x80 ? largeSize(bytes.subarray(125, 136)) : octal(124, 136);
-  if (sizeBytes === undefined) return "has a size that is no number";
+  if (sizeBytes === undefined) return "has a size that is not a number";
   const flag = String.fromCharCode(bytes[156] ?? 0);
   const prefix = bytes[262] === 0 && bytes.toString("latin1", 257, 262) === "ustar" ? untilNul(345, 500) : "";
   const name = untilNul(0, 100);

@@ -22,7 +22,7 @@ export interface SiteSource {
   /** An earlier publication; undefined if it is no longer stored. */
   publication(suite: Suite, id: string): Manifest | undefined;
   readonly segments: Pick<SegmentStore, "read">;
-  find(path: string, asker: { readonly signal: AbortSignal }): Promise<Resource | undefined>;
+  find(path: string, context: { readonly signal: AbortSignal }): Promise<Resource | undefined>;
 }
 
 /** The target and settings of an export. */

@@ -34,7 +34,7 @@ export interface TreePublishOptions {
   readonly tree: WritableTree;
   readonly uploads: Uploads;
   /** Finds a file of the repository; undefined for a by-hash path that no stored publication lists. */
-  readonly find: (path: string, asker: { readonly signal: AbortSignal }) => Promise<Resource | undefined>;
+  readonly find: (path: string, context: { readonly signal: AbortSignal }) => Promise<Resource | undefined>;
 }
 
 /** The changes in the tree. */

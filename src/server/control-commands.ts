@@ -159,7 +159,7 @@ function answerIn(text: string): unknown {
   if (response.isUsage === true) throw new ConfigurationError([response.refused ?? ""]);
   if (response.refused !== undefined) throw new OperationRefused(response.refused);
   if (response.answer === undefined)
-    throw new OperationRefused("the process that works in the state directory is no server");
+    throw new OperationRefused("the process that uses the state directory is not a server");
   return response.answer;
 }
 

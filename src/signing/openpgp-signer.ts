@@ -89,7 +89,7 @@ export async function openpgpSigner(
         const inRelease = signed.replaceAll("\r\n", "\n");
         return { inRelease, releaseGpg: inRelease.slice(inRelease.lastIndexOf(signatureBegin)) };
       } catch (thrown) {
-        throw new UnfitKey(`${namesOf(fit)}: can't sign any more: ${messageOf(thrown)}`);
+        throw new UnfitKey(`${namesOf(fit)}: cannot sign any more: ${messageOf(thrown)}`);
       }
     },
   };
@@ -102,7 +102,7 @@ function fitKeys(keys: readonly OpenedKey[], dateMs: number): readonly OpenedKey
   const last = Math.max(...keys.map(({ expiresAtSeconds = 0 }) => expiresAtSeconds));
   const when = new Date(last * 1000).toISOString().slice(0, 10);
   const what = "extend the key (gpg --quick-set-expire) and export it again";
-  throw new UnfitKey(`${namesOf(keys)}: can't sign any more, expired on ${when}: ${what}`);
+  throw new UnfitKey(`${namesOf(keys)}: cannot sign any more, expired on ${when}: ${what}`);
 }
 
 const namesOf = (keys: readonly OpenedKey[]): string => keys.map(({ file }) => file).join(", ");

@@ -20,9 +20,9 @@ import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import type { Link } from "../../src/storage/tahoe/webapi-writer.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { inChunks } from "../support/debs.ts";
+import type { BenchContext } from "./bench-context.ts";
 import { syntheticDeb } from "./corpus.ts";
 import { ask } from "./http.ts";
-import type { Workshop } from "./workshop.ts";
 
 const parallelUploads = 8;
 
@@ -39,23 +39,23 @@ export class BenchGrid {
   readonly tahoe: Tahoe;
   readonly webapi: Webapi;
   readonly writer: WebapiWriter;
-  readonly #workshop: Workshop;
+  readonly #bench: BenchContext;
 
   /** Started once in a run, and stopped with it. */
-  static async open(workshop: Workshop): Promise<BenchGrid> {
-    const { tahoeDirectory, corpora, progress } = workshop.options;
-    const { signal } = workshop;
+  static async open(bench: BenchContext): Promise<BenchGrid> {
+    const { tahoeDirectory, corpora, progress } = bench.options;
+    const { signal } = bench;
     const searchPath = process.env.PATH ?? "";
     const tahoe = await installTahoe({ directory: tahoeDirectory, searchPath, progress, signal });
     const directory = join(corpora, "grid");
     mkdirSync(directory, { recursive: true });
     const grid = await startGrid({ directory, tahoe, progress, signal });
-    workshop.atEnd(() => grid.stop());
-    return new BenchGrid(workshop, grid, tahoe);
+    bench.atEnd(() => grid.stop());
+    return new BenchGrid(bench, grid, tahoe);
   }
 
-  private constructor(workshop: Workshop, grid: Grid, tahoe: Tahoe) {
-    this.#workshop = workshop;
+  private constructor(bench: BenchContext, grid: Grid, tahoe: Tahoe) {
+    this.#bench = bench;
     this.grid = grid;
     this.tahoe = tahoe;
     this.webapi = new Webapi(grid.webapiUrl);
@@ -63,10 +63,10 @@ export class BenchGrid {
   }
 
   async emptyTree(): Promise<GridTree> {
-    const { signal } = this.#workshop;
+    const { signal } = this.#bench;
     const root = await this.writer.createDirectory(signal);
     const readCap = await this.writer.readCapOf(root, signal);
-    const file = this.#workshop.path("readcap");
+    const file = this.#bench.path("readcap");
     await writeSecretFile(file, readCap);
     const configuration = `webapi = [${JSON.stringify(this.grid.webapiUrl)}]\nreadcap_file = ${JSON.stringify(file)}`;
     return { root, readCap, configuration };
@@ -74,7 +74,7 @@ export class BenchGrid {
 
   /** Links the corpus' packages of these numbers into one directory, in one write. */
   async fill({ root }: GridTree, path: TreePath, numbers: readonly number[], withMetadata: boolean): Promise<void> {
-    const { signal } = this.#workshop;
+    const { signal } = this.#bench;
     const limit = pLimit(parallelUploads);
     const links = await Promise.all(numbers.map((number) => limit(() => this.#link(number, withMetadata))));
     await this.writer.link(await this.writer.makeDirectory(root, path, signal), new Map(links), signal);
@@ -88,7 +88,7 @@ export class BenchGrid {
     const timeoutMs = webapi.limits.writeTimeoutMs;
     const reply = await webapi.request(
       { method: "PUT", names, query: "t=uri&replace=true", body, timeoutMs, path },
-      this.#workshop.signal,
+      this.#bench.signal,
     );
     reply.close();
     if (reply.status >= 300) throw new Error(`the gateway answers ${reply.status} to a link`);
@@ -107,7 +107,7 @@ export class BenchGrid {
    * @returns seconds
    */
   async rawCalls(from: ReadCap, bytes: Uint8Array, path = rootPath): Promise<number> {
-    const { signal } = this.#workshop;
+    const { signal } = this.#bench;
     const content = await this.writer.upload(bytes, signal);
     const begunMs = performance.now();
     await this.#get(`${[from.reveal(), ...pathNames(path)].map(encodeURIComponent).join("/")}?t=json`);
@@ -116,7 +116,7 @@ export class BenchGrid {
   }
 
   async readCapAt({ root }: GridTree, path: string): Promise<ReadCap> {
-    const { signal } = this.#workshop;
+    const { signal } = this.#bench;
     return this.writer.readCapOf(await this.writer.makeDirectory(root, parseTreePath(path), signal), signal);
   }
 
@@ -134,7 +134,7 @@ export class BenchGrid {
   }
 
   async #content(number: number, bytes: Buffer): Promise<ContentId> {
-    const { signal, options } = this.#workshop;
+    const { signal, options } = this.#bench;
     const file = join(options.corpora, "grid", `package-${number}.cap`);
     const kept = await readFile(file, "utf8").catch(() => undefined);
     if (kept !== undefined) return new ContentId(kept);
@@ -151,7 +151,7 @@ export class BenchGrid {
   }
 
   async #get(path: string): Promise<Buffer> {
-    const { status, body } = await ask("GET", `${this.grid.webapiUrl}/uri/${path}`, { signal: this.#workshop.signal });
+    const { status, body } = await ask("GET", `${this.grid.webapiUrl}/uri/${path}`, { signal: this.#bench.signal });
     // The path is a cap, and so is no part of what is said.
     if (status !== 200) throw new Error(`the gateway answers ${status}`);
     return body;

@@ -2,6 +2,8 @@
 import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import type { Scale } from "./bench-context.ts";
+import { BenchContext } from "./bench-context.ts";
 import { surroundingsOf } from "./machine.ts";
 import { append } from "./measures/append.ts";
 import { attacksOfOneBuilder } from "./measures/attacks.ts";
@@ -18,8 +20,6 @@ import { sizes } from "./measures/sizes.ts";
 import { renderResults, renderTable } from "./results.ts";
 import type { Row } from "./rows.ts";
 import { tools } from "./tools.ts";
-import type { Scale } from "./workshop.ts";
-import { Workshop } from "./workshop.ts";
 
 const measures: readonly Measure[] = [
   firstIndex,
@@ -66,7 +66,7 @@ async function main(projectRoot: string): Promise<void> {
   const begunMs = performance.now();
   const command = ["npm run bench", ...(values.quick ? ["-- --quick"] : []), ...positionals].join(" ");
   const surroundings = await surroundingsOf(Object.values(tools), command, projectRoot, signal);
-  const workshop = new Workshop({
+  const bench = new BenchContext({
     scale: values.quick ? quickScale : fullScale,
     corpora: resolve(values.corpora ?? join(projectRoot, ".tahoe-apt/bench-corpora")),
     projectRoot,
@@ -81,21 +81,21 @@ async function main(projectRoot: string): Promise<void> {
       if (positionals.length > 0 && !positionals.includes(measure.name)) continue;
       process.stderr.write(`${measure.name}\n`);
       try {
-        const found = await measure.measure(workshop);
+        const found = await measure.measure(bench);
         process.stdout.write(`${renderTable(found).slice(2).join("\n")}\n`);
         rows.push(...found);
       } catch (thrown) {
         if (signal.aborted) throw thrown;
         // What was measured before is worth its table all the same.
         process.exitCode = 1;
-        workshop.notes.add(`**${measure.name} failed**: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+        bench.notes.add(`**${measure.name} failed**: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
       }
     }
   } finally {
-    await workshop.close();
+    await bench.close();
   }
   const tookSeconds = (performance.now() - begunMs) / 1000;
-  const results = renderResults({ surroundings, rows, notes: [...workshop.notes, ...standingNotes], tookSeconds });
+  const results = renderResults({ surroundings, rows, notes: [...bench.notes, ...standingNotes], tookSeconds });
   const out = resolve(values.out ?? join(projectRoot, "test/bench/RESULTS.md"));
   if (values.out !== undefined || positionals.length === 0) writeFileSync(out, results);
   else process.stdout.write(results);

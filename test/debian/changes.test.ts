@@ -34,8 +34,8 @@ test.each([
     aChanges(`Checksums-Md5:\n ${md5.replace("0", "f")} 5 hello_1_all.deb\n`),
     /other/,
   ],
-  ["a path for a file", aChanges().replaceAll("hello_1_all.deb", "../hello_1_all.deb"), /can't be a part/],
-  ["another .changes in it", aChanges().replaceAll("hello_1_all.deb", "hello.changes"), /can't be a part/],
+  ["a path for a file", aChanges().replaceAll("hello_1_all.deb", "../hello_1_all.deb"), /cannot be a part/],
+  ["another .changes in it", aChanges().replaceAll("hello_1_all.deb", "hello.changes"), /cannot be a part/],
   ["no list at all", "Format: 1.8\n", /neither Files nor Checksums/],
   ["text before its armour", `x: y\n-----BEGIN PGP SIGNED MESSAGE-----\n`, /armour/],
 ])("a .changes with %s is refused", (_what, text, why) => {

@@ -1,4 +1,4 @@
-// One client can't keep the others out: not with silent connections, nor with slow headers, slow reading or many requests.
+// One client cannot lock out the others: not by silent connections, slow headers, slow reading or many requests.
 import type { Socket } from "node:net";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -15,7 +15,7 @@ const signal = new AbortController().signal;
 const yieldNow = yieldToEventLoop(signal);
 
 /** Segments kept in memory, with the reads counted. */
-class Shelf {
+class MemorySegments {
   readonly #segments = new Map<string, CompressedSegment & { readonly plain: Uint8Array }>();
   readonly reads: string[] = [];
 
@@ -44,38 +44,38 @@ class Shelf {
 
 const algorithms = ["md5", "sha256"] as const;
 
-function expectTrue(index: AssembledIndex, shelf: Shelf, text: string): void {
+function expectTrue(index: AssembledIndex, stored: MemorySegments, text: string): void {
   for (const form of ["plain", "gz", "xz"] as const) {
-    const file = shelf.fileOf(index, form);
+    const file = stored.fileOf(index, form);
     expect(index.forms[form].sizeBytes).toBe(file.length);
     expect(index.forms[form].digests).toEqual({
       md5: createHash("md5").update(file).digest("hex"),
       sha256: createHash("sha256").update(file).digest("hex"),
     });
   }
-  expect(shelf.fileOf(index, "plain").toString()).toBe(text);
-  expect(gunzipSync(shelf.fileOf(index, "gz")).toString()).toBe(text);
-  expect(runTool("xz", ["-dc"], shelf.fileOf(index, "xz"), "xz-utils").toString()).toBe(text);
+  expect(stored.fileOf(index, "plain").toString()).toBe(text);
+  expect(gunzipSync(stored.fileOf(index, "gz")).toString()).toBe(text);
+  expect(runTool("xz", ["-dc"], stored.fileOf(index, "xz"), "xz-utils").toString()).toBe(text);
 }
 
 test("the sizes and digests of every form are those of its parts' bytes", async () => {
-  const shelf = new Shelf();
-  const segments = [await shelf.put("one\n"), await shelf.put("two\n"), await shelf.put("three\n")];
-  expectTrue(await assemble(segments, shelf.read, algorithms, undefined, yieldNow), shelf, "one\ntwo\nthree\n");
+  const stored = new MemorySegments();
+  const segments = [await stored.put("one\n"), await stored.put("two\n"), await stored.put("three\n")];
+  expectTrue(await assemble(segments, stored.read, algorithms, undefined, yieldNow), stored, "one\ntwo\nthree\n");
 });
 
 test("an empty index is valid in every form", async () => {
-  const shelf = new Shelf();
-  const empty = await assemble([], shelf.read, algorithms, undefined, yieldNow);
-  expectTrue(empty, shelf, "");
+  const stored = new MemorySegments();
+  const empty = await assemble([], stored.read, algorithms, undefined, yieldNow);
+  expectTrue(empty, stored, "");
   expect(empty.forms.plain.sizeBytes).toBe(0);
-  runTool("gzip", ["-t"], shelf.fileOf(empty, "gz"));
+  runTool("gzip", ["-t"], stored.fileOf(empty, "gz"));
 });
 
 test("only segments after the first difference are read again, and the digests are correct", async () => {
-  const shelf = new Shelf();
-  const [a, b, c, d, e] = await Promise.all(["a\n", "b\n", "c\n", "d\n", "e\n"].map((text) => shelf.put(text)));
-  let index = await assemble([a!, b!, c!], shelf.read, algorithms, undefined, yieldNow);
+  const stored = new MemorySegments();
+  const [a, b, c, d, e] = await Promise.all(["a\n", "b\n", "c\n", "d\n", "e\n"].map((text) => stored.put(text)));
+  let index = await assemble([a!, b!, c!], stored.read, algorithms, undefined, yieldNow);
   const steps: readonly (readonly [readonly SegmentSizes[], string, number])[] = [
     [[a!, b!, c!, d!], "a\nb\nc\nd\n", 1],
     [[a!, b!, c!, d!], "a\nb\nc\nd\n", 0],
@@ -85,51 +85,51 @@ test("only segments after the first difference are read again, and the digests a
     [[b!], "b\n", 1],
   ];
   for (const [segments, text, fresh] of steps) {
-    shelf.reads.length = 0;
-    index = await assemble(segments, shelf.read, algorithms, index, yieldNow);
-    expect(shelf.reads).toHaveLength(3 * fresh);
-    expectTrue(index, shelf, text);
+    stored.reads.length = 0;
+    index = await assemble(segments, stored.read, algorithms, index, yieldNow);
+    expect(stored.reads).toHaveLength(3 * fresh);
+    expectTrue(index, stored, text);
   }
 });
 
 test("an earlier assembly with other algorithms is ignored", async () => {
-  const shelf = new Shelf();
-  const segments = [await shelf.put("one\n")];
-  const before = await assemble(segments, shelf.read, ["sha512"], undefined, yieldNow);
-  expectTrue(await assemble(segments, shelf.read, algorithms, before, yieldNow), shelf, "one\n");
+  const stored = new MemorySegments();
+  const segments = [await stored.put("one\n")];
+  const before = await assemble(segments, stored.read, ["sha512"], undefined, yieldNow);
+  expectTrue(await assemble(segments, stored.read, algorithms, before, yieldNow), stored, "one\n");
 });
 
 test("a stored segment of another size is an error, not a wrong digest", async () => {
-  const shelf = new Shelf();
-  const segment = await shelf.put("one\n");
-  const cutShort = (id: string, form: IndexForm): Uint8Array => shelf.read(id, form).subarray(1);
+  const stored = new MemorySegments();
+  const segment = await stored.put("one\n");
+  const cutShort = (id: string, form: IndexForm): Uint8Array => stored.read(id, form).subarray(1);
   await expect(assemble([segment], cutShort, algorithms, undefined, yieldNow)).rejects.toThrow("not as long");
 });
 
 test("the plain form is read and hashed while a segment is still being compressed, to the same digests", async () => {
-  const shelf = new Shelf();
-  const [a, b, c] = await Promise.all(["one\n", "two\n", "three\n"].map((text) => shelf.put(text)));
-  const before = await assemble([a!, c!], shelf.read, algorithms, undefined, yieldNow);
-  shelf.reads.length = 0;
+  const stored = new MemorySegments();
+  const [a, b, c] = await Promise.all(["one\n", "two\n", "three\n"].map((text) => stored.put(text)));
+  const before = await assemble([a!, c!], stored.read, algorithms, undefined, yieldNow);
+  stored.reads.length = 0;
   let finish = (_sizes: SegmentSizes): void => undefined;
   const made = new Promise<SegmentSizes>((resolve) => {
     finish = resolve;
   });
   const coming = { id: b!.id, rendered: Promise.resolve(b!.uncompressedBytes), made };
-  const assembling = assemble([a!, coming, c!], shelf.read, algorithms, before, yieldNow);
-  await expect.poll(() => shelf.reads).toEqual([b!.id, c!.id]);
+  const assembling = assemble([a!, coming, c!], stored.read, algorithms, before, yieldNow);
+  await expect.poll(() => stored.reads).toEqual([b!.id, c!.id]);
   finish(b!);
-  expectTrue(await assembling, shelf, "one\ntwo\nthree\n");
+  expectTrue(await assembling, stored, "one\ntwo\nthree\n");
 });
 
 test("an index is not assembled if a segment cannot be made", async () => {
-  const shelf = new Shelf();
-  const whole = await shelf.put("one\n");
+  const stored = new MemorySegments();
+  const whole = await stored.put("one\n");
   const failure = new Error("no such inspection");
   const made = Promise.reject(failure);
   made.catch(() => undefined);
   for (const rendered of [Promise.resolve(4), made]) {
     const coming = { id: whole.id, rendered, made };
-    await expect(assemble([coming], shelf.read, algorithms, undefined, yieldNow)).rejects.toBe(failure);
+    await expect(assemble([coming], stored.read, algorithms, undefined, yieldNow)).rejects.toBe(failure);
   }
 });

@@ -228,7 +228,7 @@ test("the error for a key that expires while it is in use says so", async () => 
   const key = await anyKey({ type: "ecc", curve: "ed25519Legacy", keyExpirationTime: 100 });
   const signer = await signerOf(key);
   await signer.sign(release, keyMadeAtSeconds + 50);
-  await expect(signer.sign(release, keyMadeAtSeconds + 150)).rejects.toThrow("can't sign any more");
+  await expect(signer.sign(release, keyMadeAtSeconds + 150)).rejects.toThrow("cannot sign any more");
 });
 
 test("the private key is not in the public properties of a signer", async () => {

@@ -101,7 +101,9 @@ test("if a key has expired, the others sign, at the start and later", async () =
     if (nowSeconds < ends) expect(both.releaseGpg.length).toBeGreaterThan(one.releaseGpg.length);
     else expect(both).toEqual(one);
   }
-  await expect(signerOf([ending], ends + 100)).rejects.toThrow("key-0.asc: can't sign any more, expired on 2023-11-14");
+  await expect(signerOf([ending], ends + 100)).rejects.toThrow(
+    "key-0.asc: cannot sign any more, expired on 2023-11-14",
+  );
 });
 
 test("the error for several keys names the one that cannot be used", async () => {

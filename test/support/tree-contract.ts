@@ -70,7 +70,7 @@ export function treeContract(name: string, make: () => Promise<TreeSubject>): vo
   };
   const directoryAt = async (at: string): Promise<Directory> => {
     const node = await subject.tree.look(path(at), idle);
-    if (node?.kind !== "directory") throw new Error(`${at} is no directory but ${node?.kind}`);
+    if (node?.kind !== "directory") throw new Error(`${at} is not a directory but ${node?.kind}`);
     return node;
   };
   const open = async (at: string, range?: ByteRange, signal = idle): Promise<AsyncIterable<Uint8Array>> =>

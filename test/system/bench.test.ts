@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { BenchContext } from "../bench/bench-context.ts";
 import { append } from "../bench/measures/append.ts";
 import { contents } from "../bench/measures/contents.ts";
 import { firstIndex } from "../bench/measures/first-index.ts";
@@ -11,7 +12,6 @@ import { replace } from "../bench/measures/replace.ts";
 import { restart } from "../bench/measures/restart.ts";
 import type { Row } from "../bench/rows.ts";
 import { median } from "../bench/rows.ts";
-import { Workshop } from "../bench/workshop.ts";
 import { projectRoot } from "../support/project-files.ts";
 
 /** It starts several servers and waits until each of them is idle. */
@@ -22,7 +22,7 @@ test(
   async () => {
     const corpora = mkdtempSync(join(tmpdir(), "tahoe-apt-bench-"));
     onTestFinished(() => rmSync(corpora, { recursive: true }));
-    const workshop = new Workshop({
+    const bench = new BenchContext({
       scale: { small: 10, middle: 10, large: 50, grid: 0, listed: 0, rounds: 1, slowRounds: 1, loadSeconds: 1 },
       corpora,
       projectRoot,
@@ -34,14 +34,14 @@ test(
     const rows: Row[] = [];
     try {
       for (const measure of [firstIndex, contents, append, replace, restart, memory])
-        rows.push(...(await measure.measure(workshop)));
+        rows.push(...(await measure.measure(bench)));
     } finally {
-      await workshop.close();
+      await bench.close();
     }
     expect(rows.map(({ measure }) => measure)).toContain("append to 50, ping names the directory");
     for (const { measure, ours } of rows) expect(median(ours), measure).toBeGreaterThan(0);
     expect(readdirSync(corpora).toSorted()).toEqual(["corpus-10", "corpus-50", "lifelike-10", "signing-key.asc"]);
-    expect(existsSync(workshop.scratch)).toBe(false);
+    expect(existsSync(bench.scratch)).toBe(false);
   },
   tinyRunTimeoutMs,
 );

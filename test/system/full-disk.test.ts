@@ -57,7 +57,7 @@ test.each([
     expect(ping.status).toBe(503);
     // lmdb reports a truncated write as a disk error; a write that begins at the limit is not
     // truncated.
-    expect(await ping.text()).toMatch(/the state directory can't be written: (i\/o error|file too large)/);
+    expect(await ping.text()).toMatch(/the state directory cannot be written: (i\/o error|file too large)/);
     expect(await (await fetch(url)).text()).toMatch(/be written: (i\/o error|file too large)/);
     expect(await inRelease()).toBe(before);
     expect(server.exitCode).toBeNull();

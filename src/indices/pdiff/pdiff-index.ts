@@ -28,7 +28,7 @@ export interface Patch {
  */
 export function renderPatchIndex(current: Digested, patches: readonly Patch[]): string {
   const broken = patches.find(({ name }) => /[\s/]/.test(name) || name === "");
-  if (broken !== undefined) throw new IndexError(`${JSON.stringify(broken.name)} is no name of a patch`);
+  if (broken !== undefined) throw new IndexError(`${JSON.stringify(broken.name)} is not the name of a patch`);
   const sections = ([field, digest]: (typeof listedDigests)[number]): string => {
     const list = (digestedOf: (patch: Patch) => Digested, suffix: string): string =>
       patches

@@ -93,7 +93,7 @@ export class SnapshotControl {
    */
   async pin(suite: Suite, when: string, name: string): Promise<string> {
     return await this.#whileNothingIsPublished(async () => {
-      if (!isPinName(name)) throw new NoSuchPast(`${JSON.stringify(name.slice(0, 80))} is no name for a pin`);
+      if (!isPinName(name)) throw new NoSuchPast(`${JSON.stringify(name.slice(0, 80))} is not a name for a pin`);
       const id = this.#find(suite, when);
       const known = this.#store.pins.idOf(suite, name);
       if (known !== undefined && known !== id) throw new NoSuchPast(`${name} is ${known} of ${suite} already`);

@@ -1,8 +1,8 @@
 // An attack to be measured, and how long others wait for the server meanwhile.
 import { setTimeout as sleep } from "node:timers/promises";
+import type { BenchContext } from "../bench-context.ts";
 import type { BenchServer } from "../bench-server.ts";
 import { ask } from "../http.ts";
-import type { Workshop } from "../workshop.ts";
 
 /** A server that one builder is about to attack, while another one uploads. */
 export interface Scene {
@@ -16,7 +16,7 @@ export interface Scene {
 export interface Attack {
   readonly name: string;
   /** Makes the scene; the server is started later. */
-  readonly prepare: (workshop: Workshop) => Promise<Scene>;
+  readonly prepare: (bench: BenchContext) => Promise<Scene>;
 }
 
 const betweenRequestsMs = 20;

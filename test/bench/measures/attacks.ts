@@ -1,8 +1,8 @@
 // What one builder's attack costs all others: how long their uploads and requests take meanwhile, and the server's memory.
 import { setTimeout as sleep } from "node:timers/promises";
+import type { BenchContext } from "../bench-context.ts";
 import type { Row } from "../rows.ts";
 import { figure } from "../rows.ts";
-import type { Workshop } from "../workshop.ts";
 import type { Attack } from "./attack.ts";
 import { longestRequest, secondsToServable } from "./attack.ts";
 import { folderAttacks } from "./folder-attacks.ts";
@@ -21,20 +21,20 @@ const goals = { uploadSeconds: 5, requestSeconds: 0.5, memoryBytes: 250 * mebiby
 
 export const attacksOfOneBuilder: Measure = {
   name: "attacks",
-  async measure(workshop) {
+  async measure(bench) {
     const rows: Row[] = [];
-    for (const attack of [...folderAttacks, ...gridAttacks]) rows.push(...(await watch(workshop, attack)));
-    rows.push(...(await gatewayFaults(workshop)));
+    for (const attack of [...folderAttacks, ...gridAttacks]) rows.push(...(await watch(bench, attack)));
+    rows.push(...(await gatewayFaults(bench)));
     return rows;
   },
 };
 
-async function watch(workshop: Workshop, { name, prepare }: Attack): Promise<readonly Row[]> {
-  const { options, signal } = workshop;
+async function watch(bench: BenchContext, { name, prepare }: Attack): Promise<readonly Row[]> {
+  const { options, signal } = bench;
   options.progress(`preparing ${name}`);
   const debs = [];
-  for (let n = 0; n < mostUploads; n++) debs.push(await workshop.newDeb());
-  const { server, upload, attack } = await prepare(workshop);
+  for (let n = 0; n < mostUploads; n++) debs.push(await bench.newDeb());
+  const { server, upload, attack } = await prepare(bench);
   await server.start();
   await server.idle();
   server.memory.forget();

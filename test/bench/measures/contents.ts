@@ -1,14 +1,14 @@
 // A folder with Contents: the whole server, from its start on an empty state until they are live, and one package more.
 import { mkdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
+import type { BenchContext } from "../bench-context.ts";
+import { folderTree } from "../bench-context.ts";
 import type { BenchServer } from "../bench-server.ts";
 import { binaryDirectory, placeDeb } from "../corpus.ts";
 import { lifelike } from "../lifelike-deb.ts";
 import type { RepositoryWithContents } from "../peers/first-contents.ts";
 import { firstContents } from "../peers/first-contents.ts";
 import type { Row } from "../rows.ts";
-import type { Workshop } from "../workshop.ts";
-import { folderTree } from "../workshop.ts";
 import type { Measure } from "./measure.ts";
 
 const index = "main/Contents-amd64";
@@ -25,28 +25,28 @@ const noSamples = (): Samples => ({ first: [], more: [] });
 
 export const contents: Measure = {
   name: "contents",
-  async measure(workshop) {
-    const { middle } = workshop.scale;
-    const packages = await workshop.packages(middle, lifelike);
-    const peers = firstContents.filter(({ tool }) => workshop.has(tool));
+  async measure(bench) {
+    const { middle } = bench.scale;
+    const packages = await bench.packages(middle, lifelike);
+    const peers = firstContents.filter(({ tool }) => bench.has(tool));
     const theirs = new Map(peers.map((peer) => [peer, noSamples()]));
     const ours = noSamples();
     for (let round = 0; round < rounds; round++) {
       const tell = (who: string) =>
-        workshop.options.progress(`Contents of ${middle}, ${who}, round ${round + 1} of ${rounds}`);
+        bench.options.progress(`Contents of ${middle}, ${who}, round ${round + 1} of ${rounds}`);
       tell("ours");
-      const { server, text } = await started(workshop, packages, ours);
+      const { server, text } = await started(bench, packages, ours);
       const made = new Map<Samples, RepositoryWithContents>();
       for (const [peer, samples] of theirs) {
         tell(peer.name);
-        const directory = workshop.path("first-contents-peer");
+        const directory = bench.path("first-contents-peer");
         mkdirSync(directory);
-        const repository = await peer.make({ directory, packages, signal: workshop.signal });
+        const repository = await peer.make({ directory, packages, signal: bench.signal });
         expectSameFiles(peer.name, repository.contents(), text);
         samples.first.push(repository.seconds);
         made.set(samples, repository);
       }
-      const { name, bytes } = await workshop.newDeb(lifelike);
+      const { name, bytes } = await bench.newDeb(lifelike);
       const deb = join(packages, name);
       placeDeb(packages, name, bytes);
       ours.more.push(await addedToOurs(server, basename(deb)));
@@ -71,8 +71,8 @@ export const contents: Measure = {
   },
 };
 
-async function started(workshop: Workshop, packages: string, samples: Samples) {
-  const server = await workshop.server("first-contents", folderTree(packages));
+async function started(bench: BenchContext, packages: string, samples: Samples) {
+  const server = await bench.server("first-contents", folderTree(packages));
   const begunMs = performance.now();
   await server.start();
   await server.releaseLists(`${index}.xz`);

@@ -3,9 +3,9 @@ import { cpSync, linkSync, mkdirSync, readdirSync, renameSync, truncateSync, wri
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { aDeb, runTool } from "../../support/debs.ts";
+import type { BenchContext } from "../bench-context.ts";
+import { folderTree } from "../bench-context.ts";
 import { binaryDirectory, folderCorpus, placeDeb } from "../corpus.ts";
-import type { Workshop } from "../workshop.ts";
-import { folderTree } from "../workshop.ts";
 import type { Attack, Scene } from "./attack.ts";
 import { statusOfPing } from "./attack.ts";
 
@@ -19,8 +19,8 @@ const quietMs = 15_000;
 export const folderAttacks: readonly Attack[] = [
   { name: "no attack, to compare with", prepare: prepareNone },
   attackWith("16 packages of 156 kB and one of 1 kB that unpack to 1 GiB each", placeBombs),
-  attackWith("256 packages with a stanza of 2 MiB each", (at, workshop) => placeLong(at, workshop, 2 * mebibyte)),
-  attackWith("256 packages with a stanza of 255 KiB each", (at, workshop) => placeLong(at, workshop, 255 * 1024)),
+  attackWith("256 packages with a stanza of 2 MiB each", (at, bench) => placeLong(at, bench, 2 * mebibyte)),
+  attackWith("256 packages with a stanza of 255 KiB each", (at, bench) => placeLong(at, bench, 255 * 1024)),
   attackWith("60 directories of 2,000 files each", placeFiles),
   attackWith("3,000 directories of one package, where 1,024 files may be open", placeDirectories, fewDescriptors),
   attackWith("60,000 tiny packages at once", placeMany),
@@ -28,25 +28,25 @@ export const folderAttacks: readonly Attack[] = [
 
 function attackWith(
   name: string,
-  fill: (directory: string, workshop: Workshop) => Promise<void>,
+  fill: (directory: string, bench: BenchContext) => Promise<void>,
   maxDescriptors?: number,
 ): Attack {
-  return { name, prepare: (workshop) => prepare(workshop, fill, maxDescriptors) };
+  return { name, prepare: (bench) => prepare(bench, fill, maxDescriptors) };
 }
 
 async function prepare(
-  workshop: Workshop,
-  fill: (directory: string, workshop: Workshop) => Promise<void>,
+  bench: BenchContext,
+  fill: (directory: string, bench: BenchContext) => Promise<void>,
   maxDescriptors: number | undefined,
 ): Promise<Scene> {
-  const { scale, options } = workshop;
-  const tree = workshop.path("tree");
+  const { scale, options } = bench;
+  const tree = bench.path("tree");
   cpSync(await folderCorpus(options.corpora, scale.small), tree, { recursive: true });
-  const prepared = workshop.path("attacker");
+  const prepared = bench.path("attacker");
   mkdirSync(prepared);
-  await fill(prepared, workshop);
+  await fill(prepared, bench);
   mkdirSync(join(tree, honest), { recursive: true });
-  const server = await workshop.server("attacked", folderTree(join(tree, binaryDirectory)), { maxDescriptors });
+  const server = await bench.server("attacked", folderTree(join(tree, binaryDirectory)), { maxDescriptors });
   return {
     server,
     upload: async (name, bytes) => {
@@ -61,16 +61,16 @@ async function prepare(
 }
 
 /** What the same figures are on this machine, with all that goes on beside, while nobody attacks. */
-async function prepareNone(workshop: Workshop): Promise<Scene> {
-  const scene = await prepare(workshop, async () => {}, undefined);
+async function prepareNone(bench: BenchContext): Promise<Scene> {
+  const scene = await prepare(bench, async () => {}, undefined);
   return { ...scene, attack: (signal) => sleep(quietMs, undefined, { signal }) };
 }
 
-const isQuick = ({ scale }: Workshop): boolean => scale.large < 60_000;
+const isQuick = ({ scale }: BenchContext): boolean => scale.large < 60_000;
 
-async function placeBombs(directory: string, workshop: Workshop): Promise<void> {
-  const bytes = (isQuick(workshop) ? 64 : 1024) * mebibyte;
-  const zeros = workshop.path("zeros");
+async function placeBombs(directory: string, bench: BenchContext): Promise<void> {
+  const bytes = (isQuick(bench) ? 64 : 1024) * mebibyte;
+  const zeros = bench.path("zeros");
   mkdirSync(zeros);
   writeFileSync(join(zeros, "zeros"), "");
   truncateSync(join(zeros, "zeros"), bytes);
@@ -89,9 +89,9 @@ async function placeBombs(directory: string, workshop: Workshop): Promise<void> 
   await place("smaller-bomb", "bz2", dataOf("bzip2"));
 }
 
-async function placeLong(directory: string, workshop: Workshop, bytes: number): Promise<void> {
+async function placeLong(directory: string, bench: BenchContext, bytes: number): Promise<void> {
   const line = ` ${"long and longer ".repeat(5)}\n`;
-  for (let n = 0; n < (isQuick(workshop) ? 16 : 256); n++) {
+  for (let n = 0; n < (isQuick(bench) ? 16 : 256); n++) {
     const name = `long${n}`;
     const lines = line.repeat(Math.floor((bytes - 1000) / line.length)).trimEnd();
     const deb = await aDeb({ package: name, compression: "xz", fields: { "X-Long": `${n}\n${lines}` } });
@@ -99,14 +99,14 @@ async function placeLong(directory: string, workshop: Workshop, bytes: number): 
   }
 }
 
-async function placeMany(directory: string, { scale, options }: Workshop): Promise<void> {
+async function placeMany(directory: string, { scale, options }: BenchContext): Promise<void> {
   const corpus = await folderCorpus(options.corpora, scale.large);
   runTool("cp", ["-al", `${corpus}/${binaryDirectory}/.`, directory]);
 }
 
 /** Files that are no packages: what costs is to list them. */
-async function placeFiles(directory: string, workshop: Workshop): Promise<void> {
-  const [directories, files] = isQuick(workshop) ? [10, 200] : [60, 2000];
+async function placeFiles(directory: string, bench: BenchContext): Promise<void> {
+  const [directories, files] = isQuick(bench) ? [10, 200] : [60, 2000];
   for (let n = 0; n < directories; n++) {
     const at = join(directory, `d${n}`);
     mkdirSync(at);
@@ -116,8 +116,8 @@ async function placeFiles(directory: string, workshop: Workshop): Promise<void> 
   }
 }
 
-async function placeDirectories(directory: string, workshop: Workshop): Promise<void> {
-  const { scale, options } = workshop;
+async function placeDirectories(directory: string, bench: BenchContext): Promise<void> {
+  const { scale, options } = bench;
   const corpus = join(await folderCorpus(options.corpora, scale.large), binaryDirectory);
   for (const [n, name] of readdirSync(corpus).slice(0, 3000).entries()) {
     mkdirSync(join(directory, `d${n}`));

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseTreePath } from "../../../src/base/names.ts";
 import type { Fault } from "../../support/fault-proxy.ts";
 import { faultProxy } from "../../support/fault-proxy.ts";
+import type { BenchContext } from "../bench-context.ts";
 import { binaryDirectory } from "../corpus.ts";
 import type { Row } from "../rows.ts";
-import type { Workshop } from "../workshop.ts";
 import { longestRequest, secondsToServable } from "./attack.ts";
 import type { Measure } from "./measure.ts";
 
@@ -14,23 +14,23 @@ const builders = 10;
 const goals = { recoverySeconds: 15, requestSeconds: 0.5 };
 const faults: readonly Fault[] = ["hang", "trickle"];
 
-export const gatewayFaults: Measure["measure"] = async (workshop) => {
+export const gatewayFaults: Measure["measure"] = async (bench) => {
   const rows: Row[] = [];
-  for (const fault of faults) rows.push(...(await watch(workshop, fault)));
+  for (const fault of faults) rows.push(...(await watch(bench, fault)));
   return rows;
 };
 
-async function watch(workshop: Workshop, fault: Fault): Promise<readonly Row[]> {
-  const { options, scale, signal } = workshop;
+async function watch(bench: BenchContext, fault: Fault): Promise<readonly Row[]> {
+  const { options, scale, signal } = bench;
   const name = fault === "hang" ? "a gateway that hangs for 20 s" : "a gateway that sends a byte a second for 20 s";
   options.progress(name);
-  const bench = await workshop.grid();
-  const tree = await bench.emptyTree();
+  const benchGrid = await bench.grid();
+  const tree = await benchGrid.emptyTree();
   const numbers = Array.from({ length: scale.grid }, (_, number) => number);
-  await bench.fill(tree, parseTreePath(`${binaryDirectory}/first`), numbers, false);
-  const proxy = await faultProxy(bench.grid.webapiUrl);
-  workshop.atEnd(() => proxy.end());
-  const server = await workshop.server(fault, tree.configuration.replace(bench.grid.webapiUrl, proxy.url));
+  await benchGrid.fill(tree, parseTreePath(`${binaryDirectory}/first`), numbers, false);
+  const proxy = await faultProxy(benchGrid.grid.webapiUrl);
+  bench.atEnd(() => proxy.end());
+  const server = await bench.server(fault, tree.configuration.replace(benchGrid.grid.webapiUrl, proxy.url));
   await server.start();
   await server.idle();
 
@@ -39,9 +39,9 @@ async function watch(workshop: Workshop, fault: Fault): Promise<readonly Row[]> 
   proxy.fault(fault);
   const pings: Promise<unknown>[] = [];
   for (let n = 0; n < builders; n++) {
-    const deb = await workshop.newDeb();
+    const deb = await bench.newDeb();
     const path = `${binaryDirectory}/builder${n}/${deb.name}`;
-    await bench.writer.put(tree.root, parseTreePath(path), deb.bytes, signal);
+    await benchGrid.writer.put(tree.root, parseTreePath(path), deb.bytes, signal);
     pings.push(secondsToServable(server, path, signal));
   }
   const absent = timed(() => server.get("no/such/file"));

@@ -9,9 +9,9 @@ import { defaultInspectLimits } from "../../../src/catalog/inspection/inspect-li
 import { entryMetadataOf } from "../../../src/catalog/metadata/entry-metadata.ts";
 import { parseReadCap } from "../../../src/storage/tahoe/caps.ts";
 import { aDeb, inChunks } from "../../support/debs.ts";
+import type { BenchContext } from "../bench-context.ts";
 import { binaryDirectory } from "../corpus.ts";
 import type { BenchGrid, GridTree } from "../grid-bench.ts";
-import type { Workshop } from "../workshop.ts";
 import type { Attack, Scene } from "./attack.ts";
 import { statusOfPing } from "./attack.ts";
 
@@ -27,8 +27,8 @@ export const gridAttacks: readonly Attack[] = [
   { name: "36 MB of metadata in one directory of a grid, pinged again and again", prepare: prepareLongListing },
 ];
 
-async function prepareUnreadable(workshop: Workshop): Promise<Scene> {
-  const { bench, tree, scene } = await openScene(workshop);
+async function prepareUnreadable(bench: BenchContext): Promise<Scene> {
+  const { benchGrid, tree, scene } = await openScene(bench);
   // Nobody has ever stored a directory under this cap.
   const base32 = (length: number) =>
     [...randomBytes(length)].map((byte) => "abcdefghijklmnopqrstuvwxyz234567"[byte % 32]).join("");
@@ -36,7 +36,7 @@ async function prepareUnreadable(workshop: Workshop): Promise<Scene> {
   return {
     ...scene,
     attack: async (signal) => {
-      await bench.linkDirectory(tree, attacker, lost);
+      await benchGrid.linkDirectory(tree, attacker, lost);
       const pings: Promise<unknown>[] = [];
       const begunMs = performance.now();
       for (; performance.now() - begunMs < attackMs; await sleep(betweenPingsMs, undefined, { signal })) {
@@ -50,17 +50,17 @@ async function prepareUnreadable(workshop: Workshop): Promise<Scene> {
 /** Listings spell these characters with three times as many bytes. */
 const longText = "\u00e9".repeat(41_000);
 
-async function prepareLongListing(workshop: Workshop): Promise<Scene> {
-  const { bench, tree, scene } = await openScene(workshop);
-  const { signal, scale } = workshop;
+async function prepareLongListing(bench: BenchContext): Promise<Scene> {
+  const { benchGrid, tree, scene } = await openScene(bench);
+  const { signal, scale } = bench;
   const limit = pLimit(parallelUploads);
   const numbers = Array.from({ length: scale.large < 60_000 ? 40 : 440 }, (_, number) => number);
-  const links = await Promise.all(numbers.map((number) => limit(() => longEntry(bench, number, signal))));
+  const links = await Promise.all(numbers.map((number) => limit(() => longEntry(benchGrid, number, signal))));
   return {
     ...scene,
     attack: async (over) => {
-      const directory = await bench.writer.makeDirectory(tree.root, attacker, over);
-      await bench.writer.link(directory, new Map(links), over);
+      const directory = await benchGrid.writer.makeDirectory(tree.root, attacker, over);
+      await benchGrid.writer.link(directory, new Map(links), over);
       const begunMs = performance.now();
       while (performance.now() - begunMs < attackMs) await statusOfPing(scene.server, attacker, over);
     },
@@ -68,7 +68,7 @@ async function prepareLongListing(workshop: Workshop): Promise<Scene> {
 }
 
 async function longEntry(
-  bench: BenchGrid,
+  benchGrid: BenchGrid,
   number: number,
   signal: AbortSignal,
 ): Promise<readonly [string, { readonly content: ContentId; readonly metadata: unknown }]> {
@@ -77,21 +77,21 @@ async function longEntry(
   const options = { limits: defaultInspectLimits, algorithms: ["md5", "sha256"] as const };
   const inspection = await inspectContent("binary", inChunks(deb), options);
   if (inspection.kind === "rejected") throw new Error(inspection.text);
-  const content = await bench.writer.upload(deb, signal);
+  const content = await benchGrid.writer.upload(deb, signal);
   return [`${name}_1.0-1_all.deb`, { content, metadata: entryMetadataOf(inspection) }];
 }
 
 async function openScene(
-  workshop: Workshop,
-): Promise<{ readonly bench: BenchGrid; readonly tree: GridTree; readonly scene: Omit<Scene, "attack"> }> {
-  const bench = await workshop.grid();
-  const tree = await bench.emptyTree();
-  const numbers = Array.from({ length: workshop.scale.grid }, (_, number) => number);
-  await bench.fill(tree, parseTreePath(honest), numbers, false);
-  const server = await workshop.server("attacked-grid", tree.configuration);
+  bench: BenchContext,
+): Promise<{ readonly benchGrid: BenchGrid; readonly tree: GridTree; readonly scene: Omit<Scene, "attack"> }> {
+  const benchGrid = await bench.grid();
+  const tree = await benchGrid.emptyTree();
+  const numbers = Array.from({ length: bench.scale.grid }, (_, number) => number);
+  await benchGrid.fill(tree, parseTreePath(honest), numbers, false);
+  const server = await bench.server("attacked-grid", tree.configuration);
   const upload = async (name: string, bytes: Uint8Array): Promise<string> => {
-    await bench.writer.put(tree.root, parseTreePath(`${honest}/${name}`), bytes, workshop.signal);
+    await benchGrid.writer.put(tree.root, parseTreePath(`${honest}/${name}`), bytes, bench.signal);
     return `${honest}/${name}`;
   };
-  return { bench, tree, scene: { server, upload } };
+  return { benchGrid, tree, scene: { server, upload } };
 }

@@ -5,13 +5,13 @@ import { parseTreePath } from "../../../src/base/names.ts";
 import { Secret } from "../../../src/base/secret.ts";
 import { writeSecretFile } from "../../../src/base/secret-file.ts";
 import { formatBundle } from "../../../src/client/bundle.ts";
+import type { BenchContext } from "../bench-context.ts";
 import type { BenchServer } from "../bench-server.ts";
 import { run } from "../commands.ts";
 import { binaryDirectory } from "../corpus.ts";
 import type { BenchGrid, GridTree } from "../grid-bench.ts";
 import type { Goal, Row } from "../rows.ts";
 import { tools } from "../tools.ts";
-import type { Workshop } from "../workshop.ts";
 import { repeat } from "./append.ts";
 import type { Measure } from "./measure.ts";
 
@@ -21,24 +21,24 @@ const cycleGoal: Goal = { kind: "times-faster", factor: 100 };
 
 export const grid: Measure = {
   name: "grid",
-  async measure(workshop) {
-    const count = workshop.scale.grid;
-    const bench = await workshop.grid();
-    const tree = await bench.emptyTree();
-    workshop.options.progress(`uploading ${count} packages to the grid`);
+  async measure(bench) {
+    const count = bench.scale.grid;
+    const benchGrid = await bench.grid();
+    const tree = await benchGrid.emptyTree();
+    bench.options.progress(`uploading ${count} packages to the grid`);
     const numbers = Array.from({ length: count }, (_, number) => number);
-    await bench.fill(tree, parseTreePath(directory), numbers, false);
-    const server = await workshop.server("grid-server", tree.configuration);
+    await benchGrid.fill(tree, parseTreePath(directory), numbers, false);
+    const server = await bench.server("grid-server", tree.configuration);
     await server.start();
-    const listed = await bench.readCapAt(tree, directory);
+    const listed = await benchGrid.readCapAt(tree, directory);
     const [byFile, byDirectory, byPut]: [number[], number[], number[]] = [[], [], []];
     const [raw, byPath]: [number[], number[]] = [[], []];
-    const put = await putCommand(workshop, bench, tree, server);
-    await repeat(workshop, async (isCounted) => {
-      const file = await add(workshop, bench, tree, server, "file");
-      const floor = await bench.rawCalls(listed, (await workshop.newDeb()).bytes);
-      const walk = await bench.rawCalls(tree.readCap, (await workshop.newDeb()).bytes, parseTreePath(directory));
-      const all = await add(workshop, bench, tree, server, "directory");
+    const put = await putCommand(bench, benchGrid, tree, server);
+    await repeat(bench, async (isCounted) => {
+      const file = await add(bench, benchGrid, tree, server, "file");
+      const floor = await benchGrid.rawCalls(listed, (await bench.newDeb()).bytes);
+      const walk = await benchGrid.rawCalls(tree.readCap, (await bench.newDeb()).bytes, parseTreePath(directory));
+      const all = await add(bench, benchGrid, tree, server, "directory");
       const whole = await put();
       if (!isCounted) return;
       byFile.push(file);
@@ -54,7 +54,7 @@ export const grid: Measure = {
       { measure: named("file"), unit: "seconds", ours: byFile, against: floor, goal: floorGoal },
       { measure: named("file"), unit: "seconds", ours: byFile, against: walked },
       { measure: named("directory"), unit: "seconds", ours: byDirectory, against: floor, goal: floorGoal },
-      ...(await oldCycle(workshop, bench, tree, [
+      ...(await oldCycle(bench, benchGrid, tree, [
         { measure: named("file"), unit: "seconds", ours: byFile, goal: cycleGoal },
         {
           measure: `tahoe-apt put beside ${count} on a grid: the whole command, to installable`,
@@ -67,15 +67,15 @@ export const grid: Measure = {
 };
 
 async function add(
-  workshop: Workshop,
-  bench: BenchGrid,
+  bench: BenchContext,
+  benchGrid: BenchGrid,
   { root }: GridTree,
   server: BenchServer,
   named: "file" | "directory",
 ): Promise<number> {
-  const { name, bytes } = await workshop.newDeb();
+  const { name, bytes } = await bench.newDeb();
   const path = `${directory}/${name}`;
-  await bench.writer.put(root, parseTreePath(path), bytes, workshop.signal);
+  await benchGrid.writer.put(root, parseTreePath(path), bytes, bench.signal);
   const seconds = await server.ping(named === "file" ? path : directory);
   if (!(await server.packages()).includes(`/${name}\n`)) throw new Error(`${name} was not published`);
   return seconds;
@@ -83,15 +83,15 @@ async function add(
 
 /** The command as a builder runs it, from its start to its end; it ends when APT sees the package. @returns seconds */
 async function putCommand(
-  workshop: Workshop,
+  bench: BenchContext,
   { grid: node, writer }: BenchGrid,
   { root }: GridTree,
   server: BenchServer,
 ): Promise<() => Promise<number>> {
-  const { signal } = workshop;
+  const { signal } = bench;
   const path = parseTreePath(directory);
   const { url, token } = server.pingAddress;
-  const bundle = workshop.path("builder.bundle");
+  const bundle = bench.path("builder.bundle");
   const text = formatBundle({
     name: "builder",
     gateways: [node.webapiUrl],
@@ -100,13 +100,13 @@ async function putCommand(
   });
   await writeSecretFile(bundle, text);
   return async () => {
-    const { name, bytes } = await workshop.newDeb();
-    const file = workshop.path(name);
+    const { name, bytes } = await bench.newDeb();
+    const file = bench.path(name);
     writeFileSync(file, bytes);
     await server.settled();
     const { seconds } = await run(
       process.execPath,
-      [join(workshop.options.projectRoot, "dist/cli.js"), "put", "--bundle", bundle, file],
+      [join(bench.options.projectRoot, "dist/cli.js"), "put", "--bundle", bundle, file],
       {
         signal,
       },
@@ -120,15 +120,15 @@ async function putCommand(
 
 /** Everything down, the indices by apt-ftparchive, everything up. */
 async function oldCycle(
-  workshop: Workshop,
+  bench: BenchContext,
   { grid: node, tahoe, writer }: BenchGrid,
   tree: GridTree,
   rows: readonly Omit<Row, "against">[],
 ): Promise<Row[]> {
-  if (!workshop.has(tools.aptFtparchive)) return [];
-  workshop.options.progress("tahoe cp -r down, apt-ftparchive, tahoe cp -r up");
-  const { signal } = workshop;
-  const local = workshop.path("cycle");
+  if (!bench.has(tools.aptFtparchive)) return [];
+  bench.options.progress("tahoe cp -r down, apt-ftparchive, tahoe cp -r up");
+  const { signal } = bench;
+  const local = bench.path("cycle");
   mkdirSync(local);
   await node.addAlias("bench-down", tree.root);
   await node.addAlias("bench-up", await writer.createDirectory(signal));

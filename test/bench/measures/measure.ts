@@ -1,8 +1,9 @@
 // One thing that is measured, by its name on the command line.
+
+import type { BenchContext } from "../bench-context.ts";
 import type { Row } from "../rows.ts";
-import type { Workshop } from "../workshop.ts";
 
 export interface Measure {
   readonly name: string;
-  measure(workshop: Workshop): Promise<readonly Row[]>;
+  measure(bench: BenchContext): Promise<readonly Row[]>;
 }

@@ -1,9 +1,9 @@
 // One package replaced in the middle of a large repository, against one added at its end.
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { Served } from "../bench-context.ts";
 import { binaryDirectory, linkedAtSeconds, placeDeb, syntheticDeb } from "../corpus.ts";
 import type { Goal } from "../rows.ts";
-import type { Served } from "../workshop.ts";
 import { addOne, repeat } from "./append.ts";
 import type { Measure } from "./measure.ts";
 
@@ -11,12 +11,12 @@ const goal: Goal = { kind: "at-most-times", factor: 3 };
 
 export const replace: Measure = {
   name: "replace",
-  async measure(workshop) {
-    const { large } = workshop.scale;
-    const served = await workshop.served(large);
+  async measure(bench) {
+    const { large } = bench.scale;
+    const served = await bench.served(large);
     const [kept, renewed, appended]: [number[], number[], number[]] = [[], [], []];
     const { server } = served;
-    await repeat(workshop, async (isCounted, round) => {
+    await repeat(bench, async (isCounted, round) => {
       // Another segment each time: they differ in length.
       const number = (large >> 1) + round * (2 + Math.floor(large / 100));
       // Contents that are made of the change before would slow down any of these by as much.
@@ -25,7 +25,7 @@ export const replace: Measure = {
       await server.idle();
       const moved = await replaceOne(served, number + 1);
       await server.idle();
-      const { seconds } = await addOne(workshop, served, "file");
+      const { seconds } = await addOne(bench, served, "file");
       if (!isCounted) return;
       kept.push(inPlace);
       renewed.push(moved);

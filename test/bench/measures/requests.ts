@@ -3,12 +3,12 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { aDeb } from "../../support/debs.ts";
+import type { BenchContext, Served } from "../bench-context.ts";
 import { binaryDirectory, placeDeb } from "../corpus.ts";
 import { ask } from "../http.ts";
 import { nginxInFront, nginxOverFiles } from "../nginx.ts";
 import type { Row } from "../rows.ts";
 import { tools } from "../tools.ts";
-import type { Served, Workshop } from "../workshop.ts";
 import { requestsPerSecond } from "../wrk.ts";
 import type { Measure } from "./measure.ts";
 
@@ -33,20 +33,20 @@ const keepFilesOpen = "open_file_cache max=4096 inactive=60s;";
 
 export const requests: Measure = {
   name: "requests",
-  async measure(workshop) {
-    if (!workshop.has(tools.wrk) || !workshop.has(tools.nginx)) return [];
-    const served = await workshop.served(workshop.scale.large);
+  async measure(bench) {
+    if (!bench.has(tools.wrk) || !bench.has(tools.nginx)) return [];
+    const served = await bench.served(bench.scale.large);
     const kinds = await kindsOf(served);
-    const files = workshop.path("www");
-    for (const { path } of kinds) await copyTo(files, path, served, workshop);
+    const files = bench.path("www");
+    for (const { path } of kinds) await copyTo(files, path, served, bench);
     const servers = {
       ours: served.server.url,
-      nginx: await nginxOverFiles(workshop, files),
-      keeping: await nginxOverFiles(workshop, files, keepFilesOpen),
-      front: await nginxInFront(workshop, served.server.url),
+      nginx: await nginxOverFiles(bench, files),
+      keeping: await nginxOverFiles(bench, files, keepFilesOpen),
+      front: await nginxInFront(bench, served.server.url),
     };
     const rows: Row[] = [];
-    for (const kind of kinds) rows.push(...(await loaded(workshop, kind, servers)));
+    for (const kind of kinds) rows.push(...(await loaded(bench, kind, servers)));
     return rows;
   },
 };
@@ -70,7 +70,7 @@ async function kindsOf({ server, packages }: Served): Promise<readonly Kind[]> {
   ];
 }
 
-async function copyTo(files: string, path: string, { server }: Served, { signal }: Workshop): Promise<void> {
+async function copyTo(files: string, path: string, { server }: Served, { signal }: BenchContext): Promise<void> {
   const { status, body } = await ask("GET", `${server.url}/${path}`, { signal });
   if (status !== 200) throw new Error(`${path} is answered with ${status}`);
   mkdirSync(dirname(join(files, path)), { recursive: true });
@@ -78,7 +78,7 @@ async function copyTo(files: string, path: string, { server }: Served, { signal 
 }
 
 async function loaded(
-  { signal, scale, options }: Workshop,
+  { signal, scale, options }: BenchContext,
   { what, path, isConditional, share }: Kind,
   servers: Readonly<Record<ServerName, string>>,
 ): Promise<Row[]> {

@@ -6,16 +6,16 @@ const limitSeconds = 1.5;
 
 export const restart: Measure = {
   name: "restart",
-  async measure(workshop) {
-    const { large, slowRounds } = workshop.scale;
-    const served = await workshop.served(large);
+  async measure(bench) {
+    const { large, slowRounds } = bench.scale;
+    const served = await bench.served(large);
     const [restarted, caughtUp]: [number[], number[]] = [[], []];
     for (let round = 0; round < slowRounds; round++) {
-      workshop.options.progress(`restart ${round + 1} of ${slowRounds}`);
+      bench.options.progress(`restart ${round + 1} of ${slowRounds}`);
       await served.server.stop();
       const begunMs = performance.now();
       restarted.push(await served.server.start());
-      await addOne(workshop, served, "file");
+      await addOne(bench, served, "file");
       caughtUp.push((performance.now() - begunMs) / 1000);
     }
     return [

@@ -39,7 +39,7 @@ const read = async (at: string): Promise<string> =>
   (await collect(tree.open({ path: path(at), content: undefined }, undefined, signal))).toString();
 async function kinds(at: string): Promise<Record<string, string>> {
   const node = await look(at);
-  if (node?.kind !== "directory") throw new Error(`${at} is no directory`);
+  if (node?.kind !== "directory") throw new Error(`${at} is not a directory`);
   return Object.fromEntries([...node.entries].map(([name, entry]) => [name, entry.kind]));
 }
 

@@ -27,7 +27,7 @@ async function entriesIn(
 ): Promise<ReadonlyMap<string, Entry>> {
   const reader = new ListingReader({ ...defaultListingLimits, ...limits });
   const { node } = await reader.read(inPieces(Buffer.from(text), lengths), signal);
-  if (node.kind !== "directory") throw new Error("it is no directory");
+  if (node.kind !== "directory") throw new Error("it is not a directory");
   return node.entries;
 }
 

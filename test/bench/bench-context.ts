@@ -55,7 +55,7 @@ export interface Served {
 /** Above every corpus' own numbers; no multiple of five, so that it is no package for all architectures. */
 const firstNewNumber = 1_000_001;
 
-export class Workshop {
+export class BenchContext {
   readonly options: WorkshopOptions;
   readonly scale: Scale;
   readonly signal: AbortSignal;
