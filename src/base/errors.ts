@@ -45,9 +45,9 @@ export function systemCodeOf(thrown: unknown): string | undefined {
 export function fileReasonOf(thrown: unknown): string {
   const reasons = new Map([
     ["ENOENT", "no such file or directory"],
-    ["EACCES", "may not be read"],
+    ["EACCES", "permission denied"],
     ["EISDIR", "is a directory"],
-    ["ENOTDIR", "a file is in the way"],
+    ["ENOTDIR", "not a directory"],
   ]);
   return reasons.get(systemCodeOf(thrown) ?? "") ?? messageOf(thrown);
 }

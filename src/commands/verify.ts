@@ -41,16 +41,16 @@ const exitCodes = { differs: 3 } as const;
 const maxKeyBytes = 1024 ** 2;
 /** How much of an index is read to get one complete stanza. */
 const maxStanzaBytes = 1024 ** 2;
-/** How far the server's clock may be ahead of the local clock; apt has the same tolerance. */
+/** How far the server's clock may be ahead of the local one. apt allows this for Date, but apt 3 not for signatures. */
 const allowedAheadMs = 10_000;
 
 const help = `
 URL is the repository's root, e.g. https://apt.example.org/debian. The server is not trusted, and no token is needed:
-verify checks signatures, fetches every listed file by its name and by its hash, generates the indices from the tree and
-compares them with the server's entry by entry, and compares the packages with their hashes. Uploaders' metadata is not
-trusted either: the packages in the tree are read. A suite's view and the generated keyring package exist only on the
-server, so they appear as differences. A suite with a slash in its name, such as bookworm/updates, must be named by
---suite or the configuration.
+verify checks signatures, fetches every listed file by name and through by-hash, generates the indices from the tree
+and compares them with the server's stanza by stanza, and compares the packages with their hashes. Uploaders' metadata
+is not trusted either: the packages in the tree are read. Views, overrides and owners of names are in the server's
+configuration: without --config they appear as differences, and so does always the generated keyring package. A suite
+with a slash in its name, such as bookworm/updates, must be named by --suite or the configuration.
 
 Examples:
   tahoe-apt verify --webapi http://127.0.0.1:3456 --readcap-file debian.readcap https://apt.example.org/debian
@@ -254,6 +254,7 @@ async function printVerification(
     return;
   }
   for (const { path, text: description } of findings) await print(`${printable(path)}: ${printable(description)}`);
-  const verdict = findings.length === 0 ? "no differences" : `${findings.length} differences`;
+  const count = findings.length;
+  const verdict = count === 0 ? "no differences" : `${count} ${count === 1 ? "difference" : "differences"}`;
   await print(`${suite}: ${verdict}; ${indices} indices and ${packages} packages were compared with the tree`);
 }

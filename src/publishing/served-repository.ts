@@ -46,7 +46,7 @@ export interface PublicationSummary {
 export interface KeptPublication {
   readonly suite: Suite;
   readonly id: string;
-  /** When it was first served, in seconds since the epoch. That is later than its Date, which follows the uploads. */
+  /** When it was first served, in seconds since the epoch. That is later than its Date, which is derived from the time of the newest upload. */
   readonly servedSeconds: number;
   readonly isCurrent: boolean;
   /** The names under which it is kept forever, and served at `snapshots/NAME/` too. */
@@ -120,22 +120,23 @@ export interface PublicKey {
   readonly fingerprints: readonly string[];
 }
 
-/** The files with which a client begins that requests indices by plain names, not by-hash. */
+/** The first file of a suite that a client requests which does not use by-hash, such as debmirror. */
 export type ReleaseFile = "Release" | "InRelease";
 
 /**
- * The publications with which a client began, so that all files that it requests by plain names are of one publication.
+ * Remembers from which publication a client got Release or InRelease, so that it gets the indices, which it requests by
+ * plain names, from the same one.
  * @see mirror-sessions.ts for the duration, and for how clients are distinguished
  */
 export interface ClientSession {
   /**
-   * To be called when a client requests a file with which it begins.
+   * Must be called when a client requests Release or InRelease.
    * @param suiteKey identifies the suite among all suites of the server
    * @param currentId the id of the current publication of the suite
    * @returns the id of the publication to serve: the current one, or for the second file that of the first
    */
   begin(suiteKey: string, file: ReleaseFile, currentId: string): string;
-  /** @returns the id of the publication with which the client began; undefined if it did not begin, or too long ago */
+  /** @returns the id of the publication of the client's Release; undefined if it requested none, or too long ago */
   continued(suiteKey: string): string | undefined;
 }
 

@@ -12,7 +12,7 @@ export async function makeStateDirectory(directory: string): Promise<void> {
     await make(directory);
   } catch (thrown) {
     const code = systemCodeOf(thrown);
-    const why = code === "EEXIST" ? "a file is in the way" : (code ?? "unknown error");
+    const why = code === "EEXIST" ? "not a directory" : (code ?? "unknown error");
     throw new ConfigurationError([`the state directory ${directory} cannot be created: ${why}`]);
   }
 }

@@ -206,7 +206,7 @@ test.each(["--version", "-V"])("%s prints only the version of package.json, from
 
 test.each([
   { state: "/proc/x", reason: "ENOENT" },
-  { state: "/proc/version/x", reason: "a file is in the way" },
+  { state: "/proc/version/x", reason: "not a directory" },
 ])(
   "a state directory that cannot be created, $state, is named, and the server ends with 2",
   async ({ state, reason }) => {

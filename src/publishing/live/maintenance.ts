@@ -6,8 +6,10 @@ import { repeat } from "../../base/repeat.ts";
 import type { SerialQueue } from "../../base/serial-queue.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { DeferredQueue } from "../deferred/deferred-queue.ts";
+import type { PublishingObserver } from "../publishing-observer.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 import type { DeferredPublisher } from "./deferred-publisher.ts";
+import { reportPublication } from "./report-publication.ts";
 import type { ServedSuites } from "./served-suites.ts";
 
 /** Contents that stay readable although they may be unlinked. */
@@ -25,6 +27,7 @@ interface MaintenanceOptions {
   readonly publishQueue: SerialQueue;
   readonly deferredQueue: DeferredQueue;
   readonly deferredPublisher: DeferredPublisher;
+  readonly observer: PublishingObserver;
   readonly log: Log;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -88,11 +91,13 @@ export class Maintenance {
     const { suites, catalog, deferredQueue, log, signal } = this.#options;
     for (const suite of suites) {
       try {
-        if (suite.isViewDue) {
-          await suite.publishChanges(catalog, signal);
-          deferredQueue.request(suite.name);
-        }
-        await suite.renew(signal);
+        await reportPublication(suite, this.#options, async () => {
+          if (suite.isViewDue) {
+            await suite.publishChanges(catalog, signal);
+            deferredQueue.request(suite.name);
+          }
+          await suite.renew(signal);
+        });
       } catch (thrown) {
         if (!signal.aborted) log.error({ suite: suite.name, err: thrown }, "a publication could not be renewed");
       }

@@ -232,6 +232,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     publishQueue,
     deferredQueue,
     deferredPublisher,
+    observer,
     log,
     now,
     keepSeconds,

@@ -32,6 +32,7 @@ import type { Maintenance } from "./maintenance.ts";
 import type { Notices } from "./notices.ts";
 import type { RefreshStatus } from "./refresh-status.ts";
 import type { Refresher } from "./refresher.ts";
+import { reportPublication } from "./report-publication.ts";
 import type { ServedSuite } from "./served-suite.ts";
 import type { ServedSuites } from "./served-suites.ts";
 import type { SuiteRollback } from "./snapshot-control.ts";
@@ -185,7 +186,8 @@ export class Repository implements ServedRepository, SuiteRollback {
   }
 
   async rollBack(past: Manifest): Promise<void> {
-    await this.#suites.open(past.suite).rollBack(past, this.#options.stopping.signal);
+    const suite = this.#suites.open(past.suite);
+    await reportPublication(suite, this.#options, () => suite.rollBack(past, this.#options.stopping.signal));
   }
 
   async resume(suite: Suite): Promise<void> {

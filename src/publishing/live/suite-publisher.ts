@@ -9,6 +9,7 @@ import type { PublishingObserver } from "../publishing-observer.ts";
 import type { Maintenance } from "./maintenance.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
 import type { RefreshStatus } from "./refresh-status.ts";
+import { reportPublication } from "./report-publication.ts";
 import type { ServedSuite } from "./served-suite.ts";
 import type { ServedSuites } from "./served-suites.ts";
 
@@ -90,23 +91,22 @@ export class SuitePublisher {
   }
 
   async #publishSuite(suite: ServedSuite): Promise<PublishingAttempt> {
-    const { catalog, suites, status, observer, log, now, signal } = this.#options;
+    const { catalog, suites, status, observer, log, signal } = this.#options;
     const { name } = suite;
-    const begunMs = now();
     clearTimeout(this.#scheduled.get(name));
     this.#scheduled.delete(name);
     try {
-      const before = suite.current?.id;
-      const { changes, rejected } = await suite.publishChanges(catalog, signal);
+      const { result, seconds } = await reportPublication(suite, this.#options, () =>
+        suite.publishChanges(catalog, signal),
+      );
+      const { changes, rejected } = result;
       for (const { code } of rejected) observer.rejected(code);
       observer.pending(name, suite.pendingSources);
       if (suite.current === undefined && !suite.hasChanges) await suites.close(name);
-      else if (suite.current?.id === before && suite.isFullyListed && !suite.isRolledBack) observer.confirmed(name);
+      else if (seconds === undefined && suite.isFullyListed && !suite.isRolledBack) observer.confirmed(name);
       const added = addedBy(changes, suite);
       const removed = removedBy(changes);
-      if (suite.current !== undefined && suite.current.id !== before) {
-        const seconds = (now() - begunMs) / 1000;
-        observer.published(name, seconds);
+      if (suite.current !== undefined && seconds !== undefined) {
         const counts = { added: added.length, removed: removed.length, rejected: rejected.length };
         log.info({ suite: name, publication: suite.current.id, ...counts, seconds }, "published");
       }

@@ -42,7 +42,7 @@ test("if the SHA1 of the index is known, everything is listed by SHA1 too", () =
 
 test("the name of a patch cannot forge a line or leave its directory", () => {
   for (const name of ["", "a b", "a\nb", "../a"]) {
-    expect(() => renderPatchIndex({ sha256: "", sizeBytes: 0 }, [aPatch(name, 1)])).toThrow("no name of a patch");
+    expect(() => renderPatchIndex({ sha256: "", sizeBytes: 0 }, [aPatch(name, 1)])).toThrow("not the name of a patch");
   }
 });
 

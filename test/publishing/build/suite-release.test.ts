@@ -26,8 +26,10 @@ test("a start with a changed identity fails and names the consequences for users
 
 test("Valid-Until is renewed in time, even if nothing changes and the tree cannot be read", async () => {
   let nowMs = Date.UTC(2026, 10, 22, 12);
+  const publications: string[] = [];
   const day = 24 * 3600;
-  const options = { now: () => nowMs, validForSeconds: 7 * day };
+  const observer = { published: (suite: string) => void publications.push(suite) };
+  const options = { now: () => nowMs, validForSeconds: 7 * day, observer };
   const served = new ServedFolder(options);
   served.put(`${amd64}/a.deb`, await aDeb({ package: "a", architecture: "amd64" }));
   await served.ping();
@@ -51,6 +53,7 @@ test("Valid-Until is renewed in time, even if nothing changes and the tree canno
   } finally {
     vi.useRealTimers();
   }
+  expect(publications, "exports follow the renewal").toEqual(["sid", "sid"]);
   expect(await served.text(`${amd64}/Packages`)).toBe(packages);
   expect(Date.parse(field(await served.text(release), "Date") ?? "")).toBe(nowMs - defaultDateLagSeconds * 1000);
 });

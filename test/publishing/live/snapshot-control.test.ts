@@ -1,6 +1,7 @@
 // Snapshots: each kept publication has its own URL, pinned ones are never removed, and suites can be rolled back.
 import { expect, test } from "vitest";
 import { parseSuite } from "../../../src/base/names.ts";
+import type { PublishingObserver } from "../../../src/publishing/publishing-observer.ts";
 import type { Tree } from "../../../src/storage/tree.ts";
 import { aDeb } from "../../support/debs.ts";
 import { packageNames, ServedFolder, sha256, unlistedWhile } from "../../support/served-folder.ts";
@@ -22,8 +23,8 @@ class Travelled {
   nowSeconds = 1_700_000_000;
   readonly served: ServedFolder;
 
-  constructor(wrap: (tree: Tree) => Tree = (tree) => tree) {
-    this.served = new ServedFolder({ now: () => this.nowSeconds * 1000, wrap });
+  constructor(wrap: (tree: Tree) => Tree = (tree) => tree, observer: Partial<PublishingObserver> = {}) {
+    this.served = new ServedFolder({ now: () => this.nowSeconds * 1000, wrap, observer });
   }
 
   /** @returns the id of the publication that contains the new version */
@@ -184,8 +185,8 @@ test("the name of a pin cannot be reused, a removed publication cannot be pinned
   expect(await snapshotControl.pin(sid, "good", "better")).toBe(first);
   await expect(snapshotControl.pin(sid, second, "good")).rejects.toThrow(`good is ${first}`);
   await expect(snapshotControl.pin(sid, "20010101T000000Z", "old")).rejects.toThrow("no publication");
-  await expect(snapshotControl.pin(sid, second, "20010101T000000Z")).rejects.toThrow("no name");
-  await expect(snapshotControl.pin(sid, second, "a/b")).rejects.toThrow("no name");
+  await expect(snapshotControl.pin(sid, second, "20010101T000000Z")).rejects.toThrow("not a name");
+  await expect(snapshotControl.pin(sid, second, "a/b")).rejects.toThrow("not a name");
   await expect(snapshotControl.unpin(sid, "worse")).rejects.toThrow("nothing of sid");
 });
 
@@ -224,6 +225,18 @@ test("a rolled back suite serves the old content with a newer Date and ignores c
   expect(await dateOf(served)).toBeGreaterThan(rolledDate);
   expect(travelled.rolledBackTo).toBeUndefined();
   await expect(served.repository.snapshotControl.resume(sid)).rejects.toThrow("not rolled back");
+});
+
+test("a rollback is reported as a new publication, so that exports follow it", async () => {
+  const published: string[] = [];
+  const travelled = new Travelled(undefined, { published: (suite) => void published.push(suite) });
+  const good = await travelled.upload("1");
+  await travelled.wait(60);
+  await travelled.upload("2-bad");
+  expect(published).toEqual([sid, sid]);
+  travelled.nowSeconds += 60;
+  await travelled.served.repository.snapshotControl.rollBack(sid, good);
+  expect(published).toEqual([sid, sid, sid]);
 });
 
 test("a rollback does not need the tree, and can restore a suite that was removed from the tree", async () => {
