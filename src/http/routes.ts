@@ -55,6 +55,7 @@ export function createRoutes(options: RoutesOptions, basicAuth: BasicAuth): Rout
   const app = new Koa<State>();
   // Koa would print whole errors, with caps; `fail` logs them without.
   app.silent = true;
+  // Koa's callback takes no further argument.
   const underWay = new WeakMap<IncomingMessage, Received>();
 
   app.use(async (ctx, next) => {

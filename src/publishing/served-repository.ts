@@ -148,7 +148,7 @@ export interface RequestContext {
   readonly session?: ClientSession | undefined;
 }
 
-/** A repository in service. */
+/** A repository in service. @see FlatRepositories, which passes each path on to a Repository */
 export interface ServedRepository {
   readonly name: RepositoryName;
   readonly key: PublicKey;

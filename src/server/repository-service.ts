@@ -64,7 +64,7 @@ export class RepositoryService {
   readonly #tree: Tree;
   readonly #main: Repository;
   /** A second publication of the same packages, for the indices that are written into the tree. */
-  #published: Repository | undefined;
+  #inTree: Repository | undefined;
   readonly #exports: ExportAfterPublish[] = [];
   readonly #healthChecks: HealthCheckSchedule | undefined;
   /** The repository as it is served over HTTP, with the flat repositories in its tree. */
@@ -123,7 +123,7 @@ export class RepositoryService {
   }
 
   async stop(): Promise<void> {
-    const all = [this.repository, this.#healthChecks, this.#published, ...this.#exports];
+    const all = [this.repository, this.#healthChecks, this.#inTree, ...this.#exports];
     await Promise.all(all.map(async (each) => await each?.stop()));
   }
 
@@ -219,7 +219,7 @@ export class RepositoryService {
       const bundle = await readBundle(publishBundleFile, (complaint) => log.warn({}, complaint));
       const target = { tree: writableTree(bundle), uploads: uploadsIn(shared.root, name) };
       const published = this.#openPublished();
-      this.#published = published;
+      this.#inTree = published;
       this.#addExport("published into the tree", (signal) => publishTo(published, target, signal));
     }
     for (const each of this.#exports) each.request();

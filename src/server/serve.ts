@@ -88,6 +88,7 @@ class ServerStart {
     const corruption = new AbortController();
     const log = detectingCorruption(given, corruption);
     const metrics = createMetrics(systemClock);
+    // Filled when the repositories are opened, which needs the resources.
     const services: RepositoryService[] = [];
     const resources = await openSharedResources(configuration, {
       log,

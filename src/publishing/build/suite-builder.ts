@@ -222,7 +222,8 @@ export class SuiteBuilder {
   /** Whether a publication must be renewed because half of its validity has passed. */
   isRenewalDue({ validUntilSeconds }: Manifest): boolean {
     const { validForSeconds } = this.#settings;
-    if (validUntilSeconds === undefined || validForSeconds === undefined) return validUntilSeconds !== validForSeconds;
+    if (validUntilSeconds === undefined || validForSeconds === undefined)
+      return (validUntilSeconds === undefined) !== (validForSeconds === undefined);
     return this.#options.now() / 1000 > validUntilSeconds - validForSeconds / 2;
   }
 

@@ -27,6 +27,7 @@ export class BuilderQueues<Result> {
 
   /**
    * Resolves with the result of a survey that began after this call and covered the path.
+   * @see Refresher, whose `#survey` is the function that the queues call
    * @param owner the directory whose queue is used
    */
   async request(owner: TreePath, path: TreePath): Promise<Result> {

@@ -100,7 +100,10 @@ export class ServedSuite {
     return this.#current;
   }
 
-  /** Whether the whole suite was surveyed since the start. Until then, no part of it can be published. */
+  /**
+   * Whether the suite was published, or found unchanged, since the start. Directories of builders that are slow to list
+   * may still be missing then.
+   */
   get surveyed(): boolean {
     return this.#surveyed;
   }
