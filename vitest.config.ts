@@ -17,7 +17,7 @@ export default defineConfig({
           testTimeout: unitTimeoutMs,
           hookTimeout: unitTimeoutMs,
           // More than there are cores, as a rule: some of these wait for timers and sockets most of the time.
-          maxWorkers: 3,
+          maxWorkers: 4,
           // Files that run in one process share what they load: loading it anew takes a third of the time. Whoever mocks a
           // module loads it after vi.resetModules(), and lets it go again.
           isolate: false,

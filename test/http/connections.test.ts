@@ -25,7 +25,10 @@ interface CountingApp extends StartedApp {
   readonly begun: () => number;
 }
 
-async function aServer(options: Parameters<typeof startApp>[1] = {}): Promise<CountingApp> {
+async function aServer(
+  options: Parameters<typeof startApp>[1] = {},
+  finished: (stop: () => Promise<void>) => void = onTestFinished,
+): Promise<CountingApp> {
   let begun = 0;
   const counted = <T>(reply: T): T => {
     begun += 1;
@@ -37,7 +40,7 @@ async function aServer(options: Parameters<typeof startApp>[1] = {}): Promise<Co
     "pool/large.deb": aResource("", { sizeBytes: largeBytes, read: async () => counted(pieces()) }),
   };
   const app = await startApp([aRepository("debian", files)], options);
-  onTestFinished(() => app.stop(0));
+  finished(() => app.stop(0));
   return { ...app, begun: () => begun };
 }
 
@@ -57,10 +60,15 @@ class Peer {
     socket.on("close", () => (this.closedMs = Date.now()));
   }
 
-  static async open(app: StartedApp, localAddress: string, said = ""): Promise<Peer> {
+  static async open(
+    app: StartedApp,
+    localAddress: string,
+    said = "",
+    finished: (close: () => void) => void = onTestFinished,
+  ): Promise<Peer> {
     const socket = connect({ port: app.address.port, host: "127.0.0.1", localAddress });
     const peer = new Peer(socket);
-    onTestFinished(() => void socket.destroy());
+    finished(() => void socket.destroy());
     await new Promise((resolve) => socket.once("connect", resolve).once("error", resolve));
     if (said !== "") socket.write(said);
     return peer;
@@ -123,16 +131,16 @@ test("if many addresses use all connections, silent ones are closed in favour of
   for (let count = 0; count < 10; count++) expect(await answeredInMs(app, honest)).toBeLessThan(promptMs);
 });
 
-test.each([
+test.concurrent.for([
   ["a byte at a time", "GET /debian/dists/a HTTP/1.1\r\nHost: x\r\nX: ", "y"],
   ["line by line", "GET /debian/dists/a HTTP/1.1\r\nHost: x\r\n", "X: y\r\n"],
   ["not at all, but for empty lines", "", "\r\n"],
   ["never", "", ""],
-])(
+] as const)(
   "headers that come %s are cut in time, even if the client reads nothing and closes nothing",
-  async (_how, first, drop) => {
-    const app = await aServer({ limits: { headersTimeoutSeconds: 2 } });
-    const peer = await Peer.open(app, attacker, first);
+  async ([, first, drop], { expect, onTestFinished: finished }) => {
+    const app = await aServer({ limits: { headersTimeoutSeconds: 2 } }, finished);
+    const peer = await Peer.open(app, attacker, first, finished);
     while (peer.closedMs === undefined && Date.now() - peer.beganMs < 10_000) {
       if (drop !== "") peer.socket.write(drop);
       // A silent client finds out only by reading; that it has not read what came is what counts for the others.
