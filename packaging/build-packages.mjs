@@ -3,13 +3,16 @@
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
+  closeSync,
   cpSync,
   existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -32,7 +35,6 @@ let output = "";
 
 /** The Node.js that tahoe-apt-nodejs contains: the newest release with long-term support. */
 const nodeVersion = "24.22.3";
-const oldestNode = "20.19";
 
 /**
  * The names of each architecture at Debian and at npm. arm64 is missing: lzma-native 8.0.6 has an x86-64 binary in
@@ -70,16 +72,14 @@ function sourceDate() {
 /** Makes tahoe-apt-VERSION.tgz. @returns its path */
 function packTarball() {
   // .npmrc forbids the scripts of dependencies; `prepack` is our own, and builds.
-  const [packed] = JSON.parse(
-    run(
-      "npm",
-      ["pack", "--ignore-scripts=false", "--foreground-scripts=false", "--json", "--pack-destination", output],
-      {
-        cwd: root,
-      },
-    ),
-  );
-  return join(output, packed.filename);
+  return npmPack(["--ignore-scripts=false", "--foreground-scripts=false"], output);
+}
+
+/** @returns the path of the tarball that `npm pack` wrote into a directory */
+function npmPack(args, directory) {
+  const flags = ["pack", "--json", "--pack-destination", directory];
+  const [packed] = JSON.parse(run("npm", [...flags, ...args], { cwd: root }));
+  return join(directory, packed.filename);
 }
 
 /** Puts the program and the dependencies that it needs on one architecture into a directory. */
@@ -177,11 +177,10 @@ const installedKibibytes = (directory) =>
 
 /** Ends a package: control fields, sizes, times, digests. @returns the path of the .deb */
 function buildDeb(stage, { fields, scripts = [], conffiles = [], dateSeconds }) {
-  const control = { ...fields, "Installed-Size": installedKibibytes(stage) };
-  const description = control.Description;
-  delete control.Description;
+  const { Description, ...others } = fields;
+  const control = { ...others, "Installed-Size": installedKibibytes(stage), Description };
   const lines = Object.entries(control).map(([name, value]) => `${name}: ${value}\n`);
-  write(join(stage, "DEBIAN/control"), `${lines.join("")}Description: ${description}\n`);
+  write(join(stage, "DEBIAN/control"), lines.join(""));
   for (const name of scripts) write(join(stage, "DEBIAN", name), readFileSync(join(templates, name)), 0o755);
   if (conffiles.length > 0) write(join(stage, "DEBIAN/conffiles"), `${conffiles.join("\n")}\n`);
   const files = readdirSync(stage, { recursive: true })
@@ -208,9 +207,17 @@ function normalise(directory, dateSeconds) {
   }
 }
 
-const isScript = (path) => statSync(path).isFile() && readFileSync(path).subarray(0, 2).toString() === "#!";
+/** Whether a file begins with "#!". */
+function isScript(path) {
+  if (!statSync(path).isFile()) return false;
+  const begin = Buffer.alloc(2);
+  const file = openSync(path);
+  readSync(file, begin);
+  closeSync(file);
+  return begin.toString() === "#!";
+}
 
-function buildProgramPackage(stage, { tarball, architecture, version, dateSeconds }) {
+function buildProgramPackage(stage, { tarball, architecture, version, engines, dateSeconds }) {
   const library = join(stage, "usr/lib/tahoe-apt");
   const documents = join(stage, "usr/share/doc/tahoe-apt");
   installProgram(tarball, library, architectures[architecture].npm);
@@ -245,7 +252,7 @@ function buildProgramPackage(stage, { tarball, architecture, version, dateSecond
       Section: "utils",
       Priority: "optional",
       Maintainer: maintainer,
-      Depends: `nodejs (>= ${oldestNode}) | tahoe-apt-nodejs, libc6 (>= 2.28), libgcc-s1, libstdc++6, passwd`,
+      Depends: `nodejs (${engines.node.replace(">=", ">= ")}) | tahoe-apt-nodejs, libc6 (>= 2.28), libgcc-s1, libstdc++6, passwd`,
       Recommends: "zstd, bzip2",
       Description: `APT repository served from a Tahoe-LAFS directory tree
  The server answers APT from a directory tree in a Tahoe-LAFS grid, of which it
@@ -266,11 +273,8 @@ function buildProgramPackage(stage, { tarball, architecture, version, dateSecond
 function buildNodePackage(stage, { architecture, dateSeconds }) {
   const scratch = mkdtempSync(join(tmpdir(), "tahoe-apt-node-"));
   try {
-    const name = `node-linux-${architectures[architecture].npm}`;
-    const [packed] = JSON.parse(
-      run("npm", ["pack", "--json", "--pack-destination", scratch, `${name}@${nodeVersion}`]),
-    );
-    run("tar", ["-xzf", join(scratch, packed.filename), "-C", scratch, "--no-same-owner"]);
+    const packed = npmPack([`node-linux-${architectures[architecture].npm}@${nodeVersion}`], scratch);
+    run("tar", ["-xzf", packed, "-C", scratch, "--no-same-owner"]);
     mkdirSync(join(stage, "usr/lib/tahoe-apt-nodejs"), { recursive: true });
     renameSync(join(scratch, "package/bin/node"), join(stage, "usr/lib/tahoe-apt-nodejs/node"));
     const documents = join(stage, "usr/share/doc/tahoe-apt-nodejs");
@@ -309,27 +313,21 @@ function buildNodePackage(stage, { architecture, dateSeconds }) {
 }
 
 function main() {
-  const { values } = parseArgs({
-    options: {
-      architecture: { type: "string", multiple: true, default: Object.keys(architectures) },
-      output: { type: "string", default: join(root, "dist-packages") },
-    },
-  });
-  for (const name of values.architecture) {
-    if (!Object.hasOwn(architectures, name)) throw new Error(`no such architecture: ${name}`);
-  }
+  const { values } = parseArgs({ options: { output: { type: "string", default: join(root, "dist-packages") } } });
   output = resolve(values.output);
-  const { version } = readJson(join(root, "package.json"));
+  const { version, engines } = readJson(join(root, "package.json"));
   const dateSeconds = sourceDate();
-  rmSync(output, { recursive: true, force: true });
   mkdirSync(output, { recursive: true });
+  // Only what an earlier run built: the directory may be one of yours.
+  for (const name of readdirSync(output)) if (/^tahoe-apt[-_].*\.(deb|tgz)$/.test(name)) rmSync(join(output, name));
   const report = (path) => process.stdout.write(`${path}\n`);
   const tarball = packTarball();
   report(tarball);
   const scratch = mkdtempSync(join(tmpdir(), "tahoe-apt-package-"));
   try {
-    for (const architecture of values.architecture) {
-      report(buildProgramPackage(join(scratch, architecture), { tarball, architecture, version, dateSeconds }));
+    for (const architecture of Object.keys(architectures)) {
+      const program = { tarball, architecture, version, engines, dateSeconds };
+      report(buildProgramPackage(join(scratch, architecture), program));
       report(buildNodePackage(join(scratch, `${architecture}-node`), { architecture, dateSeconds }));
     }
   } finally {

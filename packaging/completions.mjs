@@ -13,7 +13,9 @@ const candidates = (help) => [...below(help), ...help.options.flatMap(optionName
 export function bashCompletion(helps) {
   const cases = helps.map((help) => `    "${help.words.join(" ")}") words="${candidates(help).join(" ")}" ;;`);
   const withFiles = [...new Set(helps.flatMap(({ options }) => options.filter(isFile).flatMap(optionNames)))];
-  const groups = helps.filter((help) => below(help).length > 0 && help.words.length > 0);
+  const groups = helps
+    .filter((help) => below(help).length > 0 && help.words.length > 0)
+    .map(({ words }) => words.join(" "));
   return `# bash completion for tahoe-apt
 _tahoe_apt() {
   local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} command= words=
@@ -24,13 +26,13 @@ _tahoe_apt() {
   if ((COMP_CWORD > 1)); then command=\${COMP_WORDS[1]}; fi
   if ((COMP_CWORD > 2)); then
     case $command in
-      ${groups.map(({ words }) => words.join(" ")).join("|")}) command="$command \${COMP_WORDS[2]}" ;;
+      ${groups.join("|")}) command="$command \${COMP_WORDS[2]}" ;;
     esac
   fi
   case $command in
 ${cases.join("\n")}
   esac
-  if [[ $current == -* || -z $command || " ${groups.map(({ words }) => words.join(" ")).join(" ")} " == *" $command "* ]]; then
+  if [[ $current == -* || -z $command || " ${groups.join(" ")} " == *" $command "* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
   else
     compopt -o default

@@ -22,6 +22,7 @@ import { exportSite } from "../../src/export/export-site.ts";
 import type { Resource } from "../../src/publishing/resource.ts";
 import type { Manifest } from "../../src/publishing/store/publication.ts";
 import { publicationId } from "../../src/publishing/store/publication.ts";
+import { aResource } from "../support/served-repository.ts";
 
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 const big = Buffer.alloc(1_000_000, "B");
@@ -104,14 +105,7 @@ class Source implements SiteSource {
         count(-1);
       }
     }
-    return {
-      sizeBytes: bytes.length,
-      etag: "x",
-      contentType: "x",
-      caching: "immutable",
-      lastModifiedSeconds: 1,
-      read: async (_range, signal) => (isSlow ? slowly(signal) : bytes),
-    };
+    return aResource(bytes, isSlow ? { read: async (_range, signal) => slowly(signal) } : {});
   }
 }
 
@@ -205,14 +199,7 @@ class Suites implements SiteSource {
         ? Buffer.from(manifest?.release ?? "")
         : this.#bytes.get(manifest?.indices[0]?.forms.plain.sha256 ?? "")) ??
       Buffer.of();
-    return {
-      sizeBytes: bytes.length,
-      etag: "x",
-      contentType: "x",
-      caching: "immutable",
-      lastModifiedSeconds: 1,
-      read: async () => bytes,
-    };
+    return aResource(bytes);
   }
 }
 
