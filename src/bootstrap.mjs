@@ -2,7 +2,7 @@
 // Plain JavaScript without dependencies, because it runs before they are installed.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -134,6 +134,8 @@ async function build() {
   await compile("building", "tsconfig.build.json");
   mkdirSync(join(root, "dist"), { recursive: true });
   removeStaleModules();
+  // npx sets this mode only when it first meets a checkout, and the compiler never does.
+  chmodSync(join(root, "dist/cli.js"), 0o755);
   writeFileSync(stamp, fingerprint);
 }
 

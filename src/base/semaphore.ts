@@ -1,5 +1,7 @@
 // A semaphore that divides its slots fairly.
+
 import { calledOrAborted } from "./abort.ts";
+import { addToCount } from "./counts.ts";
 
 /**
  * A free slot goes to the waiting sharer that holds the fewest slots; sharers with equal numbers take turns. A named
@@ -51,16 +53,12 @@ export class Semaphore {
 
   #hold(sharer: string | undefined): void {
     this.#free -= 1;
-    if (sharer !== undefined) this.#held.set(sharer, this.#heldBy(sharer) + 1);
+    if (sharer !== undefined) addToCount(this.#held, sharer, 1);
   }
 
   #release(sharer: string | undefined): void {
     this.#free += 1;
-    if (sharer !== undefined) {
-      const held = this.#heldBy(sharer) - 1;
-      if (held > 0) this.#held.set(sharer, held);
-      else this.#held.delete(sharer);
-    }
+    if (sharer !== undefined) addToCount(this.#held, sharer, -1);
     this.#callNext();
   }
 

@@ -16,7 +16,7 @@ import { readCertificates } from "../config/config-values.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
 import { argument, gatewayCaOption, repeatable, withRequired } from "./shared/arguments.ts";
 import { OwnerFiles } from "./shared/owner-files.ts";
-import { warnWaiting } from "./shared/terminal.ts";
+import { warn, warnWaiting } from "./shared/terminal.ts";
 
 const defaultListen = "127.0.0.1:8380";
 /** How long to wait for the server, which will notice the change at its next poll in any case. */
@@ -74,7 +74,6 @@ interface OwnerCommandsOptions {
 }
 
 export function addOwnerCommands(commands: Command, { stopSignal, printLine }: OwnerCommandsOptions): void {
-  const warn = (text: string): void => void process.stderr.write(`tahoe-apt: ${text}\n`);
   const withSuiteFlags = (command: Command): Command =>
     command
       .option("--component <name...>", "its components (default: main, or all existing ones)")
@@ -115,7 +114,7 @@ export function addOwnerCommands(commands: Command, { stopSignal, printLine }: O
       "the names that only this builder may publish (default: all names without an owner)",
     )
     .action(async (raw: string, flags: BuilderFlags) => {
-      const owner = await Owner.of(flags.dir, warn, stopSignal(), printLine);
+      const owner = await Owner.of(flags.dir, stopSignal(), printLine);
       await owner.addBuilder(named(raw), flags);
     });
   builder
@@ -125,7 +124,7 @@ export function addOwnerCommands(commands: Command, { stopSignal, printLine }: O
     .addOption(dirOption())
     .option("--drop", "remove its packages from the tree too")
     .action(async (raw: string, { dir, drop = false }: { readonly dir: string; readonly drop?: boolean }) => {
-      const owner = await Owner.of(dir, warn, stopSignal(), printLine);
+      const owner = await Owner.of(dir, stopSignal(), printLine);
       await owner.revokeBuilder(named(raw), drop);
     });
 
@@ -156,7 +155,7 @@ export function addOwnerCommands(commands: Command, { stopSignal, printLine }: O
       const name = argument("NAME", () => parsePackagePattern(raw));
       if (/[*?!]/.test(name))
         throw new ConfigurationError(["NAME: is a pattern, but only one name can be moved at a time"]);
-      const files = await Owner.of(dir, warn, stopSignal(), printLine);
+      const files = await Owner.of(dir, stopSignal(), printLine);
       await files.movePackage(name, named(builderName));
     });
 
@@ -165,7 +164,7 @@ export function addOwnerCommands(commands: Command, { stopSignal, printLine }: O
     .argument("<name>", "the suite")
     .addOption(dirOption())
     .action(async (suite: string, flags: SuiteFlags & { readonly dir: string }) => {
-      const owner = await Owner.of(flags.dir, warn, stopSignal(), printLine);
+      const owner = await Owner.of(flags.dir, stopSignal(), printLine);
       await owner.addSuite(suite, flags);
     });
 }
@@ -274,12 +273,7 @@ class Owner {
     this.#printLine = printLine;
   }
 
-  static async of(
-    directory: string,
-    warn: (text: string) => void,
-    signal: AbortSignal,
-    printLine: (text: string) => void,
-  ): Promise<Owner> {
+  static async of(directory: string, signal: AbortSignal, printLine: (text: string) => void): Promise<Owner> {
     const files = new OwnerFiles(resolve(directory), warn, signal);
     const master = await files.master();
     const tree = new OwnedTree(new WriteGateways(master.gateways, master.gatewayCa), master.root, signal);
@@ -392,8 +386,7 @@ class Owner {
     const { ping } = this.#master;
     if (ping === undefined) return;
     for (const path of paths) {
-      const waiting = warnWaiting;
-      const live = pingUntilLive(ping, path, { timeoutMs: pingTimeoutMs, waiting, signal: this.#signal });
+      const live = pingUntilLive(ping, path, { timeoutMs: pingTimeoutMs, waiting: warnWaiting, signal: this.#signal });
       const result = await live.catch((thrown: unknown) => ({ notLive: messageOf(thrown) }));
       if (!("notLive" in result)) continue;
       this.#printLine(`The server has not noticed the change yet: ${result.notLive}.`);

@@ -9,7 +9,7 @@ import type { PutObserver, PutOutcome, PutPackage } from "../client/upload/put.t
 import { put } from "../client/upload/put.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
 import { withRequired } from "./shared/arguments.ts";
-import { progressLine, warnWaiting } from "./shared/terminal.ts";
+import { progressLine, warn, warnWaiting } from "./shared/terminal.ts";
 
 const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
   live: 0,
@@ -84,16 +84,13 @@ function requireInBundle(
   { bundle, layout }: { readonly bundle: Bundle; readonly layout: Layout },
   propertyOf: (location: PackageDirectory) => string,
 ): void {
+  if (value === undefined) return;
   const known = new Set(
     bundle.directories.flatMap(({ path }) => layout.packageDirectoryOf(path) ?? []).map(propertyOf),
   );
-  if (value === undefined || known.has(value)) return;
+  if (known.has(value)) return;
   const hint = `it has ${[...known].toSorted().join(", ") || "none"}`;
   throw new ConfigurationError([`${flag}: the bundle has no ${JSON.stringify(value.slice(0, 80))}; ${hint}`]);
-}
-
-function warn(text: string): void {
-  process.stderr.write(`tahoe-apt: ${text}\n`);
 }
 
 /** Prints only the reasons for waiting. */

@@ -1,4 +1,5 @@
 // The overrides of a repository: those in its configuration, and those in a file that commands write.
+
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { stringify as formatToml } from "smol-toml";
@@ -6,6 +7,7 @@ import { z } from "zod";
 import { messageOf } from "../base/errors.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
 import { replaceFile } from "../base/replace-file.ts";
+import { SerialQueue } from "../base/serial-queue.ts";
 import type { OverrideRule } from "../catalog/suite/overrides.ts";
 import { checkOverride, Overrides } from "../catalog/suite/overrides.ts";
 import { readTomlAs } from "./config-values.ts";
@@ -36,8 +38,7 @@ export class OverridesFile {
   readonly #configured: readonly OverrideRule[];
   readonly #rules: ReturnType<typeof rereadWhenChanged<readonly OverrideRule[]>>;
   readonly #complain: (text: string) => void;
-  /** The last change. Each change waits for the previous one. */
-  #changing: Promise<unknown> = Promise.resolve();
+  readonly #changes = new SerialQueue();
   #compiled: { readonly rules: readonly OverrideRule[]; readonly bySuite: Map<Suite, Overrides> } | undefined;
 
   /**
@@ -77,7 +78,7 @@ export class OverridesFile {
     about: Pick<OverrideRule, "packages" | "suite">,
     fields: { readonly [field: string]: string | undefined },
   ): Promise<OverrideRule | undefined> {
-    const changing = this.#changing.then(async () => {
+    return await this.#changes.run(async () => {
       const before = read(this.file);
       const isSame = ({ packages, suite }: OverrideRule) => packages === about.packages && suite === about.suite;
       const set = new Map(Object.entries(before.find(isSame)?.set ?? {}));
@@ -91,8 +92,6 @@ export class OverridesFile {
       await replaceFile(this.file, textOf(set.size > 0 ? [...others, rule] : others), { mode: 0o600 });
       return set.size > 0 ? rule : undefined;
     });
-    this.#changing = changing.catch(() => undefined);
-    return await changing;
   }
 }
 

@@ -8,6 +8,12 @@ import type { Content } from "./byte-reader.ts";
 export const digestAlgorithms = ["md5", "sha1", "sha256", "sha512"] as const;
 export type DigestAlgorithm = (typeof digestAlgorithms)[number];
 
+/** The length of each digest in hex digits. */
+export const digestDigits = { md5: 32, sha1: 40, sha256: 64, sha512: 128 } as const satisfies Record<
+  DigestAlgorithm,
+  number
+>;
+
 /** Lower-case hex by algorithm. SHA256 is always present, because it identifies content. */
 export type Digests = { readonly sha256: string } & { readonly [Algorithm in DigestAlgorithm]?: string };
 

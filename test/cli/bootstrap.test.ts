@@ -10,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -69,6 +70,12 @@ test("the command receives its flags, and its exit code is returned", () => {
   const { status, stdout } = run(root, "start", "--folder", "a b");
   expect(stdout).toBe("start --folder a b\n");
   expect(status).toBe(7);
+});
+
+test("a build makes the command executable, so that npx can run it in every checkout", () => {
+  const root = aCheckout("");
+  run(root, "start");
+  expect(statSync(join(root, "dist/cli.js")).mode & 0o777).toBe(0o755);
 });
 
 test("it builds once, and again after a source has changed", () => {

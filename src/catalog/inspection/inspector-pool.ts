@@ -1,6 +1,8 @@
 // Inspects files in worker threads, so that the server remains responsive while it reads packages.
+
 import { availableParallelism } from "node:os";
 import { onAbort } from "../../base/abort.ts";
+import { addToCount } from "../../base/counts.ts";
 import { FairQueue } from "../../base/fair-queue.ts";
 import { withResolvers } from "../../base/with-resolvers.ts";
 import type { LocalFile } from "../../storage/local-file.ts";
@@ -143,7 +145,7 @@ export class InspectorPool {
   }
 
   #startBatch(builder: string): void {
-    this.#batches.set(builder, (this.#batches.get(builder) ?? 0) + 1);
+    addToCount(this.#batches, builder, 1);
     void this.#queue
       .run(builder, this.#closing.signal, () => this.#inspectBatch(builder))
       .catch((closed: unknown) => {
@@ -151,9 +153,7 @@ export class InspectorPool {
         this.#waiting.delete(builder);
       })
       .finally(() => {
-        const left = (this.#batches.get(builder) ?? 1) - 1;
-        if (left > 0) this.#batches.set(builder, left);
-        else this.#batches.delete(builder);
+        addToCount(this.#batches, builder, -1);
         if (this.#waiting.has(builder)) this.#startBatch(builder);
       });
   }

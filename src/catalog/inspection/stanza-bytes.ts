@@ -1,7 +1,8 @@
 // An upper bound for the length of a package's stanza in an index, which can be computed before rendering it.
+
 import { limitMessage } from "../../base/errors.ts";
 import { formatStanza } from "../../debian/deb822.ts";
-import { digestAlgorithms } from "../../debian/digests.ts";
+import { digestAlgorithms, digestDigits } from "../../debian/digests.ts";
 import { limitFlaw } from "../../debian/malformed.ts";
 import type { Stanza } from "../../debian/stanza.ts";
 import type { InspectLimits } from "./inspect-limits.ts";
@@ -22,7 +23,6 @@ const measuredBytes = 512;
 /** The name of a Files or Checksums field; and for each of its lines the spaces, the size and the line feed. */
 const listBytes = 32;
 const listLineBytes = 24;
-const digestDigits = { md5: 32, sha1: 40, sha256: 64, sha512: 128 } as const;
 
 /** A cache: an inspection is checked and then turned into a finding, mostly in the same thread. */
 const measured = new WeakMap<Stanza, number>();

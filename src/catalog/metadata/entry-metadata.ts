@@ -1,10 +1,11 @@
 // The metadata that an uploader may store with a link under the key `apt`: made from an inspection, and read as one.
+
 import { createHash } from "node:crypto";
 import { maxArTimeSeconds } from "../../debian/ar.ts";
 import { checkBinaryControl } from "../../debian/control.ts";
 import { Deb822Error, formatStanza, parseStanza } from "../../debian/deb822.ts";
 import type { DigestAlgorithm } from "../../debian/digests.ts";
-import { digestAlgorithms } from "../../debian/digests.ts";
+import { digestAlgorithms, digestDigits } from "../../debian/digests.ts";
 import { parseDsc } from "../../debian/dsc.ts";
 import { Malformed } from "../../debian/malformed.ts";
 import type { InspectLimits } from "../inspection/inspect-limits.ts";
@@ -32,9 +33,6 @@ export interface MetadataRequirements {
   readonly algorithms: readonly DigestAlgorithm[];
   readonly limits: InspectLimits;
 }
-
-/** The length of each digest in hex digits. */
-const digestDigits: Readonly<Record<DigestAlgorithm, number>> = { md5: 32, sha1: 40, sha256: 64, sha512: 128 };
 
 /** The maximum length in characters of a cap that points to a file list; real ones have fewer than 200. */
 const maxContentsLength = 512;

@@ -8,9 +8,9 @@ const maxUnwrittenBytes = 16 * 1024 * 1024;
 /** For values that can be made again, because a crash or a full disk may lose some. */
 export class WriteBehind {
   readonly #database: Database<Buffer, string>;
-  /** Values that are being database. */
+  /** Values that are being written. */
   readonly #unwritten = new Map<string, Buffer>();
-  /** The size of all values that are being database. */
+  /** The size of all values that are being written. */
   #unwrittenBytes = 0;
 
   /** @param database a separate database with binary values */

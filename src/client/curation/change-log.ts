@@ -2,7 +2,7 @@
 
 import type { Clock } from "../../base/clock.ts";
 import type { TreePath } from "../../base/names.ts";
-import { joinPath } from "../../base/names.ts";
+import { joinPath, lastName } from "../../base/names.ts";
 import { readAtMost } from "../../base/read-at-most.ts";
 import type { Entry, Tree } from "../../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
@@ -84,7 +84,7 @@ const isIncomplete = (entry: Entry | undefined): boolean =>
 
 /** @returns undefined if the file is complete or unreadable: then it is kept, and a new file starts */
 async function textOf(tree: Tree, path: TreePath, entries: Entries, signal: AbortSignal): Promise<string | undefined> {
-  const entry = entries.get(path.slice(path.lastIndexOf("/") + 1));
+  const entry = entries.get(lastName(path));
   if (entry?.kind !== "file" || !isIncomplete(entry)) return undefined;
   let bytes: Buffer | undefined;
   try {

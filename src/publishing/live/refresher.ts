@@ -1,5 +1,6 @@
 // Surveys parts of the tree and publishes their changes. Each builder's directory is surveyed separately: one that
 // cannot be read, or takes long to inspect, delays only its own builder.
+import { addToCount } from "../../base/counts.ts";
 import { endsWithin } from "../../base/ends-within.ts";
 import { codeOf, errorOf, RepoError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
@@ -131,15 +132,12 @@ export class Refresher implements FileRefresher {
    */
   async refresh(path: TreePath, patience: Patience): Promise<Refreshed> {
     const owner = this.#ownerOf(path);
-    const waiting = this.#waiting.get(owner) ?? 0;
-    if (waiting >= maxWaiting) throw new TooManyWaiting(owner);
-    this.#waiting.set(owner, waiting + 1);
+    if ((this.#waiting.get(owner) ?? 0) >= maxWaiting) throw new TooManyWaiting(owner);
+    addToCount(this.#waiting, owner, 1);
     try {
       return await this.#refresh(path, patience);
     } finally {
-      const left = (this.#waiting.get(owner) ?? 1) - 1;
-      if (left > 0) this.#waiting.set(owner, left);
-      else this.#waiting.delete(owner);
+      addToCount(this.#waiting, owner, -1);
     }
   }
 
