@@ -8,7 +8,7 @@ import fetch from "node-fetch";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { projectRoot } from "../support/project-files.ts";
 import { debianMachine, demandTool } from "../support/rootfs.ts";
-import { ServerUnderTest } from "../support/server.ts";
+import { freePort, ServerUnderTest } from "../support/server.ts";
 
 const run = promisify(execFile);
 const buildMs = 15 * 60_000;
@@ -89,7 +89,7 @@ test("systemd rates the exposure of the service at 1.5 or less", async () => {
 const findOwn = "find / -xdev -path /proc -prune -o -path /sys -prune -o -iname '*tahoe-apt*' -print";
 
 /** What a machine prints: each answer behind a line with its name. */
-const script = (source: string): string => `
+const script = (source: string, port: number): string => `
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 printf '%s' '${source.replaceAll("'", "'\\''")}' > /etc/apt/sources.list.d/tools.sources
@@ -100,6 +100,7 @@ echo "== node"; dpkg-query -W -f '\${db:Status-Status} \${Package}\\n' | sed -n 
 echo "== config"; stat -c '%U:%G %a' /etc/tahoe-apt /etc/tahoe-apt/tahoe-apt.toml /var/lib/tahoe-apt
 echo "== conffiles"; dpkg-query -W -f '\${Conffiles}\\n' tahoe-apt
 mkdir -p /srv/packages/dists/stable/main/binary-amd64
+sed -i 's/127.0.0.1:8380/127.0.0.1:${port}/' /etc/tahoe-apt/tahoe-apt.toml
 cat >> /etc/tahoe-apt/tahoe-apt.toml <<'END'
 [[repository]]
 name = "local"
@@ -142,7 +143,7 @@ describe.each([
     const machine = await debianMachine(suite);
     try {
       const source = await (await fetch(`${server.url}/tools/tools.sources`)).text();
-      const [command, args] = await machine.enter(script(source));
+      const [command, args] = await machine.enter(script(source, await freePort()));
       const { stdout } = await run(command, args, { maxBuffer: 1 << 26 });
       const sections = sectionsOf(stdout);
       expect(sections.get("version")).toBe(version);
