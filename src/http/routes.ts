@@ -116,10 +116,13 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
     ctx.body = "alive\n";
   });
   router.get("/readyz", (ctx) => {
-    const waiting = [...repositories.values()].filter((repository) => repository.status().notReady !== undefined);
+    const waiting = [...repositories.values()].flatMap((repository) => {
+      const { notReady } = repository.status();
+      return notReady === undefined ? [] : [{ name: repository.name, notReady }];
+    });
     // This page needs no password, so it must not reveal the names of private repositories.
     const open = waiting.filter(({ name }) => !readers.isPrivate(name));
-    const reasons = open.map((repository) => `${repository.name}: ${repository.status().notReady}`);
+    const reasons = open.map(({ name, notReady }) => `${name}: ${notReady}`);
     const hidden = waiting.length - open.length;
     if (hidden > 0) reasons.push(`${hidden} private ${hidden === 1 ? "repository" : "repositories"}`);
     if (reasons.length > 0) throw new HttpError("server/not-ready", reasons.join("; "));

@@ -97,9 +97,12 @@ export class SuiteBuilder {
     const { change, current, signal } = request;
     const { translations } = this.#settings;
     const before = this.#indices;
+    const entered = before === undefined ? { removed: [], added: [...request.entries()] } : change;
+    // The first build goes through all entries once for each index, and the view and overrides need not do it each time.
+    const entries = before === undefined ? () => entered.added : request.entries;
     const known = before === undefined ? undefined : this.#counts;
     known?.apply(change);
-    const counts = known ?? new PackageCounts(request.entries());
+    const counts = known ?? new PackageCounts(entries());
     const shape = request.shape.flat ? request.shape : withVariants(request.shape, counts.variants());
     const plannedIndices = indicesOf(shape, counts.withInstaller(), translations);
     if (current !== undefined && before !== undefined && isUnchanged(before, plannedIndices, change)) return current;
@@ -113,12 +116,11 @@ export class SuiteBuilder {
     }
     const variantBuilds = this.#variantBuilds;
     const descriptions = this.#descriptions;
-    const entered = before === undefined ? { removed: [], added: [...request.entries()] } : change;
     const yieldNow = yieldToEventLoop(signal);
     const described = translations ? await runSteps(descriptions.applying(entered), yieldNow) : change;
-    const changeOf = variantBuilds.apply(entered, request.entries);
+    const changeOf = variantBuilds.apply(entered, entries);
     const ofVariant = (variant: Architecture) => ({
-      entries: () => filter(request.entries(), (entry) => variantBuilds.mayBeListedFor(variant, entry)),
+      entries: () => filter(entries(), (entry) => variantBuilds.mayBeListedFor(variant, entry)),
       // Computed only if the index exists already.
       get change() {
         return changeOf(variant);
@@ -132,7 +134,7 @@ export class SuiteBuilder {
         planned.stanzas === "description"
           ? { entries: () => descriptions.entries(), change: described }
           : planned.variant === undefined
-            ? request
+            ? { entries, change }
             : ofVariant(planned.variant);
       const listing =
         known === undefined

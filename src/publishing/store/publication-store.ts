@@ -13,7 +13,15 @@ import { latest } from "./last-dates.ts";
 import type { PoolRecord } from "./package-pool.ts";
 import { PackagePool } from "./package-pool.ts";
 import type { HashReference, Manifest, PublishedFile, PublishedIndex } from "./publication.ts";
-import { fileByHash, hashReferences, indexPath, namesPackages, publicationId, secondsOfMoment } from "./publication.ts";
+import {
+  fileByHash,
+  hashReferences,
+  indexPath,
+  namesPackages,
+  publicationId,
+  secondsOfMoment,
+  segmentIdsOf,
+} from "./publication.ts";
 import { SegmentStore } from "./segment-store.ts";
 import { isMoment, isPinName, SnapshotPins } from "./snapshot-pins.ts";
 import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
@@ -198,7 +206,7 @@ export class PublicationStore {
    * The files of a publication in a directory of the tree, with the entries that they had when they were last listed.
    */
   async entriesWithin(directory: TreePath, { indices }: Pick<Manifest, "indices">): Promise<Map<TreePath, FileEntry>> {
-    const ids = indices.filter(namesPackages).flatMap(({ segments }) => segments.map(({ id }) => id));
+    const ids = segmentIdsOf(indices.filter(namesPackages));
     return new Map(this.pool.entriesWithin(directory, await this.segments.references(new Set(ids))));
   }
 
@@ -274,7 +282,7 @@ export class PublicationStore {
       const isOld = (this.#supersededMs.get(key) ?? patchesBeforeMs) < patchesBeforeMs;
       const kept = isOld ? blobs.filter(({ listed }) => listed) : blobs;
       if (kept.length < blobs.length) {
-        const dropped = blobs.filter((blob) => !kept.includes(blob));
+        const dropped = blobs.filter(({ listed }) => !listed);
         for (const reference of hashReferences({ indices: [], blobs: dropped })) {
           const hash = hashKey(suite, reference);
           if (this.#hashes.get(hash) === id) void this.#hashes.remove(hash);
