@@ -1,9 +1,9 @@
 #!/usr/bin/env -S MALLOC_ARENA_MAX=2 node --max-semi-space-size=4
 // The command line interface. Exit codes: 0 success, 1 failure, 2 wrong arguments or configuration.
 // The options in the first line are explained in bootstrap.mjs.
-import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { codeOf, messageOf } from "./base/errors.ts";
+import { ownVersion } from "./base/own-version.ts";
 import { BundleError } from "./client/bundle.ts";
 import { gatewayCaOption } from "./commands/shared/arguments.ts";
 import { ConfigurationError } from "./config/configuration-error.ts";
@@ -98,14 +98,6 @@ Examples:
 
 See tahoe-apt COMMAND --help for details.
 `;
-
-/** The version in package.json, which is beside `dist/` in a checkout, in an installed package and in the image. */
-function ownVersion(): string {
-  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
-    readonly version: string;
-  };
-  return version;
-}
 
 /** Returns a signal that is aborted when the process receives SIGINT, SIGTERM or SIGHUP. */
 function stopSignal(): AbortSignal {

@@ -1,11 +1,11 @@
-// Prometheus metrics of signing keys: the time until each expires.
+// Prometheus metrics of signing keys: when each expires.
 import type { Registry } from "prom-client";
 import { Gauge } from "prom-client";
 import type { Clock } from "../base/clock.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { SigningKey } from "../signing/signer.ts";
 
-/** Creates the metrics. @returns a function to call once with the keys of each repository */
+/** Creates the metrics. @returns a function to call with the keys of each repository, and again when they change */
 export function keyMetrics(
   registry: Registry,
   clock: Clock,
@@ -13,13 +13,31 @@ export function keyMetrics(
   const ends = new Map<RepositoryName, readonly SigningKey[]>();
   new Gauge({
     name: "tahoe_apt_signing_key_expires_in_seconds",
-    help: "Time until a signing key expires, negative once it has; +Inf for one that never does.",
+    help:
+      "Deprecated: use tahoe_apt_signing_key_expiry_timestamp_seconds. " +
+      "Time until a signing key expires, negative once it has; +Inf for one that never does.",
     labelNames: ["repository", "fingerprint"],
     registers: [registry],
     collect() {
+      // A key that was replaced must disappear.
+      this.reset();
       for (const [repository, keys] of ends) {
         for (const { fingerprint, expiresAtSeconds = Number.POSITIVE_INFINITY } of keys) {
           this.set({ repository, fingerprint }, expiresAtSeconds - clock() / 1000);
+        }
+      }
+    },
+  });
+  new Gauge({
+    name: "tahoe_apt_signing_key_expiry_timestamp_seconds",
+    help: "When a signing key expires; +Inf for one that never does.",
+    labelNames: ["repository", "fingerprint"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [repository, keys] of ends) {
+        for (const { fingerprint, expiresAtSeconds = Number.POSITIVE_INFINITY } of keys) {
+          this.set({ repository, fingerprint }, expiresAtSeconds);
         }
       }
     },

@@ -1,15 +1,20 @@
 // All Prometheus metrics, in seconds and bytes. Labels contain no caps, tokens or file names.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "../base/clock.ts";
+import type { ErrorCode } from "../base/error-codes.ts";
 import type { RepositoryName, Suite } from "../base/names.ts";
+import { ownVersion } from "../base/own-version.ts";
 import type { PublishingObserver } from "../publishing/publishing-observer.ts";
 import type { PackageCacheObserver } from "../publishing/serve/package-cache.ts";
+import type { SuiteCounts } from "../publishing/served-repository.ts";
 import type { SigningKey } from "../signing/signer.ts";
 import type { HealthObserver } from "../storage/health.ts";
 import { healthMetrics } from "./health-metrics.ts";
 import { keyMetrics } from "./key-metrics.ts";
 import type { SignerObserver } from "./measured-signer.ts";
 import type { TreeObserver } from "./measured-tree.ts";
+import { stateMetrics } from "./state-metrics.ts";
+import { suiteMetrics } from "./suite-metrics.ts";
 
 const responseBuckets = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 25, 60, 300];
 const workBuckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
@@ -26,6 +31,10 @@ export interface Metrics {
   readonly signerObserver: SignerObserver;
   /** Exports when the keys of a repository expire. */
   watchKeys(repository: RepositoryName, keys: readonly SigningKey[]): void;
+  /** Exports what the suites of a repository contain. @param counts is called for each scrape */
+  watchSuites(repository: RepositoryName, counts: () => Iterable<SuiteCounts>): void;
+  /** Exports how much room the state directory has. */
+  watchStateDirectory(directory: string): void;
   treeObserverOf(repository: RepositoryName): TreeObserver;
   /** @param output the kind of export target, e.g. `exported` */
   exportObserverOf(repository: RepositoryName, output: string): { done(seconds: number): void; failed(): void };
@@ -52,6 +61,10 @@ export function createMetrics(clock: Clock): Metrics {
   const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
     new Gauge({ name: `tahoe_apt_${name}`, help, labelNames, registers: [registry] });
 
+  gauge("build_info", "Always 1; the labels say which version runs, on which Node.js.", [
+    "version",
+    "node_version",
+  ]).set({ version: ownVersion(), node_version: process.version }, 1);
   const publishing = publishingMetrics({ counter, gauge, histogram, registry, clock });
   const requests = counter("http_requests_total", "Requests by class and status.", ["class", "status"]);
   const responses = histogram(
@@ -105,6 +118,8 @@ export function createMetrics(clock: Clock): Metrics {
       failed: () => signingErrors.inc(),
     },
     watchKeys: keyMetrics(registry, clock),
+    watchSuites: suiteMetrics(registry),
+    watchStateDirectory: stateMetrics(registry),
     treeObserverOf: (repository) => ({
       looked: (seconds) => looks.observe({ repository }, seconds),
       read(seconds, bytes) {
@@ -219,24 +234,44 @@ function publishingMetrics({
     "suite",
     "maker",
   ]);
+  const treeUp = gauge("tree_up", "Whether the last attempt to list the directory dists of the tree succeeded.", [
+    "repository",
+  ]);
+  const surveyedAt = gauge("survey_timestamp_seconds", "When the whole tree was last surveyed without a failure.", [
+    "repository",
+  ]);
   const currentAtMs = new Map<RepositoryName, Map<string, number>>();
-  new Gauge({
-    name: "tahoe_apt_publication_age_seconds",
-    help: "Time since the current publication was last known to match the tree, or since the start.",
-    labelNames: ["repository", "suite"],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [repository, suites] of currentAtMs) {
-        for (const [suite, atMs] of suites) this.set({ repository, suite }, Math.max(0, clock() - atMs) / 1000);
-      }
-    },
-  });
+  const ofCurrent = (name: string, help: string, readValue: (atMs: number) => number): void => {
+    new Gauge({
+      name: `tahoe_apt_${name}`,
+      help,
+      labelNames: ["repository", "suite"],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [repository, suites] of currentAtMs) {
+          for (const [suite, atMs] of suites) this.set({ repository, suite }, readValue(atMs));
+        }
+      },
+    });
+  };
+  ofCurrent(
+    "publication_confirmed_timestamp_seconds",
+    "When the current publication was last known to match the tree; after a start, the time of the start.",
+    (atMs) => atMs / 1000,
+  );
+  ofCurrent(
+    "publication_age_seconds",
+    "Deprecated: use tahoe_apt_publication_confirmed_timestamp_seconds. The time since then.",
+    (atMs) => Math.max(0, clock() - atMs) / 1000,
+  );
 
   return (repository, nameOf = (suite) => suite) => {
     // A repository and the flat repositories in its tree have separate observers with the same repository label.
     const suites = currentAtMs.get(repository) ?? new Map<string, number>();
     currentAtMs.set(repository, suites);
+    // Alerts need a series that increases from 0.
+    failures.inc({ repository, code: "state/unwritable" satisfies ErrorCode }, 0);
     for (const source of Object.values(sourceLabels)) inspections.inc({ repository, source }, 0);
     for (const reason of Object.values(reasonLabels)) refusals.inc({ repository, reason }, 0);
     for (const verdict of Object.values(verdictLabels)) audits.inc({ repository, verdict }, 0);
@@ -261,6 +296,8 @@ function publishingMetrics({
       },
       deferredGenerated: (suite, maker, seconds) =>
         deferredLag.set({ repository, suite: nameOf(suite), maker }, seconds),
+      polled: (isUp) => treeUp.set({ repository }, isUp ? 1 : 0),
+      surveyed: () => surveyedAt.set({ repository }, clock() / 1000),
       refreshFailed: (code) => failures.inc({ repository, code }),
       pingLive: (seconds) => pings.observe({ repository }, seconds),
     };

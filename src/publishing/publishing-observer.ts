@@ -28,6 +28,10 @@ export interface PublishingObserver {
   confirmed(suite: Suite): void;
   /** A suite is no longer in the tree and no longer served. */
   withdrawn(suite: Suite): void;
+  /** An attempt to list the directory `dists`, with which every poll begins, succeeded or failed. */
+  polled(isUp: boolean): void;
+  /** The whole tree was surveyed without a failure. */
+  surveyed(): void;
   /** A survey or a build failed, and the last publication stays. */
   refreshFailed(code: ErrorCode): void;
   /** Deferred files were published. @param seconds the time since the publication of their packages */
@@ -47,6 +51,8 @@ export const silentPublishingObserver: PublishingObserver = {
   published() {},
   confirmed() {},
   withdrawn() {},
+  polled() {},
+  surveyed() {},
   refreshFailed() {},
   deferredGenerated() {},
   pingLive() {},

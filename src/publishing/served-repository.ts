@@ -110,6 +110,16 @@ export interface SuiteStatus extends PublicationSummary {
   readonly sourcePackages: number;
 }
 
+/** What a suite contains now, for the metrics. */
+export interface SuiteCounts {
+  /** Its public name: that of a flat repository is its directory, for example `./extras/`. */
+  readonly suite: string;
+  /** The current publication; undefined if there is none, or if the suite has prebuilt indices. */
+  readonly published: Pick<SuiteStatus, "dateSeconds" | "binaryPackages" | "sourcePackages"> | undefined;
+  /** The files that are in no index; undefined until the suite was surveyed. */
+  readonly rejectedFiles: number | undefined;
+}
+
 /** The public keys of a repository. There are several while one key replaces another. */
 export interface PublicKey {
   /** All keys in one armoured block. */

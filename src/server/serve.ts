@@ -126,6 +126,10 @@ class ServerStart {
       signal: this.#signal,
     };
     for (const one of configuration.repositories) this.#services.push(await RepositoryService.open(one, context));
+    for (const { repository } of this.#services) {
+      this.#metrics.watchSuites(repository.name, () => repository.suiteCounts());
+    }
+    this.#metrics.watchStateDirectory(configuration.stateDirectory);
     const app = this.#createApp();
     for (const service of this.#services) await service.startHealthChecks();
     const running = await listen(app, configuration, this.#log);

@@ -1,14 +1,20 @@
 // Prometheus metrics: correct values, conventional names, no secrets.
 import { spawnSync } from "node:child_process";
+import { statfs } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { ContentId } from "../../src/base/content-id.ts";
+import type { RepositoryName } from "../../src/base/names.ts";
 import { parseRepositoryName, parseSuite, parseTreePath, rootPath } from "../../src/base/names.ts";
+import { withoutPrivate } from "../../src/http/public-metrics.ts";
 import { measuredSigner } from "../../src/observe/measured-signer.ts";
 import { MeasuredTree } from "../../src/observe/measured-tree.ts";
+import type { Metrics } from "../../src/observe/metrics.ts";
 import { createMetrics } from "../../src/observe/metrics.ts";
+import type { SuiteCounts } from "../../src/publishing/served-repository.ts";
 import type { Tree } from "../../src/storage/tree.ts";
 import { StorageUnavailable } from "../../src/storage/tree.ts";
+import { readProjectFile } from "../support/project-files.ts";
 import { aRepository, aResource } from "../support/served-repository.ts";
 import { startApp } from "../support/started-app.ts";
 import { ask } from "../support/transcript.ts";
@@ -107,6 +113,76 @@ test("a local read in a worker is measured too", async () => {
   expect(seriesValue(scrape, 'tahoe_apt_tree_read_bytes_total{repository="debian"}')).toBe(300);
 });
 
+test("the time of the last confirmation is exported beside the age, which stays for old dashboards", async () => {
+  const { clock, pass } = aClock();
+  const metrics = createMetrics(clock);
+  const observer = metrics.observerOf(name);
+  const labels = '{repository="debian",suite="sid"}';
+  observer.published(sid, 0.2);
+  pass(30);
+  const scrape = await metrics.render();
+  const confirmed = `tahoe_apt_publication_confirmed_timestamp_seconds${labels}`;
+  expect(seriesValue(scrape, confirmed)).toBe(1000);
+  expect(seriesValue(scrape, `tahoe_apt_publication_age_seconds${labels}`)).toBe(30);
+  expect(scrape).toContain("# HELP tahoe_apt_publication_age_seconds Deprecated: use tahoe_apt_publication_confirmed_");
+  observer.confirmed(sid);
+  expect(seriesValue(await metrics.render(), confirmed)).toBe(1030);
+});
+
+test("polls and surveys set whether the tree is up, and when all of it was last seen", async () => {
+  const { clock, pass } = aClock();
+  const metrics = createMetrics(clock);
+  const observer = metrics.observerOf(name);
+  const value = async (metric: string) =>
+    seriesValue(await metrics.render(), `tahoe_apt_${metric}{repository="debian"}`);
+  await expect(value("tree_up"), "before the first poll nothing is known").rejects.toThrow("no tahoe_apt_tree_up");
+  observer.polled(true);
+  observer.surveyed();
+  pass(60);
+  expect([await value("tree_up"), await value("survey_timestamp_seconds")]).toEqual([1, 1000]);
+  observer.polled(false);
+  expect([await value("tree_up"), await value("survey_timestamp_seconds")]).toEqual([0, 1000]);
+});
+
+test("each scrape counts what the suites contain, and forgets what is gone or unknown", async () => {
+  const metrics = createMetrics(aClock().clock);
+  let counts: readonly SuiteCounts[] = [
+    { suite: "sid", published: { binaryPackages: 12, sourcePackages: 3, dateSeconds: 900 }, rejectedFiles: 2 },
+    { suite: "./extras/", published: undefined, rejectedFiles: undefined },
+  ];
+  metrics.watchSuites(name, () => counts);
+  const ofSuites = async () =>
+    (await metrics.render())
+      .split("\n")
+      .filter((line) => /^tahoe_apt_(binary_packages|source_packages|rejected_files|publication_timestamp)/.test(line));
+  const labels = '{repository="debian",suite="sid"}';
+  expect(await ofSuites()).toEqual([
+    `tahoe_apt_binary_packages${labels} 12`,
+    `tahoe_apt_source_packages${labels} 3`,
+    `tahoe_apt_rejected_files${labels} 2`,
+    `tahoe_apt_publication_timestamp_seconds${labels} 900`,
+  ]);
+  counts = [];
+  expect(await ofSuites()).toEqual([]);
+});
+
+test("the room of the state directory is measured, and a directory that is gone has none", async () => {
+  const metrics = createMetrics(aClock().clock);
+  const value = async (metric: string) => seriesValue(await metrics.render(), `tahoe_apt_state_${metric}`);
+  metrics.watchStateDirectory("/tmp");
+  const { blocks, bsize } = await statfs("/tmp");
+  expect(await value("size_bytes")).toBe(blocks * bsize);
+  expect(await value("free_bytes")).toBeGreaterThan(0);
+  metrics.watchStateDirectory("/tmp/there-is-no-such-directory");
+  expect(await value("free_bytes")).toBe(0);
+});
+
+test("the version of the server and of Node.js are labels of one metric", async () => {
+  const { version } = JSON.parse(readProjectFile("package.json")) as { readonly version: string };
+  const series = `tahoe_apt_build_info{version="${version}",node_version="${process.version}"}`;
+  expect(seriesValue(await createMetrics(aClock().clock).render(), series)).toBe(1);
+});
+
 const aKey = { fingerprint: "AB", signingFingerprint: "CD", expiresAtSeconds: 5_000, changedAtSeconds: 1_000 };
 
 test("the default metrics of Node.js include the lag of the event loop", async () => {
@@ -136,6 +212,26 @@ test("the expiry of each key has a metric, also for a key that never expires", a
   expect([await left("AB"), await left("EF")]).toEqual(["-1000", "+Inf"]);
 });
 
+test("the time of expiry is exported too, and a replaced key disappears", async () => {
+  const metrics = createMetrics(aClock().clock);
+  const expiries = async () =>
+    (await metrics.render())
+      .split("\n")
+      .filter((line) => line.startsWith("tahoe_apt_signing_key_expir"))
+      .toSorted();
+  const labels = (fingerprint: string) => `{repository="debian",fingerprint="${fingerprint}"}`;
+  metrics.watchKeys(name, [aKey]);
+  expect(await expiries()).toEqual([
+    `tahoe_apt_signing_key_expires_in_seconds${labels("AB")} 4000`,
+    `tahoe_apt_signing_key_expiry_timestamp_seconds${labels("AB")} 5000`,
+  ]);
+  metrics.watchKeys(name, [{ ...aKey, fingerprint: "EF", expiresAtSeconds: undefined }]);
+  expect(await expiries()).toEqual([
+    `tahoe_apt_signing_key_expires_in_seconds${labels("EF")} +Inf`,
+    `tahoe_apt_signing_key_expiry_timestamp_seconds${labels("EF")} +Inf`,
+  ]);
+});
+
 test("a measured signer behaves like the original", async () => {
   const { clock, pass } = aClock();
   const metrics = createMetrics(clock);
@@ -161,14 +257,19 @@ test("a measured signer behaves like the original", async () => {
   expect(seriesValue(scrape, "tahoe_apt_signing_errors_total")).toBe(1);
 });
 
-test("promtool accepts a scrape with all metrics, and it contains no secret", async () => {
-  const { clock } = aClock();
-  const metrics = createMetrics(clock);
-  const observer = metrics.observerOf(name);
+/** Gives every metric with labels a value. */
+function observeEverything(metrics: Metrics, repository: RepositoryName): void {
+  const observer = metrics.observerOf(repository);
   observer.inspected("read");
+  observer.metadataRejected("malformed");
+  observer.audited("confirmed");
   observer.rejected("not-a-deb");
   observer.pending(sid, 2);
+  observer.inspecting(sid, 1);
   observer.published(sid, 0.2);
+  observer.deferredGenerated(sid, "contents", 3);
+  observer.polled(true);
+  observer.surveyed();
   observer.refreshFailed("storage/unavailable");
   observer.pingLive(0.3);
   metrics.cacheObserver.hit(10);
@@ -179,7 +280,35 @@ test("promtool accepts a scrape with all metrics, and it contains no secret", as
   metrics.cacheObserver.mismatched();
   metrics.cacheObserver.sizeChanged(10, 1);
   metrics.signerObserver.signed(0.1);
-  metrics.treeObserverOf(name).failed("read", "storage/unavailable");
+  const tree = metrics.treeObserverOf(repository);
+  tree.looked(0.1);
+  tree.read(0.1, 10);
+  tree.failed("read", "storage/unavailable");
+  metrics.exportObserverOf(repository, "exported").done(1);
+  const health = metrics.healthObserverOf(repository);
+  health.checked("healthy");
+  health.ended({ healthy: 1, unhealthy: 0, lost: 0, unchecked: 0, repaired: 0, renewed: 1 }, 1000);
+  metrics.watchKeys(repository, [aKey]);
+  const published = { binaryPackages: 1, sourcePackages: 1, dateSeconds: 900 };
+  metrics.watchSuites(repository, () => [{ suite: "sid", published, rejectedFiles: 0 }]);
+  metrics.watchStateDirectory("/tmp");
+}
+
+test("no metric tells of a private repository without the token, and every metric of it is there with it", async () => {
+  const metrics = createMetrics(aClock().clock);
+  const ours = parseRepositoryName("ours");
+  observeEverything(metrics, ours);
+  const all = await metrics.render();
+  expect(all.match(/^tahoe_apt_\w+\{.*\brepository="ours"/gm)?.length).toBeGreaterThan(30);
+  const open = withoutPrivate(all, new Set([ours]));
+  expect(open).not.toContain("ours");
+  expect(open).toContain("tahoe_apt_build_info{");
+});
+
+test("promtool accepts a scrape with all metrics, and it contains no secret", async () => {
+  const { clock } = aClock();
+  const metrics = createMetrics(clock);
+  observeEverything(metrics, name);
   const app = await startApp([aRepository("debian", { "pool/secret-name.deb": aResource("x") })], {
     metrics,
     observer: metrics.requestObserver,

@@ -11,9 +11,10 @@ import type {
   RepositoryStatus,
   RequestContext,
   ServedRepository,
+  SuiteCounts,
 } from "../served-repository.ts";
 import { combined, NotSeenYet } from "../served-repository.ts";
-import { renamed, withPublicNames } from "./flat-names.ts";
+import { flatSuiteName, renamed, withPublicNames } from "./flat-names.ts";
 import type { Repository } from "./repository.ts";
 
 /** One flat repository, over a FlatTree. */
@@ -104,6 +105,14 @@ export class FlatRepositories implements ServedRepository {
       notReady: main.notReady ?? (suites.length > 0 ? undefined : flats.find(({ notReady }) => notReady)?.notReady),
       lastError: main.lastError ?? flats.find(({ lastError }) => lastError !== undefined)?.lastError,
     };
+  }
+
+  /** What each suite and each flat repository contains now. */
+  *suiteCounts(): Iterable<SuiteCounts> {
+    yield* this.#main.suiteCounts();
+    for (const { at, repository } of this.#flats) {
+      for (const counts of repository.suiteCounts()) yield { ...counts, suite: flatSuiteName(at) };
+    }
   }
 
   /** Returns the snapshots of the suites below `dists`. Flat repositories have none. */

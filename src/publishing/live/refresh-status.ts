@@ -33,9 +33,11 @@ export class RefreshStatus {
     return [...this.#failures.values()].at(-1)?.text;
   }
 
-  /** To be called when a refresh of the whole tree has ended. */
-  noteWholeTree(): void {
-    if (this.#failures.size === 0) this.#sawWholeTree = true;
+  /** To be called when a refresh of the whole tree has ended. @returns whether nothing is left that failed */
+  noteWholeTree(): boolean {
+    if (this.#failures.size > 0) return false;
+    this.#sawWholeTree = true;
+    return true;
   }
 
   /**

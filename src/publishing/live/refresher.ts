@@ -152,7 +152,7 @@ export class Refresher implements FileRefresher {
   }
 
   async #refresh(path: TreePath, patience: Patience): Promise<Refreshed> {
-    const { notices, status, signal } = this.#options;
+    const { notices, status, observer, signal } = this.#options;
     const isWholeTree = isWithin(distsPath, path);
     const dists = isWholeTree ? await this.#listDists() : undefined;
     const suites = this.#suitesAt(path, dists);
@@ -163,7 +163,7 @@ export class Refresher implements FileRefresher {
       published.push(outcome.value);
     }
     await notices.afterRefresh(suites, isWholeTree ? { dists } : undefined, signal);
-    if (isWholeTree) status.noteWholeTree();
+    if (isWholeTree && status.noteWholeTree()) observer.surveyed();
     const sorted = (paths: readonly TreePath[]) =>
       [...new Set(paths.filter((each) => isWithin(each, path)))].toSorted();
     // Computed on use: after a restart these are all files, and a poll does not need them.
@@ -208,11 +208,13 @@ export class Refresher implements FileRefresher {
       const node = await tree.look(distsPath, signal);
       const dists = node?.kind === "directory" ? node : undefined;
       const separate = [...(dists?.entries.keys() ?? [])].map((name) => joinPath(distsPath, name));
+      observer.polled(true);
       status.noteSurvey(distsPath, undefined, new Map(separate.map((path) => [path, undefined])));
       return dists;
     } catch (thrown) {
       const failure = errorOf(thrown);
       if (!signal.aborted) {
+        observer.polled(false);
         observer.refreshFailed(codeOf(failure));
         log.error({ err: failure }, "the directory dists could not be listed");
         status.noteSurvey(distsPath, failure, nothingSeparate);

@@ -22,6 +22,7 @@ import type {
   RepositoryStatus,
   RequestContext,
   ServedRepository,
+  SuiteCounts,
 } from "../served-repository.ts";
 import { NotSeenYet } from "../served-repository.ts";
 import type { Manifest } from "../store/publication.ts";
@@ -179,6 +180,14 @@ export class Repository implements ServedRepository, SuiteRollback {
           : (status.lastError ?? firstSurvey),
       lastError: status.lastError,
     };
+  }
+
+  /** What each suite contains now. */
+  *suiteCounts(): Iterable<SuiteCounts> {
+    for (const { name, current, surveyed, rejectedCount } of this.#suites) {
+      yield { suite: name, published: current, rejectedFiles: surveyed ? rejectedCount : undefined };
+    }
+    yield* this.#options.passthrough.suiteCounts();
   }
 
   async whileNothingIsPublished<T>(task: () => Promise<T>): Promise<T> {

@@ -20,7 +20,7 @@ import { listedFiles, namedFiles } from "../../indices/named-files.ts";
 import { maxReleaseBytes } from "../../indices/release.ts";
 import type { FileEntry } from "../../storage/tree.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
-import type { RejectedFile } from "../served-repository.ts";
+import type { RejectedFile, SuiteCounts } from "../served-repository.ts";
 import type { SuiteSettingsProvider } from "../suite-settings.ts";
 import type { TreeFileResources } from "./tree-file-resources.ts";
 
@@ -87,6 +87,11 @@ export class PassthroughSuites {
   /** All files that differ from what an index lists, according to the last checks. */
   rejects(): readonly RejectedFile[] {
     return [...this.#rejects.values()].flat();
+  }
+
+  /** The number of these files in each suite that was checked. */
+  *suiteCounts(): Iterable<SuiteCounts> {
+    for (const [suite, { length }] of this.#rejects) yield { suite, published: undefined, rejectedFiles: length };
   }
 
   async #checkAll(): Promise<void> {

@@ -1,0 +1,43 @@
+// Prometheus metrics of suites: what each contains now, and when its current publication was made.
+import type { Registry } from "prom-client";
+import { Gauge } from "prom-client";
+import type { RepositoryName } from "../base/names.ts";
+import type { SuiteCounts } from "../publishing/served-repository.ts";
+
+/** Creates the metrics. @returns a function to call once for each repository, with a function that counts */
+export function suiteMetrics(
+  registry: Registry,
+): (repository: RepositoryName, counts: () => Iterable<SuiteCounts>) => void {
+  const watched = new Map<RepositoryName, () => Iterable<SuiteCounts>>();
+  const gauge = (name: string, help: string, readValue: (counts: SuiteCounts) => number | undefined): void => {
+    new Gauge({
+      name: `tahoe_apt_${name}`,
+      help,
+      labelNames: ["repository", "suite"],
+      registers: [registry],
+      collect() {
+        // A suite that is no longer in the tree must disappear.
+        this.reset();
+        for (const [repository, counts] of watched) {
+          for (const each of counts()) {
+            const value = readValue(each);
+            if (value !== undefined) this.set({ repository, suite: each.suite }, value);
+          }
+        }
+      },
+    });
+  };
+  gauge("binary_packages", "Binary packages in the current publication.", ({ published }) => published?.binaryPackages);
+  gauge("source_packages", "Source packages in the current publication.", ({ published }) => published?.sourcePackages);
+  gauge(
+    "rejected_files",
+    "Files that are in no index now; unknown until the suite was surveyed.",
+    ({ rejectedFiles }) => rejectedFiles,
+  );
+  gauge(
+    "publication_timestamp_seconds",
+    "The Date in Release of the current publication.",
+    ({ published }) => published?.dateSeconds,
+  );
+  return (repository, counts) => void watched.set(repository, counts);
+}
