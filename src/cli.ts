@@ -166,16 +166,18 @@ async function program(commandName: string): Promise<Command> {
     .addHelpText("after", serveHelp)
     .action(async (flags: Flags) => {
       keepHeapLean();
-      const [{ pino }, { loadConfiguration }, { serveUntilTold }] = await Promise.all([
+      const [{ pino }, { loadConfiguration }, { serveUntilTold }, { ServiceManager }] = await Promise.all([
         import("pino"),
         import("./config/load-config.ts"),
         import("./server/serve.ts"),
+        import("./server/service-manager.ts"),
       ]);
       const configuration = loadConfiguration(flags);
       const log = pino();
+      const serviceManager = ServiceManager.fromEnvironment(log);
       outliveFailedWrites(log);
       for (const warning of configuration.warnings) log.warn({}, warning);
-      await serveUntilTold(configuration, { signal: stopSignal(), log });
+      await serveUntilTold(configuration, { signal: stopSignal(), log, serviceManager });
     });
 
   withServerFlags(commands.command("start"))

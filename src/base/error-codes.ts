@@ -28,6 +28,7 @@ export type ErrorCode =
   | "limit/exceeded"
   | "state/unwritable"
   | "state/in-use"
+  | "state/corrupt"
   | "state/secret-file"
   // The storage that holds the tree.
   | "storage/gone"

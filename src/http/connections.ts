@@ -55,6 +55,8 @@ class Connection {
   readonly socket: Socket;
   readonly origin: Origin;
   underWay = 0;
+  /** When the connection was made or its last response was sent, in ms since the epoch. */
+  idleSinceMs = 0;
   /** Queued requests in order of arrival. */
   readonly waiting: (() => void)[] = [];
 
@@ -81,7 +83,8 @@ export class Connections {
   /** Blocked addresses, and until when (in ms since the epoch). */
   readonly #blocked = new LRUCache<string, number>({ max: maxBlockedAddresses });
   readonly #hits = new Map<Limit, { loggedMs: number; unreported: number }>();
-  #isDraining = false;
+  /** Undefined until `drain`. */
+  #minIdleMs: number | undefined;
 
   /** @param options.behindProxy whether all connections come from a trusted proxy, and so from one address */
   constructor(
@@ -140,10 +143,13 @@ export class Connections {
     return (this.#connections.get(socket)?.underWay ?? 0) > 0;
   }
 
-  /** Closes idle connections now, and each of the others when its last response is sent. */
-  drain(): void {
-    this.#isDraining = true;
-    for (const { socket } of this.#idle) socket.destroy();
+  /**
+   * Closes each connection when it has been idle for some time, which for most idle connections is now.
+   * @param minIdleMs 0: all idle connections now, and each of the others when its last response is sent
+   */
+  drain(minIdleMs: number): void {
+    this.#minIdleMs = minIdleMs;
+    for (const connection of this.#idle) this.#closeIfIdle(connection, minIdleMs);
   }
 
   /** Logs that a limit was reached, but not more often than every `quietMs`. */
@@ -184,8 +190,25 @@ export class Connections {
   }
 
   #rest(connection: Connection): void {
+    connection.idleSinceMs = this.#clock();
     this.#idle.add(connection);
     connection.origin.idle.add(connection);
+    if (this.#minIdleMs !== undefined) this.#closeIfIdle(connection, this.#minIdleMs);
+  }
+
+  /** Closes the connection now if it has been idle for `minIdleMs`, otherwise then, unless a request comes. */
+  #closeIfIdle(connection: Connection, minIdleMs: number): void {
+    const { socket, idleSinceMs } = connection;
+    if (!this.#idle.has(connection)) return;
+    const remainingMs = idleSinceMs + minIdleMs - this.#clock();
+    if (remainingMs <= 0) {
+      socket.destroySoon();
+      return;
+    }
+    const closing = setTimeout(() => {
+      if (connection.idleSinceMs === idleSinceMs) this.#closeIfIdle(connection, 0);
+    }, remainingMs);
+    socket.once("close", () => clearTimeout(closing));
   }
 
   #finished(connection: Connection): void {
@@ -194,8 +217,7 @@ export class Connections {
     if (!this.#connections.has(connection.socket)) return;
     while (connection.waiting.length > 0 && hasTurn(connection)) connection.waiting.shift()?.();
     if (connection.underWay > 0) return;
-    if (this.#isDraining) connection.socket.destroySoon();
-    else this.#rest(connection);
+    this.#rest(connection);
   }
 
   #remove(connection: Connection): void {

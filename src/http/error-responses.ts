@@ -36,6 +36,7 @@ const statuses = {
   "server/listen-failed": 500,
   "server/internal": 500,
   "state/in-use": 500,
+  "state/corrupt": 500,
   "state/secret-file": 500,
   "storage/bad-cap": 500,
   "storage/bad-certificate": 500,

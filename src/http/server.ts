@@ -29,6 +29,13 @@ export interface ServerOptions {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
+  /** File descriptors of TCP sockets that listen already, which replace host and port. */
+  readonly listeningSockets?: readonly number[];
+  /**
+   * When the server stops, a connection without a request stays open until it has been idle for this long, because its
+   * next request may be on the way; 0 by default.
+   */
+  readonly minIdleMs?: number;
   readonly limits?: Partial<ConnectionLimits>;
   /** Whether all connections come from a trusted proxy, and so from one address. */
   readonly behindProxy?: boolean;
@@ -37,8 +44,16 @@ export interface ServerOptions {
   readonly clock?: Clock;
 }
 
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface RunningServer {
-  readonly address: { readonly host: string; readonly port: number };
+  /** The first of `addresses`. */
+  readonly address: Address;
+  /** Where the server listens. */
+  readonly addresses: readonly Address[];
   /** Stops accepting connections and closes those that still have requests after the grace period. Resolves when all are closed. */
   stop(graceMs: number): Promise<void>;
 }
@@ -87,31 +102,50 @@ export async function startServer(answer: RequestListener, options: ServerOption
     else refuse(socket, errorResponseOf(refusalOf(error.code)));
   });
 
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port, options.host, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-  const bound = server.address();
-  if (bound === null || typeof bound === "string") throw new Error("the server does not listen on a TCP port");
-  const { address, port } = bound;
+  const { host, port, listeningSockets = [], minIdleMs = 0 } = options;
+  const places = listeningSockets.length === 0 ? [{ host, port }] : listeningSockets.map((fd) => ({ fd }));
+  // An HTTP server can listen on one socket only; the connections of others are passed to it.
+  const pass = (socket: Socket): void => void server.emit("connection", socket);
+  const listeners = places.map((_, index) =>
+    index === 0 ? server : new NetServer({ allowHalfOpen: true, noDelay: true }, pass),
+  );
+  const addresses: Address[] = [];
+  for (const [index, place] of places.entries()) addresses.push(await listen(listeners[index] ?? server, place));
   return {
-    address: { host: address, port },
+    address: addresses[0] ?? { host, port },
+    addresses,
     async stop(graceMs) {
       isStopping = true;
       const cut = setTimeout(() => server.closeAllConnections(), graceMs);
       // http.Server's own `close` would also destroy connections whose last response has ended but is not yet sent.
-      const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
+      const closed = Promise.all(
+        listeners.map((each) => new Promise<void>((resolve) => NetServer.prototype.close.call(each, () => resolve()))),
+      );
       for (const response of newest.values()) announceClose(response);
-      connections.drain();
+      connections.drain(minIdleMs);
       await closed;
       clearTimeout(cut);
       // Ends the timer with which http.Server checks for slow requests.
       server.close();
     },
   };
+}
+
+/** @returns the address that the server listens on */
+async function listen(server: NetServer, place: Address | { readonly fd: number }): Promise<Address> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(place, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  const bound = server.address();
+  if (bound === null || typeof bound === "string") {
+    server.close();
+    throw new Error("the socket is not a TCP socket");
+  }
+  return { host: bound.address, port: bound.port };
 }
 
 /** Announces the end of the connection with this response, unless its headers are sent already. */

@@ -7,14 +7,19 @@ import type { Log } from "../base/log.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { createApp } from "../http/app.ts";
+import type { RunningServer } from "../http/server.ts";
 import { startServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { createMetrics } from "../observe/metrics.ts";
 import { answerFor } from "./control-commands.ts";
 import { RepositoryService } from "./repository-service.ts";
+import type { ServiceManager } from "./service-manager.ts";
 import type { SharedResources } from "./shared-resources.ts";
 import { openSharedResources } from "./shared-resources.ts";
 import { isCorruption } from "./sound-database.ts";
+
+/** See `minIdleMs` of the HTTP server. Clients that send one request after the other pause for less. */
+const minIdleMsAtRestart = 2000;
 
 export interface Server {
   /** Where people reach it, without a trailing slash. */
@@ -32,10 +37,17 @@ class ListenFailed extends RepoError {
   readonly code = "server/listen-failed";
 }
 
+/** The database turned out to be corrupt, and this process cannot open its listening sockets again. */
+class DatabaseCorrupt extends RepoError {
+  readonly code = "state/corrupt";
+}
+
 interface Surroundings {
   /** Aborting it stops the server gracefully. */
   readonly signal: AbortSignal;
   readonly log: Log;
+  /** The service manager that started this process; undefined if the server is only a part of what runs in it. */
+  readonly serviceManager?: ServiceManager;
 }
 
 /**
@@ -58,6 +70,7 @@ export async function serve(configuration: Configuration, surroundings: Surround
 /**
  * Serves until the signal aborts. If the database turns out to be corrupt meanwhile, the server starts again.
  * @param started called once, when the server can be reached
+ * @throws DatabaseCorrupt if the service manager has to start the server again
  */
 export async function serveUntilTold(
   configuration: Configuration,
@@ -68,10 +81,16 @@ export async function serveUntilTold(
   await started(server);
   await server.closed;
   while (server.isDatabaseCorrupt() && !surroundings.signal.aborted) {
+    if (isGivenSockets(surroundings)) {
+      throw new DatabaseCorrupt("the database is corrupt: the next start sets it aside and creates another");
+    }
     server = await serve(configuration, surroundings);
     await server.closed;
   }
 }
+
+const isGivenSockets = ({ serviceManager }: Surroundings): boolean =>
+  serviceManager !== undefined && serviceManager.listeningSockets.length > 0;
 
 /** A server whose shared resources are open. */
 class ServerStart {
@@ -79,12 +98,14 @@ class ServerStart {
   readonly #configuration: Configuration;
   readonly #signal: AbortSignal;
   readonly #log: Log;
+  readonly #serviceManager: ServiceManager | undefined;
   readonly #metrics: Metrics;
   /** Aborted when the database turns out to be corrupt. */
   readonly #corruption: AbortController;
   readonly #services: RepositoryService[];
 
-  static async open(configuration: Configuration, { signal, log: given }: Surroundings): Promise<ServerStart> {
+  static async open(configuration: Configuration, surroundings: Surroundings): Promise<ServerStart> {
+    const { signal, log: given, serviceManager } = surroundings;
     const corruption = new AbortController();
     const log = detectingCorruption(given, corruption);
     const metrics = createMetrics(systemClock);
@@ -95,13 +116,14 @@ class ServerStart {
       cacheObserver: metrics.cacheObserver,
       answer: answerFor(() => services.map(({ controlled }) => controlled), log),
     });
-    return new ServerStart({ configuration, signal, log, metrics, corruption, services, resources });
+    return new ServerStart({ configuration, signal, log, serviceManager, metrics, corruption, services, resources });
   }
 
   private constructor(options: {
     readonly configuration: Configuration;
     readonly signal: AbortSignal;
     readonly log: Log;
+    readonly serviceManager: ServiceManager | undefined;
     readonly metrics: Metrics;
     readonly corruption: AbortController;
     readonly services: RepositoryService[];
@@ -110,6 +132,7 @@ class ServerStart {
     this.#configuration = options.configuration;
     this.#signal = options.signal;
     this.#log = options.log;
+    this.#serviceManager = options.serviceManager;
     this.#metrics = options.metrics;
     this.#corruption = options.corruption;
     this.#services = options.services;
@@ -132,23 +155,52 @@ class ServerStart {
     this.#metrics.watchStateDirectory(configuration.stateDirectory);
     const app = this.#createApp();
     for (const service of this.#services) await service.startHealthChecks();
-    const running = await listen(app, configuration, this.#log);
+    const running = await this.#listen(app);
     const url = configuration.publicUrl ?? urlOf(running.address);
     for (const service of this.#services) {
       service.start();
       const { name, key } = service.repository;
       this.#log.info({ url: `${url}/${name}/`, keys: key.fingerprints }, `serving ${name}`);
     }
+    this.#serviceManager?.ready();
     const { promise: stopped, resolve: stop } = withResolvers<void>();
     const removeListeners = [this.#signal, this.#corruption.signal].map((signal) => onAbort(signal, stop));
     const closed = stopped.then(async () => {
       for (const remove of removeListeners) remove();
       this.#log.info({}, "stopping");
+      if (this.#signal.aborted) this.#serviceManager?.stopping();
       await running.stop(configuration.gracePeriodSeconds * 1000);
       await Promise.all(this.#services.map((service) => service.stop()));
       await this.resources.close({ isCorrupt: this.#corruption.signal.aborted });
     });
     return { url, closed, isDatabaseCorrupt: () => this.#corruption.signal.aborted };
+  }
+
+  /** Listens on the sockets of the service manager if there are any, otherwise on the configured address. */
+  async #listen(app: RequestListener): Promise<RunningServer> {
+    const { listen, limits, behindProxy } = this.#configuration;
+    const { listeningSockets = [] } = this.#serviceManager ?? {};
+    const isGiven = listeningSockets.length > 0;
+    try {
+      const running = await startServer(app, {
+        ...listen,
+        limits: limits.http,
+        behindProxy,
+        log: this.#log,
+        clock: systemClock,
+        listeningSockets,
+        // The next server has the same sockets, so nothing that clients send meanwhile needs to be lost.
+        minIdleMs: isGiven ? minIdleMsAtRestart : 0,
+      });
+      if (isGiven) {
+        const addresses = running.addresses.map(({ host, port }) => `${host}:${port}`);
+        this.#log.info({ addresses }, "listening on the sockets of the service manager instead of the key listen");
+      }
+      return running;
+    } catch (thrown) {
+      const place = isGiven ? "the sockets of the service manager" : `${listen.host}:${listen.port}`;
+      throw new ListenFailed(`cannot listen on ${place}: ${messageOf(thrown)}`);
+    }
   }
 
   #createApp(): RequestListener {
@@ -182,14 +234,6 @@ function detectingCorruption(log: Log, corruption: AbortController): Log {
       if (Object.values(context).some(isCorruption)) corruption.abort();
     },
   };
-}
-
-async function listen(app: RequestListener, { listen: address, limits, behindProxy }: Configuration, log: Log) {
-  try {
-    return await startServer(app, { ...address, limits: limits.http, behindProxy, log, clock: systemClock });
-  } catch (thrown) {
-    throw new ListenFailed(`cannot listen on ${address.host}:${address.port}: ${messageOf(thrown)}`);
-  }
 }
 
 /** The URL for people on this machine. An address that means "all interfaces" cannot be connected to. */

@@ -28,7 +28,10 @@ test(`no line of a document is wider than ${longestLine} columns, except in tabl
   expect(wide).toEqual([]);
 });
 
-test("only load-config.ts reads the environment", () => {
+/** The configuration, and what a service manager says. */
+const readTheEnvironment = ["src/config/load-config.ts", "src/server/service-manager.ts"];
+
+test("only load-config.ts and service-manager.ts read the environment", () => {
   const readers = sourceFiles().filter((path) => /process\.env|from "node:process"/.test(readProjectFile(path)));
-  expect(readers.filter((path) => path !== "src/config/load-config.ts")).toEqual([]);
+  expect(readers.filter((path) => !readTheEnvironment.includes(path))).toEqual([]);
 });
