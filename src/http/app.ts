@@ -57,9 +57,18 @@ export function createApp(options: AppOptions): RequestListener {
   const basicAuth = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log });
   const sessions = new MirrorSessions(limits, { behindProxy, clock: options.clock });
   const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
-  const { tokens, metricsToken, publicUrl, metrics } = options;
+  const { tokens, metricsToken, publicUrl, metrics, addRoutes } = options;
   const routes = createRoutes(
-    { repositories: options.repositories, tokens, pingLimits: limits, metricsToken, publicUrl, metrics, log },
+    {
+      repositories: options.repositories,
+      tokens,
+      pingLimits: limits,
+      metricsToken,
+      publicUrl,
+      metrics,
+      log,
+      ...(addRoutes !== undefined && { addRoutes }),
+    },
     basicAuth,
   );
 

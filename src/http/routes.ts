@@ -35,10 +35,29 @@ export interface RoutesOptions {
   /** The URL under which clients reach this server, without a trailing slash; undefined: taken from the Host header. */
   readonly publicUrl?: string | undefined;
   readonly metrics: MetricsPage;
+  /** None by default. */
+  readonly addRoutes?: AddRoutes;
   readonly log: Log;
 }
 
-type State = { context: HttpRequestContext };
+/** The state of a request that `createApp` has parsed. */
+export type RouteState = { context: HttpRequestContext };
+type State = RouteState;
+
+/** Who may read a repository, and where it is. */
+export interface RouteAccess {
+  isPrivate(repository: RepositoryName): boolean;
+  /**
+   * For routes outside of `/NAME/`: returns if the request may read this repository.
+   * @throws HttpError 401 or 429
+   */
+  admit(repository: RepositoryName, request: IncomingMessage): Promise<void>;
+  /** Returns the URL of the server for this client, without a trailing slash. */
+  originOf(ctx: Koa.Context): string;
+}
+
+/** Adds further routes. */
+export type AddRoutes = (router: Router<RouteState>, access: RouteAccess) => void;
 
 /** A request that `createApp` has parsed and authenticated. */
 interface Received {
@@ -150,6 +169,11 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
     const uriOf = (ctx: Koa.Context): string => `${options.publicUrl ?? originOf(ctx)}/${name}`;
     addRepositoryPages(router, repository, { uriOf, isPrivate: readers.isPrivate(name) });
   }
+  options.addRoutes?.(router, {
+    isPrivate: (name) => readers.isPrivate(name),
+    admit: (name, request) => readers.admit(name, request),
+    originOf: (ctx) => options.publicUrl ?? originOf(ctx),
+  });
   return router;
 }
 

@@ -27,6 +27,10 @@ import { watchExpiry } from "../signing/expiry.ts";
 import type { Signer } from "../signing/signer.ts";
 import { HardLinks } from "../storage/folder/hard-links.ts";
 import type { Tree } from "../storage/tree.ts";
+import { Publications } from "../web/data/publications.ts";
+import { PublishedData } from "../web/data/published-data.ts";
+import type { RepositoryData } from "../web/data/repository-data.ts";
+import { ScannedIndex } from "../web/data/scanned-index.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { ExportAfterPublish } from "./export-after-publish.ts";
 import { exportTo, publishedName, publishTo, uploadsIn, writableTree } from "./export-targets.ts";
@@ -69,6 +73,8 @@ export class RepositoryService {
   readonly #healthChecks: HealthCheckSchedule | undefined;
   /** The repository as it is served over HTTP, with the flat repositories in its tree. */
   readonly repository: FlatRepositories;
+  /** What pages and the JSON API say about it. */
+  readonly data: RepositoryData;
 
   /**
    * Opens a repository. Stored publications can be served at once; `start` begins to refresh them.
@@ -101,6 +107,13 @@ export class RepositoryService {
     this.#main = this.#openMain();
     const flats = configuration.flat.map((at) => ({ at, repository: this.#openFlat(at) }));
     this.repository = new FlatRepositories(this.#main, flats);
+    const publications = new Publications([{ repository: this.#main }, ...flats]);
+    this.data = new PublishedData({
+      repository: this.repository,
+      publications,
+      index: new ScannedIndex(publications),
+      keys: opened.signer.keys,
+    });
     this.#healthChecks = this.#openHealthChecks();
   }
 

@@ -11,6 +11,7 @@ import type { RunningServer } from "../http/server.ts";
 import { startServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { createMetrics } from "../observe/metrics.ts";
+import { addApi } from "../web/api/api-routes.ts";
 import { answerFor } from "./control-commands.ts";
 import { RepositoryService } from "./repository-service.ts";
 import type { ServiceManager } from "./service-manager.ts";
@@ -214,6 +215,7 @@ class ServerStart {
       limits: limits.http,
       publicUrl,
       metrics: this.#metrics,
+      addRoutes: addApi(this.#services.map(({ data }) => data)),
       observer: this.#metrics.requestObserver,
       clock: systemClock,
       log: this.#log,

@@ -10,6 +10,7 @@ import type { PublishingObserver } from "../publishing-observer.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 import type { DeferredPublisher } from "./deferred-publisher.ts";
 import { reportPublication } from "./report-publication.ts";
+import type { ServedSuite } from "./served-suite.ts";
 import type { ServedSuites } from "./served-suites.ts";
 
 /** Contents that stay readable although they may be unlinked. */
@@ -69,6 +70,11 @@ export class Maintenance {
   /** Resolves when every deferred file was tried. @returns the suites that lack some */
   async deferredSettled(): Promise<ReadonlySet<Suite>> {
     return await this.#options.deferredQueue.settled();
+  }
+
+  /** Whether deferred files of the current publication of a suite are still to be generated. */
+  isAwaitingDeferredFiles(suite: ServedSuite): boolean {
+    return this.#options.deferredPublisher.isIncomplete(suite);
   }
 
   /** Resolves when nothing runs any more; `signal` must be aborted before. */

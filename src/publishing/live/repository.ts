@@ -6,8 +6,14 @@ import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
 import { rootPath, tryParseTreePath } from "../../base/names.ts";
 import { repeat } from "../../base/repeat.ts";
 import type { SerialQueue } from "../../base/serial-queue.ts";
+import type { Catalog } from "../../catalog/catalog.ts";
+import type { Examiner } from "../../catalog/examiner.ts";
+import { inspectionKeyOf } from "../../catalog/files/catalog-file.ts";
+import type { BuilderDirectories } from "../../catalog/layout/builder-directories.ts";
 import type { Layout } from "../../catalog/layout/repository-layout.ts";
 import { suitePath } from "../../catalog/layout/repository-layout.ts";
+import type { FileListLimits, FilePaths } from "../../debian/file-list.ts";
+import { decodeFileList } from "../../debian/file-list.ts";
 import type { BackgroundPriority } from "../deferred/background-priority.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { Resource } from "../resource.ts";
@@ -25,6 +31,7 @@ import type {
   SuiteCounts,
 } from "../served-repository.ts";
 import { NotSeenYet } from "../served-repository.ts";
+import type { Upload } from "../store/package-pool.ts";
 import type { Manifest } from "../store/publication.ts";
 import { statusOf, summaryOf } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
@@ -44,6 +51,10 @@ interface RepositoryOptions {
   readonly name: RepositoryName;
   readonly key: PublicKey;
   readonly layout: Layout;
+  readonly catalog: Catalog;
+  readonly examiner: Pick<Examiner, "storedFileList">;
+  readonly fileListLimits: FileListLimits;
+  readonly builders: BuilderDirectories;
   readonly store: PublicationStore;
   readonly suites: ServedSuites;
   readonly passthrough: PassthroughSuites;
@@ -143,6 +154,35 @@ export class Repository implements ServedRepository, SuiteRollback {
 
   get segments(): SegmentStore {
     return this.#options.store.segments;
+  }
+
+  /** Returns the id of a kept publication. @param when its id, the name of a pin, or a time */
+  snapshotId(suite: Suite, when: string): string | undefined {
+    return this.#options.store.idAt(suite, when);
+  }
+
+  /** Finds the link of a file that a kept publication lists. @param path below the root of the repository */
+  uploadOf(path: string): Upload | undefined {
+    return this.#options.store.pool.uploadOf(path);
+  }
+
+  /** Returns the builder's directory that contains a directory; undefined if there is none. */
+  builderOf(directory: TreePath): TreePath | undefined {
+    return this.#options.builders.of(directory);
+  }
+
+  /** Returns the paths of the files in a package, if they are known without reading it. */
+  fileListOf(path: TreePath): FilePaths | undefined {
+    const { catalog, examiner, fileListLimits } = this.#options;
+    const file = catalog.file(path);
+    const key = file && inspectionKeyOf(file);
+    const list = key === undefined ? undefined : examiner.storedFileList(key);
+    return list && decodeFileList(list, fileListLimits);
+  }
+
+  /** Whether Contents or pdiffs of the current publication of a suite are still to be generated. */
+  isAwaitingDeferredFiles(suite: ServedSuite): boolean {
+    return this.#options.maintenance.isAwaitingDeferredFiles(suite);
   }
 
   /** Returns the current publications. */

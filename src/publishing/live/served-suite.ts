@@ -267,6 +267,14 @@ export class ServedSuite {
     return this.#view?.entries() ?? this.#packageList.entries();
   }
 
+  /** Returns the packages of a name that the view hides. */
+  *hiddenByView(name: string): Iterable<IndexEntry> {
+    if (this.#view === undefined) return;
+    const visible = new Set<IndexEntry>();
+    for (const entry of this.#view.entries()) if (entry.package === name) visible.add(entry);
+    for (const entry of this.#packageList.entries()) if (entry.package === name && !visible.has(entry)) yield entry;
+  }
+
   /** Whether the view must hide packages that have become too old, which the next `publishChanges` does. */
   get isViewDue(): boolean {
     return this.#surveyed && this.#view?.isDue(this.#now()) === true;

@@ -17,6 +17,13 @@ export interface PooledFile extends FileRef {
   readonly lastModifiedSeconds: number;
 }
 
+/** The link of a pooled file. */
+export interface Upload {
+  readonly path: TreePath;
+  /** In ms since the epoch; 0 if unknown. */
+  readonly uploadedMs: number;
+}
+
 /** A pooled file as stored on disk. Content ids are written only here, in the private state directory. */
 export interface PoolRecord {
   readonly path: string;
@@ -71,6 +78,18 @@ export class PackagePool {
       sha256: record.sha256,
       lastModifiedSeconds,
     };
+  }
+
+  /**
+   * Finds where a file is in the tree, and when it was linked there for the last time.
+   * @param path below the repository's root, e.g. `pool/SHA256/…/hello_1_amd64.deb`
+   */
+  uploadOf(path: string): Upload | undefined {
+    const [, sha256, name] = poolPath.exec(path) ?? [];
+    const record = sha256 === undefined ? undefined : this.#files.get(`${sha256}/${name}`);
+    if (record === undefined) return undefined;
+    const { linkedAtMs = 0, relinkedAtMs = linkedAtMs } = record;
+    return { path: parseTreePath(record.path), uploadedMs: relinkedAtMs };
   }
 
   /**

@@ -1,0 +1,30 @@
+// Cursors: the position of a page in a list, as an opaque text.
+
+import type { Slice } from "./package-index.ts";
+import type { Page, PageQuery } from "./repository-data.ts";
+import { BadQuery, defaultPageEntries, maxPageEntries } from "./repository-data.ts";
+
+/** The furthest position of a page. */
+const maxSkip = 1_000_000;
+
+/** @throws BadQuery */
+export function sliceOf({ cursor, limit = defaultPageEntries }: PageQuery): Slice {
+  if (!Number.isInteger(limit) || limit < 1 || limit > maxPageEntries)
+    throw new BadQuery(`limit is a number from 1 to ${maxPageEntries}`);
+  if (cursor === undefined) return { skip: 0, limit };
+  const [, digits] = /^p([0-9a-z]{1,6})$/.exec(cursor) ?? [];
+  const skip = digits === undefined ? Number.NaN : Number.parseInt(digits, 36);
+  if (!(skip > 0 && skip <= maxSkip)) throw new BadQuery("cursor is not one that this server has returned");
+  return { skip, limit };
+}
+
+/** Makes the page of a slice. @param entries those of the slice */
+export function pageOf<Entry>({ skip, limit }: Slice, entries: readonly Entry[], total: number): Page<Entry> {
+  const end = skip + limit;
+  const next = end < total && end <= maxSkip ? `p${end.toString(36)}` : undefined;
+  return { entries, total, next };
+}
+
+/** Makes the page of a slice of a complete list. */
+export const pageOfAll = <Entry>(slice: Slice, all: readonly Entry[]): Page<Entry> =>
+  pageOf(slice, all.slice(slice.skip, slice.skip + slice.limit), all.length);

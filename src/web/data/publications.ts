@@ -1,0 +1,84 @@
+// What a repository and the flat repositories in its tree publish now, under the public names of their suites.
+import type { Suite, TreePath } from "../../base/names.ts";
+import { parentPath } from "../../base/names.ts";
+import { publicSuiteName } from "../../publishing/live/flat-names.ts";
+import type { Repository } from "../../publishing/live/repository.ts";
+import type { Manifest } from "../../publishing/store/publication.ts";
+import { namesPackages } from "../../publishing/store/publication.ts";
+
+/** A repository, or a flat repository in its tree. */
+export interface RepositoryPart {
+  readonly repository: Repository;
+  /** The directory of a flat repository; undefined for the suites below `dists`. */
+  readonly at?: TreePath;
+}
+
+/** A segment of Packages or Sources. */
+export interface ListedSegment {
+  readonly id: string;
+  readonly component: string;
+  readonly isSource: boolean;
+  readonly isForInstaller: boolean;
+}
+
+/** The current publication of a suite. */
+export interface CurrentSuite extends RepositoryPart {
+  readonly publicName: string;
+  readonly suite: Suite;
+  readonly manifest: Manifest;
+}
+
+/** When a listed file was uploaded, and where it is. */
+export interface UploadPlace {
+  readonly path: TreePath;
+  readonly directory: TreePath;
+  /** In ms since the epoch; 0 if unknown. */
+  readonly uploadedMs: number;
+}
+
+export class Publications {
+  readonly #parts: readonly RepositoryPart[];
+
+  constructor(parts: readonly RepositoryPart[]) {
+    this.#parts = parts;
+  }
+
+  /** The parts with the path prefix of their public paths. */
+  get parts(): readonly RepositoryPart[] {
+    return this.#parts;
+  }
+
+  *current(): Iterable<CurrentSuite> {
+    for (const part of this.#parts) {
+      for (const manifest of part.repository.publications()) {
+        const { suite } = manifest;
+        yield { ...part, publicName: publicSuiteName({ suite, ...part }), suite, manifest };
+      }
+    }
+  }
+
+  /** @param publicName of a suite */
+  find(publicName: string): CurrentSuite | undefined {
+    for (const suite of this.current()) if (suite.publicName === publicName) return suite;
+    return undefined;
+  }
+
+  /** When and where the file of a row was uploaded. @param path as in the index, below the part's root */
+  static uploadOf({ repository }: RepositoryPart, path: string): UploadPlace | undefined {
+    const upload = repository.uploadOf(path);
+    return upload && { ...upload, directory: parentPath(upload.path) };
+  }
+}
+
+/** The segments of all Packages and Sources of a publication. */
+export function listedSegments({ indices }: Manifest): readonly ListedSegment[] {
+  return indices.filter(namesPackages).flatMap(({ directory, name, segments }) => {
+    const component = directory.replace(/\/(debian-installer\/)?[^/]+$/, "");
+    const kind = { component, isSource: name === "Sources", isForInstaller: directory.includes("/debian-installer/") };
+    return segments.map(({ id }) => ({ id, ...kind }));
+  });
+}
+
+/** The path of a file below the root of the repository. @param path below the root of the part */
+export const publicPath = ({ at }: Pick<RepositoryPart, "at">, path: string): string =>
+  at === undefined || at === "" ? path : `${at}/${path}`;

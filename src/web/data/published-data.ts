@@ -1,0 +1,687 @@
+// Answers what can be asked about a repository, from its publications, its index of packages and its status.
+import { LRUCache } from "lru-cache";
+import pLimit from "p-limit";
+import type { RepositoryName, TreePath } from "../../base/names.ts";
+import { lastName, parentPath, pathNames, tryParseTreePath } from "../../base/names.ts";
+import { realPathOf } from "../../catalog/layout/flat-tree.ts";
+import { fieldOf } from "../../debian/stanza.ts";
+import { compareVersions } from "../../debian/version.ts";
+import type { ListedPackage, PublicationChanges } from "../../publishing/build/publication-changes.ts";
+import { changesBetween } from "../../publishing/build/publication-changes.ts";
+import type { PendingFile, RejectedFile, ServedRepository } from "../../publishing/served-repository.ts";
+import type { Manifest } from "../../publishing/store/publication.ts";
+import { pageOf, pageOfAll, sliceOf } from "./cursors.ts";
+import type { ListedRow, PackageIndex, ResolvedName } from "./package-index.ts";
+import type { WrittenRelations } from "./package-texts.ts";
+import { readDescription, readPerson, readPersons, readRelationFields, readWebAddress } from "./package-texts.ts";
+import type { CurrentSuite, Publications } from "./publications.ts";
+import { publicPath } from "./publications.ts";
+import { rejectAdvice } from "./reject-advice.ts";
+import type {
+  BuilderDetail,
+  BuilderSummary,
+  Changelog,
+  Cut,
+  Dependent,
+  Diff,
+  Difference,
+  DiffQuery,
+  DiffSide,
+  EarlierVersion,
+  FileListing,
+  Filters,
+  GridHealth,
+  HiddenPackage,
+  ListedVersion,
+  PackageDetail,
+  PackageQuery,
+  PackageSummary,
+  PackageVersion,
+  Page,
+  PageQuery,
+  PendingUpload,
+  Reject,
+  RejectQuery,
+  RelationField,
+  RepositoryData,
+  RepositoryHealth,
+  Snapshot,
+  SnapshotChanges,
+  SnapshotQuery,
+  SourceDetail,
+  SourcePackageVersion,
+  SourceVersion,
+  Upload,
+  UploadQuery,
+} from "./repository-data.ts";
+import {
+  BadQuery,
+  buildRelationFields,
+  maxChangelogCharacters,
+  maxListedEntries,
+  maxSearchCharacters,
+  relationFields,
+} from "./repository-data.ts";
+import { sourceFiles, stanzaAt } from "./stanza-rows.ts";
+
+export interface PublishedDataOptions {
+  readonly repository: ServedRepository;
+  readonly publications: Publications;
+  readonly index: PackageIndex;
+  readonly keys: readonly { readonly fingerprint: string; readonly expiresAtSeconds: number | undefined }[];
+  /** Undefined for a local folder. */
+  readonly grid?: () => GridHealth;
+}
+
+/** The most snapshots of each suite that are searched for earlier versions of a package. */
+const maxSnapshotsSearched = 50;
+/** The most entries of changes that are kept in memory. */
+const maxChangesKept = 200_000;
+/** The most dependents, changes of a snapshot, and other entries that a detail shows of each list. */
+const maxEntriesInDetail = 100;
+const maxProviders = 10;
+
+export class PublishedData implements RepositoryData {
+  readonly name: RepositoryName;
+  readonly #options: PublishedDataOptions;
+  readonly #publications: Publications;
+  readonly #index: PackageIndex;
+  /** Changes between two publications, by suites and ids. */
+  readonly #changes = new LRUCache<string, PublicationChanges>({
+    maxSize: maxChangesKept,
+    sizeCalculation: ({ added, removed }) => 1 + added.length + removed.length,
+  });
+  /** Comparing reads segments in the main thread, so it must not run several times at once. */
+  readonly #comparing = pLimit(1);
+
+  constructor(options: PublishedDataOptions) {
+    this.#options = options;
+    this.name = options.repository.name;
+    this.#publications = options.publications;
+    this.#index = options.index;
+  }
+
+  async filters(signal: AbortSignal): Promise<Filters> {
+    const { builders: directories, ...filters } = await this.#index.filters(signal);
+    const builders = new Set(directories.flatMap((directory) => this.#builderOf(directory) ?? []));
+    return { ...filters, builders: [...builders].toSorted() };
+  }
+
+  isIndexing(): boolean {
+    return false;
+  }
+
+  async packages(query: PackageQuery, signal: AbortSignal): Promise<Page<PackageSummary>> {
+    const slice = sliceOf(query);
+    const { text = "", sort = "relevance", suite, component, architecture, builder } = query;
+    if (text.length > maxSearchCharacters) throw new BadQuery(`a search has at most ${maxSearchCharacters} characters`);
+    const filter = { suite, component, architecture, builder };
+    const { entries, total } = await this.#index.search({ ...slice, ...filter, text, sort }, signal);
+    return pageOf(slice, entries.map(summaryOf), total);
+  }
+
+  async package(name: string, signal: AbortSignal): Promise<PackageDetail | undefined> {
+    const rows = await this.#index.binaries(name, signal);
+    const suites = await this.#suitesOf(rows, (each) => this.#versionsOf(each, signal));
+    const hidden = this.#hidden(name);
+    const earlier = await this.#earlier(name, rows);
+    if (rows.length === 0 && hidden.length === 0 && earlier.length === 0) return undefined;
+    const newest = suites.flatMap(({ versions }) => versions).toSorted(newestVersionFirst)[0];
+    const { entries, total } = await this.dependents(name, { limit: maxEntriesInDetail }, signal);
+    return {
+      name,
+      newest,
+      suites,
+      dependents: { entries, total },
+      hidden: cut(hidden, maxEntriesInDetail),
+      earlier: cut(earlier, maxEntriesInDetail),
+    };
+  }
+
+  async dependents(name: string, query: PageQuery, signal: AbortSignal): Promise<Page<Dependent>> {
+    const slice = sliceOf(query);
+    const rows = await this.#index.binaries(name, signal);
+    const provided = rows.flatMap((row) => namesIn(readRelationFields(this.#stanzaOf(row) ?? [], ["Provides"])));
+    const names = [...new Set([name, ...provided])].slice(0, maxEntriesInDetail);
+    const { entries, total } = await this.#index.dependents(names, slice, signal);
+    const dependents = entries.map(({ row, field, on }) => ({
+      name: row.name,
+      suite: row.suite,
+      version: row.version,
+      field,
+      on,
+    }));
+    return pageOf(slice, dependents, total);
+  }
+
+  async files(sha256: string, signal: AbortSignal): Promise<FileListing | undefined> {
+    const row = await this.#index.bySha256(sha256, signal);
+    const suite = row && this.#publications.find(row.suite);
+    if (row === undefined || suite === undefined || row.isSource) return undefined;
+    const upload = suite.repository.uploadOf(privatePath(suite, row.path));
+    const paths = upload && suite.repository.fileListOf(upload.path);
+    if (paths === undefined) return undefined;
+    const shown = paths.slice(0, maxListedEntries).map((path) => `/${Buffer.from(path, "latin1").toString()}`);
+    return {
+      package: row.name,
+      version: row.version,
+      architecture: row.architecture,
+      paths: { entries: shown, total: paths.length },
+    };
+  }
+
+  async changelog({ name, version }: SourceVersion, signal: AbortSignal): Promise<Changelog | undefined> {
+    const { sources, built } = await this.#index.source(name, signal);
+    const row = [...built.entries, ...sources].find(({ sourceVersion }) => sourceVersion === version);
+    const suite = row && this.#publications.find(row.suite);
+    if (row === undefined || suite === undefined || row.isSource) return undefined;
+    const prefix = name.slice(0, name.startsWith("lib") ? 4 : 1);
+    const file = `${name}_${version.replace(/^\d+:/, "")}_changelog`;
+    const component = row.component === "" ? "" : `${row.component}/`;
+    const path = `changelogs/${component}${prefix}/${name}/${file}`;
+    const resource = await suite.repository.find(path, { signal });
+    if (resource === undefined) return undefined;
+    const end = Math.min(resource.sizeBytes, maxChangelogCharacters);
+    const chunks: Uint8Array[] = [];
+    const bytes = await resource.read({ start: 0, end }, signal);
+    if (bytes instanceof Uint8Array) chunks.push(bytes);
+    else for await (const chunk of bytes) chunks.push(chunk);
+    return { text: Buffer.concat(chunks).toString(), isCut: end < resource.sizeBytes };
+  }
+
+  async source(name: string, signal: AbortSignal): Promise<SourceDetail | undefined> {
+    const { sources, built } = await this.#index.source(name, signal);
+    if (sources.length === 0 && built.entries.length === 0) return undefined;
+    const suites = await this.#suitesOf(sources, async (rows) => {
+      const versions = await Promise.all(rows.map((row) => this.#sourceVersionOf(row, signal)));
+      return versions.toSorted((a, b) => compareVersions(b.version, a.version));
+    });
+    const binaries = built.entries.map(({ name: binary, suite, version }) => ({ name: binary, suite, version }));
+    const distinct = new Map(binaries.map((one) => [Object.values(one).join(" "), one]));
+    return { name, suites, binaries: { entries: [...distinct.values()], total: built.total } };
+  }
+
+  async builders(signal: AbortSignal): Promise<readonly BuilderSummary[]> {
+    const found = new Map<string, { packages: number; rejects: number; pending: number; uploadedMs: number }>();
+    const at = (directory: string) => {
+      const known = found.get(directory) ?? { packages: 0, rejects: 0, pending: 0, uploadedMs: 0 };
+      found.set(directory, known);
+      return known;
+    };
+    for (const { directory, rows, uploadedMs } of await this.#index.directories(signal)) {
+      const builder = this.#builderOf(directory);
+      if (builder === undefined) continue;
+      const count = at(builder);
+      count.packages += rows;
+      count.uploadedMs = Math.max(count.uploadedMs, uploadedMs);
+    }
+    const { rejected, pending } = this.#options.repository.status();
+    for (const { path } of rejected) {
+      const builder = this.#builderOfFile(path);
+      if (builder !== undefined) at(builder).rejects += 1;
+    }
+    for (const { path } of pending) {
+      const builder = this.#builderOfFile(path);
+      if (builder !== undefined) at(builder).pending += 1;
+    }
+    return [...found]
+      .map(([directory, { uploadedMs, ...counts }]) => ({
+        directory,
+        ...counts,
+        lastUploadSeconds: secondsOf(uploadedMs),
+      }))
+      .toSorted((a, b) => (a.directory < b.directory ? -1 : 1));
+  }
+
+  async builder(directory: string, signal: AbortSignal): Promise<BuilderDetail | undefined> {
+    const summary = (await this.builders(signal)).find((one) => one.directory === directory);
+    if (summary === undefined) return undefined;
+    const uploads = await this.uploads({ builder: directory, limit: maxEntriesInDetail }, signal);
+    const rejected = this.rejects({ builder: directory, limit: maxEntriesInDetail });
+    const waiting = this.#options.repository.status().pending.map((file) => this.#pendingOf(file));
+    return {
+      ...summary,
+      uploads,
+      rejected,
+      waiting: cut(
+        waiting.filter(({ builder }) => builder === directory),
+        maxEntriesInDetail,
+      ),
+      budgets: [],
+    };
+  }
+
+  async uploads({ suite, builder, ...page }: UploadQuery, signal: AbortSignal): Promise<Page<Upload>> {
+    const slice = sliceOf(page);
+    const { entries, total } = await this.#index.uploads({ ...slice, suite, directory: builder }, signal);
+    return pageOf(
+      slice,
+      entries.map((row) => this.#uploadOf(row)),
+      total,
+    );
+  }
+
+  rejects({ suite, builder, ...page }: RejectQuery): Page<Reject> {
+    const { rejected } = this.#options.repository.status();
+    const found = rejected
+      .map((file) => this.#rejectOf(file))
+      .filter((one) => (suite ?? one.suite) === one.suite && (builder ?? one.builder) === one.builder);
+    return pageOfAll(sliceOf(page), found);
+  }
+
+  pending(query: PageQuery): Page<PendingUpload> {
+    const { pending } = this.#options.repository.status();
+    return pageOfAll(
+      sliceOf(query),
+      pending.map((file) => this.#pendingOf(file)),
+    );
+  }
+
+  async snapshots({ suite, ...page }: SnapshotQuery, signal: AbortSignal): Promise<Page<Snapshot>> {
+    const slice = sliceOf(page);
+    const all = [...this.#options.repository.snapshots()];
+    const found = all.filter((one) => suite === undefined || one.suite === suite);
+    const entries: Snapshot[] = [];
+    for (const one of found.slice(slice.skip, slice.skip + slice.limit)) {
+      signal.throwIfAborted();
+      const at = this.#publications.find(one.suite);
+      const next = all[all.indexOf(one) + 1];
+      const manifest = at?.repository.publication(one.suite, one.id);
+      const older = next?.suite === one.suite ? at?.repository.publication(next.suite, next.id) : undefined;
+      if (at === undefined || manifest === undefined) continue;
+      const changes = older && (await this.#changesBetween(at, older, manifest));
+      const { id, servedSeconds, isCurrent, pins } = one;
+      const { binaryPackages, sourcePackages } = manifest;
+      entries.push({
+        suite: one.suite,
+        id,
+        servedSeconds,
+        isCurrent,
+        pins,
+        binaryPackages,
+        sourcePackages,
+        changes: changes && snapshotChangesOf(changes),
+      });
+    }
+    return pageOf(slice, entries, found.length);
+  }
+
+  async diff({ from, to, ...page }: DiffQuery, signal: AbortSignal): Promise<Diff | undefined> {
+    const slice = sliceOf(page);
+    const [before, after] = [this.#sideOf(from), this.#sideOf(to)];
+    if (before === undefined || after === undefined) return undefined;
+    signal.throwIfAborted();
+    const changes = await this.#changesBetween(before.at, before.manifest, after.manifest, after.at);
+    const differences = differencesOf(changes);
+    const count = (kind: Difference["kind"]) => differences.filter((one) => one.kind === kind).length;
+    return {
+      ...pageOfAll(slice, differences),
+      from: before.side,
+      to: after.side,
+      counts: { added: count("added"), removed: count("removed"), changed: count("changed") },
+    };
+  }
+
+  health(): RepositoryHealth {
+    const { notReady, lastError, notices, rejected, untoldRejections = 0, pending } = this.#options.repository.status();
+    const suites = [...this.#publications.current()].map(({ publicName, suite, manifest, repository }) => {
+      const served = [...repository.suites()].find(({ name }) => name === suite);
+      return {
+        suite: publicName,
+        publishedSeconds: manifest.dateSeconds,
+        validUntilSeconds: manifest.validUntilSeconds,
+        isAwaitingDeferredFiles: served !== undefined && repository.isAwaitingDeferredFiles(served),
+        rolledBackTo: manifest.rolledBackTo,
+      };
+    });
+    const keys = this.#options.keys.map(({ fingerprint, expiresAtSeconds }) => ({
+      fingerprint,
+      expiresSeconds: expiresAtSeconds,
+    }));
+    const counts = { rejects: rejected.length + untoldRejections, pending: pending.length };
+    return { notReady, lastError, notices, suites, keys, ...counts, grid: this.#options.grid?.() };
+  }
+
+  stateId(): string {
+    const { suites, rejected, pending, lastError, notReady, notices } = this.#options.repository.status();
+    return [suites.map(({ id }) => id).join(), rejected.length, pending.length, lastError, notReady, notices].join(
+      "\n",
+    );
+  }
+
+  async #suitesOf<Version>(
+    rows: readonly ListedRow[],
+    versionsOf: (rows: readonly ListedRow[]) => Promise<readonly Version[]>,
+  ): Promise<readonly { readonly suite: string; readonly versions: readonly Version[] }[]> {
+    const names = [...new Set(rows.map(({ suite }) => suite))].toSorted();
+    return await Promise.all(
+      names.map(async (suite) => ({ suite, versions: await versionsOf(rows.filter((row) => row.suite === suite)) })),
+    );
+  }
+
+  /** The versions of a package in one suite, the newest first. */
+  async #versionsOf(rows: readonly ListedRow[], signal: AbortSignal): Promise<readonly PackageVersion[]> {
+    const groups = new Map<string, ListedRow[]>();
+    for (const row of rows) {
+      const key = `${row.component} ${row.version}`;
+      groups.set(key, [...(groups.get(key) ?? []), row]);
+    }
+    const versions = await Promise.all(
+      [...groups.values()].map(async (group) => await this.#versionOf(group.toSorted(byArchitecture), signal)),
+    );
+    return versions.toSorted(newestVersionFirst);
+  }
+
+  async #versionOf(rows: readonly ListedRow[], signal: AbortSignal): Promise<PackageVersion> {
+    const [row] = rows;
+    if (row === undefined) throw new Error("a version has at least one file");
+    const stanza = this.#stanzaOf(row) ?? [];
+    const phased = Number(fieldOf(stanza, "Phased-Update-Percentage") ?? Number.NaN);
+    return {
+      suite: row.suite,
+      component: row.component,
+      version: row.version,
+      source: { name: row.source, version: row.sourceVersion },
+      section: row.section || undefined,
+      priority: fieldOf(stanza, "Priority"),
+      isEssential: fieldOf(stanza, "Essential") === "yes",
+      maintainer: readPerson(fieldOf(stanza, "Maintainer")),
+      homepage: readWebAddress(fieldOf(stanza, "Homepage")),
+      description: readDescription(fieldOf(stanza, "Description") ?? ""),
+      relations: await this.#resolved(readRelationFields(stanza, relationFields), row.suite, signal),
+      files: rows.map((each) => ({
+        architecture: each.architecture,
+        path: each.path,
+        sizeBytes: each.sizeBytes,
+        installedBytes: installedBytesOf(fieldOf(this.#stanzaOf(each) ?? [], "Installed-Size")),
+        sha256: each.sha256,
+        uploadedSeconds: secondsOf(each.uploadedMs),
+        builder: this.#builderOf(each.directory),
+        isForInstaller: each.isForInstaller,
+      })),
+      phasedPercent: phased < 100 ? phased : undefined,
+    };
+  }
+
+  async #sourceVersionOf(row: ListedRow, signal: AbortSignal): Promise<SourcePackageVersion> {
+    const suite = this.#publications.find(row.suite);
+    const stanza = this.#stanzaOf(row) ?? [];
+    const list = (name: string, separator: RegExp) =>
+      (fieldOf(stanza, name) ?? "").split(separator, maxListedEntries).flatMap((one) => one.trim() || []);
+    return {
+      suite: row.suite,
+      component: row.component,
+      version: row.version,
+      section: row.section || undefined,
+      maintainer: readPerson(fieldOf(stanza, "Maintainer")),
+      uploaders: readPersons(fieldOf(stanza, "Uploaders")),
+      homepage: readWebAddress(fieldOf(stanza, "Homepage")),
+      vcsBrowser: readWebAddress(fieldOf(stanza, "Vcs-Browser")),
+      standardsVersion: fieldOf(stanza, "Standards-Version"),
+      architectures: list("Architecture", /\s+/),
+      binaries: list("Binary", /,/),
+      relations: await this.#resolved(readRelationFields(stanza, buildRelationFields), row.suite, signal),
+      files: sourceFiles(stanza).map(({ path, sizeBytes, sha256 }) => ({
+        name: path.slice(path.lastIndexOf("/") + 1),
+        path: suite === undefined ? path : publicPath(suite, path),
+        sizeBytes,
+        sha256,
+      })),
+      uploadedSeconds: secondsOf(row.uploadedMs),
+      builder: this.#builderOf(row.directory),
+    };
+  }
+
+  /** The stanza of a row; undefined if its segment is no longer kept. */
+  #stanzaOf({ suite, place }: ListedRow) {
+    const at = this.#publications.find(suite);
+    if (at?.repository.segments.sizesOf(place.segment) === undefined) return undefined;
+    return stanzaAt(at.repository.segments.read(place.segment, "plain"), place);
+  }
+
+  async #resolved(
+    written: readonly WrittenRelations[],
+    suite: string,
+    signal: AbortSignal,
+  ): Promise<readonly RelationField[]> {
+    const known = await this.#index.resolve([...new Set(namesIn(written))].slice(0, maxListedEntries), signal);
+    return written.map(({ field, groups }) => ({
+      field,
+      groups: groups.map((group) => group.map((one) => ({ ...one, ...resolutionOf(known.get(one.name), suite) }))),
+    }));
+  }
+
+  #hidden(name: string): readonly HiddenPackage[] {
+    const found: HiddenPackage[] = [];
+    for (const { repository, publicName, suite, at } of this.#publications.current()) {
+      const served = [...repository.suites()].find((one) => one.name === suite);
+      for (const { path, version, ...entry } of served?.hiddenByView(name) ?? []) {
+        const architecture = entry.kind === "binary" ? entry.architecture : "source";
+        const real = at === undefined ? path : realPathOf(path, at);
+        found.push({ suite: publicName, version, architecture, path: real, reason: { kind: "view" } });
+      }
+    }
+    const { rejected, pending } = this.#options.repository.status();
+    for (const { path, code, reason } of rejected) {
+      const parsed = partsOfFileName(path);
+      if (parsed?.name !== name) continue;
+      const why = { kind: "rejected", code, text: reason, advice: rejectAdvice[code] } as const;
+      found.push({ ...parsed, suite: this.#suiteOf(path) ?? "", path, reason: why });
+    }
+    for (const { path, missing } of pending) {
+      const parsed = partsOfFileName(path);
+      if (parsed?.name === name)
+        found.push({ ...parsed, suite: this.#suiteOf(path) ?? "", path, reason: { kind: "pending", missing } });
+    }
+    return found;
+  }
+
+  async #earlier(name: string, rows: readonly ListedRow[]): Promise<readonly EarlierVersion[]> {
+    const current = new Set(rows.map(({ suite, version, architecture }) => [suite, version, architecture].join(" ")));
+    const found = new Map<string, EarlierVersion>();
+    const counts = new Map<string, number>();
+    const all = [...this.#options.repository.snapshots()];
+    for (const [at, newer] of all.entries()) {
+      const older = all[at + 1];
+      const count = (counts.get(newer.suite) ?? 0) + 1;
+      counts.set(newer.suite, count);
+      const suite = this.#publications.find(newer.suite);
+      if (older?.suite !== newer.suite || suite === undefined || count > maxSnapshotsSearched) continue;
+      const [before, after] = [older, newer].map(({ id }) => suite.repository.publication(newer.suite, id));
+      if (before === undefined || after === undefined) continue;
+      const { removed } = await this.#changesBetween(suite, before, after);
+      for (const { package: changed, version, architecture, component } of removed) {
+        const key = [suite.publicName, version, architecture].join(" ");
+        if (changed !== name || architecture === "source" || current.has(key) || found.has(key)) continue;
+        found.set(key, {
+          suite: suite.publicName,
+          version,
+          architecture,
+          component,
+          snapshot: older.id,
+          snapshotSeconds: older.servedSeconds,
+        });
+      }
+    }
+    return [...found.values()];
+  }
+
+  async #changesBetween(
+    at: CurrentSuite,
+    older: Manifest,
+    newer: Manifest,
+    other: CurrentSuite = at,
+  ): Promise<PublicationChanges> {
+    const key = [at.publicName, older.id, other.publicName, newer.id].join(" ");
+    const known = this.#changes.get(key);
+    if (known !== undefined) return known;
+    const segments = {
+      read: (id: string) =>
+        (at.repository.segments.sizesOf(id) === undefined ? other : at).repository.segments.read(id, "plain"),
+    };
+    const changes = await this.#comparing(() => changesBetween(older, newer, segments));
+    this.#changes.set(key, changes);
+    return changes;
+  }
+
+  /** @param text `SUITE` or `SUITE@SNAPSHOT` */
+  #sideOf(text: string): { at: CurrentSuite; manifest: Manifest; side: DiffSide } | undefined {
+    const [, name = "", when] = /^([^@]{1,255})(?:@([^@]{1,255}))?$/.exec(text) ?? [];
+    if (name === "") throw new BadQuery("from and to are SUITE or SUITE@SNAPSHOT");
+    const at = this.#publications.find(name);
+    if (at === undefined) return undefined;
+    const id = when === undefined ? at.manifest.id : at.repository.snapshotId(at.suite, when);
+    const manifest = id === undefined ? undefined : at.repository.publication(at.suite, id);
+    if (manifest === undefined) return undefined;
+    const { dateSeconds } = manifest;
+    const side = { suite: name, snapshot: manifest.id, isCurrent: manifest.id === at.manifest.id, dateSeconds };
+    return { at, manifest, side };
+  }
+
+  #uploadOf(row: ListedRow): Upload {
+    const { name, isSource, suite, component, version, architecture, sizeBytes } = row;
+    return {
+      name,
+      isSource,
+      suite,
+      component,
+      version,
+      architecture,
+      sizeBytes,
+      uploadedSeconds: secondsOf(row.uploadedMs),
+      builder: this.#builderOf(row.directory),
+    };
+  }
+
+  #rejectOf({ path, code, reason }: RejectedFile): Reject {
+    return {
+      path,
+      suite: this.#suiteOf(path),
+      builder: this.#builderOfFile(path),
+      code,
+      reason,
+      advice: rejectAdvice[code],
+    };
+  }
+
+  #pendingOf({ path, missing, inspecting }: PendingFile): PendingUpload {
+    return { path, builder: this.#builderOfFile(path), missing, isBeingInspected: inspecting === true };
+  }
+
+  #suiteOf(path: TreePath): string | undefined {
+    const names = pathNames(path);
+    for (const { publicName, at } of this.#publications.current()) {
+      if (at === undefined && path.startsWith(`dists/${publicName}/`)) return publicName;
+      if (at !== undefined && names[0] !== "dists" && (at === "" || path.startsWith(`${at}/`))) return publicName;
+    }
+    return undefined;
+  }
+
+  #builderOf(directory: string): string | undefined {
+    const path = tryParseTreePath(directory);
+    if (path === undefined) return undefined;
+    for (const { repository, at } of this.#publications.parts) {
+      const builder = at === undefined ? repository.builderOf(path) : undefined;
+      if (builder !== undefined) return builder;
+    }
+    return undefined;
+  }
+
+  /** A directory that could not be listed is a reject as well, and belongs to the builder's directory that it is. */
+  #builderOfFile(path: TreePath): string | undefined {
+    return this.#builderOf(parentPath(path));
+  }
+}
+
+function summaryOf(rows: readonly ListedRow[]): PackageSummary {
+  const newest = rows.toSorted((a, b) => compareVersions(b.version, a.version));
+  const [first] = newest;
+  const suites = [...new Set(rows.map(({ suite }) => suite))].toSorted().map((suite) => {
+    const ofSuite = newest.filter((row) => row.suite === suite);
+    const version = ofSuite[0]?.version ?? "";
+    const same = ofSuite.filter((row) => row.version === version);
+    const distinct = (values: readonly string[]) => [...new Set(values)].toSorted();
+    const components = distinct(same.map(({ component }) => component));
+    return { suite, version, components, architectures: distinct(same.map(({ architecture }) => architecture)) };
+  });
+  return {
+    name: first?.name ?? "",
+    description: first?.description ?? "",
+    section: first?.section || undefined,
+    source: first?.source ?? "",
+    suites,
+    uploadedSeconds: secondsOf(Math.max(0, ...rows.map(({ uploadedMs }) => uploadedMs))),
+  };
+}
+
+function resolutionOf(known: ResolvedName | undefined, suite: string) {
+  const names = known?.providers.filter((one) => one.suite === suite).map(({ name }) => name) ?? [];
+  const providers = [...new Set(names)].toSorted().slice(0, maxProviders);
+  const isListed = known?.suites.includes(suite) === true;
+  const isElsewhere = known !== undefined && known.suites.length + known.providers.length > 0;
+  const resolved = isListed ? "package" : providers.length > 0 ? "provided" : isElsewhere ? "elsewhere" : "unknown";
+  return { resolved, providers } as const;
+}
+
+function differencesOf({ added, removed }: PublicationChanges): readonly Difference[] {
+  const found = new Map<string, { one: ListedPackage; before: string[]; after: string[] }>();
+  const at = (one: ListedPackage) => {
+    const key = [one.package, one.component, one.architecture].join(" ");
+    const known = found.get(key) ?? { one, before: [], after: [] };
+    found.set(key, known);
+    return known;
+  };
+  for (const one of removed) at(one).before.push(one.version);
+  for (const one of added) at(one).after.push(one.version);
+  const newestFirst = (versions: readonly string[]) => versions.toSorted((a, b) => compareVersions(b, a));
+  return [...found]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, { one, before, after }]) => ({
+      kind: before.length === 0 ? "added" : after.length === 0 ? "removed" : "changed",
+      name: one.package,
+      component: one.component,
+      architecture: one.architecture,
+      before: newestFirst(before),
+      after: newestFirst(after),
+    }));
+}
+
+function snapshotChangesOf({ added, removed }: PublicationChanges): SnapshotChanges {
+  const shown = (list: readonly ListedPackage[]): Cut<ListedVersion> =>
+    cut(
+      list.map(({ package: name, component, version, architecture }) => ({ name, component, version, architecture })),
+      maxEntriesInDetail,
+    );
+  return { added: shown(added), removed: shown(removed) };
+}
+
+/** Reads `NAME_VERSION_ARCHITECTURE.deb`; a .dsc has no architecture. */
+function partsOfFileName(path: TreePath) {
+  const [, name, version, architecture] = /^([^_]+)_([^_]+)(?:_([^_]+))?\.(?:deb|udeb|dsc)$/.exec(lastName(path)) ?? [];
+  return name === undefined ? undefined : { name, version, architecture };
+}
+
+const namesIn = (relations: readonly WrittenRelations[]): readonly string[] =>
+  relations.flatMap(({ groups }) => groups.flatMap((group) => group.map(({ name }) => name)));
+
+const cut = <Entry>(list: readonly Entry[], most: number): Cut<Entry> => ({
+  entries: list.slice(0, most),
+  total: list.length,
+});
+
+const secondsOf = (milliseconds: number): number | undefined =>
+  milliseconds > 0 ? Math.floor(milliseconds / 1000) : undefined;
+
+/** Installed-Size is in KiB. */
+function installedBytesOf(field: string | undefined): number | undefined {
+  return field !== undefined && /^\d{1,12}$/.test(field) ? Number(field) * 1024 : undefined;
+}
+
+const byArchitecture = (a: ListedRow, b: ListedRow): number =>
+  a.architecture < b.architecture ? -1 : a.architecture > b.architecture ? 1 : 0;
+
+const newestVersionFirst = (a: PackageVersion, b: PackageVersion): number =>
+  compareVersions(b.version, a.version) || (a.suite < b.suite ? -1 : a.suite > b.suite ? 1 : 0);
+
+const privatePath = ({ at }: CurrentSuite, path: string): string =>
+  at === undefined || at === "" ? path : path.slice(at.length + 1);
