@@ -84,6 +84,9 @@ Environment:
   TAHOE_APT_READCAP      the tree's read cap, if neither --readcap-file nor --config is given
   TAHOE_APT_PING_TOKEN   the token for pings, likewise; default: a token generated in the state directory
 
+SIGTERM and SIGINT stop the server when the requests in progress have ended. SIGHUP reloads the configuration, as
+\`tahoe-apt reload\` does.
+
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed, 2 wrong arguments or configuration.
 `;
 
@@ -94,18 +97,35 @@ Examples:
   tahoe-apt serve --config /etc/tahoe-apt.toml
   tahoe-apt init debian --webapi http://127.0.0.1:3456 --suite sid --builder alice
   tahoe-apt put --bundle alice.bundle hello_1.0-1_amd64.changes
+  tahoe-apt reload --config /etc/tahoe-apt.toml
   tahoe-apt snapshot rollback 20261122T134500Z --config /etc/tahoe-apt.toml
 
 See tahoe-apt COMMAND --help for details.
 `;
 
-/** Returns a signal that is aborted when the process receives SIGINT, SIGTERM or SIGHUP. */
-function stopSignal(): AbortSignal {
+/** Returns a signal that is aborted when the process receives one of these signals. */
+function stopSignal(signals: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"]): AbortSignal {
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  for (const signal of signals) {
     process.on(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
   }
   return stop.signal;
+}
+
+/** Passes SIGHUP on to a server, also one that arrived while there was none yet. */
+function hangups(): (listener: (() => void) | undefined) => void {
+  let listener: (() => void) | undefined;
+  let isMissed = false;
+  process.on("SIGHUP", () => {
+    if (listener === undefined) isMissed = true;
+    else listener();
+  });
+  return (next) => {
+    listener = next;
+    if (!isMissed || listener === undefined) return;
+    isMissed = false;
+    listener();
+  };
 }
 
 /** Adds the flags that define what is served, and where. */
@@ -132,6 +152,7 @@ const lazyCommands: readonly (readonly [names: string, add: (commands: Command) 
   ["promote remove prune", async (to) => (await import("./commands/curation.ts")).addCuration(to, stopSignal)],
   ["deep-check", async (to) => (await import("./commands/deep-check.ts")).addDeepCheck(to, stopSignal)],
   ["snapshot", async (to) => (await import("./commands/snapshot.ts")).addSnapshot(to)],
+  ["reload", async (to) => (await import("./commands/reload.ts")).addReload(to)],
   ["override phase", async (to) => (await import("./commands/override.ts")).addOverride(to)],
   ["view", async (to) => (await import("./commands/view.ts")).addView(to)],
   ["verify", async (to) => (await import("./commands/verify.ts")).addVerify(to, stopSignal)],
@@ -177,7 +198,13 @@ async function program(commandName: string): Promise<Command> {
       const serviceManager = ServiceManager.fromEnvironment(log);
       outliveFailedWrites(log);
       for (const warning of configuration.warnings) log.warn({}, warning);
-      await serveUntilTold(configuration, { signal: stopSignal(), log, serviceManager });
+      await serveUntilTold(configuration, {
+        signal: stopSignal(["SIGINT", "SIGTERM"]),
+        log,
+        serviceManager,
+        reread: ({ acceptIdentityChange }) => loadConfiguration({ ...flags, acceptIdentityChange }),
+        onHangup: hangups(),
+      });
     });
 
   withServerFlags(commands.command("start"))

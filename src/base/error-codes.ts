@@ -86,7 +86,5 @@ export type ErrorCode =
   | "grid/install-failed"
   | "grid/tool-missing"
   | "start/no-grid"
-  | "start/running"
-  | "start/not-published"
   /** Anything thrown that is not a RepoError. */
   | "unknown";

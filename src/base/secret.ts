@@ -15,6 +15,10 @@ export class Secret {
   equals(candidate: string): boolean {
     return timingSafeEqual(sha256(this.#value), sha256(candidate));
   }
+  /** Whether both contain the same text. */
+  isSame(other: Secret): boolean {
+    return this.equals(other.#value);
+  }
   toString(): string {
     return `secret:${sha256(this.#value).toString("hex").slice(0, 8)}`;
   }

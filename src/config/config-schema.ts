@@ -29,7 +29,7 @@ import { defaultLimits } from "./configuration.ts";
 import { overrideRule } from "./overrides-file.ts";
 
 const defaultListen = "127.0.0.1:8380";
-const defaultState = ".tahoe-apt/server";
+export const defaultState = ".tahoe-apt/server";
 const defaultPollSeconds = 300;
 const defaultKeepSeconds = 7 * 24 * 3600;
 const defaultGracePeriodSeconds = 10;

@@ -5,7 +5,7 @@ import { Secret } from "../base/secret.ts";
 import { validationMessage } from "../base/validation-messages.ts";
 import type { ReadCap } from "../storage/tahoe/caps.ts";
 import { parseReadCap } from "../storage/tahoe/caps.ts";
-import { schemaFor } from "./config-schema.ts";
+import { defaultState, schemaFor } from "./config-schema.ts";
 import { readToml } from "./config-values.ts";
 import type { Configuration } from "./configuration.ts";
 import { ConfigurationError } from "./configuration-error.ts";
@@ -74,6 +74,15 @@ export function loadConfiguration(
     throw new ConfigurationError(mistakes.map(({ path, message }) => `${place(path)}: ${message}`));
   }
   return { ...parsed.data, acceptIdentityChange, warnings };
+}
+
+/**
+ * Returns the state directory that a configuration file names, whether or not the rest of it is valid.
+ * @throws ConfigurationError
+ */
+export function stateDirectoryIn(config: string): string {
+  const { state } = readFileOf(config);
+  return resolve(dirname(config), typeof state === "string" ? state : defaultState);
 }
 
 function readFileOf(path: string): Record<string, unknown> {

@@ -1,5 +1,6 @@
 // The request handler: authenticates readers, serves repository files directly, passes everything else to the Koa routes.
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { RateLimiterMemory } from "rate-limiter-flexible";
 import type { Clock } from "../base/clock.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { Resource } from "../publishing/resource.ts";
@@ -38,7 +39,7 @@ export const defaultHttpLimits: HttpLimits = {
   firstByteTimeoutMs: defaultFirstByteTimeoutMs,
 };
 
-export interface AppOptions extends Omit<RoutesOptions, "pingLimits"> {
+export interface AppOptions extends Omit<RoutesOptions, "pingLimits" | "pingRateOf"> {
   /** A repository with readers is private: only they can read it. */
   readonly readers?: ReadonlyMap<RepositoryName, readonly Reader[]>;
   /** Whether requests come from a trusted proxy that appends the client address to X-Forwarded-For. */
@@ -50,12 +51,53 @@ export interface AppOptions extends Omit<RoutesOptions, "pingLimits"> {
   readonly unexpected?: (thrown: unknown) => void;
 }
 
-/** Creates the request handler; `startServer` makes it listen on a port. */
-export function createApp(options: AppOptions): RequestListener {
+export interface App {
+  /** The request handler; `startServer` makes it listen on a port. */
+  readonly listener: RequestListener;
+  /** Answers requests that come from now on by other options. Sessions and counts of failed logins and pings stay. */
+  reconfigure(options: AppOptions): void;
+}
+
+export function createApp(options: AppOptions): App {
+  const memory = new ClientMemory(options);
+  let answer = handlerOf(options, memory);
+  return {
+    listener: (request, response) => answer(request, response),
+    reconfigure(changed) {
+      answer = handlerOf(changed, memory);
+    },
+  };
+}
+
+/** What is remembered about clients. It outlives a change of the options. */
+class ClientMemory {
+  readonly sessions: MirrorSessions;
+  readonly failedLogins = new RateLimiterMemory({ points: 0, duration: 60 });
+  readonly #pingRates = new Map<RepositoryName, RateLimiterMemory>();
+
+  constructor({ limits, behindProxy = false, clock }: AppOptions) {
+    this.sessions = new MirrorSessions({ ...defaultHttpLimits, ...limits }, { behindProxy, clock });
+  }
+
+  configure(limits: HttpLimits, behindProxy: boolean): void {
+    this.sessions.configure(limits, behindProxy);
+    this.failedLogins.points = limits.failedLoginsPerMinute;
+    for (const rate of this.#pingRates.values()) rate.points = limits.pingsPerMinute;
+  }
+
+  pingRateOf(name: RepositoryName, { pingsPerMinute }: PingLimits): RateLimiterMemory {
+    const known = this.#pingRates.get(name) ?? new RateLimiterMemory({ points: pingsPerMinute, duration: 60 });
+    this.#pingRates.set(name, known);
+    return known;
+  }
+}
+
+function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
   const limits = { ...defaultHttpLimits, ...options.limits };
   const { log, behindProxy = false, unexpected } = options;
-  const basicAuth = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log });
-  const sessions = new MirrorSessions(limits, { behindProxy, clock: options.clock });
+  memory.configure(limits, behindProxy);
+  const { sessions, failedLogins: failures } = memory;
+  const basicAuth = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log, failures });
   const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
   const { tokens, metricsToken, publicUrl, metrics, addRoutes } = options;
   const routes = createRoutes(
@@ -63,6 +105,7 @@ export function createApp(options: AppOptions): RequestListener {
       repositories: options.repositories,
       tokens,
       pingLimits: limits,
+      pingRateOf: (name) => memory.pingRateOf(name, limits),
       metricsToken,
       publicUrl,
       metrics,

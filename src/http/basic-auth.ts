@@ -1,7 +1,7 @@
 // HTTP Basic authentication for private repositories, with a limit on failed logins for each address.
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import { RateLimiterMemory } from "rate-limiter-flexible";
+import type { RateLimiterMemory } from "rate-limiter-flexible";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
@@ -31,11 +31,18 @@ export class BasicAuth {
   readonly #behindProxy: boolean;
   readonly #log: Log;
 
-  /** @param behindProxy whether the last address of X-Forwarded-For is the client's */
+  /**
+   * @param behindProxy whether the last address of X-Forwarded-For is the client's
+   * @param failures counts the failed logins of each address
+   */
   constructor(
     readers: ReadonlyMap<RepositoryName, readonly Reader[]>,
     limits: ReaderLimits,
-    { behindProxy, log }: { readonly behindProxy: boolean; readonly log: Log },
+    {
+      behindProxy,
+      log,
+      failures,
+    }: { readonly behindProxy: boolean; readonly log: Log; readonly failures: RateLimiterMemory },
   ) {
     const isPrivate = [...readers].filter(([, some]) => some.length > 0);
     this.#digests = new Map(
@@ -45,7 +52,7 @@ export class BasicAuth {
       ]),
     );
     this.#limits = limits;
-    this.#failures = new RateLimiterMemory({ points: limits.failedLoginsPerMinute, duration: 60 });
+    this.#failures = failures;
     this.#behindProxy = behindProxy;
     this.#log = log;
   }

@@ -72,8 +72,8 @@ class Connection {
  * closed only if all others have a request in progress.
  */
 export class Connections {
-  readonly #limits: ConnectionLimits;
-  readonly #perAddress: number;
+  #limits: ConnectionLimits;
+  #perAddress: number;
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #origins = new Map<string, Origin>();
@@ -92,9 +92,15 @@ export class Connections {
     { behindProxy, log, clock }: { readonly behindProxy: boolean; readonly log: Log; readonly clock: Clock },
   ) {
     this.#limits = limits;
-    this.#perAddress = behindProxy ? Number.POSITIVE_INFINITY : limits.maxConnectionsPerAddress;
+    this.#perAddress = perAddressOf(limits, behindProxy);
     this.#log = log;
     this.#clock = clock;
+  }
+
+  /** Changes the limits. Connections that are open stay. */
+  configure(limits: ConnectionLimits, behindProxy: boolean): void {
+    this.#limits = limits;
+    this.#perAddress = perAddressOf(limits, behindProxy);
   }
 
   /** Registers a new connection, or closes it if a limit forbids it. */
@@ -231,6 +237,9 @@ export class Connections {
     if (origin.connections.size === 0) this.#origins.delete(origin.address);
   }
 }
+
+const perAddressOf = ({ maxConnectionsPerAddress }: ConnectionLimits, behindProxy: boolean): number =>
+  behindProxy ? Number.POSITIVE_INFINITY : maxConnectionsPerAddress;
 
 /** The first request of a connection never waits for those of another. */
 const hasTurn = ({ underWay, origin }: Connection): boolean =>

@@ -52,20 +52,29 @@ interface ConnectionMemory {
 
 /** Identifies clients by connection, and across connections by address and User-Agent. */
 export class MirrorSessions {
-  readonly #idleMs: number;
-  readonly #sessionMs: number;
-  readonly #behindProxy: boolean;
+  #idleMs = 0;
+  #sessionMs = 0;
+  #behindProxy = false;
   readonly #clock: Clock;
-  readonly #byClient: LRUCache<string, Session>;
+  #byClient: LRUCache<string, Session>;
   readonly #byConnection = new WeakMap<Socket, ConnectionMemory>();
 
   /** @param options.behindProxy whether the last address of X-Forwarded-For is the client's */
   constructor(limits: MirrorLimits, { behindProxy, clock }: { readonly behindProxy: boolean; readonly clock: Clock }) {
-    this.#idleMs = limits.mirrorIdleSeconds * 1000;
-    this.#sessionMs = limits.mirrorSessionSeconds * 1000;
-    this.#behindProxy = behindProxy;
     this.#clock = clock;
     this.#byClient = new LRUCache({ max: limits.maxMirrorSessions });
+    this.configure(limits, behindProxy);
+  }
+
+  /** Changes the settings. The sessions go on. */
+  configure({ mirrorIdleSeconds, mirrorSessionSeconds, maxMirrorSessions }: MirrorLimits, behindProxy: boolean): void {
+    this.#idleMs = mirrorIdleSeconds * 1000;
+    this.#sessionMs = mirrorSessionSeconds * 1000;
+    this.#behindProxy = behindProxy;
+    if (this.#byClient.max === maxMirrorSessions) return;
+    const known = this.#byClient;
+    this.#byClient = new LRUCache({ max: maxMirrorSessions });
+    this.#byClient.load(known.dump());
   }
 
   /**

@@ -1,6 +1,7 @@
 // POST /-/ping/NAME[/PATH]: a builder requests that a path is looked at again, and may wait until the result is servable.
 import type Koa from "koa";
-import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
+import type { RateLimiterMemory } from "rate-limiter-flexible";
+import { RateLimiterRes } from "rate-limiter-flexible";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
@@ -39,13 +40,20 @@ export class PingHandler {
   readonly #log: Log;
   readonly #rate: RateLimiterMemory;
 
-  /** @param tokens returns the tokens that are valid now; called for each ping */
-  constructor(repository: ServedRepository, tokens: () => readonly PingToken[], limits: PingLimits, log: Log) {
+  /**
+   * @param tokens returns the tokens that are valid now; called for each ping
+   * @param options.rate counts the pings of each token
+   */
+  constructor(
+    repository: ServedRepository,
+    tokens: () => readonly PingToken[],
+    { limits, rate, log }: { readonly limits: PingLimits; readonly rate: RateLimiterMemory; readonly log: Log },
+  ) {
     this.#repository = repository;
     this.#tokens = tokens;
     this.#limits = limits;
     this.#log = log;
-    this.#rate = new RateLimiterMemory({ points: limits.pingsPerMinute, duration: 60 });
+    this.#rate = rate;
   }
 
   /** @param rawPath decoded and normalised @throws HttpError, StorageUnavailable */

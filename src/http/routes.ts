@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import Router from "@koa/router";
 import Koa from "koa";
 import helmet from "koa-helmet";
+import type { RateLimiterMemory } from "rate-limiter-flexible";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
@@ -30,6 +31,8 @@ export interface RoutesOptions {
   /** The ping tokens of each repository. A repository without an entry rejects all pings. */
   readonly tokens: ReadonlyMap<RepositoryName, () => readonly PingToken[]>;
   readonly pingLimits: PingLimits;
+  /** Returns what counts the pings of each token of a repository. */
+  readonly pingRateOf: (name: RepositoryName) => RateLimiterMemory;
   /** The Bearer token that `/metrics` requires; undefined: none. */
   readonly metricsToken?: Secret | undefined;
   /** The URL under which clients reach this server, without a trailing slash; undefined: taken from the Host header. */
@@ -159,7 +162,11 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
   });
 
   for (const [name, repository] of repositories) {
-    const pingHandler = new PingHandler(repository, tokens.get(name) ?? (() => []), options.pingLimits, log);
+    const pingHandler = new PingHandler(repository, tokens.get(name) ?? (() => []), {
+      limits: options.pingLimits,
+      rate: options.pingRateOf(name),
+      log,
+    });
     router.post([`/-/ping/${name}`, `/-/ping/${name}/{*path}`], async (ctx) => {
       const { context } = ctx.state;
       const { rest, query } = context.path();

@@ -54,24 +54,24 @@ export interface RunningServer {
   readonly address: Address;
   /** Where the server listens. */
   readonly addresses: readonly Address[];
+  /** Changes the limits for connections and requests that begin from now on. */
+  reconfigure(options: Pick<ServerOptions, "limits" | "behindProxy">): void;
   /** Stops accepting connections and closes those that still have requests after the grace period. Resolves when all are closed. */
   stop(graceMs: number): Promise<void>;
 }
 
 /** @throws the system error if listening on the address fails */
 export async function startServer(answer: RequestListener, options: ServerOptions): Promise<RunningServer> {
-  const limits = { ...defaultConnectionLimits, ...options.limits };
+  let limits = { ...defaultConnectionLimits, ...options.limits };
   const { behindProxy = false, log = silentLog, clock = systemClock } = options;
   const connections = new Connections(limits, { behindProxy, log, clock });
-  const headersTimeoutMs = limits.headersTimeoutSeconds * 1000;
   /** The response to the most recent request of each connection, until it is sent. */
   const newest = new Map<Socket, ServerResponse>();
   let isStopping = false;
   const server = createServer(
     {
       maxHeaderSize: maxHeaderBytes,
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: Math.max(requestTimeoutMs, headersTimeoutMs),
+      ...timeoutsOf(limits),
       connectionsCheckingInterval: headersCheckMs,
       keepAliveTimeout: keepAliveTimeoutMs,
     },
@@ -114,6 +114,11 @@ export async function startServer(answer: RequestListener, options: ServerOption
   return {
     address: addresses[0] ?? { host, port },
     addresses,
+    reconfigure({ limits: changed, behindProxy: isBehindProxy = false }) {
+      limits = { ...defaultConnectionLimits, ...changed };
+      connections.configure(limits, isBehindProxy);
+      Object.assign(server, timeoutsOf(limits));
+    },
     async stop(graceMs) {
       isStopping = true;
       const cut = setTimeout(() => server.closeAllConnections(), graceMs);
@@ -146,6 +151,11 @@ async function listen(server: NetServer, place: Address | { readonly fd: number 
     throw new Error("the socket is not a TCP socket");
   }
   return { host: bound.address, port: bound.port };
+}
+
+function timeoutsOf({ headersTimeoutSeconds }: ConnectionLimits) {
+  const headersTimeout = headersTimeoutSeconds * 1000;
+  return { headersTimeout, requestTimeout: Math.max(requestTimeoutMs, headersTimeout) };
 }
 
 /** Announces the end of the connection with this response, unless its headers are sent already. */

@@ -29,8 +29,6 @@ export interface LocalTree {
   readonly tahoe: Tahoe;
   readonly grid: Grid;
   readonly architecture: string;
-  /** Whether the builder's directory for binary packages is empty. */
-  readonly isNew: boolean;
   readonly binaries: BuilderDirectory;
   readonly sources: BuilderDirectory;
   /** Files of mode 0600; each contains one cap, except the bundle. */
@@ -80,7 +78,7 @@ export async function openLocalTree(options: LocalTreeOptions): Promise<LocalTre
     await mkdir(capsDirectory, { recursive: true, mode: 0o700 });
     const writer = new WebapiWriter(new Webapi(grid.webapiUrl));
     const root = await openDirectory(capFiles.root, () => writer.createDirectory(signal));
-    const own = await openDirectory(
+    await openDirectory(
       capFiles.binaries,
       () => writer.makeDirectory(root, binaries.path, signal),
       grid,
@@ -88,8 +86,7 @@ export async function openLocalTree(options: LocalTreeOptions): Promise<LocalTre
     );
     await openDirectory(capFiles.sources, () => writer.makeDirectory(root, sources.path, signal), grid, sources.alias);
     await writeSecretFile(capFiles.readCap, await writer.readCapOf(root, signal));
-    const isNew = (await writer.list(own, signal)).size === 0;
-    return { tahoe, grid, architecture, isNew, binaries, sources, capFiles };
+    return { tahoe, grid, architecture, binaries, sources, capFiles };
   } catch (thrown) {
     await grid.stop();
     throw thrown;

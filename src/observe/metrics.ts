@@ -33,6 +33,8 @@ export interface Metrics {
   watchKeys(repository: RepositoryName, keys: readonly SigningKey[]): void;
   /** Exports what the suites of a repository contain. @param counts is called for each scrape */
   watchSuites(repository: RepositoryName, counts: () => Iterable<SuiteCounts>): void;
+  /** Removes every series of a repository that is no longer served. */
+  forget(repository: RepositoryName): Promise<void>;
   /** Exports how much room the state directory has. */
   watchStateDirectory(directory: string): void;
   treeObserverOf(repository: RepositoryName): TreeObserver;
@@ -65,7 +67,10 @@ export function createMetrics(clock: Clock): Metrics {
     "version",
     "node_version",
   ]).set({ version: ownVersion(), node_version: process.version }, 1);
-  const publishing = publishingMetrics({ counter, gauge, histogram, registry, clock });
+  const currentAtMs = new Map<RepositoryName, Map<string, number>>();
+  const publishing = publishingMetrics({ counter, gauge, histogram, registry, clock, currentAtMs });
+  const watchKeys = keyMetrics(registry, clock);
+  const watchSuites = suiteMetrics(registry);
   const requests = counter("http_requests_total", "Requests by class and status.", ["class", "status"]);
   const responses = histogram(
     "http_request_duration_seconds",
@@ -117,8 +122,14 @@ export function createMetrics(clock: Clock): Metrics {
       signed: (seconds) => signing.observe(seconds),
       failed: () => signingErrors.inc(),
     },
-    watchKeys: keyMetrics(registry, clock),
-    watchSuites: suiteMetrics(registry),
+    watchKeys,
+    watchSuites,
+    async forget(repository) {
+      currentAtMs.delete(repository);
+      watchKeys(repository, []);
+      watchSuites(repository, () => []);
+      await removeSeries(registry, repository);
+    },
     watchStateDirectory: stateMetrics(registry),
     treeObserverOf: (repository) => ({
       looked: (seconds) => looks.observe({ repository }, seconds),
@@ -138,6 +149,18 @@ export function createMetrics(clock: Clock): Metrics {
     healthObserverOf: healthMetrics({ counter, gauge }),
     observerOf: publishing,
   };
+}
+
+async function removeSeries(registry: Registry, repository: RepositoryName): Promise<void> {
+  for (const { name } of registry.getMetricsAsArray()) {
+    const metric = registry.getSingleMetric(name);
+    const { values = [] } = (await metric?.get()) ?? {};
+    for (const { labels } of values) {
+      // "le" is no label of a histogram, but of each of its buckets.
+      const { le: _, ...own } = labels;
+      if (own.repository === repository) metric?.remove(own);
+    }
+  }
 }
 
 type CounterFactory = <Label extends string>(
@@ -196,12 +219,15 @@ function publishingMetrics({
   histogram,
   registry,
   clock,
+  currentAtMs,
 }: {
   readonly counter: CounterFactory;
   readonly gauge: GaugeFactory;
   readonly histogram: HistogramFactory;
   readonly registry: Registry;
   readonly clock: Clock;
+  /** When the publication of each suite was last known to match the tree. */
+  readonly currentAtMs: Map<RepositoryName, Map<string, number>>;
 }): Metrics["observerOf"] {
   const inspections = counter("inspections_total", "Inspections by source.", ["repository", "source"]);
   const refusals = counter("entry_metadata_refused_total", "Entries whose metadata was rejected, by reason.", [
@@ -240,7 +266,6 @@ function publishingMetrics({
   const surveyedAt = gauge("survey_timestamp_seconds", "When the whole tree was last surveyed without a failure.", [
     "repository",
   ]);
-  const currentAtMs = new Map<RepositoryName, Map<string, number>>();
   const ofCurrent = (name: string, help: string, readValue: (atMs: number) => number): void => {
     new Gauge({
       name: `tahoe_apt_${name}`,

@@ -4,7 +4,7 @@ import { Gauge } from "prom-client";
 import type { RepositoryName } from "../base/names.ts";
 import type { SuiteCounts } from "../publishing/served-repository.ts";
 
-/** Creates the metrics. @returns a function to call once for each repository, with a function that counts */
+/** Creates the metrics. @returns a function to call for each repository, with a function that counts */
 export function suiteMetrics(
   registry: Registry,
 ): (repository: RepositoryName, counts: () => Iterable<SuiteCounts>) => void {

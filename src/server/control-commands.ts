@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { endsWithin } from "../base/ends-within.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
 import { anyGlobMatcher } from "../base/glob.ts";
 import type { Log } from "../base/log.ts";
@@ -20,6 +21,7 @@ import { PublicationStore } from "../publishing/store/publication-store.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
 import type { Answer } from "./state-lock.ts";
 import { askServer, claimState } from "./state-lock.ts";
+import type { ReloadOptions, TakenOver } from "./taken-over.ts";
 
 /** An argument is missing, or names something that does not exist: the command exits as after a usage error. */
 class ChoiceNeeded extends RepoError {
@@ -55,8 +57,10 @@ const question = z.discriminatedUnion("ask", [
   }),
   z.object({ ask: z.literal("owners"), patterns: z.array(z.string()).readonly(), ...about }),
   z.object({ ask: z.literal("view"), views: z.record(z.string(), rules), ...about }),
+  z.object({ ask: z.literal("reload"), acceptIdentityChange: z.boolean().optional(), ...about }),
 ]);
 export type Question = z.infer<typeof question>;
+type Reload = Extract<Question, { readonly ask: "reload" }>;
 
 const listed = z.array(
   z.object({ component: z.string(), package: z.string(), version: z.string(), architecture: z.string() }),
@@ -98,6 +102,21 @@ const answers = {
   resume: z.object({ suite: z.string(), isLive: z.boolean() }),
   /** Undefined if no server runs, or it has not surveyed the suite yet: then the caller must read the tree. */
   owners: z.object({ shares: z.array(nameShare).optional() }),
+  reload: z.object({
+    /** The changed keys that are in effect. */
+    changed: z.array(z.string()),
+    /** The changed keys that need a restart. */
+    restart: z.array(z.string()),
+    /** The repositories that were added or opened again. */
+    repositories: z.array(
+      z.object({
+        name: z.string(),
+        /** Whether their publications have the new settings. */
+        isPublished: z.boolean(),
+        problem: z.string().optional(),
+      }),
+    ),
+  }),
   view: z.array(z.object({ suite: z.string(), hides: listed, shows: listed, stays: z.number() })),
 };
 type Answered<Ask extends Question["ask"]> = z.infer<(typeof answers)[Ask]>;
@@ -116,11 +135,19 @@ interface CommandTarget {
   readonly live: Repository | undefined;
 }
 
+/** A running server, as commands see it. */
+export interface ControlledServer {
+  readonly repositories: () => Iterable<ControlledRepository>;
+  /** @returns undefined if the server cannot read its configuration again @throws ConfigurationError */
+  readonly reload: (options: ReloadOptions) => Promise<TakenOver | undefined>;
+}
+
 /** Returns the function that executes commands in a running server. */
-export function answerFor(repositories: () => Iterable<ControlledRepository>, log: Log): Answer {
+export function answerFor({ repositories, reload }: ControlledServer, log: Log): Answer {
   return async (text) => {
     try {
       const command = question.parse(JSON.parse(text));
+      if (command.ask === "reload") return JSON.stringify({ answer: await described(await reload(command)) });
       const targets = [...repositories()].map(
         ({ repository: live, overrides }) =>
           [live.name, { snapshotControl: live.snapshotControl, overrides, live }] as const,
@@ -129,9 +156,25 @@ export function answerFor(repositories: () => Iterable<ControlledRepository>, lo
       if (!isQuestion(command)) log.info({ asked: command, answer }, "control command executed");
       return JSON.stringify({ answer });
     } catch (thrown) {
-      return JSON.stringify({ refused: messageOf(thrown), isUsage: thrown instanceof ChoiceNeeded });
+      return JSON.stringify({ refused: messageOf(thrown), isUsage: isUsage(thrown) });
     }
   };
+}
+
+const isUsage = (thrown: unknown): boolean => thrown instanceof ChoiceNeeded || thrown instanceof ConfigurationError;
+
+/** How long the answer to a reload waits, in ms, for publications with the new settings. */
+const publishedWithinMs = 30_000;
+
+/** @throws OperationRefused if there was no reload */
+async function described(taken: TakenOver | undefined): Promise<Answered<"reload">> {
+  if (taken === undefined) throw new OperationRefused("this server cannot read its configuration again, or stops");
+  const repositories = [...taken.published].map(async ([name, published]) => {
+    const isKnown = await endsWithin(published, publishedWithinMs);
+    const problem = isKnown ? await published : "its tree is still being read";
+    return { name, isPublished: problem === undefined, ...(problem !== undefined && { problem }) };
+  });
+  return { changed: [...taken.live], restart: [...taken.restart], repositories: await Promise.all(repositories) };
 }
 
 /**
@@ -156,7 +199,7 @@ function answerIn(text: string): unknown {
   const response = z
     .object({ answer: z.unknown().optional(), refused: z.string().optional(), isUsage: z.boolean().optional() })
     .parse(JSON.parse(text || "{}"));
-  if (response.isUsage === true) throw new ConfigurationError([response.refused ?? ""]);
+  if (response.isUsage === true) throw new ConfigurationError((response.refused ?? "").split("\n"));
   if (response.refused !== undefined) throw new OperationRefused(response.refused);
   if (response.answer === undefined)
     throw new OperationRefused("the process that uses the state directory is not a server");
@@ -168,6 +211,7 @@ async function executeOnState(
   command: Question,
   names: readonly RepositoryName[],
 ): Promise<unknown> {
+  if (command.ask === "reload") throw new OperationRefused(`no server uses ${directory}: there is nothing to reload`);
   const refuse = (_: object, text: string): never => {
     throw new OperationRefused(text);
   };
@@ -193,7 +237,10 @@ async function executeOnState(
   }
 }
 
-async function execute(command: Question, repositories: ReadonlyMap<string, CommandTarget>): Promise<unknown> {
+async function execute(
+  command: Exclude<Question, Reload>,
+  repositories: ReadonlyMap<string, CommandTarget>,
+): Promise<unknown> {
   const { snapshotControl, overrides, live } = only("repository", command.repository, repositories);
   const isLive = live !== undefined;
   const suiteOf = (): Suite => {

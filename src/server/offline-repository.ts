@@ -43,7 +43,7 @@ export async function withOfflineRepository<T>(
     const keptFiles =
       one.tree.kind === "folder" ? new HardLinks(join(configuration.stateDirectory, "kept", one.name)) : undefined;
     const repository = openRepository(resources.shared, {
-      ...settingsOf(one, configuration, openOverrides(one, configuration, complain), complain),
+      ...settingsOf(one, configuration, openOverrides(one, configuration.stateDirectory, complain), complain),
       name: one.name,
       tree: shown(openTree(one.tree, configuration.limits, keptFiles, (tree) => tree)),
       keptFiles,

@@ -9,6 +9,7 @@ import { makeToken, openSecretFile } from "../base/secret-file.ts";
 import { BuilderDirectories } from "../catalog/layout/builder-directories.ts";
 import { FlatTree, flatPathsOf } from "../catalog/layout/flat-tree.ts";
 import { FetchableTree } from "../catalog/suite/fetchable-names.ts";
+import type { Bundle } from "../client/bundle.ts";
 import { readBundle } from "../client/bundle.ts";
 import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "../config/configuration.ts";
 import type { OverridesFile } from "../config/overrides-file.ts";
@@ -45,32 +46,52 @@ export interface ServerContext {
   readonly shared: SharedState;
   readonly metrics: Metrics;
   readonly log: Log;
-  /** Aborted when the server stops. */
-  readonly signal: AbortSignal;
 }
 
-/** What is open before the publications of a repository are. */
-interface OpenedRepository {
+/** A configured repository whose files are read, and which nothing serves yet. */
+export interface PreparedRepository {
+  readonly configuration: RepositoryConfiguration;
   /** The directory in the state directory with the data of this repository. */
   readonly directory: string;
   readonly signer: Signer;
   readonly overrides: OverridesFile;
   readonly pingTokens: () => readonly PingToken[];
+  /** The bundle with which indices are written into the tree. */
+  readonly bundle: Bundle | undefined;
+}
+
+/** Reads the keys, tokens and other files of a repository. @throws SecretFileError, KeyFileError, UnfitKey, BundleError */
+export async function prepareRepository(
+  configuration: RepositoryConfiguration,
+  { configuration: { stateDirectory }, metrics, log }: Pick<ServerContext, "configuration" | "metrics" | "log">,
+): Promise<PreparedRepository> {
+  const complain = warnAbout(configuration, log);
+  const { name, publishBundleFile } = configuration;
+  const directory = await repositoryDirectory(stateDirectory, name);
+  return {
+    configuration,
+    directory,
+    pingTokens: await openPingTokens(configuration, directory, log),
+    signer: measuredSigner(await openSigner(configuration, directory, log), metrics.signerObserver, systemClock),
+    overrides: openOverrides(configuration, stateDirectory, complain),
+    bundle: publishBundleFile === undefined ? undefined : await readBundle(publishBundleFile, complain),
+  };
 }
 
 export class RepositoryService {
-  readonly #configuration: RepositoryConfiguration;
+  /** As it was opened, but with the builders of now. */
+  #prepared: PreparedRepository;
   readonly #server: ServerContext;
-  readonly #opened: OpenedRepository;
   readonly #settings: ConfiguredSettings;
   readonly #builders: BuilderDirectories;
   readonly #keptFiles: HardLinks | undefined;
   readonly #tree: Tree;
   readonly #main: Repository;
   /** A second publication of the same packages, for the indices that are written into the tree. */
-  #inTree: Repository | undefined;
+  readonly #inTree: Repository | undefined;
   readonly #exports: ExportAfterPublish[] = [];
   readonly #healthChecks: HealthCheckSchedule | undefined;
+  readonly #stopping = new AbortController();
   /** The repository as it is served over HTTP, with the flat repositories in its tree. */
   readonly repository: FlatRepositories;
   /** What pages and the JSON API say about it. */
@@ -78,32 +99,19 @@ export class RepositoryService {
 
   /**
    * Opens a repository. Stored publications can be served at once; `start` begins to refresh them.
-   * @throws SecretFileError, KeyFileError, UnfitKey, IdentityChanged, errors of reading the bundle
+   * @throws IdentityChanged
    */
-  static async open(configuration: RepositoryConfiguration, server: ServerContext): Promise<RepositoryService> {
-    const { log, metrics, signal } = server;
-    const { name } = configuration;
-    const directory = await repositoryDirectory(server.configuration.stateDirectory, name);
-    const pingTokens = await openPingTokens(configuration, directory, log);
-    const signer = measuredSigner(await openSigner(configuration, directory, log), metrics.signerObserver, systemClock);
-    watchExpiry(signer.keys, { repository: name, log, now: systemClock, signal });
-    metrics.watchKeys(name, signer.keys);
-    const overrides = openOverrides(configuration, server.configuration, warnAbout(configuration, log));
-    const service = new RepositoryService(configuration, server, { directory, signer, overrides, pingTokens });
-    await service.#openExports();
-    return service;
-  }
-
-  private constructor(configuration: RepositoryConfiguration, server: ServerContext, opened: OpenedRepository) {
-    this.#configuration = configuration;
+  constructor(prepared: PreparedRepository, server: ServerContext) {
+    const { configuration, signer, overrides } = prepared;
+    this.#prepared = prepared;
     this.#server = server;
-    this.#opened = opened;
-    this.#settings = settingsOf(configuration, server.configuration, opened.overrides, this.#warn);
+    const current = { ...configuration, builders: (complain: (text: string) => void) => this.#builderList(complain) };
+    this.#settings = settingsOf(current, server.configuration, overrides, this.#warn);
     this.#builders = new BuilderDirectories(() => this.#builderDirectories(), layoutOf(configuration));
     const { publicUrl } = server.configuration;
     this.#keptFiles = this.#openKeptFiles("kept");
     const tree = this.#openTree(this.#keptFiles);
-    this.#tree = withArchiveKeyring(tree, configuration, { signer: opened.signer, publicUrl });
+    this.#tree = withArchiveKeyring(tree, configuration, { signer, publicUrl });
     this.#main = this.#openMain();
     const flats = configuration.flat.map((at) => ({ at, repository: this.#openFlat(at) }));
     this.repository = new FlatRepositories(this.#main, flats);
@@ -112,40 +120,76 @@ export class RepositoryService {
       repository: this.repository,
       publications,
       index: new ScannedIndex(publications),
-      keys: opened.signer.keys,
+      keys: signer.keys,
     });
     this.#healthChecks = this.#openHealthChecks();
+    this.#inTree = this.#openExports();
+  }
+
+  get prepared(): PreparedRepository {
+    return this.#prepared;
   }
 
   get controlled(): ControlledRepository {
-    return { repository: this.#main, overrides: this.#opened.overrides };
+    return { repository: this.#main, overrides: this.#prepared.overrides };
   }
 
-  /** Returns the ping tokens that are valid now. */
-  get pingTokens(): () => readonly PingToken[] {
-    return this.#opened.pingTokens;
+  /** Takes over other builders, and their tokens, in a repository that has not changed otherwise. */
+  replaceBuilders(prepared: PreparedRepository): void {
+    const { configuration, pingTokens } = prepared;
+    this.#prepared = { ...this.#prepared, configuration, pingTokens };
   }
 
-  async startHealthChecks(): Promise<void> {
+  /** Makes the metrics show this repository. */
+  measure(): void {
+    const { metrics } = this.#server;
+    const { name } = this.#configuration;
+    metrics.watchKeys(name, this.#prepared.signer.keys);
+    metrics.watchSuites(name, () => this.repository.suiteCounts());
+  }
+
+  /**
+   * Begins to refresh the repository.
+   * @returns the message of the first refresh's failure, when it has ended; undefined after a success
+   */
+  async start(): Promise<string | undefined> {
+    const { configuration, log } = this.#server;
+    const { signer, configuration: own } = this.#prepared;
+    const { signal } = this.#stopping;
+    watchExpiry(signer.keys, { repository: own.name, log, now: systemClock, signal });
     await this.#healthChecks?.start();
-  }
-
-  /** Begins to refresh the repository. */
-  start(): void {
-    this.repository.start(this.#server.configuration.pollSeconds);
+    for (const each of this.#exports) each.request();
+    return await this.repository.start(configuration.pollSeconds);
   }
 
   async stop(): Promise<void> {
+    this.#stopping.abort();
     const all = [this.repository, this.#healthChecks, this.#inTree, ...this.#exports];
     await Promise.all(all.map(async (each) => await each?.stop()));
+  }
+
+  /** Runs a task while nothing is published or removed. */
+  async whileNothingIsPublished<T>(task: () => Promise<T>): Promise<T> {
+    const inTree = this.#inTree;
+    return await this.repository.whileNothingIsPublished(
+      inTree === undefined ? task : () => inTree.whileNothingIsPublished(task),
+    );
   }
 
   get #warn(): (text: string) => void {
     return warnAbout(this.#configuration, this.#server.log);
   }
 
+  get #configuration(): RepositoryConfiguration {
+    return this.#prepared.configuration;
+  }
+
+  #builderList(complain: (text: string) => void): readonly BuilderConfiguration[] {
+    return this.#configuration.builders(complain);
+  }
+
   #builderDirectories(): readonly TreePath[] {
-    return this.#configuration.builders(this.#warn).map(({ directory }) => directory);
+    return this.#builderList(this.#warn).map(({ directory }) => directory);
   }
 
   /** The publications that HTTP serves. */
@@ -156,7 +200,7 @@ export class RepositoryService {
       stateName: this.#configuration.name,
       tree: this.#tree,
       keptFiles: this.#keptFiles,
-      signer: this.#opened.signer,
+      signer: this.#prepared.signer,
       builderDirectories: () => this.#builderDirectories(),
       observer: requestingExports(metrics.observerOf(this.#configuration.name), this.#exports),
     });
@@ -176,7 +220,7 @@ export class RepositoryService {
         configuredSuites: [],
         tree: new FlatTree(this.#openTree(keptFiles), at),
         keptFiles,
-        signer: this.#opened.signer,
+        signer: this.#prepared.signer,
         builderDirectories: () => this.#builderDirectories().flatMap((path) => flatPathsOf(path, at)),
         observer: flatObserver(metrics.observerOf(name, () => flatSuiteName(at))),
       },
@@ -196,7 +240,7 @@ export class RepositoryService {
       namesHeldIn: name,
       tree: new FetchableTree(this.#openTree(keptFiles)),
       keptFiles,
-      signer: this.#opened.signer,
+      signer: this.#prepared.signer,
       builderDirectories: () => this.#builderDirectories(),
       observer: metrics.observerOf(name),
     });
@@ -215,27 +259,25 @@ export class RepositoryService {
    * @returns undefined for a grid, which keeps unlinked files itself
    */
   #openKeptFiles(path: string): HardLinks | undefined {
-    return this.#configuration.tree.kind === "folder" ? new HardLinks(join(this.#opened.directory, path)) : undefined;
+    return this.#configuration.tree.kind === "folder" ? new HardLinks(join(this.#prepared.directory, path)) : undefined;
   }
 
-  /** Opens the exports and begins the first run of each. */
-  async #openExports(): Promise<void> {
-    const { name, tree, exportDirectory, publishBundleFile } = this.#configuration;
-    const { configuration, shared, log } = this.#server;
+  /** @returns the publications that are written into the tree, if there are any */
+  #openExports(): Repository | undefined {
+    const { name, tree, exportDirectory } = this.#configuration;
+    const { bundle } = this.#prepared;
+    const { configuration, shared } = this.#server;
     if (exportDirectory !== undefined) {
       const { keepSeconds } = configuration;
       this.#addExport("exported", (signal) =>
         exportTo(this.#main, { directory: exportDirectory, tree, keepSeconds, now: systemClock, signal }),
       );
     }
-    if (publishBundleFile !== undefined) {
-      const bundle = await readBundle(publishBundleFile, (complaint) => log.warn({}, complaint));
-      const target = { tree: writableTree(bundle), uploads: uploadsIn(shared.root, name) };
-      const published = this.#openPublished();
-      this.#inTree = published;
-      this.#addExport("published into the tree", (signal) => publishTo(published, target, signal));
-    }
-    for (const each of this.#exports) each.request();
+    if (bundle === undefined) return undefined;
+    const target = { tree: writableTree(bundle), uploads: uploadsIn(shared.root, name) };
+    const published = this.#openPublished();
+    this.#addExport("published into the tree", (signal) => publishTo(published, target, signal));
+    return published;
   }
 
   #addExport(done: string, work: (signal: AbortSignal) => Promise<object | undefined>): void {
@@ -255,7 +297,7 @@ export class RepositoryService {
       tree: this.#tree,
       health: openHealthCheck({ gateways: tree.gateways, gatewayCa: tree.gatewayCa, cap: tree.readCap }, limits),
       checkSeconds,
-      file: join(this.#opened.directory, "deep-check.json"),
+      file: join(this.#prepared.directory, "deep-check.json"),
       observer: metrics.healthObserverOf(name),
       log,
       now: systemClock,

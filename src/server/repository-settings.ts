@@ -46,7 +46,7 @@ export async function openSigner(one: RepositoryConfiguration, directory: string
 /** Opens the overrides of a repository, including those that commands have written to its directory. */
 export const openOverrides = (
   one: RepositoryConfiguration,
-  { stateDirectory }: Configuration,
+  stateDirectory: string,
   complain: (text: string) => void,
 ): OverridesFile => new OverridesFile(overridesFileIn(stateDirectory, one.name), one.overrides, complain);
 

@@ -4,20 +4,22 @@ import { onAbort } from "../base/abort.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { SerialQueue } from "../base/serial-queue.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { Configuration } from "../config/configuration.ts";
-import { createApp } from "../http/app.ts";
 import type { RunningServer } from "../http/server.ts";
 import { startServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { createMetrics } from "../observe/metrics.ts";
-import { addApi } from "../web/api/api-routes.ts";
+import type { ControlledRepository } from "./control-commands.ts";
 import { answerFor } from "./control-commands.ts";
-import { RepositoryService } from "./repository-service.ts";
+import { reload } from "./reload.ts";
+import { ServedConfiguration } from "./served-configuration.ts";
 import type { ServiceManager } from "./service-manager.ts";
 import type { SharedResources } from "./shared-resources.ts";
 import { openSharedResources } from "./shared-resources.ts";
 import { isCorruption } from "./sound-database.ts";
+import type { ReloadOptions, TakenOver } from "./taken-over.ts";
 
 /** See `minIdleMs` of the HTTP server. Clients that send one request after the other pause for less. */
 const minIdleMsAtRestart = 2000;
@@ -27,6 +29,8 @@ export interface Server {
   readonly url: string;
   /** Resolves when the server has stopped: requests have ended, and all state is on disk. */
   readonly closed: Promise<void>;
+  /** The configuration that is in effect, which a reload changes. */
+  readonly configuration: () => Configuration;
   /**
    * Whether it stopped because its database is corrupt. The next start sets that database aside and creates another.
    */
@@ -43,12 +47,16 @@ class DatabaseCorrupt extends RepoError {
   readonly code = "state/corrupt";
 }
 
-interface Surroundings {
+export interface Surroundings {
   /** Aborting it stops the server gracefully. */
   readonly signal: AbortSignal;
   readonly log: Log;
   /** The service manager that started this process; undefined if the server is only a part of what runs in it. */
   readonly serviceManager?: ServiceManager;
+  /** Reads the configuration again for a reload; undefined: the server cannot be reloaded. @throws ConfigurationError */
+  readonly reread?: (options: ReloadOptions) => Configuration;
+  /** Registers the function to call when the process receives SIGHUP; undefined removes it. */
+  readonly onHangup?: (listener: (() => void) | undefined) => void;
 }
 
 /**
@@ -85,7 +93,7 @@ export async function serveUntilTold(
     if (isGivenSockets(surroundings)) {
       throw new DatabaseCorrupt("the database is corrupt: the next start sets it aside and creates another");
     }
-    server = await serve(configuration, surroundings);
+    server = await serve(server.configuration(), surroundings);
     await server.closed;
   }
 }
@@ -97,90 +105,121 @@ const isGivenSockets = ({ serviceManager }: Surroundings): boolean =>
 class ServerStart {
   readonly resources: SharedResources;
   readonly #configuration: Configuration;
-  readonly #signal: AbortSignal;
+  readonly #surroundings: Surroundings;
   readonly #log: Log;
-  readonly #serviceManager: ServiceManager | undefined;
   readonly #metrics: Metrics;
   /** Aborted when the database turns out to be corrupt. */
   readonly #corruption: AbortController;
-  readonly #services: RepositoryService[];
+  /** The start, and the reloads after it, one at a time. */
+  readonly #changes = new SerialQueue();
+  #served: ServedConfiguration | undefined;
 
   static async open(configuration: Configuration, surroundings: Surroundings): Promise<ServerStart> {
-    const { signal, log: given, serviceManager } = surroundings;
     const corruption = new AbortController();
-    const log = detectingCorruption(given, corruption);
+    const log = detectingCorruption(surroundings.log, corruption);
     const metrics = createMetrics(systemClock);
-    // Filled when the repositories are opened, which needs the resources.
-    const services: RepositoryService[] = [];
+    // The commands need the server, and the server needs the resources.
+    let start: ServerStart | undefined;
+    const controlled = {
+      repositories: () => start?.controlled() ?? [],
+      reload: async (options: ReloadOptions) => await start?.reload(options),
+    };
     const resources = await openSharedResources(configuration, {
       log,
       cacheObserver: metrics.cacheObserver,
-      answer: answerFor(() => services.map(({ controlled }) => controlled), log),
+      answer: answerFor(controlled, log),
     });
-    return new ServerStart({ configuration, signal, log, serviceManager, metrics, corruption, services, resources });
+    start = new ServerStart({ configuration, surroundings, log, metrics, corruption, resources });
+    return start;
   }
 
   private constructor(options: {
     readonly configuration: Configuration;
-    readonly signal: AbortSignal;
+    readonly surroundings: Surroundings;
     readonly log: Log;
-    readonly serviceManager: ServiceManager | undefined;
     readonly metrics: Metrics;
     readonly corruption: AbortController;
-    readonly services: RepositoryService[];
     readonly resources: SharedResources;
   }) {
     this.#configuration = options.configuration;
-    this.#signal = options.signal;
+    this.#surroundings = options.surroundings;
     this.#log = options.log;
-    this.#serviceManager = options.serviceManager;
     this.#metrics = options.metrics;
     this.#corruption = options.corruption;
-    this.#services = options.services;
     this.resources = options.resources;
   }
 
+  controlled(): readonly ControlledRepository[] {
+    return [...(this.#served?.slots() ?? [])].map(({ service }) => service.controlled);
+  }
+
   async serve(): Promise<Server> {
-    const configuration = this.#configuration;
-    const context = {
-      configuration,
-      shared: this.resources.shared,
+    return await this.#changes.run(() => this.#serve());
+  }
+
+  /**
+   * Reads the configuration again and takes it over.
+   * @returns undefined if the server was not started with a configuration that can be read again, or stops
+   * @throws ConfigurationError; then nothing has changed
+   */
+  async reload(options: ReloadOptions): Promise<TakenOver | undefined> {
+    const { reread, signal, serviceManager } = this.#surroundings;
+    return await this.#changes.run(async () => {
+      const served = this.#served;
+      if (reread === undefined || served === undefined || signal.aborted) return undefined;
+      serviceManager?.reloading();
+      try {
+        return await reload(served, () => reread(options), this.#log);
+      } finally {
+        serviceManager?.ready();
+      }
+    });
+  }
+
+  async #serve(): Promise<Server> {
+    const { signal, onHangup, serviceManager } = this.#surroundings;
+    const served = await ServedConfiguration.open(this.#configuration, {
+      resources: this.resources,
       metrics: this.#metrics,
       log: this.#log,
-      signal: this.#signal,
-    };
-    for (const one of configuration.repositories) this.#services.push(await RepositoryService.open(one, context));
-    for (const { repository } of this.#services) {
-      this.#metrics.watchSuites(repository.name, () => repository.suiteCounts());
-    }
-    this.#metrics.watchStateDirectory(configuration.stateDirectory);
-    const app = this.#createApp();
-    for (const service of this.#services) await service.startHealthChecks();
-    const running = await this.#listen(app);
-    const url = configuration.publicUrl ?? urlOf(running.address);
-    for (const service of this.#services) {
-      service.start();
-      const { name, key } = service.repository;
+      unexpected: (thrown) => {
+        if (isCorruption(thrown)) this.#corruption.abort();
+      },
+    });
+    const running = await this.#listen(served.listener);
+    const url = this.#configuration.publicUrl ?? urlOf(running.address);
+    this.#served = served;
+    served.start(running);
+    for (const { name, key } of served.slots())
       this.#log.info({ url: `${url}/${name}/`, keys: key.fingerprints }, `serving ${name}`);
-    }
-    this.#serviceManager?.ready();
+    serviceManager?.ready();
+    onHangup?.(() => void this.reload({}).catch(() => undefined));
     const { promise: stopped, resolve: stop } = withResolvers<void>();
-    const removeListeners = [this.#signal, this.#corruption.signal].map((signal) => onAbort(signal, stop));
+    const removeListeners = [signal, this.#corruption.signal].map((each) => onAbort(each, stop));
     const closed = stopped.then(async () => {
+      onHangup?.(undefined);
       for (const remove of removeListeners) remove();
       this.#log.info({}, "stopping");
-      if (this.#signal.aborted) this.#serviceManager?.stopping();
-      await running.stop(configuration.gracePeriodSeconds * 1000);
-      await Promise.all(this.#services.map((service) => service.stop()));
+      if (signal.aborted) serviceManager?.stopping();
+      await running.stop(served.configuration.gracePeriodSeconds * 1000);
+      await this.#changes.run(async () => {
+        this.#served = undefined;
+        await served.stop();
+      });
       await this.resources.close({ isCorrupt: this.#corruption.signal.aborted });
     });
-    return { url, closed, isDatabaseCorrupt: () => this.#corruption.signal.aborted };
+    return {
+      url,
+      closed,
+      configuration: () => served.configuration,
+      isDatabaseCorrupt: () => this.#corruption.signal.aborted,
+    };
   }
 
   /** Listens on the sockets of the service manager if there are any, otherwise on the configured address. */
   async #listen(app: RequestListener): Promise<RunningServer> {
     const { listen, limits, behindProxy } = this.#configuration;
-    const { listeningSockets = [] } = this.#serviceManager ?? {};
+    const { listeningSockets = [] } = this.#surroundings.serviceManager ?? {};
     const isGiven = listeningSockets.length > 0;
     try {
       const running = await startServer(app, {
@@ -202,27 +241,6 @@ class ServerStart {
       const place = isGiven ? "the sockets of the service manager" : `${listen.host}:${listen.port}`;
       throw new ListenFailed(`cannot listen on ${place}: ${messageOf(thrown)}`);
     }
-  }
-
-  #createApp(): RequestListener {
-    const { publicUrl, behindProxy, metricsToken, limits, repositories } = this.#configuration;
-    return createApp({
-      repositories: new Map(this.#services.map(({ repository }) => [repository.name, repository])),
-      tokens: new Map(this.#services.map(({ repository, pingTokens }) => [repository.name, pingTokens])),
-      readers: new Map(repositories.map(({ name, readers }) => [name, readers])),
-      metricsToken,
-      behindProxy,
-      limits: limits.http,
-      publicUrl,
-      metrics: this.#metrics,
-      addRoutes: addApi(this.#services.map(({ data }) => data)),
-      observer: this.#metrics.requestObserver,
-      clock: systemClock,
-      log: this.#log,
-      unexpected: (thrown) => {
-        if (isCorruption(thrown)) this.#corruption.abort();
-      },
-    });
   }
 }
 

@@ -5,6 +5,7 @@ import { systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { InspectorPool } from "../catalog/inspection/inspector-pool.ts";
 import type { Configuration } from "../config/configuration.ts";
+import { isSame } from "../config/configuration-changes.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { createCompressor } from "../indices/compression/compress.ts";
 import { BackgroundPriority } from "../publishing/deferred/background-priority.ts";
@@ -22,10 +23,21 @@ import { claimState } from "./state-lock.ts";
 export interface SharedResources {
   readonly shared: SharedState;
   /**
+   * Opens what repositories share under another configuration. The state directory and the size of the cache stay.
+   * @returns with `shared` being the present one if nothing of it has changed
+   */
+  prepare(configuration: Configuration): PreparedResources;
+  /**
    * Ends the threads and unlocks the directory. The repositories must be stopped before.
    * @param options.isCorrupt whether the next start must set the database aside
    */
   close(options?: { readonly isCorrupt?: boolean }): Promise<void>;
+}
+
+export interface PreparedResources {
+  readonly shared: SharedState;
+  /** Makes it the present one. @returns a function to call when no repository uses the former one any more */
+  use(): () => Promise<void>;
 }
 
 /** The maximum number of worker threads of each kind. A thread takes about 40 MB, and two keep the main thread busy. */
@@ -45,49 +57,78 @@ export async function openSharedResources(
     readonly answer?: Answer;
   },
 ): Promise<SharedResources> {
-  const { limits, stateDirectory } = configuration;
+  const { stateDirectory } = configuration;
   await makeStateDirectory(stateDirectory);
   const unlockState = await claimState(stateDirectory, log, answer);
   const threads = Math.min(maxThreads, availableParallelism());
   const database = await openSoundDatabase(stateDirectory, log);
   const lastDates = LastDates.open(join(stateDirectory, "last-dates.json"), log);
-  const inspector = new InspectorPool(
-    {
-      limits: limits.inspection,
-      algorithms: everyDigestOf(configuration),
-      fileLists: anyContents(configuration),
-    },
-    threads,
-  );
   const contentsThread = createContentsThread();
   const compressor = createCompressor({ threads });
-  return {
-    shared: {
-      root: database.root,
-      lastDates,
-      inspector,
-      inspectionLimits: limits.inspection,
-      directoryLimits: limits.directory,
-      changelogLimits: limits.changelog,
-      compressor,
-      contents: { tasks: contentsThread, directory: join(stateDirectory, "contents") },
-      backgroundPriority: new BackgroundPriority(() => performance.now()),
-      cache: PackageCache.open({
-        directory: join(stateDirectory, "packages"),
-        maxBytes: configuration.cacheBytes,
-        observer: cacheObserver,
-        log,
-      }),
+  const lasting = {
+    root: database.root,
+    lastDates,
+    compressor,
+    contents: { tasks: contentsThread, directory: join(stateDirectory, "contents") },
+    backgroundPriority: new BackgroundPriority(() => performance.now()),
+    cache: PackageCache.open({
+      directory: join(stateDirectory, "packages"),
+      maxBytes: configuration.cacheBytes,
+      observer: cacheObserver,
       log,
-      now: systemClock,
+    }),
+    log,
+    now: systemClock,
+  };
+  const open = (wanted: Configuration) => ({
+    inspector: new InspectorPool(inspectOptionsOf(wanted), threads),
+    ...lasting,
+    ...limitsOf(wanted),
+  });
+  let current = { settings: sharedSettingsOf(configuration), shared: open(configuration) };
+  return {
+    get shared() {
+      return current.shared;
+    },
+    prepare(wanted) {
+      const former = current;
+      const settings = sharedSettingsOf(wanted);
+      if (isSame(settings, former.settings)) return { shared: former.shared, use: () => async () => undefined };
+      const next = { settings, shared: open(wanted) };
+      return {
+        shared: next.shared,
+        use() {
+          current = next;
+          return () => former.shared.inspector.close();
+        },
+      };
     },
     async close({ isCorrupt = false } = {}) {
+      const { inspector } = current.shared;
       await Promise.all([inspector.close(), compressor.close(), contentsThread.close(), lastDates.written()]);
       await database.close(isCorrupt);
       await unlockState();
     },
   };
 }
+
+const inspectOptionsOf = (configuration: Configuration) => ({
+  limits: configuration.limits.inspection,
+  algorithms: everyDigestOf(configuration),
+  fileLists: anyContents(configuration),
+});
+
+const limitsOf = ({ limits }: Configuration) => ({
+  inspectionLimits: limits.inspection,
+  directoryLimits: limits.directory,
+  changelogLimits: limits.changelog,
+});
+
+/** The part of a configuration on which the shared resources depend, besides the state directory and the cache. */
+const sharedSettingsOf = (configuration: Configuration) => ({
+  inspection: inspectOptionsOf(configuration),
+  limits: limitsOf(configuration),
+});
 
 const everyDigestOf = ({ repositories }: Configuration) =>
   digestAlgorithms.filter((algorithm) => repositories.some(({ digests }) => digests.includes(algorithm)));

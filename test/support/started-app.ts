@@ -35,7 +35,7 @@ export async function startApp(
     ...options,
   });
   const { limits = {}, behindProxy = false, clock = systemClock } = options;
-  const server = await startServer(app, { host: "127.0.0.1", port: 0, limits, behindProxy, log, clock });
+  const server = await startServer(app.listener, { host: "127.0.0.1", port: 0, limits, behindProxy, log, clock });
   const base = `http://127.0.0.1:${server.address.port}`;
   return { ...server, base, answered, logged: () => lines.join("\n") };
 }

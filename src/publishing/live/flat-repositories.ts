@@ -40,8 +40,19 @@ export class FlatRepositories implements ServedRepository {
     this.#flats = flats.toSorted((a, b) => b.at.length - a.at.length);
   }
 
-  start(pollSeconds: number): void {
-    for (const repository of this.#all()) repository.start(pollSeconds);
+  /** @returns the message of a first refresh's failure, when all have ended; undefined if none has failed */
+  async start(pollSeconds: number): Promise<string | undefined> {
+    const failures = await Promise.all([...this.#all()].map((repository) => repository.start(pollSeconds)));
+    return failures.find((failure) => failure !== undefined);
+  }
+
+  /** Runs a task while nothing is published or removed. */
+  async whileNothingIsPublished<T>(task: () => Promise<T>): Promise<T> {
+    const holding = [...this.#all()].reduce(
+      (inner, repository) => () => repository.whileNothingIsPublished(inner),
+      task,
+    );
+    return await holding();
   }
 
   async stop(): Promise<void> {

@@ -196,7 +196,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
   });
 
   // What runs in the background.
-  const publishQueue = new SerialQueue();
+  const publishQueue = new SerialQueue(signal);
   const deferredPublisher = new DeferredPublisher({
     suites,
     publishQueue,

@@ -2,10 +2,12 @@
 
 import { abortable } from "../../base/abort.ts";
 import { backoffMs } from "../../base/backoff.ts";
+import { messageOf } from "../../base/errors.ts";
 import type { RepositoryName, Suite, TreePath } from "../../base/names.ts";
 import { rootPath, tryParseTreePath } from "../../base/names.ts";
 import { repeat } from "../../base/repeat.ts";
 import type { SerialQueue } from "../../base/serial-queue.ts";
+import { withResolvers } from "../../base/with-resolvers.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
 import { inspectionKeyOf } from "../../catalog/files/catalog-file.ts";
@@ -103,11 +105,14 @@ export class Repository implements ServedRepository, SuiteRollback {
     this.snapshotControl = new SnapshotControl(options.store, this);
   }
 
-  /** Refreshes the whole tree now and periodically. Failures are logged and retried. */
-  start(pollSeconds: number): void {
+  /**
+   * Refreshes the whole tree now and periodically. Failures are logged and retried.
+   * @returns the message of the first refresh's failure, when it has ended; undefined after a success
+   */
+  start(pollSeconds: number): Promise<string | undefined> {
     this.audit.start(this.#options.scrubSeconds);
     this.#options.maintenance.start();
-    this.#pollEvery(pollSeconds);
+    return this.#pollEvery(pollSeconds);
   }
 
   /** Stops refreshing and aborts what is running. The last publication is on disk. */
@@ -245,20 +250,24 @@ export class Repository implements ServedRepository, SuiteRollback {
   }
 
   /** Refreshes the whole tree periodically. After a failure the next refresh follows soon. */
-  #pollEvery(pollSeconds: number): void {
+  #pollEvery(pollSeconds: number): Promise<string | undefined> {
     const pollMs = pollSeconds * 1000;
+    const { promise: first, resolve: ended } = withResolvers<string | undefined>();
     let failures = 0;
     const poll = async (): Promise<number> => {
       try {
         await this.#refresher.refresh(rootPath, "bounded");
+        ended(undefined);
         failures = 0;
         return pollMs;
-      } catch {
+      } catch (thrown) {
+        ended(messageOf(thrown));
         failures += 1;
         return backoffMs(failures, { firstDelayMs: retrySeconds * 1000, maxDelayMs: pollMs });
       }
     };
     void repeat(poll, { firstDelayMs: 0, signal: this.#options.stopping.signal });
+    return first;
   }
 
   /**

@@ -40,7 +40,7 @@ test("Valid-Until is renewed in time, even if nothing changes and the tree canno
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   try {
     await served.restart({ ...options, wrap: unlistedWhile(() => true) });
-    served.repository.start(day);
+    void served.repository.start(day);
     nowMs += 3 * day * 1000;
     vi.advanceTimersByTime(60_000);
     expect(await until()).toBe(nowMs / 1000 + 4 * day);

@@ -40,7 +40,7 @@ test("a tree that cannot be read is retried with increasing delays, without wait
       open: (file, range, signal) => tree.open(file, range, signal),
     }),
   });
-  served.repository.start(300);
+  void served.repository.start(300);
   await vi.advanceTimersByTimeAsync(0);
   expect(looks).toBe(1);
   for (const seconds of [10, 20, 40, 80, 160, 300, 300]) {

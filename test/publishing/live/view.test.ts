@@ -59,7 +59,7 @@ test("a package that becomes too old is removed from the index without a ping or
   const served = new ServedFolder({ view: { maxAgeSeconds: daySeconds }, now: () => nowMs });
   served.put(`${amd64}/old.deb`, await aDeb({ package: "old", architecture: "amd64" }), nowMs / 1000 - 23 * 3600);
   served.put(`${amd64}/new.deb`, await aDeb({ package: "new", architecture: "amd64" }), nowMs / 1000);
-  served.repository.start(daySeconds);
+  void served.repository.start(daySeconds);
   await served.ping();
   vi.advanceTimersByTime(60_000);
   await served.ping("dists/other");

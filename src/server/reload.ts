@@ -1,0 +1,28 @@
+// Reloads the configuration of a running server: takes it over, and reports to the log what needs a restart.
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { Configuration } from "../config/configuration.ts";
+import { ConfigurationError } from "../config/configuration-error.ts";
+import type { ServedConfiguration } from "./served-configuration.ts";
+import type { TakenOver } from "./taken-over.ts";
+
+/**
+ * Takes over the configuration that `reread` returns.
+ * @throws ConfigurationError, and other errors of opening repositories; then nothing has changed
+ */
+export async function reload(served: ServedConfiguration, reread: () => Configuration, log: Log): Promise<TakenOver> {
+  try {
+    const known = new Set(served.configuration.warnings);
+    const wanted = reread();
+    const taken = await served.takeOver(wanted);
+    for (const warning of wanted.warnings) if (!known.has(warning)) log.warn({}, warning);
+    const { live, restart, published } = taken;
+    log.info({ changed: live, reopened: [...published.keys()] }, "configuration reloaded");
+    if (restart.length > 0) log.warn({ keys: restart }, "these keys have changed and need a restart to have an effect");
+    return taken;
+  } catch (thrown) {
+    const mistakes = thrown instanceof ConfigurationError ? thrown.mistakes : [messageOf(thrown)];
+    log.error({ mistakes }, "the configuration could not be reloaded: the previous one stays in effect");
+    throw thrown;
+  }
+}

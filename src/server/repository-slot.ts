@@ -1,0 +1,106 @@
+// The place of one repository in a running server. A changed configuration puts another repository into it; requests and
+// pings that are under way then end as if nothing had happened.
+import { abortable } from "../base/abort.ts";
+import type { RepositoryName, TreePath } from "../base/names.ts";
+import type { Resource } from "../publishing/resource.ts";
+import type {
+  KeptPublication,
+  PingOutcome,
+  PublicKey,
+  RepositoryStatus,
+  RequestContext,
+  ServedRepository,
+} from "../publishing/served-repository.ts";
+import { NotSeenYet } from "../publishing/served-repository.ts";
+import type { RepositoryService } from "./repository-service.ts";
+
+export class RepositorySlot implements ServedRepository {
+  readonly name: RepositoryName;
+  #service: RepositoryService;
+  /** Has the answers to requests that the present repository cannot answer before it has seen its tree. */
+  #former: RepositoryService | undefined;
+  #formerStopped: Promise<void> = Promise.resolve();
+
+  constructor(service: RepositoryService) {
+    this.name = service.repository.name;
+    this.#service = service;
+  }
+
+  get service(): RepositoryService {
+    return this.#service;
+  }
+
+  /** Resolves when the repository that was replaced last does nothing any more. */
+  get formerStopped(): Promise<void> {
+    return this.#formerStopped;
+  }
+
+  get key(): PublicKey {
+    return this.#service.repository.key;
+  }
+
+  /** Begins to refresh the repository. @returns as `RepositoryService.start` */
+  async start(): Promise<string | undefined> {
+    await this.#formerStopped;
+    const started = this.#service;
+    const failure = await started.start();
+    // After a failure, the former one is kept until the next replacement: the present one has not seen its tree.
+    if (failure === undefined && this.#service === started) this.#former = undefined;
+    return failure;
+  }
+
+  /**
+   * Puts another repository in place of the present one, which stops; then `start` must be called. Must be called while
+   * the present one publishes nothing.
+   */
+  replace(service: RepositoryService): void {
+    const former = this.#service;
+    this.#service = service;
+    this.#former = isSameTree(former, service) ? former : undefined;
+    this.#formerStopped = former.stop();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#formerStopped, this.#service.stop()]);
+  }
+
+  async find(path: string, context: RequestContext): Promise<Resource | undefined> {
+    const asked = this.#service;
+    const former = this.#former;
+    try {
+      return await asked.repository.find(path, context);
+    } catch (thrown) {
+      if (this.#service !== asked && !context.signal.aborted) return await this.find(path, context);
+      if (former === undefined || !(thrown instanceof NotSeenYet)) throw thrown;
+      const found = await former.repository.find(path, context).catch(() => undefined);
+      if (found === undefined) throw thrown;
+      return found;
+    }
+  }
+
+  async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
+    await abortable(this.#formerStopped, signal);
+    const asked = this.#service;
+    try {
+      return await asked.repository.ping(path, signal);
+    } catch (thrown) {
+      if (this.#service === asked || signal.aborted) throw thrown;
+      return await this.ping(path, signal);
+    }
+  }
+
+  status(): RepositoryStatus {
+    return this.#service.repository.status();
+  }
+
+  snapshots(): Iterable<KeptPublication> {
+    return this.#service.repository.snapshots();
+  }
+}
+
+/** Whether the same tree is served, so that the former repository knows nothing that clients must not get any more. */
+function isSameTree(one: RepositoryService, other: RepositoryService): boolean {
+  const [a, b] = [one, other].map(({ prepared }) => prepared.configuration.tree);
+  if (a?.kind === "folder") return b?.kind === "folder" && a.directory === b.directory;
+  return a !== undefined && b?.kind === "tahoe" && a.readCap.isSame(b.readCap);
+}
