@@ -154,6 +154,7 @@ const lazyCommands: readonly (readonly [names: string, add: (commands: Command) 
   ["snapshot", async (to) => (await import("./commands/snapshot.ts")).addSnapshot(to)],
   ["reload", async (to) => (await import("./commands/reload.ts")).addReload(to)],
   ["override phase", async (to) => (await import("./commands/override.ts")).addOverride(to)],
+  ["backup restore", async (to) => (await import("./commands/backup.ts")).addBackup(to)],
   ["view", async (to) => (await import("./commands/view.ts")).addView(to)],
   ["verify", async (to) => (await import("./commands/verify.ts")).addVerify(to, stopSignal)],
   [

@@ -29,6 +29,8 @@ export type ErrorCode =
   | "state/unwritable"
   | "state/in-use"
   | "state/corrupt"
+  | "state/too-new"
+  | "state/restore-unfinished"
   | "state/secret-file"
   // The storage that holds the tree.
   | "storage/gone"
@@ -68,6 +70,9 @@ export type ErrorCode =
   // Commands.
   | "usage/wrong-arguments"
   | "configuration/invalid"
+  | "backup/failed"
+  | "backup/refused"
+  | "backup/unusable"
   | "operator/choice-needed"
   | "operator/refused"
   | "builder/bad-bundle"

@@ -26,10 +26,10 @@ import type {
   SuiteConfiguration,
 } from "./configuration.ts";
 import { defaultLimits } from "./configuration.ts";
+import { defaultState } from "./named-files.ts";
 import { overrideRule } from "./overrides-file.ts";
 
 const defaultListen = "127.0.0.1:8380";
-export const defaultState = ".tahoe-apt/server";
 const defaultPollSeconds = 300;
 const defaultKeepSeconds = 7 * 24 * 3600;
 const defaultGracePeriodSeconds = 10;

@@ -5,10 +5,11 @@ import { Secret } from "../base/secret.ts";
 import { validationMessage } from "../base/validation-messages.ts";
 import type { ReadCap } from "../storage/tahoe/caps.ts";
 import { parseReadCap } from "../storage/tahoe/caps.ts";
-import { defaultState, schemaFor } from "./config-schema.ts";
+import { schemaFor } from "./config-schema.ts";
 import { readToml } from "./config-values.ts";
 import type { Configuration } from "./configuration.ts";
 import { ConfigurationError } from "./configuration-error.ts";
+import { stateDirectoryOf } from "./named-files.ts";
 
 /** The flags of `serve`. None of them is a secret, because arguments are visible in the process list. */
 export interface Flags {
@@ -81,8 +82,7 @@ export function loadConfiguration(
  * @throws ConfigurationError
  */
 export function stateDirectoryIn(config: string): string {
-  const { state } = readFileOf(config);
-  return resolve(dirname(config), typeof state === "string" ? state : defaultState);
+  return stateDirectoryOf(readFileOf(config), dirname(config));
 }
 
 function readFileOf(path: string): Record<string, unknown> {

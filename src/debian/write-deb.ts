@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { gzip } from "pako";
 import { formatStanza } from "./deb822.ts";
 import type { Stanza } from "./stanza.ts";
+import { endOfTar, tarEntry } from "./write-tar.ts";
 
 /** A file of a package. */
 export interface PackedFile {
@@ -21,9 +22,6 @@ export interface DebRecipe {
   readonly atSeconds: number;
 }
 
-const blockBytes = 512;
-/** The size of the name field in a tar header. */
-const maxNameBytes = 100;
 /** As `gzip -9`, which Policy requires for a changelog. */
 const gzipLevel = 9;
 const modes = { directory: 0o755, script: 0o755, file: 0o644, link: 0o777 } as const;
@@ -48,12 +46,12 @@ export function writeDeb({ control, scripts, files, atSeconds }: DebRecipe): Buf
     { name: "md5sums", kind: "file", content: md5sums.join("") },
     ...Object.entries(scripts).map(([name, content]) => ({ name, kind: "script", content }) as const),
   ] as const;
-  const controlTar = [tarEntry("./", "directory", atSeconds)];
-  for (const { name, kind, content } of entries) controlTar.push(tarEntry(`./${name}`, kind, atSeconds, content));
-  const dataTar = directoriesOf(files).map((path) => tarEntry(path, "directory", atSeconds));
+  const controlTar = [packed("./", "directory", atSeconds)];
+  for (const { name, kind, content } of entries) controlTar.push(packed(`./${name}`, kind, atSeconds, content));
+  const dataTar = directoriesOf(files).map((path) => packed(path, "directory", atSeconds));
   for (const { path, content } of files) {
     const isLink = typeof content === "object" && "linkTo" in content;
-    dataTar.push(tarEntry(`./${path}`, isLink ? "link" : "file", atSeconds, content));
+    dataTar.push(packed(`./${path}`, isLink ? "link" : "file", atSeconds, content));
   }
   return Buffer.concat([
     Buffer.from("!<arch>\n"),
@@ -73,38 +71,18 @@ function directoriesOf(files: readonly PackedFile[]): readonly string[] {
   return [...directories].toSorted();
 }
 
-function tarEntry(
+function packed(
   name: string,
   kind: keyof typeof modes,
   atSeconds: number,
   content: PackedFile["content"] = "",
 ): Buffer {
-  const linkTo = typeof content === "object" && "linkTo" in content ? content.linkTo : "";
-  const body = typeof content === "object" && "linkTo" in content ? Buffer.alloc(0) : bytesOf(content);
-  const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, "0")}\0`;
-  const header = Buffer.alloc(blockBytes);
-  const put = (text: string, at: number) => header.write(text, at, "utf8");
-  // The first part of a long name goes into the prefix field; a slash is implied after it.
-  const cut = name.length > maxNameBytes ? name.lastIndexOf("/") : -1;
-  put(name.slice(cut + 1), 0);
-  put(name.slice(0, Math.max(0, cut)), 345);
-  put(octal(modes[kind], 7), 100);
-  put(octal(0, 7), 108);
-  put(octal(0, 7), 116);
-  put(octal(body.length, 11), 124);
-  put(octal(atSeconds, 11), 136);
-  put(" ".repeat(8), 148);
-  put(typeFlags[kind], 156);
-  put(linkTo, 157);
-  put("ustar\x0000", 257);
-  put("root", 265);
-  put("root", 297);
-  put(`${octal(sum(header), 6)} `, 148);
-  return Buffer.concat([header, body, Buffer.alloc(-body.length & (blockBytes - 1))]);
+  const isLink = typeof content === "object" && "linkTo" in content;
+  const header = { name, mode: modes[kind], type: typeFlags[kind], atSeconds };
+  return isLink ? tarEntry({ ...header, linkTo: content.linkTo }, Buffer.alloc(0)) : tarEntry(header, bytesOf(content));
 }
 
-/** Two empty blocks end an archive. */
-const tar = (entries: readonly Buffer[]): Buffer => Buffer.concat([...entries, Buffer.alloc(2 * blockBytes)]);
+const tar = (entries: readonly Buffer[]): Buffer => Buffer.concat([...entries, endOfTar]);
 
 function arMember(name: string, atSeconds: number, content: Uint8Array): Buffer {
   const owner = `${"0".padEnd(6)}${"0".padEnd(6)}${"100644".padEnd(8)}`;

@@ -2,6 +2,7 @@
 // they are executed on the state directory itself.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { RootDatabase } from "lmdb";
 import { z } from "zod";
 import { endsWithin } from "../base/ends-within.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
@@ -21,6 +22,8 @@ import { PublicationStore } from "../publishing/store/publication-store.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
 import type { Answer } from "./state-lock.ts";
 import { askServer, claimState } from "./state-lock.ts";
+import { backupCommand, backupLines } from "./state-records.ts";
+import { checkState, markState } from "./state-version.ts";
 import type { ReloadOptions, TakenOver } from "./taken-over.ts";
 
 /** An argument is missing, or names something that does not exist: the command exits as after a usage error. */
@@ -61,6 +64,8 @@ const question = z.discriminatedUnion("ask", [
 ]);
 export type Question = z.infer<typeof question>;
 type Reload = Extract<Question, { readonly ask: "reload" }>;
+
+const backupQuestion = z.object({ ask: z.literal(backupCommand) });
 
 const listed = z.array(
   z.object({ component: z.string(), package: z.string(), version: z.string(), architecture: z.string() }),
@@ -140,13 +145,22 @@ export interface ControlledServer {
   readonly repositories: () => Iterable<ControlledRepository>;
   /** @returns undefined if the server cannot read its configuration again @throws ConfigurationError */
   readonly reload: (options: ReloadOptions) => Promise<TakenOver | undefined>;
+  /** The database of the state directory; undefined while it is not open. */
+  readonly root: () => RootDatabase | undefined;
 }
 
 /** Returns the function that executes commands in a running server. */
-export function answerFor({ repositories, reload }: ControlledServer, log: Log): Answer {
+export function answerFor({ repositories, reload, root }: ControlledServer, log: Log): Answer {
   return async (text) => {
     try {
-      const command = question.parse(JSON.parse(text));
+      const asked: unknown = JSON.parse(text);
+      if (backupQuestion.safeParse(asked).success) {
+        const database = root();
+        if (database === undefined) throw new OperationRefused("the server is starting: repeat the command");
+        log.info({ asked }, "control command executed");
+        return backupLines(database);
+      }
+      const command = question.parse(asked);
       if (command.ask === "reload") return JSON.stringify({ answer: await described(await reload(command)) });
       const targets = [...repositories()].map(
         ({ repository: live, overrides }) =>
@@ -217,8 +231,10 @@ async function executeOnState(
   };
   const unlock = await claimState(directory, { ...silentLog, warn: refuse });
   try {
+    checkState(directory, silentLog);
     const root = openStateDatabase(databaseIn(directory));
     try {
+      await markState(directory, silentLog);
       const wanted = command.repository === undefined ? names : [parseRepositoryName(command.repository)];
       if (wanted.length === 0) throw new ConfigurationError(["--repository: is needed, since no server runs"]);
       const targets = wanted.map((name) => {

@@ -123,6 +123,7 @@ class ServerStart {
     const controlled = {
       repositories: () => start?.controlled() ?? [],
       reload: async (options: ReloadOptions) => await start?.reload(options),
+      root: () => start?.resources.shared.root,
     };
     const resources = await openSharedResources(configuration, {
       log,

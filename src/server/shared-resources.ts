@@ -15,10 +15,12 @@ import type { PackageCacheObserver } from "../publishing/serve/package-cache.ts"
 import { PackageCache } from "../publishing/serve/package-cache.ts";
 import { LastDates } from "../publishing/store/last-dates.ts";
 import { anyContents } from "./repository-settings.ts";
+import type { SoundDatabase } from "./sound-database.ts";
 import { openSoundDatabase } from "./sound-database.ts";
 import { makeStateDirectory } from "./state-directory.ts";
 import type { Answer } from "./state-lock.ts";
 import { claimState } from "./state-lock.ts";
+import { checkState, markState } from "./state-version.ts";
 
 export interface SharedResources {
   readonly shared: SharedState;
@@ -43,7 +45,7 @@ export interface PreparedResources {
 /** The maximum number of worker threads of each kind. A thread takes about 40 MB, and two keep the main thread busy. */
 const maxThreads = 2;
 
-/** @throws StateInUse, and errors of opening the state directory */
+/** @throws StateInUse, StateTooNew, RestoreUnfinished, and errors of opening the state directory */
 export async function openSharedResources(
   configuration: Configuration,
   {
@@ -61,7 +63,7 @@ export async function openSharedResources(
   await makeStateDirectory(stateDirectory);
   const unlockState = await claimState(stateDirectory, log, answer);
   const threads = Math.min(maxThreads, availableParallelism());
-  const database = await openSoundDatabase(stateDirectory, log);
+  const database = await openChecked(stateDirectory, log, unlockState);
   const lastDates = LastDates.open(join(stateDirectory, "last-dates.json"), log);
   const contentsThread = createContentsThread();
   const compressor = createCompressor({ threads });
@@ -129,6 +131,19 @@ const sharedSettingsOf = (configuration: Configuration) => ({
   inspection: inspectOptionsOf(configuration),
   limits: limitsOf(configuration),
 });
+
+/** Opens the database, or unlocks its directory again. @throws StateTooNew, RestoreUnfinished */
+async function openChecked(directory: string, log: Log, unlock: () => Promise<void>): Promise<SoundDatabase> {
+  try {
+    checkState(directory, log);
+    const database = await openSoundDatabase(directory, log);
+    await markState(directory, log);
+    return database;
+  } catch (thrown) {
+    await unlock();
+    throw thrown;
+  }
+}
 
 const everyDigestOf = ({ repositories }: Configuration) =>
   digestAlgorithms.filter((algorithm) => repositories.some(({ digests }) => digests.includes(algorithm)));

@@ -6,7 +6,9 @@ import { chmod, link, lstat, open, rename, rm } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
 import { messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { linkUnlessThere } from "../base/replace-file.ts";
@@ -20,8 +22,8 @@ class StateInUse extends RepoError {
   readonly code = "state/in-use";
 }
 
-/** Answers a question of a user who may write to the state directory. Never throws. */
-export type Answer = (question: string) => Promise<string>;
+/** Answers a question of a user who may write to the state directory, at once or in parts. Never throws. */
+export type Answer = (question: string) => Promise<string | AsyncIterable<string>>;
 
 const noAnswer: Answer = async () => "";
 
@@ -120,12 +122,19 @@ async function fileIdOf(path: string): Promise<string | undefined> {
  * @returns the answer; undefined if no server runs
  */
 export async function askServer(directory: string, question: string): Promise<string | undefined> {
+  const answer = await openAnswer(directory, question);
+  return answer && (await text(answer));
+}
+
+/**
+ * Sends a question to the server that uses a state directory.
+ * @returns the answer, which may be long; undefined if no server runs
+ */
+export async function openAnswer(directory: string, question: string): Promise<Readable | undefined> {
   const handle = await open(directory, "r");
   try {
     const socket = await connected(socketPath(directory, handle));
-    if (socket === undefined) return undefined;
-    socket.end(question);
-    return await text(socket);
+    return socket?.end(question);
   } finally {
     await handle.close();
   }
@@ -139,8 +148,14 @@ async function reply(socket: Socket, answer: Answer): Promise<void> {
   // The client has disconnected.
   socket.on("error", () => socket.destroy());
   const question = await questionOn(socket);
-  if (question === "") socket.destroy();
-  else socket.end(await answer(question));
+  if (question === "") {
+    socket.destroy();
+    return;
+  }
+  const response = await answer(question);
+  if (typeof response === "string") socket.end(response);
+  // An error has destroyed the socket, so that the client sees an incomplete answer.
+  else await pipeline(response, socket).catch(() => undefined);
 }
 
 /** @returns the whole question; "" if it is too long */

@@ -20,11 +20,16 @@ export class ServedSuites implements PublishedSuites, Iterable<ServedSuite> {
   /** Puts every suite into service that has a stored publication, except those with prebuilt indices. */
   constructor(options: ServedSuitesOptions) {
     this.#options = options;
-    for (const manifest of options.store.current()) {
-      if (options.suiteSettings.of(manifest.suite).indices === "prebuilt") continue;
+    const { store, observer, suiteSettings } = options;
+    const isPrebuilt = (name: Suite): boolean => suiteSettings.of(name).indices === "prebuilt";
+    for (const manifest of store.current()) {
+      if (isPrebuilt(manifest.suite)) continue;
       this.#add(manifest.suite, manifest);
-      options.observer.restored(manifest.suite);
+      observer.restored(manifest.suite);
     }
+    // After the restore of a backup, a suite may be rolled back to a publication without having a current one.
+    for (const [name, id] of store.pins.rolledBack())
+      if (!this.has(name) && !isPrebuilt(name) && store.get(name, id) !== undefined) this.#add(name, undefined);
   }
 
   [Symbol.iterator](): Iterator<ServedSuite> {

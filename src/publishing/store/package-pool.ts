@@ -52,6 +52,10 @@ const poolPrefix = "pool/SHA256/";
 
 const poolPath = /^pool\/SHA256\/([0-9a-f]{64})\/([^/]+)$/;
 
+/** The key of a file in the database `pool`; undefined for a path that is not in the pool. */
+export const poolKey = (path: string): string | undefined =>
+  path.startsWith(poolPrefix) ? path.slice(poolPrefix.length) : undefined;
+
 /** After so many packages, wait for the writes and let requests run. This bounds memory. */
 const packagesPerWrite = 1024;
 

@@ -337,4 +337,6 @@ export class PublicationStore {
   }
 }
 
-const hashKey = (suite: string, { directory, digest }: HashReference): string => `${suite}/${directory}/${digest}`;
+/** The key of a reference in the database `by-hash`. */
+export const hashKey = (suite: string, { directory, digest }: HashReference): string =>
+  `${suite}/${directory}/${digest}`;

@@ -1,0 +1,41 @@
+// Finds the files that a configuration names: secrets, keys, certificates, and the file of builders.
+import { dirname, isAbsolute, resolve } from "node:path";
+import { readToml } from "./config-values.ts";
+
+/** The directory of the state if the configuration names none. */
+export const defaultState = ".tahoe-apt/server";
+
+/** The key of a file with further tables, which name files relative to itself. */
+const nestedKey = "builders_file";
+
+export interface NamedFile {
+  /** An absolute path. */
+  readonly file: string;
+  /** Whether the file stays where it is if the configuration is moved. */
+  readonly isAbsolute: boolean;
+}
+
+/** @returns the values of all keys that end with `_file`, each once @throws Error of reading */
+export function filesNamedIn(configurationFile: string): readonly NamedFile[] {
+  const found = new Map<string, NamedFile>();
+  collect(readToml(configurationFile), { file: resolve(configurationFile), isAbsolute: false }, found);
+  return [...found.values()];
+}
+
+function collect(table: object, by: NamedFile, found: Map<string, NamedFile>): void {
+  for (const [key, value] of Object.entries(table)) {
+    if (key.endsWith("_file")) {
+      for (const name of [value].flat()) {
+        if (typeof name !== "string") continue;
+        const named = { file: resolve(dirname(by.file), name), isAbsolute: by.isAbsolute || isAbsolute(name) };
+        const isNew = !found.has(named.file);
+        if (isNew || named.isAbsolute) found.set(named.file, named);
+        if (key === nestedKey && isNew) collect(readToml(named.file), named, found);
+      }
+    } else if (typeof value === "object" && value !== null) collect(value, by, found);
+  }
+}
+
+/** The state directory that a configuration in the directory `base` names. @param raw the parsed file */
+export const stateDirectoryOf = ({ state }: { readonly state?: unknown }, base: string): string =>
+  resolve(base, typeof state === "string" ? state : defaultState);

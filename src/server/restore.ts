@@ -1,0 +1,289 @@
+// Restores a backup: first everything is checked, then written, and a mark stays until all of it is there.
+import { existsSync } from "node:fs";
+import { chown, lchown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { parse as parseToml } from "smol-toml";
+import { systemClock } from "../base/clock.ts";
+import { fileReasonOf, messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
+import { parseJsonIntegers } from "../base/json-integers.ts";
+import { silentLog } from "../base/log.ts";
+import { replaceFile } from "../base/replace-file.ts";
+import { stateDirectoryOf } from "../config/named-files.ts";
+import { minDateLagSeconds } from "../publishing/build/release-date.ts";
+import { isLastingDatabase, storeRecords } from "../publishing/store/lasting-records.ts";
+import { openStateDatabase } from "../publishing/store/state-database.ts";
+import type { BackupMember, BackupOrigin, VerifiedBackup } from "./backup-archive.ts";
+import { BadBackup, verifyBackup } from "./backup-archive.ts";
+import { FileOwners } from "./file-owners.ts";
+import { makeStateDirectory } from "./state-directory.ts";
+import { claimState } from "./state-lock.ts";
+import { parseRecord } from "./state-records.ts";
+import { isMarkOrLock, markState, rejectNewer, unfinishedMarkIn } from "./state-version.ts";
+
+/** The backup would replace something, or cannot be written. */
+class RestoreRefused extends RepoError {
+  readonly code = "backup/refused";
+}
+
+export interface RestoreRequest {
+  readonly file: string;
+  /** Where the configuration goes, an absolute path; undefined: where it was. */
+  readonly configurationFile: string | undefined;
+  /** Undefined: the directory that the configuration names, or where it was. */
+  readonly stateDirectory: string | undefined;
+  /** Whether existing files are replaced, and an existing state is set aside. */
+  readonly force: boolean;
+}
+
+export interface RestoreSummary {
+  readonly madeBy: string;
+  /** Milliseconds since the epoch. */
+  readonly madeAtMs: number;
+  readonly stateDirectory: string;
+  /** Undefined if the backup contains none. */
+  readonly configurationFile: string | undefined;
+  readonly files: readonly string[];
+  readonly repositories: readonly string[];
+  readonly records: number;
+  readonly pins: number;
+  /** All Dates of publications will be later than this, in seconds since the epoch. */
+  readonly datesAfterSeconds: number;
+  /** Where the state is that was in the directory before. */
+  readonly setAside: string | undefined;
+}
+
+const lastDatesName = "last-dates.json";
+
+/**
+ * Restores a backup into an empty state directory. If it is interrupted, no server starts with that directory until the
+ * restore is repeated.
+ * @throws BadBackup, RestoreRefused, StateTooNew, StateInUse
+ */
+export async function restoreBackup(request: RestoreRequest): Promise<RestoreSummary> {
+  const backup = await verified(request.file);
+  rejectNewer({ format: backup.header.stateFormat, program: backup.header.program }, request.file);
+  const restore = await Restore.plan(backup, request);
+  await makeStateDirectory(restore.stateDirectory);
+  const refuse = (_: object, text: string): never => {
+    throw new RestoreRefused(text);
+  };
+  const unlock = await claimState(restore.stateDirectory, { ...silentLog, warn: refuse });
+  try {
+    return await restore.run();
+  } finally {
+    await unlock();
+  }
+}
+
+async function verified(file: string): Promise<VerifiedBackup> {
+  try {
+    return await verifyBackup(file);
+  } catch (thrown) {
+    if (systemCodeOf(thrown) === undefined) throw thrown;
+    throw new RestoreRefused(`cannot read ${file}: ${fileReasonOf(thrown)}`);
+  }
+}
+
+/** Where the files of a backup go. */
+interface Places {
+  readonly configurationFile: string | undefined;
+  readonly stateDirectory: string;
+}
+
+class Restore {
+  readonly stateDirectory: string;
+  readonly #backup: VerifiedBackup;
+  readonly #places: Places;
+  readonly #isForced: boolean;
+  readonly #owners = new FileOwners();
+  readonly #files: string[] = [];
+
+  /** Finds the places of all files, and what is in the way. @throws RestoreRefused */
+  static async plan(backup: VerifiedBackup, request: RestoreRequest): Promise<Restore> {
+    const places = await placesOf(backup, request);
+    if (!request.force) {
+      await refuseOccupied(places.stateDirectory);
+      for await (const { origin, content } of backup.members()) {
+        const target = targetOf(origin, places);
+        if (target === undefined || origin.kind === "state") continue;
+        const present = await readFile(target).catch((thrown: unknown) => {
+          if (systemCodeOf(thrown) === "ENOENT") return undefined;
+          throw new RestoreRefused(`cannot read ${target}: ${fileReasonOf(thrown)}`);
+        });
+        if (present !== undefined && !present.equals(content))
+          throw new RestoreRefused(`${target} exists already, with other content: --force replaces it`);
+      }
+    }
+    return new Restore(backup, places, request.force);
+  }
+
+  private constructor(backup: VerifiedBackup, places: Places, isForced: boolean) {
+    this.#backup = backup;
+    this.#places = places;
+    this.#isForced = isForced;
+    this.stateDirectory = places.stateDirectory;
+  }
+
+  async run(): Promise<RestoreSummary> {
+    const { header } = this.#backup;
+    const directory = this.stateDirectory;
+    const isRepeated = existsSync(unfinishedMarkIn(directory));
+    const setAside = !isRepeated && this.#isForced ? await setStateAside(directory) : undefined;
+    await writeFile(unfinishedMarkIn(directory), "", { mode: 0o600 });
+    // It may contain a part of the records.
+    await rm(join(directory, "database"), { recursive: true, force: true });
+    // Every Date that was served is at least this far behind the clock, also after the backup was made.
+    const datesAfterSeconds = Math.floor(systemClock() / 1000) - minDateLagSeconds - 1;
+    const { records, pins } = await this.#write(datesAfterSeconds);
+    await markState(directory, silentLog);
+    await rm(unfinishedMarkIn(directory));
+    return {
+      madeBy: header.program,
+      madeAtMs: header.createdMs,
+      stateDirectory: directory,
+      configurationFile: this.#places.configurationFile,
+      files: this.#files,
+      repositories: header.repositories,
+      records,
+      pins,
+      datesAfterSeconds,
+      setAside,
+    };
+  }
+
+  async #write(datesAfterSeconds: number): Promise<{ readonly records: number; readonly pins: number }> {
+    const root = openStateDatabase(join(this.stateDirectory, "database"));
+    let records = 0;
+    let pins = 0;
+    let owner: BackupOrigin | undefined;
+    try {
+      for await (const member of this.#backup.members()) {
+        if (member.origin.kind !== "records") {
+          await this.#writeFile(member, datesAfterSeconds);
+          continue;
+        }
+        owner = member.origin;
+        const found = recordsIn(member);
+        await storeRecords(root, found);
+        records += found.length;
+        pins += found.filter(({ database }) => database.endsWith("/pins")).length;
+      }
+    } finally {
+      await root.close();
+    }
+    await this.#giveState(owner);
+    return { records, pins };
+  }
+
+  /** Gives the state to the user of the server, if this process may do so. */
+  async #giveState(origin: BackupOrigin | undefined): Promise<void> {
+    if (process.getuid?.() !== 0) return;
+    const present = await stat(this.stateDirectory);
+    const owner = present.uid === 0 && origin !== undefined ? this.#owners.numbersOf(origin) : present;
+    if (owner === undefined || owner.uid === 0) return;
+    const names = await readdir(this.stateDirectory, { recursive: true });
+    for (const name of ["", ...names.filter((each) => !each.startsWith(asidePrefix))])
+      await lchown(join(this.stateDirectory, name), owner.uid, owner.gid);
+  }
+
+  async #writeFile({ origin, content }: BackupMember, datesAfterSeconds: number): Promise<void> {
+    const target = targetOf(origin, this.#places);
+    if (target === undefined) return;
+    const isDates = origin.kind === "state" && origin.path === lastDatesName;
+    try {
+      await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+      const bytes = isDates ? raised(content, datesAfterSeconds) : content;
+      await replaceFile(target, bytes, { mode: origin.mode });
+      const owner = process.getuid?.() === 0 ? this.#owners.numbersOf(origin) : undefined;
+      if (owner !== undefined) await chown(target, owner.uid, owner.gid);
+    } catch (thrown) {
+      throw new RestoreRefused(`cannot write ${target}: ${messageOf(thrown)}`);
+    }
+    this.#files.push(target);
+  }
+}
+
+async function placesOf(backup: VerifiedBackup, request: RestoreRequest): Promise<Places> {
+  const { state } = backup.header;
+  for await (const { origin, content } of backup.members()) {
+    if (origin.kind !== "configuration") continue;
+    const configurationFile = request.configurationFile ?? origin.path;
+    const configured = stateDirectoryOf(parseToml(Buffer.from(content).toString()), dirname(configurationFile));
+    const stateDirectory = request.stateDirectory ?? (state.isConfigured ? configured : state.directory);
+    return { configurationFile, stateDirectory };
+  }
+  if (request.configurationFile !== undefined)
+    throw new RestoreRefused(`--config: ${request.file} contains no configuration, only a state`);
+  return { configurationFile: undefined, stateDirectory: request.stateDirectory ?? state.directory };
+}
+
+/** The place of a file; undefined for records. @throws RestoreRefused for a path that leads out of the state */
+function targetOf(
+  { kind, path }: BackupOrigin,
+  { configurationFile = "", stateDirectory }: Places,
+): string | undefined {
+  switch (kind) {
+    case "configuration":
+      return configurationFile;
+    case "absolute":
+      return path;
+    case "relative":
+      return resolve(dirname(configurationFile), path);
+    case "state": {
+      const target = resolve(stateDirectory, path);
+      if (!target.startsWith(`${stateDirectory}/`)) throw new RestoreRefused(`${path} is not in the state directory`);
+      return target;
+    }
+    case "records":
+      return undefined;
+    default:
+      return kind satisfies never;
+  }
+}
+
+/** @throws RestoreRefused if the directory has any content but that of an interrupted restore */
+async function refuseOccupied(directory: string): Promise<void> {
+  if (existsSync(unfinishedMarkIn(directory))) return;
+  const names = await readdir(directory).catch((thrown: unknown) => {
+    if (systemCodeOf(thrown) === "ENOENT") return [];
+    throw new RestoreRefused(`cannot read ${directory}: ${fileReasonOf(thrown)}`);
+  });
+  const [present] = names.filter((name) => !isMarkOrLock(name));
+  if (present === undefined) return;
+  throw new RestoreRefused(
+    `the state directory ${directory} is not empty: it contains ${present}; --force sets its content aside`,
+  );
+}
+
+/** Moves everything in a state directory into a new directory in it. @returns undefined if there was nothing */
+async function setStateAside(directory: string): Promise<string | undefined> {
+  const names = (await readdir(directory)).filter((name) => !isMarkOrLock(name) && !name.startsWith(asidePrefix));
+  if (names.length === 0) return undefined;
+  const aside = join(directory, `${asidePrefix}${new Date(systemClock()).toISOString().replaceAll(/[-:.]/g, "")}`);
+  await mkdir(aside, { mode: 0o700 });
+  for (const name of names) await rename(join(directory, name), join(aside, name));
+  return aside;
+}
+
+const asidePrefix = "before-restore-";
+
+function recordsIn({ name, content }: BackupMember) {
+  try {
+    const lines = Buffer.from(content).toString().split("\n");
+    const records = lines.filter((line) => line !== "").map(parseRecord);
+    const foreign = records.find(({ database }) => !isLastingDatabase(database));
+    if (foreign !== undefined) throw new BadBackup(`${name} has records of ${foreign.database}, which is unknown`);
+    return records;
+  } catch (thrown) {
+    if (thrown instanceof BadBackup) throw thrown;
+    // The message of a parser may quote a cap.
+    throw new BadBackup(`${name} cannot be read`);
+  }
+}
+
+/** Raises each Date, so that no suite's next Date is earlier than one that was served after the backup. */
+function raised(content: Uint8Array, afterSeconds: number): Buffer {
+  const dates = parseJsonIntegers(Buffer.from(content).toString());
+  const later = [...dates].map(([suite, seconds]) => [suite, Math.max(seconds, afterSeconds)]);
+  return Buffer.from(`${JSON.stringify(Object.fromEntries(later))}\n`);
+}
