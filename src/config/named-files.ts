@@ -23,7 +23,7 @@ export function filesNamedIn(configurationFile: string): readonly NamedFile[] {
 }
 
 function collect(table: object, by: NamedFile, found: Map<string, NamedFile>): void {
-  for (const [key, value] of Object.entries(table)) {
+  for (const [key, value] of Object.entries<unknown>({ ...table })) {
     if (key.endsWith("_file")) {
       for (const name of [value].flat()) {
         if (typeof name !== "string") continue;

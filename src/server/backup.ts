@@ -82,7 +82,7 @@ class Members {
 
   /** The repositories that have a directory in the state directory. */
   async repositories(): Promise<readonly string[]> {
-    const names = await readdir(join(this.#request.stateDirectory, "repositories")).catch(() => []);
+    const names = await readdir(join(this.#request.stateDirectory, "repositories")).catch((): string[] => []);
     return names.toSorted();
   }
 
