@@ -20,7 +20,7 @@ const unfinishedName = "restore-unfinished";
 const mark = z.object({ format: z.number().int().positive(), program: z.string() });
 
 /** A newer program has changed the state directory. */
-export class StateTooNew extends RepoError {
+class StateTooNew extends RepoError {
   readonly code = "state/too-new";
 }
 
