@@ -242,7 +242,9 @@ function buildProgramPackage(stage, { tarball, architecture, version, engines, d
   write(join(shared, "fish/vendor_completions.d/tahoe-apt.fish"), fishCompletion(helps));
   write(join(shared, "lintian/overrides/tahoe-apt"), readFileSync(join(templates, "lintian-overrides")));
   write(join(stage, "usr/bin/tahoe-apt"), readFileSync(join(templates, "tahoe-apt")), 0o755);
-  write(join(stage, "usr/lib/systemd/system/tahoe-apt.service"), readFileSync(join(templates, "tahoe-apt.service")));
+  for (const unit of ["tahoe-apt.service", "tahoe-apt.socket"]) {
+    write(join(stage, "usr/lib/systemd/system", unit), readFileSync(join(templates, unit)));
+  }
   write(join(stage, "etc/tahoe-apt/tahoe-apt.toml"), readFileSync(join(templates, "tahoe-apt.toml")));
   return buildDeb(stage, {
     fields: {

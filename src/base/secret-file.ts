@@ -1,5 +1,6 @@
 // Files that contain one secret each. An existing secret is never replaced.
 import { randomBytes } from "node:crypto";
+import type { Stats } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { messageOf, RepoError, systemCodeOf } from "./errors.ts";
 import { createFile, replaceFile } from "./replace-file.ts";
@@ -7,9 +8,18 @@ import { Secret } from "./secret.ts";
 
 const privateMode = { mode: 0o600 };
 const othersMayRead = 0o077;
+/**
+ * The mode of a credential that systemd passes to a service. It belongs to root, and an access control list allows the
+ * service to read it; the mode then shows what that list allows at most as the bits of the group, which is root's.
+ */
+const credentialMode = 0o440;
+const root = 0;
 
-/** Whether users other than the owner may read or change a file. @param mode as stat(2) gives it */
-export const isOpenToOthers = (mode: number): boolean => (mode & othersMayRead) !== 0;
+/** Whether users other than the owner may read or change a file. @param stats as stat(2) gives them */
+export function isOpenToOthers({ mode, uid, gid }: Pick<Stats, "mode" | "uid" | "gid">): boolean {
+  const isCredential = uid === root && gid === root && (mode & 0o777) === credentialMode;
+  return !isCredential && (mode & othersMayRead) !== 0;
+}
 
 /** A file that should contain a secret cannot be read or is empty. */
 class SecretFileError extends RepoError {

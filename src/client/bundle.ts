@@ -64,9 +64,9 @@ export async function readBundle(file: string, warn: (text: string) => void): Pr
 
 async function readPrivateFile(file: string, warn: (text: string) => void): Promise<string> {
   try {
-    const { mode, size } = await stat(file);
-    if (size > maxBundleBytes) throw new BundleError(`it is larger than ${maxBundleBytes} bytes`);
-    if (isOpenToOthers(mode)) warn(`${file}: other users may read these secrets; run chmod 600 on it`);
+    const stats = await stat(file);
+    if (stats.size > maxBundleBytes) throw new BundleError(`it is larger than ${maxBundleBytes} bytes`);
+    if (isOpenToOthers(stats)) warn(`${file}: other users may read these secrets; run chmod 600 on it`);
     return await readFile(file, "utf8");
   } catch (thrown) {
     throw new BundleError(`cannot read the bundle ${file}: ${fileReasonOf(thrown)}`);

@@ -1,24 +1,25 @@
 // Reads builders from a file of their own, and again when it changes, so that new builders need no restart.
 
-import { dirname, resolve } from "node:path";
+import { dirname } from "node:path";
 import { z } from "zod";
 import { parseTreePath } from "../base/names.ts";
 import { parsedBy } from "../base/parsed-by.ts";
 import { parsePackagePattern } from "../catalog/suite/owner-rules.ts";
 import { readSecret, readTomlAs } from "./config-values.ts";
 import type { BuilderConfiguration, RepositoryConfiguration } from "./configuration.ts";
+import type { PathOf } from "./file-paths.ts";
+import { pathsFrom } from "./file-paths.ts";
 import { rereadWhenChanged } from "./reread-file.ts";
 
 /**
  * Returns the schema of one builder.
- * @param directory the directory that names of token files are relative to
  * @param warn receives warnings about secrets that other users may read
  */
-export const builderIn = (directory: string, warn: (text: string) => void) =>
+export const builderIn = (pathOf: PathOf, warn: (text: string) => void) =>
   z
     .strictObject({
       name: z.string().min(1),
-      token_file: parsedBy((raw) => readSecret(resolve(directory, raw), warn)),
+      token_file: parsedBy((raw) => readSecret(pathOf(raw), warn)),
       directory: parsedBy(parseTreePath),
       packages: z.array(parsedBy(parsePackagePattern)).optional(),
     })
@@ -30,11 +31,16 @@ export const builderIn = (directory: string, warn: (text: string) => void) =>
  *   file alone is not noticed
  * @throws Error that names the file and its mistakes
  */
-export function buildersIn(file: string, warn: (text: string) => void): RepositoryConfiguration["builders"] {
-  return rereadWhenChanged(file, (complain) => read(file, complain), warn);
+export function buildersIn(
+  file: string,
+  credentialPath: PathOf,
+  warn: (text: string) => void,
+): RepositoryConfiguration["builders"] {
+  const pathOf = pathsFrom(dirname(file), credentialPath);
+  return rereadWhenChanged(file, (complain) => read(file, pathOf, complain), warn);
 }
 
-function read(file: string, warn: (text: string) => void): readonly BuilderConfiguration[] {
-  const schema = z.strictObject({ builder: z.array(builderIn(dirname(file), warn)).default([]) });
+function read(file: string, pathOf: PathOf, warn: (text: string) => void): readonly BuilderConfiguration[] {
+  const schema = z.strictObject({ builder: z.array(builderIn(pathOf, warn)).default([]) });
   return readTomlAs(file, schema).builder;
 }

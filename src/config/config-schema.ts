@@ -26,6 +26,7 @@ import type {
   SuiteConfiguration,
 } from "./configuration.ts";
 import { defaultLimits } from "./configuration.ts";
+import { credentialPaths, pathsFrom } from "./file-paths.ts";
 import { defaultState } from "./named-files.ts";
 import { overrideRule } from "./overrides-file.ts";
 
@@ -42,6 +43,8 @@ const minValiditySeconds = 3600;
 export interface Surroundings {
   /** The directory that relative paths are relative to. */
   readonly base: string;
+  /** The directory in which the service manager passes credentials; undefined if it passes none. */
+  readonly credentialsDirectory: string | undefined;
   /** Receives warnings about values that are valid but unwise. */
   readonly warn: (text: string) => void;
   /** Secrets from the environment, for a repository without own secrets. */
@@ -185,30 +188,32 @@ const withSha256 = (asked: readonly DigestAlgorithm[]): readonly DigestAlgorithm
   digestAlgorithms.filter((algorithm) => algorithm === "sha256" || asked.includes(algorithm));
 
 /** Returns the schema of the whole configuration. Parsing also reads and validates the files that it names. */
-export function schemaFor({ base, warn, ...environment }: Surroundings) {
+export function schemaFor({ base, credentialsDirectory, warn, ...environment }: Surroundings) {
+  const credentialPath = credentialPaths(credentialsDirectory, base);
+  const pathOf = pathsFrom(base, credentialPath);
   const path = text.transform((raw) => resolve(base, raw));
   const folder = parsedBy((raw) => {
     const directory = resolve(base, raw);
     demand(statSync(directory, { throwIfNoEntry: false })?.isDirectory() ?? false, `${directory}: is not a directory`);
     return directory;
   });
-  const secretFile = parsedBy((raw) => readSecret(resolve(base, raw), warn));
+  const secretFile = parsedBy((raw) => readSecret(pathOf(raw), warn));
   const keyFile = parsedBy((raw) => ({
-    file: resolve(base, raw),
-    armored: readSecret(resolve(base, raw), warn),
+    file: pathOf(raw),
+    armored: readSecret(pathOf(raw), warn),
   }));
   // In HTTP basic authentication, a colon ends the name.
   const readerName = text.regex(/^[^:\p{Cc}]+$/u, "holds a colon or a control character");
   const reader = z.strictObject({ name: readerName, password_file: secretFile });
-  const capFile = parsedBy((raw) => parseReadCap(readSecret(resolve(base, raw), warn).reveal()));
-  const buildersFile = parsedBy((raw) => buildersIn(resolve(base, raw), warn));
+  const capFile = parsedBy((raw) => parseReadCap(readSecret(pathOf(raw), warn).reveal()));
+  const buildersFile = parsedBy((raw) => buildersIn(pathOf(raw), credentialPath, warn));
 
   const repository = z
     .strictObject({
       name: parsedBy(parseRepositoryName),
       webapi: oneOrMore(parsedBy(parseWebUrl)),
       readcap_file: capFile,
-      gateway_ca_file: parsedBy((raw) => readCertificates(resolve(base, raw))),
+      gateway_ca_file: parsedBy((raw) => readCertificates(pathOf(raw))),
       folder,
       origin: text,
       label: text,
@@ -217,7 +222,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       pdiffs: z.boolean(),
       contents: z.boolean(),
       export_directory: path,
-      publish_bundle_file: path,
+      publish_bundle_file: parsedBy(pathOf),
       flat: z.array(parsedBy(parseFlat)),
       digests: z.array(z.enum(digestAlgorithms)),
       release_digests: z.array(z.enum(digestAlgorithms)),
@@ -231,7 +236,7 @@ export function schemaFor({ base, warn, ...environment }: Surroundings) {
       reader: z.array(reader),
       override: z.array(overrideRule),
       suite: z.record(parsedBy(parseSuite), suite),
-      builder: z.array(builderIn(base, warn)),
+      builder: z.array(builderIn(pathOf, warn)),
       builders_file: buildersFile,
     })
     .partial()

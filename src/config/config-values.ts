@@ -68,11 +68,11 @@ export function parseDate(raw: string): number {
 /** Reads a secret from a file. @param warn receives a warning if other users may read the file */
 export function readSecret(path: string, warn: (text: string) => void): Secret {
   try {
-    const { mode, size } = statSync(path);
-    demand(size <= maxSecretFileBytes, `is larger than ${maxSecretFileBytes} bytes`);
+    const stats = statSync(path);
+    demand(stats.size <= maxSecretFileBytes, `is larger than ${maxSecretFileBytes} bytes`);
     const text = readFileSync(path, "utf8").trim();
     demand(text !== "", "is empty");
-    if (isOpenToOthers(mode)) warn(`${path}: others may read this secret; chmod 600 it`);
+    if (isOpenToOthers(stats)) warn(`${path}: others may read this secret; chmod 600 it`);
     return new Secret(text);
   } catch (error) {
     throw new Error(`${path}: ${fileReasonOf(error)}`);

@@ -64,6 +64,7 @@ export function loadConfiguration(
   const warnings: string[] = [];
   const schema = schemaFor({
     base: file === undefined ? directory : dirname(file),
+    credentialsDirectory: environment.CREDENTIALS_DIRECTORY,
     warn: (text) => warnings.push(text),
     readCap,
     pingToken,

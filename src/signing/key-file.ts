@@ -54,10 +54,11 @@ async function readIfThere(path: string, log: Log): Promise<Secret | undefined> 
   try {
     const file = await open(path, "r");
     try {
-      const { size, mode } = await file.stat();
+      const stats = await file.stat();
+      const { size } = stats;
       if (size === 0) throw new KeyFileError(`${path} is empty: put the key back, or remove it to have a new one made`);
       if (size > maxKeyFileBytes) throw new KeyFileError(`${path} is beyond maxKeyFileBytes = ${maxKeyFileBytes}`);
-      if (isOpenToOthers(mode)) log.warn({ path }, "others may read the signing key: chmod 600");
+      if (isOpenToOthers(stats)) log.warn({ path }, "others may read the signing key: chmod 600");
       return new Secret(await file.readFile("utf8"));
     } finally {
       await file.close();

@@ -1,5 +1,5 @@
 // The whole configuration is checked: every mistake is reported with its place, and secrets are never quoted.
-import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
@@ -230,6 +230,86 @@ test("a secret that others may read and a weak token cause warnings", () => {
   const flags = { webapi: ["http://127.0.0.1:3456"], readcapFile: "readcap", pingTokenFile: "token" };
   const { warnings } = loadConfiguration(flags, {}, directory);
   expect(warnings).toEqual([expect.stringContaining("chmod 600"), expect.stringContaining("guessed")]);
+});
+
+/** A configuration with secrets of every kind that are passed as credentials. */
+const withCredentials = `
+metrics_token_file = "credential:metrics.token"
+[[repository]]
+name = "debian"
+webapi = ["http://127.0.0.1:3456"]
+readcap_file = "credential:debian.readcap"
+publish_bundle_file = "credential:indices.bundle"
+builders_file = "credential:builders.toml"
+[[repository.builder]]
+name = "alice"
+token_file = "credential:alice.token"
+directory = "dists/sid/main/binary-amd64/alice"
+[[repository.reader]]
+name = "carol"
+password_file = "credential:carol.password"
+`;
+
+const credentials = {
+  "metrics.token": token,
+  "debian.readcap": readCap,
+  "indices.bundle": "read later",
+  "builders.toml":
+    '[[builder]]\nname = "bob"\ntoken_file = "credential:bob.token"\ndirectory = "dists/sid/main/source/bob"\n',
+  "alice.token": token,
+  "bob.token": token,
+  "carol.password": token,
+};
+
+/** The same files as systemd names those of a directory in LoadCredential=tahoe-apt:DIRECTORY. */
+const prefixed = Object.fromEntries(Object.entries(credentials).map(([name, text]) => [`tahoe-apt_${name}`, text]));
+
+test.each([
+  ["one by one", credentials],
+  ["as a directory", prefixed],
+])("each secret can be a credential that the service manager passes, %s", (_how, files) => {
+  const directory = aDirectory({ "c.toml": withCredentials });
+  const passed = aDirectory(files);
+  // As systemd 252 and later passes them.
+  for (const name of Object.keys(files)) chmodSync(join(passed, name), 0o440);
+  const configuration = loadConfiguration({ config: "c.toml" }, { CREDENTIALS_DIRECTORY: passed }, directory);
+  const [repository] = configuration.repositories;
+  expect(configuration.metricsToken?.reveal()).toBe(token);
+  expect(repository?.builders(() => {}).map((builder) => [builder.name, builder.token.reveal()])).toEqual([
+    ["alice", token],
+    ["bob", token],
+  ]);
+  expect(repository?.publishBundleFile).toBe(join(passed, Object.keys(files)[2] ?? ""));
+  expect(configuration.warnings).toEqual([]);
+});
+
+test("in a terminal, credentials are the files in the directory credentials beside the configuration", () => {
+  const directory = aDirectory({ "c.toml": withCredentials });
+  mkdirSync(join(directory, "credentials"));
+  for (const [name, text] of Object.entries(credentials)) writeFileSync(join(directory, "credentials", name), text);
+  expect(loadConfiguration({ config: "c.toml" }, {}, directory).metricsToken?.reveal()).toBe(token);
+});
+
+test("a missing credential is a mistake that says what the unit needs", () => {
+  const directory = aDirectory({ "c.toml": withCredentials });
+  const { "debian.readcap": _, ...others } = credentials;
+  const passed = { CREDENTIALS_DIRECTORY: aDirectory(others) };
+  expect(mistakesOf(() => loadConfiguration({ config: "c.toml" }, passed, directory))).toEqual([
+    expect.stringMatching(
+      /^repository\[0\]\.readcap_file: credential:debian\.readcap: .*LoadCredential=debian\.readcap:FILE/,
+    ),
+  ]);
+  expect(mistakesOf(() => loadConfiguration({ config: "c.toml" }, {}, directory))).toContainEqual(
+    expect.stringMatching(/readcap_file: .*CREDENTIALS_DIRECTORY is not set, and there is no .*credentials\/debian/),
+  );
+});
+
+test.each(["", "a/b", "..", "/etc/shadow", "a b"])("credential:%s is not the name of a credential", (name) => {
+  const directory = aDirectory({ "c.toml": withCredentials.replace(":metrics.token", `:${name}`) });
+  const passed = { CREDENTIALS_DIRECTORY: aDirectory(credentials) };
+  expect(mistakesOf(() => loadConfiguration({ config: "c.toml" }, passed, directory))).toEqual([
+    expect.stringMatching(/^metrics_token_file: "credential:.*" is not credential:NAME$/),
+  ]);
 });
 
 test("a write cap is rejected, because it is more authority than a server needs", () => {

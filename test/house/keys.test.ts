@@ -22,7 +22,13 @@ function keysIn(schema: unknown, keys = new Set<string>()): ReadonlySet<string> 
 }
 
 test("the help of serve names every key of the configuration", () => {
-  const schema = schemaFor({ base: "/", warn: () => {}, readCap: undefined, pingToken: undefined });
+  const schema = schemaFor({
+    base: "/",
+    credentialsDirectory: undefined,
+    warn: () => {},
+    readCap: undefined,
+    pingToken: undefined,
+  });
   const keys = keysIn(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }));
   expect(keys.size).toBeGreaterThan(50);
   const help = execFileSync(process.execPath, ["dist/cli.js", "serve", "--help"], {

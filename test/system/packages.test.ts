@@ -100,14 +100,14 @@ echo "== node"; dpkg-query -W -f '\${db:Status-Status} \${Package}\\n' | sed -n 
 echo "== config"; stat -c '%U:%G %a' /etc/tahoe-apt /etc/tahoe-apt/tahoe-apt.toml /var/lib/tahoe-apt
 echo "== conffiles"; dpkg-query -W -f '\${Conffiles}\\n' tahoe-apt
 mkdir -p /srv/packages/dists/stable/main/binary-amd64
-sed -i 's/127.0.0.1:8380/127.0.0.1:${port}/' /etc/tahoe-apt/tahoe-apt.toml
 cat >> /etc/tahoe-apt/tahoe-apt.toml <<'END'
 [[repository]]
 name = "local"
 folder = "/srv/packages"
 END
 echo "== serve"
-setpriv --reuid=tahoe-apt --regid=tahoe-apt --clear-groups tahoe-apt serve --config /etc/tahoe-apt/tahoe-apt.toml > /tmp/log 2>&1 &
+setpriv --reuid=tahoe-apt --regid=tahoe-apt --clear-groups tahoe-apt serve --config /etc/tahoe-apt/tahoe-apt.toml \
+  --listen 127.0.0.1:${port} > /tmp/log 2>&1 &
 pid=$!
 for i in $(seq 1 300); do grep -q '"serving local"' /tmp/log && break; sleep 0.1; done
 grep -o '"serving local"' /tmp/log
