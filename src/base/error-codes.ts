@@ -91,5 +91,7 @@ export type ErrorCode =
   | "grid/install-failed"
   | "grid/tool-missing"
   | "start/no-grid"
+  | "start/running"
+  | "start/not-published"
   /** Anything thrown that is not a RepoError. */
   | "unknown";

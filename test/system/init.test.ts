@@ -220,7 +220,7 @@ test("the commands of the guide for a new tree work", async () => {
     .filter((line) => line !== "" && !line.includes("serve"));
   expect(lines).toHaveLength(7);
   for (const line of lines) {
-    const [args = ""] = line.replace("npx tahoe-apt ", "").replace("http://127.0.0.1:3456", gateway).split(/ +#/);
+    const [args = ""] = line.replace("tahoe-apt ", "").replace("http://127.0.0.1:3456", gateway).split(/ +#/);
     const command = new CommandLine(args.split(" "), { cwd: elsewhere });
     expect(await command.ends(), command.output).toBe(0);
   }

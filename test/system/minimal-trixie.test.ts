@@ -87,7 +87,42 @@ test("npm start brings up grid and page on a minimal trixie, and Ctrl-C ends eve
   await expect(fetch(`${url}/`)).rejects.toThrow();
 });
 
+/**
+ * Runs `npm start` in the background, and then a script. The printed commands, which are indented, are in /tmp/lines;
+ * what installs and builds prints to standard error.
+ */
+const besideStart = (script: string): string => `
+  cd ${checkout}
+  npm start >/tmp/printed 2>/tmp/steps &
+  until grep -q "Ctrl-C stops everything" /tmp/printed; do kill -0 $! && sleep 0.2 || { cat /tmp/printed /tmp/steps; exit 1; }; done
+  sed -n 's/^  //p' /tmp/printed | grep -v -e '^http' -e '^…' >/tmp/lines
+  ${script}`;
+
 // After the first test, which leaves dependencies and the build behind.
+test("the printed lines, pasted in their order in another directory, install, upgrade and remove a package", {
+  timeout: setUpMs,
+}, async () => {
+  // Bash reads them from its standard input, as from a terminal: a command that asks something would swallow the rest.
+  const running = new Running(
+    await machine.enter(
+      besideStart(`
+        cd /var && bash -e </tmp/lines 2>/tmp/errors || cat /tmp/errors
+        ls /etc/apt/sources.list.d; command -v tahoe-apt-hello || echo "removed"
+        cd ${checkout} && npm start -- --show-caps 2>&1 | sed 's/^/beside: /'`),
+    ),
+  );
+  await running.end();
+  const { printed } = running;
+  const hello = (version: string) => `Hello from tahoe-apt-hello ${version}, installed by APT from Tahoe-LAFS.`;
+  expect(printed).toMatch(/Installed: 1\.0\s+Candidate: 1\.0\s+Version table:\s+\*\*\* 1\.0 500\s+500 http:\/\/127/);
+  const inOrder = [hello("1.0"), "live: tahoe-apt-hello 2.0 all in sid main", hello("2.0"), '"status":', "removed"];
+  const places = inOrder.map((text) => printed.indexOf(text));
+  expect(places, printed).toEqual(places.toSorted((one, two) => one - two));
+  expect(places, printed).not.toContain(-1);
+  expect(printed).toContain("beside: The page of the repository:");
+  expect(printed).toMatch(/^beside: .*root\.readcap: URI:DIR2-RO:/m);
+});
+
 test("npm run demo runs to the end with apt 3, update after update", { timeout: setUpMs }, async () => {
   const running = new Running(
     await machine.enter(`cd ${checkout}; apt-get --version; npm run demo; echo "ended with $?"`),

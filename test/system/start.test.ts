@@ -8,7 +8,6 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { loadConfiguration } from "../../src/config/load-config.ts";
 import { AptRoot } from "../support/apt.ts";
 import { CommandLine } from "../support/command-line.ts";
-import { aDeb } from "../support/debs.ts";
 import { blockOf } from "../support/documents.ts";
 import { projectRoot } from "../support/project-files.ts";
 
@@ -51,10 +50,6 @@ const capsOf = (): readonly string[] =>
   readdirSync(local("caps")).map((name) => readFileSync(local("caps", name), "utf8").trim().replace(/^.* /, ""));
 
 beforeAll(async () => {
-  writeFileSync(
-    join(checkout, "hello_1.0_amd64.deb"),
-    await aDeb({ package: "hello", version: "1.0", architecture: "amd64" }),
-  );
   await start();
 }, setUpPatienceMs);
 
@@ -82,18 +77,17 @@ test("the printed lines for a builder are those of the guide", () => {
 
 test("the lines for a builder upload a package and publish it, with only the builder's own write cap", async () => {
   const answer = await shell(blockOf("sh builder"));
-  expect(answer).toContain('"added":["dists/sid/main/binary-amd64/builder/hello_1.0_amd64.deb"]');
+  expect(answer).toContain('"added":["dists/sid/main/binary-amd64/builder/tahoe-apt-hello_2.0_all.deb"]');
   const aliases = readFileSync(local("grid/node/private/aliases"), "utf8");
   expect(aliases).not.toContain(readFileSync(local("caps/root.writecap"), "utf8").trim());
 });
 
-test("the line for put is printed, and reports that everything is uploaded already", async () => {
-  const line = blockOf("sh put").trim();
-  expect(started.output.replaceAll(`${checkout}/`, "")).toContain(line);
-  const output = await shell(
-    line.replace("npx tahoe-apt", `'${process.execPath}' '${join(projectRoot, "dist/cli.js")}'`),
-  );
-  expect(output).toBe("live: hello 1.0 amd64 in sid main\n");
+test("the line for put has the path of the program, and reports that everything is uploaded already", async () => {
+  const line = blockOf("sh put")
+    .trim()
+    .replace(/^tahoe-apt /, `${join(projectRoot, "dist/cli.js")} `);
+  expect(started.output.replaceAll(`${checkout}/`, "")).toContain(`  ${line}\n`);
+  expect(await shell(line)).toBe("live: tahoe-apt-hello 2.0 all in sid main\n");
 });
 
 test("the lines for an APT user install it", async () => {
@@ -105,7 +99,7 @@ test("the lines for an APT user install it", async () => {
     );
     expect(lines).toContain(root.directory);
     await shell(lines, { APT_CONFIG: join(root.directory, "apt.conf") });
-    expect(readdirSync(join(root.directory, "cache/archives"))).toContain("hello_1.0_amd64.deb");
+    expect(readdirSync(join(root.directory, "cache/archives"))).toContain("tahoe-apt-hello_2.0_all.deb");
   } finally {
     root.close();
   }
@@ -121,7 +115,20 @@ test("Ctrl-C ends every process, and the next start uses the same address and da
   expect(url).toBe(urlBefore);
   expect(capsOf()).toEqual(capsBefore);
   expect(await (await fetch(`${url}/debian/dists/sid/InRelease`)).text()).toBe(release);
-  expect(await shell(".tahoe-apt/venv/bin/tahoe -d .tahoe-apt/grid/node ls builder:")).toContain("hello_1.0_amd64.deb");
+  expect(await shell(".tahoe-apt/venv/bin/tahoe -d .tahoe-apt/grid/node ls builder:")).toBe(
+    "tahoe-apt-hello_1.0_all.deb\ntahoe-apt-hello_2.0_all.deb\n",
+  );
+});
+
+test("beside a running one, caps and instructions are printed on request, and another start says so", async () => {
+  const beside = new CommandLine(["start", "--show-caps"], { cwd: checkout });
+  expect(await beside.ends(), beside.output).toBe(0);
+  expect(beside.output).toContain(started.output.slice(started.output.indexOf("The page of the repository:")));
+  for (const cap of capsOf().filter((each) => each.startsWith("URI:"))) expect(beside.output).toContain(cap);
+  const another = new CommandLine(["start"], { cwd: checkout });
+  expect(await another.ends()).toBe(1);
+  expect(another.output).toMatch(/^tahoe-apt: it is running already, .*npm start -- --show-caps.*\n$/);
+  expect((await fetch(`${url}/debian/`)).status, "the first one goes on").toBe(200);
 });
 
 test("caps are printed on request", async () => {
