@@ -25,7 +25,7 @@ A configuration file (TOML) can define several repositories; its paths are relat
   listen = "127.0.0.1:8380"
   state = "/var/lib/tahoe-apt"
   public_url = "https://apt.example.org"      # the server's URL for users
-  behind_proxy = true                         # the last address in X-Forwarded-For is the client
+  behind_proxy = true                         # trusts the last values of X-Forwarded-For and X-Forwarded-Proto
   metrics_token_file = "metrics.token"        # requests for /metrics must send this token
   poll_seconds = 300                          # how often the whole tree is checked, in case a ping is lost
   keep_seconds = 604800                       # how long old indices and their packages stay available

@@ -123,7 +123,7 @@ export interface Configuration {
   readonly stateDirectory: string;
   /** The base of the URLs on pages, without a trailing slash; undefined: taken from each request. */
   readonly publicUrl: string | undefined;
-  /** Whether the last address in X-Forwarded-For is that of the client. */
+  /** Whether the last address in X-Forwarded-For is that of the client, and X-Forwarded-Proto its scheme. */
   readonly behindProxy: boolean;
   /** The token for the metrics; undefined: everybody may read them. */
   readonly metricsToken: Secret | undefined;

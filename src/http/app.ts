@@ -42,8 +42,6 @@ export const defaultHttpLimits: HttpLimits = {
 export interface AppOptions extends Omit<RoutesOptions, "pingLimits" | "pingRateOf"> {
   /** A repository with readers is private: only they can read it. */
   readonly readers?: ReadonlyMap<RepositoryName, readonly Reader[]>;
-  /** Whether requests come from a trusted proxy that appends the client address to X-Forwarded-For. */
-  readonly behindProxy?: boolean;
   readonly limits?: Partial<HttpLimits>;
   readonly observer: RequestObserver;
   readonly clock: Clock;
@@ -108,6 +106,7 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
       pingRateOf: (name) => memory.pingRateOf(name, limits),
       metricsToken,
       publicUrl,
+      behindProxy,
       metrics,
       log,
       ...(addRoutes !== undefined && { addRoutes }),

@@ -9,6 +9,7 @@ import type { RepositoryName } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
 import type { ServedRepository } from "../publishing/served-repository.ts";
 import type { BasicAuth } from "./basic-auth.ts";
+import { clientScheme } from "./client-address.ts";
 import { bearerOf } from "./credentials.ts";
 import { HttpError, methodNotAllowed } from "./error-responses.ts";
 import { renderList } from "./html-pages.ts";
@@ -37,6 +38,8 @@ export interface RoutesOptions {
   readonly metricsToken?: Secret | undefined;
   /** The URL under which clients reach this server, without a trailing slash; undefined: taken from the Host header. */
   readonly publicUrl?: string | undefined;
+  /** Whether requests come from a trusted proxy, which sets X-Forwarded-Proto and appends the client to X-Forwarded-For. */
+  readonly behindProxy?: boolean;
   readonly metrics: MetricsPage;
   /** None by default. */
   readonly addRoutes?: AddRoutes;
@@ -125,7 +128,7 @@ function encodePath({ mount, rest, trailingSlash }: RequestPath): string {
 }
 
 function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
-  const { repositories, tokens, metrics, metricsToken, log } = options;
+  const { repositories, tokens, metrics, metricsToken, publicUrl, behindProxy = false, log } = options;
   const router = new Router<State>({ strict: true, sensitive: true });
 
   const privateNames = new Set([...repositories.keys()].filter((name) => readers.isPrivate(name)));
@@ -161,6 +164,7 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
     ctx.set("Content-Type", metrics.contentType);
   });
 
+  const origin = (ctx: Koa.Context): string => publicUrl ?? originOf(ctx, behindProxy);
   for (const [name, repository] of repositories) {
     const pingHandler = new PingHandler(repository, tokens.get(name) ?? (() => []), {
       limits: options.pingLimits,
@@ -173,23 +177,26 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
       await pingHandler.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), context.signal);
     });
     router.get(`/-/ping/${name}`, (ctx) => pingHandler.describe(ctx));
-    const uriOf = (ctx: Koa.Context): string => `${options.publicUrl ?? originOf(ctx)}/${name}`;
+    const uriOf = (ctx: Koa.Context): string => `${origin(ctx)}/${name}`;
     addRepositoryPages(router, repository, { uriOf, isPrivate: readers.isPrivate(name) });
   }
   options.addRoutes?.(router, {
     isPrivate: (name) => readers.isPrivate(name),
     admit: (name, request) => readers.admit(name, request),
-    originOf: (ctx) => options.publicUrl ?? originOf(ctx),
+    originOf: origin,
   });
   return router;
 }
 
-/** @throws HttpError for a Host header that could inject text into a page or a .sources file */
-function originOf(ctx: Koa.Context): string {
+/**
+ * The Host header counts and no X-Forwarded-Host: a proxy that keeps the host passes on what the client sends as that.
+ * @throws HttpError for a Host header that could inject text into a page or a .sources file
+ */
+function originOf(ctx: Koa.Context, behindProxy: boolean): string {
   const { localAddress = "localhost", localPort = 80 } = ctx.req.socket;
   const host = ctx.get("Host") || `${localAddress.includes(":") ? `[${localAddress}]` : localAddress}:${localPort}`;
   if (!/^([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$/i.test(host)) {
     throw new HttpError("request/malformed", "the Host header is not a host");
   }
-  return `http://${host}`;
+  return `${clientScheme(ctx.headers, behindProxy)}://${host}`;
 }

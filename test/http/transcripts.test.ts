@@ -91,10 +91,15 @@ const sources = aRepository(
 );
 
 let app: StartedApp;
+let appBehindProxy: StartedApp;
 beforeAll(async () => {
   app = await startApp([debian, fresh, sources]);
+  appBehindProxy = await startApp([debian], { behindProxy: true });
 });
-afterAll(() => app.stop(0));
+afterAll(async () => {
+  await app.stop(0);
+  await appBehindProxy.stop(0);
+});
 
 describe("a repository", () => {
   const variables = { etag: inRelease.etag, long: "x".repeat(9000) };
@@ -103,6 +108,10 @@ describe("a repository", () => {
 
 describe("pages", () => {
   playTranscript(new URL("pages.http", import.meta.url), () => app.address);
+});
+
+describe("pages behind a trusted proxy", () => {
+  playTranscript(new URL("behind-proxy.http", import.meta.url), () => appBehindProxy.address);
 });
 
 test("no response and no log line contains a cap", async () => {
