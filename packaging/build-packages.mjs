@@ -227,6 +227,9 @@ function buildProgramPackage(stage, { tarball, architecture, version, engines, d
   for (const name of readdirSync(join(root, "docs")).filter((each) => each.endsWith(".md"))) {
     write(join(documents, name), readFileSync(join(root, "docs", name)));
   }
+  for (const name of readdirSync(join(root, "docs/examples/proxies"))) {
+    write(join(documents, "examples/proxies", name), readFileSync(join(root, "docs/examples/proxies", name)));
+  }
   for (const name of readdirSync(library)) if (/\.md$|^LICENSE$|^package-lock/.test(name)) rmSync(join(library, name));
   rmSync(join(library, "dist/.built-from"), { force: true });
   // The program in /usr/bin says with what this runs.

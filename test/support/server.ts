@@ -97,6 +97,12 @@ export class ServerUnderTest {
     return this.#output;
   }
 
+  /** The process id. */
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error("the server did not start");
+    return this.#child.pid;
+  }
+
   /** Stops the server and waits; returns its exit code or the signal's name. */
   async end(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<number | string | null> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {

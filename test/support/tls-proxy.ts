@@ -1,10 +1,9 @@
-// HTTPS for a gateway, with a certificate of an unknown authority, made with openssl.
-import { execFileSync } from "node:child_process";
+// HTTPS for a gateway, with a certificate of an unknown authority.
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { connect } from "node:net";
-import { join } from "node:path";
 import { createServer } from "node:tls";
+import { aCertificate } from "./certificates.ts";
 
 export interface TlsProxy {
   readonly url: string;
@@ -18,29 +17,9 @@ export interface TlsProxy {
  * @param directory an existing directory for keys and certificates
  */
 export async function tlsProxy(upstream: string, directory: string): Promise<TlsProxy> {
-  const at = (name: string): string => join(directory, name);
-  const openssl = (...args: readonly string[]) => execFileSync("openssl", args, { cwd: directory, stdio: "pipe" });
-  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-  openssl(
-    "req",
-    "-x509",
-    ...key,
-    "-keyout",
-    "ca.key",
-    "-out",
-    "ca.pem",
-    "-days",
-    "2",
-    "-subj",
-    "/CN=Our own authority",
-  );
-  openssl("req", ...key, "-keyout", "gateway.key", "-out", "gateway.csr", "-subj", "/CN=gateway");
-  writeFileSync(at("extensions"), "subjectAltName=IP:127.0.0.1\n");
-  const signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "extensions", "-days", "2"];
-  openssl("x509", "-req", "-in", "gateway.csr", ...signed, "-out", "gateway.pem");
-
+  const { caFile, certificateFile, keyFile } = aCertificate(directory);
   const { hostname, port } = new URL(upstream);
-  const options = { key: readFileSync(at("gateway.key")), cert: readFileSync(at("gateway.pem")) };
+  const options = { key: readFileSync(keyFile), cert: readFileSync(certificateFile) };
   const sockets = new Set<{ destroy(): unknown }>();
   const server = createServer(options, (client) => {
     const gateway = connect(Number(port), hostname);
@@ -59,7 +38,7 @@ export async function tlsProxy(upstream: string, directory: string): Promise<Tls
   const address = server.address();
   return {
     url: `https://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`,
-    caFile: at("ca.pem"),
+    caFile,
     async end() {
       for (const socket of sockets) socket.destroy();
       server.close();
