@@ -44,17 +44,17 @@ test("Compose rejects a service with an undefined volume", () => {
 });
 
 test("Prometheus accepts its configuration", () => {
-  expect(promtool(join(projectRoot, "docker/prometheus.yml"))).toMatchObject({ status: 0 });
+  expect(promtool(join(projectRoot, "docker/prometheus/prometheus.yml"))).toMatchObject({ status: 0 });
 });
 
 test("Prometheus rejects a configuration with a misspelt key", () => {
-  expect(promtool(sabotaged("prometheus.yml", "static_configs", "static_config")).status).not.toBe(0);
+  expect(promtool(sabotaged("prometheus/prometheus.yml", "static_configs", "static_config")).status).not.toBe(0);
 });
 
 test("Prometheus scrapes the port on which the server's image listens", () => {
   const port = /^EXPOSE (\d+)$/m.exec(readProjectFile("docker/Dockerfile"))?.[1];
   expect(readProjectFile("docker/Dockerfile")).toContain(`"0.0.0.0:${port}"`);
-  expect(readProjectFile("docker/prometheus.yml")).toContain(`"tahoe-apt:${port}"`);
+  expect(readProjectFile("docker/prometheus/prometheus.yml")).toContain(`"tahoe-apt:${port}"`);
   expect(readProjectFile("docker/compose.yaml")).toContain(`"${port}:${port}"`);
 });
 
