@@ -7,11 +7,11 @@ import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
 import { formatBundle } from "../../src/client/bundle.ts";
 import type { Grid } from "../../src/local/grid/grid.ts";
-import { startGrid } from "../../src/local/grid/grid.ts";
 import type { WriteCap } from "../../src/storage/tahoe/caps.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { CommandLine } from "../support/command-line.ts";
+import { sharesOf, threeShareGrid } from "../support/three-share-grid.ts";
 
 const { signal } = new AbortController();
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-deep-check-"));
@@ -20,22 +20,11 @@ let grid: Grid;
 let writer: WebapiWriter;
 let root: WriteCap;
 
-/** Three shares of each object on one server: an object survives the loss of one. */
-async function startWithThreeShares(): Promise<Grid> {
-  const tahoe = { executable: inject("tahoe") };
-  const options = { directory: join(work, "grid"), tahoe, progress: () => {}, signal };
-  const first = await startGrid(options);
-  await first.stop();
-  const file = join(first.nodeDirectory, "tahoe.cfg");
-  writeFileSync(file, readFileSync(file, "utf8").replace(/^shares.total = .*/m, "shares.total = 3"));
-  return await startGrid(options);
-}
-
 const put = (name: string) =>
   writer.put(root, parseTreePath(`${directory}/${name}`), Buffer.alloc(5_000, name), signal);
 
 beforeAll(async () => {
-  grid = await startWithThreeShares();
+  grid = await threeShareGrid(inject("tahoe"), join(work, "grid"));
   writer = new WebapiWriter(new Webapi(grid.webapiUrl));
   root = await writer.createDirectory(signal);
   await writer.makeDirectory(root, directory, signal);
@@ -78,8 +67,7 @@ async function check(...args: readonly string[]): Promise<{ code: number | null;
   return { code, output: command.output, lines: json.map((line) => JSON.parse(line) as Line) };
 }
 
-const shareDirectory = (storageIndex: string) =>
-  join(grid.nodeDirectory, "storage/shares", storageIndex.slice(0, 2), storageIndex);
+const shareDirectory = (storageIndex: string) => sharesOf(grid, storageIndex);
 
 const stateOf = (lines: readonly Line[], path: string) => lines.find((line) => line.path === path)?.state;
 const indexOf = (lines: readonly Line[], path: string): string => {

@@ -1,0 +1,223 @@
+// A real Prometheus scrapes real servers that are brought into each state that an alert is about, and the alert fires.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ExpectStatic } from "vitest";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { parseTreePath } from "../../src/base/names.ts";
+import type { Grid } from "../../src/local/grid/grid.ts";
+import { parseReadCap } from "../../src/storage/tahoe/caps.ts";
+import { Webapi } from "../../src/storage/tahoe/webapi.ts";
+import { WebapiHealthCheck } from "../../src/storage/tahoe/webapi-health.ts";
+import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
+import { aDeb, runTool } from "../support/debs.ts";
+import { readProjectFile } from "../support/project-files.ts";
+import type { Alert } from "../support/prometheus.ts";
+import { PrometheusUnderTest } from "../support/prometheus.ts";
+import { demandRoot } from "../support/rootfs.ts";
+import { ServerUnderTest } from "../support/server.ts";
+import { sharesOf, threeShareGrid } from "../support/three-share-grid.ts";
+
+const setUpMs = 120_000;
+const firesWithinMs = 60_000;
+const { signal } = new AbortController();
+const work = mkdtempSync(join(tmpdir(), "tahoe-apt-alerts-"));
+const at = (...names: readonly string[]) => join(work, ...names);
+const blocked = at("blocked");
+const binaries = "dists/sid/main/binary-amd64";
+const daySeconds = 24 * 3600;
+
+/**
+ * - healthy: a folder, and nothing happens to it until it is stopped
+ * - folder: its key expires in two days; broken packages are put into it, and its small disk is filled
+ * - grid: checks its objects all the time; shares are deleted, and the grid is stopped
+ * - neglected: reads the same grid, was last checked 22 days ago, and its event loop is blocked
+ */
+const servers = new Map<"healthy" | "folder" | "grid" | "neglected", ServerUnderTest>();
+let grid: Grid;
+let prometheus: PrometheusUnderTest;
+
+/** Makes a signing key by gpg. @param expires in gpg's form, e.g. `2d` or `never` */
+function makeKey(name: string, expires: string): void {
+  const home = mkdtempSync(at("gpg-"));
+  const gpg = (...args: readonly string[]) =>
+    runTool("gpg", ["--homedir", home, "--batch", "--quiet", "--passphrase", "", ...args]);
+  gpg("--quick-generate-key", name, "ed25519", "sign", expires);
+  writeFileSync(at(`${name}.asc`), gpg("--armor", "--export-secret-keys"), { mode: 0o600 });
+}
+
+/** @param settings lines of the configuration before the repository's table, and in it */
+async function startServer(
+  name: "healthy" | "folder" | "grid" | "neglected",
+  settings: {
+    readonly server?: string;
+    readonly repository: string;
+    readonly env?: { readonly [name: string]: string };
+  },
+): Promise<void> {
+  const lines = [
+    `state = ${JSON.stringify(at(name, "state"))}`,
+    "poll_seconds = 1",
+    settings.server ?? "",
+    "[[repository]]",
+    'name = "debian"',
+    settings.repository,
+  ];
+  writeFileSync(at(name, "tahoe-apt.toml"), `${lines.join("\n")}\n`);
+  const flags = ["--config", at(name, "tahoe-apt.toml")];
+  const server = await ServerUnderTest.start({ flags, ...(settings.env && { env: settings.env }) });
+  servers.set(name, server);
+  await server.ready();
+}
+
+/** Blocks the event loop of a server for 1.2 of every 3 seconds while a file exists. A fake, to force the fault. */
+const blockingModule = `
+import { existsSync } from "node:fs";
+import { isMainThread } from "node:worker_threads";
+const block = () => {
+  if (!existsSync(${JSON.stringify(blocked)})) return;
+  for (const endMs = Date.now() + 1200; Date.now() < endMs; );
+};
+if (isMainThread) setInterval(block, 3000).unref();
+`;
+
+async function putIntoFolder(server: string, name: string, bytes: Uint8Array | string): Promise<void> {
+  mkdirSync(at(server, "tree", binaries), { recursive: true });
+  writeFileSync(at(server, "tree", binaries, name), bytes);
+}
+
+beforeAll(async () => {
+  demandRoot();
+  for (const name of ["healthy", "folder", "grid", "neglected"]) mkdirSync(at(name));
+  mkdirSync(at("folder/state"));
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", at("folder/state")]);
+  makeKey("lasting", "never");
+  makeKey("expiring", "2d");
+  const hello = await aDeb({ package: "hello", architecture: "amd64" });
+  for (const name of ["healthy", "folder"]) await putIntoFolder(name, "hello_1.0-1_amd64.deb", hello);
+
+  grid = await threeShareGrid(inject("tahoe"), at("tahoe"));
+  const writer = new WebapiWriter(new Webapi(grid.webapiUrl));
+  const root = await writer.createDirectory(signal);
+  for (const name of ["thin", "gone"]) {
+    const bytes = await aDeb({ package: name, architecture: "amd64" });
+    await writer.put(root, parseTreePath(`${binaries}/${name}_1.0-1_amd64.deb`), bytes, signal);
+  }
+  writeFileSync(at("readcap"), (await writer.readCapOf(root, signal)).reveal(), { mode: 0o600 });
+  const inGrid = `webapi = "${grid.webapiUrl}"\nreadcap_file = "../readcap"\nsigning_key_file = "../lasting.asc"`;
+  const inFolder = (key: string) => `folder = "tree"\nsigning_key_file = "../${key}.asc"`;
+
+  const counts = { healthy: 1, unhealthy: 0, lost: 0, unchecked: 0, repaired: 0, renewed: 1 };
+  const longAgo = { endedAtSeconds: Date.now() / 1000 - 22 * daySeconds, counts };
+  mkdirSync(at("neglected/state/repositories/debian"), { recursive: true });
+  writeFileSync(at("neglected/state/repositories/debian/deep-check.json"), JSON.stringify(longAgo));
+  writeFileSync(at("block.mjs"), blockingModule);
+
+  await Promise.all([
+    startServer("healthy", { repository: inFolder("lasting") }),
+    startServer("folder", { repository: inFolder("expiring") }),
+    startServer("grid", { server: "check_seconds = 1", repository: inGrid }),
+    startServer("neglected", { repository: inGrid, env: { NODE_OPTIONS: `--import=${at("block.mjs")}` } }),
+  ]);
+  const targets = [...servers.values()].map(({ port }) => `127.0.0.1:${port}`);
+  prometheus = await PrometheusUnderTest.start(targets);
+}, setUpMs);
+
+afterAll(async () => {
+  await prometheus?.stop();
+  await Promise.all([...servers.values()].map((server) => server.end("SIGKILL")));
+  await grid?.stop();
+  execFileSync("umount", [at("folder/state")]);
+  rmSync(work, { recursive: true, force: true });
+});
+
+const instanceOf = (name: Parameters<typeof startServer>[0]) => `127.0.0.1:${servers.get(name)?.port}`;
+
+/** The names of the firing alerts about a server, sorted. */
+async function firing(name: Parameters<typeof startServer>[0]): Promise<readonly string[]> {
+  const isFiring = ({ state, labels }: Alert) => state === "firing" && labels.instance === instanceOf(name);
+  return (await prometheus.alerts())
+    .filter(isFiring)
+    .map(({ labels }) => labels.alertname)
+    .toSorted();
+}
+
+/** @param inTest of the test's own context, because several tests run at the same time */
+const expectFiring = async (inTest: ExpectStatic, name: Parameters<typeof startServer>[0], alert: string) =>
+  await inTest.poll(() => firing(name), { timeout: firesWithinMs, interval: 200 }).toContain(alert);
+
+/** The value of the only series of an expression about a server; undefined if there is none. */
+async function value(name: Parameters<typeof startServer>[0], metric: string): Promise<number | undefined> {
+  const [first] = await prometheus.query(`${metric}{instance="${instanceOf(name)}"}`);
+  return first && Number(first.value[1]);
+}
+
+test("at first, only the alerts fire whose cause is there at the start", async () => {
+  await expectFiring(expect, "folder", "TahoeAptSigningKeyExpiring");
+  await expectFiring(expect, "folder", "TahoeAptSigningKeyExpiresNow");
+  await expectFiring(expect, "neglected", "TahoeAptLeasesNotRenewed");
+  const isKnown = async () => [
+    await value("folder", "tahoe_apt_rejected_files"),
+    await value("grid", "tahoe_apt_tree_up"),
+  ];
+  await expect.poll(isKnown, { timeout: firesWithinMs }).toEqual([0, 1]);
+  const checked = `tahoe_apt_objects{instance="${instanceOf("grid")}",state="healthy"} > 0`;
+  await expect.poll(() => prometheus.query(checked), { timeout: firesWithinMs }).toHaveLength(1);
+  expect(await firing("healthy")).toEqual([]);
+  expect(await firing("grid")).toEqual([]);
+  expect(await firing("folder")).toEqual(["TahoeAptSigningKeyExpiresNow", "TahoeAptSigningKeyExpiring"]);
+  expect(await firing("neglected")).toEqual(["TahoeAptLeasesNotRenewed"]);
+});
+
+// These happen to separate servers, so none has to wait for the others.
+test.concurrent("rejects rising, disk full and state unwritable: broken packages arrive, then the disk is filled", async ({
+  expect,
+}) => {
+  for (let n = 0; n < 6; n++) await putIntoFolder("folder", `broken${n}_1.0-1_amd64.deb`, `not a package: ${n}`);
+  await expectFiring(expect, "folder", "TahoeAptRejectsRising");
+  const { bavail, bsize } = statfsSync(at("folder/state"));
+  writeFileSync(at("folder/state/filler"), Buffer.alloc(bavail * bsize));
+  await putIntoFolder("folder", "late_1.0-1_amd64.deb", await aDeb({ package: "late", architecture: "amd64" }));
+  await expectFiring(expect, "folder", "TahoeAptDiskFull");
+  await expectFiring(expect, "folder", "TahoeAptStateUnwritable");
+});
+
+test.concurrent("objects unhealthy and lost, grid away and publication stale: shares are deleted, then the grid is stopped", async ({
+  expect,
+}) => {
+  const health = new WebapiHealthCheck(new Webapi(grid.webapiUrl), parseReadCap(readFileSync(at("readcap"), "utf8")));
+  const sharesOfPackage = async (name: string) => {
+    const object = { path: parseTreePath(`${binaries}/${name}_1.0-1_amd64.deb`), content: undefined };
+    return sharesOf(grid, (await health.check(object, { verify: false, repair: false }, signal)).storageIndex);
+  };
+  const [thin, gone] = await Promise.all(["thin", "gone"].map(sharesOfPackage));
+  rmSync(join(thin ?? "", "0"));
+  rmSync(gone ?? "", { recursive: true });
+  await expectFiring(expect, "grid", "TahoeAptObjectsUnhealthy");
+  await expectFiring(expect, "grid", "TahoeAptObjectsLost");
+  await grid.stop();
+  await expectFiring(expect, "grid", "TahoeAptGridAway");
+  await expectFiring(expect, "grid", "TahoeAptPublicationStale");
+});
+
+test.concurrent("event loop lag: the main thread is kept busy", async ({ expect }) => {
+  writeFileSync(blocked, "");
+  await expectFiring(expect, "neglected", "TahoeAptEventLoopLag");
+  rmSync(blocked);
+});
+
+test("nothing fires about a healthy server, until it does not answer any more", async () => {
+  expect(await firing("healthy")).toEqual([]);
+  await servers.get("healthy")?.end();
+  await expectFiring(expect, "healthy", "TahoeAptServerDown");
+});
+
+test("every alert of the rules has fired, each with a summary for people", async () => {
+  const names = [...readProjectFile("docker/prometheus/alerts.yml").matchAll(/- alert: (\w+)/g)].map(
+    ([, name]) => name,
+  );
+  const fired = await prometheus.query('count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[10m]))');
+  expect(fired.map(({ metric }) => metric.alertname).toSorted()).toEqual(names.toSorted());
+  for (const { annotations } of await prometheus.alerts()) expect(annotations.summary).toMatch(/^[^<>{}]{30,}$/);
+});
