@@ -218,6 +218,6 @@ test("every alert of the rules has fired, each with a summary for people", async
     ([, name]) => name,
   );
   const fired = await prometheus.query('count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[10m]))');
-  expect(fired.map(({ metric }) => metric.alertname).toSorted()).toEqual(names.toSorted());
+  expect(fired.map(({ metric: { alertname = "" } }) => alertname).toSorted()).toEqual(names.toSorted());
   for (const { annotations } of await prometheus.alerts()) expect(annotations.summary).toMatch(/^[^<>{}]{30,}$/);
 });
