@@ -31,7 +31,7 @@ export interface Series {
  * The alert rules with shorter times, and nothing else changed: an alert fires after one second instead of minutes, and
  * a publication is stale after ten seconds instead of an hour.
  */
-export function scaledDownRules(): string {
+function scaledDownRules(): string {
   const rules = readProjectFile("docker/prometheus/alerts.yml");
   const scaled = rules.replaceAll(/^( +for: )\d+m$/gm, "$11s").replace("> 3600", "> 10");
   if (scaled.includes("3600") || /for: \d+m/.test(scaled)) throw new Error("a time of the rules was not scaled down");
