@@ -31,7 +31,8 @@ import type { Tree } from "../storage/tree.ts";
 import { Publications } from "../web/data/publications.ts";
 import { PublishedData } from "../web/data/published-data.ts";
 import type { RepositoryData } from "../web/data/repository-data.ts";
-import { ScannedIndex } from "../web/data/scanned-index.ts";
+import type { IndexThread } from "../web/search/index-thread.ts";
+import { SearchIndex } from "../web/search/search-index.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { ExportAfterPublish } from "./export-after-publish.ts";
 import { exportTo, publishedName, publishTo, uploadsIn, writableTree } from "./export-targets.ts";
@@ -45,6 +46,8 @@ export interface ServerContext {
   readonly configuration: Configuration;
   readonly shared: SharedState;
   readonly metrics: Metrics;
+  /** The thread with the indices of packages. */
+  readonly searchThread: IndexThread;
   readonly log: Log;
 }
 
@@ -92,6 +95,7 @@ export class RepositoryService {
   readonly #exports: ExportAfterPublish[] = [];
   readonly #healthChecks: HealthCheckSchedule | undefined;
   readonly #stopping = new AbortController();
+  readonly #index: SearchIndex;
   /** The repository as it is served over HTTP, with the flat repositories in its tree. */
   readonly repository: FlatRepositories;
   /** What pages and the JSON API say about it. */
@@ -116,10 +120,13 @@ export class RepositoryService {
     const flats = configuration.flat.map((at) => ({ at, repository: this.#openFlat(at) }));
     this.repository = new FlatRepositories(this.#main, flats);
     const publications = new Publications([{ repository: this.#main }, ...flats]);
+    const { log, searchThread } = server;
+    const file = join(prepared.directory, "search.sqlite");
+    this.#index = new SearchIndex({ publications, thread: searchThread, file, log });
     this.data = new PublishedData({
       repository: this.repository,
       publications,
-      index: new ScannedIndex(publications),
+      index: this.#index,
       keys: signer.keys,
     });
     this.#healthChecks = this.#openHealthChecks();
@@ -159,12 +166,13 @@ export class RepositoryService {
     watchExpiry(signer.keys, { repository: own.name, log, now: systemClock, signal });
     await this.#healthChecks?.start();
     for (const each of this.#exports) each.request();
+    this.#index.start();
     return await this.repository.start(configuration.pollSeconds);
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    const all = [this.repository, this.#healthChecks, this.#inTree, ...this.#exports];
+    const all = [this.repository, this.#healthChecks, this.#inTree, this.#index, ...this.#exports];
     await Promise.all(all.map(async (each) => await each?.stop()));
   }
 
@@ -202,8 +210,27 @@ export class RepositoryService {
       keptFiles: this.#keptFiles,
       signer: this.#prepared.signer,
       builderDirectories: () => this.#builderDirectories(),
-      observer: requestingExports(metrics.observerOf(this.#configuration.name), this.#exports),
+      observer: this.#announcing(requestingExports(metrics.observerOf(this.#configuration.name), this.#exports)),
     });
+  }
+
+  /** An observer that also tells the index of packages about each publication. */
+  #announcing(observer: PublishingObserver): PublishingObserver {
+    return {
+      ...observer,
+      published: (suite, seconds) => {
+        observer.published(suite, seconds);
+        this.#index.changed();
+      },
+      deferredGenerated: (suite, generator, seconds) => {
+        observer.deferredGenerated(suite, generator, seconds);
+        this.#index.changed();
+      },
+      withdrawn: (suite) => {
+        observer.withdrawn(suite);
+        this.#index.changed();
+      },
+    };
   }
 
   /** The flat repository at a directory of the tree. */
@@ -222,7 +249,7 @@ export class RepositoryService {
         keptFiles,
         signer: this.#prepared.signer,
         builderDirectories: () => this.#builderDirectories().flatMap((path) => flatPathsOf(path, at)),
-        observer: flatObserver(metrics.observerOf(name, () => flatSuiteName(at))),
+        observer: this.#announcing(flatObserver(metrics.observerOf(name, () => flatSuiteName(at)))),
       },
     );
   }

@@ -11,6 +11,7 @@ import type { RunningServer } from "../http/server.ts";
 import { startServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { createMetrics } from "../observe/metrics.ts";
+import { IndexThread } from "../web/search/index-thread.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { answerFor } from "./control-commands.ts";
 import { reload } from "./reload.ts";
@@ -104,6 +105,7 @@ const isGivenSockets = ({ serviceManager }: Surroundings): boolean =>
 /** A server whose shared resources are open. */
 class ServerStart {
   readonly resources: SharedResources;
+  readonly #searchThread = new IndexThread();
   readonly #configuration: Configuration;
   readonly #surroundings: Surroundings;
   readonly #log: Log;
@@ -182,6 +184,7 @@ class ServerStart {
     const served = await ServedConfiguration.open(this.#configuration, {
       resources: this.resources,
       metrics: this.#metrics,
+      searchThread: this.#searchThread,
       log: this.#log,
       unexpected: (thrown) => {
         if (isCorruption(thrown)) this.#corruption.abort();
@@ -207,6 +210,7 @@ class ServerStart {
         this.#served = undefined;
         await served.stop();
       });
+      await this.#searchThread.close();
       await this.resources.close({ isCorrupt: this.#corruption.signal.aborted });
     });
     return {

@@ -14,6 +14,7 @@ import { createApp } from "../http/app.ts";
 import type { RunningServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { addApi } from "../web/api/api-routes.ts";
+import type { IndexThread } from "../web/search/index-thread.ts";
 import type { PreparedRepository, ServerContext } from "./repository-service.ts";
 import { prepareRepository, RepositoryService } from "./repository-service.ts";
 import { RepositorySlot } from "./repository-slot.ts";
@@ -23,6 +24,7 @@ import type { TakenOver } from "./taken-over.ts";
 interface ServedConfigurationOptions {
   readonly resources: SharedResources;
   readonly metrics: Metrics;
+  readonly searchThread: IndexThread;
   readonly log: Log;
   /** Called with each unexpected error of a request. */
   readonly unexpected: (thrown: unknown) => void;
@@ -40,8 +42,8 @@ export class ServedConfiguration {
    * @throws SecretFileError, KeyFileError, UnfitKey, BundleError, IdentityChanged
    */
   static async open(configuration: Configuration, options: ServedConfigurationOptions): Promise<ServedConfiguration> {
-    const { resources, metrics, log } = options;
-    const server = { configuration, shared: resources.shared, metrics, log };
+    const { resources, metrics, searchThread, log } = options;
+    const server = { configuration, shared: resources.shared, metrics, searchThread, log };
     const slots: RepositorySlot[] = [];
     for (const one of configuration.repositories)
       slots.push(new RepositorySlot(new RepositoryService(await prepareRepository(one, server), server)));
@@ -89,11 +91,11 @@ export class ServedConfiguration {
    * @throws ConfigurationError; then nothing has changed
    */
   async takeOver(wanted: Configuration): Promise<TakenOver> {
-    const { resources, metrics, log } = this.#options;
+    const { resources, metrics, searchThread, log } = this.#options;
     const changes = changesBetween(this.#configuration, wanted);
     const configuration = withoutRestart(this.#configuration, wanted);
     const prepared = resources.prepare(configuration);
-    const server = { configuration, shared: prepared.shared, metrics, log };
+    const server = { configuration, shared: prepared.shared, metrics, searchThread, log };
     const repositories = await prepareAll(configuration, server);
     const pairs = repositories.map((files): Pair => ({ slot: this.#slots.get(files.configuration.name), files }));
     const mustOpen = ({ slot, files }: Pair): boolean =>

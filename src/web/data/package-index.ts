@@ -47,6 +47,11 @@ export interface PackageSearch extends Slice, PackageFilter {
   readonly sort: PackageOrder;
 }
 
+export interface UploadSearch extends Slice {
+  readonly suite?: string | undefined;
+  readonly directory?: string | undefined;
+}
+
 /** A row whose relations name a package. */
 export interface DependentRow {
   readonly row: ListedRow;
@@ -55,6 +60,8 @@ export interface DependentRow {
 }
 
 export interface PackageIndex {
+  /** Whether all current publications are indexed; otherwise results may lack packages. */
+  readonly isComplete: boolean;
   filters(signal: AbortSignal): Promise<Filters>;
   /** Finds binary packages. @returns their rows that match the filter, grouped by name in the order of the search */
   search(query: PackageSearch, signal: AbortSignal): Promise<Cut<readonly ListedRow[]>>;
@@ -70,14 +77,13 @@ export interface PackageIndex {
   dependents(names: readonly string[], slice: Slice, signal: AbortSignal): Promise<Cut<DependentRow>>;
   /** For each of these names, the suites that list such a package, and the packages that provide it. */
   resolve(names: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, ResolvedName>>;
-  /** All rows, the most recently uploaded first. @param directory the rows at or below it; undefined: all */
-  uploads(
-    query: Slice & { readonly suite?: string | undefined; readonly directory?: string | undefined },
-    signal: AbortSignal,
-  ): Promise<Cut<ListedRow>>;
+  /** All rows, the most recently uploaded first, or those at or below a directory. */
+  uploads(query: UploadSearch, signal: AbortSignal): Promise<Cut<ListedRow>>;
   /** The directories in the tree that contain listed packages. */
   directories(signal: AbortSignal): Promise<readonly DirectoryCount[]>;
 }
+
+export type QueryName = Exclude<keyof PackageIndex, "isComplete">;
 
 export interface ResolvedName {
   readonly suites: readonly string[];

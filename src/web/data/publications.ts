@@ -1,6 +1,7 @@
 // What a repository and the flat repositories in its tree publish now, under the public names of their suites.
 import type { Suite, TreePath } from "../../base/names.ts";
 import { parentPath } from "../../base/names.ts";
+import { realPathOf } from "../../catalog/layout/flat-tree.ts";
 import { publicSuiteName } from "../../publishing/live/flat-names.ts";
 import type { Repository } from "../../publishing/live/repository.ts";
 import type { Manifest } from "../../publishing/store/publication.ts";
@@ -62,12 +63,14 @@ export class Publications {
     for (const suite of this.current()) if (suite.publicName === publicName) return suite;
     return undefined;
   }
+}
 
-  /** When and where the file of a row was uploaded. @param path as in the index, below the part's root */
-  static uploadOf({ repository }: RepositoryPart, path: string): UploadPlace | undefined {
-    const upload = repository.uploadOf(path);
-    return upload && { ...upload, directory: parentPath(upload.path) };
-  }
+/** When and where the file of a row was uploaded. @param path as in the index, below the part's root */
+export function uploadOf({ repository, at }: RepositoryPart, path: string): UploadPlace | undefined {
+  const upload = repository.uploadOf(path);
+  if (upload === undefined) return undefined;
+  const real = at === undefined ? upload.path : realPathOf(upload.path, at);
+  return { path: upload.path, directory: parentPath(real), uploadedMs: upload.uploadedMs };
 }
 
 /** The segments of all Packages and Sources of a publication. */

@@ -108,7 +108,7 @@ export class PublishedData implements RepositoryData {
   }
 
   isIndexing(): boolean {
-    return false;
+    return !this.#index.isComplete;
   }
 
   async packages(query: PackageQuery, signal: AbortSignal): Promise<Page<PackageSummary>> {

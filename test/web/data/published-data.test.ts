@@ -3,8 +3,8 @@ import { expect, test } from "vitest";
 import { Publications } from "../../../src/web/data/publications.ts";
 import { PublishedData } from "../../../src/web/data/published-data.ts";
 import type { RepositoryData } from "../../../src/web/data/repository-data.ts";
-import { ScannedIndex } from "../../../src/web/data/scanned-index.ts";
 import { aDeb } from "../../support/debs.ts";
+import { ScannedIndex } from "../../support/scanned-index.ts";
 import { ServedFolder } from "../../support/served-folder.ts";
 
 const noSignal = new AbortController().signal;

@@ -1,6 +1,6 @@
 // An index of packages in memory, which reads all segments again whenever a publication changes.
 import { setImmediate } from "node:timers/promises";
-import { compareVersions } from "../../debian/version.ts";
+import { compareVersions } from "../../src/debian/version.ts";
 import type {
   DependentRow,
   DirectoryCount,
@@ -9,13 +9,14 @@ import type {
   PackageSearch,
   ResolvedName,
   Slice,
-} from "./package-index.ts";
-import type { WrittenRelations } from "./package-texts.ts";
-import { readRelationFields } from "./package-texts.ts";
-import { listedSegments, Publications, publicPath } from "./publications.ts";
-import type { Cut, Filters } from "./repository-data.ts";
-import { relationFields } from "./repository-data.ts";
-import { stanzaRows } from "./stanza-rows.ts";
+} from "../../src/web/data/package-index.ts";
+import type { WrittenRelations } from "../../src/web/data/package-texts.ts";
+import { readRelationFields } from "../../src/web/data/package-texts.ts";
+import type { Publications } from "../../src/web/data/publications.ts";
+import { listedSegments, publicPath, uploadOf } from "../../src/web/data/publications.ts";
+import type { Cut, Filters } from "../../src/web/data/repository-data.ts";
+import { relationFields } from "../../src/web/data/repository-data.ts";
+import { stanzaRows } from "../../src/web/data/stanza-rows.ts";
 
 interface Indexed {
   readonly row: ListedRow;
@@ -24,6 +25,7 @@ interface Indexed {
 }
 
 export class ScannedIndex implements PackageIndex {
+  readonly isComplete = true;
   readonly #publications: Publications;
   #state: string | undefined;
   #rows: Promise<readonly Indexed[]> = Promise.resolve([]);
@@ -139,7 +141,7 @@ export class ScannedIndex implements PackageIndex {
     for (const suite of this.#publications.current()) {
       for (const { id, component, isSource, isForInstaller } of listedSegments(suite.manifest)) {
         for (const { row, stanza } of stanzaRows(id, suite.repository.segments.read(id, "plain"), isSource)) {
-          const upload = Publications.uploadOf(suite, row.path);
+          const upload = uploadOf(suite, row.path);
           const { uploadedMs = 0, directory = "" } = upload ?? {};
           const placed = { suite: suite.publicName, component, isForInstaller, uploadedMs, directory };
           const texts = [

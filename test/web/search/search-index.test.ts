@@ -1,0 +1,82 @@
+// The index of packages over real publications, beside one that reads everything again.
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { silentLog } from "../../../src/base/log.ts";
+import { Publications } from "../../../src/web/data/publications.ts";
+import { IndexThread } from "../../../src/web/search/index-thread.ts";
+import { SearchIndex } from "../../../src/web/search/search-index.ts";
+import { aDeb } from "../../support/debs.ts";
+import { ScannedIndex } from "../../support/scanned-index.ts";
+import { ServedFolder } from "../../support/served-folder.ts";
+
+const noSignal = new AbortController().signal;
+
+/** A folder, and its index in a real thread. */
+function indexed() {
+  const served = new ServedFolder({ observer: { published: () => index.changed(), withdrawn: () => index.changed() } });
+  const thread = new IndexThread();
+  const publications = new Publications([{ repository: served.repository }]);
+  const file = join(served.state, "search.sqlite");
+  const index = new SearchIndex({ publications, thread, file, log: silentLog });
+  const close = async (): Promise<void> => {
+    await index.stop();
+    await thread.close();
+  };
+  onTestFinished(close);
+  return { served, index, close, file, scanned: new ScannedIndex(publications) };
+}
+
+async function put(served: ServedFolder, name: string, version: string, fields = {}, linkedAtSeconds?: number) {
+  const bytes = await aDeb({ package: name, version, architecture: "amd64", fields });
+  served.put(`dists/sid/main/binary-amd64/alice/${name}_${version}_amd64.deb`, bytes, linkedAtSeconds);
+}
+
+const all = { text: "", sort: "name", skip: 0, limit: 100 } as const;
+
+test("packages are found by beginnings of words in names, descriptions, sources and maintainers", async () => {
+  const { served, index } = indexed();
+  await put(served, "libssl3", "3", { Source: "openssl", Description: "toolkit for secrets" });
+  await put(served, "hello", "1", {
+    Maintainer: "Ada Lovelace <ada@example.org>",
+    Description: "greets\n the toolbox",
+  });
+  await served.ping();
+  await index.settled();
+  const found = async (text: string) =>
+    (await index.search({ ...all, text, sort: "relevance" }, noSignal)).entries.map((rows) => rows[0]?.name);
+  expect(await found("ssl")).toEqual(["libssl3"]);
+  expect(await found("openssl")).toEqual(["libssl3"]);
+  expect(await found("lovel")).toEqual(["hello"]);
+  expect(await found("tool")).toEqual(["libssl3", "hello"]);
+  expect(await found("tool greet")).toEqual(["hello"]);
+  expect(await found("hello ssl")).toEqual([]);
+  expect(await found('"nowhere" OR hello')).toEqual([]);
+});
+
+test("the index follows packages that are added, replaced and removed", async () => {
+  const { served, index, scanned } = indexed();
+  const isEqual = async () => {
+    await index.settled();
+    const [rows, expected] = [await index.search(all, noSignal), await scanned.search(all)];
+    expect(rows).toEqual(expected);
+    return rows.entries.map((entries) => entries.map(({ version }) => version).join());
+  };
+  await put(served, "hello", "1", { Description: "old words" });
+  await put(served, "other", "1", { Depends: "hello" });
+  await served.ping();
+  expect(await isEqual()).toEqual(["1", "1"]);
+  await put(served, "hello", "2", { Description: "new words" });
+  await served.ping();
+  expect(await isEqual()).toEqual(["1,2", "1"]);
+  served.remove("dists/sid/main/binary-amd64/alice/hello_1_amd64.deb");
+  await served.ping();
+  expect(await isEqual()).toEqual(["2", "1"]);
+  expect((await index.search({ ...all, text: "old" }, noSignal)).total).toBe(0);
+  expect((await index.dependents(["hello"], { skip: 0, limit: 9 }, noSignal)).entries).toMatchObject([
+    { row: { name: "other" }, field: "Depends", on: "hello" },
+  ]);
+  served.remove("dists/sid/main/binary-amd64/alice/other_1_amd64.deb");
+  await served.ping();
+  expect(await isEqual()).toEqual(["2"]);
+  expect((await index.dependents(["hello"], { skip: 0, limit: 9 }, noSignal)).total).toBe(0);
+});
