@@ -246,7 +246,7 @@ function selectionOf({ suite, component, architecture, builder }: PackageFilter)
 
 /** A query of the full-text index. A single character matches whole words only: too many words begin with it. */
 const matchOf = (words: readonly string[]): string =>
-  `(${words.map((word) => `${quoted(word)}${[...word].length > 1 ? "*" : ""}`).join(" ")})`;
+  `(${words.map((word) => `${quoted(word)}${word.length > 1 ? "*" : ""}`).join(" ")})`;
 
 const quoted = (text: string): string => `"${text.replaceAll('"', '""')}"`;
 
@@ -307,7 +307,10 @@ const tierSql = (_match: string, tier: number): string =>
   `SELECT * FROM (SELECT rowid id, ${tier} tier FROM words WHERE words MATCH ? LIMIT ${maxRanked})`;
 
 function listedRow(row: Row): ListedRow {
-  const text = (column: string): string => String(row[column] ?? "");
+  const text = (column: string): string => {
+    const value = row[column];
+    return typeof value === "string" ? value : "";
+  };
   return {
     suite: text("suite"),
     component: text("component"),
