@@ -99,6 +99,11 @@ export class Catalog {
     return this.#files.hasDirectory(path);
   }
 
+  /** The files and directories directly in a directory, as the last survey of it saw them. */
+  entriesIn(directory: TreePath): { readonly files: Iterable<CatalogFile>; readonly directories: Iterable<TreePath> } {
+    return { files: this.#files.in(directory), directories: this.#files.directoriesIn(directory) };
+  }
+
   /** Records that the bytes at a path differ from their finding. The next survey of the path inspects it again. */
   async markUntrusted(path: TreePath): Promise<void> {
     const file = this.file(path);

@@ -158,6 +158,32 @@ export interface RequestContext {
   readonly session?: ClientSession | undefined;
 }
 
+/** One entry of a directory, for people who browse. */
+export interface ListedEntry {
+  readonly name: string;
+  readonly kind: "directory" | "file";
+  /** Undefined for directories, and for mutable files. */
+  readonly sizeBytes?: number | undefined;
+  /** In seconds since the epoch; undefined if the time is not known. */
+  readonly modifiedSeconds?: number | undefined;
+  /** The names of the files in a directory that is named by a digest. */
+  readonly holds?: readonly string[];
+}
+
+/** Selects the entries of a directory whose names are greater than `after`, at most `limit` of them. */
+export interface ListingRange {
+  readonly after: string;
+  readonly limit: number;
+}
+
+/** A part of a directory. */
+export interface DirectoryListing {
+  /** Sorted by name. */
+  readonly entries: readonly ListedEntry[];
+  /** Whether the directory has entries after these. */
+  readonly hasMore: boolean;
+}
+
 /** A repository in service. @see FlatRepositories, which passes each path on to a Repository */
 export interface ServedRepository {
   readonly name: RepositoryName;
@@ -169,6 +195,13 @@ export interface ServedRepository {
    * @throws StorageUnavailable, NotSeenYet
    */
   find(path: string, context: RequestContext): Promise<Resource | undefined>;
+  /**
+   * Lists a directory of what `find` finds: generated files, packages, and the other files of the tree.
+   * @param path a path as for `find`, without a trailing slash; "" is the root
+   * @returns undefined if there is no such directory
+   * @throws StorageUnavailable, LimitExceeded
+   */
+  list(path: string, range: ListingRange, signal: AbortSignal): Promise<DirectoryListing | undefined>;
   /**
    * Refreshes a directory or file and resolves when its changes are published. Aborting stops waiting, not the refresh.
    * @throws StorageUnavailable if the tree could not be read

@@ -2,7 +2,14 @@
 import { createHash } from "node:crypto";
 import { parseRepositoryName, parseSuite } from "../../src/base/names.ts";
 import type { Resource } from "../../src/publishing/resource.ts";
-import type { PingOutcome, RepositoryStatus, ServedRepository } from "../../src/publishing/served-repository.ts";
+import { partOf } from "../../src/publishing/serve/directory-listings.ts";
+import type {
+  DirectoryListing,
+  ListingRange,
+  PingOutcome,
+  RepositoryStatus,
+  ServedRepository,
+} from "../../src/publishing/served-repository.ts";
 
 export const novemberSeconds = Date.parse("Sun, 06 Nov 1994 08:49:37 GMT") / 1000;
 
@@ -71,9 +78,23 @@ export function aRepository(
       fingerprints: ["0123456789ABCDEF0123456789ABCDEF01234567"],
     },
     find: async (path) => (Object.hasOwn(files, path) ? files[path] : undefined),
+    list: async (path, range) => listed(Object.keys(files), path, range),
     ping: async () => anOutcome,
     status: () => aStatus(),
     snapshots: () => [],
     ...changes,
   };
+}
+
+/** Lists a directory of files. */
+function listed(paths: readonly string[], directory: string, range: ListingRange): DirectoryListing | undefined {
+  const prefix = directory === "" ? "" : `${directory}/`;
+  const below = paths.filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length).split("/"));
+  const names = new Map(below.map(([name = "", ...rest]) => [name, rest.length > 0 ? "directory" : "file"] as const));
+  return names.size === 0
+    ? undefined
+    : partOf(
+        [...names].map(([name, kind]) => ({ name, kind })),
+        range,
+      );
 }

@@ -27,6 +27,11 @@ export class FileIndex {
     return this.#directories.get(directory)?.values() ?? [];
   }
 
+  /** The directories directly in a directory that are known or lead to known ones. */
+  directoriesIn(directory: TreePath): Iterable<TreePath> {
+    return this.#children.get(directory) ?? [];
+  }
+
   /** Every known directory at or below a path. */
   *directoriesWithin(path: TreePath): Iterable<TreePath> {
     for (const pending = [path]; ; ) {

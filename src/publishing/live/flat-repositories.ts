@@ -4,8 +4,11 @@ import type { RepositoryName, TreePath } from "../../base/names.ts";
 import { flatPathsOf, realPathOf } from "../../catalog/layout/flat-tree.ts";
 import { flatPath } from "../../catalog/layout/repository-layout.ts";
 import type { Resource } from "../resource.ts";
+import { combinedListing } from "../serve/directory-listings.ts";
 import type {
+  DirectoryListing,
   KeptPublication,
+  ListingRange,
   PingOutcome,
   PublicKey,
   RepositoryStatus,
@@ -78,6 +81,17 @@ export class FlatRepositories implements ServedRepository {
     const found = await this.#main.find(path, context);
     if (found === undefined && unknown !== undefined) throw unknown;
     return found;
+  }
+
+  async list(path: string, range: ListingRange, signal: AbortSignal): Promise<DirectoryListing | undefined> {
+    const ofFlats = this.#flats.map(({ at, repository }) => {
+      const rest =
+        at === "" ? path : path === at ? "" : path.startsWith(`${at}/`) ? path.slice(at.length + 1) : undefined;
+      if (rest === undefined) return undefined;
+      if (/^pool(\/|$)/.test(rest)) return repository.listGenerated(rest, range);
+      return repository.listGenerated(rest === "" ? flatPath : `${flatPath}/${rest}`, range);
+    });
+    return combinedListing([...ofFlats, await this.#main.list(path, range, signal)], range);
   }
 
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {

@@ -36,6 +36,7 @@ import type { ChangelogLimits } from "../serve/changelog-process.ts";
 import { defaultChangelogLimits } from "../serve/changelog-process.ts";
 import { ChangelogResources } from "../serve/changelog-resources.ts";
 import { ClaimAudit, defaultScrubSeconds } from "../serve/claim-audit.ts";
+import { DirectoryListings } from "../serve/directory-listings.ts";
 import { IndexResources } from "../serve/index-resources.ts";
 import type { PackageCache } from "../serve/package-cache.ts";
 import { PackageResources } from "../serve/package-resources.ts";
@@ -195,6 +196,14 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     changelogs: new ChangelogResources({ catalog, packages, suites, inspectionLimits, changelogLimits, log }, signal),
   });
 
+  const directories = new DirectoryListings({
+    store,
+    current: () => [...suites].flatMap(({ current }) => current ?? []),
+    passthrough,
+    treeFiles,
+    suiteOf: (path) => layout.suiteOf(path),
+  });
+
   // What runs in the background.
   const publishQueue = new SerialQueue(signal);
   const deferredPublisher = new DeferredPublisher({
@@ -289,6 +298,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     suites,
     passthrough,
     pathResolver,
+    directories,
     treeFiles,
     audit,
     refresher,

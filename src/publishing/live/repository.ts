@@ -20,11 +20,14 @@ import type { BackgroundPriority } from "../deferred/background-priority.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { Resource } from "../resource.ts";
 import type { ClaimAudit } from "../serve/claim-audit.ts";
+import type { DirectoryListings } from "../serve/directory-listings.ts";
 import type { PassthroughSuites } from "../serve/passthrough-suites.ts";
 import type { PathResolver } from "../serve/path-resolver.ts";
 import type { TreeFileResources } from "../serve/tree-file-resources.ts";
 import type {
+  DirectoryListing,
   KeptPublication,
+  ListingRange,
   PingOutcome,
   PublicKey,
   RepositoryStatus,
@@ -61,6 +64,7 @@ interface RepositoryOptions {
   readonly suites: ServedSuites;
   readonly passthrough: PassthroughSuites;
   readonly pathResolver: PathResolver;
+  readonly directories: DirectoryListings;
   readonly treeFiles: TreeFileResources;
   readonly audit: ClaimAudit;
   readonly refresher: Refresher;
@@ -150,6 +154,15 @@ export class Repository implements ServedRepository, SuiteRollback {
     const { signal } = context;
     signal.throwIfAborted();
     return await abortable(pathResolver.findOther(path, signal), signal);
+  }
+
+  async list(path: string, range: ListingRange, signal: AbortSignal): Promise<DirectoryListing | undefined> {
+    return await abortable(this.#options.directories.list(path, range, signal), signal);
+  }
+
+  /** Lists only what the server has made in a directory. */
+  listGenerated(path: string, range: ListingRange): DirectoryListing | undefined {
+    return this.#options.directories.listGenerated(path, range);
   }
 
   /** Returns a publication that is still kept. */

@@ -35,6 +35,9 @@ export interface PathResolverOptions {
 const generatedPaths =
   /^pool\/SHA256\/|^snapshots\/|^dists\/[^/]+\/(.+\/)?(InRelease|Release|Release\.gpg|by-hash\/.*|(Packages|Sources|Contents-[^/.]+)(\.diff\/.*|\.[a-z0-9]+)?)$/;
 
+/** @param path below the repository's root */
+export const isGeneratedPath = (path: string): boolean => generatedPaths.test(path);
+
 /** A large publication takes some megabytes. */
 const maxPastInMemory = 8;
 

@@ -102,14 +102,45 @@ export class TreeFileResources {
       const known = catalog.file(path)?.entry;
       if (known !== undefined || path === parent) return known;
     }
+    if (!(await this.#hasDirectory(parent))) return undefined;
+    // The catalog contains every file of its directories.
+    return catalog.hasDirectory(parent) ? undefined : (await this.#list(parent)).get(lastName(path));
+  }
+
+  /**
+   * Lists a directory. Package directories are listed as the last refresh saw them, so that this costs nothing; others
+   * as they are now, or if the storage is unavailable as far as they are known.
+   * @returns undefined if there is no such directory
+   * @throws StorageUnavailable, LimitExceeded
+   */
+  async listing(directory: TreePath): Promise<Listing | undefined> {
+    const { catalog } = this.#options;
+    const known = catalog.hasDirectory(directory) ? this.#known(directory) : undefined;
+    if (known !== undefined && catalog.layout.packageDirectoryOf(directory) !== undefined) return known;
+    try {
+      return (await this.#hasDirectory(directory)) ? await this.#list(directory) : undefined;
+    } catch (thrown) {
+      if (known !== undefined && thrown instanceof StorageUnavailable) return known;
+      throw thrown;
+    }
+  }
+
+  #known(directory: TreePath): Listing {
+    const { files, directories } = this.#options.catalog.entriesIn(directory);
+    const entries = new Map<string, Entry>();
+    for (const path of directories) entries.set(lastName(path), { kind: "directory" });
+    for (const { path, entry } of files) entries.set(lastName(path), entry);
+    return entries;
+  }
+
+  async #hasDirectory(directory: TreePath): Promise<boolean> {
     let at = rootPath;
-    for (const name of pathNames(parent)) {
+    for (const name of pathNames(directory)) {
       const child = joinPath(at, name);
-      if (!(catalog.hasDirectory(child) || (await this.#hasSubdirectory(at, child)))) return undefined;
+      if (!(this.#options.catalog.hasDirectory(child) || (await this.#hasSubdirectory(at, child)))) return false;
       at = child;
     }
-    // The catalog contains every file of its directories.
-    return catalog.hasDirectory(at) ? undefined : (await this.#list(at)).get(lastName(path));
+    return true;
   }
 
   async #hasSubdirectory(directory: TreePath, child: TreePath): Promise<boolean> {

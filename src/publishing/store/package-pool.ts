@@ -24,6 +24,22 @@ export interface Upload {
   readonly uploadedMs: number;
 }
 
+/** A file in a directory of the pool. */
+interface PooledName {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** A property of the bytes, seconds since the epoch. */
+  readonly lastModifiedSeconds: number;
+}
+
+/** A directory of the pool. */
+export interface PooledDirectory {
+  /** Its name: the digest of its .deb or .dsc, in lower-case hex. */
+  readonly sha256: string;
+  /** Sorted by name. */
+  readonly files: readonly PooledName[];
+}
+
 /** A pooled file as stored on disk. Content ids are written only here, in the private state directory. */
 export interface PoolRecord {
   readonly path: string;
@@ -94,6 +110,42 @@ export class PackagePool {
     if (record === undefined) return undefined;
     const { linkedAtMs = 0, relinkedAtMs = linkedAtMs } = record;
     return { path: parseTreePath(record.path), uploadedMs: relinkedAtMs };
+  }
+
+  /**
+   * Lists the directories of the pool with the files in them, in the order of their digests.
+   * @param after only directories that come after this digest; "" for all
+   */
+  *directoriesAfter(after: string): Iterable<PooledDirectory> {
+    // "0" is the character after "/".
+    yield* this.#directories(after === "" ? {} : { start: `${after}0` });
+  }
+
+  /** One directory of the pool. @param sha256 lower-case hex @returns undefined if there is none */
+  directory(sha256: string): PooledDirectory | undefined {
+    const [found] = this.#directories({ start: `${sha256}/`, end: `${sha256}0` });
+    return found;
+  }
+
+  isEmpty(): boolean {
+    const [key] = this.#files.getKeys({ limit: 1 });
+    return key === undefined;
+  }
+
+  *#directories(range: { readonly start?: string; readonly end?: string }): Iterable<PooledDirectory> {
+    let sha256 = "";
+    let files: PooledName[] = [];
+    for (const { key, value } of this.#files.getRange(range)) {
+      const digest = key.slice(0, key.indexOf("/"));
+      if (files.length > 0 && digest !== sha256) {
+        yield { sha256, files };
+        files = [];
+      }
+      sha256 = digest;
+      const { sizeBytes, lastModifiedSeconds } = value;
+      files.push({ name: key.slice(digest.length + 1), sizeBytes, lastModifiedSeconds });
+    }
+    if (files.length > 0) yield { sha256, files };
   }
 
   /**
