@@ -7,8 +7,10 @@ import type { Resource } from "../publishing/resource.ts";
 import type { ServedRepository } from "../publishing/served-repository.ts";
 import type { Reader, ReaderLimits } from "./basic-auth.ts";
 import { BasicAuth, defaultReaderLimits } from "./basic-auth.ts";
+import { pathToRoot, wantsHtml } from "./browsers.ts";
 import type { ConnectionLimits } from "./connections.ts";
 import { defaultConnectionLimits } from "./connections.ts";
+import type { ErrorPage, ErrorResponse } from "./error-responses.ts";
 import {
   errorResponseOf,
   HttpError,
@@ -18,9 +20,9 @@ import {
 } from "./error-responses.ts";
 import type { MirrorLimits } from "./mirror-sessions.ts";
 import { defaultMirrorLimits, MirrorSessions } from "./mirror-sessions.ts";
+import { isKey, isRepositoryPage } from "./page-paths.ts";
 import type { PingLimits } from "./ping-endpoint.ts";
 import { defaultPingLimits } from "./ping-endpoint.ts";
-import { isKey, isRepositoryPage } from "./repository-pages.ts";
 import type { RequestObserver } from "./request-context.ts";
 import { HttpRequestContext } from "./request-context.ts";
 import type { RoutesOptions } from "./routes.ts";
@@ -45,6 +47,17 @@ export interface AppOptions extends Omit<RoutesOptions, "pingLimits" | "pingRate
   readonly limits?: Partial<HttpLimits>;
   readonly observer: RequestObserver;
   readonly clock: Clock;
+  /**
+   * Renders the page that browsers get for an error.
+   * @param root the path from the page to the front page
+   * @param repository the repository that the request was for, if the client may know that it exists
+   * @returns undefined: they get the same text as other clients, as without this function
+   */
+  readonly errorPage?: (
+    error: ErrorResponse,
+    root: string,
+    repository: RepositoryName | undefined,
+  ) => ErrorPage | undefined;
   /** Called with each unexpected error, which is answered with status 500. */
   readonly unexpected?: (thrown: unknown) => void;
 }
@@ -92,7 +105,7 @@ class ClientMemory {
 
 function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
   const limits = { ...defaultHttpLimits, ...options.limits };
-  const { log, behindProxy = false, unexpected } = options;
+  const { log, behindProxy = false, unexpected, errorPage } = options;
   memory.configure(limits, behindProxy);
   const { sessions, failedLogins: failures } = memory;
   const basicAuth = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log, failures });
@@ -118,17 +131,21 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
     const context = new HttpRequestContext(request, response, options, sessions.of(request));
     try {
       checkHostHeader(request);
-      const { mount, rest } = context.path();
+      const { mount, rest, trailingSlash } = context.path();
       const repository = repositories.get(mount);
       const audience = repository !== undefined && basicAuth.isPrivate(mount) ? "private" : "public";
       if (audience === "private" && !isKey(rest)) await basicAuth.admit(mount, request);
-      // Nearly all requests are for repository files: they bypass Koa, which is much slower.
-      if (repository === undefined || isRepositoryPage(mount, rest)) {
+      const toRoutes = () =>
         routes(request, response, { context, audience, fail: (thrown) => fail(thrown, context, response) });
-        return;
-      }
+      // Nearly all requests are for repository files: they bypass Koa, which is much slower.
+      if (repository === undefined || isRepositoryPage(mount, rest)) return toRoutes();
       context.setFirstByteTimeout(limits.firstByteTimeoutMs);
-      await sendResource(await resourceOf(repository, context, request), request, response, context, audience);
+      // Browsers get pages of directories; other clients never found anything there.
+      if (trailingSlash && wantsHtml(request)) return toRoutes();
+      const resource = await resourceOf(repository, context, request);
+      if (resource !== undefined) return await sendResource(resource, request, response, context, audience);
+      if (!trailingSlash && wantsHtml(request)) return toRoutes();
+      throw new HttpError("request/not-found", `${repository.name} has no ${rest}`);
     } catch (thrown) {
       fail(thrown, context, response);
     }
@@ -141,7 +158,13 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
       log.error({ code: errorResponse.code, error: stackWithoutCaps(thrown) }, "request failed");
       unexpected?.(thrown);
     }
-    sendErrorResponse(response, errorResponse);
+    sendErrorResponse(response, errorResponse, wantsHtml(response.req) ? pageOf(errorResponse, context) : undefined);
+  };
+
+  const pageOf = (errorResponse: ErrorResponse, { target, mount = "" }: HttpRequestContext): ErrorPage | undefined => {
+    // Without a password, nobody learns from a page whether a repository exists.
+    const isOutside = errorResponse.status === 401 || errorResponse.status === 429;
+    return errorPage?.(errorResponse, pathToRoot(target), isOutside ? undefined : repositories.get(mount)?.name);
   };
 
   return (request, response) => void answer(request, response);
@@ -167,14 +190,13 @@ function checkHostHeader({ rawHeaders, headers }: IncomingMessage): void {
   }
 }
 
+/** @returns undefined if there is no such file */
 async function resourceOf(
   repository: ServedRepository,
   context: HttpRequestContext,
   { method = "" }: IncomingMessage,
-): Promise<Resource> {
+): Promise<Resource | undefined> {
   if (method !== "GET" && method !== "HEAD") throw methodNotAllowed(method, "GET, HEAD");
   const { rest, trailingSlash } = context.path();
-  const resource = trailingSlash ? undefined : await repository.find(rest, context);
-  if (resource === undefined) throw new HttpError("request/not-found", `${repository.name} has no ${rest}`);
-  return resource;
+  return trailingSlash ? undefined : await repository.find(rest, context);
 }

@@ -2,6 +2,7 @@
 import type { ServerResponse } from "node:http";
 import type { ErrorCode } from "../base/error-codes.ts";
 import { codeOf, messageOf, RepoError } from "../base/errors.ts";
+import { redact, withoutCaps } from "../base/redact.ts";
 
 /**
  * The HTTP status of each error code. 500 stands for an error that no request should ever meet: the reply shows neither
@@ -114,6 +115,9 @@ export const methodNotAllowed = (method: string, allow: string): HttpError =>
 export interface ErrorResponse {
   readonly status: number;
   readonly code: ErrorCode;
+  /** For people; without caps. */
+  readonly text: string;
+  /** What clients other than browsers get: status, code and text in one line. */
   readonly body: string;
   readonly headers: { readonly [name: string]: string };
 }
@@ -127,6 +131,7 @@ export function errorResponseOf(thrown: unknown): ErrorResponse {
   return {
     status,
     code,
+    text,
     body: `${status} ${code}: ${text}\n`,
     headers: {
       // The next publication may contain the file: no cache may keep a 404.
@@ -137,16 +142,28 @@ export function errorResponseOf(thrown: unknown): ErrorResponse {
   };
 }
 
-/** Sends an error response. If a response has begun already, closes the connection, so that it is seen to be incomplete. */
-export function sendErrorResponse(response: ServerResponse, errorResponse: ErrorResponse): void {
+/** The page that a browser gets instead of the text. */
+export interface ErrorPage {
+  readonly html: string;
+  readonly contentSecurityPolicy: string;
+}
+
+/**
+ * Sends an error response. If a response has begun already, closes the connection, so that it is seen to be incomplete.
+ */
+export function sendErrorResponse(response: ServerResponse, errorResponse: ErrorResponse, page?: ErrorPage): void {
   if (response.headersSent) {
     response.destroy();
     return;
   }
   for (const name of response.getHeaderNames()) response.removeHeader(name);
-  const body = Buffer.from(errorResponse.body);
+  const body = Buffer.from(page?.html ?? errorResponse.body);
   response.writeHead(errorResponse.status, {
-    "Content-Type": "text/plain; charset=utf-8",
+    "Content-Type": page === undefined ? "text/plain; charset=utf-8" : "text/html; charset=utf-8",
+    ...(page !== undefined && {
+      "Content-Security-Policy": page.contentSecurityPolicy,
+      "Referrer-Policy": "no-referrer",
+    }),
     "Content-Length": body.length,
     "X-Content-Type-Options": "nosniff",
     ...errorResponse.headers,
@@ -154,13 +171,6 @@ export function sendErrorResponse(response: ServerResponse, errorResponse: Error
   response.end(response.req.method === "HEAD" ? undefined : body);
 }
 
-/** Replaces everything that looks like a cap. Messages should contain none; this is the second line of defence. */
-export const withoutCaps = (text: string): string => text.replace(/(URI|pb)(:|%3A)[^\s"'<>)\]}]+/gi, "$1:…");
-
 /** The stack of an unexpected error for the log, or its message if it has none; without caps. */
 export const stackWithoutCaps = (thrown: unknown): string =>
   withoutCaps((thrown instanceof Error ? thrown.stack : undefined) ?? messageOf(thrown));
-
-/** Removes caps and the addresses of gateways from a message that anybody may see. */
-export const redact = (text: string): string =>
-  withoutCaps(text).replace(/\bhttps?:\/\/(?:\[[^\]\s]*\])?[^\s"'<>()[\]{};]*/gi, "the gateway");

@@ -6,12 +6,13 @@ import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, NameError, parseTreePath } from "../base/names.ts";
+import { redact, withoutCaps } from "../base/redact.ts";
 import type { Secret } from "../base/secret.ts";
 import { publicSuiteName } from "../publishing/live/flat-names.ts";
 import type { PingOutcome, ServedRepository } from "../publishing/served-repository.ts";
 import { combined } from "../publishing/served-repository.ts";
 import { bearerOf } from "./credentials.ts";
-import { HttpError, redact, withoutCaps } from "./error-responses.ts";
+import { HttpError } from "./error-responses.ts";
 import { setJsonBody } from "./json-body.ts";
 
 /** A token with which one directory of a repository, and everything below it, can be pinged. */

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
 import type { ClientSession, RequestContext } from "../publishing/served-repository.ts";
 import { HttpError } from "./error-responses.ts";
-import { isRepositoryPage } from "./repository-pages.ts";
+import { isRepositoryPage } from "./page-paths.ts";
 import type { RequestPath } from "./request-path.ts";
 import { parseRequestPath } from "./request-path.ts";
 
@@ -13,7 +13,13 @@ export type RequestClass = "index" | "by-hash" | "package" | "ping" | "page" | "
 /** Receives the outcome of each request. */
 export interface RequestObserver {
   /** Called when the response is complete or was cut. */
-  answered(requestClass: RequestClass, status: number | "cut", durationSeconds: number): void;
+  answered(
+    requestClass: RequestClass,
+    status: number | "cut",
+    durationSeconds: number,
+    /** The first name of the path, which may be that of a repository. */
+    mount: string | undefined,
+  ): void;
 }
 
 const clientGone = new Error("the client disconnected");
@@ -72,6 +78,16 @@ export class HttpRequestContext implements RequestContext {
     return this.#path;
   }
 
+  /** The first name of the path; undefined if the path is malformed. */
+  get mount(): string | undefined {
+    return this.#path?.mount;
+  }
+
+  /** The request target as sent. */
+  get target(): string {
+    return this.#request.url ?? "";
+  }
+
   /** Aborts the signal if no response has begun this long after it could be sent and the signal was first read. */
   setFirstByteTimeout(milliseconds: number): void {
     this.#firstByteTimeoutMs = milliseconds;
@@ -92,16 +108,17 @@ export class HttpRequestContext implements RequestContext {
     const complete = this.#response.writableFinished;
     if (!complete) this.#controller?.abort(clientGone);
     const seconds = (this.#clock() - this.#startedMs) / 1000;
-    this.#observer.answered(classOf(this.#path), complete ? this.#response.statusCode : "cut", seconds);
+    const status = complete ? this.#response.statusCode : "cut";
+    this.#observer.answered(classOf(this.#path), status, seconds, this.#path?.mount);
   }
 }
 
 function classOf(path: RequestPath | undefined): RequestClass {
   if (path === undefined) return "other";
-  const { mount, rest } = path;
+  const { mount, rest, trailingSlash } = path;
   if (mount === "-") return "ping";
   if (mount === "metrics" || mount === "healthz" || mount === "readyz") return "other";
-  if (isRepositoryPage(mount, rest)) return "page";
+  if (trailingSlash || isRepositoryPage(mount, rest)) return "page";
   if (rest.includes("/by-hash/")) return "by-hash";
   return rest.startsWith("dists/") || !/\.([du]?deb|dsc|tar\.[a-z0-9]+|diff\.gz|asc)$/.test(rest) ? "index" : "package";
 }

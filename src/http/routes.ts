@@ -1,4 +1,4 @@
-// Koa routes for everything but repository files: keys and pages, pings, metrics, health.
+// Koa routes for everything but repository files: pings, metrics, health, and what others add.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import Router from "@koa/router";
 import Koa from "koa";
@@ -12,11 +12,9 @@ import type { BasicAuth } from "./basic-auth.ts";
 import { clientScheme } from "./client-address.ts";
 import { bearerOf } from "./credentials.ts";
 import { HttpError, methodNotAllowed } from "./error-responses.ts";
-import { renderList } from "./html-pages.ts";
 import type { PingLimits, PingToken } from "./ping-endpoint.ts";
 import { PingHandler } from "./ping-endpoint.ts";
 import { withoutPrivate } from "./public-metrics.ts";
-import { addRepositoryPages } from "./repository-pages.ts";
 import type { HttpRequestContext } from "./request-context.ts";
 import type { RequestPath } from "./request-path.ts";
 import type { Audience } from "./send-resource.ts";
@@ -42,7 +40,7 @@ export interface RoutesOptions {
   readonly behindProxy?: boolean;
   readonly metrics: MetricsPage;
   /** None by default. */
-  readonly addRoutes?: AddRoutes;
+  readonly addRoutes?: readonly AddRoutes[];
   readonly log: Log;
 }
 
@@ -59,7 +57,7 @@ export interface RouteAccess {
    */
   admit(repository: RepositoryName, request: IncomingMessage): Promise<void>;
   /** Returns the URL of the server for this client, without a trailing slash. */
-  originOf(ctx: Koa.Context): string;
+  originOf(ctx: Koa.ParameterizedContext): string;
 }
 
 /** Adds further routes. */
@@ -108,7 +106,7 @@ export function createRoutes(options: RoutesOptions, basicAuth: BasicAuth): Rout
       strictTransportSecurity: false,
       contentSecurityPolicy: {
         useDefaults: false,
-        directives: { "default-src": ["'none'"], "style-src": ["'unsafe-inline'"], "frame-ancestors": ["'none'"] },
+        directives: { "default-src": ["'none'"], "frame-ancestors": ["'none'"] },
       },
     }),
   );
@@ -133,10 +131,6 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
 
   const privateNames = new Set([...repositories.keys()].filter((name) => readers.isPrivate(name)));
 
-  router.get("/", (ctx) => {
-    ctx.type = "html";
-    ctx.body = renderList([...repositories.keys()].filter((name) => !privateNames.has(name)));
-  });
   router.get("/healthz", (ctx) => {
     ctx.body = "alive\n";
   });
@@ -164,7 +158,7 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
     ctx.set("Content-Type", metrics.contentType);
   });
 
-  const origin = (ctx: Koa.Context): string => publicUrl ?? originOf(ctx, behindProxy);
+  const origin = (ctx: Koa.ParameterizedContext): string => publicUrl ?? originOf(ctx, behindProxy);
   for (const [name, repository] of repositories) {
     const pingHandler = new PingHandler(repository, tokens.get(name) ?? (() => []), {
       limits: options.pingLimits,
@@ -177,14 +171,13 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
       await pingHandler.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), context.signal);
     });
     router.get(`/-/ping/${name}`, (ctx) => pingHandler.describe(ctx));
-    const uriOf = (ctx: Koa.Context): string => `${origin(ctx)}/${name}`;
-    addRepositoryPages(router, repository, { uriOf, isPrivate: readers.isPrivate(name) });
   }
-  options.addRoutes?.(router, {
+  const access: RouteAccess = {
     isPrivate: (name) => readers.isPrivate(name),
     admit: (name, request) => readers.admit(name, request),
     originOf: origin,
-  });
+  };
+  for (const add of options.addRoutes ?? []) add(router, access);
   return router;
 }
 
@@ -192,7 +185,7 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
  * The Host header counts and no X-Forwarded-Host: a proxy that keeps the host passes on what the client sends as that.
  * @throws HttpError for a Host header that could inject text into a page or a .sources file
  */
-function originOf(ctx: Koa.Context, behindProxy: boolean): string {
+function originOf(ctx: Koa.ParameterizedContext, behindProxy: boolean): string {
   const { localAddress = "localhost", localPort = 80 } = ctx.req.socket;
   const host = ctx.get("Host") || `${localAddress.includes(":") ? `[${localAddress}]` : localAddress}:${localPort}`;
   if (!/^([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$/i.test(host)) {

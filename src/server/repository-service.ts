@@ -28,6 +28,9 @@ import { watchExpiry } from "../signing/expiry.ts";
 import type { Signer } from "../signing/signer.ts";
 import { HardLinks } from "../storage/folder/hard-links.ts";
 import type { Tree } from "../storage/tree.ts";
+import type { ActivityLog } from "../web/activity/activity-log.ts";
+import type { ActivityLogs } from "../web/activity/activity-logs.ts";
+import { newUploadsOf } from "../web/activity/new-uploads.ts";
 import { Publications } from "../web/data/publications.ts";
 import { PublishedData } from "../web/data/published-data.ts";
 import type { RepositoryData } from "../web/data/repository-data.ts";
@@ -48,6 +51,7 @@ export interface ServerContext {
   readonly metrics: Metrics;
   /** The thread with the indices of packages. */
   readonly searchThread: IndexThread;
+  readonly activity: ActivityLogs;
   readonly log: Log;
 }
 
@@ -100,6 +104,8 @@ export class RepositoryService {
   readonly repository: FlatRepositories;
   /** What pages and the JSON API say about it. */
   readonly data: RepositoryData;
+  /** What happened to it in the last day and month. */
+  readonly activityLog: ActivityLog;
 
   /**
    * Opens a repository. Stored publications can be served at once; `start` begins to refresh them.
@@ -109,6 +115,7 @@ export class RepositoryService {
     const { configuration, signer, overrides } = prepared;
     this.#prepared = prepared;
     this.#server = server;
+    this.activityLog = server.activity.open(configuration.name, prepared.directory);
     const current = { ...configuration, builders: (complain: (text: string) => void) => this.#builderList(complain) };
     this.#settings = settingsOf(current, server.configuration, overrides, this.#warn);
     this.#builders = new BuilderDirectories(() => this.#builderDirectories(), layoutOf(configuration));
@@ -164,6 +171,7 @@ export class RepositoryService {
     const { signer, configuration: own } = this.#prepared;
     const { signal } = this.#stopping;
     watchExpiry(signer.keys, { repository: own.name, log, now: systemClock, signal });
+    this.activityLog.countUploads(newUploadsOf(this.data));
     await this.#healthChecks?.start();
     for (const each of this.#exports) each.request();
     this.#index.start();
@@ -210,7 +218,10 @@ export class RepositoryService {
       keptFiles: this.#keptFiles,
       signer: this.#prepared.signer,
       builderDirectories: () => this.#builderDirectories(),
-      observer: this.#announcing(requestingExports(metrics.observerOf(this.#configuration.name), this.#exports)),
+      observer: recordingPings(
+        this.#announcing(requestingExports(metrics.observerOf(this.#configuration.name), this.#exports)),
+        this.activityLog,
+      ),
     });
   }
 
@@ -370,5 +381,14 @@ const requestingExports = (
   deferredGenerated(suite, generator, seconds) {
     observer.deferredGenerated(suite, generator, seconds);
     for (const each of exports) each.request();
+  },
+});
+
+/** An observer that also records pings for the page of the repository's health. */
+const recordingPings = (observer: PublishingObserver, activityLog: ActivityLog): PublishingObserver => ({
+  ...observer,
+  pingLive(seconds) {
+    observer.pingLive(seconds);
+    activityLog.pingLive(seconds);
   },
 });

@@ -4,7 +4,9 @@ import { abortable } from "../base/abort.ts";
 import type { RepositoryName, TreePath } from "../base/names.ts";
 import type { Resource } from "../publishing/resource.ts";
 import type {
+  DirectoryListing,
   KeptPublication,
+  ListingRange,
   PingOutcome,
   PublicKey,
   RepositoryStatus,
@@ -76,6 +78,10 @@ export class RepositorySlot implements ServedRepository {
       if (found === undefined) throw thrown;
       return found;
     }
+  }
+
+  async list(path: string, range: ListingRange, signal: AbortSignal): Promise<DirectoryListing | undefined> {
+    return await this.#service.repository.list(path, range, signal);
   }
 
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {

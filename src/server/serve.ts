@@ -11,6 +11,7 @@ import type { RunningServer } from "../http/server.ts";
 import { startServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { createMetrics } from "../observe/metrics.ts";
+import { ActivityLogs } from "../web/activity/activity-logs.ts";
 import { IndexThread } from "../web/search/index-thread.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { answerFor } from "./control-commands.ts";
@@ -185,6 +186,7 @@ class ServerStart {
       resources: this.resources,
       metrics: this.#metrics,
       searchThread: this.#searchThread,
+      activity: new ActivityLogs({ log: this.#log, now: systemClock }),
       log: this.#log,
       unexpected: (thrown) => {
         if (isCorruption(thrown)) this.#corruption.abort();

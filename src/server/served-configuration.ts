@@ -13,7 +13,11 @@ import type { App, AppOptions } from "../http/app.ts";
 import { createApp } from "../http/app.ts";
 import type { RunningServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
+import type { ActivityLogs } from "../web/activity/activity-logs.ts";
 import { addApi } from "../web/api/api-routes.ts";
+import { renderErrorPage } from "../web/pages/error-page.ts";
+import type { PageSource } from "../web/pages/page-context.ts";
+import { addPages } from "../web/pages/page-routes.ts";
 import type { IndexThread } from "../web/search/index-thread.ts";
 import type { PreparedRepository, ServerContext } from "./repository-service.ts";
 import { prepareRepository, RepositoryService } from "./repository-service.ts";
@@ -25,6 +29,7 @@ interface ServedConfigurationOptions {
   readonly resources: SharedResources;
   readonly metrics: Metrics;
   readonly searchThread: IndexThread;
+  readonly activity: ActivityLogs;
   readonly log: Log;
   /** Called with each unexpected error of a request. */
   readonly unexpected: (thrown: unknown) => void;
@@ -42,8 +47,8 @@ export class ServedConfiguration {
    * @throws SecretFileError, KeyFileError, UnfitKey, BundleError, IdentityChanged
    */
   static async open(configuration: Configuration, options: ServedConfigurationOptions): Promise<ServedConfiguration> {
-    const { resources, metrics, searchThread, log } = options;
-    const server = { configuration, shared: resources.shared, metrics, searchThread, log };
+    const { resources, metrics, searchThread, activity, log } = options;
+    const server = { configuration, shared: resources.shared, metrics, searchThread, activity, log };
     const slots: RepositorySlot[] = [];
     for (const one of configuration.repositories)
       slots.push(new RepositorySlot(new RepositoryService(await prepareRepository(one, server), server)));
@@ -83,6 +88,7 @@ export class ServedConfiguration {
 
   async stop(): Promise<void> {
     await Promise.all([...this.#slots.values()].map((slot) => slot.stop()));
+    await this.#options.activity.stop();
   }
 
   /**
@@ -91,11 +97,11 @@ export class ServedConfiguration {
    * @throws ConfigurationError; then nothing has changed
    */
   async takeOver(wanted: Configuration): Promise<TakenOver> {
-    const { resources, metrics, searchThread, log } = this.#options;
+    const { resources, metrics, searchThread, activity, log } = this.#options;
     const changes = changesBetween(this.#configuration, wanted);
     const configuration = withoutRestart(this.#configuration, wanted);
     const prepared = resources.prepare(configuration);
-    const server = { configuration, shared: prepared.shared, metrics, searchThread, log };
+    const server = { configuration, shared: prepared.shared, metrics, searchThread, activity, log };
     const repositories = await prepareAll(configuration, server);
     const pairs = repositories.map((files): Pair => ({ slot: this.#slots.get(files.configuration.name), files }));
     const mustOpen = ({ slot, files }: Pair): boolean =>
@@ -126,7 +132,7 @@ export class ServedConfiguration {
     const published = new Map(started.map((slot) => [slot.name, this.#start(slot)]));
     const closeFormer = prepared.use();
     await Promise.all([...removed.map((slot) => slot.stop()), ...replaced.map((slot) => slot.formerStopped)]);
-    for (const { name } of removed) await metrics.forget(name);
+    for (const { name } of removed) await Promise.all([metrics.forget(name), activity.close(name)]);
     await closeFormer();
     for (const { slot } of kept)
       if (slot !== undefined && changes.live.includes(`repository.${slot.name}.builder`)) refresh(slot);
@@ -149,7 +155,7 @@ export class ServedConfiguration {
   }
 
   #appOptions(): AppOptions {
-    const { metrics, log, unexpected } = this.#options;
+    const { metrics, activity, log, unexpected } = this.#options;
     const { publicUrl, behindProxy, metricsToken, limits, repositories } = this.#configuration;
     const slots = [...this.#slots.values()];
     return {
@@ -161,14 +167,28 @@ export class ServedConfiguration {
       limits: limits.http,
       publicUrl,
       metrics,
-      addRoutes: addApi(slots.map(({ service }) => service.data)),
-      observer: metrics.requestObserver,
+      addRoutes: [
+        addPages(slots.map(pageSourceOf), () => systemClock() / 1000),
+        addApi(slots.map(({ service }) => service.data)),
+      ],
+      errorPage: renderErrorPage,
+      observer: {
+        answered(requestClass, status, durationSeconds, mount) {
+          metrics.requestObserver.answered(requestClass, status, durationSeconds);
+          activity.answered(mount, requestClass);
+        },
+      },
       clock: systemClock,
       log,
       unexpected,
     };
   }
 }
+
+const pageSourceOf = (slot: RepositorySlot): PageSource => {
+  const { data, activityLog } = slot.service;
+  return { repository: slot, data, activity: () => activityLog.activity() };
+};
 
 /** A repository of another configuration, and its place if it has one already. */
 interface Pair {

@@ -52,7 +52,7 @@ const mayImportWithin: Readonly<Record<string, Readonly<Record<string, readonly 
     deferred: [".", "store", "build", "serve"],
     live: [".", "store", "build", "serve", "deferred"],
   },
-  web: { data: [], search: ["data"], api: ["data"] },
+  web: { data: [], search: ["data"], activity: ["data"], api: ["data"], pages: ["data", "activity"] },
   client: { ".": [], upload: ["."], curation: [".", "upload"] },
   local: { grid: [], ".": ["grid"] },
   commands: { shared: [], ".": ["shared"] },

@@ -9,6 +9,9 @@ import type { RequestClass } from "../../src/http/request-context.ts";
 import type { RunningServer } from "../../src/http/server.ts";
 import { startServer } from "../../src/http/server.ts";
 import type { ServedRepository } from "../../src/publishing/served-repository.ts";
+import { renderErrorPage } from "../../src/web/pages/error-page.ts";
+import { addPages } from "../../src/web/pages/page-routes.ts";
+import { someRepositoryData } from "./repository-data.ts";
 
 export interface StartedApp extends RunningServer {
   readonly base: string;
@@ -32,6 +35,13 @@ export async function startApp(
     observer: { answered: (requestClass, status) => void answered.push({ requestClass, status }) },
     clock: systemClock,
     log,
+    addRoutes: [
+      addPages(
+        repositories.map((repository) => ({ repository, data: someRepositoryData(repository) })),
+        () => systemClock() / 1000,
+      ),
+    ],
+    errorPage: renderErrorPage,
     ...options,
   });
   const { limits = {}, behindProxy = false, clock = systemClock } = options;

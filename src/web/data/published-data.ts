@@ -198,7 +198,9 @@ export class PublishedData implements RepositoryData {
     });
     const binaries = built.entries.map(({ name: binary, suite, version }) => ({ name: binary, suite, version }));
     const distinct = new Map(binaries.map((one) => [Object.values(one).join(" "), one]));
-    return { name, suites, binaries: { entries: [...distinct.values()], total: built.total } };
+    // Those of several architectures count as one.
+    const total = built.total - (binaries.length - distinct.size);
+    return { name, suites, binaries: { entries: [...distinct.values()], total } };
   }
 
   async builders(signal: AbortSignal): Promise<readonly BuilderSummary[]> {
@@ -618,7 +620,7 @@ function resolutionOf(known: ResolvedName | undefined, suite: string) {
   const names = known?.providers.filter((one) => one.suite === suite).map(({ name }) => name) ?? [];
   const providers = [...new Set(names)].toSorted().slice(0, maxProviders);
   const isListed = known?.suites.includes(suite) === true;
-  const isElsewhere = known !== undefined && known.suites.length + known.providers.length > 0;
+  const isElsewhere = known !== undefined && known.suites.length > 0;
   const resolved = isListed ? "package" : providers.length > 0 ? "provided" : isElsewhere ? "elsewhere" : "unknown";
   return { resolved, providers } as const;
 }

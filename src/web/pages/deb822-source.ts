@@ -1,5 +1,5 @@
 // Renders the .sources file (deb822 format) for sources.list.d: the repository's URL, suites and key.
-import type { PublicKey, RepositoryStatus, SuiteStatus } from "../publishing/served-repository.ts";
+import type { PublicKey, RepositoryStatus, SuiteStatus } from "../../publishing/served-repository.ts";
 
 /**
  * Renders a `.sources` file. Suites with the same components and types of packages share a stanza; a suite without

@@ -1,6 +1,6 @@
 // Renders the repository's description for extrepo-data (repos/debian/NAME.yaml).
-import type { RepositoryName } from "../base/names.ts";
-import type { PublicKey, RepositoryStatus } from "../publishing/served-repository.ts";
+import type { RepositoryName } from "../../base/names.ts";
+import type { PublicKey, RepositoryStatus } from "../../publishing/served-repository.ts";
 import { typesOf } from "./deb822-source.ts";
 
 const areas: ReadonlySet<string> = new Set(["contrib", "non-free"]);

@@ -1,0 +1,94 @@
+// A directory of the repository, like the listing of a web server.
+import type { DirectoryListing, ServedRepository } from "../../publishing/served-repository.ts";
+import { escapeHtml } from "./escape.ts";
+import { renderPage } from "./frame.ts";
+import type { Links } from "./links.ts";
+import { queryOf } from "./links.ts";
+import { template } from "./templates.ts";
+
+/** How many entries a page has. */
+export const entriesPerPage = 100;
+
+const body = template<{
+  readonly path: string;
+  readonly up: string | undefined;
+  readonly entries: readonly {
+    readonly text: string;
+    readonly href: string;
+    readonly holds: string;
+    readonly sizeBytes: number | undefined;
+    readonly modifiedSeconds: number | undefined;
+  }[];
+  readonly pages: string;
+}>(`<h1><%= it.path === "" ? "Files" : it.path + "/" %></h1>
+<% if (it.entries.length === 0) { %><p>This directory is empty.</p><% } else { %>
+<table class="stack">
+<thead><tr><th scope="col">Name</th><th scope="col" class="number">Size</th><th scope="col">Modified</th></tr></thead>
+<tbody>
+<% if (it.up) { %><tr><td class="path"><a href="<%= it.up %>">../<span class="unseen"> parent directory</span></a></td><td></td><td></td></tr>
+<% } %><% for (const one of it.entries) { %><tr><td class="path"><a href="<%= one.href %>"><%= one.text %></a><% if (one.holds) { %> <span class="quiet"><%= one.holds %></span><% } %></td><td class="number"><%= it.size(one.sizeBytes) %></td><td><%~ it.timeHtml(one.modifiedSeconds) %></td></tr>
+<% } %></tbody>
+</table>
+<%~ it.pages %><% } %>`);
+
+/** What to show of which directory. */
+export interface DirectoryRequest {
+  /** Below the repository's root, without slashes at its ends; "" for the root. */
+  readonly path: string;
+  /** The name after which this page begins; "" for the first page. */
+  readonly after: string;
+  readonly links: Links;
+}
+
+/** Renders the page. */
+export function renderDirectoryPage(
+  { name }: ServedRepository,
+  { entries, hasMore }: DirectoryListing,
+  { path, after, links }: DirectoryRequest,
+): string {
+  const names = path === "" ? [] : path.split("/");
+  const last = entries.at(-1)?.name;
+  const html = body({
+    path,
+    up:
+      names.length === 0
+        ? undefined
+        : names.length === 1
+          ? links.page("files")
+          : links.file(`${names.slice(0, -1).join("/")}/`),
+    entries: entries.map((entry) => {
+      const isDirectory = entry.kind === "directory";
+      const shown = isDirectory ? `${entry.name}/` : entry.name;
+      return {
+        text: shown,
+        href: links.file(path === "" ? shown : `${path}/${shown}`),
+        holds: entry.holds?.join(", ") ?? "",
+        sizeBytes: entry.sizeBytes,
+        modifiedSeconds: entry.modifiedSeconds,
+      };
+    }),
+    pages: pagesOf(after, hasMore ? last : undefined),
+  });
+  const crumbs = names
+    .map((text, at) => ({ text, href: links.file(`${names.slice(0, at + 1).join("/")}/`) }))
+    .slice(0, -1);
+  return renderPage(
+    { title: path === "" ? "Files" : `${path}/`, body: html },
+    {
+      links,
+      repository: name,
+      tab: "files",
+      crumbs: path === "" ? [] : [{ text: "Files", href: links.page("files") }, ...crumbs],
+    },
+  );
+}
+
+function pagesOf(after: string, next: string | undefined): string {
+  const links = [
+    ...(after === "" ? [] : ['<li><a href="?">First page</a></li>']),
+    ...(next === undefined
+      ? []
+      : [`<li><a rel="next" href="${escapeHtml(queryOf({ after: next }))}">Next page</a></li>`]),
+  ];
+  return links.length === 0 ? "" : `<nav aria-label="Pages"><ul class="pages">${links.join("")}</ul></nav>`;
+}

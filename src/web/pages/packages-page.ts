@@ -1,0 +1,101 @@
+// The list of packages: search, filters, order, pages. Everything is in its address.
+import type { PackageOrder, PackageSummary, Page } from "../data/repository-data.ts";
+import { packageOrders } from "../data/repository-data.ts";
+import { builderName, pagesHtml } from "./fragments.ts";
+import { renderPage } from "./frame.ts";
+import type { Links } from "./links.ts";
+import type { PageRequest, PageSource } from "./page-context.ts";
+import { template } from "./templates.ts";
+
+const orderNames: Readonly<Record<PackageOrder, string>> = {
+  relevance: "best match",
+  name: "name",
+  time: "newest upload",
+};
+
+interface Choice {
+  readonly value: string;
+  readonly text: string;
+}
+
+const body = template<{
+  readonly links: Links;
+  readonly text: string;
+  readonly selects: readonly {
+    readonly name: string;
+    readonly label: string;
+    readonly chosen: string;
+    readonly choices: readonly Choice[];
+  }[];
+  readonly found: Page<PackageSummary>;
+  readonly isFiltered: boolean;
+  readonly pages: string;
+}>(`<h1>Packages</h1>
+<form class="filters" role="search" action="<%= it.links.packages() %>">
+<div class="row"><div class="grow"><label for="search">Name, description, source or maintainer</label><input type="search" id="search" name="q" maxlength="200" value="<%= it.text %>"></div><button>Search</button></div>
+<% for (const select of it.selects) { %><% if (select.choices.length > 1) { %><div><label for="f-<%= select.name %>"><%= select.label %></label><select id="f-<%= select.name %>" name="<%= select.name %>"><% for (const choice of select.choices) { %><option value="<%= choice.value %>"<% if (choice.value === select.chosen) { %> selected<% } %>><%= choice.text %></option><% } %></select></div>
+<% } %><% } %></form>
+<p class="quiet" role="status"><% if (it.found.total === 0) { %>No package matches.<% } else { %><%= it.count(it.found.total, "package") %><% } %><% if (it.isFiltered) { %> · <a href="<%= it.links.packages() %>">Show all packages</a><% } %></p>
+<% if (it.found.total > 0) { %><ul class="results">
+<% for (const one of it.found.entries) { %><li><h2><a href="<%= it.links.package(one.name) %>"><%= one.name %></a></h2>
+<% if (one.description) { %><p><%= one.description %></p>
+<% } %><p class="quiet"><small><% for (const [at, suite] of one.suites.entries()) { %><%= at > 0 ? " · " : "" %><%= suite.suite %> <code><%= suite.version %></code> <%= suite.architectures.join(" ") %><% } %><% if (one.source !== one.name) { %> · source <a href="<%= it.links.source(one.source) %>"><%= one.source %></a><% } %><% if (one.uploadedSeconds !== undefined) { %> · <%~ it.timeHtml(one.uploadedSeconds) %><% } %></small></p></li>
+<% } %></ul>
+<%~ it.pages %><% } %>`);
+
+/** Renders the page. */
+export async function renderPackagesPage(source: PageSource, request: PageRequest): Promise<string> {
+  const { data, repository } = source;
+  const { links, query, signal } = request;
+  const asked = (name: string): string | undefined => query.get(name)?.trim() || undefined;
+  const text = asked("q")?.slice(0, 200);
+  const sort = packageOrders.find((order) => order === query.get("sort"));
+  const filter = {
+    suite: asked("suite"),
+    component: asked("component"),
+    architecture: asked("architecture"),
+    builder: asked("builder"),
+  };
+  const found = await data.packages({ text, sort, ...filter, cursor: asked("cursor") }, signal);
+  const { suites, components, architectures, builders } = await data.filters(signal);
+  const select = (name: keyof typeof filter, label: string, values: readonly string[], all: string) => {
+    const chosen = filter[name] ?? "";
+    // A value that nothing has can still be in the address, and is shown.
+    const shown = chosen === "" || values.includes(chosen) ? values : [...values, chosen];
+    const textOf = (value: string) => (name === "builder" ? builderText(value, values) : value);
+    return {
+      name,
+      label,
+      chosen,
+      choices: [{ value: "", text: all }, ...shown.map((value) => ({ value, text: textOf(value) }))],
+    };
+  };
+  const order = {
+    name: "sort",
+    label: "Order",
+    chosen: sort ?? "",
+    choices: packageOrders.map((value) => ({ value: value === "relevance" ? "" : value, text: orderNames[value] })),
+  };
+  const html = body({
+    links,
+    text: text ?? "",
+    selects: [
+      select("suite", "Suite", suites, "all"),
+      select("component", "Component", components, "all"),
+      select("architecture", "Architecture", architectures, "all"),
+      select("builder", "Builder", builders, "all"),
+      order,
+    ],
+    found,
+    isFiltered: text !== undefined || Object.values(filter).some((value) => value !== undefined),
+    pages: pagesHtml({ q: text, sort, ...filter, cursor: asked("cursor") }, found.next),
+  });
+  const title = text === undefined ? "Packages" : `Packages that match “${text}”`;
+  return renderPage({ title, body: html }, { links, repository: repository.name, tab: "packages", hasSearch: false });
+}
+
+/** The builder's name, with its directory if others have the same name. */
+function builderText(directory: string, all: readonly string[]): string {
+  const name = builderName(directory);
+  return all.filter((other) => builderName(other) === name).length > 1 ? `${name} (${directory})` : name;
+}
