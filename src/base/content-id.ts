@@ -1,5 +1,5 @@
 // The identity of immutable bytes: equal ids mean equal bytes. In Tahoe it is the immutable cap, and so a secret.
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { inspect } from "node:util";
 
 /**
@@ -16,7 +16,7 @@ export class ContentId {
   /** A hash of the id, 43 characters of base64url, for logs, maps and database keys. */
   get key(): string {
     // Not cached: most ids are only compared, and the hash takes a microsecond.
-    return createHash("sha256").update(this.#raw).digest("base64url");
+    return hash("sha256", this.#raw, "base64url");
   }
 
   /** Whether both identify the same bytes. */

@@ -37,8 +37,11 @@ const concurrentExaminations = 160;
 /** Receives the changes of an update, synchronously after the catalog has applied them. */
 export type UpdateObserver = (
   changes: readonly FileChange[],
-  /** Files whose inspection is not finished. Their previous findings stay valid until it is. */
-  undecided: readonly TreePath[],
+  /**
+   * Files whose inspection is not finished. Their previous findings stay valid until it is. The set is the same for all
+   * calls of an update, and shrinks meanwhile.
+   */
+  undecided: ReadonlySet<TreePath>,
 ) => void;
 
 /** The metadata of an entry that a survey has seen. */
@@ -166,6 +169,8 @@ export class Catalog {
     metadata: SurveyMetadata = new Map(),
   ): Promise<void> {
     const examined = new Map<TreePath, CatalogFile>();
+    // Determined before files are added: these are not gone, and after a restart they are all files.
+    const gone = [...this.#gonePaths(survey)];
     const possiblyNew = await this.#possiblyNew(survey);
     // The first report includes all undecided files, so that a suite is not published as empty before they are
     // examined.
@@ -188,9 +193,9 @@ export class Catalog {
         if (examined.get(path) === file) examined.delete(path);
       }
       const isLast = isInspected && examined.size === 0;
-      const changes = this.#changesBy(survey, surveyNumber, batch, isLast);
+      const changes = this.#changesBy(survey, surveyNumber, batch, isLast ? gone : []);
       this.#apply(survey, surveyNumber, changes, isLast);
-      onChanges([...changes, ...this.#sourcesOfChangedParts(changes)], [...undecided]);
+      onChanges([...changes, ...this.#sourcesOfChangedParts(changes)], undecided);
       if (isLast) return;
       await this.#yieldNow();
     }
@@ -403,18 +408,19 @@ export class Catalog {
 
   /**
    * The changes that a batch makes to the current catalog.
-   * @param isLast whether files that are gone are removed too
+   * @param gone the files to remove
    */
   #changesBy(
     survey: Survey,
     surveyNumber: number,
     batch: ReadonlyMap<TreePath, CatalogFile>,
-    isLast: boolean,
+    gone: readonly TreePath[],
   ): FileChange[] {
     const changes: FileChange[] = [];
     const isSuperseded = this.surveyOrder.supersededBy(surveyNumber);
-    for (const known of isLast ? this.#goneFiles(survey) : []) {
-      if (!isSuperseded(known.path)) changes.push({ path: known.path, before: known, after: undefined });
+    for (const path of gone) {
+      const before = this.file(path);
+      if (before !== undefined && !isSuperseded(path)) changes.push({ path, before, after: undefined });
     }
     for (const after of batch.values()) {
       const before = this.file(after.path);
@@ -426,13 +432,12 @@ export class Catalog {
     return changes;
   }
 
-  /** The catalog's files that a survey did not find. */
-  *#goneFiles(survey: Survey): Iterable<CatalogFile> {
-    const single = this.file(survey.path);
-    if (single !== undefined && !survey.files.has(survey.path)) yield single;
+  /** The paths of the catalog's files that a survey did not find. */
+  *#gonePaths(survey: Survey): Iterable<TreePath> {
+    if (this.file(survey.path) !== undefined && !survey.files.has(survey.path)) yield survey.path;
     for (const directory of this.#files.directoriesWithin(survey.path)) {
       if (isUnseen(directory, survey)) continue;
-      for (const file of this.#files.in(directory)) if (!survey.files.has(file.path)) yield file;
+      for (const { path } of this.#files.in(directory)) if (!survey.files.has(path)) yield path;
     }
   }
 
@@ -462,8 +467,11 @@ export class Catalog {
 
   /** Changes for .dsc files that did not change themselves, but one of whose parts did. */
   *#sourcesOfChangedParts(changes: readonly FileChange[]): Iterable<FileChange> {
-    const reported = new Set(changes.map((change) => change.path));
+    let reported: Set<TreePath> | undefined;
     for (const { path } of changes) {
+      // Most paths are those of binary packages.
+      if (!this.#sourcesByPart.has(path)) continue;
+      reported ??= new Set(changes.map((change) => change.path));
       for (const sourcePath of this.#sourcesByPart.of(path)) {
         const source = this.file(sourcePath);
         if (reported.has(sourcePath) || source === undefined) continue;

@@ -1,5 +1,5 @@
 // Cuts an ordered list into segments by its content, and after a change recuts only the segments concerned.
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Steps } from "../base/steps.ts";
 import { itemsPerStep, runStepsAtOnce, sorted } from "../base/steps.ts";
 import type { Ordered } from "./order.ts";
@@ -215,10 +215,10 @@ function* segmentOf<T extends Ordered>(
   items: readonly T[],
   opened: ReadonlyMap<string, Segment<T>>,
 ): Steps<Segment<T>> {
-  const hash = createHash("sha256");
-  for (const item of items) hash.update(item.identity);
+  let identities = "";
+  for (const item of items) identities += item.identity;
   yield;
-  const id = hash.digest("hex");
+  const id = hash("sha256", identities, "hex");
   const old = opened.get(keyOf(id, items));
   return old?.items.every((item, index) => compareOrdered(item, items[index] as T) === 0) ? old : { id, items };
 }

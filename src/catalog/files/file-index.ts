@@ -13,9 +13,11 @@ export class FileIndex {
   readonly #children = new Map<TreePath, Set<TreePath>>();
   /** Paths of files by the first 31 bits of their digests. */
   readonly #byDigestStart = new PathsByKey<number>();
+  /** The last directory found: most calls are about files of one directory, and comparing is faster than hashing. */
+  #last: { readonly directory: TreePath; readonly files: Map<TreePath, CatalogFile> } | undefined;
 
   get(path: TreePath): CatalogFile | undefined {
-    return this.#directories.get(parentPath(path))?.get(path);
+    return this.#filesIn(parentPath(path))?.get(path);
   }
 
   hasDirectory(path: TreePath): boolean {
@@ -62,7 +64,7 @@ export class FileIndex {
   }
 
   addDirectory(directory: TreePath): void {
-    if (this.#directories.has(directory)) return;
+    if (this.#filesIn(directory) !== undefined) return;
     this.#directories.set(directory, new Map());
     for (let at = directory; at !== rootPath; at = parentPath(at)) {
       const siblings = this.#children.get(parentPath(at));
@@ -75,6 +77,7 @@ export class FileIndex {
   removeDirectory(directory: TreePath): void {
     for (const file of this.in(directory)) this.#forgetDigest(file);
     this.#directories.delete(directory);
+    this.#last = undefined;
     let at = directory;
     while (at !== rootPath && !this.#directories.has(at) && !this.#children.has(at)) {
       const siblings = this.#children.get(parentPath(at));
@@ -88,7 +91,7 @@ export class FileIndex {
   set(file: CatalogFile): void {
     const directory = parentPath(file.path);
     this.addDirectory(directory);
-    const files = this.#directories.get(directory);
+    const files = this.#filesIn(directory);
     const before = files?.get(file.path);
     if (before !== undefined) this.#forgetDigest(before);
     files?.set(file.path, file);
@@ -101,6 +104,13 @@ export class FileIndex {
     const file = files?.get(path);
     if (file !== undefined) this.#forgetDigest(file);
     files?.delete(path);
+  }
+
+  #filesIn(directory: TreePath): Map<TreePath, CatalogFile> | undefined {
+    if (this.#last?.directory === directory) return this.#last.files;
+    const files = this.#directories.get(directory);
+    if (files !== undefined) this.#last = { directory, files };
+    return files;
   }
 
   #forgetDigest(file: CatalogFile): void {

@@ -1,6 +1,6 @@
 // A finding is the short form of an inspection that is kept in memory: enough to put a file into an index and to order
 // it, without its stanza. It is also the first line of a record in the inspection store.
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { internString } from "../../base/intern-string.ts";
 import { variantOf } from "../../debian/control.ts";
 import { descriptionOf } from "../../debian/description.ts";
@@ -194,11 +194,11 @@ const sourceName = (name: string, version: string): string => [name, version.rep
 /** Identifies what an index shows of a file: for equal bytes, uploaders' metadata may differ. */
 function stanzaKeyOf(stanza: Stanza, digests: Digests): string {
   const content = [stanza, ...digestAlgorithms.map((algorithm) => digests[algorithm])];
-  return createHash("sha256").update(JSON.stringify(content)).digest("base64url");
+  return hash("sha256", JSON.stringify(content), "base64url");
 }
 
 function descriptionKeyOf(control: Stanza): string | undefined {
   const description = descriptionOf(control);
   const content = [fieldOf(control, "Package"), description?.md5];
-  return description && createHash("md5").update(JSON.stringify(content)).digest("base64url");
+  return description && hash("md5", JSON.stringify(content), "base64url");
 }

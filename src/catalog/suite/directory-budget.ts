@@ -67,7 +67,8 @@ export class DirectoryBudget {
    */
   set(path: TreePath, entry: IndexEntry | undefined): IndexEntry | undefined {
     const before = this.#entries.get(path);
-    if (!this.#changed.has(path)) this.#changed.set(path, before);
+    // Within the budget nothing was expelled, and the order is not known.
+    if (this.#order !== undefined && !this.#changed.has(path)) this.#changed.set(path, before);
     this.#stanzaBytes += (entry?.stanzaBytes ?? 0) - (before?.stanzaBytes ?? 0);
     this.#countVariant(before, -1);
     this.#countVariant(entry, 1);

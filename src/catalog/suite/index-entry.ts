@@ -1,5 +1,5 @@
 // One entry of an index: a package with its component and its position in the order.
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Architecture, Component, TreePath } from "../../base/names.ts";
 import type { Digests } from "../../debian/digests.ts";
 import type { Stanza } from "../../debian/stanza.ts";
@@ -80,7 +80,5 @@ export function firstLinkedFirst(a: IndexEntry, b: IndexEntry): number {
 
 /** The identity of an entry. @param digests of its files and stanza */
 export function entryIdentityOf(path: TreePath, ...digests: readonly string[]): string {
-  return createHash("sha256")
-    .update([path, ...digests].join("\0"))
-    .digest("hex");
+  return hash("sha256", [path, ...digests].join("\0"), "hex");
 }

@@ -76,6 +76,8 @@ export class PackageList {
   /** Budgets by builder's directory, and builder's directories by the directories in them. */
   readonly #budgets = new Map<TreePath, DirectoryBudget>();
   readonly #builders = new Map<TreePath, TreePath>();
+  /** The last result of `#budgetOf`: most calls are about files of one directory. */
+  #lastBudget: { readonly directory: TreePath; readonly budget: DirectoryBudget } | undefined;
   /** The previous rejections of the files that `apply` has changed. */
   #touched = new Map<TreePath, Rejection | undefined>();
   /** The last rules and their decisions; undefined if every builder may use every name. */
@@ -139,7 +141,8 @@ export class PackageList {
     const contenders = new Map<string, Contenders>();
     /** Replaces the entry of a key at a path. */
     const contend = (key: string, path: TreePath, entry?: IndexEntry) => {
-      const contending = contenders.has(key) ? contenders.get(key) : this.#contendersFor(key);
+      const changed = contenders.get(key);
+      const contending = changed !== undefined || contenders.has(key) ? changed : this.#contendersFor(key);
       contenders.set(key, withEntryAt(contending, path, entry));
     };
     /** Sets the entry at a path after the budget has admitted it; undefined removes it. */
@@ -244,6 +247,13 @@ export class PackageList {
 
   #budgetOf(path: TreePath): DirectoryBudget {
     const directory = parentPath(path);
+    if (this.#lastBudget?.directory === directory) return this.#lastBudget.budget;
+    const budget = this.#budgetFor(directory);
+    this.#lastBudget = { directory, budget };
+    return budget;
+  }
+
+  #budgetFor(directory: TreePath): DirectoryBudget {
     const builder = this.#builders.get(directory) ?? this.#budget.builderOf(directory) ?? directory;
     // Cached for the lifetime of this list: a package must leave the budget that it entered, even if builders change.
     this.#builders.set(directory, builder);

@@ -1,5 +1,5 @@
 // Renders a segment of an index from the inspections of its packages.
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { lastName, parentPath } from "../../base/names.ts";
 import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
@@ -44,12 +44,12 @@ export class StanzaRenderer {
    * @returns lower-case hex
    */
   keyOf(segment: Segment<IndexEntry>, style: StanzaStyle): string {
-    const key = createHash("sha256").update(`${renderingVersion} ${style} ${this.#algorithms.join()}\n`);
+    let content = `${renderingVersion} ${style} ${this.#algorithms.join()}\n`;
     const inTree = this.#placement === "tree";
     for (const entry of segment.items) {
-      key.update(`${contentsOf(entry).join("/")}${inTree ? `\0${parentPath(entry.path)}` : ""}\n`);
+      content += `${contentsOf(entry).join("/")}${inTree ? `\0${parentPath(entry.path)}` : ""}\n`;
     }
-    return key.digest("hex");
+    return hash("sha256", content, "hex");
   }
 
   /**

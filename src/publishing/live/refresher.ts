@@ -164,16 +164,18 @@ export class Refresher implements FileRefresher {
     }
     await notices.afterRefresh(suites, isWholeTree ? { dists } : undefined, signal);
     if (isWholeTree && status.noteWholeTree()) observer.surveyed();
-    const sorted = (paths: readonly TreePath[]) =>
-      [...new Set(paths.filter((each) => isWithin(each, path)))].toSorted();
+    const sortedWithin = (kind: keyof PublishedFiles) => {
+      const within = published.flatMap((files) => files[kind].filter((each) => isWithin(each, path)));
+      return [...new Set(within)].toSorted();
+    };
     // Computed on use: after a restart these are all files, and a poll does not need them.
     return {
       suites,
       get added() {
-        return sorted(published.flatMap(({ added }) => added));
+        return sortedWithin("added");
       },
       get removed() {
-        return sorted(published.flatMap(({ removed }) => removed));
+        return sortedWithin("removed");
       },
     };
   }
@@ -277,7 +279,7 @@ export class Refresher implements FileRefresher {
       if (await endsWithin(all, restartStepMs)) return await all;
     }
     for (const [directory, isKnown] of this.#active.get(suite.name) ?? []) {
-      if (!isKnown) this.#noteInspecting(suite, directory, [directory]);
+      if (!isKnown) this.#noteInspecting(suite, directory, new Set([directory]));
     }
   }
 
@@ -365,7 +367,7 @@ export class Refresher implements FileRefresher {
   #endSurvey(name: Suite, path: TreePath, order: number): void {
     const { catalog, suites } = this.#options;
     const suite = suites.get(name);
-    if (suite !== undefined) this.#noteInspecting(suite, path, []);
+    if (suite !== undefined) this.#noteInspecting(suite, path, new Set());
     catalog.surveyOrder.end(order);
   }
 
@@ -380,7 +382,7 @@ export class Refresher implements FileRefresher {
       for (const change of changes) all.push(change);
       this.#noteInspecting(suite, path, inspecting);
       // A request for exactly this path publishes its changes at the end.
-      if (changes.length > 0 && (inspecting.length > 0 || active?.has(path))) this.#options.publisher.publishSoon(name);
+      if (changes.length > 0 && (inspecting.size > 0 || active?.has(path))) this.#options.publisher.publishSoon(name);
     };
   }
 
@@ -398,10 +400,9 @@ export class Refresher implements FileRefresher {
     return failure;
   }
 
-  #noteInspecting(suite: ServedSuite, path: TreePath, files: readonly TreePath[]): void {
-    const before = suite.inspectingCount;
-    suite.noteInspecting(path, files);
-    if (suite.inspectingCount !== before) this.#options.observer.inspecting(suite.name, suite.inspectingCount);
+  #noteInspecting(suite: ServedSuite, path: TreePath, files: ReadonlySet<TreePath>): void {
+    const count = suite.noteInspecting(path, files);
+    if (count !== undefined) this.#options.observer.inspecting(suite.name, count);
   }
 
   async #noteUnlisted(

@@ -62,7 +62,9 @@ export class ServedSuite {
   /** The catalog reports each change once, so a failed attempt to publish must not lose any. */
   readonly #unpublished: UnpublishedChanges;
   /** By the path of an active survey: the files that it has seen and that are not inspected yet. */
-  readonly #inspecting = new Map<TreePath, readonly TreePath[]>();
+  readonly #inspecting = new Map<TreePath, ReadonlySet<TreePath>>();
+  /** Their number at the last change by `noteInspecting`. */
+  #notedCount = 0;
   /** The directories that could not be listed by the last survey of them. */
   #unlisted: ReadonlyMap<TreePath, Rejection> = new Map();
   /** The files outside of package directories, and those with invalid names, as of the last survey. */
@@ -123,10 +125,17 @@ export class ServedSuite {
     return this.#unpublished.has(path);
   }
 
-  /** Replaces the list of files that a survey of a path is still inspecting. @param files none when the survey ends */
-  noteInspecting(path: TreePath, files: readonly TreePath[]): void {
-    if (files.length > 0) this.#inspecting.set(path, files);
+  /**
+   * Replaces the set of files that a survey of a path is still inspecting. The set may shrink between calls.
+   * @param files none when the survey ends
+   * @returns the number of files that are being inspected, if it has changed since the last call
+   */
+  noteInspecting(path: TreePath, files: ReadonlySet<TreePath>): number | undefined {
+    if (files.size > 0) this.#inspecting.set(path, files);
     else this.#inspecting.delete(path);
+    const before = this.#notedCount;
+    this.#notedCount = this.inspectingCount;
+    return this.#notedCount === before ? undefined : this.#notedCount;
   }
 
   /** Whether a path is in a directory that could not be listed by the last survey of it. */
@@ -307,12 +316,12 @@ export class ServedSuite {
 
   /** The files that are being inspected or wait for inspection, if that takes longer than usual. */
   inspecting(): readonly TreePath[] {
-    return [...this.#inspecting.values()].flat();
+    return [...this.#inspecting.values()].flatMap((files) => [...files]);
   }
 
   /** The number of these files. */
   get inspectingCount(): number {
-    return [...this.#inspecting.values()].reduce((total, files) => total + files.length, 0);
+    return [...this.#inspecting.values()].reduce((total, files) => total + files.size, 0);
   }
 
   isRejected(path: TreePath): boolean {
