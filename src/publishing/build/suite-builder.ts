@@ -17,6 +17,7 @@ import { renderRelease } from "../../indices/release.ts";
 import { SegmentedList } from "../../indices/segments.ts";
 import type { Signer } from "../../signing/signer.ts";
 import { latest } from "../store/last-dates.ts";
+import type { PooledSegment } from "../store/package-pool.ts";
 import type { Manifest, PublishedIndex } from "../store/publication.ts";
 import { publicationId, publishedIndex, segmentIdsOf } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
@@ -128,6 +129,7 @@ export class SuiteBuilder {
     });
     // All builds start before the first is awaited: several threads build, and indices share packages.
     const builds = [];
+    const poolSegments: PooledSegment[] = [];
     for (const planned of plannedIndices) {
       const known = before?.get(keyOf(planned));
       const from =
@@ -146,7 +148,9 @@ export class SuiteBuilder {
       const replaced = known?.list.segments().filter((segment) => !kept.has(segment)) ?? [];
       const segmentBuilds = [];
       for (const segment of segments) {
-        segmentBuilds.push(this.#segments.build(segment, planned.stanzas, replaced, signal));
+        const built = this.#segments.build(segment, planned.stanzas, replaced, signal);
+        segmentBuilds.push(built);
+        if (planned.stanzas !== "description") poolSegments.push({ id: built.id, items: segment.items });
         await yieldNow();
       }
       builds.push({ planned, list, segmentBuilds, known });
@@ -174,7 +178,10 @@ export class SuiteBuilder {
         binaryPackages: counts.binary,
         sourcePackages: counts.source,
       },
-      { ...request, added: entered.added },
+      {
+        ...request,
+        pooled: () => (before === undefined ? store.pool.addSegments(poolSegments) : store.pool.add(entered.added)),
+      },
     );
     this.#indices = indices;
     return manifest;
@@ -200,7 +207,7 @@ export class SuiteBuilder {
         indices: [...indices, ...fresh.indices],
         blobs: [...base.blobs, ...kept.blobs, ...fresh.blobs],
       },
-      { current, newestLinkMs: deferred === undefined ? 0 : 1, added: [], signal },
+      { current, newestLinkMs: deferred === undefined ? 0 : 1, signal },
     );
   }
 
@@ -213,7 +220,7 @@ export class SuiteBuilder {
     const { store } = this.#options;
     const withDeferred = store.get(this.#suite, lastWithSamePackages(past, store.history(this.#suite))) ?? past;
     const content = { ...past, ...withDeferredOf(past, withDeferred), rolledBackTo: past.id };
-    return await this.#publish(content, { current, newestLinkMs: 0, added: [], signal });
+    return await this.#publish(content, { current, newestLinkMs: 0, signal });
   }
 
   /** Makes the next build start from nothing, because this builder missed a change. */
@@ -234,10 +241,11 @@ export class SuiteBuilder {
     {
       current,
       newestLinkMs,
-      added,
+      pooled = async () => undefined,
       signal,
     }: Pick<BuildRequest, "current" | "newestLinkMs" | "signal"> & {
-      readonly added: Iterable<IndexEntry>;
+      /** Adds the packages to the pool. */
+      readonly pooled?: () => Promise<void>;
     },
   ): Promise<Manifest> {
     const { signer, store, now, datesAfterSeconds, dateLagSeconds, releaseDigests } = this.#options;
@@ -253,7 +261,7 @@ export class SuiteBuilder {
     // Packages and segments are written to disk while this signs.
     const before = new Set(segmentIdsOf(current?.indices ?? []));
     const fresh = segmentIdsOf(content.indices).filter((id) => !before.has(id));
-    const stored = Promise.all([store.pool.add(added), store.segments.written(fresh)]);
+    const stored = Promise.all([pooled(), store.segments.written(fresh)]);
     stored.catch(() => undefined);
     const last = latest(current?.dateSeconds ?? store.lastDate(this.#suite), datesAfterSeconds);
     const { components, architectures, indices, blobs, binaryPackages, sourcePackages, rolledBackTo } = content;

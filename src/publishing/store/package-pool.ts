@@ -1,4 +1,5 @@
 // Finds the packages of all kept publications by digest and file name, even after they were unlinked from the tree.
+import { hash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import type { Database } from "lmdb";
 import { ContentId } from "../../base/content-id.ts";
@@ -78,10 +79,13 @@ const packagesPerWrite = 1024;
 /** The packages of one repository that kept publications list. */
 export class PackagePool {
   readonly #files: Database<PoolRecord, string>;
+  /** By the id of a segment whose packages were all added: a fingerprint of their records. */
+  readonly #segments: Database<string, string>;
 
-  /** @param files a database for this repository only */
-  constructor(files: Database<PoolRecord, string>) {
+  /** @param files a database for this repository only; `segments` likewise */
+  constructor(files: Database<PoolRecord, string>, segments: Database<string, string>) {
     this.#files = files;
+    this.#segments = segments;
   }
 
   /** @param path below the repository's root, e.g. `pool/SHA256/…/hello_1_amd64.deb` */
@@ -182,13 +186,35 @@ export class PackagePool {
     await written(() => this.#put(entries));
   }
 
+  /**
+   * Like `add`, for all packages of some segments. After a restart nearly all segments are as they were when they were
+   * added, and their records need not be read.
+   */
+  async addSegments(segments: Iterable<PooledSegment>): Promise<void> {
+    await written(async () => {
+      let noted: Promise<unknown> = Promise.resolve();
+      for (const { id, items } of segments) {
+        const fingerprint = fingerprintOf(items);
+        await setImmediate();
+        if (this.#segments.get(id) === fingerprint) continue;
+        await this.#put(items);
+        noted = this.#segments.put(id, fingerprint);
+      }
+      await noted;
+    });
+  }
+
   async #put(entries: Iterable<IndexEntry>): Promise<void> {
     let written: Promise<unknown> = Promise.resolve();
     let untilWait = packagesPerWrite;
     for (const entry of entries) {
       for (const [key, record] of recordsOf(entry)) {
-        // After a restart all packages are added again and few of them are new. Reading costs a tenth of writing.
-        if (!isSame(this.#files.get(key), record)) written = this.#files.put(key, record);
+        // Reading costs a tenth of writing, and several segments may contain the same package.
+        const known = this.#files.get(key);
+        if (isSame(known, record)) continue;
+        // The same bytes at another place: the fingerprints do not tell which segments have them.
+        if (known !== undefined) written = this.#segments.clearAsync();
+        written = this.#files.put(key, record);
       }
       if (--untilWait > 0) continue;
       untilWait = packagesPerWrite;
@@ -210,14 +236,34 @@ export class PackagePool {
   /**
    * Deletes all other files.
    * @param paths paths below the repository's root
+   * @param segments the ids of all segments that contain no other files
    */
-  async keepOnly(paths: ReadonlySet<string>): Promise<void> {
+  async keepOnly(paths: ReadonlySet<string>, segments: ReadonlySet<string>): Promise<void> {
     let removed: Promise<unknown> = Promise.resolve();
+    for (const id of this.#segments.getKeys()) if (!segments.has(id)) removed = this.#segments.remove(id);
     for (const key of this.#files.getKeys()) {
       if (!paths.has(`${poolPrefix}${key}`)) removed = this.#files.remove(key);
     }
     await removed;
   }
+}
+
+/** A segment of an index, as it is stored. */
+export interface PooledSegment {
+  /** Identifies names and digests of the packages. */
+  readonly id: string;
+  readonly items: readonly IndexEntry[];
+}
+
+/** Identifies the part of the records of a segment's packages that its id does not. */
+function fingerprintOf(items: readonly IndexEntry[]): string {
+  let text = "";
+  for (const item of items) {
+    for (const { path, entry } of item.kind === "source" ? [item, ...item.parts] : [item]) {
+      text += `${path}\0${entry.content?.reveal()}\0${entry.linkedAtMs}\0${entry.relinkedAtMs}\n`;
+    }
+  }
+  return hash("sha256", text, "base64url");
 }
 
 const isSame = (known: PoolRecord | undefined, record: PoolRecord): boolean =>

@@ -10,7 +10,6 @@ import { BlobStore } from "./blob-store.ts";
 import { identityFieldsOf } from "./known-identity.ts";
 import type { LastDates } from "./last-dates.ts";
 import { latest } from "./last-dates.ts";
-import type { PoolRecord } from "./package-pool.ts";
 import { PackagePool } from "./package-pool.ts";
 import type { HashReference, Manifest, PublishedFile, PublishedIndex } from "./publication.ts";
 import {
@@ -86,7 +85,7 @@ export class PublicationStore {
     this.segments = new SegmentStore(root, name);
     this.blobs = new BlobStore(root, name);
     this.pins = new SnapshotPins(root, name);
-    this.pool = new PackagePool(root.openDB<PoolRecord, string>({ name: `${name}/pool` }));
+    this.pool = new PackagePool(root.openDB({ name: `${name}/pool` }), root.openDB({ name: `${name}/pool-segments` }));
   }
 
   /** The id of every suite's current publication. */
@@ -268,11 +267,12 @@ export class PublicationStore {
     }
     const segmentsOf = (keys: ReadonlySet<string>): Set<string> =>
       new Set([...keys].flatMap((run) => (this.#runs.get(run) ?? []).map(({ id }) => id)));
-    const named = await this.segments.references(segmentsOf(stanzaRuns));
+    const stanzaSegments = segmentsOf(stanzaRuns);
+    const named = await this.segments.references(stanzaSegments);
     const segments = segmentsOf(runs);
     for (const run of this.#runs.getKeys()) if (!runs.has(run)) await this.#runs.remove(run);
     await this.segments.keepOnly(segments);
-    await this.pool.keepOnly(named);
+    await this.pool.keepOnly(named, stanzaSegments);
   }
 
   async #sweepBlobs(patchesBeforeMs: number): Promise<void> {

@@ -10,6 +10,19 @@ import type { PoolRecord } from "../../../src/publishing/store/package-pool.ts";
 import { PackagePool } from "../../../src/publishing/store/package-pool.ts";
 import { openStateDatabase } from "../../../src/publishing/store/state-database.ts";
 
+function aPool() {
+  const directory = mkdtempSync(join(tmpdir(), "pool-"));
+  const root = openStateDatabase(join(directory, "database"));
+  onTestFinished(async () => {
+    await root.close();
+    rmSync(directory, { recursive: true });
+  });
+  const files = root.openDB<PoolRecord, string>({ name: "debian/pool" });
+  const segments = root.openDB<string, string>({ name: "debian/pool-segments" });
+  const pool = new PackagePool(files, segments);
+  return { files, pool, found: () => pool.find(`pool/SHA256/${"2".repeat(64)}/hello_1_amd64.deb`) };
+}
+
 function anEntry(builder: string, content: string): BinaryIndexEntry {
   const linkedAtMs = 1_700_000_000_000;
   return {
@@ -43,16 +56,8 @@ function anEntry(builder: string, content: string): BinaryIndexEntry {
 }
 
 test("a record is written once, and again if the package has another path", async () => {
-  const directory = mkdtempSync(join(tmpdir(), "pool-"));
-  const root = openStateDatabase(join(directory, "database"));
-  onTestFinished(async () => {
-    await root.close();
-    rmSync(directory, { recursive: true });
-  });
-  const files = root.openDB<PoolRecord, string>({ name: "debian/pool" });
+  const { files, pool, found } = aPool();
   const put = vi.spyOn(files, "put");
-  const pool = new PackagePool(files);
-  const found = () => pool.find(`pool/SHA256/${"2".repeat(64)}/hello_1_amd64.deb`);
 
   await pool.add([anEntry("one", "first")]);
   expect(found()?.path).toBe("dists/sid/main/binary-amd64/one/hello_1_amd64.deb");
@@ -63,4 +68,32 @@ test("a record is written once, and again if the package has another path", asyn
   expect(found()?.path).toBe("dists/sid/main/binary-amd64/two/hello_1_amd64.deb");
   await pool.add([anEntry("two", "second")]);
   expect(found()?.content?.reveal()).toBe("second");
+});
+
+test("the records of a segment are read again only if one of its packages has another path or content", async () => {
+  const { files, pool, found } = aPool();
+  const aSegment = (entry: BinaryIndexEntry) => ({ id: "segment", items: [entry] });
+  await pool.addSegments([aSegment(anEntry("one", "first"))]);
+  expect(found()?.content?.reveal()).toBe("first");
+  const get = vi.spyOn(files, "get");
+  await pool.addSegments([aSegment(anEntry("one", "first"))]);
+  expect(get).not.toHaveBeenCalled();
+
+  await pool.addSegments([aSegment(anEntry("one", "second"))]);
+  expect(found()?.content?.reveal()).toBe("second");
+
+  // The fingerprint of the segment is the present one, but the record is another one meanwhile.
+  await pool.add([anEntry("two", "third")]);
+  await pool.addSegments([aSegment(anEntry("one", "second"))]);
+  expect(found()?.content?.reveal()).toBe("second");
+});
+
+test("a segment whose packages were deleted is added again", async () => {
+  const { pool, found } = aPool();
+  const segment = { id: "segment", items: [anEntry("one", "first")] };
+  await pool.addSegments([segment]);
+  await pool.keepOnly(new Set(), new Set());
+  expect(found()).toBeUndefined();
+  await pool.addSegments([segment]);
+  expect(found()?.content?.reveal()).toBe("first");
 });
