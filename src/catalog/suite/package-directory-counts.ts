@@ -12,6 +12,8 @@ export class PackageDirectoryCounts {
   readonly #rejected = new Map<TreePath, number>();
   /** The package directory of each directory with files. */
   readonly #packageDirectories = new Map<TreePath, TreePath | undefined>();
+  /** The last one: most calls are about files of one directory. */
+  #last: { readonly directory: TreePath; readonly packageDirectory: TreePath | undefined } | undefined;
 
   constructor(layout: Layout) {
     this.#layout = layout;
@@ -33,9 +35,15 @@ export class PackageDirectoryCounts {
 
   #count(counts: Map<TreePath, number>, path: TreePath, by: 1 | -1): void {
     const directory = parentPath(path);
+    if (this.#last?.directory !== directory)
+      this.#last = { directory, packageDirectory: this.#packageDirectoryOf(directory) };
+    const { packageDirectory } = this.#last;
+    if (packageDirectory !== undefined) addToCount(counts, packageDirectory, by);
+  }
+
+  #packageDirectoryOf(directory: TreePath): TreePath | undefined {
     if (!this.#packageDirectories.has(directory))
       this.#packageDirectories.set(directory, this.#layout.packageDirectoryPath(directory));
-    const packageDirectory = this.#packageDirectories.get(directory);
-    if (packageDirectory !== undefined) addToCount(counts, packageDirectory, by);
+    return this.#packageDirectories.get(directory);
   }
 }
