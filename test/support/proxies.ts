@@ -157,7 +157,7 @@ const programsOf: { readonly [name in ProxyName]: (place: Place) => readonly Pro
       ["listen 443", `listen 127.0.0.1:${port}`],
       ["/etc/ssl/tahoe-apt/fullchain.pem", certificate.certificateFile],
       ["/etc/ssl/tahoe-apt/privkey.pem", certificate.keyFile],
-      ["/var/cache/nginx/tahoe-apt", join(directory, "cache")],
+      ["/var/cache/nginx-tahoe-apt", join(directory, "cache")],
       ...changes,
     ]);
     const main = join(directory, "main.conf");

@@ -1,5 +1,5 @@
 // The examples of reverse proxies, each with the real program and TLS in front of the real server.
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   mkdirSync,
@@ -24,7 +24,7 @@ import type { Certificate } from "../support/certificates.ts";
 import { aCertificate } from "../support/certificates.ts";
 import { aDeb, arOf, tarHeader } from "../support/debs.ts";
 import { blockOf } from "../support/documents.ts";
-import { readProjectFile } from "../support/project-files.ts";
+import { projectRoot, readProjectFile } from "../support/project-files.ts";
 import type { Change, ProxyName } from "../support/proxies.ts";
 import { memoryBytes, ReverseProxy } from "../support/proxies.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
@@ -92,9 +92,10 @@ afterAll(async () => {
 
 const token = (name: string): string => `a-token-of-${name}`.padEnd(40, "-");
 
+const serverFlags: readonly string[] = ["--config", join(work, "tahoe-apt.toml"), "--state", join(work, "state")];
+
 async function startServer(): Promise<ServerUnderTest> {
-  const flags = ["--config", join(work, "tahoe-apt.toml"), "--state", join(work, "state")];
-  const started = await ServerUnderTest.start({ flags, port });
+  const started = await ServerUnderTest.start({ flags: serverFlags, port });
   await started.ready();
   return started;
 }
@@ -562,6 +563,18 @@ describe.each(programs)("%s", (name) => {
   });
 });
 
+/** Keeps a listening socket open and starts a command with it, again and again, as systemd does for a service. */
+const socketManager = `
+import os, socket, subprocess, sys
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("127.0.0.1", int(sys.argv[1])))
+listener.listen(512)
+os.dup2(listener.fileno(), 3)
+while True:
+    subprocess.run(["sh", "-c", 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', "sh", *sys.argv[2:]], pass_fds=[3])
+`;
+
 describe("while the server restarts", () => {
   test("apt sees no error, HAProxy and Caddy hold requests, and caches answer", async () => {
     const cached = await byHashPath("debian");
@@ -580,6 +593,42 @@ describe("while the server restarts", () => {
     expect(Object.fromEntries(await held)).toEqual({ nginx: 502, Caddy: 200, HAProxy: 200, Varnish: 503 });
     await updates;
     for (const root of roots) expect(await root.candidate("hello")).toBe(`${published}.0-1`);
+  });
+
+  test("no request fails if the listening socket stays open, as with systemd's sockets", async () => {
+    await server.end();
+    const manager = spawn(
+      "python3",
+      ["-c", socketManager, String(port), join(projectRoot, "dist/cli.js"), "serve", ...serverFlags],
+      {
+        stdio: "ignore",
+        detached: true,
+      },
+    );
+    const { pid: managerPid } = manager;
+    if (managerPid === undefined) throw new Error("this test needs python3");
+    const pid = () => Number(readFileSync(`/proc/${managerPid}/task/${managerPid}/children`, "utf8"));
+    const statuses = new Set<number>();
+    let isRestarting = true;
+    try {
+      await Promise.all([...proxies.values()].map((proxy) => ask(proxy, `/debian/${suite}/InRelease`)));
+      const load = Promise.all(
+        [...proxies.values()].map(async (proxy) => {
+          while (isRestarting) statuses.add((await ask(proxy, `/debian/${suite}/InRelease`)).status);
+        }),
+      );
+      const first = pid();
+      process.kill(first, "SIGTERM");
+      await expect.poll(pid, { timeout: 30_000 }).not.toBe(first);
+      await Promise.all([...proxies.values()].map((proxy) => ask(proxy, `/debian/${suite}/Release`)));
+      isRestarting = false;
+      await load;
+      expect([...statuses]).toEqual([200]);
+    } finally {
+      isRestarting = false;
+      process.kill(-managerPid, "SIGKILL");
+    }
+    server = await startServer();
   });
 });
 
