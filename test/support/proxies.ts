@@ -3,16 +3,16 @@ import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { get } from "node:https";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Certificate } from "./certificates.ts";
-import { runTool } from "./debs.ts";
 import { readProjectFile } from "./project-files.ts";
 import { freePort } from "./server.ts";
 
 const examples = "docs/examples/proxies";
 const startTimeoutMs = 30_000;
-const pollMs = 20;
+const pollMs = 50;
 
 export type ProxyName = "nginx" | "Caddy" | "HAProxy" | "Varnish";
 
@@ -81,7 +81,7 @@ export class ReverseProxy {
     const [port, innerPort] = [await freePort(), await freePort()];
     const programs = programsOf[name]({ changes: [], ...options, port, innerPort, combinedFile });
     const proxy = new ReverseProxy(name, port, programs, directory);
-    await proxy.#ready(certificate.caFile);
+    await proxy.#ready(readFileSync(certificate.caFile));
     return proxy;
   }
 
@@ -107,20 +107,25 @@ export class ReverseProxy {
     );
   }
 
-  async #ready(caFile: string): Promise<void> {
+  async #ready(ca: Buffer): Promise<void> {
     for (const begunMs = Date.now(); Date.now() - begunMs < startTimeoutMs; ) {
       if (this.#children.some(({ exitCode }) => exitCode !== null)) break;
-      try {
-        runTool("curl", ["-fsS", "--cacert", caFile, `${this.url}/healthz`]);
-        return;
-      } catch {
-        await sleep(pollMs);
-      }
+      if (await responds(`${this.url}/healthz`, ca)) return;
+      await sleep(pollMs);
     }
     await this.end();
     throw new Error(`${this.name} did not start:\n${this.#output}`);
   }
 }
+
+const responds = (url: string, ca: Buffer): Promise<boolean> =>
+  new Promise((resolve) => {
+    const asking = get(url, { ca, agent: false, family: 4 }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    asking.on("error", () => resolve(false));
+  });
 
 /** The memory that a process has of its own, in bytes. */
 export function memoryBytes(pid: number): number {

@@ -17,6 +17,7 @@ import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { generateKey } from "openpgp";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { defaultPingLimits } from "../../src/http/ping-endpoint.ts";
 import { AptRoot } from "../support/apt.ts";
@@ -55,7 +56,15 @@ beforeAll(async () => {
   certificate = aCertificate(work);
   ca = readFileSync(certificate.caFile);
   agent = new Agent({ keepAlive: true, ca });
-  const secrets = { "bob.password": password, "ping.token": token("ping") };
+  const { privateKey } = await generateKey({
+    type: "ecc",
+    curve: "ed25519Legacy",
+    userIDs: [{ name: "Tests" }],
+    subkeys: [],
+    date: new Date("2026-01-01"),
+    format: "armored",
+  });
+  const secrets = { "key.asc": privateKey, "bob.password": password, "ping.token": token("ping") };
   for (const name of programs) Object.assign(secrets, { [`${name}.token`]: token(name) });
   for (const [name, secret] of Object.entries(secrets)) writeFileSync(join(work, name), secret, { mode: 0o600 });
   await put("debian", "hello_1.0-1_amd64.deb", await aDeb({ architecture: "amd64" }));
@@ -63,7 +72,11 @@ beforeAll(async () => {
   await put("lost", "hello_1.0-1_amd64.deb", await aDeb({ architecture: "amd64" }));
   await putLarge("large_1.0-1_amd64.deb");
   const repository = (name: string, ...lines: readonly string[]) =>
-    ["[[repository]]", `name = "${name}"`, `folder = "${name}"`, 'ping_token_file = "ping.token"', ...lines].join("\n");
+    [
+      `[[repository]]\nname = "${name}"\nfolder = "${name}"`,
+      'signing_key_file = "key.asc"\nping_token_file = "ping.token"',
+      ...lines,
+    ].join("\n");
   const builder = (name: string) =>
     `[[repository.builder]]\nname = "${name.toLowerCase()}"\ntoken_file = "${name}.token"\ndirectory = "${directory}/${name}"`;
   const text = [
