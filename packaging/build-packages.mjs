@@ -230,6 +230,9 @@ function buildProgramPackage(stage, { tarball, architecture, version, engines, d
   for (const name of readdirSync(join(root, "docs/examples/proxies"))) {
     write(join(documents, "examples/proxies", name), readFileSync(join(root, "docs/examples/proxies", name)));
   }
+  for (const name of ["prometheus/alerts.yml", "grafana/dashboards/tahoe-apt.json"]) {
+    write(join(documents, "examples/monitoring", basename(name)), readFileSync(join(root, "docker", name)));
+  }
   for (const name of readdirSync(library)) if (/\.md$|^LICENSE$|^package-lock/.test(name)) rmSync(join(library, name));
   rmSync(join(library, "dist/.built-from"), { force: true });
   // The program in /usr/bin says with what this runs.

@@ -21,7 +21,7 @@ export function stateMetrics(registry: Registry): (directory: string) => void {
     });
   };
   gauge("state_size_bytes", "The size of the file system with the state directory.", ({ blocks }) => blocks);
-  gauge("state_free_bytes", "How much of it the server may still use.", ({ bavail }) => bavail);
+  gauge("state_free_bytes", "What is left of the file system with the state directory.", ({ bavail }) => bavail);
   return (directory) => {
     watched = directory;
   };

@@ -53,3 +53,10 @@ test("each alert has a severity, and a summary for people", () => {
   const parts = rules.split(/^ {6}- alert: /m).slice(1);
   for (const part of parts) expect(part).toMatch(/severity: (warning|critical)\n +annotations:\n +summary: ".{30,}"/);
 });
+
+test("the guide has each alert with its severity, and a section that says what to do", () => {
+  const guide = readProjectFile("docs/guide-monitoring.md");
+  const inGuide = [...guide.matchAll(/^\| \[(TahoeApt\w+)\]\(#\w+\) \| (\w+) \|/gm)].map((row) => row.slice(1, 3));
+  const inRules = [...rules.matchAll(/- alert: (\w+)\n(?:.+\n)*? +severity: (\w+)/g)].map((rule) => rule.slice(1, 3));
+  expect(inGuide).toEqual(inRules);
+});

@@ -4,16 +4,15 @@ import { statfs } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { ContentId } from "../../src/base/content-id.ts";
-import type { RepositoryName } from "../../src/base/names.ts";
 import { parseRepositoryName, parseSuite, parseTreePath, rootPath } from "../../src/base/names.ts";
 import { withoutPrivate } from "../../src/http/public-metrics.ts";
 import { measuredSigner } from "../../src/observe/measured-signer.ts";
 import { MeasuredTree } from "../../src/observe/measured-tree.ts";
-import type { Metrics } from "../../src/observe/metrics.ts";
 import { createMetrics } from "../../src/observe/metrics.ts";
 import type { SuiteCounts } from "../../src/publishing/served-repository.ts";
 import type { Tree } from "../../src/storage/tree.ts";
 import { StorageUnavailable } from "../../src/storage/tree.ts";
+import { aWatchedKey as aKey, observeEverything } from "../support/observed-everything.ts";
 import { readProjectFile } from "../support/project-files.ts";
 import { aRepository, aResource } from "../support/served-repository.ts";
 import { startApp } from "../support/started-app.ts";
@@ -183,8 +182,6 @@ test("the version of the server and of Node.js are labels of one metric", async 
   expect(seriesValue(await createMetrics(aClock().clock).render(), series)).toBe(1);
 });
 
-const aKey = { fingerprint: "AB", signingFingerprint: "CD", expiresAtSeconds: 5_000, changedAtSeconds: 1_000 };
-
 test("the default metrics of Node.js include the lag of the event loop", async () => {
   const { clock } = aClock();
   const metrics = createMetrics(clock);
@@ -256,43 +253,6 @@ test("a measured signer behaves like the original", async () => {
   expect(seriesValue(scrape, "tahoe_apt_signing_duration_seconds_sum")).toBeCloseTo(0.004);
   expect(seriesValue(scrape, "tahoe_apt_signing_errors_total")).toBe(1);
 });
-
-/** Gives every metric with labels a value. */
-function observeEverything(metrics: Metrics, repository: RepositoryName): void {
-  const observer = metrics.observerOf(repository);
-  observer.inspected("read");
-  observer.metadataRejected("malformed");
-  observer.audited("confirmed");
-  observer.rejected("not-a-deb");
-  observer.pending(sid, 2);
-  observer.inspecting(sid, 1);
-  observer.published(sid, 0.2);
-  observer.deferredGenerated(sid, "contents", 3);
-  observer.polled(true);
-  observer.surveyed();
-  observer.refreshFailed("storage/unavailable");
-  observer.pingLive(0.3);
-  metrics.cacheObserver.hit(10);
-  metrics.cacheObserver.miss(10);
-  metrics.cacheObserver.bypassed("disk");
-  metrics.cacheObserver.stored(10);
-  metrics.cacheObserver.evicted(10);
-  metrics.cacheObserver.mismatched();
-  metrics.cacheObserver.sizeChanged(10, 1);
-  metrics.signerObserver.signed(0.1);
-  const tree = metrics.treeObserverOf(repository);
-  tree.looked(0.1);
-  tree.read(0.1, 10);
-  tree.failed("read", "storage/unavailable");
-  metrics.exportObserverOf(repository, "exported").done(1);
-  const health = metrics.healthObserverOf(repository);
-  health.checked("healthy");
-  health.ended({ healthy: 1, unhealthy: 0, lost: 0, unchecked: 0, repaired: 0, renewed: 1 }, 1000);
-  metrics.watchKeys(repository, [aKey]);
-  const published = { binaryPackages: 1, sourcePackages: 1, dateSeconds: 900 };
-  metrics.watchSuites(repository, () => [{ suite: "sid", published, rejectedFiles: 0 }]);
-  metrics.watchStateDirectory("/tmp");
-}
 
 test("no metric tells of a private repository without the token, and every metric of it is there with it", async () => {
   const metrics = createMetrics(aClock().clock);
