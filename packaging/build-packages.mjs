@@ -1,5 +1,6 @@
 // `npm run package`: builds an npm tarball and a Debian package of tahoe-apt in dist-packages/, and a Debian package of
-// Node.js for releases whose own is too old. Needs dpkg-deb, and npm to fetch the dependencies of each architecture.
+// Node.js for releases whose own is too old. Needs dpkg-deb, npm to fetch the dependencies of each architecture, and for
+// arm64 a cross-compiler.
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
@@ -26,6 +27,7 @@ import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { readHelp } from "./command-help.mjs";
 import { bashCompletion, fishCompletion, zshCompletion } from "./completions.mjs";
+import { compileLzmaNative } from "./lzma-native.mjs";
 import { manualPage } from "./manual-page.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -36,11 +38,8 @@ let output = "";
 /** The Node.js that tahoe-apt-nodejs contains: the newest release with long-term support. */
 const nodeVersion = "24.22.3";
 
-/**
- * The names of each architecture at Debian and at npm. arm64 is missing: lzma-native 8.0.6 has an x86-64 binary in
- * prebuilds/linux-arm64, and node-liblzma 4.0.2 has none, so nothing there could write .xz.
- */
-const architectures = { amd64: { npm: "x64" } };
+/** The name of each architecture at npm, and the number that its ELF files have. @see elf(5), e_machine */
+const architectures = { amd64: { npm: "x64", machine: 0x3e }, arm64: { npm: "arm64", machine: 0xb7 } };
 
 const maintainer = "tahoe-apt maintainers <maintainers@example.org>";
 
@@ -83,7 +82,8 @@ function npmPack(args, directory) {
 }
 
 /** Puts the program and the dependencies that it needs on one architecture into a directory. */
-function installProgram(tarball, directory, npmArchitecture) {
+function installProgram(tarball, directory, architecture) {
+  const npmArchitecture = architectures[architecture].npm;
   mkdirSync(directory, { recursive: true });
   run("tar", ["-xzf", tarball, "-C", directory, "--strip-components=1", "--no-same-owner"]);
   for (const name of ["package-lock.json", ".npmrc"]) cpSync(join(root, name), join(directory, name));
@@ -92,7 +92,34 @@ function installProgram(tarball, directory, npmArchitecture) {
   for (const name of [".npmrc", "node_modules/.package-lock.json", "node_modules/.bin"]) {
     rmSync(join(directory, name), { recursive: true, force: true });
   }
-  pruneModules(join(directory, "node_modules"), `linux-${npmArchitecture}`);
+  const modules = join(directory, "node_modules");
+  if (architecture === "arm64") {
+    compileLzmaNative(join(modules, "lzma-native"));
+    // It has no binary for arm64, and the program works without it.
+    rmSync(join(modules, "node-liblzma"), { recursive: true });
+  }
+  pruneModules(modules, `linux-${npmArchitecture}`);
+}
+
+/**
+ * The version of the C library that all programs and libraries below a directory need together.
+ * @throws if one of them is for another architecture
+ */
+function demandedGlibc(directory, architecture) {
+  let newest = [0, 0];
+  for (const name of readdirSync(directory, { recursive: true })) {
+    const path = join(directory, name);
+    if (!lstatSync(path).isFile()) continue;
+    const content = readFileSync(path);
+    if (content.toString("latin1", 0, 4) !== "\u007fELF") continue;
+    if (content.readUInt16LE(18) !== architectures[architecture].machine)
+      throw new Error(`${name} in the package for ${architecture} is for another architecture`);
+    for (const [, ...numbers] of content.toString("latin1").matchAll(/\0GLIBC_(\d+)\.(\d+)(?=[.\0])/g)) {
+      const version = numbers.map(Number);
+      if (version[0] > newest[0] || (version[0] === newest[0] && version[1] > newest[1])) newest = version;
+    }
+  }
+  return newest.join(".");
 }
 
 /** What no program loads at run time here: types, sources, documents, binaries for musl and Electron. Licences stay. */
@@ -109,7 +136,7 @@ function pruneModules(directory, platform) {
     const path = join(directory, name);
     if (!existsSync(path)) continue;
     const isForeign = basename(dirname(path)) === "prebuilds" && basename(path) !== platform;
-    const isSource = /^(lzma-native|node-liblzma)\/(deps|src|scripts)$/.test(name);
+    const isSource = /^(lzma-native|node-liblzma)\/(build|deps|src|scripts)$/.test(name);
     // Commands of modules: nothing here runs them.
     const isCommand = isScript(path);
     const isTest =
@@ -220,7 +247,7 @@ function isScript(path) {
 function buildProgramPackage(stage, { tarball, architecture, version, engines, dateSeconds }) {
   const library = join(stage, "usr/lib/tahoe-apt");
   const documents = join(stage, "usr/share/doc/tahoe-apt");
-  installProgram(tarball, library, architectures[architecture].npm);
+  installProgram(tarball, library, architecture);
   write(join(documents, "copyright"), copyright(library));
   writeGzipped(join(documents, "CHANGELOG.md.gz"), readFileSync(join(root, "CHANGELOG.md")));
   writeGzipped(join(documents, "changelog.gz"), debianChangelog({ name: "tahoe-apt", version, dateSeconds }));
@@ -260,7 +287,7 @@ function buildProgramPackage(stage, { tarball, architecture, version, engines, d
       Section: "utils",
       Priority: "optional",
       Maintainer: maintainer,
-      Depends: `nodejs (${engines.node.replace(">=", ">= ")}) | tahoe-apt-nodejs, libc6 (>= 2.28), libgcc-s1, libstdc++6, passwd`,
+      Depends: `nodejs (${engines.node.replace(">=", ">= ")}) | tahoe-apt-nodejs, libc6 (>= ${demandedGlibc(library, architecture)}), libgcc-s1, libstdc++6, passwd`,
       Recommends: "zstd, bzip2",
       Description: `APT repository served from a Tahoe-LAFS directory tree
  The server answers APT from a directory tree in a Tahoe-LAFS grid, of which it
@@ -311,7 +338,7 @@ function buildNodePackage(stage, { architecture, dateSeconds }) {
       Section: "javascript",
       Priority: "optional",
       Maintainer: maintainer,
-      Depends: "libc6 (>= 2.28), libgcc-s1, libstdc++6",
+      Depends: `libc6 (>= ${demandedGlibc(stage, architecture)}), libgcc-s1, libstdc++6`,
       Description: `Node.js for tahoe-apt on Debian releases with an older one
  The program of Node.js alone, in a place where only tahoe-apt looks for it. It
  neither replaces nor disturbs the package nodejs.`,
@@ -321,8 +348,15 @@ function buildNodePackage(stage, { architecture, dateSeconds }) {
 }
 
 function main() {
-  const { values } = parseArgs({ options: { output: { type: "string", default: join(root, "dist-packages") } } });
+  const { values } = parseArgs({
+    options: {
+      output: { type: "string", default: join(root, "dist-packages") },
+      architecture: { type: "string", multiple: true, default: Object.keys(architectures) },
+    },
+  });
   output = resolve(values.output);
+  const unknown = values.architecture.filter((name) => !Object.hasOwn(architectures, name));
+  if (unknown.length > 0) throw new Error(`there is no package for ${unknown.join(", ")}`);
   const { version, engines } = readJson(join(root, "package.json"));
   const dateSeconds = sourceDate();
   mkdirSync(output, { recursive: true });
@@ -333,7 +367,7 @@ function main() {
   report(tarball);
   const scratch = mkdtempSync(join(tmpdir(), "tahoe-apt-package-"));
   try {
-    for (const architecture of Object.keys(architectures)) {
+    for (const architecture of values.architecture) {
       const program = { tarball, architecture, version, engines, dateSeconds };
       report(buildProgramPackage(join(scratch, architecture), program));
       report(buildNodePackage(join(scratch, `${architecture}-node`), { architecture, dateSeconds }));
