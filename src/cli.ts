@@ -179,6 +179,7 @@ async function program(commandName: string): Promise<Command> {
     .addOption(new Option("--webapi <url...>", "the Tahoe gateways that read the tree: if one fails, the next is used"))
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
     .addOption(gatewayCaOption())
+    .option("--public-url <url>", "the server's URL for builders and users")
     .option("--ping-token-file <file>", "the file that holds the token for pings")
     .option("--archive-keyring <component>", "the component of a generated package with the repository's keys")
     .option(

@@ -14,9 +14,10 @@ import { OwnedTree, packageDirectoriesOf, tryParseBuilderName } from "../client/
 import { WriteGateways } from "../client/write-gateways.ts";
 import { readCertificates } from "../config/config-values.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
+import { parseWebUrl } from "../storage/tahoe/web-url.ts";
 import { argument, gatewayCaOption, repeatable, withRequired } from "./shared/arguments.ts";
 import { OwnerFiles } from "./shared/owner-files.ts";
-import { warn, warnWaiting } from "./shared/terminal.ts";
+import { ask, warn, warnWaiting } from "./shared/terminal.ts";
 
 const defaultListen = "127.0.0.1:8380";
 /** How long to wait for the server, which will notice the change at its next poll in any case. */
@@ -90,7 +91,7 @@ export function addOwnerCommands(commands: Command, { stopSignal, printLine }: O
     .option("--suite <name...>", "its suites", ["sid"])
     .option("--builder <name...>", "its builders, each with a directory in every package directory", [])
     .option("--listen <host:port>", "the address that the server listens on", defaultListen)
-    .option("--public-url <url>", "the server's URL for builders and users")
+    .option("--public-url <url>", "the server's URL for builders and users (default: asked for on a terminal)")
     .option("--show-caps", "print the secrets too (default: only the names of their files)")
     .addHelpText("after", initHelp)
     .action(async (directory: string, flags: InitFlags) => {
@@ -192,6 +193,12 @@ function named(raw: string): string {
   return name;
 }
 
+/** @returns undefined if the answer is empty, or nobody can be asked */
+async function askForPublicUrl(signal: AbortSignal): Promise<string | undefined> {
+  const question = "The server's URL for builders and users, e.g. https://apt.example.org (empty: only this machine): ";
+  return (await ask(question, signal)) || undefined;
+}
+
 async function init(
   directory: string,
   flags: InitFlags,
@@ -210,12 +217,13 @@ async function init(
   const gatewayCa =
     gatewayCaFile === undefined ? undefined : argument("--gateway-ca-file", () => readCertificates(gatewayCaFile));
   const gateways = new WriteGateways(flags.webapi, gatewayCa);
+  const publicUrl = flags.publicUrl ?? (files.hasConfiguration() ? undefined : await askForPublicUrl(signal));
   const settings = {
     name: parseRepositoryName(flags.name),
     gateways: flags.webapi,
     gatewayCa,
     listen: flags.listen,
-    publicUrl: flags.publicUrl?.replace(/\/+$/, ""),
+    publicUrl: publicUrl === undefined ? undefined : argument("--public-url", () => parseWebUrl(publicUrl)),
     suitesWithSlash: flags.suite.filter(hasSlash).map(parseSuite),
   };
   await mkdir(directory, { recursive: true, mode: 0o700 });

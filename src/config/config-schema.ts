@@ -18,7 +18,15 @@ import { maxSigningKeys } from "../signing/signer.ts";
 import { parseReadCap, ReadCap } from "../storage/tahoe/caps.ts";
 import { parseWebUrl } from "../storage/tahoe/web-url.ts";
 import { builderIn, buildersIn } from "./builders-file.ts";
-import { demand, parseDate, parseFlat, parseListen, readCertificates, readSecret } from "./config-values.ts";
+import {
+  demand,
+  isLoopback,
+  parseDate,
+  parseFlat,
+  parseListen,
+  readCertificates,
+  readSecret,
+} from "./config-values.ts";
 import type {
   BuilderConfiguration,
   Configuration,
@@ -313,8 +321,14 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
       limits: limitsFor(warn),
       repository: z.array(repository, "a [[repository]] is needed").min(1),
     })
-    .transform(
-      (raw): Omit<Configuration, "warnings" | "acceptIdentityChange"> => ({
+    .transform((raw): Omit<Configuration, "warnings" | "acceptIdentityChange"> => {
+      if (raw.public_url === undefined && !isLoopback(raw.listen.host)) {
+        warn(
+          `public_url: is missing, although listen = "${raw.listen.host}:${raw.listen.port}" is not only for this machine: ` +
+            "apt will find no changelogs and no snapshots, and NAME.sources has the address that each request names",
+        );
+      }
+      return {
         listen: raw.listen,
         stateDirectory: raw.state,
         publicUrl: raw.public_url,
@@ -328,6 +342,6 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
         gracePeriodSeconds: raw.grace_period_seconds,
         limits: raw.limits,
         repositories: raw.repository,
-      }),
-    );
+      };
+    });
 }

@@ -58,6 +58,9 @@ export function parseListen(raw: string): { readonly host: string; readonly port
   return { host, port };
 }
 
+/** Whether only this machine can connect to an address. A name other than localhost may be any address. */
+export const isLoopback = (host: string): boolean => /^(localhost|127(\.\d{1,3}){3}|::1)$/i.test(host);
+
 /** Parses a Date as in a Release file. @returns seconds since the epoch */
 export function parseDate(raw: string): number {
   const milliseconds = Date.parse(raw);

@@ -21,6 +21,7 @@ export interface Flags {
   readonly folder?: string | undefined;
   readonly listen?: string | undefined;
   readonly state?: string | undefined;
+  readonly publicUrl?: string | undefined;
   readonly pingTokenFile?: string | undefined;
   readonly archiveKeyring?: string | undefined;
   readonly acceptIdentityChange?: boolean | undefined;
@@ -48,7 +49,7 @@ export function loadConfiguration(
   environment: Environment = process.env,
   directory: string = process.cwd(),
 ): Configuration {
-  const { config, listen, state, acceptIdentityChange = false, ...ofRepository } = flags;
+  const { config, listen, state, publicUrl, acceptIdentityChange = false, ...ofRepository } = flags;
   const file = config === undefined ? undefined : resolve(directory, config);
   const stray = Object.entries(ofRepository).filter(([, value]) => value !== undefined);
   if (file !== undefined && stray.length > 0) {
@@ -58,6 +59,7 @@ export function loadConfiguration(
     ...(file === undefined ? { repository: [repositoryOf(ofRepository)] } : readFileOf(file)),
     ...(listen !== undefined && { listen }),
     ...(state !== undefined && { state: resolve(directory, state) }),
+    ...(publicUrl !== undefined && { public_url: publicUrl }),
   };
   const readCap = file === undefined ? readCapOf(environment) : undefined;
   const pingToken = file === undefined ? secretOf(environment.TAHOE_APT_PING_TOKEN) : undefined;
@@ -94,7 +96,9 @@ function readFileOf(path: string): Record<string, unknown> {
   }
 }
 
-const repositoryOf = (flags: Omit<Flags, "config" | "listen" | "state" | "acceptIdentityChange">): object => ({
+const repositoryOf = (
+  flags: Omit<Flags, "config" | "listen" | "state" | "publicUrl" | "acceptIdentityChange">,
+): object => ({
   name: flags.name ?? defaultName,
   ...(flags.webapi && { webapi: flags.webapi }),
   ...(flags.readcapFile !== undefined && { readcap_file: flags.readcapFile }),

@@ -232,6 +232,21 @@ test("a secret that others may read and a weak token cause warnings", () => {
   expect(warnings).toEqual([expect.stringContaining("chmod 600"), expect.stringContaining("guessed")]);
 });
 
+test.each([
+  ["127.0.0.1:0", undefined, false],
+  ["[::1]:8380", undefined, false],
+  ["localhost:8380", undefined, false],
+  ["0.0.0.0:8380", undefined, true],
+  ["[2001:db8::1]:8380", undefined, true],
+  ["apt.example.org:80", undefined, true],
+  ["0.0.0.0:8380", "https://apt.example.org/", false],
+])("listening on %s with public_url %s causes a warning: %s", (listen, publicUrl, isWarned) => {
+  const configuration = loadConfiguration({ folder: ".", listen, publicUrl }, {}, aDirectory({}));
+  const warning = `public_url: is missing, although listen = "${listen.replaceAll(/[[\]]/g, "")}" is not only for this`;
+  expect(configuration.warnings).toEqual(isWarned ? [expect.stringContaining(warning)] : []);
+  expect(configuration.publicUrl).toBe(publicUrl?.replace(/\/$/, ""));
+});
+
 /** A configuration with secrets of every kind that are passed as credentials. */
 const withCredentials = `
 metrics_token_file = "credential:metrics.token"

@@ -12,7 +12,7 @@ const run = promisify(execFile);
 
 /** The packages of each machine, in addition to Debian's essential ones. */
 const machines = {
-  bookworm: { suite: "bookworm", packages: [] },
+  bookworm: { suite: "bookworm", packages: ["curl"] },
   /** A machine that this project is installed on. */
   trixie: {
     suite: "trixie",

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import type { ContainerStore, Ended, PrivateNetwork } from "../support/container.ts";
 import { containerStore, privateNetwork } from "../support/container.ts";
 import { aDeb } from "../support/debs.ts";
+import { blockOf } from "../support/documents.ts";
 import { readProjectFile } from "../support/project-files.ts";
 import { cleanCheckout } from "../support/rootfs.ts";
 
@@ -102,11 +103,16 @@ test("the command is in the image's PATH, and prints its version", async () => {
   expect(await inside("tahoe-apt", "--version")).toMatchObject({ status: 0, output: `${version}\n` });
 });
 
-test("the health check fails while no server runs, and passes once it serves a folder", async () => {
+/** The flags of the server in the guide: what follows the name of the image. */
+const flagsInGuide = (): readonly string[] =>
+  / tahoe-apt:local (--.*)$/m.exec(blockOf("sh install-image"))?.[1]?.split(" ") ?? [];
+
+test("the health check fails while no server runs, and passes once it serves a folder as in the guide", async () => {
+  expect(flagsInGuide()).toContain("/srv/debian");
   expect(config.Healthcheck.Test[0]).toBe("CMD");
   expect((await inside(...checkOf(config))).status).not.toBe(0);
-  const folder = ["--volume", `${join(directory, "repository")}:/repository:ro`];
-  network.start(store.inContainer(container, folder, [...config.Entrypoint, "--folder", "/repository"]));
+  const folder = ["--volume", `${join(directory, "repository")}:/srv/debian:ro`];
+  network.start(store.inContainer(container, folder, [...config.Entrypoint, ...flagsInGuide()]));
   expect(await healthWithin(startsWithinMs, () => inside(...checkOf(config)))).toMatchObject({ status: 0 });
   const get = async (path: string) => (await network.run(["curl", "-sSf", `http://127.0.0.1:8380${path}`])).output;
   expect(await get("/debian/dists/sid/InRelease")).toMatch(/^-----BEGIN PGP SIGNED MESSAGE-----\n/);

@@ -1,5 +1,7 @@
 // `tahoe-apt init`, `builder` and `suite` with a real grid: a new tree, adding and revoking builders, no secret
 // printed.
+import { execFile } from "node:child_process";
+import { once } from "node:events";
 import {
   copyFileSync,
   existsSync,
@@ -27,6 +29,7 @@ import { CommandLine, outputOf, runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import { blockOf } from "../support/documents.ts";
 import { fakeGateway } from "../support/fake-gateway.ts";
+import { projectRoot } from "../support/project-files.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 import { rawExchange } from "../support/started-app.ts";
 
@@ -211,6 +214,57 @@ test("a new suite is served, and accepts packages of a builder that was added to
   ]);
   await succeed("put", "--bundle", at("builders/bob.bundle"), "--suite", "trixie", file);
   expect(await knownPackages("trixie")).toEqual(["newer"]);
+});
+
+/** Runs a command on a terminal on which somebody types lines. @returns what the terminal shows */
+async function onTerminal(args: readonly string[], typed: string): Promise<string> {
+  const command = [process.execPath, join(projectRoot, "dist/cli.js"), ...args].join(" ");
+  const child = execFile("script", ["--quiet", "--return", "--command", command, "/dev/null"], { cwd: work });
+  let shown = "";
+  child.stdout?.on("data", (chunk: string) => {
+    if (shown === "") child.stdin?.write(typed);
+    shown += chunk;
+  });
+  await once(child, "close");
+  return shown;
+}
+
+const pingUrlIn = (tree: string): string | undefined =>
+  parseBundle(readFileSync(join(work, tree, "builders/alice.bundle"), "utf8")).ping?.url;
+
+test("on a terminal, init asks for the public URL, and both the server and the builders get it", async () => {
+  const args = (tree: string) => ["init", tree, "--webapi", gateway, "--builder", "alice"];
+  expect(await onTerminal(args("asked"), "https://apt.example.org/\n")).toContain(
+    "The server's URL for builders and users",
+  );
+  expect(loadConfiguration({ config: join(work, "asked/tahoe-apt.toml") }, {}).publicUrl).toBe(
+    "https://apt.example.org",
+  );
+  expect(pingUrlIn("asked")).toBe("https://apt.example.org/-/ping/debian");
+
+  expect(await onTerminal(args("asked"), ""), "the configuration exists").not.toContain("The server's URL");
+  expect(await onTerminal([...args("named"), "--public-url", "https://apt.example.org"], "")).not.toContain(
+    "The server's URL",
+  );
+  expect(pingUrlIn("named")).toBe(pingUrlIn("asked"));
+  expect(await onTerminal(args("wrong"), "apt.example.org\n")).toContain(
+    "--public-url: is not an http:// or https:// URL",
+  );
+  expect(existsSync(join(work, "wrong"))).toBe(false);
+});
+
+test("without an answer, the configuration names the key for the public URL", async () => {
+  await succeed("init", "unasked", "--webapi", gateway, "--builder", "alice");
+  await onTerminal(["init", "empty", "--webapi", gateway, "--builder", "alice"], "\n");
+  for (const tree of ["unasked", "empty"]) {
+    const text = readFileSync(join(work, tree, "tahoe-apt.toml"), "utf8");
+    expect(text).toContain('\n# public_url = "https://apt.example.org"\n');
+    const uncommented = text.replace("# public_url", "public_url");
+    writeFileSync(join(work, tree, "tahoe-apt.toml"), uncommented);
+    const configuration = loadConfiguration({ config: join(work, tree, "tahoe-apt.toml") }, {});
+    expect(configuration.publicUrl).toBe("https://apt.example.org");
+    expect(pingUrlIn(tree)).toBe("http://127.0.0.1:8380/-/ping/debian");
+  }
 });
 
 test("the commands of the guide for a new tree work", async () => {

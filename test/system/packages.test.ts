@@ -1,11 +1,13 @@
 // The packages that `npm run package` builds: an npm tarball that runs, and Debian packages that install and purge cleanly.
 import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import fetch from "node-fetch";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { helloDeb, helloFile } from "../../src/local/hello-package.ts";
+import { blockOf } from "../support/documents.ts";
 import { projectRoot } from "../support/project-files.ts";
 import { debianMachine, demandTool } from "../support/rootfs.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
@@ -150,6 +152,77 @@ const sectionsOf = (printed: string): ReadonlyMap<string, string> =>
       .slice(1)
       .map((part) => [part.split("\n", 1)[0] ?? "", part.slice(part.indexOf("\n") + 1).trim()]),
   );
+
+/**
+ * Runs the commands of the guide for installation in their order. Nobody answers questions in this machine, and it has
+ * no systemd: the command of the unit runs instead.
+ */
+const guideScript = (install: string, port: number, withNpm: boolean): string => `
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+echo 'APT::Get::Assume-Yes "true"; APT::Install-Recommends "false"; quiet "1";' > /etc/apt/apt.conf.d/90test
+apt-get update >&2
+cd /root/dist-packages
+started=$(date +%s%3N)
+{ ${install} } >&2
+installed=$(date +%s%3N)
+{ ${blockOf("sh install-tree")} ${blockOf("sh install-configure")} } >&2
+setpriv --reuid=tahoe-apt --regid=tahoe-apt --clear-groups \
+  $(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/tahoe-apt.service) --listen 127.0.0.1:${port} > /tmp/log 2>&1 &
+for i in $(seq 1 600); do grep -q '"serving debian"' /tmp/log && break; sleep 0.1; done
+echo "== put"; ${blockOf("sh install-put")}
+{ ${blockOf("sh install-client")} } >&2
+ended=$(date +%s%3N)
+echo "== client"; tahoe-apt-hello
+echo "== ms"; echo "$((installed - started)) $((ended - started))"
+kill $! && wait $!
+echo "== secrets"; find /etc/tahoe-apt -name '*.bundle'
+{ ${blockOf("sh install-remove")} } >&2
+echo "== kept"; ls /etc/tahoe-apt/tahoe-apt.toml /var/lib/tahoe-apt/repositories/debian/signing-key.asc
+{ ${blockOf("sh install-purge")} } >&2
+echo "== purged"; ls -d /etc/tahoe-apt /var/lib/tahoe-apt 2>/dev/null || true
+echo "== npm"
+${withNpm ? `{ ${blockOf("sh install-npm")} } | tail -1` : ""}
+`;
+
+/** Shell lines with the addresses of this run. */
+const here = (script: string, port: number): string =>
+  script.replaceAll("http://127.0.0.1:3456", inject("webapiUrl")).replaceAll("127.0.0.1:8380", `127.0.0.1:${port}`);
+
+test.each([
+  ["trixie", "install-trixie", true],
+  ["bookworm", "install-bookworm", false],
+] as const)(
+  "on a minimal %s, the commands of the guide lead from the installation to a client's first package and back",
+  {
+    timeout: installMs,
+  },
+  async (suite, install, hasNpm) => {
+    expect(blockOf("sh install-start")).toBe("systemctl enable --now tahoe-apt\n");
+    const machine = await debianMachine(suite);
+    try {
+      const place = join(machine.changes, "root/dist-packages");
+      mkdirSync(place, { recursive: true });
+      for (const name of files) cpSync(join(output, name), join(place, name));
+      writeFileSync(join(place, helloFile("1.0")), helloDeb("1.0"));
+      const port = await freePort();
+      const [command, args] = await machine.enter(here(guideScript(blockOf(`sh ${install}`), port, hasNpm), port));
+      const { stdout } = await run(command, args, { maxBuffer: 1 << 26 });
+      const sections = sectionsOf(stdout);
+      expect(sections.get("put")).toBe("live: tahoe-apt-hello 1.0 all in sid main");
+      expect(sections.get("client")).toBe("Hello from tahoe-apt-hello 1.0, installed by APT from Tahoe-LAFS.");
+      expect(sections.get("secrets"), "the server gets no write cap").toBe("");
+      expect(sections.get("kept")?.split("\n")).toHaveLength(2);
+      expect(sections.get("purged")).toBe("");
+      expect(sections.get("npm")).toBe(hasNpm ? version : "");
+      const [installedMs = 0, endedMs = 0] = (sections.get("ms") ?? "").split(" ").map(Number);
+      expect(endedMs).toBeGreaterThan(installedMs);
+      process.stderr.write(`${suite}: installed after ${installedMs} ms, a client has a package after ${endedMs} ms\n`);
+    } finally {
+      await machine.remove();
+    }
+  },
+);
 
 describe.each([
   ["trixie", "nodejs"],

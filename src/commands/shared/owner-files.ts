@@ -40,6 +40,10 @@ export interface TreeSettings {
 const builderComment =
   "# The builders that may ping. Written by tahoe-apt, which keeps manual changes only of `packages`.";
 
+const publicUrlComment = `# The server's URL for builders and users. The bundles contain it, too (ping_url).
+# public_url = "https://apt.example.org"
+`;
+
 const buildersFileSchema = z.object({
   builder: z.array(z.object({ name: z.string(), packages: z.array(z.string()).optional() })).default([]),
 });
@@ -107,13 +111,18 @@ export class OwnerFiles {
     });
   }
 
+  /** Whether there is a configuration for the server already. */
+  hasConfiguration(): boolean {
+    return existsSync(this.at("tahoe-apt.toml"));
+  }
+
   /** Writes the server's files. Never changes an existing configuration. @returns whether the configuration is new */
   async writeServerFiles(settings: TreeSettings, readCap: ReadCap): Promise<boolean> {
     await writeSecretFile(this.at("tree.readcap"), readCap);
     await this.#withLock(async () => {
       if (!existsSync(this.at("builders.toml"))) await this.#writeBuilders();
     });
-    if (existsSync(this.at("tahoe-apt.toml"))) return false;
+    if (this.hasConfiguration()) return false;
     const { name, gateways, gatewayCa, listen, publicUrl, suitesWithSlash = [] } = settings;
     if (gatewayCa !== undefined) await replaceFile(this.at("gateway-ca.pem"), gatewayCa);
     const values = {
@@ -132,7 +141,8 @@ export class OwnerFiles {
         },
       ],
     };
-    return await createFile(this.at("tahoe-apt.toml"), formatToml(values), { mode: 0o600 });
+    const comment = publicUrl === undefined ? publicUrlComment : "";
+    return await createFile(this.at("tahoe-apt.toml"), `${comment}${formatToml(values)}`, { mode: 0o600 });
   }
 
   builderFile(name: string): string {

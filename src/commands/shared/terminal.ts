@@ -1,6 +1,7 @@
 // Prints lines, warnings and progress to a terminal or a pipe.
 import { once } from "node:events";
 import { clearLine, cursorTo } from "node:readline";
+import { createInterface } from "node:readline/promises";
 
 const mebibyte = 2 ** 20;
 /** The minimum time between two updates of the progress line. */
@@ -20,6 +21,28 @@ export const warnWaiting = (url: string, reason: string): void => warn(`waiting 
 
 export function warn(text: string): void {
   process.stderr.write(`tahoe-apt: ${text}\n`);
+}
+
+/**
+ * Asks for a line of text.
+ * @returns the answer without surrounding blanks; "" at the end of the input, or if there is no terminal to ask on
+ */
+export async function ask(question: string, signal: AbortSignal): Promise<string> {
+  const { stdin: input, stderr: output } = process;
+  if (!input.isTTY || !output.isTTY) return "";
+  // Otherwise the interface, and not the process, would get Ctrl-C.
+  const lines = createInterface({ input, output, terminal: false });
+  const ended = new AbortController();
+  lines.once("close", () => ended.abort());
+  try {
+    return (await lines.question(question, { signal: AbortSignal.any([signal, ended.signal]) })).trim();
+  } catch (thrown) {
+    signal.throwIfAborted();
+    if (ended.signal.aborted) return "";
+    throw thrown;
+  } finally {
+    lines.close();
+  }
 }
 
 /**
