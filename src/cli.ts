@@ -226,9 +226,10 @@ async function program(commandName: string): Promise<Command> {
   commands
     .command("demo")
     .description("Demonstrate everything once: grid, tree, server, packages, upload, ping, apt; then clean up.")
-    .action(async () => {
+    .option("--packages <directory>", "tahoe-apt's own Debian packages (default: those of the checkout, or built)")
+    .action(async ({ packages }: { readonly packages?: string }) => {
       const { demo } = await import("./local/demo.ts");
-      await demo({ signal: stopSignal(), printLine });
+      await demo({ signal: stopSignal(), printLine, packages });
     });
   return commands;
 }

@@ -87,6 +87,7 @@ export type ErrorCode =
   | "verify/site-unavailable"
   // The local test grid.
   | "demo/failed"
+  | "demo/no-packages"
   | "grid/failed"
   | "grid/install-failed"
   | "grid/tool-missing"

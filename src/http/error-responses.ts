@@ -81,6 +81,7 @@ const statuses = {
   "verify/nothing": 500,
   "verify/site-unavailable": 500,
   "demo/failed": 500,
+  "demo/no-packages": 500,
   "grid/failed": 500,
   "grid/install-failed": 500,
   "grid/tool-missing": 500,

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { RepoError } from "../base/errors.ts";
@@ -12,9 +12,13 @@ import { serve } from "../server/serve.ts";
 import { ToolMissing } from "./grid/python.ts";
 import type { LocalTree } from "./local-tree.ts";
 import { openLocalTree } from "./local-tree.ts";
+import type { DebianRelease, RunTool } from "./own-packages.ts";
+import { debianReleases, installOn, ownPackages, whyNotHere } from "./own-packages.ts";
 import { localDirectory, makePingFiles, throttled } from "./start.ts";
 
 const toolTimeoutMs = 120_000;
+/** Of one tool. */
+const maxOutputBytes = 2 ** 24;
 const pingWaitSeconds = 60;
 const repository = "demo";
 
@@ -29,10 +33,12 @@ class DemoFailed extends RepoError {
 interface DemoOptions {
   readonly signal: AbortSignal;
   readonly printLine: (text: string) => void;
+  /** The directory with tahoe-apt's own Debian packages; by default the checkout's, or they are built. */
+  readonly packages?: string | undefined;
 }
 
 /** Resolves when the demonstration is finished and everything that it created is removed. */
-export async function demo({ signal, printLine }: DemoOptions): Promise<void> {
+export async function demo({ signal, printLine, packages }: DemoOptions): Promise<void> {
   for (const [tool, debianPackage] of [
     ["apt-get", "apt"],
     ["dpkg-deb", "dpkg"],
@@ -99,6 +105,20 @@ export async function demo({ signal, printLine }: DemoOptions): Promise<void> {
     await steps.update();
     await steps.checkCandidate("tahoe-demo-hello", "1.1");
     await steps.checkDownload("tahoe-demo-hello", "1.1");
+
+    const left = whyNotHere(searchPath(), packages);
+    if (left !== undefined) {
+      printLine(
+        "6. Left out: tahoe-apt's own Debian packages are not installed on a minimal trixie and bookworm, because",
+      );
+      printLine(`   ${left}.`);
+    } else {
+      printLine(
+        "6. The builder publishes tahoe-apt's own Debian packages; a minimal trixie and bookworm install them.",
+      );
+      await steps.publishOwn(packages);
+      for (const release of debianReleases) await steps.installOn(release);
+    }
   } finally {
     ended.abort();
     await closed;
@@ -124,10 +144,38 @@ class DemoSteps {
   }
 
   async upload(name: string, version: string): Promise<void> {
-    const { tree, printLine, signal } = this.#options;
-    const file = await this.#build(name, version);
+    await this.#uploadFile(await this.#build(name, version));
+  }
+
+  /** @param packages the directory of the packages; undefined: the checkout's, or they are built */
+  async publishOwn(packages: string | undefined): Promise<void> {
+    const { tree, printLine } = this.#options;
     const startedMs = Date.now();
-    const target = `${tree.binaries.alias}:${fileName(name, version, tree.architecture)}`;
+    const scratch = this.#in("packages");
+    const files = await ownPackages(packages, { architecture: tree.architecture, scratch, run: this.#tool });
+    printLine(`   found or built ${files.map((file) => basename(file)).join(" and ")} (${seconds(startedMs)})`);
+    for (const file of files) await this.#uploadFile(file);
+    await this.ping();
+  }
+
+  async installOn(release: DebianRelease): Promise<void> {
+    const { url, signal, printLine } = this.#options;
+    const startedMs = Date.now();
+    const source = await (await fetch(`${url}/${repository}/${repository}.sources`, { signal })).text();
+    const systems = resolve(localDirectory, "systems");
+    const scratch = this.#in("systems");
+    const { version, node } = await installOn(release, { systems, scratch, source, run: this.#tool });
+    printLine(
+      `   ${release}: apt-get install tahoe-apt; its version is ${version}, with ${node} (${seconds(startedMs)})`,
+    );
+  }
+
+  readonly #tool: RunTool = (tool, args, timeoutMs) => run(tool, args, this.#options.signal, { timeoutMs });
+
+  async #uploadFile(file: string): Promise<void> {
+    const { tree, printLine, signal } = this.#options;
+    const startedMs = Date.now();
+    const target = `${tree.binaries.alias}:${basename(file)}`;
     await run(tree.tahoe.executable, ["-d", tree.grid.nodeDirectory, "put", file, target], signal);
     printLine(`   tahoe put ${target} (${seconds(startedMs)})`);
   }
@@ -226,12 +274,9 @@ class DemoSteps {
       "Acquire::Languages=none",
       "Acquire::http::Proxy=DIRECT",
     ];
-    return await run(
-      tool,
-      [...options.flatMap((option) => ["-o", option]), command, ...args],
-      this.#options.signal,
+    return await run(tool, [...options.flatMap((option) => ["-o", option]), command, ...args], this.#options.signal, {
       cwd,
-    );
+    });
   }
 
   #in(...names: readonly string[]): string {
@@ -244,9 +289,15 @@ const fileName = (name: string, version: string, architecture: string): string =
 
 const seconds = (startedMs: number): string => `${((Date.now() - startedMs) / 1000).toFixed(1)} s`;
 
-async function run(tool: string, args: readonly string[], signal: AbortSignal, cwd?: string): Promise<string> {
+async function run(
+  tool: string,
+  args: readonly string[],
+  signal: AbortSignal,
+  { cwd, timeoutMs = toolTimeoutMs }: { readonly cwd?: string; readonly timeoutMs?: number } = {},
+): Promise<string> {
   try {
-    const { stdout } = await promisify(execFile)(tool, args, { signal, timeout: toolTimeoutMs, ...(cwd && { cwd }) });
+    const options = { signal, timeout: timeoutMs, maxBuffer: maxOutputBytes, ...(cwd !== undefined && { cwd }) };
+    const { stdout } = await promisify(execFile)(tool, args, options);
     return stdout;
   } catch (thrown) {
     signal.throwIfAborted();

@@ -59,8 +59,8 @@ export async function debianMirror(): Promise<{ readonly url: string; readonly s
 /** The root directory of a minimal trixie with Debian's Node.js, npm and Python. It must not be modified. */
 export const trixieRootfs = (): Promise<string> => rootfsOf("trixie");
 
-/** Takes about a minute the first time. */
-async function rootfsOf(name: MachineName): Promise<string> {
+/** Takes about a minute the first time. @returns the root directory of the machine, which must not be modified */
+export async function rootfsOf(name: MachineName): Promise<string> {
   const { suite, packages } = machines[name];
   demandRoot();
   demandTool("mmdebstrap", "mmdebstrap");

@@ -130,6 +130,9 @@ test("npm run demo runs to the end with apt 3, update after update", { timeout: 
   await running.end();
   expect(running.printed).toMatch(/^apt 3\./m);
   expect(running.printed).toContain("The demonstration is finished.");
+  expect(running.printed).toMatch(
+    /Left out: .*\n +making a minimal Debian needs mmdebstrap: apt-get install mmdebstrap/,
+  );
   expect(running.printed).toContain("ended with 0");
 });
 

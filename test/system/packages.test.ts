@@ -1,15 +1,16 @@
 // The packages that `npm run package` builds: an npm tarball that runs, and Debian packages that install and purge cleanly.
 import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { helloDeb, helloFile } from "../../src/local/hello-package.ts";
+import { CommandLine } from "../support/command-line.ts";
 import { blockOf } from "../support/documents.ts";
 import { projectRoot } from "../support/project-files.ts";
-import { debianMachine, demandTool } from "../support/rootfs.ts";
+import { debianMachine, demandTool, rootfsOf } from "../support/rootfs.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 
 const run = promisify(execFile);
@@ -223,6 +224,32 @@ test.each([
     }
   },
 );
+
+test("the demo publishes them, installs them on trixie and bookworm, and leaves nothing behind", {
+  timeout: installMs,
+}, async () => {
+  const temporary = join(work, "tmp");
+  mkdirSync(temporary);
+  // The demo would make such systems itself. It uses the Tahoe that the tests have installed.
+  const systems = join(projectRoot, ".tahoe-apt/systems");
+  mkdirSync(systems, { recursive: true });
+  for (const release of ["trixie", "bookworm"] as const) {
+    rmSync(join(systems, release), { recursive: true, force: true });
+    symlinkSync(await rootfsOf(release), join(systems, release));
+  }
+  const demo = new CommandLine(["demo", "--packages", output], { env: { TMPDIR: temporary } });
+  expect(await demo.ends(), demo.output).toBe(0);
+  expect(demo.output).toContain("the candidate of tahoe-demo-hello is 1.1");
+  expect(demo.output).toMatch(
+    new RegExp(`trixie: apt-get install tahoe-apt; its version is ${version}, with nodejs 20\\.`),
+  );
+  expect(demo.output).toMatch(
+    new RegExp(`bookworm: apt-get install tahoe-apt; its version is ${version}, with tahoe-apt-nodejs 24\\.`),
+  );
+  expect(readdirSync(temporary)).toEqual([]);
+  const { stdout } = await run("ps", ["-ww", "-eo", "args="]);
+  expect(stdout.split("\n").filter((commandLine) => commandLine.includes(temporary))).toEqual([]);
+});
 
 describe.each([
   ["trixie", "nodejs"],

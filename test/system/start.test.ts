@@ -1,6 +1,6 @@
 // `npm start`: its services, its output, the guides, and the state after its end, with the real tools.
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -135,16 +135,6 @@ test("caps are printed on request", async () => {
   expect(await started.stop("SIGINT")).toBe(0);
   await start("--show-caps");
   await started.waitForOutput(new RegExp(`root.readcap: ${readFileSync(local("caps/root.readcap"), "utf8").trim()}`));
-});
-
-test("the demo runs to its end, ends with 0 and leaves nothing behind", async () => {
-  const temporary = join(checkout, "tmp");
-  mkdirSync(temporary);
-  const demo = new CommandLine(["demo"], { cwd: checkout, env: { TMPDIR: temporary } });
-  expect(await demo.ends(), demo.output).toBe(0);
-  expect(demo.output).toContain("the candidate of tahoe-demo-hello is 1.1");
-  expect(readdirSync(temporary)).toEqual([]);
-  expect(processes().filter((commandLine) => commandLine.includes(temporary))).toEqual([]);
 });
 
 test("without Python, the error names the packages to install and an alternative", async () => {
