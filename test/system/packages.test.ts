@@ -90,7 +90,7 @@ test("a package for an architecture that is not known is an error", async () => 
   await expect(run(process.execPath, args, { cwd: projectRoot })).rejects.toThrow("there is no package for mips");
 });
 
-test("lintian finds no error and no warning in any of them", async () => {
+test("lintian finds no error and no warning in any of them", { timeout: installMs }, async () => {
   demandTool("lintian", "lintian");
   const debs = files.filter((name) => name.endsWith(".deb")).map((name) => join(output, name));
   expect(debs).toHaveLength(4);
