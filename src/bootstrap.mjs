@@ -22,6 +22,7 @@ const commands = {
   "test:unit": (flags) => [[vitest, "run", "--project", "unit", ...flags]],
   "test:system": (flags) => [[vitest, "run", "--project", "system", ...flags]],
   bench: (flags) => [[".tahoe-apt/bench-build/test/bench/main.js", ...flags]],
+  chaos: (flags) => [[".tahoe-apt/bench-build/test/chaos/main.js", ...flags]],
   build: () => [],
   prepack: () => [],
   package: (flags) => [["packaging/build-packages.mjs", ...flags]],
@@ -173,7 +174,7 @@ try {
   demandNode();
   if (command !== "build") await installDependencies();
   if (!withoutBuild.includes(command)) await build();
-  if (command === "bench") await compile("building the benchmark", "tsconfig.bench.json");
+  if (command === "bench" || command === "chaos") await compile(`building ${command}`, "tsconfig.bench.json");
   process.exitCode = await runAll(commands[command](flags));
 } catch (error) {
   if (!(error instanceof SetUpError)) throw error;
