@@ -3,9 +3,11 @@
 // The options in the first line are explained in bootstrap.mjs.
 import { Command, CommanderError, Option } from "commander";
 import { codeOf, messageOf } from "./base/errors.ts";
+import { logFormats, logLevels } from "./base/log.ts";
 import { ownVersion } from "./base/own-version.ts";
 import { BundleError } from "./client/bundle.ts";
 import { gatewayCaOption } from "./commands/shared/arguments.ts";
+import type { Configuration } from "./config/configuration.ts";
 import { ConfigurationError } from "./config/configuration-error.ts";
 import type { Flags } from "./config/load-config.ts";
 import { outliveFailedWrites } from "./server/failed-writes.ts";
@@ -33,6 +35,9 @@ A configuration file (TOML) can define several repositories; its paths are relat
   check_seconds = 604800                      # interval of checks of all objects, which renew leases; 0: never
   cache_bytes = 2147483648                    # size of the package cache on disk
   grace_period_seconds = 10                   # for requests in progress at SIGTERM
+  log_format = "json"                         # or "text"; default: text on a terminal, JSON otherwise
+  log_level = "info"                          # or "warn", "error", which leave out less important lines
+  access_log = true                           # logs each request
   [limits.inspection]                         # also limits.tree, webapi, listing, folder, changelog, http
   max_file_bytes = 8589934592
   max_stanza_bytes = 262144                   # in an index; max_source_stanza_bytes for sources
@@ -182,6 +187,9 @@ async function program(commandName: string): Promise<Command> {
     .option("--public-url <url>", "the server's URL for builders and users")
     .option("--ping-token-file <file>", "the file that holds the token for pings")
     .option("--archive-keyring <component>", "the component of a generated package with the repository's keys")
+    .addOption(new Option("--log-format <format>", "default: text on a terminal, json otherwise").choices(logFormats))
+    .addOption(new Option("--log-level <level>", "leave out less important lines").choices(logLevels))
+    .option("--access-log", "log each request")
     .option(
       "--accept-identity-change",
       "publish even if clients know another Origin, Label, Codename or pin of a suite",
@@ -189,14 +197,18 @@ async function program(commandName: string): Promise<Command> {
     .addHelpText("after", serveHelp)
     .action(async (flags: Flags) => {
       keepHeapLean();
-      const [{ pino }, { loadConfiguration }, { serveUntilTold }, { ServiceManager }] = await Promise.all([
-        import("pino"),
+      const [{ openLog }, { loadConfiguration }, { serveUntilTold }, { ServiceManager }] = await Promise.all([
+        import("./server/server-log.ts"),
         import("./config/load-config.ts"),
         import("./server/serve.ts"),
         import("./server/service-manager.ts"),
       ]);
       const configuration = loadConfiguration(flags);
-      const log = pino();
+      const logSettings = ({ logFormat, logLevel }: Configuration) => ({
+        format: logFormat ?? (process.stdout.isTTY ? "text" : "json"),
+        level: logLevel,
+      });
+      const log = openLog(logSettings(configuration));
       const serviceManager = ServiceManager.fromEnvironment(log);
       outliveFailedWrites(log);
       for (const warning of configuration.warnings) log.warn({}, warning);
@@ -206,6 +218,7 @@ async function program(commandName: string): Promise<Command> {
         serviceManager,
         reread: ({ acceptIdentityChange }) => loadConfiguration({ ...flags, acceptIdentityChange }),
         onHangup: hangups(),
+        onReload: (changed) => log.configure(logSettings(changed)),
       });
     });
 

@@ -7,4 +7,11 @@ export interface Log {
   error(context: object, message: string): void;
 }
 
+export const logFormats = ["json", "text"] as const;
+export type LogFormat = (typeof logFormats)[number];
+
+/** From only the most important lines to all. */
+export const logLevels = ["error", "warn", "info"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
 export const silentLog: Log = { info() {}, warn() {}, error() {} };

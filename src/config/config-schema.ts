@@ -4,6 +4,7 @@ import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { configurationKey } from "../base/errors.ts";
+import { logFormats, logLevels } from "../base/log.ts";
 import { parseComponent, parseRepositoryName, parseSuite, rootPath } from "../base/names.ts";
 import { parsedBy } from "../base/parsed-by.ts";
 import type { Secret } from "../base/secret.ts";
@@ -318,6 +319,9 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
       check_seconds: z.number().int().nonnegative().max(maxTimerSeconds).default(defaultCheckSeconds),
       cache_bytes: positive.default(defaultCacheBytes),
       grace_period_seconds: positive.max(maxTimerSeconds).default(defaultGracePeriodSeconds),
+      log_format: z.enum(logFormats).optional(),
+      log_level: z.enum(logLevels).default("info"),
+      access_log: z.boolean().default(false),
       limits: limitsFor(warn),
       repository: z.array(repository, "a [[repository]] is needed").min(1),
     })
@@ -340,6 +344,9 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
         checkSeconds: raw.check_seconds,
         cacheBytes: raw.cache_bytes,
         gracePeriodSeconds: raw.grace_period_seconds,
+        logFormat: raw.log_format,
+        logLevel: raw.log_level,
+        accessLog: raw.access_log,
         limits: raw.limits,
         repositories: raw.repository,
       };

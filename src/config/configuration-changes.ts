@@ -36,6 +36,9 @@ const serverKeys = {
   checkSeconds: ["check_seconds", "reopen"],
   cacheBytes: ["cache_bytes", "restart"],
   gracePeriodSeconds: ["grace_period_seconds", "now"],
+  logFormat: ["log_format", "now"],
+  logLevel: ["log_level", "now"],
+  accessLog: ["access_log", "now"],
 } as const satisfies Record<
   Exclude<keyof Configuration, "limits" | "repositories" | "warnings" | "acceptIdentityChange">,
   Key

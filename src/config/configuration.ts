@@ -1,4 +1,5 @@
 // The validated configuration, from which the server is built. config-schema.ts parses it.
+import type { LogFormat, LogLevel } from "../base/log.ts";
 import type { Component, RepositoryName, TreePath } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
 import { defaultInspectLimits } from "../catalog/inspection/inspect-limits.ts";
@@ -142,6 +143,11 @@ export interface Configuration {
   /** The maximum disk space of the package cache. */
   readonly cacheBytes: number;
   readonly gracePeriodSeconds: number;
+  /** Undefined: text on a terminal, and JSON otherwise. */
+  readonly logFormat: LogFormat | undefined;
+  readonly logLevel: LogLevel;
+  /** Whether each request is logged. */
+  readonly accessLog: boolean;
   readonly limits: Limits;
   readonly repositories: readonly RepositoryConfiguration[];
   /** Warnings about values that are valid but unwise, each with its place. */

@@ -25,7 +25,21 @@ export interface Flags {
   readonly pingTokenFile?: string | undefined;
   readonly archiveKeyring?: string | undefined;
   readonly acceptIdentityChange?: boolean | undefined;
+  readonly logFormat?: string | undefined;
+  readonly logLevel?: string | undefined;
+  readonly accessLog?: boolean | undefined;
 }
+
+/** The flags that are also keys of a file, or have a meaning beside one. */
+type ServerFlag =
+  | "config"
+  | "listen"
+  | "state"
+  | "publicUrl"
+  | "acceptIdentityChange"
+  | "logFormat"
+  | "logLevel"
+  | "accessLog";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 type Path = readonly PropertyKey[];
@@ -49,7 +63,8 @@ export function loadConfiguration(
   environment: Environment = process.env,
   directory: string = process.cwd(),
 ): Configuration {
-  const { config, listen, state, publicUrl, acceptIdentityChange = false, ...ofRepository } = flags;
+  const { config, listen, state, publicUrl, acceptIdentityChange = false, ...others } = flags;
+  const { logFormat, logLevel, accessLog, ...ofRepository } = others;
   const file = config === undefined ? undefined : resolve(directory, config);
   const stray = Object.entries(ofRepository).filter(([, value]) => value !== undefined);
   if (file !== undefined && stray.length > 0) {
@@ -60,6 +75,9 @@ export function loadConfiguration(
     ...(listen !== undefined && { listen }),
     ...(state !== undefined && { state: resolve(directory, state) }),
     ...(publicUrl !== undefined && { public_url: publicUrl }),
+    ...(logFormat !== undefined && { log_format: logFormat }),
+    ...(logLevel !== undefined && { log_level: logLevel }),
+    ...(accessLog !== undefined && { access_log: accessLog }),
   };
   const readCap = file === undefined ? readCapOf(environment) : undefined;
   const pingToken = file === undefined ? secretOf(environment.TAHOE_APT_PING_TOKEN) : undefined;
@@ -96,9 +114,7 @@ function readFileOf(path: string): Record<string, unknown> {
   }
 }
 
-const repositoryOf = (
-  flags: Omit<Flags, "config" | "listen" | "state" | "publicUrl" | "acceptIdentityChange">,
-): object => ({
+const repositoryOf = (flags: Omit<Flags, ServerFlag>): object => ({
   name: flags.name ?? defaultName,
   ...(flags.webapi && { webapi: flags.webapi }),
   ...(flags.readcapFile !== undefined && { readcap_file: flags.readcapFile }),

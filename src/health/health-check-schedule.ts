@@ -6,6 +6,7 @@ import type { Clock } from "../base/clock.ts";
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { repeat } from "../base/repeat.ts";
+import { RepeatedFailures } from "../base/repeated-failures.ts";
 import { replaceFile } from "../base/replace-file.ts";
 import type { HealthCheck, HealthObserver } from "../storage/health.ts";
 import type { Tree } from "../storage/tree.ts";
@@ -51,6 +52,7 @@ const lastRound = z.object({
 export class HealthCheckSchedule {
   readonly #options: HealthCheckScheduleOptions;
   readonly #stopping = new AbortController();
+  readonly #failures = new RepeatedFailures();
   #rounds: Promise<void> = Promise.resolve();
 
   constructor(options: HealthCheckScheduleOptions) {
@@ -98,13 +100,15 @@ export class HealthCheckSchedule {
       );
       const endedAtSeconds = now() / 1000;
       observer.ended(counts, endedAtSeconds);
+      this.#failures.succeeded("check");
       log.info(counts, "all objects checked");
       await replaceFile(file, JSON.stringify({ endedAtSeconds, counts }));
       return checkSeconds;
     } catch (thrown) {
       if (!signal.aborted) {
         observer.failed();
-        log.error({ code: codeOf(thrown), why: messageOf(thrown) }, "object check failed");
+        if (this.#failures.isNew("check", thrown))
+          log.error({ code: codeOf(thrown), why: messageOf(thrown) }, "object check failed");
       }
       return Math.min(checkSeconds, delayAfterFailureSeconds);
     }

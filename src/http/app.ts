@@ -2,22 +2,19 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { RateLimiterMemory } from "rate-limiter-flexible";
 import type { Clock } from "../base/clock.ts";
+import { describedError } from "../base/described-error.ts";
+import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { Resource } from "../publishing/resource.ts";
 import type { ServedRepository } from "../publishing/served-repository.ts";
+import { AccessLog } from "./access-log.ts";
 import type { Reader, ReaderLimits } from "./basic-auth.ts";
 import { BasicAuth, defaultReaderLimits } from "./basic-auth.ts";
 import { pathToRoot, wantsHtml } from "./browsers.ts";
 import type { ConnectionLimits } from "./connections.ts";
 import { defaultConnectionLimits } from "./connections.ts";
 import type { ErrorPage, ErrorResponse } from "./error-responses.ts";
-import {
-  errorResponseOf,
-  HttpError,
-  methodNotAllowed,
-  sendErrorResponse,
-  stackWithoutCaps,
-} from "./error-responses.ts";
+import { errorResponseOf, HttpError, methodNotAllowed, sendErrorResponse } from "./error-responses.ts";
 import type { MirrorLimits } from "./mirror-sessions.ts";
 import { defaultMirrorLimits, MirrorSessions } from "./mirror-sessions.ts";
 import { isKey, isRepositoryPage } from "./page-paths.ts";
@@ -58,6 +55,8 @@ export interface AppOptions extends Omit<RoutesOptions, "pingLimits" | "pingRate
     root: string,
     repository: RepositoryName | undefined,
   ) => ErrorPage | undefined;
+  /** Receives a line for each request; none by default. */
+  readonly accessLog?: Log | undefined;
   /** Called with each unexpected error, which is answered with status 500. */
   readonly unexpected?: (thrown: unknown) => void;
 }
@@ -107,6 +106,8 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
   const limits = { ...defaultHttpLimits, ...options.limits };
   const { log, behindProxy = false, unexpected, errorPage } = options;
   memory.configure(limits, behindProxy);
+  const accessLog = options.accessLog === undefined ? undefined : new AccessLog(options.accessLog, behindProxy);
+  const contextOptions = { clock: options.clock, observer: options.observer, behindProxy, accessLog };
   const { sessions, failedLogins: failures } = memory;
   const basicAuth = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log, failures });
   const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
@@ -128,15 +129,17 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
   );
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const context = new HttpRequestContext(request, response, options, sessions.of(request));
+    const context = new HttpRequestContext(request, response, contextOptions, sessions.of(request));
     try {
       checkHostHeader(request);
       const { mount, rest, trailingSlash } = context.path();
       const repository = repositories.get(mount);
       const audience = repository !== undefined && basicAuth.isPrivate(mount) ? "private" : "public";
-      if (audience === "private" && !isKey(rest)) await basicAuth.admit(mount, request);
-      const toRoutes = () =>
+      if (audience === "private" && !isKey(rest)) await basicAuth.admit(mount, request, context.id);
+      const toRoutes = () => {
+        response.setHeader("X-Request-Id", context.id);
         routes(request, response, { context, audience, fail: (thrown) => fail(thrown, context, response) });
+      };
       // Nearly all requests are for repository files: they bypass Koa, which is much slower.
       if (repository === undefined || isRepositoryPage(mount, rest)) return toRoutes();
       context.setFirstByteTimeout(limits.firstByteTimeoutMs);
@@ -155,10 +158,11 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
     const errorResponse = errorResponseOf(thrown);
     // If the client has disconnected, the failure is only a consequence of that.
     if (errorResponse.status === 500 && !context.signal.aborted) {
-      log.error({ code: errorResponse.code, error: stackWithoutCaps(thrown) }, "request failed");
+      log.error({ requestId: context.id, err: describedError(thrown) }, "request failed");
       unexpected?.(thrown);
     }
-    sendErrorResponse(response, errorResponse, wantsHtml(response.req) ? pageOf(errorResponse, context) : undefined);
+    const page = wantsHtml(response.req) ? pageOf(errorResponse, context) : undefined;
+    sendErrorResponse(response, errorResponse, context.id, page);
   };
 
   const pageOf = (errorResponse: ErrorResponse, { target, mount = "" }: HttpRequestContext): ErrorPage | undefined => {

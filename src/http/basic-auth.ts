@@ -64,9 +64,10 @@ export class BasicAuth {
   /**
    * Returns if the credentials are those of a reader. Beyond the limit all requests from that address fail for the rest of
    * the minute, with the right password too: otherwise an attacker could recognise it.
+   * @param requestId for the log
    * @throws HttpError 401 or 429
    */
-  async admit(repository: string, request: IncomingMessage): Promise<void> {
+  async admit(repository: string, request: IncomingMessage, requestId: string): Promise<void> {
     const digests = this.#digests.get(repository);
     if (digests === undefined) return;
     const credentials = basicOf(request.headers.authorization);
@@ -86,7 +87,7 @@ export class BasicAuth {
     if (isKnown) return;
     if (consumedPoints === failedLoginsPerMinute) {
       this.#log.warn(
-        { repository, address },
+        { requestId, repository, address },
         "too many failed logins: requests from this address are rejected for a minute",
       );
     }

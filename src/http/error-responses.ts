@@ -2,7 +2,7 @@
 import type { ServerResponse } from "node:http";
 import type { ErrorCode } from "../base/error-codes.ts";
 import { codeOf, messageOf, RepoError } from "../base/errors.ts";
-import { redact, withoutCaps } from "../base/redact.ts";
+import { redact } from "../base/redact.ts";
 
 /**
  * The HTTP status of each error code. 500 stands for an error that no request should ever meet: the reply shows neither
@@ -152,7 +152,12 @@ export interface ErrorPage {
 /**
  * Sends an error response. If a response has begun already, closes the connection, so that it is seen to be incomplete.
  */
-export function sendErrorResponse(response: ServerResponse, errorResponse: ErrorResponse, page?: ErrorPage): void {
+export function sendErrorResponse(
+  response: ServerResponse,
+  errorResponse: ErrorResponse,
+  requestId: string,
+  page?: ErrorPage,
+): void {
   if (response.headersSent) {
     response.destroy();
     return;
@@ -167,11 +172,8 @@ export function sendErrorResponse(response: ServerResponse, errorResponse: Error
     }),
     "Content-Length": body.length,
     "X-Content-Type-Options": "nosniff",
+    "X-Request-Id": requestId,
     ...errorResponse.headers,
   });
   response.end(response.req.method === "HEAD" ? undefined : body);
 }
-
-/** The stack of an unexpected error for the log, or its message if it has none; without caps. */
-export const stackWithoutCaps = (thrown: unknown): string =>
-  withoutCaps((thrown instanceof Error ? thrown.stack : undefined) ?? messageOf(thrown));

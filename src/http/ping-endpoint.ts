@@ -2,11 +2,12 @@
 import type Koa from "koa";
 import type { RateLimiterMemory } from "rate-limiter-flexible";
 import { RateLimiterRes } from "rate-limiter-flexible";
-import { messageOf } from "../base/errors.ts";
+import { describedError } from "../base/described-error.ts";
+import { codeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
 import { isWithin, NameError, parseTreePath } from "../base/names.ts";
-import { redact, withoutCaps } from "../base/redact.ts";
+import { redact } from "../base/redact.ts";
 import type { Secret } from "../base/secret.ts";
 import { publicSuiteName } from "../publishing/live/flat-names.ts";
 import type { PingOutcome, ServedRepository } from "../publishing/served-repository.ts";
@@ -14,6 +15,7 @@ import { combined } from "../publishing/served-repository.ts";
 import { bearerOf } from "./credentials.ts";
 import { HttpError } from "./error-responses.ts";
 import { setJsonBody } from "./json-body.ts";
+import type { HttpRequestContext } from "./request-context.ts";
 
 /** A token with which one directory of a repository, and everything below it, can be pinged. */
 export interface PingToken {
@@ -58,7 +60,12 @@ export class PingHandler {
   }
 
   /** @param rawPath decoded and normalised @throws HttpError, StorageUnavailable */
-  async answer(ctx: Koa.Context, rawPath: string, query: URLSearchParams, signal: AbortSignal): Promise<void> {
+  async answer(
+    ctx: Koa.Context,
+    rawPath: string,
+    query: URLSearchParams,
+    { id, signal }: Pick<HttpRequestContext, "id" | "signal">,
+  ): Promise<void> {
     const granted = this.#granted(ctx.get("Authorization"));
     const spellings = pathVariants(rawPath).filter((path) => granted.some(({ scope }) => isWithin(path, scope)));
     const token = granted.find(({ scope }) => spellings.some((path) => isWithin(path, scope)));
@@ -68,7 +75,7 @@ export class PingHandler {
     const waitMs = this.#waitMsOf(query);
     await this.#count(token);
     if (waitMs === 0) {
-      for (const path of spellings) this.#pingUnattended(path);
+      for (const path of spellings) this.#pingUnattended(path, id);
       accept(ctx);
       return;
     }
@@ -102,9 +109,12 @@ export class PingHandler {
     });
   }
 
-  #pingUnattended(path: TreePath): void {
+  #pingUnattended(path: TreePath, requestId: string): void {
+    const repository = this.#repository.name;
     this.#repository.ping(path, new AbortController().signal).catch((thrown: unknown) => {
-      this.#log.warn({ repository: this.#repository.name, path, error: withoutCaps(messageOf(thrown)) }, "ping failed");
+      // This is logged once for the whole tree.
+      if (codeOf(thrown) === "storage/unavailable") return;
+      this.#log.warn({ requestId, repository, path, err: describedError(thrown) }, "ping failed");
     });
   }
 

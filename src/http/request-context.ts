@@ -2,8 +2,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
 import type { ClientSession, RequestContext } from "../publishing/served-repository.ts";
+import type { AccessLog, RequestEnd } from "./access-log.ts";
 import { HttpError } from "./error-responses.ts";
 import { isRepositoryPage } from "./page-paths.ts";
+import { requestIdOf } from "./request-id.ts";
 import type { RequestPath } from "./request-path.ts";
 import { parseRequestPath } from "./request-path.ts";
 
@@ -29,12 +31,15 @@ const clientGone = new Error("the client disconnected");
  * class; those survived two garbage collections and cost half of the CPU time.
  */
 export class HttpRequestContext implements RequestContext {
+  /** In each log line about the request, and in its response. */
+  readonly id: string;
   readonly session: ClientSession | undefined;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #clock: Clock;
   readonly #observer: RequestObserver;
   readonly #startedMs: number;
+  readonly #logEnd: ((end: RequestEnd) => void) | undefined;
   // Created on demand: few responses need it, and creating it costs more than the rest of this class.
   #controller: AbortController | undefined = undefined;
   #path: RequestPath | undefined = undefined;
@@ -45,15 +50,27 @@ export class HttpRequestContext implements RequestContext {
   constructor(
     request: IncomingMessage,
     response: ServerResponse,
-    { clock, observer }: { readonly clock: Clock; readonly observer: RequestObserver },
+    {
+      clock,
+      observer,
+      behindProxy,
+      accessLog,
+    }: {
+      readonly clock: Clock;
+      readonly observer: RequestObserver;
+      readonly behindProxy: boolean;
+      readonly accessLog: AccessLog | undefined;
+    },
     session: ClientSession | undefined,
   ) {
+    this.id = requestIdOf(request, behindProxy);
     this.session = session;
     this.#request = request;
     this.#response = response;
     this.#clock = clock;
     this.#observer = observer;
     this.#startedMs = clock();
+    this.#logEnd = accessLog?.begin(request, response);
     const end = () => this.#end();
     response.on("close", end);
     // The response of a pipelined request that is still queued emits no "close" when the connection ends.
@@ -110,8 +127,12 @@ export class HttpRequestContext implements RequestContext {
     const seconds = (this.#clock() - this.#startedMs) / 1000;
     const status = complete ? this.#response.statusCode : "cut";
     this.#observer.answered(classOf(this.#path), status, seconds, this.#path?.mount);
+    this.#logEnd?.({ requestId: this.id, path: pathOf(this.#path), isComplete: complete, seconds });
   }
 }
+
+const pathOf = (path: RequestPath | undefined): string | undefined =>
+  path && `/${path.mount}${path.rest === "" ? "" : `/${path.rest}`}${path.trailingSlash ? "/" : ""}`;
 
 function classOf(path: RequestPath | undefined): RequestClass {
   if (path === undefined) return "other";

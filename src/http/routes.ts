@@ -16,6 +16,7 @@ import type { PingLimits, PingToken } from "./ping-endpoint.ts";
 import { PingHandler } from "./ping-endpoint.ts";
 import { withoutPrivate } from "./public-metrics.ts";
 import type { HttpRequestContext } from "./request-context.ts";
+import { newRequestId } from "./request-id.ts";
 import type { RequestPath } from "./request-path.ts";
 import type { Audience } from "./send-resource.ts";
 
@@ -110,7 +111,7 @@ export function createRoutes(options: RoutesOptions, basicAuth: BasicAuth): Rout
       },
     }),
   );
-  const router = routerOf(options, basicAuth);
+  const router = routerOf(options, basicAuth, (request) => underWay.get(request)?.context.id ?? newRequestId());
   app.use(router.routes());
   app.use(router.allowedMethods());
   const answer = app.callback();
@@ -125,7 +126,12 @@ function encodePath({ mount, rest, trailingSlash }: RequestPath): string {
   return `/${names.map(encodeURIComponent).join("/")}${trailingSlash && mount !== "" ? "/" : ""}`;
 }
 
-function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
+/** @param idOf returns the id of a request */
+function routerOf(
+  options: RoutesOptions,
+  readers: BasicAuth,
+  idOf: (request: IncomingMessage) => string,
+): Router<State> {
   const { repositories, tokens, metrics, metricsToken, publicUrl, behindProxy = false, log } = options;
   const router = new Router<State>({ strict: true, sensitive: true });
 
@@ -168,13 +174,13 @@ function routerOf(options: RoutesOptions, readers: BasicAuth): Router<State> {
     router.post([`/-/ping/${name}`, `/-/ping/${name}/{*path}`], async (ctx) => {
       const { context } = ctx.state;
       const { rest, query } = context.path();
-      await pingHandler.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), context.signal);
+      await pingHandler.answer(ctx, rest.split("/").slice(2).join("/"), new URLSearchParams(query), context);
     });
     router.get(`/-/ping/${name}`, (ctx) => pingHandler.describe(ctx));
   }
   const access: RouteAccess = {
     isPrivate: (name) => readers.isPrivate(name),
-    admit: (name, request) => readers.admit(name, request),
+    admit: (name, request) => readers.admit(name, request, idOf(request)),
     originOf: origin,
   };
   for (const add of options.addRoutes ?? []) add(router, access);

@@ -11,6 +11,7 @@ import type { ConnectionLimits } from "./connections.ts";
 import { Connections, defaultConnectionLimits } from "./connections.ts";
 import type { ErrorResponse } from "./error-responses.ts";
 import { errorResponseOf, HttpError } from "./error-responses.ts";
+import { newRequestId } from "./request-id.ts";
 
 /** The maximum size of request line and header fields together. */
 export const maxHeaderBytes = 16 * 1024;
@@ -185,7 +186,12 @@ function refusalOf(code: string | undefined): HttpError {
 }
 
 function rawReply({ status, body, headers }: ErrorResponse): string {
-  const fields = { ...headers, "Content-Type": "text/plain; charset=utf-8", "Content-Length": Buffer.byteLength(body) };
+  const fields = {
+    ...headers,
+    "Content-Type": "text/plain; charset=utf-8",
+    "Content-Length": Buffer.byteLength(body),
+    "X-Request-Id": newRequestId(),
+  };
   const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
   return `HTTP/1.1 ${status} Refused\r\nConnection: close\r\n${lines.join("")}\r\n${body}`;
 }

@@ -18,6 +18,7 @@ import { nameOnMachines } from "../publishing/build/archive-keyring.ts";
 import { outliveFailedWrites } from "../server/failed-writes.ts";
 import type { Server } from "../server/serve.ts";
 import { serveUntilTold } from "../server/serve.ts";
+import { openLog } from "../server/server-log.ts";
 import { askServer } from "../server/state-lock.ts";
 import { parseWriteCap } from "../storage/tahoe/caps.ts";
 import { InstallFailed } from "./grid/install.ts";
@@ -98,7 +99,7 @@ export async function start(flags: StartFlags, { signal, printLine }: StartOptio
     const logFile = pino.destination({ dest: files.log, mkdir: true, sync: false });
     // A failed write to the log, for example on a full disk, must not stop the server.
     logFile.on("error", () => undefined);
-    const log = pino(logFile);
+    const log = openLog({ format: "json", level: "info" }, (line) => void logFile.write(line));
     outliveFailedWrites(log);
     const prepare = async ({ url }: Server) => {
       for (const { name } of configuration.repositories) {

@@ -1,9 +1,11 @@
 // Runs an export after each publication of a repository, one run at a time.
+
 import { sleep } from "../base/abort.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
+import { RepeatedFailures } from "../base/repeated-failures.ts";
 
 /** Receives the duration or the failure of each run. */
 export interface ExportObserver {
@@ -28,6 +30,7 @@ const retryMs = 60_000;
 export class ExportAfterPublish {
   readonly #options: ExportAfterPublishOptions;
   readonly #stopping = new AbortController();
+  readonly #failures = new RepeatedFailures();
   #running: Promise<void> | undefined;
   #isRequested = false;
 
@@ -65,12 +68,14 @@ export class ExportAfterPublish {
     try {
       const changed = await work(this.#stopping.signal);
       observer.done((now() - begunMs) / 1000);
-      if (changed !== undefined) log.info({ repository, ...changed }, done);
+      const hadFailed = this.#failures.succeeded(done);
+      if (changed !== undefined || hadFailed) log.info({ repository, ...changed }, done);
       return true;
     } catch (thrown) {
       if (!this.#stopping.signal.aborted) {
         observer.failed();
-        log.error({ repository, err: thrown }, `could not be ${done}: ${messageOf(thrown)}`);
+        if (this.#failures.isNew(done, thrown))
+          log.error({ repository, err: thrown }, `could not be ${done}: ${messageOf(thrown)}`);
       }
       return false;
     }

@@ -1,6 +1,6 @@
 // Keeps a server running while nothing can be written to its state directory.
+import { describedError } from "../base/described-error.ts";
 import type { Log } from "../base/log.ts";
-import { stackWithoutCaps } from "../http/error-responses.ts";
 
 /**
  * Logs unhandled promise rejections, which would otherwise end the process. A full disk fails a commit of lmdb, which
@@ -10,6 +10,6 @@ import { stackWithoutCaps } from "../http/error-responses.ts";
 export function outliveFailedWrites(log: Log): void {
   process.on("unhandledRejection", (reason) => {
     // It may come from a library that quotes a URL with a cap.
-    log.error({ error: stackWithoutCaps(reason) }, "unhandled promise rejection");
+    log.error({ err: describedError(reason) }, "unhandled promise rejection");
   });
 }

@@ -23,6 +23,7 @@ import { FlatRepositories } from "../publishing/live/flat-repositories.ts";
 import type { SharedState } from "../publishing/live/open-repository.ts";
 import { openRepository } from "../publishing/live/open-repository.ts";
 import type { Repository } from "../publishing/live/repository.ts";
+import { TreeOutage } from "../publishing/live/tree-outage.ts";
 import type { PublishingObserver } from "../publishing/publishing-observer.ts";
 import { watchExpiry } from "../signing/expiry.ts";
 import type { Signer } from "../signing/signer.ts";
@@ -93,6 +94,7 @@ export class RepositoryService {
   readonly #builders: BuilderDirectories;
   readonly #keptFiles: HardLinks | undefined;
   readonly #tree: Tree;
+  readonly #outage: TreeOutage;
   readonly #main: Repository;
   /** A second publication of the same packages, for the indices that are written into the tree. */
   readonly #inTree: Repository | undefined;
@@ -123,6 +125,7 @@ export class RepositoryService {
     this.#keptFiles = this.#openKeptFiles("kept");
     const tree = this.#openTree(this.#keptFiles);
     this.#tree = withArchiveKeyring(tree, configuration, { signer, publicUrl });
+    this.#outage = new TreeOutage(configuration.name, server.log, systemClock);
     this.#main = this.#openMain();
     const flats = configuration.flat.map((at) => ({ at, repository: this.#openFlat(at) }));
     this.repository = new FlatRepositories(this.#main, flats);
@@ -217,6 +220,7 @@ export class RepositoryService {
       tree: this.#tree,
       keptFiles: this.#keptFiles,
       signer: this.#prepared.signer,
+      outage: this.#outage,
       builderDirectories: () => this.#builderDirectories(),
       observer: recordingPings(
         this.#announcing(requestingExports(metrics.observerOf(this.#configuration.name), this.#exports)),
@@ -259,6 +263,7 @@ export class RepositoryService {
         tree: new FlatTree(this.#openTree(keptFiles), at),
         keptFiles,
         signer: this.#prepared.signer,
+        outage: this.#outage,
         builderDirectories: () => this.#builderDirectories().flatMap((path) => flatPathsOf(path, at)),
         observer: this.#announcing(flatObserver(metrics.observerOf(name, () => flatSuiteName(at)))),
       },
@@ -279,6 +284,7 @@ export class RepositoryService {
       tree: new FetchableTree(this.#openTree(keptFiles)),
       keptFiles,
       signer: this.#prepared.signer,
+      outage: this.#outage,
       builderDirectories: () => this.#builderDirectories(),
       observer: metrics.observerOf(name),
     });

@@ -72,7 +72,7 @@ interface ConfiguredSuitesOptions {
 /** The settings of a repository that depend only on the configuration. */
 export type ConfiguredSettings = Omit<
   RepositorySettings,
-  "stateName" | "tree" | "keptFiles" | "signer" | "observer" | "builderDirectories" | "isFlat" | "placement"
+  "stateName" | "tree" | "keptFiles" | "signer" | "observer" | "outage" | "builderDirectories" | "isFlat" | "placement"
 >;
 
 /**

@@ -59,6 +59,8 @@ export interface Surroundings {
   readonly reread?: (options: ReloadOptions) => Configuration;
   /** Registers the function to call when the process receives SIGHUP; undefined removes it. */
   readonly onHangup?: (listener: (() => void) | undefined) => void;
+  /** Called with the configuration that a reload has put into effect. */
+  readonly onReload?: (configuration: Configuration) => void;
 }
 
 /**
@@ -167,13 +169,15 @@ class ServerStart {
    * @throws ConfigurationError; then nothing has changed
    */
   async reload(options: ReloadOptions): Promise<TakenOver | undefined> {
-    const { reread, signal, serviceManager } = this.#surroundings;
+    const { reread, onReload, signal, serviceManager } = this.#surroundings;
     return await this.#changes.run(async () => {
       const served = this.#served;
       if (reread === undefined || served === undefined || signal.aborted) return undefined;
       serviceManager?.reloading();
       try {
-        return await reload(served, () => reread(options), this.#log);
+        const taken = await reload(served, () => reread(options), this.#log);
+        onReload?.(served.configuration);
+        return taken;
       } finally {
         serviceManager?.ready();
       }

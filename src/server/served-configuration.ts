@@ -156,7 +156,7 @@ export class ServedConfiguration {
 
   #appOptions(): AppOptions {
     const { metrics, activity, log, unexpected } = this.#options;
-    const { publicUrl, behindProxy, metricsToken, limits, repositories } = this.#configuration;
+    const { publicUrl, behindProxy, metricsToken, limits, repositories, accessLog } = this.#configuration;
     const slots = [...this.#slots.values()];
     return {
       repositories: new Map(slots.map((slot) => [slot.name, slot])),
@@ -180,6 +180,7 @@ export class ServedConfiguration {
       },
       clock: systemClock,
       log,
+      accessLog: accessLog ? log : undefined,
       unexpected,
     };
   }

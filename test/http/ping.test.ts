@@ -1,5 +1,6 @@
 // Pings: who may, how often, and what they are told.
 import { afterEach, expect, test } from "vitest";
+import { LimitExceeded } from "../../src/base/errors.ts";
 import type { TreePath } from "../../src/base/names.ts";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
 import { Secret } from "../../src/base/secret.ts";
@@ -107,13 +108,20 @@ test("a wait can be longer than the timeout for repository files", async () => {
   expect((await post(app, "/-/ping/debian?wait=5", operatorsToken)).status).toBe(200);
 });
 
-test("an unreadable tree is reported to a ping that waits, and logged for one that does not", async () => {
+test("an unreadable tree is reported to a ping that waits, and logged by the repository, not for each ping", async () => {
   const app = await aServer((path) => Promise.reject(new StorageUnavailable(path, "refused", { transient: true })));
   const reply = await post(app, "/-/ping/debian?wait=5", operatorsToken);
   expect([reply.status, reply.headers["retry-after"]]).toEqual([503, "5"]);
-  expect(app.logged()).toBe("");
   expect((await post(app, "/-/ping/debian", operatorsToken)).status).toBe(202);
+  expect(app.logged()).toBe("");
+});
+
+test("another failure of a ping that does not wait is logged, with the id of its request", async () => {
+  const app = await aServer(() => Promise.reject(new LimitExceeded("maxEntries", 1, "the directory")));
+  const reply = await post(app, "/-/ping/debian", operatorsToken);
+  expect(reply.status).toBe(202);
   expect(app.logged()).toContain("ping failed");
+  expect(app.logged()).toContain(`"requestId":"${String(reply.headers["x-request-id"])}"`);
 });
 
 test.each([

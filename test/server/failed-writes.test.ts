@@ -11,7 +11,9 @@ test("an unhandled rejection is logged with its stack, without a cap that a libr
   onTestFinished(() => void (listener && process.off("unhandledRejection", listener)));
   const cap = `URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`;
   listener?.(new Error(`request to http://127.0.0.1:3456/uri/${cap} failed`), Promise.resolve());
-  expect(logged).toEqual([[{ error: expect.stringContaining("failed-writes.test.ts") }, expect.any(String)]]);
+  expect(logged).toEqual([
+    [{ err: expect.objectContaining({ stack: expect.stringContaining("failed-writes.test.ts") }) }, expect.any(String)],
+  ]);
   expect(JSON.stringify(logged)).toContain("request to http");
   expect(JSON.stringify(logged)).not.toContain("a".repeat(26));
 });

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { onTestFinished } from "vitest";
+import type { Log } from "../../src/base/log.ts";
 import { silentLog } from "../../src/base/log.ts";
 import type { Suite, TreePath } from "../../src/base/names.ts";
 import { parseRepositoryName, parseTreePath, rootPath } from "../../src/base/names.ts";
@@ -58,6 +59,8 @@ const unsigned: Signer = {
 
 export interface ServedFolderOptions {
   readonly observer?: Partial<PublishingObserver>;
+  /** Silent by default. */
+  readonly log?: Log;
   /** Adds decorators to the folder's tree, to force faults. */
   readonly wrap?: (tree: Tree) => Tree;
   /** By default a fake signer. */
@@ -221,9 +224,9 @@ export class ServedFolder {
         cache: PackageCache.open({
           directory: join(this.state, "packages"),
           observer: silentCacheObserver,
-          log: silentLog,
+          log: this.#options.log ?? silentLog,
         }),
-        log: silentLog,
+        log: this.#options.log ?? silentLog,
         now: this.#options.now ?? Date.now,
       },
       {

@@ -5,6 +5,7 @@ import { sleep } from "../../base/abort.ts";
 import { codeOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Suite } from "../../base/names.ts";
+import { RepeatedFailures } from "../../base/repeated-failures.ts";
 import { SerialQueue } from "../../base/serial-queue.ts";
 import type { DeferredFiles, DeferredGenerator, DeferredRequest } from "../build/deferred-files.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
@@ -52,6 +53,7 @@ export interface DeferredQueueOptions {
 export class DeferredQueue {
   readonly #options: DeferredQueueOptions;
   readonly #runs = new SerialQueue();
+  readonly #failures = new RepeatedFailures();
   /** The suites that wait, with the time of the first publication that needs the run, in ms since the epoch. */
   readonly #waiting = new Map<Suite, number>();
   /** The suites that were requested before. */
@@ -108,11 +110,13 @@ export class DeferredQueue {
         this.#waiting.delete(suite);
         this.#failed.delete(suite);
         await this.#generateAll(suite, sinceMs, signal);
+        if (this.#failures.succeeded(suite)) this.#options.log.info({ suite }, "deferred files were generated again");
       });
     } catch (thrown) {
       if (signal.aborted) return;
       this.#options.observer.refreshFailed(codeOf(thrown));
-      this.#options.log.error({ suite, err: thrown }, "deferred files could not be generated");
+      if (this.#failures.isNew(suite, thrown))
+        this.#options.log.error({ suite, err: thrown }, "deferred files could not be generated");
       if (this.#waiting.has(suite)) return;
       this.#waiting.set(suite, sinceMs);
       this.#failed.add(suite);

@@ -3,6 +3,7 @@
 import type { Log } from "../../base/log.ts";
 import type { StateName, Suite } from "../../base/names.ts";
 import { repeat } from "../../base/repeat.ts";
+import { RepeatedFailures } from "../../base/repeated-failures.ts";
 import type { SerialQueue } from "../../base/serial-queue.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { DeferredQueue } from "../deferred/deferred-queue.ts";
@@ -53,6 +54,7 @@ const renewalSeconds = 60;
 export class Maintenance {
   readonly #options: MaintenanceOptions;
   #sweepAtMs = 0;
+  readonly #failures = new RepeatedFailures();
 
   constructor(options: MaintenanceOptions) {
     this.#options = options;
@@ -104,8 +106,10 @@ export class Maintenance {
           }
           await suite.renew(signal);
         });
+        this.#failures.succeeded(suite.name);
       } catch (thrown) {
-        if (!signal.aborted) log.error({ suite: suite.name, err: thrown }, "a publication could not be renewed");
+        if (!signal.aborted && this.#failures.isNew(suite.name, thrown))
+          log.error({ suite: suite.name, err: thrown }, "a publication could not be renewed");
       }
     }
   }

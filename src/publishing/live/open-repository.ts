@@ -57,6 +57,7 @@ import { Refresher } from "./refresher.ts";
 import { Repository } from "./repository.ts";
 import { ServedSuites } from "./served-suites.ts";
 import { SuitePublisher } from "./suite-publisher.ts";
+import { TreeOutage } from "./tree-outage.ts";
 
 /** The resources that the repositories of one server share. Their data is keyed by content. */
 export interface SharedState {
@@ -109,6 +110,8 @@ export interface RepositorySettings {
   /** The digests in Release; only SHA256 by default, as in Debian's archive. */
   readonly releaseDigests?: readonly DigestAlgorithm[];
   readonly observer: PublishingObserver;
+  /** Shared by all repositories that are opened from one tree; its own by default. */
+  readonly outage?: TreeOutage;
   /** Every publication gets a later Date than this, in seconds since the epoch. */
   readonly datesAfterSeconds?: number;
   /** How far Date lags behind the newest link; `defaultDateLagSeconds` by default. */
@@ -264,6 +267,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     signal,
   });
   const refresher = new Refresher({
+    stateName,
     tree,
     catalog,
     builders,
@@ -272,6 +276,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     publisher,
     notices,
     status,
+    outage: settings.outage ?? new TreeOutage(name, log, now),
     store,
     compressor,
     observer,

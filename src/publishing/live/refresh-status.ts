@@ -9,6 +9,8 @@ interface RecordedFailure {
   readonly text: string;
   /** The path that could not be surveyed; undefined if publishing failed. */
   readonly path: TreePath | undefined;
+  /** Whether the log has it, so that its end must be logged too. */
+  isLogged: boolean;
 }
 
 export class RefreshStatus {
@@ -55,16 +57,40 @@ export class RefreshStatus {
     this.#note(`look ${path}`, failure, path);
   }
 
-  /** Records the outcome of an attempt to publish a suite. @param failure undefined after a success */
-  notePublishing(suite: Suite, failure: Error | undefined): void {
+  /**
+   * Must be called when the failure of a survey is logged, so that its end is logged too.
+   * @returns whether it must be logged, because it is the first one since the last success, or another one
+   */
+  noteLogged(path: TreePath): boolean {
+    return this.#isNew(`look ${path}`);
+  }
+
+  /**
+   * Records the outcome of an attempt to publish a suite.
+   * @param failure undefined after a success
+   * @returns whether the failure must be logged, because it is the first one since the last success, or another one
+   */
+  notePublishing(suite: Suite, failure: Error | undefined): boolean {
     this.#note(`publish ${suite}`, failure);
+    return this.#isNew(`publish ${suite}`);
+  }
+
+  #isNew(about: string): boolean {
+    const recorded = this.#failures.get(about);
+    // Builders' directories are not recorded here.
+    if (recorded === undefined) return true;
+    const isNew = !recorded.isLogged;
+    recorded.isLogged = true;
+    return isNew;
   }
 
   #note(about: string, failure: Error | undefined, path?: TreePath): void {
-    const before = this.#failures.get(about)?.text;
+    const before = this.#failures.get(about);
     this.#failures.delete(about);
-    if (failure !== undefined) this.#failures.set(about, { text: messageOf(failure), path });
-    else if (before !== undefined)
-      this.#log.info({ repository: this.#repository, about, after: before }, "up to date again");
+    const text = failure && messageOf(failure);
+    if (text !== undefined)
+      this.#failures.set(about, { text, path, isLogged: before?.isLogged === true && before.text === text });
+    else if (before?.isLogged === true)
+      this.#log.info({ repository: this.#repository, about, after: before.text }, "up to date again");
   }
 }

@@ -4,7 +4,7 @@ import { addToCount } from "../../base/counts.ts";
 import { endsWithin } from "../../base/ends-within.ts";
 import { codeOf, errorOf, RepoError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import type { Suite, TreePath } from "../../base/names.ts";
+import type { StateName, Suite, TreePath } from "../../base/names.ts";
 import { isWithin, joinPath, lastName, parentPath } from "../../base/names.ts";
 import type { Catalog, FileChange, SurveyMetadata, UpdateObserver } from "../../catalog/catalog.ts";
 import { packageKindOf } from "../../catalog/inspection/inspect.ts";
@@ -15,6 +15,7 @@ import type { Survey } from "../../catalog/survey.ts";
 import { rejectionOf, survey } from "../../catalog/survey.ts";
 import type { Compressor } from "../../indices/compression/compress.ts";
 import type { Directory, Tree } from "../../storage/tree.ts";
+import { StorageUnavailable } from "../../storage/tree.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { FileRefresher } from "../serve/claim-audit.ts";
 import type { PassthroughSuites } from "../serve/passthrough-suites.ts";
@@ -27,6 +28,7 @@ import type { ServedSuite } from "./served-suite.ts";
 import type { ServedSuites } from "./served-suites.ts";
 import type { PublishedFiles, SuitePublisher } from "./suite-publisher.ts";
 import { addedBy, removedBy } from "./suite-publisher.ts";
+import type { TreeOutage } from "./tree-outage.ts";
 
 /** The result of refreshing a path. All of it is published. */
 interface Refreshed {
@@ -71,6 +73,7 @@ const inspectionPatienceMs = 60_000;
 const restartStepMs = 2000;
 
 interface RefresherOptions {
+  readonly stateName: StateName;
   readonly tree: Tree;
   readonly catalog: Catalog;
   readonly builders: BuilderDirectories;
@@ -79,6 +82,7 @@ interface RefresherOptions {
   readonly publisher: SuitePublisher;
   readonly notices: Notices;
   readonly status: RefreshStatus;
+  readonly outage: TreeOutage;
   readonly store: PublicationStore;
   readonly compressor: Compressor;
   readonly observer: PublishingObserver;
@@ -114,6 +118,8 @@ export class Refresher implements FileRefresher {
   readonly #active = new Map<Suite, Map<TreePath, boolean>>();
   /** The storage identity of directories that are surveyed separately, so that links back to them are not followed. */
   readonly #identities = new Map<TreePath, string>();
+  /** Whether the whole tree can be read, while this is being found out. */
+  #check: Promise<void> | undefined;
   /** The number of refreshes that wait for each owner of a path. */
   readonly #waiting = new Map<TreePath, number>();
 
@@ -205,12 +211,13 @@ export class Refresher implements FileRefresher {
   }
 
   async #listDists(): Promise<Directory | undefined> {
-    const { tree, status, observer, log, signal } = this.#options;
+    const { tree, stateName, status, outage, observer, log, signal } = this.#options;
     try {
       const node = await tree.look(distsPath, signal);
       const dists = node?.kind === "directory" ? node : undefined;
       const separate = [...(dists?.entries.keys() ?? [])].map((name) => joinPath(distsPath, name));
       observer.polled(true);
+      outage.noteSuccess(stateName);
       status.noteSurvey(distsPath, undefined, new Map(separate.map((path) => [path, undefined])));
       return dists;
     } catch (thrown) {
@@ -218,8 +225,9 @@ export class Refresher implements FileRefresher {
       if (!signal.aborted) {
         observer.polled(false);
         observer.refreshFailed(codeOf(failure));
-        log.error({ err: failure }, "the directory dists could not be listed");
         status.noteSurvey(distsPath, failure, nothingSeparate);
+        if (failure instanceof StorageUnavailable) outage.noteFailure(stateName, failure);
+        else if (status.noteLogged(distsPath)) log.error({ err: failure }, "the directory dists could not be listed");
       }
       throw failure;
     }
@@ -388,16 +396,42 @@ export class Refresher implements FileRefresher {
 
   async #noteFailure(owner: TreePath, path: TreePath, name: Suite, thrown: unknown): Promise<Error> {
     const failure = errorOf(thrown);
-    const { catalog, status, observer, log, signal } = this.#options;
+    const { catalog, status, observer, signal } = this.#options;
     if (signal.aborted) return failure;
     const code = codeOf(failure);
     observer.refreshFailed(code);
     const isDirectory = path === owner || catalog.hasDirectory(path);
     const rejection = isDirectory ? rejectionOf(thrown) : undefined;
     if (rejection !== undefined) await this.#noteUnlisted(name, path, new Map([[path, rejection]]), nothingSeparate);
-    else log.error({ suite: name, path, code, err: failure }, "a path could not be surveyed");
+    else void this.#logSurveyFailure(name, path, failure);
     if (!this.#isBuilders(owner)) status.noteSurvey(path, failure, nothingSeparate);
     return failure;
+  }
+
+  async #logSurveyFailure(suite: Suite, path: TreePath, failure: Error): Promise<void> {
+    const { status, log, signal } = this.#options;
+    if (failure instanceof StorageUnavailable && (await this.#isTreeAway())) return;
+    if (signal.aborted || !status.noteLogged(path)) return;
+    log.error({ suite, path, code: codeOf(failure), err: failure }, "a path could not be surveyed");
+  }
+
+  /** Whether the whole tree cannot be read, which is logged once. Only one check runs at a time. */
+  async #isTreeAway(): Promise<boolean> {
+    const { tree, stateName, outage, signal } = this.#options;
+    if (outage.isAway) return true;
+    this.#check ??= tree
+      .look(distsPath, signal)
+      .then(
+        () => undefined,
+        (thrown: unknown) => {
+          if (thrown instanceof StorageUnavailable && !signal.aborted) outage.noteFailure(stateName, thrown);
+        },
+      )
+      .finally(() => {
+        this.#check = undefined;
+      });
+    await this.#check;
+    return outage.isAway;
   }
 
   #noteInspecting(suite: ServedSuite, path: TreePath, files: ReadonlySet<TreePath>): void {
@@ -413,20 +447,31 @@ export class Refresher implements FileRefresher {
   ): Promise<void> {
     const suite = this.#options.suites.open(name);
     for (const directory of unlisted.keys()) await this.#restoreEntries(suite, directory);
-    this.#reportRejected(name, suite.noteUnlisted(path, unlisted, separate), "a directory could not be listed");
+    const rejected = suite.noteUnlisted(path, unlisted, separate);
+    this.#countRejected(rejected);
+    if (rejected.length > 0) void this.#logUnlisted(name, rejected);
+  }
+
+  async #logUnlisted(name: Suite, rejected: readonly RejectedFile[]): Promise<void> {
+    const isTreeAway = rejected.some(({ code }) => code === "unreadable") && (await this.#isTreeAway());
+    const { status, signal } = this.#options;
+    if (isTreeAway || signal.aborted) return;
+    this.#logRejected(name, rejected, "a directory could not be listed");
+    for (const { path } of rejected) status.noteLogged(path);
   }
 
   #noteSkipped(name: Suite, { path, skipped, separate }: Survey): void {
     const rejected = this.#options.suites.open(name).noteSkipped(path, skipped, separate);
-    this.#reportRejected(name, rejected, "something in the tree is in no index");
+    this.#countRejected(rejected);
+    this.#logRejected(name, rejected, "something in the tree is in no index");
   }
 
-  #reportRejected(suite: Suite, rejected: readonly RejectedFile[], text: string): void {
-    const { observer, log } = this.#options;
-    for (const each of rejected) {
-      observer.rejected(each.code);
-      log.warn({ suite, ...each }, text);
-    }
+  #countRejected(rejected: readonly RejectedFile[]): void {
+    for (const { code } of rejected) this.#options.observer.rejected(code);
+  }
+
+  #logRejected(suite: Suite, rejected: readonly RejectedFile[], text: string): void {
+    for (const each of rejected) this.#options.log.warn({ suite, ...each }, text);
   }
 
   /** Assumes that a directory that cannot be listed has the files of the publication of an earlier run. */

@@ -115,12 +115,12 @@ export class SuitePublisher {
       return { added, removed, failure: undefined };
     } catch (thrown) {
       const failure = errorOf(thrown);
+      const isNew = status.notePublishing(name, failure);
       if (!signal.aborted) {
         const code = codeOf(failure);
         observer.refreshFailed(code);
-        log.error({ suite: name, code, err: failure }, "the suite could not be published");
+        if (isNew) log.error({ suite: name, code, err: failure }, "the suite could not be published");
       }
-      status.notePublishing(name, failure);
       return { added: [], removed: [], failure };
     }
   }

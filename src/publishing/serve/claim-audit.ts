@@ -10,6 +10,7 @@ import type { Catalog } from "../../catalog/catalog.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
 import { inspectionKeyOf, kindOf } from "../../catalog/files/catalog-file.ts";
+import { StorageUnavailable } from "../../storage/tree.ts";
 import type { AuditVerdict, PublishingObserver } from "../publishing-observer.ts";
 
 /** The default interval between two claims that are audited in the background. */
@@ -131,6 +132,7 @@ export class ClaimAudit {
       return await this.#options.examiner.audit({ path, entry, kind }, record, bytes, signal);
     } catch (thrown) {
       if (signal.aborted) return undefined;
+      if (thrown instanceof StorageUnavailable) return "unknown";
       this.#options.log.warn(
         { path, code: codeOf(thrown), reason: messageOf(thrown) },
         "a package could not be audited",

@@ -4,6 +4,7 @@ import { codeOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Suite, TreePath } from "../../base/names.ts";
 import { joinPath, lastName, tryParseTreePath } from "../../base/names.ts";
+import { RepeatedFailures } from "../../base/repeated-failures.ts";
 import type { Examiner } from "../../catalog/examiner.ts";
 import { sha256Of } from "../../catalog/files/catalog-file.ts";
 import { packageKindOf } from "../../catalog/inspection/inspect.ts";
@@ -57,6 +58,7 @@ const compressions: ReadonlyMap<string, Compression> = new Map([
 export class PassthroughSuites {
   readonly #options: PassthroughSuitesOptions;
   readonly #stopping: AbortSignal;
+  readonly #failures = new RepeatedFailures();
   readonly #rejects = new Map<Suite, readonly RejectedFile[]>();
   readonly #waiting = new Set<Suite>();
   #checking: Promise<void> | undefined;
@@ -100,6 +102,7 @@ export class PassthroughSuites {
       const { log, observer, treeFiles, examiner } = this.#options;
       try {
         const found = await new Check({ suite, treeFiles, examiner, signal: this.#stopping }).run();
+        this.#failures.succeeded(suite);
         const before = new Set((this.#rejects.get(suite) ?? []).map(({ path, reason }) => `${path} ${reason}`));
         this.#rejects.set(suite, found);
         for (const reject of found) {
@@ -108,7 +111,8 @@ export class PassthroughSuites {
           log.warn({ suite, ...reject }, "a file does not match a prebuilt index");
         }
       } catch (thrown) {
-        if (!this.#stopping.aborted) log.warn({ suite, code: codeOf(thrown) }, "prebuilt indices could not be checked");
+        if (!this.#stopping.aborted && this.#failures.isNew(suite, thrown))
+          log.warn({ suite, code: codeOf(thrown) }, "prebuilt indices could not be checked");
       }
     }
   }
