@@ -95,5 +95,6 @@ export function readCertificates(path: string): string {
 export function parseFlat(raw: string): TreePath {
   const path = raw === "." ? rootPath : parseTreePath(raw.replace(/^\.\//, "").replace(/\/$/, ""));
   demand(!isDists(path), "is in dists, which contains suites");
+  demand(path !== "-" && !path.startsWith("-/"), "is in -, where the server has its pages");
   return path;
 }

@@ -16,6 +16,7 @@ import type { OverridesFile } from "../config/overrides-file.ts";
 import { HealthCheckSchedule } from "../health/health-check-schedule.ts";
 import type { PingToken } from "../http/ping-endpoint.ts";
 import { measuredSigner } from "../observe/measured-signer.ts";
+import type { TreeObserver } from "../observe/measured-tree.ts";
 import { MeasuredTree } from "../observe/measured-tree.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { flatLog, flatObserver, flatStateName, flatSuiteName } from "../publishing/live/flat-names.ts";
@@ -40,6 +41,7 @@ import { SearchIndex } from "../web/search/search-index.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { ExportAfterPublish } from "./export-after-publish.ts";
 import { exportTo, publishedName, publishTo, uploadsIn, writableTree } from "./export-targets.ts";
+import { GridState } from "./grid-state.ts";
 import { withArchiveKeyring } from "./keyring-overlay.ts";
 import { openHealthCheck, openTree } from "./open-tree.ts";
 import type { ConfiguredSettings } from "./repository-settings.ts";
@@ -100,6 +102,7 @@ export class RepositoryService {
   readonly #inTree: Repository | undefined;
   readonly #exports: ExportAfterPublish[] = [];
   readonly #healthChecks: HealthCheckSchedule | undefined;
+  readonly #gridState = new GridState();
   readonly #stopping = new AbortController();
   readonly #index: SearchIndex;
   /** The repository as it is served over HTTP, with the flat repositories in its tree. */
@@ -123,7 +126,7 @@ export class RepositoryService {
     this.#builders = new BuilderDirectories(() => this.#builderDirectories(), layoutOf(configuration));
     const { publicUrl } = server.configuration;
     this.#keptFiles = this.#openKeptFiles("kept");
-    const tree = this.#openTree(this.#keptFiles);
+    const tree = this.#openTree(this.#keptFiles, (observer) => this.#gridState.nextGateway(observer));
     this.#tree = withArchiveKeyring(tree, configuration, { signer, publicUrl });
     this.#outage = new TreeOutage(configuration.name, server.log, systemClock);
     this.#main = this.#openMain();
@@ -138,6 +141,7 @@ export class RepositoryService {
       publications,
       index: this.#index,
       keys: signer.keys,
+      ...(configuration.tree.kind === "tahoe" && { grid: () => this.#gridState.health() }),
     });
     this.#healthChecks = this.#openHealthChecks();
     this.#inTree = this.#openExports();
@@ -290,10 +294,11 @@ export class RepositoryService {
     });
   }
 
-  #openTree(keptFiles: HardLinks | undefined): Tree {
+  /** @param observed decorates the observer of each gateway */
+  #openTree(keptFiles: HardLinks | undefined, observed = (observer: TreeObserver) => observer): Tree {
     const { configuration, metrics } = this.#server;
     const observer = metrics.treeObserverOf(this.#configuration.name);
-    const measured = (tree: Tree) => new MeasuredTree(tree, observer, systemClock);
+    const measured = (tree: Tree) => new MeasuredTree(tree, observed(observer), systemClock);
     const builderOf = (path: TreePath) => this.#builders.of(path);
     return openTree(this.#configuration.tree, configuration.limits, keptFiles, measured, builderOf);
   }
@@ -342,7 +347,7 @@ export class RepositoryService {
       health: openHealthCheck({ gateways: tree.gateways, gatewayCa: tree.gatewayCa, cap: tree.readCap }, limits),
       checkSeconds,
       file: join(this.#prepared.directory, "deep-check.json"),
-      observer: metrics.healthObserverOf(name),
+      observer: this.#gridState.checks(metrics.healthObserverOf(name)),
       log,
       now: systemClock,
     });

@@ -192,6 +192,17 @@ test("a repository needs a tree, and a file needs a repository", () => {
   expect(mistakesOf(() => loadConfiguration({}, {}, directory))).toEqual([expect.stringMatching(/^--webapi: /)]);
 });
 
+test("a flat repository cannot be where suites or the server's pages are", () => {
+  const table = (flat: string) => `[[repository]]\nname = "it"\nfolder = "."\nflat = ["${flat}"]\n`;
+  for (const flat of ["-", "./-/", "-/deeper", "dists/sid"]) {
+    const directory = aDirectory({ "c.toml": table(flat) });
+    const mistakes = mistakesOf(() => loadConfiguration({ config: "c.toml" }, {}, directory)).join("\n");
+    expect(mistakes, flat).toMatch(/^repository\[0\]\.flat\S*: /m);
+  }
+  const directory = aDirectory({ "c.toml": table("-extras") });
+  expect(loadConfiguration({ config: "c.toml" }, {}, directory).repositories[0]?.flat).toContain("-extras");
+});
+
 test("flags configure one repository, and the environment may contain its secrets", () => {
   const directory = aDirectory({});
   const configuration = loadConfiguration(

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { accessibilityProblems, launchBrowser, overflowingElements, takePicture } from "../support/browser.ts";
@@ -50,8 +51,13 @@ beforeAll(async () => {
   await ping();
   await writePageTree(folder, nowSeconds);
   await ping();
+  // The index of packages follows the publication.
+  while (!/2\.4\.1-1/.test(await (await fetch(`${server.url}/frost/`)).text())) await setTimeout(50);
   const listed = await fetch(`${server.url}/frost/snapshots/index.json`);
   ({ snapshots } = (await listed.json()) as { snapshots: typeof snapshots });
+  for (const path of ["dists/trixie/InRelease", "dists/trixie/main/binary-amd64/Packages.xz", "key.asc"]) {
+    await (await fetch(`${server.url}/frost/${path}`)).arrayBuffer();
+  }
   browser = await launchBrowser();
 });
 afterAll(async () => {
@@ -294,6 +300,36 @@ test("the button beside a command copies it", async () => {
   await page.getByRole("button", { name: "Copy" }).first().click();
   await page.getByRole("status").filter({ hasText: "Copied" }).waitFor();
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe("sudo apt install frost");
+});
+
+test("a package that a view hides has a page that says so", async () => {
+  const { page } = await visit(await open(), `${server.url}/frost/-/packages/python3-module-005`);
+  expect(await textOf(page)).toContain("A view of the suite hides it.");
+});
+
+test("a command of the page adds the chosen suite only", async () => {
+  const { page } = await visit(await open(), `${server.url}/frost/?suite=sid`);
+  expect(await textOf(page, ".snippet pre")).toContain(`"${server.url}/frost/frost.sources?suite=sid"`);
+  expect(await (await fetch(`${server.url}/frost/frost.sources?suite=sid`)).text()).toMatch(/^Suites: sid$/m);
+  expect(await (await fetch(`${server.url}/frost/frost.sources`)).text()).toMatch(
+    /^Suites: (sid trixie|trixie sid)$|^Suites: trixie$/m,
+  );
+  expect((await fetch(`${server.url}/frost/frost.sources?suite=woody`)).status).toBe(404);
+});
+
+test("the page of the health has plots of what happened", async () => {
+  // Uploads are counted a few times each minute.
+  const health = async () => await (await fetch(`${server.url}/frost/-/health`)).text();
+  while (/aria-label="0 uploads"/.test(await health())) await setTimeout(200);
+  const labels = [...(await health()).matchAll(/role="img" aria-label="([^"]*)"/g)].map(([, label]) => label);
+  expect(labels).toEqual([
+    expect.stringMatching(/^2 pings: .* s on average, .* s at most$/),
+    expect.stringMatching(/^2 pings/),
+    expect.stringMatching(/^[4-9] uploads$/),
+    expect.stringMatching(/^1\d\d uploads$/),
+    expect.stringMatching(/^\d+ requests$/),
+    expect.stringMatching(/^\d+ requests$/),
+  ]);
 });
 
 test("a private repository shows its pages to its readers, and nothing of them to others", async () => {

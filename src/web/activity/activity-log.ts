@@ -46,10 +46,10 @@ const spans = {
 } as const;
 
 /** How often new uploads are counted, in ms. */
-const countMs = 60_000;
+const countMs = 15_000;
 const firstCountMs = 5000;
 /** How often the file is written: a kill loses at most this much. */
-const countsPerWrite = 5;
+const countsPerWrite = 20;
 
 const stored = z.object({
   /** Uploads up to this time are counted, in seconds since the epoch. */

@@ -7,12 +7,13 @@ const maxPages = 25;
 
 /** @returns a function that returns the times of uploads after a time, in seconds since the epoch, the newest first */
 export function newUploadsOf(
-  data: Pick<RepositoryData, "uploads" | "stateId">,
+  data: Pick<RepositoryData, "uploads" | "stateId" | "isIndexing">,
 ): (afterSeconds: number, signal: AbortSignal) => Promise<readonly number[]> {
   let lastState: string | undefined;
   return async (afterSeconds, signal) => {
     const state = data.stateId();
-    if (state === lastState) return [];
+    // While the index is being built, the newest uploads may be missing, and would never be counted.
+    if (state === lastState || data.isIndexing()) return [];
     const times: number[] = [];
     let cursor: string | undefined;
     for (let page = 0; page < maxPages; page += 1) {

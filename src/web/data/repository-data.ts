@@ -499,7 +499,10 @@ export interface RepositoryHealth {
 }
 
 export interface GridHealth {
-  /** In the order of the configuration. Their addresses are not shown. */
+  /**
+   * In the order of the configuration. Their addresses are not shown. A gateway counts as reachable until a request to it
+   * fails: others than the first one get requests only if those before them fail.
+   */
   readonly gateways: readonly { readonly number: number; readonly isReachable: boolean }[];
   /** The last complete check of all objects; undefined if there was none. */
   readonly lastCheck:

@@ -52,7 +52,7 @@ const body = template<{
 <section><h2>Grid</h2>
 <% if (it.health.grid === undefined) { %><p>The packages are in a local folder.</p><% } else { %>
 <ul class="plain">
-<% for (const gateway of it.health.grid.gateways) { %><li><span class="state <%= gateway.isReachable ? "good" : "bad" %>">Gateway <%= gateway.number %> <%= gateway.isReachable ? "responds" : "does not respond" %></span></li>
+<% for (const gateway of it.health.grid.gateways) { %><li><span class="state <%= gateway.isReachable ? "good" : "bad" %>">Gateway <%= gateway.number %><%= gateway.isReachable ? ": no failure" : " did not respond" %></span></li>
 <% } %></ul>
 <% if (it.health.grid.lastCheck === undefined) { %><p class="quiet">The objects of the grid have not been checked yet.</p><% } else { %>
 <dl class="facts">

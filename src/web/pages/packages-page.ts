@@ -29,13 +29,15 @@ const body = template<{
   }[];
   readonly found: Page<PackageSummary>;
   readonly isFiltered: boolean;
+  readonly isIndexing: boolean;
   readonly pages: string;
 }>(`<h1>Packages</h1>
 <form class="filters" role="search" action="<%= it.links.packages() %>">
 <div class="row"><div class="grow"><label for="search">Name, description, source or maintainer</label><input type="search" id="search" name="q" maxlength="200" value="<%= it.text %>"></div><button>Search</button></div>
 <% for (const select of it.selects) { %><% if (select.choices.length > 1) { %><div><label for="f-<%= select.name %>"><%= select.label %></label><select id="f-<%= select.name %>" name="<%= select.name %>"><% for (const choice of select.choices) { %><option value="<%= choice.value %>"<% if (choice.value === select.chosen) { %> selected<% } %>><%= choice.text %></option><% } %></select></div>
 <% } %><% } %></form>
-<p class="quiet" role="status"><% if (it.found.total === 0) { %>No package matches.<% } else { %><%= it.count(it.found.total, "package") %><% } %><% if (it.isFiltered) { %> · <a href="<%= it.links.packages() %>">Show all packages</a><% } %></p>
+<% if (it.isIndexing) { %><p class="note">The index of packages is being built: some packages are missing here.</p>
+<% } %><p class="quiet" role="status"><% if (it.found.total === 0) { %>No package matches.<% } else { %><%= it.count(it.found.total, "package") %><% } %><% if (it.isFiltered) { %> · <a href="<%= it.links.packages() %>">Show all packages</a><% } %></p>
 <% if (it.found.total > 0) { %><ul class="results">
 <% for (const one of it.found.entries) { %><li><h2><a href="<%= it.links.package(one.name) %>"><%= one.name %></a></h2>
 <% if (one.description) { %><p><%= one.description %></p>
@@ -88,6 +90,7 @@ export async function renderPackagesPage(source: PageSource, request: PageReques
     ],
     found,
     isFiltered: text !== undefined || Object.values(filter).some((value) => value !== undefined),
+    isIndexing: data.isIndexing(),
     pages: pagesHtml({ q: text, sort, ...filter, cursor: asked("cursor") }, found.next),
   });
   const title = text === undefined ? "Packages" : `Packages that match “${text}”`;

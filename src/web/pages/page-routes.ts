@@ -61,7 +61,10 @@ function addRepositoryPages(
   });
   const page = async (ctx: Context, path: string) => {
     const html = await renderPageAt(path, source, requestOf(ctx));
-    if (html === undefined) throw new HttpError("request/not-found", `${name} has no page ${path}`);
+    if (html === undefined) {
+      if (source.data.isIndexing()) throw new HttpError("server/not-ready", "the index of packages is being built");
+      throw new HttpError("request/not-found", `${name} has no page ${path}`);
+    }
     setHtmlBody(ctx, html);
   };
   const text = (path: string, type: string, body: (ctx: Context) => string | Buffer) =>
