@@ -12,7 +12,7 @@ import type { Pieces } from "../resource.ts";
 import type { CacheDownloadOutcome } from "./cache-download.ts";
 import { CacheDownload, CacheUnwritable, readPiece } from "./cache-download.ts";
 import type { ExpectedContent } from "./verified-stream.ts";
-import { verifiedStream } from "./verified-stream.ts";
+import { ContentCheck, ContentMismatch, verifiedStream } from "./verified-stream.ts";
 
 /** The default size of the cache on disk. */
 const defaultPackageCacheBytes = 2 * 1024 ** 3;
@@ -58,6 +58,8 @@ export class PackageCache {
   /** The sizes of the cached files, by name. Decides which files to evict. */
   readonly #files: LRUCache<string, number>;
   readonly #memory: LRUCache<string, Uint8Array>;
+  /** The files whose bytes were checked since the start: a disk may change what an earlier run has written. */
+  readonly #checked = new Set<string>();
   readonly #downloads = new Map<string, CacheDownload>();
   #downloadingBytes = 0;
   #startedDownloads = 0;
@@ -106,19 +108,31 @@ export class PackageCache {
     const name = `${expected.sha256}-${expected.sizeBytes}`;
     const end = range.end ?? expected.sizeBytes;
     const whole =
-      this.#files.get(name) === undefined ? undefined : (this.#memory.get(name) ?? (await this.#load(name)));
+      this.#files.get(name) === undefined ? undefined : (this.#memory.get(name) ?? (await this.#load(name, expected)));
     if (whole === undefined) return this.#stream(name, expected, { start: range.start, end }, signal, pieces);
     this.#observer.hit(end - range.start);
     return whole.subarray(range.start, end);
   }
 
-  async #load(name: string): Promise<Uint8Array | undefined> {
+  /** @returns undefined if the file is long, or if it is damaged, which removes it */
+  async #load(name: string, expected: ExpectedContent): Promise<Uint8Array | undefined> {
     const sizeBytes = this.#files.peek(name) ?? 0;
     if (sizeBytes > wholeReadBytes) return undefined;
     const bytes = await readFile(this.#pathOf(name)).catch(() => undefined);
     if (bytes?.length !== sizeBytes) {
       this.#files.delete(name);
       return undefined;
+    }
+    if (!this.#checked.has(name)) {
+      try {
+        const check = new ContentCheck(withoutEvents(expected));
+        check.add(bytes);
+        check.finish();
+      } catch {
+        this.#removeDamaged(name);
+        return undefined;
+      }
+      this.#checked.add(name);
     }
     if (this.#files.has(name)) this.#memory.set(name, bytes);
     return bytes;
@@ -136,9 +150,24 @@ export class PackageCache {
     const file = await this.#openCached(name);
     if (file !== undefined) {
       this.#observer.hit(range.end - range.start);
-      for await (const piece of readFrom(file, range, signal, pieces)) {
-        position += piece.length;
-        yield piece;
+      const isChecked = this.#checked.has(name);
+      const checked = () =>
+        verifiedStream(
+          { ...withoutEvents(content), source: () => readFrom(file, { start: 0, end: content.sizeBytes }, signal) },
+          range,
+          signal,
+        );
+      try {
+        for await (const piece of isChecked ? readFrom(file, range, signal, pieces) : checked()) {
+          position += piece.length;
+          yield piece;
+        }
+        if (position === content.sizeBytes) this.#checked.add(name);
+      } catch (thrown) {
+        if (!(thrown instanceof ContentMismatch)) throw thrown;
+        this.#removeDamaged(name);
+        // Wrong bytes were sent already; the client notices that the response is incomplete.
+        if (position > range.start) throw thrown;
       }
       if (position === range.end) return;
       // Somebody truncated the file; the rest comes from the source.
@@ -204,6 +233,7 @@ export class PackageCache {
     if (outcome.kind === "cached") {
       this.#isUnwritable = false;
       this.#files.set(name, sizeBytes);
+      this.#checked.add(name);
       this.#observer.stored(sizeBytes);
       this.#reportSize();
       cached?.(() => this.#readBack(name, sizeBytes));
@@ -218,9 +248,15 @@ export class PackageCache {
     while (this.#files.size > 0 && this.#files.calculatedSize > bytes) this.#files.pop();
   }
 
+  #removeDamaged(name: string): void {
+    this.#log.warn({ file: this.#pathOf(name) }, "a file of the package cache is damaged: it is fetched again");
+    this.#files.delete(name);
+  }
+
   // Synchronous, so that no later download of the same content is renamed to this path before the file is deleted.
   #remove(name: string, bytes: number): void {
     this.#memory.delete(name);
+    this.#checked.delete(name);
     try {
       rmSync(this.#pathOf(name), { force: true });
     } catch (thrown) {
@@ -265,6 +301,14 @@ export class PackageCache {
     return join(this.#directory, name);
   }
 }
+
+/** What differs in the cache says nothing about the source. */
+const withoutEvents = ({ sha256, isHashOf, sizeBytes, source }: ExpectedContent): ExpectedContent => ({
+  sha256,
+  ...(isHashOf !== undefined && { isHashOf }),
+  sizeBytes,
+  source,
+});
 
 /** Ends early if the file is shorter. */
 async function* readFrom(

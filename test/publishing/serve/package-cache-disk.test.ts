@@ -134,3 +134,43 @@ test("a claim with the correct digest and a wrong size does not affect other rea
   ]);
   expect(failure.error).toBeInstanceOf(ContentMismatch);
 });
+
+test.each([
+  ["small", 100_000],
+  ["large", wholeReadBytes + 300_000],
+])("a %s package whose cached bytes were changed on disk is never served: it is fetched again", async (_size, size) => {
+  const directory = aDirectory();
+  const bytes = someBytes(size);
+  const source = new Source(bytes);
+  const first = aCache(directory);
+  await readAll(first.cache, source.expected);
+  await cached(directory, source.expected);
+  const file = join(directory, `${source.expected.sha256}-${size}`);
+  const damaged = readFileSync(file);
+  damaged[size - 5] = (damaged[size - 5] ?? 0) ^ 1;
+  writeFileSync(file, damaged);
+
+  const { cache } = aCache(directory);
+  if (size > wholeReadBytes) {
+    // Its beginning was sent before the damage was found: the response is incomplete.
+    const { error } = await readUntilFailure(await cache.read(source.expected, { start: 0 }, never()));
+    expect(error).toBeInstanceOf(ContentMismatch);
+  }
+  expect((await readAll(cache, source.expected)).equals(bytes)).toBe(true);
+  expect(source.opened).toBe(2);
+  expect(source.mismatches).toBe(0);
+});
+
+test("cached bytes of an earlier run are checked once, and then served in parts too", async () => {
+  const directory = aDirectory();
+  const size = wholeReadBytes + 300_000;
+  const bytes = someBytes(size);
+  const source = new Source(bytes);
+  await readAll(aCache(directory).cache, source.expected);
+  await cached(directory, source.expected);
+  const { cache } = aCache(directory);
+  expect((await readAll(cache, source.expected, { start: 7, end: 1000 })).equals(bytes.subarray(7, 1000))).toBe(true);
+  expect((await readAll(cache, source.expected, { start: 100 })).equals(bytes.subarray(100))).toBe(true);
+  expect((await readAll(cache, source.expected, { start: 9, end: 20 })).equals(bytes.subarray(9, 20))).toBe(true);
+  expect(source.opened).toBe(1);
+});
