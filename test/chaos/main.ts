@@ -6,7 +6,7 @@ import { runChaos } from "./run.ts";
 const usage = "usage: npm run chaos -- [--minutes N] [--seed N]";
 const defaultMinutes = 10;
 const maxMinutes = 24 * 60;
-const livesPerWindow = 8;
+const livesPerWindow = 12;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({ options: { minutes: { type: "string" }, seed: { type: "string" } } });
