@@ -53,17 +53,13 @@ export class InspectionStore {
   /** @returns undefined if there is no inspection, or it lacks digests that are required now */
   get(contentKey: string): Inspection | undefined {
     const record = this.#written.getTemporary(`${schema}/${contentKey}`);
-    return record && this.#inspectionIn(record);
+    return record && unlessDamaged(() => this.#inspectionIn(record));
   }
 
   /** @returns the finding of an inspection; undefined if `get` returns undefined */
   finding(contentKey: string): Finding | undefined {
     const record = this.#written.getTemporary(`${schema}/${contentKey}`);
-    if (record === undefined) return undefined;
-    const { finding, under } = summaryOf(record);
-    if (under === this.#conditionsOf(finding)) return leanFinding(finding);
-    const inspection = this.#inspectionIn(record);
-    return inspection && findingOf(this.#withRequestedDigests(inspection));
+    return record && unlessDamaged(() => this.#findingIn(record));
   }
 
   /**
@@ -100,6 +96,13 @@ export class InspectionStore {
     return this.#records.doesExist(`${schema}/doubt/${contentKey}`);
   }
 
+  #findingIn(record: Buffer): Finding | undefined {
+    const { finding, under } = summaryOf(record);
+    if (under === this.#conditionsOf(finding)) return leanFinding(finding);
+    const inspection = this.#inspectionIn(record);
+    return inspection && findingOf(this.#withRequestedDigests(inspection));
+  }
+
   #inspectionIn(record: Buffer): Inspection | undefined {
     const inspection = JSON.parse(record.toString("utf8", record.indexOf(endOfLine) + 1)) as Inspection;
     if (inspection.kind === "rejected") return summaryOf(record).under === this.#limits ? inspection : undefined;
@@ -121,6 +124,16 @@ export class InspectionStore {
       if (digest !== undefined && this.#algorithms.includes(algorithm)) digests[algorithm] = digest;
     }
     return { ...inspection, digests };
+  }
+}
+
+/** A record that a disk has damaged counts as missing: the content is inspected again, and the record replaced. */
+function unlessDamaged<Value>(read: () => Value): Value | undefined {
+  try {
+    return read();
+  } catch (thrown) {
+    if (thrown instanceof SyntaxError || thrown instanceof TypeError) return undefined;
+    throw thrown;
   }
 }
 

@@ -49,6 +49,12 @@ function aDisk() {
     rmSync(directory, { recursive: true });
   });
   return {
+    /** Changes the stored record of a content, as a bad disk does. */
+    async damage(contentKey: string, change: (record: Buffer) => Buffer) {
+      const records = root.openDB<Buffer, string>({ name: "ledger", encoding: "binary" });
+      for (const key of [...records.getKeys()].filter((each) => each.endsWith(`/${contentKey}`)))
+        await records.put(key, change(Buffer.from(records.get(key) ?? "")));
+    },
     async inspectionStore(algorithms: readonly DigestAlgorithm[], limits = "as they are") {
       await root.close();
       root = openStateDatabase(join(directory, "database"));
@@ -121,4 +127,22 @@ test("many long inspections at once are stored without blocking the event loop",
   await others;
   expect(turns).toBeGreaterThan(10);
   expect(inspectionStore.get("long99")).toMatchObject({ parts });
+});
+
+test.each([
+  ["zeroed", (record: Buffer) => Buffer.alloc(record.length)],
+  ["truncated", (record: Buffer) => record.subarray(0, 20)],
+  ["emptied", () => Buffer.alloc(0)],
+  ["replaced by other JSON", () => Buffer.from("{}\nnull")],
+])("a record that was %s on disk counts as missing, and can be replaced", async (_how, change) => {
+  const disk = aDisk();
+  const first = await disk.inspectionStore(["sha256"]);
+  await first.put("damaged", binary);
+  const second = await disk.inspectionStore(["sha256"]);
+  expect(second.get("damaged")).toBeDefined();
+  await disk.damage("damaged", change);
+  const third = await disk.inspectionStore(["sha256"]);
+  expect([third.get("damaged"), third.finding("damaged")]).toEqual([undefined, undefined]);
+  await third.put("damaged", binary);
+  expect(third.finding("damaged")).toMatchObject({ kind: "binary" });
 });
