@@ -115,6 +115,8 @@ async function ping({ name, serverUrl, token, findings }: BuilderOptions, file: 
   findings.count("pings");
   try {
     const reply = await fetch(url, { method: "POST", headers, signal: AbortSignal.timeout(patienceMs) });
+    if (reply.status === 500)
+      findings.violated("no internal errors", `a ping is answered with 500: ${await reply.text()}`);
     if (reply.status !== 200) return false;
     const { status, rejected } = (await reply.json()) as { status: string; rejected: readonly { path: string }[] };
     return status === "servable" && !rejected.some(({ path }) => path.endsWith(`/${file}`));
