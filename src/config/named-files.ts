@@ -1,6 +1,8 @@
 // Finds the files that a configuration names: secrets, keys, certificates, and the file of builders.
 import { dirname, isAbsolute, resolve } from "node:path";
 import { readToml } from "./config-values.ts";
+import type { PathOf } from "./file-paths.ts";
+import { credentialPaths, pathsFrom } from "./file-paths.ts";
 
 /** The directory of the state if the configuration names none. */
 export const defaultState = ".tahoe-apt/server";
@@ -18,21 +20,33 @@ export interface NamedFile {
 /** @returns the values of all keys that end with `_file`, each once @throws Error of reading */
 export function filesNamedIn(configurationFile: string): readonly NamedFile[] {
   const found = new Map<string, NamedFile>();
-  collect(readToml(configurationFile), { file: resolve(configurationFile), isAbsolute: false }, found);
+  const credentialPath = credentialPaths(undefined, dirname(resolve(configurationFile)));
+  const top = { file: resolve(configurationFile), isAbsolute: false };
+  collect(readToml(configurationFile), { by: top, credentialPath, found });
   return [...found.values()];
 }
 
-function collect(table: object, by: NamedFile, found: Map<string, NamedFile>): void {
+interface Search {
+  /** The file that the table is in. */
+  readonly by: NamedFile;
+  readonly credentialPath: PathOf;
+  readonly found: Map<string, NamedFile>;
+}
+
+function collect(table: object, { by, credentialPath, found }: Search): void {
+  const pathOf = pathsFrom(dirname(by.file), credentialPath);
   for (const [key, value] of Object.entries<unknown>({ ...table })) {
     if (key.endsWith("_file")) {
       for (const name of [value].flat()) {
         if (typeof name !== "string") continue;
-        const named = { file: resolve(dirname(by.file), name), isAbsolute: by.isAbsolute || isAbsolute(name) };
+        const named = { file: pathOf(name), isAbsolute: by.isAbsolute || isAbsolute(name) };
         const isNew = !found.has(named.file);
         if (isNew || named.isAbsolute) found.set(named.file, named);
-        if (key === nestedKey && isNew) collect(readToml(named.file), named, found);
+        if (key === nestedKey && isNew) {
+          collect(readToml(named.file), { by: named, credentialPath, found });
+        }
       }
-    } else if (typeof value === "object" && value !== null) collect(value, by, found);
+    } else if (typeof value === "object" && value !== null) collect(value, { by, credentialPath, found });
   }
 }
 

@@ -224,6 +224,20 @@ test("files that a file of builders names are found, and stay where they are if 
   expect(filesNamedIn(config).map(({ isAbsolute }) => isAbsolute)).toEqual([true, true]);
 });
 
+test("a credential is backed up from the directory beside the configuration, also one that a file of builders names", () => {
+  const place = join(work, "place");
+  mkdirSync(join(place, "credentials"));
+  writeFileSync(join(place, "credentials/alice.token"), "a-token-that-is-long-enough");
+  writeFileSync(join(place, "builders.toml"), '[[builder]]\ntoken_file = "credential:alice.token"\n');
+  writeFileSync(config, '[[repository]]\nbuilders_file = "builders.toml"\n');
+  expect(filesNamedIn(config)).toEqual([
+    { file: join(place, "builders.toml"), isAbsolute: false },
+    { file: join(place, "credentials/alice.token"), isAbsolute: false },
+  ]);
+  writeFileSync(config, '[[repository]]\nreadcap_file = "credential:debian.readcap"\n');
+  expect(() => filesNamedIn(config)).toThrow(/there is no .*credentials\/debian\.readcap/);
+});
+
 test("every key of the configuration that names a file to read ends with _file, so that a backup finds it", () => {
   const schema = ["config-schema", "builders-file"].map((each) => readProjectFile(`src/config/${each}.ts`)).join("");
   const readers = schema.matchAll(
