@@ -1,0 +1,246 @@
+// The installed service under a real systemd: readiness, credentials, watchdog, and restarts that lose no request.
+import { execFile } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import fetch from "node-fetch";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { AptRoot } from "../support/apt.ts";
+import { buildPackagesMs, builtPackages } from "../support/built-packages.ts";
+import { aDeb } from "../support/debs.ts";
+import { slowDownload, underLoad } from "../support/load.ts";
+import { freePort } from "../support/server.ts";
+import type { BootedMachine } from "../support/systemd.ts";
+import { bootTrixie } from "../support/systemd.ts";
+
+const run = promisify(execFile);
+const token = randomBytes(18).toString("base64url");
+/** Larger than what the sockets of both sides hold. */
+const largeFile = randomBytes(24 * 2 ** 20);
+/** The download of the large file takes 4 seconds then, which is less than the grace period. */
+const slowMs = 10;
+const unit = "tahoe-apt.service";
+
+let machine: BootedMachine;
+let work: string;
+let url: string;
+
+const show = async (property: string): Promise<string> =>
+  (await machine.sh(`systemctl show --value -p ${property} ${unit}`)).trim();
+const journal = (): Promise<string> => machine.sh(`journalctl -u ${unit} --no-pager -o cat`);
+
+/** Adds settings to a unit, and takes them away at the end of an action. */
+async function withSettings(settings: readonly string[], action: () => Promise<void>): Promise<void> {
+  const dropIn = `/etc/systemd/system/${unit}.d/test.conf`;
+  await machine.sh(
+    `mkdir -p $(dirname ${dropIn}); printf '%s\\n' '[Service]' '${settings.join("' '")}' > ${dropIn}; systemctl daemon-reload`,
+  );
+  try {
+    await action();
+  } finally {
+    await machine.sh(
+      `rm ${dropIn}; systemctl daemon-reload; systemctl reset-failed ${unit} || true; systemctl restart ${unit}`,
+    );
+  }
+}
+
+/** The package of the present version, as one of another version. */
+async function anotherVersion(deb: string, version: string): Promise<string> {
+  const [directory, target] = [join(work, `unpacked-${version}`), join(work, `tahoe-apt_${version}_amd64.deb`)];
+  await run("dpkg-deb", ["--raw-extract", deb, directory]);
+  for (const [name, pattern] of [
+    ["DEBIAN/control", /^Version: .*/m],
+    ["usr/lib/tahoe-apt/package.json", /"version": "[^"]*"/],
+  ] as const) {
+    const file = join(directory, name);
+    const line = name.endsWith("json") ? `"version": "${version}"` : `Version: ${version}`;
+    writeFileSync(file, readFileSync(file, "utf8").replace(pattern, line));
+  }
+  await run("dpkg-deb", ["--root-owner-group", "-Zgzip", "-z1", "--build", directory, target]);
+  return target;
+}
+
+const install = async (deb: string): Promise<void> => {
+  cpSync(deb, join(machine.root, "srv/package.deb"));
+  await machine.sh("DEBIAN_FRONTEND=noninteractive dpkg -i /srv/package.deb 2>&1");
+};
+
+beforeAll(async () => {
+  work = mkdtempSync(join(tmpdir(), "tahoe-apt-systemd-"));
+  const { directory, files } = await builtPackages();
+  const deb = join(directory, files.find((name) => /^tahoe-apt_.*_amd64\.deb$/.test(name)) ?? "");
+  machine = await bootTrixie();
+  const place = join(machine.root, "srv/packages/dists/sid/main/binary-amd64");
+  mkdirSync(place, { recursive: true });
+  for (const name of ["hello", "world"]) {
+    const files = { "/usr/share/blob": randomBytes(200_000) };
+    writeFileSync(join(place, `${name}_1.0_amd64.deb`), await aDeb({ package: name, version: "1.0", files }));
+  }
+  writeFileSync(join(machine.root, "srv/packages/large.bin"), largeFile);
+  await install(deb);
+  const port = await freePort();
+  url = `http://127.0.0.1:${port}`;
+  const configuration = `
+metrics_token_file = "credential:metrics.token"
+grace_period_seconds = 30
+[[repository]]
+name = "debian"
+folder = "/srv/packages"
+`;
+  writeFileSync(join(machine.root, "etc/tahoe-apt/tahoe-apt.toml"), configuration, { flag: "a" });
+  writeFileSync(join(machine.root, "etc/tahoe-apt/credentials/metrics.token"), token);
+  await machine.sh(`
+    mkdir /etc/systemd/system/tahoe-apt.socket.d
+    printf '[Socket]\\nListenStream=\\nListenStream=127.0.0.1:${port}\\nListenStream=[::1]:${port}\\n' > /etc/systemd/system/tahoe-apt.socket.d/listen.conf
+    systemctl daemon-reload
+    systemctl enable --now tahoe-apt 2>&1`);
+  await expect.poll(async () => (await fetch(`${url}/readyz`)).status, { timeout: 60_000 }).toBe(200);
+}, 2 * buildPackagesMs);
+
+afterAll(async () => {
+  await machine?.remove();
+  rmSync(work, { recursive: true, force: true });
+});
+
+test("the enabled service is started with its sockets, and says that it listens on them", async () => {
+  expect(await machine.sh("systemctl is-active tahoe-apt.service tahoe-apt.socket")).toBe("active\nactive\n");
+  expect(await machine.sh("systemctl is-enabled tahoe-apt.service tahoe-apt.socket")).toBe("enabled\nenabled\n");
+  expect(await journal()).toMatch(/"addresses":\["127\.0\.0\.1:\d+","::1:\d+"\].*listening on the sockets/);
+  const { port } = new URL(url);
+  expect((await fetch(`http://[::1]:${port}/healthz`)).status).toBe(200);
+});
+
+test("without the messages of the server, systemd does not take it for started", async () => {
+  await withSettings(["NotifyAccess=none", "TimeoutStartSec=3s"], async () => {
+    await expect(machine.sh(`systemctl restart ${unit}`)).rejects.toThrow();
+    expect(await journal()).toContain("start operation timed out");
+  });
+  expect(await show("ActiveState")).toBe("active");
+});
+
+test("a credential that only root can read on the disk protects the metrics", async () => {
+  const asServer = "setpriv --reuid=tahoe-apt --regid=tahoe-apt --clear-groups";
+  await expect(machine.sh(`${asServer} cat /etc/tahoe-apt/credentials/metrics.token`)).rejects.toThrow(/denied/);
+  expect((await fetch(`${url}/metrics`)).status).toBe(401);
+  expect((await fetch(`${url}/metrics`, { headers: { Authorization: `Bearer ${token}` } })).status).toBe(200);
+  expect(await journal()).not.toMatch(/others may read|chmod/);
+});
+
+test("a missing credential is named in the journal, and the server does not start without it", async () => {
+  await machine.sh("mv /etc/tahoe-apt/credentials/metrics.token /root/");
+  await expect(machine.sh(`systemctl restart ${unit}`)).rejects.toThrow();
+  expect(await journal()).toMatch(/metrics_token_file: credential:metrics\.token: .*LoadCredential=/);
+  await machine.sh(`mv /root/metrics.token /etc/tahoe-apt/credentials/; systemctl restart ${unit}`);
+});
+
+test("a server whose event loop hangs is restarted", async () => {
+  const hang = 'if (require("node:worker_threads").isMainThread) process.on("SIGUSR2", () => { for (;;); });\n';
+  writeFileSync(join(machine.root, "srv/hang.cjs"), hang);
+  const settings = ["WatchdogSec=3s", "RestartSec=100ms", "Environment=NODE_OPTIONS=--require=/srv/hang.cjs"];
+  await withSettings(settings, async () => {
+    await machine.sh(`systemctl restart ${unit}`);
+    const pid = await show("MainPID");
+    await machine.sh(`kill -USR2 ${pid}`);
+    // Its connections wait in the socket until the next server answers.
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    expect(await show("MainPID")).not.toBe(pid);
+    expect(await journal()).toContain("Watchdog timeout");
+  });
+});
+
+describe("clients that request without a pause", () => {
+  let apt: AptRoot;
+  let urls: readonly string[];
+  beforeAll(async () => {
+    const name = /href="([^"]*\.sources)"/.exec(await (await fetch(`${url}/debian/`)).text())?.[1] ?? "";
+    apt = new AptRoot({
+      source: await (await fetch(new URL(name, `${url}/debian/`))).text(),
+      options: { "Acquire::Retries": "0" },
+    });
+    urls = ["dists/sid/InRelease", "dists/sid/main/binary-amd64/hello_1.0_amd64.deb", "large.bin"].map(
+      (path) => `${url}/debian/${path}`,
+    );
+  });
+  afterAll(() => apt.close());
+
+  /** What happens under load, while apt updates and downloads again and again, and a slow download is under way. */
+  async function whatIsLost(
+    action: () => Promise<unknown>,
+  ): Promise<{ readonly requests: number; readonly lost: readonly string[] }> {
+    const lost: string[] = [];
+    let isOver = false;
+    let aptRuns = 0;
+    const download = await slowDownload(`${url}/debian/large.bin`, slowMs);
+    const aptLoop = async (): Promise<void> => {
+      while (!isOver) {
+        aptRuns += 1;
+        rmSync(join(apt.directory, "state/lists"), { recursive: true });
+        mkdirSync(join(apt.directory, "state/lists/partial"), { recursive: true });
+        await apt.update().catch((thrown: unknown) => lost.push(String(thrown)));
+        await apt.download("world").catch((thrown: unknown) => lost.push(String(thrown)));
+      }
+    };
+    const { requests, failures } = await underLoad(urls.slice(0, 2), async () => {
+      const apts = aptLoop();
+      await action();
+      isOver = true;
+      await apts;
+    });
+    const digest = await download.digest.catch(String);
+    if (digest !== createHash("sha256").update(largeFile).digest("hex")) lost.push(`slow download: ${digest}`);
+    console.log(`${requests} requests, ${failures.length} failed; ${aptRuns} runs of apt; lost: ${lost.join("; ")}`);
+    return { requests, lost: [...failures, ...lost] };
+  }
+
+  test("lose nothing while the service restarts twice", async () => {
+    const pid = await show("MainPID");
+    const { requests, lost } = await whatIsLost(() =>
+      machine.sh(`systemctl restart ${unit}; systemctl restart ${unit}`),
+    );
+    expect(lost).toEqual([]);
+    expect(requests).toBeGreaterThan(100);
+    expect(await show("MainPID")).not.toBe(pid);
+  });
+
+  test("lose nothing while dpkg upgrades the package", async () => {
+    const { directory, files } = await builtPackages();
+    const present = files.find((name) => /^tahoe-apt_.*_amd64\.deb$/.test(name)) ?? "";
+    const deb = await anotherVersion(join(directory, present), "99.0");
+    const pid = await show("MainPID");
+    const { requests, lost } = await whatIsLost(() => install(deb));
+    expect(lost).toEqual([]);
+    expect(requests).toBeGreaterThan(100);
+    expect(await show("MainPID")).not.toBe(pid);
+    expect(await machine.sh("tahoe-apt --version")).toBe("99.0\n");
+    expect(await machine.sh("systemctl is-active tahoe-apt.service tahoe-apt.socket")).toBe("active\nactive\n");
+  });
+
+  test("lose requests if the sockets are closed meanwhile", async () => {
+    const { lost } = await whatIsLost(() => machine.sh(`systemctl restart tahoe-apt.socket ${unit}`));
+    expect(lost.join()).toContain("ECONNREFUSED");
+  });
+});
+
+test("a stopped service has ended with 0, and the next request starts it again", async () => {
+  await machine.sh(`systemctl stop ${unit} 2>&1`);
+  expect(await show("Result")).toBe("success");
+  expect(await show("ExecMainStatus")).toBe("0");
+  expect(await show("ActiveState")).toBe("inactive");
+  expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  expect(await show("ActiveState")).toBe("active");
+});
+
+test("a purge stops the service, closes its sockets, and leaves no unit", async () => {
+  await machine.sh(
+    "rm -r /etc/systemd/system/tahoe-apt.* /etc/tahoe-apt/credentials/*; DEBIAN_FRONTEND=noninteractive dpkg --purge tahoe-apt 2>&1",
+  );
+  await expect(fetch(`${url}/healthz`)).rejects.toThrow(/ECONNREFUSED/);
+  expect(await machine.sh("systemctl list-units --all --plain --no-legend 'tahoe-apt*'")).toBe("");
+  expect(
+    await machine.sh(
+      "find /etc /usr/lib/systemd /var/lib/systemd /var/lib/tahoe-apt -name '*tahoe-apt*' 2>/dev/null || true",
+    ),
+  ).toBe("");
+});
