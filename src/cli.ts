@@ -196,6 +196,8 @@ async function program(commandName: string): Promise<Command> {
     )
     .addHelpText("after", serveHelp)
     .action(async (flags: Flags) => {
+      // Before anything is loaded: without a handler, process 1 of a container would ignore the signal.
+      const [signal, onHangup] = [stopSignal(["SIGINT", "SIGTERM"]), hangups()];
       keepHeapLean();
       const [{ openLog }, { loadConfiguration }, { serveUntilTold }, { ServiceManager }] = await Promise.all([
         import("./server/server-log.ts"),
@@ -213,11 +215,11 @@ async function program(commandName: string): Promise<Command> {
       outliveFailedWrites(log);
       for (const warning of configuration.warnings) log.warn({}, warning);
       await serveUntilTold(configuration, {
-        signal: stopSignal(["SIGINT", "SIGTERM"]),
+        signal,
         log,
         serviceManager,
         reread: ({ acceptIdentityChange }) => loadConfiguration({ ...flags, acceptIdentityChange }),
-        onHangup: hangups(),
+        onHangup,
         onReload: (changed) => log.configure(logSettings(changed)),
       });
     });
@@ -227,9 +229,10 @@ async function program(commandName: string): Promise<Command> {
     .option("--show-caps", "print the caps too (default: only the names of their files)")
     .addHelpText("after", "\nWith --folder, no grid is started: the folder is served.\n")
     .action(async (flags: Flags & { readonly showCaps?: boolean }) => {
+      const signal = stopSignal();
       keepHeapLean();
       const { start } = await import("./local/start.ts");
-      await start(flags, { signal: stopSignal(), printLine });
+      await start(flags, { signal, printLine });
     });
 
   const isSelected = ([names]: (typeof lazyCommands)[number]): boolean => names.split(" ").includes(commandName);

@@ -7,7 +7,7 @@ import type { Log } from "../base/log.ts";
 import { SerialQueue } from "../base/serial-queue.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { Configuration } from "../config/configuration.ts";
-import type { RunningServer } from "../http/server.ts";
+import type { Address, RunningServer } from "../http/server.ts";
 import { startServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { createMetrics } from "../observe/metrics.ts";
@@ -244,7 +244,7 @@ class ServerStart {
         minIdleMs: isGiven ? minIdleMsAtRestart : 0,
       });
       if (isGiven) {
-        const addresses = running.addresses.map(({ host, port }) => `${host}:${port}`);
+        const addresses = running.addresses.map(authorityOf);
         this.#log.info({ addresses }, "listening on the sockets of the service manager instead of the key listen");
       }
       return running;
@@ -268,7 +268,8 @@ function detectingCorruption(log: Log, corruption: AbortController): Log {
 }
 
 /** The URL for people on this machine. An address that means "all interfaces" cannot be connected to. */
-function urlOf({ host, port }: { readonly host: string; readonly port: number }): string {
-  if (host === "0.0.0.0" || host === "::") return `http://localhost:${port}`;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+function urlOf({ host, port }: Address): string {
+  return `http://${host === "0.0.0.0" || host === "::" ? `localhost:${port}` : authorityOf({ host, port })}`;
 }
+
+const authorityOf = ({ host, port }: Address): string => `${host.includes(":") ? `[${host}]` : host}:${port}`;

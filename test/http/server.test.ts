@@ -1,4 +1,5 @@
 // The port: what is refused before it is a request, and how the server ends.
+import { once } from "node:events";
 import type { RequestListener, ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { buffer, text } from "node:stream/consumers";
@@ -163,4 +164,39 @@ test("an address that is in use is an error, not a crash", async () => {
   const again = startServer(() => {}, { host: "127.0.0.1", port: app.address.port });
   await expect(again).rejects.toMatchObject({ code: "EADDRINUSE" });
   await app.stop(0);
+});
+
+test("with a minimum idle time, a request on a kept connection is answered while stopping, and ends the connection", async () => {
+  const server = await startServer((_request, response) => response.end("answered"), {
+    host: "127.0.0.1",
+    port: 0,
+    minIdleMs: graceMs,
+  });
+  const client = connect(server.address.port, "127.0.0.1");
+  client.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  const received = text(client);
+  await once(client, "data");
+  const stopping = server.stop(graceMs);
+  client.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  expect((await received).match(/Connection: [a-z-]+/g)).toEqual(["Connection: keep-alive", "Connection: close"]);
+  await stopping;
+});
+
+test("with a minimum idle time, a connection that sends nothing more is closed after it, long before the grace period", async () => {
+  const minIdleMs = 300;
+  const server = await startServer((_request, response) => response.end("answered"), {
+    host: "127.0.0.1",
+    port: 0,
+    minIdleMs,
+  });
+  const client = connect(server.address.port, "127.0.0.1");
+  client.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  const received = text(client);
+  await once(client, "data");
+  const begunMs = Date.now();
+  await server.stop(graceMs);
+  await received;
+  // Timers count from a time that is rounded down.
+  expect(Date.now() - begunMs).toBeGreaterThanOrEqual(minIdleMs - 50);
+  expect(Date.now() - begunMs).toBeLessThan(graceMs);
 });

@@ -35,7 +35,9 @@ exec unshare --mount --pid --cgroup --uts --ipc --fork --kill-child bash -euc '
     mount --bind "/dev/$device" "dev/$device"
   done
   ln -s /proc/self/fd dev/fd
-  mkdir dev/shm
+  mkdir dev/shm dev/pts
+  mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+  ln -s pts/ptmx dev/ptmx
   mount -t tmpfs tmpfs dev/shm
   mount -t tmpfs -o mode=755 tmpfs run
   mount -t tmpfs tmpfs tmp
@@ -43,7 +45,7 @@ exec unshare --mount --pid --cgroup --uts --ipc --fork --kill-child bash -euc '
   umount -l /mnt
   # Credentials are mounted while services start, and must appear in their namespaces.
   mount --make-rshared /
-  exec env -i container=test PATH=/usr/sbin:/usr/bin /lib/systemd/systemd --log-target=console --show-status=no
+  exec env -i container=test PATH=/usr/sbin:/usr/bin /lib/systemd/systemd --show-status=no
 ' "$rootfs" "$machine"
 `;
 
@@ -117,7 +119,13 @@ export async function bootTrixie(): Promise<BootedMachine> {
       ...command,
     ];
     const env = { PATH: "/usr/sbin:/usr/bin", HOME: "/root", LANG: "C.UTF-8" };
-    return (await run("nsenter", args, { env, maxBuffer: 1 << 26 })).stdout;
+    try {
+      return (await run("nsenter", args, { env, maxBuffer: 1 << 26 })).stdout;
+    } catch (thrown) {
+      const said =
+        thrown instanceof Error && "stdout" in thrown && "stderr" in thrown ? [thrown.stdout, thrown.stderr] : [];
+      throw new Error(`${command.at(-1)} failed: ${said.join("\n")}`, { cause: thrown });
+    }
   };
   try {
     for (const begunMs = Date.now(); ; ) {

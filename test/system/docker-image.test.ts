@@ -1,5 +1,7 @@
 // The images are built and run by buildah, on a minimal trixie, without a container daemon.
+import type { ChildProcess } from "node:child_process";
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -30,6 +32,8 @@ interface ImageConfig {
 let directory: string;
 let store: ContainerStore;
 let network: PrivateNetwork;
+/** The container that serves a folder. */
+let server: ChildProcess;
 let container: string;
 let gridContainer: string;
 let config: ImageConfig;
@@ -112,7 +116,7 @@ test("the health check fails while no server runs, and passes once it serves a f
   expect(config.Healthcheck.Test[0]).toBe("CMD");
   expect((await inside(...checkOf(config))).status).not.toBe(0);
   const folder = ["--volume", `${join(directory, "repository")}:/srv/debian:ro`];
-  network.start(store.inContainer(container, folder, [...config.Entrypoint, ...flagsInGuide()]));
+  server = network.start(store.inContainer(container, folder, [...config.Entrypoint, ...flagsInGuide()]));
   expect(await healthWithin(startsWithinMs, () => inside(...checkOf(config)))).toMatchObject({ status: 0 });
   const get = async (path: string) => (await network.run(["curl", "-sSf", `http://127.0.0.1:8380${path}`])).output;
   expect(await get("/debian/dists/sid/InRelease")).toMatch(/^-----BEGIN PGP SIGNED MESSAGE-----\n/);
@@ -144,6 +148,14 @@ test("no layer and no setting of the image contains a secret, a development tool
     "dist node_modules package.json",
   );
   expect((await inside("test", "-e", "/opt/tahoe-apt/node_modules/typescript")).status).not.toBe(0);
+});
+
+test("SIGTERM to the server in a container ends it with 0", async () => {
+  const ended = once(server, "exit");
+  // As a container daemon does to process 1.
+  const kill = "kill -TERM $(ps -ww -eo pid=,args= | awk '$2 ~ /node$/ && /dist\\/cli\\.js serve/ { print $1 }')";
+  expect(await network.run(["sh", "-c", kill])).toMatchObject({ status: 0 });
+  expect(await ended).toEqual([0, null]);
 });
 
 test("the image adds less than 120 MB to its base", async () => {

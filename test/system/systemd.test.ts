@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import fetch from "node-fetch";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { AptRoot } from "../support/apt.ts";
 import { buildPackagesMs, builtPackages } from "../support/built-packages.ts";
 import { aDeb } from "../support/debs.ts";
@@ -95,8 +95,8 @@ folder = "/srv/packages"
     mkdir /etc/systemd/system/tahoe-apt.socket.d
     printf '[Socket]\\nListenStream=\\nListenStream=127.0.0.1:${port}\\nListenStream=[::1]:${port}\\n' > /etc/systemd/system/tahoe-apt.socket.d/listen.conf
     systemctl daemon-reload
-    systemctl enable --now tahoe-apt 2>&1`);
-  await expect.poll(async () => (await fetch(`${url}/readyz`)).status, { timeout: 60_000 }).toBe(200);
+    systemctl enable --now tahoe-apt 2>&1 || { journalctl --no-pager -n 50; exit 1; }`);
+  await vi.waitFor(async () => expect((await fetch(`${url}/readyz`)).status).toBe(200), { timeout: 60_000 });
 }, 2 * buildPackagesMs);
 
 afterAll(async () => {
@@ -107,7 +107,7 @@ afterAll(async () => {
 test("the enabled service is started with its sockets, and says that it listens on them", async () => {
   expect(await machine.sh("systemctl is-active tahoe-apt.service tahoe-apt.socket")).toBe("active\nactive\n");
   expect(await machine.sh("systemctl is-enabled tahoe-apt.service tahoe-apt.socket")).toBe("enabled\nenabled\n");
-  expect(await journal()).toMatch(/"addresses":\["127\.0\.0\.1:\d+","::1:\d+"\].*listening on the sockets/);
+  expect(await journal()).toMatch(/"addresses":\["127\.0\.0\.1:\d+","\[::1\]:\d+"\].*listening on the sockets/);
   const { port } = new URL(url);
   expect((await fetch(`http://[::1]:${port}/healthz`)).status).toBe(200);
 });
@@ -143,10 +143,10 @@ test("a server whose event loop hangs is restarted", async () => {
     await machine.sh(`systemctl restart ${unit}`);
     const pid = await show("MainPID");
     await machine.sh(`kill -USR2 ${pid}`);
-    // Its connections wait in the socket until the next server answers.
+    await vi.waitFor(async () => expect(await journal()).toContain("Watchdog timeout"), { timeout: 60_000 });
+    // Connections wait in the socket until the next server answers.
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
     expect(await show("MainPID")).not.toBe(pid);
-    expect(await journal()).toContain("Watchdog timeout");
   });
 });
 
@@ -159,8 +159,13 @@ describe("clients that request without a pause", () => {
       source: await (await fetch(new URL(name, `${url}/debian/`))).text(),
       options: { "Acquire::Retries": "0" },
     });
-    urls = ["dists/sid/InRelease", "dists/sid/main/binary-amd64/hello_1.0_amd64.deb", "large.bin"].map(
-      (path) => `${url}/debian/${path}`,
+    const indices = ["dists/sid/InRelease", "dists/sid/main/binary-amd64/Packages"];
+    const packages = await (await fetch(`${url}/debian/${indices[1]}`)).text();
+    const names = [...packages.matchAll(/^Filename: (.*)$/gm)].map(([, name = ""]) => name);
+    expect(names).toHaveLength(2);
+    // On both sockets.
+    urls = [url, url.replace("127.0.0.1", "[::1]")].flatMap((at) =>
+      [...indices, ...names].map((path) => `${at}/debian/${path}`),
     );
   });
   afterAll(() => apt.close());
@@ -171,18 +176,16 @@ describe("clients that request without a pause", () => {
   ): Promise<{ readonly requests: number; readonly lost: readonly string[] }> {
     const lost: string[] = [];
     let isOver = false;
-    let aptRuns = 0;
     const download = await slowDownload(`${url}/debian/large.bin`, slowMs);
     const aptLoop = async (): Promise<void> => {
       while (!isOver) {
-        aptRuns += 1;
         rmSync(join(apt.directory, "state/lists"), { recursive: true });
         mkdirSync(join(apt.directory, "state/lists/partial"), { recursive: true });
         await apt.update().catch((thrown: unknown) => lost.push(String(thrown)));
         await apt.download("world").catch((thrown: unknown) => lost.push(String(thrown)));
       }
     };
-    const { requests, failures } = await underLoad(urls.slice(0, 2), async () => {
+    const { requests, failures } = await underLoad(urls, async () => {
       const apts = aptLoop();
       await action();
       isOver = true;
@@ -190,7 +193,6 @@ describe("clients that request without a pause", () => {
     });
     const digest = await download.digest.catch(String);
     if (digest !== createHash("sha256").update(largeFile).digest("hex")) lost.push(`slow download: ${digest}`);
-    console.log(`${requests} requests, ${failures.length} failed; ${aptRuns} runs of apt; lost: ${lost.join("; ")}`);
     return { requests, lost: [...failures, ...lost] };
   }
 
@@ -219,7 +221,7 @@ describe("clients that request without a pause", () => {
 
   test("lose requests if the sockets are closed meanwhile", async () => {
     const { lost } = await whatIsLost(() => machine.sh(`systemctl restart tahoe-apt.socket ${unit}`));
-    expect(lost.join()).toContain("ECONNREFUSED");
+    expect(lost).not.toEqual([]);
   });
 });
 
