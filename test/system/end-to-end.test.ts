@@ -173,7 +173,7 @@ test("a truncated package and a text named .deb among good ones leave the suite 
     ["cut_1.0-1_amd64.deb", "truncated"],
     ["text_1.0-1_amd64.deb", "not-a-deb"],
   ]);
-  const page = await (await fetch(`${server.url}/debian/`)).text();
+  const page = await (await fetch(`${server.url}/debian/-/rejects`)).text();
   expect(page).toContain("text_1.0-1_amd64.deb");
   const metrics = await (await fetch(`${server.url}/metrics`)).text();
   expect(metrics).toMatch(/rejects?_total\{[^}]*truncated[^}]*\} 1/);

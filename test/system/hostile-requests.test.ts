@@ -88,10 +88,12 @@ const names = [
   "by-hash SHA256 MD5Sum SHA512 pool snapshots index.json 20261122T134500Z changelogs extras a.deb b.deb bad.deb c.deb",
   "debian.sources debian.yaml key.asc key.gpg metrics healthz readyz - ping ~flat . .. %2e%2e %2F %25 %00 %0a %ff %c3%a4",
   "%F0%9F%90%8D Contents-amd64.gz i18n Translation-en README + ~ ; , : @ $ = & ' ( ) * ! [ ] %7e %2b %3a %253a",
+  "packages sources builders rejects diff health files a b hello",
   `${"a".repeat(255)} ${"b".repeat(256)} ${"0".repeat(64)} __proto__ constructor toString hasOwnProperty`,
 ]
   .join(" ")
   .split(" ");
+const pageParameters = "q suite component architecture builder sort cursor from to after".split(" ");
 const queryValues =
   "0 1 16.1 1.001 4.35 0.07 -1 1e9 1e-3 NaN Infinity 0x10 999999999 999999999.999 9999999999 %20 %00 %ff true , .5 5. 00"
     .split(" ")
@@ -111,6 +113,9 @@ test("no path, query, method or header causes a 500, and no response contains an
       "/debian/dists/sid",
       "/debian/extras",
       "/alone",
+      "/debian/-",
+      "/debian/-/packages",
+      "/alone/-",
       "/-/ping/debian",
       "/-/ping/alone",
     ]);
@@ -125,6 +130,7 @@ test("no path, query, method or header causes a 500, and no response contains an
       `?wait=${one(queryValues)}`,
       `?wait=${one(queryValues)}&wait=${one(queryValues)}`,
       `?${one(names)}`,
+      `?${one(pageParameters)}=${one(queryValues)}&${one(pageParameters)}=${one(names)}`,
       "?wait",
       "??",
       "?wait=%zz",
@@ -140,6 +146,7 @@ test("no path, query, method or header causes a 500, and no response contains an
       "bytes=5-1",
       "bytes=99999999999999999999-",
       "bytes=0-0,2-2",
+      "text/html",
     ]);
     const name = one([
       "If-None-Match",
@@ -212,12 +219,18 @@ test("flat repositories have the same names in pings, on the page, in metrics an
     "/debian/nothing",
     "/alone/by-hash/SHA256/00",
     "/alone/snapshots/",
+    "/debian/-/rejects",
+    "/debian/-/packages",
+    "/debian/-/health",
+    "/alone/-/files",
+    "/alone/-/builders",
   ]) {
     texts.push((await ask("GET", path)).body.toString());
   }
-  expect(texts[0]).toContain("<td>./extras/</td>");
-  expect(texts[0]).toContain('<td class="path">extras/bad.deb</td>');
-  expect(texts[1]).toContain("<td>./</td>");
+  expect(texts[0]).toMatch(/<th scope="row"><a [^>]*>\.\/extras\/<\/a>/);
+  expect(texts[1]).toMatch(/<th scope="row"><a [^>]*>\.\/<\/a>/);
+  expect(texts[6]).toContain('<td class="path">extras/bad.deb</td>');
+  expect(texts[8]).toContain("./extras/");
   expect(texts[2]).toContain('tahoe_apt_publication_age_seconds{repository="debian",suite="./extras/"}');
   expect(texts[2]).toContain('tahoe_apt_publication_age_seconds{repository="debian",suite="sid"}');
   expect(texts[2]).toContain('tahoe_apt_publication_age_seconds{repository="alone",suite="./"}');

@@ -40,7 +40,7 @@ async function candidates(suite: string, ...names: readonly string[]): Promise<r
   return known;
 }
 
-const page = async (): Promise<string> => await (await fetch(`${server.url}/debian/`)).text();
+const page = async (): Promise<string> => await (await fetch(`${server.url}/debian/-/rejects`)).text();
 
 beforeAll(async () => {
   const port = await freePort();

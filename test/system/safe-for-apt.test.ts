@@ -175,7 +175,7 @@ test("some of the mutated packages are listed and some rejected, and the page sh
   for (const name of strangeNames) expect(packages).toContain(`Package: ${name}\n`);
   const sources = await served("source/Sources");
   for (const n of strangeSourceFields.keys()) expect(sources).toContain(`Package: strange-source${n}\n`);
-  const page = await (await fetch(`${server.url}/debian/`)).text();
+  const page = await (await fetch(`${server.url}/debian/-/rejects`)).text();
   expect(page).toMatch(/apt cannot read its [A-Z][A-Za-z-]+, .+ at character \d+: /);
 });
 
