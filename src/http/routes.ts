@@ -92,6 +92,8 @@ export function createRoutes(options: RoutesOptions, basicAuth: BasicAuth): Rout
       ctx.path = encodePath(context.path());
       await next();
       if (audience === "private") ctx.set("Cache-Control", "private, no-cache");
+      // A route that has set a body has answered, whatever the status.
+      if (ctx.body !== undefined && ctx.body !== null) return;
       if (ctx.status === 405) throw methodNotAllowed(ctx.method, ctx.response.get("Allow"));
       if (ctx.status === 501)
         throw new HttpError("request/not-implemented", `the method ${ctx.method} is not implemented`);

@@ -6,6 +6,7 @@ import { messageOf, RepoError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
+import { ownVersion } from "../base/own-version.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { changesBetween, isSame, withoutRestart } from "../config/configuration-changes.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
@@ -169,7 +170,10 @@ export class ServedConfiguration {
       metrics,
       addRoutes: [
         addPages(slots.map(pageSourceOf), () => systemClock() / 1000),
-        addApi(slots.map(({ service }) => service.data)),
+        addApi(
+          slots.map(({ service }) => service.data),
+          ownVersion(),
+        ),
       ],
       errorPage: renderErrorPage,
       observer: {

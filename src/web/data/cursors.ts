@@ -4,18 +4,20 @@ import type { Slice } from "./package-index.ts";
 import type { Page, PageQuery } from "./repository-data.ts";
 import { BadQuery, defaultPageEntries, maxPageEntries } from "./repository-data.ts";
 
-/** The furthest position of a page. */
-const maxSkip = 1_000_000;
+/** The furthest position of a page, which has four digits in the form of a cursor. */
+const maxSkip = 36 ** 4 - 1;
+
+/** The form of every cursor. */
+export const cursorPattern = /^p([1-9a-z][0-9a-z]{0,3})$/;
 
 /** @throws BadQuery */
 export function sliceOf({ cursor, limit = defaultPageEntries }: PageQuery): Slice {
   if (!Number.isInteger(limit) || limit < 1 || limit > maxPageEntries)
     throw new BadQuery(`limit is a number from 1 to ${maxPageEntries}`);
   if (cursor === undefined) return { skip: 0, limit };
-  const [, digits] = /^p([0-9a-z]{1,6})$/.exec(cursor) ?? [];
-  const skip = digits === undefined ? Number.NaN : Number.parseInt(digits, 36);
-  if (!(skip > 0 && skip <= maxSkip)) throw new BadQuery("cursor is not one that this server has returned");
-  return { skip, limit };
+  const [, digits] = cursorPattern.exec(cursor) ?? [];
+  if (digits === undefined) throw new BadQuery("cursor is not one that this server has returned");
+  return { skip: Number.parseInt(digits, 36), limit };
 }
 
 /** Makes the page of a slice. @param entries those of the slice */
