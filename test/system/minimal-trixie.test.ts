@@ -91,9 +91,9 @@ test("npm start brings up grid and page on a minimal trixie, and Ctrl-C ends eve
  * Runs `npm start` in the background, and then a script. The printed commands, which are indented, are in /tmp/lines;
  * what installs and builds prints to standard error.
  */
-const besideStart = (script: string): string => `
+const besideStart = (script: string, flags = ""): string => `
   cd ${checkout}
-  npm start >/tmp/printed 2>/tmp/steps &
+  npm start -- ${flags} >/tmp/printed 2>/tmp/steps &
   until grep -q "Ctrl-C stops everything" /tmp/printed; do kill -0 $! && sleep 0.2 || { cat /tmp/printed /tmp/steps; exit 1; }; done
   sed -n 's/^  //p' /tmp/printed | grep -v -e '^http' -e '^…' >/tmp/lines
   ${script}`;
@@ -121,6 +121,18 @@ test("the printed lines, pasted in their order in another directory, install, up
   expect(places, printed).not.toContain(-1);
   expect(printed).toContain("beside: The page of the repository:");
   expect(printed).toMatch(/^beside: .*root\.readcap: URI:DIR2-RO:/m);
+});
+
+test("the lines that are printed for a folder work in their order, too", { timeout: setUpMs }, async () => {
+  const start = "--folder '/srv/my repository'";
+  const script = besideStart("cd /var && bash -e </tmp/lines 2>/tmp/errors || cat /tmp/errors", start);
+  // The state of the first test is that of a tree in a grid.
+  const running = new Running(
+    await machine.enter(`mkdir '/srv/my repository'; rm -rf ${checkout}/.tahoe-apt/server; ${script}`),
+  );
+  await running.end();
+  for (const version of ["1.0", "2.0"])
+    expect(running.printed).toContain(`Hello from tahoe-apt-hello ${version}, installed by APT`);
 });
 
 test("npm run demo runs to the end with apt 3, update after update", { timeout: setUpMs }, async () => {
