@@ -182,6 +182,8 @@ echo "== secrets"; find /etc/tahoe-apt -name '*.bundle'
 echo "== kept"; ls /etc/tahoe-apt/tahoe-apt.toml /var/lib/tahoe-apt/repositories/debian/signing-key.asc
 { ${blockOf("sh install-purge")} } >&2
 echo "== purged"; ls -d /etc/tahoe-apt /var/lib/tahoe-apt 2>/dev/null || true
+# As on every Debian, and unlike in other machines of the tests.
+export PATH=/usr/local/bin:$PATH
 echo "== npm"
 ${withNpm ? `{ ${blockOf("sh install-npm")} } | tail -1` : ""}
 `;
