@@ -58,6 +58,7 @@ export type ErrorCode =
   | "publishing/clock-behind"
   | "publishing/blob-missing"
   | "publishing/segment-missing"
+  | "publishing/damaged"
   | "publishing/identity-changed"
   | "publishing/no-such-past"
   | "content/mismatch"

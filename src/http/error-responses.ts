@@ -56,6 +56,7 @@ const statuses = {
   "catalog/bad-override": 500,
   "publishing/blob-missing": 500,
   "publishing/segment-missing": 500,
+  "publishing/damaged": 500,
   "publishing/identity-changed": 500,
   "publishing/no-such-past": 500,
   "cache/unwritable": 500,

@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { RootDatabase } from "lmdb";
 import { z } from "zod";
-import { messageOf } from "../base/errors.ts";
+import type { ErrorCode } from "../base/error-codes.ts";
+import { codeOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
 
@@ -23,9 +24,13 @@ const corruption = /MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID|PANIC|VERSION_MISMATCH|
 
 /** Whether an error, or one of its causes, means that the database is corrupt. */
 export const isCorruption = (thrown: unknown): boolean => {
-  for (let at: unknown = thrown; at instanceof Error; at = at.cause) if (corruption.test(at.message)) return true;
+  for (let at: unknown = thrown; at instanceof Error; at = at.cause)
+    if (corruption.test(at.message) || codeOf(at) === damageCode) return true;
   return false;
 };
+
+/** The code of the error that says that a publication in the database is not as it was stored. */
+const damageCode: ErrorCode = "publishing/damaged";
 
 export interface SoundDatabase {
   readonly root: RootDatabase;

@@ -2,6 +2,7 @@
 // memory.
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
+import { RepoError } from "../../base/errors.ts";
 import type { Part } from "../../indices/assemble.ts";
 import { partsOf } from "../../indices/assemble.ts";
 import type { ByteRange } from "../../storage/tree.ts";
@@ -17,11 +18,24 @@ const maxWholeIndexBytes = 1024 ** 2;
 /** The memory that each reader of a streamed index needs. */
 const pieceBytes = 64 * 1024;
 
+/** The database has other bytes of a publication than were stored in it. */
+class PublicationDamaged extends RepoError {
+  readonly code = "publishing/damaged";
+  constructor(sha256: string) {
+    super(`the state directory has other bytes of the file ${sha256} of a publication than were stored`);
+  }
+}
+
+/** How many files that were checked are remembered. */
+const maxChecked = 10_000;
+
 /** The files of a repository's publications as resources, with the frequently requested ones in memory. */
 export class IndexResources {
   readonly #segments: SegmentStore;
   readonly #blobs: BlobStore;
   readonly #whole: LRUCache<string, Uint8Array>;
+  /** The files whose bytes were compared with their hash since the start: a disk may have changed them. */
+  readonly #checked = new LRUCache<string, true>({ max: maxChecked });
 
   constructor(
     { segments, blobs }: { readonly segments: SegmentStore; readonly blobs: BlobStore },
@@ -41,7 +55,11 @@ export class IndexResources {
     if (file.kind === "blob") {
       const { path, sizeBytes, sha256 } = file.blob;
       const form = path.endsWith(".gz") ? "gz" : "plain";
-      const read = async ({ start, end = sizeBytes }: ByteRange) => this.#blobs.read(sha256).subarray(start, end);
+      const read = async ({ start, end = sizeBytes }: ByteRange) => {
+        const bytes = this.#blobs.read(sha256);
+        this.#check(sha256, bytes);
+        return bytes.subarray(start, end);
+      };
       return { sizeBytes, etag: sha256, lastModifiedSeconds, contentType: contentTypes[form], caching, read };
     }
     const { index, form } = file;
@@ -55,7 +73,12 @@ export class IndexResources {
       caching,
       read: async ({ start, end = sizeBytes }, signal, pieces) => {
         const range = { start, end };
-        if (sizeBytes > maxWholeIndexBytes) return this.#stream(partsOfForm(), form, range, signal, pieces);
+        if (sizeBytes > maxWholeIndexBytes) {
+          const stream = this.#stream(partsOfForm(), form, range, signal, pieces);
+          return start === 0 && end === sizeBytes && !this.#checked.has(sha256)
+            ? this.#checkedStream(sha256, sizeBytes, stream)
+            : stream;
+        }
         return this.#wholeOf(sha256, sizeBytes, partsOfForm, form).subarray(start, end);
       },
     };
@@ -70,8 +93,33 @@ export class IndexResources {
       whole.set(this.#bytesOf(part, form), at);
       at += part.sizeBytes;
     }
+    this.#check(sha256, whole);
     this.#whole.set(sha256, whole);
     return whole;
+  }
+
+  /** @throws PublicationDamaged */
+  #check(sha256: string, bytes: Uint8Array): void {
+    if (this.#checked.has(sha256)) return;
+    if (createHash("sha256").update(bytes).digest("hex") !== sha256) throw new PublicationDamaged(sha256);
+    this.#checked.set(sha256, true);
+  }
+
+  /** @throws PublicationDamaged in place of the last piece */
+  async *#checkedStream(
+    sha256: string,
+    sizeBytes: number,
+    pieces: AsyncIterable<Uint8Array>,
+  ): AsyncIterable<Uint8Array> {
+    const hash = createHash("sha256");
+    let left = sizeBytes;
+    for await (const piece of pieces) {
+      hash.update(piece);
+      left -= piece.length;
+      if (left === 0 && hash.digest("hex") !== sha256) throw new PublicationDamaged(sha256);
+      yield piece;
+    }
+    this.#checked.set(sha256, true);
   }
 
   async *#stream(

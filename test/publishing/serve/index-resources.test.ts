@@ -1,5 +1,5 @@
 // Indices as resources: the same bytes in every way of reading, and little memory for each reader.
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { IndexResources } from "../../../src/publishing/serve/index-resources.ts
 import type { PublishedIndex } from "../../../src/publishing/store/publication.ts";
 import { PublicationStore } from "../../../src/publishing/store/publication-store.ts";
 import { openStateDatabase } from "../../../src/publishing/store/state-database.ts";
+import { isCorruption } from "../../../src/server/sound-database.ts";
 
 const { signal } = new AbortController();
 
@@ -34,7 +35,7 @@ async function anIndex(segmentBytes: number, segmentCount: number, kept: "plain"
   }
   await store.segments.written(segments.map(({ id }) => id));
   const whole = Buffer.concat(plain);
-  const listed = { sizeBytes: whole.length, sha256: "a" };
+  const listed = { sizeBytes: whole.length, sha256: createHash("sha256").update(whole).digest("hex") };
   const index: PublishedIndex = {
     directory: "main",
     name: "Packages",
@@ -43,6 +44,13 @@ async function anIndex(segmentBytes: number, segmentCount: number, kept: "plain"
   };
   return {
     whole,
+    /** Changes one byte of a segment on disk. */
+    async damage() {
+      const bytes = root.openDB<Buffer, string>({ name: "debian/segments", encoding: "binary" });
+      const changed = Buffer.from(bytes.get("1/plain") ?? "");
+      changed[7] = (changed[7] ?? 0) ^ 1;
+      await bytes.put("1/plain", changed);
+    },
     resource: new IndexResources(store).resource({ kind: "index", index, form: "plain" }, 0, "immutable"),
   };
 }
@@ -92,4 +100,15 @@ test("a hundred readers in the middle of a large index use one small buffer each
   }
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1.5 * readers * mostBytesEach);
   for (const pieces of reading) await pieces.return?.();
+});
+
+test.each([
+  ["small", 100_000, 3],
+  ["large", 300_000, 9],
+])("a %s index whose bytes were changed on disk is not served whole", async (_size, segmentBytes, segmentCount) => {
+  const { whole, resource, damage } = await anIndex(segmentBytes, segmentCount);
+  await damage();
+  const reading = collected(resource, 0, whole.length);
+  await expect(reading).rejects.toThrow("the state directory has other bytes of the file");
+  await expect(reading).rejects.toSatisfy(isCorruption);
 });
