@@ -106,8 +106,9 @@ test.each([
   ["small", 100_000, 3],
   ["large", 300_000, 9],
 ])("a %s index whose bytes were changed on disk is not served whole", async (_size, segmentBytes, segmentCount) => {
-  const { whole, resource, damage } = await anIndex(segmentBytes, segmentCount);
-  await damage();
+  const index = await anIndex(segmentBytes, segmentCount);
+  const { whole, resource } = index;
+  await index.damage();
   const reading = collected(resource, 0, whole.length);
   await expect(reading).rejects.toThrow("the state directory has other bytes of the file");
   await expect(reading).rejects.toSatisfy(isCorruption);
