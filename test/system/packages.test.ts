@@ -65,6 +65,9 @@ test.each(architectures)("the packages for %s contain programs for that architec
   const debs = files.filter((file) => file.endsWith(`_${name}.deb`));
   expect(debs.map((file) => file.split("_", 1).join("")).toSorted()).toEqual(["tahoe-apt", "tahoe-apt-nodejs"]);
   for (const deb of debs) {
+    // Debian 12 has 2.36.
+    const { stdout: depends } = await run("dpkg-deb", ["--field", join(output, deb), "Depends"]);
+    expect(Number(/libc6 \(>= 2\.(\d+)\)/.exec(depends)?.[1]), depends).toBeLessThanOrEqual(36);
     const directory = mkdtempSync(join(work, "unpacked-"));
     await run("dpkg-deb", ["--extract", join(output, deb), directory]);
     const programs = readdirSync(directory, { recursive: true, withFileTypes: true })
