@@ -52,6 +52,7 @@ export class PrometheusUnderTest {
     demandTool("prometheus", "prometheus");
     const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-prometheus-"));
     const configuration = readProjectFile("docker/prometheus/prometheus.yml")
+      .replace(/ +authorization:\n.*\n/, "")
       .replace(/targets: .*/, `targets: ${JSON.stringify(targets)}`)
       .replace(/scrape_interval: .*/, "scrape_interval: 2s\n  scrape_timeout: 2s")
       .replace(/evaluation_interval: .*/, "evaluation_interval: 1s");

@@ -4,6 +4,8 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { loadConfiguration } from "../../src/config/load-config.ts";
+import { readDashboard } from "../support/dashboard.ts";
 import { projectRoot, readProjectFile } from "../support/project-files.ts";
 import { demandTool } from "../support/rootfs.ts";
 
@@ -24,7 +26,8 @@ function sabotaged(file: string, what: string, by: string): string {
 }
 
 const compose = (file: string) => spawnSync("docker-compose", ["-f", file, "config"], { encoding: "utf8" });
-const promtool = (file: string) => spawnSync("promtool", ["check", "config", file], { encoding: "utf8" });
+const promtool = (file: string) =>
+  spawnSync("promtool", ["check", "config", "--syntax-only", file], { encoding: "utf8" });
 
 const composeFile = join(projectRoot, "docker/compose.yaml");
 
@@ -32,7 +35,8 @@ test("Compose accepts the compose file", () => {
   const { status, stderr, stdout } = compose(composeFile);
   expect(stderr).toBe("");
   expect(status).toBe(0);
-  for (const service of ["tahoe", "tahoe-apt", "prometheus", "tree"]) expect(stdout).toMatch(`\n  ${service}:\n`);
+  for (const service of ["tahoe", "tahoe-apt", "nginx", "prometheus", "grafana", "tree", "alice", "bob"])
+    expect(stdout).toMatch(`\n  ${service}:\n`);
 });
 
 test("Compose rejects a compose file with a misspelt key", () => {
@@ -51,24 +55,78 @@ test("Prometheus rejects a configuration with a misspelt key", () => {
   expect(promtool(sabotaged("prometheus/prometheus.yml", "static_configs", "static_config")).status).not.toBe(0);
 });
 
-test("Prometheus scrapes the port on which the server's image listens", () => {
+test("nginx and Prometheus reach the port on which the server's image listens, and nginx is reached from outside", () => {
   const port = /^EXPOSE (\d+)$/m.exec(readProjectFile("docker/Dockerfile"))?.[1];
   expect(readProjectFile("docker/Dockerfile")).toContain(`"0.0.0.0:${port}"`);
   expect(readProjectFile("docker/prometheus/prometheus.yml")).toContain(`"tahoe-apt:${port}"`);
-  expect(readProjectFile("docker/compose.yaml")).toContain(`"${port}:${port}"`);
+  expect(readProjectFile("docker/nginx.conf")).toMatch(`server tahoe-apt:${port};`);
+  expect(readProjectFile("docker/nginx.conf")).toMatch("listen 80;");
+  expect(readProjectFile("docker/compose.yaml")).toContain('"8380:80"');
 });
 
-test("the server gets its secrets as files, which are ignored by git", () => {
+test("each service gets its secrets as files, which make-tree.sh writes and git ignores", () => {
   const text = readProjectFile("docker/compose.yaml");
-  const defined = [...text.matchAll(/file: (\.\/secrets\/\S+)/g)].map(([, path]) => path);
-  expect(defined).toEqual(["./secrets/readcap", "./secrets/ping-token"]);
-  expect(text).toContain("secrets: [readcap, ping-token]");
-  expect(text).toContain("--readcap-file=/run/secrets/readcap");
-  expect(text).toContain("--ping-token-file=/run/secrets/ping-token");
-  expect(text).not.toMatch(/TAHOE_APT_(READCAP|PING_TOKEN)/);
-  const ignored = execFileSync("git", ["check-ignore", ...defined.map((path) => join("docker", path!))], {
+  const defined = [...text.matchAll(/^ {2}([\w.-]+):\n {4}file: \.\/secrets\/(\S+)$/gm)].map(([, name, file]) => {
+    expect(file).toBe(name);
+    return name!;
+  });
+  const used = [...text.matchAll(/^ +secrets: \[(.+)\]$/gm)].flatMap(([, names = ""]) => names.split(", "));
+  expect([...new Set(used)].toSorted()).toEqual(defined.toSorted());
+  const named = [
+    text,
+    ...["tahoe-apt.toml", "prometheus/prometheus.yml"].map((file) => readProjectFile(`docker/${file}`)),
+  ]
+    .flatMap((each) => [...each.matchAll(/\/run\/secrets\/([\w.-]+)/g)])
+    .map(([, name = ""]) => name);
+  expect([...new Set(named)].toSorted()).toEqual(defined.toSorted());
+  const ignored = execFileSync("git", ["check-ignore", ...defined.map((name) => join("docker/secrets", name))], {
     cwd: projectRoot,
     encoding: "utf8",
   });
   expect(ignored.trim().split("\n")).toHaveLength(defined.length);
+});
+
+test("the server accepts its configuration, which has two builders, and rejects it with a misspelt key", () => {
+  const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-docker-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const secrets = {
+    readcap: `URI:DIR2-RO:${"a".repeat(26)}:${"b".repeat(52)}`,
+    "alice-token": "a-token-of-alice",
+    "bob-token": "a-token-of-bob",
+    "metrics-token": "a-token-for-metrics",
+  };
+  for (const [name, text] of Object.entries(secrets)) writeFileSync(join(directory, name), text, { mode: 0o600 });
+  const read = (text: string) => {
+    writeFileSync(join(directory, "tahoe-apt.toml"), text.replaceAll("/run/secrets", directory));
+    return loadConfiguration({ config: join(directory, "tahoe-apt.toml") });
+  };
+  const text = readProjectFile("docker/tahoe-apt.toml");
+  const { repositories } = read(text);
+  const builders = repositories[0]?.builders(() => undefined) ?? [];
+  expect([...new Set(builders.map(({ name }) => name))]).toEqual(["alice", "bob"]);
+  for (const { name, directory: path } of builders) expect(path.split("/").at(-1)).toBe(name);
+  expect(() => read(text.replace("behind_proxy", "behind_proxies"))).toThrow("behind_proxies");
+});
+
+test("Grafana's provisioning refers to what is there: the source of data, and the directory of dashboards", () => {
+  const dashboard = readDashboard();
+  const [source] = dashboard.templating.list.filter(({ type }) => type === "datasource");
+  const datasources = readProjectFile("docker/grafana/provisioning/datasources/prometheus.yaml");
+  expect(datasources).toContain(`uid: ${source?.current.value}\n`);
+  expect(datasources).toContain("url: http://prometheus:9090\n");
+  const path = /^ +path: (\S+)$/m.exec(readProjectFile("docker/grafana/provisioning/dashboards/tahoe-apt.yaml"))?.[1];
+  const text = readProjectFile("docker/compose.yaml");
+  expect(text).toContain(`- ./grafana/dashboards:${path}:ro`);
+  expect(text).toContain("- ./grafana/provisioning:/etc/grafana/provisioning:ro");
+  expect(text).toContain(`DEFAULT_HOME_DASHBOARD_PATH: ${path}/tahoe-apt.json`);
+});
+
+test("the panels of the dashboard have different ids, and none covers another", () => {
+  const { panels } = readDashboard();
+  expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
+  const cells = panels.flatMap(({ gridPos: { h, w, x, y } }) =>
+    Array.from({ length: h * w }, (_cell, n) => `${x + (n % w)},${y + Math.floor(n / w)}`),
+  );
+  expect(new Set(cells).size).toBe(cells.length);
+  for (const { gridPos } of panels) expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24);
 });

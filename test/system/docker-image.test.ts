@@ -2,7 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,8 +11,8 @@ import type { ContainerStore, Ended, PrivateNetwork } from "../support/container
 import { containerStore, privateNetwork } from "../support/container.ts";
 import { aDeb } from "../support/debs.ts";
 import { blockOf } from "../support/documents.ts";
-import { readProjectFile } from "../support/project-files.ts";
-import { cleanCheckout } from "../support/rootfs.ts";
+import { projectRoot, readProjectFile } from "../support/project-files.ts";
+import { cleanCheckout, demandTool } from "../support/rootfs.ts";
 
 const setUpMs = 480_000;
 const startsWithinMs = 30_000;
@@ -40,6 +40,8 @@ let config: ImageConfig;
 let gridConfig: ImageConfig;
 
 beforeAll(async () => {
+  demandTool("nginx", "nginx");
+  demandTool("prometheus", "prometheus");
   directory = mkdtempSync(join(tmpdir(), "tahoe-apt-image-"));
   const context = join(directory, "context");
   await cleanCheckout(context);
@@ -164,11 +166,17 @@ test("the image adds less than 120 MB to its base", async () => {
   expect(Number.parseInt(output, 10)).toBeLessThan(120);
 });
 
-test("the steps of the compose file work: a grid with one node, a tree that is created once, and secrets from files", async () => {
+test("the steps of the compose file work, with its own configurations of the server, nginx and Prometheus", async () => {
   const served = await store.buildah("from", image);
   onTestFinished(async () => void (await store.buildah("rm", served)));
   const own = await privateNetwork();
   onTestFinished(() => own.close());
+  const docker = join(directory, "docker");
+  cpSync(join(projectRoot, "docker"), docker, { recursive: true });
+  const hosts = join(directory, "hosts");
+  writeFileSync(hosts, "127.0.0.1 localhost tahoe tahoe-apt\n");
+  // Buildah gives this file to each container that is run afterwards.
+  expect(await own.run(["mount", "--bind", hosts, "/etc/hosts"])).toMatchObject({ status: 0 });
   const gridEntry = store.inContainer(gridContainer, [], gridConfig.Entrypoint);
   own.start(gridEntry);
   const checkGrid = () => own.run(store.inContainer(gridContainer, [], checkOf(gridConfig)));
@@ -177,33 +185,78 @@ test("the steps of the compose file work: a grid with one node, a tree that is c
 
   const secrets = join(directory, "secrets");
   mkdirSync(secrets);
-  const gateway = "http://127.0.0.1:3456";
-  const asRoot = ["--user", "0:0", "--volume", `${secrets}:/secrets`, "--env", `TAHOE_GATEWAY=${gateway}`];
-  const makeTree = () => own.run(store.inContainer(gridContainer, asRoot, ["make-tree.py"]));
+  const inServed = (volumes: readonly string[], command: readonly string[], ...options: readonly string[]) => {
+    const mounted = volumes.flatMap((volume) => ["--volume", volume]);
+    return store.inContainer(served, [...options, ...mounted], command);
+  };
+  const variables = ["TAHOE_GATEWAY=http://127.0.0.1:3456", "PUBLIC_URL=http://localhost"];
+  const environment = variables.flatMap((each) => ["--env", each]);
+  const volumes = [`${secrets}:/secrets`, `${docker}/make-tree.sh:/make-tree.sh:ro`];
+  const makeTree = () => own.run(inServed(volumes, ["sh", "/make-tree.sh"], "--user", "0:0", ...environment));
   expect(await makeTree()).toMatchObject({ status: 0 });
-  const readcap = readFileSync(join(secrets, "readcap"), "utf8");
+  const secretOf = (name: string) => readFileSync(join(secrets, name), "utf8");
+  const [readcap, metricsToken] = [secretOf("readcap"), secretOf("metrics-token").trim()];
   expect(readcap).toMatch(/^URI:DIR2-RO:/);
   expect(await makeTree()).toMatchObject({ status: 0 });
-  expect(readFileSync(join(secrets, "readcap"), "utf8"), "a second run leaves the tree alone").toBe(readcap);
-  for (const name of ["readcap", "ping-token", "builder-cap", "builder-token", "writecap"]) {
+  expect(secretOf("readcap"), "a second run leaves the tree alone").toBe(readcap);
+  expect(secretOf("metrics-token").trim()).toBe(metricsToken);
+  for (const name of ["readcap", "alice-token", "bob-token", "metrics-token", "prometheus-token", "alice.bundle"]) {
     expect(statSync(join(secrets, name)).mode & 0o777, name).toBe(0o400);
   }
-
-  const files = ["--readcap-file=/run/secrets/readcap", "--ping-token-file=/run/secrets/ping-token"];
-  const command = [...config.Entrypoint, "--name=debian", `--webapi=${gateway}`, ...files];
-  const runOptions = ["--volume", `${secrets}:/run/secrets:ro`];
-  own.start(store.inContainer(served, runOptions, command));
-  const checkServer = () => own.run(store.inContainer(served, [], checkOf(config)));
+  const runtime = `${secrets}:/run/secrets:ro`;
+  const configuration = `${docker}/tahoe-apt.toml:/etc/tahoe-apt.toml:ro`;
+  own.start(inServed([runtime, configuration], [...config.Entrypoint, "--config", "/etc/tahoe-apt.toml"]));
+  const checkServer = () => own.run(inServed([], checkOf(config)));
   expect(await healthWithin(startsWithinMs, checkServer)).toMatchObject({ status: 0 });
 
-  const deb = join(directory, "repository/dists/sid/main/binary-all/hello_1.0-1_all.deb");
-  const script = `
-    curl -sSf -T "$1" "${gateway}/uri/$(sed s/:/%3A/g "$2/builder-cap")/hello_1.0-1_all.deb" >&2
-    curl -sSf -X POST -H "Authorization: Bearer $(cat "$2/builder-token")" \\
-      "http://127.0.0.1:8380/-/ping/debian/dists/unstable/main/binary-amd64/builder?wait=60"`;
-  const pinged = await own.run(["sh", "-euc", script, "sh", deb, secrets]);
-  expect(pinged.output).toContain("hello_1.0-1_all.deb");
-  expect(pinged.status).toBe(0);
-  const packages = "http://127.0.0.1:8380/debian/dists/unstable/main/binary-amd64/Packages";
-  expect((await own.run(["curl", "-sSf", packages])).output).toMatch(/^Package: hello$/m);
+  // Debian's nginx and Prometheus, with the files of the compose file in the places where their images have them.
+  const prepare = `
+    mount -t tmpfs tmpfs /run
+    mkdir -p /run/secrets /var/cache/nginx
+    mount --bind "$1" /run/secrets
+    mount -t tmpfs tmpfs /var/cache/nginx
+    nginx -t -c "$2/nginx.conf"
+    promtool check config "$2/prometheus/prometheus.yml"`;
+  const prepared = await own.run(["sh", "-euc", prepare, "sh", secrets, docker]);
+  expect(prepared.output).toContain("test is successful");
+  expect(prepared.output).toContain("SUCCESS: 1 rule files found");
+  expect(prepared.status, prepared.output).toBe(0);
+  own.start(["nginx", "-c", `${docker}/nginx.conf`, "-g", "daemon off;"]);
+  const storage = `--storage.tsdb.path=${join(directory, "prometheus")}`;
+  own.start(["prometheus", `--config.file=${docker}/prometheus/prometheus.yml`, storage, "--log.level=error"]);
+  const fetched = (url: string, ...options: readonly string[]) => own.run(["curl", "-sS", ...options, url]);
+  const viaNginx = () => fetched("http://localhost/readyz", "-f");
+  expect(await healthWithin(startsWithinMs, viaNginx)).toMatchObject({ status: 0 });
+
+  const packages = join(directory, "repository/dists/sid/main/binary-all");
+  const put = (builder: string, file: string) => {
+    const command = ["tahoe-apt", "put", "--bundle", `/run/secrets/${builder}.bundle`, `/packages/${file}`];
+    return own.run(inServed([runtime, `${packages}:/packages:ro`], command, "--user", "0:0"));
+  };
+  for (const [builder, file] of [
+    ["alice", "hello_1.0-1_all.deb"],
+    ["bob", "hello-zst_1.0-1_all.deb"],
+  ] as const) {
+    const { status, output } = await put(builder, file);
+    expect(status, output).toBe(0);
+  }
+  const index = await fetched("http://localhost/debian/dists/sid/main/binary-amd64/Packages", "-f");
+  expect(index.output.match(/^Package: .*$/gm)).toEqual(["Package: hello", "Package: hello-zst"]);
+
+  // Each bundle has caps of its own, and each token is for the builder's own directories.
+  const caps = (builder: string) => new Set(secretOf(`${builder}.bundle`).match(/URI:DIR2:[a-z0-9]+:[a-z0-9]+/g));
+  expect(caps("alice").size).toBe(3);
+  expect([...caps("alice")].filter((cap) => caps("bob").has(cap))).toEqual([]);
+  const ping = async (builder: string) => {
+    const script = 'curl -sS -o /dev/null -w "%{http_code}" -X POST -H "Authorization: Bearer $(cat "$1")" "$2"';
+    const url = `http://localhost/-/ping/debian/dists/sid/main/binary-all/${builder}`;
+    return (await own.run(["sh", "-euc", script, "sh", join(secrets, "alice-token"), url])).output;
+  };
+  expect([await ping("alice"), await ping("bob")]).toEqual(["202", "403"]);
+
+  const statusOf = async (url: string) => (await fetched(url, "-o", "/dev/null", "-w", "%{http_code}")).output;
+  expect(await statusOf("http://localhost/metrics"), "nginx does not show the metrics").toBe("403");
+  expect(await statusOf("http://tahoe-apt:8380/metrics"), "the server asks for the token").toBe("401");
+  const isUp = async () => (await fetched("http://localhost:9090/api/v1/query?query=tahoe_apt_tree_up")).output;
+  await expect.poll(isUp, { timeout: startsWithinMs }).toMatch(/"repository":"debian"\},"value":\[[\d.]+,"1"\]/);
 });
