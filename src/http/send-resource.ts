@@ -42,13 +42,12 @@ export async function sendResource(
   audience: Audience = "public",
 ): Promise<void> {
   const { headers, method } = request;
-  const withId = (fields: Fields): Fields => [...fields, "X-Request-Id", context.id];
   const { sizeBytes } = resource;
   const head = headOf(resource, audience);
   const verdict = precondition(headers, head);
   if (verdict === "failed") throw new HttpError("request/precondition", "the resource has changed");
   if (verdict === "not-modified") {
-    response.writeHead(304, withId(head.validators)).end();
+    response.writeHead(304, head.validators.concat("X-Request-Id", context.id)).end();
     return;
   }
   const wantsRange = method === "GET" && headers.range !== undefined && rangeMayApply(headers, head);
@@ -58,7 +57,11 @@ export async function sendResource(
     throw new HttpError("request/range", text, { "Content-Range": `bytes */${sizeBytes}` });
   }
   const { start, end } = part === "whole" ? { start: 0, end: sizeBytes } : part;
-  const fields = withId(part === "whole" ? head.whole : [...head.validators, ...bodyFields(resource, end - start)]);
+  // A copy: the fields of a whole resource are shared by its responses.
+  const fields = (part === "whole" ? head.whole : [...head.validators, ...bodyFields(resource, end - start)]).concat(
+    "X-Request-Id",
+    context.id,
+  );
   if (part !== "whole") fields.push("Content-Range", `bytes ${start}-${end - 1}/${sizeBytes}`);
   const status = part === "whole" ? 200 : 206;
 

@@ -66,18 +66,25 @@ export class RepositorySlot implements ServedRepository {
     await Promise.all([this.#formerStopped, this.#service.stop()]);
   }
 
-  async find(path: string, context: RequestContext): Promise<Resource | undefined> {
-    const asked = this.#service;
-    const former = this.#former;
-    try {
-      return await asked.repository.find(path, context);
-    } catch (thrown) {
-      if (this.#service !== asked && !context.signal.aborted) return await this.find(path, context);
-      if (former === undefined || !(thrown instanceof NotSeenYet)) throw thrown;
-      const found = await former.repository.find(path, context).catch(() => undefined);
-      if (found === undefined) throw thrown;
-      return found;
-    }
+  // Without an async function of its own, because each promise costs time for each request.
+  find(path: string, context: RequestContext): Promise<Resource | undefined> {
+    const asked = { service: this.#service, former: this.#former };
+    return asked.service.repository
+      .find(path, context)
+      .catch((thrown: unknown) => this.#findAgain(asked, thrown, path, context));
+  }
+
+  async #findAgain(
+    { service, former }: { readonly service: RepositoryService; readonly former: RepositoryService | undefined },
+    thrown: unknown,
+    path: string,
+    context: RequestContext,
+  ): Promise<Resource | undefined> {
+    if (this.#service !== service && !context.signal.aborted) return await this.find(path, context);
+    if (former === undefined || !(thrown instanceof NotSeenYet)) throw thrown;
+    const found = await former.repository.find(path, context).catch(() => undefined);
+    if (found === undefined) throw thrown;
+    return found;
   }
 
   async list(path: string, range: ListingRange, signal: AbortSignal): Promise<DirectoryListing | undefined> {
