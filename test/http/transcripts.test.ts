@@ -127,6 +127,32 @@ test("no response and no log line contains a cap", async () => {
   for (const text of [...texts, app.logged()]) expect(text).not.toMatch(/secretsecret|morecap/);
 });
 
+test("a page is sent again only if it has changed", async () => {
+  const first = await ask(app.address.port, "GET", "/debian/-/rejects");
+  const etag = first.headers.etag ?? "";
+  const again = await ask(app.address.port, "GET", "/debian/-/rejects", { "If-None-Match": etag });
+  expect([again.status, again.body.length, again.headers.etag]).toEqual([304, 0, etag]);
+  const other = await ask(app.address.port, "GET", "/debian/", { "If-None-Match": etag });
+  expect(other.status).toBe(200);
+});
+
+test("a browser gets errors as pages that reveal no cap and run nothing", async () => {
+  const accept = { Accept: "text/html" };
+  for (const [target, status] of [
+    ["/debian/pool/SHA256/unavailable.deb", 503],
+    ["/debian/%3Cscript%3Ealert(1)%3C/script%3E", 404],
+    ["/%zz", 400],
+    ["/debian/pool/SHA256/bug.deb", 500],
+  ] as const) {
+    const { status: actual, headers, body } = await ask(app.address.port, "GET", target, accept);
+    expect([target, actual]).toEqual([target, status]);
+    expect(headers["content-type"]).toBe("text/html; charset=utf-8");
+    expect(headers["content-security-policy"]).toContain("default-src 'none'");
+    expect(headers["cache-control"]).toBe("no-store");
+    expect(body.toString()).not.toMatch(/secretsecret|morecap|10\.1\.2\.3|<script>alert/);
+  }
+});
+
 test("requests are counted by class", async () => {
   app.answered.splice(0);
   const targets = [
@@ -134,6 +160,8 @@ test("requests are counted by class", async () => {
     ["/debian/dists/sid/main/binary-amd64/by-hash/SHA256/00", "by-hash"],
     ["/debian/pool/SHA256/ab/a+b~1.deb", "package"],
     ["/debian/", "page"],
+    ["/debian/-/packages", "page"],
+    ["/debian/dists/", "page"],
     ["/-/ping/debian", "ping"],
     ["/metrics", "other"],
     ["/%zz", "other"],

@@ -1,5 +1,6 @@
 // The list of builders, and the page of one: its uploads, rejects, pending files and budgets.
-import type { Budget, BuilderDetail, BuilderSummary } from "../data/repository-data.ts";
+import type { Budget, BuilderDetail, BuilderSummary, Cut } from "../data/repository-data.ts";
+import { fitting, lengthAt } from "./fitting.ts";
 import { integer, size } from "./formats.ts";
 import { builderHtml, builderName, pendingHtml, rejectsHtml, uploadsHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
@@ -75,13 +76,12 @@ export async function renderBuildersPage(
   { links, signal }: PageRequest,
 ): Promise<string> {
   const builders = await data.builders(signal);
-  const html = list({
-    links,
-    builders: builders.slice(0, maxBuilders),
-    more: builders.length - maxBuilders,
-    builderHtml,
+  const place = { links, repository: repository.name, tab: "builders" } as const;
+  return await fitting((share) => {
+    const shown = builders.slice(0, lengthAt(share, maxBuilders));
+    const body = list({ links, builders: shown, more: builders.length - shown.length, builderHtml });
+    return renderPage({ title: "Builders", body }, place);
   });
-  return renderPage({ title: "Builders", body: html }, { links, repository: repository.name, tab: "builders" });
 }
 
 /** Renders the page of one builder. @returns undefined if there is no such builder */
@@ -94,20 +94,29 @@ export async function renderBuilderPage(
   if (detail === undefined) return undefined;
   const name = builderName(directory);
   const { uploads, rejected, waiting } = detail;
-  const html = one({
-    links,
-    name,
-    detail,
-    budgets: detail.budgets.map(budgetRow),
-    uploads: uploadsHtml(links, uploads.entries.slice(0, maxUploads)),
-    moreUploads: uploads.total - Math.min(maxUploads, uploads.entries.length),
-    rejects: rejectsHtml(rejected.entries.slice(0, maxRejects)),
-    moreRejects: rejected.total - Math.min(maxRejects, rejected.entries.length),
-    waiting: pendingHtml(waiting.entries.slice(0, maxRejects)),
-    moreWaiting: waiting.total - Math.min(maxRejects, waiting.entries.length),
-  });
   const crumbs = [{ text: "Builders", href: links.page("builders") }];
-  return renderPage({ title: name, body: html }, { links, repository: repository.name, tab: "builders", crumbs });
+  const place = { links, repository: repository.name, tab: "builders", crumbs } as const;
+  return await fitting((share) => {
+    const first = <Entry>({ entries }: Cut<Entry>, usual: number) => entries.slice(0, lengthAt(share, usual));
+    const shown = {
+      uploads: first(uploads, maxUploads),
+      rejected: first(rejected, maxRejects),
+      waiting: first(waiting, maxRejects),
+    };
+    const body = one({
+      links,
+      name,
+      detail,
+      budgets: detail.budgets.map(budgetRow),
+      uploads: uploadsHtml(links, shown.uploads),
+      moreUploads: uploads.total - shown.uploads.length,
+      rejects: rejectsHtml(shown.rejected),
+      moreRejects: rejected.total - shown.rejected.length,
+      waiting: pendingHtml(shown.waiting),
+      moreWaiting: waiting.total - shown.waiting.length,
+    });
+    return renderPage({ title: name, body }, place);
+  });
 }
 
 const limitNames: Readonly<Record<Budget["limitKey"], string>> = {

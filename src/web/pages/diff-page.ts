@@ -1,5 +1,6 @@
 // The difference between two suites or snapshots.
 import type { Diff, DiffSide } from "../data/repository-data.ts";
+import { fitting, lengthAt } from "./fitting.ts";
 import { pagesHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { Links } from "./links.ts";
@@ -32,14 +33,18 @@ const body = template<{
 <% } %>`);
 
 /** Renders the page. */
-export async function renderDiffPage(
+export const renderDiffPage = (source: PageSource, request: PageRequest): Promise<string> =>
+  fitting((share) => renderAtShare(source, request, share));
+
+async function renderAtShare(
   { data, repository }: PageSource,
   { links, query, signal }: PageRequest,
+  share: number,
 ): Promise<string> {
   const [from, to] = [query.get("from")?.trim() ?? "", query.get("to")?.trim() ?? ""];
   const cursor = query.get("cursor") ?? undefined;
   const isAsked = from !== "" && to !== "";
-  const diff = isAsked ? await data.diff({ from, to, cursor, limit: perPage }, signal) : undefined;
+  const diff = isAsked ? await data.diff({ from, to, cursor, limit: lengthAt(share, perPage) }, signal) : undefined;
   const html = body({
     links,
     from,

@@ -42,6 +42,10 @@ export function duration(seconds: number): string {
   return count(Math.max(0, Math.floor(seconds)), "second");
 }
 
+/** The beginning of a text that may be very long. */
+export const cut = (text: string, maxCharacters: number): string =>
+  text.length <= maxCharacters ? text : `${text.slice(0, maxCharacters)}…`;
+
 /** A fingerprint in groups of four digits. */
 export const fingerprint = (hex: string): string => hex.replace(/(.{4})(?=.)/g, "$1 ");
 

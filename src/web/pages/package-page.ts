@@ -10,22 +10,25 @@ import type {
   Person,
 } from "../data/repository-data.ts";
 import { escapeHtml } from "./escape.ts";
+import { fitting, lengthAt } from "./fitting.ts";
 import { builderHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { Links } from "./links.ts";
+import { allRelationsHtml } from "./package-lists.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
-import { relationsHtml } from "./relations.ts";
 import { template } from "./templates.ts";
 
-/** The page stays below 60 kB: it shows so many of each, and pages of their own show the rest. */
+/** The usual lengths of the lists; complete ones are on pages of their own. */
 const maxPaths = 100;
-const maxDependents = 60;
+const maxRelations = 150;
+const maxDependents = 50;
 const maxFiles = 40;
 const maxVersions = 40;
 const maxHidden = 20;
 const maxEarlier = 20;
 const maxChangelogCharacters = 6000;
 const maxDescriptionCharacters = 8000;
+const maxShortDescription = 500;
 
 /** What is shown of a long list. */
 interface Shown<Entry> {
@@ -33,7 +36,7 @@ interface Shown<Entry> {
   readonly more: number;
 }
 
-const cut = <Entry>(entries: readonly Entry[], max: number, total = entries.length): Shown<Entry> => ({
+const firstOf = <Entry>(entries: readonly Entry[], max: number, total = entries.length): Shown<Entry> => ({
   entries: entries.slice(0, max),
   more: total - Math.min(max, entries.length),
 });
@@ -45,7 +48,7 @@ const body = template<{
   readonly description: string;
   readonly maintainer: string;
   readonly versions: Shown<PackageVersion>;
-  readonly fields: readonly { readonly name: string; readonly html: string }[];
+  readonly relations: { readonly html: string; readonly more: number };
   readonly dependents: Shown<PackageDetail["dependents"]["entries"][number]>;
   readonly files: Shown<PackageVersion["files"][number] & { readonly version: string; readonly suite: string }>;
   readonly listing: FileListing | undefined;
@@ -55,9 +58,10 @@ const body = template<{
   readonly earlier: Shown<PackageDetail["earlier"]["entries"][number]>;
   readonly builderHtml: typeof builderHtml;
   readonly redact: typeof redact;
+  readonly maxShortDescription: number;
 }>(`<h1><%= it.detail.name %><% if (it.newest) { %> <small><%= it.newest.version %></small><% } %></h1>
 <% if (it.newest === undefined) { %><p class="note">No suite lists a package of this name now.</p>
-<% } else { %><% if (it.newest.description) { %><p class="lead"><%= it.newest.description.short %></p><% } %>
+<% } else { %><% if (it.newest.description) { %><p class="lead"><%= it.cut(it.newest.description.short, it.maxShortDescription) %></p><% } %>
 <div class="split"><div>
 <div class="snippet"><pre>sudo apt install <%= it.detail.name %></pre></div>
 <%~ it.description %>
@@ -87,16 +91,15 @@ const body = template<{
 </table>
 <% if (it.hidden.more > 0) { %><p>And <%= it.hidden.more %> more.</p><% } %>
 <% } %>
-<% if (it.fields.length > 0) { %><h2>Relations</h2>
-<dl class="facts">
-<% for (const field of it.fields) { %><dt><%= field.name %></dt><dd><%~ field.html %></dd>
-<% } %></dl>
+<% if (it.relations.html) { %><h2>Relations</h2>
+<%~ it.relations.html %>
+<% if (it.relations.more > 0) { %><p><a href="<%= it.links.package(it.detail.name) %>/relations">All relations</a></p><% } %>
 <% } %>
 <% if (it.dependents.entries.length > 0) { %><h2>Needed by</h2>
 <ul class="plain">
 <% for (const one of it.dependents.entries) { %><li><a href="<%= it.links.package(one.name) %>"><%= one.name %></a> <span class="quiet"><%= one.version %> in <%= one.suite %>: <%= one.field %><% if (one.on !== it.detail.name) { %> <%= one.on %><% } %></span></li>
 <% } %></ul>
-<% if (it.dependents.more > 0) { %><p>And <%= it.dependents.more %> more.</p><% } %>
+<% if (it.dependents.more > 0) { %><p><a href="<%= it.links.package(it.detail.name) %>/dependents">All that need it</a></p><% } %>
 <% } %>
 <% if (it.files.entries.length > 0) { %><h2>Files</h2>
 <table class="stack">
@@ -109,7 +112,7 @@ const body = template<{
 <% } %>
 <% if (it.listing) { %><details><summary><%= it.count(it.listing.paths.total, "installed file") %> (<%= it.listing.version %>, <%= it.listing.architecture %>)</summary>
 <pre><%= it.paths.entries.join("\\n") %></pre>
-<% if (it.paths.more > 0) { %><p>And <%= it.integer(it.paths.more) %> more.</p><% } %></details>
+<% if (it.paths.more > 0) { %><p><a href="<%= it.links.package(it.detail.name) %>/files">All installed files</a></p><% } %></details>
 <% } %>
 <% if (it.changelog) { %><h2>Changelog</h2>
 <pre><%= it.changelog.text %></pre>
@@ -143,37 +146,43 @@ export async function renderPackagePage(
     file && data.files(file.sha256, signal),
     newest && data.changelog(newest.source, signal),
   ]);
-  const html = body({
-    links,
-    detail,
-    newest,
-    description: newest?.description === undefined ? "" : descriptionHtml(newest.description),
-    maintainer: newest?.maintainer === undefined ? "" : personHtml(newest.maintainer),
-    versions: cut(versions, maxVersions),
-    fields: (newest?.relations ?? []).map((field) => ({ name: field.field, html: relationsHtml(links, field) })),
-    dependents: cut(dependents.entries, maxDependents, dependents.total),
-    files: cut(files, maxFiles),
-    listing,
-    paths: cut(listing?.paths.entries ?? [], maxPaths, listing?.paths.total),
-    changelog: changelog && shortened(changelog),
-    hidden: cut(hidden.entries, maxHidden, hidden.total),
-    earlier: cut(earlier.entries, maxEarlier, earlier.total),
-    builderHtml,
-    redact,
-  });
+  const render = (share: number) =>
+    body({
+      links,
+      detail,
+      newest,
+      description:
+        newest?.description === undefined
+          ? ""
+          : descriptionHtml(newest.description, lengthAt(share, maxDescriptionCharacters)),
+      maintainer: newest?.maintainer === undefined ? "" : personHtml(newest.maintainer),
+      versions: firstOf(versions, lengthAt(share, maxVersions)),
+      relations: allRelationsHtml(links, newest?.relations ?? [], lengthAt(share, maxRelations)),
+      dependents: firstOf(dependents.entries, lengthAt(share, maxDependents), dependents.total),
+      files: firstOf(files, lengthAt(share, maxFiles)),
+      listing,
+      paths: firstOf(listing?.paths.entries ?? [], lengthAt(share, maxPaths), listing?.paths.total),
+      changelog: changelog && shortened(changelog, lengthAt(share, maxChangelogCharacters)),
+      hidden: firstOf(hidden.entries, lengthAt(share, maxHidden), hidden.total),
+      earlier: firstOf(earlier.entries, lengthAt(share, maxEarlier), earlier.total),
+      builderHtml,
+      redact,
+      maxShortDescription,
+    });
   const crumbs = [{ text: "Packages", href: links.packages() }];
-  return renderPage({ title: name, body: html }, { links, repository: repository.name, tab: "packages", crumbs });
+  const place = { links, repository: repository.name, tab: "packages", crumbs } as const;
+  return await fitting((share) => renderPage({ title: name, body: render(share) }, place));
 }
 
 /** The beginning of a changelog, up to the end of a line. */
-function shortened({ text, isCut }: Changelog): Changelog {
-  if (text.length <= maxChangelogCharacters) return { text, isCut };
-  return { text: text.slice(0, text.lastIndexOf("\n", maxChangelogCharacters) + 1), isCut: true };
+function shortened({ text, isCut }: Changelog, maxCharacters: number): Changelog {
+  if (text.length <= maxCharacters) return { text, isCut };
+  return { text: text.slice(0, text.lastIndexOf("\n", maxCharacters) + 1), isCut: true };
 }
 
 /** The paragraphs of a description. */
-function descriptionHtml({ paragraphs }: Description): string {
-  let rest = maxDescriptionCharacters;
+function descriptionHtml({ paragraphs }: Description, maxCharacters: number): string {
+  let rest = maxCharacters;
   const shown: string[] = [];
   for (const { kind, text } of paragraphs) {
     if (rest <= 0) break;

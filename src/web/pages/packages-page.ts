@@ -1,6 +1,7 @@
 // The list of packages: search, filters, order, pages. Everything is in its address.
 import type { PackageOrder, PackageSummary, Page } from "../data/repository-data.ts";
 import { packageOrders } from "../data/repository-data.ts";
+import { fitting, lengthAt } from "./fitting.ts";
 import { builderName, pagesHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { Links } from "./links.ts";
@@ -30,23 +31,35 @@ const body = template<{
   readonly found: Page<PackageSummary>;
   readonly isFiltered: boolean;
   readonly isIndexing: boolean;
+  readonly maxChoices: number;
+  readonly maxDescription: number;
+  readonly maxSuites: number;
   readonly pages: string;
 }>(`<h1>Packages</h1>
 <form class="filters" role="search" action="<%= it.links.packages() %>">
 <div class="row"><div class="grow"><label for="search">Name, description, source or maintainer</label><input type="search" id="search" name="q" maxlength="200" value="<%= it.text %>"></div><button>Search</button></div>
-<% for (const select of it.selects) { %><% if (select.choices.length > 1) { %><div><label for="f-<%= select.name %>"><%= select.label %></label><select id="f-<%= select.name %>" name="<%= select.name %>"><% for (const choice of select.choices) { %><option value="<%= choice.value %>"<% if (choice.value === select.chosen) { %> selected<% } %>><%= choice.text %></option><% } %></select></div>
+<% for (const select of it.selects) { %><% if (select.choices.length > 1) { %><div><label for="f-<%= select.name %>"><%= select.label %></label><% if (select.choices.length > it.maxChoices) { %><input id="f-<%= select.name %>" name="<%= select.name %>" value="<%= select.chosen %>"><% } else { %><select id="f-<%= select.name %>" name="<%= select.name %>"><% for (const choice of select.choices) { %><option value="<%= choice.value %>"<% if (choice.value === select.chosen) { %> selected<% } %>><%= choice.text %></option><% } %></select><% } %></div>
 <% } %><% } %></form>
 <% if (it.isIndexing) { %><p class="note">The index of packages is being built: some packages are missing here.</p>
 <% } %><p class="quiet" role="status"><% if (it.found.total === 0) { %>No package matches.<% } else { %><%= it.count(it.found.total, "package") %><% } %><% if (it.isFiltered) { %> · <a href="<%= it.links.packages() %>">Show all packages</a><% } %></p>
 <% if (it.found.total > 0) { %><ul class="results">
 <% for (const one of it.found.entries) { %><li><h2><a href="<%= it.links.package(one.name) %>"><%= one.name %></a></h2>
-<% if (one.description) { %><p><%= one.description %></p>
-<% } %><p class="quiet"><small><% for (const [at, suite] of one.suites.entries()) { %><%= at > 0 ? " · " : "" %><%= suite.suite %> <code><%= suite.version %></code> <%= suite.architectures.join(" ") %><% } %><% if (one.source !== one.name) { %> · source <a href="<%= it.links.source(one.source) %>"><%= one.source %></a><% } %><% if (one.uploadedSeconds !== undefined) { %> · <%~ it.timeHtml(one.uploadedSeconds) %><% } %></small></p></li>
+<% if (one.description) { %><p><%= it.cut(one.description, it.maxDescription) %></p>
+<% } %><p class="quiet"><small><% for (const [at, suite] of one.suites.slice(0, it.maxSuites).entries()) { %><%= at > 0 ? " · " : "" %><%= suite.suite %> <code><%= suite.version %></code> <%= it.cut(suite.architectures.join(" "), it.maxDescription) %><% } %><% if (one.suites.length > it.maxSuites) { %> · <%= one.suites.length - it.maxSuites %> more suites<% } %><% if (one.source !== one.name) { %> · source <a href="<%= it.links.source(one.source) %>"><%= one.source %></a><% } %><% if (one.uploadedSeconds !== undefined) { %> · <%~ it.timeHtml(one.uploadedSeconds) %><% } %></small></p></li>
 <% } %></ul>
 <%~ it.pages %><% } %>`);
 
+const perPage = 50;
+const maxDescription = 250;
+const maxSuites = 6;
+/** With more builders than this, a name is typed instead of chosen. */
+const maxChoices = 60;
+
 /** Renders the page. */
-export async function renderPackagesPage(source: PageSource, request: PageRequest): Promise<string> {
+export const renderPackagesPage = (source: PageSource, request: PageRequest): Promise<string> =>
+  fitting((share) => renderAtShare(source, request, share));
+
+async function renderAtShare(source: PageSource, request: PageRequest, share: number): Promise<string> {
   const { data, repository } = source;
   const { links, query, signal } = request;
   const asked = (name: string): string | undefined => query.get(name)?.trim() || undefined;
@@ -58,7 +71,10 @@ export async function renderPackagesPage(source: PageSource, request: PageReques
     architecture: asked("architecture"),
     builder: asked("builder"),
   };
-  const found = await data.packages({ text, sort, ...filter, cursor: asked("cursor") }, signal);
+  const found = await data.packages(
+    { text, sort, ...filter, cursor: asked("cursor"), limit: lengthAt(share, perPage) },
+    signal,
+  );
   const { suites, components, architectures, builders } = await data.filters(signal);
   const select = (name: keyof typeof filter, label: string, values: readonly string[], all: string) => {
     const chosen = filter[name] ?? "";
@@ -91,6 +107,9 @@ export async function renderPackagesPage(source: PageSource, request: PageReques
     found,
     isFiltered: text !== undefined || Object.values(filter).some((value) => value !== undefined),
     isIndexing: data.isIndexing(),
+    maxChoices,
+    maxDescription,
+    maxSuites,
     pages: pagesHtml({ q: text, sort, ...filter, cursor: asked("cursor") }, found.next),
   });
   const title = text === undefined ? "Packages" : `Packages that match “${text}”`;

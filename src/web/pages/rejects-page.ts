@@ -1,4 +1,5 @@
 // The rejected files with what to do about them, and the files that wait.
+import { fitting, lengthAt } from "./fitting.ts";
 import { pagesHtml, pendingHtml, rejectsHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
@@ -26,11 +27,14 @@ const body = template<{
 <% if (it.morePending > 0) { %><p>And <%= it.morePending %> more.</p><% } %><% } %>`);
 
 /** Renders the page. */
-export function renderRejectsPage({ data, repository }: PageSource, { links, query }: PageRequest): string {
+export const renderRejectsPage = (source: PageSource, request: PageRequest): Promise<string> =>
+  fitting((share) => renderAtShare(source, request, share));
+
+function renderAtShare({ data, repository }: PageSource, { links, query }: PageRequest, share: number): string {
   const cursor = query.get("cursor") ?? undefined;
   const filter = { suite: query.get("suite") ?? undefined, builder: query.get("builder") ?? undefined };
-  const rejects = data.rejects({ ...filter, cursor, limit: rejectsPerPage });
-  const pending = data.pending({ limit: maxPending });
+  const rejects = data.rejects({ ...filter, cursor, limit: lengthAt(share, rejectsPerPage) });
+  const pending = data.pending({ limit: lengthAt(share, maxPending) });
   const html = body({
     rejects: rejects.total,
     table: rejectsHtml(rejects.entries),

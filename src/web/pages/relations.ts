@@ -3,18 +3,13 @@ import type { RelationAlternative, RelationField } from "../data/repository-data
 import { escapeHtml } from "./escape.ts";
 import type { Links } from "./links.ts";
 
-/** How many groups of one field are shown: a page must stay small. */
-const maxGroups = 150;
-
-/** One field as a list of links. */
-export function relationsHtml(links: Links, { groups }: RelationField): string {
-  const shown = groups.slice(0, maxGroups).map((group) => {
+/** Shows the groups of one field as a list of links. */
+export function relationsHtml(links: Links, groups: RelationField["groups"]): string {
+  const items = groups.map((group) => {
     const alternatives = group.map((alternative) => alternativeHtml(links, alternative));
     return `<li>${alternatives.join(" or ")}</li>`;
   });
-  const more = groups.length - maxGroups;
-  if (more > 0) shown.push(`<li>and ${more} more</li>`);
-  return `<ul class="plain">${shown.join("")}</ul>`;
+  return `<ul class="plain">${items.join("")}</ul>`;
 }
 
 function alternativeHtml(links: Links, one: RelationAlternative): string {

@@ -5,6 +5,7 @@ import { nameOnMachines } from "../../publishing/build/archive-keyring.ts";
 import { publicSuiteName } from "../../publishing/live/flat-names.ts";
 import type { SuiteStatus } from "../../publishing/served-repository.ts";
 import type { Upload } from "../data/repository-data.ts";
+import { renderDeb822Source } from "./deb822-source.ts";
 import { uploadsHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { HealthSummary } from "./health-summary.ts";
@@ -37,6 +38,7 @@ const body = template<{
   readonly troubles: readonly string[];
   readonly choices: readonly { readonly text: string; readonly href: string; readonly isChosen: boolean }[];
   readonly commands: Commands | undefined;
+  readonly deb822: string;
   readonly fingerprints: readonly string[];
   readonly suites: readonly (SuiteStatus & { readonly publicName: string; readonly directory: string })[];
   readonly rejects: number;
@@ -56,7 +58,10 @@ const body = template<{
 <% } %><div class="snippet"><pre><%= it.commands.sources %></pre></div>
 <p class="quiet">The file <a href="<%= it.links.file(it.name + ".sources") %>"><%= it.name %>.sources</a> contains the <a href="<%= it.links.file("key.asc") %>">key</a> that signs the repository. Its fingerprint:</p>
 <pre><%= it.fingerprints.join("\\n") %></pre>
-<details><summary>The one-line form, for older systems</summary>
+<% if (it.deb822) { %><details><summary>The file itself, in the deb822 form</summary>
+<div class="snippet"><pre><%= it.deb822 %></pre></div>
+</details>
+<% } %><details><summary>The one-line form, for older systems</summary>
 <div class="snippet"><pre><%= it.commands.oneLine.join("\\n") %></pre></div>
 </details>
 <% } %>
@@ -92,6 +97,7 @@ export async function renderRepositoryPage(source: PageSource, request: PageRequ
     troubles: [notReady ?? lastError ?? [], notices].flat().map(redact),
     choices: choicesOf(suites, chosen),
     commands: suites.length === 0 ? undefined : commandsOf(name, suites, chosen, request),
+    deb822: suites.length === 0 || chosen === "machine" ? "" : deb822Of(suites, chosen, source, uri),
     fingerprints: key.fingerprints.map((fingerprint) => fingerprint.replace(/(.{4})(?=.)/g, "$1 ")),
     suites: suites.map((suite) => ({
       ...suite,
@@ -165,6 +171,11 @@ function commandsOf(
       "sudo apt update",
     ],
   };
+}
+
+function deb822Of(suites: readonly SuiteStatus[], chosen: Choice, { repository }: PageSource, uri: string): string {
+  const shown = typeof chosen === "object" ? [chosen] : suites;
+  return renderDeb822Source(uri, repository.key, { ...repository.status(), suites: shown });
 }
 
 const componentsOf = (suites: readonly SuiteStatus[]): readonly string[] =>

@@ -3,6 +3,7 @@ import { renderBuilderPage, renderBuildersPage } from "./builder-pages.ts";
 import { renderDiffPage } from "./diff-page.ts";
 import { entriesPerPage, renderDirectoryPage } from "./directory-page.ts";
 import { renderHealthPage } from "./health-page.ts";
+import { renderPackageList } from "./package-lists.ts";
 import { renderPackagePage } from "./package-page.ts";
 import { renderPackagesPage } from "./packages-page.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
@@ -29,7 +30,8 @@ export async function renderPageAt(
   switch (page ?? "") {
     case "packages":
       if (isAlone) return await renderPackagesPage(source, request);
-      return rest.length === 1 ? await renderPackagePage(name, source, request) : undefined;
+      if (rest.length === 1) return await renderPackagePage(name, source, request);
+      return rest.length === 2 ? await renderPackageList([name, rest[1] ?? ""], source, request) : undefined;
     case "sources":
       return rest.length === 1 && !isAlone ? await renderSourcePage(name, source, request) : undefined;
     case "builders":
@@ -37,7 +39,7 @@ export async function renderPageAt(
         ? await renderBuildersPage(source, request)
         : await renderBuilderPage(rest.join("/"), source, request);
     case "rejects":
-      return isAlone ? renderRejectsPage(source, request) : undefined;
+      return isAlone ? await renderRejectsPage(source, request) : undefined;
     case "snapshots":
       return isAlone ? await renderSnapshotsPage(source, request) : undefined;
     case "diff":

@@ -1,6 +1,7 @@
 // The kept publications of each suite, and what changed in each.
 import type { ListedVersion, Snapshot } from "../data/repository-data.ts";
 import { escapeHtml } from "./escape.ts";
+import { fitting, lengthAt } from "./fitting.ts";
 import { pagesHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { Links } from "./links.ts";
@@ -40,13 +41,17 @@ const body = template<{
 <%~ it.pages %><% } %>`);
 
 /** Renders the page. */
-export async function renderSnapshotsPage(
+export const renderSnapshotsPage = (source: PageSource, request: PageRequest): Promise<string> =>
+  fitting((share) => renderAtShare(source, request, share));
+
+async function renderAtShare(
   { data, repository }: PageSource,
   { links, query, uri, signal }: PageRequest,
+  share: number,
 ): Promise<string> {
   const suite = query.get("suite") || undefined;
   const cursor = query.get("cursor") ?? undefined;
-  const { entries, total, next } = await data.snapshots({ suite, cursor, limit: perPage }, signal);
+  const { entries, total, next } = await data.snapshots({ suite, cursor, limit: lengthAt(share, perPage) }, signal);
   const rows = entries.map((snapshot, at): Row => {
     const before = entries[at + 1];
     const isPair = before?.suite === snapshot.suite;

@@ -1,15 +1,19 @@
 // The page of a source package: its versions, their files, the packages that are built from it, its changelog.
 import type { SourceDetail, SourcePackageVersion } from "../data/repository-data.ts";
+import { fitting, lengthAt } from "./fitting.ts";
 import { builderHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { Links } from "./links.ts";
+import { allRelationsHtml } from "./package-lists.ts";
 import { personHtml } from "./package-page.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
-import { relationsHtml } from "./relations.ts";
 import { template } from "./templates.ts";
 
-const maxVersions = 12;
-const maxBinaries = 100;
+const maxVersions = 8;
+/** Of each version. */
+const maxFiles = 40;
+const maxRelations = 150;
+const maxBinaries = 60;
 const maxUploaders = 20;
 
 const body = template<{
@@ -21,8 +25,9 @@ const body = template<{
   readonly moreVersions: number;
   readonly binaries: SourceDetail["binaries"]["entries"];
   readonly moreBinaries: number;
-  readonly fields: readonly { readonly name: string; readonly html: string }[];
+  readonly relations: string;
   readonly builderHtml: typeof builderHtml;
+  readonly maxFiles: number;
 }>(`<h1><%= it.detail.name %> <small>source package</small></h1>
 <% if (it.newest === undefined) { %><p class="note">The repository has packages that were built from this source, but not the source itself.</p>
 <% } else { %><div class="snippet"><pre>apt source <%= it.detail.name %></pre></div>
@@ -45,19 +50,18 @@ const body = template<{
 </table>
 <% if (it.moreBinaries > 0) { %><p>And <%= it.moreBinaries %> more.</p><% } %>
 <% } %>
-<% if (it.fields.length > 0) { %><h2>Needed to build it</h2>
-<dl class="facts">
-<% for (const field of it.fields) { %><dt><%= field.name %></dt><dd><%~ field.html %></dd>
-<% } %></dl>
+<% if (it.relations) { %><h2>Needed to build it</h2>
+<%~ it.relations %>
 <% } %>
 <% for (const one of it.versions) { %><h2><%= one.version %> <small>in <%= one.suite %> <%= one.component %></small></h2>
 <p class="quiet">uploaded <%~ it.timeHtml(one.uploadedSeconds) %><% if (one.builder) { %> by <%~ it.builderHtml(it.links, one.builder) %><% } %></p>
 <table class="stack">
 <thead><tr><th scope="col">File</th><th scope="col" class="number">Size</th><th scope="col">SHA256</th></tr></thead>
 <tbody>
-<% for (const file of one.files) { %><tr><th scope="row"><a href="<%= it.links.home + file.path %>"><%= file.name %></a></th><td data-label="Size" class="number"><%= it.size(file.sizeBytes) %></td><td data-label="SHA256" class="path"><%= file.sha256 %></td></tr>
+<% for (const file of one.files.slice(0, it.maxFiles)) { %><tr><th scope="row"><a href="<%= it.links.home + file.path %>"><%= file.name %></a></th><td data-label="Size" class="number"><%= it.size(file.sizeBytes) %></td><td data-label="SHA256" class="path"><%= file.sha256 %></td></tr>
 <% } %></tbody>
 </table>
+<% if (one.files.length > it.maxFiles) { %><p>And <%= one.files.length - it.maxFiles %> more.</p><% } %>
 <% } %><% if (it.moreVersions > 0) { %><p>And <%= it.moreVersions %> more versions.</p><% } %>`);
 
 /** Renders the page. @returns undefined if nothing is known of this source package */
@@ -72,21 +76,21 @@ export async function renderSourcePage(
   const [newest] = versions;
   const people = newest === undefined ? [] : [newest.maintainer ?? [], newest.uploaders.slice(0, maxUploaders)].flat();
   const { entries, total } = detail.binaries;
-  const html = body({
-    links,
-    detail,
-    newest,
-    people: people.map(personHtml),
-    versions: versions.slice(0, maxVersions),
-    moreVersions: versions.length - maxVersions,
-    binaries: entries.slice(0, maxBinaries),
-    moreBinaries: total - Math.min(entries.length, maxBinaries),
-    fields: (newest?.relations ?? []).map((field) => ({ name: field.field, html: relationsHtml(links, field) })),
-    builderHtml,
-  });
+  const render = (share: number) =>
+    body({
+      links,
+      detail,
+      newest,
+      people: people.map(personHtml),
+      versions: versions.slice(0, lengthAt(share, maxVersions)),
+      moreVersions: versions.length - lengthAt(share, maxVersions),
+      binaries: entries.slice(0, lengthAt(share, maxBinaries)),
+      moreBinaries: total - Math.min(entries.length, lengthAt(share, maxBinaries)),
+      relations: allRelationsHtml(links, newest?.relations ?? [], lengthAt(share, maxRelations)).html,
+      builderHtml,
+      maxFiles: lengthAt(share, maxFiles),
+    });
   const crumbs = [{ text: "Packages", href: links.packages() }];
-  return renderPage(
-    { title: `${name} (source)`, body: html },
-    { links, repository: repository.name, tab: "packages", crumbs },
-  );
+  const place = { links, repository: repository.name, tab: "packages", crumbs } as const;
+  return await fitting((share) => renderPage({ title: `${name} (source)`, body: render(share) }, place));
 }
