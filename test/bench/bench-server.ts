@@ -102,6 +102,10 @@ ${options.tree}
   }
 
   /** Where builders tell it of uploads, and the token that they bear. */
+  get stateDirectory(): string {
+    return join(this.#options.directory, "state");
+  }
+
   get pingAddress(): { readonly url: string; readonly token: string } {
     return { url: `${this.url}/-/ping/debian`, token: pingToken };
   }

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { aDeb } from "../support/debs.ts";
 
 const sections = ["utils", "libs", "devel", "python", "net", "admin", "doc", "science"];
-const words =
+/** The words of which names and descriptions consist. */
+export const words =
   "fast small library tool network archive parser index server client daemon common data runtime headers".split(" ");
 const firstLinkSeconds = 1_600_000_000;
 

@@ -16,6 +16,7 @@ import { metadata } from "./measures/metadata.ts";
 import { replace } from "./measures/replace.ts";
 import { requests } from "./measures/requests.ts";
 import { restart } from "./measures/restart.ts";
+import { search } from "./measures/search.ts";
 import { sizes } from "./measures/sizes.ts";
 import { renderResults, renderTable } from "./results.ts";
 import type { Row } from "./rows.ts";
@@ -32,6 +33,7 @@ const measures: readonly Measure[] = [
   memory,
   grid,
   metadata,
+  search,
   attacksOfOneBuilder,
 ];
 

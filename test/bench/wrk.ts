@@ -20,6 +20,22 @@ export async function requestsPerSecond({ url, headers, seconds }: Load, signal:
   return rateOf((await run("wrk", args, { signal })).stdout.toString());
 }
 
+/**
+ * Runs a task while clients send the requests of a script.
+ * @param options.script a file in Lua @throws if none of their requests was answered
+ */
+export async function loadBeside<Result>(
+  options: { readonly url: string; readonly connections: number; readonly script: string; readonly seconds: number },
+  task: () => Promise<Result>,
+  signal: AbortSignal,
+): Promise<Result> {
+  const { url, connections, script, seconds } = options;
+  const args = ["-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "20s", "-s", script, url];
+  const [result, { stdout }] = await Promise.all([task(), run("wrk", args, { signal })]);
+  if (rateOf(stdout.toString()) === 0) throw new Error("no request of the script was answered");
+  return result;
+}
+
 /** Reads what wrk prints. */
 export function rateOf(report: string): number {
   const rate = /^Requests\/sec:\s+([\d.]+)$/m.exec(report)?.[1];

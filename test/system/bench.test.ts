@@ -10,6 +10,7 @@ import { firstIndex } from "../bench/measures/first-index.ts";
 import { memory } from "../bench/measures/memory.ts";
 import { replace } from "../bench/measures/replace.ts";
 import { restart } from "../bench/measures/restart.ts";
+import { search } from "../bench/measures/search.ts";
 import type { Row } from "../bench/rows.ts";
 import { median } from "../bench/rows.ts";
 import { projectRoot } from "../support/project-files.ts";
@@ -33,7 +34,7 @@ test(
     });
     const rows: Row[] = [];
     try {
-      for (const measure of [firstIndex, contents, append, replace, restart, memory])
+      for (const measure of [firstIndex, contents, append, replace, restart, memory, search])
         rows.push(...(await measure.measure(bench)));
     } finally {
       await bench.close();
