@@ -77,6 +77,15 @@ export class DirectoryBudget {
     return before;
   }
 
+  /** What the packages use of each limit, also those that exceed it. */
+  get used(): DirectoryLimits {
+    return {
+      maxDirectoryPackages: this.#entries.size,
+      maxDirectoryIndexBytes: this.#stanzaBytes,
+      maxDirectoryVariants: this.#variants.size,
+    };
+  }
+
   get(path: TreePath): IndexEntry | undefined {
     return this.#entries.get(path);
   }

@@ -115,6 +115,12 @@ export class PackageList {
     return this.#directoryCounts.withoutPackages();
   }
 
+  /** What a builder's directory uses of each limit, and the limits; undefined if it has no packages. */
+  budgetOf(builder: TreePath): { readonly used: DirectoryLimits; readonly limits: DirectoryLimits } | undefined {
+    const budget = this.#budgets.get(builder);
+    return budget && { used: budget.used, limits: this.#budget.directory };
+  }
+
   /** Whether names can have owners. */
   get hasOwners(): boolean {
     return this.#nameOwnership !== undefined;

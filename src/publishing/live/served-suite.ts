@@ -276,6 +276,11 @@ export class ServedSuite {
     return this.#view?.entries() ?? this.#packageList.entries();
   }
 
+  /** What a builder's directory uses of each limit, and the limits; undefined if it has no packages here. */
+  budgetOf(builder: TreePath): ReturnType<PackageList["budgetOf"]> {
+    return this.#packageList.budgetOf(builder);
+  }
+
   /** Returns the packages of a name that the view hides. */
   *hiddenByView(name: string): Iterable<IndexEntry> {
     if (this.#view === undefined) return;

@@ -4,6 +4,7 @@ import pLimit from "p-limit";
 import type { RepositoryName, TreePath } from "../../base/names.ts";
 import { lastName, parentPath, pathNames, tryParseTreePath } from "../../base/names.ts";
 import { realPathOf } from "../../catalog/layout/flat-tree.ts";
+import type { Stanza } from "../../debian/stanza.ts";
 import { fieldOf } from "../../debian/stanza.ts";
 import { compareVersions } from "../../debian/version.ts";
 import type { ListedPackage, PublicationChanges } from "../../publishing/build/publication-changes.ts";
@@ -18,6 +19,7 @@ import type { CurrentSuite, Publications } from "./publications.ts";
 import { publicPath } from "./publications.ts";
 import { rejectAdvice } from "./reject-advice.ts";
 import type {
+  Budget,
   BuilderDetail,
   BuilderSummary,
   Changelog,
@@ -62,7 +64,7 @@ import {
   maxSearchCharacters,
   relationFields,
 } from "./repository-data.ts";
-import { sourceFiles, stanzaAt } from "./stanza-rows.ts";
+import { sourceFiles, stanzaAt, translationIn } from "./stanza-rows.ts";
 
 export interface PublishedDataOptions {
   readonly repository: ServedRepository;
@@ -77,6 +79,8 @@ export interface PublishedDataOptions {
 const maxSnapshotsSearched = 50;
 /** The most entries of changes that are kept in memory. */
 const maxChangesKept = 200_000;
+/** The most characters of descriptions that are kept in memory. */
+const maxDescriptionCharacters = 2 ** 20;
 /** The most dependents, changes of a snapshot, and other entries that a detail shows of each list. */
 const maxEntriesInDetail = 100;
 const maxProviders = 10;
@@ -90,6 +94,11 @@ export class PublishedData implements RepositoryData {
   readonly #changes = new LRUCache<string, PublicationChanges>({
     maxSize: maxChangesKept,
     sizeCalculation: ({ added, removed }) => 1 + added.length + removed.length,
+  });
+  /** Descriptions of Translation-en by their MD5: finding one reads up to the whole index. */
+  readonly #descriptions = new LRUCache<string, string>({
+    maxSize: maxDescriptionCharacters,
+    sizeCalculation: (text) => 1 + text.length,
   });
   /** Comparing reads segments in the main thread, so it must not run several times at once. */
   readonly #comparing = pLimit(1);
@@ -249,7 +258,7 @@ export class PublishedData implements RepositoryData {
         waiting.filter(({ builder }) => builder === directory),
         maxEntriesInDetail,
       ),
-      budgets: [],
+      budgets: this.#budgetsOf(directory),
     };
   }
 
@@ -389,7 +398,7 @@ export class PublishedData implements RepositoryData {
       isEssential: fieldOf(stanza, "Essential") === "yes",
       maintainer: readPerson(fieldOf(stanza, "Maintainer")),
       homepage: readWebAddress(fieldOf(stanza, "Homepage")),
-      description: readDescription(fieldOf(stanza, "Description") ?? ""),
+      description: readDescription(this.#descriptionOf(row, stanza)),
       relations: await this.#resolved(readRelationFields(stanza, relationFields), row.suite, signal),
       files: rows.map((each) => ({
         architecture: each.architecture,
@@ -441,6 +450,25 @@ export class PublishedData implements RepositoryData {
     return stanzaAt(at.repository.segments.read(place.segment, "plain"), place);
   }
 
+  /** The whole description of a package, which may be in Translation-en. */
+  #descriptionOf({ suite, component }: ListedRow, stanza: Stanza): string {
+    const own = fieldOf(stanza, "Description") ?? "";
+    const md5 = fieldOf(stanza, "Description-md5");
+    const at = this.#publications.find(suite);
+    if (md5 === undefined || at === undefined) return own;
+    const known = this.#descriptions.get(md5);
+    if (known !== undefined) return known;
+    const directory = component === "" ? "i18n" : `${component}/i18n`;
+    const index = at.manifest.indices.find((each) => each.name === "Translation-en" && each.directory === directory);
+    for (const { id } of index?.segments ?? []) {
+      const found = translationIn(at.repository.segments.read(id, "plain"), md5);
+      if (found === undefined) continue;
+      this.#descriptions.set(md5, found);
+      return found;
+    }
+    return own;
+  }
+
   async #resolved(
     written: readonly WrittenRelations[],
     suite: string,
@@ -457,8 +485,9 @@ export class PublishedData implements RepositoryData {
     const found: HiddenPackage[] = [];
     for (const { repository, publicName, suite, at } of this.#publications.current()) {
       const served = [...repository.suites()].find((one) => one.name === suite);
-      for (const { path, version, ...entry } of served?.hiddenByView(name) ?? []) {
-        const architecture = entry.kind === "binary" ? entry.architecture : "source";
+      for (const entry of served?.hiddenByView(name) ?? []) {
+        if (entry.kind === "source") continue;
+        const { path, version, architecture } = entry;
         const real = at === undefined ? path : realPathOf(path, at);
         found.push({ suite: publicName, version, architecture, path: real, reason: { kind: "view" } });
       }
@@ -538,6 +567,38 @@ export class PublishedData implements RepositoryData {
     const { dateSeconds } = manifest;
     const side = { suite: name, snapshot: manifest.id, isCurrent: manifest.id === at.manifest.id, dateSeconds };
     return { at, manifest, side };
+  }
+
+  /** How much of each limit a builder uses, in the suite that contains its directory. */
+  #budgetsOf(directory: string): readonly Budget[] {
+    const path = tryParseTreePath(directory);
+    if (path === undefined) return [];
+    for (const { repository, at } of this.#publications.parts) {
+      if (at !== undefined) continue;
+      for (const suite of repository.suites()) {
+        const budget = suite.budgetOf(path);
+        if (budget === undefined) continue;
+        const { used, limits } = budget;
+        return [
+          {
+            limitKey: "max_directory_packages",
+            used: used.maxDirectoryPackages,
+            limit: limits.maxDirectoryPackages,
+          },
+          {
+            limitKey: "max_directory_index_bytes",
+            used: used.maxDirectoryIndexBytes,
+            limit: limits.maxDirectoryIndexBytes,
+          },
+          {
+            limitKey: "max_directory_variants",
+            used: used.maxDirectoryVariants,
+            limit: limits.maxDirectoryVariants,
+          },
+        ];
+      }
+    }
+    return [];
   }
 
   #uploadOf(row: ListedRow): Upload {

@@ -1,8 +1,11 @@
 // The index of packages over real publications, beside one that reads everything again.
+import { randomBytes } from "node:crypto";
+import { mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { silentLog } from "../../../src/base/log.ts";
 import { Publications } from "../../../src/web/data/publications.ts";
+import type { IndexRequest } from "../../../src/web/search/index-messages.ts";
 import { IndexThread } from "../../../src/web/search/index-thread.ts";
 import { SearchIndex } from "../../../src/web/search/search-index.ts";
 import { aDeb } from "../../support/debs.ts";
@@ -11,19 +14,32 @@ import { ServedFolder } from "../../support/served-folder.ts";
 
 const noSignal = new AbortController().signal;
 
+/** The index that is told about publications: the one that was opened last. */
+let current: SearchIndex | undefined;
+const changed = () => current?.changed();
+const observed = { observer: { published: changed, withdrawn: changed } };
+
 /** A folder, and its index in a real thread. */
-function indexed() {
-  const served = new ServedFolder({ observer: { published: () => index.changed(), withdrawn: () => index.changed() } });
+function indexed(served = new ServedFolder(observed)) {
   const thread = new IndexThread();
+  const listeners: ((request: IndexRequest) => void)[] = [];
+  const listening: Pick<IndexThread, "ask"> = {
+    ask: (request, signal, moved) => {
+      for (const listener of listeners) listener(request);
+      return thread.ask(request, signal, moved);
+    },
+  };
   const publications = new Publications([{ repository: served.repository }]);
   const file = join(served.state, "search.sqlite");
-  const index = new SearchIndex({ publications, thread, file, log: silentLog });
+  const index = new SearchIndex({ publications, thread: listening, file, log: silentLog });
+  current = index;
   const close = async (): Promise<void> => {
     await index.stop();
     await thread.close();
   };
   onTestFinished(close);
-  return { served, index, close, file, scanned: new ScannedIndex(publications) };
+  const onAsk = (listener: (request: IndexRequest) => void) => void listeners.push(listener);
+  return { served, index, close, file, onAsk, scanned: new ScannedIndex(publications) };
 }
 
 async function put(served: ServedFolder, name: string, version: string, fields = {}, linkedAtSeconds?: number) {
@@ -79,4 +95,39 @@ test("the index follows packages that are added, replaced and removed", async ()
   await served.ping();
   expect(await isEqual()).toEqual(["2"]);
   expect((await index.dependents(["hello"], { skip: 0, limit: 9 }, noSignal)).total).toBe(0);
+});
+
+test("after a restart the index is there, and only what has changed is read", async () => {
+  const first = indexed();
+  await put(first.served, "hello", "1");
+  await first.served.ping();
+  await first.index.settled();
+  await first.close();
+  const again = indexed(first.served);
+  const asked: string[] = [];
+  again.onAsk((request) => asked.push(request.kind));
+  await again.index.settled();
+  expect((await again.index.search(all, noSignal)).total).toBe(1);
+  expect(asked).not.toContain("parse");
+  await put(first.served, "other", "1");
+  await first.served.ping();
+  await again.index.settled();
+  expect((await again.index.search(all, noSignal)).total).toBe(2);
+});
+
+test.each([
+  ["is corrupt", (file: string) => writeFileSync(file, randomBytes(100_000))],
+  ["is shorter than it was", (file: string) => truncateSync(file, 5000)],
+  ["has the lock of a process that was killed", (file: string) => mkdirSync(`${file}.lock`)],
+  ["is missing", (file: string) => rmSync(file)],
+])("a database that %s is replaced or used, and packages are found", async (_what, harm) => {
+  const first = indexed();
+  await put(first.served, "hello", "1");
+  await first.served.ping();
+  await first.index.settled();
+  await first.close();
+  harm(first.file);
+  const again = indexed(first.served);
+  await again.index.settled();
+  await expect.poll(async () => (await again.index.search(all, noSignal).catch(() => undefined))?.total).toBe(1);
 });
