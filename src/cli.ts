@@ -81,6 +81,10 @@ A configuration file (TOML) can define several repositories; its paths are relat
   [[repository.override]]                     # sets index fields of packages; also tahoe-apt override and phase
   packages = "src:hello=2.0-*"                # also suite = "sid"
   set = { Section = "utils", Phased-Update-Percentage = "30" }
+  [[repository.webhook]]                      # is told about each publication by a signed POST
+  url = "https://ci.example.org/hook"         # also allow_http, timeout_seconds
+  secret_file = "hook.secret"                 # as of Standard Webhooks: whsec_ and base64
+  suites = ["sid"]                            # patterns; default: all suites
   [[repository.reader]]                       # makes the repository private, with HTTP Basic authentication
   name = "bob"
   password_file = "bob.password"

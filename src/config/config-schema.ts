@@ -18,6 +18,9 @@ import { defaultScrubSeconds } from "../publishing/serve/claim-audit.ts";
 import { maxSigningKeys } from "../signing/signer.ts";
 import { parseReadCap, ReadCap } from "../storage/tahoe/caps.ts";
 import { parseWebUrl } from "../storage/tahoe/web-url.ts";
+import { parseWebhookSecret } from "../web/webhooks/signature.ts";
+import type { Webhook } from "../web/webhooks/webhook.ts";
+import { isConfidential, parseWebhookUrl } from "../web/webhooks/webhook.ts";
 import { builderIn, buildersIn } from "./builders-file.ts";
 import {
   demand,
@@ -45,6 +48,10 @@ const defaultKeepSeconds = 7 * 24 * 3600;
 const defaultGracePeriodSeconds = 10;
 const defaultCacheBytes = 2 * 1024 ** 3;
 const shortestGoodTokenLength = 16;
+const defaultWebhookTimeoutSeconds = 10;
+const maxWebhookTimeoutSeconds = 60;
+/** The old one and the new one. */
+const maxWebhookSecrets = 2;
 /** Clients update about once a day, and a publication is renewed when half of its validity has passed. */
 const minValiditySeconds = 3600;
 
@@ -125,6 +132,7 @@ const limitsFor = (warn: (text: string) => void) =>
       directory: limitsOf("directory", defaultLimits.directory, warn),
       changelog: limitsOf("changelog", defaultLimits.changelog, warn),
       http: limitsOf("http", defaultLimits.http, warn),
+      webhook: limitsOf("webhook", defaultLimits.webhook, warn),
     })
     .prefault({});
 
@@ -214,6 +222,30 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
   // In HTTP basic authentication, a colon ends the name.
   const readerName = text.regex(/^[^:\p{Cc}]+$/u, "holds a colon or a control character");
   const reader = z.strictObject({ name: readerName, password_file: secretFile });
+  const webhookSecret = parsedBy((raw) => parseWebhookSecret(readSecret(pathOf(raw), warn)));
+  const webhook = z
+    .strictObject({
+      url: parsedBy(parseWebhookUrl),
+      allow_http: z.boolean().default(false),
+      secret_file: oneOrMore(webhookSecret, maxWebhookSecrets),
+      suites: z.array(text).min(1).optional(),
+      timeout_seconds: positive.max(maxWebhookTimeoutSeconds).default(defaultWebhookTimeoutSeconds),
+    })
+    .refine(({ url, allow_http: isAllowed }) => isAllowed || isConfidential(url), {
+      path: ["url"],
+      message: "is not https, nor an address of this machine or of a private network; allow_http = true permits it",
+    })
+    .transform(
+      ({ url, secret_file: secrets, suites = [], timeout_seconds: timeoutSeconds }): Webhook => ({
+        url,
+        secrets,
+        suites,
+        timeoutSeconds,
+      }),
+    );
+  const webhooks = z
+    .array(webhook)
+    .refine((all) => new Set(all.map(({ url }) => url.reveal())).size === all.length, "has the same url twice");
   const capFile = parsedBy((raw) => parseReadCap(readSecret(pathOf(raw), warn).reveal()));
   const buildersFile = parsedBy((raw) => buildersIn(pathOf(raw), credentialPath, warn));
 
@@ -243,6 +275,7 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
       package_owners: z.enum(ownerPolicies),
       ping_token_file: secretFile,
       reader: z.array(reader),
+      webhook: webhooks,
       override: z.array(overrideRule),
       suite: z.record(parsedBy(parseSuite), suite),
       builder: z.array(builderIn(pathOf, warn)),
@@ -302,6 +335,7 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
         signingPassphrases: raw.signing_passphrase_file ?? [],
         builders,
         readers,
+        webhooks: raw.webhook ?? [],
         overrides: raw.override ?? [],
       };
     });

@@ -53,6 +53,7 @@ const limitEffects = {
   directory: "reopen",
   changelog: "reopen",
   http: "now",
+  webhook: "reopen",
 } as const satisfies Record<keyof Limits, Effect>;
 
 const repositoryKeys = {
@@ -75,6 +76,7 @@ const repositoryKeys = {
   archiveKeyring: ["archive_keyring", "reopen"],
   packageOwners: ["package_owners", "reopen"],
   readers: ["reader", "now"],
+  webhooks: ["webhook", "now"],
 } as const satisfies Record<Exclude<keyof RepositoryConfiguration, "name" | "tree" | "suites" | "builders">, Key>;
 
 /** Compares the configuration that is in effect with another one. */

@@ -15,6 +15,8 @@ import { defaultFolderLimits } from "../storage/folder/folder-tree.ts";
 import type { ReadCap } from "../storage/tahoe/caps.ts";
 import { defaultListingLimits } from "../storage/tahoe/listing.ts";
 import { defaultWebapiLimits } from "../storage/tahoe/webapi.ts";
+import type { Webhook } from "../web/webhooks/webhook.ts";
+import { defaultWebhookLimits } from "../web/webhooks/webhook-sender.ts";
 
 /** The location of a repository's tree. */
 export type TreeConfiguration =
@@ -74,6 +76,8 @@ export interface RepositoryConfiguration {
   /** The directories of flat repositories, which always include the root of the tree. */
   readonly flat: readonly TreePath[];
   readonly suites: ReadonlyMap<string, SuiteConfiguration>;
+  /** Who is told about publications. */
+  readonly webhooks: readonly Webhook[];
   /** Whether long descriptions are in Translation-en instead of Packages. */
   readonly translations: boolean;
   /** Whether there are patches from the indices of earlier publications to the current ones. */
@@ -116,6 +120,7 @@ export const defaultLimits = {
   directory: defaultDirectoryLimits,
   changelog: defaultChangelogLimits,
   http: defaultHttpLimits,
+  webhook: defaultWebhookLimits,
 } as const;
 export type Limits = typeof defaultLimits;
 

@@ -15,6 +15,7 @@ import type { SignerObserver } from "./measured-signer.ts";
 import type { TreeObserver } from "./measured-tree.ts";
 import { stateMetrics } from "./state-metrics.ts";
 import { suiteMetrics } from "./suite-metrics.ts";
+import { webhookMetrics } from "./webhook-metrics.ts";
 
 const responseBuckets = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 25, 60, 300];
 const workBuckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
@@ -33,6 +34,11 @@ export interface Metrics {
   watchKeys(repository: RepositoryName, keys: readonly SigningKey[]): void;
   /** Exports what the suites of a repository contain. @param counts is called for each scrape */
   watchSuites(repository: RepositoryName, counts: () => Iterable<SuiteCounts>): void;
+  /**
+   * Exports how many events wait for the webhooks of a repository.
+   * @param waiting is called for each scrape; it returns undefined if there are no webhooks
+   */
+  watchWebhooks(repository: RepositoryName, waiting: () => number | undefined): void;
   /** Removes every series of a repository that is no longer served. */
   forget(repository: RepositoryName): Promise<void>;
   /** Exports how much room the state directory has. */
@@ -41,6 +47,10 @@ export interface Metrics {
   /** @param output the kind of export target, e.g. `exported` */
   exportObserverOf(repository: RepositoryName, output: string): { done(seconds: number): void; failed(): void };
   healthObserverOf(repository: RepositoryName): HealthObserver;
+  webhookObserverOf(repository: RepositoryName): {
+    /** Counts the results of attempts, and events that are dropped. */
+    counted(result: "delivered" | "failed" | "dropped", count: number): void;
+  };
   /** @param nameOf returns the name of a suite for labels; by default its own name */
   observerOf(repository: RepositoryName, nameOf?: (suite: Suite) => string): PublishingObserver;
 }
@@ -108,6 +118,7 @@ export function createMetrics(clock: Clock): Metrics {
     ["repository", "output"],
   );
 
+  const webhooks = webhookMetrics(registry);
   return {
     contentType: registry.contentType,
     render: () => registry.metrics(),
@@ -127,6 +138,7 @@ export function createMetrics(clock: Clock): Metrics {
     async forget(repository) {
       currentAtMs.delete(repository);
       watchKeys(repository, []);
+      webhooks.watchWebhooks(repository, () => undefined);
       watchSuites(repository, () => []);
       await removeSeries(registry, repository);
     },
@@ -147,6 +159,7 @@ export function createMetrics(clock: Clock): Metrics {
       };
     },
     healthObserverOf: healthMetrics({ counter, gauge }),
+    ...webhooks,
     observerOf: publishing,
   };
 }

@@ -38,6 +38,7 @@ import { PublishedData } from "../web/data/published-data.ts";
 import type { RepositoryData } from "../web/data/repository-data.ts";
 import type { IndexThread } from "../web/search/index-thread.ts";
 import { SearchIndex } from "../web/search/search-index.ts";
+import { Webhooks } from "../web/webhooks/webhooks.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { ExportAfterPublish } from "./export-after-publish.ts";
 import { exportTo, publishedName, publishTo, uploadsIn, writableTree } from "./export-targets.ts";
@@ -105,6 +106,7 @@ export class RepositoryService {
   readonly #gridState = new GridState();
   readonly #stopping = new AbortController();
   readonly #index: SearchIndex;
+  readonly #webhooks: Webhooks;
   /** The repository as it is served over HTTP, with the flat repositories in its tree. */
   readonly repository: FlatRepositories;
   /** What pages and the JSON API say about it. */
@@ -136,6 +138,16 @@ export class RepositoryService {
     const { log, searchThread } = server;
     const file = join(prepared.directory, "search.sqlite");
     this.#index = new SearchIndex({ publications, thread: searchThread, file, log });
+    this.#webhooks = new Webhooks({
+      repository: configuration.name,
+      publications,
+      file: join(prepared.directory, "webhooks.json"),
+      publicUrl,
+      observer: server.metrics.webhookObserverOf(configuration.name),
+      limits: server.configuration.limits.webhook,
+      log,
+      now: systemClock,
+    });
     this.data = new PublishedData({
       repository: this.repository,
       publications,
@@ -155,10 +167,11 @@ export class RepositoryService {
     return { repository: this.#main, overrides: this.#prepared.overrides };
   }
 
-  /** Takes over other builders, and their tokens, in a repository that has not changed otherwise. */
-  replaceBuilders(prepared: PreparedRepository): void {
+  /** Takes over other builders with their tokens, and other webhooks, in a repository that has not changed otherwise. */
+  replaceBuildersAndWebhooks(prepared: PreparedRepository): void {
     const { configuration, pingTokens } = prepared;
     this.#prepared = { ...this.#prepared, configuration, pingTokens };
+    this.#webhooks.configure(configuration.webhooks);
   }
 
   /** Makes the metrics show this repository. */
@@ -167,6 +180,7 @@ export class RepositoryService {
     const { name } = this.#configuration;
     metrics.watchKeys(name, this.#prepared.signer.keys);
     metrics.watchSuites(name, () => this.repository.suiteCounts());
+    metrics.watchWebhooks(name, () => this.#webhooks.waitingCount);
   }
 
   /**
@@ -180,6 +194,7 @@ export class RepositoryService {
     watchExpiry(signer.keys, { repository: own.name, log, now: systemClock, signal });
     this.activityLog.countUploads(newUploadsOf(this.data));
     await this.#healthChecks?.start();
+    await this.#webhooks.start(this.#configuration.webhooks);
     for (const each of this.#exports) each.request();
     this.#index.start();
     return await this.repository.start(configuration.pollSeconds);
@@ -187,7 +202,7 @@ export class RepositoryService {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    const all = [this.repository, this.#healthChecks, this.#inTree, this.#index, ...this.#exports];
+    const all = [this.repository, this.#healthChecks, this.#inTree, this.#index, this.#webhooks, ...this.#exports];
     await Promise.all(all.map(async (each) => await each?.stop()));
   }
 
@@ -233,21 +248,24 @@ export class RepositoryService {
     });
   }
 
-  /** An observer that also tells the index of packages about each publication. */
+  /** An observer that also tells the index of packages and the webhooks about each publication. */
   #announcing(observer: PublishingObserver): PublishingObserver {
     return {
       ...observer,
       published: (suite, seconds) => {
         observer.published(suite, seconds);
         this.#index.changed();
+        this.#webhooks.changed();
       },
       deferredGenerated: (suite, generator, seconds) => {
         observer.deferredGenerated(suite, generator, seconds);
         this.#index.changed();
+        this.#webhooks.changed();
       },
       withdrawn: (suite) => {
         observer.withdrawn(suite);
         this.#index.changed();
+        this.#webhooks.changed();
       },
     };
   }

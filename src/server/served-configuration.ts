@@ -117,7 +117,7 @@ export class ServedConfiguration {
     const swap = (): readonly RepositorySlot[] => {
       const services = opening.map(({ slot, files }) => ({ slot, service: openService(files, server) }));
       // From here to the end, nothing fails and nothing is awaited.
-      for (const { slot, files } of kept) slot?.service.replaceBuilders(files);
+      for (const { slot, files } of kept) slot?.service.replaceBuildersAndWebhooks(files);
       const slots = services.map(({ slot, service }) => {
         slot?.replace(service);
         return slot ?? new RepositorySlot(service);

@@ -25,7 +25,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   web: ["base", "debian", "catalog", "indices", "publishing", "http"],
   client: ["base", "debian", "storage", "catalog"],
   observe: ["base", "storage", "signing", "publishing"],
-  config: [...belowTheServer, "http", "client", "health"],
+  config: [...belowTheServer, "http", "web", "client", "health"],
 };
 
 /**
@@ -52,7 +52,14 @@ const mayImportWithin: Readonly<Record<string, Readonly<Record<string, readonly 
     deferred: [".", "store", "build", "serve"],
     live: [".", "store", "build", "serve", "deferred"],
   },
-  web: { data: [], search: ["data"], activity: ["data"], api: ["data"], pages: ["data", "activity"] },
+  web: {
+    data: [],
+    search: ["data"],
+    activity: ["data"],
+    api: ["data"],
+    webhooks: ["data"],
+    pages: ["data", "activity"],
+  },
   client: { ".": [], upload: ["."], curation: [".", "upload"] },
   local: { grid: [], ".": ["grid"] },
   commands: { shared: [], ".": ["shared"] },

@@ -45,6 +45,8 @@ export function observeEverything(metrics: Metrics, repository: RepositoryName):
   metrics.watchKeys(repository, [aWatchedKey]);
   const published = { binaryPackages: 1, sourcePackages: 1, dateSeconds: 900 };
   metrics.watchSuites(repository, () => [{ suite: "sid", published, rejectedFiles: 0 }]);
+  metrics.webhookObserverOf(repository).counted("delivered", 1);
+  metrics.watchWebhooks(repository, () => 1);
   metrics.watchStateDirectory("/tmp");
   metrics.requestObserver.answered("page", 404, 0.1);
 }

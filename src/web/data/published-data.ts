@@ -12,6 +12,7 @@ import { changesBetween } from "../../publishing/build/publication-changes.ts";
 import type { PendingFile, RejectedFile, ServedRepository } from "../../publishing/served-repository.ts";
 import type { Manifest } from "../../publishing/store/publication.ts";
 import { pageOf, pageOfAll, sliceOf } from "./cursors.ts";
+import { differencesOf } from "./differences.ts";
 import type { ListedRow, PackageIndex, ResolvedName } from "./package-index.ts";
 import type { WrittenRelations } from "./package-texts.ts";
 import { readDescription, readPerson, readPersons, readRelationFields, readWebAddress } from "./package-texts.ts";
@@ -684,29 +685,6 @@ function resolutionOf(known: ResolvedName | undefined, suite: string) {
   const isElsewhere = known !== undefined && known.suites.length > 0;
   const resolved = isListed ? "package" : providers.length > 0 ? "provided" : isElsewhere ? "elsewhere" : "unknown";
   return { resolved, providers } as const;
-}
-
-function differencesOf({ added, removed }: PublicationChanges): readonly Difference[] {
-  const found = new Map<string, { one: ListedPackage; before: string[]; after: string[] }>();
-  const at = (one: ListedPackage) => {
-    const key = [one.package, one.component, one.architecture].join(" ");
-    const known = found.get(key) ?? { one, before: [], after: [] };
-    found.set(key, known);
-    return known;
-  };
-  for (const one of removed) at(one).before.push(one.version);
-  for (const one of added) at(one).after.push(one.version);
-  const newestFirst = (versions: readonly string[]) => versions.toSorted((a, b) => compareVersions(b, a));
-  return [...found]
-    .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, { one, before, after }]) => ({
-      kind: before.length === 0 ? "added" : after.length === 0 ? "removed" : "changed",
-      name: one.package,
-      component: one.component,
-      architecture: one.architecture,
-      before: newestFirst(before),
-      after: newestFirst(after),
-    }));
 }
 
 function snapshotChangesOf({ added, removed }: PublicationChanges): SnapshotChanges {
