@@ -19,7 +19,7 @@ export interface RawClientOptions {
   readonly acknowledged: Acknowledged;
   readonly findings: Findings;
   readonly chance: Chance;
-  /** Raised when the server may have lost its publications: files of before may be gone. */
+  /** Raised when the server may have lost its publications; NaN until it has noticed the damage and recovered. */
   readonly generation: () => number;
   /** Whether the server may lack packages: a gateway or storage node fails. */
   readonly isCalm: () => boolean;
@@ -189,7 +189,8 @@ export class RawClient {
       const body = Buffer.from(await reply.arrayBuffer());
       const announced = reply.headers.get("content-length");
       if (announced !== null && Number(announced) !== body.length) return undefined;
-      if (reply.status >= 500 && reply.status !== 503) {
+      // A damaged database is noticed by the first request that meets the damage.
+      if (reply.status >= 500 && reply.status !== 503 && !Number.isNaN(this.#options.generation())) {
         this.#options.findings.violated(
           "no internal errors",
           `${path} is answered with ${reply.status}: ${body.toString().slice(0, 200)}`,

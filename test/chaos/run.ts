@@ -70,6 +70,8 @@ class ChaosRun {
   #background: Promise<unknown>[] = [];
   #apt: AptRoot | undefined;
   #generation = 0;
+  /** Whether the server may still notice that its database is damaged, and begin another. NaN equals no generation. */
+  #isDoubtful = false;
   #isCalm = true;
 
   static async prepare(options: ChaosOptions, work: string): Promise<ChaosRun> {
@@ -134,7 +136,7 @@ class ChaosRun {
       acknowledged: this.#acknowledged,
       findings: this.findings,
       chance: parts.chance.fork(),
-      generation: () => this.#generation,
+      generation: () => (this.#isDoubtful ? Number.NaN : this.#generation),
       isCalm: () => this.#isCalm,
     });
   }
@@ -228,6 +230,7 @@ class ChaosRun {
     this.findings.during = damage;
     if (losesPublications(damage)) {
       this.#generation += 1;
+      this.#isDoubtful = true;
       this.#acknowledged.doubt();
     }
     inflict(damage, this.#state, this.#chance);
@@ -259,6 +262,7 @@ class ChaosRun {
       Math.max(this.#happened.get("slowest recovery, s") ?? 0, Math.round(seconds)),
     );
     this.#acknowledged.confirm();
+    this.#isDoubtful = false;
     this.#isCalm = true;
     // Another client may be busy with the publication of before; this one must see everything.
     if (!(await this.#client.round()) && !(await this.#client.round()))
