@@ -219,6 +219,8 @@ test("while the grid is stopped, the suite and cached packages are still served,
   const early = apt();
   await early.update();
   const bytes = await early.download("hello");
+  const health = async () => await (await fetch(`${server.url}/debian/-/health`)).text();
+  expect(await health()).toContain("Gateway 1: no failure");
   await grid.stop();
 
   const whileDown = async () => {
@@ -232,6 +234,10 @@ test("while the grid is stopped, the suite and cached packages are still served,
     const cold = await fetch(`${server.url}/debian/${pool}`);
     expect(cold.status).toBe(503);
     expect(await cold.text()).not.toBe("");
+    expect(await health()).toContain("Gateway 1 did not respond");
+    const headers = { accept: "text/html" };
+    const directory = await fetch(`${server.url}/debian/dists/sid/main/binary-amd64/`, { headers });
+    expect(await directory.text()).toContain(">Packages.xz</a>");
   };
   await whileDown();
   expect(await server.end()).toBe(0);

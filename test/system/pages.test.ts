@@ -10,7 +10,7 @@ import { longWord, writePageTree } from "../support/page-tree.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 
 const maxPageBytes = 60_000;
-const widths = [1280, 390, 320] as const;
+const widths = [1280, 3840, 390, 320] as const;
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-pages-"));
 const folder = join(work, "tree");
 const token = "a-token-for-this-test";

@@ -37,7 +37,11 @@ export function uploadsHtml(links: Links, some: readonly Upload[]): string {
     const row = rows.get(key);
     rows.set(key, row === undefined ? upload : { ...row, architecture: `${row.architecture} ${upload.architecture}` });
   }
-  return uploads({ links, uploads: [...rows.values()], builder: builderHtml });
+  const sorted = [...rows.values()].map((row) => ({
+    ...row,
+    architecture: row.architecture.split(" ").toSorted().join(" "),
+  }));
+  return uploads({ links, uploads: sorted, builder: builderHtml });
 }
 
 const rejects = template<{ readonly rejects: readonly Reject[] }>(`<table class="stack">
