@@ -12,6 +12,8 @@ import type { BasicAuth } from "./basic-auth.ts";
 import { clientScheme } from "./client-address.ts";
 import { bearerOf } from "./credentials.ts";
 import { HttpError, methodNotAllowed } from "./error-responses.ts";
+import { isCostly } from "./page-paths.ts";
+import { PageQueue } from "./page-queue.ts";
 import type { PingLimits, PingToken } from "./ping-endpoint.ts";
 import { PingHandler } from "./ping-endpoint.ts";
 import { withoutPrivate } from "./public-metrics.ts";
@@ -79,6 +81,7 @@ export function createRoutes(options: RoutesOptions, basicAuth: BasicAuth): Rout
   const app = new Koa<State>();
   // Koa would print whole errors, with caps; `fail` logs them without.
   app.silent = true;
+  const pages = new PageQueue();
   // Koa's callback takes no further argument.
   const underWay = new WeakMap<IncomingMessage, Received>();
 
@@ -90,7 +93,9 @@ export function createRoutes(options: RoutesOptions, basicAuth: BasicAuth): Rout
       ctx.state.context = context;
       // The router matches the normalised path.
       ctx.path = encodePath(context.path());
-      await next();
+      const { mount, rest } = context.path();
+      if (isCostly(mount, rest)) await pages.run(next, () => context.signal);
+      else await next();
       if (audience === "private") ctx.set("Cache-Control", "private, no-cache");
       // A route that has set a body has answered, whatever the status.
       if (ctx.body !== undefined && ctx.body !== null) return;
