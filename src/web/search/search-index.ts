@@ -187,7 +187,7 @@ export class SearchIndex implements PackageIndex {
   }
 
   async #add({ repository, at }: CurrentSuite, segment: SegmentRef, signal: AbortSignal): Promise<void> {
-    const bytes = Uint8Array.from(repository.segments.read(segment.name, "plain"));
+    const bytes = new Uint8Array(repository.segments.read(segment.name, "plain"));
     const prefix = publicPath({ ...(at !== undefined && { at }) }, "");
     const paths = await this.#ask<readonly string[]>({ kind: "parse", segment, bytes, prefix }, signal, [bytes.buffer]);
     const uploads: StanzaUpload[] = [];

@@ -58,9 +58,10 @@ export const search: Measure = {
 /** Resolves when the index is complete. @returns for how long the server was asked */
 async function indexed({ signal }: BenchContext, { server }: Served): Promise<number> {
   const begunMs = performance.now();
+  // The first query begins it.
+  const { body } = await ask("GET", `${server.url}/-/api/v1/repositories/debian/packages?limit=1`, { signal });
+  foundForm.parse(JSON.parse(body.toString()));
   for (;;) {
-    const { body } = await ask("GET", `${server.url}/-/api/v1/repositories/debian/packages?limit=1`, { signal });
-    foundForm.parse(JSON.parse(body.toString()));
     const state = await ask("GET", `${server.url}/-/api/v1/repositories/debian`, { signal });
     if (!repositoryForm.parse(JSON.parse(state.body.toString())).isIndexing) break;
     await sleep(pollMs, undefined, { signal });
