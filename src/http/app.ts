@@ -2,7 +2,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { RateLimiterMemory } from "rate-limiter-flexible";
 import type { Clock } from "../base/clock.ts";
-import { describedError } from "../base/described-error.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { Resource } from "../publishing/resource.ts";
@@ -158,7 +157,7 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
     const errorResponse = errorResponseOf(thrown);
     // If the client has disconnected, the failure is only a consequence of that.
     if (errorResponse.status === 500 && !context.signal.aborted) {
-      log.error({ requestId: context.id, err: describedError(thrown) }, "request failed");
+      log.error({ requestId: context.id, err: thrown }, "request failed");
       unexpected?.(thrown);
     }
     const page = wantsHtml(response.req) ? pageOf(errorResponse, context) : undefined;

@@ -2,7 +2,6 @@
 import type Koa from "koa";
 import type { RateLimiterMemory } from "rate-limiter-flexible";
 import { RateLimiterRes } from "rate-limiter-flexible";
-import { describedError } from "../base/described-error.ts";
 import { codeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
@@ -114,7 +113,7 @@ export class PingHandler {
     this.#repository.ping(path, new AbortController().signal).catch((thrown: unknown) => {
       // This is logged once for the whole tree.
       if (codeOf(thrown) === "storage/unavailable") return;
-      this.#log.warn({ requestId, repository, path, err: describedError(thrown) }, "ping failed");
+      this.#log.warn({ requestId, repository, path, err: thrown }, "ping failed");
     });
   }
 

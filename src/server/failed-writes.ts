@@ -1,5 +1,4 @@
 // Keeps a server running while nothing can be written to its state directory.
-import { describedError } from "../base/described-error.ts";
 import type { Log } from "../base/log.ts";
 
 /**
@@ -10,6 +9,6 @@ import type { Log } from "../base/log.ts";
 export function outliveFailedWrites(log: Log): void {
   process.on("unhandledRejection", (reason) => {
     // It may come from a library that quotes a URL with a cap.
-    log.error({ err: describedError(reason) }, "unhandled promise rejection");
+    log.error({ err: reason }, "unhandled promise rejection");
   });
 }
