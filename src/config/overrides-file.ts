@@ -1,11 +1,10 @@
 // The overrides of a repository: those in its configuration, and those in a file that commands write.
 
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { stringify as formatToml } from "smol-toml";
 import { z } from "zod";
 import { messageOf } from "../base/errors.ts";
-import type { RepositoryName, Suite } from "../base/names.ts";
+import type { Suite } from "../base/names.ts";
 import { replaceFile } from "../base/replace-file.ts";
 import { SerialQueue } from "../base/serial-queue.ts";
 import type { OverrideRule } from "../catalog/suite/overrides.ts";
@@ -28,9 +27,8 @@ export const overrideRule = z
     }
   });
 
-/** Returns the path of the file in the state directory to which commands write the overrides of a repository. */
-export const overridesFileIn = (stateDirectory: string, name: RepositoryName): string =>
-  join(stateDirectory, "repositories", name, "overrides.toml");
+/** The name of the file in the directory of a repository to which commands write its overrides. */
+export const overridesFileName = "overrides.toml";
 
 /** The overrides of a repository, which commands can change. */
 export class OverridesFile {

@@ -1,4 +1,5 @@
-// Makes a backup: the configuration with the files that it names, and what the state has and the tree does not.
+// Makes a backup: the configuration with the files that it names, and the part of the state that the tree cannot give
+// back.
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { systemClock } from "../base/clock.ts";
@@ -8,10 +9,18 @@ import { silentLog } from "../base/log.ts";
 import { ownVersion } from "../base/own-version.ts";
 import { createFile } from "../base/replace-file.ts";
 import { filesNamedIn } from "../config/named-files.ts";
+import { overridesFileName } from "../config/overrides-file.ts";
 import { latest } from "../publishing/store/last-dates.ts";
 import type { BackupMember, BackupOrigin } from "./backup-archive.ts";
 import { writeArchive } from "./backup-archive.ts";
 import { FileOwners } from "./file-owners.ts";
+import {
+  lastDatesName,
+  pingTokenName,
+  repositoriesIn,
+  repositoryDirectoryIn,
+  signingKeyName,
+} from "./state-directory.ts";
 import { formatRecord, stateItems } from "./state-records.ts";
 import { checkState, stateFormat } from "./state-version.ts";
 
@@ -43,8 +52,7 @@ export interface BackupSummary {
 }
 
 /** The files of each repository's directory in the state directory that only this server has. */
-const lastingFiles = ["signing-key.asc", "ping-token", "overrides.toml"];
-const lastDatesName = "last-dates.json";
+const lastingFiles = [signingKeyName, pingTokenName, overridesFileName];
 /** How many bytes of records are collected for one member. This bounds memory. */
 const recordsPerMember = 4 * 1024 ** 2;
 
@@ -82,13 +90,15 @@ class Members {
 
   /** The repositories that have a directory in the state directory. */
   async repositories(): Promise<readonly string[]> {
-    const names = await readdir(join(this.#request.stateDirectory, "repositories")).catch((): string[] => []);
+    const names = await readdir(repositoriesIn(this.#request.stateDirectory)).catch((): string[] => []);
     return names.toSorted();
   }
 
   async *all(repositories: readonly string[]): AsyncIterable<BackupMember> {
     yield* this.#configuration();
-    for (const name of repositories.flatMap((each) => lastingFiles.map((one) => join("repositories", each, one)))) {
+    for (const name of repositories.flatMap((each) =>
+      lastingFiles.map((one) => join(repositoryDirectoryIn("", each), one)),
+    )) {
       const member = await this.#member("state", join(this.#request.stateDirectory, name), `state/${name}`, name);
       if (member === undefined) continue;
       this.counts.stateFiles += 1;

@@ -14,6 +14,7 @@ import type { Configuration, RepositoryConfiguration } from "../config/configura
 import { readKeyFile } from "../signing/key-file.ts";
 import { openKey } from "../signing/openpgp-key.ts";
 import { openGridTree } from "./open-tree.ts";
+import { repositoryDirectoryIn, signingKeyName } from "./state-directory.ts";
 
 /** What is wrong, and what is valid but unwise. Each text names its key. */
 export interface Findings {
@@ -90,7 +91,7 @@ async function checkKeys(
   { mistakes, warnings }: Findings,
   at: (key: string, text: string) => string,
 ): Promise<void> {
-  const ownFile = join(stateDirectory, "repositories", name, "signing-key.asc");
+  const ownFile = join(repositoryDirectoryIn(stateDirectory, name), signingKeyName);
   const generated =
     signingKeys.length === 0 && existsSync(ownFile)
       ? await note(mistakes, (why) => `state: ${why}`, readKeyFile(ownFile, { log: silentLog }))

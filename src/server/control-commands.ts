@@ -14,14 +14,15 @@ import { parseRepositoryName, parseSuite, rootPath } from "../base/names.ts";
 import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import { suitePath } from "../catalog/layout/repository-layout.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
-import { OverridesFile, overridesFileIn } from "../config/overrides-file.ts";
+import { OverridesFile, overridesFileName } from "../config/overrides-file.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import type { DescribedSnapshot } from "../publishing/live/snapshot-control.ts";
 import { SnapshotControl } from "../publishing/live/snapshot-control.ts";
 import { PublicationStore } from "../publishing/store/publication-store.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
+import { databaseIn, repositoryDirectoryIn } from "./state-directory.ts";
 import type { Answer } from "./state-lock.ts";
-import { askServer, claimState } from "./state-lock.ts";
+import { askServer, claimStateForCommand } from "./state-lock.ts";
 import { backupCommand, backupLines } from "./state-records.ts";
 import { checkState, markState } from "./state-version.ts";
 import type { ReloadOptions, TakenOver } from "./taken-over.ts";
@@ -207,8 +208,6 @@ export async function ask<Asked extends Question>(
   return answers[command.ask].parse(answer) as Answered<Asked["ask"]>;
 }
 
-const databaseIn = (stateDirectory: string): string => join(stateDirectory, "database");
-
 function answerIn(text: string): unknown {
   const response = z
     .object({ answer: z.unknown().optional(), refused: z.string().optional(), isUsage: z.boolean().optional() })
@@ -226,10 +225,7 @@ async function executeOnState(
   names: readonly RepositoryName[],
 ): Promise<unknown> {
   if (command.ask === "reload") throw new OperationRefused(`no server uses ${directory}: there is nothing to reload`);
-  const refuse = (_: object, text: string): never => {
-    throw new OperationRefused(text);
-  };
-  const unlock = await claimState(directory, { ...silentLog, warn: refuse });
+  const unlock = await claimStateForCommand(directory, (reason) => new OperationRefused(reason));
   try {
     checkState(directory, silentLog);
     const root = openStateDatabase(databaseIn(directory));
@@ -239,7 +235,11 @@ async function executeOnState(
       if (wanted.length === 0) throw new ConfigurationError(["--repository: is needed, since no server runs"]);
       const targets = wanted.map((name) => {
         const snapshotControl = new SnapshotControl(new PublicationStore(root, name));
-        const overrides = new OverridesFile(overridesFileIn(directory, name), [], () => {});
+        const overrides = new OverridesFile(
+          join(repositoryDirectoryIn(directory, name), overridesFileName),
+          [],
+          () => {},
+        );
         return [name, { snapshotControl, overrides, live: undefined }] as const;
       });
       return await execute(command, new Map(targets));

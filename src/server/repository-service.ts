@@ -47,6 +47,7 @@ import { withArchiveKeyring } from "./keyring-overlay.ts";
 import { openHealthCheck, openTree } from "./open-tree.ts";
 import type { ConfiguredSettings } from "./repository-settings.ts";
 import { layoutOf, openOverrides, openSigner, repositoryDirectory, settingsOf } from "./repository-settings.ts";
+import { pingTokenName } from "./state-directory.ts";
 
 /** The part of a server that its repositories share. */
 export interface ServerContext {
@@ -388,7 +389,7 @@ async function openPingTokens(
   log: Log,
 ): Promise<() => readonly PingToken[]> {
   const builders = (): readonly BuilderConfiguration[] => configuration.builders(warnAbout(configuration, log));
-  const file = join(directory, "ping-token");
+  const file = join(directory, pingTokenName);
   const own = builders().length > 0 ? [] : [{ token: await openSecretFile(file, makeToken), scope: rootPath }];
   if (own.length > 0) log.info({ file }, `the token that pings ${configuration.name} is in this file`);
   return () => {

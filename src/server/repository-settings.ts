@@ -14,24 +14,25 @@ import type {
   RepositoryConfiguration,
   SuiteConfiguration,
 } from "../config/configuration.ts";
-import { OverridesFile, overridesFileIn } from "../config/overrides-file.ts";
+import { OverridesFile, overridesFileName } from "../config/overrides-file.ts";
 import { keyringPackageName } from "../publishing/build/archive-keyring.ts";
 import type { RepositorySettings } from "../publishing/live/open-repository.ts";
 import type { SuiteIdentity, SuiteSettings, SuiteSettingsProvider } from "../publishing/suite-settings.ts";
 import { openKeyFile } from "../signing/key-file.ts";
 import { openpgpSigner } from "../signing/openpgp-signer.ts";
 import type { Signer } from "../signing/signer.ts";
+import { repositoryDirectoryIn, signingKeyName } from "./state-directory.ts";
 
 /** Returns the directory of one repository in the state directory, which is created if it is missing. */
 export async function repositoryDirectory(stateDirectory: string, name: RepositoryName): Promise<string> {
-  const directory = join(stateDirectory, "repositories", name);
+  const directory = repositoryDirectoryIn(stateDirectory, name);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   return directory;
 }
 
 /**
- * Opens the configured signing keys or, if there are none, a key that is generated at the first start. That key is the
- * only data in the state directory that cannot be restored.
+ * Opens the configured signing keys or, if there are none, a key that is generated at the first start. That key
+ * cannot be made again: it must be in a backup.
  * @param directory the directory of the repository
  * @throws KeyFileError, UnfitKey
  */
@@ -39,7 +40,7 @@ export async function openSigner(one: RepositoryConfiguration, directory: string
   const now = systemClock;
   if (one.signingKeys.length > 0)
     return await openpgpSigner(one.signingKeys, { passphrases: one.signingPassphrases, now });
-  const file = join(directory, "signing-key.asc");
+  const file = join(directory, signingKeyName);
   return await openpgpSigner([{ file, armored: await openKeyFile(file, { name: one.label, now, log }) }], { now });
 }
 
@@ -48,7 +49,10 @@ export const openOverrides = (
   one: RepositoryConfiguration,
   stateDirectory: string,
   complain: (text: string) => void,
-): OverridesFile => new OverridesFile(overridesFileIn(stateDirectory, one.name), one.overrides, complain);
+): OverridesFile => {
+  const file = join(repositoryDirectoryIn(stateDirectory, one.name), overridesFileName);
+  return new OverridesFile(file, one.overrides, complain);
+};
 
 /** Returns the layout of its tree, which depends on the configured suites whose names contain a slash. */
 export const layoutOf = ({ suites }: Pick<RepositoryConfiguration, "suites">): Layout =>

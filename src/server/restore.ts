@@ -15,8 +15,8 @@ import { openStateDatabase } from "../publishing/store/state-database.ts";
 import type { BackupMember, BackupOrigin, VerifiedBackup } from "./backup-archive.ts";
 import { BadBackup, verifyBackup } from "./backup-archive.ts";
 import { FileOwners } from "./file-owners.ts";
-import { makeStateDirectory } from "./state-directory.ts";
-import { claimState } from "./state-lock.ts";
+import { databaseIn, lastDatesName, makeStateDirectory } from "./state-directory.ts";
+import { claimStateForCommand } from "./state-lock.ts";
 import { parseRecord } from "./state-records.ts";
 import { isMarkOrLock, markState, rejectNewer, unfinishedMarkIn } from "./state-version.ts";
 
@@ -52,8 +52,6 @@ export interface RestoreSummary {
   readonly setAside: string | undefined;
 }
 
-const lastDatesName = "last-dates.json";
-
 /**
  * Restores a backup into an empty state directory. If it is interrupted, no server starts with that directory until the
  * restore is repeated.
@@ -64,10 +62,7 @@ export async function restoreBackup(request: RestoreRequest): Promise<RestoreSum
   rejectNewer({ format: backup.header.stateFormat, program: backup.header.program }, request.file);
   const restore = await Restore.plan(backup, request);
   await makeStateDirectory(restore.stateDirectory);
-  const refuse = (_: object, text: string): never => {
-    throw new RestoreRefused(text);
-  };
-  const unlock = await claimState(restore.stateDirectory, { ...silentLog, warn: refuse });
+  const unlock = await claimStateForCommand(restore.stateDirectory, (reason) => new RestoreRefused(reason));
   try {
     return await restore.run();
   } finally {
@@ -131,7 +126,7 @@ class Restore {
     const setAside = !isRepeated && this.#isForced ? await setStateAside(directory) : undefined;
     await writeFile(unfinishedMarkIn(directory), "", { mode: 0o600 });
     // It may contain a part of the records.
-    await rm(join(directory, "database"), { recursive: true, force: true });
+    await rm(databaseIn(directory), { recursive: true, force: true });
     // Every Date that was served is at least this far behind the clock, also after the backup was made.
     const datesAfterSeconds = Math.floor(systemClock() / 1000) - minDateLagSeconds - 1;
     const { records, pins } = await this.#write(datesAfterSeconds);
@@ -152,7 +147,7 @@ class Restore {
   }
 
   async #write(datesAfterSeconds: number): Promise<{ readonly records: number; readonly pins: number }> {
-    const root = openStateDatabase(join(this.stateDirectory, "database"));
+    const root = openStateDatabase(databaseIn(this.stateDirectory));
     let records = 0;
     let pins = 0;
     let owner: BackupOrigin | undefined;

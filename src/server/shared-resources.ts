@@ -17,7 +17,7 @@ import { LastDates } from "../publishing/store/last-dates.ts";
 import { anyContents } from "./repository-settings.ts";
 import type { SoundDatabase } from "./sound-database.ts";
 import { openSoundDatabase } from "./sound-database.ts";
-import { makeStateDirectory } from "./state-directory.ts";
+import { lastDatesName, makeStateDirectory } from "./state-directory.ts";
 import type { Answer } from "./state-lock.ts";
 import { claimState } from "./state-lock.ts";
 import { checkState, markState } from "./state-version.ts";
@@ -64,7 +64,7 @@ export async function openSharedResources(
   const unlockState = await claimState(stateDirectory, log, answer);
   const threads = Math.min(maxThreads, availableParallelism());
   const database = await openChecked(stateDirectory, log, unlockState);
-  const lastDates = LastDates.open(join(stateDirectory, "last-dates.json"), log);
+  const lastDates = LastDates.open(join(stateDirectory, lastDatesName), log);
   const contentsThread = createContentsThread();
   const compressor = createCompressor({ threads });
   const lasting = {

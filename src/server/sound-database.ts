@@ -11,6 +11,7 @@ import type { ErrorCode } from "../base/error-codes.ts";
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
+import { databaseIn } from "./state-directory.ts";
 
 /** A file beside the database that exists while it is open, and afterwards if it was not closed. */
 const openedMark = "database.opened";
@@ -43,7 +44,7 @@ export interface SoundDatabase {
  * process reads it completely first: a missing page would kill this process without a message.
  */
 export async function openSoundDatabase(stateDirectory: string, log: Log): Promise<SoundDatabase> {
-  const path = join(stateDirectory, "database");
+  const path = databaseIn(stateDirectory);
   const mark = join(stateDirectory, openedMark);
   const flaw = await flawOf(path, mark, log);
   if (flaw !== undefined) await setAside(path, flaw, log);

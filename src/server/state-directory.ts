@@ -1,10 +1,25 @@
-// Creates the state directory.
+// The state directory of a server: where its parts are, and how it is created.
 import { mkdir, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { systemCodeOf } from "../base/errors.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
 
 const mode = 0o700;
+
+/** The file with the last Date of each suite, beside the database. */
+export const lastDatesName = "last-dates.json";
+/** The signing key and the token for pings in the directory of a repository, if the server made them. */
+export const signingKeyName = "signing-key.asc";
+export const pingTokenName = "ping-token";
+
+export const databaseIn = (stateDirectory: string): string => join(stateDirectory, "database");
+
+/** The directory with the directories of all repositories. */
+export const repositoriesIn = (stateDirectory: string): string => join(stateDirectory, "repositories");
+
+/** The directory with the data of one repository, beside the database. */
+export const repositoryDirectoryIn = (stateDirectory: string, repository: string): string =>
+  join(repositoriesIn(stateDirectory), repository);
 
 /** @throws ConfigurationError if the directory cannot be created */
 export async function makeStateDirectory(directory: string): Promise<void> {

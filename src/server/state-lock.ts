@@ -11,6 +11,7 @@ import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { silentLog } from "../base/log.ts";
 import { linkUnlessThere } from "../base/replace-file.ts";
 
 const socketName = "in-use";
@@ -76,6 +77,22 @@ export async function claimState(directory: string, log: Log, answer: Answer = n
     log.warn({ directory, error: messageOf(thrown) }, "cannot make sure that no other server uses the state directory");
     return async () => {};
   }
+}
+
+/**
+ * Locks a state directory for a command, which must not run without the lock.
+ * @param refusal makes the error for a directory that cannot be locked
+ * @returns a function that unlocks the directory
+ * @throws StateInUse, the error that `refusal` returns
+ */
+export async function claimStateForCommand(
+  directory: string,
+  refusal: (reason: string) => Error,
+): Promise<() => Promise<void>> {
+  const refuse = (_: object, reason: string): never => {
+    throw refusal(reason);
+  };
+  return await claimState(directory, { ...silentLog, warn: refuse });
 }
 
 /**

@@ -1,7 +1,6 @@
-// Reads what a backup needs from the state database: through the server that uses it, or directly if none runs. The
-// records pass the control socket as lines of JSON.
+// Reads the records of a backup from the state database: through the server that uses it, or directly if none runs. They
+// pass the control socket as lines of JSON.
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { RootDatabase } from "lmdb";
 import { z } from "zod";
@@ -12,7 +11,8 @@ import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import type { LastingRecord } from "../publishing/store/lasting-records.ts";
 import { isBinaryDatabase, LastingRecords } from "../publishing/store/lasting-records.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
-import { claimState, openAnswer } from "./state-lock.ts";
+import { databaseIn } from "./state-directory.ts";
+import { claimStateForCommand, openAnswer } from "./state-lock.ts";
 import { checkState } from "./state-version.ts";
 
 /** The command that a running server answers with lines. */
@@ -73,7 +73,7 @@ export async function* backupLines(root: RootDatabase): AsyncIterable<string> {
  * @throws BackupFailed, StateTooNew, RestoreUnfinished, StateInUse
  */
 export async function* stateItems(directory: string): AsyncIterable<StateItem> {
-  if (!existsSync(join(directory, "database"))) throw new BackupFailed(`${directory} holds no server's state`);
+  if (!existsSync(databaseIn(directory))) throw new BackupFailed(`${directory} holds no server's state`);
   const answer = await openAnswer(directory, JSON.stringify({ ask: backupCommand }));
   if (answer === undefined) yield* itemsOfStopped(directory);
   else yield* itemsIn(createInterface({ input: answer }));
@@ -95,13 +95,10 @@ async function* itemsIn(lines: AsyncIterable<string>): AsyncIterable<StateItem> 
 }
 
 async function* itemsOfStopped(directory: string): AsyncIterable<StateItem> {
-  const refuse = (_: object, text: string): never => {
-    throw new BackupFailed(text);
-  };
-  const unlock = await claimState(directory, { ...silentLog, warn: refuse });
+  const unlock = await claimStateForCommand(directory, (reason) => new BackupFailed(reason));
   try {
     checkState(directory, silentLog);
-    const root = openStateDatabase(join(directory, "database"));
+    const root = openStateDatabase(databaseIn(directory));
     try {
       const records = new LastingRecords(root, systemClock());
       try {
