@@ -231,6 +231,10 @@ test("flat repositories have the same names in pings, on the page, in metrics an
   expect(texts[1]).toMatch(/<th scope="row"><a [^>]*>\.\/<\/a>/);
   expect(texts[6]).toContain('<td class="path">extras/bad.deb</td>');
   expect(texts[8]).toContain("./extras/");
+  for (const name of ["InRelease", "Packages.xz", "c.deb", "pool/"]) expect(texts[9]).toContain(`>${name}</a>`);
+  const extras = (await ask("GET", "/debian/extras/", { accept: "text/html" })).body.toString();
+  for (const name of ["InRelease", "Packages.xz", "b.deb", "bad.deb"]) expect(extras).toContain(`>${name}</a>`);
+  texts.push(extras);
   expect(texts[2]).toContain('tahoe_apt_publication_age_seconds{repository="debian",suite="./extras/"}');
   expect(texts[2]).toContain('tahoe_apt_publication_age_seconds{repository="debian",suite="sid"}');
   expect(texts[2]).toContain('tahoe_apt_publication_age_seconds{repository="alone",suite="./"}');

@@ -4,7 +4,7 @@ import type { RepositoryName, TreePath } from "../../base/names.ts";
 import { flatPathsOf, realPathOf } from "../../catalog/layout/flat-tree.ts";
 import { flatPath } from "../../catalog/layout/repository-layout.ts";
 import type { Resource } from "../resource.ts";
-import { combinedListing } from "../serve/directory-listings.ts";
+import { combinedListing, partOf } from "../serve/directory-listings.ts";
 import type {
   DirectoryListing,
   KeptPublication,
@@ -88,8 +88,11 @@ export class FlatRepositories implements ServedRepository {
       const rest =
         at === "" ? path : path === at ? "" : path.startsWith(`${at}/`) ? path.slice(at.length + 1) : undefined;
       if (rest === undefined) return undefined;
-      if (/^pool(\/|$)/.test(rest)) return repository.listGenerated(rest, range);
-      return repository.listGenerated(rest === "" ? flatPath : `${flatPath}/${rest}`, range);
+      if (rest === "") {
+        const pool = repository.listGenerated("pool", range) && partOf([{ name: "pool", kind: "directory" }], range);
+        return combinedListing([repository.listGenerated(flatPath, range), pool], range);
+      }
+      return repository.listGenerated(/^pool(\/|$)/.test(rest) ? rest : `${flatPath}/${rest}`, range);
     });
     return combinedListing([...ofFlats, await this.#main.list(path, range, signal)], range);
   }
