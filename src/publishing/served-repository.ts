@@ -182,6 +182,8 @@ export interface DirectoryListing {
   readonly entries: readonly ListedEntry[];
   /** Whether the directory has entries after these. */
   readonly hasMore: boolean;
+  /** Set if the storage is unavailable, so that files of the tree are missing here. */
+  readonly isIncomplete?: true;
 }
 
 /** A repository in service. @see FlatRepositories, which passes each path on to a Repository */

@@ -1,6 +1,7 @@
 // Lists directories of a repository, with everything that can be requested there: for people who browse.
 import type { Suite, TreePath } from "../../base/names.ts";
 import { tryParseTreePath } from "../../base/names.ts";
+import { StorageUnavailable } from "../../storage/tree.ts";
 import type { DirectoryListing, ListedEntry, ListingRange } from "../served-repository.ts";
 import type { PackagePool } from "../store/package-pool.ts";
 import type { Manifest } from "../store/publication.ts";
@@ -40,9 +41,14 @@ export class DirectoryListings {
     const generated = this.listGenerated(path, range);
     if (/^(pool\/SHA256|snapshots)(\/|$)/.test(path)) return generated;
     const entries: Entries = new Map();
-    const isInTree = await this.#addTree(path, entries);
+    try {
+      const isInTree = await this.#addTree(path, entries);
+      if (!isInTree && generated === undefined) return undefined;
+    } catch (thrown) {
+      if (generated === undefined || !(thrown instanceof StorageUnavailable)) throw thrown;
+      return { ...generated, isIncomplete: true };
+    }
     signal.throwIfAborted();
-    if (!isInTree && generated === undefined) return undefined;
     const more = generated?.hasMore ?? false;
     for (const entry of generated?.entries ?? []) entries.set(entry.name, entry);
     return { ...partOf(entries.values(), range), ...(more && { hasMore: true }) };
@@ -190,5 +196,9 @@ export function combinedListing(
   const entries: Entries = new Map();
   for (const { entries: some } of found.toReversed()) for (const entry of some) entries.set(entry.name, entry);
   const { entries: part, hasMore } = partOf(entries.values(), range);
-  return { entries: part, hasMore: hasMore || found.some((listing) => listing.hasMore) };
+  return {
+    entries: part,
+    hasMore: hasMore || found.some((listing) => listing.hasMore),
+    ...(found.some((listing) => listing.isIncomplete) && { isIncomplete: true }),
+  };
 }

@@ -19,9 +19,11 @@ const body = template<{
     readonly sizeBytes: number | undefined;
     readonly modifiedSeconds: number | undefined;
   }[];
+  readonly isIncomplete: boolean;
   readonly pages: string;
 }>(`<h1><%= it.path === "" ? "Files" : it.path + "/" %></h1>
-<% if (it.entries.length === 0) { %><p>This directory is empty.</p><% } else { %>
+<% if (it.isIncomplete) { %><p class="note">The storage is not available now: only files that the server made are shown.</p>
+<% } %><% if (it.entries.length === 0) { %><p>This directory is empty.</p><% } else { %>
 <table class="stack">
 <thead><tr><th scope="col">Name</th><th scope="col" class="number">Size</th><th scope="col">Modified</th></tr></thead>
 <tbody>
@@ -43,7 +45,7 @@ export interface DirectoryRequest {
 /** Renders the page. */
 export function renderDirectoryPage(
   { name }: ServedRepository,
-  { entries, hasMore }: DirectoryListing,
+  { entries, hasMore, isIncomplete }: DirectoryListing,
   { path, after, links }: DirectoryRequest,
 ): string {
   const names = path === "" ? [] : path.split("/");
@@ -67,6 +69,7 @@ export function renderDirectoryPage(
         modifiedSeconds: entry.modifiedSeconds,
       };
     }),
+    isIncomplete: isIncomplete === true,
     pages: pagesOf(after, hasMore ? last : undefined),
   });
   const crumbs = names

@@ -134,12 +134,16 @@ test.each([
   expect(await repository.list(path, range, signal)).toBeUndefined();
 });
 
-test("package directories can be listed while the storage is unavailable, others not", async () => {
+test("package directories and generated files are listed while the storage is unavailable, other directories not", async () => {
   let isDown = false;
   const served = await aServedFolder({ wrap: unlistedWhile(() => isDown) });
   isDown = true;
   const { repository } = served;
   expect(names(await repository.list(`${amd64}/one`, range, signal))).toEqual(["it_1_amd64.deb"]);
   expect(names(await repository.list("dists/sid", range, signal))).toContain("InRelease");
-  await expect(repository.list("project/keys", range, signal)).rejects.toThrow("the grid is down");
+  await served.restart();
+  const afterStart = await served.repository.list(amd64, range, signal);
+  expect(names(afterStart)).toEqual(["Packages", "Packages.gz", "Packages.xz", "Release", "by-hash/"]);
+  expect(afterStart?.isIncomplete).toBe(true);
+  await expect(served.repository.list("project/keys", range, signal)).rejects.toThrow("the grid is down");
 });
