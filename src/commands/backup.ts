@@ -1,4 +1,4 @@
-// `tahoe-apt backup` and `tahoe-apt restore`: what a server has and its tree does not, in one file.
+// `tahoe-apt backup` and `tahoe-apt restore`: everything that a server has and its tree does not, in one file.
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { httpDate } from "../base/clock.ts";

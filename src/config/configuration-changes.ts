@@ -1,4 +1,4 @@
-// The difference between two configurations: which keys have changed, and what it takes for each to have its effect.
+// The difference between two configurations: which keys have changed, and whether a running server can take them over.
 import { configurationKey } from "../base/errors.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { Secret } from "../base/secret.ts";
@@ -102,7 +102,7 @@ export function changesBetween(before: Configuration, after: Configuration): Con
 }
 
 /**
- * Returns what a running server takes over of a configuration: everything but what needs a restart. Limits that have not
+ * Returns a configuration without the changes that need a restart. Limits that have not
  * changed stay the same objects, because repositories share what belongs to them.
  */
 export function withoutRestart(before: Configuration, after: Configuration): Configuration {

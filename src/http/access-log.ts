@@ -4,7 +4,7 @@ import type { Log } from "../base/log.ts";
 import { withoutCaps } from "../base/redact.ts";
 import { lastForwarded } from "./client-address.ts";
 
-/** How many characters of what a client sends are logged. */
+/** The maximum length of a logged text from a client, in characters. */
 const maxLoggedLength = 1024;
 
 /** How a request has ended. */

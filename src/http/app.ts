@@ -78,7 +78,7 @@ export function createApp(options: AppOptions): App {
   };
 }
 
-/** What is remembered about clients. It outlives a change of the options. */
+/** Sessions, failed logins and pings of clients, which outlive a change of the options. */
 class ClientMemory {
   readonly sessions: MirrorSessions;
   readonly failedLogins = new RateLimiterMemory({ points: 0, duration: 60 });

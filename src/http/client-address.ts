@@ -1,5 +1,5 @@
-// What a trusted proxy says about a request: the client's address, by which limits and failed logins are counted, and the
-// scheme of its URL.
+// The address of a client, by which limits and failed logins are counted, and the scheme of its URL. A trusted proxy
+// gives both.
 import type { IncomingMessage } from "node:http";
 import { HttpError } from "./error-responses.ts";
 

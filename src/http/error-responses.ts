@@ -119,7 +119,7 @@ export interface ErrorResponse {
   readonly code: ErrorCode;
   /** For people; without caps. */
   readonly text: string;
-  /** What clients other than browsers get: status, code and text in one line. */
+  /** The body for clients other than browsers: status, code and text in one line. */
   readonly body: string;
   readonly headers: { readonly [name: string]: string };
 }

@@ -1,4 +1,4 @@
-// Koa routes for everything but repository files: pings, metrics, health, and what others add.
+// Koa routes for everything but repository files: pings, metrics, health, and the routes that other folders add.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import Router from "@koa/router";
 import Koa from "koa";
@@ -33,7 +33,7 @@ export interface RoutesOptions {
   /** The ping tokens of each repository. A repository without an entry rejects all pings. */
   readonly tokens: ReadonlyMap<RepositoryName, () => readonly PingToken[]>;
   readonly pingLimits: PingLimits;
-  /** Returns what counts the pings of each token of a repository. */
+  /** Returns the limiter that counts the pings of each token of a repository. */
   readonly pingRateOf: (name: RepositoryName) => RateLimiterMemory;
   /** The Bearer token that `/metrics` requires; undefined: none. */
   readonly metricsToken?: Secret | undefined;
@@ -195,7 +195,7 @@ function routerOf(
 }
 
 /**
- * The Host header counts and no X-Forwarded-Host: a proxy that keeps the host passes on what the client sends as that.
+ * Uses the Host header and not X-Forwarded-Host: a proxy that keeps the host passes on an X-Forwarded-Host of the client.
  * @throws HttpError for a Host header that could inject text into a page or a .sources file
  */
 function originOf(ctx: Koa.ParameterizedContext, behindProxy: boolean): string {

@@ -64,7 +64,7 @@ class NotPublished extends RepoError {
 
 /**
  * Resolves after the signal is aborted and everything that it started has stopped. Beside a running `npm start`, with
- * `showCaps`, it prints what that one has.
+ * `showCaps`, it prints the instructions and caps of that one.
  */
 export async function start(flags: StartFlags, { signal, printLine }: StartOptions): Promise<void> {
   const { showCaps = false, ...serverFlags } = flags;

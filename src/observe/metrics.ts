@@ -32,7 +32,7 @@ export interface Metrics {
   readonly signerObserver: SignerObserver;
   /** Exports when the keys of a repository expire. */
   watchKeys(repository: RepositoryName, keys: readonly SigningKey[]): void;
-  /** Exports what the suites of a repository contain. @param counts is called for each scrape */
+  /** Exports the numbers of packages in the suites of a repository. @param counts is called for each scrape */
   watchSuites(repository: RepositoryName, counts: () => Iterable<SuiteCounts>): void;
   /**
    * Exports how many events wait for the webhooks of a repository.

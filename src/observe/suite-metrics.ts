@@ -1,4 +1,4 @@
-// Prometheus metrics of suites: what each contains now, and when its current publication was made.
+// Prometheus metrics of suites: the number of their packages now, and when the current publication was made.
 import type { Registry } from "prom-client";
 import { Gauge } from "prom-client";
 import type { RepositoryName } from "../base/names.ts";

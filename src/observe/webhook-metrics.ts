@@ -1,4 +1,4 @@
-// Prometheus metrics of webhooks: what became of their events, and how many wait.
+// Prometheus metrics of webhooks: the results of deliveries, and the number of events that wait.
 import type { Registry } from "prom-client";
 import { Counter, Gauge } from "prom-client";
 import type { RepositoryName } from "../base/names.ts";

@@ -110,7 +110,7 @@ export interface SuiteStatus extends PublicationSummary {
   readonly sourcePackages: number;
 }
 
-/** What a suite contains now, for the metrics. */
+/** The numbers of packages in a suite now, for the metrics. */
 export interface SuiteCounts {
   /** Its public name: that of a flat repository is its directory, for example `./extras/`. */
   readonly suite: string;
@@ -198,7 +198,7 @@ export interface ServedRepository {
    */
   find(path: string, context: RequestContext): Promise<Resource | undefined>;
   /**
-   * Lists a directory of what `find` finds: generated files, packages, and the other files of the tree.
+   * Lists a directory of the files that `find` finds: generated files, packages, and the other files of the tree.
    * @param path a path as for `find`, without a trailing slash; "" is the root
    * @returns undefined if there is no such directory
    * @throws StorageUnavailable, LimitExceeded

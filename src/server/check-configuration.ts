@@ -1,4 +1,4 @@
-// Checks what a configuration names beyond its own text: keys, bundles, directories, and on request what is reachable.
+// Checks the files and directories that a configuration names, and on request whether its gateways and URLs respond.
 import { accessSync, constants, existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import fetch from "node-fetch";
@@ -16,7 +16,7 @@ import { openKey } from "../signing/openpgp-key.ts";
 import { openGridTree } from "./open-tree.ts";
 import { repositoryDirectoryIn, signingKeyName } from "./state-directory.ts";
 
-/** What is wrong, and what is valid but unwise. Each text names its key. */
+/** Mistakes, and warnings about values that are valid but unwise. Each text names its key. */
 export interface Findings {
   readonly mistakes: string[];
   readonly warnings: string[];
@@ -52,7 +52,7 @@ export async function checkFiles(configuration: Configuration): Promise<Findings
   return findings;
 }
 
-/** Checks gateways, read caps, write caps and the public URL. @returns what cannot be reached, and why */
+/** Checks gateways, read caps, write caps and the public URL. @returns a text for each that cannot be reached */
 export async function checkOnline(configuration: Configuration): Promise<string[]> {
   const mistakes: string[] = [];
   const { publicUrl, limits } = configuration;

@@ -1,4 +1,4 @@
-// What is known of the grid of a repository: whether its gateways respond, and the result of the last check of all objects.
+// The state of the grid of a repository: whether its gateways respond, and the result of the last check of all objects.
 import type { TreeObserver } from "../observe/measured-tree.ts";
 import type { HealthCounts, HealthObserver } from "../storage/health.ts";
 import type { GridHealth } from "../web/data/repository-data.ts";

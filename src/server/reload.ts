@@ -1,4 +1,4 @@
-// Reloads the configuration of a running server: takes it over, and reports to the log what needs a restart.
+// Reloads the configuration of a running server: takes it over, and logs the keys that need a restart.
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Configuration } from "../config/configuration.ts";

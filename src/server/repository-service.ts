@@ -110,9 +110,9 @@ export class RepositoryService {
   readonly #webhooks: Webhooks;
   /** The repository as it is served over HTTP, with the flat repositories in its tree. */
   readonly repository: FlatRepositories;
-  /** What pages and the JSON API say about it. */
+  /** Answers the queries of pages and of the JSON API. */
   readonly data: RepositoryData;
-  /** What happened to it in the last day and month. */
+  /** Its requests, uploads and pings in the last day and month. */
   readonly activityLog: ActivityLog;
 
   /**

@@ -93,7 +93,7 @@ export class ServedConfiguration {
   }
 
   /**
-   * Takes over another configuration, except for what needs a restart. All files that it names are read and all
+   * Takes over another configuration, except for keys that need a restart. All files that it names are read and all
    * repositories opened before anything is replaced. Must not be called again before it has ended.
    * @throws ConfigurationError; then nothing has changed
    */

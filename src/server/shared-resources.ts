@@ -25,7 +25,8 @@ import { checkState, markState } from "./state-version.ts";
 export interface SharedResources {
   readonly shared: SharedState;
   /**
-   * Opens what repositories share under another configuration. The state directory and the size of the cache stay.
+   * Opens the resources that depend on the configuration, for another one. The state directory and the size of the
+   * cache stay.
    * @returns with `shared` being the present one if nothing of it has changed
    */
   prepare(configuration: Configuration): PreparedResources;

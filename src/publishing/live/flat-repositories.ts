@@ -135,7 +135,7 @@ export class FlatRepositories implements ServedRepository {
     };
   }
 
-  /** What each suite and each flat repository contains now. */
+  /** The numbers of packages in each suite and each flat repository now. */
   *suiteCounts(): Iterable<SuiteCounts> {
     yield* this.#main.suiteCounts();
     for (const { at, repository } of this.#flats) {

@@ -160,7 +160,7 @@ export class Repository implements ServedRepository, SuiteRollback {
     return await abortable(this.#options.directories.list(path, range, signal), signal);
   }
 
-  /** Lists only what the server has made in a directory. */
+  /** Lists only the generated files of a directory. */
   listGenerated(path: string, range: ListingRange): DirectoryListing | undefined {
     return this.#options.directories.listGenerated(path, range);
   }
@@ -240,7 +240,7 @@ export class Repository implements ServedRepository, SuiteRollback {
     };
   }
 
-  /** What each suite contains now. */
+  /** The numbers of packages in each suite now. */
   *suiteCounts(): Iterable<SuiteCounts> {
     for (const { name, current, surveyed, rejectedCount } of this.#suites) {
       yield { suite: name, published: current, rejectedFiles: surveyed ? rejectedCount : undefined };

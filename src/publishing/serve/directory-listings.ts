@@ -55,7 +55,7 @@ export class DirectoryListings {
   }
 
   /**
-   * Lists what the server has made: files of publications, and the pool.
+   * Lists generated files and the pool.
    * @returns undefined if nothing generated is in this directory
    */
   listGenerated(path: string, range: ListingRange): DirectoryListing | undefined {
@@ -89,7 +89,7 @@ export class DirectoryListings {
     this.#addPublications(below.join("/"), past, entries);
   }
 
-  /** Adds what publications have in a directory. @param directory below the root of the repository or of a snapshot */
+  /** Adds the files of publications in a directory. @param directory below the root of the repository or of a snapshot */
   #addPublications(directory: string, manifests: readonly Manifest[], entries: Entries): void {
     const prefix = directory === "" ? "" : `${directory}/`;
     for (const manifest of manifests) {
@@ -132,7 +132,7 @@ export class DirectoryListings {
     return files;
   }
 
-  /** Adds what the tree has in a directory. @returns false if it has no such directory */
+  /** Adds the entries of a directory of the tree. @returns false if it has no such directory */
   async #addTree(path: string, entries: Entries): Promise<boolean> {
     const { treeFiles, passthrough, suiteOf } = this.#options;
     const directory = tryParseTreePath(path);

@@ -58,7 +58,7 @@ export class PackageCache {
   /** The sizes of the cached files, by name. Decides which files to evict. */
   readonly #files: LRUCache<string, number>;
   readonly #memory: LRUCache<string, Uint8Array>;
-  /** The files whose bytes were checked since the start: a disk may change what an earlier run has written. */
+  /** The files whose bytes were checked since the start: a disk may have changed the files of an earlier run. */
   readonly #checked = new Set<string>();
   readonly #downloads = new Map<string, CacheDownload>();
   #downloadingBytes = 0;

@@ -1,5 +1,5 @@
 // Selects the records of the state database that a tree cannot give back: pins and rollbacks with their publications,
-// the first owners of names, and what clients know of each suite. A backup consists of them.
+// the first owners of names, and the identities of suites that clients know. A backup consists of them.
 import { gunzipSync } from "node:zlib";
 import type { Database, RootDatabase } from "lmdb";
 import { asBuffer } from "../../base/as-buffer.ts";

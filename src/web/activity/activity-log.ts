@@ -1,5 +1,5 @@
-// Records what happens to a repository (requests, uploads, pings) in intervals of the last day and month, in a file of
-// bounded size in the state directory.
+// Counts the requests, uploads and pings of a repository in intervals of the last day and month, in a file of bounded
+// size in the state directory.
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import type { Clock } from "../../base/clock.ts";
@@ -24,7 +24,7 @@ const sample = z.object({
   slowestPingSeconds: amount,
 });
 
-/** What happened in one interval. */
+/** The counts of one interval. */
 export type Sample = Readonly<z.infer<typeof sample>>;
 type Mutable = z.infer<typeof sample>;
 
@@ -157,7 +157,7 @@ export class ActivityLog {
     }
   }
 
-  /** What was recorded up to now. */
+  /** Returns the counts up to now. */
   activity(): Activity {
     const span = (name: keyof typeof spans): Span => {
       const { intervalSeconds, lengthSeconds } = spans[name];

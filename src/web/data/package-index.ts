@@ -1,4 +1,4 @@
-// The interface of the index of packages: what the current publications of a repository list, and the text search.
+// The interface of the index of packages: queries about the packages in the current publications, and the text search.
 import type { Cut, Filters, PackageFilter, PackageOrder, RelationField } from "./repository-data.ts";
 
 /** A package or source package that a suite lists. */
@@ -36,7 +36,7 @@ export interface StanzaPlace {
   readonly end: number;
 }
 
-/** A page by number of entries to skip, as `Cursor` encodes it. */
+/** The position of a page in a list, which cursors encode. */
 export interface Slice {
   readonly skip: number;
   readonly limit: number;

@@ -1,4 +1,4 @@
-// What a repository and the flat repositories in its tree publish now, under the public names of their suites.
+// The current publications of a repository and of the flat repositories in its tree, by public names of suites.
 import type { Suite, TreePath } from "../../base/names.ts";
 import { parentPath } from "../../base/names.ts";
 import { realPathOf } from "../../catalog/layout/flat-tree.ts";

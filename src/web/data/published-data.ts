@@ -1,4 +1,4 @@
-// Answers what can be asked about a repository, from its publications, its index of packages and its status.
+// Answers queries about a repository, from its publications, its index of packages and its status.
 import { LRUCache } from "lru-cache";
 import pLimit from "p-limit";
 import type { RepositoryName, TreePath } from "../../base/names.ts";

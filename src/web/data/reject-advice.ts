@@ -1,4 +1,4 @@
-// For each code of a reject, what its builder can do about it.
+// Advice for builders about each code of a reject.
 import type { RejectCode } from "../../catalog/inspection/inspection.ts";
 
 export const rejectAdvice = {

@@ -1,4 +1,4 @@
-// The interface between the pages and the JSON API on one side and a repository on the other: what can be asked about it.
+// The interface between the pages and the JSON API on one side and a repository on the other: all queries about it.
 import { RepoError } from "../../base/errors.ts";
 import type { RepositoryName } from "../../base/names.ts";
 import type { RejectCode } from "../../catalog/inspection/inspection.ts";
@@ -272,7 +272,7 @@ export interface Dependent {
   readonly suite: string;
   readonly version: string;
   readonly field: RelationField["field"];
-  /** What it names: the package, or something that the package provides. */
+  /** The name in its relation: that of the package, or of something that the package provides. */
   readonly on: string;
 }
 
@@ -404,7 +404,7 @@ export interface Reject {
   readonly builder: string | undefined;
   readonly code: RejectCode;
   readonly reason: string;
-  /** What its builder can do about it. */
+  /** Advice for its builder. */
   readonly advice: string;
 }
 

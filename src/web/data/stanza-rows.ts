@@ -13,7 +13,7 @@ import type { ListedRow } from "./package-index.ts";
 /** Wide limits, because these stanzas are from our own indices. */
 const limits: StanzaLimits = { maxStanzaBytes: 2 ** 30, maxFields: 10_000, maxFieldNameBytes: 2 ** 20 };
 
-/** A row without what only the state of the repository says: the suite, and who uploaded it when. */
+/** The part of a row that its stanza and its segment determine. */
 export type StanzaRow = Omit<ListedRow, "suite" | "component" | "uploadedMs" | "directory" | "isForInstaller">;
 
 /** Reads the stanza at a place of a segment. */

@@ -9,7 +9,7 @@ const plotWidth = width - margin.left - margin.right;
 const plotHeight = height - margin.top - margin.bottom;
 
 interface ChartOptions {
-  /** What a reader of the screen is told instead of the picture. */
+  /** The text for screen readers. */
   readonly title: string;
   /** The text of a value beside the axis. */
   readonly unit: (value: number) => string;

@@ -33,7 +33,7 @@ const body = template<{
 </table>
 <%~ it.pages %><% } %>`);
 
-/** What to show of which directory. */
+/** The directory, and the part of it to show. */
 export interface DirectoryRequest {
   /** Below the repository's root, without slashes at its ends; "" for the root. */
   readonly path: string;

@@ -26,7 +26,7 @@ export interface Crumb {
 
 /** A page without its frame. */
 export interface PageContent {
-  /** What the page is about; the frame adds the repository. */
+  /** The subject of the page; the frame adds the repository. */
   readonly title: string;
   /** HTML. */
   readonly body: string;

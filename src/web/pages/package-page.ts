@@ -30,7 +30,7 @@ const maxChangelogCharacters = 6000;
 const maxDescriptionCharacters = 8000;
 const maxShortDescription = 500;
 
-/** What is shown of a long list. */
+/** The shown part of a long list. */
 interface Shown<Entry> {
   readonly entries: readonly Entry[];
   readonly more: number;

@@ -1,14 +1,14 @@
-// What a page is made from: the repository, what is asked about it, and who asks.
+// The input of the functions that render pages: a repository, and the request.
 import type { ServedRepository } from "../../publishing/served-repository.ts";
 import type { Activity } from "../activity/activity-log.ts";
 import type { RepositoryData } from "../data/repository-data.ts";
 import type { Links } from "./links.ts";
 
-/** What the pages of one repository are made from. */
+/** The sources of the pages of one repository. */
 export interface PageSource {
   readonly repository: ServedRepository;
   readonly data: RepositoryData;
-  /** What happened in the last day and month; undefined if that is not recorded. */
+  /** The requests, uploads and pings in the last day and month; undefined if they are not recorded. */
   readonly activity?: (() => Activity) | undefined;
 }
 

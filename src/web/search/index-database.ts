@@ -1,4 +1,4 @@
-// The index of packages of one repository as an SQLite database: tables of what is listed, and full-text indices.
+// The index of packages of one repository as an SQLite database: tables of the listed packages, and full-text indices.
 import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import type { Statement } from "node-sqlite3-wasm";
@@ -336,7 +336,7 @@ export class IndexDatabase {
 export const keyOf = ({ suite, component, isSource, isForInstaller, name }: SegmentRef): string =>
   JSON.stringify([suite, component, isSource, isForInstaller, name]);
 
-/** The name, and what follows `lib` in it: who looks for `ssl` means `libssl3` too. */
+/** The name, and its part after `lib`: a search for `ssl` finds `libssl3` too. */
 function namesToFind(name: string): string {
   const [, rest] = /^lib(.{2,})$/.exec(name) ?? [];
   return rest === undefined ? name : `${name} ${rest}`;

@@ -2,7 +2,7 @@
 import type { QueryName } from "../data/package-index.ts";
 import type { SegmentRef, StanzaUpload } from "./index-database.ts";
 
-/** What the thread can be asked for about one repository, whose database is in `file`. */
+/** A request to the thread about one repository, whose database is in `file`. */
 export type IndexRequest = { readonly file: string } & (
   | {
       readonly kind: "query";

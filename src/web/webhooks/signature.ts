@@ -20,7 +20,7 @@ export function parseWebhookSecret(secret: Secret): Secret {
   return new Secret(base64);
 }
 
-/** What is signed. */
+/** The signed parts of a request. */
 export interface SignedMessage {
   readonly id: string;
   /** When it is sent, in seconds since the epoch. */

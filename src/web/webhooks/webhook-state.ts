@@ -1,4 +1,5 @@
-// What the webhooks of a repository keep over a restart: what was announced, and the events that have not arrived.
+// The state of the webhooks of a repository that survives a restart: the last announced publications, and the events
+// that have not arrived.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { z } from "zod";

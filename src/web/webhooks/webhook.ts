@@ -1,4 +1,4 @@
-// What an operator configures of a webhook, and what its URL may be.
+// The settings of a webhook, and the rules for its URL.
 import { BlockList, isIP } from "node:net";
 import { Secret } from "../../base/secret.ts";
 
