@@ -102,13 +102,16 @@ export class IndexDatabase {
 
   /** Deletes the file of a closed database. */
   static remove(file: string): void {
-    for (const suffix of ["", "-journal", ".lock"]) rmSync(`${file}${suffix}`, { recursive: true, force: true });
+    for (const suffix of ["", "-wal", "-journal", ".lock"])
+      rmSync(`${file}${suffix}`, { recursive: true, force: true });
   }
 
   private constructor(file: string) {
     this.#db = new sqlite.Database(file);
+    // Not a rollback journal: this build of SQLite would ignore it after a crash, because it takes its own lock for that
+    // of another process. Without EXCLUSIVE, WAL would need shared memory.
     this.#db.exec(
-      `PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=TRUNCATE; PRAGMA synchronous=NORMAL;
+      `PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;
        PRAGMA temp_store=MEMORY; PRAGMA cache_size=-${pageCacheKibibytes};`,
     );
   }

@@ -1,10 +1,13 @@
 // The index of packages over real publications, beside one that reads everything again.
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { silentLog } from "../../../src/base/log.ts";
 import { Publications } from "../../../src/web/data/publications.ts";
+import { IndexDatabase } from "../../../src/web/search/index-database.ts";
 import type { IndexRequest } from "../../../src/web/search/index-messages.ts";
 import { IndexThread } from "../../../src/web/search/index-thread.ts";
 import { SearchIndex } from "../../../src/web/search/search-index.ts";
@@ -130,4 +133,32 @@ test.each([
   const again = indexed(first.served);
   await again.index.settled();
   await expect.poll(async () => (await again.index.search(all, noSignal).catch(() => undefined))?.total).toBe(1);
+});
+
+/** Runs in a process of its own: adds a complete segment, and is killed when a second one is half written. */
+const killed = `
+import { IndexDatabase } from ${JSON.stringify(new URL("../../../dist/web/search/index-database.js", import.meta.url).href)};
+const row = (name) => ({ name, version: "1", architecture: "all", isSource: false, source: name, sourceVersion: "1",
+  section: "", description: name, sizeBytes: 1, sha256: "", path: name, place: { segment: "", start: 0, end: 0 } });
+const stanza = (name) => ({ row: row(name), maintainer: "", long: (name + " ").repeat(300), relations: new Map(),
+  provides: [], hash: Buffer.from(name) });
+const segment = (name) => ({ suite: "sid", component: "main", isSource: false, isForInstaller: false, name });
+const many = Array.from({ length: 6000 }, (_, n) => stanza("package" + n));
+const db = IndexDatabase.open(process.argv[1]);
+db.add(segment("whole"), many.slice(0, 1000), []);
+Object.defineProperty(many, 5999, { get: () => process.kill(process.pid, "SIGKILL") });
+db.add(segment("half"), many, []);
+`;
+
+test("a process that is killed while it writes leaves a sound database, without what was half written", () => {
+  const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-search-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const file = join(directory, "search.sqlite");
+  const { signal } = spawnSync(process.execPath, ["--input-type=module", "-e", killed, file], { stdio: "inherit" });
+  expect(signal).toBe("SIGKILL");
+  const database = IndexDatabase.open(file);
+  onTestFinished(() => database.close());
+  expect(database.get("PRAGMA integrity_check")).toEqual({ integrity_check: "ok" });
+  expect(database.stateOf("sid").segments.map(({ name }) => name)).toEqual(["whole"]);
+  expect(database.get("SELECT count(*) count FROM entry")).toEqual({ count: 1000 });
 });
