@@ -9,7 +9,7 @@ import { cases } from "../../support/cases.ts";
 
 test("no text can contain markup, a control character, or a character that reverses others", () => {
   fc.assert(
-    fc.property(fc.string({ unit: "binary" }), (text) => {
+    fc.property(fc.oneof(fc.string({ unit: "binary" }), fc.string()), (text) => {
       const html = escapeHtml(text);
       expect(html).not.toMatch(/[<>"']|&(?!(amp|lt|gt|quot|#39);)/);
       expect(html).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/);
