@@ -49,8 +49,5 @@ export const cut = (text: string, maxCharacters: number): string =>
 /** A fingerprint in groups of four digits. */
 export const fingerprint = (hex: string): string => hex.replace(/(.{4})(?=.)/g, "$1 ");
 
-/** A list of texts, with commas. */
-export const listHtml = (texts: readonly string[]): string => texts.map(escapeHtml).join(", ");
-
 /** A path in which lines break after slashes. */
 export const pathHtml = (path: string): string => escapeHtml(path).replaceAll("/", "/<wbr>");

@@ -6,6 +6,7 @@ import { publicSuiteName } from "../../publishing/live/flat-names.ts";
 import type { SuiteStatus } from "../../publishing/served-repository.ts";
 import type { Upload } from "../data/repository-data.ts";
 import { renderDeb822Source } from "./deb822-source.ts";
+import { fingerprint } from "./formats.ts";
 import { uploadsHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { HealthSummary } from "./health-summary.ts";
@@ -98,7 +99,7 @@ export async function renderRepositoryPage(source: PageSource, request: PageRequ
     choices: choicesOf(suites, chosen),
     commands: suites.length === 0 ? undefined : commandsOf(name, suites, chosen, request),
     deb822: suites.length === 0 || chosen === "machine" ? "" : deb822Of(suites, chosen, source, uri),
-    fingerprints: key.fingerprints.map((fingerprint) => fingerprint.replace(/(.{4})(?=.)/g, "$1 ")),
+    fingerprints: key.fingerprints.map(fingerprint),
     suites: suites.map((suite) => ({
       ...suite,
       publicName: publicSuiteName(suite),

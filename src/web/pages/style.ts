@@ -4,13 +4,13 @@ export const style = `
 :root {
   color-scheme: light dark;
   --page: #fff; --text: #1c2128; --quiet: #57606a; --line: #d5dbe1; --shade: #f5f7f9; --link: #0b57a0;
-  --accent: #a61e3b; --good: #1a7036; --warn: #855800; --bad: #b3261e; --mark: #fff3c4;
+  --accent: #a61e3b; --good: #1a7036; --warn: #855800; --bad: #b3261e;
   --mono: ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #12161b; --text: #e4e8ec; --quiet: #9ca7b3; --line: #303943; --shade: #1a2027; --link: #83bbff;
-    --accent: #f08aa0; --good: #66c57f; --warn: #e3ae4c; --bad: #ff8f85; --mark: #4a3f12;
+    --accent: #f08aa0; --good: #66c57f; --warn: #e3ae4c; --bad: #ff8f85;
   }
 }
 *, ::before, ::after { box-sizing: border-box; }
@@ -48,11 +48,8 @@ p { margin: .5rem 0; max-width: 46rem; }
 small { font-size: .86rem; }
 h1 small, h2 small { font-weight: 400; color: var(--quiet); font-size: .66em; letter-spacing: 0; }
 ul.plain, ol.plain { margin: .4rem 0; padding: 0; list-style: none; }
-.inline { display: inline; padding: 0; margin: 0; list-style: none; }
-.inline li { display: inline; }
-.inline li + li::before { content: ", "; }
 
-code, pre, .path, .number.hash { font-family: var(--mono); font-size: .875em; }
+code, pre, .path { font-family: var(--mono); font-size: .875em; }
 pre { margin: .5rem 0; padding: .75rem .9rem; background: var(--shade); border: 1px solid var(--line); border-radius: 6px; white-space: pre-wrap; line-height: 1.5; tab-size: 8; }
 pre code { font-size: 1em; }
 .snippet { position: relative; }
@@ -84,17 +81,16 @@ tbody th { font-weight: 600; }
 tbody tr:hover > * { background: color-mix(in srgb, var(--shade) 60%, transparent); }
 .number { text-align: right; white-space: nowrap; }
 .number + :not(.number) { padding-left: 1rem; }
-time, .nowrap { white-space: nowrap; }
+time { white-space: nowrap; }
 .tag { padding: .05em .5em; border: 1px solid var(--line); border-radius: 1em; font-size: .82rem; color: var(--quiet); background: var(--shade); }
 
 .state { display: inline-block; margin: .1rem 0; }
 .state::before { content: ""; display: inline-block; width: .62em; height: .62em; margin-right: .5em; border-radius: 50%; background: var(--quiet); }
-.good::before { background: var(--good); }
-.warn::before { background: var(--warn); border-radius: 1px; transform: rotate(45deg); }
-.bad::before { background: var(--bad); border-radius: 1px; }
+.state.good::before { background: var(--good); }
+.state.warn::before { background: var(--warn); border-radius: 1px; transform: rotate(45deg); }
+.state.bad::before { background: var(--bad); border-radius: 1px; }
 .note { margin: .8rem 0; padding: .5rem .9rem; border-left: 4px solid var(--warn); background: var(--shade); border-radius: 0 6px 6px 0; }
 .note.bad { border-color: var(--bad); }
-.note::before { content: none; }
 .added { color: var(--good); }
 .removed { color: var(--bad); }
 
@@ -121,7 +117,6 @@ summary { cursor: pointer; width: fit-content; color: var(--link); }
 .results h2, .results h3 { margin: 0; font-size: 1.04rem; }
 .results p { margin: .1rem 0; max-width: none; }
 .pages { display: flex; flex-wrap: wrap; gap: .5rem 1.2rem; margin: 1rem 0; padding: 0; list-style: none; }
-.tight { max-height: none; font-size: .92rem; }
 .cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); margin: 1rem 0; padding: 0; list-style: none; }
 .cards > li { padding: .9rem 1.1rem; border: 1px solid var(--line); border-radius: 8px; }
 .cards h2, .cards h3 { margin: 0 0 .2rem; font-size: 1.08rem; }
@@ -133,7 +128,6 @@ svg.chart { display: block; width: 100%; height: auto; margin-top: .3rem; }
 .chart .axis { stroke: var(--line); stroke-width: 1; }
 .chart .one { fill: var(--link); }
 .chart .two { fill: var(--accent); }
-.chart .line { fill: none; stroke: var(--link); stroke-width: 1.6; }
 .chart .dot { fill: var(--link); }
 .chart .span { stroke: var(--link); stroke-width: 1.5; opacity: .45; }
 .key::before { content: ""; display: inline-block; width: .7em; height: .7em; margin: 0 .35em 0 .7em; border-radius: 2px; background: var(--link); }
