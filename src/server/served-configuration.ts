@@ -16,6 +16,7 @@ import type { RunningServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { ActivityLogs } from "../web/activity/activity-logs.ts";
 import { addApi } from "../web/api/api-routes.ts";
+import { addFeeds } from "../web/feeds/feed-routes.ts";
 import { renderErrorPage } from "../web/pages/error-page.ts";
 import type { PageSource } from "../web/pages/page-context.ts";
 import { addPages } from "../web/pages/page-routes.ts";
@@ -169,6 +170,10 @@ export class ServedConfiguration {
       publicUrl,
       metrics,
       addRoutes: [
+        addFeeds(
+          slots.map(({ service }) => service.data),
+          () => systemClock() / 1000,
+        ),
         addPages(slots.map(pageSourceOf), () => systemClock() / 1000),
         addApi(
           slots.map(({ service }) => service.data),

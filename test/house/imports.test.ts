@@ -58,6 +58,7 @@ const mayImportWithin: Readonly<Record<string, Readonly<Record<string, readonly 
     activity: ["data"],
     api: ["data"],
     webhooks: ["data"],
+    feeds: ["data", "pages"],
     pages: ["data", "activity"],
   },
   client: { ".": [], upload: ["."], curation: [".", "upload"] },

@@ -20,6 +20,7 @@ export function someRepositoryData(
     filters: async () => ({ suites: [], components: [], architectures: [], builders: [] }),
     isIndexing: () => false,
     packages: async () => aPage([]),
+    summary: async () => undefined,
     package: async () => undefined,
     dependents: async () => aPage([]),
     files: async () => undefined,

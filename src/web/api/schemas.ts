@@ -161,9 +161,11 @@ export const upload = z.object({
   component: text,
   version: text,
   architecture: text.describe("`source` for a source package."),
+  description: text.describe("The first line of the description."),
   uploadedSeconds: optional(seconds),
   builder,
   sizeBytes: count,
+  sha256,
 });
 export const reject = z.object({
   path: text.describe("In the tree."),

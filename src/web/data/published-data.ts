@@ -130,6 +130,11 @@ export class PublishedData implements RepositoryData {
     return pageOf(slice, entries.map(summaryOf), total);
   }
 
+  async summary(name: string, signal: AbortSignal): Promise<PackageSummary | undefined> {
+    const rows = await this.#index.binaries(name, signal);
+    return rows.length === 0 ? undefined : summaryOf(rows);
+  }
+
   async package(name: string, signal: AbortSignal): Promise<PackageDetail | undefined> {
     const rows = await this.#index.binaries(name, signal);
     const suites = await this.#suitesOf(rows, (each) => this.#versionsOf(each, signal));
@@ -603,7 +608,7 @@ export class PublishedData implements RepositoryData {
   }
 
   #uploadOf(row: ListedRow): Upload {
-    const { name, isSource, suite, component, version, architecture, sizeBytes } = row;
+    const { name, isSource, suite, component, version, architecture, description, sizeBytes, sha256 } = row;
     return {
       name,
       isSource,
@@ -611,7 +616,9 @@ export class PublishedData implements RepositoryData {
       component,
       version,
       architecture,
+      description,
       sizeBytes,
+      sha256,
       uploadedSeconds: secondsOf(row.uploadedMs),
       builder: this.#builderOf(row.directory),
     };

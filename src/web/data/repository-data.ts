@@ -20,6 +20,8 @@ export interface RepositoryData {
   isIndexing(): boolean;
   /** Finds packages by name. All packages without a text to search for. @throws BadQuery */
   packages(query: PackageQuery, signal: AbortSignal): Promise<Page<PackageSummary>>;
+  /** Returns a package as `packages` lists it; undefined if no suite lists it. */
+  summary(name: string, signal: AbortSignal): Promise<PackageSummary | undefined>;
   /** Returns undefined if no suite lists a package of this name, and nothing else is known of it. */
   package(name: string, signal: AbortSignal): Promise<PackageDetail | undefined>;
   /** Returns the packages whose relations name a package, or something that it provides, sorted by name. @throws BadQuery */
@@ -386,9 +388,13 @@ export interface Upload {
   readonly version: string;
   /** `source` for a source package. */
   readonly architecture: string;
+  /** The first line of the description; "" if there is none. */
+  readonly description: string;
   readonly uploadedSeconds: number | undefined;
   readonly builder: string | undefined;
   readonly sizeBytes: number;
+  /** Of the .deb or .dsc. */
+  readonly sha256: string;
 }
 
 export interface RejectQuery extends PageQuery {

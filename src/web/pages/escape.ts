@@ -1,11 +1,12 @@
 // Makes HTML of texts that anybody may have written.
 
 /**
- * Control characters except line breaks and tabs, and the characters that change the direction of text.
+ * Control characters except line breaks and tabs, what XML does not allow, and the characters that change the direction
+ * of text.
  * @see Unicode Standard Annex 9, 2.1 to 2.6
  */
 const unprintable =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]|\p{Surrogate}/gu;
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]|\p{Surrogate}/gu;
 const syntax: Readonly<Record<string, string>> = {
   "&": "&amp;",
   "<": "&lt;",

@@ -83,9 +83,11 @@ const upload = (uploadedSeconds: number): Upload => ({
   component: "main",
   version: "1",
   architecture: "all",
+  description: "",
   uploadedSeconds,
   builder: undefined,
   sizeBytes: 1,
+  sha256: "",
 });
 
 /** A repository with uploads, two on a page, that counts the queries. */

@@ -122,8 +122,10 @@ const upload = (at: number) => ({
   isSource: false,
   suite: "trixie",
   uploadedSeconds: 1_700_000_000,
+  description: "a package",
   builder: "dists/trixie/main/binary-amd64/builder",
   sizeBytes: 1,
+  sha256,
 });
 const reject = (at: number) => ({
   path: `dists/trixie/main/binary-amd64/builder/${longName(at)}_1.0_amd64.deb`,
