@@ -15,8 +15,6 @@ export interface FeedSubject {
   readonly suite: string | undefined;
   /** The URL of the server for this client, without a trailing slash. */
   readonly origin: string;
-  /** The URL of the feed itself. */
-  readonly self: string;
 }
 
 /** The longest parts of a title or summary, in characters. */
@@ -41,7 +39,7 @@ const feed = template<{
 <title><%= it.title %></title>
 <updated><%= it.updated %></updated>
 <author><name><%= it.subject.repository %></name></author>
-<link rel="self" type="application/atom+xml" href="<%= it.subject.self %>"/>
+<link rel="self" type="application/atom+xml" href="<%= it.links.feed(it.subject.suite) %>"/>
 <link rel="alternate" type="text/html" href="<%= it.page %>"/>
 <generator>tahoe-apt</generator>
 <% for (const entry of it.entries) { %><entry>

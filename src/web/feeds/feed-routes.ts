@@ -71,13 +71,11 @@ async function feedOf(
   if (entries.length === 0 && !isComplete) {
     throw new HttpError("server/not-ready", "the index of packages is being built");
   }
-  const path = suite === undefined ? "feed.atom" : feedPath(suite);
   const subject = {
     repository: data.name,
     keyFingerprint: health.keys[0]?.fingerprint ?? "",
     suite,
     origin,
-    self: `${origin}/${data.name}/-/${path}`,
   };
   const publishedSeconds = Math.max(0, ...suites.map((one) => one.publishedSeconds));
   return {
@@ -85,12 +83,6 @@ async function feedOf(
     text: renderFeed(subject, entries),
     lastModifiedSeconds: isComplete && publishedSeconds > 0 ? Math.floor(publishedSeconds) : undefined,
   };
-}
-
-/** The address of a suite's feed below `-/`. The public name of a flat repository would lose its dot in a path. */
-function feedPath(suite: string): string {
-  if (suite.startsWith("./")) return `feed.atom?suite=${encodeURIComponent(suite)}`;
-  return `feeds/${suite.split("/").map(encodeURIComponent).join("/")}.atom`;
 }
 
 /** A package that is not found has a badge too: pages that show it would otherwise show a broken image. */

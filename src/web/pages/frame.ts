@@ -63,6 +63,8 @@ const document = template<{
   readonly script: string;
   readonly repository: string | undefined;
   readonly home: string;
+  /** The feed of uploads; "": there is none. */
+  readonly feed: string;
   readonly tabs: readonly { readonly text: string; readonly href: string; readonly isCurrent: boolean }[];
   readonly crumbs: readonly Crumb[];
   readonly searchAction: string;
@@ -73,7 +75,8 @@ const document = template<{
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title><%= it.title %></title>
-<style><%~ it.style %></style>
+<% if (it.feed) { %><link rel="alternate" type="application/atom+xml" title="Uploads to <%= it.repository %>" href="<%= it.feed %>">
+<% } %><style><%~ it.style %></style>
 </head>
 <body>
 <a class="skip" href="#main">Skip to the content</a>
@@ -105,6 +108,7 @@ export function renderPage({ title, body }: PageContent, place: PagePlace): stri
     script,
     repository,
     home: links.home,
+    feed: links.feed(),
     tabs: tabs.map(({ id, text, of }) => ({ text, href: of(links), isCurrent: id === tab })),
     crumbs: way,
     searchAction: links.packages(),
@@ -122,6 +126,7 @@ export const renderPlainPage = ({ title, body }: PageContent, root: string): str
     script,
     repository: undefined,
     home: root,
+    feed: "",
     tabs: [],
     crumbs: [],
     searchAction: "",

@@ -42,6 +42,18 @@ export class Links {
     return `${this.home}-/${name}${queryOf(values)}`;
   }
 
+  /** The feed of uploads. @param suite its public name; undefined: all suites */
+  feed(suite?: string): string {
+    // In a path, the dot of a flat repository's public name would be lost.
+    if (suite === undefined || suite.startsWith("./")) return this.page("feed.atom", { suite });
+    return `${this.home}-/feeds/${encodePath(suite)}.atom`;
+  }
+
+  /** The image with the version of a package. */
+  badge(name: string): string {
+    return `${this.home}-/badge/${encodeURIComponent(name)}.svg`;
+  }
+
   /** A file or directory below the repository's root. @param path unescaped */
   file(path: string): string {
     return `${this.home}${encodePath(path)}`;

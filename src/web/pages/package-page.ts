@@ -59,6 +59,8 @@ const body = template<{
   readonly builderHtml: typeof builderHtml;
   readonly redact: typeof redact;
   readonly maxShortDescription: number;
+  /** Markdown; "": no other page can show the badge. */
+  readonly badge: string;
 }>(`<h1><%= it.detail.name %><% if (it.newest) { %> <small><%= it.newest.version %></small><% } %></h1>
 <% if (it.newest === undefined) { %><p class="note">No suite lists a package of this name now.</p>
 <% } else { %><% if (it.newest.description) { %><p class="lead"><%= it.cut(it.newest.description.short, it.maxShortDescription) %></p><% } %>
@@ -126,13 +128,18 @@ const body = template<{
 <% } %></tbody>
 </table>
 <% if (it.earlier.more > 0) { %><p>And <%= it.earlier.more %> more.</p><% } %>
+<% } %>
+<% if (it.badge) { %><details><summary>A badge with the version, for a README</summary>
+<p><a href="<%= it.links.badge(it.detail.name) %>">The image</a>, in Markdown:</p>
+<div class="snippet"><pre><%= it.badge %></pre></div>
+</details>
 <% } %>`);
 
 /** Renders the page. @returns undefined if nothing is known of this package */
 export async function renderPackagePage(
   name: string,
   { data, repository }: PageSource,
-  { links, signal }: PageRequest,
+  { links, uri, isPrivate, signal }: PageRequest,
 ): Promise<string | undefined> {
   const detail = await data.package(name, signal);
   if (detail === undefined) return undefined;
@@ -168,10 +175,20 @@ export async function renderPackagePage(
       builderHtml,
       redact,
       maxShortDescription,
+      badge: newest === undefined || isPrivate ? "" : badgeInMarkdown(name, uri),
     });
   const crumbs = [{ text: "Packages", href: links.packages() }];
   const place = { links, repository: repository.name, tab: "packages", crumbs } as const;
   return await fitting((share) => renderPage({ title: name, body: render(share) }, place));
+}
+
+/** An image with the version of a package that leads to its page. @param uri the URL of the repository */
+function badgeInMarkdown(name: string, uri: string): string {
+  const [image, page] = ["badge", "packages"].map((directory) => {
+    const encoded = encodeURIComponent(name).replace(/[()]/g, (character) => (character === "(" ? "%28" : "%29"));
+    return `${uri}/-/${directory}/${encoded}`;
+  });
+  return `[![${name.replace(/[\\[\]]/g, "\\$&")}](${image}.svg)](${page})`;
 }
 
 /** The beginning of a changelog, up to the end of a line. */

@@ -69,15 +69,16 @@ const body = template<{
 <h2>Suites</h2>
 <% if (it.suites.length === 0) { %><p>Nothing is published yet.</p><% } else { %>
 <table class="stack">
-<thead><tr><th scope="col">Suite</th><th scope="col">Components</th><th scope="col">Architectures</th><th scope="col" class="number">Packages</th><th scope="col" class="number">Sources</th><th scope="col">Date</th><th scope="col"><span class="unseen">Files</span></th></tr></thead>
+<thead><tr><th scope="col">Suite</th><th scope="col">Components</th><th scope="col">Architectures</th><th scope="col" class="number">Packages</th><th scope="col" class="number">Sources</th><th scope="col">Date</th><th scope="col"><span class="unseen">Files and feed</span></th></tr></thead>
 <tbody>
-<% for (const suite of it.suites) { %><tr><th scope="row"><a href="<%= it.links.packages({ suite: suite.publicName }) %>"><%= suite.publicName %></a></th><td data-label="Components"><%= suite.components.join(" ") %></td><td data-label="Architectures"><%= suite.architectures.join(" ") %></td><td data-label="Packages" class="number"><%= it.integer(suite.binaryPackages) %></td><td data-label="Sources" class="number"><%= it.integer(suite.sourcePackages) %></td><td data-label="Date"><%~ it.timeHtml(suite.dateSeconds) %><% if (suite.rolledBackTo) { %>, rolled back to <%= suite.rolledBackTo %><% } %></td><td><a href="<%= it.links.file(suite.directory) %>">Files<span class="unseen"> of <%= suite.publicName %></span></a></td></tr>
+<% for (const suite of it.suites) { %><tr><th scope="row"><a href="<%= it.links.packages({ suite: suite.publicName }) %>"><%= suite.publicName %></a></th><td data-label="Components"><%= suite.components.join(" ") %></td><td data-label="Architectures"><%= suite.architectures.join(" ") %></td><td data-label="Packages" class="number"><%= it.integer(suite.binaryPackages) %></td><td data-label="Sources" class="number"><%= it.integer(suite.sourcePackages) %></td><td data-label="Date"><%~ it.timeHtml(suite.dateSeconds) %><% if (suite.rolledBackTo) { %>, rolled back to <%= suite.rolledBackTo %><% } %></td><td><a href="<%= it.links.file(suite.directory) %>">Files<span class="unseen"> of <%= suite.publicName %></span></a> · <a href="<%= it.links.feed(suite.publicName) %>">Feed<span class="unseen"> of uploads to <%= suite.publicName %></span></a></td></tr>
 <% } %></tbody>
 </table>
 <p class="quiet">Earlier states are kept: see the <a href="<%= it.links.page("snapshots") %>">snapshots</a>.</p>
 <% } %>
 <% if (it.uploads.length > 0) { %><h2>Newest uploads</h2>
 <%~ it.uploadsHtml %>
+<p class="quiet">To follow them: the <a href="<%= it.links.feed() %>">feed of all uploads</a>, for feed readers.</p>
 <% } %>`);
 
 /** Renders the page. */

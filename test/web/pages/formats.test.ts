@@ -55,6 +55,9 @@ test("links escape every name", () => {
   const links = new Links("../", "debian");
   expect(links.package("g++?#/..")).toBe("../debian/-/packages/g%2B%2B%3F%23%2F..");
   expect(links.builder("dists/sid/main/source/a b")).toBe("../debian/-/builders/dists/sid/main/source/a%20b");
+  expect(links.feed("bookworm/updates")).toBe("../debian/-/feeds/bookworm/updates.atom");
+  expect(links.feed("./extras/")).toBe("../debian/-/feed.atom?suite=.%2Fextras%2F");
+  expect(links.badge("g++")).toBe("../debian/-/badge/g%2B%2B.svg");
   expect(links.packages({ q: "a&b", suite: "" })).toBe("../debian/-/packages?q=a%26b");
 });
 
