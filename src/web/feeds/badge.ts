@@ -55,7 +55,7 @@ export function renderBadge({ label, message, title, isFound }: Badge): string {
 }
 
 function partOf(whole: string): Part {
-  const characters = [...whole];
+  const characters = Array.from(whole);
   const shown = characters.length > maxCharacters ? [...characters.slice(0, maxCharacters - 1), "…"] : characters;
   const textPx = shown.reduce((sum, one) => sum + (/[\u0020-\u007e…]/.test(one) ? narrowPx : widePx), 0);
   return { text: shown.join(""), textPx, widthPx: textPx + 2 * paddingPx };

@@ -1,6 +1,6 @@
 // The feeds of uploads and the badges, over HTTP, of a real folder, as other programs read them.
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { parseSuite } from "../../../src/base/names.ts";
 import { Secret } from "../../../src/base/secret.ts";
@@ -121,9 +121,8 @@ test("an upload keeps its id when another architecture is added, and other bytes
   await put(served, { atSeconds: 1_700_000_000 });
   await served.ping();
   const idsOf = async (path = "feeds/sid.atom") => {
-    const { base, stop } = await servedApi(served);
+    const { base } = await servedApi(served);
     const ids = read((await get(`${base}/debian/-/${path}`)).text).entries.map(({ id }) => id);
-    await stop(0);
     return ids;
   };
   const before = await idsOf();
@@ -199,7 +198,9 @@ async function appWith(uploads: readonly Upload[], summary?: { readonly version:
         uploadedSeconds: undefined,
       },
   });
-  return await startApp([repository], { addRoutes: [addFeeds([data], () => 1_800_000_000)] });
+  const app = await startApp([repository], { addRoutes: [addFeeds([data], () => 1_800_000_000)] });
+  onTestFinished(() => app.stop(0));
+  return app;
 }
 
 const hostile = [
@@ -223,9 +224,8 @@ test("whatever a builder writes, a feed is valid, harmless and short", async () 
     anUpload({ name: text, uploadedSeconds: 1e15, suite: text, component: text, isSource: true, sha256: text }),
     anUpload({ name: text, version: "2", uploadedSeconds: undefined, sha256: `${text}2` }),
   ]);
-  const { base, stop } = await appWith(uploads);
+  const { base } = await appWith(uploads);
   const { status, text } = await get(`${base}/debian/-/feed.atom`);
-  await stop(0);
   expect(status).toBe(200);
   validate(text);
   const { bozo, entries } = read(text);
@@ -289,7 +289,7 @@ test("a badge shows the newest version by Debian's order, of all suites or of on
 });
 
 test("pages of other sites can show a badge, which is checked again each time", async () => {
-  const { base, stop } = await appWith([], { version: "1.0-1" });
+  const { base } = await appWith([], { version: "1.0-1" });
   const url = `${base}/debian/-/badge/hello.svg`;
   const { headers, text } = await get(url);
   expect(headers.get("content-type")).toBe("image/svg+xml; charset=utf-8");
@@ -300,14 +300,12 @@ test("pages of other sites can show a badge, which is checked again each time", 
   // The policy would forbid styles and scripts.
   expect(text).not.toMatch(/style|script|href|url\(/);
   expect((await get(url, { "If-None-Match": headers.get("etag") ?? "" })).status).toBe(304);
-  await stop(0);
 });
 
 test.each(hostile)("whatever a package is called, its badge is an image of bounded width (%#)", async (text) => {
-  const { base, stop } = await appWith([], { version: text });
+  const { base } = await appWith([], { version: text });
   const name = text.slice(0, 200).replaceAll(/[\u0000-\u001f\u007f/]/g, "x");
   const badge = await get(`${base}/debian/-/badge/${encodeURIComponent(name)}.svg?suite=sid`);
-  await stop(0);
   expect(badge.status).toBe(200);
   runTool("xmllint", ["--noout", "-"], badge.text, "libxml2-utils");
   expect(Number(/ width="(\d+)"/.exec(badge.text)?.[1])).toBeLessThan(1000);
