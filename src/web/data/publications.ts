@@ -31,8 +31,8 @@ export interface CurrentSuite extends RepositoryPart {
 
 /** When a listed file was uploaded, and where it is. */
 export interface UploadPlace {
-  readonly path: TreePath;
-  readonly directory: TreePath;
+  /** The directory in the tree; "" if unknown. */
+  readonly directory: string;
   /** In ms since the epoch; 0 if unknown. */
   readonly uploadedMs: number;
 }
@@ -66,11 +66,11 @@ export class Publications {
 }
 
 /** When and where the file of a row was uploaded. @param path as in the index, below the part's root */
-export function uploadOf({ repository, at }: RepositoryPart, path: string): UploadPlace | undefined {
+export function uploadOf({ repository, at }: RepositoryPart, path: string): UploadPlace {
   const upload = repository.uploadOf(path);
-  if (upload === undefined) return undefined;
+  if (upload === undefined) return { directory: "", uploadedMs: 0 };
   const real = at === undefined ? upload.path : realPathOf(upload.path, at);
-  return { path: upload.path, directory: parentPath(real), uploadedMs: upload.uploadedMs };
+  return { directory: parentPath(real), uploadedMs: upload.uploadedMs };
 }
 
 /** The segments of all Packages and Sources of a publication. */

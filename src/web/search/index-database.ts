@@ -3,9 +3,12 @@ import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import type { Statement } from "node-sqlite3-wasm";
 import sqlite from "node-sqlite3-wasm";
+import type { UploadPlace } from "../data/publications.ts";
 import type { RelationField } from "../data/repository-data.ts";
 import { relationFields } from "../data/repository-data.ts";
 import type { StanzaRow } from "../data/stanza-rows.ts";
+import type { SegmentRef } from "./segment-ref.ts";
+import { segmentKey } from "./segment-ref.ts";
 
 /** The version of the tables. A database of another version is built again. */
 const schemaVersion = 1;
@@ -47,16 +50,6 @@ CREATE VIRTUAL TABLE relations USING fts5(
 PRAGMA user_version=${schemaVersion};
 `;
 
-/** The segment of an index of a suite. */
-export interface SegmentRef {
-  readonly suite: string;
-  readonly component: string;
-  readonly isSource: boolean;
-  readonly isForInstaller: boolean;
-  /** The id of the segment. */
-  readonly name: string;
-}
-
 /** One stanza of a segment, with the texts and relations to be indexed. */
 export interface IndexedStanza {
   /** With its path below the root of the repository. */
@@ -69,12 +62,6 @@ export interface IndexedStanza {
   readonly provides: readonly string[];
   /** Of the bytes of the stanza. */
   readonly hash: Uint8Array;
-}
-
-/** When and where the file of a stanza was uploaded. */
-export interface StanzaUpload {
-  readonly uploadedMs: number;
-  readonly directory: string;
 }
 
 type Row = Readonly<Record<string, unknown>>;
@@ -154,7 +141,7 @@ export class IndexDatabase {
   }
 
   /** Adds the stanzas of a segment. @param uploads of each stanza */
-  add(segment: SegmentRef, stanzas: readonly IndexedStanza[], uploads: readonly StanzaUpload[]): void {
+  add(segment: SegmentRef, stanzas: readonly IndexedStanza[], uploads: readonly UploadPlace[]): void {
     this.#transaction(() => {
       const suite = this.#idOf("suite", segment.suite);
       const { component, isSource, isForInstaller, name } = segment;
@@ -178,14 +165,15 @@ export class IndexDatabase {
   finish(suite: string, publication: string | undefined, kept: readonly SegmentRef[]): void {
     this.#transaction(() => {
       const suiteId = this.#idOf("suite", suite);
-      const keys = new Set(kept.map(keyOf));
-      for (const segment of this.stateOf(suite).segments) if (!keys.has(keyOf(segment))) this.#remove(suiteId, segment);
+      const keys = new Set(kept.map(segmentKey));
+      for (const segment of this.stateOf(suite).segments)
+        if (!keys.has(segmentKey(segment))) this.#remove(suiteId, segment);
       if (publication === undefined) this.#run("DELETE FROM suite WHERE id = ?", [suiteId]);
       else this.#run("UPDATE suite SET publication = ? WHERE id = ?", [publication, suiteId]);
     });
   }
 
-  #addEntry(segment: SegmentRef, suite: number, stanza: IndexedStanza, upload: StanzaUpload): number {
+  #addEntry(segment: SegmentRef, suite: number, stanza: IndexedStanza, upload: UploadPlace): number {
     const { row, hash } = stanza;
     const { component, isForInstaller } = segment;
     const key = [row.path, suite, component, Number(isForInstaller)];
@@ -335,9 +323,6 @@ export class IndexDatabase {
     return statement;
   }
 }
-
-export const keyOf = ({ suite, component, isSource, isForInstaller, name }: SegmentRef): string =>
-  JSON.stringify([suite, component, isSource, isForInstaller, name]);
 
 /** The name, and its part after `lib`: a search for `ssl` finds `libssl3` too. */
 function namesToFind(name: string): string {

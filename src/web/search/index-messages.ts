@@ -1,6 +1,7 @@
 // The messages between the main thread and the thread of the index.
 import type { QueryName } from "../data/package-index.ts";
-import type { SegmentRef, StanzaUpload } from "./index-database.ts";
+import type { UploadPlace } from "../data/publications.ts";
+import type { SegmentRef } from "./segment-ref.ts";
 
 /** A request to the thread about one repository, whose database is in `file`. */
 export type IndexRequest = { readonly file: string } & (
@@ -15,7 +16,7 @@ export type IndexRequest = { readonly file: string } & (
   | { readonly kind: "state"; readonly suite: string }
   /** Parses a segment, which `add` uses. Returns the paths of the files in it, below the root of `prefix`. */
   | { readonly kind: "parse"; readonly segment: SegmentRef; readonly bytes: Uint8Array; readonly prefix: string }
-  | { readonly kind: "add"; readonly segment: SegmentRef; readonly uploads: readonly StanzaUpload[] }
+  | { readonly kind: "add"; readonly segment: SegmentRef; readonly uploads: readonly UploadPlace[] }
   | {
       readonly kind: "finish";
       readonly suite: string;

@@ -11,10 +11,11 @@ import { stanzaRows } from "../data/stanza-rows.ts";
 import type { IndexDatabase as Database, IndexedStanza } from "./index-database.ts";
 import type { IndexAnswer, IndexRequest } from "./index-messages.ts";
 import type { SqlQueries as Queries } from "./index-queries.ts";
+import { segmentKey } from "./segment-ref.ts";
 
 // Optimising the functions of SQLite takes 30 to 40 MB, which are not returned, and makes no query faster.
 v8.setFlagsFromString("--liftoff-only");
-const { dependingFields, IndexDatabase, keyOf } = await import("./index-database.ts");
+const { dependingFields, IndexDatabase } = await import("./index-database.ts");
 const { SqlQueries } = await import("./index-queries.ts");
 
 /** The longest description that is indexed, in characters. */
@@ -63,12 +64,12 @@ function answer(request: IndexRequest): unknown {
         const hash = createHash("sha256").update(bytes.subarray(row.place.start, row.place.end)).digest();
         return { ...indexedStanza({ ...row, path: `${prefix}${row.path}` }, stanza), hash };
       });
-      at.parsed = { key: keyOf(segment), stanzas };
+      at.parsed = { key: segmentKey(segment), stanzas };
       return rows.map(({ row }) => row.path);
     }
     case "add": {
       const { segment, uploads } = request;
-      if (at.parsed?.key !== keyOf(segment)) throw new Error("the segment was not parsed");
+      if (at.parsed?.key !== segmentKey(segment)) throw new Error("the segment was not parsed");
       at.db.add(segment, at.parsed.stanzas, uploads);
       at.parsed = undefined;
       at.queries.changed();

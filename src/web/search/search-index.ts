@@ -18,10 +18,11 @@ import type {
 import type { CurrentSuite, Publications } from "../data/publications.ts";
 import { listedSegments, publicPath, uploadOf } from "../data/publications.ts";
 import type { Cut, Filters } from "../data/repository-data.ts";
-import type { SegmentRef, StanzaUpload } from "./index-database.ts";
 import type { IndexRequest } from "./index-messages.ts";
 import type { IndexThread } from "./index-thread.ts";
 import { IndexUnavailable } from "./index-thread.ts";
+import type { SegmentRef } from "./segment-ref.ts";
+import { segmentKey } from "./segment-ref.ts";
 
 /** How long after the start the index begins to follow, unless it is asked before, in ms. First, apt is served. */
 const firstDelayMs = 5000;
@@ -171,13 +172,11 @@ export class SearchIndex implements PackageIndex {
       signal,
     );
     if (known.publication === manifest.id) return;
-    const keyOf = ({ component, isSource, isForInstaller, name }: SegmentRef): string =>
-      [component, isSource, isForInstaller, name].join("\n");
-    const indexed = new Set(known.segments.map(keyOf));
+    const indexed = new Set(known.segments.map(segmentKey));
     const listed = new Map<string, SegmentRef>();
     for (const { id, ...place } of listedSegments(manifest)) {
       const segment = { suite: publicName, name: id, ...place };
-      listed.set(keyOf(segment), segment);
+      listed.set(segmentKey(segment), segment);
     }
     for (const [key, segment] of listed) if (!indexed.has(key)) await this.#add(suite, segment, signal);
     await this.#ask(
@@ -186,15 +185,11 @@ export class SearchIndex implements PackageIndex {
     );
   }
 
-  async #add({ repository, at }: CurrentSuite, segment: SegmentRef, signal: AbortSignal): Promise<void> {
-    const bytes = new Uint8Array(repository.segments.read(segment.name, "plain"));
-    const prefix = publicPath({ ...(at !== undefined && { at }) }, "");
+  async #add(suite: CurrentSuite, segment: SegmentRef, signal: AbortSignal): Promise<void> {
+    const bytes = new Uint8Array(suite.repository.segments.read(segment.name, "plain"));
+    const prefix = publicPath(suite, "");
     const paths = await this.#ask<readonly string[]>({ kind: "parse", segment, bytes, prefix }, signal, [bytes.buffer]);
-    const uploads: StanzaUpload[] = [];
-    for (const path of paths) {
-      const { uploadedMs = 0, directory = "" } = uploadOf({ repository, ...(at !== undefined && { at }) }, path) ?? {};
-      uploads.push({ uploadedMs, directory });
-    }
+    const uploads = paths.map((path) => uploadOf(suite, path));
     await this.#ask({ kind: "add", segment, uploads }, signal);
   }
 
