@@ -1,9 +1,8 @@
 // A directory of the repository, like the listing of a web server.
 import type { DirectoryListing, ServedRepository } from "../../publishing/served-repository.ts";
-import { escapeHtml } from "./escape.ts";
+import { pagesHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { Links } from "./links.ts";
-import { queryOf } from "./links.ts";
 import { template } from "./templates.ts";
 
 /** How many entries a page has. */
@@ -70,7 +69,7 @@ export function renderDirectoryPage(
       };
     }),
     isIncomplete: isIncomplete === true,
-    pages: pagesOf(after, hasMore ? last : undefined),
+    pages: pagesHtml({ after }, hasMore ? last : undefined, "after"),
   });
   const crumbs = names
     .map((text, at) => ({ text, href: links.file(`${names.slice(0, at + 1).join("/")}/`) }))
@@ -84,14 +83,4 @@ export function renderDirectoryPage(
       crumbs: path === "" ? [] : [{ text: "Files", href: links.page("files") }, ...crumbs],
     },
   );
-}
-
-function pagesOf(after: string, next: string | undefined): string {
-  const links = [
-    ...(after === "" ? [] : ['<li><a href="?">First page</a></li>']),
-    ...(next === undefined
-      ? []
-      : [`<li><a rel="next" href="${escapeHtml(queryOf({ after: next }))}">Next page</a></li>`]),
-  ];
-  return links.length === 0 ? "" : `<nav aria-label="Pages"><ul class="pages">${links.join("")}</ul></nav>`;
 }

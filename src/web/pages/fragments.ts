@@ -77,16 +77,20 @@ export const pendingHtml = (some: readonly PendingUpload[]): string =>
     })),
   });
 
-/** Links to the first and the next page of a list. @param values the parameters of the current page */
-export function pagesHtml(values: QueryValues, next: string | undefined): string {
-  const { cursor, ...others } = values;
+/**
+ * Links to the first and the next page of a list.
+ * @param values the parameters of the current page
+ * @param next the position of the next page; undefined on the last one
+ * @param position the parameter with the position of a page, which the first page does not have
+ */
+export function pagesHtml(values: QueryValues, next: string | undefined, position = "cursor"): string {
+  const first = { ...values, [position]: undefined };
+  const isFirst = (values[position] ?? "") === "";
   const links = [
-    ...(cursor === undefined || cursor === ""
-      ? []
-      : [`<li><a href="${escapeHtml(queryOf(others) || "?")}">First page</a></li>`]),
+    ...(isFirst ? [] : [`<li><a href="${escapeHtml(queryOf(first) || "?")}">First page</a></li>`]),
     ...(next === undefined
       ? []
-      : [`<li><a rel="next" href="${escapeHtml(queryOf({ ...others, cursor: next }))}">Next page</a></li>`]),
+      : [`<li><a rel="next" href="${escapeHtml(queryOf({ ...first, [position]: next }))}">Next page</a></li>`]),
   ];
   return links.length === 0 ? "" : `<nav aria-label="Pages"><ul class="pages">${links.join("")}</ul></nav>`;
 }
