@@ -195,7 +195,7 @@ function routerOf(
 }
 
 /**
- * Uses the Host header and not X-Forwarded-Host: a proxy that keeps the host passes on an X-Forwarded-Host of the client.
+ * Uses the Host header and not X-Forwarded-Host: a proxy that keeps the host passes on that of the client.
  * @throws HttpError for a Host header that could inject text into a page or a .sources file
  */
 function originOf(ctx: Koa.ParameterizedContext, behindProxy: boolean): string {

@@ -20,12 +20,12 @@ import type { DescribedSnapshot } from "../publishing/live/snapshot-control.ts";
 import { SnapshotControl } from "../publishing/live/snapshot-control.ts";
 import { PublicationStore } from "../publishing/store/publication-store.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
+import type { ReloadOptions, ReloadOutcome } from "./reload-outcome.ts";
 import { databaseIn, repositoryDirectoryIn } from "./state-directory.ts";
 import type { Answer } from "./state-lock.ts";
 import { askServer, claimStateForCommand } from "./state-lock.ts";
 import { backupCommand, backupLines } from "./state-records.ts";
 import { checkState, markState } from "./state-version.ts";
-import type { ReloadOptions, TakenOver } from "./taken-over.ts";
 
 /** An argument is missing, or names something that does not exist: the command exits as after a usage error. */
 class ChoiceNeeded extends RepoError {
@@ -145,7 +145,7 @@ interface CommandTarget {
 export interface ControlledServer {
   readonly repositories: () => Iterable<ControlledRepository>;
   /** @returns undefined if the server cannot read its configuration again @throws ConfigurationError */
-  readonly reload: (options: ReloadOptions) => Promise<TakenOver | undefined>;
+  readonly reload: (options: ReloadOptions) => Promise<ReloadOutcome | undefined>;
   /** The database of the state directory; undefined while it is not open. */
   readonly root: () => RootDatabase | undefined;
 }
@@ -182,14 +182,14 @@ const isUsage = (thrown: unknown): boolean => thrown instanceof ChoiceNeeded || 
 const publishedWithinMs = 30_000;
 
 /** @throws OperationRefused if there was no reload */
-async function described(taken: TakenOver | undefined): Promise<Answered<"reload">> {
-  if (taken === undefined) throw new OperationRefused("this server cannot read its configuration again, or stops");
-  const repositories = [...taken.published].map(async ([name, published]) => {
+async function described(outcome: ReloadOutcome | undefined): Promise<Answered<"reload">> {
+  if (outcome === undefined) throw new OperationRefused("this server cannot read its configuration again, or stops");
+  const repositories = [...outcome.published].map(async ([name, published]) => {
     const isKnown = await endsWithin(published, publishedWithinMs);
     const problem = isKnown ? await published : "its tree is still being read";
     return { name, isPublished: problem === undefined, ...(problem !== undefined && { problem }) };
   });
-  return { changed: [...taken.live], restart: [...taken.restart], repositories: await Promise.all(repositories) };
+  return { changed: [...outcome.live], restart: [...outcome.restart], repositories: await Promise.all(repositories) };
 }
 
 /**

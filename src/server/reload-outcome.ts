@@ -1,4 +1,4 @@
-// What the parts of a server tell each other about a reload of its configuration.
+// The options and the outcome of a reload of the configuration.
 import type { RepositoryName } from "../base/names.ts";
 
 export interface ReloadOptions {
@@ -6,8 +6,8 @@ export interface ReloadOptions {
   readonly acceptIdentityChange?: boolean | undefined;
 }
 
-/** What a change of the configuration has led to. */
-export interface TakenOver {
+/** The outcome of a reload that has succeeded. */
+export interface ReloadOutcome {
   /** The changed keys that are in effect now. */
   readonly live: readonly string[];
   /** The changed keys that need a restart. */

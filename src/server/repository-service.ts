@@ -234,6 +234,9 @@ export class RepositoryService {
   /** The publications that HTTP serves. */
   #openMain(): Repository {
     const { metrics, shared } = this.#server;
+    const exporting = afterPublication(metrics.observerOf(this.#configuration.name), () => {
+      for (const each of this.#exports) each.request();
+    });
     return openRepository(shared, {
       ...this.#settings,
       stateName: this.#configuration.name,
@@ -242,31 +245,21 @@ export class RepositoryService {
       signer: this.#prepared.signer,
       outage: this.#outage,
       builderDirectories: () => this.#builderDirectories(),
-      observer: recordingPings(
-        this.#announcing(requestingExports(metrics.observerOf(this.#configuration.name), this.#exports)),
-        this.activityLog,
-      ),
+      observer: recordingPings(this.#announcing(exporting), this.activityLog),
     });
   }
 
   /** An observer that also tells the index of packages and the webhooks about each publication. */
   #announcing(observer: PublishingObserver): PublishingObserver {
+    const changed = (): void => {
+      this.#index.changed();
+      this.#webhooks.changed();
+    };
     return {
-      ...observer,
-      published: (suite, seconds) => {
-        observer.published(suite, seconds);
-        this.#index.changed();
-        this.#webhooks.changed();
-      },
-      deferredGenerated: (suite, generator, seconds) => {
-        observer.deferredGenerated(suite, generator, seconds);
-        this.#index.changed();
-        this.#webhooks.changed();
-      },
+      ...afterPublication(observer, changed),
       withdrawn: (suite) => {
         observer.withdrawn(suite);
-        this.#index.changed();
-        this.#webhooks.changed();
+        changed();
       },
     };
   }
@@ -398,19 +391,16 @@ async function openPingTokens(
   };
 }
 
-/** An observer that also requests the exports after each publication, also after that of deferred files. */
-const requestingExports = (
-  observer: PublishingObserver,
-  exports: readonly ExportAfterPublish[],
-): PublishingObserver => ({
+/** An observer that also calls a function after each publication, also after that of deferred files. */
+const afterPublication = (observer: PublishingObserver, act: () => void): PublishingObserver => ({
   ...observer,
   published(suite, seconds) {
     observer.published(suite, seconds);
-    for (const each of exports) each.request();
+    act();
   },
   deferredGenerated(suite, generator, seconds) {
     observer.deferredGenerated(suite, generator, seconds);
-    for (const each of exports) each.request();
+    act();
   },
 });
 

@@ -16,12 +16,12 @@ import { IndexThread } from "../web/search/index-thread.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { answerFor } from "./control-commands.ts";
 import { reload } from "./reload.ts";
+import type { ReloadOptions, ReloadOutcome } from "./reload-outcome.ts";
 import { ServedConfiguration } from "./served-configuration.ts";
 import type { ServiceManager } from "./service-manager.ts";
 import type { SharedResources } from "./shared-resources.ts";
 import { openSharedResources } from "./shared-resources.ts";
 import { isCorruption } from "./sound-database.ts";
-import type { ReloadOptions, TakenOver } from "./taken-over.ts";
 
 /** See `minIdleMs` of the HTTP server. Clients that send one request after the other pause for less. */
 const minIdleMsAtRestart = 2000;
@@ -168,16 +168,16 @@ class ServerStart {
    * @returns undefined if the server was not started with a configuration that can be read again, or stops
    * @throws ConfigurationError; then nothing has changed
    */
-  async reload(options: ReloadOptions): Promise<TakenOver | undefined> {
+  async reload(options: ReloadOptions): Promise<ReloadOutcome | undefined> {
     const { reread, onReload, signal, serviceManager } = this.#surroundings;
     return await this.#changes.run(async () => {
       const served = this.#served;
       if (reread === undefined || served === undefined || signal.aborted) return undefined;
       serviceManager?.reloading();
       try {
-        const taken = await reload(served, () => reread(options), this.#log);
+        const outcome = await reload(served, () => reread(options), this.#log);
         onReload?.(served.configuration);
-        return taken;
+        return outcome;
       } finally {
         serviceManager?.ready();
       }

@@ -21,11 +21,11 @@ import { renderErrorPage } from "../web/pages/error-page.ts";
 import type { PageSource } from "../web/pages/page-context.ts";
 import { addPages } from "../web/pages/page-routes.ts";
 import type { IndexThread } from "../web/search/index-thread.ts";
+import type { ReloadOutcome } from "./reload-outcome.ts";
 import type { PreparedRepository, ServerContext } from "./repository-service.ts";
 import { prepareRepository, RepositoryService } from "./repository-service.ts";
 import { RepositorySlot } from "./repository-slot.ts";
 import type { SharedResources } from "./shared-resources.ts";
-import type { TakenOver } from "./taken-over.ts";
 
 interface ServedConfigurationOptions {
   readonly resources: SharedResources;
@@ -98,7 +98,7 @@ export class ServedConfiguration {
    * repositories opened before anything is replaced. Must not be called again before it has ended.
    * @throws ConfigurationError; then nothing has changed
    */
-  async takeOver(wanted: Configuration): Promise<TakenOver> {
+  async takeOver(wanted: Configuration): Promise<ReloadOutcome> {
     const { resources, metrics, searchThread, activity, log } = this.#options;
     const changes = changesBetween(this.#configuration, wanted);
     const configuration = withoutRestart(this.#configuration, wanted);

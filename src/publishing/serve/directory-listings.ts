@@ -89,7 +89,7 @@ export class DirectoryListings {
     this.#addPublications(below.join("/"), past, entries);
   }
 
-  /** Adds the files of publications in a directory. @param directory below the root of the repository or of a snapshot */
+  /** Adds the files of publications. @param directory below the root of the repository or of a snapshot */
   #addPublications(directory: string, manifests: readonly Manifest[], entries: Entries): void {
     const prefix = directory === "" ? "" : `${directory}/`;
     for (const manifest of manifests) {
