@@ -141,8 +141,7 @@ export class ScannedIndex implements PackageIndex {
     for (const suite of this.#publications.current()) {
       for (const { id, component, isSource, isForInstaller } of listedSegments(suite.manifest)) {
         for (const { row, stanza } of stanzaRows(id, suite.repository.segments.read(id, "plain"), isSource)) {
-          const upload = uploadOf(suite, row.path);
-          const { uploadedMs = 0, directory = "" } = upload ?? {};
+          const { uploadedMs, directory } = uploadOf(suite, row.path);
           const placed = { suite: suite.publicName, component, isForInstaller, uploadedMs, directory };
           const texts = [
             row.name,
