@@ -9,6 +9,8 @@ const maxRunning = 16;
 const maxWaiting = 256;
 /** A page that takes longer, in ms, waits for the storage: others begin. */
 const slowPageMs = 2000;
+/** How long a place stays empty at least while the event loop is busy, in ms: so at most 20 pages a second are made. */
+const minPauseMs = 800;
 /** The event loop is busy if this share of the time of a page was not idle. */
 const busyShare = 0.8;
 
@@ -17,7 +19,8 @@ export class PageQueue {
   readonly #waiting = new Set<() => void>();
 
   /**
-   * Runs a task when it has its turn. If the event loop was busy meanwhile, its place stays empty for as long again.
+   * Runs a task when it has its turn. If the event loop was busy meanwhile, its place stays empty for as long again, or
+   * longer.
    * @throws HttpError if too many wait, and what the task throws
    */
   async run(task: () => Promise<void>, signal: () => AbortSignal): Promise<void> {
@@ -37,7 +40,7 @@ export class PageQueue {
     } finally {
       clearTimeout(slow);
       const isBusy = performance.eventLoopUtilization(begun).utilization > busyShare;
-      if (isBusy) setTimeout(free, performance.now() - begunMs).unref();
+      if (isBusy) setTimeout(free, Math.max(minPauseMs, performance.now() - begunMs)).unref();
       else free();
     }
   }
