@@ -11,7 +11,6 @@ const body = template<{
     readonly suites: readonly string[];
     readonly packages: number;
     readonly publishedSeconds: number | undefined;
-    readonly notReady: string | undefined;
   }[];
 }>(`<h1>APT repositories</h1>
 <% if (it.repositories.length === 0) { %><p>No repository is open to everybody.</p><% } else { %>
@@ -25,13 +24,12 @@ const body = template<{
 /** Renders the front page. */
 export function renderListPage(repositories: readonly ServedRepository[]): string {
   const shown = repositories.map((repository) => {
-    const { suites, notReady } = repository.status();
+    const { suites } = repository.status();
     return {
       name: repository.name,
       suites: suites.map(publicSuiteName),
       packages: suites.reduce((sum, { binaryPackages, sourcePackages }) => sum + binaryPackages + sourcePackages, 0),
       publishedSeconds: suites.length === 0 ? undefined : Math.max(...suites.map(({ dateSeconds }) => dateSeconds)),
-      notReady,
     };
   });
   return renderPlainPage({ title: "APT repositories", body: body({ repositories: shown }) }, "./");
