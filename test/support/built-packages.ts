@@ -1,4 +1,4 @@
-// What `npm run package` builds of this checkout for amd64: once for all test files that need it, until a file changes.
+// What `npm run package` builds of this checkout: once for all test files that need it, until a file changes.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
@@ -21,7 +21,7 @@ export async function builtPackages(): Promise<{ readonly directory: string; rea
   const script = `
     [ "$(cat "$1.built-from" 2>/dev/null)" = "$2" ] && exit
     rm -rf "$1" "$1.built-from"
-    npm run package -- --architecture amd64 --output "$1"
+    npm run package -- --output "$1"
     printf %s "$2" > "$1.built-from"`;
   const args = [`${directory}.lock`, "bash", "-euc", script, "bash", directory, hash.digest("hex")];
   await run("flock", args, { cwd: projectRoot, maxBuffer: 1 << 26 });

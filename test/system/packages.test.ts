@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { helloDeb, helloFile } from "../../src/local/hello-package.ts";
+import { buildPackagesMs, builtPackages } from "../support/built-packages.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { blockOf } from "../support/documents.ts";
 import { projectRoot } from "../support/project-files.ts";
@@ -14,7 +15,6 @@ import { debianMachine, demandTool, rootfsOf } from "../support/rootfs.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 
 const run = promisify(execFile);
-const buildMs = 15 * 60_000;
 const installMs = 10 * 60_000;
 
 let work: string;
@@ -26,9 +26,7 @@ let server: ServerUnderTest;
 
 beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), "tahoe-apt-packages-"));
-  output = join(work, "made");
-  await run("npm", ["run", "package", "--", "--output", output], { cwd: projectRoot, maxBuffer: 1 << 26 });
-  files = readdirSync(output);
+  ({ directory: output, files } = await builtPackages());
   ({ version } = JSON.parse(readFileSync(join(projectRoot, "package.json"), "utf8")) as { readonly version: string });
   const place = join(work, "tree/dists/stable/main/binary-amd64");
   mkdirSync(place, { recursive: true });
@@ -36,7 +34,7 @@ beforeAll(async () => {
   const flags = ["--folder", join(work, "tree"), "--name", "tools", "--state", join(work, "state")];
   server = await ServerUnderTest.start({ flags });
   await server.ready();
-}, buildMs);
+}, buildPackagesMs);
 
 afterAll(async () => {
   await server?.end();
