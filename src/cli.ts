@@ -7,6 +7,7 @@ import { logFormats, logLevels } from "./base/log.ts";
 import { ownVersion } from "./base/own-version.ts";
 import { BundleError } from "./client/bundle.ts";
 import { gatewayCaOption } from "./commands/shared/arguments.ts";
+import { printable } from "./commands/shared/terminal.ts";
 import type { Configuration } from "./config/configuration.ts";
 import { ConfigurationError } from "./config/configuration-error.ts";
 import type { Flags } from "./config/load-config.ts";
@@ -269,7 +270,9 @@ function reportError(thrown: unknown): number {
   const exitCode = isUsage ? exitCodes.usage : exitCodes.failure;
   const lines = thrown instanceof ConfigurationError ? thrown.mistakes : [messageOf(thrown).replace(/^error: /, "")];
   // commander has already printed its own errors.
-  if (!(thrown instanceof CommanderError)) for (const line of lines) process.stderr.write(`tahoe-apt: ${line}\n`);
+  if (!(thrown instanceof CommanderError))
+    for (const line of lines.flatMap((text) => text.split("\n")))
+      process.stderr.write(`tahoe-apt: ${printable(line)}\n`);
   if (process.argv.includes("--json")) {
     const code = thrown instanceof CommanderError ? "usage/wrong-arguments" : codeOf(thrown);
     const linked = changingLinks.includes(process.argv[2] ?? "") && { linked: linkedIn(thrown) };

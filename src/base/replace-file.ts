@@ -10,6 +10,8 @@ export type FileContent = string | Uint8Array | AsyncIterable<Uint8Array>;
 interface WriteOptions {
   /** The exact permissions of the new file; by default 0o666 without the bits of the umask. */
   readonly mode?: number;
+  /** The user and group that the new file belongs to, before it has its name; by default those of this process. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
   readonly signal?: AbortSignal;
 }
 
@@ -46,13 +48,14 @@ export async function linkUnlessThere(existing: string, path: string): Promise<b
 async function write<T>(
   file: string,
   content: FileContent,
-  { mode, signal }: WriteOptions,
+  { mode, owner, signal }: WriteOptions,
   place: (draft: string) => Promise<T>,
 ): Promise<T> {
   const draft = join(dirname(file), draftNameOf(file));
   try {
     const handle = await open(draft, "wx", mode);
     try {
+      if (owner !== undefined) await handle.chown(owner.uid, owner.gid);
       // The umask may have removed permissions that the caller wants.
       if (mode !== undefined) await handle.chmod(mode);
       await writeFile(handle, content, { signal });

@@ -6,7 +6,7 @@ import { ConfigurationError } from "../config/configuration-error.ts";
 import { loadConfiguration } from "../config/load-config.ts";
 import { makeBackup } from "../server/backup.ts";
 import { restoreBackup } from "../server/restore.ts";
-import { print } from "./shared/terminal.ts";
+import { print, printable } from "./shared/terminal.ts";
 
 const backupHelp = `
 FILE is a secret: it contains signing keys, tokens and read caps. It is created with mode 0600, complete or not at all,
@@ -105,10 +105,9 @@ async function restore(
   const { madeBy, madeAtMs, files, repositories, pins, datesAfterSeconds, setAside } = summary;
   const { configurationFile, stateDirectory } = summary;
   const madeAt = new Date(madeAtMs).toISOString();
-  await print(
-    `restored a backup of ${madeAt}, by tahoe-apt ${madeBy}, of ${repositories.join(", ") || "no repository"}`,
-  );
-  for (const file of files) await print(`  ${file}`);
+  const of = repositories.join(", ") || "no repository";
+  await print(printable(`restored a backup of ${madeAt}, by tahoe-apt ${madeBy}, of ${of}`));
+  for (const file of files) await print(printable(`  ${file}`));
   await print(`  ${pins} pins; every Date will be later than ${httpDate(datesAfterSeconds)}`);
   if (setAside !== undefined) await print(`the state that was there is in ${setAside}: remove it when all is well`);
   const flags = configurationFile === undefined ? `--state ${stateDirectory} …` : `--config ${configurationFile}`;

@@ -16,12 +16,23 @@ const maxPort = 65_535;
 
 /** @throws Error that quotes nothing from the file, because it may contain a secret */
 export function readToml(path: string): Record<string, unknown> {
+  let text: string;
   try {
-    return parseToml(readFileSync(path, "utf8"));
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new Error(fileReasonOf(error));
+  }
+  return parseTomlText(text);
+}
+
+/** @throws Error that quotes nothing from the text, because it may contain a secret */
+export function parseTomlText(text: string): Record<string, unknown> {
+  try {
+    return parseToml(text);
   } catch (error) {
     // Without the other lines of the parser's message, which quote the file.
     throw new Error(
-      error instanceof TomlError ? `line ${error.line} is not valid TOML: ${tomlReasonOf(error)}` : fileReasonOf(error),
+      error instanceof TomlError ? `line ${error.line} is not valid TOML: ${tomlReasonOf(error)}` : messageOf(error),
     );
   }
 }

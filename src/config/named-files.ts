@@ -17,12 +17,16 @@ export interface NamedFile {
   readonly isAbsolute: boolean;
 }
 
-/** @returns the values of all keys that end with `_file`, each once @throws Error of reading */
-export function filesNamedIn(configurationFile: string): readonly NamedFile[] {
+/**
+ * @param read returns the tables of a file, by its absolute path
+ * @returns the values of all keys that end with `_file`, each once
+ * @throws Error of reading
+ */
+export function filesNamedIn(configurationFile: string, read: typeof readToml = readToml): readonly NamedFile[] {
   const found = new Map<string, NamedFile>();
   const credentialPath = credentialPaths(undefined, dirname(resolve(configurationFile)));
   const top = { file: resolve(configurationFile), isAbsolute: false };
-  collect(readToml(configurationFile), { by: top, credentialPath, found });
+  collect(read(top.file), { by: top, credentialPath, found, read });
   return [...found.values()];
 }
 
@@ -31,9 +35,10 @@ interface Search {
   readonly by: NamedFile;
   readonly credentialPath: PathOf;
   readonly found: Map<string, NamedFile>;
+  readonly read: typeof readToml;
 }
 
-function collect(table: object, { by, credentialPath, found }: Search): void {
+function collect(table: object, { by, credentialPath, found, read }: Search): void {
   const pathOf = pathsFrom(dirname(by.file), credentialPath);
   for (const [key, value] of Object.entries<unknown>({ ...table })) {
     if (key.endsWith("_file")) {
@@ -43,10 +48,10 @@ function collect(table: object, { by, credentialPath, found }: Search): void {
         const isNew = !found.has(named.file);
         if (isNew || named.isAbsolute) found.set(named.file, named);
         if (key === nestedKey && isNew) {
-          collect(readToml(named.file), { by: named, credentialPath, found });
+          collect(read(named.file), { by: named, credentialPath, found, read });
         }
       }
-    } else if (typeof value === "object" && value !== null) collect(value, { by, credentialPath, found });
+    } else if (typeof value === "object" && value !== null) collect(value, { by, credentialPath, found, read });
   }
 }
 

@@ -20,7 +20,8 @@ const header = z.object({
   format: z.number().int().positive(),
   /** The version of the program that made the backup. */
   program: z.string(),
-  createdMs: z.number().int(),
+  /** Not later than the last moment that a Date can be. */
+  createdMs: z.number().int().nonnegative().max(8.64e15),
   stateFormat: z.number().int().positive(),
   state: z.object({
     directory: z.string(),

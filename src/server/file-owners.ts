@@ -4,15 +4,15 @@ import { readFileSync } from "node:fs";
 /** Numbers by name, as in passwd(5) and group(5). An unreadable file counts as empty. */
 function numbersIn(file: string): ReadonlyMap<string, number> {
   try {
-    const lines = readFileSync(file, "utf8").split("\n");
-    return new Map(lines.map((line) => line.split(":")).map(([name = "", , number]) => [name, Number(number)]));
+    const entries = readFileSync(file, "utf8").matchAll(/^([^:\n]+):[^:\n]*:(\d+):/gm);
+    return new Map([...entries].map(([, name = "", number]) => [name, Number(number)]));
   } catch {
     return new Map();
   }
 }
 
 const nameOf = (numbers: ReadonlyMap<string, number>, wanted: number): string | undefined =>
-  [...numbers].find(([name, number]) => name !== "" && number === wanted)?.[0];
+  [...numbers].find(([, number]) => number === wanted)?.[0];
 
 /** The users and groups of this machine. */
 export class FileOwners {

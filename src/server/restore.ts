@@ -1,14 +1,14 @@
 // Restores a backup: first everything is checked, then written, and a mark stays until all of it is there.
 import { existsSync } from "node:fs";
-import { chown, lchown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
-import { parse as parseToml } from "smol-toml";
+import { chmod, chown, lchown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import { fileReasonOf, messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import { parseJsonIntegers } from "../base/json-integers.ts";
 import { silentLog } from "../base/log.ts";
 import { replaceFile } from "../base/replace-file.ts";
-import { stateDirectoryOf } from "../config/named-files.ts";
+import { parseTomlText } from "../config/config-values.ts";
+import { filesNamedIn, stateDirectoryOf } from "../config/named-files.ts";
 import { minDateLagSeconds } from "../publishing/build/release-date.ts";
 import { isLastingDatabase, storeRecords } from "../publishing/store/lasting-records.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
@@ -93,10 +93,12 @@ class Restore {
   readonly #owners = new FileOwners();
   readonly #files: string[] = [];
 
-  /** Finds the places of all files, and what is in the way. @throws RestoreRefused */
+  /** Finds the places of all files, and what is in the way. @throws BadBackup, RestoreRefused */
   static async plan(backup: VerifiedBackup, request: RestoreRequest): Promise<Restore> {
     const places = await placesOf(backup, request);
-    if (!request.force) {
+    await refuseUnnamed(backup, places, request.file);
+    if (request.force) await refuseForeign(places.stateDirectory);
+    else {
       await refuseOccupied(places.stateDirectory);
       for await (const { origin, content } of backup.members()) {
         const target = targetOf(origin, places);
@@ -122,14 +124,15 @@ class Restore {
   async run(): Promise<RestoreSummary> {
     const { header } = this.#backup;
     const directory = this.stateDirectory;
+    const owner = await closeToOthers(directory);
     const isRepeated = existsSync(unfinishedMarkIn(directory));
     const setAside = !isRepeated && this.#isForced ? await setStateAside(directory) : undefined;
     await writeFile(unfinishedMarkIn(directory), "", { mode: 0o600 });
-    // It may contain a part of the records.
-    await rm(databaseIn(directory), { recursive: true, force: true });
+    // What an interrupted restore has left.
+    for (const name of await stateNamesIn(directory)) await rm(join(directory, name), { recursive: true, force: true });
     // Every Date that was served is at least this far behind the clock, also after the backup was made.
     const datesAfterSeconds = Math.floor(systemClock() / 1000) - minDateLagSeconds - 1;
-    const { records, pins } = await this.#write(datesAfterSeconds);
+    const { records, pins } = await this.#write(datesAfterSeconds, owner);
     await markState(directory, silentLog);
     await rm(unfinishedMarkIn(directory));
     return {
@@ -146,18 +149,21 @@ class Restore {
     };
   }
 
-  async #write(datesAfterSeconds: number): Promise<{ readonly records: number; readonly pins: number }> {
+  async #write(
+    datesAfterSeconds: number,
+    formerOwner: Owner | undefined,
+  ): Promise<{ readonly records: number; readonly pins: number }> {
     const root = openStateDatabase(databaseIn(this.stateDirectory));
     let records = 0;
     let pins = 0;
-    let owner: BackupOrigin | undefined;
+    let origin: BackupOrigin | undefined;
     try {
       for await (const member of this.#backup.members()) {
         if (member.origin.kind !== "records") {
           await this.#writeFile(member, datesAfterSeconds);
           continue;
         }
-        owner = member.origin;
+        origin = member.origin;
         const found = recordsIn(member);
         await storeRecords(root, found);
         records += found.length;
@@ -166,19 +172,10 @@ class Restore {
     } finally {
       await root.close();
     }
-    await this.#giveState(owner);
+    const owner = formerOwner?.uid === 0 && origin !== undefined ? this.#owners.numbersOf(origin) : formerOwner;
+    // The directory itself comes last: from then on its user can change what is in it.
+    if (owner !== undefined && owner.uid !== 0) await giveAll(this.stateDirectory, owner);
     return { records, pins };
-  }
-
-  /** Gives the state to the user of the server, if this process may do so. */
-  async #giveState(origin: BackupOrigin | undefined): Promise<void> {
-    if (process.getuid?.() !== 0) return;
-    const present = await stat(this.stateDirectory);
-    const owner = present.uid === 0 && origin !== undefined ? this.#owners.numbersOf(origin) : present;
-    if (owner === undefined || owner.uid === 0) return;
-    const names = await readdir(this.stateDirectory, { recursive: true });
-    for (const name of ["", ...names.filter((each) => !each.startsWith(asidePrefix))])
-      await lchown(join(this.stateDirectory, name), owner.uid, owner.gid);
   }
 
   async #writeFile({ origin, content }: BackupMember, datesAfterSeconds: number): Promise<void> {
@@ -188,9 +185,9 @@ class Restore {
     try {
       await mkdir(dirname(target), { recursive: true, mode: 0o700 });
       const bytes = isDates ? raised(content, datesAfterSeconds) : content;
-      await replaceFile(target, bytes, { mode: origin.mode });
-      const owner = process.getuid?.() === 0 ? this.#owners.numbersOf(origin) : undefined;
-      if (owner !== undefined) await chown(target, owner.uid, owner.gid);
+      const owner = isRoot() ? this.#owners.numbersOf(origin) : undefined;
+      // No file of a backup is a program that runs as its owner.
+      await replaceFile(target, bytes, { mode: origin.mode & 0o777, owner });
     } catch (thrown) {
       throw new RestoreRefused(`cannot write ${target}: ${messageOf(thrown)}`);
     }
@@ -198,18 +195,87 @@ class Restore {
   }
 }
 
+interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+const isRoot = (): boolean => process.getuid?.() === 0;
+
+/**
+ * As root, takes the state directory from the server's user, who could otherwise lead the restore to other places with
+ * links. @returns its owner; undefined if this process is not root
+ */
+async function closeToOthers(directory: string): Promise<Owner | undefined> {
+  if (!isRoot()) return undefined;
+  const owner = await stat(directory);
+  await chown(directory, 0, 0);
+  await chmod(directory, 0o700);
+  return owner;
+}
+
+/** Gives a directory and all that is in it to a user, without following links. */
+async function giveAll(directory: string, owner: Owner): Promise<void> {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    if (entry.name.startsWith(asidePrefix)) continue;
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) await giveAll(path, owner);
+    else await lchown(path, owner.uid, owner.gid);
+  }
+  await lchown(directory, owner.uid, owner.gid);
+}
+
 async function placesOf(backup: VerifiedBackup, request: RestoreRequest): Promise<Places> {
   const { state } = backup.header;
+  if (!isAbsolute(state.directory)) throw new BadBackup(`${request.file} is damaged: its state directory is no path`);
   for await (const { origin, content } of backup.members()) {
     if (origin.kind !== "configuration") continue;
     const configurationFile = request.configurationFile ?? origin.path;
-    const configured = stateDirectoryOf(parseToml(Buffer.from(content).toString()), dirname(configurationFile));
+    if (!isAbsolute(configurationFile))
+      throw new BadBackup(`${request.file} is damaged: the place of its configuration is no path`);
+    const configured = stateDirectoryOf(tablesIn(content, request.file), dirname(configurationFile));
     const stateDirectory = request.stateDirectory ?? (state.isConfigured ? configured : state.directory);
     return { configurationFile, stateDirectory };
   }
   if (request.configurationFile !== undefined)
     throw new RestoreRefused(`--config: ${request.file} contains no configuration, only a state`);
   return { configurationFile: undefined, stateDirectory: request.stateDirectory ?? state.directory };
+}
+
+function tablesIn(content: Uint8Array, file: string): Record<string, unknown> {
+  try {
+    return parseTomlText(Buffer.from(content).toString());
+  } catch (thrown) {
+    throw new BadBackup(`${file} is damaged: a configuration in it cannot be read: ${messageOf(thrown)}`);
+  }
+}
+
+/**
+ * Nothing is written outside of the state directory but the configuration and what it names: a backup that somebody has
+ * changed could otherwise contain any file of the system.
+ * @throws BadBackup
+ */
+async function refuseUnnamed(backup: VerifiedBackup, places: Places, file: string): Promise<void> {
+  const contents = new Map<string, Uint8Array>();
+  for await (const { origin, content } of backup.members()) {
+    if (origin.kind === "records" || origin.kind === "state") continue;
+    const target = targetOf(origin, places);
+    if (target !== undefined) contents.set(target, content);
+  }
+  const { configurationFile } = places;
+  const named = new Set<string>();
+  if (configurationFile !== undefined) {
+    named.add(configurationFile);
+    const tablesOf = (path: string) => {
+      const content = contents.get(path);
+      if (content === undefined) throw new BadBackup(`${file} is incomplete: ${path} is missing`);
+      return tablesIn(content, file);
+    };
+    for (const each of filesNamedIn(configurationFile, tablesOf)) named.add(each.file);
+  }
+  const unnamed = [...contents.keys()].find((path) => !named.has(path));
+  if (unnamed !== undefined)
+    throw new BadBackup(`${file} is damaged: it contains ${unnamed}, which its configuration does not name`);
 }
 
 /** The place of a file; undefined for records. @throws RestoreRefused for a path that leads out of the state */
@@ -250,9 +316,25 @@ async function refuseOccupied(directory: string): Promise<void> {
   );
 }
 
+/** What is in a state directory, without marks, locks, and what was set aside. */
+async function stateNamesIn(directory: string): Promise<readonly string[]> {
+  return (await readdir(directory)).filter((name) => !isMarkOrLock(name) && !name.startsWith(asidePrefix));
+}
+
+/** @throws RestoreRefused if the directory has content, but not that of a server's state: it may be a wrong path */
+async function refuseForeign(directory: string): Promise<void> {
+  if (!existsSync(directory) || existsSync(unfinishedMarkIn(directory))) return;
+  const names = await stateNamesIn(directory);
+  // Also without a database that was removed because it was damaged.
+  if (names.length === 0 || names.some((name) => /^(database|version\.json)/.test(name))) return;
+  throw new RestoreRefused(
+    `${directory} is not the state directory of a server: it contains ${names[0]}; empty it, or name another with --state`,
+  );
+}
+
 /** Moves everything in a state directory into a new directory in it. @returns undefined if there was nothing */
 async function setStateAside(directory: string): Promise<string | undefined> {
-  const names = (await readdir(directory)).filter((name) => !isMarkOrLock(name) && !name.startsWith(asidePrefix));
+  const names = await stateNamesIn(directory);
   if (names.length === 0) return undefined;
   const aside = join(directory, `${asidePrefix}${new Date(systemClock()).toISOString().replaceAll(/[-:.]/g, "")}`);
   await mkdir(aside, { mode: 0o700 });

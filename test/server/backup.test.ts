@@ -24,7 +24,7 @@ import { openStateDatabase } from "../../src/publishing/store/state-database.ts"
 import { makeBackup } from "../../src/server/backup.ts";
 import { writeArchive } from "../../src/server/backup-archive.ts";
 import { restoreBackup } from "../../src/server/restore.ts";
-import { checkState, markState, stateFormat, unfinishedMarkIn } from "../../src/server/state-version.ts";
+import { checkState, markState, stateFormat } from "../../src/server/state-version.ts";
 import { readProjectFile } from "../support/project-files.ts";
 
 const name = parseRepositoryName("debian");
@@ -181,12 +181,11 @@ test("a restore refuses a state directory with content and a changed configurati
 test("an interrupted restore keeps servers from starting, and can be repeated without force", async () => {
   await backedUpAndLost();
   // The place of one file is occupied by a directory, so that the restore fails in the middle.
-  mkdirSync(join(state, "repositories/debian/signing-key.asc/x"), { recursive: true });
-  writeFileSync(unfinishedMarkIn(state), "");
-  await expect(restoreBackup({ ...again, file: backup })).rejects.toThrow(/cannot write .*signing-key\.asc/);
+  mkdirSync(join(work, "place/secret/x"), { recursive: true });
+  await expect(restoreBackup({ ...again, file: backup, force: true })).rejects.toThrow(/cannot write .*secret/);
   expect(() => checkState(state, silentLog)).toThrow(`a restore into ${state} was interrupted: repeat it`);
   await expect(makeBackup({ ...request(), file: `${backup}.2` })).rejects.toThrow(/was interrupted/);
-  rmSync(join(state, "repositories/debian/signing-key.asc"), { recursive: true });
+  rmSync(join(work, "place/secret"), { recursive: true });
   await restoreBackup({ ...again, file: backup });
   expect(() => checkState(state, silentLog)).not.toThrow();
   expect(readFileSync(join(state, "repositories/debian/signing-key.asc"), "utf8")).toBe("the key\n");
