@@ -2,6 +2,7 @@
 // pings that are under way then end as if nothing had happened.
 import { abortable } from "../base/abort.ts";
 import type { RepositoryName, TreePath } from "../base/names.ts";
+import { withResolvers } from "../base/with-resolvers.ts";
 import type { Resource } from "../publishing/resource.ts";
 import type {
   DirectoryListing,
@@ -16,12 +17,20 @@ import type {
 import { NotSeenYet } from "../publishing/served-repository.ts";
 import type { RepositoryService } from "./repository-service.ts";
 
+/** How long after its start, in ms, a repository lets requests wait that it can only answer when it has seen its tree. */
+const firstSurveyWaitMs = 10_000;
+/** How many of these requests may wait at the same time; all others get an error at once. */
+const maxWaitingRequests = 256;
+
 export class RepositorySlot implements ServedRepository {
   readonly name: RepositoryName;
   #service: RepositoryService;
   /** Has the answers to requests that the present repository cannot answer before it has seen its tree. */
   #former: RepositoryService | undefined;
   #formerStopped: Promise<void> = Promise.resolve();
+  /** Resolves when the tree was surveyed for the first time or the time for that is over; undefined from then on. */
+  #firstSurvey: Promise<void> | undefined;
+  #waitingRequests = 0;
 
   constructor(service: RepositoryService) {
     this.name = service.repository.name;
@@ -45,7 +54,9 @@ export class RepositorySlot implements ServedRepository {
   async start(): Promise<string | undefined> {
     await this.#formerStopped;
     const started = this.#service;
-    const failure = await started.start();
+    const surveyed = started.start();
+    this.#letRequestsWaitFor(surveyed);
+    const failure = await surveyed;
     // After a failure, the former one is kept until the next replacement: the present one has not seen its tree.
     if (failure === undefined && this.#service === started) this.#former = undefined;
     return failure;
@@ -81,10 +92,35 @@ export class RepositorySlot implements ServedRepository {
     context: RequestContext,
   ): Promise<Resource | undefined> {
     if (this.#service !== service && !context.signal.aborted) return await this.find(path, context);
-    if (former === undefined || !(thrown instanceof NotSeenYet)) throw thrown;
-    const found = await former.repository.find(path, context).catch(() => undefined);
-    if (found === undefined) throw thrown;
-    return found;
+    if (!(thrown instanceof NotSeenYet)) throw thrown;
+    const found = await former?.repository.find(path, context).catch(() => undefined);
+    if (found !== undefined) return found;
+    if (!(await this.#awaitFirstSurvey(context.signal))) throw thrown;
+    return await this.#service.repository.find(path, context);
+  }
+
+  #letRequestsWaitFor(surveyed: Promise<unknown>): void {
+    const { promise: firstSurvey, resolve } = withResolvers<void>();
+    const end = (): void => {
+      clearTimeout(timer);
+      if (this.#firstSurvey === firstSurvey) this.#firstSurvey = undefined;
+      resolve();
+    };
+    const timer = setTimeout(end, firstSurveyWaitMs).unref();
+    this.#firstSurvey = firstSurvey;
+    surveyed.then(end, end);
+  }
+
+  /** @returns whether it is worthwhile to ask again @throws signal.reason */
+  async #awaitFirstSurvey(signal: AbortSignal): Promise<boolean> {
+    if (this.#firstSurvey === undefined || this.#waitingRequests >= maxWaitingRequests) return false;
+    this.#waitingRequests += 1;
+    try {
+      await abortable(this.#firstSurvey, signal);
+      return true;
+    } finally {
+      this.#waitingRequests -= 1;
+    }
   }
 
   async list(path: string, range: ListingRange, signal: AbortSignal): Promise<DirectoryListing | undefined> {

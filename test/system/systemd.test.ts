@@ -163,9 +163,11 @@ describe("clients that request without a pause", () => {
     const packages = await (await fetch(`${url}/debian/${indices[1]}`)).text();
     const names = [...packages.matchAll(/^Filename: (.*)$/gm)].map(([, name = ""]) => name);
     expect(names).toHaveLength(2);
+    // A server knows it only when it has listed the tree.
+    const inNoIndex = "dists/sid/main/binary-amd64/hello_1.0_amd64.deb";
     // On both sockets.
     urls = [url, url.replace("127.0.0.1", "[::1]")].flatMap((at) =>
-      [...indices, ...names].map((path) => `${at}/debian/${path}`),
+      [...indices, ...names, inNoIndex].map((path) => `${at}/debian/${path}`),
     );
   });
   afterAll(() => apt.close());
