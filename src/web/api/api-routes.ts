@@ -1,11 +1,10 @@
 // The routes of the JSON API.
-import { createHash } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import type Koa from "koa";
 import type { RepositoryName } from "../../base/names.ts";
 import { errorResponseOf, HttpError, methodNotAllowed } from "../../http/error-responses.ts";
-import { precondition } from "../../http/preconditions.ts";
 import type { AddRoutes, RouteAccess, RouteState } from "../../http/routes.ts";
+import { setTextBody } from "../../http/text-body.ts";
 import type { RepositoryData } from "../data/repository-data.ts";
 import { apiRoot, openApiDocument } from "./openapi.ts";
 import type { Resource } from "./resources.ts";
@@ -103,17 +102,7 @@ function sendJson(ctx: Context, value: object, audience: "public" | "private"): 
     }
     return;
   }
-  const body = JSON.stringify(value);
-  const etag = createHash("sha256").update(body).digest("base64url");
-  ctx.set("ETag", `"${etag}"`);
-  const outcome = precondition(ctx.req.headers, { etag, lastModifiedSeconds: undefined, lastModified: undefined });
-  if (outcome === "failed") throw new HttpError("request/precondition", "the content has another ETag");
-  if (outcome === "not-modified") {
-    ctx.status = 304;
-    return;
-  }
-  ctx.type = "json";
-  ctx.body = body;
+  setTextBody(ctx, { type: "application/json; charset=utf-8", text: JSON.stringify(value) });
 }
 
 /** @throws an error that no request should meet, which is logged */

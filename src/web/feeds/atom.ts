@@ -6,7 +6,7 @@ import { template } from "../pages/templates.ts";
 import type { FeedEntry } from "./uploads.ts";
 import { urnOf } from "./uploads.ts";
 
-/** What a feed is of. */
+/** The subject of a feed. */
 export interface FeedSubject {
   readonly repository: string;
   /** Identifies the repository among others of the same name. */

@@ -6,7 +6,7 @@ export interface Badge {
   /** The name of a package. */
   readonly label: string;
   readonly message: string;
-  /** What the image says, for people who cannot see it. */
+  /** The text for people who cannot see the image. */
   readonly title: string;
   /** Whether the message is a version. */
   readonly isFound: boolean;

@@ -1,23 +1,16 @@
 // The routes of each repository for other programs and pages that show a part of it: the feeds of uploads, and badges.
-import { createHash } from "node:crypto";
 import type Koa from "koa";
 import { compareVersions } from "../../debian/version.ts";
 import { HttpError } from "../../http/error-responses.ts";
-import { precondition } from "../../http/preconditions.ts";
 import type { AddRoutes, RouteState } from "../../http/routes.ts";
+import type { TextBody } from "../../http/text-body.ts";
+import { setTextBody } from "../../http/text-body.ts";
 import type { RepositoryData } from "../data/repository-data.ts";
 import { renderFeed } from "./atom.ts";
 import { renderBadge } from "./badge.ts";
 import { feedEntries } from "./uploads.ts";
 
 type Context = Koa.ParameterizedContext<RouteState>;
-
-interface Content {
-  readonly type: string;
-  readonly text: string;
-  /** Undefined if it may change without a later date. */
-  readonly lastModifiedSeconds?: number | undefined;
-}
 
 /** Adds the feeds and badges of all repositories. It must be added before their pages. */
 export const addFeeds =
@@ -60,7 +53,7 @@ async function feedOf(
   suite: string | undefined,
   origin: string,
   now: { readonly nowSeconds: number; readonly signal: AbortSignal },
-): Promise<Content> {
+): Promise<TextBody> {
   const health = data.health();
   const suites = health.suites.filter((one) => suite === undefined || one.suite === suite);
   if (suite !== undefined && suites.length === 0)
@@ -91,7 +84,7 @@ async function badgeOf(
   name: string,
   suite: string | undefined,
   signal: AbortSignal,
-): Promise<Content> {
+): Promise<TextBody> {
   const found = await data.summary(name, signal);
   const versions = found?.suites.filter((one) => suite === undefined || one.suite === suite) ?? [];
   const [version] = versions.map((one) => one.version).toSorted((a, b) => compareVersions(b, a));
@@ -102,24 +95,12 @@ async function badgeOf(
   return { type: "image/svg+xml; charset=utf-8", text };
 }
 
-function send(ctx: Context, { type, text, lastModifiedSeconds }: Content, isPrivate: boolean): void {
-  const etag = createHash("sha256").update(text).digest("base64url").slice(0, 22);
-  const lastModified =
-    lastModifiedSeconds === undefined ? undefined : new Date(lastModifiedSeconds * 1000).toUTCString();
-  ctx.set("ETag", `"${etag}"`);
+function send(ctx: Context, content: TextBody, isPrivate: boolean): void {
   ctx.set("Cache-Control", "no-cache");
-  if (lastModified !== undefined) ctx.set("Last-Modified", lastModified);
   if (!isPrivate) {
     ctx.set("Access-Control-Allow-Origin", "*");
     // Without this, pages of other sites could not show the image.
     ctx.set("Cross-Origin-Resource-Policy", "cross-origin");
   }
-  const outcome = precondition(ctx.req.headers, { etag, lastModifiedSeconds, lastModified });
-  if (outcome === "failed") throw new HttpError("request/precondition", "the content has another ETag");
-  if (outcome === "not-modified") {
-    ctx.status = 304;
-    return;
-  }
-  ctx.body = text;
-  ctx.set("Content-Type", type);
+  setTextBody(ctx, content);
 }

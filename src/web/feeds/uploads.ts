@@ -1,4 +1,4 @@
-// What a feed lists: uploads, in which the files of one version for several architectures are one entry.
+// The entries of a feed: uploads, in which the files of one version for several architectures are one entry.
 import { createHash } from "node:crypto";
 import type { RepositoryData, Upload } from "../data/repository-data.ts";
 import { maxPageEntries } from "../data/repository-data.ts";

@@ -1,12 +1,12 @@
 // Routes of each repository for people, and for setting it up: its pages, its directories, its public keys, and its
 // .sources and extrepo files.
-import { createHash } from "node:crypto";
 import type Router from "@koa/router";
 import type Koa from "koa";
 import { pathToRoot } from "../../http/browsers.ts";
 import { HttpError } from "../../http/error-responses.ts";
 import { setJsonBody } from "../../http/json-body.ts";
 import type { AddRoutes, RouteState } from "../../http/routes.ts";
+import { setTextBody } from "../../http/text-body.ts";
 import { publicSuiteName } from "../../publishing/live/flat-names.ts";
 import type { RepositoryStatus } from "../../publishing/served-repository.ts";
 import { renderDeb822Source } from "./deb822-source.ts";
@@ -111,12 +111,9 @@ function addRepositoryPages(
 }
 
 function setHtmlBody(ctx: Context, html: string): void {
-  ctx.body = html;
-  ctx.set("Content-Type", "text/html; charset=utf-8");
   ctx.set("Cache-Control", "no-cache");
   ctx.set("Content-Security-Policy", contentSecurityPolicy);
-  ctx.set("ETag", `W/"${createHash("sha256").update(html).digest("base64url").slice(0, 22)}"`);
-  if (ctx.fresh) ctx.status = 304;
+  setTextBody(ctx, { type: "text/html; charset=utf-8", text: html, isWeak: true });
 }
 
 function redirect(ctx: Context, location: string, what: string): void {
