@@ -161,14 +161,12 @@ test("Contents and pdiffs, which are published later for the same packages, are 
   await it.start([to(receiver)]);
   await it.put("hello", "1");
   await receiver.gets(1);
-  const first = it.served.repository.snapshots();
   await it.served.deferredGenerated();
-  expect([...first].length).toBeGreaterThanOrEqual(1);
   await it.put("hello", "2");
-  const [one, two] = (await receiver.gets(2)).map((event) => verified(event).data);
+  const [, two] = (await receiver.gets(2)).map((event) => verified(event).data);
   expect(receiver.received).toHaveLength(2);
-  // The publication with the deferred files is in between.
-  expect(two?.previousPublication).not.toBe(one?.publication);
+  // The third one is the publication with the deferred files.
+  expect([...it.served.repository.snapshots()].length).toBeGreaterThanOrEqual(3);
   expect(two?.changes?.changed.total).toBe(1);
 });
 
