@@ -23,7 +23,7 @@ interface UnwrittenSegment {
   readonly sizes: SegmentSizes;
   readonly bytes: Readonly<Partial<Record<IndexForm, Buffer>>>;
   readonly writing: Promise<unknown>;
-  /** If the write failed, the segment stays readable until the caller of `written` receives the error. */
+  /** If the write failed, the segment stays readable for builds that began before, until `written` tells them. */
   hasFailed: boolean;
 }
 
@@ -111,7 +111,10 @@ export class SegmentStore {
       },
     );
     if (this.#unwritten.size >= maxUnwritten) {
-      await this.written([id]);
+      await this.written([id]).catch((thrown: unknown) => {
+        if (this.#unwritten.get(id) === unwritten) this.#unwritten.delete(id);
+        throw thrown;
+      });
       // The disk accepts writes again. Callers with failed segments have given up, or get the error from `written`.
       for (const [other, { hasFailed }] of this.#unwritten) if (hasFailed) this.#unwritten.delete(other);
     }
@@ -120,15 +123,14 @@ export class SegmentStore {
 
   /**
    * Resolves when these segments are on disk.
-   * @throws StateUnwritable; the segments that could not be written are then forgotten
+   * @throws StateUnwritable; the next build stores the segments again
    */
   async written(ids: Iterable<string>): Promise<void> {
     const waited = [...ids];
     await written(async () => {
       const results = await Promise.allSettled(waited.flatMap((id) => this.#unwritten.get(id)?.writing ?? []));
-      for (const id of waited) this.#unwritten.delete(id);
       for (const result of results) if (result.status === "rejected") throw result.reason;
-      // Another caller may have awaited and forgotten the same segments.
+      // A segment whose write failed may have been forgotten.
       const lost = waited.find((id) => !this.#sizes.doesExist(id));
       if (lost !== undefined) throw new Error(`segment ${lost} could not be written`);
     });

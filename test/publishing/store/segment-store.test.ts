@@ -49,6 +49,16 @@ test("every caller that waits for a segment gets its write error, also after ano
   expect(Buffer.from(store.read("one", "plain"))).toEqual(plain);
 });
 
+test("a build that began before a write failed can read the segment until it gets the error", async () => {
+  const store = aStore(() => true);
+  await store.put("one", plain, compressed);
+  // The build that stored it gives up first.
+  await expect(store.written(["one"])).rejects.toMatchObject({ code: "state/unwritable" });
+  expect(Buffer.from(store.read("one", "plain"))).toEqual(plain);
+  expect(Buffer.from(store.readTransient("one", "xz"))).toEqual(plain);
+  await expect(store.written(["one"])).rejects.toMatchObject({ code: "state/unwritable" });
+});
+
 test("a caller that waits for its own segment does not get the errors of others", async () => {
   let isFull = true;
   const store = aStore(() => isFull);
