@@ -1,4 +1,5 @@
 // Inspections on disk, by content: every content is read once.
+import { crc32 } from "node:zlib";
 import type { Database } from "lmdb";
 import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { DigestAlgorithm, Digests } from "../../debian/digests.ts";
@@ -17,12 +18,22 @@ const temporaryRejections: ReadonlySet<RejectCode> = new Set(["unsupported-compr
 export const isTemporary = (found: Inspection | Finding): boolean =>
   found.kind === "rejected" && temporaryRejections.has(found.code);
 
-/** The first line of a record, as JSON. A restart reads this sixth of the record only. */
+/** The first line of a record, as JSON after its checksums. A restart reads this sixth of the record only. */
 interface Summary {
   readonly finding: Finding;
   /** The conditions for which the finding is valid: limits for a rejection, otherwise digest algorithms. */
   readonly under: string;
 }
+
+/**
+ * A record begins with the checksum of the rest of its first line, and then with the checksum of its second line: lmdb
+ * does not notice bytes that a disk has changed. They are fields of the JSON object. Version 0.1.0 ignores them, and
+ * wrote records without them.
+ */
+const ownField = '{"crc32":"';
+const inspectionField = '","inspectionCrc32":"';
+const checksumLength = 8;
+const inspectionChecksumAt = ownField.length + checksumLength + inspectionField.length;
 
 const endOfLine = 0x0a;
 
@@ -76,7 +87,7 @@ export class InspectionStore {
     const finding = findingOf(this.#withRequestedDigests(inspection));
     if (isTemporary(finding)) return finding;
     const brief: Summary = { finding, under: this.#conditionsOf(finding) };
-    const record = Buffer.from(`${JSON.stringify(brief)}\n${JSON.stringify(inspection)}`);
+    const record = recordOf(JSON.stringify(brief), JSON.stringify(inspection));
     await this.#written.put(`${schema}/${contentKey}`, record);
     return finding;
   }
@@ -104,7 +115,9 @@ export class InspectionStore {
   }
 
   #inspectionIn(record: Buffer): Inspection | undefined {
-    const inspection = JSON.parse(record.toString("utf8", record.indexOf(endOfLine) + 1)) as Inspection;
+    const line = record.subarray(record.indexOf(endOfLine) + 1);
+    if (hasChecksums(record)) verify(line, record, inspectionChecksumAt);
+    const inspection = JSON.parse(line.toString()) as Inspection;
     if (inspection.kind === "rejected") return summaryOf(record).under === this.#limits ? inspection : undefined;
     return this.#algorithms.every((algorithm) => inspection.digests[algorithm] !== undefined) ? inspection : undefined;
   }
@@ -127,12 +140,16 @@ export class InspectionStore {
   }
 }
 
+/** A line of a record does not have its checksum. */
+class DamagedRecord extends Error {}
+
 /** A record that a disk has damaged counts as missing: the content is inspected again, and the record replaced. */
 function unlessDamaged<Value>(read: () => Value): Value | undefined {
   try {
     return read();
   } catch (thrown) {
-    if (thrown instanceof SyntaxError || thrown instanceof TypeError) return undefined;
+    if (thrown instanceof DamagedRecord || thrown instanceof SyntaxError || thrown instanceof TypeError)
+      return undefined;
     throw thrown;
   }
 }
@@ -140,5 +157,25 @@ function unlessDamaged<Value>(read: () => Value): Value | undefined {
 /** The value for contents that are marked untrusted. */
 const untrusted = Buffer.from("doubted");
 
-const summaryOf = (record: Buffer): Summary =>
-  JSON.parse(record.toString("utf8", 0, record.indexOf(endOfLine))) as Summary;
+/** Joins the two lines of a record, with their checksums. @param summary the JSON of a summary */
+function recordOf(summary: string, inspection: string): Buffer {
+  const rest = `${inspectionField}${checksumOf(inspection)}",${summary.slice(1)}`;
+  return Buffer.from(`${ownField}${checksumOf(rest)}${rest}\n${inspection}`);
+}
+
+/** @throws DamagedRecord, SyntaxError */
+function summaryOf(record: Buffer): Summary {
+  const end = record.indexOf(endOfLine);
+  const restAt = ownField.length + checksumLength;
+  if (hasChecksums(record)) verify(record.subarray(restAt, end), record, ownField.length);
+  return JSON.parse(record.toString("utf8", 0, end)) as Summary;
+}
+
+const hasChecksums = (record: Buffer): boolean => record.toString("latin1", 0, ownField.length) === ownField;
+
+/** @param at the place of the checksum in the record @throws DamagedRecord */
+function verify(bytes: Buffer, record: Buffer, at: number): void {
+  if (record.toString("latin1", at, at + checksumLength) !== checksumOf(bytes)) throw new DamagedRecord();
+}
+
+const checksumOf = (bytes: string | Uint8Array): string => crc32(bytes).toString(16).padStart(checksumLength, "0");

@@ -146,3 +146,43 @@ test.each([
   await third.put("damaged", binary);
   expect(third.finding("damaged")).toMatchObject({ kind: "binary" });
 });
+
+test("any changed byte of a record is noticed: the content is inspected again", async () => {
+  const disk = aDisk();
+  await (await disk.inspectionStore(["sha256"])).put("changed", binary);
+  let length = 0;
+  await disk.damage("changed", (record) => {
+    length = record.length;
+    return record;
+  });
+  const sound = await disk.inspectionStore(["sha256"]);
+  const [finding, inspection] = [plain(sound.finding("changed")), sound.get("changed")];
+  const flip = (at: number) =>
+    disk.damage("changed", (record) => Buffer.from(record.map((byte, index) => (index === at ? byte ^ 1 : byte))));
+  let noticed = 0;
+  for (let at = 0; at < length; at += 1) {
+    await flip(at);
+    // If only the name of a field has changed, everything is still as it was stored.
+    const found = [sound.finding("changed"), sound.get("changed")] as const;
+    expect([undefined, finding], `byte ${at}`).toContainEqual(found[0] && plain(found[0]));
+    expect([undefined, inspection], `byte ${at}`).toContainEqual(found[1]);
+    if (found.includes(undefined)) noticed += 1;
+    await flip(at);
+  }
+  expect(noticed).toBeGreaterThan(length - 10);
+  expect([plain(sound.finding("changed")), sound.get("changed")]).toEqual([finding, inspection]);
+});
+
+test("records that version 0.1.0 wrote, without checksums, are read", async () => {
+  const disk = aDisk();
+  const store = await disk.inspectionStore(["sha256"]);
+  await store.put("old", binary);
+  const before = [plain(store.finding("old")), store.get("old")];
+  const again = await disk.inspectionStore(["sha256"]);
+  await disk.damage("old", (record) => {
+    const [first = "", second] = record.toString().split("\n");
+    const { crc32: _own, inspectionCrc32: _other, ...summary } = JSON.parse(first) as Record<string, unknown>;
+    return Buffer.from(`${JSON.stringify(summary)}\n${second}`);
+  });
+  expect([plain(again.finding("old")), again.get("old")]).toEqual(before);
+});
