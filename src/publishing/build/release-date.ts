@@ -17,8 +17,11 @@ export const maxDateLagSeconds = 24 * 3600;
 
 /** The inputs for the next Date. */
 export interface DateInputs {
-  /** Milliseconds since the epoch, untrusted. 0 means unknown; then the time of publishing counts. */
-  readonly newestLinkMs: number;
+  /**
+   * Milliseconds since the epoch, untrusted. 0 means unknown; then the time of publishing counts. Undefined means that
+   * nothing was linked; then the last Date counts, because the clock may be wrong.
+   */
+  readonly newestLinkMs: number | undefined;
   /** The Date last served, seconds since the epoch. */
   readonly lastSeconds: number | undefined;
   readonly nowMs: number;
@@ -32,7 +35,8 @@ export interface DateInputs {
  * @returns seconds since the epoch
  */
 export function nextDate({ newestLinkMs, lastSeconds, nowMs, lagSeconds }: DateInputs): number {
-  const wanted = Math.floor((newestLinkMs > 0 ? Math.min(newestLinkMs, nowMs) : nowMs) / 1000) - lagSeconds;
+  if (newestLinkMs === undefined && lastSeconds !== undefined) return lastSeconds + 1;
+  const wanted = Math.floor((newestLinkMs ? Math.min(newestLinkMs, nowMs) : nowMs) / 1000) - lagSeconds;
   return lastSeconds === undefined || wanted > lastSeconds ? wanted : lastSeconds + 1;
 }
 

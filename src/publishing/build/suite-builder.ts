@@ -28,6 +28,7 @@ import { Descriptions } from "./description-entries.ts";
 import type { PlannedIndex } from "./index-plan.ts";
 import { indicesOf } from "./index-plan.ts";
 import { PackageCounts } from "./package-counts.ts";
+import type { DateInputs } from "./release-date.ts";
 import { lastModifiedOf, nextDate, waitForDateMs } from "./release-date.ts";
 import { SegmentBuilder } from "./segment-builder.ts";
 import type { StanzaRenderer } from "./stanza-renderer.ts";
@@ -180,6 +181,7 @@ export class SuiteBuilder {
       },
       {
         ...request,
+        newestLinkMs: counts.binary + counts.source === 0 ? undefined : request.newestLinkMs,
         pooled: () => (before === undefined ? store.pool.addSegments(poolSegments) : store.pool.add(entered.added)),
       },
     );
@@ -207,7 +209,7 @@ export class SuiteBuilder {
         indices: [...indices, ...fresh.indices],
         blobs: [...base.blobs, ...kept.blobs, ...fresh.blobs],
       },
-      { current, newestLinkMs: deferred === undefined ? 0 : 1, signal },
+      { current, newestLinkMs: deferred === undefined ? 0 : undefined, signal },
     );
   }
 
@@ -220,7 +222,7 @@ export class SuiteBuilder {
     const { store } = this.#options;
     const withDeferred = store.get(this.#suite, lastWithSamePackages(past, store.history(this.#suite))) ?? past;
     const content = { ...past, ...withDeferredOf(past, withDeferred), rolledBackTo: past.id };
-    return await this.#publish(content, { current, newestLinkMs: 0, signal });
+    return await this.#publish(content, { current, newestLinkMs: undefined, signal });
   }
 
   /** Makes the next build start from nothing, because this builder missed a change. */
@@ -243,7 +245,8 @@ export class SuiteBuilder {
       newestLinkMs,
       pooled = async () => undefined,
       signal,
-    }: Pick<BuildRequest, "current" | "newestLinkMs" | "signal"> & {
+    }: Pick<BuildRequest, "current" | "signal"> & {
+      readonly newestLinkMs: DateInputs["newestLinkMs"];
       /** Adds the packages to the pool. */
       readonly pooled?: () => Promise<void>;
     },

@@ -100,6 +100,22 @@ test("the Date of a suite without packages follows the clock, and a removal incr
   expect(await dateOf(served)).toBe(before + 1);
 });
 
+test("while the clock is ahead, the removal of the last package and a rollback do not take their Dates from it", async () => {
+  const timed = new Timed();
+  const { served } = timed;
+  const first = await timed.upload();
+  served.remove(`${amd64}/p1.deb`);
+  const ahead = { now: () => (noon + 2 * 3600) * 1000 };
+  await served.restart(ahead);
+  await served.ping();
+  expect(await served.text(`${amd64}/Packages`)).toBe("");
+  expect(await dateOf(served)).toBe(first + 1);
+  const [, old] = [...served.repository.snapshots()];
+  await served.repository.snapshotControl.rollBack(sid, old?.id ?? "");
+  expect(await served.text(`${amd64}/Packages`)).toContain("Package: p1\n");
+  expect(await dateOf(served)).toBe(first + 2);
+});
+
 test("the lag is configurable, and two servers of one tree publish the same Release without communicating", async () => {
   const [one, other, soon] = [new Timed(), new Timed(), new Timed({ dateLagSeconds: minDateLagSeconds })];
   for (const timed of [one, other, soon]) await timed.upload(noon - 1000);
