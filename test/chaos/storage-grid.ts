@@ -50,7 +50,9 @@ class TahoeProcess {
   async fileText(name: string): Promise<string> {
     for (const begunMs = Date.now(); Date.now() - begunMs < startTimeoutMs; await wait(100)) {
       try {
-        return readFileSync(join(this.directory, name), "utf8").trim();
+        const text = readFileSync(join(this.directory, name), "utf8");
+        // The node creates the file before it writes the line.
+        if (text.endsWith("\n")) return text.trim();
       } catch {
         // It is not there yet.
       }
