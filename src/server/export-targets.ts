@@ -8,6 +8,7 @@ import { RepoError } from "../base/errors.ts";
 import type { RepositoryName, StateName, TreePath } from "../base/names.ts";
 import { isWithin, parseTreePath, pathNames, rootPath } from "../base/names.ts";
 import { createFile, replaceFile } from "../base/replace-file.ts";
+import { written } from "../base/state-errors.ts";
 import type { Bundle } from "../client/bundle.ts";
 import { WriteGateways } from "../client/write-gateways.ts";
 import type { TreeConfiguration } from "../config/configuration.ts";
@@ -106,7 +107,7 @@ export function uploadsIn(root: RootDatabase, name: RepositoryName): Uploads {
       return cap === undefined ? undefined : new ContentId(cap);
     },
     async put(sha256, content) {
-      await caps.put(sha256, content.reveal());
+      await written(() => caps.put(sha256, content.reveal()));
     },
   };
 }

@@ -1,6 +1,7 @@
 // Inspections on disk, by content: every content is read once.
 import { crc32 } from "node:zlib";
 import type { Database } from "lmdb";
+import { written } from "../../base/state-errors.ts";
 import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { DigestAlgorithm, Digests } from "../../debian/digests.ts";
 import { digestAlgorithms } from "../../debian/digests.ts";
@@ -94,12 +95,12 @@ export class InspectionStore {
 
   /** Records that stored data about this content is wrong, so that its bytes must be read again. */
   async markUntrusted(contentKey: string): Promise<void> {
-    await this.#records.put(`${schema}/doubt/${contentKey}`, untrusted);
+    await written(() => this.#records.put(`${schema}/doubt/${contentKey}`, untrusted));
   }
 
   /** Reverts `markUntrusted` after the bytes were read. */
   async clearUntrusted(contentKey: string): Promise<void> {
-    await this.#records.remove(`${schema}/doubt/${contentKey}`);
+    await written(() => this.#records.remove(`${schema}/doubt/${contentKey}`));
   }
 
   /** Whether `markUntrusted` was called for this content. */

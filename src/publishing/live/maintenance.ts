@@ -84,7 +84,7 @@ export class Maintenance {
     await this.#options.deferredQueue.stop();
   }
 
-  /** To be called at the end of each refresh, before the next one begins. */
+  /** To be called at the end of each refresh, before the next one begins. A failure to remove is logged. */
   async afterRefresh(names: Iterable<Suite>): Promise<void> {
     const { suites, deferredQueue, deferredPublisher, now } = this.#options;
     for (const name of names) {
@@ -92,7 +92,16 @@ export class Maintenance {
       if (suite !== undefined && deferredPublisher.isIncomplete(suite)) deferredQueue.request(name);
     }
     if (now() < this.#sweepAtMs) return;
-    if (await deferredQueue.unlessBusy(() => this.#sweep())) this.#sweepAtMs = now() + sweepSeconds * 1000;
+    if (await deferredQueue.unlessBusy(() => this.#trySweep())) this.#sweepAtMs = now() + sweepSeconds * 1000;
+  }
+
+  async #trySweep(): Promise<void> {
+    const { stateName, log } = this.#options;
+    try {
+      await this.#sweep();
+    } catch (thrown) {
+      log.error({ repository: stateName, err: thrown }, "old publications could not be removed");
+    }
   }
 
   async #renew(): Promise<void> {

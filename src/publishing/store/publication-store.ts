@@ -215,8 +215,13 @@ export class PublicationStore {
    * @param patchesBeforeMs pdiffs of publications that were superseded before this time are deleted: a client that is
    *   so far behind downloads the whole index
    * @returns how many publications were deleted
+   * @throws StateUnwritable
    */
   async sweep(supersededBeforeMs: number, patchesBeforeMs: number): Promise<number> {
+    return await written(() => this.#sweep(supersededBeforeMs, patchesBeforeMs));
+  }
+
+  async #sweep(supersededBeforeMs: number, patchesBeforeMs: number): Promise<number> {
     const protectedKeys = this.#protectedKeys();
     const old = [...this.#supersededMs.getRange()].filter(
       ({ key, value }) => value < supersededBeforeMs && !protectedKeys.has(key),

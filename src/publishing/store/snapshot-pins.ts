@@ -2,6 +2,7 @@
 import type { Database, RootDatabase } from "lmdb";
 import type { StateName, Suite } from "../../base/names.ts";
 import { parseSuiteOrFlat } from "../../base/names.ts";
+import { written } from "../../base/state-errors.ts";
 import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
 
 /** A publication that is kept forever under a name. */
@@ -29,11 +30,11 @@ export class SnapshotPins {
   }
 
   async pin({ suite, name, id }: Pin): Promise<void> {
-    await this.#ids.put(suiteKey(suite, name), id);
+    await written(() => this.#ids.put(suiteKey(suite, name), id));
   }
 
   async unpin(suite: Suite, name: string): Promise<void> {
-    await this.#ids.remove(suiteKey(suite, name));
+    await written(() => this.#ids.remove(suiteKey(suite, name)));
   }
 
   *all(): Iterable<Pin> {
@@ -49,11 +50,11 @@ export class SnapshotPins {
   }
 
   async rollBack(suite: Suite, id: string): Promise<void> {
-    await this.#rolledBackTo.put(suite, id);
+    await written(() => this.#rolledBackTo.put(suite, id));
   }
 
   async resume(suite: Suite): Promise<void> {
-    await this.#rolledBackTo.remove(suite);
+    await written(() => this.#rolledBackTo.remove(suite));
   }
 
   /** Every suite that is rolled back, with the id of the publication. */
