@@ -4,18 +4,26 @@ import { parseArgs } from "node:util";
 import { runChaos } from "./run.ts";
 
 const usage = "usage: npm run chaos -- [--minutes N] [--seed N]";
-const defaultMinutes = 10;
+/** A run without `--minutes`: it goes on until the server was killed so often, within these limits. */
+const fullRun = { minutes: 10, maxMinutes: 15, kills: 100 };
 const maxMinutes = 24 * 60;
 const livesPerWindow = 12;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({ options: { minutes: { type: "string" }, seed: { type: "string" } } });
-  const minutes = Number(values.minutes ?? defaultMinutes);
+  const isFull = values.minutes === undefined;
+  const minutes = Number(values.minutes ?? fullRun.minutes);
   const seed = Number(values.seed ?? randomInt(2 ** 31));
   if (!(minutes > 0 && minutes <= maxMinutes) || !Number.isSafeInteger(seed)) throw new Error(usage);
-  process.stdout.write(`chaos for ${minutes} minutes with --seed ${seed}\n`);
-  const options = { seed, seconds: minutes * 60, projectRoot: process.cwd(), livesPerWindow };
-  const { findings, rows, work } = await runChaos(options);
+  const until = isFull ? ` and until ${fullRun.kills} kills, at most ${fullRun.maxMinutes} minutes,` : "";
+  process.stdout.write(`chaos for ${minutes} minutes${until} with --seed ${seed}\n`);
+  const { findings, rows, work } = await runChaos({
+    seed,
+    seconds: minutes * 60,
+    ...(isFull && { goal: { kills: fullRun.kills, seconds: fullRun.maxMinutes * 60 } }),
+    projectRoot: process.cwd(),
+    livesPerWindow,
+  });
   const width = Math.max(...rows.map(([what]) => what.length));
   for (const [what, count] of rows) process.stdout.write(`  ${what.padEnd(width)}  ${count}\n`);
   for (const { atSeconds, invariant, what, during } of findings.violations)

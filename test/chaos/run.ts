@@ -21,8 +21,10 @@ import { StorageGrid } from "./storage-grid.ts";
 
 export interface ChaosOptions {
   readonly seed: number;
-  /** How long bad things happen. The set-up and the last check come in addition. */
+  /** How long bad things happen at least. The set-up and the last check come in addition. */
   readonly seconds: number;
+  /** The run goes on until the server was killed so often, within so many seconds. */
+  readonly goal?: { readonly kills: number; readonly seconds: number };
   readonly projectRoot: string;
   /** How often the server is killed between two checks in calm. */
   readonly livesPerWindow: number;
@@ -144,13 +146,18 @@ class ChaosRun {
   /** Windows of several lives of the server, each followed by a check in calm. */
   async go(): Promise<void> {
     await this.#calm();
-    const untilMs = Date.now() + this.#options.seconds * 1000;
-    for (let window = 0; Date.now() < untilMs; window += 1) {
+    const { seconds, goal = { kills: 0, seconds }, livesPerWindow } = this.#options;
+    const begunMs = Date.now();
+    const isOver = (): boolean => {
+      const elapsedSeconds = (Date.now() - begunMs) / 1000;
+      return elapsedSeconds >= (this.#server.kills < goal.kills ? goal.seconds : seconds);
+    };
+    for (let window = 0; !isOver(); window += 1) {
       // Either the state is damaged or its disk is full: the file of the last Dates is only there for one of them.
       const isDamaging = window % 2 === 0;
       this.#isCalm = false;
-      for (let life = 0; life < this.#options.livesPerWindow && Date.now() < untilMs; life += 1) {
-        const isLast = life === this.#options.livesPerWindow - 1;
+      for (let life = 0; life < livesPerWindow && !isOver(); life += 1) {
+        const isLast = life === livesPerWindow - 1;
         await this.#life(!isDamaging);
         if (isDamaging && isLast) this.#damage();
       }
@@ -174,6 +181,7 @@ class ChaosRun {
       this.findings.during += `, ${this.#jump()}`;
       await pause(chance.between(0, 1000), this.#stopping.signal);
     }
+    if (this.#grid.isWriting) this.#happen("kills while a builder uploads or removes");
     await this.#server.kill();
     await started;
     if (isFull && chance.isLikely(0.7)) this.#freeDisk();

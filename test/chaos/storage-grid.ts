@@ -66,6 +66,8 @@ export class StorageGrid {
   readonly #nodes: readonly TahoeProcess[];
   readonly #gateway: TahoeProcess;
   readonly #changes = new SerialQueue();
+  /** Whether something is being written. */
+  isWriting = false;
 
   private constructor(url: string, nodes: readonly TahoeProcess[], gateway: TahoeProcess) {
     this.url = url;
@@ -114,7 +116,12 @@ export class StorageGrid {
   async write<T>(task: (signal: AbortSignal) => Promise<T>): Promise<T> {
     return await this.#changes.run(async () => {
       if (this.alive < storageNodes) throw new Error("a storage node is dead");
-      return await task(AbortSignal.timeout(writeTimeoutMs));
+      this.isWriting = true;
+      try {
+        return await task(AbortSignal.timeout(writeTimeoutMs));
+      } finally {
+        this.isWriting = false;
+      }
     });
   }
 
