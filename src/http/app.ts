@@ -56,8 +56,11 @@ export interface AppOptions extends Omit<RoutesOptions, "pingLimits" | "pingRate
   ) => ErrorPage | undefined;
   /** Receives a line for each request; none by default. */
   readonly accessLog?: Log | undefined;
-  /** Called with each unexpected error, which is answered with status 500. */
-  readonly unexpected?: (thrown: unknown) => void;
+  /**
+   * Called with each unexpected error, which is answered with status 500 unless this returns another error to answer
+   * with.
+   */
+  readonly unexpected?: (thrown: unknown) => HttpError | undefined;
 }
 
 export interface App {
@@ -154,11 +157,11 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
   };
 
   const fail = (thrown: unknown, context: HttpRequestContext, response: ServerResponse): void => {
-    const errorResponse = errorResponseOf(thrown);
+    let errorResponse = errorResponseOf(thrown);
     // If the client has disconnected, the failure is only a consequence of that.
     if (errorResponse.status === 500 && !context.signal.aborted) {
       log.error({ requestId: context.id, err: thrown }, "request failed");
-      unexpected?.(thrown);
+      errorResponse = errorResponseOf(unexpected?.(thrown) ?? thrown);
     }
     const page = wantsHtml(response.req) ? pageOf(errorResponse, context) : undefined;
     sendErrorResponse(response, errorResponse, context.id, page);

@@ -7,6 +7,7 @@ import type { Log } from "../base/log.ts";
 import { SerialQueue } from "../base/serial-queue.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { Configuration } from "../config/configuration.ts";
+import { HttpError } from "../http/error-responses.ts";
 import type { Address, RunningServer } from "../http/server.ts";
 import { startServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
@@ -193,7 +194,9 @@ class ServerStart {
       activity: new ActivityLogs({ log: this.#log, now: systemClock }),
       log: this.#log,
       unexpected: (thrown) => {
-        if (isCorruption(thrown)) this.#corruption.abort();
+        if (!isCorruption(thrown)) return undefined;
+        this.#corruption.abort();
+        return new HttpError("server/not-ready", "the database is damaged; the server starts again with another one");
       },
     });
     const running = await this.#listen(served.listener);

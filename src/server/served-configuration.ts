@@ -12,6 +12,7 @@ import { changesBetween, isSame, withoutRestart } from "../config/configuration-
 import { ConfigurationError } from "../config/configuration-error.ts";
 import type { App, AppOptions } from "../http/app.ts";
 import { createApp } from "../http/app.ts";
+import type { HttpError } from "../http/error-responses.ts";
 import type { RunningServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { ActivityLogs } from "../web/activity/activity-logs.ts";
@@ -33,8 +34,8 @@ interface ServedConfigurationOptions {
   readonly searchThread: IndexThread;
   readonly activity: ActivityLogs;
   readonly log: Log;
-  /** Called with each unexpected error of a request. */
-  readonly unexpected: (thrown: unknown) => void;
+  /** Called with each unexpected error of a request. @returns another error to answer with */
+  readonly unexpected: (thrown: unknown) => HttpError | undefined;
 }
 
 export class ServedConfiguration {

@@ -4,6 +4,7 @@ import { afterEach, expect, test } from "vitest";
 import { Secret } from "../../src/base/secret.ts";
 import { withResolvers } from "../../src/base/with-resolvers.ts";
 import type { AppOptions } from "../../src/http/app.ts";
+import { HttpError } from "../../src/http/error-responses.ts";
 import { aRepository, aResource } from "../support/served-repository.ts";
 import type { StartedApp } from "../support/started-app.ts";
 import { rawExchange, startApp } from "../support/started-app.ts";
@@ -157,4 +158,20 @@ test("the line about an unexpected error has the id of the request", async () =>
   const { headers, status } = await get(app, "/broken/dists/sid/InRelease");
   expect(status).toBe(500);
   expect(app.logged()).toContain(`"requestId":"${String(headers["x-request-id"])}"`);
+});
+
+test("an unexpected error that the server repairs by itself is answered with the error that it gives instead", async () => {
+  const broken = { ...aRepository("broken", {}), find: () => Promise.reject(new Error("MDB_CORRUPTED")) };
+  const met: unknown[] = [];
+  const unexpected = (thrown: unknown) => {
+    met.push(thrown);
+    return new HttpError("server/not-ready", "it starts again");
+  };
+  const app = await startApp([broken], { unexpected });
+  stops.push(() => app.stop(0));
+  const { headers, status, body } = await get(app, "/broken/dists/sid/InRelease");
+  expect(status).toBe(503);
+  expect(headers["retry-after"]).toBeDefined();
+  expect(String(body)).toContain("server/not-ready: it starts again");
+  expect(met).toMatchObject([{ message: "MDB_CORRUPTED" }]);
 });
