@@ -12,6 +12,13 @@ server=${SERVER_UID:-65532}
 prometheus=${PROMETHEUS_UID:-65534}
 person=$(stat -c %u "$secrets")
 
+# The read cap and the write cap of that tree would be lost among the new files.
+if [ -e "$secrets/writecap" ] && [ ! -e "$secrets/tree" ]; then
+  echo "docker/secrets/ has the tree that an earlier compose file created, and a new tree would be empty." >&2
+  echo "To keep it or to move it away, see \"Upgrade\" in docs/guide-install.md. Nothing was changed." >&2
+  exit 1
+fi
+
 tahoe-apt init "$secrets/tree" --name debian --webapi "$TAHOE_GATEWAY" --public-url "$PUBLIC_URL" --suite sid \
   --builder alice bob
 [ -e "$secrets/tree/metrics.token" ] || head -c 24 /dev/urandom | base64 >"$secrets/tree/metrics.token"

@@ -24,7 +24,7 @@ export function openLog(settings: LogSettings, write = standardOutput()): Server
       formatters: { level: (level) => ({ level }) },
       serializers: { err: describedError },
     },
-    { write: (line: string) => write(format === "text" ? textOf(line) : line) },
+    { write: (line: string) => write(format === "text" ? textOf(line) : escaped(line)) },
   );
   return {
     info: (context, message) => log.info(context, message),
@@ -68,4 +68,15 @@ const valueText = (value: unknown): string =>
 /** Clients choose some of the text: no control character of it may reach a terminal. */
 const printable = (text: string): string =>
   // oxlint-disable-next-line no-control-regex
-  text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => JSON.stringify(character).slice(1, -1));
+  escaped(text.replace(/[\u0000-\u001f]/g, (character) => JSON.stringify(character).slice(1, -1)));
+
+/**
+ * Escapes what JSON leaves as it is and a terminal interprets: DEL, the control characters from U+0080 on, of which one
+ * begins escape sequences, and those that change the direction of text.
+ */
+const escaped = (text: string): string =>
+  text.replace(
+    // oxlint-disable-next-line no-control-regex
+    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );

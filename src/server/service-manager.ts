@@ -87,8 +87,8 @@ export class ServiceManager {
 
 function passedSockets(pidOf: string | undefined, count: string | undefined, pid: number): readonly number[] {
   // Sockets for another process, for example one that started this one.
-  if (Number(pidOf) !== pid) return [];
-  return Array.from({ length: Number(count) || 0 }, (_, index) => firstPassedSocket + index);
+  if (Number(pidOf) !== pid || !/^\d{1,3}$/.test(count ?? "")) return [];
+  return Array.from({ length: Number(count) }, (_, index) => firstPassedSocket + index);
 }
 
 function watchdogTimeoutMs(pidOf: string | undefined, microseconds: string | undefined, pid: number) {

@@ -26,6 +26,16 @@ test("a line of text has the same, in one line that no value of a client can bre
   expect(lines.join("")).toMatch(/^\S+Z INFO {2}request path="\/a b\\n\\u001b\[31m" bytes=12 list=\["x"\]\n$/);
 });
 
+test.each(["json", "text"] as const)("no other character in %s commands a terminal either", (format) => {
+  const { log, lines } = written(format);
+  log.info({ userAgent: "a\u009b2J\u007f\u202eb\u2028" }, "request");
+  // oxlint-disable-next-line no-control-regex
+  expect(lines.join("")).not.toMatch(/[\u007f-\u009f\u2028-\u202e]/);
+  expect(lines.join("")).toContain(String.raw`a\u009b2J\u007f\u202eb\u2028`);
+  if (format === "json")
+    expect(JSON.parse(lines.join(""))).toMatchObject({ userAgent: "a\u009b2J\u007f\u202eb\u2028" });
+});
+
 test.each(["json", "text"] as const)(
   "an unreachable gateway or a full disk has no stack trace in %s; a bug has one",
   (format) => {

@@ -48,6 +48,7 @@ test.each([
   ["sockets that were passed to another process", { LISTEN_PID: "4710", LISTEN_FDS: "2" }],
   ["a number of sockets for nobody", { LISTEN_FDS: "2" }],
   ["a number of sockets that is none", { LISTEN_PID: "4711", LISTEN_FDS: "two" }],
+  ["more sockets than any process has", { LISTEN_PID: "4711", LISTEN_FDS: "1000000000" }],
   ["no variables", {}],
 ])("%s give no sockets", (_what, environment) => {
   expect(ServiceManager.fromEnvironment(silentLog, { ...environment }, ownPid).listeningSockets).toEqual([]);

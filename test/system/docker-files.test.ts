@@ -1,6 +1,6 @@
 // The files for containers are valid for Compose and Prometheus, and consistent with each other.
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
@@ -129,4 +129,15 @@ test("the panels of the dashboard have different ids, and none covers another", 
   );
   expect(new Set(cells).size).toBe(cells.length);
   for (const { gridPos } of panels) expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24);
+});
+
+test("the tree of an earlier compose file is neither replaced nor lost among new files", () => {
+  const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-secrets-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  for (const name of ["writecap", "readcap"]) writeFileSync(join(directory, name), "of the earlier tree");
+  const env = { ...process.env, SECRETS_DIR: directory, TAHOE_GATEWAY: "none", PUBLIC_URL: "none" };
+  const { status, stderr } = spawnSync("sh", [join(projectRoot, "docker/make-tree.sh")], { env, encoding: "utf8" });
+  expect(status).toBe(1);
+  expect(stderr).toContain('see "Upgrade" in docs/guide-install.md');
+  expect(readdirSync(directory).toSorted()).toEqual(["readcap", "writecap"]);
 });
